@@ -1,0 +1,111 @@
+//! One call's cancellation: a flag that is looked at, and a hook that wakes whoever waits in blocking I/O.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// What ends a wait that a flag alone can't reach (for instance: shut a socket down). Must not block.
+pub type Wake = Box<dyn Fn() + Send>;
+
+/// A handle to one call's cancellation; clones are the same call.
+#[derive(Clone, Default)]
+pub struct Cancel(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    cancelled: AtomicBool,
+    wake: Mutex<Option<Wake>>,
+    children: Mutex<Vec<Weak<Inner>>>,
+}
+
+impl Inner {
+    fn cancel(&self) {
+        let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cancelled.store(true, Ordering::SeqCst);
+        if let Some(wake) = wake.as_ref() {
+            wake();
+        }
+        drop(wake);
+        for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+            child.cancel();
+        }
+    }
+}
+
+impl Cancel {
+    /// A call that nobody has cancelled yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A part of this call that waits on its own: cancelled with it, never the other way round.
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        self.0.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.0));
+        // The parent sets its flag before it walks its children, so one of the two sees the other.
+        if self.is_cancelled() {
+            child.cancel();
+        }
+        child
+    }
+
+    /// Cancels the call: at once for a thread whose wait has a hook ([`Cancel::on_cancel`]), else at its next look.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether [`Cancel::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Sets what to do on a cancellation (or nothing, to take it back); if the call is cancelled already, does it now.
+    pub fn on_cancel(&self, wake: Option<Wake>) {
+        let mut slot = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wake) = wake.as_ref()
+            && self.is_cancelled()
+        {
+            wake();
+        }
+        *slot = wake;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    fn counting(n: &Arc<AtomicU32>) -> Option<Wake> {
+        let n = n.clone();
+        Some(Box::new(move || {
+            n.fetch_add(1, Ordering::SeqCst);
+        }))
+    }
+
+    #[test]
+    fn a_cancellation_wakes_the_waiter_once_whichever_comes_first() {
+        let n = Arc::new(AtomicU32::new(0));
+        let c = Cancel::new();
+        c.on_cancel(counting(&n));
+        assert!(!c.is_cancelled());
+        c.clone().cancel();
+        assert!(c.is_cancelled());
+        assert_eq!(n.load(Ordering::SeqCst), 1);
+        c.on_cancel(counting(&n));
+        assert_eq!(n.load(Ordering::SeqCst), 2, "a waiter that comes late is woken at once");
+        c.on_cancel(None);
+        c.cancel();
+        assert_eq!(n.load(Ordering::SeqCst), 2, "nobody waits any more");
+    }
+
+    #[test]
+    fn a_cancellation_reaches_the_parts_of_a_call_and_no_others() {
+        let whole = Cancel::new();
+        let (a, b) = (whole.child(), whole.child());
+        a.cancel();
+        assert!(a.is_cancelled() && !b.is_cancelled() && !whole.is_cancelled());
+        whole.cancel();
+        assert!(b.is_cancelled());
+        assert!(whole.child().is_cancelled(), "a part that begins late");
+    }
+}

@@ -1,0 +1,21 @@
+//! `proxmox-mcp`: one small synchronous server between language models and Proxmox VE clusters.
+//!
+//! To see what it does, run it with `--demo --log debug` and point any MCP client at the address it prints.
+//!
+//! # The way of a call
+//! ```text
+//! MCP client ── HTTP ──▶ http ── bytes ──▶ mcp ── tool call ──▶ tools ── API call ──▶ pve ── HTTPS ──▶ a node
+//! ```
+//! Imports point along the arrows and never back. `settings`, [`secret`] and [`cancel`] are ground floors that
+//! every layer may use and that use none of them. `demo` is a simulated cluster at the far end of the last arrow.
+//!
+//! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions, and
+//! blocking I/O with a deadline on every read and write.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod cancel;
+mod deadline;
+pub mod nearest;
+pub mod secret;
+mod workers;

@@ -1,0 +1,3 @@
+//! The command `proxmox-mcp`.
+
+fn main() {}
