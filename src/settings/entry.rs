@@ -1,0 +1,231 @@
+//! One cluster of clusters.json: its fields, read in one pass that finds everything wrong with them.
+
+use super::file::{is_comment, listed, unknown};
+use super::json::Json;
+use super::{Cluster, Endpoint, Problems, Tls, disk, field};
+use crate::secret::Secret;
+use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Above the 30 s after which a node gives up on what it passes on to another node, so that its own answer arrives.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(35);
+/// The fields a cluster may have.
+pub(super) const FIELDS: [&str; 11] = [
+    "url",
+    "urls",
+    "user",
+    "token_id",
+    "token_secret",
+    "token_secret_file",
+    "token_secret_env",
+    "verify_ssl",
+    "ca_file",
+    "fingerprint",
+    "timeout_seconds",
+];
+
+/// Reads the cluster `name` out of its fields and puts what is wrong with them into `problems`; `None` where it can't
+/// be used. Relative paths start at `directory`.
+pub(super) fn cluster(
+    name: &str,
+    fields: Vec<(String, Json)>,
+    directory: &Path,
+    problems: &mut Problems,
+) -> Option<Cluster> {
+    let mut entry = Entry { name, directory, fields: Vec::new(), problems };
+    for (field, value) in fields {
+        if is_comment(&field) {
+            continue;
+        } else if !FIELDS.contains(&field.as_str()) {
+            entry.wrong(&field, unknown(&field, &FIELDS));
+        } else if entry.has(&field) {
+            entry.wrong(&field, "stands twice: keep one");
+        } else if !matches!(value, Json::Null) {
+            // null is what generators write for a field that is absent.
+            entry.fields.push((field, value));
+        }
+    }
+    entry.cluster()
+}
+
+/// One cluster of the file while it is being read: the fields nobody has asked for yet.
+struct Entry<'a> {
+    name: &'a str,
+    directory: &'a Path,
+    fields: Vec<(String, Json)>,
+    problems: &'a mut Problems,
+}
+
+impl Entry<'_> {
+    /// Reads every field before it gives up, so that every problem is seen.
+    fn cluster(mut self) -> Option<Cluster> {
+        let endpoints = self.endpoints();
+        let user = self.required("user", "such as \"mcp@pve\"", field::user);
+        let token_id = self.required("token_id", "the token's name alone, such as \"ro\"", field::token_id);
+        let token_secret = self.token_secret();
+        let tls = self.tls();
+        let timeout = self.timeout();
+        Some(Cluster {
+            name: self.name.to_owned(),
+            endpoints: endpoints?,
+            user: user?,
+            token_id: token_id?,
+            token_secret: token_secret?,
+            tls: tls?,
+            timeout: timeout?,
+        })
+    }
+
+    fn endpoints(&mut self) -> Option<Vec<Endpoint>> {
+        const FORM: &str = "such as \"pve1.example:8006\"";
+        match (self.has("url"), self.take("urls")) {
+            (true, Some(_)) => {
+                self.wrong("urls", "stands beside \"url\": keep one of them, \"urls\" for several nodes");
+                self.text("url", FORM, field::endpoint);
+                None
+            }
+            (true, None) => self.text("url", FORM, field::endpoint).map(|endpoint| vec![endpoint]),
+            (false, Some(Json::List(list))) if !list.is_empty() => {
+                let total = list.len();
+                let mut endpoints = Vec::new();
+                for (i, item) in list.into_iter().enumerate() {
+                    let read = match item {
+                        Json::Text(text) => field::endpoint(&text),
+                        other => Err(format!("is {}: write a string, {FORM}", other.kind())),
+                    };
+                    match read {
+                        Ok(endpoint) if endpoints.contains(&endpoint) => {
+                            self.wrong("urls", format!("entry {} stands twice: keep one", i + 1));
+                        }
+                        Ok(endpoint) => endpoints.push(endpoint),
+                        Err(why) => self.wrong("urls", format!("entry {} {why}", i + 1)),
+                    }
+                }
+                (endpoints.len() == total).then_some(endpoints)
+            }
+            (false, Some(other)) => {
+                let what = if matches!(other, Json::List(_)) { "an empty list" } else { other.kind() };
+                self.wrong("urls", format!("is {what}: write a list of strings, such as [\"pve1.example:8006\"]"));
+                None
+            }
+            (false, None) => {
+                self.wrong("url", format!("is missing: write the address of a node, {FORM}, or several as \"urls\""));
+                None
+            }
+        }
+    }
+
+    fn token_secret(&mut self) -> Option<Secret> {
+        const SOURCES: [&str; 3] = ["token_secret", "token_secret_file", "token_secret_env"];
+        let given: Vec<&str> = SOURCES.into_iter().filter(|source| self.has(source)).collect();
+        let [source] = given[..] else {
+            let text = match given[..] {
+                [] => "is missing: write the token's secret, or name a \"token_secret_file\" or a \"token_secret_env\""
+                    .to_owned(),
+                _ => format!("has more than one source: keep one of {}", listed(given.iter().copied())),
+            };
+            self.wrong("token_secret", text);
+            given.iter().for_each(|source| drop(self.take(source)));
+            return None;
+        };
+        let directory = self.directory;
+        self.text(source, "in double quotes", |text| {
+            let secret = match source {
+                "token_secret_file" => disk::secret(&directory.join(text))?,
+                // The name is not shown: it may be the secret itself, put into the wrong field.
+                "token_secret_env" => Zeroizing::new(std::env::var(text).map_err(|_| {
+                    "names an environment variable that is not set here: set it, or write the variable's name alone"
+                })?),
+                _ => Zeroizing::new(text.to_owned()),
+            };
+            if secret.is_empty() {
+                return Err("leads to an empty secret: put the token's secret there".into());
+            }
+            field::secret(&secret)?;
+            Ok(Secret::new(String::clone(&secret)))
+        })
+    }
+
+    fn tls(&mut self) -> Option<Tls> {
+        let verify = match self.take("verify_ssl") {
+            None => Some(true),
+            Some(Json::Bool(verify)) => Some(verify),
+            Some(Json::Text(text)) if ["true", "false"].contains(&text.to_ascii_lowercase().as_str()) => {
+                self.wrong("verify_ssl", "is a string: drop the quotes, write true or false");
+                None
+            }
+            Some(other) => {
+                self.wrong("verify_ssl", format!("is {}: write true or false", other.kind()));
+                None
+            }
+        };
+        let (has_ca, has_fingerprint) = (self.has("ca_file"), self.has("fingerprint"));
+        let directory = self.directory;
+        let ca = self.text("ca_file", "the path of a PEM file", |text| disk::certificates(&directory.join(text)));
+        let fingerprint = self.text("fingerprint", "the SHA-256 fingerprint as Proxmox prints it", field::fingerprint);
+        if verify == Some(false) && (has_ca || has_fingerprint) {
+            let beside = if has_ca { "ca_file" } else { "fingerprint" };
+            self.wrong("verify_ssl", format!("is false, so that \"{beside}\" would go unused: remove \"verify_ssl\""));
+            return None;
+        }
+        if has_ca && has_fingerprint {
+            self.wrong(
+                "fingerprint",
+                "stands beside \"ca_file\": remove one; \"ca_file\" still holds when a node renews its certificate",
+            );
+            return None;
+        }
+        match verify? {
+            false => Some(Tls::Unverified),
+            true if has_ca => ca.map(Tls::Ca),
+            true if has_fingerprint => fingerprint.map(Tls::Fingerprint),
+            true => Some(Tls::PublicRoots),
+        }
+    }
+
+    fn timeout(&mut self) -> Option<Duration> {
+        match self.take("timeout_seconds") {
+            None => Some(DEFAULT_TIMEOUT),
+            Some(Json::Number(seconds)) if (1.0..=600.0).contains(&seconds) => Some(Duration::from_secs_f64(seconds)),
+            Some(Json::Text(_)) => {
+                self.wrong("timeout_seconds", "is a string: write a number from 1 to 600 without quotes");
+                None
+            }
+            Some(_) => {
+                self.wrong("timeout_seconds", "is out of range: write a number from 1 to 600");
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, field: &str, text: impl Into<String>) {
+        self.problems.field(self.name, field, text);
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.fields.iter().any(|(name, _)| name == field)
+    }
+
+    fn take(&mut self, field: &str) -> Option<Json> {
+        let at = self.fields.iter().position(|(name, _)| name == field)?;
+        Some(self.fields.swap_remove(at).1)
+    }
+
+    /// The field's text as `read` understands it; `form` says what a right one looks like.
+    fn text<T>(&mut self, field: &str, form: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let result = match self.take(field)? {
+            Json::Text(text) if text.is_empty() => Err(format!("is empty: write a string, {form}")),
+            Json::Text(text) => read(&Zeroizing::new(text)),
+            other => Err(format!("is {}: write a string, {form}", other.kind())),
+        };
+        result.map_err(|why| self.wrong(field, why)).ok()
+    }
+
+    fn required<T>(&mut self, field: &str, form: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        if !self.has(field) {
+            self.wrong(field, format!("is missing: write a string, {form}"));
+        }
+        self.text(field, form, read)
+    }
+}

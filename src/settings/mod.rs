@@ -1,0 +1,167 @@
+//! What the program runs with: clusters.json, checked, and the limits of the HTTP front. [`load`] makes the first out
+//! of a file; what can be wrong with that file is said all at once, in [`Problems`].
+
+mod disk;
+mod entry;
+mod field;
+mod file;
+mod json;
+mod problems;
+
+pub use file::{find, load};
+pub use problems::Problems;
+
+use crate::secret::Secret;
+use std::fmt;
+use std::time::Duration;
+
+/// Every cluster of clusters.json, in the file's order, and which of them is the default.
+#[derive(Clone, Debug)]
+pub struct Clusters {
+    /// At least one; names are unique.
+    pub clusters: Vec<Cluster>,
+    /// The cluster that a call means when it names none: the file's `default`, or the only one there is.
+    pub default: Option<String>,
+}
+
+/// One cluster of clusters.json.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its name in the file.
+    pub name: String,
+    /// Its nodes, at least one; any of them answers for the whole cluster.
+    pub endpoints: Vec<Endpoint>,
+    /// `user@realm`.
+    pub user: String,
+    /// The API token's name.
+    pub token_id: String,
+    /// The API token's secret.
+    pub token_secret: Secret,
+    /// How a node's certificate is checked.
+    pub tls: Tls,
+    /// How long one API call may take from end to end.
+    pub timeout: Duration,
+}
+
+impl Cluster {
+    /// How its nodes' identity is checked, in a few words.
+    pub fn tls_mode(&self) -> &'static str {
+        match self.tls {
+            _ if self.endpoints.iter().all(|e| !e.https) => "none (http on loopback)",
+            Tls::PublicRoots => "public roots",
+            Tls::Ca(_) => "ca_file",
+            Tls::Fingerprint(_) => "fingerprint",
+            Tls::Unverified => "not verified",
+        }
+    }
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether TLS is spoken; false only for a loopback address.
+    pub https: bool,
+    /// A host name or an IP address, IPv6 without brackets.
+    pub host: String,
+    /// 8006 where the file gives none.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    /// `host:port`, IPv6 in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How the certificate of a node is checked.
+#[derive(Clone, Debug)]
+pub enum Tls {
+    /// Against the public roots (an ACME certificate).
+    PublicRoots,
+    /// Against the certificates of `ca_file`: DER, at least one.
+    Ca(Vec<rustls_pki_types::CertificateDer<'static>>),
+    /// The leaf's SHA-256 must be this one, whoever signed it.
+    Fingerprint(Fingerprint),
+    /// Not at all (`verify_ssl: false`).
+    Unverified,
+}
+
+/// SHA-256 of a certificate's DER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    /// As Proxmox prints it: upper-case hex pairs with colons.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02X}", if i == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}
+
+/// The bounds of everything a stranger can make the server hold or wait for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections at once.
+    pub max_connections: usize,
+    /// Open connections at once from one client address.
+    pub max_connections_per_address: usize,
+    /// Open SSE sessions at once.
+    pub max_sessions: usize,
+    /// Tool calls in flight at once, over all sessions.
+    pub max_calls: usize,
+    /// Tool calls in flight at once in one session.
+    pub max_calls_per_session: usize,
+    /// Calls in flight at once to one cluster.
+    pub max_calls_per_cluster: usize,
+    /// Bytes of a request's line and headers together.
+    pub max_head_bytes: usize,
+    /// Headers of a request.
+    pub max_headers: usize,
+    /// Bytes of a request's body.
+    pub max_body_bytes: usize,
+    /// Bytes of an answer of a Proxmox node.
+    pub max_answer_bytes: usize,
+    /// From a request's first byte to the end of its head.
+    pub head_timeout: Duration,
+    /// From the end of the head to the end of the body.
+    pub body_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// For one answer, or one event of an SSE stream, to be taken by the client.
+    pub write_timeout: Duration,
+    /// Between two keep-alive comments on an SSE stream.
+    pub sse_keepalive: Duration,
+    /// How long calls in flight may go on when the server is told to stop.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            max_connections: 2048,
+            max_connections_per_address: 1024,
+            max_sessions: 1024,
+            max_calls: 256,
+            max_calls_per_session: 16,
+            max_calls_per_cluster: 64,
+            max_head_bytes: 16 << 10,
+            max_headers: 64,
+            max_body_bytes: 4 << 20,
+            max_answer_bytes: 64 << 20,
+            head_timeout: seconds(10),
+            body_timeout: seconds(30),
+            idle_timeout: seconds(60),
+            write_timeout: seconds(10),
+            sse_keepalive: seconds(15),
+            stop_timeout: seconds(10),
+        }
+    }
+}
