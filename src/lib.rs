@@ -17,6 +17,7 @@
 pub mod cancel;
 mod deadline;
 pub mod nearest;
+pub mod pve;
 pub mod secret;
 pub mod settings;
 mod workers;

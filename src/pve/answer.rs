@@ -1,0 +1,261 @@
+//! What a node answered: the envelope around `data`, and Proxmox's words where it refused.
+
+use super::error::{Error, one_line};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt;
+use std::ops::Range;
+
+/// Long enough for every message of Proxmox, short enough for a model's context.
+const MAX_WORDS: usize = 1_000;
+
+/// What a node answered: the body as it came, and where in it `data` is.
+#[derive(Debug)]
+pub struct Answer {
+    body: String,
+    data: Range<usize>,
+    more: bool,
+}
+
+impl Answer {
+    /// Finds `data` in a body. The error is a clause that says what the body is instead, and the parser's words;
+    /// whatever of the body they show has gone through `scrub`.
+    pub(super) fn parse(body: Vec<u8>, scrub: impl Fn(String) -> String) -> Result<Self, (String, String)> {
+        let starts = |what, body| starts(what, body, &scrub);
+        let body = match String::from_utf8(body) {
+            Ok(body) => body,
+            Err(error) => return Err((starts("it is not UTF-8", error.as_bytes()), String::new())),
+        };
+        match serde_json::from_str::<Envelope>(&body) {
+            Ok(Envelope { data: Some(data), more }) => {
+                // Where the borrowed text lies in the body, so that the body can move on with it.
+                let start = (data.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+                let data = start..start + data.get().len();
+                Ok(Self { body, data, more })
+            }
+            Ok(Envelope { data: None, .. }) => {
+                Err((starts("it has no `data`, which every answer of Proxmox has", body.as_bytes()), String::new()))
+            }
+            Err(error) => {
+                Err((starts("it is not Proxmox's JSON", body.as_bytes()), one_line(&scrub(error.to_string()), 200)))
+            }
+        }
+    }
+
+    /// The JSON text of the answer's `data`.
+    pub fn data(&self) -> &str {
+        self.body.get(self.data.clone()).unwrap_or_default()
+    }
+
+    /// The JSON text to hand on: `data` alone, or the whole body where Proxmox put anything else beside it (`total`).
+    pub fn verbatim(&self) -> &str {
+        if self.more { &self.body } else { self.data() }
+    }
+}
+
+/// `what`, and how the body starts.
+fn starts(what: &str, body: &[u8], scrub: impl Fn(String) -> String) -> String {
+    // More than is shown, so that a secret at the cut is seen whole.
+    let start = body.get(..1_000).unwrap_or(body);
+    match one_line(&scrub(String::from_utf8_lossy(start).into_owned()), 100) {
+        text if text.is_empty() => "it is empty".into(),
+        text => format!("{what}; it starts with {text:?}. Check the address and port in clusters.json"),
+    }
+}
+
+/// A body's outermost object; `more` if it has keys beside `data`.
+struct Envelope<'a> {
+    data: Option<&'a RawValue>,
+    more: bool,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Envelope<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with `data`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut envelope = Envelope { data: None, more: false };
+                while let Some(IsData(is_data)) = map.next_key()? {
+                    if !is_data {
+                        map.next_value::<IgnoredAny>()?;
+                        envelope.more = true;
+                    } else if envelope.data.replace(map.next_value()?).is_some() {
+                        return Err(de::Error::duplicate_field("data"));
+                    }
+                }
+                Ok(envelope)
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// Whether a key is `data`, without a copy of it.
+struct IsData(bool);
+
+impl<'de> Deserialize<'de> for IsData {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Key;
+        impl Visitor<'_> for Key {
+            type Value = IsData;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<IsData, E> {
+                Ok(IsData(key == "data"))
+            }
+        }
+        deserializer.deserialize_str(Key)
+    }
+}
+
+/// What a status that is no success says. `message` stands in the body since Proxmox VE 9; older servers, and all of
+/// them for 401 and 595 to 599, put it only into the status line; the HTTP layer's own errors are plain text.
+pub(super) fn refusal(
+    status: u16,
+    reason: &str,
+    body: &[u8],
+    call: String,
+    (user, token_id): (&str, &str),
+    scrub: impl Fn(String) -> String,
+) -> Error {
+    let words = |text: &str| one_line(&scrub(text.to_owned()), MAX_WORDS);
+    let json = serde_json::from_slice::<Value>(body).ok();
+    let json = json.as_ref().and_then(Value::as_object);
+    let said = match json.and_then(|o| o.get("message")).and_then(Value::as_str).map(words) {
+        Some(message) if !message.is_empty() => message,
+        _ => match words(reason) {
+            phrase if phrase.is_empty() && json.is_none() => words(&String::from_utf8_lossy(body)),
+            phrase => phrase,
+        },
+    };
+    match status {
+        401 => Error::Unauthorized { said, user: user.to_owned(), token_id: token_id.to_owned() },
+        403 => Error::Forbidden { needs: missing_privilege(&said), said },
+        400 => match json.and_then(|o| o.get("errors")).and_then(Value::as_object) {
+            Some(errors) if !errors.is_empty() => {
+                let mut parameters: Vec<_> = errors
+                    .iter()
+                    .map(|(name, text)| match text {
+                        Value::String(text) => (words(name), words(text)),
+                        other => (words(name), words(&other.to_string())),
+                    })
+                    .collect();
+                parameters.sort();
+                Error::Rejected { parameters }
+            }
+            _ => Error::Failed { status, said, call },
+        },
+        _ => Error::Failed { status, said, call },
+    }
+}
+
+/// `(/vms/100, VM.Audit)` out of `Permission check failed (/vms/100, VM.Audit)`. The path is empty where Proxmox
+/// could not tell one.
+fn missing_privilege(said: &str) -> Option<(String, String)> {
+    let inner = said.strip_prefix("Permission check failed (")?.strip_suffix(')')?;
+    let (path, privilege) = inner.split_once(", ")?;
+    let plausible = (path.is_empty() || path.starts_with('/')) && privilege.contains('.') && !privilege.contains(' ');
+    plausible.then(|| (path.to_owned(), privilege.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<Answer, (String, String)> {
+        Answer::parse(body.as_bytes().to_vec(), |text| text)
+    }
+
+    #[test]
+    fn data_is_found_wherever_it_stands() {
+        for (body, data, verbatim) in [
+            (r#"{"data":[1, 2]}"#, "[1, 2]", "[1, 2]"),
+            (r#" { "data" : {"a":"ü"} } "#, r#"{"a":"ü"}"#, r#"{"a":"ü"}"#),
+            (r#"{"total":7,"data":"x"}"#, r#""x""#, r#"{"total":7,"data":"x"}"#),
+            (r#"{"d\u0061ta":null}"#, "null", "null"),
+        ] {
+            let answer = parse(body).unwrap();
+            assert_eq!((answer.data(), answer.verbatim()), (data, verbatim), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_envelope_says_what_it_is() {
+        for (body, hint) in [
+            ("", "empty"),
+            ("<!DOCTYPE html>\n<title>login</title>", "<!DOCTYPE html>; <title>"),
+            (r#"{"message":"x"}"#, "no `data`"),
+            (r#"{"data":1,"data":2}"#, "not Proxmox's JSON"),
+            (r#"{"data":[1,"#, "not Proxmox's JSON"),
+            (r#"{"data":1} trailing"#, "not Proxmox's JSON"),
+            ("[1]", "not Proxmox's JSON"),
+        ] {
+            let (why, _) = parse(body).unwrap_err();
+            assert!(why.contains(hint), "{body}: {why}");
+        }
+        assert!(Answer::parse(vec![0xff, b'\n', 7], |text| text).unwrap_err().0.contains("UTF-8"));
+    }
+
+    #[test]
+    fn nesting_without_end_is_not_followed() {
+        let deep = "[".repeat(500_000);
+        assert!(parse(&format!("{{\"data\":{deep}")).is_err());
+        let closed = format!("{{\"data\":{deep}{}}}", "]".repeat(500_000));
+        assert_eq!(parse(&closed).unwrap().data().len(), 1_000_000);
+    }
+
+    fn refused(status: u16, reason: &str, body: &str) -> Error {
+        refusal(status, reason, body.as_bytes(), "GET /x".into(), ("root@pam", "mcp"), |text| text)
+    }
+
+    #[test]
+    fn the_privilege_that_is_missing_is_named() {
+        let body = r#"{"message":"Permission check failed (/vms/100, VM.Audit|VM.Config)\n","data":null}"#;
+        let text = refused(403, "", body).to_string();
+        assert!(text.contains("needs VM.Audit or VM.Config on /vms/100"), "{text}");
+        let text = refused(403, "Permission check failed (, Sys.Audit)", "").to_string();
+        assert!(text.contains("needs Sys.Audit on a path Proxmox did not name"), "{text}");
+        let ticket =
+            "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.\n)\n";
+        let text = refused(403, ticket, "").to_string();
+        assert!(text.contains("never for an API token"), "{text}");
+    }
+
+    #[test]
+    fn each_rejected_parameter_has_its_text_in_order() {
+        let body = r#"{"data":null,"message":"Parameter verification failed.\n","errors":{
+            "vmid":"property is missing and it is not optional","memory":"format error\nmemory.current: type check\n"}}"#;
+        let text = refused(400, "Parameter verification failed.", body).to_string();
+        assert!(
+            text.contains("`memory`: format error; memory.current: type check; `vmid`: property is missing"),
+            "{text}"
+        );
+        assert_eq!(refused(400, "Bad", r#"{"errors":{}}"#).kind(), "failed");
+    }
+
+    #[test]
+    fn proxmoxs_words_come_from_wherever_they_are() {
+        for (reason, body, said) in [
+            ("phrase", r#"{"message":"words\n","data":null}"#, "words"),
+            ("phrase", r#"{"data":null}"#, "phrase"),
+            ("phrase", "phrase\n\n", "phrase"),
+            ("", "plain text", "plain text"),
+            ("", "", ""),
+        ] {
+            match refused(500, reason, body) {
+                Error::Failed { said: got, .. } => assert_eq!(got, said),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One cluster: which of its nodes is asked, what may be asked again, and how many calls it may hold.
+
+use super::error::Error;
+use super::gate::{Gate, Refusal};
+use super::wire::{Fault, Outgoing, Reply, Wire};
+use super::{Method, answer, params::Params, path::ApiPath};
+use crate::cancel::Cancel;
+use crate::settings::{self, Limits};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use ureq::http::uri::PathAndQuery;
+
+pub use super::answer::Answer;
+
+/// Proxmox's own limit on a body.
+const MAX_FORM_BYTES: usize = 512 << 10;
+
+/// A query is part of a head, which must fit into one of our buffers; a node accepts more than 9 KB.
+const MAX_QUERY_BYTES: usize = 10 << 10;
+
+/// The client of one cluster. Calls may be made from any number of threads.
+pub struct Cluster {
+    settings: settings::Cluster,
+    wire: Wire,
+    gate: Gate,
+    /// The node that answered last, where the next call starts.
+    preferred: AtomicUsize,
+}
+
+impl Cluster {
+    /// Makes the client; opens no connection. The error is a sentence about what is wrong in `settings`.
+    pub fn new(settings: settings::Cluster, limits: &Limits) -> Result<Self, String> {
+        let wire = Wire::new(&settings, limits).map_err(|why| format!("cluster `{}`: {why}", settings.name))?;
+        Ok(Self { settings, wire, gate: Gate::new(limits.max_calls_per_cluster), preferred: AtomicUsize::new(0) })
+    }
+
+    /// What clusters.json says of it.
+    pub fn settings(&self) -> &settings::Cluster {
+        &self.settings
+    }
+
+    /// Makes one API call and waits for its answer, at most the cluster's `timeout`, the wait for a free place
+    /// included.
+    ///
+    /// A node that can't be reached is passed over. A GET whose connection is lost before an answer is asked once
+    /// more, of another node where there is one. Nothing else is ever sent twice.
+    pub fn call(&self, method: Method, path: &ApiPath, params: &Params, cancel: &Cancel) -> Result<Answer, Error> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let encoded = params.encode();
+        let in_body = matches!(method, Method::Post | Method::Put);
+        let limit = if in_body { MAX_FORM_BYTES } else { MAX_QUERY_BYTES };
+        if encoded.len() > limit {
+            return Err(Error::TooLarge { bytes: encoded.len(), limit });
+        }
+
+        let mut target = String::with_capacity(path.as_str().len() + 11 + if in_body { 0 } else { encoded.len() });
+        target.push_str("/api2/json");
+        target.push_str(path.as_str());
+        if !in_body && !encoded.is_empty() {
+            target.push('?');
+            target.push_str(&encoded);
+        }
+        let Ok(target) = PathAndQuery::try_from(target) else {
+            // Both parts are encoded down to characters that a URI may have; this is for the reader's peace of mind.
+            return Err(Error::Failed {
+                status: 400,
+                said: "the path can't be sent".into(),
+                call: shown(method, path),
+            });
+        };
+        let out = Outgoing { method, target, form: in_body.then_some(encoded.as_str()) };
+
+        let _permit = self.gate.enter(deadline, cancel).map_err(|refusal| match refusal {
+            Refusal::Busy => Error::Busy { limit: self.gate.limit() },
+            Refusal::Cancelled => Error::Cancelled,
+        })?;
+        let (node, reply) = self.ask(&out, deadline, cancel).map_err(|(node, fault)| match fault {
+            Stopped::Tried(tried) => Error::Connect { tried },
+            Stopped::By(fault) => self.error(node, fault, method, path),
+        })?;
+        self.read(node, reply, method, path)
+    }
+
+    /// Sends the request to one node after the other, as far as that is allowed.
+    fn ask(&self, out: &Outgoing, deadline: Instant, cancel: &Cancel) -> Result<(usize, Reply), (usize, Stopped)> {
+        let nodes = self.wire.nodes();
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut tried = Vec::new();
+        let mut step = 0;
+        let mut lost = false;
+        loop {
+            let node = (first + step) % nodes;
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The first request has the cluster's time limit, which the agent knows, unless it had to wait before.
+            let waited = step > 0 || lost || left + Duration::from_millis(50) < self.settings.timeout;
+            match self.wire.exchange(node, out, waited.then_some(left), cancel) {
+                Ok(reply) => {
+                    self.preferred.store(node, Ordering::Relaxed);
+                    return Ok((node, reply));
+                }
+                Err(Fault::Connect(why)) => {
+                    tried.push((self.wire.node(node).to_owned(), why));
+                    if step + 1 == nodes || deadline <= Instant::now() {
+                        return Err((node, Stopped::Tried(tried)));
+                    }
+                    step += 1;
+                    if let Some((node, why)) = tried.last() {
+                        log::warn!("cluster `{}`: {node}: {why}; asking the next node", self.settings.name);
+                    }
+                }
+                Err(Fault::Lost(why)) if out.method == Method::Get && !lost && deadline > Instant::now() => {
+                    lost = true;
+                    if step + 1 < nodes {
+                        tried.push((self.wire.node(node).to_owned(), format!("the connection was lost ({why})")));
+                        step += 1;
+                    }
+                }
+                Err(fault) => {
+                    // It hangs or breaks: let the next call start elsewhere.
+                    if matches!(fault, Fault::Lost(_) | Fault::TimedOut) {
+                        self.preferred.store((node + 1) % nodes, Ordering::Relaxed);
+                    }
+                    return Err((node, Stopped::By(fault)));
+                }
+            }
+        }
+    }
+
+    fn read(&self, node: usize, reply: Reply, method: Method, path: &ApiPath) -> Result<Answer, Error> {
+        if !(200..300).contains(&reply.status) {
+            // The status tells enough, whatever became of the body.
+            let token = (self.settings.user.as_str(), self.settings.token_id.as_str());
+            let call = shown(method, path);
+            return Err(answer::refusal(reply.status, &reply.reason, &reply.body, call, token, |t| self.wire.scrub(t)));
+        }
+        let result = match reply.broken {
+            Some(fault) => Err(fault),
+            None => Answer::parse(reply.body, |t| self.wire.scrub(t))
+                .map_err(|(why, inside)| Fault::Unreadable(why, inside)),
+        };
+        result.map_err(|fault| self.error(node, fault, method, path))
+    }
+
+    fn error(&self, node: usize, fault: Fault, method: Method, path: &ApiPath) -> Error {
+        let node = self.wire.node(node).to_owned();
+        let after = self.settings.timeout;
+        if method != Method::Get {
+            let why = match &fault {
+                Fault::Lost(_) => Some("the connection was lost before an answer came".to_owned()),
+                Fault::TimedOut => Some(format!("no answer came within {} s", after.as_secs_f32())),
+                Fault::Unreadable(why, _) => Some(format!("the answer can't be read: {why}")),
+                Fault::Cancelled { sent: true } => Some("the call was cancelled before its answer came".to_owned()),
+                Fault::Connect(_) | Fault::Tls(_) | Fault::Cancelled { sent: false } => None,
+            };
+            if let Some(why) = why {
+                return Error::OutcomeUnknown { call: shown(method, path), why };
+            }
+        }
+        match fault {
+            Fault::Connect(why) => Error::Connect { tried: vec![(node, why)] },
+            Fault::Tls(failure) => Error::Tls { node, failure: Box::new(failure) },
+            Fault::Lost(inside) => Error::Lost { node, inside },
+            Fault::TimedOut => Error::TimedOut { node, after },
+            Fault::Unreadable(why, inside) => Error::Unreadable { node, why, inside },
+            Fault::Cancelled { .. } => Error::Cancelled,
+        }
+    }
+}
+
+/// Why no node answered.
+enum Stopped {
+    /// None could be reached.
+    Tried(Vec<(String, String)>),
+    /// One was reached, and it ended there.
+    By(Fault),
+}
+
+fn shown(method: Method, path: &ApiPath) -> String {
+    format!("{method} {path}")
+}

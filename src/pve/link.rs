@@ -1,0 +1,381 @@
+//! One connection to a node, below ureq: TCP, TLS where the endpoint has it, and an ear on what passes.
+//!
+//! ureq hands neither the reason phrase of a status line on, nor whether a request had left before it failed, nor a
+//! way to wake one blocked call. All three can be had where its connections are made: [`Link`] is the transport that
+//! ureq sees, and it writes what it hears into [`Heard`], which belongs to the calling thread (ureq runs a call on the
+//! thread that makes it).
+
+use super::tls;
+use crate::cancel::Cancel;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
+use std::thread;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::{Duration, Instant};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle};
+use ureq::unversioned::transport::{TcpConnector, Transport, TransportAdapter};
+
+/// What the answer's head may add to the limit on its body.
+const HEAD_ALLOWANCE: u64 = 64 << 10;
+
+thread_local! {
+    static CALL: RefCell<Option<(Cancel, Heard)>> = const { RefCell::new(None) };
+}
+
+/// What is known of the exchange that this thread has in hand.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Bytes of the request may have left. Set before the first attempt to send: an attempt that fails may have sent
+    /// some.
+    pub(super) sent: bool,
+    /// The answer's head came, whole.
+    pub(super) answered: bool,
+    /// The status line's reason phrase; empty for 200, whose phrase says nothing.
+    pub(super) reason: String,
+}
+
+/// Marks this thread as busy with one exchange, from before it connects until its answer is read.
+pub(super) struct Listening<'a>(&'a Cancel);
+
+impl<'a> Listening<'a> {
+    pub(super) fn start(cancel: &'a Cancel) -> Self {
+        CALL.set(Some((cancel.clone(), Heard::default())));
+        Self(cancel)
+    }
+
+    /// What was heard so far.
+    pub(super) fn heard(&self) -> Heard {
+        with_call(|_, heard| std::mem::take(heard)).unwrap_or_default()
+    }
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.on_cancel(None);
+        CALL.set(None);
+    }
+}
+
+fn with_call<T>(f: impl FnOnce(&Cancel, &mut Heard) -> T) -> Option<T> {
+    CALL.with_borrow_mut(|call| call.as_mut().map(|(cancel, heard)| f(cancel, heard)))
+}
+
+/// The socket of a connection, as ureq lets it be shut down from another thread.
+type Socket = Weak<dyn ShutdownHandle>;
+
+/// Lets a cancellation of this thread's call shut `socket` down, which wakes whoever reads or writes it.
+fn wake_by(socket: Option<&Socket>) {
+    let Some(socket) = socket.cloned() else { return };
+    with_call(|cancel, _| {
+        cancel.on_cancel(Some(Box::new(move || {
+            if let Some(socket) = socket.upgrade() {
+                socket.shutdown();
+            }
+        })));
+    });
+}
+
+/// Looks no name up: ureq resolves before it looks into its pool, on a new thread each time. [`Connect`] does it when
+/// a connection is really made.
+#[derive(Debug)]
+pub(super) struct ResolveLater;
+
+impl Resolver for ResolveLater {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Makes the connections of one cluster.
+pub(super) struct Connect {
+    pub(super) tls: Arc<ClientConfig>,
+    /// The most bytes of one answer.
+    pub(super) max_answer_bytes: u64,
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connect")
+    }
+}
+
+impl Connector<()> for Connect {
+    type Out = Link;
+
+    fn connect(&self, asked: &ConnectionDetails, _: Option<()>) -> Result<Option<Link>, ureq::Error> {
+        let host = asked.uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let addrs = resolve(host, asked.uri.port_u16().unwrap_or(8006), asked.timeout)?;
+
+        let shared = Arc::new(OnceLock::new());
+        let (keep, forward) = (shared.clone(), asked.register_shutdown.clone());
+        let details = ConnectionDetails {
+            addrs,
+            uri: asked.uri,
+            config: asked.config,
+            request_level: asked.request_level,
+            resolver: asked.resolver,
+            now: (asked.current_time)(),
+            timeout: left(asked)?,
+            current_time: asked.current_time.clone(),
+            run_connector: asked.run_connector.clone(),
+            register_shutdown: Arc::new(move |socket: Socket| {
+                // Already here, so that the handshake can be cancelled too.
+                wake_by(Some(&socket));
+                let _ = keep.set(socket.clone());
+                forward(socket)
+            }),
+        };
+        let tcp = Connector::<()>::connect(&TcpConnector::default(), &details, None)?;
+        let tcp: Box<dyn Transport> = Box::new(tcp.ok_or(ureq::Error::ConnectionFailed)?);
+        let mut adapter = TransportAdapter::new(tcp, details.current_time.clone());
+
+        let stream = if details.needs_tls() {
+            // Here rather than at the first write, so that what fails in it is known to be TLS and nothing was sent.
+            adapter.set_timeout(left(asked)?);
+            let connection = tls::handshake(&self.tls, host, &mut adapter)?;
+            Stream::Tls(Box::new(StreamOwned::new(connection, adapter)))
+        } else {
+            Stream::Plain(adapter)
+        };
+        let config = details.config;
+        let lazy = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(Link {
+            stream,
+            buffers: Tap { lazy, awaits_head: false },
+            socket: shared.get().cloned(),
+            idle: true,
+            received: 0,
+            max_received: self.max_answer_bytes.saturating_add(HEAD_ALLOWANCE),
+            max_answer_bytes: self.max_answer_bytes,
+        }))
+    }
+}
+
+/// What is left of the time to connect: ureq gives every link of a chain the whole of it.
+fn left(asked: &ConnectionDetails) -> Result<NextTimeout, ureq::Error> {
+    let mut timeout = asked.timeout;
+    if let (Duration::Exact(whole), Instant::Exact(start)) = (timeout.after, asked.now) {
+        let left = whole.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Err(ureq::Error::Timeout(timeout.reason));
+        }
+        timeout.after = Duration::Exact(left);
+    }
+    Ok(timeout)
+}
+
+fn resolve(host: &str, port: u16, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    const MOST: usize = 16;
+    let mut addrs: ResolvedSocketAddrs = ArrayVec::from_fn(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        addrs.push(SocketAddr::new(ip, port));
+        return Ok(addrs);
+    }
+    // getaddrinfo knows neither a time limit nor a cancellation, so it gets a thread that may be left behind.
+    let (found, answer) = mpsc::channel();
+    let cancelled = found.clone();
+    with_call(|cancel, _| {
+        cancel.on_cancel(Some(Box::new(move || {
+            let _ = cancelled.send(Err(io::ErrorKind::Interrupted.into()));
+        })));
+    });
+    let name = (host.to_owned(), port);
+    thread::Builder::new().name("resolve".into()).spawn(move || {
+        let _ = found.send(name.to_socket_addrs().map(|all| all.take(MOST).collect::<Vec<_>>()));
+    })?;
+    let all = answer.recv_timeout(*timeout.after).map_err(|_| ureq::Error::Timeout(timeout.reason))?;
+    // The resolver's own words ("failed to lookup address information: …") say no more than this.
+    all.map_err(|_| ureq::Error::HostNotFound)?.into_iter().for_each(|addr| addrs.push(addr));
+    if addrs.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addrs) }
+}
+
+enum Stream {
+    Plain(TransportAdapter),
+    Tls(Box<StreamOwned<ClientConnection, TransportAdapter>>),
+}
+
+/// A connection to a node.
+pub(super) struct Link {
+    stream: Stream,
+    buffers: Tap,
+    socket: Option<Socket>,
+    /// No request was sent since the last answer ended.
+    idle: bool,
+    /// Bytes of the answer in hand as they came, compressed or not: a gzip of nothing can go on for ever.
+    received: u64,
+    max_received: u64,
+    max_answer_bytes: u64,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+impl Link {
+    fn adapter(&mut self) -> &mut TransportAdapter {
+        match &mut self.stream {
+            Stream::Plain(adapter) => adapter,
+            Stream::Tls(tls) => &mut tls.sock,
+        }
+    }
+}
+
+impl Transport for Link {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        if self.idle {
+            wake_by(self.socket.as_ref());
+            if with_call(|cancel, _| cancel.is_cancelled()) == Some(true) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+            }
+            with_call(|_, heard| heard.sent = true);
+            self.idle = false;
+            self.received = 0;
+            self.buffers.awaits_head = true;
+        }
+        self.adapter().set_timeout(timeout);
+        let output = self.buffers.lazy.output().get(..amount).unwrap_or_default();
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(output)?,
+            Stream::Tls(stream) => stream.write_all(output)?,
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.adapter().set_timeout(timeout);
+        let input = self.buffers.lazy.input_append_buf();
+        let amount = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(input)?,
+            Stream::Tls(stream) => stream.read(input)?,
+        };
+        self.buffers.lazy.input_appended(amount);
+        self.received += amount as u64;
+        if self.received > self.max_received {
+            return Err(ureq::Error::BodyExceedsLimit(self.max_answer_bytes));
+        }
+        Ok(amount > 0)
+    }
+
+    /// ureq asks this before it puts a connection into its pool and when it takes it out.
+    fn is_open(&mut self) -> bool {
+        self.idle = true;
+        // The next call may take this connection before the one in hand has returned: its cancellation must not reach
+        // a socket that is no longer its own.
+        with_call(|cancel, _| cancel.on_cancel(None));
+        // Anything that came beyond the answer would be taken for the start of the next one.
+        let clean = match &mut self.stream {
+            Stream::Plain(_) => true,
+            Stream::Tls(tls) => {
+                tls.conn.process_new_packets().is_ok_and(|s| s.plaintext_bytes_to_read() == 0 && !s.peer_has_closed())
+            }
+        };
+        let tcp = self.adapter().get_mut();
+        clean && tcp.buffers().input().is_empty() && tcp.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+}
+
+/// Buffers that read the status line as it is consumed: ureq consumes a head in one step, once it is whole.
+struct Tap {
+    lazy: LazyBuffers,
+    awaits_head: bool,
+}
+
+impl Buffers for Tap {
+    fn output(&mut self) -> &mut [u8] {
+        self.lazy.output()
+    }
+
+    fn input(&self) -> &[u8] {
+        self.lazy.input()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.lazy.input_append_buf()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.lazy.input_appended(amount);
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        if self.awaits_head
+            && let Some(head @ [_, ..]) = self.lazy.input().get(..amount)
+            && let Some((status, reason)) = status_line(head)
+        {
+            // 1xx announces the real head, which is still to come; 101 would be the last.
+            self.awaits_head = (100..200).contains(&status) && status != 101;
+            if !self.awaits_head {
+                with_call(|_, heard| {
+                    heard.answered = true;
+                    if status != 200 {
+                        heard.reason = String::from_utf8_lossy(reason).trim().to_owned();
+                    }
+                });
+            }
+        }
+        self.lazy.input_consume(amount);
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.lazy.tmp_and_output()
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.lazy.can_use_input()
+    }
+}
+
+/// Status and reason phrase of a head.
+fn status_line(head: &[u8]) -> Option<(u16, &[u8])> {
+    // The parser behind ureq tolerates empty lines before the status line.
+    let line = head.trim_ascii_start().split(|b| *b == b'\n').next()?;
+    let mut words = line.splitn(3, |b| *b == b' ').skip(1);
+    let status = std::str::from_utf8(words.next()?.trim_ascii_end()).ok()?.parse().ok()?;
+    Some((status, words.next().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines_of_every_shape_are_read() {
+        for (head, status, reason) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 200, "OK\r"),
+            (
+                "\r\n\nHTTP/1.1 403 Permission check failed (/vms/100, VM.Audit)\n\n",
+                403,
+                "Permission check failed (/vms/100, VM.Audit)",
+            ),
+            ("HTTP/1.1 401\r\n\r\n", 401, ""),
+            ("HTTP/1.1 401 \r\n\r\n", 401, "\r"),
+            ("HTTP/1.0 500 über\r\n\r\n", 500, "über\r"),
+        ] {
+            assert_eq!(status_line(head.as_bytes()), Some((status, reason.as_bytes())), "{head}");
+        }
+        assert_eq!(status_line(b"junk"), None);
+    }
+
+    #[test]
+    fn an_address_is_not_looked_up() {
+        let addrs = resolve("::1", 8006, NextTimeout::default()).unwrap();
+        assert_eq!(addrs.to_vec(), ["[::1]:8006".parse().unwrap()]);
+    }
+}

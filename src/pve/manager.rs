@@ -1,0 +1,114 @@
+//! All clusters: one client each, found by name.
+
+use super::cluster::Cluster;
+use crate::nearest::nearest;
+use crate::settings::{Clusters, Limits};
+use std::sync::Arc;
+
+/// One client per cluster of clusters.json.
+pub struct ClusterManager {
+    clusters: Vec<Arc<Cluster>>,
+    default: Option<usize>,
+}
+
+impl ClusterManager {
+    /// Makes the clients; opens no connection. The error is a sentence (a CA file that holds no usable certificate).
+    pub fn new(clusters: &Clusters, limits: &Limits) -> Result<Self, String> {
+        let default = match &clusters.default {
+            Some(name) => Some(
+                clusters
+                    .clusters
+                    .iter()
+                    .position(|c| c.name == *name)
+                    .ok_or_else(|| format!("`default` is `{name}`, but there is no such cluster"))?,
+            ),
+            None if clusters.clusters.len() == 1 => Some(0),
+            None => None,
+        };
+        let clusters = clusters
+            .clusters
+            .iter()
+            .map(|settings| Cluster::new(settings.clone(), limits).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { clusters, default })
+    }
+
+    /// The cluster called `name`; where that is `None`, the default. The error names the clusters there are.
+    pub fn select(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
+        let Some(name) = name else {
+            return self.default().ok_or_else(|| {
+                format!("there are several clusters and none is the default: name one of {} in `cluster`", self.names())
+            });
+        };
+        self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| {
+            let meant = nearest(name, self.clusters.iter().map(|c| c.settings().name.as_str()));
+            let meant = meant.map(|m| format!(" Did you mean `{m}`?")).unwrap_or_default();
+            format!("there is no cluster `{name}`; there is {}.{meant}", self.names())
+        })
+    }
+
+    /// Every cluster, in the file's order.
+    pub fn all(&self) -> &[Arc<Cluster>] {
+        &self.clusters
+    }
+
+    /// The cluster meant where none is named, if there is one.
+    pub fn default(&self) -> Option<&Arc<Cluster>> {
+        self.clusters.get(self.default?)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = self.clusters.iter().map(|c| format!("`{}`", c.settings().name)).collect();
+        names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::settings::{self, Endpoint, Tls};
+    use std::time::Duration;
+
+    fn manager(names: &[&str], default: Option<&str>) -> Result<ClusterManager, String> {
+        let clusters = names
+            .iter()
+            .map(|name| settings::Cluster {
+                name: (*name).into(),
+                endpoints: vec![Endpoint { https: true, host: "::1".into(), port: 8006 }],
+                user: "root@pam".into(),
+                token_id: "mcp".into(),
+                token_secret: Secret::new("s".into()),
+                tls: Tls::Unverified,
+                timeout: Duration::from_secs(1),
+            })
+            .collect();
+        ClusterManager::new(&Clusters { clusters, default: default.map(Into::into) }, &Limits::default())
+    }
+
+    fn selected(manager: &ClusterManager, name: Option<&str>) -> Result<String, String> {
+        manager.select(name).map(|c| c.settings().name.clone())
+    }
+
+    #[test]
+    fn the_only_cluster_or_the_default_is_meant_where_none_is_named() {
+        assert_eq!(selected(&manager(&["lab"], None).unwrap(), None).unwrap(), "lab");
+        assert_eq!(selected(&manager(&["lab", "prod"], Some("prod")).unwrap(), None).unwrap(), "prod");
+        let several = selected(&manager(&["lab", "prod"], None).unwrap(), None).unwrap_err();
+        assert!(several.contains("`lab`, `prod`"), "{several}");
+    }
+
+    #[test]
+    fn an_unknown_name_answers_with_the_names_there_are_and_the_nearest() {
+        let manager = manager(&["lab", "prod"], None).unwrap();
+        assert_eq!(selected(&manager, Some("lab")).unwrap(), "lab");
+        let unknown = selected(&manager, Some("prd")).unwrap_err();
+        assert!(unknown.contains("`lab`, `prod`") && unknown.contains("mean `prod`"), "{unknown}");
+        assert!(!selected(&manager, Some("elsewhere")).unwrap_err().contains("mean"));
+    }
+
+    #[test]
+    fn a_default_that_is_not_there_is_refused() {
+        assert!(manager(&["lab"], Some("prod")).err().unwrap().contains("`prod`"));
+    }
+}

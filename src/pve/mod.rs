@@ -1,0 +1,56 @@
+//! The Proxmox VE API as a blocking client: [`manager::ClusterManager`] holds one [`cluster::Cluster`] per entry of
+//! clusters.json; [`path::ApiPath`] and [`params::Params`] make what is sent canonical; [`error::Error`] says what
+//! went wrong in words that help.
+//!
+//! Below `cluster`, which chooses the node and decides what may be sent again, `gate` bounds the calls in flight,
+//! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq, `tls` the four ways to trust a
+//! certificate (`tls_error` what is said where none applies), and `answer` reads what came back.
+
+pub mod cluster;
+pub mod error;
+pub mod manager;
+pub mod params;
+pub mod path;
+
+mod answer;
+mod gate;
+mod link;
+mod tls;
+mod tls_error;
+mod wire;
+
+use std::fmt;
+
+/// The methods of the Proxmox VE API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Creates, or starts something.
+    Post,
+    /// Changes.
+    Put,
+    /// Removes.
+    Delete,
+}
+
+impl Method {
+    /// All of them, in the order they are shown.
+    pub const ALL: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
+
+    /// The upper-case name, as it goes over the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,234 @@
+//! The parameters of an API call, and the one place where text is percent-encoded and decoded.
+
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Names and values in the order given; a name may repeat (that is how Proxmox takes arrays).
+///
+/// `Debug` shows the names only: values may be passwords.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// No parameters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From a JSON object: booleans become 1 or 0 (forms know no others), arrays repeat the name. null, objects and
+    /// empty or nested arrays are refused; the error has a sentence for each bad one.
+    pub fn from_json(data: &Map<String, Value>) -> Result<Self, Vec<String>> {
+        let mut params = Self::new();
+        let mut wrong = Vec::new();
+        for (name, value) in data {
+            if name.is_empty() {
+                wrong.push("a parameter has no name: give each value under the name Proxmox knows it by".into());
+                continue;
+            }
+            let values = match value {
+                Value::Array(items) => items.as_slice(),
+                single => std::slice::from_ref(single),
+            };
+            if values.is_empty() {
+                wrong.push(format!(
+                    "`{name}` is an empty list, which can't be sent: leave it out, or to unset an option pass its \
+                     name in `delete`"
+                ));
+            }
+            for item in values {
+                match scalar(item) {
+                    Ok(text) => params.0.push((name.clone(), text)),
+                    Err(why) => {
+                        wrong.push(format!("`{name}` {why}"));
+                        break;
+                    }
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(params) } else { Err(wrong) }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Their names, in order; one that repeats comes as often as it has values.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(n, _)| n.as_str())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Joins the parameters of a path's query with those given as data. One that is in both would reach Proxmox as an
+    /// array of two, so the error names it and asks for one place.
+    pub fn merge(mut self, data: Params) -> Result<Params, String> {
+        let mut both: Vec<&str> = data.names().filter(|name| self.names().any(|n| n == *name)).collect();
+        both.dedup();
+        if !both.is_empty() {
+            return Err(format!(
+                "`{}` is given in the path's query and in `data`: give it in `data` only",
+                both.join("`, `")
+            ));
+        }
+        self.0.extend(data.0);
+        Ok(self)
+    }
+
+    /// `name=value&…` for a form body or a query: everything but unreserved characters is percent-encoded, because
+    /// Proxmox reads `+` as a space and splits at `;` as well as at `&`.
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(self.0.iter().map(|(n, v)| n.len() + v.len() + 8).sum());
+        for (name, value) in &self.0 {
+            if !out.is_empty() {
+                out.push('&');
+            }
+            encode_into(&mut out, name, b"");
+            out.push('=');
+            encode_into(&mut out, value, b"");
+        }
+        out
+    }
+
+    /// The reverse of [`Params::encode`], for a query that somebody typed: `+` is a space, only `&` separates.
+    pub(super) fn decode(query: &str) -> Result<Self, String> {
+        let mut params = Self::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let read = |text: &str| decode(&text.replace('+', " "));
+            let name = read(name)?;
+            if name.is_empty() {
+                return Err(format!(
+                    "the query has a value without a name (`{pair}`): write `?name=value&name2=value2`"
+                ));
+            }
+            params.0.push((name, read(value)?));
+        }
+        Ok(params)
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+fn scalar(value: &Value) -> Result<String, &'static str> {
+    match value {
+        Value::Bool(true) => Ok("1".into()),
+        Value::Bool(false) => Ok("0".into()),
+        Value::Number(n) => Ok(n.to_string()),
+        Value::String(s) => Ok(s.clone()),
+        Value::Null => Err("is null: leave it out; to unset an option pass its name in `delete`"),
+        Value::Array(_) => Err("has a list inside a list: Proxmox takes lists of plain values only"),
+        Value::Object(_) => Err(
+            "is an object: Proxmox wants a property string such as \"virtio,bridge=vmbr0\" (key=value, with commas)",
+        ),
+    }
+}
+
+/// Appends `text` percent-encoded, keeping unreserved characters (RFC 3986, 2.3) and those of `keep`.
+pub(super) fn encode_into(out: &mut String, text: &str, keep: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || keep.contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push('%');
+            out.push(HEX[usize::from(byte >> 4)] as char);
+            out.push(HEX[usize::from(byte & 15)] as char);
+        }
+    }
+}
+
+/// Percent-decodes once. The error is a sentence.
+pub(super) fn decode(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|b| (b as char).to_digit(16));
+        match (digit(), digit()) {
+            (Some(high), Some(low)) => bytes.push((high * 16 + low) as u8),
+            _ => return Err("a `%` is not followed by two hex digits: write `%25` for a percent sign itself".into()),
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| "the percent-encoded bytes are not UTF-8: write the characters themselves".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn from(value: Value) -> Result<Params, Vec<String>> {
+        Params::from_json(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn json_values_become_what_proxmox_takes() {
+        let p =
+            from(json!({"a": true, "b": false, "c": 512, "d": 0.5, "e": "x y", "f": ["ls", "-l", 1, true]})).unwrap();
+        assert_eq!(p.encode(), "a=1&b=0&c=512&d=0.5&e=x%20y&f=ls&f=-l&f=1&f=1");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_explained_all_at_once() {
+        let wrong =
+            from(json!({"a": null, "b": {"bridge": "vmbr0"}, "c": [[1]], "d": [], "e": [null], "": 1})).unwrap_err();
+        assert_eq!(wrong.len(), 6);
+        for (name, hint) in [("`a`", "`delete`"), ("`b`", "virtio,bridge=vmbr0"), ("`c`", "plain"), ("`d`", "`delete`")]
+        {
+            assert!(wrong.iter().any(|w| w.contains(name) && w.contains(hint)), "{name}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn everything_but_unreserved_is_encoded() {
+        let mut p = Params::new();
+        p.push("tags", "a;b+c&d=e f%/ü\n");
+        p.push("plain", "aZ09-._~");
+        assert_eq!(p.encode(), "tags=a%3Bb%2Bc%26d%3De%20f%25%2F%C3%BC%0A&plain=aZ09-._~");
+    }
+
+    #[test]
+    fn a_parameter_in_query_and_data_is_refused_by_name() {
+        let both = from(json!({"type": "vm", "x": 1})).unwrap();
+        let query = Params::decode("type=node").unwrap();
+        assert!(query.clone().merge(both).unwrap_err().contains("`type`"));
+        assert_eq!(query.merge(from(json!({"x": [1, 2]})).unwrap()).unwrap().encode(), "type=node&x=1&x=2");
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let p = from(json!({"password": "hunter2"})).unwrap();
+        assert_eq!(format!("{p:?}"), r#"{"password"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_can_be_read_back(pairs in prop::collection::vec((".{1,9}", ".{0,20}"), 0..5)) {
+            let p = Params(pairs);
+            prop_assert_eq!(Params::decode(&p.encode()).unwrap().0, p.0);
+        }
+
+        #[test]
+        fn a_typed_query_never_panics(query in ".{0,60}") {
+            let _ = Params::decode(&query);
+        }
+    }
+}

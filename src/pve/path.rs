@@ -1,0 +1,213 @@
+//! Canonical paths of the Proxmox VE API.
+//!
+//! A node percent-decodes the whole path once and drops empty segments, so `/nodes//pve1/%71emu` is
+//! `/nodes/pve1/qemu`. The same is done here first, so that whoever judges a path and the node that acts on it see the
+//! same one.
+
+use super::params::{Params, decode, encode_into};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Longer than any path Proxmox has; its own limit is 8 KiB for the whole head of a request.
+const MAX_BYTES: usize = 2_000;
+
+/// What stays readable beside unreserved characters: volume ids (`local:iso/x.iso`), UPIDs (`…:root@pam!admin:`).
+const KEEP: &[u8] = b":@!$'(),*=";
+
+/// A canonical API path: percent-decoded once, empty segments dropped, encoded once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ApiPath(String);
+
+impl ApiPath {
+    /// Reads what a caller typed: with or without leading slash or `/api2/json`; a `?query` becomes parameters.
+    /// The error is a sentence that says what to write instead.
+    pub fn parse(typed: &str) -> Result<(Self, Params), String> {
+        let typed = typed.trim();
+        let (path, query) = typed.split_once('?').unwrap_or((typed, ""));
+        if path.contains("://") {
+            return Err(
+                "a full URL is not a path: write only what follows /api2/json, such as `/nodes`; the node to ask \
+                        is that of the cluster chosen with `cluster`"
+                    .into(),
+            );
+        }
+        if typed.contains('#') {
+            return Err(
+                "`#` starts a fragment, which the API has not: leave it out, or write `%23` if it belongs to a \
+                        name"
+                    .into(),
+            );
+        }
+        if let Some((word, rest)) = path.split_once(' ')
+            && super::Method::ALL.iter().any(|m| m.as_str().eq_ignore_ascii_case(word))
+        {
+            return Err(format!("the path starts with a method: write `{}` and give {word} as `method`", rest.trim()));
+        }
+
+        let decoded = decode(path)?;
+        if decoded.chars().any(char::is_control) {
+            return Err("the path has a control character (a line break, a tab or a zero byte): leave it out".into());
+        }
+        let mut segments = decoded.split('/').filter(|s| !s.is_empty()).peekable();
+        if segments.next_if_eq(&"api2").is_some() {
+            match segments.next() {
+                Some("json") => {}
+                Some(format) => {
+                    return Err(format!(
+                        "`/api2/{format}` is another format of the same API: leave it out, or write `/api2/json`"
+                    ));
+                }
+                None => return Err("`/api2` alone is no path: leave it out, or write `/api2/json`".into()),
+            }
+            if segments.peek() == Some(&"api2") {
+                return Err("`/api2` stands twice in the path: write it once or not at all".into());
+            }
+        }
+
+        let mut canonical = String::with_capacity(decoded.len() + 1);
+        for segment in segments {
+            if segment == "." || segment == ".." {
+                return Err(format!(
+                    "`{segment}` is not a name: write the path out in full, such as `/nodes/pve1/qemu`"
+                ));
+            }
+            canonical.push('/');
+            encode_into(&mut canonical, segment, KEEP);
+        }
+        if canonical.len() > MAX_BYTES {
+            return Err(format!(
+                "the path is longer than {MAX_BYTES} bytes: no path of the API is; values belong in `data`"
+            ));
+        }
+        if canonical.is_empty() {
+            canonical.push('/');
+        }
+        Ok((Self(canonical), Params::decode(query)?))
+    }
+
+    /// A path of our own, canonical as it stands.
+    pub fn known(path: &'static str) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The path as it goes over the wire, below `/api2/json`: `/nodes/pve1/qemu`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its segments, decoded; none for `/`. A volume id with a slash (`local:iso/x.iso`) is two of them, because a
+    /// node can't tell the two spellings apart either.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = Cow<'_, str>> {
+        self.0.split('/').filter(|s| !s.is_empty()).map(|segment| match decode(segment) {
+            Ok(text) if text != segment => Cow::Owned(text),
+            _ => Cow::Borrowed(segment),
+        })
+    }
+}
+
+impl fmt::Display for ApiPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(typed: &str) -> String {
+        ApiPath::parse(typed).unwrap().0.0
+    }
+
+    fn refusal(typed: &str) -> String {
+        ApiPath::parse(typed).unwrap_err()
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_is_the_same_path() {
+        for typed in [
+            "/nodes/pve1/qemu/100",
+            "nodes/pve1/qemu/100",
+            "/nodes/pve1/qemu/100/",
+            " /nodes//pve1/%71emu/100\n",
+            "/api2/json/nodes/pve1/qemu/100",
+            "api2//json//nodes/pve1/qemu/100",
+            "/nodes%2Fpve1/qemu/100",
+        ] {
+            assert_eq!(path(typed), "/nodes/pve1/qemu/100", "{typed}");
+        }
+        for root in ["", "/", "/api2/json", "//"] {
+            assert_eq!(path(root), "/");
+        }
+    }
+
+    #[test]
+    fn volume_ids_and_upids_stay_readable() {
+        let volume = "/nodes/pve1/storage/local/content/local:iso/x.iso";
+        assert_eq!(path(volume), volume);
+        assert_eq!(path("/nodes/pve1/storage/local/content/local%3Aiso%2Fx.iso"), volume);
+        let task = "/nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!admin:/status";
+        assert_eq!(path(task), task);
+    }
+
+    #[test]
+    fn what_is_not_plain_is_encoded_once() {
+        assert_eq!(path("/a b/ü+&;%25/x%3fy%23"), "/a%20b/%C3%BC%2B%26%3B%25/x%3Fy%23");
+        let (parsed, _) = ApiPath::parse("/access/users/j%C3%B6rg@pam").unwrap();
+        assert_eq!(parsed.segments().collect::<Vec<_>>(), ["access", "users", "jörg@pam"]);
+    }
+
+    #[test]
+    fn a_query_becomes_parameters() {
+        let (path, params) = ApiPath::parse("/cluster/resources?type=vm&x=a+b%3Bc&&flag").unwrap();
+        assert_eq!(path.as_str(), "/cluster/resources");
+        assert_eq!(params.iter().collect::<Vec<_>>(), [("type", "vm"), ("x", "a b;c"), ("flag", "")]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_to_write() {
+        for (typed, hint) in [
+            ("https://pve1:8006/api2/json/nodes", "`cluster`"),
+            ("/nodes#v1", "%23"),
+            ("/nodes?x=1#y", "%23"),
+            ("/nodes/%zz", "%25"),
+            ("/nodes/%4", "%25"),
+            ("/nodes/%ff", "UTF-8"),
+            ("/nodes/a%00b", "control"),
+            ("/nodes/a%0d%0ab", "control"),
+            ("/nodes/../access", "in full"),
+            ("/nodes/%2e%2e/access", "in full"),
+            ("/nodes/a%2f..%2fb", "in full"),
+            ("/nodes/./x", "in full"),
+            ("/api2/extjs/nodes", "/api2/json"),
+            ("/api2", "/api2/json"),
+            ("/api2/json/api2/json/nodes", "once"),
+            ("GET /nodes", "`method`"),
+            ("/nodes?=1", "name=value"),
+            ("/nodes?a=%f", "%25"),
+        ] {
+            assert!(refusal(typed).contains(hint), "{typed}: {}", refusal(typed));
+        }
+        assert!(refusal(&"/a".repeat(1001)).contains("2000 bytes"));
+        assert_eq!(path(&"/a".repeat(1000)).len(), 2000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_canonical_path_is_its_own_canonical_path(typed in "[ -~/%äö]{0,60}|(/([a-z:.%]|%[0-9a-f]{2}|\\.\\.|%2e){0,9}){0,6}") {
+            if let Ok((path, _)) = ApiPath::parse(&typed) {
+                let (again, params) = ApiPath::parse(path.as_str()).unwrap();
+                prop_assert_eq!(&again, &path);
+                prop_assert!(params.is_empty());
+                prop_assert!(path.as_str().starts_with('/'));
+                prop_assert!(path.segments().all(|s| s != "." && s != ".." && !s.is_empty() && !s.contains('/')));
+            }
+        }
+
+        #[test]
+        fn no_input_panics(typed in "\\PC{0,80}|.{0,80}") {
+            let _ = ApiPath::parse(&typed);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! TLS to a node: one rustls configuration per cluster, four ways to trust a certificate, and errors that say which
+//! certificate was seen.
+
+use super::error::{TlsFailure, TlsProblem, one_line};
+use crate::settings::{Fingerprint, Tls};
+use ring::digest;
+use rustls::SignatureScheme;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+thread_local! {
+    /// The leaf that a verifier on this thread refused last. rustls hands an error on but not its certificate, and a
+    /// handshake runs on the thread of its call.
+    static REFUSED: Cell<Option<Fingerprint>> = const { Cell::new(None) };
+}
+
+/// The client configuration for one cluster. The error is a sentence about `ca_file`.
+pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trust = match tls {
+        Tls::PublicRoots => {
+            Trust::Roots(verifier(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, &provider)?)
+        }
+        Tls::Ca(certificates) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates {
+                roots
+                    .add(certificate.clone())
+                    .map_err(|e| format!("`ca_file` has a certificate that can't serve as an authority: {e}"))?;
+            }
+            Trust::Roots(verifier(roots, &provider)?)
+        }
+        Tls::Fingerprint(pin) => Trust::Pin(*pin),
+        Tls::Unverified => Trust::Anything,
+    };
+    let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("TLS can't be set up: {e}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|e| format!("`ca_file` has no certificate that can serve as an authority: {e}"))
+}
+
+/// Completes a handshake with `host` (a name, or an address without brackets) over `socket`.
+///
+/// A failure of the socket comes out as it is; one of TLS itself is a [`TlsFailure`] inside the `io::Error`.
+pub(super) fn handshake(
+    config: &Arc<ClientConfig>,
+    host: &str,
+    socket: &mut (impl Read + Write),
+) -> io::Result<ClientConnection> {
+    REFUSED.set(None);
+    let failure = |error: &rustls::Error| {
+        io::Error::other(TlsFailure { problem: problem(error), seen: REFUSED.take(), inside: error.to_string() })
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| failure(&e))?;
+    match connection.complete_io(socket) {
+        Ok(_) => Ok(connection),
+        Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(tls) => failure(tls),
+            None => error,
+        }),
+    }
+}
+
+fn problem(error: &rustls::Error) -> TlsProblem {
+    let rustls::Error::InvalidCertificate(certificate) = error else {
+        return match error {
+            rustls::Error::InvalidMessage(_) => TlsProblem::NotTls,
+            _ => TlsProblem::Handshake,
+        };
+    };
+    match certificate {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsProblem::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsProblem::NotYetValid,
+        CertificateError::NotValidForName => TlsProblem::WrongName { presented: Vec::new() },
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            TlsProblem::WrongName { presented: presented.iter().take(8).map(|name| plain_name(name)).collect() }
+        }
+        CertificateError::Other(other) => match other.0.downcast_ref::<NotPinned>() {
+            Some(NotPinned(expected)) => TlsProblem::PinMismatch { expected: *expected },
+            None => TlsProblem::Untrusted,
+        },
+        _ => TlsProblem::Untrusted,
+    }
+}
+
+/// `DnsName("pve1")` and `IpAddress(10.0.0.1)`, as the library gives them, without their wrapping.
+fn plain_name(name: &str) -> String {
+    let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
+    one_line(inner.trim_matches('"'), 100)
+}
+
+#[derive(Debug)]
+enum Trust {
+    /// A chain to one of these roots, for the right name, valid now.
+    Roots(Arc<WebPkiServerVerifier>),
+    /// The leaf's SHA-256, whoever signed it, whatever its names and dates.
+    Pin(Fingerprint),
+    /// Whatever comes.
+    Anything,
+}
+
+/// Why a pinned certificate was refused, on its way through rustls: the fingerprint expected.
+#[derive(Debug)]
+struct NotPinned(Fingerprint);
+
+impl std::fmt::Display for NotPinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not the pinned certificate {}", self.0)
+    }
+}
+
+impl std::error::Error for NotPinned {}
+
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = match &self.trust {
+            Trust::Roots(roots) => roots.verify_server_cert(leaf, intermediates, name, ocsp, now),
+            Trust::Pin(pin) if fingerprint(leaf) != *pin => {
+                Err(CertificateError::Other(OtherError(Arc::new(NotPinned(*pin)))).into())
+            }
+            Trust::Pin(_) | Trust::Anything => Ok(ServerCertVerified::assertion()),
+        };
+        if verdict.is_err() {
+            REFUSED.set(Some(fingerprint(leaf)));
+        }
+        verdict
+    }
+
+    // Whatever is trusted, the node must prove that it holds the certificate's key: without that a pin, which anybody
+    // can read off the wire, would prove nothing.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// As Proxmox counts it: SHA-256 over the whole certificate.
+fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = digest::digest(&digest::SHA256, certificate);
+    let mut bytes = [0; 32];
+    // Both are 32 bytes; zip rather than `copy_from_slice`, which would panic if they were not.
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    Fingerprint(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_without_an_authority_is_a_sentence() {
+        for certificates in [vec![], vec![CertificateDer::from(b"junk".to_vec())]] {
+            assert!(client_config(&Tls::Ca(certificates)).unwrap_err().contains("`ca_file`"));
+        }
+    }
+
+    #[test]
+    fn every_mode_has_a_configuration() {
+        for tls in [Tls::PublicRoots, Tls::Fingerprint(Fingerprint([0; 32])), Tls::Unverified] {
+            assert!(client_config(&tls).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_sha256_of_the_certificate() {
+        let empty = fingerprint(&CertificateDer::from(&[][..])).to_string();
+        assert!(empty.starts_with("E3:B0:C4:42:98:FC:1C:14:"), "{empty}");
+    }
+
+    #[test]
+    fn names_lose_their_wrapping() {
+        assert_eq!(plain_name("DnsName(\"pve1.lan\")"), "pve1.lan");
+        assert_eq!(plain_name("IpAddress(10.0.0.1)"), "10.0.0.1");
+        assert_eq!(plain_name("pve1"), "pve1");
+    }
+}

@@ -1,0 +1,261 @@
+//! One HTTP exchange with one node: a request out, its answer in, and what went wrong told apart.
+
+use super::Method;
+use super::error::TlsFailure;
+use super::link::{Connect, Heard, Listening, ResolveLater};
+use super::tls;
+use crate::cancel::Cancel;
+use crate::secret::Secret;
+use crate::settings::{Cluster, Limits};
+use std::io::{self, Read};
+use std::time::Duration;
+use ureq::config::{AutoHeaderValue, Config};
+use ureq::http::uri::{Authority, PathAndQuery, Scheme};
+use ureq::http::{HeaderValue, Request, Uri, header};
+use ureq::{Agent, AsSendBody, Body};
+
+/// A node on the same network answers in milliseconds; one that is gone should not eat the whole call's time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Proxmox closes an idle connection after 5.0 s; one that we would take at that moment could be lost under a request.
+const MAX_IDLE: Duration = Duration::from_secs(4);
+
+/// A pooled connection keeps its buffers, so they are small; answers larger than that take several reads.
+const BUFFER: usize = 16 << 10;
+
+/// The agent of one cluster, its nodes and its token.
+pub(super) struct Wire {
+    agent: Agent,
+    nodes: Vec<Node>,
+    authorization: HeaderValue,
+    secret: Secret,
+    max_answer_bytes: usize,
+}
+
+struct Node {
+    scheme: Scheme,
+    authority: Authority,
+    shown: String,
+}
+
+/// A request, whichever node it goes to.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    /// A form; `None` for methods that have none.
+    pub(super) form: Option<&'a str>,
+}
+
+/// A node's answer.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    /// The status line's reason phrase; empty for 200.
+    pub(super) reason: String,
+    pub(super) body: Vec<u8>,
+    /// Why the body is not all of it.
+    pub(super) broken: Option<Fault>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// There is no connection; nothing was sent.
+    Connect(String),
+    /// There is no TLS; nothing was sent.
+    Tls(TlsFailure),
+    /// The connection was lost after the request was (perhaps partly) sent and before an answer's head came.
+    Lost(String),
+    /// Time ran out after the request was sent.
+    TimedOut,
+    /// Something came that can't be read: why, and the library's words.
+    Unreadable(String, String),
+    /// The call was cancelled, before or after the request was sent.
+    Cancelled { sent: bool },
+}
+
+impl Wire {
+    /// Makes the agent; opens no connection. The error is a sentence without the secret.
+    pub(super) fn new(cluster: &Cluster, limits: &Limits) -> Result<Self, String> {
+        let tls = tls::client_config(&cluster.tls)?;
+        let token =
+            Secret::new(format!("PVEAPIToken={}!{}={}", cluster.user, cluster.token_id, cluster.token_secret.expose()));
+        let mut authorization = HeaderValue::from_str(token.expose()).map_err(|_| {
+            "`user`, `token_id` or the token's secret has a character that can't be sent (a line break?)".to_owned()
+        })?;
+        authorization.set_sensitive(true);
+        let nodes = cluster
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let shown = endpoint.to_string();
+                let authority = shown.parse().map_err(|_| format!("`{shown}` is not an address"))?;
+                let scheme = if endpoint.https { Scheme::HTTPS } else { Scheme::HTTP };
+                Ok(Node { scheme, authority, shown })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        if nodes.is_empty() {
+            return Err("it has no address".into());
+        }
+
+        let idle = limits.max_calls_per_cluster;
+        let config = Config::builder()
+            // Proxmox's own words come with the errors.
+            .http_status_as_error(false)
+            // Where a node points is not where the token may go.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // The default reads the environment: a node is on the local network, and a proxy would see the token.
+            .proxy(None)
+            .timeout_global(Some(cluster.timeout))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(cluster.timeout)))
+            .max_idle_age(MAX_IDLE)
+            .max_idle_connections(idle)
+            .max_idle_connections_per_host(idle)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            // A head must fit into the buffer; one that doesn't is reported as such only if the limit is below it.
+            .max_response_header_size(BUFFER - 1)
+            .user_agent(concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")))
+            // Compressing costs a node more than a local network does.
+            .accept_encoding(AutoHeaderValue::None)
+            .build();
+        let connect = Connect { tls, max_answer_bytes: limits.max_answer_bytes as u64 };
+        Ok(Self {
+            agent: Agent::with_parts(config, connect, ResolveLater),
+            nodes,
+            authorization,
+            secret: cluster.token_secret.clone(),
+            max_answer_bytes: limits.max_answer_bytes,
+        })
+    }
+
+    /// How many nodes there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// `host:port` of a node.
+    pub(super) fn node(&self, index: usize) -> &str {
+        self.nodes.get(index).map_or("", |node| &node.shown)
+    }
+
+    /// A stranger's words, safe to show: without our secret, should a node (or what poses as one) echo it.
+    pub(super) fn scrub(&self, text: String) -> String {
+        if self.secret.is_empty() || !text.contains(self.secret.expose()) {
+            return text;
+        }
+        text.replace(self.secret.expose(), "(secret)")
+    }
+
+    /// Sends `out` to one node and reads the answer. `time_left` where it is less than the cluster's time limit.
+    pub(super) fn exchange(
+        &self,
+        node: usize,
+        out: &Outgoing,
+        time_left: Option<Duration>,
+        cancel: &Cancel,
+    ) -> Result<Reply, Fault> {
+        let listening = Listening::start(cancel);
+        if cancel.is_cancelled() {
+            return Err(Fault::Cancelled { sent: false });
+        }
+        let fault = |error, heard: &Heard| fault(error, heard, cancel, self.max_answer_bytes);
+        let (status, body) = match out.form {
+            Some(form) => self.run(node, out, form, time_left),
+            None => self.run(node, out, (), time_left),
+        }
+        .map_err(|error| fault(error, &listening.heard()))?;
+        let (body, broken) = self.read(body);
+        let heard = listening.heard();
+        let broken = broken.map(|error| fault(error, &heard));
+        Ok(Reply { status, reason: heard.reason, body, broken })
+    }
+
+    fn run(
+        &self,
+        node: usize,
+        out: &Outgoing,
+        body: impl AsSendBody,
+        time_left: Option<Duration>,
+    ) -> Result<(u16, Body), ureq::Error> {
+        let Some(node) = self.nodes.get(node) else { return Err(ureq::Error::HostNotFound) };
+        let uri = Uri::builder()
+            .scheme(node.scheme.clone())
+            .authority(node.authority.clone())
+            .path_and_query(out.target.clone())
+            .build()?;
+        let mut request = Request::builder()
+            .method(out.method.as_str())
+            .uri(uri)
+            .header(header::AUTHORIZATION, self.authorization.clone());
+        if out.form.is_some() {
+            request =
+                request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        }
+        let mut request = request.body(body)?;
+        if let Some(left) = time_left {
+            // Copies the whole configuration, which is why the usual call goes without.
+            request = self.agent.configure_request(request).timeout_global(Some(left)).build();
+        }
+        let (head, body) = self.agent.run(request)?.into_parts();
+        Ok((head.status.as_u16(), body))
+    }
+
+    /// As much of a body as comes, and the error that ended it.
+    fn read(&self, mut body: Body) -> (Vec<u8>, Option<ureq::Error>) {
+        // What the node says of its length is a hint, not a promise.
+        let hint = body.content_length().unwrap_or(0).min(1 << 20).min(self.max_answer_bytes as u64);
+        let mut bytes = Vec::with_capacity(hint as usize);
+        let mut reader = body.with_config().limit(self.max_answer_bytes as u64).reader();
+        let error = reader.read_to_end(&mut bytes).err().map(ureq::Error::from);
+        (bytes, error)
+    }
+}
+
+fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, max_answer_bytes: usize) -> Fault {
+    use ureq::Error;
+    // A cancelled call's socket is shut down, which looks like any loss.
+    if cancel.is_cancelled() {
+        return Fault::Cancelled { sent: heard.sent };
+    }
+    let error = match error {
+        Error::Io(e) => match e.downcast::<TlsFailure>() {
+            Ok(failure) => return Fault::Tls(failure),
+            Err(e) => Error::Io(e),
+        },
+        other => other,
+    };
+    if !heard.sent {
+        return Fault::Connect(no_connection(&error));
+    }
+    let inside = error.to_string();
+    let unreadable = |why: &str| Fault::Unreadable(why.to_owned(), inside.clone());
+    match error {
+        Error::Timeout(_) => Fault::TimedOut,
+        Error::BodyExceedsLimit(_) => unreadable(&format!(
+            "it is larger than {max_answer_bytes} bytes (the limit is `max_answer_bytes`). Ask for less, for example \
+             with `limit` or a narrower path"
+        )),
+        Error::LargeResponseHeader(..) => unreadable("its headers are larger than 16 KiB, which no Proxmox node sends"),
+        Error::Decompress(..) => unreadable("it claims to be gzip, but is broken or cut short"),
+        Error::Io(_) if !heard.answered => Fault::Lost(inside),
+        Error::Io(_) | Error::BodyStalled => unreadable("the connection was lost in the middle of it. Try again"),
+        _ => unreadable("it is not HTTP as Proxmox speaks it. Check the address and port in clusters.json"),
+    }
+}
+
+fn no_connection(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::HostNotFound => "there is no host of that name".into(),
+        ureq::Error::Timeout(_) => "it did not answer in time".into(),
+        ureq::Error::Io(e) => match e.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused".into(),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "there is no route to it".into(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                "it closed the connection during the TLS handshake".into()
+            }
+            _ => e.to_string(),
+        },
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,85 @@
+//! The token's secret leaves for the node and for nowhere else, and the environment can't send it elsewhere.
+
+mod support;
+
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::pve::cluster::Cluster;
+use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
+use proxmox_mcp::secret::Secret;
+use proxmox_mcp::settings::{self, Limits};
+use std::process::Command;
+use support::node::{Act, Node, SECRET, nobody};
+
+fn errors(node: &Node, cluster: &Cluster) -> String {
+    let mut seen = String::new();
+    for method in Method::ALL {
+        let path = ApiPath::parse(&format!("/{SECRET}/x")).unwrap().0;
+        let mut params = Params::new();
+        params.push("password", "value-canary");
+        let result = cluster.call(method, &path, &params, &Cancel::new());
+        let error = result.expect_err("every answer here is a failure");
+        // The path is the caller's own; only what comes from elsewhere counts.
+        let mine = |text: String| text.replace(&format!("/{SECRET}/x"), "");
+        seen += &mine(format!("{error}\n{error:?}\n{:?}\n", error.detail()));
+    }
+    assert!(!node.requests().is_empty());
+    seen
+}
+
+#[test]
+fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
+    for (status, echo_in_body) in [(200, true), (400, true), (403, false), (500, true), (500, false), (401, false)] {
+        let node = Node::start(move |request| {
+            let echo = request.header("authorization").unwrap().to_owned();
+            let body = match status {
+                400 => format!(r#"{{"errors":{{"{echo}":"{echo}"}},"message":"{echo}"}}"#),
+                // A JSON string, which a JSON parser would quote in its error.
+                _ => format!("{echo:?}"),
+            };
+            let (phrase, body) = if echo_in_body { ("", body) } else { (echo.as_str(), String::new()) };
+            Act::answer(status, phrase, &[], body)
+        });
+        let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+        let text = errors(&node, &cluster);
+        assert!(!text.contains(SECRET) && !text.contains("value-canary"), "{status}: {text}");
+        assert!(text.contains("(secret)"), "{status}: {text}");
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
+    let node = Node::start(|_| Act::data("1"));
+    let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));
+    let settings = settings::Cluster { token_secret, ..node.cluster_settings() };
+    let why = Cluster::new(settings, &Limits::default()).err().unwrap();
+    assert!(why.contains("cluster `test`") && !why.contains(SECRET), "{why}");
+}
+
+#[test]
+fn settings_and_parameters_do_not_show_their_values() {
+    let node = Node::start(|_| Act::data("1"));
+    assert!(!format!("{:?}", node.cluster_settings()).contains(SECRET));
+    let mut params = Params::new();
+    params.push("password", SECRET);
+    assert!(!format!("{params:?}").contains(SECRET));
+}
+
+#[test]
+fn proxies_of_the_environment_are_ignored() {
+    // A process can't set its own environment safely, so the test runs itself again as a child.
+    if std::env::var_os("PROXMOX_MCP_TEST_CHILD").is_some() {
+        let node = Node::start(|_| Act::data("1"));
+        let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+        let path = ApiPath::parse("/version").unwrap().0;
+        cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).unwrap();
+        return;
+    }
+    let proxy = format!("http://{}", nobody());
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "proxies_of_the_environment_are_ignored"]).env("PROXMOX_MCP_TEST_CHILD", "1");
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        child.env(name, &proxy);
+    }
+    let output = child.env_remove("no_proxy").env_remove("NO_PROXY").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

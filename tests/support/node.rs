@@ -1,0 +1,516 @@
+//! A Proxmox node that does what a test tells it to: answers as the captures of a real one show, or misbehaves.
+//!
+//! ```ignore
+//! let node = Node::start(|request| match request.path() {
+//!     "/api2/json/version" => Act::data(r#"{"version":"9.2.11"}"#),
+//!     _ => Act::hang(),
+//! });
+//! let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+//! ```
+//! It listens on a free loopback port, handles each connection on its own thread, records every request, and is gone
+//! when dropped. Tests wait for what it saw ([`Node::wait_for_requests`], [`Node::wait_for_closed`]) instead of
+//! sleeping.
+#![allow(dead_code)]
+
+use proxmox_mcp::secret::Secret;
+use proxmox_mcp::settings::{Cluster, Endpoint, Fingerprint, Tls};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use ring::digest::{SHA256, digest};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The user, token id and secret of [`Node::cluster_settings`].
+pub const USER: &str = "root@pam";
+/// See [`USER`].
+pub const TOKEN_ID: &str = "mcp";
+/// See [`USER`]. Tests look for it where it must not be.
+pub const SECRET: &str = "5ec2e7-ca4a-4a29-b1de-canary";
+
+/// One request as the node read it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The connection it came on, counted from 0.
+    pub connection: usize,
+    /// Its place on that connection, counted from 0.
+    pub nth: usize,
+    /// Its place among all requests to the node, counted from 0.
+    pub index: usize,
+    pub method: String,
+    /// Path and query as sent.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Request {
+    /// The value of a header (lower-case name); panics if it came twice.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} came twice");
+        value
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap()
+    }
+}
+
+/// What the node does with one request.
+#[derive(Clone, Debug)]
+pub struct Act {
+    bytes: Vec<u8>,
+    drip: Option<Duration>,
+    flood: u64,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Then {
+    Next,
+    Close,
+    Hang,
+}
+
+impl Act {
+    /// `200 OK` with `{"data":…}` around a JSON text, and the connection kept, as a real node does.
+    pub fn data(json: &str) -> Self {
+        Self::body(format!("{{\"data\":{json}}}"))
+    }
+
+    /// `200 OK` with this body.
+    pub fn body(body: impl AsRef<[u8]>) -> Self {
+        Self::answer(200, "OK", &[], body)
+    }
+
+    /// An error as a real node sends it: the connection is closed after it.
+    pub fn refusal(status: u16, phrase: &str, body: &str) -> Self {
+        Self::answer(status, phrase, &[("Connection", "close")], body).then_close()
+    }
+
+    /// Any answer. `Content-Length` and `Connection: Keep-Alive` are added unless given (an empty value leaves the
+    /// header out); a header may repeat.
+    pub fn answer(status: u16, phrase: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        let body = body.as_ref();
+        let mut head = format!("HTTP/1.1 {status} {phrase}\r\n");
+        let has = |name: &str| headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let mut line = |name: &str, value: &str| {
+            if !value.is_empty() {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
+        };
+        line("Cache-Control", "max-age=0");
+        headers.iter().for_each(|(name, value)| line(name, value));
+        if !has("Connection") {
+            line("Connection", "Keep-Alive");
+        }
+        if !has("Content-Length") {
+            line("Content-Length", &body.len().to_string());
+        }
+        line("Server", "pve-api-daemon/3.0");
+        line("Content-Type", "application/json;charset=UTF-8");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(body);
+        Self::raw(bytes)
+    }
+
+    /// These bytes.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), drip: None, flood: 0, then: Then::Next }
+    }
+
+    /// No answer: the connection is closed.
+    pub fn close() -> Self {
+        Self::raw([]).then_close()
+    }
+
+    /// No answer: nothing happens until the client hangs up.
+    pub fn hang() -> Self {
+        Self::raw([]).then_hang()
+    }
+
+    /// After the answer the connection is closed, whatever it said.
+    pub fn then_close(mut self) -> Self {
+        self.then = Then::Close;
+        self
+    }
+
+    /// After the answer nothing more happens until the client hangs up.
+    pub fn then_hang(mut self) -> Self {
+        self.then = Then::Hang;
+        self
+    }
+
+    /// One byte at a time, with a pause after each.
+    pub fn dripping(mut self, pause: Duration) -> Self {
+        self.drip = Some(pause);
+        self
+    }
+
+    /// After the answer that many more bytes of `x`, or as many as are taken.
+    pub fn then_flood(mut self, bytes: u64) -> Self {
+        self.flood = bytes;
+        self
+    }
+}
+
+/// How the node presents itself to whoever connects.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Identity {
+    /// Plain HTTP, and the endpoint says so.
+    Plain,
+    /// TLS with a certificate for 127.0.0.1 and localhost, signed by the CA of [`Node::cluster_settings`].
+    Trusted,
+    /// The same, but it expired in 2001.
+    Expired,
+    /// The same, but valid from the year 4000 on.
+    NotYetValid,
+    /// The same, but for `pve9.example` and 192.0.2.9.
+    WrongName,
+    /// TLS with a certificate that signed itself.
+    SelfSigned,
+    /// The endpoint says TLS, the node answers in plain HTTP that it does not understand.
+    PlainOnTlsPort,
+    /// The endpoint says TLS, the node closes after the first bytes of the handshake.
+    ClosesInHandshake,
+    /// The endpoint says TLS, the node reads the first bytes of the handshake and says nothing.
+    HangsInHandshake,
+    /// Plain HTTP; every connection is closed before a byte is read.
+    ClosesAtOnce,
+}
+
+type Behaviour = dyn Fn(&Request) -> Act + Send + Sync;
+
+/// A running node; dropping it closes its port and every connection.
+pub struct Node {
+    port: u16,
+    identity: Identity,
+    shared: Arc<Shared>,
+    leaf: Option<CertificateDer<'static>>,
+    acceptor: Option<thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    behaviour: Box<Behaviour>,
+    identity: Identity,
+    tls: Option<Arc<ServerConfig>>,
+    stopping: AtomicBool,
+    log: Mutex<Log>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Log {
+    requests: Vec<Request>,
+    sockets: Vec<TcpStream>,
+    closed: usize,
+}
+
+impl Node {
+    /// A plain HTTP node.
+    pub fn start(behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
+        Self::start_as(Identity::Plain, behaviour)
+    }
+
+    /// A node that presents itself as `identity`.
+    pub fn start_as(identity: Identity, behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
+        let made = certificate(identity);
+        let leaf = made.as_ref().map(|(leaf, _)| leaf.clone());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            behaviour: Box::new(behaviour),
+            identity,
+            tls: made.map(|(_, config)| config),
+            stopping: AtomicBool::new(false),
+            log: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let acceptor = thread::spawn({
+            let shared = shared.clone();
+            move || accept(&listener, &shared)
+        });
+        Self { port, identity, shared, leaf, acceptor: Some(acceptor) }
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> Endpoint {
+        let https = !matches!(self.identity, Identity::Plain | Identity::ClosesAtOnce);
+        Endpoint { https, host: "127.0.0.1".into(), port: self.port }
+    }
+
+    /// A cluster of this node alone, called `test`, with the CA that signs [`Identity::Trusted`] and a time limit of
+    /// 5 s.
+    pub fn cluster_settings(&self) -> Cluster {
+        Cluster {
+            name: "test".into(),
+            endpoints: vec![self.endpoint()],
+            user: USER.into(),
+            token_id: TOKEN_ID.into(),
+            token_secret: Secret::new(SECRET.into()),
+            tls: Tls::Ca(vec![ca().der.clone()]),
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// SHA-256 of its certificate; panics where it has none.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(digest(&SHA256, self.leaf.as_ref().unwrap()).as_ref().try_into().unwrap())
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.log.lock().unwrap().requests.clone()
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.shared.log.lock().unwrap().sockets.len()
+    }
+
+    /// Waits until that many requests were read.
+    pub fn wait_for_requests(&self, n: usize) {
+        self.wait("requests", |log| log.requests.len() >= n);
+    }
+
+    /// Waits until that many connections were made.
+    pub fn wait_for_connections(&self, n: usize) {
+        self.wait("connections", |log| log.sockets.len() >= n);
+    }
+
+    /// Waits until that many connections have ended, by whichever side.
+    pub fn wait_for_closed(&self, n: usize) {
+        self.wait("closed connections", |log| log.closed >= n);
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&Log) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut log = self.shared.log.lock().unwrap();
+        while !done(&log) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the node waited for {what} in vain: {:?}", log.requests);
+            log = self.shared.changed.wait_timeout(log, left).unwrap().0;
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        for socket in &self.shared.log.lock().unwrap().sockets {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        // Wakes the acceptor.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// An address of this machine where nobody listens: connections to it are refused at once.
+pub fn nobody() -> Endpoint {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    Endpoint { https: false, host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        let Ok((socket, _)) = listener.accept() else { return };
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let connection = {
+            let mut log = shared.log.lock().unwrap();
+            log.sockets.push(socket.try_clone().unwrap());
+            shared.changed.notify_all();
+            log.sockets.len() - 1
+        };
+        let shared = shared.clone();
+        thread::spawn(move || {
+            let _ = socket.set_nodelay(true);
+            // Dropped even if the behaviour panics, so that the client sees an end at once.
+            let connection = Connection { number: connection, socket, shared };
+            let _ = serve(connection.number, &connection.socket, &connection.shared);
+        });
+    }
+}
+
+struct Connection {
+    number: usize,
+    socket: TcpStream,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The log has a clone of the socket: only a shutdown ends the connection.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.shared.log.lock().unwrap().closed += 1;
+        self.shared.changed.notify_all();
+    }
+}
+
+fn serve(connection: usize, mut socket: &TcpStream, shared: &Shared) -> io::Result<()> {
+    match shared.identity {
+        Identity::ClosesAtOnce => Ok(()),
+        Identity::ClosesInHandshake => socket.read(&mut [0; 64]).map(drop),
+        Identity::HangsInHandshake => until_closed(&mut socket),
+        Identity::PlainOnTlsPort => {
+            // As web servers answer what they can't read.
+            let _ = socket.read(&mut [0; 4096])?;
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        }
+        Identity::Plain => converse(connection, &mut socket, shared),
+        _ => {
+            let tls = ServerConnection::new(shared.tls.clone().unwrap()).unwrap();
+            let mut stream = StreamOwned::new(tls, socket.try_clone()?);
+            let result = converse(connection, &mut stream, shared);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+            result
+        }
+    }
+}
+
+fn converse(connection: usize, stream: &mut (impl Read + Write), shared: &Shared) -> io::Result<()> {
+    for nth in 0.. {
+        let Some(mut request) = read_request(stream)? else { break };
+        (request.connection, request.nth) = (connection, nth);
+        {
+            let mut log = shared.log.lock().unwrap();
+            request.index = log.requests.len();
+            log.requests.push(request.clone());
+            shared.changed.notify_all();
+        }
+        let act = (shared.behaviour)(&request);
+        match act.drip {
+            None => stream.write_all(&act.bytes)?,
+            Some(pause) => {
+                for byte in &act.bytes {
+                    stream.write_all(&[*byte])?;
+                    stream.flush()?;
+                    thread::sleep(pause);
+                }
+            }
+        }
+        let chunk = [b'x'; 64 << 10];
+        let mut left = act.flood;
+        while left > 0 {
+            let n = left.min(chunk.len() as u64);
+            stream.write_all(&chunk[..n as usize])?;
+            left -= n;
+        }
+        stream.flush()?;
+        match act.then {
+            Then::Next => {}
+            Then::Close => break,
+            Then::Hang => return until_closed(stream),
+        }
+    }
+    Ok(())
+}
+
+fn until_closed(stream: &mut impl Read) -> io::Result<()> {
+    while stream.read(&mut [0; 1024])? > 0 {}
+    Ok(())
+}
+
+/// `None` where the client closed between two requests.
+fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end;
+        }
+        if more(stream, &mut bytes)? == 0 {
+            return Ok(None);
+        }
+    };
+    let text = String::from_utf8(bytes[..head].to_vec()).unwrap();
+    let mut lines = text.split("\r\n");
+    let mut first = lines.next().unwrap().split(' ');
+    let (method, target) = (first.next().unwrap().to_owned(), first.next().unwrap().to_owned());
+    let headers: Vec<_> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
+    while bytes.len() < head + 4 + length {
+        if more(stream, &mut bytes)? == 0 {
+            return Ok(None);
+        }
+    }
+    let body = String::from_utf8(bytes[head + 4..].to_vec()).unwrap();
+    Ok(Some(Request { connection: 0, nth: 0, index: 0, method, target, headers, body }))
+}
+
+fn more(stream: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; 16 << 10];
+    let n = stream.read(&mut buffer)?;
+    bytes.extend_from_slice(&buffer[..n]);
+    Ok(n)
+}
+
+/// The CA of all trusted nodes of this process.
+struct Ca {
+    der: CertificateDer<'static>,
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn ca() -> &'static Ca {
+    static CA: OnceLock<Ca> = OnceLock::new();
+    CA.get_or_init(|| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Proxmox Virtual Environment test CA");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Ca { der: certificate.der().clone(), pem: certificate.pem(), issuer: Issuer::new(params, key) }
+    })
+}
+
+/// The CA's certificate in PEM, as a `ca_file` has it.
+pub fn ca_pem() -> &'static str {
+    &ca().pem
+}
+
+fn certificate(identity: Identity) -> Option<(CertificateDer<'static>, Arc<ServerConfig>)> {
+    let names = match identity {
+        Identity::WrongName => ["pve9.example", "192.0.2.9"],
+        Identity::Trusted | Identity::Expired | Identity::NotYetValid | Identity::SelfSigned => {
+            ["localhost", "127.0.0.1"]
+        }
+        _ => return None,
+    };
+    let mut params = CertificateParams::new(names.map(String::from).to_vec()).unwrap();
+    match identity {
+        Identity::Expired => params.not_after = date_time_ymd(2001, 2, 3),
+        Identity::NotYetValid => params.not_before = date_time_ymd(4000, 1, 1),
+        _ => {}
+    }
+    let key = KeyPair::generate().unwrap();
+    let leaf = match identity {
+        Identity::SelfSigned => params.self_signed(&key),
+        _ => params.signed_by(&key, &ca().issuer),
+    };
+    let leaf = leaf.unwrap().der().clone();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.clone()], key)
+        .unwrap();
+    Some((leaf, Arc::new(config)))
+}
