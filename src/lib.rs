@@ -16,6 +16,7 @@
 
 pub mod cancel;
 mod deadline;
+pub mod mcp;
 pub mod nearest;
 pub mod pve;
 pub mod secret;

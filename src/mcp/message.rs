@@ -1,0 +1,371 @@
+//! JSON-RPC 2.0 messages as MCP uses them: read without copying, answered without building a tree.
+//!
+//! What is refused, and with which code, follows the column "do" of the edge cases every SDK was measured on: an id is
+//! a string or an integer and is echoed byte for byte; `params` is an object; a field that stands twice is no message.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Not JSON (JSON-RPC 2.0, section 5.1).
+pub const PARSE_ERROR: i32 = -32700;
+/// JSON, but no message.
+pub const INVALID_REQUEST: i32 = -32600;
+/// No such method.
+pub const METHOD_NOT_FOUND: i32 = -32601;
+/// The parameters don't fit the method.
+pub const INVALID_PARAMS: i32 = -32602;
+/// Our fault.
+pub const INTERNAL_ERROR: i32 = -32603;
+/// The server can't take the call now; sending it again later may work.
+pub const BUSY: i32 = -32000;
+/// There is no such resource, before 2026-07-28 (which has [`INVALID_PARAMS`] for it).
+pub const RESOURCE_NOT_FOUND: i32 = -32002;
+/// A header says something else than the body (2026-07-28, Streamable HTTP).
+pub const HEADER_MISMATCH: i32 = -32020;
+/// The client did not declare a capability that the request needs (2026-07-28).
+pub const MISSING_CAPABILITY: i32 = -32021;
+/// A protocol version that is not spoken (2026-07-28).
+pub const UNSUPPORTED_VERSION: i32 = -32022;
+
+/// One message, borrowed from the bytes it came in.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request(Request<'a>),
+    /// Wants none.
+    Notification(Notification<'a>),
+    /// An answer to a request; this server sends none, so there is nothing to do.
+    Response,
+}
+
+/// A request: an id, a method, perhaps an object of parameters.
+#[derive(Debug)]
+pub struct Request<'a> {
+    id: &'a str,
+    /// The method's name.
+    pub method: Cow<'a, str>,
+    params: Option<&'a RawValue>,
+}
+
+/// A notification: as a request, without an id.
+#[derive(Debug)]
+pub struct Notification<'a> {
+    /// The method's name.
+    pub method: Cow<'a, str>,
+    /// The JSON text of the parameters: an object.
+    pub params: Option<&'a RawValue>,
+}
+
+/// Bytes that are no valid message: the JSON-RPC error answer to send (its id is null where none could be read).
+/// Over HTTP it goes out as the body of a 400.
+#[derive(Debug)]
+pub struct Invalid(pub Vec<u8>);
+
+/// A JSON-RPC error, before it is tied to a request's id.
+#[derive(Debug, PartialEq)]
+pub struct Fault {
+    /// One of the codes of this module.
+    pub code: i32,
+    /// What failed, why, what to do next.
+    pub message: String,
+    /// What a program may need of it.
+    pub data: Option<Value>,
+}
+
+impl Fault {
+    /// A fault without data.
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    /// The parameters don't fit; `message` says which and what to send instead.
+    pub fn params(message: impl Into<String>) -> Self {
+        Self::new(INVALID_PARAMS, message)
+    }
+}
+
+/// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Params<'a> {
+    /// Of every request.
+    #[serde(borrow, default, rename = "_meta")]
+    pub meta: Option<Meta<'a>>,
+    /// Of tools/call and prompts/get.
+    #[serde(borrow, default)]
+    pub name: Option<Cow<'a, str>>,
+    /// Of tools/call and prompts/get.
+    #[serde(borrow, default)]
+    pub arguments: Option<&'a RawValue>,
+    /// Of resources/read.
+    #[serde(borrow, default)]
+    pub uri: Option<Cow<'a, str>>,
+    /// Of lists.
+    #[serde(borrow, default)]
+    pub cursor: Option<&'a RawValue>,
+    /// Of initialize.
+    #[serde(borrow, default)]
+    pub protocol_version: Option<Cow<'a, str>>,
+    /// Of initialize.
+    #[serde(borrow, default)]
+    pub client_info: Option<&'a RawValue>,
+    /// Of logging/setLevel.
+    #[serde(borrow, default)]
+    pub level: Option<Cow<'a, str>>,
+    /// Of completion/complete.
+    #[serde(borrow, default, rename = "ref")]
+    pub reference: Option<&'a RawValue>,
+    /// Of completion/complete.
+    #[serde(borrow, default)]
+    pub argument: Option<&'a RawValue>,
+    /// The answers to an input-required result (2026-07-28).
+    #[serde(borrow, default)]
+    pub input_responses: Option<&'a RawValue>,
+    /// The state of an input-required result (2026-07-28).
+    #[serde(borrow, default)]
+    pub request_state: Option<Cow<'a, str>>,
+}
+
+/// A request's `_meta`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Meta<'a> {
+    /// The version this one request speaks: the mark of the modern era.
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    pub version: Option<Cow<'a, str>>,
+    /// What the client can do.
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    pub capabilities: Option<&'a RawValue>,
+    /// From which severity on the client wants log messages of this request.
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
+    pub log_level: Option<Cow<'a, str>>,
+    /// The client wants progress of this request, under this token.
+    #[serde(borrow, default, rename = "progressToken")]
+    pub progress_token: Option<&'a RawValue>,
+}
+
+impl<'a> Params<'a> {
+    /// The protocol version that the request claims for itself; there is none before 2026-07-28.
+    pub fn claimed_version(&self) -> Option<&str> {
+        self.meta.as_ref()?.version.as_deref()
+    }
+
+    /// The JSON text of the progress token, where there is a valid one.
+    pub fn progress_token(&self) -> Option<&'a str> {
+        self.meta.as_ref()?.progress_token.map(RawValue::get).filter(|t| is_valid_id(t))
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The id as JSON text, byte for byte as the client wrote it.
+    pub fn id(&self) -> &'a str {
+        self.id
+    }
+
+    /// Whether answering may block on a cluster (a tools/call); the other requests are answered from memory.
+    pub fn may_take_long(&self) -> bool {
+        self.method == "tools/call"
+    }
+
+    /// The parameters; an absent object counts as an empty one.
+    pub fn params(&self) -> Result<Params<'a>, Fault> {
+        serde_json::from_str(self.params.map_or("{}", RawValue::get))
+            .map_err(|e| Fault::params(format!("params of {}: {e}", self.method)))
+    }
+
+    /// The bytes of an answer whose `result` is written by `write`.
+    pub fn result(&self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(br#","result":"#);
+        write(&mut out);
+        out.push(b'}');
+        out
+    }
+
+    /// The bytes of an error answer, also for a transport that can't run the request ([`BUSY`]).
+    pub fn refuse(&self, code: i32, message: &str) -> Vec<u8> {
+        self.fault(&Fault::new(code, message))
+    }
+
+    /// The bytes of an error answer.
+    pub fn fault(&self, fault: &Fault) -> Vec<u8> {
+        error(self.id, fault)
+    }
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn push_json_str(out: &mut Vec<u8>, text: &str) {
+    // Writing into memory and serialising a str can't fail; an error would leave the string out, never break a bound.
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn error(id: &str, fault: &Fault) -> Vec<u8> {
+    let mut out = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"#, fault.code).into_bytes();
+    push_json_str(&mut out, &fault.message);
+    if let Some(data) = &fault.data {
+        out.extend_from_slice(format!(",\"data\":{data}").as_bytes());
+    }
+    out.extend_from_slice(b"}}");
+    out
+}
+
+fn invalid(id: &str, code: i32, why: &str) -> Invalid {
+    Invalid(error(id, &Fault::new(code, why)))
+}
+
+/// The answer to a message of more than `most` bytes, on a transport that has no other way to say so.
+pub fn too_long(most: usize) -> Vec<u8> {
+    invalid("null", INVALID_REQUEST, &format!("the message is too long: at most {most} bytes")).0
+}
+
+/// Every field raw, so that a message with one wrong field still shows its id.
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, default)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// Tells `"id": null` (which no request may have) from an absent id.
+fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(d).map(Some)
+}
+
+fn is_valid_id(raw: &str) -> bool {
+    raw.starts_with('"')
+        || (raw.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) && !raw.contains(['.', 'e', 'E']))
+}
+
+/// The messages of a batch (JSON-RPC 2.0, section 6; MCP has batches in 2025-03-26 only), where the bytes are one.
+/// `None` where they are not an array; an empty one, or one of more than `most`, is no message.
+pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&RawValue>, Invalid>> {
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
+        return None;
+    }
+    let parts: Result<Vec<&RawValue>, _> = serde_json::from_slice(bytes);
+    Some(match parts {
+        Err(e) => Err(invalid("null", PARSE_ERROR, &format!("not JSON: {e}"))),
+        Ok(parts) if parts.is_empty() => Err(invalid("null", INVALID_REQUEST, "an empty batch")),
+        Ok(parts) if parts.len() > most => {
+            Err(invalid("null", INVALID_REQUEST, &format!("a batch of {}: send at most {most}", parts.len())))
+        }
+        Ok(parts) => Ok(parts),
+    })
+}
+
+/// Reads one message. A JSON array (a batch) is refused here; a transport that takes batches splits them first.
+pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Invalid> {
+    let wire: Wire = serde_json::from_slice(bytes).map_err(|e| match e.classify() {
+        serde_json::error::Category::Data => {
+            invalid("null", INVALID_REQUEST, "not a JSON-RPC message: one object with \"jsonrpc\":\"2.0\" is wanted")
+        }
+        _ => invalid("null", PARSE_ERROR, &format!("not JSON: {e}")),
+    })?;
+    let id = match wire.id.map(RawValue::get) {
+        Some(raw) if !is_valid_id(raw) => {
+            return Err(invalid("null", INVALID_REQUEST, "id must be a string or an integer"));
+        }
+        id => id,
+    };
+    let refuse = |why: &str| Err(invalid(id.unwrap_or("null"), INVALID_REQUEST, why));
+    if wire.jsonrpc.is_none_or(|v| v.get() != "\"2.0\"") {
+        return refuse("\"jsonrpc\":\"2.0\" is missing");
+    }
+    let Some(method) = wire.method else {
+        return match wire.result.or(wire.error) {
+            Some(_) => Ok(Message::Response),
+            None => refuse("neither method nor result"),
+        };
+    };
+    let Ok(Name(method)) = serde_json::from_str(method.get()) else { return refuse("method must be a string") };
+    if wire.params.is_some_and(|p| !p.get().starts_with('{')) {
+        return refuse("params must be an object");
+    }
+    Ok(match id {
+        Some(id) => Message::Request(Request { id, method, params: wire.params }),
+        None => Message::Notification(Notification { method, params: wire.params }),
+    })
+}
+
+/// A string that is borrowed unless it has escapes (serde's own `Cow` always copies without the attribute).
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &str) -> String {
+        match parse(bytes.as_bytes()) {
+            Err(Invalid(answer)) => String::from_utf8(answer).unwrap(),
+            Ok(m) => panic!("{bytes} was taken as {m:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_are_echoed_byte_for_byte() {
+        for id in ["0", "-1", "\"\"", "\"abc\"", "9007199254740993", "123456789012345678901234567890", "\"\\u0041\""] {
+            let text = format!(r#"{{"id":{id},"method":"ping","jsonrpc":"2.0"}}"#);
+            let Ok(Message::Request(r)) = parse(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!(
+                r.result(|o| o.extend_from_slice(b"{}")),
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#).as_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_a_parse_error() {
+        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}"] {
+            assert!(refused(text).contains("-32700"), "{text}");
+        }
+        assert!(parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn what_is_json_but_no_message_is_an_invalid_request() {
+        for text in [
+            "42",
+            "[]",
+            "{}",
+            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
+        ] {
+            assert!(refused(text).contains("-32600"), "{text}");
+        }
+        assert!(refused(r#"{"jsonrpc":"2.0","id":7,"method":[]}"#).contains(r#""id":7"#), "a usable id is echoed");
+    }
+
+    #[test]
+    fn an_id_that_is_no_string_and_no_integer_is_refused_with_id_null() {
+        for id in ["null", "true", "1.5", "1e3", "{}", "[1]"] {
+            let answer = refused(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#));
+            assert!(answer.contains("-32600") && answer.contains(r#""id":null"#), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_an_id_is_a_notification_and_one_with_a_result_a_response() {
+        assert!(matches!(parse(br#"{"jsonrpc":"2.0","method":"tools/call"}"#), Ok(Message::Notification(_))));
+        for text in
+            [r#"{"jsonrpc":"2.0","id":1,"result":null}"#, r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#]
+        {
+            assert!(matches!(parse(text.as_bytes()), Ok(Message::Response)), "{text}");
+        }
+    }
+}

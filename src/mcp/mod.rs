@@ -1,0 +1,152 @@
+//! The Model Context Protocol, without a socket: bytes of one message in, bytes of its answer out.
+//!
+//! A transport reads a message with [`message::parse`] and has it answered by [`Server::answer`], to which it lends an
+//! [`Exchange`]: where notifications of that request go, and how the request is cancelled. Both protocol eras are served
+//! on every transport, told apart by the request itself ([`message::Params::claimed_version`]): `legacy` has the
+//! initialize era, `modern` has 2026-07-28, and what they share is in `features`, once.
+
+pub mod args;
+pub mod call;
+pub mod catalog;
+pub mod content;
+pub mod context;
+mod features;
+pub mod legacy;
+pub mod message;
+pub mod modern;
+pub mod state;
+
+use crate::cancel::Cancel;
+use call::Calls;
+use catalog::{Catalog, Tool};
+use message::{Fault, Notification, Params, Request};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use state::Seal;
+
+/// What a transport lends a request while it is answered.
+pub struct Exchange<'a> {
+    /// The calls of the session it belongs to; `None` on a transport without sessions.
+    pub calls: Option<&'a Calls>,
+    /// Ends the call when the client gives it up.
+    pub cancel: Cancel,
+    /// Takes notifications of this request, in order, before its answer.
+    pub send: context::Send<'a>,
+}
+
+/// The answer to one request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The JSON-RPC message.
+    pub bytes: Vec<u8>,
+    /// The code, where it is an error: HTTP has a status for some of them.
+    pub code: Option<i32>,
+}
+
+/// The two eras of the protocol (2026-07-28, Versioning).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// `initialize` first: 2024-11-05 to 2025-11-25.
+    Legacy,
+    /// Every request speaks for itself: 2026-07-28.
+    Modern,
+}
+
+/// One MCP server: what it offers, and what it says of itself. Shared by every transport and connection.
+pub struct Server {
+    catalog: Catalog,
+    seal: Seal,
+    lists: Lists,
+    capabilities: Value,
+}
+
+/// The results that never change, serialised once, without their closing brace.
+struct Lists {
+    tools: Vec<u8>,
+    resources: Vec<u8>,
+    templates: Vec<u8>,
+    prompts: Vec<u8>,
+    /// What ends a result of the modern era, and one that may be kept.
+    complete: Vec<u8>,
+    cacheable: Vec<u8>,
+}
+
+/// How long a client may keep a list, in milliseconds. Lists change only with a restart.
+const LIST_TTL_MS: u32 = 300_000;
+
+impl Server {
+    /// Takes the catalog over and serialises its lists once.
+    ///
+    /// # Errors
+    /// The system gives no random bytes for the key that seals `requestState`.
+    pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
+        let info = json!({"io.modelcontextprotocol/serverInfo": server_info()});
+        let complete = format!(r#","resultType":"complete","_meta":{info}}}"#).into_bytes();
+        let cacheable =
+            format!(r#","resultType":"complete","ttlMs":{LIST_TTL_MS},"cacheScope":"private","_meta":{info}}}"#)
+                .into_bytes();
+        let open = |key: &str, list: Vec<Value>| format!("{{\"{key}\":{}", Value::from(list)).into_bytes();
+        let lists = Lists {
+            tools: open("tools", catalog.tools.iter().map(Tool::definition).collect()),
+            resources: open("resources", catalog.resources.iter().map(features::resource).collect()),
+            templates: open("resourceTemplates", catalog.templates.iter().map(features::template).collect()),
+            prompts: open("prompts", catalog.prompts.iter().map(features::prompt).collect()),
+            complete,
+            cacheable,
+        };
+        let capabilities = features::capabilities(&catalog);
+        Ok(Self { catalog, seal: Seal::new()?, lists, capabilities })
+    }
+
+    /// Answers one request, given what [`Request::params`] made of its parameters. `None` when it was cancelled: then
+    /// nothing may be sent (Utilities, Cancellation). Blocks for as long as the tool runs where
+    /// [`Request::may_take_long`] says so, else returns at once.
+    pub fn answer(
+        &self,
+        request: &Request<'_>,
+        params: Result<Params<'_>, Fault>,
+        exchange: &Exchange<'_>,
+    ) -> Option<Answer> {
+        let answer = params.and_then(|params| match params.claimed_version() {
+            Some(_) => modern::answer(self, request, &params, exchange),
+            None => legacy::answer(self, request, &params, exchange),
+        });
+        if exchange.cancel.is_cancelled() {
+            return None;
+        }
+        Some(match answer {
+            Ok(bytes) => Answer { bytes, code: None },
+            Err(fault) => Answer { bytes: request.fault(&fault), code: Some(fault.code) },
+        })
+    }
+
+    /// Takes note of a notification: `notifications/cancelled` ends the call it names in `calls`; nothing else matters.
+    pub fn notice(&self, notification: &Notification<'_>, calls: &Calls) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Cancelled<'a> {
+            #[serde(borrow)]
+            request_id: &'a RawValue,
+        }
+        if notification.method == "notifications/cancelled"
+            && let Some(params) = notification.params
+            && let Ok(cancelled) = serde_json::from_str::<Cancelled>(params.get())
+        {
+            calls.cancel(cancelled.request_id.get());
+        }
+    }
+
+    /// What ends a result whose members are written, braces open.
+    fn tail(&self, era: Era, cacheable: bool) -> &[u8] {
+        match (era, cacheable) {
+            (Era::Legacy, _) => b"}",
+            (Era::Modern, false) => &self.lists.complete,
+            (Era::Modern, true) => &self.lists.cacheable,
+        }
+    }
+}
+
+fn server_info() -> Value {
+    json!({"name": env!("CARGO_PKG_NAME"), "title": "Proxmox VE", "version": env!("CARGO_PKG_VERSION")})
+}

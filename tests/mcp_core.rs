@@ -1,0 +1,334 @@
+//! The protocol core without a socket: both eras, the edge cases, notifications, cancellation, input-required results.
+
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::mcp::args::{Kind, Param};
+use proxmox_mcp::mcp::call::Calls;
+use proxmox_mcp::mcp::catalog::{
+    Catalog, Effect, Input, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop, Tool,
+};
+use proxmox_mcp::mcp::content::{Binary, Content, Contents, Data};
+use proxmox_mcp::mcp::{Answer, Exchange, Server, message};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+
+fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::Run) -> Tool {
+    Tool {
+        name,
+        title: name,
+        description: "a tool of the tests",
+        input: Input::Params(&[Param { name: "text", kind: Kind::Text, required: false, about: "any" }]),
+        effect: Effect::Reads,
+        run,
+    }
+}
+
+fn catalog() -> Catalog {
+    let contents = |uri: &str| vec![Contents { uri: uri.into(), mime: "text/plain", data: Data::Text("hello".into()) }];
+    Catalog {
+        instructions: "be careful",
+        tools: vec![
+            tool("echo", Box::new(|_, args| Ok(Output::text(args.text("text").unwrap_or("nothing").into())))),
+            tool("fail", Box::new(|_, _| Err(Stop::Failed("it broke: do this".into())))),
+            tool(
+                "everything",
+                Box::new(|_, _| {
+                    let binary = || Binary { data: "AAAA".into(), mime: "x/y" };
+                    let blob = Contents { uri: "a:b".into(), mime: "x/y", data: Data::Blob("AAAA".into()) };
+                    let content = vec![
+                        Content::Text("\"t\"\n".into()),
+                        Content::Image(binary()),
+                        Content::Audio(binary()),
+                        Content::Resource(blob),
+                    ];
+                    Ok(Output { content, structured: Some("{\n\"n\":1\r}".into()) })
+                }),
+            ),
+            tool(
+                "slow",
+                Box::new(|context, _| {
+                    context.progress(1.0, Some(3.0), "one");
+                    context.progress(1.0, Some(3.0), "not more");
+                    context.progress(2.5, None, "");
+                    context.log("info", &json!("quiet"));
+                    context.log("error", &json!({"loud": true}));
+                    Ok(Output::text("done".into()))
+                }),
+            ),
+            tool(
+                "cancelled",
+                Box::new(|context, _| {
+                    context.cancel.cancel();
+                    Ok(Output::text("too late".into()))
+                }),
+            ),
+            tool(
+                "ask",
+                Box::new(|context, _| {
+                    if context.state()?.is_some_and(|s| s == json!({"round": 1})) {
+                        let answer = context.answer("name").cloned().unwrap_or_default();
+                        return Ok(Output::text(answer["content"]["name"].to_string()));
+                    }
+                    let question = json!({"mode": "form", "message": "who?", "requestedSchema": {"type": "object"}});
+                    let requests = vec![("name", "elicitation/create", question)];
+                    Err(Stop::NeedsInput(NeedsInput { requests, state: Some(json!({"round": 1})) }))
+                }),
+            ),
+        ],
+        resources: vec![Resource {
+            uri: "test://a",
+            name: "a",
+            description: "a resource",
+            mime: "text/plain",
+            read: Box::new(move |_, uri| Ok(Some(contents(uri)))),
+        }],
+        templates: vec![ResourceTemplate {
+            uri: "test://t/{id}",
+            name: "t",
+            description: "a family",
+            mime: "text/plain",
+            read: Box::new(move |_, uri| Ok(uri.strip_prefix("test://t/").map(|_| contents(uri)))),
+        }],
+        prompts: vec![Prompt {
+            name: "greet",
+            description: "greets",
+            arguments: &[("who", "whom to greet", true)],
+            fill: Box::new(|_, args| Ok(vec![("user", Content::Text(format!("greet {}", args["who"])))])),
+        }],
+        complete: Some(Box::new(|reference, name, typed| {
+            assert_eq!((&reference["type"], name), (&json!("ref/prompt"), "who"));
+            (0..150).map(|n| format!("{typed}{n}")).collect()
+        })),
+        logging: true,
+    }
+}
+
+fn server() -> Server {
+    Server::new(catalog()).expect("a server")
+}
+
+/// The answer to one request, and the notifications sent before it.
+fn exchange(server: &Server, request: &Value) -> (Option<Answer>, Vec<Value>) {
+    let text = request.to_string();
+    let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
+    let sent = RefCell::new(Vec::new());
+    let calls = Calls::new();
+    let send = |note: &[u8]| sent.borrow_mut().push(serde_json::from_slice(note).expect("JSON"));
+    let exchange = Exchange { calls: Some(&calls), cancel: Cancel::new(), send: &send };
+    let answer = server.answer(&request, request.params(), &exchange);
+    (answer, sent.into_inner())
+}
+
+fn answer(server: &Server, request: &Value) -> (Value, Option<i32>) {
+    let answer = exchange(server, request).0.expect("an answer");
+    (serde_json::from_slice(&answer.bytes).expect("JSON"), answer.code)
+}
+
+fn legacy(method: &str, params: Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": "x", "method": method, "params": params})
+}
+
+fn modern(method: &str, mut params: Value) -> Value {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
+        "progressToken": 7,
+    });
+    legacy(method, params)
+}
+
+#[test]
+fn discover_says_what_is_spoken_and_offered() {
+    let (answer, _) = answer(&server(), &modern("server/discover", json!({})));
+    let result = &answer["result"];
+    assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(result["resultType"], "complete");
+    assert!(result["ttlMs"].is_u64() && result["cacheScope"].is_string() && result.get("serverInfo").is_none());
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "proxmox-mcp");
+    let announced: Vec<_> = result["capabilities"].as_object().expect("capabilities").keys().collect();
+    assert_eq!(announced, ["completions", "logging", "prompts", "resources", "tools"]);
+}
+
+#[test]
+fn a_capability_that_the_catalog_lacks_is_neither_announced_nor_served() {
+    let bare = Server::new(Catalog { tools: catalog().tools, ..Catalog::default() }).expect("a server");
+    let (discover, _) = answer(&bare, &modern("server/discover", json!({})));
+    assert_eq!(discover["result"]["capabilities"], json!({"tools": {}}));
+    for method in
+        ["resources/list", "resources/read", "prompts/list", "prompts/get", "completion/complete", "logging/setLevel"]
+    {
+        for request in [legacy(method, json!({})), modern(method, json!({}))] {
+            assert_eq!(answer(&bare, &request).1, Some(message::METHOD_NOT_FOUND), "{method}");
+        }
+    }
+}
+
+#[test]
+fn both_eras_list_the_same_and_only_the_modern_one_says_how_long_to_keep_it() {
+    let server = server();
+    for (method, key) in [
+        ("tools/list", "tools"),
+        ("resources/list", "resources"),
+        ("resources/templates/list", "resourceTemplates"),
+        ("prompts/list", "prompts"),
+    ] {
+        let (old, _) = answer(&server, &legacy(method, json!({})));
+        let (new, _) = answer(&server, &modern(method, json!({})));
+        assert_eq!(old["result"][key], new["result"][key], "{method}");
+        assert!(!old["result"][key].as_array().expect("a list").is_empty());
+        assert_eq!(old["result"].as_object().expect("an object").len(), 1, "{method}");
+        assert_eq!((&new["result"]["resultType"], new["result"]["ttlMs"].is_u64()), (&json!("complete"), true));
+        assert_eq!(answer(&server, &modern(method, json!({"cursor": "x"}))).1, Some(message::INVALID_PARAMS));
+    }
+}
+
+#[test]
+fn every_kind_of_content_is_carried_in_both_eras() {
+    for request in
+        [legacy("tools/call", json!({"name": "everything"})), modern("tools/call", json!({"name": "everything"}))]
+    {
+        let line = exchange(&server(), &request).0.expect("an answer").bytes;
+        assert!(!line.contains(&b'\n') && !line.contains(&b'\r'), "a message is one line");
+        let (answer, _) = answer(&server(), &request);
+        assert_eq!(
+            answer["result"]["content"],
+            json!([
+                {"type": "text", "text": "\"t\"\n"},
+                {"type": "image", "data": "AAAA", "mimeType": "x/y"},
+                {"type": "audio", "data": "AAAA", "mimeType": "x/y"},
+                {"type": "resource", "resource": {"uri": "a:b", "mimeType": "x/y", "blob": "AAAA"}},
+            ])
+        );
+        assert_eq!(answer["result"]["structuredContent"], json!({"n": 1}));
+    }
+}
+
+#[test]
+fn a_tool_that_fails_or_is_called_wrongly_is_a_result_and_a_tool_that_is_not_there_an_error() {
+    let server = server();
+    for (params, text) in [
+        (json!({"name": "fail"}), "it broke: do this"),
+        (json!({"name": "echo", "arguments": {"tekst": 1}}), "unknown argument"),
+        (json!({"name": "echo", "arguments": {"text": 1}}), "must be a string"),
+    ] {
+        let (answer, code) = answer(&server, &modern("tools/call", params));
+        assert_eq!((&answer["result"]["isError"], code), (&json!(true), None));
+        assert!(answer["result"]["content"][0]["text"].as_str().expect("text").contains(text), "{answer}");
+    }
+    for params in [json!({}), json!({"name": 7}), json!({"name": "nope"}), json!({"name": "echo", "arguments": "x"})] {
+        assert_eq!(answer(&server, &legacy("tools/call", params)).1, Some(message::INVALID_PARAMS));
+    }
+}
+
+#[test]
+fn progress_grows_under_the_clients_token_and_is_absent_where_none_was_asked_for() {
+    let (_, sent) = exchange(&server(), &modern("tools/call", json!({"name": "slow"})));
+    let progress: Vec<_> = sent.iter().map(|n| &n["params"]).collect();
+    assert_eq!(
+        progress,
+        [
+            &json!({"progressToken": 7, "progress": 1, "total": 3, "message": "one"}),
+            &json!({"progressToken": 7, "progress": 2.5}),
+        ],
+        "and no log messages, since the request names no level"
+    );
+    let (_, sent) = exchange(&server(), &legacy("tools/call", json!({"name": "slow"})));
+    assert!(sent.iter().all(|n| n["method"] == "notifications/message"), "{sent:?}");
+}
+
+#[test]
+fn log_messages_are_sent_from_the_severity_on_that_the_client_names() {
+    let mut request = modern("tools/call", json!({"name": "slow"}));
+    request["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = json!("warning");
+    let (_, sent) = exchange(&server(), &request);
+    let logs: Vec<_> = sent.iter().filter(|n| n["method"] == "notifications/message").collect();
+    assert_eq!(logs.len(), 1);
+    assert_eq!((&logs[0]["params"]["level"], &logs[0]["params"]["data"]), (&json!("error"), &json!({"loud": true})));
+    request["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = json!("loud");
+    assert_eq!(answer(&server(), &request).1, Some(message::INVALID_PARAMS));
+    assert_eq!(
+        answer(&server(), &legacy("logging/setLevel", json!({"level": "loud"}))).1,
+        Some(message::INVALID_PARAMS)
+    );
+    assert_eq!(answer(&server(), &legacy("logging/setLevel", json!({"level": "error"}))).0["result"], json!({}));
+}
+
+#[test]
+fn a_cancelled_request_is_never_answered() {
+    assert_eq!(exchange(&server(), &legacy("tools/call", json!({"name": "cancelled"}))).0, None);
+}
+
+#[test]
+fn a_tool_that_needs_input_gets_it_on_the_next_call() {
+    let server = server();
+    let (first, _) = answer(&server, &modern("tools/call", json!({"name": "ask"})));
+    assert_eq!(first["result"]["resultType"], "input_required");
+    assert_eq!(first["result"]["inputRequests"]["name"]["method"], "elicitation/create");
+    let state = first["result"]["requestState"].as_str().expect("a state");
+    let again = |state: &str| {
+        let responses = json!({"name": {"action": "accept", "content": {"name": "Ada"}}});
+        modern("tools/call", json!({"name": "ask", "inputResponses": responses, "requestState": state}))
+    };
+    assert_eq!(answer(&server, &again(state)).0["result"]["content"][0]["text"], "\"Ada\"");
+    assert_eq!(answer(&server, &again(&format!("{state}x"))).1, Some(message::INVALID_PARAMS), "a changed state");
+
+    let mut cannot = modern("tools/call", json!({"name": "ask"}));
+    cannot["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    let (refused, code) = answer(&server, &cannot);
+    assert_eq!(code, Some(message::MISSING_CAPABILITY));
+    assert_eq!(refused["error"]["data"], json!({"requiredCapabilities": {"elicitation": {}}}));
+    assert_eq!(answer(&server, &legacy("tools/call", json!({"name": "ask"}))).0["result"]["isError"], true);
+}
+
+#[test]
+fn resources_and_prompts_and_completion() {
+    let server = server();
+    for uri in ["test://a", "test://t/5"] {
+        let (read, _) = answer(&server, &modern("resources/read", json!({"uri": uri})));
+        assert_eq!(read["result"]["contents"], json!([{"uri": uri, "mimeType": "text/plain", "text": "hello"}]));
+        assert!(read["result"]["ttlMs"].is_u64());
+    }
+    let (none, code) = answer(&server, &modern("resources/read", json!({"uri": "test://b"})));
+    assert_eq!((code, &none["error"]["data"]["uri"]), (Some(message::INVALID_PARAMS), &json!("test://b")));
+    assert_eq!(
+        answer(&server, &legacy("resources/read", json!({"uri": "test://b"}))).1,
+        Some(message::RESOURCE_NOT_FOUND),
+        "the code of the older eras"
+    );
+    let (got, _) = answer(&server, &legacy("prompts/get", json!({"name": "greet", "arguments": {"who": "Ada"}})));
+    assert_eq!(
+        got["result"]["messages"],
+        json!([{"role": "user", "content": {"type": "text", "text": "greet \"Ada\""}}])
+    );
+    assert_eq!(answer(&server, &legacy("prompts/get", json!({"name": "greet"}))).1, Some(message::INVALID_PARAMS));
+    let params = json!({"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "who", "value": "A"}});
+    let (completed, _) = answer(&server, &modern("completion/complete", params));
+    let completion = &completed["result"]["completion"];
+    assert_eq!((completion["values"].as_array().map(Vec::len), &completion["total"]), (Some(100), &json!(150)));
+    assert_eq!(completion["hasMore"], true);
+}
+
+#[test]
+fn each_era_knows_only_its_own_methods() {
+    let server = server();
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "subscriptions/listen", "nope"] {
+        assert_eq!(answer(&server, &modern(method, json!({}))).1, Some(message::METHOD_NOT_FOUND), "{method}");
+    }
+    for method in ["server/discover", "subscriptions/listen", "nope"] {
+        assert_eq!(answer(&server, &legacy(method, json!({}))).1, Some(message::METHOD_NOT_FOUND), "{method}");
+    }
+}
+
+#[test]
+fn a_modern_request_names_a_version_that_is_spoken_and_its_capabilities() {
+    let server = server();
+    let mut request = modern("tools/list", json!({}));
+    request["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2099-01-01");
+    let (refused, code) = answer(&server, &request);
+    assert_eq!(code, Some(message::UNSUPPORTED_VERSION));
+    assert_eq!(refused["error"]["data"], json!({"supported": ["2026-07-28"], "requested": "2099-01-01"}));
+    for capabilities in [json!(null), json!("x"), json!([])] {
+        let mut request = modern("tools/list", json!({}));
+        request["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
+        assert_eq!(answer(&server, &request).1, Some(message::INVALID_PARAMS));
+    }
+}
