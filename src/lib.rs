@@ -7,7 +7,7 @@
 //! MCP client ── HTTP ──▶ http ── bytes ──▶ mcp ── tool call ──▶ tools ── API call ──▶ pve ── HTTPS ──▶ a node
 //! ```
 //! Imports point along the arrows and never back. [`settings`], [`secret`] and [`cancel`] are ground floors that
-//! every layer may use and that use none of them. `demo` is a simulated cluster at the far end of the last arrow.
+//! every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end of the last arrow.
 //!
 //! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions, and
 //! blocking I/O with a deadline on every read and write.
@@ -16,6 +16,7 @@
 
 pub mod cancel;
 mod deadline;
+pub mod demo;
 pub mod mcp;
 pub mod nearest;
 pub mod pve;

@@ -1,0 +1,115 @@
+//! A simulated Proxmox VE cluster on loopback, so that `--demo` and the tests need no hypervisor.
+//!
+//! [`Demo::start`] serves the API of one node of a three-node cluster over plain HTTP/1.1 on a free port of 127.0.0.1.
+//! It speaks as a real node does, status lines, odd headers and all: what a client learns here holds out there.
+//! The cluster lives in memory; what a call changes stays changed until the [`Demo`] is dropped.
+//!
+//! # The way of a request
+//! ```text
+//! server (sockets) ─▶ http (bytes) ─▶ api (token, path, body) ─▶ routes (table) ─▶ check (privilege, parameters) ─▶ a topic's handler ─▶ world
+//! ```
+//! The route table is data: method, path, privilege, parameters, handler. Every refusal therefore has one wording and
+//! one place. Tasks have no threads: a task is its start time and its log, and each request first moves the world on to
+//! the present (`World::advance`), which is when the effect of an ended task is seen.
+
+mod access;
+mod agent;
+mod api;
+mod backup;
+mod check;
+mod cluster;
+mod config;
+mod guest;
+mod guests;
+mod http;
+mod lifecycle;
+mod nodes;
+mod options;
+mod power;
+mod routes;
+mod seed;
+mod server;
+mod snapshots;
+mod storage;
+mod tasks;
+mod value;
+mod world;
+
+use crate::secret::Secret;
+use crate::settings;
+use std::io;
+use std::time::Duration;
+
+/// How a simulated cluster behaves where the real one would make a test wait.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long a 401 is held back. A real node takes 3 s; default none.
+    pub auth_delay: Duration,
+    /// How long a task takes for each line of its log; default 1 s. A power action has one to three lines.
+    pub task_step: Duration,
+    /// How long a connection may wait for the next byte; default 5 s, as a real node.
+    pub idle: Duration,
+    /// How many requests a connection serves; default 100, as a real node.
+    pub requests_per_connection: u32,
+    /// How many connections are open at once; more are closed as they come. Default 256.
+    pub connections: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            auth_delay: Duration::ZERO,
+            task_step: Duration::from_secs(1),
+            idle: Duration::from_secs(5),
+            requests_per_connection: 100,
+            connections: 256,
+        }
+    }
+}
+
+/// A running simulated cluster; dropping it ends it: the port is free and no thread is left when `drop` returns.
+pub struct Demo {
+    server: server::Server,
+    full: Secret,
+    audit: Secret,
+}
+
+impl Demo {
+    /// Starts one on a free loopback port. Fails if there is no port, no thread or no randomness to be had.
+    pub fn start() -> io::Result<Self> {
+        Self::start_with(Options::default())
+    }
+
+    /// Starts one that behaves as `options` say.
+    pub fn start_with(options: Options) -> io::Result<Self> {
+        let full = Secret::new(access::new_secret()?);
+        let audit = Secret::new(access::new_secret()?);
+        let mut world = seed::world(options.task_step);
+        access::seed(&mut world, full.clone(), audit.clone());
+        Ok(Self { server: server::Server::start(world, options)?, full, audit })
+    }
+
+    /// How to reach it: `http://127.0.0.1:port`, with a token that may do everything.
+    pub fn cluster(&self) -> settings::Cluster {
+        self.settings("demo", "full", &self.full)
+    }
+
+    /// The same with a token that may only read (role PVEAuditor on /).
+    pub fn auditor(&self) -> settings::Cluster {
+        self.settings("demo-audit", "audit", &self.audit)
+    }
+
+    fn settings(&self, name: &str, token_id: &str, secret: &Secret) -> settings::Cluster {
+        let port = self.server.port();
+        settings::Cluster {
+            name: name.into(),
+            endpoints: vec![settings::Endpoint { https: false, host: "127.0.0.1".into(), port }],
+            user: access::USER.into(),
+            token_id: token_id.into(),
+            token_secret: secret.clone(),
+            tls: settings::Tls::PublicRoots,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,877 @@
+//! The simulated cluster against the facts of a real node: what goes over the wire, byte for byte where it matters.
+
+use proxmox_mcp::demo::{Demo, Options};
+use proxmox_mcp::settings::Cluster;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A demo whose tasks take no time to speak of.
+fn demo() -> Demo {
+    demo_with(|o| o.task_step = Duration::from_millis(1))
+}
+
+fn demo_with(change: impl FnOnce(&mut Options)) -> Demo {
+    let mut options = Options::default();
+    change(&mut options);
+    Demo::start_with(options).unwrap()
+}
+
+fn token(cluster: &Cluster) -> String {
+    format!("PVEAPIToken={}!{}={}", cluster.user, cluster.token_id, cluster.token_secret.expose())
+}
+
+fn connect(cluster: &Cluster) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", cluster.endpoints[0].port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// An answer as it came.
+struct Answer {
+    line: String,
+    headers: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn data(&self) -> Value {
+        assert_eq!(self.line, "HTTP/1.1 200 OK", "{}", String::from_utf8_lossy(&self.body));
+        self.json()["data"].clone()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn header(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter_map(|h| h.split_once(": ")).filter(|(n, _)| *n == name).map(|(_, v)| v).collect()
+    }
+}
+
+/// Reads one answer; `None` where the connection ended instead.
+fn read(stream: &mut TcpStream) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).into_owned();
+    let mut lines = head.trim_end().split("\r\n").map(String::from);
+    let mut answer = Answer { line: lines.next().unwrap(), headers: lines.collect(), body: Vec::new() };
+    let length = answer.header("Content-Length").first().map_or(0, |n| n.parse().unwrap());
+    answer.body = vec![0; length];
+    stream.read_exact(&mut answer.body).unwrap();
+    Some(answer)
+}
+
+fn raw(cluster: &Cluster, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = connect(cluster);
+    stream.write_all(bytes).unwrap();
+    read(&mut stream)
+}
+
+fn request(cluster: &Cluster, method: &str, path: &str, kind: Option<&str>, body: &str) -> Vec<u8> {
+    let mut text = format!("{method} /api2/json{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n", token(cluster));
+    if let Some(kind) = kind {
+        text += &format!("Content-Type: {kind}\r\n");
+    }
+    if !body.is_empty() || kind.is_some() {
+        text += &format!("Content-Length: {}\r\n", body.len());
+    }
+    (text + "\r\n" + body).into_bytes()
+}
+
+fn call(cluster: &Cluster, method: &str, path: &str, form: &str) -> Answer {
+    let kind = (!form.is_empty()).then_some("application/x-www-form-urlencoded");
+    raw(cluster, &request(cluster, method, path, kind, form)).expect("an answer")
+}
+
+fn get(cluster: &Cluster, path: &str) -> Value {
+    call(cluster, "GET", path, "").data()
+}
+
+fn refused(answer: &Answer, line: &str) {
+    assert_eq!(answer.line, format!("HTTP/1.1 {line}"));
+    let message = line.split_once(' ').unwrap().1;
+    assert_eq!(answer.json()["message"].as_str().unwrap().trim_end(), message);
+    assert_eq!(answer.json()["data"], Value::Null);
+    assert_eq!(answer.header("Connection"), ["close"]);
+}
+
+fn errors(answer: &Answer) -> Value {
+    refused(answer, "400 Parameter verification failed.");
+    answer.json()["errors"].clone()
+}
+
+/// Asks until the answer passes.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not in time: {what}");
+        thread::yield_now();
+    }
+}
+
+/// Waits for a task that this call begins; answers how it ended, and its log.
+fn task(cluster: &Cluster, method: &str, path: &str, form: &str) -> (String, Vec<String>) {
+    let upid = call(cluster, method, path, form).data();
+    let upid = upid.as_str().expect("a UPID").to_string();
+    let node = upid.split(':').nth(1).unwrap().to_string();
+    let at = format!("/nodes/{node}/tasks/{upid}");
+    let exit = until(&upid, || get(cluster, &format!("{at}/status"))["exitstatus"].as_str().map(String::from));
+    let log = get(cluster, &format!("{at}/log?limit=0"));
+    (exit, log.as_array().unwrap().iter().map(|l| l["t"].as_str().unwrap().into()).collect())
+}
+
+fn done(cluster: &Cluster, method: &str, path: &str, form: &str) -> Vec<String> {
+    let (exit, log) = task(cluster, method, path, form);
+    assert_eq!(exit, "OK", "{method} {path}: {log:?}");
+    assert_eq!(log.last().unwrap(), "TASK OK");
+    log
+}
+
+#[test]
+fn an_answer_has_the_headers_of_a_node_in_its_order() {
+    let demo = demo();
+    let answer = call(&demo.cluster(), "GET", "/version", "");
+    assert_eq!(answer.line, "HTTP/1.1 200 OK");
+    let names: Vec<&str> = answer.headers.iter().filter_map(|h| Some(h.split_once(": ")?.0)).collect();
+    let order =
+        ["Cache-Control", "Connection", "Date", "Pragma", "Server", "Content-Length", "Content-Type", "Expires"];
+    assert_eq!(names, order);
+    assert_eq!(answer.header("Server"), ["pve-api-daemon/3.0"]);
+    assert_eq!(answer.header("Content-Type"), ["application/json;charset=UTF-8"]);
+    assert_eq!(answer.header("Date"), answer.header("Expires"));
+    assert_eq!(answer.data()["version"], "9.2.11");
+}
+
+#[test]
+fn the_daemons_answers_show_both_connection_headers_and_stay_open() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let mut stream = connect(&cluster);
+    for _ in 0..2 {
+        stream.write_all(&request(&cluster, "GET", "/nodes/pve1/qemu/100/status/current", None, "")).unwrap();
+        assert_eq!(read(&mut stream).unwrap().header("Connection"), ["close", "Keep-Alive"]);
+    }
+}
+
+#[test]
+fn a_401_says_why_in_its_status_line_only() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    for (authorization, reason) in [
+        ("", "No ticket"),
+        ("Authorization: Bearer x\r\n", "No ticket"),
+        ("Authorization: PVEAPIToken=demo@pve!full=wrong\r\n", "Authentication failed!"),
+        ("Authorization: PVEAPIToken=nobody@pve!x=y\r\n", "Authentication failed!"),
+        ("Authorization: PVEAPIToken=nonsense\r\n", "Authentication failed!"),
+    ] {
+        let answer =
+            raw(&cluster, format!("GET /api2/json/version HTTP/1.1\r\n{authorization}\r\n").as_bytes()).unwrap();
+        assert_eq!(answer.line, format!("HTTP/1.1 401 {reason}"));
+        assert_eq!((answer.text(), answer.header("Connection")), (String::new(), vec!["close"]));
+        assert!(answer.header("Content-Length").is_empty());
+    }
+}
+
+#[test]
+fn a_401_is_held_back_as_long_as_asked() {
+    let demo = demo_with(|o| o.auth_delay = Duration::from_millis(120));
+    let begun = Instant::now();
+    let answer = raw(&demo.cluster(), b"GET /api2/json/version HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(answer.line, "HTTP/1.1 401 No ticket");
+    assert!(begun.elapsed() >= Duration::from_millis(120));
+}
+
+#[test]
+fn the_realms_are_there_without_a_token() {
+    let demo = demo();
+    let answer = raw(&demo.cluster(), b"GET /api2/json/access/domains HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(answer.data().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn every_start_has_secrets_of_its_own() {
+    let (a, b) = (demo(), demo());
+    assert_ne!(a.cluster().token_secret.expose(), b.cluster().token_secret.expose());
+    assert_ne!(a.cluster().token_secret.expose(), a.auditor().token_secret.expose());
+}
+
+#[test]
+fn an_auditor_reads_and_is_refused_writes_with_the_privilege_it_lacks() {
+    let demo = demo();
+    let auditor = demo.auditor();
+    assert_eq!(get(&auditor, "/nodes/pve1/qemu/100/config")["name"], "web01");
+    let refused_with = |method, path: &str, form, what| {
+        refused(&call(&auditor, method, path, form), &format!("403 Permission check failed ({what})"));
+    };
+    refused_with("POST", "/nodes/pve1/qemu/100/status/stop", "", "/vms/100, VM.PowerMgmt");
+    refused_with("DELETE", "/nodes/pve1/qemu/100", "", "/vms/100, VM.Allocate");
+    refused_with("GET", "/nodes/pve1/apt/update", "", "/nodes/pve1, Sys.Modify");
+    refused_with("POST", "/nodes/pve1/qemu", "vmid=500", "/vms/500, VM.Allocate");
+    refused_with("POST", "/nodes/pve1/vzdump", "vmid=100", "/vms/100, VM.Backup");
+    let all = "/vms/100, VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit";
+    refused_with("PUT", "/nodes/pve1/qemu/100/config", "cores=x", all);
+    assert_eq!(
+        get(&auditor, "/access/permissions")["/vms"],
+        json!({"Datastore.Audit": 1, "Mapping.Audit": 1,
+        "Pool.Audit": 1, "SDN.Audit": 1, "Sys.Audit": 1, "VM.Audit": 1, "VM.GuestAgent.Audit": 1})
+    );
+}
+
+#[test]
+fn a_new_token_sees_only_what_its_list_allows() {
+    let demo = demo();
+    let full = demo.cluster();
+    let made = call(&full, "POST", "/access/users/demo@pve/token/thin", "privsep=1").data();
+    let mut thin = full.clone();
+    thin.token_id = "thin".into();
+    thin.token_secret = proxmox_mcp::secret::Secret::new(made["value"].as_str().unwrap().into());
+    assert_eq!(get(&thin, "/cluster/resources?type=vm"), json!([]));
+    let node = &get(&thin, "/nodes")[0];
+    assert_eq!((&node["node"], &node["cpu"]), (&json!("pve1"), &Value::Null));
+    refused(&call(&thin, "GET", "/nodes/pve1/qemu/100/config", ""), "403 Permission check failed (/vms/100, VM.Audit)");
+    call(&full, "PUT", "/access/acl", "path=/vms/100&roles=PVEVMUser&tokens=demo@pve!thin").data();
+    assert_eq!(get(&thin, "/cluster/resources?type=vm").as_array().unwrap().len(), 1);
+    call(&full, "DELETE", "/access/users/demo@pve/token/thin", "").data();
+    assert_eq!(call(&thin, "GET", "/nodes", "").line, "HTTP/1.1 401 Authentication failed!");
+}
+
+#[test]
+fn unknown_paths_and_wrong_methods_are_not_implemented() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    for (method, path) in [("GET", "/nope/x"), ("GET", "/nodes/pve1/nope"), ("POST", "/version"), ("DELETE", "/nodes")]
+    {
+        refused(&call(&cluster, method, path, ""), &format!("501 Method '{method} {path}' not implemented"));
+    }
+    for method in ["PATCH", "HEAD", "OPTIONS"] {
+        let answer = call(&cluster, method, "/version", "");
+        assert_eq!(answer.line, format!("HTTP/1.1 501 method '{method}' not available"));
+        assert!(answer.body.is_empty());
+    }
+}
+
+#[test]
+fn missing_things_are_named() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let lookup = "500 hostname lookup 'pve9' failed - failed to get address info for: pve9: Temporary failure in name resolution";
+    for (path, line) in [
+        ("/nodes/pve1/qemu/999/config", "500 Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist"),
+        ("/nodes/pve2/qemu/100/config", "500 Configuration file 'nodes/pve2/qemu-server/100.conf' does not exist"),
+        ("/nodes/pve1/lxc/999/config", "500 Configuration file 'nodes/pve1/lxc/999.conf' does not exist"),
+        ("/nodes/pve9/status", lookup),
+        ("/nodes/pve_9!/status", "403 Permission check failed (, Sys.Audit)"),
+        ("/nodes/pve1/storage/tape/content", "500 storage 'tape' does not exist"),
+        ("/nodes/pve1/qemu/102/agent/get-osinfo", "500 No QEMU guest agent configured"),
+    ] {
+        refused(&call(&cluster, "GET", path, ""), line);
+    }
+}
+
+#[test]
+fn every_bad_parameter_of_a_form_is_reported_at_once() {
+    let demo = demo();
+    let form = "vmid=5&memory=abc&cores=0&bogus=1&onboot=maybe&name=bad_name!";
+    let answer = call(&demo.cluster(), "POST", "/nodes/pve1/qemu", form);
+    assert_eq!(
+        errors(&answer),
+        json!({
+            "bogus": "property is not defined in schema and the schema does not allow additional properties",
+            "onboot": "type check ('boolean') failed - got 'maybe'",
+            "cores": "value must have a minimum value of 1",
+            "vmid": "invalid format - value does not look like a valid VM ID\n",
+            "memory": "invalid format - format error\nmemory.current: type check ('integer') failed - got 'abc'\n",
+            "name": "invalid format - value does not look like a valid DNS name\n",
+        })
+    );
+}
+
+#[test]
+fn parameters_are_checked_in_query_form_and_json_alike() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let unknown = json!({"x": "property is not defined in schema and the schema does not allow additional properties"});
+    assert_eq!(errors(&call(&cluster, "GET", "/version?x=1", "")), unknown);
+    assert_eq!(call(&cluster, "GET", "/version?_dc=1", "").line, "HTTP/1.1 200 OK");
+    let missing = json!({"vmid": "property is missing and it is not optional"});
+    assert_eq!(errors(&call(&cluster, "POST", "/nodes/pve1/qemu", "")), missing);
+    let got = json!({"vmid": "type check ('integer') failed - got 'abc'"});
+    assert_eq!(errors(&call(&cluster, "GET", "/nodes/pve1/qemu/abc/config", "")), got);
+    let config = "/nodes/pve1/qemu/102/config";
+    let array = json!({"cores": "type check ('integer') failed - got ARRAY"});
+    assert_eq!(errors(&call(&cluster, "PUT", config, "cores=1&cores=2")), array);
+    let body = r#"{"cores":[1,2],"onboot":"yes","bios":"x"}"#;
+    let answer = raw(&cluster, &request(&cluster, "PUT", config, Some("application/json"), body)).unwrap();
+    let expected = json!({"cores": "type check ('integer') failed - got ARRAY", "onboot": "type check ('boolean') failed - got 'yes'",
+        "bios": "value 'x' does not have a value in the enumeration 'seabios, ovmf'"});
+    assert_eq!(errors(&answer), expected);
+    let clash = json!({"vmid": "duplicate parameter (already defined in URI) with conflicting values!"});
+    assert_eq!(errors(&call(&cluster, "PUT", config, "vmid=100&cores=1")), clash);
+    let long = format!("description={}", "a".repeat(500_000));
+    let long = errors(&call(&cluster, "PUT", config, &long));
+    assert_eq!(long, json!({"description": "value may only be 8192 characters long"}));
+    let taken = json!({"vmid": "VM 100 already exists"});
+    assert_eq!(errors(&call(&cluster, "GET", "/cluster/nextid?vmid=100", "")), taken);
+}
+
+#[test]
+fn booleans_are_1_and_0_in_forms_and_also_true_and_false_in_json() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let config = "/nodes/pve1/qemu/102/config";
+    for word in ["yes", "true", "TRUE", "2"] {
+        let expected = json!({"onboot": format!("type check ('boolean') failed - got '{word}'")});
+        assert_eq!(errors(&call(&cluster, "PUT", config, &format!("onboot={word}"))), expected);
+    }
+    let body = r#"{"onboot":false,"numa":true,"description":null}"#;
+    let answer = raw(&cluster, &request(&cluster, "PUT", config, Some("application/json"), body)).unwrap();
+    assert_eq!(answer.text(), r#"{"data":null}"#);
+    let now = get(&cluster, config);
+    assert_eq!((&now["onboot"], &now["numa"]), (&json!(0), &json!(1)));
+    assert_eq!(now["memory"], "32768");
+}
+
+#[test]
+fn a_config_change_sticks_and_a_stale_digest_does_not() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let config = "/nodes/pve2/qemu/106/config";
+    let digest = get(&cluster, config)["digest"].as_str().unwrap().to_string();
+    call(&cluster, "PUT", config, &format!("cores=6&description=%C3%BCber%20%E2%9C%93%0Aline2&digest={digest}")).data();
+    let now = get(&cluster, config);
+    assert_eq!((&now["cores"], &now["description"]), (&json!(6), &json!("über ✓\nline2")));
+    let stale = call(&cluster, "PUT", config, &format!("cores=1&digest={digest}"));
+    refused(&stale, "500 checksum mismatch (file change by other user?)");
+    call(&cluster, "PUT", config, "delete=description").data();
+    assert_eq!(get(&cluster, config)["description"], Value::Null);
+    let both = errors(&call(&cluster, "PUT", config, "delete=nonsense"));
+    assert_eq!(both, json!({"delete": "unknown option 'nonsense'"}));
+}
+
+#[test]
+fn a_running_vm_takes_new_cores_at_its_next_start() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    done(&cluster, "POST", "/nodes/pve1/qemu/102/config", "cores=12");
+    let pending = get(&cluster, "/nodes/pve1/qemu/102/pending");
+    let cores = pending.as_array().unwrap().iter().find(|row| row["key"] == "cores").unwrap();
+    assert_eq!(cores, &json!({"key": "cores", "value": 8, "pending": 12}));
+    assert_eq!(get(&cluster, "/nodes/pve1/qemu/102/status/current")["cpus"], 8);
+    done(&cluster, "POST", "/nodes/pve1/qemu/102/status/reboot", "");
+    assert_eq!(get(&cluster, "/nodes/pve1/qemu/102/status/current")["cpus"], 12);
+}
+
+#[test]
+fn a_power_action_is_a_task_whose_effect_comes_when_it_ends() {
+    let demo = demo_with(|o| o.task_step = Duration::from_millis(150));
+    let cluster = demo.cluster();
+    let upid = call(&cluster, "POST", "/nodes/pve3/qemu/105/status/start", "").data();
+    let upid = upid.as_str().unwrap();
+    let parts: Vec<&str> = upid.split(':').collect();
+    assert_eq!((parts[0], parts[1], &parts[5..]), ("UPID", "pve3", &["qmstart", "105", "demo@pve!full", ""][..]));
+    assert!(parts[2..5].iter().all(|p| p.len() == 8 && p.bytes().all(|b| b"0123456789ABCDEF".contains(&b))), "{upid}");
+    let status = format!("/nodes/pve3/tasks/{upid}/status");
+    let running = get(&cluster, &status);
+    assert_eq!((&running["status"], &running["exitstatus"]), (&json!("running"), &Value::Null));
+    assert_eq!((&running["user"], &running["tokenid"]), (&json!("demo@pve"), &json!("full")));
+    assert_eq!(get(&cluster, "/nodes/pve3/qemu/105/status/current")["status"], "stopped");
+    assert_eq!(get(&cluster, "/nodes/pve3/tasks?source=active")[0]["upid"], upid);
+    until("the start", || (get(&cluster, &status)["exitstatus"] == "OK").then_some(()));
+    let now = get(&cluster, "/nodes/pve3/qemu/105/status/current");
+    assert_eq!((&now["status"], &now["qmpstatus"]), (&json!("running"), &json!("running")));
+    let answer = call(&cluster, "GET", &format!("/nodes/pve3/tasks/{upid}/log"), "");
+    assert_eq!(answer.json(), json!({"data": [{"n": 1, "t": "TASK OK"}], "total": 1}));
+    assert_eq!(get(&cluster, "/cluster/tasks")[0]["status"], "OK");
+}
+
+#[test]
+fn starting_what_runs_is_a_task_that_fails() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let (exit, log) = task(&cluster, "POST", "/nodes/pve1/qemu/100/status/start", "");
+    assert_eq!(
+        (exit.as_str(), log.as_slice()),
+        ("VM 100 already running", &["TASK ERROR: VM 100 already running".to_string()][..])
+    );
+    assert_eq!(task(&cluster, "POST", "/nodes/pve1/lxc/200/status/start", "").0, "CT 200 already running");
+    assert_eq!(task(&cluster, "POST", "/nodes/pve3/qemu/105/status/shutdown", "").0, "VM 105 not running");
+    assert_eq!(
+        task(&cluster, "POST", "/nodes/pve1/qemu/9000/status/start", "").0,
+        "you can't start a vm if it's a template"
+    );
+}
+
+#[test]
+fn a_paused_vm_says_so() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let vm = "/nodes/pve1/qemu/100/status";
+    done(&cluster, "POST", &format!("{vm}/suspend"), "");
+    assert_eq!(get(&cluster, &format!("{vm}/current"))["qmpstatus"], "paused");
+    done(&cluster, "POST", &format!("{vm}/resume"), "");
+    assert_eq!(get(&cluster, &format!("{vm}/current"))["qmpstatus"], "running");
+    done(&cluster, "POST", "/nodes/pve1/lxc/200/status/shutdown", "timeout=5");
+    assert_eq!(get(&cluster, "/nodes/pve1/lxc/200/status/current")["status"], "stopped");
+}
+
+#[test]
+fn a_snapshot_brings_the_options_back() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let vm = "/nodes/pve2/qemu/106";
+    done(&cluster, "POST", &format!("{vm}/snapshot"), "snapname=now&description=mine");
+    let list = get(&cluster, &format!("{vm}/snapshot"));
+    let names: Vec<&str> = list.as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["before-upgrade", "now", "current"]);
+    assert_eq!((&list[1]["parent"], &list[2]["parent"]), (&json!("before-upgrade"), &json!("now")));
+    call(&cluster, "PUT", &format!("{vm}/config"), "memory=1024").data();
+    done(&cluster, "POST", &format!("{vm}/snapshot/now/rollback"), "");
+    assert_eq!(get(&cluster, &format!("{vm}/config"))["memory"], "4096");
+    assert_eq!(get(&cluster, &format!("{vm}/snapshot/now/config"))["description"], "mine");
+    done(&cluster, "DELETE", &format!("{vm}/snapshot/now"), "");
+    assert_eq!(get(&cluster, &format!("{vm}/snapshot"))[1]["parent"], "before-upgrade");
+    assert_eq!(task(&cluster, "DELETE", &format!("{vm}/snapshot/now"), "").0, "snapshot 'now' does not exist");
+    let (exit, _) = task(&cluster, "POST", &format!("{vm}/snapshot"), "snapname=before-upgrade");
+    assert_eq!(exit, "snapshot name 'before-upgrade' already used");
+}
+
+#[test]
+fn a_task_holds_its_guest_until_it_ends_or_is_interrupted() {
+    let demo = demo_with(|o| o.task_step = Duration::from_secs(600));
+    let cluster = demo.cluster();
+    let vm = "/nodes/pve2/qemu/106";
+    let upid = call(&cluster, "POST", &format!("{vm}/snapshot"), "snapname=never").data();
+    let at = format!("/nodes/pve2/tasks/{}", upid.as_str().unwrap());
+    refused(&call(&cluster, "PUT", &format!("{vm}/config"), "cores=3"), "500 VM is locked (snapshot)");
+    assert_eq!(task(&cluster, "POST", &format!("{vm}/status/start"), "").0, "VM is locked (snapshot)");
+    assert_eq!(call(&cluster, "DELETE", &at, "").data(), Value::Null);
+    assert_eq!(get(&cluster, &format!("{at}/status"))["exitstatus"], "received interrupt");
+    let log = get(&cluster, &format!("{at}/log"));
+    assert_eq!(log.as_array().unwrap().last().unwrap()["t"], "TASK ERROR: received interrupt");
+    call(&cluster, "PUT", &format!("{vm}/config"), "cores=3").data();
+    assert_eq!(get(&cluster, &format!("{vm}/snapshot")).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_log_grows_and_is_read_in_parts() {
+    let demo = demo_with(|o| o.task_step = Duration::from_millis(100));
+    let cluster = demo.cluster();
+    let upid = call(&cluster, "POST", "/nodes/pve1/vzdump", "vmid=200&storage=local").data();
+    let at = format!("/nodes/pve1/tasks/{}/log", upid.as_str().unwrap());
+    let first = call(&cluster, "GET", &at, "").json()["total"].as_u64().unwrap();
+    until("more lines", || (call(&cluster, "GET", &at, "").json()["total"].as_u64()? > first).then_some(()));
+    let all = until("the end", || {
+        let answer = call(&cluster, "GET", &format!("{at}?limit=0"), "").json();
+        (answer["data"].as_array()?.last()?["t"] == "TASK OK").then_some(answer)
+    });
+    let part = call(&cluster, "GET", &format!("{at}?start=1&limit=2"), "").json();
+    assert_eq!((&part["total"], part["data"].as_array().unwrap().len()), (&all["total"], 2));
+    assert_eq!(part["data"][0], all["data"][1]);
+    assert_eq!(part["data"][0]["n"], 2);
+}
+
+#[test]
+fn tasks_that_are_not_there_are_parameter_errors() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let bad = errors(&call(&cluster, "GET", "/nodes/pve1/tasks/UPID:bad/status", ""));
+    assert_eq!(bad, json!({"upid": "unable to parse worker upid"}));
+    let path = "/nodes/pve1/tasks/UPID:pve1:00000001:00000001:6B000000:qmstart:100:root@pam:/status";
+    assert_eq!(errors(&call(&cluster, "GET", path, "")), json!({"upid": "no such task"}));
+}
+
+#[test]
+fn a_guest_is_created_started_and_destroyed() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let id = get(&cluster, "/cluster/nextid").as_str().unwrap().to_string();
+    assert_eq!(id, "107");
+    let form = format!("vmid={id}&name=new&memory=1024&scsi0=local-lvm:10&net0=virtio,bridge=vmbr0&start=1&pool=stage");
+    done(&cluster, "POST", "/nodes/pve1/qemu", &form);
+    let vm = format!("/nodes/pve1/qemu/{id}");
+    let config = get(&cluster, &format!("{vm}/config"));
+    assert_eq!(config["scsi0"], "local-lvm:vm-107-disk-0,size=10G");
+    assert!(config["net0"].as_str().unwrap().starts_with("virtio=BC:24:11:"), "{config}");
+    refused(&call(&cluster, "DELETE", &vm, ""), "500 VM 107 is running - destroy failed");
+    let again = call(&cluster, "POST", "/nodes/pve1/qemu", "vmid=107");
+    refused(&again, "500 unable to create VM 107 - VM 107 already exists on node 'pve1'");
+    done(&cluster, "POST", &format!("{vm}/status/stop"), "");
+    done(&cluster, "DELETE", &vm, "");
+    let gone = call(&cluster, "GET", &format!("{vm}/config"), "");
+    refused(&gone, "500 Configuration file 'nodes/pve1/qemu-server/107.conf' does not exist");
+    assert_eq!(get(&cluster, "/nodes/pve1/storage/local-lvm/content?vmid=107"), json!([]));
+}
+
+#[test]
+fn a_container_is_created_from_a_template() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let missing = errors(&call(&cluster, "POST", "/nodes/pve1/lxc", "vmid=300"));
+    assert_eq!(missing, json!({"ostemplate": "property is missing and it is not optional"}));
+    let form = "vmid=300&hostname=box&rootfs=local-lvm:4&ostemplate=";
+    let unknown = call(&cluster, "POST", "/nodes/pve1/lxc", &format!("{form}local:vztmpl/none.tar.zst"));
+    refused(&unknown, "500 volume 'local:vztmpl/none.tar.zst' does not exist");
+    let template = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst";
+    done(&cluster, "POST", "/nodes/pve1/lxc", &format!("{form}{template}"));
+    assert_eq!(get(&cluster, "/nodes/pve1/lxc/300/config")["rootfs"], "local-lvm:vm-300-disk-0,size=4G");
+}
+
+#[test]
+fn protection_refuses_the_end() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    done(&cluster, "POST", "/nodes/pve1/qemu/102/status/stop", "");
+    let answer = call(&cluster, "DELETE", "/nodes/pve1/qemu/102", "");
+    refused(&answer, "500 can't remove VM 102 - protection mode enabled");
+}
+
+#[test]
+fn a_clone_is_a_guest_of_its_own() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    done(&cluster, "POST", "/nodes/pve1/qemu/9000/clone", "newid=120&name=fresh&full=1");
+    let (old, new) = (get(&cluster, "/nodes/pve1/qemu/9000/config"), get(&cluster, "/nodes/pve1/qemu/120/config"));
+    assert_eq!((&new["name"], &new["template"]), (&json!("fresh"), &Value::Null));
+    assert_ne!(old["net0"], new["net0"]);
+    assert!(new["scsi0"].as_str().unwrap().starts_with("local-lvm:vm-120-disk-0,"), "{new}");
+    done(&cluster, "POST", "/nodes/pve1/qemu/120/status/start", "");
+    let taken = call(&cluster, "POST", "/nodes/pve1/qemu/9000/clone", "newid=120");
+    refused(&taken, "500 unable to create VM 120: config file already exists");
+}
+
+#[test]
+fn a_migration_moves_the_guest() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let at = "/nodes/pve1/qemu/100/migrate";
+    assert_eq!(errors(&call(&cluster, "POST", at, "target=pve1")), json!({"target": "target is local node."}));
+    refused(&call(&cluster, "POST", at, "target=pve2"), "500 can't migrate running VM without --online");
+    refused(&call(&cluster, "POST", at, "target=pve9"), "500 no such cluster node 'pve9'");
+    let log = done(&cluster, "POST", at, "target=pve2&online=1");
+    assert!(log[0].contains("starting migration of VM 100 to node 'pve2'"), "{log:?}");
+    assert_eq!(get(&cluster, "/nodes/pve2/qemu/100/status/current")["status"], "running");
+    assert!(call(&cluster, "GET", at, "").line.contains("501"));
+    refused(
+        &call(&cluster, "GET", "/nodes/pve1/qemu/100/config", ""),
+        "500 Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist",
+    );
+    let (exit, _) = task(&cluster, "POST", "/nodes/pve3/qemu/103/migrate", "target=pve1&online=1");
+    assert_eq!(exit, "can't live migrate attached local disks without with-local-disks option");
+}
+
+#[test]
+fn a_backup_becomes_a_volume_that_can_be_removed() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let log = done(&cluster, "POST", "/nodes/pve1/vzdump", "vmid=200&storage=nas&notes-template=%7B%7Bguestname%7D%7D");
+    assert!(log[0].starts_with("INFO: starting new backup job: vzdump 200"), "{log:?}");
+    let list = get(&cluster, "/nodes/pve2/storage/nas/content?content=backup&vmid=200");
+    let newest = list.as_array().unwrap().iter().max_by_key(|v| v["ctime"].as_i64()).unwrap();
+    let volid = newest["volid"].as_str().unwrap();
+    assert_eq!((&newest["notes"], list.as_array().unwrap().len()), (&json!("dns01"), 4));
+    let at = format!("/nodes/pve1/storage/nas/content/{}", volid.replace('/', "%2F"));
+    call(&cluster, "PUT", &at, "protected=1").data();
+    assert!(call(&cluster, "DELETE", &at, "").line.ends_with("is protected - remove its protection first"));
+    call(&cluster, "PUT", &at, "protected=0").data();
+    // The slash of a volume id may also stand as it is.
+    done(&cluster, "DELETE", &format!("/nodes/pve1/storage/nas/content/{volid}"), "");
+    assert_eq!(get(&cluster, "/nodes/pve2/storage/nas/content?content=backup&vmid=200").as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn last_nights_failed_backup_can_be_understood_and_mended() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let failed = get(&cluster, "/nodes/pve1/tasks?errors=1&typefilter=vzdump");
+    let upid = failed[0]["upid"].as_str().unwrap();
+    assert_eq!(failed[0]["status"], "job errors");
+    let log = get(&cluster, &format!("/nodes/pve1/tasks/{upid}/log?limit=0")).to_string();
+    assert!(log.contains("Backup of VM 102 failed - No space left on device"), "{log}");
+    assert!(log.contains("TASK ERROR: job errors"), "{log}");
+    let (exit, _) = task(&cluster, "POST", "/nodes/pve1/vzdump", "vmid=102&storage=nas");
+    assert_eq!(exit, "job errors");
+    let old = get(&cluster, "/nodes/pve1/storage/nas/content?vmid=110");
+    let volid = old[0]["volid"].as_str().unwrap();
+    done(&cluster, "DELETE", &format!("/nodes/pve1/storage/nas/content/{volid}"), "");
+    done(&cluster, "POST", "/nodes/pve1/vzdump", "vmid=102&storage=nas");
+}
+
+#[test]
+fn a_disk_grows_and_never_shrinks() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    done(&cluster, "PUT", "/nodes/pve1/qemu/100/resize", "disk=scsi0&size=%2B10G");
+    assert!(get(&cluster, "/nodes/pve1/qemu/100/config")["scsi0"].as_str().unwrap().contains("size=74G"));
+    let (exit, _) = task(&cluster, "PUT", "/nodes/pve1/qemu/100/resize", "disk=scsi0&size=1G");
+    assert_eq!(exit, "shrinking disks is not supported");
+}
+
+#[test]
+fn a_guest_agent_answers_where_there_is_one() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let agent = "/nodes/pve1/qemu/100/agent";
+    assert_eq!(get(&cluster, &format!("{agent}/get-osinfo"))["result"]["id"], "debian");
+    assert_eq!(get(&cluster, &format!("{agent}/network-get-interfaces"))["result"][1]["name"], "eth0");
+    let pid = call(&cluster, "POST", &format!("{agent}/exec"), "command=echo&command=a%20b").data()["pid"].clone();
+    let out = get(&cluster, &format!("{agent}/exec-status?pid={pid}"));
+    assert_eq!(out, json!({"exited": 1, "exitcode": 0, "out-data": "a b\n"}));
+}
+
+#[test]
+fn every_listing_of_the_cluster_has_its_rows() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    for (path, least) in [
+        ("/", 6),
+        ("/nodes", 3),
+        ("/cluster", 21),
+        ("/cluster/resources", 28),
+        ("/cluster/resources?type=storage", 9),
+        ("/cluster/status", 4),
+        ("/cluster/tasks", 7),
+        ("/cluster/log", 7),
+        ("/cluster/backup", 1),
+        ("/cluster/ha/status/current", 6),
+        ("/cluster/ha/resources", 1),
+        ("/pools", 2),
+        ("/storage", 3),
+        ("/access", 5),
+        ("/access/users", 5),
+        ("/access/users?full=1", 5),
+        ("/access/roles", 18),
+        ("/access/acl", 5),
+        ("/access/users/demo@pve/token", 2),
+        ("/nodes/pve1", 41),
+        ("/nodes/pve1/qemu", 3),
+        ("/nodes/pve1/lxc", 1),
+        ("/nodes/pve1/storage", 3),
+        ("/nodes/pve1/services", 19),
+        ("/nodes/pve1/network", 4),
+        ("/nodes/pve1/apt/update", 2),
+        ("/nodes/pve1/tasks", 2),
+        ("/nodes/pve1/rrddata?timeframe=hour", 70),
+        ("/nodes/pve1/qemu/100/rrddata?timeframe=day", 70),
+        ("/nodes/pve1/qemu/100", 20),
+        ("/nodes/pve1/syslog", 50),
+        ("/nodes/pve1/certificates/info", 1),
+        ("/nodes/pve1/qemu/100/firewall/rules", 3),
+        ("/nodes/pve1/disks/list", 2),
+        ("/nodes/pve1/storage/nas/content", 15),
+        ("/cluster/backup-info/not-backed-up", 3),
+        ("/nodes/pve1/storage/nas/rrddata?timeframe=week", 70),
+    ] {
+        let rows = get(&cluster, path).as_array().map_or(0, Vec::len);
+        assert!(rows >= least, "{path}: {rows} rows");
+    }
+    for path in [
+        "/nodes/pve2/status",
+        "/nodes/pve1/time",
+        "/nodes/pve1/dns",
+        "/nodes/pve1/subscription",
+        "/cluster/options",
+        "/pools/prod",
+        "/nodes/pve1/storage/nas/status",
+        "/nodes/pve1/lxc/200/config",
+        "/access/users/demo@pve",
+        "/storage/nas",
+    ] {
+        assert!(get(&cluster, path).is_object(), "{path}");
+    }
+}
+
+#[test]
+fn the_journal_is_gzip_whether_asked_or_not() {
+    let demo = demo();
+    let answer = call(&demo.cluster(), "GET", "/nodes/pve1/journal", "");
+    assert_eq!(answer.header("Content-Encoding"), ["gzip"]);
+    assert_eq!(&answer.body[..3], [0x1f, 0x8b, 8]);
+}
+
+#[test]
+fn paths_are_decoded_once_and_empty_segments_dropped() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    assert_eq!(get(&cluster, "/nodes//pve1/%71emu/100/config/")["name"], "web01");
+    let twice = call(&cluster, "GET", "/nodes/pve1/%2571emu", "");
+    refused(&twice, "501 Method 'GET /nodes/pve1/%71emu' not implemented");
+    let split = call(&cluster, "GET", "/x%0d%0aSet-Cookie:%20a=b", "");
+    assert!(split.line.starts_with("HTTP/1.1 501 Method 'GET /x  Set-Cookie: a=b'"), "{}", split.line);
+}
+
+#[test]
+fn other_formats_and_addresses_are_answered_as_a_node_does() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let ask = |path: &str| {
+        let text = format!("GET {path} HTTP/1.1\r\nAuthorization: {}\r\n\r\n", token(&cluster));
+        raw(&cluster, text.as_bytes()).unwrap()
+    };
+    for (path, line) in [
+        ("/api2/", "501 no such uri"),
+        ("/api2/yaml/version", "501 no formatter for uri /version, yaml"),
+        ("/nofile", "500 no such file '/nofile'"),
+    ] {
+        let answer = ask(path);
+        assert_eq!(answer.line, format!("HTTP/1.1 {line}"));
+        assert_eq!(answer.text(), line.split_once(' ').unwrap().1);
+        assert!(answer.header("Content-Type").is_empty());
+    }
+    assert_eq!(ask("/api2/extjs/version").json()["success"], 1);
+    let failed = ask("/api2/extjs/nodes/pve1/qemu/100/rrddata");
+    assert_eq!((failed.line.as_str(), &failed.json()["status"]), ("HTTP/1.1 200 OK", &json!("400")));
+}
+
+#[test]
+fn bodies_that_a_node_will_not_read_are_refused() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let config = "/nodes/pve1/qemu/102/config";
+    let plain = |answer: Option<Answer>, line: &str| {
+        let answer = answer.unwrap();
+        assert_eq!(answer.line, format!("HTTP/1.1 {line}"));
+        assert_eq!(answer.text(), line.split_once(' ').unwrap().1);
+    };
+    let form = Some("application/x-www-form-urlencoded");
+    plain(raw(&cluster, &request(&cluster, "GET", "/version", form, "a=1")), "501 Unexpected content for method 'GET'");
+    plain(
+        raw(&cluster, &request(&cluster, "DELETE", "/nodes/pve1/qemu/102", form, "purge=1")),
+        "501 Unexpected content for method 'DELETE'",
+    );
+    plain(raw(&cluster, &request(&cluster, "PUT", config, form, &"a".repeat(600 << 10))), "501 for data too large");
+    plain(
+        raw(&cluster, &request(&cluster, "PUT", config, Some("text/plain"), "x")),
+        "506 upload 'Content-Type 'text/plain' not implemented",
+    );
+    let chunked = format!(
+        "POST /api2/json{config} HTTP/1.1\r\nAuthorization: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        token(&cluster)
+    );
+    plain(raw(&cluster, chunked.as_bytes()), "501 chunked transfer encoding not supported");
+    let broken = raw(&cluster, &request(&cluster, "PUT", config, Some("application/json"), "{\"onboot\":")).unwrap();
+    assert!(broken.line.starts_with("HTTP/1.1 500 malformed JSON string"), "{}", broken.line);
+    let array = raw(&cluster, &request(&cluster, "PUT", config, Some("application/json"), "[1]")).unwrap();
+    assert!(array.line.starts_with("HTTP/1.1 500 Not a HASH reference"), "{}", array.line);
+}
+
+#[test]
+fn heads_beyond_the_caps_and_nonsense_get_no_answer() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let long = format!("GET /api2/json/version HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(9000));
+    let many = format!("GET /api2/json/version HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(70));
+    let lengths = "POST /api2/json/version HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n";
+    for bytes in [long.as_bytes(), many.as_bytes(), lengths.as_bytes(), b"\x16\x03\x01\x00\xff\r\n\r\n", b"GET\r\n\r\n"]
+    {
+        assert!(raw(&cluster, bytes).is_none());
+    }
+    let url =
+        format!("GET /api2/json/version?x={} HTTP/1.1\r\nAuthorization: {}\r\n\r\n", "a".repeat(9000), token(&cluster));
+    assert_eq!(raw(&cluster, url.as_bytes()).unwrap().line, "HTTP/1.1 400 Parameter verification failed.");
+    assert_eq!(
+        raw(&cluster, b"PRI * HTTP/2.0\r\n\r\n").unwrap().line,
+        "HTTP/1.0 506 http protocol version 2.0 not supported"
+    );
+}
+
+#[test]
+fn a_connection_serves_a_hundred_requests() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let mut stream = connect(&cluster);
+    for n in 1..=100 {
+        stream.write_all(&request(&cluster, "GET", "/version", None, "")).unwrap();
+        let expected = if n == 100 { "close" } else { "Keep-Alive" };
+        assert_eq!(read(&mut stream).unwrap().header("Connection"), [expected], "request {n}");
+    }
+    assert!(read(&mut stream).is_none());
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let demo = demo_with(|o| o.idle = Duration::from_millis(80));
+    let cluster = demo.cluster();
+    let mut stream = connect(&cluster);
+    stream.write_all(&request(&cluster, "GET", "/version", None, "")).unwrap();
+    assert!(read(&mut stream).is_some());
+    let begun = Instant::now();
+    assert!(read(&mut stream).is_none());
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn requests_may_come_in_one_piece_or_byte_by_byte() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let mut stream = connect(&cluster);
+    let form = Some("application/x-www-form-urlencoded");
+    let one = request(&cluster, "PUT", "/nodes/pve1/qemu/102/config", form, "cores=7");
+    stream.write_all(&[one.clone(), one.clone()].concat()).unwrap();
+    assert_eq!(read(&mut stream).unwrap().line, "HTTP/1.1 200 OK");
+    assert_eq!(read(&mut stream).unwrap().line, "HTTP/1.1 200 OK");
+    for byte in one {
+        stream.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(read(&mut stream).unwrap().line, "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn http_1_0_is_answered_in_kind() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let text = format!("GET /api2/json/version HTTP/1.0\r\nAuthorization: {}\r\n\r\n", token(&cluster));
+    let answer = raw(&cluster, text.as_bytes()).unwrap();
+    assert_eq!((answer.line.as_str(), answer.header("Connection")), ("HTTP/1.0 200 OK", vec!["close"]));
+}
+
+#[test]
+fn connections_beyond_the_cap_are_closed() {
+    let demo = demo_with(|o| o.connections = 2);
+    let cluster = demo.cluster();
+    let open: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = connect(&cluster);
+            stream.write_all(&request(&cluster, "GET", "/version", None, "")).unwrap();
+            assert!(read(&mut stream).is_some());
+            stream
+        })
+        .collect();
+    assert!(read(&mut connect(&cluster)).is_none());
+    drop(open);
+    until("room again", || raw(&cluster, &request(&cluster, "GET", "/version", None, "")).map(|_| ()));
+}
+
+#[test]
+fn dropping_the_demo_frees_its_port_and_ends_its_connections() {
+    let demo = demo_with(|o| o.auth_delay = Duration::from_secs(600));
+    let cluster = demo.cluster();
+    let mut idle = connect(&cluster);
+    idle.write_all(&request(&cluster, "GET", "/version", None, "")).unwrap();
+    assert!(read(&mut idle).is_some());
+    let mut waiting = connect(&cluster);
+    waiting.write_all(b"GET /api2/json/version HTTP/1.1\r\n\r\n").unwrap();
+    let begun = Instant::now();
+    drop(demo);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(read(&mut idle).is_none());
+    let _ = read(&mut waiting);
+    assert!(TcpStream::connect(("127.0.0.1", cluster.endpoints[0].port)).is_err());
+}
