@@ -22,4 +22,5 @@ pub mod nearest;
 pub mod pve;
 pub mod secret;
 pub mod settings;
+pub mod tools;
 mod workers;

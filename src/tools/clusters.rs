@@ -1,0 +1,150 @@
+//! `list_clusters`: what is configured, and on request whether it answers. Also what the list tools share: which
+//! clusters a call means, and asking them side by side.
+
+use super::shape::{Column, Show, Table, json_text};
+use crate::cancel::Cancel;
+use crate::mcp::args::{Args, Kind, Param};
+use crate::mcp::catalog::{Effect, Input, Output, Tool};
+use crate::mcp::context::Context;
+use crate::pve::Method;
+use crate::pve::cluster::Cluster;
+use crate::pve::manager::ClusterManager;
+use crate::pve::params::Params;
+use crate::pve::path::ApiPath;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::thread;
+
+const fn plain(key: &'static str) -> Column {
+    Column { key, show: Show::Plain }
+}
+
+const COLUMNS: [Column; 9] = [
+    plain("name"),
+    plain("nodes"),
+    plain("user"),
+    plain("tls"),
+    plain("default"),
+    plain("status"),
+    plain("version"),
+    plain("online"),
+    plain("error"),
+];
+
+/// The tool `list_clusters(check?)`.
+pub fn list_clusters(manager: Arc<ClusterManager>) -> Tool {
+    Tool {
+        name: "list_clusters",
+        title: "List clusters",
+        description: "The configured Proxmox VE clusters: name, node addresses, API user and token, TLS mode, which is \
+            the default. With check: also whether each answers, its version and how many of its nodes are online.",
+        input: Input::Params(&[Param {
+            name: "check",
+            kind: Kind::Flag,
+            required: false,
+            about: "ask every cluster now (default: false, no network)",
+        }]),
+        effect: Effect::Reads,
+        run: Box::new(move |context, args| Ok(run(&manager, context, args.flag("check")))),
+    }
+}
+
+fn run(manager: &ClusterManager, context: &Context<'_>, check: bool) -> Output {
+    let default = manager.default().map(|c| c.settings().name.as_str());
+    let health: Vec<Option<Result<Health, String>>> = if check {
+        side_by_side(manager.all(), &context.cancel, |c, cancel| Some(health(c, cancel)))
+    } else {
+        manager.all().iter().map(|_| None).collect()
+    };
+    let mut table = Table::new(&COLUMNS);
+    for (cluster, health) in manager.all().iter().zip(health) {
+        let s = cluster.settings();
+        let nodes: Vec<String> = s.endpoints.iter().map(ToString::to_string).collect();
+        let mut row = vec![
+            Some(json_text(&s.name)),
+            Some(json_text(&nodes.join(","))),
+            Some(json_text(&format!("{}!{}", s.user, s.token_id))),
+            Some(json_text(s.tls_mode())),
+            (default == Some(s.name.as_str())).then_some(Cow::Borrowed("true")),
+        ];
+        match health {
+            None => {}
+            Some(Ok(h)) => row.extend([Some(json_text("ok")), Some(json_text(&h.version)), Some(json_text(&h.online))]),
+            Some(Err(e)) => row.extend([Some(json_text("error")), None, None, Some(json_text(&e))]),
+        }
+        table.push(row);
+    }
+    let mut text = String::new();
+    let members = table.write(&mut text, |_| ());
+    Output::table(text, format!("{{{members}}}"))
+}
+
+struct Health {
+    version: String,
+    /// `2/3`: online of all.
+    online: String,
+}
+
+fn health(cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: String,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        status: Option<String>,
+    }
+    let version: Version = read(cluster, "/version", cancel)?;
+    let nodes: Vec<Node> = read(cluster, "/nodes", cancel)?;
+    let online = nodes.iter().filter(|n| n.status.as_deref() == Some("online")).count();
+    Ok(Health { version: version.version, online: format!("{online}/{}", nodes.len()) })
+}
+
+fn read<T: DeserializeOwned>(cluster: &Cluster, path: &'static str, cancel: &Cancel) -> Result<T, String> {
+    let answer = cluster.call(Method::Get, &ApiPath::known(path), &Params::new(), cancel).map_err(|e| e.to_string())?;
+    serde_json::from_str(answer.data()).map_err(|e| format!("the answer to GET {path} is not as Proxmox gives it: {e}"))
+}
+
+/// The clusters a list tool means: the one named, else all.
+pub(super) fn meant(manager: &ClusterManager, args: &Args) -> Result<Vec<Arc<Cluster>>, String> {
+    match args.text("cluster") {
+        Some(name) => Ok(vec![manager.select(Some(name))?.clone()]),
+        None => Ok(manager.all().to_vec()),
+    }
+}
+
+/// Asks every cluster at the same time and gives the answers in the clusters' order. A single one is asked on this
+/// thread; so is one for which no thread can be had.
+pub(super) fn side_by_side<T: Send>(
+    clusters: &[Arc<Cluster>],
+    cancel: &Cancel,
+    ask: impl Fn(&Cluster, &Cancel) -> T + Sync,
+) -> Vec<T> {
+    if let [one] = clusters {
+        return vec![ask(one, cancel)];
+    }
+    let ask = &ask;
+    thread::scope(|scope| {
+        let asked: Vec<_> = clusters
+            .iter()
+            .map(|cluster| {
+                let part = cancel.child();
+                let thread = thread::Builder::new().name("fan-out".into());
+                let spawned = {
+                    let part = part.clone();
+                    thread.spawn_scoped(scope, move || ask(cluster, &part))
+                };
+                (cluster, part, spawned)
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|(cluster, part, spawned)| match spawned {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => ask(cluster, &part),
+            })
+            .collect()
+    })
+}

@@ -1,0 +1,266 @@
+//! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
+
+use super::clusters::{meant, side_by_side};
+use super::shape::{Column, Row, Show, Table, json_text, push_bytes};
+use crate::mcp::args::{Args, Kind, Param};
+use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
+use crate::mcp::context::Context;
+use crate::pve::Method;
+use crate::pve::cluster::{Answer, Cluster};
+use crate::pve::error::Error;
+use crate::pve::manager::ClusterManager;
+use crate::pve::params::Params;
+use crate::pve::path::ApiPath;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::slice;
+use std::sync::Arc;
+
+const fn column(key: &'static str, show: Show) -> Column {
+    Column { key, show }
+}
+
+const NODES: [Column; 10] = [
+    column("cluster", Show::Plain),
+    column("node", Show::Plain),
+    column("status", Show::Plain),
+    column("cpu", Show::Percent),
+    column("maxcpu", Show::Plain),
+    column("mem", Show::Bytes),
+    column("maxmem", Show::Bytes),
+    column("disk", Show::Bytes),
+    column("maxdisk", Show::Bytes),
+    column("uptime", Show::Duration),
+];
+
+const RESOURCES: [Column; 19] = [
+    column("cluster", Show::Plain),
+    column("id", Show::Plain),
+    column("name", Show::Plain),
+    column("node", Show::Plain),
+    column("status", Show::Plain),
+    column("cpu", Show::Percent),
+    column("maxcpu", Show::Plain),
+    column("mem", Show::Bytes),
+    column("maxmem", Show::Bytes),
+    column("disk", Show::Bytes),
+    column("maxdisk", Show::Bytes),
+    column("uptime", Show::Duration),
+    column("pool", Show::Plain),
+    column("tags", Show::Plain),
+    column("template", Show::Plain),
+    column("hastate", Show::Plain),
+    column("lock", Show::Plain),
+    column("plugintype", Show::Plain),
+    column("shared", Show::Plain),
+];
+
+const CLUSTER: Param = Param {
+    name: "cluster",
+    kind: Kind::Text,
+    required: false,
+    about: "a name of list_clusters (default: every cluster)",
+};
+
+/// The tool `list_nodes(cluster?)`.
+pub fn list_nodes(manager: Arc<ClusterManager>) -> Tool {
+    Tool {
+        name: "list_nodes",
+        title: "List nodes",
+        description: "The nodes (hosts) of a cluster, or of every cluster: status, CPU, memory, root disk, uptime.",
+        input: Input::Params(slice::from_ref(&CLUSTER)),
+        effect: Effect::Reads,
+        run: Box::new(move |context, args| {
+            let asked = ask(&manager, context, args, &ApiPath::known("/nodes"), &Params::new())?;
+            asked.output(&NODES, |row| row.text("node").to_owned(), |_, _| {})
+        }),
+    }
+}
+
+/// The tool `get_cluster_resources(cluster?, type?)`.
+pub fn get_cluster_resources(manager: Arc<ClusterManager>) -> Tool {
+    Tool {
+        name: "get_cluster_resources",
+        title: "Get cluster resources",
+        description: "Everything a cluster (or every cluster) runs: VMs (qemu/<vmid>), containers (lxc/<vmid>), nodes, \
+            storages, pools, with state and use, under a summary of guests, CPU, memory and storage.",
+        input: Input::Params(&[
+            CLUSTER,
+            Param {
+                name: "type",
+                kind: Kind::Choice(&["vm", "node", "storage", "sdn"]),
+                required: false,
+                about: "only these; vm means VMs and containers (default: everything)",
+            },
+        ]),
+        effect: Effect::Reads,
+        run: Box::new(move |context, args| {
+            let mut params = Params::new();
+            if let Some(kind) = args.text("type") {
+                params.push("type", kind);
+            }
+            let asked = ask(&manager, context, args, &ApiPath::known("/cluster/resources"), &params)?;
+            asked.output(&RESOURCES, resource_order, summarise)
+        }),
+    }
+}
+
+/// What the clusters answered, in their order.
+struct Asked(Vec<(Arc<Cluster>, Result<Answer, Error>)>);
+
+fn ask(
+    manager: &ClusterManager,
+    context: &Context<'_>,
+    args: &Args,
+    path: &ApiPath,
+    params: &Params,
+) -> Result<Asked, String> {
+    let clusters = meant(manager, args)?;
+    let answers =
+        side_by_side(&clusters, &context.cancel, |cluster, cancel| cluster.call(Method::Get, path, params, cancel));
+    Ok(Asked(clusters.into_iter().zip(answers).collect()))
+}
+
+impl Asked {
+    /// One table of all rows; what failed stands beside it. Only where every cluster failed is the whole a failure.
+    fn output<K: Ord>(
+        &self,
+        columns: &'static [Column],
+        order: impl Fn(&Row<'_>) -> K,
+        summary: impl Fn(&mut String, &Table<'_>),
+    ) -> Result<Output, Stop> {
+        let several = self.0.len() > 1;
+        let mut table = Table::new(columns);
+        let mut failures = Vec::new();
+        for (cluster, answer) in &self.0 {
+            let name = cluster.settings().name.as_str();
+            let lead = if several { vec![json_text(name)] } else { vec![] };
+            match answer {
+                Ok(answer) => {
+                    let before = table.len();
+                    if let Err(e) = table.read(answer.data(), &lead) {
+                        table.truncate(before);
+                        failures.push((name, format!("its answer is not a list of objects ({e})")));
+                    }
+                }
+                Err(e) => failures.push((name, e.to_string())),
+            }
+        }
+        let explained = |(name, why): &(&str, String)| if several { format!("{name}: {why}") } else { why.clone() };
+        if failures.len() == self.0.len() {
+            return Err(Stop::Failed(failures.iter().map(explained).collect::<Vec<_>>().join("\n")));
+        }
+        let mut text = String::with_capacity(64 + table.len() * 96);
+        summary(&mut text, &table);
+        let summary_end = text.trim_end().len();
+        let summary = text.get(..summary_end).unwrap_or_default().to_owned();
+        let mut structured = String::from("{");
+        if !summary.is_empty() {
+            let _ = write!(structured, "\"summary\":{},", json_text(&summary));
+        }
+        structured.push_str(&table.write(&mut text, |row| (row.text("cluster").to_owned(), order(row))));
+        if table.is_empty() {
+            text.push_str(
+                "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its rights)\n",
+            );
+        } else if table.rows().any(|r| r.text("status") == "online" && r.raw("maxcpu").is_none()) {
+            text.push_str(
+                "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its rights)\n",
+            );
+        }
+        if !failures.is_empty() {
+            structured.push_str(",\"errors\":[");
+            for (n, failure @ (name, why)) in failures.iter().enumerate() {
+                let _ = writeln!(text, "cluster {}", explained(failure));
+                let comma = if n == 0 { "" } else { "," };
+                let _ = write!(structured, "{comma}{{\"cluster\":{},\"error\":{}}}", json_text(name), json_text(why));
+            }
+            structured.push(']');
+        }
+        structured.push('}');
+        Ok(Output::table(text, structured))
+    }
+}
+
+/// Guests first, by number; then nodes, storages and the rest by name.
+fn resource_order(row: &Row<'_>) -> (u8, u64, String) {
+    let id = row.text("id");
+    match id.split_once('/') {
+        Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX), String::new()),
+        Some(("node", _)) => (1, 0, id.to_owned()),
+        Some(("storage", _)) => (2, 0, id.to_owned()),
+        _ => (3, 0, id.to_owned()),
+    }
+}
+
+/// One line of guests and one of capacity, each only where there is something to count.
+fn summarise(text: &mut String, table: &Table<'_>) {
+    let mut guests: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
+    let (mut nodes, mut online) = (0, 0);
+    let (mut cpu, mut memory, mut storage) = ((0.0, 0.0), (0.0, 0.0), BTreeMap::new());
+    let rows: Vec<Row<'_>> = table.rows().collect();
+    for row in &rows {
+        let (kind, name) = row.text("id").split_once('/').unwrap_or_default();
+        match kind {
+            "qemu" | "lxc" => {
+                let state = if row.number("template") == 1.0 { "template" } else { row.text("status") };
+                *guests
+                    .entry(if kind == "qemu" { "VMs" } else { "containers" })
+                    .or_default()
+                    .entry(state.to_owned())
+                    .or_default() += 1;
+            }
+            "node" => {
+                nodes += 1;
+                online += u32::from(row.text("status") == "online");
+                cpu.0 += row.number("cpu") * row.number("maxcpu");
+                cpu.1 += row.number("maxcpu");
+                memory.0 += row.number("mem");
+                memory.1 += row.number("maxmem");
+            }
+            "storage" => {
+                // A shared storage is listed once a node and counts once a cluster.
+                let key = if row.number("shared") == 1.0 {
+                    name.split_once('/').map_or(name, |(_, storage)| storage)
+                } else {
+                    name
+                };
+                storage.insert((row.text("cluster"), key), (row.number("disk"), row.number("maxdisk")));
+            }
+            _ => {}
+        }
+    }
+    let guests: Vec<String> = guests
+        .iter()
+        .map(|(kind, states)| {
+            let of: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+            format!("{} {kind} ({})", states.values().sum::<u32>(), of.join(", "))
+        })
+        .collect();
+    if !guests.is_empty() {
+        let _ = writeln!(text, "guests: {}", guests.join(", "));
+    }
+    let storage = storage.values().fold((0.0, 0.0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
+    let mut parts = Vec::new();
+    if nodes > 0 {
+        parts.push(format!("{online} of {nodes} nodes online"));
+    }
+    if cpu.1 > 0.0 {
+        parts.push(format!("CPU {:.1} of {} cores", cpu.0, cpu.1));
+    }
+    for (what, (used, total)) in [("memory", memory), ("storage", storage)] {
+        if total > 0.0 {
+            let mut part = format!("{what} ");
+            push_bytes(&mut part, used);
+            part.push_str(" of ");
+            push_bytes(&mut part, total);
+            parts.push(part);
+        }
+    }
+    if !parts.is_empty() {
+        let _ = writeln!(text, "capacity: {}", parts.join(", "));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+}

@@ -1,0 +1,312 @@
+//! Proxmox's lists as tables: read once, only the wanted columns, written twice — as text for a model (one header line,
+//! tab-separated rows, numbers a person can read) and as JSON for programs (the raw values).
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+/// A column: the key of the API's objects, and how its values read in text.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The key, and the header.
+    pub key: &'static str,
+    /// How a value reads.
+    pub show: Show,
+}
+
+/// How the values of a column read in text; in JSON they stay as they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// As it is.
+    Plain,
+    /// A fraction of 1, as a percentage.
+    Percent,
+    /// Bytes, in binary units.
+    Bytes,
+    /// Seconds, as days, hours and minutes.
+    Duration,
+}
+
+/// Rows of one or several answers under the same columns.
+pub struct Table<'a> {
+    columns: &'static [Column],
+    /// All cells, row after row, each the JSON text of its value.
+    cells: Vec<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Table<'a> {
+    /// A table without rows.
+    pub fn new(columns: &'static [Column]) -> Self {
+        Self { columns, cells: Vec::new() }
+    }
+
+    /// Adds the rows of a JSON array of objects; keys without a column are passed over. The first columns are filled
+    /// from `lead` (JSON texts) instead of the objects.
+    pub fn read(&mut self, json: &'a str, lead: &[Cow<'a, str>]) -> Result<(), serde_json::Error> {
+        let mut d = serde_json::Deserializer::from_str(json);
+        Rows { table: self, lead }.deserialize(&mut d)?;
+        d.end()
+    }
+
+    /// Adds one row of JSON texts, in the order of the columns.
+    pub fn push(&mut self, row: impl IntoIterator<Item = Option<Cow<'a, str>>>) {
+        let start = self.cells.len();
+        self.cells.extend(row.into_iter().take(self.columns.len()));
+        self.cells.resize(start + self.columns.len(), None);
+    }
+
+    /// Takes back all but the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
+        self.cells.truncate(rows * self.columns.len());
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.cells.len() / self.columns.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// The rows as they stand.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.cells.chunks_exact(self.columns.len()).map(|cells| Row { columns: self.columns, cells })
+    }
+
+    /// Writes the rows, in the order of `sort_by`, after what `text` holds already, and gives the JSON members
+    /// `"columns":…,"rows":…,"total":…`. Columns that no row fills are left out.
+    pub fn write<K: Ord>(&self, text: &mut String, sort_by: impl Fn(&Row<'_>) -> K) -> String {
+        let mut rows: Vec<Row<'_>> = self.rows().collect();
+        rows.sort_by_cached_key(|row| sort_by(row));
+        let used: Vec<usize> = (0..self.columns.len())
+            .filter(|&c| rows.iter().any(|r| r.cells.get(c).is_some_and(Option::is_some)))
+            .collect();
+        let mut json = String::with_capacity(64 + self.cells.len() * 12);
+        json.push_str(r#""columns":["#);
+        for (n, column) in used.iter().filter_map(|&c| self.columns.get(c)).enumerate() {
+            let (tab, comma) = if n == 0 { ("", "") } else { ("\t", ",") };
+            // Writing into a String can't fail.
+            let _ = write!(text, "{tab}{}", column.key);
+            let _ = write!(json, "{comma}\"{}\"", column.key);
+        }
+        text.push('\n');
+        json.push_str(r#"],"rows":["#);
+        for (n, row) in rows.iter().enumerate() {
+            json.push_str(if n == 0 { "[" } else { ",[" });
+            for (n, &c) in used.iter().enumerate() {
+                if n > 0 {
+                    text.push('\t');
+                    json.push(',');
+                }
+                match (row.cells.get(c), self.columns.get(c)) {
+                    (Some(Some(raw)), Some(column)) => {
+                        show(text, raw, column.show);
+                        json.push_str(raw);
+                    }
+                    _ => json.push_str("null"),
+                }
+            }
+            text.push('\n');
+            json.push(']');
+        }
+        let _ = write!(json, r#"],"total":{}"#, rows.len());
+        json
+    }
+}
+
+/// One row of a [`Table`].
+pub struct Row<'t> {
+    columns: &'static [Column],
+    cells: &'t [Option<Cow<'t, str>>],
+}
+
+impl Row<'_> {
+    /// The JSON text of a cell.
+    pub fn raw(&self, key: &str) -> Option<&str> {
+        let at = self.columns.iter().position(|c| c.key == key)?;
+        self.cells.get(at)?.as_deref()
+    }
+
+    /// A cell as text, without quotes (escapes stay).
+    pub fn text(&self, key: &str) -> &str {
+        unquoted(self.raw(key).unwrap_or(""))
+    }
+
+    /// A cell as a number, whether Proxmox wrote it as one or as a string; 0 where there is none.
+    pub fn number(&self, key: &str) -> f64 {
+        self.text(key).parse().ok().filter(|n: &f64| n.is_finite()).unwrap_or(0.0)
+    }
+}
+
+/// The inside of a JSON string as it stands. Its escapes keep tabs and line ends out of a table.
+fn unquoted(raw: &str) -> &str {
+    raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')).unwrap_or(raw)
+}
+
+fn show(text: &mut String, raw: &str, show: Show) {
+    let plain = unquoted(raw);
+    let number = plain.parse::<f64>().ok().filter(|n| n.is_finite());
+    match (show, number) {
+        (Show::Percent, Some(n)) => drop(write!(text, "{:.1}%", n * 100.0)),
+        (Show::Bytes, Some(n)) => push_bytes(text, n),
+        (Show::Duration, Some(n)) if n >= 0.0 => push_duration(text, n as u64),
+        _ => text.push_str(plain),
+    }
+}
+
+/// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
+pub fn push_bytes(text: &mut String, bytes: f64) {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut n, mut unit) = (bytes, 0);
+    while n.abs() >= 1024.0 && unit + 1 < UNITS.len() {
+        n /= 1024.0;
+        unit += 1;
+    }
+    if n == 0.0 {
+        text.push('0');
+        return;
+    }
+    // Two decimals at most, and none that say nothing.
+    let shown = format!("{n:.2}");
+    text.push_str(shown.trim_end_matches('0').trim_end_matches('.'));
+    text.push_str(UNITS.get(unit).copied().unwrap_or_default());
+}
+
+/// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
+fn push_duration(text: &mut String, seconds: u64) {
+    let (d, h, m) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let _ = match (d, h, m) {
+        (0, 0, 0) => write!(text, "{seconds}s"),
+        (0, 0, _) => write!(text, "{m}m"),
+        (0, ..) => write!(text, "{h}h{m}m"),
+        _ => write!(text, "{d}d{h}h"),
+    };
+}
+
+/// `text` as JSON text, to be a cell.
+pub fn json_text(text: &str) -> Cow<'static, str> {
+    Cow::Owned(serde_json::Value::from(text).to_string())
+}
+
+/// A key without a copy, unless it has escapes.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Rows<'t, 'a> {
+    table: &'t mut Table<'a>,
+    lead: &'t [Cow<'a, str>],
+}
+
+impl<'a> DeserializeSeed<'a> for Rows<'_, 'a> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'a>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_seq(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Rows<'_, 'a> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(OneRow { table: &mut *self.table, lead: self.lead })?.is_some() {}
+        Ok(())
+    }
+}
+
+struct OneRow<'t, 'a> {
+    table: &'t mut Table<'a>,
+    lead: &'t [Cow<'a, str>],
+}
+
+impl<'a> DeserializeSeed<'a> for OneRow<'_, 'a> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'a>>(self, d: D) -> Result<(), D::Error> {
+        d.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for OneRow<'_, 'a> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let start = self.table.cells.len();
+        self.table.push(self.lead.iter().cloned().map(Some));
+        while let Some(Key(key)) = map.next_key()? {
+            match self.table.columns.iter().skip(self.lead.len()).position(|c| c.key == key) {
+                None => drop(map.next_value::<IgnoredAny>()?),
+                Some(at) => {
+                    let raw: &'a RawValue = map.next_value()?;
+                    let cell = self.table.cells.get_mut(start + self.lead.len() + at);
+                    let cell = cell.ok_or_else(|| A::Error::custom("a row without its cells"))?;
+                    // An empty string says as little as null; without it the column may go.
+                    *cell = Some(raw.get()).filter(|r| *r != "null" && *r != "\"\"").map(Cow::Borrowed);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 6] = [
+        Column { key: "cluster", show: Show::Plain },
+        Column { key: "name", show: Show::Plain },
+        Column { key: "cpu", show: Show::Percent },
+        Column { key: "mem", show: Show::Bytes },
+        Column { key: "uptime", show: Show::Duration },
+        Column { key: "level", show: Show::Plain },
+    ];
+
+    #[test]
+    fn a_list_becomes_text_and_json_with_the_same_columns() {
+        let json = r#"[{"name":"b","cpu":0.1234,"mem":"1610612736","uptime":93784,"level":"","junk":{"a":[1]}},
+                       {"uptime":0,"name":"a\tq","level":null}]"#;
+        let mut table = Table::new(&COLUMNS);
+        table.read(json, &[Cow::Borrowed("\"lab\"")]).unwrap();
+        let mut text = String::new();
+        let members = table.write(&mut text, |r| r.text("name").to_owned());
+        assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t\t\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
+        let value: serde_json::Value = serde_json::from_str(&format!("{{{members}}}")).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "columns": ["cluster", "name", "cpu", "mem", "uptime"],
+                "rows": [["lab", "a\tq", null, null, 0], ["lab", "b", 0.1234, "1610612736", 93784]],
+                "total": 2,
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_no_list_of_objects_is_an_error() {
+        for json in ["{}", "[1]", "null", "[{\"name\":}]", "[] x", "[[]]"] {
+            assert!(Table::new(&COLUMNS).read(json, &[]).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn units() {
+        let bytes = |n| {
+            let mut s = String::new();
+            push_bytes(&mut s, n);
+            s
+        };
+        assert_eq!([bytes(0.0), bytes(1023.0), bytes(536870912.0), bytes(1.5e15)], ["0", "1023B", "512MiB", "1.33PiB"]);
+        let duration = |n| {
+            let mut s = String::new();
+            push_duration(&mut s, n);
+            s
+        };
+        assert_eq!([duration(59), duration(60), duration(3_661), duration(90_000)], ["59s", "1m", "1h1m", "1d1h"]);
+    }
+}
