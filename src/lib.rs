@@ -17,6 +17,7 @@
 pub mod cancel;
 mod deadline;
 pub mod demo;
+pub mod http;
 pub mod mcp;
 pub mod nearest;
 pub mod pve;

@@ -1,0 +1,184 @@
+//! Taking connections in: as many as there are permits and descriptors for, and going on whatever happens.
+//!
+//! Nothing a client does, and no shortage of descriptors or threads, may end or hold up the loop: a refused client
+//! gets its 503 without waiting, a failed accept is logged and tried again.
+
+use super::admission::Full;
+use super::reply::Reply;
+use super::throttle::Throttle;
+use super::{Front, STACK, connection};
+use crate::settings::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Connections the kernel holds until they are accepted: with std's 128 a storm of them waits for seconds.
+const BACKLOG: i32 = 1024;
+
+/// After a failed accept, or without a thread: the shortage is the machine's, and trying at once would only burn it.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Descriptors beside those of connections and calls: the standard three, the log, clusters.json, refused clients.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// Refused clients whose connections are still held, so that they can read why (see [`super::wire::linger`]).
+const REFUSED: usize = 16;
+
+/// Listens on `address`.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Else a restart would have to wait for the last run's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Ends a waiting accept, now or when it comes.
+pub fn wake(listener: &TcpListener) {
+    // Linux ends the accept of a socket that is shut down. Elsewhere that is an error: there a connection is needed.
+    if SockRef::from(listener).shutdown(Shutdown::Both).is_err()
+        && let Ok(mut address) = listener.local_addr()
+    {
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
+        }
+        let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    }
+}
+
+/// How many connections can be open at once: `max_connections`, or fewer where descriptors are short. Raises the soft
+/// limit of descriptors as far as is needed and the hard one lets it.
+pub fn size_to_descriptors(limits: &Limits) -> usize {
+    let wanted = limits.max_connections as u64;
+    // A call in flight may hold a connection to a node.
+    let others = limits.max_calls as u64 + SPARE_DESCRIPTORS;
+    let found = getrlimit(Resource::Nofile);
+    let has = found.current.unwrap_or(u64::MAX);
+    let raised = (wanted + others).min(found.maximum.unwrap_or(u64::MAX));
+    let has = if has < raised
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: found.maximum }).is_ok()
+    {
+        raised
+    } else {
+        has
+    };
+    let room = room_for_connections(has, wanted, others);
+    if room < wanted {
+        log::warn!(
+            "only {room} connections at once, not {wanted}: the process may have {has} descriptors; \
+             raise its limit (ulimit -n) to {}",
+            wanted + others
+        );
+    }
+    room as usize
+}
+
+/// What connections get of `has` descriptors: all but those for other uses, but half of them at the least.
+fn room_for_connections(has: u64, wanted: u64, others: u64) -> u64 {
+    wanted.min(has.saturating_sub(others).max(has / 2)).max(1)
+}
+
+/// Accepts until the server is told to stop.
+pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
+    let mut door = Door { refused: VecDeque::with_capacity(REFUSED), warnings: Throttle::default() };
+    while !front.is_stopping() {
+        match listener.accept() {
+            Ok((stream, peer)) => door.admit(front, stream, peer),
+            Err(_) if front.is_stopping() => return,
+            // It was gone before it was accepted, or a signal came.
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            Err(e) => {
+                door.warnings.warn(format_args!("can't accept a connection: {e}"));
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// Sets the options every connection has. They fail only where the peer is gone, which its first read tells too.
+fn set_up(stream: TcpStream, limits: &Limits) -> TcpStream {
+    // An answer is one write, and must not wait for the acknowledgement of the one before (Nagle): 44 ms.
+    let _ = stream.set_nodelay(true);
+    let _ = stream.set_write_timeout(Some(limits.write_timeout));
+    stream
+}
+
+struct Door {
+    refused: VecDeque<Arc<TcpStream>>,
+    warnings: Throttle,
+}
+
+impl Door {
+    fn admit(&mut self, front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
+        let stream = Arc::new(set_up(stream, &front.limits));
+        let permit = match front.connections.admit(&stream, peer) {
+            Ok(permit) => permit,
+            Err(full) => {
+                let whose = if full == Full::Server { "all clients" } else { "this address" };
+                self.warnings.warn(format_args!("refused a connection from {peer}: too many of {whose}"));
+                return self.refuse(stream);
+            }
+        };
+        let (for_thread, of_stream) = (front.clone(), stream.clone());
+        let thread = thread::Builder::new().name("connection".into()).stack_size(STACK);
+        if let Err(e) = thread.spawn(move || connection::serve(&for_thread, of_stream, peer, permit)) {
+            self.warnings.warn(format_args!("refused a connection from {peer}: no thread: {e}"));
+            self.refuse(stream);
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Answers 503 without ever waiting. The connection is held until more are refused: closing it now would reset
+    /// it if the client has sent its request, and the client might never read the answer.
+    fn refuse(&mut self, stream: Arc<TcpStream>) {
+        let reply = Reply::unavailable("too many connections are open").closing();
+        let mut bytes = Vec::new();
+        if reply.write_head(&mut bytes).is_ok() && stream.set_nonblocking(true).is_ok() {
+            bytes.extend_from_slice(reply.body());
+            let _ = (&*stream).write(&bytes);
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        if self.refused.len() == REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_calls() {
+        assert_eq!(room_for_connections(u64::MAX, 2048, 320), 2048);
+        assert_eq!(room_for_connections(1024, 2048, 320), 704);
+        assert_eq!(room_for_connections(100, 2048, 320), 50);
+        assert_eq!(room_for_connections(0, 2048, 320), 1);
+    }
+
+    #[test]
+    fn an_answer_waits_for_no_acknowledgement_and_has_a_write_timeout() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let stream = set_up(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), &Limits::default());
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(stream.write_timeout().unwrap(), Some(Limits::default().write_timeout));
+    }
+
+    #[test]
+    fn a_waiting_accept_is_woken() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = Arc::new(listen(address.parse().unwrap()).unwrap());
+            let waiting = listener.clone();
+            let accept = thread::spawn(move || waiting.accept().map(drop));
+            wake(&listener);
+            let _ = accept.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Which connections are open: the caps on them, and what a stop needs to end them.
+
+use crate::deadline::Deadline;
+use std::collections::HashMap;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The open connections.
+pub struct Connections {
+    table: Mutex<Table>,
+    changed: Condvar,
+    max: usize,
+    max_per_address: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    serial: u64,
+    open: HashMap<u64, Open>,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+struct Open {
+    stream: Arc<TcpStream>,
+    address: IpAddr,
+    streaming: bool,
+}
+
+/// Why a connection is not admitted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Full {
+    /// `max_connections` are open.
+    Server,
+    /// `max_connections_per_address` are open from this client's address.
+    Address,
+}
+
+/// The right to one open connection; given back when dropped.
+pub struct Permit {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Connections {
+    /// None open yet.
+    pub fn new(max: usize, max_per_address: usize) -> Self {
+        Self { table: Mutex::default(), changed: Condvar::new(), max, max_per_address }
+    }
+
+    /// Counts a new connection in, if there is room for it.
+    pub fn admit(self: &Arc<Self>, stream: &Arc<TcpStream>, peer: SocketAddr) -> Result<Permit, Full> {
+        let address = peer.ip().to_canonical();
+        let mut table = self.lock();
+        if table.open.len() >= self.max {
+            return Err(Full::Server);
+        }
+        let of_address = table.addresses.entry(address).or_default();
+        if *of_address >= self.max_per_address {
+            return Err(Full::Address);
+        }
+        *of_address += 1;
+        table.serial += 1;
+        let id = table.serial;
+        table.open.insert(id, Open { stream: stream.clone(), address, streaming: false });
+        Ok(Permit { connections: self.clone(), id })
+    }
+
+    /// Ends the waiting of every connection that is no event stream: a read returns what has come already and then
+    /// the end. A request in work goes on and its answer can still be written.
+    pub fn end_reads(&self) {
+        for open in self.lock().open.values().filter(|open| !open.streaming) {
+            // It fails where the peer is gone: then the read has ended by itself.
+            let _ = open.stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Waits until no connection is open, event streams left out, or the time is over.
+    pub fn wait_for_requests(&self, deadline: &Deadline) {
+        self.wait(deadline, |table| table.open.values().all(|open| open.streaming));
+    }
+
+    /// Waits until no connection is open, or the time is over; returns how many are.
+    pub fn wait_for_all(&self, deadline: &Deadline) -> usize {
+        self.wait(deadline, |table| table.open.is_empty())
+    }
+
+    fn wait(&self, deadline: &Deadline, done: impl Fn(&Table) -> bool) -> usize {
+        let wait = self.changed.wait_timeout_while(self.lock(), deadline.left(), |table| !done(table));
+        wait.unwrap_or_else(PoisonError::into_inner).0.open.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// From here on the connection is an event stream.
+    pub fn streams(&self) {
+        if let Some(open) = self.connections.lock().open.get_mut(&self.id) {
+            open.streaming = true;
+        }
+        self.connections.changed.notify_all();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut table = self.connections.lock();
+        if let Some(open) = table.open.remove(&self.id)
+            && let Some(of_address) = table.addresses.get_mut(&open.address)
+        {
+            *of_address -= 1;
+            if *of_address == 0 {
+                table.addresses.remove(&open.address);
+            }
+        }
+        drop(table);
+        self.connections.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    fn stream() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(listener.accept().unwrap().0), near)
+    }
+
+    #[test]
+    fn connections_are_counted_in_all_and_for_each_address() {
+        let connections = Arc::new(Connections::new(3, 2));
+        let (stream, _near) = stream();
+        let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
+        let first = admit("192.0.2.1:1").unwrap();
+        let _second = admit("[::ffff:192.0.2.1]:2").unwrap();
+        assert_eq!(admit("192.0.2.1:3").err(), Some(Full::Address), "an IPv4 address is the same within IPv6");
+        let _third = admit("192.0.2.2:1").unwrap();
+        assert_eq!(admit("192.0.2.3:1").err(), Some(Full::Server));
+        drop(first);
+        drop(admit("192.0.2.1:3").unwrap());
+        assert_eq!(connections.lock().addresses.len(), 2, "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn a_stop_ends_waiting_reads_but_not_streams() {
+        let connections = Arc::new(Connections::new(9, 9));
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let ((idle, _a), (events, _b)) = (stream(), stream());
+        let permit = connections.admit(&idle, peer).unwrap();
+        let streaming = connections.admit(&events, peer).unwrap();
+        streaming.streams();
+        connections.end_reads();
+        assert_eq!((&*idle).read(&mut [0]).unwrap(), 0);
+        events.set_nonblocking(true).unwrap();
+        assert_eq!((&*events).read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        let soon = || Deadline::after(Duration::from_millis(1));
+        assert_eq!(connections.wait_for_all(&soon()), 2);
+        drop(permit);
+        connections.wait_for_requests(&Deadline::after(Duration::from_secs(60)));
+        drop(streaming);
+        assert_eq!(connections.wait_for_all(&soon()), 0);
+    }
+}

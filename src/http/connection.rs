@@ -1,0 +1,154 @@
+//! The life of a connection: one request after the other, each checked before more of it is read, each answered
+//! before the next is looked at. A client that sends ahead fills its own socket, not this server's memory.
+
+use super::Front;
+use super::admission::Permit;
+use super::body;
+use super::head::{Fault, Head};
+use super::reply::Reply;
+use super::routes::{self, Answer, Request};
+use super::session::Session;
+use super::throttle::Escaped;
+use super::wire::{Input, linger, write_all};
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+use tiny_http::Method;
+
+/// A larger body's memory is given back before the next request.
+const MOST_KEPT: usize = 64 << 10;
+
+/// Serves a connection until it ends.
+pub fn serve(front: &Arc<Front>, stream: Arc<TcpStream>, peer: SocketAddr, permit: Permit) {
+    let Ok(local) = stream.local_addr() else { return };
+    let (input, permit) = (Input::new(stream.clone()), &permit);
+    let connection = Connection { front, stream, permit, local, peer, input, head: Head::default() };
+    // The buffers are gone when a stream begins, which may then be quiet for days.
+    if let Some(session) = connection.serve_requests() {
+        front.sessions.hold(&session);
+    }
+}
+
+struct Connection<'a> {
+    front: &'a Arc<Front>,
+    stream: Arc<TcpStream>,
+    permit: &'a Permit,
+    local: SocketAddr,
+    peer: SocketAddr,
+    input: Input,
+    head: Head,
+}
+
+impl Connection<'_> {
+    /// Returns the session whose stream the connection became, if it did.
+    fn serve_requests(mut self) -> Option<Arc<Session>> {
+        let limits = &self.front.limits;
+        let (mut body, mut out) = (Vec::new(), Vec::new());
+        // A fresh connection has something to say; only one that has said it may be idle.
+        let mut wait = limits.head_timeout;
+        loop {
+            let read = self.head.read(&mut self.input, limits, wait);
+            let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
+            let (answer, known) = match read {
+                Ok(()) => (guarded(|| self.answer(&mut body)), true),
+                Err(fault) => (Err(fault), false),
+            };
+            let reply = match answer {
+                Ok(Answer::Reply(reply)) => reply,
+                Ok(Answer::Stream(session)) => {
+                    self.log(known, 200, started);
+                    return Some(session);
+                }
+                Ok(Answer::Done) => {
+                    self.log(known, 200, started);
+                    linger(self.stream);
+                    return None;
+                }
+                Err(Fault::Refused(status, text)) => Reply::text(status, text).closing(),
+                Err(Fault::Gone) => return None,
+            };
+            let reply = if self.head.close || self.front.is_stopping() { reply.closing() } else { reply };
+            self.log(known, reply.status, started);
+            self.write(&reply, &mut out).ok()?;
+            if reply.close {
+                linger(self.stream);
+                return None;
+            }
+            body.clear();
+            body.shrink_to(MOST_KEPT);
+            wait = limits.idle_timeout;
+        }
+    }
+
+    /// From the head to the answer. What is refused before the body is read closes the connection, if there is a body.
+    fn answer(&mut self, body: &mut Vec<u8>) -> Result<Answer, Fault> {
+        let route = match self.check() {
+            Ok(route) => route,
+            Err(reply) if self.head.has_body() => return Ok(reply.closing().into()),
+            Err(reply) => return Ok(reply.into()),
+        };
+        if self.head.has_body() {
+            body::check(self.head.framing, &self.front.limits)?;
+            if self.head.expects_continue && self.input.unread().is_empty() {
+                let mut go_on = [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
+                write_all(&self.stream, &mut go_on, self.front.limits.write_timeout).map_err(|_| Fault::Gone)?;
+            }
+            body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
+        }
+        let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
+        let mut request = Request { stream, permit, body, head, bytes };
+        Ok((route.run)(self.front, &mut request))
+    }
+
+    /// Everything that is asked before the body: the guard first of all.
+    fn check(&self) -> Result<&'static routes::Route, Reply> {
+        let bytes = self.input.kept();
+        let host = self.head.values(bytes, "host").next().unwrap_or_default();
+        self.front.guard.check(host, self.head.values(bytes, "origin"), self.local, self.peer)?;
+        let route = routes::find(&self.head.method, self.head.path(bytes))?;
+        if self.front.is_stopping() {
+            return Err(Reply::unavailable("the server is stopping"));
+        }
+        Ok(route)
+    }
+
+    /// Head and body in one write. An answer to HEAD has none, or it would be taken for the next answer's head.
+    fn write(&self, reply: &Reply, out: &mut Vec<u8>) -> io::Result<()> {
+        reply.write_head(out)?;
+        let body = if self.head.method == Method::Head { &[] } else { reply.body() };
+        let mut parts = [IoSlice::new(out), IoSlice::new(body)];
+        write_all(&self.stream, &mut parts, self.front.limits.write_timeout)
+    }
+
+    /// Never the query, which holds the session's id.
+    fn log(&self, known: bool, status: u16, started: Option<Instant>) {
+        let Some(started) = started else { return };
+        let (peer, micros) = (self.peer, started.elapsed().as_micros());
+        if known {
+            let path = self.head.path(self.input.kept());
+            log::debug!("{peer} {} {} {status} {micros} µs", self.head.method, Escaped(path.as_bytes()));
+        } else {
+            log::debug!("{peer} a request that can't be taken: {status}");
+        }
+    }
+}
+
+/// A panic of a request is an answer, not the end of anything but its connection.
+fn guarded(answer: impl FnOnce() -> Result<Answer, Fault>) -> Result<Answer, Fault> {
+    catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| {
+        log::error!("a request ended in a panic");
+        Err(Fault::Refused(500, "internal error: the server's log says more"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_answered_with_500() {
+        assert!(matches!(guarded(|| panic!("a test's panic")), Err(Fault::Refused(500, _))));
+    }
+}

@@ -1,0 +1,355 @@
+//! A request's head, read strictly.
+//!
+//! What two readers could understand in two ways is refused, for that is how requests are smuggled past a proxy: a
+//! line feed without its carriage return, a folded line, two lengths, a length that isn't only digits, two hosts. So
+//! is everything without a bound: the bytes of the head, the number of its headers, the time it takes.
+//!
+//! httparse reads the lines; the framing rules on top are RFC 9112's (sections 2.2, 3.2, 5.2, 6), at their strictest.
+
+use super::wire::{Cut, Input};
+use crate::deadline::Deadline;
+use crate::settings::Limits;
+use httparse::Error;
+use std::mem::MaybeUninit;
+use std::str::FromStr;
+use std::time::Duration;
+use tiny_http::Method;
+
+/// `limits.max_headers` above this has no effect: it is the room on the stack that they are read into.
+const MOST_HEADERS: usize = 128;
+
+/// Why a request can't be taken. The connection is closed after it: where the next request would begin is unknown.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody to answer: the client is gone, or was silent for too long.
+    Gone,
+    /// The status and the text to answer with.
+    Refused(u16, &'static str),
+}
+
+/// How long the body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Exactly so many bytes (RFC 9112, 6.2); `u64::MAX` also stands for any larger number.
+    Length(u64),
+    /// In chunks, the last one empty (RFC 9112, 7.1).
+    Chunked,
+}
+
+/// A part of the head's bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span(usize, usize);
+
+impl Span {
+    /// `part` must be a slice of `whole`.
+    fn of(whole: &[u8], part: &[u8]) -> Self {
+        let at = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+        Self(at, at + part.len())
+    }
+
+    fn of_bytes(self, whole: &[u8]) -> &[u8] {
+        whole.get(self.0..self.1).unwrap_or_default()
+    }
+}
+
+/// The head of one request; reused for the next. Its texts are spans of the bytes it was read from.
+#[derive(Debug)]
+pub struct Head {
+    /// As sent: methods are case-sensitive.
+    pub method: Method,
+    /// How long the body is.
+    pub framing: Framing,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Whether the connection ends with the answer: the client says so, or speaks HTTP/1.0.
+    pub close: bool,
+    target: Span,
+    fields: Vec<(Span, Span)>,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            method: Method::Get,
+            framing: Framing::Length(0),
+            expects_continue: false,
+            close: false,
+            target: Span::default(),
+            fields: Vec::new(),
+        }
+    }
+}
+
+impl Head {
+    /// Reads the next head; its bytes are then [`Input::kept`]. Its first byte may take `wait`, then the whole
+    /// `limits.head_timeout`.
+    pub fn read(&mut self, input: &mut Input, limits: &Limits, wait: Duration) -> Result<(), Fault> {
+        const TOO_LARGE: Fault = Fault::Refused(431, "the request's line and headers are too large");
+        input.recycle();
+        // Of a head that can't be read, nothing of the last one may be left to go by.
+        self.method = Method::Get;
+        let mut scan = Scan::default();
+        let idle = Deadline::after(wait);
+        let mut started = None;
+        loop {
+            if let Some(end) = scan.end(input.unread())? {
+                if end > limits.max_head_bytes {
+                    return Err(TOO_LARGE);
+                }
+                input.keep(end);
+                return self.parse(input.kept(), limits.max_headers);
+            }
+            if input.unread().len() >= limits.max_head_bytes {
+                return Err(TOO_LARGE);
+            }
+            let filled = if input.unread().is_empty() {
+                input.fill(&idle).map_err(|_| Cut::Gone)
+            } else {
+                input.fill(started.get_or_insert_with(|| Deadline::after(limits.head_timeout)))
+            };
+            filled.map_err(|cut| match cut {
+                Cut::Gone => Fault::Gone,
+                Cut::Late => Fault::Refused(408, "the request's head did not come in time"),
+            })?;
+        }
+    }
+
+    /// Reads a complete head, blank line included.
+    fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), Fault> {
+        let mut room = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let room = room.get_mut(..max_headers).unwrap_or(&mut []);
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, room) {
+            Ok(status) if status.is_complete() => {}
+            Ok(_) => return bad("the request is incomplete"),
+            Err(Error::TooManyHeaders) => return Err(Fault::Refused(431, "too many headers")),
+            Err(Error::Version) if names_http(bytes) => {
+                return Err(Fault::Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"));
+            }
+            Err(Error::HeaderName | Error::HeaderValue) => return bad("a header has a character that is not allowed"),
+            Err(_) => return bad("the request line is not one of HTTP/1.1"),
+        }
+        let (Some(Ok(method)), Some(target)) = (request.method.map(Method::from_str), request.path) else {
+            return bad("the request line is not one of HTTP/1.1");
+        };
+        // No absolute form (RFC 9112, 3.2.2): only proxies are sent it, and it would be a second host to check.
+        if !target.starts_with('/') {
+            return bad("the request target must be a path");
+        }
+        let http_1_0 = request.version == Some(0);
+        self.method = method;
+        self.target = Span::of(bytes, target.as_bytes());
+        self.expects_continue = false;
+        self.close = http_1_0;
+        self.fields.clear();
+        let (mut length, mut chunked, mut hosts) = (None, false, 0);
+        for header in request.headers.iter() {
+            let (name, value) = (header.name, header.value);
+            if name.eq_ignore_ascii_case("host") {
+                hosts += 1;
+            } else if name.eq_ignore_ascii_case("content-length") {
+                if length.replace(digits(value)?).is_some() {
+                    return bad("Content-Length stands twice");
+                }
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Fault::Refused(501, "the only Transfer-Encoding understood is: chunked"));
+                }
+                chunked = true;
+            } else if name.eq_ignore_ascii_case("connection") {
+                let mut tokens = value.split(|b| *b == b',');
+                self.close |= tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+            } else if name.eq_ignore_ascii_case("expect") && !http_1_0 {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Fault::Refused(417, "the only expectation understood is: 100-continue"));
+                }
+                self.expects_continue = true;
+            }
+            self.fields.push((Span::of(bytes, name.as_bytes()), Span::of(bytes, value)));
+        }
+        // Also of HTTP/1.0, which knew no Host: without one nobody can say whom the request was meant for.
+        if hosts != 1 {
+            return bad("exactly one Host header is wanted");
+        }
+        self.framing = match (chunked, length) {
+            (true, Some(_)) => return bad("Content-Length and Transfer-Encoding exclude each other"),
+            (true, None) if http_1_0 => return bad("HTTP/1.0 knows no Transfer-Encoding"),
+            (true, None) => Framing::Chunked,
+            (false, length) => Framing::Length(length.unwrap_or(0)),
+        };
+        Ok(())
+    }
+
+    /// Whether a body follows.
+    pub fn has_body(&self) -> bool {
+        self.framing != Framing::Length(0)
+    }
+
+    /// The target up to its `?`. `bytes` is [`Input::kept`], here and below.
+    pub fn path<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        self.split_target(bytes).0
+    }
+
+    /// The first value of the query's parameter `name`, as it stands (nothing this server is sent needs escapes).
+    pub fn query<'a>(&self, bytes: &'a [u8], name: &str) -> Option<&'a str> {
+        let pairs = self.split_target(bytes).1.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The values of the headers of this name, in any case.
+    pub fn values<'a>(&self, bytes: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let named = move |field: &Span| field.of_bytes(bytes).eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().filter(move |(field, _)| named(field)).map(move |(_, value)| value.of_bytes(bytes))
+    }
+
+    fn split_target<'a>(&self, bytes: &'a [u8]) -> (&'a str, &'a str) {
+        let target = str::from_utf8(self.target.of_bytes(bytes)).unwrap_or_default();
+        target.split_once('?').unwrap_or((target, ""))
+    }
+}
+
+fn bad<T>(text: &'static str) -> Result<T, Fault> {
+    Err(Fault::Refused(400, text))
+}
+
+/// Digits and nothing else: a sign, `0x` or a list is read differently by different servers.
+fn digits(value: &[u8]) -> Result<u64, Fault> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return bad("Content-Length must be digits only");
+    }
+    Ok(str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
+}
+
+/// Whether the request line ends in some version of HTTP, rather than in a stray word.
+fn names_http(bytes: &[u8]) -> bool {
+    bytes.split(|b| *b == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
+}
+
+/// Looks for the blank line as the bytes come, each byte once however small the pieces are, and at the line ends on
+/// the way (httparse would take a bare line feed).
+#[derive(Default)]
+struct Scan {
+    at: usize,
+    line: usize,
+}
+
+impl Scan {
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+        while let Some(found) = bytes.get(self.at..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
+            let newline = self.at + found;
+            let line = bytes.get(self.line..newline).unwrap_or_default();
+            let Some((b'\r', line)) = line.split_last() else { return bad("a line must end with CR LF") };
+            // One blank line ahead of a request is forgiven (RFC 9112, 2.2).
+            if line.is_empty() && self.line > 0 {
+                return Ok(Some(newline + 1));
+            }
+            if matches!(line.first(), Some(b' ' | b'\t')) {
+                return bad("a header may not be folded over several lines");
+            }
+            (self.at, self.line) = (newline + 1, newline + 1);
+        }
+        self.at = bytes.len();
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Head, Fault> {
+        let mut head = Head::default();
+        let end = Scan::default().end(text.as_bytes())?.expect("a blank line");
+        head.parse(&text.as_bytes()[..end], 8).map(|()| head)
+    }
+
+    fn status(text: &str) -> u16 {
+        match read(text) {
+            Err(Fault::Refused(status, _)) => status,
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_with_its_path_query_and_headers() {
+        let text = "\r\nPOST /messages?a=b&sessionId=12 HTTP/1.1\r\nhOST: x:1\r\nContent-Length: 2\r\nA:  b \r\n\r\n";
+        let head = read(text).unwrap();
+        let bytes = text.as_bytes();
+        assert_eq!((head.method.as_str(), head.path(bytes)), ("POST", "/messages"));
+        assert_eq!(head.query(bytes, "sessionId"), Some("12"));
+        assert_eq!(head.query(bytes, "session"), None);
+        assert_eq!(head.values(bytes, "host").collect::<Vec<_>>(), [b"x:1"]);
+        assert_eq!(head.values(bytes, "a").next(), Some(&b"b"[..]));
+        assert_eq!(head.framing, Framing::Length(2));
+        assert!(!head.close && !head.expects_continue);
+    }
+
+    #[test]
+    fn a_head_in_any_pieces_ends_where_the_whole_does() {
+        let text = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nrest";
+        let mut scan = Scan::default();
+        let found = (0..=text.len()).find_map(|n| scan.end(&text[..n]).unwrap());
+        assert_eq!(found, Some(text.len() - 4));
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for (headers, expected) in [
+            ("Host: x\r\nHost: x\r\n", 400),
+            ("", 400),
+            ("Host: x\nA: b\r\n", 400),
+            ("Host: x\r\nA: b\r\n c\r\n", 400),
+            ("Host: x\r\n\tA: b\r\n", 400),
+            ("Host: x\r\nA : b\r\n", 400),
+            ("Host: x\r\nA: b\rc\r\n", 400),
+            ("Host: x\r\nA: b\0c\r\n", 400),
+            ("Host: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n", 400),
+            ("Host: x\r\nContent-Length: 3, 3\r\n", 400),
+            ("Host: x\r\nContent-Length: +3\r\n", 400),
+            ("Host: x\r\nContent-Length: -3\r\n", 400),
+            ("Host: x\r\nContent-Length: 0x1a\r\n", 400),
+            ("Host: x\r\nContent-Length:\r\n", 400),
+            ("Host: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", 400),
+            ("Host: x\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
+            ("Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 501),
+            ("Host: x\r\nTransfer-Encoding: identity\r\n", 501),
+            ("Host: x\r\nExpect: tea\r\n", 417),
+            ("Host: x\r\n1: \r\n2: \r\n3: \r\n4: \r\n5: \r\n6: \r\n7: \r\n8: \r\n", 431),
+        ] {
+            assert_eq!(status(&format!("GET / HTTP/1.1\r\n{headers}\r\n")), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_http_1_0_and_1_1_are_spoken() {
+        for (line, expected) in [
+            ("GET / HTTP/2.0", 505),
+            ("PRI * HTTP/2.0", 505),
+            ("GET / HTTP/1.2", 505),
+            ("GET / HTTP/0.9", 505),
+            ("GET /", 400),
+            ("GET / more HTTP/1.1", 400),
+            ("GET http://x/ HTTP/1.1", 400),
+            ("OPTIONS * HTTP/1.1", 400),
+            ("CONNECT x:1 HTTP/1.1", 400),
+            ("G\u{e4}T / HTTP/1.1", 400),
+            ("", 400),
+        ] {
+            assert_eq!(status(&format!("\r\n{line}\r\nHost: x\r\n\r\n")), expected, "{line:?}");
+        }
+        assert!(read("GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap().close);
+        assert_eq!(status("GET / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
+    }
+
+    #[test]
+    fn a_length_beyond_all_numbers_is_only_large() {
+        let head = read("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n").unwrap();
+        assert_eq!(head.framing, Framing::Length(u64::MAX));
+    }
+
+    #[test]
+    fn a_connection_is_closed_when_any_token_says_so() {
+        assert!(read("GET / HTTP/1.1\r\nHost: x\r\nConnection: TE, Close\r\n\r\n").unwrap().close);
+        assert!(!read("GET / HTTP/1.1\r\nHost: x\r\nConnection: closed\r\n\r\n").unwrap().close);
+    }
+}

@@ -1,0 +1,172 @@
+//! The HTTP front: a listener of our own that a stranger's bytes can't stop, slow down or fill.
+//!
+//! # The way of a request
+//! ```text
+//! accept ── a permit, a thread ──▶ connection ── head ▶ guard ▶ routes ▶ body ──▶ sse ──▶ mcp
+//!   admission                        wire                                          workers
+//! ```
+//! Every bound is one of [`Limits`]. Requests, answers and statuses are tiny_http's types and its writer makes the
+//! bytes of an answer's head; its `Server` is not used, because a single request can abort it, and its memory, threads
+//! and waits have no bound.
+//!
+//! # The end
+//! [`Stop::stop`] ends the accept loop. Then connections that wait for a request end, calls in flight get
+//! `stop_timeout` to finish and their answers still go out, the event streams end, and [`Server::run`] returns.
+
+mod accept;
+mod admission;
+mod body;
+mod connection;
+mod events;
+mod guard;
+mod head;
+mod reply;
+mod routes;
+mod session;
+mod sse;
+mod streamable;
+mod throttle;
+mod watch;
+mod wire;
+
+use crate::deadline::Deadline;
+use crate::mcp;
+use crate::settings::Limits;
+use crate::workers::{STACK, Workers};
+use admission::Connections;
+use guard::Guard;
+use sse::Sessions;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+use watch::Watch;
+
+/// What ends after the calls, the streams and the last answers, gets this long: it has only its own end to do.
+const LAST_END: Duration = Duration::from_secs(1);
+
+/// What the front is started with.
+pub struct Config {
+    /// Where to listen; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// The bounds of every connection.
+    pub limits: Limits,
+    /// `MCP_ALLOWED_HOSTS`, beside the loopback names and the address a connection came to. Each is `host` or `host:*`
+    /// (with any port), `host:port` (80 and 443 also stand for none) or `*`.
+    pub allowed_hosts: Vec<String>,
+    /// `MCP_ALLOWED_ORIGINS`, each an origin (`https://host[:port]`) or `*`, beside those of the allowed hosts.
+    pub allowed_origins: Vec<String>,
+}
+
+/// What every part of a running front shares.
+struct Front {
+    mcp: Arc<mcp::Server>,
+    limits: Limits,
+    guard: Guard,
+    connections: Arc<Connections>,
+    sessions: Sessions,
+    workers: Workers<sse::Job>,
+    /// Calls that run on connections' own threads.
+    calls: AtomicUsize,
+    watch: Watch,
+    stopping: AtomicBool,
+}
+
+impl Front {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// A bound listener, not yet serving.
+pub struct Server {
+    front: Arc<Front>,
+    listener: Arc<TcpListener>,
+    address: SocketAddr,
+}
+
+/// Tells a running [`Server`] to stop; clones are the same server.
+#[derive(Clone)]
+pub struct Stop {
+    front: Arc<Front>,
+    listener: Weak<TcpListener>,
+}
+
+impl Stop {
+    /// No new connections or calls; calls in flight may go on up to `limits.stop_timeout`; streams end. Idempotent.
+    /// Returns at once; [`Server::run`] returns when it is done.
+    pub fn stop(&self) {
+        self.front.stopping.store(true, Ordering::SeqCst);
+        if let Some(listener) = self.listener.upgrade() {
+            accept::wake(&listener);
+        }
+    }
+}
+
+impl Server {
+    /// Binds and sizes the caps to the machine's descriptor limit. Errors: the address is taken or not ours, or an
+    /// allowed host or origin that can't be read (`InvalidInput`, its text says which and what to write).
+    pub fn bind(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
+        let Config { listen, limits, allowed_hosts, allowed_origins } = config;
+        let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
+        let listener = Arc::new(accept::listen(listen)?);
+        let address = listener.local_addr()?;
+        let max_connections = accept::size_to_descriptors(&limits);
+        let workers = Workers::new(limits.max_calls, {
+            let mcp = mcp.clone();
+            move |job: sse::Job| job.run(&mcp)
+        });
+        let front = Front {
+            connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
+            sessions: Sessions::new(&limits),
+            stopping: AtomicBool::new(false),
+            mcp,
+            limits,
+            guard,
+            workers,
+            calls: AtomicUsize::new(0),
+            watch: Watch::default(),
+        };
+        Ok(Self { front: Arc::new(front), listener, address })
+    }
+
+    /// The address taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The handle that stops it.
+    pub fn stopper(&self) -> Stop {
+        Stop { front: self.front.clone(), listener: Arc::downgrade(&self.listener) }
+    }
+
+    /// Serves until stopped; returns when the last connection's work is done or the stop limit is over.
+    pub fn run(self) {
+        let Self { front, listener, .. } = self;
+        let keeper = thread::Builder::new().name("watch".into()).spawn({
+            let front = front.clone();
+            move || front.watch.run(front.limits.sse_keepalive, || front.sessions.keep_alive())
+        });
+        if let Err(e) = &keeper {
+            log::warn!("no thread to watch over streams: quiet ones may be ended by proxies: {e}");
+        }
+        accept::accept_all(&front, &listener);
+        drop(listener);
+
+        let deadline = Deadline::after(front.limits.stop_timeout);
+        front.connections.end_reads();
+        let cut_off = front.workers.finish(&deadline);
+        front.connections.wait_for_requests(&deadline);
+        front.sessions.end_all();
+        let left = front.connections.wait_for_all(&Deadline::after(LAST_END));
+        if cut_off + left > 0 {
+            log::warn!("stopped with {cut_off} calls and {left} connections still at work");
+        }
+        front.watch.close();
+        if let Ok(keeper) = keeper {
+            let _ = keeper.join();
+        }
+    }
+}

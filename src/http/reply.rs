@@ -1,0 +1,139 @@
+//! An answer, with the bytes of its head written by tiny_http.
+//!
+//! `tiny_http::Response::raw_print` writes a head in some twenty small writes, so it goes into a buffer here and out
+//! with the body in one. Its traps, and what is done about them: a `TE` request header can make it panic, so it is
+//! shown no request headers; it would switch to chunks for a large body, so its threshold is out of reach; it drops
+//! `Connection`, so that line is put in afterwards; it gives a 204 a Content-Length, so there is no 204 here; it does
+//! not look at header values, so only constants of this crate become one.
+
+use std::borrow::Cow;
+use std::io;
+use tiny_http::{HTTPVersion, Header, Response, StatusCode};
+
+/// Named instead of tiny_http, without a version: it is nobody's business.
+const SERVER: &str = "proxmox-mcp";
+
+const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
+
+/// One answer: a status, a few headers and a body that is in memory.
+#[derive(Debug)]
+pub struct Reply {
+    /// Never 1xx, 204 or 304, which have no body.
+    pub status: u16,
+    /// Whether the connection ends with it.
+    pub close: bool,
+    content_type: &'static str,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    body: Cow<'static, [u8]>,
+}
+
+impl Reply {
+    /// A short text for people.
+    pub fn text(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        let body = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Self { status, close: false, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body }
+    }
+
+    /// A JSON document.
+    pub fn json(status: u16, body: Vec<u8>) -> Self {
+        Self { content_type: "application/json", body: Cow::Owned(body), ..Self::text(status, "") }
+    }
+
+    /// 503 with `Retry-After`: some bound is reached, or the server is stopping.
+    pub fn unavailable(text: &'static str) -> Self {
+        Self::text(503, text).with("Retry-After", "5")
+    }
+
+    /// Adds a header. Its value must come from this crate, never from a request: see above.
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The connection ends with this answer.
+    pub fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// The bytes after the head.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Replaces `out` by the bytes of the head, blank line included.
+    pub fn write_head(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.clear();
+        let fields = [("Server", SERVER), ("Content-Type", self.content_type)];
+        let more = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+        let headers = fields.into_iter().chain(more);
+        let headers = headers.filter_map(|(name, value)| Header::from_bytes(name, value).ok()).collect();
+        Response::new(StatusCode(self.status), headers, io::empty(), Some(self.body.len()), None)
+            .with_chunked_threshold(usize::MAX)
+            .raw_print(&mut *out, HTTPVersion(1, 1), &[], true, None)?;
+        if self.close {
+            out.truncate(out.len().saturating_sub(2));
+            out.extend_from_slice(CLOSE);
+        }
+        Ok(())
+    }
+}
+
+/// The head of an SSE stream (MCP 2024-11-05, HTTP with SSE). The stream has no length and no chunks, the end of the
+/// connection is its end: a proxy that speaks HTTP/1.0 to its upstream, as nginx does unless told otherwise, could not
+/// pass on chunks, and there is no second framing between one event and one write.
+pub fn event_stream_head() -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let reply = Reply { content_type: "text/event-stream", ..Reply::text(200, "") };
+    reply.with("Cache-Control", "no-cache, no-transform").with("X-Accel-Buffering", "no").write_head(&mut out)?;
+    // raw_print puts the length last.
+    let head = out.strip_suffix(b"Content-Length: 0\r\n\r\n").map(<[u8]>::len).unwrap_or_default();
+    out.truncate(head);
+    out.extend_from_slice(CLOSE);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(reply: &Reply) -> String {
+        let mut out = b"left over".to_vec();
+        reply.write_head(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_head_says_who_when_what_and_how_long() {
+        let text = head(&Reply::text(405, "no").with("Allow", "GET, POST"));
+        assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        for line in ["Server: proxmox-mcp", "Allow: GET, POST", "Content-Length: 2", "Content-Type: text/plain"] {
+            assert!(text.contains(&format!("\r\n{line}")), "{text}");
+        }
+        assert!(text.contains("\r\nDate: ") && !text.contains("Connection"), "{text}");
+        assert_eq!(text.matches("\r\n\r\n").count(), 1);
+    }
+
+    #[test]
+    fn a_large_body_has_a_length_not_chunks() {
+        let text = head(&Reply::json(200, vec![b' '; 1 << 20]));
+        assert!(text.contains("\r\nContent-Length: 1048576\r\n") && !text.contains("chunked"), "{text}");
+    }
+
+    #[test]
+    fn a_last_answer_says_so() {
+        assert!(head(&Reply::text(400, "x").closing()).ends_with("\r\nConnection: close\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_event_stream_has_no_length() {
+        let text = String::from_utf8(event_stream_head().unwrap()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\nX-Accel-Buffering: no\r\nConnection: close\r\n\r\n"), "{text}");
+        assert!(text.contains("\r\nContent-Type: text/event-stream\r\n") && !text.contains("Length"), "{text}");
+        assert!(text.contains("\r\nCache-Control: no-cache, no-transform\r\n"), "{text}");
+    }
+}

@@ -1,0 +1,130 @@
+//! What is served where: one table. A route is a line here and a function where its subject is.
+
+use super::Front;
+use super::admission::Permit;
+use super::head::Head;
+use super::reply::Reply;
+use super::session::Session;
+use super::{sse, streamable};
+use std::net::TcpStream;
+use std::sync::Arc;
+use tiny_http::Method;
+
+/// One thing the server does.
+pub struct Route {
+    /// The one method; a path with two of them has two lines.
+    pub method: Method,
+    /// The whole path: nothing is decoded, no slash is added or taken away.
+    pub path: &'static str,
+    /// Runs on the connection's own thread, once the guard has let the request through and its body is read.
+    pub run: fn(&Arc<Front>, &mut Request<'_>) -> Answer,
+}
+
+static ROUTES: [Route; 4] = [
+    Route { method: Method::Post, path: "/mcp", run: streamable::post },
+    Route { method: Method::Get, path: "/sse", run: sse::open },
+    Route { method: Method::Post, path: "/messages", run: sse::post },
+    Route { method: Method::Get, path: "/healthz", run: |_, _| Reply::text(200, "ok").into() },
+];
+
+/// One request, as its route sees it.
+pub struct Request<'a> {
+    /// The connection it came over.
+    pub stream: &'a Arc<TcpStream>,
+    /// The connection's right to be open.
+    pub permit: &'a Permit,
+    /// The body; may be taken.
+    pub body: &'a mut Vec<u8>,
+    /// Its head.
+    pub head: &'a Head,
+    /// The bytes that `head` was read from.
+    pub bytes: &'a [u8],
+}
+
+/// What becomes of a request.
+pub enum Answer {
+    /// It is answered.
+    Reply(Reply),
+    /// Its connection is an event stream from here on; the head and the first event are sent.
+    Stream(Arc<Session>),
+    /// Everything is sent, and the end of the connection is the end of the answer.
+    Done,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The value of the query's parameter `name`, as it stands.
+    pub fn query(&self, name: &str) -> Option<&'a str> {
+        self.head.query(self.bytes, name)
+    }
+
+    /// The values of a header, as often as it stands.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.head.values(self.bytes, name)
+    }
+
+    /// The value of a header that stands exactly once.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        let mut values = self.head.values(self.bytes, name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// Whether the body is said to be JSON: `application/json` in any case, with or without parameters.
+    pub fn is_json(&self) -> bool {
+        let essence = self.header("content-type").and_then(|value| value.split(|b| *b == b';').next());
+        essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+    }
+}
+
+/// The route of a request. `Err` is the answer: 404, plain, for OAuth discovery probes more than anyone; or 405.
+pub fn find(method: &Method, path: &str) -> Result<&'static Route, Reply> {
+    if let Some(route) = ROUTES.iter().find(|route| route.method == *method && route.path == path) {
+        return Ok(route);
+    }
+    let allowed: Vec<_> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.as_str()).collect();
+    if allowed.is_empty() {
+        return Err(Reply::text(404, "Nothing is served here. MCP is at POST /mcp, or over SSE at GET /sse"));
+    }
+    Err(Reply::text(405, "This path has no such method; the Allow header names those it has")
+        .with("Allow", allowed.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_path_with_another_method_is_405_and_any_other_path_404() {
+        assert_eq!(find(&Method::Get, "/healthz").ok().map(|route| route.path), Some("/healthz"));
+        for (method, path, status, allow) in [
+            (Method::Post, "/sse", 405, "Allow: GET\r\n"),
+            (Method::Head, "/sse", 405, "Allow: GET\r\n"),
+            (Method::Get, "/messages", 405, "Allow: POST\r\n"),
+            (Method::Options, "/messages", 405, "Allow: POST\r\n"),
+            (Method::Post, "/register", 404, ""),
+            (Method::Get, "/.well-known/oauth-protected-resource", 404, ""),
+            (Method::Get, "/sse/", 404, ""),
+            (Method::Get, "/%73se", 404, ""),
+            (Method::Get, "/", 404, ""),
+        ] {
+            let reply = find(&method, path).err().expect(path);
+            let mut head = Vec::new();
+            reply.write_head(&mut head).unwrap();
+            assert_eq!(reply.status, status, "{method} {path}");
+            assert!(String::from_utf8(head).unwrap().contains(allow), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn no_route_stands_twice() {
+        for (i, a) in ROUTES.iter().enumerate() {
+            assert!(a.path.starts_with('/'));
+            assert!(!ROUTES[..i].iter().any(|b| (&a.method, a.path) == (&b.method, b.path)), "{}", a.path);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Sessions of the HTTP+SSE transport (MCP 2024-11-05).
+//!
+//! `GET /sse` opens a stream whose first event names the path to post messages to; each post is answered 202 at once
+//! and its answer comes as an event on the stream. A session is a writer, not a thread: whoever has an answer writes
+//! it, one write an event, under the writer's lock and a deadline. The thread of the stream's connection only sits in
+//! a read, so that it knows at once when the client is gone. One more thread, for all sessions together, writes
+//! comments that keep the proxies on the way from ending a quiet stream.
+
+use super::Front;
+use super::admission::Permit;
+use super::reply::Reply;
+use super::routes::{Answer, Request};
+use super::session::{Session, Slot};
+use crate::cancel::Cancel;
+use crate::mcp;
+use crate::mcp::call::InFlight;
+use crate::mcp::message::{BUSY, INTERNAL_ERROR, Invalid, Message, parse};
+use crate::settings::Limits;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const SESSION_BUSY: &str =
+    "busy: this session has as many calls in flight as it may; send it again when one of them has ended";
+const SERVER_BUSY: &str = "busy: the server has as many calls in flight as it may; send it again in a few seconds";
+const STOPPING: &str = "the server is stopping; reconnect and send the call again in a few seconds";
+
+/// The open sessions.
+pub struct Sessions {
+    table: Mutex<HashMap<u128, Arc<Session>>>,
+    random: SystemRandom,
+    max: usize,
+    write_timeout: Duration,
+}
+
+/// A call for the workers: its message, not yet read, and its place in the session.
+pub struct Job {
+    slot: Slot,
+    body: Vec<u8>,
+    call: InFlight,
+}
+
+/// Why a session can't be opened: the answer to give.
+struct Refusal(Reply);
+
+impl From<io::Error> for Refusal {
+    fn from(_: io::Error) -> Self {
+        Self(Reply::text(500, "internal error: no session could be made").closing())
+    }
+}
+
+/// `GET /sse`.
+pub fn open(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
+    match front.sessions.open(request.stream.clone(), request.permit) {
+        Ok(session) => Answer::Stream(session),
+        Err(reply) => reply.into(),
+    }
+}
+
+/// `POST /messages?sessionId=…`. What is answered from memory is on the stream before the 202 is out.
+pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
+    if !request.is_json() {
+        return Reply::text(415, "the Content-Type must be application/json").into();
+    }
+    let Some(id) = request.query("sessionId") else {
+        return Reply::text(400, "sessionId is missing: post to the path of the stream's endpoint event").into();
+    };
+    let gone = || Reply::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
+    let Some(session) = front.sessions.find(id) else { return gone() };
+    let delivered = match parse(request.body) {
+        Err(Invalid(answer)) => return Reply::json(400, answer).into(),
+        Ok(Message::Response) => true,
+        Ok(Message::Notification(notification)) => {
+            front.mcp.notice(&notification, &session.calls);
+            true
+        }
+        Ok(Message::Request(message)) if !message.may_take_long() => {
+            let answer = session.answer(&front.mcp, &message, Cancel::new());
+            answer.is_none_or(|answer| session.send(&answer, None))
+        }
+        Ok(Message::Request(message)) => match session.take_slot(front.limits.max_calls_per_session) {
+            None => session.send(&message.refuse(BUSY, SESSION_BUSY), None),
+            Some(slot) => {
+                // On the list before it runs, so that a cancellation finds it however soon it comes.
+                let call = session.calls.begin(message.id());
+                match front.workers.submit(Job { slot, body: std::mem::take(request.body), call }) {
+                    Ok(()) => true,
+                    Err(job) => job.refuse(if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
+                }
+            }
+        },
+    };
+    if delivered { Reply::text(202, "Accepted").into() } else { gone() }
+}
+
+impl Job {
+    /// Runs the call and sends its answer.
+    pub fn run(self, mcp: &mcp::Server) {
+        let Self { slot, body, call } = self;
+        let session = slot.0.clone();
+        if session.events.has_ended() {
+            return;
+        }
+        let Ok(Message::Request(request)) = parse(&body) else { return };
+        let run = || session.answer(mcp, &request, call.cancel.clone());
+        let answer = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            log::error!("a call of session {session} ended in a panic");
+            Some(request.refuse(
+                INTERNAL_ERROR,
+                "internal error: the call broke off, what it did so far stands; the server's log says where",
+            ))
+        });
+        if let Some(answer) = answer {
+            session.send(&answer, Some(slot));
+        }
+    }
+
+    /// Sends an error for it; returns whether the client could be told.
+    fn refuse(self, text: &str) -> bool {
+        match parse(&self.body) {
+            Ok(Message::Request(request)) => self.slot.0.send(&request.refuse(BUSY, text), None),
+            _ => true,
+        }
+    }
+}
+
+impl Sessions {
+    /// None open yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            table: Mutex::default(),
+            random: SystemRandom::new(),
+            max: limits.max_sessions,
+            write_timeout: limits.write_timeout,
+        }
+    }
+
+    /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
+    fn open(&self, stream: Arc<TcpStream>, permit: &Permit) -> Result<Arc<Session>, Reply> {
+        let mut id = [0; 16];
+        self.random.fill(&mut id).map_err(|_| Refusal::from(io::Error::from(ErrorKind::Other)).0)?;
+        let id = u128::from_be_bytes(id);
+        let session = Arc::new(Session::new(id, stream, self.write_timeout));
+        // A path, not a URL: clients refuse another origin than the one they connected to, which only they know.
+        let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
+        let mut open = 0;
+        let enter = || {
+            let mut table = self.table();
+            if table.len() >= self.max {
+                return Err(Refusal(Reply::unavailable("too many sessions are open")));
+            }
+            table.insert(id, session.clone());
+            // Before the client can post: from its first call on, a stop must take this for a stream.
+            permit.streams();
+            open = table.len();
+            Ok(())
+        };
+        session.events.begin(&endpoint, enter).map_err(|refusal| refusal.0)?;
+        log::debug!("session {session} opened, {open} open");
+        Ok(session)
+    }
+
+    /// The session with this id, if it is open.
+    fn find(&self, id: &str) -> Option<Arc<Session>> {
+        if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let id = u128::from_str_radix(id, 16).ok()?;
+        self.table().get(&id).filter(|session| !session.events.has_ended()).cloned()
+    }
+
+    /// Stays until the session's client is gone or the session is ended from here; then cancels its calls.
+    pub fn hold(&self, session: &Arc<Session>) {
+        session.wait_for_end();
+        session.events.end();
+        let open = {
+            let mut table = self.table();
+            table.remove(&session.id);
+            table.len()
+        };
+        session.calls.cancel_all();
+        log::debug!("session {session} ended, {open} open");
+    }
+
+    /// Sends a comment on every stream that takes it at once.
+    pub fn keep_alive(&self) {
+        let all: Vec<_> = self.table().values().cloned().collect();
+        for session in all {
+            session.events.keep_alive();
+        }
+    }
+
+    /// Ends every session: what was sent still arrives.
+    pub fn end_all(&self) {
+        for session in self.table().values() {
+            session.events.end();
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u128, Arc<Session>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::admission::Connections;
+    use super::super::events::tests::{pair, read_until};
+    use super::*;
+
+    /// A session, what its client has, and the table it stands in.
+    fn session() -> (Sessions, Arc<Session>, TcpStream, Permit) {
+        let write_timeout = Duration::from_secs(10);
+        let (stream, client) = pair(write_timeout);
+        let sessions = Sessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
+        let connections = Arc::new(Connections::new(1, 1));
+        let permit = connections.admit(&stream, stream.peer_addr().unwrap()).unwrap();
+        let session = sessions.open(stream, &permit).map_err(|reply| reply.status).unwrap();
+        (sessions, session, client, permit)
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_whole_id_only_and_its_log_name_does_not_tell_it() {
+        let (sessions, session, mut client, permit) = session();
+        let first = read_until(&mut client, "\n\n");
+        let id = first.trim_end().rsplit_once('=').unwrap().1;
+        assert_eq!(id.len(), 32);
+        assert!(sessions.find(id).is_some());
+        for wrong in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("{id}0"), "ü"] {
+            assert!(sessions.find(wrong).is_none(), "{wrong:?}");
+        }
+        assert_eq!(session.to_string(), format!("{}…", &id[..6]));
+        let another = sessions.open(session.events.connection().clone(), &permit);
+        assert_eq!(another.err().map(|reply| reply.status), Some(503), "the cap");
+        session.events.end();
+        assert!(sessions.find(id).is_none());
+        sessions.hold(&session);
+        assert!(sessions.table().is_empty());
+    }
+}

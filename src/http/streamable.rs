@@ -1,0 +1,204 @@
+//! Streamable HTTP: one endpoint, `POST /mcp`, for both eras of the protocol (2025-03-26 to 2026-07-28).
+//!
+//! There are no sessions, so that any replica can answer any request. A request runs on its connection's own thread and
+//! is answered with one JSON document, unless the call has something to say before its answer (progress, log messages):
+//! with the first of that the reply becomes an event stream, whose end is the end of the connection.
+
+use super::Front;
+use super::events::EventStream;
+use super::reply::Reply;
+use super::routes::{Answer, Request};
+use crate::cancel::Cancel;
+use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, Message, Params};
+use crate::mcp::modern::{self, Headers};
+use crate::mcp::{Era, Exchange};
+use serde_json::value::RawValue;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Messages of one batch, which only 2025-03-26 has.
+const MAX_BATCH: usize = 100;
+
+/// `POST /mcp`.
+pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
+    if !request.is_json() {
+        return Reply::text(415, "the Content-Type must be application/json").into();
+    }
+    let Some(accepts) = Accepts::of(request) else {
+        return Reply::text(406, "Accept must allow application/json or text/event-stream").into();
+    };
+    match message::batch(request.body, MAX_BATCH) {
+        None => {}
+        Some(Ok(parts)) => return batch(front, &parts),
+        Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
+    }
+    let message = match message::parse(request.body) {
+        Ok(Message::Request(message)) => message,
+        // Without sessions a notification has nothing to refer to: the id in a legacy `cancelled` may be in use by
+        // several clients, and modern clients cancel by closing the response.
+        Ok(Message::Notification(_) | Message::Response) => return Reply::text(202, "").into(),
+        Err(Invalid(answer)) => return Reply::json(400, answer).into(),
+    };
+    let params = match message.params() {
+        Ok(params) => params,
+        Err(fault) => return Reply::json(400, message.fault(&fault)).into(),
+    };
+    if let Err(fault) = modern::check_headers(headers(request), &message, &params) {
+        return Reply::json(400, message.fault(&fault)).into();
+    }
+    let _permit = match Permit::take(front, &message) {
+        Ok(permit) => permit,
+        Err(busy) => return Reply::json(200, busy).into(),
+    };
+    answer(front, request, &message, params, accepts)
+}
+
+fn answer(
+    front: &Front,
+    request: &Request<'_>,
+    message: &message::Request<'_>,
+    params: Params<'_>,
+    accepts: Accepts,
+) -> Answer {
+    let era = if params.claimed_version().is_some() { Era::Modern } else { Era::Legacy };
+    let cancel = Cancel::new();
+    if !message.may_take_long() {
+        let exchange = Exchange { calls: None, cancel, send: &|_| () };
+        return match front.mcp.answer(message, Ok(params), &exchange) {
+            Some(answer) if accepts != Accepts::Events => {
+                Reply::json(modern::http_status(era, answer.code), answer.bytes).into()
+            }
+            Some(answer) => {
+                let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
+                if begin(&events).is_ok() {
+                    events.send(&answer.bytes, || ());
+                }
+                Answer::Done
+            }
+            None => Answer::Done,
+        };
+    }
+    // In the older eras a lost connection is no cancellation (2025-11-25, Streamable HTTP).
+    let watched = front.watch.begin(request.stream, (era == Era::Modern).then(|| cancel.clone()));
+    let events = || {
+        watched.events().get_or_init(|| {
+            let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
+            if begin(&events).is_err() {
+                events.end();
+            }
+            events
+        })
+    };
+    let send = |note: &[u8]| {
+        // Nobody reads it any more: in the modern era that is as good as closing.
+        if accepts != Accepts::Json && !events().send(note, || ()) && era == Era::Modern {
+            cancel.cancel();
+        }
+    };
+    let exchange = Exchange { calls: None, cancel: cancel.clone(), send: &send };
+    let answer = front.mcp.answer(message, Ok(params), &exchange);
+    match answer {
+        None => Answer::Done,
+        Some(answer) if accepts == Accepts::Events || watched.events().get().is_some() => {
+            events().send(&answer.bytes, || ());
+            Answer::Done
+        }
+        Some(answer) => Reply::json(modern::http_status(era, answer.code), answer.bytes).into(),
+    }
+}
+
+/// Some proxies hold back even the head until the first byte of a body.
+fn begin(events: &EventStream) -> io::Result<()> {
+    events.begin(": answer follows\n\n", || Ok(()))
+}
+
+/// The messages of a batch one after the other. Its answers are one array; without any, there is nothing to say.
+fn batch(front: &Arc<Front>, parts: &[&RawValue]) -> Answer {
+    let mut answers = Vec::new();
+    for part in parts {
+        let answer = match message::parse(part.get().as_bytes()) {
+            Ok(Message::Notification(_) | Message::Response) => continue,
+            Err(Invalid(answer)) => answer,
+            Ok(Message::Request(message)) => {
+                let params = message.params();
+                if params.as_ref().is_ok_and(|p| p.claimed_version().is_some()) {
+                    let why = "2026-07-28 has no batches: send each message by itself";
+                    return Reply::json(400, message.refuse(INVALID_REQUEST, why)).into();
+                }
+                let exchange = Exchange { calls: None, cancel: Cancel::new(), send: &|_| () };
+                match Permit::take(front, &message) {
+                    Err(busy) => busy,
+                    Ok(_permit) => match front.mcp.answer(&message, params, &exchange) {
+                        Some(answer) => answer.bytes,
+                        None => continue,
+                    },
+                }
+            }
+        };
+        answers.push(if answers.is_empty() { b'[' } else { b',' });
+        answers.extend_from_slice(&answer);
+    }
+    if answers.is_empty() {
+        return Reply::text(202, "").into();
+    }
+    answers.push(b']');
+    Reply::json(200, answers).into()
+}
+
+/// A call's place among those in flight on this endpoint, until this is dropped.
+struct Permit<'a>(&'a AtomicUsize);
+
+impl<'a> Permit<'a> {
+    /// `Err` is the answer. A request that is answered from memory needs no place.
+    fn take(front: &'a Front, message: &message::Request<'_>) -> Result<Option<Self>, Vec<u8>> {
+        if !message.may_take_long() {
+            return Ok(None);
+        }
+        // The permit is dropped, and with it the count, if it is one too many.
+        let permit = Self(&front.calls);
+        if front.calls.fetch_add(1, Ordering::SeqCst) < front.limits.max_calls {
+            return Ok(Some(permit));
+        }
+        Err(message
+            .refuse(BUSY, "busy: the server has as many calls in flight as it may; send it again in a few seconds"))
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn headers<'a>(request: &Request<'a>) -> Headers<'a> {
+    let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
+    Headers { version: text("mcp-protocol-version"), method: text("mcp-method"), name: text("mcp-name") }
+}
+
+/// What kind of answer a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepts {
+    Either,
+    Json,
+    Events,
+}
+
+impl Accepts {
+    /// Lenient: a client that says nothing gets JSON. `None` where it takes neither kind.
+    fn of(request: &Request<'_>) -> Option<Self> {
+        let (mut json, mut events, mut any) = (false, false, false);
+        for range in request.headers("accept").flat_map(|value| value.split(|b| *b == b',')) {
+            let range = range.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+            any = true;
+            json |= matches!(range.as_slice(), b"*/*" | b"application/*" | b"application/json");
+            events |= matches!(range.as_slice(), b"*/*" | b"text/*" | b"text/event-stream");
+        }
+        match (json, events) {
+            (true, true) => Some(Self::Either),
+            (true, false) => Some(Self::Json),
+            (false, true) => Some(Self::Events),
+            (false, false) => (!any).then_some(Self::Json),
+        }
+    }
+}

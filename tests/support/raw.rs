@@ -1,0 +1,289 @@
+//! The front in this process, and a client that sends any bytes whatever to it.
+//!
+//! Nothing here sleeps in the hope that something has happened: every wait is for an event, with a deadline that is
+//! far longer than it can take.
+#![allow(dead_code)]
+
+use proxmox_mcp::http::{Config, Server, Stop};
+use proxmox_mcp::mcp;
+use proxmox_mcp::settings::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes here; a test that waits so long has failed.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// Short deadlines, so that the tests that wait for one are quick; the caps are the defaults.
+pub fn limits() -> Limits {
+    Limits {
+        head_timeout: Duration::from_millis(500),
+        body_timeout: Duration::from_millis(500),
+        idle_timeout: LONG,
+        write_timeout: Duration::from_millis(500),
+        sse_keepalive: Duration::from_millis(100),
+        stop_timeout: LONG,
+        ..Limits::default()
+    }
+}
+
+/// A server that is stopped when the test ends.
+pub struct Running {
+    pub address: SocketAddr,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn start(limits: Limits) -> Self {
+        Self::allowing(limits, &[], &[])
+    }
+
+    pub fn allowing(limits: Limits, hosts: &[&str], origins: &[&str]) -> Self {
+        Self::serving(limits, hosts, origins, mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server"))
+    }
+
+    pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::Server) -> Self {
+        raise_descriptors();
+        let list = |entries: &[&str]| entries.iter().map(|entry| entry.to_string()).collect();
+        let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(Config { listen, limits, allowed_hosts, allowed_origins }, Arc::new(mcp)).unwrap();
+        let (address, stop) = (server.local_addr(), server.stopper());
+        Self { address, stop, thread: Some(std::thread::spawn(move || server.run())) }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// Fails unless a new client is answered.
+    pub fn assert_answers(&self) {
+        assert_eq!(self.connect().ask("GET /healthz", "").status, 200);
+    }
+
+    /// Sends `request` on a connection of its own; the status of the answer, 0 where there is none.
+    pub fn status_of(&self, request: &str) -> u16 {
+        let mut client = self.connect();
+        client.send(request);
+        client.reply().map_or(0, |reply| reply.status)
+    }
+
+    /// Opens a session.
+    pub fn sse(&self) -> Sse {
+        let mut client = self.connect();
+        client.send("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+        let head = client.head().expect("an answer to GET /sse");
+        assert_eq!(status(&head), 200, "{head}");
+        let mut stream = Sse { client, head, path: String::new() };
+        let (name, data) = stream.event().expect("the endpoint event");
+        assert_eq!(name, "endpoint");
+        stream.path = data;
+        stream
+    }
+
+    /// Tells the server to stop, and returns at once.
+    pub fn begin_stop(&self) {
+        self.stop.stop();
+    }
+
+    /// Waits until the server has stopped.
+    pub fn wait_for_stop(&mut self) {
+        let thread = self.thread.take().unwrap();
+        eventually("run() returns", || thread.is_finished());
+        thread.join().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take()
+            && !std::thread::panicking()
+        {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// The tests that open thousands of sockets need them on both ends, in one process.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Looks until `done`, for [`LONG`].
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < LONG, "not seen: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A connection.
+pub struct Client {
+    pub stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn has_header(&self, line: &str) -> bool {
+        self.head.lines().any(|l| l.eq_ignore_ascii_case(line))
+    }
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+impl Client {
+    pub fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        Self { stream, bytes: Vec::new() }
+    }
+
+    /// Sends bytes; an error is a server that has had enough, which its answer, or its absence, tells.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Sends a proper request to this server: `line` is method and target, `headers` whole lines; and reads the answer.
+    pub fn ask(&mut self, line: &str, headers: &str) -> Reply {
+        self.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
+        self.reply().expect("an answer")
+    }
+
+    /// Posts JSON.
+    pub fn post(&mut self, path: &str, json: &str) -> Reply {
+        self.send_post(path, json);
+        self.reply().expect("an answer")
+    }
+
+    pub fn send_post(&mut self, path: &str, json: &str) {
+        self.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+            json.len()
+        ));
+    }
+
+    /// The next answer; `None` when the connection ends instead.
+    pub fn reply(&mut self) -> Option<Reply> {
+        let head = self.head()?;
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).map_or(0, |n| n.parse().unwrap());
+        while self.bytes.len() < length {
+            if !self.more() {
+                return None;
+            }
+        }
+        let body = String::from_utf8(self.bytes.drain(..length).collect()).unwrap();
+        Some(Reply { status: status(&head), head, body })
+    }
+
+    fn head(&mut self) -> Option<String> {
+        self.until("\r\n\r\n")
+    }
+
+    /// Up to and without `end`.
+    fn until(&mut self, end: &str) -> Option<String> {
+        let mut from = 0;
+        loop {
+            if let Some(at) = self.bytes[from..].windows(end.len()).position(|w| w == end.as_bytes()) {
+                let text = String::from_utf8(self.bytes.drain(..from + at).collect()).unwrap();
+                self.bytes.drain(..end.len());
+                return Some(text);
+            }
+            from = self.bytes.len().saturating_sub(end.len());
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
+    /// Everything up to the end of the connection.
+    pub fn rest(&mut self) -> String {
+        while self.more() {}
+        String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()
+    }
+
+    /// Waits for the end of the connection; whatever comes before is thrown away.
+    pub fn assert_ends(&mut self) {
+        while self.more() {
+            self.bytes.clear();
+        }
+    }
+
+    /// Reads on; false at the end of the connection. Silence for [`LONG`] fails the test.
+    fn more(&mut self) -> bool {
+        let mut room = [0; 1 << 16];
+        match self.stream.read(&mut room) {
+            Ok(n) => {
+                self.bytes.extend_from_slice(&room[..n]);
+                n > 0
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => panic!("the server is silent"),
+            Err(_) => false,
+        }
+    }
+}
+
+/// The stream of a session.
+pub struct Sse {
+    pub client: Client,
+    pub head: String,
+    /// Where to post.
+    pub path: String,
+}
+
+impl Sse {
+    /// The next event's name and data; comments are passed over. `None` at the end of the stream.
+    pub fn event(&mut self) -> Option<(String, String)> {
+        loop {
+            let block = self.client.until("\n\n")?;
+            if block.starts_with(':') {
+                continue;
+            }
+            let (name, data) = block.split_once('\n').expect("two lines");
+            let name = name.strip_prefix("event: ").expect("an event line");
+            let data = data.strip_prefix("data: ").expect("a data line");
+            assert!(!data.contains('\n'), "one data line: {data}");
+            return Some((name.into(), data.into()));
+        }
+    }
+
+    /// The next message.
+    pub fn message(&mut self) -> String {
+        let (name, data) = self.event().expect("a message");
+        assert_eq!(name, "message");
+        data
+    }
+
+    /// Waits for a comment.
+    pub fn comment(&mut self) -> String {
+        let block = self.client.until("\n\n").expect("a comment");
+        assert!(block.starts_with(':'), "{block}");
+        block
+    }
+}
+
+/// A ping whose id, which its answer repeats, is `n` bytes long: the way to a large answer.
+pub fn ping(n: usize) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(n))
+}
+
+/// A message that is refused with its id, `n` bytes long, in the body of a 400.
+pub fn refused(n: usize) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":"{}"}}"#, "i".repeat(n))
+}
