@@ -23,5 +23,6 @@ pub mod nearest;
 pub mod pve;
 pub mod secret;
 pub mod settings;
+pub mod stdio;
 pub mod tools;
 mod workers;

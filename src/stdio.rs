@@ -1,0 +1,224 @@
+//! MCP on stdin and stdout: one message a line, nothing but messages on stdout, the end of stdin is the end.
+//!
+//! This thread reads. What may take long runs on workers, several at once, so that a call that hangs holds up neither
+//! the next one nor its own cancellation; answers are written one at a time, a line and a write each.
+
+use crate::deadline::Deadline;
+use crate::mcp::call::{Calls, InFlight};
+use crate::mcp::message::{BUSY, INTERNAL_ERROR, Invalid, Message, parse, too_long};
+use crate::mcp::{Exchange, Server};
+use crate::settings::Limits;
+use crate::workers::Workers;
+use std::io::{self, BufRead, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Serves the process's own stdin and stdout until stdin ends; calls in flight then get `stop_timeout`.
+pub fn serve(server: &Arc<Server>, limits: &Limits) {
+    serve_on(server, limits, io::stdin().lock(), io::stdout());
+}
+
+/// A call on its way to a worker.
+struct Job {
+    line: Vec<u8>,
+    call: InFlight,
+}
+
+/// Serves any two streams.
+fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, output: impl Write + Send + 'static) {
+    let output = Arc::new(Output(Mutex::new(output)));
+    let calls = Arc::new(Calls::new());
+    let workers = {
+        let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
+        Workers::new(limits.max_calls, move |job: Job| run(&server, &calls, &output, &job))
+    };
+    let mut line = Vec::new();
+    while let Ok(true) = read_line(&mut input, &mut line, limits.max_body_bytes) {
+        if line.len() > limits.max_body_bytes {
+            output.send(&too_long(limits.max_body_bytes));
+        } else if !line.trim_ascii().is_empty() {
+            take(server, &calls, &workers, &output, std::mem::take(&mut line));
+        }
+    }
+    let left = workers.finish(&Deadline::after(limits.stop_timeout));
+    if left > 0 {
+        log::warn!("stdin has ended with {left} calls at work; they are given up");
+    }
+    calls.cancel_all();
+}
+
+/// Answers one message, or hands it on.
+fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, output: &Output<W>, line: Vec<u8>) {
+    match parse(&line) {
+        Err(Invalid(answer)) => output.send(&answer),
+        Ok(Message::Response) => {}
+        Ok(Message::Notification(notification)) => server.notice(&notification, calls),
+        Ok(Message::Request(request)) if request.may_take_long() => {
+            // On the list before it runs, so that a cancellation on the very next line finds it.
+            let call = calls.begin(request.id());
+            let refused =
+                request.refuse(BUSY, "busy: as many calls are in flight as may be; send it again when one has ended");
+            if workers.submit(Job { line, call }).is_err() {
+                output.send(&refused);
+            }
+        }
+        Ok(Message::Request(request)) => {
+            let exchange = Exchange { calls: Some(calls), cancel: Default::default(), send: &|note| output.send(note) };
+            if let Some(answer) = server.answer(&request, request.params(), &exchange) {
+                output.send(&answer.bytes);
+            }
+        }
+    }
+}
+
+fn run<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, job: &Job) {
+    let Ok(Message::Request(request)) = parse(&job.line) else { return };
+    let exchange = Exchange { calls: Some(calls), cancel: job.call.cancel.clone(), send: &|note| output.send(note) };
+    let answer = catch_unwind(AssertUnwindSafe(|| server.answer(&request, request.params(), &exchange)));
+    match answer {
+        Ok(None) => {}
+        Ok(Some(answer)) => output.send(&answer.bytes),
+        Err(_) => {
+            log::error!("a call ended in a panic");
+            output.send(&request.refuse(
+                INTERNAL_ERROR,
+                "internal error: the call broke off, what it did so far stands; the log says where",
+            ));
+        }
+    }
+}
+
+/// Where answers go, one at a time.
+struct Output<W>(Mutex<W>);
+
+impl<W: Write> Output<W> {
+    fn send(&self, message: &[u8]) {
+        let mut line = Vec::with_capacity(message.len() + 1);
+        line.extend_from_slice(message);
+        line.push(b'\n');
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A client that is gone has closed stdin as well, which ends this server.
+        if let Err(e) = out.write_all(&line).and_then(|()| out.flush()) {
+            log::debug!("an answer is not taken: {e}");
+        }
+    }
+}
+
+/// Reads a line into `line`; of one that is longer than `most`, `most + 1` bytes, and passes over the rest. False at
+/// the end of the input.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<bool> {
+    line.clear();
+    input.by_ref().take(most as u64 + 1).read_until(b'\n', line)?;
+    if line.len() > most && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+    }
+    Ok(!line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mcp::catalog::{Catalog, Effect, Input, Output as Text, Tool};
+    use serde_json::{Value, json};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    /// Written lines, as messages.
+    struct Lines(Sender<Value>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1, "one line a write");
+            let _ = self.0.send(serde_json::from_slice(bytes)?);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Stdin that says what it is told to, and ends when its sender is dropped.
+    struct Typed(Receiver<String>, Vec<u8>);
+
+    impl Read for Typed {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            if self.1.is_empty() {
+                self.1 = self.0.recv().map(String::into_bytes).unwrap_or_default();
+            }
+            let n = self.1.len().min(into.len());
+            into[..n].copy_from_slice(&self.1[..n]);
+            self.1.drain(..n);
+            Ok(n)
+        }
+    }
+
+    fn start(limits: Limits) -> (Sender<String>, Receiver<Value>, std::thread::JoinHandle<()>) {
+        let wait = Tool {
+            name: "wait",
+            title: "wait",
+            description: "waits until it is cancelled",
+            input: Input::Params(&[]),
+            effect: Effect::Reads,
+            run: Box::new(|context, _| {
+                context.progress(1.0, None, "begun");
+                let (woken, wake) = channel();
+                context.cancel.on_cancel(Some(Box::new(move || {
+                    let _ = woken.send(());
+                })));
+                let _ = wake.recv_timeout(Duration::from_secs(20));
+                Ok(Text::text("woken".into()))
+            }),
+        };
+        let server = Arc::new(Server::new(Catalog { tools: vec![wait], ..Catalog::default() }).unwrap());
+        let ((say, typed), (lines, heard)) = (channel(), channel());
+        let thread = std::thread::spawn(move || {
+            serve_on(&server, &limits, io::BufReader::new(Typed(typed, Vec::new())), Lines(lines));
+        });
+        (say, heard, thread)
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn wait_call(id: u32) -> String {
+        let params = json!({"name": "wait", "_meta": {"progressToken": id}});
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string() + "\n"
+    }
+
+    #[test]
+    fn calls_run_side_by_side_and_a_cancelled_one_is_not_answered() {
+        let (say, heard, thread) = start(Limits::default());
+        say.send(wait_call(1) + &wait_call(2)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(heard.recv_timeout(LONG).unwrap()["method"], "notifications/progress");
+        }
+        let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}});
+        say.send(format!("{cancel}\r\n\n{{\"jsonrpc\":\"2.0\",\"id\":\"p\",\"method\":\"ping\"}}\n")).unwrap();
+        assert_eq!(heard.recv_timeout(LONG).unwrap(), json!({"jsonrpc": "2.0", "id": "p", "result": {}}));
+        let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}});
+        say.send(format!("{cancel}\n")).unwrap();
+        drop(say);
+        thread.join().unwrap();
+        assert_eq!(heard.try_iter().count(), 0, "neither call is answered");
+    }
+
+    #[test]
+    fn lines_that_are_no_messages_are_answered_and_end_nothing() {
+        let (say, heard, thread) = start(Limits { max_body_bytes: 100, ..Limits::default() });
+        say.send(format!("nope\n[]\n{}\n{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}", "x".repeat(100_000)))
+            .unwrap();
+        drop(say);
+        thread.join().unwrap();
+        let codes: Vec<_> = heard.try_iter().map(|m| m["error"]["code"].as_i64().unwrap_or(0)).collect();
+        assert_eq!(codes, [-32700, -32600, -32600, 0], "and the last line needs no line end");
+    }
+
+    #[test]
+    fn the_end_of_stdin_gives_calls_in_flight_a_moment_only() {
+        let (say, heard, thread) = start(Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() });
+        say.send(wait_call(1)).unwrap();
+        heard.recv_timeout(LONG).unwrap();
+        drop(say);
+        thread.join().unwrap();
+        assert_eq!(heard.recv_timeout(LONG).ok(), None, "the call was cancelled, not answered");
+    }
+}
