@@ -1,3 +1,43 @@
-//! The command `proxmox-mcp`.
+//! The command `proxmox-mcp`: parse, log, run, and an exit code for each kind of failure.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod check;
+mod cli;
+mod logging;
+mod serve;
+
+use cli::{Cli, Task};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Why the program ends without success; the text is for the person who started it.
+pub enum Failure {
+    /// Exit code 1: something outside is not as it must be.
+    Runtime(String),
+    /// Exit code 2: what was typed or configured is wrong.
+    Usage(String),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::from_command_line();
+    logging::start(cli.log());
+    let done = match cli.task {
+        None => serve::run(&cli),
+        Some(Task::Stdio) => serve::stdio(&cli),
+        Some(Task::Check) => check::clusters(&cli),
+        Some(Task::Health) => check::health(cli.listen),
+    };
+    let (code, text) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Runtime(text)) => (1, text),
+        Err(Failure::Usage(text)) => (2, text),
+    };
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+    ExitCode::from(code)
+}
+
+/// Prints to stdout. Nobody need be there to read it: a closed pipe is no reason to end a server.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,125 @@
+//! The log: one line an event to stderr, `2026-08-01T12:00:00.123Z WARN proxmox_mcp::http text`. Whatever a stranger
+//! can bring into a message, it stays on its line.
+
+use log::{Level, Log, Metadata, Record};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Crates that see the requests to a cluster whole. At `trace` they may show headers, the token among them, so that
+/// they are never heard below `info`, whatever the filter says.
+const CAPPED: [&str; 3] = ["ureq", "ureq_proto", "rustls"];
+
+struct Capped(env_logger::Logger);
+
+impl Log for Capped {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        let krate = about.target().split("::").next().unwrap_or_default();
+        (about.level() <= Level::Info || !CAPPED.contains(&krate)) && self.0.enabled(about)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// Starts logging with the filter typed, else RUST_LOG, else `info`.
+pub fn start(typed: Option<&str>) {
+    let ambient = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = typed.or(ambient.as_deref()).unwrap_or("info");
+    let logger = env_logger::Builder::new()
+        .parse_filters(filter)
+        .format(|out, record| {
+            let (time, level) = (utc(SystemTime::now()), record.level());
+            writeln!(out, "{time} {level:<5} {} {}", record.target(), printable(&record.args().to_string()))
+        })
+        .build();
+    let most = logger.filter();
+    if log::set_boxed_logger(Box::new(Capped(logger))).is_ok() {
+        log::set_max_level(most);
+    }
+}
+
+/// `text` with each control character escaped, as well as those that reorder what a terminal shows.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
+            '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
+                shown.extend(c.escape_unicode());
+            }
+            c if c.is_control() => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// RFC 3339 with milliseconds. The date is counted in years that begin on 1 March, so that a leap day ends its year.
+fn utc(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    // 0000-03-01 is 719,468 days before 1970-01-01; 400 years have 146,097 days.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Months from March on have 31, 30, 31, 30, 31 days, and so again: 153 days each five.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next_year;
+    let mut text = String::with_capacity(24);
+    let _ = write!(
+        text,
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis()
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_utc_dates() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (951_868_799, "2000-02-29T23:59:59.000Z"),
+            (1_709_164_800, "2024-02-29T00:00:00.000Z"),
+            (1_735_689_599, "2024-12-31T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), date);
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_message_makes_a_second_line() {
+        assert_eq!(printable("a\r\nb\u{1b}[31m\u{202e}c\u{85}é"), "a\\r\\nb\\u{1b}[31m\\u{202e}c\\u{85}é");
+    }
+
+    #[test]
+    fn crates_that_see_tokens_are_capped() {
+        let logger = Capped(env_logger::Builder::new().parse_filters("trace,ureq::run=trace").build());
+        let enabled = |target, level| logger.enabled(&Metadata::builder().target(target).level(level).build());
+        assert!(enabled("proxmox_mcp::pve", Level::Trace));
+        for target in ["ureq::run", "ureq_proto", "rustls::client"] {
+            assert!(enabled(target, Level::Info));
+            assert!(!enabled(target, Level::Debug));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Serving: where the parts are put together, from what was typed to the running server.
+
+use crate::cli::Cli;
+use crate::{Failure, say};
+use proxmox_mcp::demo::Demo;
+use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::settings::{self, Cluster, Clusters};
+use proxmox_mcp::{http, mcp, stdio, tools};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::fmt::Write;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+
+/// The clusters to work with, and where they come from.
+pub struct Source {
+    /// At least one.
+    pub clusters: Clusters,
+    /// The file's path, or `--demo`.
+    pub name: String,
+    /// The simulated cluster ends with this value.
+    _demo: Option<Demo>,
+}
+
+/// Loads the configuration, or starts the simulated cluster of `--demo`.
+pub fn source(cli: &Cli) -> Result<Source, Failure> {
+    if cli.demo {
+        let demo = Demo::start().map_err(|e| Failure::Runtime(format!("the simulated cluster can't start: {e}")))?;
+        let cluster = demo.cluster();
+        let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster] };
+        return Ok(Source { clusters, name: "--demo".into(), _demo: Some(demo) });
+    }
+    let path = settings::find(cli.config.as_deref()).map_err(Failure::Usage)?;
+    let clusters = settings::load(&path).map_err(|problems| {
+        let (many, text) = (problems.count(), problems.to_string().replace('\n', "\n  "));
+        let s = if many == 1 { "" } else { "s" };
+        Failure::Usage(format!("{}: {many} problem{s}\n  {text}", path.display()))
+    })?;
+    Ok(Source { clusters, name: path.display().to_string(), _demo: None })
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let Source { clusters, _demo, .. } = source(cli)?;
+    let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
+    let server = mcp_server(manager)?;
+    let config = http::Config {
+        listen: cli.listen,
+        limits: cli.limits().clone(),
+        allowed_hosts: cli.allowed_hosts(),
+        allowed_origins: cli.allowed_origins(),
+    };
+    let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
+    stop_on_signals(server.stopper())?;
+    let address = server.local_addr();
+    if !address.ip().is_loopback() {
+        log::warn!(
+            "listening on {address}: whoever reaches this port may use the clusters with their tokens; let a proxy \
+             with authentication stand in front of it"
+        );
+    }
+    say(&announcement(address, &clusters));
+    server.run();
+    log::info!("stopped");
+    Ok(())
+}
+
+/// Serves stdin and stdout until stdin ends.
+pub fn stdio(cli: &Cli) -> Result<(), Failure> {
+    let Source { clusters, _demo, .. } = source(cli)?;
+    let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
+    stdio::serve(&mcp_server(manager)?, cli.limits());
+    Ok(())
+}
+
+fn mcp_server(manager: ClusterManager) -> Result<Arc<mcp::Server>, Failure> {
+    mcp::Server::new(tools::catalog(Arc::new(manager)))
+        .map(Arc::new)
+        .map_err(|_| Failure::Runtime("the system gives no random bytes".into()))
+}
+
+fn cannot_bind(listen: SocketAddr, error: &io::Error) -> Failure {
+    let port = listen.port();
+    match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
+        io::ErrorKind::AddrInUse => Failure::Runtime(format!(
+            "{listen} is taken by another program (`ss -ltnp 'sport = :{port}'` shows which, maybe another \
+             proxmox-mcp): stop it, or choose another port with --listen (port 0 takes a free one)"
+        )),
+        io::ErrorKind::AddrNotAvailable => {
+            Failure::Runtime(format!("{} is no address of this machine: choose one with --listen", listen.ip()))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Failure::Runtime(format!("this user may not listen on port {port}: choose one from 1024 up with --listen"))
+        }
+        _ => Failure::Runtime(format!("can't listen on {listen}: {error} (--listen chooses another address)")),
+    }
+}
+
+/// The first SIGTERM or SIGINT ends the server gracefully, the second at once.
+fn stop_on_signals(stop: http::Stop) -> Result<(), Failure> {
+    let watch = || {
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let watching = move || {
+            let mut stopping = false;
+            for signal in signals.forever() {
+                if stopping {
+                    // What a shell reports of a program that the signal killed.
+                    std::process::exit(128 + signal);
+                }
+                stopping = true;
+                log::info!("stopping; a second signal ends calls in flight");
+                stop.stop();
+            }
+        };
+        thread::Builder::new().name("signals".into()).spawn(watching)
+    };
+    watch().map(drop).map_err(|error: io::Error| Failure::Runtime(format!("can't watch for signals: {error}")))
+}
+
+/// What is printed at the start. Its first line is for programs too and keeps its form.
+fn announcement(address: SocketAddr, clusters: &Clusters) -> String {
+    let url = format!("http://{}/mcp", reachable(address));
+    let mut text = format!("proxmox-mcp {} listening on http://{address}\n\nClusters:\n", env!("CARGO_PKG_VERSION"));
+    for cluster in &clusters.clusters {
+        let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
+        let (nodes, token, tls) = (nodes(cluster), token(cluster), cluster.tls_mode());
+        let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}", cluster.name);
+    }
+    let _ = write!(
+        text,
+        "\nGemini CLI, in ~/.gemini/settings.json:\n  \
+         {{\"mcpServers\": {{\"proxmox\": {{\"url\": \"{url}\", \"type\": \"http\"}}}}}}\n\
+         Claude Code:\n  claude mcp add --transport http proxmox {url}\n"
+    );
+    text
+}
+
+/// Where a client on this machine reaches a listener: "every address" is none that can be connected to.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// The nodes of a cluster, for a line of text.
+pub fn nodes(cluster: &Cluster) -> String {
+    cluster.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `user@realm!name`, as Proxmox writes a token.
+pub fn token(cluster: &Cluster) -> String {
+    format!("{}!{}", cluster.user, cluster.token_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proxmox_mcp::secret::Secret;
+    use proxmox_mcp::settings::{Endpoint, Tls};
+    use std::time::Duration;
+
+    #[test]
+    fn the_start_says_where_and_for_whom() {
+        let endpoint = |host: &str| Endpoint { https: true, host: host.into(), port: 8006 };
+        let cluster = Cluster {
+            name: "prod".into(),
+            endpoints: vec![endpoint("pve1"), endpoint("::1")],
+            user: "mcp@pve".into(),
+            token_id: "ro".into(),
+            token_secret: Secret::new("s3cret".into()),
+            tls: Tls::Unverified,
+            timeout: Duration::from_secs(35),
+        };
+        let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()) };
+        let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters);
+        let version = env!("CARGO_PKG_VERSION");
+        let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
+        assert_eq!(text.lines().next(), Some(first.as_str()));
+        for line in [
+            "  prod (default)  pve1:8006, [::1]:8006  mcp@pve!ro  TLS: not verified",
+            r#"  {"mcpServers": {"proxmox": {"url": "http://127.0.0.1:8000/mcp", "type": "http"}}}"#,
+            "  claude mcp add --transport http proxmox http://127.0.0.1:8000/mcp",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("s3cret"));
+    }
+}

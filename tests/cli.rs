@@ -1,0 +1,340 @@
+//! The command as people and containers use it: flags, exit codes, `check`, `health`, signals.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
+const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
+
+/// The program in an empty environment, so that no test depends on who runs it.
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    program(args).output().expect("run")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// stderr of a run that must have ended with `code`.
+fn failed(output: &Output, code: i32) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+// ---- what was typed
+
+#[test]
+fn version_is_one_line() {
+    let output = run(&["--version"]);
+    assert_eq!(text(&output.stdout), format!("proxmox-mcp {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(output.status.success());
+}
+
+#[test]
+fn short_help_leaves_the_limits_to_long_help() {
+    let (short, long) = (text(&run(&["-h"]).stdout), text(&run(&["--help"]).stdout));
+    for flag in ["--listen", "--config", "--demo", "--allowed-hosts", "--allowed-origins", "--log", "check", "health"] {
+        assert!(short.contains(flag) && long.contains(flag), "{flag}");
+    }
+    for flag in ["--max-connections-per-address", "--head-timeout", "--stop-timeout"] {
+        assert!(!short.contains(flag) && long.contains(flag), "{flag}");
+    }
+    assert!(short.lines().count() <= 32, "{short}");
+    for line in long.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_told_what_to_write() {
+    for (args, told) in [
+        (&["--listen", "8000"][..], "write host:port, such as 127.0.0.1:8000"),
+        (&["--listen", "127.0.0.1:65536"], "from 0 to 65535"),
+        (&["--max-calls", "0"], "0 is not in 1..="),
+        (&["--head-timeout", "soon"], "write seconds from 0.01 to 3600"),
+        (&["--allowed-hosts", "[\"a\""], "write a comma list, or a JSON list"),
+        (&["--log", "verbose"], "write a level (off, error,"),
+        (&["--demo", "--config", "x.json"], "write either --demo or --config"),
+        (&["check", "--demo", "--config", "x.json"], "write either --demo or --config"),
+        (&["--lisen", ":0"], "--listen"),
+        (&["chek"], "'check'"),
+    ] {
+        let said = failed(&run(args), 2);
+        assert!(said.contains(told), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let variables = [
+        "PROXMOX_MCP_CONFIG",
+        "PROXMOX_MCP_LISTEN",
+        "PROXMOX_MCP_LOG",
+        "MCP_ALLOWED_HOSTS",
+        "MCP_ALLOWED_ORIGINS",
+        "PROXMOX_MCP_MAX_CALLS",
+        "PROXMOX_MCP_HEAD_TIMEOUT",
+    ];
+    // The file does not exist, so that a command line that is accepted ends there.
+    let check = || program(&["check", "--config", "/nonexistent/clusters.json"]);
+    let said = failed(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
+    assert!(said.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{said}");
+    for name in variables.into_iter().filter(|name| name.starts_with("PROXMOX_MCP_") && !name.ends_with("CONFIG")) {
+        let said = failed(&check().env(name, "no=such=value").output().expect("run"), 2);
+        assert!(said.contains("invalid value"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn health_without_a_server_fails_and_says_where_it_looked() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
+    let output = program(&["health"]).env("PROXMOX_MCP_LISTEN", &address).output().expect("run");
+    let said = failed(&output, 1);
+    assert!(said.contains(&address) && said.contains("nothing listens there"), "{said}");
+    assert!(failed(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
+}
+
+// ---- serving
+
+/// A running server; dropping it ends it.
+struct Server {
+    child: Child,
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
+}
+
+/// The lines of a pipe, as they come.
+fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let mut command = program(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+        let stdout = lines(child.stdout.take().expect("stdout"));
+        let stderr = lines(child.stderr.take().expect("stderr"));
+        Self { child, stdout, stderr }
+    }
+
+    /// The address in the first line, `127.0.0.1:port`.
+    fn address(&self) -> String {
+        let line = self.stdout.recv_timeout(PATIENCE).expect("a first line");
+        let (start, address) = line.rsplit_once("http://").expect("an address");
+        assert_eq!(start, format!("proxmox-mcp {} listening on ", env!("CARGO_PKG_VERSION")));
+        address.to_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signal");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_served_demo_is_healthy_and_says_how_to_be_used() {
+    let mut server = Server::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    let output = run(&["health", "--listen", &address]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+    let rest: Vec<String> = server.stdout.iter().collect();
+    let gemini = format!(r#"{{"mcpServers": {{"proxmox": {{"url": "http://{address}/mcp", "type": "http"}}}}}}"#);
+    let claude = format!("claude mcp add --transport http proxmox http://{address}/mcp");
+    for line in [gemini, claude] {
+        assert!(rest.iter().any(|l| l.trim() == line), "{line}: {rest:?}");
+    }
+    assert!(rest.iter().any(|line| line.contains(" (default)  127.0.0.1:") && line.contains("TLS: none")), "{rest:?}");
+}
+
+#[test]
+fn an_interrupt_ends_the_server_gracefully() {
+    let mut server = Server::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    server.address();
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    // A node that takes the call and never answers, so that the server has something to wait for.
+    let node = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let config = configuration(&[("silent", &node.local_addr().expect("address").to_string())]);
+    let path = config.path().to_str().expect("UTF-8");
+    let mut server = Server::start(&["--config", path, "--listen", "127.0.0.1:0", "--stop-timeout", "60"]);
+    let address = server.address();
+
+    let mut stream = TcpStream::connect(&address).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("deadline");
+    write!(stream, "GET /sse HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n").expect("request");
+    let mut events = BufReader::new(stream).lines();
+    let endpoint = events.find_map(|line| line.expect("an event").strip_prefix("data: ").map(str::to_owned));
+    let endpoint = endpoint.expect("an endpoint");
+    let mut post = TcpStream::connect(&address).expect("connect");
+    for body in [
+        r#"{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}"#,
+        r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#,
+        r#"{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_nodes", "arguments": {}}}"#,
+    ] {
+        let length = body.len();
+        write!(
+            post,
+            "POST {endpoint} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("request");
+    }
+    let _call = node.accept().expect("the call reaches the node");
+
+    server.signal(Signal::TERM);
+    while !server.stderr.recv_timeout(PATIENCE).expect("a log line").contains("stopping") {}
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(143));
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_server() {
+    // Nobody can read the port from a closed pipe: this one is free now, and the kernel does not soon give it again.
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
+    let mut command = program(&["--demo", "--listen", &address]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    drop(child.stdout.take());
+    let stderr = lines(child.stderr.take().expect("stderr"));
+    let mut server = Server { child, stdout: mpsc::channel().1, stderr };
+    let deadline = Instant::now() + PATIENCE;
+    while !run(&["health", "--listen", &address]).status.success() {
+        let ended = server.child.try_wait().expect("wait").is_some();
+        assert!(!ended && Instant::now() < deadline, "{:?}", server.stderr.try_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_taken_port_is_told_with_the_flag_that_helps() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("address").to_string();
+    let said = failed(&run(&["--demo", "--listen", &address]), 1);
+    assert!(said.contains(&format!("{address} is taken")) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn an_allowed_host_that_can_not_be_read_is_wrong_usage() {
+    let said = failed(&run(&["--demo", "--listen", "127.0.0.1:0", "--allowed-hosts", "http://a/b"]), 2);
+    assert!(said.contains("http://a/b"), "{said}");
+}
+
+// ---- check
+
+/// A configuration whose clusters are nodes on loopback that speak plain HTTP.
+fn configuration(clusters: &[(&str, &str)]) -> tempfile::NamedTempFile {
+    let clusters: Vec<String> = clusters
+        .iter()
+        .map(|(name, address)| {
+            format!(
+                r#""{name}": {{"url": "http://{address}", "user": "mcp@pve", "token_id": "ro",
+                   "token_secret": "{CANARY}", "timeout_seconds": 10}}"#
+            )
+        })
+        .collect();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    write!(file, r#"{{"clusters": {{{}}}}}"#, clusters.join(",")).expect("write");
+    file
+}
+
+/// A node that answers GET /version, and GET /access/permissions with `permissions`; its address.
+fn node(permissions: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut requests = BufReader::new(stream.try_clone().expect("clone")).lines().map_while(Result::ok);
+                while let Some(request) = requests.next() {
+                    // A GET has no body: the request ends with the empty line.
+                    requests.by_ref().find(String::is_empty);
+                    let data = match request.split(' ').nth(1) {
+                        Some("/api2/json/version") => "{\"version\": \"9.2.11\\u001b[31m\", \"release\": \"9.2\"}",
+                        Some("/api2/json/access/permissions") => permissions,
+                        _ => "null",
+                    };
+                    let body = format!("{{\"data\": {data}}}");
+                    let length = body.len();
+                    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8";
+                    let _ = write!(&stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn check_accepts_the_demo() {
+    let output = run(&["check", "--demo"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.starts_with("✓ --demo: 1 cluster, default "), "{said}");
+    assert!(said.lines().nth(1).is_some_and(|l| l.starts_with("✓ ") && l.contains("Proxmox VE ")), "{said}");
+}
+
+#[test]
+fn check_reports_each_cluster_in_order_with_the_remedy() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
+    let right = node(
+        r#"{"/": {"Sys.Audit": 1, "VM.Audit": 1}, "/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}, "/x": {}}"#,
+    );
+    let (powerless, stranger) = (node("{}"), node("\"<html>\""));
+    let clusters = [("down", &*closed), ("right", &*right), ("powerless", &*powerless), ("stranger", &*stranger)];
+    let config = configuration(&clusters);
+    let path = config.path().to_str().expect("UTF-8");
+    let output = run(&["check", "--config", path, "--log", "trace"]);
+    let (said, log) = (text(&output.stdout), failed(&output, 1));
+    let lines: Vec<&str> = said.lines().collect();
+    let [summary, down, right, powerless, stranger] = lines[..] else { panic!("{said}") };
+    assert_eq!(summary, format!("✓ {path}: 4 clusters"));
+    assert!(down.starts_with(&format!("✗ down  {closed}  ")), "{down}");
+    let expected = "Proxmox VE 9.2.11\\u{1b}[31m  token mcp@pve!ro: 2 paths, e.g. / → Sys.Audit, VM.Audit";
+    assert!(right.starts_with("✓ right  ") && right.ends_with(expected), "{right}");
+    for part in ["✗ powerless  ", "no rights", "pveum acl modify / --tokens 'mcp@pve!ro' --roles PVEAuditor"] {
+        assert!(powerless.contains(part), "{powerless}");
+    }
+    assert!(stranger.starts_with("✗ stranger  ") && stranger.contains("not as Proxmox does"), "{stranger}");
+    assert!(log.ends_with("error: 3 of 4 clusters failed the check\n"), "{log}");
+    assert!(!said.contains(CANARY) && !log.contains(CANARY), "{said}{log}");
+}

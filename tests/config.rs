@@ -1,0 +1,378 @@
+//! clusters.json: what loads, and what is said of everything else.
+
+use proxmox_mcp::settings::{Clusters, Tls, load};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A secret of the form that Proxmox gives it; no text may ever hold it.
+const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000001";
+/// A cluster that is right, for tables that make one field of it wrong.
+const RIGHT: &str = r#""url": "pve1:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY""#;
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn write(directory: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, text.replace("CANARY", CANARY)).expect("write");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
+    path
+}
+
+/// What is said of a file with this text; fails when it loads, and when a text holds the secret.
+fn problems(text: &str) -> String {
+    let directory = directory();
+    let problems = load(&write(&directory, "clusters.json", text)).expect_err(text);
+    let said = problems.to_string();
+    assert_eq!(said.lines().count(), problems.count(), "a line each: {said}");
+    assert!(!said.contains(CANARY) && !format!("{problems:?}").contains(CANARY), "{text}: {said}");
+    said
+}
+
+fn loaded(text: &str) -> Clusters {
+    let directory = directory();
+    load(&write(&directory, "clusters.json", text)).unwrap_or_else(|problems| panic!("{text}: {problems}"))
+}
+
+fn certificate() -> String {
+    rcgen::generate_simple_self_signed(["pve1".to_owned()]).expect("a certificate").cert.pem()
+}
+
+#[test]
+fn the_original_format_loads_unchanged() {
+    let clusters = loaded(
+        r#"{"clusters": {
+            "prod": {"url": "pve1.example:8006", "user": "root@pam", "token_id": "mcp", "token_secret": "CANARY", "verify_ssl": false},
+            "lab": {"url": "192.0.2.10:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY", "verify_ssl": true}
+        }}"#,
+    );
+    assert_eq!(clusters.default, None, "nobody said which of the two");
+    let [prod, lab] = &clusters.clusters[..] else { panic!("{clusters:?}") };
+    assert_eq!((prod.name.as_str(), prod.user.as_str(), prod.token_id.as_str()), ("prod", "root@pam", "mcp"));
+    assert_eq!(prod.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1.example:8006"]);
+    assert_eq!(prod.token_secret.expose(), CANARY);
+    assert!(matches!(prod.tls, Tls::Unverified) && matches!(lab.tls, Tls::PublicRoots));
+    assert_eq!(prod.timeout, Duration::from_secs(35));
+    assert!(!format!("{clusters:?}").contains(CANARY));
+}
+
+#[test]
+fn the_optional_fields_load() {
+    let clusters = loaded(&format!(
+        "\u{FEFF}{}",
+        r#"{"$schema": "x", "_comment": "two nodes", "default": "a", "clusters": {
+            "_comment": "these are ours",
+            "a": {"urls": ["pve1", "https://[2001:db8::1]:443/"], "user": "mcp@pve", "token_id": "ro", "ca_file": null,
+                  "token_secret": "CANARY", "timeout_seconds": 2.5, "fingerprint": "FINGERPRINT", "_why": "renewed"},
+            "b": {"url": "pve3", "user": "mcp@pve", "token_id": "ro", "token_secret_env": "CARGO_PKG_NAME"}
+        }}"#
+        .replace("FINGERPRINT", &"ab".repeat(32))
+    ));
+    assert_eq!(clusters.default.as_deref(), Some("a"));
+    let [a, b] = &clusters.clusters[..] else { panic!("{clusters:?}") };
+    assert_eq!(a.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1:8006", "[2001:db8::1]:443"]);
+    assert_eq!(a.timeout, Duration::from_millis(2500));
+    assert!(matches!(a.tls, Tls::Fingerprint(pin) if pin.0 == [0xab; 32]));
+    assert_eq!(b.token_secret.expose(), "proxmox-mcp");
+}
+
+#[test]
+fn the_only_cluster_is_the_default() {
+    assert_eq!(loaded(&format!(r#"{{"clusters": {{"home": {{{RIGHT}}}}}}}"#)).default.as_deref(), Some("home"));
+}
+
+#[test]
+fn files_beside_the_configuration_are_found_from_anywhere() {
+    let directory = directory();
+    write(&directory, "secret", "CANARY\r\n");
+    write(&directory, "ca.pem", &format!("{}{}", certificate(), certificate()));
+    let text = r#"{"clusters": {"home": {"url": "pve1", "user": "mcp@pve", "token_id": "ro",
+                   "token_secret_file": "secret", "ca_file": "ca.pem"}}}"#;
+    let clusters = load(&write(&directory, "clusters.json", text)).expect("right");
+    let [home] = &clusters.clusters[..] else { panic!("{clusters:?}") };
+    assert_eq!(home.token_secret.expose(), CANARY);
+    assert!(matches!(&home.tls, Tls::Ca(certificates) if certificates.len() == 2));
+}
+
+#[test]
+fn each_wrong_file_is_told_what_to_write() {
+    let object = "write an object, {\"clusters\": {\"home\"";
+    for (text, told) in [
+        ("", "the file is empty: write {\"clusters\""),
+        ("[]", "the file holds a list: write an object"),
+        ("{\"clusters\": {},}", "line 1, column 17: not JSON (trailing comma): remove the comma"),
+        ("{\n  // ours\n}", "line 2, column 3: not JSON"),
+        ("{}", "field \"clusters\": is missing: write {\"clusters\""),
+        (r#"{"clusters": {}}"#, "field \"clusters\": is empty"),
+        (r#"{"clusters": {"_comment": "none yet"}}"#, "field \"clusters\": is empty"),
+        (r#"{"clusters": []}"#, "field \"clusters\": is a list: write an object with a name for each"),
+        (r#"{"cluster": {}, "clusters": {}}"#, "field \"cluster\": is unknown: did you mean \"clusters\"?"),
+        (r#"{"clusters": {}, "CANARY": 1}"#, "field \"(not shown)\": is unknown: remove it"),
+        (r#"{"clusters": {}, "clusters": {}}"#, "field \"clusters\": stands twice"),
+        (r#"{"clusters": {"home": "CANARY"}}"#, object),
+        (r#"{"clusters": {"token_secret": "CANARY"}}"#, "cluster \"token_secret\": is a field, not a cluster"),
+        (r#"{"clusters": {"my home": {RIGHT}}}"#, "cluster \"my home\": has no valid name: write 1 to 64 letters"),
+        (r#"{"clusters": {"": {RIGHT}}}"#, "has no valid name"),
+        (r#"{"clusters": {"a\nb\u001b": {RIGHT}}}"#, r#"cluster "a\nb\u{1b}": has no valid name"#),
+        (r#"{"clusters": {"a": {RIGHT}, "a": {RIGHT}}}"#, "cluster \"a\": stands twice: give each"),
+        (
+            r#"{"clusters": {"prod": {RIGHT}}, "default": "prd"}"#,
+            "field \"default\": names no cluster of this file: did you mean \"prod\"?",
+        ),
+        (
+            r#"{"clusters": {"a": {RIGHT}, "b": {RIGHT}}, "default": "CANARY"}"#,
+            "names no cluster of this file: write one of \"a\", \"b\"",
+        ),
+        (r#"{"clusters": {"a": {RIGHT}}, "default": 1}"#, "field \"default\": is a number: write a cluster's name"),
+    ] {
+        let said = problems(&text.replace("RIGHT", RIGHT));
+        assert!(said.contains(told), "{text}\n{said}");
+    }
+}
+
+#[test]
+fn each_wrong_field_is_told_what_to_write() {
+    // A row replaces or adds one field of a right cluster; the text goes on after `cluster "prod", field "…": `.
+    let token = r#""token_id": "ro", "token_secret": "CANARY""#;
+    for (fields, told) in [
+        (
+            r#""user": "mcp@pve", TOKEN"#,
+            r#""url": is missing: write the address of a node, such as "pve1.example:8006""#,
+        ),
+        (r#""url": "a", "urls": ["b"], "user": "mcp@pve", TOKEN"#, r#""urls": stands beside "url": keep one"#),
+        (r#""url": ["a"], "user": "mcp@pve", TOKEN"#, r#""url": is a list: write a string"#),
+        (r#""url": "", "user": "mcp@pve", TOKEN"#, r#""url": is empty: write a string, such as"#),
+        (
+            r#""url": "2001:db8::1", "user": "mcp@pve", TOKEN"#,
+            r#""url": is an IPv6 address without brackets: write "[2001"#,
+        ),
+        (r#""url": "http://pve1:8006", "user": "mcp@pve", TOKEN"#, r#""url": would send the token in clear text"#),
+        (
+            r#""url": "https://mcp:CANARY@pve1", "user": "mcp@pve", TOKEN"#,
+            r#""url": names a user: write only "host:port""#,
+        ),
+        (
+            r#""url": "pve1/?t=CANARY", "user": "mcp@pve", TOKEN"#,
+            r#""url": has something after host and port: write only "pve1:8006""#,
+        ),
+        (r#""url": "CANARY", "user": "mcp@pve", TOKEN"#, r#""url": holds what looks like a token's secret"#),
+        (r#""urls": [], "user": "mcp@pve", TOKEN"#, r#""urls": is an empty list: write a list of strings"#),
+        (r#""urls": "pve1", "user": "mcp@pve", TOKEN"#, r#""urls": is a string: write a list of strings"#),
+        (r#""urls": ["a", "a:0"], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 has no valid port"#),
+        (r#""urls": ["a", "a:8006"], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 stands twice"#),
+        (r#""urls": ["a", 1], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 is a number: write a string"#),
+        (r#""url": "a", TOKEN"#, r#""user": is missing: write a string, such as "mcp@pve""#),
+        (r#""url": "a", "user": "mcp", TOKEN"#, r#""user": lacks the realm"#),
+        (
+            r#""url": "a", "user": "mcp@pve!ro", TOKEN"#,
+            r#""user": holds a token's name too: write "mcp@pve" here and "ro" in "token_id""#,
+        ),
+        (r#""url": "a", "user": "mcp@pve!ro=CANARY", TOKEN"#, r#""user": holds a token's name too"#),
+        (r#""url": "a", "user": "mcp@pve\r\nX: 1", TOKEN"#, r#""user": is no Proxmox user"#),
+        (r#""url": "a", "user": "mcp@pve", "token_secret": "CANARY""#, r#""token_id": is missing"#),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "mcp@pve!ro=CANARY", "token_secret": "x""#,
+            r#""token_id": holds more than the token's name: write only "ro""#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "CANARY", "token_secret": "ro""#,
+            r#""token_id": holds what looks like a token's secret"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro""#,
+            r#""token_secret": is missing: write the token's secret, or name"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_secret_env": "X", TOKEN"#,
+            r#""token_secret": has more than one source: keep one of "token_secret", "token_secret_env""#,
+        ),
+        (r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret": """#, r#""token_secret": is empty"#),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY\n""#,
+            r#""token_secret": has a space, a line break"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret": "mcp@pve!ro=CANARY""#,
+            r#""token_secret": holds more than the secret"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret": ["CANARY"]"#,
+            r#""token_secret": is a list: write a string"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret_file": "CANARY""#,
+            r#""token_secret_file": names a file that does not exist"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret_file": "/""#,
+            r#""token_secret_file": names a file that is a directory"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret_file": "/dev/null""#,
+            r#""token_secret_file": leads to an empty secret"#,
+        ),
+        (
+            r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret_env": "CANARY""#,
+            r#""token_secret_env": names an environment variable that is not set"#,
+        ),
+        (r#"RIGHT, "verify_ssl": "false""#, r#""verify_ssl": is a string: drop the quotes"#),
+        (r#"RIGHT, "verify_ssl": 0"#, r#""verify_ssl": is a number: write true or false"#),
+        (r#"RIGHT, "verify_tls": false"#, r#""verify_tls": is unknown: did you mean "verify_ssl"?"#),
+        (r#"RIGHT, "password": "CANARY""#, r#""password": is unknown: remove it; the fields here are "url", "#),
+        (r#"RIGHT, "token_secrets": {"a": "CANARY"}"#, r#""token_secrets": is unknown: did you mean "token_secret"?"#),
+        (r#"RIGHT, "mcp@pve!ro=CANARY": true"#, r#""(not shown)": is unknown"#),
+        (r#"RIGHT, "token_secret": "CANARY""#, r#""token_secret": stands twice"#),
+        (r#"RIGHT, "ca_file": "none.pem""#, r#""ca_file": names a file that does not exist"#),
+        (r#"RIGHT, "ca_file": "/dev/null""#, r#""ca_file": names a file without a PEM certificate"#),
+        (r#"RIGHT, "ca_file": "CANARY""#, r#""ca_file": names a file that does not exist"#),
+        (r#"RIGHT, "fingerprint": "CANARY""#, r#""fingerprint": is no SHA-256 fingerprint: write the 32 hex pairs"#),
+        (
+            r#"RIGHT, "fingerprint": "PIN", "verify_ssl": false"#,
+            r#""verify_ssl": is false, so that "fingerprint" would go unused: remove "verify_ssl""#,
+        ),
+        (
+            r#"RIGHT, "ca_file": "x", "verify_ssl": false"#,
+            r#""verify_ssl": is false, so that "ca_file" would go unused"#,
+        ),
+        (r#"RIGHT, "ca_file": "x", "fingerprint": "PIN""#, r#""fingerprint": stands beside "ca_file": remove one"#),
+        (r#"RIGHT, "timeout_seconds": "30""#, r#""timeout_seconds": is a string: write a number from 1 to 600"#),
+        (r#"RIGHT, "timeout_seconds": 0"#, r#""timeout_seconds": is out of range: write a number from 1 to 600"#),
+        (r#"RIGHT, "timeout_seconds": 601"#, r#""timeout_seconds": is out of range"#),
+    ] {
+        let fields = fields.replace("TOKEN", token).replace("RIGHT", RIGHT).replace("PIN", &"AB:".repeat(32)[..95]);
+        let said = problems(&format!(r#"{{"clusters": {{"prod": {{{fields}}}}}}}"#));
+        assert!(said.contains(&format!("cluster \"prod\", field {told}")), "{fields}\n{said}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let said = problems(
+        r#"{"clusters": {
+            "a": {"url": "a/b", "user": "root", "token_id": "x!y", "token_secret": 7, "verify_ssl": "no", "colour": 1},
+            "b": {},
+            "c": null
+        }, "default": "d", "cluster": 1}"#,
+    );
+    let places: Vec<&str> = said.lines().filter_map(|line| line.split(": ").next()).collect();
+    let expected = [
+        "field \"cluster\"",
+        "cluster \"a\", field \"colour\"",
+        "cluster \"a\", field \"url\"",
+        "cluster \"a\", field \"user\"",
+        "cluster \"a\", field \"token_id\"",
+        "cluster \"a\", field \"token_secret\"",
+        "cluster \"a\", field \"verify_ssl\"",
+        "cluster \"b\", field \"url\"",
+        "cluster \"b\", field \"user\"",
+        "cluster \"b\", field \"token_id\"",
+        "cluster \"b\", field \"token_secret\"",
+        "cluster \"c\"",
+        "field \"default\"",
+    ];
+    assert_eq!(places, expected, "{said}");
+}
+
+#[test]
+fn files_that_are_no_configuration_are_refused() {
+    let directory = directory();
+    let path = directory.path().join("clusters.json");
+    let said = || load(&path).expect_err("refused").to_string();
+    assert_eq!(said(), "the file does not exist");
+    fs::write(&path, vec![b' '; (1 << 20) + 1]).expect("write");
+    assert!(said().contains("larger than 1 MiB"));
+    fs::write(&path, b"\xFF\xFE{\0}\0").expect("write");
+    assert!(said().contains("UTF-16: save it as UTF-8"));
+    fs::write(&path, b"{\n\"a\": \"\xE9\"}").expect("write");
+    assert!(said().contains("not UTF-8 (line 2)"));
+    fs::remove_file(&path).expect("remove");
+    fs::create_dir(&path).expect("mkdir");
+    assert!(said().contains("is a directory"));
+}
+
+/// `proxmox-mcp check` in `directory`, without this process's settings.
+fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    for name in ["PROXMOX_MCP_CONFIG", "PROXMOX_MCP_LOG", "PROXMOX_MCP_LISTEN", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.arg("check").args(args).envs(envs.iter().copied()).current_dir(directory).output().expect("run")
+}
+
+/// What stderr says of a run that ended with exit code 2; the secret must stand nowhere.
+fn refused(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!out.contains(CANARY) && !err.contains(CANARY), "{out}{err}");
+    assert_eq!(output.status.code(), Some(2), "{out}{err}");
+    err.into_owned()
+}
+
+#[test]
+fn the_program_finds_the_file_in_the_promised_order() {
+    let directory = directory();
+    let bad = |name: &str| write(&directory, name, &format!(r#"{{"clusters": {{"{name}": {{}}}}}}"#));
+    let (typed, set) = (bad("typed"), bad("set"));
+    bad("clusters.json");
+    let said = |args: &[&str], envs: &[(&str, &str)]| refused(&check(directory.path(), args, envs));
+    let (typed, set) = (typed.to_str().expect("UTF-8"), set.to_str().expect("UTF-8"));
+    assert!(said(&["--config", typed], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"typed\""));
+    assert!(said(&[], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"set\""));
+    assert!(said(&[], &[("PROXMOX_MCP_CONFIG", "")]).contains("cluster \"clusters.json\""));
+    assert!(
+        said(&[], &[]).starts_with("error: clusters.json: 4 problems\n  cluster \"clusters.json\", field \"url\": ")
+    );
+}
+
+#[test]
+fn without_a_file_the_program_says_how_to_begin() {
+    // A machine that has the file in /etc can't show this.
+    if Path::new("/etc/proxmox-mcp/clusters.json").exists() {
+        return;
+    }
+    let said = refused(&check(directory().path(), &[], &[]));
+    for told in
+        ["./clusters.json", "/etc/proxmox-mcp/clusters.json", "--config", "\"token_secret\"", "chmod 600", "--demo"]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_a_warning() {
+    let directory = directory();
+    // The unknown field ends the program before it asks a node.
+    let text = |secret: &str| {
+        format!(r#"{{"clusters": {{"a": {{"url": "a", "user": "b@pve", "token_id": "c", {secret}, "x": 1}}}}}}"#)
+    };
+    let secret = write(&directory, "secret", "CANARY");
+    let config = write(&directory, "clusters.json", &text(r#""token_secret": "CANARY""#));
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    let said = || refused(&check(directory.path(), &[], &[]));
+    assert!(!said().contains("WARN"));
+    // A group may be what lets the service's own user in.
+    chmod(&config, 0o640);
+    assert!(!said().contains("WARN"));
+    chmod(&config, 0o644);
+    assert!(said().contains("chmod 600 clusters.json"));
+    write(&directory, "clusters.json", &text(r#""token_secret_file": "secret""#));
+    chmod(&config, 0o644);
+    assert!(!said().contains("WARN"), "there is no secret in it");
+    chmod(&secret, 0o604);
+    assert!(said().contains("chmod 600 secret"));
+}
+
+#[test]
+fn a_secret_from_the_environment_stays_there() {
+    let directory = directory();
+    let text = r#"{"clusters": {"a": {"url": "a", "user": "b@pve", "token_id": "c", "token_secret_env": "MY_TOKEN"}}}"#;
+    write(&directory, "clusters.json", text);
+    assert!(refused(&check(directory.path(), &[], &[])).contains("not set"));
+    assert!(refused(&check(directory.path(), &[], &[("MY_TOKEN", "")])).contains("leads to an empty secret"));
+    let spaced = format!("{CANARY} ");
+    assert!(refused(&check(directory.path(), &[], &[("MY_TOKEN", &spaced)])).contains("has a space"));
+}
