@@ -1,0 +1,18 @@
+"""Adapter for PyPI's mcp 2.x: its Client, which asks for the newest protocol first and falls back."""
+
+import sys
+
+import anyio
+from lines import serve
+from mcp.client import Client
+from mcp.client.sse import sse_client
+
+TRANSPORTS = {"sse": sse_client}
+
+
+async def main(transport, target):
+    async with Client(TRANSPORTS[transport](target)) as client:
+        await serve(client.server_info.name, client.protocol_version, client.list_tools, client.call_tool)
+
+
+anyio.run(main, *sys.argv[1:])

@@ -1,0 +1,114 @@
+"""One connection of a real client to the server: an adapter as a process, asked over lines of JSON.
+
+An adapter is a small program around one client library. It is started as
+
+    ADAPTER TRANSPORT TARGET
+
+connects, and prints `{"server": NAME, "protocol": VERSION}`. Then it reads a line, prints a line:
+
+    {"list": true}                        {"tools": [NAME, …]}
+    {"call": NAME, "arguments": {…}}      {"text": TEXT, "structured": {…} or null, "is_error": BOOLEAN}
+
+At the end of its input it closes the connection and ends with 0. So what is asked and what is expected stands once, in
+scenarios.py, for clients in every language.
+"""
+
+import json
+import queue
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+
+ANSWER_SECONDS = 60
+
+
+@dataclass
+class Answer:
+    """What a tool call gave."""
+
+    text: str
+    structured: dict
+    is_error: bool
+
+    def rows(self):
+        """The rows of a table, each as a dict by column."""
+        table = self.structured
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+
+    def data(self):
+        """The `data` of a verbatim answer of Proxmox."""
+        value = json.loads(self.text)
+        return value["data"] if isinstance(value, dict) and "data" in value else value
+
+
+class Session:
+    """`with Session(command, "sse", url) as session:` one adapter, from connection to close."""
+
+    def __init__(self, command, transport, target):
+        # All that came over the wire, for those who look for what must not be there.
+        self.transcript = ""
+        self._lines = queue.Queue()
+        self._err = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [*command, transport, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, text=True
+        )
+        # A pipe has no read with a deadline, a queue has.
+        threading.Thread(target=self._drain, daemon=True).start()
+        try:
+            self.peer = self._next()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def _drain(self):
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _next(self):
+        try:
+            line = self._lines.get(timeout=ANSWER_SECONDS)
+        except queue.Empty:
+            raise AssertionError(f"the client gave no answer within {ANSWER_SECONDS} s:\n{self._errors()}") from None
+        if line is None:
+            raise AssertionError(f"the client ended with {self._process.wait()}:\n{self._errors()}")
+        self.transcript += line
+        return json.loads(line)
+
+    def _errors(self):
+        self._err.seek(0)
+        return self._err.read().decode(errors="replace")[-2000:]
+
+    def _ask(self, **request):
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return self._next()
+
+    def tools(self):
+        """The names in tools/list."""
+        return self._ask(list=True)["tools"]
+
+    def call(self, name, **arguments):
+        """Calls a tool that is to succeed."""
+        answer = self.try_call(name, **arguments)
+        if answer.is_error:
+            raise AssertionError(f"{name} {arguments} failed: {answer.text}")
+        return answer
+
+    def try_call(self, name, **arguments):
+        """Calls a tool that may fail."""
+        return Answer(**self._ask(call=name, arguments=arguments))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self._process.stdin.close()
+        try:
+            code = self._process.wait(ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if kind is None and code != 0:
+            raise AssertionError(f"the client ended with {code} at the end of its input:\n{self._errors()}")

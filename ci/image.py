@@ -1,0 +1,126 @@
+"""Builds the image's last stage around a static binary, and runs what comes out.
+
+    python3 ci/image.py BINARY
+
+Pulls nothing and needs no Docker: buildah builds it, bubblewrap runs it, with the image as a read-only root and
+neither capabilities nor a way to get any, as compose.yaml asks of Docker.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from server import Server
+
+REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIMIT = 6_000_000
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        raise AssertionError(f"{what} is {found!r}, not {wanted!r}")
+    print(f"{what}: {found}")
+
+
+def run(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout.strip()
+
+
+class Image:
+    """An image in a store of its own, which goes away with `folder`."""
+
+    def __init__(self, folder, binary):
+        os.environ["BUILDAH_ISOLATION"] = "chroot"
+        self._buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{folder}/root", "--runroot", f"{folder}/run")
+        # A context with the binary alone: nothing else of the tree can get in.
+        context = f"{folder}/context"
+        os.mkdir(context)
+        shutil.copy(binary, f"{context}/proxmox-mcp")
+        os.chmod(f"{context}/proxmox-mcp", 0o755)
+        # The Docker format keeps HEALTHCHECK, the OCI one drops it.
+        run(*self._buildah, "bud", "--quiet", "--pull=never", "--format", "docker", "--tag", "proxmox-mcp",
+            "--build-arg", "BINARY_FROM=prebuilt", "--file", f"{REPO}/Dockerfile", context)  # fmt: skip
+
+    def config(self):
+        return json.loads(run(*self._buildah, "inspect", "--type", "image", "proxmox-mcp"))["Docker"]["config"]
+
+    def mount(self):
+        container = run(*self._buildah, "from", "--pull=never", "proxmox-mcp")
+        return run(*self._buildah, "mount", container)
+
+    def unmount(self):
+        run(*self._buildah, "rm", "--all")
+
+
+def check_description(config):
+    expect("user", config["User"], "65532:65532")
+    expect("entrypoint", config["Entrypoint"], ["/proxmox-mcp"])
+    expect("health check", config["Healthcheck"]["Test"], ["CMD", "/proxmox-mcp", "health"])
+    expect("ports", list(config["ExposedPorts"]), ["8000/tcp"])
+    expect("address", [e for e in config["Env"] if e.startswith("PROXMOX")], ["PROXMOX_MCP_LISTEN=0.0.0.0:8000"])
+    expect("licences", config["Labels"]["org.opencontainers.image.licenses"], "MIT OR Apache-2.0")
+
+
+def check_files(root):
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+    expect("files", [os.path.relpath(file, root) for file in files], ["proxmox-mcp"])
+    size = os.path.getsize(files[0])
+    if size >= LIMIT:
+        raise AssertionError(f"the image has {size} bytes, {LIMIT} or more")
+    print(f"size: {size} bytes")
+
+
+def jail(root, *more):
+    """A command's front that runs it in `root` as a container would; the host's network, to be asked from outside."""
+    # --as-pid-1: the kernel ignores a SIGTERM to process 1 unless the process handles it. The server must.
+    return ["bwrap", "--ro-bind", root, "/", *more, "--chdir", "/", "--clearenv", "--unshare-all", "--share-net",
+            "--as-pid-1", "--uid", "65532", "--gid", "65532", "--cap-drop", "ALL", "--die-with-parent"]  # fmt: skip
+
+
+def child_of(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+        return int(children.read().split()[0])
+
+
+def check_running(root):
+    version = run(*jail(root), "/proxmox-mcp", "--version")
+    print(f"version: {version}")
+    listen = ["--listen", "127.0.0.1:0"]
+    with Server([*jail(root), "/proxmox-mcp", "--demo", *listen], pid_of=child_of) as server:
+        address = server.url.removeprefix("http://")
+        run(*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", address, "/proxmox-mcp", "health")
+        print("health of a running server: well")
+    # The address is free again, and nothing listens there.
+    if not subprocess.run([*jail(root), "/proxmox-mcp", "health", "--listen", address], capture_output=True).returncode:
+        raise AssertionError("health finds a server well that was stopped")
+    print("health of a stopped server: unwell")
+
+
+def check_configuration(root):
+    # The mount point has to be there beforehand, since bubblewrap can't make it in a read-only root; Docker can.
+    os.makedirs(f"{root}/etc/proxmox-mcp")
+    config = "/etc/proxmox-mcp/clusters.json"
+    open(root + config, "w").close()
+    mount = ["--ro-bind", f"{REPO}/clusters.example.json", config]
+    with Server([*jail(root, *mount), "/proxmox-mcp", "--listen", "127.0.0.1:0"], pid_of=child_of):
+        print("clusters.example.json: accepted where the image expects it")
+
+
+def main(binary):
+    with tempfile.TemporaryDirectory() as folder:
+        image = Image(folder, binary)
+        check_description(image.config())
+        try:
+            root = image.mount()
+            check_files(root)
+            check_running(root)
+            check_configuration(root)
+        finally:
+            image.unmount()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

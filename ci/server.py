@@ -1,0 +1,81 @@
+"""A proxmox-mcp under test: started on a port of the kernel's choice, stopped by its pid."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+FIRST_LINE = re.compile(r"proxmox-mcp \S+ listening on (http://\S+)")
+# Generous, since a busy machine is no failure; what is measured is measured elsewhere.
+START_SECONDS = 20
+STOP_SECONDS = 20
+
+# A run that is told to end unwinds, and so ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+class Server:
+    """`with Server([binary, "--demo", "--listen", "127.0.0.1:0"]) as server:` gives one that listens at `server.url`.
+
+    Leaving the block stops it as a service manager would, with SIGTERM, and fails unless it then exits with 0.
+    `pid_of` maps the started process to the pid to signal, for a server that a wrapper started.
+    """
+
+    def __init__(self, command, pid_of=lambda process: process.pid, **popen):
+        # Files, not pipes: nobody has to drain them for the server to go on, and they can be read after its end.
+        self._out = tempfile.TemporaryFile()
+        self._err = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, **popen)
+        self._pid_of = pid_of
+        try:
+            self.url = self._wait_for_address()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def _wait_for_address(self):
+        pause = threading.Event()
+        for _ in range(START_SECONDS * 50):
+            line = self._read(self._out).partition("\n")
+            if line[1]:
+                found = FIRST_LINE.fullmatch(line[0])
+                if not found:
+                    raise AssertionError(f"the server's first line is {line[0]!r}")
+                return found[1]
+            if self._process.poll() is not None:
+                raise AssertionError(f"the server ended with {self._process.returncode}:\n{self.output()}")
+            pause.wait(0.02)
+        raise AssertionError(f"the server named no address within {START_SECONDS} s:\n{self.output()}")
+
+    @staticmethod
+    def _read(file):
+        # pread: the offset of the open file is shared with the server, which writes at it.
+        return os.pread(file.fileno(), 1 << 26, 0).decode(errors="replace")
+
+    def output(self):
+        """All that it has printed: stdout, then stderr."""
+        return self._read(self._out) + self._read(self._err)
+
+    def _stop(self):
+        if self._process.poll() is None:
+            os.kill(self._pid_of(self._process), signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        code = self._stop()
+        if kind is not None:
+            print(f"The server's last words:\n{self.output()[-4000:]}")
+        if kind is None and code != 0:
+            raise AssertionError(f"told to stop, the server ended with {code} (None: not at all):\n{self.output()}")
