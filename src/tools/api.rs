@@ -1,5 +1,6 @@
 //! `proxmox_api_call`: any endpoint of the API, any of its methods.
 
+use super::clusters::told;
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
@@ -56,6 +57,6 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
     if let Some(data) = args.object("data") {
         params = params.merge(Params::from_json(data).map_err(|problems| problems.join("; "))?)?;
     }
-    let answer = cluster.call(method, &path, &params, &context.cancel).map_err(|e| e.to_string())?;
+    let answer = cluster.call(method, &path, &params, &context.cancel).map_err(|e| told(manager, cluster, &e))?;
     Ok(Output::text(answer.verbatim().to_owned()))
 }

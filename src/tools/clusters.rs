@@ -14,6 +14,7 @@ use crate::pve::path::ApiPath;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::thread;
 
@@ -105,6 +106,14 @@ fn health(cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
 fn read<T: DeserializeOwned>(cluster: &Cluster, path: &'static str, cancel: &Cancel) -> Result<T, String> {
     let answer = cluster.call(Method::Get, &ApiPath::known(path), &Params::new(), cancel).map_err(|e| e.to_string())?;
     serde_json::from_str(answer.data()).map_err(|e| format!("the answer to GET {path} is not as Proxmox gives it: {e}"))
+}
+
+/// What a call that failed says: where there are several clusters, also of which one it speaks.
+pub(super) fn told(manager: &ClusterManager, cluster: &Cluster, error: &impl Display) -> String {
+    match manager.all().len() {
+        1 => error.to_string(),
+        _ => format!("cluster {}: {error}", cluster.settings().name),
+    }
 }
 
 /// The clusters a list tool means: the one named, else all.

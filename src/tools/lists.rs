@@ -1,6 +1,6 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
 
-use super::clusters::{meant, side_by_side};
+use super::clusters::{meant, side_by_side, told};
 use super::shape::{Column, Row, Show, Table, json_text, push_bytes};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
@@ -106,22 +106,25 @@ pub fn get_cluster_resources(manager: Arc<ClusterManager>) -> Tool {
 }
 
 /// What the clusters answered, in their order.
-struct Asked(Vec<(Arc<Cluster>, Result<Answer, Error>)>);
+struct Asked<'a> {
+    manager: &'a ClusterManager,
+    answers: Vec<(Arc<Cluster>, Result<Answer, Error>)>,
+}
 
-fn ask(
-    manager: &ClusterManager,
+fn ask<'a>(
+    manager: &'a ClusterManager,
     context: &Context<'_>,
     args: &Args,
     path: &ApiPath,
     params: &Params,
-) -> Result<Asked, String> {
+) -> Result<Asked<'a>, String> {
     let clusters = meant(manager, args)?;
     let answers =
         side_by_side(&clusters, &context.cancel, |cluster, cancel| cluster.call(Method::Get, path, params, cancel));
-    Ok(Asked(clusters.into_iter().zip(answers).collect()))
+    Ok(Asked { manager, answers: clusters.into_iter().zip(answers).collect() })
 }
 
-impl Asked {
+impl Asked<'_> {
     /// One table of all rows; what failed stands beside it. Only where every cluster failed is the whole a failure.
     fn output<K: Ord>(
         &self,
@@ -129,25 +132,24 @@ impl Asked {
         order: impl Fn(&Row<'_>) -> K,
         summary: impl Fn(&mut String, &Table<'_>),
     ) -> Result<Output, Stop> {
-        let several = self.0.len() > 1;
+        let several = self.answers.len() > 1;
         let mut table = Table::new(columns);
         let mut failures = Vec::new();
-        for (cluster, answer) in &self.0 {
-            let name = cluster.settings().name.as_str();
-            let lead = if several { vec![json_text(name)] } else { vec![] };
+        for (cluster, answer) in &self.answers {
+            let lead = if several { vec![json_text(&cluster.settings().name)] } else { vec![] };
             match answer {
                 Ok(answer) => {
                     let before = table.len();
                     if let Err(e) = table.read(answer.data(), &lead) {
                         table.truncate(before);
-                        failures.push((name, format!("its answer is not a list of objects ({e})")));
+                        failures.push((cluster, format!("its answer is not a list of objects ({e})")));
                     }
                 }
-                Err(e) => failures.push((name, e.to_string())),
+                Err(e) => failures.push((cluster, e.to_string())),
             }
         }
-        let explained = |(name, why): &(&str, String)| if several { format!("{name}: {why}") } else { why.clone() };
-        if failures.len() == self.0.len() {
+        let explained = |(cluster, why): &(&Arc<Cluster>, String)| told(self.manager, cluster, why);
+        if failures.len() == self.answers.len() {
             return Err(Stop::Failed(failures.iter().map(explained).collect::<Vec<_>>().join("\n")));
         }
         let mut text = String::with_capacity(64 + table.len() * 96);
@@ -170,10 +172,10 @@ impl Asked {
         }
         if !failures.is_empty() {
             structured.push_str(",\"errors\":[");
-            for (n, failure @ (name, why)) in failures.iter().enumerate() {
-                let _ = writeln!(text, "cluster {}", explained(failure));
-                let comma = if n == 0 { "" } else { "," };
-                let _ = write!(structured, "{comma}{{\"cluster\":{},\"error\":{}}}", json_text(name), json_text(why));
+            for (n, failure @ (cluster, why)) in failures.iter().enumerate() {
+                let _ = writeln!(text, "{}", explained(failure));
+                let (comma, name) = (if n == 0 { "" } else { "," }, json_text(&cluster.settings().name));
+                let _ = write!(structured, "{comma}{{\"cluster\":{name},\"error\":{}}}", json_text(why));
             }
             structured.push(']');
         }
