@@ -21,15 +21,18 @@ class Server:
     """`with Server([binary, "--demo", "--listen", "127.0.0.1:0"]) as server:` gives one that listens at `server.url`.
 
     Leaving the block stops it as a service manager would, with SIGTERM, and fails unless it then exits with 0.
-    `pid_of` maps the started process to the pid to signal, for a server that a wrapper started.
+    `pid_of` maps the started process to the pid to signal, for a server that a wrapper started. Another program than
+    the product has a `first_line` and an `end` of its own.
     """
 
-    def __init__(self, command, pid_of=lambda process: process.pid, **popen):
+    def __init__(self, command, pid_of=lambda process: process.pid, first_line=FIRST_LINE, end=0, **popen):
         # Files, not pipes: nobody has to drain them for the server to go on, and they can be read after its end.
         self._out = tempfile.TemporaryFile()
         self._err = tempfile.TemporaryFile()
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, **popen)
         self._pid_of = pid_of
+        self._first_line = first_line
+        self._end = end
         try:
             self.url = self._wait_for_address()
         except BaseException:
@@ -42,7 +45,7 @@ class Server:
         for _ in range(START_SECONDS * 50):
             line = self._read(self._out).partition("\n")
             if line[1]:
-                found = FIRST_LINE.fullmatch(line[0])
+                found = self._first_line.fullmatch(line[0])
                 if not found:
                     raise AssertionError(f"the server's first line is {line[0]!r}")
                 return found[1]
@@ -77,5 +80,5 @@ class Server:
         code = self._stop()
         if kind is not None:
             print(f"The server's last words:\n{self.output()[-4000:]}")
-        if kind is None and code != 0:
+        if kind is None and code != self._end:
             raise AssertionError(f"told to stop, the server ended with {code} (None: not at all):\n{self.output()}")
