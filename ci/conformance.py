@@ -53,7 +53,8 @@ class Check:
 
 def run(version, arguments, scenarios, url):
     """The checks of one suite against the server at `url`."""
-    entry = f"{tools.npm(f'@modelcontextprotocol/conformance@{version}')}/@modelcontextprotocol/conformance/dist/index.js"
+    package = "@modelcontextprotocol/conformance"
+    entry = f"{tools.npm(f'{package}@{version}')}/{package}/dist/index.js"
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [*tools.node(), entry, "server", "--url", f"{url}/mcp", *arguments, "-o", folder],
@@ -70,9 +71,7 @@ def run(version, arguments, scenarios, url):
     if len(ran) != scenarios or set(ran) != set(results) or not all(results.values()):
         raise AssertionError(f"{scenarios} scenarios are to run and each is to have checks:\n{done.stdout[-4000:]}")
     return [
-        Check(scenario, check["id"], check["status"], message(check))
-        for scenario in ran
-        for check in results[scenario]
+        Check(scenario, check["id"], check["status"], message(check)) for scenario in ran for check in results[scenario]
     ]
 
 

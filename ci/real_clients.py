@@ -5,13 +5,17 @@
 With words, only the checks whose name contains all of them. CI_CACHE is where the clients are installed.
 """
 
+import contextlib
 import os
 import sys
 import time
 import traceback
 
-from clients import gemini, scenarios, tools
+from clients import claude, gemini, inspector, scenarios, tools
+from clients.recorder import Recorder
 from clients.session import Session
+from clients.transports import LISTEN, TRANSPORTS
+from server import Server
 
 ADAPTERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients", "adapters")
 
@@ -24,43 +28,85 @@ def javascript(package, adapter):
     return lambda: ["env", f"NODE_MODULES={tools.npm(package)}", *tools.node(), f"{ADAPTERS}/{adapter}"]
 
 
-# A client, how it is started, and the transports it is tried over.
+SDK1 = javascript("@modelcontextprotocol/sdk@1.32.2", "sdk1.mjs")
+LEGACY = {"stdio": "2025-11-25", "sse": "2025-11-25", "http": "2025-11-25"}
+MODERN = {"stdio": "2026-07-28", "sse": "2026-07-28", "http": "2026-07-28"}
+# A client, how it is started, and by transport the protocol version that it is to speak.
 CLIENTS = [
-    ("PyPI mcp 1.30.0", python("mcp==1.30.0", "python1.py"), ["sse"]),
-    ("PyPI mcp 2.3.0", python("mcp==2.3.0", "python2.py"), ["sse"]),
-    ("npm sdk 1.32.2", javascript("@modelcontextprotocol/sdk@1.32.2", "sdk1.mjs"), ["sse"]),
+    ("PyPI mcp 1.30.0", python("mcp==1.30.0", "python1.py"), LEGACY),
+    ("PyPI mcp 2.3.0", python("mcp==2.3.0", "python2.py"), MODERN),
+    ("npm sdk 1.32.2", SDK1, LEGACY),
+    ("npm client 2.4.0", javascript("@modelcontextprotocol/client@2.4.0", "client2.mjs"), MODERN),
+    ("npm sdk 1.32.2", SDK1, {"mcp-remote http-first": "2025-11-25", "mcp-remote sse-only": "2025-11-25"}),
 ]
-TARGETS = {"sse": lambda server: f"{server.url}/sse"}
 
 
-def scenario_check(command, transport, serve, ask):
+def scenario_check(command, transport, protocol, options, ask):
     def check(binary):
-        client = command()
-        with serve(binary) as server, Session(client, transport, TARGETS[transport](server)) as session:
-            ask(session)
-            return f"protocol {session.peer['protocol']}"
+        with options() as chosen, TRANSPORTS[transport](binary, chosen) as (kind, target, log):
+            with Session(command(), kind, target) as session:
+                spoken = session.peer["protocol"]
+                scenarios.expect(spoken == protocol, f"the client speaks {protocol}", spoken)
+                ask(session)
+            scenarios.keeps_the_secret(session, log() + session.errors())
+        return f"protocol {protocol}"
 
     return check
 
 
-def gemini_check(kind):
+def inspector_check(transport, era):
+    def check(binary):
+        command = [*tools.node(), f"{tools.npm('@modelcontextprotocol/inspector@2.12.0')}/.bin/mcp-inspector"]
+        with TRANSPORTS[transport](binary, ["--demo"]) as (kind, target, _):
+            inspector.asks(command, kind, target, era)
+
+    return check
+
+
+def gemini_check(kind, path):
     def check(binary):
         command = [*tools.node(), f"{tools.npm('@google/gemini-cli@0.61.0')}/.bin/gemini"]
-        with scenarios.demo_server(binary) as server:
-            gemini.connects(command, TARGETS[kind](server), kind)
+        with recorded_demo(binary) as recorder:
+            gemini.connects(command, f"{recorder.url}{path}", kind)
+            return f"protocol {', '.join(recorder.protocols())}"
 
     return check
+
+
+def claude_check(binary):
+    """It opens in the modern era, and is answered so that it stays there: it never turns to `initialize`."""
+    with recorded_demo(binary) as recorder:
+        claude.connects([f"{tools.npm('@anthropic-ai/claude-code@2.1.330')}/.bin/claude"], f"{recorder.url}/mcp")
+        first = recorder.exchanges[0]
+        scenarios.expect(first.asked()["method"] == "server/discover", "it opens with server/discover", first)
+        versions = first.answered()["result"]["supportedVersions"]
+        scenarios.expect(first.status == 200 and versions == ["2026-07-28"], "that is answered", first)
+        methods = recorder.methods()
+        scenarios.expect("tools/list" in methods and "initialize" not in methods, "it lists the tools at once", methods)
+        return f"protocol {', '.join(recorder.protocols())}: {', '.join(methods)}"
+
+
+@contextlib.contextmanager
+def recorded_demo(binary):
+    with Server([binary, "--demo", *LISTEN]) as server, Recorder(server.url) as recorder:
+        yield recorder
 
 
 # Every check has a name and takes the binary; what it returns is printed, what it raises fails it.
 CHECKS = [
-    (f"{client}, {transport}, {scenario}", scenario_check(command, transport, serve, ask))
-    for client, command, transports in CLIENTS
-    for transport in transports
-    for scenario, (serve, ask) in scenarios.SCENARIOS.items()
+    (f"{client}, {transport}, {scenario}", scenario_check(command, transport, protocol, *parts))
+    for client, command, protocols in CLIENTS
+    for transport, protocol in protocols.items()
+    for scenario, parts in scenarios.SCENARIOS.items()
 ] + [
-    ("gemini mcp list 0.61.0, sse", gemini_check("sse")),
-]
+    (f"MCP Inspector 2.12.0, {transport}, {era}", inspector_check(transport, era))
+    for transport in ("stdio", "sse", "http")
+    for era in ("legacy", "auto")
+] + [
+    ("gemini mcp list 0.61.0, sse", gemini_check("sse", "/sse")),
+    ("gemini mcp list 0.61.0, http", gemini_check("http", "/mcp")),
+    ("claude mcp list 2.1.330, http", claude_check),
+]  # fmt: skip
 
 
 def main(binary, *words):

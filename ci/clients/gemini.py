@@ -9,7 +9,7 @@ SECONDS = 120
 
 
 def connects(command, url, kind):
-    """Has `gemini mcp list` connect to a server of type `kind` ("sse")."""
+    """Has `gemini mcp list` connect to a server of type `kind` ("http", "sse")."""
     settings = {
         "mcpServers": {"proxmox": {"type": kind, "url": url}},
         # In a folder nobody has called trusted it would show the server as disabled.

@@ -2,9 +2,10 @@
 
 An adapter is a small program around one client library. It is started as
 
-    ADAPTER TRANSPORT TARGET
+    ADAPTER TRANSPORT TARGET…
 
-connects, and prints `{"server": NAME, "protocol": VERSION}`. Then it reads a line, prints a line:
+with a URL as the target, or with the words of a command that speaks over stdio. It connects, and prints
+`{"server": NAME, "protocol": VERSION}`. Then it reads a line, prints a line:
 
     {"list": true}                        {"tools": [NAME, …]}
     {"call": NAME, "arguments": {…}}      {"text": TEXT, "structured": {…} or null, "is_error": BOOLEAN}
@@ -14,6 +15,7 @@ scenarios.py, for clients in every language.
 """
 
 import json
+import os
 import queue
 import subprocess
 import tempfile
@@ -43,7 +45,7 @@ class Answer:
 
 
 class Session:
-    """`with Session(command, "sse", url) as session:` one adapter, from connection to close."""
+    """`with Session(command, "sse", [url]) as session:` one adapter, from connection to close."""
 
     def __init__(self, command, transport, target):
         # All that came over the wire, for those who look for what must not be there.
@@ -51,7 +53,7 @@ class Session:
         self._lines = queue.Queue()
         self._err = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [*command, transport, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, text=True
+            [*command, transport, *target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, text=True
         )
         # A pipe has no read with a deadline, a queue has.
         threading.Thread(target=self._drain, daemon=True).start()
@@ -71,15 +73,16 @@ class Session:
         try:
             line = self._lines.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
-            raise AssertionError(f"the client gave no answer within {ANSWER_SECONDS} s:\n{self._errors()}") from None
+            raise AssertionError(f"the client gave no answer within {ANSWER_SECONDS} s:\n{self.errors()}") from None
         if line is None:
-            raise AssertionError(f"the client ended with {self._process.wait()}:\n{self._errors()}")
+            raise AssertionError(f"the client ended with {self._process.wait()}:\n{self.errors()}")
         self.transcript += line
         return json.loads(line)
 
-    def _errors(self):
-        self._err.seek(0)
-        return self._err.read().decode(errors="replace")[-2000:]
+    def errors(self):
+        """All that it wrote to stderr; over stdio the server's log is there too."""
+        # pread: the offset of the open file is shared with those who write at it.
+        return os.pread(self._err.fileno(), 1 << 26, 0).decode(errors="replace")
 
     def _ask(self, **request):
         print(json.dumps(request), file=self._process.stdin, flush=True)
@@ -111,4 +114,4 @@ class Session:
             self._process.kill()
             code = self._process.wait()
         if kind is None and code != 0:
-            raise AssertionError(f"the client ended with {code} at the end of its input:\n{self._errors()}")
+            raise AssertionError(f"the client ended with {code} at the end of its input:\n{self.errors()}")

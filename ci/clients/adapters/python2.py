@@ -6,12 +6,18 @@ import anyio
 from lines import serve
 from mcp.client import Client
 from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters
 
-TRANSPORTS = {"sse": sse_client}
+TRANSPORTS = {
+    # The Client takes a URL for HTTP.
+    "http": str,
+    "sse": sse_client,
+    "stdio": lambda command, *args: StdioServerParameters(command=command, args=args),
+}
 
 
-async def main(transport, target):
-    async with Client(TRANSPORTS[transport](target)) as client:
+async def main(transport, *target):
+    async with Client(TRANSPORTS[transport](*target)) as client:
         await serve(client.server_info.name, client.protocol_version, client.list_tools, client.call_tool)
 
 

@@ -1,0 +1,34 @@
+"""MCP Inspector's command line: it connects anew for every question, and looks at the tools' schemas strictly."""
+
+import json
+import os
+import subprocess
+import tempfile
+
+from clients.scenarios import TOOLS, expect
+
+SECONDS = 120
+
+
+def asks(command, transport, target, era):
+    """Lists the tools and calls one, in the `era` of the protocol ("legacy", "auto")."""
+
+    def ask(*question):
+        options = ["--protocol-era", era, "--transport", transport]
+        with tempfile.TemporaryDirectory() as home:
+            # Nothing of the caller's environment, and it writes to its home.
+            done = subprocess.run(
+                [*command, "--cli", *target, *options, "--method", *question], cwd=home,
+                env={"HOME": home, "PATH": os.environ["PATH"]}, stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, timeout=SECONDS,
+            )  # fmt: skip
+        if done.returncode:
+            said = (done.stdout + done.stderr)[-4000:]
+            raise AssertionError(f"{question} ended with {done.returncode}:\n{said}")
+        return json.loads(done.stdout)
+
+    # Its exit code tells of a schema that some clients would not take.
+    tools = {tool["name"] for tool in ask("tools/list", "--strict")["tools"]}
+    expect(TOOLS <= tools, "the four tools are listed", tools)
+    table = ask("tools/call", "--tool-name", "list_nodes")["structuredContent"]
+    expect("node" in table["columns"] and table["rows"], "the demo's nodes are listed", table)

@@ -1,0 +1,108 @@
+"""A relay that a client takes for the server: it passes everything on, and keeps what was asked and answered."""
+
+import http.client
+import json
+import threading
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+# Those that speak of one connection: there are two here.
+HOP = {"connection", "keep-alive", "transfer-encoding"}
+
+
+@dataclass
+class Exchange:
+    """One request and its answer, of which a stream is kept as far as it got."""
+
+    method: str
+    path: str
+    request: bytes
+    status: int = None
+    response: bytes = b""
+
+    def asked(self):
+        """The message that was posted."""
+        return json.loads(self.request) if self.request else {}
+
+    def answered(self):
+        """The message that came back, unless it came on a stream."""
+        return json.loads(self.response)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _relay(self):
+        exchange = Exchange(self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        self.server.exchanges.append(exchange)
+        upstream = http.client.HTTPConnection(self.server.upstream)
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        self._pass_headers(self.headers.items(), upstream.putheader)
+        upstream.endheaders(exchange.request)
+        answer = upstream.getresponse()
+        exchange.status = answer.status
+        self.send_response_only(answer.status, answer.reason)
+        self._pass_headers(answer.getheaders(), self.send_header)
+        if answer.length is None:
+            # A stream: it ends when its connection does.
+            self.send_header("Connection", "close")
+        self.end_headers()
+        while part := answer.read1(1 << 16):
+            exchange.response += part
+            self.wfile.write(part)
+        upstream.close()
+
+    do_GET = do_POST = do_DELETE = _relay
+
+    @staticmethod
+    def _pass_headers(headers, put):
+        for name, value in headers:
+            if name.lower() not in HOP:
+                put(name, value)
+
+    def log_message(self, *_):
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Clients reset connections when they are done; what else goes wrong here, they see and fail of."""
+
+
+class Recorder:
+    """`with Recorder(server.url) as recorder:` one that listens at `recorder.url`."""
+
+    def __init__(self, upstream):
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.upstream = urlsplit(upstream).netloc
+        self._server.exchanges = []
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def exchanges(self):
+        """All of them so far, in the order in which they were asked."""
+        return list(self._server.exchanges)
+
+    def methods(self):
+        """What was posted: the methods of the protocol, in order."""
+        return [exchange.asked().get("method") for exchange in self.exchanges if exchange.method == "POST"]
+
+    def protocols(self):
+        """The protocol versions that the client named, in either era's place for it."""
+        named = []
+        for exchange in self.exchanges:
+            parameters = exchange.asked().get("params") or {}
+            meta = parameters.get("_meta") or {}
+            version = parameters.get("protocolVersion") or meta.get("io.modelcontextprotocol/protocolVersion")
+            if version and version not in named:
+                named.append(version)
+        return named
