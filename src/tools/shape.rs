@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+/// Rows of a table: more than any cluster has, and a bound on the memory that a hostile answer takes.
+const MAX_ROWS: usize = 100_000;
+
 /// A column: the key of the API's objects, and how its values read in text.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -153,7 +156,19 @@ fn show(text: &mut String, raw: &str, show: Show) {
         (Show::Percent, Some(n)) => drop(write!(text, "{:.1}%", n * 100.0)),
         (Show::Bytes, Some(n)) => push_bytes(text, n),
         (Show::Duration, Some(n)) if n >= 0.0 => push_duration(text, n as u64),
-        _ => text.push_str(plain),
+        _ => push_plain(text, plain),
+    }
+}
+
+/// Characters of a cell; what is longer is not for a table.
+const MAX_CELL: usize = 300;
+
+/// A value as it stands, but on one line: a nested list or object may have line ends and tabs between its tokens.
+fn push_plain(text: &mut String, plain: &str) {
+    let mut cells = plain.chars().map(|c| if c.is_control() { ' ' } else { c });
+    text.extend(cells.by_ref().take(MAX_CELL));
+    if cells.next().is_some() {
+        text.push('…');
     }
 }
 
@@ -236,6 +251,9 @@ impl<'a> Visitor<'a> for OneRow<'_, 'a> {
         f.write_str("an object")
     }
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        if self.table.len() >= MAX_ROWS {
+            return Err(A::Error::custom(format_args!("more than {MAX_ROWS} rows")));
+        }
         let start = self.table.cells.len();
         self.table.push(self.lead.iter().cloned().map(Some));
         while let Some(Key(key)) = map.next_key()? {
@@ -292,6 +310,24 @@ mod tests {
         for json in ["{}", "[1]", "null", "[{\"name\":}]", "[] x", "[[]]"] {
             assert!(Table::new(&COLUMNS).read(json, &[]).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_stays_on_its_line_and_a_long_one_is_cut() {
+        let long = "x".repeat(1_000);
+        let json = format!("[{{\"name\":{{\n\"a\":\t1}},\"level\":\"{long}\"}}]");
+        let mut table = Table::new(&COLUMNS);
+        table.read(&json, &[]).unwrap();
+        let mut text = String::new();
+        table.write(&mut text, |_| ());
+        assert_eq!(text, format!("name\tlevel\n{{ \"a\": 1}}\t{}…\n", "x".repeat(300)));
+    }
+
+    #[test]
+    fn a_table_has_so_many_rows_and_no_more() {
+        let json = format!("[{}{{}}]", "{},".repeat(MAX_ROWS));
+        let why = Table::new(&COLUMNS).read(&json, &[]).unwrap_err().to_string();
+        assert!(why.contains("more than 100000 rows"), "{why}");
     }
 
     #[test]
