@@ -5,12 +5,11 @@
 
 use crate::deadline::Deadline;
 use crate::mcp::call::{Calls, InFlight};
-use crate::mcp::message::{BUSY, INTERNAL_ERROR, Invalid, Message, parse, too_long};
+use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse, too_long};
 use crate::mcp::{Exchange, Server};
 use crate::settings::Limits;
 use crate::workers::Workers;
 use std::io::{self, BufRead, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Serves the process's own stdin and stdout until stdin ends; calls in flight then get `stop_timeout`.
@@ -37,7 +36,16 @@ fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, outp
         if line.len() > limits.max_body_bytes {
             output.send(&too_long(limits.max_body_bytes));
         } else if !line.trim_ascii().is_empty() {
-            take(server, &calls, &workers, &output, std::mem::take(&mut line));
+            match batch(&line, MAX_BATCH) {
+                None => take(server, &calls, &workers, &output, std::mem::take(&mut line)),
+                Some(Err(Invalid(answer))) => output.send(&answer),
+                // Its answers may come one by one: on a pipe that is what the client has to expect anyway.
+                Some(Ok(parts)) => {
+                    for part in parts {
+                        take(server, &calls, &workers, &output, part.get().as_bytes().to_vec());
+                    }
+                }
+            }
         }
     }
     let left = workers.finish(&Deadline::after(limits.stop_timeout));
@@ -56,8 +64,7 @@ fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, o
         Ok(Message::Request(request)) if request.may_take_long() => {
             // On the list before it runs, so that a cancellation on the very next line finds it.
             let call = calls.begin(request.id());
-            let refused =
-                request.refuse(BUSY, "busy: as many calls are in flight as may be; send it again when one has ended");
+            let refused = request.refuse(BUSY, SERVER_BUSY);
             if workers.submit(Job { line, call }).is_err() {
                 output.send(&refused);
             }
@@ -74,17 +81,8 @@ fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, o
 fn run<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, job: &Job) {
     let Ok(Message::Request(request)) = parse(&job.line) else { return };
     let exchange = Exchange { calls: Some(calls), cancel: job.call.cancel.clone(), send: &|note| output.send(note) };
-    let answer = catch_unwind(AssertUnwindSafe(|| server.answer(&request, request.params(), &exchange)));
-    match answer {
-        Ok(None) => {}
-        Ok(Some(answer)) => output.send(&answer.bytes),
-        Err(_) => {
-            log::error!("a call ended in a panic");
-            output.send(&request.refuse(
-                INTERNAL_ERROR,
-                "internal error: the call broke off, what it did so far stands; the log says where",
-            ));
-        }
+    if let Some(answer) = server.answer(&request, request.params(), &exchange) {
+        output.send(&answer.bytes);
     }
 }
 

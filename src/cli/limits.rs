@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 const SHORTEST: f64 = 0.01;
 const HOUR: f64 = 3600.0;
 
-const FLAGS: [Flag; 16] = [
+const FLAGS: [Flag; 17] = [
     flag("max-connections", "Open connections at once", Number(|l| &mut l.max_connections, 1, MANY)),
     flag(
         "max-connections-per-address",
@@ -36,7 +36,7 @@ const FLAGS: [Flag; 16] = [
         Number(|l| &mut l.max_connections_per_address, 1, MANY),
     ),
     flag("max-sessions", "Open SSE sessions at once", Number(|l| &mut l.max_sessions, 1, MANY)),
-    flag("max-calls", "Tool calls in flight at once", Number(|l| &mut l.max_calls, 1, MANY)),
+    flag("max-calls", "Tool calls in flight at once, each transport", Number(|l| &mut l.max_calls, 1, MANY)),
     flag(
         "max-calls-per-session",
         "Tool calls in flight at once in one session",
@@ -50,6 +50,11 @@ const FLAGS: [Flag; 16] = [
     flag("max-head-bytes", "Bytes of a request's head", Number(|l| &mut l.max_head_bytes, 1024, MIB)),
     flag("max-headers", "Headers of a request", Number(|l| &mut l.max_headers, 8, 1000)),
     flag("max-body-bytes", "Bytes of a request's body", Number(|l| &mut l.max_body_bytes, 1024, 1024 * MIB)),
+    flag(
+        "max-buffered-bytes",
+        "Bytes of large request bodies together",
+        Number(|l| &mut l.max_buffered_bytes, 1024, 1024 * MIB),
+    ),
     flag("max-answer-bytes", "Bytes of a node's answer", Number(|l| &mut l.max_answer_bytes, 1024, 1024 * MIB)),
     flag("head-timeout", "For a request's head to arrive", Seconds(|l| &mut l.head_timeout, SHORTEST, HOUR)),
     flag("body-timeout", "For a request's body to arrive", Seconds(|l| &mut l.body_timeout, SHORTEST, HOUR)),
@@ -68,7 +73,7 @@ impl Flag {
         // clap borrows the name for good. It is made once, at the start.
         let env: &str = format!("PROXMOX_MCP_{}", self.name.replace('-', "_").to_uppercase()).leak();
         // Hidden, as `help` lists them in less space.
-        let arg = Arg::new(self.name).long(self.name).env(env).value_name(self.value_name()).hide(true);
+        let arg = Arg::new(self.name).long(self.name).env(env).value_name(self.value_name()).hide(true).global(true);
         match self.kind {
             Number(_, least, most) => arg.value_parser(value_parser!(u64).range(least as u64..=most as u64)),
             Seconds(_, least, most) => arg.value_parser(move |text: &str| seconds(text, least, most)),

@@ -28,6 +28,14 @@ pub fn check(framing: Framing, limits: &Limits) -> Result<(), Fault> {
     }
 }
 
+/// The most bytes that a body with this framing can come to have.
+pub fn most(framing: Framing, limits: &Limits) -> usize {
+    match framing {
+        Framing::Length(n) => usize::try_from(n).unwrap_or(usize::MAX),
+        Framing::Chunked => limits.max_body_bytes,
+    }
+}
+
 /// Appends the body to `out`. `limits.body_timeout` counts from now.
 pub fn read(input: &mut Input, framing: Framing, out: &mut Vec<u8>, limits: &Limits) -> Result<(), Fault> {
     check(framing, limits)?;

@@ -4,6 +4,7 @@
 use super::Front;
 use super::admission::Permit;
 use super::body;
+use super::budget::UNCOUNTED;
 use super::head::{Fault, Head};
 use super::reply::Reply;
 use super::routes::{self, Answer, Request};
@@ -14,11 +15,11 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tiny_http::Method;
 
 /// A larger body's memory is given back before the next request.
-const MOST_KEPT: usize = 64 << 10;
+const MOST_KEPT: usize = UNCOUNTED;
 
 /// Serves a connection until it ends.
 pub fn serve(front: &Arc<Front>, stream: Arc<TcpStream>, peer: SocketAddr, permit: Permit) {
@@ -89,8 +90,16 @@ impl Connection<'_> {
             Err(reply) if self.head.has_body() => return Ok(reply.closing().into()),
             Err(reply) => return Ok(reply.into()),
         };
+        let mut reserved = None;
         if self.head.has_body() {
             body::check(self.head.framing, &self.front.limits)?;
+            let most = body::most(self.head.framing, &self.front.limits);
+            if most > UNCOUNTED {
+                reserved = self.front.bodies.reserve(most);
+                if reserved.is_none() {
+                    return Ok(Reply::unavailable("too many large requests at once").closing().into());
+                }
+            }
             if self.head.expects_continue && self.input.unread().is_empty() {
                 let mut go_on = [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
                 write_all(&self.stream, &mut go_on, self.front.limits.write_timeout).map_err(|_| Fault::Gone)?;
@@ -98,7 +107,7 @@ impl Connection<'_> {
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
-        let mut request = Request { stream, permit, body, head, bytes };
+        let mut request = Request { stream, permit, body, reserved, head, bytes };
         Ok((route.run)(self.front, &mut request))
     }
 
@@ -119,7 +128,9 @@ impl Connection<'_> {
         reply.write_head(out)?;
         let body = if self.head.method == Method::Head { &[] } else { reply.body() };
         let mut parts = [IoSlice::new(out), IoSlice::new(body)];
-        write_all(&self.stream, &mut parts, self.front.limits.write_timeout)
+        // A large answer may take longer, at a mebibyte a second.
+        let limit = self.front.limits.write_timeout + Duration::from_secs((reply.body().len() >> 20) as u64);
+        write_all(&self.stream, &mut parts, limit)
     }
 
     /// Never the query, which holds the session's id.

@@ -41,15 +41,17 @@ impl EventStream {
         Self { stream, writer: Mutex::default(), write_timeout, ended: AtomicBool::new(false) }
     }
 
-    /// Sends the head and the first lines; `before` runs when no comment can get ahead of them any more, and may give
-    /// the stream up.
-    pub fn begin<E: From<io::Error>>(&self, first: &str, before: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    /// Sends the head and the first lines. `before` runs when no comment can get ahead of them any more; where it
+    /// returns false nothing is sent, and so does this.
+    pub fn begin(&self, first: &str, before: impl FnOnce() -> bool) -> io::Result<bool> {
         let mut bytes = event_stream_head()?;
         bytes.extend_from_slice(first.as_bytes());
         let mut writer = self.writer();
-        before()?;
-        self.write(&mut writer, &mut [IoSlice::new(&bytes)]);
-        Ok(())
+        let wanted = before();
+        if wanted {
+            self.write(&mut writer, &mut [IoSlice::new(&bytes)]);
+        }
+        Ok(wanted)
     }
 
     /// Sends one message, which is a single line, as an event; `before` runs just before the client can know of it.
@@ -136,7 +138,7 @@ pub mod tests {
     fn stream(write_timeout: Duration) -> (EventStream, TcpStream) {
         let (far, near) = pair(write_timeout);
         let events = EventStream::new(far, write_timeout);
-        events.begin::<io::Error>(": hello\n\n", || Ok(())).unwrap();
+        assert!(events.begin(": hello\n\n", || true).unwrap());
         (events, near)
     }
 

@@ -16,6 +16,7 @@
 mod accept;
 mod admission;
 mod body;
+mod budget;
 mod connection;
 mod events;
 mod guard;
@@ -34,6 +35,7 @@ use crate::mcp;
 use crate::settings::Limits;
 use crate::workers::{STACK, Workers};
 use admission::Connections;
+use budget::Budget;
 use guard::Guard;
 use sse::Sessions;
 use std::io;
@@ -71,6 +73,7 @@ struct Front {
     /// Calls that run on connections' own threads.
     calls: AtomicUsize,
     watch: Watch,
+    bodies: Arc<Budget>,
     stopping: AtomicBool,
 }
 
@@ -121,6 +124,7 @@ impl Server {
         let front = Front {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: Sessions::new(&limits),
+            bodies: Budget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             mcp,
             limits,
@@ -156,6 +160,8 @@ impl Server {
         drop(listener);
 
         let deadline = Deadline::after(front.limits.stop_timeout);
+        // Ending the reads looks just like clients that go away.
+        front.watch.cancel_no_more();
         front.connections.end_reads();
         let cut_off = front.workers.finish(&deadline);
         front.connections.wait_for_requests(&deadline);

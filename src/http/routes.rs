@@ -2,6 +2,7 @@
 
 use super::Front;
 use super::admission::Permit;
+use super::budget::Reserved;
 use super::head::Head;
 use super::reply::Reply;
 use super::session::Session;
@@ -33,8 +34,10 @@ pub struct Request<'a> {
     pub stream: &'a Arc<TcpStream>,
     /// The connection's right to be open.
     pub permit: &'a Permit,
-    /// The body; may be taken.
+    /// The body; may be taken, and then so must be what is reserved for it.
     pub body: &'a mut Vec<u8>,
+    /// The memory that the body takes, if that is much.
+    pub reserved: Option<Reserved>,
     /// Its head.
     pub head: &'a Head,
     /// The bytes that `head` was read from.

@@ -8,25 +8,23 @@
 
 use super::Front;
 use super::admission::Permit;
+use super::budget::Reserved;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
 use super::session::{Session, Slot};
 use crate::cancel::Cancel;
 use crate::mcp;
 use crate::mcp::call::InFlight;
-use crate::mcp::message::{BUSY, INTERNAL_ERROR, Invalid, Message, parse};
+use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
 use crate::settings::Limits;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
 use std::net::TcpStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const SESSION_BUSY: &str =
     "busy: this session has as many calls in flight as it may; send it again when one of them has ended";
-const SERVER_BUSY: &str = "busy: the server has as many calls in flight as it may; send it again in a few seconds";
 const STOPPING: &str = "the server is stopping; reconnect and send the call again in a few seconds";
 
 /// The open sessions.
@@ -42,15 +40,8 @@ pub struct Job {
     slot: Slot,
     body: Vec<u8>,
     call: InFlight,
-}
-
-/// Why a session can't be opened: the answer to give.
-struct Refusal(Reply);
-
-impl From<io::Error> for Refusal {
-    fn from(_: io::Error) -> Self {
-        Self(Reply::text(500, "internal error: no session could be made").closing())
-    }
+    /// The memory that its message takes, if that is much.
+    _reserved: Option<Reserved>,
 }
 
 /// `GET /sse`.
@@ -71,50 +62,68 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     };
     let gone = || Reply::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
     let Some(session) = front.sessions.find(id) else { return gone() };
-    let delivered = match parse(request.body) {
-        Err(Invalid(answer)) => return Reply::json(400, answer).into(),
-        Ok(Message::Response) => true,
-        Ok(Message::Notification(notification)) => {
+    let delivered = match batch(request.body, MAX_BATCH) {
+        Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
+        // Its answers come one by one, as those of any other calls.
+        Some(Ok(parts)) => {
+            parts.iter().all(|part| match take(front, &session, &mut None, part.get().as_bytes().to_vec()) {
+                Ok(delivered) => delivered,
+                Err(Invalid(answer)) => session.send(&answer, None),
+            })
+        }
+        None => {
+            let body = std::mem::take(request.body);
+            match take(front, &session, &mut request.reserved, body) {
+                Ok(delivered) => delivered,
+                Err(Invalid(answer)) => return Reply::json(400, answer).into(),
+            }
+        }
+    };
+    if delivered { Reply::text(202, "Accepted").into() } else { gone() }
+}
+
+/// Takes one message; returns whether the session's client can still be reached.
+fn take(
+    front: &Front,
+    session: &Arc<Session>,
+    reserved: &mut Option<Reserved>,
+    body: Vec<u8>,
+) -> Result<bool, Invalid> {
+    Ok(match parse(&body)? {
+        Message::Response => true,
+        Message::Notification(notification) => {
             front.mcp.notice(&notification, &session.calls);
             true
         }
-        Ok(Message::Request(message)) if !message.may_take_long() => {
+        Message::Request(message) if !message.may_take_long() => {
             let answer = session.answer(&front.mcp, &message, Cancel::new());
             answer.is_none_or(|answer| session.send(&answer, None))
         }
-        Ok(Message::Request(message)) => match session.take_slot(front.limits.max_calls_per_session) {
+        Message::Request(message) => match session.take_slot(front.limits.max_calls_per_session) {
             None => session.send(&message.refuse(BUSY, SESSION_BUSY), None),
             Some(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
                 let call = session.calls.begin(message.id());
-                match front.workers.submit(Job { slot, body: std::mem::take(request.body), call }) {
+                let job = Job { slot, body, call, _reserved: reserved.take() };
+                match front.workers.submit(job) {
                     Ok(()) => true,
                     Err(job) => job.refuse(if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
                 }
             }
         },
-    };
-    if delivered { Reply::text(202, "Accepted").into() } else { gone() }
+    })
 }
 
 impl Job {
     /// Runs the call and sends its answer.
     pub fn run(self, mcp: &mcp::Server) {
-        let Self { slot, body, call } = self;
+        let Self { slot, body, call, _reserved } = self;
         let session = slot.0.clone();
         if session.events.has_ended() {
             return;
         }
         let Ok(Message::Request(request)) = parse(&body) else { return };
-        let run = || session.answer(mcp, &request, call.cancel.clone());
-        let answer = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            log::error!("a call of session {session} ended in a panic");
-            Some(request.refuse(
-                INTERNAL_ERROR,
-                "internal error: the call broke off, what it did so far stands; the server's log says where",
-            ))
-        });
-        if let Some(answer) = answer {
+        if let Some(answer) = session.answer(mcp, &request, call.cancel.clone()) {
             session.send(&answer, Some(slot));
         }
     }
@@ -141,8 +150,9 @@ impl Sessions {
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
     fn open(&self, stream: Arc<TcpStream>, permit: &Permit) -> Result<Arc<Session>, Reply> {
+        let broken = || Reply::text(500, "internal error: no session could be made").closing();
         let mut id = [0; 16];
-        self.random.fill(&mut id).map_err(|_| Refusal::from(io::Error::from(ErrorKind::Other)).0)?;
+        self.random.fill(&mut id).map_err(|_| broken())?;
         let id = u128::from_be_bytes(id);
         let session = Arc::new(Session::new(id, stream, self.write_timeout));
         // A path, not a URL: clients refuse another origin than the one they connected to, which only they know.
@@ -150,16 +160,20 @@ impl Sessions {
         let mut open = 0;
         let enter = || {
             let mut table = self.table();
-            if table.len() >= self.max {
-                return Err(Refusal(Reply::unavailable("too many sessions are open")));
+            let room = table.len() < self.max;
+            if room {
+                table.insert(id, session.clone());
+                // Before the client can post: from its first call on, a stop must take this for a stream.
+                permit.streams();
             }
-            table.insert(id, session.clone());
-            // Before the client can post: from its first call on, a stop must take this for a stream.
-            permit.streams();
             open = table.len();
-            Ok(())
+            room
         };
-        session.events.begin(&endpoint, enter).map_err(|refusal| refusal.0)?;
+        match session.events.begin(&endpoint, enter) {
+            Ok(true) => {}
+            Ok(false) => return Err(Reply::unavailable("too many sessions are open")),
+            Err(_) => return Err(broken()),
+        }
         log::debug!("session {session} opened, {open} open");
         Ok(session)
     }

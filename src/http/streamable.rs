@@ -9,16 +9,13 @@ use super::events::EventStream;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
 use crate::cancel::Cancel;
-use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, Message, Params};
+use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Message, Params, SERVER_BUSY};
 use crate::mcp::modern::{self, Headers};
-use crate::mcp::{Era, Exchange};
+use crate::mcp::{self, Era, Exchange};
 use serde_json::value::RawValue;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Messages of one batch, which only 2025-03-26 has.
-const MAX_BATCH: usize = 100;
 
 /// `POST /mcp`.
 pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
@@ -66,16 +63,7 @@ fn answer(
     if !message.may_take_long() {
         let exchange = Exchange { calls: None, cancel, send: &|_| () };
         return match front.mcp.answer(message, Ok(params), &exchange) {
-            Some(answer) if accepts != Accepts::Events => {
-                Reply::json(modern::http_status(era, answer.code), answer.bytes).into()
-            }
-            Some(answer) => {
-                let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
-                if begin(&events).is_ok() {
-                    events.send(&answer.bytes, || ());
-                }
-                Answer::Done
-            }
+            Some(answer) => reply(front, request, era, accepts, answer),
             None => Answer::Done,
         };
     }
@@ -100,41 +88,66 @@ fn answer(
     let answer = front.mcp.answer(message, Ok(params), &exchange);
     match answer {
         None => Answer::Done,
-        Some(answer) if accepts == Accepts::Events || watched.events().get().is_some() => {
+        Some(answer) if watched.events().get().is_some() => {
             events().send(&answer.bytes, || ());
             Answer::Done
         }
-        Some(answer) => Reply::json(modern::http_status(era, answer.code), answer.bytes).into(),
+        Some(answer) => reply(front, request, era, accepts, answer),
     }
 }
 
-/// Some proxies hold back even the head until the first byte of a body.
-fn begin(events: &EventStream) -> io::Result<()> {
-    events.begin(": answer follows\n\n", || Ok(()))
+/// An answer that nothing was said before: as JSON, or as the only event of a stream for a client that takes no JSON.
+/// What has a status of its own is JSON for everybody.
+fn reply(front: &Front, request: &Request<'_>, era: Era, accepts: Accepts, answer: mcp::Answer) -> Answer {
+    let status = modern::http_status(era, answer.code);
+    if accepts != Accepts::Events || status != 200 {
+        return Reply::json(status, answer.bytes).into();
+    }
+    let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
+    if begin(&events).is_ok() {
+        events.send(&answer.bytes, || ());
+    }
+    Answer::Done
 }
 
-/// The messages of a batch one after the other. Its answers are one array; without any, there is nothing to say.
+/// Some proxies hold back even the head until the first byte of a body.
+fn begin(events: &EventStream) -> io::Result<bool> {
+    events.begin(": answer follows\n\n", || true)
+}
+
+/// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one
+/// array, within the bound of a single answer; without any, there is nothing to say.
 fn batch(front: &Arc<Front>, parts: &[&RawValue]) -> Answer {
+    let messages: Vec<_> = parts.iter().map(|part| message::parse(part.get().as_bytes())).collect();
+    for message in &messages {
+        if let Ok(Message::Request(request)) = message
+            && request.params().is_ok_and(|params| params.claimed_version().is_some())
+        {
+            let why = "2026-07-28 has no batches: send each message by itself";
+            return Reply::json(400, request.refuse(INVALID_REQUEST, why)).into();
+        }
+    }
     let mut answers = Vec::new();
-    for part in parts {
-        let answer = match message::parse(part.get().as_bytes()) {
+    for message in messages {
+        let answer = match message {
             Ok(Message::Notification(_) | Message::Response) => continue,
             Err(Invalid(answer)) => answer,
-            Ok(Message::Request(message)) => {
-                let params = message.params();
-                if params.as_ref().is_ok_and(|p| p.claimed_version().is_some()) {
-                    let why = "2026-07-28 has no batches: send each message by itself";
-                    return Reply::json(400, message.refuse(INVALID_REQUEST, why)).into();
-                }
-                let exchange = Exchange { calls: None, cancel: Cancel::new(), send: &|_| () };
-                match Permit::take(front, &message) {
-                    Err(busy) => busy,
-                    Ok(_permit) => match front.mcp.answer(&message, params, &exchange) {
+            Ok(Message::Request(request)) if answers.len() > front.limits.max_answer_bytes => {
+                request.refuse(BUSY, "not run: the answers before it are too large together; send it by itself")
+            }
+            Ok(Message::Request(request)) if front.is_stopping() => {
+                request.refuse(BUSY, "not run: the server is stopping; send it again in a few seconds")
+            }
+            Ok(Message::Request(request)) => match Permit::take(front, &request) {
+                Err(busy) => busy,
+                Ok(_permit) => {
+                    let exchange = Exchange { calls: None, cancel: Cancel::new(), send: &|_| () };
+                    match front.mcp.answer(&request, request.params(), &exchange) {
                         Some(answer) => answer.bytes,
                         None => continue,
-                    },
+                    }
                 }
-            }
+            },
         };
         answers.push(if answers.is_empty() { b'[' } else { b',' });
         answers.extend_from_slice(&answer);
@@ -160,8 +173,7 @@ impl<'a> Permit<'a> {
         if front.calls.fetch_add(1, Ordering::SeqCst) < front.limits.max_calls {
             return Ok(Some(permit));
         }
-        Err(message
-            .refuse(BUSY, "busy: the server has as many calls in flight as it may; send it again in a few seconds"))
+        Err(message.refuse(BUSY, SERVER_BUSY))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The one thread that looks after connections whose own threads are busy: it writes the keep-alive comments of all
 //! event streams, and notices when the client of a running call is gone (in 2026-07-28 that cancels the call).
 //!
+//! A client that closes only its sending side counts as gone as well: no MCP client does that, and a close looks the
+//! same until something is written.
+//!
 //! It sleeps while nothing runs, and looks five times a second while something does.
 
 use super::events::EventStream;
@@ -30,6 +33,8 @@ struct State {
     calls: Vec<Arc<Call>>,
     /// The thread sleeps until it is told of a call.
     asleep: bool,
+    /// Clients that go are no reason to cancel any more.
+    draining: bool,
     closed: bool,
 }
 
@@ -74,7 +79,7 @@ impl Watch {
             // Whatever woke it, a call that has just begun is not looked at before a tick is over.
             let calls = if idle { Vec::new() } else { state.calls.clone() };
             drop(state);
-            cancel_lost(&calls);
+            self.cancel_lost(&calls);
             if Instant::now() >= due {
                 comments();
                 calls.iter().filter_map(|call| call.events.get()).for_each(EventStream::keep_alive);
@@ -84,10 +89,40 @@ impl Watch {
         }
     }
 
+    /// From here on no call is cancelled: the server is stopping, and calls in flight have their own time for that.
+    pub fn cancel_no_more(&self) {
+        self.lock().draining = true;
+    }
+
     /// Ends [`Watch::run`].
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    /// Cancels the calls whose clients are gone. None of this waits.
+    fn cancel_lost(&self, calls: &[Arc<Call>]) {
+        let watched: Vec<_> =
+            calls.iter().filter_map(|call| call.cancel.as_ref().map(|cancel| (&call.stream, cancel))).collect();
+        if watched.is_empty() {
+            return;
+        }
+        let mut fds: Vec<_> = watched.iter().map(|(stream, _)| PollFd::new(&**stream, GONE)).collect();
+        if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
+            return;
+        }
+        let lost: Vec<bool> =
+            fds.iter().map(|fd| fd.revents().intersects(GONE | PollFlags::HUP | PollFlags::ERR)).collect();
+        // Looked at after the poll, since what it saw may be the end of the reads.
+        if self.lock().draining {
+            return;
+        }
+        for ((_, cancel), lost) in watched.iter().zip(lost) {
+            if lost && !cancel.is_cancelled() {
+                log::debug!("the client of a call is gone: the call is cancelled");
+                cancel.cancel();
+            }
+        }
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
@@ -109,27 +144,6 @@ impl Watched<'_> {
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.watch.lock().calls.retain(|call| !Arc::ptr_eq(call, &self.call));
-    }
-}
-
-/// Cancels the calls whose clients are gone. None of this waits.
-fn cancel_lost(calls: &[Arc<Call>]) {
-    let watched: Vec<_> =
-        calls.iter().filter_map(|call| call.cancel.as_ref().map(|cancel| (&call.stream, cancel))).collect();
-    if watched.is_empty() {
-        return;
-    }
-    let mut fds: Vec<_> = watched.iter().map(|(stream, _)| PollFd::new(&**stream, GONE)).collect();
-    if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
-        return;
-    }
-    let lost: Vec<bool> =
-        fds.iter().map(|fd| fd.revents().intersects(GONE | PollFlags::HUP | PollFlags::ERR)).collect();
-    for ((_, cancel), lost) in watched.iter().zip(lost) {
-        if lost && !cancel.is_cancelled() {
-            log::debug!("the client of a call is gone: the call is cancelled");
-            cancel.cancel();
-        }
     }
 }
 

@@ -66,13 +66,11 @@ impl Calls {
         self.log_from.load(Ordering::Relaxed)
     }
 
-    /// Sets it; `false` for a word that is no severity.
-    pub fn set_log_from(&self, level: &str) -> bool {
-        let index = LEVELS.iter().position(|l| *l == level);
-        if let Some(index) = index {
+    /// Sets it; a word that is no severity changes nothing.
+    pub fn set_log_from(&self, level: &str) {
+        if let Some(index) = LEVELS.iter().position(|l| *l == level) {
             self.log_from.store(index, Ordering::Relaxed);
         }
-        index.is_some()
     }
 
     /// How many are in flight.

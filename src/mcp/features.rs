@@ -205,7 +205,7 @@ fn complete_argument(
     let reference = object(params.reference, "ref")?;
     let argument: Argument = params
         .argument
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .and_then(|raw| serde_json::from_str(raw.get()).ok().filter(|_| raw.get().starts_with('{')))
         .ok_or_else(|| Fault::params("argument must be {\"name\": …, \"value\": …}"))?;
     let mut values = complete(&Value::Object(reference), &argument.name, &argument.value);
     let total = values.len();
@@ -302,9 +302,7 @@ fn stopped(
 fn object(raw: Option<&RawValue>, what: &str) -> Result<Map<String, Value>, Fault> {
     match raw {
         None => Ok(Map::new()),
-        Some(raw) => {
-            serde_json::from_str(raw.get()).map_err(|e| Fault::params(format!("{what} must be an object: {e}")))
-        }
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Fault::params(format!("{what} must be an object"))),
     }
 }
 

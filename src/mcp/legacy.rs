@@ -1,7 +1,9 @@
 //! The initialize era: protocol versions 2024-11-05 to 2025-11-25.
 
+use super::context::LEVELS;
 use super::message::{Fault, METHOD_NOT_FOUND, Params, Request, push_json_str};
 use super::{Era, Exchange, Server, features, server_info};
+use serde_json::value::RawValue;
 
 /// The versions spoken, oldest first (the specification's own list; later ones have no `initialize`).
 pub const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -19,13 +21,14 @@ pub(super) fn answer(
         "ping" => empty(),
         "logging/setLevel" if server.catalog.logging => {
             let level = params.level.as_deref().unwrap_or_default();
-            match exchange.calls.map(|calls| calls.set_log_from(level)) {
-                Some(false) => {
-                    Err(Fault::params(format!("level must be one of {}", super::context::LEVELS.join(", "))))
-                }
-                // Without a session there is nothing to keep it in; each request gets every severity.
-                Some(true) | None => empty(),
+            if !LEVELS.contains(&level) {
+                return Err(Fault::params(format!("level must be one of {}", LEVELS.join(", "))));
             }
+            // Without a session there is nothing to keep it in; each request gets every severity.
+            if let Some(calls) = exchange.calls {
+                calls.set_log_from(level);
+            }
+            empty()
         }
         _ => features::answer(server, Era::Legacy, request, params, exchange).unwrap_or_else(|| {
             let known = "initialize, ping, and those of the capabilities that initialize announces";
@@ -41,11 +44,9 @@ fn initialize(server: &Server, request: &Request<'_>, params: &Params<'_>) -> Re
     };
     let [.., newest] = VERSIONS;
     let version = VERSIONS.into_iter().find(|v| *v == asked).unwrap_or(newest);
-    let client: String = params.client_info.map_or("?", |raw| raw.get()).chars().take(200).collect();
-    log::info!(
-        "initialize: client {client:?} asks for MCP {:?}, answered with {version}",
-        asked.get(..32).unwrap_or(asked)
-    );
+    let cut = |text: &str, most| text.chars().take(most).collect::<String>();
+    let client = cut(params.client_info.map_or("?", RawValue::get), 200).escape_debug().to_string();
+    log::debug!("initialize: client {client} asks for MCP {:?}, answered with {version}", cut(asked, 32));
     let head = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{},"instructions":"#,
         server.capabilities,

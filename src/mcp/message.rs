@@ -3,6 +3,7 @@
 //! What is refused, and with which code, follows the column "do" of the edge cases every SDK was measured on: an id is
 //! a string or an integer and is echoed byte for byte; `params` is an object; a field that stands twice is no message.
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,6 +21,9 @@ pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
 /// The server can't take the call now; sending it again later may work.
 pub const BUSY: i32 = -32000;
+/// What to say with [`BUSY`] where all of the server's places are taken.
+pub const SERVER_BUSY: &str =
+    "busy: the server has as many calls in flight as it may; send this one again in a few seconds";
 /// There is no such resource, before 2026-07-28 (which has [`INVALID_PARAMS`] for it).
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A header says something else than the body (2026-07-28, Streamable HTTP).
@@ -88,10 +92,10 @@ impl Fault {
 
 /// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub struct Params<'a> {
     /// Of every request.
-    #[serde(borrow, default, rename = "_meta")]
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "object")]
     pub meta: Option<Meta<'a>>,
     /// Of tools/call and prompts/get.
     #[serde(borrow, default)]
@@ -130,6 +134,7 @@ pub struct Params<'a> {
 
 /// A request's `_meta`.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Meta<'a> {
     /// The version this one request speaks: the mark of the modern era.
     #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
@@ -146,9 +151,10 @@ pub struct Meta<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// The protocol version that the request claims for itself; there is none before 2026-07-28.
+    /// The protocol version that the request claims for itself. No request of the older eras does; one that names such
+    /// a version all the same is of that era.
     pub fn claimed_version(&self) -> Option<&str> {
-        self.meta.as_ref()?.version.as_deref()
+        self.meta.as_ref()?.version.as_deref().filter(|version| !super::legacy::VERSIONS.contains(version))
     }
 
     /// The JSON text of the progress token, where there is a valid one.
@@ -198,8 +204,15 @@ impl<'a> Request<'a> {
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_json_str(out: &mut Vec<u8>, text: &str) {
+    // Some clients split an event's lines where Unicode does. The first byte is a quick test, most texts lack it.
+    const LINE_ENDS: [(char, &str); 3] = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
     // Writing into memory and serialising a str can't fail; an error would leave the string out, never break a bound.
-    let _ = serde_json::to_writer(out, text);
+    if text.bytes().any(|b| b == 0xc2 || b == 0xe2) && text.contains(LINE_ENDS.map(|(c, _)| c)) {
+        let json = serde_json::to_string(text).unwrap_or_default();
+        out.extend_from_slice(LINE_ENDS.iter().fold(json, |json, (c, escape)| json.replace(*c, escape)).as_bytes());
+    } else {
+        let _ = serde_json::to_writer(out, text);
+    }
 }
 
 fn error(id: &str, fault: &Fault) -> Vec<u8> {
@@ -238,6 +251,16 @@ struct Wire<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// An object, or null. serde would also take an array for a struct.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    let raw = <&RawValue>::deserialize(d)?.get();
+    match raw {
+        "null" => Ok(None),
+        _ if !raw.starts_with('{') => Err(D::Error::custom("expected an object")),
+        _ => serde_json::from_str(raw).map(Some).map_err(D::Error::custom),
+    }
+}
+
 /// Tells `"id": null` (which no request may have) from an absent id.
 fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(d).map(Some)
@@ -247,6 +270,9 @@ fn is_valid_id(raw: &str) -> bool {
     raw.starts_with('"')
         || (raw.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) && !raw.contains(['.', 'e', 'E']))
 }
+
+/// Messages of one batch: the bound of the official SDKs.
+pub const MAX_BATCH: usize = 100;
 
 /// The messages of a batch (JSON-RPC 2.0, section 6; MCP has batches in 2025-03-26 only), where the bytes are one.
 /// `None` where they are not an array; an empty one, or one of more than `most`, is no message.
@@ -267,6 +293,10 @@ pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&RawValue>, Invalid
 
 /// Reads one message. A JSON array (a batch) is refused here; a transport that takes batches splits them first.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Invalid> {
+    // serde would take an array for a struct.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(invalid("null", INVALID_REQUEST, "not a JSON-RPC message, or a batch within a batch"));
+    }
     let wire: Wire = serde_json::from_slice(bytes).map_err(|e| match e.classify() {
         serde_json::error::Category::Data => {
             invalid("null", INVALID_REQUEST, "not a JSON-RPC message: one object with \"jsonrpc\":\"2.0\" is wanted")
@@ -349,6 +379,23 @@ mod tests {
             assert!(refused(text).contains("-32600"), "{text}");
         }
         assert!(refused(r#"{"jsonrpc":"2.0","id":7,"method":[]}"#).contains(r#""id":7"#), "a usable id is echoed");
+    }
+
+    #[test]
+    fn an_array_is_never_taken_for_an_object() {
+        assert!(refused(r#"["2.0",5,"tools/list"]"#).contains("-32600"));
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":["2026-07-28",{}]}}"#;
+        let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("{text}") };
+        let fault = request.params().unwrap_err();
+        assert_eq!((fault.code, fault.message.contains("expected an object")), (INVALID_PARAMS, true), "{fault:?}");
+    }
+
+    #[test]
+    fn no_client_finds_a_line_end_within_a_text() {
+        let mut out = Vec::new();
+        push_json_str(&mut out, "a\u{2028}b\u{2029}c\u{85}d\né\u{2029}");
+        let json = String::from_utf8(out).unwrap();
+        assert_eq!(json, "\"a\\u2028b\\u2029c\\u0085d\\né\\u2029\"");
     }
 
     #[test]

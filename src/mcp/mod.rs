@@ -24,6 +24,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use state::Seal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// What a transport lends a request while it is answered.
 pub struct Exchange<'a> {
@@ -108,11 +110,30 @@ impl Server {
         params: Result<Params<'_>, Fault>,
         exchange: &Exchange<'_>,
     ) -> Option<Answer> {
-        let answer = params.and_then(|params| match params.claimed_version() {
-            Some(_) => modern::answer(self, request, &params, exchange),
-            None => legacy::answer(self, request, &params, exchange),
+        let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
+        let what = started.map(|_| described(request, params.as_ref().ok()));
+        let run = || {
+            params.and_then(|params| match params.claimed_version() {
+                Some(_) => modern::answer(self, request, &params, exchange),
+                None => legacy::answer(self, request, &params, exchange),
+            })
+        };
+        // A tool that panics costs its own call only.
+        let answer = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            log::error!("a call ended in a panic: {}", described(request, None));
+            let why = "internal error: the call broke off, what it did so far stands; the server's log says where";
+            Err(Fault::new(message::INTERNAL_ERROR, why))
         });
-        if exchange.cancel.is_cancelled() {
+        let cancelled = exchange.cancel.is_cancelled();
+        if let (Some(started), Some(what)) = (started, what) {
+            let outcome = match &answer {
+                _ if cancelled => "cancelled".into(),
+                Ok(bytes) => format!("{} bytes", bytes.len()),
+                Err(fault) => format!("error {}", fault.code),
+            };
+            log::debug!("{what}: {outcome} in {} µs", started.elapsed().as_micros());
+        }
+        if cancelled {
             return None;
         }
         Some(match answer {
@@ -144,6 +165,15 @@ impl Server {
             (Era::Modern, false) => &self.lists.complete,
             (Era::Modern, true) => &self.lists.cacheable,
         }
+    }
+}
+
+/// A request for the log: a stranger's words, cut short and on one line.
+fn described(request: &Request<'_>, params: Option<&Params<'_>>) -> String {
+    let short = |text: &str| text.chars().take(64).collect::<String>();
+    match params.and_then(|p| p.name.as_deref().or(p.uri.as_deref())) {
+        Some(name) => format!("{:?} {:?}", short(&request.method), short(name)),
+        None => format!("{:?}", short(&request.method)),
     }
 }
 

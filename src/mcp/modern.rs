@@ -47,7 +47,11 @@ fn check_meta(params: &Params<'_>) -> Result<(), Fault> {
 pub fn unsupported_version(requested: &str) -> Fault {
     Fault {
         code: UNSUPPORTED_VERSION,
-        message: format!("protocol version {requested:?} is not spoken; spoken: {}", VERSIONS.join(", ")),
+        message: format!(
+            "protocol version {requested:?} is not spoken; spoken: {}, and after initialize {}",
+            VERSIONS.join(", "),
+            super::legacy::VERSIONS.join(", ")
+        ),
         data: Some(json!({"supported": VERSIONS, "requested": requested})),
     }
 }

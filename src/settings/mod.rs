@@ -114,7 +114,7 @@ pub struct Limits {
     pub max_connections_per_address: usize,
     /// Open SSE sessions at once.
     pub max_sessions: usize,
-    /// Tool calls in flight at once, over all sessions.
+    /// Tool calls in flight at once on each transport: over all SSE sessions, on POST /mcp, on stdio.
     pub max_calls: usize,
     /// Tool calls in flight at once in one session.
     pub max_calls_per_session: usize,
@@ -126,6 +126,8 @@ pub struct Limits {
     pub max_headers: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
+    /// Bytes of large request bodies (over 64 KiB) together.
+    pub max_buffered_bytes: usize,
     /// Bytes of an answer of a Proxmox node.
     pub max_answer_bytes: usize,
     /// From a request's first byte to the end of its head.
@@ -146,15 +148,16 @@ impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            max_connections: 2048,
+            max_connections: 4096,
             max_connections_per_address: 1024,
-            max_sessions: 1024,
+            max_sessions: 2048,
             max_calls: 256,
             max_calls_per_session: 16,
             max_calls_per_cluster: 64,
             max_head_bytes: 16 << 10,
             max_headers: 64,
             max_body_bytes: 4 << 20,
+            max_buffered_bytes: 64 << 20,
             max_answer_bytes: 64 << 20,
             head_timeout: seconds(10),
             body_timeout: seconds(30),
