@@ -1,27 +1,17 @@
 //! The command as people and containers use it: flags, exit codes, `check`, `health`, signals.
 
-use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
+mod support;
+
+use rustix::process::Signal;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::process::Output;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use support::process::{Process, configuration, path, program, run};
+use support::raw::LONG;
 
-/// How long anything may take before a test calls it stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
-
-/// The program in an empty environment, so that no test depends on who runs it.
-fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
-    command.args(args).env_clear().stdin(Stdio::null());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    program(args).output().expect("run")
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -109,67 +99,9 @@ fn health_without_a_server_fails_and_says_where_it_looked() {
 
 // ---- serving
 
-/// A running server; dropping it ends it.
-struct Server {
-    child: Child,
-    stdout: mpsc::Receiver<String>,
-    stderr: mpsc::Receiver<String>,
-}
-
-/// The lines of a pipe, as they come.
-fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            let _ = sender.send(line);
-        }
-    });
-    receiver
-}
-
-impl Server {
-    fn start(args: &[&str]) -> Self {
-        let mut command = program(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
-        let stdout = lines(child.stdout.take().expect("stdout"));
-        let stderr = lines(child.stderr.take().expect("stderr"));
-        Self { child, stdout, stderr }
-    }
-
-    /// The address in the first line, `127.0.0.1:port`.
-    fn address(&self) -> String {
-        let line = self.stdout.recv_timeout(PATIENCE).expect("a first line");
-        let (start, address) = line.rsplit_once("http://").expect("an address");
-        assert_eq!(start, format!("proxmox-mcp {} listening on ", env!("CARGO_PKG_VERSION")));
-        address.to_owned()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("signal");
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("wait") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the server does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_served_demo_is_healthy_and_says_how_to_be_used() {
-    let mut server = Server::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let mut server = Process::start(&["--demo", "--listen", "127.0.0.1:0"]);
     let address = server.address();
     let output = run(&["health", "--listen", &address]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -186,7 +118,7 @@ fn a_served_demo_is_healthy_and_says_how_to_be_used() {
 
 #[test]
 fn an_interrupt_ends_the_server_gracefully() {
-    let mut server = Server::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let mut server = Process::start(&["--demo", "--listen", "127.0.0.1:0"]);
     server.address();
     server.signal(Signal::INT);
     assert_eq!(server.ended().code(), Some(0));
@@ -196,13 +128,13 @@ fn an_interrupt_ends_the_server_gracefully() {
 fn a_second_signal_ends_the_server_at_once() {
     // A node that takes the call and never answers, so that the server has something to wait for.
     let node = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let config = configuration(&[("silent", &node.local_addr().expect("address").to_string())]);
-    let path = config.path().to_str().expect("UTF-8");
-    let mut server = Server::start(&["--config", path, "--listen", "127.0.0.1:0", "--stop-timeout", "60"]);
+    let config = configuration(CANARY, &[("silent", &node.local_addr().expect("address").to_string())]);
+    let path = path(&config);
+    let mut server = Process::start(&["--config", path, "--listen", "127.0.0.1:0", "--stop-timeout", "60"]);
     let address = server.address();
 
     let mut stream = TcpStream::connect(&address).expect("connect");
-    stream.set_read_timeout(Some(PATIENCE)).expect("deadline");
+    stream.set_read_timeout(Some(LONG)).expect("deadline");
     write!(stream, "GET /sse HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n").expect("request");
     let mut events = BufReader::new(stream).lines();
     let endpoint = events.find_map(|line| line.expect("an event").strip_prefix("data: ").map(str::to_owned));
@@ -224,7 +156,7 @@ fn a_second_signal_ends_the_server_at_once() {
     let _call = node.accept().expect("the call reaches the node");
 
     server.signal(Signal::TERM);
-    while !server.stderr.recv_timeout(PATIENCE).expect("a log line").contains("stopping") {}
+    while !server.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(143));
 }
@@ -233,12 +165,8 @@ fn a_second_signal_ends_the_server_at_once() {
 fn a_reader_that_goes_away_does_not_end_the_server() {
     // Nobody can read the port from a closed pipe: this one is free now, and the kernel does not soon give it again.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
-    let mut command = program(&["--demo", "--listen", &address]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
-    drop(child.stdout.take());
-    let stderr = lines(child.stderr.take().expect("stderr"));
-    let mut server = Server { child, stdout: mpsc::channel().1, stderr };
-    let deadline = Instant::now() + PATIENCE;
+    let mut server = Process::start_unread(&["--demo", "--listen", &address]);
+    let deadline = Instant::now() + LONG;
     while !run(&["health", "--listen", &address]).status.success() {
         let ended = server.child.try_wait().expect("wait").is_some();
         assert!(!ended && Instant::now() < deadline, "{:?}", server.stderr.try_iter().collect::<Vec<_>>());
@@ -260,22 +188,6 @@ fn an_allowed_host_that_can_not_be_read_is_wrong_usage() {
 }
 
 // ---- check
-
-/// A configuration whose clusters are nodes on loopback that speak plain HTTP.
-fn configuration(clusters: &[(&str, &str)]) -> tempfile::NamedTempFile {
-    let clusters: Vec<String> = clusters
-        .iter()
-        .map(|(name, address)| {
-            format!(
-                r#""{name}": {{"url": "http://{address}", "user": "mcp@pve", "token_id": "ro",
-                   "token_secret": "{CANARY}", "timeout_seconds": 10}}"#
-            )
-        })
-        .collect();
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    write!(file, r#"{{"clusters": {{{}}}}}"#, clusters.join(",")).expect("write");
-    file
-}
 
 /// A node that answers GET /version, and GET /access/permissions with `permissions`; its address.
 fn node(permissions: &'static str) -> String {
@@ -321,8 +233,8 @@ fn check_reports_each_cluster_in_order_with_the_remedy() {
     );
     let (powerless, stranger) = (node("{}"), node("\"<html>\""));
     let clusters = [("down", &*closed), ("right", &*right), ("powerless", &*powerless), ("stranger", &*stranger)];
-    let config = configuration(&clusters);
-    let path = config.path().to_str().expect("UTF-8");
+    let config = configuration(CANARY, &clusters);
+    let path = path(&config);
     let output = run(&["check", "--config", path, "--log", "trace"]);
     let (said, log) = (text(&output.stdout), failed(&output, 1));
     let lines: Vec<&str> = said.lines().collect();

@@ -110,6 +110,10 @@ impl Server {
         params: Result<Params<'_>, Fault>,
         exchange: &Exchange<'_>,
     ) -> Option<Answer> {
+        // A call may be cancelled while it waits for its turn: then a tool that looks at that late must not begin.
+        if exchange.cancel.is_cancelled() {
+            return None;
+        }
         let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
         let what = started.map(|_| described(request, params.as_ref().ok()));
         let run = || {

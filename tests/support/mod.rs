@@ -1,4 +1,8 @@
 //! What several test files share.
 
+pub mod canary;
 pub mod node;
+pub mod process;
 pub mod raw;
+pub mod rpc;
+pub mod stage;

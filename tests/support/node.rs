@@ -21,7 +21,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -208,6 +208,13 @@ struct Shared {
     changed: Condvar,
 }
 
+impl Shared {
+    /// Whole even when a test has failed with it in its hand.
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Default)]
 struct Log {
     requests: Vec<Request>,
@@ -269,12 +276,12 @@ impl Node {
 
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.shared.log.lock().unwrap().requests.clone()
+        self.shared.log().requests.clone()
     }
 
     /// How many connections were made so far.
     pub fn connections(&self) -> usize {
-        self.shared.log.lock().unwrap().sockets.len()
+        self.shared.log().sockets.len()
     }
 
     /// Waits until that many requests were read.
@@ -294,7 +301,7 @@ impl Node {
 
     fn wait(&self, what: &str, done: impl Fn(&Log) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        let mut log = self.shared.log.lock().unwrap();
+        let mut log = self.shared.log();
         while !done(&log) {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "the node waited for {what} in vain: {:?}", log.requests);
@@ -306,7 +313,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        for socket in &self.shared.log.lock().unwrap().sockets {
+        for socket in &self.shared.log().sockets {
             let _ = socket.shutdown(Shutdown::Both);
         }
         // Wakes the acceptor.
@@ -330,7 +337,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let connection = {
-            let mut log = shared.log.lock().unwrap();
+            let mut log = shared.log();
             log.sockets.push(socket.try_clone().unwrap());
             shared.changed.notify_all();
             log.sockets.len() - 1
@@ -355,7 +362,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // The log has a clone of the socket: only a shutdown ends the connection.
         let _ = self.socket.shutdown(Shutdown::Both);
-        self.shared.log.lock().unwrap().closed += 1;
+        self.shared.log().closed += 1;
         self.shared.changed.notify_all();
     }
 }
@@ -387,7 +394,7 @@ fn converse(connection: usize, stream: &mut (impl Read + Write), shared: &Shared
         let Some(mut request) = read_request(stream)? else { break };
         (request.connection, request.nth) = (connection, nth);
         {
-            let mut log = shared.log.lock().unwrap();
+            let mut log = shared.log();
             request.index = log.requests.len();
             log.requests.push(request.clone());
             shared.changed.notify_all();

@@ -30,6 +30,11 @@ pub fn limits() -> Limits {
     }
 }
 
+/// For tests whose clients misbehave in no way: on a busy machine, what is slow is not a client that dawdles.
+pub fn patient() -> Limits {
+    Limits { head_timeout: LONG, body_timeout: LONG, write_timeout: LONG, ..limits() }
+}
+
 /// A server that is stopped when the test ends.
 pub struct Running {
     pub address: SocketAddr,
@@ -74,15 +79,7 @@ impl Running {
 
     /// Opens a session.
     pub fn sse(&self) -> Sse {
-        let mut client = self.connect();
-        client.send("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
-        let head = client.head().expect("an answer to GET /sse");
-        assert_eq!(status(&head), 200, "{head}");
-        let mut stream = Sse { client, head, path: String::new() };
-        let (name, data) = stream.event().expect("the endpoint event");
-        assert_eq!(name, "endpoint");
-        stream.path = data;
-        stream
+        Sse::open(self.connect())
     }
 
     /// Tells the server to stop, and returns at once.
@@ -172,8 +169,19 @@ impl Client {
     }
 
     pub fn send_post(&mut self, path: &str, json: &str) {
+        self.send_post_with(path, "", json);
+    }
+
+    /// Posts JSON with more headers (whole lines), and reads the answer.
+    pub fn post_with(&mut self, path: &str, headers: &str, json: &str) -> Reply {
+        self.send_post_with(path, headers, json);
+        self.reply().expect("an answer")
+    }
+
+    /// The same, and does not wait.
+    pub fn send_post_with(&mut self, path: &str, headers: &str, json: &str) {
         self.send(format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{json}",
             json.len()
         ));
     }
@@ -248,6 +256,18 @@ pub struct Sse {
 }
 
 impl Sse {
+    /// Opens a session on a fresh connection.
+    pub fn open(mut client: Client) -> Self {
+        client.send("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+        let head = client.head().expect("an answer to GET /sse");
+        assert_eq!(status(&head), 200, "{head}");
+        let mut stream = Self { client, head, path: String::new() };
+        let (name, data) = stream.event().expect("the endpoint event");
+        assert_eq!(name, "endpoint");
+        stream.path = data;
+        stream
+    }
+
     /// The next event's name and data; comments are passed over. `None` at the end of the stream.
     pub fn event(&mut self) -> Option<(String, String)> {
         loop {

@@ -1,0 +1,145 @@
+//! The program itself, as a process.
+#![allow(dead_code)]
+
+use super::raw::LONG;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+use tempfile::NamedTempFile;
+
+/// The program in an empty environment, so that no test depends on who runs it.
+pub fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub fn run(args: &[&str]) -> Output {
+    program(args).output().expect("run")
+}
+
+/// A configuration of clusters by name and address: nodes on loopback that speak plain HTTP, all with this secret.
+pub fn configuration(secret: &str, clusters: &[(&str, &str)]) -> NamedTempFile {
+    let cluster = |(name, address): &(&str, &str)| {
+        let entry = json!({"url": format!("http://{address}"), "user": "mcp@pve", "token_id": "ro",
+            "token_secret": secret, "timeout_seconds": 10});
+        format!("\"{name}\": {entry}")
+    };
+    let clusters: Vec<_> = clusters.iter().map(cluster).collect();
+    let mut file = NamedTempFile::new().expect("a file");
+    write!(file, r#"{{"clusters": {{{}}}}}"#, clusters.join(", ")).expect("write");
+    file
+}
+
+/// The path of a file, for a command line.
+pub fn path(file: &NamedTempFile) -> &str {
+    file.path().to_str().expect("UTF-8")
+}
+
+/// The lines of a pipe, as they come.
+pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// A running program; dropping it ends it.
+pub struct Process {
+    pub child: Child,
+    stdin: Option<ChildStdin>,
+    pub stdout: Receiver<String>,
+    pub stderr: Receiver<String>,
+}
+
+impl Process {
+    /// Starts it with all three pipes in this test's hands.
+    pub fn start(args: &[&str]) -> Self {
+        let (mut process, stdout) = Self::spawn(args);
+        process.stdout = lines(stdout);
+        process
+    }
+
+    /// Starts it with a stdout that nobody reads: the pipe is closed.
+    pub fn start_unread(args: &[&str]) -> Self {
+        Self::spawn(args).0
+    }
+
+    fn spawn(args: &[&str]) -> (Self, ChildStdout) {
+        let mut command = program(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start");
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout"));
+        let stderr = lines(child.stderr.take().expect("stderr"));
+        (Self { child, stdin, stdout: channel().1, stderr }, stdout)
+    }
+
+    /// The address in the first line of a program that serves HTTP, `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        let line = self.stdout.recv_timeout(LONG).expect("a first line");
+        let (start, address) = line.rsplit_once("http://").expect("an address");
+        assert_eq!(start, format!("proxmox-mcp {} listening on ", env!("CARGO_PKG_VERSION")));
+        address.to_owned()
+    }
+
+    /// Writes a line to its stdin.
+    pub fn say(&mut self, line: &str) {
+        self.say_bytes(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes bytes to its stdin.
+    pub fn say_bytes(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().expect("stdin is open").write_all(bytes).expect("stdin is read");
+    }
+
+    /// Ends its stdin.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line of its stdout, which must be a message.
+    pub fn message(&self) -> Value {
+        let line = self.stdout.recv_timeout(LONG).expect("a line on stdout");
+        let message: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(message["jsonrpc"], "2.0", "{line}");
+        message
+    }
+
+    /// Writes a message and reads the next one.
+    pub fn ask(&mut self, line: &str) -> Value {
+        self.say(line);
+        self.message()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signal");
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + LONG;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the program does not end");
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

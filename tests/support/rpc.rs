@@ -1,0 +1,125 @@
+//! JSON-RPC messages of both eras of MCP, and the ways to send them over HTTP and read what comes back.
+#![allow(dead_code)]
+
+use super::raw::{Client, Reply, Sse};
+use serde_json::{Value, json};
+
+/// The version whose requests carry all they need.
+pub const MODERN: &str = "2026-07-28";
+/// What SDKs send.
+pub const ACCEPT: &str = "Accept: application/json, text/event-stream\r\n";
+
+/// What a client sends that takes no events.
+pub const JSON_ONLY: &str = "Accept: application/json\r\n";
+/// What a client sends that takes nothing else.
+pub const EVENTS_ONLY: &str = "Accept: text/event-stream\r\n";
+
+/// A request of the initialize era.
+pub fn request(id: impl Into<Value>, method: &str, params: Value) -> String {
+    json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params}).to_string()
+}
+
+/// A notification.
+pub fn notification(method: &str, params: Value) -> String {
+    json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+}
+
+/// A tools/call of the initialize era.
+pub fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> String {
+    request(id, "tools/call", json!({"name": tool, "arguments": arguments}))
+}
+
+/// The same, with progress wanted under `token`.
+pub fn call_with_progress(id: impl Into<Value>, tool: &str, arguments: Value, token: impl Into<Value>) -> String {
+    let meta = json!({"progressToken": token.into()});
+    request(id, "tools/call", json!({"name": tool, "arguments": arguments, "_meta": meta}))
+}
+
+/// The notification that gives a call up.
+pub fn cancelled(id: impl Into<Value>) -> String {
+    notification("notifications/cancelled", json!({"requestId": id.into()}))
+}
+
+/// A request of 2026-07-28; `_meta` is added to what `params` has of it.
+pub fn modern(id: impl Into<Value>, method: &str, mut params: Value) -> String {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = MODERN.into();
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    request(id, method, params)
+}
+
+/// The headers that go with a request of 2026-07-28 on POST /mcp.
+pub fn modern_headers(message: &str) -> String {
+    let message: Value = serde_json::from_str(message).expect("JSON");
+    let method = message["method"].as_str().expect("a method");
+    let params = &message["params"];
+    let name = params["name"].as_str().or(params["uri"].as_str());
+    let name = name.map(|name| format!("Mcp-Name: {name}\r\n")).unwrap_or_default();
+    format!("{ACCEPT}MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}")
+}
+
+/// What a tool said: the text of its first content.
+pub fn text(answer: &Value) -> &str {
+    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
+}
+
+/// The code of an error answer; panics where there is none.
+pub fn code(answer: &Value) -> i64 {
+    answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error in {answer}"))
+}
+
+/// Asserts a JSON-RPC error, and returns it.
+pub fn assert_error(reply: &Reply, status: u16, error: i64, id: Value) -> Value {
+    let answer = reply.json();
+    assert_eq!((reply.status, code(&answer), &answer["id"]), (status, error, &id), "{answer}");
+    assert!(answer["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
+    answer
+}
+
+impl Reply {
+    /// The body, which must be JSON and said to be.
+    pub fn json(&self) -> Value {
+        assert!(self.has_header("Content-Type: application/json"), "{}", self.head);
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+impl Client {
+    /// Posts a message of the initialize era to `/mcp`, as SDKs do.
+    pub fn mcp(&mut self, json: &str) -> Reply {
+        self.post_with("/mcp", ACCEPT, json)
+    }
+
+    /// Posts a message of 2026-07-28 to `/mcp`, with the headers that belong to it.
+    pub fn mcp_modern(&mut self, json: &str) -> Reply {
+        self.post_with("/mcp", &modern_headers(json), json)
+    }
+
+    /// The reply that has become an event stream; its head must say so.
+    pub fn events(mut self) -> Sse {
+        let head = self.reply().expect("an answer").head;
+        for line in
+            ["Content-Type: text/event-stream", "Cache-Control: no-cache, no-transform", "X-Accel-Buffering: no"]
+        {
+            assert!(head.contains(line), "{line}: {head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("Content-Length"), "{head}");
+        Sse { client: self, head, path: String::new() }
+    }
+}
+
+impl Sse {
+    /// The next message.
+    pub fn json(&mut self) -> Value {
+        serde_json::from_str(&self.message()).expect("JSON")
+    }
+
+    /// Every message up to the end of the stream.
+    pub fn messages(&mut self) -> Vec<Value> {
+        let mut all = Vec::new();
+        while let Some((name, data)) = self.event() {
+            assert_eq!(name, "message");
+            all.push(serde_json::from_str(&data).expect("JSON"));
+        }
+        all
+    }
+}

@@ -1,0 +1,220 @@
+//! Tools that do what a test wants to see done to a server: wait, be cancelled, report progress, panic, answer at
+//! length. A [`Stage`] is the test's end of them: it knows which calls have begun and lets them go on.
+#![allow(dead_code)]
+
+use super::raw::{LONG, Running, patient};
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::args::{Args, Kind, Param};
+use proxmox_mcp::mcp::catalog::{Catalog, Effect, Input, Output, Resource, Run, Stop, Tool};
+use proxmox_mcp::mcp::content::{Contents, Data};
+use proxmox_mcp::mcp::context::Context;
+use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::settings::{Cluster, Clusters, Limits};
+use proxmox_mcp::tools;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Bytes of the answer of the tool `large`.
+pub const LARGE: usize = 8 << 20;
+
+/// The test's end of the tools. Dropping it lets every call go, so that a test that fails also ends.
+pub struct Stage(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Names of calls of `hold`, each chosen by its test.
+#[derive(Default)]
+struct State {
+    begun: Vec<String>,
+    cancelled: Vec<String>,
+    released: Vec<String>,
+    over: bool,
+}
+
+const TEXT: &[Param] = &[Param { name: "text", kind: Kind::Text, required: true, about: "what to say" }];
+const NAME: &[Param] = &[Param { name: "name", kind: Kind::Text, required: true, about: "what the test calls it" }];
+
+fn tool(name: &'static str, params: &'static [Param], run: Run) -> Tool {
+    Tool {
+        name,
+        title: name,
+        description: "a tool of the tests",
+        input: Input::Params(params),
+        effect: Effect::Reads,
+        run,
+    }
+}
+
+fn say(text: &str) -> Result<Output, Stop> {
+    Ok(Output::text(text.to_owned()))
+}
+
+impl Stage {
+    /// Nothing has begun.
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The tools `echo`, `hold`, `steps`, `large`, `panic` and `fail`.
+    pub fn tools(&self) -> Vec<Tool> {
+        let shared = self.0.clone();
+        vec![
+            tool("echo", TEXT, Box::new(|_, args| say(args.text("text").unwrap_or_default()))),
+            tool("hold", NAME, Box::new(move |context, args| hold(&shared, context, args))),
+            tool("steps", &[], Box::new(steps)),
+            tool("large", &[], Box::new(|_, _| say(&"x".repeat(LARGE)))),
+            tool(
+                "panic",
+                &[],
+                Box::new(|context, _| {
+                    context.progress(1.0, None, "before the panic");
+                    panic!("a test's panic")
+                }),
+            ),
+            tool("fail", &[], Box::new(|_, _| Err(Stop::Failed("it failed".into())))),
+        ]
+    }
+
+    /// A server with these tools and one resource.
+    pub fn server(&self) -> Server {
+        serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+    }
+
+    /// A server with these tools and the product's own, over `clusters`.
+    pub fn server_over(&self, clusters: Vec<Cluster>) -> Server {
+        let mut catalog = tools::catalog(manager(clusters));
+        catalog.tools.extend(self.tools());
+        serving(catalog)
+    }
+
+    /// Waits until the call of `hold` with this name runs.
+    pub fn wait_for(&self, name: &str) {
+        self.wait(&format!("{name} begins"), |state| has(&state.begun, name));
+    }
+
+    /// Waits until the call of `hold` with this name has been told that it is cancelled.
+    pub fn wait_for_cancelled(&self, name: &str) {
+        self.wait(&format!("{name} is cancelled"), |state| has(&state.cancelled, name));
+    }
+
+    /// Whether it runs or has run.
+    pub fn has_begun(&self, name: &str) -> bool {
+        has(&self.0.lock().begun, name)
+    }
+
+    /// Whether it was cancelled.
+    pub fn was_cancelled(&self, name: &str) -> bool {
+        has(&self.0.lock().cancelled, name)
+    }
+
+    /// Lets the call of `hold` with this name answer, now or as soon as it runs.
+    pub fn release(&self, name: &str) {
+        self.0.lock().released.push(name.to_owned());
+        self.0.changed.notify_all();
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&State) -> bool) {
+        let (state, wait) = self.0.changed.wait_timeout_while(self.0.lock(), LONG, |state| !done(state)).unwrap();
+        assert!(!wait.timed_out(), "not seen: {what}; begun: {:?}, cancelled: {:?}", state.begun, state.cancelled);
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.0.lock().over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has(names: &[String], name: &str) -> bool {
+    names.iter().any(|n| n == name)
+}
+
+/// Reports progress and runs until it is released ("released NAME") or cancelled.
+fn hold(shared: &Arc<Shared>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+    let name = args.text("name").unwrap_or_default();
+    context.progress(1.0, None, name);
+    wake_on(&context.cancel, shared);
+    shared.lock().begun.push(name.to_owned());
+    shared.changed.notify_all();
+    let deadline = Instant::now() + LONG;
+    let mut state = shared.lock();
+    while !state.over && !has(&state.released, name) && !context.cancel.is_cancelled() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Stop::Failed(format!("{name} was held for too long")));
+        }
+        state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    if context.cancel.is_cancelled() {
+        state.cancelled.push(name.to_owned());
+        shared.changed.notify_all();
+    }
+    say(&format!("released {name}"))
+}
+
+fn wake_on(cancel: &Cancel, shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    cancel.on_cancel(Some(Box::new(move || {
+        // Taken and given back: whoever looks at the flag under the lock is asleep by now, and hears this.
+        drop(shared.lock());
+        shared.changed.notify_all();
+    })));
+}
+
+/// Three steps of progress, then the answer.
+fn steps(context: &Context<'_>, _: &Args) -> Result<Output, Stop> {
+    for done in 1..=3 {
+        context.progress(f64::from(done), Some(3.0), "a step");
+    }
+    say("done")
+}
+
+fn resource() -> Resource {
+    Resource {
+        uri: "test://text",
+        name: "text",
+        description: "a resource of the tests",
+        mime: "text/plain",
+        read: Box::new(|_, uri| {
+            Ok(Some(vec![Contents { uri: uri.into(), mime: "text/plain", data: Data::Text("a text".into()) }]))
+        }),
+    }
+}
+
+/// A running server with the test tools. The stage is dropped first, so that no call outlives its test.
+pub fn start_with(limits: Limits) -> (Running, Stage) {
+    let stage = Stage::new();
+    (Running::serving(limits, &[], &[], stage.server()), stage)
+}
+
+/// The same, for clients that do nothing wrong.
+pub fn start() -> (Running, Stage) {
+    start_with(patient())
+}
+
+/// Clients for these clusters; a single one is the default.
+pub fn manager(clusters: Vec<Cluster>) -> Arc<ClusterManager> {
+    let clusters = Clusters { clusters, default: None };
+    Arc::new(ClusterManager::new(&clusters, &Limits::default()).expect("clients"))
+}
+
+/// The product itself over these clusters.
+pub fn product(clusters: Vec<Cluster>) -> Server {
+    serving(tools::catalog(manager(clusters)))
+}
+
+fn serving(catalog: Catalog) -> Server {
+    Server::new(catalog).expect("a server")
+}
