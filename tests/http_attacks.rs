@@ -19,6 +19,25 @@ fn request(headers: &str, body: &str) -> String {
 }
 
 #[test]
+fn large_bodies_that_never_come_whole_share_one_budget() {
+    let server = Running::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
+    let begin = || {
+        let mut client = server.connect();
+        let headers = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", 700 << 10);
+        client.send(request(&headers, ""));
+        client
+    };
+    let mut first = begin();
+    assert_eq!(first.reply().expect("to be asked for the body").status, 100);
+    let refused = begin().reply().expect("a refusal");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
+    server.assert_answers();
+    drop(first);
+    eventually("the first one's share is free again", || begin().reply().is_some_and(|reply| reply.status == 100));
+}
+
+#[test]
 fn a_huge_content_length_is_refused_before_its_body_is_read() {
     let server = Running::start(limits());
     for length in ["1000000000000", "99999999999999999999999999", "4194305"] {

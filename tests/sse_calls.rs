@@ -57,6 +57,19 @@ fn echo(id: impl Into<Value>, text: &str) -> String {
 }
 
 #[test]
+fn the_messages_of_a_batch_are_answered_one_by_one() {
+    let (server, stage) = start();
+    let mut session = Session::open(&server);
+    session.post(&format!("[{},{},{}]", hold(1, "h"), cancelled(9), request(2, "ping", json!({}))));
+    assert_eq!(session.sse.json()["id"], 2, "a call that takes long holds up no other message of its batch");
+    stage.release("h");
+    assert_eq!(session.sse.json()["id"], 1);
+    assert_eq!(session.ask("[{\"jsonrpc\":\"2.0\",\"id\":3}]")["id"], 3, "an invalid one is answered as well");
+    let path = session.sse.path.clone();
+    assert_eq!(session.poster.post(&path, "[]").status, 400);
+}
+
+#[test]
 fn a_slow_call_holds_up_neither_its_session_nor_another() {
     let (server, stage) = start();
     let (mut slow, mut other) = (Session::open(&server), Session::open(&server));

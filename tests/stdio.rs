@@ -124,6 +124,14 @@ fn lines_that_are_no_messages_are_answered_and_survived() {
 }
 
 #[test]
+fn the_messages_of_a_batch_are_answered_one_by_one() {
+    let mut server = demo();
+    server.say(&format!("[{},{}]", request(1, "ping", json!({})), request("two", "ping", json!({}))));
+    assert_eq!((&server.message()["id"], &server.message()["id"]), (&json!(1), &json!("two")));
+    assert_eq!(server.ask("[]")["error"]["code"], -32600);
+}
+
+#[test]
 fn bytes_that_are_not_utf_8_are_a_parse_error() {
     let mut process = demo();
     process.say_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::raw::patient;
 use support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use support::rpc::{notification, request, text};
-use support::stage::{start, start_with};
+use support::stage::{LARGE, start, start_with};
 
 fn ping(id: impl Into<Value>) -> String {
     request(id, "ping", json!({}))
@@ -142,10 +142,21 @@ fn an_empty_batch_is_an_invalid_request() {
 #[test]
 fn a_batch_with_a_request_of_2026_07_28_is_refused() {
     let (server, stage) = start();
-    let batch = format!("[{},{}]", modern(1, "tools/list", json!({})), call(2, "hold", json!({"name": "h"})));
-    let reply = server.connect().mcp(&batch);
-    assert_eq!((reply.status, code(&reply.json())), (400, -32600));
-    assert!(!stage.has_begun("h"));
+    let (first, second) = (modern(1, "tools/list", json!({})), call(2, "hold", json!({"name": "h"})));
+    for batch in [format!("[{first},{second}]"), format!("[{second},{first}]")] {
+        let reply = server.connect().mcp(&batch);
+        assert_eq!((reply.status, code(&reply.json())), (400, -32600));
+    }
+    assert!(!stage.has_begun("h"), "nothing of it is run, or the client would run it twice");
+}
+
+#[test]
+fn the_answers_of_a_batch_are_bounded_together() {
+    let (server, _stage) = start_with(Limits { max_answer_bytes: 1 << 20, ..patient() });
+    let answers =
+        server.connect().mcp(&format!("[{},{}]", call(1, "large", json!({})), call(2, "large", json!({})))).json();
+    assert_eq!(text(&answers[0]).len(), LARGE);
+    assert_eq!(code(&answers[1]), -32000, "{}", answers[1]);
 }
 
 // ---- methods
