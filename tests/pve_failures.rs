@@ -125,6 +125,24 @@ fn a_write_that_was_refused_has_a_known_outcome() {
 }
 
 #[test]
+fn a_write_whose_second_half_of_the_way_broke_has_an_unknown_outcome() {
+    for method in WRITES {
+        for (status, phrase) in [(596, "Connection timed out"), (597, "Broken pipe"), (598, ""), (599, "")] {
+            let node = Node::start(move |_| Act::refusal(status, phrase, ""));
+            let error = ask(&cluster(&node), method).unwrap_err();
+            assert_unknown(&error, format!("({status} {phrase}").trim_end());
+            assert_eq!(error.to_string().contains("case-sensitive"), status == 596, "{error}");
+            assert_eq!(node.requests().len(), 1);
+        }
+        // The node asked never connected to the other.
+        let node = Node::start(|_| Act::refusal(595, "Connection refused", ""));
+        assert_eq!(ask(&cluster(&node), method).unwrap_err().kind(), "failed");
+    }
+    let node = Node::start(|_| Act::refusal(596, "Connection timed out", ""));
+    assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "failed", "a GET changes nothing");
+}
+
+#[test]
 fn a_node_that_hangs_costs_the_time_limit_and_no_more() {
     for act in [
         Act::hang(),

@@ -131,7 +131,8 @@ impl Cluster {
             // The status tells enough, whatever became of the body.
             let token = (self.settings.user.as_str(), self.settings.token_id.as_str());
             let call = shown(method, path);
-            return Err(answer::refusal(reply.status, &reply.reason, &reply.body, call, token, |t| self.wire.scrub(t)));
+            let error = answer::refusal(reply.status, &reply.reason, &reply.body, call, token, |t| self.wire.scrub(t));
+            return Err(if method == Method::Get { error } else { error.of_a_write() });
         }
         let result = match reply.broken {
             Some(fault) => Err(fault),

@@ -80,7 +80,8 @@ pub enum Error {
         inside: String,
     },
     /// A request that changes something was sent, and no readable answer came back: lost, timed out, cancelled or
-    /// unreadable. It may have taken effect; it is never sent again.
+    /// unreadable, between us and the node asked or (596 to 599) between that one and the node it concerns. It may have
+    /// taken effect; it is never sent again.
     OutcomeUnknown {
         /// Method and path of the call.
         call: String,
@@ -105,6 +106,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error where the call was to change something. A node that passes a request on to another and loses that
+    /// one after it connected answers 596 to 599 (AnyEvent's own statuses): the other may have done it all the same.
+    /// 595 is a connection that was never made.
+    pub(super) fn of_a_write(self) -> Self {
+        let Error::Failed { status: status @ 596..=599, said, call } = self else { return self };
+        let space = if said.is_empty() { "" } else { " " };
+        let mut why = format!(
+            "the node asked lost its connection to the node this concerns ({status}{space}{})",
+            said.trim_end_matches('.')
+        );
+        if status == 596 {
+            why.push_str(
+                " (a node name that does not exist also ends so: names are case-sensitive, GET /nodes lists them)",
+            );
+        }
+        Error::OutcomeUnknown { call, why }
+    }
+
     /// A short machine word for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
