@@ -341,6 +341,15 @@ fn an_error_keeps_its_words_though_its_body_is_cut_short() {
 }
 
 #[test]
+fn an_errors_body_without_end_is_left_after_512_kib() {
+    let late = format!(r#"{{"data":"{}","message":"late words"}}"#, "x".repeat(600 << 10));
+    let text = refused_with(Act::answer(500, "no such disk", &[], late)).to_string();
+    assert!(text.contains("no such disk") && !text.contains("late words"), "{text}");
+    let in_time = format!(r#"{{"data":"{}","message":"words in time"}}"#, "x".repeat(400 << 10));
+    assert!(refused_with(Act::answer(500, "no such disk", &[], in_time)).to_string().contains("words in time"));
+}
+
+#[test]
 fn a_redirect_is_not_followed() {
     let elsewhere = Node::start(|_| Act::data("1"));
     let location = format!("http://{}/", elsewhere.endpoint());

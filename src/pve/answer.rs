@@ -2,7 +2,6 @@
 
 use super::error::{Error, one_line};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::ops::Range;
@@ -129,9 +128,8 @@ pub(super) fn refusal(
     scrub: impl Fn(String) -> String,
 ) -> Error {
     let words = |text: &str| one_line(&scrub(text.to_owned()), MAX_WORDS);
-    let json = serde_json::from_slice::<Value>(body).ok();
-    let json = json.as_ref().and_then(Value::as_object);
-    let said = match json.and_then(|o| o.get("message")).and_then(Value::as_str).map(words) {
+    let json = serde_json::from_slice::<Refusal>(body).ok();
+    let said = match json.as_ref().and_then(|j| text(j.message?)).map(|t| words(&t)) {
         Some(message) if !message.is_empty() => message,
         _ => match words(reason) {
             phrase if phrase.is_empty() && json.is_none() => words(&String::from_utf8_lossy(body)),
@@ -141,21 +139,61 @@ pub(super) fn refusal(
     match status {
         401 => Error::Unauthorized { said, user: user.to_owned(), token_id: token_id.to_owned() },
         403 => Error::Forbidden { needs: missing_privilege(&said), said },
-        400 => match json.and_then(|o| o.get("errors")).and_then(Value::as_object) {
-            Some(errors) if !errors.is_empty() => {
-                let mut parameters: Vec<_> = errors
-                    .iter()
-                    .map(|(name, text)| match text {
-                        Value::String(text) => (words(name), words(text)),
-                        other => (words(name), words(&other.to_string())),
-                    })
-                    .collect();
+        400 => match json.and_then(|j| serde_json::from_str::<Parameters>(j.errors?.get()).ok()) {
+            Some(Parameters(errors)) if !errors.is_empty() => {
+                let explain = |value: &RawValue| text(value).map_or_else(|| words(value.get()), |t| words(&t));
+                let mut parameters: Vec<_> =
+                    errors.into_iter().map(|(name, value)| (words(&name), explain(value))).collect();
                 parameters.sort();
                 Error::Rejected { parameters }
             }
             _ => Error::Failed { status, said, call },
         },
         _ => Error::Failed { status, said, call },
+    }
+}
+
+/// The parts of an error's body that are looked at, the rest is passed over: nothing of it is built in memory.
+#[derive(serde::Deserialize)]
+struct Refusal<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    errors: Option<&'a RawValue>,
+}
+
+/// The text of a JSON string.
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// `errors`: each parameter and what is wrong with it, no more of them than an operation has parameters.
+struct Parameters<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Parameters<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// The largest operation, a VM's config, has some hundred, those counted once that come in numbers.
+        const MOST: usize = 200;
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Parameters<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("parameters")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while pairs.len() < MOST
+                    && let Some(pair) = map.next_entry()?
+                {
+                    pairs.push(pair);
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Parameters(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
     }
 }
 
@@ -214,6 +252,18 @@ mod tests {
         assert_eq!(parse(&closed).unwrap().data().len(), 1_000_000);
     }
 
+    #[test]
+    fn of_an_errors_body_only_its_words_are_built() {
+        // Deeper than a JSON value may be: whoever builds one of it fails.
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let text = refused(500, "phrase", &format!(r#"{{"data":{deep},"message":"words"}}"#)).to_string();
+        assert!(text.contains("words"), "{text}");
+        let text = refused(400, "phrase", &format!(r#"{{"errors":{{"a":"bad","b":7}},"data":{deep}}}"#)).to_string();
+        assert!(text.contains("`a`: bad; `b`: 7"), "{text}");
+        let many: Vec<_> = (0..50_000).map(|n| format!(r#""p{n}":"x""#)).collect();
+        assert!(refused(400, "", &format!(r#"{{"errors":{{{}}}}}"#, many.join(","))).to_string().len() < 5_000);
+    }
+
     fn refused(status: u16, reason: &str, body: &str) -> Error {
         refusal(status, reason, body.as_bytes(), "GET /x".into(), ("root@pam", "mcp"), |text| text)
     }
@@ -250,6 +300,7 @@ mod tests {
             ("phrase", r#"{"data":null}"#, "phrase"),
             ("phrase", "phrase\n\n", "phrase"),
             ("", "plain text", "plain text"),
+            ("phrase", r#"{"message":["no text"]}"#, "phrase"),
             ("", "", ""),
         ] {
             match refused(500, reason, body) {

@@ -23,6 +23,9 @@ const MAX_IDLE: Duration = Duration::from_secs(4);
 /// A pooled connection keeps its buffers, so they are small; answers larger than that take several reads.
 const BUFFER: usize = 16 << 10;
 
+/// Of an error only Proxmox's words are read; they are a few hundred bytes.
+const MAX_ERROR_BYTES: usize = 512 << 10;
+
 /// The agent of one cluster, its nodes and its token.
 pub(super) struct Wire {
     agent: Agent,
@@ -165,7 +168,11 @@ impl Wire {
             None => self.run(node, out, (), time_left),
         }
         .map_err(|error| fault(error, &listening.heard()))?;
-        let (body, broken) = self.read(body);
+        let limit = match status {
+            200..=299 => self.max_answer_bytes,
+            _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
+        };
+        let (body, broken) = read(body, limit);
         let heard = listening.heard();
         let broken = broken.map(|error| fault(error, &heard));
         Ok(Reply { status, reason: heard.reason, body, broken })
@@ -200,16 +207,16 @@ impl Wire {
         let (head, body) = self.agent.run(request)?.into_parts();
         Ok((head.status.as_u16(), body))
     }
+}
 
-    /// As much of a body as comes, and the error that ended it.
-    fn read(&self, mut body: Body) -> (Vec<u8>, Option<ureq::Error>) {
-        // What the node says of its length is a hint, not a promise.
-        let hint = body.content_length().unwrap_or(0).min(1 << 20).min(self.max_answer_bytes as u64);
-        let mut bytes = Vec::with_capacity(hint as usize);
-        let mut reader = body.with_config().limit(self.max_answer_bytes as u64).reader();
-        let error = reader.read_to_end(&mut bytes).err().map(ureq::Error::from);
-        (bytes, error)
-    }
+/// As much of a body as comes, at most `limit` bytes, and the error that ended it.
+fn read(mut body: Body, limit: usize) -> (Vec<u8>, Option<ureq::Error>) {
+    // What the node says of its length is a hint, not a promise.
+    let hint = body.content_length().unwrap_or(0).min(1 << 20).min(limit as u64);
+    let mut bytes = Vec::with_capacity(hint as usize);
+    let mut reader = body.with_config().limit(limit as u64).reader();
+    let error = reader.read_to_end(&mut bytes).err().map(ureq::Error::from);
+    (bytes, error)
 }
 
 fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, max_answer_bytes: usize) -> Fault {
