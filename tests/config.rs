@@ -1,6 +1,6 @@
 //! clusters.json: what loads, and what is said of everything else.
 
-use proxmox_mcp::settings::{Clusters, Tls, load};
+use proxmox_mcp::settings::{Clusters, Fingerprint, Tls, load};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -77,8 +77,27 @@ fn the_optional_fields_load() {
     let [a, b] = &clusters.clusters[..] else { panic!("{clusters:?}") };
     assert_eq!(a.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1:8006", "[2001:db8::1]:443"]);
     assert_eq!(a.timeout, Duration::from_millis(2500));
-    assert!(matches!(a.tls, Tls::Fingerprint(pin) if pin.0 == [0xab; 32]));
+    assert!(matches!(&a.tls, Tls::Fingerprint(pins) if matches!(pins[..], [Fingerprint([0xab, ..])])));
     assert_eq!(b.token_secret.expose(), "proxmox-mcp");
+}
+
+#[test]
+fn each_node_may_have_a_fingerprint_of_its_own() {
+    let pins = format!(r#"["{}", "{}"]"#, "AB:".repeat(32).trim_end_matches(':'), "cd".repeat(32));
+    let clusters = loaded(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
+    let Tls::Fingerprint(pins) = &clusters.clusters[0].tls else { panic!("{clusters:?}") };
+    assert_eq!(pins, &[Fingerprint([0xab; 32]), Fingerprint([0xcd; 32])]);
+}
+
+#[test]
+fn the_example_loads_and_pins_every_node_it_names() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("clusters.example.json");
+    let clusters = load(&example).unwrap_or_else(|problems| panic!("{problems}"));
+    for cluster in &clusters.clusters {
+        if let Tls::Fingerprint(pins) = &cluster.tls {
+            assert_eq!(pins.len(), cluster.endpoints.len(), "{}", cluster.name);
+        }
+    }
 }
 
 #[test]
@@ -231,6 +250,15 @@ fn each_wrong_field_is_told_what_to_write() {
         (r#"RIGHT, "ca_file": "/dev/null""#, r#""ca_file": names a file without a PEM certificate"#),
         (r#"RIGHT, "ca_file": "CANARY""#, r#""ca_file": names a file that does not exist"#),
         (r#"RIGHT, "fingerprint": "CANARY""#, r#""fingerprint": is no SHA-256 fingerprint: write the 32 hex pairs"#),
+        (r#"RIGHT, "fingerprint": 7"#, r#""fingerprint": is a number: write a string, the SHA-256 fingerprint"#),
+        (r#"RIGHT, "fingerprint": []"#, r#""fingerprint": is an empty list: write the SHA-256 fingerprint of each"#),
+        (r#"RIGHT, "fingerprint": ["PIN", "CANARY"]"#, r#""fingerprint": entry 2 is no SHA-256 fingerprint: write"#),
+        (r#"RIGHT, "fingerprint": ["PIN", null]"#, r#""fingerprint": entry 2 is null: write a string, the SHA-256"#),
+        (r#"RIGHT, "fingerprint": ["PIN", "PIN"]"#, r#""fingerprint": entry 2 stands twice: keep one"#),
+        (
+            r#"RIGHT, "fingerprint": ["PIN"], "verify_ssl": false"#,
+            r#""verify_ssl": is false, so that "fingerprint" would go unused"#,
+        ),
         (
             r#"RIGHT, "fingerprint": "PIN", "verify_ssl": false"#,
             r#""verify_ssl": is false, so that "fingerprint" would go unused: remove "verify_ssl""#,

@@ -56,7 +56,7 @@ fn a_name_is_looked_up_and_checked_as_a_name() {
 fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_names() {
     for identity in [Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
         let node = node(identity);
-        assert_eq!(ask_with(&node, Tls::Fingerprint(node.fingerprint())).unwrap().data(), "1", "{identity:?}");
+        assert_eq!(ask_with(&node, Tls::Fingerprint(vec![node.fingerprint()])).unwrap().data(), "1", "{identity:?}");
     }
 }
 
@@ -107,7 +107,7 @@ fn a_certificate_for_another_name_says_for_which() {
 fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() {
     let node = node(Identity::Trusted);
     let pin = Fingerprint([0xAB; 32]);
-    let text = refusal(&node, ask_with(&node, Tls::Fingerprint(pin)));
+    let text = refusal(&node, ask_with(&node, Tls::Fingerprint(vec![pin])));
     assert!(text.contains(&format!("(expected {pin})")) && text.contains("in between"), "{text}");
     assert!(!text.contains("verify_ssl"), "a changed certificate is no reason to stop checking: {text}");
 }
@@ -138,10 +138,52 @@ fn a_handshake_that_hangs_ends_with_the_time_limit() {
 }
 
 #[test]
-fn a_node_that_is_not_trusted_is_not_passed_over_for_another() {
+fn any_of_several_pinned_certificates_is_trusted() {
+    let nodes = [node(Identity::SelfSigned), node(Identity::SelfSigned)];
+    let tls = Tls::Fingerprint(nodes.iter().map(Node::fingerprint).collect());
+    for node in &nodes {
+        assert_eq!(ask_with(node, tls.clone()).unwrap().data(), "1");
+    }
+    let other = node(Identity::SelfSigned);
+    let error = ask_with(&other, tls).unwrap_err();
+    let text = error.to_string();
+    assert!(error.kind() == "tls" && other.requests().is_empty(), "{text}");
+    assert!(text.contains("is none of the 2 pinned ones") && text.contains("list \"fingerprint\""), "{text}");
+    assert!(text.contains(&format!("seen: {}", other.fingerprint())) && !text.contains("verify_ssl"), "{text}");
+}
+
+#[test]
+fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
     let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
     let mut settings = suspect.cluster_settings();
     settings.endpoints = vec![nobody(), suspect.endpoint(), other.endpoint()];
-    assert_eq!(ask(settings).unwrap_err().kind(), "tls");
-    assert_eq!(other.connections(), 0);
+    let cluster = Cluster::new(settings, &Limits::default()).unwrap();
+    for method in [Method::Post, Method::Get] {
+        let path = ApiPath::parse("/version").unwrap().0;
+        assert_eq!(cluster.call(method, &path, &Params::new(), &Cancel::new()).unwrap().data(), "1");
+    }
+    assert!(suspect.requests().is_empty());
+    assert_eq!((suspect.connections(), other.requests().len()), (1, 2), "the next call starts at the trusted one");
+}
+
+#[test]
+fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
+    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), nobody());
+    let mut settings = pinned.cluster_settings();
+    settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
+    let error = ask(settings.clone()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&format!("the certificate of {} has expired", pinned.endpoint())), "{text}");
+    assert!(text.contains(&format!("{dead}: connection refused")), "{text}");
+    assert!(text.contains(&format!("the certificate of {} is not signed by an authority", other.endpoint())), "{text}");
+    for node in [&pinned, &other] {
+        assert!(text.contains(&format!("seen: {}", node.fingerprint())) && node.requests().is_empty(), "{text}");
+    }
+    assert!(text.contains("\"fingerprint\"") && error.detail().is_some(), "{text}");
+
+    // One fingerprint for several nodes, each with a certificate of its own.
+    settings.tls = Tls::Fingerprint(vec![Fingerprint([1; 32])]);
+    let text = ask(settings).unwrap_err().to_string();
+    assert!([&pinned, &other].iter().all(|n| text.contains(&n.fingerprint().to_string())), "{text}");
+    assert!(!text.contains("verify_ssl"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! One cluster: which of its nodes is asked, what may be asked again, and how many calls it may hold.
 
-use super::error::Error;
+use super::error::{Error, NoConnection, NotAsked};
 use super::gate::{Gate, Refusal};
 use super::wire::{Fault, Outgoing, Reply, Wire};
 use super::{Method, answer, params::Params, path::ApiPath};
@@ -42,7 +42,7 @@ impl Cluster {
     /// Makes one API call and waits for its answer, at most the cluster's `timeout`, the wait for a free place
     /// included.
     ///
-    /// A node that can't be reached is passed over. A GET whose connection is lost before an answer is asked once
+    /// A node that can't be reached or is not trusted is passed over: it was sent nothing. A GET whose connection is lost before an answer is asked once
     /// more, of another node where there is one. Nothing else is ever sent twice.
     pub fn call(&self, method: Method, path: &ApiPath, params: &Params, cancel: &Cancel) -> Result<Answer, Error> {
         let deadline = Instant::now() + self.settings.timeout;
@@ -75,7 +75,7 @@ impl Cluster {
             Refusal::Cancelled => Error::Cancelled,
         })?;
         let (node, reply) = self.ask(&out, deadline, cancel).map_err(|(node, fault)| match fault {
-            Stopped::Tried(tried) => Error::Connect { tried },
+            Stopped::Tried(tried) => Error::no_node(tried),
             Stopped::By(fault) => self.error(node, fault, method, path),
         })?;
         self.read(node, reply, method, path)
@@ -105,13 +105,15 @@ impl Cluster {
                     }
                     step += 1;
                     if let Some((node, why)) = tried.last() {
-                        log::warn!("cluster `{}`: {node}: {why}; asking the next node", self.settings.name);
+                        let why = NotAsked(node, why);
+                        log::warn!("cluster `{}`: {why}; asking the next node", self.settings.name);
                     }
                 }
                 Err(Fault::Lost(why)) if out.method == Method::Get && !lost && deadline > Instant::now() => {
                     lost = true;
                     if step + 1 < nodes {
-                        tried.push((self.wire.node(node).to_owned(), format!("the connection was lost ({why})")));
+                        let why = NoConnection::Net(format!("the connection was lost ({why})"));
+                        tried.push((self.wire.node(node).to_owned(), why));
                         step += 1;
                     }
                 }
@@ -151,15 +153,14 @@ impl Cluster {
                 Fault::TimedOut => Some(format!("no answer came within {} s", after.as_secs_f32())),
                 Fault::Unreadable(why, _) => Some(format!("the answer can't be read: {why}")),
                 Fault::Cancelled { sent: true } => Some("the call was cancelled before its answer came".to_owned()),
-                Fault::Connect(_) | Fault::Tls(_) | Fault::Cancelled { sent: false } => None,
+                Fault::Connect(_) | Fault::Cancelled { sent: false } => None,
             };
             if let Some(why) = why {
                 return Error::OutcomeUnknown { call: shown(method, path), why };
             }
         }
         match fault {
-            Fault::Connect(why) => Error::Connect { tried: vec![(node, why)] },
-            Fault::Tls(failure) => Error::Tls { node, failure: Box::new(failure) },
+            Fault::Connect(why) => Error::no_node(vec![(node, why)]),
             Fault::Lost(inside) => Error::Lost { node, inside },
             Fault::TimedOut => Error::TimedOut { node, after },
             Fault::Unreadable(why, inside) => Error::Unreadable { node, why, inside },
@@ -171,7 +172,7 @@ impl Cluster {
 /// Why no node answered.
 enum Stopped {
     /// None could be reached.
-    Tried(Vec<(String, String)>),
+    Tried(Vec<(String, NoConnection)>),
     /// One was reached, and it ended there.
     By(Fault),
 }

@@ -11,13 +11,14 @@ pub use super::tls_error::{TlsFailure, TlsProblem};
 #[derive(Debug)]
 pub enum Error {
     /// No node could be reached: the name did not resolve, the address refused or did not answer, or the connection
-    /// ended during the TLS handshake. Nothing was sent.
+    /// ended during the TLS handshake. Where several were tried, some may have failed as in [`Error::Tls`]. Nothing was
+    /// sent.
     Connect {
         /// Each node tried (`host:port`) and why it failed, in order.
-        tried: Vec<(String, String)>,
+        tried: Vec<(String, NoConnection)>,
     },
-    /// A node was reached, but the TLS handshake failed for a reason that trying again won't mend: its certificate is
-    /// not trusted, or it doesn't speak TLS. Nothing was sent.
+    /// The only node tried was reached, but the TLS handshake failed for a reason that trying again won't mend: its
+    /// certificate is not trusted, or it doesn't speak TLS. Nothing was sent.
     Tls {
         /// The node, `host:port`.
         node: String,
@@ -105,7 +106,39 @@ pub enum Error {
     Cancelled,
 }
 
+/// Why one node could not be asked.
+#[derive(Debug)]
+pub enum NoConnection {
+    /// There is no connection to it: a clause that says why.
+    Net(String),
+    /// There is no TLS with it.
+    Tls(Box<TlsFailure>),
+}
+
+/// A node that could not be asked, and why, as a clause.
+pub(super) struct NotAsked<'a>(pub(super) &'a str, pub(super) &'a NoConnection);
+
+impl fmt::Display for NotAsked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            NoConnection::Net(why) => write!(f, "{}: {why}", self.0),
+            NoConnection::Tls(failure) => failure.state(f, self.0),
+        }
+    }
+}
+
 impl Error {
+    /// That none of these nodes could be asked.
+    pub(super) fn no_node(mut tried: Vec<(String, NoConnection)>) -> Self {
+        match (tried.pop(), tried.is_empty()) {
+            (Some((node, NoConnection::Tls(failure))), true) => Error::Tls { node, failure },
+            (last, _) => {
+                tried.extend(last);
+                Error::Connect { tried }
+            }
+        }
+    }
+
     /// The same error where the call was to change something. A node that passes a request on to another and loses that
     /// one after it connected answers 596 to 599 (AnyEvent's own statuses): the other may have done it all the same.
     /// 595 is a connection that was never made.
@@ -147,6 +180,10 @@ impl Error {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Error::Tls { failure, .. } => Some(&failure.inside),
+            Error::Connect { tried } => tried.iter().find_map(|(_, why)| match why {
+                NoConnection::Tls(failure) => Some(&failure.inside),
+                NoConnection::Net(_) => None,
+            }),
             Error::Lost { inside, .. } | Error::Unreadable { inside, .. } => Some(inside),
             _ => None,
         }
@@ -162,18 +199,26 @@ impl fmt::Display for Error {
         match self {
             Error::Connect { tried } => {
                 match tried.as_slice() {
-                    [(node, why)] => write!(f, "could not connect to {node}: {why}")?,
+                    [(node, why)] => write!(f, "could not connect to {}", NotAsked(node, why))?,
                     nodes => {
                         f.write_str("could not connect to any node of the cluster")?;
                         for (i, (node, why)) in nodes.iter().enumerate() {
-                            write!(f, "{}{node}: {why}", if i == 0 { ": " } else { "; " })?;
+                            write!(f, "{}{}", if i == 0 { ": " } else { "; " }, NotAsked(node, why))?;
                         }
                     }
                 }
                 f.write_str(
                     ". Nothing was changed. Check that the node is up, that its address and port in clusters.json are \
                      right and that no firewall is in the way",
-                )
+                )?;
+                if tried.iter().any(|(_, why)| matches!(why, NoConnection::Tls(failure) if failure.seen.is_some())) {
+                    f.write_str(
+                        ". A certificate seen that the node's own page (System, Certificates) shows too can be pinned: \
+                         list every node's in \"fingerprint\", or name the cluster's CA certificate in `ca_file`; one \
+                         that it does not show may be somebody in between",
+                    )?;
+                }
+                Ok(())
             }
             Error::Tls { node, failure } => failure.explain(f, node),
             Error::TimedOut { node, after } => write!(
@@ -314,14 +359,27 @@ mod tests {
         };
         let failed = |status, said: &str| Error::Failed { status, said: said.into(), call: "GET /nope".into() };
         vec![
-            Error::Connect { tried: vec![(node(), "connection refused".into())] },
-            Error::Connect { tried: vec![(node(), "a".into()), ("pve2:8006".into(), "b".into())] },
+            Error::Connect { tried: vec![(node(), NoConnection::Net("connection refused".into()))] },
+            Error::Connect {
+                tried: vec![
+                    (node(), NoConnection::Net("a".into())),
+                    (
+                        "pve2:8006".into(),
+                        NoConnection::Tls(Box::new(TlsFailure {
+                            problem: TlsProblem::Untrusted,
+                            seen,
+                            inside: "inside".into(),
+                        })),
+                    ),
+                ],
+            },
             tls(TlsProblem::NotTls),
             tls(TlsProblem::Untrusted),
             tls(TlsProblem::Expired),
             tls(TlsProblem::NotYetValid),
             tls(TlsProblem::WrongName { presented: vec!["pve9".into()] }),
-            tls(TlsProblem::PinMismatch { expected: Fingerprint([1; 32]) }),
+            tls(TlsProblem::PinMismatch { expected: vec![Fingerprint([1; 32])] }),
+            tls(TlsProblem::PinMismatch { expected: vec![Fingerprint([1; 32]), Fingerprint([2; 32])] }),
             tls(TlsProblem::Handshake),
             Error::TimedOut { node: node(), after: Duration::from_secs(30) },
             Error::Lost { node: node(), inside: "reset".into() },

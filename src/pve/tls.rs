@@ -36,7 +36,7 @@ pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
             }
             Trust::Roots(verifier(roots, &provider)?)
         }
-        Tls::Fingerprint(pin) => Trust::Pin(*pin),
+        Tls::Fingerprint(pins) => Trust::Pins(pins.as_slice().into()),
         Tls::Unverified => Trust::Anything,
     };
     let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
@@ -93,7 +93,7 @@ fn problem(error: &rustls::Error) -> TlsProblem {
             TlsProblem::WrongName { presented: presented.iter().take(8).map(|name| plain_name(name)).collect() }
         }
         CertificateError::Other(other) => match other.0.downcast_ref::<NotPinned>() {
-            Some(NotPinned(expected)) => TlsProblem::PinMismatch { expected: *expected },
+            Some(NotPinned(pins)) => TlsProblem::PinMismatch { expected: pins.to_vec() },
             None => TlsProblem::Untrusted,
         },
         _ => TlsProblem::Untrusted,
@@ -110,19 +110,23 @@ fn plain_name(name: &str) -> String {
 enum Trust {
     /// A chain to one of these roots, for the right name, valid now.
     Roots(Arc<WebPkiServerVerifier>),
-    /// The leaf's SHA-256, whoever signed it, whatever its names and dates.
-    Pin(Fingerprint),
+    /// The leaf's SHA-256 is one of these, whoever signed it, whatever its names and dates.
+    Pins(Arc<[Fingerprint]>),
     /// Whatever comes.
     Anything,
 }
 
-/// Why a pinned certificate was refused, on its way through rustls: the fingerprint expected.
+/// Why a certificate was refused where others are pinned, on its way through rustls: the fingerprints expected.
 #[derive(Debug)]
-struct NotPinned(Fingerprint);
+struct NotPinned(Arc<[Fingerprint]>);
 
 impl std::fmt::Display for NotPinned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "not the pinned certificate {}", self.0)
+        f.write_str("not the pinned certificate")?;
+        for (i, pin) in self.0.iter().enumerate() {
+            write!(f, "{} {pin}", if i == 0 { "" } else { " or" })?;
+        }
+        Ok(())
     }
 }
 
@@ -145,10 +149,10 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verdict = match &self.trust {
             Trust::Roots(roots) => roots.verify_server_cert(leaf, intermediates, name, ocsp, now),
-            Trust::Pin(pin) if fingerprint(leaf) != *pin => {
-                Err(CertificateError::Other(OtherError(Arc::new(NotPinned(*pin)))).into())
+            Trust::Pins(pins) if !pins.contains(&fingerprint(leaf)) => {
+                Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pins.clone())))).into())
             }
-            Trust::Pin(_) | Trust::Anything => Ok(ServerCertVerified::assertion()),
+            Trust::Pins(_) | Trust::Anything => Ok(ServerCertVerified::assertion()),
         };
         if verdict.is_err() {
             REFUSED.set(Some(fingerprint(leaf)));
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn every_mode_has_a_configuration() {
-        for tls in [Tls::PublicRoots, Tls::Fingerprint(Fingerprint([0; 32])), Tls::Unverified] {
+        for tls in [Tls::PublicRoots, Tls::Fingerprint(vec![Fingerprint([0; 32])]), Tls::Unverified] {
             assert!(client_config(&tls).is_ok());
         }
     }

@@ -40,10 +40,10 @@ pub enum TlsProblem {
         /// The names it is for, as far as known.
         presented: Vec<String>,
     },
-    /// The certificate isn't the pinned one.
+    /// The certificate isn't the pinned one, or none of those.
     PinMismatch {
-        /// The fingerprint in clusters.json.
-        expected: Fingerprint,
+        /// The fingerprints in clusters.json.
+        expected: Vec<Fingerprint>,
     },
     /// The two ends did not agree.
     Handshake,
@@ -52,20 +52,42 @@ pub enum TlsProblem {
 impl TlsFailure {
     /// The outside text: what is wrong with `node`'s TLS and how to mend it.
     pub(super) fn explain(&self, f: &mut fmt::Formatter<'_>, node: &str) -> fmt::Result {
+        self.state(f, node)?;
+        let Some(seen) = &self.seen else { return Ok(()) };
         match &self.problem {
-            TlsProblem::NotTls => {
-                return write!(
-                    f,
-                    "{node} answers, but does not speak TLS: check the port in clusters.json (Proxmox's API listens on 8006)"
-                );
-            }
-            TlsProblem::Handshake => {
-                return write!(
-                    f,
-                    "the TLS handshake with {node} failed: the two ends have no version or cipher in common, or something \
+            TlsProblem::PinMismatch { expected } if expected.len() > 1 => write!(
+                f,
+                ". If it was renewed and the node's own page (System, Certificates) shows the same, put \"{seen}\" into \
+                 the list \"fingerprint\" in clusters.json; if not, somebody may be in between"
+            ),
+            TlsProblem::PinMismatch { .. } => write!(
+                f,
+                ". If it was renewed and the node's own page (System, Certificates) shows the same, put \
+                 \"fingerprint\": \"{seen}\" into clusters.json (where there are several nodes, a list with each node's \
+                 own); if not, somebody may be in between"
+            ),
+            TlsProblem::NotTls | TlsProblem::Handshake => Ok(()),
+            _ => write!(
+                f,
+                ". If the node's own page (System, Certificates) shows the same, put \"fingerprint\": \"{seen}\" into its \
+                 entry in clusters.json to pin it, or the cluster's CA certificate (/etc/pve/pve-root-ca.pem) as \
+                 `ca_file`, or, for a test only, \"verify_ssl\": false"
+            ),
+        }
+    }
+
+    /// What is wrong with `node`'s TLS, and the certificate seen.
+    pub(super) fn state(&self, f: &mut fmt::Formatter<'_>, node: &str) -> fmt::Result {
+        match &self.problem {
+            TlsProblem::NotTls => write!(
+                f,
+                "{node} answers, but does not speak TLS: check the port in clusters.json (Proxmox's API listens on 8006)"
+            )?,
+            TlsProblem::Handshake => write!(
+                f,
+                "the TLS handshake with {node} failed: the two ends have no version or cipher in common, or something \
                  is in between. Check the address and port in clusters.json"
-                );
-            }
+            )?,
             TlsProblem::Untrusted => {
                 write!(f, "the certificate of {node} is not signed by an authority that is trusted here")?;
             }
@@ -83,23 +105,14 @@ impl TlsFailure {
                 }
                 f.write_str(": write a name or address it is for into clusters.json")?;
             }
-            TlsProblem::PinMismatch { expected } => {
-                write!(f, "the certificate of {node} is not the pinned one (expected {expected})")?;
-            }
+            TlsProblem::PinMismatch { expected } => match expected.as_slice() {
+                [one] => write!(f, "the certificate of {node} is not the pinned one (expected {one})")?,
+                several => write!(f, "the certificate of {node} is none of the {} pinned ones", several.len())?,
+            },
         }
-        let Some(seen) = &self.seen else { return Ok(()) };
-        match self.problem {
-            TlsProblem::PinMismatch { .. } => write!(
-                f,
-                "; seen: {seen}. If it was renewed and the node's own page (System, Certificates) shows the same, put \
-             \"fingerprint\": \"{seen}\" into clusters.json; if not, somebody may be in between"
-            ),
-            _ => write!(
-                f,
-                "; seen: {seen}. If the node's own page (System, Certificates) shows the same, put \"fingerprint\": \
-             \"{seen}\" into its entry in clusters.json to pin it, or the cluster's CA certificate \
-             (/etc/pve/pve-root-ca.pem) as `ca_file`, or, for a test only, \"verify_ssl\": false"
-            ),
+        match (&self.seen, &self.problem) {
+            (None, _) | (_, TlsProblem::NotTls | TlsProblem::Handshake) => Ok(()),
+            (Some(seen), _) => write!(f, "; seen: {seen}"),
         }
     }
 }
@@ -124,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_changed_certificate_is_no_reason_to_stop_checking() {
-        let text = text(TlsProblem::PinMismatch { expected: Fingerprint([1; 32]) });
+        let text = text(TlsProblem::PinMismatch { expected: vec![Fingerprint([1; 32])] });
         assert!(text.contains("expected 01:01:") && text.contains("seen: AB:AB:"), "{text}");
         assert!(!text.contains("verify_ssl"), "{text}");
     }

@@ -1,7 +1,7 @@
 //! One HTTP exchange with one node: a request out, its answer in, and what went wrong told apart.
 
 use super::Method;
-use super::error::TlsFailure;
+use super::error::{NoConnection, TlsFailure};
 use super::link::{Connect, Heard, Listening, ResolveLater};
 use super::tls;
 use crate::cancel::Cancel;
@@ -62,10 +62,8 @@ pub(super) struct Reply {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// There is no connection; nothing was sent.
-    Connect(String),
-    /// There is no TLS; nothing was sent.
-    Tls(TlsFailure),
+    /// There is no connection, or no TLS; nothing was sent.
+    Connect(NoConnection),
     /// The connection was lost after the request was (perhaps partly) sent and before an answer's head came.
     Lost(String),
     /// Time ran out after the request was sent.
@@ -227,13 +225,13 @@ fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, max_answer_bytes: u
     }
     let error = match error {
         Error::Io(e) => match e.downcast::<TlsFailure>() {
-            Ok(failure) => return Fault::Tls(failure),
+            Ok(failure) => return Fault::Connect(NoConnection::Tls(Box::new(failure))),
             Err(e) => Error::Io(e),
         },
         other => other,
     };
     if !heard.sent {
-        return Fault::Connect(no_connection(&error));
+        return Fault::Connect(NoConnection::Net(no_connection(&error)));
     }
     let inside = error.to_string();
     let unreadable = |why: &str| Fault::Unreadable(why.to_owned(), inside.clone());

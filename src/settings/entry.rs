@@ -2,7 +2,7 @@
 
 use super::file::{is_comment, listed, unknown};
 use super::json::Json;
-use super::{Cluster, Endpoint, Problems, Tls, disk, field};
+use super::{Cluster, Endpoint, Fingerprint, Problems, Tls, disk, field};
 use crate::secret::Secret;
 use std::path::Path;
 use std::time::Duration;
@@ -86,24 +86,7 @@ impl Entry<'_> {
                 None
             }
             (true, None) => self.text("url", FORM, field::endpoint).map(|endpoint| vec![endpoint]),
-            (false, Some(Json::List(list))) if !list.is_empty() => {
-                let total = list.len();
-                let mut endpoints = Vec::new();
-                for (i, item) in list.into_iter().enumerate() {
-                    let read = match item {
-                        Json::Text(text) => field::endpoint(&text),
-                        other => Err(format!("is {}: write a string, {FORM}", other.kind())),
-                    };
-                    match read {
-                        Ok(endpoint) if endpoints.contains(&endpoint) => {
-                            self.wrong("urls", format!("entry {} stands twice: keep one", i + 1));
-                        }
-                        Ok(endpoint) => endpoints.push(endpoint),
-                        Err(why) => self.wrong("urls", format!("entry {} {why}", i + 1)),
-                    }
-                }
-                (endpoints.len() == total).then_some(endpoints)
-            }
+            (false, Some(Json::List(list))) if !list.is_empty() => self.list("urls", FORM, list, field::endpoint),
             (false, Some(other)) => {
                 let what = if matches!(other, Json::List(_)) { "an empty list" } else { other.kind() };
                 self.wrong("urls", format!("is {what}: write a list of strings, such as [\"pve1.example:8006\"]"));
@@ -163,7 +146,7 @@ impl Entry<'_> {
         let (has_ca, has_fingerprint) = (self.has("ca_file"), self.has("fingerprint"));
         let directory = self.directory;
         let ca = self.text("ca_file", "the path of a PEM file", |text| disk::certificates(&directory.join(text)));
-        let fingerprint = self.text("fingerprint", "the SHA-256 fingerprint as Proxmox prints it", field::fingerprint);
+        let fingerprints = self.fingerprints();
         if verify == Some(false) && (has_ca || has_fingerprint) {
             let beside = if has_ca { "ca_file" } else { "fingerprint" };
             self.wrong("verify_ssl", format!("is false, so that \"{beside}\" would go unused: remove \"verify_ssl\""));
@@ -179,8 +162,23 @@ impl Entry<'_> {
         match verify? {
             false => Some(Tls::Unverified),
             true if has_ca => ca.map(Tls::Ca),
-            true if has_fingerprint => fingerprint.map(Tls::Fingerprint),
+            true if has_fingerprint => fingerprints.map(Tls::Fingerprint),
             true => Some(Tls::PublicRoots),
+        }
+    }
+
+    /// One for every node, or a list.
+    fn fingerprints(&mut self) -> Option<Vec<Fingerprint>> {
+        const FORM: &str = "the SHA-256 fingerprint as Proxmox prints it";
+        if !self.fields.iter().any(|(name, value)| name == "fingerprint" && matches!(value, Json::List(_))) {
+            return self.text("fingerprint", FORM, field::fingerprint).map(|one| vec![one]);
+        }
+        match self.take("fingerprint")? {
+            Json::List(list) if !list.is_empty() => self.list("fingerprint", FORM, list, field::fingerprint),
+            _ => {
+                self.wrong("fingerprint", "is an empty list: write the SHA-256 fingerprint of each node's certificate");
+                None
+            }
         }
     }
 
@@ -220,6 +218,32 @@ impl Entry<'_> {
             other => Err(format!("is {}: write a string, {form}", other.kind())),
         };
         result.map_err(|why| self.wrong(field, why)).ok()
+    }
+
+    /// Every text of a list as `read` understands it, each once.
+    fn list<T: PartialEq>(
+        &mut self,
+        field: &str,
+        form: &str,
+        list: Vec<Json>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let total = list.len();
+        let mut values = Vec::new();
+        for (i, item) in list.into_iter().enumerate() {
+            let result = match item {
+                Json::Text(text) => read(&Zeroizing::new(text)),
+                other => Err(format!("is {}: write a string, {form}", other.kind())),
+            };
+            match result {
+                Ok(value) if values.contains(&value) => {
+                    self.wrong(field, format!("entry {} stands twice: keep one", i + 1));
+                }
+                Ok(value) => values.push(value),
+                Err(why) => self.wrong(field, format!("entry {} {why}", i + 1)),
+            }
+        }
+        (values.len() == total).then_some(values)
     }
 
     fn required<T>(&mut self, field: &str, form: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {

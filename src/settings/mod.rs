@@ -85,8 +85,9 @@ pub enum Tls {
     PublicRoots,
     /// Against the certificates of `ca_file`: DER, at least one.
     Ca(Vec<rustls_pki_types::CertificateDer<'static>>),
-    /// The leaf's SHA-256 must be this one, whoever signed it.
-    Fingerprint(Fingerprint),
+    /// The leaf's SHA-256 must be one of these, whoever signed it: at least one, and as each node has a certificate of
+    /// its own, usually one a node.
+    Fingerprint(Vec<Fingerprint>),
     /// Not at all (`verify_ssl: false`).
     Unverified,
 }
