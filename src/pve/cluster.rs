@@ -6,6 +6,7 @@ use super::wire::{Fault, Outgoing, Reply, Wire};
 use super::{Method, answer, params::Params, path::ApiPath};
 use crate::cancel::Cancel;
 use crate::settings::{self, Limits};
+use log::Level;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use ureq::http::uri::PathAndQuery;
@@ -44,8 +45,36 @@ impl Cluster {
     ///
     /// A node that can't be reached or is not trusted is passed over: it was sent nothing. A GET whose connection is lost before an answer is asked once
     /// more, of another node where there is one. Nothing else is ever sent twice.
+    ///
+    /// A failure leaves one line in the log: at `warn` where something may have changed and nobody knows, for a client
+    /// that cancelled is told nothing; else at `debug`.
     pub fn call(&self, method: Method, path: &ApiPath, params: &Params, cancel: &Cancel) -> Result<Answer, Error> {
-        let deadline = Instant::now() + self.settings.timeout;
+        let start = Instant::now();
+        let result = self.attempt(method, path, params, start + self.settings.timeout, cancel);
+        if let Err(error) = &result {
+            let level = if matches!(error, Error::OutcomeUnknown { .. }) { Level::Warn } else { Level::Debug };
+            // Neither the parameters nor the error's outside text, which may quote them.
+            log::log!(
+                level,
+                "cluster `{}`: {method} {path}: {}{}{} after {} ms",
+                self.settings.name,
+                error.kind(),
+                error.status().map(|status| format!(" {status}")).unwrap_or_default(),
+                error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default(),
+                start.elapsed().as_millis()
+            );
+        }
+        result
+    }
+
+    fn attempt(
+        &self,
+        method: Method,
+        path: &ApiPath,
+        params: &Params,
+        deadline: Instant,
+        cancel: &Cancel,
+    ) -> Result<Answer, Error> {
         let encoded = params.encode();
         let in_body = matches!(method, Method::Post | Method::Put);
         let limit = if in_body { MAX_FORM_BYTES } else { MAX_QUERY_BYTES };
@@ -85,7 +114,7 @@ impl Cluster {
     fn ask(&self, out: &Outgoing, deadline: Instant, cancel: &Cancel) -> Result<(usize, Reply), (usize, Stopped)> {
         let nodes = self.wire.nodes();
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut tried = Vec::new();
+        let mut tried: Vec<(String, NoConnection)> = Vec::new();
         let mut step = 0;
         let mut lost = false;
         loop {
@@ -95,7 +124,9 @@ impl Cluster {
             let waited = step > 0 || lost || left + Duration::from_millis(50) < self.settings.timeout;
             match self.wire.exchange(node, out, waited.then_some(left), cancel) {
                 Ok(reply) => {
-                    self.preferred.store(node, Ordering::Relaxed);
+                    if let Some((failed, why)) = tried.last() {
+                        self.prefer(first, node, &NotAsked(failed, why).to_string());
+                    }
                     return Ok((node, reply));
                 }
                 Err(Fault::Connect(why)) => {
@@ -104,10 +135,6 @@ impl Cluster {
                         return Err((node, Stopped::Tried(tried)));
                     }
                     step += 1;
-                    if let Some((node, why)) = tried.last() {
-                        let why = NotAsked(node, why);
-                        log::warn!("cluster `{}`: {why}; asking the next node", self.settings.name);
-                    }
                 }
                 Err(Fault::Lost(why)) if out.method == Method::Get && !lost && deadline > Instant::now() => {
                     lost = true;
@@ -119,12 +146,25 @@ impl Cluster {
                 }
                 Err(fault) => {
                     // It hangs or breaks: let the next call start elsewhere.
-                    if matches!(fault, Fault::Lost(_) | Fault::TimedOut) {
-                        self.preferred.store((node + 1) % nodes, Ordering::Relaxed);
+                    let why = match fault {
+                        Fault::Lost(_) => Some("lost the connection"),
+                        Fault::TimedOut => Some("did not answer in time"),
+                        _ => None,
+                    };
+                    if let Some(why) = why {
+                        self.prefer(first, (node + 1) % nodes, &format!("{} {why}", self.wire.node(node)));
                     }
                     return Err((node, Stopped::By(fault)));
                 }
             }
+        }
+    }
+
+    /// Lets calls start at `node` that used to start at `first`, and says so, once for however many calls notice.
+    fn prefer(&self, first: usize, node: usize, why: &str) {
+        let moved = self.preferred.compare_exchange(first, node, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if moved && first != node {
+            log::warn!("cluster `{}`: {why}; from now on {} is asked first", self.settings.name, self.wire.node(node));
         }
     }
 
@@ -156,7 +196,12 @@ impl Cluster {
                 Fault::Connect(_) | Fault::Cancelled { sent: false } => None,
             };
             if let Some(why) = why {
-                return Error::OutcomeUnknown { call: shown(method, path), why };
+                let inside = match fault {
+                    Fault::Lost(inside) | Fault::Unreadable(_, inside) => inside,
+                    Fault::Cancelled { .. } => "cancelled".to_owned(),
+                    Fault::TimedOut | Fault::Connect(_) => "timed out".to_owned(),
+                };
+                return Error::OutcomeUnknown { call: shown(method, path), why, inside };
             }
         }
         match fault {

@@ -88,6 +88,8 @@ pub enum Error {
         call: String,
         /// What became of the answer.
         why: String,
+        /// The library's own words, or empty.
+        inside: String,
     },
     /// The parameters don't fit into one request. Nothing was sent.
     TooLarge {
@@ -154,7 +156,7 @@ impl Error {
                 " (a node name that does not exist also ends so: names are case-sensitive, GET /nodes lists them)",
             );
         }
-        Error::OutcomeUnknown { call, why }
+        Error::OutcomeUnknown { call, why, inside: status.to_string() }
     }
 
     /// A short machine word for logs and metrics.
@@ -176,15 +178,28 @@ impl Error {
         }
     }
 
-    /// The inside text, for the log: the cause in the words of the library that met it, where `Display` left them out.
+    /// The HTTP status, where that is what failed the call.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Error::Unauthorized { .. } => Some(401),
+            Error::Forbidden { .. } => Some(403),
+            Error::Rejected { .. } => Some(400),
+            Error::Failed { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The inside text, for the log: the cause in the words of whoever met it, without the call's parameters.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Error::Tls { failure, .. } => Some(&failure.inside),
-            Error::Connect { tried } => tried.iter().find_map(|(_, why)| match why {
-                NoConnection::Tls(failure) => Some(&failure.inside),
-                NoConnection::Net(_) => None,
+            Error::Connect { tried } => tried.first().map(|(_, why)| match why {
+                NoConnection::Tls(failure) => &failure.inside,
+                NoConnection::Net(why) => why,
             }),
-            Error::Lost { inside, .. } | Error::Unreadable { inside, .. } => Some(inside),
+            Error::Lost { inside, .. } | Error::Unreadable { inside, .. } | Error::OutcomeUnknown { inside, .. } => {
+                Some(inside)
+            }
             _ => None,
         }
         .map(String::as_str)
@@ -278,7 +293,7 @@ impl fmt::Display for Error {
                 }
             }
             Error::Unreadable { node, why, .. } => write!(f, "the answer of {node} can't be read: {why}"),
-            Error::OutcomeUnknown { call, why } => write!(
+            Error::OutcomeUnknown { call, why, .. } => write!(
                 f,
                 "it is unknown whether `{call}` took effect: {why}. It may have happened and was not sent again. Before \
                  you repeat it, look: read the object it concerns, or the latest tasks (GET /cluster/tasks)"
@@ -395,7 +410,11 @@ mod tests {
             failed(595, ""),
             failed(999, ""),
             Error::Unreadable { node: node(), why: "it is not JSON".into(), inside: String::new() },
-            Error::OutcomeUnknown { call: "POST /x".into(), why: "the connection was lost".into() },
+            Error::OutcomeUnknown {
+                call: "POST /x".into(),
+                why: "the connection was lost".into(),
+                inside: String::new(),
+            },
             Error::TooLarge { bytes: 600_000, limit: 524_288 },
             Error::Busy { limit: 64 },
             Error::Cancelled,

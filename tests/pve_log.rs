@@ -1,0 +1,138 @@
+//! What a failed call leaves in the log: one line that names it, and nothing of its parameters.
+
+mod support;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::pve::cluster::Cluster;
+use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
+use proxmox_mcp::settings::{self, Limits, Tls};
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::Duration;
+use support::node::{Act, Identity, Node, SECRET, nobody};
+
+const PATH: &str = "/nodes/pve1/qemu/100/config";
+
+/// Every line of this process; a test knows its own by its cluster's name.
+struct Kept(Mutex<Vec<(Level, String)>>);
+
+static KEPT: Kept = Kept(Mutex::new(Vec::new()));
+
+impl Log for Kept {
+    fn enabled(&self, about: &Metadata<'_>) -> bool {
+        about.target().starts_with("proxmox_mcp")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.lock().unwrap().push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// A client of `settings` under a name of its own.
+fn named(name: &str, settings: settings::Cluster) -> Cluster {
+    static START: Once = Once::new();
+    START.call_once(|| {
+        log::set_logger(&KEPT).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+    });
+    Cluster::new(settings::Cluster { name: name.into(), ..settings }, &Limits::default()).unwrap()
+}
+
+fn lines(name: &str) -> Vec<(Level, String)> {
+    let start = format!("cluster `{name}`: ");
+    let kept = KEPT.0.lock().unwrap();
+    let mine = kept.iter().filter(|(_, line)| line.starts_with(&start)).cloned().collect::<Vec<_>>();
+    assert!(mine.iter().all(|(_, line)| !line.contains(SECRET) && !line.contains("canary")), "{mine:?}");
+    mine
+}
+
+fn call(cluster: &Cluster, method: Method, cancel: &Cancel) -> String {
+    let mut params = Params::new();
+    params.push("cipassword", "data-canary");
+    let path = ApiPath::parse(PATH).unwrap().0;
+    cluster.call(method, &path, &params, cancel).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn a_failed_call_is_one_line_without_its_parameters() {
+    for (name, act, shown) in [
+        ("failed", Act::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
+        ("rejected", Act::refusal(400, "", r#"{"errors":{"cipassword":"data-canary"}}"#), "rejected 400 after "),
+        ("unauthorized", Act::refusal(401, SECRET, ""), "unauthorized 401 after "),
+        ("unreadable", Act::body("{"), "unreadable (EOF while parsing"),
+    ] {
+        let node = Node::start(move |_| act.clone());
+        call(&named(name, node.cluster_settings()), Method::Get, &Cancel::new());
+        let lines = lines(name);
+        let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.contains(&format!("GET {PATH}: {shown}")) && line.ends_with(" ms"), "{line}");
+    }
+}
+
+#[test]
+fn a_call_that_nobody_answers_says_why() {
+    let node = Node::start(|_| Act::hang());
+    let settings = settings::Cluster { endpoints: vec![nobody()], ..node.cluster_settings() };
+    call(&named("refused", settings), Method::Post, &Cancel::new());
+    let lines = lines("refused");
+    let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("connect (connection refused)"), "{line}");
+}
+
+#[test]
+fn a_write_with_an_unknown_outcome_is_a_warning() {
+    for (name, act) in [("lost", Act::close()), ("beyond", Act::refusal(596, "data-canary", ""))] {
+        let node = Node::start(move |_| act.clone());
+        call(&named(name, node.cluster_settings()), Method::Put, &Cancel::new());
+        let lines = lines(name);
+        let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.contains(&format!("PUT {PATH}: outcome_unknown (")), "{line}");
+    }
+}
+
+#[test]
+fn a_write_cancelled_after_it_was_sent_is_a_warning() {
+    let node = Node::start(|_| Act::hang());
+    let timeout = Duration::from_secs(60);
+    let cluster = named("cancelled", settings::Cluster { timeout, ..node.cluster_settings() });
+    let cancel = Cancel::new();
+    thread::scope(|s| {
+        s.spawn(|| call(&cluster, Method::Post, &cancel));
+        node.wait_for_requests(1);
+        cancel.cancel();
+    });
+    let lines = lines("cancelled");
+    let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains(&format!("POST {PATH}: outcome_unknown (cancelled)")), "{line}");
+}
+
+#[test]
+fn a_node_passed_over_is_a_warning_once() {
+    let (good, suspect) = (Node::start(|_| Act::data("1")), Node::start_as(Identity::SelfSigned, |_| Act::hang()));
+    let endpoints = vec![nobody(), suspect.endpoint(), good.endpoint()];
+    let cluster = named("failover", settings::Cluster { endpoints, ..good.cluster_settings() });
+    thread::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(|| call(&cluster, Method::Get, &Cancel::new()));
+        }
+    });
+    let lines = lines("failover");
+    let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains(&format!("from now on {} is asked first", good.endpoint())), "{line}");
+    assert!(line.contains(&format!("seen: {}", suspect.fingerprint())), "{line}");
+}
+
+#[test]
+fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
+    let node = Node::start(|_| Act::hang());
+    let settings =
+        settings::Cluster { endpoints: vec![nobody(), nobody()], tls: Tls::Unverified, ..node.cluster_settings() };
+    let cluster = named("dead", settings);
+    (0..5).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
+    assert!(lines("dead").iter().all(|(level, _)| *level == Level::Debug), "{:?}", lines("dead"));
+}
