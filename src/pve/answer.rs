@@ -1,6 +1,7 @@
 //! What a node answered: the envelope around `data`, and Proxmox's words where it refused.
 
-use super::error::{Error, one_line};
+use super::error::Error;
+use super::words::one_line;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;

@@ -4,7 +4,8 @@
 //!
 //! Below `cluster`, which chooses the node and decides what may be sent again, `gate` bounds the calls in flight,
 //! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq, `tls` the four ways to trust a
-//! certificate (`tls_error` what is said where none applies), and `answer` reads what came back.
+//! certificate (`tls_error` what is said where none applies), and `answer` reads what came back (`words` makes
+//! Proxmox's fit to be shown).
 
 pub mod cluster;
 pub mod error;
@@ -18,6 +19,7 @@ mod link;
 mod tls;
 mod tls_error;
 mod wire;
+mod words;
 
 use std::fmt;
 

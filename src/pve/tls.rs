@@ -1,7 +1,8 @@
 //! TLS to a node: one rustls configuration per cluster, four ways to trust a certificate, and errors that say which
 //! certificate was seen.
 
-use super::error::{TlsFailure, TlsProblem, one_line};
+use super::error::{TlsFailure, TlsProblem};
+use super::words::one_line;
 use crate::settings::{Fingerprint, Tls};
 use ring::digest;
 use rustls::SignatureScheme;
