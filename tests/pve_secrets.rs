@@ -47,6 +47,45 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
 }
 
 #[test]
+fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
+    for envelope in [
+        r#"{"data":{"request":"ECHO"}}"#,
+        r#"{"data":["ECHO","ECHO"]}"#,
+        r#"{"data":{"ECHO":1}}"#,
+        r#"{"total":1,"data":[{"t":"ECHO"}]}"#,
+        r#"{"data":[],"changes":"ECHO","total":0}"#,
+    ] {
+        let node = Node::start(move |request| {
+            // Far from the start: all of an answer is looked through.
+            let body = envelope.replace("ECHO", request.header("authorization").unwrap());
+            Act::body(format!("{}{body}", " ".repeat(100_000)))
+        });
+        let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+        for method in Method::ALL {
+            let answer = cluster.call(method, &ApiPath::parse("/x").unwrap().0, &Params::new(), &Cancel::new());
+            let answer = answer.unwrap();
+            let shown = format!("{}{}{answer:?}", answer.data(), answer.verbatim());
+            assert!(!shown.contains(SECRET), "{envelope}");
+            let replaced = envelope.replace("ECHO", "PVEAPIToken=root@pam!mcp=(secret)");
+            assert!(replaced.contains(answer.data()), "{envelope}: {}", answer.data());
+            assert!(serde_json::from_str::<serde_json::Value>(answer.data()).is_ok(), "{envelope}");
+            if envelope.contains("total") {
+                assert_eq!(answer.verbatim().trim(), replaced);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
+    let node = Node::start(|_| Act::data(r#"{"status":"ok"}"#));
+    let settings = settings::Cluster { token_secret: Secret::new("s".into()), ..node.cluster_settings() };
+    let cluster = Cluster::new(settings, &Limits::default()).unwrap();
+    let answer = cluster.call(Method::Get, &ApiPath::parse("/x").unwrap().0, &Params::new(), &Cancel::new());
+    assert_eq!(answer.unwrap().data(), r#"{"status":"ok"}"#);
+}
+
+#[test]
 fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
     let node = Node::start(|_| Act::data("1"));
     let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));

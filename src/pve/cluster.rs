@@ -178,7 +178,7 @@ impl Cluster {
         }
         let result = match reply.broken {
             Some(fault) => Err(fault),
-            None => Answer::parse(reply.body, |t| self.wire.scrub(t))
+            None => Answer::parse(self.wire.scrub_answer(reply.body), |t| self.wire.scrub(t))
                 .map_err(|(why, inside)| Fault::Unreadable(why, inside)),
         };
         result.map_err(|fault| self.error(node, fault, method, path))

@@ -148,6 +148,17 @@ impl Wire {
         text.replace(self.secret.expose(), "(secret)")
     }
 
+    /// An answer's body, safe to hand on: without our secret. Not where that is a word so short that it stands in any
+    /// answer; every secret that Proxmox makes is a UUID.
+    pub(super) fn scrub_answer(&self, body: Vec<u8>) -> Vec<u8> {
+        const SHORTEST: usize = 8;
+        if self.secret.expose().len() < SHORTEST {
+            return body;
+        }
+        // What is not UTF-8 is no answer: of its error only the start is shown, which is scrubbed there.
+        String::from_utf8(body).map_or_else(|error| error.into_bytes(), |text| self.scrub(text).into_bytes())
+    }
+
     /// Sends `out` to one node and reads the answer. `time_left` where it is less than the cluster's time limit.
     pub(super) fn exchange(
         &self,
