@@ -5,15 +5,15 @@
 //! ureq sees, and it writes what it hears into [`Heard`], which belongs to the calling thread (ureq runs a call on the
 //! thread that makes it).
 
+use super::resolve::{Lookups, Unresolved};
 use super::tls;
 use crate::cancel::Cancel;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, OnceLock, Weak, mpsc};
-use std::thread;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock, Weak};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
@@ -95,6 +95,7 @@ impl Resolver for ResolveLater {
 /// Makes the connections of one cluster.
 pub(super) struct Connect {
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) lookups: Lookups,
     /// The most bytes of one answer.
     pub(super) max_answer_bytes: u64,
 }
@@ -111,7 +112,7 @@ impl Connector<()> for Connect {
     fn connect(&self, asked: &ConnectionDetails, _: Option<()>) -> Result<Option<Link>, ureq::Error> {
         let host = asked.uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let addrs = resolve(host, asked.uri.port_u16().unwrap_or(8006), asked.timeout)?;
+        let addrs = resolve(&self.lookups, host, asked.uri.port_u16().unwrap_or(8006), asked.timeout)?;
 
         let shared = Arc::new(OnceLock::new());
         let (keep, forward) = (shared.clone(), asked.register_shutdown.clone());
@@ -171,29 +172,26 @@ fn left(asked: &ConnectionDetails) -> Result<NextTimeout, ureq::Error> {
     Ok(timeout)
 }
 
-fn resolve(host: &str, port: u16, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+/// The addresses behind `host`, as many as ureq takes.
+fn resolve(lookups: &Lookups, host: &str, port: u16, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
     const MOST: usize = 16;
     let mut addrs: ResolvedSocketAddrs = ArrayVec::from_fn(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     if let Ok(ip) = host.parse::<IpAddr>() {
         addrs.push(SocketAddr::new(ip, port));
         return Ok(addrs);
     }
-    // getaddrinfo knows neither a time limit nor a cancellation, so it gets a thread that may be left behind.
-    let (found, answer) = mpsc::channel();
-    let cancelled = found.clone();
-    with_call(|cancel, _| {
-        cancel.on_cancel(Some(Box::new(move || {
-            let _ = cancelled.send(Err(io::ErrorKind::Interrupted.into()));
-        })));
-    });
-    let name = (host.to_owned(), port);
-    thread::Builder::new().name("resolve".into()).spawn(move || {
-        let _ = found.send(name.to_socket_addrs().map(|all| all.take(MOST).collect::<Vec<_>>()));
+    let cancel = with_call(|cancel, _| cancel.clone()).unwrap_or_default();
+    let found = lookups.resolve(host, *timeout.after, &cancel).map_err(|why| match why {
+        // The resolver's own words ("failed to lookup address information: …") say no more than this.
+        Unresolved::NotFound => ureq::Error::HostNotFound,
+        Unresolved::TimedOut => ureq::Error::Timeout(timeout.reason),
+        Unresolved::Cancelled => io::Error::from(io::ErrorKind::Interrupted).into(),
     })?;
-    let all = answer.recv_timeout(*timeout.after).map_err(|_| ureq::Error::Timeout(timeout.reason))?;
-    // The resolver's own words ("failed to lookup address information: …") say no more than this.
-    all.map_err(|_| ureq::Error::HostNotFound)?.into_iter().for_each(|addr| addrs.push(addr));
-    if addrs.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addrs) }
+    for mut addr in found.into_iter().take(MOST) {
+        addr.set_port(port);
+        addrs.push(addr);
+    }
+    Ok(addrs)
 }
 
 enum Stream {
@@ -375,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_address_is_not_looked_up() {
-        let addrs = resolve("::1", 8006, NextTimeout::default()).unwrap();
+        let addrs = resolve(&Lookups::default(), "::1", 8006, NextTimeout::default()).unwrap();
         assert_eq!(addrs.to_vec(), ["[::1]:8006".parse().unwrap()]);
     }
 }

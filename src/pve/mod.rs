@@ -3,9 +3,9 @@
 //! went wrong in words that help.
 //!
 //! Below `cluster`, which chooses the node and decides what may be sent again, `gate` bounds the calls in flight,
-//! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq, `tls` the four ways to trust a
-//! certificate (`tls_error` what is said where none applies), and `answer` reads what came back (`words` makes
-//! Proxmox's fit to be shown).
+//! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq (`resolve` finds its addresses), `tls`
+//! the four ways to trust a certificate (`tls_error` what is said where none applies), and `answer` reads what came
+//! back (`words` makes Proxmox's fit to be shown).
 
 pub mod cluster;
 pub mod error;
@@ -16,6 +16,7 @@ pub mod path;
 mod answer;
 mod gate;
 mod link;
+mod resolve;
 mod tls;
 mod tls_error;
 mod wire;

@@ -3,6 +3,7 @@
 use super::Method;
 use super::error::{NoConnection, TlsFailure};
 use super::link::{Connect, Heard, Listening, ResolveLater};
+use super::resolve::Lookups;
 use super::tls;
 use crate::cancel::Cancel;
 use crate::secret::Secret;
@@ -120,7 +121,7 @@ impl Wire {
             // Compressing costs a node more than a local network does.
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let connect = Connect { tls, max_answer_bytes: limits.max_answer_bytes as u64 };
+        let connect = Connect { tls, lookups: Lookups::default(), max_answer_bytes: limits.max_answer_bytes as u64 };
         Ok(Self {
             agent: Agent::with_parts(config, connect, ResolveLater),
             nodes,
