@@ -52,6 +52,16 @@ impl Answer {
     pub fn verbatim(&self) -> &str {
         if self.more { &self.body } else { self.data() }
     }
+
+    /// The same text out of the body's own memory: nothing is copied beside it.
+    pub fn into_verbatim(mut self) -> String {
+        if !self.more {
+            // Both ends of `data` were found by a parser of UTF-8, so that no character is cut.
+            self.body.truncate(self.data.end);
+            self.body.drain(..self.data.start);
+        }
+        self.body
+    }
 }
 
 /// `what`, and how the body starts.
@@ -225,6 +235,17 @@ mod tests {
         ] {
             let answer = parse(body).unwrap();
             assert_eq!((answer.data(), answer.verbatim()), (data, verbatim), "{body}");
+            assert_eq!(answer.into_verbatim(), verbatim, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_verbatim_text_is_no_second_copy() {
+        for body in [r#" {"data":["ü", 2]} "#, r#"{"total":7,"data":"x"}"#] {
+            let answer = parse(body).unwrap();
+            let memory = answer.body.as_ptr();
+            let verbatim = answer.into_verbatim();
+            assert_eq!(verbatim.as_ptr(), memory);
         }
     }
 
