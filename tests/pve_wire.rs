@@ -239,6 +239,13 @@ fn an_answer_without_end_stops_at_the_limit() {
 }
 
 #[test]
+fn an_answer_may_have_16_mib_unless_told_otherwise() {
+    let node = Node::start(|_| Act::raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").then_flood(1 << 30));
+    let error = get(&Cluster::new(node.cluster_settings(), &Limits::default()).unwrap(), "/x").unwrap_err();
+    assert!(error.to_string().contains("larger than 16777216 bytes"), "{error}");
+}
+
+#[test]
 fn a_head_without_end_stops_at_its_limit() {
     let error = refused_with(Act::raw("HTTP/1.1 200 OK\r\nX: ").then_flood(1 << 30));
     assert!(error.to_string().contains("headers are larger"), "{error}");

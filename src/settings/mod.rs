@@ -129,7 +129,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Bytes of large request bodies (over 64 KiB) together.
     pub max_buffered_bytes: usize,
-    /// Bytes of an answer of a Proxmox node.
+    /// Bytes of an answer of a Proxmox node. The resources of thousands of guests are a few MiB, and each call in flight
+    /// may hold as much as this more than once.
     pub max_answer_bytes: usize,
     /// From a request's first byte to the end of its head.
     pub head_timeout: Duration,
@@ -159,7 +160,7 @@ impl Default for Limits {
             max_headers: 64,
             max_body_bytes: 4 << 20,
             max_buffered_bytes: 64 << 20,
-            max_answer_bytes: 64 << 20,
+            max_answer_bytes: 16 << 20,
             head_timeout: seconds(10),
             body_timeout: seconds(30),
             idle_timeout: seconds(60),
