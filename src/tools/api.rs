@@ -58,5 +58,5 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
         params = params.merge(Params::from_json(data).map_err(|problems| problems.join("; "))?)?;
     }
     let answer = cluster.call(method, &path, &params, &context.cancel).map_err(|e| told(manager, cluster, &e))?;
-    Ok(Output::text(answer.verbatim().to_owned()))
+    Ok(Output::text(answer.into_verbatim()))
 }
