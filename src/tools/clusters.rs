@@ -78,7 +78,7 @@ fn run(manager: &ClusterManager, context: &Context<'_>, check: bool) -> Output {
         table.push(row);
     }
     let mut text = String::new();
-    let members = table.write(&mut text, |_| ());
+    let members = table.write(&mut text, |_| ("", 0, 0, ""));
     Output::table(text, format!("{{{members}}}"))
 }
 

@@ -1,7 +1,7 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
 
 use super::clusters::{meant, side_by_side, told};
-use super::shape::{Column, Row, Show, Table, json_text, push_bytes};
+use super::shape::{Column, Place, Row, Show, SortBy, Table, json_text, push_bytes};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
@@ -72,7 +72,7 @@ pub fn list_nodes(manager: Arc<ClusterManager>) -> Tool {
         effect: Effect::Reads,
         run: Box::new(move |context, args| {
             let asked = ask(&manager, context, args, &ApiPath::known("/nodes"), &Params::new())?;
-            asked.output(&NODES, |row| row.text("node").to_owned(), |_, _| {})
+            asked.output(&NODES, |row| (row.text("cluster"), 0, 0, row.text("node")), |_, _| {})
         }),
     }
 }
@@ -126,10 +126,10 @@ fn ask<'a>(
 
 impl Asked<'_> {
     /// One table of all rows; what failed stands beside it. Only where every cluster failed is the whole a failure.
-    fn output<K: Ord>(
+    fn output(
         &self,
         columns: &'static [Column],
-        order: impl Fn(&Row<'_>) -> K,
+        order: SortBy,
         summary: impl Fn(&mut String, &Table<'_>),
     ) -> Result<Output, Stop> {
         let several = self.answers.len() > 1;
@@ -160,7 +160,7 @@ impl Asked<'_> {
         if !summary.is_empty() {
             let _ = write!(structured, "\"summary\":{},", json_text(&summary));
         }
-        structured.push_str(&table.write(&mut text, |row| (row.text("cluster").to_owned(), order(row))));
+        structured.push_str(&table.write(&mut text, order));
         if table.is_empty() {
             text.push_str(
                 "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its rights)\n",
@@ -185,19 +185,19 @@ impl Asked<'_> {
 }
 
 /// Guests first, by number; then nodes, storages and the rest by name.
-fn resource_order(row: &Row<'_>) -> (u8, u64, String) {
-    let id = row.text("id");
+fn resource_order<'r>(row: &'r Row<'_>) -> Place<'r> {
+    let (cluster, id) = (row.text("cluster"), row.text("id"));
     match id.split_once('/') {
-        Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX), String::new()),
-        Some(("node", _)) => (1, 0, id.to_owned()),
-        Some(("storage", _)) => (2, 0, id.to_owned()),
-        _ => (3, 0, id.to_owned()),
+        Some(("qemu" | "lxc", vmid)) => (cluster, 0, vmid.parse().unwrap_or(u64::MAX), id),
+        Some(("node", _)) => (cluster, 1, 0, id),
+        Some(("storage", _)) => (cluster, 2, 0, id),
+        _ => (cluster, 3, 0, id),
     }
 }
 
 /// One line of guests and one of capacity, each only where there is something to count.
 fn summarise(text: &mut String, table: &Table<'_>) {
-    let mut guests: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
+    let mut guests: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
     let (mut nodes, mut online) = (0, 0);
     let (mut cpu, mut memory, mut storage) = ((0.0, 0.0), (0.0, 0.0), BTreeMap::new());
     let rows: Vec<Row<'_>> = table.rows().collect();
@@ -209,7 +209,7 @@ fn summarise(text: &mut String, table: &Table<'_>) {
                 *guests
                     .entry(if kind == "qemu" { "VMs" } else { "containers" })
                     .or_default()
-                    .entry(state.to_owned())
+                    .entry(state)
                     .or_default() += 1;
             }
             "node" => {

@@ -81,9 +81,11 @@ impl<'a> Table<'a> {
 
     /// Writes the rows, in the order of `sort_by`, after what `text` holds already, and gives the JSON members
     /// `"columns":…,"rows":…,"total":…`. Columns that no row fills are left out.
-    pub fn write<K: Ord>(&self, text: &mut String, sort_by: impl Fn(&Row<'_>) -> K) -> String {
-        let mut rows: Vec<Row<'_>> = self.rows().collect();
-        rows.sort_by_cached_key(|row| sort_by(row));
+    pub fn write(&self, text: &mut String, sort_by: SortBy) -> String {
+        let rows: Vec<Row<'_>> = self.rows().collect();
+        let mut sorted: Vec<_> = rows.iter().map(|row| (sort_by(row), row)).collect();
+        sorted.sort_by_key(|(place, _)| *place);
+        text.reserve(rows.len() * 96);
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&c| rows.iter().any(|r| r.cells.get(c).is_some_and(Option::is_some)))
             .collect();
@@ -97,7 +99,7 @@ impl<'a> Table<'a> {
         }
         text.push('\n');
         json.push_str(r#"],"rows":["#);
-        for (n, row) in rows.iter().enumerate() {
+        for (n, (_, row)) in sorted.iter().enumerate() {
             json.push_str(if n == 0 { "[" } else { ",[" });
             for (n, &c) in used.iter().enumerate() {
                 if n > 0 {
@@ -120,6 +122,12 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Where a row stands: by a text, then two numbers, then another text.
+pub type Place<'r> = (&'r str, u8, u64, &'r str);
+
+/// Says where a row stands.
+pub type SortBy = for<'r> fn(&'r Row<'_>) -> Place<'r>;
+
 /// One row of a [`Table`].
 pub struct Row<'t> {
     columns: &'static [Column],
@@ -133,9 +141,9 @@ impl Row<'_> {
         self.cells.get(at)?.as_deref()
     }
 
-    /// A cell as text, without quotes (escapes stay).
+    /// A cell as text, without quotes (escapes stay); empty where it is a list or an object.
     pub fn text(&self, key: &str) -> &str {
-        unquoted(self.raw(key).unwrap_or(""))
+        unquoted(self.raw(key).filter(|raw| !raw.starts_with(['{', '['])).unwrap_or(""))
     }
 
     /// A cell as a number, whether Proxmox wrote it as one or as a string; 0 where there is none.
@@ -151,7 +159,10 @@ fn unquoted(raw: &str) -> &str {
 
 fn show(text: &mut String, raw: &str, show: Show) {
     let plain = unquoted(raw);
-    let number = plain.parse::<f64>().ok().filter(|n| n.is_finite());
+    let number = match show {
+        Show::Plain => None,
+        _ => plain.parse::<f64>().ok().filter(|n| n.is_finite()),
+    };
     match (show, number) {
         (Show::Percent, Some(n)) => drop(write!(text, "{:.1}%", n * 100.0)),
         (Show::Bytes, Some(n)) => push_bytes(text, n),
@@ -165,6 +176,10 @@ const MAX_CELL: usize = 300;
 
 /// A value as it stands, but on one line: a nested list or object may have line ends and tabs between its tokens.
 fn push_plain(text: &mut String, plain: &str) {
+    if plain.len() <= MAX_CELL && !plain.bytes().any(|b| b.is_ascii_control()) {
+        text.push_str(plain);
+        return;
+    }
     let mut cells = plain.chars().map(|c| if c.is_control() { ' ' } else { c });
     text.extend(cells.by_ref().take(MAX_CELL));
     if cells.next().is_some() {
@@ -184,9 +199,9 @@ pub fn push_bytes(text: &mut String, bytes: f64) {
         text.push('0');
         return;
     }
-    // Two decimals at most, and none that say nothing.
-    let shown = format!("{n:.2}");
-    text.push_str(shown.trim_end_matches('0').trim_end_matches('.'));
+    // Two decimals at most, and none that say nothing. Writing into a String can't fail.
+    let _ = write!(text, "{n:.2}");
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
     text.push_str(UNITS.get(unit).copied().unwrap_or_default());
 }
 
@@ -292,7 +307,7 @@ mod tests {
         let mut table = Table::new(&COLUMNS);
         table.read(json, &[Cow::Borrowed("\"lab\"")]).unwrap();
         let mut text = String::new();
-        let members = table.write(&mut text, |r| r.text("name").to_owned());
+        let members = table.write(&mut text, |r| ("", 0, 0, r.text("name")));
         assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t\t\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
         let value: serde_json::Value = serde_json::from_str(&format!("{{{members}}}")).unwrap();
         assert_eq!(
@@ -319,7 +334,7 @@ mod tests {
         let mut table = Table::new(&COLUMNS);
         table.read(&json, &[]).unwrap();
         let mut text = String::new();
-        table.write(&mut text, |_| ());
+        table.write(&mut text, |_| ("", 0, 0, ""));
         assert_eq!(text, format!("name\tlevel\n{{ \"a\": 1}}\t{}…\n", "x".repeat(300)));
     }
 
