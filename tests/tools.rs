@@ -85,7 +85,7 @@ fn list_clusters_needs_no_network_and_check_asks_every_cluster() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster(), down(&demo.cluster())]);
     let text = call(&server, "list_clusters", json!({}));
-    assert!(text.starts_with("name\tnodes\tuser\ttls"), "{text}");
+    assert!(text.starts_with("name\tnodes\ttoken\ttls"), "{text}");
     assert!(text.contains("demo@pve!full") && !text.contains("status"), "{text}");
     let checked = structured(&server, "list_clusters", json!({"check": true}));
     let column =

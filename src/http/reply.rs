@@ -7,7 +7,9 @@
 //! not look at header values, so only constants of this crate become one.
 
 use std::borrow::Cow;
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
 /// Named instead of tiny_http, without a version: it is nobody's business.
@@ -65,21 +67,50 @@ impl Reply {
     }
 
     /// Replaces `out` by the bytes of the head, blank line included.
+    ///
+    /// The heads of one connection's answers differ in little but their length, and tiny_http makes each of many small
+    /// allocations: a thread keeps its last one for the second that its `Date` holds.
     pub fn write_head(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        out.clear();
+        LAST.with_borrow_mut(|last| {
+            let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+            let key = (second, self.status, self.content_type);
+            if !self.headers.is_empty() || last.key != key {
+                last.start.clear();
+                self.print(&mut last.start)?;
+                // raw_print puts the length last.
+                let length = last.start.strip_suffix(b"Content-Length: 0\r\n\r\n").map_or(0, <[u8]>::len);
+                last.start.truncate(length);
+                last.key = if self.headers.is_empty() { key } else { (0, 0, "") };
+            }
+            out.clear();
+            out.extend_from_slice(&last.start);
+            write!(out, "Content-Length: {}\r\n", self.body.len())?;
+            out.extend_from_slice(if self.close { CLOSE } else { b"\r\n" });
+            Ok(())
+        })
+    }
+
+    /// The head as tiny_http makes it, as if there were no body.
+    fn print(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let fields = [("Server", SERVER), ("Content-Type", self.content_type)];
         let more = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
         let headers = fields.into_iter().chain(more);
         let headers = headers.filter_map(|(name, value)| Header::from_bytes(name, value).ok()).collect();
-        Response::new(StatusCode(self.status), headers, io::empty(), Some(self.body.len()), None)
+        Response::new(StatusCode(self.status), headers, io::empty(), Some(0), None)
             .with_chunked_threshold(usize::MAX)
-            .raw_print(&mut *out, HTTPVersion(1, 1), &[], true, None)?;
-        if self.close {
-            out.truncate(out.len().saturating_sub(2));
-            out.extend_from_slice(CLOSE);
-        }
-        Ok(())
+            .raw_print(out, HTTPVersion(1, 1), &[], true, None)
     }
+}
+
+/// The start of a head, up to its length, and what it is the start of: a second, a status, a content type.
+#[derive(Default)]
+struct Last {
+    key: (u64, u16, &'static str),
+    start: Vec<u8>,
+}
+
+thread_local! {
+    static LAST: RefCell<Last> = RefCell::default();
 }
 
 /// The head of an SSE stream (MCP 2024-11-05, HTTP with SSE). The stream has no length and no chunks, the end of the
@@ -88,9 +119,9 @@ impl Reply {
 pub fn event_stream_head() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let reply = Reply { content_type: "text/event-stream", ..Reply::text(200, "") };
-    reply.with("Cache-Control", "no-cache, no-transform").with("X-Accel-Buffering", "no").write_head(&mut out)?;
+    reply.with("Cache-Control", "no-cache, no-transform").with("X-Accel-Buffering", "no").print(&mut out)?;
     // raw_print puts the length last.
-    let head = out.strip_suffix(b"Content-Length: 0\r\n\r\n").map(<[u8]>::len).unwrap_or_default();
+    let head = out.strip_suffix(b"Content-Length: 0\r\n\r\n").map_or(0, <[u8]>::len);
     out.truncate(head);
     out.extend_from_slice(CLOSE);
     Ok(out)
@@ -115,6 +146,18 @@ mod tests {
         }
         assert!(text.contains("\r\nDate: ") && !text.contains("Connection"), "{text}");
         assert_eq!(text.matches("\r\n\r\n").count(), 1);
+    }
+
+    #[test]
+    fn a_head_that_is_kept_has_each_answers_own_length_and_end() {
+        let long = head(&Reply::json(200, vec![b' '; 12_345]));
+        assert!(long.ends_with("\r\nContent-Length: 12345\r\n\r\n"), "{long}");
+        let last = head(&Reply::json(200, Vec::new()).closing());
+        assert!(last.ends_with("\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "{last}");
+        assert!(head(&Reply::text(200, "x")).contains("text/plain"));
+        assert!(head(&Reply::json(400, Vec::new())).starts_with("HTTP/1.1 400 Bad Request\r\n"));
+        assert!(head(&Reply::json(200, Vec::new()).with("Allow", "GET")).contains("\r\nAllow: GET\r\n"));
+        assert!(!head(&Reply::json(200, Vec::new())).contains("Allow"));
     }
 
     #[test]

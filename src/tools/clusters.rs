@@ -5,7 +5,6 @@ use super::shape::{Column, Show, Table, json_text};
 use crate::cancel::Cancel;
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Tool};
-use crate::mcp::context::Context;
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
 use crate::pve::manager::ClusterManager;
@@ -25,7 +24,7 @@ const fn plain(key: &'static str) -> Column {
 const COLUMNS: [Column; 9] = [
     plain("name"),
     plain("nodes"),
-    plain("user"),
+    plain("token"),
     plain("tls"),
     plain("default"),
     plain("status"),
@@ -36,6 +35,8 @@ const COLUMNS: [Column; 9] = [
 
 /// The tool `list_clusters(check?)`.
 pub fn list_clusters(manager: Arc<ClusterManager>) -> Tool {
+    // What is configured does not change while the server runs.
+    let (text, structured) = table(&manager, None);
     Tool {
         name: "list_clusters",
         title: "List clusters",
@@ -48,19 +49,22 @@ pub fn list_clusters(manager: Arc<ClusterManager>) -> Tool {
             about: "ask every cluster now (default: false, no network)",
         }]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| Ok(run(&manager, context, args.flag("check")))),
+        run: Box::new(move |context, args| {
+            let (text, structured) = match args.flag("check") {
+                false => (text.clone(), structured.clone()),
+                true => table(&manager, Some(side_by_side(manager.all(), &context.cancel, health))),
+            };
+            Ok(Output::table(text, structured))
+        }),
     }
 }
 
-fn run(manager: &ClusterManager, context: &Context<'_>, check: bool) -> Output {
+/// The clusters, in the order of the file, as text and as JSON; with their health where they were asked.
+fn table(manager: &ClusterManager, health: Option<Vec<Result<Health, String>>>) -> (String, String) {
     let default = manager.default().map(|c| c.settings().name.as_str());
-    let health: Vec<Option<Result<Health, String>>> = if check {
-        side_by_side(manager.all(), &context.cancel, |c, cancel| Some(health(c, cancel)))
-    } else {
-        manager.all().iter().map(|_| None).collect()
-    };
+    let mut health = health.into_iter().flatten();
     let mut table = Table::new(&COLUMNS);
-    for (cluster, health) in manager.all().iter().zip(health) {
+    for cluster in manager.all() {
         let s = cluster.settings();
         let nodes: Vec<String> = s.endpoints.iter().map(ToString::to_string).collect();
         let mut row = vec![
@@ -70,7 +74,7 @@ fn run(manager: &ClusterManager, context: &Context<'_>, check: bool) -> Output {
             Some(json_text(s.tls_mode())),
             (default == Some(s.name.as_str())).then_some(Cow::Borrowed("true")),
         ];
-        match health {
+        match health.next() {
             None => {}
             Some(Ok(h)) => row.extend([Some(json_text("ok")), Some(json_text(&h.version)), Some(json_text(&h.online))]),
             Some(Err(e)) => row.extend([Some(json_text("error")), None, None, Some(json_text(&e))]),
@@ -79,7 +83,7 @@ fn run(manager: &ClusterManager, context: &Context<'_>, check: bool) -> Output {
     }
     let mut text = String::new();
     let members = table.write(&mut text, |_| ("", 0, 0, ""));
-    Output::table(text, format!("{{{members}}}"))
+    (text, format!("{{{members}}}"))
 }
 
 struct Health {
