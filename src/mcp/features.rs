@@ -1,11 +1,11 @@
 //! The methods that both eras share: lists, tools, resources, prompts, completion. What an era adds to a result is
 //! [`Server::tail`]'s.
 
-use super::catalog::{Catalog, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop};
+use super::catalog::{Catalog, Complete, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop};
 use super::content::Contents;
 use super::context::{Context, LEVELS};
-use super::message::{Fault, INTERNAL_ERROR, INVALID_PARAMS, Params, RESOURCE_NOT_FOUND, Request, push_json_str};
-use super::{Era, Exchange, Server, modern};
+use super::message::{Fault, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, push_json_str};
+use super::{Ask, Era, modern};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -16,13 +16,8 @@ use std::cell::Cell;
 const CANNOT_ASK: &str = "this has to ask the user first, which needs a client that speaks MCP 2026-07-28";
 
 /// Answers a method of a capability that the catalog has; `None` for any other.
-pub(super) fn answer(
-    server: &Server,
-    era: Era,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    exchange: &Exchange<'_>,
-) -> Option<Result<Vec<u8>, Fault>> {
+pub(super) fn answer(ask: &Ask<'_>) -> Option<Result<Vec<u8>, Fault>> {
+    let Ask { server, era, request, params, .. } = *ask;
     let Catalog { resources, templates, prompts, complete, .. } = &server.catalog;
     let has_resources = !resources.is_empty() || !templates.is_empty();
     let list = |open: &[u8]| match params.cursor {
@@ -35,15 +30,15 @@ pub(super) fn answer(
         })),
     };
     Some(match request.method.as_ref() {
-        "tools/call" => call_tool(server, era, request, params, exchange),
+        "tools/call" => call_tool(ask),
         "tools/list" => list(&server.lists.tools),
         "resources/list" if has_resources => list(&server.lists.resources),
         "resources/templates/list" if has_resources => list(&server.lists.templates),
-        "resources/read" if has_resources => read_resource(server, era, request, params, exchange),
+        "resources/read" if has_resources => read_resource(ask),
         "prompts/list" if !prompts.is_empty() => list(&server.lists.prompts),
-        "prompts/get" if !prompts.is_empty() => get_prompt(server, era, request, params, exchange),
+        "prompts/get" if !prompts.is_empty() => get_prompt(ask),
         "completion/complete" => match complete {
-            Some(complete) => complete_argument(server, era, request, params, complete),
+            Some(complete) => complete_argument(ask, complete),
             None => return None,
         },
         _ => return None,
@@ -82,25 +77,20 @@ pub(super) fn prompt(p: &Prompt) -> Value {
     json!({"name": p.name, "description": p.description, "arguments": arguments})
 }
 
-fn call_tool(
-    server: &Server,
-    era: Era,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    exchange: &Exchange<'_>,
-) -> Result<Vec<u8>, Fault> {
+fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
+    let Ask { server, era, request, params, .. } = *ask;
     let name = params.name.as_deref().ok_or_else(|| Fault::params("name is missing: the tool to call"))?;
     let Some(tool) = server.catalog.tools.iter().find(|t| t.name == name) else {
         let names: Vec<_> = server.catalog.tools.iter().map(|t| t.name).collect();
         return Err(Fault::params(format!("unknown tool {name:?}; tools: {}", names.join(", "))));
     };
     let arguments = object(params.arguments, "arguments")?;
-    let context = context(server, request, params, exchange, name)?;
+    let context = context(ask, name)?;
     let (output, failed) = match tool.call(&context, arguments) {
         Ok(output) => (output, false),
         Err(Stop::Failed(text)) => (Output::text(text), true),
         Err(Stop::NeedsInput(_)) if era == Era::Legacy => (Output::text(CANNOT_ASK.into()), true),
-        Err(stop) => return stopped(server, era, request, &context, stop),
+        Err(stop) => return stopped(ask, &context, stop),
     };
     Ok(request.result(|out| {
         let content: usize = output.content.iter().map(super::content::Content::size).sum();
@@ -120,15 +110,10 @@ fn call_tool(
     }))
 }
 
-fn read_resource(
-    server: &Server,
-    era: Era,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    exchange: &Exchange<'_>,
-) -> Result<Vec<u8>, Fault> {
+fn read_resource(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
+    let Ask { server, era, request, params, .. } = *ask;
     let uri = params.uri.as_deref().ok_or_else(|| Fault::params("uri is missing: the resource to read"))?;
-    let context = context(server, request, params, exchange, uri)?;
+    let context = context(ask, uri)?;
     let read = match server.catalog.resources.iter().find(|r| r.uri == uri) {
         Some(resource) => (resource.read)(&context, uri),
         None => server
@@ -151,17 +136,12 @@ fn read_resource(
             data: Some(json!({"uri": uri})),
         }),
         Err(Stop::Failed(why)) => Err(Fault::new(INTERNAL_ERROR, why)),
-        Err(stop) => stopped(server, era, request, &context, stop),
+        Err(stop) => stopped(ask, &context, stop),
     }
 }
 
-fn get_prompt(
-    server: &Server,
-    era: Era,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    exchange: &Exchange<'_>,
-) -> Result<Vec<u8>, Fault> {
+fn get_prompt(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
+    let Ask { server, era, request, params, .. } = *ask;
     let name = params.name.as_deref().ok_or_else(|| Fault::params("name is missing: the prompt to get"))?;
     let Some(prompt) = server.catalog.prompts.iter().find(|p| p.name == name) else {
         let names: Vec<_> = server.catalog.prompts.iter().map(|p| p.name).collect();
@@ -172,7 +152,7 @@ fn get_prompt(
     if let Some((argument, about, _)) = missing {
         return Err(Fault::params(format!("argument {argument} is missing: {about}")));
     }
-    let context = context(server, request, params, exchange, name)?;
+    let context = context(ask, name)?;
     match (prompt.fill)(&context, &arguments) {
         Ok(messages) => Ok(request.result(|out| {
             out.extend_from_slice(br#"{"messages":"#);
@@ -184,17 +164,12 @@ fn get_prompt(
             out.extend_from_slice(server.tail(era, false));
         })),
         Err(Stop::Failed(why)) => Err(Fault::new(INTERNAL_ERROR, why)),
-        Err(stop) => stopped(server, era, request, &context, stop),
+        Err(stop) => stopped(ask, &context, stop),
     }
 }
 
-fn complete_argument(
-    server: &Server,
-    era: Era,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    complete: &super::catalog::Complete,
-) -> Result<Vec<u8>, Fault> {
+fn complete_argument(ask: &Ask<'_>, complete: &Complete) -> Result<Vec<u8>, Fault> {
+    let Ask { server, era, request, params, .. } = *ask;
     #[derive(Deserialize)]
     struct Argument<'a> {
         #[serde(borrow)]
@@ -219,13 +194,8 @@ fn complete_argument(
 }
 
 /// What a handler may know of this call.
-fn context<'a>(
-    server: &'a Server,
-    request: &Request<'_>,
-    params: &'a Params<'_>,
-    exchange: &Exchange<'a>,
-    name: &str,
-) -> Result<Context<'a>, Fault> {
+fn context<'a>(ask: &Ask<'a>, name: &str) -> Result<Context<'a>, Fault> {
+    let Ask { server, request, params, exchange, .. } = *ask;
     let meta = params.meta.as_ref();
     let modern = params.claimed_version().is_some();
     let log_from = match meta.and_then(|m| m.log_level.as_deref()) {
@@ -258,13 +228,8 @@ fn context<'a>(
 }
 
 /// A handler that gave no output and did not just fail.
-fn stopped(
-    server: &Server,
-    era: Era,
-    request: &Request<'_>,
-    context: &Context<'_>,
-    stop: Stop,
-) -> Result<Vec<u8>, Fault> {
+fn stopped(ask: &Ask<'_>, context: &Context<'_>, stop: Stop) -> Result<Vec<u8>, Fault> {
+    let Ask { server, era, request, .. } = *ask;
     let NeedsInput { requests, state } = match stop {
         Stop::Fault(fault) => return Err(fault),
         Stop::Failed(why) => return Err(Fault::new(INTERNAL_ERROR, why)),

@@ -2,19 +2,15 @@
 
 use super::context::LEVELS;
 use super::message::{Fault, METHOD_NOT_FOUND, Params, Request, push_json_str};
-use super::{Era, Exchange, Server, features, server_info};
+use super::{Ask, Server, features, server_info};
 use serde_json::value::RawValue;
 
 /// The versions spoken, oldest first (the specification's own list; later ones have no `initialize`).
 pub const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
 /// Answers a request that claims no version for itself.
-pub(super) fn answer(
-    server: &Server,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    exchange: &Exchange<'_>,
-) -> Result<Vec<u8>, Fault> {
+pub(super) fn answer(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
+    let Ask { server, request, params, exchange, .. } = *ask;
     let empty = || Ok(request.result(|out| out.extend_from_slice(b"{}")));
     match request.method.as_ref() {
         "initialize" => initialize(server, request, params),
@@ -30,7 +26,7 @@ pub(super) fn answer(
             }
             empty()
         }
-        _ => features::answer(server, Era::Legacy, request, params, exchange).unwrap_or_else(|| {
+        _ => features::answer(ask).unwrap_or_else(|| {
             let known = "initialize, ping, and those of the capabilities that initialize announces";
             Err(Fault::new(METHOD_NOT_FOUND, format!("unknown method {:?}; known: {known}", request.method)))
         }),

@@ -55,6 +55,16 @@ pub enum Era {
     Modern,
 }
 
+/// One request on its way to an answer.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    server: &'a Server,
+    era: Era,
+    request: &'a Request<'a>,
+    params: &'a Params<'a>,
+    exchange: &'a Exchange<'a>,
+}
+
 /// One MCP server: what it offers, and what it says of itself. Shared by every transport and connection.
 pub struct Server {
     catalog: Catalog,
@@ -117,9 +127,12 @@ impl Server {
         let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
         let what = started.map(|_| described(request, params.as_ref().ok()));
         let run = || {
-            params.and_then(|params| match params.claimed_version() {
-                Some(_) => modern::answer(self, request, &params, exchange),
-                None => legacy::answer(self, request, &params, exchange),
+            params.and_then(|params| {
+                let ask = |era| Ask { server: self, era, request, params: &params, exchange };
+                match params.claimed_version() {
+                    Some(_) => modern::answer(&ask(Era::Modern)),
+                    None => legacy::answer(&ask(Era::Legacy)),
+                }
             })
         };
         // A tool that panics costs its own call only.

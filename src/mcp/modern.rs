@@ -5,24 +5,20 @@ use super::message::{
     Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY, PARSE_ERROR, Params,
     Request, UNSUPPORTED_VERSION, push_json_str,
 };
-use super::{Era, Exchange, Server, features};
+use super::{Ask, Era, Server, features};
 use serde_json::json;
 
 /// The versions spoken, oldest first.
 pub const VERSIONS: [&str; 1] = ["2026-07-28"];
 
 /// Answers a request that claims a version for itself.
-pub(super) fn answer(
-    server: &Server,
-    request: &Request<'_>,
-    params: &Params<'_>,
-    exchange: &Exchange<'_>,
-) -> Result<Vec<u8>, Fault> {
+pub(super) fn answer(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
+    let Ask { server, request, params, .. } = *ask;
     check_meta(params)?;
     if request.method == "server/discover" {
         return Ok(discover(server, request));
     }
-    features::answer(server, Era::Modern, request, params, exchange).unwrap_or_else(|| {
+    features::answer(ask).unwrap_or_else(|| {
         let why = format!(
             "unknown method {:?}; known: server/discover and those of the capabilities it announces",
             request.method
