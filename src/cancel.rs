@@ -1,6 +1,6 @@
 //! One call's cancellation: a flag that is looked at, and a hook that wakes whoever waits in blocking I/O.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What ends a wait that a flag alone can't reach (for instance: shut a socket down). Must not block.
@@ -10,23 +10,27 @@ pub type Wake = Box<dyn Fn() + Send>;
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<Inner>);
 
+/// The states, each stronger than the one before.
+const GIVEN_UP: u8 = 1;
+const UNWANTED: u8 = 2;
+
 #[derive(Default)]
 struct Inner {
-    cancelled: AtomicBool,
+    state: AtomicU8,
     wake: Mutex<Option<Wake>>,
     children: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Inner {
-    fn cancel(&self) {
+    fn end(&self, state: u8) {
         let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
-        self.cancelled.store(true, Ordering::SeqCst);
+        self.state.fetch_max(state, Ordering::SeqCst);
         if let Some(wake) = wake.as_ref() {
             wake();
         }
         drop(wake);
         for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
-            child.cancel();
+            child.end(state);
         }
     }
 }
@@ -42,20 +46,32 @@ impl Cancel {
         let child = Self::new();
         self.0.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.0));
         // The parent sets its flag before it walks its children, so one of the two sees the other.
-        if self.is_cancelled() {
-            child.cancel();
+        match self.0.state.load(Ordering::SeqCst) {
+            0 => {}
+            state => child.0.end(state),
         }
         child
     }
 
     /// Cancels the call: at once for a thread whose wait has a hook ([`Cancel::on_cancel`]), else at its next look.
+    /// Nobody wants its answer any more.
     pub fn cancel(&self) {
-        self.0.cancel();
+        self.0.end(UNWANTED);
     }
 
-    /// Whether [`Cancel::cancel`] was called.
+    /// Ends the call in the same way, but its answer is still wanted: it says what is known of the outcome.
+    pub fn give_up(&self) {
+        self.0.end(GIVEN_UP);
+    }
+
+    /// Whether the call is to end: [`Cancel::cancel`] or [`Cancel::give_up`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::SeqCst)
+        self.0.state.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether nobody wants its answer: [`Cancel::cancel`] was called.
+    pub fn is_unwanted(&self) -> bool {
+        self.0.state.load(Ordering::SeqCst) == UNWANTED
     }
 
     /// Sets what to do on a cancellation (or nothing, to take it back); if the call is cancelled already, does it now.
@@ -107,5 +123,17 @@ mod tests {
         whole.cancel();
         assert!(b.is_cancelled());
         assert!(whole.child().is_cancelled(), "a part that begins late");
+    }
+
+    #[test]
+    fn the_answer_of_a_call_that_is_given_up_is_wanted_until_its_client_cancels() {
+        let call = Cancel::new();
+        let part = call.child();
+        call.give_up();
+        assert!(part.is_cancelled() && call.is_cancelled() && !call.is_unwanted());
+        assert!(call.child().is_cancelled());
+        call.cancel();
+        call.give_up();
+        assert!(call.is_unwanted() && part.is_unwanted());
     }
 }

@@ -1,7 +1,7 @@
 //! The log: one line an event to stderr, `2026-08-01T12:00:00.123Z WARN proxmox_mcp::http text`. Whatever a stranger
 //! can bring into a message, it stays on its line.
 
-use log::{Level, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,9 +29,11 @@ impl Log for Capped {
     }
 }
 
-/// Starts logging with the filter typed, else RUST_LOG, else `info`.
+/// Starts logging with the filter typed, else RUST_LOG where it is a level or names this program, else `info`.
 pub fn start(typed: Option<&str>) {
-    let ambient = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    // RUST_LOG is often set for other programs: one that does not speak of this one must not silence it.
+    let for_us = |filter: &String| filter.parse::<LevelFilter>().is_ok() || filter.contains("proxmox_mcp");
+    let ambient = std::env::var("RUST_LOG").ok().filter(for_us);
     let filter = typed.or(ambient.as_deref()).unwrap_or("info");
     let logger = env_logger::Builder::new()
         .parse_filters(filter)

@@ -10,12 +10,17 @@ use crate::mcp::{Exchange, Server};
 use crate::settings::Limits;
 use crate::workers::Workers;
 use std::io::{self, BufRead, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Serves the process's own stdin and stdout until stdin ends; calls in flight then get `stop_timeout`.
 pub fn serve(server: &Arc<Server>, limits: &Limits) {
     serve_on(server, limits, io::stdin().lock(), io::stdout());
 }
+
+/// What is given up gets this long to say what is known of its outcome.
+const LAST_END: Duration = Duration::from_millis(500);
 
 /// A call on its way to a worker.
 struct Job {
@@ -25,7 +30,7 @@ struct Job {
 
 /// Serves any two streams.
 fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, output: impl Write + Send + 'static) {
-    let output = Arc::new(Output(Mutex::new(output)));
+    let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false) });
     let calls = Arc::new(Calls::new());
     let workers = {
         let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
@@ -33,6 +38,10 @@ fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, outp
     };
     let mut line = Vec::new();
     while let Ok(true) = read_line(&mut input, &mut line, limits.max_body_bytes) {
+        if output.gone.load(Ordering::Relaxed) {
+            calls.cancel_all();
+            break;
+        }
         if line.len() > limits.max_body_bytes {
             output.send(&too_long(limits.max_body_bytes));
         } else if !line.trim_ascii().is_empty() {
@@ -48,11 +57,11 @@ fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, outp
             }
         }
     }
-    let left = workers.finish(&Deadline::after(limits.stop_timeout));
-    if left > 0 {
-        log::warn!("stdin has ended with {left} calls at work; they are given up");
+    if workers.finish(&Deadline::after(limits.stop_timeout)) > 0 {
+        log::warn!("stdin has ended with calls at work; they are given up");
+        calls.give_up_all();
+        workers.finish(&Deadline::after(LAST_END));
     }
-    calls.cancel_all();
 }
 
 /// Answers one message, or hands it on.
@@ -87,17 +96,21 @@ fn run<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, job: &Job) 
 }
 
 /// Where answers go, one at a time.
-struct Output<W>(Mutex<W>);
+struct Output<W> {
+    to: Mutex<W>,
+    /// The client does not read any more. What it still writes is nobody's wish.
+    gone: AtomicBool,
+}
 
 impl<W: Write> Output<W> {
     fn send(&self, message: &[u8]) {
         let mut line = Vec::with_capacity(message.len() + 1);
         line.extend_from_slice(message);
         line.push(b'\n');
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A client that is gone has closed stdin as well, which ends this server.
+        let mut out = self.to.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(e) = out.write_all(&line).and_then(|()| out.flush()) {
             log::debug!("an answer is not taken: {e}");
+            self.gone.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -119,7 +132,6 @@ mod tests {
     use crate::mcp::catalog::{Catalog, Effect, Input, Output as Text, Tool};
     use serde_json::{Value, json};
     use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Duration;
 
     /// Written lines, as messages.
     struct Lines(Sender<Value>);
@@ -217,6 +229,7 @@ mod tests {
         heard.recv_timeout(LONG).unwrap();
         drop(say);
         thread.join().unwrap();
-        assert_eq!(heard.recv_timeout(LONG).ok(), None, "the call was cancelled, not answered");
+        let answer = heard.recv_timeout(LONG).unwrap();
+        assert_eq!(answer["result"]["content"][0]["text"], "woken", "it was given up, and says what it has");
     }
 }

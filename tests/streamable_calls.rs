@@ -305,3 +305,26 @@ fn what_the_cluster_refuses_is_a_result_without_internals() {
         assert!(!text(&answer).contains("::") && !text(&answer).contains(".rs"), "{answer}");
     }
 }
+
+#[test]
+fn a_call_that_outlasts_the_stop_is_given_up_and_says_what_is_known_of_it() {
+    let node = Node::start(|_| Act::hang());
+    let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient() };
+    let mut server = Running::serving(limits, &[], &[], product(vec![node.cluster_settings()]));
+    let write = json!({"path": "/nodes/n/qemu/1/status/start", "method": "POST"});
+    let (old, new) = (call("old", "proxmox_api_call", write.clone()), {
+        modern("new", "tools/call", json!({"name": "proxmox_api_call", "arguments": write}))
+    });
+    let (mut legacy, mut current, mut sse) = (server.connect(), server.connect(), server.sse());
+    legacy.send_post_with("/mcp", JSON_ONLY, &old);
+    current.send_post_with("/mcp", &modern_headers(&new), &new);
+    let path = sse.path.clone();
+    assert_eq!(server.connect().post(&path, &call("sse", "proxmox_api_call", write)).status, 202);
+    node.wait_for_requests(3);
+    server.begin_stop();
+    let answers = [legacy.reply().expect("an answer").json(), current.reply().expect("an answer").json(), sse.json()];
+    for answer in answers {
+        assert!(text(&answer).contains("it is unknown whether `POST /nodes/n/qemu/1/status/start` took"), "{answer}");
+    }
+    server.wait_for_stop();
+}

@@ -13,14 +13,14 @@ use std::path::PathBuf;
 
 /// Lets language models see and run Proxmox VE clusters over the Model Context Protocol
 #[derive(Parser)]
-#[command(name = "proxmox-mcp", version, disable_help_subcommand = true, max_term_width = 120)]
+#[command(name = "proxmox-mcp", version, max_term_width = 120)]
 #[command(after_help = "Without a command it serves. The limits are flags too: see --help")]
 pub struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub task: Option<Task>,
 
-    /// The clusters [default: ./clusters.json, then /etc/proxmox-mcp/clusters.json]
+    /// Path of clusters.json [default: ./clusters.json, then /etc/proxmox-mcp/clusters.json]
     #[arg(long, value_name = "FILE", env = "PROXMOX_MCP_CONFIG", global = true)]
     pub config: Option<PathBuf>,
 
@@ -32,7 +32,7 @@ pub struct Cli {
     #[arg(long, value_name = "FILTER", env = "PROXMOX_MCP_LOG", value_parser = log_filter, global = true)]
     log: Option<String>,
 
-    /// Where to listen; `:8000` is every address, port 0 a free port
+    /// Where to listen: `[::]:8000` is every address, `:8000` every IPv4 one, port 0 a free port
     #[arg(long, value_name = "HOST:PORT", env = "PROXMOX_MCP_LISTEN", value_parser = listen, global = true)]
     #[arg(default_value = "127.0.0.1:8000", help_heading = "HTTP")]
     pub listen: SocketAddr,
@@ -123,7 +123,7 @@ fn list(text: &str) -> Result<List, String> {
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
-    const FORM: &str = "write host:port, such as 127.0.0.1:8000, or :8000 for every address";
+    const FORM: &str = "write host:port, such as 127.0.0.1:8000, or :8000 for every IPv4 address";
     let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
     let port: u16 = port.parse().map_err(|_| format!("the port must be a number from 0 to 65535: {FORM}"))?;
     if host.is_empty() {

@@ -137,7 +137,9 @@ impl Door {
     /// Answers 503 without ever waiting. The connection is held until more are refused: closing it now would reset
     /// it if the client has sent its request, and the client might never read the answer.
     fn refuse(&mut self, stream: Arc<TcpStream>) {
-        let reply = Reply::unavailable("too many connections are open").closing();
+        let reply =
+            Reply::unavailable("too many connections are open (--max-connections, --max-connections-per-address)")
+                .closing();
         let mut bytes = Vec::new();
         if reply.write_head(&mut bytes).is_ok() && stream.set_nonblocking(true).is_ok() {
             bytes.extend_from_slice(reply.body());

@@ -5,7 +5,7 @@ use super::wire::{Cut, Input};
 use crate::deadline::Deadline;
 use crate::settings::Limits;
 
-const TOO_LARGE: Fault = Fault::Refused(413, "the body is too large");
+const TOO_LARGE: Fault = Fault::Refused(413, "the body is too large (--max-body-bytes)");
 const BAD_CHUNK: Fault = Fault::Refused(400, "the body's chunks are malformed");
 
 /// Digits of a chunk's size: 4 GiB, far beyond any cap.

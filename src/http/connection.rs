@@ -97,7 +97,9 @@ impl Connection<'_> {
             if most > UNCOUNTED {
                 reserved = self.front.bodies.reserve(most);
                 if reserved.is_none() {
-                    return Ok(Reply::unavailable("too many large requests at once").closing().into());
+                    return Ok(Reply::unavailable("too many large requests at once (--max-buffered-bytes)")
+                        .closing()
+                        .into());
                 }
             }
             if self.head.expects_continue && self.input.unread().is_empty() {

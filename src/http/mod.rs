@@ -11,7 +11,7 @@
 //!
 //! # The end
 //! [`Stop::stop`] ends the accept loop. Then connections that wait for a request end, calls in flight get
-//! `stop_timeout` to finish and their answers still go out, the event streams end, and [`Server::run`] returns.
+//! `stop_timeout` to finish and their answers still go out, those that don't are given up and say so, the event streams end, and [`Server::run`] returns.
 
 mod accept;
 mod admission;
@@ -46,8 +46,9 @@ use std::thread;
 use std::time::Duration;
 use watch::Watch;
 
-/// What ends after the calls, the streams and the last answers, gets this long: it has only its own end to do.
-const LAST_END: Duration = Duration::from_secs(1);
+/// What is given up gets this long to say so, and then the streams and connections as long to end: with the default
+/// `stop_timeout` that stays below the ten seconds after which Docker kills.
+const LAST_END: Duration = Duration::from_millis(500);
 
 /// What the front is started with.
 pub struct Config {
@@ -163,8 +164,14 @@ impl Server {
         // Ending the reads looks just like clients that go away.
         front.watch.cancel_no_more();
         front.connections.end_reads();
-        let cut_off = front.workers.finish(&deadline);
+        front.workers.finish(&deadline);
         front.connections.wait_for_requests(&deadline);
+        // Calls that are still at work end now, and say what is known of their outcome.
+        front.watch.give_up_all();
+        front.sessions.give_up_calls();
+        let last = Deadline::after(LAST_END);
+        let cut_off = front.workers.finish(&last);
+        front.connections.wait_for_requests(&last);
         front.sessions.end_all();
         let left = front.connections.wait_for_all(&Deadline::after(LAST_END));
         if cut_off + left > 0 {

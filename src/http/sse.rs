@@ -171,7 +171,7 @@ impl Sessions {
         };
         match session.events.begin(&endpoint, enter) {
             Ok(true) => {}
-            Ok(false) => return Err(Reply::unavailable("too many sessions are open")),
+            Ok(false) => return Err(Reply::unavailable("too many sessions are open (--max-sessions)")),
             Err(_) => return Err(broken()),
         }
         log::debug!("session {session} opened, {open} open");
@@ -205,6 +205,13 @@ impl Sessions {
         let all: Vec<_> = self.table().values().cloned().collect();
         for session in all {
             session.events.keep_alive();
+        }
+    }
+
+    /// Gives every call up that is still at work: there is no more time for them.
+    pub fn give_up_calls(&self) {
+        for session in self.table().values() {
+            session.calls.give_up_all();
         }
     }
 

@@ -14,6 +14,7 @@ use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
 use serde_json::value::RawValue;
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,7 +28,7 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     };
     match message::batch(request.body, MAX_BATCH) {
         None => {}
-        Some(Ok(parts)) => return batch(front, &parts),
+        Some(Ok(parts)) => return batch(front, request.stream, &parts),
         Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
     }
     let message = match message::parse(request.body) {
@@ -68,7 +69,7 @@ fn answer(
         };
     }
     // In the older eras a lost connection is no cancellation (2025-11-25, Streamable HTTP).
-    let watched = front.watch.begin(request.stream, (era == Era::Modern).then(|| cancel.clone()));
+    let watched = front.watch.begin(request.stream, &cancel, era == Era::Modern);
     let events = || {
         watched.events().get_or_init(|| {
             let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
@@ -117,7 +118,7 @@ fn begin(events: &EventStream) -> io::Result<bool> {
 
 /// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one
 /// array, within the bound of a single answer; without any, there is nothing to say.
-fn batch(front: &Arc<Front>, parts: &[&RawValue]) -> Answer {
+fn batch(front: &Front, stream: &Arc<TcpStream>, parts: &[&RawValue]) -> Answer {
     let messages: Vec<_> = parts.iter().map(|part| message::parse(part.get().as_bytes())).collect();
     for message in &messages {
         if let Ok(Message::Request(request)) = message
@@ -141,7 +142,9 @@ fn batch(front: &Arc<Front>, parts: &[&RawValue]) -> Answer {
             Ok(Message::Request(request)) => match Permit::take(front, &request) {
                 Err(busy) => busy,
                 Ok(_permit) => {
-                    let exchange = Exchange { calls: None, cancel: Cancel::new(), send: &|_| () };
+                    let cancel = Cancel::new();
+                    let _watched = front.watch.begin(stream, &cancel, false);
+                    let exchange = Exchange { calls: None, cancel, send: &|_| () };
                     match front.mcp.answer(&request, request.params(), &exchange) {
                         Some(answer) => answer.bytes,
                         None => continue,

@@ -41,8 +41,9 @@ struct State {
 /// A call that runs on its connection's own thread.
 pub struct Call {
     stream: Arc<TcpStream>,
-    /// What to cancel when the client is gone; `None` where that means nothing.
-    cancel: Option<Cancel>,
+    cancel: Cancel,
+    /// Whether it is cancelled when the client is gone.
+    ends_with_client: bool,
     /// The stream its reply has become.
     events: OnceLock<EventStream>,
 }
@@ -54,9 +55,10 @@ pub struct Watched<'a> {
 }
 
 impl Watch {
-    /// Looks after a call from here on.
-    pub fn begin(&self, stream: &Arc<TcpStream>, cancel: Option<Cancel>) -> Watched<'_> {
-        let call = Arc::new(Call { stream: stream.clone(), cancel, events: OnceLock::new() });
+    /// Looks after a call from here on; `ends_with_client` says whether it is cancelled when the client is gone.
+    pub fn begin(&self, stream: &Arc<TcpStream>, cancel: &Cancel, ends_with_client: bool) -> Watched<'_> {
+        let (stream, cancel) = (stream.clone(), cancel.clone());
+        let call = Arc::new(Call { stream, cancel, ends_with_client, events: OnceLock::new() });
         let mut state = self.lock();
         state.calls.push(call.clone());
         // A thread that sleeps is woken at most once a tick, however many calls come and go.
@@ -94,6 +96,12 @@ impl Watch {
         self.lock().draining = true;
     }
 
+    /// Gives every call up that is still at work: there is no more time for them.
+    pub fn give_up_all(&self) {
+        let calls = self.lock().calls.clone();
+        calls.iter().for_each(|call| call.cancel.give_up());
+    }
+
     /// Ends [`Watch::run`].
     pub fn close(&self) {
         self.lock().closed = true;
@@ -102,12 +110,11 @@ impl Watch {
 
     /// Cancels the calls whose clients are gone. None of this waits.
     fn cancel_lost(&self, calls: &[Arc<Call>]) {
-        let watched: Vec<_> =
-            calls.iter().filter_map(|call| call.cancel.as_ref().map(|cancel| (&call.stream, cancel))).collect();
+        let watched: Vec<_> = calls.iter().filter(|call| call.ends_with_client).collect();
         if watched.is_empty() {
             return;
         }
-        let mut fds: Vec<_> = watched.iter().map(|(stream, _)| PollFd::new(&**stream, GONE)).collect();
+        let mut fds: Vec<_> = watched.iter().map(|call| PollFd::new(&*call.stream, GONE)).collect();
         if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
             return;
         }
@@ -117,10 +124,10 @@ impl Watch {
         if self.lock().draining {
             return;
         }
-        for ((_, cancel), lost) in watched.iter().zip(lost) {
-            if lost && !cancel.is_cancelled() {
+        for (call, lost) in watched.iter().zip(lost) {
+            if lost && !call.cancel.is_cancelled() {
                 log::debug!("the client of a call is gone: the call is cancelled");
-                cancel.cancel();
+                call.cancel.cancel();
             }
         }
     }
@@ -162,14 +169,17 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| watch.run(LONG, || ()));
             let ((far, near), (other_far, _other_near)) = (pair(LONG), pair(LONG));
-            let (lost, other) = (Cancel::new(), Cancel::new());
+            let (lost, other, legacy) = (Cancel::new(), Cancel::new(), Cancel::new());
             let (say, heard) = channel();
             lost.on_cancel(Some(Box::new(move || say.send(()).unwrap())));
-            let _calls =
-                [watch.begin(&far, Some(lost)), watch.begin(&other_far, Some(other.clone())), watch.begin(&far, None)];
+            let _calls = [
+                watch.begin(&far, &lost, true),
+                watch.begin(&other_far, &other, true),
+                watch.begin(&far, &legacy, false),
+            ];
             drop(near);
             heard.recv_timeout(LONG).unwrap();
-            assert!(!other.is_cancelled());
+            assert!(!other.is_cancelled() && !legacy.is_cancelled());
             watch.close();
         });
     }
@@ -180,7 +190,7 @@ mod tests {
         let (say, heard) = channel();
         thread::scope(|scope| {
             let (far, mut near) = pair(LONG);
-            let call = watch.begin(&far, None);
+            let call = watch.begin(&far, &Cancel::new(), false);
             assert!(call.events().set(EventStream::new(far, LONG)).is_ok());
             scope.spawn(|| {
                 watch.run(Duration::from_millis(5), move || {

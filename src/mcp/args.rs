@@ -1,5 +1,6 @@
 //! Parameters of tools as data: their JSON Schema for clients, and the check of what a model sent.
 
+use crate::nearest::nearest;
 use serde_json::{Map, Value, json};
 
 /// One parameter.
@@ -45,7 +46,7 @@ impl Param {
             Kind::Text => "a string".into(),
             Kind::Flag => "true or false".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::Object => "an object such as {\"name\": \"value\"}".into(),
+            Kind::Object => "an object such as {\"name\": \"value\"}, not a text".into(),
         }
     }
 
@@ -79,22 +80,26 @@ pub fn schema(params: &[Param]) -> Value {
 pub struct Args(Map<String, Value>);
 
 impl Args {
-    /// Checks what was sent against the tool's parameters; says everything that is wrong at once. `null` counts as
-    /// absent, since models send it for what they leave out.
+    /// Checks what was sent against the tool's parameters; says everything that is wrong at once.
     pub fn check(tool: &str, params: &[Param], sent: Map<String, Value>) -> Result<Self, String> {
         let mut problems = Vec::new();
         let mut taken = Map::new();
         for (name, value) in sent {
             match params.iter().find(|p| p.name == name) {
-                _ if value.is_null() => {}
+                // Models send null, or an empty text, for what they leave out.
+                Some(param) if value.is_null() || !param.required && value == "" => {}
+                None if value.is_null() => {}
                 None => {
                     let valid: Vec<_> = params.iter().map(|p| p.name).collect();
+                    let meant = nearest(&name, valid.iter().copied());
+                    let meant = meant.map(|m| format!(", did you mean {m}?")).unwrap_or_default();
                     let valid = if valid.is_empty() { "none".into() } else { valid.join(", ") };
-                    problems.push(format!("unknown argument {name:?} (valid: {valid})"));
+                    let name: String = name.chars().take(64).collect();
+                    problems.push(format!("unknown argument {name:?}{meant} (valid: {valid})"));
                 }
                 Some(param) => match param.take(value) {
                     Some(value) => drop(taken.insert(name, value)),
-                    None => problems.push(format!("{name} must be {}", param.wants())),
+                    None => problems.push(format!("{name} must be {} ({})", param.wants(), param.about)),
                 },
             }
         }
@@ -154,13 +159,13 @@ mod tests {
     fn everything_wrong_is_said_at_once_with_what_to_send() {
         let why = check(json!({"paht": "/x", "method": "PATCH", "data": "a=b"})).unwrap_err();
         for part in [
-            "unknown argument \"paht\" (valid: path, method, data)",
+            "unknown argument \"paht\", did you mean path? (valid: path, method, data)",
             "method must be one of GET, PUT",
             "data must be an object",
             "path is missing: a string, where",
         ] {
             assert!(why.contains(part), "{why}");
         }
-        assert_eq!(check(json!({"path": 7})).unwrap_err(), "tool: path must be a string");
+        assert_eq!(check(json!({"path": 7})).unwrap_err(), "tool: path must be a string (where)");
     }
 }

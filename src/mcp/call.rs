@@ -52,13 +52,18 @@ impl Calls {
 
     /// Cancels the calls with this request id; one that has ended already is not an error (the two crossed).
     pub fn cancel(&self, id: &str) {
-        self.cancel_where(|running| running == id);
+        self.end_where(|running| running == id, Cancel::cancel);
     }
 
     /// Cancels every call, and those that still come: the session is gone.
     pub fn cancel_all(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        self.cancel_where(|_| true);
+        self.end_where(|_| true, Cancel::cancel);
+    }
+
+    /// Gives every call up that is in flight: the server ends, and has no more time for them.
+    pub fn give_up_all(&self) {
+        self.end_where(|_| true, Cancel::give_up);
     }
 
     /// From which severity on the session's client wants log messages (logging/setLevel): an index into [`LEVELS`].
@@ -83,13 +88,13 @@ impl Calls {
         self.len() == 0
     }
 
-    fn cancel_where(&self, wanted: impl Fn(&str) -> bool) {
+    fn end_where(&self, wanted: impl Fn(&str) -> bool, end: fn(&Cancel)) {
         // Cloned first: a cancellation runs a hook, and no lock of ours is held over somebody else's code.
         let found: Vec<Cancel> = {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.running.iter().filter(|(_, id, _)| wanted(id)).map(|(_, _, cancel)| cancel.clone()).collect()
         };
-        found.iter().for_each(Cancel::cancel);
+        found.iter().for_each(end);
     }
 }
 

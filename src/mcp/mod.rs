@@ -121,7 +121,7 @@ impl Server {
         exchange: &Exchange<'_>,
     ) -> Option<Answer> {
         // A call may be cancelled while it waits for its turn: then a tool that looks at that late must not begin.
-        if exchange.cancel.is_cancelled() {
+        if exchange.cancel.is_unwanted() {
             return None;
         }
         let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
@@ -141,7 +141,7 @@ impl Server {
             let why = "internal error: the call broke off, what it did so far stands; the server's log says where";
             Err(Fault::new(message::INTERNAL_ERROR, why))
         });
-        let cancelled = exchange.cancel.is_cancelled();
+        let cancelled = exchange.cancel.is_unwanted();
         if let (Some(started), Some(what)) = (started, what) {
             let outcome = match &answer {
                 _ if cancelled => "cancelled".into(),

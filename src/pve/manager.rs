@@ -43,6 +43,7 @@ impl ClusterManager {
         self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| {
             let meant = nearest(name, self.clusters.iter().map(|c| c.settings().name.as_str()));
             let meant = meant.map(|m| format!(" Did you mean `{m}`?")).unwrap_or_default();
+            let name: String = name.chars().take(64).collect();
             format!("there is no cluster `{name}`; there is {}.{meant}", self.names())
         })
     }

@@ -24,12 +24,11 @@ impl ApiPath {
     pub fn parse(typed: &str) -> Result<(Self, Params), String> {
         let typed = typed.trim();
         let (path, query) = typed.split_once('?').unwrap_or((typed, ""));
-        if path.contains("://") {
-            return Err(
-                "a full URL is not a path: write only what follows /api2/json, such as `/nodes`; the node to ask \
-                        is that of the cluster chosen with `cluster`"
-                    .into(),
-            );
+        if let Some((_, rest)) = path.split_once("://") {
+            let below = rest.split_once('/').map_or("", |(_, path)| path.trim_start_matches("api2/json/"));
+            return Err(format!(
+                "a full URL is not a path: write `/{below}`; the node to ask is that of the cluster chosen with `cluster`"
+            ));
         }
         if typed.contains('#') {
             return Err(
@@ -71,6 +70,9 @@ impl ApiPath {
                     "`{segment}` is not a name: write the path out in full, such as `/nodes/pve1/qemu`"
                 ));
             }
+            if is_placeholder(segment) {
+                return Err(format!("`{segment}` is a placeholder: put the name or number it stands for in its place"));
+            }
             canonical.push('/');
             encode_into(&mut canonical, segment, KEEP);
         }
@@ -103,6 +105,13 @@ impl ApiPath {
             _ => Cow::Borrowed(segment),
         })
     }
+}
+
+/// `{node}`, `<node>` or `:node`, as documentation writes it; no name in Proxmox looks like that.
+fn is_placeholder(segment: &str) -> bool {
+    let inside = |open, close| segment.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
+    let word = inside('{', '}').or(inside('<', '>')).or(segment.strip_prefix(':'));
+    word.is_some_and(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_'))
 }
 
 impl fmt::Display for ApiPath {
@@ -191,6 +200,19 @@ mod tests {
         }
         assert!(refusal(&"/a".repeat(1001)).contains("2000 bytes"));
         assert_eq!(path(&"/a".repeat(1000)).len(), 2000);
+    }
+
+    #[test]
+    fn placeholders_and_urls_are_told_what_to_write() {
+        for typed in ["/nodes/{node}/qemu", "nodes/<node>", "/nodes/pve1/qemu/:vmid/config"] {
+            assert!(refusal(typed).contains("is a placeholder"), "{typed}");
+        }
+        assert_eq!(
+            path("/nodes/pve1/storage/local/content/local:iso/x.iso"),
+            "/nodes/pve1/storage/local/content/local:iso/x.iso"
+        );
+        assert!(refusal("https://pve1:8006/api2/json/nodes/pve1?x=1").contains("write `/nodes/pve1`"));
+        assert!(refusal("https://pve1:8006").contains("write `/`"));
     }
 
     proptest! {

@@ -166,7 +166,7 @@ impl Default for Limits {
             idle_timeout: seconds(60),
             write_timeout: seconds(10),
             sse_keepalive: seconds(15),
-            stop_timeout: seconds(10),
+            stop_timeout: seconds(8),
         }
     }
 }

@@ -15,9 +15,10 @@ pub fn proxmox_api_call(manager: Arc<ClusterManager>) -> Tool {
     Tool {
         name: "proxmox_api_call",
         title: "Proxmox API call",
-        description: "Calls any endpoint of the Proxmox VE API and answers with its data, verbatim JSON. GET reads; POST, \
-            PUT and DELETE change things at once. GET on a directory (/, /nodes/{node}, …) lists what is below it. \
-            Example: path /nodes/pve1/qemu/100/status/start, method POST.",
+        description: "Calls any endpoint of the Proxmox VE API; answers verbatim JSON. GET reads; POST, \
+            PUT and DELETE change things at once. GET on a directory (/, /nodes/{node}) lists what is below it. Example: \
+            path /nodes/pve1/qemu/100/status/start, method POST. An answer UPID:… is a task that goes on: GET \
+            /nodes/{node}/tasks/{upid}/status until status is stopped; exitstatus is OK or the error, …/log has more.",
         input: Input::Params(&[
             Param {
                 name: "cluster",
@@ -41,7 +42,8 @@ pub fn proxmox_api_call(manager: Arc<ClusterManager>) -> Tool {
                 name: "data",
                 kind: Kind::Object,
                 required: false,
-                about: "the endpoint's parameters, such as {\"memory\": 2048, \"onboot\": true}; unset options by name in \"delete\"",
+                about: "the endpoint's parameters, such as {\"memory\": 2048, \"onboot\": true}; several values of one option with commas, as in \
+                    {\"delete\": \"tags,description\"}, which unsets options",
             },
         ]),
         effect: Effect::Destructive,

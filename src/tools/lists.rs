@@ -59,7 +59,7 @@ const CLUSTER: Param = Param {
     name: "cluster",
     kind: Kind::Text,
     required: false,
-    about: "a name of list_clusters (default: every cluster)",
+    about: "a name of list_clusters; leave it out for every cluster",
 };
 
 /// The tool `list_nodes(cluster?)`.
@@ -90,7 +90,7 @@ pub fn get_cluster_resources(manager: Arc<ClusterManager>) -> Tool {
                 name: "type",
                 kind: Kind::Choice(&["vm", "node", "storage", "sdn"]),
                 required: false,
-                about: "only these; vm means VMs and containers (default: everything)",
+                about: "only these; vm means VMs and containers; leave it out for everything, pools included",
             },
         ]),
         effect: Effect::Reads,
@@ -236,7 +236,9 @@ fn summarise(text: &mut String, table: &Table<'_>) {
         .iter()
         .map(|(kind, states)| {
             let of: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
-            format!("{} {kind} ({})", states.values().sum::<u32>(), of.join(", "))
+            let all = states.values().sum::<u32>();
+            let one = if all == 1 { kind.trim_end_matches('s') } else { kind };
+            format!("{all} {one} ({})", of.join(", "))
         })
         .collect();
     if !guests.is_empty() {
