@@ -4,13 +4,16 @@
 //!
 //! # The way of a call
 //! ```text
-//! MCP client ── HTTP ──▶ http ── bytes ──▶ mcp ── tool call ──▶ tools ── API call ──▶ pve ── HTTPS ──▶ a node
+//! MCP client ── HTTP ──▶ http ─┐                          tools ── API call ──▶ pve ── HTTPS ──▶ a node
+//!            ── stdio ─▶ stdio ┴─ bytes of a message ──▶ mcp ◀──┘ (what is offered, as data)
 //! ```
-//! Imports point along the arrows and never back. [`settings`], [`secret`] and [`cancel`] are ground floors that
-//! every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end of the last arrow.
+//! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
+//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`secret`] and [`cancel`] are ground
+//! floors that every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end of the last
+//! arrow. The binary puts them together.
 //!
-//! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions, and
-//! blocking I/O with a deadline on every read and write.
+//! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions and of
+//! stdio, and blocking I/O with a deadline on every read and write.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
