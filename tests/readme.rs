@@ -45,7 +45,13 @@ fn settings() -> String {
             true => format!("PROXMOX_MCP_{}", name.replace('-', "_").to_uppercase()),
             false => String::new(),
         });
-        let meaning = text.split('[').next().unwrap_or_default().trim().replace('*', "\\*");
+        let meaning = text
+            .split("[env: ")
+            .next()
+            .and_then(|t| t.split("[default: ").next())
+            .unwrap_or_default()
+            .trim()
+            .replace('*', "\\*");
         let code = |text: String| if text.is_empty() { text } else { format!("`{text}`") };
         let default = code(field("[default: ").unwrap_or_default());
         let _ = writeln!(table, "| `--{name}` | {} | {meaning} | {default} |", code(variable));
