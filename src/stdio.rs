@@ -3,9 +3,10 @@
 //! This thread reads. What may take long runs on workers, several at once, so that a call that hangs holds up neither
 //! the next one nor its own cancellation; answers are written one at a time, a line and a write each.
 
+use crate::cancel::Cancel;
 use crate::deadline::Deadline;
 use crate::mcp::call::{Calls, InFlight};
-use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse, too_long};
+use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, Request, SERVER_BUSY, batch, parse, too_long};
 use crate::mcp::{Exchange, Server};
 use crate::settings::Limits;
 use crate::workers::Workers;
@@ -34,7 +35,11 @@ fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, outp
     let calls = Arc::new(Calls::new());
     let workers = {
         let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
-        Workers::new(limits.max_calls, move |job: Job| run(&server, &calls, &output, &job))
+        Workers::new(limits.max_calls, move |job: Job| {
+            if let Ok(Message::Request(request)) = parse(&job.line) {
+                answer(&server, &calls, &output, &request, job.call.cancel.clone());
+            }
+        })
     };
     let mut line = Vec::new();
     while let Ok(true) = read_line(&mut input, &mut line, limits.max_body_bytes) {
@@ -73,24 +78,19 @@ fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, o
         Ok(Message::Request(request)) if request.may_take_long() => {
             // On the list before it runs, so that a cancellation on the very next line finds it.
             let call = calls.begin(request.id());
-            let refused = request.refuse(BUSY, SERVER_BUSY);
-            if workers.submit(Job { line, call }).is_err() {
-                output.send(&refused);
+            if let Err(job) = workers.submit(Job { line, call })
+                && let Ok(Message::Request(request)) = parse(&job.line)
+            {
+                output.send(&request.refuse(BUSY, SERVER_BUSY));
             }
         }
-        Ok(Message::Request(request)) => {
-            let exchange = Exchange { calls: Some(calls), cancel: Default::default(), send: &|note| output.send(note) };
-            if let Some(answer) = server.answer(&request, request.params(), &exchange) {
-                output.send(&answer.bytes);
-            }
-        }
+        Ok(Message::Request(request)) => answer(server, calls, output, &request, Cancel::new()),
     }
 }
 
-fn run<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, job: &Job) {
-    let Ok(Message::Request(request)) = parse(&job.line) else { return };
-    let exchange = Exchange { calls: Some(calls), cancel: job.call.cancel.clone(), send: &|note| output.send(note) };
-    if let Some(answer) = server.answer(&request, request.params(), &exchange) {
+fn answer<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, request: &Request<'_>, cancel: Cancel) {
+    let exchange = Exchange { calls: Some(calls), cancel, send: &|note| output.send(note) };
+    if let Some(answer) = server.answer(request, request.params(), &exchange) {
         output.send(&answer.bytes);
     }
 }

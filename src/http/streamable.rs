@@ -13,7 +13,6 @@ use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Messa
 use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
 use serde_json::value::RawValue;
-use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,15 +69,7 @@ fn answer(
     }
     // In the older eras a lost connection is no cancellation (2025-11-25, Streamable HTTP).
     let watched = front.watch.begin(request.stream, &cancel, era == Era::Modern);
-    let events = || {
-        watched.events().get_or_init(|| {
-            let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
-            if begin(&events).is_err() {
-                events.end();
-            }
-            events
-        })
-    };
+    let events = || watched.events().get_or_init(|| begin(front, request));
     let send = |note: &[u8]| {
         // Nobody reads it any more: in the modern era that is as good as closing.
         if accepts != Accepts::Json && !events().send(note, || ()) && era == Era::Modern {
@@ -104,16 +95,18 @@ fn reply(front: &Front, request: &Request<'_>, era: Era, accepts: Accepts, answe
     if accepts != Accepts::Events || status != 200 {
         return Reply::json(status, answer.bytes).into();
     }
-    let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
-    if begin(&events).is_ok() {
-        events.send(&answer.bytes, || ());
-    }
+    begin(front, request).send(&answer.bytes, || ());
     Answer::Done
 }
 
-/// Some proxies hold back even the head until the first byte of a body.
-fn begin(events: &EventStream) -> io::Result<bool> {
-    events.begin(": answer follows\n\n", || true)
+/// The stream that the reply becomes, with a comment at once: some proxies hold back even the head until the first byte
+/// of a body. Where it can't begin it has ended, and takes no event.
+fn begin(front: &Front, request: &Request<'_>) -> EventStream {
+    let events = EventStream::new(request.stream.clone(), front.limits.write_timeout);
+    if events.begin(": answer follows\n\n", || true).is_err() {
+        events.end();
+    }
+    events
 }
 
 /// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one

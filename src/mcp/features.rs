@@ -135,7 +135,6 @@ fn read_resource(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
             message: format!("no resource {uri:?}; resources/list has those there are"),
             data: Some(json!({"uri": uri})),
         }),
-        Err(Stop::Failed(why)) => Err(Fault::new(INTERNAL_ERROR, why)),
         Err(stop) => stopped(ask, &context, stop),
     }
 }
@@ -163,7 +162,6 @@ fn get_prompt(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
             });
             out.extend_from_slice(server.tail(era, false));
         })),
-        Err(Stop::Failed(why)) => Err(Fault::new(INTERNAL_ERROR, why)),
         Err(stop) => stopped(ask, &context, stop),
     }
 }

@@ -43,8 +43,8 @@ impl Cluster {
     /// Makes one API call and waits for its answer, at most the cluster's `timeout`, the wait for a free place
     /// included.
     ///
-    /// A node that can't be reached or is not trusted is passed over: it was sent nothing. A GET whose connection is lost before an answer is asked once
-    /// more, of another node where there is one. Nothing else is ever sent twice.
+    /// A node that can't be reached or is not trusted is passed over: it was sent nothing. A GET whose connection is
+    /// lost before an answer is asked once more, of another node where there is one. Nothing else is ever sent twice.
     ///
     /// A failure leaves one line in the log: at `warn` where something may have changed and nobody knows, for a client
     /// that cancelled is told nothing; else at `debug`.
