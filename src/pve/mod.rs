@@ -12,6 +12,7 @@ pub mod error;
 pub mod manager;
 pub mod params;
 pub mod path;
+pub mod schema;
 
 mod answer;
 mod gate;

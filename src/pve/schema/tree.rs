@@ -1,0 +1,197 @@
+//! Which operation a path is: Proxmox's own way of finding it.
+//!
+//! A node walks down segment by segment: a literal name before a parameter, and no second try where the literal leads
+//! nowhere. Where the last parameter is a volume or a CIDR, whatever is left of the path is its value, slashes and all
+//! (PVE: `fragmentDelimiter`).
+
+use super::pool::Parts;
+use super::{Operation, Schema};
+use crate::nearest::nearest;
+use crate::pve::Method;
+
+/// The last parameters whose value may hold slashes.
+const TAKES_THE_REST: [&str; 2] = ["volume", "cidr"];
+
+#[derive(Default)]
+struct Node {
+    /// A literal segment, or a parameter's name in braces.
+    segment: Box<str>,
+    children: Vec<u32>,
+    /// The operations here, in the order of [`Method::ALL`].
+    operations: [Option<u32>; Method::ALL.len()],
+}
+
+impl Node {
+    fn parameter(&self) -> Option<&str> {
+        self.segment.strip_prefix('{')?.strip_suffix('}')
+    }
+
+    fn has_operations(&self) -> bool {
+        self.operations.iter().any(Option::is_some)
+    }
+}
+
+/// The paths of a schema.
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+}
+
+/// What is on a path.
+pub struct Found<'s> {
+    operations: [Option<Operation<'s>>; Method::ALL.len()],
+    /// The path's parameters and their values, in order.
+    pub values: Vec<(&'s str, String)>,
+    /// The names of what is one step below.
+    pub below: Vec<&'s str>,
+}
+
+impl<'s> Found<'s> {
+    /// The operation of a method.
+    pub fn operation(&self, method: Method) -> Option<Operation<'s>> {
+        self.operations().find(|o| o.method() == method)
+    }
+
+    /// All operations, in the order of [`Method::ALL`].
+    pub fn operations(&self) -> impl Iterator<Item = Operation<'s>> + use<'_, 's> {
+        self.operations.iter().flatten().copied()
+    }
+
+    /// The value of a parameter of the path.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Where a path leaves the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// How many of its segments are known.
+    pub known: usize,
+    /// The name nearest to the first unknown one among those that may stand there.
+    pub meant: Option<String>,
+    /// What may stand there instead.
+    pub there: Vec<String>,
+}
+
+impl Tree {
+    pub(super) fn new(parts: &Parts) -> Self {
+        let mut tree = Self { nodes: vec![Node::default()] };
+        for (index, operation) in parts.operations.iter().enumerate() {
+            let at =
+                parts.text(operation.template).split('/').filter(|s| !s.is_empty()).fold(0, |at, s| tree.child(at, s));
+            let method = Method::ALL.iter().position(|m| *m == operation.method).unwrap_or_default();
+            if let Some(slot) = tree.nodes.get_mut(at).and_then(|node| node.operations.get_mut(method)) {
+                // The first of two that say they are the same: nothing that comes later takes its place.
+                slot.get_or_insert(index as u32);
+            }
+        }
+        tree
+    }
+
+    /// The child of this segment, made if it is not there. All parameters at one place are the same child.
+    fn child(&mut self, at: usize, segment: &str) -> usize {
+        let parameter = segment.starts_with('{');
+        let fits = |node: &Node| if parameter { node.parameter().is_some() } else { *node.segment == *segment };
+        if let Some(known) = self.children(at).find(|(_, node)| fits(node)) {
+            return known.0;
+        }
+        let next = self.nodes.len();
+        self.nodes.push(Node { segment: segment.into(), ..Node::default() });
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.children.push(next as u32);
+        }
+        next
+    }
+
+    fn children(&self, at: usize) -> impl Iterator<Item = (usize, &Node)> {
+        let children = self.nodes.get(at).map(|node| node.children.as_slice()).unwrap_or_default();
+        children.iter().filter_map(|&child| Some((child as usize, self.nodes.get(child as usize)?)))
+    }
+
+    pub(super) fn find<'s>(&'s self, schema: &'s Schema, segments: &[&str]) -> Result<Found<'s>, Miss> {
+        let mut at = 0;
+        let mut values = Vec::new();
+        let mut rest = segments;
+        while let Some((segment, after)) = rest.split_first() {
+            let literal = self.children(at).find(|(_, node)| *node.segment == **segment && node.parameter().is_none());
+            let next = literal.or_else(|| self.children(at).find(|(_, node)| node.parameter().is_some()));
+            let Some((next, node)) = next else {
+                return Err(self.miss(at, segments.len() - rest.len(), segment));
+            };
+            (at, rest) = (next, after);
+            if let Some(name) = node.parameter() {
+                if node.children.is_empty() && TAKES_THE_REST.contains(&name) {
+                    values.push((name, [&[*segment], after].concat().join("/")));
+                    break;
+                }
+                values.push((name, (*segment).to_owned()));
+            }
+        }
+        let Some(node) = self.nodes.get(at).filter(|node| node.has_operations()) else {
+            return Err(self.miss(at, segments.len(), ""));
+        };
+        let operations = node.operations.map(|index| schema.operation(index? as usize));
+        Ok(Found { operations, values, below: self.children(at).map(|(_, node)| &*node.segment).collect() })
+    }
+
+    fn miss(&self, at: usize, known: usize, segment: &str) -> Miss {
+        let there: Vec<String> = self.children(at).map(|(_, node)| node.segment.to_string()).collect();
+        let meant = nearest(segment, there.iter().map(String::as_str)).map(str::to_owned);
+        Miss { known, meant, there }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let node = |node: &Node| size_of::<Node>() + node.segment.len() + node.children.capacity() * size_of::<u32>();
+        self.nodes.iter().map(node).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::embedded;
+    use super::*;
+
+    fn find(path: &str) -> Result<Found<'static>, Miss> {
+        embedded().find(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>())
+    }
+
+    fn template(method: Method, path: &str) -> Option<&'static str> {
+        find(path).ok()?.operation(method).map(|o| o.template())
+    }
+
+    #[test]
+    fn a_concrete_path_is_the_operation_of_its_template() {
+        let config = find("/nodes/pve1/qemu/100/config").unwrap();
+        assert_eq!(config.value("node"), Some("pve1"));
+        assert_eq!(config.value("vmid"), Some("100"));
+        let methods: Vec<_> = config.operations().map(|o| o.method().as_str()).collect();
+        assert_eq!(methods, ["GET", "POST", "PUT"]);
+        assert_eq!(template(Method::Get, "/nodes/{node}/qemu/{vmid}/config"), Some("/nodes/{node}/qemu/{vmid}/config"));
+        assert_eq!(template(Method::Get, "/nodes"), Some("/nodes"));
+        assert!(find("/nodes/pve1/qemu/100").unwrap().below.contains(&"config"));
+    }
+
+    #[test]
+    fn every_operation_is_found_by_its_own_template() {
+        for operation in embedded().operations() {
+            assert_eq!(template(operation.method(), operation.template()), Some(operation.template()));
+        }
+    }
+
+    #[test]
+    fn a_volume_and_a_network_have_slashes() {
+        let volume = find("/nodes/pve1/storage/local/content/local:iso/x.iso").unwrap();
+        assert_eq!(volume.value("volume"), Some("local:iso/x.iso"));
+        let cidr = find("/cluster/firewall/ipset/lan/10.0.0.0/24").unwrap();
+        assert_eq!((cidr.value("name"), cidr.value("cidr")), (Some("lan"), Some("10.0.0.0/24")));
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_schema_says_where() {
+        let miss = find("/nodes/pve1/qemu/100/snapshots").err().unwrap();
+        assert_eq!((miss.known, miss.meant.as_deref()), (4, Some("snapshot")));
+        let miss = find("/node/pve1").err().unwrap();
+        assert_eq!((miss.known, miss.meant.as_deref()), (0, Some("nodes")));
+        assert!(find("/cluster/nothing/of/the/kind").err().unwrap().there.contains(&"resources".to_owned()));
+    }
+}
