@@ -3,6 +3,7 @@
 
 mod api;
 mod clusters;
+mod guests;
 mod lists;
 pub mod shape;
 mod tasks;
@@ -23,6 +24,7 @@ pub fn all(manager: Arc<ClusterManager>) -> Vec<Tool> {
         clusters::list_clusters(manager.clone()),
         lists::list_nodes(manager.clone()),
         lists::get_cluster_resources(manager.clone()),
+        guests::find_guest(manager.clone()),
         api::proxmox_api_call(manager.clone()),
         tasks::wait_for_task(manager),
     ]
