@@ -1,7 +1,8 @@
 //! One call's cancellation: a flag that is looked at, and a hook that wakes whoever waits in blocking I/O.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 /// What ends a wait that a flag alone can't reach (for instance: shut a socket down). Must not block.
 pub type Wake = Box<dyn Fn() + Send>;
@@ -18,6 +19,8 @@ const UNWANTED: u8 = 2;
 struct Inner {
     state: AtomicU8,
     wake: Mutex<Option<Wake>>,
+    /// Goes with `wake`'s lock, under which the state changes.
+    ended: Condvar,
     children: Mutex<Vec<Weak<Inner>>>,
 }
 
@@ -29,6 +32,7 @@ impl Inner {
             wake();
         }
         drop(wake);
+        self.ended.notify_all();
         for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
             child.end(state);
         }
@@ -74,6 +78,13 @@ impl Cancel {
         self.0.state.load(Ordering::SeqCst) == UNWANTED
     }
 
+    /// Sleeps so long, or until the call is to end: then `true`, at once. The hook may be somebody else's meanwhile.
+    pub fn wait(&self, pause: Duration) -> bool {
+        let slot = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.ended.wait_timeout_while(slot, pause, |_| !self.is_cancelled()));
+        self.is_cancelled()
+    }
+
     /// Sets what to do on a cancellation (or nothing, to take it back); if the call is cancelled already, does it now.
     pub fn on_cancel(&self, wake: Option<Wake>) {
         let mut slot = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,6 +123,16 @@ mod tests {
         c.on_cancel(None);
         c.cancel();
         assert_eq!(n.load(Ordering::SeqCst), 2, "nobody waits any more");
+    }
+
+    #[test]
+    fn a_sleep_ends_with_the_call_and_says_so() {
+        let whole = Cancel::new();
+        assert!(!whole.wait(Duration::ZERO));
+        let part = whole.child();
+        let sleeper = std::thread::spawn(move || part.wait(Duration::from_secs(600)));
+        whole.give_up();
+        assert!(sleeper.join().unwrap() && whole.wait(Duration::from_secs(600)));
     }
 
     #[test]

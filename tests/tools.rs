@@ -65,7 +65,10 @@ fn the_list_of_tools_is_small_and_says_what_each_does() {
     assert!(bytes < 8 << 10, "tools/list is {bytes} bytes; every user pays for it in every conversation");
     let tools = answer["result"]["tools"].as_array().expect("a list");
     let names: Vec<_> = tools.iter().map(|t| t["name"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["list_clusters", "list_nodes", "get_cluster_resources", "proxmox_api_call"]);
+    assert_eq!(
+        names,
+        ["list_clusters", "list_nodes", "get_cluster_resources", "find_guest", "proxmox_api_call", "wait_for_task"]
+    );
     for tool in tools {
         let name = tool["name"].as_str().expect("a name");
         let description = tool["description"].as_str().expect("a description");
@@ -77,7 +80,7 @@ fn the_list_of_tools_is_small_and_says_what_each_does() {
             assert!(schema["description"].is_string() && schema["type"].is_string(), "{name}.{param}");
         }
     }
-    assert_eq!(tools[3]["inputSchema"]["required"], json!(["path"]));
+    assert_eq!(tools[4]["inputSchema"]["required"], json!(["path"]));
 }
 
 #[test]

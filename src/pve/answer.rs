@@ -48,6 +48,11 @@ impl Answer {
         self.body.get(self.data.clone()).unwrap_or_default()
     }
 
+    /// The JSON text of the whole body: an object with `data`.
+    pub(super) fn whole(&self) -> &str {
+        &self.body
+    }
+
     /// The JSON text to hand on: `data` alone, or the whole body where Proxmox put anything else beside it (`total`).
     pub fn verbatim(&self) -> &str {
         if self.more { &self.body } else { self.data() }

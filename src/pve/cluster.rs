@@ -51,6 +51,27 @@ impl Cluster {
     pub fn call(&self, method: Method, path: &ApiPath, params: &Params, cancel: &Cancel) -> Result<Answer, Error> {
         let start = Instant::now();
         let result = self.attempt(method, path, params, start + self.settings.timeout, cancel);
+        self.logged(start, method, path, result)
+    }
+
+    /// A GET that waits no longer than until `deadline`, where that is sooner than the cluster's own time limit.
+    pub fn get_by(&self, deadline: Instant, path: &ApiPath, params: &Params, cancel: &Cancel) -> Result<Answer, Error> {
+        let start = Instant::now();
+        let deadline = deadline.min(start + self.settings.timeout);
+        let mut result = self.attempt(Method::Get, path, params, deadline, cancel);
+        if let Err(Error::TimedOut { after, .. }) = &mut result {
+            *after = Duration::from_secs(start.elapsed().as_secs().max(1));
+        }
+        self.logged(start, Method::Get, path, result)
+    }
+
+    fn logged(
+        &self,
+        start: Instant,
+        method: Method,
+        path: &ApiPath,
+        result: Result<Answer, Error>,
+    ) -> Result<Answer, Error> {
         if let Err(error) = &result {
             let level = if matches!(error, Error::OutcomeUnknown { .. }) { Level::Warn } else { Level::Debug };
             // Neither the parameters nor the error's outside text, which may quote them.

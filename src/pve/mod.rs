@@ -1,6 +1,7 @@
 //! The Proxmox VE API as a blocking client: [`manager::ClusterManager`] holds one [`cluster::Cluster`] per entry of
 //! clusters.json; [`path::ApiPath`] and [`params::Params`] make what is sent canonical; [`error::Error`] says what
-//! went wrong in words that help.
+//! went wrong in words that help. Above them, [`task::wait`] sees a task to its end, and [`guests`] are found by number
+//! or name.
 //!
 //! Below `cluster`, which chooses the node and decides what may be sent again, `gate` bounds the calls in flight,
 //! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq (`resolve` finds its addresses), `tls`
@@ -9,10 +10,12 @@
 
 pub mod cluster;
 pub mod error;
+pub mod guests;
 pub mod manager;
 pub mod params;
 pub mod path;
 pub mod schema;
+pub mod task;
 
 mod answer;
 mod gate;
@@ -20,6 +23,7 @@ mod link;
 mod resolve;
 mod tls;
 mod tls_error;
+mod upid;
 mod wire;
 mod words;
 

@@ -92,6 +92,11 @@ impl ApiPath {
         Self(path.to_owned())
     }
 
+    /// One of our own names below it.
+    pub(super) fn below(&self, name: &'static str) -> Self {
+        Self(format!("{}/{name}", self.0))
+    }
+
     /// The path as it goes over the wire, below `/api2/json`: `/nodes/pve1/qemu`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,7 +4,7 @@
 use super::shape::{Column, Show, Table, json_text};
 use crate::cancel::Cancel;
 use crate::mcp::args::{Args, Kind, Param};
-use crate::mcp::catalog::{Effect, Input, Output, Tool};
+use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
 use crate::pve::manager::ClusterManager;
@@ -13,7 +13,7 @@ use crate::pve::path::ApiPath;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::thread;
 
@@ -117,6 +117,44 @@ pub(super) fn told(manager: &ClusterManager, cluster: &Cluster, error: &impl Dis
     match manager.all().len() {
         1 => error.to_string(),
         _ => format!("cluster {}: {error}", cluster.settings().name),
+    }
+}
+
+/// The clusters that failed, to stand beside what the others answered.
+pub(super) struct Failures<'a> {
+    manager: &'a ClusterManager,
+    list: Vec<(&'a Cluster, String)>,
+}
+
+impl<'a> Failures<'a> {
+    pub(super) fn new(manager: &'a ClusterManager) -> Self {
+        Self { manager, list: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, cluster: &'a Cluster, why: String) {
+        self.list.push((cluster, why));
+    }
+
+    /// Only where each of the `asked` clusters failed is the whole a failure.
+    pub(super) fn unless_all(&self, asked: usize) -> Result<(), Stop> {
+        if self.list.len() < asked {
+            return Ok(());
+        }
+        let explained: Vec<_> = self.list.iter().map(|(cluster, why)| told(self.manager, cluster, why)).collect();
+        Err(Stop::Failed(explained.join("\n")))
+    }
+
+    /// Adds a line each to `text`, and to the members of a JSON object `errors`, if there are any.
+    pub(super) fn write(&self, text: &mut String, structured: &mut String) {
+        for (n, (cluster, why)) in self.list.iter().enumerate() {
+            let _ = writeln!(text, "{}", told(self.manager, cluster, why));
+            structured.push_str(if n == 0 { ",\"errors\":[" } else { "," });
+            let name = json_text(&cluster.settings().name);
+            let _ = write!(structured, "{{\"cluster\":{name},\"error\":{}}}", json_text(why));
+        }
+        if !self.list.is_empty() {
+            structured.push(']');
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
 
-use super::clusters::{meant, side_by_side, told};
+use super::clusters::{Failures, meant, side_by_side};
 use super::shape::{Column, Place, Row, Show, SortBy, Table, json_text, push_bytes};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
@@ -16,7 +16,7 @@ use std::fmt::Write;
 use std::slice;
 use std::sync::Arc;
 
-const fn column(key: &'static str, show: Show) -> Column {
+pub(super) const fn column(key: &'static str, show: Show) -> Column {
     Column { key, show }
 }
 
@@ -55,7 +55,7 @@ const RESOURCES: [Column; 19] = [
     column("shared", Show::Plain),
 ];
 
-const CLUSTER: Param = Param {
+pub(super) const CLUSTER: Param = Param {
     name: "cluster",
     kind: Kind::Text,
     required: false,
@@ -134,7 +134,7 @@ impl Asked<'_> {
     ) -> Result<Output, Stop> {
         let several = self.answers.len() > 1;
         let mut table = Table::new(columns);
-        let mut failures = Vec::new();
+        let mut failures = Failures::new(self.manager);
         for (cluster, answer) in &self.answers {
             let lead = if several { vec![json_text(&cluster.settings().name)] } else { vec![] };
             match answer {
@@ -142,16 +142,13 @@ impl Asked<'_> {
                     let before = table.len();
                     if let Err(e) = table.read(answer.data(), &lead) {
                         table.truncate(before);
-                        failures.push((cluster, format!("its answer is not a list of objects ({e})")));
+                        failures.push(cluster, format!("its answer is not a list of objects ({e})"));
                     }
                 }
-                Err(e) => failures.push((cluster, e.to_string())),
+                Err(e) => failures.push(cluster, e.to_string()),
             }
         }
-        let explained = |(cluster, why): &(&Arc<Cluster>, String)| told(self.manager, cluster, why);
-        if failures.len() == self.answers.len() {
-            return Err(Stop::Failed(failures.iter().map(explained).collect::<Vec<_>>().join("\n")));
-        }
+        failures.unless_all(self.answers.len())?;
         let mut text = String::with_capacity(64 + table.len() * 96);
         summary(&mut text, &table);
         let summary_end = text.trim_end().len();
@@ -170,15 +167,7 @@ impl Asked<'_> {
                 "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its rights)\n",
             );
         }
-        if !failures.is_empty() {
-            structured.push_str(",\"errors\":[");
-            for (n, failure @ (cluster, why)) in failures.iter().enumerate() {
-                let _ = writeln!(text, "{}", explained(failure));
-                let (comma, name) = (if n == 0 { "" } else { "," }, json_text(&cluster.settings().name));
-                let _ = write!(structured, "{comma}{{\"cluster\":{name},\"error\":{}}}", json_text(why));
-            }
-            structured.push(']');
-        }
+        failures.write(&mut text, &mut structured);
         structured.push('}');
         Ok(Output::table(text, structured))
     }

@@ -3,8 +3,10 @@
 
 mod api;
 mod clusters;
+mod guests;
 mod lists;
 pub mod shape;
+mod tasks;
 
 use crate::mcp::catalog::{Catalog, Tool};
 use crate::pve::manager::ClusterManager;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 const INSTRUCTIONS: &str = "Proxmox VE clusters. Lists are tables: a header line, then tab-separated rows. \
     Where one cluster is configured, leave `cluster` out. proxmox_api_call reaches every endpoint of the Proxmox VE API; \
     an answer that starts with UPID: names a task that goes on: \
-    GET /nodes/{node}/tasks/{upid}/status until status is stopped, and exitstatus says how it ended.";
+    wait_for_task sees it to its end.";
 
 /// Every tool of the product, in the order of tools/list.
 pub fn all(manager: Arc<ClusterManager>) -> Vec<Tool> {
@@ -22,7 +24,9 @@ pub fn all(manager: Arc<ClusterManager>) -> Vec<Tool> {
         clusters::list_clusters(manager.clone()),
         lists::list_nodes(manager.clone()),
         lists::get_cluster_resources(manager.clone()),
-        api::proxmox_api_call(manager),
+        guests::find_guest(manager.clone()),
+        api::proxmox_api_call(manager.clone()),
+        tasks::wait_for_task(manager),
     ]
 }
 

@@ -206,7 +206,7 @@ pub fn push_bytes(text: &mut String, bytes: f64) {
 }
 
 /// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
-fn push_duration(text: &mut String, seconds: u64) {
+pub fn push_duration(text: &mut String, seconds: u64) {
     let (d, h, m) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let _ = match (d, h, m) {
         (0, 0, 0) => write!(text, "{seconds}s"),

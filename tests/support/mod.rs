@@ -6,3 +6,4 @@ pub mod process;
 pub mod raw;
 pub mod rpc;
 pub mod stage;
+pub mod tool;

@@ -1,0 +1,167 @@
+//! `find_guest`: where a guest is, by whatever of it is known.
+
+use super::clusters::{Failures, meant, side_by_side};
+use super::lists::{CLUSTER, column};
+use super::shape::{Column, Show, Table, json_text};
+use crate::mcp::args::{Args, Kind, Param};
+use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
+use crate::mcp::context::Context;
+use crate::pve::guests::{self, Guest};
+use crate::pve::manager::ClusterManager;
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+/// Rows of an answer: who finds more than these wants a narrower question, not a longer answer.
+const MOST: usize = 50;
+
+/// Characters of a query; names have 63 at most, tags 124.
+const LONGEST_QUERY: usize = 200;
+
+const COLUMNS: [Column; 14] = [
+    column("cluster", Show::Plain),
+    column("vmid", Show::Plain),
+    column("type", Show::Plain),
+    column("name", Show::Plain),
+    column("node", Show::Plain),
+    column("status", Show::Plain),
+    column("tags", Show::Plain),
+    column("pool", Show::Plain),
+    column("maxcpu", Show::Plain),
+    column("maxmem", Show::Bytes),
+    column("uptime", Show::Duration),
+    column("template", Show::Plain),
+    column("lock", Show::Plain),
+    column("path", Show::Plain),
+];
+
+/// The tool `find_guest(query, cluster?)`.
+pub fn find_guest(manager: Arc<ClusterManager>) -> Tool {
+    Tool {
+        name: "find_guest",
+        title: "Find a guest",
+        description: "Finds VMs and containers in a cluster, or in every cluster, by number, name or a part of it, tag, \
+            pool, node, type (vm, ct) or state; of several words all must fit. Best first, at most 50, each with the API \
+            path for the next call, such as /nodes/pve1/qemu/100.",
+        input: Input::Params(&[
+            Param {
+                name: "query",
+                kind: Kind::Text,
+                required: true,
+                about: "such as 100, web, or \"ct prod running\"",
+            },
+            CLUSTER,
+        ]),
+        effect: Effect::Reads,
+        run: Box::new(move |context, args| run(&manager, context, args)),
+    }
+}
+
+fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+    let query = args.text("query").unwrap_or_default().trim().to_lowercase();
+    if query.is_empty() || query.chars().nth(LONGEST_QUERY).is_some() {
+        return Err(Stop::Failed(format!(
+            "find_guest: query must have 1 to {LONGEST_QUERY} characters: a guest's number, or a part of its name; \
+             get_cluster_resources lists all"
+        )));
+    }
+    let clusters = meant(manager, args)?;
+    let answers = side_by_side(&clusters, &context.cancel, guests::list);
+    let mut failures = Failures::new(manager);
+    let mut all: Vec<(usize, Guest)> = Vec::new();
+    for (n, (cluster, answer)) in clusters.iter().zip(answers).enumerate() {
+        match answer {
+            Ok(guests) => all.extend(guests.into_iter().map(|guest| (n, guest))),
+            Err(e) => failures.push(cluster, e.to_string()),
+        }
+    }
+    failures.unless_all(clusters.len())?;
+
+    let words: Vec<&str> = query.split_whitespace().collect();
+    let fit = |guest: &Guest| words.iter().map(|word| guest.fit(word)).sum::<Option<u32>>();
+    let mut found: Vec<(u32, usize, &Guest)> =
+        all.iter().filter_map(|(n, guest)| Some((fit(guest)?, *n, guest))).collect();
+    found.sort_by_key(|(fit, n, guest)| (*fit, *n, guest.vmid));
+
+    let mut table = Table::new(&COLUMNS);
+    for (_, n, guest) in found.iter().take(MOST) {
+        let cluster = clusters.get(*n).filter(|_| clusters.len() > 1);
+        table.push(row(cluster.map(|c| c.settings().name.as_str()), guest));
+    }
+    let mut text = String::new();
+    let mut structured = format!("{{{}", table.write(&mut text, |_| ("", 0, 0, "")));
+    if let Some(left_out @ 1..) = found.len().checked_sub(MOST) {
+        let _ = writeln!(text, "{left_out} more fit, none of them better: add a word, such as a tag, node or state");
+        let _ = write!(structured, ",\"left_out\":{left_out}");
+    }
+    if found.is_empty() {
+        text = nothing(&query, &all);
+    }
+    if all.iter().any(|(_, guest)| guest.status.is_empty()) {
+        text.push_str("some guests show no state: the token may lack VM.Audit on them, or their node is down\n");
+    }
+    failures.write(&mut text, &mut structured);
+    structured.push('}');
+    Ok(Output::table(text, structured))
+}
+
+/// Its cells, in the order of the columns.
+fn row(cluster: Option<&str>, guest: &Guest) -> Vec<Option<Cow<'static, str>>> {
+    fn text(text: &str) -> Option<Cow<'static, str>> {
+        (!text.is_empty()).then(|| json_text(text))
+    }
+    fn number(number: Option<&dyn Display>) -> Option<Cow<'static, str>> {
+        number.map(|n| n.to_string().into())
+    }
+    let count = |n: &Option<u64>| number(n.as_ref().map(|n| n as &dyn Display));
+    vec![
+        cluster.and_then(text),
+        number(Some(&guest.vmid)),
+        text(guest.kind.as_str()),
+        text(&guest.name),
+        text(&guest.node),
+        text(&guest.status),
+        text(&guest.tags),
+        text(&guest.pool),
+        count(&guest.maxcpu),
+        count(&guest.maxmem),
+        count(&guest.uptime.filter(|seconds| *seconds > 0)),
+        guest.template.then_some(Cow::Borrowed("1")),
+        text(&guest.lock),
+        guest.path().and_then(|path| text(path.as_str())),
+    ]
+}
+
+/// What to try where no guest fits.
+fn nothing(query: &str, all: &[(usize, Guest)]) -> String {
+    if all.is_empty() {
+        return "no guest to be seen at all: there is none, or the token lacks VM.Audit (GET /access/permissions shows \
+                its rights)\n"
+            .into();
+    }
+    let numbers: Vec<String> = all.iter().map(|(_, guest)| guest.vmid.to_string()).collect();
+    let mut known: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    for (_, guest) in all {
+        known.extend([guest.name.as_str(), guest.pool.as_str()]);
+        known.extend(guest.each_tag());
+        // A part of a name is an answer too: web of web-shop.example and of web01.
+        known.extend(guest.name.split(['-', '.']));
+        known.push(guest.name.trim_end_matches(|c: char| c.is_ascii_digit()));
+    }
+    let shown: String = query.chars().flat_map(char::escape_debug).collect();
+    let mut text = format!("no guest fits \"{shown}\" among {} seen", all.len());
+    let mut near: Vec<String> = Vec::new();
+    let fits_none = |word: &&str| all.iter().all(|(_, guest)| guest.fit(word).is_none());
+    for word in query.split_whitespace().filter(fits_none).take(3) {
+        near.extend(guests::near(word, known.clone()));
+    }
+    if near.is_empty() {
+        text.push_str(
+            ". get_cluster_resources with type vm lists all; the token sees only guests on which it has VM.Audit",
+        );
+    } else {
+        let _ = write!(text, ". Nearest: {}", near.join(", "));
+    }
+    text.push('\n');
+    text
+}

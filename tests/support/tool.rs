@@ -1,0 +1,50 @@
+//! Tools called through the protocol core, without a socket on this side.
+#![allow(dead_code)]
+
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::mcp::{Exchange, Server, message};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+
+/// What a call brought.
+#[derive(Debug)]
+pub struct Said {
+    /// The tool failed.
+    pub failed: bool,
+    /// Its text.
+    pub text: String,
+    /// `structuredContent`, or null.
+    pub structured: Value,
+    /// The messages of its progress, in order.
+    pub progress: Vec<String>,
+}
+
+/// Calls a tool; progress is wanted.
+pub fn call(server: &Server, tool: &str, arguments: Value) -> Said {
+    call_with(server, tool, arguments, Cancel::new(), &|_| ())
+}
+
+/// The same, with the call's cancellation in the test's hand; `heard` is told of each message of the progress.
+pub fn call_with(server: &Server, tool: &str, arguments: Value, cancel: Cancel, heard: &dyn Fn(&str)) -> Said {
+    let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 7}});
+    let text = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
+    let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
+    let progress = RefCell::new(Vec::new());
+    let send = |bytes: &[u8]| {
+        let note: Value = serde_json::from_slice(bytes).expect("JSON");
+        assert_eq!(note["method"], "notifications/progress", "{note}");
+        let message = note["params"]["message"].as_str().expect("a message").to_owned();
+        heard(&message);
+        progress.borrow_mut().push(message);
+    };
+    let exchange = Exchange { calls: None, cancel, send: &send };
+    let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
+    let answer: Value = serde_json::from_slice(&answer.bytes).expect("JSON");
+    let result = &answer["result"];
+    Said {
+        failed: result["isError"] == true,
+        text: result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}")).to_owned(),
+        structured: result["structuredContent"].clone(),
+        progress: progress.into_inner(),
+    }
+}
