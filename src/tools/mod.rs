@@ -5,6 +5,7 @@ mod api;
 mod clusters;
 mod lists;
 pub mod shape;
+pub mod view;
 
 use crate::mcp::catalog::{Catalog, Tool};
 use crate::pve::manager::ClusterManager;
