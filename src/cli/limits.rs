@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 const SHORTEST: f64 = 0.01;
 const HOUR: f64 = 3600.0;
 
-const FLAGS: [Flag; 17] = [
+const FLAGS: [Flag; 18] = [
     flag("max-connections", "Open connections at once", Number(|l| &mut l.max_connections, 1, MANY)),
     flag(
         "max-connections-per-address",
@@ -56,6 +56,11 @@ const FLAGS: [Flag; 17] = [
         Number(|l| &mut l.max_buffered_bytes, 1024, 1024 * MIB),
     ),
     flag("max-answer-bytes", "Bytes of a node's answer", Number(|l| &mut l.max_answer_bytes, 1024, 1024 * MIB)),
+    flag(
+        "max-result-bytes",
+        "Bytes of an answer to the model (0: any)",
+        Number(|l| &mut l.max_result_bytes, 0, 1024 * MIB),
+    ),
     flag("head-timeout", "For a request's head to arrive", Seconds(|l| &mut l.head_timeout, SHORTEST, HOUR)),
     flag("body-timeout", "For a request's body to arrive", Seconds(|l| &mut l.body_timeout, SHORTEST, HOUR)),
     flag("idle-timeout", "Between two requests of a connection", Seconds(|l| &mut l.idle_timeout, SHORTEST, HOUR)),

@@ -25,7 +25,14 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An object with names of its own.
     Object,
+    /// A whole number from 0 to [`MOST`], as a number or in digits.
+    Count,
+    /// A list of strings; one string alone is a list of one.
+    Texts,
 }
+
+/// The largest [`Kind::Count`]: the last that every JSON parser still tells from its neighbours (RFC 8259, section 6).
+const MOST: u64 = (1 << 53) - 1;
 
 impl Param {
     /// Its JSON Schema.
@@ -35,6 +42,9 @@ impl Param {
             Kind::Flag => json!({"type": "boolean"}),
             Kind::Choice(words) => json!({"type": "string", "enum": words}),
             Kind::Object => json!({"type": "object", "additionalProperties": true}),
+            // No union with string, though one is taken: some clients refuse a tool over it.
+            Kind::Count => json!({"type": "integer", "minimum": 0}),
+            Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
         };
         schema["description"] = self.about.into();
         schema
@@ -47,6 +57,8 @@ impl Param {
             Kind::Flag => "true or false".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::Object => "an object such as {\"name\": \"value\"}, not a text".into(),
+            Kind::Count => "a whole number, 0 or more".into(),
+            Kind::Texts => "a list of strings".into(),
         }
     }
 
@@ -59,6 +71,19 @@ impl Param {
             (Kind::Choice(words), Value::String(typed)) => {
                 words.iter().find(|w| w.eq_ignore_ascii_case(&typed)).map(|w| Value::from(*w))
             }
+            (Kind::Count, Value::Number(n)) => {
+                // Some clients write every number with a fraction.
+                let whole = |f: &f64| f.fract() == 0.0 && (0.0..=MOST as f64).contains(f);
+                n.as_u64()
+                    .or_else(|| n.as_f64().filter(whole).map(|f| f as u64))
+                    .filter(|n| *n <= MOST)
+                    .map(Value::from)
+            }
+            (Kind::Count, Value::String(typed)) => {
+                typed.trim().parse::<u64>().ok().filter(|n| *n <= MOST).map(Value::from)
+            }
+            (Kind::Texts, v @ Value::String(_)) => Some(Value::Array(vec![v])),
+            (Kind::Texts, Value::Array(list)) => list.iter().all(Value::is_string).then_some(Value::Array(list)),
             _ => None,
         }
     }
@@ -131,16 +156,28 @@ impl Args {
     pub fn object(&self, name: &str) -> Option<&Map<String, Value>> {
         self.0.get(name).and_then(Value::as_object)
     }
+
+    /// A [`Kind::Count`], if it was sent.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        self.0.get(name).and_then(Value::as_u64)
+    }
+
+    /// A [`Kind::Texts`], if it was sent.
+    pub fn texts(&self, name: &str) -> Option<Vec<&str>> {
+        self.0.get(name).and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_str).collect())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PARAMS: [Param; 3] = [
+    const PARAMS: [Param; 5] = [
         Param { name: "path", kind: Kind::Text, required: true, about: "where" },
         Param { name: "method", kind: Kind::Choice(&["GET", "PUT"]), required: false, about: "how" },
         Param { name: "data", kind: Kind::Object, required: false, about: "what" },
+        Param { name: "limit", kind: Kind::Count, required: false, about: "rows" },
+        Param { name: "tags", kind: Kind::Texts, required: false, about: "words" },
     ];
 
     fn check(sent: Value) -> Result<Args, String> {
@@ -159,7 +196,7 @@ mod tests {
     fn everything_wrong_is_said_at_once_with_what_to_send() {
         let why = check(json!({"paht": "/x", "method": "PATCH", "data": "a=b"})).unwrap_err();
         for part in [
-            "unknown argument \"paht\", did you mean path? (valid: path, method, data)",
+            "unknown argument \"paht\", did you mean path? (valid: path, method, data, limit, tags)",
             "method must be one of GET, PUT",
             "data must be an object",
             "path is missing: a string, where",
@@ -167,5 +204,48 @@ mod tests {
             assert!(why.contains(part), "{why}");
         }
         assert_eq!(check(json!({"path": 7})).unwrap_err(), "tool: path must be a string (where)");
+    }
+
+    #[test]
+    fn a_count_is_a_whole_number_however_it_is_written() {
+        for (sent, taken) in [
+            (json!(10), Some(10)),
+            (json!("10"), Some(10)),
+            (json!(10.0), Some(10)),
+            (json!(0), Some(0)),
+            (json!(MOST), Some(MOST)),
+            (json!(null), None),
+            (json!(""), None),
+        ] {
+            assert_eq!(check(json!({"path": "/", "limit": sent})).unwrap().count("limit"), taken, "{sent}");
+        }
+        for sent in
+            [json!(-1), json!(1.5), json!("x"), json!("-1"), json!(1e300), json!(MOST + 1), json!(true), json!([1])]
+        {
+            let why = check(json!({"path": "/", "limit": sent})).unwrap_err();
+            assert_eq!(why, "tool: limit must be a whole number, 0 or more (rows)", "{sent}");
+        }
+    }
+
+    #[test]
+    fn texts_are_a_list_of_strings_or_one_alone() {
+        let texts =
+            |sent| check(json!({"path": "/", "tags": sent})).map(|args| args.texts("tags").map(|t| t.join("|")));
+        assert_eq!(texts(json!(["a", "b,c"])).unwrap().unwrap(), "a|b,c");
+        assert_eq!(texts(json!("a")).unwrap().unwrap(), "a");
+        assert_eq!(texts(json!([])).unwrap().unwrap(), "");
+        assert!(texts(json!(null)).unwrap().is_none());
+        for sent in [json!([1]), json!({"a": 1}), json!(7)] {
+            assert!(texts(sent.clone()).unwrap_err().contains("tags must be a list of strings"), "{sent}");
+        }
+    }
+
+    #[test]
+    fn no_schema_is_a_union() {
+        let schema = schema(&PARAMS);
+        for (name, param) in schema["properties"].as_object().unwrap() {
+            assert!(param["type"].is_string(), "{name}");
+        }
+        assert_eq!(schema["properties"]["limit"], json!({"type": "integer", "minimum": 0, "description": "rows"}));
     }
 }

@@ -132,6 +132,9 @@ pub struct Limits {
     /// Bytes of an answer of a Proxmox node. The resources of thousands of guests are a few MiB, and each call in flight
     /// may hold as much as this more than once.
     pub max_answer_bytes: usize,
+    /// Bytes of an answer's text that a tool hands to the model at once, 3 to 4 a token; the rest comes page by page.
+    /// 0 is no cap.
+    pub max_result_bytes: usize,
     /// From a request's first byte to the end of its head.
     pub head_timeout: Duration,
     /// From the end of the head to the end of the body.
@@ -161,6 +164,7 @@ impl Default for Limits {
             max_body_bytes: 4 << 20,
             max_buffered_bytes: 64 << 20,
             max_answer_bytes: 16 << 20,
+            max_result_bytes: 32 << 10,
             head_timeout: seconds(10),
             body_timeout: seconds(30),
             idle_timeout: seconds(60),

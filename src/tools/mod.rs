@@ -7,6 +7,7 @@ mod guests;
 mod lists;
 pub mod shape;
 mod tasks;
+pub mod view;
 
 use crate::mcp::catalog::{Catalog, Tool};
 use crate::pve::manager::ClusterManager;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// Rows of a table: more than any cluster has, and a bound on the memory that a hostile answer takes.
-const MAX_ROWS: usize = 100_000;
+pub(super) const MAX_ROWS: usize = 100_000;
 
 /// A column: the key of the API's objects, and how its values read in text.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +153,7 @@ impl Row<'_> {
 }
 
 /// The inside of a JSON string as it stands. Its escapes keep tabs and line ends out of a table.
-fn unquoted(raw: &str) -> &str {
+pub(super) fn unquoted(raw: &str) -> &str {
     raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')).unwrap_or(raw)
 }
 
@@ -167,24 +167,27 @@ fn show(text: &mut String, raw: &str, show: Show) {
         (Show::Percent, Some(n)) => drop(write!(text, "{:.1}%", n * 100.0)),
         (Show::Bytes, Some(n)) => push_bytes(text, n),
         (Show::Duration, Some(n)) if n >= 0.0 => push_duration(text, n as u64),
-        _ => push_plain(text, plain),
+        _ => drop(push_plain(text, plain)),
     }
 }
 
 /// Characters of a cell; what is longer is not for a table.
-const MAX_CELL: usize = 300;
+pub(super) const MAX_CELL: usize = 300;
 
 /// A value as it stands, but on one line: a nested list or object may have line ends and tabs between its tokens.
-fn push_plain(text: &mut String, plain: &str) {
+/// Whether all of it was short enough to be written.
+pub(super) fn push_plain(text: &mut String, plain: &str) -> bool {
     if plain.len() <= MAX_CELL && !plain.bytes().any(|b| b.is_ascii_control()) {
         text.push_str(plain);
-        return;
+        return true;
     }
     let mut cells = plain.chars().map(|c| if c.is_control() { ' ' } else { c });
     text.extend(cells.by_ref().take(MAX_CELL));
-    if cells.next().is_some() {
+    let more = cells.next().is_some();
+    if more {
         text.push('…');
     }
+    !more
 }
 
 /// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.

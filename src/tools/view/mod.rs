@@ -1,0 +1,213 @@
+//! What a caller wants to see of a raw answer, and no more of it at once than a model can take: fields, rows, their order,
+//! pages, JSON or a table. Whatever is left out is named in a note, with the arguments that show it.
+//!
+//! Nothing is built of the answer but the text that is shown: rows go by as the JSON text they came in. Where a single
+//! path is asked of an object (`fields=a.b`), or a path that starts with a number of a list (`fields=12.log`), what lies
+//! there is shaped as if it were the answer, under that path as its key; so everything can be reached, page by page.
+
+mod cut;
+mod filter;
+mod json;
+mod names;
+mod page;
+mod rows;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use crate::mcp::args::{Args, Kind, Param};
+use filter::Condition;
+use json::{decoded, find, index, kind, pick, walk};
+use names::{push_name, unknown};
+use page::{Page, Place};
+use std::fmt::Write;
+
+/// The parameters of a tool that shows an answer.
+pub const PARAMS: [Param; 6] = [
+    param("fields", Kind::Text, "keys: name,ha.state"),
+    param("filter", Kind::Text, "status=running,mem>8G,name~web"),
+    param("sort", Kind::Text, "-mem,name"),
+    param("limit", Kind::Count, "rows"),
+    param("offset", Kind::Count, "rows to skip"),
+    param("format", Kind::Choice(&["json", "table"]), "default: json"),
+];
+
+const fn param(name: &'static str, kind: Kind, about: &'static str) -> Param {
+    Param { name, kind, required: false, about }
+}
+
+/// What of an answer is to be seen.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Keys, in their order; `None` is all.
+    fields: Option<Vec<String>>,
+    /// All must hold.
+    filter: Vec<Condition>,
+    /// Keys, and whether the largest comes first.
+    sort: Vec<(String, bool)>,
+    /// Rows at most; lines or characters of a text, members of an object.
+    limit: usize,
+    /// Of the same, those that are skipped.
+    offset: usize,
+    table: bool,
+}
+
+impl Default for View {
+    /// All of it.
+    fn default() -> Self {
+        Self { fields: None, filter: Vec::new(), sort: Vec::new(), limit: usize::MAX, offset: 0, table: false }
+    }
+}
+
+/// What is shown of an answer.
+#[derive(Debug)]
+pub struct Shown {
+    /// JSON, or a table.
+    pub text: String,
+    /// What was left out, and how to get it. It is no part of the text, which stays JSON.
+    pub note: Option<String>,
+}
+
+impl View {
+    /// What the arguments ask for; the error says which of them can't be read, and how to write it.
+    pub fn from_args(args: &Args) -> Result<Self, String> {
+        let count = |name| args.count(name).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let keys = |name| args.text(name).map(|text| names::keys(name, text)).transpose();
+        let descending = |key: String| match key.strip_prefix('-') {
+            Some(key) => (key.to_owned(), true),
+            None => (key, false),
+        };
+        Ok(Self {
+            fields: keys("fields")?.flatten().filter(|fields| !fields.is_empty()),
+            filter: filter::parse(args.text("filter").unwrap_or_default())?,
+            sort: keys("sort")?.flatten().unwrap_or_default().into_iter().map(descending).collect(),
+            limit: count("limit").unwrap_or(usize::MAX),
+            offset: count("offset").unwrap_or(0),
+            table: args.text("format") == Some("table"),
+        })
+    }
+
+    /// Whether the whole answer is asked for, as it came.
+    pub fn is_plain(&self) -> bool {
+        self.fields.is_none()
+            && self.filter.is_empty()
+            && self.sort.is_empty()
+            && self.limit == usize::MAX
+            && self.offset == 0
+            && !self.table
+    }
+
+    /// Makes the text of an answer, of at most `cap` bytes (0: any number). `verbatim` is the answer's JSON; `enveloped`
+    /// where that is the whole envelope, as something stands beside `data`. What is plain and fits is handed on in its own
+    /// memory. Errors: a key that is nowhere, an answer that has no rows to filter or sort.
+    pub fn show(&self, verbatim: String, enveloped: bool, cap: usize) -> Result<Shown, String> {
+        if self.is_plain() && (cap == 0 || verbatim.len() <= cap) {
+            return Ok(Shown { text: verbatim, note: None });
+        }
+        match enveloped.then(|| find(&verbatim, "data", 1)).flatten() {
+            Some((data, _)) => self.shape(data, Some(&verbatim), cap),
+            None => self.shape(&verbatim, None, cap),
+        }
+    }
+
+    /// The same of an answer's `data`, and of the envelope around it if there is anything else in there.
+    fn shape(&self, data: &str, envelope: Option<&str>, cap: usize) -> Result<Shown, String> {
+        // Without a cap too there is one: what is shown can be larger than the answer (a table of rows with one key of
+        // their own each), and grows no faster than it.
+        let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
+        let mut page = Page::new(cap);
+        if let Err(why) = self.whole(&mut page, data) {
+            // What stands beside `data` can be asked for by name.
+            let beside = envelope.filter(|envelope| {
+                let mut found = Vec::new();
+                self.fields.iter().for_each(|fields| pick(envelope, fields, &mut found));
+                !found.is_empty() && found.iter().all(Option::is_some)
+            });
+            page = Page::new(cap);
+            self.whole(&mut page, beside.ok_or(why)?)?;
+        } else if let Some(envelope) = envelope {
+            page.note(&beside(envelope));
+        }
+        let (text, note) = page.finish();
+        Ok(Shown { text, note })
+    }
+
+    /// Shapes an answer, or what lies in it at the one path asked for.
+    fn whole(&self, page: &mut Page, raw: &str) -> Result<(), String> {
+        let mut place = Place::default();
+        let inside =
+            |path: &String| raw.starts_with('{') || index(path.split('.').next().unwrap_or_default()).is_some();
+        match self.fields.as_deref() {
+            Some([path]) if raw.starts_with(['{', '[']) && inside(path) => {
+                let Some((inner, depth)) = find(raw, path, 1) else {
+                    return Err(match raw.starts_with('[') {
+                        true => format!("nothing is at {path}: no row of that number, from 0, or no such key in it"),
+                        false => unknown(path, raw),
+                    });
+                };
+                place = Place { path: path.clone(), depth };
+                if !self.table || !inner.starts_with(['{', '[']) {
+                    page.open(&format!("{{{}:", serde_json::Value::from(path.as_str())), '}');
+                }
+                Self { fields: None, ..self.clone() }.value(page, inner, &mut place)
+            }
+            Some(fields) if raw.starts_with('{') => {
+                let mut found = Vec::new();
+                pick(raw, fields, &mut found);
+                let mut missing =
+                    fields.iter().zip(&found).filter(|(_, value)| value.is_none()).map(|(field, _)| field);
+                // An object leaves out what is not set: that some are missing is an answer, that all are is a mistake.
+                if found.iter().all(Option::is_none) {
+                    return Err(unknown(missing.next().map_or("", |field| field), raw));
+                }
+                let mut note = String::new();
+                for field in missing {
+                    note.push_str(if note.is_empty() { "not there: " } else { ", " });
+                    push_name(&mut note, field);
+                }
+                page.note(&note);
+                self.value(page, raw, &mut place)
+            }
+            Some(_) if !raw.starts_with('[') => {
+                Err(format!("fields is for objects and lists of them, yet the answer is {}", kind(raw)))
+            }
+            _ => self.value(page, raw, &mut place),
+        }
+    }
+
+    /// Shapes a value; fields, if any, are those of an object or of a list's rows.
+    fn value(&self, page: &mut Page, raw: &str, place: &mut Place) -> Result<(), String> {
+        match raw.bytes().next() {
+            Some(b'[') if self.table => table::list(self, page, raw, place),
+            Some(b'[') => cut::value(self, page, raw, place),
+            _ if !self.filter.is_empty() || !self.sort.is_empty() => {
+                Err(format!("filter and sort need a list of objects, yet this is {}", kind(raw)))
+            }
+            Some(b'{') if self.table => {
+                table::object(self, page, raw, place);
+                Ok(())
+            }
+            _ => cut::value(self, page, raw, place),
+        }
+    }
+}
+
+/// What stands beside `data` in its envelope: short values as they are, others by size.
+fn beside(envelope: &str) -> String {
+    let (mut note, mut named) = (String::new(), 0);
+    walk(envelope, &mut |key, value| {
+        let name = decoded(key);
+        if name != "data" && name.len() <= 64 {
+            note.push_str(if named == 0 { "beside the data: " } else { ", " });
+            push_name(&mut note, &name);
+            // Writing into a String can't fail.
+            let _ = match value.len() {
+                0..=100 => write!(note, "={value}"),
+                size => write!(note, " ({size} bytes, fields={name} shows it)"),
+            };
+            named += 1;
+        }
+        named < 8
+    });
+    note
+}
