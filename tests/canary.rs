@@ -14,6 +14,8 @@ use support::raw::{Client, Sse};
 use support::rpc::{call, modern, request};
 use tempfile::NamedTempFile;
 
+const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
+
 /// What a node sent in the Authorization header.
 fn token(request: &Request) -> String {
     request.header("authorization").expect("a token").to_owned()
@@ -56,11 +58,15 @@ fn calls(clusters: &[&str]) -> Vec<(&'static str, Value)> {
         ("get_cluster_resources", json!({"type": "vm"})),
         ("get_cluster_resources", json!({"token_secret": 1})),
         ("list_nodes", json!({"cluster": "none"})),
+        ("find_guest", json!({"query": "100"})),
+        ("wait_for_task", json!({"upid": UPID, "timeout": "1"})),
         ("no_such_tool", json!({})),
     ];
     for cluster in clusters {
         calls.push(("list_nodes", json!({"cluster": cluster})));
         calls.push(("get_cluster_resources", json!({"cluster": cluster})));
+        calls.push(("find_guest", json!({"cluster": cluster, "query": "100"})));
+        calls.push(("wait_for_task", json!({"cluster": cluster, "upid": UPID, "timeout": "1"})));
         for method in ["GET", "POST", "PUT", "DELETE"] {
             let arguments = json!({"cluster": cluster, "path": "/nodes/pve1/qemu", "method": method, "data": {"a": 1}});
             calls.push(("proxmox_api_call", arguments));

@@ -36,6 +36,8 @@ fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
     vec![
         ("get_cluster_resources", named(json!({}))),
         ("list_nodes", named(json!({}))),
+        ("find_guest", named(json!({"query": "100"}))),
+        ("wait_for_task", named(json!({"upid": "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:"}))),
         ("list_clusters", json!({"check": true})),
         ("proxmox_api_call", json!({"cluster": cluster.unwrap_or("test"), "path": "/cluster/resources"})),
     ]
@@ -61,7 +63,8 @@ fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
     for resources in &answers[..2] {
         assert!(text(resources).contains("qemu/100"), "{resources}");
     }
-    for raw in &answers[6..] {
+    assert!(text(&answers[4]).contains("/nodes/pve1/qemu/100"), "{}", answers[4]);
+    for raw in &answers[10..] {
         assert!(text(raw).contains(&"[".repeat(DEEPEST - 3)), "{raw}");
     }
     server.assert_answers();

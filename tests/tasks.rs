@@ -153,7 +153,7 @@ fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
 
 #[test]
 fn a_task_that_its_node_does_not_know_yet_is_asked_for_again() {
-    let node = node(|look| if look < 2 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
+    let node = node(|look| if look == 0 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
     let said = wait(&over(&node), UPID);
     assert!(!said.failed && said.text.starts_with("OK: "), "{said:?}");
 }
