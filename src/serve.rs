@@ -4,7 +4,7 @@ use crate::cli::Cli;
 use crate::{Failure, say};
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{self, Cluster, Clusters};
+use proxmox_mcp::settings::{self, Cluster, Clusters, Limits};
 use proxmox_mcp::{http, mcp, stdio, tools};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -45,7 +45,7 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, _demo, .. } = source(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
-    let server = mcp_server(manager)?;
+    let server = mcp_server(manager, cli.limits())?;
     let config = http::Config {
         listen: cli.listen,
         limits: cli.limits().clone(),
@@ -71,12 +71,12 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, _demo, .. } = source(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
-    stdio::serve(&mcp_server(manager)?, cli.limits());
+    stdio::serve(&mcp_server(manager, cli.limits())?, cli.limits());
     Ok(())
 }
 
-fn mcp_server(manager: ClusterManager) -> Result<Arc<mcp::Server>, Failure> {
-    mcp::Server::new(tools::catalog(Arc::new(manager)))
+fn mcp_server(manager: ClusterManager, limits: &Limits) -> Result<Arc<mcp::Server>, Failure> {
+    mcp::Server::new(tools::catalog(Arc::new(manager), limits.max_result_bytes))
         .map(Arc::new)
         .map_err(|_| Failure::Runtime("the system gives no random bytes".into()))
 }

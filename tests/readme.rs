@@ -80,7 +80,7 @@ fn every_tool_stands_in_the_readme_with_its_parameters() {
     let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster] };
     let manager = Arc::new(ClusterManager::new(&clusters, &Limits::default()).expect("a manager"));
     let readme = readme();
-    for tool in proxmox_mcp::tools::all(manager) {
+    for tool in proxmox_mcp::tools::all(manager, 0) {
         let row = readme.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));
         let row = row.unwrap_or_else(|| panic!("no row for {}", tool.name));
         let schema = tool.definition()["inputSchema"]["properties"].clone();

@@ -18,7 +18,7 @@ fn server(clusters: Vec<Cluster>) -> Server {
         _ => None,
     };
     let manager = ClusterManager::new(&Clusters { clusters, default }, &Limits::default()).expect("clients");
-    Server::new(tools::catalog(Arc::new(manager))).expect("a server")
+    Server::new(tools::catalog(Arc::new(manager), Limits::default().max_result_bytes)).expect("a server")
 }
 
 fn request(server: &Server, method: &str, params: Value) -> Value {

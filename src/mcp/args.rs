@@ -4,6 +4,7 @@ use crate::nearest::nearest;
 use serde_json::{Map, Value, json};
 
 /// One parameter.
+#[derive(Clone, Copy, Debug)]
 pub struct Param {
     /// Its name.
     pub name: &'static str,
@@ -16,6 +17,7 @@ pub struct Param {
 }
 
 /// What a parameter takes.
+#[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A string.
     Text,

@@ -53,6 +53,11 @@ impl Answer {
         &self.body
     }
 
+    /// Whether Proxmox put anything else beside `data`.
+    pub fn has_more(&self) -> bool {
+        self.more
+    }
+
     /// The JSON text to hand on: `data` alone, or the whole body where Proxmox put anything else beside it (`total`).
     pub fn verbatim(&self) -> &str {
         if self.more { &self.body } else { self.data() }

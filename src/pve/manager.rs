@@ -48,6 +48,14 @@ impl ClusterManager {
         })
     }
 
+    /// The same for what is alike in all clusters, more or less: where none is named and none is the default, the first.
+    pub fn select_any(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
+        match (name, self.default().or(self.clusters.first())) {
+            (None, Some(any)) => Ok(any),
+            _ => self.select(name),
+        }
+    }
+
     /// Every cluster, in the file's order.
     pub fn all(&self) -> &[Arc<Cluster>] {
         &self.clusters

@@ -46,6 +46,11 @@ impl Method {
     /// All of them, in the order they are shown.
     pub const ALL: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
+    /// The method of this name, in upper or lower case.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(name))
+    }
+
     /// The upper-case name, as it goes over the wire.
     pub fn as_str(self) -> &'static str {
         match self {

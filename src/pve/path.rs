@@ -22,6 +22,15 @@ impl ApiPath {
     /// Reads what a caller typed: with or without leading slash or `/api2/json`; a `?query` becomes parameters.
     /// The error is a sentence that says what to write instead.
     pub fn parse(typed: &str) -> Result<(Self, Params), String> {
+        let (path, params) = Self::parse_template(typed)?;
+        if let Some(segment) = path.segments().find(|segment| is_placeholder(segment)) {
+            return Err(format!("`{segment}` is a placeholder: put the name or number it stands for in its place"));
+        }
+        Ok((path, params))
+    }
+
+    /// The same for a path that may have placeholders (`{node}`), as documentation writes it; it is not fit to be sent.
+    pub fn parse_template(typed: &str) -> Result<(Self, Params), String> {
         let typed = typed.trim();
         let (path, query) = typed.split_once('?').unwrap_or((typed, ""));
         if let Some((_, rest)) = path.split_once("://") {
@@ -70,9 +79,6 @@ impl ApiPath {
                     "`{segment}` is not a name: write the path out in full, such as `/nodes/pve1/qemu`"
                 ));
             }
-            if is_placeholder(segment) {
-                return Err(format!("`{segment}` is a placeholder: put the name or number it stands for in its place"));
-            }
             canonical.push('/');
             encode_into(&mut canonical, segment, KEEP);
         }
@@ -85,6 +91,16 @@ impl ApiPath {
             canonical.push('/');
         }
         Ok((Self(canonical), Params::decode(query)?))
+    }
+
+    /// The path of these segments (decoded): another's, with some of them replaced.
+    pub fn of_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
+        let mut typed = String::new();
+        for segment in segments {
+            typed.push('/');
+            encode_into(&mut typed, segment.as_ref(), KEEP);
+        }
+        Self::parse(&typed).map(|(path, _)| path)
     }
 
     /// A path of our own, canonical as it stands.
@@ -113,7 +129,7 @@ impl ApiPath {
 }
 
 /// `{node}`, `<node>` or `:node`, as documentation writes it; no name in Proxmox looks like that.
-fn is_placeholder(segment: &str) -> bool {
+pub fn is_placeholder(segment: &str) -> bool {
     let inside = |open, close| segment.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
     let word = inside('{', '}').or(inside('<', '>')).or(segment.strip_prefix(':'));
     word.is_some_and(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_'))

@@ -50,7 +50,7 @@ pub fn wait_for_task(manager: Arc<ClusterManager>) -> Tool {
             },
             Param {
                 name: "timeout",
-                kind: Kind::Text,
+                kind: Kind::Count,
                 required: false,
                 about: "seconds, 1 to 3600 (default: 45; clients often give up at 60)",
             },
@@ -58,19 +58,19 @@ pub fn wait_for_task(manager: Arc<ClusterManager>) -> Tool {
         effect: Effect::Reads,
         run: Box::new(move |context, args| {
             let upid = args.text("upid").unwrap_or_default();
-            let deadline = Instant::now() + timeout(args.text("timeout"))?;
+            let deadline = Instant::now() + timeout(args.count("timeout"))?;
             let cluster = holder(&manager, context, args, &Upid::parse(upid)?, deadline)?;
             finish(&manager, cluster, upid, deadline, context)
         }),
     }
 }
 
-fn timeout(typed: Option<&str>) -> Result<Duration, String> {
-    let Some(typed) = typed else { return Ok(DEFAULT_WAIT) };
-    let seconds = typed.trim().parse().ok().filter(|s| (1..=LONGEST_WAIT).contains(s));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("wait_for_task: timeout must be a number of seconds from 1 to {LONGEST_WAIT}"))
+fn timeout(seconds: Option<u64>) -> Result<Duration, String> {
+    match seconds {
+        None => Ok(DEFAULT_WAIT),
+        Some(seconds) if (1..=LONGEST_WAIT).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err(format!("wait_for_task: timeout must be a number of seconds from 1 to {LONGEST_WAIT}")),
+    }
 }
 
 /// The cluster whose task it is: the one named, the only one, or the one that knows it.

@@ -87,7 +87,7 @@ impl Stage {
 
     /// A server with these tools and the product's own, over `clusters`.
     pub fn server_over(&self, clusters: Vec<Cluster>) -> Server {
-        let mut catalog = tools::catalog(manager(clusters));
+        let mut catalog = tools::catalog(manager(clusters), Limits::default().max_result_bytes);
         catalog.tools.extend(self.tools());
         serving(catalog)
     }
@@ -212,7 +212,7 @@ pub fn manager(clusters: Vec<Cluster>) -> Arc<ClusterManager> {
 
 /// The product itself over these clusters.
 pub fn product(clusters: Vec<Cluster>) -> Server {
-    serving(tools::catalog(manager(clusters)))
+    serving(tools::catalog(manager(clusters), Limits::default().max_result_bytes))
 }
 
 fn serving(catalog: Catalog) -> Server {

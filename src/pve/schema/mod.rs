@@ -6,6 +6,7 @@
 //! `search` finds operations by plain words, `check` holds parameters against one. Texts live in one pool, parameters and
 //! nested formats that are alike are kept once: a schema takes less than 4 MB.
 
+pub mod check;
 pub mod risk;
 
 mod pool;
@@ -20,6 +21,7 @@ use super::Method;
 use crate::facts;
 use pool::{Parts, Text};
 use risk::Risk;
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 /// Every operation of one version of the API.
@@ -53,6 +55,8 @@ impl Schema {
         (0..self.parts.operations.len()).filter_map(|index| self.operation(index))
     }
 
+    /// TEMP
+    pub fn is_live(&self) -> bool { true }
     /// How many operations there are.
     pub fn len(&self) -> usize {
         self.parts.operations.len()
@@ -189,6 +193,25 @@ impl<'s> Operation<'s> {
     pub fn in_path(&self, name: &str) -> bool {
         self.template().split('/').any(|s| s.strip_prefix('{').and_then(|s| s.strip_suffix('}')) == Some(name))
     }
+}
+
+/// Words with the numbered ones of a family folded: `unused0`, `unused1`, … is `unused[n]`.
+pub fn fold<'w>(words: &[&'w str]) -> Vec<Cow<'w, str>> {
+    let family = |word: &'w str| word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let mut folded: Vec<Cow<'w, str>> = Vec::new();
+    for word in words {
+        let stem = family(word);
+        let members = words.iter().filter(|w| w.len() > stem.len() && family(w) == stem).count();
+        let shown = if stem.len() < word.len() && !stem.is_empty() && members > 2 {
+            Cow::Owned(format!("{stem}[n]"))
+        } else {
+            Cow::Borrowed(*word)
+        };
+        if !folded.contains(&shown) {
+            folded.push(shown);
+        }
+    }
+    folded
 }
 
 #[cfg(test)]

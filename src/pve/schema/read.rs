@@ -19,6 +19,9 @@ pub const MAX_BYTES: u64 = 16 << 20;
 /// The most of one path's methods, which are held at once. The largest real ones have some 200 KB.
 const MAX_PATH_BYTES: u64 = 1 << 20;
 
+/// Words of one enumeration. The largest real one, all disks of a VM, has some 320.
+const MAX_ENUM: usize = 1_000;
+
 /// Of the cluster's own words for one thing.
 const MAX_WORDS: usize = 600;
 
@@ -129,8 +132,10 @@ impl Reading<'_> {
             _ => Vec::new(),
         };
         let words = facts.get("enum").or_else(|| items.and_then(|items| items.get("enum")));
+        let words = words.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let mut lines = String::new();
-        for word in words.and_then(Value::as_array).into_iter().flatten() {
+        // An enumeration that is cut would refuse what is right.
+        for word in if words.len() > MAX_ENUM { &[] } else { words } {
             let word = scalar(Some(word));
             if !word.is_empty() && !word.contains('\n') {
                 lines.push_str(&word);
