@@ -11,6 +11,7 @@ pub mod risk;
 
 mod pool;
 mod read;
+mod search;
 mod tree;
 
 pub use pool::Parameter;
@@ -22,12 +23,14 @@ use crate::facts;
 use pool::{Parts, Text};
 use risk::Risk;
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// Every operation of one version of the API.
 pub struct Schema {
     parts: Parts,
     tree: tree::Tree,
+    /// Made by the first search.
+    index: OnceLock<search::Index>,
 }
 
 /// What the program knows of the API by itself: the operations of Proxmox VE 9, with a summary and the risk of each.
@@ -43,7 +46,7 @@ pub fn embedded() -> &'static Arc<Schema> {
 impl Schema {
     fn new(parts: Parts) -> Self {
         let tree = tree::Tree::new(&parts);
-        Self { parts, tree }
+        Self { parts, tree, index: OnceLock::new() }
     }
 
     fn empty() -> Self {
@@ -89,9 +92,13 @@ impl Schema {
         self.parts.text(text)
     }
 
-    /// Bytes that the schema keeps.
+    /// Bytes that the schema keeps, with the index of its words once there was a search.
     pub fn bytes(&self) -> usize {
-        self.parts.bytes() + self.tree.bytes()
+        self.parts.bytes() + self.tree.bytes() + self.index.get().map_or(0, search::Index::bytes)
+    }
+
+    fn index(&self) -> &search::Index {
+        self.index.get_or_init(|| search::Index::new(self))
     }
 }
 

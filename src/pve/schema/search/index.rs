@@ -1,0 +1,214 @@
+//! Which words an operation is known by, and how well each of them says what it is.
+
+use super::super::{Method, Operation, Schema};
+use super::words::words;
+use std::collections::{BTreeMap, HashMap};
+
+/// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
+const MAX_POSTINGS: usize = 60_000;
+const MAX_TEXT: usize = 200_000;
+
+/// How much a word's place says. The last literal segment of a path names the thing, those before it where it is.
+const LAST_SEGMENT: f32 = 4.0;
+const SEGMENT: f32 = 1.6;
+/// The first segments of most paths.
+const ROOT_SEGMENT: f32 = 0.4;
+/// The summary up to a colon or bracket, and what comes after.
+const SUMMARY: f32 = 2.6;
+const DETAIL: f32 = 1.4;
+const NAME: f32 = 0.8;
+const DESCRIPTION: f32 = 0.5;
+/// More of a cluster's words for an operation are not looked at.
+const MAX_DESCRIPTION: usize = 40;
+/// A parameter of this name, and one whose name has the word in it.
+const PARAMETER: f32 = 0.9;
+const PARAMETER_PART: f32 = 0.35;
+/// At this weight a word says half of what it could.
+const HALF: f32 = 2.0;
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Vm,
+    Container,
+    /// A node, but no guest on it.
+    Node,
+    Cluster,
+    Other,
+}
+
+/// One operation that a word belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct Posting {
+    pub(super) operation: u16,
+    /// How well the word says what the operation is: of 255.
+    pub(super) weight: u8,
+    /// Whether only a parameter has the word.
+    pub(super) of_parameter: bool,
+}
+
+struct Term {
+    start: u32,
+    len: u32,
+    first: u32,
+    count: u32,
+}
+
+/// What is known of an operation beside its words.
+pub(super) struct Entry {
+    pub(super) method: Method,
+    pub(super) scope: Scope,
+    /// Segments of the path.
+    pub(super) depth: u8,
+    /// Whether the path ends with a parameter: one thing of several.
+    pub(super) single: bool,
+    /// Said of those that lead to others, or that others replace.
+    pub(super) lesser: bool,
+}
+
+/// The words of all operations.
+pub(in super::super) struct Index {
+    text: String,
+    terms: Vec<Term>,
+    postings: Vec<Posting>,
+    pub(super) entries: Vec<Entry>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Weight {
+    total: f32,
+    parameter: f32,
+}
+
+impl Index {
+    pub(in super::super) fn new(schema: &Schema) -> Self {
+        let mut found: BTreeMap<String, Vec<Posting>> = BTreeMap::new();
+        let (mut postings, mut text) = (0, 0);
+        let mut entries = Vec::with_capacity(schema.len());
+        for (at, operation) in schema.operations().enumerate() {
+            entries.push(entry(&operation));
+            let mut known: Vec<(String, Weight)> = weigh(&operation).into_iter().collect();
+            // The best words come first, should the bound be met. The word decides between equals.
+            known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
+            for (word, weight) in known {
+                text += if found.contains_key(&word) { 0 } else { word.len() };
+                if postings == MAX_POSTINGS || text > MAX_TEXT {
+                    break;
+                }
+                postings += 1;
+                let sum = weight.total + weight.parameter;
+                found.entry(word).or_default().push(Posting {
+                    operation: at as u16,
+                    weight: (255.0 * sum / (sum + HALF)) as u8,
+                    of_parameter: weight.total == 0.0,
+                });
+            }
+        }
+        Self::packed(found, entries, postings)
+    }
+
+    fn packed(found: BTreeMap<String, Vec<Posting>>, entries: Vec<Entry>, postings: usize) -> Self {
+        let mut index = Self {
+            text: String::new(),
+            terms: Vec::with_capacity(found.len()),
+            postings: Vec::with_capacity(postings),
+            entries,
+        };
+        for (word, list) in found {
+            let (start, first) = (index.text.len() as u32, index.postings.len() as u32);
+            index.terms.push(Term { start, len: word.len() as u32, first, count: list.len() as u32 });
+            index.text.push_str(&word);
+            index.postings.extend(list);
+        }
+        index.text.shrink_to_fit();
+        index
+    }
+
+    fn word(&self, term: &Term) -> &str {
+        self.text.get(term.start as usize..).and_then(|rest| rest.get(..term.len as usize)).unwrap_or("")
+    }
+
+    /// All words, in order.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|term| self.word(term))
+    }
+
+    /// The operations that a word belongs to; none for one that is unknown.
+    pub(super) fn postings(&self, word: &str) -> &[Posting] {
+        let Ok(at) = self.terms.binary_search_by(|term| self.word(term).cmp(word)) else { return &[] };
+        let list = self.terms.get(at).and_then(|term| {
+            let rest = self.postings.get(term.first as usize..)?;
+            rest.get(..term.count as usize)
+        });
+        list.unwrap_or_default()
+    }
+
+    pub(in super::super) fn bytes(&self) -> usize {
+        self.text.capacity()
+            + self.terms.capacity() * size_of::<Term>()
+            + self.postings.capacity() * size_of::<Posting>()
+            + self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+fn entry(operation: &Operation<'_>) -> Entry {
+    let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
+    let summary = operation.summary();
+    Entry {
+        method: operation.method(),
+        scope: match segments.as_slice() {
+            ["nodes", _, "qemu", ..] => Scope::Vm,
+            ["nodes", _, "lxc", ..] => Scope::Container,
+            ["nodes", ..] => Scope::Node,
+            ["cluster", ..] => Scope::Cluster,
+            _ => Scope::Other,
+        },
+        depth: segments.len().min(255) as u8,
+        single: segments.last().is_some_and(|s| s.starts_with('{')),
+        lesser: ["sub-paths", "Sub-paths", "deprecated", "internal"].iter().any(|word| summary.contains(word))
+            || operation.reason().contains("internal"),
+    }
+}
+
+fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
+    let mut known: HashMap<String, Weight> = HashMap::new();
+    let mut add = |text: &str, weight: f32| {
+        for word in words(text) {
+            let of = &mut known.entry(word).or_default().total;
+            // A word that stands twice in one place says little more than once.
+            *of = of.max(weight) + of.min(weight) * 0.5;
+        }
+    };
+    let literals: Vec<&str> =
+        operation.template().split('/').filter(|s| !s.is_empty() && !s.starts_with('{')).collect();
+    for (place, segment) in literals.iter().rev().enumerate() {
+        let root = place + 1 == literals.len();
+        add(
+            segment,
+            if place == 0 {
+                LAST_SEGMENT
+            } else if root {
+                ROOT_SEGMENT
+            } else {
+                SEGMENT
+            },
+        );
+    }
+    let summary = operation.summary();
+    let (main, detail) = summary.split_at(summary.find([':', '(', ';']).unwrap_or(summary.len()));
+    add(main, SUMMARY);
+    add(detail, DETAIL);
+    add(operation.name(), NAME);
+    let description: Vec<&str> = operation.description().split_whitespace().take(MAX_DESCRIPTION).collect();
+    add(&description.join(" "), DESCRIPTION);
+    for parameter in operation.parameters().filter(|p| !operation.in_path(p.name())) {
+        let name = parameter.family().unwrap_or(parameter.name());
+        let parts = words(name);
+        let weight = if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
+        for word in parts {
+            let of = &mut known.entry(word).or_default().parameter;
+            *of = of.max(weight);
+        }
+    }
+    known
+}

@@ -1,0 +1,322 @@
+//! The field's words for the same thing, what says which method is wanted, and what says nothing.
+
+use super::super::Method;
+use super::words::stem;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// A word, and the words that the API has for it; after `~` those that only come near. One direction: a question's word
+/// stands for those of the operations. Written unstemmed.
+pub(super) const SYNONYMS: &[(&str, &str)] = &[
+    ("2fa", "tfa"),
+    ("abort", "stop kill"),
+    ("account", "user ~acme"),
+    ("acl", "permission"),
+    ("active", "running status ~current"),
+    ("ad", "ldap realm"),
+    ("address", "ip ~interface"),
+    ("affinity", "rule ~ha"),
+    ("alert", "notification ~matcher"),
+    ("allocation", "ipam ips status"),
+    ("allow", "permission rule ~acl"),
+    ("appliance", "aplinfo template"),
+    ("archive", "backup restore ~vzdump"),
+    ("attach", "config"),
+    ("authentication", "realm domain ~tfa login"),
+    ("autostart", "onboot"),
+    ("availability", "ha"),
+    ("backup", "vzdump ~dump"),
+    ("bandwidth", "bwlimit"),
+    ("block", "firewall rule"),
+    ("boot", "start ~onboot"),
+    ("bridge", "network"),
+    ("browse", "list"),
+    ("bulk", "all many"),
+    ("capacity", "status usage size"),
+    ("card", "device"),
+    ("cert", "certificate"),
+    ("cidata", "cloudinit"),
+    ("command", "exec ~monitor"),
+    ("condition", "status"),
+    ("config", "configuration ~option"),
+    ("configuration", "config ~option"),
+    ("consistency", "scrub"),
+    ("console", "vncproxy termproxy terminal shell vnc ~spice"),
+    ("consumption", "usage rrddata ~status"),
+    ("copy", "clone"),
+    ("core", "cpu config"),
+    ("cpu", "~core"),
+    ("ct", "container lxc"),
+    ("container", "lxc"),
+    ("daemon", "service"),
+    ("datastore", "storage"),
+    ("description", "~comment"),
+    ("device", "~hardware"),
+    ("dhcp", "~subnet ips"),
+    ("disk", "~volume"),
+    ("docker", "oci"),
+    ("domain", "realm"),
+    ("drive", "disk volume"),
+    ("dump", "backup vzdump"),
+    ("duplicate", "clone"),
+    ("email", "mail sendmail smtp ~notification"),
+    ("encrypt", "certificate"),
+    ("enlarge", "resize grow"),
+    ("erase", "wipe wipedisk"),
+    ("error", "log ~status"),
+    ("evacuate", "migrateall ~bulk"),
+    ("event", "task log"),
+    ("execute", "exec run"),
+    ("exist", "list"),
+    ("expand", "resize grow"),
+    ("expire", "expiry info"),
+    ("export", "~nfs"),
+    ("extend", "resize grow"),
+    ("fail", "task log ~error"),
+    ("failover", "ha"),
+    ("failure", "task log ~error smart"),
+    ("filesystem", "fsinfo ~fs disk"),
+    ("firewallrule", "rule"),
+    ("force", "stop"),
+    ("free", "usage status"),
+    ("freeze", "fsfreeze"),
+    ("gb", "size"),
+    ("gpu", "pci passthrough"),
+    ("grant", "acl permission"),
+    ("graph", "rrddata rrd ~metric"),
+    ("grow", "resize"),
+    ("guest", "vm container ~qemu lxc"),
+    ("halt", "stop shutdown"),
+    ("hang", "running stop"),
+    ("hardware", "pci usb ~config"),
+    ("health", "status ~smart"),
+    ("healthy", "status health ~smart"),
+    ("hibernate", "suspend"),
+    ("highavailability", "ha"),
+    ("history", "rrddata ~task time"),
+    ("host", "node"),
+    ("hostname", "host name ~config"),
+    ("hypervisor", "node"),
+    ("image", "content iso ~template"),
+    ("increase", "resize grow"),
+    ("influx", "influxdb metric"),
+    ("info", "status ~information"),
+    ("install", "~version"),
+    ("instance", "vm guest"),
+    ("interface", "network nic"),
+    ("ip", "interface address"),
+    ("iso", "content image"),
+    ("job", "~task"),
+    ("join", "~add"),
+    ("key", "token ~certificate"),
+    ("kill", "stop"),
+    ("kvm", "vm qemu"),
+    ("letsencrypt", "acme"),
+    ("license", "subscription"),
+    ("load", "status usage"),
+    ("lock", "config ~unlock"),
+    ("login", "ticket ~openid realm"),
+    ("lxc", "container"),
+    ("machine", "vm ~node"),
+    ("mail", "sendmail smtp ~notification email"),
+    ("maintenance", "ha ~migrateall"),
+    ("map", "mapping"),
+    ("member", "~group pool"),
+    ("metadata", "~info status"),
+    ("metric", "rrddata server"),
+    ("mfa", "tfa"),
+    ("migrate", "~move"),
+    ("mon", "monitor"),
+    ("monitoring", "metric"),
+    ("mount", "~mountpoint directory"),
+    ("move", "migrate"),
+    ("name", "~config"),
+    ("netmask", "network"),
+    ("nic", "interface network ~net config"),
+    ("nightly", "schedule scheduled"),
+    ("note", "~comment description config"),
+    ("ntp", "time"),
+    ("option", "~config"),
+    ("output", "log"),
+    ("overview", "resource status"),
+    ("owner", "~user permission"),
+    ("package", "apt version"),
+    ("pass", "~mapping passthrough"),
+    ("passthrough", "mapping ~pci hardware"),
+    ("patch", "apt update"),
+    ("pause", "suspend"),
+    ("performance", "rrddata"),
+    ("periodic", "schedule scheduled"),
+    ("permission", "acl ~role"),
+    ("plugin", "~acme"),
+    ("port", "rule firewall"),
+    ("poweroff", "stop shutdown"),
+    ("poweron", "start ~wakeonlan"),
+    ("privilege", "permission role"),
+    ("process", "~service task"),
+    ("program", "exec"),
+    ("protect", "protection ~ha"),
+    ("purge", "prune"),
+    ("pvecm", "cluster"),
+    ("qm", "qemu vm"),
+    ("qemu", "vm"),
+    ("quorate", "quorum status"),
+    ("quorum", "status"),
+    ("ram", "memory"),
+    ("reboot", "restart"),
+    ("relocate", "~migrate"),
+    ("rename", "config name"),
+    ("reset", "~password"),
+    ("resource", "~usage"),
+    ("restart", "reboot"),
+    ("restore", "~backup"),
+    ("retention", "prune"),
+    ("revert", "rollback discard"),
+    ("right", "permission acl"),
+    ("role", "~permission"),
+    ("root", "~rootfs"),
+    ("running", "status ~active"),
+    ("sata", "disk"),
+    ("schedule", "job"),
+    ("screen", "console vncproxy"),
+    ("script", "exec"),
+    ("sdn", "network"),
+    ("secret", "~token password"),
+    ("server", "node"),
+    ("settings", "config option"),
+    ("share", "~storage cifs directory"),
+    ("shell", "termproxy vncshell spiceshell terminal"),
+    ("shutdown", "~stop"),
+    ("smb", "cifs"),
+    ("snap", "snapshot"),
+    ("software", "apt version"),
+    ("space", "status usage free ~storage"),
+    ("ssd", "disk"),
+    ("ssh", "~shell terminal sshkeys"),
+    ("ssl", "certificate"),
+    ("sso", "openid"),
+    ("standby", "suspend"),
+    ("state", "status"),
+    ("statistic", "rrddata usage ~metric"),
+    ("status", "~state current"),
+    ("subscription", "~license"),
+    ("suspend", "~pause"),
+    ("tag", "~config"),
+    ("task", "~job"),
+    ("template", "~aplinfo"),
+    ("terminal", "termproxy shell console"),
+    ("timezone", "time"),
+    ("tls", "certificate"),
+    ("token", "~key"),
+    ("totp", "tfa"),
+    ("traffic", "netstat rrddata ~network"),
+    ("transfer", "migrate ~move"),
+    ("undo", "rollback discard"),
+    ("unlock", "lock config"),
+    ("update", "apt"),
+    ("upgrade", "apt update"),
+    ("upid", "task"),
+    ("uptime", "status"),
+    ("usage", "status ~rrddata"),
+    ("used", "usage status"),
+    ("utilization", "usage rrddata"),
+    ("vcpu", "cpu core"),
+    ("vgpu", "mdev"),
+    ("vlan", "network ~bridge vnet"),
+    ("vm", "qemu"),
+    ("vmid", "nextid"),
+    ("volume", "~disk content"),
+    ("vxlan", "zone"),
+    ("wake", "wakeonlan"),
+    ("wol", "wakeonlan"),
+    ("zpool", "zfs"),
+];
+
+/// What a word says of the method that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    Read,
+    Create,
+    Change,
+    Remove,
+    /// Something that happens: start, migrate, back up. The word itself is looked for too.
+    Act,
+}
+
+impl Hint {
+    /// How much less an operation of this method fits, in percent.
+    pub(super) fn fit(self, method: Method) -> f32 {
+        match (self, method) {
+            (Hint::Read, Method::Get) | (Hint::Create | Hint::Act, Method::Post) => 1.0,
+            (Hint::Change, Method::Put) | (Hint::Remove, Method::Delete) => 1.0,
+            (Hint::Create | Hint::Act, Method::Put) => 0.85,
+            (Hint::Change, Method::Post) => 0.8,
+            (Hint::Remove, Method::Put | Method::Post) => 0.65,
+            _ => 0.55,
+        }
+    }
+}
+
+/// Verbs that only say the method.
+const VERBS: &[(Hint, &str)] = &[
+    (
+        Hint::Read,
+        "list show get which what is are when why where who display view see find check tell many much does did look \
+         fetch print query read enumerate available has verify inspect whether",
+    ),
+    (Hint::Create, "create add new make set-up register generate define spin provision build deploy"),
+    (Hint::Change, "change set edit modify adjust configure reconfigure alter rename enable disable assign replace"),
+    (Hint::Remove, "delete remove destroy drop discard erase"),
+];
+
+/// Verbs that name what happens.
+const ACTIONS: &str = "start stop shutdown reboot restart reset kill abort migrate move clone copy duplicate backup restore \
+    snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend increase upload download send test \
+    run execute open sync join renew order apply regenerate freeze thaw trim poweron poweroff wake boot grant attach detach \
+    convert upgrade scrub prune wipe relocate evacuate replicate protect block halt revert undo wake import";
+
+/// Words that say nothing about the operation.
+const STOP: &str = "the an of for in on to with from my me it its at by into and or as be been being was were will would \
+    could should can may might must do how want need like please help let us we you your our they there here this that \
+    these those if then than so just also via using use some any one not no now right away again currently before after \
+    over under about up out off without want wants needs am have had give me every each another other own via proxmox pve \
+    api call endpoint operation command way possible able thing stuff last next first";
+
+/// What is known of a word, each by its stem.
+#[derive(Default)]
+pub(super) struct Meaning {
+    pub(super) hint: Option<Hint>,
+    /// Whether it is not looked for: it says nothing, or nothing but the method.
+    pub(super) silent: bool,
+    /// The API's words for it, each with whether it only comes near.
+    pub(super) synonyms: Vec<(String, bool)>,
+}
+
+/// The meanings of all words that are known here.
+pub(super) fn meanings() -> &'static HashMap<String, Meaning> {
+    static MEANINGS: LazyLock<HashMap<String, Meaning>> = LazyLock::new(|| {
+        let mut all: HashMap<String, Meaning> = HashMap::new();
+        for word in STOP.split_whitespace() {
+            all.entry(stem(word)).or_default().silent = true;
+        }
+        for (hint, list) in VERBS {
+            for word in list.split_whitespace() {
+                let meaning = all.entry(stem(word)).or_default();
+                (meaning.hint, meaning.silent) = (Some(*hint), true);
+            }
+        }
+        for word in ACTIONS.split_whitespace() {
+            all.entry(stem(word)).or_default().hint.get_or_insert(Hint::Act);
+        }
+        for (word, synonyms) in SYNONYMS {
+            let mut near = false;
+            for synonym in synonyms.split_whitespace() {
+                near |= synonym.starts_with('~');
+                let synonym = stem(synonym.trim_start_matches('~'));
+                all.entry(stem(word)).or_default().synonyms.push((synonym, near));
+            }
+        }
+        all
+    });
+    &MEANINGS
+}

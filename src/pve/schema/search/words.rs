@@ -1,0 +1,191 @@
+//! A text as the words that are compared: lower case, fixed phrases as one word, endings off. Questions and the texts of
+//! operations go through the same function, so it need not be right, only the same for both.
+
+/// The words of a text. Numbers, single letters and the digits at a word's end are left out: they name things of one
+/// cluster (`pve1`, `vm 100`, `net0`), not what an operation does.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let lower = text.to_lowercase().replace("'s", "").replace("n't", " not");
+    let plain: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .filter(|word| word.len() > 1)
+        .collect();
+    let mut out = Vec::with_capacity(plain.len());
+    let mut rest = plain.as_slice();
+    while let Some((word, after)) = rest.split_first() {
+        let phrase = after.first().and_then(|next| phrase(word, next));
+        out.push(stem(phrase.unwrap_or(word)));
+        rest = if phrase.is_some() { after.get(1..).unwrap_or_default() } else { after };
+    }
+    out
+}
+
+/// Two words that are one in the field.
+fn phrase(first: &str, second: &str) -> Option<&'static str> {
+    PHRASES.iter().find(|(a, b, _)| *a == first && *b == second.trim_end_matches('s')).map(|(.., one)| *one)
+}
+
+const PHRASES: [(&str, &str, &str); 64] = [
+    ("access", "control", "acl"),
+    ("active", "directory", "ad"),
+    ("api", "key", "token"),
+    ("api", "token", "token"),
+    ("back", "up", "backup"),
+    ("backed", "up", "backup"),
+    ("backing", "up", "backup"),
+    ("brought", "up", "start"),
+    ("bring", "up", "start"),
+    ("cloud", "init", "cloudinit"),
+    ("data", "center", "datacenter"),
+    ("data", "store", "datastore"),
+    ("file", "system", "filesystem"),
+    ("free", "id", "nextid"),
+    ("free", "vmid", "nextid"),
+    ("graphic", "card", "gpu"),
+    ("graphics", "card", "gpu"),
+    ("guest", "agent", "agent"),
+    ("hard", "disk", "disk"),
+    ("hard", "drive", "disk"),
+    ("high", "availability", "ha"),
+    ("highly", "available", "ha"),
+    ("host", "name", "hostname"),
+    ("ip", "set", "ipset"),
+    ("let", "encrypt", "letsencrypt"),
+    ("lets", "encrypt", "letsencrypt"),
+    ("license", "key", "subscription"),
+    ("log", "in", "login"),
+    ("log", "into", "login"),
+    ("logged", "in", "login"),
+    ("mail", "server", "smtp"),
+    ("mount", "point", "mountpoint"),
+    ("multi", "factor", "tfa"),
+    ("network", "card", "nic"),
+    ("network", "device", "nic"),
+    ("network", "interface", "nic"),
+    ("next", "id", "nextid"),
+    ("next", "vmid", "nextid"),
+    ("not", "backed", "uncovered"),
+    ("no", "backup", "uncovered"),
+    ("open", "port", "firewallrule"),
+    ("power", "down", "shutdown"),
+    ("power", "off", "poweroff"),
+    ("powered", "off", "poweroff"),
+    ("power", "on", "poweron"),
+    ("powered", "on", "poweron"),
+    ("roll", "back", "rollback"),
+    ("rolled", "back", "rollback"),
+    ("second", "factor", "tfa"),
+    ("service", "account", "user"),
+    ("shut", "down", "shutdown"),
+    ("single", "sign", "openid"),
+    ("ssh", "key", "sshkeys"),
+    ("ssl", "certificate", "certificate"),
+    ("tls", "certificate", "certificate"),
+    ("time", "zone", "timezone"),
+    ("turn", "off", "disable"),
+    ("turn", "on", "enable"),
+    ("two", "factor", "tfa"),
+    ("virtual", "machine", "vm"),
+    ("web", "hook", "webhook"),
+    ("security", "update", "apt"),
+    ("software", "update", "apt"),
+    ("system", "update", "apt"),
+];
+
+/// Words whose last letter is not an ending.
+const WHOLE: [&str; 22] = [
+    "dns",
+    "nfs",
+    "cifs",
+    "zfs",
+    "cephfs",
+    "virtiofs",
+    "btrfs",
+    "glusterfs",
+    "mds",
+    "tls",
+    "pbs",
+    "tos",
+    "os",
+    "is",
+    "has",
+    "was",
+    "does",
+    "https",
+    "this",
+    "bios",
+    "ping",
+    "settings",
+];
+
+/// The word without its endings: plural, -ing, -ed and the silent e.
+pub(super) fn stem(word: &str) -> String {
+    let mut word = word.to_owned();
+    // An ending may stand before another: settings, databases.
+    for _ in 0..3 {
+        let Some(shorter) = shorter(&word) else { break };
+        word = shorter;
+    }
+    word
+}
+
+fn shorter(word: &str) -> Option<String> {
+    if word.len() < 3 || !word.is_ascii() || WHOLE.contains(&word) {
+        return None;
+    }
+    let vowel = |stem: &str| stem.len() > 2 && stem.bytes().any(|c| b"aeiouy".contains(&c));
+    if let Some(stem) = word.strip_suffix("ies").filter(|stem| stem.len() > 2) {
+        return Some(format!("{stem}y"));
+    }
+    if let Some(stem) = word.strip_suffix("es")
+        && ["s", "x", "z", "ch", "sh"].iter().any(|end| stem.ends_with(end))
+        && stem.len() > 2
+    {
+        return Some(stem.to_owned());
+    }
+    if let Some(stem) = word.strip_suffix('s')
+        && !["s", "u", "i"].iter().any(|end| stem.ends_with(end))
+    {
+        return Some(stem.to_owned());
+    }
+    let verb = word.strip_suffix("ing").or_else(|| word.strip_suffix("ed").filter(|stem| !stem.ends_with('e')));
+    if let Some(stem) = verb.filter(|stem| vowel(stem)) {
+        let twice = stem.as_bytes().windows(2).next_back().is_some_and(|w| matches!(w, [a, b] if a == b));
+        let doubled = twice && !["l", "s", "z"].iter().any(|end| stem.ends_with(end));
+        return Some(stem.get(..stem.len() - usize::from(doubled)).unwrap_or(stem).to_owned());
+    }
+    word.strip_suffix('e').filter(|stem| stem.len() > 2 && !stem.ends_with('e')).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_a_word_are_one_word() {
+        for forms in [
+            "snapshot snapshots",
+            "policy policies",
+            "address addresses",
+            "alias aliases",
+            "running run runs",
+            "stopped stopping stop",
+            "clone cloned cloning clones",
+            "release releases",
+            "migrate migrated migrating",
+            "schedule scheduled scheduling",
+            "node nodes",
+            "vm vms VM's",
+        ] {
+            let stems = words(forms);
+            assert!(stems.iter().all(|stem| *stem == stems[0]), "{stems:?}");
+        }
+    }
+
+    #[test]
+    fn phrases_are_one_word_and_numbers_none() {
+        assert_eq!(words("Power on virtual machines 100 on pve1, please"), ["poweron", "vm", "on", "pve", "pleas"]);
+        assert_eq!(words("not-backed-up"), ["not", "backup"]);
+        assert_eq!(words("…ä 7 ' ''s"), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,44 @@
+//! Whether an administrator's words find the operation that is wanted among the first five.
+
+use proxmox_mcp::pve::schema::embedded;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+/// How many of a file's questions have an accepted operation first, among the first three and the first five, of how
+/// many, and those that have none.
+fn asked(file: &str) -> ([usize; 3], usize, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/search").join(file);
+    let text = fs::read_to_string(path).expect("the file of questions");
+    let (mut hits, mut missed) = ([0; 3], String::new());
+    for line in text.lines() {
+        let (question, accepted) = line.split_once('\t').expect("a question, a tab, operations");
+        let accepted: Vec<&str> = accepted.split('|').collect();
+        for operation in &accepted {
+            assert!(
+                embedded().operations().any(|o| *operation == format!("{} {}", o.method(), o.template())),
+                "{operation}"
+            );
+        }
+        let found = embedded().search(question, 5);
+        let names: Vec<String> = found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect();
+        let place = names.iter().position(|name| accepted.contains(&name.as_str()));
+        for (hits, within) in hits.iter_mut().zip([1, 3, 5]) {
+            *hits += usize::from(place.is_some_and(|place| place < within));
+        }
+        if place.is_none() {
+            writeln!(missed, "{question}: wanted {}, found\n    {}", accepted.join(", "), names.join("\n    "))
+                .unwrap();
+        }
+    }
+    let all = text.lines().count();
+    println!("{file}: {all} questions, first {}, within three {}, within five {}", hits[0], hits[1], hits[2]);
+    (hits, all, missed)
+}
+
+#[test]
+fn ninety_five_of_a_hundred_questions_are_answered_within_five() {
+    let ([.., five], all, missed) = asked("questions.tsv");
+    println!("{missed}");
+    assert!(five * 100 >= all * 95, "{five} of {all}");
+}
