@@ -27,7 +27,7 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An object with names of its own.
     Object,
-    /// A whole number from 0 to [`MOST`], as a number or in digits.
+    /// A whole number below 2^53, as a number or in digits.
     Count,
     /// A list of strings; one string alone is a list of one.
     Texts,

@@ -13,9 +13,22 @@ const MAX_KEY: usize = 256;
 /// Members that a note names.
 const NAMED: usize = 20;
 
-/// Writes as much of a value as fits.
+/// Writes as much of a value as fits, and says of which row or member it is a part where it is one.
 pub fn value(view: &View, page: &mut Page, raw: &str, place: &mut Place) -> Result<(), String> {
-    let inner = View { fields: view.fields.clone(), ..View::default() };
+    let start = place.depth;
+    let below = innermost(view, page, raw, place)?;
+    if place.depth > start {
+        let filtered = !view.filter.is_empty() || !view.sort.is_empty();
+        let alone = if filtered { " (its rest without filter and sort)" } else { "" };
+        page.note(&format!("{} has {} bytes and is shown in part{alone}", quote(&place.path), below.len()));
+    }
+    Ok(())
+}
+
+/// Writes as much of a value as fits, going on with the first of what is in it where nothing does. What was written last,
+/// the place of which is `place` then.
+fn innermost<'a>(view: &View, page: &mut Page, raw: &'a str, place: &mut Place) -> Result<&'a str, String> {
+    let of_row = View { fields: view.fields.clone(), ..View::default() };
     let nothing = View::default();
     let (mut raw, mut view) = (raw, view);
     loop {
@@ -23,28 +36,24 @@ pub fn value(view: &View, page: &mut Page, raw: &str, place: &mut Place) -> Resu
             // Deeper than anyone can ask: its JSON is a text.
             Some(b'[' | b'{') if place.depth >= MAX_DEPTH => None,
             Some(b'[') => match rows::list(view, page, raw, place)? {
-                None => return Ok(()),
-                // The fields are those of the row.
-                Some((at, row)) => Some((at.to_string(), row, &inner)),
+                None => return Ok(raw),
+                Some((at, row)) => Some((at.to_string(), row, &of_row)),
             },
             Some(b'{') => match object(view, page, raw, place) {
-                None => return Ok(()),
+                None => return Ok(raw),
                 Some((name, member)) => Some((name.into_owned(), member, &nothing)),
             },
             Some(first) if first != b'"' && raw.len() <= page.left() => {
                 page.text.push_str(raw);
-                return Ok(());
+                return Ok(raw);
             }
             _ => None,
         };
         let Some((step, below, asked)) = next else {
             text(view, page, raw, place);
-            return Ok(());
+            return Ok(raw);
         };
         place.step(&step);
-        let alone =
-            if view.filter.is_empty() && view.sort.is_empty() { "" } else { " (its rest without filter and sort)" };
-        page.note(&format!("{} has {} bytes and is shown in part{alone}", quote(&place.path), below.len()));
         (raw, view) = (below, asked);
     }
 }
@@ -113,7 +122,7 @@ fn object<'a>(view: &View, page: &mut Page, object: &'a str, place: &Place) -> O
 fn left_out(page: &mut Page, place: &Place, left: &[(Cow<'_, str>, usize)], (more, from): (usize, usize)) {
     let mut note = String::new();
     for (n, (name, size)) in left.iter().enumerate() {
-        note.push_str(if n == 0 { "left out as too large: " } else { ", " });
+        note.push_str(if n == 0 { "left out for want of room: " } else { ", " });
         push_name(&mut note, name);
         // Writing into a String can't fail.
         let _ = write!(note, " ({size} bytes)");
@@ -122,7 +131,7 @@ fn left_out(page: &mut Page, place: &Place, left: &[(Cow<'_, str>, usize)], (mor
         let _ = write!(note, ": {} gives one", place.fields(name));
     }
     if more > 0 {
-        let and = if note.is_empty() { "left out as too large: " } else { ", and " };
+        let and = if note.is_empty() { "left out for want of room: " } else { ", and " };
         let _ = write!(note, "{and}{more} more members: {} shows what fits from there on", place.from(from));
     }
     page.note(&note);

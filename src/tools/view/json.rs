@@ -122,7 +122,10 @@ fn item(list: &str, at: usize) -> Option<&str> {
     found
 }
 
-/// The values of an object at several paths, in one pass.
+/// How far below an object's members several paths lead at once: each level of each path costs a pass over what is there.
+const MAX_BELOW: usize = 3;
+
+/// The values of an object at several paths, in one pass where they are keys.
 pub fn pick<'a>(object: &'a str, paths: &[String], found: &mut Vec<Option<&'a str>>) {
     found.clear();
     found.resize(paths.len(), None);
@@ -134,7 +137,7 @@ pub fn pick<'a>(object: &'a str, paths: &[String], found: &mut Vec<Option<&'a st
             } else if slot.is_none()
                 && let Some(rest) = below(path, &key)
             {
-                *slot = find(value, rest, 2).map(|(value, _)| value);
+                *slot = find(value, rest, MAX_DEPTH + 1 - MAX_BELOW).map(|(value, _)| value);
             }
         }
         true
@@ -176,6 +179,8 @@ mod tests {
         let mut found = Vec::new();
         pick(json, &["a.b.0.c".into(), "nope".into(), "a.b".into()], &mut found);
         assert_eq!(found, [Some("1"), None, Some("3")]);
+        pick(r#"{"a":{"b":{"c":{"d":{"e":1}}}}}"#, &["a.b.c.d".into(), "a.b.c.d.e".into()], &mut found);
+        assert_eq!(found, [Some("{\"e\":1}"), None]);
     }
 
     #[test]
