@@ -36,7 +36,9 @@ impl Cluster {
     }
 
     /// TEMP
-    pub fn schema(&self, _cancel: &Cancel) -> std::sync::Arc<super::schema::Schema> { super::schema::embedded().clone() }
+    pub fn schema(&self, _cancel: &Cancel) -> std::sync::Arc<super::schema::Schema> {
+        super::schema::embedded().clone()
+    }
     /// What clusters.json says of it.
     pub fn settings(&self) -> &settings::Cluster {
         &self.settings

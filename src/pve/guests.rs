@@ -101,15 +101,24 @@ pub fn find<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, Miss> {
     match named.as_slice() {
         [one] => Ok(one),
         [] => {
-            let numbers: Vec<String> = guests.iter().map(|g| g.vmid.to_string()).collect();
-            let known = guests.iter().map(|g| g.name.as_str()).chain(numbers.iter().map(String::as_str));
-            Err(Miss::Unknown { what: one_line(what, 64), near: near(what, known.collect()), of: guests.len() })
+            let near = match what.parse() {
+                Ok(number) => nearest_numbers(number, guests),
+                Err(_) => near(what, guests.iter().map(|g| g.name.as_str()).collect()),
+            };
+            Err(Miss::Unknown { what: one_line(what, 64), near, of: guests.len() })
         }
         several => Err(Miss::Ambiguous {
             what: one_line(what, 64),
             candidates: several.iter().map(|g| (g.vmid, g.node.clone())).collect(),
         }),
     }
+}
+
+/// The numbers around one that no guest has.
+fn nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
+    let mut near: Vec<&Guest> = guests.iter().collect();
+    near.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
+    near.iter().take(NEAR).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
 
 /// Up to three of the `known` words that are nearest to `word`, the nearest first.
@@ -301,7 +310,7 @@ mod tests {
         let guests = guests();
         let why = find(&guests, "wbe01").unwrap_err().to_string();
         assert!(why.contains("among the 6") && why.contains("`web01`"), "{why}");
-        assert!(find(&guests, "1000").unwrap_err().to_string().contains("`100`"));
+        assert!(find(&guests, "1000").unwrap_err().to_string().contains("`100 ("));
         for nothing in ["", "\u{1b}zzzzzz", &"x".repeat(100_000)] {
             let why = find(&guests, nothing).unwrap_err().to_string();
             assert!(!why.contains("mean") && !why.contains('\u{1b}') && why.len() < 200, "{why}");

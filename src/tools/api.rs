@@ -49,17 +49,26 @@ pub fn proxmox_api_get(manager: Arc<ClusterManager>, max_result_bytes: usize) ->
         title: "Read from the Proxmox API",
         description: "Reads any path of the Proxmox VE API with GET, or up to 20 at once; changes nothing. A guest's \
             name or number is enough: /qemu/web01/config. Shape long answers with fields, filter, sort, limit, format.",
-        input: Input::Params(const { &with_view::<4, 10>([
-            CLUSTER,
-            Param {
-                name: "path",
-                kind: Kind::Text,
-                required: false,
-                about: "such as /nodes/pve1/storage; search_api finds paths",
+        input: Input::Params(
+            const {
+                &with_view::<4, 10>([
+                    CLUSTER,
+                    Param {
+                        name: "path",
+                        kind: Kind::Text,
+                        required: false,
+                        about: "such as /nodes/pve1/storage; search_api finds paths",
+                    },
+                    Param {
+                        name: "paths",
+                        kind: Kind::Texts,
+                        required: false,
+                        about: "several instead, each answered by itself",
+                    },
+                    Param { name: "params", kind: Kind::Object, required: false, about: "query parameters" },
+                ])
             },
-            Param { name: "paths", kind: Kind::Texts, required: false, about: "several instead, each answered by itself" },
-            Param { name: "params", kind: Kind::Object, required: false, about: "query parameters" },
-        ]) }),
+        ),
         effect: Effect::Reads,
         run: Box::new(move |context, args| get(&manager, max_result_bytes, context, args)),
     }
@@ -73,34 +82,38 @@ pub fn proxmox_api_call(manager: Arc<ClusterManager>, max_result_bytes: usize) -
         description: "Calls any operation of the Proxmox VE API: POST, PUT and DELETE change things at once. Checked \
             before it is sent; dry_run shows the request and its risk. Example: path /qemu/web01/status/start, method \
             POST, wait true. To look, proxmox_api_get is safer.",
-        input: Input::Params(const { &with_view::<6, 12>([
-            CLUSTER,
-            Param {
-                name: "path",
-                kind: Kind::Text,
-                required: true,
-                about: "such as /nodes/pve1/qemu/100/config; describe_api explains it",
+        input: Input::Params(
+            const {
+                &with_view::<6, 12>([
+                    CLUSTER,
+                    Param {
+                        name: "path",
+                        kind: Kind::Text,
+                        required: true,
+                        about: "such as /nodes/pve1/qemu/100/config; describe_api explains it",
+                    },
+                    Param {
+                        name: "method",
+                        kind: Kind::Choice(&["GET", "POST", "PUT", "DELETE"]),
+                        required: false,
+                        about: "default: GET",
+                    },
+                    Param {
+                        name: "data",
+                        kind: Kind::Object,
+                        required: false,
+                        about: "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
+                    },
+                    Param { name: "dry_run", kind: Kind::Flag, required: false, about: "show it, send nothing" },
+                    Param {
+                        name: "wait",
+                        kind: Kind::Flag,
+                        required: false,
+                        about: "where it starts a task, wait up to 45 s for its end",
+                    },
+                ])
             },
-            Param {
-                name: "method",
-                kind: Kind::Choice(&["GET", "POST", "PUT", "DELETE"]),
-                required: false,
-                about: "default: GET",
-            },
-            Param {
-                name: "data",
-                kind: Kind::Object,
-                required: false,
-                about: "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
-            },
-            Param { name: "dry_run", kind: Kind::Flag, required: false, about: "show it, send nothing" },
-            Param {
-                name: "wait",
-                kind: Kind::Flag,
-                required: false,
-                about: "where it starts a task, wait up to 45 s for its end",
-            },
-        ]) }),
+        ),
         effect: Effect::Destructive,
         run: Box::new(move |context, args| call(&manager, max_result_bytes, context, args)),
     }
@@ -128,13 +141,16 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
             ended.content.extend(notes(request.notes));
             return Ok(ended);
         }
-        request.notes.push("this is a task, which goes on: wait_for_task with this upid follows it to its end".into());
+        request.notes.push("a task, which goes on: wait_for_task with this upid follows it to its end".into());
+        return Ok(output(upid, request.notes));
     }
     let shown = match show(&view, answer, cap) {
         Ok(shown) => shown,
         Err(why) if !request.changes() => return Err(Stop::Failed(why)),
-        // It was done, whatever is wrong with how its answer was to be shown.
-        Err(why) => view::Shown { text: format!("{} was done, but its answer can't be shown so: {why}", request.line()), note: None },
+        Err(why) => view::Shown {
+            text: format!("{} was done, but its answer can't be shown so: {why}", request.line()),
+            note: None,
+        },
     };
     request.notes.extend(shown.note);
     Ok(output(shown.text, request.notes))

@@ -102,7 +102,10 @@ fn of_operation(operation: &Operation<'_>, found: &Found<'_>) -> String {
     }
     let returns = operation.returns();
     let _ = match operation.starts_task() {
-        true => writeln!(start, "  answers: a string; if it is a UPID, a task goes on: wait_for_task, or call with wait: true"),
+        true => writeln!(
+            start,
+            "  answers: a string; if it is a UPID, a task goes on: wait_for_task, or call with wait: true"
+        ),
         false if returns.is_empty() => Ok(()),
         false => writeln!(start, "  answers: {returns}"),
     };
@@ -211,7 +214,8 @@ fn of_parameter(operations: &[Operation<'_>], name: &str) -> Result<String, Stri
         let name: String = name.chars().take(64).collect();
         return Err(format!("there is no parameter `{name}` there{meant}; leave `parameter` out to see them all"));
     };
-    let mut text = format!("{} of {} {}: {}", parameter.name(), operation.method(), operation.template(), kind(&parameter));
+    let mut text =
+        format!("{} of {} {}: {}", parameter.name(), operation.method(), operation.template(), kind(&parameter));
     limits(&mut text, &parameter);
     text.push_str(if parameter.required() { ", required\n" } else { ", optional\n" });
     for (what, value) in [
@@ -256,7 +260,8 @@ fn head(text: &mut String, operation: &Operation<'_>) {
         let _ = write!(text, " ({})", operation.reason());
     }
     let _ = match operation.privileges() {
-        "" => write!(text, "; needs no privilege, but may show only what the token may see"),
+        "" if operation.method() == Method::Get => write!(text, "; any user, who sees what the token may see"),
+        "" => write!(text, "; what it needs depends on the parameters"),
         privileges => write!(text, "; needs {privileges}"),
     };
     text.push_str(if operation.refuses_tokens() { "; refuses API tokens\n" } else { "\n" });

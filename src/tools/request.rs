@@ -83,9 +83,8 @@ pub(super) fn prepare(
     match (&found, operation) {
         (Ok(found), Ok(operation)) => {
             name_guests(cluster, &operation, &mut data, cancel).map_err(|why| told(manager, cluster, &why))?;
-            request.params = check::check(&operation, found, &data).map_err(|wrong| {
-                format!("{}. Nothing was sent. describe_api has all parameters", wrong.join("; "))
-            })?;
+            request.params = check::check(&operation, found, &data)
+                .map_err(|wrong| format!("{}. Nothing was sent. describe_api has all parameters", wrong.join("; ")))?;
             request.summary = operation.summary().to_owned();
             request.needs = operation.privileges().to_owned();
             request.filtered = method == Method::Get && operation.privileges().is_empty();
@@ -137,9 +136,10 @@ impl Request {
                 && path != self.path
             {
                 (self.path, self.notes) = (path, notes);
-                return self.cluster.call(self.method, &self.path, &self.params, cancel).map_err(|e| {
-                    told(manager, &self.cluster, &e)
-                });
+                return self
+                    .cluster
+                    .call(self.method, &self.path, &self.params, cancel)
+                    .map_err(|e| told(manager, &self.cluster, &e));
             }
         }
         let more = teach::more(&self.cluster, &self.path, &error, cancel);
@@ -216,14 +216,14 @@ pub(super) fn on_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<Found<'s
             None => format!("{before} alone is nothing that can be called"),
         };
         if let Some(meant) = meant {
-            let _ = write!(text, ": did you mean `{meant}`?");
-        } else if there.is_empty() {
+            let _ = write!(text, "; did you mean `{meant}`");
+        }
+        if there.is_empty() {
             text.push_str(", nor anything else");
         } else {
             let _ = write!(text, "; there is {}", there.join(", "));
         }
-        text.push_str(". search_api finds operations by plain words");
-        text
+        text + ". search_api finds operations by plain words"
     })
 }
 
@@ -261,7 +261,8 @@ fn name_guests(
     let mut known = None;
     for (name, value) in data.iter_mut() {
         let wants = operation.parameter(name).map_or("", |p| p.format());
-        let names = |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
+        let names =
+            |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
         let Some(text) = value.as_str().filter(|text| names(text)) else { continue };
         if !matches!(wants, "pve-vmid" | "pve-vmid-list") || name == "newid" || operation.in_path(name) {
             continue;
@@ -272,7 +273,9 @@ fn name_guests(
         };
         let numbers: Result<Vec<String>, String> = text
             .split(',')
-            .map(|part| guests::find(guests, part).map(|g| g.vmid.to_string()).map_err(|miss| format!("`{name}`: {miss}")))
+            .map(|part| {
+                guests::find(guests, part).map(|g| g.vmid.to_string()).map_err(|miss| format!("`{name}`: {miss}"))
+            })
             .collect();
         *value = numbers?.join(",").into();
     }

@@ -23,7 +23,10 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
     for (name, value) in data {
         if operation.in_path(name) {
             if found.value(name) != Some(plain(value).as_str()) {
-                wrong.push(format!("`{name}` stands in the path already, as `{}`", found.value(name).unwrap_or_default()));
+                wrong.push(format!(
+                    "`{name}` stands in the path already, as `{}`",
+                    found.value(name).unwrap_or_default()
+                ));
             }
             continue;
         }
@@ -274,8 +277,10 @@ mod tests {
             (json!({"memory": 4096}), "memory=4096"),
             (json!({"delete": ["tags", "net1"]}), "delete=tags%2Cnet1"),
             (json!({"bios": "OVMF"}), "bios=ovmf"),
-            (json!({"net1": {"model": "virtio", "bridge": "vmbr0", "tag": 20, "firewall": true}}),
-             "net1=bridge%3Dvmbr0%2Cfirewall%3D1%2Cmodel%3Dvirtio%2Ctag%3D20"),
+            (
+                json!({"net1": {"model": "virtio", "bridge": "vmbr0", "tag": 20, "firewall": true}}),
+                "net1=bridge%3Dvmbr0%2Cfirewall%3D1%2Cmodel%3Dvirtio%2Ctag%3D20",
+            ),
             (json!({"sshkeys": "ssh-ed25519 AAAA a@b"}), "sshkeys=ssh-ed25519%2520AAAA%2520a%2540b"),
             (json!({"sshkeys": "ssh-ed25519%20AAAA"}), "sshkeys=ssh-ed25519%2520AAAA"),
             (json!({"vmid": 100, "node": "pve1"}), ""),

@@ -59,7 +59,9 @@ impl Schema {
     }
 
     /// TEMP
-    pub fn is_live(&self) -> bool { true }
+    pub fn is_live(&self) -> bool {
+        true
+    }
     /// How many operations there are.
     pub fn len(&self) -> usize {
         self.parts.operations.len()
