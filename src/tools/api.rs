@@ -142,7 +142,7 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
             return Ok(ended);
         }
         request.notes.push("a task, which goes on: wait_for_task with this upid follows it to its end".into());
-        return Ok(output(upid, request.notes));
+        return Ok(output(answer.into_verbatim(), request.notes));
     }
     let shown = match show(&view, answer, cap) {
         Ok(shown) => shown,
