@@ -110,6 +110,11 @@ fn refused(answer: &Answer, line: &str) {
     assert_eq!(answer.header("Connection"), ["close"]);
 }
 
+/// The line for what Proxmox may well have, but the demo does not.
+fn not_implemented(call: &str) -> String {
+    format!("501 Method '{call}' not implemented (the demo simulates only a part of the API)")
+}
+
 fn errors(answer: &Answer) -> Value {
     refused(answer, "400 Parameter verification failed.");
     answer.json()["errors"].clone()
@@ -259,7 +264,7 @@ fn unknown_paths_and_wrong_methods_are_not_implemented() {
     let cluster = demo.cluster();
     for (method, path) in [("GET", "/nope/x"), ("GET", "/nodes/pve1/nope"), ("POST", "/version"), ("DELETE", "/nodes")]
     {
-        refused(&call(&cluster, method, path, ""), &format!("501 Method '{method} {path}' not implemented"));
+        refused(&call(&cluster, method, path, ""), &not_implemented(&format!("{method} {path}")));
     }
     for method in ["PATCH", "HEAD", "OPTIONS"] {
         let answer = call(&cluster, method, "/version", "");
@@ -712,7 +717,7 @@ fn paths_are_decoded_once_and_empty_segments_dropped() {
     let cluster = demo.cluster();
     assert_eq!(get(&cluster, "/nodes//pve1/%71emu/100/config/")["name"], "web01");
     let twice = call(&cluster, "GET", "/nodes/pve1/%2571emu", "");
-    refused(&twice, "501 Method 'GET /nodes/pve1/%71emu' not implemented");
+    refused(&twice, &not_implemented("GET /nodes/pve1/%71emu"));
     let split = call(&cluster, "GET", "/x%0d%0aSet-Cookie:%20a=b", "");
     assert!(split.line.starts_with("HTTP/1.1 501 Method 'GET /x  Set-Cookie: a=b'"), "{}", split.line);
 }
@@ -738,6 +743,29 @@ fn other_formats_and_addresses_are_answered_as_a_node_does() {
     assert_eq!(ask("/api2/extjs/version").json()["success"], 1);
     let failed = ask("/api2/extjs/nodes/pve1/qemu/100/rrddata");
     assert_eq!((failed.line.as_str(), &failed.json()["status"]), ("HTTP/1.1 200 OK", &json!("400")));
+}
+
+#[test]
+fn the_api_description_is_served_to_anyone_packed_or_not() {
+    let text = b"const apiSchema = [];".repeat(5);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(&text).unwrap();
+    let packed = packed.finish().unwrap();
+    let ask = |demo: &Demo, more: &str| {
+        let line = format!("GET /pve-docs/api-viewer/apidoc.js?ver=9 HTTP/1.1\r\n{more}\r\n");
+        raw(&demo.cluster(), line.as_bytes()).unwrap()
+    };
+    let demo = demo_with(|o| o.apidoc = Some(packed.clone().into()));
+    let (plain, gzip) = (ask(&demo, ""), ask(&demo, "Accept-Encoding: br, gzip\r\n"));
+    for answer in [&plain, &gzip] {
+        assert_eq!(answer.line, "HTTP/1.1 200 OK");
+        assert_eq!(answer.header("Content-Type"), ["application/javascript"]);
+    }
+    assert_eq!((&plain.body, &gzip.body), (&text, &packed));
+    assert_eq!(gzip.header("Content-Encoding"), ["gzip"]);
+    assert!(plain.headers.iter().all(|h| !h.starts_with("Content-Encoding")));
+    let without = ask(&Demo::start().unwrap(), "");
+    assert_eq!(without.line, "HTTP/1.1 500 no such file '/pve-docs/api-viewer/apidoc.js'");
 }
 
 #[test]

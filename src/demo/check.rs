@@ -15,8 +15,10 @@ const UNKNOWN: &str = "property is not defined in schema and the schema does not
 pub(super) struct Param {
     /// Its name; `net[n]` stands for net0, net1 and so on.
     pub(super) name: &'static str,
-    kind: Kind,
-    required: bool,
+    /// What its value must be.
+    pub(super) kind: Kind,
+    /// Whether it must be given.
+    pub(super) required: bool,
 }
 
 /// A parameter that must be given.
@@ -190,7 +192,8 @@ impl Param {
 }
 
 impl Kind {
-    fn type_name(self) -> &'static str {
+    /// The type as a node's API description names it.
+    pub(super) fn type_name(self) -> &'static str {
         match self {
             Self::Bool => "boolean",
             Self::Int(..) | Self::Vmid => "integer",

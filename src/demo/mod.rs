@@ -38,6 +38,7 @@ mod world;
 use crate::secret::Secret;
 use crate::settings;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a simulated cluster behaves where the real one would make a test wait.
@@ -54,6 +55,9 @@ pub struct Options {
     pub requests_per_connection: u32,
     /// How many connections are open at once; more are closed as they come. Default 256.
     pub connections: usize,
+    /// What `GET /pve-docs/api-viewer/apidoc.js` answers, to anyone: the JavaScript file, packed with gzip. Default
+    /// none, and a 500 as for any file that a node does not have.
+    pub apidoc: Option<Arc<[u8]>>,
 }
 
 impl Default for Options {
@@ -64,6 +68,7 @@ impl Default for Options {
             idle: Duration::from_secs(5),
             requests_per_connection: 100,
             connections: 256,
+            apidoc: None,
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod action;
 mod cluster;
+#[cfg(test)]
+mod facts;
 mod guest;
 mod node;
 
@@ -49,10 +51,14 @@ pub(super) enum Run {
     Fn(fn(&mut World, &Call<'_>) -> Answer),
 }
 
+/// Every table.
+fn tables() -> [&'static [Route]; 4] {
+    [cluster::ROUTES, node::ROUTES, guest::ROUTES, action::ROUTES]
+}
+
 /// The operation a request means, and the parameters in its path.
 pub(super) fn find(method: &str, segments: &[String]) -> Option<(&'static Route, Given)> {
-    let tables = [cluster::ROUTES, node::ROUTES, guest::ROUTES, action::ROUTES];
-    tables
+    tables()
         .into_iter()
         .flatten()
         .filter(|route| route.method == method)

@@ -160,7 +160,32 @@ pub(super) static ROUTES: &[Route] = &[
     pveproxy("GET", "/nodes/{node}/apt/versions", NODE_AUDIT, &[HERE], Fn(nodes::versions)),
     pveproxy("GET", "/nodes/{node}/certificates", ANYONE, &[HERE], Names("name", &["acme", "custom", "info"])),
     pveproxy("GET", "/nodes/{node}/certificates/info", ANYONE, &[HERE], Fn(nodes::certificates)),
-    pveproxy("GET", "/nodes/{node}/config", AUDIT, &[HERE, &[may("property", TEXT)]], Fn(nodes::config)),
+    pveproxy(
+        "GET",
+        "/nodes/{node}/config",
+        AUDIT,
+        &[
+            HERE,
+            &[may(
+                "property",
+                OneOf(&[
+                    "acme",
+                    "acmedomain0",
+                    "acmedomain1",
+                    "acmedomain2",
+                    "acmedomain3",
+                    "acmedomain4",
+                    "acmedomain5",
+                    "ballooning-target",
+                    "description",
+                    "location",
+                    "startall-onboot-delay",
+                    "wakeonlan",
+                ]),
+            )],
+        ],
+        Fn(nodes::config),
+    ),
     pvedaemon(
         "GET",
         "/nodes/{node}/disks/list",
