@@ -198,7 +198,7 @@ pub(super) fn answer(head: &Head, body: &[u8], caller: &Caller, shared: &Shared)
     world.advance();
     let relayed = route.daemon || path_params.get("node").is_some_and(|n| n != world.local_node());
     let total = Cell::new(None);
-    let outcome = run(&mut world, route, path_params, given, caller, segments, &total);
+    let outcome = run(&mut world, &route, path_params, given, caller, segments, &total);
     drop(world);
     match outcome {
         Ok(data) => {
@@ -249,6 +249,7 @@ fn run(
     let call = Call { caller, params, lxc, total: Cell::new(None) };
     let data = match route.run {
         Run::Names(key, names) => names.iter().map(|name| json!({key: name})).collect(),
+        Run::Text(text) => routes::fixed::answer(world, &call, route.path, text)?,
         Run::Fn(handler) => {
             let volumes = world.volumes.len();
             // A refused operation leaves no disks behind that it had made before it was refused.

@@ -249,6 +249,7 @@ pub(super) fn allocate(
         ctime: world.seconds(),
         notes: None,
         protected: false,
+        config: None,
     });
     Ok(volid)
 }

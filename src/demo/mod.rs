@@ -19,19 +19,24 @@ mod backup;
 mod check;
 mod cluster;
 mod config;
+mod disks;
+mod firewall;
 mod guest;
 mod guests;
+mod history;
 mod http;
 mod lifecycle;
 mod nodes;
 mod options;
 mod power;
+mod restore;
 mod routes;
 mod seed;
 mod server;
 mod snapshots;
 mod storage;
 mod tasks;
+mod tokens;
 mod value;
 mod world;
 
@@ -91,7 +96,7 @@ impl Demo {
         let full = Secret::new(access::new_secret()?);
         let audit = Secret::new(access::new_secret()?);
         let mut world = seed::world(options.task_step);
-        access::seed(&mut world, full.clone(), audit.clone());
+        access::seed(&mut world, full.clone(), audit.clone())?;
         Ok(Self { server: server::Server::start(world, options)?, full, audit })
     }
 

@@ -175,6 +175,11 @@ impl Task {
         task
     }
 
+    /// When it began, in seconds since 1970.
+    pub(super) fn begun(&self) -> f64 {
+        self.start
+    }
+
     fn due(&self) -> f64 {
         self.start + self.step * self.steps as f64
     }
