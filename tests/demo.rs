@@ -372,6 +372,29 @@ fn a_config_change_sticks_and_a_stale_digest_does_not() {
 }
 
 #[test]
+fn a_network_card_is_checked_property_by_property() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let at = "/nodes/pve2/qemu/101/config";
+    call(&cluster, "PUT", at, "net1=virtio,bridge=vmbr0,tag=20,firewall=1").data();
+    let card = get(&cluster, at)["net1"].as_str().unwrap().to_string();
+    assert!(card.starts_with("virtio=BC:24:11:") && card.ends_with(",bridge=vmbr0,tag=20,firewall=1"), "{card}");
+    call(&cluster, "PUT", at, &format!("net1={card}")).data();
+    for (value, wrong) in [
+        ("virtio,bridge=vmbr0,vlan=20", "net2.vlan: property is not defined in schema"),
+        ("virtio,bridge=vmbr0,tag=5000", "net2.tag: value must have a maximum value of 4094"),
+        ("bridge=vmbr0", "net2.model: property is missing"),
+        ("virtual,bridge=vmbr0", "net2.model: value 'virtual' does not have a value in the enumeration"),
+    ] {
+        let errors = errors(&call(&cluster, "PUT", at, &format!("net2={value}")));
+        assert!(errors["net2"].as_str().unwrap().contains(wrong), "{value}: {errors}");
+    }
+    call(&cluster, "PUT", "/nodes/pve2/lxc/203/config", "net1=name=eth1,bridge=vmbr0,tag=20,ip=dhcp").data();
+    let errors = errors(&call(&cluster, "PUT", "/nodes/pve2/lxc/203/config", "net2=bridge=vmbr0"));
+    assert!(errors["net2"].as_str().unwrap().contains("net2.name: property is missing"), "{errors}");
+}
+
+#[test]
 fn a_running_vm_takes_new_cores_at_its_next_start() {
     let demo = demo();
     let cluster = demo.cluster();

@@ -9,7 +9,8 @@ pub(super) const MIN: i64 = i64::MIN;
 /// No upper bound.
 pub(super) const MAX: i64 = i64::MAX;
 /// What a real node says to a parameter it does not know.
-const UNKNOWN: &str = "property is not defined in schema and the schema does not allow additional properties";
+pub(super) const UNKNOWN: &str =
+    "property is not defined in schema and the schema does not allow additional properties";
 
 /// One parameter of an operation.
 pub(super) struct Param {

@@ -51,7 +51,7 @@ pub(super) fn smart(world: &mut World, call: &Call<'_>) -> Answer {
 /// GET /nodes/{node}/disks/lvmthin: the pool behind `local-lvm`.
 pub(super) fn thin_pools(world: &mut World, call: &Call<'_>) -> Answer {
     let storage = world.storage("local-lvm")?;
-    let used = world.used(storage, call.text("node"));
+    let used = world.used(storage, call.text("node")).min(storage.total);
     Ok(json!([{"lv": "data", "vg": "pve", "lv_size": storage.total, "used": used, "metadata_size": 17_179_869_184_u64,
         "metadata_used": 17_179_869_184_u64 / 100 * (used * 60 / storage.total.max(1))}]))
 }
