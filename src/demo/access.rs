@@ -305,9 +305,7 @@ pub(super) fn acl(world: &mut World, call: &Call<'_>) -> Answer {
 pub(super) fn set_acl(world: &mut World, call: &Call<'_>) -> Answer {
     let path = call.text("path");
     call.need(world, path, "Permissions.Modify")?;
-    let list = |name: &str| -> Vec<String> {
-        call.text(name).split([',', ';', ' ']).filter(|s| !s.is_empty()).map(String::from).collect()
-    };
+    let list = |name: &str| -> Vec<String> { call.list(name).map(String::from).collect() };
     let (mut who, roles) = (list("users"), list("roles"));
     who.extend(list("tokens"));
     for group in list("groups") {

@@ -69,6 +69,13 @@ impl Call<'_> {
         self.params.get(name).and_then(Value::as_str)
     }
 
+    /// The parts of a list, empty where it was not given: a node takes commas, semicolons and spaces between them.
+    #[inline(never)]
+    pub(super) fn list(&self, name: &str) -> std::vec::IntoIter<&str> {
+        let all: Vec<&str> = self.text(name).split([',', ';', ' ']).filter(|part| !part.is_empty()).collect();
+        all.into_iter()
+    }
+
     /// A number, if it was given.
     #[inline(never)]
     pub(super) fn int(&self, name: &str) -> Option<i64> {

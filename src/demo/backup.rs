@@ -61,7 +61,7 @@ pub(super) fn update_job(world: &mut World, call: &Call<'_>) -> Answer {
     let at = place(world, call)?;
     if let Some(job) = world.jobs.get_mut(at) {
         if let Some(job) = job.as_object_mut() {
-            job.retain(|key, _| !call.text("delete").split([',', ';', ' ']).any(|d| d == key));
+            job.retain(|key, _| !call.list("delete").any(|d| d == key));
         }
         fill(job, call);
     }
@@ -116,11 +116,11 @@ pub(super) fn backup_size(world: &World, guest: &Guest) -> u64 {
 pub(super) fn vzdump(world: &mut World, call: &Call<'_>) -> Answer {
     let node = call.text("node").to_string();
     let store = call.given("storage").unwrap_or("local").to_string();
-    let list: Vec<&str> = call.text("vmid").split([',', ';', ' ']).filter(|v| !v.is_empty()).collect();
+    let list: Vec<&str> = call.list("vmid").collect();
     if list.is_empty() && !call.flag("all") && call.given("pool").is_none() {
         return super::api::bad("vmid", "property is missing and it is not optional");
     }
-    let excluded = |g: &&Guest| !call.text("exclude").split([',', ';', ' ']).any(|v| v.parse() == Ok(g.vmid));
+    let excluded = |g: &&Guest| !call.list("exclude").any(|v| v.parse() == Ok(g.vmid));
     let mut ids = Vec::new();
     if list.is_empty() {
         let all = world.guests.values().filter(|g| g.node == node).filter(excluded);

@@ -159,7 +159,7 @@ pub(super) fn ha_update(world: &mut World, call: &Call<'_>) -> Answer {
     let Some(resource) = world.ha.get_mut(&sid).and_then(Value::as_object_mut) else {
         return failed(format!("no such resource '{}'", call.text("sid")));
     };
-    resource.retain(|key, _| !call.text("delete").split([',', ';', ' ']).any(|d| d == key));
+    resource.retain(|key, _| !call.list("delete").any(|d| d == key));
     for (key, value) in call.params.iter().filter(|(key, _)| !matches!(key.as_str(), "sid" | "delete" | "digest")) {
         resource.insert(key.clone(), value.clone());
     }
@@ -238,7 +238,7 @@ pub(super) fn pool_update(world: &mut World, call: &Call<'_>) -> Answer {
     if !world.pools.contains_key(pool) {
         return failed(format!("update pool failed: pool '{pool}' does not exist"));
     }
-    let ids: Vec<u32> = call.text("vms").split([',', ';', ' ']).filter_map(|v| v.parse().ok()).collect();
+    let ids: Vec<u32> = call.list("vms").filter_map(|v| v.parse().ok()).collect();
     for id in &ids {
         let Some(guest) = world.guests.get(id) else {
             return failed(format!("update pool failed: VM {id} does not exist"));

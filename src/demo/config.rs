@@ -87,10 +87,6 @@ fn names(params: &Given) -> String {
         .join(" ")
 }
 
-fn list<'a>(call: &'a Call<'_>, name: &str) -> Vec<&'a str> {
-    call.text(name).split([',', ';', ' ']).filter(|s| !s.is_empty()).collect()
-}
-
 fn change(world: &mut World, call: &Call<'_>) -> Result<(), Fault> {
     let mut guest = world.guest(call.text("node"), call.lxc, call.vmid())?.clone();
     if call.given("digest").is_some_and(|digest| digest != guest.digest()) {
@@ -99,7 +95,7 @@ fn change(world: &mut World, call: &Call<'_>) -> Result<(), Fault> {
     if let Some(lock) = guest.lock {
         return failed(format!("{} is locked ({lock})", if guest.lxc { "CT" } else { "VM" }));
     }
-    let unset = list(call, "delete");
+    let unset = call.list("delete").collect::<Vec<_>>();
     for name in &unset {
         if call.params.contains_key(*name) {
             return bad("delete", format!("you can't use '-{name}' and '-delete {name}' at the same time"));
@@ -108,7 +104,7 @@ fn change(world: &mut World, call: &Call<'_>) -> Result<(), Fault> {
             return bad("delete", format!("unknown option '{name}'"));
         }
     }
-    for name in list(call, "revert") {
+    for name in call.list("revert") {
         if let Some(booted) = &guest.booted {
             match booted.get(name) {
                 Some(value) => guest.config.insert(name.into(), value.clone()),

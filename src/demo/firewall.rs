@@ -100,7 +100,7 @@ pub(super) fn update(world: &mut World, call: &Call<'_>) -> Answer {
         return Ok(Value::Null);
     }
     if let Some(rule) = rule.as_object_mut() {
-        rule.retain(|key, _| !call.text("delete").split([',', ';', ' ']).any(|d| d == key));
+        rule.retain(|key, _| !call.list("delete").any(|d| d == key));
         rule.extend(given(call));
     }
     rules.insert(pos, rule);

@@ -327,7 +327,7 @@ pub(super) fn config(world: &mut World, call: &Call<'_>) -> Answer {
 /// POST /nodes/{node}/startall and …/stopall are for those who may switch the guests they name.
 pub(super) fn all(world: &mut World, call: &Call<'_>, start: bool) -> Answer {
     let node = call.text("node").to_string();
-    let named: Vec<u32> = call.text("vms").split([',', ';', ' ']).filter_map(|v| v.parse().ok()).collect();
+    let named: Vec<u32> = call.list("vms").filter_map(|v| v.parse().ok()).collect();
     if named.is_empty() {
         call.need(world, "/", "VM.PowerMgmt")?;
     }
