@@ -110,6 +110,11 @@ fn refused(answer: &Answer, line: &str) {
     assert_eq!(answer.header("Connection"), ["close"]);
 }
 
+/// The line for what Proxmox may well have, but the demo does not.
+fn not_implemented(call: &str) -> String {
+    format!("501 Method '{call}' not implemented (the demo simulates only a part of the API)")
+}
+
 fn errors(answer: &Answer) -> Value {
     refused(answer, "400 Parameter verification failed.");
     answer.json()["errors"].clone()
@@ -259,7 +264,7 @@ fn unknown_paths_and_wrong_methods_are_not_implemented() {
     let cluster = demo.cluster();
     for (method, path) in [("GET", "/nope/x"), ("GET", "/nodes/pve1/nope"), ("POST", "/version"), ("DELETE", "/nodes")]
     {
-        refused(&call(&cluster, method, path, ""), &format!("501 Method '{method} {path}' not implemented"));
+        refused(&call(&cluster, method, path, ""), &not_implemented(&format!("{method} {path}")));
     }
     for method in ["PATCH", "HEAD", "OPTIONS"] {
         let answer = call(&cluster, method, "/version", "");
@@ -364,6 +369,29 @@ fn a_config_change_sticks_and_a_stale_digest_does_not() {
     assert_eq!(get(&cluster, config)["description"], Value::Null);
     let both = errors(&call(&cluster, "PUT", config, "delete=nonsense"));
     assert_eq!(both, json!({"delete": "unknown option 'nonsense'"}));
+}
+
+#[test]
+fn a_network_card_is_checked_property_by_property() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let at = "/nodes/pve2/qemu/101/config";
+    call(&cluster, "PUT", at, "net1=virtio,bridge=vmbr0,tag=20,firewall=1").data();
+    let card = get(&cluster, at)["net1"].as_str().unwrap().to_string();
+    assert!(card.starts_with("virtio=BC:24:11:") && card.ends_with(",bridge=vmbr0,tag=20,firewall=1"), "{card}");
+    call(&cluster, "PUT", at, &format!("net1={card}")).data();
+    for (value, wrong) in [
+        ("virtio,bridge=vmbr0,vlan=20", "net2.vlan: property is not defined in schema"),
+        ("virtio,bridge=vmbr0,tag=5000", "net2.tag: value must have a maximum value of 4094"),
+        ("bridge=vmbr0", "net2.model: property is missing"),
+        ("virtual,bridge=vmbr0", "net2.model: value 'virtual' does not have a value in the enumeration"),
+    ] {
+        let errors = errors(&call(&cluster, "PUT", at, &format!("net2={value}")));
+        assert!(errors["net2"].as_str().unwrap().contains(wrong), "{value}: {errors}");
+    }
+    call(&cluster, "PUT", "/nodes/pve2/lxc/203/config", "net1=name=eth1,bridge=vmbr0,tag=20,ip=dhcp").data();
+    let errors = errors(&call(&cluster, "PUT", "/nodes/pve2/lxc/203/config", "net2=bridge=vmbr0"));
+    assert!(errors["net2"].as_str().unwrap().contains("net2.name: property is missing"), "{errors}");
 }
 
 #[test]
@@ -568,7 +596,7 @@ fn a_migration_moves_the_guest() {
     let log = done(&cluster, "POST", at, "target=pve2&online=1");
     assert!(log[0].contains("starting migration of VM 100 to node 'pve2'"), "{log:?}");
     assert_eq!(get(&cluster, "/nodes/pve2/qemu/100/status/current")["status"], "running");
-    assert!(call(&cluster, "GET", at, "").line.contains("501"));
+    assert_eq!(get(&cluster, "/nodes/pve1/qemu/102/migrate")["local_disks"][0]["drivename"], "scsi0");
     refused(
         &call(&cluster, "GET", "/nodes/pve1/qemu/100/config", ""),
         "500 Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist",
@@ -615,6 +643,163 @@ fn last_nights_failed_backup_can_be_understood_and_mended() {
 }
 
 #[test]
+fn the_nights_before_went_well_and_their_backups_are_there() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let nights = get(&cluster, "/nodes/pve1/tasks?typefilter=vzdump");
+    let exits: Vec<&str> = nights.as_array().unwrap().iter().map(|t| t["status"].as_str().unwrap()).collect();
+    assert_eq!(exits, ["job errors", "OK", "OK", "OK", "OK", "OK", "OK"]);
+    let job = get(&cluster, "/cluster/backup/backup-nightly");
+    let count = |vmid: &str| {
+        get(&cluster, &format!("/nodes/pve1/storage/nas/content?content=backup&vmid={vmid}")).as_array().unwrap().len()
+    };
+    for vmid in job["vmid"].as_str().unwrap().split(',') {
+        assert_eq!(count(vmid), 3, "backups of {vmid}");
+    }
+    let failed = nights[0]["starttime"].as_i64().unwrap();
+    let newest = get(&cluster, "/nodes/pve1/storage/nas/content?content=backup&vmid=102");
+    assert!(newest.as_array().unwrap().iter().all(|v| v["ctime"].as_i64().unwrap() < failed));
+}
+
+#[test]
+fn a_guest_comes_back_from_its_last_backup() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    for (kind, vmid, archive) in [("qemu", 100, "archive"), ("lxc", 200, "restore=1&ostemplate")] {
+        let at = format!("/nodes/pve1/{kind}");
+        let list = get(&cluster, &format!("/nodes/pve1/storage/nas/content?content=backup&vmid={vmid}"));
+        let last = list.as_array().unwrap().iter().max_by_key(|v| v["ctime"].as_i64()).unwrap();
+        let form = format!("vmid={vmid}&{archive}={}", last["volid"].as_str().unwrap());
+        let config = format!("{at}/{vmid}/config");
+        let before = get(&cluster, &config);
+        call(&cluster, "PUT", &config, "cores=1&description=broken").data();
+        assert!(call(&cluster, "POST", &at, &form).line.ends_with("already exists on node 'pve1'"));
+        assert!(call(&cluster, "POST", &at, &format!("{form}&force=1")).line.ends_with("is running"));
+        done(&cluster, "POST", &format!("{at}/{vmid}/status/stop"), "");
+        done(&cluster, "POST", &at, &format!("{form}&force=1&start=1"));
+        let after = get(&cluster, &config);
+        assert_eq!((&after["cores"], &after["description"]), (&before["cores"], &before["description"]));
+        let images = get(&cluster, &format!("/nodes/pve1/storage/nas/content?content=images&vmid={vmid}"));
+        assert!(images.as_array().unwrap().len() < 2, "{images}");
+        assert_eq!(get(&cluster, &format!("{at}/{vmid}/status/current"))["status"], "running");
+    }
+    let gone = get(&cluster, "/nodes/pve2/storage/nas/content?vmid=110")[0]["volid"].clone();
+    let form = format!("vmid=110&name=erp&archive={}", gone.as_str().unwrap());
+    done(&cluster, "POST", "/nodes/pve2/qemu", &form);
+    assert_eq!(get(&cluster, "/nodes/pve2/qemu/110/config")["name"], "erp");
+}
+
+#[test]
+fn a_backup_job_is_made_changed_and_removed() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let uncovered = || {
+        let rows = get(&cluster, "/cluster/backup-info/not-backed-up");
+        rows.as_array().unwrap().iter().map(|r| r["vmid"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(uncovered(), [105, 106, 204, 9000]);
+    let form = "id=weekly&schedule=sun+03:00&storage=nas&pool=stage&prune-backups=keep-weekly%3D4";
+    call(&cluster, "POST", "/cluster/backup", form).data();
+    assert_eq!(uncovered(), [105, 9000]);
+    assert_eq!(get(&cluster, "/cluster/backup/weekly")["prune-backups"], json!({"keep-weekly": "4"}));
+    call(&cluster, "PUT", "/cluster/backup/weekly", "all=1&exclude=9000&delete=pool").data();
+    assert_eq!(uncovered(), [9000]);
+    let included = get(&cluster, "/cluster/backup/backup-nightly/included_volumes");
+    assert_eq!(included["children"][0]["children"][0]["name"], "nas:100/vm-100-disk-0.qcow2");
+    call(&cluster, "DELETE", "/cluster/backup/weekly", "").data();
+    refused(&call(&cluster, "GET", "/cluster/backup/weekly", ""), "500 No such job 'weekly'");
+}
+
+#[test]
+fn rights_come_from_users_groups_and_pools_alike() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let on_web01 = |user: &str| {
+        let rights = get(&cluster, &format!("/access/permissions?path=/vms/100&userid={user}"));
+        rights["/vms/100"].as_object().map(|r| r.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
+    };
+    assert!(on_web01("bob@pve").contains(&"VM.Backup".into()), "of the group operators");
+    assert!(on_web01("alice@pve").contains(&"VM.Allocate".into()), "of the pool prod");
+    assert!(on_web01("carol@pve").contains(&"VM.Audit".into()), "of the group auditors");
+    assert_eq!(on_web01("alice@pve!laptop"), [""; 0], "a token that no line names");
+    let form = "path=/vms/100&roles=NoAccess&groups=operators";
+    call(&cluster, "PUT", "/access/acl", form).data();
+    let form = "path=/vms/100&roles=PVEVMUser&groups=operators&delete=1";
+    call(&cluster, "PUT", "/access/acl", form).data();
+    assert_eq!(on_web01("bob@pve"), [""; 0]);
+    let acl = get(&cluster, "/access/acl");
+    let group = acl.as_array().unwrap().iter().find(|e| e["path"] == "/vms/100").unwrap();
+    assert_eq!((&group["type"], &group["ugid"]), (&json!("group"), &json!("operators")));
+    assert_eq!(get(&cluster, "/access/groups/operators")["members"], json!(["alice@pve", "bob@pve"]));
+    assert_eq!(get(&cluster, "/access/users/bob@pve")["groups"], json!(["operators"]));
+    assert_eq!(get(&cluster, "/access/users/root@pam/token").as_array().unwrap().len(), 2);
+    assert_eq!(get(&cluster, "/access/roles/PVEPoolUser"), json!({"Pool.Audit": 1}));
+}
+
+#[test]
+fn a_guests_firewall_rules_can_be_changed() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let at = "/nodes/pve1/qemu/100/firewall/rules";
+    let rules = || get(&cluster, at).as_array().unwrap().clone();
+    assert_eq!(rules().len(), 3);
+    call(&cluster, "POST", at, "type=in&action=ACCEPT&proto=tcp&dport=8443&comment=admin").data();
+    let new = rules()[0].clone();
+    assert_eq!((&new["dport"], &new["pos"], &new["enable"]), (&json!("8443"), &json!(0), &json!(0)));
+    call(&cluster, "PUT", &format!("{at}/0"), "enable=1&delete=comment").data();
+    assert_eq!((&rules()[0]["enable"], &rules()[0]["comment"]), (&json!(1), &Value::Null));
+    call(&cluster, "PUT", &format!("{at}/0"), "moveto=3").data();
+    assert_eq!(get(&cluster, &format!("{at}/3"))["dport"], "8443");
+    call(&cluster, "DELETE", &format!("{at}/3"), "").data();
+    assert_eq!(errors(&call(&cluster, "DELETE", &format!("{at}/3"), ""))["pos"], "no rule at position 3");
+}
+
+#[test]
+fn the_disks_of_a_host_say_how_they_are() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let smart = get(&cluster, "/nodes/pve3/disks/smart?disk=/dev/nvme1n1");
+    assert_eq!((&smart["health"], &smart["wearout"]), (&json!("PASSED"), &json!(11)));
+    assert!(smart["text"].as_str().unwrap().contains("Percentage Used: 89%"));
+    let line = call(&cluster, "GET", "/nodes/pve3/disks/smart?disk=/dev/sda", "").line;
+    assert!(line.ends_with("500 not a valid disk: /dev/sda"), "{line}");
+    assert_eq!(get(&cluster, "/nodes/pve1/disks/lvmthin")[0]["lv"], "data");
+}
+
+#[test]
+fn answers_that_never_change_are_still_guarded() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    let agent = |vmid: u32| call(&cluster, "GET", &format!("/nodes/pve1/qemu/{vmid}/agent/info"), "");
+    assert_eq!(agent(100).data()["result"]["version"], "10.0.2");
+    refused(&agent(102), "500 No QEMU guest agent configured");
+    refused(
+        &call(&cluster, "GET", "/nodes/pve1/qemu/999/firewall/options", ""),
+        "500 Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist",
+    );
+    let ceph = call(&cluster, "GET", "/nodes/pve2/ceph/status", "");
+    refused(&ceph, "500 binary not installed: /usr/bin/ceph-mon");
+    refused(
+        &call(&demo.auditor(), "GET", "/nodes/pve1/hardware/usb", ""),
+        "403 Permission check failed (/, Sys.Modify)",
+    );
+    assert!(get(&cluster, "/nodes/pve3/report").as_str().unwrap().contains("# hostname\npve3\n"));
+}
+
+#[test]
+fn high_availability_is_asked_for_changed_and_ended() {
+    let demo = demo();
+    let cluster = demo.cluster();
+    call(&cluster, "POST", "/cluster/ha/resources", "sid=vm:102&max_restart=2").data();
+    call(&cluster, "PUT", "/cluster/ha/resources/vm:102", "state=stopped").data();
+    let resource = get(&cluster, "/cluster/ha/resources/vm:102");
+    assert_eq!((&resource["state"], &resource["max_restart"]), (&json!("stopped"), &json!(2)));
+    let manager = get(&cluster, "/cluster/ha/status/manager_status");
+    assert_eq!(manager["manager_status"]["service_status"]["vm:102"]["state"], "stopped");
+    assert!(call(&cluster, "GET", "/cluster/ha/groups", "").line.contains("500 cannot index groups"));
+}
+
+#[test]
 fn a_disk_grows_and_never_shrinks() {
     let demo = demo();
     let cluster = demo.cluster();
@@ -658,7 +843,14 @@ fn every_listing_of_the_cluster_has_its_rows() {
         ("/access/users", 5),
         ("/access/users?full=1", 5),
         ("/access/roles", 18),
-        ("/access/acl", 5),
+        ("/access/acl", 10),
+        ("/access/groups", 3),
+        ("/access/users/root@pam/token", 2),
+        ("/cluster/firewall/rules", 2),
+        ("/cluster/notifications/targets", 1),
+        ("/nodes/pve1/aplinfo", 3),
+        ("/nodes/pve1/hardware/pci", 1),
+        ("/nodes/pve3/tasks?userfilter=alice", 4),
         ("/access/users/demo@pve/token", 2),
         ("/nodes/pve1", 41),
         ("/nodes/pve1/qemu", 3),
@@ -684,6 +876,12 @@ fn every_listing_of_the_cluster_has_its_rows() {
     }
     for path in [
         "/nodes/pve2/status",
+        "/nodes/pve2/apt/repositories",
+        "/nodes/pve2/network/vmbr0",
+        "/nodes/pve2/vzdump/defaults",
+        "/nodes/pve1/disks/lvm",
+        "/nodes/pve1/qemu/100/firewall/options",
+        "/cluster/config/totem",
         "/nodes/pve1/time",
         "/nodes/pve1/dns",
         "/nodes/pve1/subscription",
@@ -712,7 +910,7 @@ fn paths_are_decoded_once_and_empty_segments_dropped() {
     let cluster = demo.cluster();
     assert_eq!(get(&cluster, "/nodes//pve1/%71emu/100/config/")["name"], "web01");
     let twice = call(&cluster, "GET", "/nodes/pve1/%2571emu", "");
-    refused(&twice, "501 Method 'GET /nodes/pve1/%71emu' not implemented");
+    refused(&twice, &not_implemented("GET /nodes/pve1/%71emu"));
     let split = call(&cluster, "GET", "/x%0d%0aSet-Cookie:%20a=b", "");
     assert!(split.line.starts_with("HTTP/1.1 501 Method 'GET /x  Set-Cookie: a=b'"), "{}", split.line);
 }
@@ -738,6 +936,29 @@ fn other_formats_and_addresses_are_answered_as_a_node_does() {
     assert_eq!(ask("/api2/extjs/version").json()["success"], 1);
     let failed = ask("/api2/extjs/nodes/pve1/qemu/100/rrddata");
     assert_eq!((failed.line.as_str(), &failed.json()["status"]), ("HTTP/1.1 200 OK", &json!("400")));
+}
+
+#[test]
+fn the_api_description_is_served_to_anyone_packed_or_not() {
+    let text = b"const apiSchema = [];".repeat(5);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(&text).unwrap();
+    let packed = packed.finish().unwrap();
+    let ask = |demo: &Demo, more: &str| {
+        let line = format!("GET /pve-docs/api-viewer/apidoc.js?ver=9 HTTP/1.1\r\n{more}\r\n");
+        raw(&demo.cluster(), line.as_bytes()).unwrap()
+    };
+    let demo = demo_with(|o| o.apidoc = Some(packed.clone().into()));
+    let (plain, gzip) = (ask(&demo, ""), ask(&demo, "Accept-Encoding: br, gzip\r\n"));
+    for answer in [&plain, &gzip] {
+        assert_eq!(answer.line, "HTTP/1.1 200 OK");
+        assert_eq!(answer.header("Content-Type"), ["application/javascript"]);
+    }
+    assert_eq!((&plain.body, &gzip.body), (&text, &packed));
+    assert_eq!(gzip.header("Content-Encoding"), ["gzip"]);
+    assert!(plain.headers.iter().all(|h| !h.starts_with("Content-Encoding")));
+    let without = ask(&Demo::start().unwrap(), "");
+    assert_eq!(without.line, "HTTP/1.1 500 no such file '/pve-docs/api-viewer/apidoc.js'");
 }
 
 #[test]

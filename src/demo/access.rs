@@ -1,6 +1,7 @@
 //! Who may do what: users, tokens, roles, access lists, and the operations of /access.
 
-use super::api::{Answer, Call, bad, failed};
+use super::api::{Answer, Call, failed};
+use super::tokens::{Token, token_rows};
 use super::value::{extend, json, put, set};
 use super::world::World;
 use crate::secret::Secret;
@@ -46,28 +47,29 @@ const ROLES: &[(&str, &str)] = &[
 const OWN_ROLE: &str = "VMOperator";
 const ALL: &str = "Datastore.Allocate,Datastore.AllocateSpace,Datastore.AllocateTemplate,Datastore.Audit,Group.Allocate,Mapping.Audit,Mapping.Modify,Mapping.Use,Permissions.Modify,Pool.Allocate,Pool.Audit,Realm.Allocate,Realm.AllocateUser,SDN.Allocate,SDN.Audit,SDN.Use,Sys.AccessNetwork,Sys.Audit,Sys.Console,Sys.Incoming,Sys.Modify,Sys.PowerMgmt,Sys.Syslog,User.Modify,VM.Allocate,VM.Audit,VM.Backup,VM.Clone,VM.Config.CDROM,VM.Config.CPU,VM.Config.Cloudinit,VM.Config.Disk,VM.Config.HWType,VM.Config.Memory,VM.Config.Network,VM.Config.Options,VM.Console,VM.GuestAgent.Audit,VM.GuestAgent.FileRead,VM.GuestAgent.FileSystemMgmt,VM.GuestAgent.FileWrite,VM.GuestAgent.Unrestricted,VM.Migrate,VM.PowerMgmt,VM.Replicate,VM.Snapshot,VM.Snapshot.Rollback";
 
+/// Groups: name, comment, members.
+const GROUPS: &[(&str, &str, &str)] = &[
+    ("admins", "cluster administrators", "root@pam"),
+    ("auditors", "may look at everything", "carol@pve"),
+    ("operators", "on call", "alice@pve,bob@pve"),
+];
+
 /// Users, tokens and access lists.
 #[derive(Default)]
 pub(super) struct Accounts {
-    users: BTreeMap<&'static str, Value>,
+    /// By their id, without the id.
+    pub(super) users: BTreeMap<&'static str, Value>,
     /// By their full name, `user@realm!token`.
-    tokens: BTreeMap<String, Token>,
-    acl: Vec<Entry>,
-}
-
-struct Token {
-    secret: Secret,
-    /// Whether its rights are its own, within its user's.
-    separate: bool,
-    comment: String,
-    expire: i64,
+    pub(super) tokens: BTreeMap<String, Token>,
+    pub(super) acl: Vec<Entry>,
 }
 
 /// One line of an access list.
 #[derive(PartialEq, Eq)]
-struct Entry {
+pub(super) struct Entry {
     path: String,
-    who: String,
+    /// `user@realm`, `user@realm!token`, or `@group`.
+    pub(super) who: String,
     role: String,
     propagate: bool,
 }
@@ -94,8 +96,9 @@ pub(super) fn new_secret() -> io::Result<String> {
     Ok(format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}"))
 }
 
-/// The users of the cluster, and the two tokens of a demo.
-pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) {
+/// The users of the cluster, and their tokens: the two of the demo, and some whose secret no one knows.
+pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) -> io::Result<()> {
+    let now = world.seconds();
     let user = |enable: u8, more: Value| {
         let mut user = json!({"enable": enable, "expire": 0});
         extend(&mut user, more);
@@ -113,7 +116,20 @@ pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) {
         let comment = comment.into();
         accounts.tokens.insert(format!("{USER}!{name}"), Token { secret, separate: true, comment, expire: 0 });
     }
+    for (id, separate, comment, expire) in [
+        ("root@pam!backup", true, "backup host", 0),
+        ("root@pam!terraform", false, "no privilege separation: may do all that root may", 0),
+        ("alice@pve!laptop", true, "", now - 30 * 86_400),
+    ] {
+        let token = Token { secret: Secret::new(new_secret()?), separate, comment: comment.into(), expire };
+        accounts.tokens.insert(id.into(), token);
+    }
     let list = [
+        ("/", "@admins", "Administrator"),
+        ("/", "@auditors", "PVEAuditor"),
+        ("/nodes", "@operators", "PVEAuditor"),
+        ("/storage/nas", "root@pam!backup", "PVEDatastoreUser"),
+        ("/vms/100", "@operators", "PVEVMUser"),
         ("/", USER, "Administrator"),
         ("/", "demo@pve!full", "Administrator"),
         ("/", "demo@pve!audit", "PVEAuditor"),
@@ -126,6 +142,15 @@ pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) {
         role: role.into(),
         propagate: true,
     }));
+    Ok(())
+}
+
+fn members(group: &str) -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().filter(move |(name, ..)| *name == group).flat_map(|(_, _, members)| members.split(','))
+}
+
+fn groups_of(user: &str) -> Vec<&'static str> {
+    GROUPS.iter().map(|(name, ..)| *name).filter(|group| members(group).any(|m| m == user)).collect()
 }
 
 /// Who calls, or the reason of the 401.
@@ -166,15 +191,20 @@ fn rights(world: &World, who: &str, path: &str) -> BTreeSet<&'static str> {
     }
 }
 
-/// The nearest entries up the path decide; a guest's pool counts beside its own path.
+/// The nearest entries up the path decide, a user's own before its groups'; a guest's pool counts beside its own path.
 fn own_rights(world: &World, who: &str, path: &str) -> BTreeSet<&'static str> {
+    let groups = groups_of(who);
     let mut at = path.trim_end_matches('/');
     let mut found = BTreeSet::new();
     loop {
         let here = if at.is_empty() { "/" } else { at };
         let exact = at == path.trim_end_matches('/');
-        let entries = world.accounts.acl.iter().filter(|e| e.who == who && e.path == here && (exact || e.propagate));
-        let roles: Vec<&str> = entries.map(|e| e.role.as_str()).collect();
+        let entries = world.accounts.acl.iter().filter(|e| e.path == here && (exact || e.propagate));
+        let mut roles: Vec<&str> = entries.clone().filter(|e| e.who == who).map(|e| e.role.as_str()).collect();
+        if roles.is_empty() {
+            let of_group = |e: &&Entry| e.who.strip_prefix('@').is_some_and(|g| groups.contains(&g));
+            roles.extend(entries.filter(of_group).map(|e| e.role.as_str()));
+        }
         if !roles.is_empty() {
             found.extend(roles.iter().flat_map(|role| privileges(role)));
             break;
@@ -228,13 +258,45 @@ pub(super) fn roles(_: &mut World, _: &Call<'_>) -> Answer {
     Ok(ROLES.iter().map(row).collect())
 }
 
+/// GET /access/roles/{roleid}.
+pub(super) fn role(_: &mut World, call: &Call<'_>) -> Answer {
+    let id = call.text("roleid");
+    if !ROLES.iter().any(|(name, _)| *name == id) {
+        return failed(format!("role '{id}' does not exist"));
+    }
+    let mut all = Map::new();
+    for privilege in privileges(id) {
+        put(&mut all, privilege, 1.into());
+    }
+    Ok(all.into())
+}
+
+/// GET /access/groups.
+pub(super) fn groups(world: &mut World, call: &Call<'_>) -> Answer {
+    let sees = ["Sys.Audit", "Group.Allocate", "User.Modify"].iter().any(|p| call.may(world, "/access/groups", p));
+    let seen = GROUPS.iter().filter(|_| sees);
+    Ok(seen.map(|(id, comment, users)| json!({"groupid": id, "comment": comment, "users": users})).collect())
+}
+
+/// GET /access/groups/{groupid}.
+pub(super) fn group(_: &mut World, call: &Call<'_>) -> Answer {
+    let id = call.text("groupid");
+    match GROUPS.iter().find(|(name, ..)| *name == id) {
+        Some((_, comment, _)) => Ok(json!({"comment": comment, "members": members(id).collect::<Vec<_>>()})),
+        None => failed(format!("group '{id}' does not exist")),
+    }
+}
+
 /// GET /access/acl.
 pub(super) fn acl(world: &mut World, call: &Call<'_>) -> Answer {
     let visible =
         |e: &&Entry| call.may(world, &e.path, "Permissions.Modify") || call.may(world, "/access", "Sys.Audit");
     let row = |e: &Entry| {
-        let kind = if e.who.contains('!') { "token" } else { "user" };
-        json!({"path": e.path, "type": kind, "ugid": e.who, "roleid": e.role, "propagate": u8::from(e.propagate)})
+        let (kind, who) = match e.who.strip_prefix('@') {
+            Some(group) => ("group", group),
+            None => (if e.who.contains('!') { "token" } else { "user" }, e.who.as_str()),
+        };
+        json!({"path": e.path, "type": kind, "ugid": who, "roleid": e.role, "propagate": u8::from(e.propagate)})
     };
     Ok(world.accounts.acl.iter().filter(visible).map(row).collect())
 }
@@ -243,17 +305,23 @@ pub(super) fn acl(world: &mut World, call: &Call<'_>) -> Answer {
 pub(super) fn set_acl(world: &mut World, call: &Call<'_>) -> Answer {
     let path = call.text("path");
     call.need(world, path, "Permissions.Modify")?;
-    let list =
-        |name: &str| call.text(name).split([',', ';', ' ']).filter(|s| !s.is_empty()).map(String::from).collect();
-    let (users, tokens, roles): (Vec<String>, Vec<String>, Vec<String>) =
-        (list("users"), list("tokens"), list("roles"));
+    let list = |name: &str| -> Vec<String> { call.list(name).map(String::from).collect() };
+    let (mut who, roles) = (list("users"), list("roles"));
+    who.extend(list("tokens"));
+    for group in list("groups") {
+        if members(&group).next().is_none() {
+            return failed(format!("group '{group}' does not exist"));
+        }
+        who.push(format!("@{group}"));
+    }
     for role in &roles {
         if !ROLES.iter().any(|(name, _)| name == role) {
             return failed(format!("role '{role}' does not exist"));
         }
     }
-    for who in users.iter().chain(&tokens) {
+    for who in &who {
         let known = match who.split_once('!') {
+            _ if who.starts_with('@') => true,
             Some(_) => world.accounts.tokens.contains_key(who),
             None => world.accounts.users.contains_key(who.as_str()),
         };
@@ -277,7 +345,7 @@ fn user_row(world: &World, id: &str, user: &Value, full: bool) -> Value {
     set(&mut row, "userid", id.into());
     set(&mut row, "realm-type", id.rsplit_once('@').map_or("", |(_, realm)| realm).into());
     if full {
-        set(&mut row, "groups", "".into());
+        set(&mut row, "groups", groups_of(id).join(",").into());
         set(&mut row, "tokens", token_rows(world, id));
     }
     row
@@ -300,7 +368,7 @@ pub(super) fn user(world: &mut World, call: &Call<'_>) -> Answer {
         Some(user) => {
             let mut row = user.clone();
             if let Some(row) = row.as_object_mut() {
-                put(row, "groups", json!([]));
+                put(row, "groups", json!(groups_of(id)));
                 let tokens = token_rows(world, id);
                 let mut named = Map::new();
                 for token in tokens.as_array().into_iter().flatten() {
@@ -312,80 +380,6 @@ pub(super) fn user(world: &mut World, call: &Call<'_>) -> Answer {
         }
         None => failed(format!("no such user ('{id}')")),
     }
-}
-
-fn token_rows(world: &World, user: &str) -> Value {
-    let of_user = world.accounts.tokens.iter().filter_map(|(id, token)| {
-        let (owner, name) = id.split_once('!')?;
-        (owner == user).then(|| token_row(name, token))
-    });
-    of_user.collect()
-}
-
-fn token_row(name: &str, token: &Token) -> Value {
-    json!({"tokenid": name, "privsep": u8::from(token.separate), "expire": token.expire, "comment": token.comment})
-}
-
-/// Only the user itself and those who may modify users get at tokens.
-fn own_or_modify(world: &World, call: &Call<'_>) -> Result<String, super::api::Fault> {
-    let user = call.text("userid");
-    if call.caller.id.split('!').next() != Some(user) {
-        call.need(world, "/access/groups", "User.Modify")?;
-    }
-    Ok(format!("{user}!{}", call.text("tokenid")))
-}
-
-/// GET /access/users/{userid}/token.
-pub(super) fn tokens(world: &mut World, call: &Call<'_>) -> Answer {
-    own_or_modify(world, call)?;
-    Ok(token_rows(world, call.text("userid")))
-}
-
-/// GET /access/users/{userid}/token/{tokenid}.
-pub(super) fn token(world: &mut World, call: &Call<'_>) -> Answer {
-    let id = own_or_modify(world, call)?;
-    match world.accounts.tokens.get(&id) {
-        Some(token) => {
-            let mut row = token_row(call.text("tokenid"), token);
-            if let Some(row) = row.as_object_mut() {
-                row.remove("tokenid");
-            }
-            Ok(row)
-        }
-        None => failed(format!("no such token '{}' for user '{}'", call.text("tokenid"), call.text("userid"))),
-    }
-}
-
-/// POST /access/users/{userid}/token/{tokenid}: the only time that the secret is shown.
-pub(super) fn add_token(world: &mut World, call: &Call<'_>) -> Answer {
-    let id = own_or_modify(world, call)?;
-    let user = call.text("userid");
-    if !world.accounts.users.contains_key(user) {
-        return failed(format!("no such user ('{user}')"));
-    }
-    if world.accounts.tokens.contains_key(&id) {
-        return bad("tokenid", "Token already exists.");
-    }
-    let Ok(secret) = new_secret() else { return failed("no randomness") };
-    let separate = call.int("privsep") != Some(0);
-    let (comment, expire) = (call.text("comment").to_string(), call.int("expire").unwrap_or(0));
-    let token = Token { secret: Secret::new(secret.clone()), separate, comment, expire };
-    let mut info = token_row("", &token);
-    if let Some(info) = info.as_object_mut() {
-        info.remove("tokenid");
-    }
-    world.accounts.tokens.insert(id.clone(), token);
-    Ok(json!({"full-tokenid": id, "info": info, "value": secret}))
-}
-
-/// DELETE /access/users/{userid}/token/{tokenid}, with its access list.
-pub(super) fn remove_token(world: &mut World, call: &Call<'_>) -> Answer {
-    let id = own_or_modify(world, call)?;
-    if world.accounts.tokens.remove(&id).is_none() {
-        return failed(format!("no such token '{}' for user '{}'", call.text("tokenid"), call.text("userid")));
-    }
-    world.accounts.acl.retain(|e| e.who != id);
-    Ok(Value::Null)
 }
 
 /// GET /access/domains: anyone may see where one can log in.

@@ -10,7 +10,7 @@ use serde_json::Value;
 const KEPT: usize = 100;
 
 /// The VM, if its agent is there to answer.
-fn agent<'a>(world: &'a World, call: &Call<'_>) -> Result<&'a Guest, Fault> {
+pub(super) fn agent<'a>(world: &'a World, call: &Call<'_>) -> Result<&'a Guest, Fault> {
     let guest = world.guest(call.text("node"), false, call.vmid())?;
     if !guest.text("agent").is_some_and(|a| a.starts_with('1') || a.contains("enabled=1")) {
         failed("No QEMU guest agent configured")

@@ -10,6 +10,7 @@ use super::world::World;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::sync::PoisonError;
 
 /// Bytes of a request's body.
@@ -66,6 +67,13 @@ impl Call<'_> {
     #[inline(never)]
     pub(super) fn given(&self, name: &str) -> Option<&str> {
         self.params.get(name).and_then(Value::as_str)
+    }
+
+    /// The parts of a list, empty where it was not given: a node takes commas, semicolons and spaces between them.
+    #[inline(never)]
+    pub(super) fn list(&self, name: &str) -> std::vec::IntoIter<&str> {
+        let all: Vec<&str> = self.text(name).split([',', ';', ' ']).filter(|part| !part.is_empty()).collect();
+        all.into_iter()
     }
 
     /// A number, if it was given.
@@ -127,7 +135,7 @@ pub(super) fn before_body(head: &Head, shared: &Shared) -> Result<Caller, Reply>
                 }
             }
         }
-        _ => return Err(no_file(&segments)),
+        _ => return Err(file(head, &segments, shared)),
     };
     if head.body > 0 {
         if !matches!(head.method.as_str(), "PUT" | "POST") {
@@ -144,8 +152,26 @@ pub(super) fn before_body(head: &Head, shared: &Shared) -> Result<Caller, Reply>
     Ok(caller)
 }
 
-fn no_file(segments: &[String]) -> Reply {
-    Reply::text(500, &format!("no such file '/{}'", segments.join("/")))
+/// What lies beside the API: its description, for anyone, and nothing else.
+fn file(head: &Head, segments: &[String], shared: &Shared) -> Reply {
+    let path = segments.join("/");
+    match &shared.options.apidoc {
+        // One that comes with a body falls through to the refusal, which ends the connection and the body with it.
+        Some(packed) if path == "pve-docs/api-viewer/apidoc.js" && head.method == "GET" && head.body == 0 => {
+            let mut reply = Reply::bare(200, "OK");
+            reply.content_type = Some("application/javascript");
+            reply.gzip = head.takes_gzip;
+            if reply.gzip {
+                reply.body.extend_from_slice(packed);
+                return reply;
+            }
+            match flate2::read::GzDecoder::new(&**packed).read_to_end(&mut reply.body) {
+                Ok(_) => reply,
+                Err(_) => Reply::text(500, "the API description is damaged"),
+            }
+        }
+        _ => Reply::text(500, &format!("no such file '/{path}'")),
+    }
 }
 
 /// The path's segments, decoded once and without empty ones, and the query.
@@ -170,14 +196,16 @@ pub(super) fn answer(head: &Head, body: &[u8], caller: &Caller, shared: &Shared)
         Err(reply) => return reply,
     };
     let Some((route, path_params)) = routes::find(&head.method, segments) else {
-        let text = format!("Method '{} {path}' not implemented", head.method);
+        // Begins as a node words it; the rest is so that no one takes the demo's gap for Proxmox's.
+        let text =
+            format!("Method '{} {path}' not implemented (the demo simulates only a part of the API)", head.method);
         return finish(format, false, 501, &text, json!({"data": null, "message": text}));
     };
     let mut world = shared.world.lock().unwrap_or_else(PoisonError::into_inner);
     world.advance();
     let relayed = route.daemon || path_params.get("node").is_some_and(|n| n != world.local_node());
     let total = Cell::new(None);
-    let outcome = run(&mut world, route, path_params, given, caller, segments, &total);
+    let outcome = run(&mut world, &route, path_params, given, caller, segments, &total);
     drop(world);
     match outcome {
         Ok(data) => {
@@ -228,6 +256,7 @@ fn run(
     let call = Call { caller, params, lxc, total: Cell::new(None) };
     let data = match route.run {
         Run::Names(key, names) => names.iter().map(|name| json!({key: name})).collect(),
+        Run::Text(text) => routes::fixed::answer(world, &call, route.path, text)?,
         Run::Fn(handler) => {
             let volumes = world.volumes.len();
             // A refused operation leaves no disks behind that it had made before it was refused.

@@ -9,14 +9,17 @@ pub(super) const MIN: i64 = i64::MIN;
 /// No upper bound.
 pub(super) const MAX: i64 = i64::MAX;
 /// What a real node says to a parameter it does not know.
-const UNKNOWN: &str = "property is not defined in schema and the schema does not allow additional properties";
+pub(super) const UNKNOWN: &str =
+    "property is not defined in schema and the schema does not allow additional properties";
 
 /// One parameter of an operation.
 pub(super) struct Param {
     /// Its name; `net[n]` stands for net0, net1 and so on.
     pub(super) name: &'static str,
-    kind: Kind,
-    required: bool,
+    /// What its value must be.
+    pub(super) kind: Kind,
+    /// Whether it must be given.
+    pub(super) required: bool,
 }
 
 /// A parameter that must be given.
@@ -190,7 +193,8 @@ impl Param {
 }
 
 impl Kind {
-    fn type_name(self) -> &'static str {
+    /// The type as a node's API description names it.
+    pub(super) fn type_name(self) -> &'static str {
         match self {
             Self::Bool => "boolean",
             Self::Int(..) | Self::Vmid => "integer",

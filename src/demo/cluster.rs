@@ -110,6 +110,7 @@ pub(super) fn ha_status(world: &mut World, _: &Call<'_>) -> Answer {
         json!({"id": "quorum", "type": "quorum", "node": local, "quorate": 1, "status": "OK"}),
         json!({"id": "master", "type": "master", "node": local, "status": format!("{local} (active, {time})"),
             "timestamp": world.seconds()}),
+        json!({"id": "fencing", "type": "fencing", "node": local, "status": "armed (CRM watchdog active)", "armed-state": "armed"}),
     ];
     rows.extend(world.nodes.iter().map(|n| {
         json!({"id": format!("lrm:{}", n.name), "type": "lrm", "node": n.name, "timestamp": world.seconds(),
@@ -150,6 +151,38 @@ pub(super) fn ha_add(world: &mut World, call: &Call<'_>) -> Answer {
         "comment": call.given("comment"), "digest": "8d9c41b0f4b0a2d1c9f8f5d7f7fd3f6f8b21c7aa"});
     world.ha.insert(sid, resource);
     Ok(Value::Null)
+}
+
+/// PUT /cluster/ha/resources/{sid}.
+pub(super) fn ha_update(world: &mut World, call: &Call<'_>) -> Answer {
+    let sid = ha_guest(world, call.text("sid")).map(|(sid, _)| sid).unwrap_or_default();
+    let Some(resource) = world.ha.get_mut(&sid).and_then(Value::as_object_mut) else {
+        return failed(format!("no such resource '{}'", call.text("sid")));
+    };
+    resource.retain(|key, _| !call.list("delete").any(|d| d == key));
+    for (key, value) in call.params.iter().filter(|(key, _)| !matches!(key.as_str(), "sid" | "delete" | "digest")) {
+        resource.insert(key.clone(), value.clone());
+    }
+    Ok(Value::Null)
+}
+
+/// GET /cluster/ha/status/manager_status.
+pub(super) fn ha_manager(world: &mut World, _: &Call<'_>) -> Answer {
+    let (mut nodes, mut services) = (json!({}), json!({}));
+    for node in &world.nodes {
+        set(&mut nodes, node.name, "online".into());
+    }
+    for (sid, resource) in &world.ha {
+        let Some((_, guest)) = ha_guest(world, sid) else { continue };
+        set(
+            &mut services,
+            sid,
+            json!({"node": guest.node, "state": resource.get("state"), "running": u8::from(guest.running())}),
+        );
+    }
+    let local = world.local_node();
+    Ok(json!({"quorum": {"quorate": "1", "node": local},
+        "manager_status": {"master_node": local, "node_status": nodes, "service_status": services, "timestamp": world.seconds()}}))
 }
 
 /// DELETE /cluster/ha/resources/{sid}.
@@ -205,7 +238,7 @@ pub(super) fn pool_update(world: &mut World, call: &Call<'_>) -> Answer {
     if !world.pools.contains_key(pool) {
         return failed(format!("update pool failed: pool '{pool}' does not exist"));
     }
-    let ids: Vec<u32> = call.text("vms").split([',', ';', ' ']).filter_map(|v| v.parse().ok()).collect();
+    let ids: Vec<u32> = call.list("vms").filter_map(|v| v.parse().ok()).collect();
     for id in &ids {
         let Some(guest) = world.guests.get(id) else {
             return failed(format!("update pool failed: VM {id} does not exist"));

@@ -1,7 +1,7 @@
 //! A guest's options: reading them, changing them, and what waits for the next start.
 
 use super::api::{Answer, Call, Fault, bad, failed};
-use super::check::{Given, plain};
+use super::check::{Given, UNKNOWN, plain};
 use super::guest::as_object;
 use super::options;
 use super::tasks::Job;
@@ -87,10 +87,6 @@ fn names(params: &Given) -> String {
         .join(" ")
 }
 
-fn list<'a>(call: &'a Call<'_>, name: &str) -> Vec<&'a str> {
-    call.text(name).split([',', ';', ' ']).filter(|s| !s.is_empty()).collect()
-}
-
 fn change(world: &mut World, call: &Call<'_>) -> Result<(), Fault> {
     let mut guest = world.guest(call.text("node"), call.lxc, call.vmid())?.clone();
     if call.given("digest").is_some_and(|digest| digest != guest.digest()) {
@@ -99,7 +95,7 @@ fn change(world: &mut World, call: &Call<'_>) -> Result<(), Fault> {
     if let Some(lock) = guest.lock {
         return failed(format!("{} is locked ({lock})", if guest.lxc { "CT" } else { "VM" }));
     }
-    let unset = list(call, "delete");
+    let unset = call.list("delete").collect::<Vec<_>>();
     for name in &unset {
         if call.params.contains_key(*name) {
             return bad("delete", format!("you can't use '-{name}' and '-delete {name}' at the same time"));
@@ -108,7 +104,7 @@ fn change(world: &mut World, call: &Call<'_>) -> Result<(), Fault> {
             return bad("delete", format!("unknown option '{name}'"));
         }
     }
-    for name in list(call, "revert") {
+    for name in call.list("revert") {
         if let Some(booted) = &guest.booted {
             match booted.get(name) {
                 Some(value) => guest.config.insert(name.into(), value.clone()),
@@ -152,6 +148,9 @@ pub(super) fn prepare(
         let value = if is_disk(key) {
             disk(world, guest, key, &text, storage)?.into()
         } else if key.starts_with("net") && key.ends_with(|c: char| c.is_ascii_digit()) {
+            if let Some(wrong) = card_fault(guest.lxc, &text) {
+                return bad(key, format!("invalid format - format error\n{key}.{wrong}\n"));
+            }
             network_card(world, guest.lxc, &text).into()
         } else {
             value.clone()
@@ -159,6 +158,45 @@ pub(super) fn prepare(
         new.insert(key.clone(), value);
     }
     Ok(new)
+}
+
+const MODELS: &str = "e1000,e1000-82540em,e1000-82544gc,e1000-82545em,e1000e,i82551,i82557b,i82559er,ne2k_isa,ne2k_pci,pcnet,rtl8139,virtio,vmxnet3";
+
+/// What is wrong with a network card's value, beginning with the property it is wrong in.
+fn card_fault(lxc: bool, text: &str) -> Option<String> {
+    let model = |m: &str| MODELS.split(',').any(|known| known == m);
+    let known = if lxc {
+        "bridge,firewall,gw,gw6,host-managed,hwaddr,ip,ip6,link_down,mtu,name,rate,tag,trunks,type"
+    } else {
+        "bridge,firewall,host-tunnel,link_down,macaddr,model,mtu,queues,rate,tag,trunks"
+    };
+    let needed = if lxc { "name" } else { "model" };
+    let mut found = false;
+    for part in text.split(',') {
+        // A bare word is the model, and so is a model that stands before its MAC address.
+        let (key, value) = match part.split_once('=') {
+            Some((key, _)) if !lxc && model(key) => ("model", key),
+            Some(pair) => pair,
+            None => (if lxc { part } else { "model" }, part),
+        };
+        found |= key == needed;
+        if !known.split(',').any(|k| k == key) {
+            return Some(format!("{key}: {UNKNOWN}"));
+        }
+        if key == "model" && !model(value) {
+            let all = MODELS.replace(',', ", ");
+            return Some(format!("model: value '{value}' does not have a value in the enumeration '{all}'"));
+        }
+        if key == "tag" {
+            match value.parse() {
+                Ok(1..=4094) => {}
+                Ok(i64::MIN..=0) => return Some("tag: value must have a minimum value of 1".into()),
+                Ok(_) => return Some("tag: value must have a maximum value of 4094".into()),
+                Err(_) => return Some(format!("tag: type check ('integer') failed - got '{value}'")),
+            }
+        }
+    }
+    (!found).then(|| format!("{needed}: property is missing and it is not optional"))
 }
 
 fn network_card(world: &mut World, lxc: bool, text: &str) -> String {
@@ -249,6 +287,7 @@ pub(super) fn allocate(
         ctime: world.seconds(),
         notes: None,
         protected: false,
+        config: None,
     });
     Ok(volid)
 }

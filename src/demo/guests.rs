@@ -2,7 +2,7 @@
 
 use super::api::{Answer, Call};
 use super::value::{json, put, set};
-use super::world::{Guest, Usage, World, wave};
+use super::world::{Guest, Usage, World, size_of, volid_of, wave};
 use serde_json::{Map, Value};
 
 /// Counters since the start, as a guest shows them.
@@ -174,14 +174,23 @@ pub(super) fn feature(world: &mut World, call: &Call<'_>) -> Answer {
     Ok(json!({"hasFeature": u8::from(has), "nodes": [guest.node]}))
 }
 
-/// GET …/firewall/rules.
-pub(super) fn firewall(world: &mut World, call: &Call<'_>) -> Answer {
+/// GET /nodes/{node}/qemu/{vmid}/migrate: what stands in the way.
+pub(super) fn migratable(world: &mut World, call: &Call<'_>) -> Answer {
     let guest = world.guest(call.text("node"), call.lxc, call.vmid())?;
-    if !guest.text("tags").is_some_and(|tags| tags.contains("web")) {
-        return Ok(json!([]));
+    let disk = |(drive, value): (String, String)| {
+        let volid = volid_of(&value);
+        let local = world.volumes.iter().any(|v| v.volid == volid && v.node.is_some());
+        local.then(|| json!({"volid": volid, "drivename": drive, "size": size_of(&value), "cdrom": 0, "is_unused": 0}))
+    };
+    let disks: Vec<Value> = guest.disks().into_iter().filter_map(disk).collect();
+    let mut all = json!({"running": u8::from(guest.running()), "local_disks": disks, "local_resources": [],
+        "mapped-resources": [], "has-dbus-vmstate": 1});
+    if !guest.running() {
+        let others: Value = world.nodes.iter().filter(|n| n.name != guest.node).map(|n| n.name).collect();
+        set(&mut all, "allowed_nodes", others);
+        set(&mut all, "not_allowed_nodes", json!({}));
     }
-    let rule = |pos: u8, macro_: &str, source: Option<&str>| json!({"pos": pos, "type": "in", "action": "ACCEPT", "enable": 1, "macro": macro_, "source": source, "ipversion": 4});
-    Ok(json!([rule(0, "HTTP", None), rule(1, "HTTPS", None), rule(2, "SSH", Some("192.0.2.0/24"))]))
+    Ok(all)
 }
 
 /// GET /nodes/{node}/lxc/{vmid}/interfaces.

@@ -28,6 +28,8 @@ pub(super) struct Head {
     pub(super) authorization: Option<String>,
     /// Whether there is a Transfer-Encoding.
     pub(super) chunked: bool,
+    /// Whether the answer may come in gzip.
+    pub(super) takes_gzip: bool,
     /// Whether the client closes after the answer.
     pub(super) close: bool,
 }
@@ -78,6 +80,7 @@ fn head(request: &httparse::Request<'_, '_>, length: usize) -> Option<Head> {
         content_type: None,
         authorization: None,
         chunked: false,
+        takes_gzip: false,
         close: minor == 0,
     };
     let mut seen = None;
@@ -102,6 +105,7 @@ fn head(request: &httparse::Request<'_, '_>, length: usize) -> Option<Head> {
             }
             "authorization" => head.authorization = Some(value.into()),
             "transfer-encoding" => head.chunked = true,
+            "accept-encoding" => head.takes_gzip |= value.split(',').any(|v| v.trim().eq_ignore_ascii_case("gzip")),
             "connection" => head.close |= value.split(',').any(|v| v.trim().eq_ignore_ascii_case("close")),
             _ => {}
         }

@@ -4,6 +4,7 @@ use super::api::{Answer, Call, Fault, bad, failed};
 use super::check::plain;
 use super::config;
 use super::power;
+use super::restore;
 use super::tasks::Job;
 use super::value::json;
 use super::world::{Config, Guest, World, bytes, human, size_of, volid_of};
@@ -18,11 +19,11 @@ pub(super) fn create(world: &mut World, call: &Call<'_>) -> Answer {
         Some(pool) if call.may(world, &format!("/pool/{pool}"), "VM.Allocate") => {}
         _ => call.need(world, &format!("/vms/{vmid}"), "VM.Allocate")?,
     }
+    if let Some(archive) = call.given("archive").or_else(|| call.given("ostemplate").filter(|_| call.flag("restore"))) {
+        return restore::restore(world, call, archive);
+    }
     if let Some(there) = world.guests.get(&vmid) {
         return failed(format!("unable to create {label} {vmid} - VM {vmid} already exists on node '{}'", there.node));
-    }
-    if call.given("archive").is_some() || call.flag("restore") {
-        return failed(format!("unable to restore {label} {vmid} - the backups of this demo hold no data"));
     }
     let mut guest = blank(vmid, lxc, node);
     guest.pool = call.given("pool").map(String::from);
@@ -149,9 +150,15 @@ pub(super) fn clone(world: &mut World, call: &Call<'_>) -> Answer {
     if let Some(description) = call.given("description") {
         guest.config.insert("description".into(), description.into());
     }
-    // Two guests with one MAC address would take each other's traffic.
+    fresh_macs(world, &mut guest.config);
+    world.guests.insert(newid, guest);
+    job.begin(world, &call.caller.id, |_| Ok(()))
+}
+
+/// Gives every network card a new address: two guests with one MAC address would take each other's traffic.
+pub(super) fn fresh_macs(world: &mut World, config: &mut Config) {
     let mut tail = world.unique();
-    for (key, value) in guest.config.iter_mut().filter(|(key, _)| key.starts_with("net")) {
+    for (key, value) in config.iter_mut().filter(|(key, _)| key.starts_with("net")) {
         let (text, now) = (plain(value), tail);
         if let Some(mac) = text.split([',', '=']).find(|part| part.matches(':').count() == 5 && key.len() > 3) {
             let new = format!("BC:24:11:{:02X}:{:02X}:{:02X}", now >> 16 & 0xff, now >> 8 & 0xff, now & 0xff);
@@ -159,8 +166,6 @@ pub(super) fn clone(world: &mut World, call: &Call<'_>) -> Answer {
         }
         tail = tail.wrapping_add(1 << 16);
     }
-    world.guests.insert(newid, guest);
-    job.begin(world, &call.caller.id, |_| Ok(()))
 }
 
 /// POST …/migrate.
@@ -243,6 +248,7 @@ pub(super) fn destroy(world: &mut World, call: &Call<'_>) -> Answer {
     }
     job.begin(world, &call.caller.id, move |world| {
         world.guests.remove(&vmid);
+        world.rules.remove(&vmid);
         world.volumes.retain(|v| v.vmid != Some(vmid) || !matches!(v.content, "images" | "rootdir"));
         if purge {
             world.ha.remove(&sid);

@@ -19,25 +19,31 @@ mod backup;
 mod check;
 mod cluster;
 mod config;
+mod disks;
+mod firewall;
 mod guest;
 mod guests;
+mod history;
 mod http;
 mod lifecycle;
 mod nodes;
 mod options;
 mod power;
+mod restore;
 mod routes;
 mod seed;
 mod server;
 mod snapshots;
 mod storage;
 mod tasks;
+mod tokens;
 mod value;
 mod world;
 
 use crate::secret::Secret;
 use crate::settings;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a simulated cluster behaves where the real one would make a test wait.
@@ -54,6 +60,9 @@ pub struct Options {
     pub requests_per_connection: u32,
     /// How many connections are open at once; more are closed as they come. Default 256.
     pub connections: usize,
+    /// What `GET /pve-docs/api-viewer/apidoc.js` answers, to anyone: the JavaScript file, packed with gzip. Default
+    /// none, and a 500 as for any file that a node does not have.
+    pub apidoc: Option<Arc<[u8]>>,
 }
 
 impl Default for Options {
@@ -64,6 +73,7 @@ impl Default for Options {
             idle: Duration::from_secs(5),
             requests_per_connection: 100,
             connections: 256,
+            apidoc: None,
         }
     }
 }
@@ -86,7 +96,7 @@ impl Demo {
         let full = Secret::new(access::new_secret()?);
         let audit = Secret::new(access::new_secret()?);
         let mut world = seed::world(options.task_step);
-        access::seed(&mut world, full.clone(), audit.clone());
+        access::seed(&mut world, full.clone(), audit.clone())?;
         Ok(Self { server: server::Server::start(world, options)?, full, audit })
     }
 

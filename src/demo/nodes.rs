@@ -33,13 +33,14 @@ const SERVICES: &[&str] = &[
     "syslog",
 ];
 
-fn node<'a>(world: &'a World, call: &Call<'_>) -> Result<&'a Node, Fault> {
+/// The host that the path names.
+pub(super) fn node<'a>(world: &'a World, call: &Call<'_>) -> Result<&'a Node, Fault> {
     let name = call.text("node");
     world.nodes.iter().find(|n| n.name == name).map_or_else(|| failed(format!("no such cluster node '{name}'")), Ok)
 }
 
 /// A number of the node's own.
-fn seed(node: &Node) -> u32 {
+pub(super) fn seed(node: &Node) -> u32 {
     node.booted as u32 % 997
 }
 
@@ -121,9 +122,8 @@ pub(super) fn dns(_: &mut World, _: &Call<'_>) -> Answer {
     Ok(json!({"search": "demo.example.test", "dns1": "192.0.2.53", "dns2": "192.0.2.54"}))
 }
 
-/// GET /nodes/{node}/network.
-pub(super) fn network(world: &mut World, call: &Call<'_>) -> Answer {
-    let node = node(world, call)?;
+/// The rows of /etc/network/interfaces.
+fn interfaces(node: &Node) -> Vec<Value> {
     let text = r#"[
         {"iface": "eno1", "type": "eth", "method": "manual", "method6": "manual", "families": ["inet"], "active": 1, "exists": 1,
          "priority": 3},
@@ -131,14 +131,35 @@ pub(super) fn network(world: &mut World, call: &Call<'_>) -> Answer {
          "priority": 4},
         {"iface": "vmbr0", "type": "bridge", "method": "static", "method6": "manual", "families": ["inet"], "active": 1,
          "autostart": 1, "priority": 5, "address": "ADDRESS", "netmask": "24", "cidr": "ADDRESS/24", "gateway": "192.0.2.1",
-         "bridge_ports": "eno1", "bridge_stp": "off", "bridge_fd": "0"},
+         "bridge_ports": "eno1", "bridge_stp": "off", "bridge_fd": "0", "bridge_vlan_aware": 1, "bridge_vids": "2-4094"},
         {"iface": "vmbr1", "type": "bridge", "method": "manual", "method6": "manual", "families": ["inet"], "active": 1,
          "autostart": 1, "priority": 6, "bridge_ports": "", "bridge_stp": "off", "bridge_fd": "0", "comments": "guests\n"}
     ]"#;
     // Parsed, for a long literal is smaller as text than as the code that builds it.
-    let all: Vec<Value> = serde_json::from_str(&text.replace("ADDRESS", node.ip)).unwrap_or_default();
-    let kind = call.given("type").map(|t| if t.starts_with("any") { "bridge" } else { t });
+    serde_json::from_str(&text.replace("ADDRESS", node.ip)).unwrap_or_default()
+}
+
+/// GET /nodes/{node}/network.
+pub(super) fn network(world: &mut World, call: &Call<'_>) -> Answer {
+    let all = interfaces(node(world, call)?);
+    let kind =
+        call.given("type").map(|t| if t.starts_with("any") { "bridge" } else { t }).filter(|t| *t != "include_sdn");
     Ok(all.into_iter().filter(|row| kind.is_none() || row.get("type").and_then(Value::as_str) == kind).collect())
+}
+
+/// GET /nodes/{node}/network/{iface}.
+pub(super) fn interface(world: &mut World, call: &Call<'_>) -> Answer {
+    let all = interfaces(node(world, call)?);
+    let found = all.into_iter().find(|row| row.get("iface").and_then(Value::as_str) == call.given("iface"));
+    match found {
+        Some(mut row) => {
+            if let Some(row) = row.as_object_mut() {
+                row.remove("iface");
+            }
+            Ok(row)
+        }
+        None => failed("interface does not exist"),
+    }
 }
 
 fn service_row(name: &str) -> Value {
@@ -221,17 +242,6 @@ pub(super) fn certificates(world: &mut World, call: &Call<'_>) -> Answer {
         "notbefore": from, "notafter": to, "san": ["127.0.0.1", "localhost", node.ip, node.name], "public-key-type": "rsaEncryption",
         "public-key-bits": 2048}]),
     )
-}
-
-/// GET /nodes/{node}/disks/list.
-pub(super) fn disks(world: &mut World, call: &Call<'_>) -> Answer {
-    let node = node(world, call)?;
-    let disk = |n: u8, wearout: u8| {
-        json!({"devpath": format!("/dev/nvme{n}n1"), "type": "nvme", "model": "SAMSUNG MZQL21T9HCJR-00A07", "vendor": "unknown",
-            "serial": format!("S64GNE0R{:05}{n}", seed(node)), "size": 1_920_383_410_176_u64, "health": "PASSED", "wearout": wearout,
-            "used": if n == 0 { "LVM" } else { "ZFS" }, "gpt": 1, "rpm": 0, "mounted": 0})
-    };
-    Ok(json!([disk(0, 96), disk(1, if node.name == "pve3" { 11 } else { 97 })]))
 }
 
 /// GET /nodes/{node}/hosts.
@@ -317,7 +327,7 @@ pub(super) fn config(world: &mut World, call: &Call<'_>) -> Answer {
 /// POST /nodes/{node}/startall and …/stopall are for those who may switch the guests they name.
 pub(super) fn all(world: &mut World, call: &Call<'_>, start: bool) -> Answer {
     let node = call.text("node").to_string();
-    let named: Vec<u32> = call.text("vms").split([',', ';', ' ']).filter_map(|v| v.parse().ok()).collect();
+    let named: Vec<u32> = call.list("vms").filter_map(|v| v.parse().ok()).collect();
     if named.is_empty() {
         call.need(world, "/", "VM.PowerMgmt")?;
     }

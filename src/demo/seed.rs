@@ -1,14 +1,14 @@
 //! The cluster as a demo finds it: three hosts, thirteen guests, and a backup that failed last night.
 
 use super::lifecycle::blank;
-use super::tasks::Task;
-use super::value::{json, put, set};
-use super::world::{GIB, Node, Snapshot, Storage, Volume, World, human, stamp};
-use super::{backup, power};
+use super::value::{json, set};
+use super::world::{GIB, Node, Snapshot, Storage, Volume, World, human};
+use super::{firewall, history, power};
 use serde_json::Value;
 use std::time::Duration;
 
-const DAY: i64 = 86_400;
+/// Seconds of a day.
+pub(super) const DAY: i64 = 86_400;
 
 /// One guest: id, name, host, cores, MiB, tags, pool, disk (storage, GiB, share used in percent), state.
 struct Line(u32, &'static str, &'static str, u64, u64, &'static str, &'static str, (&'static str, u64, u64), State);
@@ -81,7 +81,7 @@ pub(super) fn world(step: Duration) -> World {
             content: "backup,images,iso,vztmpl",
             shared: true,
             total: 4096 * GIB,
-            other: 3522 * GIB,
+            other: 2997 * GIB,
             more: json!({"server": "192.0.2.20", "export": "/volume1/pve", "path": "/mnt/pve/nas", "prune-backups": "keep-daily=3"}),
         },
     ];
@@ -93,9 +93,9 @@ pub(super) fn world(step: Duration) -> World {
         }
     }
     details(&mut world);
-    images(&mut world);
-    jobs(&mut world);
-    history(&mut world);
+    history::images(&mut world);
+    history::nights(&mut world);
+    history::tasks(&mut world);
     world
 }
 
@@ -148,6 +148,7 @@ fn add(world: &mut World, line: &Line, lxc: bool) {
         ctime: now - 200 * DAY - i64::from(*vmid) * 3600,
         notes: None,
         protected: false,
+        config: None,
     });
     if *state == Running {
         let days = 2.0 + f64::from(vmid * 7 % 10);
@@ -161,6 +162,9 @@ fn add(world: &mut World, line: &Line, lxc: bool) {
 #[inline(never)]
 fn details(world: &mut World) {
     let now = world.seconds();
+    for vmid in [100, 101, 106] {
+        world.rules.insert(vmid, firewall::web());
+    }
     let mut set = |vmid: u32, option: &str, value: Value| {
         if let Some(guest) = world.guests.get_mut(&vmid) {
             guest.config.insert(option.into(), value.clone());
@@ -188,149 +192,4 @@ fn details(world: &mut World) {
         json!({"sid": "vm:104", "type": "vm", "state": "started", "max_restart": 1, "max_relocate": 1, "group": null,
             "digest": "8d9c41b0f4b0a2d1c9f8f5d7f7fd3f6f8b21c7aa"}),
     );
-}
-
-/// ISO images, container templates and older backups.
-#[inline(never)]
-fn images(world: &mut World) {
-    let now = world.seconds();
-    let night = now.div_euclid(DAY) * DAY + 2 * 3600 - if now.rem_euclid(DAY) < 3 * 3600 { DAY } else { 0 };
-    let mut add = |volid: String, node: Option<&str>, content, format, size: u64, vmid, ctime, notes: Option<&str>| {
-        world.volumes.push(Volume {
-            volid,
-            node: node.map(String::from),
-            content,
-            format,
-            size,
-            used: size,
-            vmid,
-            ctime,
-            notes: notes.map(String::from),
-            protected: false,
-        });
-    };
-    let mib = 1 << 20;
-    let old = now - 120 * DAY;
-    for (name, size) in [
-        ("debian-13.1.0-amd64-netinst.iso", 783 * mib),
-        ("virtio-win-0.1.271.iso", 697 * mib),
-        ("ubuntu-24.04.3-live-server-amd64.iso", 3150 * mib),
-    ] {
-        add(format!("nas:iso/{name}"), None, "iso", "iso", size, None, old, None);
-    }
-    add("local:iso/debian-13.1.0-amd64-netinst.iso".into(), Some("pve1"), "iso", "iso", 783 * mib, None, old, None);
-    for node in ["pve1", "pve2", "pve3"] {
-        let name = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst";
-        add(name.into(), Some(node), "vztmpl", "tzst", 124 * mib, None, old, None);
-    }
-    // Backups of a guest that is gone: what fills the storage, and what could make room on it.
-    for (age, gib) in [(70, 88), (69, 89), (68, 90)] {
-        let at = night - age * DAY;
-        add(dump("qemu", 110, at, "vma.zst"), None, "backup", "vma.zst", gib * GIB, Some(110), at, Some("erp-old"));
-    }
-    for age in [0, 1, 2] {
-        let at = night - age * DAY;
-        add(dump("qemu", 100, at + 7, "vma.zst"), None, "backup", "vma.zst", 7 * GIB, Some(100), at + 7, Some("web01"));
-        add(
-            dump("lxc", 200, at + 190, "tar.zst"),
-            None,
-            "backup",
-            "tar.zst",
-            610 * mib,
-            Some(200),
-            at + 190,
-            Some("dns01"),
-        );
-    }
-    let at = night - 2 * DAY + 60;
-    add(dump("qemu", 102, at, "vma.zst"), None, "backup", "vma.zst", 118 * GIB, Some(102), at, Some("db01"));
-}
-
-fn dump(kind: &str, vmid: u32, at: i64, format: &str) -> String {
-    let time = stamp(at).replace('-', "_").replace(' ', "-").replace(':', "_");
-    format!("nas:backup/vzdump-{kind}-{vmid}-{time}.{format}")
-}
-
-#[inline(never)]
-fn jobs(world: &mut World) {
-    let next = world.seconds().div_euclid(DAY) * DAY + 26 * 3600;
-    world.jobs = vec![
-        json!({"id": "backup-nightly", "type": "vzdump", "enabled": 1, "schedule": "02:00", "storage": "nas", "mode": "snapshot",
-        "compress": "zstd", "vmid": "100,101,102,103,104,200,201,202,203", "notes-template": "{{guestname}}", "mailto": "ops@example.test",
-        "notification-mode": "notification-system", "prune-backups": {"keep-daily": "3"}, "next-run": next,
-        "comment": "production guests, every night"}),
-    ];
-}
-
-/// What happened lately, last night's failed backup among it.
-#[inline(never)]
-fn history(world: &mut World) {
-    let now = world.now;
-    let today = (now as i64).div_euclid(DAY) * DAY;
-    let night = (today + 2 * 3600 - if (now as i64).rem_euclid(DAY) < 3 * 3600 { DAY } else { 0 }) as f64;
-    let free =
-        world.storages.iter().find(|s| s.name == "nas").map_or(0, |s| s.total.saturating_sub(world.used(s, "pve1")));
-    let info = |lines: &[&str]| lines.iter().map(|l| format!("INFO: {l}")).collect::<Vec<_>>();
-    let mut failed = info(&[
-        "starting new backup job: vzdump 100 102 200 --mode snapshot --storage nas --compress zstd --quiet 1",
-        "Starting Backup of VM 100 (qemu)",
-        "status = running",
-        "VM 100 Name: web01",
-        "include disk 'scsi0' 'nas:100/vm-100-disk-0.qcow2' 64G",
-        "backup mode: snapshot",
-        "100% (64.0 GiB of 64.0 GiB) in 2m 41s",
-        "archive file size: 7.0 GiB",
-        "Finished Backup of VM 100 (00:02:44)",
-        "Starting Backup of VM 102 (qemu)",
-        "status = running",
-        "VM 102 Name: db01",
-        "include disk 'scsi0' 'local-lvm:vm-102-disk-0' 400G",
-        "backup mode: snapshot",
-        "38% (152.4 GiB of 400.0 GiB) in 12m 8s, read: 214.1 MiB/s, write: 198.7 MiB/s",
-    ]);
-    failed.push("ERROR: write error on storage 'nas': No space left on device".into());
-    failed.push("INFO: aborting backup job".into());
-    failed.push(format!(
-        "ERROR: Backup of VM 102 failed - No space left on device ({} free on 'nas')",
-        backup::gib(free)
-    ));
-    failed.extend(info(&[
-        "Starting Backup of CT 200 (lxc)",
-        "status = running",
-        "archive file size: 610 MiB",
-        "Finished Backup of CT 200 (00:00:19)",
-        "Backup job finished with errors",
-    ]));
-    let done = info(&[
-        "starting new backup job: vzdump 101 104 201 203 --mode snapshot --storage nas --compress zstd --quiet 1",
-        "Backup job finished successfully",
-    ]);
-    let past = [
-        ("pve2", "qmsnapshot", "106", "alice@pve", now - 9.0 * DAY as f64, 2.0, Vec::new(), "OK"),
-        ("pve3", "aptupdate", "", "root@pam", night - 79_000.0, 6.0, vec!["starting apt-get update".into()], "OK"),
-        (
-            "pve1",
-            "vzdump",
-            "",
-            "root@pam",
-            night - DAY as f64,
-            1310.0,
-            info(&["Backup job finished successfully"]),
-            "OK",
-        ),
-        ("pve3", "qmstop", "105", "alice@pve", night - 31_000.0, 3.0, Vec::new(), "OK"),
-        ("pve1", "vzdump", "", "root@pam", night, 914.0, failed, "job errors"),
-        ("pve2", "vzdump", "", "root@pam", night + 1.0, 702.0, done, "OK"),
-        ("pve2", "vzstart", "203", "demo@pve!full", night + 1900.0, 2.0, Vec::new(), "OK"),
-    ];
-    for (node, kind, id, user, start, seconds, lines, exit) in past {
-        let task = Task::past(world, [node, kind, id, user], start, seconds, lines, exit);
-        let (upid, msg) = (task.upid.clone(), if exit == "OK" { "OK" } else { exit });
-        world.tasks.push(task);
-        world.note(node, "pvedaemon", user, format!("end task {upid} {msg}"));
-        // Written now, but of then.
-        if let Some(row) = world.log.front_mut().and_then(Value::as_object_mut) {
-            put(row, "time", ((start + seconds) as i64).into());
-        }
-    }
 }

@@ -61,7 +61,7 @@ pub(super) fn read(world: &mut World, call: &Call<'_>) -> Answer {
 pub(super) fn of_node(world: &mut World, call: &Call<'_>) -> Answer {
     let seen = world.storages.iter().filter(|s| visible(world, call, s.name));
     let seen = seen.filter(|s| call.given("storage").is_none_or(|name| name == s.name));
-    let wanted: Vec<&str> = call.text("content").split([',', ';', ' ']).filter(|c| !c.is_empty()).collect();
+    let wanted: Vec<&str> = call.list("content").collect();
     let seen = seen.filter(|s| wanted.is_empty() || s.content.split(',').any(|c| wanted.contains(&c)));
     let row = |storage: &Storage| {
         let mut row = numbers(world, storage, call.text("node"));

@@ -175,6 +175,11 @@ impl Task {
         task
     }
 
+    /// When it began, in seconds since 1970.
+    pub(super) fn begun(&self) -> f64 {
+        self.start
+    }
+
     fn due(&self) -> f64 {
         self.start + self.step * self.steps as f64
     }
@@ -286,7 +291,7 @@ pub(super) fn cluster(world: &mut World, call: &Call<'_>) -> Answer {
 pub(super) fn of_node(world: &mut World, call: &Call<'_>) -> Answer {
     let (from, limit) = range(call, 50);
     let source = call.given("source").unwrap_or("archive");
-    let states: Vec<&str> = call.text("statusfilter").split([',', ';', ' ']).filter(|s| !s.is_empty()).collect();
+    let states: Vec<&str> = call.list("statusfilter").collect();
     let vmid = call.int("vmid").map(|n| n.to_string());
     let all: Vec<Value> = world
         .visible(call)

@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) jobs: Vec<Value>,
     /// High-availability resources by their sid (`vm:104`).
     pub(super) ha: BTreeMap<String, Value>,
+    /// Firewall rules of guests, by their id.
+    pub(super) rules: BTreeMap<u32, Vec<Value>>,
     /// The cluster log, newest first.
     pub(super) log: VecDeque<Value>,
     /// Commands run through a guest agent: pid, and what they wrote.
@@ -103,6 +105,8 @@ pub(super) struct Volume {
     pub(super) notes: Option<String>,
     /// Whether a backup must not be removed.
     pub(super) protected: bool,
+    /// The options of the guest that a backup is of.
+    pub(super) config: Option<Config>,
 }
 
 impl World {
@@ -123,6 +127,7 @@ impl World {
             accounts: Accounts::default(),
             jobs: Vec::new(),
             ha: BTreeMap::new(),
+            rules: BTreeMap::new(),
             log: VecDeque::new(),
             execs: VecDeque::new(),
             counter: 0,

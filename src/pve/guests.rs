@@ -310,7 +310,7 @@ mod tests {
         let guests = guests();
         let why = find(&guests, "wbe01").unwrap_err().to_string();
         assert!(why.contains("among the 6") && why.contains("`web01`"), "{why}");
-        assert!(find(&guests, "1000").unwrap_err().to_string().contains("(web01)"));
+        assert!(find(&guests, "1000").unwrap_err().to_string().contains("`203 (twin)`"));
         for nothing in ["", "\u{1b}zzzzzz", &"x".repeat(100_000)] {
             let why = find(&guests, nothing).unwrap_err().to_string();
             assert!(!why.contains("mean") && !why.contains('\u{1b}') && why.len() < 200, "{why}");

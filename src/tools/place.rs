@@ -67,7 +67,11 @@ pub(super) fn fill_in(
 
 fn find(cluster: &Cluster, what: &str, cancel: &Cancel) -> Result<Guest, String> {
     let guests = guests::list(cluster, cancel).map_err(|e| e.to_string())?;
-    guests::find(&guests, what).cloned().map_err(|miss| miss.to_string())
+    let guest = guests::find(&guests, what).map_err(|miss| miss.to_string())?;
+    if guest.node.is_empty() {
+        return Err(format!("the API token may not see on which node guest {what} is: it needs VM.Audit on /vms"));
+    }
+    Ok(guest.clone())
 }
 
 /// The name of the only node of a cluster; where there are more, the error names them.

@@ -1,14 +1,35 @@
 //! The cluster, its users and its pools.
 
 use super::super::check::Kind::{Bool, Int, OneOf, Text, Vmid};
-use super::super::check::{CONFIGID, MAX, POOL, Param, TEXT, USERID, may, need};
-use super::super::{access, backup, cluster, tasks};
+use super::super::check::{CONFIGID, MAX, NODE, POOL, Param, TEXT, USERID, may, need};
+use super::super::{access, backup, cluster, tasks, tokens};
 use super::Access::{Any, Need, Ticket};
 use super::Run::{Fn, Names};
+use super::node::DUMP;
 use super::{ANYONE, Access, Route, pvedaemon, pveproxy};
 
 const TOKEN: &[Param] = &[need("userid", USERID), need("tokenid", TEXT)];
+const HA: &[Param] = &[
+    may("comment", Text(4096)),
+    may("failback", Bool),
+    may("group", CONFIGID),
+    may("max_relocate", Int(0, MAX)),
+    may("max_restart", Int(0, MAX)),
+    may("state", OneOf(&["started", "stopped", "enabled", "disabled", "ignored"])),
+];
+const JOB: &[Param] = &[
+    may("comment", Text(512)),
+    may("dow", TEXT),
+    may("enabled", Bool),
+    may("node", NODE),
+    may("repeat-missed", Bool),
+    may("schedule", Text(128)),
+    may("starttime", TEXT),
+];
+const PENDING: &[Param] = &[may("pending", Bool), may("running", Bool)];
 const AUDIT: Access = Need("/", "Sys.Audit");
+const MODIFY: Access = Need("/", "Sys.Modify");
+const JOB_ID: &[Param] = &[need("id", Text(50))];
 const POOL_ALLOCATE: Access = Need("/pool/{poolid}", "Pool.Allocate");
 
 /// Their operations.
@@ -44,7 +65,14 @@ pub(super) static ROUTES: &[Route] = &[
         Fn(access::set_acl),
     ),
     pveproxy("GET", "/access/domains", ANYONE, &[], Fn(access::domains)),
-    pveproxy("GET", "/access/groups", ANYONE, &[], Fn(cluster::nothing)),
+    pveproxy("GET", "/access/groups", ANYONE, &[], Fn(access::groups)),
+    pveproxy(
+        "GET",
+        "/access/groups/{groupid}",
+        Any("/access/groups", &["Sys.Audit", "Group.Allocate"]),
+        &[&[need("groupid", TEXT)]],
+        Fn(access::group),
+    ),
     pvedaemon("PUT", "/access/password", Ticket, &[], Fn(cluster::nothing)),
     pveproxy(
         "GET",
@@ -54,6 +82,7 @@ pub(super) static ROUTES: &[Route] = &[
         Fn(access::permissions),
     ),
     pveproxy("GET", "/access/roles", ANYONE, &[], Fn(access::roles)),
+    pveproxy("GET", "/access/roles/{roleid}", ANYONE, &[&[need("roleid", TEXT)]], Fn(access::role)),
     pvedaemon("POST", "/access/ticket", Ticket, &[], Fn(cluster::nothing)),
     pvedaemon("GET", "/access/users", ANYONE, &[&[may("enabled", Bool), may("full", Bool)]], Fn(access::users)),
     pveproxy(
@@ -63,16 +92,16 @@ pub(super) static ROUTES: &[Route] = &[
         &[&[need("userid", USERID)]],
         Fn(access::user),
     ),
-    pveproxy("GET", "/access/users/{userid}/token", ANYONE, &[&[need("userid", USERID)]], Fn(access::tokens)),
-    pveproxy("GET", "/access/users/{userid}/token/{tokenid}", ANYONE, &[TOKEN], Fn(access::token)),
+    pveproxy("GET", "/access/users/{userid}/token", ANYONE, &[&[need("userid", USERID)]], Fn(tokens::tokens)),
+    pveproxy("GET", "/access/users/{userid}/token/{tokenid}", ANYONE, &[TOKEN], Fn(tokens::token)),
     pvedaemon(
         "POST",
         "/access/users/{userid}/token/{tokenid}",
         ANYONE,
         &[TOKEN, &[may("comment", TEXT), may("expire", Int(0, MAX)), may("privsep", Bool)]],
-        Fn(access::add_token),
+        Fn(tokens::add_token),
     ),
-    pvedaemon("DELETE", "/access/users/{userid}/token/{tokenid}", ANYONE, &[TOKEN], Fn(access::remove_token)),
+    pvedaemon("DELETE", "/access/users/{userid}/token/{tokenid}", ANYONE, &[TOKEN], Fn(tokens::remove_token)),
     // cluster
     pveproxy(
         "GET",
@@ -108,28 +137,51 @@ pub(super) static ROUTES: &[Route] = &[
     ),
     pveproxy("GET", "/cluster/backup", AUDIT, &[], Fn(backup::jobs)),
     pvedaemon("GET", "/cluster/backup-info/not-backed-up", AUDIT, &[], Fn(backup::uncovered)),
-    pveproxy("GET", "/cluster/backup/{id}", AUDIT, &[&[need("id", Text(50))]], Fn(backup::job)),
+    pvedaemon("POST", "/cluster/backup", MODIFY, &[DUMP, JOB, &[may("id", CONFIGID)]], Fn(backup::add_job)),
+    pveproxy("GET", "/cluster/backup/{id}", AUDIT, &[JOB_ID], Fn(backup::job)),
+    pvedaemon(
+        "PUT",
+        "/cluster/backup/{id}",
+        MODIFY,
+        &[DUMP, JOB, JOB_ID, &[may("delete", TEXT)]],
+        Fn(backup::update_job),
+    ),
+    pvedaemon("DELETE", "/cluster/backup/{id}", MODIFY, &[JOB_ID], Fn(backup::remove_job)),
+    pvedaemon("GET", "/cluster/backup/{id}/included_volumes", AUDIT, &[JOB_ID], Fn(backup::included)),
+    pveproxy(
+        "GET",
+        "/cluster/sdn/zones",
+        ANYONE,
+        &[PENDING, &[may("type", OneOf(&["evpn", "faucet", "qinq", "simple", "vlan", "vxlan"]))]],
+        Fn(cluster::nothing),
+    ),
+    pveproxy("GET", "/cluster/sdn/vnets", ANYONE, &[PENDING], Fn(cluster::nothing)),
     pveproxy("GET", "/cluster/config/nodes", AUDIT, &[], Fn(cluster::config_nodes)),
-    pveproxy("GET", "/cluster/firewall/rules", AUDIT, &[], Fn(cluster::nothing)),
     pveproxy("GET", "/cluster/ha", AUDIT, &[], Names("id", &["status", "resources", "groups", "rules"])),
     pveproxy("GET", "/cluster/ha/resources", AUDIT, &[&[may("type", OneOf(&["ct", "vm"]))]], Fn(cluster::ha_resources)),
     pvedaemon(
         "POST",
         "/cluster/ha/resources",
         Need("/", "Sys.Console"),
-        &[&[
-            need("sid", TEXT),
-            may("comment", Text(4096)),
-            may("failback", Bool),
-            may("group", CONFIGID),
-            may("max_relocate", Int(0, MAX)),
-            may("max_restart", Int(0, MAX)),
-            may("state", OneOf(&["started", "stopped", "enabled", "disabled", "ignored"])),
-            may("type", OneOf(&["ct", "vm"])),
-        ]],
+        &[HA, &[need("sid", TEXT), may("type", OneOf(&["ct", "vm"]))]],
         Fn(cluster::ha_add),
     ),
     pveproxy("GET", "/cluster/ha/resources/{sid}", AUDIT, &[&[need("sid", TEXT)]], Fn(cluster::ha_resource)),
+    pvedaemon(
+        "PUT",
+        "/cluster/ha/resources/{sid}",
+        Need("/", "Sys.Console"),
+        &[HA, &[need("sid", TEXT), may("delete", Text(4096)), may("digest", Text(64))]],
+        Fn(cluster::ha_update),
+    ),
+    pveproxy(
+        "GET",
+        "/cluster/ha/rules",
+        AUDIT,
+        &[&[may("resource", TEXT), may("type", OneOf(&["node-affinity", "resource-affinity"]))]],
+        Fn(cluster::nothing),
+    ),
+    pveproxy("GET", "/cluster/ha/status/manager_status", AUDIT, &[], Fn(cluster::ha_manager)),
     pvedaemon(
         "DELETE",
         "/cluster/ha/resources/{sid}",

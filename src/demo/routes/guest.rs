@@ -3,10 +3,10 @@
 use super::super::check::Kind::{Bool, Int, Num, OneOf, Text, Vmid};
 use super::super::check::{CONFIGID, DNS, Kind, MAX, MIN, NODE, POOL, Param, STORE, TEXT, may, need};
 use super::super::options::{LXC, QEMU};
-use super::super::{config, guests, lifecycle};
+use super::super::{config, firewall, guests, lifecycle};
 use super::Access::{Any, Need};
 use super::Run::{Fn, Names};
-use super::{ANYONE, Access, GUEST, HERE, Route, TIMEFRAME, VM_ALLOCATE, VM_AUDIT, pvedaemon, pveproxy};
+use super::{ANYONE, Access, GUEST, HERE, Route, Run, TIMEFRAME, VM_ALLOCATE, VM_AUDIT, pvedaemon, pveproxy};
 
 /// Every place that a VM's disk can have.
 const DISK: Kind = OneOf(&[
@@ -89,6 +89,23 @@ const CONFIG_PRIVILEGES: &[&str] = &[
     "VM.Config.HWType",
     "VM.Config.Options",
     "VM.Config.Cloudinit",
+];
+const VM_NETWORK: Access = Need("/vms/{vmid}", "VM.Config.Network");
+const RULE_TYPE: Kind = OneOf(&["in", "out", "forward", "group"]);
+const POS: &[Param] = &[may("pos", Int(0, MAX))];
+const RULE: &[Param] = &[
+    may("comment", TEXT),
+    may("dest", Text(512)),
+    may("digest", Text(64)),
+    may("dport", TEXT),
+    may("enable", Int(0, MAX)),
+    may("icmp-type", TEXT),
+    may("iface", Text(20)),
+    may("log", OneOf(&["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "nolog"])),
+    may("macro", Text(128)),
+    may("proto", TEXT),
+    may("source", Text(512)),
+    may("sport", TEXT),
 ];
 const VM_CONFIG: Access = Any("/vms/{vmid}", CONFIG_PRIVILEGES);
 
@@ -237,7 +254,49 @@ pub(super) static ROUTES: &[Route] = &[
         &[GUEST, &[need("feature", OneOf(&["snapshot", "clone", "copy"])), may("snapname", CONFIGID)]],
         Fn(guests::feature),
     ),
-    pveproxy("GET", "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules", VM_AUDIT, &[GUEST], Fn(guests::firewall)),
+    pveproxy("GET", "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules", VM_AUDIT, &[GUEST], Fn(firewall::list)),
+    pvedaemon(
+        "POST",
+        "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules",
+        VM_NETWORK,
+        &[GUEST, RULE, POS, &[need("action", Text(20)), need("type", RULE_TYPE)]],
+        Fn(firewall::add),
+    ),
+    pveproxy("GET", "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules/{pos}", VM_AUDIT, &[GUEST, POS], Fn(firewall::get)),
+    pvedaemon(
+        "PUT",
+        "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules/{pos}",
+        VM_NETWORK,
+        &[
+            GUEST,
+            RULE,
+            POS,
+            &[may("action", Text(20)), may("delete", TEXT), may("moveto", Int(0, MAX)), may("type", RULE_TYPE)],
+        ],
+        Fn(firewall::update),
+    ),
+    pvedaemon(
+        "DELETE",
+        "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules/{pos}",
+        VM_NETWORK,
+        &[GUEST, POS, &[may("digest", Text(64))]],
+        Fn(firewall::remove),
+    ),
+    pvedaemon(
+        "GET",
+        "/nodes/{node}/qemu|lxc/{vmid}/firewall/log",
+        Need("/vms/{vmid}", "VM.Console"),
+        &[
+            GUEST,
+            &[
+                may("limit", Int(0, MAX)),
+                may("since", Int(0, MAX)),
+                may("start", Int(0, MAX)),
+                may("until", Int(0, MAX)),
+            ],
+        ],
+        Run::Text(r#"[{"n":1,"t":"no content"}]"#),
+    ),
     pvedaemon("GET", "/nodes/{node}/lxc/{vmid}/interfaces", VM_AUDIT, &[GUEST], Fn(guests::interfaces)),
     pvedaemon("GET", "/nodes/{node}/qemu|lxc/{vmid}/rrddata", VM_AUDIT, &[GUEST, TIMEFRAME], Fn(guests::rrddata)),
     pvedaemon(
@@ -280,6 +339,13 @@ pub(super) static ROUTES: &[Route] = &[
             ],
         ],
         Fn(lifecycle::clone),
+    ),
+    pvedaemon(
+        "GET",
+        "/nodes/{node}/qemu/{vmid}/migrate",
+        Need("/vms/{vmid}", "VM.Migrate"),
+        &[GUEST, &[may("target", NODE)]],
+        Fn(guests::migratable),
     ),
     pvedaemon(
         "POST",

@@ -4,8 +4,12 @@
 
 mod action;
 mod cluster;
+#[cfg(test)]
+mod facts;
+pub(super) mod fixed;
 mod guest;
 mod node;
+mod storage;
 
 use super::api::{Answer, Call};
 use super::check::Kind::{OneOf, Vmid};
@@ -14,6 +18,7 @@ use super::world::World;
 use Access::Need;
 
 /// One operation.
+#[derive(Clone, Copy)]
 pub(super) struct Route {
     method: &'static str,
     /// Its path; `{name}` is a parameter, `a|b` either of two, a last `{volume}` all that is left.
@@ -29,6 +34,7 @@ pub(super) struct Route {
 }
 
 /// Who may call an operation. Paths are templates over the parameters.
+#[derive(Clone, Copy)]
 pub(super) enum Access {
     /// Anyone with a token; what they see or may do is the handler's to say.
     All,
@@ -45,18 +51,21 @@ pub(super) enum Access {
 pub(super) enum Run {
     /// Answers a directory: the key of each row, and the rows.
     Names(&'static str, &'static [&'static str]),
+    /// Answers this, in the way of `fixed.txt`.
+    Text(&'static str),
     /// Calls this.
     Fn(fn(&mut World, &Call<'_>) -> Answer),
 }
 
+/// Every operation.
+fn all() -> impl Iterator<Item = Route> {
+    let tables = [cluster::ROUTES, node::ROUTES, storage::ROUTES, guest::ROUTES, action::ROUTES];
+    tables.into_iter().flatten().copied().chain(fixed::routes())
+}
+
 /// The operation a request means, and the parameters in its path.
-pub(super) fn find(method: &str, segments: &[String]) -> Option<(&'static Route, Given)> {
-    let tables = [cluster::ROUTES, node::ROUTES, guest::ROUTES, action::ROUTES];
-    tables
-        .into_iter()
-        .flatten()
-        .filter(|route| route.method == method)
-        .find_map(|route| Some((route, route.matches(segments)?)))
+pub(super) fn find(method: &str, segments: &[String]) -> Option<(Route, Given)> {
+    all().filter(|route| route.method == method).find_map(|route| Some((route, route.matches(segments)?)))
 }
 
 /// Whether the path (without `api2` and the format) is one that needs no token.

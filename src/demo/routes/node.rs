@@ -1,18 +1,16 @@
-//! The hosts, their tasks and their storages.
+//! The hosts and their tasks.
 
-use super::super::check::Kind::{Bool, Int, List, OneOf, Text, Vmid};
+use super::super::check::Kind::{Bool, Int, List, OneOf, Text as MaxText, Vmid};
 use super::super::check::{MAX, MIN, NODE, POOL, Param, STORE, TEXT, may, need};
-use super::super::{backup, cluster, nodes, storage, tasks};
+use super::super::{backup, cluster, disks, nodes, tasks};
 use super::Access::{Any, Need};
-use super::Run::{Fn, Names};
-use super::{ANYONE, Access, HERE, Route, TIMEFRAME, pvedaemon, pveproxy};
+use super::Run::{Fn, Names, Text};
+use super::{ANYONE, Access, HERE, Route, pvedaemon, pveproxy};
 
 const NODE_TIMEFRAME: &[Param] = &[
     need("timeframe", OneOf(&["hour", "day", "week", "month", "year", "decade"])),
     may("cf", OneOf(&["AVERAGE", "MAX"])),
 ];
-const STORED: &[Param] = &[need("node", NODE), need("storage", STORE)];
-const VOLUME: &[Param] = &[need("node", NODE), may("storage", STORE), need("volume", TEXT)];
 const UPID: &[Param] = &[need("node", NODE), need("upid", TEXT)];
 const PAGE: &[Param] = &[may("start", Int(0, MAX)), may("limit", Int(0, MAX))];
 const SERVICE: &[Param] = &[
@@ -46,7 +44,8 @@ const SERVICE: &[Param] = &[
         ]),
     ),
 ];
-const DUMP: &[Param] = &[
+/// What a backup takes, once or as a job.
+pub(super) const DUMP: &[Param] = &[
     may("all", Bool),
     may("bwlimit", Int(0, MAX)),
     may("compress", OneOf(&["0", "1", "gzip", "lzo", "zstd"])),
@@ -55,12 +54,11 @@ const DUMP: &[Param] = &[
     may("exclude-path", List),
     may("fleecing", TEXT),
     may("ionice", Int(0, 8)),
-    may("job-id", Text(50)),
     may("lockwait", Int(0, MAX)),
     may("mailnotification", OneOf(&["always", "failure"])),
     may("mailto", TEXT),
     may("mode", OneOf(&["snapshot", "suspend", "stop"])),
-    may("notes-template", Text(1024)),
+    may("notes-template", MaxText(1024)),
     may("notification-mode", OneOf(&["auto", "legacy-sendmail", "notification-system"])),
     may("pbs-change-detection-mode", OneOf(&["legacy", "data", "metadata"])),
     may("performance", TEXT),
@@ -72,7 +70,6 @@ const DUMP: &[Param] = &[
     may("remove", Bool),
     may("script", TEXT),
     may("stdexcludes", Bool),
-    may("stdout", Bool),
     may("stop", Bool),
     may("stopwait", Int(0, MAX)),
     may("storage", STORE),
@@ -83,7 +80,6 @@ const DUMP: &[Param] = &[
 const NODE_AUDIT: Access = Need("/nodes/{node}", "Sys.Audit");
 const NODE_MODIFY: Access = Need("/nodes/{node}", "Sys.Modify");
 const NODE_LOG: Access = Need("/nodes/{node}", "Sys.Syslog");
-const STORAGE_AUDIT: Access = Any("/storage/{storage}", &["Datastore.Audit", "Datastore.AllocateSpace"]);
 const AUDIT: Access = Need("/", "Sys.Audit");
 
 /// Their operations.
@@ -160,7 +156,32 @@ pub(super) static ROUTES: &[Route] = &[
     pveproxy("GET", "/nodes/{node}/apt/versions", NODE_AUDIT, &[HERE], Fn(nodes::versions)),
     pveproxy("GET", "/nodes/{node}/certificates", ANYONE, &[HERE], Names("name", &["acme", "custom", "info"])),
     pveproxy("GET", "/nodes/{node}/certificates/info", ANYONE, &[HERE], Fn(nodes::certificates)),
-    pveproxy("GET", "/nodes/{node}/config", AUDIT, &[HERE, &[may("property", TEXT)]], Fn(nodes::config)),
+    pveproxy(
+        "GET",
+        "/nodes/{node}/config",
+        AUDIT,
+        &[
+            HERE,
+            &[may(
+                "property",
+                OneOf(&[
+                    "acme",
+                    "acmedomain0",
+                    "acmedomain1",
+                    "acmedomain2",
+                    "acmedomain3",
+                    "acmedomain4",
+                    "acmedomain5",
+                    "ballooning-target",
+                    "description",
+                    "location",
+                    "startall-onboot-delay",
+                    "wakeonlan",
+                ]),
+            )],
+        ],
+        Fn(nodes::config),
+    ),
     pvedaemon(
         "GET",
         "/nodes/{node}/disks/list",
@@ -173,10 +194,49 @@ pub(super) static ROUTES: &[Route] = &[
                 may("type", OneOf(&["unused", "journal_disks"])),
             ],
         ],
-        Fn(nodes::disks),
+        Fn(disks::list),
+    ),
+    pvedaemon("GET", "/nodes/{node}/disks/lvmthin", AUDIT, &[HERE], Fn(disks::thin_pools)),
+    pvedaemon(
+        "GET",
+        "/nodes/{node}/disks/smart",
+        AUDIT,
+        &[HERE, &[need("disk", TEXT), may("healthonly", Bool)]],
+        Fn(disks::smart),
+    ),
+    pveproxy(
+        "GET",
+        "/nodes/{node}/apt/changelog",
+        NODE_MODIFY,
+        &[HERE, &[need("name", TEXT), may("version", TEXT)]],
+        Text("\"  * update to the latest upstream stable release\\n\\n  * fix a regression of the last one\\n\""),
+    ),
+    pveproxy(
+        "GET",
+        "/nodes/{node}/network/{iface}",
+        NODE_AUDIT,
+        &[HERE, &[need("iface", MaxText(20))]],
+        Fn(nodes::interface),
+    ),
+    pvedaemon(
+        "GET",
+        "/nodes/{node}/hardware/pci",
+        Any("/", &["Sys.Audit", "Sys.Modify"]),
+        &[HERE, &[may("pci-class-blacklist", TEXT), may("verbose", Bool)]],
+        Text(
+            r#"[{"id":"0000:41:00.0","class":"0x010802","vendor":"0x144d","vendor_name":"Samsung Electronics Co Ltd","device":"0xa80a","device_name":"NVMe SSD Controller PM9A1/PM9A3/980PRO","iommugroup":14}]"#,
+        ),
+    ),
+    pveproxy(
+        "GET",
+        "/nodes/{node}/vzdump/defaults",
+        ANYONE,
+        &[HERE, &[may("storage", STORE)]],
+        Text(
+            r#"{"mode":"snapshot","compress":"0","ionice":7,"lockwait":180,"stopwait":10,"stdexcludes":1,"remove":1,"prune-backups":"keep-all=1"}"#,
+        ),
     ),
     pveproxy("GET", "/nodes/{node}/dns", NODE_AUDIT, &[HERE], Fn(nodes::dns)),
-    pveproxy("GET", "/nodes/{node}/firewall/rules", NODE_AUDIT, &[HERE], Fn(cluster::nothing)),
     pvedaemon("GET", "/nodes/{node}/hosts", AUDIT, &[HERE], Fn(nodes::hosts)),
     pvedaemon(
         "GET",
@@ -190,8 +250,8 @@ pub(super) static ROUTES: &[Route] = &[
                 may("since", Int(0, MAX)),
                 may("startcursor", TEXT),
                 may("until", Int(0, MAX)),
-                may("unit", Text(256)),
-                may("service", Text(128)),
+                may("unit", MaxText(256)),
+                may("service", MaxText(128)),
                 may("priority", TEXT),
                 may("kernel", Bool),
                 may("structured", Bool),
@@ -271,12 +331,18 @@ pub(super) static ROUTES: &[Route] = &[
         "GET",
         "/nodes/{node}/syslog",
         NODE_LOG,
-        &[HERE, PAGE, &[may("service", Text(128)), may("since", TEXT), may("until", TEXT)]],
+        &[HERE, PAGE, &[may("service", MaxText(128)), may("since", TEXT), may("until", TEXT)]],
         Fn(nodes::syslog),
     ),
     pveproxy("GET", "/nodes/{node}/time", NODE_AUDIT, &[HERE], Fn(nodes::time)),
     pveproxy("GET", "/nodes/{node}/version", ANYONE, &[HERE], Fn(cluster::version)),
-    pvedaemon("POST", "/nodes/{node}/vzdump", ANYONE, &[HERE, DUMP], Fn(backup::vzdump)),
+    pvedaemon(
+        "POST",
+        "/nodes/{node}/vzdump",
+        ANYONE,
+        &[HERE, DUMP, &[may("job-id", MaxText(50)), may("stdout", Bool)]],
+        Fn(backup::vzdump),
+    ),
     // tasks
     pveproxy(
         "GET",
@@ -302,108 +368,4 @@ pub(super) static ROUTES: &[Route] = &[
     pvedaemon("DELETE", "/nodes/{node}/tasks/{upid}", ANYONE, &[UPID], Fn(tasks::interrupt)),
     pvedaemon("GET", "/nodes/{node}/tasks/{upid}/log", ANYONE, &[UPID, PAGE, &[may("download", Bool)]], Fn(tasks::log)),
     pvedaemon("GET", "/nodes/{node}/tasks/{upid}/status", ANYONE, &[UPID], Fn(tasks::status)),
-    // storage
-    pveproxy(
-        "GET",
-        "/storage",
-        ANYONE,
-        &[&[may(
-            "type",
-            OneOf(&[
-                "btrfs",
-                "cephfs",
-                "cifs",
-                "dir",
-                "esxi",
-                "iscsi",
-                "iscsidirect",
-                "lvm",
-                "lvmthin",
-                "nfs",
-                "pbs",
-                "rbd",
-                "zfs",
-                "zfspool",
-            ]),
-        )]],
-        Fn(storage::index),
-    ),
-    pveproxy(
-        "GET",
-        "/storage/{storage}",
-        Need("/storage/{storage}", "Datastore.Allocate"),
-        &[&[need("storage", STORE)]],
-        Fn(storage::read),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/storage",
-        ANYONE,
-        &[
-            HERE,
-            &[
-                may("content", TEXT),
-                may("enabled", Bool),
-                may("format", Bool),
-                may("storage", STORE),
-                may("target", NODE),
-            ],
-        ],
-        Fn(storage::of_node),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/storage/{storage}",
-        STORAGE_AUDIT,
-        &[STORED],
-        Names(
-            "subdir",
-            &["content", "download-url", "file-restore", "prunebackups", "rrd", "rrddata", "status", "upload"],
-        ),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/storage/{storage}/content",
-        STORAGE_AUDIT,
-        &[STORED, &[may("content", TEXT), may("vmid", Vmid)]],
-        Fn(storage::content),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/storage/{storage}/content",
-        Need("/storage/{storage}", "Datastore.AllocateSpace"),
-        &[
-            STORED,
-            &[
-                need("filename", TEXT),
-                need("size", TEXT),
-                need("vmid", Vmid),
-                may("format", OneOf(&["raw", "qcow2", "subvol", "vmdk"])),
-            ],
-        ],
-        Fn(storage::allocate),
-    ),
-    pvedaemon("GET", "/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[VOLUME], Fn(storage::info)),
-    pvedaemon(
-        "PUT",
-        "/nodes/{node}/storage/{storage}/content/{volume}",
-        ANYONE,
-        &[VOLUME, &[may("notes", TEXT), may("protected", Bool)]],
-        Fn(storage::update),
-    ),
-    pvedaemon(
-        "DELETE",
-        "/nodes/{node}/storage/{storage}/content/{volume}",
-        ANYONE,
-        &[VOLUME, &[may("delay", Int(1, 30))]],
-        Fn(storage::delete),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/storage/{storage}/rrddata",
-        STORAGE_AUDIT,
-        &[STORED, TIMEFRAME],
-        Fn(storage::rrddata),
-    ),
-    pvedaemon("GET", "/nodes/{node}/storage/{storage}/status", STORAGE_AUDIT, &[STORED], Fn(storage::status)),
 ];
