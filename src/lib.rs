@@ -20,7 +20,7 @@
 pub mod cancel;
 mod deadline;
 pub mod demo;
-mod facts;
+pub mod facts;
 pub mod http;
 pub mod mcp;
 pub mod nearest;

@@ -2,53 +2,22 @@
 
 mod support;
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::Level;
 use proxmox_mcp::cancel::Cancel;
 use proxmox_mcp::pve::cluster::Cluster;
 use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
 use proxmox_mcp::settings::{self, Limits, Tls};
-use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::Duration;
+use support::log::{keep, lines};
 use support::node::{Act, Identity, Node, SECRET, nobody};
 
 const PATH: &str = "/nodes/pve1/qemu/100/config";
 
-/// Every line of this process; a test knows its own by its cluster's name.
-struct Kept(Mutex<Vec<(Level, String)>>);
-
-static KEPT: Kept = Kept(Mutex::new(Vec::new()));
-
-impl Log for Kept {
-    fn enabled(&self, about: &Metadata<'_>) -> bool {
-        about.target().starts_with("proxmox_mcp")
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            self.0.lock().unwrap().push((record.level(), record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 /// A client of `settings` under a name of its own.
 fn named(name: &str, settings: settings::Cluster) -> Cluster {
-    static START: Once = Once::new();
-    START.call_once(|| {
-        log::set_logger(&KEPT).unwrap();
-        log::set_max_level(LevelFilter::Trace);
-    });
+    keep();
     Cluster::new(settings::Cluster { name: name.into(), ..settings }, &Limits::default()).unwrap()
-}
-
-fn lines(name: &str) -> Vec<(Level, String)> {
-    let start = format!("cluster `{name}`: ");
-    let kept = KEPT.0.lock().unwrap();
-    let mine = kept.iter().filter(|(_, line)| line.starts_with(&start)).cloned().collect::<Vec<_>>();
-    assert!(mine.iter().all(|(_, line)| !line.contains(SECRET) && !line.contains("canary")), "{mine:?}");
-    mine
 }
 
 fn call(cluster: &Cluster, method: Method, cancel: &Cancel) -> String {

@@ -1,12 +1,15 @@
 //! One cluster: which of its nodes is asked, what may be asked again, and how many calls it may hold.
 
 use super::error::{Error, NoConnection, NotAsked};
-use super::gate::{Gate, Refusal};
-use super::wire::{Fault, Outgoing, Reply, Wire};
+use super::gate::{Gate, Permit, Refusal};
+use super::schema::{Schema, Source, Times};
+use super::wire::{Fault, Outgoing, Reply, Take, Wire};
 use super::{Method, answer, params::Params, path::ApiPath};
 use crate::cancel::Cancel;
 use crate::settings::{self, Limits};
 use log::Level;
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use ureq::http::uri::PathAndQuery;
@@ -26,19 +29,22 @@ pub struct Cluster {
     gate: Gate,
     /// The node that answered last, where the next call starts.
     preferred: AtomicUsize,
+    source: Source,
 }
 
 impl Cluster {
     /// Makes the client; opens no connection. The error is a sentence about what is wrong in `settings`.
     pub fn new(settings: settings::Cluster, limits: &Limits) -> Result<Self, String> {
         let wire = Wire::new(&settings, limits).map_err(|why| format!("cluster `{}`: {why}", settings.name))?;
-        Ok(Self { settings, wire, gate: Gate::new(limits.max_calls_per_cluster), preferred: AtomicUsize::new(0) })
+        let gate = Gate::new(limits.max_calls_per_cluster);
+        Ok(Self { settings, wire, gate, preferred: AtomicUsize::new(0), source: Source::default() })
     }
 
-    /// TEMP
-    pub fn schema(&self, _cancel: &Cancel) -> std::sync::Arc<super::schema::Schema> {
-        super::schema::embedded().clone()
+    /// The same client with other times for its schema, for who can't wait as long as an administrator.
+    pub fn with_schema_times(self, times: Times) -> Self {
+        Self { source: Source::new(times), ..self }
     }
+
     /// What clusters.json says of it.
     pub fn settings(&self) -> &settings::Cluster {
         &self.settings
@@ -92,7 +98,19 @@ impl Cluster {
         result
     }
 
-    fn attempt(
+    /// The cluster's API as it describes it, or the embedded facts where it can't be had. Never fails; the one call that
+    /// fetches it takes its time (at most [`Times::whole`]), the others get at once what there is.
+    pub fn schema(&self, cancel: &Cancel) -> Arc<Schema> {
+        self.source.schema(self, cancel)
+    }
+
+    /// Whether a schema says our secret, which a node knows from our calls and no description holds.
+    pub(super) fn is_betrayed_by(&self, schema: &Schema) -> bool {
+        self.wire.is_in(schema.all_texts())
+    }
+
+    /// [`Cluster::call`] with a deadline and without a line in the log.
+    pub(super) fn attempt(
         &self,
         method: Method,
         path: &ApiPath,
@@ -122,21 +140,49 @@ impl Cluster {
                 call: shown(method, path),
             });
         };
-        let out = Outgoing { method, target, form: in_body.then_some(encoded.as_str()) };
-
-        let _permit = self.gate.enter(deadline, cancel).map_err(|refusal| match refusal {
-            Refusal::Busy => Error::Busy { limit: self.gate.limit() },
-            Refusal::Cancelled => Error::Cancelled,
-        })?;
-        let (node, reply) = self.ask(&out, deadline, cancel).map_err(|(node, fault)| match fault {
-            Stopped::Tried(tried) => Error::no_node(tried),
-            Stopped::By(fault) => self.error(node, fault, method, path),
-        })?;
+        let out = Outgoing { method, target, form: in_body.then_some(encoded.as_str()), public: false };
+        let _permit = self.enter(deadline, cancel)?;
+        let (node, reply) =
+            self.ask(method, path, deadline, &mut |node, left| self.wire.exchange(node, &out, left, cancel))?;
         self.read(node, reply, method, path)
     }
 
-    /// Sends the request to one node after the other, as far as that is allowed.
-    fn ask(&self, out: &Outgoing, deadline: Instant, cancel: &Cancel) -> Result<(usize, Reply), (usize, Stopped)> {
+    /// Fetches what a node serves to anybody outside the API, without the token. The body of a 200 goes to `take` as it
+    /// comes in. Says which node it was.
+    pub(super) fn stream(
+        &self,
+        path: &'static str,
+        deadline: Instant,
+        cancel: &Cancel,
+        take: &mut Take,
+    ) -> Result<&str, Error> {
+        let out = Outgoing { method: Method::Get, target: PathAndQuery::from_static(path), form: None, public: true };
+        let _permit = self.enter(deadline, cancel)?;
+        let (node, reply) =
+            self.ask(Method::Get, &path, deadline, &mut |node, left| self.wire.stream(node, &out, left, cancel, take))?;
+        match (reply.status, reply.broken) {
+            (200, None) => Ok(self.wire.node(node)),
+            (200, Some(fault)) => Err(self.error(node, fault, Method::Get, &path)),
+            // Its words are left out: they are not Proxmox's on this path.
+            (status, _) => Err(Error::Failed { status, said: String::new(), call: shown(Method::Get, &path) }),
+        }
+    }
+
+    fn enter(&self, deadline: Instant, cancel: &Cancel) -> Result<Permit<'_>, Error> {
+        self.gate.enter(deadline, cancel).map_err(|refusal| match refusal {
+            Refusal::Busy => Error::Busy { limit: self.gate.limit() },
+            Refusal::Cancelled => Error::Cancelled,
+        })
+    }
+
+    /// Makes the exchange with one node after the other, as far as that is allowed.
+    fn ask(
+        &self,
+        method: Method,
+        path: &dyn fmt::Display,
+        deadline: Instant,
+        exchange: &mut dyn FnMut(usize, Option<Duration>) -> Result<Reply, Fault>,
+    ) -> Result<(usize, Reply), Error> {
         let nodes = self.wire.nodes();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut tried: Vec<(String, NoConnection)> = Vec::new();
@@ -147,7 +193,7 @@ impl Cluster {
             let left = deadline.saturating_duration_since(Instant::now());
             // The first request has the cluster's time limit, which the agent knows, unless it had to wait before.
             let waited = step > 0 || lost || left + Duration::from_millis(50) < self.settings.timeout;
-            match self.wire.exchange(node, out, waited.then_some(left), cancel) {
+            match exchange(node, waited.then_some(left)) {
                 Ok(reply) => {
                     if let Some((failed, why)) = tried.last() {
                         self.prefer(first, node, &NotAsked(failed, why).to_string());
@@ -157,11 +203,11 @@ impl Cluster {
                 Err(Fault::Connect(why)) => {
                     tried.push((self.wire.node(node).to_owned(), why));
                     if step + 1 == nodes || deadline <= Instant::now() {
-                        return Err((node, Stopped::Tried(tried)));
+                        return Err(Error::no_node(tried));
                     }
                     step += 1;
                 }
-                Err(Fault::Lost(why)) if out.method == Method::Get && !lost && deadline > Instant::now() => {
+                Err(Fault::Lost(why)) if method == Method::Get && !lost && deadline > Instant::now() => {
                     lost = true;
                     if step + 1 < nodes {
                         let why = NoConnection::Net(format!("the connection was lost ({why})"));
@@ -179,7 +225,7 @@ impl Cluster {
                     if let Some(why) = why {
                         self.prefer(first, (node + 1) % nodes, &format!("{} {why}", self.wire.node(node)));
                     }
-                    return Err((node, Stopped::By(fault)));
+                    return Err(self.error(node, fault, method, path));
                 }
             }
         }
@@ -209,7 +255,7 @@ impl Cluster {
         result.map_err(|fault| self.error(node, fault, method, path))
     }
 
-    fn error(&self, node: usize, fault: Fault, method: Method, path: &ApiPath) -> Error {
+    fn error(&self, node: usize, fault: Fault, method: Method, path: &dyn fmt::Display) -> Error {
         let node = self.wire.node(node).to_owned();
         let after = self.settings.timeout;
         if method != Method::Get {
@@ -239,14 +285,6 @@ impl Cluster {
     }
 }
 
-/// Why no node answered.
-enum Stopped {
-    /// None could be reached.
-    Tried(Vec<(String, NoConnection)>),
-    /// One was reached, and it ended there.
-    By(Fault),
-}
-
-fn shown(method: Method, path: &ApiPath) -> String {
+fn shown(method: Method, path: &dyn fmt::Display) -> String {
     format!("{method} {path}")
 }

@@ -38,14 +38,17 @@ pub(super) struct Heard {
     pub(super) answered: bool,
     /// The status line's reason phrase; empty for 200, whose phrase says nothing.
     pub(super) reason: String,
+    /// The most bytes of the answer's body as it comes, compressed or not.
+    most: u64,
 }
 
 /// Marks this thread as busy with one exchange, from before it connects until its answer is read.
 pub(super) struct Listening<'a>(&'a Cancel);
 
 impl<'a> Listening<'a> {
-    pub(super) fn start(cancel: &'a Cancel) -> Self {
-        CALL.set(Some((cancel.clone(), Heard::default())));
+    /// `most`: the bytes of the answer's body as they come, compressed or not.
+    pub(super) fn start(cancel: &'a Cancel, most: u64) -> Self {
+        CALL.set(Some((cancel.clone(), Heard { most, ..Heard::default() })));
         Self(cancel)
     }
 
@@ -96,8 +99,6 @@ impl Resolver for ResolveLater {
 pub(super) struct Connect {
     pub(super) tls: Arc<ClientConfig>,
     pub(super) lookups: Lookups,
-    /// The most bytes of one answer.
-    pub(super) max_answer_bytes: u64,
 }
 
 impl fmt::Debug for Connect {
@@ -153,8 +154,7 @@ impl Connector<()> for Connect {
             socket: shared.get().cloned(),
             idle: true,
             received: 0,
-            max_received: self.max_answer_bytes.saturating_add(HEAD_ALLOWANCE),
-            max_answer_bytes: self.max_answer_bytes,
+            most: 0,
         }))
     }
 }
@@ -208,8 +208,8 @@ pub(super) struct Link {
     idle: bool,
     /// Bytes of the answer in hand as they came, compressed or not: a gzip of nothing can go on for ever.
     received: u64,
-    max_received: u64,
-    max_answer_bytes: u64,
+    /// The most of them that the call in hand takes.
+    most: u64,
 }
 
 impl fmt::Debug for Link {
@@ -238,7 +238,11 @@ impl Transport for Link {
             if with_call(|cancel, _| cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
-            with_call(|_, heard| heard.sent = true);
+            self.most = with_call(|_, heard| {
+                heard.sent = true;
+                heard.most
+            })
+            .unwrap_or_default();
             self.idle = false;
             self.received = 0;
             self.buffers.awaits_head = true;
@@ -261,8 +265,8 @@ impl Transport for Link {
         };
         self.buffers.lazy.input_appended(amount);
         self.received += amount as u64;
-        if self.received > self.max_received {
-            return Err(ureq::Error::BodyExceedsLimit(self.max_answer_bytes));
+        if self.received > self.most.saturating_add(HEAD_ALLOWANCE) {
+            return Err(ureq::Error::BodyExceedsLimit(self.most));
         }
         Ok(amount > 0)
     }

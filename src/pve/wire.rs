@@ -4,7 +4,7 @@ use super::Method;
 use super::error::{NoConnection, TlsFailure};
 use super::link::{Connect, Heard, Listening, ResolveLater};
 use super::resolve::Lookups;
-use super::tls;
+use super::{schema, tls};
 use crate::cancel::Cancel;
 use crate::secret::Secret;
 use crate::settings::{Cluster, Limits};
@@ -27,6 +27,9 @@ const BUFFER: usize = 16 << 10;
 /// Of an error only Proxmox's words are read; they are a few hundred bytes.
 const MAX_ERROR_BYTES: usize = 512 << 10;
 
+/// A secret shorter than this stands in any answer; every one that Proxmox makes is a UUID.
+const SHORTEST_SECRET: usize = 8;
+
 /// The agent of one cluster, its nodes and its token.
 pub(super) struct Wire {
     agent: Agent,
@@ -48,6 +51,17 @@ pub(super) struct Outgoing<'a> {
     pub(super) target: PathAndQuery,
     /// A form; `None` for methods that have none.
     pub(super) form: Option<&'a str>,
+    /// Anybody may read it: it goes out without the token, and may come back compressed, for it is large.
+    pub(super) public: bool,
+}
+
+/// What takes a body as it comes in. It hands the reader's error on; what it thinks of the body is its own.
+pub(super) type Take<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
+
+/// The most of an answer, and the clause that says it was more.
+struct Bound<'a> {
+    bytes: u64,
+    too_large: &'a dyn Fn() -> String,
 }
 
 /// A node's answer.
@@ -121,7 +135,7 @@ impl Wire {
             // Compressing costs a node more than a local network does.
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let connect = Connect { tls, lookups: Lookups::default(), max_answer_bytes: limits.max_answer_bytes as u64 };
+        let connect = Connect { tls, lookups: Lookups::default() };
         Ok(Self {
             agent: Agent::with_parts(config, connect, ResolveLater),
             nodes,
@@ -149,15 +163,18 @@ impl Wire {
         text.replace(self.secret.expose(), "(secret)")
     }
 
-    /// An answer's body, safe to hand on: without our secret. Not where that is a word so short that it stands in any
-    /// answer; every secret that Proxmox makes is a UUID.
+    /// An answer's body, safe to hand on: without our secret, unless that is too short.
     pub(super) fn scrub_answer(&self, body: Vec<u8>) -> Vec<u8> {
-        const SHORTEST: usize = 8;
-        if self.secret.expose().len() < SHORTEST {
+        if self.secret.expose().len() < SHORTEST_SECRET {
             return body;
         }
         // What is not UTF-8 is no answer: of its error only the start is shown, which is scrubbed there.
         String::from_utf8(body).map_or_else(|error| error.into_bytes(), |text| self.scrub(text).into_bytes())
+    }
+
+    /// Whether a text that can't be scrubbed holds our secret; never where [`Wire::scrub_answer`] would let it pass.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        self.secret.expose().len() >= SHORTEST_SECRET && text.contains(self.secret.expose())
     }
 
     /// Sends `out` to one node and reads the answer. `time_left` where it is less than the cluster's time limit.
@@ -168,24 +185,68 @@ impl Wire {
         time_left: Option<Duration>,
         cancel: &Cancel,
     ) -> Result<Reply, Fault> {
-        let listening = Listening::start(cancel);
+        let too_large = || {
+            format!(
+                "it is larger than {} bytes (the limit is `max_answer_bytes`). Ask for less, for example with `limit` \
+                 or a narrower path",
+                self.max_answer_bytes
+            )
+        };
+        let bound = Bound { bytes: self.max_answer_bytes as u64, too_large: &too_large };
+        let mut bytes = Vec::new();
+        let mut reply = self.hear(node, out, time_left, cancel, &bound, &mut |status, body| {
+            let limit = match status {
+                200..=299 => self.max_answer_bytes,
+                _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
+            };
+            read(body, limit, &mut bytes)
+        })?;
+        reply.body = bytes;
+        Ok(reply)
+    }
+
+    /// The same for a description of the API: what comes with a 200 goes to `take` as it comes in, decompressed; nothing
+    /// is kept here, and a body of another status is left unread, which closes the connection.
+    pub(super) fn stream(
+        &self,
+        node: usize,
+        out: &Outgoing,
+        time_left: Option<Duration>,
+        cancel: &Cancel,
+        take: &mut Take,
+    ) -> Result<Reply, Fault> {
+        let too_large = || "it is larger than any description of the API".to_owned();
+        let bound = Bound { bytes: schema::MAX_BYTES, too_large: &too_large };
+        self.hear(node, out, time_left, cancel, &bound, &mut |status, mut body| match status {
+            200 => take(&mut body.with_config().limit(schema::MAX_BYTES).reader()),
+            _ => Ok(()),
+        })
+    }
+
+    /// One exchange: the request out, the answer's body to `body`.
+    fn hear(
+        &self,
+        node: usize,
+        out: &Outgoing,
+        time_left: Option<Duration>,
+        cancel: &Cancel,
+        bound: &Bound,
+        take: &mut dyn FnMut(u16, Body) -> io::Result<()>,
+    ) -> Result<Reply, Fault> {
+        let listening = Listening::start(cancel, bound.bytes);
         if cancel.is_cancelled() {
             return Err(Fault::Cancelled { sent: false });
         }
-        let fault = |error, heard: &Heard| fault(error, heard, cancel, self.max_answer_bytes);
+        let fault = |error, heard: &Heard| fault(error, heard, cancel, bound.too_large);
         let (status, body) = match out.form {
             Some(form) => self.run(node, out, form, time_left),
             None => self.run(node, out, (), time_left),
         }
         .map_err(|error| fault(error, &listening.heard()))?;
-        let limit = match status {
-            200..=299 => self.max_answer_bytes,
-            _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
-        };
-        let (body, broken) = read(body, limit);
+        let broken = take(status, body).err().map(ureq::Error::from);
         let heard = listening.heard();
         let broken = broken.map(|error| fault(error, &heard));
-        Ok(Reply { status, reason: heard.reason, body, broken })
+        Ok(Reply { status, reason: heard.reason, body: Vec::new(), broken })
     }
 
     fn run(
@@ -201,10 +262,11 @@ impl Wire {
             .authority(node.authority.clone())
             .path_and_query(out.target.clone())
             .build()?;
-        let mut request = Request::builder()
-            .method(out.method.as_str())
-            .uri(uri)
-            .header(header::AUTHORIZATION, self.authorization.clone());
+        let request = Request::builder().method(out.method.as_str()).uri(uri);
+        let mut request = match out.public {
+            true => request.header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+            false => request.header(header::AUTHORIZATION, self.authorization.clone()),
+        };
         if out.form.is_some() {
             request =
                 request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -220,16 +282,14 @@ impl Wire {
 }
 
 /// As much of a body as comes, at most `limit` bytes, and the error that ended it.
-fn read(mut body: Body, limit: usize) -> (Vec<u8>, Option<ureq::Error>) {
+fn read(mut body: Body, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
     // What the node says of its length is a hint, not a promise.
     let hint = body.content_length().unwrap_or(0).min(1 << 20).min(limit as u64);
-    let mut bytes = Vec::with_capacity(hint as usize);
-    let mut reader = body.with_config().limit(limit as u64).reader();
-    let error = reader.read_to_end(&mut bytes).err().map(ureq::Error::from);
-    (bytes, error)
+    into.reserve_exact(hint as usize);
+    body.with_config().limit(limit as u64).reader().read_to_end(into).map(drop)
 }
 
-fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, max_answer_bytes: usize) -> Fault {
+fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, too_large: &dyn Fn() -> String) -> Fault {
     use ureq::Error;
     // A cancelled call's socket is shut down, which looks like any loss.
     if cancel.is_cancelled() {
@@ -249,10 +309,7 @@ fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, max_answer_bytes: u
     let unreadable = |why: &str| Fault::Unreadable(why.to_owned(), inside.clone());
     match error {
         Error::Timeout(_) => Fault::TimedOut,
-        Error::BodyExceedsLimit(_) => unreadable(&format!(
-            "it is larger than {max_answer_bytes} bytes (the limit is `max_answer_bytes`). Ask for less, for example \
-             with `limit` or a narrower path"
-        )),
+        Error::BodyExceedsLimit(_) => unreadable(&too_large()),
         Error::LargeResponseHeader(..) => unreadable("its headers are larger than 16 KiB, which no Proxmox node sends"),
         Error::Decompress(..) => unreadable("it claims to be gzip, but is broken or cut short"),
         Error::Io(_) if !heard.answered => Fault::Lost(inside),

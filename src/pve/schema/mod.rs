@@ -12,10 +12,14 @@ pub mod risk;
 mod pool;
 mod read;
 mod search;
+mod source;
 mod tree;
+mod value;
 
 pub use pool::Parameter;
 pub use read::{MAX_BYTES, read};
+pub(super) use source::Source;
+pub use source::Times;
 pub use tree::{Found, Miss};
 
 use super::Method;
@@ -25,12 +29,17 @@ use risk::Risk;
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+/// The most that a schema may keep, in bytes.
+const MAX_KEPT: usize = 4 << 20;
+
 /// Every operation of one version of the API.
+#[derive(Default)]
 pub struct Schema {
     parts: Parts,
     tree: tree::Tree,
     /// Made by the first search.
     index: OnceLock<search::Index>,
+    live: bool,
 }
 
 /// What the program knows of the API by itself: the operations of Proxmox VE 9, with a summary and the risk of each.
@@ -38,19 +47,25 @@ pub fn embedded() -> &'static Arc<Schema> {
     static FACTS: LazyLock<Arc<Schema>> = LazyLock::new(|| {
         let script = flate2::read::GzDecoder::new(facts::APIDOC);
         // Made by the build from files of the project: a test reads them, so this can't fail in the field.
-        Arc::new(read::facts(script).unwrap_or_else(|_| Schema::empty()))
+        Arc::new(read::facts(script).unwrap_or_default())
     });
     &FACTS
 }
 
 impl Schema {
-    fn new(parts: Parts) -> Self {
-        let tree = tree::Tree::new(&parts);
-        Self { parts, tree, index: OnceLock::new() }
+    fn new(parts: Parts, live: bool) -> Result<Self, &'static str> {
+        let schema = Self { tree: tree::Tree::new(&parts)?, parts, index: OnceLock::new(), live };
+        // The bounds of its parts are wider together than any real one needs.
+        if schema.bytes() > MAX_KEPT {
+            Err("it is larger than 4 MiB where only what matters is kept")
+        } else {
+            Ok(schema)
+        }
     }
 
-    fn empty() -> Self {
-        Self::new(Parts::default())
+    /// Whether a cluster described itself so; else it is the embedded facts.
+    pub fn is_live(&self) -> bool {
+        self.live
     }
 
     /// All operations, in the order they were read.
@@ -58,10 +73,6 @@ impl Schema {
         (0..self.parts.operations.len()).filter_map(|index| self.operation(index))
     }
 
-    /// TEMP
-    pub fn is_live(&self) -> bool {
-        true
-    }
     /// How many operations there are.
     pub fn len(&self) -> usize {
         self.parts.operations.len()
@@ -92,6 +103,11 @@ impl Schema {
 
     fn text(&self, text: Text) -> &str {
         self.parts.text(text)
+    }
+
+    /// Every text of it, one after the other.
+    pub(super) fn all_texts(&self) -> &str {
+        self.parts.all_texts()
     }
 
     /// Bytes that the schema keeps, with the index of its words once there was a search.

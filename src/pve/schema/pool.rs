@@ -74,6 +74,10 @@ impl Parts {
         self.pool.get(text.start as usize..).and_then(|rest| rest.get(..text.len as usize)).unwrap_or("")
     }
 
+    pub(super) fn all_texts(&self) -> &str {
+        &self.pool
+    }
+
     pub(super) fn span<'s>(&'s self, span: Span, schema: &'s Schema) -> impl Iterator<Item = Parameter<'s>> + use<'s> {
         let list = self.lists.get(span.start as usize..).and_then(|rest| rest.get(..span.len as usize));
         let raw = list.unwrap_or_default().iter().filter_map(|&at| self.raw.get(at as usize));
@@ -257,7 +261,7 @@ impl Builder {
     }
 
     /// The schema, if there is an operation in it.
-    pub(super) fn finish(self) -> Result<Schema, &'static str> {
+    pub(super) fn finish(self, live: bool) -> Result<Schema, &'static str> {
         let mut parts = self.parts;
         if parts.operations.is_empty() {
             return Err("it has no operations");
@@ -266,6 +270,6 @@ impl Builder {
         parts.raw.shrink_to_fit();
         parts.lists.shrink_to_fit();
         parts.operations.shrink_to_fit();
-        Ok(Schema::new(parts))
+        Schema::new(parts, live)
     }
 }

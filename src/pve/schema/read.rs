@@ -6,6 +6,7 @@
 
 use super::pool::{Builder, Operation, Raw, Text};
 use super::risk::Risk;
+use super::value::Held;
 use super::{Method, Schema};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -21,6 +22,8 @@ const MAX_PATH_BYTES: u64 = 1 << 20;
 
 /// Words of one enumeration. The largest real one, all disks of a VM, has some 320.
 const MAX_ENUM: usize = 1_000;
+/// The memory that they may take then: an empty object in a list is two bytes of script and some hundred here.
+const MAX_HELD: usize = 8 << 20;
 
 /// Of the cluster's own words for one thing.
 const MAX_WORDS: usize = 600;
@@ -63,7 +66,7 @@ fn run(facts: bool, script: Box<dyn Read + '_>) -> Result<Schema, String> {
     // The bracket was taken; the parser gets it back.
     let mut json = serde_json::Deserializer::from_reader(io::Cursor::new(b"[").chain(reader));
     Paths(&mut reading).deserialize(&mut json).map_err(|e| e.to_string())?;
-    reading.builder.finish().map_err(str::to_owned)
+    reading.builder.finish(!facts).map_err(str::to_owned)
 }
 
 /// One reading: the schema so far.
@@ -291,7 +294,11 @@ impl<'de> Visitor<'de> for OnePath<'_, '_> {
                 None => break,
                 Some("path") => path = map.next_value()?,
                 // Made compact at once: nothing large is held while what is below this path is read.
-                Some("info") => operations = reading.methods(&map.next_value()?).map_err(A::Error::custom)?,
+                Some("info") => {
+                    let held = map.next_value_seed(Held(&Cell::new(MAX_HELD)))?;
+                    let none = Map::new();
+                    operations = reading.methods(held.as_object().unwrap_or(&none)).map_err(A::Error::custom)?;
+                }
                 Some("children") => map.next_value_seed(Paths(reading))?,
                 Some(_) => drop(map.next_value::<IgnoredAny>()?),
             }

@@ -31,7 +31,11 @@ impl Node {
     }
 }
 
+/// More than any real schema has: those of Proxmox VE 9 make some 600.
+const MAX_NODES: usize = 20_000;
+
 /// The paths of a schema.
+#[derive(Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
 }
@@ -74,7 +78,8 @@ pub struct Miss {
 }
 
 impl Tree {
-    pub(super) fn new(parts: &Parts) -> Self {
+    /// The error says which bound is passed.
+    pub(super) fn new(parts: &Parts) -> Result<Self, &'static str> {
         let mut tree = Self { nodes: vec![Node::default()] };
         for (index, operation) in parts.operations.iter().enumerate() {
             let at =
@@ -84,8 +89,11 @@ impl Tree {
                 // The first of two that say they are the same: nothing that comes later takes its place.
                 slot.get_or_insert(index as u32);
             }
+            if tree.nodes.len() > MAX_NODES {
+                return Err("its paths have more than 20000 parts");
+            }
         }
-        tree
+        Ok(tree)
     }
 
     /// The child of this segment, made if it is not there. All parameters at one place are the same child.
