@@ -28,6 +28,16 @@ const MAX_TYPOS: usize = 4;
 const SYNONYM: f32 = 0.85;
 const NEAR: f32 = 0.45;
 const TYPO: f32 = 0.7;
+const PLACE: f32 = 0.6;
+/// A second word for the same thing.
+const ALSO: f32 = 0.2;
+/// How much of a score is lost where no word of the question is there.
+const COVERED: f32 = 0.6;
+
+const HARDWARE: [&str; 22] = [
+    "disk", "drive", "nic", "network", "cpu", "core", "vcpu", "memory", "ram", "cdrom", "iso", "bios", "tpm", "usb",
+    "pci", "gpu", "vlan", "tag", "note", "hostname", "mac", "hotplug",
+];
 
 /// What parameters' names may add at most.
 const MAX_PARAMETERS: f32 = 1.6;
@@ -61,7 +71,7 @@ struct Question {
     guest: bool,
     node: bool,
     cluster: bool,
-    /// A node or the cluster is named as a place beside something else.
+    /// All of a kind are asked for.
     many: bool,
 }
 
@@ -72,7 +82,7 @@ fn asked(index: &Index, query: &str) -> Question {
     let stem_has = |list: &[&str]| list.iter().any(|word| has(&words::stem(word)));
     let mut question = Question {
         groups: Vec::new(),
-        hint: None,
+        hint: yes_or_no(query).then_some(Hint::Read),
         vm: stem_has(&["vm", "qemu", "kvm", "qm", "cloudinit", "agent"]),
         container: stem_has(&["container", "lxc", "ct", "pct"]),
         guest: stem_has(&["guest", "vm", "qemu", "container", "lxc", "ct", "machine", "instance", "agent"]),
@@ -81,13 +91,11 @@ fn asked(index: &Index, query: &str) -> Question {
         many: stem_has(&["list", "all", "which", "available", "overview"]),
     };
     let mut typos = 0;
-    for (place, stem) in stems.iter().enumerate() {
+    for (at, stem) in stems.iter().enumerate() {
         let meaning = meanings().get(stem);
         // "update" is a verb, but for what is installed it is a thing.
-        let verb = stem == "updat"
-            && place == 0
-            && stems.len() > 1
-            && !stem_has(&["package", "apt", "system", "node", "list"]);
+        let verb =
+            stem == "updat" && at == 0 && stems.len() > 1 && !stem_has(&["package", "apt", "system", "node", "list"]);
         let hint = if verb { Some(Hint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
         if question.hint.is_none() {
             question.hint = hint;
@@ -95,6 +103,7 @@ fn asked(index: &Index, query: &str) -> Question {
         if verb || meaning.is_some_and(|meaning| meaning.silent) {
             continue;
         }
+        let place = ["nod", "cluster", "datacent", "host", "server"].contains(&stem.as_str());
         let mut group: Group = vec![(stem.clone(), 1.0)];
         if let Some(meaning) = meaning {
             group
@@ -103,15 +112,31 @@ fn asked(index: &Index, query: &str) -> Question {
             typos += 1;
             group = meant(index, stem, &mut question.hint);
         }
+        if place && stems.len() > 1 {
+            // Where something is says less than what.
+            group.iter_mut().for_each(|(_, part)| *part *= PLACE);
+        }
         if group.iter().any(|(word, _)| !index.postings(word).is_empty()) {
             question.groups.push(group);
         }
+    }
+    // A guest's hardware has no paths of its own: it is in the configuration.
+    let hardware = stem_has(&HARDWARE);
+    if question.guest && (question.hint == Some(Hint::Change) || hardware && question.hint == Some(Hint::Create)) {
+        question.groups.push(vec![("config".to_owned(), if hardware { 1.0 } else { 0.4 })]);
     }
     // Nothing but verbs: they are what is looked for.
     if question.groups.is_empty() {
         question.groups = stems.iter().map(|stem| vec![(stem.clone(), 1.0)]).collect();
     }
     question
+}
+
+/// Whether a question asks if something is possible, rather than for it to be done ("can you …").
+fn yes_or_no(query: &str) -> bool {
+    let mut words = query.split_whitespace().map(str::to_ascii_lowercase);
+    words.next().is_some_and(|word| word == "can")
+        && words.next().is_some_and(|word| !["i", "you", "we"].contains(&word.as_str()))
 }
 
 /// The known word that is nearest to an unknown one, with its synonyms.
@@ -137,27 +162,42 @@ fn ranked(index: &Index, query: &str) -> Vec<(f32, u16)> {
     let count = index.entries.len();
     let mut text = vec![0.0_f32; count];
     let mut parameters = vec![0.0_f32; count];
+    // How much of what the question's words say is there at all.
+    let mut covered = vec![0.0_f32; count];
+    let mut whole = f32::MIN_POSITIVE;
     let mut best = vec![(0.0_f32, false); count];
     for group in &question.groups {
         best.fill((0.0, false));
+        let mut most = 0.0_f32;
         for (word, part) in group {
             let list = index.postings(word);
             let rare = rarity(count, list);
+            most = most.max(part * rare);
             for posting in list {
                 let score = part * rare * f32::from(posting.weight) / 255.0;
-                if let Some(slot) = best.get_mut(posting.operation as usize).filter(|slot| slot.0 < score) {
-                    *slot = (score, posting.of_parameter);
+                if let Some(slot) = best.get_mut(posting.operation as usize) {
+                    // Two words for the same thing say a little more than one.
+                    let more = slot.0.min(score) * ALSO;
+                    if slot.0 < score {
+                        *slot = (score, posting.of_parameter);
+                    }
+                    slot.0 += more;
                 }
             }
         }
-        for ((score, of_parameter), (text, parameter)) in best.iter().zip(text.iter_mut().zip(&mut parameters)) {
+        whole += most;
+        for (((score, of_parameter), covered), (text, parameter)) in
+            best.iter().zip(&mut covered).zip(text.iter_mut().zip(&mut parameters))
+        {
             *(if *of_parameter { parameter } else { text }) += score;
+            *covered += if *score > 0.0 { most } else { 0.0 };
         }
     }
-    let scored = text.iter().zip(&parameters).zip(&index.entries).enumerate();
+    let scored = text.iter().zip(&parameters).zip(&covered).zip(&index.entries).enumerate();
     let mut found: Vec<(f32, u16)> = scored
-        .map(|(at, ((text, parameters), entry))| {
-            ((text + parameters.min(MAX_PARAMETERS)) * fit(&question, entry), at as u16)
+        .map(|(at, (((text, parameters), covered), entry))| {
+            let score = (text + parameters.min(MAX_PARAMETERS)) * fit(&question, entry);
+            (score * (1.0 - COVERED + COVERED * covered / whole), at as u16)
         })
         .filter(|(score, _)| *score > 0.0)
         .collect();
@@ -168,12 +208,10 @@ fn ranked(index: &Index, query: &str) -> Vec<(f32, u16)> {
     found
 }
 
-/// How much is said by a word that this many operations have.
+/// How much is said by a word that these operations have.
 fn rarity(count: usize, list: &[Posting]) -> f32 {
-    let named = list.iter().filter(|posting| !posting.of_parameter).count() as f32;
-    let list = list.len() as f32;
-    let has = if named > 0.0 { named } else { list };
-    (1.0 + (count as f32 - has + 0.5) / (has + 0.5)).ln()
+    let has: f32 = list.iter().map(|posting| f32::from(posting.weight) / 255.0).sum();
+    (1.0 + count as f32 / (has + 0.5)).ln()
 }
 
 /// How well an operation fits beside its words.
@@ -193,6 +231,7 @@ fn fit(question: &Question, entry: &index::Entry) -> f32 {
         Scope::Container => 0.97,
         Scope::Node if question.node && !guest => 1.15,
         Scope::Cluster if question.cluster && !guest => 1.15,
+        Scope::Other if guest => 0.8,
         _ => 1.0,
     };
     if entry.lesser {

@@ -54,6 +54,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("device", "~hardware"),
     ("dhcp", "~subnet ips"),
     ("disk", "~volume"),
+    ("done", "status"),
     ("docker", "oci"),
     ("domain", "realm"),
     ("drive", "disk volume"),
@@ -67,15 +68,15 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("evacuate", "migrateall ~bulk"),
     ("event", "task log"),
     ("execute", "exec run"),
-    ("exist", "list"),
     ("expand", "resize grow"),
     ("expire", "expiry info"),
     ("export", "~nfs"),
     ("extend", "resize grow"),
-    ("fail", "task log ~error"),
+    ("fail", "task log error"),
     ("failover", "ha"),
-    ("failure", "task log ~error smart"),
+    ("failure", "task log error ~smart"),
     ("filesystem", "fsinfo ~fs disk"),
+    ("finish", "status"),
     ("firewallrule", "rule"),
     ("force", "stop"),
     ("free", "usage status"),
@@ -141,6 +142,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("overview", "resource status"),
     ("owner", "~user permission"),
     ("package", "apt version"),
+    ("os", "osinfo"),
     ("pass", "~mapping passthrough"),
     ("passthrough", "mapping ~pci hardware"),
     ("patch", "apt update"),
@@ -157,6 +159,12 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("program", "exec"),
     ("protect", "protection ~ha"),
     ("purge", "prune"),
+    ("pvedaemon", "service"),
+    ("pveproxy", "service"),
+    ("pvestatd", "service"),
+    ("sshd", "service"),
+    ("chrony", "service ~time"),
+    ("postfix", "service ~mail"),
     ("pvecm", "cluster"),
     ("qm", "qemu vm"),
     ("qemu", "vm"),
@@ -266,21 +274,24 @@ const VERBS: &[(Hint, &str)] = &[
     ),
     (Hint::Create, "create add new make set-up register generate define spin provision build deploy"),
     (Hint::Change, "change set edit modify adjust configure reconfigure alter rename enable disable assign replace"),
-    (Hint::Remove, "delete remove destroy drop discard erase"),
+    (Hint::Remove, "delete remove destroy drop"),
 ];
+
+/// Verbs that say the method and are looked for.
+const LOUD: &[(Hint, &str)] = &[(Hint::Remove, "revoke discard uninstall"), (Hint::Act, ACTIONS)];
 
 /// Verbs that name what happens.
 const ACTIONS: &str = "start stop shutdown reboot restart reset kill abort migrate move clone copy duplicate backup restore \
     snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend increase upload download send test \
     run execute open sync join renew order apply regenerate freeze thaw trim poweron poweroff wake boot grant attach detach \
-    convert upgrade scrub prune wipe relocate evacuate replicate protect block halt revert undo wake import";
+    convert upgrade scrub prune wipe relocate evacuate replicate protect block halt firewallrule import";
 
 /// Words that say nothing about the operation.
 const STOP: &str = "the an of for in on to with from my me it its at by into and or as be been being was were will would \
     could should can may might must do how want need like please help let us we you your our they there here this that \
     these those if then than so just also via using use some any one not no now right away again currently before after \
-    over under about up out off without want wants needs am have had give me every each another other own via proxmox pve \
-    api call endpoint operation command way possible able thing stuff last next first";
+    over under about up off without want wants needs am have had give me every each another other own via proxmox pve \
+    api call endpoint operation command way possible able exist thing stuff last next first";
 
 /// What is known of a word, each by its stem.
 #[derive(Default)]
@@ -305,8 +316,10 @@ pub(super) fn meanings() -> &'static HashMap<String, Meaning> {
                 (meaning.hint, meaning.silent) = (Some(*hint), true);
             }
         }
-        for word in ACTIONS.split_whitespace() {
-            all.entry(stem(word)).or_default().hint.get_or_insert(Hint::Act);
+        for (hint, list) in LOUD {
+            for word in list.split_whitespace() {
+                all.entry(stem(word)).or_default().hint.get_or_insert(*hint);
+            }
         }
         for (word, synonyms) in SYNONYMS {
             let mut near = false;

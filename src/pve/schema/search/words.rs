@@ -25,7 +25,7 @@ fn phrase(first: &str, second: &str) -> Option<&'static str> {
     PHRASES.iter().find(|(a, b, _)| *a == first && *b == second.trim_end_matches('s')).map(|(.., one)| *one)
 }
 
-const PHRASES: [(&str, &str, &str); 64] = [
+const PHRASES: &[(&str, &str, &str)] = &[
     ("access", "control", "acl"),
     ("active", "directory", "ad"),
     ("api", "key", "token"),
@@ -39,6 +39,7 @@ const PHRASES: [(&str, &str, &str); 64] = [
     ("data", "center", "datacenter"),
     ("data", "store", "datastore"),
     ("file", "system", "filesystem"),
+    ("find", "out", "find"),
     ("free", "id", "nextid"),
     ("free", "vmid", "nextid"),
     ("graphic", "card", "gpu"),
@@ -67,6 +68,7 @@ const PHRASES: [(&str, &str, &str); 64] = [
     ("not", "backed", "uncovered"),
     ("no", "backup", "uncovered"),
     ("open", "port", "firewallrule"),
+    ("operating", "system", "os"),
     ("power", "down", "shutdown"),
     ("power", "off", "poweroff"),
     ("powered", "off", "poweroff"),
@@ -93,29 +95,9 @@ const PHRASES: [(&str, &str, &str); 64] = [
 ];
 
 /// Words whose last letter is not an ending.
-const WHOLE: [&str; 22] = [
-    "dns",
-    "nfs",
-    "cifs",
-    "zfs",
-    "cephfs",
-    "virtiofs",
-    "btrfs",
-    "glusterfs",
-    "mds",
-    "tls",
-    "pbs",
-    "tos",
-    "os",
-    "is",
-    "has",
-    "was",
-    "does",
-    "https",
-    "this",
-    "bios",
-    "ping",
-    "settings",
+const WHOLE: &[&str] = &[
+    "dns", "nfs", "cifs", "zfs", "cephfs", "virtiofs", "btrfs", "mds", "tls", "pbs", "tos", "os", "is", "has", "was",
+    "does", "https", "this", "bios", "ping", "running", "changes",
 ];
 
 /// The word without its endings: plural, -ing, -ed and the silent e.
@@ -168,7 +150,7 @@ mod tests {
             "policy policies",
             "address addresses",
             "alias aliases",
-            "running run runs",
+            "pending pend",
             "stopped stopping stop",
             "clone cloned cloning clones",
             "release releases",
