@@ -169,7 +169,9 @@ fn entry(operation: &Operation<'_>) -> Entry {
         },
         depth: segments.len().min(255) as u8,
         single: segments.last().is_some_and(|s| s.starts_with('{')),
-        lesser: ["sub-paths", "Sub-paths", "deprecated", "internal"].iter().any(|word| summary.contains(word))
+        lesser: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
+            .iter()
+            .any(|word| summary.contains(word))
             || operation.reason().contains("internal"),
     }
 }

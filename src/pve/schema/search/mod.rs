@@ -7,40 +7,26 @@
 
 mod index;
 mod paths;
+mod question;
 mod thesaurus;
 mod words;
 
 pub(super) use index::Index;
 
 use super::{Method, Operation, Schema};
-use crate::nearest::nearest;
 use index::{Posting, Scope};
-use thesaurus::{Hint, meanings};
+use question::Question;
 
 /// Of a question that is longer, the rest is not read.
 const MAX_LETTERS: usize = 400;
-const MAX_WORDS: usize = 40;
 
-/// Words that are nothing we know, for which the nearest known one is taken.
-const MAX_TYPOS: usize = 4;
-
-/// How much another word for the same thing counts, one that only comes near, and one that may be meant.
-const SYNONYM: f32 = 0.85;
-const NEAR: f32 = 0.45;
-const TYPO: f32 = 0.7;
-const PLACE: f32 = 0.6;
 /// A second word for the same thing.
 const ALSO: f32 = 0.2;
 /// How much of a score is lost where no word of the question is there.
 const COVERED: f32 = 0.6;
 
-const HARDWARE: [&str; 22] = [
-    "disk", "drive", "nic", "network", "cpu", "core", "vcpu", "memory", "ram", "cdrom", "iso", "bios", "tpm", "usb",
-    "pci", "gpu", "vlan", "tag", "note", "hostname", "mac", "hotplug",
-];
-
 /// What parameters' names may add at most.
-const MAX_PARAMETERS: f32 = 1.6;
+const MAX_PARAMETERS: f32 = 2.5;
 
 impl Schema {
     /// At most `limit` operations that these words ask for, the best first: a question, key words, a path (with or
@@ -59,106 +45,9 @@ impl Schema {
     }
 }
 
-/// A question's word: the words to look for, each with how much it counts.
-type Group = Vec<(String, f32)>;
-
-/// What a question asks for.
-struct Question {
-    groups: Vec<Group>,
-    hint: Option<Hint>,
-    vm: bool,
-    container: bool,
-    guest: bool,
-    node: bool,
-    cluster: bool,
-    /// All of a kind are asked for.
-    many: bool,
-}
-
-fn asked(index: &Index, query: &str) -> Question {
-    let mut stems = words::words(query);
-    stems.truncate(MAX_WORDS);
-    let has = |word: &str| stems.iter().any(|stem| stem == word);
-    let stem_has = |list: &[&str]| list.iter().any(|word| has(&words::stem(word)));
-    let mut question = Question {
-        groups: Vec::new(),
-        hint: yes_or_no(query).then_some(Hint::Read),
-        vm: stem_has(&["vm", "qemu", "kvm", "qm", "cloudinit", "agent"]),
-        container: stem_has(&["container", "lxc", "ct", "pct"]),
-        guest: stem_has(&["guest", "vm", "qemu", "container", "lxc", "ct", "machine", "instance", "agent"]),
-        node: stem_has(&["node", "host", "hypervisor", "server"]),
-        cluster: stem_has(&["cluster", "datacenter"]),
-        many: stem_has(&["list", "all", "which", "available", "overview"]),
-    };
-    let mut typos = 0;
-    for (at, stem) in stems.iter().enumerate() {
-        let meaning = meanings().get(stem);
-        // "update" is a verb, but for what is installed it is a thing.
-        let verb =
-            stem == "updat" && at == 0 && stems.len() > 1 && !stem_has(&["package", "apt", "system", "node", "list"]);
-        let hint = if verb { Some(Hint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
-        if question.hint.is_none() {
-            question.hint = hint;
-        }
-        if verb || meaning.is_some_and(|meaning| meaning.silent) {
-            continue;
-        }
-        let place = ["nod", "cluster", "datacent", "host", "server"].contains(&stem.as_str());
-        let mut group: Group = vec![(stem.clone(), 1.0)];
-        if let Some(meaning) = meaning {
-            group
-                .extend(meaning.synonyms.iter().map(|(word, near)| (word.clone(), if *near { NEAR } else { SYNONYM })));
-        } else if index.postings(stem).is_empty() && stem.len() > 3 && typos < MAX_TYPOS {
-            typos += 1;
-            group = meant(index, stem, &mut question.hint);
-        }
-        if place && stems.len() > 1 {
-            // Where something is says less than what.
-            group.iter_mut().for_each(|(_, part)| *part *= PLACE);
-        }
-        if group.iter().any(|(word, _)| !index.postings(word).is_empty()) {
-            question.groups.push(group);
-        }
-    }
-    // A guest's hardware has no paths of its own: it is in the configuration.
-    let hardware = stem_has(&HARDWARE);
-    if question.guest && (question.hint == Some(Hint::Change) || hardware && question.hint == Some(Hint::Create)) {
-        question.groups.push(vec![("config".to_owned(), if hardware { 1.0 } else { 0.4 })]);
-    }
-    // Nothing but verbs: they are what is looked for.
-    if question.groups.is_empty() {
-        question.groups = stems.iter().map(|stem| vec![(stem.clone(), 1.0)]).collect();
-    }
-    question
-}
-
-/// Whether a question asks if something is possible, rather than for it to be done ("can you …").
-fn yes_or_no(query: &str) -> bool {
-    let mut words = query.split_whitespace().map(str::to_ascii_lowercase);
-    words.next().is_some_and(|word| word == "can")
-        && words.next().is_some_and(|word| !["i", "you", "we"].contains(&word.as_str()))
-}
-
-/// The known word that is nearest to an unknown one, with its synonyms.
-fn meant(index: &Index, word: &str, hint: &mut Option<Hint>) -> Group {
-    let allowed = word.len() / 3;
-    let near = |known: &&str| known.len() > 2 && known.len().abs_diff(word.len()) <= allowed;
-    let terms = index.words().filter(near);
-    let mut known: Vec<&str> = meanings().keys().map(String::as_str).filter(near).collect();
-    known.sort_unstable();
-    let Some(meant) = nearest(word, known.into_iter().chain(terms)) else { return Vec::new() };
-    let meaning = meanings().get(meant);
-    if hint.is_none() {
-        *hint = meaning.and_then(|meaning| meaning.hint);
-    }
-    let synonyms = meaning.into_iter().filter(|m| !m.silent).flat_map(|meaning| &meaning.synonyms);
-    let near = synonyms.map(|(word, near)| (word.clone(), if *near { NEAR } else { SYNONYM } * TYPO));
-    std::iter::once((meant.to_owned(), TYPO)).chain(near).collect()
-}
-
 /// The operations that fit, with their scores, the best first.
 fn ranked(index: &Index, query: &str) -> Vec<(f32, u16)> {
-    let question = asked(index, query);
+    let question = Question::new(index, query);
     let count = index.entries.len();
     let mut text = vec![0.0_f32; count];
     let mut parameters = vec![0.0_f32; count];
@@ -231,14 +120,14 @@ fn fit(question: &Question, entry: &index::Entry) -> f32 {
         Scope::Container => 0.97,
         Scope::Node if question.node && !guest => 1.15,
         Scope::Cluster if question.cluster && !guest => 1.15,
-        Scope::Other if guest => 0.8,
+        Scope::Other if guest => 0.9,
         _ => 1.0,
     };
     if entry.lesser {
         fit *= 0.7;
     }
-    if entry.single && question.many {
-        fit *= 0.85;
+    if entry.single && entry.method == Method::Get {
+        fit *= if question.many { 0.85 } else { 0.95 };
     }
     fit
 }

@@ -4,7 +4,12 @@
 /// The words of a text. Numbers, single letters and the digits at a word's end are left out: they name things of one
 /// cluster (`pve1`, `vm 100`, `net0`), not what an operation does.
 pub(super) fn words(text: &str) -> Vec<String> {
-    let lower = text.to_lowercase().replace("'s", "").replace("n't", " not");
+    tokens(text).into_iter().map(|(stem, _)| stem).collect()
+}
+
+/// The words of a text, each with whether it is a plural: "backups" are things, where "backup" may be a verb.
+pub(super) fn tokens(text: &str) -> Vec<(String, bool)> {
+    let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
     let plain: Vec<&str> = lower
         .split(|c: char| !c.is_alphanumeric())
         .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
@@ -14,7 +19,9 @@ pub(super) fn words(text: &str) -> Vec<String> {
     let mut rest = plain.as_slice();
     while let Some((word, after)) = rest.split_first() {
         let phrase = after.first().and_then(|next| phrase(word, next));
-        out.push(stem(phrase.unwrap_or(word)));
+        let stem = stem(phrase.unwrap_or(word));
+        let plural = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
+        out.push((stem, plural));
         rest = if phrase.is_some() { after.get(1..).unwrap_or_default() } else { after };
     }
     out
@@ -33,15 +40,24 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("back", "up", "backup"),
     ("backed", "up", "backup"),
     ("backing", "up", "backup"),
-    ("brought", "up", "start"),
+    ("backup", "server", "pbs"),
+    ("block", "device", "disk"),
+    ("boot", "order", "bootorder"),
     ("bring", "up", "start"),
+    ("brought", "up", "start"),
+    ("cd", "drive", "cdrom"),
+    ("cd", "rom", "cdrom"),
     ("cloud", "init", "cloudinit"),
     ("data", "center", "datacenter"),
     ("data", "store", "datastore"),
+    ("dvd", "drive", "cdrom"),
+    ("enterprise", "repo", "repository"),
     ("file", "system", "filesystem"),
     ("find", "out", "find"),
     ("free", "id", "nextid"),
     ("free", "vmid", "nextid"),
+    ("get", "rid", "remove"),
+    ("give", "me", "show"),
     ("graphic", "card", "gpu"),
     ("graphics", "card", "gpu"),
     ("guest", "agent", "agent"),
@@ -50,13 +66,24 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("high", "availability", "ha"),
     ("highly", "available", "ha"),
     ("host", "name", "hostname"),
+    ("how", "full", "show"),
+    ("how", "long", "show"),
+    ("how", "many", "show"),
+    ("how", "much", "show"),
+    ("how", "often", "show"),
+    ("how", "old", "show"),
+    ("ip", "address", "ip"),
+    ("ip", "addresse", "ip"),
     ("ip", "set", "ipset"),
     ("let", "encrypt", "letsencrypt"),
     ("lets", "encrypt", "letsencrypt"),
     ("license", "key", "subscription"),
+    ("local", "lvm", "storage"),
+    ("local", "zfs", "storage"),
     ("log", "in", "login"),
     ("log", "into", "login"),
     ("logged", "in", "login"),
+    ("mail", "address", "email"),
     ("mail", "server", "smtp"),
     ("mount", "point", "mountpoint"),
     ("multi", "factor", "tfa"),
@@ -65,33 +92,36 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("network", "interface", "nic"),
     ("next", "id", "nextid"),
     ("next", "vmid", "nextid"),
-    ("not", "backed", "uncovered"),
     ("no", "backup", "uncovered"),
+    ("not", "backed", "uncovered"),
     ("open", "port", "firewallrule"),
+    ("node", "affinity", "affinity"),
     ("operating", "system", "os"),
     ("power", "down", "shutdown"),
     ("power", "off", "poweroff"),
-    ("powered", "off", "poweroff"),
     ("power", "on", "poweron"),
+    ("powered", "off", "poweroff"),
     ("powered", "on", "poweron"),
     ("roll", "back", "rollback"),
     ("rolled", "back", "rollback"),
     ("second", "factor", "tfa"),
+    ("security", "update", "apt"),
     ("service", "account", "user"),
     ("shut", "down", "shutdown"),
     ("single", "sign", "openid"),
+    ("software", "update", "apt"),
     ("ssh", "key", "sshkeys"),
     ("ssl", "certificate", "certificate"),
-    ("tls", "certificate", "certificate"),
+    ("storage", "device", "disk"),
+    ("system", "log", "syslog"),
+    ("system", "update", "apt"),
     ("time", "zone", "timezone"),
-    ("turn", "off", "disable"),
-    ("turn", "on", "enable"),
+    ("tls", "certificate", "certificate"),
+    ("turn", "off", "turnoff"),
+    ("turn", "on", "turnon"),
     ("two", "factor", "tfa"),
     ("virtual", "machine", "vm"),
     ("web", "hook", "webhook"),
-    ("security", "update", "apt"),
-    ("software", "update", "apt"),
-    ("system", "update", "apt"),
 ];
 
 /// Words whose last letter is not an ending.
