@@ -26,9 +26,6 @@ fn asked(file: &str) -> ([usize; 3], usize, String) {
         for (hits, within) in hits.iter_mut().zip([1, 3, 5]) {
             *hits += usize::from(place.is_some_and(|place| place < within));
         }
-        if std::env::var_os("FIRST").is_some() && place.is_some_and(|p| p > 0) {
-            println!("{place:?} {question} -> {}", names[0]);
-        }
         if place.is_none() {
             writeln!(missed, "{question}: wanted {}, found\n    {}", accepted.join(", "), names.join("\n    "))
                 .unwrap();

@@ -6,8 +6,9 @@ use super::words::words;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
-const MAX_POSTINGS: usize = 60_000;
-const MAX_TEXT: usize = 200_000;
+const MAX_POSTINGS: usize = 40_000;
+const MAX_TERMS: usize = 10_000;
+const MAX_TEXT: usize = 150_000;
 
 /// How much a word's place says. The last literal segment of a path names the thing, those before it where it is.
 const LAST_SEGMENT: f32 = 4.0;
@@ -95,9 +96,10 @@ impl Index {
             // The best words come first, should the bound be met. The word decides between equals.
             known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
             for (word, weight) in known {
-                text += if found.contains_key(&word) { 0 } else { word.len() };
-                if postings == MAX_POSTINGS || text > MAX_TEXT {
-                    break;
+                let new = !found.contains_key(&word);
+                text += if new { word.len() } else { 0 };
+                if postings == MAX_POSTINGS || new && (found.len() == MAX_TERMS || text > MAX_TEXT) {
+                    continue;
                 }
                 postings += 1;
                 let sum = weight.total + weight.parameter;

@@ -131,3 +131,97 @@ fn fit(question: &Question, entry: &index::Entry) -> f32 {
     }
     fit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{embedded, read};
+    use std::fmt::Write as _;
+
+    fn first(query: &str, limit: usize) -> Vec<String> {
+        let found = embedded().search(query, limit);
+        found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect()
+    }
+
+    #[test]
+    fn a_path_finds_its_operations_and_then_those_near_it() {
+        for path in ["/nodes/{node}/qemu", "nodes/pve1/qemu", "/api2/json/nodes/pve1/qemu", "/nodes/pve1/qemu?full=1"] {
+            assert_eq!(first(path, 2), ["GET /nodes/{node}/qemu", "POST /nodes/{node}/qemu"], "{path}");
+        }
+        assert_eq!(first("POST /nodes/{node}/qemu", 1), ["POST /nodes/{node}/qemu"]);
+        let snapshot = "/nodes/{node}/qemu/{vmid}/snapshot";
+        assert_eq!(first("qemu/100/snapshot", 2), [format!("GET {snapshot}"), format!("POST {snapshot}")]);
+        assert!(first("/cluster/ha", 5).iter().all(|o| o.contains("/cluster/ha")));
+    }
+
+    #[test]
+    fn an_internal_name_finds_its_operations() {
+        let start = ["POST /nodes/{node}/qemu/{vmid}/status/start", "POST /nodes/{node}/lxc/{vmid}/status/start"];
+        assert_eq!(first("vm_start", 2), start);
+    }
+
+    #[test]
+    fn a_parameter_finds_where_it_is_changed() {
+        for name in ["balloon", "onboot", "cipassword", "nameserver"] {
+            assert!(first(name, 5).contains(&"PUT /nodes/{node}/qemu/{vmid}/config".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_finds_nothing() {
+        for query in ["", "   ", "/", "///", "…", "123", "qqqqqqqqqqqqq", "\u{0}\u{7f}"] {
+            assert_eq!(first(query, 5), Vec::<String>::new(), "{query:?}");
+        }
+        assert!(embedded().search("start vm", 0).is_empty());
+    }
+
+    #[test]
+    fn a_question_of_any_length_is_answered() {
+        for piece in ["vm start ", "zzqqxxyy ", "/", "a/", "ä", "{", "_"] {
+            assert!(embedded().search(&piece.repeat(100_000), 5).len() <= 5);
+        }
+        let late = format!("{} snapshot", "x".repeat(400));
+        assert!(first(&late, 5).is_empty());
+    }
+
+    #[test]
+    fn the_clusters_own_words_find_what_the_facts_dont_know() {
+        let script = r#"[{"path":"/cluster/novelty","info":{"GET":{"name":"frob","description":"Lists all widgets."}}},
+            {"path":"/nodes","info":{"GET":{"name":"index"}}}]"#;
+        let live = read(script.as_bytes()).unwrap();
+        let found: Vec<_> = live.search("which widgets are there", 5).iter().map(|o| o.template()).collect();
+        assert_eq!(found, ["/cluster/novelty"]);
+        assert_eq!(live.search("list nodes", 1)[0].template(), "/nodes");
+    }
+
+    #[test]
+    fn an_index_is_small_whatever_is_served() {
+        embedded().search("vm", 1);
+        let embedded = embedded().index().bytes();
+        println!("{embedded} bytes");
+        assert!(embedded < 200_000, "{embedded} bytes");
+        let mut script = "[".to_owned();
+        for path in 0..4_000_u32 {
+            let word = |n: u32| ["ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu"][(n % 10) as usize];
+            let words: String = (0..30).fold(String::new(), |mut all, n| {
+                let mix = (path * 31 + n).wrapping_mul(2_654_435_761);
+                write!(
+                    all,
+                    "{}{}{}{}{} ",
+                    word(mix),
+                    word(mix / 10),
+                    word(mix / 100),
+                    word(mix / 1_000),
+                    word(mix >> 20)
+                )
+                .unwrap();
+                all
+            });
+            let comma = if path == 0 { "" } else { "," };
+            write!(script, r#"{comma}{{"path":"/x/p{path}","info":{{"GET":{{"name":"n","description":"{words}"}}}}}}"#)
+                .unwrap();
+        }
+        let hostile = read((script + "]").as_bytes()).unwrap();
+        hostile.search("vm", 1);
+        assert!(hostile.index().bytes() < 600_000, "{} bytes", hostile.index().bytes());
+    }
+}

@@ -196,8 +196,14 @@ mod tests {
 
     #[test]
     fn phrases_are_one_word_and_numbers_none() {
-        assert_eq!(words("Power on virtual machines 100 on pve1, please"), ["poweron", "vm", "on", "pve", "pleas"]);
-        assert_eq!(words("not-backed-up"), ["not", "backup"]);
-        assert_eq!(words("…ä 7 ' ''s"), Vec::<String>::new());
+        assert_eq!(words("Power on virtual machines 100 on pve1"), ["poweron", "vm", "on", "pve"]);
+        assert_eq!(words("not-backed-up"), ["uncover", "up"]);
+        assert_eq!(words("the VM's won't"), ["the", "vm", "wo", "not"]);
+        assert_eq!(words("… 7 ' ''s"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_plural_is_told_from_a_verb() {
+        assert_eq!(tokens("backups backup"), [("backup".to_owned(), true), ("backup".to_owned(), false)]);
     }
 }
