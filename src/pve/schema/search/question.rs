@@ -20,7 +20,13 @@ const PLACE: f32 = 0.6;
 const PLACES: [&str; 5] = ["node", "host", "server", "cluster", "datacenter"];
 
 /// What a guest has that has no path of its own.
-const HARDWARE: [&str; 26] = [
+const HARDWARE: &[&str] = &[
+    "onboot",
+    "autostart",
+    "cloudinit",
+    "efidisk",
+    "tpmstate",
+    "bridge",
     "disk",
     "drive",
     "nic",
@@ -107,9 +113,15 @@ impl Question {
             question.hint = Some(Hint::Read);
             question.group(index, vec![(stem("task"), 0.8), (stem("log"), 0.8)]);
         }
-        let hardware = has(&HARDWARE);
-        if question.guest && (question.hint == Some(Hint::Change) || hardware && question.hint == Some(Hint::Create)) {
-            question.group(index, vec![(stem("config"), if hardware { 1.2 } else { 0.4 })]);
+        let hardware = has(HARDWARE);
+        let config = match question.hint {
+            Some(Hint::Change | Hint::Create) if hardware => 1.2,
+            Some(Hint::Change) => 0.4,
+            Some(Hint::Read) if hardware => 0.4,
+            _ => 0.0,
+        };
+        if question.guest && config > 0.0 {
+            question.group(index, vec![(stem("config"), config)]);
         }
         // Nothing but verbs: they are what is looked for.
         if question.groups.is_empty() {

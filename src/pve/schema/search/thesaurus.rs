@@ -16,7 +16,8 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("active", "running status ~current"),
     ("ad", "ldap realm"),
     ("address", "ip ~interface"),
-    ("admin", "user role"),
+    ("admin", "permission acl role user"),
+    ("administrator", "permission acl role"),
     ("affinity", "rule ~ha"),
     ("alert", "notification ~matcher"),
     ("allocation", "ipam ips status"),
@@ -38,6 +39,8 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("bridge", "network"),
     ("browse", "list"),
     ("bulk", "all many"),
+    ("busiest", "resource usage list"),
+    ("cancel", "stop kill"),
     ("capacity", "status usage size"),
     ("card", "device"),
     ("cdrom", "config iso"),
@@ -49,8 +52,10 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("condition", "status"),
     ("config", "configuration ~option"),
     ("configuration", "config ~option"),
+    ("connection", "~network link"),
     ("consistency", "scrub"),
     ("console", "vncproxy termproxy terminal shell vnc ~spice"),
+    ("consume", "usage resource"),
     ("consumption", "usage rrddata ~status"),
     ("container", "lxc"),
     ("copy", "clone"),
@@ -84,6 +89,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("expire", "expiry info"),
     ("export", "~nfs"),
     ("extend", "resize grow"),
+    ("extract", "download restore extractconfig"),
     ("fail", "~task log error"),
     ("failover", "ha"),
     ("failure", "~task log error smart"),
@@ -146,6 +152,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("migrate", "~move"),
     ("mon", "monitor"),
     ("monitoring", "metric"),
+    ("most", "resource usage list"),
     ("mount", "~mountpoint directory"),
     ("mountpoint", "mp config"),
     ("move", "migrate"),
@@ -156,7 +163,8 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("note", "~comment description config"),
     ("notify", "notification matcher ~mail"),
     ("ntp", "time"),
-    ("offline", "status"),
+    ("offline", "online status"),
+    ("onboot", "~config"),
     ("online", "status"),
     ("option", "~config"),
     ("os", "osinfo"),
@@ -164,6 +172,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("overview", "resource status"),
     ("owner", "~user permission"),
     ("package", "apt version"),
+    ("packet", "firewall log ~rule"),
     ("pass", "~mapping passthrough"),
     ("passthrough", "mapping ~pci hardware"),
     ("patch", "apt update"),
@@ -175,11 +184,13 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("plugin", "~acme"),
     ("port", "rule firewall"),
     ("postfix", "service ~mail"),
+    ("powercycle", "reboot reset stop"),
     ("poweroff", "stop shutdown"),
     ("poweron", "start ~wakeonlan"),
     ("privilege", "permission role"),
     ("process", "~service task"),
     ("program", "exec"),
+    ("progress", "task log status"),
     ("protect", "protection ~ha"),
     ("purge", "prune"),
     ("pvecm", "cluster"),
@@ -192,6 +203,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("quorum", "status"),
     ("ram", "memory"),
     ("reboot", "restart"),
+    ("recover", "restore"),
     ("relocate", "~migrate"),
     ("rename", "config name"),
     ("repo", "repository"),
@@ -240,8 +252,9 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("tls", "certificate"),
     ("together", "affinity"),
     ("token", "~key"),
+    ("top", "~resource usage"),
     ("totp", "tfa"),
-    ("traffic", "netstat rrddata ~network"),
+    ("traffic", "netstat rrddata ~network firewall"),
     ("transfer", "migrate ~move"),
     ("turnoff", "stop shutdown ~turn"),
     ("turnon", "start ~turn"),
@@ -252,6 +265,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("upid", "task"),
     ("uptime", "status"),
     ("usage", "status ~rrddata"),
+    ("use", "~usage"),
     ("used", "usage status"),
     ("utilization", "usage rrddata"),
     ("vcpu", "cpu core"),
@@ -309,14 +323,14 @@ const VERBS: &[(Hint, &str)] = &[
 
 /// Verbs that say the method and are looked for.
 const LOUD: &[(Hint, &str)] = &[
-    (Hint::Read, "who happen"),
+    (Hint::Read, "who happen extract progress"),
     (Hint::Change, "turnoff turnon attach mount eject insert plug connect"),
     (Hint::Remove, "revoke discard uninstall"),
     (Hint::Act, ACTIONS),
 ];
 
 /// Verbs that name what happens.
-const ACTIONS: &str = "start stop shutdown reboot restart reset kill abort migrate move clone copy duplicate backup restore \
+const ACTIONS: &str = "start stop shutdown cancel recover powercycle reboot restart reset kill abort migrate move clone copy duplicate backup restore \
     snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend increase upload download send test \
     run execute open sync join renew order apply regenerate freeze thaw trim poweron poweroff wake boot grant attach detach \
     convert upgrade scrub prune wipe relocate evacuate replicate protect block halt firewallrule import";
@@ -324,10 +338,10 @@ const ACTIONS: &str = "start stop shutdown reboot restart reset kill abort migra
 /// Words that say nothing about the operation.
 const STOP: &str = "the an of for in on to with from my me it its at by into and or as be been being was were will would \
     could should can may might must do how want need like please help let us we you your our they there here this that \
-    these those if then than so just also via using use some any one not no now right away again currently before after \
+    these those if then than so just also via using some any one not no now right away again currently before after \
     over under about up off without wants needs am have had me each another other own via proxmox pve \
     api call endpoint operation command way possible able exist thing stuff last next first \
-    only enough every left certain long old more most big small good bad immediately soon still yet really today yesterday \
+    only enough every left certain long old more big small good bad immediately soon still yet really today yesterday \
     morning night week month hour day minute single two three both per until while during because since between within \
     whole entire specific particular existing current work go look put take got won virtual know gone past recent different";
 

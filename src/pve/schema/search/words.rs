@@ -37,6 +37,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("active", "directory", "ad"),
     ("api", "key", "token"),
     ("api", "token", "token"),
+    ("at", "boot", "onboot"),
     ("back", "up", "backup"),
     ("backed", "up", "backup"),
     ("backing", "up", "backup"),
@@ -51,6 +52,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("data", "center", "datacenter"),
     ("data", "store", "datastore"),
     ("dvd", "drive", "cdrom"),
+    ("efi", "disk", "efidisk"),
     ("enterprise", "repo", "repository"),
     ("file", "system", "filesystem"),
     ("find", "out", "find"),
@@ -80,6 +82,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("license", "key", "subscription"),
     ("local", "lvm", "storage"),
     ("local", "zfs", "storage"),
+    ("lock", "out", "disable"),
     ("log", "in", "login"),
     ("log", "into", "login"),
     ("logged", "in", "login"),
@@ -93,10 +96,12 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("next", "id", "nextid"),
     ("next", "vmid", "nextid"),
     ("no", "backup", "uncovered"),
-    ("not", "backed", "uncovered"),
-    ("open", "port", "firewallrule"),
     ("node", "affinity", "affinity"),
+    ("not", "backed", "uncovered"),
+    ("on", "boot", "onboot"),
+    ("open", "port", "firewallrule"),
     ("operating", "system", "os"),
+    ("power", "cycle", "powercycle"),
     ("power", "down", "shutdown"),
     ("power", "off", "poweroff"),
     ("power", "on", "poweron"),
@@ -117,6 +122,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("system", "update", "apt"),
     ("time", "zone", "timezone"),
     ("tls", "certificate", "certificate"),
+    ("tpm", "state", "tpmstate"),
     ("turn", "off", "turnoff"),
     ("turn", "on", "turnon"),
     ("two", "factor", "tfa"),
@@ -127,7 +133,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
 /// Words whose last letter is not an ending.
 const WHOLE: &[&str] = &[
     "dns", "nfs", "cifs", "zfs", "cephfs", "virtiofs", "btrfs", "mds", "tls", "pbs", "tos", "os", "is", "has", "was",
-    "does", "https", "this", "bios", "ping", "running", "changes",
+    "does", "https", "this", "bios", "ping", "note", "running", "changes",
 ];
 
 /// The word without its endings: plural, -ing, -ed and the silent e.
