@@ -55,6 +55,24 @@ const HARDWARE: &[&str] = &[
     "startup",
 ];
 
+/// What a guest is given or put into: the question is not of the guest itself.
+const AROUND: [&str; 14] = [
+    "permission",
+    "acl",
+    "right",
+    "privilege",
+    "access",
+    "role",
+    "pool",
+    "ha",
+    "affinity",
+    "replication",
+    "job",
+    "task",
+    "notification",
+    "token",
+];
+
 /// What has its own word for a fault, or is told of it.
 const HAS_FAULTS: [&str; 9] = ["mail", "email", "notification", "notify", "alert", "disk", "drive", "ssd", "osd"];
 
@@ -84,10 +102,11 @@ impl Question {
         let words = read(index, query);
         let has = |list: &[&str]| list.iter().any(|known| words.iter().any(|word| word.stem == stem(known)));
         let (vm, container) = (has(&["vm", "qemu", "kvm", "qm", "cloudinit"]), has(&["container", "lxc", "ct", "pct"]));
+        let guest = !has(&AROUND);
         let mut question = Self {
-            vm: vm || has(&["agent"]),
-            container,
-            guest: vm || container || has(&["guest", "machine", "instance", "agent"]),
+            vm: guest && (vm || has(&["agent"])),
+            container: guest && container,
+            guest: guest && (vm || container || has(&["guest", "machine", "instance", "agent"])),
             node: has(&["node", "host", "hypervisor", "server"]),
             cluster: has(&["cluster", "datacenter"]),
             many: has(&["list", "all", "which", "available", "overview"]),
@@ -96,12 +115,12 @@ impl Question {
         };
         // "update" is a verb, but for what is installed it is a thing.
         let installed = words.len() == 1 || has(&["package", "apt", "system", "node", "list", "upgrade"]);
-        for (at, Word { stem: word, plural, part }) in words.iter().enumerate() {
-            let verb = at == 0 && word == "updat" && !installed && !plural;
+        for (at, Word { stem: word, thing, part }) in words.iter().enumerate() {
+            let verb = at == 0 && word == "updat" && !installed && !thing;
             let meaning = meanings().get(word);
             let hint = if verb { Some(Hint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
             if question.hint.is_none() {
-                question.hint = hint.filter(|hint| *hint != Hint::Act || !plural);
+                question.hint = hint.filter(|hint| *hint != Hint::Act || !thing);
             }
             if verb || meaning.is_some_and(|meaning| meaning.silent) {
                 continue;
@@ -140,7 +159,7 @@ impl Question {
 /// A question's word.
 struct Word {
     stem: String,
-    plural: bool,
+    thing: bool,
     /// How much it counts: less where it is only what may be meant.
     part: f32,
 }
@@ -151,13 +170,13 @@ fn read(index: &Index, query: &str) -> Vec<Word> {
     let mut words = tokens(query);
     words.truncate(MAX_WORDS);
     let known = |word: &String| meanings().contains_key(word) || !index.postings(word).is_empty();
-    let read = words.into_iter().filter_map(|(stem, plural)| {
+    let read = words.into_iter().filter_map(|(stem, thing)| {
         if known(&stem) {
-            return Some(Word { stem, plural, part: 1.0 });
+            return Some(Word { stem, thing, part: 1.0 });
         }
         typos += 1;
         let meant = (stem.len() > 3 && typos <= MAX_TYPOS).then(|| meant(index, &stem)).flatten()?;
-        Some(Word { stem: meant.to_owned(), plural, part: TYPO })
+        Some(Word { stem: meant.to_owned(), thing, part: TYPO })
     });
     read.collect()
 }

@@ -57,7 +57,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("console", "vncproxy termproxy terminal shell vnc ~spice"),
     ("consume", "usage resource"),
     ("consumption", "usage rrddata ~status"),
-    ("container", "lxc"),
+    ("container", "lxc ~guest"),
     ("copy", "clone"),
     ("core", "cpu config"),
     ("cpu", "~core"),
@@ -68,6 +68,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("description", "~comment"),
     ("device", "~hardware"),
     ("dhcp", "~subnet ips"),
+    ("different", "~apart affinity"),
     ("disk", "~volume"),
     ("docker", "oci"),
     ("domain", "realm"),
@@ -223,6 +224,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("script", "exec"),
     ("sdn", "network"),
     ("secret", "~token password"),
+    ("separate", "apart affinity"),
     ("server", "node"),
     ("settings", "config option"),
     ("share", "~storage cifs directory"),
@@ -271,7 +273,7 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("vcpu", "cpu core"),
     ("vgpu", "mdev"),
     ("vlan", "network ~bridge vnet"),
-    ("vm", "qemu"),
+    ("vm", "qemu ~guest"),
     ("vmid", "nextid"),
     ("volume", "~disk content"),
     ("vxlan", "zone"),
@@ -343,7 +345,7 @@ const STOP: &str = "the an of for in on to with from my me it its at by into and
     api call endpoint operation command way possible able exist thing stuff last next first \
     only enough every left certain long old more big small good bad immediately soon still yet really today yesterday \
     morning night week month hour day minute single two three both per until while during because since between within \
-    whole entire specific particular existing current work go look put take got won virtual know gone past recent different";
+    whole entire specific particular existing current work go look put take got won virtual know gone past recent";
 
 /// What is known of a word, each by its stem.
 #[derive(Default)]

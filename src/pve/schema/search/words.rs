@@ -7,7 +7,8 @@ pub(super) fn words(text: &str) -> Vec<String> {
     tokens(text).into_iter().map(|(stem, _)| stem).collect()
 }
 
-/// The words of a text, each with whether it is a plural: "backups" are things, where "backup" may be a verb.
+/// The words of a text, each with whether it is the name of a thing by its form: "backups" and "migration" are, "backup"
+/// may be a verb.
 pub(super) fn tokens(text: &str) -> Vec<(String, bool)> {
     let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
     let plain: Vec<&str> = lower
@@ -20,8 +21,8 @@ pub(super) fn tokens(text: &str) -> Vec<(String, bool)> {
     while let Some((word, after)) = rest.split_first() {
         let phrase = after.first().and_then(|next| phrase(word, next));
         let stem = stem(phrase.unwrap_or(word));
-        let plural = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
-        out.push((stem, plural));
+        let thing = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
+        out.push((stem, thing || word.ends_with("ation")));
         rest = if phrase.is_some() { after.get(1..).unwrap_or_default() } else { after };
     }
     out
@@ -107,19 +108,21 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ("power", "on", "poweron"),
     ("powered", "off", "poweroff"),
     ("powered", "on", "poweron"),
+    ("right", "away", "now"),
+    ("right", "now", "now"),
     ("roll", "back", "rollback"),
     ("rolled", "back", "rollback"),
     ("second", "factor", "tfa"),
-    ("security", "update", "apt"),
+    ("security", "update", "upgrade"),
     ("service", "account", "user"),
     ("shut", "down", "shutdown"),
     ("single", "sign", "openid"),
-    ("software", "update", "apt"),
+    ("software", "update", "upgrade"),
     ("ssh", "key", "sshkeys"),
     ("ssl", "certificate", "certificate"),
     ("storage", "device", "disk"),
     ("system", "log", "syslog"),
-    ("system", "update", "apt"),
+    ("system", "update", "upgrade"),
     ("time", "zone", "timezone"),
     ("tls", "certificate", "certificate"),
     ("tpm", "state", "tpmstate"),
@@ -136,7 +139,7 @@ const WHOLE: &[&str] = &[
     "does", "https", "this", "bios", "ping", "note", "running", "changes",
 ];
 
-/// The word without its endings: plural, -ing, -ed and the silent e.
+/// The word without its endings: plural, -ing, -ed, -ion and the silent e.
 pub(super) fn stem(word: &str) -> String {
     let mut word = word.to_owned();
     // An ending may stand before another: settings, databases.
@@ -172,6 +175,9 @@ fn shorter(word: &str) -> Option<String> {
         let doubled = twice && !["l", "s", "z"].iter().any(|end| stem.ends_with(end));
         return Some(stem.get(..stem.len() - usize::from(doubled)).unwrap_or(stem).to_owned());
     }
+    if let Some(stem) = word.strip_suffix("ion").filter(|stem| stem.ends_with('t') && stem.len() > 4) {
+        return Some(stem.to_owned());
+    }
     word.strip_suffix('e').filter(|stem| stem.len() > 2 && !stem.ends_with('e')).map(str::to_owned)
 }
 
@@ -190,7 +196,7 @@ mod tests {
             "stopped stopping stop",
             "clone cloned cloning clones",
             "release releases",
-            "migrate migrated migrating",
+            "migrate migrated migrating migration",
             "schedule scheduled scheduling",
             "node nodes",
             "vm vms VM's",
@@ -209,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plural_is_told_from_a_verb() {
+    fn a_thing_is_told_from_a_verb() {
         assert_eq!(tokens("backups backup"), [("backup".to_owned(), true), ("backup".to_owned(), false)]);
     }
 }
