@@ -37,6 +37,9 @@ impl Schema {
         let query = query.trim();
         let mut found = paths::named(self, query);
         for (_, at) in ranked(self.index(), query) {
+            if found.len() >= limit {
+                break;
+            }
             if !found.contains(&at) {
                 found.push(at);
             }

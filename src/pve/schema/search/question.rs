@@ -19,8 +19,10 @@ const TYPO: f32 = 0.6;
 const PLACE: f32 = 0.6;
 const PLACES: [&str; 5] = ["node", "host", "server", "cluster", "datacenter"];
 
+const GUESTS: [&str; 8] = ["guest", "vm", "machine", "instance", "agent", "container", "ct", "lxc"];
+
 /// What a guest has that has no path of its own.
-const HARDWARE: &[&str] = &[
+const HARDWARE: [&str; 32] = [
     "onboot",
     "autostart",
     "cloudinit",
@@ -102,11 +104,12 @@ impl Question {
         let words = read(index, query);
         let has = |list: &[&str]| list.iter().any(|known| words.iter().any(|word| word.stem == stem(known)));
         let (vm, container) = (has(&["vm", "qemu", "kvm", "qm", "cloudinit"]), has(&["container", "lxc", "ct", "pct"]));
-        let guest = !has(&AROUND);
+        let around = has(&AROUND);
+        let guest = !around;
         let mut question = Self {
             vm: guest && (vm || has(&["agent"])),
             container: guest && container,
-            guest: guest && (vm || container || has(&["guest", "machine", "instance", "agent"])),
+            guest: guest && (vm || container || has(&GUESTS)),
             node: has(&["node", "host", "hypervisor", "server"]),
             cluster: has(&["cluster", "datacenter"]),
             many: has(&["list", "all", "which", "available", "overview"]),
@@ -125,14 +128,15 @@ impl Question {
             if verb || meaning.is_some_and(|meaning| meaning.silent) {
                 continue;
             }
-            let place = words.len() > 1 && PLACES.iter().any(|place| stem(place) == *word);
+            let is_of = |list: &[&str]| list.iter().any(|known| stem(known) == *word);
+            let place = words.len() > 1 && (is_of(&PLACES) || around && is_of(&GUESTS));
             question.group(index, synonyms(word, part * if place { PLACE } else { 1.0 }));
         }
         if has(&FAULTS) && !has(&HAS_FAULTS) && matches!(question.hint, None | Some(Hint::Read | Hint::Act)) {
             question.hint = Some(Hint::Read);
             question.group(index, vec![(stem("task"), 0.8), (stem("log"), 0.8)]);
         }
-        let hardware = has(HARDWARE);
+        let hardware = has(&HARDWARE);
         let config = match question.hint {
             Some(Hint::Change | Hint::Create) if hardware => 1.2,
             Some(Hint::Change) => 0.4,

@@ -267,7 +267,6 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ("upid", "task"),
     ("uptime", "status"),
     ("usage", "status ~rrddata"),
-    ("use", "~usage"),
     ("used", "usage status"),
     ("utilization", "usage rrddata"),
     ("vcpu", "cpu core"),
@@ -295,14 +294,14 @@ pub(super) enum Hint {
 }
 
 impl Hint {
-    /// How much less an operation of this method fits, in percent.
+    /// How well an operation of this method fits, of 1.
     pub(super) fn fit(self, method: Method) -> f32 {
         match (self, method) {
             (Hint::Read, Method::Get) | (Hint::Create | Hint::Act, Method::Post) => 1.0,
             (Hint::Change, Method::Put) | (Hint::Remove, Method::Delete) => 1.0,
             (Hint::Create | Hint::Act, Method::Put) => 0.85,
             (Hint::Change, Method::Post) => 0.8,
-            (Hint::Remove, Method::Put | Method::Post) => 0.65,
+            (Hint::Remove, Method::Put | Method::Post) => 0.6,
             _ => 0.55,
         }
     }
@@ -315,7 +314,7 @@ const VERBS: &[(Hint, &str)] = &[
         "list show get which what is are when why where display view see find check tell many much does did look \
          fetch print query read enumerate available has verify inspect whether",
     ),
-    (Hint::Create, "create add new make set-up register generate define spin provision build deploy"),
+    (Hint::Create, "create add new make setup register generate define spin provision build deploy"),
     (
         Hint::Change,
         "change set edit modify adjust configure reconfigure alter rename enable disable assign replace give",
@@ -325,27 +324,30 @@ const VERBS: &[(Hint, &str)] = &[
 
 /// Verbs that say the method and are looked for.
 const LOUD: &[(Hint, &str)] = &[
-    (Hint::Read, "who happen extract progress"),
+    (Hint::Read, "who happen extract progress log status state history usage output version"),
     (Hint::Change, "turnoff turnon attach mount eject insert plug connect"),
     (Hint::Remove, "revoke discard uninstall"),
     (Hint::Act, ACTIONS),
 ];
 
 /// Verbs that name what happens.
-const ACTIONS: &str = "start stop shutdown cancel recover powercycle reboot restart reset kill abort migrate move clone copy duplicate backup restore \
-    snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend increase upload download send test \
-    run execute open sync join renew order apply regenerate freeze thaw trim poweron poweroff wake boot grant attach detach \
-    convert upgrade scrub prune wipe relocate evacuate replicate protect block halt firewallrule import";
+const ACTIONS: &str = "\
+    start stop shutdown cancel recover powercycle reboot restart reset kill abort migrate move clone copy \
+    duplicate backup restore snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend \
+    increase upload download send test run execute open sync join renew order apply regenerate freeze thaw trim \
+    poweron poweroff wake boot grant attach detach convert upgrade scrub prune wipe relocate evacuate replicate \
+    protect block halt firewallrule import";
 
 /// Words that say nothing about the operation.
-const STOP: &str = "the an of for in on to with from my me it its at by into and or as be been being was were will would \
-    could should can may might must do how want need like please help let us we you your our they there here this that \
-    these those if then than so just also via using some any one not no now right away again currently before after \
-    over under about up off without wants needs am have had me each another other own via proxmox pve \
-    api call endpoint operation command way possible able exist thing stuff last next first \
-    only enough every left certain long old more big small good bad immediately soon still yet really today yesterday \
-    morning night week month hour day minute single two three both per until while during because since between within \
-    whole entire specific particular existing current work go look put take got won virtual know gone past recent";
+const STOP: &str = "\
+    the an of for in on to with from my me it its at by into and or as be been being was were will would could \
+    should can may might must do how want need like please help let us we you your our they there here this that \
+    these those if then than so just also via use used using some any one not no now right away again currently \
+    before after over under about up off without wants needs am have had each another other own proxmox pve api \
+    call endpoint operation command way possible able exist thing stuff last next first only enough every left \
+    certain long old more big small good bad immediately soon still yet really today yesterday morning night week \
+    month hour day minute single two three both per until while during because since between within whole entire \
+    specific particular existing current work go look put take got won virtual know gone past recent";
 
 /// What is known of a word, each by its stem.
 #[derive(Default)]

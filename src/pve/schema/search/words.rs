@@ -1,5 +1,5 @@
-//! A text as the words that are compared: lower case, fixed phrases as one word, endings off. Questions and the texts of
-//! operations go through the same function, so it need not be right, only the same for both.
+//! A text as the words that are compared: lower case, fixed phrases as one word, endings off. Questions and the texts
+//! of operations go through the same function, so it need not be right, only the same for both.
 
 /// The words of a text. Numbers, single letters and the digits at a word's end are left out: they name things of one
 /// cluster (`pve1`, `vm 100`, `net0`), not what an operation does.
@@ -7,8 +7,8 @@ pub(super) fn words(text: &str) -> Vec<String> {
     tokens(text).into_iter().map(|(stem, _)| stem).collect()
 }
 
-/// The words of a text, each with whether it is the name of a thing by its form: "backups" and "migration" are, "backup"
-/// may be a verb.
+/// The words of a text, each with whether it is the name of a thing by its form: "backups" and "migration" are,
+/// "backup" may be a verb.
 pub(super) fn tokens(text: &str) -> Vec<(String, bool)> {
     let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
     let plain: Vec<&str> = lower
