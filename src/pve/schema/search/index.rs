@@ -1,16 +1,21 @@
 //! Which words an operation is known by, and how well each of them says what it is.
 
 use super::super::{Method, Operation, Schema};
+use super::thesaurus::meanings;
 use super::words::words;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
-const MAX_POSTINGS: usize = 60_000;
-const MAX_TEXT: usize = 200_000;
+const MAX_POSTINGS: usize = 40_000;
+const MAX_TERMS: usize = 10_000;
+const MAX_TEXT: usize = 150_000;
 
 /// How much a word's place says. The last literal segment of a path names the thing, those before it where it is.
 const LAST_SEGMENT: f32 = 4.0;
 const SEGMENT: f32 = 1.6;
+/// Each part of a segment of several words (`suspend-disk`), of what the whole would count.
+const PART: f32 = 0.65;
+const PATH_PARAMETER: f32 = 1.0;
 /// The first segments of most paths.
 const ROOT_SEGMENT: f32 = 0.4;
 /// The summary up to a colon or bracket, and what comes after.
@@ -91,9 +96,10 @@ impl Index {
             // The best words come first, should the bound be met. The word decides between equals.
             known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
             for (word, weight) in known {
-                text += if found.contains_key(&word) { 0 } else { word.len() };
-                if postings == MAX_POSTINGS || text > MAX_TEXT {
-                    break;
+                let new = !found.contains_key(&word);
+                text += if new { word.len() } else { 0 };
+                if postings == MAX_POSTINGS || new && (found.len() == MAX_TERMS || text > MAX_TEXT) {
+                    continue;
                 }
                 postings += 1;
                 let sum = weight.total + weight.parameter;
@@ -165,46 +171,55 @@ fn entry(operation: &Operation<'_>) -> Entry {
         },
         depth: segments.len().min(255) as u8,
         single: segments.last().is_some_and(|s| s.starts_with('{')),
-        lesser: ["sub-paths", "Sub-paths", "deprecated", "internal"].iter().any(|word| summary.contains(word))
+        lesser: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
+            .iter()
+            .any(|word| summary.contains(word))
             || operation.reason().contains("internal"),
     }
 }
 
 fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
     let mut known: HashMap<String, Weight> = HashMap::new();
-    let mut add = |text: &str, weight: f32| {
-        for word in words(text) {
+    let mut add = |words: Vec<String>, weight: f32| {
+        // A word that stands twice in one place says no more than once.
+        for word in BTreeSet::from_iter(words) {
             let of = &mut known.entry(word).or_default().total;
-            // A word that stands twice in one place says little more than once.
             *of = of.max(weight) + of.min(weight) * 0.5;
         }
     };
-    let literals: Vec<&str> =
-        operation.template().split('/').filter(|s| !s.is_empty() && !s.starts_with('{')).collect();
+    let segments = || operation.template().split('/').filter(|s| !s.is_empty());
+    let literals: Vec<&str> = segments().filter(|s| !s.starts_with('{')).collect();
     for (place, segment) in literals.iter().rev().enumerate() {
         let root = place + 1 == literals.len();
-        add(
-            segment,
-            if place == 0 {
-                LAST_SEGMENT
-            } else if root {
-                ROOT_SEGMENT
-            } else {
-                SEGMENT
-            },
-        );
+        let weight = if place == 0 {
+            LAST_SEGMENT
+        } else if root {
+            ROOT_SEGMENT
+        } else {
+            SEGMENT
+        };
+        let words = words(segment);
+        let whole = words.len() == 1;
+        add(words, if whole { weight } else { weight * PART });
+    }
+    for parameter in segments().filter(|s| s.starts_with('{')) {
+        add(words(parameter), PATH_PARAMETER);
     }
     let summary = operation.summary();
     let (main, detail) = summary.split_at(summary.find([':', '(', ';']).unwrap_or(summary.len()));
-    add(main, SUMMARY);
-    add(detail, DETAIL);
-    add(operation.name(), NAME);
+    add(words(main), SUMMARY);
+    add(words(detail), DETAIL);
+    // Names are full of verbs that only say the method again.
+    let silent = |word: &String| word == "index" || meanings().get(word).is_some_and(|meaning| meaning.silent);
+    let name = words(operation.name()).into_iter().filter(|word| word != "updat" && !silent(word)).collect();
+    add(name, NAME);
     let description: Vec<&str> = operation.description().split_whitespace().take(MAX_DESCRIPTION).collect();
-    add(&description.join(" "), DESCRIPTION);
+    add(words(&description.join(" ")), DESCRIPTION);
+    // A parameter is rather looked for to be changed than to be given when a thing is made.
+    let changes = if operation.method() == Method::Put || literals.last() == Some(&"config") { 1.0 } else { 0.85 };
     for parameter in operation.parameters().filter(|p| !operation.in_path(p.name())) {
-        let name = parameter.family().unwrap_or(parameter.name());
-        let parts = words(name);
-        let weight = if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
+        let parts = words(parameter.family().unwrap_or(parameter.name()));
+        let weight = changes * if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
         for word in parts {
             let of = &mut known.entry(word).or_default().parameter;
             *of = of.max(weight);

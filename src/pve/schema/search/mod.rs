@@ -7,30 +7,26 @@
 
 mod index;
 mod paths;
+mod question;
 mod thesaurus;
 mod words;
 
 pub(super) use index::Index;
 
 use super::{Method, Operation, Schema};
-use crate::nearest::nearest;
 use index::{Posting, Scope};
-use thesaurus::{Hint, meanings};
+use question::Question;
 
 /// Of a question that is longer, the rest is not read.
 const MAX_LETTERS: usize = 400;
-const MAX_WORDS: usize = 40;
 
-/// Words that are nothing we know, for which the nearest known one is taken.
-const MAX_TYPOS: usize = 4;
-
-/// How much another word for the same thing counts, one that only comes near, and one that may be meant.
-const SYNONYM: f32 = 0.85;
-const NEAR: f32 = 0.45;
-const TYPO: f32 = 0.7;
+/// A second word for the same thing.
+const ALSO: f32 = 0.2;
+/// How much of a score is lost where no word of the question is there.
+const COVERED: f32 = 0.6;
 
 /// What parameters' names may add at most.
-const MAX_PARAMETERS: f32 = 1.6;
+const MAX_PARAMETERS: f32 = 2.5;
 
 impl Schema {
     /// At most `limit` operations that these words ask for, the best first: a question, key words, a path (with or
@@ -41,6 +37,9 @@ impl Schema {
         let query = query.trim();
         let mut found = paths::named(self, query);
         for (_, at) in ranked(self.index(), query) {
+            if found.len() >= limit {
+                break;
+            }
             if !found.contains(&at) {
                 found.push(at);
             }
@@ -49,115 +48,48 @@ impl Schema {
     }
 }
 
-/// A question's word: the words to look for, each with how much it counts.
-type Group = Vec<(String, f32)>;
-
-/// What a question asks for.
-struct Question {
-    groups: Vec<Group>,
-    hint: Option<Hint>,
-    vm: bool,
-    container: bool,
-    guest: bool,
-    node: bool,
-    cluster: bool,
-    /// A node or the cluster is named as a place beside something else.
-    many: bool,
-}
-
-fn asked(index: &Index, query: &str) -> Question {
-    let mut stems = words::words(query);
-    stems.truncate(MAX_WORDS);
-    let has = |word: &str| stems.iter().any(|stem| stem == word);
-    let stem_has = |list: &[&str]| list.iter().any(|word| has(&words::stem(word)));
-    let mut question = Question {
-        groups: Vec::new(),
-        hint: None,
-        vm: stem_has(&["vm", "qemu", "kvm", "qm", "cloudinit", "agent"]),
-        container: stem_has(&["container", "lxc", "ct", "pct"]),
-        guest: stem_has(&["guest", "vm", "qemu", "container", "lxc", "ct", "machine", "instance", "agent"]),
-        node: stem_has(&["node", "host", "hypervisor", "server"]),
-        cluster: stem_has(&["cluster", "datacenter"]),
-        many: stem_has(&["list", "all", "which", "available", "overview"]),
-    };
-    let mut typos = 0;
-    for (place, stem) in stems.iter().enumerate() {
-        let meaning = meanings().get(stem);
-        // "update" is a verb, but for what is installed it is a thing.
-        let verb = stem == "updat"
-            && place == 0
-            && stems.len() > 1
-            && !stem_has(&["package", "apt", "system", "node", "list"]);
-        let hint = if verb { Some(Hint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
-        if question.hint.is_none() {
-            question.hint = hint;
-        }
-        if verb || meaning.is_some_and(|meaning| meaning.silent) {
-            continue;
-        }
-        let mut group: Group = vec![(stem.clone(), 1.0)];
-        if let Some(meaning) = meaning {
-            group
-                .extend(meaning.synonyms.iter().map(|(word, near)| (word.clone(), if *near { NEAR } else { SYNONYM })));
-        } else if index.postings(stem).is_empty() && stem.len() > 3 && typos < MAX_TYPOS {
-            typos += 1;
-            group = meant(index, stem, &mut question.hint);
-        }
-        if group.iter().any(|(word, _)| !index.postings(word).is_empty()) {
-            question.groups.push(group);
-        }
-    }
-    // Nothing but verbs: they are what is looked for.
-    if question.groups.is_empty() {
-        question.groups = stems.iter().map(|stem| vec![(stem.clone(), 1.0)]).collect();
-    }
-    question
-}
-
-/// The known word that is nearest to an unknown one, with its synonyms.
-fn meant(index: &Index, word: &str, hint: &mut Option<Hint>) -> Group {
-    let allowed = word.len() / 3;
-    let near = |known: &&str| known.len() > 2 && known.len().abs_diff(word.len()) <= allowed;
-    let terms = index.words().filter(near);
-    let mut known: Vec<&str> = meanings().keys().map(String::as_str).filter(near).collect();
-    known.sort_unstable();
-    let Some(meant) = nearest(word, known.into_iter().chain(terms)) else { return Vec::new() };
-    let meaning = meanings().get(meant);
-    if hint.is_none() {
-        *hint = meaning.and_then(|meaning| meaning.hint);
-    }
-    let synonyms = meaning.into_iter().filter(|m| !m.silent).flat_map(|meaning| &meaning.synonyms);
-    let near = synonyms.map(|(word, near)| (word.clone(), if *near { NEAR } else { SYNONYM } * TYPO));
-    std::iter::once((meant.to_owned(), TYPO)).chain(near).collect()
-}
-
 /// The operations that fit, with their scores, the best first.
 fn ranked(index: &Index, query: &str) -> Vec<(f32, u16)> {
-    let question = asked(index, query);
+    let question = Question::new(index, query);
     let count = index.entries.len();
     let mut text = vec![0.0_f32; count];
     let mut parameters = vec![0.0_f32; count];
+    // How much of what the question's words say is there at all.
+    let mut covered = vec![0.0_f32; count];
+    let mut whole = f32::MIN_POSITIVE;
     let mut best = vec![(0.0_f32, false); count];
     for group in &question.groups {
         best.fill((0.0, false));
+        let mut most = 0.0_f32;
         for (word, part) in group {
             let list = index.postings(word);
             let rare = rarity(count, list);
+            most = most.max(part * rare);
             for posting in list {
                 let score = part * rare * f32::from(posting.weight) / 255.0;
-                if let Some(slot) = best.get_mut(posting.operation as usize).filter(|slot| slot.0 < score) {
-                    *slot = (score, posting.of_parameter);
+                if let Some(slot) = best.get_mut(posting.operation as usize) {
+                    // Two words for the same thing say a little more than one.
+                    let more = slot.0.min(score) * ALSO;
+                    if slot.0 < score {
+                        *slot = (score, posting.of_parameter);
+                    }
+                    slot.0 += more;
                 }
             }
         }
-        for ((score, of_parameter), (text, parameter)) in best.iter().zip(text.iter_mut().zip(&mut parameters)) {
+        whole += most;
+        for (((score, of_parameter), covered), (text, parameter)) in
+            best.iter().zip(&mut covered).zip(text.iter_mut().zip(&mut parameters))
+        {
             *(if *of_parameter { parameter } else { text }) += score;
+            *covered += if *score > 0.0 { most } else { 0.0 };
         }
     }
-    let scored = text.iter().zip(&parameters).zip(&index.entries).enumerate();
+    let scored = text.iter().zip(&parameters).zip(&covered).zip(&index.entries).enumerate();
     let mut found: Vec<(f32, u16)> = scored
-        .map(|(at, ((text, parameters), entry))| {
-            ((text + parameters.min(MAX_PARAMETERS)) * fit(&question, entry), at as u16)
+        .map(|(at, (((text, parameters), covered), entry))| {
+            let score = (text + parameters.min(MAX_PARAMETERS)) * fit(&question, entry);
+            (score * (1.0 - COVERED + COVERED * covered / whole), at as u16)
         })
         .filter(|(score, _)| *score > 0.0)
         .collect();
@@ -168,12 +100,10 @@ fn ranked(index: &Index, query: &str) -> Vec<(f32, u16)> {
     found
 }
 
-/// How much is said by a word that this many operations have.
+/// How much is said by a word that these operations have.
 fn rarity(count: usize, list: &[Posting]) -> f32 {
-    let named = list.iter().filter(|posting| !posting.of_parameter).count() as f32;
-    let list = list.len() as f32;
-    let has = if named > 0.0 { named } else { list };
-    (1.0 + (count as f32 - has + 0.5) / (has + 0.5)).ln()
+    let has: f32 = list.iter().map(|posting| f32::from(posting.weight) / 255.0).sum();
+    (1.0 + count as f32 / (has + 0.5)).ln()
 }
 
 /// How well an operation fits beside its words.
@@ -193,13 +123,108 @@ fn fit(question: &Question, entry: &index::Entry) -> f32 {
         Scope::Container => 0.97,
         Scope::Node if question.node && !guest => 1.15,
         Scope::Cluster if question.cluster && !guest => 1.15,
+        Scope::Other if guest => 0.9,
         _ => 1.0,
     };
     if entry.lesser {
         fit *= 0.7;
     }
-    if entry.single && question.many {
-        fit *= 0.85;
+    if entry.single && entry.method == Method::Get {
+        fit *= if question.many { 0.85 } else { 0.95 };
     }
     fit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{embedded, read};
+    use std::fmt::Write as _;
+
+    fn first(query: &str, limit: usize) -> Vec<String> {
+        let found = embedded().search(query, limit);
+        found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect()
+    }
+
+    #[test]
+    fn a_path_finds_its_operations_and_then_those_near_it() {
+        for path in ["/nodes/{node}/qemu", "nodes/pve1/qemu", "/api2/json/nodes/pve1/qemu", "/nodes/pve1/qemu?full=1"] {
+            assert_eq!(first(path, 2), ["GET /nodes/{node}/qemu", "POST /nodes/{node}/qemu"], "{path}");
+        }
+        assert_eq!(first("POST /nodes/{node}/qemu", 1), ["POST /nodes/{node}/qemu"]);
+        let snapshot = "/nodes/{node}/qemu/{vmid}/snapshot";
+        assert_eq!(first("qemu/100/snapshot", 2), [format!("GET {snapshot}"), format!("POST {snapshot}")]);
+        assert!(first("/cluster/ha", 5).iter().all(|o| o.contains("/cluster/ha")));
+    }
+
+    #[test]
+    fn an_internal_name_finds_its_operations() {
+        let start = ["POST /nodes/{node}/qemu/{vmid}/status/start", "POST /nodes/{node}/lxc/{vmid}/status/start"];
+        assert_eq!(first("vm_start", 2), start);
+    }
+
+    #[test]
+    fn a_parameter_finds_where_it_is_changed() {
+        for name in ["balloon", "onboot", "cipassword", "nameserver"] {
+            assert!(first(name, 5).contains(&"PUT /nodes/{node}/qemu/{vmid}/config".to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_finds_nothing() {
+        for query in ["", "   ", "/", "///", "…", "123", "qqqqqqqqqqqqq", "\u{0}\u{7f}"] {
+            assert_eq!(first(query, 5), Vec::<String>::new(), "{query:?}");
+        }
+        assert!(embedded().search("start vm", 0).is_empty());
+    }
+
+    #[test]
+    fn a_question_of_any_length_is_answered() {
+        for piece in ["vm start ", "zzqqxxyy ", "/", "a/", "ä", "{", "_"] {
+            assert!(embedded().search(&piece.repeat(100_000), 5).len() <= 5);
+        }
+        let late = format!("{} snapshot", "x".repeat(400));
+        assert!(first(&late, 5).is_empty());
+    }
+
+    #[test]
+    fn the_clusters_own_words_find_what_the_facts_dont_know() {
+        let script = r#"[{"path":"/cluster/novelty","info":{"GET":{"name":"frob","description":"Lists all widgets."}}},
+            {"path":"/nodes","info":{"GET":{"name":"index"}}}]"#;
+        let live = read(script.as_bytes()).unwrap();
+        let found: Vec<_> = live.search("which widgets are there", 5).iter().map(|o| o.template()).collect();
+        assert_eq!(found, ["/cluster/novelty"]);
+        assert_eq!(live.search("list nodes", 1)[0].template(), "/nodes");
+    }
+
+    #[test]
+    fn an_index_is_small_whatever_is_served() {
+        embedded().search("vm", 1);
+        let embedded = embedded().index().bytes();
+        println!("{embedded} bytes");
+        assert!(embedded < 200_000, "{embedded} bytes");
+        let mut script = "[".to_owned();
+        for path in 0..4_000_u32 {
+            let word = |n: u32| ["ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu"][(n % 10) as usize];
+            let words: String = (0..30).fold(String::new(), |mut all, n| {
+                let mix = (path * 31 + n).wrapping_mul(2_654_435_761);
+                write!(
+                    all,
+                    "{}{}{}{}{} ",
+                    word(mix),
+                    word(mix / 10),
+                    word(mix / 100),
+                    word(mix / 1_000),
+                    word(mix >> 20)
+                )
+                .unwrap();
+                all
+            });
+            let comma = if path == 0 { "" } else { "," };
+            write!(script, r#"{comma}{{"path":"/x/p{path}","info":{{"GET":{{"name":"n","description":"{words}"}}}}}}"#)
+                .unwrap();
+        }
+        let hostile = read((script + "]").as_bytes()).unwrap();
+        hostile.search("vm", 1);
+        assert!(hostile.index().bytes() < 600_000, "{} bytes", hostile.index().bytes());
+    }
 }

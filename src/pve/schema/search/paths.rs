@@ -12,9 +12,13 @@ pub(super) fn named(schema: &Schema, query: &str) -> Vec<u16> {
         return of_path(schema, method, rest);
     }
     // Names of one word (`index`, `status`) are many operations' and say nothing.
-    let named =
-        schema.operations().enumerate().filter(|(_, o)| rest.contains('_') && o.name().eq_ignore_ascii_case(rest));
-    named.map(|(at, _)| at as u16).collect()
+    if !rest.contains('_') {
+        return Vec::new();
+    }
+    let same = schema.operations().enumerate().filter(|(_, o)| o.name().eq_ignore_ascii_case(rest));
+    let mut named: Vec<(bool, u16)> = same.map(|(at, o)| (of_container(o.template()), at as u16)).collect();
+    named.sort_unstable();
+    named.into_iter().map(|(_, at)| at).collect()
 }
 
 fn method(query: &str) -> (Option<Method>, &str) {
@@ -32,16 +36,22 @@ fn of_path(schema: &Schema, method: Option<Method>, path: &str) -> Vec<u16> {
         segments = rest.to_vec();
     }
     let here = schema.find(&segments).ok().and_then(|found| found.operations().next().map(|o| o.template()));
-    let mut near: Vec<(usize, usize, bool, usize)> = Vec::new();
+    let mut near: Vec<(usize, bool, usize, bool, usize)> = Vec::new();
     for (at, operation) in schema.operations().enumerate() {
         let template: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
         let distance = if here == Some(operation.template()) { Some(0) } else { distance(&template, &segments) };
         if let Some(distance) = distance {
-            near.push((distance, template.len(), method.is_some_and(|m| m != operation.method()), at));
+            let twin = of_container(operation.template());
+            near.push((distance, twin, template.len(), method.is_some_and(|m| m != operation.method()), at));
         }
     }
     near.sort_unstable();
     near.into_iter().map(|(.., at)| at as u16).collect()
+}
+
+/// Containers come after VMs.
+fn of_container(template: &str) -> bool {
+    template.starts_with("/nodes/{node}/lxc")
 }
 
 /// How far a template is from a piece of a path that it holds: 0 where the piece is its end from the first segment on.

@@ -1,0 +1,221 @@
+//! What a question asks for: the words to look for, the method, and of what.
+
+use super::index::Index;
+use super::thesaurus::{Hint, meanings};
+use super::words::{stem, tokens};
+use crate::nearest::nearest;
+
+/// Of a question that is longer, the rest is not read.
+const MAX_WORDS: usize = 40;
+
+/// Words that are nothing we know, for which the nearest known one is taken.
+const MAX_TYPOS: usize = 4;
+
+/// How much another word for the same thing counts, one that only comes near, and one that may be meant.
+const SYNONYM: f32 = 0.85;
+const NEAR: f32 = 0.45;
+const TYPO: f32 = 0.6;
+/// Where something is says less than what.
+const PLACE: f32 = 0.6;
+const PLACES: [&str; 5] = ["node", "host", "server", "cluster", "datacenter"];
+
+const GUESTS: [&str; 8] = ["guest", "vm", "machine", "instance", "agent", "container", "ct", "lxc"];
+
+/// What a guest has that has no path of its own.
+const HARDWARE: [&str; 32] = [
+    "onboot",
+    "autostart",
+    "cloudinit",
+    "efidisk",
+    "tpmstate",
+    "bridge",
+    "disk",
+    "drive",
+    "nic",
+    "network",
+    "cpu",
+    "core",
+    "vcpu",
+    "memory",
+    "ram",
+    "cdrom",
+    "iso",
+    "bios",
+    "tpm",
+    "usb",
+    "pci",
+    "gpu",
+    "vlan",
+    "tag",
+    "note",
+    "hostname",
+    "mac",
+    "hotplug",
+    "mountpoint",
+    "mount",
+    "bootorder",
+    "startup",
+];
+
+/// What a guest is given or put into: the question is not of the guest itself.
+const AROUND: [&str; 14] = [
+    "permission",
+    "acl",
+    "right",
+    "privilege",
+    "access",
+    "role",
+    "pool",
+    "ha",
+    "affinity",
+    "replication",
+    "job",
+    "task",
+    "notification",
+    "token",
+];
+
+/// What has its own word for a fault, or is told of it.
+const HAS_FAULTS: [&str; 9] = ["mail", "email", "notification", "notify", "alert", "disk", "drive", "ssd", "osd"];
+
+/// Words of a question that tells of a fault. What was wrong stands in the logs of tasks.
+const FAULTS: [&str; 5] = ["not", "cannot", "fail", "failure", "why"];
+
+/// The words to look for in a question's word's place, each with how much it counts.
+pub(super) type Group = Vec<(String, f32)>;
+
+/// What a question asks for.
+#[derive(Default)]
+pub(super) struct Question {
+    pub(super) groups: Vec<Group>,
+    pub(super) hint: Option<Hint>,
+    pub(super) vm: bool,
+    pub(super) container: bool,
+    /// A guest of either kind.
+    pub(super) guest: bool,
+    pub(super) node: bool,
+    pub(super) cluster: bool,
+    /// All of a kind are asked for.
+    pub(super) many: bool,
+}
+
+impl Question {
+    pub(super) fn new(index: &Index, query: &str) -> Self {
+        let words = read(index, query);
+        let has = |list: &[&str]| list.iter().any(|known| words.iter().any(|word| word.stem == stem(known)));
+        let (vm, container) = (has(&["vm", "qemu", "kvm", "qm", "cloudinit"]), has(&["container", "lxc", "ct", "pct"]));
+        let around = has(&AROUND);
+        let guest = !around;
+        let mut question = Self {
+            vm: guest && (vm || has(&["agent"])),
+            container: guest && container,
+            guest: guest && (vm || container || has(&GUESTS)),
+            node: has(&["node", "host", "hypervisor", "server"]),
+            cluster: has(&["cluster", "datacenter"]),
+            many: has(&["list", "all", "which", "available", "overview"]),
+            hint: possible(query).then_some(Hint::Read),
+            ..Self::default()
+        };
+        // "update" is a verb, but for what is installed it is a thing.
+        let installed = words.len() == 1 || has(&["package", "apt", "system", "node", "list", "upgrade"]);
+        for (at, Word { stem: word, thing, part }) in words.iter().enumerate() {
+            let verb = at == 0 && word == "updat" && !installed && !thing;
+            let meaning = meanings().get(word);
+            let hint = if verb { Some(Hint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
+            if question.hint.is_none() {
+                question.hint = hint.filter(|hint| *hint != Hint::Act || !thing);
+            }
+            if verb || meaning.is_some_and(|meaning| meaning.silent) {
+                continue;
+            }
+            let is_of = |list: &[&str]| list.iter().any(|known| stem(known) == *word);
+            let place = words.len() > 1 && (is_of(&PLACES) || around && is_of(&GUESTS));
+            question.group(index, synonyms(word, part * if place { PLACE } else { 1.0 }));
+        }
+        if has(&FAULTS) && !has(&HAS_FAULTS) && matches!(question.hint, None | Some(Hint::Read | Hint::Act)) {
+            question.hint = Some(Hint::Read);
+            question.group(index, vec![(stem("task"), 0.8), (stem("log"), 0.8)]);
+        }
+        let hardware = has(&HARDWARE);
+        let config = match question.hint {
+            Some(Hint::Change | Hint::Create) if hardware => 1.2,
+            Some(Hint::Change) => 0.4,
+            Some(Hint::Read) if hardware => 0.4,
+            _ => 0.0,
+        };
+        if question.guest && config > 0.0 {
+            question.group(index, vec![(stem("config"), config)]);
+        }
+        // Nothing but verbs: they are what is looked for.
+        if question.groups.is_empty() {
+            question.groups = words.into_iter().map(|word| vec![(word.stem, 1.0)]).collect();
+        }
+        question
+    }
+
+    fn group(&mut self, index: &Index, group: Group) {
+        if group.iter().any(|(word, _)| !index.postings(word).is_empty()) {
+            self.groups.push(group);
+        }
+    }
+}
+
+/// A question's word.
+struct Word {
+    stem: String,
+    thing: bool,
+    /// How much it counts: less where it is only what may be meant.
+    part: f32,
+}
+
+/// The words of a question, those that nobody knows replaced by the nearest known one.
+fn read(index: &Index, query: &str) -> Vec<Word> {
+    let mut typos = 0;
+    let mut words = tokens(query);
+    words.truncate(MAX_WORDS);
+    let known = |word: &String| meanings().contains_key(word) || !index.postings(word).is_empty();
+    let read = words.into_iter().filter_map(|(stem, thing)| {
+        if known(&stem) {
+            return Some(Word { stem, thing, part: 1.0 });
+        }
+        typos += 1;
+        let meant = (stem.len() > 3 && typos <= MAX_TYPOS).then(|| meant(index, &stem)).flatten()?;
+        Some(Word { stem: meant.to_owned(), thing, part: TYPO })
+    });
+    read.collect()
+}
+
+/// The known word that is nearest to an unknown one.
+fn meant<'i>(index: &'i Index, word: &str) -> Option<&'i str> {
+    let allowed = word.len() / 3;
+    // Few mistype the first letter, and many words differ from another only there.
+    let near = |known: &&str| {
+        known.len() > 2
+            && known.len().abs_diff(word.len()) <= allowed
+            && known.bytes().take(2).any(|c| word.bytes().next() == Some(c))
+    };
+    let mut field: Vec<(bool, &str)> = meanings()
+        .iter()
+        .map(|(word, meaning)| (meaning.silent, word.as_str()))
+        .filter(|(_, word)| near(word))
+        .collect();
+    field.sort_unstable();
+    let silent = field.partition_point(|(silent, _)| !silent);
+    let (field, silent) = field.split_at_checked(silent).unwrap_or_default();
+    let all = field.iter().map(|(_, word)| *word).chain(index.words().filter(near));
+    nearest(word, all.chain(silent.iter().map(|(_, word)| *word)))
+}
+
+/// A word and those that stand for it.
+fn synonyms(word: &str, part: f32) -> Group {
+    let others = meanings().get(word).map(|meaning| meaning.synonyms.as_slice()).unwrap_or_default();
+    let others = others.iter().map(|(word, near)| (word.clone(), part * if *near { NEAR } else { SYNONYM }));
+    std::iter::once((word.to_owned(), part)).chain(others).collect()
+}
+
+/// Whether a question is if something can be done, not that it be done ("can you …").
+fn possible(query: &str) -> bool {
+    let mut words = query.split_whitespace().map(str::to_ascii_lowercase);
+    words.next().is_some_and(|word| word == "can")
+        && words.next().is_some_and(|word| !["i", "you", "we"].contains(&word.as_str()))
+}
