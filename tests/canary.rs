@@ -16,9 +16,11 @@ use tempfile::NamedTempFile;
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 
-/// What a node sent in the Authorization header.
+/// What a node was sent in the Authorization header; the description of the API is asked for without.
 fn token(request: &Request) -> String {
-    request.header("authorization").expect("a token").to_owned()
+    let public = request.path().ends_with("/apidoc.js");
+    assert_eq!(request.header("authorization").is_none(), public, "{}", request.path());
+    request.header("authorization").unwrap_or(CANARY).to_owned()
 }
 
 /// Nodes that send the token back in every place an answer has, by the name of their cluster.

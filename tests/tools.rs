@@ -67,7 +67,17 @@ fn the_list_of_tools_is_small_and_says_what_each_does() {
     let names: Vec<_> = tools.iter().map(|t| t["name"].as_str().expect("a name")).collect();
     assert_eq!(
         names,
-        ["list_clusters", "list_nodes", "get_cluster_resources", "find_guest", "proxmox_api_call", "wait_for_task"]
+        [
+            "list_clusters",
+            "list_nodes",
+            "get_cluster_resources",
+            "find_guest",
+            "search_api",
+            "describe_api",
+            "proxmox_api_get",
+            "proxmox_api_call",
+            "wait_for_task"
+        ]
     );
     for tool in tools {
         let name = tool["name"].as_str().expect("a name");
@@ -80,7 +90,7 @@ fn the_list_of_tools_is_small_and_says_what_each_does() {
             assert!(schema["description"].is_string() && schema["type"].is_string(), "{name}.{param}");
         }
     }
-    assert_eq!(tools[4]["inputSchema"]["required"], json!(["path"]));
+    assert_eq!(tools[7]["inputSchema"]["required"], json!(["path"]));
 }
 
 #[test]
@@ -188,8 +198,11 @@ fn what_is_wrong_is_answered_with_what_mends_it() {
     };
     let path = api("/nodes/pve1/nope", "GET", json!({}));
     assert!(path.contains("/nodes/pve1/nope") && path.contains("GET"), "{path}");
-    let parameters = api("/nodes/pve1/qemu/100/config", "PUT", json!({"cores": "x", "bogus": 1}));
-    assert!(parameters.contains("`cores`: ") && parameters.contains("`bogus`: "), "{parameters}");
+    let parameters = api("/nodes/pve1/qemu/100/config", "PUT", json!({"cores": "x", "bogus": null}));
+    assert!(
+        parameters.contains("`cores` must be an integer") && parameters.contains("`bogus` is null"),
+        "{parameters}"
+    );
     let node = api("/nodes/pve9/status", "GET", json!({}));
     assert!(node.contains("pve9") && node.contains("GET /nodes"), "{node}");
     let null = api("/nodes/pve1/qemu/100/config", "PUT", json!({"description": null}));

@@ -289,6 +289,11 @@ impl Node {
         self.wait("requests", |log| log.requests.len() >= n);
     }
 
+    /// Waits until that many requests of a path that ends so were read.
+    pub fn wait_for_path(&self, end: &str, n: usize) {
+        self.wait(end, |log| log.requests.iter().filter(|r| r.path().ends_with(end)).count() >= n);
+    }
+
     /// Waits until that many connections were made.
     pub fn wait_for_connections(&self, n: usize) {
         self.wait("connections", |log| log.sockets.len() >= n);

@@ -37,9 +37,12 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
                     wrong.push(format!("`{name}` needs `{other}` beside it"));
                 }
             }),
-            None if operation.takes_more() => Params::from_json(&Map::from_iter([(name.clone(), value.clone())]))
-                .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
-                .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), "")),
+            // The embedded facts may be older than the cluster: it knows its parameters.
+            None if operation.takes_more() || !operation.is_live() => {
+                Params::from_json(&Map::from_iter([(name.clone(), value.clone())]))
+                    .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
+                    .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), ""))
+            }
             None => {
                 wrong.push(unknown(operation, name));
                 continue;
@@ -252,13 +255,16 @@ pub fn wants(parameter: &Parameter<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::embedded;
+    use super::super::{Schema, read};
     use super::*;
     use crate::pve::Method;
     use serde_json::json;
+    use std::sync::LazyLock;
 
     fn checked(method: Method, path: &str, data: Value) -> Result<String, String> {
-        let found = embedded().find(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>()).ok().unwrap();
+        static LIVE: LazyLock<Schema> =
+            LazyLock::new(|| read(flate2::read::GzDecoder::new(crate::facts::APIDOC)).unwrap());
+        let found = LIVE.find(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>()).ok().unwrap();
         let operation = found.operation(method).unwrap();
         check(&operation, &found, data.as_object().unwrap()).map(|p| p.encode()).map_err(|w| w.join("; "))
     }

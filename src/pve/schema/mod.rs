@@ -178,6 +178,11 @@ impl<'s> Operation<'s> {
         self.text(self.raw.privileges)
     }
 
+    /// Whether a cluster described it so; else it is from the embedded facts.
+    pub fn is_live(&self) -> bool {
+        self.schema.live
+    }
+
     /// Whether Proxmox refuses API tokens here.
     pub fn refuses_tokens(&self) -> bool {
         self.raw.refuses_tokens
