@@ -3,15 +3,12 @@
 use super::api::{Answer, Call, bad, failed};
 use super::value::{extend, json, put, set};
 use super::world::World;
-use crate::secret::Secret;
+use super::{AUDIT, FULL, USER};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-
-/// The user that both tokens of a demo belong to.
-pub(super) const USER: &str = "demo@pve";
 
 /// The roles a node brings along, and one of this cluster's own (the last).
 const ROLES: &[(&str, &str)] = &[
@@ -56,7 +53,7 @@ pub(super) struct Accounts {
 }
 
 struct Token {
-    secret: Secret,
+    secret: String,
     /// Whether its rights are its own, within its user's.
     separate: bool,
     comment: String,
@@ -95,7 +92,7 @@ pub(super) fn new_secret() -> io::Result<String> {
 }
 
 /// The users of the cluster, and the two tokens of a demo.
-pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) {
+pub(super) fn seed(world: &mut World, full: String, audit: String) {
     let user = |enable: u8, more: Value| {
         let mut user = json!({"enable": enable, "expire": 0});
         extend(&mut user, more);
@@ -109,7 +106,7 @@ pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) {
         ("bob@pve", user(1, json!({"firstname": "Bob", "comment": "on call"}))),
         ("carol@pve", user(0, json!({"firstname": "Carol", "comment": "left in spring"}))),
     ]);
-    for (name, secret, comment) in [("full", full, "may do everything"), ("audit", audit, "may only look")] {
+    for (name, secret, comment) in [(FULL, full, "may do everything"), (AUDIT, audit, "may only look")] {
         let comment = comment.into();
         accounts.tokens.insert(format!("{USER}!{name}"), Token { secret, separate: true, comment, expire: 0 });
     }
@@ -136,8 +133,7 @@ pub(super) fn authenticate(world: &World, header: Option<&str>) -> Result<Caller
     let Some(token) = world.accounts.tokens.get(id) else { return failed };
     let expired = token.expire != 0 && token.expire <= world.seconds();
     // Compared by their digests, whose difference says nothing about the secrets'.
-    let same =
-        digest(&SHA256, secret.as_bytes()).as_ref() == digest(&SHA256, token.secret.expose().as_bytes()).as_ref();
+    let same = digest(&SHA256, secret.as_bytes()).as_ref() == digest(&SHA256, token.secret.as_bytes()).as_ref();
     if same && !expired { Ok(Caller { id: id.into() }) } else { failed }
 }
 
@@ -369,7 +365,7 @@ pub(super) fn add_token(world: &mut World, call: &Call<'_>) -> Answer {
     let Ok(secret) = new_secret() else { return failed("no randomness") };
     let separate = call.int("privsep") != Some(0);
     let (comment, expire) = (call.text("comment").to_string(), call.int("expire").unwrap_or(0));
-    let token = Token { secret: Secret::new(secret.clone()), separate, comment, expire };
+    let token = Token { secret: secret.clone(), separate, comment, expire };
     let mut info = token_row("", &token);
     if let Some(info) = info.as_object_mut() {
         info.remove("tokenid");
