@@ -9,6 +9,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+pub use super::escape::push_json_str;
+
 /// Not JSON (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i32 = -32700;
 /// JSON, but no message.
@@ -202,21 +204,6 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Appends `text` as a JSON string, quotes included.
-pub fn push_json_str(out: &mut Vec<u8>, text: &str) {
-    // Some clients split an event's lines where Unicode does. Most texts lack even the first byte of these; looked for
-    // in pieces, which the processor does many bytes at a time.
-    const LINE_ENDS: [(char, &str); 3] = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
-    // Writing into memory and serialising a str can't fail; an error would leave the string out, never break a bound.
-    let may_have = |piece: &[u8]| piece.iter().fold(false, |found, b| found | (*b == 0xc2) | (*b == 0xe2));
-    if text.as_bytes().chunks(256).any(may_have) && text.contains(LINE_ENDS.map(|(c, _)| c)) {
-        let json = serde_json::to_string(text).unwrap_or_default();
-        out.extend_from_slice(LINE_ENDS.iter().fold(json, |json, (c, escape)| json.replace(*c, escape)).as_bytes());
-    } else {
-        let _ = serde_json::to_writer(out, text);
-    }
-}
-
 fn error(id: &str, fault: &Fault) -> Vec<u8> {
     let mut out = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"#, fault.code).into_bytes();
     push_json_str(&mut out, &fault.message);
@@ -390,14 +377,6 @@ mod tests {
         let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("{text}") };
         let fault = request.params().unwrap_err();
         assert_eq!((fault.code, fault.message.contains("expected an object")), (INVALID_PARAMS, true), "{fault:?}");
-    }
-
-    #[test]
-    fn no_client_finds_a_line_end_within_a_text() {
-        let mut out = Vec::new();
-        push_json_str(&mut out, "a\u{2028}b\u{2029}c\u{85}d\né\u{2029}");
-        let json = String::from_utf8(out).unwrap();
-        assert_eq!(json, "\"a\\u2028b\\u2029c\\u0085d\\né\\u2029\"");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod call;
 pub mod catalog;
 pub mod content;
 pub mod context;
+mod escape;
 mod features;
 pub mod legacy;
 pub mod message;

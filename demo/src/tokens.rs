@@ -4,13 +4,12 @@ use super::access::new_secret;
 use super::api::{Answer, Call, Fault, bad, failed};
 use super::value::json;
 use super::world::World;
-use crate::secret::Secret;
 use serde_json::Value;
 
 /// One token.
 pub(super) struct Token {
     /// What its bearer shows.
-    pub(super) secret: Secret,
+    pub(super) secret: String,
     /// Whether its rights are its own, within its user's.
     pub(super) separate: bool,
     /// What the user wrote about it.
@@ -75,7 +74,7 @@ pub(super) fn add_token(world: &mut World, call: &Call<'_>) -> Answer {
     let Ok(secret) = new_secret() else { return failed("no randomness") };
     let separate = call.int("privsep") != Some(0);
     let (comment, expire) = (call.text("comment").to_string(), call.int("expire").unwrap_or(0));
-    let token = Token { secret: Secret::new(secret.clone()), separate, comment, expire };
+    let token = Token { secret: secret.clone(), separate, comment, expire };
     let mut info = token_row("", &token);
     if let Some(info) = info.as_object_mut() {
         info.remove("tokenid");

@@ -4,15 +4,12 @@ use super::api::{Answer, Call, failed};
 use super::tokens::{Token, token_rows};
 use super::value::{extend, json, put, set};
 use super::world::World;
-use crate::secret::Secret;
+use super::{AUDIT, FULL, USER};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-
-/// The user that both tokens of a demo belong to.
-pub(super) const USER: &str = "demo@pve";
 
 /// The roles a node brings along, and one of this cluster's own (the last).
 const ROLES: &[(&str, &str)] = &[
@@ -97,7 +94,7 @@ pub(super) fn new_secret() -> io::Result<String> {
 }
 
 /// The users of the cluster, and their tokens: the two of the demo, and some whose secret no one knows.
-pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) -> io::Result<()> {
+pub(super) fn seed(world: &mut World, full: String, audit: String) -> io::Result<()> {
     let now = world.seconds();
     let user = |enable: u8, more: Value| {
         let mut user = json!({"enable": enable, "expire": 0});
@@ -112,7 +109,7 @@ pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) -> io::Result
         ("bob@pve", user(1, json!({"firstname": "Bob", "comment": "on call"}))),
         ("carol@pve", user(0, json!({"firstname": "Carol", "comment": "left in spring"}))),
     ]);
-    for (name, secret, comment) in [("full", full, "may do everything"), ("audit", audit, "may only look")] {
+    for (name, secret, comment) in [(FULL, full, "may do everything"), (AUDIT, audit, "may only look")] {
         let comment = comment.into();
         accounts.tokens.insert(format!("{USER}!{name}"), Token { secret, separate: true, comment, expire: 0 });
     }
@@ -121,7 +118,7 @@ pub(super) fn seed(world: &mut World, full: Secret, audit: Secret) -> io::Result
         ("root@pam!terraform", false, "no privilege separation: may do all that root may", 0),
         ("alice@pve!laptop", true, "", now - 30 * 86_400),
     ] {
-        let token = Token { secret: Secret::new(new_secret()?), separate, comment: comment.into(), expire };
+        let token = Token { secret: new_secret()?, separate, comment: comment.into(), expire };
         accounts.tokens.insert(id.into(), token);
     }
     let list = [
@@ -161,8 +158,7 @@ pub(super) fn authenticate(world: &World, header: Option<&str>) -> Result<Caller
     let Some(token) = world.accounts.tokens.get(id) else { return failed };
     let expired = token.expire != 0 && token.expire <= world.seconds();
     // Compared by their digests, whose difference says nothing about the secrets'.
-    let same =
-        digest(&SHA256, secret.as_bytes()).as_ref() == digest(&SHA256, token.secret.expose().as_bytes()).as_ref();
+    let same = digest(&SHA256, secret.as_bytes()).as_ref() == digest(&SHA256, token.secret.as_bytes()).as_ref();
     if same && !expired { Ok(Caller { id: id.into() }) } else { failed }
 }
 

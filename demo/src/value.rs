@@ -107,7 +107,7 @@ impl<K: AsRef<str>, V: ToValue> ToValue for std::collections::BTreeMap<K, V> {
 
 /// A JSON value from its literal; members that are no literals are copied.
 macro_rules! json {
-    (@object [$($done:tt)*] $(,)?) => { $crate::demo::value::object(&mut [$($done)*]) };
+    (@object [$($done:tt)*] $(,)?) => { $crate::value::object(&mut [$($done)*]) };
     (@object [$($done:tt)*] $key:tt : null $(, $($rest:tt)*)?) => {
         json!(@object [$($done)* ($key, serde_json::Value::Null),] $($($rest)*)?)
     };
@@ -118,17 +118,17 @@ macro_rules! json {
         json!(@object [$($done)* ($key, json!([$($inner)*])),] $($($rest)*)?)
     };
     (@object [$($done:tt)*] $key:tt : $value:expr $(, $($rest:tt)*)?) => {
-        json!(@object [$($done)* ($key, $crate::demo::value::ToValue::to_value(&$value)),] $($($rest)*)?)
+        json!(@object [$($done)* ($key, $crate::value::ToValue::to_value(&$value)),] $($($rest)*)?)
     };
-    (@array [$($done:tt)*] $(,)?) => { $crate::demo::value::array(&mut [$($done)*]) };
+    (@array [$($done:tt)*] $(,)?) => { $crate::value::array(&mut [$($done)*]) };
     (@array [$($done:tt)*] {$($inner:tt)*} $(, $($rest:tt)*)?) => {
         json!(@array [$($done)* json!({$($inner)*}),] $($($rest)*)?)
     };
     (@array [$($done:tt)*] $value:expr $(, $($rest:tt)*)?) => {
-        json!(@array [$($done)* $crate::demo::value::ToValue::to_value(&$value),] $($($rest)*)?)
+        json!(@array [$($done)* $crate::value::ToValue::to_value(&$value),] $($($rest)*)?)
     };
     ({$($members:tt)*}) => { json!(@object [] $($members)*) };
     ([$($items:tt)*]) => { json!(@array [] $($items)*) };
-    ($value:expr) => { $crate::demo::value::ToValue::to_value(&$value) };
+    ($value:expr) => { $crate::value::ToValue::to_value(&$value) };
 }
 pub(super) use json;

@@ -11,6 +11,10 @@
 //! The route table is data: method, path, privilege, parameters, handler. Every refusal therefore has one wording and
 //! one place. Tasks have no threads: a task is its start time and its log, and each request first moves the world on to
 //! the present (`World::advance`), which is when the effect of an ended task is seen.
+//!
+//! It is a package of its own so that it can be compiled for size: nobody waits for it, and it is a tenth of the program.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod access;
 mod agent;
@@ -40,8 +44,6 @@ mod tokens;
 mod value;
 mod world;
 
-use crate::secret::Secret;
-use crate::settings;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,9 +83,16 @@ impl Default for Options {
 /// A running simulated cluster; dropping it ends it: the port is free and no thread is left when `drop` returns.
 pub struct Demo {
     server: server::Server,
-    full: Secret,
-    audit: Secret,
+    full: String,
+    audit: String,
 }
+
+/// The owner of both tokens.
+pub const USER: &str = "demo@pve";
+/// The token that may do everything.
+pub const FULL: &str = "full";
+/// The token that may only read (role PVEAuditor on /).
+pub const AUDIT: &str = "audit";
 
 impl Demo {
     /// Starts one on a free loopback port. Fails if there is no port, no thread or no randomness to be had.
@@ -93,33 +102,25 @@ impl Demo {
 
     /// Starts one that behaves as `options` say.
     pub fn start_with(options: Options) -> io::Result<Self> {
-        let full = Secret::new(access::new_secret()?);
-        let audit = Secret::new(access::new_secret()?);
+        let full = access::new_secret()?;
+        let audit = access::new_secret()?;
         let mut world = seed::world(options.task_step);
         access::seed(&mut world, full.clone(), audit.clone())?;
         Ok(Self { server: server::Server::start(world, options)?, full, audit })
     }
 
-    /// How to reach it: `http://127.0.0.1:port`, with a token that may do everything.
-    pub fn cluster(&self) -> settings::Cluster {
-        self.settings("demo", "full", &self.full)
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.server.port()
     }
 
-    /// The same with a token that may only read (role PVEAuditor on /).
-    pub fn auditor(&self) -> settings::Cluster {
-        self.settings("demo-audit", "audit", &self.audit)
+    /// The secret of the token [`FULL`].
+    pub fn full_secret(&self) -> &str {
+        &self.full
     }
 
-    fn settings(&self, name: &str, token_id: &str, secret: &Secret) -> settings::Cluster {
-        let port = self.server.port();
-        settings::Cluster {
-            name: name.into(),
-            endpoints: vec![settings::Endpoint { https: false, host: "127.0.0.1".into(), port }],
-            user: access::USER.into(),
-            token_id: token_id.into(),
-            token_secret: secret.clone(),
-            tls: settings::Tls::PublicRoots,
-            timeout: Duration::from_secs(30),
-        }
+    /// The secret of the token [`AUDIT`].
+    pub fn audit_secret(&self) -> &str {
+        &self.audit
     }
 }
