@@ -198,9 +198,9 @@ fn what_is_wrong_is_answered_with_what_mends_it() {
     };
     let path = api("/nodes/pve1/nope", "GET", json!({}));
     assert!(path.starts_with("there is no `nope` below /nodes/pve1 in the API; there is"), "{path}");
-    let parameters = api("/nodes/pve1/qemu/100/config", "PUT", json!({"cores": "x", "bogus": null}));
+    let parameters = api("/nodes/pve1/qemu/100/config", "PUT", json!({"cores": "x", "bogus": 1}));
     assert!(
-        parameters.contains("`cores` must be an integer") && parameters.contains("`bogus` is null"),
+        parameters.contains("`cores` must be an integer") && parameters.contains("`bogus` is no parameter"),
         "{parameters}"
     );
     let node = api("/nodes/pve9/status", "GET", json!({}));
