@@ -39,8 +39,8 @@ class Answer:
         return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 
     def data(self):
-        """The `data` of a verbatim answer of Proxmox."""
-        value = json.loads(self.text)
+        """The `data` of a verbatim answer of Proxmox; a note of the server's own may follow it."""
+        value, _ = json.JSONDecoder().raw_decode(self.text)
         return value["data"] if isinstance(value, dict) and "data" in value else value
 
 
