@@ -96,6 +96,7 @@ pub(super) fn prepare(
         (_, Err(why)) => return Err(format!("{why}. Nothing was sent")),
         (Err(why), _) => return Err(format!("{why}. Nothing was sent")),
     }
+    request.risk = request.risk.with(&request.params);
     Ok(request)
 }
 

@@ -1,5 +1,6 @@
 //! What an operation can do to a cluster.
 
+use crate::pve::params::Params;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
@@ -45,6 +46,18 @@ impl Risk {
         Self { kind, lasting }
     }
 
+    /// That of a call with these parameters: some make of what could be undone what can't. A restore over a guest that is
+    /// there (`force`), a shutdown that ends in a stop (`forceStop`), a disk that is removed and not only taken off
+    /// (`delete=unused0`, or with `force`), a source that is gone after the copy (`delete=1`).
+    pub fn with(self, params: &Params) -> Self {
+        let lasting = params.iter().any(|(name, value)| match name {
+            "force" | "forceStop" | "force-stop" | "purge" => value != "0",
+            "delete" => value == "1" || value.split(',').any(|what| what.trim().starts_with("unused")),
+            _ => false,
+        });
+        Self { lasting: self.lasting || lasting && !self.reads(), ..self }
+    }
+
     /// Whether nothing is changed.
     pub fn reads(self) -> bool {
         matches!(self.kind, Kind::Read | Kind::ReadSecret)
@@ -64,5 +77,26 @@ impl fmt::Display for Risk {
             Kind::Execute => "runs commands",
         })?;
         if self.lasting { f.write_str(", can't be undone") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_can_make_a_call_worse_and_never_better() {
+        let with = |code, name, value| {
+            let mut params = Params::new();
+            params.push(name, value);
+            Risk::of_code(code).with(&params)
+        };
+        for (name, value) in [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "1")] {
+            assert!(with("F", name, value).lasting && with("O", name, value).lasting, "{name}={value}");
+            assert!(!with("R", name, value).lasting, "{name}={value}");
+        }
+        for (name, value) in [("force", "0"), ("delete", "tags"), ("memory", "1")] {
+            assert!(!with("F", name, value).lasting && with("F!", name, value).lasting, "{name}={value}");
+        }
     }
 }
