@@ -61,8 +61,8 @@ pub(super) fn prepare(
     };
     let (path, query) = ApiPath::parse_template(typed)?;
     let mut notes = Vec::new();
-    let look = wanted.dry_run || method != Method::Get;
-    let path = place::fill_in(cluster, &path, look, cancel, &mut notes)?;
+    // A GET is put right when it has failed; shown is what would be sent first.
+    let path = place::fill_in(cluster, &path, method != Method::Get, cancel, &mut notes)?;
     let mut data = wanted.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
 
@@ -134,6 +134,8 @@ impl Request {
             let mut notes = Vec::new();
             if let Ok(path) = place::fill_in(&self.cluster, &self.path, true, cancel, &mut notes)
                 && path != self.path
+                // A VM has not all that a container has.
+                && on_path(&self.cluster.schema(cancel), &path).is_ok_and(|there| there.operation(Method::Get).is_some())
             {
                 (self.path, self.notes) = (path, notes);
                 return self
