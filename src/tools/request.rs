@@ -189,11 +189,17 @@ impl Request {
     }
 }
 
-/// Whether a parameter of this name holds a secret, as Proxmox names its parameters.
+/// Whether a parameter of this name holds a secret, as Proxmox names its parameters: `target-endpoint` has the other
+/// cluster's API token in it, `data` an ACME plugin's credentials, `value` what confirms a second factor.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let words = ["password", "secret", "token", "ticket", "private", "otp", "content", "input-data"];
-    words.iter().any(|word| name.contains(word)) || name == "key" || name.ends_with("-key") || name.ends_with("certkey")
+    let words =
+        ["password", "secret", "token", "ticket", "private", "challenge", "content", "input-data", "keyring", "header"];
+    let whole = ["key", "keys", "otp", "totp", "data", "value", "code", "env", "http_proxy", "target-endpoint"];
+    words.iter().any(|word| name.contains(word))
+        || whole.contains(&name.as_str())
+        || name.ends_with("-key")
+        || name.ends_with("certkey")
 }
 
 /// A method in front of a path, as search_api writes it.
