@@ -259,7 +259,8 @@ fn join_query(data: &mut Map<String, Value>, query: &Params) -> Result<(), Strin
     Ok(())
 }
 
-/// Numbers for the names of guests, where an operation wants numbers. Not for the number of a guest to be made.
+/// Numbers for the names of guests, where an operation wants numbers. Not for the number of a guest to be made, nor for
+/// one of another cluster.
 fn name_guests(
     cluster: &Cluster,
     operation: &Operation<'_>,
@@ -267,25 +268,36 @@ fn name_guests(
     cancel: &Cancel,
 ) -> Result<(), String> {
     let mut known = None;
+    let template = operation.template();
     for (name, value) in data.iter_mut() {
+        let new = match name.as_str() {
+            "newid" => true,
+            "vmid" => ["/qemu", "/lxc", "/nextid"].iter().any(|end| template.ends_with(end)),
+            "target-vmid" => template.ends_with("/remote_migrate"),
+            _ => false,
+        };
         let wants = operation.parameter(name).map_or("", |p| p.format());
-        let names =
-            |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
-        let Some(text) = value.as_str().filter(|text| names(text)) else { continue };
-        if !matches!(wants, "pve-vmid" | "pve-vmid-list") || name == "newid" || operation.in_path(name) {
+        if new || !matches!(wants, "pve-vmid" | "pve-vmid-list") || operation.in_path(name) {
             continue;
         }
-        let guests = match &mut known {
-            Some(guests) => guests,
-            none => none.insert(guests::list(cluster, cancel).map_err(|e| e.to_string())?),
+        let items = match value {
+            Value::Array(items) => items.as_mut_slice(),
+            one => std::slice::from_mut(one),
         };
-        let numbers: Result<Vec<String>, String> = text
-            .split(',')
-            .map(|part| {
-                guests::find(guests, part).map(|g| g.vmid.to_string()).map_err(|miss| format!("`{name}`: {miss}"))
-            })
-            .collect();
-        *value = numbers?.join(",").into();
+        for item in items {
+            let names =
+                |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
+            let Some(text) = item.as_str().filter(|text| names(text)) else { continue };
+            let guests = match &mut known {
+                Some(guests) => guests,
+                none => none.insert(guests::list(cluster, cancel).map_err(|e| e.to_string())?),
+            };
+            let number = |part| match guests::find(guests, part) {
+                Ok(guest) => Ok(guest.vmid.to_string()),
+                Err(miss) => Err(format!("`{name}`: {miss}")),
+            };
+            *item = text.split(',').map(number).collect::<Result<Vec<_>, String>>()?.join(",").into();
+        }
     }
     Ok(())
 }
