@@ -35,7 +35,7 @@ pub(super) fn fill_in(
         if open || !numbered || look {
             match find(cluster, &what, cancel) {
                 Ok(guest) => {
-                    if !open && (guest.node != node || guest.kind.as_str() != topic) {
+                    if (!open && guest.node != node) || guest.kind.as_str() != topic {
                         notes.push(format!(
                             "{what} is {}/{} on {}, so it was asked for there",
                             guest.kind.as_str(),

@@ -61,8 +61,8 @@ pub(super) fn prepare(
     };
     let (path, query) = ApiPath::parse_template(typed)?;
     let mut notes = Vec::new();
-    let look = wanted.dry_run || method != Method::Get;
-    let path = place::fill_in(cluster, &path, look, cancel, &mut notes)?;
+    // A GET is put right when it has failed; shown is what would be sent first.
+    let path = place::fill_in(cluster, &path, method != Method::Get, cancel, &mut notes)?;
     let mut data = wanted.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
 
@@ -135,6 +135,8 @@ impl Request {
             let mut notes = Vec::new();
             if let Ok(path) = place::fill_in(&self.cluster, &self.path, true, cancel, &mut notes)
                 && path != self.path
+                // A VM has not all that a container has.
+                && on_path(&self.cluster.schema(cancel), &path).is_ok_and(|there| there.operation(Method::Get).is_some())
             {
                 (self.path, self.notes) = (path, notes);
                 return self
@@ -188,11 +190,17 @@ impl Request {
     }
 }
 
-/// Whether a parameter of this name holds a secret, as Proxmox names its parameters.
+/// Whether a parameter of this name holds a secret, as Proxmox names its parameters: `target-endpoint` has the other
+/// cluster's API token in it, `data` an ACME plugin's credentials, `value` what confirms a second factor.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let words = ["password", "secret", "token", "ticket", "private", "otp", "content", "input-data"];
-    words.iter().any(|word| name.contains(word)) || name == "key" || name.ends_with("-key") || name.ends_with("certkey")
+    let words =
+        ["password", "secret", "token", "ticket", "private", "challenge", "content", "input-data", "keyring", "header"];
+    let whole = ["key", "keys", "otp", "totp", "data", "value", "code", "env", "http_proxy", "target-endpoint"];
+    words.iter().any(|word| name.contains(word))
+        || whole.contains(&name.as_str())
+        || name.ends_with("-key")
+        || name.ends_with("certkey")
 }
 
 /// A method in front of a path, as search_api writes it.
@@ -252,7 +260,8 @@ fn join_query(data: &mut Map<String, Value>, query: &Params) -> Result<(), Strin
     Ok(())
 }
 
-/// Numbers for the names of guests, where an operation wants numbers. Not for the number of a guest to be made.
+/// Numbers for the names of guests, where an operation wants numbers. Not for the number of a guest to be made, nor for
+/// one of another cluster.
 fn name_guests(
     cluster: &Cluster,
     operation: &Operation<'_>,
@@ -260,25 +269,36 @@ fn name_guests(
     cancel: &Cancel,
 ) -> Result<(), String> {
     let mut known = None;
+    let template = operation.template();
     for (name, value) in data.iter_mut() {
+        let new = match name.as_str() {
+            "newid" => true,
+            "vmid" => ["/qemu", "/lxc", "/nextid"].iter().any(|end| template.ends_with(end)),
+            "target-vmid" => template.ends_with("/remote_migrate"),
+            _ => false,
+        };
         let wants = operation.parameter(name).map_or("", |p| p.format());
-        let names =
-            |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
-        let Some(text) = value.as_str().filter(|text| names(text)) else { continue };
-        if !matches!(wants, "pve-vmid" | "pve-vmid-list") || name == "newid" || operation.in_path(name) {
+        if new || !matches!(wants, "pve-vmid" | "pve-vmid-list") || operation.in_path(name) {
             continue;
         }
-        let guests = match &mut known {
-            Some(guests) => guests,
-            none => none.insert(guests::list(cluster, cancel).map_err(|e| e.to_string())?),
+        let items = match value {
+            Value::Array(items) => items.as_mut_slice(),
+            one => std::slice::from_mut(one),
         };
-        let numbers: Result<Vec<String>, String> = text
-            .split(',')
-            .map(|part| {
-                guests::find(guests, part).map(|g| g.vmid.to_string()).map_err(|miss| format!("`{name}`: {miss}"))
-            })
-            .collect();
-        *value = numbers?.join(",").into();
+        for item in items {
+            let names =
+                |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
+            let Some(text) = item.as_str().filter(|text| names(text)) else { continue };
+            let guests = match &mut known {
+                Some(guests) => guests,
+                none => none.insert(guests::list(cluster, cancel).map_err(|e| e.to_string())?),
+            };
+            let number = |part| match guests::find(guests, part) {
+                Ok(guest) => Ok(guest.vmid.to_string()),
+                Err(miss) => Err(format!("`{name}`: {miss}")),
+            };
+            *item = text.split(',').map(number).collect::<Result<Vec<_>, String>>()?.join(",").into();
+        }
     }
     Ok(())
 }

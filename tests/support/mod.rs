@@ -4,6 +4,7 @@ pub mod canary;
 pub mod log;
 pub mod node;
 pub mod process;
+pub mod proxmox;
 pub mod raw;
 pub mod rpc;
 pub mod stage;

@@ -11,12 +11,21 @@ use std::cell::RefCell;
 pub struct Said {
     /// The tool failed.
     pub failed: bool,
-    /// Its text.
+    /// Its text: that of the first content.
     pub text: String,
+    /// The texts of the other contents.
+    pub more: Vec<String>,
     /// `structuredContent`, or null.
     pub structured: Value,
     /// The messages of its progress, in order.
     pub progress: Vec<String>,
+}
+
+impl Said {
+    /// Everything it said, the notes too.
+    pub fn whole(&self) -> String {
+        format!("{}\n{}", self.text, self.more.join("\n"))
+    }
 }
 
 /// Calls a tool; progress is wanted.
@@ -41,9 +50,12 @@ pub fn call_with(server: &Server, tool: &str, arguments: Value, cancel: Cancel, 
     let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
     let answer: Value = serde_json::from_slice(&answer.bytes).expect("JSON");
     let result = &answer["result"];
+    let content = result["content"].as_array().unwrap_or_else(|| panic!("no content: {answer}"));
+    let mut texts = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned());
     Said {
         failed: result["isError"] == true,
-        text: result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}")).to_owned(),
+        text: texts.next().unwrap_or_else(|| panic!("no text: {answer}")),
+        more: texts.collect(),
         structured: result["structuredContent"].clone(),
         progress: progress.into_inner(),
     }

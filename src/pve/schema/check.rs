@@ -102,7 +102,8 @@ fn one(parameter: &Parameter<'_>, value: &Value) -> Result<String, String> {
         (_, Value::Null) => return Err(refused()),
         ("boolean", _) => return truth(value).map(str::to_owned).ok_or_else(refused),
         ("integer" | "number", _) => number(parameter, value).ok_or_else(refused)?,
-        // Of the items of an array only texts with keys may be objects.
+        // A text without keys of its own is none, whatever an object could be made into.
+        ("" | "string", Value::Object(_)) if parameter.nested().next().is_none() => return Err(refused()),
         (_, Value::Object(keys)) => property_string(parameter, keys)?,
         ("array", Value::Array(_)) => return Err(refused()),
         (_, Value::Array(items)) => listed(parameter, items).ok_or_else(refused)?,
@@ -140,7 +141,8 @@ fn truth(value: &Value) -> Option<&'static str> {
 }
 
 fn number(parameter: &Parameter<'_>, value: &Value) -> Option<String> {
-    let text = plain(value);
+    // A form can't tell `true` from 1, yet whoever says so means no number.
+    let text = Some(value).filter(|value| !value.is_boolean()).map(plain)?;
     let text = text.trim();
     let n: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
     let bound = |bound: &str| bound.parse::<f64>().ok();

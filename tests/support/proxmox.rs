@@ -1,0 +1,138 @@
+//! A scripted node that is a Proxmox node as far as the way of a request goes: it describes its API, lists its guests,
+//! refuses those that are elsewhere and answers anything else with `"fine"`; and what it makes of a request.
+#![allow(dead_code)]
+
+use super::node::{Act, Node, Request};
+use proxmox_mcp::facts;
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::schema::{Operation, embedded};
+use serde_json::{Map, Value, json};
+
+/// Where a node serves the description of its API.
+pub const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
+
+/// The nodes of the cluster.
+pub const NODES: [&str; 3] = ["pve1", "pve2", "pve3"];
+
+/// Its guests: two are called `twin`, and of `thin` the token may not see where it is.
+pub fn guests() -> Value {
+    json!([
+        {"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": "web01", "status": "running"},
+        {"id": "qemu/101", "type": "qemu", "vmid": 101, "node": "pve2", "name": "db01", "status": "running"},
+        {"id": "lxc/200", "type": "lxc", "vmid": 200, "node": "pve2", "name": "dns01", "status": "stopped"},
+        {"id": "qemu/110", "type": "qemu", "vmid": 110, "node": "pve1", "name": "twin", "status": "stopped"},
+        {"id": "lxc/210", "type": "lxc", "vmid": 210, "node": "pve3", "name": "twin", "status": "stopped"},
+        {"id": "qemu/300", "type": "qemu", "vmid": 300, "name": "thin"},
+    ])
+}
+
+/// Such a node, with [`guests`].
+pub fn proxmox() -> Node {
+    proxmox_with(gzipped_facts(), |_| None)
+}
+
+/// The facts of this program as a node serves its description, compressed.
+pub fn gzipped_facts() -> Act {
+    Act::answer(200, "OK", &[("Content-Encoding", "gzip")], facts::APIDOC)
+}
+
+/// Such a node with this description, that answers what `first` leaves to it.
+pub fn proxmox_with(script: Act, first: impl Fn(&Request) -> Option<Act> + Send + Sync + 'static) -> Node {
+    let rows = guests();
+    Node::start(move |request| first(request).unwrap_or_else(|| answer(&script, &rows, request)))
+}
+
+fn answer(script: &Act, rows: &Value, request: &Request) -> Act {
+    let nodes = NODES.map(|node| json!({"node": node, "status": "online", "type": "node"}));
+    match (request.method.as_str(), request.target.as_str()) {
+        ("GET", SCRIPT) => return script.clone(),
+        ("GET", "/api2/json/version") => return Act::data(r#"{"version":"9.2.11"}"#),
+        ("GET", "/api2/json/cluster/resources?type=vm") => return Act::data(&rows.to_string()),
+        ("GET", "/api2/json/nodes") => return Act::data(&json!(nodes).to_string()),
+        _ => {}
+    }
+    let segments = segments(request);
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let ["nodes", node, rest @ ..] = segments.as_slice() {
+        if !NODES.contains(node) {
+            let why = format!("hostname lookup '{node}' failed - failed to get address info for: {node}");
+            return failed(&why);
+        }
+        if let [kind @ ("qemu" | "lxc"), vmid, ..] = rest
+            && !is_at(rows, node, kind, vmid)
+        {
+            let folder = if *kind == "qemu" { "qemu-server" } else { "lxc" };
+            return failed(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
+        }
+    }
+    Act::data("\"fine\"")
+}
+
+/// 500 in Proxmox's way.
+pub fn failed(why: &str) -> Act {
+    let why: String = why.chars().filter(char::is_ascii).collect();
+    Act::refusal(500, &why, &json!({"message": format!("{why}\n"), "data": null}).to_string())
+}
+
+fn is_at(rows: &Value, node: &str, kind: &str, vmid: &str) -> bool {
+    let here = |row: &Value| row["node"] == *node || row.get("node").is_none() && node == "pve3";
+    rows.as_array().unwrap().iter().any(|row| row["id"] == format!("{kind}/{vmid}") && here(row))
+}
+
+/// Whether the product asked on its own account, before or after what it was told to do.
+pub fn is_lookup(request: &Request) -> bool {
+    let about = ["/version", "/nodes", "/cluster/resources?type=vm"];
+    request.method == "GET"
+        && (request.target == SCRIPT
+            || request.target.starts_with("/api2/json/access/permissions?path=")
+            || about.iter().any(|path| request.target.strip_prefix("/api2/json") == Some(path)))
+}
+
+/// The segments below `/api2/json` as Proxmox reads them: the whole path decoded once, empty ones dropped.
+pub fn segments(request: &Request) -> Vec<String> {
+    assert!(request.target.bytes().all(|b| b.is_ascii_graphic() && b != b'#'), "{request:?}");
+    let all = read(request.path());
+    assert_eq!(all[..2], ["api2", "json"], "{request:?}");
+    all[2..].to_vec()
+}
+
+/// A path as Proxmox reads it.
+pub fn read(path: &str) -> Vec<String> {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |b: &u8| (*b as char).to_digit(16).unwrap() as u8;
+                bytes.push(digit(high) << 4 | digit(low));
+                rest = after;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8_lossy(&bytes).split('/').filter(|s| !s.is_empty()).map(String::from).collect()
+}
+
+/// What a request does, by the facts of this program: method and template; no template where they don't know it.
+pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static str>) {
+    let named = Method::named(method).unwrap();
+    let found = embedded().find(segments).ok();
+    (method.to_owned(), found.and_then(|found| found.operation(named)).map(|o| o.template()))
+}
+
+/// Values for whatever an operation requires beside its path.
+pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
+    let wanted = operation.parameters().filter(|p| p.required() && !operation.in_path(p.name()));
+    let value = |p: &proxmox_mcp::pve::schema::Parameter<'_>| match p.kind() {
+        "boolean" => json!(true),
+        "integer" | "number" if p.minimum().is_empty() => json!(1),
+        "integer" | "number" => json!(p.minimum().parse::<f64>().unwrap()),
+        "array" => json!([p.words().next().unwrap_or("x")]),
+        _ => match p.words().next() {
+            Some(word) => json!(word),
+            None => json!("x".repeat(p.min_length().parse().unwrap_or(3))),
+        },
+    };
+    wanted.map(|p| (p.name().replace("[n]", "0"), value(&p))).collect()
+}
