@@ -58,7 +58,7 @@ impl Param {
             Kind::Text => "a string".into(),
             Kind::Flag => "true or false".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::Object => "an object such as {\"name\": \"value\"}, not a text".into(),
+            Kind::Object => "an object such as {\"name\": \"value\"}".into(),
             Kind::Count => "a whole number, 0 or more".into(),
             Kind::Texts => "a list of strings".into(),
         }
@@ -70,6 +70,15 @@ impl Param {
             (Kind::Text, v @ Value::String(_))
             | (Kind::Flag, v @ Value::Bool(_))
             | (Kind::Object, v @ Value::Object(_)) => Some(v),
+            // What models write instead, where only one thing can be meant.
+            (Kind::Text, Value::Number(n)) => Some(n.to_string().into()),
+            (Kind::Text, Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_string) => {
+                Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into())
+            }
+            (Kind::Flag, Value::String(typed)) => typed.parse::<bool>().ok().map(Value::from),
+            (Kind::Object, Value::String(typed)) => {
+                serde_json::from_str::<Map<String, Value>>(&typed).ok().map(Value::from)
+            }
             (Kind::Choice(words), Value::String(typed)) => {
                 words.iter().find(|w| w.eq_ignore_ascii_case(&typed)).map(|w| Value::from(*w))
             }

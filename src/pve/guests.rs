@@ -93,10 +93,12 @@ pub fn find<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, Miss> {
     if let Some(guest) = guests.iter().find(numbered) {
         return Ok(guest);
     }
-    let mut named: Vec<&Guest> = guests.iter().filter(|g| !what.is_empty() && g.name == what).collect();
-    if named.is_empty() {
+    // A number is a number: a guest that is called so is another one, and it may be gone or not to be seen.
+    let numeric = what.bytes().all(|b| b.is_ascii_digit());
+    let mut named: Vec<&Guest> = guests.iter().filter(|g| !numeric && g.name == what).collect();
+    if named.is_empty() && !numeric {
         let folded = what.to_lowercase();
-        named = guests.iter().filter(|g| !folded.is_empty() && g.name.to_lowercase() == folded).collect();
+        named = guests.iter().filter(|g| g.name.to_lowercase() == folded).collect();
     }
     match named.as_slice() {
         [one] => Ok(one),

@@ -97,10 +97,15 @@ impl ApiPath {
     pub fn of_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
         let mut typed = String::new();
         for segment in segments {
+            let segment = segment.as_ref();
+            // Decoded once more by the node, a slash would make two of one.
+            if segment.is_empty() || segment.contains('/') {
+                return Err("a name in the path is empty or has a slash in it".into());
+            }
             typed.push('/');
-            encode_into(&mut typed, segment.as_ref(), KEEP);
+            encode_into(&mut typed, segment, KEEP);
         }
-        Self::parse(&typed).map(|(path, _)| path)
+        Self::parse_template(&typed).map(|(path, _)| path)
     }
 
     /// A path of our own, canonical as it stands.

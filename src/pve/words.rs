@@ -6,8 +6,8 @@ pub(super) fn hint(status: u16, said: &str) -> &'static str {
         300..=399 => "A redirect is not followed: check the address in clusters.json",
         400 => "Correct the parameters and call again",
         404 | 501 => {
-            "There is no such path, or not with this method (GET reads; an action such as …/status/start is a POST): \
-             check both for misspellings (a GET on the path above it lists what is there)"
+            "The node has no such operation: its version may lack it, or what it belongs to is not installed. search_api \
+             finds others"
         }
         503 => "The node is overloaded or restarting: try again in a moment",
         595 => "The node asked can't reach the node this concerns: that one is down or cut off from it",

@@ -1,28 +1,29 @@
 //! `proxmox_api_get` and `proxmox_api_call`: every operation of the API, the one to look, the other to do.
 
-use super::request::{self, Wanted};
+use super::request::{Asker, Wanted, leading_method};
 use super::tasks::{self, DEFAULT_WAIT};
 use super::view::{self, View};
-use crate::cancel::Cancel;
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::content::Content;
 use crate::mcp::context::Context;
 use crate::pve::Method;
-use crate::pve::cluster::{Answer, Cluster};
+use crate::pve::cluster::Answer;
 use crate::pve::manager::ClusterManager;
 use crate::pve::task::Upid;
-use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Paths of one call of `proxmox_api_get`.
 const MAX_PATHS: usize = 20;
 
 /// Of those, how many are under way at once.
 const AT_ONCE: usize = 8;
+
+/// For a task's end there is this much at least, however long its start took.
+const LEAST_WAIT: Duration = Duration::from_secs(5);
 
 const CLUSTER: Param = Param {
     name: "cluster",
@@ -120,6 +121,7 @@ pub fn proxmox_api_call(manager: Arc<ClusterManager>, max_result_bytes: usize) -
 }
 
 fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+    let begun = Instant::now();
     let cluster = manager.select(args.text("cluster"))?;
     // Read first: what can't be shown is not to be done.
     let view = View::from_args(args)?;
@@ -127,21 +129,33 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
         method: args.text("method").and_then(Method::named),
         path: args.text("path").unwrap_or_default(),
         data: args.object("data"),
-        dry_run: args.flag("dry_run"),
+        whole: !view.is_plain(),
     };
-    let mut request = request::prepare(manager, cluster, &wanted, &context.cancel)?;
-    if wanted.dry_run {
-        return Ok(output(request.shown(), request.notes));
+    let asker = Asker::new(manager, cluster, &context.cancel);
+    let mut request = asker.prepare(&wanted)?;
+    if args.flag("dry_run") {
+        return Ok(output(request.shown(cluster), request.notes));
     }
-    let answer = request.send(manager, &context.cancel)?;
+    let answer = asker.send(&mut request, &wanted)?;
     let upid = serde_json::from_str::<String>(answer.data()).ok().filter(|text| Upid::parse(text).is_ok());
     if let Some(upid) = upid {
         if args.flag("wait") {
-            let mut ended = tasks::finish(manager, request.cluster(), &upid, Instant::now() + DEFAULT_WAIT, context)?;
-            ended.content.extend(notes(request.notes));
-            return Ok(ended);
+            // What came before has taken its part of the client's patience.
+            let deadline = (begun + DEFAULT_WAIT).max(Instant::now() + LEAST_WAIT);
+            return match tasks::finish(manager, cluster, &upid, deadline, context) {
+                Ok(mut ended) => {
+                    ended.content.extend(notes(request.notes));
+                    Ok(ended)
+                }
+                Err(Stop::Failed(why)) => Err(Stop::Failed(why + "\n" + &request.notes.join("\n"))),
+                Err(other) => Err(other),
+            };
         }
-        request.notes.push("a task, which goes on: wait_for_task with this upid follows it to its end".into());
+        let of = match manager.all() {
+            [_] => String::new(),
+            _ => format!(" and cluster {}", cluster.settings().name),
+        };
+        request.notes.push(format!("a task, which goes on: wait_for_task with this upid{of} follows it to its end"));
         return Ok(output(answer.into_verbatim(), request.notes));
     }
     let shown = match show(&view, answer, cap) {
@@ -159,10 +173,21 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
 fn get(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
     let cluster = manager.select(args.text("cluster"))?;
     let view = View::from_args(args)?;
-    let params = args.object("params");
+    let asker = Asker::new(manager, cluster, &context.cancel);
+    let read = |path: &str, cap: usize| {
+        if let Some(method) = leading_method(path).0.filter(|method| *method != Method::Get) {
+            return Err(format!("proxmox_api_get only reads: a {method} is for proxmox_api_call"));
+        }
+        let wanted = Wanted { method: Some(Method::Get), path, data: args.object("params"), whole: !view.is_plain() };
+        let mut request = asker.prepare(&wanted)?;
+        let answer = asker.send(&mut request, &wanted)?;
+        let shown = show(&view, answer, cap)?;
+        request.notes.extend(shown.note);
+        Ok((shown.text, request.notes))
+    };
     let paths = match (args.text("path"), args.texts("paths")) {
         (Some(path), None) => {
-            let (text, more) = read(manager, cluster, path, params, &view, cap, &context.cancel)?;
+            let (text, more) = read(path, cap)?;
             return Ok(output(text, more));
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => paths,
@@ -178,11 +203,11 @@ fn get(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args)
             ));
         }
     };
+    // Fetched once, so that all paths are judged alike.
+    asker.cluster().schema(&context.cancel);
     // Each has its share, so that the first can't take the place of the others.
     let share = if cap == 0 { 0 } else { (cap / paths.len()).max(1) };
-    let answers = in_parallel(&paths, &context.cancel, &|path, cancel| {
-        read(manager, cluster, path, params, &view, share, cancel)
-    });
+    let answers = in_parallel(&paths, &|path| read(path, share));
     if answers.iter().all(Result::is_err) {
         let all = paths.iter().zip(answers).filter_map(|(path, answer)| Some(format!("{path}: {}", answer.err()?)));
         return Err(Stop::Failed(all.collect::<Vec<_>>().join("\n")));
@@ -199,24 +224,6 @@ fn get(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args)
         }));
     }
     Ok(Output { content, structured: None })
-}
-
-/// The answer to one GET as it is shown, and what there is to say about it.
-fn read(
-    manager: &ClusterManager,
-    cluster: &Arc<Cluster>,
-    path: &str,
-    params: Option<&Map<String, Value>>,
-    view: &View,
-    cap: usize,
-    cancel: &Cancel,
-) -> Result<(String, Vec<String>), String> {
-    let wanted = Wanted { method: Some(Method::Get), path, data: params, dry_run: false };
-    let mut request = request::prepare(manager, cluster, &wanted, cancel)?;
-    let answer = request.send(manager, cancel)?;
-    let shown = show(view, answer, cap)?;
-    request.notes.extend(shown.note);
-    Ok((shown.text, request.notes))
 }
 
 fn show(view: &View, answer: Answer, cap: usize) -> Result<view::Shown, String> {
@@ -238,16 +245,15 @@ fn notes(more: Vec<String>) -> Option<Content> {
 /// One answer.
 type Read = Result<(String, Vec<String>), String>;
 
-/// Asks for every path, some at once; the answers are in the order of the paths.
-fn in_parallel(paths: &[&str], cancel: &Cancel, ask: &(dyn Fn(&str, &Cancel) -> Read + Sync)) -> Vec<Read> {
+/// Reads every path, some at once; the answers are in the order of the paths.
+fn in_parallel(paths: &[&str], read: &(dyn Fn(&str) -> Read + Sync)) -> Vec<Read> {
     let next = AtomicUsize::new(0);
     let answers = Mutex::new(vec![None; paths.len()]);
-    let work = |cancel: &Cancel| {
-        while let Some((at, path)) = paths.get(next.load(Ordering::Relaxed)).and_then(|_| {
+    let work = || {
+        loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            Some((at, paths.get(at)?))
-        }) {
-            let answer = ask(path, cancel);
+            let Some(path) = paths.get(at) else { break };
+            let answer = read(path);
             if let Some(slot) = answers.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
                 *slot = Some(answer);
             }
@@ -255,11 +261,10 @@ fn in_parallel(paths: &[&str], cancel: &Cancel, ask: &(dyn Fn(&str, &Cancel) -> 
     };
     thread::scope(|scope| {
         for _ in 1..paths.len().min(AT_ONCE) {
-            let (part, work) = (cancel.child(), &work);
             // Where there is no thread to be had, the others do its part.
-            let _ = thread::Builder::new().name("fan-out".into()).spawn_scoped(scope, move || work(&part));
+            let _ = thread::Builder::new().name("fan-out".into()).spawn_scoped(scope, work);
         }
-        work(&cancel.child());
+        work();
     });
     let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
     answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err("it was not asked for".into()))).collect()

@@ -1,17 +1,19 @@
 //! `describe_api`: what an operation takes, needs, does and answers, in at most [`MAX_BYTES`].
 
+use super::place::from_the_top;
+use super::request::{leading_method, on_path, with_method};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
 use crate::pve::Method;
 use crate::pve::manager::ClusterManager;
 use crate::pve::path::ApiPath;
-use crate::pve::schema::{Found, Operation, Parameter, Schema, fold};
+use crate::pve::schema::{Found, Miss, Operation, Parameter, Schema, fold};
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// The most a description has. What does not fit in full is said more briefly, never left out.
-const MAX_BYTES: usize = 2_000;
+const MAX_BYTES: usize = 1_950;
 
 /// Of the cluster's own words about an operation.
 const MAX_WORDS: usize = 300;
@@ -49,12 +51,18 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
     let cluster = manager.select_any(args.text("cluster"))?;
     let schema = cluster.schema(&context.cancel);
     let typed = args.text("path").unwrap_or_default();
-    let (leading, typed) = super::request::leading_method(typed);
-    let (path, _) = ApiPath::parse_template(typed)?;
-    let found = super::request::on_path(&schema, &path)?;
+    let (leading, typed) = leading_method(typed);
+    let path = from_the_top(&ApiPath::parse_template(typed)?.0)?;
+    let segments: Vec<_> = path.segments().collect();
+    if let Err(Miss { known, there, .. }) = schema.find(&segments)
+        && known == segments.len()
+    {
+        return Ok(Output::text(format!("{path} has no operation of its own; below it are {}", there.join(", "))));
+    }
+    let found = on_path(&schema, &path)?;
     let method = args.text("method").and_then(Method::named).or(leading);
     let operations: Vec<Operation<'_>> = match method {
-        Some(method) => vec![super::request::with_method(&found, &path, method)?],
+        Some(method) => vec![with_method(&found, &path, method)?],
         None => found.operations().collect(),
     };
     let text = match (args.text("parameter"), operations.as_slice()) {
@@ -62,7 +70,17 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
         (None, [one]) => of_operation(one, &found),
         (None, all) => overview(all, &found),
     };
-    Ok(Output::text(text + source(&schema)))
+    Ok(Output::text(bounded(text) + source(&schema)))
+}
+
+/// No more than a description has room for; only a schema that is no real one comes near.
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_BYTES {
+        let end = (0..=MAX_BYTES - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Says so where the texts are not the cluster's.
@@ -179,7 +197,7 @@ fn kind<'s>(parameter: &Parameter<'s>) -> &'s str {
         "integer" => "int",
         "array" => "array",
         "" | "string" if parameter.words().next().is_some() => "word",
-        "" | "string" if parameter.nested().next().is_some() => "key=value,… (see parameter=)",
+        "" | "string" if parameter.nested().next().is_some() => "key=value,…",
         "" | "string" if parameter.format().ends_with("-list") => "list",
         "" | "string" => "text",
         other => other,

@@ -4,97 +4,184 @@
 use crate::cancel::Cancel;
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
+use crate::pve::error::Error;
 use crate::pve::guests::{self, Guest};
 use crate::pve::params::Params;
 use crate::pve::path::{ApiPath, is_placeholder};
+use crate::pve::schema::Operation;
 use crate::pve::task::Upid;
+use serde_json::{Map, Value};
+use std::sync::OnceLock;
 
-/// The path with what it leaves open filled in, and what can't be right put right; `notes` says what was changed. It
-/// may start at the guest (`/qemu/100/config`), have `{node}` for a node, and a name for a guest's number. The guests are
-/// looked up only where that is needed, or where `look` asks for it. The error says what to write.
-pub(super) fn fill_in(
-    cluster: &Cluster,
-    path: &ApiPath,
-    look: bool,
-    cancel: &Cancel,
-    notes: &mut Vec<String>,
-) -> Result<ApiPath, String> {
+/// A cluster as one tool call sees it: its guests are asked for once, and only if somebody has to know.
+pub(super) struct Sight<'a> {
+    cluster: &'a Cluster,
+    cancel: &'a Cancel,
+    guests: OnceLock<Result<Vec<Guest>, Trouble>>,
+}
+
+/// Why the guests aren't known.
+#[derive(Clone)]
+struct Trouble {
+    text: String,
+    /// Whether no other call would fare better.
+    cut_off: bool,
+}
+
+/// A path that is whole.
+pub(super) struct Place {
+    /// It.
+    pub(super) path: ApiPath,
+    /// What was filled in, as a clause.
+    pub(super) note: Option<String>,
+    /// Whether something that was typed is not what is sent.
+    pub(super) corrected: bool,
+    /// Whether a container was named where there is a VM, or the other way round.
+    pub(super) other_kind: bool,
+}
+
+/// A path that starts at a guest (`/qemu/web01/config`) or at a task, from the top.
+pub(super) fn from_the_top(path: &ApiPath) -> Result<ApiPath, String> {
     let mut segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
-    let text = |segments: &[String], at: usize| segments.get(at).cloned().unwrap_or_default();
-    if matches!(text(&segments, 0).as_str(), "qemu" | "lxc") && segments.len() > 1 {
-        segments.splice(0..0, ["nodes".to_owned(), "{node}".to_owned()]);
-    }
-    if text(&segments, 0) != "nodes" {
-        return ApiPath::of_segments(&segments);
-    }
-    let node = text(&segments, 1);
-    let open = is_placeholder(&node);
-    let (topic, what) = (text(&segments, 2), text(&segments, 3));
-    if matches!(topic.as_str(), "qemu" | "lxc") && !what.is_empty() && !is_placeholder(&what) {
-        let numbered = what.bytes().all(|b| b.is_ascii_digit());
-        if open || !numbered || look {
-            match find(cluster, &what, cancel) {
-                Ok(guest) => {
-                    if (!open && guest.node != node) || guest.kind.as_str() != topic {
-                        notes.push(format!(
-                            "{what} is {}/{} on {}, so it was asked for there",
-                            guest.kind.as_str(),
-                            guest.vmid,
-                            guest.node
-                        ));
-                    }
-                    let right = [guest.node, guest.kind.as_str().to_owned(), guest.vmid.to_string()];
-                    segments.splice(1..4, right);
-                }
-                // The list lags behind by some seconds, and the token may not see all: Proxmox judges.
-                Err(_) if numbered && !open => {}
-                Err(why) => return Err(why),
-            }
-        }
-    } else if topic == "tasks"
-        && let Ok(upid) = Upid::parse(&what)
-        && upid.node != node
-    {
-        if !open {
-            notes.push(format!("the task ran on {}, so it was asked for there", upid.node));
-        }
-        segments.splice(1..2, [upid.node]);
-    } else if open {
-        segments.splice(1..2, [only_node(cluster, cancel)?]);
-    }
+    let topic = match (segments.first().map(String::as_str), segments.len()) {
+        (Some("qemu" | "vm"), 2..) => "qemu",
+        (Some("lxc" | "ct"), 2..) => "lxc",
+        (Some("tasks"), 2..) => "tasks",
+        _ => return Ok(path.clone()),
+    };
+    segments.splice(0..1, ["nodes", "{node}", topic].map(str::to_owned));
     ApiPath::of_segments(&segments)
 }
 
-fn find(cluster: &Cluster, what: &str, cancel: &Cancel) -> Result<Guest, String> {
-    let guests = guests::list(cluster, cancel).map_err(|e| e.to_string())?;
-    let guest = guests::find(&guests, what).map_err(|miss| miss.to_string())?;
-    if guest.node.is_empty() {
-        return Err(format!("the API token may not see on which node guest {what} is: it needs VM.Audit on /vms"));
+impl<'a> Sight<'a> {
+    /// Nothing has been asked yet.
+    pub(super) fn new(cluster: &'a Cluster, cancel: &'a Cancel) -> Self {
+        Self { cluster, cancel, guests: OnceLock::new() }
     }
-    Ok(guest.clone())
+
+    fn guests(&self) -> Result<&[Guest], &Trouble> {
+        let known = self.guests.get_or_init(|| {
+            guests::list(self.cluster, self.cancel).map_err(|e| Trouble {
+                text: e.to_string(),
+                cut_off: !matches!(e, Error::Failed { .. } | Error::Forbidden { .. } | Error::Rejected { .. }),
+            })
+        });
+        known.as_deref()
+    }
+
+    fn guest(&self, what: &str) -> Result<&Guest, Trouble> {
+        let trouble = |text| Trouble { text, cut_off: false };
+        let guest = guests::find(self.guests().map_err(Trouble::clone)?, what).map_err(|e| trouble(e.to_string()))?;
+        if guest.node.is_empty() {
+            return Err(trouble(format!(
+                "the API token may not see on which node guest {what} is: it needs VM.Audit on /vms"
+            )));
+        }
+        Ok(guest)
+    }
+
+    /// The path with what it leaves open filled in, and what can't be right put right. It may start at the guest, have
+    /// `{node}` for a node, and a name for a guest's number. The guests are looked up only where that is needed, or where
+    /// `look` asks for it. The error says what to write.
+    pub(super) fn fill_in(&self, path: &ApiPath, look: bool) -> Result<Place, String> {
+        let path = from_the_top(path)?;
+        let mut segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
+        let text = |at: usize| segments.get(at).cloned().unwrap_or_default();
+        let (node, topic, what) = (text(1), text(2), text(3));
+        let below_a_node = text(0) == "nodes";
+        let open = below_a_node && is_placeholder(&node);
+        if let Some(left) = segments.iter().enumerate().find(|(n, s)| is_placeholder(s) && !(open && *n == 1)) {
+            return Err(format!("`{}` is a placeholder: put the name or number it stands for in its place", left.1));
+        }
+        let mut place = Place { path, note: None, corrected: false, other_kind: false };
+        if below_a_node && matches!(topic.as_str(), "qemu" | "lxc") && !what.is_empty() {
+            let numbered = what.bytes().all(|b| b.is_ascii_digit());
+            if open || !numbered || look {
+                match self.guest(&what) {
+                    Ok(guest) => {
+                        let kind = guest.kind.as_str();
+                        place.other_kind = kind != topic;
+                        place.corrected = place.other_kind || !open && guest.node != node;
+                        place.note = Some(format!("{what} is {kind}/{} on {}", guest.vmid, guest.node));
+                        segments.splice(1..4, [guest.node.clone(), kind.to_owned(), guest.vmid.to_string()]);
+                    }
+                    // The list lags behind by some seconds, and the token may not see all: Proxmox judges.
+                    Err(trouble) if numbered && !open && !trouble.cut_off => {}
+                    Err(trouble) => return Err(trouble.text),
+                }
+            }
+        } else if below_a_node
+            && topic == "tasks"
+            && let Ok(upid) = Upid::parse(&what)
+        {
+            place.corrected = !open && upid.node != node;
+            place.note = Some(format!("the task is one of {}", upid.node));
+            let written = upid.to_string();
+            segments.splice(1..4, [upid.node, topic, written]);
+        } else if open {
+            segments.splice(1..2, [self.only_node()?]);
+        }
+        let whole = ApiPath::of_segments(&segments)?;
+        if whole == place.path {
+            place.note = None;
+        }
+        Ok(Place { path: whole, ..place })
+    }
+
+    /// The name of the only node; where there are more, the error names them.
+    fn only_node(&self) -> Result<String, String> {
+        match nodes(self.cluster, self.cancel).map_err(|e| e.to_string())?.as_slice() {
+            [(only, _)] => Ok(only.clone()),
+            [] => Err("the node is missing in the path, and the token sees none".into()),
+            several => {
+                let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
+                Err(format!("which node? Put one of {} in the place of {{node}}", names.join(", ")))
+            }
+        }
+    }
+
+    /// Numbers for the names of guests in `data`, where the operation wants numbers of guests that are there.
+    pub(super) fn number_guests(&self, operation: &Operation<'_>, data: &mut Map<String, Value>) -> Result<(), String> {
+        for (name, value) in data.iter_mut() {
+            let format = operation.parameter(name).map_or("", |p| p.format());
+            if !matches!(format, "pve-vmid" | "pve-vmid-list") || operation.in_path(name) || is_new(operation, name) {
+                continue;
+            }
+            let items = match value {
+                Value::Array(items) => items.as_mut_slice(),
+                one => std::slice::from_mut(one),
+            };
+            for item in items {
+                // (PVE: a list is split at commas, semicolons and white space.)
+                let Some(text) = item.as_str() else { continue };
+                let parts = || text.split([',', ';', ' ', '\t', '\n']).filter(|part| !part.is_empty());
+                if parts().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+                    continue;
+                }
+                let number =
+                    |part| self.guest(part).map(|g| g.vmid.to_string()).map_err(|e| format!("`{name}`: {}", e.text));
+                *item = parts().map(number).collect::<Result<Vec<_>, String>>()?.join(",").into();
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The name of the only node of a cluster; where there are more, the error names them.
-fn only_node(cluster: &Cluster, cancel: &Cancel) -> Result<String, String> {
-    match nodes(cluster, cancel).map_err(|e| e.to_string())?.as_slice() {
-        [(only, _)] => Ok(only.clone()),
-        [] => Err("the node is missing in the path, and the token sees none".into()),
-        several => {
-            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
-            Err(format!("which node? Put one of {} in the place of {{node}}", names.join(", ")))
-        }
+/// Whether this is the number of a guest to be made, or of one in another cluster.
+fn is_new(operation: &Operation<'_>, name: &str) -> bool {
+    let template = operation.template();
+    match name {
+        "newid" => true,
+        "vmid" => ["/qemu", "/lxc", "/nextid"].iter().any(|end| template.ends_with(end)),
+        "target-vmid" => template.ends_with("/remote_migrate"),
+        _ => false,
     }
 }
 
 /// Names and states of the nodes.
-pub(super) fn nodes(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, crate::pve::error::Error> {
-    #[derive(serde::Deserialize)]
-    struct Node {
-        node: String,
-        #[serde(default)]
-        status: String,
-    }
+pub(super) fn nodes(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, Error> {
     let answer = cluster.call(Method::Get, &ApiPath::known("/nodes"), &Params::new(), cancel)?;
-    let nodes: Vec<Node> = serde_json::from_str(answer.data()).unwrap_or_default();
-    Ok(nodes.into_iter().map(|n| (n.node, n.status)).collect())
+    let rows: Vec<Value> = serde_json::from_str(answer.data()).unwrap_or_default();
+    let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(rows.iter().map(|row| (text(row, "node"), text(row, "status"))).filter(|(node, _)| !node.is_empty()).collect())
 }

@@ -2,12 +2,12 @@
 //! can do, before anything of it is sent.
 
 use super::clusters::told;
-use super::place;
+use super::place::Sight;
+use super::shape::push_plain;
 use super::teach;
 use crate::cancel::Cancel;
 use crate::pve::Method;
 use crate::pve::cluster::{Answer, Cluster};
-use crate::pve::guests;
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
@@ -17,6 +17,13 @@ use serde_json::{Map, Value};
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// The rows that are asked for where a list that Proxmox sends in pages is to be filtered or sorted: of its first page
+/// alone (50 rows) the answer would be wrong.
+const WHOLE: u32 = 5_000;
+
+/// The most parameters of one call; the largest operation has some hundred, some of them in numbers.
+const MAX_PARAMETERS: usize = 500;
+
 /// What a caller wants to be done.
 pub(super) struct Wanted<'a> {
     /// How.
@@ -25,13 +32,20 @@ pub(super) struct Wanted<'a> {
     pub(super) path: &'a str,
     /// With what.
     pub(super) data: Option<&'a Map<String, Value>>,
-    /// Whether it is only to be shown.
-    pub(super) dry_run: bool,
+    /// Whether a list is wanted whole, because it is to be filtered or sorted.
+    pub(super) whole: bool,
+}
+
+/// Who asks, and whom.
+pub(super) struct Asker<'a> {
+    manager: &'a ClusterManager,
+    cluster: &'a Arc<Cluster>,
+    cancel: &'a Cancel,
+    sight: Sight<'a>,
 }
 
 /// A request that may be sent.
 pub(super) struct Request {
-    cluster: Arc<Cluster>,
     method: Method,
     path: ApiPath,
     params: Params,
@@ -41,125 +55,172 @@ pub(super) struct Request {
     needs: String,
     /// Whether the operation needs no privilege: then Proxmox may leave out what the token may not see.
     filtered: bool,
+    /// Whether Proxmox sends its list in pages.
+    paged: bool,
     /// What was filled in or put right.
     pub(super) notes: Vec<String>,
 }
 
-/// Makes a request of what a caller wants. The error says what is wrong and what to write instead; nothing was changed.
-pub(super) fn prepare(
-    manager: &ClusterManager,
-    cluster: &Arc<Cluster>,
-    wanted: &Wanted<'_>,
-    cancel: &Cancel,
-) -> Result<Request, String> {
-    let (leading, typed) = leading_method(wanted.path);
-    let method = match (leading, wanted.method) {
-        (Some(leading), Some(method)) if leading != method => {
-            return Err(format!("the path starts with {leading}, but `method` is {method}: leave one of them out"));
-        }
-        (leading, method) => method.or(leading).unwrap_or(Method::Get),
-    };
-    let (path, query) = ApiPath::parse_template(typed)?;
-    let mut notes = Vec::new();
-    // A GET is put right when it has failed; shown is what would be sent first.
-    let path = place::fill_in(cluster, &path, method != Method::Get, cancel, &mut notes)?;
-    let mut data = wanted.data.cloned().unwrap_or_default();
-    join_query(&mut data, &query)?;
-
-    let schema = cluster.schema(cancel);
-    let mut request = Request {
-        cluster: cluster.clone(),
-        method,
-        risk: risk(&schema, method, &path),
-        path,
-        params: Params::new(),
-        summary: String::new(),
-        needs: String::new(),
-        filtered: false,
-        notes,
-    };
-    let found = on_path(&schema, &request.path);
-    let operation = found.as_ref().map_err(String::clone).and_then(|found| with_method(found, &request.path, method));
-    match (&found, operation) {
-        (Ok(found), Ok(operation)) => {
-            name_guests(cluster, &operation, &mut data, cancel).map_err(|why| told(manager, cluster, &why))?;
-            request.params = check::check(&operation, found, &data)
-                .map_err(|wrong| format!("{}. Nothing was sent. describe_api has all parameters", wrong.join("; ")))?;
-            request.summary = operation.summary().to_owned();
-            request.needs = operation.privileges().to_owned();
-            request.filtered = method == Method::Get && operation.privileges().is_empty();
-        }
-        // The facts of this program may be older or newer than the cluster: it judges for itself.
-        (_, Err(_)) | (Err(_), _) if !schema.is_live() => {
-            request.params = Params::from_json(&data).map_err(|problems| problems.join("; "))?;
-        }
-        (_, Err(why)) => return Err(format!("{why}. Nothing was sent")),
-        (Err(why), _) => return Err(format!("{why}. Nothing was sent")),
+impl<'a> Asker<'a> {
+    /// For one tool call.
+    pub(super) fn new(manager: &'a ClusterManager, cluster: &'a Arc<Cluster>, cancel: &'a Cancel) -> Self {
+        Self { manager, cluster, cancel, sight: Sight::new(cluster, cancel) }
     }
-    request.risk = request.risk.with(&request.params);
-    Ok(request)
+
+    /// Which cluster is asked.
+    pub(super) fn cluster(&self) -> &'a Arc<Cluster> {
+        self.cluster
+    }
+
+    /// Makes a request of what a caller wants. The error says what is wrong and what to write instead; nothing was sent
+    /// but what had to be looked up.
+    pub(super) fn prepare(&self, wanted: &Wanted<'_>) -> Result<Request, String> {
+        self.make(wanted, false).map_err(|why| told(self.manager, self.cluster, &format!("{why}. Nothing was sent")))
+    }
+
+    /// Sends it and waits for the answer; a GET for a guest that is elsewhere is asked there.
+    pub(super) fn send(&self, request: &mut Request, wanted: &Wanted<'_>) -> Result<Answer, String> {
+        let call = |request: &Request| self.cluster.call(request.method, &request.path, &request.params, self.cancel);
+        let mut answer = call(request);
+        if !request.changes()
+            && answer.as_ref().is_err_and(teach::is_elsewhere)
+            && let Ok(there) = self.make(wanted, true)
+            && there.path != request.path
+        {
+            *request = there;
+            answer = call(request);
+        }
+        match answer {
+            Ok(answer) => {
+                request.remark(&answer);
+                Ok(answer)
+            }
+            Err(error) => {
+                let more = teach::more(self.cluster, &request.path, &error, self.cancel);
+                let notes: String = request.notes.iter().map(|note| format!(" ({note})")).collect();
+                Err(told(self.manager, self.cluster, &error) + &more + &notes)
+            }
+        }
+    }
+
+    /// `look`: whether to see where the guest is though the path says it.
+    fn make(&self, wanted: &Wanted<'_>, look: bool) -> Result<Request, String> {
+        let (method, typed) = method(wanted.path, wanted.method)?;
+        let (path, query) = ApiPath::parse_template(typed)?;
+        // A write goes to nothing that was not looked at.
+        let place = self.sight.fill_in(&path, look || method != Method::Get)?;
+        let told_of = place.corrected || method != Method::Get;
+        let mut data = wanted.data.cloned().unwrap_or_default();
+        join_query(&mut data, &query)?;
+        if data.len() > MAX_PARAMETERS {
+            return Err(format!(
+                "{} parameters are more than any operation has: give {MAX_PARAMETERS} at most",
+                data.len()
+            ));
+        }
+
+        let schema = self.cluster.schema(self.cancel);
+        let mut request = Request {
+            method,
+            path: place.path,
+            params: Params::new(),
+            risk: Risk::UNKNOWN,
+            summary: String::new(),
+            needs: String::new(),
+            filtered: false,
+            paged: false,
+            notes: place.note.filter(|_| told_of).into_iter().collect(),
+        };
+        let found = on_path(&schema, &request.path);
+        match found.and_then(|found| with_method(&found, &request.path, method).map(|operation| (found, operation))) {
+            Ok((found, operation)) => {
+                let given = |name| operation.parameter(name).is_some();
+                request.paged =
+                    method == Method::Get && given("limit") && given("start") && !data.contains_key("limit");
+                if request.paged && wanted.whole {
+                    data.insert("limit".into(), WHOLE.into());
+                }
+                self.sight.number_guests(&operation, &mut data)?;
+                request.params = check::check(&operation, &found, &data).map_err(|wrong| {
+                    wrong.join("; ") + &forgotten(wanted, &found, &data) + ". describe_api has all parameters"
+                })?;
+                request.risk = risk(&operation, &request.path).with(&request.params);
+                request.summary = operation.summary().to_owned();
+                request.needs = operation.privileges().to_owned();
+                request.filtered = method == Method::Get && operation.privileges().is_empty();
+            }
+            // The facts of this program may be older or newer than the cluster: it judges for itself.
+            Err(_) if !schema.is_live() => {
+                request.params = Params::from_json(&data).map_err(|problems| problems.join("; "))?;
+            }
+            Err(why) => return Err(why),
+        }
+        // Who names the wrong kind of guest may mean another one, or another cluster.
+        if place.other_kind && request.risk.lasting && method != Method::Get {
+            let note = request.notes.join("; ");
+            return Err(format!("{note}, and what can't be undone is not put right: write {}", request.line()));
+        }
+        Ok(request)
+    }
 }
 
-/// What the operation of a path can do. The facts of this program say so, and only where the cluster's own schema finds
-/// the same operation there: whatever else it may be is as dangerous as can be.
-fn risk(schema: &Schema, method: Method, path: &ApiPath) -> Risk {
+/// What the operation of a path can do. The facts of this program say so, and only where they find the same operation
+/// there as the cluster's own schema: whatever else it may be is as dangerous as can be.
+fn risk(operation: &Operation<'_>, path: &ApiPath) -> Risk {
     let segments: Vec<_> = path.segments().collect();
-    let template = |schema: &Schema| {
-        let found = schema.find(&segments).ok()?;
-        found.operation(method).map(|o| (o.template().to_owned(), o.risk()))
-    };
-    match (template(schema::embedded()), template(schema)) {
-        (Some((ours, risk)), Some((theirs, _))) if ours == theirs => risk,
-        _ => Risk::UNKNOWN,
+    let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(operation.method()));
+    known.filter(|known| known.template() == operation.template()).map_or(Risk::UNKNOWN, |known| known.risk())
+}
+
+/// How, and where: search_api and people write the method in front of the path.
+fn method(typed: &str, given: Option<Method>) -> Result<(Method, &str), String> {
+    let (leading, typed) = leading_method(typed);
+    match (leading, given) {
+        (Some(leading), Some(method)) if leading != method => {
+            Err(format!("the path starts with {leading}, but the method is {method}"))
+        }
+        (leading, method) => Ok((method.or(leading).unwrap_or(Method::Get), typed)),
     }
+}
+
+/// What to say where parameters were given and no method.
+fn forgotten(wanted: &Wanted<'_>, found: &Found<'_>, data: &Map<String, Value>) -> String {
+    let others: Vec<&str> = found.operations().map(|o| o.method().as_str()).filter(|m| *m != "GET").collect();
+    if wanted.method.is_some() || leading_method(wanted.path).0.is_some() || others.is_empty() || data.is_empty() {
+        return String::new();
+    }
+    format!(". No method was given, which means GET; this path also has {}", others.join(", "))
 }
 
 impl Request {
-    /// Sends it and waits for the answer; a GET for a guest that is elsewhere is sent there.
-    pub(super) fn send(&mut self, manager: &ClusterManager, cancel: &Cancel) -> Result<Answer, String> {
-        let result = self.cluster.call(self.method, &self.path, &self.params, cancel);
-        let error = match result {
-            Ok(answer) => {
-                if self.filtered && answer.data() == "[]" {
-                    self.notes.push(
-                        "the list is empty: nothing is there, or the token may see none of it (GET /access/permissions \
-                         shows its rights)"
-                            .into(),
-                    );
-                }
-                return Ok(answer);
+    /// Notes what an answer doesn't say of itself.
+    fn remark(&mut self, answer: &Answer) {
+        let note = match answer.data() {
+            "[]" if self.filtered => {
+                "the list is empty: nothing is there, or the token may see none of it (GET /access/permissions shows its \
+                 rights)"
             }
-            Err(error) => error,
+            "null" if self.changes() && self.path.as_str().ends_with("/config") => {
+                "done. Of a guest that runs, some changes wait for its restart: GET …/pending shows them"
+            }
+            "null" if self.changes() => "done",
+            _ if self.paged && self.params.is_empty() && answer.has_more() => {
+                "Proxmox sends such a list in pages: params limit and start move on"
+            }
+            _ => return,
         };
-        if self.method == Method::Get && teach::is_elsewhere(&error) {
-            let mut notes = Vec::new();
-            if let Ok(path) = place::fill_in(&self.cluster, &self.path, true, cancel, &mut notes)
-                && path != self.path
-                // A VM has not all that a container has.
-                && on_path(&self.cluster.schema(cancel), &path).is_ok_and(|there| there.operation(Method::Get).is_some())
-            {
-                (self.path, self.notes) = (path, notes);
-                return self
-                    .cluster
-                    .call(self.method, &self.path, &self.params, cancel)
-                    .map_err(|e| told(manager, &self.cluster, &e));
-            }
-        }
-        let more = teach::more(&self.cluster, &self.path, &error, cancel);
-        Err(told(manager, &self.cluster, &error) + &more)
+        self.notes.push(note.into());
     }
 
     /// What would be sent, and what it can do.
-    pub(super) fn shown(&self) -> String {
-        let mut text = format!(
-            "Nothing was sent. This would be: {} {} on cluster {}\n",
-            self.method,
-            self.path,
-            self.cluster.settings().name
-        );
+    pub(super) fn shown(&self, cluster: &Cluster) -> String {
+        let mut text =
+            format!("Nothing was sent. This would be: {} on cluster {}\n", self.line(), cluster.settings().name);
         for (name, value) in self.params.iter() {
-            let value = if is_secret(name) { "(not shown)" } else { value };
-            let _ = writeln!(text, "  {name} = {value}");
+            let _ = write!(text, "  {name} = ");
+            // On its line, whatever it holds.
+            push_plain(&mut text, if is_secret(name) { "(not shown)" } else { value });
+            text.push('\n');
         }
         if self.summary.is_empty() {
             text.push_str("It is not in this program's facts of the API, nor in the cluster's description of it.\n");
@@ -170,18 +231,13 @@ impl Request {
         if !self.needs.is_empty() {
             let _ = write!(text, "; needs {}", self.needs);
         }
-        text.push('\n');
+        text.push_str(". Whether names and values fit, only Proxmox knows.\n");
         text
     }
 
     /// Whether it may change anything.
     pub(super) fn changes(&self) -> bool {
         self.method != Method::Get
-    }
-
-    /// Which cluster it goes to.
-    pub(super) fn cluster(&self) -> &Arc<Cluster> {
-        &self.cluster
     }
 
     /// Method and path as they are sent.
@@ -249,55 +305,16 @@ pub(super) fn with_method<'s>(found: &Found<'s>, path: &ApiPath, method: Method)
     })
 }
 
-/// Puts the parameters of a path's query among the data.
+/// Puts the parameters of a path's query among the data; one that repeats is a list.
 fn join_query(data: &mut Map<String, Value>, query: &Params) -> Result<(), String> {
-    for (name, value) in query.iter() {
-        if data.contains_key(name) {
-            return Err(format!("`{name}` is given twice (a path's query counts too): give it once, in `data`"));
-        }
-        data.insert(name.into(), value.into());
+    if let Some((twice, _)) = query.iter().find(|(name, _)| data.contains_key(*name)) {
+        return Err(format!("`{twice}` is given twice, in the path's query and beside the path: give it once"));
     }
-    Ok(())
-}
-
-/// Numbers for the names of guests, where an operation wants numbers. Not for the number of a guest to be made, nor for
-/// one of another cluster.
-fn name_guests(
-    cluster: &Cluster,
-    operation: &Operation<'_>,
-    data: &mut Map<String, Value>,
-    cancel: &Cancel,
-) -> Result<(), String> {
-    let mut known = None;
-    let template = operation.template();
-    for (name, value) in data.iter_mut() {
-        let new = match name.as_str() {
-            "newid" => true,
-            "vmid" => ["/qemu", "/lxc", "/nextid"].iter().any(|end| template.ends_with(end)),
-            "target-vmid" => template.ends_with("/remote_migrate"),
-            _ => false,
-        };
-        let wants = operation.parameter(name).map_or("", |p| p.format());
-        if new || !matches!(wants, "pve-vmid" | "pve-vmid-list") || operation.in_path(name) {
-            continue;
-        }
-        let items = match value {
-            Value::Array(items) => items.as_mut_slice(),
-            one => std::slice::from_mut(one),
-        };
-        for item in items {
-            let names =
-                |text: &str| text.split(',').any(|part| part.trim().parse::<u32>().is_err() && !part.trim().is_empty());
-            let Some(text) = item.as_str().filter(|text| names(text)) else { continue };
-            let guests = match &mut known {
-                Some(guests) => guests,
-                none => none.insert(guests::list(cluster, cancel).map_err(|e| e.to_string())?),
-            };
-            let number = |part| match guests::find(guests, part) {
-                Ok(guest) => Ok(guest.vmid.to_string()),
-                Err(miss) => Err(format!("`{name}`: {miss}")),
-            };
-            *item = text.split(',').map(number).collect::<Result<Vec<_>, String>>()?.join(",").into();
+    for (name, value) in query.iter() {
+        match data.get_mut(name) {
+            None => drop(data.insert(name.into(), value.into())),
+            Some(Value::Array(list)) => list.push(value.into()),
+            Some(one) => *one = Value::Array(vec![one.take(), value.into()]),
         }
     }
     Ok(())

@@ -35,7 +35,9 @@ pub(super) fn more(cluster: &Cluster, path: &ApiPath, error: &Error, cancel: &Ca
         Error::Failed { status, said, .. } if said.starts_with("hostname lookup") || matches!(status, 595 | 596) => {
             node.and_then(|node| states(cluster, node, cancel))
         }
-        Error::Failed { said, .. } if said.starts_with("Configuration file") => {
+        Error::Failed { said, .. }
+            if said.starts_with("Configuration file") && segments.get(2).is_some_and(|s| s == "qemu" || s == "lxc") =>
+        {
             segments.get(3).and_then(|guest| near(cluster, guest, cancel))
         }
         _ => None,

@@ -9,6 +9,9 @@ use crate::pve::params::{Params, encode_into};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
+/// Of what is wrong, so much is said: each costs a look at all names, and tokens.
+const MAX_PROBLEMS: usize = 10;
+
 /// What to send for `data` (by name) beside the path. The error has a sentence for each thing that is wrong.
 pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Value>) -> Result<Params, Vec<String>> {
     let mut params = Params::new();
@@ -20,7 +23,13 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
             wrong.push(format!("`{name}` in the path {why}"));
         }
     }
+    // Storage plugins of others bring types and parameters that no description has.
+    let open = operation.takes_more() || !operation.is_live() || operation.template().starts_with("/storage");
     for (name, value) in data {
+        if wrong.len() >= MAX_PROBLEMS {
+            wrong.push("and maybe more".into());
+            return Err(wrong);
+        }
         if operation.in_path(name) {
             if found.value(name) != Some(plain(value).as_str()) {
                 wrong.push(format!(
@@ -31,6 +40,9 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
             continue;
         }
         let sent = match operation.parameter(name) {
+            Some(parameter) if name == "type" && open && !value.is_object() && !value.is_array() => {
+                texts(&parameter, value).or_else(|_| Ok(vec![plain(value)]))
+            }
             Some(parameter) => texts(&parameter, value).inspect(|_| {
                 let other = parameter.requires();
                 if !other.is_empty() && !data.contains_key(other) {
@@ -38,11 +50,9 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
                 }
             }),
             // The embedded facts may be older than the cluster: it knows its parameters.
-            None if operation.takes_more() || !operation.is_live() => {
-                Params::from_json(&Map::from_iter([(name.clone(), value.clone())]))
-                    .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
-                    .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), ""))
-            }
+            None if open => Params::from_json(&Map::from_iter([(name.clone(), value.clone())]))
+                .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
+                .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), "")),
             None => {
                 wrong.push(unknown(operation, name));
                 continue;
@@ -84,12 +94,16 @@ fn texts(parameter: &Parameter<'_>, value: &Value) -> Result<Vec<String>, String
     if value.is_null() {
         return Err("is null: leave it out; to unset an option pass its name in `delete`".into());
     }
+    if value.as_array().is_some_and(Vec::is_empty) {
+        return Err("is an empty list, which can't be sent: leave it out".into());
+    }
+    let split;
     let items = match (parameter.kind(), value) {
-        ("array", Value::Array(items)) => {
-            if items.is_empty() {
-                return Err("is an empty list, which can't be sent: leave it out".into());
-            }
-            items.as_slice()
+        ("array", Value::Array(items)) => items.as_slice(),
+        // Numbers of guests, as other parameters take them: no number has a comma.
+        ("array", Value::String(text)) if parameter.format() == "pve-vmid" => {
+            split = text.split([',', ';', ' ']).filter(|t| !t.is_empty()).map(Value::from).collect::<Vec<_>>();
+            split.as_slice()
         }
         _ => std::slice::from_ref(value),
     };
@@ -103,7 +117,7 @@ fn one(parameter: &Parameter<'_>, value: &Value) -> Result<String, String> {
         ("boolean", _) => return truth(value).map(str::to_owned).ok_or_else(refused),
         ("integer" | "number", _) => number(parameter, value).ok_or_else(refused)?,
         // A text without keys of its own is none, whatever an object could be made into.
-        ("" | "string", Value::Object(_)) if parameter.nested().next().is_none() => return Err(refused()),
+        ("" | "string", Value::Object(_)) if !has_keys(parameter) => return Err(refused()),
         (_, Value::Object(keys)) => property_string(parameter, keys)?,
         ("array", Value::Array(_)) => return Err(refused()),
         (_, Value::Array(items)) => listed(parameter, items).ok_or_else(refused)?,
@@ -119,6 +133,16 @@ fn one(parameter: &Parameter<'_>, value: &Value) -> Result<String, String> {
         return Err(format!("is shorter than {} characters", parameter.min_length()));
     }
     Ok(if parameter.format() == "urlencoded" { encoded_once(text) } else { text })
+}
+
+/// Whether the values are `key=value,…`: by their keys, or by the name of a format that has some.
+fn has_keys(parameter: &Parameter<'_>) -> bool {
+    let named = ["pve-vm-cpu-conf", "pve-startup-order", "prune-backups", "backup-fleecing", "backup-performance"];
+    let format = parameter.format();
+    parameter.nested().next().is_some()
+        || format.starts_with("pve-qm-")
+        || format.starts_with("pve-qemu-")
+        || named.contains(&format)
 }
 
 /// One of the words the parameter takes, in its own spelling, if it takes only such.
@@ -211,6 +235,10 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Bool(true) => "1".into(),
         Value::Bool(false) => "0".into(),
+        // A whole number that was written 4096.0.
+        Value::Number(n) if n.is_f64() && n.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 1e15) => {
+            format!("{:.0}", n.as_f64().unwrap_or_default())
+        }
         other => other.to_string(),
     }
 }
@@ -223,7 +251,7 @@ fn shown(value: &Value) -> String {
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "an object".into(),
         Value::String(text) if text.is_empty() => "an empty text".into(),
-        Value::String(_) => "this text".into(),
+        Value::String(_) => "that text".into(),
     }
 }
 

@@ -73,15 +73,17 @@ impl View {
     pub fn from_args(args: &Args) -> Result<Self, String> {
         let count = |name| args.count(name).map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let keys = |name| args.text(name).map(|text| names::keys(name, text)).transpose();
-        let descending = |key: String| match key.strip_prefix('-') {
-            Some(key) => (key.to_owned(), true),
-            None => (key, false),
+        // `-mem`, or as SQL has it.
+        let descending = |key: String| match (key.strip_prefix('-'), key.strip_suffix(" desc")) {
+            (Some(key), _) | (_, Some(key)) => (key.trim().to_owned(), true),
+            _ => (key.strip_suffix(" asc").unwrap_or(&key).trim().to_owned(), false),
         };
         Ok(Self {
             fields: keys("fields")?.flatten().filter(|fields| !fields.is_empty()),
             filter: filter::parse(args.text("filter").unwrap_or_default())?,
             sort: keys("sort")?.flatten().unwrap_or_default().into_iter().map(descending).collect(),
-            limit: count("limit").unwrap_or(usize::MAX),
+            // As Proxmox has it, 0 is no limit.
+            limit: count("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX),
             offset: count("offset").unwrap_or(0),
             table: args.text("format") == Some("table"),
         })

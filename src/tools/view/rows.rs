@@ -10,12 +10,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// How many rows a list has, and how many of them match.
-#[derive(Clone, Copy)]
 pub struct Counts {
     /// All.
     pub total: usize,
     /// Those that the filter lets through.
     pub matched: usize,
+    /// What to say of a key that no row has.
+    pub absent: Option<String>,
 }
 
 /// What a row is sorted by: numbers before texts, and what is missing last, also where the order is turned around.
@@ -58,7 +59,7 @@ pub fn select<'a>(view: &View, list: &'a str, each: &mut dyn FnMut(usize, &'a st
     let mut seen = vec![false; paths.len()];
     let mut looking = paths.as_slice();
     let mut found = Vec::new();
-    let mut counts = Counts { total: 0, matched: 0 };
+    let mut counts = Counts { total: 0, matched: 0, absent: None };
     let mut problem = None;
     let mut held: Vec<(usize, &'a str)> = Vec::new();
     let mut keys: Vec<Key<'a>> = Vec::new();
@@ -101,11 +102,20 @@ pub fn select<'a>(view: &View, list: &'a str, each: &mut dyn FnMut(usize, &'a st
         keys.extend(found.iter().skip(view.filter.len()).take(view.sort.len()).map(|raw| Key::of(*raw)));
         true
     });
-    let missing = paths.iter().zip(&seen).find(|(_, seen)| !**seen).filter(|_| counts.total > 0);
-    match (problem, missing) {
-        (Some(problem), _) => return Err(problem),
-        (None, Some((key, _))) => return Err(unknown(key, list)),
-        (None, None) => {}
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    // Proxmox leaves out what is not set (`lock`), in every row at once where it is set nowhere: no mistake, but a
+    // misspelling looks alike.
+    let absent: Vec<&str> = paths.iter().zip(&seen).filter(|(_, seen)| !**seen).map(|(key, _)| key.as_str()).collect();
+    if counts.total > 0
+        && let Some(first) = absent.first()
+    {
+        let fields = view.fields.as_ref().is_some_and(|fields| fields.iter().all(|f| absent.contains(&f.as_str())));
+        if fields {
+            return Err(unknown(first, list));
+        }
+        counts.absent = Some(unknown(first, list));
     }
     if !view.sort.is_empty() {
         let mut order: Vec<_> = held.iter().zip(keys.chunks_exact(view.sort.len())).collect();
@@ -183,7 +193,8 @@ pub fn list<'a>(
 
 /// Notes which rows are shown.
 pub fn told(view: &View, page: &mut Page, place: &Place, counts: Counts, shown: usize, cut: bool) {
-    let Counts { total, matched } = counts;
+    let Counts { total, matched, absent } = counts;
+    page.note(&absent.unwrap_or_default());
     if !view.filter.is_empty() {
         page.note(&format!("{matched} of {total} rows match"));
     }
