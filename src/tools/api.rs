@@ -180,6 +180,8 @@ fn get(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args)
     };
     // Each has its share, so that the first can't take the place of the others.
     let share = if cap == 0 { 0 } else { (cap / paths.len()).max(1) };
+    // Had once before, so that each path is held against the same, not the later ones against less.
+    cluster.schema(&context.cancel);
     let answers = in_parallel(&paths, &context.cancel, &|path, cancel| {
         read(manager, cluster, path, params, &view, share, cancel)
     });
