@@ -62,7 +62,8 @@ pub(super) fn prepare(
     let (path, query) = ApiPath::parse_template(typed)?;
     let mut notes = Vec::new();
     // A GET is put right when it has failed; shown is what would be sent first.
-    let path = place::fill_in(cluster, &path, method != Method::Get, cancel, &mut notes)?;
+    let path = place::fill_in(cluster, &path, method != Method::Get, cancel, &mut notes)
+        .map_err(|why| told(manager, cluster, &why))?;
     let mut data = wanted.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
 
