@@ -93,10 +93,14 @@ impl ApiPath {
         Ok((Self(canonical), Params::decode(query)?))
     }
 
-    /// The path of these segments (decoded): another's, with some of them replaced.
+    /// The path of these segments (decoded): another's, with some of them replaced. What a cluster calls its nodes can't
+    /// make more of them.
     pub fn of_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
         let mut typed = String::new();
         for segment in segments {
+            if segment.as_ref().is_empty() || segment.as_ref().contains('/') {
+                return Err("the cluster gives a name that is empty or has a slash in it: no path can hold it".into());
+            }
             typed.push('/');
             encode_into(&mut typed, segment.as_ref(), KEEP);
         }
