@@ -309,6 +309,23 @@ fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
 }
 
 #[test]
+fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
+    for name in ["", "pve1/qemu/101", "..", "pve1/..", "a\nb", "{node}", "pve1/qemu/100/status/stop?x="] {
+        let rows = json!([{"id": "qemu/100", "vmid": 100, "node": name, "name": "web01"}]).to_string();
+        let nodes = json!([{"node": name, "status": "online"}]).to_string();
+        let setup = Setup::over(proxmox_with(gzipped_facts(), move |request| match request.target.as_str() {
+            "/api2/json/cluster/resources?type=vm" => Some(Act::data(&rows)),
+            "/api2/json/nodes" => Some(Act::data(&nodes)),
+            _ => None,
+        }));
+        for path in ["/qemu/web01/status/shutdown", "/nodes/{node}/qemu/100/status/shutdown", "/nodes/{node}/vzdump"] {
+            setup.refused(json!({"path": path, "method": "POST"}));
+        }
+        setup.refused(json!({"path": "/nodes/{node}/status"}));
+    }
+}
+
+#[test]
 fn parameters_that_are_guests_may_be_names() {
     let setup = Setup::new();
     let sent = |path: &str, data: Value| {

@@ -93,7 +93,8 @@ impl ApiPath {
         Ok((Self(canonical), Params::decode(query)?))
     }
 
-    /// The path of these segments (decoded): another's, with some of them replaced.
+    /// The path of these segments (decoded): another's, with some of them replaced. What a cluster calls its nodes can't
+    /// make more of them.
     pub fn of_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
         let mut typed = String::new();
         for segment in segments {
