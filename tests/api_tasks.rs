@@ -51,7 +51,7 @@ fn a_task_that_fails_is_a_failure_with_its_log() {
     let server = product(vec![demo.cluster()]);
     let said = act(&server, "POST", "/qemu/web01/status/start", json!({}), true);
     assert!(said.failed && said.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{said:?}");
-    assert!(said.text.contains(": VM 100 already running\n"), "{said:?}");
+    assert!(said.text.contains(": VM 100 already running (web01 is qemu/100 on pve1)\n"), "{said:?}");
     assert!(said.text.ends_with("TASK ERROR: VM 100 already running"), "{said:?}");
 }
 

@@ -326,7 +326,7 @@ fn statuses_of_every_kind_come_with_proxmoxs_words_and_a_hint() {
             501,
             "Method 'GET /nope' not implemented",
             r#"{"data":null,"message":"Method 'GET /nope' not implemented"}"#,
-            ["not implemented", "no such path"],
+            ["not implemented", "no such operation"],
         ),
         (500, "hostname lookup 'pve9' failed - x", "", ["hostname lookup 'pve9'", "no node of that name"]),
         (500, "Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist", "", ["999.conf", "no such guest"]),

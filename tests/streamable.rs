@@ -191,9 +191,11 @@ fn a_call_without_a_usable_name_or_arguments_is_invalid_params() {
 fn a_wrong_argument_is_a_result_that_the_model_can_mend() {
     let (server, _stage) = start();
     let mut client = server.connect();
-    for (arguments, told) in
-        [(json!({}), "text is missing"), (json!({"text": 7}), "must be a string"), (json!({"txt": "x"}), "valid: text")]
-    {
+    for (arguments, told) in [
+        (json!({}), "text is missing"),
+        (json!({"text": {}}), "must be a string"),
+        (json!({"txt": "x"}), "valid: text"),
+    ] {
         for reply in [
             client.mcp(&call(1, "echo", arguments.clone())),
             client.mcp_modern(&modern(1, "tools/call", json!({"name": "echo", "arguments": arguments.clone()}))),

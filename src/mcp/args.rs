@@ -214,7 +214,7 @@ mod tests {
         ] {
             assert!(why.contains(part), "{why}");
         }
-        assert_eq!(check(json!({"path": 7})).unwrap_err(), "tool: path must be a string (where)");
+        assert_eq!(check(json!({"path": true})).unwrap_err(), "tool: path must be a string (where)");
     }
 
     #[test]

@@ -147,7 +147,10 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
                     ended.content.extend(notes(request.notes));
                     Ok(ended)
                 }
-                Err(Stop::Failed(why)) => Err(Stop::Failed(why + "\n" + &request.notes.join("\n"))),
+                Err(Stop::Failed(why)) if !request.notes.is_empty() => {
+                    let (first, log) = why.split_at(why.find('\n').unwrap_or(why.len()));
+                    Err(Stop::Failed(format!("{first} ({}){log}", request.notes.join("; "))))
+                }
                 Err(other) => Err(other),
             };
         }

@@ -101,8 +101,9 @@ impl<'a> Sight<'a> {
                     Ok(guest) => {
                         let kind = guest.kind.as_str();
                         place.other_kind = kind != topic;
-                        place.corrected = place.other_kind || !open && guest.node != node;
-                        place.note = Some(format!("{what} is {kind}/{} on {}", guest.vmid, guest.node));
+                        place.corrected = place.other_kind || (!open && guest.node != node);
+                        let so = if place.corrected { ", so it was asked for there" } else { "" };
+                        place.note = Some(format!("{what} is {kind}/{} on {}{so}", guest.vmid, guest.node));
                         segments.splice(1..4, [guest.node.clone(), kind.to_owned(), guest.vmid.to_string()]);
                     }
                     // The list lags behind by some seconds, and the token may not see all: Proxmox judges.
@@ -122,6 +123,9 @@ impl<'a> Sight<'a> {
             segments.splice(1..2, [self.only_node()?]);
         }
         let whole = ApiPath::of_segments(&segments)?;
+        if whole.segments().any(|segment| is_placeholder(&segment)) {
+            return Err("the cluster gives a node a name that no node can have".into());
+        }
         if whole == place.path {
             place.note = None;
         }

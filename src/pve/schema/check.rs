@@ -243,7 +243,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The start of a value, to be shown; only of short ones, and never of a text, which may be a password.
+/// A value, to be shown; never a text, which may be a password in the wrong place.
 fn shown(value: &Value) -> String {
     match value {
         Value::Number(_) | Value::Bool(_) => value.to_string(),
@@ -251,7 +251,7 @@ fn shown(value: &Value) -> String {
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "an object".into(),
         Value::String(text) if text.is_empty() => "an empty text".into(),
-        Value::String(_) => "that text".into(),
+        Value::String(_) => "this text".into(),
     }
 }
 
