@@ -30,8 +30,9 @@ LABEL org.opencontainers.image.title="proxmox-mcp" \
 COPY --from=binary /proxmox-mcp /proxmox-mcp
 # The configuration is looked for at /etc/proxmox-mcp/clusters.json: mount it there, readable by user 65532.
 #
-# Inside a container loopback is nobody's address. Who may connect is decided by what is published (compose.yaml) and
-# by MCP_ALLOWED_HOSTS.
+# Inside a container loopback is nobody's address. Who may connect is decided by what is published (compose.yaml), by
+# MCP_ALLOWED_HOSTS and by the clients' tokens, without one of which it does not start (MCP_AUTH_TOKEN; `docker run --rm
+# proxmox-mcp token` makes one).
 ENV PROXMOX_MCP_LISTEN=0.0.0.0:8000
 EXPOSE 8000
 # A number: an empty image has no /etc/passwd to look a name up in.

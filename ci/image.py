@@ -99,6 +99,15 @@ def check_running(root):
     print("health of a stopped server: unwell")
 
 
+def check_guarded(root):
+    """As the image is set, everybody could reach it: it must not start without a client's token."""
+    command = [*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", "0.0.0.0:8000", "/proxmox-mcp", "--demo"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    expect("exit code without a client's token", found.returncode, 2)
+    if "MCP_AUTH_TOKEN" not in found.stderr:
+        raise AssertionError(f"the remedy is not named: {found.stderr}")
+
+
 def check_configuration(root):
     # The mount point has to be there beforehand, since bubblewrap can't make it in a read-only root; Docker can.
     os.makedirs(f"{root}/etc/proxmox-mcp")
@@ -117,6 +126,7 @@ def main(binary):
             root = image.mount()
             check_files(root)
             check_running(root)
+            check_guarded(root)
             check_configuration(root)
         finally:
             image.unmount()

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::logging::printable;
 use crate::serve::{Source, nodes, reachable, source, token};
-use crate::{Failure, say};
+use crate::{Failure, clients, say};
 use proxmox_mcp::cancel::Cancel;
 use proxmox_mcp::pve::cluster::Cluster;
 use proxmox_mcp::pve::manager::ClusterManager;
@@ -27,6 +27,10 @@ pub fn clusters(cli: &Cli) -> Result<(), Failure> {
     let total = manager.all().len();
     let default = clusters.default.as_ref().map(|name| format!(", default {name}")).unwrap_or_default();
     say(&format!("✓ {name}: {total} cluster{}{default}\n", if total == 1 { "" } else { "s" }));
+    let clients = clients::configured(cli, clusters)?;
+    if !clients.is_empty() {
+        say(&format!("✓ clients: {}\n", clients::names(&clients)));
+    }
     let failed = thread::scope(|scope| {
         let asked: Vec<_> = manager.all().iter().map(|cluster| (cluster, scope.spawn(|| ask(cluster)))).collect();
         let mut failed = 0;

@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod clients;
 mod logging;
 mod serve;
 
@@ -21,9 +22,10 @@ pub enum Failure {
 fn main() -> ExitCode {
     let cli = Cli::from_command_line();
     logging::start(cli.log());
-    let done = match cli.task {
+    let done = match &cli.task {
         None => serve::run(&cli),
         Some(Task::Stdio) => serve::stdio(&cli),
+        Some(Task::Token { name }) => clients::token(&cli, name.as_deref()),
         Some(Task::Check) => check::clusters(&cli),
         Some(Task::Health) => check::health(cli.listen),
     };

@@ -1,10 +1,10 @@
 //! Serving: where the parts are put together, from what was typed to the running server.
 
 use crate::cli::Cli;
-use crate::{Failure, say};
+use crate::{Failure, clients, say};
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{self, Cluster, Clusters, Limits};
+use proxmox_mcp::settings::{self, Client, Cluster, Clusters, Limits};
 use proxmox_mcp::{http, mcp, stdio, tools};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -29,7 +29,7 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
     if cli.demo {
         let demo = Demo::start().map_err(|e| Failure::Runtime(format!("the simulated cluster can't start: {e}")))?;
         let cluster = demo.cluster();
-        let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster] };
+        let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster], ..Clusters::default() };
         return Ok(Source { clusters, name: "--demo".into(), _demo: Some(demo) });
     }
     let path = settings::find(cli.config.as_deref()).map_err(Failure::Usage)?;
@@ -44,6 +44,8 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
 /// Serves until SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, _demo, .. } = source(cli)?;
+    let clients = clients::configured(cli, &clusters)?;
+    clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let server = mcp_server(manager, cli.limits())?;
     let config = http::Config {
@@ -51,17 +53,13 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         limits: cli.limits().clone(),
         allowed_hosts: cli.allowed_hosts(),
         allowed_origins: cli.allowed_origins(),
+        clients: clients.clone(),
     };
     let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
     stop_on_signals(server.stopper())?;
     let address = server.local_addr();
-    if !address.ip().is_loopback() {
-        log::warn!(
-            "listening on {address}: whoever reaches this port may use the clusters with their tokens; let a proxy \
-             with authentication stand in front of it"
-        );
-    }
-    say(&announcement(address, &clusters));
+    clients::warn(address, &clients);
+    say(&announcement(address, &clusters, &clients));
     server.run();
     log::info!("stopped");
     Ok(())
@@ -121,20 +119,19 @@ fn stop_on_signals(stop: http::Stop) -> Result<(), Failure> {
 }
 
 /// What is printed at the start. Its first line is for programs too and keeps its form.
-fn announcement(address: SocketAddr, clusters: &Clusters) -> String {
-    let url = format!("http://{}/mcp", reachable(address));
+fn announcement(address: SocketAddr, clusters: &Clusters, clients: &[Client]) -> String {
     let mut text = format!("proxmox-mcp {} listening on http://{address}\n\nClusters:\n", env!("CARGO_PKG_VERSION"));
     for cluster in &clusters.clusters {
         let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
         let (nodes, token, tls) = (nodes(cluster), token(cluster), cluster.tls_mode());
         let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}", cluster.name);
     }
-    let _ = write!(
-        text,
-        "\nGemini CLI, in ~/.gemini/settings.json:\n  \
-         {{\"mcpServers\": {{\"proxmox\": {{\"url\": \"{url}\", \"type\": \"http\"}}}}}}\n\
-         Claude Code:\n  claude mcp add --transport http proxmox {url}\n"
-    );
+    if !clients.is_empty() {
+        let _ = writeln!(text, "\nClients, each with its own {}: {}", clients::PLACEHOLDER, clients::names(clients));
+    }
+    text.push('\n');
+    let token = (!clients.is_empty()).then_some(clients::PLACEHOLDER);
+    text.push_str(&clients::client_configuration(address, token));
     text
 }
 
@@ -178,8 +175,8 @@ mod tests {
             tls: Tls::Unverified,
             timeout: Duration::from_secs(35),
         };
-        let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()) };
-        let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters);
+        let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };
+        let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters, &[]);
         let version = env!("CARGO_PKG_VERSION");
         let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
         assert_eq!(text.lines().next(), Some(first.as_str()));
@@ -191,5 +188,14 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert!(!text.contains("s3cret"));
+        let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
+        let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters, &clients);
+        for line in [
+            "Clients, each with its own TOKEN: MCP_AUTH_TOKEN",
+            r#"  {"mcpServers": {"proxmox": {"url": "http://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,
+            r#"  claude mcp add --transport http proxmox http://127.0.0.1:8000/mcp --header "Authorization: Bearer TOKEN""#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
     }
 }

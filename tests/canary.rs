@@ -157,6 +157,58 @@ fn events_and_the_log_do_not_show_it() {
 }
 
 #[test]
+fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
+    // Nodes that would tell what they are sent: all of it is in their answers.
+    let echo = |r: &Request| format!("{} {:?} {}", r.target, r.headers, r.body);
+    let nodes = vec![
+        ("right", Node::start(move |r| Act::data(&format!("{:?}", echo(r))))),
+        ("errors", Node::start(move |r| Act::refusal(500, "x", &echo(r)))),
+    ];
+    let clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
+    let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
+    let config = configuration("s3cret", &clusters);
+    let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+    let process = Process::of(command.env("MCP_AUTH_TOKEN", CANARY));
+    let address = process.address();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
+    let right = format!("Authorization: Bearer {CANARY}\r\n");
+    let (mut sse, mut poster) = (Sse::open_with(connect(), &right), connect());
+    let mut answers = String::new();
+    for (tool, arguments) in calls(&["right", "errors"]) {
+        let message = call(1, tool, arguments);
+        let reply = poster.post_with("/mcp", &format!("{right}Accept: application/json\r\n"), &message);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(poster.post_with(&sse.path, &right, &message).status, 202);
+        answers += &(reply.body + &sse.message());
+    }
+    // Slips around the right one: each is refused, and what was sent is not said back.
+    for wrong in [
+        format!("Authorization: Bearer {CANARY}x\r\n"),
+        format!("Authorization: Bearer {}\r\n", &CANARY[1..]),
+        format!("Authorization: Basic {CANARY}\r\n"),
+        right.repeat(2),
+        format!("Host: {CANARY}\r\nAuthorization: Bearer {CANARY}\r\n"),
+    ] {
+        let reply = connect().post_with("/mcp", &wrong, &request(1, "ping", json!({})));
+        assert!(matches!(reply.status, 400 | 401), "{}", reply.head);
+        answers += &(reply.head + &reply.body);
+    }
+    let mut sent = String::new();
+    for (name, node) in &nodes {
+        assert!(!node.requests().is_empty(), "{name}");
+        node.requests().iter().for_each(|request| sent += &echo(request));
+    }
+    assert_unseen("a request to a node", sent.as_bytes());
+    assert_unseen("an answer", answers.as_bytes());
+    let pid = process.child.id();
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the arguments");
+    assert_unseen("the arguments of the process", &arguments);
+    let printed = printed(process);
+    assert!(printed.contains("wrong client token") && printed.contains("DEBUG"), "{printed}");
+    assert_unseen("the log of a server", printed.as_bytes());
+}
+
+#[test]
 fn the_pipes_of_the_stdio_command_do_not_show_it() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
@@ -191,7 +243,9 @@ fn the_text_of_the_start_and_the_help_do_not_show_it() {
     assert_unseen("the start", printed(process).as_bytes());
     for args in [&["--help"][..], &["-h"], &["stdio", "--help"], &["check", "--help"], &["--version"], &["--nope"]] {
         // As a shell has it in which somebody tried things out.
-        let variables = ["PROXMOX_MCP_CONFIG", "MCP_ALLOWED_HOSTS", "PVE_TOKEN"].map(|name| (name, CANARY));
+        let variables =
+            ["PROXMOX_MCP_CONFIG", "MCP_ALLOWED_HOSTS", "PVE_TOKEN", "MCP_AUTH_TOKEN", "MCP_AUTH_TOKEN_FILE"]
+                .map(|name| (name, CANARY));
         let output = program(args).envs(variables).output().expect("run");
         assert_unseen(&format!("{args:?}"), &[output.stdout, output.stderr].concat());
     }
@@ -243,6 +297,11 @@ fn wrong_configurations() -> Vec<String> {
         with("_url", CANARY.into()).replace("\"lab\"", &format!("\"{CANARY}\": 1, \"lab\"")),
         json!({"clusters": {"lab": right.clone()}, "default": CANARY}).to_string(),
         json!({"clusters": {"lab": right.clone()}, CANARY: 1}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": CANARY}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {CANARY: {"access": "full"}}}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {"ada": {"token_sha256": CANARY}}}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {"ada": {CANARY: CANARY}}}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {"ada": {"access": CANARY}}}).to_string(),
         json!({"clusters": CANARY}).to_string(),
         json!({"clusters": [CANARY]}).to_string(),
         json!(CANARY).to_string(),

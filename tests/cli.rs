@@ -36,7 +36,19 @@ fn version_is_one_line() {
 #[test]
 fn short_help_leaves_the_limits_to_long_help() {
     let (short, long) = (text(&run(&["-h"]).stdout), text(&run(&["--help"]).stdout));
-    for flag in ["--listen", "--config", "--demo", "--allowed-hosts", "--allowed-origins", "--log", "check", "health"] {
+    for flag in [
+        "--listen",
+        "--config",
+        "--demo",
+        "--allowed-hosts",
+        "--allowed-origins",
+        "--auth-token-file",
+        "--insecure-no-auth",
+        "--log",
+        "check",
+        "token",
+        "health",
+    ] {
         assert!(short.contains(flag) && long.contains(flag), "{flag}");
     }
     for flag in ["--max-connections-per-address", "--head-timeout", "--stop-timeout"] {
@@ -75,6 +87,9 @@ fn an_empty_variable_counts_as_unset() {
         "PROXMOX_MCP_LOG",
         "MCP_ALLOWED_HOSTS",
         "MCP_ALLOWED_ORIGINS",
+        "MCP_AUTH_TOKEN",
+        "MCP_AUTH_TOKEN_FILE",
+        "MCP_INSECURE_NO_AUTH",
         "PROXMOX_MCP_MAX_CALLS",
         "PROXMOX_MCP_HEAD_TIMEOUT",
     ];

@@ -1,6 +1,6 @@
 //! clusters.json: what loads, and what is said of everything else.
 
-use proxmox_mcp::settings::{Clusters, Fingerprint, Tls, load};
+use proxmox_mcp::settings::{Access, Clusters, Fingerprint, Tls, TokenHash, load};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -275,6 +275,104 @@ fn each_wrong_field_is_told_what_to_write() {
         let fields = fields.replace("TOKEN", token).replace("RIGHT", RIGHT).replace("PIN", &"AB:".repeat(32)[..95]);
         let said = problems(&format!(r#"{{"clusters": {{"prod": {{{fields}}}}}}}"#));
         assert!(said.contains(&format!("cluster \"prod\", field {told}")), "{fields}\n{said}");
+    }
+}
+
+#[test]
+fn clients_load_with_what_they_may_do() {
+    let hash = TokenHash::of(b"sixteen_letters_");
+    let clusters = loaded(
+        &r#"{"clusters": {"prod": {RIGHT}}, "clients": {
+            "_comment": "these are ours",
+            "ada.laptop": {"token_sha256": "HASH", "access": "full", "_since": 2026},
+            "bob": {"token_sha256": "PIN", "access": "full", "exec": true, "clusters": null}
+        }}"#
+        .replace("RIGHT", RIGHT)
+        .replace("HASH", &hash.to_string())
+        .replace("PIN", &"AB".repeat(32)),
+    );
+    let [ada, bob] = &clusters.clients[..] else { panic!("{clusters:?}") };
+    assert_eq!((ada.name.as_str(), ada.access, ada.exec), ("ada.laptop", Access::Full, false));
+    assert!(ada.token_sha256.is(&hash) && ada.clusters.is_none());
+    assert_eq!((bob.name.as_str(), bob.access, bob.exec), ("bob", Access::Full, true));
+    assert!(!format!("{clusters:?}").contains(&hash.to_string()[..8]));
+    for none in [r#"{"clusters": {"a": {RIGHT}}}"#, r#"{"clusters": {"a": {RIGHT}}, "clients": {}}"#] {
+        assert!(loaded(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
+    }
+}
+
+#[test]
+fn each_wrong_client_is_told_what_to_write() {
+    let token = "pmcp_secret";
+    let hash = TokenHash::of(token.as_bytes()).to_string();
+    for (clients, told) in [
+        ("[]", r#"field "clients": is a list: write an object with a name for each, {"clients""#),
+        (r#"{"ada": "CANARY"}"#, r#"client "ada": is a string: write an object"#),
+        (r#"{"my laptop": {FULL}}"#, r#"client "my laptop": has no valid name: write 1 to 64 letters"#),
+        (r#"{"CANARY": {FULL}}"#, r#"client "(not shown)": has no valid name"#),
+        (r#"{"TOKEN": {FULL}}"#, r#"client "(not shown)": has no valid name"#),
+        (r#"{"ada": {FULL}, "ada": {FULL}}"#, r#"client "ada": stands twice: give each client a name of its own"#),
+        (r#"{"ada": {FULL}, "bob": {FULL}}"#, r#"client "bob", field "token_sha256": is another client's too"#),
+        (
+            r#"{"ada": {"access": "full"}}"#,
+            r#"client "ada", field "token_sha256": is missing: write a string, as `pro"#,
+        ),
+        (r#"{"ada": {"token_sha256": 1, "access": "full"}}"#, r#""token_sha256": is a number: write a string, as"#),
+        (r#"{"ada": {"token_sha256": "CANARY", "access": "full"}}"#, r#""token_sha256": is no SHA-256: write the 64"#),
+        (
+            r#"{"ada": {"token_sha256": "TOKEN", "access": "full"}}"#,
+            r#"holds the token itself: write its SHA-256, "HASH""#,
+        ),
+        (r#"{"ada": {"token": "TOKEN", FULL}}"#, r#"field "token": is unknown: remove it; the fields here are "#),
+        (r#"{"ada": {"TOKEN": "x", FULL}}"#, r#"field "(not shown)": is unknown"#),
+        (r#"{"ada": {"acces": "full", FULL}}"#, r#"field "acces": is unknown: did you mean "access"?"#),
+        (r#"{"ada": {FULL, "access": "full"}}"#, r#"field "access": stands twice: keep one"#),
+        (
+            r#"{"ada": {"token_sha256": "HASH"}}"#,
+            r#""access": is missing: write a string, "read", "operate" or "full""#,
+        ),
+        (r#"{"ada": {"token_sha256": "HASH", "access": "all"}}"#, r#""access": is no level of access: write "read","#),
+        (r#"{"ada": {FULL, "exec": "no"}}"#, r#"field "exec": is a string: write true or false"#),
+        (r#"{"ada": {FULL, "clusters": "prod"}}"#, r#""clusters": is a string: write a list of clusters' names"#),
+        (r#"{"ada": {FULL, "clusters": []}}"#, r#""clusters": is an empty list: write a list of clusters' names"#),
+        (
+            r#"{"ada": {FULL, "clusters": ["prd"]}}"#,
+            r#""clusters": entry 1 names no cluster of this file: did you mean"#,
+        ),
+        (r#"{"ada": {FULL, "clusters": ["CANARY"]}}"#, r#"entry 1 names no cluster of this file: write one of "prod""#),
+        (r#"{"ada": {FULL, "clusters": ["prod", "prod"]}}"#, r#""clusters": entry 2 stands twice: keep one"#),
+    ] {
+        let fill = |text: &str| {
+            text.replace("FULL", r#""token_sha256": "HASH", "access": "full""#)
+                .replace("HASH", &hash)
+                .replace("TOKEN", token)
+        };
+        let said = problems(
+            &fill(r#"{"clusters": {"prod": {RIGHT}}, "clients": CLIENTS}"#)
+                .replace("RIGHT", RIGHT)
+                .replace("CLIENTS", &fill(clients)),
+        );
+        assert!(said.contains(&fill(told)), "{clients}\n{said}");
+        assert!(!said.contains(token), "{said}");
+    }
+}
+
+#[test]
+fn a_restriction_that_nothing_enforces_yet_is_refused() {
+    for (fields, field) in [
+        (r#""access": "read""#, "access"),
+        (r#""access": "operate""#, "access"),
+        (r#""access": "full", "exec": false"#, "exec"),
+        (r#""access": "full", "clusters": ["prod"]"#, "clusters"),
+    ] {
+        let said = problems(
+            &r#"{"clusters": {"prod": {RIGHT}}, "clients": {"ada": {"token_sha256": "HASH", FIELDS}}}"#
+                .replace("RIGHT", RIGHT)
+                .replace("HASH", &"ab".repeat(32))
+                .replace("FIELDS", fields),
+        );
+        assert!(said.starts_with(&format!("client \"ada\", field \"{field}\": is not enforced yet: ")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
 

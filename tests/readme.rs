@@ -77,7 +77,7 @@ fn the_settings_table_is_that_of_the_help() {
 #[test]
 fn every_tool_stands_in_the_readme_with_its_parameters() {
     let cluster = Demo::start().expect("the demo cluster").cluster();
-    let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster] };
+    let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster], ..Clusters::default() };
     let manager = Arc::new(ClusterManager::new(&clusters, &Limits::default()).expect("a manager"));
     let readme = readme();
     for tool in proxmox_mcp::tools::all(manager, 0) {

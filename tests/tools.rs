@@ -17,7 +17,8 @@ fn server(clusters: Vec<Cluster>) -> Server {
         [one] => Some(one.name.clone()),
         _ => None,
     };
-    let manager = ClusterManager::new(&Clusters { clusters, default }, &Limits::default()).expect("clients");
+    let manager = ClusterManager::new(&Clusters { clusters, default, ..Clusters::default() }, &Limits::default())
+        .expect("clients");
     Server::new(tools::catalog(Arc::new(manager), Limits::default().max_result_bytes)).expect("a server")
 }
 

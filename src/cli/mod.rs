@@ -3,11 +3,14 @@
 
 mod limits;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use limits::LimitFlags;
-use proxmox_mcp::settings::Limits;
+use proxmox_mcp::secret::Secret;
+use proxmox_mcp::settings::{Client, Limits};
+use std::env::VarError;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
@@ -45,17 +48,31 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", env = "MCP_ALLOWED_ORIGINS", value_parser = list, help_heading = "HTTP")]
     allowed_origins: Vec<List>,
 
+    /// File with the token that clients must send (MCP_AUTH_TOKEN: the token itself)
+    #[arg(long, value_name = "FILE", env = "MCP_AUTH_TOKEN_FILE", global = true, help_heading = "HTTP")]
+    pub auth_token_file: Option<PathBuf>,
+
+    /// Listen off loopback without a client token
+    #[arg(long, env = "MCP_INSECURE_NO_AUTH", value_parser = BoolishValueParser::new(), help_heading = "HTTP")]
+    pub insecure_no_auth: bool,
+
     #[command(flatten)]
     limits: LimitFlags,
 }
 
 /// The subcommands.
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 pub enum Task {
     /// Speak MCP on stdin and stdout instead of HTTP
     Stdio,
     /// Check the configuration, and each cluster's version and token
     Check,
+    /// Make a token for a client: prints what to store and what to hand over
+    Token {
+        /// The client's name
+        #[arg(value_parser = client_name)]
+        name: Option<String>,
+    },
     /// Ask the server at --listen whether it is up (for container health checks)
     Health,
 }
@@ -79,6 +96,17 @@ impl Cli {
     /// The log filter that was asked for, if any was.
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
+    }
+
+    /// `MCP_AUTH_TOKEN`, which is no flag: every user of the machine sees the arguments of a process. Empty is unset.
+    pub fn auth_token(&self) -> Result<Option<Secret>, String> {
+        match std::env::var("MCP_AUTH_TOKEN") {
+            Ok(token) => Ok(Some(Secret::new(token)).filter(|token| !token.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                Err("MCP_AUTH_TOKEN is not UTF-8: make a token with `proxmox-mcp token`".into())
+            }
+        }
     }
 
     /// The limits, with what was typed in place of the defaults.
@@ -120,6 +148,11 @@ fn list(text: &str) -> Result<List, String> {
         text.split(',').map(str::to_owned).collect::<Vec<String>>()
     };
     Ok(List(items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).map(str::to_owned).collect()))
+}
+
+fn client_name(text: &str) -> Result<String, &'static str> {
+    const FORM: &str = "write 1 to 64 letters, digits, \".\", \"_\" or \"-\"";
+    if Client::is_name(text) { Ok(text.to_owned()) } else { Err(FORM) }
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {

@@ -11,6 +11,7 @@ use super::routes::{self, Answer, Request};
 use super::session::Session;
 use super::throttle::Escaped;
 use super::wire::{Input, linger, write_all};
+use crate::settings::Client;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,8 +86,8 @@ impl Connection<'_> {
 
     /// From the head to the answer. What is refused before the body is read closes the connection, if there is a body.
     fn answer(&mut self, body: &mut Vec<u8>) -> Result<Answer, Fault> {
-        let route = match self.check() {
-            Ok(route) => route,
+        let (route, client) = match self.check() {
+            Ok(checked) => checked,
             Err(reply) if self.head.has_body() => return Ok(reply.closing().into()),
             Err(reply) => return Ok(reply.into()),
         };
@@ -109,20 +110,26 @@ impl Connection<'_> {
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
-        let mut request = Request { stream, permit, body, reserved, head, bytes };
+        let mut request = Request { stream, client, permit, body, reserved, head, bytes };
         Ok((route.run)(self.front, &mut request))
     }
 
-    /// Everything that is asked before the body: the guard first of all.
-    fn check(&self) -> Result<&'static routes::Route, Reply> {
+    /// Everything that is asked before the body: the guard first of all, then whose request it is.
+    fn check(&self) -> Result<(&'static routes::Route, Arc<Client>), Reply> {
         let bytes = self.input.kept();
         let host = self.head.values(bytes, "host").next().unwrap_or_default();
         self.front.guard.check(host, self.head.values(bytes, "origin"), self.local, self.peer)?;
-        let route = routes::find(&self.head.method, self.head.path(bytes))?;
+        let path = self.head.path(bytes);
+        let client = if routes::asks_for_token(path) {
+            self.front.auth.client(self.head.values(bytes, "authorization"), self.peer.ip(), Instant::now())?
+        } else {
+            self.front.auth.anyone()
+        };
+        let route = routes::find(&self.head.method, path)?;
         if self.front.is_stopping() {
             return Err(Reply::unavailable("the server is stopping"));
         }
-        Ok(route)
+        Ok((route, client))
     }
 
     /// Head and body in one write. An answer to HEAD has none, or it would be taken for the next answer's head.

@@ -2,8 +2,8 @@
 //!
 //! # The way of a request
 //! ```text
-//! accept ── a permit, a thread ──▶ connection ── head ▶ guard ▶ routes ▶ body ──▶ sse ──▶ mcp
-//!   admission                        wire                                          workers
+//! accept ── a permit, a thread ──▶ connection ── head ▶ guard ▶ auth ▶ routes ▶ body ──▶ sse ──▶ mcp
+//!   admission                        wire                                                 workers
 //! ```
 //! Every bound is one of [`Limits`]. Requests, answers and statuses are tiny_http's types and its writer makes the
 //! bytes of an answer's head; its `Server` is not used, because a single request can abort it, and its memory, threads
@@ -15,6 +15,8 @@
 
 mod accept;
 mod admission;
+mod attempts;
+mod auth;
 mod body;
 mod budget;
 mod connection;
@@ -32,9 +34,10 @@ mod wire;
 
 use crate::deadline::Deadline;
 use crate::mcp;
-use crate::settings::Limits;
+use crate::settings::{Client, Limits};
 use crate::workers::{STACK, Workers};
 use admission::Connections;
+use auth::Auth;
 use budget::Budget;
 use guard::Guard;
 use sse::Sessions;
@@ -61,6 +64,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// `MCP_ALLOWED_ORIGINS`, each an origin (`https://host[:port]`) or `*`, beside those of the allowed hosts.
     pub allowed_origins: Vec<String>,
+    /// Who may call, by the token of each; without any, whoever reaches the listener may.
+    pub clients: Vec<Client>,
 }
 
 /// What every part of a running front shares.
@@ -68,6 +73,7 @@ struct Front {
     mcp: Arc<mcp::Server>,
     limits: Limits,
     guard: Guard,
+    auth: Auth,
     connections: Arc<Connections>,
     sessions: Sessions,
     workers: Workers<sse::Job>,
@@ -113,7 +119,7 @@ impl Server {
     /// Binds and sizes the caps to the machine's descriptor limit. Errors: the address is taken or not ours, or an
     /// allowed host or origin that can't be read (`InvalidInput`, its text says which and what to write).
     pub fn bind(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
-        let Config { listen, limits, allowed_hosts, allowed_origins } = config;
+        let Config { listen, limits, allowed_hosts, allowed_origins, clients } = config;
         let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
         let listener = Arc::new(accept::listen(listen)?);
         let address = listener.local_addr()?;
@@ -130,6 +136,7 @@ impl Server {
             mcp,
             limits,
             guard,
+            auth: Auth::new(clients),
             workers,
             calls: AtomicUsize::new(0),
             watch: Watch::default(),

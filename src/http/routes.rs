@@ -7,6 +7,7 @@ use super::head::Head;
 use super::reply::Reply;
 use super::session::Session;
 use super::{sse, streamable};
+use crate::settings::Client;
 use std::net::TcpStream;
 use std::sync::Arc;
 use tiny_http::Method;
@@ -17,21 +18,25 @@ pub struct Route {
     pub method: Method,
     /// The whole path: nothing is decoded, no slash is added or taken away.
     pub path: &'static str,
+    /// Whether anybody may ask, without a client's token.
+    pub open: bool,
     /// Runs on the connection's own thread, once the guard has let the request through and its body is read.
     pub run: fn(&Arc<Front>, &mut Request<'_>) -> Answer,
 }
 
 static ROUTES: [Route; 4] = [
-    Route { method: Method::Post, path: "/mcp", run: streamable::post },
-    Route { method: Method::Get, path: "/sse", run: sse::open },
-    Route { method: Method::Post, path: "/messages", run: sse::post },
-    Route { method: Method::Get, path: "/healthz", run: |_, _| Reply::text(200, "ok").into() },
+    Route { method: Method::Post, path: "/mcp", open: false, run: streamable::post },
+    Route { method: Method::Get, path: "/sse", open: false, run: sse::open },
+    Route { method: Method::Post, path: "/messages", open: false, run: sse::post },
+    Route { method: Method::Get, path: "/healthz", open: true, run: |_, _| Reply::text(200, "ok").into() },
 ];
 
 /// One request, as its route sees it.
 pub struct Request<'a> {
     /// The connection it came over.
     pub stream: &'a Arc<TcpStream>,
+    /// Whose it is.
+    pub client: Arc<Client>,
     /// The connection's right to be open.
     pub permit: &'a Permit,
     /// The body; may be taken, and then so must be what is reserved for it.
@@ -84,6 +89,12 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Whether a path is served to clients alone. What is not served at all says so to anybody: a client that meets a 401
+/// looks for the paths of OAuth, and must find that there are none.
+pub fn asks_for_token(path: &str) -> bool {
+    ROUTES.iter().any(|route| route.path == path && !route.open)
+}
+
 /// The route of a request. `Err` is the answer: 404, plain, for OAuth discovery probes more than anyone; or 405.
 pub fn find(method: &Method, path: &str) -> Result<&'static Route, Reply> {
     if let Some(route) = ROUTES.iter().find(|route| route.method == *method && route.path == path) {
@@ -120,6 +131,15 @@ mod tests {
             reply.write_head(&mut head).unwrap();
             assert_eq!(reply.status, status, "{method} {path}");
             assert!(String::from_utf8(head).unwrap().contains(allow), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_everywhere_but_where_health_is_told() {
+        for (path, asks) in
+            [("/mcp", true), ("/sse", true), ("/messages", true), ("/healthz", false), ("/.well-known/x", false)]
+        {
+            assert_eq!(asks_for_token(path), asks, "{path}");
         }
     }
 

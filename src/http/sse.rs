@@ -16,7 +16,7 @@ use crate::cancel::Cancel;
 use crate::mcp;
 use crate::mcp::call::InFlight;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
-use crate::settings::Limits;
+use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
 use std::net::TcpStream;
@@ -46,7 +46,7 @@ pub struct Job {
 
 /// `GET /sse`.
 pub fn open(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
-    match front.sessions.open(request.stream.clone(), request.permit) {
+    match front.sessions.open(request.stream.clone(), request.client.clone(), request.permit) {
         Ok(session) => Answer::Stream(session),
         Err(reply) => reply.into(),
     }
@@ -61,7 +61,7 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
         return Reply::text(400, "sessionId is missing: post to the path of the stream's endpoint event").into();
     };
     let gone = || Reply::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
-    let Some(session) = front.sessions.find(id) else { return gone() };
+    let Some(session) = front.sessions.find(id, &request.client) else { return gone() };
     let delivered = match batch(request.body, MAX_BATCH) {
         Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
         // Its answers come one by one, as those of any other calls.
@@ -149,12 +149,12 @@ impl Sessions {
     }
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
-    fn open(&self, stream: Arc<TcpStream>, permit: &Permit) -> Result<Arc<Session>, Reply> {
+    fn open(&self, stream: Arc<TcpStream>, client: Arc<Client>, permit: &Permit) -> Result<Arc<Session>, Reply> {
         let broken = || Reply::text(500, "internal error: no session could be made").closing();
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| broken())?;
         let id = u128::from_be_bytes(id);
-        let session = Arc::new(Session::new(id, stream, self.write_timeout));
+        let session = Arc::new(Session::new(id, client, stream, self.write_timeout));
         // A path, not a URL: clients refuse another origin than the one they connected to, which only they know.
         let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
         let mut open = 0;
@@ -178,13 +178,14 @@ impl Sessions {
         Ok(session)
     }
 
-    /// The session with this id, if it is open.
-    fn find(&self, id: &str) -> Option<Arc<Session>> {
+    /// The session with this id, if it is open and this client's. Another's is not told apart from none.
+    fn find(&self, id: &str, client: &Arc<Client>) -> Option<Arc<Session>> {
         if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         let id = u128::from_str_radix(id, 16).ok()?;
-        self.table().get(&id).filter(|session| !session.events.has_ended()).cloned()
+        let is_theirs = |session: &&Arc<Session>| Arc::ptr_eq(&session.client, client) && !session.events.has_ended();
+        self.table().get(&id).filter(is_theirs).cloned()
     }
 
     /// Stays until the session's client is gone or the session is ended from here; then cancels its calls.
@@ -240,7 +241,7 @@ mod tests {
         let sessions = Sessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, &permit).map_err(|reply| reply.status).unwrap();
+        let session = sessions.open(stream, Arc::new(Client::anyone()), &permit).map_err(|reply| reply.status).unwrap();
         (sessions, session, client, permit)
     }
 
@@ -250,15 +251,16 @@ mod tests {
         let first = read_until(&mut client, "\n\n");
         let id = first.trim_end().rsplit_once('=').unwrap().1;
         assert_eq!(id.len(), 32);
-        assert!(sessions.find(id).is_some());
+        assert!(sessions.find(id, &session.client).is_some());
         for wrong in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("{id}0"), "ü"] {
-            assert!(sessions.find(wrong).is_none(), "{wrong:?}");
+            assert!(sessions.find(wrong, &session.client).is_none(), "{wrong:?}");
         }
+        assert!(sessions.find(id, &Arc::new(Client::anyone())).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.connection().clone(), &permit);
+        let another = sessions.open(session.events.connection().clone(), session.client.clone(), &permit);
         assert_eq!(another.err().map(|reply| reply.status), Some(503), "the cap");
         session.events.end();
-        assert!(sessions.find(id).is_none());
+        assert!(sessions.find(id, &session.client).is_none());
         sessions.hold(&session);
         assert!(sessions.table().is_empty());
     }

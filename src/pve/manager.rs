@@ -92,7 +92,10 @@ mod tests {
                 timeout: Duration::from_secs(1),
             })
             .collect();
-        ClusterManager::new(&Clusters { clusters, default: default.map(Into::into) }, &Limits::default())
+        ClusterManager::new(
+            &Clusters { clusters, default: default.map(Into::into), ..Clusters::default() },
+            &Limits::default(),
+        )
     }
 
     fn selected(manager: &ClusterManager, name: Option<&str>) -> Result<String, String> {

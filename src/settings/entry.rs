@@ -1,6 +1,7 @@
 //! One cluster of clusters.json: its fields, read in one pass that finds everything wrong with them.
 
-use super::file::{is_comment, listed, unknown};
+use super::fields::Entry;
+use super::file::listed;
 use super::json::Json;
 use super::{Cluster, Endpoint, Fingerprint, Problems, Tls, disk, field};
 use crate::secret::Secret;
@@ -33,28 +34,7 @@ pub(super) fn cluster(
     directory: &Path,
     problems: &mut Problems,
 ) -> Option<Cluster> {
-    let mut entry = Entry { name, directory, fields: Vec::new(), problems };
-    for (field, value) in fields {
-        if is_comment(&field) {
-            continue;
-        } else if !FIELDS.contains(&field.as_str()) {
-            entry.wrong(&field, unknown(&field, &FIELDS));
-        } else if entry.has(&field) {
-            entry.wrong(&field, "stands twice: keep one");
-        } else if !matches!(value, Json::Null) {
-            // null is what generators write for a field that is absent.
-            entry.fields.push((field, value));
-        }
-    }
-    entry.cluster()
-}
-
-/// One cluster of the file while it is being read: the fields nobody has asked for yet.
-struct Entry<'a> {
-    name: &'a str,
-    directory: &'a Path,
-    fields: Vec<(String, Json)>,
-    problems: &'a mut Problems,
+    Entry::new("cluster", name, fields, &FIELDS, directory, problems).cluster()
 }
 
 impl Entry<'_> {
@@ -170,7 +150,7 @@ impl Entry<'_> {
     /// One for every node, or a list.
     fn fingerprints(&mut self) -> Option<Vec<Fingerprint>> {
         const FORM: &str = "the SHA-256 fingerprint as Proxmox prints it";
-        if !self.fields.iter().any(|(name, value)| name == "fingerprint" && matches!(value, Json::List(_))) {
+        if !self.is_list("fingerprint") {
             return self.text("fingerprint", FORM, field::fingerprint).map(|one| vec![one]);
         }
         match self.take("fingerprint")? {
@@ -195,61 +175,5 @@ impl Entry<'_> {
                 None
             }
         }
-    }
-
-    fn wrong(&mut self, field: &str, text: impl Into<String>) {
-        self.problems.field(self.name, field, text);
-    }
-
-    fn has(&self, field: &str) -> bool {
-        self.fields.iter().any(|(name, _)| name == field)
-    }
-
-    fn take(&mut self, field: &str) -> Option<Json> {
-        let at = self.fields.iter().position(|(name, _)| name == field)?;
-        Some(self.fields.swap_remove(at).1)
-    }
-
-    /// The field's text as `read` understands it; `form` says what a right one looks like.
-    fn text<T>(&mut self, field: &str, form: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let result = match self.take(field)? {
-            Json::Text(text) if text.is_empty() => Err(format!("is empty: write a string, {form}")),
-            Json::Text(text) => read(&Zeroizing::new(text)),
-            other => Err(format!("is {}: write a string, {form}", other.kind())),
-        };
-        result.map_err(|why| self.wrong(field, why)).ok()
-    }
-
-    /// Every text of a list as `read` understands it, each once.
-    fn list<T: PartialEq>(
-        &mut self,
-        field: &str,
-        form: &str,
-        list: Vec<Json>,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
-        let total = list.len();
-        let mut values = Vec::new();
-        for (i, item) in list.into_iter().enumerate() {
-            let result = match item {
-                Json::Text(text) => read(&Zeroizing::new(text)),
-                other => Err(format!("is {}: write a string, {form}", other.kind())),
-            };
-            match result {
-                Ok(value) if values.contains(&value) => {
-                    self.wrong(field, format!("entry {} stands twice: keep one", i + 1));
-                }
-                Ok(value) => values.push(value),
-                Err(why) => self.wrong(field, format!("entry {} {why}", i + 1)),
-            }
-        }
-        (values.len() == total).then_some(values)
-    }
-
-    fn required<T>(&mut self, field: &str, form: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        if !self.has(field) {
-            self.wrong(field, format!("is missing: write a string, {form}"));
-        }
-        self.text(field, form, read)
     }
 }

@@ -156,21 +156,25 @@ pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     if digits.len() == 40 {
         return Err("looks like a SHA-1 fingerprint: write the SHA-256 one, 32 hex pairs".into());
     }
+    bytes(&digits).map(Fingerprint).ok_or_else(|| WRONG.into())
+}
+
+/// 64 hex digits as the bytes they stand for.
+pub(super) fn bytes(digits: &[u8]) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if digits.len() != 2 * bytes.len() {
-        return Err(WRONG.into());
+        return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         let value = |digit: &u8| char::from(*digit).to_digit(16);
-        let [high, low] = pair else { return Err(WRONG.into()) };
-        let (Some(high), Some(low)) = (value(high), value(low)) else { return Err(WRONG.into()) };
-        *byte = (high * 16 + low) as u8;
+        let [high, low] = pair else { return None };
+        *byte = (value(high)? * 16 + value(low)?) as u8;
     }
-    Ok(Fingerprint(bytes))
+    Some(bytes)
 }
 
-/// A cluster's name: what is easy to type in a call and harmless in every text that shows it.
-pub(super) fn is_cluster_name(text: &str) -> bool {
+/// A cluster's or a client's name: what is easy to type in a call and harmless in every text that shows it.
+pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && is_plain(text)
 }
 
@@ -189,8 +193,13 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
+/// Whether it may be a secret: one of Proxmox's, or a client's token.
+pub(super) fn looks_like_secret(text: &str) -> bool {
+    looks_like_uuid(text) || text.starts_with(super::client::TOKEN_PREFIX)
+}
+
 /// Every secret that Proxmox makes for a token is a UUID.
-pub(super) fn looks_like_uuid(text: &str) -> bool {
+fn looks_like_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(i, b)| match i {
             8 | 13 | 18 | 23 => b == b'-',

@@ -2,7 +2,7 @@
 
 use super::entry;
 use super::json::{self, Json};
-use super::{Cluster, Clusters, Problems, disk, field};
+use super::{Cluster, Clusters, Problems, client, disk, field};
 use crate::nearest::nearest;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ const PLACES: [&str; 2] = ["clusters.json", "/etc/proxmox-mcp/clusters.json"];
 const EXAMPLE: &str =
     r#"{"clusters": {"home": {"url": "pve1.example:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "…"}}}"#;
 
-const TOP_FIELDS: [&str; 2] = ["clusters", "default"];
+const TOP_FIELDS: [&str; 3] = ["clusters", "default", "clients"];
 
 /// The configuration's path: the one given, else the first of `./clusters.json` and
 /// `/etc/proxmox-mcp/clusters.json` that is there. The error says where it was looked for and how to begin.
@@ -60,11 +60,12 @@ fn load_into(path: &Path, problems: &mut Problems) -> Option<Clusters> {
             return None;
         }
     };
-    let (mut clusters, mut default) = (None, None);
+    let (mut clusters, mut default, mut clients) = (None, None, None);
     for (name, value) in top {
         let place = match name.as_str() {
             "clusters" => &mut clusters,
             "default" => &mut default,
+            "clients" => &mut clients,
             _ if is_comment(&name) => continue,
             _ => {
                 problems.top(&name, unknown(&name, &TOP_FIELDS));
@@ -78,7 +79,8 @@ fn load_into(path: &Path, problems: &mut Problems) -> Option<Clusters> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let (clusters, names) = self::clusters(clusters, directory, contents.open.then_some(path), problems);
     let default = self::default(default, &names, problems);
-    Some(Clusters { clusters, default })
+    let clients = client::clients(clients, &names, problems);
+    Some(Clusters { clusters, default, clients })
 }
 
 /// The clusters that are right, and the names of all of them.
@@ -110,16 +112,16 @@ fn clusters(
                     true => "is a field, not a cluster: put the fields of a cluster under a name".to_owned(),
                     false => format!("is {}: write an object", other.kind()),
                 };
-                problems.cluster(&name, format!("{what}, {EXAMPLE}"));
+                problems.entry("cluster", &name, format!("{what}, {EXAMPLE}"));
                 names.push(name);
                 continue;
             }
         };
-        if !field::is_cluster_name(&name) {
-            problems.cluster(&name, "has no valid name: write 1 to 64 letters, digits, \".\", \"_\" or \"-\"");
+        if !field::is_name(&name) {
+            problems.entry("cluster", &name, "has no valid name: write 1 to 64 letters, digits, \".\", \"_\" or \"-\"");
         }
         if names.contains(&name) {
-            problems.cluster(&name, "stands twice: give each cluster a name of its own");
+            problems.entry("cluster", &name, "stands twice: give each cluster a name of its own");
         }
         holds_secret |= fields.iter().any(|(field, _)| field == "token_secret");
         clusters.extend(entry::cluster(&name, fields, directory, problems));
@@ -138,7 +140,7 @@ fn default(value: Option<Json>, names: &[String], problems: &mut Problems) -> Op
     match value {
         Some(Json::Text(name)) if names.contains(&name) => Some(name),
         Some(Json::Text(name)) => {
-            let known = names.iter().map(String::as_str).filter(|name| field::is_cluster_name(name));
+            let known = names.iter().map(String::as_str).filter(|name| field::is_name(name));
             problems.top(
                 "default",
                 match nearest(&name, known.clone()) {

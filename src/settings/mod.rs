@@ -1,13 +1,16 @@
 //! What the program runs with: clusters.json, checked, and the limits of the HTTP front. [`load`] makes the first out
 //! of a file; what can be wrong with that file is said all at once, in [`Problems`].
 
+mod client;
 mod disk;
 mod entry;
 mod field;
+mod fields;
 mod file;
 mod json;
 mod problems;
 
+pub use client::{Access, Client, TOKEN_PREFIX, TokenHash};
 pub use file::{find, load};
 pub use problems::Problems;
 
@@ -15,13 +18,15 @@ use crate::secret::Secret;
 use std::fmt;
 use std::time::Duration;
 
-/// Every cluster of clusters.json, in the file's order, and which of them is the default.
-#[derive(Clone, Debug)]
+/// Every cluster of clusters.json, in the file's order, which of them is the default, and who may call.
+#[derive(Clone, Debug, Default)]
 pub struct Clusters {
     /// At least one; names are unique.
     pub clusters: Vec<Cluster>,
     /// The cluster that a call means when it names none: the file's `default`, or the only one there is.
     pub default: Option<String>,
+    /// The clients that the file names, in its order; names and tokens are unique.
+    pub clients: Vec<Client>,
 }
 
 /// One cluster of clusters.json.

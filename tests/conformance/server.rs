@@ -396,6 +396,7 @@ fn main() {
         limits: Limits::default(),
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
+        clients: Vec::new(),
     };
     let front = http::Server::bind(config, server).expect("a free port");
     println!("conformance server listening on http://{}", front.local_addr());

@@ -63,18 +63,22 @@ pub struct Process {
 impl Process {
     /// Starts it with all three pipes in this test's hands.
     pub fn start(args: &[&str]) -> Self {
-        let (mut process, stdout) = Self::spawn(args);
+        Self::of(&mut program(args))
+    }
+
+    /// The same of a command, for one with variables.
+    pub fn of(command: &mut Command) -> Self {
+        let (mut process, stdout) = Self::spawn(command);
         process.stdout = lines(stdout);
         process
     }
 
     /// Starts it with a stdout that nobody reads: the pipe is closed.
     pub fn start_unread(args: &[&str]) -> Self {
-        Self::spawn(args).0
+        Self::spawn(&mut program(args)).0
     }
 
-    fn spawn(args: &[&str]) -> (Self, ChildStdout) {
-        let mut command = program(args);
+    fn spawn(command: &mut Command) -> (Self, ChildStdout) {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout"));

@@ -6,7 +6,7 @@
 
 use proxmox_mcp::http::{Config, Server, Stop};
 use proxmox_mcp::mcp;
-use proxmox_mcp::settings::Limits;
+use proxmox_mcp::settings::{Client as Caller, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -51,12 +51,23 @@ impl Running {
         Self::serving(limits, hosts, origins, mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server"))
     }
 
+    /// A server that asks for these clients' tokens.
+    pub fn for_clients(limits: Limits, clients: Vec<Caller>) -> Self {
+        let mcp = mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server");
+        Self::begin(limits, &[], &[], clients, mcp)
+    }
+
     pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::Server) -> Self {
+        Self::begin(limits, hosts, origins, Vec::new(), mcp)
+    }
+
+    fn begin(limits: Limits, hosts: &[&str], origins: &[&str], clients: Vec<Caller>, mcp: mcp::Server) -> Self {
         raise_descriptors();
         let list = |entries: &[&str]| entries.iter().map(|entry| entry.to_string()).collect();
         let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(Config { listen, limits, allowed_hosts, allowed_origins }, Arc::new(mcp)).unwrap();
+        let config = Config { listen, limits, allowed_hosts, allowed_origins, clients };
+        let server = Server::bind(config, Arc::new(mcp)).unwrap();
         let (address, stop) = (server.local_addr(), server.stopper());
         Self { address, stop, thread: Some(std::thread::spawn(move || server.run())) }
     }
@@ -257,8 +268,13 @@ pub struct Sse {
 
 impl Sse {
     /// Opens a session on a fresh connection.
-    pub fn open(mut client: Client) -> Self {
-        client.send("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+    pub fn open(client: Client) -> Self {
+        Self::open_with(client, "")
+    }
+
+    /// The same, with more headers (whole lines).
+    pub fn open_with(mut client: Client, headers: &str) -> Self {
+        client.send(format!("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n"));
         let head = client.head().expect("an answer to GET /sse");
         assert_eq!(status(&head), 200, "{head}");
         let mut stream = Self { client, head, path: String::new() };

@@ -206,7 +206,7 @@ pub fn start() -> (Running, Stage) {
 
 /// Clients for these clusters; a single one is the default.
 pub fn manager(clusters: Vec<Cluster>) -> Arc<ClusterManager> {
-    let clusters = Clusters { clusters, default: None };
+    let clusters = Clusters { clusters, ..Clusters::default() };
     Arc::new(ClusterManager::new(&clusters, &Limits::default()).expect("clients"))
 }
 

@@ -1,0 +1,287 @@
+//! Who may call: the clients of clusters.json, and the single one of `MCP_AUTH_TOKEN` or `--auth-token-file`.
+//!
+//! A client is known by its token, of which only the SHA-256 is kept. A token has 256 random bits, so that neither salt
+//! nor stretching would make its hash any harder to turn back.
+
+use super::fields::Entry;
+use super::file::listed;
+use super::json::Json;
+use super::{Problems, disk, field};
+use crate::nearest::nearest;
+use ring::digest;
+use std::fmt;
+use std::hint::black_box;
+use std::path::Path;
+
+/// What a token made here begins with, so that people and secret scanners know one when they see it.
+pub const TOKEN_PREFIX: &str = "pmcp_";
+/// Fewer characters than this can be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+const FIELDS: [&str; 4] = ["token_sha256", "access", "exec", "clusters"];
+const EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
+const LEVELS: &str = r#""read", "operate" or "full""#;
+
+/// One who may call.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its name in clusters.json, or the setting that its token comes from.
+    pub name: String,
+    /// What its token is known by.
+    pub token_sha256: TokenHash,
+    /// How much it may do.
+    pub access: Access,
+    /// Whether it may run commands on guests and nodes.
+    pub exec: bool,
+    /// The clusters it may use; `None` is all of them.
+    pub clusters: Option<Vec<String>>,
+}
+
+/// How much a client may do: from the strictest up, so that the lesser of two is the stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nothing changes, nothing secret is read.
+    Read,
+    /// Beside that, what can be undone.
+    Operate,
+    /// All.
+    Full,
+}
+
+/// The SHA-256 of a client's token.
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// That of a token.
+    pub fn of(token: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        let digest = digest::digest(&digest::SHA256, token);
+        bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(bytes)
+    }
+
+    /// Whether both are of the same token. It looks at every byte, so that its time does not tell how many are right.
+    pub fn is(&self, other: &Self) -> bool {
+        let different = self.0.iter().zip(other.0).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
+        black_box(different) == 0
+    }
+}
+
+impl fmt::Display for TokenHash {
+    /// As `token_sha256` has it: 64 hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    /// Not shown: a token that somebody thought up can be guessed from its hash.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+impl Client {
+    /// Whoever calls where no client is configured. No token has its hash.
+    pub fn anyone() -> Self {
+        Self::all("anyone", TokenHash([0; 32]))
+    }
+
+    /// The client of `MCP_AUTH_TOKEN`, `text`. Errors: it can't be a token; the text does not show it.
+    pub fn of_variable(text: &str) -> Result<Self, String> {
+        token(text).map(|hash| Self::all("MCP_AUTH_TOKEN", hash)).map_err(|why| format!("MCP_AUTH_TOKEN {why}"))
+    }
+
+    /// The client whose token stands in the file of `--auth-token-file`. Errors: it can't be read or holds no token; the
+    /// text shows neither the token nor the path, which may be a token in the wrong place.
+    pub fn of_file(path: &Path) -> Result<Self, String> {
+        let hash = disk::secret(path).and_then(|text| token(&text).map_err(|why| format!("names a file that {why}")));
+        hash.map(|hash| Self::all("auth-token-file", hash)).map_err(|why| format!("--auth-token-file {why}"))
+    }
+
+    fn all(name: &str, token_sha256: TokenHash) -> Self {
+        Self { name: name.into(), token_sha256, access: Access::Full, exec: false, clusters: None }
+    }
+
+    /// Whether a client may be called this: 1 to 64 letters, digits, ".", "_" or "-", and not a token.
+    pub fn is_name(text: &str) -> bool {
+        field::is_name(text) && !field::looks_like_secret(text)
+    }
+}
+
+/// The error goes on after the name of what holds `text`.
+fn token(text: &str) -> Result<TokenHash, String> {
+    if text.len() < SHORTEST_TOKEN {
+        return Err(format!(
+            "holds fewer than {SHORTEST_TOKEN} characters, which can be guessed: make a token with `proxmox-mcp token`"
+        ));
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("holds a space or another character that can't stand in a token: write the token alone, such as \
+                    `proxmox-mcp token` makes"
+            .into());
+    }
+    Ok(TokenHash::of(text.as_bytes()))
+}
+
+/// The file's clients that are right. `names` are those of its clusters.
+pub(super) fn clients(value: Option<Json>, names: &[String], problems: &mut Problems) -> Vec<Client> {
+    let entries = match value {
+        Some(Json::Object(entries)) => entries,
+        Some(Json::Null) | None => return Vec::new(),
+        Some(other) => {
+            problems.top("clients", format!("is {}: write an object with a name for each, {EXAMPLE}", other.kind()));
+            return Vec::new();
+        }
+    };
+    let (mut clients, mut seen) = (Vec::<Client>::new(), Vec::new());
+    for (name, value) in entries {
+        let fields = match value {
+            Json::Object(fields) => fields,
+            _ if name.starts_with('_') => continue,
+            other => {
+                problems.entry("client", &name, format!("is {}: write an object, {EXAMPLE}", other.kind()));
+                continue;
+            }
+        };
+        if !Client::is_name(&name) {
+            let text = "has no valid name: write 1 to 64 letters, digits, \".\", \"_\" or \"-\", and no token";
+            problems.entry("client", &name, text);
+        }
+        if seen.contains(&name) {
+            problems.entry("client", &name, "stands twice: give each client a name of its own");
+        }
+        let client = Entry::new("client", &name, fields, &FIELDS, Path::new(""), problems).client(names);
+        if let Some(client) = client {
+            if clients.iter().any(|other| other.token_sha256.is(&client.token_sha256)) {
+                let text = "is another client's too: make one for each with `proxmox-mcp token`";
+                problems.field("client", &name, "token_sha256", text);
+            }
+            clients.push(client);
+        }
+        seen.push(name);
+    }
+    clients
+}
+
+impl Entry<'_> {
+    fn client(mut self, clusters: &[String]) -> Option<Client> {
+        let token_sha256 = self.required("token_sha256", "as `proxmox-mcp token` prints it", token_sha256);
+        let access = self.required("access", LEVELS, |text| match text {
+            "read" => Ok(Access::Read),
+            "operate" => Ok(Access::Operate),
+            "full" => Ok(Access::Full),
+            _ => Err(format!("is no level of access: write {LEVELS}")),
+        });
+        let exec = match self.take("exec") {
+            None => None,
+            Some(Json::Bool(exec)) => Some(exec),
+            Some(other) => {
+                self.wrong("exec", format!("is {}: write true or false", other.kind()));
+                None
+            }
+        };
+        let restricted = self.has("clusters");
+        let only = self.clusters(clusters);
+        self.refuse_unenforced(access, exec, restricted);
+        Some(Client {
+            name: self.name.to_owned(),
+            token_sha256: token_sha256?,
+            access: access?,
+            exec: exec.unwrap_or(false),
+            clusters: only,
+        })
+    }
+
+    /// What says that a client may do less than all of it, until something holds it to that: somebody who wrote it
+    /// relies on it.
+    fn refuse_unenforced(&mut self, access: Option<Access>, exec: Option<bool>, restricted: bool) {
+        if access.is_some_and(|access| access != Access::Full) {
+            self.wrong("access", "is not enforced yet: a client may do all; write \"full\", or give it no token");
+        }
+        if exec == Some(false) {
+            self.wrong("exec", "is not enforced yet: a client may do all; remove it, or give the client no token");
+        }
+        if restricted {
+            self.wrong(
+                "clusters",
+                "is not enforced yet: a client may use every cluster; remove it, or give it no token",
+            );
+        }
+    }
+
+    fn clusters(&mut self, known: &[String]) -> Option<Vec<String>> {
+        const FORM: &str = "a cluster's name";
+        match self.take("clusters")? {
+            Json::List(list) if !list.is_empty() => self.list("clusters", FORM, list, |name| {
+                if known.iter().any(|known| known == name) {
+                    return Ok(name.to_owned());
+                }
+                let known = known.iter().map(String::as_str).filter(|name| field::is_name(name));
+                Err(match nearest(name, known.clone()) {
+                    Some(near) => format!("names no cluster of this file: did you mean \"{near}\"?"),
+                    None => format!("names no cluster of this file: write one of {}", listed(known)),
+                })
+            }),
+            other => {
+                let what = if matches!(other, Json::List(_)) { "an empty list" } else { other.kind() };
+                self.wrong("clusters", format!("is {what}: write a list of clusters' names, or remove it for all"));
+                None
+            }
+        }
+    }
+}
+
+fn token_sha256(text: &str) -> Result<TokenHash, String> {
+    if text.starts_with(TOKEN_PREFIX) {
+        return Err(format!("holds the token itself: write its SHA-256, \"{}\"", TokenHash::of(text.as_bytes())));
+    }
+    let hash = field::bytes(text.as_bytes()).map(TokenHash);
+    hash.ok_or_else(|| "is no SHA-256: write the 64 hex digits that `proxmox-mcp token` prints".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_sha256_alone() {
+        let hash = TokenHash::of(b"abc");
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash.to_string(), hex);
+        assert!(token_sha256(hex).is_ok_and(|read| read.is(&hash)));
+        assert!(token_sha256(&hex.to_uppercase()).is_ok_and(|read| read.is(&hash)));
+        assert_eq!(format!("{hash:?}"), "TokenHash(…)");
+        assert!(!hash.is(&TokenHash::of(b"abd")) && !hash.is(&Client::anyone().token_sha256));
+    }
+
+    #[test]
+    fn one_wrong_bit_anywhere_is_another_hash() {
+        let hash = TokenHash::of(b"abc");
+        for i in 0..32 {
+            let mut other = hash;
+            other.0[i] ^= 1;
+            assert!(!hash.is(&other), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_guessed_is_no_token() {
+        for short in ["", "hunter2", "fifteen_letters"] {
+            assert!(Client::of_variable(short).is_err_and(|e| e.contains("fewer than 16") && e.contains("token`")));
+        }
+        for odd in ["sixteen letters!", "sixteen_letters\n", "sixteen_létters"] {
+            assert!(Client::of_variable(odd).is_err_and(|e| e.contains("the token alone") && !e.contains("sixteen")));
+        }
+        let client = Client::of_variable("sixteen_letters_").expect("a token");
+        assert!(client.token_sha256.is(&TokenHash::of(b"sixteen_letters_")));
+        assert_eq!((client.name.as_str(), client.access), ("MCP_AUTH_TOKEN", Access::Full));
+    }
+
+    #[test]
+    fn the_stricter_of_two_levels_is_the_lesser() {
+        assert_eq!(Access::Full.min(Access::Read), Access::Read);
+        assert!(Access::Operate < Access::Full);
+    }
+}
