@@ -68,21 +68,6 @@ impl Params {
         self.0.is_empty()
     }
 
-    /// Joins the parameters of a path's query with those given as data. One that is in both would reach Proxmox as an
-    /// array of two, so the error names it and asks for one place.
-    pub fn merge(mut self, data: Params) -> Result<Params, String> {
-        let mut both: Vec<&str> = data.names().filter(|name| self.names().any(|n| n == *name)).collect();
-        both.dedup();
-        if !both.is_empty() {
-            return Err(format!(
-                "`{}` is given in the path's query and in `data`: give it in `data` only",
-                both.join("`, `")
-            ));
-        }
-        self.0.extend(data.0);
-        Ok(self)
-    }
-
     /// `name=value&…` for a form body or a query: everything but unreserved characters is percent-encoded, because
     /// Proxmox reads `+` as a space and splits at `;` as well as at `&`.
     pub fn encode(&self) -> String {
@@ -203,14 +188,6 @@ mod tests {
         p.push("tags", "a;b+c&d=e f%/ü\n");
         p.push("plain", "aZ09-._~");
         assert_eq!(p.encode(), "tags=a%3Bb%2Bc%26d%3De%20f%25%2F%C3%BC%0A&plain=aZ09-._~");
-    }
-
-    #[test]
-    fn a_parameter_in_query_and_data_is_refused_by_name() {
-        let both = from(json!({"type": "vm", "x": 1})).unwrap();
-        let query = Params::decode("type=node").unwrap();
-        assert!(query.clone().merge(both).unwrap_err().contains("`type`"));
-        assert_eq!(query.merge(from(json!({"x": [1, 2]})).unwrap()).unwrap().encode(), "type=node&x=1&x=2");
     }
 
     #[test]
