@@ -58,7 +58,7 @@ const FLAGS: [Flag; 18] = [
     flag("max-answer-bytes", "Bytes of a node's answer", Number(|l| &mut l.max_answer_bytes, 1024, 1024 * MIB)),
     flag(
         "max-result-bytes",
-        "Bytes of an API answer shown at once (0: any)",
+        "Bytes of an API answer at once (0: any)",
         Number(|l| &mut l.max_result_bytes, 0, 1024 * MIB),
     ),
     flag("head-timeout", "For a request's head to arrive", Seconds(|l| &mut l.head_timeout, SHORTEST, HOUR)),
