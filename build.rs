@@ -10,11 +10,12 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() {
-    for file in ["operations.json", "summaries.tsv"] {
+    for file in ["operations.json", "summaries.tsv", "parameters.tsv"] {
         println!("cargo::rerun-if-changed=src/facts/{file}");
     }
     let read = |file: &str| fs::read_to_string(Path::new("src/facts").join(file)).expect(file);
-    let script = format!("const apiSchema = {};\n", pack(&read("operations.json"), &read("summaries.tsv")));
+    let script = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"));
+    let script = format!("const apiSchema = {script};\n");
     let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets it")).join("apidoc.js.gz");
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(script.as_bytes()).expect("memory");
@@ -22,8 +23,13 @@ fn main() {
 }
 
 /// The list of paths, each with its methods, as in `apidoc.js`; beside what that has, each method has `risk`, `summary`
-/// and, where there is one, `reason`.
-fn pack(operations: &str, summaries: &str) -> Value {
+/// and, where there is one, `reason`. Common parameters have a `description`.
+fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
+    let explained: BTreeMap<(&str, &str), &str> = parameters
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>())
+        .map(|columns| ((columns[0], columns[1]), columns[2]))
+        .collect();
     let mut said: BTreeMap<(&str, &str), Vec<&str>> = summaries
         .lines()
         .map(|line| line.split('\t').collect::<Vec<_>>())
@@ -41,6 +47,11 @@ fn pack(operations: &str, summaries: &str) -> Value {
             "risk": words[0],
             "summary": words[1],
         });
+        for (name, facts) in info["parameters"]["properties"].as_object_mut().expect("parameters") {
+            if let Some(words) = facts["type"].as_str().and_then(|kind| explained.get(&(name.as_str(), kind))) {
+                facts["description"] = (*words).into();
+            }
+        }
         if let Some(reason) = words.get(2) {
             info["reason"] = (*reason).into();
         }
