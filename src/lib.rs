@@ -24,6 +24,7 @@ pub mod facts;
 pub mod http;
 pub mod mcp;
 pub mod nearest;
+mod order;
 pub mod pve;
 pub mod secret;
 pub mod settings;

@@ -246,10 +246,10 @@ fn stopped(ask: &Ask<'_>, context: &Context<'_>, stop: Stop) -> Result<Vec<u8>, 
             return Err(modern::missing_capability(capability));
         }
     }
-    let asked: Map<String, Value> = requests
-        .into_iter()
-        .map(|(key, method, params)| (key.into(), json!({"method": method, "params": params})))
-        .collect();
+    let mut asked = Map::new();
+    for (key, method, params) in requests {
+        asked.insert(key.into(), json!({"method": method, "params": params}));
+    }
     Ok(request.result(|out| {
         out.extend_from_slice(
             format!(r#"{{"resultType":"input_required","inputRequests":{}"#, Value::Object(asked)).as_bytes(),

@@ -165,7 +165,7 @@ pub(super) fn refusal(
                 let explain = |value: &RawValue| text(value).map_or_else(|| words(value.get()), |t| words(&t));
                 let mut parameters: Vec<_> =
                     errors.into_iter().map(|(name, value)| (words(&name), explain(value))).collect();
-                parameters.sort();
+                crate::order::sort(&mut parameters, &Ord::cmp);
                 Error::Rejected { parameters }
             }
             _ => Error::Failed { status, said, call },

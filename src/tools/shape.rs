@@ -1,6 +1,7 @@
 //! Proxmox's lists as tables: read once, only the wanted columns, written twice — as text for a model (one header line,
 //! tab-separated rows, numbers a person can read) and as JSON for programs (the raw values).
 
+use crate::order::order;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -83,8 +84,8 @@ impl<'a> Table<'a> {
     /// `"columns":…,"rows":…,"total":…`. Columns that no row fills are left out.
     pub fn write(&self, text: &mut String, sort_by: SortBy) -> String {
         let rows: Vec<Row<'_>> = self.rows().collect();
-        let mut sorted: Vec<_> = rows.iter().map(|row| (sort_by(row), row)).collect();
-        sorted.sort_by_key(|(place, _)| *place);
+        let places: Vec<Place<'_>> = rows.iter().map(sort_by).collect();
+        let sorted = order(rows.len(), &|a, b| places.get(a).cmp(&places.get(b)));
         text.reserve(rows.len() * 96);
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&c| rows.iter().any(|r| r.cells.get(c).is_some_and(Option::is_some)))
@@ -99,7 +100,7 @@ impl<'a> Table<'a> {
         }
         text.push('\n');
         json.push_str(r#"],"rows":["#);
-        for (n, (_, row)) in sorted.iter().enumerate() {
+        for (n, row) in sorted.iter().filter_map(|at| rows.get(*at)).enumerate() {
             json.push_str(if n == 0 { "[" } else { ",[" });
             for (n, &c) in used.iter().enumerate() {
                 if n > 0 {

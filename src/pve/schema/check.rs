@@ -39,7 +39,9 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
             }),
             // The embedded facts may be older than the cluster: it knows its parameters.
             None if operation.takes_more() || !operation.is_live() => {
-                Params::from_json(&Map::from_iter([(name.clone(), value.clone())]))
+                let mut alone = Map::new();
+                alone.insert(name.clone(), value.clone());
+                Params::from_json(&alone)
                     .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
                     .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), ""))
             }
