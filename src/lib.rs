@@ -22,6 +22,7 @@ mod deadline;
 pub mod demo;
 pub mod facts;
 pub mod http;
+mod json;
 pub mod mcp;
 pub mod nearest;
 mod order;
