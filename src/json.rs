@@ -11,6 +11,18 @@ pub fn walk<'a>(text: &'a str, each: &mut dyn FnMut(&'a str, &'a str) -> bool) -
     scan.members(each).is_some() && scan.is_done()
 }
 
+/// What an object's member says that is a string; the first of that name.
+pub fn text<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let mut found = None;
+    walk(object, &mut |key, value| {
+        if decoded(key) == name {
+            found = Some(value);
+        }
+        found.is_none()
+    });
+    found.filter(|raw| raw.starts_with('"')).map(decoded)
+}
+
 /// What a JSON string says; any other value as it stands.
 pub fn decoded(raw: &str) -> Cow<'_, str> {
     match raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')) {

@@ -199,11 +199,15 @@ impl Head {
 
     /// The values of the headers of this name, in any case.
     pub fn values<'a>(&self, bytes: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let mut fields = self.fields.iter();
         // Most names differ in length already.
-        let named = move |field: &Span| {
-            field.1 - field.0 == name.len() && field.of_bytes(bytes).eq_ignore_ascii_case(name.as_bytes())
-        };
-        self.fields.iter().filter(move |(field, _)| named(field)).map(move |(_, value)| value.of_bytes(bytes))
+        std::iter::from_fn(move || {
+            fields
+                .find(|(field, _)| {
+                    field.1 - field.0 == name.len() && field.of_bytes(bytes).eq_ignore_ascii_case(name.as_bytes())
+                })
+                .map(|(_, value)| value.of_bytes(bytes))
+        })
     }
 
     fn split_target<'a>(&self, bytes: &'a [u8]) -> (&'a str, &'a str) {

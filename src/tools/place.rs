@@ -2,6 +2,7 @@
 //! only node where there is only one.
 
 use crate::cancel::Cancel;
+use crate::json::{text, walk};
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
 use crate::pve::guests::{self, Guest};
@@ -88,13 +89,13 @@ fn only_node(cluster: &Cluster, cancel: &Cancel) -> Result<String, String> {
 
 /// Names and states of the nodes.
 pub(super) fn nodes(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, crate::pve::error::Error> {
-    #[derive(serde::Deserialize)]
-    struct Node {
-        node: String,
-        #[serde(default)]
-        status: String,
-    }
     let answer = cluster.call(Method::Get, &ApiPath::known("/nodes"), &Params::new(), cancel)?;
-    let nodes: Vec<Node> = serde_json::from_str(answer.data()).unwrap_or_default();
-    Ok(nodes.into_iter().map(|n| (n.node, n.status)).collect())
+    let mut nodes = Vec::new();
+    walk(answer.data(), &mut |_, row| {
+        if let Some(node) = text(row, "node") {
+            nodes.push((node.into_owned(), text(row, "status").unwrap_or_default().into_owned()));
+        }
+        true
+    });
+    Ok(nodes)
 }
