@@ -9,9 +9,7 @@ use proxmox_mcp::pve::cluster::Cluster;
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::pve::params::Params;
 use proxmox_mcp::pve::{Method, path::ApiPath};
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -54,16 +52,15 @@ pub fn clusters(cli: &Cli) -> Result<(), Failure> {
 
 /// Asks a cluster for its version and the token's rights. The error ends with the remedy.
 fn ask(cluster: &Cluster) -> Result<String, String> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: String,
-    }
-    let Version { version } = get(cluster, "/version")?;
+    let answer = get(cluster, "/version")?;
+    let version = answer.get("version").and_then(Value::as_str).ok_or_else(|| odd("/version"))?;
     // Privileges by path; the number says only whether the right reaches further down.
-    let rights: BTreeMap<String, BTreeMap<String, IgnoredAny>> = get(cluster, "/access/permissions")?;
+    let answer = get(cluster, "/access/permissions")?;
+    let rights = answer.as_object().ok_or_else(|| odd("/access/permissions"))?;
     let about = cluster.settings();
     let token = token(about);
-    let mut paths = rights.iter().filter(|(_, privileges)| !privileges.is_empty());
+    let mut paths =
+        rights.iter().filter_map(|(path, of)| Some((path, of.as_object()?))).filter(|(_, of)| !of.is_empty());
     let Some((path, privileges)) = paths.next() else {
         return Err(format!(
             "Proxmox VE {version}, but token {token} has no rights: on a node run `pveum acl modify / --tokens \
@@ -82,12 +79,15 @@ fn ask(cluster: &Cluster) -> Result<String, String> {
     Ok(format!("Proxmox VE {version}  token {token}: {total} path{s}, e.g. {path} → {}{more}", names.join(", ")))
 }
 
-fn get<T: DeserializeOwned>(cluster: &Cluster, path: &str) -> Result<T, String> {
-    let (path, _) = ApiPath::parse(path)?;
-    let answer = cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).map_err(|error| error.to_string())?;
-    serde_json::from_str(answer.data()).map_err(|_| {
-        format!("GET {} was answered, but not as Proxmox does: is this address a Proxmox VE node?", path.as_str())
-    })
+fn get(cluster: &Cluster, path: &str) -> Result<Value, String> {
+    let (known, _) = ApiPath::parse(path)?;
+    let answer =
+        cluster.call(Method::Get, &known, &Params::new(), &Cancel::new()).map_err(|error| error.to_string())?;
+    serde_json::from_str(answer.data()).map_err(|_| odd(path))
+}
+
+fn odd(path: &str) -> String {
+    format!("GET {path} was answered, but not as Proxmox does: is this address a Proxmox VE node?")
 }
 
 /// Asks the server that listens on `listen` whether it is up.

@@ -56,7 +56,7 @@ fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, outp
                 // Its answers may come one by one: on a pipe that is what the client has to expect anyway.
                 Some(Ok(parts)) => {
                     for part in parts {
-                        take(server, &calls, &workers, &output, part.get().as_bytes().to_vec());
+                        take(server, &calls, &workers, &output, part.as_bytes().to_vec());
                     }
                 }
             }

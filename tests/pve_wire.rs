@@ -18,7 +18,8 @@ fn cluster(node: &Node) -> Cluster {
 
 fn call(cluster: &Cluster, method: Method, path: &str, data: serde_json::Value) -> Result<Answer, Error> {
     let (path, query) = ApiPath::parse(path).unwrap();
-    let params = query.merge(Params::from_json(data.as_object().unwrap()).unwrap()).unwrap();
+    let mut params = query;
+    Params::from_json(data.as_object().unwrap()).unwrap().iter().for_each(|(name, value)| params.push(name, value));
     cluster.call(method, &path, &params, &Cancel::new())
 }
 

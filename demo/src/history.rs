@@ -168,9 +168,22 @@ pub(super) fn tasks(world: &mut World) {
     ] {
         past(world, [node, kind, id, user], start, seconds, Vec::new(), exit);
     }
-    world.tasks.sort_by(|a, b| a.begun().total_cmp(&b.begun()));
+    sort(&mut world.tasks, &|a, b| a.begun() < b.begun());
     let time = |row: &Value| row.get("time").and_then(Value::as_i64);
-    world.log.make_contiguous().sort_by_key(|row| std::cmp::Reverse(time(row)));
+    sort(world.log.make_contiguous(), &|a, b| time(a) > time(b));
+}
+
+/// Puts each item before those that it belongs before: by far less code than the library's sorts, which are made anew
+/// for each type, and as fast where most stand right.
+fn sort<T>(items: &mut [T], before: &dyn Fn(&T, &T) -> bool) {
+    for end in 1..items.len() {
+        for at in (1..=end).rev() {
+            match items.get_mut(at - 1..=at) {
+                Some([a, b]) if before(b, a) => std::mem::swap(a, b),
+                _ => break,
+            }
+        }
+    }
 }
 
 #[inline(never)]

@@ -22,9 +22,14 @@ pub(super) fn restore(world: &mut World, call: &Call<'_>, volid: &str) -> Answer
         return failed(format!("{why} '{volid}' is a backup of the other kind of guest"));
     }
     // A backup of a guest that was gone before the demo began holds a guest of its size.
-    let lost = || match json!({"name": backup.notes, "memory": "4096", "scsi0": "local-lvm:old,size=200G"}) {
-        Value::Object(config) => config.into_iter().collect(),
-        _ => super::world::Config::new(),
+    let lost = || {
+        let mut config = super::world::Config::new();
+        if let Value::Object(given) =
+            json!({"name": backup.notes, "memory": "4096", "scsi0": "local-lvm:old,size=200G"})
+        {
+            config.extend(given);
+        }
+        config
     };
     let config = backup.config.clone().unwrap_or_else(lost);
     let mut guest = Guest { config, pool: call.given("pool").map(String::from), ..blank(vmid, lxc, node) };

@@ -145,21 +145,22 @@ impl Head {
         let (mut length, mut chunked, mut hosts) = (None, false, 0);
         for header in request.headers.iter() {
             let (name, value) = (header.name, header.value);
-            if name.eq_ignore_ascii_case("host") {
+            let is = |known: &str| name.len() == known.len() && name.eq_ignore_ascii_case(known);
+            if is("host") {
                 hosts += 1;
-            } else if name.eq_ignore_ascii_case("content-length") {
+            } else if is("content-length") {
                 if length.replace(digits(value)?).is_some() {
                     return bad("Content-Length stands twice");
                 }
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            } else if is("transfer-encoding") {
                 if chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(Fault::Refused(501, "the only Transfer-Encoding understood is: chunked"));
                 }
                 chunked = true;
-            } else if name.eq_ignore_ascii_case("connection") {
+            } else if is("connection") {
                 let mut tokens = value.split(|b| *b == b',');
                 self.close |= tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
-            } else if name.eq_ignore_ascii_case("expect") && !http_1_0 {
+            } else if is("expect") && !http_1_0 {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Fault::Refused(417, "the only expectation understood is: 100-continue"));
                 }
@@ -198,8 +199,15 @@ impl Head {
 
     /// The values of the headers of this name, in any case.
     pub fn values<'a>(&self, bytes: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let named = move |field: &Span| field.of_bytes(bytes).eq_ignore_ascii_case(name.as_bytes());
-        self.fields.iter().filter(move |(field, _)| named(field)).map(move |(_, value)| value.of_bytes(bytes))
+        let mut fields = self.fields.iter();
+        // Most names differ in length already.
+        std::iter::from_fn(move || {
+            fields
+                .find(|(field, _)| {
+                    field.1 - field.0 == name.len() && field.of_bytes(bytes).eq_ignore_ascii_case(name.as_bytes())
+                })
+                .map(|(_, value)| value.of_bytes(bytes))
+        })
     }
 
     fn split_target<'a>(&self, bytes: &'a [u8]) -> (&'a str, &'a str) {
@@ -235,7 +243,7 @@ struct Scan {
 
 impl Scan {
     fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        while let Some(found) = bytes.get(self.at..).and_then(|rest| rest.iter().position(|b| *b == b'\n')) {
+        while let Some(found) = bytes.get(self.at..).and_then(line_end) {
             let newline = self.at + found;
             let line = bytes.get(self.line..newline).unwrap_or_default();
             let Some((b'\r', line)) = line.split_last() else { return bad("a line must end with CR LF") };
@@ -251,6 +259,23 @@ impl Scan {
         self.at = bytes.len();
         Ok(None)
     }
+}
+
+/// Where the first line end is. By words of eight bytes, as a head is read once for it and once for all else.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        // A byte that is zero now, and perhaps one above it, gets its highest bit.
+        let found = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'\n'));
+        let found = found.wrapping_sub(ONES) & !found & (ONES * 0x80);
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|b| *b == b'\n').map(|n| at + n)
 }
 
 #[cfg(test)]

@@ -65,12 +65,10 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     let delivered = match batch(request.body, MAX_BATCH) {
         Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
         // Its answers come one by one, as those of any other calls.
-        Some(Ok(parts)) => {
-            parts.iter().all(|part| match take(front, &session, &mut None, part.get().as_bytes().to_vec()) {
-                Ok(delivered) => delivered,
-                Err(Invalid(answer)) => session.send(&answer, None),
-            })
-        }
+        Some(Ok(parts)) => parts.iter().all(|part| match take(front, &session, &mut None, part.as_bytes().to_vec()) {
+            Ok(delivered) => delivered,
+            Err(Invalid(answer)) => session.send(&answer, None),
+        }),
         None => {
             let body = std::mem::take(request.body);
             match take(front, &session, &mut request.reserved, body) {

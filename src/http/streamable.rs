@@ -12,7 +12,6 @@ use crate::cancel::Cancel;
 use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Message, Params, SERVER_BUSY};
 use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
-use serde_json::value::RawValue;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,8 +110,8 @@ fn begin(front: &Front, request: &Request<'_>) -> EventStream {
 
 /// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one
 /// array, within the bound of a single answer; without any, there is nothing to say.
-fn batch(front: &Front, stream: &Arc<TcpStream>, parts: &[&RawValue]) -> Answer {
-    let messages: Vec<_> = parts.iter().map(|part| message::parse(part.get().as_bytes())).collect();
+fn batch(front: &Front, stream: &Arc<TcpStream>, parts: &[&str]) -> Answer {
+    let messages: Vec<_> = parts.iter().map(|part| message::parse(part.as_bytes())).collect();
     for message in &messages {
         if let Ok(Message::Request(request)) = message
             && request.params().is_ok_and(|params| params.claimed_version().is_some())

@@ -102,7 +102,10 @@ impl Param {
 
 /// The JSON Schema of an object with these parameters and no others.
 pub fn schema(params: &[Param]) -> Value {
-    let properties: Map<String, Value> = params.iter().map(|p| (p.name.into(), p.schema())).collect();
+    let mut properties = Map::new();
+    for param in params {
+        properties.insert(param.name.into(), param.schema());
+    }
     let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
     let required: Vec<_> = params.iter().filter(|p| p.required).map(|p| p.name).collect();
     if !required.is_empty() {

@@ -6,10 +6,7 @@ use super::content::Contents;
 use super::context::{Context, LEVELS};
 use super::message::{Fault, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, push_json_str};
 use super::{Ask, Era, modern};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 use std::cell::Cell;
 
 /// The server keeps no connection to ask a client of the older eras on.
@@ -168,19 +165,12 @@ fn get_prompt(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
 
 fn complete_argument(ask: &Ask<'_>, complete: &Complete) -> Result<Vec<u8>, Fault> {
     let Ask { server, era, request, params, .. } = *ask;
-    #[derive(Deserialize)]
-    struct Argument<'a> {
-        #[serde(borrow)]
-        name: Cow<'a, str>,
-        #[serde(borrow)]
-        value: Cow<'a, str>,
-    }
     let reference = object(params.reference, "ref")?;
-    let argument: Argument = params
-        .argument
-        .and_then(|raw| serde_json::from_str(raw.get()).ok().filter(|_| raw.get().starts_with('{')))
-        .ok_or_else(|| Fault::params("argument must be {\"name\": …, \"value\": …}"))?;
-    let mut values = complete(&Value::Object(reference), &argument.name, &argument.value);
+    let argument = object(params.argument, "argument")?;
+    let [Some(name), Some(value)] = ["name", "value"].map(|key| argument.get(key).and_then(Value::as_str)) else {
+        return Err(Fault::params("argument must be {\"name\": …, \"value\": …}"));
+    };
+    let mut values = complete(&Value::Object(reference), name, value);
     let total = values.len();
     // Utilities, Completion: at most 100 values.
     values.truncate(100);
@@ -246,10 +236,10 @@ fn stopped(ask: &Ask<'_>, context: &Context<'_>, stop: Stop) -> Result<Vec<u8>, 
             return Err(modern::missing_capability(capability));
         }
     }
-    let asked: Map<String, Value> = requests
-        .into_iter()
-        .map(|(key, method, params)| (key.into(), json!({"method": method, "params": params})))
-        .collect();
+    let mut asked = Map::new();
+    for (key, method, params) in requests {
+        asked.insert(key.into(), json!({"method": method, "params": params}));
+    }
     Ok(request.result(|out| {
         out.extend_from_slice(
             format!(r#"{{"resultType":"input_required","inputRequests":{}"#, Value::Object(asked)).as_bytes(),
@@ -262,19 +252,31 @@ fn stopped(ask: &Ask<'_>, context: &Context<'_>, stop: Stop) -> Result<Vec<u8>, 
     }))
 }
 
-fn object(raw: Option<&RawValue>, what: &str) -> Result<Map<String, Value>, Fault> {
+fn object(raw: Option<&str>, what: &str) -> Result<Map<String, Value>, Fault> {
     match raw {
         None => Ok(Map::new()),
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Fault::params(format!("{what} must be an object"))),
+        Some(raw) => serde_json::from_str(raw).map_err(|_| Fault::params(format!("{what} must be an object"))),
     }
 }
 
 /// Makes JSON text fit into a line, as SSE and stdio need it. In JSON a line end can only stand between tokens, where a
 /// space does as well; everything else this crate writes has none.
 fn one_line(json: &mut [u8]) {
-    for byte in json.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
-        *byte = b' ';
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let blank = |bytes: &mut [u8]| {
+        for byte in bytes.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+            *byte = b' ';
+        }
+    };
+    let (words, rest) = json.as_chunks_mut();
+    for word in words {
+        // Only where a byte is a control character; one above it may pass for one as well.
+        let value = u64::from_le_bytes(*word);
+        if value.wrapping_sub(ONES * 0x20) & !value & (ONES * 0x80) != 0 {
+            blank(word);
+        }
     }
+    blank(rest);
 }
 
 fn array<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {

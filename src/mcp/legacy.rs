@@ -3,7 +3,6 @@
 use super::context::LEVELS;
 use super::message::{Fault, METHOD_NOT_FOUND, Params, Request, push_json_str};
 use super::{Ask, Server, features, server_info};
-use serde_json::value::RawValue;
 
 /// The versions spoken, oldest first (the specification's own list; later ones have no `initialize`).
 pub const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
@@ -41,7 +40,7 @@ fn initialize(server: &Server, request: &Request<'_>, params: &Params<'_>) -> Re
     let [.., newest] = VERSIONS;
     let version = VERSIONS.into_iter().find(|v| *v == asked).unwrap_or(newest);
     let cut = |text: &str, most| text.chars().take(most).collect::<String>();
-    let client = cut(params.client_info.map_or("?", RawValue::get), 200).escape_debug().to_string();
+    let client = cut(params.client_info.unwrap_or("?"), 200).escape_debug().to_string();
     log::debug!("initialize: client {client} asks for MCP {:?}, answered with {version}", cut(asked, 32));
     let head = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{},"instructions":"#,

@@ -3,10 +3,11 @@
 //! What is refused, and with which code, follows the column "do" of the edge cases every SDK was measured on: an id is
 //! a string or an integer and is echoed byte for byte; `params` is an object; a field that stands twice is no message.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+pub use super::params::{Meta, Params};
+use super::params::{fields, is_given, string};
+use crate::json::walk;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub use super::escape::push_json_str;
@@ -52,7 +53,7 @@ pub struct Request<'a> {
     id: &'a str,
     /// The method's name.
     pub method: Cow<'a, str>,
-    params: Option<&'a RawValue>,
+    params: Option<&'a str>,
 }
 
 /// A notification: as a request, without an id.
@@ -61,7 +62,7 @@ pub struct Notification<'a> {
     /// The method's name.
     pub method: Cow<'a, str>,
     /// The JSON text of the parameters: an object.
-    pub params: Option<&'a RawValue>,
+    pub params: Option<&'a str>,
 }
 
 /// Bytes that are no valid message: the JSON-RPC error answer to send (its id is null where none could be read).
@@ -92,79 +93,6 @@ impl Fault {
     }
 }
 
-/// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", expecting = "an object")]
-pub struct Params<'a> {
-    /// Of every request.
-    #[serde(borrow, default, rename = "_meta", deserialize_with = "object")]
-    pub meta: Option<Meta<'a>>,
-    /// Of tools/call and prompts/get.
-    #[serde(borrow, default)]
-    pub name: Option<Cow<'a, str>>,
-    /// Of tools/call and prompts/get.
-    #[serde(borrow, default)]
-    pub arguments: Option<&'a RawValue>,
-    /// Of resources/read.
-    #[serde(borrow, default)]
-    pub uri: Option<Cow<'a, str>>,
-    /// Of lists.
-    #[serde(borrow, default)]
-    pub cursor: Option<&'a RawValue>,
-    /// Of initialize.
-    #[serde(borrow, default)]
-    pub protocol_version: Option<Cow<'a, str>>,
-    /// Of initialize.
-    #[serde(borrow, default)]
-    pub client_info: Option<&'a RawValue>,
-    /// Of logging/setLevel.
-    #[serde(borrow, default)]
-    pub level: Option<Cow<'a, str>>,
-    /// Of completion/complete.
-    #[serde(borrow, default, rename = "ref")]
-    pub reference: Option<&'a RawValue>,
-    /// Of completion/complete.
-    #[serde(borrow, default)]
-    pub argument: Option<&'a RawValue>,
-    /// The answers to an input-required result (2026-07-28).
-    #[serde(borrow, default)]
-    pub input_responses: Option<&'a RawValue>,
-    /// The state of an input-required result (2026-07-28).
-    #[serde(borrow, default)]
-    pub request_state: Option<Cow<'a, str>>,
-}
-
-/// A request's `_meta`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(expecting = "an object")]
-pub struct Meta<'a> {
-    /// The version this one request speaks: the mark of the modern era.
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
-    pub version: Option<Cow<'a, str>>,
-    /// What the client can do.
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
-    pub capabilities: Option<&'a RawValue>,
-    /// From which severity on the client wants log messages of this request.
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
-    pub log_level: Option<Cow<'a, str>>,
-    /// The client wants progress of this request, under this token.
-    #[serde(borrow, default, rename = "progressToken")]
-    pub progress_token: Option<&'a RawValue>,
-}
-
-impl<'a> Params<'a> {
-    /// The protocol version that the request claims for itself. No request of the older eras does; one that names such
-    /// a version all the same is of that era.
-    pub fn claimed_version(&self) -> Option<&str> {
-        self.meta.as_ref()?.version.as_deref().filter(|version| !super::legacy::VERSIONS.contains(version))
-    }
-
-    /// The JSON text of the progress token, where there is a valid one.
-    pub fn progress_token(&self) -> Option<&'a str> {
-        self.meta.as_ref()?.progress_token.map(RawValue::get).filter(|t| is_valid_id(t))
-    }
-}
-
 impl<'a> Request<'a> {
     /// The id as JSON text, byte for byte as the client wrote it.
     pub fn id(&self) -> &'a str {
@@ -178,8 +106,8 @@ impl<'a> Request<'a> {
 
     /// The parameters; an absent object counts as an empty one.
     pub fn params(&self) -> Result<Params<'a>, Fault> {
-        serde_json::from_str(self.params.map_or("{}", RawValue::get))
-            .map_err(|e| Fault::params(format!("params of {}: {e}", self.method)))
+        let params = self.params.map_or_else(|| Ok(Params::default()), Params::read);
+        params.map_err(|why| Fault::params(format!("params of {}: {why}", self.method)))
     }
 
     /// The bytes of an answer whose `result` is written by `write`.
@@ -223,39 +151,7 @@ pub fn too_long(most: usize) -> Vec<u8> {
     invalid("null", INVALID_REQUEST, &format!("the message is too long: at most {most} bytes")).0
 }
 
-/// Every field raw, so that a message with one wrong field still shows its id.
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, default)]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-/// An object, or null. serde would also take an array for a struct.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    let raw = <&RawValue>::deserialize(d)?.get();
-    match raw {
-        "null" => Ok(None),
-        _ if !raw.starts_with('{') => Err(D::Error::custom("expected an object")),
-        _ => serde_json::from_str(raw).map(Some).map_err(D::Error::custom),
-    }
-}
-
-/// Tells `"id": null` (which no request may have) from an absent id.
-fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(d).map(Some)
-}
-
-fn is_valid_id(raw: &str) -> bool {
+pub(super) fn is_valid_id(raw: &str) -> bool {
     raw.starts_with('"')
         || (raw.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) && !raw.contains(['.', 'e', 'E']))
 }
@@ -265,13 +161,18 @@ pub const MAX_BATCH: usize = 100;
 
 /// The messages of a batch (JSON-RPC 2.0, section 6; MCP has batches in 2025-03-26 only), where the bytes are one.
 /// `None` where they are not an array; an empty one, or one of more than `most`, is no message.
-pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&RawValue>, Invalid>> {
+pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&str>, Invalid>> {
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
         return None;
     }
-    let parts: Result<Vec<&RawValue>, _> = serde_json::from_slice(bytes);
-    Some(match parts {
-        Err(e) => Err(invalid("null", PARSE_ERROR, &format!("not JSON: {e}"))),
+    let mut parts = Vec::new();
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    let whole = walk(text, &mut |_, part| {
+        parts.push(part);
+        true
+    });
+    Some(match if whole { Ok(parts) } else { Err(not_json(bytes)) } {
+        Err(why) => Err(why),
         Ok(parts) if parts.is_empty() => Err(invalid("null", INVALID_REQUEST, "an empty batch")),
         Ok(parts) if parts.len() > most => {
             Err(invalid("null", INVALID_REQUEST, &format!("a batch of {}: send at most {most}", parts.len())))
@@ -282,45 +183,49 @@ pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&RawValue>, Invalid
 
 /// Reads one message. A JSON array (a batch) is refused here; a transport that takes batches splits them first.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Invalid> {
-    // serde would take an array for a struct.
-    if bytes.trim_ascii_start().starts_with(b"[") {
+    let text = str::from_utf8(bytes).map_err(|_| not_json(bytes))?;
+    if text.trim_ascii_start().starts_with('[') {
         return Err(invalid("null", INVALID_REQUEST, "not a JSON-RPC message, or a batch within a batch"));
     }
-    let wire: Wire = serde_json::from_slice(bytes).map_err(|e| match e.classify() {
-        serde_json::error::Category::Data => {
-            invalid("null", INVALID_REQUEST, "not a JSON-RPC message: one object with \"jsonrpc\":\"2.0\" is wanted")
-        }
-        _ => invalid("null", PARSE_ERROR, &format!("not JSON: {e}")),
-    })?;
-    let id = match wire.id.map(RawValue::get) {
-        Some(raw) if !is_valid_id(raw) => {
-            return Err(invalid("null", INVALID_REQUEST, "id must be a string or an integer"));
-        }
-        id => id,
-    };
+    // Every field raw, so that a message with one wrong field still shows its id.
+    let [jsonrpc, id, method, params, result, error] =
+        fields(text, ["jsonrpc", "id", "method", "params", "result", "error"]).map_err(|_| not_json(bytes))?;
+    // `"id": null`, which no request may have, is another thing than an absent id.
+    if id.is_some_and(|raw| !is_valid_id(raw)) {
+        return Err(invalid("null", INVALID_REQUEST, "id must be a string or an integer"));
+    }
     let refuse = |why: &str| Err(invalid(id.unwrap_or("null"), INVALID_REQUEST, why));
-    if wire.jsonrpc.is_none_or(|v| v.get() != "\"2.0\"") {
+    if jsonrpc != Some("\"2.0\"") {
         return refuse("\"jsonrpc\":\"2.0\" is missing");
     }
-    let Some(method) = wire.method else {
-        return match wire.result.or(wire.error) {
+    let Some(method) = method.filter(is_given) else {
+        return match result.or(error.filter(is_given)) {
             Some(_) => Ok(Message::Response),
             None => refuse("neither method nor result"),
         };
     };
-    let Ok(Name(method)) = serde_json::from_str(method.get()) else { return refuse("method must be a string") };
-    if wire.params.is_some_and(|p| !p.get().starts_with('{')) {
+    let Some(method) = string(method) else { return refuse("method must be a string") };
+    let params = params.filter(is_given);
+    if params.is_some_and(|p| !p.starts_with('{')) {
         return refuse("params must be an object");
     }
     Ok(match id {
-        Some(id) => Message::Request(Request { id, method, params: wire.params }),
-        None => Message::Notification(Notification { method, params: wire.params }),
+        Some(id) => Message::Request(Request { id, method, params }),
+        None => Message::Notification(Notification { method, params }),
     })
 }
 
-/// A string that is borrowed unless it has escapes (serde's own `Cow` always copies without the attribute).
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The refusal of bytes that are no object: they are no JSON, or something else.
+#[cold]
+fn not_json(bytes: &[u8]) -> Invalid {
+    match str::from_utf8(bytes).map(serde_json::from_str::<IgnoredAny>) {
+        Err(e) => invalid("null", PARSE_ERROR, &format!("not JSON: {e}")),
+        Ok(Err(e)) => invalid("null", PARSE_ERROR, &format!("not JSON: {e}")),
+        Ok(Ok(_)) => {
+            invalid("null", INVALID_REQUEST, "not a JSON-RPC message: one object with \"jsonrpc\":\"2.0\" is wanted")
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

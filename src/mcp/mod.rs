@@ -15,14 +15,13 @@ mod features;
 pub mod legacy;
 pub mod message;
 pub mod modern;
+mod params;
 pub mod state;
 
 use crate::cancel::Cancel;
 use call::Calls;
 use catalog::{Catalog, Tool};
 use message::{Fault, Notification, Params, Request};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use state::Seal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -162,17 +161,11 @@ impl Server {
 
     /// Takes note of a notification: `notifications/cancelled` ends the call it names in `calls`; nothing else matters.
     pub fn notice(&self, notification: &Notification<'_>, calls: &Calls) {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Cancelled<'a> {
-            #[serde(borrow)]
-            request_id: &'a RawValue,
-        }
         if notification.method == "notifications/cancelled"
             && let Some(params) = notification.params
-            && let Ok(cancelled) = serde_json::from_str::<Cancelled>(params.get())
+            && let Ok([Some(id)]) = params::fields(params, ["requestId"])
         {
-            calls.cancel(cancelled.request_id.get());
+            calls.cancel(id);
         }
     }
 

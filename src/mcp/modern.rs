@@ -33,7 +33,7 @@ fn check_meta(params: &Params<'_>) -> Result<(), Fault> {
     if !VERSIONS.contains(&version) {
         return Err(unsupported_version(version));
     }
-    if params.meta.as_ref().and_then(|m| m.capabilities).is_none_or(|c| !c.get().starts_with('{')) {
+    if params.meta.as_ref().and_then(|m| m.capabilities).is_none_or(|c| !c.starts_with('{')) {
         return Err(Fault::params("_meta needs io.modelcontextprotocol/clientCapabilities, an object"));
     }
     Ok(())

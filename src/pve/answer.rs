@@ -2,13 +2,16 @@
 
 use super::error::Error;
 use super::words::one_line;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use std::fmt;
+use crate::json::{decoded, walk};
+use serde::de::IgnoredAny;
 use std::ops::Range;
 
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_WORDS: usize = 1_000;
+
+/// Parameters that an error tells of: the largest operation, a VM's config, has some hundred, those counted once that
+/// come in numbers.
+const MOST: usize = 200;
 
 /// What a node answered: the body as it came, and where in it `data` is.
 #[derive(Debug)]
@@ -27,18 +30,30 @@ impl Answer {
             Ok(body) => body,
             Err(error) => return Err((starts("it is not UTF-8", error.as_bytes()), String::new())),
         };
-        match serde_json::from_str::<Envelope>(&body) {
-            Ok(Envelope { data: Some(data), more }) => {
+        let (mut found, mut twice, mut more) = (None, false, false);
+        let is_object = body.trim_ascii_start().starts_with('{')
+            && walk(&body, &mut |key, value| {
+                if decoded(key) == "data" {
+                    twice |= found.replace(value).is_some();
+                } else {
+                    more = true;
+                }
+                true
+            });
+        match found {
+            Some(data) if is_object && !twice => {
                 // Where the borrowed text lies in the body, so that the body can move on with it.
-                let start = (data.get().as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-                let data = start..start + data.get().len();
+                let start = (data.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+                let data = start..start + data.len();
                 Ok(Self { body, data, more })
             }
-            Ok(Envelope { data: None, .. }) => {
+            None if is_object => {
                 Err((starts("it has no `data`, which every answer of Proxmox has", body.as_bytes()), String::new()))
             }
-            Err(error) => {
-                Err((starts("it is not Proxmox's JSON", body.as_bytes()), one_line(&scrub(error.to_string()), 200)))
+            _ => {
+                let why = serde_json::from_str::<IgnoredAny>(&body).err().map(|error| error.to_string());
+                let why = why.unwrap_or_else(|| "expected an object with `data` once".into());
+                Err((starts("it is not Proxmox's JSON", body.as_bytes()), one_line(&scrub(why), 200)))
             }
         }
     }
@@ -84,60 +99,6 @@ fn starts(what: &str, body: &[u8], scrub: impl Fn(String) -> String) -> String {
     }
 }
 
-/// A body's outermost object; `more` if it has keys beside `data`.
-struct Envelope<'a> {
-    data: Option<&'a RawValue>,
-    more: bool,
-}
-
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
-            type Value = Envelope<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with `data`")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut envelope = Envelope { data: None, more: false };
-                while let Some(IsData(is_data)) = map.next_key()? {
-                    if !is_data {
-                        map.next_value::<IgnoredAny>()?;
-                        envelope.more = true;
-                    } else if envelope.data.replace(map.next_value()?).is_some() {
-                        return Err(de::Error::duplicate_field("data"));
-                    }
-                }
-                Ok(envelope)
-            }
-        }
-        deserializer.deserialize_map(Keys)
-    }
-}
-
-/// Whether a key is `data`, without a copy of it.
-struct IsData(bool);
-
-impl<'de> Deserialize<'de> for IsData {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Key;
-        impl Visitor<'_> for Key {
-            type Value = IsData;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<IsData, E> {
-                Ok(IsData(key == "data"))
-            }
-        }
-        deserializer.deserialize_str(Key)
-    }
-}
-
 /// What a status that is no success says. `message` stands in the body since Proxmox VE 9; older servers, and all of
 /// them for 401 and 595 to 599, put it only into the status line; the HTTP layer's own errors are plain text.
 pub(super) fn refusal(
@@ -149,73 +110,44 @@ pub(super) fn refusal(
     scrub: impl Fn(String) -> String,
 ) -> Error {
     let words = |text: &str| one_line(&scrub(text.to_owned()), MAX_WORDS);
-    let json = serde_json::from_slice::<Refusal>(body).ok();
-    let said = match json.as_ref().and_then(|j| text(j.message?)).map(|t| words(&t)) {
+    // Nothing but these two is looked at, and no tree of them built in memory.
+    let (mut message, mut errors) = (None, None);
+    let body_text = str::from_utf8(body).unwrap_or_default();
+    let json = walk(body_text, &mut |key, value| {
+        match decoded(key).as_ref() {
+            "message" => message = Some(value),
+            "errors" => errors = Some(value),
+            _ => {}
+        }
+        true
+    });
+    let said = match message.filter(|_| json).and_then(text).map(|t| words(&t)) {
         Some(message) if !message.is_empty() => message,
         _ => match words(reason) {
-            phrase if phrase.is_empty() && json.is_none() => words(&String::from_utf8_lossy(body)),
+            phrase if phrase.is_empty() && !json => words(&String::from_utf8_lossy(body)),
             phrase => phrase,
         },
     };
     match status {
         401 => Error::Unauthorized { said, user: user.to_owned(), token_id: token_id.to_owned() },
         403 => Error::Forbidden { needs: missing_privilege(&said), said },
-        400 => match json.and_then(|j| serde_json::from_str::<Parameters>(j.errors?.get()).ok()) {
-            Some(Parameters(errors)) if !errors.is_empty() => {
-                let explain = |value: &RawValue| text(value).map_or_else(|| words(value.get()), |t| words(&t));
-                let mut parameters: Vec<_> =
-                    errors.into_iter().map(|(name, value)| (words(&name), explain(value))).collect();
-                parameters.sort();
-                Error::Rejected { parameters }
-            }
-            _ => Error::Failed { status, said, call },
-        },
+        400 => {
+            let mut parameters = Vec::new();
+            walk(errors.filter(|_| json).unwrap_or_default(), &mut |name, value| {
+                let explained = text(value).map_or_else(|| words(value), |t| words(&t));
+                parameters.push((words(&decoded(name)), explained));
+                parameters.len() < MOST
+            });
+            crate::order::sort(&mut parameters, &Ord::cmp);
+            if parameters.is_empty() { Error::Failed { status, said, call } } else { Error::Rejected { parameters } }
+        }
         _ => Error::Failed { status, said, call },
     }
 }
 
-/// The parts of an error's body that are looked at, the rest is passed over: nothing of it is built in memory.
-#[derive(serde::Deserialize)]
-struct Refusal<'a> {
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    errors: Option<&'a RawValue>,
-}
-
 /// The text of a JSON string.
-fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
-}
-
-/// `errors`: each parameter and what is wrong with it, no more of them than an operation has parameters.
-struct Parameters<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Parameters<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// The largest operation, a VM's config, has some hundred, those counted once that come in numbers.
-        const MOST: usize = 200;
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Parameters<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("parameters")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while pairs.len() < MOST
-                    && let Some(pair) = map.next_entry()?
-                {
-                    pairs.push(pair);
-                }
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Parameters(pairs))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
+fn text(value: &str) -> Option<String> {
+    value.starts_with('"').then(|| decoded(value).into_owned())
 }
 
 /// `(/vms/100, VM.Audit)` out of `Permission check failed (/vms/100, VM.Audit)`. The path is empty where Proxmox

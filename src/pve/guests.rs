@@ -7,6 +7,7 @@ use super::path::ApiPath;
 use super::{Method, words::one_line};
 use crate::cancel::Cancel;
 use crate::nearest::nearest;
+use crate::order::sort;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -119,13 +120,14 @@ pub fn find<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, Miss> {
 /// The numbers around one that no guest has.
 fn nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut near: Vec<&Guest> = guests.iter().collect();
-    near.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
+    let place = |guest: &Guest| (guest.vmid.abs_diff(number), guest.vmid);
+    sort(&mut near, &|a, b| place(a).cmp(&place(b)));
     near.iter().take(NEAR).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
 
 /// Up to three of the `known` words that are nearest to `word`, the nearest first.
 pub fn near(word: &str, mut known: Vec<&str>) -> Vec<String> {
-    known.sort_unstable();
+    sort(&mut known, &Ord::cmp);
     known.dedup();
     known.truncate(COMPARED);
     let mut found = Vec::new();

@@ -3,6 +3,7 @@
 
 use super::shape::{Column, Show, Table, json_text};
 use crate::cancel::Cancel;
+use crate::json::{text, walk};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::pve::Method;
@@ -10,8 +11,6 @@ use crate::pve::cluster::Cluster;
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -93,23 +92,21 @@ struct Health {
 }
 
 fn health(cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: String,
+    let read =
+        |path| cluster.call(Method::Get, &ApiPath::known(path), &Params::new(), cancel).map_err(|e| e.to_string());
+    let odd = |path| format!("the answer to GET {path} is not as Proxmox gives it");
+    let version = text(read("/version")?.data(), "version").ok_or_else(|| odd("/version"))?.into_owned();
+    let (mut online, mut all) = (0, 0);
+    let answer = read("/nodes")?;
+    let rows = walk(answer.data(), &mut |_, row| {
+        all += 1;
+        online += usize::from(text(row, "status").is_some_and(|status| status == "online"));
+        row.starts_with('{')
+    });
+    if !rows {
+        return Err(odd("/nodes"));
     }
-    #[derive(Deserialize)]
-    struct Node {
-        status: Option<String>,
-    }
-    let version: Version = read(cluster, "/version", cancel)?;
-    let nodes: Vec<Node> = read(cluster, "/nodes", cancel)?;
-    let online = nodes.iter().filter(|n| n.status.as_deref() == Some("online")).count();
-    Ok(Health { version: version.version, online: format!("{online}/{}", nodes.len()) })
-}
-
-fn read<T: DeserializeOwned>(cluster: &Cluster, path: &'static str, cancel: &Cancel) -> Result<T, String> {
-    let answer = cluster.call(Method::Get, &ApiPath::known(path), &Params::new(), cancel).map_err(|e| e.to_string())?;
-    serde_json::from_str(answer.data()).map_err(|e| format!("the answer to GET {path} is not as Proxmox gives it: {e}"))
+    Ok(Health { version, online: format!("{online}/{all}") })
 }
 
 /// What a call that failed says: where there are several clusters, also of which one it speaks.

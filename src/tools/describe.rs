@@ -176,7 +176,7 @@ fn section(text: &mut String, title: &str, parameters: &[Parameter<'_>], detail:
         return;
     }
     let mut kinds: Vec<&str> = parameters.iter().map(kind).collect();
-    kinds.sort_unstable();
+    crate::order::sort(&mut kinds, &Ord::cmp);
     kinds.dedup();
     for group in kinds {
         let _ = write!(text, "  {group}:");

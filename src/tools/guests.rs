@@ -6,6 +6,7 @@ use super::shape::{Column, Show, Table, json_text};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
+use crate::order::sort;
 use crate::pve::guests::{self, Guest};
 use crate::pve::manager::ClusterManager;
 use std::borrow::Cow;
@@ -81,7 +82,7 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
     let fit = |guest: &Guest| words.iter().map(|word| guest.fit(word)).sum::<Option<u32>>();
     let mut found: Vec<(u32, usize, &Guest)> =
         all.iter().filter_map(|(n, guest)| Some((fit(guest)?, *n, guest))).collect();
-    found.sort_by_key(|(fit, n, guest)| (*fit, *n, guest.vmid));
+    sort(&mut found, &|(a, m, guest), (b, n, other)| (a, m, guest.vmid).cmp(&(b, n, other.vmid)));
 
     let mut table = Table::new(&COLUMNS);
     for (_, n, guest) in found.iter().take(MOST) {

@@ -2,6 +2,7 @@
 //! only node where there is only one.
 
 use crate::cancel::Cancel;
+use crate::json::{text, walk};
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
 use crate::pve::error::Error;
@@ -102,8 +103,7 @@ impl<'a> Sight<'a> {
                         let kind = guest.kind.as_str();
                         place.other_kind = kind != topic;
                         place.corrected = place.other_kind || (!open && guest.node != node);
-                        let so = if place.corrected { ", so it was asked for there" } else { "" };
-                        place.note = Some(format!("{what} is {kind}/{} on {}{so}", guest.vmid, guest.node));
+                        place.note = Some(format!("{what} is {kind}/{} on {}", guest.vmid, guest.node));
                         segments.splice(1..4, [guest.node.clone(), kind.to_owned(), guest.vmid.to_string()]);
                     }
                     // The list lags behind by some seconds, and the token may not see all: Proxmox judges.
@@ -185,7 +185,12 @@ fn is_new(operation: &Operation<'_>, name: &str) -> bool {
 /// Names and states of the nodes.
 pub(super) fn nodes(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, Error> {
     let answer = cluster.call(Method::Get, &ApiPath::known("/nodes"), &Params::new(), cancel)?;
-    let rows: Vec<Value> = serde_json::from_str(answer.data()).unwrap_or_default();
-    let text = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(rows.iter().map(|row| (text(row, "node"), text(row, "status"))).filter(|(node, _)| !node.is_empty()).collect())
+    let mut nodes = Vec::new();
+    walk(answer.data(), &mut |_, row| {
+        if let Some(node) = text(row, "node").filter(|node| !node.is_empty()) {
+            nodes.push((node.into_owned(), text(row, "status").unwrap_or_default().into_owned()));
+        }
+        true
+    });
+    Ok(nodes)
 }

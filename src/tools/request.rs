@@ -109,7 +109,6 @@ impl<'a> Asker<'a> {
         let (path, query) = ApiPath::parse_template(typed)?;
         // A write goes to nothing that was not looked at.
         let place = self.sight.fill_in(&path, look || method != Method::Get)?;
-        let told_of = place.corrected || method != Method::Get;
         let mut data = wanted.data.cloned().unwrap_or_default();
         join_query(&mut data, &query)?;
         if data.len() > MAX_PARAMETERS {
@@ -129,7 +128,7 @@ impl<'a> Asker<'a> {
             needs: String::new(),
             filtered: false,
             paged: false,
-            notes: place.note.filter(|_| told_of).into_iter().collect(),
+            notes: Vec::new(),
         };
         let found = on_path(&schema, &request.path);
         match found.and_then(|found| with_method(&found, &request.path, method).map(|operation| (found, operation))) {
@@ -155,10 +154,13 @@ impl<'a> Asker<'a> {
             }
             Err(why) => return Err(why),
         }
-        // Who names the wrong kind of guest may mean another one, or another cluster.
-        if place.other_kind && request.risk.lasting && method != Method::Get {
-            let note = request.notes.join("; ");
-            return Err(format!("{note}, and what can't be undone is not put right: write {}", request.line()));
+        let corrected = if place.corrected { ", so it was asked for there" } else { "" };
+        if let Some(note) = place.note.filter(|_| place.corrected || request.changes()) {
+            // Who names the wrong kind of guest may mean another one, or another cluster.
+            if place.other_kind && request.risk.lasting && request.changes() {
+                return Err(format!("{note}, and what can't be undone is not put right: write {}", request.line()));
+            }
+            request.notes.push(note + corrected);
         }
         Ok(request)
     }

@@ -1,10 +1,10 @@
 //! Proxmox's lists as tables: read once, only the wanted columns, written twice — as text for a model (one header line,
 //! tab-separated rows, numbers a person can read) and as JSON for programs (the raw values).
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use crate::json::Scan;
+use crate::order::order;
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
 /// Rows of a table: more than any cluster has, and a bound on the memory that a hostile answer takes.
 pub(super) const MAX_ROWS: usize = 100_000;
@@ -46,10 +46,40 @@ impl<'a> Table<'a> {
 
     /// Adds the rows of a JSON array of objects; keys without a column are passed over. The first columns are filled
     /// from `lead` (JSON texts) instead of the objects.
-    pub fn read(&mut self, json: &'a str, lead: &[Cow<'a, str>]) -> Result<(), serde_json::Error> {
-        let mut d = serde_json::Deserializer::from_str(json);
-        Rows { table: self, lead }.deserialize(&mut d)?;
-        d.end()
+    pub fn read(&mut self, json: &'a str, lead: &[Cow<'a, str>]) -> Result<(), String> {
+        let mut scan = Scan::new(json);
+        self.rows_of(&mut scan, lead).filter(|()| scan.is_done()).ok_or_else(|| match self.len() {
+            MAX_ROWS => format!("more than {MAX_ROWS} rows"),
+            rows => format!("row {rows} is none"),
+        })
+    }
+
+    fn rows_of(&mut self, scan: &mut Scan<'a>, lead: &[Cow<'a, str>]) -> Option<()> {
+        if !scan.passes(b'[') {
+            return None;
+        }
+        let mut first = true;
+        while scan.more(first, b']')? {
+            first = false;
+            if self.len() >= MAX_ROWS || !scan.passes(b'{') {
+                return None;
+            }
+            let start = self.cells.len();
+            self.cells.extend(lead.iter().cloned().map(Some));
+            self.cells.resize(start + self.columns.len(), None);
+            let mut first = true;
+            while scan.more(first, b'}')? {
+                first = false;
+                let key = scan.key()?;
+                let raw = scan.value()?;
+                let at = self.columns.iter().skip(lead.len()).position(|c| same(c.key, &key));
+                if let Some(cell) = at.and_then(|at| self.cells.get_mut(start + lead.len() + at)) {
+                    // An empty string says as little as null; without it the column may go.
+                    *cell = Some(raw).filter(|r| *r != "null" && *r != "\"\"").map(Cow::Borrowed);
+                }
+            }
+        }
+        Some(())
     }
 
     /// Adds one row of JSON texts, in the order of the columns.
@@ -83,8 +113,8 @@ impl<'a> Table<'a> {
     /// `"columns":…,"rows":…,"total":…`. Columns that no row fills are left out.
     pub fn write(&self, text: &mut String, sort_by: SortBy) -> String {
         let rows: Vec<Row<'_>> = self.rows().collect();
-        let mut sorted: Vec<_> = rows.iter().map(|row| (sort_by(row), row)).collect();
-        sorted.sort_by_key(|(place, _)| *place);
+        let places: Vec<Place<'_>> = rows.iter().map(sort_by).collect();
+        let sorted = order(rows.len(), &|a, b| places.get(a).cmp(&places.get(b)));
         text.reserve(rows.len() * 96);
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&c| rows.iter().any(|r| r.cells.get(c).is_some_and(Option::is_some)))
@@ -99,7 +129,7 @@ impl<'a> Table<'a> {
         }
         text.push('\n');
         json.push_str(r#"],"rows":["#);
-        for (n, (_, row)) in sorted.iter().enumerate() {
+        for (n, row) in sorted.iter().filter_map(|at| rows.get(*at)).enumerate() {
             json.push_str(if n == 0 { "[" } else { ",[" });
             for (n, &c) in used.iter().enumerate() {
                 if n > 0 {
@@ -137,7 +167,7 @@ pub struct Row<'t> {
 impl Row<'_> {
     /// The JSON text of a cell.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        let at = self.columns.iter().position(|c| c.key == key)?;
+        let at = self.columns.iter().position(|c| same(c.key, key))?;
         self.cells.get(at)?.as_deref()
     }
 
@@ -152,6 +182,11 @@ impl Row<'_> {
     }
 }
 
+/// Whether two keys are the same. Most differ in length or in their first byte, which needs no call.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
+}
+
 /// The inside of a JSON string as it stands. Its escapes keep tabs and line ends out of a table.
 pub(super) fn unquoted(raw: &str) -> &str {
     raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')).unwrap_or(raw)
@@ -164,7 +199,7 @@ fn show(text: &mut String, raw: &str, show: Show) {
         _ => plain.parse::<f64>().ok().filter(|n| n.is_finite()),
     };
     match (show, number) {
-        (Show::Percent, Some(n)) => drop(write!(text, "{:.1}%", n * 100.0)),
+        (Show::Percent, Some(n)) => push_percent(text, n),
         (Show::Bytes, Some(n)) => push_bytes(text, n),
         (Show::Duration, Some(n)) if n >= 0.0 => push_duration(text, n as u64),
         _ => drop(push_plain(text, plain)),
@@ -192,102 +227,66 @@ pub(super) fn push_plain(text: &mut String, plain: &str) -> bool {
 
 /// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
 pub fn push_bytes(text: &mut String, bytes: f64) {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let (mut n, mut unit) = (bytes, 0);
-    while n.abs() >= 1024.0 && unit + 1 < UNITS.len() {
-        n /= 1024.0;
-        unit += 1;
-    }
-    if n == 0.0 {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    // Whole numbers all the way: printing a float takes a thousand steps.
+    text.push_str(if bytes <= -1.0 { "-" } else { "" });
+    let bytes = bytes.abs() as u64;
+    if bytes == 0 {
         text.push('0');
         return;
     }
-    // Two decimals at most, and none that say nothing. Writing into a String can't fail.
-    let _ = write!(text, "{n:.2}");
-    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    text.push_str(UNITS.get(unit).copied().unwrap_or_default());
+    let unit = bytes.ilog2() / 10;
+    // Two decimals at most, and none that say nothing.
+    let hundredths = (u128::from(bytes) * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit);
+    push_number(text, (hundredths / 100) as u64);
+    match (hundredths % 100) as u8 {
+        0 => {}
+        n if n % 10 == 0 => text.extend(['.', char::from(b'0' + n / 10)]),
+        n => text.extend(['.', char::from(b'0' + n / 10), char::from(b'0' + n % 10)]),
+    }
+    text.push_str(UNITS.get(unit as usize).copied().unwrap_or_default());
+}
+
+/// A fraction of 1 as a percentage with one decimal: `12.3%`.
+fn push_percent(text: &mut String, fraction: f64) {
+    text.push_str(if fraction < 0.0 { "-" } else { "" });
+    let tenths = (fraction.abs() * 1_000.0 + 0.5) as u64;
+    push_number(text, tenths / 10);
+    text.extend(['.', char::from(b'0' + (tenths % 10) as u8), '%']);
+}
+
+fn push_number(text: &mut String, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    text.push_str(str::from_utf8(digits.get(start..).unwrap_or_default()).unwrap_or_default());
 }
 
 /// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
 pub fn push_duration(text: &mut String, seconds: u64) {
     let (d, h, m) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let _ = match (d, h, m) {
-        (0, 0, 0) => write!(text, "{seconds}s"),
-        (0, 0, _) => write!(text, "{m}m"),
-        (0, ..) => write!(text, "{h}h{m}m"),
-        _ => write!(text, "{d}d{h}h"),
+    let parts = match (d, h, m) {
+        (0, 0, 0) => [(seconds, 's'), (0, ' ')],
+        (0, 0, _) => [(m, 'm'), (0, ' ')],
+        (0, ..) => [(h, 'h'), (m, 'm')],
+        _ => [(d, 'd'), (h, 'h')],
     };
+    for (n, unit) in parts.into_iter().filter(|(_, unit)| *unit != ' ') {
+        push_number(text, n);
+        text.push(unit);
+    }
 }
 
 /// `text` as JSON text, to be a cell.
 pub fn json_text(text: &str) -> Cow<'static, str> {
     Cow::Owned(serde_json::Value::from(text).to_string())
-}
-
-/// A key without a copy, unless it has escapes.
-#[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-struct Rows<'t, 'a> {
-    table: &'t mut Table<'a>,
-    lead: &'t [Cow<'a, str>],
-}
-
-impl<'a> DeserializeSeed<'a> for Rows<'_, 'a> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'a>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_seq(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Rows<'_, 'a> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
-    }
-    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(OneRow { table: &mut *self.table, lead: self.lead })?.is_some() {}
-        Ok(())
-    }
-}
-
-struct OneRow<'t, 'a> {
-    table: &'t mut Table<'a>,
-    lead: &'t [Cow<'a, str>],
-}
-
-impl<'a> DeserializeSeed<'a> for OneRow<'_, 'a> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'a>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_map(self)
-    }
-}
-
-impl<'a> Visitor<'a> for OneRow<'_, 'a> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        if self.table.len() >= MAX_ROWS {
-            return Err(A::Error::custom(format_args!("more than {MAX_ROWS} rows")));
-        }
-        let start = self.table.cells.len();
-        self.table.push(self.lead.iter().cloned().map(Some));
-        while let Some(Key(key)) = map.next_key()? {
-            match self.table.columns.iter().skip(self.lead.len()).position(|c| c.key == key) {
-                None => drop(map.next_value::<IgnoredAny>()?),
-                Some(at) => {
-                    let raw: &'a RawValue = map.next_value()?;
-                    let cell = self.table.cells.get_mut(start + self.lead.len() + at);
-                    let cell = cell.ok_or_else(|| A::Error::custom("a row without its cells"))?;
-                    // An empty string says as little as null; without it the column may go.
-                    *cell = Some(raw.get()).filter(|r| *r != "null" && *r != "\"\"").map(Cow::Borrowed);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

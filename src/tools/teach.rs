@@ -52,7 +52,7 @@ fn rights(cluster: &Cluster, on: &str, cancel: &Cancel) -> Option<String> {
     let answer = cluster.call(Method::Get, &ApiPath::known("/access/permissions"), &params, cancel).ok()?;
     let rights: Value = serde_json::from_str(answer.data()).ok()?;
     let mut names: Vec<&str> = rights.get(on)?.as_object()?.keys().map(String::as_str).collect();
-    names.sort_unstable();
+    crate::order::sort(&mut names, &Ord::cmp);
     names.truncate(NAMED);
     Some(match names.as_slice() {
         [] => format!("The token has no privilege on {on}"),

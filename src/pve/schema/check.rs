@@ -50,9 +50,13 @@ pub fn check(operation: &Operation<'_>, found: &Found<'_>, data: &Map<String, Va
                 }
             }),
             // The embedded facts may be older than the cluster: it knows its parameters.
-            None if open => Params::from_json(&Map::from_iter([(name.clone(), value.clone())]))
-                .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
-                .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), "")),
+            None if open => {
+                let mut alone = Map::new();
+                alone.insert(name.clone(), value.clone());
+                Params::from_json(&alone)
+                    .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
+                    .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), ""))
+            }
             None => {
                 wrong.push(unknown(operation, name));
                 continue;

@@ -86,10 +86,12 @@ fn object<'a>(view: &View, page: &mut Page, object: &'a str, place: &Place) -> O
         }
     };
     match &view.fields {
-        None => walk(object, &mut |key, value| {
-            member(Cow::Borrowed(key), decoded(key), value);
-            true
-        }),
+        None => {
+            walk(object, &mut |key, value| {
+                member(Cow::Borrowed(key), decoded(key), value);
+                true
+            });
+        }
         Some(fields) => {
             let mut found = Vec::new();
             pick(object, fields, &mut found);

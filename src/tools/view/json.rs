@@ -1,61 +1,10 @@
 //! JSON text taken apart one level at a time, without a tree: what is borrowed is the text as it came. All of it has been
 //! through the parser of the answer's envelope, so that it is JSON here; nesting is passed over without recursion.
 
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt;
+pub use crate::json::{decoded, walk};
 
 /// How many levels are gone into: more than any answer of Proxmox has. Each costs a pass over what lies below.
 pub const MAX_DEPTH: usize = 12;
-
-/// Calls `each` with the raw key (empty in a list) and the raw value of every member of an object or list, until it says
-/// false. Whatever is neither has no members.
-pub fn walk<'a>(raw: &'a str, each: &mut dyn FnMut(&'a str, &'a str) -> bool) {
-    if raw.starts_with(['{', '[']) {
-        // It fails only when `each` had enough: the text is known to be JSON.
-        let _ = serde_json::Deserializer::from_str(raw).deserialize_any(Walk(each));
-    }
-}
-
-struct Walk<'f, 'a>(&'f mut dyn FnMut(&'a str, &'a str) -> bool);
-
-impl<'a> Visitor<'a> for Walk<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(value) = seq.next_element::<&'a RawValue>()? {
-            if !(self.0)("", value.get()) {
-                return Err(A::Error::custom("enough"));
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<&'a RawValue>()? {
-            let value = map.next_value::<&'a RawValue>()?;
-            if !(self.0)(key.get(), value.get()) {
-                return Err(A::Error::custom("enough"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a JSON string says; any other value as it stands.
-pub fn decoded(raw: &str) -> Cow<'_, str> {
-    match raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')) {
-        None => Cow::Borrowed(raw),
-        Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
-        // Half a surrogate pair passes as JSON, yet is no character: it stays the escape it is.
-        Some(inner) => serde_json::from_str(raw).map_or(Cow::Borrowed(inner), Cow::Owned),
-    }
-}
 
 /// A value as a number: Proxmox writes some as strings, and booleans as 0 and 1.
 pub fn number(raw: &str) -> Option<f64> {

@@ -5,6 +5,7 @@ use super::View;
 use super::json::{decoded, kind, number, pick, walk};
 use super::names::{push_names, unknown};
 use super::page::{Page, Part, Place};
+use crate::order::order;
 use crate::tools::shape::MAX_ROWS;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -118,15 +119,18 @@ pub fn select<'a>(view: &View, list: &'a str, each: &mut dyn FnMut(usize, &'a st
         counts.absent = Some(unknown(first, list));
     }
     if !view.sort.is_empty() {
-        let mut order: Vec<_> = held.iter().zip(keys.chunks_exact(view.sort.len())).collect();
-        order.sort_by(|(_, a), (_, b)| {
-            let by = |(n, (_, descending)): (usize, &(String, bool))| match (a.get(n), b.get(n)) {
+        let width = view.sort.len();
+        let sorted = order(held.len(), &|a, b| {
+            let by = |(n, (_, descending)): (usize, &(String, bool))| match (
+                keys.get(a * width + n),
+                keys.get(b * width + n),
+            ) {
                 (Some(a), Some(b)) => a.order(b, *descending),
                 _ => Ordering::Equal,
             };
             view.sort.iter().enumerate().map(by).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
         });
-        for ((at, row), _) in order.into_iter().skip(page.start).take(page.len()) {
+        for (at, row) in sorted.into_iter().skip(page.start).take(page.len()).filter_map(|n| held.get(n)) {
             each(*at, row);
         }
     }

@@ -123,10 +123,12 @@ pub fn object(view: &View, page: &mut Page, object: &str, place: &Place) {
         of += 1;
     };
     match &view.fields {
-        None => walk(object, &mut |key, value| {
-            member(unquoted(key), value);
-            true
-        }),
+        None => {
+            walk(object, &mut |key, value| {
+                member(unquoted(key), value);
+                true
+            });
+        }
         Some(fields) => {
             let mut found = Vec::new();
             pick(object, fields, &mut found);

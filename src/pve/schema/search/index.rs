@@ -3,7 +3,8 @@
 use super::super::{Method, Operation, Schema};
 use super::thesaurus::meanings;
 use super::words::words;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::order::sort;
+use std::collections::{BTreeMap, HashMap};
 
 /// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
 const MAX_POSTINGS: usize = 40_000;
@@ -94,7 +95,7 @@ impl Index {
             entries.push(entry(&operation));
             let mut known: Vec<(String, Weight)> = weigh(&operation).into_iter().collect();
             // The best words come first, should the bound be met. The word decides between equals.
-            known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
+            sort(&mut known, &|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
             for (word, weight) in known {
                 let new = !found.contains_key(&word);
                 text += if new { word.len() } else { 0 };
@@ -180,9 +181,11 @@ fn entry(operation: &Operation<'_>) -> Entry {
 
 fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
     let mut known: HashMap<String, Weight> = HashMap::new();
-    let mut add = |words: Vec<String>, weight: f32| {
+    let mut add = |mut words: Vec<String>, weight: f32| {
         // A word that stands twice in one place says no more than once.
-        for word in BTreeSet::from_iter(words) {
+        sort(&mut words, &Ord::cmp);
+        words.dedup();
+        for word in words {
             let of = &mut known.entry(word).or_default().total;
             *of = of.max(weight) + of.min(weight) * 0.5;
         }

@@ -4,6 +4,7 @@ use super::index::Index;
 use super::thesaurus::{Hint, meanings};
 use super::words::{stem, tokens};
 use crate::nearest::nearest;
+use crate::order::sort;
 
 /// Of a question that is longer, the rest is not read.
 const MAX_WORDS: usize = 40;
@@ -199,7 +200,7 @@ fn meant<'i>(index: &'i Index, word: &str) -> Option<&'i str> {
         .map(|(word, meaning)| (meaning.silent, word.as_str()))
         .filter(|(_, word)| near(word))
         .collect();
-    field.sort_unstable();
+    sort(&mut field, &Ord::cmp);
     let silent = field.partition_point(|(silent, _)| !silent);
     let (field, silent) = field.split_at_checked(silent).unwrap_or_default();
     let all = field.iter().map(|(_, word)| *word).chain(index.words().filter(near));

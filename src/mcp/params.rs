@@ -1,0 +1,154 @@
+//! The parameters of a request, read by hand: a derive would make the parser anew for every struct.
+
+use super::message::is_valid_id;
+use crate::json::{decoded, walk};
+use std::borrow::Cow;
+
+/// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.
+#[derive(Debug, Default)]
+pub struct Params<'a> {
+    /// Of every request.
+    pub meta: Option<Meta<'a>>,
+    /// Of tools/call and prompts/get.
+    pub name: Option<Cow<'a, str>>,
+    /// Of tools/call and prompts/get.
+    pub arguments: Option<&'a str>,
+    /// Of resources/read.
+    pub uri: Option<Cow<'a, str>>,
+    /// Of lists.
+    pub cursor: Option<&'a str>,
+    /// Of initialize.
+    pub protocol_version: Option<Cow<'a, str>>,
+    /// Of initialize.
+    pub client_info: Option<&'a str>,
+    /// Of logging/setLevel.
+    pub level: Option<Cow<'a, str>>,
+    /// Of completion/complete.
+    pub reference: Option<&'a str>,
+    /// Of completion/complete.
+    pub argument: Option<&'a str>,
+    /// The answers to an input-required result (2026-07-28).
+    pub input_responses: Option<&'a str>,
+    /// The state of an input-required result (2026-07-28).
+    pub request_state: Option<Cow<'a, str>>,
+}
+
+/// A request's `_meta`.
+#[derive(Debug, Default)]
+pub struct Meta<'a> {
+    /// The version this one request speaks: the mark of the modern era.
+    pub version: Option<Cow<'a, str>>,
+    /// What the client can do.
+    pub capabilities: Option<&'a str>,
+    /// From which severity on the client wants log messages of this request.
+    pub log_level: Option<Cow<'a, str>>,
+    /// The client wants progress of this request, under this token.
+    pub progress_token: Option<&'a str>,
+}
+
+impl<'a> Params<'a> {
+    /// Out of an object's JSON text. The error is a clause.
+    pub(super) fn read(raw: &'a str) -> Result<Self, String> {
+        let names = [
+            "_meta",
+            "name",
+            "arguments",
+            "uri",
+            "cursor",
+            "protocolVersion",
+            "clientInfo",
+            "level",
+            "ref",
+            "argument",
+            "inputResponses",
+            "requestState",
+        ];
+        let [meta, name, arguments, uri, cursor, version, client_info, level, reference, argument, responses, state] =
+            fields(raw, names)?;
+        Ok(Self {
+            meta: meta.filter(is_given).map(Meta::read).transpose()?,
+            name: text("name", name)?,
+            arguments: arguments.filter(is_given),
+            uri: text("uri", uri)?,
+            cursor: cursor.filter(is_given),
+            protocol_version: text("protocolVersion", version)?,
+            client_info: client_info.filter(is_given),
+            level: text("level", level)?,
+            reference: reference.filter(is_given),
+            argument: argument.filter(is_given),
+            input_responses: responses.filter(is_given),
+            request_state: text("requestState", state)?,
+        })
+    }
+
+    /// The protocol version that the request claims for itself. No request of the older eras does; one that names such
+    /// a version all the same is of that era.
+    pub fn claimed_version(&self) -> Option<&str> {
+        self.meta.as_ref()?.version.as_deref().filter(|version| !super::legacy::VERSIONS.contains(version))
+    }
+
+    /// The JSON text of the progress token, where there is a valid one.
+    pub fn progress_token(&self) -> Option<&'a str> {
+        self.meta.as_ref()?.progress_token.filter(|t| is_valid_id(t))
+    }
+}
+
+impl<'a> Meta<'a> {
+    fn read(raw: &'a str) -> Result<Self, String> {
+        let names = [
+            "io.modelcontextprotocol/protocolVersion",
+            "io.modelcontextprotocol/clientCapabilities",
+            "io.modelcontextprotocol/logLevel",
+            "progressToken",
+        ];
+        let [version, capabilities, log_level, token] = fields(raw, names).map_err(|why| format!("_meta: {why}"))?;
+        Ok(Self {
+            version: text("protocolVersion", version)?,
+            capabilities: capabilities.filter(is_given),
+            log_level: text("logLevel", log_level)?,
+            progress_token: token.filter(is_given),
+        })
+    }
+}
+
+/// The values of these members of an object, as JSON text. Errors: it is no object, or a member stands in it twice.
+pub(super) fn fields<'a, const N: usize>(raw: &'a str, names: [&str; N]) -> Result<[Option<&'a str>; N], String> {
+    let mut found = [None; N];
+    find(raw, &names, &mut found).map(|()| found)
+}
+
+fn find<'a>(raw: &'a str, names: &[&str], found: &mut [Option<&'a str>]) -> Result<(), String> {
+    let mut twice = None;
+    let is_object = raw.trim_ascii_start().starts_with('{')
+        && walk(raw, &mut |key, value| {
+            let name = decoded(key);
+            if let Some((name, found)) = names.iter().zip(found.iter_mut()).find(|(known, _)| **known == name)
+                && found.replace(value).is_some()
+            {
+                twice = Some(*name);
+            }
+            true
+        });
+    match twice {
+        Some(name) => Err(format!("{name} stands twice")),
+        None if is_object => Ok(()),
+        None => Err("expected an object".into()),
+    }
+}
+
+/// Null says as little as an absent member.
+pub(super) fn is_given(raw: &&str) -> bool {
+    *raw != "null"
+}
+
+/// A member that is a string if it is there.
+fn text<'a>(name: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, String> {
+    let Some(raw) = raw.filter(is_given) else { return Ok(None) };
+    string(raw).map(Some).ok_or_else(|| format!("{name} must be a string"))
+}
+
+/// What a JSON string says, without a copy unless it has escapes. `None` for half a surrogate pair as well.
+pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
