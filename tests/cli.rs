@@ -3,13 +3,16 @@
 mod support;
 
 use rustix::process::Signal;
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::thread;
 use std::time::Instant;
+use support::node::{Act, Node};
 use support::process::{Process, configuration, path, program, run};
-use support::raw::LONG;
+use support::raw::{Client, LONG};
+use support::rpc::{ACCEPT, call};
 
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
 
@@ -137,6 +140,32 @@ fn an_interrupt_ends_the_server_gracefully() {
     server.address();
     server.signal(Signal::INT);
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let node = Node::start(move |r| {
+        if r.path().ends_with("/nodes") {
+            let _ = held.lock().unwrap().recv();
+        }
+        Act::data("[]")
+    });
+    let config = configuration(CANARY, &[("lab", &node.endpoint().to_string())]);
+    let server = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
+    let (mut idle, mut busy) = (connect(), connect());
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    busy.send_post_with("/mcp", ACCEPT, &call(1, "list_nodes", json!({})));
+    node.wait_for_path("/nodes", 1);
+    server.pause();
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    release.send(()).expect("the node waits");
+    let answer = busy.reply().expect("an answer").json();
+    assert_eq!(answer["result"].get("isError"), None, "{answer}");
+    assert_eq!(node.requests().len(), 1, "nothing was asked twice");
 }
 
 #[test]

@@ -43,8 +43,8 @@ fn ninety_five_of_a_hundred_questions_are_answered_within_five() {
     assert!(five * 100 >= all * 95, "{five} of {all}");
 }
 
-/// These were kept aside while the weights and words were chosen: when first asked, 37 of 40 were answered within five.
-/// Who tunes for them has to write others.
+/// These were kept aside while the weights and words were chosen: when first asked, 37 of the first 40 and 44 of the
+/// 50 after them were answered within five. Who tunes for them has to write others.
 #[test]
 fn nine_of_ten_questions_kept_aside_are_too() {
     let ([.., five], all, missed) = asked("held-out.tsv");

@@ -133,15 +133,22 @@ struct Timed<'a> {
 
 impl Read for Timed<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.left();
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
+        loop {
+            let left = self.deadline.left();
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            if *self.armed < left || *self.armed > left + self.deadline.limit() / 64 {
+                self.stream.set_read_timeout(Some(left))?;
+                *self.armed = left;
+            }
+            match self.stream.read(into) {
+                // A read with a timeout is not taken up again by itself where the process was stopped and goes on
+                // (signal(7)): a laptop's sleep, a paused container.
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
-        if *self.armed < left || *self.armed > left + self.deadline.limit() / 64 {
-            self.stream.set_read_timeout(Some(left))?;
-            *self.armed = left;
-        }
-        self.stream.read(into)
     }
 }
 

@@ -123,6 +123,19 @@ impl Process {
         self.message()
     }
 
+    /// Stops the process and lets it go on, as a machine's sleep or a paused container does.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.child.id());
+        // The state stands behind the name in brackets.
+        let stopped =
+            || std::fs::read_to_string(&stat).is_ok_and(|s| s.rsplit(')').next().is_some_and(|s| s.starts_with(" T")));
+        while !stopped() {
+            std::thread::yield_now();
+        }
+        self.signal(Signal::CONT);
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signal");

@@ -252,6 +252,8 @@ impl Client {
                 self.bytes.extend_from_slice(&room[..n]);
                 n > 0
             }
+            // The machine was stopped for a moment.
+            Err(e) if e.kind() == ErrorKind::Interrupted => self.more(),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => panic!("the server is silent"),
             Err(_) => false,
         }

@@ -2,7 +2,7 @@
 
 use super::super::{Method, Operation, Schema};
 use super::thesaurus::meanings;
-use super::words::words;
+use super::words::{stem, words};
 use crate::order::sort;
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,6 +31,26 @@ const PARAMETER: f32 = 0.9;
 const PARAMETER_PART: f32 = 0.35;
 /// At this weight a word says half of what it could.
 const HALF: f32 = 2.0;
+
+/// Segments whose operations are rarely meant where a question says nothing of them.
+const AREAS: [&str; 16] = [
+    "acme",
+    "agent",
+    "ceph",
+    "certificates",
+    "cloudinit",
+    "disks",
+    "firewall",
+    "ha",
+    "mapping",
+    "metrics",
+    "notifications",
+    "replication",
+    "sdn",
+    "services",
+    "snapshot",
+    "tfa",
+];
 
 /// What an operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +88,8 @@ pub(super) struct Entry {
     pub(super) depth: u8,
     /// Whether the path ends with a parameter: one thing of several.
     pub(super) single: bool,
+    /// Which of the areas the path goes through: a bit.
+    pub(super) area: u16,
     /// Said of those that lead to others, or that others replace.
     pub(super) lesser: bool,
 }
@@ -93,7 +115,17 @@ impl Index {
         let mut entries = Vec::with_capacity(schema.len());
         for (at, operation) in schema.operations().enumerate() {
             entries.push(entry(&operation));
-            let mut known: Vec<(String, Weight)> = weigh(&operation).into_iter().collect();
+            let mut known = weigh(&operation);
+            // What can be changed there can be read there.
+            if operation.method() == Method::Get && operation.template().ends_with("/config") {
+                let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
+                let here = schema.find(&segments).ok();
+                let changes = here.iter().flat_map(|found| found.operations()).find(|o| o.method() == Method::Put);
+                if let Some(changes) = changes {
+                    parameters(&changes, 1.0, &mut known);
+                }
+            }
+            let mut known: Vec<(String, Weight)> = known.into_iter().collect();
             // The best words come first, should the bound be met. The word decides between equals.
             sort(&mut known, &|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
             for (word, weight) in known {
@@ -150,6 +182,21 @@ impl Index {
         list.unwrap_or_default()
     }
 
+    /// The areas that a word speaks of: that of its name, or the one that nearly all its operations are in.
+    pub(super) fn areas(&self, word: &str) -> u16 {
+        let named = AREAS.iter().position(|area| stem(area) == word).map_or(0, |at| 1 << at);
+        let list = self.postings(word);
+        let mut each = [0_usize; 16];
+        for posting in list {
+            let area = self.entries.get(usize::from(posting.operation)).map_or(0, |entry| entry.area);
+            if let Some(count) = each.get_mut(area.trailing_zeros() as usize) {
+                *count += 1;
+            }
+        }
+        let within = each.iter().position(|count| *count * 4 > list.len() * 3);
+        named | within.map_or(0, |at| 1 << at)
+    }
+
     pub(in super::super) fn bytes(&self) -> usize {
         self.text.capacity()
             + self.terms.capacity() * size_of::<Term>()
@@ -171,6 +218,7 @@ fn entry(operation: &Operation<'_>) -> Entry {
             _ => Scope::Other,
         },
         depth: segments.len().min(255) as u8,
+        area: segments.iter().find_map(|s| AREAS.iter().position(|area| area == s)).map_or(0, |at| 1 << at),
         single: segments.last().is_some_and(|s| s.starts_with('{')),
         lesser: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
             .iter()
@@ -220,13 +268,18 @@ fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
     add(words(&description.join(" ")), DESCRIPTION);
     // A parameter is rather looked for to be changed than to be given when a thing is made.
     let changes = if operation.method() == Method::Put || literals.last() == Some(&"config") { 1.0 } else { 0.85 };
+    parameters(operation, changes, &mut known);
+    known
+}
+
+/// Adds the words of an operation's parameters.
+fn parameters(operation: &Operation<'_>, part: f32, known: &mut HashMap<String, Weight>) {
     for parameter in operation.parameters().filter(|p| !operation.in_path(p.name())) {
         let parts = words(parameter.family().unwrap_or(parameter.name()));
-        let weight = changes * if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
+        let weight = part * if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
         for word in parts {
             let of = &mut known.entry(word).or_default().parameter;
             *of = of.max(weight);
         }
     }
-    known
 }

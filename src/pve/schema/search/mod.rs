@@ -25,6 +25,9 @@ const ALSO: f32 = 0.2;
 /// How much of a score is lost where no word of the question is there.
 const COVERED: f32 = 0.6;
 
+/// How well an operation fits that belongs to something the question doesn't speak of.
+const ELSEWHERE: f32 = 0.8;
+
 /// What parameters' names may add at most.
 const MAX_PARAMETERS: f32 = 2.5;
 
@@ -119,13 +122,16 @@ fn fit(question: &Question, entry: &index::Entry) -> f32 {
         Scope::Vm if question.container => 0.6,
         Scope::Container if question.container => 1.15,
         Scope::Container if question.vm => 0.6,
-        Scope::Vm | Scope::Container if !guest && (question.node || question.cluster) => 0.7,
+        Scope::Vm | Scope::Container if !guest && (question.node || question.cluster) => 0.5,
         Scope::Container => 0.97,
         Scope::Node if question.node && !guest => 1.15,
         Scope::Cluster if question.cluster && !guest => 1.15,
         Scope::Other if guest => 0.9,
         _ => 1.0,
     };
+    if entry.area & !question.areas != 0 {
+        fit *= ELSEWHERE;
+    }
     if entry.lesser {
         fit *= 0.7;
     }

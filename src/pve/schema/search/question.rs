@@ -18,69 +18,34 @@ const NEAR: f32 = 0.45;
 const TYPO: f32 = 0.6;
 /// Where something is says less than what.
 const PLACE: f32 = 0.6;
-const PLACES: [&str; 5] = ["node", "host", "server", "cluster", "datacenter"];
+const PLACES: &str = "node host server cluster datacenter";
 
-const GUESTS: [&str; 8] = ["guest", "vm", "machine", "instance", "agent", "container", "ct", "lxc"];
+const GUESTS: &str = "guest vm machine instance agent container ct lxc ubuntu windows";
 
 /// What a guest has that has no path of its own.
-const HARDWARE: [&str; 32] = [
-    "onboot",
-    "autostart",
-    "cloudinit",
-    "efidisk",
-    "tpmstate",
-    "bridge",
-    "disk",
-    "drive",
-    "nic",
-    "network",
-    "cpu",
-    "core",
-    "vcpu",
-    "memory",
-    "ram",
-    "cdrom",
-    "iso",
-    "bios",
-    "tpm",
-    "usb",
-    "pci",
-    "gpu",
-    "vlan",
-    "tag",
-    "note",
-    "hostname",
-    "mac",
-    "hotplug",
-    "mountpoint",
-    "mount",
-    "bootorder",
-    "startup",
-];
+const HARDWARE: &str = "\
+    static gateway onboot autostart cloudinit efidisk tpmstate bridge disk drive nic network cpu core vcpu \
+    memory ram cdrom iso bios tpm usb pci gpu vlan tag note hostname mac hotplug mountpoint mount bootorder \
+    startup";
+
+/// What only a guest has, so that it need not be named.
+const OF_GUESTS: &str = "\
+    automatically iops onboot autostart cloudinit efidisk tpmstate nic vcpu cdrom bios ovmf uefi tpm balloon \
+    hotplug bootorder nested virtualization virtual emulation display";
 
 /// What a guest is given or put into: the question is not of the guest itself.
-const AROUND: [&str; 14] = [
-    "permission",
-    "acl",
-    "right",
-    "privilege",
-    "access",
-    "role",
-    "pool",
-    "ha",
-    "affinity",
-    "replication",
-    "job",
-    "task",
-    "notification",
-    "token",
-];
+const AROUND: &str = "\
+    let permission acl right privilege access role pool ha affinity replication job task notification token";
+
+const RIGHTS: &str = "permission acl right privilege access";
+/// Who has rights.
+const WHO: &str = "user group token";
 
 /// What has its own word for a fault, or is told of it.
-const HAS_FAULTS: [&str; 9] = ["mail", "email", "notification", "notify", "alert", "disk", "drive", "ssd", "osd"];
+const HAS_FAULTS: &str = "mail email notification notify alert disk drive ssd osd";
 
 /// Words of a question that tells of a fault. What was wrong stands in the logs of tasks.
-const FAULTS: [&str; 5] = ["not", "cannot", "fail", "failure", "why"];
+const FAULTS: &str = "did not cannot fail failure why";
 
 /// The words to look for in a question's word's place, each with how much it counts.
 pub(super) type Group = Vec<(String, f32)>;
@@ -96,6 +61,8 @@ pub(super) struct Question {
     pub(super) guest: bool,
     pub(super) node: bool,
     pub(super) cluster: bool,
+    /// Of what is said anything, as the bits of `Entry::area`.
+    pub(super) areas: u16,
     /// All of a kind are asked for.
     pub(super) many: bool,
 }
@@ -103,45 +70,85 @@ pub(super) struct Question {
 impl Question {
     pub(super) fn new(index: &Index, query: &str) -> Self {
         let words = read(index, query);
-        let has = |list: &[&str]| list.iter().any(|known| words.iter().any(|word| word.stem == stem(known)));
-        let (vm, container) = (has(&["vm", "qemu", "kvm", "qm", "cloudinit"]), has(&["container", "lxc", "ct", "pct"]));
-        let around = has(&AROUND);
+        let has = |list: &str| words.iter().any(|word| is_of(&word.stem, list));
+        let (vm, container) = (has("vm qemu kvm qm cloudinit"), has("container lxc ct pct"));
+        let around = has(AROUND);
+        let rights = has(RIGHTS);
+        let node = has("node host hypervisor server");
+        let hardware = has(HARDWARE);
+        let own = !node && !has("bond") && has(OF_GUESTS);
         let guest = !around;
         let mut question = Self {
-            vm: guest && (vm || has(&["agent"])),
+            vm: guest && (vm || has("agent")),
             container: guest && container,
-            guest: guest && (vm || container || has(&GUESTS)),
-            node: has(&["node", "host", "hypervisor", "server"]),
-            cluster: has(&["cluster", "datacenter"]),
-            many: has(&["list", "all", "which", "available", "overview"]),
+            guest: guest && (vm || container || own || has(GUESTS)),
+            node,
+            cluster: has("cluster datacenter"),
+            many: has("list all which available overview"),
             hint: possible(query).then_some(Hint::Read),
             ..Self::default()
         };
         // "update" is a verb, but for what is installed it is a thing.
-        let installed = words.len() == 1 || has(&["package", "apt", "system", "node", "list", "upgrade"]);
+        let installed = words.len() == 1 || has("package apt system node list upgrade");
         for (at, Word { stem: word, thing, part }) in words.iter().enumerate() {
             let verb = at == 0 && word == "updat" && !installed && !thing;
             let meaning = meanings().get(word);
             let hint = if verb { Some(Hint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
+            // "Backup status" asks for one.
+            let of = || words.get(at + 1).and_then(|next| meanings().get(&next.stem)?.hint) == Some(Hint::Read);
             if question.hint.is_none() {
-                question.hint = hint.filter(|hint| *hint != Hint::Act || !thing);
+                question.hint = hint.filter(|hint| *hint != Hint::Act || !thing && !of());
             }
             if verb || meaning.is_some_and(|meaning| meaning.silent) {
                 continue;
             }
-            let is_of = |list: &[&str]| list.iter().any(|known| stem(known) == *word);
-            let place = words.len() > 1 && (is_of(&PLACES) || around && is_of(&GUESTS));
+            let place =
+                words.len() > 1 && (is_of(word, PLACES) || around && is_of(word, GUESTS) || rights && is_of(word, WHO));
             question.group(index, synonyms(word, part * if place { PLACE } else { 1.0 }));
         }
-        if has(&FAULTS) && !has(&HAS_FAULTS) && matches!(question.hint, None | Some(Hint::Read | Hint::Act)) {
+        let silent = |word: &&Word| meanings().get(&word.stem).is_some_and(|meaning| meaning.silent);
+        let first = words.iter().find(|word| !silent(word));
+        // Nobody is told to do "backups of …".
+        if question.hint.is_none() && first.is_some_and(|word| word.thing) {
+            question.hint = Some(Hint::Read);
+        }
+        let reads = question.hint == Some(Hint::Read);
+        let act = |word: &Word| meanings().get(&word.stem).is_some_and(|meaning| meaning.hint == Some(Hint::Act));
+        if has("backup") && has("without missing lack never uncovered") {
+            question.hint = Some(Hint::Read);
+            question.group(index, vec![(stem("uncovered"), 1.5)]);
+        } else if reads && question.areas == 0 && has("log output status progress") && words.iter().any(act) {
+            question.group(index, vec![(stem("task"), 1.0)]);
+        } else if reads && has("backup") && !has("job schedule") {
+            // There is no path of backups: they are files on a storage.
+            question.group(index, vec![(stem("content"), 0.7)]);
+        }
+        if reads && node && question.vm != question.container && has("run live located") {
+            question.group(index, vec![(stem("resource"), 2.0)]);
+        }
+        // "Which VMs are off" asks for a list of them.
+        if reads && words.iter().any(|word| word.thing && is_of(&word.stem, GUESTS)) {
+            question.group(index, vec![(stem("list"), 0.8), (stem("resource"), 0.8)]);
+        }
+        let nothing = |word: &Word| silent(&word) || word.stem == "running" || is_of(&word.stem, PLACES);
+        if has("running") && words.iter().all(nothing) {
+            question.group(index, vec![(stem("vm"), 1.0), (stem("container"), 1.0)]);
+        }
+        if has("log") && node {
+            question.group(index, vec![(stem("syslog"), 1.0), (stem("journal"), 1.0)]);
+        }
+        if has(FAULTS) && !has(HAS_FAULTS) && matches!(question.hint, None | Some(Hint::Read | Hint::Act)) {
             question.hint = Some(Hint::Read);
             question.group(index, vec![(stem("task"), 0.8), (stem("log"), 0.8)]);
         }
-        let hardware = has(&HARDWARE);
+        // "New vm with 4 cores": the guest is made, not what it has.
+        let made = question.hint == Some(Hint::Create) && first.is_some_and(|word| is_of(&word.stem, GUESTS));
         let config = match question.hint {
-            Some(Hint::Change | Hint::Create) if hardware => 1.2,
+            _ if made => 0.0,
+            Some(Hint::Change | Hint::Create) if hardware || own => 1.2,
             Some(Hint::Change) => 0.4,
-            Some(Hint::Read) if hardware => 0.4,
+            Some(Hint::Read) if hardware || own || has("configure") => 0.8,
+            None if own => 0.7,
             _ => 0.0,
         };
         if question.guest && config > 0.0 {
@@ -156,6 +163,7 @@ impl Question {
 
     fn group(&mut self, index: &Index, group: Group) {
         if group.iter().any(|(word, _)| !index.postings(word).is_empty()) {
+            self.areas |= group.iter().map(|(word, _)| index.areas(word)).fold(0, |all, area| all | area);
             self.groups.push(group);
         }
     }
@@ -174,13 +182,16 @@ fn read(index: &Index, query: &str) -> Vec<Word> {
     let mut typos = 0;
     let mut words = tokens(query);
     words.truncate(MAX_WORDS);
-    let known = |word: &String| meanings().contains_key(word) || !index.postings(word).is_empty();
+    let known = |word: &String| {
+        let hardware = || is_of(word, HARDWARE) || is_of(word, OF_GUESTS);
+        meanings().contains_key(word) || !index.postings(word).is_empty() || hardware()
+    };
     let read = words.into_iter().filter_map(|(stem, thing)| {
         if known(&stem) {
             return Some(Word { stem, thing, part: 1.0 });
         }
         typos += 1;
-        let meant = (stem.len() > 3 && typos <= MAX_TYPOS).then(|| meant(index, &stem)).flatten()?;
+        let meant = (stem.len() > 4 && typos <= MAX_TYPOS).then(|| meant(index, &stem)).flatten()?;
         Some(Word { stem: meant.to_owned(), thing, part: TYPO })
     });
     read.collect()
@@ -205,6 +216,11 @@ fn meant<'i>(index: &'i Index, word: &str) -> Option<&'i str> {
     let (field, silent) = field.split_at_checked(silent).unwrap_or_default();
     let all = field.iter().map(|(_, word)| *word).chain(index.words().filter(near));
     nearest(word, all.chain(silent.iter().map(|(_, word)| *word)))
+}
+
+/// Whether a stem is that of one of some words.
+fn is_of(stemmed: &str, list: &str) -> bool {
+    list.split_whitespace().any(|known| stem(known) == stemmed)
 }
 
 /// A word and those that stand for it.

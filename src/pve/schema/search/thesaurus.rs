@@ -6,281 +6,289 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// A word, and the words that the API has for it; after `~` those that only come near. One direction: a question's word
-/// stands for those of the operations. Written unstemmed.
-pub(super) const SYNONYMS: &[(&str, &str)] = &[
-    ("2fa", "tfa"),
-    ("abort", "stop kill"),
-    ("access", "acl permission ~role"),
-    ("account", "user ~acme"),
-    ("acl", "permission"),
-    ("active", "running status ~current"),
-    ("ad", "ldap realm"),
-    ("address", "ip ~interface"),
-    ("admin", "permission acl role user"),
-    ("administrator", "permission acl role"),
-    ("affinity", "rule ~ha"),
-    ("alert", "notification ~matcher"),
-    ("allocation", "ipam ips status"),
-    ("allow", "permission rule ~acl"),
-    ("apart", "affinity"),
-    ("appliance", "aplinfo template"),
-    ("archive", "backup restore ~vzdump"),
-    ("attach", "config ~disk"),
-    ("audit", "task log"),
-    ("authentication", "realm domain ~tfa login"),
-    ("autostart", "onboot"),
-    ("availability", "ha"),
-    ("backup", "vzdump ~dump content"),
-    ("bandwidth", "bwlimit"),
-    ("bios", "config"),
-    ("block", "firewall rule ~log drop"),
-    ("boot", "start ~onboot"),
-    ("bootorder", "boot config"),
-    ("bridge", "network"),
-    ("browse", "list"),
-    ("bulk", "all many"),
-    ("busiest", "resource usage list"),
-    ("cancel", "stop kill"),
-    ("capacity", "status usage size"),
-    ("card", "device"),
-    ("cdrom", "config iso"),
-    ("cert", "certificate"),
-    ("chrony", "service ~time"),
-    ("cidata", "cloudinit"),
-    ("colleague", "user"),
-    ("command", "exec ~monitor"),
-    ("condition", "status"),
-    ("config", "configuration ~option"),
-    ("configuration", "config ~option"),
-    ("connection", "~network link"),
-    ("consistency", "scrub"),
-    ("console", "vncproxy termproxy terminal shell vnc ~spice"),
-    ("consume", "usage resource"),
-    ("consumption", "usage rrddata ~status"),
-    ("container", "lxc ~guest"),
-    ("copy", "clone"),
-    ("core", "cpu config"),
-    ("cpu", "~core"),
-    ("ct", "container lxc"),
-    ("customer", "user"),
-    ("daemon", "service"),
-    ("datastore", "storage"),
-    ("description", "~comment"),
-    ("device", "~hardware"),
-    ("dhcp", "~subnet ips"),
-    ("different", "~apart affinity"),
-    ("disk", "~volume"),
-    ("docker", "oci"),
-    ("domain", "realm"),
-    ("done", "status"),
-    ("drive", "disk volume"),
-    ("dump", "backup vzdump"),
-    ("duplicate", "clone"),
-    ("eject", "config cdrom"),
-    ("email", "mail sendmail smtp ~notification"),
-    ("employee", "user"),
-    ("encrypt", "certificate"),
-    ("enlarge", "resize grow"),
-    ("erase", "wipe wipedisk"),
-    ("error", "log ~status"),
-    ("evacuate", "migrateall ~bulk"),
-    ("event", "task log"),
-    ("execute", "exec run"),
-    ("expand", "resize grow"),
-    ("expire", "expiry info"),
-    ("export", "~nfs"),
-    ("extend", "resize grow"),
-    ("extract", "download restore extractconfig"),
-    ("fail", "~task log error"),
-    ("failover", "ha"),
-    ("failure", "~task log error smart"),
-    ("filesystem", "fsinfo ~fs disk"),
-    ("finish", "status"),
-    ("firewallrule", "rule"),
-    ("folder", "directory ~dir"),
-    ("force", "stop"),
-    ("free", "usage status"),
-    ("freeze", "fsfreeze"),
-    ("gb", "size"),
-    ("gpu", "pci passthrough"),
-    ("grant", "acl permission"),
-    ("graph", "rrddata rrd ~metric"),
-    ("grow", "resize"),
-    ("guest", "vm container ~qemu lxc"),
-    ("halt", "stop shutdown"),
-    ("hang", "running stop"),
-    ("happen", "task log"),
-    ("hardware", "pci usb ~config"),
-    ("hdd", "disk"),
-    ("health", "status ~smart"),
-    ("healthy", "status health ~smart"),
-    ("hibernate", "suspend"),
-    ("highavailability", "ha"),
-    ("history", "rrddata ~task time"),
-    ("host", "node"),
-    ("hostname", "host name ~config"),
-    ("hypervisor", "node"),
-    ("image", "content iso ~template"),
-    ("increase", "resize grow"),
-    ("influx", "influxdb metric"),
-    ("info", "status ~information"),
-    ("insert", "config"),
-    ("install", "~version"),
-    ("instance", "vm guest"),
-    ("interface", "network nic"),
-    ("ip", "interface address"),
-    ("iso", "content image"),
-    ("job", "~task"),
-    ("join", "~add"),
-    ("keep", "~retention prune together affinity"),
-    ("key", "token ~certificate"),
-    ("kill", "stop"),
-    ("kvm", "vm qemu"),
-    ("letsencrypt", "acme"),
-    ("license", "subscription"),
-    ("load", "status usage"),
-    ("lock", "config ~unlock"),
-    ("login", "ticket ~openid realm"),
-    ("lxc", "container"),
-    ("machine", "vm ~node"),
-    ("mail", "sendmail smtp ~notification email"),
-    ("maintenance", "ha ~migrateall"),
-    ("map", "mapping"),
-    ("member", "~group pool"),
-    ("metadata", "~info status"),
-    ("metric", "rrddata server"),
-    ("mfa", "tfa"),
-    ("migrate", "~move"),
-    ("mon", "monitor"),
-    ("monitoring", "metric"),
-    ("most", "resource usage list"),
-    ("mount", "~mountpoint directory"),
-    ("mountpoint", "mp config"),
-    ("move", "migrate"),
-    ("name", "~config"),
-    ("netmask", "network"),
-    ("nic", "interface network ~net config"),
-    ("nightly", "schedule scheduled"),
-    ("note", "~comment description config"),
-    ("notify", "notification matcher ~mail"),
-    ("ntp", "time"),
-    ("offline", "online status"),
-    ("onboot", "~config"),
-    ("online", "status"),
-    ("option", "~config"),
-    ("os", "osinfo"),
-    ("output", "log"),
-    ("overview", "resource status"),
-    ("owner", "~user permission"),
-    ("package", "apt version"),
-    ("packet", "firewall log ~rule"),
-    ("pass", "~mapping passthrough"),
-    ("passthrough", "mapping ~pci hardware"),
-    ("patch", "apt update"),
-    ("pause", "suspend"),
-    ("performance", "rrddata"),
-    ("periodic", "schedule scheduled"),
-    ("permission", "acl ~role"),
-    ("person", "user"),
-    ("plugin", "~acme"),
-    ("port", "rule firewall"),
-    ("postfix", "service ~mail"),
-    ("powercycle", "reboot reset stop"),
-    ("poweroff", "stop shutdown"),
-    ("poweron", "start ~wakeonlan"),
-    ("privilege", "permission role"),
-    ("process", "~service task"),
-    ("program", "exec"),
-    ("progress", "task log status"),
-    ("protect", "protection ~ha"),
-    ("purge", "prune"),
-    ("pvecm", "cluster"),
-    ("pvedaemon", "service"),
-    ("pveproxy", "service"),
-    ("pvestatd", "service"),
-    ("qemu", "vm"),
-    ("qm", "qemu vm"),
-    ("quorate", "quorum status"),
-    ("quorum", "status"),
-    ("ram", "memory"),
-    ("reboot", "restart"),
-    ("recover", "restore"),
-    ("relocate", "~migrate"),
-    ("rename", "config name"),
-    ("repo", "repository"),
-    ("reset", "~password"),
-    ("resource", "~usage"),
-    ("restart", "reboot"),
-    ("restore", "~backup"),
-    ("retention", "prune"),
-    ("revert", "rollback discard"),
-    ("right", "permission acl"),
-    ("role", "~permission"),
-    ("root", "~rootfs"),
-    ("running", "status ~active"),
-    ("sata", "disk"),
-    ("schedule", "job"),
-    ("screen", "console vncproxy"),
-    ("script", "exec"),
-    ("sdn", "network"),
-    ("secret", "~token password"),
-    ("separate", "apart affinity"),
-    ("server", "node"),
-    ("settings", "config option"),
-    ("share", "~storage cifs directory"),
-    ("shell", "termproxy vncshell spiceshell terminal"),
-    ("shutdown", "~stop"),
-    ("smb", "cifs"),
-    ("snap", "snapshot"),
-    ("software", "apt version"),
-    ("someone", "user ~acl"),
-    ("space", "storage status usage free"),
-    ("ssd", "disk"),
-    ("ssh", "~shell terminal sshkeys"),
-    ("sshd", "service"),
-    ("ssl", "certificate"),
-    ("sso", "openid"),
-    ("standby", "suspend"),
-    ("state", "status"),
-    ("statistic", "rrddata usage ~metric"),
-    ("status", "~state current"),
-    ("subscription", "~license"),
-    ("suspend", "~pause"),
-    ("tag", "~config"),
-    ("task", "~job"),
-    ("template", "~aplinfo"),
-    ("terminal", "termproxy shell console"),
-    ("timezone", "time"),
-    ("tls", "certificate"),
-    ("together", "affinity"),
-    ("token", "~key"),
-    ("top", "~resource usage"),
-    ("totp", "tfa"),
-    ("traffic", "netstat rrddata ~network firewall"),
-    ("transfer", "migrate ~move"),
-    ("turnoff", "stop shutdown ~turn"),
-    ("turnon", "start ~turn"),
-    ("undo", "rollback discard"),
-    ("unlock", "lock config"),
-    ("update", "apt"),
-    ("upgrade", "apt update"),
-    ("upid", "task"),
-    ("uptime", "status"),
-    ("usage", "status ~rrddata"),
-    ("used", "usage status"),
-    ("utilization", "usage rrddata"),
-    ("vcpu", "cpu core"),
-    ("vgpu", "mdev"),
-    ("vlan", "network ~bridge vnet"),
-    ("vm", "qemu ~guest"),
-    ("vmid", "nextid"),
-    ("volume", "~disk content"),
-    ("vxlan", "zone"),
-    ("wake", "wakeonlan"),
-    ("who", "~user task log"),
-    ("wol", "wakeonlan"),
-    ("zpool", "zfs"),
-];
+/// stands for those of the operations. Written unstemmed, a line each: a table of pieces takes five times the room.
+const SYNONYMS: &str = "\
+    2fa tfa\n\
+    abort stop kill task\n\
+    access acl permission ~role\n\
+    account user ~acme\n\
+    acl permission\n\
+    active running status ~current\n\
+    ad ldap realm\n\
+    address ip ~interface\n\
+    admin permission acl role user\n\
+    administrator permission acl role\n\
+    affinity rule ~ha\n\
+    alert notification ~matcher\n\
+    allocation ipam ips status\n\
+    allow permission rule ~acl\n\
+    apart affinity\n\
+    appliance aplinfo template\n\
+    archive backup restore ~vzdump\n\
+    attach config ~disk\n\
+    audit task log\n\
+    authentication realm domain ~tfa login\n\
+    automatically onboot\n\
+    autostart onboot\n\
+    availability ha\n\
+    backup vzdump ~content\n\
+    bandwidth bwlimit\n\
+    bios config\n\
+    block firewall rule ~log drop\n\
+    boot start ~onboot\n\
+    bootorder boot config\n\
+    bridge network\n\
+    browse list\n\
+    bulk all many\n\
+    busiest resource usage list\n\
+    cancel stop kill task\n\
+    capacity status usage size\n\
+    card device\n\
+    cdrom config iso\n\
+    cert certificate\n\
+    chrony service ~time\n\
+    cidata cloudinit\n\
+    colleague user\n\
+    command exec ~monitor\n\
+    condition status\n\
+    config configuration ~option\n\
+    configuration config ~option\n\
+    connection ~network link\n\
+    consistency scrub\n\
+    console vncproxy termproxy terminal shell vnc ~spice\n\
+    consume usage resource\n\
+    consumption usage rrddata ~status\n\
+    container lxc ~guest\n\
+    copy clone\n\
+    core cpu config\n\
+    cpu ~core\n\
+    ct container lxc\n\
+    customer user\n\
+    daemon service\n\
+    datastore storage\n\
+    description ~comment\n\
+    device ~hardware\n\
+    dhcp ~subnet ips\n\
+    different ~apart affinity\n\
+    disk ~volume\n\
+    dmesg syslog journal\n\
+    docker oci\n\
+    domain realm\n\
+    done status\n\
+    drive disk volume\n\
+    dump backup vzdump\n\
+    duplicate clone\n\
+    eject config cdrom\n\
+    email mail sendmail smtp ~notification\n\
+    employee user\n\
+    encrypt certificate\n\
+    enlarge resize grow\n\
+    erase wipe wipedisk\n\
+    error log ~status\n\
+    evacuate migrateall ~bulk\n\
+    event task log\n\
+    every ~all\n\
+    execute exec run\n\
+    expand resize grow\n\
+    expire expiry info\n\
+    export ~nfs\n\
+    extend resize grow\n\
+    extract download restore extractconfig\n\
+    fail ~task log error\n\
+    failover ha\n\
+    failure ~task log error smart\n\
+    filesystem fsinfo ~fs disk\n\
+    finish status\n\
+    firewallrule rule\n\
+    folder directory ~dir\n\
+    force stop\n\
+    free usage status\n\
+    freeze fsfreeze\n\
+    gb size\n\
+    gpu pci passthrough\n\
+    grant acl permission\n\
+    graph rrddata rrd ~metric\n\
+    grow resize\n\
+    guest vm container ~qemu lxc\n\
+    halt stop shutdown\n\
+    hang running stop\n\
+    happen task log\n\
+    hardware pci usb ~config\n\
+    hdd disk\n\
+    health status ~smart\n\
+    healthy status health ~smart\n\
+    hibernate suspend\n\
+    highavailability ha\n\
+    history rrddata ~task time\n\
+    host node\n\
+    hostname host name ~config\n\
+    hypervisor node\n\
+    image content iso ~template\n\
+    increase resize grow\n\
+    influx influxdb metric\n\
+    info status ~information\n\
+    insert config\n\
+    install ~version\n\
+    instance vm guest\n\
+    interface network nic\n\
+    ip interface address\n\
+    iso content image\n\
+    job ~task\n\
+    join ~add\n\
+    keep ~retention prune together affinity\n\
+    key token ~certificate\n\
+    kill stop\n\
+    kvm vm qemu\n\
+    launch start\n\
+    let permission acl\n\
+    letsencrypt acme\n\
+    license subscription\n\
+    load status usage\n\
+    lock config ~unlock\n\
+    login ticket ~openid realm\n\
+    lxc container\n\
+    machine vm ~node\n\
+    mail sendmail smtp ~notification email\n\
+    maintenance ha ~migrateall\n\
+    map mapping\n\
+    member ~group pool\n\
+    metadata ~info status\n\
+    metric rrddata server\n\
+    mfa tfa\n\
+    migrate ~move\n\
+    mon monitor\n\
+    monitoring metric\n\
+    most resource usage list\n\
+    mount ~mountpoint directory\n\
+    mountpoint mp config\n\
+    move migrate\n\
+    name ~config\n\
+    netmask network\n\
+    nic interface network ~net config\n\
+    nightly schedule scheduled\n\
+    note ~comment description config\n\
+    notify notification matcher ~mail\n\
+    ntp time\n\
+    offline online status\n\
+    onboot ~config\n\
+    online status\n\
+    option ~config\n\
+    os osinfo\n\
+    output log\n\
+    overview resource status\n\
+    owner ~user permission\n\
+    package apt version\n\
+    packet firewall log ~rule\n\
+    pass ~mapping passthrough\n\
+    passthrough mapping ~pci hardware\n\
+    patch apt update\n\
+    pause suspend\n\
+    performance rrddata\n\
+    periodic schedule scheduled\n\
+    permission acl ~role\n\
+    person user\n\
+    plugin ~acme\n\
+    port rule firewall\n\
+    postfix service ~mail\n\
+    powercycle reboot reset stop\n\
+    poweroff stop shutdown\n\
+    poweron start ~wakeonlan\n\
+    privilege permission role\n\
+    process ~service task\n\
+    program exec\n\
+    progress task log status\n\
+    protect protection ~ha\n\
+    purge prune\n\
+    pvecm cluster\n\
+    pvedaemon service\n\
+    pveproxy service\n\
+    pvestatd service\n\
+    qemu vm\n\
+    qm qemu vm\n\
+    quorate quorum status\n\
+    quorum status\n\
+    ram memory\n\
+    reboot restart\n\
+    recover restore\n\
+    relocate ~migrate\n\
+    rename config name\n\
+    repo repository\n\
+    reset ~password\n\
+    resource ~usage\n\
+    restart reboot\n\
+    restore ~backup\n\
+    retention prune\n\
+    revert rollback discard\n\
+    right permission acl\n\
+    role ~permission\n\
+    root ~rootfs\n\
+    running status ~active\n\
+    sata disk\n\
+    schedule job\n\
+    screen console vncproxy\n\
+    script exec\n\
+    sdn network\n\
+    secret ~token password\n\
+    separate apart affinity\n\
+    server node\n\
+    settings config option\n\
+    share ~storage cifs directory\n\
+    shell termproxy vncshell spiceshell terminal\n\
+    shutdown ~stop\n\
+    smb cifs\n\
+    snap snapshot\n\
+    software apt version\n\
+    someone user ~acl\n\
+    space storage status usage free\n\
+    ssd disk\n\
+    ssh ~shell terminal sshkeys\n\
+    sshd service\n\
+    ssl certificate\n\
+    sso openid\n\
+    standby suspend\n\
+    state status\n\
+    statistic rrddata usage ~metric\n\
+    status ~state current\n\
+    subscription ~license\n\
+    suspend ~pause\n\
+    tag ~config\n\
+    task ~job\n\
+    template ~aplinfo content\n\
+    terminal termproxy shell console\n\
+    timezone time\n\
+    tls certificate\n\
+    together affinity\n\
+    token ~key\n\
+    top ~resource usage\n\
+    totp tfa\n\
+    traffic netstat rrddata ~network firewall\n\
+    transfer migrate ~move\n\
+    turnoff stop shutdown ~turn\n\
+    turnon start ~turn\n\
+    ubuntu ~vm\n\
+    undo rollback discard\n\
+    unlock lock config\n\
+    unpause resume\n\
+    update apt\n\
+    upgrade apt update\n\
+    upid task\n\
+    uptime status\n\
+    usage status ~rrddata\n\
+    used usage status\n\
+    utilization usage rrddata\n\
+    vcpu cpu core\n\
+    vgpu mdev\n\
+    vlan network ~bridge vnet\n\
+    vm qemu ~guest\n\
+    vmid nextid\n\
+    volume ~disk content\n\
+    vxlan zone\n\
+    wake wakeonlan\n\
+    who ~user task log\n\
+    windows ~vm\n\
+    wol wakeonlan\n\
+    zpool zfs\n\
+";
 
 /// What a word says of the method that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -317,7 +325,7 @@ const VERBS: &[(Hint, &str)] = &[
     (Hint::Create, "create add new make setup register generate define spin provision build deploy"),
     (
         Hint::Change,
-        "change set edit modify adjust configure reconfigure alter rename enable disable assign replace give",
+        "change set edit modify adjust lower reduce decrease raise limit configure reconfigure alter rename enable disable assign replace give",
     ),
     (Hint::Remove, "delete remove destroy drop"),
 ];
@@ -325,14 +333,14 @@ const VERBS: &[(Hint, &str)] = &[
 /// Verbs that say the method and are looked for.
 const LOUD: &[(Hint, &str)] = &[
     (Hint::Read, "who happen extract progress log status state history usage output version"),
-    (Hint::Change, "turnoff turnon attach mount eject insert plug connect"),
-    (Hint::Remove, "revoke discard uninstall"),
+    (Hint::Change, "turnoff turnon attach mount eject insert plug connect let"),
+    (Hint::Remove, "revoke discard uninstall cancel abort"),
     (Hint::Act, ACTIONS),
 ];
 
 /// Verbs that name what happens.
 const ACTIONS: &str = "\
-    start stop shutdown cancel recover powercycle reboot restart reset kill abort migrate move clone copy \
+    start launch unpause stop shutdown recover powercycle reboot restart reset kill migrate move clone copy \
     duplicate backup restore snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend \
     increase upload download send test run execute open sync join renew order apply regenerate freeze thaw trim \
     poweron poweroff wake boot grant attach detach convert upgrade scrub prune wipe relocate evacuate replicate \
@@ -341,10 +349,10 @@ const ACTIONS: &str = "\
 /// Words that say nothing about the operation.
 const STOP: &str = "\
     the an of for in on to with from my me it its at by into and or as be been being was were will would could \
-    should can may might must do how want need like please help let us we you your our they there here this that \
-    these those if then than so just also via use used using some any one not no now right away again currently \
+    should can may might must do how want need like please help us we you your our they there here this that \
+    these those if then than so just also via use used using some any one not no never lack now away again currently \
     before after over under about up off without wants needs am have had each another other own proxmox pve api \
-    call endpoint operation command way possible able exist thing stuff last next first only enough every left \
+    call endpoint operation command way possible able exist thing stuff last next first only enough left \
     certain long old more big small good bad immediately soon still yet really today yesterday morning night week \
     month hour day minute single two three both per until while during because since between within whole entire \
     specific particular existing current work go look put take got won virtual know gone past recent";
@@ -377,7 +385,7 @@ pub(super) fn meanings() -> &'static HashMap<String, Meaning> {
                 all.entry(stem(word)).or_default().hint.get_or_insert(*hint);
             }
         }
-        for (word, synonyms) in SYNONYMS {
+        for (word, synonyms) in SYNONYMS.lines().filter_map(|line| line.split_once(' ')) {
             let mut near = false;
             for synonym in synonyms.split_whitespace() {
                 near |= synonym.starts_with('~');

@@ -1,6 +1,8 @@
 //! A text as the words that are compared: lower case, fixed phrases as one word, endings off. Questions and the texts
 //! of operations go through the same function, so it need not be right, only the same for both.
 
+use std::sync::LazyLock;
+
 /// The words of a text. Numbers, single letters and the digits at a word's end are left out: they name things of one
 /// cluster (`pve1`, `vm 100`, `net0`), not what an operation does.
 pub(super) fn words(text: &str) -> Vec<String> {
@@ -11,127 +13,161 @@ pub(super) fn words(text: &str) -> Vec<String> {
 /// "backup" may be a verb.
 pub(super) fn tokens(text: &str) -> Vec<(String, bool)> {
     let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
-    let plain: Vec<&str> = lower
+    let mut plain: Vec<&str> = lower
         .split(|c: char| !c.is_alphanumeric())
         .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
         .filter(|word| word.len() > 1)
         .collect();
+    joined(&mut plain);
     let mut out = Vec::with_capacity(plain.len());
     let mut rest = plain.as_slice();
+    let mut told = false;
     while let Some((word, after)) = rest.split_first() {
         let phrase = after.first().and_then(|next| phrase(word, next));
         let stem = stem(phrase.unwrap_or(word));
-        let thing = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
-        out.push((stem, thing || word.ends_with("ation")));
+        let many = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
+        out.push((stem, many || told || word.ends_with("ation")));
+        told = phrase.is_none() && BEFORE_THINGS.contains(word);
         rest = if phrase.is_some() { after.get(1..).unwrap_or_default() } else { after };
     }
     out
 }
 
-/// Two words that are one in the field.
-fn phrase(first: &str, second: &str) -> Option<&'static str> {
-    PHRASES.iter().find(|(a, b, _)| *a == first && *b == second.trim_end_matches('s')).map(|(.., one)| *one)
+/// After these, what could be a verb is a thing: "the last backup".
+const BEFORE_THINGS: &[&str] =
+    &["last", "latest", "newest", "recent", "oldest", "previous", "existing", "my", "any", "which", "stuck", "failed"];
+
+/// Puts a question's last word back beside its verb: "turn the mail server (back) on".
+fn joined(plain: &mut Vec<&str>) {
+    let verb = plain.iter().position(|word| ["turn", "switch", "power", "bring", "shut", "boot"].contains(word));
+    let (Some(verb), Some(last)) = (verb, plain.last().copied()) else { return };
+    if verb + 2 < plain.len() && ["on", "off", "up", "down"].contains(&last) {
+        plain.pop();
+        plain.pop_if(|word| *word == "back");
+        plain.insert(verb + 1, last);
+    }
 }
 
-const PHRASES: &[(&str, &str, &str)] = &[
-    ("access", "control", "acl"),
-    ("active", "directory", "ad"),
-    ("api", "key", "token"),
-    ("api", "token", "token"),
-    ("at", "boot", "onboot"),
-    ("back", "up", "backup"),
-    ("backed", "up", "backup"),
-    ("backing", "up", "backup"),
-    ("backup", "server", "pbs"),
-    ("block", "device", "disk"),
-    ("boot", "order", "bootorder"),
-    ("bring", "up", "start"),
-    ("brought", "up", "start"),
-    ("cd", "drive", "cdrom"),
-    ("cd", "rom", "cdrom"),
-    ("cloud", "init", "cloudinit"),
-    ("data", "center", "datacenter"),
-    ("data", "store", "datastore"),
-    ("dvd", "drive", "cdrom"),
-    ("efi", "disk", "efidisk"),
-    ("enterprise", "repo", "repository"),
-    ("file", "system", "filesystem"),
-    ("find", "out", "find"),
-    ("free", "id", "nextid"),
-    ("free", "vmid", "nextid"),
-    ("get", "rid", "remove"),
-    ("give", "me", "show"),
-    ("graphic", "card", "gpu"),
-    ("graphics", "card", "gpu"),
-    ("guest", "agent", "agent"),
-    ("hard", "disk", "disk"),
-    ("hard", "drive", "disk"),
-    ("high", "availability", "ha"),
-    ("highly", "available", "ha"),
-    ("host", "name", "hostname"),
-    ("how", "full", "show"),
-    ("how", "long", "show"),
-    ("how", "many", "show"),
-    ("how", "much", "show"),
-    ("how", "often", "show"),
-    ("how", "old", "show"),
-    ("ip", "address", "ip"),
-    ("ip", "addresse", "ip"),
-    ("ip", "set", "ipset"),
-    ("let", "encrypt", "letsencrypt"),
-    ("lets", "encrypt", "letsencrypt"),
-    ("license", "key", "subscription"),
-    ("local", "lvm", "storage"),
-    ("local", "zfs", "storage"),
-    ("lock", "out", "disable"),
-    ("log", "in", "login"),
-    ("log", "into", "login"),
-    ("logged", "in", "login"),
-    ("mail", "address", "email"),
-    ("mail", "server", "smtp"),
-    ("mount", "point", "mountpoint"),
-    ("multi", "factor", "tfa"),
-    ("network", "card", "nic"),
-    ("network", "device", "nic"),
-    ("network", "interface", "nic"),
-    ("next", "id", "nextid"),
-    ("next", "vmid", "nextid"),
-    ("no", "backup", "uncovered"),
-    ("node", "affinity", "affinity"),
-    ("not", "backed", "uncovered"),
-    ("on", "boot", "onboot"),
-    ("open", "port", "firewallrule"),
-    ("operating", "system", "os"),
-    ("power", "cycle", "powercycle"),
-    ("power", "down", "shutdown"),
-    ("power", "off", "poweroff"),
-    ("power", "on", "poweron"),
-    ("powered", "off", "poweroff"),
-    ("powered", "on", "poweron"),
-    ("right", "away", "now"),
-    ("right", "now", "now"),
-    ("roll", "back", "rollback"),
-    ("rolled", "back", "rollback"),
-    ("second", "factor", "tfa"),
-    ("security", "update", "upgrade"),
-    ("service", "account", "user"),
-    ("shut", "down", "shutdown"),
-    ("single", "sign", "openid"),
-    ("software", "update", "upgrade"),
-    ("ssh", "key", "sshkeys"),
-    ("ssl", "certificate", "certificate"),
-    ("storage", "device", "disk"),
-    ("system", "log", "syslog"),
-    ("system", "update", "upgrade"),
-    ("time", "zone", "timezone"),
-    ("tls", "certificate", "certificate"),
-    ("tpm", "state", "tpmstate"),
-    ("turn", "off", "turnoff"),
-    ("turn", "on", "turnon"),
-    ("two", "factor", "tfa"),
-    ("virtual", "machine", "vm"),
-    ("web", "hook", "webhook"),
-];
+/// Two words that are one in the field.
+fn phrase(first: &str, second: &str) -> Option<&'static str> {
+    static TABLE: LazyLock<Vec<[&str; 3]>> = LazyLock::new(|| {
+        let mut words = PHRASES.split_whitespace();
+        std::iter::from_fn(|| Some([words.next()?, words.next()?, words.next()?])).collect()
+    });
+    TABLE.iter().find(|[a, b, _]| *a == first && *b == second.trim_end_matches('s')).map(|[.., one]| *one)
+}
+
+/// Two words and the one they are, a line each.
+const PHRASES: &str = "\
+    access control acl\n\
+    active directory ad\n\
+    api key token\n\
+    api token token\n\
+    at boot onboot\n\
+    back up backup\n\
+    backed up backup\n\
+    backing up backup\n\
+    backup server pbs\n\
+    block device disk\n\
+    boot order bootorder\n\
+    boot up start\n\
+    bring up start\n\
+    brought up start\n\
+    cd drive cdrom\n\
+    cd rom cdrom\n\
+    cloud init cloudinit\n\
+    data center datacenter\n\
+    data store datastore\n\
+    dvd drive cdrom\n\
+    efi disk efidisk\n\
+    enterprise repo repository\n\
+    file system filesystem\n\
+    find out find\n\
+    free id nextid\n\
+    free vmid nextid\n\
+    get rid remove\n\
+    give me show\n\
+    graphic card gpu\n\
+    graphics card gpu\n\
+    guest agent agent\n\
+    hard disk disk\n\
+    hard drive disk\n\
+    high availability ha\n\
+    highly available ha\n\
+    host name hostname\n\
+    how big show\n\
+    how full show\n\
+    how large show\n\
+    how long show\n\
+    how many show\n\
+    how much show\n\
+    how often show\n\
+    how old show\n\
+    ip address ip\n\
+    ip addresse ip\n\
+    ip set ipset\n\
+    let encrypt letsencrypt\n\
+    let me show\n\
+    lets encrypt letsencrypt\n\
+    license key subscription\n\
+    local lvm storage\n\
+    local zfs storage\n\
+    lock out disable\n\
+    log in login\n\
+    log into login\n\
+    logged in login\n\
+    mail address email\n\
+    mail server smtp\n\
+    mount point mountpoint\n\
+    multi factor tfa\n\
+    network card nic\n\
+    network device nic\n\
+    network interface nic\n\
+    next id nextid\n\
+    next vmid nextid\n\
+    no backup uncovered\n\
+    node affinity affinity\n\
+    not backed uncovered\n\
+    on boot onboot\n\
+    open port firewallrule\n\
+    operating system os\n\
+    power cycle powercycle\n\
+    power down shutdown\n\
+    power off poweroff\n\
+    power on poweron\n\
+    powered off poweroff\n\
+    powered on poweron\n\
+    right away now\n\
+    right now now\n\
+    roll back rollback\n\
+    rolled back rollback\n\
+    second factor tfa\n\
+    security update upgrade\n\
+    service account user\n\
+    shut down shutdown\n\
+    single sign openid\n\
+    so much most\n\
+    software update upgrade\n\
+    ssh into console\n\
+    ssh key sshkeys\n\
+    ssl certificate certificate\n\
+    storage device disk\n\
+    switch off turnoff\n\
+    switch on turnon\n\
+    system log syslog\n\
+    system update upgrade\n\
+    time zone timezone\n\
+    tls certificate certificate\n\
+    too much most\n\
+    tpm state tpmstate\n\
+    turn off turnoff\n\
+    turn on turnon\n\
+    two factor tfa\n\
+    virtual machine vm\n\
+    web hook webhook\n\
+    who can permission\n\
+    who may permission\n\
+";
 
 /// Words whose last letter is not an ending.
 const WHOLE: &[&str] = &[
