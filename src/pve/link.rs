@@ -259,16 +259,9 @@ impl Transport for Link {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.adapter().set_timeout(timeout);
         let input = self.buffers.lazy.input_append_buf();
-        // A process that was stopped and goes on (a laptop's sleep, a paused container) finds its reads interrupted.
-        let amount = loop {
-            let read = match &mut self.stream {
-                Stream::Plain(stream) => stream.read(input),
-                Stream::Tls(stream) => stream.read(input),
-            };
-            match read {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
+        let amount = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(input)?,
+            Stream::Tls(stream) => stream.read(input)?,
         };
         self.buffers.lazy.input_appended(amount);
         self.received += amount as u64;
