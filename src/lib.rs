@@ -10,7 +10,10 @@
 //! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
 //! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`secret`] and [`cancel`] are ground
 //! floors that every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end of the last
-//! arrow. The binary puts them together.
+//! arrow, a package of its own in `demo/`. The binary puts them together.
+//!
+//! Every call of the API goes one way: made whole and checked against the cluster's own description of its API
+//! ([`pve::schema`], whose floor is [`facts`]), known for what it can do, then sent.
 //!
 //! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions and of
 //! stdio, and blocking I/O with a deadline on every read and write.
