@@ -207,7 +207,7 @@ fn get(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args)
         }
     };
     // Fetched once, so that all paths are judged alike.
-    asker.cluster().schema(&context.cancel);
+    cluster.schema(&context.cancel);
     // Each has its share, so that the first can't take the place of the others.
     let share = if cap == 0 { 0 } else { (cap / paths.len()).max(1) };
     let answers = in_parallel(&paths, &|path| read(path, share));

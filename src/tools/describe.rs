@@ -76,8 +76,7 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
 /// No more than a description has room for; only a schema that is no real one comes near.
 fn bounded(mut text: String) -> String {
     if text.len() > MAX_BYTES {
-        let end = (0..=MAX_BYTES - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(MAX_BYTES - '…'.len_utf8()));
         text.push('…');
     }
     text

@@ -67,11 +67,6 @@ impl<'a> Asker<'a> {
         Self { manager, cluster, cancel, sight: Sight::new(cluster, cancel) }
     }
 
-    /// Which cluster is asked.
-    pub(super) fn cluster(&self) -> &'a Arc<Cluster> {
-        self.cluster
-    }
-
     /// Makes a request of what a caller wants. The error says what is wrong and what to write instead; nothing was sent
     /// but what had to be looked up.
     pub(super) fn prepare(&self, wanted: &Wanted<'_>) -> Result<Request, String> {
