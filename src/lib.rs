@@ -8,9 +8,9 @@
 //!            ── stdio ─▶ stdio ┴─ bytes of a message ──▶ mcp ◀──┘ (what is offered, as data)
 //! ```
 //! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
-//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`secret`] and [`cancel`] are ground
-//! floors that every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end of the last
-//! arrow, a package of its own in `demo/`. The binary puts them together.
+//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`audit`], [`secret`] and [`cancel`]
+//! are ground floors that every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end
+//! of the last arrow, a package of its own in `demo/`. The binary puts them together.
 //!
 //! Every call of the API goes one way: made whole and checked against the cluster's own description of its API
 //! ([`pve::schema`], whose floor is [`facts`]), known for what it can do, then sent.
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod audit;
 pub mod cancel;
 mod deadline;
 pub mod demo;
@@ -34,4 +35,5 @@ pub mod secret;
 pub mod settings;
 pub mod stdio;
 pub mod tools;
+pub mod utc;
 mod workers;

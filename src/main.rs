@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod logging;
 mod serve;
+mod verify;
 
 use cli::{Cli, Task};
 use std::io::Write;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Some(Task::Stdio) => serve::stdio(&cli),
         Some(Task::Token { name }) => clients::token(&cli, name.as_deref()),
         Some(Task::Check) => check::clusters(&cli),
+        Some(Task::Audit { file, expect, .. }) => verify::audit(file, expect.as_deref()),
         Some(Task::Health) => check::health(cli.listen),
     };
     let (code, text) = match done {

@@ -2,6 +2,7 @@
 
 use crate::cli::Cli;
 use crate::{Failure, clients, say};
+use proxmox_mcp::audit::Audit;
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::settings::{self, Client, Cluster, Clusters, Limits};
@@ -46,6 +47,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, _demo, .. } = source(cli)?;
     let clients = clients::configured(cli, &clusters)?;
     clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
+    let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let server = mcp_server(manager, cli.limits())?;
     let config = http::Config {
@@ -61,6 +63,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     clients::warn(address, &clients);
     say(&announcement(address, &clusters, &clients));
     server.run();
+    // Until here the file is this server's alone.
+    drop(audit);
     log::info!("stopped");
     Ok(())
 }
@@ -68,9 +72,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 /// Serves stdin and stdout until stdin ends.
 pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, _demo, .. } = source(cli)?;
+    let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     stdio::serve(&mcp_server(manager, cli.limits())?, cli.limits());
+    drop(audit);
     Ok(())
+}
+
+/// Where the audit lines go: to the file that was asked for, or into the log.
+pub fn audit(cli: &Cli) -> Result<Arc<Audit>, Failure> {
+    let audit = cli.audit_log.as_deref().map_or_else(|| Ok(Audit::to_log()), Audit::open);
+    audit.map(Arc::new).map_err(Failure::Usage)
 }
 
 fn mcp_server(manager: ClusterManager, limits: &Limits) -> Result<Arc<mcp::Server>, Failure> {

@@ -35,6 +35,10 @@ pub struct Cli {
     #[arg(long, value_name = "FILTER", env = "PROXMOX_MCP_LOG", value_parser = log_filter, global = true)]
     log: Option<String>,
 
+    /// File for the audit log, a JSON line for each call [default: lines in the log]
+    #[arg(long, value_name = "FILE", env = "MCP_AUDIT_LOG", global = true)]
+    pub audit_log: Option<PathBuf>,
+
     /// Where to listen: `[::]:8000` is every address, `:8000` every IPv4 one, port 0 a free port
     #[arg(long, value_name = "HOST:PORT", env = "PROXMOX_MCP_LISTEN", value_parser = listen, global = true)]
     #[arg(default_value = "127.0.0.1:8000", help_heading = "HTTP")]
@@ -72,6 +76,17 @@ pub enum Task {
         /// The client's name
         #[arg(value_parser = client_name)]
         name: Option<String>,
+    },
+    /// Check that an audit log is as it was written: audit verify FILE
+    Audit {
+        /// What to do with it
+        #[arg(value_parser = ["verify"])]
+        action: String,
+        /// The audit log
+        file: PathBuf,
+        /// The hash of a line that must be there, from an earlier run
+        #[arg(long, value_name = "HASH")]
+        expect: Option<String>,
     },
     /// Ask the server at --listen whether it is up (for container health checks)
     Health,

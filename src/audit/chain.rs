@@ -1,0 +1,197 @@
+//! How lines hang together. A line holds, as its last member, the SHA-256 of the line before without its newline.
+//!
+//! A crash may leave half a line. It holds no hash, so that the line after it holds the hash of both it and the whole
+//! line before: of all that stands from the last record on, but for the last newline. A first line has zeros.
+
+use crate::json;
+use ring::digest::{self, Digest, SHA256};
+use std::fmt::Write;
+
+/// Bytes of a line. No record is as long.
+pub(super) const LONGEST: usize = 64 << 10;
+/// The hash in the first line of a file.
+pub(super) const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// How each record begins.
+const START: &str = "{\"seq\":";
+
+/// What the next line goes on from.
+#[derive(Debug, PartialEq)]
+pub(super) struct Chain {
+    /// The lines so far: the number of the last.
+    pub(super) seq: u64,
+    /// The hash that stands in the next line.
+    pub(super) prev: String,
+    /// Whether the last line still wants its newline.
+    pub(super) open: bool,
+}
+
+impl Chain {
+    /// That of an empty file.
+    pub(super) fn new() -> Self {
+        Self { seq: 0, prev: ZEROS.into(), open: false }
+    }
+
+    /// What follows the last bytes of a file, which begin with a line; `whole`: these are all its bytes. `None`: they
+    /// are not those of an audit log.
+    pub(super) fn after(tail: &[u8], whole: bool) -> Option<Self> {
+        if tail.is_empty() {
+            return whole.then(Self::new);
+        }
+        let (text, open) = match tail.strip_suffix(b"\n") {
+            Some(text) => (text, false),
+            None => (tail, true),
+        };
+        // From the end: the first that is a record, and how many lines that are none follow it.
+        let (mut end, mut torn) = (text.len(), 0);
+        loop {
+            let before = text.get(..end)?;
+            let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+            if let Some(record) = Stored::of(before.get(start..)?) {
+                let prev = hex(digest::digest(&SHA256, text.get(start..)?));
+                return Some(Self { seq: record.seq.saturating_add(torn), prev, open });
+            }
+            torn += 1;
+            if start == 0 {
+                // The very first record may be the one that was cut off.
+                let cut = whole && begins_as_record(text);
+                return cut.then(|| Self { seq: torn, prev: hex(digest::digest(&SHA256, text)), open });
+            }
+            end = start - 1;
+        }
+    }
+
+    /// The next record as it goes to the file, with the newline of the line before where that is wanting. `body` is
+    /// what [`super::line::body`] makes.
+    pub(super) fn line(&self, time: &str, body: &str) -> String {
+        let mut line = String::with_capacity(body.len() + 160);
+        if self.open {
+            line.push('\n');
+        }
+        let (seq, prev) = (self.seq.saturating_add(1), &self.prev);
+        let _ = writeln!(line, "{START}{seq},\"time\":\"{time}\"{body},\"prev\":\"{prev}\"}}");
+        line
+    }
+
+    /// What comes after that line.
+    pub(super) fn next(&self, line: &str) -> Self {
+        Self {
+            seq: self.seq.saturating_add(1),
+            prev: hex(digest::digest(&SHA256, line.trim().as_bytes())),
+            open: false,
+        }
+    }
+}
+
+/// What [`super::verify`] and a new start look at in a record.
+pub(super) struct Stored<'a> {
+    pub(super) seq: u64,
+    pub(super) time: &'a str,
+    pub(super) prev: &'a str,
+}
+
+impl<'a> Stored<'a> {
+    /// A line without its newline. `None`: no whole record.
+    pub(super) fn of(line: &'a [u8]) -> Option<Self> {
+        let text = str::from_utf8(line).ok().filter(|text| text.len() < LONGEST)?;
+        let (number, rest) = text.strip_prefix(START)?.split_once(",\"time\":\"")?;
+        let (time, rest) = rest.split_once('"')?;
+        let (_, prev) = rest.strip_suffix("\"}")?.rsplit_once(",\"prev\":\"")?;
+        let seq = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
+        let right = time.len() == 24 && time.is_ascii() && is_hash(prev);
+        (right && json::walk(text, &mut |_, _| true)).then_some(Self { seq, time, prev })
+    }
+}
+
+/// Whether a line may be the beginning of a record.
+pub(super) fn begins_as_record(line: &[u8]) -> bool {
+    line.starts_with(START.as_bytes()) || START.as_bytes().starts_with(line)
+}
+
+/// Whether a text has the form of a hash, as the lines have it.
+pub(super) fn is_hash(text: &str) -> bool {
+    text.len() == ZEROS.len() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A hash as the lines have it: 64 hex digits, in lower case.
+pub(super) fn hex(hash: Digest) -> String {
+    let mut text = String::with_capacity(ZEROS.len());
+    for byte in hash.as_ref() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: &str = "2026-08-01T12:00:00.123Z";
+
+    fn sha(text: &str) -> String {
+        hex(digest::digest(&SHA256, text.as_bytes()))
+    }
+
+    #[test]
+    fn a_line_holds_the_hash_of_the_one_before() {
+        assert_eq!(sha("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let first = Chain::new().line(TIME, ",\"id\":\"a\"");
+        assert_eq!(first, format!("{{\"seq\":1,\"time\":\"{TIME}\",\"id\":\"a\",\"prev\":\"{ZEROS}\"}}\n"));
+        let chain = Chain::new().next(&first);
+        assert_eq!(chain, Chain { seq: 1, prev: sha(first.trim_end()), open: false });
+        assert_eq!(Chain::after(first.as_bytes(), true), Some(chain));
+        let second = Chain::new().next(&first).line(TIME, ",\"id\":\"b\"");
+        let (both, chain) = (format!("{first}{second}"), Chain::new().next(&first).next(&second));
+        assert_eq!(Chain::after(both.as_bytes(), true), Some(chain));
+    }
+
+    #[test]
+    fn a_torn_line_is_hashed_with_the_record_before_it() {
+        let first = Chain::new().line(TIME, "");
+        for (torn, seq, open) in
+            [("{\"se", 2, true), ("{\"se\n", 2, false), ("\0\0\0", 2, true), ("{\n{\"seq\":3", 3, true)]
+        {
+            let tail = format!("{first}{torn}");
+            let prev = sha(tail.strip_suffix('\n').unwrap_or(&tail));
+            let chain = Chain::after(tail.as_bytes(), false).unwrap();
+            assert_eq!(chain, Chain { seq, prev, open });
+            assert_eq!(chain.line(TIME, "").starts_with('\n'), open);
+        }
+        let whole = first.trim_end();
+        assert_eq!(Chain::after(whole.as_bytes(), true), Some(Chain { seq: 1, prev: sha(whole), open: true }));
+    }
+
+    #[test]
+    fn what_is_no_audit_log_is_not_gone_on_from() {
+        assert_eq!(
+            Chain::after(b"{\"seq\":1,\"ti", true),
+            Some(Chain { seq: 1, prev: sha("{\"seq\":1,\"ti"), open: true })
+        );
+        for (tail, whole) in [
+            (&b"root:x:0:0\n"[..], true),
+            (b"\n", false),
+            (b"{\"seq\":1,\"ti", false),
+            (b"\0\0", true),
+            (b"{\"other\":1}\n", true),
+        ] {
+            assert_eq!(Chain::after(tail, whole), None, "{}", tail.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_record_is_known_by_all_of_its_form() {
+        let line = Chain::new().line(TIME, ",\"id\":\"a\\n\"");
+        let line = line.trim_end();
+        assert!(Stored::of(line.as_bytes()).is_some_and(|s| (s.seq, s.time, s.prev) == (1, TIME, ZEROS)));
+        for wrong in [
+            line.replace(":1,", ":01x,"),
+            line.replace(":1,", ":+1,"),
+            line.replace("a\\n", "a\n"),
+            line.replace("000\"}", "00G\"}"),
+            line.replace(".123Z", "Z"),
+            format!("{line} "),
+            format!("{line}{line}"),
+        ] {
+            assert!(Stored::of(wrong.as_bytes()).is_none(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The audit log: who asked for what, what was decided and how it ended, one JSON object a line.
+//!
+//! Each line holds the hash of the one before, so that [`verify`] finds what was changed, taken out, put in or reordered
+//! since. What it can't show is a cut-off end, unless a hash of a line is kept elsewhere; nor what somebody wrote who may
+//! write the file and computed all hashes after it anew.
+
+mod chain;
+mod file;
+mod line;
+mod verify;
+
+pub use verify::{Findings, Report, verify};
+
+use file::AuditFile;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The log's target of the lines where there is no file.
+const TARGET: &str = "audit";
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A read that has ended.
+    Call,
+    /// A change is about to be sent.
+    Begin,
+    /// A change has been answered, or will never be.
+    End,
+    /// A call that was not let through.
+    Refused,
+    /// A person was asked to confirm a call.
+    Asked,
+}
+
+/// What became of the wish to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may be called.
+    Allowed,
+    /// It may not.
+    Refused,
+    /// It may, as it was confirmed.
+    Confirmed,
+    /// It may once it is confirmed.
+    Asked,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// As it should.
+    Ok,
+    /// Not, and why.
+    Failed(&'a str),
+    /// A change may have happened or not, and why nobody knows.
+    Unknown(&'a str),
+}
+
+/// What a line says, beside its number, its time and the hash of the line before. A text is cut at 512 characters, and
+/// what does not show is escaped.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// What the line is about.
+    pub event: Event,
+    /// The call's own, the same in each line about it.
+    pub id: &'a str,
+    /// Who called, by its name in the settings.
+    pub client: &'a str,
+    /// Where it called from; `None` on stdio.
+    pub address: Option<IpAddr>,
+    /// How it called: `http`, `sse`, `stdio`.
+    pub transport: &'a str,
+    /// The tool's name.
+    pub tool: &'a str,
+    /// The cluster's name in the settings.
+    pub cluster: &'a str,
+    /// Method and path: `POST /nodes/pve1/qemu/100/status/stop`.
+    pub operation: &'a str,
+    /// The guest it concerns, if it does one.
+    pub guest: Option<&'a str>,
+    /// Names and values, with no secret in them. A value is cut at 256 characters, and they all at 32 KiB.
+    pub arguments: &'a [(&'a str, String)],
+    /// What became of the wish to call.
+    pub decision: Decision,
+    /// Why so, where there is something to say.
+    pub why: Option<&'a str>,
+    /// The task that it started.
+    pub upid: Option<&'a str>,
+    /// How it ended, if it has.
+    pub outcome: Option<Outcome<'a>>,
+    /// How long it took, if it has ended. Written as whole milliseconds.
+    pub duration: Option<Duration>,
+}
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Begin => "begin",
+            Self::End => "end",
+            Self::Refused => "refused",
+            Self::Asked => "asked",
+        }
+    }
+
+    /// Reads are many: without a file they are heard at `debug` alone.
+    fn level(self) -> log::Level {
+        if self == Self::Call { log::Level::Debug } else { log::Level::Info }
+    }
+}
+
+impl Decision {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::Confirmed => "confirmed",
+            Self::Asked => "asked",
+        }
+    }
+}
+
+/// Where the lines go: to a file of their own, or else into the log.
+pub struct Audit(Option<Mutex<AuditFile>>);
+
+impl Audit {
+    /// Lines go to the log, target `audit`: reads at `debug`, the rest at `info`; without number and hash.
+    pub fn to_log() -> Self {
+        Self(None)
+    }
+
+    /// Lines go to the end of this file, which is made where it is missing (mode 0600) and belongs to this server alone
+    /// for as long as it runs. Errors: it can't be written, is no audit log, or another server writes it.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        AuditFile::open(path).map(|file| Self(Some(Mutex::new(file))))
+    }
+
+    /// Whether a record of such an event goes anywhere: if not, none need be made.
+    pub fn wants(&self, event: Event) -> bool {
+        self.0.is_some() || log::log_enabled!(target: TARGET, event.level())
+    }
+
+    /// Writes a line. All but that of a read is on the disk when this returns. Errors: it can't be written, and no part
+    /// of it is in the file; the text says what to do.
+    pub fn write(&self, record: &Record<'_>) -> Result<(), String> {
+        if !self.wants(record.event) {
+            return Ok(());
+        }
+        let body = line::body(record);
+        match &self.0 {
+            None => {
+                let time = crate::utc::utc(std::time::SystemTime::now());
+                log::log!(target: TARGET, record.event.level(), "{{\"time\":\"{time}\"{body}}}");
+                Ok(())
+            }
+            Some(file) => {
+                file.lock().unwrap_or_else(PoisonError::into_inner).append(&body, record.event != Event::Call)
+            }
+        }
+    }
+}
