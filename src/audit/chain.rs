@@ -82,7 +82,7 @@ impl Chain {
     }
 }
 
-/// What [`super::verify`] and a new start look at in a record.
+/// What [`super::verify()`] and a new start look at in a record.
 pub(super) struct Stored<'a> {
     pub(super) seq: u64,
     pub(super) time: &'a str,

@@ -1,6 +1,6 @@
 //! The audit log: who asked for what, what was decided and how it ended, one JSON object a line.
 //!
-//! Each line holds the hash of the one before, so that [`verify`] finds what was changed, taken out, put in or reordered
+//! Each line holds the hash of the one before, so that [`verify()`] finds what was changed, taken out, put in or reordered
 //! since. What it can't show is a cut-off end, unless a hash of a line is kept elsewhere; nor what somebody wrote who may
 //! write the file and computed all hashes after it anew.
 
