@@ -9,7 +9,8 @@ use std::path::Path;
 const MAY_IMPORT: [(&str, &[&str]); 6] =
     [("http", &["mcp"]), ("stdio", &["mcp"]), ("tools", &["mcp", "pve"]), ("mcp", &[]), ("pve", &[]), ("demo", &[])];
 /// From the bottom up: a ground floor may import those before it.
-const GROUND: [&str; 9] = ["facts", "json", "secret", "cancel", "nearest", "order", "deadline", "workers", "settings"];
+const GROUND: [&str; 11] =
+    ["facts", "json", "visible", "redact", "secret", "cancel", "nearest", "order", "deadline", "workers", "settings"];
 
 fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(dir).expect("the source folder") {
