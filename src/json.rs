@@ -118,7 +118,7 @@ impl<'a> Scan<'a> {
 
 /// Where the whitespace from `at` on ends.
 #[inline(always)]
-fn space(bytes: &[u8], mut at: usize) -> usize {
+pub fn space(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
     }
@@ -189,8 +189,8 @@ fn key(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(at) == Some(&b':')).then_some(at + 1)
 }
 
-/// The end of a string whose first quote is passed, and whether it has escapes.
-fn string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<usize> {
+/// The end of a string whose first quote is passed, and whether it has escapes. `None` where it doesn't end or isn't JSON.
+pub fn string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<usize> {
     loop {
         while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
             let clean = clean_bytes(u64::from_le_bytes(*word));

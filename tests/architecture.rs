@@ -9,8 +9,10 @@ use std::path::Path;
 const MAY_IMPORT: [(&str, &[&str]); 6] =
     [("http", &["mcp"]), ("stdio", &["mcp"]), ("tools", &["mcp", "pve"]), ("mcp", &[]), ("pve", &[]), ("demo", &[])];
 /// From the bottom up: a ground floor may import those before it.
-const GROUND: [&str; 11] =
-    ["facts", "json", "utc", "secret", "cancel", "nearest", "order", "deadline", "workers", "settings", "audit"];
+const GROUND: [&str; 13] = [
+    "facts", "json", "visible", "redact", "utc", "secret", "cancel", "nearest", "order", "deadline", "workers",
+    "settings", "audit",
+];
 
 fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(dir).expect("the source folder") {

@@ -3,6 +3,7 @@
 use super::message::{Fault, push_json_str};
 use super::state::Seal;
 use crate::cancel::Cancel;
+use crate::visible;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 
@@ -49,7 +50,7 @@ impl Context<'_> {
         }
         if !message.is_empty() {
             out.extend_from_slice(b",\"message\":");
-            push_json_str(&mut out, message);
+            push_json_str(&mut out, &visible::borrowed(message));
         }
         out.extend_from_slice(b"}}");
         (self.send)(&out);
@@ -61,7 +62,7 @@ impl Context<'_> {
         if self.log_from.is_some_and(|from| severity.is_some_and(|s| s >= from)) {
             let params = serde_json::json!({"level": level, "logger": env!("CARGO_PKG_NAME"), "data": data});
             let note = serde_json::json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
-            (self.send)(note.to_string().as_bytes());
+            (self.send)(visible::json(note.to_string()).as_bytes());
         }
     }
 

@@ -2,10 +2,11 @@
 //! [`Server::tail`]'s.
 
 use super::catalog::{Catalog, Complete, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop};
-use super::content::Contents;
+use super::content::{Content, Contents, Data};
 use super::context::{Context, LEVELS};
 use super::message::{Fault, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, push_json_str};
 use super::{Ask, Era, modern};
+use crate::visible;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
 
@@ -89,8 +90,9 @@ fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
         Err(Stop::NeedsInput(_)) if era == Era::Legacy => (Output::text(CANNOT_ASK.into()), true),
         Err(stop) => return stopped(ask, &context, stop),
     };
+    let output = seen(output);
     Ok(request.result(|out| {
-        let content: usize = output.content.iter().map(super::content::Content::size).sum();
+        let content: usize = output.content.iter().map(Content::size).sum();
         out.reserve(content + output.structured.as_ref().map_or(0, String::len) + 256);
         out.extend_from_slice(br#"{"content":"#);
         array(out, &output.content, |out, content| content.write(out));
@@ -105,6 +107,17 @@ fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
         }
         out.extend_from_slice(server.tail(era, false));
     }))
+}
+
+/// An output in which nothing is hidden from a reader's eyes: it may be anybody's words.
+fn seen(mut output: Output) -> Output {
+    for content in &mut output.content {
+        if let Content::Text(text) | Content::Resource(Contents { data: Data::Text(text), .. }) = content {
+            *text = visible::text(std::mem::take(text));
+        }
+    }
+    output.structured = output.structured.map(visible::json);
+    output
 }
 
 fn read_resource(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
@@ -240,10 +253,9 @@ fn stopped(ask: &Ask<'_>, context: &Context<'_>, stop: Stop) -> Result<Vec<u8>, 
     for (key, method, params) in requests {
         asked.insert(key.into(), json!({"method": method, "params": params}));
     }
+    let asked = visible::json(Value::Object(asked).to_string());
     Ok(request.result(|out| {
-        out.extend_from_slice(
-            format!(r#"{{"resultType":"input_required","inputRequests":{}"#, Value::Object(asked)).as_bytes(),
-        );
+        out.extend_from_slice(format!(r#"{{"resultType":"input_required","inputRequests":{asked}"#).as_bytes());
         if let Some(state) = state {
             out.extend_from_slice(br#","requestState":"#);
             push_json_str(out, &server.seal.close(&state, &context.purpose));

@@ -1,0 +1,273 @@
+//! Which names stand for secrets, in Proxmox's API and in the configuration that texts quote.
+
+/// How the name of a secret ends, in the API and anywhere else; `_` counts as `-`, capitals don't, nor do digits behind.
+///
+/// - `password`: logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console's
+///   of a SPICE answer.
+/// - `secret`: of a webhook, of an OpenID client, of a token; `-token`: gotify, InfluxDB, IPAM, the name of an API token
+///   being `tokenid`; `CSRFPreventionToken`.
+/// - `ticket`: a login, `vncticket`; PVEAuthCookie holds one.
+/// - `-key`: `client-key` (OpenID), `eab-hmac-key` (ACME), `encryption-key` (PBS; an answer has the key itself where
+///   Proxmox made it), and what plugins call `api_key`, `private-key`.
+const ENDS: [&str; 15] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "ticket",
+    "-key",
+    "apikey",
+    "privatekey",
+    "secretkey",
+    "accesskey",
+    "presharedkey",
+    "authkey",
+    "cookie",
+    "authorization",
+];
+
+/// What ends like a secret and is none.
+///
+/// - `generate-password`: a switch. `lock-token`: whose turn it is to change the network (SDN), no right.
+/// - Keys that are public. (`master-pubkey`, `sshkeys` and `ssh-public-keys` don't end like a secret.)
+const HARMLESS: [&str; 6] = ["generate-password", "lock-token", "public-key", "pub-key", "ssh-key", "host-key"];
+
+/// Further names of the API, wherever they stand.
+///
+/// - `otp`, `totp`, `recovery`, `challenge`: the second factor. `keys`: a user's, for it.
+/// - `keyring`: of Ceph. `header`, `otel-headers`: of a webhook and a metric server, where they log in.
+const NAMES: [&str; 7] = ["otp", "totp", "recovery", "challenge", "keys", "keyring", "header"];
+const OTEL: &str = "otel-headers";
+
+/// Further names of parameters; in answers they are harmless, or known otherwise.
+///
+/// - `key`: of a certificate, a DNS server, a subscription (and which key to press).
+/// - `data`: an ACME plugin's credentials. `value`: what answers a second factor. `code`: of an OpenID login.
+/// - `tfa-challenge`: a half-open login. `env`: what a container's program is told, where images take passwords.
+/// - `content`: of a file in a guest (and the kinds of content of a storage). `input-data`: what a program in it reads.
+/// - `http_proxy`: with a login of its own. `target-endpoint`: with the other cluster's API token.
+const PARAMETERS: [&str; 10] =
+    ["key", "data", "value", "code", "tfa-challenge", "env", "content", "input-data", "http-proxy", "target-endpoint"];
+
+/// The longest name that is looked at; of a longer one its end.
+const ROOM: usize = 40;
+
+/// What a name of an answer's member says about its value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// Nothing.
+    Plain,
+    /// It is secret.
+    Secret,
+    /// `key`: a DNS server's API key, or the name of an option.
+    Key,
+    /// `value`: a new API token's secret, or an option's value.
+    Value,
+    /// `data`: an ACME plugin's credentials, or anything.
+    Data,
+}
+
+/// A name as it is compared: small letters, `-`, without the digits behind.
+struct Normal {
+    room: [u8; ROOM],
+    len: usize,
+}
+
+impl Normal {
+    fn new(name: &str) -> Self {
+        let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).as_bytes();
+        let end = name.get(name.len().saturating_sub(ROOM)..).unwrap_or_default();
+        let mut normal = Self { room: [0; ROOM], len: end.len() };
+        for (to, from) in normal.room.iter_mut().zip(end) {
+            *to = if *from == b'_' { b'-' } else { from.to_ascii_lowercase() };
+        }
+        normal
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.room.get(..self.len).unwrap_or_default()
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| name.as_bytes() == self.bytes())
+    }
+
+    fn ends_like(&self, ends: &[&str]) -> bool {
+        ends.iter().any(|end| self.bytes().ends_with(end.as_bytes()))
+    }
+
+    fn is_secret(&self) -> bool {
+        self.ends_like(&ENDS) && !self.ends_like(&HARMLESS)
+    }
+}
+
+/// Whether a parameter of the API of this name holds a secret.
+pub fn is_secret_parameter(name: &str) -> bool {
+    let name = Normal::new(name);
+    name.is_secret() || name.is_one_of(&NAMES) || name.is_one_of(&[OTEL]) || name.is_one_of(&PARAMETERS)
+}
+
+/// Whether a member of this name in an answer of the API is secret. Not told by its name alone are `key`, `value` and
+/// `data`, of which [`super::answer`] knows more.
+pub fn is_secret_field(name: &str) -> bool {
+    field(name) == Field::Secret
+}
+
+/// What the name of a member says.
+pub(super) fn field(name: &str) -> Field {
+    // Most names are told apart by their last letters, at a fraction of the cost.
+    let [.., a, b, c] = name.as_bytes() else { return Field::Plain };
+    let last = [a | 0x20, b | 0x20, c | 0x20];
+    let may_be = match &last {
+        b"key" => name.len() > 3,
+        b"ord" | b"swd" | b"ase" | b"ret" | b"ken" | b"ket" | b"kie" | b"ion" | b"otp" | b"ery" | b"nge" | b"eys"
+        | b"ing" | b"der" | b"ers" => true,
+        b"lue" if name == "value" => return Field::Value,
+        b"ata" if name == "data" => return Field::Data,
+        _ => c.is_ascii_digit(),
+    };
+    if !may_be {
+        return if name == "key" { Field::Key } else { Field::Plain };
+    }
+    let name = Normal::new(name);
+    let secret = name.is_secret() || name.is_one_of(&NAMES) || name.is_one_of(&[OTEL]);
+    if secret { Field::Secret } else { Field::Plain }
+}
+
+/// How sure a name in a text is about what follows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Not the name of a secret.
+    None,
+    /// Of a secret, wherever it stands: `password`.
+    Sure,
+    /// Of a secret where it is set (`token=…`); in a sentence, what follows must look like one.
+    Unsure,
+    /// `key`: what follows must look like one.
+    Key,
+    /// All of the line is secret: a header of HTTP.
+    Line,
+}
+
+/// What a name in a text says about what follows it.
+pub(super) fn word(name: &str) -> Word {
+    if name.len() < 3 {
+        return Word::None;
+    }
+    let name = Normal::new(name);
+    if name.is_one_of(&["key"]) {
+        return Word::Key;
+    }
+    if !name.is_secret() {
+        return if name.is_one_of(&["otp", "pass", "keyring"]) { Word::Unsure } else { Word::None };
+    }
+    match name.bytes() {
+        [.., b'i', b'o', b'n'] => Word::Line,
+        _ if name.ends_like(&["token", "ticket", "cookie", "-key"]) => Word::Unsure,
+        _ => Word::Sure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::GzDecoder;
+    use std::collections::BTreeSet;
+    use std::io::Read;
+
+    /// The names of all parameters of the API: those of an object that has `properties`.
+    fn parameters() -> BTreeSet<String> {
+        let mut text = String::new();
+        GzDecoder::new(crate::facts::APIDOC).read_to_string(&mut text).expect("the packed facts");
+        let start = text.find('[').expect("a list");
+        let tree: serde_json::Value =
+            serde_json::Deserializer::from_str(&text[start..]).into_iter().next().expect("a value").expect("JSON");
+        let (mut all, mut left) = (BTreeSet::new(), vec![&tree]);
+        while let Some(one) = left.pop() {
+            match one {
+                serde_json::Value::Array(list) => left.extend(list),
+                serde_json::Value::Object(members) => {
+                    if let Some(properties) = members.get("properties").and_then(|p| p.as_object()) {
+                        all.extend(properties.keys().cloned());
+                    }
+                    left.extend(members.values());
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// A parameter that a new version of the API brings belongs here, or not: decide, and say why at its list above.
+    #[test]
+    fn these_parameters_of_the_api_are_secret_and_no_others() {
+        let all = parameters();
+        assert!(all.len() > 600, "{} names", all.len());
+        let secret: Vec<&str> = all.iter().map(String::as_str).filter(|name| is_secret_parameter(name)).collect();
+        assert_eq!(
+            secret.join(" "),
+            "challenge cipassword client-key code confirmation-password content data eab-hmac-key encryption-key env \
+             header http_proxy input-data key keyring keys otel-headers otp password secret target-endpoint \
+             tfa-challenge ticket token totp value vncticket"
+        );
+    }
+
+    /// What a new version of the API brings that sounds like a secret must have been looked at.
+    #[test]
+    fn these_parameters_sound_like_secrets_and_are_none() {
+        let sounds =
+            ["pass", "secret", "token", "ticket", "key", "auth", "private", "cred", "otp", "tfa", "cert", "crypt"];
+        let all = parameters();
+        let harmless: Vec<&str> = all
+            .iter()
+            .map(String::as_str)
+            .filter(|name| sounds.iter().any(|sound| name.contains(sound)) && !is_secret_parameter(name))
+            .collect();
+        assert_eq!(
+            harmless.join(" "),
+            "authid author authsupported cert certificates certkey config-keys crypted encrypted generate-password \
+             hotplug keyboard lock-token master-pubkey skip-cert-verification ssh-public-keys sshkeys tfa \
+             token-coefficient tokenid tokens verify-certificate verify-certificates webauthn"
+        );
+    }
+
+    #[test]
+    fn capitals_underscores_and_digits_make_no_difference() {
+        for name in [
+            "PASSWORD",
+            "Client_Key",
+            "CSRFPreventionToken",
+            "api_key",
+            "password2",
+            "AWS_SECRET_ACCESS_KEY",
+            "X-Api-Key",
+        ] {
+            assert!(is_secret_parameter(name) && is_secret_field(name), "{name}");
+        }
+        for name in [
+            "tokenid",
+            "digest",
+            "sshkeys",
+            "master-pubkey",
+            "lock-token",
+            "public_key",
+            "keyboard",
+            "ssl_fingerprint",
+            "é",
+            "",
+        ] {
+            assert!(!is_secret_parameter(name) && !is_secret_field(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_secret_name_of_the_tables_is_one_in_answers_too() {
+        for name in ENDS.iter().map(|end| format!("x{end}")).chain(NAMES.iter().map(|n| (*n).to_owned())) {
+            assert!(is_secret_field(&name) && is_secret_field(&name.to_uppercase()), "{name}");
+        }
+        assert!(is_secret_field(OTEL));
+        assert!(HARMLESS.iter().all(|name| !is_secret_field(name)));
+        assert!(["key", "value", "data", "content", "code", "env"].iter().all(|name| !is_secret_field(name)));
+    }
+}

@@ -1,0 +1,207 @@
+//! Secrets taken out of whatever a cluster may answer: JSON stays JSON of the same form, and the secret is gone.
+
+use proptest::prelude::*;
+use proxmox_mcp::redact;
+use proxmox_mcp::settings::TOKEN_PREFIX;
+use serde_json::{Map, Value};
+
+const CANARY: &str = "Kanarienvogel-7";
+
+/// Whether both are alike but for strings and numbers.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len() && one.iter().all(|(key, value)| other.get(key).is_some_and(|o| alike(value, o)))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (Value::String(_) | Value::Number(_), Value::String(_)) => true,
+        _ => one == other,
+    }
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        prop::sample::select(vec![
+            "password",
+            "=",
+            ": ",
+            ":",
+            "\"",
+            "\\",
+            "'",
+            "\n",
+            "://",
+            "@",
+            "a:b@c",
+            "-----BEGIN PRIVATE KEY-----",
+            "-----END ",
+            "$6$",
+            "$",
+            "0123456789abcdefghij",
+            "Bearer ",
+            "authorization",
+            "::",
+            ":66A1B2C3",
+            "pmcp_",
+            "!x",
+            "key",
+            "ü",
+            "-----",
+            "0a1b2c3d-1111-2222-3333-444455556666",
+            "otpauth",
+            "=>",
+            " ",
+            "\u{202e}",
+            "token",
+            "(hidden)",
+        ])
+        .prop_map(String::from),
+    ]
+}
+
+fn string() -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..6).prop_map(|pieces| pieces.concat())
+}
+
+fn tree() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        string().prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        string(),
+        prop::sample::select(vec![
+            "password",
+            "secret",
+            "header",
+            "key",
+            "value",
+            "data",
+            "full-tokenid",
+            "plugin",
+            "name"
+        ])
+        .prop_map(String::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec((name.clone(), inner), 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+/// The same JSON with each character beyond ASCII, and each `p`, as an escape.
+fn escaped(json: &str) -> String {
+    let mut out = String::new();
+    for c in json.chars() {
+        if c.is_ascii() && c != 'p' {
+            out.push(c);
+        } else {
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn an_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
+        let json = if pretty { serde_json::to_string_pretty(&given).unwrap() } else { given.to_string() };
+        let shown: Value = serde_json::from_str(&redact::answer(json.clone())).unwrap();
+        prop_assert!(alike(&given, &shown), "{json}");
+        let again = redact::answer(shown.to_string());
+        prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), shown);
+    }
+
+    #[test]
+    fn a_secret_is_gone_wherever_it_stands(
+        mut given in tree(),
+        name in prop::sample::select(vec!["password", "Secret", "ticket", "client-key", "CSRFPreventionToken", "x_token", "header"]),
+        path in prop::collection::vec(any::<prop::sample::Index>(), 3),
+        deep in any::<bool>(),
+    ) {
+        let mut place = &mut given;
+        for step in path {
+            let inside = match &*place {
+                Value::Array(list) => list.len(),
+                Value::Object(members) => members.len(),
+                _ => 0,
+            };
+            if inside == 0 {
+                break;
+            }
+            let n = step.index(inside);
+            place = match place {
+                Value::Array(list) => &mut list[n],
+                other => other.as_object_mut().unwrap().values_mut().nth(n).unwrap(),
+            };
+        }
+        let secret = if deep { serde_json::json!([{"a": CANARY}]) } else { CANARY.into() };
+        match place {
+            Value::Object(members) => drop(members.insert(name.into(), secret)),
+            other => *other = serde_json::json!({ name: secret }),
+        }
+        for json in [given.to_string(), escaped(&given.to_string())] {
+            let shown = redact::answer(json);
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            prop_assert!(!shown.to_string().contains(CANARY), "{shown}");
+        }
+    }
+
+    #[test]
+    fn no_text_stops_it(text in string(), quoted in any::<bool>()) {
+        redact::text(&text);
+        redact::answer(text.clone());
+        redact::answer(if quoted { format!("\"{text}\"") } else { format!("{{\"password\":\"{text}") });
+    }
+
+    #[test]
+    fn what_follows_a_password_in_a_text_is_gone(before in string(), after in "[ ,;\n].*") {
+        let shown = redact::text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
+        prop_assert!(!shown.contains(CANARY), "{shown}");
+    }
+}
+
+#[test]
+fn the_tokens_of_this_servers_clients_are_known() {
+    let token = format!("{TOKEN_PREFIX}{}", "0a".repeat(32));
+    assert_eq!(redact::text(&format!("with {token}.")), "with (hidden).");
+}
+
+#[test]
+fn texts_that_ask_for_much_looking_are_done_in_time() {
+    // A look back or ahead of unbounded length would take minutes for these.
+    for piece in [
+        "a=",
+        ":",
+        "a:b@",
+        "x://",
+        "$1$",
+        "-",
+        "-----BEGIN PRIVATE KEY",
+        "_",
+        "b",
+        "password=",
+        ":66A1B2C3::",
+        " ",
+        "\\",
+        "token: ",
+        "token:",
+        "token:\"",
+        "key=\"\\\"",
+        "password=*",
+        "a:0123abcd::",
+    ] {
+        let text = piece.repeat(500_000 / piece.len());
+        redact::text(&text);
+        redact::answer(serde_json::to_string(&[text]).unwrap());
+    }
+}
