@@ -1,6 +1,7 @@
 //! The simulated cluster of the package `proxmox-mcp-demo`, as the clusters of this program are described.
 
 use crate::facts::APIDOC;
+use crate::policy::Rules;
 use crate::secret::Secret;
 use crate::settings::{Cluster, Endpoint, Tls};
 use proxmox_mcp_demo as simulation;
@@ -44,6 +45,7 @@ impl Demo {
             token_secret: Secret::new(secret.into()),
             tls: Tls::PublicRoots,
             timeout: Duration::from_secs(30),
+            rules: Rules::default(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod json;
 pub mod mcp;
 pub mod nearest;
 mod order;
+pub mod policy;
 pub mod pve;
 pub mod redact;
 pub mod secret;

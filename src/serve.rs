@@ -49,7 +49,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
     let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
-    let server = mcp_server(manager, cli.limits())?;
+    let server = mcp_server(manager, &clients, audit, cli.limits())?;
     let config = http::Config {
         listen: cli.listen,
         limits: cli.limits().clone(),
@@ -63,8 +63,6 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     clients::warn(address, &clients);
     say(&announcement(address, &clusters, &clients));
     server.run();
-    // Until here the file is this server's alone.
-    drop(audit);
     log::info!("stopped");
     Ok(())
 }
@@ -74,8 +72,7 @@ pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, _demo, .. } = source(cli)?;
     let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
-    stdio::serve(&mcp_server(manager, cli.limits())?, cli.limits());
-    drop(audit);
+    stdio::serve(&mcp_server(manager, &[], audit, cli.limits())?, cli.limits());
     Ok(())
 }
 
@@ -85,8 +82,14 @@ pub fn audit(cli: &Cli) -> Result<Arc<Audit>, Failure> {
     audit.map(Arc::new).map_err(Failure::Usage)
 }
 
-fn mcp_server(manager: ClusterManager, limits: &Limits) -> Result<Arc<mcp::Server>, Failure> {
-    mcp::Server::new(tools::catalog(Arc::new(manager), limits.max_result_bytes))
+fn mcp_server(
+    manager: ClusterManager,
+    clients: &[Client],
+    audit: Arc<Audit>,
+    limits: &Limits,
+) -> Result<Arc<mcp::Server>, Failure> {
+    let desk = tools::Desk::new(manager, clients, audit, limits.max_result_bytes).map(Arc::new);
+    desk.and_then(|desk| mcp::Server::new(tools::catalog(&desk)))
         .map(Arc::new)
         .map_err(|_| Failure::Runtime("the system gives no random bytes".into()))
 }
@@ -171,6 +174,7 @@ pub fn token(cluster: &Cluster) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proxmox_mcp::policy::Rules;
     use proxmox_mcp::secret::Secret;
     use proxmox_mcp::settings::{Endpoint, Tls};
     use std::time::Duration;
@@ -186,6 +190,7 @@ mod tests {
             token_secret: Secret::new("s3cret".into()),
             tls: Tls::Unverified,
             timeout: Duration::from_secs(35),
+            rules: Rules::default(),
         };
         let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };
         let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters, &[]);

@@ -6,6 +6,7 @@
 use crate::cancel::Cancel;
 use crate::deadline::Deadline;
 use crate::mcp::call::{Calls, InFlight};
+use crate::mcp::context::Caller;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, Request, SERVER_BUSY, batch, parse, too_long};
 use crate::mcp::{Exchange, Server};
 use crate::settings::Limits;
@@ -31,7 +32,7 @@ struct Job {
 
 /// Serves any two streams.
 fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, output: impl Write + Send + 'static) {
-    let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false) });
+    let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false), caller: Caller::stdio() });
     let calls = Arc::new(Calls::new());
     let workers = {
         let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
@@ -89,7 +90,8 @@ fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, o
 }
 
 fn answer<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, request: &Request<'_>, cancel: Cancel) {
-    let exchange = Exchange { calls: Some(calls), cancel, send: &|note| output.send(note) };
+    let caller = &output.caller;
+    let exchange = Exchange { caller, calls: Some(calls), cancel, send: &|note| output.send(note) };
     if let Some(answer) = server.answer(request, request.params(), &exchange) {
         output.send(&answer.bytes);
     }
@@ -100,6 +102,8 @@ struct Output<W> {
     to: Mutex<W>,
     /// The client does not read any more. What it still writes is nobody's wish.
     gone: AtomicBool,
+    /// Who reads them, and asks.
+    caller: Caller,
 }
 
 impl<W: Write> Output<W> {

@@ -488,7 +488,7 @@ fn a_dry_run_shows_no_secret_of_any_operation() {
             let (said, _) = setup.asked(arguments);
             assert_unseen(&format!("{} {}", operation.method(), operation.template()), said.whole().as_bytes());
             if !said.failed {
-                assert!(said.text.contains(&format!("{} = (not shown)", parameter.name())), "{said:?}");
+                assert!(said.text.contains(&format!("{} = (hidden)", parameter.name())), "{said:?}");
                 seen.insert(parameter.name());
             }
         }

@@ -10,7 +10,7 @@ use proxmox_mcp::tools;
 use serde_json::{Value, json};
 use support::node::{Act, Node};
 use support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
-use support::stage::manager;
+use support::stage::desk;
 use support::tool::{Said, call};
 
 /// Where the long list is.
@@ -46,7 +46,7 @@ fn node(list: Vec<Value>) -> Node {
 
 /// With answers of at most so many bytes (0: any).
 fn over(node: &Node, cap: usize) -> Server {
-    let tools = tools::all(manager(vec![node.cluster_settings()]), cap);
+    let tools = tools::all(&desk(vec![node.cluster_settings()], cap));
     Server::new(Catalog { tools, ..Catalog::default() }).expect("a server")
 }
 

@@ -1,6 +1,7 @@
 //! clusters.json: what loads, and what is said of everything else.
 
-use proxmox_mcp::settings::{Access, Clusters, Fingerprint, Tls, TokenHash, load};
+use proxmox_mcp::policy::{Access, Confirm, Pattern, Rights, Rules};
+use proxmox_mcp::settings::{Clusters, Fingerprint, Tls, TokenHash, load};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -292,9 +293,9 @@ fn clients_load_with_what_they_may_do() {
         .replace("PIN", &"AB".repeat(32)),
     );
     let [ada, bob] = &clusters.clients[..] else { panic!("{clusters:?}") };
-    assert_eq!((ada.name.as_str(), ada.access, ada.exec), ("ada.laptop", Access::Full, false));
+    assert_eq!((ada.name.as_str(), ada.rights), ("ada.laptop", Rights { access: Access::Full, exec: false }));
     assert!(ada.token_sha256.is(&hash) && ada.clusters.is_none());
-    assert_eq!((bob.name.as_str(), bob.access, bob.exec), ("bob", Access::Full, true));
+    assert_eq!((bob.name.as_str(), bob.rights), ("bob", Rights { access: Access::Full, exec: true }));
     assert!(!format!("{clusters:?}").contains(&hash.to_string()[..8]));
     for none in [r#"{"clusters": {"a": {RIGHT}}}"#, r#"{"clusters": {"a": {RIGHT}}, "clients": {}}"#] {
         assert!(loaded(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
@@ -331,7 +332,7 @@ fn each_wrong_client_is_told_what_to_write() {
             r#"{"ada": {"token_sha256": "HASH"}}"#,
             r#""access": is missing: write a string, "read", "operate" or "full""#,
         ),
-        (r#"{"ada": {"token_sha256": "HASH", "access": "all"}}"#, r#""access": is no level of access: write "read","#),
+        (r#"{"ada": {"token_sha256": "HASH", "access": "all"}}"#, r#""access": is none of its words: write "read", "#),
         (r#"{"ada": {FULL, "exec": "no"}}"#, r#"field "exec": is a string: write true or false"#),
         (r#"{"ada": {FULL, "clusters": "prod"}}"#, r#""clusters": is a string: write a list of clusters' names"#),
         (r#"{"ada": {FULL, "clusters": []}}"#, r#""clusters": is an empty list: write a list of clusters' names"#),
@@ -358,21 +359,51 @@ fn each_wrong_client_is_told_what_to_write() {
 }
 
 #[test]
-fn a_restriction_that_nothing_enforces_yet_is_refused() {
-    for (fields, field) in [
-        (r#""access": "read""#, "access"),
-        (r#""access": "operate""#, "access"),
-        (r#""access": "full", "exec": false"#, "exec"),
-        (r#""access": "full", "clusters": ["prod"]"#, "clusters"),
+fn what_may_be_done_on_a_cluster_is_read() {
+    let fields = r#"RIGHT, "access": "operate", "exec": true, "confirm": "writes",
+        "deny": ["POST /nodes/*/qemu/*/migrate", "* /access/**"], "allow": ["GET /**"],
+        "protect": [100, "101", "pool:prod", "tag:critical"]"#;
+    let clusters = loaded(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
+    let rules = &clusters.clusters[0].rules;
+    assert_eq!(rules.rights, Rights { access: Access::Operate, exec: true });
+    assert_eq!(rules.confirm, Confirm::Writes);
+    let shown = |list: &[Pattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);
+    assert_eq!(shown(rules.allow.as_deref().unwrap_or_default()), ["GET /**"]);
+    let protected: Vec<_> = rules.protect.iter().map(ToString::to_string).collect();
+    assert_eq!(protected, ["100", "101", "pool:prod", "tag:critical"]);
+
+    let usual = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}}}}}}}"#));
+    assert_eq!(usual.clusters[0].rules, Rules::default());
+    assert_eq!(Rules::default().rights, Rights { access: Access::Full, exec: false });
+    assert_eq!(Rules::default().confirm, Confirm::Destructive);
+    let none = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, "allow": []}}}}}}"#));
+    assert_eq!(none.clusters[0].rules.allow, Some(Vec::new()), "an empty list allows nothing");
+}
+
+#[test]
+fn each_wrong_rule_is_told_what_to_write() {
+    for (fields, told) in [
+        (r#""access": "Full""#, r#""access": is none of its words: write "read", "operate" or "full""#),
+        (r#""access": true"#, r#""access": is true or false: write a string, "read", "operate""#),
+        (r#""access": """#, r#""access": is empty: write a string, "read", "operate""#),
+        (r#""exec": "true""#, r#""exec": is a string: write true or false"#),
+        (r#""confirm": "always""#, r#""confirm": is none of its words: write "destructive", "writes" or "never""#),
+        (r#""deny": "DELETE /nodes/*""#, r#""deny": is a string: write a list, each such as "DELETE"#),
+        (r#""deny": ["/nodes/*"]"#, r#""deny": entry 1 is no operation: write a method (or *) and a path"#),
+        (r#""deny": ["GET /a", "PATCH /a"]"#, r#""deny": entry 2 has no method GET, POST, PUT, DELETE or *"#),
+        (r#""deny": ["GET /a", "get /a"]"#, r#""deny": entry 2 stands twice"#),
+        (r#""allow": ["GET /nodes/pve*"]"#, r#""allow": entry 1 has * beside other characters"#),
+        (r#""allow": ["GET /**/qemu"]"#, r#""allow": entry 1 has ** before its end"#),
+        (r#""allow": ["GET /nodes/{node}"]"#, r#""allow": entry 1 has no path that starts with / and is written out"#),
+        (r#""protect": 100"#, r#""protect": is a number: write a list, each a guest's number"#),
+        (r#""protect": [1.5]"#, r#""protect": entry 1 names no guests: write a guest's number, "pool:NAME""#),
+        (r#""protect": ["web01"]"#, r#""protect": entry 1 names no guests"#),
+        (r#""protect": ["pool:"]"#, r#""protect": entry 1 has no name"#),
+        (r#""acess": "read""#, r#""acess": is unknown: did you mean "access"?"#),
     ] {
-        let said = problems(
-            &r#"{"clusters": {"prod": {RIGHT}}, "clients": {"ada": {"token_sha256": "HASH", FIELDS}}}"#
-                .replace("RIGHT", RIGHT)
-                .replace("HASH", &"ab".repeat(32))
-                .replace("FIELDS", fields),
-        );
-        assert!(said.starts_with(&format!("client \"ada\", field \"{field}\": is not enforced yet: ")), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let said = problems(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, {fields}}}}}}}"#));
+        assert!(said.contains(&format!("cluster \"prod\", field {told}")), "{fields}\n{said}");
     }
 }
 

@@ -4,8 +4,8 @@
 mod support;
 
 use proxmox_mcp::mcp::Server;
+use proxmox_mcp::policy::Risk;
 use proxmox_mcp::pve::Method;
-use proxmox_mcp::pve::schema::risk::Risk;
 use proxmox_mcp::pve::schema::{Operation, embedded};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

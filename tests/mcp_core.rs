@@ -7,6 +7,7 @@ use proxmox_mcp::mcp::catalog::{
     Catalog, Effect, Input, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop, Tool,
 };
 use proxmox_mcp::mcp::content::{Binary, Content, Contents, Data};
+use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::{Answer, Exchange, Server, message};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -113,7 +114,7 @@ fn exchange(server: &Server, request: &Value) -> (Option<Answer>, Vec<Value>) {
     let sent = RefCell::new(Vec::new());
     let calls = Calls::new();
     let send = |note: &[u8]| sent.borrow_mut().push(serde_json::from_slice(note).expect("JSON"));
-    let exchange = Exchange { calls: Some(&calls), cancel: Cancel::new(), send: &send };
+    let exchange = Exchange { caller: &Caller::stdio(), calls: Some(&calls), cancel: Cancel::new(), send: &send };
     let answer = server.answer(&request, request.params(), &exchange);
     (answer, sent.into_inner())
 }

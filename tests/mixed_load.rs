@@ -90,7 +90,7 @@ fn converse(name: &str, link: &mut dyn Link, can_echo: bool) -> usize {
                 link.send(*id, "echo", json!({"text": said}));
                 awaited.insert(*id, said);
             } else {
-                let path = format!("/nodes/{name}/{id}");
+                let path = format!("/nodes/{name}/qemu/{}/config", 100 + id);
                 link.send(*id, "proxmox_api_call", json!({"path": path}));
                 awaited.insert(*id, format!("\"/api2/json{path}\""));
             }

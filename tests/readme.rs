@@ -2,9 +2,11 @@
 //!
 //! `UPDATE=1 cargo test --test readme` writes the table anew.
 
+use proxmox_mcp::audit::Audit;
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::settings::{Clusters, Limits};
+use proxmox_mcp::tools::Desk;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,9 +80,10 @@ fn the_settings_table_is_that_of_the_help() {
 fn every_tool_stands_in_the_readme_with_its_parameters() {
     let cluster = Demo::start().expect("the demo cluster").cluster();
     let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster], ..Clusters::default() };
-    let manager = Arc::new(ClusterManager::new(&clusters, &Limits::default()).expect("a manager"));
+    let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
+    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), 0).expect("a desk");
     let readme = readme();
-    for tool in proxmox_mcp::tools::all(manager, 0) {
+    for tool in proxmox_mcp::tools::all(&Arc::new(desk)) {
         let row = readme.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));
         let row = row.unwrap_or_else(|| panic!("no row for {}", tool.name));
         let schema = tool.definition()["inputSchema"]["properties"].clone();

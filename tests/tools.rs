@@ -1,12 +1,14 @@
 //! The tools as a client sees them, through the protocol core but without a socket on this side; the simulated cluster
 //! is at the far end.
 
+use proxmox_mcp::audit::Audit;
 use proxmox_mcp::cancel::Cancel;
 use proxmox_mcp::demo::Demo;
+use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::{Exchange, Server, message};
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::settings::{Cluster, Clusters, Endpoint, Limits};
-use proxmox_mcp::tools;
+use proxmox_mcp::tools::{self, Desk};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -19,13 +21,14 @@ fn server(clusters: Vec<Cluster>) -> Server {
     };
     let manager = ClusterManager::new(&Clusters { clusters, default, ..Clusters::default() }, &Limits::default())
         .expect("clients");
-    Server::new(tools::catalog(Arc::new(manager), Limits::default().max_result_bytes)).expect("a server")
+    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), Limits::default().max_result_bytes).expect("a desk");
+    Server::new(tools::catalog(&Arc::new(desk))).expect("a server")
 }
 
 fn request(server: &Server, method: &str, params: Value) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
-    let exchange = Exchange { calls: None, cancel: Cancel::new(), send: &|_| () };
+    let exchange = Exchange { caller: &Caller::stdio(), calls: None, cancel: Cancel::new(), send: &|_| () };
     let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }

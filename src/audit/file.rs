@@ -6,6 +6,7 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How much of a file's end is read to go on from it: a few lines of any length.
@@ -100,6 +101,18 @@ impl Opened {
     }
 }
 
+/// Takes the lock; waits a moment for a server that is just ending, or for a child of this process that still has the
+/// descriptor between its fork and its exec.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
+            taken => return taken,
+        }
+    }
+    file.try_lock()
+}
+
 /// Errors go on after the name of the file.
 fn open(path: &Path) -> Result<Opened, String> {
     // Asked before it is opened, as that has an effect on a device or a pipe.
@@ -117,7 +130,7 @@ fn open(path: &Path) -> Result<Opened, String> {
             ErrorKind::ReadOnlyFilesystem => "is on a disk that is mounted read-only: name another place".into(),
             _ => format!("can't be opened ({error}): name another place"),
         })?;
-    file.try_lock().map_err(|error| match error {
+    lock(&file).map_err(|error| match error {
         TryLockError::WouldBlock => "is written by another proxmox-mcp: give each server a file of its own".to_owned(),
         TryLockError::Error(error) => format!("can't be locked ({error}): name a file on a local disk"),
     })?;

@@ -11,6 +11,7 @@ use super::routes::{self, Answer, Request};
 use super::session::Session;
 use super::throttle::Escaped;
 use super::wire::{Input, linger, write_all};
+use crate::mcp::context::Caller;
 use crate::settings::Client;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream};
@@ -109,8 +110,9 @@ impl Connection<'_> {
             }
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
+        let caller = Caller { client, address: Some(self.peer.ip()), transport: "http" };
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
-        let mut request = Request { stream, client, permit, body, reserved, head, bytes };
+        let mut request = Request { stream, caller, permit, body, reserved, head, bytes };
         Ok((route.run)(self.front, &mut request))
     }
 

@@ -7,7 +7,7 @@ use super::head::Head;
 use super::reply::Reply;
 use super::session::Session;
 use super::{sse, streamable};
-use crate::settings::Client;
+use crate::mcp::context::Caller;
 use std::net::TcpStream;
 use std::sync::Arc;
 use tiny_http::Method;
@@ -36,7 +36,7 @@ pub struct Request<'a> {
     /// The connection it came over.
     pub stream: &'a Arc<TcpStream>,
     /// Whose it is.
-    pub client: Arc<Client>,
+    pub caller: Caller,
     /// The connection's right to be open.
     pub permit: &'a Permit,
     /// The body; may be taken, and then so must be what is reserved for it.

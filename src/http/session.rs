@@ -3,8 +3,8 @@
 use super::events::EventStream;
 use crate::cancel::Cancel;
 use crate::mcp::call::Calls;
+use crate::mcp::context::Caller;
 use crate::mcp::{self, Exchange};
-use crate::settings::Client;
 use socket2::SockRef;
 use std::fmt;
 use std::io::{ErrorKind, Read};
@@ -21,7 +21,7 @@ pub struct Session {
     /// As good as a password: whoever knows it can speak in the session.
     pub(super) id: u128,
     /// Whose it is: nobody else's posts are taken.
-    pub(super) client: Arc<Client>,
+    pub(super) caller: Caller,
     pub(super) events: EventStream,
     pub(super) calls: Arc<Calls>,
     /// Its calls that wait or run.
@@ -40,10 +40,10 @@ impl fmt::Display for Session {
 
 impl Session {
     /// A session on a connection, nothing sent yet.
-    pub(super) fn new(id: u128, client: Arc<Client>, stream: Arc<TcpStream>, write_timeout: Duration) -> Self {
+    pub(super) fn new(id: u128, caller: Caller, stream: Arc<TcpStream>, write_timeout: Duration) -> Self {
         Self {
             id,
-            client,
+            caller,
             events: EventStream::new(stream, write_timeout),
             calls: Arc::new(Calls::new()),
             load: AtomicUsize::new(0),
@@ -60,7 +60,7 @@ impl Session {
         let send = |note: &[u8]| {
             self.send(note, None);
         };
-        let exchange = Exchange { calls: Some(&self.calls), cancel, send: &send };
+        let exchange = Exchange { caller: &self.caller, calls: Some(&self.calls), cancel, send: &send };
         mcp.answer(request, request.params(), &exchange).map(|answer| answer.bytes)
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_session_has_so_many_calls_and_no_more() {
         let (stream, _client) = pair(Duration::from_secs(10));
-        let session = Arc::new(Session::new(1, Arc::new(Client::anyone()), stream, Duration::from_secs(10)));
+        let session = Arc::new(Session::new(1, Caller::stdio(), stream, Duration::from_secs(10)));
         let first = session.take_slot(2).unwrap();
         let second = session.take_slot(2).unwrap();
         assert!(session.take_slot(2).is_none());

@@ -15,6 +15,7 @@ use super::session::{Session, Slot};
 use crate::cancel::Cancel;
 use crate::mcp;
 use crate::mcp::call::InFlight;
+use crate::mcp::context::Caller;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
 use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -46,7 +47,11 @@ pub struct Job {
 
 /// `GET /sse`.
 pub fn open(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
-    match front.sessions.open(request.stream.clone(), request.client.clone(), request.permit) {
+    match front.sessions.open(
+        request.stream.clone(),
+        Caller { transport: "sse", ..request.caller.clone() },
+        request.permit,
+    ) {
         Ok(session) => Answer::Stream(session),
         Err(reply) => reply.into(),
     }
@@ -61,7 +66,7 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
         return Reply::text(400, "sessionId is missing: post to the path of the stream's endpoint event").into();
     };
     let gone = || Reply::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
-    let Some(session) = front.sessions.find(id, &request.client) else { return gone() };
+    let Some(session) = front.sessions.find(id, &request.caller.client) else { return gone() };
     let delivered = match batch(request.body, MAX_BATCH) {
         Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
         // Its answers come one by one, as those of any other calls.
@@ -147,12 +152,12 @@ impl Sessions {
     }
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
-    fn open(&self, stream: Arc<TcpStream>, client: Arc<Client>, permit: &Permit) -> Result<Arc<Session>, Reply> {
+    fn open(&self, stream: Arc<TcpStream>, caller: Caller, permit: &Permit) -> Result<Arc<Session>, Reply> {
         let broken = || Reply::text(500, "internal error: no session could be made").closing();
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| broken())?;
         let id = u128::from_be_bytes(id);
-        let session = Arc::new(Session::new(id, client, stream, self.write_timeout));
+        let session = Arc::new(Session::new(id, caller, stream, self.write_timeout));
         // A path, not a URL: clients refuse another origin than the one they connected to, which only they know.
         let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
         let mut open = 0;
@@ -182,7 +187,8 @@ impl Sessions {
             return None;
         }
         let id = u128::from_str_radix(id, 16).ok()?;
-        let is_theirs = |session: &&Arc<Session>| Arc::ptr_eq(&session.client, client) && !session.events.has_ended();
+        let is_theirs =
+            |session: &&Arc<Session>| Arc::ptr_eq(&session.caller.client, client) && !session.events.has_ended();
         self.table().get(&id).filter(is_theirs).cloned()
     }
 
@@ -239,7 +245,7 @@ mod tests {
         let sessions = Sessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, Arc::new(Client::anyone()), &permit).map_err(|reply| reply.status).unwrap();
+        let session = sessions.open(stream, Caller::stdio(), &permit).map_err(|reply| reply.status).unwrap();
         (sessions, session, client, permit)
     }
 
@@ -249,16 +255,16 @@ mod tests {
         let first = read_until(&mut client, "\n\n");
         let id = first.trim_end().rsplit_once('=').unwrap().1;
         assert_eq!(id.len(), 32);
-        assert!(sessions.find(id, &session.client).is_some());
+        assert!(sessions.find(id, &session.caller.client).is_some());
         for wrong in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("{id}0"), "ü"] {
-            assert!(sessions.find(wrong, &session.client).is_none(), "{wrong:?}");
+            assert!(sessions.find(wrong, &session.caller.client).is_none(), "{wrong:?}");
         }
-        assert!(sessions.find(id, &Arc::new(Client::anyone())).is_none(), "another client");
+        assert!(sessions.find(id, &Caller::stdio().client).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.connection().clone(), session.client.clone(), &permit);
+        let another = sessions.open(session.events.connection().clone(), session.caller.clone(), &permit);
         assert_eq!(another.err().map(|reply| reply.status), Some(503), "the cap");
         session.events.end();
-        assert!(sessions.find(id, &session.client).is_none());
+        assert!(sessions.find(id, &session.caller.client).is_none());
         sessions.hold(&session);
         assert!(sessions.table().is_empty());
     }

@@ -12,7 +12,6 @@ use crate::cancel::Cancel;
 use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Message, Params, SERVER_BUSY};
 use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +25,7 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     };
     match message::batch(request.body, MAX_BATCH) {
         None => {}
-        Some(Ok(parts)) => return batch(front, request.stream, &parts),
+        Some(Ok(parts)) => return batch(front, request, &parts),
         Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
     }
     let message = match message::parse(request.body) {
@@ -57,10 +56,11 @@ fn answer(
     params: Params<'_>,
     accepts: Accepts,
 ) -> Answer {
+    let caller = &request.caller;
     let era = if params.claimed_version().is_some() { Era::Modern } else { Era::Legacy };
     let cancel = Cancel::new();
     if !message.may_take_long() {
-        let exchange = Exchange { calls: None, cancel, send: &|_| () };
+        let exchange = Exchange { caller, calls: None, cancel, send: &|_| () };
         return match front.mcp.answer(message, Ok(params), &exchange) {
             Some(answer) => reply(front, request, era, accepts, answer),
             None => Answer::Done,
@@ -75,7 +75,7 @@ fn answer(
             cancel.cancel();
         }
     };
-    let exchange = Exchange { calls: None, cancel: cancel.clone(), send: &send };
+    let exchange = Exchange { caller, calls: None, cancel: cancel.clone(), send: &send };
     let answer = front.mcp.answer(message, Ok(params), &exchange);
     match answer {
         None => Answer::Done,
@@ -110,7 +110,8 @@ fn begin(front: &Front, request: &Request<'_>) -> EventStream {
 
 /// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one
 /// array, within the bound of a single answer; without any, there is nothing to say.
-fn batch(front: &Front, stream: &Arc<TcpStream>, parts: &[&str]) -> Answer {
+fn batch(front: &Front, request: &Request<'_>, parts: &[&str]) -> Answer {
+    let (caller, stream) = (&request.caller, request.stream);
     let messages: Vec<_> = parts.iter().map(|part| message::parse(part.as_bytes())).collect();
     for message in &messages {
         if let Ok(Message::Request(request)) = message
@@ -136,7 +137,7 @@ fn batch(front: &Front, stream: &Arc<TcpStream>, parts: &[&str]) -> Answer {
                 Ok(_permit) => {
                     let cancel = Cancel::new();
                     let _watched = front.watch.begin(stream, &cancel, false);
-                    let exchange = Exchange { calls: None, cancel, send: &|_| () };
+                    let exchange = Exchange { caller, calls: None, cancel, send: &|_| () };
                     match front.mcp.answer(&request, request.params(), &exchange) {
                         Some(answer) => answer.bytes,
                         None => continue,

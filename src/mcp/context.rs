@@ -3,9 +3,12 @@
 use super::message::{Fault, push_json_str};
 use super::state::Seal;
 use crate::cancel::Cancel;
+use crate::settings::Client;
 use crate::visible;
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Takes one message for the client, on the stream of the request it belongs to.
 pub type Send<'a> = &'a dyn Fn(&[u8]);
@@ -13,8 +16,30 @@ pub type Send<'a> = &'a dyn Fn(&[u8]);
 /// Severities of log messages (RFC 5424, as MCP names them), least first.
 pub const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
+/// Who calls, and by which way.
+#[derive(Clone)]
+pub struct Caller {
+    /// Whose token it is, or who stands for all where there is none.
+    pub client: Arc<Client>,
+    /// Where the connection comes from; `None` on stdio.
+    pub address: Option<IpAddr>,
+    /// `http` (POST /mcp), `sse` or `stdio`.
+    pub transport: &'static str,
+}
+
+impl Caller {
+    /// Whoever speaks on this process's own stdin.
+    pub fn stdio() -> Self {
+        Self { client: Arc::new(Client::stdio()), address: None, transport: "stdio" }
+    }
+}
+
 /// One call, seen from the tool that runs it.
 pub struct Context<'a> {
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// Unlike that of any other call of this process.
+    pub id: u64,
     /// Looked at between steps, and hooked into blocking I/O.
     pub cancel: Cancel,
     pub(super) send: Send<'a>,
@@ -28,7 +53,7 @@ pub struct Context<'a> {
     pub(super) answers: Map<String, Value>,
     pub(super) state: Option<String>,
     pub(super) seal: &'a Seal,
-    /// What a sealed state is bound to: the method and the name it was made for.
+    /// What a sealed state is bound to: the method and the name it was made for, and who called.
     pub(super) purpose: String,
 }
 
@@ -69,6 +94,12 @@ impl Context<'_> {
     /// Whether the client said, with this request, that it can do `capability` (`elicitation`, `sampling`, `roots`).
     pub fn client_can(&self, capability: &str) -> bool {
         self.capabilities.as_ref().is_some_and(|c| c.get(capability).is_some_and(Value::is_object))
+    }
+
+    /// Whether its client can show the user a form (2026-07-28, Elicitation: a capability that names no mode means it).
+    pub fn asks_user(&self) -> bool {
+        let elicitation = self.capabilities.as_ref().and_then(|c| c.get("elicitation")).and_then(Value::as_object);
+        elicitation.is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
     }
 
     /// The client's answer to the question asked under `key`.

@@ -9,6 +9,7 @@ use super::{Ask, Era, modern};
 use crate::visible;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 
 /// The server keeps no connection to ask a client of the older eras on.
 const CANNOT_ASK: &str = "this has to ask the user first, which needs a client that speaks MCP 2026-07-28";
@@ -215,6 +216,8 @@ fn context<'a>(ask: &Ask<'a>, name: &str) -> Result<Context<'a>, Fault> {
         _ => None,
     };
     Ok(Context {
+        caller: exchange.caller,
+        id: server.calls.fetch_add(1, Ordering::Relaxed),
         cancel: exchange.cancel.clone(),
         send: exchange.send,
         progress_token: params.progress_token(),
@@ -224,7 +227,7 @@ fn context<'a>(ask: &Ask<'a>, name: &str) -> Result<Context<'a>, Fault> {
         answers: object(params.input_responses, "inputResponses")?,
         state: params.request_state.as_deref().map(ToOwned::to_owned),
         seal: &server.seal,
-        purpose: format!("{} {name}", request.method),
+        purpose: format!("{} {name} {}", request.method, exchange.caller.client.name),
     })
 }
 

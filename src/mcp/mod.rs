@@ -25,10 +25,13 @@ use message::{Fault, Notification, Params, Request};
 use serde_json::{Value, json};
 use state::Seal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 /// What a transport lends a request while it is answered.
 pub struct Exchange<'a> {
+    /// Who calls.
+    pub caller: &'a context::Caller,
     /// The calls of the session it belongs to; `None` on a transport without sessions.
     pub calls: Option<&'a Calls>,
     /// Ends the call when the client gives it up.
@@ -71,6 +74,8 @@ pub struct Server {
     seal: Seal,
     lists: Lists,
     capabilities: Value,
+    /// Calls so far.
+    calls: AtomicU64,
 }
 
 /// The results that never change, serialised once, without their closing brace.
@@ -108,7 +113,7 @@ impl Server {
             cacheable,
         };
         let capabilities = features::capabilities(&catalog);
-        Ok(Self { catalog, seal: Seal::new()?, lists, capabilities })
+        Ok(Self { catalog, seal: Seal::new()?, lists, capabilities, calls: AtomicU64::new(0) })
     }
 
     /// Answers one request, given what [`Request::params`] made of its parameters. `None` when it was cancelled: then

@@ -58,6 +58,12 @@ impl Answer {
         }
     }
 
+    /// The same answer with its JSON text changed, which must stay an object with `data`.
+    pub fn rewritten(self, change: impl FnOnce(String) -> String) -> Self {
+        let nothing = || Self { body: "null".into(), data: 0..4, more: false };
+        Self::parse(change(self.body).into_bytes(), |text| text).unwrap_or_else(|_| nothing())
+    }
+
     /// The JSON text of the answer's `data`.
     pub fn data(&self) -> &str {
         self.body.get(self.data.clone()).unwrap_or_default()

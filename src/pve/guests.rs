@@ -65,6 +65,8 @@ pub struct Guest {
     pub maxcpu: Option<u64>,
     /// Memory in bytes.
     pub maxmem: Option<u64>,
+    /// Bytes of its root or first disk.
+    pub maxdisk: Option<u64>,
     /// Seconds since it was started.
     pub uptime: Option<u64>,
     /// Every other text of its row, in lower case, a line each.
@@ -217,6 +219,7 @@ impl Guest {
             template: number("template") == Some(1),
             maxcpu: number("maxcpu"),
             maxmem: number("maxmem"),
+            maxdisk: number("maxdisk"),
             uptime: number("uptime"),
             other: other.join("\n"),
         })

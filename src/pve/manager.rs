@@ -33,6 +33,15 @@ impl ClusterManager {
         Ok(Self { clusters, default })
     }
 
+    /// The same clients, of these clusters alone: no other is there for whoever has this.
+    pub fn only(&self, names: &[String]) -> Self {
+        let may = |cluster: &&Arc<Cluster>| names.contains(&cluster.settings().name);
+        let clusters: Vec<_> = self.clusters.iter().filter(may).cloned().collect();
+        let default = self.default().and_then(|default| clusters.iter().position(|c| Arc::ptr_eq(c, default)));
+        // The only one there is is meant where none is named.
+        Self { default: default.or((clusters.len() == 1).then_some(0)), clusters }
+    }
+
     /// The cluster called `name`; where that is `None`, the default. The error names the clusters there are.
     pub fn select(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
         let Some(name) = name else {
@@ -75,6 +84,7 @@ impl ClusterManager {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Rules;
     use crate::secret::Secret;
     use crate::settings::{self, Endpoint, Tls};
     use std::time::Duration;
@@ -90,6 +100,7 @@ mod tests {
                 token_secret: Secret::new("s".into()),
                 tls: Tls::Unverified,
                 timeout: Duration::from_secs(1),
+                rules: Rules::default(),
             })
             .collect();
         ClusterManager::new(

@@ -3,11 +3,12 @@
 //! A client is known by its token, of which only the SHA-256 is kept. A token has 256 random bits, so that neither salt
 //! nor stretching would make its hash any harder to turn back.
 
-use super::fields::Entry;
+use super::fields::{ACCESS, Entry, one_of};
 use super::file::listed;
 use super::json::Json;
 use super::{Problems, disk, field};
 use crate::nearest::nearest;
+use crate::policy::{Access, Rights};
 use ring::digest;
 use std::fmt;
 use std::hint::black_box;
@@ -20,7 +21,6 @@ const SHORTEST_TOKEN: usize = 16;
 
 const FIELDS: [&str; 4] = ["token_sha256", "access", "exec", "clusters"];
 const EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
-const LEVELS: &str = r#""read", "operate" or "full""#;
 
 /// One who may call.
 #[derive(Clone, Debug)]
@@ -29,23 +29,10 @@ pub struct Client {
     pub name: String,
     /// What its token is known by.
     pub token_sha256: TokenHash,
-    /// How much it may do.
-    pub access: Access,
-    /// Whether it may run commands on guests and nodes.
-    pub exec: bool,
+    /// How much it may do, wherever a cluster does not let through less.
+    pub rights: Rights,
     /// The clusters it may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
-}
-
-/// How much a client may do: from the strictest up, so that the lesser of two is the stricter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    /// Nothing changes, nothing secret is read.
-    Read,
-    /// Beside that, what can be undone.
-    Operate,
-    /// All.
-    Full,
 }
 
 /// The SHA-256 of a client's token.
@@ -100,8 +87,15 @@ impl Client {
         hash.map(|hash| Self::all("auth-token-file", hash)).map_err(|why| format!("--auth-token-file {why}"))
     }
 
+    /// Whoever speaks on this process's own stdin. No token has its hash.
+    pub fn stdio() -> Self {
+        Self::all("stdio", TokenHash([0; 32]))
+    }
+
+    /// Clusters alone say what one may do that clusters.json says nothing of.
     fn all(name: &str, token_sha256: TokenHash) -> Self {
-        Self { name: name.into(), token_sha256, access: Access::Full, exec: false, clusters: None }
+        let rights = Rights { access: Access::Full, exec: true };
+        Self { name: name.into(), token_sha256, rights, clusters: None }
     }
 
     /// Whether a client may be called this: 1 to 64 letters, digits, ".", "_" or "-", and not a token.
@@ -168,47 +162,17 @@ pub(super) fn clients(value: Option<Json>, names: &[String], problems: &mut Prob
 impl Entry<'_> {
     fn client(mut self, clusters: &[String]) -> Option<Client> {
         let token_sha256 = self.required("token_sha256", "as `proxmox-mcp token` prints it", token_sha256);
-        let access = self.required("access", LEVELS, |text| match text {
-            "read" => Ok(Access::Read),
-            "operate" => Ok(Access::Operate),
-            "full" => Ok(Access::Full),
-            _ => Err(format!("is no level of access: write {LEVELS}")),
-        });
-        let exec = match self.take("exec") {
-            None => None,
-            Some(Json::Bool(exec)) => Some(exec),
-            Some(other) => {
-                self.wrong("exec", format!("is {}: write true or false", other.kind()));
-                None
-            }
-        };
+        let access = self.required("access", ACCESS, |text| one_of(&Access::WORDS, ACCESS, text));
+        let exec = self.flag("exec");
         let restricted = self.has("clusters");
         let only = self.clusters(clusters);
-        self.refuse_unenforced(access, exec, restricted);
         Some(Client {
             name: self.name.to_owned(),
             token_sha256: token_sha256?,
-            access: access?,
-            exec: exec.unwrap_or(false),
-            clusters: only,
+            rights: Rights { access: access?, exec: exec? },
+            // A list with something wrong in it is not all clusters.
+            clusters: if restricted { Some(only?) } else { None },
         })
-    }
-
-    /// What says that a client may do less than all of it, until something holds it to that: somebody who wrote it
-    /// relies on it.
-    fn refuse_unenforced(&mut self, access: Option<Access>, exec: Option<bool>, restricted: bool) {
-        if access.is_some_and(|access| access != Access::Full) {
-            self.wrong("access", "is not enforced yet: a client may do all; write \"full\", or give it no token");
-        }
-        if exec == Some(false) {
-            self.wrong("exec", "is not enforced yet: a client may do all; remove it, or give the client no token");
-        }
-        if restricted {
-            self.wrong(
-                "clusters",
-                "is not enforced yet: a client may use every cluster; remove it, or give it no token",
-            );
-        }
     }
 
     fn clusters(&mut self, known: &[String]) -> Option<Vec<String>> {
@@ -276,12 +240,6 @@ mod tests {
         }
         let client = Client::of_variable("sixteen_letters_").expect("a token");
         assert!(client.token_sha256.is(&TokenHash::of(b"sixteen_letters_")));
-        assert_eq!((client.name.as_str(), client.access), ("MCP_AUTH_TOKEN", Access::Full));
-    }
-
-    #[test]
-    fn the_stricter_of_two_levels_is_the_lesser() {
-        assert_eq!(Access::Full.min(Access::Read), Access::Read);
-        assert!(Access::Operate < Access::Full);
+        assert_eq!((client.name.as_str(), client.rights.access), ("MCP_AUTH_TOKEN", Access::Full));
     }
 }

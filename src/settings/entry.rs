@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Above the 30 s after which a node gives up on what it passes on to another node, so that its own answer arrives.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(35);
 /// The fields a cluster may have.
-pub(super) const FIELDS: [&str; 11] = [
+pub(super) const FIELDS: [&str; 17] = [
     "url",
     "urls",
     "user",
@@ -24,6 +24,12 @@ pub(super) const FIELDS: [&str; 11] = [
     "ca_file",
     "fingerprint",
     "timeout_seconds",
+    "access",
+    "exec",
+    "confirm",
+    "deny",
+    "allow",
+    "protect",
 ];
 
 /// Reads the cluster `name` out of its fields and puts what is wrong with them into `problems`; `None` where it can't
@@ -46,6 +52,7 @@ impl Entry<'_> {
         let token_secret = self.token_secret();
         let tls = self.tls();
         let timeout = self.timeout();
+        let rules = self.rules();
         Some(Cluster {
             name: self.name.to_owned(),
             endpoints: endpoints?,
@@ -54,6 +61,7 @@ impl Entry<'_> {
             token_secret: token_secret?,
             tls: tls?,
             timeout: timeout?,
+            rules: rules?,
         })
     }
 

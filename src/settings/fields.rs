@@ -7,6 +7,15 @@ use super::json::Json;
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// What a field of [`Access`](crate::policy::Access) may hold.
+pub(super) const ACCESS: &str = r#""read", "operate" or "full""#;
+
+/// The value that a word stands for. The error goes on after the field's name.
+pub(super) fn one_of<T: Copy>(words: &[(&str, T)], form: &str, text: &str) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    found.ok_or_else(|| format!("is none of its words: write {form}"))
+}
+
 /// The fields that nobody has asked for yet, and where problems with them go.
 pub(super) struct Entry<'a> {
     kind: &'static str,
@@ -77,6 +86,18 @@ impl<'a> Entry<'a> {
             other => Err(format!("is {}: write a string, {form}", other.kind())),
         };
         result.map_err(|why| self.wrong(field, why)).ok()
+    }
+
+    /// The field's true or false; false where it is absent. `None` is something else, which is noted.
+    pub(super) fn flag(&mut self, field: &str) -> Option<bool> {
+        match self.take(field) {
+            None => Some(false),
+            Some(Json::Bool(on)) => Some(on),
+            Some(other) => {
+                self.wrong(field, format!("is {}: write true or false", other.kind()));
+                None
+            }
+        }
     }
 
     /// Every text of a list as `read` understands it, each once.

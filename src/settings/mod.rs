@@ -9,11 +9,13 @@ mod fields;
 mod file;
 mod json;
 mod problems;
+mod rules;
 
-pub use client::{Access, Client, TOKEN_PREFIX, TokenHash};
+pub use client::{Client, TOKEN_PREFIX, TokenHash};
 pub use file::{find, load};
 pub use problems::Problems;
 
+use crate::policy::Rules;
 use crate::secret::Secret;
 use std::fmt;
 use std::time::Duration;
@@ -46,6 +48,8 @@ pub struct Cluster {
     pub tls: Tls,
     /// How long one API call may take from end to end.
     pub timeout: Duration,
+    /// What may be done on it.
+    pub rules: Rules,
 }
 
 impl Cluster {

@@ -1,5 +1,6 @@
 //! `proxmox_api_get` and `proxmox_api_call`: every operation of the API, the one to look, the other to do.
 
+use super::desk::{Desk, Visit};
 use super::request::{Asker, Wanted, leading_method};
 use super::tasks::{self, DEFAULT_WAIT};
 use super::view::{self, View};
@@ -9,7 +10,6 @@ use crate::mcp::content::Content;
 use crate::mcp::context::Context;
 use crate::pve::Method;
 use crate::pve::cluster::Answer;
-use crate::pve::manager::ClusterManager;
 use crate::pve::task::Upid;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +44,7 @@ const fn with_view<const N: usize, const M: usize>(own: [Param; N]) -> [Param; M
 }
 
 /// The tool `proxmox_api_get(path or paths, params?, cluster?, …)`.
-pub fn proxmox_api_get(manager: Arc<ClusterManager>, max_result_bytes: usize) -> Tool {
+pub fn proxmox_api_get(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "proxmox_api_get",
         title: "Read from the Proxmox API",
@@ -71,12 +71,12 @@ pub fn proxmox_api_get(manager: Arc<ClusterManager>, max_result_bytes: usize) ->
             },
         ),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| get(&manager, max_result_bytes, context, args)),
+        run: Box::new(move |context, args| get(desk.visit(context, "proxmox_api_get"), context, args)),
     }
 }
 
 /// The tool `proxmox_api_call(path, method?, data?, dry_run?, wait?, cluster?, …)`.
-pub fn proxmox_api_call(manager: Arc<ClusterManager>, max_result_bytes: usize) -> Tool {
+pub fn proxmox_api_call(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "proxmox_api_call",
         title: "Call the Proxmox API",
@@ -85,7 +85,7 @@ pub fn proxmox_api_call(manager: Arc<ClusterManager>, max_result_bytes: usize) -
             POST, wait true. To look, proxmox_api_get is safer.",
         input: Input::Params(
             const {
-                &with_view::<6, 12>([
+                &with_view::<7, 13>([
                     CLUSTER,
                     Param {
                         name: "path",
@@ -112,15 +112,22 @@ pub fn proxmox_api_call(manager: Arc<ClusterManager>, max_result_bytes: usize) -
                         required: false,
                         about: "where it starts a task, wait up to 45 s for its end",
                     },
+                    Param {
+                        name: "confirm",
+                        kind: Kind::Text,
+                        required: false,
+                        about: "the code of the answer that asked for it",
+                    },
                 ])
             },
         ),
         effect: Effect::Destructive,
-        run: Box::new(move |context, args| call(&manager, max_result_bytes, context, args)),
+        run: Box::new(move |context, args| call(desk.visit(context, "proxmox_api_call"), context, args)),
     }
 }
 
-fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+fn call(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+    let (manager, cap) = (visit.manager, visit.desk.max_result_bytes);
     let begun = Instant::now();
     let cluster = manager.select(args.text("cluster"))?;
     // Read first: what can't be shown is not to be done.
@@ -131,18 +138,19 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
         data: args.object("data"),
         whole: !view.is_plain(),
     };
-    let asker = Asker::new(manager, cluster, &context.cancel);
+    let asker = Asker::new(visit, cluster, &context.cancel);
     let mut request = asker.prepare(&wanted)?;
     if args.flag("dry_run") {
         return Ok(output(request.shown(cluster), request.notes));
     }
+    asker.confirm(&mut request, context, args.text("confirm"))?;
     let answer = asker.send(&mut request, &wanted)?;
     let upid = serde_json::from_str::<String>(answer.data()).ok().filter(|text| Upid::parse(text).is_ok());
     if let Some(upid) = upid {
         if args.flag("wait") {
             // What came before has taken its part of the client's patience.
             let deadline = (begun + DEFAULT_WAIT).max(Instant::now() + LEAST_WAIT);
-            return match tasks::finish(manager, cluster, &upid, deadline, context) {
+            return match tasks::finish(visit, cluster, &upid, deadline, context) {
                 Ok(mut ended) => {
                     ended.content.extend(notes(request.notes));
                     Ok(ended)
@@ -173,10 +181,11 @@ fn call(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args
     Ok(output(shown.text, request.notes))
 }
 
-fn get(manager: &ClusterManager, cap: usize, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+    let (manager, cap) = (visit.manager, visit.desk.max_result_bytes);
     let cluster = manager.select(args.text("cluster"))?;
     let view = View::from_args(args)?;
-    let asker = Asker::new(manager, cluster, &context.cancel);
+    let asker = Asker::new(visit, cluster, &context.cancel);
     let read = |path: &str, cap: usize| {
         if let Some(method) = leading_method(path).0.filter(|method| *method != Method::Get) {
             return Err(format!("proxmox_api_get only reads: a {method} is for proxmox_api_call"));

@@ -1,6 +1,7 @@
 //! `list_clusters`: what is configured, and on request whether it answers. Also what the list tools share: which
 //! clusters a call means, and asking them side by side.
 
+use super::desk::{Desk, Visit};
 use super::shape::{Column, Show, Table, json_text};
 use crate::cancel::Cancel;
 use crate::json::{text, walk};
@@ -33,9 +34,9 @@ const COLUMNS: [Column; 9] = [
 ];
 
 /// The tool `list_clusters(check?)`.
-pub fn list_clusters(manager: Arc<ClusterManager>) -> Tool {
+pub fn list_clusters(desk: Arc<Desk>) -> Tool {
     // What is configured does not change while the server runs.
-    let (text, structured) = table(&manager, None);
+    let known: Vec<_> = desk.views().map(|manager| table(manager, None)).collect();
     Tool {
         name: "list_clusters",
         title: "List clusters",
@@ -50,8 +51,12 @@ pub fn list_clusters(manager: Arc<ClusterManager>) -> Tool {
         effect: Effect::Reads,
         run: Box::new(move |context, args| {
             let (text, structured) = match args.flag("check") {
-                false => (text.clone(), structured.clone()),
-                true => table(&manager, Some(side_by_side(manager.all(), &context.cancel, health))),
+                false => known.get(desk.view_of(&context.caller.client)).cloned().unwrap_or_default(),
+                true => {
+                    let visit = desk.visit(context, "list_clusters");
+                    let health = |cluster: &Cluster, cancel: &Cancel| health(visit, cluster, cancel);
+                    table(visit.manager, Some(side_by_side(visit.manager.all(), &context.cancel, health)))
+                }
             };
             Ok(Output::table(text, structured))
         }),
@@ -91,9 +96,11 @@ struct Health {
     online: String,
 }
 
-fn health(cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
-    let read =
-        |path| cluster.call(Method::Get, &ApiPath::known(path), &Params::new(), cancel).map_err(|e| e.to_string());
+fn health(visit: Visit<'_>, cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
+    let read = |path| {
+        let (path, params) = (ApiPath::known(path), Params::new());
+        visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel))
+    };
     let odd = |path| format!("the answer to GET {path} is not as Proxmox gives it");
     let version = text(read("/version")?.data(), "version").ok_or_else(|| odd("/version"))?.into_owned();
     let (mut online, mut all) = (0, 0);
@@ -110,7 +117,7 @@ fn health(cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
 }
 
 /// What a call that failed says: where there are several clusters, also of which one it speaks.
-pub(super) fn told(manager: &ClusterManager, cluster: &Cluster, error: &impl Display) -> String {
+pub(super) fn told(manager: &ClusterManager, cluster: &Cluster, error: &dyn Display) -> String {
     match manager.all().len() {
         1 => error.to_string(),
         _ => format!("cluster {}: {error}", cluster.settings().name),

@@ -1,5 +1,6 @@
 //! `describe_api`: what an operation takes, needs, does and answers, in at most [`MAX_BYTES`].
 
+use super::desk::Desk;
 use super::place::from_the_top;
 use super::request::{leading_method, on_path, with_method};
 use crate::mcp::args::{Args, Kind, Param};
@@ -19,7 +20,7 @@ const MAX_BYTES: usize = 1_950;
 const MAX_WORDS: usize = 300;
 
 /// The tool `describe_api(path, method?, parameter?, cluster?)`.
-pub fn describe_api(manager: Arc<ClusterManager>) -> Tool {
+pub fn describe_api(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "describe_api",
         title: "Describe an API operation",
@@ -43,7 +44,7 @@ pub fn describe_api(manager: Arc<ClusterManager>) -> Tool {
             Param { name: "cluster", kind: Kind::Text, required: false, about: "whose version of the API" },
         ]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| run(&manager, context, args)),
+        run: Box::new(move |context, args| run(desk.visit(context, "describe_api").manager, context, args)),
     }
 }
 

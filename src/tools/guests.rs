@@ -1,6 +1,7 @@
 //! `find_guest`: where a guest is, by whatever of it is known.
 
 use super::clusters::{Failures, meant, side_by_side};
+use super::desk::{Desk, Visit};
 use super::lists::{CLUSTER, column};
 use super::shape::{Column, Show, Table, json_text};
 use crate::mcp::args::{Args, Kind, Param};
@@ -8,7 +9,8 @@ use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
 use crate::order::sort;
 use crate::pve::guests::{self, Guest};
-use crate::pve::manager::ClusterManager;
+use crate::pve::params::Params;
+use crate::pve::path::ApiPath;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -37,7 +39,7 @@ const COLUMNS: [Column; 14] = [
 ];
 
 /// The tool `find_guest(query, cluster?)`.
-pub fn find_guest(manager: Arc<ClusterManager>) -> Tool {
+pub fn find_guest(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "find_guest",
         title: "Find a guest",
@@ -54,11 +56,11 @@ pub fn find_guest(manager: Arc<ClusterManager>) -> Tool {
             CLUSTER,
         ]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| run(&manager, context, args)),
+        run: Box::new(move |context, args| run(desk.visit(context, "find_guest"), context, args)),
     }
 }
 
-fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+fn run(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
     let query = args.text("query").unwrap_or_default().trim().to_lowercase();
     if query.is_empty() || query.chars().nth(LONGEST_QUERY).is_some() {
         return Err(Stop::Failed(format!(
@@ -66,14 +68,18 @@ fn run(manager: &ClusterManager, context: &Context<'_>, args: &Args) -> Result<O
              get_cluster_resources lists all"
         )));
     }
+    let manager = visit.manager;
     let clusters = meant(manager, args)?;
-    let answers = side_by_side(&clusters, &context.cancel, guests::list);
+    let (path, params) = (ApiPath::known("/cluster/resources"), Params::new());
+    let answers = side_by_side(&clusters, &context.cancel, |cluster, cancel| {
+        visit.read(cluster, &path, &params, || guests::list(cluster, cancel))
+    });
     let mut failures = Failures::new(manager);
     let mut all: Vec<(usize, Guest)> = Vec::new();
     for (n, (cluster, answer)) in clusters.iter().zip(answers).enumerate() {
         match answer {
             Ok(guests) => all.extend(guests.into_iter().map(|guest| (n, guest))),
-            Err(e) => failures.push(cluster, e.to_string()),
+            Err(why) => failures.push(cluster, why),
         }
     }
     failures.unless_all(clusters.len())?;

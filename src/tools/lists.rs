@@ -1,16 +1,17 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
 
 use super::clusters::{Failures, meant, side_by_side};
+use super::desk::{Desk, Visit};
 use super::shape::{Column, Place, Row, Show, SortBy, Table, json_text, push_bytes};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
 use crate::pve::Method;
 use crate::pve::cluster::{Answer, Cluster};
-use crate::pve::error::Error;
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
+use crate::redact;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::slice;
@@ -63,7 +64,7 @@ pub(super) const CLUSTER: Param = Param {
 };
 
 /// The tool `list_nodes(cluster?)`.
-pub fn list_nodes(manager: Arc<ClusterManager>) -> Tool {
+pub fn list_nodes(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "list_nodes",
         title: "List nodes",
@@ -71,14 +72,15 @@ pub fn list_nodes(manager: Arc<ClusterManager>) -> Tool {
         input: Input::Params(slice::from_ref(&CLUSTER)),
         effect: Effect::Reads,
         run: Box::new(move |context, args| {
-            let asked = ask(&manager, context, args, &ApiPath::known("/nodes"), &Params::new())?;
+            let asked =
+                ask(desk.visit(context, "list_nodes"), context, args, &ApiPath::known("/nodes"), &Params::new())?;
             asked.output(&NODES, |row| (row.text("cluster"), 0, 0, row.text("node")), |_, _| {})
         }),
     }
 }
 
 /// The tool `get_cluster_resources(cluster?, type?)`.
-pub fn get_cluster_resources(manager: Arc<ClusterManager>) -> Tool {
+pub fn get_cluster_resources(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "get_cluster_resources",
         title: "Get cluster resources",
@@ -99,7 +101,13 @@ pub fn get_cluster_resources(manager: Arc<ClusterManager>) -> Tool {
             if let Some(kind) = args.text("type") {
                 params.push("type", kind);
             }
-            let asked = ask(&manager, context, args, &ApiPath::known("/cluster/resources"), &params)?;
+            let asked = ask(
+                desk.visit(context, "get_cluster_resources"),
+                context,
+                args,
+                &ApiPath::known("/cluster/resources"),
+                &params,
+            )?;
             asked.output(&RESOURCES, resource_order, summarise)
         }),
     }
@@ -108,20 +116,22 @@ pub fn get_cluster_resources(manager: Arc<ClusterManager>) -> Tool {
 /// What the clusters answered, in their order.
 struct Asked<'a> {
     manager: &'a ClusterManager,
-    answers: Vec<(Arc<Cluster>, Result<Answer, Error>)>,
+    answers: Vec<(Arc<Cluster>, Result<Answer, String>)>,
 }
 
 fn ask<'a>(
-    manager: &'a ClusterManager,
+    visit: Visit<'a>,
     context: &Context<'_>,
     args: &Args,
     path: &ApiPath,
     params: &Params,
 ) -> Result<Asked<'a>, String> {
-    let clusters = meant(manager, args)?;
-    let answers =
-        side_by_side(&clusters, &context.cancel, |cluster, cancel| cluster.call(Method::Get, path, params, cancel));
-    Ok(Asked { manager, answers: clusters.into_iter().zip(answers).collect() })
+    let clusters = meant(visit.manager, args)?;
+    let answers = side_by_side(&clusters, &context.cancel, |cluster, cancel| {
+        let answer = visit.read(cluster, path, params, || cluster.call(Method::Get, path, params, cancel))?;
+        Ok(if visit.redacts(cluster) { answer.rewritten(redact::answer) } else { answer })
+    });
+    Ok(Asked { manager: visit.manager, answers: clusters.into_iter().zip(answers).collect() })
 }
 
 impl Asked<'_> {
@@ -145,7 +155,7 @@ impl Asked<'_> {
                         failures.push(cluster, format!("its answer is not a list of objects ({e})"));
                     }
                 }
-                Err(e) => failures.push(cluster, e.to_string()),
+                Err(why) => failures.push(cluster, why.clone()),
             }
         }
         failures.unless_all(self.answers.len())?;

@@ -3,7 +3,9 @@
 
 mod api;
 mod clusters;
+mod confirm;
 mod describe;
+mod desk;
 mod guests;
 mod lists;
 mod place;
@@ -12,10 +14,12 @@ mod search;
 pub mod shape;
 mod tasks;
 mod teach;
+mod touch;
 pub mod view;
 
+pub use desk::Desk;
+
 use crate::mcp::catalog::{Catalog, Tool};
-use crate::pve::manager::ClusterManager;
 use std::sync::Arc;
 
 /// What a model is told about the server as a whole.
@@ -24,22 +28,23 @@ const INSTRUCTIONS: &str = "Proxmox VE clusters. Where one cluster is configured
     plain words, describe_api shows what it takes, proxmox_api_get reads, proxmox_api_call changes. A guest's name works \
     where its number does. An answer that starts with UPID: is a task that goes on; wait_for_task sees it to its end.";
 
-/// Every tool of the product, in the order of tools/list. The text of an answer is cut at `max_result_bytes` (0: never).
-pub fn all(manager: Arc<ClusterManager>, max_result_bytes: usize) -> Vec<Tool> {
-    vec![
-        clusters::list_clusters(manager.clone()),
-        lists::list_nodes(manager.clone()),
-        lists::get_cluster_resources(manager.clone()),
-        guests::find_guest(manager.clone()),
-        search::search_api(manager.clone()),
-        describe::describe_api(manager.clone()),
-        api::proxmox_api_get(manager.clone(), max_result_bytes),
-        api::proxmox_api_call(manager.clone(), max_result_bytes),
-        tasks::wait_for_task(manager),
-    ]
+/// Every tool of the product, in the order of tools/list.
+pub fn all(desk: &Arc<Desk>) -> Vec<Tool> {
+    let tools: [fn(Arc<Desk>) -> Tool; 9] = [
+        clusters::list_clusters,
+        lists::list_nodes,
+        lists::get_cluster_resources,
+        guests::find_guest,
+        search::search_api,
+        describe::describe_api,
+        api::proxmox_api_get,
+        api::proxmox_api_call,
+        tasks::wait_for_task,
+    ];
+    tools.iter().map(|tool| tool(desk.clone())).collect()
 }
 
 /// What the product offers.
-pub fn catalog(manager: Arc<ClusterManager>, max_result_bytes: usize) -> Catalog {
-    Catalog { instructions: INSTRUCTIONS, tools: all(manager, max_result_bytes), ..Catalog::default() }
+pub fn catalog(desk: &Arc<Desk>) -> Catalog {
+    Catalog { instructions: INSTRUCTIONS, tools: all(desk), ..Catalog::default() }
 }

@@ -70,6 +70,11 @@ impl<'a> Sight<'a> {
         known.as_deref()
     }
 
+    /// Every guest that the token sees. The error is a clause.
+    pub(super) fn known(&self) -> Result<&[Guest], &str> {
+        self.guests().map_err(|trouble| trouble.text.as_str())
+    }
+
     fn guest(&self, what: &str) -> Result<&Guest, Trouble> {
         let trouble = |text| Trouble { text, cut_off: false };
         let guest = guests::find(self.guests().map_err(Trouble::clone)?, what).map_err(|e| trouble(e.to_string()))?;

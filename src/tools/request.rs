@@ -2,20 +2,27 @@
 //! can do, before anything of it is sent.
 
 use super::clusters::told;
-use super::place::Sight;
-use super::shape::push_plain;
+use super::confirm::Bound;
+use super::desk::{Act, Visit};
+use super::place::{Sight, from_the_top};
+use super::shape::{push_bytes, push_plain};
 use super::teach;
+use super::touch::Touched;
+use crate::audit::{Decision, Event};
 use crate::cancel::Cancel;
+use crate::mcp::catalog::Stop;
+use crate::mcp::context::Context;
+use crate::policy::{LIFT, Risk};
 use crate::pve::Method;
 use crate::pve::cluster::{Answer, Cluster};
-use crate::pve::manager::ClusterManager;
+use crate::pve::error::Error;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
-use crate::pve::schema::risk::Risk;
 use crate::pve::schema::{self, Found, Miss, Operation, Schema, check};
+use crate::redact;
 use serde_json::{Map, Value};
-use std::fmt::Write;
-use std::sync::Arc;
+use std::fmt::{Display, Write};
+use std::time::Instant;
 
 /// The rows that are asked for where a list that Proxmox sends in pages is to be filtered or sorted: of its first page
 /// alone (50 rows) the answer would be wrong.
@@ -23,6 +30,9 @@ const WHOLE: u32 = 5_000;
 
 /// The most parameters of one call; the largest operation has some hundred, some of them in numbers.
 const MAX_PARAMETERS: usize = 500;
+
+/// Guests that a question shows.
+const SHOWN: usize = 8;
 
 /// What a caller wants to be done.
 pub(super) struct Wanted<'a> {
@@ -38,8 +48,8 @@ pub(super) struct Wanted<'a> {
 
 /// Who asks, and whom.
 pub(super) struct Asker<'a> {
-    manager: &'a ClusterManager,
-    cluster: &'a Arc<Cluster>,
+    visit: Visit<'a>,
+    cluster: &'a Cluster,
     cancel: &'a Cancel,
     sight: Sight<'a>,
 }
@@ -50,6 +60,10 @@ pub(super) struct Request {
     path: ApiPath,
     params: Params,
     risk: Risk,
+    /// The path of its operation, with placeholders; `None` where it isn't known.
+    template: Option<String>,
+    /// Whether it was confirmed, or need not be.
+    decision: Decision,
     /// What the operation does, and what it needs; both empty where it isn't known.
     summary: String,
     needs: String,
@@ -63,45 +77,126 @@ pub(super) struct Request {
 
 impl<'a> Asker<'a> {
     /// For one tool call.
-    pub(super) fn new(manager: &'a ClusterManager, cluster: &'a Arc<Cluster>, cancel: &'a Cancel) -> Self {
-        Self { manager, cluster, cancel, sight: Sight::new(cluster, cancel) }
+    pub(super) fn new(visit: Visit<'a>, cluster: &'a Cluster, cancel: &'a Cancel) -> Self {
+        Self { visit, cluster, cancel, sight: Sight::new(cluster, cancel) }
     }
 
-    /// Makes a request of what a caller wants. The error says what is wrong and what to write instead; nothing was sent
-    /// but what had to be looked up.
+    /// Makes a request of what a caller wants, and sees whether it may be sent. The error says what is wrong and what to
+    /// write instead; nothing was sent but what had to be looked up.
     pub(super) fn prepare(&self, wanted: &Wanted<'_>) -> Result<Request, String> {
-        self.make(wanted, false).map_err(|why| told(self.manager, self.cluster, &format!("{why}. Nothing was sent")))
+        self.make(wanted, false).map_err(|why| self.told(&format_args!("{why}. Nothing was sent")))
     }
 
-    /// Sends it and waits for the answer; a GET for a guest that is elsewhere is asked there.
+    fn told(&self, what: &dyn Display) -> String {
+        told(self.visit.manager, self.cluster, what)
+    }
+
+    /// Lets a request pass that is confirmed, by `code` or by the user of the client, or need not be.
+    ///
+    /// # Errors
+    /// It has to be confirmed first: the question.
+    pub(super) fn confirm(&self, request: &mut Request, context: &Context<'_>, code: Option<&str>) -> Result<(), Stop> {
+        if !self.cluster.settings().rules.asks(request.risk) {
+            return Ok(());
+        }
+        let bound = Bound {
+            client: &self.visit.caller.client.name,
+            cluster: &self.cluster.settings().name,
+            line: &request.line(),
+            data: &request.params.encode(),
+        };
+        let question = self.question(request);
+        let answer = self.visit.desk.codes.check(context, code, &bound, &question);
+        match &answer {
+            Ok(()) => request.decision = Decision::Confirmed,
+            Err(_) => self.visit.asked(request.act(self.cluster)),
+        }
+        answer
+    }
+
+    /// What is to be confirmed, from what is known of it and not from what anybody says of it.
+    fn question(&self, request: &Request) -> String {
+        let mut text = format!("{} on cluster {}\n", request.line(), self.cluster.settings().name);
+        request.explain(&mut text);
+        let touched = request.touched();
+        if touched.is_nothing() {
+            return text;
+        }
+        match self.sight.known() {
+            Err(why) => drop(writeln!(text, "Which guests it reaches can't be seen: {why}")),
+            Ok(guests) => {
+                for guest in touched.among(guests).take(SHOWN) {
+                    let _ = write!(text, "Guest {} `", guest.vmid);
+                    push_plain(&mut text, &guest.name);
+                    let _ = write!(text, "`, {}, {} on {}", guest.kind.as_str(), guest.status, guest.node);
+                    for (what, bytes) in [("memory", guest.maxmem), ("first disk", guest.maxdisk)] {
+                        if let Some(bytes) = bytes {
+                            let _ = write!(text, ", {what} ");
+                            push_bytes(&mut text, bytes as f64);
+                        }
+                    }
+                    text.push('\n');
+                }
+                let more = touched.among(guests).count().saturating_sub(SHOWN);
+                if more > 0 {
+                    let _ = writeln!(text, "and {more} guests more");
+                }
+            }
+        }
+        text
+    }
+
+    /// Sends it and waits for the answer; a GET for a guest that is elsewhere is asked there. What may change something
+    /// is written down before and after; where it can't be, it is not sent.
     pub(super) fn send(&self, request: &mut Request, wanted: &Wanted<'_>) -> Result<Answer, String> {
-        let call = |request: &Request| self.cluster.call(request.method, &request.path, &request.params, self.cancel);
-        let mut answer = call(request);
+        let reads = request.risk.reads();
+        if !reads {
+            let opened = self.visit.open(request.act(self.cluster), request.decision);
+            opened.map_err(|why| self.told(&format_args!("{why}. Nothing was sent")))?;
+        }
+        let mut answer = self.call(request);
         if !request.changes()
             && answer.as_ref().is_err_and(teach::is_elsewhere)
             && let Ok(there) = self.make(wanted, true)
             && there.path != request.path
+            && there.risk == request.risk
         {
             *request = there;
-            answer = call(request);
+            answer = self.call(request);
         }
+        let redacts = self.visit.redacts(self.cluster);
         match answer {
             Ok(answer) => {
+                let answer = if redacts { answer.rewritten(redact::answer) } else { answer };
                 request.remark(&answer);
                 Ok(answer)
             }
             Err(error) => {
                 let more = teach::more(self.cluster, &request.path, &error, self.cancel);
                 let notes: String = request.notes.iter().map(|note| format!(" ({note})")).collect();
-                Err(told(self.manager, self.cluster, &error) + &more + &notes)
+                let said = self.told(&error) + &more + &notes;
+                Err(if redacts { redact::text(&said).into_owned() } else { said })
             }
         }
+    }
+
+    /// One call, written down once it has ended.
+    fn call(&self, request: &Request) -> Result<Answer, Error> {
+        let begun = Instant::now();
+        let answer = self.cluster.call(request.method, &request.path, &request.params, self.cancel);
+        let event = if request.risk.reads() { Event::Call } else { Event::End };
+        let upid = answer.as_ref().ok().map(|answer| answer.data().trim_matches('"'));
+        let upid = upid.filter(|text| text.starts_with("UPID:"));
+        let act = request.act(self.cluster);
+        self.visit.close(act, event, request.decision, answer.as_ref().err(), upid, begun);
+        answer
     }
 
     /// `look`: whether to see where the guest is though the path says it.
     fn make(&self, wanted: &Wanted<'_>, look: bool) -> Result<Request, String> {
         let (method, typed) = method(wanted.path, wanted.method)?;
         let (path, query) = ApiPath::parse_template(typed)?;
+        self.prejudge(method, &path)?;
         // A write goes to nothing that was not looked at.
         let place = self.sight.fill_in(&path, look || method != Method::Get)?;
         let mut data = wanted.data.cloned().unwrap_or_default();
@@ -119,6 +214,8 @@ impl<'a> Asker<'a> {
             path: place.path,
             params: Params::new(),
             risk: Risk::UNKNOWN,
+            template: None,
+            decision: Decision::Allowed,
             summary: String::new(),
             needs: String::new(),
             filtered: false,
@@ -138,7 +235,8 @@ impl<'a> Asker<'a> {
                 request.params = check::check(&operation, &found, &data).map_err(|wrong| {
                     wrong.join("; ") + &forgotten(wanted, &found, &data) + ". describe_api has all parameters"
                 })?;
-                request.risk = risk(&operation, &request.path).with(&request.params);
+                request.risk = risk(&operation, &request.path).with(request.params.iter());
+                request.template = Some(operation.template().to_owned());
                 request.summary = operation.summary().to_owned();
                 request.needs = operation.privileges().to_owned();
                 request.filtered = method == Method::Get && operation.privileges().is_empty();
@@ -157,7 +255,33 @@ impl<'a> Asker<'a> {
             }
             request.notes.push(note + corrected);
         }
+        self.judge(&request)?;
         Ok(request)
+    }
+
+    /// What is refused on any path alike is refused before anything is looked up for it.
+    fn prejudge(&self, method: Method, path: &ApiPath) -> Result<(), String> {
+        let path = from_the_top(path)?;
+        let segments: Vec<_> = path.segments().collect();
+        let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(method));
+        let Some(known) = known else { return Ok(()) };
+        let client = &self.visit.caller.client;
+        let lets = self.cluster.settings().rules.lets(&client.name, client.rights, known.risk());
+        lets.map_err(|why| {
+            let params = Params::new();
+            let act = Act { cluster: self.cluster, method, path: &path, params: &params };
+            self.visit.refused(act, format!("{method} {path}: {why}"))
+        })
+    }
+
+    fn judge(&self, request: &Request) -> Result<(), String> {
+        let (act, rules) = (request.act(self.cluster), &self.cluster.settings().rules);
+        self.visit.judge(act, request.template.as_deref(), request.risk)?;
+        if rules.protect.is_empty() || request.risk.reads() {
+            return Ok(());
+        }
+        let reaches = request.touched().check(rules, &self.sight);
+        reaches.map_err(|why| self.visit.refused(act, format!("{}: {why}{LIFT}", request.line())))
     }
 }
 
@@ -213,10 +337,20 @@ impl Request {
     pub(super) fn shown(&self, cluster: &Cluster) -> String {
         let mut text =
             format!("Nothing was sent. This would be: {} on cluster {}\n", self.line(), cluster.settings().name);
+        self.explain(&mut text);
+        text.push_str("Whether names and values fit, only Proxmox knows.\n");
+        if cluster.settings().rules.asks(self.risk) {
+            text.push_str("It has to be confirmed before it is sent.\n");
+        }
+        text
+    }
+
+    /// With what, what it is, and what it can do.
+    fn explain(&self, text: &mut String) {
         for (name, value) in self.params.iter() {
             let _ = write!(text, "  {name} = ");
             // On its line, whatever it holds.
-            push_plain(&mut text, if is_secret(name) { "(not shown)" } else { value });
+            push_plain(text, &redact::value(name, value));
             text.push('\n');
         }
         if self.summary.is_empty() {
@@ -228,8 +362,15 @@ impl Request {
         if !self.needs.is_empty() {
             let _ = write!(text, "; needs {}", self.needs);
         }
-        text.push_str(". Whether names and values fit, only Proxmox knows.\n");
-        text
+        text.push_str(".\n");
+    }
+
+    fn act<'r>(&'r self, cluster: &'r Cluster) -> Act<'r> {
+        Act { cluster, method: self.method, path: &self.path, params: &self.params }
+    }
+
+    fn touched(&self) -> Touched {
+        Touched::of(&self.path, self.template.as_deref(), &self.params, self.risk)
     }
 
     /// Whether it may change anything.
@@ -241,19 +382,6 @@ impl Request {
     pub(super) fn line(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
-}
-
-/// Whether a parameter of this name holds a secret, as Proxmox names its parameters: `target-endpoint` has the other
-/// cluster's API token in it, `data` an ACME plugin's credentials, `value` what confirms a second factor.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let words =
-        ["password", "secret", "token", "ticket", "private", "challenge", "content", "input-data", "keyring", "header"];
-    let whole = ["key", "keys", "otp", "totp", "data", "value", "code", "env", "http_proxy", "target-endpoint"];
-    words.iter().any(|word| name.contains(word))
-        || whole.contains(&name.as_str())
-        || name.ends_with("-key")
-        || name.ends_with("certkey")
 }
 
 /// A method in front of a path, as search_api writes it.

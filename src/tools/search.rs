@@ -1,5 +1,6 @@
 //! `search_api`: from an administrator's words to operations.
 
+use super::desk::Desk;
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
@@ -17,7 +18,7 @@ const MOST: u64 = 50;
 const NAMED: usize = 12;
 
 /// The tool `search_api(query, limit?, cluster?)`.
-pub fn search_api(manager: Arc<ClusterManager>) -> Tool {
+pub fn search_api(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "search_api",
         title: "Search the API",
@@ -29,7 +30,7 @@ pub fn search_api(manager: Arc<ClusterManager>) -> Tool {
             Param { name: "cluster", kind: Kind::Text, required: false, about: "whose version of the API" },
         ]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| run(&manager, context, args)),
+        run: Box::new(move |context, args| run(desk.visit(context, "search_api").manager, context, args)),
     }
 }
 

@@ -1,13 +1,18 @@
 //! `wait_for_task`: sees a task to its end, with its log as it grows.
 
 use super::clusters::{side_by_side, told};
+use super::desk::{Act, Desk, Visit};
 use super::shape::push_duration;
+use crate::audit::{Decision, Event};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
+use crate::pve::Method;
 use crate::pve::cluster::Cluster;
 use crate::pve::manager::ClusterManager;
+use crate::pve::params::Params;
 use crate::pve::task::{self, Outcome, Progress, State, Upid};
+use crate::redact;
 use serde_json::json;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -33,7 +38,7 @@ const NEWS: usize = 20;
 const BEAT: Duration = Duration::from_secs(10);
 
 /// The tool `wait_for_task(upid, cluster?, timeout?)`.
-pub fn wait_for_task(manager: Arc<ClusterManager>) -> Tool {
+pub fn wait_for_task(desk: Arc<Desk>) -> Tool {
     Tool {
         name: "wait_for_task",
         title: "Wait for a task",
@@ -59,8 +64,9 @@ pub fn wait_for_task(manager: Arc<ClusterManager>) -> Tool {
         run: Box::new(move |context, args| {
             let upid = args.text("upid").unwrap_or_default();
             let deadline = Instant::now() + timeout(args.count("timeout"))?;
-            let cluster = holder(&manager, context, args, &Upid::parse(upid)?, deadline)?;
-            finish(&manager, cluster, upid, deadline, context)
+            let visit = desk.visit(context, "wait_for_task");
+            let cluster = holder(visit, context, args, &Upid::parse(upid)?, deadline)?;
+            finish(visit, cluster, upid, deadline, context)
         }),
     }
 }
@@ -75,25 +81,37 @@ fn timeout(seconds: Option<u64>) -> Result<Duration, String> {
 
 /// The cluster whose task it is: the one named, the only one, or the one that knows it.
 fn holder<'m>(
-    manager: &'m ClusterManager,
+    visit: Visit<'m>,
     context: &Context<'_>,
     args: &Args,
     upid: &Upid,
     deadline: Instant,
 ) -> Result<&'m Arc<Cluster>, Stop> {
+    let manager = visit.manager;
     if let Some(name) = args.text("cluster") {
         return Ok(manager.select(Some(name))?);
     }
-    let all = manager.all();
-    if let [one] = all {
+    if let [one] = manager.all() {
         return Ok(one);
+    }
+    let path = upid.path("status");
+    let (mut all, mut refusal) = (Vec::new(), None);
+    for cluster in manager.all() {
+        match visit.may_read(cluster, &path) {
+            Ok(()) => all.push(cluster.clone()),
+            Err(why) => refusal = Some(why),
+        }
+    }
+    if let (true, Some(why)) = (all.is_empty(), refusal) {
+        return Err(Stop::Failed(why));
     }
     let begun = Instant::now();
     loop {
         let by = (Instant::now() + FIND).min(deadline);
-        let mut answers = side_by_side(all, &context.cancel, |cluster, cancel| task::status(cluster, upid, by, cancel));
-        if let Some((cluster, _)) = all.iter().zip(&answers).find(|(_, answer)| answer.is_ok()) {
-            return Ok(cluster);
+        let mut answers =
+            side_by_side(&all, &context.cancel, |cluster, cancel| task::status(cluster, upid, by, cancel));
+        if let Some((known, _)) = all.iter().zip(&answers).find(|(_, answer)| answer.is_ok()) {
+            return Ok(manager.select(Some(&known.settings().name))?);
         }
         // Right after a task began, its own cluster may not know it either.
         let new = answers.iter().any(|answer| answer.as_ref().is_err_and(task::is_unknown));
@@ -115,27 +133,39 @@ fn holder<'m>(
 /// Sees the task that a call of `cluster` answered (`upid`, also in the quotes of its JSON) to its end, or waits until
 /// `deadline`. A task that failed is a failure, one that goes on is not.
 pub(super) fn finish(
-    manager: &ClusterManager,
+    visit: Visit<'_>,
     cluster: &Cluster,
     upid: &str,
     deadline: Instant,
     context: &Context<'_>,
 ) -> Result<Output, Stop> {
     let upid = &Upid::parse(upid)?;
-    let what = what(upid);
+    let (what, path, manager) = (what(upid), upid.path("status"), visit.manager);
+    visit.may_read(cluster, &path)?;
+    let redacts = visit.redacts(cluster);
     let mut beat = Duration::ZERO;
     let mut heard = |progress: &Progress<'_>| {
         let last = progress.lines.get(progress.lines.len().saturating_sub(NEWS)..).unwrap_or_default();
         let message = match last {
             [] if progress.waited < beat + BEAT => return,
             [] => format!("{what} goes on"),
+            lines if redacts => redact::text(&lines.join("\n")).into_owned(),
             lines => lines.join("\n"),
         };
         context.progress(progress.waited.as_secs_f64(), None, &message);
         beat = progress.waited;
     };
-    match task::wait(cluster, upid, deadline, &context.cancel, &mut heard) {
-        Ok(outcome) => say(manager, cluster, upid, &outcome),
+    let begun = Instant::now();
+    let ended = task::wait(cluster, upid, deadline, &context.cancel, &mut heard);
+    let act = Act { cluster, method: Method::Get, path: &path, params: &Params::new() };
+    visit.close(act, Event::Call, Decision::Allowed, ended.as_ref().err(), None, begun);
+    match ended {
+        Ok(mut outcome) => {
+            if redacts {
+                outcome.tail.iter_mut().for_each(|line| *line = redact::text(line).into_owned());
+            }
+            say(manager, cluster, upid, &outcome)
+        }
         Err(e) if task::is_unknown(&e) => Err(Stop::Failed(told(
             manager,
             cluster,

@@ -12,6 +12,7 @@
 //! sleeping.
 #![allow(dead_code)]
 
+use proxmox_mcp::policy::{Access, Confirm, Rights, Rules};
 use proxmox_mcp::secret::Secret;
 use proxmox_mcp::settings::{Cluster, Endpoint, Fingerprint, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -266,6 +267,12 @@ impl Node {
             token_secret: Secret::new(SECRET.into()),
             tls: Tls::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
+            // What may be done has tests of its own; the others just do it.
+            rules: Rules {
+                rights: Rights { access: Access::Full, exec: true },
+                confirm: Confirm::Never,
+                ..Rules::default()
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use super::raw::{LONG, Running, patient};
+use proxmox_mcp::audit::Audit;
 use proxmox_mcp::cancel::Cancel;
 use proxmox_mcp::mcp::Server;
 use proxmox_mcp::mcp::args::{Args, Kind, Param};
@@ -11,7 +12,7 @@ use proxmox_mcp::mcp::content::{Contents, Data};
 use proxmox_mcp::mcp::context::Context;
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::settings::{Cluster, Clusters, Limits};
-use proxmox_mcp::tools;
+use proxmox_mcp::tools::{self, Desk};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -87,7 +88,7 @@ impl Stage {
 
     /// A server with these tools and the product's own, over `clusters`.
     pub fn server_over(&self, clusters: Vec<Cluster>) -> Server {
-        let mut catalog = tools::catalog(manager(clusters), Limits::default().max_result_bytes);
+        let mut catalog = tools::catalog(&desk(clusters, Limits::default().max_result_bytes));
         catalog.tools.extend(self.tools());
         serving(catalog)
     }
@@ -205,14 +206,20 @@ pub fn start() -> (Running, Stage) {
 }
 
 /// Clients for these clusters; a single one is the default.
-pub fn manager(clusters: Vec<Cluster>) -> Arc<ClusterManager> {
+pub fn manager(clusters: Vec<Cluster>) -> ClusterManager {
     let clusters = Clusters { clusters, ..Clusters::default() };
-    Arc::new(ClusterManager::new(&clusters, &Limits::default()).expect("clients"))
+    ClusterManager::new(&clusters, &Limits::default()).expect("clients")
+}
+
+/// What the tools work at, over these clusters; texts of answers are cut at so many bytes (0: never).
+pub fn desk(clusters: Vec<Cluster>, max_result_bytes: usize) -> Arc<Desk> {
+    let audit = Arc::new(Audit::to_log());
+    Arc::new(Desk::new(manager(clusters), &[], audit, max_result_bytes).expect("a desk"))
 }
 
 /// The product itself over these clusters.
 pub fn product(clusters: Vec<Cluster>) -> Server {
-    serving(tools::catalog(manager(clusters), Limits::default().max_result_bytes))
+    serving(tools::catalog(&desk(clusters, Limits::default().max_result_bytes)))
 }
 
 fn serving(catalog: Catalog) -> Server {

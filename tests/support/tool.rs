@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::{Exchange, Server, message};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -46,7 +47,7 @@ pub fn call_with(server: &Server, tool: &str, arguments: Value, cancel: Cancel, 
         heard(&message);
         progress.borrow_mut().push(message);
     };
-    let exchange = Exchange { calls: None, cancel, send: &send };
+    let exchange = Exchange { caller: &Caller::stdio(), calls: None, cancel, send: &send };
     let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
     let answer: Value = serde_json::from_slice(&answer.bytes).expect("JSON");
     let result = &answer["result"];

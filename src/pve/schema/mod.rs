@@ -7,7 +7,6 @@
 //! nested formats that are alike are kept once: a schema takes less than 4 MB.
 
 pub mod check;
-pub mod risk;
 
 mod pool;
 mod read;
@@ -24,8 +23,8 @@ pub use tree::{Found, Miss};
 
 use super::Method;
 use crate::facts;
+use crate::policy::Risk;
 use pool::{Parts, Text};
-use risk::Risk;
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, OnceLock};
 

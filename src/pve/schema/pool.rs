@@ -1,7 +1,7 @@
 //! How a schema is kept: every text once, every parameter once, every list of parameters once.
 
-use super::risk::Risk;
 use super::{Method, Schema};
+use crate::policy::Risk;
 use std::collections::HashMap;
 
 /// A text of the pool.

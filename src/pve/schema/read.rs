@@ -5,9 +5,9 @@
 //! values that are not as expected, scalars are taken as texts and the rest is passed over.
 
 use super::pool::{Builder, Operation, Raw, Text};
-use super::risk::Risk;
 use super::value::Held;
 use super::{Method, Schema};
+use crate::policy::Risk;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;

@@ -1,6 +1,5 @@
 //! What an operation can do to a cluster.
 
-use crate::pve::params::Params;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
@@ -28,11 +27,14 @@ pub struct Risk {
 }
 
 impl Risk {
+    /// That of what only looks.
+    pub const READ: Self = Self { kind: Kind::Read, lasting: false };
+
     /// That of an operation nobody knows.
     pub const UNKNOWN: Self = Self { kind: Kind::Execute, lasting: true };
 
     /// Of one of the codes of `summaries.tsv`: `R`, `S`, `O`, `O!`, `F`, `F!`, `X`.
-    pub(super) fn of_code(code: &str) -> Self {
+    pub fn of_code(code: &str) -> Self {
         let (kind, lasting) = match code {
             "R" => (Kind::Read, false),
             "S" => (Kind::ReadSecret, false),
@@ -46,16 +48,34 @@ impl Risk {
         Self { kind, lasting }
     }
 
-    /// That of a call with these parameters: some make of what could be undone what can't. A restore over a guest that is
-    /// there (`force`), a shutdown that ends in a stop (`forceStop`), a disk that is removed and not only taken off
-    /// (`delete=unused0`, or with `force`), a source that is gone after the copy (`delete=1`).
-    pub fn with(self, params: &Params) -> Self {
-        let lasting = params.iter().any(|(name, value)| match name {
-            "force" | "forceStop" | "force-stop" | "purge" => value != "0",
-            "delete" => value == "1" || value.split(',').any(|what| what.trim().starts_with("unused")),
-            _ => false,
-        });
-        Self { lasting: self.lasting || lasting && !self.reads(), ..self }
+    /// That of a call with these parameters (names and values), which can make it worse and never better:
+    /// - what runs commands on a node (`args`, `hookscript`, a backup's `script`), which Proxmox leaves to root for that;
+    /// - what makes of a thing that could be undone one that can't: a restore over a guest that is there (`force`), a
+    ///   shutdown that ends in a stop (`forceStop`), a disk that is removed and not only taken off (`delete=unused0`, or
+    ///   with `force`), a source that is gone after the copy (`delete=1`), older backups (`prune-backups`, `remove`).
+    pub fn with<'p>(self, params: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
+        if self.reads() {
+            return self;
+        }
+        let mut risk = self;
+        for (name, value) in params {
+            let on = !matches!(value, "" | "0");
+            let (kind, lasting) = match name {
+                "args" | "hookscript" | "script" if on => (Kind::Execute, false),
+                "forceStop" | "force-stop" => (risk.kind, on),
+                "force" | "purge" | "prune-backups" => (Kind::Change, on),
+                "remove" => (Kind::Change, value == "1"),
+                "delete" => {
+                    (Kind::Change, value == "1" || value.split([',', ';', ' ']).any(|w| w.starts_with("unused")))
+                }
+                _ => continue,
+            };
+            risk.lasting |= lasting;
+            if lasting || kind == Kind::Execute {
+                risk.kind = risk.kind.max(kind);
+            }
+        }
+        risk
     }
 
     /// Whether nothing is changed.
@@ -86,17 +106,20 @@ mod tests {
 
     #[test]
     fn parameters_can_make_a_call_worse_and_never_better() {
-        let with = |code, name, value| {
-            let mut params = Params::new();
-            params.push(name, value);
-            Risk::of_code(code).with(&params)
-        };
+        let with = |code, name, value| Risk::of_code(code).with([(name, value)].into_iter());
         for (name, value) in [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "1")] {
             assert!(with("F", name, value).lasting && with("O", name, value).lasting, "{name}={value}");
             assert!(!with("R", name, value).lasting, "{name}={value}");
         }
-        for (name, value) in [("force", "0"), ("delete", "tags"), ("memory", "1")] {
-            assert!(!with("F", name, value).lasting && with("F!", name, value).lasting, "{name}={value}");
+        for (name, value) in [("force", "0"), ("delete", "tags"), ("memory", "1"), ("args", ""), ("remove", "0")] {
+            let (plain, worse) = (Risk::of_code("F"), with("F", name, value));
+            assert!(worse == plain && with("F!", name, value).lasting, "{name}={value}");
+        }
+        assert_eq!(with("O", "forceStop", "1"), Risk::of_code("O!"), "still power");
+        assert_eq!(with("O", "delete", "1"), Risk::of_code("F!"), "no longer what can be undone");
+        for name in ["args", "hookscript", "script"] {
+            assert_eq!(with("F", name, "x").kind, Kind::Execute, "{name}");
+            assert_eq!(with("F!", name, "x"), Risk { kind: Kind::Execute, lasting: true }, "{name}");
         }
     }
 }

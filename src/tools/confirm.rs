@@ -1,0 +1,236 @@
+//! Confirmation of what can't be undone: the question, and the code that its answer has to bring back.
+//!
+//! A code is minutes long good for one call by one client, of one method on one path with one set of data on one cluster:
+//! all of that is under its HMAC, so that nothing a model makes up, changes or keeps confirms anything. A client that can
+//! ask its user (2026-07-28, elicitation) gets the question, and the code travels in the sealed state where the model does
+//! not see it; to any other client the question and the code are the text of a failed call.
+
+use crate::mcp::catalog::{NeedsInput, Stop};
+use crate::mcp::context::Context;
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a code is good for.
+pub(super) const LIFETIME: Duration = Duration::from_secs(300);
+/// Codes used in that time; a client that confirms more than these is no person.
+const MAX_USED: usize = 4_096;
+/// Bytes of the HMAC that a code carries: who can guess one in minutes?
+const TAG: usize = 12;
+/// The key of the question in an elicitation.
+const QUESTION: &str = "confirm";
+
+/// How an answer comes back. A code for one way is none for the other: a model that got hold of a sealed state could
+/// else answer in its user's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Argument,
+    Elicitation,
+}
+
+/// Makes codes and takes them back.
+pub(super) struct Codes {
+    key: hmac::Key,
+    random: SystemRandom,
+    begun: Instant,
+    /// Those that were used and would still be good: until when, in seconds, and their nonce.
+    used: Mutex<Vec<(u64, u64)>>,
+}
+
+/// What a code is bound to.
+pub(super) struct Bound<'a> {
+    /// The client's name.
+    pub(super) client: &'a str,
+    /// The cluster's name.
+    pub(super) cluster: &'a str,
+    /// Method and canonical path.
+    pub(super) line: &'a str,
+    /// The parameters as they are sent.
+    pub(super) data: &'a str,
+}
+
+impl Codes {
+    /// With a new key: codes of another process, or of an earlier run, are none.
+    pub(super) fn new() -> Result<Self, ring::error::Unspecified> {
+        let random = SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)?;
+        Ok(Self { key, random, begun: Instant::now(), used: Mutex::default() })
+    }
+
+    /// Lets a call pass that is confirmed: by `code`, or by the answer of the client's user. `question` is asked otherwise.
+    ///
+    /// # Errors
+    /// It is not confirmed: what to ask or to say.
+    pub(super) fn check(
+        &self,
+        context: &Context<'_>,
+        code: Option<&str>,
+        bound: &Bound<'_>,
+        question: &str,
+    ) -> Result<(), Stop> {
+        let asks_user = context.asks_user();
+        if asks_user && let Some(state) = context.state()? {
+            let answer = context.answer(QUESTION);
+            let agreed = answer.is_some_and(|answer| {
+                answer.get("action").is_some_and(|action| action == "accept")
+                    && answer.get("content").and_then(|c| c.get("confirm")) != Some(&Value::Bool(false))
+            });
+            if !agreed {
+                return Err(Stop::Failed("The user did not confirm it. Nothing was sent".into()));
+            }
+            let taken = self.take(Way::Elicitation, state.as_str().unwrap_or_default(), bound, self.now());
+            return taken.map_err(|why| Stop::Failed(format!("{why}. Nothing was sent; call again to ask anew")));
+        }
+        let refused = match code {
+            Some(code) => match self.take(Way::Argument, code.trim(), bound, self.now()) {
+                Ok(()) => return Ok(()),
+                Err(why) => format!("{why}.\n"),
+            },
+            None => String::new(),
+        };
+        let way = if asks_user { Way::Elicitation } else { Way::Argument };
+        let code = self.make(way, bound, self.now()).map_err(|_| "the system gives no random bytes".to_owned())?;
+        Err(match way {
+            Way::Elicitation => Stop::NeedsInput(NeedsInput {
+                requests: vec![(QUESTION, "elicitation/create", elicitation(question))],
+                state: Some(code.into()),
+            }),
+            Way::Argument => Stop::Failed(format!(
+                "{refused}Not sent yet: this has to be confirmed.\n{question}\nIf the user wants exactly this, make the \
+                 same call again within {} minutes, with confirm: \"{code}\". The code is good for it once",
+                LIFETIME.as_secs() / 60
+            )),
+        })
+    }
+
+    /// Seconds of this process's own clock, which no one can set back.
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_secs()
+    }
+
+    fn make(&self, way: Way, bound: &Bound<'_>, now: u64) -> Result<String, ring::error::Unspecified> {
+        let mut nonce = [0; 8];
+        self.random.fill(&mut nonce)?;
+        let (until, nonce) = (now + LIFETIME.as_secs(), u64::from_be_bytes(nonce));
+        Ok(format!("{until:x}-{nonce:016x}-{}", self.tag(way, bound, until, nonce)))
+    }
+
+    /// Uses a code up. The error says why it is none.
+    fn take(&self, way: Way, code: &str, bound: &Bound<'_>, now: u64) -> Result<(), String> {
+        let mut parts = code.split('-');
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        let (Some(until), Some(nonce), Some(tag), None) = (number(), number(), parts.next(), parts.next()) else {
+            return Err("the confirmation code is none that this server gave".into());
+        };
+        // In constant time: what is right of a guess is not to be told.
+        let right = self.tag(way, bound, until, nonce);
+        let different =
+            right.bytes().zip(tag.bytes()).fold(right.len() ^ tag.len(), |d, (a, b)| d | usize::from(a ^ b));
+        if std::hint::black_box(different) != 0 {
+            return Err("the confirmation code is not for this call: it was made for another cluster, path, method, \
+                        data or client, or by an earlier run of the server"
+                .into());
+        }
+        if until < now {
+            return Err("the confirmation code is too old".into());
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|(until, _)| *until >= now);
+        if used.contains(&(until, nonce)) {
+            return Err("the confirmation code was used before".into());
+        }
+        if used.len() >= MAX_USED {
+            return Err("too many calls were confirmed in the last minutes: wait some of them".into());
+        }
+        used.push((until, nonce));
+        Ok(())
+    }
+
+    fn tag(&self, way: Way, bound: &Bound<'_>, until: u64, nonce: u64) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        let Bound { client, cluster, line, data } = bound;
+        let way = if way == Way::Argument { "argument" } else { "elicitation" };
+        for part in [way, client, cluster, line, data] {
+            // The length keeps one part from reaching into the next.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        context.update(&until.to_be_bytes());
+        context.update(&nonce.to_be_bytes());
+        let mut text = String::new();
+        for byte in context.sign().as_ref().iter().take(TAG) {
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        text
+    }
+}
+
+/// The question as a form with one box to tick (2026-07-28, Elicitation).
+fn elicitation(question: &str) -> Value {
+    json!({
+        "mode": "form",
+        "message": question,
+        "requestedSchema": {
+            "type": "object",
+            "properties": {"confirm": {"type": "boolean", "title": "Do it", "default": true}},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Bound<'_> =
+        Bound { client: "ada", cluster: "prod", line: "DELETE /nodes/pve1/qemu/100", data: "purge=1" };
+    const LIFE: u64 = LIFETIME.as_secs();
+
+    #[test]
+    fn a_code_confirms_the_call_it_was_made_for_once() {
+        let codes = Codes::new().unwrap();
+        let code = codes.make(Way::Argument, &BOUND, 7).unwrap();
+        assert_eq!(codes.take(Way::Argument, &code, &BOUND, 7 + LIFE), Ok(()));
+        assert!(codes.take(Way::Argument, &code, &BOUND, 7).is_err_and(|why| why.contains("used before")));
+    }
+
+    #[test]
+    fn a_code_is_none_for_anything_else() {
+        let codes = Codes::new().unwrap();
+        let code = codes.make(Way::Argument, &BOUND, 7).unwrap();
+        for other in [
+            Bound { client: "bob", ..BOUND },
+            Bound { cluster: "lab", ..BOUND },
+            Bound { line: "DELETE /nodes/pve1/qemu/101", ..BOUND },
+            Bound { data: "", ..BOUND },
+            Bound { line: "DELETE /nodes/pve1/qemu/10", data: "0purge=1", ..BOUND },
+        ] {
+            assert!(codes.take(Way::Argument, &code, &other, 7).is_err_and(|why| why.contains("not for this call")));
+        }
+        assert!(codes.take(Way::Elicitation, &code, &BOUND, 7).is_err());
+        assert!(Codes::new().unwrap().take(Way::Argument, &code, &BOUND, 7).is_err());
+        assert!(codes.take(Way::Argument, &code, &BOUND, 8 + LIFE).is_err_and(|why| why.contains("too old")));
+        assert_eq!(codes.take(Way::Argument, &code, &BOUND, 8), Ok(()), "none of that used it up");
+    }
+
+    #[test]
+    fn no_changed_character_leaves_a_code_right() {
+        let codes = Codes::new().unwrap();
+        let code = codes.make(Way::Argument, &BOUND, 7).unwrap();
+        for at in 0..code.len() {
+            for other in ["0", "f", "-", "é", ""] {
+                let mut changed = code.clone();
+                changed.replace_range(at..=at, other);
+                if changed != code {
+                    assert!(codes.take(Way::Argument, &changed, &BOUND, 7).is_err(), "{changed}");
+                }
+            }
+        }
+        for junk in ["", "-", "--", "yes", "1-1-", "ffffffffffffffffff-0-0", "+1-0-0"] {
+            assert!(codes.take(Way::Argument, junk, &BOUND, 7).is_err(), "{junk}");
+        }
+    }
+}
