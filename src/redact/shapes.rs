@@ -2,7 +2,7 @@
 //! what follows the name of a secret. One look at each byte; whatever looks behind or ahead of it has a bound, or takes
 //! what it saw out.
 
-use super::names::{Word, word};
+use super::names::{Word, may_be_secret, word};
 use super::{HIDDEN, is_hidden};
 use std::borrow::Cow;
 
@@ -122,6 +122,16 @@ fn pair(text: &str, from: usize, at: usize) -> Option<(usize, usize)> {
 /// What a name stands in front of: `password=…`, `cipassword: …`, `"secret" : "…"`, `PASSWORD='…'`, `token => …`.
 fn named(text: &str, from: usize, at: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
+    let mut before = bytes.get(from..at)?;
+    while let [less @ .., b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\'] = before {
+        if at - from - less.len() > 9 {
+            return None;
+        }
+        before = less;
+    }
+    if !may_be_secret(before.get(before.len().saturating_sub(NAME)..)?) {
+        return None;
+    }
     let end = back(bytes, from, at, 4, &is_blank);
     // JSON within text within JSON has its quotes escaped.
     let end = back(bytes, from, end, 1, &is_quote);
