@@ -32,7 +32,15 @@ pub fn text(text: &str) -> Cow<'_, str> {
 pub(super) fn next(text: &str, from: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut at = from;
-    while let Some(&byte) = bytes.get(at) {
+    loop {
+        while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            let clean = clean_bytes(u64::from_le_bytes(*word));
+            at += clean;
+            if clean < 8 {
+                break;
+            }
+        }
+        let Some(&byte) = bytes.get(at) else { return None };
         let found = match byte {
             b':' | b'=' => pair(text, from, at),
             b'$' => crypt(bytes, at),
@@ -46,7 +54,21 @@ pub(super) fn next(text: &str, from: usize) -> Option<(usize, usize)> {
         }
         at += 1;
     }
-    None
+}
+
+/// How many bytes of the word, from the lowest, are none that [`next`] looks at. A bit above the lowest that is set may be
+/// wrong, which nobody looks at.
+#[inline(always)]
+fn clean_bytes(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let is = |word: u64, byte: u8| {
+        let differs = word ^ (ONES * u64::from(byte));
+        differs.wrapping_sub(ONES) & !differs
+    };
+    // `=` and `-` differ in one bit, as do `b` and `B`.
+    let names = is(word, b':') | is(word | (ONES * 0x10), b'=') | is(word, b'_');
+    let found = (names | is(word, b'$') | is(word | (ONES * 0x20), b'b')) & (ONES * 0x80);
+    (found.trailing_zeros() / 8) as usize
 }
 
 /// Whether this is one word of at least so many characters that looks drawn by lot: letters and digits, and no
