@@ -40,7 +40,7 @@ pub(super) fn next(text: &str, from: usize) -> Option<(usize, usize)> {
                 break;
             }
         }
-        let Some(&byte) = bytes.get(at) else { return None };
+        let byte = *bytes.get(at)?;
         let found = match byte {
             b':' | b'=' => pair(text, from, at),
             b'$' => crypt(bytes, at),
