@@ -9,8 +9,9 @@
 //! ```
 //! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
 //! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`secret`] and [`cancel`] are ground
-//! floors that every layer may use and that use none of them; so are [`visible`] and [`redact`]. [`demo`] is a simulated cluster at the far end of the last
-//! arrow, a package of its own in `demo/`. The binary puts them together.
+//! floors that every layer may use and that use none of them; so are [`visible`] and [`redact`].
+//! [`demo`] is a simulated cluster at the far end of the last arrow, a package of its own in `demo/`. The binary puts
+//! them together.
 //!
 //! Every call of the API goes one way: made whole and checked against the cluster's own description of its API
 //! ([`pve::schema`], whose floor is [`facts`]), known for what it can do, then sent.
