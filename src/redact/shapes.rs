@@ -184,8 +184,11 @@ fn named(text: &str, from: usize, at: usize) -> Option<(usize, usize)> {
         _ => true,
     };
     let nothing = is_hidden(said) || matches!(said, "null" | "true" | "false");
-    let end = if start == value && end - start == FAR { run(bytes, end, usize::MAX, &is_word) } else { end };
-    (secret && !nothing).then_some((start, end))
+    if !secret || nothing {
+        return None;
+    }
+    let cut = start == value && end - start == FAR;
+    Some((start, if cut { run(bytes, end, usize::MAX, &is_word) } else { end }))
 }
 
 /// What follows `password: ` in a sentence about one.
