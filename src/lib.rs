@@ -8,12 +8,14 @@
 //!            ── stdio ─▶ stdio ┴─ bytes of a message ──▶ mcp ◀──┘ (what is offered, as data)
 //! ```
 //! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
-//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`audit`], [`secret`] and [`cancel`]
-//! are ground floors that every layer may use and that use none of them. [`demo`] is a simulated cluster at the far end
-//! of the last arrow, a package of its own in `demo/`. The binary puts them together.
+//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`policy`], [`audit`], [`secret`] and
+//! others are ground floors that every layer may use and that use none of them; so are [`visible`] and [`redact`], for
+//! text that nobody vouches for. [`demo`] is a simulated cluster at the far end of the last arrow, a package of its own
+//! in `demo/`. The binary puts them together.
 //!
 //! Every call of the API goes one way: made whole and checked against the cluster's own description of its API
-//! ([`pve::schema`], whose floor is [`facts`]), known for what it can do, then sent.
+//! ([`pve::schema`], whose floor is [`facts`]), known for what it can do, judged by what its client and its cluster let
+//! through, confirmed where it can't be undone, written down, then sent.
 //!
 //! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions and of
 //! stdio, and blocking I/O with a deadline on every read and write.

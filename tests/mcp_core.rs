@@ -204,6 +204,33 @@ fn every_kind_of_content_is_carried_in_both_eras() {
 }
 
 #[test]
+fn what_a_tool_says_hides_nothing_from_a_readers_eyes() {
+    let mut catalog = catalog();
+    catalog.tools = vec![
+        tool(
+            "tell",
+            Box::new(|context, _| {
+                context.progress(1.0, None, "p\u{202e}");
+                context.log("error", &json!({"l\u{1b}": "\u{200b}"}));
+                let structured = Some("{\"a\":\"\u{feff}\\u001b\"}".into());
+                Ok(Output { content: vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())], structured })
+            }),
+        ),
+        tool("fail", Box::new(|_, _| Err(Stop::Failed("no \u{200b}".into())))),
+    ];
+    let server = Server::new(catalog).expect("a server");
+    let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
+    let (told, notes) = exchange(&server, &call);
+    let told: Value = serde_json::from_slice(&told.expect("an answer").bytes).expect("JSON");
+    assert_eq!(told["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
+    assert_eq!(told["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
+    assert_eq!(notes[0]["params"]["message"], "p\\u202e");
+    assert_eq!(notes[1]["params"]["data"], json!({"l\\u001b": "\\u200b"}));
+    call["params"]["name"] = "fail".into();
+    assert_eq!(answer(&server, &call).0["result"]["content"][0]["text"], "no \\u200b");
+}
+
+#[test]
 fn a_tool_that_fails_or_is_called_wrongly_is_a_result_and_a_tool_that_is_not_there_an_error() {
     let server = server();
     for (params, text) in [

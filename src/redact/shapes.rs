@@ -2,7 +2,7 @@
 //! what follows the name of a secret. One look at each byte; whatever looks behind or ahead of it has a bound, or takes
 //! what it saw out.
 
-use super::names::{Word, word};
+use super::names::{Word, may_be_secret, word};
 use super::{HIDDEN, is_hidden};
 use std::borrow::Cow;
 
@@ -32,7 +32,15 @@ pub fn text(text: &str) -> Cow<'_, str> {
 pub(super) fn next(text: &str, from: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut at = from;
-    while let Some(&byte) = bytes.get(at) {
+    loop {
+        while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+            let clean = clean_bytes(u64::from_le_bytes(*word));
+            at += clean;
+            if clean < 8 {
+                break;
+            }
+        }
+        let byte = *bytes.get(at)?;
         let found = match byte {
             b':' | b'=' => pair(text, from, at),
             b'$' => crypt(bytes, at),
@@ -46,7 +54,21 @@ pub(super) fn next(text: &str, from: usize) -> Option<(usize, usize)> {
         }
         at += 1;
     }
-    None
+}
+
+/// How many bytes of the word, from the lowest, are none that [`next`] looks at. A bit above the lowest that is set may be
+/// wrong, which nobody looks at.
+#[inline(always)]
+fn clean_bytes(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let is = |word: u64, byte: u8| {
+        let differs = word ^ (ONES * u64::from(byte));
+        differs.wrapping_sub(ONES) & !differs
+    };
+    // `=` and `-` differ in one bit, as do `b` and `B`.
+    let names = is(word, b':') | is(word | (ONES * 0x10), b'=') | is(word, b'_');
+    let found = (names | is(word, b'$') | is(word | (ONES * 0x20), b'b')) & (ONES * 0x80);
+    (found.trailing_zeros() / 8) as usize
 }
 
 /// Whether this is one word of at least so many characters that looks drawn by lot: letters and digits, and no
@@ -122,6 +144,16 @@ fn pair(text: &str, from: usize, at: usize) -> Option<(usize, usize)> {
 /// What a name stands in front of: `password=…`, `cipassword: …`, `"secret" : "…"`, `PASSWORD='…'`, `token => …`.
 fn named(text: &str, from: usize, at: usize) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
+    let mut before = bytes.get(from..at)?;
+    while let [less @ .., b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\'] = before {
+        if at - from - less.len() > 9 {
+            return None;
+        }
+        before = less;
+    }
+    if !may_be_secret(before.get(before.len().saturating_sub(NAME)..)?) {
+        return None;
+    }
     let end = back(bytes, from, at, 4, &is_blank);
     // JSON within text within JSON has its quotes escaped.
     let end = back(bytes, from, end, 1, &is_quote);
@@ -152,8 +184,11 @@ fn named(text: &str, from: usize, at: usize) -> Option<(usize, usize)> {
         _ => true,
     };
     let nothing = is_hidden(said) || matches!(said, "null" | "true" | "false");
-    let end = if start == value && end - start == FAR { run(bytes, end, usize::MAX, &is_word) } else { end };
-    (secret && !nothing).then_some((start, end))
+    if !secret || nothing {
+        return None;
+    }
+    let cut = start == value && end - start == FAR;
+    Some((start, if cut { run(bytes, end, usize::MAX, &is_word) } else { end }))
 }
 
 /// What follows `password: ` in a sentence about one.
