@@ -4,6 +4,7 @@
 //! gets its 503 without waiting, a failed accept is logged and tried again.
 
 use super::admission::Full;
+use super::channel::Channel;
 use super::reply::Reply;
 use super::throttle::Throttle;
 use super::{Front, STACK, connection};
@@ -11,7 +12,7 @@ use crate::settings::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -102,15 +103,15 @@ pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
 }
 
 /// Sets the options every connection has. They fail only where the peer is gone, which its first read tells too.
-fn set_up(stream: TcpStream, limits: &Limits) -> TcpStream {
+fn set_up(stream: TcpStream, limits: &Limits) -> Channel {
     // An answer is one write, and must not wait for the acknowledgement of the one before (Nagle): 44 ms.
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(limits.write_timeout));
-    stream
+    Channel::new(stream)
 }
 
 struct Door {
-    refused: VecDeque<Arc<TcpStream>>,
+    refused: VecDeque<Arc<Channel>>,
     warnings: Throttle,
 }
 
@@ -136,15 +137,15 @@ impl Door {
 
     /// Answers 503 without ever waiting. The connection is held until more are refused: closing it now would reset
     /// it if the client has sent its request, and the client might never read the answer.
-    fn refuse(&mut self, stream: Arc<TcpStream>) {
+    fn refuse(&mut self, stream: Arc<Channel>) {
         let reply =
             Reply::unavailable("too many connections are open (--max-connections, --max-connections-per-address)")
                 .closing();
         let mut bytes = Vec::new();
-        if reply.write_head(&mut bytes).is_ok() && stream.set_nonblocking(true).is_ok() {
+        if reply.write_head(&mut bytes).is_ok() {
             bytes.extend_from_slice(reply.body());
-            let _ = (&*stream).write(&bytes);
-            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.send_now(&bytes);
+            let _ = stream.end_writes();
         }
         if self.refused.len() == REFUSED {
             self.refused.pop_front();
@@ -169,8 +170,8 @@ mod tests {
     fn an_answer_waits_for_no_acknowledgement_and_has_a_write_timeout() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let stream = set_up(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), &Limits::default());
-        assert!(stream.nodelay().unwrap());
-        assert_eq!(stream.write_timeout().unwrap(), Some(Limits::default().write_timeout));
+        assert!(stream.socket().nodelay().unwrap());
+        assert_eq!(stream.socket().write_timeout().unwrap(), Some(Limits::default().write_timeout));
     }
 
     #[test]

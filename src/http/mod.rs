@@ -19,6 +19,7 @@ mod attempts;
 mod auth;
 mod body;
 mod budget;
+mod channel;
 mod connection;
 mod events;
 mod guard;

@@ -1,5 +1,6 @@
 //! One session of the HTTP+SSE transport: the stream its answers go to and the calls it has in flight.
 
+use super::channel::Channel;
 use super::events::EventStream;
 use crate::cancel::Cancel;
 use crate::mcp::call::Calls;
@@ -7,8 +8,6 @@ use crate::mcp::{self, Exchange};
 use crate::settings::Client;
 use socket2::SockRef;
 use std::fmt;
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,7 +39,7 @@ impl fmt::Display for Session {
 
 impl Session {
     /// A session on a connection, nothing sent yet.
-    pub(super) fn new(id: u128, client: Arc<Client>, stream: Arc<TcpStream>, write_timeout: Duration) -> Self {
+    pub(super) fn new(id: u128, client: Arc<Client>, stream: Arc<Channel>, write_timeout: Duration) -> Self {
         Self {
             id,
             client,
@@ -73,24 +72,12 @@ impl Session {
 
     /// Waits in a read until the stream's end. What the client sends means nothing here.
     pub(super) fn wait_for_end(&self) {
-        let socket = SockRef::from(&**self.events.connection());
+        let connection = self.events.connection();
         // A client that lost power says no goodbye: it is found by the comments it doesn't acknowledge. Without the
         // option that takes a quarter of an hour; the minute is long enough for a change of network.
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
-        if socket.set_read_timeout(None).is_err() {
-            return;
-        }
-        let mut ignored = 0;
-        let mut bytes = [0; 512];
-        while ignored < MOST_IGNORED && !self.events.has_ended() {
-            match (&**self.events.connection()).read(&mut bytes) {
-                Ok(0) => return,
-                Ok(n) => ignored += n,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
+        let _ = SockRef::from(connection.socket()).set_tcp_user_timeout(Some(Duration::from_secs(60)));
+        connection.wait_for_end(MOST_IGNORED, &|| self.events.has_ended());
     }
 
     /// Counts one more call in, unless `max` wait or run already.
@@ -109,7 +96,7 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::tests::pair;
+    use super::super::channel::tests::pair;
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@
 use super::Front;
 use super::admission::Permit;
 use super::budget::Reserved;
+use super::channel::Channel;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
 use super::session::{Session, Slot};
@@ -19,7 +20,6 @@ use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch,
 use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ impl Sessions {
     }
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
-    fn open(&self, stream: Arc<TcpStream>, client: Arc<Client>, permit: &Permit) -> Result<Arc<Session>, Reply> {
+    fn open(&self, stream: Arc<Channel>, client: Arc<Client>, permit: &Permit) -> Result<Arc<Session>, Reply> {
         let broken = || Reply::text(500, "internal error: no session could be made").closing();
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| broken())?;
@@ -229,8 +229,10 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::super::admission::Connections;
-    use super::super::events::tests::{pair, read_until};
+    use super::super::channel::tests::pair;
+    use super::super::events::tests::read_until;
     use super::*;
+    use std::net::TcpStream;
 
     /// A session, what its client has, and the table it stands in.
     fn session() -> (Sessions, Arc<Session>, TcpStream, Permit) {
@@ -238,7 +240,7 @@ mod tests {
         let (stream, client) = pair(write_timeout);
         let sessions = Sessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
-        let permit = connections.admit(&stream, stream.peer_addr().unwrap()).unwrap();
+        let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
         let session = sessions.open(stream, Arc::new(Client::anyone()), &permit).map_err(|reply| reply.status).unwrap();
         (sessions, session, client, permit)
     }

@@ -5,6 +5,7 @@
 //! with the first of that the reply becomes an event stream, whose end is the end of the connection.
 
 use super::Front;
+use super::channel::Channel;
 use super::events::EventStream;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
@@ -12,7 +13,6 @@ use crate::cancel::Cancel;
 use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Message, Params, SERVER_BUSY};
 use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -110,7 +110,7 @@ fn begin(front: &Front, request: &Request<'_>) -> EventStream {
 
 /// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one
 /// array, within the bound of a single answer; without any, there is nothing to say.
-fn batch(front: &Front, stream: &Arc<TcpStream>, parts: &[&str]) -> Answer {
+fn batch(front: &Front, stream: &Arc<Channel>, parts: &[&str]) -> Answer {
     let messages: Vec<_> = parts.iter().map(|part| message::parse(part.as_bytes())).collect();
     for message in &messages {
         if let Ok(Message::Request(request)) = message
