@@ -30,6 +30,9 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// Refused clients whose connections are still held, so that they can read why (see [`super::wire::linger`]).
 const REFUSED: usize = 16;
 
+/// What a client of a port with TLS understands without a handshake: a fatal alert, internal_error (RFC 8446, 6.2).
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
 /// Listens on `address`.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -87,7 +90,8 @@ fn room_for_connections(has: u64, wanted: u64, others: u64) -> u64 {
 
 /// Accepts until the server is told to stop.
 pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
-    let mut door = Door { refused: VecDeque::with_capacity(REFUSED), warnings: Throttle::default() };
+    let (refused, warnings) = (VecDeque::with_capacity(REFUSED), Throttle::default());
+    let mut door = Door { refused, warnings, tls: front.identity.is_some() };
     while !front.is_stopping() {
         match listener.accept() {
             Ok((stream, peer)) => door.admit(front, stream, peer),
@@ -113,6 +117,8 @@ fn set_up(stream: TcpStream, limits: &Limits) -> Channel {
 struct Door {
     refused: VecDeque<Arc<Channel>>,
     warnings: Throttle,
+    /// Whether clients expect TLS here.
+    tls: bool,
 }
 
 impl Door {
@@ -135,15 +141,19 @@ impl Door {
         }
     }
 
-    /// Answers 503 without ever waiting. The connection is held until more are refused: closing it now would reset
+    /// Answers 503, or with an alert instead of a handshake, without ever waiting. The connection is held until more are refused: closing it now would reset
     /// it if the client has sent its request, and the client might never read the answer.
     fn refuse(&mut self, stream: Arc<Channel>) {
         let reply =
             Reply::unavailable("too many connections are open (--max-connections, --max-connections-per-address)")
                 .closing();
         let mut bytes = Vec::new();
-        if reply.write_head(&mut bytes).is_ok() {
+        if self.tls {
+            bytes.extend_from_slice(&ALERT);
+        } else if reply.write_head(&mut bytes).is_ok() {
             bytes.extend_from_slice(reply.body());
+        }
+        if !bytes.is_empty() {
             let _ = stream.send_now(&bytes);
             let _ = stream.end_writes();
         }

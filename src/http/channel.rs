@@ -3,10 +3,12 @@
 //! A socket's own timeout bounds one call of the kernel: a peer that sends, or takes, a byte now and then outlives it
 //! for ever. What is bounded here is the whole: the time left is set before each further read or write.
 
+use super::tls::Tls;
 use crate::deadline::Deadline;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// `send` without waiting, and without a signal where the peer is gone.
@@ -18,12 +20,19 @@ const DONT_WAIT: i32 = 0x80;
 /// An open connection. One thread reads it; whoever has something to say writes it, one at a time.
 pub struct Channel {
     socket: TcpStream,
+    /// What a plain connection never has. In a box, as it is larger than all the rest.
+    tls: OnceLock<Box<Tls>>,
 }
 
 impl Channel {
     /// A connection as it was accepted.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket }
+        Self { socket, tls: OnceLock::new() }
+    }
+
+    /// From here on it speaks TLS, hands having been shaken over its socket; false where it does already.
+    pub fn secure(&self, tls: Tls) -> bool {
+        self.tls.set(Box::new(tls)).is_ok()
     }
 
     /// The socket below, for its options and to wait for it.
@@ -34,7 +43,10 @@ impl Channel {
     /// Waits for bytes: at least one, or 0 at the end. `armed` is the timeout the socket has, so that it is set only
     /// where it must change: a request that comes in one piece on a connection kept alive costs one system call to read.
     pub fn read(&self, into: &mut [u8], deadline: &Deadline, armed: &mut Duration) -> io::Result<usize> {
-        read_socket(&self.socket, into, deadline, armed)
+        match self.tls.get() {
+            None => read_socket(&self.socket, into, deadline, armed),
+            Some(tls) => tls.read(&self.socket, into, deadline),
+        }
     }
 
     /// Writes all `parts` as one write where the socket takes it so. `limit` bounds the whole, and is what the socket's
@@ -42,17 +54,26 @@ impl Channel {
     ///
     /// Errors: the peer is gone, or did not take it in time; part of it may be sent.
     pub fn write_all(&self, parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
-        write_socket(&self.socket, parts, limit)
+        match self.tls.get() {
+            None => write_socket(&self.socket, parts, limit),
+            Some(tls) => tls.write_all(&self.socket, parts, &Deadline::after(limit)),
+        }
     }
 
     /// Sends what can be sent of `bytes` without waiting. Errors: `WouldBlock` where that is nothing.
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(&self.socket).send_with_flags(bytes, DONT_WAIT)
+        match self.tls.get() {
+            None => SockRef::from(&self.socket).send_with_flags(bytes, DONT_WAIT),
+            Some(tls) => tls.send_now(&self.socket, bytes),
+        }
     }
 
     /// Waits in a read, without a deadline, until the peer is gone, `ended` says so, or the peer has sent more than
     /// `most` bytes. What it sends means nothing here.
     pub fn wait_for_end(&self, most: usize, ended: &dyn Fn() -> bool) {
+        if let Some(tls) = self.tls.get() {
+            return tls.wait_for_end(&self.socket, most, ended);
+        }
         if self.socket.set_read_timeout(None).is_err() {
             return;
         }
@@ -76,13 +97,31 @@ impl Channel {
 
     /// Says that no more will be sent. From here on the socket is only good for [`read_socket`].
     pub fn end_writes(&self) -> io::Result<()> {
-        self.socket.shutdown(Shutdown::Write)
+        self.close();
+        self.socket.shutdown(Shutdown::Write)?;
+        if self.tls.get().is_some() {
+            self.socket.set_nonblocking(false)?;
+        }
+        Ok(())
     }
 
     /// Ends both directions, and the waiting of whoever reads or writes.
     pub fn end(&self) {
+        self.close();
         // It fails where the peer has gone already.
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    fn close(&self) {
+        if let Some(tls) = self.tls.get() {
+            tls.close(&self.socket);
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

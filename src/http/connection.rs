@@ -6,6 +6,7 @@ use super::admission::Permit;
 use super::body;
 use super::budget::UNCOUNTED;
 use super::channel::Channel;
+use super::greeting;
 use super::head::{Fault, Head};
 use super::reply::Reply;
 use super::routes::{self, Answer, Request};
@@ -26,6 +27,11 @@ const MOST_KEPT: usize = UNCOUNTED;
 /// Serves a connection until it ends.
 pub fn serve(front: &Arc<Front>, stream: Arc<Channel>, peer: SocketAddr, permit: Permit) {
     let Ok(local) = stream.socket().local_addr() else { return };
+    if let Some(identity) = &front.identity
+        && !greeting::secure(front, identity, &stream, peer)
+    {
+        return;
+    }
     let (input, permit) = (Input::new(stream.clone()), &permit);
     let connection = Connection { front, stream, permit, local, peer, input, head: Head::default() };
     // The buffers are gone when a stream begins, which may then be quiet for days.

@@ -7,11 +7,13 @@ mod entry;
 mod field;
 mod fields;
 mod file;
+mod identity;
 mod json;
 mod problems;
 
 pub use client::{Access, Client, TOKEN_PREFIX, TokenHash};
 pub use file::{find, load};
+pub use identity::KeyPair;
 pub use problems::Problems;
 
 use crate::secret::Secret;
