@@ -8,6 +8,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -52,6 +53,7 @@ impl Files {
         for (path, text) in [(self.cert(), cert), (self.key(), key)] {
             let new = path.with_extension("new");
             fs::write(&new, text).expect("to write");
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("to change the mode");
             fs::rename(&new, path).expect("to rename");
         }
     }
@@ -75,9 +77,14 @@ pub fn trusting_anybody() -> Arc<ClientConfig> {
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(anybody())
         .with_no_client_auth();
     Arc::new(config)
+}
+
+/// Takes any certificate.
+pub fn anybody() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anybody)
 }
 
 #[derive(Debug)]
