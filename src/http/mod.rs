@@ -26,6 +26,7 @@ mod events;
 mod greeting;
 mod guard;
 mod head;
+mod quota;
 mod reply;
 mod routes;
 mod session;
@@ -45,6 +46,7 @@ use auth::Auth;
 use budget::Budget;
 pub use certificate::Identity;
 use guard::Guard;
+use quota::Quotas;
 use sse::Sessions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -82,6 +84,7 @@ struct Front {
     identity: Option<Identity>,
     guard: Guard,
     auth: Auth,
+    quotas: Quotas,
     connections: Arc<Connections>,
     sessions: Sessions,
     workers: Workers<sse::Job>,
@@ -136,16 +139,18 @@ impl Server {
             let mcp = mcp.clone();
             move |job: sse::Job| job.run(&mcp)
         });
+        let auth = Auth::new(clients);
         let front = Front {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: Sessions::new(&limits),
+            quotas: Quotas::new(auth.clients(), &limits),
             bodies: Budget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             mcp,
             limits,
             identity,
             guard,
-            auth: Auth::new(clients),
+            auth,
             workers,
             calls: AtomicUsize::new(0),
             watch: Watch::default(),

@@ -2,6 +2,7 @@
 
 use super::channel::Channel;
 use super::events::EventStream;
+use super::quota::Place;
 use crate::cancel::Cancel;
 use crate::mcp::call::Calls;
 use crate::mcp::{self, Exchange};
@@ -28,7 +29,11 @@ pub struct Session {
 }
 
 /// One of a session's calls, counted until this is dropped.
-pub struct Slot(pub(super) Arc<Session>);
+pub struct Slot {
+    pub(super) session: Arc<Session>,
+    /// And one of its client's.
+    pub(super) place: Option<Place>,
+}
 
 /// Shows as the first six digits of the id: enough to follow a session through a log, too little to take part in it.
 impl fmt::Display for Session {
@@ -82,7 +87,7 @@ impl Session {
 
     /// Counts one more call in, unless `max` wait or run already.
     pub(super) fn take_slot(self: &Arc<Self>, max: usize) -> Option<Slot> {
-        let slot = Slot(self.clone());
+        let slot = Slot { session: self.clone(), place: None };
         // The slot is dropped, and with it the count, if it is one too many.
         (self.load.fetch_add(1, Ordering::SeqCst) < max).then_some(slot)
     }
@@ -90,7 +95,7 @@ impl Session {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.load.fetch_sub(1, Ordering::SeqCst);
+        self.session.load.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

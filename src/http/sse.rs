@@ -19,6 +19,7 @@ use crate::mcp::call::InFlight;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
 use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -97,9 +98,9 @@ fn take(
             let answer = session.answer(&front.mcp, &message, Cancel::new());
             answer.is_none_or(|answer| session.send(&answer, None))
         }
-        Message::Request(message) => match session.take_slot(front.limits.max_calls_per_session) {
-            None => session.send(&message.refuse(BUSY, SESSION_BUSY), None),
-            Some(slot) => {
+        Message::Request(message) => match slot(front, session) {
+            Err(text) => session.send(&message.refuse(BUSY, &text), None),
+            Ok(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
                 let call = session.calls.begin(message.id());
                 let job = Job { slot, body, call, _reserved: reserved.take() };
@@ -112,11 +113,18 @@ fn take(
     })
 }
 
+/// A place for a call, in its session and among its client's. The error says what there is too much of.
+fn slot(front: &Front, session: &Arc<Session>) -> Result<Slot, Cow<'static, str>> {
+    let mut slot = session.take_slot(front.limits.max_calls_per_session).ok_or(SESSION_BUSY)?;
+    slot.place = Some(front.quotas.take(&session.client)?);
+    Ok(slot)
+}
+
 impl Job {
     /// Runs the call and sends its answer.
     pub fn run(self, mcp: &mcp::Server) {
         let Self { slot, body, call, _reserved } = self;
-        let session = slot.0.clone();
+        let session = slot.session.clone();
         if session.events.has_ended() {
             return;
         }
@@ -129,7 +137,7 @@ impl Job {
     /// Sends an error for it; returns whether the client could be told.
     fn refuse(self, text: &str) -> bool {
         match parse(&self.body) {
-            Ok(Message::Request(request)) => self.slot.0.send(&request.refuse(BUSY, text), None),
+            Ok(Message::Request(request)) => self.slot.session.send(&request.refuse(BUSY, text), None),
             _ => true,
         }
     }

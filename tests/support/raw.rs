@@ -65,6 +65,11 @@ impl Running {
         Self::begin(limits, hosts, origins, Vec::new(), mcp, None)
     }
 
+    /// A server with tools that asks for these clients' tokens.
+    pub fn serving_clients(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server) -> Self {
+        Self::begin(limits, &[], &[], clients, mcp, None)
+    }
+
     /// A server that speaks TLS, and whose clients do.
     pub fn over_tls(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server, identity: Identity) -> Self {
         Self::begin(limits, &[], &[], clients, mcp, Some(identity))
