@@ -51,7 +51,7 @@ pub fn secure(front: &Front, identity: &Identity, stream: &Channel, peer: Socket
 fn first_byte(stream: &Channel, deadline: &Deadline) -> io::Result<u8> {
     let (socket, mut byte) = (stream.socket(), [0]);
     tls::wait(socket, PollFlags::IN, Some(deadline))?;
-    // It is there, so that this does not wait; a signal is no reason to try again what can't be interrupted.
+    // There is something, or the end: this does not wait.
     match socket.peek(&mut byte)? {
         0 => Err(ErrorKind::UnexpectedEof.into()),
         _ => Ok(byte[0]),
