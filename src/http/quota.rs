@@ -54,14 +54,14 @@ impl Quotas {
     /// Counts a client's call in. The error says which limit it meets, and when to try again.
     pub fn take(&self, client: &Arc<Client>) -> Result<Place, String> {
         let found = self.clients.iter().find(|(known, _)| Arc::ptr_eq(known, client));
-        found.map_or(&self.anyone, |(_, quota)| quota).take(Instant::now()).inspect_err(|why| {
+        found.map_or(&self.anyone, |(_, quota)| quota).take().inspect_err(|why| {
             self.warnings.warn(format_args!("refused a call of the client {}: {why}", client.name));
         })
     }
 }
 
 impl Quota {
-    fn take(self: &Arc<Self>, now: Instant) -> Result<Place, String> {
+    fn take(self: &Arc<Self>) -> Result<Place, String> {
         // The place is dropped, and with it the count, if it is one too many.
         let place = Place(self.clone());
         if self.running.fetch_add(1, Ordering::SeqCst) >= self.at_once {
@@ -73,7 +73,7 @@ impl Quota {
         }
         match &self.minute {
             None => Ok(place),
-            Some(bucket) => bucket.take(now).map(|()| place).map_err(|wait| {
+            Some(bucket) => bucket.take(Instant::now()).map(|()| place).map_err(|wait| {
                 let (calls, s) = (bucket.calls, if wait == 1 { "" } else { "s" });
                 format!(
                     "busy: this client has made the {calls} calls that it may make in a minute \
