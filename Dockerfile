@@ -32,7 +32,8 @@ COPY --from=binary /proxmox-mcp /proxmox-mcp
 #
 # Inside a container loopback is nobody's address. Who may connect is decided by what is published (compose.yaml), by
 # MCP_ALLOWED_HOSTS and by the clients' tokens, without one of which it does not start (MCP_AUTH_TOKEN; `docker run --rm
-# proxmox-mcp token` makes one).
+# proxmox-mcp token` makes one). For TLS mount a certificate and its key and name them (MCP_TLS_CERT, MCP_TLS_KEY): the
+# health check speaks what the port speaks.
 ENV PROXMOX_MCP_LISTEN=0.0.0.0:8000
 EXPOSE 8000
 # A number: an empty image has no /etc/passwd to look a name up in.

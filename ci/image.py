@@ -99,6 +99,24 @@ def check_running(root):
     print("health of a stopped server: unwell")
 
 
+def check_tls(root, folder):
+    """Over TLS, with mounted files; the health check finds out by itself what is spoken."""
+    os.mkdir(f"{folder}/tls")
+    os.makedirs(f"{root}/tls")
+    subprocess.run(
+        ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-keyout", f"{folder}/tls/key.pem", "-out", f"{folder}/tls/cert.pem"),
+        check=True, capture_output=True, timeout=60)  # fmt: skip
+    os.chmod(f"{folder}/tls/key.pem", 0o644)
+    command = [*jail(root, "--ro-bind", f"{folder}/tls", "/tls"), "--setenv", "MCP_TLS_CERT", "/tls/cert.pem",
+               "--setenv", "MCP_TLS_KEY", "/tls/key.pem", "/proxmox-mcp", "--demo"]  # fmt: skip
+    with Server([*command, "--listen", "127.0.0.1:0"], pid_of=child_of) as server:
+        scheme, address = server.url.split("://")
+        expect("scheme with a certificate", scheme, "https")
+        run(*jail(root), "/proxmox-mcp", "health", "--listen", address)
+        print("health of a running server with TLS: well")
+
+
 def check_guarded(root):
     """As the image is set, everybody could reach it: it must not start without a client's token."""
     command = [*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", "0.0.0.0:8000", "/proxmox-mcp", "--demo"]
@@ -126,6 +144,7 @@ def main(binary):
             root = image.mount()
             check_files(root)
             check_running(root)
+            check_tls(root, folder)
             check_guarded(root)
             check_configuration(root)
         finally:

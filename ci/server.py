@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 
-FIRST_LINE = re.compile(r"proxmox-mcp \S+ listening on (http://\S+)")
+FIRST_LINE = re.compile(r"proxmox-mcp \S+ listening on (https?://\S+)")
 # Generous, since a busy machine is no failure; what is measured is measured elsewhere.
 START_SECONDS = 20
 STOP_SECONDS = 20

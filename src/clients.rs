@@ -24,12 +24,12 @@ pub fn token(cli: &Cli, name: Option<&str>) -> Result<(), Failure> {
     for byte in bytes {
         let _ = write!(token, "{byte:02x}");
     }
-    say(&handed_over(&Secret::new(token), name.unwrap_or("laptop"), cli.listen));
+    say(&handed_over(&Secret::new(token), name.unwrap_or("laptop"), cli.scheme(), cli.listen));
     Ok(())
 }
 
 /// The text of `token`.
-fn handed_over(token: &Secret, name: &str, listen: SocketAddr) -> String {
+fn handed_over(token: &Secret, name: &str, scheme: &str, listen: SocketAddr) -> String {
     let hash = TokenHash::of(token.expose().as_bytes());
     let token = token.expose();
     let mut text = format!(
@@ -41,13 +41,13 @@ fn handed_over(token: &Secret, name: &str, listen: SocketAddr) -> String {
          To hand over:\n  {token}\n\
          The client sends it with each request:\n  Authorization: Bearer {token}\n\n"
     );
-    text.push_str(&client_configuration(listen, Some(token)));
+    text.push_str(&client_configuration(scheme, listen, Some(token)));
     text
 }
 
 /// How two usual clients are told of a server at `address`, with the token where one is needed.
-pub fn client_configuration(address: SocketAddr, token: Option<&str>) -> String {
-    let url = format!("http://{}/mcp", reachable(address));
+pub fn client_configuration(scheme: &str, address: SocketAddr, token: Option<&str>) -> String {
+    let url = format!("{scheme}://{}/mcp", reachable(address));
     let (json, flag) = match token {
         None => (String::new(), String::new()),
         Some(token) => (
@@ -110,8 +110,8 @@ pub fn may_listen(listen: SocketAddr, clients: &[Client], insecure: bool) -> Res
     }
 }
 
-/// What is still open to others at `address`, once it may be listened on.
-pub fn warn(address: SocketAddr, clients: &[Client]) {
+/// What is still open to others at `address`, once it may be listened on, with TLS or without.
+pub fn warn(address: SocketAddr, clients: &[Client], tls: bool) {
     if is_loopback(address) {
         return;
     }
@@ -120,10 +120,11 @@ pub fn warn(address: SocketAddr, clients: &[Client]) {
             "listening on {address} and asking for no client token (--insecure-no-auth): whoever reaches this port may \
              use the clusters; let only a proxy that authenticates reach it"
         );
-    } else {
+    } else if !tls {
         log::warn!(
-            "listening on {address} without TLS: client tokens and answers cross the network in clear text; let a \
-             proxy that speaks TLS stand in front of it"
+            "listening on {address} without TLS: client tokens and answers cross the network in clear text; name a \
+             certificate and its key (--tls-cert and --tls-key, or MCP_TLS_CERT and MCP_TLS_KEY), or let a proxy that \
+             speaks TLS stand in front of it"
         );
     }
 }

@@ -4,6 +4,7 @@
 mod check;
 mod cli;
 mod clients;
+mod health;
 mod logging;
 mod serve;
 mod verify;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         Some(Task::Token { name }) => clients::token(&cli, name.as_deref()),
         Some(Task::Check) => check::clusters(&cli),
         Some(Task::Audit { file, expect, .. }) => verify::audit(file, expect.as_deref()),
-        Some(Task::Health) => check::health(cli.listen),
+        Some(Task::Health) => health::ask_server(cli.listen),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,

@@ -48,6 +48,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let clients = clients::configured(cli, &clusters)?;
     clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
     let audit = audit(cli)?;
+    let identity = identity(cli)?;
+    let tls = identity.is_some();
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let server = mcp_server(manager, &clients, audit, cli.limits())?;
     let config = http::Config {
@@ -56,15 +58,22 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         allowed_hosts: cli.allowed_hosts(),
         allowed_origins: cli.allowed_origins(),
         clients: clients.clone(),
+        identity,
     };
     let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
     stop_on_signals(server.stopper())?;
     let address = server.local_addr();
-    clients::warn(address, &clients);
-    say(&announcement(address, &clusters, &clients));
+    clients::warn(address, &clients, tls);
+    say(&announcement(cli.scheme(), address, &clusters, &clients));
     server.run();
     log::info!("stopped");
     Ok(())
+}
+
+/// The certificate of `--tls-cert` and the key of `--tls-key`, if they are set; they fit.
+pub fn identity(cli: &Cli) -> Result<Option<http::Identity>, Failure> {
+    let files = cli.tls().map_err(Failure::Usage)?;
+    files.map(|(cert, key)| http::Identity::load(cert, key)).transpose().map_err(Failure::Usage)
 }
 
 /// Serves stdin and stdout until stdin ends.
@@ -134,8 +143,9 @@ fn stop_on_signals(stop: http::Stop) -> Result<(), Failure> {
 }
 
 /// What is printed at the start. Its first line is for programs too and keeps its form.
-fn announcement(address: SocketAddr, clusters: &Clusters, clients: &[Client]) -> String {
-    let mut text = format!("proxmox-mcp {} listening on http://{address}\n\nClusters:\n", env!("CARGO_PKG_VERSION"));
+fn announcement(scheme: &str, address: SocketAddr, clusters: &Clusters, clients: &[Client]) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!("proxmox-mcp {version} listening on {scheme}://{address}\n\nClusters:\n");
     for cluster in &clusters.clusters {
         let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
         let (nodes, token, tls) = (nodes(cluster), token(cluster), cluster.tls_mode());
@@ -146,7 +156,7 @@ fn announcement(address: SocketAddr, clusters: &Clusters, clients: &[Client]) ->
     }
     text.push('\n');
     let token = (!clients.is_empty()).then_some(clients::PLACEHOLDER);
-    text.push_str(&clients::client_configuration(address, token));
+    text.push_str(&clients::client_configuration(scheme, address, token));
     text
 }
 
@@ -193,7 +203,7 @@ mod tests {
             rules: Rules::default(),
         };
         let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };
-        let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters, &[]);
+        let text = announcement("http", ([0, 0, 0, 0], 8000).into(), &clusters, &[]);
         let version = env!("CARGO_PKG_VERSION");
         let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
         assert_eq!(text.lines().next(), Some(first.as_str()));
@@ -206,11 +216,11 @@ mod tests {
         }
         assert!(!text.contains("s3cret"));
         let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
-        let text = announcement(([0, 0, 0, 0], 8000).into(), &clusters, &clients);
+        let text = announcement("https", ([0, 0, 0, 0], 8000).into(), &clusters, &clients);
         for line in [
             "Clients, each with its own TOKEN: MCP_AUTH_TOKEN",
-            r#"  {"mcpServers": {"proxmox": {"url": "http://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,
-            r#"  claude mcp add --transport http proxmox http://127.0.0.1:8000/mcp --header "Authorization: Bearer TOKEN""#,
+            r#"  {"mcpServers": {"proxmox": {"url": "https://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,
+            r#"  claude mcp add --transport http proxmox https://127.0.0.1:8000/mcp --header "Authorization: Bearer TOKEN""#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

@@ -393,7 +393,14 @@ fn an_address_that_is_taken_or_a_setting_that_cannot_be_read_fails_to_bind() {
     let server = Running::start(limits());
     let bind = |listen, hosts: &[&str]| {
         let allowed_hosts = hosts.iter().map(|host| host.to_string()).collect();
-        let config = Config { listen, limits: limits(), allowed_hosts, allowed_origins: vec![], clients: vec![] };
+        let config = Config {
+            listen,
+            limits: limits(),
+            allowed_hosts,
+            allowed_origins: vec![],
+            clients: vec![],
+            identity: None,
+        };
         Server::bind(config, std::sync::Arc::new(proxmox_mcp::mcp::Server::new(Default::default()).expect("a server")))
             .err()
             .map(|e| e.kind())

@@ -68,11 +68,11 @@ fn several_calls_at_once_are_each_answered_once() {
 #[test]
 fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
     let node = Node::start(|request| match request.path() {
-        "/api2/json/hang" => Act::hang(),
+        "/api2/json/nodes/pve1/qemu/100/config" => Act::hang(),
         _ => Act::data("1"),
     });
     let (mut process, _config) = over(&node, &[]);
-    process.say(&api(1, "/hang"));
+    process.say(&api(1, "/nodes/pve1/qemu/100/config"));
     node.wait_for_requests(1);
     assert_eq!(text(&process.ask(&api(2, "/version"))), "1");
     process.say(&cancelled(1));

@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 const SHORTEST: f64 = 0.01;
 const HOUR: f64 = 3600.0;
 
-const FLAGS: [Flag; 18] = [
+const FLAGS: [Flag; 20] = [
     flag("max-connections", "Open connections at once", Number(|l| &mut l.max_connections, 1, MANY)),
     flag(
         "max-connections-per-address",
@@ -41,6 +41,16 @@ const FLAGS: [Flag; 18] = [
         "max-calls-per-session",
         "Tool calls in flight at once in one session",
         Number(|l| &mut l.max_calls_per_session, 1, MANY),
+    ),
+    flag(
+        "max-calls-per-client",
+        "Tool calls in flight at once of one client",
+        Number(|l| &mut l.max_calls_per_client, 1, MANY),
+    ),
+    flag(
+        "max-calls-per-minute",
+        "Tool calls a minute of one client (0: any)",
+        Number(|l| &mut l.max_calls_per_minute, 0, 10 * MANY),
     ),
     flag(
         "max-calls-per-cluster",

@@ -12,7 +12,7 @@ use proxmox_mcp::secret::Secret;
 use proxmox_mcp::settings::{Client, Limits};
 use std::env::VarError;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Lets language models see and run Proxmox VE clusters over the Model Context Protocol
 #[derive(Parser)]
@@ -55,6 +55,14 @@ pub struct Cli {
     /// File with the token that clients must send (MCP_AUTH_TOKEN: the token itself)
     #[arg(long, value_name = "FILE", env = "MCP_AUTH_TOKEN_FILE", global = true, help_heading = "HTTP")]
     pub auth_token_file: Option<PathBuf>,
+
+    /// Speak TLS: PEM file with the server's certificate, and those that signed it
+    #[arg(long, value_name = "FILE", env = "MCP_TLS_CERT", global = true, help_heading = "HTTP")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's key
+    #[arg(long, value_name = "FILE", env = "MCP_TLS_KEY", global = true, help_heading = "HTTP")]
+    tls_key: Option<PathBuf>,
 
     /// Listen off loopback without a client token
     #[arg(long, env = "MCP_INSECURE_NO_AUTH", value_parser = BoolishValueParser::new(), help_heading = "HTTP")]
@@ -122,6 +130,26 @@ impl Cli {
                 Err("MCP_AUTH_TOKEN is not UTF-8: make a token with `proxmox-mcp token`".into())
             }
         }
+    }
+
+    /// The files of the certificate and its key, where TLS is to be spoken.
+    pub fn tls(&self) -> Result<Option<(&Path, &Path)>, String> {
+        match (self.tls_cert.as_deref(), self.tls_key.as_deref()) {
+            (Some(cert), Some(key)) => Ok(Some((cert, key))),
+            (None, None) => Ok(None),
+            (cert, _) => {
+                let [there, missing] = match cert {
+                    Some(_) => ["--tls-cert (MCP_TLS_CERT)", "--tls-key (MCP_TLS_KEY)"],
+                    None => ["--tls-key (MCP_TLS_KEY)", "--tls-cert (MCP_TLS_CERT)"],
+                };
+                Err(format!("{there} needs {missing}: name both files, or neither to serve without TLS"))
+            }
+        }
+    }
+
+    /// What URLs of the server begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
     }
 
     /// The limits, with what was typed in place of the defaults.

@@ -4,6 +4,7 @@
 //! gets its 503 without waiting, a failed accept is logged and tried again.
 
 use super::admission::Full;
+use super::channel::Channel;
 use super::reply::Reply;
 use super::throttle::Throttle;
 use super::{Front, STACK, connection};
@@ -11,7 +12,7 @@ use crate::settings::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -28,6 +29,9 @@ const SPARE_DESCRIPTORS: u64 = 64;
 
 /// Refused clients whose connections are still held, so that they can read why (see [`super::wire::linger`]).
 const REFUSED: usize = 16;
+
+/// What a client of a port with TLS understands without a handshake: a fatal alert, internal_error (RFC 8446, 6.2).
+const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Listens on `address`.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -86,7 +90,8 @@ fn room_for_connections(has: u64, wanted: u64, others: u64) -> u64 {
 
 /// Accepts until the server is told to stop.
 pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
-    let mut door = Door { refused: VecDeque::with_capacity(REFUSED), warnings: Throttle::default() };
+    let (refused, warnings) = (VecDeque::with_capacity(REFUSED), Throttle::default());
+    let mut door = Door { refused, warnings, tls: front.identity.is_some() };
     while !front.is_stopping() {
         match listener.accept() {
             Ok((stream, peer)) => door.admit(front, stream, peer),
@@ -102,16 +107,18 @@ pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
 }
 
 /// Sets the options every connection has. They fail only where the peer is gone, which its first read tells too.
-fn set_up(stream: TcpStream, limits: &Limits) -> TcpStream {
+fn set_up(stream: TcpStream, limits: &Limits) -> Channel {
     // An answer is one write, and must not wait for the acknowledgement of the one before (Nagle): 44 ms.
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(limits.write_timeout));
-    stream
+    Channel::new(stream)
 }
 
 struct Door {
-    refused: VecDeque<Arc<TcpStream>>,
+    refused: VecDeque<Arc<Channel>>,
     warnings: Throttle,
+    /// Whether clients expect TLS here.
+    tls: bool,
 }
 
 impl Door {
@@ -134,17 +141,21 @@ impl Door {
         }
     }
 
-    /// Answers 503 without ever waiting. The connection is held until more are refused: closing it now would reset
+    /// Answers 503, or with an alert instead of a handshake, without ever waiting. The connection is held until more are refused: closing it now would reset
     /// it if the client has sent its request, and the client might never read the answer.
-    fn refuse(&mut self, stream: Arc<TcpStream>) {
+    fn refuse(&mut self, stream: Arc<Channel>) {
         let reply =
             Reply::unavailable("too many connections are open (--max-connections, --max-connections-per-address)")
                 .closing();
         let mut bytes = Vec::new();
-        if reply.write_head(&mut bytes).is_ok() && stream.set_nonblocking(true).is_ok() {
+        if self.tls {
+            bytes.extend_from_slice(&ALERT);
+        } else if reply.write_head(&mut bytes).is_ok() {
             bytes.extend_from_slice(reply.body());
-            let _ = (&*stream).write(&bytes);
-            let _ = stream.shutdown(Shutdown::Write);
+        }
+        if !bytes.is_empty() {
+            let _ = stream.send_now(&bytes);
+            let _ = stream.end_writes();
         }
         if self.refused.len() == REFUSED {
             self.refused.pop_front();
@@ -169,8 +180,8 @@ mod tests {
     fn an_answer_waits_for_no_acknowledgement_and_has_a_write_timeout() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let stream = set_up(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), &Limits::default());
-        assert!(stream.nodelay().unwrap());
-        assert_eq!(stream.write_timeout().unwrap(), Some(Limits::default().write_timeout));
+        assert!(stream.socket().nodelay().unwrap());
+        assert_eq!(stream.socket().write_timeout().unwrap(), Some(Limits::default().write_timeout));
     }
 
     #[test]

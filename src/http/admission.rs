@@ -1,8 +1,9 @@
 //! Which connections are open: the caps on them, and what a stop needs to end them.
 
+use super::channel::Channel;
 use crate::deadline::Deadline;
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The open connections.
@@ -21,7 +22,7 @@ struct Table {
 }
 
 struct Open {
-    stream: Arc<TcpStream>,
+    stream: Arc<Channel>,
     address: IpAddr,
     streaming: bool,
 }
@@ -48,7 +49,7 @@ impl Connections {
     }
 
     /// Counts a new connection in, if there is room for it.
-    pub fn admit(self: &Arc<Self>, stream: &Arc<TcpStream>, peer: SocketAddr) -> Result<Permit, Full> {
+    pub fn admit(self: &Arc<Self>, stream: &Arc<Channel>, peer: SocketAddr) -> Result<Permit, Full> {
         let address = peer.ip().to_canonical();
         let mut table = self.lock();
         if table.open.len() >= self.max {
@@ -69,8 +70,7 @@ impl Connections {
     /// the end. A request in work goes on and its answer can still be written.
     pub fn end_reads(&self) {
         for open in self.lock().open.values().filter(|open| !open.streaming) {
-            // It fails where the peer is gone: then the read has ended by itself.
-            let _ = open.stream.shutdown(Shutdown::Read);
+            open.stream.end_reads();
         }
     }
 
@@ -122,15 +122,14 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::channel::tests::pair;
     use super::*;
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::TcpStream;
     use std::time::Duration;
 
-    fn stream() -> (Arc<TcpStream>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Arc::new(listener.accept().unwrap().0), near)
+    fn stream() -> (Arc<Channel>, TcpStream) {
+        pair(Duration::from_secs(20))
     }
 
     #[test]
@@ -157,9 +156,9 @@ mod tests {
         let streaming = connections.admit(&events, peer).unwrap();
         streaming.streams();
         connections.end_reads();
-        assert_eq!((&*idle).read(&mut [0]).unwrap(), 0);
-        events.set_nonblocking(true).unwrap();
-        assert_eq!((&*events).read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(idle.socket().read(&mut [0]).unwrap(), 0);
+        events.socket().set_nonblocking(true).unwrap();
+        assert_eq!(events.socket().read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         let soon = || Deadline::after(Duration::from_millis(1));
         assert_eq!(connections.wait_for_all(&soon()), 2);
         drop(permit);

@@ -51,6 +51,11 @@ impl Auth {
         }
     }
 
+    /// All of them.
+    pub fn clients(&self) -> &[Arc<Client>] {
+        &self.clients
+    }
+
     /// Who anybody is on a route that asks for no token.
     pub fn anyone(&self) -> Arc<Client> {
         self.anyone.clone()

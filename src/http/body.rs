@@ -87,6 +87,7 @@ fn expect(input: &mut Input, wanted: u8, deadline: &Deadline) -> Result<(), Faul
 
 #[cfg(test)]
 mod tests {
+    use super::super::channel::Channel;
     use super::*;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
@@ -97,7 +98,7 @@ mod tests {
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         near.write_all(text).unwrap();
         drop(near);
-        let mut input = Input::new(Arc::new(listener.accept().unwrap().0));
+        let mut input = Input::new(Arc::new(Channel::new(listener.accept().unwrap().0)));
         let limits = Limits { max_body_bytes, ..Limits::default() };
         let mut out = Vec::new();
         read(&mut input, Framing::Chunked, &mut out, &limits).map(|()| out)

@@ -5,16 +5,18 @@ use super::Front;
 use super::admission::Permit;
 use super::body;
 use super::budget::UNCOUNTED;
+use super::channel::Channel;
+use super::greeting;
 use super::head::{Fault, Head};
 use super::reply::Reply;
 use super::routes::{self, Answer, Request};
 use super::session::Session;
 use super::throttle::Escaped;
-use super::wire::{Input, linger, write_all};
+use super::wire::{Input, linger};
 use crate::mcp::context::Caller;
 use crate::settings::Client;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +26,13 @@ use tiny_http::Method;
 const MOST_KEPT: usize = UNCOUNTED;
 
 /// Serves a connection until it ends.
-pub fn serve(front: &Arc<Front>, stream: Arc<TcpStream>, peer: SocketAddr, permit: Permit) {
-    let Ok(local) = stream.local_addr() else { return };
+pub fn serve(front: &Arc<Front>, stream: Arc<Channel>, peer: SocketAddr, permit: Permit) {
+    let Ok(local) = stream.socket().local_addr() else { return };
+    if let Some(identity) = &front.identity
+        && !greeting::secure(front, identity, &stream, peer)
+    {
+        return;
+    }
     let (input, permit) = (Input::new(stream.clone()), &permit);
     let connection = Connection { front, stream, permit, local, peer, input, head: Head::default() };
     // The buffers are gone when a stream begins, which may then be quiet for days.
@@ -36,7 +43,7 @@ pub fn serve(front: &Arc<Front>, stream: Arc<TcpStream>, peer: SocketAddr, permi
 
 struct Connection<'a> {
     front: &'a Arc<Front>,
-    stream: Arc<TcpStream>,
+    stream: Arc<Channel>,
     permit: &'a Permit,
     local: SocketAddr,
     peer: SocketAddr,
@@ -66,7 +73,7 @@ impl Connection<'_> {
                 }
                 Ok(Answer::Done) => {
                     self.log(known, 200, started);
-                    linger(self.stream);
+                    linger(&self.stream);
                     return None;
                 }
                 Err(Fault::Refused(status, text)) => Reply::text(status, text).closing(),
@@ -76,7 +83,7 @@ impl Connection<'_> {
             self.log(known, reply.status, started);
             self.write(&reply, &mut out).ok()?;
             if reply.close {
-                linger(self.stream);
+                linger(&self.stream);
                 return None;
             }
             body.clear();
@@ -106,7 +113,7 @@ impl Connection<'_> {
             }
             if self.head.expects_continue && self.input.unread().is_empty() {
                 let mut go_on = [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")];
-                write_all(&self.stream, &mut go_on, self.front.limits.write_timeout).map_err(|_| Fault::Gone)?;
+                self.stream.write_all(&mut go_on, self.front.limits.write_timeout).map_err(|_| Fault::Gone)?;
             }
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
@@ -141,7 +148,7 @@ impl Connection<'_> {
         let mut parts = [IoSlice::new(out), IoSlice::new(body)];
         // A large answer may take longer, at a mebibyte a second.
         let limit = self.front.limits.write_timeout + Duration::from_secs((reply.body().len() >> 20) as u64);
-        write_all(&self.stream, &mut parts, limit)
+        self.stream.write_all(&mut parts, limit)
     }
 
     /// Never the query, which holds the session's id.

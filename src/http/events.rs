@@ -1,26 +1,18 @@
 //! An event stream to a client: whoever has a message for it writes an event, one write each, under the stream's lock
 //! and a deadline. A comment now and then keeps the proxies on the way from ending a quiet stream.
 
+use super::channel::Channel;
 use super::reply::event_stream_head;
-use super::wire::write_all;
-use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 const COMMENT: &[u8] = b": keep-alive\n\n";
 
-/// `send` without waiting, and without a signal where the peer is gone.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const DONT_WAIT: i32 = 0x40 | 0x4000;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const DONT_WAIT: i32 = 0x80;
-
 /// The stream a connection has become. Its bytes have no length and no chunks: see [`event_stream_head`].
 pub struct EventStream {
-    stream: Arc<TcpStream>,
+    stream: Arc<Channel>,
     writer: Mutex<Writer>,
     write_timeout: Duration,
     ended: AtomicBool,
@@ -37,7 +29,7 @@ struct Writer {
 
 impl EventStream {
     /// A stream on a connection, nothing sent yet; the socket's write timeout is `write_timeout`.
-    pub fn new(stream: Arc<TcpStream>, write_timeout: Duration) -> Self {
+    pub fn new(stream: Arc<Channel>, write_timeout: Duration) -> Self {
         Self { stream, writer: Mutex::default(), write_timeout, ended: AtomicBool::new(false) }
     }
 
@@ -70,9 +62,9 @@ impl EventStream {
         let owed = std::mem::take(&mut writer.owed);
         let sent = match owed.is_empty() {
             true => Ok(()),
-            false => write_all(&self.stream, &mut [IoSlice::new(owed)], self.write_timeout),
+            false => self.stream.write_all(&mut [IoSlice::new(owed)], self.write_timeout),
         };
-        match sent.and_then(|()| write_all(&self.stream, parts, self.write_timeout)) {
+        match sent.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
             Ok(()) => {
                 writer.stuck = None;
                 true
@@ -94,7 +86,7 @@ impl EventStream {
             Err(TryLockError::WouldBlock) => return,
         };
         let bytes = if writer.owed.is_empty() { COMMENT } else { writer.owed };
-        match SockRef::from(&*self.stream).send_with_flags(bytes, DONT_WAIT) {
+        match self.stream.send_now(bytes) {
             Ok(n) => *writer = Writer { owed: bytes.get(n..).unwrap_or_default(), stuck: None },
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 if writer.stuck.get_or_insert_with(Instant::now).elapsed() >= self.write_timeout {
@@ -109,8 +101,7 @@ impl EventStream {
     /// Ends the stream; its connection's thread notices, and does the rest.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
-        // It fails where the peer has gone already.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.stream.end();
     }
 
     /// Whether nothing can be sent any more.
@@ -119,7 +110,7 @@ impl EventStream {
     }
 
     /// The connection it is on.
-    pub fn connection(&self) -> &Arc<TcpStream> {
+    pub fn connection(&self) -> &Arc<Channel> {
         &self.stream
     }
 
@@ -130,9 +121,10 @@ impl EventStream {
 
 #[cfg(test)]
 pub mod tests {
+    use super::super::channel::tests::pair;
     use super::*;
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::TcpStream;
 
     /// A stream that has begun with `: hello`, and its client.
     fn stream(write_timeout: Duration) -> (EventStream, TcpStream) {
@@ -140,16 +132,6 @@ pub mod tests {
         let events = EventStream::new(far, write_timeout);
         assert!(events.begin(": hello\n\n", || true).unwrap());
         (events, near)
-    }
-
-    /// Both ends of a connection.
-    pub fn pair(write_timeout: Duration) -> (Arc<TcpStream>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let far = listener.accept().unwrap().0;
-        far.set_write_timeout(Some(write_timeout)).unwrap();
-        (Arc::new(far), near)
     }
 
     /// What the client receives up to and including `end`.
@@ -189,7 +171,7 @@ pub mod tests {
         events.keep_alive();
         drop(locked);
         let full = [b' '; 1 << 16];
-        while SockRef::from(&*events.stream).send_with_flags(&full, DONT_WAIT).is_ok() {}
+        while events.stream.send_now(&full).is_ok() {}
         let begun = Instant::now();
         while !events.has_ended() {
             events.keep_alive();

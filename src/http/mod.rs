@@ -3,7 +3,7 @@
 //! # The way of a request
 //! ```text
 //! accept ── a permit, a thread ──▶ connection ── head ▶ guard ▶ auth ▶ routes ▶ body ──▶ sse ──▶ mcp
-//!   admission                        wire                                                 workers
+//!   admission           (greeting)   wire, channel (tls)                                  workers
 //! ```
 //! Every bound is one of [`Limits`]. Requests, answers and statuses are tiny_http's types and its writer makes the
 //! bytes of an answer's head; its `Server` is not used, because a single request can abort it, and its memory, threads
@@ -19,16 +19,21 @@ mod attempts;
 mod auth;
 mod body;
 mod budget;
+mod certificate;
+mod channel;
 mod connection;
 mod events;
+mod greeting;
 mod guard;
 mod head;
+mod quota;
 mod reply;
 mod routes;
 mod session;
 mod sse;
 mod streamable;
 mod throttle;
+mod tls;
 mod watch;
 mod wire;
 
@@ -39,7 +44,9 @@ use crate::workers::{STACK, Workers};
 use admission::Connections;
 use auth::Auth;
 use budget::Budget;
+pub use certificate::Identity;
 use guard::Guard;
+use quota::Quotas;
 use sse::Sessions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -66,14 +73,18 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Who may call, by the token of each; without any, whoever reaches the listener may.
     pub clients: Vec<Client>,
+    /// The certificate, where the port speaks TLS.
+    pub identity: Option<Identity>,
 }
 
 /// What every part of a running front shares.
 struct Front {
     mcp: Arc<mcp::Server>,
     limits: Limits,
+    identity: Option<Identity>,
     guard: Guard,
     auth: Auth,
+    quotas: Quotas,
     connections: Arc<Connections>,
     sessions: Sessions,
     workers: Workers<sse::Job>,
@@ -119,7 +130,7 @@ impl Server {
     /// Binds and sizes the caps to the machine's descriptor limit. Errors: the address is taken or not ours, or an
     /// allowed host or origin that can't be read (`InvalidInput`, its text says which and what to write).
     pub fn bind(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
-        let Config { listen, limits, allowed_hosts, allowed_origins, clients } = config;
+        let Config { listen, limits, allowed_hosts, allowed_origins, clients, identity } = config;
         let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
         let listener = Arc::new(accept::listen(listen)?);
         let address = listener.local_addr()?;
@@ -128,15 +139,18 @@ impl Server {
             let mcp = mcp.clone();
             move |job: sse::Job| job.run(&mcp)
         });
+        let auth = Auth::new(clients);
         let front = Front {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: Sessions::new(&limits),
+            quotas: Quotas::new(auth.clients(), &limits),
             bodies: Budget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             mcp,
             limits,
+            identity,
             guard,
-            auth: Auth::new(clients),
+            auth,
             workers,
             calls: AtomicUsize::new(0),
             watch: Watch::default(),

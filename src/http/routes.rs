@@ -3,12 +3,12 @@
 use super::Front;
 use super::admission::Permit;
 use super::budget::Reserved;
+use super::channel::Channel;
 use super::head::Head;
 use super::reply::Reply;
 use super::session::Session;
 use super::{sse, streamable};
 use crate::mcp::context::Caller;
-use std::net::TcpStream;
 use std::sync::Arc;
 use tiny_http::Method;
 
@@ -34,7 +34,7 @@ static ROUTES: [Route; 4] = [
 /// One request, as its route sees it.
 pub struct Request<'a> {
     /// The connection it came over.
-    pub stream: &'a Arc<TcpStream>,
+    pub stream: &'a Arc<Channel>,
     /// Whose it is.
     pub caller: Caller,
     /// The connection's right to be open.

@@ -1,14 +1,14 @@
 //! One session of the HTTP+SSE transport: the stream its answers go to and the calls it has in flight.
 
+use super::channel::Channel;
 use super::events::EventStream;
+use super::quota::Place;
 use crate::cancel::Cancel;
 use crate::mcp::call::Calls;
 use crate::mcp::context::Caller;
 use crate::mcp::{self, Exchange};
 use socket2::SockRef;
 use std::fmt;
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,7 +29,11 @@ pub struct Session {
 }
 
 /// One of a session's calls, counted until this is dropped.
-pub struct Slot(pub(super) Arc<Session>);
+pub struct Slot {
+    pub(super) session: Arc<Session>,
+    /// And one of its client's.
+    pub(super) place: Option<Place>,
+}
 
 /// Shows as the first six digits of the id: enough to follow a session through a log, too little to take part in it.
 impl fmt::Display for Session {
@@ -40,7 +44,7 @@ impl fmt::Display for Session {
 
 impl Session {
     /// A session on a connection, nothing sent yet.
-    pub(super) fn new(id: u128, caller: Caller, stream: Arc<TcpStream>, write_timeout: Duration) -> Self {
+    pub(super) fn new(id: u128, caller: Caller, stream: Arc<Channel>, write_timeout: Duration) -> Self {
         Self {
             id,
             caller,
@@ -73,29 +77,17 @@ impl Session {
 
     /// Waits in a read until the stream's end. What the client sends means nothing here.
     pub(super) fn wait_for_end(&self) {
-        let socket = SockRef::from(&**self.events.connection());
+        let connection = self.events.connection();
         // A client that lost power says no goodbye: it is found by the comments it doesn't acknowledge. Without the
         // option that takes a quarter of an hour; the minute is long enough for a change of network.
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
-        if socket.set_read_timeout(None).is_err() {
-            return;
-        }
-        let mut ignored = 0;
-        let mut bytes = [0; 512];
-        while ignored < MOST_IGNORED && !self.events.has_ended() {
-            match (&**self.events.connection()).read(&mut bytes) {
-                Ok(0) => return,
-                Ok(n) => ignored += n,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
+        let _ = SockRef::from(connection.socket()).set_tcp_user_timeout(Some(Duration::from_secs(60)));
+        connection.wait_for_end(MOST_IGNORED, &|| self.events.has_ended());
     }
 
     /// Counts one more call in, unless `max` wait or run already.
     pub(super) fn take_slot(self: &Arc<Self>, max: usize) -> Option<Slot> {
-        let slot = Slot(self.clone());
+        let slot = Slot { session: self.clone(), place: None };
         // The slot is dropped, and with it the count, if it is one too many.
         (self.load.fetch_add(1, Ordering::SeqCst) < max).then_some(slot)
     }
@@ -103,13 +95,13 @@ impl Session {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.load.fetch_sub(1, Ordering::SeqCst);
+        self.session.load.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::tests::pair;
+    use super::super::channel::tests::pair;
     use super::*;
 
     #[test]

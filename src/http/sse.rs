@@ -9,6 +9,7 @@
 use super::Front;
 use super::admission::Permit;
 use super::budget::Reserved;
+use super::channel::Channel;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
 use super::session::{Session, Slot};
@@ -19,8 +20,8 @@ use crate::mcp::context::Caller;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
 use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,9 +103,9 @@ fn take(
             let answer = session.answer(&front.mcp, &message, Cancel::new());
             answer.is_none_or(|answer| session.send(&answer, None))
         }
-        Message::Request(message) => match session.take_slot(front.limits.max_calls_per_session) {
-            None => session.send(&message.refuse(BUSY, SESSION_BUSY), None),
-            Some(slot) => {
+        Message::Request(message) => match slot(front, session) {
+            Err(text) => session.send(&message.refuse(BUSY, &text), None),
+            Ok(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
                 let call = session.calls.begin(message.id());
                 let job = Job { slot, body, call, _reserved: reserved.take() };
@@ -117,11 +118,18 @@ fn take(
     })
 }
 
+/// A place for a call, in its session and among its client's. The error says what there is too much of.
+fn slot(front: &Front, session: &Arc<Session>) -> Result<Slot, Cow<'static, str>> {
+    let mut slot = session.take_slot(front.limits.max_calls_per_session).ok_or(SESSION_BUSY)?;
+    slot.place = Some(front.quotas.take(&session.caller.client)?);
+    Ok(slot)
+}
+
 impl Job {
     /// Runs the call and sends its answer.
     pub fn run(self, mcp: &mcp::Server) {
         let Self { slot, body, call, _reserved } = self;
-        let session = slot.0.clone();
+        let session = slot.session.clone();
         if session.events.has_ended() {
             return;
         }
@@ -134,7 +142,7 @@ impl Job {
     /// Sends an error for it; returns whether the client could be told.
     fn refuse(self, text: &str) -> bool {
         match parse(&self.body) {
-            Ok(Message::Request(request)) => self.slot.0.send(&request.refuse(BUSY, text), None),
+            Ok(Message::Request(request)) => self.slot.session.send(&request.refuse(BUSY, text), None),
             _ => true,
         }
     }
@@ -152,7 +160,7 @@ impl Sessions {
     }
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
-    fn open(&self, stream: Arc<TcpStream>, caller: Caller, permit: &Permit) -> Result<Arc<Session>, Reply> {
+    fn open(&self, stream: Arc<Channel>, caller: Caller, permit: &Permit) -> Result<Arc<Session>, Reply> {
         let broken = || Reply::text(500, "internal error: no session could be made").closing();
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| broken())?;
@@ -235,8 +243,10 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::super::admission::Connections;
-    use super::super::events::tests::{pair, read_until};
+    use super::super::channel::tests::pair;
+    use super::super::events::tests::read_until;
     use super::*;
+    use std::net::TcpStream;
 
     /// A session, what its client has, and the table it stands in.
     fn session() -> (Sessions, Arc<Session>, TcpStream, Permit) {
@@ -244,7 +254,7 @@ mod tests {
         let (stream, client) = pair(write_timeout);
         let sessions = Sessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
-        let permit = connections.admit(&stream, stream.peer_addr().unwrap()).unwrap();
+        let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
         let session = sessions.open(stream, Caller::stdio(), &permit).map_err(|reply| reply.status).unwrap();
         (sessions, session, client, permit)
     }

@@ -6,12 +6,14 @@
 
 use super::Front;
 use super::events::EventStream;
+use super::quota::Place;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
 use crate::cancel::Cancel;
 use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Message, Params, SERVER_BUSY};
 use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
+use crate::settings::Client;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,11 +44,10 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     if let Err(fault) = modern::check_headers(headers(request), &message, &params) {
         return Reply::json(400, message.fault(&fault)).into();
     }
-    let _permit = match Permit::take(front, &message) {
-        Ok(permit) => permit,
-        Err(busy) => return Reply::json(200, busy).into(),
-    };
-    answer(front, request, &message, params, accepts)
+    match Permit::take(front, &request.caller.client, &message) {
+        Ok(permit) => answer(front, request, &message, params, accepts, permit),
+        Err(busy) => Reply::json(200, busy).into(),
+    }
 }
 
 fn answer(
@@ -55,6 +56,7 @@ fn answer(
     message: &message::Request<'_>,
     params: Params<'_>,
     accepts: Accepts,
+    permit: Option<Permit<'_>>,
 ) -> Answer {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { Era::Modern } else { Era::Legacy };
@@ -80,10 +82,14 @@ fn answer(
     match answer {
         None => Answer::Done,
         Some(answer) if watched.events().get().is_some() => {
-            events().send(&answer.bytes, || ());
+            // Given back just before the client can know of the answer, and send its next call.
+            events().send(&answer.bytes, || drop(permit));
             Answer::Done
         }
-        Some(answer) => reply(front, request, era, accepts, answer),
+        Some(answer) => {
+            drop(permit);
+            reply(front, request, era, accepts, answer)
+        }
     }
 }
 
@@ -110,8 +116,7 @@ fn begin(front: &Front, request: &Request<'_>) -> EventStream {
 
 /// The messages of a batch one after the other, once all of them are known to be fit for one. Its answers are one
 /// array, within the bound of a single answer; without any, there is nothing to say.
-fn batch(front: &Front, request: &Request<'_>, parts: &[&str]) -> Answer {
-    let (caller, stream) = (&request.caller, request.stream);
+fn batch(front: &Front, from: &Request<'_>, parts: &[&str]) -> Answer {
     let messages: Vec<_> = parts.iter().map(|part| message::parse(part.as_bytes())).collect();
     for message in &messages {
         if let Ok(Message::Request(request)) = message
@@ -132,12 +137,12 @@ fn batch(front: &Front, request: &Request<'_>, parts: &[&str]) -> Answer {
             Ok(Message::Request(request)) if front.is_stopping() => {
                 request.refuse(BUSY, "not run: the server is stopping; send it again in a few seconds")
             }
-            Ok(Message::Request(request)) => match Permit::take(front, &request) {
+            Ok(Message::Request(request)) => match Permit::take(front, &from.caller.client, &request) {
                 Err(busy) => busy,
                 Ok(_permit) => {
                     let cancel = Cancel::new();
-                    let _watched = front.watch.begin(stream, &cancel, false);
-                    let exchange = Exchange { caller, calls: None, cancel, send: &|_| () };
+                    let _watched = front.watch.begin(from.stream, &cancel, false);
+                    let exchange = Exchange { caller: &from.caller, calls: None, cancel, send: &|_| () };
                     match front.mcp.answer(&request, request.params(), &exchange) {
                         Some(answer) => answer.bytes,
                         None => continue,
@@ -156,26 +161,31 @@ fn batch(front: &Front, request: &Request<'_>, parts: &[&str]) -> Answer {
 }
 
 /// A call's place among those in flight on this endpoint, until this is dropped.
-struct Permit<'a>(&'a AtomicUsize);
+struct Permit<'a> {
+    calls: &'a AtomicUsize,
+    /// And its place among its client's.
+    place: Option<Place>,
+}
 
 impl<'a> Permit<'a> {
     /// `Err` is the answer. A request that is answered from memory needs no place.
-    fn take(front: &'a Front, message: &message::Request<'_>) -> Result<Option<Self>, Vec<u8>> {
+    fn take(front: &'a Front, client: &Arc<Client>, message: &message::Request<'_>) -> Result<Option<Self>, Vec<u8>> {
         if !message.may_take_long() {
             return Ok(None);
         }
         // The permit is dropped, and with it the count, if it is one too many.
-        let permit = Self(&front.calls);
-        if front.calls.fetch_add(1, Ordering::SeqCst) < front.limits.max_calls {
-            return Ok(Some(permit));
+        let mut permit = Self { calls: &front.calls, place: None };
+        if front.calls.fetch_add(1, Ordering::SeqCst) >= front.limits.max_calls {
+            return Err(message.refuse(BUSY, SERVER_BUSY));
         }
-        Err(message.refuse(BUSY, SERVER_BUSY))
+        permit.place = Some(front.quotas.take(client).map_err(|why| message.refuse(BUSY, &why))?);
+        Ok(Some(permit))
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

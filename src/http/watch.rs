@@ -6,10 +6,10 @@
 //!
 //! It sleeps while nothing runs, and looks five times a second while something does.
 
+use super::channel::Channel;
 use super::events::EventStream;
 use crate::cancel::Cancel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ struct State {
 
 /// A call that runs on its connection's own thread.
 pub struct Call {
-    stream: Arc<TcpStream>,
+    stream: Arc<Channel>,
     cancel: Cancel,
     /// Whether it is cancelled when the client is gone.
     ends_with_client: bool,
@@ -56,7 +56,7 @@ pub struct Watched<'a> {
 
 impl Watch {
     /// Looks after a call from here on; `ends_with_client` says whether it is cancelled when the client is gone.
-    pub fn begin(&self, stream: &Arc<TcpStream>, cancel: &Cancel, ends_with_client: bool) -> Watched<'_> {
+    pub fn begin(&self, stream: &Arc<Channel>, cancel: &Cancel, ends_with_client: bool) -> Watched<'_> {
         let (stream, cancel) = (stream.clone(), cancel.clone());
         let call = Arc::new(Call { stream, cancel, ends_with_client, events: OnceLock::new() });
         let mut state = self.lock();
@@ -114,7 +114,7 @@ impl Watch {
         if watched.is_empty() {
             return;
         }
-        let mut fds: Vec<_> = watched.iter().map(|call| PollFd::new(&*call.stream, GONE)).collect();
+        let mut fds: Vec<_> = watched.iter().map(|call| PollFd::new(call.stream.socket(), GONE)).collect();
         if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
             return;
         }
@@ -156,7 +156,8 @@ impl Drop for Watched<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::tests::{pair, read_until};
+    use super::super::channel::tests::pair;
+    use super::super::events::tests::read_until;
     use super::*;
     use std::sync::mpsc::channel;
     use std::thread;

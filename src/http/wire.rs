@@ -1,12 +1,9 @@
-//! The bytes of a connection, in and out, each under a total deadline.
-//!
-//! A socket's own timeout bounds one call of the kernel: a peer that sends, or takes, a byte now and then outlives it
-//! for ever. What is bounded here is the whole of a head, a body, an answer or an event: the time left is set before
-//! each further read or write.
+//! The bytes that a connection receives: a buffer that requests are taken from, and what becomes of the rest at the
+//! end.
 
+use super::channel::{Channel, read_socket};
 use crate::deadline::Deadline;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +36,7 @@ impl From<io::Error> for Cut {
 /// Layout: `bytes[..kept]` is the head of the request in work (its fields are spans of it), `bytes[taken..end]` is
 /// received and not yet used, be it a body or the head of a request sent ahead of its turn.
 pub struct Input {
-    stream: Arc<TcpStream>,
+    stream: Arc<Channel>,
     bytes: Vec<u8>,
     kept: usize,
     taken: usize,
@@ -49,7 +46,7 @@ pub struct Input {
 
 impl Input {
     /// Nothing received yet.
-    pub fn new(stream: Arc<TcpStream>) -> Self {
+    pub fn new(stream: Arc<Channel>) -> Self {
         Self { stream, bytes: vec![0; ROOM], kept: 0, taken: 0, end: 0, armed: Duration::ZERO }
     }
 
@@ -85,7 +82,7 @@ impl Input {
             self.bytes.resize(self.bytes.len() * 2, 0);
         }
         let room = self.bytes.get_mut(self.end..).unwrap_or_default();
-        match (Timed { stream: &self.stream, armed: &mut self.armed, deadline }).read(room)? {
+        match self.stream.read(room, deadline, &mut self.armed)? {
             0 => Err(Cut::Gone),
             n => {
                 self.end += n;
@@ -122,96 +119,47 @@ impl Input {
     }
 }
 
-/// Reads from a socket with the time left as its timeout.
+/// Reads from a connection until a deadline, for what wants a reader.
 struct Timed<'a> {
-    stream: &'a TcpStream,
-    /// The timeout the socket has, so that it is set only where it must change: a request that comes in one piece on
-    /// a connection kept alive costs one system call to read.
+    stream: &'a Channel,
     armed: &'a mut Duration,
     deadline: &'a Deadline,
 }
 
 impl Read for Timed<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let left = self.deadline.left();
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            if *self.armed < left || *self.armed > left + self.deadline.limit() / 64 {
-                self.stream.set_read_timeout(Some(left))?;
-                *self.armed = left;
-            }
-            match self.stream.read(into) {
-                // A read with a timeout is not taken up again by itself where the process was stopped and goes on
-                // (signal(7)): a laptop's sleep, a paused container.
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                read => return read,
-            }
-        }
+        self.stream.read(into, self.deadline, self.armed)
     }
-}
-
-/// Writes all `parts` as one write where the socket takes it so. `limit` bounds the whole, and is what the socket's
-/// write timeout must be set to already (Linux counts it down over one call, however often the call sleeps).
-///
-/// Errors: the peer is gone, or did not take it in time; part of it may be sent.
-pub fn write_all(stream: &TcpStream, mut parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
-    let deadline = Deadline::after(limit);
-    let mut narrowed = false;
-    IoSlice::advance_slices(&mut parts, 0);
-    while !parts.is_empty() {
-        match (&*stream).write_vectored(parts) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => IoSlice::advance_slices(&mut parts, n),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-        if !parts.is_empty() {
-            let left = deadline.left();
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            stream.set_write_timeout(Some(left))?;
-            narrowed = true;
-        }
-    }
-    if narrowed {
-        stream.set_write_timeout(Some(limit))?;
-    }
-    Ok(())
 }
 
 /// Says that no more will be sent, then takes what the client still sends, for a bounded while: closing a socket with
 /// unread bytes resets the connection, and the client might lose the answer that says why.
-pub fn linger(stream: Arc<TcpStream>) {
-    if stream.shutdown(Shutdown::Write).is_err() {
+pub fn linger(stream: &Channel) {
+    if stream.end_writes().is_err() {
         return;
     }
     let (limit, mut left) = LINGER;
     let deadline = Deadline::after(limit);
-    let mut input = Input::new(stream);
-    while left > 0 && input.fill(&deadline).is_ok() {
-        left = left.saturating_sub(input.unread().len());
-        input.keep(usize::MAX);
-        input.recycle();
+    let (mut bytes, mut armed) = ([0; ROOM], Duration::ZERO);
+    while left > 0 {
+        match read_socket(stream.socket(), &mut bytes, &deadline, &mut armed) {
+            Ok(0) | Err(_) => return,
+            Ok(n) => left = left.saturating_sub(n),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::channel::tests;
     use super::*;
-    use std::net::TcpListener;
+    use std::io::Write;
 
-    fn pair() -> (Arc<TcpStream>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Arc::new(listener.accept().unwrap().0), near)
-    }
+    const LONG: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_deadline_counts_the_whole_not_the_single_read() {
-        let (far, mut near) = pair();
+        let (far, mut near) = tests::pair(LONG);
         let mut input = Input::new(far);
         let drip = std::thread::spawn(move || {
             while near.write_all(b"x").is_ok() {
@@ -228,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_follows_a_head_is_kept_for_the_next_one() {
-        let (far, mut near) = pair();
+        let (far, mut near) = tests::pair(LONG);
         let mut input = Input::new(far);
         near.write_all(b"headbodynext").unwrap();
         drop(near);
@@ -243,14 +191,5 @@ mod tests {
         input.recycle();
         assert_eq!(input.unread(), b"next");
         assert_eq!(input.append(5, &mut body, &deadline), Err(Cut::Gone));
-    }
-
-    #[test]
-    fn a_write_that_is_not_taken_ends_at_its_deadline() {
-        let (far, _near) = pair();
-        let limit = Duration::from_millis(100);
-        far.set_write_timeout(Some(limit)).unwrap();
-        let big = vec![0; 64 << 20];
-        assert!(write_all(&far, &mut [IoSlice::new(b"x"), IoSlice::new(&big)], limit).is_err());
     }
 }

@@ -7,12 +7,14 @@ mod entry;
 mod field;
 mod fields;
 mod file;
+mod identity;
 mod json;
 mod problems;
 mod rules;
 
 pub use client::{Client, TOKEN_PREFIX, TokenHash};
 pub use file::{find, load};
+pub use identity::KeyPair;
 pub use problems::Problems;
 
 use crate::policy::Rules;
@@ -128,6 +130,11 @@ pub struct Limits {
     pub max_calls: usize,
     /// Tool calls in flight at once in one session.
     pub max_calls_per_session: usize,
+    /// Tool calls in flight at once of one client over HTTP, over all its connections; whoever comes without a client's
+    /// token is bounded by `max_calls` alone.
+    pub max_calls_per_client: usize,
+    /// Tool calls a minute of one client over HTTP, or of all together where no client is configured. 0 is no limit.
+    pub max_calls_per_minute: usize,
     /// Calls in flight at once to one cluster.
     pub max_calls_per_cluster: usize,
     /// Bytes of a request's line and headers together.
@@ -167,6 +174,11 @@ impl Default for Limits {
             max_sessions: 2048,
             max_calls: 256,
             max_calls_per_session: 16,
+            // A quarter of all: one that has run wild leaves room for others.
+            max_calls_per_client: 64,
+            // What is too many is for whoever runs it to say: any number that a runaway meets, an honest script over
+            // thousands of guests meets as well, and what harms is bounded by what is in flight at once.
+            max_calls_per_minute: 0,
             max_calls_per_cluster: 64,
             max_head_bytes: 16 << 10,
             max_headers: 64,

@@ -397,6 +397,7 @@ fn main() {
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
         clients: Vec::new(),
+        identity: None,
     };
     let front = http::Server::bind(config, server).expect("a free port");
     println!("conformance server listening on http://{}", front.local_addr());

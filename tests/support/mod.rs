@@ -8,4 +8,5 @@ pub mod proxmox;
 pub mod raw;
 pub mod rpc;
 pub mod stage;
+pub mod tls;
 pub mod tool;

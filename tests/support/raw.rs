@@ -4,10 +4,12 @@
 //! far longer than it can take.
 #![allow(dead_code)]
 
-use proxmox_mcp::http::{Config, Server, Stop};
+use super::tls;
+use proxmox_mcp::http::{Config, Identity, Server, Stop};
 use proxmox_mcp::mcp;
 use proxmox_mcp::settings::{Client as Caller, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::{ClientConfig, ClientConnection, Stream};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub fn patient() -> Limits {
 /// A server that is stopped when the test ends.
 pub struct Running {
     pub address: SocketAddr,
+    /// How its clients speak TLS, if they do.
+    tls: Option<Arc<ClientConfig>>,
     stop: Stop,
     thread: Option<JoinHandle<()>>,
 }
@@ -54,25 +58,52 @@ impl Running {
     /// A server that asks for these clients' tokens.
     pub fn for_clients(limits: Limits, clients: Vec<Caller>) -> Self {
         let mcp = mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server");
-        Self::begin(limits, &[], &[], clients, mcp)
+        Self::begin(limits, &[], &[], clients, mcp, None)
     }
 
     pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::Server) -> Self {
-        Self::begin(limits, hosts, origins, Vec::new(), mcp)
+        Self::begin(limits, hosts, origins, Vec::new(), mcp, None)
     }
 
-    fn begin(limits: Limits, hosts: &[&str], origins: &[&str], clients: Vec<Caller>, mcp: mcp::Server) -> Self {
+    /// A server with tools that asks for these clients' tokens.
+    pub fn serving_clients(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server) -> Self {
+        Self::begin(limits, &[], &[], clients, mcp, None)
+    }
+
+    /// A server that speaks TLS, and whose clients do.
+    pub fn over_tls(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server, identity: Identity) -> Self {
+        Self::begin(limits, &[], &[], clients, mcp, Some(identity))
+    }
+
+    fn begin(
+        limits: Limits,
+        hosts: &[&str],
+        origins: &[&str],
+        clients: Vec<Caller>,
+        mcp: mcp::Server,
+        identity: Option<Identity>,
+    ) -> Self {
+        let tls = identity.is_some().then(tls::trusting_anybody);
         raise_descriptors();
         let list = |entries: &[&str]| entries.iter().map(|entry| entry.to_string()).collect();
         let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen, limits, allowed_hosts, allowed_origins, clients };
+        let config = Config { listen, limits, allowed_hosts, allowed_origins, clients, identity };
         let server = Server::bind(config, Arc::new(mcp)).unwrap();
         let (address, stop) = (server.local_addr(), server.stopper());
-        Self { address, stop, thread: Some(std::thread::spawn(move || server.run())) }
+        Self { address, tls, stop, thread: Some(std::thread::spawn(move || server.run())) }
     }
 
     pub fn connect(&self) -> Client {
+        let client = self.connect_plainly();
+        match &self.tls {
+            Some(config) => client.over(config.clone()),
+            None => client,
+        }
+    }
+
+    /// A connection without TLS, whatever the server speaks.
+    pub fn connect_plainly(&self) -> Client {
         Client::new(TcpStream::connect(self.address).unwrap())
     }
 
@@ -135,6 +166,7 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 /// A connection.
 pub struct Client {
     pub stream: TcpStream,
+    pub tls: Option<ClientConnection>,
     bytes: Vec<u8>,
 }
 
@@ -159,12 +191,21 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
-        Self { stream, bytes: Vec::new() }
+        Self { stream, tls: None, bytes: Vec::new() }
+    }
+
+    /// Speaks TLS from here on; hands are shaken with the first bytes that are sent or read.
+    pub fn over(mut self, config: Arc<ClientConfig>) -> Self {
+        self.tls = Some(ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap());
+        self
     }
 
     /// Sends bytes; an error is a server that has had enough, which its answer, or its absence, tells.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = match &mut self.tls {
+            Some(tls) => Stream::new(tls, &mut self.stream).write_all(bytes.as_ref()),
+            None => self.stream.write_all(bytes.as_ref()),
+        };
     }
 
     /// Sends a proper request to this server: `line` is method and target, `headers` whole lines; and reads the answer.
@@ -247,7 +288,11 @@ impl Client {
     /// Reads on; false at the end of the connection. Silence for [`LONG`] fails the test.
     fn more(&mut self) -> bool {
         let mut room = [0; 1 << 16];
-        match self.stream.read(&mut room) {
+        let read = match &mut self.tls {
+            Some(tls) => Stream::new(tls, &mut self.stream).read(&mut room),
+            None => self.stream.read(&mut room),
+        };
+        match read {
             Ok(n) => {
                 self.bytes.extend_from_slice(&room[..n]);
                 n > 0

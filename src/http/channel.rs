@@ -1,0 +1,202 @@
+//! A connection as the rest of the front sees it: bytes in and bytes out, each under a total deadline.
+//!
+//! A socket's own timeout bounds one call of the kernel: a peer that sends, or takes, a byte now and then outlives it
+//! for ever. What is bounded here is the whole: the time left is set before each further read or write.
+
+use super::tls::Tls;
+use crate::deadline::Deadline;
+use socket2::SockRef;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// `send` without waiting, and without a signal where the peer is gone.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const DONT_WAIT: i32 = 0x40 | 0x4000;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const DONT_WAIT: i32 = 0x80;
+
+/// An open connection. One thread reads it; whoever has something to say writes it, one at a time.
+pub struct Channel {
+    socket: TcpStream,
+    /// What a plain connection never has. In a box, as it is larger than all the rest.
+    tls: OnceLock<Box<Tls>>,
+}
+
+impl Channel {
+    /// A connection as it was accepted.
+    pub fn new(socket: TcpStream) -> Self {
+        Self { socket, tls: OnceLock::new() }
+    }
+
+    /// From here on it speaks TLS, hands having been shaken over its socket; false where it does already.
+    pub fn secure(&self, tls: Tls) -> bool {
+        self.tls.set(Box::new(tls)).is_ok()
+    }
+
+    /// The socket below, for its options and to wait for it.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Waits for bytes: at least one, or 0 at the end. `armed` is the timeout the socket has, so that it is set only
+    /// where it must change: a request that comes in one piece on a connection kept alive costs one system call to read.
+    pub fn read(&self, into: &mut [u8], deadline: &Deadline, armed: &mut Duration) -> io::Result<usize> {
+        match self.tls.get() {
+            None => read_socket(&self.socket, into, deadline, armed),
+            Some(tls) => tls.read(&self.socket, into, deadline),
+        }
+    }
+
+    /// Writes all `parts` as one write where the socket takes it so. `limit` bounds the whole, and is what the socket's
+    /// write timeout must be set to already (Linux counts it down over one call, however often the call sleeps).
+    ///
+    /// Errors: the peer is gone, or did not take it in time; part of it may be sent.
+    pub fn write_all(&self, parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
+        match self.tls.get() {
+            None => write_socket(&self.socket, parts, limit),
+            Some(tls) => tls.write_all(&self.socket, parts, &Deadline::after(limit)),
+        }
+    }
+
+    /// Sends what can be sent of `bytes` without waiting. Errors: `WouldBlock` where that is nothing.
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.tls.get() {
+            None => SockRef::from(&self.socket).send_with_flags(bytes, DONT_WAIT),
+            Some(tls) => tls.send_now(&self.socket, bytes),
+        }
+    }
+
+    /// Waits in a read, without a deadline, until the peer is gone, `ended` says so, or the peer has sent more than
+    /// `most` bytes. What it sends means nothing here.
+    pub fn wait_for_end(&self, most: usize, ended: &dyn Fn() -> bool) {
+        if let Some(tls) = self.tls.get() {
+            return tls.wait_for_end(&self.socket, most, ended);
+        }
+        if self.socket.set_read_timeout(None).is_err() {
+            return;
+        }
+        let mut ignored = 0;
+        let mut bytes = [0; 512];
+        while ignored < most && !ended() {
+            match (&self.socket).read(&mut bytes) {
+                Ok(0) => return,
+                Ok(n) => ignored += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Ends the waiting of whoever reads: it gets what has come already and then the end.
+    pub fn end_reads(&self) {
+        // It fails where the peer is gone: then the read has ended by itself.
+        let _ = self.socket.shutdown(Shutdown::Read);
+    }
+
+    /// Says that no more will be sent. From here on the socket is only good for [`read_socket`].
+    pub fn end_writes(&self) -> io::Result<()> {
+        self.close();
+        self.socket.shutdown(Shutdown::Write)?;
+        if self.tls.get().is_some() {
+            self.socket.set_nonblocking(false)?;
+        }
+        Ok(())
+    }
+
+    /// Ends both directions, and the waiting of whoever reads or writes.
+    pub fn end(&self) {
+        self.close();
+        // It fails where the peer has gone already.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    fn close(&self) {
+        if let Some(tls) = self.tls.get() {
+            tls.close(&self.socket);
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Reads what a blocking socket has, with the time left as its timeout.
+pub fn read_socket(
+    mut socket: &TcpStream,
+    into: &mut [u8],
+    deadline: &Deadline,
+    armed: &mut Duration,
+) -> io::Result<usize> {
+    loop {
+        let left = deadline.left();
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        if *armed < left || *armed > left + deadline.limit() / 64 {
+            socket.set_read_timeout(Some(left))?;
+            *armed = left;
+        }
+        match socket.read(into) {
+            // A read with a timeout is not taken up again by itself where the process was stopped and goes on
+            // (signal(7)): a laptop's sleep, a paused container.
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+fn write_socket(mut socket: &TcpStream, mut parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
+    let deadline = Deadline::after(limit);
+    let mut narrowed = false;
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match socket.write_vectored(parts) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut parts, n),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if !parts.is_empty() {
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            socket.set_write_timeout(Some(left))?;
+            narrowed = true;
+        }
+    }
+    if narrowed {
+        socket.set_write_timeout(Some(limit))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    /// Both ends of a connection.
+    pub fn pair(write_timeout: Duration) -> (Arc<Channel>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let far = listener.accept().unwrap().0;
+        far.set_write_timeout(Some(write_timeout)).unwrap();
+        (Arc::new(Channel::new(far)), near)
+    }
+
+    #[test]
+    fn a_write_that_is_not_taken_ends_at_its_deadline() {
+        let limit = Duration::from_millis(100);
+        let (far, _near) = pair(limit);
+        let big = vec![0; 64 << 20];
+        assert!(far.write_all(&mut [IoSlice::new(b"x"), IoSlice::new(&big)], limit).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! What one client may ask of the server, over all its connections and both transports: so many calls at once, and so
+//! many a minute. One that has run wild leaves the others their share.
+//!
+//! Where no client is configured, whoever comes counts as the same one: then `--max-calls` bounds its calls at once,
+//! since there is nobody to leave a share to. What needs no tool is not counted.
+
+use super::throttle::Throttle;
+use crate::settings::{Client, Limits};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// What each client may still do.
+pub struct Quotas {
+    clients: Vec<(Arc<Client>, Arc<Quota>)>,
+    /// Of those who are none of the clients.
+    anyone: Arc<Quota>,
+    warnings: Throttle,
+}
+
+struct Quota {
+    running: AtomicUsize,
+    at_once: usize,
+    minute: Option<Bucket>,
+}
+
+/// A minute's calls: it begins full, and fills evenly.
+struct Bucket {
+    calls: u64,
+    begun: Instant,
+    /// When it will be full again, in nanoseconds since it began.
+    full: Mutex<u64>,
+}
+
+/// A client's call that waits or runs; given back when dropped.
+pub struct Place(Arc<Quota>);
+
+impl Quotas {
+    /// Nobody has called yet.
+    pub fn new(clients: &[Arc<Client>], limits: &Limits) -> Self {
+        let quota = |at_once| {
+            let minute = Bucket::new(limits.max_calls_per_minute as u64, Instant::now());
+            Arc::new(Quota { running: AtomicUsize::new(0), at_once, minute })
+        };
+        Self {
+            clients: clients.iter().map(|client| (client.clone(), quota(limits.max_calls_per_client))).collect(),
+            anyone: quota(usize::MAX),
+            warnings: Throttle::default(),
+        }
+    }
+
+    /// Counts a client's call in. The error says which limit it meets, and when to try again.
+    pub fn take(&self, client: &Arc<Client>) -> Result<Place, String> {
+        let found = self.clients.iter().find(|(known, _)| Arc::ptr_eq(known, client));
+        found.map_or(&self.anyone, |(_, quota)| quota).take().inspect_err(|why| {
+            self.warnings.warn(format_args!("refused a call of the client {}: {why}", client.name));
+        })
+    }
+}
+
+impl Quota {
+    fn take(self: &Arc<Self>) -> Result<Place, String> {
+        // The place is dropped, and with it the count, if it is one too many.
+        let place = Place(self.clone());
+        if self.running.fetch_add(1, Ordering::SeqCst) >= self.at_once {
+            return Err(format!(
+                "busy: this client has {} calls in flight, as many as it may (--max-calls-per-client); send it again \
+                 when one of them has ended, or in 1 second",
+                self.at_once
+            ));
+        }
+        match &self.minute {
+            None => Ok(place),
+            Some(bucket) => bucket.take(Instant::now()).map(|()| place).map_err(|wait| {
+                let (calls, s) = (bucket.calls, if wait == 1 { "" } else { "s" });
+                format!(
+                    "busy: this client has made the {calls} calls that it may make in a minute \
+                     (--max-calls-per-minute); send it again in {wait} second{s}"
+                )
+            }),
+        }
+    }
+}
+
+impl Bucket {
+    /// `None` for 0 calls a minute, which is no limit.
+    fn new(calls: u64, begun: Instant) -> Option<Self> {
+        (calls > 0).then(|| Self { calls, begun, full: Mutex::new(0) })
+    }
+
+    /// Takes one call out. The error is how many seconds it takes until there is one.
+    fn take(&self, now: Instant) -> Result<(), u64> {
+        let now = u64::try_from(now.saturating_duration_since(self.begun).as_nanos()).unwrap_or(u64::MAX);
+        // Of a call, and of all of them; the division leaves the minute a hair short.
+        let one = (MINUTE / self.calls).max(1);
+        let all = one.saturating_mul(self.calls);
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = (*full).max(now).saturating_add(one);
+        match next.saturating_sub(now).checked_sub(all) {
+            None | Some(0) => {
+                *full = next;
+                Ok(())
+            }
+            Some(missing) => Err(missing.div_ceil(Duration::from_secs(1).as_nanos() as u64)),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_a_minutes_calls_and_fills_evenly() {
+        let start = Instant::now();
+        let bucket = Bucket::new(6, start).unwrap();
+        let second = |n: u64| start + Duration::from_secs(n);
+        for _ in 0..6 {
+            assert_eq!(bucket.take(second(0)), Ok(()));
+        }
+        assert_eq!(bucket.take(second(0)), Err(10));
+        assert_eq!(bucket.take(second(9)), Err(1));
+        assert_eq!(bucket.take(second(10)), Ok(()), "a refusal costs nothing");
+        assert_eq!(bucket.take(second(10)), Err(10));
+        let an_hour_later = (0..).take_while(|_| bucket.take(second(3600)).is_ok()).count();
+        assert_eq!(an_hour_later, 6, "it holds no more than a minute's");
+    }
+
+    #[test]
+    fn any_number_of_calls_a_minute_is_held_to() {
+        let start = Instant::now();
+        assert!(Bucket::new(0, start).is_none());
+        for calls in [1, 7, 600, 999_999] {
+            let bucket = Bucket::new(calls, start).unwrap();
+            assert_eq!((0..).take_while(|_| bucket.take(start).is_ok()).count() as u64, calls);
+            let wait = bucket.take(start).unwrap_err();
+            assert_eq!(wait, 60_u64.div_ceil(calls));
+            assert_eq!(bucket.take(start + Duration::from_secs(wait)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_can_be_taken_again() {
+        let clients = [Arc::new(Client::anyone()), Arc::new(Client::anyone())];
+        let limits = Limits { max_calls_per_client: 2, ..Limits::default() };
+        let quotas = Quotas::new(&clients, &limits);
+        let [one, other] = &clients;
+        let (first, second) = (quotas.take(one).ok().unwrap(), quotas.take(one).ok().unwrap());
+        assert!(quotas.take(one).err().unwrap().contains("--max-calls-per-client"));
+        assert!(quotas.take(other).is_ok());
+        drop(first);
+        let third = quotas.take(one);
+        assert!(third.is_ok() && quotas.take(one).is_err());
+        drop((second, third));
+        let stranger = Arc::new(Client::anyone());
+        let places: Vec<_> = (0..100).map(|_| quotas.take(&stranger)).collect();
+        assert!(places.iter().all(Result::is_ok), "bounded by --max-calls alone");
+    }
+}

@@ -1,0 +1,126 @@
+//! Certificates of the front, and clients that take any.
+#![allow(dead_code)]
+
+use proxmox_mcp::http::Identity;
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::default_provider;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A certificate and its key.
+pub struct Pair(CertifiedKey<KeyPair>);
+
+impl Pair {
+    /// A new one for localhost.
+    pub fn new() -> Self {
+        Self(generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate"))
+    }
+
+    pub fn cert(&self) -> String {
+        self.0.cert.pem()
+    }
+
+    pub fn key(&self) -> String {
+        self.0.signing_key.serialize_pem()
+    }
+
+    /// What a client sees.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        self.0.cert.der()
+    }
+}
+
+/// The files of a pair.
+pub struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    pub fn of(pair: &Pair) -> Self {
+        let files = Self { folder: TempDir::new().expect("a folder") };
+        files.hold(&pair.cert(), &pair.key());
+        files
+    }
+
+    /// Writes both as most programs do that renew certificates: each anew, in place of the one before.
+    pub fn hold(&self, cert: &str, key: &str) {
+        for (path, text) in [(self.cert(), cert), (self.key(), key)] {
+            let new = path.with_extension("new");
+            fs::write(&new, text).expect("to write");
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).expect("to change the mode");
+            fs::rename(&new, path).expect("to rename");
+        }
+    }
+
+    pub fn cert(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+
+    pub fn identity(&self) -> Identity {
+        Identity::load(&self.cert(), &self.key()).expect("a pair that fits")
+    }
+}
+
+/// Of a client that takes any certificate.
+pub fn trusting_anybody() -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(anybody())
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// Takes any certificate.
+pub fn anybody() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anybody)
+}
+
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
