@@ -37,7 +37,7 @@ pub fn clusters(cli: &Cli) -> Result<(), Failure> {
             };
             failed += usize::from(mark == "✗");
             let about = cluster.settings();
-            say(&format!("{mark} {}  {}  {}\n", about.name, nodes(about), printable(&text)));
+            say(&format!("{mark} {}  {}  {}  {}\n", about.name, nodes(about), about.rules, printable(&text)));
         }
         failed
     });

@@ -35,7 +35,8 @@ fn handed_over(token: &Secret, name: &str, scheme: &str, listen: SocketAddr) -> 
     let mut text = format!(
         "A new client token. It is shown this once and kept nowhere.\n\n\
          To store, in clusters.json beside \"clusters\" (it holds the token's SHA-256, not the token):\n  \
-         \"clients\": {{\"{name}\": {{\"token_sha256\": \"{hash}\", \"access\": \"full\"}}}}\n\
+         \"clients\": {{\"{name}\": {{\"token_sha256\": \"{hash}\", \"access\": \"read\"}}}}\n  \
+         (\"read\" only looks; \"operate\" also does what can be undone; \"full\" does all)\n\
          or, for a single client, the token itself in the server's environment (.env beside compose.yaml):\n  \
          MCP_AUTH_TOKEN={token}\n\n\
          To hand over:\n  {token}\n\
@@ -85,9 +86,18 @@ pub fn configured(cli: &Cli, clusters: &Clusters) -> Result<Vec<Client>, Failure
     Ok(clients)
 }
 
-/// Their names, for a line of text.
+/// Their names and what they may do, for a line of text.
 pub fn names(clients: &[Client]) -> String {
-    clients.iter().map(|client| client.name.as_str()).collect::<Vec<_>>().join(", ")
+    let mut text = String::new();
+    for client in clients {
+        let Client { name, rights, clusters, .. } = client;
+        let _ = write!(text, "{}{name} ({rights}", if text.is_empty() { "" } else { ", " });
+        if let Some(clusters) = clusters {
+            let _ = write!(text, " on {}", clusters.join(" and "));
+        }
+        text.push(')');
+    }
+    text
 }
 
 /// Whether a server for these clients may listen there: where other machines could reach it, it needs at least one,

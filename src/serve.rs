@@ -149,7 +149,7 @@ fn announcement(scheme: &str, address: SocketAddr, clusters: &Clusters, clients:
     for cluster in &clusters.clusters {
         let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
         let (nodes, token, tls) = (nodes(cluster), token(cluster), cluster.tls_mode());
-        let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}", cluster.name);
+        let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}  {}", cluster.name, cluster.rules);
     }
     if !clients.is_empty() {
         let _ = writeln!(text, "\nClients, each with its own {}: {}", clients::PLACEHOLDER, clients::names(clients));
@@ -208,7 +208,7 @@ mod tests {
         let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
         assert_eq!(text.lines().next(), Some(first.as_str()));
         for line in [
-            "  prod (default)  pve1:8006, [::1]:8006  mcp@pve!ro  TLS: not verified",
+            "  prod (default)  pve1:8006, [::1]:8006  mcp@pve!ro  TLS: not verified  access full, confirm destructive",
             r#"  {"mcpServers": {"proxmox": {"url": "http://127.0.0.1:8000/mcp", "type": "http"}}}"#,
             "  claude mcp add --transport http proxmox http://127.0.0.1:8000/mcp",
         ] {
@@ -218,7 +218,7 @@ mod tests {
         let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
         let text = announcement("https", ([0, 0, 0, 0], 8000).into(), &clusters, &clients);
         for line in [
-            "Clients, each with its own TOKEN: MCP_AUTH_TOKEN",
+            "Clients, each with its own TOKEN: MCP_AUTH_TOKEN (full and exec)",
             r#"  {"mcpServers": {"proxmox": {"url": "https://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,
             r#"  claude mcp add --transport http proxmox https://127.0.0.1:8000/mcp --header "Authorization: Bearer TOKEN""#,
         ] {

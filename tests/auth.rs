@@ -353,7 +353,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     assert!(run(&["health", "--listen", &address]).status.success());
     server.signal(Signal::TERM);
     let printed: Vec<_> = server.stdout.iter().collect();
-    assert!(printed.iter().any(|line| line.ends_with(": ada, bob")), "{printed:?}");
+    assert!(printed.iter().any(|line| line.ends_with(": ada (full), bob (full)")), "{printed:?}");
     let claude = format!(
         "claude mcp add --transport http proxmox http://{address}/mcp --header \"Authorization: Bearer TOKEN\""
     );
@@ -361,7 +361,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("wrong client token")).collect();
     assert!(matches!(&log[..], [line] if line.contains("127.0.0.1") && line.contains("WARN")), "{log:?}");
     let said = run(&["check", "--config", path(&config)]).stdout;
-    assert!(String::from_utf8(said).expect("UTF-8").contains("clients: ada, bob\n"));
+    assert!(String::from_utf8(said).expect("UTF-8").contains("clients: ada (full), bob (full)\n"));
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
     let stored = text.lines().find(|line| line.contains("token_sha256")).expect("what to store");
     assert!(!stored.contains(token));
     let config: Value = serde_json::from_str(&format!("{{{stored}}}")).expect("a piece of JSON");
-    assert_eq!(config["clients"]["ada"], json!({"token_sha256": hash.to_string(), "access": "full"}));
+    assert_eq!(config["clients"]["ada"], json!({"token_sha256": hash.to_string(), "access": "read"}));
     let bearer = bearer(token);
     assert!(text.lines().any(|line| line.trim() == bearer.trim()));
     // What is stored lets in what is handed over.

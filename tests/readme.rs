@@ -105,3 +105,32 @@ fn files_that_the_readme_links_to_are_there() {
     }
     assert!(links >= 4, "{links} links");
 }
+
+#[test]
+fn every_test_that_the_security_notes_name_is_there() {
+    let notes = fs::read_to_string(path("SECURITY.md")).expect("SECURITY.md");
+    let mut sources = String::new();
+    let mut folders = vec![path("tests"), path("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources.push_str(&fs::read_to_string(path).expect("a source file"));
+            }
+        }
+    }
+    let rows = notes.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| attack"));
+    let mut named = 0;
+    for row in rows {
+        let shown_by = row.rsplit('|').nth(1).expect("a last column");
+        for name in shown_by.split(',').map(str::trim) {
+            let name = name.strip_prefix('`').and_then(|n| n.strip_suffix('`'));
+            let name = name.unwrap_or_else(|| panic!("no test is named: {row}"));
+            assert!(sources.contains(&format!("fn {name}(")), "{name}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "{named} tests are named");
+}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import tempfile
 
@@ -62,6 +63,14 @@ def demo(session):
     expect(waited.text.startswith("OK: qmstart"), "the call sees its task to the end", waited)
     now = session.call("proxmox_api_get", path=f"/qemu/{first['name']}/status/current").data()
     expect(now["status"] == "running", "the guest runs", now)
+    stop = {"method": "POST", "path": f"/qemu/{first['name']}/status/stop", "wait": True}
+    asked = session.try_call("proxmox_api_call", **stop)
+    code = re.search('confirm: "([0-9a-f-]+)"', asked.text)
+    expect(asked.is_error and first["name"] in asked.text and code, "what can't be undone is asked back", asked)
+    stopped = session.call("proxmox_api_call", confirm=code.group(1), **stop)
+    expect(stopped.text.startswith("OK: qmstop"), "with the code it is done", stopped)
+    again = session.try_call("proxmox_api_call", confirm=code.group(1), **stop)
+    expect(again.is_error and "used before" in again.text, "and with the same code not twice", again)
 
 
 @contextlib.contextmanager

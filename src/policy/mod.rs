@@ -96,6 +96,30 @@ impl Default for Rules {
     }
 }
 
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.access, if self.exec { " and exec" } else { "" })
+    }
+}
+
+impl fmt::Display for Rules {
+    /// In a few words: how far, what is confirmed, how many operations and guests are named.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "access {}, confirm {}", self.rights, self.confirm)?;
+        let allowed = self.allow.as_ref().map(Vec::len);
+        for (what, many) in [
+            ("denied", Some(self.deny.len()).filter(|n| *n > 0)),
+            ("allowed", allowed),
+            ("protected", Some(self.protect.len()).filter(|n| *n > 0)),
+        ] {
+            if let Some(many) = many {
+                write!(f, ", {many} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is about to be done.
 pub struct Deed<'a> {
     /// GET, POST, PUT or DELETE.
