@@ -1,18 +1,22 @@
 //! Serving: where the parts are put together, from what was typed to the running server.
 
 use crate::cli::Cli;
+use crate::reload::{Looks, Reload, Wake, looks};
 use crate::{Failure, clients, say};
 use proxmox_mcp::audit::Audit;
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::settings::{self, Client, Cluster, Clusters, Limits};
-use proxmox_mcp::{http, mcp, stdio, tools};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use proxmox_mcp::tools::{self, Desk};
+use proxmox_mcp::{http, mcp, stdio};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fmt::Write;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 /// The clusters to work with, and where they come from.
@@ -21,6 +25,10 @@ pub struct Source {
     pub clusters: Clusters,
     /// The file's path, or `--demo`.
     pub name: String,
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// What it looked like before it was read.
+    pub seen: Looks,
     /// The simulated cluster ends with this value.
     _demo: Option<Demo>,
 }
@@ -31,27 +39,29 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
         let demo = Demo::start().map_err(|e| Failure::Runtime(format!("the simulated cluster can't start: {e}")))?;
         let cluster = demo.cluster();
         let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster], ..Clusters::default() };
-        return Ok(Source { clusters, name: "--demo".into(), _demo: Some(demo) });
+        return Ok(Source { clusters, name: "--demo".into(), path: None, seen: looks(cli, None), _demo: Some(demo) });
     }
     let path = settings::find(cli.config.as_deref()).map_err(Failure::Usage)?;
+    let seen = looks(cli, Some(&path));
     let clusters = settings::load(&path).map_err(|problems| {
         let (many, text) = (problems.count(), problems.to_string().replace('\n', "\n  "));
         let s = if many == 1 { "" } else { "s" };
         Failure::Usage(format!("{}: {many} problem{s}\n  {text}", path.display()))
     })?;
-    Ok(Source { clusters, name: path.display().to_string(), _demo: None })
+    Ok(Source { clusters, name: path.display().to_string(), path: Some(path), seen, _demo: None })
 }
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    let Source { clusters, _demo, .. } = source(cli)?;
+    let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let clients = clients::configured(cli, &clusters)?;
     clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
     let audit = audit(cli)?;
     let identity = identity(cli)?;
     let tls = identity.is_some();
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
-    let server = mcp_server(manager, &clients, audit, cli.limits())?;
+    let desk = desk(manager, &clients, audit, cli.limits())?;
+    let server = mcp_server(&desk)?;
     let config = http::Config {
         listen: cli.listen,
         limits: cli.limits().clone(),
@@ -61,11 +71,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         identity,
     };
     let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
-    stop_on_signals(server.stopper())?;
+    let (wake, wakes) = mpsc::channel();
+    heed_signals(server.handle(), wake.clone())?;
     let address = server.local_addr();
     clients::warn(address, &clients, tls);
     say(&announcement(cli.scheme(), address, &clusters, &clients));
-    server.run();
+    let mut reload = Reload { cli, path, seen, desk: &desk, handle: Some(server.handle()) };
+    thread::scope(|scope| {
+        scope.spawn(move || reload.watch(&wakes));
+        server.run();
+        let _ = wake.send(Wake::End);
+    });
     log::info!("stopped");
     Ok(())
 }
@@ -78,10 +94,18 @@ pub fn identity(cli: &Cli) -> Result<Option<http::Identity>, Failure> {
 
 /// Serves stdin and stdout until stdin ends.
 pub fn stdio(cli: &Cli) -> Result<(), Failure> {
-    let Source { clusters, _demo, .. } = source(cli)?;
+    let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
-    stdio::serve(&mcp_server(manager, &[], audit, cli.limits())?, cli.limits());
+    let desk = desk(manager, &[], audit, cli.limits())?;
+    let server = mcp_server(&desk)?;
+    let (wake, wakes) = mpsc::channel();
+    let mut reload = Reload { cli, path, seen, desk: &desk, handle: None };
+    thread::scope(|scope| {
+        scope.spawn(move || reload.watch(&wakes));
+        stdio::serve(&server, cli.limits());
+        let _ = wake.send(Wake::End);
+    });
     Ok(())
 }
 
@@ -91,16 +115,16 @@ pub fn audit(cli: &Cli) -> Result<Arc<Audit>, Failure> {
     audit.map(Arc::new).map_err(Failure::Usage)
 }
 
-fn mcp_server(
-    manager: ClusterManager,
-    clients: &[Client],
-    audit: Arc<Audit>,
-    limits: &Limits,
-) -> Result<Arc<mcp::Server>, Failure> {
-    let desk = tools::Desk::new(manager, clients, audit, limits.max_result_bytes).map(Arc::new);
-    desk.and_then(|desk| mcp::Server::new(tools::catalog(&desk)))
-        .map(Arc::new)
-        .map_err(|_| Failure::Runtime("the system gives no random bytes".into()))
+fn desk(manager: ClusterManager, clients: &[Client], audit: Arc<Audit>, limits: &Limits) -> Result<Arc<Desk>, Failure> {
+    Desk::new(manager, clients, audit, limits.max_result_bytes).map(Arc::new).map_err(|_| no_random())
+}
+
+fn mcp_server(desk: &Arc<Desk>) -> Result<Arc<mcp::Server>, Failure> {
+    mcp::Server::new(tools::catalog(desk)).map(Arc::new).map_err(|_| no_random())
+}
+
+fn no_random() -> Failure {
+    Failure::Runtime("the system gives no random bytes".into())
 }
 
 fn cannot_bind(listen: SocketAddr, error: &io::Error) -> Failure {
@@ -121,13 +145,17 @@ fn cannot_bind(listen: SocketAddr, error: &io::Error) -> Failure {
     }
 }
 
-/// The first SIGTERM or SIGINT ends the server gracefully, the second at once.
-fn stop_on_signals(stop: http::Stop) -> Result<(), Failure> {
+/// The first SIGTERM or SIGINT ends the server gracefully, the second at once; SIGHUP has the configuration read anew.
+fn heed_signals(stop: http::Handle, wake: Sender<Wake>) -> Result<(), Failure> {
     let watch = || {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let watching = move || {
             let mut stopping = false;
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    let _ = wake.send(Wake::Asked);
+                    continue;
+                }
                 if stopping {
                     // What a shell reports of a program that the signal killed.
                     std::process::exit(128 + signal);

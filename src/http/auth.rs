@@ -8,7 +8,7 @@ use super::reply::Reply;
 use super::throttle::Throttle;
 use crate::settings::{Client, TokenHash};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// What a refusal says (RFC 6750, 3, and what OAuth clients look for in the body).
@@ -33,7 +33,7 @@ const TOO_MANY: &str = r#"{"error":"too_many_wrong_tokens","error_description":"
 
 /// The clients, and the wrong tokens of late.
 pub struct Auth {
-    clients: Vec<Arc<Client>>,
+    clients: RwLock<Arc<[Arc<Client>]>>,
     /// Who calls where no client is configured.
     anyone: Arc<Client>,
     attempts: Attempts,
@@ -44,7 +44,7 @@ impl Auth {
     /// Without any client, whoever comes is let in: whether that may be is decided before.
     pub fn new(clients: Vec<Client>) -> Self {
         Self {
-            clients: clients.into_iter().map(Arc::new).collect(),
+            clients: RwLock::new(clients.into_iter().map(Arc::new).collect()),
             anyone: Arc::new(Client::anyone()),
             attempts: Attempts::default(),
             warnings: Throttle::default(),
@@ -52,8 +52,13 @@ impl Auth {
     }
 
     /// All of them.
-    pub fn clients(&self) -> &[Arc<Client>] {
-        &self.clients
+    pub fn clients(&self) -> Arc<[Arc<Client>]> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on these are all of them.
+    pub fn replace(&self, clients: Arc<[Arc<Client>]>) {
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
     }
 
     /// Who anybody is on a route that asks for no token.
@@ -69,7 +74,8 @@ impl Auth {
         peer: IpAddr,
         now: Instant,
     ) -> Result<Arc<Client>, Reply> {
-        if self.clients.is_empty() {
+        let clients = self.clients();
+        if clients.is_empty() {
             return Ok(self.anyone());
         }
         let token = match (headers.next(), headers.next()) {
@@ -79,7 +85,7 @@ impl Auth {
         };
         let hash = TokenHash::of(token);
         // Every client is compared: how long it takes tells nothing of which one it was.
-        let found = self.clients.iter().fold(None, |found, client| match hash.is(&client.token_sha256) {
+        let found = clients.iter().fold(None, |found, client| match hash.is(&client.token_sha256) {
             true => Some(client),
             false => found,
         });

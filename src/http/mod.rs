@@ -108,14 +108,25 @@ pub struct Server {
     address: SocketAddr,
 }
 
-/// Tells a running [`Server`] to stop; clones are the same server.
+/// Tells a running [`Server`] to stop, or who may call from here on; clones are the same server.
 #[derive(Clone)]
-pub struct Stop {
+pub struct Handle {
     front: Arc<Front>,
     listener: Weak<TcpListener>,
 }
 
-impl Stop {
+impl Handle {
+    /// From here on these are all who may call: the others' tokens are none, and their sessions end.
+    pub fn replace_clients(&self, clients: Vec<Client>) {
+        let clients: Arc<[_]> = clients.into_iter().map(Arc::new).collect();
+        self.front.quotas.replace(&clients);
+        self.front.auth.replace(clients.clone());
+        self.front.sessions.end_unless(&|client| match clients.is_empty() {
+            true => client.is(&self.front.auth.anyone()),
+            false => clients.iter().any(|known| known.is(client)),
+        });
+    }
+
     /// No new connections or calls; calls in flight may go on up to `limits.stop_timeout`; streams end. Idempotent.
     /// Returns at once; [`Server::run`] returns when it is done.
     pub fn stop(&self) {
@@ -143,7 +154,7 @@ impl Server {
         let front = Front {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: Sessions::new(&limits),
-            quotas: Quotas::new(auth.clients(), &limits),
+            quotas: Quotas::new(&auth.clients(), &limits),
             bodies: Budget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             mcp,
@@ -163,9 +174,9 @@ impl Server {
         self.address
     }
 
-    /// The handle that stops it.
-    pub fn stopper(&self) -> Stop {
-        Stop { front: self.front.clone(), listener: Arc::downgrade(&self.listener) }
+    /// The handle on it while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle { front: self.front.clone(), listener: Arc::downgrade(&self.listener) }
     }
 
     /// Serves until stopped; returns when the last connection's work is done or the stop limit is over.

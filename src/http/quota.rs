@@ -7,14 +7,15 @@
 use super::throttle::Throttle;
 use crate::settings::{Client, Limits};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 const MINUTE: u64 = 60_000_000_000;
 
 /// What each client may still do.
 pub struct Quotas {
-    clients: Vec<(Arc<Client>, Arc<Quota>)>,
+    clients: RwLock<Vec<(Arc<Client>, Arc<Quota>)>>,
+    limits: Limits,
     /// Of those who are none of the clients.
     anyone: Arc<Quota>,
     warnings: Throttle,
@@ -40,27 +41,44 @@ pub struct Place(Arc<Quota>);
 impl Quotas {
     /// Nobody has called yet.
     pub fn new(clients: &[Arc<Client>], limits: &Limits) -> Self {
-        let quota = |at_once| {
-            let minute = Bucket::new(limits.max_calls_per_minute as u64, Instant::now());
-            Arc::new(Quota { running: AtomicUsize::new(0), at_once, minute })
-        };
-        Self {
-            clients: clients.iter().map(|client| (client.clone(), quota(limits.max_calls_per_client))).collect(),
-            anyone: quota(usize::MAX),
+        let quotas = Self {
+            clients: RwLock::default(),
+            limits: limits.clone(),
+            anyone: Quota::new(usize::MAX, limits),
             warnings: Throttle::default(),
-        }
+        };
+        quotas.replace(clients);
+        quotas
+    }
+
+    /// From here on these are the clients; those that were before keep their count.
+    pub fn replace(&self, clients: &[Arc<Client>]) {
+        let mut known = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let quota = |client: &Arc<Client>| {
+            let before = known.iter().find(|(other, _)| other.is(client)).map(|(_, quota)| quota.clone());
+            (client.clone(), before.unwrap_or_else(|| Quota::new(self.limits.max_calls_per_client, &self.limits)))
+        };
+        *known = clients.iter().map(quota).collect();
     }
 
     /// Counts a client's call in. The error says which limit it meets, and when to try again.
     pub fn take(&self, client: &Arc<Client>) -> Result<Place, String> {
-        let found = self.clients.iter().find(|(known, _)| Arc::ptr_eq(known, client));
-        found.map_or(&self.anyone, |(_, quota)| quota).take().inspect_err(|why| {
+        let found = {
+            let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+            clients.iter().find(|(known, _)| known.is(client)).map(|(_, quota)| quota.clone())
+        };
+        found.as_ref().unwrap_or(&self.anyone).take().inspect_err(|why| {
             self.warnings.warn(format_args!("refused a call of the client {}: {why}", client.name));
         })
     }
 }
 
 impl Quota {
+    fn new(at_once: usize, limits: &Limits) -> Arc<Self> {
+        let minute = Bucket::new(limits.max_calls_per_minute as u64, Instant::now());
+        Arc::new(Self { running: AtomicUsize::new(0), at_once, minute })
+    }
+
     fn take(self: &Arc<Self>) -> Result<Place, String> {
         // The place is dropped, and with it the count, if it is one too many.
         let place = Place(self.clone());
@@ -149,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_given_back_can_be_taken_again() {
-        let clients = [Arc::new(Client::anyone()), Arc::new(Client::anyone())];
+        let clients = [Arc::new(Client::of_variable("sixteen_letters_").unwrap()), Arc::new(Client::stdio())];
         let limits = Limits { max_calls_per_client: 2, ..Limits::default() };
         let quotas = Quotas::new(&clients, &limits);
         let [one, other] = &clients;

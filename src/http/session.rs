@@ -58,13 +58,14 @@ impl Session {
     pub(super) fn answer(
         &self,
         mcp: &mcp::Server,
+        caller: &Caller,
         request: &mcp::message::Request<'_>,
         cancel: Cancel,
     ) -> Option<Vec<u8>> {
         let send = |note: &[u8]| {
             self.send(note, None);
         };
-        let exchange = Exchange { caller: &self.caller, calls: Some(&self.calls), cancel, send: &send };
+        let exchange = Exchange { caller, calls: Some(&self.calls), cancel, send: &send };
         mcp.answer(request, request.params(), &exchange).map(|answer| answer.bytes)
     }
 

@@ -40,6 +40,7 @@ pub struct Sessions {
 /// A call for the workers: its message, not yet read, and its place in the session.
 pub struct Job {
     slot: Slot,
+    caller: Caller,
     body: Vec<u8>,
     call: InFlight,
     /// The memory that its message takes, if that is much.
@@ -68,16 +69,20 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     };
     let gone = || Reply::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
     let Some(session) = front.sessions.find(id, &request.caller.client) else { return gone() };
+    // What it may do is what it may do now, not when the stream was opened.
+    let caller = &Caller { transport: "sse", ..request.caller.clone() };
     let delivered = match batch(request.body, MAX_BATCH) {
         Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
         // Its answers come one by one, as those of any other calls.
-        Some(Ok(parts)) => parts.iter().all(|part| match take(front, &session, &mut None, part.as_bytes().to_vec()) {
-            Ok(delivered) => delivered,
-            Err(Invalid(answer)) => session.send(&answer, None),
-        }),
+        Some(Ok(parts)) => {
+            parts.iter().all(|part| match take(front, &session, caller, &mut None, part.as_bytes().to_vec()) {
+                Ok(delivered) => delivered,
+                Err(Invalid(answer)) => session.send(&answer, None),
+            })
+        }
         None => {
             let body = std::mem::take(request.body);
-            match take(front, &session, &mut request.reserved, body) {
+            match take(front, &session, caller, &mut request.reserved, body) {
                 Ok(delivered) => delivered,
                 Err(Invalid(answer)) => return Reply::json(400, answer).into(),
             }
@@ -90,6 +95,7 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
 fn take(
     front: &Front,
     session: &Arc<Session>,
+    caller: &Caller,
     reserved: &mut Option<Reserved>,
     body: Vec<u8>,
 ) -> Result<bool, Invalid> {
@@ -100,15 +106,16 @@ fn take(
             true
         }
         Message::Request(message) if !message.may_take_long() => {
-            let answer = session.answer(&front.mcp, &message, Cancel::new());
+            let answer = session.answer(&front.mcp, caller, &message, Cancel::new());
             answer.is_none_or(|answer| session.send(&answer, None))
         }
-        Message::Request(message) => match slot(front, session) {
+        Message::Request(message) => match slot(front, session, caller) {
             Err(text) => session.send(&message.refuse(BUSY, &text), None),
             Ok(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
                 let call = session.calls.begin(message.id());
-                let job = Job { slot, body, call, _reserved: reserved.take() };
+                let caller = caller.clone();
+                let job = Job { slot, caller, body, call, _reserved: reserved.take() };
                 match front.workers.submit(job) {
                     Ok(()) => true,
                     Err(job) => job.refuse(if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
@@ -119,22 +126,22 @@ fn take(
 }
 
 /// A place for a call, in its session and among its client's. The error says what there is too much of.
-fn slot(front: &Front, session: &Arc<Session>) -> Result<Slot, Cow<'static, str>> {
+fn slot(front: &Front, session: &Arc<Session>, caller: &Caller) -> Result<Slot, Cow<'static, str>> {
     let mut slot = session.take_slot(front.limits.max_calls_per_session).ok_or(SESSION_BUSY)?;
-    slot.place = Some(front.quotas.take(&session.caller.client)?);
+    slot.place = Some(front.quotas.take(&caller.client)?);
     Ok(slot)
 }
 
 impl Job {
     /// Runs the call and sends its answer.
     pub fn run(self, mcp: &mcp::Server) {
-        let Self { slot, body, call, _reserved } = self;
+        let Self { slot, caller, body, call, _reserved } = self;
         let session = slot.session.clone();
         if session.events.has_ended() {
             return;
         }
         let Ok(Message::Request(request)) = parse(&body) else { return };
-        if let Some(answer) = session.answer(mcp, &request, call.cancel.clone()) {
+        if let Some(answer) = session.answer(mcp, &caller, &request, call.cancel.clone()) {
             session.send(&answer, Some(slot));
         }
     }
@@ -190,13 +197,12 @@ impl Sessions {
     }
 
     /// The session with this id, if it is open and this client's. Another's is not told apart from none.
-    fn find(&self, id: &str, client: &Arc<Client>) -> Option<Arc<Session>> {
+    fn find(&self, id: &str, client: &Client) -> Option<Arc<Session>> {
         if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         let id = u128::from_str_radix(id, 16).ok()?;
-        let is_theirs =
-            |session: &&Arc<Session>| Arc::ptr_eq(&session.caller.client, client) && !session.events.has_ended();
+        let is_theirs = |session: &&Arc<Session>| session.caller.client.is(client) && !session.events.has_ended();
         self.table().get(&id).filter(is_theirs).cloned()
     }
 
@@ -225,6 +231,13 @@ impl Sessions {
     pub fn give_up_calls(&self) {
         for session in self.table().values() {
             session.calls.give_up_all();
+        }
+    }
+
+    /// Ends the sessions of all but these clients.
+    pub fn end_unless(&self, stays: &dyn Fn(&Client) -> bool) {
+        for session in self.table().values().filter(|session| !stays(&session.caller.client)) {
+            session.events.end();
         }
     }
 
@@ -269,7 +282,7 @@ mod tests {
         for wrong in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("{id}0"), "ü"] {
             assert!(sessions.find(wrong, &session.caller.client).is_none(), "{wrong:?}");
         }
-        assert!(sessions.find(id, &Caller::stdio().client).is_none(), "another client");
+        assert!(sessions.find(id, &Client::anyone()).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
         let another = sessions.open(session.events.connection().clone(), session.caller.clone(), &permit);
         assert_eq!(another.err().map(|reply| reply.status), Some(503), "the cap");

@@ -73,8 +73,21 @@ const BEFORE: [&str; 16] = [
     "lxc/",
 ];
 
+/// The number in `local:100/data.raw`: the folder of a guest's images.
+fn folders(text: &str, each: &mut dyn FnMut(u32)) {
+    for part in text.split(':').skip(1) {
+        if let Some((digits, _)) = part.split_once('/')
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && let Ok(number) = digits.parse()
+        {
+            each(number);
+        }
+    }
+}
+
 /// The numbers of guests in the name of a volume, a backup or a resource, or in a list of such.
 pub fn numbers_in(text: &str, each: &mut dyn FnMut(u32)) {
+    folders(text, each);
     for before in BEFORE {
         let mut rest = text;
         while let Some((_, after)) = rest.split_once(before) {
@@ -87,10 +100,14 @@ pub fn numbers_in(text: &str, each: &mut dyn FnMut(u32)) {
     }
 }
 
-/// The numbers of guests in a list of numbers (PVE: split at commas, semicolons and white space); one of a replication
-/// job (`100-0`) counts as its guest's.
+/// The items of a list (PVE, split_list: at commas, semicolons, white space and zero bytes).
+pub(super) fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| matches!(c, ',' | ';' | '\0') || c.is_whitespace()).filter(|part| !part.is_empty())
+}
+
+/// The numbers of guests in a list of numbers; one of a replication job (`100-0`) counts as its guest's.
 pub fn numbers_of(text: &str, each: &mut dyn FnMut(u32)) {
-    for part in text.split([',', ';', ' ', '\t', '\n']) {
+    for part in listed(text) {
         if let Ok(number) = part.split('-').next().unwrap_or_default().parse() {
             each(number);
         }
@@ -119,11 +136,12 @@ mod tests {
     fn a_guest_is_known_by_the_names_of_what_it_has() {
         for (text, numbers) in [
             ("local-lvm:vm-100-disk-0", vec![100]),
-            ("local:100/vm-100-disk-0.qcow2,size=32G", vec![100]),
+            ("local:100/vm-100-disk-0.qcow2,size=32G", vec![100, 100]),
             ("nfs:base-100-disk-0/vm-101-disk-0", vec![101, 100]),
             ("local:backup/vzdump-lxc-102-2026_01_01-00_00_00.tar.zst", vec![102]),
             ("pbs:backup/ct/103/2026-01-01T00:00:00Z", vec![103]),
             ("vm:104,ct:105", vec![104, 105]),
+            ("scsi0=local:106/data.raw", vec![106]),
             ("local:iso/debian-12.iso", vec![]),
         ] {
             let mut found = Vec::new();

@@ -1,5 +1,6 @@
 //! What an operation can do to a cluster.
 
+use super::protect::listed;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
@@ -49,10 +50,11 @@ impl Risk {
     }
 
     /// That of a call with these parameters (names and values), which can make it worse and never better:
-    /// - what runs commands on a node (`args`, `hookscript`, a backup's `script`), which Proxmox leaves to root for that;
+    /// - what runs commands on a node (`args`, `hookscript`, a backup's `script`) or in a guest (`entrypoint`, `cicustom`);
     /// - what makes of a thing that could be undone one that can't: a restore over a guest that is there (`force`), a
     ///   shutdown that ends in a stop (`forceStop`), a disk that is removed and not only taken off (`delete=unused0`, or
-    ///   with `force`), a source that is gone after the copy (`delete=1`), older backups (`prune-backups`, `remove`).
+    ///   with `force`), a source that is gone after the copy (`delete=1`), older backups (`prune-backups`, `remove`), the
+    ///   key of backups (`encryption-key`), the mark that keeps one (`protected=0`), the jobs of others (`stop`).
     pub fn with<'p>(self, params: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
         if self.reads() {
             return self;
@@ -61,12 +63,16 @@ impl Risk {
         for (name, value) in params {
             let on = !matches!(value, "" | "0");
             let (kind, lasting) = match name {
-                "args" | "hookscript" | "script" if on => (Kind::Execute, false),
+                "args" | "hookscript" | "script" | "entrypoint" | "cicustom" if on => (Kind::Execute, false),
+                // Of a backup: it ends the jobs that run.
+                "stop" => (risk.kind, value == "1"),
+                "protected" => (Kind::Change, value == "0"),
                 "forceStop" | "force-stop" => (risk.kind, on),
-                "force" | "purge" | "prune-backups" => (Kind::Change, on),
+                "force" | "purge" | "prune-backups" | "maxfiles" | "encryption-key" => (Kind::Change, on),
                 "remove" => (Kind::Change, value == "1"),
                 "delete" => {
-                    (Kind::Change, value == "1" || value.split([',', ';', ' ']).any(|w| w.starts_with("unused")))
+                    let lost = |word: &str| word.starts_with("unused") || word == "encryption-key";
+                    (Kind::Change, value == "1" || listed(value).any(lost))
                 }
                 _ => continue,
             };

@@ -6,6 +6,7 @@ use crate::settings::{Clusters, Limits};
 use std::sync::Arc;
 
 /// One client per cluster of clusters.json.
+#[derive(Clone)]
 pub struct ClusterManager {
     clusters: Vec<Arc<Cluster>>,
     default: Option<usize>,
@@ -14,6 +15,12 @@ pub struct ClusterManager {
 impl ClusterManager {
     /// Makes the clients; opens no connection. The error is a sentence (a CA file that holds no usable certificate).
     pub fn new(clusters: &Clusters, limits: &Limits) -> Result<Self, String> {
+        Self::after(&Self { clusters: Vec::new(), default: None }, clusters, limits)
+    }
+
+    /// The same after a change of the configuration: the client of a cluster that did not change is kept, with its
+    /// connections and with what it knows.
+    pub fn after(before: &Self, clusters: &Clusters, limits: &Limits) -> Result<Self, String> {
         let default = match &clusters.default {
             Some(name) => Some(
                 clusters
@@ -28,7 +35,10 @@ impl ClusterManager {
         let clusters = clusters
             .clusters
             .iter()
-            .map(|settings| Cluster::new(settings.clone(), limits).map(Arc::new))
+            .map(|settings| match before.clusters.iter().find(|known| known.settings() == settings) {
+                Some(known) => Ok(known.clone()),
+                None => Cluster::new(settings.clone(), limits).map(Arc::new),
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { clusters, default })
     }

@@ -98,6 +98,11 @@ impl Client {
         Self { name: name.into(), token_sha256, rights, clusters: None }
     }
 
+    /// Whether both are the same client, if maybe with other rights: it has its name and its token still.
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.token_sha256.is(&other.token_sha256)
+    }
+
     /// Whether a client may be called this: 1 to 64 letters, digits, ".", "_" or "-", and not a token.
     pub fn is_name(text: &str) -> bool {
         field::is_name(text) && !field::looks_like_secret(text)

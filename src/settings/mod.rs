@@ -34,7 +34,7 @@ pub struct Clusters {
 }
 
 /// One cluster of clusters.json.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Its name in the file.
     pub name: String,
@@ -90,7 +90,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// How the certificate of a node is checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Tls {
     /// Against the public roots (an ACME certificate).
     PublicRoots,

@@ -1,7 +1,8 @@
 //! `proxmox_api_get` and `proxmox_api_call`: every operation of the API, the one to look, the other to do.
 
 use super::desk::{Desk, Visit};
-use super::request::{Asker, Wanted, leading_method};
+use super::operation::leading_method;
+use super::request::{Asker, Wanted};
 use super::tasks::{self, DEFAULT_WAIT};
 use super::view::{self, View};
 use crate::mcp::args::{Args, Kind, Param};
@@ -71,7 +72,7 @@ pub fn proxmox_api_get(desk: Arc<Desk>) -> Tool {
             },
         ),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| get(desk.visit(context, "proxmox_api_get"), context, args)),
+        run: Box::new(move |context, args| desk.serve(context, "proxmox_api_get", &|visit| get(visit, context, args))),
     }
 }
 
@@ -122,7 +123,9 @@ pub fn proxmox_api_call(desk: Arc<Desk>) -> Tool {
             },
         ),
         effect: Effect::Destructive,
-        run: Box::new(move |context, args| call(desk.visit(context, "proxmox_api_call"), context, args)),
+        run: Box::new(move |context, args| {
+            desk.serve(context, "proxmox_api_call", &|visit| call(visit, context, args))
+        }),
     }
 }
 
@@ -192,6 +195,7 @@ fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
         }
         let wanted = Wanted { method: Some(Method::Get), path, data: args.object("params"), whole: !view.is_plain() };
         let mut request = asker.prepare(&wanted)?;
+        asker.needs_no_word(&request)?;
         let answer = asker.send(&mut request, &wanted)?;
         let shown = show(&view, answer, cap)?;
         request.notes.extend(shown.note);

@@ -35,8 +35,6 @@ const COLUMNS: [Column; 9] = [
 
 /// The tool `list_clusters(check?)`.
 pub fn list_clusters(desk: Arc<Desk>) -> Tool {
-    // What is configured does not change while the server runs.
-    let known: Vec<_> = desk.views().map(|manager| table(manager, None)).collect();
     Tool {
         name: "list_clusters",
         title: "List clusters",
@@ -50,21 +48,22 @@ pub fn list_clusters(desk: Arc<Desk>) -> Tool {
         }]),
         effect: Effect::Reads,
         run: Box::new(move |context, args| {
-            let (text, structured) = match args.flag("check") {
-                false => known.get(desk.view_of(&context.caller.client)).cloned().unwrap_or_default(),
-                true => {
-                    let visit = desk.visit(context, "list_clusters");
-                    let health = |cluster: &Cluster, cancel: &Cancel| health(visit, cluster, cancel);
-                    table(visit.manager, Some(side_by_side(visit.manager.all(), &context.cancel, health)))
-                }
-            };
-            Ok(Output::table(text, structured))
+            desk.serve(context, "list_clusters", &|visit| {
+                let (text, structured) = match args.flag("check") {
+                    false => visit.listed.clone(),
+                    true => {
+                        let health = |cluster: &Cluster, cancel: &Cancel| health(visit, cluster, cancel);
+                        table(visit.manager, Some(side_by_side(visit.manager.all(), &context.cancel, health)))
+                    }
+                };
+                Ok(Output::table(text, structured))
+            })
         }),
     }
 }
 
 /// The clusters, in the order of the file, as text and as JSON; with their health where they were asked.
-fn table(manager: &ClusterManager, health: Option<Vec<Result<Health, String>>>) -> (String, String) {
+pub(super) fn table(manager: &ClusterManager, health: Option<Vec<Result<Health, String>>>) -> (String, String) {
     let default = manager.default().map(|c| c.settings().name.as_str());
     let mut health = health.into_iter().flatten();
     let mut table = Table::new(&COLUMNS);
@@ -90,7 +89,7 @@ fn table(manager: &ClusterManager, health: Option<Vec<Result<Health, String>>>) 
     (text, format!("{{{members}}}"))
 }
 
-struct Health {
+pub(super) struct Health {
     version: String,
     /// `2/3`: online of all.
     online: String,

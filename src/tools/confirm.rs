@@ -75,12 +75,13 @@ impl Codes {
             let answer = context.answer(QUESTION);
             let agreed = answer.is_some_and(|answer| {
                 answer.get("action").is_some_and(|action| action == "accept")
-                    && answer.get("content").and_then(|c| c.get("confirm")) != Some(&Value::Bool(false))
+                    && answer.get("content").and_then(|c| c.get("confirm")) == Some(&Value::Bool(true))
             });
+            // A question is answered once, whatever the answer.
+            let taken = self.take(Way::Elicitation, state.as_str().unwrap_or_default(), bound, self.now());
             if !agreed {
                 return Err(Stop::Failed("The user did not confirm it. Nothing was sent".into()));
             }
-            let taken = self.take(Way::Elicitation, state.as_str().unwrap_or_default(), bound, self.now());
             return taken.map_err(|why| Stop::Failed(format!("{why}. Nothing was sent; call again to ask anew")));
         }
         let refused = match code {
@@ -177,6 +178,7 @@ fn elicitation(question: &str) -> Value {
         "requestedSchema": {
             "type": "object",
             "properties": {"confirm": {"type": "boolean", "title": "Do it", "default": true}},
+            "required": ["confirm"],
         },
     })
 }

@@ -1,8 +1,8 @@
 //! `describe_api`: what an operation takes, needs, does and answers, in at most [`MAX_BYTES`].
 
 use super::desk::Desk;
+use super::operation::{leading_method, on_path, with_method};
 use super::place::from_the_top;
-use super::request::{leading_method, on_path, with_method};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
@@ -44,7 +44,9 @@ pub fn describe_api(desk: Arc<Desk>) -> Tool {
             Param { name: "cluster", kind: Kind::Text, required: false, about: "whose version of the API" },
         ]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| run(desk.visit(context, "describe_api").manager, context, args)),
+        run: Box::new(move |context, args| {
+            desk.serve(context, "describe_api", &|visit| run(visit.manager, context, args))
+        }),
     }
 }
 

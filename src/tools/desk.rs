@@ -3,6 +3,7 @@
 
 use super::confirm::Codes;
 use crate::audit::{Audit, Decision, Event, Outcome, Record};
+use crate::mcp::catalog::{Output, Stop};
 use crate::mcp::context::{Caller, Context};
 use crate::policy::{Access, Deed, LIFT, Risk};
 use crate::pve::Method;
@@ -12,22 +13,60 @@ use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
 use crate::redact;
-use crate::settings::Client;
-use std::sync::Arc;
+use crate::settings::{Client, TokenHash};
+use std::fmt::Write;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Shared by all tools.
 pub struct Desk {
-    /// What a client may see that is not restricted.
-    all: ClusterManager,
-    /// The clusters of each client that is.
-    restricted: Vec<(String, ClusterManager)>,
-    /// For a client nobody knows.
-    none: ClusterManager,
+    /// Replaced as a whole by [`Desk::replace`]; a call goes on with what was there when it began.
+    views: RwLock<Arc<Views>>,
     pub(super) codes: Codes,
     audit: Arc<Audit>,
     /// The text of an answer is cut there (0: never).
     pub(super) max_result_bytes: usize,
+}
+
+/// The clusters, as each caller may see them.
+struct Views {
+    /// What a client may see that is not restricted.
+    all: View,
+    /// The clusters of each client that is.
+    restricted: Vec<(String, View)>,
+    /// For a client nobody knows.
+    none: View,
+}
+
+/// Some of the clusters, and `list_clusters` of them: what is configured does not change as long as this lives.
+struct View {
+    manager: ClusterManager,
+    listed: (String, String),
+}
+
+impl View {
+    fn new(manager: ClusterManager) -> Self {
+        let listed = super::clusters::table(&manager, None);
+        Self { manager, listed }
+    }
+}
+
+impl Views {
+    fn new(clusters: ClusterManager, clients: &[Client]) -> Self {
+        let only = |client: &Client| Some((client.name.clone(), View::new(clusters.only(client.clusters.as_deref()?))));
+        let restricted = clients.iter().filter_map(only).collect();
+        let none = View::new(clusters.only(&[]));
+        Self { all: View::new(clusters), restricted, none }
+    }
+
+    fn of(&self, client: &Client) -> &View {
+        match client.clusters {
+            None => &self.all,
+            Some(_) => {
+                self.restricted.iter().find(|(name, _)| *name == client.name).map_or(&self.none, |(_, view)| view)
+            }
+        }
+    }
 }
 
 impl Desk {
@@ -41,33 +80,31 @@ impl Desk {
         audit: Arc<Audit>,
         max_result_bytes: usize,
     ) -> Result<Self, ring::error::Unspecified> {
-        let only = |client: &Client| Some((client.name.clone(), clusters.only(client.clusters.as_deref()?)));
-        let restricted = clients.iter().filter_map(only).collect();
-        let none = clusters.only(&[]);
-        Ok(Self { all: clusters, restricted, none, codes: Codes::new()?, audit, max_result_bytes })
+        let views = RwLock::new(Arc::new(Views::new(clusters, clients)));
+        Ok(Self { views, codes: Codes::new()?, audit, max_result_bytes })
     }
 
-    /// The clusters of every kind of caller: all, those of each restricted client, none.
-    pub(super) fn views(&self) -> impl Iterator<Item = &ClusterManager> {
-        [&self.all].into_iter().chain(self.restricted.iter().map(|(_, only)| only)).chain([&self.none])
+    /// All clusters, as they are now.
+    pub fn clusters(&self) -> ClusterManager {
+        self.views.read().unwrap_or_else(PoisonError::into_inner).all.manager.clone()
     }
 
-    /// Which of [`Desk::views`] a client has.
-    pub(super) fn view_of(&self, client: &Client) -> usize {
-        match client.clusters {
-            None => 0,
-            Some(_) => {
-                let known = self.restricted.iter().position(|(name, _)| *name == client.name);
-                known.unwrap_or(self.restricted.len()) + 1
-            }
-        }
+    /// Goes on with other clusters and clients; calls in flight end with those they began with.
+    pub fn replace(&self, clusters: ClusterManager, clients: &[Client]) {
+        let views = Arc::new(Views::new(clusters, clients));
+        *self.views.write().unwrap_or_else(PoisonError::into_inner) = views;
     }
 
-    /// One call of a tool.
-    pub(super) fn visit<'a>(&'a self, context: &'a Context<'_>, tool: &'static str) -> Visit<'a> {
-        let view = self.view_of(&context.caller.client);
-        let manager = self.views().nth(view).unwrap_or(&self.none);
-        Visit { desk: self, manager, caller: context.caller, id: context.id, tool }
+    /// Serves one call of a tool.
+    pub(super) fn serve(
+        &self,
+        context: &Context<'_>,
+        tool: &'static str,
+        run: &dyn Fn(Visit<'_>) -> Result<Output, Stop>,
+    ) -> Result<Output, Stop> {
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let View { manager, listed } = views.of(&context.caller.client);
+        run(Visit { desk: self, manager, listed, caller: context.caller, id: context.id, tool })
     }
 }
 
@@ -77,6 +114,8 @@ pub(super) struct Visit<'a> {
     pub(super) desk: &'a Desk,
     /// The clusters its caller may see.
     pub(super) manager: &'a ClusterManager,
+    /// The answer of `list_clusters`: text and JSON.
+    pub(super) listed: &'a (String, String),
     pub(super) caller: &'a Caller,
     id: u64,
     tool: &'static str,
@@ -89,6 +128,14 @@ pub(super) struct Act<'a> {
     pub(super) method: Method,
     pub(super) path: &'a ApiPath,
     pub(super) params: &'a Params,
+}
+
+/// Why something could not be looked at.
+pub(super) enum Unseen {
+    /// It may not be.
+    Refused(String),
+    /// The cluster did not show it.
+    Failed(Error),
 }
 
 impl Visit<'_> {
@@ -121,15 +168,31 @@ impl Visit<'_> {
         params: &Params,
         ask: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, String> {
-        self.may_read(cluster, path)?;
+        self.look(cluster, path, params, ask).map_err(|unseen| match unseen {
+            Unseen::Refused(why) => why,
+            Unseen::Failed(error) => self.redacted(cluster, error.to_string()),
+        })
+    }
+
+    /// A text that quotes the cluster, without the secrets that its caller may not read.
+    pub(super) fn redacted(&self, cluster: &Cluster, text: String) -> String {
+        if self.redacts(cluster) { redact::text(&text).into_owned() } else { text }
+    }
+
+    /// The same, where it matters how it failed.
+    pub(super) fn look<T>(
+        &self,
+        cluster: &Cluster,
+        path: &ApiPath,
+        params: &Params,
+        ask: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Unseen> {
+        self.may_read(cluster, path).map_err(Unseen::Refused)?;
         let begun = Instant::now();
         let result = ask();
         let act = Act { cluster, method: Method::Get, path, params };
         self.close(act, Event::Call, Decision::Allowed, result.as_ref().err(), None, begun);
-        result.map_err(|error| {
-            let said = error.to_string();
-            if self.redacts(cluster) { redact::text(&said).into_owned() } else { said }
-        })
+        result.map_err(Unseen::Failed)
     }
 
     /// Whether a tool may read this for itself: what only looks is let through at every level.
@@ -190,10 +253,8 @@ impl Visit<'_> {
         if !self.desk.audit.wants(event) {
             return Ok(());
         }
-        let redacted = |(name, value)| (name, redact::value(name, value).into_owned());
-        let arguments: Vec<_> = act.params.iter().map(redacted).collect();
-        let mut segments = act.path.segments();
-        let guest = segments.find(|segment| matches!(segment.as_ref(), "qemu" | "lxc")).and(segments.next());
+        let arguments = arguments(act.params);
+        let guest = guests(act.path, act.params);
         let Caller { client, address, transport } = self.caller;
         self.desk.audit.write(&Record {
             event,
@@ -204,7 +265,7 @@ impl Visit<'_> {
             tool: self.tool,
             cluster: &act.cluster.settings().name,
             operation: &format!("{} {}", act.method, act.path),
-            guest: guest.as_deref(),
+            guest: Some(guest.as_str()).filter(|guest| !guest.is_empty()),
             arguments: &arguments,
             decision,
             why,
@@ -213,4 +274,40 @@ impl Visit<'_> {
             duration: end.as_ref().map(|(_, begun)| begun.elapsed()),
         })
     }
+}
+
+/// Names and values without secrets. What is given several times is a list; of what is too long for a line its length and
+/// hash stand there, so that no filler hides what was sent.
+fn arguments(params: &Params) -> Vec<(&str, String)> {
+    const LONGEST: usize = 256;
+    let mut found: Vec<(&str, String)> = Vec::new();
+    for (name, value) in params.iter() {
+        let value = redact::value(name, value);
+        match found.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, list)) => drop(write!(list, "\u{1f}{value}")),
+            None => found.push((name, value.into_owned())),
+        }
+    }
+    for (_, value) in &mut found {
+        if value.contains('\u{1f}') {
+            let items: Vec<&str> = value.split('\u{1f}').collect();
+            *value = serde_json::Value::from(items).to_string();
+        }
+        if value.chars().nth(LONGEST).is_some() {
+            let hash = TokenHash::of(value.as_bytes());
+            let begin: String = value.chars().take(120).collect();
+            *value = format!("{begin}… ({} bytes, SHA-256 {hash})", value.len());
+        }
+    }
+    found
+}
+
+/// The guest of a path, or the guests that the parameters name.
+fn guests(path: &ApiPath, params: &Params) -> String {
+    let mut segments = path.segments();
+    if let Some(guest) = segments.find(|segment| matches!(segment.as_ref(), "qemu" | "lxc")).and(segments.next()) {
+        return guest.into_owned();
+    }
+    let named = params.iter().filter(|(name, _)| matches!(*name, "vmid" | "vms"));
+    named.map(|(_, value)| value).collect::<Vec<_>>().join(",")
 }

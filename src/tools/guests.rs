@@ -56,7 +56,7 @@ pub fn find_guest(desk: Arc<Desk>) -> Tool {
             CLUSTER,
         ]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| run(desk.visit(context, "find_guest"), context, args)),
+        run: Box::new(move |context, args| desk.serve(context, "find_guest", &|visit| run(visit, context, args))),
     }
 }
 

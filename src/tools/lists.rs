@@ -72,9 +72,13 @@ pub fn list_nodes(desk: Arc<Desk>) -> Tool {
         input: Input::Params(slice::from_ref(&CLUSTER)),
         effect: Effect::Reads,
         run: Box::new(move |context, args| {
-            let asked =
-                ask(desk.visit(context, "list_nodes"), context, args, &ApiPath::known("/nodes"), &Params::new())?;
-            asked.output(&NODES, |row| (row.text("cluster"), 0, 0, row.text("node")), |_, _| {})
+            desk.serve(context, "list_nodes", &|visit| {
+                ask(visit, context, args, &ApiPath::known("/nodes"), &Params::new())?.output(
+                    &NODES,
+                    |row| (row.text("cluster"), 0, 0, row.text("node")),
+                    |_, _| {},
+                )
+            })
         }),
     }
 }
@@ -101,14 +105,10 @@ pub fn get_cluster_resources(desk: Arc<Desk>) -> Tool {
             if let Some(kind) = args.text("type") {
                 params.push("type", kind);
             }
-            let asked = ask(
-                desk.visit(context, "get_cluster_resources"),
-                context,
-                args,
-                &ApiPath::known("/cluster/resources"),
-                &params,
-            )?;
-            asked.output(&RESOURCES, resource_order, summarise)
+            let path = ApiPath::known("/cluster/resources");
+            desk.serve(context, "get_cluster_resources", &|visit| {
+                ask(visit, context, args, &path, &params)?.output(&RESOURCES, resource_order, summarise)
+            })
         }),
     }
 }

@@ -8,6 +8,7 @@ mod describe;
 mod desk;
 mod guests;
 mod lists;
+mod operation;
 mod place;
 mod request;
 mod search;

@@ -1,6 +1,7 @@
 //! Where a thing is in its cluster: a guest's node and kind from its number or name, a task's node from its UPID, the
 //! only node where there is only one.
 
+use super::desk::{Unseen, Visit};
 use crate::cancel::Cancel;
 use crate::json::{text, walk};
 use crate::pve::Method;
@@ -16,9 +17,11 @@ use std::sync::OnceLock;
 
 /// A cluster as one tool call sees it: its guests are asked for once, and only if somebody has to know.
 pub(super) struct Sight<'a> {
+    visit: Visit<'a>,
     cluster: &'a Cluster,
     cancel: &'a Cancel,
     guests: OnceLock<Result<Vec<Guest>, Trouble>>,
+    nodes: OnceLock<Result<Vec<(String, String)>, String>>,
 }
 
 /// Why the guests aren't known.
@@ -56,18 +59,30 @@ pub(super) fn from_the_top(path: &ApiPath) -> Result<ApiPath, String> {
 
 impl<'a> Sight<'a> {
     /// Nothing has been asked yet.
-    pub(super) fn new(cluster: &'a Cluster, cancel: &'a Cancel) -> Self {
-        Self { cluster, cancel, guests: OnceLock::new() }
+    pub(super) fn new(visit: Visit<'a>, cluster: &'a Cluster, cancel: &'a Cancel) -> Self {
+        Self { visit, cluster, cancel, guests: OnceLock::new(), nodes: OnceLock::new() }
     }
 
     fn guests(&self) -> Result<&[Guest], &Trouble> {
         let known = self.guests.get_or_init(|| {
-            guests::list(self.cluster, self.cancel).map_err(|e| Trouble {
-                text: e.to_string(),
-                cut_off: !matches!(e, Error::Failed { .. } | Error::Forbidden { .. } | Error::Rejected { .. }),
+            let (path, mut params) = (ApiPath::known("/cluster/resources"), Params::new());
+            params.push("type", "vm");
+            let look = || guests::list(self.cluster, self.cancel);
+            self.visit.look(self.cluster, &path, &params, look).map_err(|unseen| match unseen {
+                Unseen::Refused(text) => Trouble { text, cut_off: false },
+                Unseen::Failed(e) => Trouble {
+                    cut_off: !matches!(e, Error::Failed { .. } | Error::Forbidden { .. } | Error::Rejected { .. }),
+                    text: self.visit.redacted(self.cluster, e.to_string()),
+                },
             })
         });
         known.as_deref()
+    }
+
+    /// Names and states of the nodes. The error is a clause.
+    pub(super) fn nodes(&self) -> Result<&[(String, String)], &str> {
+        let known = self.nodes.get_or_init(|| nodes(self.visit, self.cluster, self.cancel));
+        known.as_deref().map_err(String::as_str)
     }
 
     /// Every guest that the token sees. The error is a clause.
@@ -95,6 +110,10 @@ impl<'a> Sight<'a> {
         let text = |at: usize| segments.get(at).cloned().unwrap_or_default();
         let (node, topic, what) = (text(1), text(2), text(3));
         let below_a_node = text(0) == "nodes";
+        // (PVE: that is whichever node is asked, by a name that no rule of an operator speaks of.)
+        if below_a_node && node.eq_ignore_ascii_case("localhost") {
+            return Err("`localhost` is no node's name here: put the node's own in its place".into());
+        }
         let open = below_a_node && is_placeholder(&node);
         if let Some(left) = segments.iter().enumerate().find(|(n, s)| is_placeholder(s) && !(open && *n == 1)) {
             return Err(format!("`{}` is a placeholder: put the name or number it stands for in its place", left.1));
@@ -139,7 +158,7 @@ impl<'a> Sight<'a> {
 
     /// The name of the only node; where there are more, the error names them.
     fn only_node(&self) -> Result<String, String> {
-        match nodes(self.cluster, self.cancel).map_err(|e| e.to_string())?.as_slice() {
+        match self.nodes()? {
             [(only, _)] => Ok(only.clone()),
             [] => Err("the node is missing in the path, and the token sees none".into()),
             several => {
@@ -188,8 +207,9 @@ fn is_new(operation: &Operation<'_>, name: &str) -> bool {
 }
 
 /// Names and states of the nodes.
-pub(super) fn nodes(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, Error> {
-    let answer = cluster.call(Method::Get, &ApiPath::known("/nodes"), &Params::new(), cancel)?;
+pub(super) fn nodes(visit: Visit<'_>, cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, String> {
+    let (path, params) = (ApiPath::known("/nodes"), Params::new());
+    let answer = visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel))?;
     let mut nodes = Vec::new();
     walk(answer.data(), &mut |_, row| {
         if let Some(node) = text(row, "node").filter(|node| !node.is_empty()) {

@@ -4,6 +4,7 @@
 use super::clusters::told;
 use super::confirm::Bound;
 use super::desk::{Act, Visit};
+use super::operation::{forgotten, join_query, method, on_path, risk, with_method};
 use super::place::{Sight, from_the_top};
 use super::shape::{push_bytes, push_plain};
 use super::teach;
@@ -17,8 +18,8 @@ use crate::pve::Method;
 use crate::pve::cluster::{Answer, Cluster};
 use crate::pve::error::Error;
 use crate::pve::params::Params;
-use crate::pve::path::ApiPath;
-use crate::pve::schema::{self, Found, Miss, Operation, Schema, check};
+use crate::pve::path::{ApiPath, is_placeholder};
+use crate::pve::schema::{self, check};
 use crate::redact;
 use serde_json::{Map, Value};
 use std::fmt::{Display, Write};
@@ -30,6 +31,12 @@ const WHOLE: u32 = 5_000;
 
 /// The most parameters of one call; the largest operation has some hundred, some of them in numbers.
 const MAX_PARAMETERS: usize = 500;
+
+/// The most bytes of them; a node takes 512 KiB (PVE: AnyEvent's limit of a request).
+const MAX_BYTES: usize = 640 << 10;
+
+/// The longest question that anybody reads before agreeing.
+const MAX_QUESTION: usize = 8 << 10;
 
 /// Guests that a question shows.
 const SHOWN: usize = 8;
@@ -78,7 +85,7 @@ pub(super) struct Request {
 impl<'a> Asker<'a> {
     /// For one tool call.
     pub(super) fn new(visit: Visit<'a>, cluster: &'a Cluster, cancel: &'a Cancel) -> Self {
-        Self { visit, cluster, cancel, sight: Sight::new(cluster, cancel) }
+        Self { visit, cluster, cancel, sight: Sight::new(visit, cluster, cancel) }
     }
 
     /// Makes a request of what a caller wants, and sees whether it may be sent. The error says what is wrong and what to
@@ -106,6 +113,13 @@ impl<'a> Asker<'a> {
             data: &request.params.encode(),
         };
         let question = self.question(request);
+        if question.len() > MAX_QUESTION {
+            return Err(Stop::Failed(self.told(&format_args!(
+                "this has to be confirmed, and is too long to be read by whoever confirms it ({} bytes): send less at \
+                 once. Nothing was sent",
+                question.len()
+            ))));
+        }
         let answer = self.visit.desk.codes.check(context, code, &bound, &question);
         match &answer {
             Ok(()) => request.decision = Decision::Confirmed,
@@ -114,10 +128,19 @@ impl<'a> Asker<'a> {
         answer
     }
 
+    /// The same for a tool that takes no confirmation.
+    pub(super) fn needs_no_word(&self, request: &Request) -> Result<(), String> {
+        if !self.cluster.settings().rules.asks(request.risk) {
+            return Ok(());
+        }
+        let why = format_args!("{} has to be confirmed: use proxmox_api_call. Nothing was sent", request.line());
+        Err(self.told(&why))
+    }
+
     /// What is to be confirmed, from what is known of it and not from what anybody says of it.
     fn question(&self, request: &Request) -> String {
         let mut text = format!("{} on cluster {}\n", request.line(), self.cluster.settings().name);
-        request.explain(&mut text);
+        request.explain(&mut text, &push_whole);
         let touched = request.touched();
         if touched.is_nothing() {
             return text;
@@ -172,10 +195,10 @@ impl<'a> Asker<'a> {
                 Ok(answer)
             }
             Err(error) => {
-                let more = teach::more(self.cluster, &request.path, &error, self.cancel);
+                let more = teach::more(self.visit, self.cluster, &request.path, &error, self.cancel);
                 let notes: String = request.notes.iter().map(|note| format!(" ({note})")).collect();
                 let said = self.told(&error) + &more + &notes;
-                Err(if redacts { redact::text(&said).into_owned() } else { said })
+                Err(self.visit.redacted(self.cluster, said))
             }
         }
     }
@@ -205,6 +228,13 @@ impl<'a> Asker<'a> {
             return Err(format!(
                 "{} parameters are more than any operation has: give {MAX_PARAMETERS} at most",
                 data.len()
+            ));
+        }
+
+        let bytes = if data.is_empty() { 0 } else { Value::from(data.clone()).to_string().len() };
+        if bytes > MAX_BYTES {
+            return Err(format!(
+                "the parameters have {bytes} bytes, more than any node takes: give {MAX_BYTES} at most"
             ));
         }
 
@@ -265,13 +295,16 @@ impl<'a> Asker<'a> {
         let segments: Vec<_> = path.segments().collect();
         let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(method));
         let Some(known) = known else { return Ok(()) };
-        let client = &self.visit.caller.client;
-        let lets = self.cluster.settings().rules.lets(&client.name, client.rights, known.risk());
-        lets.map_err(|why| {
-            let params = Params::new();
-            let act = Act { cluster: self.cluster, method, path: &path, params: &params };
-            self.visit.refused(act, format!("{method} {path}: {why}"))
-        })
+        let (client, rules) = (&self.visit.caller.client, &self.cluster.settings().rules);
+        let act = Act { cluster: self.cluster, method, path: &path, params: &Params::new() };
+        let lets = rules.lets(&client.name, client.rights, known.risk());
+        lets.map_err(|why| self.visit.refused(act, format!("{method} {path}: {why}")))?;
+        let guest = segments.iter().skip_while(|s| !matches!(s.as_ref(), "qemu" | "lxc")).nth(1);
+        let named = guest.is_some_and(|guest| !guest.bytes().all(|b| b.is_ascii_digit()));
+        if named || segments.iter().any(|segment| is_placeholder(segment)) {
+            return Ok(());
+        }
+        self.visit.judge(act, Some(known.template()), known.risk())
     }
 
     fn judge(&self, request: &Request) -> Result<(), String> {
@@ -283,34 +316,6 @@ impl<'a> Asker<'a> {
         let reaches = request.touched().check(rules, &self.sight);
         reaches.map_err(|why| self.visit.refused(act, format!("{}: {why}{LIFT}", request.line())))
     }
-}
-
-/// What the operation of a path can do. The facts of this program say so, and only where they find the same operation
-/// there as the cluster's own schema: whatever else it may be is as dangerous as can be.
-fn risk(operation: &Operation<'_>, path: &ApiPath) -> Risk {
-    let segments: Vec<_> = path.segments().collect();
-    let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(operation.method()));
-    known.filter(|known| known.template() == operation.template()).map_or(Risk::UNKNOWN, |known| known.risk())
-}
-
-/// How, and where: search_api and people write the method in front of the path.
-fn method(typed: &str, given: Option<Method>) -> Result<(Method, &str), String> {
-    let (leading, typed) = leading_method(typed);
-    match (leading, given) {
-        (Some(leading), Some(method)) if leading != method => {
-            Err(format!("the path starts with {leading}, but the method is {method}"))
-        }
-        (leading, method) => Ok((method.or(leading).unwrap_or(Method::Get), typed)),
-    }
-}
-
-/// What to say where parameters were given and no method.
-fn forgotten(wanted: &Wanted<'_>, found: &Found<'_>, data: &Map<String, Value>) -> String {
-    let others: Vec<&str> = found.operations().map(|o| o.method().as_str()).filter(|m| *m != "GET").collect();
-    if wanted.method.is_some() || leading_method(wanted.path).0.is_some() || others.is_empty() || data.is_empty() {
-        return String::new();
-    }
-    format!(". No method was given, which means GET; this path also has {}", others.join(", "))
 }
 
 impl Request {
@@ -337,7 +342,9 @@ impl Request {
     pub(super) fn shown(&self, cluster: &Cluster) -> String {
         let mut text =
             format!("Nothing was sent. This would be: {} on cluster {}\n", self.line(), cluster.settings().name);
-        self.explain(&mut text);
+        self.explain(&mut text, &|text, value| {
+            push_plain(text, value);
+        });
         text.push_str("Whether names and values fit, only Proxmox knows.\n");
         if cluster.settings().rules.asks(self.risk) {
             text.push_str("It has to be confirmed before it is sent.\n");
@@ -346,11 +353,11 @@ impl Request {
     }
 
     /// With what, what it is, and what it can do.
-    fn explain(&self, text: &mut String) {
+    fn explain(&self, text: &mut String, push: &dyn Fn(&mut String, &str)) {
         for (name, value) in self.params.iter() {
             let _ = write!(text, "  {name} = ");
             // On its line, whatever it holds.
-            push_plain(text, &redact::value(name, value));
+            push(text, &redact::value(name, value));
             text.push('\n');
         }
         if self.summary.is_empty() {
@@ -384,63 +391,23 @@ impl Request {
     }
 }
 
-/// A method in front of a path, as search_api writes it.
-pub(super) fn leading_method(typed: &str) -> (Option<Method>, &str) {
-    match typed.trim().split_once(char::is_whitespace) {
-        Some((word, rest)) if Method::named(word).is_some() => (Method::named(word), rest.trim()),
-        _ => (None, typed),
-    }
-}
-
-/// What is on a path. The error says where it leaves the API, and what is there.
-pub(super) fn on_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<Found<'s>, String> {
-    let segments: Vec<_> = path.segments().collect();
-    schema.find(&segments).map_err(|Miss { known, meant, there }| {
-        let before: String = segments.iter().take(known).map(|s| format!("/{s}")).collect();
-        let before = if before.is_empty() { "/" } else { &before };
-        let mut text = match segments.get(known) {
-            Some(segment) => {
-                let segment: String = segment.chars().take(64).collect();
-                format!("there is no `{segment}` below {before} in the API")
-            }
-            None => format!("{before} alone is nothing that can be called"),
-        };
-        if let Some(meant) = meant {
-            let _ = write!(text, "; did you mean `{meant}`");
+/// All of a value on its line: nobody can agree to what they did not see, behind blanks or line ends.
+fn push_whole(text: &mut String, value: &str) {
+    let mut blanks = 0;
+    for c in value.chars().chain(['\0']) {
+        if c == ' ' {
+            blanks += 1;
+            continue;
         }
-        if there.is_empty() {
-            text.push_str(", nor anything else");
-        } else {
-            let _ = write!(text, "; there is {}", there.join(", "));
+        match std::mem::take(&mut blanks) {
+            0 => {}
+            n @ 1..=3 => (0..n).for_each(|_| text.push(' ')),
+            n => drop(write!(text, " [{n} spaces] ")),
         }
-        text + ". search_api finds operations by plain words"
-    })
-}
-
-/// The operation of a method. The error names those that are there.
-pub(super) fn with_method<'s>(found: &Found<'s>, path: &ApiPath, method: Method) -> Result<Operation<'s>, String> {
-    found.operation(method).ok_or_else(|| {
-        let there: Vec<String> = found.operations().map(|o| format!("{} ({})", o.method(), o.summary())).collect();
-        let below = if found.below.is_empty() || method == Method::Get {
-            String::new()
-        } else {
-            format!("; below it are {}", found.below.join(", "))
-        };
-        format!("{path} has no {method}, it has {}{below}", there.join(", "))
-    })
-}
-
-/// Puts the parameters of a path's query among the data; one that repeats is a list.
-fn join_query(data: &mut Map<String, Value>, query: &Params) -> Result<(), String> {
-    if let Some((twice, _)) = query.iter().find(|(name, _)| data.contains_key(*name)) {
-        return Err(format!("`{twice}` is given twice, in the path's query and beside the path: give it once"));
-    }
-    for (name, value) in query.iter() {
-        match data.get_mut(name) {
-            None => drop(data.insert(name.into(), value.into())),
-            Some(Value::Array(list)) => list.push(value.into()),
-            Some(one) => *one = Value::Array(vec![one.take(), value.into()]),
+        match c {
+            '\0' => {}
+            '\n' | '\r' | '\t' => text.extend(c.escape_default()),
+            c => text.push(c),
         }
     }
-    Ok(())
 }

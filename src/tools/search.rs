@@ -30,7 +30,9 @@ pub fn search_api(desk: Arc<Desk>) -> Tool {
             Param { name: "cluster", kind: Kind::Text, required: false, about: "whose version of the API" },
         ]),
         effect: Effect::Reads,
-        run: Box::new(move |context, args| run(desk.visit(context, "search_api").manager, context, args)),
+        run: Box::new(move |context, args| {
+            desk.serve(context, "search_api", &|visit| run(visit.manager, context, args))
+        }),
     }
 }
 

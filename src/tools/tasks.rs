@@ -64,9 +64,10 @@ pub fn wait_for_task(desk: Arc<Desk>) -> Tool {
         run: Box::new(move |context, args| {
             let upid = args.text("upid").unwrap_or_default();
             let deadline = Instant::now() + timeout(args.count("timeout"))?;
-            let visit = desk.visit(context, "wait_for_task");
-            let cluster = holder(visit, context, args, &Upid::parse(upid)?, deadline)?;
-            finish(visit, cluster, upid, deadline, context)
+            desk.serve(context, "wait_for_task", &|visit| {
+                let cluster = holder(visit, context, args, &Upid::parse(upid)?, deadline)?;
+                finish(visit, cluster, upid, deadline, context)
+            })
         }),
     }
 }
@@ -142,6 +143,7 @@ pub(super) fn finish(
     let upid = &Upid::parse(upid)?;
     let (what, path, manager) = (what(upid), upid.path("status"), visit.manager);
     visit.may_read(cluster, &path)?;
+    visit.may_read(cluster, &upid.path("log"))?;
     let redacts = visit.redacts(cluster);
     let mut beat = Duration::ZERO;
     let mut heard = |progress: &Progress<'_>| {
@@ -162,6 +164,9 @@ pub(super) fn finish(
     match ended {
         Ok(mut outcome) => {
             if redacts {
+                if let State::Failed(why) = &mut outcome.state {
+                    *why = redact::text(why).into_owned();
+                }
                 outcome.tail.iter_mut().for_each(|line| *line = redact::text(line).into_owned());
             }
             say(manager, cluster, upid, &outcome)

@@ -1,5 +1,6 @@
 //! What is added to a failure: what the cluster itself says that helps to mend it, asked for after the fact.
 
+use super::desk::Visit;
 use super::place;
 use crate::cancel::Cancel;
 use crate::nearest::nearest;
@@ -27,18 +28,18 @@ pub(super) fn is_elsewhere(error: &Error) -> bool {
 }
 
 /// A sentence with a space in front, or nothing.
-pub(super) fn more(cluster: &Cluster, path: &ApiPath, error: &Error, cancel: &Cancel) -> String {
+pub(super) fn more(visit: Visit<'_>, cluster: &Cluster, path: &ApiPath, error: &Error, cancel: &Cancel) -> String {
     let segments: Vec<_> = path.segments().collect();
     let node = segments.get(1).filter(|_| segments.first().is_some_and(|s| s == "nodes"));
     let text = match error {
-        Error::Forbidden { needs: Some((on, _)), .. } if !on.is_empty() => rights(cluster, on, cancel),
+        Error::Forbidden { needs: Some((on, _)), .. } if !on.is_empty() => rights(visit, cluster, on, cancel),
         Error::Failed { status, said, .. } if said.starts_with("hostname lookup") || matches!(status, 595 | 596) => {
-            node.and_then(|node| states(cluster, node, cancel))
+            node.and_then(|node| states(visit, cluster, node, cancel))
         }
         Error::Failed { said, .. }
             if said.starts_with("Configuration file") && segments.get(2).is_some_and(|s| s == "qemu" || s == "lxc") =>
         {
-            segments.get(3).and_then(|guest| near(cluster, guest, cancel))
+            segments.get(3).and_then(|guest| near(visit, cluster, guest, cancel))
         }
         _ => None,
     };
@@ -46,10 +47,11 @@ pub(super) fn more(cluster: &Cluster, path: &ApiPath, error: &Error, cancel: &Ca
 }
 
 /// What the token may do on a path.
-fn rights(cluster: &Cluster, on: &str, cancel: &Cancel) -> Option<String> {
+fn rights(visit: Visit<'_>, cluster: &Cluster, on: &str, cancel: &Cancel) -> Option<String> {
     let mut params = Params::new();
     params.push("path", on);
-    let answer = cluster.call(Method::Get, &ApiPath::known("/access/permissions"), &params, cancel).ok()?;
+    let path = ApiPath::known("/access/permissions");
+    let answer = visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel)).ok()?;
     let rights: Value = serde_json::from_str(answer.data()).ok()?;
     let mut names: Vec<&str> = rights.get(on)?.as_object()?.keys().map(String::as_str).collect();
     crate::order::sort(&mut names, &Ord::cmp);
@@ -61,8 +63,8 @@ fn rights(cluster: &Cluster, on: &str, cancel: &Cancel) -> Option<String> {
 }
 
 /// Which nodes there are, and which is meant.
-fn states(cluster: &Cluster, node: &str, cancel: &Cancel) -> Option<String> {
-    let nodes = place::nodes(cluster, cancel).ok()?;
+fn states(visit: Visit<'_>, cluster: &Cluster, node: &str, cancel: &Cancel) -> Option<String> {
+    let nodes = place::nodes(visit, cluster, cancel).ok()?;
     if let Some((name, status)) = nodes.iter().find(|(name, _)| name == node) {
         return Some(format!("The cluster says that {name} is {status}"));
     }
@@ -73,8 +75,9 @@ fn states(cluster: &Cluster, node: &str, cancel: &Cancel) -> Option<String> {
 }
 
 /// Where a guest is, or which are like it.
-fn near(cluster: &Cluster, guest: &str, cancel: &Cancel) -> Option<String> {
-    let guests = guests::list(cluster, cancel).ok()?;
+fn near(visit: Visit<'_>, cluster: &Cluster, guest: &str, cancel: &Cancel) -> Option<String> {
+    let (path, params) = (ApiPath::known("/cluster/resources"), Params::new());
+    let guests = visit.read(cluster, &path, &params, || guests::list(cluster, cancel)).ok()?;
     Some(match guests::find(&guests, guest) {
         Ok(found) => format!("{guest} is {}/{} on {}", found.kind.as_str(), found.vmid, found.node),
         Err(miss) => {

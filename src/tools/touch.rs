@@ -25,35 +25,34 @@ enum Reach {
 }
 
 /// Parameters that are numbers of guests, or ids that begin with one (a replication job's).
-const NUMBERS: [&str; 7] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude"];
+const NUMBERS: [&str; 6] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid"];
 
 /// What a change of a known operation reaches beside what it names.
-fn reach(template: &str, segments: &[&str], params: &Params, names_guests: bool, risk: Risk) -> Reach {
-    let node = || Reach::Node(segments.get(1).copied().unwrap_or_default().to_owned());
+fn reach(template: &str, segments: &[&str], params: &Params, risk: Risk) -> Reach {
+    let given = |names: &[&str]| params.iter().any(|(name, value)| names.contains(&name) && !matches!(value, "" | "0"));
+    let text = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned());
+    let node = |at: usize| Reach::Node(segments.get(at).copied().unwrap_or_default().to_owned());
+    // Only what says which guests are meant makes fewer of them: `exclude` and `all` mean the others too.
+    let chosen = given(&["vmid", "vms"]) && !given(&["all", "exclude"]);
     let parts: Vec<&str> = template.split('/').skip(1).collect();
     match parts.as_slice() {
-        // A backup of a whole pool or node; one of a few guests names them.
-        ["nodes", _, "vzdump"] => match params.iter().find(|(name, _)| *name == "pool") {
-            Some((_, pool)) => Reach::Pool(pool.to_owned()),
-            None if names_guests => Reach::Named,
-            None => node(),
-        },
-        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if names_guests => Reach::Named,
-        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
+        // It ends the jobs of others.
+        ["nodes", _, "vzdump"] if given(&["stop"]) => node(1),
+        ["nodes", _, "vzdump" | "stopall" | "startall" | "suspendall" | "migrateall"] if chosen => Reach::Named,
+        ["nodes", _, "vzdump"] => text("pool").map_or_else(|| node(1), Reach::Pool),
+        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(1),
         // A guest, a task or a job of a guest is known by its number.
-        ["nodes", _, "qemu" | "lxc" | "tasks" | "replication", _, ..] => Reach::Named,
-        ["nodes", _, "qemu" | "lxc"] => Reach::Named,
-        // Power of the node, a shell on it, its disks, its storage's contents, its network: whatever can't be undone there.
-        ["nodes", _, "storage", _, ..] if names_guests => Reach::Named,
-        // An ISO image or a template is no guest's.
-        ["nodes", _, "storage", _, "content", _] => Reach::Named,
-        ["nodes", _, ..] if risk.lasting || risk.kind == Kind::Execute => node(),
-        ["cluster", "bulk-action", ..] if names_guests => Reach::Named,
+        ["nodes", _, "qemu" | "lxc" | "tasks" | "replication", ..] => Reach::Named,
+        // An ISO image or a template is no guest's; what is pruned on a storage that is shared is everybody's.
+        ["nodes", _, "storage", _, "content", ..] => Reach::Named,
+        ["nodes", _, "storage", _, "prunebackups"] if given(&["vmid"]) => Reach::Named,
+        ["nodes", _, "storage", ..] | ["nodes", _, "ceph", ..] if risk.lasting => Reach::Cluster,
+        // Power of the node, a shell on it, its disks: whatever can't be undone there.
+        ["nodes", _, ..] if risk.lasting || risk.kind == Kind::Execute => node(1),
+        ["cluster", "bulk-action", ..] if chosen => Reach::Named,
         ["cluster", "bulk-action", ..] | ["cluster", "ceph", ..] => Reach::Cluster,
-        ["pools"] => match params.iter().find(|(name, _)| *name == "poolid") {
-            Some((_, pool)) => Reach::Pool(pool.to_owned()),
-            None => Reach::Named,
-        },
+        ["cluster", "config", "nodes", _] => node(3),
+        ["pools"] => text("poolid").map_or(Reach::Named, Reach::Pool),
         ["pools", ..] => Reach::Pool(segments.get(1..).unwrap_or_default().join("/")),
         // Without its storage a guest has no disks.
         ["storage", _] if risk.lasting => Reach::Cluster,
@@ -64,15 +63,11 @@ fn reach(template: &str, segments: &[&str], params: &Params, names_guests: bool,
 /// The numbers of the guests that a change names.
 fn named(segments: &[&str], params: &Params) -> Vec<u32> {
     let mut found = Vec::new();
-    let mut add = |number| {
-        if !found.contains(&number) {
-            found.push(number);
-        }
-    };
+    let mut add = |number| found.push(number);
     let mut before = "";
     for segment in segments {
         match before {
-            "qemu" | "lxc" | "replication" => numbers_of(segment, &mut add),
+            "qemu" | "lxc" | "replication" | "content" => numbers_of(segment, &mut add),
             // UPID:node:pid:pstart:start:type:id:user:
             "tasks" => numbers_of(segment.split(':').nth(6).unwrap_or_default(), &mut add),
             "resources" => {
@@ -91,6 +86,8 @@ fn named(segments: &[&str], params: &Params) -> Vec<u32> {
         }
         numbers_in(value, &mut add);
     }
+    found.sort_unstable();
+    found.dedup();
     found
 }
 
@@ -109,7 +106,7 @@ impl Touched {
         let segments: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
         let named = named(&segments, params);
         let reach = match template {
-            Some(template) => reach(template, &segments, params, !named.is_empty(), risk),
+            Some(template) => reach(template, &segments, params, risk),
             // Nobody knows what it does.
             None => Reach::Cluster,
         };
@@ -154,9 +151,17 @@ impl Touched {
         if self.is_nothing() || (self.reach == Reach::Named && only_numbers) {
             return Ok(());
         }
-        let guests = sight.known().map_err(|why| {
+        let unseen = |why: &str| {
             format!("guests are protected on this cluster, and whether it reaches one can't be seen ({why})")
-        })?;
+        };
+        let guests = sight.known().map_err(unseen)?;
+        if let Reach::Node(node) = &self.reach {
+            // (PVE: a node may also be reached by a name that only the resolver knows.)
+            let nodes = sight.nodes().map_err(unseen)?;
+            if !nodes.iter().any(|(name, _)| name == node) {
+                return Err(unseen(&format!("{node} is no node of the cluster's list")));
+            }
+        }
         let covered = |guest: &&Guest| rules.protects(guest.vmid, &guest.pool, &guest.each_tag().collect::<Vec<_>>());
         let mut text = String::new();
         for guest in self.among(guests).filter(covered).take(NAMED) {
@@ -164,6 +169,17 @@ impl Touched {
         }
         if !text.is_empty() {
             return Err(format!("it reaches what is protected on this cluster: {text}"));
+        }
+        // What reaches guests without naming them may reach those that the token doesn't see.
+        let hidden = rules.protect.iter().find_map(|protected| match protected {
+            Protected::Vmid(vmid) if !guests.iter().any(|guest| guest.vmid == *vmid) => Some(vmid),
+            _ => None,
+        });
+        if let Some(vmid) = hidden.filter(|_| self.reach != Reach::Named) {
+            return Err(format!(
+                "guest {vmid} is protected on this cluster, and whether this reaches it can't be seen: it is not in the \
+                 list of guests (the API token needs VM.Audit on it)"
+            ));
         }
         // A guest that isn't seen may be in a protected pool; one that is only to be made is in none.
         let seen = |vmid: &u32| self.new == Some(*vmid) || guests.iter().any(|guest| guest.vmid == *vmid);
@@ -179,6 +195,10 @@ impl Touched {
 
 /// The number of the guest that a change makes.
 fn new(template: &str, params: &Params) -> Option<u32> {
+    // A restore over a guest makes none.
+    if params.iter().any(|(name, value)| name == "force" && value != "0") {
+        return None;
+    }
     let name = match template {
         "/nodes/{node}/qemu" | "/nodes/{node}/lxc" => "vmid",
         _ if template.ends_with("/clone") => "newid",
@@ -204,7 +224,10 @@ mod tests {
             ("/nodes/pve1/qemu/100/status/stop", &[][..], &[100][..]),
             ("/nodes/pve1/qemu", &[("vmid", "100"), ("force", "1")], &[100]),
             ("/nodes/pve1/qemu/101/clone", &[("newid", "200")], &[101, 200]),
-            ("/nodes/pve1/qemu/101/config", &[("scsi1", "local-lvm:vm-100-disk-0,size=1G")], &[101, 100]),
+            ("/nodes/pve1/qemu/101/config", &[("scsi1", "local-lvm:vm-100-disk-0,size=1G")], &[100, 101]),
+            ("/nodes/pve1/storage/local/content/local:100/data.qcow2", &[], &[100]),
+            ("/nodes/pve1/storage/local/content/100/data.qcow2", &[], &[100]),
+            ("/nodes/pve1/qemu/101/config", &[("scsi1", "local:100/data.qcow2")], &[100, 101]),
             ("/nodes/pve1/vzdump", &[("vmid", "100,101")], &[100, 101]),
             ("/nodes/pve1/storage/local/content/local:100/vm-100-disk-0.raw", &[], &[100]),
             ("/nodes/pve1/storage/pbs/content/pbs:backup/vm/100/2026-01-01T00:00:00Z", &[], &[100]),
@@ -228,8 +251,7 @@ mod tests {
             let method = [crate::pve::Method::Post, crate::pve::Method::Delete, crate::pve::Method::Put];
             let operation = method.iter().find_map(|m| embedded().named(*m, template)).expect(template);
             let segments: Vec<&str> = template.split('/').skip(1).collect();
-            let names = !named(&segments, &params(given)).is_empty();
-            reach(template, &segments, &params(given), names, operation.risk())
+            reach(template, &segments, &params(given), operation.risk())
         };
         let node = Reach::Node("{node}".into());
         for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "vncshell", "disks/wipedisk"] {
@@ -243,5 +265,14 @@ mod tests {
         assert_eq!(reach("/storage/{storage}", &[]), Reach::Cluster);
         assert_eq!(reach("/nodes/{node}/qemu/{vmid}/status/stop", &[]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/apt/update", &[]), Reach::Named);
+        for others in
+            [&[("exclude", "101")][..], &[("all", "1"), ("job-id", "vm-101")], &[("vmid", "101"), ("stop", "1")]]
+        {
+            assert_eq!(reach("/nodes/{node}/vzdump", others), node, "{others:?}");
+        }
+        assert_eq!(reach("/nodes/{node}/storage/{storage}/prunebackups", &[]), Reach::Cluster);
+        assert_eq!(reach("/nodes/{node}/storage/{storage}/prunebackups", &[("vmid", "101")]), Reach::Named);
+        assert_eq!(reach("/nodes/{node}/ceph/pool/{name}", &[]), Reach::Cluster);
+        assert_eq!(reach("/cluster/config/nodes/{node}", &[]), node);
     }
 }

@@ -5,7 +5,7 @@
 #![allow(dead_code)]
 
 use super::tls;
-use proxmox_mcp::http::{Config, Identity, Server, Stop};
+use proxmox_mcp::http::{Config, Handle, Identity, Server};
 use proxmox_mcp::mcp;
 use proxmox_mcp::settings::{Client as Caller, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -42,7 +42,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// How its clients speak TLS, if they do.
     tls: Option<Arc<ClientConfig>>,
-    stop: Stop,
+    stop: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,7 +90,7 @@ impl Running {
         let listen = "127.0.0.1:0".parse().unwrap();
         let config = Config { listen, limits, allowed_hosts, allowed_origins, clients, identity };
         let server = Server::bind(config, Arc::new(mcp)).unwrap();
-        let (address, stop) = (server.local_addr(), server.stopper());
+        let (address, stop) = (server.local_addr(), server.handle());
         Self { address, tls, stop, thread: Some(std::thread::spawn(move || server.run())) }
     }
 

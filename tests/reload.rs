@@ -1,0 +1,147 @@
+//! clusters.json changes while the server runs: what is right is used from then on, what is wrong leaves the rest in use.
+
+mod support;
+
+use proxmox_mcp::settings::TokenHash;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use support::node::{Act, Node};
+use support::process::Process;
+use support::raw::{Client, LONG, Sse};
+use support::rpc::{call, text};
+use tempfile::TempDir;
+
+const ADA: &str = "pmcp_ada-ada-ada-ada-ada";
+const BOB: &str = "pmcp_bob-bob-bob-bob-bob";
+
+/// A server over a file that the test writes.
+struct Setup {
+    process: Process,
+    address: String,
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+impl Setup {
+    fn new(config: &Value) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("clusters.json");
+        fs::write(&file, config.to_string()).expect("write");
+        let process = Process::start(&["--config", file.to_str().expect("UTF-8"), "--listen", "127.0.0.1:0"]);
+        let address = process.address();
+        Self { process, address, file, _folder: folder }
+    }
+
+    /// Writes the file anew, asks for it to be read, and waits for the line of the log that says so.
+    fn change(&self, contents: &str, said: &str) -> String {
+        fs::write(&self.file, contents).expect("write");
+        self.process.signal(Signal::HUP);
+        self.hear(said)
+    }
+
+    fn hear(&self, said: &str) -> String {
+        loop {
+            let line = self.process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("never said: {said}"));
+            if line.contains(said) {
+                return line;
+            }
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(TcpStream::connect(&self.address).expect("connect"))
+    }
+
+    /// The status of a call by the client with this token, and its answer.
+    fn ask(&self, token: &str, tool: &str, arguments: Value) -> (u16, Value) {
+        let headers = format!("Authorization: Bearer {token}\r\n");
+        let reply = self.client().post_with("/mcp", &headers, &call(1, tool, arguments));
+        (reply.status, serde_json::from_str(&reply.body).unwrap_or(Value::Null))
+    }
+}
+
+fn cluster(node: &Node) -> Value {
+    json!({"url": format!("http://{}", node.endpoint()), "user": "mcp@pve", "token_id": "ro", "token_secret": "s"})
+}
+
+fn client(token: &str, access: &str) -> Value {
+    json!({"token_sha256": TokenHash::of(token.as_bytes()).to_string(), "access": access})
+}
+
+fn node() -> Node {
+    Node::start(|_| Act::data(r#"[{"node":"pve1","status":"online"}]"#))
+}
+
+#[test]
+fn another_configuration_is_used_once_it_is_read() {
+    let (one, two) = (node(), node());
+    let before = json!({"clusters": {"alpha": cluster(&one)}, "clients": {"ada": client(ADA, "read")}});
+    let setup = Setup::new(&before);
+    assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200);
+    assert_eq!(setup.ask(BOB, "list_nodes", json!({})).0, 401);
+
+    let clients = json!({"ada": client(ADA, "read"), "bob": client(BOB, "read")});
+    let after = json!({"clusters": {"beta": cluster(&two)}, "clients": clients});
+    setup.change(&after.to_string(), "anew: clusters: beta; clients: ada (read), bob (read)");
+    for token in [ADA, BOB] {
+        let (status, answer) = setup.ask(token, "list_clusters", json!({}));
+        assert!(status == 200 && text(&answer).contains("beta") && !text(&answer).contains("alpha"), "{answer}");
+    }
+    assert_eq!(setup.ask(BOB, "list_nodes", json!({})).0, 200);
+    assert_eq!((one.requests().len(), two.requests().len()), (1, 1));
+}
+
+#[test]
+fn a_file_that_changes_is_read_without_being_asked() {
+    let node = node();
+    let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
+    let setup = Setup::new(&config("read"));
+    fs::write(&setup.file, config("operate").to_string()).expect("write");
+    setup.hear("clients: ada (operate)");
+}
+
+#[test]
+fn a_wrong_configuration_leaves_the_one_before_in_use() {
+    let node = node();
+    let right = json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, "read")}});
+    let setup = Setup::new(&right);
+    for (wrong, why) in [
+        ("{", "line 1"),
+        ("", "the file is empty"),
+        (r#"{"clusters": {}}"#, "is empty"),
+        (r#"{"clients": {"ada": {"token_sha256": "x", "access": "full"}}}"#, "is no SHA-256"),
+    ] {
+        let line = setup.change(wrong, "is not used, what was read before stays in use");
+        assert!(line.contains(why) && line.contains("ERROR"), "{line}");
+        assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200, "{wrong}");
+        assert_eq!(setup.ask("", "list_nodes", json!({})).0, 401, "{wrong}");
+    }
+    fs::remove_file(&setup.file).expect("remove");
+    setup.process.signal(Signal::HUP);
+    assert!(setup.hear("is not used").contains("does not exist"));
+    assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200);
+    setup.change(&right.to_string(), "anew: clusters: one; clients: ada (read)");
+}
+
+#[test]
+fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_its_stream() {
+    let node = node();
+    let config = |clients: Value| json!({"clusters": {"one": cluster(&node)}, "clients": clients}).to_string();
+    let setup = Setup::new(
+        &serde_json::from_str(&config(json!({"ada": client(ADA, "full"), "bob": client(BOB, "full")}))).expect("JSON"),
+    );
+    let open = |token: &str| Sse::open_with(setup.client(), &format!("Authorization: Bearer {token}\r\n"));
+    let (mut ada, mut bob) = (open(ADA), open(BOB));
+
+    setup.change(&config(json!({"ada": client(ADA, "read")})), "clients: ada (read)");
+    assert!(bob.event().is_none(), "the stream of a client that is gone ends");
+    let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"});
+    let headers = format!("Authorization: Bearer {ADA}\r\n");
+    assert_eq!(setup.client().post_with(&ada.path, &headers, &call(7, "proxmox_api_call", start)).status, 202);
+    let answer = ada.json();
+    assert!(text(&answer).contains("client \"ada\" has \"read\""), "{answer}");
+    assert!(node.requests().iter().all(|request| request.method == "GET"));
+}
