@@ -1,7 +1,7 @@
 //! Secrets taken out of JSON text, in one pass and without a tree: the answer of a cluster, of megabytes.
 
 use super::names::{Field, field};
-use super::{HIDDEN, is_hidden, shapes};
+use super::{HIDDEN, Lines, is_hidden, shapes};
 use crate::json;
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 /// 1 too) and what Proxmox masked stay. The outcome is JSON of the same form; a text that isn't JSON is taken for plain
 /// text.
 pub fn answer(json: String) -> String {
-    let mut pass = Pass { json: &json, kept: 0, out: String::new(), marks: [None; 3] };
+    let mut pass = Pass { json: &json, kept: 0, out: String::new(), marks: [None; 3], lines: Lines::default() };
     if pass.all().is_none() {
         return match super::text(&json) {
             Cow::Borrowed(_) => json,
@@ -36,6 +36,8 @@ struct Pass<'a> {
     out: String,
     /// Which of [`MARKS`] are there, as far as was asked.
     marks: [Option<bool>; 3],
+    /// Of a log.
+    lines: Lines,
 }
 
 impl Pass<'_> {
@@ -100,6 +102,7 @@ impl Pass<'_> {
             // Options have short names.
             Field::Key => shapes::is_random(inner, 16) || self.is_marked(1),
             Field::Value => shapes::is_uuid(inner.as_bytes()) && self.is_marked(0),
+            Field::Line => self.lines.hides(inner),
             Field::Data => !inner.starts_with("UPID:") && self.is_marked(2),
         };
         if secret {

@@ -66,6 +66,8 @@ pub(super) enum Field {
     Value,
     /// `data`: an ACME plugin's credentials, or anything.
     Data,
+    /// `t`: a line of a log, which may go on with what the line before began.
+    Line,
 }
 
 /// A name as it is compared: small letters, `-`, without the digits behind.
@@ -108,8 +110,8 @@ pub fn is_secret_parameter(name: &str) -> bool {
     name.is_secret() || name.is_one_of(&NAMES) || name.is_one_of(&[OTEL]) || name.is_one_of(&PARAMETERS)
 }
 
-/// Whether a member of this name in an answer of the API is secret. Not told by its name alone are `key`, `value` and
-/// `data`, of which [`super::answer`] knows more.
+/// Whether a member of this name in an answer of the API is secret. Not told by its name alone are `key`, `value`,
+/// `data` and `t`, of which [`super::answer`] knows more.
 pub fn is_secret_field(name: &str) -> bool {
     field(name) == Field::Secret
 }
@@ -152,6 +154,7 @@ pub(super) fn field(name: &str) -> Field {
         "key" => return Field::Key,
         "value" => return Field::Value,
         "data" => return Field::Data,
+        "t" => return Field::Line,
         _ if !may_be_secret(name.as_bytes()) => return Field::Plain,
         _ => {}
     }
