@@ -97,6 +97,11 @@ impl Visit<'_> {
         self.caller.client.rights.access.min(cluster.settings().rules.rights.access) < Access::Full
     }
 
+    /// A cluster's words, or what is said with them, as the caller may read them.
+    pub(super) fn shown(&self, cluster: &Cluster, said: String) -> String {
+        if self.redacts(cluster) { redact::text(&said).into_owned() } else { said }
+    }
+
     /// Whether it may be done, by all that is known without asking the cluster. A refusal is written down.
     pub(super) fn judge(&self, act: Act<'_>, template: Option<&str>, risk: Risk) -> Result<(), String> {
         let (rules, client) = (&act.cluster.settings().rules, &self.caller.client);
@@ -126,10 +131,7 @@ impl Visit<'_> {
         let result = ask();
         let act = Act { cluster, method: Method::Get, path, params };
         self.close(act, Event::Call, Decision::Allowed, result.as_ref().err(), None, begun);
-        result.map_err(|error| {
-            let said = error.to_string();
-            if self.redacts(cluster) { redact::text(&said).into_owned() } else { said }
-        })
+        result.map_err(|error| self.shown(cluster, error.to_string()))
     }
 
     /// Whether a tool may read this for itself: what only looks is let through at every level.
@@ -191,6 +193,9 @@ impl Visit<'_> {
             return Ok(());
         }
         let redacted = |(name, value)| (name, redact::value(name, value).into_owned());
+        // Whoever named a guest or wrote a path may have put a secret there, and so may whoever made up an UPID.
+        let operation = format!("{} {}", act.method, act.path);
+        let (why, upid) = (why.map(redact::text), upid.map(redact::text));
         let arguments: Vec<_> = act.params.iter().map(redacted).collect();
         let mut segments = act.path.segments();
         let guest = segments.find(|segment| matches!(segment.as_ref(), "qemu" | "lxc")).and(segments.next());
@@ -203,12 +208,12 @@ impl Visit<'_> {
             transport,
             tool: self.tool,
             cluster: &act.cluster.settings().name,
-            operation: &format!("{} {}", act.method, act.path),
+            operation: &redact::text(&operation),
             guest: guest.as_deref(),
             arguments: &arguments,
             decision,
-            why,
-            upid,
+            why: why.as_deref(),
+            upid: upid.as_deref(),
             outcome: end.as_ref().map(|(outcome, _)| *outcome),
             duration: end.as_ref().map(|(_, begun)| begun.elapsed()),
         })
