@@ -3,15 +3,17 @@
 #![allow(dead_code)]
 
 use super::node::{Node, SECRET};
-use super::process::{Process, path, program, run};
+use super::process::{Process, path, run};
 use super::raw::{Client, Reply, Sse};
 use super::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers};
 use proxmox_mcp::settings::TokenHash;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::{NamedTempFile, TempDir};
 
 /// May look.
@@ -24,10 +26,24 @@ pub const ADMIN: &str = "pmcp_admin-2c3d4e5f607182930415";
 /// A running program; dropping it ends it.
 pub struct Served {
     pub process: Process,
-    pub address: String,
+    pub front: Front,
     pub audit: PathBuf,
     config: NamedTempFile,
     folder: TempDir,
+}
+
+/// Where it listens: what threads share.
+#[derive(Clone)]
+pub struct Front {
+    pub address: String,
+}
+
+impl Deref for Served {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
 }
 
 /// clusters.json of `node` with `more` fields, and of the three clients.
@@ -55,18 +71,29 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let (audit, config) = (folder.path().join("audit.log"), configuration(node, more));
         let process = Self::spawn(&config, Some(&audit));
-        Self { address: process.address(), process, audit, config, folder }
+        Self { front: Front { address: process.address() }, process, audit, config, folder }
+    }
+
+    /// No file of it may get any longer, or as long as may be again.
+    pub fn fill_disk(&self, full: bool) {
+        let (pid, limit) = (Pid::from_child(&self.process.child), getrlimit(Resource::Fsize));
+        let length = std::fs::metadata(&self.audit).unwrap().len();
+        let current = if full { Some(length) } else { limit.current };
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current, ..limit }).expect("a limit");
     }
 
     /// The same without an audit log of its own.
     pub fn start_without_file(node: &Node, more: &Value) -> Self {
         let (folder, config) = (tempfile::tempdir().unwrap(), configuration(node, more));
         let process = Self::spawn(&config, None);
-        Self { address: process.address(), process, audit: folder.path().join("none"), config, folder }
+        Self { front: Front { address: process.address() }, process, audit: folder.path().join("none"), config, folder }
     }
 
     fn spawn(config: &NamedTempFile, audit: Option<&Path>) -> Process {
-        let mut command = program(&["--config", path(config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+        let mut command = Command::new("/bin/sh");
+        // A limit on the size of files ends a program by a signal that is there for it, unless nobody hears it.
+        command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_proxmox-mcp")]).env_clear();
+        command.args(["--config", path(config), "--listen", "127.0.0.1:0", "--log", "trace"]);
         Process::of(audit.iter().fold(&mut command, |command, audit| command.env("MCP_AUDIT_LOG", audit)))
     }
 
@@ -75,9 +102,32 @@ impl Served {
         self.process.signal(Signal::KILL);
         self.process.ended();
         self.process = Self::spawn(&self.config, Some(&self.audit));
-        self.address = self.process.address();
+        self.front.address = self.process.address();
     }
 
+    /// The lines of the audit log.
+    pub fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.audit).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// What `audit verify` says, which must find no problem.
+    pub fn verified(&self) -> String {
+        let output = run(&["audit", "verify", self.audit.to_str().unwrap()]);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    }
+
+    /// Ends it; what it printed since its first line.
+    pub fn printed(mut self) -> String {
+        self.process.signal(Signal::TERM);
+        self.process.ended();
+        self.process.stdout.iter().chain(self.process.stderr.iter()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Front {
     pub fn connect(&self) -> Client {
         Client::new(TcpStream::connect(&self.address).unwrap())
     }
@@ -115,27 +165,6 @@ impl Served {
         message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({"elicitation": {}});
         let message = message.to_string();
         self.connect().post_with("/mcp", &format!("{}{}", modern_headers(&message), bearer(token)), &message).json()
-    }
-
-    /// The lines of the audit log.
-    pub fn lines(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.audit).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
-    }
-
-    /// What `audit verify` says, which must find no problem.
-    pub fn verified(&self) -> String {
-        let output = run(&["audit", "verify", self.audit.to_str().unwrap()]);
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{said}");
-        said
-    }
-
-    /// Ends it; what it printed since its first line.
-    pub fn printed(mut self) -> String {
-        self.process.signal(Signal::TERM);
-        self.process.ended();
-        self.process.stdout.iter().chain(self.process.stderr.iter()).collect::<Vec<_>>().join("\n")
     }
 }
 
