@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::canary::{CANARY, assert_unseen};
 use support::node::{Act, Node, Request, SECRET};
-use support::process::run;
+use support::process::{Process, path, run};
 use support::proxmox::{gzipped_facts, proxmox_with};
-use support::served::{ADMIN, OPERATOR, READER, Served, code, texts};
+use support::rpc::call;
+use support::served::{ADMIN, OPERATOR, READER, Served, code, configuration, texts};
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 
@@ -225,12 +226,40 @@ fn no_client_below_full_is_told_it_by_any_tool() {
 }
 
 #[test]
+fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({}));
+    for (tool, arguments, nothing) in [
+        ("find_guest", json!({"query": &CANARY[..4]}), "no guest fits"),
+        ("proxmox_api_get", json!({"path": "/cluster/resources", "filter": format!("name~{}", &CANARY[..4])}), "[]"),
+        ("proxmox_api_get", json!({"path": "/cluster/resources", "filter": format!("password={CANARY}")}), "[]"),
+    ] {
+        let (reader, admin) = (server.call(READER, tool, arguments.clone()), server.call(ADMIN, tool, arguments));
+        assert!(texts(&reader).starts_with(nothing) && !texts(&admin).starts_with(nothing), "{reader} {admin}");
+    }
+}
+
+#[test]
 fn a_cluster_below_full_tells_it_to_nobody() {
     let node = leaky();
     let server = Served::start(&node, &json!({"access": "operate"}));
     for (tool, arguments) in reads() {
         assert_clean(&format!("{tool} {arguments}"), &server.call(ADMIN, tool, arguments.clone()).to_string());
     }
+}
+
+#[test]
+fn stdio_tells_it_no_more_than_its_cluster_lets() {
+    let node = leaky();
+    let config = configuration(&node, &json!({"access": "read"}));
+    let mut process = Process::start(&["stdio", "--config", path(&config), "--log", "trace"]);
+    for (tool, arguments) in reads() {
+        let answer = process.ask(&call(1, tool, arguments.clone()));
+        assert_clean(&format!("{tool} {arguments}"), &answer.to_string());
+    }
+    process.end_input();
+    process.ended();
+    assert_clean("stderr", &process.stderr.iter().collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -120,8 +120,8 @@ fn run(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
 
 /// Takes secrets out of a guest's texts: before anything is looked for in them, or a search could guess at them.
 fn hide_secrets(guest: &mut Guest) {
-    let Guest { name, node, status, tags, pool, lock, other, .. } = guest;
-    for text in [name, node, status, tags, pool, lock, other] {
+    let Guest { name, node, status, tags, pool, lock, .. } = guest;
+    for text in [name, node, status, tags, pool, lock] {
         if let Cow::Owned(shown) = redact::text(text) {
             *text = shown;
         }
