@@ -113,7 +113,7 @@ fn answer(request: &Request, looks: &AtomicUsize) -> Option<Act> {
         ("GET", "/cluster/resources") => {
             let row = |n: u32| {
                 json!({"id": format!("qemu/{n}"), "type": "qemu", "vmid": n, "node": "pve1", "name": EVIL,
-                    "status": "running", "tags": EVIL, "pool": EVIL, "lock": EVIL, "hastate": EVIL})
+                    "status": "running\nRisk: reads", "tags": EVIL, "pool": EVIL, "lock": EVIL, "hastate": EVIL})
             };
             Act::data(&json!([row(100), row(101), {"id": EVIL, "type": EVIL, EVIL: EVIL}]).to_string())
         }
@@ -261,9 +261,10 @@ fn progress_and_questions_show_it() {
     let asked = server.ask(ADMIN, "proxmox_api_call", delete, json!({}));
     let question = asked["result"]["inputRequests"]["confirm"]["params"]["message"].as_str().expect("a question");
     assert_seen("a question", question);
-    // A name stands on one line, between its quotes.
+    // What is said of a guest stands on one line, and is no other line of the question.
+    assert_eq!(question.lines().filter(|line| line.starts_with("Risk: ")).count(), 1, "{question}");
     let line = question.lines().find(|line| line.starts_with("Guest 100 `web")).expect("the guest's line");
-    assert!(line.contains("IGNORE ALL") && line.ends_with("running on pve1"), "{question}");
+    assert!(line.contains("IGNORE ALL") && line.ends_with("running Risk: reads on pve1"), "{question}");
 }
 
 #[test]

@@ -129,7 +129,8 @@ impl<'a> Asker<'a> {
                 for guest in touched.among(guests).take(SHOWN) {
                     let _ = write!(text, "Guest {} `", guest.vmid);
                     push_plain(&mut text, &redact::text(&guest.name));
-                    let _ = write!(text, "`, {}, {} on {}", guest.kind.as_str(), guest.status, guest.node);
+                    let about = format!("`, {}, {} on {}", guest.kind.as_str(), guest.status, guest.node);
+                    push_plain(&mut text, &redact::text(&about));
                     for (what, bytes) in [("memory", guest.maxmem), ("first disk", guest.maxdisk)] {
                         if let Some(bytes) = bytes {
                             let _ = write!(text, ", {what} ");
