@@ -3,6 +3,7 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use proxmox_mcp::utc::utc;
+use proxmox_mcp::{redact, visible};
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -48,20 +49,9 @@ pub fn start(typed: Option<&str>) {
     }
 }
 
-/// `text` with each control character escaped, as well as those that reorder what a terminal shows.
+/// `text` on one line, for a terminal: what isn't seen is escaped, and what looks like a secret is hidden.
 pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
-            '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
-                shown.extend(c.escape_unicode());
-            }
-            c if c.is_control() => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-    }
-    shown
+    visible::borrowed(&redact::text(text)).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 #[cfg(test)]
@@ -70,7 +60,15 @@ mod tests {
 
     #[test]
     fn nothing_in_a_message_makes_a_second_line() {
-        assert_eq!(printable("a\r\nb\u{1b}[31m\u{202e}c\u{85}é"), "a\\r\\nb\\u{1b}[31m\\u{202e}c\\u{85}é");
+        assert_eq!(
+            printable("a\r\nb\tc\u{1b}[31m\u{202e}d\u{200b}\u{85}é"),
+            "a\\r\\nb\\tc\\u001b[31m\\u202ed\\u200b\\u0085é"
+        );
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_not_logged() {
+        assert_eq!(printable("it answered \"password=hunter2\""), "it answered \"password=(hidden)\"");
     }
 
     #[test]

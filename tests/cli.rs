@@ -285,7 +285,7 @@ fn check_reports_each_cluster_in_order_with_the_remedy() {
     let [summary, down, right, powerless, stranger] = lines[..] else { panic!("{said}") };
     assert_eq!(summary, format!("✓ {path}: 4 clusters"));
     assert!(down.starts_with(&format!("✗ down  {closed}  ")), "{down}");
-    let expected = "Proxmox VE 9.2.11\\u{1b}[31m  token mcp@pve!ro: 2 paths, e.g. / → Sys.Audit, VM.Audit";
+    let expected = "Proxmox VE 9.2.11\\u001b[31m  token mcp@pve!ro: 2 paths, e.g. / → Sys.Audit, VM.Audit";
     assert!(right.starts_with("✓ right  ") && right.ends_with(expected), "{right}");
     for part in ["✗ powerless  ", "no rights", "pveum acl modify / --tokens 'mcp@pve!ro' --roles PVEAuditor"] {
         assert!(powerless.contains(part), "{powerless}");

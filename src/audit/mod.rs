@@ -25,6 +25,8 @@ const TARGET: &str = "audit";
 pub enum Event {
     /// A read that has ended.
     Call,
+    /// A read of the server's own that has ended: where a guest is, which nodes there are.
+    Look,
     /// A change is about to be sent.
     Begin,
     /// A change has been answered, or will never be.
@@ -99,6 +101,7 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::Call => "call",
+            Self::Look => "look",
             Self::Begin => "begin",
             Self::End => "end",
             Self::Refused => "refused",
@@ -106,9 +109,13 @@ impl Event {
         }
     }
 
+    fn is_read(self) -> bool {
+        matches!(self, Self::Call | Self::Look)
+    }
+
     /// Reads are many: without a file they are heard at `debug` alone.
     fn level(self) -> log::Level {
-        if self == Self::Call { log::Level::Debug } else { log::Level::Info }
+        if self.is_read() { log::Level::Debug } else { log::Level::Info }
     }
 }
 
@@ -156,9 +163,7 @@ impl Audit {
                 log::log!(target: TARGET, record.event.level(), "{{\"time\":\"{time}\"{body}}}");
                 Ok(())
             }
-            Some(file) => {
-                file.lock().unwrap_or_else(PoisonError::into_inner).append(&body, record.event != Event::Call)
-            }
+            Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).append(&body, !record.event.is_read()),
         }
     }
 }

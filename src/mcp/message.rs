@@ -6,6 +6,7 @@
 pub use super::params::{Meta, Params};
 use super::params::{fields, is_given, string};
 use crate::json::walk;
+use crate::visible;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -134,9 +135,10 @@ impl<'a> Request<'a> {
 
 fn error(id: &str, fault: &Fault) -> Vec<u8> {
     let mut out = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"#, fault.code).into_bytes();
-    push_json_str(&mut out, &fault.message);
+    // Both may have a stranger's words in them, as a result may.
+    push_json_str(&mut out, &visible::borrowed(&fault.message));
     if let Some(data) = &fault.data {
-        out.extend_from_slice(format!(",\"data\":{data}").as_bytes());
+        out.extend_from_slice(format!(",\"data\":{}", visible::json(data.to_string())).as_bytes());
     }
     out.extend_from_slice(b"}}");
     out

@@ -8,6 +8,7 @@ use super::{Method, words::one_line};
 use crate::cancel::Cancel;
 use crate::nearest::nearest;
 use crate::order::sort;
+use crate::redact;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -69,7 +70,7 @@ pub struct Guest {
     pub maxdisk: Option<u64>,
     /// Seconds since it was started.
     pub uptime: Option<u64>,
-    /// Every other text of its row, in lower case, a line each.
+    /// Every other text of its row, in lower case, a line each; no secret is among them.
     pub other: String,
 }
 
@@ -203,10 +204,12 @@ impl Guest {
             _ => return None,
         };
         let known = ["id", "type", "vmid", "node", "name", "status", "tags", "pool", "lock"];
-        let other = row.as_object()?.iter().filter(|(key, _)| !known.contains(&key.as_str()));
+        // Whoever may search must not guess at a secret by what is found.
+        let passed_over = |key: &str| known.contains(&key) || redact::is_secret_field(key);
+        let other = row.as_object()?.iter().filter(|(key, _)| !passed_over(key));
         // A number that Proxmox writes as text is still none.
         let other = other.filter_map(|(_, value)| value.as_str().filter(|text| text.parse::<f64>().is_err()));
-        let other: Vec<String> = other.map(str::to_lowercase).collect();
+        let other: Vec<String> = other.map(|text| redact::text(text).to_lowercase()).collect();
         Some(Self {
             vmid: number("vmid").and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
             kind,

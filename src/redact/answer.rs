@@ -1,7 +1,7 @@
 //! Secrets taken out of JSON text, in one pass and without a tree: the answer of a cluster, of megabytes.
 
 use super::names::{Field, field};
-use super::{HIDDEN, is_hidden, shapes};
+use super::{HIDDEN, Lines, is_hidden, shapes};
 use crate::json;
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 /// 1 too) and what Proxmox masked stay. The outcome is JSON of the same form; a text that isn't JSON is taken for plain
 /// text.
 pub fn answer(json: String) -> String {
-    let mut pass = Pass { json: &json, kept: 0, out: String::new(), marks: [None; 3] };
+    let mut pass = Pass { json: &json, kept: 0, out: String::new(), marks: [None; 3], lines: Lines::default() };
     if pass.all().is_none() {
         return match super::text(&json) {
             Cow::Borrowed(_) => json,
@@ -29,6 +29,9 @@ pub fn answer(json: String) -> String {
 /// any order, so all of the text is asked, and only where it matters.
 const MARKS: [&str; 3] = ["\"full-tokenid\"", "\"powerdns\"", "\"plugin\":"];
 
+/// Bytes around a value in which its name is looked for.
+const NEAR: usize = 400;
+
 struct Pass<'a> {
     json: &'a str,
     /// Up to where it is in `out`.
@@ -36,6 +39,8 @@ struct Pass<'a> {
     out: String,
     /// Which of [`MARKS`] are there, as far as was asked.
     marks: [Option<bool>; 3],
+    /// Of a log.
+    lines: Lines,
 }
 
 impl Pass<'_> {
@@ -99,7 +104,8 @@ impl Pass<'_> {
             Field::Secret => true,
             // Options have short names.
             Field::Key => shapes::is_random(inner, 16) || self.is_marked(1),
-            Field::Value => shapes::is_uuid(inner.as_bytes()) && self.is_marked(0),
+            Field::Value => self.is_named_secret(start, end) || shapes::is_uuid(inner.as_bytes()) && self.is_marked(0),
+            Field::Line => self.lines.hides(inner),
             Field::Data => !inner.starts_with("UPID:") && self.is_marked(2),
         };
         if secret {
@@ -118,6 +124,29 @@ impl Pass<'_> {
                 from = last;
             }
         }
+    }
+
+    /// Whether the member is the value of an option with a secret's name: `{"key": "env", "value": "…"}`, in any order.
+    fn is_named_secret(&self, start: usize, end: usize) -> bool {
+        let mut first = start.saturating_sub(NEAR);
+        while !self.json.is_char_boundary(first) {
+            first += 1;
+        }
+        let before = self.json.get(first..start).unwrap_or_default();
+        let before = before.rsplit('{').next().unwrap_or_default();
+        let mut last = (end + NEAR).min(self.json.len());
+        while !self.json.is_char_boundary(last) {
+            last -= 1;
+        }
+        let after = self.json.get(end..last).unwrap_or_default().split('}').next().unwrap_or_default();
+        [before, after].iter().any(|text| {
+            ["\"key\"", "\"name\""].iter().any(|member| {
+                let said = text.split_once(member).and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
+                let said = said.and_then(|rest| rest.trim_start().strip_prefix('"')).unwrap_or_default();
+                let name = said.split('"').next().unwrap_or_default();
+                field(name.rsplit(['/', '.']).next().unwrap_or_default()) == Field::Secret
+            })
+        })
     }
 
     fn is_marked(&mut self, mark: usize) -> bool {

@@ -5,10 +5,12 @@
 //! stands alone in a sentence looks like any other word.
 
 mod answer;
+mod lines;
 mod names;
 mod shapes;
 
 pub use answer::answer;
+pub use lines::Lines;
 pub use names::{is_secret_field, is_secret_parameter};
 pub use shapes::text;
 

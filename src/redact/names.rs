@@ -9,7 +9,7 @@
 /// - `ticket`: a login, `vncticket`; PVEAuthCookie holds one.
 /// - `-key`: `client-key` (OpenID), `eab-hmac-key` (ACME), `encryption-key` (PBS; an answer has the key itself where
 ///   Proxmox made it), and what plugins call `api_key`, `private-key`.
-const ENDS: [&str; 15] = [
+const ENDS: [&str; 18] = [
     "password",
     "passwd",
     "passphrase",
@@ -25,6 +25,10 @@ const ENDS: [&str; 15] = [
     "authkey",
     "cookie",
     "authorization",
+    // What programs in containers are told.
+    "-pass",
+    "-pwd",
+    "-key-base",
 ];
 
 /// What ends like a secret and is none.
@@ -36,19 +40,23 @@ const HARMLESS: [&str; 6] = ["generate-password", "lock-token", "public-key", "p
 /// Further names of the API, wherever they stand.
 ///
 /// - `otp`, `totp`, `recovery`, `challenge`: the second factor. `keys`: a user's, for it.
+/// - `env`: what a container's program is told, where images take passwords.
 /// - `keyring`: of Ceph. `header`, `otel-headers`: of a webhook and a metric server, where they log in.
-const NAMES: [&str; 7] = ["otp", "totp", "recovery", "challenge", "keys", "keyring", "header"];
+const NAMES: [&str; 8] = ["otp", "totp", "recovery", "challenge", "keys", "keyring", "header", "env"];
 const OTEL: &str = "otel-headers";
+
+/// Of answers alone: a VM's process may have secrets among its arguments, but who is to confirm some must see them.
+const ARGS: &str = "args";
 
 /// Further names of parameters; in answers they are harmless, or known otherwise.
 ///
 /// - `key`: of a certificate, a DNS server, a subscription (and which key to press).
 /// - `data`: an ACME plugin's credentials. `value`: what answers a second factor. `code`: of an OpenID login.
-/// - `tfa-challenge`: a half-open login. `env`: what a container's program is told, where images take passwords.
+/// - `tfa-challenge`: a half-open login.
 /// - `content`: of a file in a guest (and the kinds of content of a storage). `input-data`: what a program in it reads.
 /// - `http_proxy`: with a login of its own. `target-endpoint`: with the other cluster's API token.
-const PARAMETERS: [&str; 10] =
-    ["key", "data", "value", "code", "tfa-challenge", "env", "content", "input-data", "http-proxy", "target-endpoint"];
+const PARAMETERS: [&str; 9] =
+    ["key", "data", "value", "code", "tfa-challenge", "content", "input-data", "http-proxy", "target-endpoint"];
 
 /// The longest name that is looked at; of a longer one its end.
 const ROOM: usize = 40;
@@ -66,6 +74,8 @@ pub(super) enum Field {
     Value,
     /// `data`: an ACME plugin's credentials, or anything.
     Data,
+    /// `t`: a line of a log, which may go on with what the line before began.
+    Line,
 }
 
 /// A name as it is compared: small letters, `-`, without the digits behind.
@@ -108,8 +118,8 @@ pub fn is_secret_parameter(name: &str) -> bool {
     name.is_secret() || name.is_one_of(&NAMES) || name.is_one_of(&[OTEL]) || name.is_one_of(&PARAMETERS)
 }
 
-/// Whether a member of this name in an answer of the API is secret. Not told by its name alone are `key`, `value` and
-/// `data`, of which [`super::answer`] knows more.
+/// Whether a member of this name in an answer of the API is secret. Not told by its name alone are `key`, `value`,
+/// `data` and `t`, of which [`super::answer`] knows more.
 pub fn is_secret_field(name: &str) -> bool {
     field(name) == Field::Secret
 }
@@ -122,7 +132,7 @@ pub(super) fn may_be_secret(mut name: &[u8]) -> bool {
     }
     let [.., a, b, c] = name else { return false };
     match c | 0x20 {
-        b'd' | b'e' | b't' | b'n' | b'y' | b'p' | b's' | b'g' | b'r' => matches!(
+        b'd' | b'e' | b't' | b'n' | b'y' | b'p' | b's' | b'g' | b'r' | b'v' => matches!(
             &[a | 0x20, b | 0x20, c | 0x20],
             b"ord"
                 | b"swd"
@@ -141,6 +151,9 @@ pub(super) fn may_be_secret(mut name: &[u8]) -> bool {
                 | b"der"
                 | b"ers"
                 | b"ass"
+                | b"pwd"
+                | b"env"
+                | b"rgs"
         ),
         _ => false,
     }
@@ -150,13 +163,14 @@ pub(super) fn may_be_secret(mut name: &[u8]) -> bool {
 pub(super) fn field(name: &str) -> Field {
     match name {
         "key" => return Field::Key,
-        "value" => return Field::Value,
+        "value" | "pending" => return Field::Value,
         "data" => return Field::Data,
+        "t" => return Field::Line,
         _ if !may_be_secret(name.as_bytes()) => return Field::Plain,
         _ => {}
     }
     let name = Normal::new(name);
-    let secret = name.is_secret() || name.is_one_of(&NAMES) || name.is_one_of(&[OTEL]);
+    let secret = name.is_secret() || name.is_one_of(&NAMES) || name.is_one_of(&[OTEL, ARGS]);
     if secret { Field::Secret } else { Field::Plain }
 }
 
@@ -293,6 +307,6 @@ mod tests {
         }
         assert!(is_secret_field(OTEL));
         assert!(HARMLESS.iter().all(|name| !is_secret_field(name)));
-        assert!(["key", "value", "data", "content", "code", "env"].iter().all(|name| !is_secret_field(name)));
+        assert!(["key", "value", "data", "content", "code"].iter().all(|name| !is_secret_field(name)));
     }
 }

@@ -262,12 +262,28 @@ fn pem(text: &str, at: usize) -> Option<(usize, usize)> {
     if !label.contains("PRIVATE KEY") {
         return None;
     }
-    let end = rest.find("-----END ").map_or(text.len(), |last| {
-        let label = at + last + "-----END ".len();
+    let end = rest.find(KEY_ENDS).map_or(text.len(), |last| {
+        let label = at + last + KEY_ENDS.len();
         let label = run(text.as_bytes(), label, 64, &|b| b != b'-' && b.is_ascii());
         run(text.as_bytes(), label, 5, &|b| b == b'-')
     });
     Some((at, end))
+}
+
+/// What the last line of a key begins with.
+pub(super) const KEY_ENDS: &str = "-----END ";
+
+/// Whether a text ends within a private key.
+pub(super) fn opens_key(text: &str) -> bool {
+    let last = text.rfind("-----BEGIN ").and_then(|at| text.get(at..));
+    last.is_some_and(|last| pem(last, 0).is_some() && !last.contains(KEY_ENDS))
+}
+
+/// Whether a line may be one of a private key between its first and its last: base64, its headers, or nothing. A line
+/// of JSON text may have its slashes escaped.
+pub(super) fn is_of_key(line: &str) -> bool {
+    let line = line.trim();
+    line.bytes().all(|b| is_base64(b) || b == b'\\') || line.starts_with("Proc-Type:") || line.starts_with("DEK-Info:")
 }
 
 /// A token of this server's own clients, `pmcp_…`, at its `_`.

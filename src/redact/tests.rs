@@ -160,3 +160,24 @@ fn a_parameter_is_shown_without_its_secret() {
         assert_eq!(value(name, given), shown, "{name}");
     }
 }
+
+#[test]
+fn an_option_with_the_name_of_a_secret_is_hidden_whichever_way_it_is_listed() {
+    for (given, hidden) in [
+        (r#"[{"key":"env","value":"DB_PWD=hunter2"}]"#, true),
+        (r#"[{"value":"hunter2","key":"cipassword"}]"#, true),
+        (r#"[{"key":"env","pending":"A=hunter2","value":"A=hunter2"}]"#, true),
+        (r#"[{"name":"mgr/dashboard/GRAFANA_API_PASSWORD", "value" : "hunter2"}]"#, true),
+        (r#"{"args":"-object secret,id=a,data=hunter2"}"#, true),
+        (r#"{"env":"REDIS_PASS=hunter2"}"#, true),
+        (r#"{"DB_PWD":"hunter2","SECRET_KEY_BASE":"hunter2"}"#, true),
+        (r#"[{"key":"cipassword","value":"**********"},{"key":"name","value":"hunter2"}]"#, false),
+        (r#"[{"key":"memory","value":"hunter2"}]"#, false),
+    ] {
+        let said = super::answer(given.to_owned());
+        assert_eq!(!said.contains("hunter2"), hidden, "{said}");
+        assert!(serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{said}");
+    }
+    // Who has to agree to them must see them.
+    assert!(super::value("args", "-device x").contains("-device"));
+}

@@ -12,6 +12,7 @@ use crate::pve::cluster::Cluster;
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
+use crate::redact;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -98,7 +99,8 @@ pub(super) struct Health {
 fn health(visit: Visit<'_>, cluster: &Cluster, cancel: &Cancel) -> Result<Health, String> {
     let read = |path| {
         let (path, params) = (ApiPath::known(path), Params::new());
-        visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel))
+        let answer = visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel));
+        answer.map(|answer| if visit.redacts(cluster) { answer.rewritten(redact::answer) } else { answer })
     };
     let odd = |path| format!("the answer to GET {path} is not as Proxmox gives it");
     let version = text(read("/version")?.data(), "version").ok_or_else(|| odd("/version"))?.into_owned();

@@ -144,6 +144,11 @@ impl Visit<'_> {
         self.caller.client.rights.access.min(cluster.settings().rules.rights.access) < Access::Full
     }
 
+    /// A cluster's words, or what is said with them, as the caller may read them.
+    pub(super) fn shown(&self, cluster: &Cluster, said: String) -> String {
+        if self.redacts(cluster) { redact::text(&said).into_owned() } else { said }
+    }
+
     /// Whether it may be done, by all that is known without asking the cluster. A refusal is written down.
     pub(super) fn judge(&self, act: Act<'_>, template: Option<&str>, risk: Risk) -> Result<(), String> {
         let (rules, client) = (&act.cluster.settings().rules, &self.caller.client);
@@ -168,20 +173,31 @@ impl Visit<'_> {
         params: &Params,
         ask: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, String> {
-        self.look(cluster, path, params, ask).map_err(|unseen| match unseen {
-            Unseen::Refused(why) => why,
-            Unseen::Failed(error) => self.redacted(cluster, error.to_string()),
-        })
+        self.see(Event::Call, cluster, path, params, ask).map_err(|unseen| self.text(cluster, unseen))
     }
 
-    /// A text that quotes the cluster, without the secrets that its caller may not read.
-    pub(super) fn redacted(&self, cluster: &Cluster, text: String) -> String {
-        if self.redacts(cluster) { redact::text(&text).into_owned() } else { text }
-    }
-
-    /// The same, where it matters how it failed.
+    /// The same of what the server looks up for a call, and nobody asked for.
     pub(super) fn look<T>(
         &self,
+        cluster: &Cluster,
+        path: &ApiPath,
+        params: &Params,
+        ask: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, String> {
+        self.see(Event::Look, cluster, path, params, ask).map_err(|unseen| self.text(cluster, unseen))
+    }
+
+    fn text(&self, cluster: &Cluster, unseen: Unseen) -> String {
+        match unseen {
+            Unseen::Refused(why) => why,
+            Unseen::Failed(error) => self.shown(cluster, error.to_string()),
+        }
+    }
+
+    /// Either of them, where it matters how it failed.
+    pub(super) fn see<T>(
+        &self,
+        event: Event,
         cluster: &Cluster,
         path: &ApiPath,
         params: &Params,
@@ -191,7 +207,7 @@ impl Visit<'_> {
         let begun = Instant::now();
         let result = ask();
         let act = Act { cluster, method: Method::Get, path, params };
-        self.close(act, Event::Call, Decision::Allowed, result.as_ref().err(), None, begun);
+        self.close(act, event, Decision::Allowed, result.as_ref().err(), None, begun);
         result.map_err(Unseen::Failed)
     }
 
@@ -253,6 +269,9 @@ impl Visit<'_> {
         if !self.desk.audit.wants(event) {
             return Ok(());
         }
+        // Whoever named a guest or wrote a path may have put a secret there, and so may whoever made up an UPID.
+        let operation = format!("{} {}", act.method, act.path);
+        let (why, upid) = (why.map(redact::text), upid.map(redact::text));
         let arguments = arguments(act.params);
         let guest = guests(act.path, act.params);
         let Caller { client, address, transport } = self.caller;
@@ -264,12 +283,12 @@ impl Visit<'_> {
             transport,
             tool: self.tool,
             cluster: &act.cluster.settings().name,
-            operation: &format!("{} {}", act.method, act.path),
+            operation: &redact::text(&operation),
             guest: Some(guest.as_str()).filter(|guest| !guest.is_empty()),
             arguments: &arguments,
             decision,
-            why,
-            upid,
+            why: why.as_deref(),
+            upid: upid.as_deref(),
             outcome: end.as_ref().map(|(outcome, _)| *outcome),
             duration: end.as_ref().map(|(_, begun)| begun.elapsed()),
         })

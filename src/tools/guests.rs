@@ -11,6 +11,7 @@ use crate::order::sort;
 use crate::pve::guests::{self, Guest};
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
+use crate::redact;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -78,7 +79,12 @@ fn run(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
     let mut all: Vec<(usize, Guest)> = Vec::new();
     for (n, (cluster, answer)) in clusters.iter().zip(answers).enumerate() {
         match answer {
-            Ok(guests) => all.extend(guests.into_iter().map(|guest| (n, guest))),
+            Ok(mut guests) => {
+                if visit.redacts(cluster) {
+                    guests.iter_mut().for_each(hide_secrets);
+                }
+                all.extend(guests.into_iter().map(|guest| (n, guest)));
+            }
             Err(why) => failures.push(cluster, why),
         }
     }
@@ -110,6 +116,16 @@ fn run(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
     failures.write(&mut text, &mut structured);
     structured.push('}');
     Ok(Output::table(text, structured))
+}
+
+/// Takes secrets out of a guest's texts: before anything is looked for in them, or a search could guess at them.
+fn hide_secrets(guest: &mut Guest) {
+    let Guest { name, node, status, tags, pool, lock, .. } = guest;
+    for text in [name, node, status, tags, pool, lock] {
+        if let Cow::Owned(shown) = redact::text(text) {
+            *text = shown;
+        }
+    }
 }
 
 /// Its cells, in the order of the columns.

@@ -2,6 +2,7 @@
 //! only node where there is only one.
 
 use super::desk::{Unseen, Visit};
+use crate::audit::Event;
 use crate::cancel::Cancel;
 use crate::json::{text, walk};
 use crate::pve::Method;
@@ -68,11 +69,11 @@ impl<'a> Sight<'a> {
             let (path, mut params) = (ApiPath::known("/cluster/resources"), Params::new());
             params.push("type", "vm");
             let look = || guests::list(self.cluster, self.cancel);
-            self.visit.look(self.cluster, &path, &params, look).map_err(|unseen| match unseen {
+            self.visit.see(Event::Look, self.cluster, &path, &params, look).map_err(|unseen| match unseen {
                 Unseen::Refused(text) => Trouble { text, cut_off: false },
                 Unseen::Failed(e) => Trouble {
                     cut_off: !matches!(e, Error::Failed { .. } | Error::Forbidden { .. } | Error::Rejected { .. }),
-                    text: self.visit.redacted(self.cluster, e.to_string()),
+                    text: self.visit.shown(self.cluster, e.to_string()),
                 },
             })
         });
@@ -209,7 +210,7 @@ fn is_new(operation: &Operation<'_>, name: &str) -> bool {
 /// Names and states of the nodes.
 pub(super) fn nodes(visit: Visit<'_>, cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, String)>, String> {
     let (path, params) = (ApiPath::known("/nodes"), Params::new());
-    let answer = visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel))?;
+    let answer = visit.look(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel))?;
     let mut nodes = Vec::new();
     walk(answer.data(), &mut |_, row| {
         if let Some(node) = text(row, "node").filter(|node| !node.is_empty()) {

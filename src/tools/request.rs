@@ -91,7 +91,8 @@ impl<'a> Asker<'a> {
     /// Makes a request of what a caller wants, and sees whether it may be sent. The error says what is wrong and what to
     /// write instead; nothing was sent but what had to be looked up.
     pub(super) fn prepare(&self, wanted: &Wanted<'_>) -> Result<Request, String> {
-        self.make(wanted, false).map_err(|why| self.told(&format_args!("{why}. Nothing was sent")))
+        let made = self.make(wanted, false);
+        made.map_err(|why| self.visit.shown(self.cluster, self.told(&format_args!("{why}. Nothing was sent"))))
     }
 
     fn told(&self, what: &dyn Display) -> String {
@@ -146,12 +147,13 @@ impl<'a> Asker<'a> {
             return text;
         }
         match self.sight.known() {
-            Err(why) => drop(writeln!(text, "Which guests it reaches can't be seen: {why}")),
+            Err(why) => drop(writeln!(text, "Which guests it reaches can't be seen: {}", redact::text(why))),
             Ok(guests) => {
                 for guest in touched.among(guests).take(SHOWN) {
                     let _ = write!(text, "Guest {} `", guest.vmid);
-                    push_plain(&mut text, &guest.name);
-                    let _ = write!(text, "`, {}, {} on {}", guest.kind.as_str(), guest.status, guest.node);
+                    push_plain(&mut text, &redact::text(&guest.name));
+                    let about = format!("`, {}, {} on {}", guest.kind.as_str(), guest.status, guest.node);
+                    push_plain(&mut text, &redact::text(&about));
                     for (what, bytes) in [("memory", guest.maxmem), ("first disk", guest.maxdisk)] {
                         if let Some(bytes) = bytes {
                             let _ = write!(text, ", {what} ");
@@ -187,9 +189,9 @@ impl<'a> Asker<'a> {
             *request = there;
             answer = self.call(request);
         }
-        let redacts = self.visit.redacts(self.cluster);
         match answer {
             Ok(answer) => {
+                let redacts = self.visit.redacts(self.cluster);
                 let answer = if redacts { answer.rewritten(redact::answer) } else { answer };
                 request.remark(&answer);
                 Ok(answer)
@@ -198,7 +200,7 @@ impl<'a> Asker<'a> {
                 let more = teach::more(self.visit, self.cluster, &request.path, &error, self.cancel);
                 let notes: String = request.notes.iter().map(|note| format!(" ({note})")).collect();
                 let said = self.told(&error) + &more + &notes;
-                Err(self.visit.redacted(self.cluster, said))
+                Err(self.visit.shown(self.cluster, said))
             }
         }
     }
@@ -283,7 +285,7 @@ impl<'a> Asker<'a> {
             if place.other_kind && request.risk.lasting && request.changes() {
                 return Err(format!("{note}, and what can't be undone is not put right: write {}", request.line()));
             }
-            request.notes.push(note + corrected);
+            request.notes.push(self.visit.shown(self.cluster, note + corrected));
         }
         self.judge(&request)?;
         Ok(request)

@@ -14,6 +14,7 @@ use crate::pve::params::Params;
 use crate::pve::task::{self, Outcome, Progress, State, Upid};
 use crate::redact;
 use serde_json::json;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,7 +124,9 @@ fn holder<'m>(
         let mut why = format!("no cluster knows the task {upid}: name the one it belongs to in `cluster`");
         for (cluster, answer) in all.iter().zip(answers.drain(..)) {
             match answer {
-                Err(e) if !task::is_unknown(&e) => drop(write!(why, "\n{}", told(manager, cluster, &e))),
+                Err(e) if !task::is_unknown(&e) => {
+                    let _ = write!(why, "\n{}", visit.shown(cluster, told(manager, cluster, &e)));
+                }
                 _ => drop(write!(why, "\ncluster {}: no such task", cluster.settings().name)),
             }
         }
@@ -145,14 +148,17 @@ pub(super) fn finish(
     visit.may_read(cluster, &path)?;
     visit.may_read(cluster, &upid.path("log"))?;
     let redacts = visit.redacts(cluster);
-    let mut beat = Duration::ZERO;
+    let (mut beat, mut seen) = (Duration::ZERO, redact::Lines::default());
     let mut heard = |progress: &Progress<'_>| {
-        let last = progress.lines.get(progress.lines.len().saturating_sub(NEWS)..).unwrap_or_default();
-        let message = match last {
+        // All of them, as what is shown may begin within a private key.
+        let shown: Vec<_> = match redacts {
+            true => progress.lines.iter().map(|line| seen.shown(line)).collect(),
+            false => progress.lines.iter().map(Cow::from).collect(),
+        };
+        let message = match shown.get(shown.len().saturating_sub(NEWS)..).unwrap_or_default() {
             [] if progress.waited < beat + BEAT => return,
             [] => format!("{what} goes on"),
-            lines if redacts => redact::text(&lines.join("\n")).into_owned(),
-            lines => lines.join("\n"),
+            last => last.join("\n"),
         };
         context.progress(progress.waited.as_secs_f64(), None, &message);
         beat = progress.waited;
@@ -164,10 +170,11 @@ pub(super) fn finish(
     match ended {
         Ok(mut outcome) => {
             if redacts {
+                let mut seen = redact::Lines::default();
+                outcome.tail.iter_mut().for_each(|line| *line = seen.shown(line).into_owned());
                 if let State::Failed(why) = &mut outcome.state {
                     *why = redact::text(why).into_owned();
                 }
-                outcome.tail.iter_mut().for_each(|line| *line = redact::text(line).into_owned());
             }
             say(manager, cluster, upid, &outcome)
         }
@@ -178,7 +185,7 @@ pub(super) fn finish(
         ))),
         // A write's answer is not in doubt here: the task was begun, only its end was not seen.
         Err(e) => {
-            let why = told(manager, cluster, &e).trim_end_matches('.').to_owned();
+            let why = visit.shown(cluster, told(manager, cluster, &e)).trim_end_matches('.').to_owned();
             Err(Stop::Failed(format!(
                 "{what} could not be watched: {why}. If it was begun, it goes on by itself: call wait_for_task again with \
                  upid {upid}"

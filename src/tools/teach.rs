@@ -51,7 +51,7 @@ fn rights(visit: Visit<'_>, cluster: &Cluster, on: &str, cancel: &Cancel) -> Opt
     let mut params = Params::new();
     params.push("path", on);
     let path = ApiPath::known("/access/permissions");
-    let answer = visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel)).ok()?;
+    let answer = visit.look(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel)).ok()?;
     let rights: Value = serde_json::from_str(answer.data()).ok()?;
     let mut names: Vec<&str> = rights.get(on)?.as_object()?.keys().map(String::as_str).collect();
     crate::order::sort(&mut names, &Ord::cmp);
@@ -77,7 +77,7 @@ fn states(visit: Visit<'_>, cluster: &Cluster, node: &str, cancel: &Cancel) -> O
 /// Where a guest is, or which are like it.
 fn near(visit: Visit<'_>, cluster: &Cluster, guest: &str, cancel: &Cancel) -> Option<String> {
     let (path, params) = (ApiPath::known("/cluster/resources"), Params::new());
-    let guests = visit.read(cluster, &path, &params, || guests::list(cluster, cancel)).ok()?;
+    let guests = visit.look(cluster, &path, &params, || guests::list(cluster, cancel)).ok()?;
     Some(match guests::find(&guests, guest) {
         Ok(found) => format!("{guest} is {}/{} on {}", found.kind.as_str(), found.vmid, found.node),
         Err(miss) => {

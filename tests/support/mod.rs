@@ -7,6 +7,7 @@ pub mod process;
 pub mod proxmox;
 pub mod raw;
 pub mod rpc;
+pub mod served;
 pub mod stage;
 pub mod tls;
 pub mod tool;
