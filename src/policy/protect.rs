@@ -85,12 +85,38 @@ pub fn numbers_in(text: &str, each: &mut dyn FnMut(u32)) {
             rest = after;
         }
     }
+    for (at, _) in text.match_indices(':') {
+        let (before, after) = text.split_at(at);
+        // A port is no guest.
+        if !words(before).last().is_some_and(|word| word.contains("//")) {
+            folders(after.trim_start_matches(':'), each);
+        }
+    }
+    // A volume of the storage that the path names.
+    if let Some((_, volume)) = text.split_once("/content/") {
+        folders(volume, each);
+    }
 }
 
-/// The numbers of guests in a list of numbers (PVE: split at commas, semicolons and white space); one of a replication
-/// job (`100-0`) counts as its guest's.
+/// The guests whose folders a volume is in, whatever it is called there (PVE: `100/any.qcow2`, and of a linked clone
+/// `9000/base.qcow2/100/any.qcow2`).
+fn folders(volume: &str, each: &mut dyn FnMut(u32)) {
+    let volume = words(volume).next().unwrap_or_default();
+    if let Some((folders, _)) = volume.rsplit_once('/')
+        && volume.starts_with(|c: char| c.is_ascii_digit())
+    {
+        folders.split('/').filter_map(|folder| folder.parse().ok()).for_each(each);
+    }
+}
+
+/// The parts of a list, as Proxmox splits one: at commas, semicolons and white space of any kind, or at zero bytes.
+pub(super) fn words(list: &str) -> impl DoubleEndedIterator<Item = &str> {
+    list.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace() || c.is_control())
+}
+
+/// The numbers of guests in a list of numbers; one of a replication job (`100-0`) counts as its guest's.
 pub fn numbers_of(text: &str, each: &mut dyn FnMut(u32)) {
-    for part in text.split([',', ';', ' ', '\t', '\n']) {
+    for part in words(text) {
         if let Ok(number) = part.split('-').next().unwrap_or_default().parse() {
             each(number);
         }
@@ -124,14 +150,24 @@ mod tests {
             ("local:backup/vzdump-lxc-102-2026_01_01-00_00_00.tar.zst", vec![102]),
             ("pbs:backup/ct/103/2026-01-01T00:00:00Z", vec![103]),
             ("vm:104,ct:105", vec![104, 105]),
+            ("local:106/any.qcow2,size=1G", vec![106]),
+            ("local:107/base.qcow2/108/any.qcow2", vec![107, 108]),
+            ("/nodes/pve1/storage/local/content/109/any.raw", vec![109]),
             ("local:iso/debian-12.iso", vec![]),
+            ("see https://pve1.example:8006/ and 10.0.0.0/24", vec![]),
         ] {
             let mut found = Vec::new();
             numbers_in(text, &mut |n| found.push(n));
+            found.dedup();
             assert_eq!(found, numbers, "{text}");
         }
         let mut found = Vec::new();
         numbers_of("100, 101;102 103-0,x", &mut |n| found.push(n));
         assert_eq!(found, [100, 101, 102, 103]);
+        for odd in ["104\r105", "104\x00105", "104\u{a0}105", "104\x0b105"] {
+            let mut found = Vec::new();
+            numbers_of(odd, &mut |n| found.push(n));
+            assert_eq!(found, [104, 105], "{odd:?}");
+        }
     }
 }

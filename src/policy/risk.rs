@@ -1,5 +1,6 @@
 //! What an operation can do to a cluster.
 
+use super::protect::words;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
@@ -65,9 +66,7 @@ impl Risk {
                 "forceStop" | "force-stop" => (risk.kind, on),
                 "force" | "purge" | "prune-backups" => (Kind::Change, on),
                 "remove" => (Kind::Change, value == "1"),
-                "delete" => {
-                    (Kind::Change, value == "1" || value.split([',', ';', ' ']).any(|w| w.starts_with("unused")))
-                }
+                "delete" => (Kind::Change, value == "1" || words(value).any(|word| word.starts_with("unused"))),
                 _ => continue,
             };
             risk.lasting |= lasting;
@@ -107,7 +106,9 @@ mod tests {
     #[test]
     fn parameters_can_make_a_call_worse_and_never_better() {
         let with = |code, name, value| Risk::of_code(code).with([(name, value)].into_iter());
-        for (name, value) in [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "1")] {
+        for (name, value) in
+            [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "a\tunused0"), ("delete", "1")]
+        {
             assert!(with("F", name, value).lasting && with("O", name, value).lasting, "{name}={value}");
             assert!(!with("R", name, value).lasting, "{name}={value}");
         }
