@@ -2,7 +2,8 @@
 
 use super::desk::Desk;
 use super::place::from_the_top;
-use super::request::{leading_method, on_path, with_method};
+use super::place::{on_path, with_method};
+use super::request::leading_method;
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;

@@ -9,9 +9,10 @@ use crate::pve::error::Error;
 use crate::pve::guests::{self, Guest};
 use crate::pve::params::Params;
 use crate::pve::path::{ApiPath, is_placeholder};
-use crate::pve::schema::Operation;
+use crate::pve::schema::{Found, Miss, Operation, Schema};
 use crate::pve::task::Upid;
 use serde_json::{Map, Value};
+use std::fmt::Write;
 use std::sync::OnceLock;
 
 /// A cluster as one tool call sees it: its guests are asked for once, and only if somebody has to know.
@@ -95,7 +96,8 @@ impl<'a> Sight<'a> {
         let text = |at: usize| segments.get(at).cloned().unwrap_or_default();
         let (node, topic, what) = (text(1), text(2), text(3));
         let below_a_node = text(0) == "nodes";
-        let open = below_a_node && is_placeholder(&node);
+        // (PVE: `localhost` is whichever node is asked, so that nobody could say which one it would be.)
+        let open = below_a_node && (is_placeholder(&node) || node.eq_ignore_ascii_case("localhost"));
         if let Some(left) = segments.iter().enumerate().find(|(n, s)| is_placeholder(s) && !(open && *n == 1)) {
             return Err(format!("`{}` is a placeholder: put the name or number it stands for in its place", left.1));
         }
@@ -198,4 +200,42 @@ pub(super) fn nodes(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<(String, S
         true
     });
     Ok(nodes)
+}
+
+/// What is on a path. The error says where it leaves the API, and what is there.
+pub(super) fn on_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<Found<'s>, String> {
+    let segments: Vec<_> = path.segments().collect();
+    schema.find(&segments).map_err(|Miss { known, meant, there }| {
+        let before: String = segments.iter().take(known).map(|s| format!("/{s}")).collect();
+        let before = if before.is_empty() { "/" } else { &before };
+        let mut text = match segments.get(known) {
+            Some(segment) => {
+                let segment: String = segment.chars().take(64).collect();
+                format!("there is no `{segment}` below {before} in the API")
+            }
+            None => format!("{before} alone is nothing that can be called"),
+        };
+        if let Some(meant) = meant {
+            let _ = write!(text, "; did you mean `{meant}`");
+        }
+        if there.is_empty() {
+            text.push_str(", nor anything else");
+        } else {
+            let _ = write!(text, "; there is {}", there.join(", "));
+        }
+        text + ". search_api finds operations by plain words"
+    })
+}
+
+/// The operation of a method. The error names those that are there.
+pub(super) fn with_method<'s>(found: &Found<'s>, path: &ApiPath, method: Method) -> Result<Operation<'s>, String> {
+    found.operation(method).ok_or_else(|| {
+        let there: Vec<String> = found.operations().map(|o| format!("{} ({})", o.method(), o.summary())).collect();
+        let below = if found.below.is_empty() || method == Method::Get {
+            String::new()
+        } else {
+            format!("; below it are {}", found.below.join(", "))
+        };
+        format!("{path} has no {method}, it has {}{below}", there.join(", "))
+    })
 }

@@ -4,7 +4,7 @@
 use super::clusters::told;
 use super::confirm::Bound;
 use super::desk::{Act, Visit};
-use super::place::{Sight, from_the_top};
+use super::place::{Sight, from_the_top, on_path, with_method};
 use super::shape::{push_bytes, push_plain};
 use super::teach;
 use super::touch::Touched;
@@ -18,7 +18,7 @@ use crate::pve::cluster::{Answer, Cluster};
 use crate::pve::error::Error;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
-use crate::pve::schema::{self, Found, Miss, Operation, Schema, check};
+use crate::pve::schema::{self, Found, Operation, check};
 use crate::redact;
 use serde_json::{Map, Value};
 use std::fmt::{Display, Write};
@@ -60,8 +60,11 @@ pub(super) struct Request {
     path: ApiPath,
     params: Params,
     risk: Risk,
-    /// The path of its operation, with placeholders; `None` where it isn't known.
+    /// The path of its operation, with placeholders: as the facts of this program have it, else as the cluster does;
+    /// `None` where neither knows it.
     template: Option<String>,
+    /// Whether the facts of this program know the operation, as the cluster describes it.
+    known: bool,
     /// Whether it was confirmed, or need not be.
     decision: Decision,
     /// What the operation does, and what it needs; both empty where it isn't known.
@@ -215,6 +218,7 @@ impl<'a> Asker<'a> {
             params: Params::new(),
             risk: Risk::UNKNOWN,
             template: None,
+            known: false,
             decision: Decision::Allowed,
             summary: String::new(),
             needs: String::new(),
@@ -235,8 +239,11 @@ impl<'a> Asker<'a> {
                 request.params = check::check(&operation, &found, &data).map_err(|wrong| {
                     wrong.join("; ") + &forgotten(wanted, &found, &data) + ". describe_api has all parameters"
                 })?;
-                request.risk = risk(&operation, &request.path).with(request.params.iter());
-                request.template = Some(operation.template().to_owned());
+                let known = known(method, &request.path);
+                let same = known.filter(|known| known.template() == operation.template());
+                request.risk = same.map_or(Risk::UNKNOWN, |same| same.risk()).with(request.params.iter());
+                request.known = same.is_some();
+                request.template = Some(known.unwrap_or(operation).template().to_owned());
                 request.summary = operation.summary().to_owned();
                 request.needs = operation.privileges().to_owned();
                 request.filtered = method == Method::Get && operation.privileges().is_empty();
@@ -262,9 +269,7 @@ impl<'a> Asker<'a> {
     /// What is refused on any path alike is refused before anything is looked up for it.
     fn prejudge(&self, method: Method, path: &ApiPath) -> Result<(), String> {
         let path = from_the_top(path)?;
-        let segments: Vec<_> = path.segments().collect();
-        let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(method));
-        let Some(known) = known else { return Ok(()) };
+        let Some(known) = known(method, &path) else { return Ok(()) };
         let client = &self.visit.caller.client;
         let lets = self.cluster.settings().rules.lets(&client.name, client.rights, known.risk());
         lets.map_err(|why| {
@@ -285,12 +290,11 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// What the operation of a path can do. The facts of this program say so, and only where they find the same operation
+/// The operation of a path in the facts of this program. They say what it can do, and only where they find the same one
 /// there as the cluster's own schema: whatever else it may be is as dangerous as can be.
-fn risk(operation: &Operation<'_>, path: &ApiPath) -> Risk {
+fn known(method: Method, path: &ApiPath) -> Option<Operation<'static>> {
     let segments: Vec<_> = path.segments().collect();
-    let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(operation.method()));
-    known.filter(|known| known.template() == operation.template()).map_or(Risk::UNKNOWN, |known| known.risk())
+    schema::embedded().find(&segments).ok().and_then(|found| found.operation(method))
 }
 
 /// How, and where: search_api and people write the method in front of the path.
@@ -370,7 +374,8 @@ impl Request {
     }
 
     fn touched(&self) -> Touched {
-        Touched::of(&self.path, self.template.as_deref(), &self.params, self.risk)
+        let known = self.template.as_deref().filter(|_| self.known);
+        Touched::of(&self.path, known, &self.params, self.risk)
     }
 
     /// Whether it may change anything.
@@ -390,44 +395,6 @@ pub(super) fn leading_method(typed: &str) -> (Option<Method>, &str) {
         Some((word, rest)) if Method::named(word).is_some() => (Method::named(word), rest.trim()),
         _ => (None, typed),
     }
-}
-
-/// What is on a path. The error says where it leaves the API, and what is there.
-pub(super) fn on_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<Found<'s>, String> {
-    let segments: Vec<_> = path.segments().collect();
-    schema.find(&segments).map_err(|Miss { known, meant, there }| {
-        let before: String = segments.iter().take(known).map(|s| format!("/{s}")).collect();
-        let before = if before.is_empty() { "/" } else { &before };
-        let mut text = match segments.get(known) {
-            Some(segment) => {
-                let segment: String = segment.chars().take(64).collect();
-                format!("there is no `{segment}` below {before} in the API")
-            }
-            None => format!("{before} alone is nothing that can be called"),
-        };
-        if let Some(meant) = meant {
-            let _ = write!(text, "; did you mean `{meant}`");
-        }
-        if there.is_empty() {
-            text.push_str(", nor anything else");
-        } else {
-            let _ = write!(text, "; there is {}", there.join(", "));
-        }
-        text + ". search_api finds operations by plain words"
-    })
-}
-
-/// The operation of a method. The error names those that are there.
-pub(super) fn with_method<'s>(found: &Found<'s>, path: &ApiPath, method: Method) -> Result<Operation<'s>, String> {
-    found.operation(method).ok_or_else(|| {
-        let there: Vec<String> = found.operations().map(|o| format!("{} ({})", o.method(), o.summary())).collect();
-        let below = if found.below.is_empty() || method == Method::Get {
-            String::new()
-        } else {
-            format!("; below it are {}", found.below.join(", "))
-        };
-        format!("{path} has no {method}, it has {}{below}", there.join(", "))
-    })
 }
 
 /// Puts the parameters of a path's query among the data; one that repeats is a list.

@@ -25,40 +25,63 @@ enum Reach {
 }
 
 /// Parameters that are numbers of guests, or ids that begin with one (a replication job's).
-const NUMBERS: [&str; 7] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude"];
+const NUMBERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude", "resources"];
 
-/// What a change of a known operation reaches beside what it names.
-fn reach(template: &str, segments: &[&str], params: &Params, names_guests: bool, risk: Risk) -> Reach {
+/// What a change of a known operation reaches beside what it names. What works on many guests at once says of which in
+/// a parameter of its own: a number that stands anywhere else does not make it fewer.
+fn reach(template: &str, segments: &[&str], params: &Params, risk: Risk) -> Reach {
     let node = || Reach::Node(segments.get(1).copied().unwrap_or_default().to_owned());
+    let given = |name: &str| params.iter().find(|(given, value)| *given == name && !value.is_empty());
+    let chosen = |name: &str| {
+        let mut any = false;
+        params.iter().filter(|(given, _)| *given == name).for_each(|(_, value)| numbers_of(value, &mut |_| any = true));
+        any
+    };
     let parts: Vec<&str> = template.split('/').skip(1).collect();
     match parts.as_slice() {
+        // Below the guests nobody is safe from what runs on a node as root.
+        ["nodes", _, "qemu" | "lxc", ..] => Reach::Named,
+        ["nodes", ..] if risk.kind == Kind::Execute => Reach::Cluster,
         // A backup of a whole pool or node; one of a few guests names them.
-        ["nodes", _, "vzdump"] => match params.iter().find(|(name, _)| *name == "pool") {
+        ["nodes", _, "vzdump"] if chosen("vmid") => Reach::Named,
+        ["nodes", _, "vzdump"] => given("pool").map_or_else(node, |(_, pool)| Reach::Pool(pool.to_owned())),
+        ["cluster", "backup", ..] if chosen("vmid") => Reach::Named,
+        ["cluster", "backup", ..] => match given("pool") {
             Some((_, pool)) => Reach::Pool(pool.to_owned()),
-            None if names_guests => Reach::Named,
-            None => node(),
+            // Of a job that is there, what it backs up stays as it is.
+            None if parts.len() > 2 && given("all").is_none() && given("exclude").is_none() => Reach::Named,
+            None => Reach::Cluster,
         },
-        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if names_guests => Reach::Named,
+        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if chosen("vms") => Reach::Named,
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
-        // A guest, a task or a job of a guest is known by its number.
-        ["nodes", _, "qemu" | "lxc" | "tasks" | "replication", _, ..] => Reach::Named,
-        ["nodes", _, "qemu" | "lxc"] => Reach::Named,
-        // Power of the node, a shell on it, its disks, its storage's contents, its network: whatever can't be undone there.
-        ["nodes", _, "storage", _, ..] if names_guests => Reach::Named,
+        // A task or a job of a guest is known by its number; a task that works on many has none.
+        ["nodes", _, "tasks", _] if many(segments.get(3).copied().unwrap_or_default()) => node(),
+        ["nodes", _, "tasks" | "replication", _, ..] => Reach::Named,
+        ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => Reach::Named,
+        // A storage may be shared.
+        ["nodes", _, "storage", _, "prunebackups"] => Reach::Cluster,
         // An ISO image or a template is no guest's.
         ["nodes", _, "storage", _, "content", _] => Reach::Named,
-        ["nodes", _, ..] if risk.lasting || risk.kind == Kind::Execute => node(),
-        ["cluster", "bulk-action", ..] if names_guests => Reach::Named,
-        ["cluster", "bulk-action", ..] | ["cluster", "ceph", ..] => Reach::Cluster,
-        ["pools"] => match params.iter().find(|(name, _)| *name == "poolid") {
-            Some((_, pool)) => Reach::Pool(pool.to_owned()),
-            None => Reach::Named,
-        },
+        ["nodes", _, "ceph", ..] if risk.lasting => Reach::Cluster,
+        // Power of the node, its disks, its network: whatever can't be undone there.
+        ["nodes", _, ..] if risk.lasting => node(),
+        ["cluster", "bulk-action", ..] if chosen("vms") => Reach::Named,
+        ["cluster", "bulk-action" | "ceph", ..] | ["cluster", "ha", "status", ..] => Reach::Cluster,
+        // Who belongs to the cluster; the network of all nodes.
+        ["cluster", "config", ..] | ["cluster", "sdn"] if risk.lasting => Reach::Cluster,
+        ["pools"] => given("poolid").map_or(Reach::Named, |(_, pool)| Reach::Pool(pool.to_owned())),
         ["pools", ..] => Reach::Pool(segments.get(1..).unwrap_or_default().join("/")),
         // Without its storage a guest has no disks.
         ["storage", _] if risk.lasting => Reach::Cluster,
         _ => Reach::Named,
     }
+}
+
+/// Whether a task works on many guests (PVE: its id in the UPID is empty then).
+fn many(upid: &str) -> bool {
+    let mut parts = upid.split(':').skip(5);
+    let bulk = ["vzdump", "stopall", "startall", "suspendall", "migrateall"];
+    parts.next().is_some_and(|kind| bulk.contains(&kind)) && parts.next().is_none_or(str::is_empty)
 }
 
 /// The numbers of the guests that a change names.
@@ -84,7 +107,7 @@ fn named(segments: &[&str], params: &Params) -> Vec<u32> {
         before = segment;
     }
     // A volume's name may have slashes, and then it is several segments.
-    numbers_in(&segments.join("/"), &mut add);
+    numbers_in(&format!("/{}", segments.join("/")), &mut add);
     for (name, value) in params.iter() {
         if NUMBERS.contains(&name) || name == "sid" || (name == "id" && segments.contains(&"replication")) {
             numbers_of(value, &mut add);
@@ -103,13 +126,13 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// By a change of this operation, where that is known.
+    /// By a change of this operation, where this program's facts know it.
     pub(super) fn of(path: &ApiPath, template: Option<&str>, params: &Params, risk: Risk) -> Self {
         let owned: Vec<_> = path.segments().collect();
         let segments: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
         let named = named(&segments, params);
         let reach = match template {
-            Some(template) => reach(template, &segments, params, !named.is_empty(), risk),
+            Some(template) => reach(template, &segments, params, risk),
             // Nobody knows what it does.
             None => Reach::Cluster,
         };
@@ -118,12 +141,14 @@ impl Touched {
 
     /// Those of the guests there are that it reaches.
     pub(super) fn among<'g>(&self, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
+        let within = |rest: &str| rest.is_empty() || rest.starts_with('/');
         guests.iter().filter(move |guest| {
             self.named.contains(&guest.vmid)
                 || match &self.reach {
                     Reach::Named => false,
                     Reach::Node(node) => guest.node == *node || guest.node.is_empty(),
-                    Reach::Pool(pool) => guest.pool == *pool,
+                    // (PVE: `prod/web` is a pool within `prod`.)
+                    Reach::Pool(pool) => guest.pool.strip_prefix(pool.as_str()).is_some_and(within),
                     Reach::Cluster => true,
                 }
         })
@@ -166,8 +191,16 @@ impl Touched {
             return Err(format!("it reaches what is protected on this cluster: {text}"));
         }
         // A guest that isn't seen may be in a protected pool; one that is only to be made is in none.
-        let seen = |vmid: &u32| self.new == Some(*vmid) || guests.iter().any(|guest| guest.vmid == *vmid);
-        match self.named.iter().find(|vmid| !seen(vmid)) {
+        let listed = |vmid: &u32| guests.iter().any(|guest| guest.vmid == *vmid);
+        // Nor is it known where it is.
+        let unseen = rules.protect.iter().find(|p| matches!(p, Protected::Vmid(vmid) if !listed(vmid)));
+        if let (Reach::Node(_) | Reach::Cluster, Some(unseen)) = (&self.reach, unseen) {
+            return Err(format!(
+                "guest {unseen} is protected on this cluster and not in its list, so that it may be reached (the API token \
+                 needs VM.Audit on it; if there is no such guest, \"protect\" should not name it)"
+            ));
+        }
+        match self.named.iter().find(|vmid| self.new != Some(**vmid) && !listed(vmid)) {
             Some(vmid) if !only_numbers => Err(format!(
                 "guests are protected on this cluster by pool or tag, and guest {vmid} is not in its list (a new one \
                  appears within seconds; the API token needs VM.Audit on it)"
@@ -177,9 +210,10 @@ impl Touched {
     }
 }
 
-/// The number of the guest that a change makes.
+/// The number of the guest that a change makes. With `force` it is one that may be there.
 fn new(template: &str, params: &Params) -> Option<u32> {
     let name = match template {
+        _ if params.iter().any(|(name, value)| name == "force" && !matches!(value, "" | "0")) => return None,
         "/nodes/{node}/qemu" | "/nodes/{node}/lxc" => "vmid",
         _ if template.ends_with("/clone") => "newid",
         _ => return None,
@@ -212,6 +246,8 @@ mod tests {
             ("/cluster/ha/resources/vm:100", &[], &[100]),
             ("/cluster/ha/resources", &[("sid", "100")], &[100]),
             ("/cluster/ha/rules", &[("resources", "vm:100,ct:101")], &[100, 101]),
+            ("/cluster/ha/rules", &[("resources", "100,101")], &[100, 101]),
+            ("/nodes/pve1/storage/local/content/100/any.raw", &[], &[100]),
             ("/cluster/replication/100-0", &[], &[100]),
             ("/cluster/replication", &[("id", "100-0")], &[100]),
             ("/pools", &[("vms", "100;101"), ("delete", "1")], &[100, 101]),
@@ -228,13 +264,21 @@ mod tests {
             let method = [crate::pve::Method::Post, crate::pve::Method::Delete, crate::pve::Method::Put];
             let operation = method.iter().find_map(|m| embedded().named(*m, template)).expect(template);
             let segments: Vec<&str> = template.split('/').skip(1).collect();
-            let names = !named(&segments, &params(given)).is_empty();
-            reach(template, &segments, &params(given), names, operation.risk())
+            reach(template, &segments, &params(given), operation.risk())
         };
         let node = Reach::Node("{node}".into());
-        for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "vncshell", "disks/wipedisk"] {
+        for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "disks/wipedisk"] {
             assert_eq!(reach(&format!("/nodes/{{node}}/{whole}"), &[]), node, "{whole}");
         }
+        for all in ["vncshell", "execute", "ceph/pool/{name}", "storage/{storage}/prunebackups"] {
+            assert_eq!(reach(&format!("/nodes/{{node}}/{all}"), &[]), Reach::Cluster, "{all}");
+        }
+        // A number that says of nothing which guests.
+        assert_eq!(reach("/nodes/{node}/vzdump", &[("all", "1"), ("exclude", "101")]), node);
+        assert_eq!(reach("/nodes/{node}/vzdump", &[("notes-template", "vm-101")]), node);
+        assert_eq!(reach("/cluster/bulk-action/guest/migrate", &[("target", "vm-101")]), Reach::Cluster);
+        assert_eq!(reach("/cluster/backup", &[("all", "1"), ("exclude", "101")]), Reach::Cluster);
+        assert_eq!(reach("/cluster/backup/{id}", &[]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/stopall", &[("vms", "101")]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/vzdump", &[("vmid", "101")]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/vzdump", &[("pool", "prod")]), Reach::Pool("prod".into()));
