@@ -197,6 +197,7 @@ fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
         }
         let wanted = Wanted { method: Some(Method::Get), path, data: args.object("params"), whole: !view.is_plain() };
         let mut request = asker.prepare(&wanted)?;
+        asker.unasked(&request)?;
         let answer = asker.send(&mut request, &wanted)?;
         let shown = show(&view, answer, cap)?;
         request.notes.extend(shown.note);

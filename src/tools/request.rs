@@ -94,6 +94,15 @@ impl<'a> Asker<'a> {
         told(self.visit.manager, self.cluster, what)
     }
 
+    /// Refuses a request that has to be confirmed, where no confirmation can be given.
+    pub(super) fn unasked(&self, request: &Request) -> Result<(), String> {
+        if !self.cluster.settings().rules.asks(request.risk) {
+            return Ok(());
+        }
+        let why = format!("{} ({}) has to be confirmed, which takes proxmox_api_call", request.line(), request.risk);
+        Err(self.told(&format_args!("{why}. Nothing was sent")))
+    }
+
     /// Lets a request pass that is confirmed, by `code` or by the user of the client, or need not be.
     ///
     /// # Errors
