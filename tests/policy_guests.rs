@@ -177,7 +177,10 @@ fn reaching() -> Vec<(&'static str, Value)> {
         ("POST /nodes/pve2/termproxy", none()),
         ("POST /nodes/pve2/execute", json!({"commands": "[]"})),
         ("POST /nodes/pve2/vzdump", json!({"vmid": "101", "script": "/root/x"})),
+        ("PUT /nodes/pve2/qemu/101/config", json!({"hookscript": "local:snippets/x.sh"})),
         ("DELETE /storage/local-lvm", none()),
+        ("PUT /storage/local-lvm", json!({"disable": true})),
+        ("PUT /storage/local-lvm", json!({"nodes": "pve2"})),
         ("DELETE /cluster/config/nodes/pve1", none()),
         ("PUT /cluster/sdn", none()),
     ]
@@ -224,6 +227,7 @@ fn what_reaches_others_is_sent() {
             ("POST /nodes/pve3/status", json!({"command": "reboot"})),
             ("POST /nodes/pve1/ceph/osd/1/in", json!({})),
             ("POST /nodes/pve1/apt/update", json!({})),
+            ("PUT /storage/local", json!({"content": "iso"})),
             ("PUT /cluster/options", json!({"description": "see https://pve1:8006/ for more"})),
         ] {
             setup.sent(line, &given);

@@ -39,8 +39,8 @@ fn reach(template: &str, segments: &[&str], params: &Params, risk: Risk) -> Reac
     };
     let parts: Vec<&str> = template.split('/').skip(1).collect();
     match parts.as_slice() {
-        // Below the guests nobody is safe from what runs on a node as root.
-        ["nodes", _, "qemu" | "lxc", ..] => Reach::Named,
+        // No guest is safe from what runs on a node as root.
+        ["nodes", _, "qemu" | "lxc", ..] if given("args").or(given("hookscript")).is_none() => Reach::Named,
         ["nodes", ..] if risk.kind == Kind::Execute => Reach::Cluster,
         // A backup of a whole pool or node; one of a few guests names them.
         ["nodes", _, "vzdump"] if chosen("vmid") => Reach::Named,
@@ -72,7 +72,7 @@ fn reach(template: &str, segments: &[&str], params: &Params, risk: Risk) -> Reac
         ["pools"] => given("poolid").map_or(Reach::Named, |(_, pool)| Reach::Pool(pool.to_owned())),
         ["pools", ..] => Reach::Pool(segments.get(1..).unwrap_or_default().join("/")),
         // Without its storage a guest has no disks.
-        ["storage", _] if risk.lasting => Reach::Cluster,
+        ["storage", _] if risk.lasting || given("disable").or(given("nodes")).is_some() => Reach::Cluster,
         _ => Reach::Named,
     }
 }
