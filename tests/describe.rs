@@ -10,7 +10,7 @@ use proxmox_mcp::pve::schema::{Operation, embedded};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use support::node::{Act, Node};
-use support::proxmox::{gzipped_facts, proxmox, proxmox_with};
+use support::proxmox::{facts_list as facts, gzipped_facts, proxmox, proxmox_with, script};
 use support::stage::product;
 use support::tool::call;
 
@@ -141,18 +141,6 @@ fn wordy() -> Vec<u8> {
         }
     }
     script(&paths)
-}
-
-/// The facts as a list to change.
-fn facts() -> Vec<Value> {
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(proxmox_mcp::facts::APIDOC), &mut text).unwrap();
-    let list = text.split_once(" = ").unwrap().1.trim_end().trim_end_matches(';');
-    serde_json::from_str(list).unwrap()
-}
-
-fn script(paths: &[Value]) -> Vec<u8> {
-    format!("const apiSchema = {};\n", json!(paths)).into_bytes()
 }
 
 #[test]

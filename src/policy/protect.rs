@@ -73,21 +73,8 @@ const BEFORE: [&str; 16] = [
     "lxc/",
 ];
 
-/// The number in `local:100/data.raw`: the folder of a guest's images.
-fn folders(text: &str, each: &mut dyn FnMut(u32)) {
-    for part in text.split(':').skip(1) {
-        if let Some((digits, _)) = part.split_once('/')
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && let Ok(number) = digits.parse()
-        {
-            each(number);
-        }
-    }
-}
-
 /// The numbers of guests in the name of a volume, a backup or a resource, or in a list of such.
 pub fn numbers_in(text: &str, each: &mut dyn FnMut(u32)) {
-    folders(text, each);
     for before in BEFORE {
         let mut rest = text;
         while let Some((_, after)) = rest.split_once(before) {
@@ -98,16 +85,38 @@ pub fn numbers_in(text: &str, each: &mut dyn FnMut(u32)) {
             rest = after;
         }
     }
+    for (at, _) in text.match_indices(':') {
+        let (before, after) = text.split_at(at);
+        // A port is no guest.
+        if !words(before).last().is_some_and(|word| word.contains("//")) {
+            folders(after.trim_start_matches(':'), each);
+        }
+    }
+    // A volume of the storage that the path names.
+    if let Some((_, volume)) = text.split_once("/content/") {
+        folders(volume, each);
+    }
 }
 
-/// The items of a list (PVE, split_list: at commas, semicolons, white space and zero bytes).
-pub(super) fn listed(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| matches!(c, ',' | ';' | '\0') || c.is_whitespace()).filter(|part| !part.is_empty())
+/// The guests whose folders a volume is in, whatever it is called there (PVE: `100/any.qcow2`, and of a linked clone
+/// `9000/base.qcow2/100/any.qcow2`).
+fn folders(volume: &str, each: &mut dyn FnMut(u32)) {
+    let volume = words(volume).next().unwrap_or_default();
+    if let Some((folders, _)) = volume.rsplit_once('/')
+        && volume.starts_with(|c: char| c.is_ascii_digit())
+    {
+        folders.split('/').filter_map(|folder| folder.parse().ok()).for_each(each);
+    }
+}
+
+/// The parts of a list, as Proxmox splits one: at commas, semicolons and white space of any kind, or at zero bytes.
+pub(super) fn words(list: &str) -> impl DoubleEndedIterator<Item = &str> {
+    list.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace() || c.is_control())
 }
 
 /// The numbers of guests in a list of numbers; one of a replication job (`100-0`) counts as its guest's.
 pub fn numbers_of(text: &str, each: &mut dyn FnMut(u32)) {
-    for part in listed(text) {
+    for part in words(text) {
         if let Ok(number) = part.split('-').next().unwrap_or_default().parse() {
             each(number);
         }
@@ -136,20 +145,29 @@ mod tests {
     fn a_guest_is_known_by_the_names_of_what_it_has() {
         for (text, numbers) in [
             ("local-lvm:vm-100-disk-0", vec![100]),
-            ("local:100/vm-100-disk-0.qcow2,size=32G", vec![100, 100]),
+            ("local:100/vm-100-disk-0.qcow2,size=32G", vec![100]),
             ("nfs:base-100-disk-0/vm-101-disk-0", vec![101, 100]),
             ("local:backup/vzdump-lxc-102-2026_01_01-00_00_00.tar.zst", vec![102]),
             ("pbs:backup/ct/103/2026-01-01T00:00:00Z", vec![103]),
             ("vm:104,ct:105", vec![104, 105]),
-            ("scsi0=local:106/data.raw", vec![106]),
+            ("local:106/any.qcow2,size=1G", vec![106]),
+            ("local:107/base.qcow2/108/any.qcow2", vec![107, 108]),
+            ("/nodes/pve1/storage/local/content/109/any.raw", vec![109]),
             ("local:iso/debian-12.iso", vec![]),
+            ("see https://pve1.example:8006/ and 10.0.0.0/24", vec![]),
         ] {
             let mut found = Vec::new();
             numbers_in(text, &mut |n| found.push(n));
+            found.dedup();
             assert_eq!(found, numbers, "{text}");
         }
         let mut found = Vec::new();
         numbers_of("100, 101;102 103-0,x", &mut |n| found.push(n));
         assert_eq!(found, [100, 101, 102, 103]);
+        for odd in ["104\r105", "104\x00105", "104\u{a0}105", "104\x0b105"] {
+            let mut found = Vec::new();
+            numbers_of(odd, &mut |n| found.push(n));
+            assert_eq!(found, [104, 105], "{odd:?}");
+        }
     }
 }

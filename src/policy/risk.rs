@@ -1,6 +1,6 @@
 //! What an operation can do to a cluster.
 
-use super::protect::listed;
+use super::protect::words;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
@@ -72,7 +72,7 @@ impl Risk {
                 "remove" => (Kind::Change, value == "1"),
                 "delete" => {
                     let lost = |word: &str| word.starts_with("unused") || word == "encryption-key";
-                    (Kind::Change, value == "1" || listed(value).any(lost))
+                    (Kind::Change, value == "1" || words(value).any(lost))
                 }
                 _ => continue,
             };
@@ -113,7 +113,9 @@ mod tests {
     #[test]
     fn parameters_can_make_a_call_worse_and_never_better() {
         let with = |code, name, value| Risk::of_code(code).with([(name, value)].into_iter());
-        for (name, value) in [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "1")] {
+        for (name, value) in
+            [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "a\tunused0"), ("delete", "1")]
+        {
             assert!(with("F", name, value).lasting && with("O", name, value).lasting, "{name}={value}");
             assert!(!with("R", name, value).lasting, "{name}={value}");
         }

@@ -151,6 +151,11 @@ fn call(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, 
     let upid = serde_json::from_str::<String>(answer.data()).ok().filter(|text| Upid::parse(text).is_ok());
     if let Some(upid) = upid {
         if args.flag("wait") {
+            // It was begun, whether it may be watched or not.
+            if let Err(why) = Upid::parse(&upid).and_then(|upid| tasks::may_watch(visit, cluster, &upid)) {
+                request.notes.push(format!("the task was begun and can't be waited for: {why}"));
+                return Ok(output(answer.into_verbatim(), request.notes));
+            }
             // What came before has taken its part of the client's patience.
             let deadline = (begun + DEFAULT_WAIT).max(Instant::now() + LEAST_WAIT);
             return match tasks::finish(visit, cluster, &upid, deadline, context) {
@@ -195,7 +200,7 @@ fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
         }
         let wanted = Wanted { method: Some(Method::Get), path, data: args.object("params"), whole: !view.is_plain() };
         let mut request = asker.prepare(&wanted)?;
-        asker.needs_no_word(&request)?;
+        asker.unasked(&request)?;
         let answer = asker.send(&mut request, &wanted)?;
         let shown = show(&view, answer, cap)?;
         request.notes.extend(shown.note);

@@ -74,8 +74,9 @@ impl Codes {
         if asks_user && let Some(state) = context.state()? {
             let answer = context.answer(QUESTION);
             let agreed = answer.is_some_and(|answer| {
+                // A form that comes back without its box had nothing to untick; anything but `true` in it is no yes.
                 answer.get("action").is_some_and(|action| action == "accept")
-                    && answer.get("content").and_then(|c| c.get("confirm")) == Some(&Value::Bool(true))
+                    && answer.get("content").and_then(|c| c.get("confirm")).is_none_or(|yes| *yes == true)
             });
             // A question is answered once, whatever the answer.
             let taken = self.take(Way::Elicitation, state.as_str().unwrap_or_default(), bound, self.now());

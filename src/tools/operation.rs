@@ -1,7 +1,6 @@
 //! Which operation is meant by what was typed: method and path, with what is there where it is none.
 
 use super::request::Wanted;
-use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
@@ -9,12 +8,11 @@ use crate::pve::schema::{self, Found, Miss, Operation, Schema};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// What the operation of a path can do. The facts of this program say so, and only where they find the same operation
+/// The operation of a path in the facts of this program. They say what it can do, and only where they find the same one
 /// there as the cluster's own schema: whatever else it may be is as dangerous as can be.
-pub(super) fn risk(operation: &Operation<'_>, path: &ApiPath) -> Risk {
+pub(super) fn known(method: Method, path: &ApiPath) -> Option<Operation<'static>> {
     let segments: Vec<_> = path.segments().collect();
-    let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(operation.method()));
-    known.filter(|known| known.template() == operation.template()).map_or(Risk::UNKNOWN, |known| known.risk())
+    schema::embedded().find(&segments).ok().and_then(|found| found.operation(method))
 }
 
 /// How, and where: search_api and people write the method in front of the path.

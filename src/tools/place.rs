@@ -111,11 +111,8 @@ impl<'a> Sight<'a> {
         let text = |at: usize| segments.get(at).cloned().unwrap_or_default();
         let (node, topic, what) = (text(1), text(2), text(3));
         let below_a_node = text(0) == "nodes";
-        // (PVE: that is whichever node is asked, by a name that no rule of an operator speaks of.)
-        if below_a_node && node.eq_ignore_ascii_case("localhost") {
-            return Err("`localhost` is no node's name here: put the node's own in its place".into());
-        }
-        let open = below_a_node && is_placeholder(&node);
+        // (PVE: `localhost` is whichever node is asked, so that nobody could say which one it would be.)
+        let open = below_a_node && (is_placeholder(&node) || node.eq_ignore_ascii_case("localhost"));
         if let Some(left) = segments.iter().enumerate().find(|(n, s)| is_placeholder(s) && !(open && *n == 1)) {
             return Err(format!("`{}` is a placeholder: put the name or number it stands for in its place", left.1));
         }

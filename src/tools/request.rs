@@ -4,7 +4,7 @@
 use super::clusters::told;
 use super::confirm::Bound;
 use super::desk::{Act, Visit};
-use super::operation::{forgotten, join_query, method, on_path, risk, with_method};
+use super::operation::{forgotten, join_query, known, method, on_path, with_method};
 use super::place::{Sight, from_the_top};
 use super::shape::{push_bytes, push_plain};
 use super::teach;
@@ -19,7 +19,7 @@ use crate::pve::cluster::{Answer, Cluster};
 use crate::pve::error::Error;
 use crate::pve::params::Params;
 use crate::pve::path::{ApiPath, is_placeholder};
-use crate::pve::schema::{self, check};
+use crate::pve::schema::check;
 use crate::redact;
 use serde_json::{Map, Value};
 use std::fmt::{Display, Write};
@@ -67,8 +67,11 @@ pub(super) struct Request {
     path: ApiPath,
     params: Params,
     risk: Risk,
-    /// The path of its operation, with placeholders; `None` where it isn't known.
+    /// The path of its operation, with placeholders: as the facts of this program have it, else as the cluster does;
+    /// `None` where neither knows it.
     template: Option<String>,
+    /// Whether the facts of this program know the operation, as the cluster describes it.
+    known: bool,
     /// Whether it was confirmed, or need not be.
     decision: Decision,
     /// What the operation does, and what it needs; both empty where it isn't known.
@@ -99,6 +102,15 @@ impl<'a> Asker<'a> {
         told(self.visit.manager, self.cluster, what)
     }
 
+    /// Refuses a request that has to be confirmed, where no confirmation can be given.
+    pub(super) fn unasked(&self, request: &Request) -> Result<(), String> {
+        if !self.cluster.settings().rules.asks(request.risk) {
+            return Ok(());
+        }
+        let why = format!("{} ({}) has to be confirmed, which takes proxmox_api_call", request.line(), request.risk);
+        Err(self.told(&format_args!("{why}. Nothing was sent")))
+    }
+
     /// Lets a request pass that is confirmed, by `code` or by the user of the client, or need not be.
     ///
     /// # Errors
@@ -127,15 +139,6 @@ impl<'a> Asker<'a> {
             Err(_) => self.visit.asked(request.act(self.cluster)),
         }
         answer
-    }
-
-    /// The same for a tool that takes no confirmation.
-    pub(super) fn needs_no_word(&self, request: &Request) -> Result<(), String> {
-        if !self.cluster.settings().rules.asks(request.risk) {
-            return Ok(());
-        }
-        let why = format_args!("{} has to be confirmed: use proxmox_api_call. Nothing was sent", request.line());
-        Err(self.told(&why))
     }
 
     /// What is to be confirmed, from what is known of it and not from what anybody says of it.
@@ -247,6 +250,7 @@ impl<'a> Asker<'a> {
             params: Params::new(),
             risk: Risk::UNKNOWN,
             template: None,
+            known: false,
             decision: Decision::Allowed,
             summary: String::new(),
             needs: String::new(),
@@ -267,8 +271,11 @@ impl<'a> Asker<'a> {
                 request.params = check::check(&operation, &found, &data).map_err(|wrong| {
                     wrong.join("; ") + &forgotten(wanted, &found, &data) + ". describe_api has all parameters"
                 })?;
-                request.risk = risk(&operation, &request.path).with(request.params.iter());
-                request.template = Some(operation.template().to_owned());
+                let known = known(method, &request.path);
+                let same = known.filter(|known| known.template() == operation.template());
+                request.risk = same.map_or(Risk::UNKNOWN, |same| same.risk()).with(request.params.iter());
+                request.known = same.is_some();
+                request.template = Some(known.unwrap_or(operation).template().to_owned());
                 request.summary = operation.summary().to_owned();
                 request.needs = operation.privileges().to_owned();
                 request.filtered = method == Method::Get && operation.privileges().is_empty();
@@ -294,9 +301,8 @@ impl<'a> Asker<'a> {
     /// What is refused on any path alike is refused before anything is looked up for it.
     fn prejudge(&self, method: Method, path: &ApiPath) -> Result<(), String> {
         let path = from_the_top(path)?;
+        let Some(known) = known(method, &path) else { return Ok(()) };
         let segments: Vec<_> = path.segments().collect();
-        let known = schema::embedded().find(&segments).ok().and_then(|found| found.operation(method));
-        let Some(known) = known else { return Ok(()) };
         let (client, rules) = (&self.visit.caller.client, &self.cluster.settings().rules);
         let act = Act { cluster: self.cluster, method, path: &path, params: &Params::new() };
         let lets = rules.lets(&client.name, client.rights, known.risk());
@@ -379,7 +385,8 @@ impl Request {
     }
 
     fn touched(&self) -> Touched {
-        Touched::of(&self.path, self.template.as_deref(), &self.params, self.risk)
+        let known = self.template.as_deref().filter(|_| self.known);
+        Touched::of(&self.path, known, &self.params, self.risk)
     }
 
     /// Whether it may change anything.

@@ -96,10 +96,9 @@ fn holder<'m>(
     if let [one] = manager.all() {
         return Ok(one);
     }
-    let path = upid.path("status");
     let (mut all, mut refusal) = (Vec::new(), None);
     for cluster in manager.all() {
-        match visit.may_read(cluster, &path) {
+        match may_watch(visit, cluster, upid) {
             Ok(()) => all.push(cluster.clone()),
             Err(why) => refusal = Some(why),
         }
@@ -134,6 +133,11 @@ fn holder<'m>(
     }
 }
 
+/// Whether a task's state and its log may be read.
+pub(super) fn may_watch(visit: Visit<'_>, cluster: &Cluster, upid: &Upid) -> Result<(), String> {
+    ["status", "log"].iter().try_for_each(|part| visit.may_read(cluster, &upid.path(part)))
+}
+
 /// Sees the task that a call of `cluster` answered (`upid`, also in the quotes of its JSON) to its end, or waits until
 /// `deadline`. A task that failed is a failure, one that goes on is not.
 pub(super) fn finish(
@@ -145,8 +149,7 @@ pub(super) fn finish(
 ) -> Result<Output, Stop> {
     let upid = &Upid::parse(upid)?;
     let (what, path, manager) = (what(upid), upid.path("status"), visit.manager);
-    visit.may_read(cluster, &path)?;
-    visit.may_read(cluster, &upid.path("log"))?;
+    may_watch(visit, cluster, upid)?;
     let redacts = visit.redacts(cluster);
     let (mut beat, mut seen) = (Duration::ZERO, redact::Lines::default());
     let mut heard = |progress: &Progress<'_>| {

@@ -25,39 +25,65 @@ enum Reach {
 }
 
 /// Parameters that are numbers of guests, or ids that begin with one (a replication job's).
-const NUMBERS: [&str; 6] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid"];
+const NUMBERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude", "resources"];
 
-/// What a change of a known operation reaches beside what it names.
+/// What a change of a known operation reaches beside what it names. What works on many guests at once says of which in
+/// a parameter of its own: a number that stands anywhere else does not make it fewer.
 fn reach(template: &str, segments: &[&str], params: &Params, risk: Risk) -> Reach {
-    let given = |names: &[&str]| params.iter().any(|(name, value)| names.contains(&name) && !matches!(value, "" | "0"));
-    let text = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned());
-    let node = |at: usize| Reach::Node(segments.get(at).copied().unwrap_or_default().to_owned());
-    // Only what says which guests are meant makes fewer of them: `exclude` and `all` mean the others too.
-    let chosen = given(&["vmid", "vms"]) && !given(&["all", "exclude"]);
+    let node = || Reach::Node(segments.get(1).copied().unwrap_or_default().to_owned());
+    let given = |name: &str| params.iter().find(|(given, value)| *given == name && !value.is_empty());
+    let chosen = |name: &str| {
+        let mut any = false;
+        params.iter().filter(|(given, _)| *given == name).for_each(|(_, value)| numbers_of(value, &mut |_| any = true));
+        any
+    };
     let parts: Vec<&str> = template.split('/').skip(1).collect();
     match parts.as_slice() {
+        // No guest is safe from what runs on a node as root.
+        ["nodes", _, "qemu" | "lxc", ..] if given("args").or(given("hookscript")).is_none() => Reach::Named,
+        ["nodes", ..] if risk.kind == Kind::Execute => Reach::Cluster,
         // It ends the jobs of others.
-        ["nodes", _, "vzdump"] if given(&["stop"]) => node(1),
-        ["nodes", _, "vzdump" | "stopall" | "startall" | "suspendall" | "migrateall"] if chosen => Reach::Named,
-        ["nodes", _, "vzdump"] => text("pool").map_or_else(|| node(1), Reach::Pool),
-        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(1),
-        // A guest, a task or a job of a guest is known by its number.
-        ["nodes", _, "qemu" | "lxc" | "tasks" | "replication", ..] => Reach::Named,
-        // An ISO image or a template is no guest's; what is pruned on a storage that is shared is everybody's.
-        ["nodes", _, "storage", _, "content", ..] => Reach::Named,
-        ["nodes", _, "storage", _, "prunebackups"] if given(&["vmid"]) => Reach::Named,
-        ["nodes", _, "storage", ..] | ["nodes", _, "ceph", ..] if risk.lasting => Reach::Cluster,
-        // Power of the node, a shell on it, its disks: whatever can't be undone there.
-        ["nodes", _, ..] if risk.lasting || risk.kind == Kind::Execute => node(1),
-        ["cluster", "bulk-action", ..] if chosen => Reach::Named,
-        ["cluster", "bulk-action", ..] | ["cluster", "ceph", ..] => Reach::Cluster,
-        ["cluster", "config", "nodes", _] => node(3),
-        ["pools"] => text("poolid").map_or(Reach::Named, Reach::Pool),
+        ["nodes", _, "vzdump"] if given("stop").is_some_and(|(_, stop)| stop != "0") => node(),
+        // A backup of a whole pool or node; one of a few guests names them.
+        ["nodes", _, "vzdump"] if chosen("vmid") => Reach::Named,
+        ["nodes", _, "vzdump"] => given("pool").map_or_else(node, |(_, pool)| Reach::Pool(pool.to_owned())),
+        ["cluster", "backup", ..] if chosen("vmid") => Reach::Named,
+        ["cluster", "backup", ..] => match given("pool") {
+            Some((_, pool)) => Reach::Pool(pool.to_owned()),
+            // Of a job that is there, what it backs up stays as it is.
+            None if parts.len() > 2 && given("all").is_none() && given("exclude").is_none() => Reach::Named,
+            None => Reach::Cluster,
+        },
+        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if chosen("vms") => Reach::Named,
+        ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
+        // A task or a job of a guest is known by its number; a task that works on many has none.
+        ["nodes", _, "tasks", _] if many(segments.get(3).copied().unwrap_or_default()) => node(),
+        ["nodes", _, "tasks" | "replication", _, ..] => Reach::Named,
+        ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => Reach::Named,
+        // A storage may be shared.
+        ["nodes", _, "storage", _, "prunebackups"] => Reach::Cluster,
+        // An ISO image or a template is no guest's.
+        ["nodes", _, "storage", _, "content", _] => Reach::Named,
+        ["nodes", _, "ceph", ..] if risk.lasting => Reach::Cluster,
+        // Power of the node, its disks, its network: whatever can't be undone there.
+        ["nodes", _, ..] if risk.lasting => node(),
+        ["cluster", "bulk-action", ..] if chosen("vms") => Reach::Named,
+        ["cluster", "bulk-action" | "ceph", ..] | ["cluster", "ha", "status", ..] => Reach::Cluster,
+        // Who belongs to the cluster; the network of all nodes.
+        ["cluster", "config", ..] | ["cluster", "sdn"] if risk.lasting => Reach::Cluster,
+        ["pools"] => given("poolid").map_or(Reach::Named, |(_, pool)| Reach::Pool(pool.to_owned())),
         ["pools", ..] => Reach::Pool(segments.get(1..).unwrap_or_default().join("/")),
         // Without its storage a guest has no disks.
-        ["storage", _] if risk.lasting => Reach::Cluster,
+        ["storage", _] if risk.lasting || given("disable").or(given("nodes")).is_some() => Reach::Cluster,
         _ => Reach::Named,
     }
+}
+
+/// Whether a task works on many guests (PVE: its id in the UPID is empty then).
+fn many(upid: &str) -> bool {
+    let mut parts = upid.split(':').skip(5);
+    let bulk = ["vzdump", "stopall", "startall", "suspendall", "migrateall"];
+    parts.next().is_some_and(|kind| bulk.contains(&kind)) && parts.next().is_none_or(str::is_empty)
 }
 
 /// The numbers of the guests that a change names.
@@ -67,7 +93,7 @@ fn named(segments: &[&str], params: &Params) -> Vec<u32> {
     let mut before = "";
     for segment in segments {
         match before {
-            "qemu" | "lxc" | "replication" | "content" => numbers_of(segment, &mut add),
+            "qemu" | "lxc" | "replication" => numbers_of(segment, &mut add),
             // UPID:node:pid:pstart:start:type:id:user:
             "tasks" => numbers_of(segment.split(':').nth(6).unwrap_or_default(), &mut add),
             "resources" => {
@@ -79,7 +105,7 @@ fn named(segments: &[&str], params: &Params) -> Vec<u32> {
         before = segment;
     }
     // A volume's name may have slashes, and then it is several segments.
-    numbers_in(&segments.join("/"), &mut add);
+    numbers_in(&format!("/{}", segments.join("/")), &mut add);
     for (name, value) in params.iter() {
         if NUMBERS.contains(&name) || name == "sid" || (name == "id" && segments.contains(&"replication")) {
             numbers_of(value, &mut add);
@@ -100,7 +126,7 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// By a change of this operation, where that is known.
+    /// By a change of this operation, where this program's facts know it.
     pub(super) fn of(path: &ApiPath, template: Option<&str>, params: &Params, risk: Risk) -> Self {
         let owned: Vec<_> = path.segments().collect();
         let segments: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
@@ -115,12 +141,14 @@ impl Touched {
 
     /// Those of the guests there are that it reaches.
     pub(super) fn among<'g>(&self, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
+        let within = |rest: &str| rest.is_empty() || rest.starts_with('/');
         guests.iter().filter(move |guest| {
             self.named.contains(&guest.vmid)
                 || match &self.reach {
                     Reach::Named => false,
                     Reach::Node(node) => guest.node == *node || guest.node.is_empty(),
-                    Reach::Pool(pool) => guest.pool == *pool,
+                    // (PVE: `prod/web` is a pool within `prod`.)
+                    Reach::Pool(pool) => guest.pool.strip_prefix(pool.as_str()).is_some_and(within),
                     Reach::Cluster => true,
                 }
         })
@@ -170,20 +198,17 @@ impl Touched {
         if !text.is_empty() {
             return Err(format!("it reaches what is protected on this cluster: {text}"));
         }
-        // What reaches guests without naming them may reach those that the token doesn't see.
-        let hidden = rules.protect.iter().find_map(|protected| match protected {
-            Protected::Vmid(vmid) if !guests.iter().any(|guest| guest.vmid == *vmid) => Some(vmid),
-            _ => None,
-        });
-        if let Some(vmid) = hidden.filter(|_| self.reach != Reach::Named) {
+        // A guest that isn't seen may be in a protected pool; one that is only to be made is in none.
+        let listed = |vmid: &u32| guests.iter().any(|guest| guest.vmid == *vmid);
+        // Nor is it known where it is.
+        let unseen = rules.protect.iter().find(|p| matches!(p, Protected::Vmid(vmid) if !listed(vmid)));
+        if let (Reach::Node(_) | Reach::Cluster, Some(unseen)) = (&self.reach, unseen) {
             return Err(format!(
-                "guest {vmid} is protected on this cluster, and whether this reaches it can't be seen: it is not in the \
-                 list of guests (the API token needs VM.Audit on it)"
+                "guest {unseen} is protected on this cluster and not in its list, so that it may be reached (the API token \
+                 needs VM.Audit on it; if there is no such guest, \"protect\" should not name it)"
             ));
         }
-        // A guest that isn't seen may be in a protected pool; one that is only to be made is in none.
-        let seen = |vmid: &u32| self.new == Some(*vmid) || guests.iter().any(|guest| guest.vmid == *vmid);
-        match self.named.iter().find(|vmid| !seen(vmid)) {
+        match self.named.iter().find(|vmid| self.new != Some(**vmid) && !listed(vmid)) {
             Some(vmid) if !only_numbers => Err(format!(
                 "guests are protected on this cluster by pool or tag, and guest {vmid} is not in its list (a new one \
                  appears within seconds; the API token needs VM.Audit on it)"
@@ -193,13 +218,10 @@ impl Touched {
     }
 }
 
-/// The number of the guest that a change makes.
+/// The number of the guest that a change makes. With `force` it is one that may be there.
 fn new(template: &str, params: &Params) -> Option<u32> {
-    // A restore over a guest makes none.
-    if params.iter().any(|(name, value)| name == "force" && value != "0") {
-        return None;
-    }
     let name = match template {
+        _ if params.iter().any(|(name, value)| name == "force" && !matches!(value, "" | "0")) => return None,
         "/nodes/{node}/qemu" | "/nodes/{node}/lxc" => "vmid",
         _ if template.ends_with("/clone") => "newid",
         _ => return None,
@@ -225,9 +247,6 @@ mod tests {
             ("/nodes/pve1/qemu", &[("vmid", "100"), ("force", "1")], &[100]),
             ("/nodes/pve1/qemu/101/clone", &[("newid", "200")], &[101, 200]),
             ("/nodes/pve1/qemu/101/config", &[("scsi1", "local-lvm:vm-100-disk-0,size=1G")], &[100, 101]),
-            ("/nodes/pve1/storage/local/content/local:100/data.qcow2", &[], &[100]),
-            ("/nodes/pve1/storage/local/content/100/data.qcow2", &[], &[100]),
-            ("/nodes/pve1/qemu/101/config", &[("scsi1", "local:100/data.qcow2")], &[100, 101]),
             ("/nodes/pve1/vzdump", &[("vmid", "100,101")], &[100, 101]),
             ("/nodes/pve1/storage/local/content/local:100/vm-100-disk-0.raw", &[], &[100]),
             ("/nodes/pve1/storage/pbs/content/pbs:backup/vm/100/2026-01-01T00:00:00Z", &[], &[100]),
@@ -235,6 +254,8 @@ mod tests {
             ("/cluster/ha/resources/vm:100", &[], &[100]),
             ("/cluster/ha/resources", &[("sid", "100")], &[100]),
             ("/cluster/ha/rules", &[("resources", "vm:100,ct:101")], &[100, 101]),
+            ("/cluster/ha/rules", &[("resources", "100,101")], &[100, 101]),
+            ("/nodes/pve1/storage/local/content/100/any.raw", &[], &[100]),
             ("/cluster/replication/100-0", &[], &[100]),
             ("/cluster/replication", &[("id", "100-0")], &[100]),
             ("/pools", &[("vms", "100;101"), ("delete", "1")], &[100, 101]),
@@ -254,9 +275,18 @@ mod tests {
             reach(template, &segments, &params(given), operation.risk())
         };
         let node = Reach::Node("{node}".into());
-        for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "vncshell", "disks/wipedisk"] {
+        for whole in ["stopall", "suspendall", "migrateall", "vzdump", "status", "disks/wipedisk"] {
             assert_eq!(reach(&format!("/nodes/{{node}}/{whole}"), &[]), node, "{whole}");
         }
+        for all in ["vncshell", "execute", "ceph/pool/{name}", "storage/{storage}/prunebackups"] {
+            assert_eq!(reach(&format!("/nodes/{{node}}/{all}"), &[]), Reach::Cluster, "{all}");
+        }
+        // A number that says of nothing which guests.
+        assert_eq!(reach("/nodes/{node}/vzdump", &[("all", "1"), ("exclude", "101")]), node);
+        assert_eq!(reach("/nodes/{node}/vzdump", &[("notes-template", "vm-101")]), node);
+        assert_eq!(reach("/cluster/bulk-action/guest/migrate", &[("target", "vm-101")]), Reach::Cluster);
+        assert_eq!(reach("/cluster/backup", &[("all", "1"), ("exclude", "101")]), Reach::Cluster);
+        assert_eq!(reach("/cluster/backup/{id}", &[]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/stopall", &[("vms", "101")]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/vzdump", &[("vmid", "101")]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/vzdump", &[("pool", "prod")]), Reach::Pool("prod".into()));
@@ -265,14 +295,5 @@ mod tests {
         assert_eq!(reach("/storage/{storage}", &[]), Reach::Cluster);
         assert_eq!(reach("/nodes/{node}/qemu/{vmid}/status/stop", &[]), Reach::Named);
         assert_eq!(reach("/nodes/{node}/apt/update", &[]), Reach::Named);
-        for others in
-            [&[("exclude", "101")][..], &[("all", "1"), ("job-id", "vm-101")], &[("vmid", "101"), ("stop", "1")]]
-        {
-            assert_eq!(reach("/nodes/{node}/vzdump", others), node, "{others:?}");
-        }
-        assert_eq!(reach("/nodes/{node}/storage/{storage}/prunebackups", &[]), Reach::Cluster);
-        assert_eq!(reach("/nodes/{node}/storage/{storage}/prunebackups", &[("vmid", "101")]), Reach::Named);
-        assert_eq!(reach("/nodes/{node}/ceph/pool/{name}", &[]), Reach::Cluster);
-        assert_eq!(reach("/cluster/config/nodes/{node}", &[]), node);
     }
 }

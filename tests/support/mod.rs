@@ -3,6 +3,7 @@
 pub mod canary;
 pub mod log;
 pub mod node;
+pub mod policy;
 pub mod process;
 pub mod proxmox;
 pub mod raw;

@@ -36,6 +36,19 @@ pub fn gzipped_facts() -> Act {
     Act::answer(200, "OK", &[("Content-Encoding", "gzip")], facts::APIDOC)
 }
 
+/// The facts as a list to change.
+pub fn facts_list() -> Vec<Value> {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(facts::APIDOC), &mut text).unwrap();
+    let list = text.split_once(" = ").unwrap().1.trim_end().trim_end_matches(';');
+    serde_json::from_str(list).unwrap()
+}
+
+/// Paths as a node serves its description.
+pub fn script(paths: &[Value]) -> Vec<u8> {
+    format!("const apiSchema = {};\n", json!(paths)).into_bytes()
+}
+
 /// Such a node with this description, that answers what `first` leaves to it.
 pub fn proxmox_with(script: Act, first: impl Fn(&Request) -> Option<Act> + Send + Sync + 'static) -> Node {
     let rows = guests();

@@ -11,7 +11,7 @@ use proxmox_mcp::mcp::catalog::{Catalog, Effect, Input, Output, Resource, Run, S
 use proxmox_mcp::mcp::content::{Contents, Data};
 use proxmox_mcp::mcp::context::Context;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{Cluster, Clusters, Limits};
+use proxmox_mcp::settings::{Client, Cluster, Clusters, Limits};
 use proxmox_mcp::tools::{self, Desk};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -213,8 +213,17 @@ pub fn manager(clusters: Vec<Cluster>) -> ClusterManager {
 
 /// What the tools work at, over these clusters; texts of answers are cut at so many bytes (0: never).
 pub fn desk(clusters: Vec<Cluster>, max_result_bytes: usize) -> Arc<Desk> {
+    desk_for(clusters, &[], max_result_bytes)
+}
+
+fn desk_for(clusters: Vec<Cluster>, clients: &[Client], max_result_bytes: usize) -> Arc<Desk> {
     let audit = Arc::new(Audit::to_log());
-    Arc::new(Desk::new(manager(clusters), &[], audit, max_result_bytes).expect("a desk"))
+    Arc::new(Desk::new(manager(clusters), clients, audit, max_result_bytes).expect("a desk"))
+}
+
+/// The product itself over these clusters, for these clients.
+pub fn product_for(clusters: Vec<Cluster>, clients: &[Client]) -> Server {
+    serving(tools::catalog(&desk_for(clusters, clients, Limits::default().max_result_bytes)))
 }
 
 /// The product itself over these clusters.

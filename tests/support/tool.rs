@@ -38,8 +38,28 @@ pub fn call(server: &Server, tool: &str, arguments: Value) -> Said {
 /// The same, with the call's cancellation in the test's hand; `heard` is told of each message of the progress.
 pub fn call_with(server: &Server, tool: &str, arguments: Value, cancel: Cancel, heard: &dyn Fn(&str)) -> Said {
     let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 7}});
+    said(server, &Caller::stdio(), params, cancel, heard)
+}
+
+/// The same by somebody; no progress is wanted.
+pub fn call_as(server: &Server, caller: &Caller, tool: &str, arguments: Value) -> Said {
+    said(server, caller, json!({"name": tool, "arguments": arguments}), Cancel::new(), &|_| ())
+}
+
+/// Any tools/call by somebody: its answer.
+pub fn answer_to(server: &Server, caller: &Caller, params: Value) -> Value {
+    answered(server, caller, params, Cancel::new(), &|_| ())
+}
+
+fn answered(server: &Server, caller: &Caller, params: Value, cancel: Cancel, send: &dyn Fn(&[u8])) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
     let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
+    let exchange = Exchange { caller, calls: None, cancel, send };
+    let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
+    serde_json::from_slice(&answer.bytes).expect("JSON")
+}
+
+fn said(server: &Server, caller: &Caller, params: Value, cancel: Cancel, heard: &dyn Fn(&str)) -> Said {
     let progress = RefCell::new(Vec::new());
     let send = |bytes: &[u8]| {
         let note: Value = serde_json::from_slice(bytes).expect("JSON");
@@ -48,9 +68,7 @@ pub fn call_with(server: &Server, tool: &str, arguments: Value, cancel: Cancel, 
         heard(&message);
         progress.borrow_mut().push(message);
     };
-    let exchange = Exchange { caller: &Caller::stdio(), calls: None, cancel, send: &send };
-    let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
-    let answer: Value = serde_json::from_slice(&answer.bytes).expect("JSON");
+    let answer = answered(server, caller, params, cancel, &send);
     let result = &answer["result"];
     let content = result["content"].as_array().unwrap_or_else(|| panic!("no content: {answer}"));
     let mut texts: Vec<_> = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned()).collect();

@@ -1,0 +1,157 @@
+//! Clients and clusters that may do more or less, and a node that keeps what it was told to do.
+#![allow(dead_code)]
+
+use super::node::{Act, Node, Request};
+use super::proxmox::{SCRIPT, gzipped_facts, proxmox_with, segments};
+use proxmox_mcp::mcp::context::Caller;
+use proxmox_mcp::policy::{Access, Confirm, Pattern, Protected, Rights, Rules};
+use proxmox_mcp::pve::schema::Operation;
+use proxmox_mcp::settings::{Client, Cluster, TokenHash};
+use serde_json::{Value, json};
+use std::mem::take;
+use std::sync::{Arc, Mutex};
+
+/// The levels, from the strictest up, with their letters in golden files.
+pub const LEVELS: [(&str, Rights); 4] = [
+    ("R", rights(Access::Read, false)),
+    ("O", rights(Access::Operate, false)),
+    ("F", rights(Access::Full, false)),
+    ("X", ALL),
+];
+
+/// As much as there is.
+pub const ALL: Rights = rights(Access::Full, true);
+
+/// So much.
+pub const fn rights(access: Access, exec: bool) -> Rights {
+    Rights { access, exec }
+}
+
+/// A client that may use these clusters (none: all).
+pub fn client(name: &str, rights: Rights, clusters: &[&str]) -> Client {
+    let clusters = (!clusters.is_empty()).then(|| clusters.iter().map(|c| (*c).to_owned()).collect());
+    Client { name: name.into(), token_sha256: TokenHash::of(token(name).as_bytes()), rights, clusters }
+}
+
+/// The token of that client.
+pub fn token(name: &str) -> String {
+    format!("pmcp_the-token-of-{name}")
+}
+
+/// That client as it calls.
+pub fn caller(client: &Client) -> Caller {
+    Caller { client: Arc::new(client.clone()), address: None, transport: "http" }
+}
+
+/// Rules that let everything through and ask for nothing.
+pub fn open() -> Rules {
+    Rules { rights: ALL, confirm: Confirm::Never, ..Rules::default() }
+}
+
+/// Those, and what can't be undone is to be confirmed.
+pub fn asking() -> Rules {
+    Rules { confirm: Confirm::Destructive, ..open() }
+}
+
+/// Operations as clusters.json has them.
+pub fn patterns(list: &[&str]) -> Vec<Pattern> {
+    list.iter().map(|text| Pattern::parse(text).expect(text)).collect()
+}
+
+/// Guests as clusters.json has them.
+pub fn protected(list: &[&str]) -> Vec<Protected> {
+    list.iter().map(|text| Protected::parse(text).expect(text)).collect()
+}
+
+/// What reached a node since somebody last looked: `METHOD /path?query body`.
+pub struct Watched {
+    pub node: Node,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Watched {
+    /// A Proxmox node with the facts as its description.
+    pub fn start() -> Self {
+        Self::with(gzipped_facts(), |_| None)
+    }
+
+    /// One with this description, that answers what `first` leaves to it.
+    pub fn with(script: Act, first: impl Fn(&Request) -> Option<Act> + Send + Sync + 'static) -> Self {
+        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let kept = seen.clone();
+        let node = proxmox_with(script, move |request| {
+            if request.target != SCRIPT {
+                kept.lock().expect("a list").push(request.clone());
+            }
+            first(request)
+        });
+        Self { node, seen }
+    }
+
+    /// A cluster of it with this name and these rules.
+    pub fn cluster(&self, name: &str, rules: Rules) -> Cluster {
+        Cluster { name: name.into(), rules, ..self.node.cluster_settings() }
+    }
+
+    /// Every request of the API since the last look.
+    pub fn requests(&self) -> Vec<Request> {
+        take(&mut *self.seen.lock().expect("a list"))
+    }
+
+    /// Of those, what may change something: method and path.
+    pub fn writes(&self) -> Vec<String> {
+        let all = self.requests();
+        let writes = all.iter().filter(|r| r.method != "GET");
+        writes.map(|r| format!("{} /{}", r.method, segments(r).join("/"))).collect()
+    }
+}
+
+/// A path of an operation as somebody types it, with values that fit: guests 100 on pve1 and 200 on pve2.
+pub fn concrete(operation: &Operation<'_>) -> String {
+    let template = operation.template();
+    let value = |segment: &str| -> String {
+        let Some(name) = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) else { return segment.into() };
+        let Some(parameter) = operation.parameter(name) else { return "x1x".into() };
+        match name {
+            "node" if template.contains("/lxc/{vmid}") => "pve2".into(),
+            "node" => "pve1".into(),
+            "vmid" if template.contains("/lxc/") => "200".into(),
+            "vmid" => "100".into(),
+            "upid" => "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:".into(),
+            "cidr" => "192.0.2.0".into(),
+            _ if matches!(parameter.kind(), "integer" | "number") => {
+                if parameter.minimum().is_empty() {
+                    "1".into()
+                } else {
+                    parameter.minimum().into()
+                }
+            }
+            _ => parameter.words().next().unwrap_or("x1x").into(),
+        }
+    };
+    template.split('/').map(value).collect::<Vec<_>>().join("/")
+}
+
+/// A `tools/call` of 2026-07-28 whose client can (or can't) show its user a form; `more` are the members of a retry.
+pub fn modern(tool: &str, arguments: &Value, elicits: bool, more: Value) -> Value {
+    let capabilities = if elicits { json!({"elicitation": {}}) } else { json!({}) };
+    let mut params = json!({"name": tool, "arguments": arguments, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": super::rpc::MODERN,
+        "io.modelcontextprotocol/clientCapabilities": capabilities,
+    }});
+    if let Value::Object(more) = more {
+        more.into_iter().for_each(|(name, value)| params[name] = value);
+    }
+    params
+}
+
+/// What goes with an answer to a question.
+pub fn answered(state: &Value, action: &str, content: Value) -> Value {
+    json!({"requestState": state, "inputResponses": {"confirm": {"action": action, "content": content}}})
+}
+
+/// The code in a text that asks for a confirmation.
+pub fn code_in(text: &str) -> String {
+    let (_, rest) = text.split_once("confirm: \"").unwrap_or_else(|| panic!("no code in {text}"));
+    rest.split('"').next().expect("a code").to_owned()
+}
