@@ -210,7 +210,9 @@ impl Flag {
     pub fn variable(&self) -> Option<Cow<'static, str>> {
         match self.place {
             Number(..) | Seconds(..) => {
-                Some(format!("PROXMOX_MCP_{}", self.name.replace('-', "_").to_uppercase()).into())
+                let mut variable = format!("PROXMOX_MCP_{}", self.name);
+                variable.make_ascii_uppercase();
+                Some(variable.split('-').collect::<Vec<_>>().join("_").into())
             }
             _ => (!self.env.is_empty()).then_some(self.env.into()),
         }
