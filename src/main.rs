@@ -10,7 +10,8 @@ mod reload;
 mod serve;
 mod verify;
 
-use cli::{Cli, Task};
+use cli::{Cli, Task, Typed};
+use logging::printable;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -23,21 +24,32 @@ pub enum Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::from_command_line();
+    let cli = match Cli::from_command_line() {
+        Ok(Typed::Run(cli)) => cli,
+        Ok(Typed::Print(text)) => {
+            say(&text);
+            return ExitCode::SUCCESS;
+        }
+        // What was typed may hold anything.
+        Err(problem) => return fail(2, &format!("{}\n\nFor more information, try '--help'.", printable(&problem))),
+    };
     logging::start(cli.log());
     let done = match &cli.task {
         None => serve::run(&cli),
         Some(Task::Stdio) => serve::stdio(&cli),
         Some(Task::Token { name }) => clients::token(&cli, name.as_deref()),
         Some(Task::Check) => check::clusters(&cli),
-        Some(Task::Audit { file, expect, .. }) => verify::audit(file, expect.as_deref()),
+        Some(Task::Audit { file, expect }) => verify::audit(file, expect.as_deref()),
         Some(Task::Health) => health::ask_server(cli.listen),
     };
-    let (code, text) = match done {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Runtime(text)) => (1, text),
-        Err(Failure::Usage(text)) => (2, text),
-    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Runtime(text)) => fail(1, &text),
+        Err(Failure::Usage(text)) => fail(2, &text),
+    }
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {text}");
     ExitCode::from(code)
 }
