@@ -318,7 +318,8 @@ fn full_access_is_told_what_proxmox_says_as_it_says_it() {
     let node = leaky();
     let server = Served::start(&node, &json!({}));
     let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
-    let said: Value = serde_json::from_str(&texts(&answer)).expect("JSON");
+    let said: Value =
+        serde_json::from_str(answer["result"]["content"][0]["text"].as_str().expect("a text")).expect("JSON");
     assert_eq!(said, everything());
     let found = server.call(ADMIN, "find_guest", json!({"query": "100"}));
     assert_eq!(found["result"]["structuredContent"]["rows"][0][2], forms()[0], "{found}");

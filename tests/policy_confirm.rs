@@ -246,12 +246,16 @@ fn what_the_user_does_not_accept_is_not_sent() {
         ("accept", json!({"confirm": 0})),
         ("accept", json!({"confirm": null})),
     ] {
+        // A question is answered once: each has one of its own.
+        let (_, state) = setup.question(&delete());
         no(answered(&state, action, content));
+        no(answered(&state, "accept", accept()));
     }
     no(json!({"requestState": state}));
     no(json!({"requestState": state, "inputResponses": {"other": {"action": "accept", "content": accept()}}}));
     no(json!({"requestState": state, "inputResponses": {"confirm": "accept"}}));
     no(json!({"requestState": state, "inputResponses": []}));
+    let (_, state) = setup.question(&delete());
     let answer = setup.modern(&delete(), answered(&state, "accept", json!({})));
     assert_eq!(answer["result"]["isError"], Value::Null, "a form whose box nobody touched: {answer}");
 }

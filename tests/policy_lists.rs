@@ -165,8 +165,11 @@ fn an_allow_list_lets_nothing_else_through() {
         assert!(said.failed && sent.is_empty(), "{tool} {arguments}: {said:?} {sent:?}");
     }
     setup.passes("proxmox_api_get", json!({"path": "/version"}));
-    setup.passes("proxmox_api_get", json!({"path": "/qemu/web01/config"}));
-    setup.passes("proxmox_api_call", json!({"path": "/qemu/web01/status/start", "method": "POST"}));
+    setup.passes("proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
+    setup.passes("proxmox_api_call", json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"}));
+    // What finds a guest by its name is a read as any other.
+    let said = setup.call("proxmox_api_get", json!({"path": "/qemu/web01/config"}));
+    assert!(said.failed && said.text.contains("GET /cluster/resources"), "{said:?}");
     setup.passes("search_api", json!({"query": "start a VM"}));
     setup.passes("describe_api", json!({"path": "/nodes"}));
 }

@@ -73,5 +73,5 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 pub(super) fn warn_open(path: &Path) {
-    log::warn!("others can read the secret in {0}: chmod 600 {0}", path.display());
+    log::warn!("others can read the secret in {0} (chmod 600 {0})", path.display());
 }

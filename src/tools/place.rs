@@ -70,7 +70,9 @@ impl<'a> Sight<'a> {
             params.push("type", "vm");
             let look = || guests::list(self.cluster, self.cancel);
             self.visit.see(Event::Look, self.cluster, &path, &params, look).map_err(|unseen| match unseen {
-                Unseen::Refused(text) => Trouble { text, cut_off: false },
+                Unseen::Refused(why) => {
+                    Trouble { text: format!("GET {path}, which finds it, was {why}"), cut_off: false }
+                }
                 Unseen::Failed(e) => Trouble {
                     cut_off: !matches!(e, Error::Failed { .. } | Error::Forbidden { .. } | Error::Rejected { .. }),
                     text: self.visit.shown(self.cluster, e.to_string()),
