@@ -10,7 +10,7 @@
 //! and waits have no bound.
 //!
 //! # The end
-//! [`Stop::stop`] ends the accept loop. Then connections that wait for a request end, calls in flight get
+//! [`Handle::stop`] ends the accept loop. Then connections that wait for a request end, calls in flight get
 //! `stop_timeout` to finish and their answers still go out, those that don't are given up and say so, the event streams end, and [`Server::run`] returns.
 
 mod accept;

@@ -39,6 +39,14 @@ pub(super) struct Codes {
     used: Mutex<Vec<(u64, u64)>>,
 }
 
+/// Why a call does not pass.
+pub(super) enum Unconfirmed {
+    /// It is to be confirmed: the question.
+    Asked(Stop),
+    /// It was not, or not rightly: why.
+    No(String),
+}
+
 /// What a code is bound to.
 pub(super) struct Bound<'a> {
     /// The client's name.
@@ -69,9 +77,9 @@ impl Codes {
         code: Option<&str>,
         bound: &Bound<'_>,
         question: &str,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Unconfirmed> {
         let asks_user = context.asks_user();
-        if asks_user && let Some(state) = context.state()? {
+        if asks_user && let Some(state) = context.state().map_err(|fault| Unconfirmed::Asked(fault.into()))? {
             let answer = context.answer(QUESTION);
             let agreed = answer.is_some_and(|answer| {
                 // A form that comes back without its box had nothing to untick; anything but `true` in it is no yes.
@@ -81,9 +89,9 @@ impl Codes {
             // A question is answered once, whatever the answer.
             let taken = self.take(Way::Elicitation, state.as_str().unwrap_or_default(), bound, self.now());
             if !agreed {
-                return Err(Stop::Failed("The user did not confirm it. Nothing was sent".into()));
+                return Err(Unconfirmed::No("the user did not confirm it".into()));
             }
-            return taken.map_err(|why| Stop::Failed(format!("{why}. Nothing was sent; call again to ask anew")));
+            return taken.map_err(|why| Unconfirmed::No(format!("{why}; call again to ask anew")));
         }
         let refused = match code {
             Some(code) => match self.take(Way::Argument, code.trim(), bound, self.now()) {
@@ -93,8 +101,10 @@ impl Codes {
             None => String::new(),
         };
         let way = if asks_user { Way::Elicitation } else { Way::Argument };
-        let code = self.make(way, bound, self.now()).map_err(|_| "the system gives no random bytes".to_owned())?;
-        Err(match way {
+        let code = self
+            .make(way, bound, self.now())
+            .map_err(|_| Unconfirmed::No("the system gives no random bytes".into()))?;
+        Err(Unconfirmed::Asked(match way {
             Way::Elicitation => Stop::NeedsInput(NeedsInput {
                 requests: vec![(QUESTION, "elicitation/create", elicitation(question))],
                 state: Some(code.into()),
@@ -104,7 +114,7 @@ impl Codes {
                  same call again within {} minutes, with confirm: \"{code}\". The code is good for it once",
                 LIFETIME.as_secs() / 60
             )),
-        })
+        }))
     }
 
     /// Seconds of this process's own clock, which no one can set back.

@@ -2,7 +2,7 @@
 //! can do, before anything of it is sent.
 
 use super::clusters::told;
-use super::confirm::Bound;
+use super::confirm::{Bound, Unconfirmed};
 use super::desk::{Act, Visit};
 use super::operation::{forgotten, join_query, known, method, on_path, with_method};
 use super::place::{Sight, from_the_top};
@@ -133,12 +133,20 @@ impl<'a> Asker<'a> {
                 question.len()
             ))));
         }
-        let answer = self.visit.desk.codes.check(context, code, &bound, &question);
-        match &answer {
-            Ok(()) => request.decision = Decision::Confirmed,
-            Err(_) => self.visit.asked(request.act(self.cluster)),
+        match self.visit.desk.codes.check(context, code, &bound, &question) {
+            Ok(()) => {
+                request.decision = Decision::Confirmed;
+                Ok(())
+            }
+            Err(Unconfirmed::Asked(stop)) => {
+                self.visit.asked(request.act(self.cluster));
+                Err(stop)
+            }
+            Err(Unconfirmed::No(why)) => {
+                let said = self.visit.refused(request.act(self.cluster), why);
+                Err(Stop::Failed(self.told(&format_args!("{said}. Nothing was sent"))))
+            }
         }
-        answer
     }
 
     /// What is to be confirmed, from what is known of it and not from what anybody says of it.

@@ -7,6 +7,7 @@ from lines import serve
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
+from mcp.types import ElicitResult
 
 TRANSPORTS = {
     # The Client takes a URL for HTTP.
@@ -16,8 +17,13 @@ TRANSPORTS = {
 }
 
 
+async def agree(context, params):
+    """The user of this client reads the question and ticks the box."""
+    return ElicitResult(action="accept", content={"confirm": True})
+
+
 async def main(transport, *target):
-    async with Client(TRANSPORTS[transport](*target)) as client:
+    async with Client(TRANSPORTS[transport](*target), elicitation_callback=agree) as client:
         await serve(client.server_info.name, client.protocol_version, client.list_tools, client.call_tool)
 
 
