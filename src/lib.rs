@@ -30,6 +30,7 @@ pub mod facts;
 pub mod http;
 mod json;
 pub mod mcp;
+pub mod metrics;
 pub mod nearest;
 mod order;
 pub mod policy;

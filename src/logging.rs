@@ -3,6 +3,7 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use proxmox_mcp::utc::utc;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -29,16 +30,22 @@ impl Log for Capped {
     }
 }
 
-/// Starts logging with the filter typed, else RUST_LOG where it is a level or names this program, else `info`.
-pub fn start(typed: Option<&str>) {
+/// Starts logging with the filter typed, else RUST_LOG where it is a level or names this program, else `info`; with
+/// `json` each line is an object.
+pub fn start(typed: Option<&str>, json: bool) {
     // RUST_LOG is often set for other programs: one that does not speak of this one must not silence it.
     let for_us = |filter: &String| filter.parse::<LevelFilter>().is_ok() || filter.contains("proxmox_mcp");
     let ambient = std::env::var("RUST_LOG").ok().filter(for_us);
     let filter = typed.or(ambient.as_deref()).unwrap_or("info");
     let logger = env_logger::Builder::new()
         .parse_filters(filter)
-        .format(|out, record| {
+        .format(move |out, record| {
             let (time, level) = (utc(SystemTime::now()), record.level());
+            if json {
+                let (target, message) = (quoted(record.target()), quoted(&record.args().to_string()));
+                let line = format_args!("\"target\":{target},\"message\":{message}");
+                return writeln!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",{line}}}");
+            }
             writeln!(out, "{time} {level:<5} {} {}", record.target(), printable(&record.args().to_string()))
         })
         .build();
@@ -48,16 +55,34 @@ pub fn start(typed: Option<&str>) {
     }
 }
 
+/// `text` as a JSON string, in which nothing moves what a terminal shows.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            // None of them is beyond the first plane.
+            c if c.is_control() || moves(c) => drop(write!(out, "\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether a character ends a line or reorders what a terminal shows.
+fn moves(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 /// `text` with each control character escaped, as well as those that reorder what a terminal shows.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
-            '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
-                shown.extend(c.escape_unicode());
-            }
-            c if c.is_control() => shown.extend(c.escape_unicode()),
+            c if c.is_control() || moves(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
@@ -71,6 +96,14 @@ mod tests {
     #[test]
     fn nothing_in_a_message_makes_a_second_line() {
         assert_eq!(printable("a\r\nb\u{1b}[31m\u{202e}c\u{85}é"), "a\\r\\nb\\u{1b}[31m\\u{202e}c\\u{85}é");
+    }
+
+    #[test]
+    fn a_line_of_json_says_what_was_said_and_shows_nothing_else() {
+        let said = "a\r\n\"b\\\u{1b}[31m\u{202e}c\u{85}é😀";
+        let line = quoted(said);
+        assert_eq!(line, r#""a\u000d\u000a\"b\\\u001b[31m\u202ec\u0085é😀""#);
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), said);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Failure {
 
 fn main() -> ExitCode {
     let cli = Cli::from_command_line();
-    logging::start(cli.log());
+    logging::start(cli.log(), cli.log_is_json());
     let done = match &cli.task {
         None => serve::run(&cli),
         Some(Task::Stdio) => serve::stdio(&cli),

@@ -28,7 +28,7 @@ const MIB: usize = 1 << 20;
 const SHORTEST: f64 = 0.01;
 const HOUR: f64 = 3600.0;
 
-const FLAGS: [Flag; 20] = [
+const FLAGS: [Flag; 21] = [
     flag("max-connections", "Open connections at once", Number(|l| &mut l.max_connections, 1, MANY)),
     flag(
         "max-connections-per-address",
@@ -77,6 +77,7 @@ const FLAGS: [Flag; 20] = [
     flag("write-timeout", "For a client to take an answer or event", Seconds(|l| &mut l.write_timeout, SHORTEST, HOUR)),
     flag("sse-keepalive", "Between keep-alive comments of a stream", Seconds(|l| &mut l.sse_keepalive, SHORTEST, HOUR)),
     flag("stop-timeout", "For calls in flight when told to stop", Seconds(|l| &mut l.stop_timeout, 0.0, HOUR)),
+    flag("slow-call", "Before a tool call is logged as slow", Seconds(|l| &mut l.slow_call, SHORTEST, HOUR)),
 ];
 
 const fn flag(name: &'static str, help: &'static str, kind: Kind) -> Flag {

@@ -35,6 +35,11 @@ pub struct Cli {
     #[arg(long, value_name = "FILTER", env = "PROXMOX_MCP_LOG", value_parser = log_filter, global = true)]
     log: Option<String>,
 
+    /// Form of the log: text or json (an object a line)
+    #[arg(long, value_name = "FORMAT", env = "PROXMOX_MCP_LOG_FORMAT", value_parser = ["text", "json"], global = true)]
+    #[arg(default_value = "text", hide_possible_values = true)]
+    log_format: String,
+
     /// File for the audit log, a JSON line for each call [default: lines in the log]
     #[arg(long, value_name = "FILE", env = "MCP_AUDIT_LOG", global = true)]
     pub audit_log: Option<PathBuf>,
@@ -67,6 +72,10 @@ pub struct Cli {
     /// Listen off loopback without a client token
     #[arg(long, env = "MCP_INSECURE_NO_AUTH", value_parser = BoolishValueParser::new(), help_heading = "HTTP")]
     pub insecure_no_auth: bool,
+
+    /// Serve counts for Prometheus at GET /metrics, to clients that may see all clusters
+    #[arg(long, env = "MCP_METRICS", value_parser = BoolishValueParser::new(), help_heading = "HTTP")]
+    pub metrics: bool,
 
     #[command(flatten)]
     limits: LimitFlags,
@@ -119,6 +128,11 @@ impl Cli {
     /// The log filter that was asked for, if any was.
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
+    }
+
+    /// Whether the log's lines are JSON.
+    pub fn log_is_json(&self) -> bool {
+        self.log_format == "json"
     }
 
     /// `MCP_AUTH_TOKEN`, which is no flag: every user of the machine sees the arguments of a process. Empty is unset.

@@ -14,6 +14,7 @@ use super::session::Session;
 use super::throttle::Escaped;
 use super::wire::{Input, linger};
 use crate::mcp::context::Caller;
+use crate::mcp::trace::Trace;
 use crate::settings::Client;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -117,8 +118,9 @@ impl Connection<'_> {
             }
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
-        let caller = Caller { client, address: Some(self.peer.ip()), transport: "http" };
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
+        let trace = head.values(bytes, "traceparent").next().and_then(Trace::parse);
+        let caller = Caller { client, address: Some(self.peer.ip()), transport: "http", trace };
         let mut request = Request { stream, caller, permit, body, reserved, head, bytes };
         Ok((route.run)(self.front, &mut request))
     }

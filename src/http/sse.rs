@@ -110,7 +110,10 @@ fn take(
             answer.is_none_or(|answer| session.send(&answer, None))
         }
         Message::Request(message) => match slot(front, session, caller) {
-            Err(text) => session.send(&message.refuse(BUSY, &text), None),
+            Err(text) => {
+                front.mcp.busy(&message, caller);
+                session.send(&message.refuse(BUSY, &text), None)
+            }
             Ok(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
                 let call = session.calls.begin(message.id());
@@ -118,7 +121,7 @@ fn take(
                 let job = Job { slot, caller, body, call, _reserved: reserved.take() };
                 match front.workers.submit(job) {
                     Ok(()) => true,
-                    Err(job) => job.refuse(if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
+                    Err(job) => job.refuse(&front.mcp, if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
                 }
             }
         },
@@ -147,9 +150,12 @@ impl Job {
     }
 
     /// Sends an error for it; returns whether the client could be told.
-    fn refuse(self, text: &str) -> bool {
+    fn refuse(self, mcp: &mcp::Server, text: &str) -> bool {
         match parse(&self.body) {
-            Ok(Message::Request(request)) => self.slot.session.send(&request.refuse(BUSY, text), None),
+            Ok(Message::Request(request)) => {
+                mcp.busy(&request, &self.caller);
+                self.slot.session.send(&request.refuse(BUSY, text), None)
+            }
             _ => true,
         }
     }
