@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::reload::{Looks, Reload, Wake, looks};
-use crate::{Failure, clients, say};
+use crate::{Failure, clients, probes, say};
 use proxmox_mcp::audit::Audit;
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
@@ -69,6 +69,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         allowed_origins: cli.allowed_origins(),
         clients: clients.clone(),
         identity,
+        probes: probes::of(&desk, cli.metrics),
     };
     let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
     let (wake, wakes) = mpsc::channel();

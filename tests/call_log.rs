@@ -135,7 +135,8 @@ fn a_slow_call_is_a_warning() {
 #[test]
 fn a_wait_that_was_asked_for_is_not_slow() {
     let process = Process::start(&["--demo", "--listen", "127.0.0.1:0", "--slow-call", "0.01"]);
-    let snapshot = json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}, "wait": true});
+    let snapshot =
+        json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}, "wait": true});
     let answer = connected(&process).mcp(&call(1, "proxmox_api_call", snapshot)).json();
     assert!(answer["result"]["isError"].is_null(), "{answer}");
     let line = line(&process, &["proxmox_mcp::call"]);

@@ -18,6 +18,7 @@ use crate::mcp;
 use crate::mcp::call::InFlight;
 use crate::mcp::context::Caller;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
+use crate::metrics::Refusal;
 use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::borrow::Cow;
@@ -55,7 +56,10 @@ pub fn open(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
         request.permit,
     ) {
         Ok(session) => Answer::Stream(session),
-        Err(reply) => reply.into(),
+        Err(reply) => {
+            front.counts().refused(Refusal::Sessions);
+            reply.into()
+        }
     }
 }
 
@@ -223,6 +227,11 @@ impl Sessions {
         };
         session.calls.cancel_all();
         log::debug!("session {session} ended, {open} open");
+    }
+
+    /// How many are open.
+    pub fn open_now(&self) -> usize {
+        self.table().len()
     }
 
     /// Sends a comment on every stream that takes it at once.
