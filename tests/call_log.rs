@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 use support::canary::{CANARY, assert_unseen};
@@ -119,6 +120,24 @@ fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
     client.mcp(&with("00-x y\n"));
     let line = line(&process, &["proxmox_mcp::call"]);
     assert!(!line.contains("traceparent") && !line.contains("00-x"), "{line}");
+}
+
+#[test]
+fn a_call_that_is_not_let_through_is_refused_and_counted_as_that() {
+    let entry = json!({"url": "http://127.0.0.1:1", "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY,
+        "access": "read"});
+    let mut config = NamedTempFile::new().expect("a file");
+    write!(config, "{}", json!({"clusters": {"prod": entry}})).expect("write");
+    let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let process = Process::of(command.env("MCP_METRICS", "true"));
+    let mut client = connected(&process);
+    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    let answer = client.mcp(&call(1, "proxmox_api_call", delete)).json();
+    let line = line(&process, &["proxmox_mcp::call"]);
+    assert_eq!((field(&line, "outcome"), field(&line, "cluster")), (Some("refused"), Some("prod")), "{answer}");
+    let counted = r#"proxmox_mcp_calls_total{tool="proxmox_api_call",client="anyone",outcome="refused"} 1"#;
+    let text = client.ask("GET /metrics", "").body;
+    assert!(text.lines().any(|line| line == counted), "{text}");
 }
 
 #[test]

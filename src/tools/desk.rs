@@ -258,6 +258,7 @@ impl Visit<'_> {
         upid: Option<&str>,
         end: Option<(Outcome<'_>, Instant)>,
     ) -> Result<(), String> {
+        self.tally.concerns(&act.cluster.settings().name);
         if !self.desk.audit.wants(event) {
             return Ok(());
         }
