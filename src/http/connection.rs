@@ -126,7 +126,8 @@ impl Connection<'_> {
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
-        let trace = head.values(bytes, "traceparent").next().and_then(Trace::parse);
+        let mut traces = head.values(bytes, "traceparent");
+        let trace = traces.next().filter(|_| traces.next().is_none()).and_then(Trace::parse);
         let caller = Caller { client, address: Some(self.peer.ip()), transport: "http", trace };
         let mut request = Request { stream, caller, permit, body, reserved, head, bytes };
         Ok((route.run)(self.front, &mut request))

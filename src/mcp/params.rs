@@ -94,9 +94,7 @@ impl<'a> Params<'a> {
     pub fn progress_token(&self) -> Option<&'a str> {
         self.meta.as_ref()?.progress_token.filter(|t| is_valid_id(t))
     }
-}
 
-impl Params<'_> {
     /// The trace that the request belongs to, if it says so.
     pub(super) fn trace(&self) -> Option<Trace> {
         self.meta.as_ref()?.trace
