@@ -8,7 +8,7 @@
 //!            ── stdio ─▶ stdio ┴─ bytes of a message ──▶ mcp ◀──┘ (what is offered, as data)
 //! ```
 //! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
-//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`policy`], [`audit`], [`secret`] and
+//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`policy`], [`audit`], [`metrics`], [`secret`] and
 //! others are ground floors that every layer may use and that use none of them; so are [`visible`] and [`redact`], for
 //! text that nobody vouches for. [`demo`] is a simulated cluster at the far end of the last arrow, a package of its own
 //! in `demo/`. The binary puts them together.
@@ -30,6 +30,7 @@ pub mod facts;
 pub mod http;
 mod json;
 pub mod mcp;
+pub mod metrics;
 pub mod nearest;
 mod order;
 pub mod policy;

@@ -30,16 +30,23 @@ impl Log for Capped {
     }
 }
 
-/// Starts logging with the filter typed, else RUST_LOG where it is a level or names this program, else `info`.
-pub fn start(typed: Option<&str>) {
+/// Starts logging with the filter typed, else RUST_LOG where it is a level or names this program, else `info`; with
+/// `json` each line is an object.
+pub fn start(typed: Option<&str>, json: bool) {
     // RUST_LOG is often set for other programs: one that does not speak of this one must not silence it.
     let for_us = |filter: &String| filter.parse::<LevelFilter>().is_ok() || filter.contains("proxmox_mcp");
     let ambient = std::env::var("RUST_LOG").ok().filter(for_us);
     let filter = typed.or(ambient.as_deref()).unwrap_or("info");
     let logger = env_logger::Builder::new()
         .parse_filters(filter)
-        .format(|out, record| {
+        .format(move |out, record| {
             let (time, level) = (utc(SystemTime::now()), record.level());
+            if json {
+                let (target, message) =
+                    (quoted(record.target()), quoted(&visible::borrowed(&redact::text(&record.args().to_string()))));
+                let line = format_args!("\"target\":{target},\"message\":{message}");
+                return writeln!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",{line}}}");
+            }
             writeln!(out, "{time} {level:<5} {} {}", record.target(), printable(&record.args().to_string()))
         })
         .build();
@@ -47,6 +54,11 @@ pub fn start(typed: Option<&str>) {
     if log::set_boxed_logger(Box::new(Capped(logger))).is_ok() {
         log::set_max_level(most);
     }
+}
+
+/// `text` as a JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// `text` on one line, for a terminal: what isn't seen is escaped, and what looks like a secret is hidden.
@@ -69,6 +81,14 @@ mod tests {
     #[test]
     fn what_looks_like_a_secret_is_not_logged() {
         assert_eq!(printable("it answered \"password=hunter2\""), "it answered \"password=(hidden)\"");
+    }
+
+    #[test]
+    fn a_line_of_json_says_what_was_said_and_shows_nothing_else() {
+        let said = "a\r\n\"b\\c\u{85}é😀";
+        let line = quoted(said);
+        assert!(!line.contains(['\r', '\n']));
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), said);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod health;
 mod logging;
+mod probes;
 mod reload;
 mod serve;
 mod verify;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         // What was typed may hold anything.
         Err(problem) => return fail(2, &format!("{}\n\nFor more information, try '--help'.", printable(&problem))),
     };
-    logging::start(cli.log());
+    logging::start(cli.log(), cli.log_is_json());
     let done = match &cli.task {
         None => serve::run(&cli),
         Some(Task::Stdio) => serve::stdio(&cli),

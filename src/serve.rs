@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::reload::{Looks, Reload, Wake, looks};
-use crate::{Failure, clients, say};
+use crate::{Failure, clients, probes, say};
 use proxmox_mcp::audit::Audit;
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
@@ -61,7 +61,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let tls = identity.is_some();
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let desk = desk(manager, &clients, audit, cli.limits())?;
-    let server = mcp_server(&desk)?;
+    let server = mcp_server(&desk, cli.limits())?;
     let config = http::Config {
         listen: cli.listen,
         limits: cli.limits().clone(),
@@ -69,6 +69,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         allowed_origins: cli.allowed_origins(),
         clients: clients.clone(),
         identity,
+        probes: probes::of(&desk, cli.metrics),
     };
     let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
     let (wake, wakes) = mpsc::channel();
@@ -98,7 +99,7 @@ pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let desk = desk(manager, &[], audit, cli.limits())?;
-    let server = mcp_server(&desk)?;
+    let server = mcp_server(&desk, cli.limits())?;
     let (wake, wakes) = mpsc::channel();
     let mut reload = Reload { cli, path, seen, desk: &desk, handle: None };
     thread::scope(|scope| {
@@ -119,8 +120,9 @@ fn desk(manager: ClusterManager, clients: &[Client], audit: Arc<Audit>, limits: 
     Desk::new(manager, clients, audit, limits.max_result_bytes).map(Arc::new).map_err(|_| no_random())
 }
 
-fn mcp_server(desk: &Arc<Desk>) -> Result<Arc<mcp::Server>, Failure> {
-    mcp::Server::new(tools::catalog(desk)).map(Arc::new).map_err(|_| no_random())
+fn mcp_server(desk: &Arc<Desk>, limits: &Limits) -> Result<Arc<mcp::Server>, Failure> {
+    let server = mcp::Server::new(tools::catalog(desk)).map_err(|_| no_random())?;
+    Ok(Arc::new(server.with_slow_call(limits.slow_call)))
 }
 
 fn no_random() -> Failure {

@@ -82,6 +82,7 @@ fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, o
             if let Err(job) = workers.submit(Job { line, call })
                 && let Ok(Message::Request(request)) = parse(&job.line)
             {
+                server.busy(&request, &output.caller);
                 output.send(&request.refuse(BUSY, SERVER_BUSY));
             }
         }

@@ -44,6 +44,7 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     let record = |event| Record {
         event,
         id: "7f",
+        trace: None,
         client: "laptop",
         address: None,
         transport: "stdio",

@@ -28,6 +28,7 @@ fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
     let record = |event| Record {
         event,
         id: "7f",
+        trace: None,
         client: "anyone",
         address: None,
         transport: "stdio",

@@ -26,6 +26,7 @@ fn record<'a>(id: &'a str, event: Event, arguments: &'a [(&'a str, String)]) -> 
     Record {
         event,
         id,
+        trace: None,
         client: "laptop",
         address: Some([192, 0, 2, 7].into()),
         transport: "http",

@@ -400,6 +400,7 @@ fn an_address_that_is_taken_or_a_setting_that_cannot_be_read_fails_to_bind() {
             allowed_origins: vec![],
             clients: vec![],
             identity: None,
+            probes: Default::default(),
         };
         Server::bind(config, std::sync::Arc::new(proxmox_mcp::mcp::Server::new(Default::default()).expect("a server")))
             .err()

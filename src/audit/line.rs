@@ -16,6 +16,7 @@ const ARGUMENTS_BYTES: usize = 32 << 10;
 pub(super) fn body(record: &Record<'_>) -> String {
     let mut out = String::with_capacity(512);
     member(&mut out, "id", record.id);
+    optional(&mut out, "trace", record.trace);
     member(&mut out, "event", record.event.name());
     member(&mut out, "client", record.client);
     let _ = match record.address {
@@ -128,6 +129,7 @@ mod tests {
         Record {
             event: Event::End,
             id: text,
+            trace: Some(text),
             client: text,
             address: Some([192, 0, 2, 1].into()),
             transport: text,
@@ -149,9 +151,10 @@ mod tests {
         let arguments = [("force", "1".to_owned())];
         assert_eq!(
             body(&record("x", &arguments)),
-            r#","id":"x","event":"end","client":"x","address":"192.0.2.1","transport":"x","tool":"x","cluster":"x","operation":"x","guest":"x","arguments":{"force":"1"},"decision":"confirmed","why":"x","upid":"x","outcome":"unknown: x","ms":12"#
+            r#","id":"x","trace":"x","event":"end","client":"x","address":"192.0.2.1","transport":"x","tool":"x","cluster":"x","operation":"x","guest":"x","arguments":{"force":"1"},"decision":"confirmed","why":"x","upid":"x","outcome":"unknown: x","ms":12"#
         );
         let short = Record {
+            trace: None,
             address: None,
             guest: None,
             why: None,

@@ -69,6 +69,8 @@ pub struct Record<'a> {
     pub event: Event,
     /// The call's own, the same in each line about it.
     pub id: &'a str,
+    /// The `traceparent` that its client sent with it (W3C Trace Context).
+    pub trace: Option<&'a str>,
     /// Who called, by its name in the settings.
     pub client: &'a str,
     /// Where it called from; `None` on stdio.

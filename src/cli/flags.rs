@@ -1,7 +1,7 @@
 //! Every flag: one row says all about it, for reading it, for its variable and for `--help`.
 
 use super::Cli;
-use super::value::{self, list, listen, log_filter};
+use super::value::{self, is_json, list, listen, log_filter};
 use proxmox_mcp::settings::Limits;
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -42,7 +42,7 @@ const SHORTEST: f64 = 0.01;
 const HOUR: f64 = 3600.0;
 
 /// Flags of every way to run.
-pub const COMMON: [Flag; 4] = [
+pub const COMMON: [Flag; 5] = [
     flag(
         "config",
         "FILE",
@@ -65,6 +65,13 @@ pub const COMMON: [Flag; 4] = [
         Text(|cli, text| log_filter(text).map(|filter| cli.log = Some(filter))),
     ),
     flag(
+        "log-format",
+        "FORMAT",
+        "PROXMOX_MCP_LOG_FORMAT",
+        "Form of the log: text or json (an object a line)",
+        Text(|cli, text| is_json(text).map(|json| cli.log_json = json)),
+    ),
+    flag(
         "audit-log",
         "FILE",
         "MCP_AUDIT_LOG",
@@ -74,7 +81,7 @@ pub const COMMON: [Flag; 4] = [
 ];
 
 /// Flags of the HTTP front.
-pub const HTTP: [Flag; 7] = [
+pub const HTTP: [Flag; 8] = [
     flag(
         "listen",
         "HOST:PORT",
@@ -118,6 +125,13 @@ pub const HTTP: [Flag; 7] = [
         "Listen off loopback without a client token",
         Switch(|cli| &mut cli.insecure_no_auth),
     )),
+    only_serving(flag(
+        "metrics",
+        "",
+        "MCP_METRICS",
+        "Serve counts for Prometheus at GET /metrics, to clients that may see all clusters",
+        Switch(|cli| &mut cli.metrics),
+    )),
 ];
 
 /// Flags of `audit`.
@@ -133,7 +147,7 @@ pub const AUDIT: [Flag; 1] = [flag(
 )];
 
 /// A flag for each limit of the HTTP front and the clusters' clients.
-pub const LIMITS: [Flag; 20] = [
+pub const LIMITS: [Flag; 21] = [
     limit("max-connections", "Open connections at once", Number(|l| &mut l.max_connections, 1, MANY)),
     limit(
         "max-connections-per-address",
@@ -190,6 +204,7 @@ pub const LIMITS: [Flag; 20] = [
         Seconds(|l| &mut l.sse_keepalive, SHORTEST, HOUR),
     ),
     limit("stop-timeout", "For calls in flight when told to stop", Seconds(|l| &mut l.stop_timeout, 0.0, HOUR)),
+    limit("slow-call", "Before a tool call is logged as slow", Seconds(|l| &mut l.slow_call, SHORTEST, HOUR)),
 ];
 
 const fn flag(name: &'static str, takes: &'static str, env: &'static str, help: &'static str, place: Place) -> Flag {
@@ -237,6 +252,7 @@ impl Flag {
         match self.place {
             Number(place, ..) => Some(place(&mut cli.limits).to_string()),
             Seconds(place, ..) => Some(place(&mut cli.limits).as_secs_f64().to_string()),
+            _ if self.name == "log-format" => Some("text".into()),
             _ => (self.name == "listen").then(|| cli.listen.to_string()),
         }
     }

@@ -24,6 +24,7 @@ pub struct Cli {
     /// Whether to use the simulated cluster.
     pub demo: bool,
     log: Option<String>,
+    log_json: bool,
     /// Where the audit log goes, if not into the log.
     pub audit_log: Option<PathBuf>,
     /// Where to listen.
@@ -36,6 +37,8 @@ pub struct Cli {
     tls_key: Option<PathBuf>,
     /// Whether to listen off loopback without a client token.
     pub insecure_no_auth: bool,
+    /// Whether counts are served.
+    pub metrics: bool,
     limits: Limits,
     /// Of `audit`, until it is known that this is the subcommand.
     expect: Option<String>,
@@ -48,6 +51,7 @@ impl Default for Cli {
             config: None,
             demo: false,
             log: None,
+            log_json: false,
             audit_log: None,
             listen: (Ipv4Addr::LOCALHOST, 8000).into(),
             allowed_hosts: Vec::new(),
@@ -56,6 +60,7 @@ impl Default for Cli {
             tls_cert: None,
             tls_key: None,
             insecure_no_auth: false,
+            metrics: false,
             limits: Limits::default(),
             expect: None,
         }
@@ -121,6 +126,11 @@ impl Cli {
     /// The log filter that was asked for, if any was.
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
+    }
+
+    /// Whether the log's lines are JSON.
+    pub fn log_is_json(&self) -> bool {
+        self.log_json
     }
 
     /// `MCP_AUTH_TOKEN`, which is no flag: every user of the machine sees the arguments of a process. Empty is unset.

@@ -50,6 +50,15 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     if right && !pattern.contains('/') { Ok(text.to_owned()) } else { Err(FORM.into()) }
 }
 
+/// Whether the log is to be JSON.
+pub fn is_json(text: &str) -> Result<bool, String> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err("write text or json".into()),
+    }
+}
+
 /// A whole number, both ends included.
 pub fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     match text.parse::<usize>() {

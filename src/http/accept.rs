@@ -8,6 +8,7 @@ use super::channel::Channel;
 use super::reply::Reply;
 use super::throttle::Throttle;
 use super::{Front, STACK, connection};
+use crate::metrics::{Refusal, Traffic};
 use crate::settings::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -107,11 +108,11 @@ pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
 }
 
 /// Sets the options every connection has. They fail only where the peer is gone, which its first read tells too.
-fn set_up(stream: TcpStream, limits: &Limits) -> Channel {
+fn set_up(stream: TcpStream, limits: &Limits, traffic: Arc<Traffic>) -> Channel {
     // An answer is one write, and must not wait for the acknowledgement of the one before (Nagle): 44 ms.
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(limits.write_timeout));
-    Channel::new(stream)
+    Channel::counting(stream, traffic)
 }
 
 struct Door {
@@ -123,19 +124,25 @@ struct Door {
 
 impl Door {
     fn admit(&mut self, front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
-        let stream = Arc::new(set_up(stream, &front.limits));
+        let stream = Arc::new(set_up(stream, &front.limits, front.counts().traffic.clone()));
         let permit = match front.connections.admit(&stream, peer) {
             Ok(permit) => permit,
             Err(full) => {
-                let whose = if full == Full::Server { "all clients" } else { "this address" };
+                let (whose, why) = match full {
+                    Full::Server => ("all clients", Refusal::Connections),
+                    Full::Address => ("this address", Refusal::Address),
+                };
+                front.counts().refused(why);
                 self.warnings.warn(format_args!("refused a connection from {peer}: too many of {whose}"));
                 return self.refuse(stream);
             }
         };
+        front.counts().opened();
         let (for_thread, of_stream) = (front.clone(), stream.clone());
         let thread = thread::Builder::new().name("connection".into()).stack_size(STACK);
         if let Err(e) = thread.spawn(move || connection::serve(&for_thread, of_stream, peer, permit)) {
             self.warnings.warn(format_args!("refused a connection from {peer}: no thread: {e}"));
+            front.counts().refused(Refusal::Thread);
             self.refuse(stream);
             thread::sleep(PAUSE);
         }
@@ -179,7 +186,8 @@ mod tests {
     #[test]
     fn an_answer_waits_for_no_acknowledgement_and_has_a_write_timeout() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let stream = set_up(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), &Limits::default());
+        let stream =
+            set_up(TcpStream::connect(listener.local_addr().unwrap()).unwrap(), &Limits::default(), Arc::default());
         assert!(stream.socket().nodelay().unwrap());
         assert_eq!(stream.socket().write_timeout().unwrap(), Some(Limits::default().write_timeout));
     }

@@ -66,6 +66,11 @@ impl Connections {
         Ok(Permit { connections: self.clone(), id })
     }
 
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.lock().open.len()
+    }
+
     /// Ends the waiting of every connection that is no event stream: a read returns what has come already and then
     /// the end. A request in work goes on and its answer can still be written.
     pub fn end_reads(&self) {

@@ -98,7 +98,7 @@ mod tests {
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         near.write_all(text).unwrap();
         drop(near);
-        let mut input = Input::new(Arc::new(Channel::new(listener.accept().unwrap().0)));
+        let mut input = Input::new(Arc::new(Channel::counting(listener.accept().unwrap().0, Arc::default())));
         let limits = Limits { max_body_bytes, ..Limits::default() };
         let mut out = Vec::new();
         read(&mut input, Framing::Chunked, &mut out, &limits).map(|()| out)

@@ -5,10 +5,11 @@
 
 use super::tls::Tls;
 use crate::deadline::Deadline;
+use crate::metrics::Traffic;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// `send` without waiting, and without a signal where the peer is gone.
@@ -22,12 +23,14 @@ pub struct Channel {
     socket: TcpStream,
     /// What a plain connection never has. In a box, as it is larger than all the rest.
     tls: OnceLock<Box<Tls>>,
+    /// Where its bytes are counted, those of all connections together.
+    traffic: Arc<Traffic>,
 }
 
 impl Channel {
     /// A connection as it was accepted.
-    pub fn new(socket: TcpStream) -> Self {
-        Self { socket, tls: OnceLock::new() }
+    pub fn counting(socket: TcpStream, traffic: Arc<Traffic>) -> Self {
+        Self { socket, tls: OnceLock::new(), traffic }
     }
 
     /// From here on it speaks TLS, hands having been shaken over its socket; false where it does already.
@@ -43,10 +46,11 @@ impl Channel {
     /// Waits for bytes: at least one, or 0 at the end. `armed` is the timeout the socket has, so that it is set only
     /// where it must change: a request that comes in one piece on a connection kept alive costs one system call to read.
     pub fn read(&self, into: &mut [u8], deadline: &Deadline, armed: &mut Duration) -> io::Result<usize> {
-        match self.tls.get() {
+        let read = match self.tls.get() {
             None => read_socket(&self.socket, into, deadline, armed),
             Some(tls) => tls.read(&self.socket, into, deadline),
-        }
+        };
+        read.inspect(|bytes| self.traffic.received(*bytes))
     }
 
     /// Writes all `parts` as one write where the socket takes it so. `limit` bounds the whole, and is what the socket's
@@ -54,6 +58,7 @@ impl Channel {
     ///
     /// Errors: the peer is gone, or did not take it in time; part of it may be sent.
     pub fn write_all(&self, parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
+        self.traffic.sent(parts.iter().map(|part| part.len()).sum());
         match self.tls.get() {
             None => write_socket(&self.socket, parts, limit),
             Some(tls) => tls.write_all(&self.socket, parts, &Deadline::after(limit)),
@@ -62,10 +67,11 @@ impl Channel {
 
     /// Sends what can be sent of `bytes` without waiting. Errors: `WouldBlock` where that is nothing.
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.tls.get() {
+        let sent = match self.tls.get() {
             None => SockRef::from(&self.socket).send_with_flags(bytes, DONT_WAIT),
             Some(tls) => tls.send_now(&self.socket, bytes),
-        }
+        };
+        sent.inspect(|bytes| self.traffic.sent(*bytes))
     }
 
     /// Waits in a read, without a deadline, until the peer is gone, `ended` says so, or the peer has sent more than
@@ -189,7 +195,7 @@ pub mod tests {
         near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let far = listener.accept().unwrap().0;
         far.set_write_timeout(Some(write_timeout)).unwrap();
-        (Arc::new(Channel::new(far)), near)
+        (Arc::new(Channel::counting(far, Arc::default())), near)
     }
 
     #[test]

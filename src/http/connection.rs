@@ -14,6 +14,8 @@ use super::session::Session;
 use super::throttle::Escaped;
 use super::wire::{Input, linger};
 use crate::mcp::context::Caller;
+use crate::mcp::trace::Trace;
+use crate::metrics::Refusal;
 use crate::settings::Client;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -68,19 +70,24 @@ impl Connection<'_> {
             let reply = match answer {
                 Ok(Answer::Reply(reply)) => reply,
                 Ok(Answer::Stream(session)) => {
-                    self.log(known, 200, started);
+                    self.note(known, 200, started);
                     return Some(session);
                 }
                 Ok(Answer::Done) => {
-                    self.log(known, 200, started);
+                    self.note(known, 200, started);
                     linger(&self.stream);
                     return None;
                 }
-                Err(Fault::Refused(status, text)) => Reply::text(status, text).closing(),
+                Err(Fault::Refused(status, text)) => {
+                    if status < 500 {
+                        self.front.counts().refused(Refusal::Request);
+                    }
+                    Reply::text(status, text).closing()
+                }
                 Err(Fault::Gone) => return None,
             };
             let reply = if self.head.close || self.front.is_stopping() { reply.closing() } else { reply };
-            self.log(known, reply.status, started);
+            self.note(known, reply.status, started);
             self.write(&reply, &mut out).ok()?;
             if reply.close {
                 linger(&self.stream);
@@ -106,6 +113,7 @@ impl Connection<'_> {
             if most > UNCOUNTED {
                 reserved = self.front.bodies.reserve(most);
                 if reserved.is_none() {
+                    self.front.counts().refused(Refusal::Memory);
                     return Ok(Reply::unavailable("too many large requests at once (--max-buffered-bytes)")
                         .closing()
                         .into());
@@ -117,8 +125,10 @@ impl Connection<'_> {
             }
             body::read(&mut self.input, self.head.framing, body, &self.front.limits)?;
         }
-        let caller = Caller { client, address: Some(self.peer.ip()), transport: "http" };
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.kept());
+        let mut traces = head.values(bytes, "traceparent");
+        let trace = traces.next().filter(|_| traces.next().is_none()).and_then(Trace::parse);
+        let caller = Caller { client, address: Some(self.peer.ip()), transport: "http", trace };
         let mut request = Request { stream, caller, permit, body, reserved, head, bytes };
         Ok((route.run)(self.front, &mut request))
     }
@@ -127,10 +137,16 @@ impl Connection<'_> {
     fn check(&self) -> Result<(&'static routes::Route, Arc<Client>), Reply> {
         let bytes = self.input.kept();
         let host = self.head.values(bytes, "host").next().unwrap_or_default();
-        self.front.guard.check(host, self.head.values(bytes, "origin"), self.local, self.peer)?;
+        self.front
+            .guard
+            .check(host, self.head.values(bytes, "origin"), self.local, self.peer)
+            .map_err(|r| self.refused(r))?;
         let path = self.head.path(bytes);
         let client = if routes::asks_for_token(path) {
-            self.front.auth.client(self.head.values(bytes, "authorization"), self.peer.ip(), Instant::now())?
+            self.front
+                .auth
+                .client(self.head.values(bytes, "authorization"), self.peer.ip(), Instant::now())
+                .map_err(|r| self.refused(r))?
         } else {
             self.front.auth.anyone()
         };
@@ -141,6 +157,17 @@ impl Connection<'_> {
         Ok((route, client))
     }
 
+    /// The same answer, counted: each reason has a status of its own.
+    fn refused(&self, reply: Reply) -> Reply {
+        self.front.counts().refused(match reply.status {
+            401 => Refusal::Token,
+            429 => Refusal::Attempts,
+            403 => Refusal::Origin,
+            _ => Refusal::Host,
+        });
+        reply
+    }
+
     /// Head and body in one write. An answer to HEAD has none, or it would be taken for the next answer's head.
     fn write(&self, reply: &Reply, out: &mut Vec<u8>) -> io::Result<()> {
         reply.write_head(out)?;
@@ -149,6 +176,13 @@ impl Connection<'_> {
         // A large answer may take longer, at a mebibyte a second.
         let limit = self.front.limits.write_timeout + Duration::from_secs((reply.body().len() >> 20) as u64);
         self.stream.write_all(&mut parts, limit)
+    }
+
+    /// Counts an answer, and logs it.
+    fn note(&self, known: bool, status: u16, started: Option<Instant>) {
+        let route = if known { routes::number(self.head.path(self.input.kept())) } else { usize::MAX };
+        self.front.counts().answered(route, status);
+        self.log(known, status, started);
     }
 
     /// Never the query, which holds the session's id.

@@ -26,6 +26,7 @@ mod events;
 mod greeting;
 mod guard;
 mod head;
+mod probes;
 mod quota;
 mod reply;
 mod routes;
@@ -39,6 +40,7 @@ mod wire;
 
 use crate::deadline::Deadline;
 use crate::mcp;
+use crate::metrics;
 use crate::settings::{Client, Limits};
 use crate::workers::{STACK, Workers};
 use admission::Connections;
@@ -46,6 +48,8 @@ use auth::Auth;
 use budget::Budget;
 pub use certificate::Identity;
 use guard::Guard;
+pub use probes::Probes;
+use probes::Watched;
 use quota::Quotas;
 use sse::Sessions;
 use std::io;
@@ -75,6 +79,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// The certificate, where the port speaks TLS.
     pub identity: Option<Identity>,
+    /// What is known of the clusters.
+    pub probes: Probes,
 }
 
 /// What every part of a running front shares.
@@ -93,11 +99,16 @@ struct Front {
     watch: Watch,
     bodies: Arc<Budget>,
     stopping: AtomicBool,
+    watched: Watched,
 }
 
 impl Front {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn counts(&self) -> &metrics::Front {
+        &self.mcp.metrics().front
     }
 }
 
@@ -119,6 +130,7 @@ impl Handle {
     /// From here on these are all who may call: the others' tokens are none, and their sessions end.
     pub fn replace_clients(&self, clients: Vec<Client>) {
         let clients: Arc<[_]> = clients.into_iter().map(Arc::new).collect();
+        clients.iter().for_each(|client| self.front.mcp.metrics().know(&client.name));
         self.front.quotas.replace(&clients);
         self.front.auth.replace(clients.clone());
         self.front.sessions.end_unless(&|client| match clients.is_empty() {
@@ -141,7 +153,7 @@ impl Server {
     /// Binds and sizes the caps to the machine's descriptor limit. Errors: the address is taken or not ours, or an
     /// allowed host or origin that can't be read (`InvalidInput`, its text says which and what to write).
     pub fn bind(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
-        let Config { listen, limits, allowed_hosts, allowed_origins, clients, identity } = config;
+        let Config { listen, limits, allowed_hosts, allowed_origins, clients, identity, probes } = config;
         let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
         let listener = Arc::new(accept::listen(listen)?);
         let address = listener.local_addr()?;
@@ -150,6 +162,10 @@ impl Server {
             let mcp = mcp.clone();
             move |job: sse::Job| job.run(&mcp)
         });
+        if probes.write.is_some() {
+            mcp.metrics().switch_on();
+        }
+        clients.iter().for_each(|client| mcp.metrics().know(&client.name));
         let auth = Auth::new(clients);
         let front = Front {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
@@ -165,6 +181,7 @@ impl Server {
             workers,
             calls: AtomicUsize::new(0),
             watch: Watch::default(),
+            watched: Watched::new(probes),
         };
         Ok(Self { front: Arc::new(front), listener, address })
     }

@@ -55,6 +55,11 @@ impl Reply {
         self
     }
 
+    /// Its content is of another type.
+    pub fn of_type(self, content_type: &'static str) -> Self {
+        Self { content_type, ..self }
+    }
+
     /// The connection ends with this answer.
     pub fn closing(mut self) -> Self {
         self.close = true;

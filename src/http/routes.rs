@@ -7,7 +7,7 @@ use super::channel::Channel;
 use super::head::Head;
 use super::reply::Reply;
 use super::session::Session;
-use super::{sse, streamable};
+use super::{probes, sse, streamable};
 use crate::mcp::context::Caller;
 use std::sync::Arc;
 use tiny_http::Method;
@@ -24,12 +24,30 @@ pub struct Route {
     pub run: fn(&Arc<Front>, &mut Request<'_>) -> Answer,
 }
 
-static ROUTES: [Route; 4] = [
+static ROUTES: [Route; 6] = [
     Route { method: Method::Post, path: "/mcp", open: false, run: streamable::post },
     Route { method: Method::Get, path: "/sse", open: false, run: sse::open },
     Route { method: Method::Post, path: "/messages", open: false, run: sse::post },
     Route { method: Method::Get, path: "/healthz", open: true, run: |_, _| Reply::text(200, "ok").into() },
+    Route { method: Method::Get, path: "/readyz", open: false, run: probes::ready },
+    Route { method: Method::Get, path: "/metrics", open: false, run: probes::metrics },
 ];
+
+/// Their paths, in the same order: what requests are counted by.
+pub static PATHS: [&str; ROUTES.len()] = {
+    let mut paths = [""; ROUTES.len()];
+    let mut at = 0;
+    while at < ROUTES.len() {
+        paths[at] = ROUTES[at].path;
+        at += 1;
+    }
+    paths
+};
+
+/// The number of a path that is served, any other number where it is not.
+pub fn number(path: &str) -> usize {
+    PATHS.iter().position(|known| *known == path).unwrap_or(usize::MAX)
+}
 
 /// One request, as its route sees it.
 pub struct Request<'a> {
@@ -102,10 +120,15 @@ pub fn find(method: &Method, path: &str) -> Result<&'static Route, Reply> {
     }
     let allowed: Vec<_> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.as_str()).collect();
     if allowed.is_empty() {
-        return Err(Reply::text(404, "Nothing is served here. MCP is at POST /mcp, or over SSE at GET /sse"));
+        return Err(nothing());
     }
     Err(Reply::text(405, "This path has no such method; the Allow header names those it has")
         .with("Allow", allowed.join(", ")))
+}
+
+/// The answer where nothing is served.
+pub fn nothing() -> Reply {
+    Reply::text(404, "Nothing is served here. MCP is at POST /mcp, or over SSE at GET /sse")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::mcp;
 use crate::mcp::call::InFlight;
 use crate::mcp::context::Caller;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
+use crate::metrics::Refusal;
 use crate::settings::{Client, Limits};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::borrow::Cow;
@@ -55,7 +56,10 @@ pub fn open(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
         request.permit,
     ) {
         Ok(session) => Answer::Stream(session),
-        Err(reply) => reply.into(),
+        Err(reply) => {
+            front.counts().refused(Refusal::Sessions);
+            reply.into()
+        }
     }
 }
 
@@ -110,7 +114,10 @@ fn take(
             answer.is_none_or(|answer| session.send(&answer, None))
         }
         Message::Request(message) => match slot(front, session, caller) {
-            Err(text) => session.send(&message.refuse(BUSY, &text), None),
+            Err(text) => {
+                front.mcp.busy(&message, caller);
+                session.send(&message.refuse(BUSY, &text), None)
+            }
             Ok(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
                 let call = session.calls.begin(message.id());
@@ -118,7 +125,7 @@ fn take(
                 let job = Job { slot, caller, body, call, _reserved: reserved.take() };
                 match front.workers.submit(job) {
                     Ok(()) => true,
-                    Err(job) => job.refuse(if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
+                    Err(job) => job.refuse(&front.mcp, if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
                 }
             }
         },
@@ -147,9 +154,12 @@ impl Job {
     }
 
     /// Sends an error for it; returns whether the client could be told.
-    fn refuse(self, text: &str) -> bool {
+    fn refuse(self, mcp: &mcp::Server, text: &str) -> bool {
         match parse(&self.body) {
-            Ok(Message::Request(request)) => self.slot.session.send(&request.refuse(BUSY, text), None),
+            Ok(Message::Request(request)) => {
+                mcp.busy(&request, &self.caller);
+                self.slot.session.send(&request.refuse(BUSY, text), None)
+            }
             _ => true,
         }
     }
@@ -217,6 +227,11 @@ impl Sessions {
         };
         session.calls.cancel_all();
         log::debug!("session {session} ended, {open} open");
+    }
+
+    /// How many are open.
+    pub fn open_now(&self) -> usize {
+        self.table().len()
     }
 
     /// Sends a comment on every stream that takes it at once.

@@ -10,10 +10,10 @@ use super::quota::Place;
 use super::reply::Reply;
 use super::routes::{Answer, Request};
 use crate::cancel::Cancel;
+use crate::mcp::context::Caller;
 use crate::mcp::message::{self, BUSY, INVALID_REQUEST, Invalid, MAX_BATCH, Message, Params, SERVER_BUSY};
 use crate::mcp::modern::{self, Headers};
 use crate::mcp::{self, Era, Exchange};
-use crate::settings::Client;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,7 +44,7 @@ pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
     if let Err(fault) = modern::check_headers(headers(request), &message, &params) {
         return Reply::json(400, message.fault(&fault)).into();
     }
-    match Permit::take(front, &request.caller.client, &message) {
+    match Permit::take(front, &request.caller, &message) {
         Ok(permit) => answer(front, request, &message, params, accepts, permit),
         Err(busy) => Reply::json(200, busy).into(),
     }
@@ -137,7 +137,7 @@ fn batch(front: &Front, from: &Request<'_>, parts: &[&str]) -> Answer {
             Ok(Message::Request(request)) if front.is_stopping() => {
                 request.refuse(BUSY, "not run: the server is stopping; send it again in a few seconds")
             }
-            Ok(Message::Request(request)) => match Permit::take(front, &from.caller.client, &request) {
+            Ok(Message::Request(request)) => match Permit::take(front, &from.caller, &request) {
                 Err(busy) => busy,
                 Ok(_permit) => {
                     let cancel = Cancel::new();
@@ -169,16 +169,20 @@ struct Permit<'a> {
 
 impl<'a> Permit<'a> {
     /// `Err` is the answer. A request that is answered from memory needs no place.
-    fn take(front: &'a Front, client: &Arc<Client>, message: &message::Request<'_>) -> Result<Option<Self>, Vec<u8>> {
+    fn take(front: &'a Front, caller: &Caller, message: &message::Request<'_>) -> Result<Option<Self>, Vec<u8>> {
         if !message.may_take_long() {
             return Ok(None);
         }
         // The permit is dropped, and with it the count, if it is one too many.
         let mut permit = Self { calls: &front.calls, place: None };
+        let refuse = |why: &str| {
+            front.mcp.busy(message, caller);
+            message.refuse(BUSY, why)
+        };
         if front.calls.fetch_add(1, Ordering::SeqCst) >= front.limits.max_calls {
-            return Err(message.refuse(BUSY, SERVER_BUSY));
+            return Err(refuse(SERVER_BUSY));
         }
-        permit.place = Some(front.quotas.take(client).map_err(|why| message.refuse(BUSY, &why))?);
+        permit.place = Some(front.quotas.take(&caller.client).map_err(|why| refuse(&why))?);
         Ok(Some(permit))
     }
 }

@@ -1,7 +1,9 @@
 //! What a running tool may know of its call and say to its client before the answer.
 
 use super::message::{Fault, push_json_str};
+use super::record::Tally;
 use super::state::Seal;
+use super::trace::{CallId, Trace};
 use crate::cancel::Cancel;
 use crate::settings::Client;
 use crate::visible;
@@ -25,12 +27,14 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// `http` (POST /mcp), `sse` or `stdio`.
     pub transport: &'static str,
+    /// The trace that the request's `traceparent` header names, if it does.
+    pub trace: Option<Trace>,
 }
 
 impl Caller {
     /// Whoever speaks on this process's own stdin.
     pub fn stdio() -> Self {
-        Self { client: Arc::new(Client::stdio()), address: None, transport: "stdio" }
+        Self { client: Arc::new(Client::stdio()), address: None, transport: "stdio", trace: None }
     }
 }
 
@@ -38,8 +42,12 @@ impl Caller {
 pub struct Context<'a> {
     /// Who calls.
     pub caller: &'a Caller,
-    /// Unlike that of any other call of this process.
-    pub id: u64,
+    /// Unlike that of any other call.
+    pub id: CallId,
+    /// The trace it belongs to, if its client follows one.
+    pub trace: Option<Trace>,
+    /// What the tool has learnt of the call.
+    pub tally: &'a Tally,
     /// Looked at between steps, and hooked into blocking I/O.
     pub cancel: Cancel,
     pub(super) send: Send<'a>,

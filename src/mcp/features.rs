@@ -5,11 +5,10 @@ use super::catalog::{Catalog, Complete, NeedsInput, Output, Prompt, Resource, Re
 use super::content::{Content, Contents, Data};
 use super::context::{Context, LEVELS};
 use super::message::{Fault, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, push_json_str};
-use super::{Ask, Era, modern};
+use super::{Ask, Era, modern, record};
 use crate::visible;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
-use std::sync::atomic::Ordering;
 
 /// The server keeps no connection to ask a client of the older eras on.
 const CANNOT_ASK: &str = "this has to ask the user first, which needs a client that speaks MCP 2026-07-28";
@@ -77,12 +76,14 @@ pub(super) fn prompt(p: &Prompt) -> Value {
 }
 
 fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
-    let Ask { server, era, request, params, .. } = *ask;
+    let Ask { server, era, request, params, record, .. } = *ask;
     let name = params.name.as_deref().ok_or_else(|| Fault::params("name is missing: the tool to call"))?;
-    let Some(tool) = server.catalog.tools.iter().find(|t| t.name == name) else {
+    let found = server.tool(name).and_then(|number| Some((number, server.catalog.tools.get(number)?)));
+    let Some((number, tool)) = found else {
         let names: Vec<_> = server.catalog.tools.iter().map(|t| t.name).collect();
         return Err(Fault::params(format!("unknown tool {name:?}; tools: {}", names.join(", "))));
     };
+    record.tool.set(number);
     let arguments = object(params.arguments, "arguments")?;
     let context = context(ask, name)?;
     let (output, failed) = match tool.call(&context, arguments) {
@@ -91,6 +92,7 @@ fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
         Err(Stop::NeedsInput(_)) if era == Era::Legacy => (Output::text(CANNOT_ASK.into()), true),
         Err(stop) => return stopped(ask, &context, stop),
     };
+    record.failed.set(failed);
     let output = seen(output);
     Ok(request.result(|out| {
         let content: usize = output.content.iter().map(Content::size).sum();
@@ -105,6 +107,7 @@ fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
         }
         if failed {
             out.extend_from_slice(br#","isError":true"#);
+            return record::failed_tail(server, era, &record.id, out);
         }
         out.extend_from_slice(server.tail(era, false));
     }))
@@ -197,7 +200,7 @@ fn complete_argument(ask: &Ask<'_>, complete: &Complete) -> Result<Vec<u8>, Faul
 
 /// What a handler may know of this call.
 fn context<'a>(ask: &Ask<'a>, name: &str) -> Result<Context<'a>, Fault> {
-    let Ask { server, request, params, exchange, .. } = *ask;
+    let Ask { server, request, params, exchange, record, .. } = *ask;
     let meta = params.meta.as_ref();
     let modern = params.claimed_version().is_some();
     let log_from = match meta.and_then(|m| m.log_level.as_deref()) {
@@ -217,7 +220,9 @@ fn context<'a>(ask: &Ask<'a>, name: &str) -> Result<Context<'a>, Fault> {
     };
     Ok(Context {
         caller: exchange.caller,
-        id: server.calls.fetch_add(1, Ordering::Relaxed),
+        id: record.id,
+        trace: record.trace,
+        tally: &record.tally,
         cancel: exchange.cancel.clone(),
         send: exchange.send,
         progress_token: params.progress_token(),

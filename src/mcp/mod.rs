@@ -16,17 +16,26 @@ pub mod legacy;
 pub mod message;
 pub mod modern;
 mod params;
+mod record;
 pub mod state;
+pub mod trace;
 
 use crate::cancel::Cancel;
+use crate::metrics::Metrics;
+use crate::settings::Limits;
 use call::Calls;
 use catalog::{Catalog, Tool};
 use message::{Fault, Notification, Params, Request};
+use record::Record;
+pub use record::Tally;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use state::Seal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use trace::{CALL_ID, CallId};
 
 /// What a transport lends a request while it is answered.
 pub struct Exchange<'a> {
@@ -66,6 +75,7 @@ struct Ask<'a> {
     request: &'a Request<'a>,
     params: &'a Params<'a>,
     exchange: &'a Exchange<'a>,
+    record: &'a Record<'a>,
 }
 
 /// One MCP server: what it offers, and what it says of itself. Shared by every transport and connection.
@@ -74,8 +84,12 @@ pub struct Server {
     seal: Seal,
     lists: Lists,
     capabilities: Value,
-    /// Calls so far.
+    /// Requests so far.
     calls: AtomicU64,
+    /// The first half of their ids.
+    process: u16,
+    metrics: Arc<Metrics>,
+    slow_call: Duration,
 }
 
 /// The results that never change, serialised once, without their closing brace.
@@ -113,7 +127,50 @@ impl Server {
             cacheable,
         };
         let capabilities = features::capabilities(&catalog);
-        Ok(Self { catalog, seal: Seal::new()?, lists, capabilities, calls: AtomicU64::new(0) })
+        let mut process = [0; 2];
+        SystemRandom::new().fill(&mut process)?;
+        Ok(Self {
+            metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
+            catalog,
+            seal: Seal::new()?,
+            lists,
+            capabilities,
+            calls: AtomicU64::new(0),
+            process: u16::from_be_bytes(process),
+            slow_call: Limits::default().slow_call,
+        })
+    }
+
+    /// The same, where a call is slow after another time than the default.
+    #[must_use]
+    pub fn with_slow_call(self, slow_call: Duration) -> Self {
+        Self { slow_call, ..self }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Notes that a call is not begun, too many others being at work.
+    pub fn busy(&self, request: &Request<'_>, caller: &context::Caller) {
+        let params = request.params();
+        let name = params.as_ref().ok().and_then(|params| params.name.as_deref());
+        record::busy(self, self.next_id(), caller, name.and_then(|name| self.tool(name)).unwrap_or(usize::MAX));
+    }
+
+    fn next_id(&self) -> CallId {
+        CallId { process: self.process, number: self.calls.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The number of a tool.
+    fn tool(&self, name: &str) -> Option<usize> {
+        self.catalog.tools.iter().position(|tool| tool.name == name)
+    }
+
+    /// The name of the tool with this number.
+    fn tool_name(&self, number: usize) -> &'static str {
+        self.catalog.tools.get(number).map_or("-", |tool| tool.name)
     }
 
     /// Answers one request, given what [`Request::params`] made of its parameters. `None` when it was cancelled: then
@@ -125,15 +182,21 @@ impl Server {
         params: Result<Params<'_>, Fault>,
         exchange: &Exchange<'_>,
     ) -> Option<Answer> {
+        let counts = request.may_take_long();
+        let trace = params.as_ref().ok().and_then(Params::trace);
+        let record = Record::begin(self, self.next_id(), exchange.caller, trace, counts);
         // A call may be cancelled while it waits for its turn: then a tool that looks at that late must not begin.
         if exchange.cancel.is_unwanted() {
+            if counts {
+                record.end(self, true, false);
+            }
             return None;
         }
         let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
         let what = started.map(|_| described(request, params.as_ref().ok()));
         let run = || {
             params.and_then(|params| {
-                let ask = |era| Ask { server: self, era, request, params: &params, exchange };
+                let ask = |era| Ask { server: self, era, request, params: &params, exchange, record: &record };
                 match params.claimed_version() {
                     Some(_) => modern::answer(&ask(Era::Modern)),
                     None => legacy::answer(&ask(Era::Legacy)),
@@ -142,7 +205,7 @@ impl Server {
         };
         // A tool that panics costs its own call only.
         let answer = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            log::error!("a call ended in a panic: {}", described(request, None));
+            log::error!("a call ended in a panic: id={} {}", record.id, described(request, None));
             let why = "internal error: the call broke off, what it did so far stands; the server's log says where";
             Err(Fault::new(message::INTERNAL_ERROR, why))
         });
@@ -155,11 +218,18 @@ impl Server {
             };
             log::debug!("{what}: {outcome} in {} µs", started.elapsed().as_micros());
         }
+        if counts {
+            record.end(self, cancelled, answer.is_err());
+        }
         if cancelled {
             return None;
         }
         Some(match answer {
             Ok(bytes) => Answer { bytes, code: None },
+            Err(mut fault) if counts => {
+                fault.data.get_or_insert_with(|| json!({CALL_ID: record.id.to_string()}));
+                Answer { bytes: request.fault(&fault), code: Some(fault.code) }
+            }
             Err(fault) => Answer { bytes: request.fault(&fault), code: Some(fault.code) },
         })
     }

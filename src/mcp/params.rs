@@ -1,6 +1,7 @@
 //! The parameters of a request, read by hand: a derive would make the parser anew for every struct.
 
 use super::message::is_valid_id;
+use super::trace::Trace;
 use crate::json::{decoded, walk};
 use std::borrow::Cow;
 
@@ -44,6 +45,8 @@ pub struct Meta<'a> {
     pub log_level: Option<Cow<'a, str>>,
     /// The client wants progress of this request, under this token.
     pub progress_token: Option<&'a str>,
+    /// The trace that it belongs to.
+    pub trace: Option<Trace>,
 }
 
 impl<'a> Params<'a> {
@@ -91,6 +94,11 @@ impl<'a> Params<'a> {
     pub fn progress_token(&self) -> Option<&'a str> {
         self.meta.as_ref()?.progress_token.filter(|t| is_valid_id(t))
     }
+
+    /// The trace that the request belongs to, if it says so.
+    pub(super) fn trace(&self) -> Option<Trace> {
+        self.meta.as_ref()?.trace
+    }
 }
 
 impl<'a> Meta<'a> {
@@ -100,13 +108,17 @@ impl<'a> Meta<'a> {
             "io.modelcontextprotocol/clientCapabilities",
             "io.modelcontextprotocol/logLevel",
             "progressToken",
+            "traceparent",
         ];
-        let [version, capabilities, log_level, token] = fields(raw, names).map_err(|why| format!("_meta: {why}"))?;
+        let [version, capabilities, log_level, token, trace] =
+            fields(raw, names).map_err(|why| format!("_meta: {why}"))?;
         Ok(Self {
             version: text("protocolVersion", version)?,
             capabilities: capabilities.filter(is_given),
             log_level: text("logLevel", log_level)?,
             progress_token: token.filter(is_given),
+            // One that can't be read is as good as none (W3C Trace Context, 4.3).
+            trace: trace.and_then(string).and_then(|text| Trace::parse(text.as_bytes())),
         })
     }
 }

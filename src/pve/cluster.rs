@@ -6,6 +6,7 @@ use super::schema::{Schema, Source, Times};
 use super::wire::{Fault, Outgoing, Reply, Take, Wire};
 use super::{Method, answer, params::Params, path::ApiPath};
 use crate::cancel::Cancel;
+use crate::metrics::Api;
 use crate::settings::{self, Limits};
 use log::Level;
 use std::fmt;
@@ -30,6 +31,7 @@ pub struct Cluster {
     /// The node that answered last, where the next call starts.
     preferred: AtomicUsize,
     source: Source,
+    counts: Api,
 }
 
 impl Cluster {
@@ -37,7 +39,8 @@ impl Cluster {
     pub fn new(settings: settings::Cluster, limits: &Limits) -> Result<Self, String> {
         let wire = Wire::new(&settings, limits).map_err(|why| format!("cluster `{}`: {why}", settings.name))?;
         let gate = Gate::new(limits.max_calls_per_cluster);
-        Ok(Self { settings, wire, gate, preferred: AtomicUsize::new(0), source: Source::default() })
+        let counts = Api::new(wire.nodes());
+        Ok(Self { settings, wire, gate, preferred: AtomicUsize::new(0), source: Source::default(), counts })
     }
 
     /// The same client with other times for its schema, for who can't wait as long as an administrator.
@@ -48,6 +51,11 @@ impl Cluster {
     /// What clusters.json says of it.
     pub fn settings(&self) -> &settings::Cluster {
         &self.settings
+    }
+
+    /// What it has answered so far.
+    pub fn counts(&self) -> &Api {
+        &self.counts
     }
 
     /// Makes one API call and waits for its answer, at most the cluster's `timeout`, the wait for a free place
@@ -82,6 +90,7 @@ impl Cluster {
         path: &ApiPath,
         result: Result<Answer, Error>,
     ) -> Result<Answer, Error> {
+        self.counts.ended(result.as_ref().err().map(Error::kind), start.elapsed());
         if let Err(error) = &result {
             let level = if matches!(error, Error::OutcomeUnknown { .. }) { Level::Warn } else { Level::Debug };
             // Neither the parameters nor the error's outside text, which may quote them.
@@ -193,7 +202,11 @@ impl Cluster {
             let left = deadline.saturating_duration_since(Instant::now());
             // The first request has the cluster's time limit, which the agent knows, unless it had to wait before.
             let waited = step > 0 || lost || left + Duration::from_millis(50) < self.settings.timeout;
-            match exchange(node, waited.then_some(left)) {
+            let heard = exchange(node, waited.then_some(left));
+            if !matches!(heard, Err(Fault::Cancelled { .. })) {
+                self.counts.contact(node, matches!(heard, Ok(_) | Err(Fault::Unreadable(..))));
+            }
+            match heard {
                 Ok(reply) => {
                     if let Some((failed, why)) = tried.last() {
                         self.prefer(first, node, &NotAsked(failed, why).to_string());

@@ -163,6 +163,8 @@ pub struct Limits {
     pub sse_keepalive: Duration,
     /// How long calls in flight may go on when the server is told to stop.
     pub stop_timeout: Duration,
+    /// A tool call that lasts longer is logged as slow.
+    pub slow_call: Duration,
 }
 
 impl Default for Limits {
@@ -192,6 +194,7 @@ impl Default for Limits {
             write_timeout: seconds(10),
             sse_keepalive: seconds(15),
             stop_timeout: seconds(8),
+            slow_call: seconds(10),
         }
     }
 }

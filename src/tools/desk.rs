@@ -3,8 +3,10 @@
 
 use super::confirm::Codes;
 use crate::audit::{Audit, Decision, Event, Outcome, Record};
+use crate::mcp::Tally;
 use crate::mcp::catalog::{Output, Stop};
 use crate::mcp::context::{Caller, Context};
+use crate::mcp::trace::{CallId, Trace};
 use crate::policy::{Access, Deed, LIFT, Risk};
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
@@ -104,7 +106,8 @@ impl Desk {
     ) -> Result<Output, Stop> {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner).clone();
         let View { manager, listed } = views.of(&context.caller.client);
-        run(Visit { desk: self, manager, listed, caller: context.caller, id: context.id, tool })
+        let Context { caller, id, trace, tally, .. } = *context;
+        run(Visit { desk: self, manager, listed, caller, id, trace, tally, tool })
     }
 }
 
@@ -117,7 +120,9 @@ pub(super) struct Visit<'a> {
     /// The answer of `list_clusters`: text and JSON.
     pub(super) listed: &'a (String, String),
     pub(super) caller: &'a Caller,
-    id: u64,
+    id: CallId,
+    trace: Option<Trace>,
+    tally: &'a Tally,
     tool: &'static str,
 }
 
@@ -151,6 +156,7 @@ impl Visit<'_> {
 
     /// Whether it may be done, by all that is known without asking the cluster. A refusal is written down.
     pub(super) fn judge(&self, act: Act<'_>, template: Option<&str>, risk: Risk) -> Result<(), String> {
+        self.tally.concerns(&act.cluster.settings().name);
         let (rules, client) = (&act.cluster.settings().rules, &self.caller.client);
         let owned: Vec<_> = act.path.segments().collect();
         let segments: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
@@ -160,6 +166,7 @@ impl Visit<'_> {
 
     /// Writes down that something was refused, and says so.
     pub(super) fn refused(&self, act: Act<'_>, why: String) -> String {
+        self.tally.refuse();
         // It is refused all the same where that can't be written.
         let _ = self.write(act, Event::Refused, Decision::Refused, Some(why.trim_end_matches(LIFT)), None, None);
         format!("refused: {why}")
@@ -213,6 +220,7 @@ impl Visit<'_> {
 
     /// Whether a tool may read this for itself: what only looks is let through at every level.
     pub(super) fn may_read(&self, cluster: &Cluster, path: &ApiPath) -> Result<(), String> {
+        self.tally.concerns(&cluster.settings().name);
         let rules = &cluster.settings().rules;
         if rules.deny.is_empty() && rules.allow.is_none() {
             return Ok(());
@@ -266,6 +274,7 @@ impl Visit<'_> {
         upid: Option<&str>,
         end: Option<(Outcome<'_>, Instant)>,
     ) -> Result<(), String> {
+        self.tally.concerns(&act.cluster.settings().name);
         if !self.desk.audit.wants(event) {
             return Ok(());
         }
@@ -274,10 +283,11 @@ impl Visit<'_> {
         let (why, upid) = (why.map(redact::text), upid.map(redact::text));
         let arguments = arguments(act.params);
         let guest = guests(act.path, act.params);
-        let Caller { client, address, transport } = self.caller;
+        let Caller { client, address, transport, .. } = self.caller;
         self.desk.audit.write(&Record {
             event,
-            id: &format!("{:x}", self.id),
+            id: &self.id.to_string(),
+            trace: self.trace.as_ref().map(Trace::as_str),
             client: &client.name,
             address: *address,
             transport,

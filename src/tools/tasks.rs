@@ -166,6 +166,7 @@ pub(super) fn finish(
         context.progress(progress.waited.as_secs_f64(), None, &message);
         beat = progress.waited;
     };
+    context.tally.wait();
     let begun = Instant::now();
     let ended = task::wait(cluster, upid, deadline, &context.cancel, &mut heard);
     let act = Act { cluster, method: Method::Get, path: &path, params: &Params::new() };

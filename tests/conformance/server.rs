@@ -398,6 +398,7 @@ fn main() {
         allowed_origins: Vec::new(),
         clients: Vec::new(),
         identity: None,
+        probes: Default::default(),
     };
     let front = http::Server::bind(config, server).expect("a free port");
     println!("conformance server listening on http://{}", front.local_addr());

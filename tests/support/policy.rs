@@ -40,7 +40,7 @@ pub fn token(name: &str) -> String {
 
 /// That client as it calls.
 pub fn caller(client: &Client) -> Caller {
-    Caller { client: Arc::new(client.clone()), address: None, transport: "http" }
+    Caller { client: Arc::new(client.clone()), address: None, transport: "http", trace: None }
 }
 
 /// Rules that let everything through and ask for nothing.

@@ -5,7 +5,7 @@
 #![allow(dead_code)]
 
 use super::tls;
-use proxmox_mcp::http::{Config, Handle, Identity, Server};
+use proxmox_mcp::http::{Config, Handle, Identity, Probes, Server};
 use proxmox_mcp::mcp;
 use proxmox_mcp::settings::{Client as Caller, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -58,21 +58,30 @@ impl Running {
     /// A server that asks for these clients' tokens.
     pub fn for_clients(limits: Limits, clients: Vec<Caller>) -> Self {
         let mcp = mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server");
-        Self::begin(limits, &[], &[], clients, mcp, None)
+        Self::begin(limits, &[], &[], clients, mcp, None, Probes::default())
     }
 
     pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::Server) -> Self {
-        Self::begin(limits, hosts, origins, Vec::new(), mcp, None)
+        Self::begin(limits, hosts, origins, Vec::new(), mcp, None, Probes::default())
     }
 
     /// A server with tools that asks for these clients' tokens.
     pub fn serving_clients(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, None)
+        Self::begin(limits, &[], &[], clients, mcp, None, Probes::default())
+    }
+
+    /// The same, with probes.
+    pub fn probed(clients: Vec<Caller>, mcp: mcp::Server, probes: Probes) -> Self {
+        Self::probed_with(patient(), clients, mcp, probes)
+    }
+
+    pub fn probed_with(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server, probes: Probes) -> Self {
+        Self::begin(limits, &[], &[], clients, mcp, None, probes)
     }
 
     /// A server that speaks TLS, and whose clients do.
     pub fn over_tls(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server, identity: Identity) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, Some(identity))
+        Self::begin(limits, &[], &[], clients, mcp, Some(identity), Probes::default())
     }
 
     fn begin(
@@ -82,13 +91,14 @@ impl Running {
         clients: Vec<Caller>,
         mcp: mcp::Server,
         identity: Option<Identity>,
+        probes: Probes,
     ) -> Self {
         let tls = identity.is_some().then(tls::trusting_anybody);
         raise_descriptors();
         let list = |entries: &[&str]| entries.iter().map(|entry| entry.to_string()).collect();
         let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen, limits, allowed_hosts, allowed_origins, clients, identity };
+        let config = Config { listen, limits, allowed_hosts, allowed_origins, clients, identity, probes };
         let server = Server::bind(config, Arc::new(mcp)).unwrap();
         let (address, stop) = (server.local_addr(), server.handle());
         Self { address, tls, stop, thread: Some(std::thread::spawn(move || server.run())) }
