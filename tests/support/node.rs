@@ -267,6 +267,7 @@ impl Node {
             token_secret: Secret::new(SECRET.into()),
             tls: Tls::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
+            discover_nodes: false,
             // What may be done has tests of its own; the others just do it.
             rules: Rules {
                 rights: Rights { access: Access::Full, exec: true },
