@@ -244,6 +244,8 @@ impl Cluster {
         let mut again = method == Method::Get;
         let mut tried: Vec<usize> = Vec::new();
         let mut failures: Vec<(String, NoConnection)> = Vec::new();
+        // Who took a GET and gave nothing is asked again where nobody else can be.
+        let mut last: Option<Choice> = None;
         let mut next = self.nodes.choose(&tried, again && brief);
         while let Some(choice) = next {
             let start = Instant::now();
@@ -261,16 +263,22 @@ impl Cluster {
             let result = exchange(choice.node, limit);
             let hung = start.elapsed() >= (self.settings.timeout / 2).min(TRIAL);
             let fault = match result {
-                Ok(Reply { broken: Some(Fault::TimedOut), .. }) if choice.trial && again && brief => Fault::TimedOut,
-                Ok(reply) => {
-                    match &reply.broken {
-                        Some(Fault::TimedOut) if hung => {
-                            self.failed(choice, true, &"stopped in the middle of an answer")
+                Ok(mut reply) => {
+                    let once_more = again
+                        && brief
+                        && match &reply.broken {
+                            Some(Fault::TimedOut) => choice.trial,
+                            // What an error's body has to say is no reason to ask for another one.
+                            Some(Fault::Cut(_)) => reply.status < 300 && self.nodes.choose(&tried, false).is_some(),
+                            _ => false,
+                        };
+                    match reply.broken.take_if(|_| once_more) {
+                        Some(fault) => fault,
+                        None => {
+                            self.judge(choice, reply.broken.as_ref().filter(|_| reply.status < 300), hung);
+                            return Ok((choice.node, reply));
                         }
-                        Some(Fault::TimedOut | Fault::Cancelled { .. }) => self.nodes.left(choice),
-                        _ => self.answered(choice.node),
                     }
-                    return Ok((choice.node, reply));
                 }
                 Err(fault) => fault,
             };
@@ -280,24 +288,29 @@ impl Cluster {
                     let node = self.wire.node(choice.node);
                     self.failed(choice, false, &NotAsked(node, &why));
                     failures.push((node.to_owned(), why));
-                    if time_is_over { None } else { self.nodes.choose(&tried, false) }
+                    if time_is_over { None } else { self.nodes.choose(&tried, false).or_else(|| last.take()) }
                 }
-                Fault::Lost(why) if again && !time_is_over => {
+                Fault::Lost(_) | Fault::Cut(_) | Fault::TimedOut
+                    if again && !time_is_over && (choice.trial && brief || !matches!(fault, Fault::TimedOut)) =>
+                {
                     again = false;
-                    let why = NoConnection::Net(format!("the connection was lost ({why})"));
-                    self.elsewhere(choice, &tried, why, &mut failures)
-                }
-                Fault::TimedOut if again && brief && choice.trial && !time_is_over => {
-                    again = false;
-                    self.elsewhere(choice, &tried, NoConnection::Net("it does not answer".into()), &mut failures)
+                    let why = NoConnection::Net(match fault {
+                        Fault::Lost(why) => format!("the connection was lost ({why})"),
+                        Fault::Cut(why) => format!("the connection was lost in the middle of an answer ({why})"),
+                        _ => "it does not answer".to_owned(),
+                    });
+                    let other = self.nodes.choose(&tried, false);
+                    let same = Choice { trial: false, ..choice };
+                    if other.is_some() {
+                        let node = self.wire.node(choice.node);
+                        self.failed(choice, true, &NotAsked(node, &why));
+                        failures.push((node.to_owned(), why));
+                        last = Some(same);
+                    }
+                    other.or(Some(same))
                 }
                 fault => {
-                    match &fault {
-                        Fault::Lost(_) => self.failed(choice, true, &"the connection was lost"),
-                        Fault::TimedOut if hung => self.failed(choice, true, &"it did not answer in time"),
-                        Fault::Unreadable(..) => self.answered(choice.node),
-                        _ => self.nodes.left(choice),
-                    }
+                    self.judge(choice, Some(&fault), hung);
                     return Err(self.error(choice.node, fault, method, path));
                 }
             };
@@ -305,21 +318,15 @@ impl Cluster {
         Err(Error::no_node(failures))
     }
 
-    /// Who is asked instead of a node that took a GET and gave nothing: the same once more, where there is no other.
-    fn elsewhere(
-        &self,
-        choice: Choice,
-        tried: &[usize],
-        why: NoConnection,
-        failures: &mut Vec<(String, NoConnection)>,
-    ) -> Option<Choice> {
-        let Some(next) = self.nodes.choose(tried, false) else {
-            return Some(Choice { trial: false, ..choice });
-        };
-        let node = self.wire.node(choice.node);
-        self.failed(choice, true, &NotAsked(node, &why));
-        failures.push((node.to_owned(), why));
-        Some(next)
+    /// What an exchange that is not made once more says of its node. `hung`: it had time enough.
+    fn judge(&self, choice: Choice, fault: Option<&Fault>, hung: bool) {
+        match fault {
+            Some(Fault::Lost(_)) => self.failed(choice, true, &"the connection was lost"),
+            Some(Fault::Cut(_)) => self.failed(choice, true, &"the connection was lost in the middle of an answer"),
+            Some(Fault::TimedOut) if hung => self.failed(choice, true, &"it did not answer in time"),
+            Some(Fault::TimedOut | Fault::Cancelled { .. } | Fault::Connect(_)) => self.nodes.left(choice),
+            Some(Fault::Unreadable(..)) | None => self.answered(choice.node),
+        }
     }
 
     /// Lets other calls pass a node over, and says so once. `why` names the node, or is a clause about it.
@@ -364,6 +371,7 @@ impl Cluster {
         if method != Method::Get {
             let why = match &fault {
                 Fault::Lost(_) => Some("the connection was lost before an answer came".to_owned()),
+                Fault::Cut(_) => Some("the connection was lost in the middle of the answer".to_owned()),
                 Fault::TimedOut => Some(format!("no answer came within {} s", after.as_secs_f32())),
                 Fault::Unreadable(why, _) => Some(format!("the answer can't be read: {why}")),
                 Fault::Cancelled { sent: true } => Some("the call was cancelled before its answer came".to_owned()),
@@ -371,7 +379,7 @@ impl Cluster {
             };
             if let Some(why) = why {
                 let inside = match fault {
-                    Fault::Lost(inside) | Fault::Unreadable(_, inside) => inside,
+                    Fault::Lost(inside) | Fault::Cut(inside) | Fault::Unreadable(_, inside) => inside,
                     Fault::Cancelled { .. } => "cancelled".to_owned(),
                     Fault::TimedOut | Fault::Connect(_) => "timed out".to_owned(),
                 };
@@ -381,6 +389,10 @@ impl Cluster {
         match fault {
             Fault::Connect(why) => Error::no_node(vec![(node, why)]),
             Fault::Lost(inside) => Error::Lost { node, inside },
+            Fault::Cut(inside) => {
+                let why = "the connection was lost in the middle of it. Try again".to_owned();
+                Error::Unreadable { node, why, inside }
+            }
             Fault::TimedOut => Error::TimedOut { node, after },
             Fault::Unreadable(why, inside) => Error::Unreadable { node, why, inside },
             Fault::Cancelled { .. } => Error::Cancelled,

@@ -112,6 +112,8 @@ pub(super) enum Fault {
     Connect(NoConnection),
     /// The connection was lost after the request was (perhaps partly) sent and before an answer's head came.
     Lost(String),
+    /// The connection was lost after an answer's head came and before all of its body did.
+    Cut(String),
     /// Time ran out after the request was sent.
     TimedOut,
     /// Something came that can't be read: why, and the library's words.
@@ -350,7 +352,7 @@ fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, too_large: &dyn Fn(
         Error::LargeResponseHeader(..) => unreadable("its headers are larger than 16 KiB, which no Proxmox node sends"),
         Error::Decompress(..) => unreadable("it claims to be gzip, but is broken or cut short"),
         Error::Io(_) if !heard.answered => Fault::Lost(inside),
-        Error::Io(_) | Error::BodyStalled => unreadable("the connection was lost in the middle of it. Try again"),
+        Error::Io(_) | Error::BodyStalled => Fault::Cut(inside),
         _ => unreadable("it is not HTTP as Proxmox speaks it. Check the address and port in clusters.json"),
     }
 }
