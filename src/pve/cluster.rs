@@ -68,7 +68,8 @@ impl Cluster {
     /// included.
     ///
     /// A node that can't be reached or is not trusted is passed over: it was sent nothing. A GET whose connection is
-    /// lost before an answer is asked once more, of another node where there is one. Nothing else is ever sent twice.
+    /// lost before an answer is asked once more, of another node where there is one; so is one whose answer was cut, if
+    /// there is one. Nothing else is ever sent twice.
     /// What fails so is passed over by other calls as well, for a time ([`Cluster::node_states`]).
     ///
     /// A failure leaves one line in the log: at `warn` where something may have changed and nobody knows, for a client

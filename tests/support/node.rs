@@ -515,14 +515,14 @@ pub fn ca_pem() -> &'static str {
 }
 
 fn certificate(identity: Identity) -> Option<(CertificateDer<'static>, Arc<ServerConfig>)> {
-    let names = match identity {
-        Identity::WrongName => ["pve9.example", "192.0.2.9", "pve9"],
+    let names: &[&str] = match identity {
+        Identity::WrongName => &["pve9.example", "192.0.2.9"],
         Identity::Trusted | Identity::Expired | Identity::NotYetValid | Identity::SelfSigned => {
-            ["localhost", "127.0.0.1", "127.0.0.2"]
+            &["localhost", "127.0.0.1", "127.0.0.2"]
         }
         _ => return None,
     };
-    let mut params = CertificateParams::new(names.map(String::from).to_vec()).unwrap();
+    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
     match identity {
         Identity::Expired => params.not_after = date_time_ymd(2001, 2, 3),
         Identity::NotYetValid => params.not_before = date_time_ymd(4000, 1, 1),
