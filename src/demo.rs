@@ -45,6 +45,7 @@ impl Demo {
             token_secret: Secret::new(secret.into()),
             tls: Tls::PublicRoots,
             timeout: Duration::from_secs(30),
+            discover_nodes: false,
             rules: Rules::default(),
         }
     }

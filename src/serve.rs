@@ -230,6 +230,7 @@ mod tests {
             token_secret: Secret::new("s3cret".into()),
             tls: Tls::Unverified,
             timeout: Duration::from_secs(35),
+            discover_nodes: false,
             rules: Rules::default(),
         };
         let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };

@@ -69,7 +69,7 @@ fn the_optional_fields_load() {
         r#"{"$schema": "x", "_comment": "two nodes", "default": "a", "clusters": {
             "_comment": "these are ours",
             "a": {"urls": ["pve1", "https://[2001:db8::1]:443/"], "user": "mcp@pve", "token_id": "ro", "ca_file": null,
-                  "token_secret": "CANARY", "timeout_seconds": 2.5, "fingerprint": "FINGERPRINT", "_why": "renewed"},
+                  "token_secret": "CANARY", "timeout_seconds": 2.5, "discover_nodes": true, "fingerprint": "FINGERPRINT", "_why": "renewed"},
             "b": {"url": "pve3", "user": "mcp@pve", "token_id": "ro", "token_secret_env": "CARGO_PKG_NAME"}
         }}"#
         .replace("FINGERPRINT", &"ab".repeat(32))
@@ -78,6 +78,7 @@ fn the_optional_fields_load() {
     let [a, b] = &clusters.clusters[..] else { panic!("{clusters:?}") };
     assert_eq!(a.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1:8006", "[2001:db8::1]:443"]);
     assert_eq!(a.timeout, Duration::from_millis(2500));
+    assert!(a.discover_nodes && !b.discover_nodes);
     assert!(matches!(&a.tls, Tls::Fingerprint(pins) if matches!(pins[..], [Fingerprint([0xab, ..])])));
     assert_eq!(b.token_secret.expose(), "proxmox-mcp");
 }
@@ -271,6 +272,7 @@ fn each_wrong_field_is_told_what_to_write() {
         (r#"RIGHT, "ca_file": "x", "fingerprint": "PIN""#, r#""fingerprint": stands beside "ca_file": remove one"#),
         (r#"RIGHT, "timeout_seconds": "30""#, r#""timeout_seconds": is a string: write a number from 1 to 600"#),
         (r#"RIGHT, "timeout_seconds": 0"#, r#""timeout_seconds": is out of range: write a number from 1 to 600"#),
+        (r#"RIGHT, "discover_nodes": 1"#, r#""discover_nodes": is a number: write true or false"#),
         (r#"RIGHT, "timeout_seconds": 601"#, r#""timeout_seconds": is out of range"#),
     ] {
         let fields = fields.replace("TOKEN", token).replace("RIGHT", RIGHT).replace("PIN", &"AB:".repeat(32)[..95]);

@@ -49,7 +49,8 @@ fn a_call_that_nobody_answers_says_why() {
     let settings = settings::Cluster { endpoints: vec![nobody()], ..node.cluster_settings() };
     call(&named("refused", settings), Method::Post, &Cancel::new());
     let lines = lines("refused");
-    let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
+    let [(Level::Warn, node), (Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(node.contains(": connection refused; this node"), "{node}");
     assert!(line.contains("connect (connection refused)"), "{line}");
 }
 
@@ -59,7 +60,7 @@ fn a_write_with_an_unknown_outcome_is_a_warning() {
         let node = Node::start(move |_| act.clone());
         call(&named(name, node.cluster_settings()), Method::Put, &Cancel::new());
         let lines = lines(name);
-        let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
+        let (Some((Level::Warn, line)), true) = (lines.last(), lines.len() <= 2) else { panic!("{lines:?}") };
         assert!(line.contains(&format!("PUT {PATH}: outcome_unknown (")), "{line}");
     }
 }
@@ -91,9 +92,20 @@ fn a_node_passed_over_is_a_warning_once() {
         }
     });
     let lines = lines("failover");
-    let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
-    assert!(line.contains(&format!("from now on {} is asked first", good.endpoint())), "{line}");
-    assert!(line.contains(&format!("seen: {}", suspect.fingerprint())), "{line}");
+    let [(Level::Warn, refused), (Level::Warn, untrusted)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(refused.contains("connection refused; this node is asked last until it answers again"), "{refused}");
+    assert!(untrusted.contains(&format!("seen: {}", suspect.fingerprint())), "{untrusted}");
+}
+
+#[test]
+fn a_node_that_answers_again_is_a_line_as_well() {
+    let node = Node::start(|request| if request.index < 2 { Act::close() } else { Act::data("1") });
+    let cluster = named("back", node.cluster_settings());
+    (0..3).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
+    let lines = lines("back");
+    let [(Level::Warn, gone), (Level::Debug, _), (Level::Info, back)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(gone.contains(&format!("{}: the connection was lost", node.endpoint())), "{gone}");
+    assert!(back.contains(&format!("{} answers again", node.endpoint())), "{back}");
 }
 
 #[test]
@@ -103,5 +115,5 @@ fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
         settings::Cluster { endpoints: vec![nobody(), nobody()], tls: Tls::Unverified, ..node.cluster_settings() };
     let cluster = named("dead", settings);
     (0..5).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
-    assert!(lines("dead").iter().all(|(level, _)| *level == Level::Debug), "{:?}", lines("dead"));
+    assert_eq!(lines("dead").iter().filter(|(level, _)| *level == Level::Warn).count(), 2, "one a node");
 }

@@ -1,10 +1,11 @@
-//! One connection to a node, below ureq: TCP, TLS where the endpoint has it, and an ear on what passes.
+//! One connection to a node, below ureq: TCP (`dial`), TLS where the endpoint has it, and an ear on what passes.
 //!
 //! ureq hands neither the reason phrase of a status line on, nor whether a request had left before it failed, nor a
 //! way to wake one blocked call. All three can be had where its connections are made: [`Link`] is the transport that
 //! ureq sees, and it writes what it hears into [`Heard`], which belongs to the calling thread (ureq runs a call on the
 //! thread that makes it).
 
+use super::dial::Tcp;
 use super::resolve::{Lookups, Unresolved};
 use super::tls;
 use crate::cancel::Cancel;
@@ -12,14 +13,14 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock, Weak};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Arc, Weak};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::Transport;
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle};
-use ureq::unversioned::transport::{TcpConnector, Transport, TransportAdapter};
 
 /// What the answer's head may add to the limit on its body.
 const HEAD_ALLOWANCE: u64 = 64 << 10;
@@ -72,9 +73,13 @@ fn with_call<T>(f: impl FnOnce(&Cancel, &mut Heard) -> T) -> Option<T> {
 /// The socket of a connection, as ureq lets it be shut down from another thread.
 type Socket = Weak<dyn ShutdownHandle>;
 
+fn weak(socket: &Arc<TcpStream>) -> Socket {
+    Arc::downgrade(socket) as Socket
+}
+
 /// Lets a cancellation of this thread's call shut `socket` down, which wakes whoever reads or writes it.
-fn wake_by(socket: Option<&Socket>) {
-    let Some(socket) = socket.cloned() else { return };
+fn wake_by(socket: &Socket) {
+    let socket = socket.clone();
     with_call(|cancel, _| {
         cancel.on_cancel(Some(Box::new(move || {
             if let Some(socket) = socket.upgrade() {
@@ -115,47 +120,23 @@ impl Connector<()> for Connect {
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let addrs = resolve(&self.lookups, host, asked.uri.port_u16().unwrap_or(8006), asked.timeout)?;
 
-        let shared = Arc::new(OnceLock::new());
-        let (keep, forward) = (shared.clone(), asked.register_shutdown.clone());
-        let details = ConnectionDetails {
-            addrs,
-            uri: asked.uri,
-            config: asked.config,
-            request_level: asked.request_level,
-            resolver: asked.resolver,
-            now: (asked.current_time)(),
-            timeout: left(asked)?,
-            current_time: asked.current_time.clone(),
-            run_connector: asked.run_connector.clone(),
-            register_shutdown: Arc::new(move |socket: Socket| {
-                // Already here, so that the handshake can be cancelled too.
-                wake_by(Some(&socket));
-                let _ = keep.set(socket.clone());
-                forward(socket)
-            }),
-        };
-        let tcp = Connector::<()>::connect(&TcpConnector::default(), &details, None)?;
-        let tcp: Box<dyn Transport> = Box::new(tcp.ok_or(ureq::Error::ConnectionFailed)?);
-        let mut adapter = TransportAdapter::new(tcp, details.current_time.clone());
+        let mut tcp = Tcp::connect(&addrs, left(asked)?, &|socket| wake_by(&weak(socket)))?;
+        let socket = weak(tcp.socket());
+        // Already here, so that the handshake can be cancelled too.
+        wake_by(&socket);
+        (asked.register_shutdown)(socket.clone())?;
 
-        let stream = if details.needs_tls() {
+        let stream = if asked.needs_tls() {
             // Here rather than at the first write, so that what fails in it is known to be TLS and nothing was sent.
-            adapter.set_timeout(left(asked)?);
-            let connection = tls::handshake(&self.tls, host, &mut adapter)?;
-            Stream::Tls(Box::new(StreamOwned::new(connection, adapter)))
+            tcp.set_timeout(left(asked)?);
+            let connection = tls::handshake(&self.tls, host, &mut tcp)?;
+            Stream::Tls(Box::new(StreamOwned::new(connection, tcp)))
         } else {
-            Stream::Plain(adapter)
+            Stream::Plain(tcp)
         };
-        let config = details.config;
+        let config = asked.config;
         let lazy = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Link {
-            stream,
-            buffers: Tap { lazy, awaits_head: false },
-            socket: shared.get().cloned(),
-            idle: true,
-            received: 0,
-            most: 0,
-        }))
+        Ok(Some(Link { stream, buffers: Tap { lazy, awaits_head: false }, socket, idle: true, received: 0, most: 0 }))
     }
 }
 
@@ -195,15 +176,15 @@ fn resolve(lookups: &Lookups, host: &str, port: u16, timeout: NextTimeout) -> Re
 }
 
 enum Stream {
-    Plain(TransportAdapter),
-    Tls(Box<StreamOwned<ClientConnection, TransportAdapter>>),
+    Plain(Tcp),
+    Tls(Box<StreamOwned<ClientConnection, Tcp>>),
 }
 
 /// A connection to a node.
 pub(super) struct Link {
     stream: Stream,
     buffers: Tap,
-    socket: Option<Socket>,
+    socket: Socket,
     /// No request was sent since the last answer ended.
     idle: bool,
     /// Bytes of the answer in hand as they came, compressed or not: a gzip of nothing can go on for ever.
@@ -219,9 +200,9 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    fn adapter(&mut self) -> &mut TransportAdapter {
+    fn tcp(&mut self) -> &mut Tcp {
         match &mut self.stream {
-            Stream::Plain(adapter) => adapter,
+            Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => &mut tls.sock,
         }
     }
@@ -234,7 +215,7 @@ impl Transport for Link {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         if self.idle {
-            wake_by(self.socket.as_ref());
+            wake_by(&self.socket);
             if with_call(|cancel, _| cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
@@ -247,7 +228,7 @@ impl Transport for Link {
             self.received = 0;
             self.buffers.awaits_head = true;
         }
-        self.adapter().set_timeout(timeout);
+        self.tcp().set_timeout(timeout);
         let output = self.buffers.lazy.output().get(..amount).unwrap_or_default();
         match &mut self.stream {
             Stream::Plain(stream) => stream.write_all(output)?,
@@ -257,7 +238,7 @@ impl Transport for Link {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.adapter().set_timeout(timeout);
+        self.tcp().set_timeout(timeout);
         let input = self.buffers.lazy.input_append_buf();
         let amount = match &mut self.stream {
             Stream::Plain(stream) => stream.read(input)?,
@@ -284,8 +265,7 @@ impl Transport for Link {
                 tls.conn.process_new_packets().is_ok_and(|s| s.plaintext_bytes_to_read() == 0 && !s.peer_has_closed())
             }
         };
-        let tcp = self.adapter().get_mut();
-        clean && tcp.buffers().input().is_empty() && tcp.is_open()
+        clean && self.tcp().is_idle()
     }
 
     fn is_tls(&self) -> bool {

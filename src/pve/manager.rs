@@ -110,6 +110,7 @@ mod tests {
                 token_secret: Secret::new("s".into()),
                 tls: Tls::Unverified,
                 timeout: Duration::from_secs(1),
+                discover_nodes: false,
                 rules: Rules::default(),
             })
             .collect();

@@ -3,8 +3,9 @@
 //! went wrong in words that help. Above them, [`task::wait`] sees a task to its end, and [`guests`] are found by number
 //! or name.
 //!
-//! Below `cluster`, which chooses the node and decides what may be sent again, `gate` bounds the calls in flight,
-//! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq (`resolve` finds its addresses), `tls`
+//! Below `cluster`, which decides what may be sent again, `nodes` knows which node is well enough to be asked, `discover`
+//! learns of more nodes from the cluster itself, `gate` bounds the calls in flight,
+//! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq (`resolve` finds its addresses, `dial` connects to one), `tls`
 //! the four ways to trust a certificate (`tls_error` what is said where none applies), and `answer` reads what came
 //! back (`words` makes Proxmox's fit to be shown).
 
@@ -18,8 +19,11 @@ pub mod schema;
 pub mod task;
 
 mod answer;
+mod dial;
+mod discover;
 mod gate;
 mod link;
+mod nodes;
 mod resolve;
 mod tls;
 mod tls_error;

@@ -7,9 +7,10 @@ use super::resolve::Lookups;
 use super::{schema, tls};
 use crate::cancel::Cancel;
 use crate::secret::Secret;
-use crate::settings::{Cluster, Limits};
+use crate::settings::{Cluster, Endpoint, Limits};
 use std::io::{self, Read};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
 use ureq::http::{HeaderValue, Request, Uri, header};
@@ -30,10 +31,15 @@ const MAX_ERROR_BYTES: usize = 512 << 10;
 /// A secret shorter than this stands in any answer; every one that Proxmox makes is a UUID.
 const SHORTEST_SECRET: usize = 8;
 
+/// Nodes learnt from a cluster; its own stack ends at about as many.
+const MAX_LEARNT: usize = 32;
+
 /// The agent of one cluster, its nodes and its token.
 pub(super) struct Wire {
     agent: Agent,
     nodes: Vec<Node>,
+    /// Nodes that the cluster named itself, each put in once; indexes go on where `nodes` ends.
+    learnt: [OnceLock<Node>; MAX_LEARNT],
     authorization: HeaderValue,
     secret: Secret,
     max_answer_bytes: usize,
@@ -43,6 +49,31 @@ struct Node {
     scheme: Scheme,
     authority: Authority,
     shown: String,
+}
+
+impl Node {
+    fn new(endpoint: &Endpoint) -> Result<Self, String> {
+        let shown = endpoint.to_string();
+        let authority = shown.parse().map_err(|_| format!("`{shown}` is not an address"))?;
+        let scheme = if endpoint.https { Scheme::HTTPS } else { Scheme::HTTP };
+        Ok(Self { scheme, authority, shown })
+    }
+}
+
+/// What an exchange may take, where that is less than the cluster's time limit.
+#[derive(Clone, Copy)]
+pub(super) struct TimeLeft {
+    /// From end to end.
+    pub(super) whole: Duration,
+    /// Until there is a connection.
+    pub(super) connect: Option<Duration>,
+}
+
+impl TimeLeft {
+    /// All that is left.
+    pub(super) fn until(deadline: Instant) -> Option<Self> {
+        Some(Self { whole: deadline.saturating_duration_since(Instant::now()), connect: None })
+    }
 }
 
 /// A request, whichever node it goes to.
@@ -81,6 +112,8 @@ pub(super) enum Fault {
     Connect(NoConnection),
     /// The connection was lost after the request was (perhaps partly) sent and before an answer's head came.
     Lost(String),
+    /// The connection was lost after an answer's head came and before all of its body did.
+    Cut(String),
     /// Time ran out after the request was sent.
     TimedOut,
     /// Something came that can't be read: why, and the library's words.
@@ -99,16 +132,7 @@ impl Wire {
             "`user`, `token_id` or the token's secret has a character that can't be sent (a line break?)".to_owned()
         })?;
         authorization.set_sensitive(true);
-        let nodes = cluster
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let shown = endpoint.to_string();
-                let authority = shown.parse().map_err(|_| format!("`{shown}` is not an address"))?;
-                let scheme = if endpoint.https { Scheme::HTTPS } else { Scheme::HTTP };
-                Ok(Node { scheme, authority, shown })
-            })
-            .collect::<Result<Vec<_>, String>>()?;
+        let nodes = cluster.endpoints.iter().map(Node::new).collect::<Result<Vec<_>, String>>()?;
         if nodes.is_empty() {
             return Err("it has no address".into());
         }
@@ -139,20 +163,31 @@ impl Wire {
         Ok(Self {
             agent: Agent::with_parts(config, connect, ResolveLater),
             nodes,
+            learnt: [const { OnceLock::new() }; MAX_LEARNT],
             authorization,
             secret: cluster.token_secret.clone(),
             max_answer_bytes: limits.max_answer_bytes,
         })
     }
 
-    /// How many nodes there are.
+    /// How many nodes there are, those learnt included.
     pub(super) fn nodes(&self) -> usize {
-        self.nodes.len()
+        self.nodes.len() + self.learnt.iter().take_while(|node| node.get().is_some()).count()
+    }
+
+    fn at(&self, index: usize) -> Option<&Node> {
+        self.nodes.get(index).or_else(|| self.learnt.get(index.checked_sub(self.nodes.len())?)?.get())
     }
 
     /// `host:port` of a node.
     pub(super) fn node(&self, index: usize) -> &str {
-        self.nodes.get(index).map_or("", |node| &node.shown)
+        self.at(index).map_or("", |node| &node.shown)
+    }
+
+    /// Adds a node, unless there are as many as there may be: whether it did. Called by one thread at a time.
+    pub(super) fn learn(&self, endpoint: &Endpoint) -> bool {
+        let free = self.learnt.iter().find(|node| node.get().is_none());
+        free.zip(Node::new(endpoint).ok()).is_some_and(|(free, node)| free.set(node).is_ok())
     }
 
     /// A stranger's words, safe to show: without our secret, should a node (or what poses as one) echo it.
@@ -182,7 +217,7 @@ impl Wire {
         &self,
         node: usize,
         out: &Outgoing,
-        time_left: Option<Duration>,
+        time_left: Option<TimeLeft>,
         cancel: &Cancel,
     ) -> Result<Reply, Fault> {
         let too_large = || {
@@ -211,7 +246,7 @@ impl Wire {
         &self,
         node: usize,
         out: &Outgoing,
-        time_left: Option<Duration>,
+        time_left: Option<TimeLeft>,
         cancel: &Cancel,
         take: &mut Take,
     ) -> Result<Reply, Fault> {
@@ -228,7 +263,7 @@ impl Wire {
         &self,
         node: usize,
         out: &Outgoing,
-        time_left: Option<Duration>,
+        time_left: Option<TimeLeft>,
         cancel: &Cancel,
         bound: &Bound,
         take: &mut dyn FnMut(u16, Body) -> io::Result<()>,
@@ -254,9 +289,9 @@ impl Wire {
         node: usize,
         out: &Outgoing,
         body: impl AsSendBody,
-        time_left: Option<Duration>,
+        time_left: Option<TimeLeft>,
     ) -> Result<(u16, Body), ureq::Error> {
-        let Some(node) = self.nodes.get(node) else { return Err(ureq::Error::HostNotFound) };
+        let Some(node) = self.at(node) else { return Err(ureq::Error::HostNotFound) };
         let uri = Uri::builder()
             .scheme(node.scheme.clone())
             .authority(node.authority.clone())
@@ -274,7 +309,11 @@ impl Wire {
         let mut request = request.body(body)?;
         if let Some(left) = time_left {
             // Copies the whole configuration, which is why the usual call goes without.
-            request = self.agent.configure_request(request).timeout_global(Some(left)).build();
+            let mut config = self.agent.configure_request(request).timeout_global(Some(left.whole));
+            if let Some(connect) = left.connect {
+                config = config.timeout_connect(Some(connect));
+            }
+            request = config.build();
         }
         let (head, body) = self.agent.run(request)?.into_parts();
         Ok((head.status.as_u16(), body))
@@ -313,7 +352,7 @@ fn fault(error: ureq::Error, heard: &Heard, cancel: &Cancel, too_large: &dyn Fn(
         Error::LargeResponseHeader(..) => unreadable("its headers are larger than 16 KiB, which no Proxmox node sends"),
         Error::Decompress(..) => unreadable("it claims to be gzip, but is broken or cut short"),
         Error::Io(_) if !heard.answered => Fault::Lost(inside),
-        Error::Io(_) | Error::BodyStalled => unreadable("the connection was lost in the middle of it. Try again"),
+        Error::Io(_) | Error::BodyStalled => Fault::Cut(inside),
         _ => unreadable("it is not HTTP as Proxmox speaks it. Check the address and port in clusters.json"),
     }
 }

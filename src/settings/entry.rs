@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Above the 30 s after which a node gives up on what it passes on to another node, so that its own answer arrives.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(35);
 /// The fields a cluster may have.
-pub(super) const FIELDS: [&str; 17] = [
+pub(super) const FIELDS: [&str; 18] = [
     "url",
     "urls",
     "user",
@@ -24,6 +24,7 @@ pub(super) const FIELDS: [&str; 17] = [
     "ca_file",
     "fingerprint",
     "timeout_seconds",
+    "discover_nodes",
     "access",
     "exec",
     "confirm",
@@ -52,6 +53,7 @@ impl Entry<'_> {
         let token_secret = self.token_secret();
         let tls = self.tls();
         let timeout = self.timeout();
+        let discover_nodes = self.flag("discover_nodes");
         let rules = self.rules();
         Some(Cluster {
             name: self.name.to_owned(),
@@ -61,6 +63,7 @@ impl Entry<'_> {
             token_secret: token_secret?,
             tls: tls?,
             timeout: timeout?,
+            discover_nodes: discover_nodes?,
             rules: rules?,
         })
     }

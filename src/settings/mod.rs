@@ -50,6 +50,8 @@ pub struct Cluster {
     pub tls: Tls,
     /// How long one API call may take from end to end.
     pub timeout: Duration,
+    /// Whether more nodes are learnt from the cluster itself.
+    pub discover_nodes: bool,
     /// What may be done on it.
     pub rules: Rules,
 }

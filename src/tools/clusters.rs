@@ -22,7 +22,7 @@ const fn plain(key: &'static str) -> Column {
     Column { key, show: Show::Plain }
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     plain("name"),
     plain("nodes"),
     plain("token"),
@@ -31,6 +31,7 @@ const COLUMNS: [Column; 9] = [
     plain("status"),
     plain("version"),
     plain("online"),
+    plain("nodes_down"),
     plain("error"),
 ];
 
@@ -40,7 +41,8 @@ pub fn list_clusters(desk: Arc<Desk>) -> Tool {
         name: "list_clusters",
         title: "List clusters",
         description: "The configured Proxmox VE clusters: name, node addresses, API user and token, TLS mode, which is \
-            the default. With check: also whether each answers, its version and how many of its nodes are online.",
+            the default. With check: also whether each answers, its version, how many of its nodes are online and which of \
+            their addresses don't answer us (nodes_down).",
         input: Input::Params(&[Param {
             name: "check",
             kind: Kind::Flag,
@@ -78,10 +80,16 @@ pub(super) fn table(manager: &ClusterManager, health: Option<Vec<Result<Health, 
             Some(json_text(s.tls_mode())),
             (default == Some(s.name.as_str())).then_some(Cow::Borrowed("true")),
         ];
+        let down = || {
+            let down: Vec<String> = cluster.node_states().into_iter().filter_map(|(_, why)| why).collect();
+            (!down.is_empty()).then(|| json_text(&down.join("; ")))
+        };
         match health.next() {
             None => {}
-            Some(Ok(h)) => row.extend([Some(json_text("ok")), Some(json_text(&h.version)), Some(json_text(&h.online))]),
-            Some(Err(e)) => row.extend([Some(json_text("error")), None, None, Some(json_text(&e))]),
+            Some(Ok(h)) => {
+                row.extend([Some(json_text("ok")), Some(json_text(&h.version)), Some(json_text(&h.online)), down()]);
+            }
+            Some(Err(e)) => row.extend([Some(json_text("error")), None, None, down(), Some(json_text(&e))]),
         }
         table.push(row);
     }

@@ -20,7 +20,7 @@ use ring::digest::{SHA256, digest};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -169,7 +169,7 @@ impl Act {
 pub enum Identity {
     /// Plain HTTP, and the endpoint says so.
     Plain,
-    /// TLS with a certificate for 127.0.0.1 and localhost, signed by the CA of [`Node::cluster_settings`].
+    /// TLS with a certificate for 127.0.0.1, 127.0.0.2 and localhost, signed by the CA of [`Node::cluster_settings`].
     Trusted,
     /// The same, but it expired in 2001.
     Expired,
@@ -193,7 +193,7 @@ type Behaviour = dyn Fn(&Request) -> Act + Send + Sync;
 
 /// A running node; dropping it closes its port and every connection.
 pub struct Node {
-    port: u16,
+    address: SocketAddr,
     identity: Identity,
     shared: Arc<Shared>,
     leaf: Option<CertificateDer<'static>>,
@@ -231,10 +231,19 @@ impl Node {
 
     /// A node that presents itself as `identity`.
     pub fn start_as(identity: Identity, behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into(), identity, behaviour).unwrap()
+    }
+
+    /// The same at an address that the test chose, if that is free.
+    pub fn start_at(
+        address: SocketAddr,
+        identity: Identity,
+        behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let made = certificate(identity);
         let leaf = made.as_ref().map(|(leaf, _)| leaf.clone());
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             behaviour: Box::new(behaviour),
             identity,
@@ -247,13 +256,13 @@ impl Node {
             let shared = shared.clone();
             move || accept(&listener, &shared)
         });
-        Self { port, identity, shared, leaf, acceptor: Some(acceptor) }
+        Ok(Self { address, identity, shared, leaf, acceptor: Some(acceptor) })
     }
 
     /// Where it listens.
     pub fn endpoint(&self) -> Endpoint {
         let https = !matches!(self.identity, Identity::Plain | Identity::ClosesAtOnce);
-        Endpoint { https, host: "127.0.0.1".into(), port: self.port }
+        Endpoint { https, host: self.address.ip().to_string(), port: self.address.port() }
     }
 
     /// A cluster of this node alone, called `test`, with the CA that signs [`Identity::Trusted`] and a time limit of
@@ -267,6 +276,7 @@ impl Node {
             token_secret: Secret::new(SECRET.into()),
             tls: Tls::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
+            discover_nodes: false,
             // What may be done has tests of its own; the others just do it.
             rules: Rules {
                 rights: Rights { access: Access::Full, exec: true },
@@ -329,7 +339,7 @@ impl Drop for Node {
             let _ = socket.shutdown(Shutdown::Both);
         }
         // Wakes the acceptor.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
@@ -505,14 +515,14 @@ pub fn ca_pem() -> &'static str {
 }
 
 fn certificate(identity: Identity) -> Option<(CertificateDer<'static>, Arc<ServerConfig>)> {
-    let names = match identity {
-        Identity::WrongName => ["pve9.example", "192.0.2.9"],
+    let names: &[&str] = match identity {
+        Identity::WrongName => &["pve9.example", "192.0.2.9"],
         Identity::Trusted | Identity::Expired | Identity::NotYetValid | Identity::SelfSigned => {
-            ["localhost", "127.0.0.1"]
+            &["localhost", "127.0.0.1", "127.0.0.2"]
         }
         _ => return None,
     };
-    let mut params = CertificateParams::new(names.map(String::from).to_vec()).unwrap();
+    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
     match identity {
         Identity::Expired => params.not_after = date_time_ymd(2001, 2, 3),
         Identity::NotYetValid => params.not_before = date_time_ymd(4000, 1, 1),

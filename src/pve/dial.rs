@@ -1,0 +1,164 @@
+//! A TCP connection to a node, below [`super::link`]: each read and write has a deadline, and while it is being made it
+//! can be ended from another thread like any later I/O. (The connection of the standard library, and with it ureq's,
+//! hands out no socket before it stands: a call to an address that swallows packets could not be cancelled.)
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use ureq::Timeout;
+use ureq::unversioned::transport::NextTimeout;
+
+/// A connection whose reads and writes end in time.
+pub(super) struct Tcp {
+    stream: Arc<TcpStream>,
+    limit: Limit,
+}
+
+/// Until when, and what ureq calls it.
+#[derive(Clone, Copy)]
+struct Limit {
+    until: Option<Instant>,
+    reason: Timeout,
+}
+
+impl Limit {
+    fn new(timeout: NextTimeout) -> Self {
+        let until = (!timeout.after.is_not_happening()).then(|| Instant::now() + *timeout.after);
+        Self { until, reason: timeout.reason }
+    }
+
+    fn over(&self) -> io::Error {
+        ureq::Error::Timeout(self.reason).into_io()
+    }
+
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) { Err(self.over()) } else { Ok(left) }
+    }
+
+    /// Makes one read or write in the time that is left.
+    fn keep(
+        &self,
+        set: &dyn Fn(Option<Duration>) -> io::Result<()>,
+        act: &mut dyn FnMut() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            match set(self.left()?) {
+                // macOS takes no new time limit once the peer has closed; what it sent can still be read.
+                Err(e) if e.kind() != io::ErrorKind::InvalidInput => return Err(e),
+                _ => {}
+            }
+            match act() {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return Err(self.over());
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Tcp {
+    /// Connects to the first of `addrs` that takes it; each has its share of the time. Before it waits, `begun` is shown
+    /// the socket: whoever shuts that down ends the wait.
+    pub(super) fn connect(
+        addrs: &[SocketAddr],
+        timeout: NextTimeout,
+        begun: &dyn Fn(&Arc<TcpStream>),
+    ) -> io::Result<Self> {
+        let limit = Limit::new(timeout);
+        let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
+        for (n, addr) in addrs.iter().enumerate() {
+            let share = limit.left()?.map(|left| left / (addrs.len() - n) as u32);
+            let ends = Limit { until: share.map(|share| Instant::now() + share), ..limit };
+            match dial(*addr, &ends, begun) {
+                Ok(stream) => return Ok(Self { stream, limit }),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    /// The socket.
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.stream
+    }
+
+    /// For the reads and writes that follow, together.
+    pub(super) fn set_timeout(&mut self, timeout: NextTimeout) {
+        self.limit = Limit::new(timeout);
+    }
+
+    /// Whether the node has neither closed nor sent anything.
+    pub(super) fn is_idle(&self) -> bool {
+        let quiet = || {
+            self.stream.set_nonblocking(true)?;
+            let nothing = matches!(self.stream.peek(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+            self.stream.set_nonblocking(false)?;
+            io::Result::Ok(nothing)
+        };
+        quiet().unwrap_or(false)
+    }
+}
+
+impl Read for Tcp {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut stream = &*self.stream;
+        self.limit.keep(&|left| stream.set_read_timeout(left), &mut || stream.read(bytes))
+    }
+}
+
+impl Write for Tcp {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stream = &*self.stream;
+        self.limit.keep(&|left| stream.set_write_timeout(left), &mut || stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn dial(addr: SocketAddr, limit: &Limit, begun: &dyn Fn(&Arc<TcpStream>)) -> io::Result<Arc<TcpStream>> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    let started = socket.connect(&addr.into());
+    let stream = Arc::new(TcpStream::from(socket));
+    if let Err(error) = started {
+        if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) {
+            return Err(error);
+        }
+        // Only now: a socket that is not on its way yet can't be shut down, and a cancellation would be lost.
+        begun(&stream);
+        connected(&stream, limit)?;
+    }
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Waits until the connection stands.
+fn connected(stream: &TcpStream, limit: &Limit) -> io::Result<()> {
+    let mut sockets = [PollFd::new(stream, PollFlags::OUT)];
+    loop {
+        let left = limit.left()?.map(|left| Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut sockets, left.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        // One that was shut down meanwhile is no connection, whatever else it says.
+        None => stream.peer_addr().map(drop),
+    }
+}
