@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod health;
 mod logging;
+mod notify;
 mod probes;
 mod reload;
 mod serve;

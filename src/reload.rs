@@ -2,7 +2,7 @@
 //! before. A wrong one is said to be wrong and leaves the one before in use; calls in flight end with what they began.
 
 use crate::cli::Cli;
-use crate::{Failure, clients};
+use crate::{Failure, clients, notify};
 use proxmox_mcp::http::Handle;
 use proxmox_mcp::pve::manager::ClusterManager;
 use proxmox_mcp::settings;
@@ -57,8 +57,13 @@ fn look(path: &Path) -> Look {
 impl Reload<'_> {
     /// Waits for SIGHUP and looks at the files, until the server has ended.
     pub fn watch(&mut self, wakes: &Receiver<Wake>) {
+        let watchdog = notify::watchdog();
+        let pause = watchdog.map_or(LOOK, |watchdog| watchdog.min(LOOK));
         loop {
-            let asked = match wakes.recv_timeout(LOOK) {
+            if watchdog.is_some() {
+                notify::tell("WATCHDOG=1");
+            }
+            let asked = match wakes.recv_timeout(pause) {
                 Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Wake::Asked) => true,
                 Err(RecvTimeoutError::Timeout) => false,

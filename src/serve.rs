@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::reload::{Looks, Reload, Wake, looks};
-use crate::{Failure, clients, probes, say};
+use crate::{Failure, clients, notify, probes, say};
 use proxmox_mcp::audit::Audit;
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
@@ -77,6 +77,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let address = server.local_addr();
     clients::warn(address, &clients, tls);
     say(&announcement(cli.scheme(), address, &clusters, &clients));
+    notify::tell("READY=1");
     let mut reload = Reload { cli, path, seen, desk: &desk, handle: Some(server.handle()) };
     thread::scope(|scope| {
         scope.spawn(move || reload.watch(&wakes));
@@ -163,6 +164,7 @@ fn heed_signals(stop: http::Handle, wake: Sender<Wake>) -> Result<(), Failure> {
                     std::process::exit(128 + signal);
                 }
                 stopping = true;
+                notify::tell("STOPPING=1");
                 log::info!("stopping; a second signal ends calls in flight");
                 stop.stop();
             }
