@@ -126,20 +126,20 @@ impl Codes {
         let mut nonce = [0; 8];
         self.random.fill(&mut nonce)?;
         let (until, nonce) = (now + LIFETIME.as_secs(), u64::from_be_bytes(nonce));
-        Ok(format!("{until:x}-{nonce:016x}-{}", self.tag(way, bound, until, nonce)))
+        Ok(self.code(way, bound, until, nonce))
     }
 
     /// Uses a code up. The error says why it is none.
     fn take(&self, way: Way, code: &str, bound: &Bound<'_>, now: u64) -> Result<(), String> {
         let mut parts = code.split('-');
         let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
-        let (Some(until), Some(nonce), Some(tag), None) = (number(), number(), parts.next(), parts.next()) else {
+        let (Some(until), Some(nonce)) = (number(), number()) else {
             return Err("the confirmation code is none that this server gave".into());
         };
-        // In constant time: what is right of a guess is not to be told.
-        let right = self.tag(way, bound, until, nonce);
+        // As a whole, so that no other spelling of it is one, and in constant time: what is right of a guess is not told.
+        let right = self.code(way, bound, until, nonce);
         let different =
-            right.bytes().zip(tag.bytes()).fold(right.len() ^ tag.len(), |d, (a, b)| d | usize::from(a ^ b));
+            right.bytes().zip(code.bytes()).fold(right.len() ^ code.len(), |d, (a, b)| d | usize::from(a ^ b));
         if std::hint::black_box(different) != 0 {
             return Err("the confirmation code is not for this call: it was made for another cluster, path, method, \
                         data or client, or by an earlier run of the server"
@@ -160,7 +160,8 @@ impl Codes {
         Ok(())
     }
 
-    fn tag(&self, way: Way, bound: &Bound<'_>, until: u64, nonce: u64) -> String {
+    /// Until when, a number that no other code has, and the HMAC over these and all that it is bound to.
+    fn code(&self, way: Way, bound: &Bound<'_>, until: u64, nonce: u64) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         let Bound { client, cluster, line, data } = bound;
         let way = if way == Way::Argument { "argument" } else { "elicitation" };
@@ -171,7 +172,7 @@ impl Codes {
         }
         context.update(&until.to_be_bytes());
         context.update(&nonce.to_be_bytes());
-        let mut text = String::new();
+        let mut text = format!("{until:x}-{nonce:016x}-");
         for byte in context.sign().as_ref().iter().take(TAG) {
             for digit in [byte >> 4, byte & 15] {
                 text.extend(char::from_digit(digit.into(), 16));
