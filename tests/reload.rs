@@ -114,14 +114,15 @@ fn a_wrong_configuration_leaves_the_one_before_in_use() {
         (r#"{"clusters": {}}"#, "is empty"),
         (r#"{"clients": {"ada": {"token_sha256": "x", "access": "full"}}}"#, "is no SHA-256"),
     ] {
-        let line = setup.change(wrong, "is not used, what was read before stays in use");
-        assert!(line.contains(why) && line.contains("ERROR"), "{line}");
+        // By its reason: the file may have been looked at just before it was asked to be, and what it held told twice.
+        let line = setup.change(wrong, why);
+        assert!(line.contains("is not used, what was read before stays in use") && line.contains("ERROR"), "{line}");
         assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200, "{wrong}");
         assert_eq!(setup.ask("", "list_nodes", json!({})).0, 401, "{wrong}");
     }
     fs::remove_file(&setup.file).expect("remove");
     setup.process.signal(Signal::HUP);
-    assert!(setup.hear("is not used").contains("does not exist"));
+    setup.hear("does not exist");
     assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200);
     setup.change(&right.to_string(), "anew: clusters: one; clients: ada (read)");
 }
