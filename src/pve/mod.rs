@@ -31,6 +31,8 @@ mod upid;
 mod wire;
 mod words;
 
+pub use tls::client_config;
+
 use std::fmt;
 
 /// The methods of the Proxmox VE API.

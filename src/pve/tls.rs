@@ -21,8 +21,8 @@ thread_local! {
     static REFUSED: Cell<Option<Fingerprint>> = const { Cell::new(None) };
 }
 
-/// The client configuration for one cluster. The error is a sentence about `ca_file`.
-pub(super) fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
+/// How TLS is spoken to a server that is to be trusted so. The error is a sentence about `ca_file`.
+pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let trust = match tls {
         Tls::PublicRoots => {

@@ -12,7 +12,6 @@ use crate::pve::cluster::Cluster;
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
-use crate::redact;
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -108,7 +107,7 @@ fn health(visit: Visit<'_>, cluster: &Cluster, cancel: &Cancel) -> Result<Health
     let read = |path| {
         let (path, params) = (ApiPath::known(path), Params::new());
         let answer = visit.read(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel));
-        answer.map(|answer| if visit.redacts(cluster) { answer.rewritten(redact::answer) } else { answer })
+        answer.map(|answer| visit.answered(cluster, answer))
     };
     let odd = |path| format!("the answer to GET {path} is not as Proxmox gives it");
     let version = text(read("/version")?.data(), "version").ok_or_else(|| odd("/version"))?.into_owned();

@@ -9,14 +9,14 @@ use crate::mcp::context::{Caller, Context};
 use crate::mcp::trace::{CallId, Trace};
 use crate::policy::{Access, Deed, LIFT, Risk};
 use crate::pve::Method;
-use crate::pve::cluster::Cluster;
+use crate::pve::cluster::{Answer, Cluster};
 use crate::pve::error::Error;
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
 use crate::redact;
 use crate::settings::{Client, TokenHash};
-use std::fmt::Write;
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -152,6 +152,11 @@ impl Visit<'_> {
     /// A cluster's words, or what is said with them, as the caller may read them.
     pub(super) fn shown(&self, cluster: &Cluster, said: String) -> String {
         if self.redacts(cluster) { redact::text(&said).into_owned() } else { said }
+    }
+
+    /// An answer of a cluster, as the caller may read it.
+    pub(super) fn answered(&self, cluster: &Cluster, answer: Answer) -> Answer {
+        if self.redacts(cluster) { answer.rewritten(redact::answer) } else { answer }
     }
 
     /// Whether it may be done, by all that is known without asking the cluster. A refusal is written down.
@@ -309,26 +314,27 @@ impl Visit<'_> {
 /// hash stand there, so that no filler hides what was sent.
 fn arguments(params: &Params) -> Vec<(&str, String)> {
     const LONGEST: usize = 256;
-    let mut found: Vec<(&str, String)> = Vec::new();
+    let mut found: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
     for (name, value) in params.iter() {
         let value = redact::value(name, value);
         match found.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, list)) => drop(write!(list, "\u{1f}{value}")),
-            None => found.push((name, value.into_owned())),
+            Some((_, values)) => values.push(value),
+            None => found.push((name, vec![value])),
         }
     }
-    for (_, value) in &mut found {
-        if value.contains('\u{1f}') {
-            let items: Vec<&str> = value.split('\u{1f}').collect();
-            *value = serde_json::Value::from(items).to_string();
+    let text = |values: Vec<Cow<'_, str>>| {
+        let value = match values.as_slice() {
+            [one] => one.to_string(),
+            several => serde_json::Value::from_iter(several.iter().map(AsRef::<str>::as_ref)).to_string(),
+        };
+        if value.chars().nth(LONGEST).is_none() {
+            return value;
         }
-        if value.chars().nth(LONGEST).is_some() {
-            let hash = TokenHash::of(value.as_bytes());
-            let begin: String = value.chars().take(120).collect();
-            *value = format!("{begin}… ({} bytes, SHA-256 {hash})", value.len());
-        }
-    }
-    found
+        let hash = TokenHash::of(value.as_bytes());
+        let begin: String = value.chars().take(120).collect();
+        format!("{begin}… ({} bytes, SHA-256 {hash})", value.len())
+    };
+    found.into_iter().map(|(name, values)| (name, text(values))).collect()
 }
 
 /// The guest of a path, or the guests that the parameters name.

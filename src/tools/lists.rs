@@ -11,7 +11,6 @@ use crate::pve::cluster::{Answer, Cluster};
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
-use crate::redact;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::slice;
@@ -129,7 +128,7 @@ fn ask<'a>(
     let clusters = meant(visit.manager, args)?;
     let answers = side_by_side(&clusters, &context.cancel, |cluster, cancel| {
         let answer = visit.read(cluster, path, params, || cluster.call(Method::Get, path, params, cancel))?;
-        Ok(if visit.redacts(cluster) { answer.rewritten(redact::answer) } else { answer })
+        Ok(visit.answered(cluster, answer))
     });
     Ok(Asked { manager: visit.manager, answers: clusters.into_iter().zip(answers).collect() })
 }

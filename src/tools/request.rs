@@ -202,8 +202,7 @@ impl<'a> Asker<'a> {
         }
         match answer {
             Ok(answer) => {
-                let redacts = self.visit.redacts(self.cluster);
-                let answer = if redacts { answer.rewritten(redact::answer) } else { answer };
+                let answer = self.visit.answered(self.cluster, answer);
                 request.remark(&answer);
                 Ok(answer)
             }
@@ -244,7 +243,7 @@ impl<'a> Asker<'a> {
             ));
         }
 
-        let bytes = if data.is_empty() { 0 } else { Value::from(data.clone()).to_string().len() };
+        let bytes = serde_json::to_vec(&data).map_or(0, |text| text.len());
         if bytes > MAX_BYTES {
             return Err(format!(
                 "the parameters have {bytes} bytes, more than any node takes: give {MAX_BYTES} at most"
