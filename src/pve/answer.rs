@@ -13,6 +13,9 @@ const MAX_WORDS: usize = 1_000;
 /// come in numbers.
 const MOST: usize = 200;
 
+/// Takes the token's secret out of a stranger's words.
+pub(super) type Scrub<'a> = dyn Fn(String) -> String + 'a;
+
 /// What a node answered: the body as it came, and where in it `data` is.
 #[derive(Debug)]
 pub struct Answer {
@@ -24,12 +27,8 @@ pub struct Answer {
 impl Answer {
     /// Finds `data` in a body. The error is a clause that says what the body is instead, and the parser's words;
     /// whatever of the body they show has gone through `scrub`.
-    pub(super) fn parse(body: Vec<u8>, scrub: impl Fn(String) -> String) -> Result<Self, (String, String)> {
-        let starts = |what, body| starts(what, body, &scrub);
-        let body = match String::from_utf8(body) {
-            Ok(body) => body,
-            Err(error) => return Err((starts("it is not UTF-8", error.as_bytes()), String::new())),
-        };
+    pub(super) fn parse(body: String, scrub: &Scrub<'_>) -> Result<Self, (String, String)> {
+        let starts = |what, body| starts(what, body, scrub);
         let (mut found, mut twice, mut more) = (None, false, false);
         let is_object = body.trim_ascii_start().starts_with('{')
             && walk(&body, &mut |key, value| {
@@ -58,10 +57,28 @@ impl Answer {
         }
     }
 
+    /// The same where `data` is to be a list that its reader checks by itself, as all of a body that has nothing else: then
+    /// there is no need to read it twice.
+    pub(super) fn of_list(body: String, scrub: &Scrub<'_>) -> Result<Self, (String, String)> {
+        const OPEN: &str = r#"{"data":"#;
+        let data = OPEN.len()..body.len().saturating_sub(1);
+        match body.get(data.clone()) {
+            Some(list) if body.starts_with(OPEN) && list.starts_with('[') && body.ends_with("]}") => {
+                Ok(Self { body, data, more: false })
+            }
+            _ => Self::parse(body, scrub),
+        }
+    }
+
+    /// The same error of a body that is no text.
+    pub(super) fn not_utf8(body: &[u8], scrub: &Scrub<'_>) -> (String, String) {
+        (starts("it is not UTF-8", body, scrub), String::new())
+    }
+
     /// The same answer with its JSON text changed, which must stay an object with `data`.
     pub fn rewritten(self, change: impl FnOnce(String) -> String) -> Self {
         let nothing = || Self { body: "null".into(), data: 0..4, more: false };
-        Self::parse(change(self.body).into_bytes(), |text| text).unwrap_or_else(|_| nothing())
+        Self::parse(change(self.body), &|text| text).unwrap_or_else(|_| nothing())
     }
 
     /// The JSON text of the answer's `data`.
@@ -96,7 +113,7 @@ impl Answer {
 }
 
 /// `what`, and how the body starts.
-fn starts(what: &str, body: &[u8], scrub: impl Fn(String) -> String) -> String {
+fn starts(what: &str, body: &[u8], scrub: &Scrub<'_>) -> String {
     // More than is shown, so that a secret at the cut is seen whole.
     let start = body.get(..1_000).unwrap_or(body);
     match one_line(&scrub(String::from_utf8_lossy(start).into_owned()), 100) {
@@ -113,7 +130,7 @@ pub(super) fn refusal(
     body: &[u8],
     call: String,
     (user, token_id): (&str, &str),
-    scrub: impl Fn(String) -> String,
+    scrub: &Scrub<'_>,
 ) -> Error {
     let words = |text: &str| one_line(&scrub(text.to_owned()), MAX_WORDS);
     // Nothing but these two is looked at, and no tree of them built in memory.
@@ -170,7 +187,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &str) -> Result<Answer, (String, String)> {
-        Answer::parse(body.as_bytes().to_vec(), |text| text)
+        Answer::parse(body.to_owned(), &|text| text)
     }
 
     #[test]
@@ -211,7 +228,7 @@ mod tests {
             let (why, _) = parse(body).unwrap_err();
             assert!(why.contains(hint), "{body}: {why}");
         }
-        assert!(Answer::parse(vec![0xff, b'\n', 7], |text| text).unwrap_err().0.contains("UTF-8"));
+        assert!(Answer::not_utf8(b"\xff\n\x07", &|text| text).0.contains("UTF-8"));
     }
 
     #[test]
@@ -235,7 +252,7 @@ mod tests {
     }
 
     fn refused(status: u16, reason: &str, body: &str) -> Error {
-        refusal(status, reason, body.as_bytes(), "GET /x".into(), ("root@pam", "mcp"), |text| text)
+        refusal(status, reason, body.as_bytes(), "GET /x".into(), ("root@pam", "mcp"), &|text| text)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One cluster: which of its nodes is asked, what may be asked again, and how many calls it may hold.
 
+use super::answer::Scrub;
 use super::discover::Discovery;
 use super::error::{Error, NoConnection, NotAsked};
 use super::gate::{Gate, Permit, Refusal};
@@ -19,17 +20,14 @@ use ureq::http::uri::PathAndQuery;
 pub use super::answer::Answer;
 pub use super::nodes::Clock;
 
-/// Proxmox's own limit on a body.
-const MAX_FORM_BYTES: usize = 512 << 10;
-
-/// A query is part of a head, which must fit into one of our buffers; a node accepts more than 9 KB.
-const MAX_QUERY_BYTES: usize = 10 << 10;
-
 /// How long a GET may find out whether a node that hung answers again, while another would answer at once.
 const TRIAL: Duration = Duration::from_secs(5);
 
 /// The same for a connection.
 const TRIAL_CONNECT: Duration = Duration::from_secs(1);
+
+/// How an answer's body is read; the second is for the words that an error shows of it.
+type Parse<'a> = dyn Fn(String, &Scrub<'_>) -> Result<Answer, (String, String)> + 'a;
 
 /// The client of one cluster. Calls may be made from any number of threads.
 pub struct Cluster {
@@ -86,6 +84,14 @@ impl Cluster {
         let start = Instant::now();
         let result = self.attempt(method, path, params, start + self.settings.timeout, cancel);
         self.logged(start, method, path, result)
+    }
+
+    /// The same for a GET of a list whose rows are checked by whoever reads them: of the answer only the outside is looked
+    /// at.
+    pub fn list(&self, path: &ApiPath, params: &Params, cancel: &Cancel) -> Result<Answer, Error> {
+        let start = Instant::now();
+        let result = self.made(Method::Get, path, params, start + self.settings.timeout, cancel, &Answer::of_list);
+        self.logged(start, Method::Get, path, result)
     }
 
     /// A GET that waits no longer than until `deadline`, where that is sooner than the cluster's own time limit.
@@ -155,33 +161,27 @@ impl Cluster {
         deadline: Instant,
         cancel: &Cancel,
     ) -> Result<Answer, Error> {
-        let encoded = params.encode();
-        let in_body = matches!(method, Method::Post | Method::Put);
-        let limit = if in_body { MAX_FORM_BYTES } else { MAX_QUERY_BYTES };
-        if encoded.len() > limit {
-            return Err(Error::TooLarge { bytes: encoded.len(), limit });
-        }
+        self.made(method, path, params, deadline, cancel, &Answer::parse)
+    }
 
-        let mut target = String::with_capacity(path.as_str().len() + 11 + if in_body { 0 } else { encoded.len() });
-        target.push_str("/api2/json");
-        target.push_str(path.as_str());
-        if !in_body && !encoded.is_empty() {
-            target.push('?');
-            target.push_str(&encoded);
-        }
-        let Ok(target) = PathAndQuery::try_from(target) else {
-            // Both parts are encoded down to characters that a URI may have; this is for the reader's peace of mind.
-            return Err(Error::Failed {
-                status: 400,
-                said: "the path can't be sent".into(),
-                call: shown(method, path),
-            });
-        };
+    /// Makes a call whose answer is read as `parse` does.
+    fn made(
+        &self,
+        method: Method,
+        path: &ApiPath,
+        params: &Params,
+        deadline: Instant,
+        cancel: &Cancel,
+        parse: &Parse<'_>,
+    ) -> Result<Answer, Error> {
+        let encoded = params.encode();
+        let target = path.target(method, &encoded)?;
+        let in_body = method.has_form();
         let out = Outgoing { method, target, form: in_body.then_some(encoded.as_str()), public: false };
         let _permit = self.enter(deadline, cancel)?;
         let (node, reply) =
             self.ask(method, path, deadline, true, &mut |node, left| self.wire.exchange(node, &out, left, cancel))?;
-        let answer = self.read(node, reply, method, path)?;
+        let answer = self.read(node, reply, method, path, parse)?;
         if method == Method::Get {
             self.discover(deadline, cancel);
         }
@@ -202,7 +202,7 @@ impl Cluster {
             .ask(Method::Get, &path, deadline, true, &mut |node, left| {
                 self.wire.exchange(node, &out, left.or(TimeLeft::until(deadline)), cancel)
             })
-            .and_then(|(node, reply)| self.read(node, reply, Method::Get, &path))
+            .and_then(|(node, reply)| self.read(node, reply, Method::Get, &path, &Answer::parse))
             .map_err(|error| error.to_string())
             .and_then(|answer| self.discovery.learn(answer.data(), &self.wire, &self.nodes));
         match learnt {
@@ -362,17 +362,27 @@ impl Cluster {
         }
     }
 
-    fn read(&self, node: usize, reply: Reply, method: Method, path: &dyn fmt::Display) -> Result<Answer, Error> {
+    fn read(
+        &self,
+        node: usize,
+        reply: Reply,
+        method: Method,
+        path: &dyn fmt::Display,
+        parse: &Parse<'_>,
+    ) -> Result<Answer, Error> {
         if !(200..300).contains(&reply.status) {
             // The status tells enough, whatever became of the body.
             let token = (self.settings.user.as_str(), self.settings.token_id.as_str());
             let call = shown(method, path);
-            let error = answer::refusal(reply.status, &reply.reason, &reply.body, call, token, |t| self.wire.scrub(t));
+            let error = answer::refusal(reply.status, &reply.reason, &reply.body, call, token, &|t| self.wire.scrub(t));
             return Err(if method == Method::Get { error } else { error.of_a_write() });
         }
         let result = match reply.broken {
             Some(fault) => Err(fault),
-            None => Answer::parse(self.wire.scrub_answer(reply.body), |t| self.wire.scrub(t))
+            // What is not UTF-8 is no answer: of its error only the start is shown, which is scrubbed there.
+            None => String::from_utf8(reply.body)
+                .map_err(|error| Answer::not_utf8(error.as_bytes(), &|t| self.wire.scrub(t)))
+                .and_then(|body| parse(self.wire.scrub_answer(body), &|t| self.wire.scrub(t)))
                 .map_err(|(why, inside)| Fault::Unreadable(why, inside)),
         };
         result.map_err(|fault| self.error(node, fault, method, path))

@@ -16,6 +16,24 @@ use ureq::unversioned::transport::NextTimeout;
 pub(super) struct Tcp {
     stream: Arc<TcpStream>,
     limit: Limit,
+    /// The time limits that the socket has.
+    reads: Armed,
+    writes: Armed,
+}
+
+/// The time limit that a socket has, as set; [`UNKNOWN`] where nothing is known of it.
+type Armed = Option<Duration>;
+
+/// No limit of a socket.
+const UNKNOWN: Armed = Some(Duration::ZERO);
+
+/// Whether the limit that a socket has serves where so much time is left: then it need not be set. Between the calls on a
+/// connection that is kept alive it hardly differs.
+fn serves(armed: Armed, left: Option<Duration>) -> bool {
+    match (armed, left) {
+        (Some(armed), Some(left)) => armed.abs_diff(left) <= left / 64,
+        (armed, left) => armed == left,
+    }
 }
 
 /// Until when, and what ureq calls it.
@@ -43,19 +61,24 @@ impl Limit {
     /// Makes one read or write in the time that is left.
     fn keep(
         &self,
+        armed: &mut Armed,
         set: &dyn Fn(Option<Duration>) -> io::Result<()>,
         act: &mut dyn FnMut() -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
-            match set(self.left()?) {
-                // macOS takes no new time limit once the peer has closed; what it sent can still be read.
-                Err(e) if e.kind() != io::ErrorKind::InvalidInput => return Err(e),
-                _ => {}
+            let left = self.left()?;
+            if !serves(*armed, left) {
+                match set(left) {
+                    // macOS takes no new time limit once the peer has closed; what it sent can still be read.
+                    Err(e) if e.kind() != io::ErrorKind::InvalidInput => return Err(e),
+                    set => *armed = set.map_or(UNKNOWN, |()| left),
+                }
             }
             match act() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // The socket's limit may have been a hair shorter than what was left.
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Err(self.over());
+                    *armed = UNKNOWN;
                 }
                 result => return result,
             }
@@ -77,7 +100,9 @@ impl Tcp {
             let share = limit.left()?.map(|left| left / (addrs.len() - n) as u32);
             let ends = Limit { until: share.map(|share| Instant::now() + share), ..limit };
             match dial(*addr, &ends, begun) {
-                Ok(stream) => return Ok(Self { stream, limit }),
+                Ok(stream) => {
+                    return Ok(Self { stream, limit, reads: UNKNOWN, writes: UNKNOWN });
+                }
                 Err(e) => last = e,
             }
         }
@@ -96,27 +121,23 @@ impl Tcp {
 
     /// Whether the node has neither closed nor sent anything.
     pub(super) fn is_idle(&self) -> bool {
-        let quiet = || {
-            self.stream.set_nonblocking(true)?;
-            let nothing = matches!(self.stream.peek(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
-            self.stream.set_nonblocking(false)?;
-            io::Result::Ok(nothing)
-        };
-        quiet().unwrap_or(false)
+        // What is there to be read is either something that was sent or the end.
+        let mut sockets = [PollFd::new(&*self.stream, PollFlags::IN)];
+        matches!(poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
 }
 
 impl Read for Tcp {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut stream = &*self.stream;
-        self.limit.keep(&|left| stream.set_read_timeout(left), &mut || stream.read(bytes))
+        self.limit.keep(&mut self.reads, &|left| stream.set_read_timeout(left), &mut || stream.read(bytes))
     }
 }
 
 impl Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut stream = &*self.stream;
-        self.limit.keep(&|left| stream.set_write_timeout(left), &mut || stream.write(bytes))
+        self.limit.keep(&mut self.writes, &|left| stream.set_write_timeout(left), &mut || stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

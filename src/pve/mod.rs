@@ -66,6 +66,11 @@ impl Method {
             Method::Delete => "DELETE",
         }
     }
+
+    /// Whether its parameters go into the body (PVE: GET and DELETE have them in the query alone).
+    fn has_form(self) -> bool {
+        matches!(self, Method::Post | Method::Put)
+    }
 }
 
 impl fmt::Display for Method {

@@ -4,15 +4,24 @@
 //! `/nodes/pve1/qemu`. The same is done here first, so that whoever judges a path and the node that acts on it see the
 //! same one.
 
+use super::Method;
+use super::error::Error;
 use super::params::{Params, decode, encode_into};
 use std::borrow::Cow;
 use std::fmt;
+use ureq::http::uri::PathAndQuery;
 
 /// Longer than any path Proxmox has; its own limit is 8 KiB for the whole head of a request.
 const MAX_BYTES: usize = 2_000;
 
 /// What stays readable beside unreserved characters: volume ids (`local:iso/x.iso`), UPIDs (`…:root@pam!admin:`).
 const KEEP: &[u8] = b":@!$'(),*=";
+
+/// Proxmox's own limit on a body.
+const MAX_FORM_BYTES: usize = 512 << 10;
+
+/// A query is part of a head, which must fit into one of our buffers; a node accepts more than 9 KB.
+const MAX_QUERY_BYTES: usize = 10 << 10;
 
 /// A canonical API path: percent-decoded once, empty segments dropped, encoded once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,6 +131,24 @@ impl ApiPath {
     /// The path as it goes over the wire, below `/api2/json`: `/nodes/pve1/qemu`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What is asked of a node: the path, and the parameters (encoded) where they are no form. Errors: they are too large.
+    pub(super) fn target(&self, method: Method, encoded: &str) -> Result<PathAndQuery, Error> {
+        let (limit, query) = match method.has_form() {
+            true => (MAX_FORM_BYTES, ""),
+            false => (MAX_QUERY_BYTES, encoded),
+        };
+        if encoded.len() > limit {
+            return Err(Error::TooLarge { bytes: encoded.len(), limit });
+        }
+        let mark = if query.is_empty() { "" } else { "?" };
+        // Both parts are encoded down to characters that a URI may have; the error is for the reader's peace of mind.
+        PathAndQuery::try_from(["/api2/json", self.as_str(), mark, query].concat()).map_err(|_| Error::Failed {
+            status: 400,
+            said: "the path can't be sent".into(),
+            call: format!("{method} {self}"),
+        })
     }
 
     /// Its segments, decoded; none for `/`. A volume id with a slash (`local:iso/x.iso`) is two of them, because a

@@ -199,12 +199,8 @@ impl Wire {
     }
 
     /// An answer's body, safe to hand on: without our secret, unless that is too short.
-    pub(super) fn scrub_answer(&self, body: Vec<u8>) -> Vec<u8> {
-        if self.secret.expose().len() < SHORTEST_SECRET {
-            return body;
-        }
-        // What is not UTF-8 is no answer: of its error only the start is shown, which is scrubbed there.
-        String::from_utf8(body).map_or_else(|error| error.into_bytes(), |text| self.scrub(text).into_bytes())
+    pub(super) fn scrub_answer(&self, body: String) -> String {
+        if self.secret.expose().len() < SHORTEST_SECRET { body } else { self.scrub(body) }
     }
 
     /// Whether a text that can't be scrubbed holds our secret; never where [`Wire::scrub_answer`] would let it pass.
