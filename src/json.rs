@@ -93,6 +93,11 @@ impl<'a> Scan<'a> {
         (first || self.passes(b',')).then_some(true)
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.text.len() - self.at
+    }
+
     /// Whether nothing but whitespace is left.
     pub fn is_done(&self) -> bool {
         space(self.text.as_bytes(), self.at) == self.text.len()
@@ -119,14 +124,38 @@ impl<'a> Scan<'a> {
 /// Where the whitespace from `at` on ends.
 #[inline(always)]
 pub fn space(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+    // One comparison in most cases: what machines write has no whitespace.
+    while let Some(byte @ 0..=b' ') = bytes.get(at) {
+        if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            break;
+        }
         at += 1;
     }
     at
 }
 
 /// The end of the value that begins at `at`.
-fn value(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn value(bytes: &[u8], at: usize) -> Option<usize> {
+    match *bytes.get(at)? {
+        b'"' => string(bytes, at + 1, &mut false),
+        b'{' | b'[' => nested(bytes, at),
+        _ => scalar(bytes, at),
+    }
+}
+
+/// The end of a number, or of one of the three words.
+#[inline(always)]
+fn scalar(bytes: &[u8], at: usize) -> Option<usize> {
+    match *bytes.get(at)? {
+        b't' => word(bytes, at, b"true"),
+        b'f' => word(bytes, at, b"false"),
+        b'n' => word(bytes, at, b"null"),
+        _ => number(bytes, at),
+    }
+}
+
+/// The end of the object or list that begins at `at`.
+fn nested(bytes: &[u8], mut at: usize) -> Option<usize> {
     // What is open around `at`, the innermost as the lowest bit: 1 for an object. Full words go aside.
     let (mut open, mut depth, mut aside) = (0_u64, 0_usize, Vec::new());
     loop {
@@ -147,10 +176,7 @@ fn value(bytes: &[u8], mut at: usize) -> Option<usize> {
                 }
                 at + 1
             }
-            b't' => word(bytes, at, b"true")?,
-            b'f' => word(bytes, at, b"false")?,
-            b'n' => word(bytes, at, b"null")?,
-            _ => number(bytes, at)?,
+            _ => scalar(bytes, at)?,
         };
         // A value has ended, and with it perhaps what it stands in.
         loop {
@@ -253,13 +279,28 @@ fn number(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The end of one digit or more.
-#[inline(always)]
 fn digits(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let digits = leading_digits(u64::from_le_bytes(*word));
+        at += digits;
+        if digits < 8 {
+            return (at > start).then_some(at);
+        }
+    }
     while let Some(b'0'..=b'9') = bytes.get(at) {
         at += 1;
     }
     (at > start).then_some(at)
+}
+
+/// How many bytes of the word, from the lowest, are digits. A digit has 3 in its upper half, and still has when 6 is added.
+/// What a byte carries into the next one is of no matter, since it is none itself.
+fn leading_digits(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (upper, three) = (ONES * 0xf0, ONES * 0x30);
+    let other = ((word & upper) ^ three) | ((word.wrapping_add(ONES * 6) & upper) ^ three);
+    (other.trailing_zeros() / 8) as usize
 }
 
 #[cfg(test)]

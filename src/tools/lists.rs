@@ -2,11 +2,11 @@
 
 use super::clusters::{Failures, meant, side_by_side};
 use super::desk::{Desk, Visit};
-use super::shape::{Column, Place, Row, Show, SortBy, Table, json_text, push_bytes};
+use super::shape::{Column, Place, Row, Show, SortBy, Table, json_text};
+use super::units::push_bytes;
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
-use crate::pve::Method;
 use crate::pve::cluster::{Answer, Cluster};
 use crate::pve::manager::ClusterManager;
 use crate::pve::params::Params;
@@ -127,7 +127,7 @@ fn ask<'a>(
 ) -> Result<Asked<'a>, String> {
     let clusters = meant(visit.manager, args)?;
     let answers = side_by_side(&clusters, &context.cancel, |cluster, cancel| {
-        let answer = visit.read(cluster, path, params, || cluster.call(Method::Get, path, params, cancel))?;
+        let answer = visit.read(cluster, path, params, || cluster.list(path, params, cancel))?;
         Ok(visit.answered(cluster, answer))
     });
     Ok(Asked { manager: visit.manager, answers: clusters.into_iter().zip(answers).collect() })

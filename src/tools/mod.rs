@@ -16,6 +16,7 @@ pub mod shape;
 mod tasks;
 mod teach;
 mod touch;
+mod units;
 pub mod view;
 
 pub use desk::Desk;

@@ -1,10 +1,10 @@
 //! Proxmox's lists as tables: read once, only the wanted columns, written twice — as text for a model (one header line,
 //! tab-separated rows, numbers a person can read) and as JSON for programs (the raw values).
 
+use super::units::{append, bytes, duration, number, push_number, push_percent};
 use crate::json::Scan;
 use crate::order::order;
 use std::borrow::Cow;
-use std::fmt::Write;
 
 /// Rows of a table: more than any cluster has, and a bound on the memory that a hostile answer takes.
 pub(super) const MAX_ROWS: usize = 100_000;
@@ -34,6 +34,7 @@ pub enum Show {
 /// Rows of one or several answers under the same columns.
 pub struct Table<'a> {
     columns: &'static [Column],
+    index: Index,
     /// All cells, row after row, each the JSON text of its value.
     cells: Vec<Option<Cow<'a, str>>>,
 }
@@ -41,7 +42,7 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// A table without rows.
     pub fn new(columns: &'static [Column]) -> Self {
-        Self { columns, cells: Vec::new() }
+        Self { columns, index: Index::of(columns), cells: Vec::new() }
     }
 
     /// Adds the rows of a JSON array of objects; keys without a column are passed over. The first columns are filled
@@ -55,6 +56,8 @@ impl<'a> Table<'a> {
     }
 
     fn rows_of(&mut self, scan: &mut Scan<'a>, lead: &[Cow<'a, str>]) -> Option<()> {
+        // What comes in rows has some hundred bytes in each.
+        self.cells.reserve(scan.left() / 256 * self.columns.len());
         if !scan.passes(b'[') {
             return None;
         }
@@ -66,14 +69,14 @@ impl<'a> Table<'a> {
             }
             let start = self.cells.len();
             self.cells.extend(lead.iter().cloned().map(Some));
-            self.cells.resize(start + self.columns.len(), None);
+            self.fill_up(start);
             let mut first = true;
             while scan.more(first, b'}')? {
                 first = false;
                 let key = scan.key()?;
                 let raw = scan.value()?;
-                let at = self.columns.iter().skip(lead.len()).position(|c| same(c.key, &key));
-                if let Some(cell) = at.and_then(|at| self.cells.get_mut(start + lead.len() + at)) {
+                let at = self.index.find(self.columns, &key).filter(|at| *at >= lead.len());
+                if let Some(cell) = at.and_then(|at| self.cells.get_mut(start + at)) {
                     // An empty string says as little as null; without it the column may go.
                     *cell = Some(raw).filter(|r| *r != "null" && *r != "\"\"").map(Cow::Borrowed);
                 }
@@ -86,7 +89,13 @@ impl<'a> Table<'a> {
     pub fn push(&mut self, row: impl IntoIterator<Item = Option<Cow<'a, str>>>) {
         let start = self.cells.len();
         self.cells.extend(row.into_iter().take(self.columns.len()));
-        self.cells.resize(start + self.columns.len(), None);
+        self.fill_up(start);
+    }
+
+    /// Empty cells to the end of the row that begins at `start`.
+    fn fill_up(&mut self, start: usize) {
+        let missing = start + self.columns.len() - self.cells.len();
+        self.cells.extend((0..missing).map(|_| None));
     }
 
     /// Takes back all but the first `rows` rows.
@@ -106,7 +115,7 @@ impl<'a> Table<'a> {
 
     /// The rows as they stand.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.cells.chunks_exact(self.columns.len()).map(|cells| Row { columns: self.columns, cells })
+        self.cells.chunks_exact(self.columns.len()).map(|cells| Row { table: self, cells })
     }
 
     /// Writes the rows, in the order of `sort_by`, after what `text` holds already, and gives the JSON members
@@ -115,40 +124,87 @@ impl<'a> Table<'a> {
         let rows: Vec<Row<'_>> = self.rows().collect();
         let places: Vec<Place<'_>> = rows.iter().map(sort_by).collect();
         let sorted = order(rows.len(), &|a, b| places.get(a).cmp(&places.get(b)));
-        text.reserve(rows.len() * 96);
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&c| rows.iter().any(|r| r.cells.get(c).is_some_and(Option::is_some)))
             .collect();
-        let mut json = String::with_capacity(64 + self.cells.len() * 12);
-        json.push_str(r#""columns":["#);
+        let mut out = std::mem::take(text).into_bytes();
+        out.reserve(64 + rows.len() * 96);
+        let mut json = Vec::with_capacity(64 + self.cells.len() * 12);
+        append(&mut json, br#""columns":["#);
         for (n, column) in used.iter().filter_map(|&c| self.columns.get(c)).enumerate() {
-            let (tab, comma) = if n == 0 { ("", "") } else { ("\t", ",") };
-            // Writing into a String can't fail.
-            let _ = write!(text, "{tab}{}", column.key);
-            let _ = write!(json, "{comma}\"{}\"", column.key);
+            let (tab, quote) = if n == 0 { (&b""[..], &b"\""[..]) } else { (&b"\t"[..], &b",\""[..]) };
+            [tab, column.key.as_bytes()].iter().for_each(|part| append(&mut out, part));
+            [quote, column.key.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
         }
-        text.push('\n');
-        json.push_str(r#"],"rows":["#);
+        out.push(b'\n');
+        append(&mut json, br#"],"rows":["#);
         for (n, row) in sorted.iter().filter_map(|at| rows.get(*at)).enumerate() {
-            json.push_str(if n == 0 { "[" } else { ",[" });
+            append(&mut json, if n == 0 { b"[" } else { b",[" });
             for (n, &c) in used.iter().enumerate() {
                 if n > 0 {
-                    text.push('\t');
-                    json.push(',');
+                    out.push(b'\t');
+                    json.push(b',');
                 }
                 match (row.cells.get(c), self.columns.get(c)) {
                     (Some(Some(raw)), Some(column)) => {
-                        show(text, raw, column.show);
-                        json.push_str(raw);
+                        show(&mut out, raw, column.show);
+                        append(&mut json, raw.as_bytes());
                     }
-                    _ => json.push_str("null"),
+                    _ => append(&mut json, b"null"),
                 }
             }
-            text.push('\n');
-            json.push(']');
+            out.push(b'\n');
+            json.push(b']');
         }
-        let _ = write!(json, r#"],"total":{}"#, rows.len());
-        json
+        append(&mut json, br#"],"total":"#);
+        push_number(&mut json, rows.len() as u64);
+        // Both are made of whole texts.
+        *text = String::from_utf8(out).unwrap_or_default();
+        String::from_utf8(json).unwrap_or_default()
+    }
+}
+
+/// Finds the column of a key: what it would take to compare a key with each of them adds up to a good part of a call.
+///
+/// Open addressing in a table that is never more than a quarter full: a slot has the number of a column and one, or 0.
+struct Index([u8; Index::SLOTS]);
+
+impl Index {
+    const SLOTS: usize = 128;
+
+    fn of(columns: &[Column]) -> Self {
+        let mut slots = [0; Self::SLOTS];
+        for (n, column) in columns.iter().enumerate() {
+            let mut slot = Self::first(column.key.as_bytes());
+            while let Some(taken) = slots.get_mut(slot) {
+                if *taken == 0 {
+                    *taken = n as u8 + 1;
+                    break;
+                }
+                slot = (slot + 1) % Self::SLOTS;
+            }
+        }
+        Self(slots)
+    }
+
+    /// Where a key stands, unless another one does: then in the next free place.
+    fn first(key: &[u8]) -> usize {
+        let [first, .., last] = key else { return 0 };
+        (usize::from(*first) * 7 + usize::from(*last) * 31 + key.len()) % Self::SLOTS
+    }
+
+    fn find(&self, columns: &[Column], key: &str) -> Option<usize> {
+        let key = key.as_bytes();
+        let mut slot = Self::first(key);
+        loop {
+            let at = usize::from(*self.0.get(slot)?).checked_sub(1)?;
+            let known = columns.get(at)?.key.as_bytes();
+            // So short that calling somebody to compare them takes longer.
+            if known.len() == key.len() && known.iter().zip(key).all(|(a, b)| a == b) {
+                return Some(at);
+            }
+            slot = (slot + 1) % Self::SLOTS;
+        }
     }
 }
 
@@ -160,49 +216,55 @@ pub type SortBy = for<'r> fn(&'r Row<'_>) -> Place<'r>;
 
 /// One row of a [`Table`].
 pub struct Row<'t> {
-    columns: &'static [Column],
+    table: &'t Table<'t>,
     cells: &'t [Option<Cow<'t, str>>],
 }
 
 impl Row<'_> {
     /// The JSON text of a cell.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        let at = self.columns.iter().position(|c| same(c.key, key))?;
+        let at = self.table.index.find(self.table.columns, key)?;
         self.cells.get(at)?.as_deref()
     }
 
     /// A cell as text, without quotes (escapes stay); empty where it is a list or an object.
     pub fn text(&self, key: &str) -> &str {
-        unquoted(self.raw(key).filter(|raw| !raw.starts_with(['{', '['])).unwrap_or(""))
+        match self.raw(key) {
+            Some(raw) if !matches!(raw.as_bytes(), [b'{' | b'[', ..]) => unquoted(raw),
+            _ => "",
+        }
     }
 
     /// A cell as a number, whether Proxmox wrote it as one or as a string; 0 where there is none.
     pub fn number(&self, key: &str) -> f64 {
-        self.text(key).parse().ok().filter(|n: &f64| n.is_finite()).unwrap_or(0.0)
+        number(self.text(key).as_bytes()).unwrap_or(0.0)
     }
-}
-
-/// Whether two keys are the same. Most differ in length or in their first byte, which needs no call.
-fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
 }
 
 /// The inside of a JSON string as it stands. Its escapes keep tabs and line ends out of a table.
 pub(super) fn unquoted(raw: &str) -> &str {
-    raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')).unwrap_or(raw)
+    match raw.as_bytes() {
+        [b'"', .., b'"'] => raw.get(1..raw.len() - 1).unwrap_or(raw),
+        _ => raw,
+    }
 }
 
-fn show(text: &mut String, raw: &str, show: Show) {
-    let plain = unquoted(raw);
-    let number = match show {
-        Show::Plain => None,
-        _ => plain.parse::<f64>().ok().filter(|n| n.is_finite()),
+fn show(out: &mut Vec<u8>, raw: &str, show: Show) {
+    let plain = match raw.as_bytes() {
+        [b'"', inner @ .., b'"'] => inner,
+        other => other,
     };
-    match (show, number) {
-        (Show::Percent, Some(n)) => push_percent(text, n),
-        (Show::Bytes, Some(n)) => push_bytes(text, n),
-        (Show::Duration, Some(n)) if n >= 0.0 => push_duration(text, n as u64),
-        _ => drop(push_plain(text, plain)),
+    match show {
+        Show::Percent if let Some(n) = number(plain) => push_percent(out, n),
+        Show::Bytes if let Some(n) = number(plain) => bytes(out, n),
+        Show::Duration if let Some(n) = number(plain).filter(|n| *n >= 0.0) => duration(out, n as u64),
+        // Only a nested value has line ends, which JSON has between tokens alone.
+        _ if plain.len() <= MAX_CELL && !matches!(plain.first(), Some(b'{' | b'[')) => append(out, plain),
+        _ => {
+            let mut cell = String::new();
+            push_plain(&mut cell, unquoted(raw));
+            append(out, cell.as_bytes());
+        }
     }
 }
 
@@ -223,65 +285,6 @@ pub(super) fn push_plain(text: &mut String, plain: &str) -> bool {
         text.push('…');
     }
     !more
-}
-
-/// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
-pub fn push_bytes(text: &mut String, bytes: f64) {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    // Whole numbers all the way: printing a float takes a thousand steps.
-    text.push_str(if bytes <= -1.0 { "-" } else { "" });
-    let bytes = bytes.abs() as u64;
-    if bytes == 0 {
-        text.push('0');
-        return;
-    }
-    let unit = bytes.ilog2() / 10;
-    // Two decimals at most, and none that say nothing.
-    let hundredths = (u128::from(bytes) * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit);
-    push_number(text, (hundredths / 100) as u64);
-    match (hundredths % 100) as u8 {
-        0 => {}
-        n if n % 10 == 0 => text.extend(['.', char::from(b'0' + n / 10)]),
-        n => text.extend(['.', char::from(b'0' + n / 10), char::from(b'0' + n % 10)]),
-    }
-    text.push_str(UNITS.get(unit as usize).copied().unwrap_or_default());
-}
-
-/// A fraction of 1 as a percentage with one decimal: `12.3%`.
-fn push_percent(text: &mut String, fraction: f64) {
-    text.push_str(if fraction < 0.0 { "-" } else { "" });
-    let tenths = (fraction.abs() * 1_000.0 + 0.5) as u64;
-    push_number(text, tenths / 10);
-    text.extend(['.', char::from(b'0' + (tenths % 10) as u8), '%']);
-}
-
-fn push_number(text: &mut String, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        start -= 1;
-        if number == 0 {
-            break;
-        }
-    }
-    text.push_str(str::from_utf8(digits.get(start..).unwrap_or_default()).unwrap_or_default());
-}
-
-/// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
-pub fn push_duration(text: &mut String, seconds: u64) {
-    let (d, h, m) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let parts = match (d, h, m) {
-        (0, 0, 0) => [(seconds, 's'), (0, ' ')],
-        (0, 0, _) => [(m, 'm'), (0, ' ')],
-        (0, ..) => [(h, 'h'), (m, 'm')],
-        _ => [(d, 'd'), (h, 'h')],
-    };
-    for (n, unit) in parts.into_iter().filter(|(_, unit)| *unit != ' ') {
-        push_number(text, n);
-        text.push(unit);
-    }
 }
 
 /// `text` as JSON text, to be a cell.
@@ -345,21 +348,5 @@ mod tests {
         let json = format!("[{}{{}}]", "{},".repeat(MAX_ROWS));
         let why = Table::new(&COLUMNS).read(&json, &[]).unwrap_err().to_string();
         assert!(why.contains("more than 100000 rows"), "{why}");
-    }
-
-    #[test]
-    fn units() {
-        let bytes = |n| {
-            let mut s = String::new();
-            push_bytes(&mut s, n);
-            s
-        };
-        assert_eq!([bytes(0.0), bytes(1023.0), bytes(536870912.0), bytes(1.5e15)], ["0", "1023B", "512MiB", "1.33PiB"]);
-        let duration = |n| {
-            let mut s = String::new();
-            push_duration(&mut s, n);
-            s
-        };
-        assert_eq!([duration(59), duration(60), duration(3_661), duration(90_000)], ["59s", "1m", "1h1m", "1d1h"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clusters::{side_by_side, told};
 use super::desk::{Act, Desk, Visit};
-use super::shape::push_duration;
+use super::units::push_duration;
 use crate::audit::{Decision, Event};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
