@@ -43,7 +43,7 @@ pub fn start(typed: Option<&str>, json: bool) {
             let (time, level) = (utc(SystemTime::now()), record.level());
             if json {
                 let (target, message) =
-                    (quoted(record.target()), quoted(&visible::borrowed(&redact::text(&record.args().to_string()))));
+                    (quoted(record.target()), quoted(&visible::text(&redact::text(&record.args().to_string()))));
                 let line = format_args!("\"target\":{target},\"message\":{message}");
                 return writeln!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",{line}}}");
             }
@@ -63,7 +63,7 @@ fn quoted(text: &str) -> String {
 
 /// `text` on one line, for a terminal: what isn't seen is escaped, and what looks like a secret is hidden.
 pub fn printable(text: &str) -> String {
-    visible::borrowed(&redact::text(text)).replace('\n', "\\n").replace('\t', "\\t")
+    visible::text(&redact::text(text)).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 #[cfg(test)]

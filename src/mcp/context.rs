@@ -83,7 +83,7 @@ impl Context<'_> {
         }
         if !message.is_empty() {
             out.extend_from_slice(b",\"message\":");
-            push_json_str(&mut out, &visible::borrowed(message));
+            push_json_str(&mut out, message);
         }
         out.extend_from_slice(b"}}");
         (self.send)(&out);

@@ -2,7 +2,7 @@
 //! [`Server::tail`]'s.
 
 use super::catalog::{Catalog, Complete, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop};
-use super::content::{Content, Contents, Data};
+use super::content::{Content, Contents};
 use super::context::{Context, LEVELS};
 use super::message::{Fault, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, push_json_str};
 use super::{Ask, Era, modern, record};
@@ -93,13 +93,14 @@ fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
         Err(stop) => return stopped(ask, &context, stop),
     };
     record.failed.set(failed);
-    let output = seen(output);
+    // Of what is text, its writing as JSON takes care.
+    let structured = output.structured.map(visible::json);
     Ok(request.result(|out| {
         let content: usize = output.content.iter().map(Content::size).sum();
-        out.reserve(content + output.structured.as_ref().map_or(0, String::len) + 256);
+        out.reserve(content + structured.as_ref().map_or(0, String::len) + 256);
         out.extend_from_slice(br#"{"content":"#);
         array(out, &output.content, |out, content| content.write(out));
-        if let Some(structured) = &output.structured {
+        if let Some(structured) = &structured {
             out.extend_from_slice(br#","structuredContent":"#);
             let start = out.len();
             out.extend_from_slice(structured.as_bytes());
@@ -111,17 +112,6 @@ fn call_tool(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
         }
         out.extend_from_slice(server.tail(era, false));
     }))
-}
-
-/// An output in which nothing is hidden from a reader's eyes: it may be anybody's words.
-fn seen(mut output: Output) -> Output {
-    for content in &mut output.content {
-        if let Content::Text(text) | Content::Resource(Contents { data: Data::Text(text), .. }) = content {
-            *text = visible::text(std::mem::take(text));
-        }
-    }
-    output.structured = output.structured.map(visible::json);
-    output
 }
 
 fn read_resource(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {

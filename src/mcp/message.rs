@@ -136,7 +136,7 @@ impl<'a> Request<'a> {
 fn error(id: &str, fault: &Fault) -> Vec<u8> {
     let mut out = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"#, fault.code).into_bytes();
     // Both may have a stranger's words in them, as a result may.
-    push_json_str(&mut out, &visible::borrowed(&fault.message));
+    push_json_str(&mut out, &fault.message);
     if let Some(data) = &fault.data {
         out.extend_from_slice(format!(",\"data\":{}", visible::json(data.to_string())).as_bytes());
     }
