@@ -31,6 +31,8 @@ pub struct Watch {
 #[derive(Default)]
 struct State {
     calls: Vec<Arc<Call>>,
+    /// Whether a call has begun since the thread last looked.
+    begun: bool,
     /// The thread sleeps until it is told of a call.
     asleep: bool,
     /// Clients that go are no reason to cancel any more.
@@ -61,6 +63,7 @@ impl Watch {
         let call = Arc::new(Call { stream, cancel, ends_with_client, events: OnceLock::new() });
         let mut state = self.lock();
         state.calls.push(call.clone());
+        state.begun = true;
         // A thread that sleeps is woken at most once a tick, however many calls come and go.
         if std::mem::take(&mut state.asleep) {
             self.changed.notify_one();
@@ -73,7 +76,8 @@ impl Watch {
         let mut due = Instant::now() + keepalive;
         let mut state = self.lock();
         while !state.closed {
-            let idle = state.calls.is_empty();
+            // After a tick without any it sleeps: calls that come one after the other wake it once.
+            let idle = state.calls.is_empty() && !std::mem::take(&mut state.begun);
             let wait = due.saturating_duration_since(Instant::now());
             state.asleep = idle;
             state = self.wait(state, if idle { wait } else { wait.min(TICK) });
