@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 /// Nodes of a cluster.
 pub const NODES: usize = 2;
 /// How long a call may take as the clusters are configured, in seconds.
-const TIMEOUT: u64 = 4;
+const TIMEOUT: u64 = 6;
+/// A node that answers later than that has trouble, if only with a machine that does too much at once.
+pub const SLOW: Duration = Duration::from_secs(1);
 /// After trouble a call may still fail that waited for one that hung.
 const GRACE: Duration = Duration::from_secs(TIMEOUT + 2);
 /// How a marker of a write begins; a number of letters and digits follows.
@@ -40,6 +42,8 @@ pub enum Fault {
     Cuts,
     /// Is not there: no one listens, and every connection is gone.
     Dies,
+    /// Took long: nobody asked it to.
+    Dawdles,
 }
 
 /// The faults that take turns.
@@ -60,8 +64,11 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// How often each marked write was passed on, by method and marker.
-type Taken = Mutex<HashMap<String, u32>>;
+/// Each trouble, and when it ended.
+type Troubles = Mutex<Vec<(Trouble, Option<Instant>)>>;
+
+/// How often each marked write was passed on, by method and marker, and how often that is over.
+type Taken = Mutex<HashMap<String, (u32, u32)>>;
 
 /// A cluster. Dropping it ends its nodes.
 pub struct Stand {
@@ -74,8 +81,8 @@ pub struct Stand {
     addresses: Vec<SocketAddr>,
     faults: Arc<[AtomicU8; NODES]>,
     taken: Arc<Taken>,
-    /// What trouble it has had, and when each ended.
-    trouble: Mutex<Vec<(Trouble, Option<Instant>)>>,
+    /// What trouble it has had.
+    trouble: Arc<Troubles>,
 }
 
 impl Stand {
@@ -96,7 +103,7 @@ impl Stand {
             addresses: Vec::new(),
             faults: Arc::default(),
             taken: Arc::default(),
-            trouble: Mutex::default(),
+            trouble: Arc::default(),
         };
         for n in 0..NODES {
             // An address that no outgoing connection has, so that the port is still free when the node comes back.
@@ -113,7 +120,7 @@ impl Stand {
 
     fn node(&self, n: usize, address: SocketAddr) -> std::io::Result<Node> {
         let (port, prefix) = (self.demo.port(), self.prefix);
-        let (faults, taken) = (self.faults.clone(), self.taken.clone());
+        let (faults, taken, trouble) = (self.faults.clone(), self.taken.clone(), self.trouble.clone());
         Node::start_at(address, Identity::Trusted, move |request| {
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == Fault::Hangs as u8 {
@@ -121,12 +128,20 @@ impl Stand {
             } else if fault == Fault::Closes as u8 {
                 return Act::close();
             }
-            if request.method != "GET"
-                && let Some(mark) = mark(request)
-            {
-                *taken.lock().unwrap().entry(mark).or_default() += 1;
+            let mark = mark(request).filter(|_| request.method != "GET");
+            if let Some(mark) = &mark {
+                taken.lock().unwrap().entry(mark.clone()).or_default().0 += 1;
             }
+            let begun = Instant::now();
             let mut answer = pass_on(port, prefix, request);
+            if let Some(mark) = mark {
+                taken.lock().unwrap().entry(mark).or_default().1 += 1;
+            }
+            if begun.elapsed() > SLOW {
+                let met = Trouble { fault: Fault::Dawdles, nodes: 1 };
+                // Not behind the last, which may still be on.
+                trouble.lock().unwrap().insert(0, (met, Some(Instant::now())));
+            }
             // As the fault is now: the answer is what is lost.
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == Fault::Swallows as u8 {
@@ -210,9 +225,21 @@ impl Stand {
         met.next().map(|(trouble, _)| *trouble)
     }
 
-    /// How often a write with this marker was passed on.
+    /// How often a node took long of its own.
+    pub fn dawdled(&self) -> usize {
+        self.trouble.lock().unwrap().iter().filter(|(trouble, _)| trouble.fault == Fault::Dawdles).count()
+    }
+
+    /// How often a write with this marker was passed on, once none is under way any more.
     pub fn times(&self, method: &str, mark: &str) -> u32 {
-        self.taken.lock().unwrap().get(&format!("{method} {mark}")).copied().unwrap_or_default()
+        loop {
+            let (begun, over) =
+                self.taken.lock().unwrap().get(&format!("{method} {mark}")).copied().unwrap_or_default();
+            if begun == over {
+                return begun;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Forgets the marker of a write.

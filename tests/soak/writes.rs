@@ -16,34 +16,39 @@ impl Session {
     /// A change that takes effect at once.
     pub(super) fn describe_guest(&mut self, scene: &Scene<'_>) {
         let mark = self.mark();
-        let data = json!({"description": mark});
-        self.write(scene, "PUT", "/config", Some(data), &mark);
+        let times = self.write(scene, "PUT", "/config", Some(json!({"description": mark})), &mark);
         let config = scene.stands[self.home].ask("GET", &format!("/nodes/pve1/qemu/{}/config", self.vmid), "");
         self.description = config["description"].as_str().unwrap_or_default().to_owned();
-        self.settle(scene, "PUT", &mark, self.description == mark);
+        match times {
+            Some(times) => self.settle(scene, "PUT", &mark, times, self.description == mark),
+            None => self.unknown = mark,
+        }
     }
 
     /// A snapshot made and deleted again, each by a task.
     pub(super) fn snapshot(&mut self, scene: &Scene<'_>) {
         let mark = self.mark();
-        self.write(scene, "POST", "/snapshot", Some(json!({"snapname": mark})), &mark);
-        let made = self.has_snapshot(scene, &mark, true);
-        self.settle(scene, "POST", &mark, made);
-        if made {
-            self.write(scene, "DELETE", &format!("/snapshot/{mark}"), None, &mark);
-            let gone = !self.has_snapshot(scene, &mark, false);
-            self.settle(scene, "DELETE", &mark, gone);
-            if !gone {
-                let path = format!("/nodes/pve1/qemu/{}/snapshot/{mark}", self.vmid);
-                scene.stands[self.home].ask("DELETE", &path, "");
-                self.has_snapshot(scene, &mark, false);
+        let made = self.write(scene, "POST", "/snapshot", Some(json!({"snapname": mark})), &mark);
+        let Some(made) = made else { return };
+        self.settle(scene, "POST", &mark, made, self.has_snapshot(scene, &mark, made > 0));
+        if made > 0 {
+            let gone = self.write(scene, "DELETE", &format!("/snapshot/{mark}"), None, &mark);
+            if let Some(gone) = gone {
+                self.settle(scene, "DELETE", &mark, gone, !self.has_snapshot(scene, &mark, gone == 0));
             }
         }
     }
 
     /// Makes a change that must be passed on once where it is said to be done, at most once where that is said to be
-    /// unknown, and else not at all.
-    fn write(&mut self, scene: &Scene<'_>, method: &'static str, path: &str, data: Option<Value>, mark: &str) {
+    /// unknown, and else not at all. Returns how often; `None` where it may still be on its way.
+    fn write(
+        &mut self,
+        scene: &Scene<'_>,
+        method: &'static str,
+        path: &str,
+        data: Option<Value>,
+        mark: &str,
+    ) -> Option<u32> {
         let (tool, stand) = ("proxmox_api_call", &scene.stands[self.home]);
         let path = format!("{}{path}", self.guest_path(scene));
         let mut arguments = json!({"cluster": stand.name, "method": method, "path": path, "wait": true});
@@ -52,10 +57,11 @@ impl Session {
         }
         let said = self.call(scene, tool, arguments, &[self.home]);
         if matches!(said, Said::Error(_)) {
-            // What was lost on its way may still arrive.
+            // What was lost on its way may still arrive, mostly at once.
             thread::sleep(Duration::from_millis(100));
         }
         let times = stand.times(method, mark);
+        let mut known = true;
         let (right, said) = match said {
             Said::Result(answer) => {
                 scene.tally.well(stand.name);
@@ -65,28 +71,28 @@ impl Session {
             }
             // A task that began and could not be followed is named.
             Said::Error(said) => {
+                known = times > 0 || !said.contains("unknown");
                 (times == 0 || (times == 1 && (said.contains("unknown") || said.contains("UPID:"))), said)
             }
-            Said::Wrong => return,
+            Said::Wrong => return None,
         };
         if !right {
             let what = format!("{method} {path} was passed on {times} times, and this was said: {said}");
             self.wrong(scene, tool, Instant::now(), what);
         }
+        known.then_some(times)
     }
 
     /// The world must be as the number of times says.
-    fn settle(&self, scene: &Scene<'_>, method: &str, mark: &str, done: bool) {
-        let stand = &scene.stands[self.home];
-        let times = stand.times(method, mark);
+    fn settle(&self, scene: &Scene<'_>, method: &str, mark: &str, times: u32, done: bool) {
         if (times == 1) != done {
             let what = format!("{method} {mark} was passed on {times} times; done: {done}");
             self.wrong(scene, "proxmox_api_call", Instant::now(), what);
         }
-        stand.settle(method, mark);
+        scene.stands[self.home].settle(method, mark);
     }
 
-    /// Whether there is such a snapshot, once no task is at work; waits for it to be as is hoped.
+    /// Whether there is such a snapshot, once it is as is hoped or no task is at work.
     fn has_snapshot(&self, scene: &Scene<'_>, mark: &str, hoped: bool) -> bool {
         let stand = &scene.stands[self.home];
         let guest = format!("/nodes/pve1/qemu/{}", self.vmid);

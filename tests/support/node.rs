@@ -19,6 +19,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 use ring::digest::{SHA256, digest};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -245,6 +246,8 @@ impl Node {
         behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
+        // Room for a crowd that comes at once; the standard library leaves less.
+        SockRef::from(&listener).listen(1024)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             behaviour: Box::new(behaviour),
