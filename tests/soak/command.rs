@@ -7,6 +7,7 @@ mod stand;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
+mod way;
 mod writes;
 
 use std::path::PathBuf;

@@ -7,9 +7,10 @@
 //! figures of the first cycle are what the later ones may not exceed.
 
 use super::held::Held;
-use super::session::{Scene, Server, Session, Transport, after_time};
+use super::session::{Scene, Session, after_time};
 use super::stand::{FAULTS, Fault, NODES, Stand};
 use super::tally::{Outcome, Tally};
+use super::way::{Server, Transport};
 use crate::support::process::Process;
 use crate::support::raw::raise_descriptors;
 use rustix::process::Signal;

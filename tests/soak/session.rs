@@ -2,14 +2,11 @@
 
 use super::stand::{SLOW, Stand};
 use super::tally::{Outcome, Tally};
-use crate::support::link::{Link, OverHttp, OverSse};
-use crate::support::process::Process;
+use super::way::{Server, Transport, Way, open};
+use crate::support::link::Link;
 use crate::support::rpc::text;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,37 +20,6 @@ const SEARCHES: [(&str, &str); 4] = [
     ("list storages of a node", "GET /nodes/{node}/storage"),
     ("migrate a vm", "POST /nodes/{node}/qemu/{vmid}/migrate"),
 ];
-
-/// How a session reaches the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// POST /mcp.
-    Http,
-    /// GET /sse and POST /messages.
-    Sse,
-    /// A server of its own.
-    Stdio,
-}
-
-impl Transport {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Sse => "sse",
-            Self::Stdio => "stdio",
-        }
-    }
-}
-
-/// Where the sessions go.
-pub struct Server {
-    /// The program.
-    pub program: PathBuf,
-    /// Its configuration.
-    pub config: PathBuf,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
 
 /// A client.
 pub struct Session {
@@ -71,20 +37,6 @@ pub struct Session {
     pub(super) marks: u32,
     given_up: Vec<usize>,
     dice: u64,
-}
-
-enum Way {
-    Socket(Box<dyn Link + Send>),
-    Process(Box<Process>),
-}
-
-impl Way {
-    fn link(&mut self) -> &mut dyn Link {
-        match self {
-            Way::Socket(link) => &mut **link,
-            Way::Process(process) => &mut **process,
-        }
-    }
 }
 
 /// What a call came to, for whoever made it.
@@ -384,18 +336,6 @@ impl Session {
             self.given_up.push(id);
         }
         scene.tally.call(self.transport.name(), tool, Outcome::GivenUp, begun);
-    }
-}
-
-fn open(transport: Transport, number: u32, server: &Server) -> Way {
-    match transport {
-        Transport::Http => Way::Socket(Box::new(OverHttp::open(server.address, number % 8 < 4))),
-        Transport::Sse => Way::Socket(Box::new(OverSse::open(server.address))),
-        Transport::Stdio => {
-            let mut command = Command::new(&server.program);
-            command.arg("stdio").arg("--config").arg::<&Path>(&server.config).args(["--log", "warn"]).env_clear();
-            Way::Process(Box::new(Process::of(&mut command)))
-        }
     }
 }
 
