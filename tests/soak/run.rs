@@ -214,7 +214,7 @@ impl Soak {
         let (calls, wrong) = (self.tally.sum(None), self.tally.sum(Some(Outcome::Wrong)));
         println!("\n{}", self.tally.table());
         println!("What was said, numbers left out:");
-        self.tally.texts().iter().take(60).for_each(|(text, n)| println!("{n:7} × {text}"));
+        self.tally.texts().iter().take(200).for_each(|(text, n)| println!("{n:7} × {text}"));
         println!(
             "\n{calls} calls in {took:.0?}, {:.0} a second; audit: {} lines",
             calls as f64 / took.as_secs_f64(),
