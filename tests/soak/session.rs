@@ -113,8 +113,12 @@ impl Session {
                 None => due = Instant::now(),
             }
         }
-        if self.transport != Transport::Stdio {
-            self.link = None;
+        match self.transport {
+            // One that was not needed yet, in a short run.
+            Transport::Stdio => {
+                self.link(scene);
+            }
+            _ => self.link = None,
         }
     }
 
@@ -169,6 +173,8 @@ impl Session {
         if self.transport == Transport::Stdio {
             if self.roll(40) == 0 {
                 self.end(scene.tally);
+                // At once, so that as many are there whenever they are looked at.
+                self.link(scene);
                 scene.tally.reconnected();
             }
             return;
