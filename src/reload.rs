@@ -38,7 +38,8 @@ pub struct Reload<'a> {
     pub handle: Option<Handle>,
 }
 
-/// What a file looks like from outside: when and how long, and which one. A file that is not there looks like none.
+/// What a file looks like from outside: when it was changed, how long it is, and which one. A file that is not there looks
+/// like none. The time is one that nobody sets: that of the contents can be kept by who copies others into their place.
 pub type Look = Option<(i64, i64, u64, u64)>;
 
 /// What the files of a configuration look like; to be taken before they are read.
@@ -51,7 +52,7 @@ pub fn looks(cli: &Cli, path: Option<&Path>) -> Looks {
 
 fn look(path: &Path) -> Look {
     let about = fs::metadata(path).ok()?;
-    Some((about.mtime(), about.mtime_nsec(), about.len(), about.ino()))
+    Some((about.ctime(), about.ctime_nsec(), about.len(), about.ino()))
 }
 
 impl Reload<'_> {

@@ -7,7 +7,7 @@ use proxmox_mcp::mcp::Server;
 use proxmox_mcp::pve::schema::embedded;
 use serde_json::{Value, json};
 use support::canary::{CANARY, assert_unseen};
-use support::node::{Act, Node, Request};
+use support::node::{Act, Node, Request, nobody};
 use support::proxmox::{gzipped_facts, is_lookup, proxmox, proxmox_with, required};
 use support::stage::product;
 use support::tool::{Said, call};
@@ -306,6 +306,17 @@ fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
     }
     let (_, sent) = setup.done(json!({"path": "/nodes/pve3/qemu/300/status/start", "method": "POST"}));
     assert_eq!(sent, [LOOK, "POST /nodes/pve3/qemu/300/status/start"], "whoever knows where it is may say so");
+}
+
+#[test]
+fn a_change_that_could_not_be_looked_up_says_once_that_nothing_was_done() {
+    let node = proxmox();
+    let mut settings = node.cluster_settings();
+    settings.endpoints = vec![nobody()];
+    let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST"});
+    let said = call(&product(vec![settings]), "proxmox_api_call", arguments);
+    assert!(said.failed && said.text.contains("connection refused"), "{}", said.text);
+    assert_eq!(said.text.matches("Nothing was").count(), 1, "{}", said.text);
 }
 
 #[test]

@@ -181,6 +181,21 @@ fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
 }
 
 #[test]
+fn why_a_node_was_passed_over_is_told_in_plain_words() {
+    let node = Node::start_as(Identity::Trusted, |_| Act::hang());
+    let cluster = Time::default().of(vec![node.endpoint(), nobody()], &node);
+    let place = node.endpoint();
+    let error = thread::scope(|scope| {
+        let call = scope.spawn(|| ask(&cluster, Method::Get).unwrap_err().to_string());
+        node.wait_for_requests(1);
+        // In the middle of TLS, which a library has much to say about.
+        drop(node);
+        call.join().unwrap()
+    });
+    assert!(error.contains(&format!("{place}: the connection was lost; ")) && !error.contains("://"), "{error}");
+}
+
+#[test]
 fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
     let first = Node::start(|request| if request.index == 0 { Act::close() } else { Act::data("1") });
     let cluster = Time::default().of(vec![first.endpoint(), nobody(), nobody()], &first);

@@ -2,13 +2,14 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::thread;
+use support::link::{Link, OverHttp, OverSse};
 use support::node::{Act, Node};
 use support::process::{Process, configuration, path};
-use support::raw::{Client, Running, Sse, patient};
-use support::rpc::{ACCEPT, modern, modern_headers, request, text};
+use support::raw::{Running, patient};
+use support::rpc::text;
 use support::stage::Stage;
 
 const SSE_CLIENTS: usize = 28;
@@ -19,63 +20,6 @@ const CLIENTS: usize = SSE_CLIENTS + HTTP_CLIENTS + STDIO_CLIENTS;
 const CALLS: usize = 10_000;
 /// Calls that a client has in flight.
 const WINDOW: usize = 4;
-
-/// A client's way to a server.
-trait Link {
-    fn send(&mut self, id: usize, tool: &str, arguments: Value);
-    fn receive(&mut self) -> Value;
-}
-
-fn params(tool: &str, arguments: Value) -> Value {
-    json!({"name": tool, "arguments": arguments})
-}
-
-struct OverSse {
-    sse: Sse,
-    poster: Client,
-}
-
-impl Link for OverSse {
-    fn send(&mut self, id: usize, tool: &str, arguments: Value) {
-        let reply = self.poster.post(&self.sse.path, &request(id, "tools/call", params(tool, arguments)));
-        assert_eq!(reply.status, 202);
-    }
-
-    fn receive(&mut self) -> Value {
-        self.sse.json()
-    }
-}
-
-/// Sends ahead on one connection; every other client speaks the newest version.
-struct OverHttp {
-    client: Client,
-    modern: bool,
-}
-
-impl Link for OverHttp {
-    fn send(&mut self, id: usize, tool: &str, arguments: Value) {
-        if self.modern {
-            let message = modern(id, "tools/call", params(tool, arguments));
-            self.client.send_post_with("/mcp", &modern_headers(&message), &message);
-        } else {
-            self.client.send_post_with("/mcp", ACCEPT, &request(id, "tools/call", params(tool, arguments)));
-        }
-    }
-
-    fn receive(&mut self) -> Value {
-        self.client.reply().expect("an answer").json()
-    }
-}
-
-impl Link for Process {
-    fn send(&mut self, id: usize, tool: &str, arguments: Value) {
-        self.say(&request(id, "tools/call", params(tool, arguments)));
-    }
-
-    fn receive(&mut self) -> Value {
-        self.message()
-    }
-}
 
 /// Makes a client's share of the calls. One of each window goes to the cluster, the others to `echo` where the server
 /// has it; every call carries the client's name and its own number.
@@ -114,11 +58,10 @@ fn clients_with_the_same_ids_on_all_transports_get_only_their_own_answers() {
 
     let mut clients: Vec<(String, Box<dyn Link + Send>, bool)> = Vec::new();
     for n in 0..SSE_CLIENTS {
-        let link = OverSse { sse: server.sse(), poster: server.connect() };
-        clients.push((format!("sse{n}"), Box::new(link), true));
+        clients.push((format!("sse{n}"), Box::new(OverSse::open(server.address)), true));
     }
     for n in 0..HTTP_CLIENTS {
-        let link = OverHttp { client: server.connect(), modern: n % 2 == 0 };
+        let link = OverHttp::open(server.address, n % 2 == 0);
         clients.push((format!("http{n}"), Box::new(link), true));
     }
     for n in 0..STDIO_CLIENTS {

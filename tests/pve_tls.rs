@@ -6,8 +6,11 @@ use proxmox_mcp::cancel::Cancel;
 use proxmox_mcp::pve::cluster::{Answer, Cluster};
 use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
 use proxmox_mcp::settings::{self, Fingerprint, Limits, Tls};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 use support::node::{Act, Identity, Node, nobody};
+use support::raw::eventually;
 
 fn node(identity: Identity) -> Node {
     Node::start_as(identity, |_| Act::data("1"))
@@ -186,4 +189,50 @@ fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
     let text = ask(settings).unwrap_err().to_string();
     assert!([&pinned, &other].iter().all(|n| text.contains(&n.fingerprint().to_string())), "{text}");
     assert!(!text.contains("verify_ssl"), "{text}");
+}
+
+#[test]
+fn a_certificate_that_is_renewed_costs_no_call() {
+    const CALLERS: usize = 4;
+    let node = node(Identity::Trusted);
+    let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+    let path = ApiPath::parse("/version").unwrap().0;
+    let call = |method| cluster.call(method, &path, &Params::new(), &Cancel::new());
+    let (answered, over): ([AtomicUsize; CALLERS], _) = (Default::default(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for answered in &answered {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    assert_eq!(call(Method::Get).expect("an answer").data(), "1");
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let _ends = Ends(&over);
+        for restarts in [false, true, false, true, true] {
+            node.renew();
+            if restarts {
+                node.hang_up();
+            }
+            // A call that was cut off is made once more: it must not be cut off then as well.
+            for answered in &answered {
+                let before = answered.load(Ordering::SeqCst);
+                eventually("everybody is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
+            }
+        }
+    });
+    assert!(node.connections() > CALLERS, "the restarts were noticed");
+    node.renew();
+    node.hang_up();
+    // What is sent once only is not sent on what was closed.
+    assert_eq!(call(Method::Post).unwrap().data(), "1");
+}
+
+/// Sets a flag whatever comes of the test, for the threads that wait for it.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

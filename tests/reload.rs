@@ -2,20 +2,25 @@
 
 mod support;
 
-use proxmox_mcp::settings::TokenHash;
+use proxmox_mcp::settings::{Fingerprint, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpStream;
-use std::path::PathBuf;
-use support::node::{Act, Node};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::node::{Act, Identity, Node};
 use support::process::Process;
-use support::raw::{Client, LONG, Sse};
+use support::raw::{Client, LONG, Sse, eventually};
 use support::rpc::{call, text};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 const ADA: &str = "pmcp_ada-ada-ada-ada-ada";
 const BOB: &str = "pmcp_bob-bob-bob-bob-bob";
+const EVE: &str = "pmcp_eve-eve-eve-eve-eve";
 
 /// A server over a file that the test writes.
 struct Setup {
@@ -52,15 +57,23 @@ impl Setup {
     }
 
     fn client(&self) -> Client {
-        Client::new(TcpStream::connect(&self.address).expect("connect"))
+        connect(&self.address)
     }
 
     /// The status of a call by the client with this token, and its answer.
     fn ask(&self, token: &str, tool: &str, arguments: Value) -> (u16, Value) {
-        let headers = format!("Authorization: Bearer {token}\r\n");
-        let reply = self.client().post_with("/mcp", &headers, &call(1, tool, arguments));
-        (reply.status, serde_json::from_str(&reply.body).unwrap_or(Value::Null))
+        ask(&mut self.client(), token, tool, arguments)
     }
+}
+
+fn connect(address: &str) -> Client {
+    Client::new(TcpStream::connect(address).expect("connect"))
+}
+
+fn ask(client: &mut Client, token: &str, tool: &str, arguments: Value) -> (u16, Value) {
+    let headers = format!("Authorization: Bearer {token}\r\n");
+    let reply = client.post_with("/mcp", &headers, &call(1, tool, arguments));
+    (reply.status, serde_json::from_str(&reply.body).unwrap_or(Value::Null))
 }
 
 fn cluster(node: &Node) -> Value {
@@ -145,4 +158,108 @@ fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_i
     let answer = ada.json();
     assert!(text(&answer).contains("client \"ada\" has \"read\""), "{answer}");
     assert!(node.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
+fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
+    const STORM: u32 = 300;
+    let node = node();
+    let config = |timeout: u32, other: &str| {
+        let mut one = cluster(&node);
+        one["timeout_seconds"] = timeout.into();
+        let clients =
+            json!({"ada": client(ADA, "read"), other: client(if other == "eve" { EVE } else { BOB }, "read")});
+        json!({"clusters": {"one": one}, "clients": clients})
+    };
+    let setup = Setup::new(&config(10, "bob"));
+    let mut stream = Sse::open_with(setup.client(), &format!("Authorization: Bearer {ADA}\r\n"));
+    let (over, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = connect(&setup.address);
+                while !over.load(Ordering::SeqCst) {
+                    let (status, answer) = ask(&mut client, ADA, "list_nodes", json!({}));
+                    assert!(status == 200 && text(&answer).contains("pve1"), "{status} {answer}");
+                    calls.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        // In place, so that half of one may be read as well.
+        for n in 0..STORM {
+            let text = config(10 + n % 7, "bob").to_string();
+            match n % 3 {
+                0 => fs::write(&setup.file, text).expect("write"),
+                1 => fs::write(&setup.file, &text[..text.len() / 2]).expect("write"),
+                _ => fs::write(&setup.file, text.replace("10", "no number")).expect("write"),
+            }
+            setup.process.signal(Signal::HUP);
+        }
+        let before = calls.load(Ordering::SeqCst);
+        fs::write(&setup.file, config(5, "eve").to_string()).expect("write");
+        setup.process.signal(Signal::HUP);
+        eventually("calls go on", || calls.load(Ordering::SeqCst) > before + 8);
+        over.store(true, Ordering::SeqCst);
+    });
+    setup.hear("clients: ada (read), eve (read)");
+    assert_eq!((setup.ask(EVE, "list_nodes", json!({})).0, setup.ask(BOB, "list_nodes", json!({})).0), (200, 401));
+    let headers = format!("Authorization: Bearer {ADA}\r\n");
+    assert_eq!(setup.client().post_with(&stream.path, &headers, &call(7, "list_clusters", json!({}))).status, 202);
+    assert_eq!(stream.json()["id"], 7, "a stream outlives it");
+}
+
+#[test]
+fn a_file_is_read_anew_whatever_its_time_says() {
+    let node = node();
+    let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
+    let setup = Setup::new(&config("read"));
+    let long_ago = UNIX_EPOCH + Duration::from_secs(1);
+    let in_a_century = SystemTime::now() + Duration::from_secs(100 * 365 * 86_400);
+    // The last two are of one length and one time.
+    for (time, access) in [(in_a_century, "operate"), (long_ago, "full"), (long_ago, "read")] {
+        let changed =
+            |path: &Path| fs::metadata(path).map(|about| (about.ctime(), about.ctime_nsec())).expect("a file");
+        eventually("the file system's clock ticks", || {
+            let probe = NamedTempFile::new().expect("a file");
+            changed(probe.path()) != changed(&setup.file)
+        });
+        fs::write(&setup.file, config(access).to_string()).expect("write");
+        fs::File::options().write(true).open(&setup.file).expect("open").set_modified(time).expect("a time");
+        setup.hear(&format!("clients: ada ({access})"));
+    }
+}
+
+#[test]
+fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed() {
+    let node = Node::start_as(Identity::Trusted, |_| Act::data(r#"[{"node":"pve1","status":"online"}]"#));
+    let config = |pins: &[Fingerprint]| {
+        let mut one = cluster(&node);
+        one["url"] = node.endpoint().to_string().into();
+        one["fingerprint"] = pins.iter().map(ToString::to_string).collect();
+        json!({"clusters": {"one": one}, "clients": {"ada": client(ADA, "read")}})
+    };
+    let old = node.fingerprint();
+    let setup = Setup::new(&config(&[old]));
+    let ask = || setup.ask(ADA, "list_nodes", json!({})).1;
+    assert!(text(&ask()).contains("pve1"));
+    node.renew();
+    node.hang_up();
+    let new = node.fingerprint();
+    let sent = node.requests().len();
+    for _ in 0..3 {
+        let answer = ask();
+        let said = text(&answer);
+        assert!(said.contains(&format!("expected {old}")) && said.contains(&format!("seen: {new}")), "{said}");
+        assert!(!said.contains("verify_ssl") && answer["result"]["isError"] == true, "{said}");
+    }
+    assert_eq!(node.requests().len(), sent, "nothing was sent to it");
+    setup.hear("certificate");
+
+    setup.change(&config(&[new]).to_string(), "anew");
+    assert!(text(&ask()).contains("pve1"));
+    // Whoever lists the next one beforehand misses nothing.
+    node.renew();
+    setup.change(&config(&[new, node.fingerprint()]).to_string(), "anew");
+    node.hang_up();
+    assert!(text(&ask()).contains("pve1"));
 }

@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_breaks_no_chain() {
+        let (mut chain, mut lines) = (Chain::new(), Vec::new());
+        let times = [TIME, "2038-01-19T03:14:08.000Z", "1970-01-01T00:00:00.000Z", TIME];
+        for time in times {
+            lines.push(chain.line(time, ",\"id\":\"a\""));
+            chain = chain.next(&lines[lines.len() - 1]);
+        }
+        let report = look(&lines);
+        assert_eq!((report.records, report.problems.count, report.warnings.count), (4, 0, 0));
+        // It goes on from there, too.
+        assert_eq!(Chain::after(lines[2].as_bytes(), false).map(|chain| chain.seq), Some(3));
+    }
+
+    #[test]
     fn what_was_written_is_whole() {
         let lines = log(3);
         let report = look(&lines);

@@ -5,12 +5,15 @@ use super::message::Fault;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use serde_json::Value;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const LIFETIME: Duration = Duration::from_secs(600);
 
 /// Seals and opens states.
-pub struct Seal(hmac::Key);
+pub struct Seal {
+    key: hmac::Key,
+    begun: Instant,
+}
 
 impl Seal {
     /// A seal with a new key; states of another process (or of an earlier run) don't open.
@@ -18,44 +21,54 @@ impl Seal {
     /// # Errors
     /// The system gives no random bytes.
     pub fn new() -> Result<Self, ring::error::Unspecified> {
-        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map(Self)
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
+        Ok(Self { key, begun: Instant::now() })
     }
 
     /// `state` as a text for the client.
     pub fn close(&self, state: &Value, purpose: &str) -> String {
-        let until = now().saturating_add(LIFETIME.as_secs());
+        self.close_at(state, purpose, self.now())
+    }
+
+    fn close_at(&self, state: &Value, purpose: &str, now: u64) -> String {
+        let until = now.saturating_add(LIFETIME.as_secs());
         let text = format!("{until}.{state}");
         format!("{}.{text}", hex(self.tag(&text, purpose).as_ref()))
     }
 
     /// The state in a text of [`Seal::close`] with the same purpose.
     pub fn open(&self, sealed: &str, purpose: &str) -> Result<Value, Fault> {
+        self.open_at(sealed, purpose, self.now())
+    }
+
+    fn open_at(&self, sealed: &str, purpose: &str, now: u64) -> Result<Value, Fault> {
         let refuse = || {
             Fault::params("requestState is not valid (changed, expired, or not of this request): call again without it")
         };
         let (tag, text) = sealed.split_once('.').ok_or_else(refuse)?;
         let tag = unhex(tag).ok_or_else(refuse)?;
         // The purpose is part of what is signed, not of what is sent.
-        hmac::verify(&self.0, signed(text, purpose).as_bytes(), &tag).map_err(|_| refuse())?;
+        hmac::verify(&self.key, signed(text, purpose).as_bytes(), &tag).map_err(|_| refuse())?;
         let (until, state) = text.split_once('.').ok_or_else(refuse)?;
-        if until.parse::<u64>().map_err(|_| refuse())? < now() {
+        if until.parse::<u64>().map_err(|_| refuse())? < now {
             return Err(refuse());
         }
         serde_json::from_str(state).map_err(|_| refuse())
     }
 
+    /// Seconds of this process's own clock: a machine whose time is set makes no state older, and keeps none alive.
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_secs()
+    }
+
     fn tag(&self, text: &str, purpose: &str) -> hmac::Tag {
-        hmac::sign(&self.0, signed(text, purpose).as_bytes())
+        hmac::sign(&self.key, signed(text, purpose).as_bytes())
     }
 }
 
 fn signed(text: &str, purpose: &str) -> String {
     // The length keeps a purpose from reaching into the text.
     format!("{}:{purpose}{text}", purpose.len())
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -89,8 +102,12 @@ mod tests {
     #[test]
     fn a_state_expires() {
         let seal = Seal::new().unwrap();
-        let text = format!("{}.{{}}", now() - 1);
-        let sealed = format!("{}.{text}", hex(seal.tag(&text, "p").as_ref()));
-        assert!(seal.open(&sealed, "p").is_err());
+        // No date is in it, for there is none to compare with.
+        let sealed = seal.close_at(&json!(1), "p", 7);
+        let until = sealed.split('.').nth(1).unwrap();
+        assert_eq!(until.parse(), Ok(7 + LIFETIME.as_secs()));
+        assert_eq!(seal.open_at(&sealed, "p", 7 + LIFETIME.as_secs()).unwrap(), json!(1));
+        assert!(seal.open_at(&sealed, "p", 8 + LIFETIME.as_secs()).is_err());
+        assert!(seal.open(&seal.close(&json!(1), "p"), "p").is_ok());
     }
 }

@@ -307,11 +307,13 @@ impl Cluster {
                     if again && !time_is_over && (choice.trial && brief || !matches!(fault, Fault::TimedOut)) =>
                 {
                     again = false;
-                    let why = NoConnection::Net(match fault {
-                        Fault::Lost(why) => format!("the connection was lost ({why})"),
-                        Fault::Cut(why) => format!("the connection was lost in the middle of an answer ({why})"),
-                        _ => "it does not answer".to_owned(),
-                    });
+                    // Without the library's words: a caller reads this.
+                    let why = match fault {
+                        Fault::Lost(_) => "the connection was lost",
+                        Fault::Cut(_) => "the connection was lost in the middle of an answer",
+                        _ => "it does not answer",
+                    };
+                    let why = NoConnection::Net(why.to_owned());
                     let other = self.nodes.choose(&tried, false);
                     let same = Choice { trial: false, ..choice };
                     if other.is_some() {

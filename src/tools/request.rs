@@ -95,8 +95,11 @@ impl<'a> Asker<'a> {
     /// Makes a request of what a caller wants, and sees whether it may be sent. The error says what is wrong and what to
     /// write instead; nothing was sent but what had to be looked up.
     pub(super) fn prepare(&self, wanted: &Wanted<'_>) -> Result<Request, String> {
-        let made = self.make(wanted, false);
-        made.map_err(|why| self.visit.shown(self.cluster, self.told(&format_args!("{why}. Nothing was sent"))))
+        self.make(wanted, false).map_err(|why| {
+            // A cluster that could not be looked at may have said so already.
+            let more = if why.contains("Nothing was ") { "" } else { ". Nothing was sent" };
+            self.visit.shown(self.cluster, self.told(&format_args!("{why}{more}")))
+        })
     }
 
     fn told(&self, what: &dyn Display) -> String {

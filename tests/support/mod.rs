@@ -1,6 +1,7 @@
 //! What several test files share.
 
 pub mod canary;
+pub mod link;
 pub mod log;
 pub mod node;
 pub mod policy;

@@ -19,6 +19,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 use ring::digest::{SHA256, digest};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -189,6 +190,9 @@ pub enum Identity {
     ClosesAtOnce,
 }
 
+/// A certificate, and how a node speaks TLS with it.
+type Certificate = (CertificateDer<'static>, Arc<ServerConfig>);
+
 type Behaviour = dyn Fn(&Request) -> Act + Send + Sync;
 
 /// A running node; dropping it closes its port and every connection.
@@ -196,14 +200,14 @@ pub struct Node {
     address: SocketAddr,
     identity: Identity,
     shared: Arc<Shared>,
-    leaf: Option<CertificateDer<'static>>,
     acceptor: Option<thread::JoinHandle<()>>,
 }
 
 struct Shared {
     behaviour: Box<Behaviour>,
     identity: Identity,
-    tls: Option<Arc<ServerConfig>>,
+    /// What whoever connects now is shown.
+    certificate: Mutex<Option<Certificate>>,
     stopping: AtomicBool,
     log: Mutex<Log>,
     changed: Condvar,
@@ -219,7 +223,8 @@ impl Shared {
 #[derive(Default)]
 struct Log {
     requests: Vec<Request>,
-    sockets: Vec<TcpStream>,
+    /// One for each connection, as long as it is open.
+    sockets: Vec<Option<TcpStream>>,
     closed: usize,
 }
 
@@ -241,13 +246,13 @@ impl Node {
         behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        let made = certificate(identity);
-        let leaf = made.as_ref().map(|(leaf, _)| leaf.clone());
+        // Room for a crowd that comes at once; the standard library leaves less.
+        SockRef::from(&listener).listen(1024)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             behaviour: Box::new(behaviour),
             identity,
-            tls: made.map(|(_, config)| config),
+            certificate: Mutex::new(certificate(identity)),
             stopping: AtomicBool::new(false),
             log: Mutex::default(),
             changed: Condvar::new(),
@@ -256,7 +261,7 @@ impl Node {
             let shared = shared.clone();
             move || accept(&listener, &shared)
         });
-        Ok(Self { address, identity, shared, leaf, acceptor: Some(acceptor) })
+        Ok(Self { address, identity, shared, acceptor: Some(acceptor) })
     }
 
     /// Where it listens.
@@ -288,7 +293,20 @@ impl Node {
 
     /// SHA-256 of its certificate; panics where it has none.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(digest(&SHA256, self.leaf.as_ref().unwrap()).as_ref().try_into().unwrap())
+        let certificate = self.shared.certificate.lock().unwrap();
+        Fingerprint(digest(&SHA256, &certificate.as_ref().unwrap().0).as_ref().try_into().unwrap())
+    }
+
+    /// Has another certificate of the same kind from now on; connections that are open go on.
+    pub fn renew(&self) {
+        *self.shared.certificate.lock().unwrap() = certificate(self.identity);
+    }
+
+    /// Ends every connection, as a restart does.
+    pub fn hang_up(&self) {
+        for socket in self.shared.log().sockets.iter().flatten() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     /// Every request so far.
@@ -296,9 +314,20 @@ impl Node {
         self.shared.log().requests.clone()
     }
 
+    /// Forgets the requests so far, for a node that lives long.
+    pub fn forget(&self) {
+        self.shared.log().requests.clear();
+    }
+
     /// How many connections were made so far.
     pub fn connections(&self) -> usize {
         self.shared.log().sockets.len()
+    }
+
+    /// How many of them are open.
+    pub fn open_connections(&self) -> usize {
+        let log = self.shared.log();
+        log.sockets.len() - log.closed
     }
 
     /// Waits until that many requests were read.
@@ -335,9 +364,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        for socket in &self.shared.log().sockets {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.hang_up();
         // Wakes the acceptor.
         let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
@@ -360,7 +387,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let connection = {
             let mut log = shared.log();
-            log.sockets.push(socket.try_clone().unwrap());
+            log.sockets.push(Some(socket.try_clone().unwrap()));
             shared.changed.notify_all();
             log.sockets.len() - 1
         };
@@ -384,7 +411,10 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // The log has a clone of the socket: only a shutdown ends the connection.
         let _ = self.socket.shutdown(Shutdown::Both);
-        self.shared.log().closed += 1;
+        let mut log = self.shared.log();
+        log.sockets[self.number] = None;
+        log.closed += 1;
+        drop(log);
         self.shared.changed.notify_all();
     }
 }
@@ -401,7 +431,8 @@ fn serve(connection: usize, mut socket: &TcpStream, shared: &Shared) -> io::Resu
         }
         Identity::Plain => converse(connection, &mut socket, shared),
         _ => {
-            let tls = ServerConnection::new(shared.tls.clone().unwrap()).unwrap();
+            let (_, config) = shared.certificate.lock().unwrap().clone().unwrap();
+            let tls = ServerConnection::new(config).unwrap();
             let mut stream = StreamOwned::new(tls, socket.try_clone()?);
             let result = converse(connection, &mut stream, shared);
             stream.conn.send_close_notify();
@@ -514,7 +545,7 @@ pub fn ca_pem() -> &'static str {
     &ca().pem
 }
 
-fn certificate(identity: Identity) -> Option<(CertificateDer<'static>, Arc<ServerConfig>)> {
+fn certificate(identity: Identity) -> Option<Certificate> {
     let names: &[&str] = match identity {
         Identity::WrongName => &["pve9.example", "192.0.2.9"],
         Identity::Trusted | Identity::Expired | Identity::NotYetValid | Identity::SelfSigned => {

@@ -11,9 +11,15 @@ use std::thread;
 use std::time::Instant;
 use tempfile::NamedTempFile;
 
+/// The program's path. A target that cargo builds without the program gets one in another way.
+pub fn binary() -> &'static str {
+    const PATH: Option<&str> = option_env!("CARGO_BIN_EXE_proxmox-mcp");
+    PATH.expect("cargo builds the program for its tests")
+}
+
 /// The program in an empty environment, so that no test depends on who runs it.
 pub fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    let mut command = Command::new(binary());
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }

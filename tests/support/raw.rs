@@ -159,7 +159,7 @@ impl Drop for Running {
 }
 
 /// The tests that open thousands of sockets need them on both ends, in one process.
-fn raise_descriptors() {
+pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use super::node::{Node, SECRET};
-use super::process::{Process, path, run};
+use super::process::{Process, binary, path, run};
 use super::raw::{Client, Reply, Sse};
 use super::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers};
 use proxmox_mcp::settings::TokenHash;
@@ -92,7 +92,7 @@ impl Served {
     fn spawn(config: &NamedTempFile, audit: Option<&Path>) -> Process {
         let mut command = Command::new("/bin/sh");
         // A limit on the size of files ends a program by a signal that is there for it, unless nobody hears it.
-        command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_proxmox-mcp")]).env_clear();
+        command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\"", binary()]).env_clear();
         command.args(["--config", path(config), "--listen", "127.0.0.1:0", "--log", "trace"]);
         Process::of(audit.iter().fold(&mut command, |command, audit| command.env("MCP_AUDIT_LOG", audit)))
     }
