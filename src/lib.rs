@@ -27,6 +27,8 @@ pub mod cancel;
 mod deadline;
 pub mod demo;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 mod json;
 pub mod mcp;

@@ -46,6 +46,8 @@ impl Channel {
     /// Waits for bytes: at least one, or 0 at the end. `armed` is the timeout the socket has, so that it is set only
     /// where it must change: a request that comes in one piece on a connection kept alive costs one system call to read.
     pub fn read(&self, into: &mut [u8], deadline: &Deadline, armed: &mut Duration) -> io::Result<usize> {
+        #[cfg(any(test, fuzzing))]
+        let into = piece(into);
         let read = match self.tls.get() {
             None => read_socket(&self.socket, into, deadline, armed),
             Some(tls) => tls.read(&self.socket, into, deadline),
@@ -152,6 +154,25 @@ pub fn read_socket(
             // (signal(7)): a laptop's sleep, a paused container.
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             read => return read,
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+thread_local! {
+    /// How many bytes this thread's reads get at most, four bits for each, from the lowest and around; 0 is any number.
+    /// For tests of what comes in pieces.
+    pub(crate) static PIECES: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(any(test, fuzzing))]
+fn piece(into: &mut [u8]) -> &mut [u8] {
+    let pieces = PIECES.replace(PIECES.get().rotate_right(4));
+    match (pieces & 15) as usize {
+        0 => into,
+        most => {
+            let most = most.min(into.len());
+            into.get_mut(..most).unwrap_or_default()
         }
     }
 }

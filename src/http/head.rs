@@ -92,14 +92,14 @@ impl Head {
         let idle = Deadline::after(wait);
         let mut started = None;
         loop {
-            if let Some(end) = scan.end(input.unread())? {
-                if end > limits.max_head_bytes {
-                    return Err(TOO_LARGE);
-                }
+            // What comes beyond the bound is not looked at, or the answer would depend on how much came at once.
+            let unread = input.unread();
+            let head = unread.get(..limits.max_head_bytes).unwrap_or(unread);
+            if let Some(end) = scan.end(head)? {
                 input.keep(end);
                 return self.parse(input.kept(), limits.max_headers);
             }
-            if input.unread().len() >= limits.max_head_bytes {
+            if head.len() == limits.max_head_bytes {
                 return Err(TOO_LARGE);
             }
             let filled = if input.unread().is_empty() {
@@ -376,5 +376,29 @@ mod tests {
     fn a_connection_is_closed_when_any_token_says_so() {
         assert!(read("GET / HTTP/1.1\r\nHost: x\r\nConnection: TE, Close\r\n\r\n").unwrap().close);
         assert!(!read("GET / HTTP/1.1\r\nHost: x\r\nConnection: closed\r\n\r\n").unwrap().close);
+    }
+
+    #[test]
+    fn what_comes_beyond_the_bound_changes_nothing_however_much_comes_at_once() {
+        use super::super::channel::tests::pair;
+        use std::io::Write;
+
+        let limits = Limits { max_head_bytes: 38, ..Limits::default() };
+        let fits = "GET / HTTP/1.1\r\nHost: x\r\nLong: yyy\r\n\r\n";
+        assert_eq!(fits.len(), 38);
+        for (head, expected) in [
+            (fits.to_owned() + "\n", Ok(())),
+            (fits.replace("yyy", "yyyy"), Err(431)),
+            (fits.replace("yyy", "yyyyyyyyy\n folded"), Err(431)),
+        ] {
+            let (far, mut near) = pair(limits.write_timeout);
+            near.write_all(head.as_bytes()).unwrap();
+            let read = Head::default().read(&mut Input::new(far), &limits, limits.head_timeout);
+            let status = read.map_err(|fault| match fault {
+                Fault::Refused(status, _) => status,
+                Fault::Gone => 0,
+            });
+            assert_eq!(status, expected, "{head:?}");
+        }
     }
 }

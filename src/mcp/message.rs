@@ -186,7 +186,7 @@ pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&str>, Invalid>> {
 /// Reads one message. A JSON array (a batch) is refused here; a transport that takes batches splits them first.
 pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Invalid> {
     let text = str::from_utf8(bytes).map_err(|_| not_json(bytes))?;
-    if text.trim_ascii_start().starts_with('[') {
+    if text.trim_ascii_start().starts_with('[') && walk(text, &mut |_, _| true) {
         return Err(invalid("null", INVALID_REQUEST, "not a JSON-RPC message, or a batch within a batch"));
     }
     // Every field raw, so that a message with one wrong field still shows its id.
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_a_parse_error() {
-        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}"] {
+        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}", "[{]]", "[1"] {
             assert!(refused(text).contains("-32700"), "{text}");
         }
         assert!(parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").is_err());

@@ -264,7 +264,8 @@ fn pem(text: &str, at: usize) -> Option<(usize, usize)> {
     }
     let end = rest.find(KEY_ENDS).map_or(text.len(), |last| {
         let label = at + last + KEY_ENDS.len();
-        let label = run(text.as_bytes(), label, 64, &|b| b != b'-' && b.is_ascii());
+        // Nothing of the next line: a name in there would be taken away from its secret.
+        let label = run(text.as_bytes(), label, 64, &|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ');
         run(text.as_bytes(), label, 5, &|b| b == b'-')
     });
     Some((at, end))

@@ -13,6 +13,7 @@ fn what_looks_like_a_secret_is_taken_out_of_text() {
         (&format!("a {pem}\nb"), "a (hidden)\nb"),
         (&format!("{pem}{pem}"), "(hidden)(hidden)"),
         ("x\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl", "x\n(hidden)"),
+        ("-----BEGIN PRIVATE KEY-----\n-----END it\npassword=geheim", "(hidden)it\npassword=(hidden)"),
         ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQ\n-----END PGP PRIVATE KEY BLOCK-----\n", "(hidden)\n"),
         (&format!("got {TICKET} now"), "got (hidden) now"),
         (&format!("Cookie: PVEAuthCookie={TICKET}; a=b"), "Cookie: (hidden); a=b"),

@@ -198,11 +198,28 @@ pub(super) fn looks_like_secret(text: &str) -> bool {
     looks_like_uuid(text) || text.starts_with(super::client::TOKEN_PREFIX)
 }
 
+/// Whether a secret stands in it, whatever is around it.
+pub(super) fn holds_secret(text: &str) -> bool {
+    uuid_in(text).is_some() || text.contains(super::client::TOKEN_PREFIX)
+}
+
+/// Bytes of a UUID.
+pub(super) const UUID_LEN: usize = 36;
+
+/// Where the first UUID begins.
+pub(super) fn uuid_in(text: &str) -> Option<usize> {
+    text.as_bytes().windows(UUID_LEN).position(is_uuid)
+}
+
 /// Every secret that Proxmox makes for a token is a UUID.
 fn looks_like_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(i, b)| match i {
-            8 | 13 | 18 | 23 => b == b'-',
+    is_uuid(text.as_bytes())
+}
+
+fn is_uuid(bytes: &[u8]) -> bool {
+    bytes.len() == UUID_LEN
+        && bytes.iter().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => *b == b'-',
             _ => b.is_ascii_hexdigit(),
         })
 }

@@ -35,16 +35,27 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, String> {
 /// is wrong. A file with a secret that others than its owner can read is a warning in the log.
 pub fn load(path: &Path) -> Result<Clusters, Problems> {
     let mut problems = Problems::default();
-    let clusters = load_into(path, &mut problems);
-    match clusters {
+    match disk::read(path) {
+        Ok(contents) => {
+            let directory = path.parent().unwrap_or(Path::new(""));
+            return read(&contents.bytes, directory, contents.open.then_some(path));
+        }
+        Err(why) => problems.file(format!("the file {why}")),
+    }
+    Err(problems)
+}
+
+/// The same of what a file in `directory` holds; `open_file` is its path where others than its owner can read it.
+pub(crate) fn read(bytes: &[u8], directory: &Path, open_file: Option<&Path>) -> Result<Clusters, Problems> {
+    let mut problems = Problems::default();
+    match read_into(bytes, directory, open_file, &mut problems) {
         Some(clusters) if problems.is_empty() => Ok(clusters),
         _ => Err(problems),
     }
 }
 
-fn load_into(path: &Path, problems: &mut Problems) -> Option<Clusters> {
-    let contents = disk::read(path).map_err(|why| problems.file(format!("the file {why}"))).ok()?;
-    let json = disk::as_utf8(&contents.bytes).map_err(|why| problems.file(format!("the file {why}"))).ok()?;
+fn read_into(bytes: &[u8], directory: &Path, open_file: Option<&Path>, problems: &mut Problems) -> Option<Clusters> {
+    let json = disk::as_utf8(bytes).map_err(|why| problems.file(format!("the file {why}"))).ok()?;
     if json.trim().is_empty() {
         problems.file(format!("the file is empty: write {EXAMPLE}"));
         return None;
@@ -76,8 +87,7 @@ fn load_into(path: &Path, problems: &mut Problems) -> Option<Clusters> {
             problems.top(&name, "stands twice: keep one");
         }
     }
-    let directory = path.parent().unwrap_or(Path::new(""));
-    let (clusters, names) = self::clusters(clusters, directory, contents.open.then_some(path), problems);
+    let (clusters, names) = self::clusters(clusters, directory, open_file, problems);
     let default = self::default(default, &names, problems);
     let clients = client::clients(clients, &names, problems);
     Some(Clusters { clusters, default, clients })

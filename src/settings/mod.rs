@@ -6,7 +6,7 @@ mod disk;
 mod entry;
 mod field;
 mod fields;
-mod file;
+pub(crate) mod file;
 mod identity;
 mod json;
 mod problems;

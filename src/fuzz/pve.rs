@@ -1,0 +1,151 @@
+//! What a model writes of the API, and what a node says of it.
+
+use crate::pve::Method;
+use crate::pve::path::ApiPath;
+use crate::pve::schema::{Parameter, check, embedded, read};
+use crate::pve::task::Upid;
+use serde_json::{Map, Value};
+use std::io::{self, Read};
+
+/// A path as somebody typed it: what is taken is its own canonical form, is read by a node as it was matched, and is the
+/// same operation in both.
+pub fn path(bytes: &[u8]) -> bool {
+    let typed = String::from_utf8_lossy(bytes);
+    let Ok((path, params)) = ApiPath::parse_template(&typed) else { return false };
+    let (again, none) = ApiPath::parse_template(path.as_str()).expect("a canonical path is a path");
+    assert_eq!((again.as_str(), none.is_empty()), (path.as_str(), true));
+    let segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
+    // As a node reads it: decoded once as a whole, empty segments dropped.
+    let node = decoded(path.as_str().as_bytes());
+    let node: Vec<&str> = node.split('/').filter(|s| !s.is_empty()).collect();
+    assert_eq!(node, segments);
+    let typed = decoded(typed.trim().split('?').next().unwrap_or_default().as_bytes());
+    let typed: Vec<&str> = typed.split('/').filter(|s| !s.is_empty()).collect();
+    assert_eq!(typed.strip_prefix(&["api2", "json"]).unwrap_or(&typed), segments);
+    assert!(path.as_str().bytes().all(|b| b.is_ascii_graphic() && !b"?#\\\"<>".contains(&b)), "{path}");
+    assert!(segments.iter().all(|s| s != "." && s != ".." && !s.contains('/') && !s.chars().any(char::is_control)));
+    assert_eq!(ApiPath::of_segments(&segments).as_ref(), Ok(&path));
+    for method in Method::ALL {
+        let template = |segments: &[&str]| {
+            let found = embedded().find(segments).ok()?;
+            found.operation(method).map(|o| (o.template(), found.values))
+        };
+        assert_eq!(template(&node), template(&segments.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+    let query = format!("/?{}", params.encode());
+    let (_, again) = ApiPath::parse(&query).expect("what was encoded can be read");
+    assert!(again.iter().eq(params.iter()), "{query}");
+    let is_template = path.segments().any(|s| crate::pve::path::is_placeholder(&s));
+    assert_eq!(ApiPath::parse(path.as_str()).is_ok(), !is_template, "{path}");
+    true
+}
+
+/// Percent-decoded, by the rules of a node.
+fn decoded(mut bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    while let Some((first, rest)) = bytes.split_first() {
+        let code = rest.get(..2).filter(|_| *first == b'%').and_then(|two| str::from_utf8(two).ok());
+        let code = code.and_then(|two| u8::from_str_radix(two, 16).ok());
+        out.push(code.unwrap_or(*first));
+        bytes = rest.get(if code.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    String::from_utf8(out).expect("what is taken is UTF-8")
+}
+
+/// A task's name: what is written of one is what was read, and it stays within its own node's tasks.
+pub fn upid(bytes: &[u8]) -> bool {
+    let typed = String::from_utf8_lossy(bytes);
+    let upid = match Upid::parse(&typed) {
+        Ok(upid) => upid,
+        Err(why) => {
+            assert!(why.len() < 1_000 && !why.contains(char::is_control), "{why:?}");
+            return false;
+        }
+    };
+    let text = upid.to_string();
+    assert_eq!(Upid::parse(&text).as_ref(), Ok(&upid));
+    let plain = typed.trim().trim_matches('"').trim();
+    assert_eq!(text.trim_end_matches(':'), plain.trim_end_matches(':'));
+    let parts: Vec<&str> = text.split(':').collect();
+    let [tag, node, pid, pstart, started, kind, id, user, end] = parts[..] else { panic!("{text}") };
+    assert_eq!((tag, node, kind, id, user, end), ("UPID", &*upid.node, &*upid.kind, &*upid.id, &*upid.user, ""));
+    for (digits, number) in [(pid, upid.pid), (pstart, upid.pstart), (started, upid.started)] {
+        assert_eq!(u64::from_str_radix(digits, 16), Ok(number));
+    }
+    let path = upid.path("log");
+    assert_eq!(path.segments().collect::<Vec<_>>(), ["nodes", node, "tasks", &text, "log"]);
+    let found = embedded().find(&path.segments().collect::<Vec<_>>()).expect("a task has a log");
+    assert_eq!(found.operation(Method::Get).expect("to read").template(), "/nodes/{node}/tasks/{upid}/log");
+    true
+}
+
+/// A reader of so many bytes at most at once, for what comes in pieces; it counts what was taken.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    most: usize,
+    taken: &'a mut usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = into.len().min(self.most);
+        let n = self.bytes.read(&mut into[..most])?;
+        *self.taken += n;
+        Ok(n)
+    }
+}
+
+/// A node's description of its API, `const apiSchema = [` in front where there is no list: what is kept of it has bounds,
+/// is the same however it comes in pieces, and can be gone through, searched and checked against.
+pub fn apidoc(bytes: &[u8]) -> bool {
+    let script = [&b"const apiSchema = "[..], if bytes.contains(&b'[') { b"" } else { b"[" }, bytes].concat();
+    let mut taken = 0;
+    let mut in_pieces = |most| {
+        let pieces = Pieces { bytes: &script, most, taken: &mut taken };
+        read(pieces).map(|schema| (schema.len(), schema.bytes(), schema))
+    };
+    let (whole, small) = (in_pieces(usize::MAX), in_pieces(7));
+    let (len, kept, schema) = match (whole, small) {
+        (Ok(whole), Ok(small)) => {
+            assert_eq!((whole.0, whole.1), (small.0, small.1));
+            whole
+        }
+        (Err(a), Err(b)) => {
+            assert_eq!(a, b);
+            assert!(a.len() < 1_000, "{a}");
+            return false;
+        }
+        (a, b) => panic!("{:?} in one piece, {:?} in several", a.err(), b.err()),
+    };
+    assert!(taken <= 2 * script.len() && schema.is_live() && len > 0 && len <= 5_000 && kept <= 4 << 20);
+    for operation in schema.operations() {
+        let words = [operation.name(), operation.description(), operation.summary(), operation.privileges()];
+        assert!(words.iter().all(|words| words.len() < 2_000 && !words.contains(char::is_control)), "{words:?}");
+        operation.parameters().for_each(|parameter| is_bounded(&parameter, 0));
+        let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
+        let found = schema.find(&segments).expect("its own path leads to an operation");
+        // The first of two on the same path stays.
+        let first = found.operation(operation.method()).expect("of this method");
+        let mut data = Map::new();
+        for parameter in first.parameters() {
+            data.insert(parameter.name().into(), Value::from(parameter.default()));
+            assert!(first.parameter(parameter.name()).is_some());
+        }
+        if let Err(wrong) = check::check(&first, &found, &data) {
+            assert!(!wrong.is_empty() && wrong.iter().all(|why| !why.is_empty()));
+        }
+        let hits = schema.search(operation.template(), 5);
+        assert!(hits.len() <= 5);
+    }
+    true
+}
+
+fn is_bounded(parameter: &Parameter<'_>, depth: usize) {
+    assert!(depth < 130, "deeper than the parser goes");
+    let words =
+        [parameter.name(), parameter.description(), parameter.default(), parameter.pattern(), parameter.format()];
+    assert!(words.iter().all(|words| words.len() < 2_000 && !words.contains(char::is_control)), "{words:?}");
+    assert!(parameter.words().all(|word| !word.is_empty() && !word.contains('\n')));
+    assert!(!check::wants(parameter).is_empty());
+    parameter.nested().for_each(|nested| is_bounded(&nested, depth + 1));
+}
