@@ -1,5 +1,5 @@
-//! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed is
-//! its own; and what it says of a cluster.
+//! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed
+//! is its own; and what it says of a cluster.
 
 use proxmox_mcp::policy::Rules;
 use proxmox_mcp::secret::Secret;
