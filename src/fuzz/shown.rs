@@ -2,6 +2,7 @@
 
 use crate::json::{Scan, walk};
 use crate::mcp::args::Args;
+use crate::mcp::message::push_json_str;
 use crate::redact as redaction;
 use crate::tools::shape::{Column, Show, Table};
 use crate::tools::view::{PARAMS, View};
@@ -350,12 +351,12 @@ fn has_form(was: &Value, is: &Value) {
 /// sees, and what is visible stays as it is.
 pub fn visible(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    let shown = seen::borrowed(&text);
+    let shown = seen::text(&text);
     assert!(!has_unseen(&shown), "{shown:?}");
-    assert_eq!(seen::borrowed(&shown), shown);
-    let shown = seen::text(text.clone());
-    assert!(!has_unseen(&shown), "{shown:?}");
-    assert_eq!(seen::text(shown.clone()), shown);
+    assert_eq!(seen::text(&shown), shown);
+    let mut written = Vec::new();
+    push_json_str(&mut written, &text);
+    assert_eq!(serde_json::from_slice::<String>(&written).ok().as_deref(), Some(shown.as_ref()));
     if !is_json(&text) {
         let _ = seen::json(text);
         return false;
@@ -376,13 +377,13 @@ pub fn visible(bytes: &[u8]) -> bool {
 fn expected(value: &Value) -> Value {
     match value {
         Value::String(text) => {
-            let shown = seen::borrowed(text).into_owned();
+            let shown = seen::text(text).into_owned();
             assert!(!has_unseen(&shown));
             json!(shown)
         }
         Value::Array(items) => items.iter().map(expected).collect(),
         Value::Object(members) => Value::Object(
-            members.iter().map(|(name, value)| (seen::borrowed(name).into_owned(), expected(value))).collect(),
+            members.iter().map(|(name, value)| (seen::text(name).into_owned(), expected(value))).collect(),
         ),
         other => other.clone(),
     }

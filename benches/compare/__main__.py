@@ -1,0 +1,72 @@
+"""Measures proxmox-mcp beside the same tools on other servers, in one run on one machine.
+
+    python3 benches/compare [BINARY] [--quick] [--json FILE] [--update-readme]
+    python3 benches/compare --from FILE --update-readme
+
+BINARY is the static release binary; without it, it is built. The peers are a server on the official Rust SDK (over
+POST /mcp) and the original design in Python (over HTTP+SSE); nginx over TLS, with static answers, is the node of all.
+What it needs it installs: nginx as a Debian package (as root), the peers below BENCH_DIR (default: target/compare).
+It listens on 127.0.0.1 alone, and ends what it has started.
+
+The run takes a quarter of an hour, with --quick three minutes, and as much again for the first one's builds. Figures
+are of this machine; quote the ratios. --update-readme writes the table in README.md and benches/compare.svg.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+
+import chart
+import measures
+import tables
+from nodes import Nodes
+from tools import REPO, WORK, Tools, say
+
+
+def measured(arguments):
+    begun = time.monotonic()
+    tools = Tools(arguments.binary)
+    say(f"ready after {time.monotonic() - begun:.0f} s")
+    begun = time.monotonic()
+    effort = measures.QUICK if arguments.quick else measures.FULL
+    with Nodes(tools) as nodes:
+        results = {"versions": tools.versions(), **measures.Measures(tools, nodes, effort).all()}
+    results["goals"] = tables.goals(results)
+    say(f"measured in {time.monotonic() - begun:.0f} s")
+    with open(arguments.json, "w", encoding="utf-8") as file:
+        json.dump(results, file, indent=1)
+    say(f"all figures: {arguments.json}")
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="benches/compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("binary", nargs="?")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
+    parser.add_argument("--json", default=os.path.join(WORK, "results.json"), metavar="FILE", help="where figures go")
+    parser.add_argument("--from", dest="source", metavar="FILE", help="take such figures instead of measuring")
+    parser.add_argument("--update-readme", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.source:
+        with open(arguments.source, encoding="utf-8") as file:
+            results = json.load(file)
+    else:
+        results = measured(arguments)
+    print("\n".join(tables.report(results)), end="\n\n")
+    print(tables.readme(results), end="")
+    if arguments.update_readme:
+        tables.update(os.path.join(REPO, "README.md"), results)
+        with open(os.path.join(REPO, "benches", "compare.svg"), "w", encoding="utf-8") as file:
+            file.write(chart.draw(results))
+    if results["failures"]:
+        sys.exit("some calls failed: " + "; ".join(results["failures"]))
+
+
+# A run that is told to end unwinds, and so ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+main()

@@ -1,0 +1,228 @@
+"""What is measured. What is compared runs in turns, so that a drift of the machine's speed hits all alike."""
+
+import os
+import time
+from dataclasses import dataclass
+from statistics import median
+
+from nodes import GROWTH, GUESTS, LONG, Hung, free_port
+from servers import ORIGINAL, OURS, SDK, Server, command, load
+from tools import say
+
+MODES = (("http", SDK), ("modern", SDK), ("sse", ORIGINAL))
+# Each tool, and what stands in its right answer.
+TOOLS = {"list_clusters": "prod", "list_nodes": "pve3", "get_cluster_resources": f"vm-{GUESTS - 1}"}
+LONG_ANSWER = "proxmox_api_call"
+SESSIONS = (1, 16, 64, 256)
+HELD = 1_000
+# By default the 129th call in flight to one cluster is refused; the peers take any number.
+MANY = ("--max-calls-per-cluster", str(max(SESSIONS)))
+FIGURES = ("calls_s", "p50_us", "p99_us", "cpu_us", "resident_kib")
+
+
+@dataclass
+class Effort:
+    seconds: float
+    rounds: int
+    starts: int
+
+
+FULL = Effort(seconds=2, rounds=3, starts=15)
+QUICK = Effort(seconds=0.5, rounds=1, starts=5)
+
+
+class Measures:
+    """All measurements of one run over the same nodes."""
+
+    def __init__(self, tools, nodes, effort):
+        self._tools, self._nodes, self._effort = tools, nodes, effort
+        self._clusters = nodes.configuration("clusters", {"prod": nodes.address()})
+        self.failures = []
+
+    def _calls(self, server, mode, sessions, tool, expected, arguments=None):
+        """Figures of one turn, or None where the server failed at it."""
+        try:
+            return server.calls(mode, sessions, self._effort.seconds, tool, expected, arguments)
+        except RuntimeError as why:
+            say(f"! {tool}, {mode}, {sessions} sessions, {server.who}: {why}")
+            self.failures.append(f"{server.who}: {tool}, {mode}, {sessions} sessions")
+            return None
+
+    def _duel(self, pairs, sessions, tool, expected, arguments=None):
+        """A row for each pair of a mode, our server and its peer."""
+        turns = {mode: [] for mode, _, _ in pairs}
+        for _ in range(self._effort.rounds):
+            for mode, ours, peer in pairs:
+                plan = (mode, sessions, tool, expected, arguments)
+                turns[mode].append([self._calls(who, *plan) for who in (ours, peer)])
+        for mode, _, peer in pairs:
+            whole = [turn for turn in turns[mode] if None not in turn]
+            yield {
+                "tool": tool,
+                "sessions": sessions,
+                "mode": mode,
+                "peer": peer.who,
+                "ours": {figure: _median(ours[figure] for ours, _ in whole) for figure in FIGURES},
+                "theirs": {figure: _median(theirs[figure] for _, theirs in whole) for figure in FIGURES},
+                # How many times better ours is.
+                "times": {
+                    "calls_s": _median(over(ours["calls_s"], theirs["calls_s"]) for ours, theirs in whole),
+                    "p50": _median(over(theirs["p50_us"], ours["p50_us"]) for ours, theirs in whole),
+                    "p99": _median(over(theirs["p99_us"], ours["p99_us"]) for ours, theirs in whole),
+                    "cpu": _median(over(theirs["cpu_us"], ours["cpu_us"]) for ours, theirs in whole),
+                },
+            }
+
+    def comparison(self):
+        rows = []
+        with (
+            Server(self._tools, OURS, self._clusters, *MANY) as ours,
+            Server(self._tools, OURS, self._clusters, "--max-result-bytes", "0") as whole,
+            Server(self._tools, SDK, self._clusters) as sdk,
+            Server(self._tools, ORIGINAL, self._clusters) as original,
+        ):
+            peers = {SDK: sdk, ORIGINAL: original}
+            pairs = [(mode, ours, peers[peer]) for mode, peer in MODES]
+            for tool, expected in TOOLS.items():
+                for sessions in SESSIONS:
+                    say(f"{tool}, {sessions} sessions")
+                    rows += self._duel(pairs, sessions, tool, expected)
+            say("an answer of 3.4 MB")
+            pairs = [(mode, whole, sdk) for mode, peer in MODES if peer == SDK]
+            rows += self._duel(pairs, 1, LONG_ANSWER, f"vm-{LONG - 1}", {"path": "/cluster/log", "method": "GET"})
+        return rows
+
+    def growth_by_sessions(self):
+        """Our server alone, a fresh one for each number of sessions."""
+        for sessions in SESSIONS:
+            say(f"growth: {sessions} sessions")
+            with Server(self._tools, OURS, self._clusters, *MANY) as ours:
+                tool = "get_cluster_resources"
+                turns = [self._calls(ours, "modern", sessions, tool, TOOLS[tool]) for _ in range(self._effort.rounds)]
+            yield {"sessions": sessions, **_medians(turns)}
+
+    def growth_by_guests(self):
+        for guests in GROWTH:
+            say(f"growth: {guests} guests")
+            clusters = self._nodes.configuration(f"guests-{guests}", {"prod": self._nodes.address(guests)})
+            with Server(self._tools, OURS, clusters) as ours, Server(self._tools, SDK, clusters) as sdk:
+                row = next(self._duel([("modern", ours, sdk)], 1, "get_cluster_resources", f"vm-{guests - 1}"))
+            for side in ("ours", "theirs"):
+                row[side]["cpu_us_a_guest"] = over(row[side]["cpu_us"], guests)
+            yield {"guests": guests, **row}
+
+    def added(self):
+        """The time of a call over that of the node asked directly, by the same client."""
+        say("added time")
+        turns = []
+        with Server(self._tools, OURS, self._clusters) as ours, Server(self._tools, SDK, self._clusters) as sdk:
+            for _ in range(max(self._effort.rounds, 3)):
+                plan = (self._nodes.address(), self._effort.seconds)
+                turns.append([load(self._tools.load, "added", who.address, *plan) for who in (ours, sdk)])
+
+        def of(side):
+            return {
+                "added_ms": median((turn[side]["call_us"] - turn[side]["direct_us"]) / 1000 for turn in turns),
+                "times_direct": median(turn[side]["call_us"] / turn[side]["direct_us"] for turn in turns),
+            }
+
+        return {OURS: of(0), SDK: of(1)}
+
+    def hanging(self, callers=16, sessions=16):
+        """The p99 of calls to one cluster while as many others wait for one that hangs, and before and after that."""
+        say("one cluster hangs")
+        ratios = []
+        for _ in range(max(self._effort.rounds, 2) + 2):
+            with Hung() as hung:
+                clusters = self._nodes.configuration("hanging", {"prod": self._nodes.address(), "hung": hung.url})
+                with Server(self._tools, OURS, clusters) as ours:
+                    # A first turn fills the pool of connections.
+                    turns = []
+                    for waiting in (False, False, True, False):
+                        background = None
+                        if waiting:
+                            background = ours.call_in_background("modern", callers, "list_nodes", {"cluster": "hung"})
+                        try:
+                            if waiting:
+                                hung.wait_for_questions(callers)
+                            seconds, tool = self._effort.seconds, "list_nodes"
+                            turn = ours.calls("modern", sessions, seconds, tool, TOOLS[tool], {"cluster": "prod"})
+                        finally:
+                            if background:
+                                background.terminate()
+                                background.wait()
+                        turns.append(turn["p99_us"])
+            _, before, during, after = turns
+            ratios.append(during / ((before + after) / 2))
+        return {"p99_times_quiet": median(ratios), "rounds": ratios}
+
+    def start(self):
+        """From exec to the first answered tools/list."""
+        say("start")
+        times = {OURS: [], SDK: [], ORIGINAL: []}
+        for turn in range(self._effort.starts):
+            for who, mode in ((OURS, "modern"), (SDK, "modern"), (ORIGINAL, "sse")):
+                # It takes a second, and three are enough to see that.
+                if who == ORIGINAL and turn >= 3:
+                    continue
+                port = free_port()
+                words = command(self._tools, who, port, self._clusters)
+                started = load(self._tools.load, "start", mode, f"127.0.0.1:{port}", *words)
+                times[who].append(started["start_ms"])
+        return {who: {"start_ms": median(taken)} for who, taken in times.items()}
+
+    def memory(self):
+        """Resident MB, idle, with many SSE sessions where there are any, and when these have left."""
+        say("memory")
+        rows = {}
+        for who in (OURS, SDK, ORIGINAL):
+            with Server(self._tools, who, self._clusters) as server:
+                time.sleep(0.5)
+                rows[who] = {"idle_mb": server.resident_mb()}
+                if who == SDK:
+                    continue
+                holder = server.hold(HELD)
+                time.sleep(0.5)
+                rows[who]["held_mb"] = server.resident_mb()
+                holder.communicate()
+                time.sleep(2)
+                rows[who]["after_mb"] = server.resident_mb()
+        return rows
+
+    def size(self):
+        """Bytes on the disk. The image is our binary alone; the original needs its packages, and a Python."""
+        packages = os.path.dirname(os.path.dirname(self._tools.python))
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(packages) for name in names)
+        return {
+            OURS: os.path.getsize(self._tools.binary),
+            SDK: os.path.getsize(self._tools.peer),
+            ORIGINAL: sum(os.lstat(file).st_size for file in files),
+        }
+
+    def all(self):
+        return {
+            "comparison": self.comparison(),
+            "sessions": list(self.growth_by_sessions()),
+            "guests": list(self.growth_by_guests()),
+            "added": self.added(),
+            "hanging": self.hanging(),
+            "start": self.start(),
+            "memory": self.memory(),
+            "size": self.size(),
+            "failures": self.failures,
+        }
+
+
+def over(a, b):
+    """Their ratio, where both are known."""
+    return a / b if a and b else None
+
+
+def _median(values):
+    values = [value for value in values if value is not None]
+    return median(values) if values else None
+
+
+def _medians(turns):
+    whole = [turn for turn in turns if turn]
+    return {figure: _median(turn[figure] for turn in whole) for figure in FIGURES}

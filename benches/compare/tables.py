@@ -1,0 +1,150 @@
+"""What was measured, as tables: ratios for the README, figures and goals for whoever runs it."""
+
+from measures import HELD, LONG_ANSWER, MANY, MODES, over
+from servers import ORIGINAL, OURS, SDK
+
+BEGIN, END = "<!-- bench: made by benches/compare -->\n", "<!-- /bench -->"
+HEADS = {"http": "SDK, 2025-06-18", "modern": "SDK, 2026-07-28", "sse": "Python, HTTP+SSE"}
+
+
+def number(value, digits=0):
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def times(value):
+    """A factor in two or three digits."""
+    return number(value, 0 if value and value >= 20 else 1)
+
+
+def _mb(kib):
+    return number(kib and kib * 1.024 / 1000, 1)
+
+
+def _cells(rows):
+    found = {row["mode"]: row["times"] for row in rows}
+    for mode, _ in MODES:
+        factors = found.get(mode)
+        yield " / ".join(times(factors[key]) for key in ("calls_s", "cpu", "p99")) if factors else ""
+
+
+def _comparison(rows):
+    lines = [
+        f"| tool | sessions | {' | '.join(HEADS[mode] for mode, _ in MODES)} |",
+        "|---|---|" + "---|" * len(MODES),
+    ]
+    for tool, sessions in dict.fromkeys((row["tool"], row["sessions"]) for row in rows):
+        cells = _cells(row for row in rows if (row["tool"], row["sessions"]) == (tool, sessions))
+        name = f"`{tool}`, 3.4 MB as they come" if tool == LONG_ANSWER else f"`{tool}`"
+        lines.append(f"| {name} | {sessions} | {' | '.join(cells)} |")
+    return lines
+
+
+def _others(results):
+    """What else there is to say, and the figures."""
+    few, many = results["sessions"][0], results["sessions"][-1]
+    thousands, most = results["guests"][-2], results["guests"][-1]
+    added, start, memory, size = (results[key] for key in ("added", "start", "memory", "size"))
+    ours, sdk, original = memory[OURS], memory[SDK], memory[ORIGINAL]
+    yield (
+        "what a call of `list_nodes` takes longer than asking the node directly, over a kept TLS connection",
+        f"{over(added[OURS]['added_ms'], added[SDK]['added_ms']):.2f} times what the SDK adds",
+    )
+    yield (
+        f"{many['sessions']} sessions, beside {few['sessions']}, of `get_cluster_resources`",
+        f"{times(over(many['calls_s'], few['calls_s']))} times the calls a second, "
+        f"{number(over(many['cpu_us'], few['cpu_us']), 2)} times the CPU a call; "
+        f"{_mb(many['resident_kib'])} MB instead of {_mb(few['resident_kib'])} MB",
+    )
+    guest = over(most["ours"]["cpu_us_a_guest"], thousands["ours"]["cpu_us_a_guest"])
+    yield (
+        f"a guest among {most['guests']:,}, beside one among {thousands['guests']:,}",
+        f"{number(guest, 2)} times the CPU",
+    )
+    yield (
+        "the 99th percentile of calls to a cluster while another one hangs",
+        f"{results['hanging']['p99_times_quiet']:.2f} times that when none does",
+    )
+    faster = {who: times(start[who]["start_ms"] / start[OURS]["start_ms"]) for who in (SDK, ORIGINAL)}
+    yield (
+        "from start to the first answered `tools/list`",
+        f"{faster[SDK]} times as fast as the SDK, {faster[ORIGINAL]} times as Python",
+    )
+    yield (
+        "memory, idle",
+        f"{ours['idle_mb']:.1f} MB (SDK {sdk['idle_mb']:.1f} MB, Python {original['idle_mb']:.0f} MB)",
+    )
+    yield (
+        f"memory, with {HELD:,} SSE sessions, and when they have left",
+        f"{ours['held_mb']:.0f} MB, {ours['after_mb']:.0f} MB "
+        f"(Python {original['held_mb']:.0f} MB, {original['after_mb']:.0f} MB)",
+    )
+    yield (
+        "the static binary, which is all that the image holds",
+        f"{size[OURS] / 1e6:.1f} MB (SDK {size[SDK] / 1e6:.1f} MB, Python's packages {size[ORIGINAL] / 1e6:.0f} MB)",
+    )
+
+
+def readme(results):
+    """The part of the README between its marks."""
+    versions = results["versions"]
+    lines = [
+        "How many times as many calls a second / how many times less CPU a call / a shorter 99th percentile:",
+        "",
+        *_comparison(results["comparison"]),
+        "",
+        "| what | measured |",
+        "|---|---|",
+        *(f"| {what} | {measured} |" for what, measured in _others(results)),
+        "",
+        f"{versions['product']}, static, beside an SDK server ({versions['sdk']}) and a Python server "
+        f"({versions['original']}), before {versions['node']} as the node, on {versions['machine']}; with "
+        f"`{' '.join(MANY)}`, since 64 calls at once and as many that wait are the default.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def update(path, results):
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise RuntimeError(f"{path} has no place for the table: {BEGIN.strip()} … {END}")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(before + BEGIN + readme(results) + END + after)
+
+
+def goals(results):
+    """Each goal: what it is of, the figure, the most it may be, and whether it is met."""
+    rows = [
+        ("added time of a call, ms", results["added"][OURS]["added_ms"], 0.15),
+        ("p99 while another cluster hangs, times the quiet", results["hanging"]["p99_times_quiet"], 1.2),
+        ("start to the first tools/list, ms", results["start"][OURS]["start_ms"], 10),
+        ("size of the binary, bytes", results["size"][OURS], 4_000_000),
+    ]
+    return [{"what": what, "measured": figure, "goal": most, "met": figure <= most} for what, figure, most in rows]
+
+
+def report(results):
+    """All figures, for this machine and this run."""
+    yield f"{'':52} {'calls/s':>17} {'p50 µs':>17} {'p99 µs':>17} {'CPU µs':>17}   ours | theirs; times better"
+    for row in results["comparison"] + results["guests"]:
+        guests = f"of {row['guests']} guests, " if "guests" in row else ""
+        name = f"{row['tool']}, {guests}{row['sessions']} sessions, {row['mode']}"
+        pairs = [(row["ours"][key], row["theirs"][key]) for key in ("calls_s", "p50_us", "p99_us", "cpu_us")]
+        columns = " ".join(f"{number(ours):>7} | {number(theirs):>7}" for ours, theirs in pairs)
+        better = ", ".join(f"{key} {times(value)}" for key, value in row["times"].items())
+        yield f"{name:52} {columns}   {better}"
+    for row in results["sessions"]:
+        speed = f"{number(row['calls_s'])} calls/s, p99 {number(row['p99_us'])} µs"
+        cost = f"{number(row['cpu_us'])} µs of CPU a call, {_mb(row['resident_kib'])} MB"
+        yield f"growth, {row['sessions']} sessions: {speed}, {cost}"
+    for row in results["guests"]:
+        sides = ", ".join(f"{side} {number(row[side]['cpu_us_a_guest'], 2)}" for side in ("ours", "theirs"))
+        memory = f"{_mb(row['ours']['resident_kib'])} MB, theirs {_mb(row['theirs']['resident_kib'])} MB"
+        yield f"growth, {row['guests']} guests: µs of CPU a guest: {sides}; {memory}"
+    for key in ("added", "hanging", "start", "memory", "size"):
+        yield f"{key}: {results[key]}"
+    for goal in goals(results):
+        met = "met   " if goal["met"] else "MISSED"
+        yield f"{met} {goal['what']}: {goal['measured']:.3f} (at most {goal['goal']})"

@@ -1,0 +1,42 @@
+//! The inner parts, each by the nearest public door, so that what is timed is what a client gets.
+//!
+//! `cargo bench` times all of them, `cargo bench -- WORD` those whose name has the word. What a whole call costs beside
+//! other servers is measured by `benches/compare`.
+
+mod front;
+mod node;
+mod tools;
+
+use criterion::{Criterion, Throughput};
+use proxmox_mcp::mcp::message::{Message, parse};
+use std::hint::black_box;
+use std::time::Duration;
+
+fn main() {
+    let times = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1));
+    let mut criterion = times.measurement_time(Duration::from_secs(3)).configure_from_args();
+    front::heads(&mut criterion);
+    messages(&mut criterion);
+    tools::resources(&mut criterion);
+    tools::pass_through(&mut criterion);
+    tools::search(&mut criterion);
+    criterion.final_summary();
+}
+
+/// A JSON-RPC message and its parameters, of both eras.
+fn messages(criterion: &mut Criterion) {
+    const CALL: &str = r#""name":"proxmox_api_get","arguments":{"path":"/cluster/resources","fields":["vmid","name"]}"#;
+    const META: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let mut group = criterion.benchmark_group("message");
+    for (era, meta) in [("legacy", ""), ("modern", META)] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{{CALL}{meta}}}}}"#);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(era, |bencher| {
+            bencher.iter(|| {
+                let Ok(Message::Request(request)) = parse(black_box(text.as_bytes())) else { panic!("{text}") };
+                black_box(request.params().expect("parameters"));
+            });
+        });
+    }
+    group.finish();
+}

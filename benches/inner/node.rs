@@ -1,0 +1,109 @@
+//! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed
+//! is its own; and what it says of a cluster.
+
+use proxmox_mcp::policy::Rules;
+use proxmox_mcp::secret::Secret;
+use proxmox_mcp::settings::{Cluster, Endpoint, Tls};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+type Answers = Arc<[(&'static str, Vec<u8>)]>;
+
+/// Where it listens, on plain HTTP, until this process ends.
+pub struct Node {
+    pub address: SocketAddr,
+}
+
+impl Node {
+    /// Answers each path with its `data`, anything else with 501, as a real one does.
+    pub fn start(answers: Vec<(&'static str, Value)>) -> Self {
+        let answer = |(path, data)| (path, http("200 OK", &json!({"data": data}).to_string()));
+        let mut answers: Vec<_> = answers.into_iter().map(answer).collect();
+        answers.push(("", http("501 Not Implemented", r#"{"data":null}"#)));
+        let answers: Answers = answers.into();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let answers = answers.clone();
+                thread::spawn(move || serve(stream, &answers));
+            }
+        });
+        Self { address }
+    }
+
+    /// A cluster of this node alone.
+    pub fn cluster(&self) -> Cluster {
+        let endpoint = Endpoint { https: false, host: self.address.ip().to_string(), port: self.address.port() };
+        Cluster {
+            name: "bench".into(),
+            endpoints: vec![endpoint],
+            user: "mcp@pve".into(),
+            token_id: "bench".into(),
+            token_secret: Secret::new("no-secret".into()),
+            tls: Tls::PublicRoots,
+            timeout: Duration::from_secs(30),
+            discover_nodes: false,
+            rules: Rules::default(),
+        }
+    }
+
+    /// Asks for a path without the product: what an answer costs on its way alone.
+    pub fn ask(stream: &mut BufReader<TcpStream>, path: &str, body: &mut Vec<u8>) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        stream.get_mut().write_all(request.as_bytes()).expect("sent");
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).expect("a line"), 0, "the node is gone");
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        body.resize(length, 0);
+        stream.read_exact(body).expect("a body");
+    }
+}
+
+fn http(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: application/json\r\n\r\n{body}")
+        .into_bytes()
+}
+
+fn serve(mut stream: TcpStream, answers: &Answers) {
+    let _ = stream.set_nodelay(true);
+    let Ok(input) = stream.try_clone() else { return };
+    let mut lines = BufReader::new(input).lines().map_while(Result::ok);
+    while let Some(request) = lines.next() {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let answer = answers.iter().find(|(known, _)| path == *known).or(answers.last());
+        // No request has a body: a blank line ends it.
+        while lines.next().is_some_and(|line| !line.is_empty()) {}
+        let Some((_, bytes)) = answer else { return };
+        if stream.write_all(bytes).is_err() {
+            return;
+        }
+    }
+}
+
+/// The rows of `/cluster/resources` for so many guests on three nodes, as long as real ones.
+pub fn resources(guests: u64) -> Value {
+    let node = |n: u64| {
+        json!({"id": format!("node/pve{n}"), "type": "node", "node": format!("pve{n}"), "status": "online",
+            "cpu": 0.137_502, "maxcpu": 32, "mem": 51_238_912_000_u64, "maxmem": 137_438_953_472_u64,
+            "disk": 10_737_418_240_u64, "maxdisk": 107_374_182_400_u64, "uptime": 1_234_567, "level": ""})
+    };
+    let guest = |n: u64| {
+        json!({"id": format!("qemu/{}", 100 + n), "type": "qemu", "vmid": 100 + n, "name": format!("vm-{n}"),
+            "node": format!("pve{}", n % 3 + 1), "status": "running", "cpu": 0.021_7 + n as f64 / 1e6, "maxcpu": 4,
+            "mem": 2_147_483_648 + n, "maxmem": 8_589_934_592_u64, "disk": 0, "maxdisk": 34_359_738_368_u64,
+            "uptime": 86_400 + n, "template": 0, "netin": 912_345_678_901 + n, "netout": 812_345_678_901 + n,
+            "diskread": 712_345_678_901 + n, "diskwrite": 612_345_678_901 + n, "tags": "prod;web"})
+    };
+    (1..4).map(node).chain((0..guests).map(guest)).collect()
+}
