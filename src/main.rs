@@ -17,6 +17,9 @@ use logging::printable;
 use std::io::Write;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: proxmox_mcp_allocator::Allocator = proxmox_mcp_allocator::Allocator;
+
 /// Why the program ends without success; the text is for the person who started it.
 pub enum Failure {
     /// Exit code 1: something outside is not as it must be.
@@ -61,6 +64,3 @@ fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
-
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
