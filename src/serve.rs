@@ -16,7 +16,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 /// The clusters to work with, and where they come from.
@@ -72,19 +72,14 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         probes: probes::of(&desk, cli.metrics),
     };
     let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
-    let (wake, wakes) = mpsc::channel();
-    heed_signals(server.handle(), wake.clone())?;
+    let handle = server.handle();
+    let reload = Reload { cli, path, seen, desk: &desk, handle: Some(handle.clone()) };
+    let signals = heed_signals(move || handle.stop())?;
     let address = server.local_addr();
     clients::warn(address, &clients, tls);
     say(&announcement(cli.scheme(), address, &clusters, &clients));
     notify::tell("READY=1");
-    let mut reload = Reload { cli, path, seen, desk: &desk, handle: Some(server.handle()) };
-    thread::scope(|scope| {
-        scope.spawn(move || reload.watch(&wakes));
-        server.run();
-        let _ = wake.send(Wake::End);
-    });
-    log::info!("stopped");
+    serve(reload, signals, || server.run());
     Ok(())
 }
 
@@ -94,21 +89,32 @@ pub fn identity(cli: &Cli) -> Result<Option<http::Identity>, Failure> {
     files.map(|(cert, key)| http::Identity::load(cert, key)).transpose().map_err(Failure::Usage)
 }
 
-/// Serves stdin and stdout until stdin ends.
+/// Serves stdin and stdout until stdin ends, or SIGTERM or SIGINT comes.
 pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let desk = desk(manager, &[], audit, cli.limits())?;
     let server = mcp_server(&desk, cli.limits())?;
-    let (wake, wakes) = mpsc::channel();
-    let mut reload = Reload { cli, path, seen, desk: &desk, handle: None };
-    thread::scope(|scope| {
+    let session = stdio::Session::new(server, cli.limits().clone());
+    let handle = session.handle();
+    let reload = Reload { cli, path, seen, desk: &desk, handle: None };
+    let signals = heed_signals(move || handle.stop())?;
+    serve(reload, signals, || session.run())
+        .map_err(|error| Failure::Runtime(format!("there is no thread to read stdin: {error}")))
+}
+
+/// Runs what serves, and has the configuration read anew meanwhile.
+fn serve<R>(mut reload: Reload<'_>, signals: Wakes, run: impl FnOnce() -> R) -> R {
+    let (wake, wakes) = signals;
+    let served = thread::scope(|scope| {
         scope.spawn(move || reload.watch(&wakes));
-        stdio::serve(&server, cli.limits());
+        let served = run();
         let _ = wake.send(Wake::End);
+        served
     });
-    Ok(())
+    log::info!("stopped");
+    served
 }
 
 /// Where the audit lines go: to the file that was asked for, or into the log.
@@ -148,15 +154,21 @@ fn cannot_bind(listen: SocketAddr, error: &io::Error) -> Failure {
     }
 }
 
-/// The first SIGTERM or SIGINT ends the server gracefully, the second at once; SIGHUP has the configuration read anew.
-fn heed_signals(stop: http::Handle, wake: Sender<Wake>) -> Result<(), Failure> {
+/// Wakes the reader of the configuration.
+type Wakes = (Sender<Wake>, Receiver<Wake>);
+
+/// The first SIGTERM or SIGINT ends the server gracefully, by `stop`, the second at once; SIGHUP has the configuration
+/// read anew.
+fn heed_signals(stop: impl Fn() + Send + 'static) -> Result<Wakes, Failure> {
+    let (wake, wakes) = mpsc::channel();
+    let hup = wake.clone();
     let watch = || {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let watching = move || {
             let mut stopping = false;
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    let _ = wake.send(Wake::Asked);
+                    let _ = hup.send(Wake::Asked);
                     continue;
                 }
                 if stopping {
@@ -166,12 +178,14 @@ fn heed_signals(stop: http::Handle, wake: Sender<Wake>) -> Result<(), Failure> {
                 stopping = true;
                 notify::tell("STOPPING=1");
                 log::info!("stopping; a second signal ends calls in flight");
-                stop.stop();
+                stop();
             }
         };
         thread::Builder::new().name("signals".into()).spawn(watching)
     };
-    watch().map(drop).map_err(|error: io::Error| Failure::Runtime(format!("can't watch for signals: {error}")))
+    let watched: io::Result<_> = watch();
+    watched.map_err(|error| Failure::Runtime(format!("can't watch for signals: {error}")))?;
+    Ok((wake, wakes))
 }
 
 /// What is printed at the start. Its first line is for programs too and keeps its form.

@@ -43,12 +43,7 @@ impl Setup {
     }
 
     fn hear(&self, said: &str) -> String {
-        loop {
-            let line = self.process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("never said: {said}"));
-            if line.contains(said) {
-                return line;
-            }
-        }
+        hear(&self.process, said)
     }
 
     fn client(&self) -> Client {
@@ -60,6 +55,16 @@ impl Setup {
         let headers = format!("Authorization: Bearer {token}\r\n");
         let reply = self.client().post_with("/mcp", &headers, &call(1, tool, arguments));
         (reply.status, serde_json::from_str(&reply.body).unwrap_or(Value::Null))
+    }
+}
+
+/// Waits for the line of the log that says so.
+fn hear(process: &Process, said: &str) -> String {
+    loop {
+        let line = process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("never said: {said}"));
+        if line.contains(said) {
+            return line;
+        }
     }
 }
 
@@ -145,4 +150,22 @@ fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_i
     let answer = ada.json();
     assert!(text(&answer).contains("client \"ada\" has \"read\""), "{answer}");
     assert!(node.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
+fn on_stdio_the_configuration_is_read_anew_as_well() {
+    let node = node();
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("clusters.json");
+    let config = |name: &str| json!({"clusters": {name: cluster(&node)}}).to_string();
+    fs::write(&file, config("alpha")).expect("write");
+    let mut process = Process::start(&["stdio", "--config", file.to_str().expect("UTF-8")]);
+    let clusters = |process: &mut Process| text(&process.ask(&call(1, "list_clusters", json!({})))).to_owned();
+    assert!(clusters(&mut process).contains("alpha"));
+    fs::write(&file, config("beta")).expect("write");
+    process.signal(Signal::HUP);
+    hear(&process, "anew: clusters: beta");
+    assert!(clusters(&mut process).contains("beta"));
+    process.end_input();
+    assert_eq!(process.ended().code(), Some(0));
 }

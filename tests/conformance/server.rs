@@ -388,8 +388,7 @@ fn catalog() -> Catalog {
 fn main() {
     let server = Arc::new(Server::new(catalog()).expect("random bytes for a key"));
     if std::env::args().nth(1).as_deref() == Some("stdio") {
-        proxmox_mcp::stdio::serve(&server, &Limits::default());
-        return;
+        return proxmox_mcp::stdio::Session::new(server, Limits::default()).run().expect("a thread");
     }
     let config = http::Config {
         listen: "127.0.0.1:0".parse().expect("an address"),
