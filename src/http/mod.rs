@@ -43,6 +43,7 @@ use crate::mcp;
 use crate::metrics;
 use crate::settings::{Client, Limits};
 use crate::workers::{STACK, Workers};
+use accept::Bell;
 use admission::Connections;
 use auth::Auth;
 use budget::Budget;
@@ -54,8 +55,8 @@ use quota::Quotas;
 use sse::Sessions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 use watch::Watch;
@@ -99,6 +100,7 @@ struct Front {
     watch: Watch,
     bodies: Arc<Budget>,
     stopping: AtomicBool,
+    bell: Bell,
     watched: Watched,
 }
 
@@ -115,7 +117,7 @@ impl Front {
 /// A bound listener, not yet serving.
 pub struct Server {
     front: Arc<Front>,
-    listener: Arc<TcpListener>,
+    listener: TcpListener,
     address: SocketAddr,
 }
 
@@ -123,7 +125,6 @@ pub struct Server {
 #[derive(Clone)]
 pub struct Handle {
     front: Arc<Front>,
-    listener: Weak<TcpListener>,
 }
 
 impl Handle {
@@ -142,9 +143,8 @@ impl Handle {
     /// No new connections or calls; calls in flight may go on up to `limits.stop_timeout`; streams end. Idempotent.
     /// Returns at once; [`Server::run`] returns when it is done.
     pub fn stop(&self) {
-        self.front.stopping.store(true, Ordering::SeqCst);
-        if let Some(listener) = self.listener.upgrade() {
-            accept::wake(&listener);
+        if !self.front.stopping.swap(true, Ordering::SeqCst) {
+            self.front.bell.ring();
         }
     }
 }
@@ -155,7 +155,7 @@ impl Server {
     pub fn bind(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
         let Config { listen, limits, allowed_hosts, allowed_origins, clients, identity, probes } = config;
         let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
-        let listener = Arc::new(accept::listen(listen)?);
+        let listener = accept::listen(listen)?;
         let address = listener.local_addr()?;
         let max_connections = accept::size_to_descriptors(&limits);
         let workers = Workers::new(limits.max_calls, {
@@ -173,6 +173,7 @@ impl Server {
             quotas: Quotas::new(&auth.clients(), &limits),
             bodies: Budget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
+            bell: Bell::new()?,
             mcp,
             limits,
             identity,
@@ -193,7 +194,7 @@ impl Server {
 
     /// The handle on it while it runs.
     pub fn handle(&self) -> Handle {
-        Handle { front: self.front.clone(), listener: Arc::downgrade(&self.listener) }
+        Handle { front: self.front.clone() }
     }
 
     /// Serves until stopped; returns when the last connection's work is done or the stop limit is over.
