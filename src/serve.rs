@@ -1,6 +1,7 @@
 //! Serving: where the parts are put together, from what was typed to the running server.
 
 use crate::cli::Cli;
+use crate::ports::Ports;
 use crate::reload::{Looks, Reload, Wake, looks};
 use crate::{Failure, clients, notify, probes, say};
 use proxmox_mcp::audit::Audit;
@@ -55,29 +56,34 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let clients = clients::configured(cli, &clusters)?;
-    clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
+    let mut ports = Ports::at(cli.listen, cli.metrics_listen);
+    clients::may_listen(&ports, &clients, cli.insecure_no_auth)?;
     let audit = audit(cli)?;
     let identity = identity(cli)?;
     let tls = identity.is_some();
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let desk = desk(manager, &clients, audit, cli.limits())?;
     let server = mcp_server(&desk, cli.limits())?;
+    let (listener, watch) = ports.open()?;
     let config = http::Config {
-        listen: cli.listen,
+        listener,
+        watch,
         limits: cli.limits().clone(),
         allowed_hosts: cli.allowed_hosts(),
         allowed_origins: cli.allowed_origins(),
         clients: clients.clone(),
         identity,
-        probes: probes::of(&desk, cli.metrics),
+        probes: probes::of(&desk, cli.metrics()),
     };
-    let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
+    let server = http::Server::new(config, server).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
+        _ => Failure::Runtime(format!("can't serve: {error}")),
+    })?;
     let handle = server.handle();
-    let reload = Reload { cli, path, seen, desk: &desk, handle: Some(handle.clone()) };
+    let reload = Reload { cli, path, seen, desk: &desk, front: Some((handle.clone(), &ports)) };
     let signals = heed_signals(move || handle.stop())?;
-    let address = server.local_addr();
-    clients::warn(address, &clients, tls);
-    say(&announcement(cli.scheme(), address, &clusters, &clients));
+    ports.all().for_each(|port| clients::warn(port, &clients, tls));
+    say(&announcement(cli.scheme(), &ports, &clusters, &clients));
     notify::tell("READY=1");
     serve(reload, signals, || server.run());
     Ok(())
@@ -98,7 +104,7 @@ pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let server = mcp_server(&desk, cli.limits())?;
     let session = stdio::Session::new(server, cli.limits().clone());
     let handle = session.handle();
-    let reload = Reload { cli, path, seen, desk: &desk, handle: None };
+    let reload = Reload { cli, path, seen, desk: &desk, front: None };
     let signals = heed_signals(move || handle.stop())?;
     serve(reload, signals, || session.run())
         .map_err(|error| Failure::Runtime(format!("there is no thread to read stdin: {error}")))
@@ -136,24 +142,6 @@ fn no_random() -> Failure {
     Failure::Runtime("the system gives no random bytes".into())
 }
 
-fn cannot_bind(listen: SocketAddr, error: &io::Error) -> Failure {
-    let port = listen.port();
-    match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
-        io::ErrorKind::AddrInUse => Failure::Runtime(format!(
-            "{listen} is taken by another program (`ss -ltnp 'sport = :{port}'` shows which, maybe another \
-             proxmox-mcp): stop it, or choose another port with --listen (port 0 takes a free one)"
-        )),
-        io::ErrorKind::AddrNotAvailable => {
-            Failure::Runtime(format!("{} is no address of this machine: choose one with --listen", listen.ip()))
-        }
-        io::ErrorKind::PermissionDenied => {
-            Failure::Runtime(format!("this user may not listen on port {port}: choose one from 1024 up with --listen"))
-        }
-        _ => Failure::Runtime(format!("can't listen on {listen}: {error} (--listen chooses another address)")),
-    }
-}
-
 /// Wakes the reader of the configuration.
 type Wakes = (Sender<Wake>, Receiver<Wake>);
 
@@ -189,13 +177,17 @@ fn heed_signals(stop: impl Fn() + Send + 'static) -> Result<Wakes, Failure> {
 }
 
 /// What is printed at the start. Its first line is for programs too and keeps its form.
-fn announcement(scheme: &str, address: SocketAddr, clusters: &Clusters, clients: &[Client]) -> String {
+fn announcement(scheme: &str, ports: &Ports, clusters: &Clusters, clients: &[Client]) -> String {
+    let address = ports.main.address;
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("proxmox-mcp {version} listening on {scheme}://{address}\n\nClusters:\n");
     for cluster in &clusters.clusters {
         let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
         let (nodes, token, tls) = (nodes(cluster), token(cluster), cluster.tls_mode());
         let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}  {}", cluster.name, cluster.rules);
+    }
+    if let Some(watch) = &ports.watch {
+        let _ = writeln!(text, "\nMetrics: {scheme}://{}/metrics", watch.address);
     }
     if !clients.is_empty() {
         let _ = writeln!(text, "\nClients, each with its own {}: {}", clients::PLACEHOLDER, clients::names(clients));
@@ -250,7 +242,8 @@ mod tests {
             rules: Rules::default(),
         };
         let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };
-        let text = announcement("http", ([0, 0, 0, 0], 8000).into(), &clusters, &[]);
+        let ports = Ports::at(([0, 0, 0, 0], 8000).into(), None);
+        let text = announcement("http", &ports, &clusters, &[]);
         let version = env!("CARGO_PKG_VERSION");
         let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
         assert_eq!(text.lines().next(), Some(first.as_str()));
@@ -263,7 +256,7 @@ mod tests {
         }
         assert!(!text.contains("s3cret"));
         let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
-        let text = announcement("https", ([0, 0, 0, 0], 8000).into(), &clusters, &clients);
+        let text = announcement("https", &ports, &clusters, &clients);
         for line in [
             "Clients, each with its own TOKEN: MCP_AUTH_TOKEN (full and exec)",
             r#"  {"mcpServers": {"proxmox": {"url": "https://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,

@@ -4,7 +4,6 @@ mod support;
 
 use serde_json::{Value, json};
 use std::io::Write;
-use std::net::TcpStream;
 use std::time::Duration;
 use support::canary::{CANARY, assert_unseen};
 use support::node::{Act, Node};
@@ -30,7 +29,7 @@ fn started(args: &[&str]) -> (Process, Client, (Node, NamedTempFile)) {
 }
 
 fn connected(process: &Process) -> Client {
-    Client::new(TcpStream::connect(process.address()).expect("connect"))
+    Client::to(process.address())
 }
 
 /// The next line of the log that has all of these words.

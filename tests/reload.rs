@@ -6,7 +6,6 @@ use proxmox_mcp::settings::TokenHash;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::TcpStream;
 use std::path::PathBuf;
 use support::node::{Act, Node};
 use support::process::Process;
@@ -47,7 +46,7 @@ impl Setup {
     }
 
     fn client(&self) -> Client {
-        Client::new(TcpStream::connect(&self.address).expect("connect"))
+        Client::to(&self.address)
     }
 
     /// The status of a call by the client with this token, and its answer.

@@ -6,6 +6,7 @@
 use super::admission::Full;
 use super::channel::Channel;
 use super::reply::Reply;
+use super::routes::Port;
 use super::throttle::Throttle;
 use super::{Front, STACK, connection};
 use crate::metrics::{Refusal, Traffic};
@@ -42,7 +43,6 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
@@ -106,9 +106,9 @@ fn room_for_connections(has: u64, wanted: u64, others: u64) -> u64 {
 }
 
 /// Accepts until the server is told to stop, on a listener that doesn't block.
-pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
+pub fn accept_all(front: &Arc<Front>, listener: &TcpListener, port: Port) {
     let (refused, warnings) = (VecDeque::with_capacity(REFUSED), Throttle::default());
-    let mut door = Door { refused, warnings, tls: front.identity.is_some() };
+    let mut door = Door { port, refused, warnings, tls: front.identity.is_some() };
     while !front.is_stopping() {
         let accepted = match listener.accept() {
             Err(e) if e.kind() == ErrorKind::WouldBlock => match front.bell.wait(listener) {
@@ -140,6 +140,7 @@ fn set_up(stream: TcpStream, limits: &Limits, traffic: Arc<Traffic>) -> Channel 
 }
 
 struct Door {
+    port: Port,
     refused: VecDeque<Arc<Channel>>,
     warnings: Throttle,
     /// Whether clients expect TLS here.
@@ -162,9 +163,9 @@ impl Door {
             }
         };
         front.counts().opened();
-        let (for_thread, of_stream) = (front.clone(), stream.clone());
+        let (for_thread, port, of_stream) = (front.clone(), self.port, stream.clone());
         let thread = thread::Builder::new().name("connection".into()).stack_size(STACK);
-        if let Err(e) = thread.spawn(move || connection::serve(&for_thread, of_stream, peer, permit)) {
+        if let Err(e) = thread.spawn(move || connection::serve(&for_thread, port, of_stream, peer, permit)) {
             self.warnings.warn(format_args!("refused a connection from {peer}: no thread: {e}"));
             front.counts().refused(Refusal::Thread);
             self.refuse(stream);
