@@ -1,9 +1,13 @@
-//! Where the server listens.
+//! Where the server listens: at the addresses that were typed, or, for clients, with a listening socket that it was
+//! started with as stdin, as inetd has it (`wait`) and systemd (`StandardInput=socket`). The usual place of such a
+//! socket, descriptor 3, can't be taken by a program that forbids itself unsafe code.
 
 use crate::Failure;
 use proxmox_mcp::http;
-use std::io;
+use socket2::{SockRef, Type};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::{env, io, process};
 
 /// An address to listen on, and what texts say of it.
 pub struct Port {
@@ -21,6 +25,8 @@ pub struct Ports {
     pub main: Port,
     /// For the metrics, where they have one of their own.
     pub watch: Option<Port>,
+    /// The socket of `main`, where that is open already.
+    handed_over: Option<TcpListener>,
 }
 
 impl Ports {
@@ -30,7 +36,19 @@ impl Ports {
         Self {
             main: Port { address: main, choice: "--listen ", lets: "use the clusters" },
             watch: watch.map(of_metrics),
+            handed_over: None,
         }
+    }
+
+    /// The same, but for clients the socket that the process was started with, if it was.
+    pub fn or_handed_over(mut self) -> Result<Self, Failure> {
+        self.handed_over = handed_over()?;
+        if let Some(listener) = &self.handed_over {
+            let address = listener.local_addr().map_err(|error| Failure::Runtime(format!("stdin: {error}")))?;
+            log::info!("stdin is a socket that listens on {address}: it is used, and --listen is not");
+            self.main = Port { address, choice: "ListenStream=", ..self.main };
+        }
+        Ok(self)
     }
 
     /// One after the other.
@@ -40,8 +58,34 @@ impl Ports {
 
     /// Listens on them.
     pub fn open(&mut self) -> Result<(TcpListener, Option<TcpListener>), Failure> {
-        Ok((self.main.open()?, self.watch.as_mut().map(Port::open).transpose()?))
+        let main = self.handed_over.take().map_or_else(|| self.main.open(), Ok)?;
+        Ok((main, self.watch.as_mut().map(Port::open).transpose()?))
     }
+}
+
+/// The socket that is stdin, if one is.
+fn handed_over() -> Result<Option<TcpListener>, Failure> {
+    let stdin = io::stdin();
+    let socket = SockRef::from(&stdin);
+    if !socket.is_listener().unwrap_or(false) {
+        let is_ours = env::var("LISTEN_PID").is_ok_and(|pid| pid.parse() == Ok(process::id()));
+        return match is_ours && env::var_os("LISTEN_FDS").is_some() {
+            true => Err(Failure::Usage(
+                "a socket was handed over (LISTEN_FDS), but not as stdin: write StandardInput=socket into the service \
+                 (see deploy/proxmox-mcp.socket); or start it by a shell that does `exec proxmox-mcp <&3`"
+                    .into(),
+            )),
+            false => Ok(None),
+        };
+    }
+    let is_tcp = socket.local_addr().is_ok_and(|address| address.as_socket().is_some())
+        && socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
+    if !is_tcp {
+        let why = "stdin is a socket that listens, but not one of TCP: hand one over, as ListenStream=127.0.0.1:8000";
+        return Err(Failure::Usage(why.into()));
+    }
+    let own = stdin.as_fd().try_clone_to_owned();
+    own.map(|own| Some(own.into())).map_err(|error| Failure::Runtime(format!("stdin can't be listened on: {error}")))
 }
 
 impl Port {

@@ -56,7 +56,7 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let clients = clients::configured(cli, &clusters)?;
-    let mut ports = Ports::at(cli.listen, cli.metrics_listen);
+    let mut ports = Ports::at(cli.listen, cli.metrics_listen).or_handed_over()?;
     clients::may_listen(&ports, &clients, cli.insecure_no_auth)?;
     let audit = audit(cli)?;
     let identity = identity(cli)?;
