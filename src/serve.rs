@@ -81,11 +81,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     })?;
     let handle = server.handle();
     let reload = Reload { cli, path, seen, desk: &desk, front: Some((handle.clone(), &ports)) };
-    let signals = heed_signals(move || handle.stop())?;
+    let signals = heed_signals(Box::new(move || handle.stop()))?;
     ports.all().for_each(|port| clients::warn(port, &clients, tls));
     say(&announcement(cli.scheme(), &ports, &clusters, &clients));
     notify::tell("READY=1");
-    serve(reload, signals, || server.run());
+    serve(reload, signals, Box::new(|| server.run()));
     Ok(())
 }
 
@@ -105,22 +105,21 @@ pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let session = stdio::Session::new(server, cli.limits().clone());
     let handle = session.handle();
     let reload = Reload { cli, path, seen, desk: &desk, front: None };
-    let signals = heed_signals(move || handle.stop())?;
-    serve(reload, signals, || session.run())
-        .map_err(|error| Failure::Runtime(format!("there is no thread to read stdin: {error}")))
+    let signals = heed_signals(Box::new(move || handle.stop()))?;
+    let mut served = Ok(());
+    serve(reload, signals, Box::new(|| served = session.run()));
+    served.map_err(|error| Failure::Runtime(format!("there is no thread to read stdin: {error}")))
 }
 
 /// Runs what serves, and has the configuration read anew meanwhile.
-fn serve<R>(mut reload: Reload<'_>, signals: Wakes, run: impl FnOnce() -> R) -> R {
+fn serve(mut reload: Reload<'_>, signals: Wakes, run: Box<dyn FnOnce() + '_>) {
     let (wake, wakes) = signals;
-    let served = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(move || reload.watch(&wakes));
-        let served = run();
+        run();
         let _ = wake.send(Wake::End);
-        served
     });
     log::info!("stopped");
-    served
 }
 
 /// Where the audit lines go: to the file that was asked for, or into the log.
@@ -147,7 +146,7 @@ type Wakes = (Sender<Wake>, Receiver<Wake>);
 
 /// The first SIGTERM or SIGINT ends the server gracefully, by `stop`, the second at once; SIGHUP has the configuration
 /// read anew.
-fn heed_signals(stop: impl Fn() + Send + 'static) -> Result<Wakes, Failure> {
+fn heed_signals(stop: Box<dyn Fn() + Send>) -> Result<Wakes, Failure> {
     let (wake, wakes) = mpsc::channel();
     let hup = wake.clone();
     let watch = || {

@@ -15,8 +15,7 @@ use crate::workers::{STACK, Workers};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -34,30 +33,36 @@ pub struct Session {
     server: Arc<Server>,
     limits: Limits,
     handle: Handle,
-    ended: Receiver<()>,
 }
 
 /// Tells a running [`Session`] to stop; clones are the same session.
-#[derive(Clone)]
-pub struct Handle {
-    end: Sender<()>,
-    /// What is read from here on is nobody's affair.
-    stopping: Arc<AtomicBool>,
-}
+#[derive(Clone, Default)]
+pub struct Handle(Arc<End>);
+
+/// Whether there was enough, and who waits for that.
+#[derive(Default)]
+struct End(Mutex<bool>, Condvar);
 
 impl Handle {
     /// No new calls, as at the end of stdin. Returns at once; [`Session::run`] returns when it is done.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        let _ = self.end.send(());
+        *self.told() = true;
+        self.0.1.notify_all();
+    }
+
+    fn told(&self) -> MutexGuard<'_, bool> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self) {
+        drop(self.0.1.wait_while(self.told(), |told| !*told));
     }
 }
 
 impl Session {
     /// Reads nothing yet.
     pub fn new(server: Arc<Server>, limits: Limits) -> Self {
-        let (end, ended) = channel();
-        Self { server, limits, handle: Handle { end, stopping: Arc::default() }, ended }
+        Self { server, limits, handle: Handle::default() }
     }
 
     /// The handle on it while it runs.
@@ -76,7 +81,7 @@ impl Session {
 
     /// Serves any two streams.
     fn run_on(self, input: impl BufRead + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
-        let Self { server, limits, handle, ended } = self;
+        let Self { server, limits, handle } = self;
         let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false), caller: Caller::stdio() });
         let calls = Arc::new(Calls::new());
         let workers = {
@@ -92,14 +97,14 @@ impl Session {
             calls: calls.clone(),
             workers: workers.clone(),
             output,
-            stopping: handle.stopping.clone(),
+            handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
         };
         thread::Builder::new().name("stdin".into()).stack_size(STACK).spawn(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| reader.read(input)));
-            handle.stop();
+            reader.handle.stop();
         })?;
-        let _ = ended.recv();
+        handle.wait();
         if workers.finish(&Deadline::after(limits.stop_timeout)) > 0 {
             log::warn!("stopping with calls at work; they are given up");
             calls.give_up_all();
@@ -115,7 +120,8 @@ struct Reader<W> {
     calls: Arc<Calls>,
     workers: Workers<Job>,
     output: Arc<Output<W>>,
-    stopping: Arc<AtomicBool>,
+    /// Once it is told to stop, what is read is nobody's affair.
+    handle: Handle,
     max_bytes: usize,
 }
 
@@ -124,7 +130,7 @@ impl<W: Write> Reader<W> {
     fn read(&self, mut input: impl BufRead) {
         let mut line = Vec::new();
         while let Ok(true) = read_line(&mut input, &mut line, self.max_bytes) {
-            if self.stopping.load(Ordering::Relaxed) {
+            if *self.handle.told() {
                 break;
             }
             if self.output.gone.load(Ordering::Relaxed) {
@@ -216,6 +222,7 @@ mod tests {
     use super::*;
     use crate::mcp::catalog::{Catalog, Effect, Input, Output as Text, Tool};
     use serde_json::{Value, json};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Written lines, as messages.
     struct Lines(Sender<Value>);
