@@ -1,5 +1,7 @@
-//! One call's cancellation: a flag that is looked at, and a hook that wakes whoever waits in blocking I/O.
+//! One call's cancellation: a flag that is looked at, and a hook that wakes whoever waits in blocking I/O. It goes
+//! wherever the call goes, and so does the call's trace with it.
 
+use crate::trace::Trace;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -9,7 +11,10 @@ pub type Wake = Box<dyn Fn() + Send>;
 
 /// A handle to one call's cancellation; clones are the same call.
 #[derive(Clone, Default)]
-pub struct Cancel(Arc<Inner>);
+pub struct Cancel {
+    inner: Arc<Inner>,
+    trace: Option<Trace>,
+}
 
 /// The states, each stronger than the one before.
 const GIVEN_UP: u8 = 1;
@@ -45,14 +50,24 @@ impl Cancel {
         Self::default()
     }
 
+    /// The same call, known to belong to a trace.
+    pub fn of_trace(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// The trace that the call belongs to.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
     /// A part of this call that waits on its own: cancelled with it, never the other way round.
     pub fn child(&self) -> Self {
-        let child = Self::new();
-        self.0.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.0));
+        let child = Self::new().of_trace(self.trace);
+        self.inner.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.inner));
         // The parent sets its flag before it walks its children, so one of the two sees the other.
-        match self.0.state.load(Ordering::SeqCst) {
+        match self.inner.state.load(Ordering::SeqCst) {
             0 => {}
-            state => child.0.end(state),
+            state => child.inner.end(state),
         }
         child
     }
@@ -60,34 +75,34 @@ impl Cancel {
     /// Cancels the call: at once for a thread whose wait has a hook ([`Cancel::on_cancel`]), else at its next look.
     /// Nobody wants its answer any more.
     pub fn cancel(&self) {
-        self.0.end(UNWANTED);
+        self.inner.end(UNWANTED);
     }
 
     /// Ends the call in the same way, but its answer is still wanted: it says what is known of the outcome.
     pub fn give_up(&self) {
-        self.0.end(GIVEN_UP);
+        self.inner.end(GIVEN_UP);
     }
 
     /// Whether the call is to end: [`Cancel::cancel`] or [`Cancel::give_up`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.state.load(Ordering::SeqCst) != 0
+        self.inner.state.load(Ordering::SeqCst) != 0
     }
 
     /// Whether nobody wants its answer: [`Cancel::cancel`] was called.
     pub fn is_unwanted(&self) -> bool {
-        self.0.state.load(Ordering::SeqCst) == UNWANTED
+        self.inner.state.load(Ordering::SeqCst) == UNWANTED
     }
 
     /// Sleeps so long, or until the call is to end: then `true`, at once. The hook may be somebody else's meanwhile.
     pub fn wait(&self, pause: Duration) -> bool {
-        let slot = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.0.ended.wait_timeout_while(slot, pause, |_| !self.is_cancelled()));
+        let slot = self.inner.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.inner.ended.wait_timeout_while(slot, pause, |_| !self.is_cancelled()));
         self.is_cancelled()
     }
 
     /// Sets what to do on a cancellation (or nothing, to take it back); if the call is cancelled already, does it now.
     pub fn on_cancel(&self, wake: Option<Wake>) {
-        let mut slot = self.0.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.inner.wake.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wake) = wake.as_ref()
             && self.is_cancelled()
         {

@@ -2,6 +2,7 @@
 //! machines could reach is not started without one.
 
 use crate::cli::Cli;
+use crate::ports::{Port, Ports};
 use crate::serve::reachable;
 use crate::{Failure, say};
 use proxmox_mcp::secret::Secret;
@@ -102,33 +103,35 @@ pub fn names(clients: &[Client]) -> String {
 
 /// Whether a server for these clients may listen there: where other machines could reach it, it needs at least one,
 /// unless that is waived. To be asked before it listens.
-pub fn may_listen(listen: SocketAddr, clients: &[Client], insecure: bool) -> Result<(), Failure> {
-    match (clients.is_empty(), insecure) {
-        (false, true) => Err(Failure::Usage(
+pub fn may_listen(ports: &Ports, clients: &[Client], insecure: bool) -> Result<(), Failure> {
+    let open = ports.all().find(|port| !is_loopback(port.address));
+    match (clients.is_empty(), insecure, open) {
+        (false, true, _) => Err(Failure::Usage(
             "--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts the client tokens that are configured: remove it, or \
              them"
                 .into(),
         )),
-        (true, false) if !is_loopback(listen) => Err(Failure::Usage(format!(
-            "listening on {listen} without a client token would let whoever reaches it use the clusters: make a token \
-             with `proxmox-mcp token` and set MCP_AUTH_TOKEN, --auth-token-file or \"clients\" in clusters.json; or \
-             listen on loopback (--listen 127.0.0.1:{}); or, behind a proxy that authenticates, start it with \
-             --insecure-no-auth (MCP_INSECURE_NO_AUTH=1)",
-            listen.port()
+        (true, false, Some(Port { address, choice, lets })) => Err(Failure::Usage(format!(
+            "listening on {address} without a client token would let whoever reaches it {lets}: make a token with \
+             `proxmox-mcp token` and set MCP_AUTH_TOKEN, --auth-token-file or \"clients\" in clusters.json; or listen on \
+             loopback ({choice}127.0.0.1:{}); or, behind a proxy that authenticates, start it with --insecure-no-auth \
+             (MCP_INSECURE_NO_AUTH=1)",
+            address.port()
         ))),
         _ => Ok(()),
     }
 }
 
-/// What is still open to others at `address`, once it may be listened on, with TLS or without.
-pub fn warn(address: SocketAddr, clients: &[Client], tls: bool) {
-    if is_loopback(address) {
+/// What is still open to others at a port, once it is listened on, with TLS or without.
+pub fn warn(port: &Port, clients: &[Client], tls: bool) {
+    let Port { address, lets, .. } = port;
+    if is_loopback(*address) {
         return;
     }
     if clients.is_empty() {
         log::warn!(
             "listening on {address} and asking for no client token (--insecure-no-auth): whoever reaches this port may \
-             use the clusters; let only a proxy that authenticates reach it"
+             {lets}; let only a proxy that authenticates reach it"
         );
     } else if !tls {
         log::warn!(
@@ -148,7 +151,15 @@ mod tests {
     use super::*;
 
     fn refusal(listen: &str, clients: &[Client], insecure: bool) -> Option<String> {
-        match may_listen(listen.parse().expect("an address"), clients, insecure) {
+        let address = listen.parse().expect("an address");
+        let main = refused(&Ports::at(address, None), clients, insecure);
+        let watch = refused(&Ports::at(([127, 0, 0, 1], 8000).into(), Some(address)), clients, insecure);
+        assert_eq!(watch.is_some(), main.is_some(), "the metrics on {listen}");
+        main
+    }
+
+    fn refused(ports: &Ports, clients: &[Client], insecure: bool) -> Option<String> {
+        match may_listen(ports, clients, insecure) {
             Ok(()) => None,
             Err(Failure::Usage(text)) => Some(text),
             Err(Failure::Runtime(text)) => panic!("{text}"),

@@ -42,6 +42,7 @@ pub mod secret;
 pub mod settings;
 pub mod stdio;
 pub mod tools;
+pub mod trace;
 pub mod utc;
 pub mod visible;
 mod workers;

@@ -7,6 +7,7 @@ mod clients;
 mod health;
 mod logging;
 mod notify;
+mod ports;
 mod probes;
 mod reload;
 mod serve;

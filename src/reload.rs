@@ -2,6 +2,7 @@
 //! before. A wrong one is said to be wrong and leaves the one before in use; calls in flight end with what they began.
 
 use crate::cli::Cli;
+use crate::ports::Ports;
 use crate::{Failure, clients, notify};
 use proxmox_mcp::http::Handle;
 use proxmox_mcp::pve::manager::ClusterManager;
@@ -34,8 +35,8 @@ pub struct Reload<'a> {
     pub seen: Looks,
     /// What the tools work at.
     pub desk: &'a Desk,
-    /// Who may call, on HTTP.
-    pub handle: Option<Handle>,
+    /// Who may call and where, on HTTP.
+    pub front: Option<(Handle, &'a Ports)>,
 }
 
 /// What a file looks like from outside: when it was changed, how long it is, and which one. A file that is not there looks
@@ -93,15 +94,15 @@ impl Reload<'_> {
         };
         let clusters = settings::load(path).map_err(|problems| problems.to_string().replace('\n', "; "))?;
         let clients = clients::configured(self.cli, &clusters).map_err(text)?;
-        if self.handle.is_some() {
-            clients::may_listen(self.cli.listen, &clients, self.cli.insecure_no_auth).map_err(text)?;
+        if let Some((_, ports)) = &self.front {
+            clients::may_listen(ports, &clients, self.cli.insecure_no_auth).map_err(text)?;
         }
         let manager = ClusterManager::after(&self.desk.clusters(), &clusters, self.cli.limits())?;
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let said = format!("clusters: {}; clients: {}", names.join(", "), clients::names(&clients));
         // Who may call comes first: nobody may use a cluster by the rights that they had before.
-        match &self.handle {
-            Some(handle) => {
+        match &self.front {
+            Some((handle, _)) => {
                 handle.replace_clients(clients.clone());
                 self.desk.replace(manager, &clients);
             }

@@ -1,6 +1,7 @@
 //! Serving: where the parts are put together, from what was typed to the running server.
 
 use crate::cli::Cli;
+use crate::ports::Ports;
 use crate::reload::{Looks, Reload, Wake, looks};
 use crate::{Failure, clients, notify, probes, say};
 use proxmox_mcp::audit::Audit;
@@ -16,7 +17,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 /// The clusters to work with, and where they come from.
@@ -55,36 +56,36 @@ pub fn source(cli: &Cli) -> Result<Source, Failure> {
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let clients = clients::configured(cli, &clusters)?;
-    clients::may_listen(cli.listen, &clients, cli.insecure_no_auth)?;
+    let mut ports = Ports::at(cli.listen, cli.metrics_listen).or_handed_over()?;
+    clients::may_listen(&ports, &clients, cli.insecure_no_auth)?;
     let audit = audit(cli)?;
     let identity = identity(cli)?;
     let tls = identity.is_some();
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let desk = desk(manager, &clients, audit, cli.limits())?;
     let server = mcp_server(&desk, cli.limits())?;
+    let (listener, watch) = ports.open()?;
     let config = http::Config {
-        listen: cli.listen,
+        listener,
+        watch,
         limits: cli.limits().clone(),
         allowed_hosts: cli.allowed_hosts(),
         allowed_origins: cli.allowed_origins(),
         clients: clients.clone(),
         identity,
-        probes: probes::of(&desk, cli.metrics),
+        probes: probes::of(&desk, cli.metrics()),
     };
-    let server = http::Server::bind(config, server).map_err(|error| cannot_bind(cli.listen, &error))?;
-    let (wake, wakes) = mpsc::channel();
-    heed_signals(server.handle(), wake.clone())?;
-    let address = server.local_addr();
-    clients::warn(address, &clients, tls);
-    say(&announcement(cli.scheme(), address, &clusters, &clients));
+    let server = http::Server::new(config, server).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
+        _ => Failure::Runtime(format!("can't serve: {error}")),
+    })?;
+    let handle = server.handle();
+    let reload = Reload { cli, path, seen, desk: &desk, front: Some((handle.clone(), &ports)) };
+    let signals = heed_signals(Box::new(move || handle.stop()))?;
+    ports.all().for_each(|port| clients::warn(port, &clients, tls));
+    say(&announcement(cli.scheme(), &ports, &clusters, &clients));
     notify::tell("READY=1");
-    let mut reload = Reload { cli, path, seen, desk: &desk, handle: Some(server.handle()) };
-    thread::scope(|scope| {
-        scope.spawn(move || reload.watch(&wakes));
-        server.run();
-        let _ = wake.send(Wake::End);
-    });
-    log::info!("stopped");
+    serve(reload, signals, Box::new(|| server.run()));
     Ok(())
 }
 
@@ -94,21 +95,31 @@ pub fn identity(cli: &Cli) -> Result<Option<http::Identity>, Failure> {
     files.map(|(cert, key)| http::Identity::load(cert, key)).transpose().map_err(Failure::Usage)
 }
 
-/// Serves stdin and stdout until stdin ends.
+/// Serves stdin and stdout until stdin ends, or SIGTERM or SIGINT comes.
 pub fn stdio(cli: &Cli) -> Result<(), Failure> {
     let Source { clusters, path, seen, _demo, .. } = source(cli)?;
     let audit = audit(cli)?;
     let manager = ClusterManager::new(&clusters, cli.limits()).map_err(Failure::Usage)?;
     let desk = desk(manager, &[], audit, cli.limits())?;
     let server = mcp_server(&desk, cli.limits())?;
-    let (wake, wakes) = mpsc::channel();
-    let mut reload = Reload { cli, path, seen, desk: &desk, handle: None };
+    let session = stdio::Session::new(server, cli.limits().clone());
+    let handle = session.handle();
+    let reload = Reload { cli, path, seen, desk: &desk, front: None };
+    let signals = heed_signals(Box::new(move || handle.stop()))?;
+    let mut served = Ok(());
+    serve(reload, signals, Box::new(|| served = session.run()));
+    served.map_err(|error| Failure::Runtime(format!("there is no thread to read stdin: {error}")))
+}
+
+/// Runs what serves, and has the configuration read anew meanwhile.
+fn serve(mut reload: Reload<'_>, signals: Wakes, run: Box<dyn FnOnce() + '_>) {
+    let (wake, wakes) = signals;
     thread::scope(|scope| {
         scope.spawn(move || reload.watch(&wakes));
-        stdio::serve(&server, cli.limits());
+        run();
         let _ = wake.send(Wake::End);
     });
-    Ok(())
+    log::info!("stopped");
 }
 
 /// Where the audit lines go: to the file that was asked for, or into the log.
@@ -130,33 +141,21 @@ fn no_random() -> Failure {
     Failure::Runtime("the system gives no random bytes".into())
 }
 
-fn cannot_bind(listen: SocketAddr, error: &io::Error) -> Failure {
-    let port = listen.port();
-    match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
-        io::ErrorKind::AddrInUse => Failure::Runtime(format!(
-            "{listen} is taken by another program (`ss -ltnp 'sport = :{port}'` shows which, maybe another \
-             proxmox-mcp): stop it, or choose another port with --listen (port 0 takes a free one)"
-        )),
-        io::ErrorKind::AddrNotAvailable => {
-            Failure::Runtime(format!("{} is no address of this machine: choose one with --listen", listen.ip()))
-        }
-        io::ErrorKind::PermissionDenied => {
-            Failure::Runtime(format!("this user may not listen on port {port}: choose one from 1024 up with --listen"))
-        }
-        _ => Failure::Runtime(format!("can't listen on {listen}: {error} (--listen chooses another address)")),
-    }
-}
+/// Wakes the reader of the configuration.
+type Wakes = (Sender<Wake>, Receiver<Wake>);
 
-/// The first SIGTERM or SIGINT ends the server gracefully, the second at once; SIGHUP has the configuration read anew.
-fn heed_signals(stop: http::Handle, wake: Sender<Wake>) -> Result<(), Failure> {
+/// The first SIGTERM or SIGINT ends the server gracefully, by `stop`, the second at once; SIGHUP has the configuration
+/// read anew.
+fn heed_signals(stop: Box<dyn Fn() + Send>) -> Result<Wakes, Failure> {
+    let (wake, wakes) = mpsc::channel();
+    let hup = wake.clone();
     let watch = || {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let watching = move || {
             let mut stopping = false;
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    let _ = wake.send(Wake::Asked);
+                    let _ = hup.send(Wake::Asked);
                     continue;
                 }
                 if stopping {
@@ -166,22 +165,28 @@ fn heed_signals(stop: http::Handle, wake: Sender<Wake>) -> Result<(), Failure> {
                 stopping = true;
                 notify::tell("STOPPING=1");
                 log::info!("stopping; a second signal ends calls in flight");
-                stop.stop();
+                stop();
             }
         };
         thread::Builder::new().name("signals".into()).spawn(watching)
     };
-    watch().map(drop).map_err(|error: io::Error| Failure::Runtime(format!("can't watch for signals: {error}")))
+    let watched: io::Result<_> = watch();
+    watched.map_err(|error| Failure::Runtime(format!("can't watch for signals: {error}")))?;
+    Ok((wake, wakes))
 }
 
 /// What is printed at the start. Its first line is for programs too and keeps its form.
-fn announcement(scheme: &str, address: SocketAddr, clusters: &Clusters, clients: &[Client]) -> String {
+fn announcement(scheme: &str, ports: &Ports, clusters: &Clusters, clients: &[Client]) -> String {
+    let address = ports.main.address;
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("proxmox-mcp {version} listening on {scheme}://{address}\n\nClusters:\n");
     for cluster in &clusters.clusters {
         let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
         let (nodes, token, tls) = (nodes(cluster), token(cluster), cluster.tls_mode());
         let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}  {}", cluster.name, cluster.rules);
+    }
+    if let Some(watch) = &ports.watch {
+        let _ = writeln!(text, "\nMetrics: {scheme}://{}/metrics", watch.address);
     }
     if !clients.is_empty() {
         let _ = writeln!(text, "\nClients, each with its own {}: {}", clients::PLACEHOLDER, clients::names(clients));
@@ -236,7 +241,8 @@ mod tests {
             rules: Rules::default(),
         };
         let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };
-        let text = announcement("http", ([0, 0, 0, 0], 8000).into(), &clusters, &[]);
+        let ports = Ports::at(([0, 0, 0, 0], 8000).into(), None);
+        let text = announcement("http", &ports, &clusters, &[]);
         let version = env!("CARGO_PKG_VERSION");
         let first = format!("proxmox-mcp {version} listening on http://0.0.0.0:8000");
         assert_eq!(text.lines().next(), Some(first.as_str()));
@@ -249,7 +255,7 @@ mod tests {
         }
         assert!(!text.contains("s3cret"));
         let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
-        let text = announcement("https", ([0, 0, 0, 0], 8000).into(), &clusters, &clients);
+        let text = announcement("https", &ports, &clusters, &clients);
         for line in [
             "Clients, each with its own TOKEN: MCP_AUTH_TOKEN (full and exec)",
             r#"  {"mcpServers": {"proxmox": {"url": "https://127.0.0.1:8000/mcp", "type": "http", "headers": {"Authorization": "Bearer TOKEN"}}}}"#,

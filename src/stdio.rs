@@ -1,7 +1,8 @@
 //! MCP on stdin and stdout: one message a line, nothing but messages on stdout, the end of stdin is the end.
 //!
-//! This thread reads. What may take long runs on workers, several at once, so that a call that hangs holds up neither
-//! the next one nor its own cancellation; answers are written one at a time, a line and a write each.
+//! One thread reads. What may take long runs on workers, several at once, so that a call that hangs holds up neither
+//! the next one nor its own cancellation; answers are written one at a time, a line and a write each. The end is waited
+//! for by another thread than the reader, which may hang in a read, or in an answer that nobody takes.
 
 use crate::cancel::Cancel;
 use crate::deadline::Deadline;
@@ -10,16 +11,13 @@ use crate::mcp::context::Caller;
 use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, Request, SERVER_BUSY, batch, parse, too_long};
 use crate::mcp::{Exchange, Server};
 use crate::settings::Limits;
-use crate::workers::Workers;
-use std::io::{self, BufRead, Read, Write};
+use crate::workers::{STACK, Workers};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
-
-/// Serves the process's own stdin and stdout until stdin ends; calls in flight then get `stop_timeout`.
-pub fn serve(server: &Arc<Server>, limits: &Limits) {
-    serve_on(server, limits, io::stdin().lock(), io::stdout());
-}
 
 /// What is given up gets this long to say what is known of its outcome.
 const LAST_END: Duration = Duration::from_millis(500);
@@ -30,63 +28,151 @@ struct Job {
     call: InFlight,
 }
 
-/// Serves any two streams.
-fn serve_on(server: &Arc<Server>, limits: &Limits, mut input: impl BufRead, output: impl Write + Send + 'static) {
-    let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false), caller: Caller::stdio() });
-    let calls = Arc::new(Calls::new());
-    let workers = {
-        let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
-        Workers::new(limits.max_calls, move |job: Job| {
-            if let Ok(Message::Request(request)) = parse(&job.line) {
-                answer(&server, &calls, &output, &request, job.call.cancel.clone());
-            }
-        })
-    };
-    let mut line = Vec::new();
-    while let Ok(true) = read_line(&mut input, &mut line, limits.max_body_bytes) {
-        if output.gone.load(Ordering::Relaxed) {
-            calls.cancel_all();
-            break;
+/// The process's own stdin and stdout, not yet served.
+pub struct Session {
+    server: Arc<Server>,
+    limits: Limits,
+    handle: Handle,
+}
+
+/// Tells a running [`Session`] to stop; clones are the same session.
+#[derive(Clone, Default)]
+pub struct Handle(Arc<End>);
+
+/// Whether there was enough, and who waits for that.
+#[derive(Default)]
+struct End(Mutex<bool>, Condvar);
+
+impl Handle {
+    /// No new calls, as at the end of stdin. Returns at once; [`Session::run`] returns when it is done.
+    pub fn stop(&self) {
+        *self.told() = true;
+        self.0.1.notify_all();
+    }
+
+    fn told(&self) -> MutexGuard<'_, bool> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self) {
+        drop(self.0.1.wait_while(self.told(), |told| !*told));
+    }
+}
+
+impl Session {
+    /// Reads nothing yet.
+    pub fn new(server: Arc<Server>, limits: Limits) -> Self {
+        Self { server, limits, handle: Handle::default() }
+    }
+
+    /// The handle on it while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until stdin ends or it is told to stop; calls in flight then get `stop_timeout`. What is left of the
+    /// input is the reader's, which ends with the process.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn run(self) -> io::Result<()> {
+        self.run_on(BufReader::new(io::stdin()), io::stdout())
+    }
+
+    /// Serves any two streams.
+    fn run_on(self, input: impl BufRead + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
+        let Self { server, limits, handle } = self;
+        let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false), caller: Caller::stdio() });
+        let calls = Arc::new(Calls::new());
+        let workers = {
+            let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
+            Workers::new(limits.max_calls, move |job: Job| {
+                if let Ok(Message::Request(request)) = parse(&job.line) {
+                    answer(&server, &calls, &output, &request, job.call.cancel.clone());
+                }
+            })
+        };
+        let reader = Reader {
+            server,
+            calls: calls.clone(),
+            workers: workers.clone(),
+            output,
+            handle: handle.clone(),
+            max_bytes: limits.max_body_bytes,
+        };
+        thread::Builder::new().name("stdin".into()).stack_size(STACK).spawn(move || {
+            let _ = catch_unwind(AssertUnwindSafe(|| reader.read(input)));
+            reader.handle.stop();
+        })?;
+        handle.wait();
+        if workers.finish(&Deadline::after(limits.stop_timeout)) > 0 {
+            log::warn!("stopping with calls at work; they are given up");
+            calls.give_up_all();
+            workers.finish(&Deadline::after(LAST_END));
         }
-        if line.len() > limits.max_body_bytes {
-            output.send(&too_long(limits.max_body_bytes));
-        } else if !line.trim_ascii().is_empty() {
-            match batch(&line, MAX_BATCH) {
-                None => take(server, &calls, &workers, &output, std::mem::take(&mut line)),
-                Some(Err(Invalid(answer))) => output.send(&answer),
-                // Its answers may come one by one: on a pipe that is what the client has to expect anyway.
-                Some(Ok(parts)) => {
-                    for part in parts {
-                        take(server, &calls, &workers, &output, part.as_bytes().to_vec());
+        Ok(())
+    }
+}
+
+/// The thread that reads.
+struct Reader<W> {
+    server: Arc<Server>,
+    calls: Arc<Calls>,
+    workers: Workers<Job>,
+    output: Arc<Output<W>>,
+    /// Once it is told to stop, what is read is nobody's affair.
+    handle: Handle,
+    max_bytes: usize,
+}
+
+impl<W: Write> Reader<W> {
+    /// Reads until the end.
+    fn read(&self, mut input: impl BufRead) {
+        let mut line = Vec::new();
+        while let Ok(true) = read_line(&mut input, &mut line, self.max_bytes) {
+            if *self.handle.told() {
+                break;
+            }
+            if self.output.gone.load(Ordering::Relaxed) {
+                self.calls.cancel_all();
+                break;
+            }
+            if line.len() > self.max_bytes {
+                self.output.send(&too_long(self.max_bytes));
+            } else if !line.trim_ascii().is_empty() {
+                match batch(&line, MAX_BATCH) {
+                    None => self.take(std::mem::take(&mut line)),
+                    Some(Err(Invalid(answer))) => self.output.send(&answer),
+                    // Its answers may come one by one: on a pipe that is what the client has to expect anyway.
+                    Some(Ok(parts)) => {
+                        for part in parts {
+                            self.take(part.as_bytes().to_vec());
+                        }
                     }
                 }
             }
         }
     }
-    if workers.finish(&Deadline::after(limits.stop_timeout)) > 0 {
-        log::warn!("stdin has ended with calls at work; they are given up");
-        calls.give_up_all();
-        workers.finish(&Deadline::after(LAST_END));
-    }
-}
 
-/// Answers one message, or hands it on.
-fn take<W: Write>(server: &Server, calls: &Arc<Calls>, workers: &Workers<Job>, output: &Output<W>, line: Vec<u8>) {
-    match parse(&line) {
-        Err(Invalid(answer)) => output.send(&answer),
-        Ok(Message::Response) => {}
-        Ok(Message::Notification(notification)) => server.notice(&notification, calls),
-        Ok(Message::Request(request)) if request.may_take_long() => {
-            // On the list before it runs, so that a cancellation on the very next line finds it.
-            let call = calls.begin(request.id());
-            if let Err(job) = workers.submit(Job { line, call })
-                && let Ok(Message::Request(request)) = parse(&job.line)
-            {
-                server.busy(&request, &output.caller);
-                output.send(&request.refuse(BUSY, SERVER_BUSY));
+    /// Answers one message, or hands it on.
+    fn take(&self, line: Vec<u8>) {
+        let Self { server, calls, workers, output, .. } = self;
+        match parse(&line) {
+            Err(Invalid(answer)) => output.send(&answer),
+            Ok(Message::Response) => {}
+            Ok(Message::Notification(notification)) => server.notice(&notification, calls),
+            Ok(Message::Request(request)) if request.may_take_long() => {
+                // On the list before it runs, so that a cancellation on the very next line finds it.
+                let call = calls.begin(request.id());
+                if let Err(job) = workers.submit(Job { line, call })
+                    && let Ok(Message::Request(request)) = parse(&job.line)
+                {
+                    server.busy(&request, &output.caller);
+                    output.send(&request.refuse(BUSY, SERVER_BUSY));
+                }
             }
+            Ok(Message::Request(request)) => answer(server, calls, output, &request, Cancel::new()),
         }
-        Ok(Message::Request(request)) => answer(server, calls, output, &request, Cancel::new()),
     }
 }
 
@@ -167,7 +253,12 @@ mod tests {
         }
     }
 
-    fn start(limits: Limits) -> (Sender<String>, Receiver<Value>, std::thread::JoinHandle<()>) {
+    fn start(limits: Limits) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>) {
+        let (say, heard, thread, _) = start_to_stop(limits);
+        (say, heard, thread)
+    }
+
+    fn start_to_stop(limits: Limits) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>, Handle) {
         let wait = Tool {
             name: "wait",
             title: "wait",
@@ -186,10 +277,10 @@ mod tests {
         };
         let server = Arc::new(Server::new(Catalog { tools: vec![wait], ..Catalog::default() }).unwrap());
         let ((say, typed), (lines, heard)) = (channel(), channel());
-        let thread = std::thread::spawn(move || {
-            serve_on(&server, &limits, io::BufReader::new(Typed(typed, Vec::new())), Lines(lines));
-        });
-        (say, heard, thread)
+        let session = Session::new(server, limits);
+        let handle = session.handle();
+        let run = || session.run_on(BufReader::new(Typed(typed, Vec::new())), Lines(lines)).unwrap();
+        (say, heard, thread::spawn(run), handle)
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -236,5 +327,18 @@ mod tests {
         thread.join().unwrap();
         let answer = heard.recv_timeout(LONG).unwrap();
         assert_eq!(answer["result"]["content"][0]["text"], "woken", "it was given up, and says what it has");
+    }
+
+    #[test]
+    fn once_it_is_told_to_stop_nothing_more_is_taken() {
+        let limits = Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() };
+        let (say, heard, thread, handle) = start_to_stop(limits);
+        say.send(wait_call(1)).unwrap();
+        heard.recv_timeout(LONG).unwrap();
+        handle.stop();
+        say.send(wait_call(2) + "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"ping\"}\n").unwrap();
+        thread.join().unwrap();
+        let answers: Vec<_> = heard.try_iter().map(|message| message["id"].clone()).collect();
+        assert_eq!(answers, [json!(1)], "the call in flight, and nothing that came later");
     }
 }

@@ -4,7 +4,6 @@ mod support;
 
 use serde_json::{Value, json};
 use std::io::Write;
-use std::net::TcpStream;
 use std::time::Duration;
 use support::canary::{CANARY, assert_unseen};
 use support::node::{Act, Node};
@@ -30,7 +29,7 @@ fn started(args: &[&str]) -> (Process, Client, (Node, NamedTempFile)) {
 }
 
 fn connected(process: &Process) -> Client {
-    Client::new(TcpStream::connect(process.address()).expect("connect"))
+    Client::to(process.address())
 }
 
 /// The next line of the log that has all of these words.
@@ -120,6 +119,37 @@ fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
     client.mcp(&with("00-x y\n"));
     let line = line(&process, &["proxmox_mcp::call"]);
     assert!(!line.contains("traceparent") && !line.contains("00-x"), "{line}");
+}
+
+#[test]
+fn a_trace_goes_on_to_the_nodes_with_a_span_for_each_request() {
+    let (process, mut client, (node, _config)) = started(&[]);
+    let read = |meta: Value| {
+        let arguments = json!({"paths": ["/cluster/status", "/cluster/tasks"]});
+        request(1, "tools/call", json!({"name": "proxmox_api_get", "arguments": arguments, "_meta": meta}))
+    };
+    // The first call of all fetches the cluster's description of its API.
+    client.mcp(&read(json!({})));
+    let others = [TRACE.to_uppercase(), TRACE.replace("00-", "01-"), format!("{TRACE}\r\nX-Evil: 1"), "\u{7f}".into()];
+    for other in others {
+        client.mcp(&read(json!({"traceparent": other})));
+    }
+    let before = node.requests();
+    assert!(before.len() > 10 && before.iter().all(|request| request.header("traceparent").is_none()), "{before:?}");
+
+    client.mcp(&read(json!({"traceparent": TRACE})));
+    let header = format!("{ACCEPT}traceparent: {}\r\ntracestate: a=b\r\n", TRACE.replace("-01", "-fd"));
+    client.post_with("/mcp", &header, &read(json!({})));
+    let requests = &node.requests()[before.len()..];
+    let mut spans = std::collections::BTreeSet::from([&TRACE[36..52]]);
+    for request in requests {
+        let sent = request.header("traceparent").unwrap_or_else(|| panic!("none: {request:?}"));
+        assert_eq!((sent.len(), &sent[..36], &sent[52..]), (55, &TRACE[..36], "-01"), "{sent}");
+        assert!(spans.insert(&sent[36..52]), "a span of its own: {sent}");
+        assert_eq!(request.header("tracestate"), None);
+    }
+    assert_eq!(requests.len(), 4, "{requests:?}");
+    drop(process);
 }
 
 #[test]

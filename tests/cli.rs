@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 use support::node::{Act, Node};
 use support::process::{Process, configuration, path, program, run};
-use support::raw::{Client, LONG};
+use support::raw::{Client, LONG, Sse, eventually};
 use support::rpc::{ACCEPT, call};
 
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
@@ -57,7 +57,7 @@ fn short_help_leaves_the_limits_to_long_help() {
     for flag in ["--max-connections-per-address", "--head-timeout", "--stop-timeout"] {
         assert!(!short.contains(flag) && long.contains(flag), "{flag}");
     }
-    assert!(short.lines().count() <= 32, "{short}");
+    assert!(short.lines().count() <= 33, "{short}");
     for line in long.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -93,6 +93,7 @@ fn an_empty_variable_counts_as_unset() {
         "MCP_AUTH_TOKEN",
         "MCP_AUTH_TOKEN_FILE",
         "MCP_INSECURE_NO_AUTH",
+        "MCP_METRICS_LISTEN",
         "PROXMOX_MCP_MAX_CALLS",
         "PROXMOX_MCP_HEAD_TIMEOUT",
     ];
@@ -166,6 +167,39 @@ fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
     let answer = busy.reply().expect("an answer").json();
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
     assert_eq!(node.requests().len(), 1, "nothing was asked twice");
+}
+
+#[test]
+fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let node = Node::start(move |r| {
+        if r.path().ends_with("/nodes") {
+            let _ = held.lock().unwrap().recv();
+        }
+        Act::data("[]")
+    });
+    let config = configuration(CANARY, &[("lab", &node.endpoint().to_string())]);
+    let limit = ["--stop-timeout", "60"];
+    let mut server = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
+    let address = server.address();
+    let mut quiet = Sse::open(Client::to(&address));
+    let mut stream = Sse::open(Client::to(&address));
+    let message = call(1, "list_nodes", json!({}));
+    assert_eq!(Client::to(&address).post(&stream.path, &message).status, 202);
+    let mut post = Client::to(&address);
+    post.send_post_with("/mcp", ACCEPT, &message);
+    node.wait_for_path("/nodes", 2);
+    server.signal(Signal::TERM);
+    eventually("nobody listens", || TcpStream::connect(&address).is_err());
+    for _ in 0..2 {
+        release.send(()).expect("the node waits");
+    }
+    let reply = post.reply().expect("an answer");
+    assert!(reply.has_header("Connection: close") && reply.json()["result"].get("isError").is_none(), "{}", reply.body);
+    assert!(stream.message().contains("\"id\":1,"));
+    assert!(stream.event().is_none() && quiet.event().is_none(), "then the streams end");
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]

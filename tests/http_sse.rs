@@ -37,7 +37,7 @@ fn other_paths_are_404_and_other_methods_405() {
         ("POST /sse", "Allow: GET"),
         ("GET /messages", "Allow: POST"),
         ("DELETE /messages", "Allow: POST"),
-        ("BREW /healthz", "Allow: GET"),
+        ("BREW /healthz", "Allow: GET, HEAD"),
     ] {
         client = server.connect();
         let reply = client.ask(line, "");
@@ -388,24 +388,19 @@ fn a_client_that_only_half_closes_is_gone() {
 }
 
 #[test]
-fn an_address_that_is_taken_or_a_setting_that_cannot_be_read_fails_to_bind() {
-    use proxmox_mcp::http::{Config, Server};
-    let server = Running::start(limits());
-    let bind = |listen, hosts: &[&str]| {
-        let allowed_hosts = hosts.iter().map(|host| host.to_string()).collect();
-        let config = Config {
-            listen,
-            limits: limits(),
-            allowed_hosts,
-            allowed_origins: vec![],
-            clients: vec![],
-            identity: None,
-            probes: Default::default(),
-        };
-        Server::bind(config, std::sync::Arc::new(proxmox_mcp::mcp::Server::new(Default::default()).expect("a server")))
-            .err()
-            .map(|e| e.kind())
+fn a_setting_that_cannot_be_read_is_no_server() {
+    use proxmox_mcp::http::{Config, Server, listen};
+    let config = Config {
+        listener: listen("127.0.0.1:0".parse().unwrap()).unwrap(),
+        watch: None,
+        limits: limits(),
+        allowed_hosts: vec!["http://x".into()],
+        allowed_origins: vec![],
+        clients: vec![],
+        identity: None,
+        probes: Default::default(),
     };
-    assert_eq!(bind(server.address, &[]), Some(std::io::ErrorKind::AddrInUse));
-    assert_eq!(bind("127.0.0.1:0".parse().unwrap(), &["http://x"]), Some(std::io::ErrorKind::InvalidInput));
+    let mcp = proxmox_mcp::mcp::Server::new(Default::default()).expect("a server");
+    let error = Server::new(config, std::sync::Arc::new(mcp)).err().map(|e| e.kind());
+    assert_eq!(error, Some(std::io::ErrorKind::InvalidInput));
 }

@@ -2,14 +2,12 @@
 
 mod support;
 
-use proxmox_mcp::settings::{Client as Caller, TokenHash};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::net::TcpStream;
 use support::canary::{CANARY, assert_unseen};
 use support::node::{Act, Node, nobody};
 use support::process::{Process, configuration, path, program};
-use support::raw::{Client, Running, ping};
+use support::raw::{Client, Running, caller, ping};
 use support::rpc::{ACCEPT, call};
 use support::stage::Stage;
 use tempfile::NamedTempFile;
@@ -34,10 +32,6 @@ fn node() -> Node {
     })
 }
 
-fn connected(address: &str) -> Client {
-    Client::new(TcpStream::connect(address).expect("connect"))
-}
-
 fn read(path: &str, cluster: &str) -> String {
     call(1, "proxmox_api_get", json!({"path": path, "cluster": cluster}))
 }
@@ -53,7 +47,7 @@ fn what_was_done_is_counted() {
     let node = node();
     let (process, _config) = started(&node, None);
     let address = process.address();
-    let mut client = connected(&address);
+    let mut client = Client::to(&address);
     client.mcp(&read("/cluster/status", "prod"));
     client.mcp(&read("/cluster/tasks", "prod"));
     client.mcp(&read("/version", "prod"));
@@ -95,7 +89,7 @@ fn what_was_done_is_counted() {
 fn every_sample_has_a_type_and_every_line_a_form() {
     let node = node();
     let (process, _config) = started(&node, None);
-    let mut client = connected(&process.address());
+    let mut client = Client::to(process.address());
     client.mcp(&read("/cluster/status", "prod"));
     let text = client.ask("GET /metrics", "").body;
     let mut types = BTreeSet::new();
@@ -122,7 +116,7 @@ fn refusals_are_counted_by_their_reason() {
     let (process, _config) = started(&node, Some(TOKEN));
     let address = process.address();
     let status = |request: &str| {
-        let mut client = connected(&address);
+        let mut client = Client::to(&address);
         client.send(request);
         client.reply().expect("an answer").status
     };
@@ -132,7 +126,7 @@ fn refusals_are_counted_by_their_reason() {
     assert_eq!(status(&format!("GET /mcp HTTP/1.1\r\n{host}\r\n")), 401);
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\n{host}Authorization: Bearer wrong\r\n\r\n")), 401);
     assert_eq!(status("nonsense\r\n\r\n"), 400);
-    let reply = connected(&address).ask("GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n"));
+    let reply = Client::to(&address).ask("GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n"));
     for (reason, expected) in [("host", 1.0), ("origin", 1.0), ("token", 2.0), ("bad_request", 1.0), ("threads", 0.0)] {
         let sample = format!("proxmox_mcp_refused_total{{reason=\"{reason}\"}}");
         assert_eq!(value(&reply.body, &sample), expected, "{reason}\n{}", reply.body);
@@ -146,7 +140,7 @@ fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
         Node::start(move |_| Act::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}")));
     let (process, _config) = started(&node, Some(TOKEN));
     let address = process.address();
-    let mut client = connected(&address);
+    let mut client = Client::to(&address);
     let headers = format!("{ACCEPT}Authorization: Bearer {TOKEN}\r\nUser-Agent: {word}\r\ntraceparent: {word}\r\n");
     for message in [
         call(1, word, json!({})),
@@ -158,7 +152,7 @@ fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
     }
     client.ask(&format!("GET /{word}"), "");
     client.ask(&format!("{} /mcp", word.to_uppercase()), &format!("Authorization: Bearer {word}\r\n"));
-    let mut client = connected(&address);
+    let mut client = Client::to(&address);
     let text = client.ask("GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n")).body;
     assert_unseen("the metrics", text.as_bytes());
     assert!(!text.to_lowercase().contains(word) && !text.contains(TOKEN), "{text}");
@@ -206,17 +200,11 @@ fn nothing_is_served_unless_it_is_switched_on() {
 
 #[test]
 fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
-    let caller = |name: &str, clusters: Option<Vec<String>>| Caller {
-        name: name.into(),
-        token_sha256: TokenHash::of(name.as_bytes()),
-        clusters,
-        ..Caller::anyone()
-    };
-    let clients = vec![caller("of_the_lab", Some(vec!["lab".into()])), caller("of_all", None)];
+    let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let probes = proxmox_mcp::http::Probes { write: Some(Box::new(|out| out.push_str("prod 1\n"))), ask: None };
     let server = Running::probed(clients, Stage::new().server(), probes);
     let status = |name: &str| {
-        let reply = server.connect().ask("GET /metrics", &format!("Authorization: Bearer {name}\r\n"));
+        let reply = server.get("/metrics", name);
         (reply.status, reply.body.contains("prod 1"))
     };
     assert_eq!(status("of_the_lab"), (403, false));

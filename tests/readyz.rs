@@ -3,16 +3,14 @@
 mod support;
 
 use proxmox_mcp::http::Probes;
-use proxmox_mcp::settings::{Client as Caller, TokenHash};
 use serde_json::{Value, json};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use support::canary::{CANARY, assert_unseen};
 use support::node::{Act, Node, nobody};
 use support::process::{Process, configuration, path};
-use support::raw::{Client, Reply, Running};
+use support::raw::{Client, Reply, Running, caller};
 use support::stage::Stage;
 
 /// What the product says of these clusters.
@@ -20,7 +18,7 @@ fn asked(clusters: &[(&str, String)]) -> Reply {
     let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     let config = configuration(CANARY, &clusters);
     let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
-    let reply = Client::new(TcpStream::connect(process.address()).expect("connect")).ask("GET /readyz", "");
+    let reply = Client::to(process.address()).ask("GET /readyz", "");
     assert_unseen("the answer", reply.body.as_bytes());
     reply
 }
@@ -77,17 +75,11 @@ fn however_many_ask_the_clusters_are_asked_once() {
 
 #[test]
 fn it_asks_for_a_token_and_tells_a_client_of_its_clusters_alone() {
-    let caller = |name: &str, clusters: Option<Vec<String>>| Caller {
-        name: name.into(),
-        token_sha256: TokenHash::of(name.as_bytes()),
-        clusters,
-        ..Caller::anyone()
-    };
-    let clients = vec![caller("of_the_lab", Some(vec!["lab".into()])), caller("of_all", None)];
+    let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let ask = || vec![("lab".to_owned(), Some("timeout")), ("prod".to_owned(), None)];
     let probes = Probes { ask: Some(Box::new(ask)), write: None };
     let server = Running::probed(clients, Stage::new().server(), probes);
-    let asked = |name: &str| server.connect().ask("GET /readyz", &format!("Authorization: Bearer {name}\r\n"));
+    let asked = |name: &str| server.get("/readyz", name);
     assert_eq!(asked("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));
     let reply = asked("of_the_lab");
     assert_eq!((reply.status, reply.json()["clusters"].clone()), (503, json!({"lab": "timeout"})));

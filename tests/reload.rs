@@ -6,7 +6,6 @@ use proxmox_mcp::settings::{Fingerprint, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,16 +47,11 @@ impl Setup {
     }
 
     fn hear(&self, said: &str) -> String {
-        loop {
-            let line = self.process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("never said: {said}"));
-            if line.contains(said) {
-                return line;
-            }
-        }
+        hear(&self.process, said)
     }
 
     fn client(&self) -> Client {
-        connect(&self.address)
+        Client::to(&self.address)
     }
 
     /// The status of a call by the client with this token, and its answer.
@@ -66,8 +60,14 @@ impl Setup {
     }
 }
 
-fn connect(address: &str) -> Client {
-    Client::new(TcpStream::connect(address).expect("connect"))
+/// Waits for the line of the log that says so.
+fn hear(process: &Process, said: &str) -> String {
+    loop {
+        let line = process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("never said: {said}"));
+        if line.contains(said) {
+            return line;
+        }
+    }
 }
 
 fn ask(client: &mut Client, token: &str, tool: &str, arguments: Value) -> (u16, Value) {
@@ -177,7 +177,7 @@ fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut client = connect(&setup.address);
+                let mut client = Client::to(&setup.address);
                 while !over.load(Ordering::SeqCst) {
                     let (status, answer) = ask(&mut client, ADA, "list_nodes", json!({}));
                     assert!(status == 200 && text(&answer).contains("pve1"), "{status} {answer}");
@@ -262,4 +262,22 @@ fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed()
     setup.change(&config(&[new, node.fingerprint()]).to_string(), "anew");
     node.hang_up();
     assert!(text(&ask()).contains("pve1"));
+}
+
+#[test]
+fn on_stdio_the_configuration_is_read_anew_as_well() {
+    let node = node();
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("clusters.json");
+    let config = |name: &str| json!({"clusters": {name: cluster(&node)}}).to_string();
+    fs::write(&file, config("alpha")).expect("write");
+    let mut process = Process::start(&["stdio", "--config", file.to_str().expect("UTF-8")]);
+    let clusters = |process: &mut Process| text(&process.ask(&call(1, "list_clusters", json!({})))).to_owned();
+    assert!(clusters(&mut process).contains("alpha"));
+    fs::write(&file, config("beta")).expect("write");
+    process.signal(Signal::HUP);
+    hear(&process, "anew: clusters: beta");
+    assert!(clusters(&mut process).contains("beta"));
+    process.end_input();
+    assert_eq!(process.ended().code(), Some(0));
 }

@@ -2,9 +2,13 @@
 
 mod support;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use support::node::{Act, Node};
 use support::process::{Process, configuration, path, program};
 use support::raw::LONG;
@@ -73,7 +77,8 @@ fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
     });
     let (mut process, _config) = over(&node, &[]);
     process.say(&api(1, "/nodes/pve1/qemu/100/config"));
-    node.wait_for_requests(1);
+    // Not the first request: that is for the description of the API.
+    node.wait_for_path("/config", 1);
     assert_eq!(text(&process.ask(&api(2, "/version"))), "1");
     process.say(&cancelled(1));
     node.wait_for_closed(1);
@@ -174,6 +179,64 @@ fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() 
         "{answer}"
     );
     assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (release, held) = channel::<()>();
+        let held = Mutex::new(held);
+        let node = Node::start(move |request| {
+            if request.path().ends_with("/cluster/tasks") {
+                let _ = held.lock().unwrap().recv();
+            }
+            Act::data("1")
+        });
+        let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
+        process.say(&api(1, "/cluster/tasks"));
+        node.wait_for_path("/cluster/tasks", 1);
+        process.signal(signal);
+        while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
+        release.send(()).expect("the node waits");
+        assert_eq!(text(&process.message()), "1");
+        assert_eq!(process.ended().code(), Some(0), "though its stdin is open");
+        assert_eq!(process.stdout.iter().count(), 0);
+    }
+}
+
+#[test]
+fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_for_it() {
+    let node = Node::start(|_| Act::hang());
+    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
+    process.say(&api(1, "/version"));
+    node.wait_for_requests(1);
+    process.signal(Signal::TERM);
+    assert_eq!(process.message()["result"]["isError"], true, "its client is told");
+    assert_eq!(process.ended().code(), Some(0));
+
+    let node = Node::start(|_| Act::hang());
+    let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
+    process.say(&api(1, "/version"));
+    node.wait_for_requests(1);
+    process.signal(Signal::TERM);
+    while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().code(), Some(143));
+}
+
+#[test]
+fn a_signal_ends_it_though_nobody_takes_its_answers() {
+    let mut command = program(&["stdio", "--demo", "--stop-timeout", "0.1"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
+    let mut stdin = child.stdin.take().expect("stdin");
+    // Each answer has some kilobytes, and the pipe holds 64.
+    for id in 0..50 {
+        writeln!(stdin, "{}", request(id, "tools/list", json!({}))).expect("stdin is read");
+    }
+    let mut unread = child.stdout.take().expect("stdout");
+    unread.read_exact(&mut [0; 100]).expect("the start of an answer");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).expect("signal");
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
 }
 
 #[test]

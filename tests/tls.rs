@@ -425,6 +425,23 @@ fn the_program_says_https_and_knows_its_own_health() {
 }
 
 #[test]
+fn a_port_for_the_metrics_speaks_tls_as_well() {
+    let files = Files::of(&Pair::new());
+    let (cert, key) = (files.cert(), files.key());
+    let ports = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let pair = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = Process::start(&[&ports[..], &pair].concat());
+    let address = loop {
+        let line = server.stdout.recv_timeout(LONG).expect("a line about the metrics");
+        if let Some(rest) = line.strip_prefix("Metrics: https://") {
+            break rest.strip_suffix("/metrics").expect("their path").to_owned();
+        }
+    };
+    assert_eq!(Client::to(&address).over(trusting_anybody()).ask("GET /metrics", "").status, 200);
+    assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 400, "plain HTTP");
+}
+
+#[test]
 fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
     let (pair, other) = (Pair::new(), Pair::new());
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";

@@ -6,7 +6,7 @@ use proxmox_mcp::mcp;
 use proxmox_mcp::mcp::catalog::Catalog;
 use proxmox_mcp::settings::Limits;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
@@ -15,8 +15,11 @@ const AHEAD: usize = 100;
 
 /// Heads of requests, short as a health check's and long as a browser's: the difference is what their lines cost.
 pub fn heads(criterion: &mut Criterion) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
     let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
+        listener,
+        watch: None,
         limits: Limits::default(),
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
@@ -25,8 +28,8 @@ pub fn heads(criterion: &mut Criterion) {
         probes: Probes::default(),
     };
     let mcp = mcp::Server::new(Catalog::default()).expect("a server");
-    let server = Server::bind(config, Arc::new(mcp)).expect("a port");
-    let (address, handle) = (server.local_addr(), server.handle());
+    let server = Server::new(config, Arc::new(mcp)).expect("a server");
+    let handle = server.handle();
     let serving = thread::spawn(move || server.run());
 
     let mut group = criterion.benchmark_group("head");

@@ -81,7 +81,7 @@ pub const COMMON: [Flag; 5] = [
 ];
 
 /// Flags of the HTTP front.
-pub const HTTP: [Flag; 8] = [
+pub const HTTP: [Flag; 9] = [
     flag(
         "listen",
         "HOST:PORT",
@@ -131,6 +131,13 @@ pub const HTTP: [Flag; 8] = [
         "MCP_METRICS",
         "Serve counts for Prometheus at GET /metrics, to clients that may see all clusters",
         Switch(|cli| &mut cli.metrics),
+    )),
+    only_serving(flag(
+        "metrics-listen",
+        "HOST:PORT",
+        "MCP_METRICS_LISTEN",
+        "Serve them at a port of their own instead, with /readyz and /healthz",
+        Text(|cli, text| listen(text).map(|address| cli.metrics_listen = Some(address))),
     )),
 ];
 

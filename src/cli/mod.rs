@@ -37,8 +37,9 @@ pub struct Cli {
     tls_key: Option<PathBuf>,
     /// Whether to listen off loopback without a client token.
     pub insecure_no_auth: bool,
-    /// Whether counts are served.
-    pub metrics: bool,
+    metrics: bool,
+    /// Where counts are served, if not where clients call.
+    pub metrics_listen: Option<SocketAddr>,
     limits: Limits,
     /// Of `audit`, until it is known that this is the subcommand.
     expect: Option<String>,
@@ -61,6 +62,7 @@ impl Default for Cli {
             tls_key: None,
             insecure_no_auth: false,
             metrics: false,
+            metrics_listen: None,
             limits: Limits::default(),
             expect: None,
         }
@@ -121,6 +123,11 @@ impl Cli {
     /// Reads the command line and the variables. The error is for the person who typed.
     pub fn from_command_line() -> Result<Typed, String> {
         parse::read(std::env::args_os().skip(1).collect(), &|name| std::env::var_os(name))
+    }
+
+    /// Whether counts are served.
+    pub fn metrics(&self) -> bool {
+        self.metrics || self.metrics_listen.is_some()
     }
 
     /// The log filter that was asked for, if any was.

@@ -6,15 +6,17 @@
 use super::admission::Full;
 use super::channel::Channel;
 use super::reply::Reply;
+use super::routes::Port;
 use super::throttle::Throttle;
 use super::{Front, STACK, connection};
 use crate::metrics::{Refusal, Traffic};
 use crate::settings::Limits;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -34,7 +36,7 @@ const REFUSED: usize = 16;
 /// What a client of a port with TLS understands without a handshake: a fatal alert, internal_error (RFC 8446, 6.2).
 const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
-/// Listens on `address`.
+/// Listens on `address`, port 0 for one of the kernel's choice.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Else a restart would have to wait for the last run's connections to be forgotten.
@@ -44,16 +46,30 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Ends a waiting accept, now or when it comes.
-pub fn wake(listener: &TcpListener) {
-    // Linux ends the accept of a socket that is shut down. Elsewhere that is an error: there a connection is needed.
-    if SockRef::from(listener).shutdown(Shutdown::Both).is_err()
-        && let Ok(mut address) = listener.local_addr()
-    {
-        if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
-        }
-        let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+/// What ends the waiting for connections, on however many listeners. They are left as they are meanwhile: one that
+/// systemd opened is its own as well, and a connection that waits in it is for the next who listens.
+pub struct Bell {
+    heard: PipeReader,
+    rung: PipeWriter,
+}
+
+impl Bell {
+    /// Not rung.
+    pub fn new() -> io::Result<Self> {
+        let (heard, rung) = io::pipe()?;
+        Ok(Self { heard, rung })
+    }
+
+    /// Ends all waiting, now and later. To be rung once: what is written is never read.
+    pub fn ring(&self) {
+        let _ = (&self.rung).write(&[0]);
+    }
+
+    /// Waits for a connection, or for the bell.
+    fn wait(&self, listener: &TcpListener) -> io::Result<()> {
+        let waited = [PollFd::new(listener, PollFlags::IN), PollFd::new(&self.heard, PollFlags::IN)];
+        poll(&mut { waited }, None)?;
+        Ok(())
     }
 }
 
@@ -89,14 +105,20 @@ fn room_for_connections(has: u64, wanted: u64, others: u64) -> u64 {
     wanted.min(has.saturating_sub(others).max(has / 2)).max(1)
 }
 
-/// Accepts until the server is told to stop.
-pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
+/// Accepts until the server is told to stop, on a listener that doesn't block.
+pub fn accept_all(front: &Arc<Front>, listener: &TcpListener, port: Port) {
     let (refused, warnings) = (VecDeque::with_capacity(REFUSED), Throttle::default());
-    let mut door = Door { refused, warnings, tls: front.identity.is_some() };
+    let mut door = Door { port, refused, warnings, tls: front.identity.is_some() };
     while !front.is_stopping() {
-        match listener.accept() {
+        let accepted = match listener.accept() {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => match front.bell.wait(listener) {
+                Ok(()) => continue,
+                Err(e) => Err(e),
+            },
+            accepted => accepted,
+        };
+        match accepted {
             Ok((stream, peer)) => door.admit(front, stream, peer),
-            Err(_) if front.is_stopping() => return,
             // It was gone before it was accepted, or a signal came.
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(e) => {
@@ -109,6 +131,8 @@ pub fn accept_all(front: &Arc<Front>, listener: &TcpListener) {
 
 /// Sets the options every connection has. They fail only where the peer is gone, which its first read tells too.
 fn set_up(stream: TcpStream, limits: &Limits, traffic: Arc<Traffic>) -> Channel {
+    // Elsewhere than on Linux it begins as its listener is.
+    let _ = stream.set_nonblocking(false);
     // An answer is one write, and must not wait for the acknowledgement of the one before (Nagle): 44 ms.
     let _ = stream.set_nodelay(true);
     let _ = stream.set_write_timeout(Some(limits.write_timeout));
@@ -116,6 +140,7 @@ fn set_up(stream: TcpStream, limits: &Limits, traffic: Arc<Traffic>) -> Channel 
 }
 
 struct Door {
+    port: Port,
     refused: VecDeque<Arc<Channel>>,
     warnings: Throttle,
     /// Whether clients expect TLS here.
@@ -138,9 +163,9 @@ impl Door {
             }
         };
         front.counts().opened();
-        let (for_thread, of_stream) = (front.clone(), stream.clone());
+        let (for_thread, port, of_stream) = (front.clone(), self.port, stream.clone());
         let thread = thread::Builder::new().name("connection".into()).stack_size(STACK);
-        if let Err(e) = thread.spawn(move || connection::serve(&for_thread, of_stream, peer, permit)) {
+        if let Err(e) = thread.spawn(move || connection::serve(&for_thread, port, of_stream, peer, permit)) {
             self.warnings.warn(format_args!("refused a connection from {peer}: no thread: {e}"));
             front.counts().refused(Refusal::Thread);
             self.refuse(stream);
@@ -193,13 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_accept_is_woken() {
-        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
-            let listener = Arc::new(listen(address.parse().unwrap()).unwrap());
-            let waiting = listener.clone();
-            let accept = thread::spawn(move || waiting.accept().map(drop));
-            wake(&listener);
-            let _ = accept.join().unwrap();
-        }
+    fn a_bell_ends_the_waiting_of_all_now_and_later() {
+        let listeners = ["127.0.0.1:0", "0.0.0.0:0"].map(|address| listen(address.parse().unwrap()).unwrap());
+        let bell = Bell::new().unwrap();
+        thread::scope(|scope| {
+            let waiting: Vec<_> = listeners.iter().map(|listener| scope.spawn(|| bell.wait(listener))).collect();
+            bell.ring();
+            waiting.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+        });
+        bell.wait(&listeners[0]).unwrap();
+        assert!(TcpStream::connect(listeners[0].local_addr().unwrap()).is_ok(), "it listens on");
     }
 }

@@ -9,14 +9,14 @@ use super::channel::Channel;
 use super::greeting;
 use super::head::{Fault, Head};
 use super::reply::Reply;
-use super::routes::{self, Answer, Request};
+use super::routes::{self, Answer, Port, Request};
 use super::session::Session;
 use super::throttle::Escaped;
 use super::wire::{Input, linger};
 use crate::mcp::context::Caller;
-use crate::mcp::trace::Trace;
 use crate::metrics::Refusal;
 use crate::settings::Client;
+use crate::trace::Trace;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +27,8 @@ use tiny_http::Method;
 /// A larger body's memory is given back before the next request.
 const MOST_KEPT: usize = UNCOUNTED;
 
-/// Serves a connection until it ends.
-pub fn serve(front: &Arc<Front>, stream: Arc<Channel>, peer: SocketAddr, permit: Permit) {
+/// Serves a connection to `port` until it ends.
+pub fn serve(front: &Arc<Front>, port: Port, stream: Arc<Channel>, peer: SocketAddr, permit: Permit) {
     let Ok(local) = stream.socket().local_addr() else { return };
     if let Some(identity) = &front.identity
         && !greeting::secure(front, identity, &stream, peer)
@@ -36,7 +36,7 @@ pub fn serve(front: &Arc<Front>, stream: Arc<Channel>, peer: SocketAddr, permit:
         return;
     }
     let (input, permit) = (Input::new(stream.clone()), &permit);
-    let connection = Connection { front, stream, permit, local, peer, input, head: Head::default() };
+    let connection = Connection { front, port, stream, permit, local, peer, input, head: Head::default() };
     // The buffers are gone when a stream begins, which may then be quiet for days.
     if let Some(session) = connection.serve_requests() {
         front.sessions.hold(&session);
@@ -45,6 +45,7 @@ pub fn serve(front: &Arc<Front>, stream: Arc<Channel>, peer: SocketAddr, permit:
 
 struct Connection<'a> {
     front: &'a Arc<Front>,
+    port: Port,
     stream: Arc<Channel>,
     permit: &'a Permit,
     local: SocketAddr,
@@ -142,7 +143,7 @@ impl Connection<'_> {
             .check(host, self.head.values(bytes, "origin"), self.local, self.peer)
             .map_err(|r| self.refused(r))?;
         let path = self.head.path(bytes);
-        let client = if routes::asks_for_token(path) {
+        let client = if routes::asks_for_token(self.port, path) {
             self.front
                 .auth
                 .client(self.head.values(bytes, "authorization"), self.peer.ip(), Instant::now())
@@ -150,7 +151,7 @@ impl Connection<'_> {
         } else {
             self.front.auth.anyone()
         };
-        let route = routes::find(&self.head.method, path)?;
+        let route = routes::find(self.port, &self.head.method, path)?;
         if self.front.is_stopping() {
             return Err(Reply::unavailable("the server is stopping"));
         }

@@ -10,7 +10,7 @@
 //! and waits have no bound.
 //!
 //! # The end
-//! [`Handle::stop`] ends the accept loop. Then connections that wait for a request end, calls in flight get
+//! [`Handle::stop`] ends the accept loops. Then connections that wait for a request end, calls in flight get
 //! `stop_timeout` to finish and their answers still go out, those that don't are given up and say so, the event streams end, and [`Server::run`] returns.
 
 mod accept;
@@ -43,6 +43,8 @@ use crate::mcp;
 use crate::metrics;
 use crate::settings::{Client, Limits};
 use crate::workers::{STACK, Workers};
+use accept::Bell;
+pub use accept::listen;
 use admission::Connections;
 use auth::Auth;
 use budget::Budget;
@@ -51,11 +53,12 @@ use guard::Guard;
 pub use probes::Probes;
 use probes::Watched;
 use quota::Quotas;
+use routes::Port;
 use sse::Sessions;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 use watch::Watch;
@@ -66,8 +69,10 @@ const LAST_END: Duration = Duration::from_millis(500);
 
 /// What the front is started with.
 pub struct Config {
-    /// Where to listen; port 0 lets the kernel choose.
-    pub listen: SocketAddr,
+    /// Where clients call.
+    pub listener: TcpListener,
+    /// Where those ask who watch the server, if not there too: what of `probes` is counted is then served here alone.
+    pub watch: Option<TcpListener>,
     /// The bounds of every connection.
     pub limits: Limits,
     /// `MCP_ALLOWED_HOSTS`, beside the loopback names and the address a connection came to. Each is `host` or `host:*`
@@ -99,6 +104,7 @@ struct Front {
     watch: Watch,
     bodies: Arc<Budget>,
     stopping: AtomicBool,
+    bell: Bell,
     watched: Watched,
 }
 
@@ -112,18 +118,16 @@ impl Front {
     }
 }
 
-/// A bound listener, not yet serving.
+/// What has listeners and does not serve yet.
 pub struct Server {
     front: Arc<Front>,
-    listener: Arc<TcpListener>,
-    address: SocketAddr,
+    listeners: Vec<(TcpListener, Port)>,
 }
 
 /// Tells a running [`Server`] to stop, or who may call from here on; clones are the same server.
 #[derive(Clone)]
 pub struct Handle {
     front: Arc<Front>,
-    listener: Weak<TcpListener>,
 }
 
 impl Handle {
@@ -142,21 +146,24 @@ impl Handle {
     /// No new connections or calls; calls in flight may go on up to `limits.stop_timeout`; streams end. Idempotent.
     /// Returns at once; [`Server::run`] returns when it is done.
     pub fn stop(&self) {
-        self.front.stopping.store(true, Ordering::SeqCst);
-        if let Some(listener) = self.listener.upgrade() {
-            accept::wake(&listener);
+        if !self.front.stopping.swap(true, Ordering::SeqCst) {
+            self.front.bell.ring();
         }
     }
 }
 
 impl Server {
-    /// Binds and sizes the caps to the machine's descriptor limit. Errors: the address is taken or not ours, or an
-    /// allowed host or origin that can't be read (`InvalidInput`, its text says which and what to write).
-    pub fn bind(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
-        let Config { listen, limits, allowed_hosts, allowed_origins, clients, identity, probes } = config;
+    /// Sizes the caps, which hold over both listeners, to the machine's descriptor limit. Errors: an allowed host or
+    /// origin that can't be read (`InvalidInput`, its text says which and what to write), or no descriptors.
+    pub fn new(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
+        let Config { listener, watch, limits, allowed_hosts, allowed_origins, clients, identity, probes } = config;
         let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
-        let listener = Arc::new(accept::listen(listen)?);
-        let address = listener.local_addr()?;
+        let port = if probes.write.is_some() && watch.is_none() { Port::All } else { Port::Calls };
+        let mut listeners = vec![(listener, port)];
+        listeners.extend(watch.map(|watch| (watch, Port::Watch)));
+        for (listener, _) in &listeners {
+            listener.set_nonblocking(true)?;
+        }
         let max_connections = accept::size_to_descriptors(&limits);
         let workers = Workers::new(limits.max_calls, {
             let mcp = mcp.clone();
@@ -173,6 +180,7 @@ impl Server {
             quotas: Quotas::new(&auth.clients(), &limits),
             bodies: Budget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
+            bell: Bell::new()?,
             mcp,
             limits,
             identity,
@@ -183,22 +191,17 @@ impl Server {
             watch: Watch::default(),
             watched: Watched::new(probes),
         };
-        Ok(Self { front: Arc::new(front), listener, address })
-    }
-
-    /// The address taken.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        Ok(Self { front: Arc::new(front), listeners })
     }
 
     /// The handle on it while it runs.
     pub fn handle(&self) -> Handle {
-        Handle { front: self.front.clone(), listener: Arc::downgrade(&self.listener) }
+        Handle { front: self.front.clone() }
     }
 
     /// Serves until stopped; returns when the last connection's work is done or the stop limit is over.
     pub fn run(self) {
-        let Self { front, listener, .. } = self;
+        let Self { front, listeners } = self;
         let keeper = thread::Builder::new().name("watch".into()).spawn({
             let front = front.clone();
             move || front.watch.run(front.limits.sse_keepalive, || front.sessions.keep_alive())
@@ -206,8 +209,20 @@ impl Server {
         if let Err(e) = &keeper {
             log::warn!("no thread to watch over streams: quiet ones may be ended by proxies: {e}");
         }
-        accept::accept_all(&front, &listener);
-        drop(listener);
+        thread::scope(|scope| {
+            let mut listeners = listeners.iter();
+            let first = listeners.next();
+            for (listener, port) in listeners {
+                let accept = || accept::accept_all(&front, listener, *port);
+                if let Err(e) = thread::Builder::new().name("accept".into()).spawn_scoped(scope, accept) {
+                    log::error!("nobody is served at {:?}: no thread: {e}", listener.local_addr());
+                }
+            }
+            if let Some((listener, port)) = first {
+                accept::accept_all(&front, listener, *port);
+            }
+        });
+        drop(listeners);
 
         let deadline = Deadline::after(front.limits.stop_timeout);
         // Ending the reads looks just like clients that go away.

@@ -3,7 +3,7 @@
 
 use super::Front;
 use super::reply::Reply;
-use super::routes::{self, Answer, Request};
+use super::routes::{self, Answer, Port, Request};
 use crate::metrics;
 use crate::settings::Client;
 use serde_json::{Map, Value, json};
@@ -105,9 +105,9 @@ fn seen(states: &States, client: &Client) -> (bool, Value) {
     (ready, clusters.into())
 }
 
-/// `GET /metrics`, where it is switched on.
+/// `GET /metrics`.
 pub fn metrics(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
-    let Some(write) = &front.watched.probes.write else { return routes::nothing().into() };
+    let Some(write) = &front.watched.probes.write else { return routes::nothing(Port::Calls).into() };
     if request.caller.client.clusters.is_some() {
         let why = "the metrics tell of all clusters, and this client may not see them all: use another client's token";
         return Reply::text(403, why).into();

@@ -20,17 +20,34 @@ pub struct Route {
     pub path: &'static str,
     /// Whether anybody may ask, without a client's token.
     pub open: bool,
+    /// Where it is served.
+    on: &'static [Port],
     /// Runs on the connection's own thread, once the guard has let the request through and its body is read.
     pub run: fn(&Arc<Front>, &mut Request<'_>) -> Answer,
 }
 
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Clients.
+    Calls,
+    /// Clients, and who counts what they do.
+    All,
+    /// Those who watch the server.
+    Watch,
+}
+
+const CALLS: &[Port] = &[Port::Calls, Port::All];
+const METRICS: &[Port] = &[Port::All, Port::Watch];
+const EVERY: &[Port] = &[Port::Calls, Port::All, Port::Watch];
+
 static ROUTES: [Route; 6] = [
-    Route { method: Method::Post, path: "/mcp", open: false, run: streamable::post },
-    Route { method: Method::Get, path: "/sse", open: false, run: sse::open },
-    Route { method: Method::Post, path: "/messages", open: false, run: sse::post },
-    Route { method: Method::Get, path: "/healthz", open: true, run: |_, _| Reply::text(200, "ok").into() },
-    Route { method: Method::Get, path: "/readyz", open: false, run: probes::ready },
-    Route { method: Method::Get, path: "/metrics", open: false, run: probes::metrics },
+    Route { method: Method::Post, path: "/mcp", open: false, on: CALLS, run: streamable::post },
+    Route { method: Method::Get, path: "/sse", open: false, on: CALLS, run: sse::open },
+    Route { method: Method::Post, path: "/messages", open: false, on: CALLS, run: sse::post },
+    Route { method: Method::Get, path: "/healthz", open: true, on: EVERY, run: |_, _| Reply::text(200, "ok").into() },
+    Route { method: Method::Get, path: "/readyz", open: false, on: EVERY, run: probes::ready },
+    Route { method: Method::Get, path: "/metrics", open: false, on: METRICS, run: probes::metrics },
 ];
 
 /// Their paths, in the same order: what requests are counted by.
@@ -107,28 +124,51 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Route {
+    /// What watches the server may ask with HEAD too (RFC 9110, 9.3.2), as some health checks do; a stream has no such
+    /// answer.
+    fn takes_head(&self) -> bool {
+        self.on.contains(&Port::Watch)
+    }
+}
+
+fn of(port: Port, path: &str) -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(move |route| route.path == path && route.on.contains(&port))
+}
+
 /// Whether a path is served to clients alone. What is not served at all says so to anybody: a client that meets a 401
 /// looks for the paths of OAuth, and must find that there are none.
-pub fn asks_for_token(path: &str) -> bool {
-    ROUTES.iter().any(|route| route.path == path && !route.open)
+pub fn asks_for_token(port: Port, path: &str) -> bool {
+    of(port, path).any(|route| !route.open)
 }
 
 /// The route of a request. `Err` is the answer: 404, plain, for OAuth discovery probes more than anyone; or 405.
-pub fn find(method: &Method, path: &str) -> Result<&'static Route, Reply> {
-    if let Some(route) = ROUTES.iter().find(|route| route.method == *method && route.path == path) {
+pub fn find(port: Port, method: &Method, path: &str) -> Result<&'static Route, Reply> {
+    let is_meant = |route: &&Route| route.method == *method || *method == Method::Head && route.takes_head();
+    if let Some(route) = of(port, path).find(is_meant) {
         return Ok(route);
     }
-    let allowed: Vec<_> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method.as_str()).collect();
+    let mut allowed = Vec::new();
+    for route in of(port, path) {
+        allowed.push(route.method.as_str());
+        allowed.extend(route.takes_head().then_some("HEAD"));
+    }
     if allowed.is_empty() {
-        return Err(nothing());
+        return Err(nothing(port));
     }
     Err(Reply::text(405, "This path has no such method; the Allow header names those it has")
         .with("Allow", allowed.join(", ")))
 }
 
 /// The answer where nothing is served.
-pub fn nothing() -> Reply {
-    Reply::text(404, "Nothing is served here. MCP is at POST /mcp, or over SSE at GET /sse")
+pub fn nothing(port: Port) -> Reply {
+    Reply::text(
+        404,
+        match port {
+            Port::Watch => "Nothing is served here. This port has /metrics, /readyz and /healthz",
+            _ => "Nothing is served here. MCP is at POST /mcp, or over SSE at GET /sse",
+        },
+    )
 }
 
 #[cfg(test)]
@@ -137,8 +177,12 @@ mod tests {
 
     #[test]
     fn a_known_path_with_another_method_is_405_and_any_other_path_404() {
-        assert_eq!(find(&Method::Get, "/healthz").ok().map(|route| route.path), Some("/healthz"));
+        let port = Port::All;
+        for method in [Method::Get, Method::Head] {
+            assert_eq!(find(port, &method, "/healthz").ok().map(|route| route.path), Some("/healthz"));
+        }
         for (method, path, status, allow) in [
+            (Method::Post, "/healthz", 405, "Allow: GET, HEAD\r\n"),
             (Method::Post, "/sse", 405, "Allow: GET\r\n"),
             (Method::Head, "/sse", 405, "Allow: GET\r\n"),
             (Method::Get, "/messages", 405, "Allow: POST\r\n"),
@@ -149,7 +193,7 @@ mod tests {
             (Method::Get, "/%73se", 404, ""),
             (Method::Get, "/", 404, ""),
         ] {
-            let reply = find(&method, path).err().expect(path);
+            let reply = find(port, &method, path).err().expect(path);
             let mut head = Vec::new();
             reply.write_head(&mut head).unwrap();
             assert_eq!(reply.status, status, "{method} {path}");
@@ -158,11 +202,35 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_asked_for_everywhere_but_where_health_is_told() {
-        for (path, asks) in
-            [("/mcp", true), ("/sse", true), ("/messages", true), ("/healthz", false), ("/.well-known/x", false)]
-        {
-            assert_eq!(asks_for_token(path), asks, "{path}");
+    fn a_token_is_asked_for_everywhere_but_where_health_is_told_or_nothing_is() {
+        for (port, path, asks) in [
+            (Port::All, "/mcp", true),
+            (Port::All, "/sse", true),
+            (Port::All, "/messages", true),
+            (Port::All, "/metrics", true),
+            (Port::All, "/healthz", false),
+            (Port::All, "/.well-known/x", false),
+            (Port::Calls, "/mcp", true),
+            (Port::Calls, "/readyz", true),
+            (Port::Calls, "/metrics", false),
+            (Port::Watch, "/metrics", true),
+            (Port::Watch, "/readyz", true),
+            (Port::Watch, "/healthz", false),
+            (Port::Watch, "/mcp", false),
+        ] {
+            assert_eq!(asks_for_token(port, path), asks, "{port:?} {path}");
+        }
+    }
+
+    #[test]
+    fn a_port_serves_what_it_is_for() {
+        for (port, paths) in [
+            (Port::Calls, &["/mcp", "/sse", "/messages", "/healthz", "/readyz"][..]),
+            (Port::Watch, &["/healthz", "/readyz", "/metrics"]),
+            (Port::All, &PATHS),
+        ] {
+            let served: Vec<_> = PATHS.into_iter().filter(|path| of(port, path).next().is_some()).collect();
+            assert_eq!(served, paths, "{port:?}");
         }
     }
 

@@ -3,9 +3,9 @@
 use super::message::{Fault, push_json_str};
 use super::record::Tally;
 use super::state::Seal;
-use super::trace::{CallId, Trace};
 use crate::cancel::Cancel;
 use crate::settings::Client;
+use crate::trace::{CallId, Trace};
 use crate::visible;
 use serde_json::{Map, Value};
 use std::cell::Cell;

@@ -213,7 +213,7 @@ fn context<'a>(ask: &Ask<'a>, name: &str) -> Result<Context<'a>, Fault> {
         id: record.id,
         trace: record.trace,
         tally: &record.tally,
-        cancel: exchange.cancel.clone(),
+        cancel: exchange.cancel.clone().of_trace(record.trace),
         send: exchange.send,
         progress_token: params.progress_token(),
         last_progress: Cell::new(f64::NEG_INFINITY),

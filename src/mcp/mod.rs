@@ -18,11 +18,11 @@ pub mod modern;
 mod params;
 mod record;
 pub mod state;
-pub mod trace;
 
 use crate::cancel::Cancel;
 use crate::metrics::Metrics;
 use crate::settings::Limits;
+use crate::trace::{CALL_ID, CallId};
 use call::Calls;
 use catalog::{Catalog, Tool};
 use message::{Fault, Notification, Params, Request};
@@ -35,7 +35,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use trace::{CALL_ID, CallId};
 
 /// What a transport lends a request while it is answered.
 pub struct Exchange<'a> {

@@ -2,9 +2,9 @@
 //! nobody wants to know: the clock is asked only where the log or the metrics show the time.
 
 use super::context::Caller;
-use super::trace::{CALL_ID, CallId, Trace};
 use super::{Era, Server};
 use crate::metrics::Outcome;
+use crate::trace::{CALL_ID, CallId, Trace};
 use log::Level;
 use std::cell::Cell;
 use std::sync::OnceLock;

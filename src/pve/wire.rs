@@ -8,6 +8,7 @@ use super::{schema, tls};
 use crate::cancel::Cancel;
 use crate::secret::Secret;
 use crate::settings::{Cluster, Endpoint, Limits};
+use crate::trace::Trace;
 use std::io::{self, Read};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -270,8 +271,8 @@ impl Wire {
         }
         let fault = |error, heard: &Heard| fault(error, heard, cancel, bound.too_large);
         let (status, body) = match out.form {
-            Some(form) => self.run(node, out, form, time_left),
-            None => self.run(node, out, (), time_left),
+            Some(form) => self.run(node, out, form, time_left, cancel),
+            None => self.run(node, out, (), time_left, cancel),
         }
         .map_err(|error| fault(error, &listening.heard()))?;
         let broken = take(status, body).err().map(ureq::Error::from);
@@ -286,6 +287,7 @@ impl Wire {
         out: &Outgoing,
         body: impl AsSendBody,
         time_left: Option<TimeLeft>,
+        call: &Cancel,
     ) -> Result<(u16, Body), ureq::Error> {
         let Some(node) = self.at(node) else { return Err(ureq::Error::HostNotFound) };
         let uri = Uri::builder()
@@ -301,6 +303,9 @@ impl Wire {
         if out.form.is_some() {
             request =
                 request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        }
+        if let Some(trace) = call.trace().and_then(Trace::child) {
+            request = request.header("traceparent", trace.as_str());
         }
         let mut request = request.body(body)?;
         if let Some(left) = time_left {

@@ -388,11 +388,13 @@ fn catalog() -> Catalog {
 fn main() {
     let server = Arc::new(Server::new(catalog()).expect("random bytes for a key"));
     if std::env::args().nth(1).as_deref() == Some("stdio") {
-        proxmox_mcp::stdio::serve(&server, &Limits::default());
-        return;
+        return proxmox_mcp::stdio::Session::new(server, Limits::default()).run().expect("a thread");
     }
+    let listener = http::listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let address = listener.local_addr().expect("an address");
     let config = http::Config {
-        listen: "127.0.0.1:0".parse().expect("an address"),
+        listener,
+        watch: None,
         limits: Limits::default(),
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
@@ -400,7 +402,7 @@ fn main() {
         identity: None,
         probes: Default::default(),
     };
-    let front = http::Server::bind(config, server).expect("a free port");
-    println!("conformance server listening on http://{}", front.local_addr());
+    let front = http::Server::new(config, server).expect("a server");
+    println!("conformance server listening on http://{address}");
     front.run();
 }

@@ -79,13 +79,24 @@ impl Process {
         process
     }
 
+    /// The same, with this as its stdin.
+    pub fn of_with_stdin(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        let (mut process, stdout) = Self::spawn_with(command, stdin);
+        process.stdout = lines(stdout);
+        process
+    }
+
     /// Starts it with a stdout that nobody reads: the pipe is closed.
     pub fn start_unread(args: &[&str]) -> Self {
         Self::spawn(&mut program(args)).0
     }
 
     fn spawn(command: &mut Command) -> (Self, ChildStdout) {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_with(command, Stdio::piped())
+    }
+
+    fn spawn_with(command: &mut Command, stdin: impl Into<Stdio>) -> (Self, ChildStdout) {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout"));
         let stderr = lines(child.stderr.take().expect("stderr"));

@@ -5,13 +5,13 @@
 #![allow(dead_code)]
 
 use super::tls;
-use proxmox_mcp::http::{Config, Handle, Identity, Probes, Server};
+use proxmox_mcp::http::{Config, Handle, Identity, Probes, Server, listen};
 use proxmox_mcp::mcp;
-use proxmox_mcp::settings::{Client as Caller, Limits};
+use proxmox_mcp::settings::{Client as Caller, Limits, TokenHash};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ClientConfig, ClientConnection, Stream};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -35,6 +35,12 @@ pub fn limits() -> Limits {
 /// For tests whose clients misbehave in no way: on a busy machine, what is slow is not a client that dawdles.
 pub fn patient() -> Limits {
     Limits { head_timeout: LONG, body_timeout: LONG, write_timeout: LONG, ..limits() }
+}
+
+/// A client whose token is its name, for these clusters alone if there are any.
+pub fn caller(name: &str, clusters: Option<&[&str]>) -> Caller {
+    let clusters = clusters.map(|all| all.iter().map(|cluster| cluster.to_string()).collect());
+    Caller { name: name.into(), token_sha256: TokenHash::of(name.as_bytes()), clusters, ..Caller::anyone() }
 }
 
 /// A server that is stopped when the test ends.
@@ -97,10 +103,12 @@ impl Running {
         raise_descriptors();
         let list = |entries: &[&str]| entries.iter().map(|entry| entry.to_string()).collect();
         let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen, limits, allowed_hosts, allowed_origins, clients, identity, probes };
-        let server = Server::bind(config, Arc::new(mcp)).unwrap();
-        let (address, stop) = (server.local_addr(), server.handle());
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let config =
+            Config { listener, watch: None, limits, allowed_hosts, allowed_origins, clients, identity, probes };
+        let server = Server::new(config, Arc::new(mcp)).unwrap();
+        let stop = server.handle();
         Self { address, tls, stop, thread: Some(std::thread::spawn(move || server.run())) }
     }
 
@@ -114,12 +122,17 @@ impl Running {
 
     /// A connection without TLS, whatever the server speaks.
     pub fn connect_plainly(&self) -> Client {
-        Client::new(TcpStream::connect(self.address).unwrap())
+        Client::to(self.address)
     }
 
     /// Fails unless a new client is answered.
     pub fn assert_answers(&self) {
         assert_eq!(self.connect().ask("GET /healthz", "").status, 200);
+    }
+
+    /// Asks for a path on a connection of its own, with this token.
+    pub fn get(&self, path: &str, token: &str) -> Reply {
+        self.connect().ask(&format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"))
     }
 
     /// Sends `request` on a connection of its own; the status of the answer, 0 where there is none.
@@ -202,6 +215,11 @@ impl Client {
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
         Self { stream, tls: None, bytes: Vec::new() }
+    }
+
+    /// A connection to a server.
+    pub fn to(address: impl ToSocketAddrs) -> Self {
+        Self::new(TcpStream::connect(address).unwrap())
     }
 
     /// Speaks TLS from here on; hands are shaken with the first bytes that are sent or read.

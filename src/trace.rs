@@ -1,6 +1,7 @@
 //! What a call is known by: an id of its own, and the trace that its client follows it by.
 
-use std::fmt;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::fmt::{self, Write};
 
 /// Where a failed result has the call's id, beside the protocol's own members.
 pub const CALL_ID: &str = "proxmox-mcp/callId";
@@ -40,6 +41,18 @@ impl Trace {
         (version == b"00" && some(trace) && some(span)).then_some(Self(bytes))
     }
 
+    /// What a request made for it carries: the same trace, a span of its own, and of the flags those that have a meaning,
+    /// sampled and random (level 2; an unknown one must not be passed on). `None` without random bytes.
+    pub fn child(&self) -> Option<Self> {
+        let mut span = [0; 8];
+        SystemRandom::new().fill(&mut span).ok().filter(|()| span != [0; 8])?;
+        let (trace, flags) = self.as_str().split_at_checked(36)?;
+        let flags = u8::from_str_radix(flags.get(17..)?, 16).ok()? & 3;
+        let mut text = String::with_capacity(self.0.len());
+        write!(text, "{trace}{:016x}-{flags:02x}", u64::from_be_bytes(span)).ok()?;
+        Self::parse(text.as_bytes())
+    }
+
     /// As it was sent.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
@@ -66,6 +79,20 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
         ] {
             assert_eq!(Trace::parse(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_has_the_trace_a_span_of_its_own_and_the_known_flags() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
+        for (flags, passed_on) in [("00", "00"), ("01", "01"), ("03", "03"), ("fd", "01"), ("a0", "00")] {
+            let parent = Trace::parse(format!("{parent}{flags}").as_bytes()).unwrap();
+            let (one, two) = (parent.child().unwrap(), parent.child().unwrap());
+            assert_ne!(one, two);
+            for child in [one, two] {
+                assert_eq!((&child.as_str()[..36], &child.as_str()[53..]), (&parent.as_str()[..36], passed_on));
+                assert_ne!(child.as_str()[36..52], parent.as_str()[36..52]);
+            }
         }
     }
 
