@@ -4,7 +4,7 @@
 //! A client that closes only its sending side counts as gone as well: no MCP client does that, and a close looks the
 //! same until something is written.
 //!
-//! It sleeps while nothing runs, and looks five times a second while something does.
+//! It sleeps once a while has passed in which nothing ran, and looks five times a second while something does.
 
 use super::channel::Channel;
 use super::events::EventStream;
@@ -77,7 +77,7 @@ impl Watch {
         let mut state = self.lock();
         while !state.closed {
             // After a tick without any it sleeps: calls that come one after the other wake it once.
-            let idle = state.calls.is_empty() && !std::mem::take(&mut state.begun);
+            let idle = !std::mem::take(&mut state.begun) && state.calls.is_empty();
             let wait = due.saturating_duration_since(Instant::now());
             state.asleep = idle;
             state = self.wait(state, if idle { wait } else { wait.min(TICK) });

@@ -57,8 +57,8 @@ impl Answer {
         }
     }
 
-    /// The same where `data` is to be a list that its reader checks by itself, as all of a body that has nothing else: then
-    /// there is no need to read it twice.
+    /// The same where `data` is to be a list that its reader checks by itself: then there is no need to read it twice. Where
+    /// it looks like all of the body and is not, that reader finds no list.
     pub(super) fn of_list(body: String, scrub: &Scrub<'_>) -> Result<Self, (String, String)> {
         const OPEN: &str = r#"{"data":"#;
         let data = OPEN.len()..body.len().saturating_sub(1);
@@ -278,6 +278,17 @@ mod tests {
             "{text}"
         );
         assert_eq!(refused(400, "Bad", r#"{"errors":{}}"#).kind(), "failed");
+    }
+
+    #[test]
+    fn a_list_is_taken_as_it_stands_where_nothing_else_does() {
+        let list = |body: &str| Answer::of_list(body.to_owned(), &|text| text).unwrap();
+        assert_eq!(list(r#"{"data":[{"a":1}]}"#).data(), r#"[{"a":1}]"#);
+        let more = list(r#"{"data":[{"a":1}],"total":1}"#);
+        assert_eq!((more.data(), more.has_more()), (r#"[{"a":1}]"#, true));
+        assert_eq!(list(r#"{ "data" : [] }"#).data(), "[]");
+        assert_eq!(list(r#"{"data":[],"x":[]}"#).data(), r#"[],"x":[]"#, "no list to any reader");
+        assert!(Answer::of_list("<html>".into(), &|text| text).is_err());
     }
 
     #[test]

@@ -24,11 +24,11 @@ pub(super) struct Tcp {
 /// The time limit that a socket has, as set; [`UNKNOWN`] where nothing is known of it.
 type Armed = Option<Duration>;
 
-/// No limit of a socket.
+/// A limit that no socket has.
 const UNKNOWN: Armed = Some(Duration::ZERO);
 
 /// Whether the limit that a socket has serves where so much time is left: then it need not be set. Between the calls on a
-/// connection that is kept alive it hardly differs.
+/// connection that is kept alive it hardly differs; a wait may so end a sixty-fourth of its time late.
 fn serves(armed: Armed, left: Option<Duration>) -> bool {
     match (armed, left) {
         (Some(armed), Some(left)) => armed.abs_diff(left) <= left / 64,
@@ -76,10 +76,9 @@ impl Limit {
             }
             match act() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The socket's limit may have been a hair shorter than what was left.
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    *armed = UNKNOWN;
-                }
+                // The socket's own limit, which may have been shorter than what was left. (A peer that is dead to TCP is
+                // `TimedOut`, and said once.)
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => *armed = UNKNOWN,
                 result => return result,
             }
         }
@@ -100,9 +99,7 @@ impl Tcp {
             let share = limit.left()?.map(|left| left / (addrs.len() - n) as u32);
             let ends = Limit { until: share.map(|share| Instant::now() + share), ..limit };
             match dial(*addr, &ends, begun) {
-                Ok(stream) => {
-                    return Ok(Self { stream, limit, reads: UNKNOWN, writes: UNKNOWN });
-                }
+                Ok(stream) => return Ok(Self { stream, limit, reads: UNKNOWN, writes: UNKNOWN }),
                 Err(e) => last = e,
             }
         }

@@ -173,6 +173,7 @@ impl Index {
     const SLOTS: usize = 128;
 
     fn of(columns: &[Column]) -> Self {
+        debug_assert!(columns.len() <= Self::SLOTS / 4);
         let mut slots = [0; Self::SLOTS];
         for (n, column) in columns.iter().enumerate() {
             let mut slot = Self::first(column.key.as_bytes());

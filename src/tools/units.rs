@@ -21,15 +21,8 @@ pub(super) fn number(text: &[u8]) -> Option<f64> {
 }
 
 /// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
-pub fn push_bytes(text: &mut String, number: f64) {
+pub(super) fn push_bytes(text: &mut String, number: f64) {
     with_bytes(text, |out| bytes(out, number));
-}
-
-/// Lets a text be added to as bytes.
-fn with_bytes(text: &mut String, add: impl FnOnce(&mut Vec<u8>)) {
-    let mut out = std::mem::take(text).into_bytes();
-    add(&mut out);
-    *text = String::from_utf8(out).unwrap_or_default();
 }
 
 /// The same, added to bytes.
@@ -51,6 +44,13 @@ pub(super) fn bytes(out: &mut Vec<u8>, bytes: f64) {
         n => append(out, &[b'.', b'0' + n / 10, b'0' + n % 10]),
     }
     append(out, UNITS.get(unit as usize).copied().unwrap_or_default().as_bytes());
+}
+
+/// Lets a text be added to as bytes.
+fn with_bytes(text: &mut String, add: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = std::mem::take(text).into_bytes();
+    add(&mut out);
+    *text = String::from_utf8(out).unwrap_or_default();
 }
 
 /// A fraction of 1 as a percentage with one decimal: `12.3%`.
@@ -77,7 +77,7 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
-pub fn push_duration(text: &mut String, seconds: u64) {
+pub(super) fn push_duration(text: &mut String, seconds: u64) {
     with_bytes(text, |out| duration(out, seconds));
 }
 
@@ -114,5 +114,16 @@ mod tests {
             s
         };
         assert_eq!([duration(59), duration(60), duration(3_661), duration(90_000)], ["59s", "1m", "1h1m", "1d1h"]);
+    }
+
+    #[test]
+    fn a_number_is_what_a_float_would_be() {
+        for text in ["0", "7", "-5", "1e3", "+1", "0.25", "999999999999999", "9999999999999999", "18446744073709551616"]
+        {
+            assert_eq!(number(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+        for text in ["", "0x1", "inf", "NaN", "1 ", "é"] {
+            assert_eq!(number(text.as_bytes()), None, "{text}");
+        }
     }
 }
