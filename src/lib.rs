@@ -18,7 +18,8 @@
 //! through, confirmed where it can't be undone, written down, then sent.
 //!
 //! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions and of
-//! stdio, and blocking I/O with a deadline on every read and write.
+//! stdio, and blocking I/O with a deadline on every read and write. The program's memory comes from `allocator/`, the one
+//! package with code that is not safe.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
