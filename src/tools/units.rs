@@ -1,6 +1,7 @@
 //! Numbers as a person reads them, and short texts, written without a detour: a table has thousands of them.
 
-/// Appends a short text, in words of eight bytes: the `memcpy` of a static binary takes ten times as long for it.
+/// Appends a short text, in words of eight bytes: for a few bytes it needs no call of musl's `memcpy`, which is made for
+/// many.
 pub(super) fn append(out: &mut Vec<u8>, text: &[u8]) {
     if text.len() > 64 {
         return out.extend_from_slice(text);
