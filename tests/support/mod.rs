@@ -4,6 +4,7 @@ pub mod canary;
 pub mod link;
 pub mod log;
 pub mod node;
+pub mod own_process;
 pub mod policy;
 pub mod process;
 pub mod proxmox;

@@ -1,0 +1,529 @@
+//! `proxmox_api_call` against a node that keeps every request: what is checked before it is sent, what is sent then, byte
+//! for byte, where guests are looked up, and what a dry run shows.
+
+use crate::support::canary::{CANARY, assert_unseen};
+use crate::support::node::{Act, Node, Request, nobody};
+use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, proxmox_with, required};
+use crate::support::stage::product;
+use crate::support::tool::{Said, call};
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::pve::schema::embedded;
+use serde_json::{Value, json};
+
+/// A server over such a node, with the node's schema at hand.
+struct Setup {
+    server: Server,
+    node: Node,
+}
+
+impl Setup {
+    fn new() -> Self {
+        Self::over(proxmox())
+    }
+
+    fn over(node: Node) -> Self {
+        let server = product(vec![node.cluster_settings()]);
+        assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
+        Self { server, node }
+    }
+
+    /// What a call said, and the requests it caused.
+    fn asked(&self, arguments: Value) -> (Said, Vec<Request>) {
+        let before = self.node.requests().len();
+        let said = call(&self.server, "proxmox_api_call", arguments);
+        (said, self.node.requests().split_off(before))
+    }
+
+    /// A call that is done: what it said, and method and target of each request.
+    #[track_caller]
+    fn done(&self, arguments: Value) -> (Said, Vec<String>) {
+        let (said, requests) = self.asked(arguments);
+        assert!(!said.failed, "{said:?}");
+        (said, requests.iter().map(line).collect())
+    }
+
+    /// The last request of a call that is done.
+    #[track_caller]
+    fn sent(&self, arguments: Value) -> Request {
+        let (said, mut requests) = self.asked(arguments);
+        assert!(!said.failed, "{said:?}");
+        requests.pop().expect("a request")
+    }
+
+    /// Why a call is refused, of which nothing was sent.
+    #[track_caller]
+    fn refused(&self, arguments: Value) -> String {
+        let (said, requests) = self.asked(arguments.clone());
+        assert!(said.failed && requests.iter().all(is_lookup), "{arguments}: {said:?}, {requests:?}");
+        assert!(!said.text.contains('\n'), "{said:?}");
+        said.text
+    }
+}
+
+/// `METHOD /path?query` below `/api2/json`.
+fn line(request: &Request) -> String {
+    format!("{} {}", request.method, request.target.strip_prefix("/api2/json").unwrap_or(&request.target))
+}
+
+const LOOK: &str = "GET /cluster/resources?type=vm";
+
+fn config(data: Value) -> Value {
+    json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": data})
+}
+
+// ---- checked before it is sent
+
+#[test]
+fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
+    let setup = Setup::new();
+    for (path, part) in [
+        ("/nodes/pve1/qemu/100/confg", "did you mean `config`"),
+        ("/node/pve1/status", "did you mean `nodes`"),
+        ("/nodes/pve1/qemu/100/status/strat", "did you mean `start`"),
+        ("/cluster/nothing/of/the/kind", "there is no `nothing` below /cluster in the API; there is "),
+        ("/nodes/pve1/qemu/100/status/current/x", "nor anything else"),
+        ("/access/tickets", "`ticket`"),
+        ("/nodes/pve1/hardware/pci/1/2/3", "below /nodes/pve1/hardware/pci/1"),
+    ] {
+        for method in ["GET", "POST", "DELETE"] {
+            let why = setup.refused(json!({"path": path, "method": method}));
+            assert!(why.contains(part) && why.contains("Nothing was sent"), "{path}: {why}");
+        }
+    }
+}
+
+#[test]
+fn a_method_that_a_path_has_not_is_refused_with_those_it_has() {
+    let setup = Setup::new();
+    let why = setup.refused(json!({"path": "/nodes/pve1/qemu/100/status/start"}));
+    assert!(why.contains("has no GET, it has POST (") && why.contains("Nothing was sent"), "{why}");
+    let why = setup.refused(json!({"path": "/nodes/pve1/qemu/100/config", "method": "DELETE"}));
+    assert!(["GET (", "POST (", "PUT ("].iter().all(|method| why.contains(method)), "{why}");
+    let why = setup.refused(json!({"path": "/nodes/pve1/qemu/100/status", "method": "POST"}));
+    assert!(why.contains("below it are") && why.contains("start"), "{why}");
+    let why = setup.refused(json!({"path": "GET /nodes", "method": "POST"}));
+    assert!(why.contains("starts with GET") && why.contains("POST"), "{why}");
+}
+
+#[test]
+fn parameters_that_are_wrong_are_refused_with_what_is_right() {
+    let setup = Setup::new();
+    for (data, part) in [
+        (
+            json!({"memroy": 1024}),
+            "`memroy` is no parameter of PUT /nodes/{node}/qemu/{vmid}/config: did you mean `memory`?",
+        ),
+        (json!({"cores": 0}), "`cores` must be an integer of at least 1, not 0"),
+        (json!({"cores": "many"}), "`cores` must be an integer of at least 1, not this text"),
+        (json!({"cores": 2.5}), "not 2.5"),
+        (json!({"cores": true}), "`cores` must be an integer"),
+        (json!({"cores": [1]}), "not a list"),
+        (json!({"cpuunits": 262_145}), "`cpuunits` must be an integer from 1 to 262144"),
+        (json!({"onboot": "perhaps"}), "`onboot` must be true or false"),
+        (json!({"bios": "uefi"}), "`bios` must be one of seabios, ovmf"),
+        (json!({"net0": {"bridge": "vmbr0", "vlan": 5}}), "`net0` has no key `vlan`"),
+        (json!({"net0": {"model": "virtio", "tag": 5000}}), "`tag` must be an integer from 1 to 4094, not 5000"),
+        (json!({"tags": null}), "`delete`"),
+        (json!({"name": {"a": 1}}), "`name` must be a text (dns-name), not an object"),
+        (json!({"description": "x".repeat(8_193)}), "longer than 8192"),
+        (json!({"vmid": 101}), "`vmid` stands in the path already, as `100`"),
+        (json!({"": 1}), "is no parameter"),
+    ] {
+        let why = setup.refused(config(data.clone()));
+        assert!(why.contains(part) && why.contains("Nothing was sent"), "{data}: {why}");
+    }
+    let create = setup.refused(json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"memory": "512"}}));
+    assert!(create.contains("`vmid` is missing: it must be given (an integer"), "{create}");
+    let all = setup.refused(config(json!({"memroy": 1, "cores": 0, "onboot": "maybe"})));
+    assert!(["memroy", "cores", "onboot"].iter().all(|name| all.contains(name)), "{all}");
+    let path = setup.refused(json!({"path": "/nodes/pve1/qemu/7/config"}));
+    assert!(path.contains("`vmid` in the path must be an integer"), "{path}");
+}
+
+#[test]
+fn what_an_operation_requires_is_missed_in_every_one_of_them() {
+    let setup = Setup::new();
+    let wanting = embedded().operations().filter(|o| {
+        o.parameters().any(|p| p.required() && p.family().is_none() && !o.in_path(p.name()))
+            && !o.template().contains('{')
+    });
+    let mut seen = 0;
+    for operation in wanting {
+        let why = setup.refused(json!({"path": operation.template(), "method": operation.method().as_str()}));
+        let parameters = operation.parameters().filter(|p| p.required() && p.family().is_none());
+        for parameter in parameters {
+            assert!(why.contains(&format!("`{}` is missing", parameter.name())), "{}: {why}", operation.template());
+        }
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen}");
+}
+
+#[test]
+fn a_query_and_data_are_one_and_nothing_is_given_twice() {
+    let setup = Setup::new();
+    let path = "/nodes/pve1/tasks?limit=5&source=all";
+    let sent = setup.sent(json!({"path": path, "data": {"errors": true}}));
+    assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("GET /nodes/pve1/tasks?errors=1&limit=5&source=all", ""));
+    let why = setup.refused(json!({"path": path, "data": {"limit": 6}}));
+    assert!(why.contains("`limit` is given twice"), "{why}");
+    let why = setup.refused(json!({"path": "/nodes/pve1/tasks?limit=5&limit=6"}));
+    assert!(why.contains("`limit` must be an integer") && why.contains("not a list"), "{why}");
+    let why = setup.refused(json!({"path": "/nodes/pve1/tasks?limti=5"}));
+    assert!(why.contains("did you mean `limit`?"), "{why}");
+    let sent = setup.sent(json!({"path": "/qemu/100/config?onboot=yes", "method": "PUT", "data": {"cores": 2}}));
+    assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("PUT /nodes/pve1/qemu/100/config", "cores=2&onboot=1"));
+}
+
+// ---- what is sent
+
+#[test]
+fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
+    let setup = Setup::new();
+    for (data, body) in [
+        (json!({"onboot": true, "tablet": "no", "acpi": 0}), "acpi=0&onboot=1&tablet=0"),
+        (json!({"cores": "4", "sockets": 2.0}), "cores=4&sockets=2"),
+        (json!({"delete": ["tags", "net1"]}), "delete=tags%2Cnet1"),
+        (json!({"bios": "OVMF"}), "bios=ovmf"),
+        (json!({"description": "a+b;c&d=e ä\n%20"}), "description=a%2Bb%3Bc%26d%3De%20%C3%A4%0A%2520"),
+        (
+            json!({"net0": {"model": "virtio", "bridge": "vmbr0", "firewall": true, "tag": "20"}}),
+            "net0=bridge%3Dvmbr0%2Cfirewall%3D1%2Cmodel%3Dvirtio%2Ctag%3D20",
+        ),
+        (json!({"scsi1": "local-lvm:8,iothread=1"}), "scsi1=local-lvm%3A8%2Ciothread%3D1"),
+        (json!({"sshkeys": "ssh-ed25519 AAAA a@b"}), "sshkeys=ssh-ed25519%2520AAAA%2520a%2540b"),
+        (json!({"vmid": 100, "node": "pve1", "name": "x"}), "name=x"),
+        (json!({}), ""),
+    ] {
+        let sent = setup.sent(config(data.clone()));
+        assert_eq!(sent.body, body, "{data}");
+        assert_eq!(line(&sent), "PUT /nodes/pve1/qemu/100/config");
+    }
+    let exec =
+        json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "post", "data": {"command": ["ls", "-l a"]}});
+    assert_eq!(setup.sent(exec).body, "command=ls&command=-l%20a");
+    let delete = json!({"path": "DELETE /nodes/pve1/qemu/100", "data": {"purge": true, "skiplock": false}});
+    let sent = setup.sent(delete);
+    assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("DELETE /nodes/pve1/qemu/100?purge=1&skiplock=0", ""));
+    let volume = json!({"path": "/nodes/pve1/storage/local/content/local:iso/a b.iso", "method": "DELETE"});
+    assert_eq!(line(&setup.sent(volume)), "DELETE /nodes/pve1/storage/local/content/local:iso/a%20b.iso");
+}
+
+#[test]
+fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_know() {
+    let setup = Setup::over(proxmox_with(Act::refusal(500, "no such file", ""), |_| None));
+    let sent = setup.sent(json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": true, "b": [1, 2]}}));
+    assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("POST /cluster/brand/new", "a=1&b=1&b=2"));
+    let sent = setup.sent(config(json!({"brand-new": 1, "onboot": true})));
+    assert_eq!(sent.body, "brand-new=1&onboot=1");
+    assert!(setup.refused(config(json!({"cores": "x"}))).contains("must be an integer"));
+    let dry = setup.done(json!({"path": "/cluster/brand/new", "method": "POST", "dry_run": true})).0;
+    assert!(dry.text.contains("Risk: unknown, may do anything"), "{dry:?}");
+}
+
+// ---- guests
+
+#[test]
+fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() {
+    let setup = Setup::new();
+    let right = "GET /nodes/pve1/qemu/100/config";
+    for (path, requests) in [
+        ("/nodes/pve1/qemu/100/config", &[right][..]),
+        ("/qemu/100/config", &[LOOK, right]),
+        ("/qemu/web01/config", &[LOOK, right]),
+        ("qemu/WEB01/config", &[LOOK, right]),
+        ("/nodes/{node}/qemu/web01/config", &[LOOK, right]),
+        ("/nodes/<node>/qemu/100/config", &[LOOK, right]),
+        ("/nodes/pve1/qemu/web01/config", &[LOOK, right]),
+    ] {
+        let (said, sent) = setup.done(json!({"path": path}));
+        assert_eq!(sent, requests, "{path}");
+        assert_eq!((said.text.as_str(), said.more.len()), ("\"fine\"", 0), "{path}: {said:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_that_is_said() {
+    let setup = Setup::new();
+    let (right, note) = ("GET /nodes/pve1/qemu/100/config", "100 is qemu/100 on pve1, so it was asked for there");
+    // A number with its node is believed until Proxmox says it is not there.
+    for (path, wrong) in [
+        ("/nodes/pve2/qemu/100/config", "GET /nodes/pve2/qemu/100/config"),
+        ("/nodes/pve1/lxc/100/config", "GET /nodes/pve1/lxc/100/config"),
+        ("/nodes/pve9/qemu/100/config", "GET /nodes/pve9/qemu/100/config"),
+    ] {
+        let (said, sent) = setup.done(json!({"path": path}));
+        assert_eq!(sent, [wrong, LOOK, right], "{path}");
+        assert_eq!(said.more, [note], "{path}");
+    }
+    for path in ["/nodes/pve2/qemu/web01/config", "/nodes/pve1/lxc/web01/config", "/lxc/web01/config"] {
+        let (said, sent) = setup.done(json!({"path": path}));
+        assert_eq!(sent, [LOOK, right], "{path}");
+        assert_eq!(said.more, [note.replacen("100", "web01", 1)], "{path}");
+    }
+    let why = setup.asked(json!({"path": "/nodes/pve2/lxc/100/interfaces"}));
+    assert!(why.0.failed && why.0.text.contains("100 is qemu/100 on pve1"), "{why:?}");
+    assert!(!why.1.iter().any(|r| r.path().ends_with("/qemu/100/interfaces")), "a VM has no such thing: {why:?}");
+}
+
+#[test]
+fn what_changes_something_is_looked_up_first_and_goes_to_the_right_place_at_once() {
+    let setup = Setup::new();
+    for path in ["/nodes/pve1/qemu/100", "/nodes/pve2/qemu/100", "/nodes/pve3/lxc/100", "/qemu/web01", "/lxc/100"] {
+        let arguments = json!({"path": format!("{path}/status/reboot"), "method": "POST"});
+        let (said, sent) = setup.done(arguments);
+        assert_eq!(sent, [LOOK, "POST /nodes/pve1/qemu/100/status/reboot"], "{path}");
+        let right = path == "/nodes/pve1/qemu/100" || path == "/qemu/web01";
+        assert_eq!(
+            said.more.iter().any(|more| more.contains("on pve1, so it was asked for there")),
+            !right,
+            "{said:?}"
+        );
+    }
+    // What the list does not know may be new: Proxmox judges, once.
+    let (said, requests) = setup.asked(json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
+    let posts = requests.iter().filter(|r| r.method == "POST").count();
+    assert!(said.failed && posts == 1 && said.text.contains("There is no guest `999` among the 6"), "{said:?}");
+}
+
+#[test]
+fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
+    let setup = Setup::new();
+    for (method, end) in [("GET", "config"), ("POST", "status/start")] {
+        let refused = |path: &str| setup.refused(json!({"path": format!("{path}/{end}"), "method": method}));
+        for path in ["/qemu/twin", "/lxc/TWIN", "/nodes/pve1/qemu/twin"] {
+            let why = refused(path);
+            assert!(why.contains("110 on pve1; 210 on pve3") && why.contains("give the number"), "{path}: {why}");
+        }
+        assert!(refused("/qemu/wbe01").contains("Did you mean `web01`?"));
+        assert!(refused("/qemu/102").contains("`101 (db01)`"));
+        for path in ["/qemu/300", "/qemu/thin", "/nodes/{node}/qemu/300", "/nodes/pve3/qemu/thin"] {
+            let why = refused(path);
+            assert!(why.contains("VM.Audit") && why.contains("on which node"), "{path}: {why}");
+        }
+    }
+    let (_, sent) = setup.done(json!({"path": "/nodes/pve3/qemu/300/status/start", "method": "POST"}));
+    assert_eq!(sent, [LOOK, "POST /nodes/pve3/qemu/300/status/start"], "whoever knows where it is may say so");
+}
+
+#[test]
+fn a_change_that_could_not_be_looked_up_says_once_that_nothing_was_done() {
+    let node = proxmox();
+    let mut settings = node.cluster_settings();
+    settings.endpoints = vec![nobody()];
+    let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST"});
+    let said = call(&product(vec![settings]), "proxmox_api_call", arguments);
+    assert!(said.failed && said.text.contains("connection refused"), "{}", said.text);
+    assert_eq!(said.text.matches("Nothing was").count(), 1, "{}", said.text);
+}
+
+#[test]
+fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
+    for name in ["", "pve1/qemu/101", "..", "pve1/..", "a\nb", "{node}", "pve1/qemu/100/status/stop?x="] {
+        let rows = json!([{"id": "qemu/100", "vmid": 100, "node": name, "name": "web01"}]).to_string();
+        let nodes = json!([{"node": name, "status": "online"}]).to_string();
+        let setup = Setup::over(proxmox_with(gzipped_facts(), move |request| match request.target.as_str() {
+            "/api2/json/cluster/resources?type=vm" => Some(Act::data(&rows)),
+            "/api2/json/nodes" => Some(Act::data(&nodes)),
+            _ => None,
+        }));
+        for path in ["/qemu/web01/status/shutdown", "/nodes/{node}/qemu/100/status/shutdown", "/nodes/{node}/vzdump"] {
+            setup.refused(json!({"path": path, "method": "POST"}));
+        }
+        setup.refused(json!({"path": "/nodes/{node}/status"}));
+    }
+}
+
+#[test]
+fn parameters_that_are_guests_may_be_names() {
+    let setup = Setup::new();
+    let sent = |path: &str, data: Value| {
+        let (said, requests) = setup.asked(json!({"path": path, "method": "POST", "data": data}));
+        assert!(!said.failed, "{said:?}");
+        let looks = requests.iter().filter(|r| line(r) == LOOK).count();
+        (requests.last().unwrap().body.clone(), looks)
+    };
+    for data in [json!("web01,db01"), json!(["web01", "db01"]), json!(["web01", 101]), json!("100, DB01")] {
+        assert_eq!(sent("/nodes/pve1/vzdump", json!({"vmid": data})), ("vmid=100%2C101".into(), 1), "{data}");
+    }
+    assert_eq!(sent("/nodes/pve1/vzdump", json!({"vmid": "100,101"})), ("vmid=100%2C101".into(), 0));
+    assert_eq!(sent("/cluster/bulk-action/guest/start", json!({"vms": ["web01", 101]})).0, "vms=100&vms=101");
+    let moved = json!({"disk": "scsi1", "target-vmid": "db01", "target-disk": "scsi1"});
+    assert!(sent("/qemu/100/move_disk", moved).0.contains("target-vmid=101"));
+
+    let refused = |path: &str, data: Value| setup.refused(json!({"path": path, "method": "POST", "data": data}));
+    let why = refused("/nodes/pve1/vzdump", json!({"vmid": "web01,twin"}));
+    assert!(why.contains("`vmid`: 2 guests are called `twin`") && why.contains("110 on pve1"), "{why}");
+    let why = refused("/nodes/pve1/vzdump", json!({"vmid": ["wbe01"]}));
+    assert!(why.contains("Did you mean `web01`?"), "{why}");
+}
+
+#[test]
+fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
+    let setup = Setup::new();
+    for (path, name) in [
+        ("/qemu/100/clone", "newid"),
+        ("/lxc/200/clone", "newid"),
+        ("/nodes/pve1/qemu", "vmid"),
+        ("/nodes/pve1/lxc", "vmid"),
+        ("/qemu/100/remote_migrate", "target-vmid"),
+    ] {
+        let schema_path =
+            path.replace("/qemu/100", "/nodes/{node}/qemu/{vmid}").replace("/lxc/200", "/nodes/{node}/lxc/{vmid}");
+        let schema_path = schema_path.replace("pve1", "{node}");
+        let operation = embedded().named(proxmox_mcp::pve::Method::Post, &schema_path).unwrap();
+        let mut data = required(&operation);
+        data.insert(name.into(), "web01".into());
+        let why = setup.refused(json!({"path": path, "method": "POST", "data": data}));
+        assert!(why.contains(&format!("`{name}` must be an integer")), "{path}: {why}");
+    }
+}
+
+#[test]
+fn without_a_node_in_the_path_the_nodes_are_named_or_the_only_one_is_taken() {
+    let setup = Setup::new();
+    let why = setup.refused(json!({"path": "/nodes/{node}/status"}));
+    assert!(why.contains("pve1, pve2, pve3"), "{why}");
+    let one = proxmox_with(gzipped_facts(), |request| {
+        (request.target == "/api2/json/nodes").then(|| Act::data(r#"[{"node":"pve2","status":"online"}]"#))
+    });
+    let (_, sent) = Setup::over(one).done(json!({"path": "/nodes/{node}/status"}));
+    assert_eq!(sent, ["GET /nodes", "GET /nodes/pve2/status"]);
+    let why = setup.refused(json!({"path": "/storage/{storage}"}));
+    assert!(why.contains("`{storage}` is a placeholder"), "{why}");
+}
+
+#[test]
+fn a_tasks_node_is_that_of_its_upid() {
+    let setup = Setup::new();
+    let upid = "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:101:root@pam!admin:";
+    for node in ["{node}", "pve1", "pve2"] {
+        let (said, sent) = setup.done(json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
+        assert_eq!(sent, [format!("GET /nodes/pve2/tasks/{upid}/status")]);
+        assert_eq!(said.more.len(), usize::from(node == "pve1"), "{said:?}");
+    }
+}
+
+// ---- dry runs
+
+#[test]
+fn a_dry_run_sends_nothing_and_says_what_would_be_sent_and_what_it_can_do() {
+    let setup = Setup::new();
+    let (said, requests) =
+        setup.asked(json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
+    assert!(!said.failed && requests.iter().all(is_lookup), "{said:?}, {requests:?}");
+    assert!(said.text.starts_with(
+        "Nothing was sent. This would be: DELETE /nodes/pve1/qemu/100 on cluster test\n  purge = 1\nIt is: "
+    ));
+    assert!(said.text.contains("\nRisk: changes, can't be undone; needs VM.Allocate on /vms/{vmid}"), "{said:?}");
+    let (said, _) = setup.done(json!({"path": "/nodes/pve2/qemu/100/status/stop", "method": "POST", "dry_run": true}));
+    assert!(said.text.contains("/nodes/pve1/qemu/100/") && said.more[0].contains("is qemu/100 on pve1"), "{said:?}");
+}
+
+#[test]
+fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
+    let setup = Setup::new();
+    for operation in embedded().operations() {
+        let fill = |segment: &'static str| match segment {
+            "{node}" => "pve1",
+            "{vmid}" if operation.template().contains("/lxc/") => "200",
+            "{vmid}" => "100",
+            "{id}" if operation.template().contains("/replication/") => "100-0",
+            s if s.starts_with('{') => {
+                operation.parameter(&s[1..s.len() - 1]).and_then(|p| p.words().next()).unwrap_or("12")
+            }
+            s => s,
+        };
+        let path = operation.template().split('/').map(fill).collect::<Vec<_>>().join("/");
+        let data = required(&operation);
+        let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
+        let (said, requests) = setup.asked(arguments.clone());
+        assert!(requests.iter().all(is_lookup), "{requests:?}");
+        assert!(said.text.contains(&format!("\nRisk: {}", operation.risk())), "{arguments}: {said:?}");
+        assert!(said.text.contains(&format!("It is: {}\n", operation.summary())), "{said:?}");
+    }
+}
+
+/// Parameters of the API that hold secrets, or may.
+const SECRETS: [&str; 24] = [
+    "password",
+    "cipassword",
+    "confirmation-password",
+    "secret",
+    "token",
+    "otp",
+    "totp",
+    "ticket",
+    "vncticket",
+    "tfa-challenge",
+    "key",
+    "keys",
+    "client-key",
+    "encryption-key",
+    "eab-hmac-key",
+    "keyring",
+    "target-endpoint",
+    "data",
+    "value",
+    "code",
+    "env",
+    "input-data",
+    "header",
+    "otel-headers",
+];
+
+#[test]
+fn a_dry_run_shows_no_secret_of_any_operation() {
+    let setup = Setup::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for operation in embedded().operations() {
+        for parameter in operation.parameters().filter(|p| SECRETS.contains(&p.name()) && p.kind() != "boolean") {
+            if parameter.words().next().is_some() || parameter.kind() == "integer" {
+                continue;
+            }
+            let mut data = required(&operation);
+            let value = match (parameter.name(), parameter.kind()) {
+                ("target-endpoint", _) => json!(format!("apitoken=PVEAPIToken=root@pam!a={CANARY},host=192.0.2.1")),
+                (_, "array") => json!([format!("name=Authorization,value={CANARY}")]),
+                _ => json!(CANARY),
+            };
+            data.insert(parameter.name().into(), value);
+            if !parameter.requires().is_empty() {
+                data.insert(parameter.requires().into(), "x".into());
+            }
+            let path = operation.template().replace("{node}", "pve1").replace("{vmid}", "100");
+            let path = path.split('/').map(|s| if s.starts_with('{') { "x1" } else { s }).collect::<Vec<_>>().join("/");
+            let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
+            let (said, _) = setup.asked(arguments);
+            assert_unseen(&format!("{} {}", operation.method(), operation.template()), said.whole().as_bytes());
+            if !said.failed {
+                assert!(said.text.contains(&format!("{} = (hidden)", parameter.name())), "{said:?}");
+                seen.insert(parameter.name());
+            }
+        }
+    }
+    let unseen: Vec<_> = SECRETS.iter().filter(|name| !seen.contains(*name)).collect();
+    assert!(unseen.is_empty(), "never seen: {unseen:?}");
+}
+
+#[test]
+fn a_secret_that_is_wrong_is_not_repeated() {
+    let setup = Setup::new();
+    let long = CANARY.repeat(300);
+    for (path, method, data) in [
+        (
+            "/nodes/pve1/qemu/100/config",
+            "PUT",
+            json!({"cores": CANARY, "bios": CANARY, "onboot": CANARY, "smbios1": long}),
+        ),
+        ("/access/users", "POST", json!({"userid": "a@pve", "password": CANARY.repeat(10), "pasword": CANARY})),
+        ("/access/password", "PUT", json!({"userid": "a@pve", "password": {"a": CANARY}})),
+        ("/access/password", "PUT", json!({"userid": "a@pve", "password": [[CANARY]]})),
+    ] {
+        let why = setup.refused(json!({"path": path, "method": method, "data": data}));
+        assert_unseen(path, why.as_bytes());
+    }
+    let path = format!("/access/password?userid=a@pve&password={CANARY}");
+    let (said, _) = setup.done(json!({"path": path, "method": "PUT", "dry_run": true}));
+    assert_unseen("a query", said.whole().as_bytes());
+}

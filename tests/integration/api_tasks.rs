@@ -1,0 +1,192 @@
+//! Calls that start tasks and are to wait for their end; and failures, which say what mends them, against the simulated
+//! cluster.
+
+use crate::support::node::{Act, Node};
+use crate::support::proxmox::{gzipped_facts, proxmox, proxmox_with};
+use crate::support::raw::{Running, patient};
+use crate::support::rpc::{self, ACCEPT, call_with_progress};
+use crate::support::stage::product;
+use crate::support::tool::{Said, call};
+use proxmox_mcp::demo::{Demo, Options};
+use proxmox_mcp::facts::APIDOC;
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::secret::Secret;
+use proxmox_mcp::settings::Cluster;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A simulated cluster whose tasks take so long for each line.
+fn demo(step: Duration) -> Demo {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (step, Some(APIDOC.into()));
+    Demo::start_with(options).expect("the demo cluster")
+}
+
+fn act(server: &Server, method: &str, path: &str, data: Value, wait: bool) -> Said {
+    call(server, "proxmox_api_call", json!({"path": path, "method": method, "data": data, "wait": wait}))
+}
+
+// ---- tasks
+
+#[test]
+fn a_call_that_waits_ends_with_the_end_of_its_task() {
+    let demo = demo(Duration::from_millis(1));
+    let server = product(vec![demo.cluster()]);
+    let said = act(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
+    assert!(!said.failed && said.text.starts_with("OK: qmstart of guest 106 on pve2"), "{said:?}");
+    assert_eq!(said.text.lines().last(), Some("TASK OK"));
+    assert_eq!((&said.structured["exitstatus"], &said.structured["status"]), (&json!("OK"), &json!("stopped")));
+    let now = call(&server, "proxmox_api_get", json!({"path": "/qemu/staging01/status/current", "fields": "status"}));
+    assert_eq!(now.text, r#"{"status":"running"}"#);
+    // What was put right on the way is said here too.
+    let said = act(&server, "POST", "/nodes/pve1/qemu/106/status/shutdown", json!({}), true);
+    assert!(!said.failed && said.more.iter().any(|m| m.contains("106 is qemu/106 on pve2")), "{said:?}");
+}
+
+#[test]
+fn a_task_that_fails_is_a_failure_with_its_log() {
+    let demo = demo(Duration::from_millis(1));
+    let server = product(vec![demo.cluster()]);
+    let said = act(&server, "POST", "/qemu/web01/status/start", json!({}), true);
+    assert!(said.failed && said.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{said:?}");
+    assert!(said.text.contains(": VM 100 already running (web01 is qemu/100 on pve1)\n"), "{said:?}");
+    assert!(said.text.ends_with("TASK ERROR: VM 100 already running"), "{said:?}");
+}
+
+#[test]
+fn without_waiting_the_upid_comes_at_once_with_what_to_do_with_it() {
+    let demo = demo(Duration::from_secs(600));
+    let server = product(vec![demo.cluster()]);
+    let said = act(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
+    let upid: String = serde_json::from_str(&said.text).unwrap();
+    assert!(!said.failed && upid.starts_with("UPID:pve1:") && upid.contains(":qmsnapshot:100:"), "{said:?}");
+    assert!(said.more[0].contains("wait_for_task with this upid"), "{said:?}");
+}
+
+#[test]
+fn to_wait_for_what_is_no_task_is_no_mistake() {
+    let demo = demo(Duration::ZERO);
+    let server = product(vec![demo.cluster()]);
+    let said = act(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
+    assert!(!said.failed && said.text == "null", "{said:?}");
+    let said = call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "fields": "description,onboot"}));
+    assert_eq!(said.text, r#"{"description":"a word","onboot":1}"#);
+}
+
+#[test]
+fn progress_of_a_wait_arrives_over_http_before_its_end() {
+    let demo = demo(Duration::from_millis(120));
+    let server = Running::serving(patient(), &[], &[], product(vec![demo.cluster()]));
+    let arguments = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "wait": true, "data": {"vmid": "web01", "storage": "nas"}});
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "proxmox_api_call", arguments, "t"));
+    let messages = client.events().messages();
+    let (last, notes) = messages.split_last().expect("an answer");
+    assert!(rpc::text(last).starts_with("OK: vzdump") && last["result"].get("isError").is_none(), "{last}");
+    let said: Vec<&str> = notes.iter().map(|note| note["params"]["message"].as_str().unwrap()).collect();
+    assert!(said.len() > 1 && notes.iter().all(|note| note["params"]["progressToken"] == "t"), "{messages:?}");
+    let whole = said.join("\n");
+    for line in ["INFO: starting new backup job", "INFO: Starting Backup of VM 100"] {
+        assert!(whole.contains(line), "{whole}");
+    }
+}
+
+// ---- failures that teach
+
+#[test]
+fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
+    let demo = demo(Duration::ZERO);
+    let server = product(vec![demo.auditor()]);
+    let said = act(&server, "POST", "/qemu/web01/status/start", json!({}), false);
+    assert!(said.failed, "{said:?}");
+    for part in ["VM.PowerMgmt", "/vms/100", "On /vms/100 the token has ", "VM.Audit"] {
+        assert!(said.text.contains(part), "{part}: {said:?}");
+    }
+    let none = proxmox_with(gzipped_facts(), |request| match request.path() {
+        "/api2/json/access/permissions" => Some(Act::data("{}")),
+        "/api2/json/nodes/pve1/qemu/100/config" => {
+            Some(Act::refusal(403, "Permission check failed (/vms/100, VM.Audit)", ""))
+        }
+        _ => None,
+    });
+    let said = call(
+        &product(vec![none.cluster_settings()]),
+        "proxmox_api_get",
+        json!({"path": "/nodes/pve1/qemu/100/config"}),
+    );
+    assert!(said.failed && said.text.contains("VM.Audit") && !said.text.contains("the token has"), "{said:?}");
+}
+
+#[test]
+fn a_wrong_secret_is_told_as_such_and_not_shown() {
+    let demo = demo(Duration::ZERO);
+    let wrong = "00000000-1111-2222-3333-444444444444";
+    let server = product(vec![Cluster { token_secret: Secret::new(wrong.into()), ..demo.cluster() }]);
+    for (tool, arguments) in [
+        ("proxmox_api_get", json!({"path": "/nodes/pve1/status"})),
+        ("proxmox_api_get", json!({"path": "/qemu/web01/config"})),
+        ("proxmox_api_call", json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"})),
+    ] {
+        let said = call(&server, tool, arguments);
+        assert!(said.failed && said.text.contains("demo@pve") && said.text.contains("full"), "{said:?}");
+        assert!(said.text.contains("401") && !said.text.contains(wrong), "{said:?}");
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_is_answered_with_those_that_are() {
+    let demo = demo(Duration::ZERO);
+    let real = product(vec![demo.cluster()]);
+    let odd = proxmox_with(gzipped_facts(), |request| {
+        request.path().contains("/nodes/pve9/").then(|| Act::refusal(596, "Broken pipe", ""))
+    });
+    for server in [&real, &product(vec![odd.cluster_settings()])] {
+        let said = call(server, "proxmox_api_get", json!({"path": "/nodes/pve9/status"}));
+        assert!(said.failed, "{said:?}");
+        for part in ["The cluster's nodes are pve1 (online), pve2 (online), pve3 (online)", "did you mean `pve1`?"] {
+            assert!(said.text.contains(part), "{said:?}");
+        }
+    }
+    let away = proxmox_with(gzipped_facts(), |request| {
+        request.path().ends_with("/pve2/status").then(|| Act::refusal(595, "No route to host", ""))
+    });
+    let said = call(&product(vec![away.cluster_settings()]), "proxmox_api_get", json!({"path": "/nodes/pve2/status"}));
+    assert!(said.failed && said.text.contains("The cluster says that pve2 is online"), "{said:?}");
+}
+
+#[test]
+fn a_guest_that_is_not_there_is_answered_with_those_near_it() {
+    let demo = demo(Duration::ZERO);
+    let server = product(vec![demo.cluster()]);
+    for path in ["/nodes/pve1/qemu/107/config", "/qemu/107/config", "/nodes/pve1/lxc/107/config"] {
+        let said = call(&server, "proxmox_api_get", json!({"path": path}));
+        assert!(said.failed && said.text.contains("`107` among the 13"), "{said:?}");
+        assert!(said.text.contains("106 (staging01)") && said.text.contains("105 (win11-desk)"), "{said:?}");
+    }
+    let said = act(&server, "POST", "/nodes/pve1/qemu/107/status/start", json!({}), true);
+    assert!(said.failed && said.text.contains("106 (staging01)"), "{said:?}");
+}
+
+#[test]
+fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
+    let node = proxmox_with(gzipped_facts(), |request| request.path().ends_with("pools").then(|| Act::data("[]")));
+    let server = product(vec![node.cluster_settings()]);
+    let said = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
+    assert_eq!(said.text, "[]");
+    assert!(said.more[0].contains("the token may see none of it") && said.more[0].contains("/access/permissions"));
+}
+
+#[test]
+fn where_there_are_several_clusters_a_failure_names_its_own() {
+    let (one, two) = (proxmox(), Node::start(|_| Act::refusal(500, "it broke", "")));
+    let named = |name: &str, node: &Node| Cluster { name: name.into(), ..node.cluster_settings() };
+    let server = product(vec![named("one", &one), named("two", &two)]);
+    let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "two"}));
+    assert!(said.failed && said.text.starts_with("cluster two: "), "{said:?}");
+    let said = call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "cluster": "two"}));
+    assert!(said.failed && said.text.starts_with("cluster two: "), "{said:?}");
+    let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "one"}));
+    assert!(!said.failed, "{said:?}");
+    let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
+    assert!(said.failed && said.text.contains("one") && said.text.contains("two"), "{said:?}");
+}

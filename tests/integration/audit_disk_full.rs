@@ -1,0 +1,83 @@
+//! The audit log on a full disk, which is a limit on the size of files here.
+
+use crate::support::own_process::in_own_process;
+use log::{Level, LevelFilter, Log, Metadata};
+use proxmox_mcp::audit::{Audit, Decision, Event, Record, verify};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+struct Warnings(AtomicUsize);
+
+static WARNINGS: Warnings = Warnings(AtomicUsize::new(0));
+
+impl Log for Warnings {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.level() == Level::Warn {
+            assert!(record.args().to_string().starts_with("the audit log can't be written ("));
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn room(bytes: Option<u64>) {
+    let limit = Rlimit { current: bytes, maximum: getrlimit(Resource::Fsize).maximum };
+    setrlimit(Resource::Fsize, limit).expect("a limit below the maximum");
+}
+
+#[test]
+fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
+    if !in_own_process(on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again) {
+        return;
+    }
+    log::set_logger(&WARNINGS).expect("no other logger");
+    log::set_max_level(LevelFilter::Trace);
+    // Without a handler the signal would end the process.
+    signal_hook::flag::register(25, Arc::new(AtomicBool::new(false))).expect("a handler for SIGXFSZ");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("audit.log");
+    let audit = Audit::open(&path).expect("open");
+    let record = |event| Record {
+        event,
+        id: "7f",
+        trace: None,
+        client: "laptop",
+        address: None,
+        transport: "stdio",
+        tool: "proxmox_api_call",
+        cluster: "prod",
+        operation: "POST /nodes/pve1/qemu/100/status/stop",
+        guest: None,
+        arguments: &[],
+        decision: Decision::Allowed,
+        why: None,
+        upid: None,
+        outcome: None,
+        duration: None,
+    };
+    audit.write(&record(Event::Begin)).expect("room");
+    let before = fs::read(&path).expect("read");
+    // The shortest of these lines is two bytes shorter than the first.
+    for more in [0, 1, 100, before.len() as u64 - 3] {
+        room(Some(before.len() as u64 + more));
+        for event in [Event::Call, Event::End] {
+            let told = audit.write(&record(event)).expect_err("no room");
+            assert!(told.starts_with("the audit log can't be written (File too large"), "{told}");
+            assert!(told.ends_with("): make room for it, then call again"), "{told}");
+            assert!(fs::read(&path).expect("read") == before, "{more}");
+        }
+    }
+    assert_eq!(WARNINGS.0.load(Ordering::Relaxed), 1, "one a minute");
+    room(getrlimit(Resource::Fsize).maximum);
+    audit.write(&record(Event::End)).expect("room");
+    let after = fs::read(&path).expect("read");
+    let report = verify(&mut after.as_slice(), None).expect("read");
+    assert_eq!((report.records, report.problems.count, report.warnings.count), (2, 0, 0));
+}

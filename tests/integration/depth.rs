@@ -1,0 +1,92 @@
+//! The deepest way a call can take, on the stacks that the server's threads have: TLS, a Proxmox answer nested as deep
+//! as JSON may be, a list made of it. An overflow would end the process, and with it the test.
+
+use crate::support::node::{Act, Identity, Node, Request};
+use crate::support::raw::{Running, patient};
+use crate::support::rpc::{call, modern, text};
+use crate::support::stage::product;
+use proxmox_mcp::settings::Cluster;
+use serde_json::{Value, json};
+
+/// The parser's limit is 128 levels, of which it takes all but the last.
+const DEEPEST: usize = 127;
+
+/// Answers every request with a list of one row, `levels` deep from the outermost brace on.
+fn nested(levels: usize) -> impl Fn(&Request) -> Act {
+    // The envelope, the list, the row.
+    let inner = levels - 3;
+    let deep = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
+    let row = format!(r#"{{"id":"qemu/100","type":"qemu","node":"pve1","vmid":100,"status":"running","deep":{deep}}}"#);
+    move |_| Act::data(&format!("[{row}]"))
+}
+
+fn node(levels: usize) -> Node {
+    Node::start_as(Identity::Trusted, nested(levels))
+}
+
+fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
+    let named = |mut arguments: Value| {
+        if let Some(cluster) = cluster {
+            arguments["cluster"] = cluster.into();
+        }
+        arguments
+    };
+    vec![
+        ("get_cluster_resources", named(json!({}))),
+        ("list_nodes", named(json!({}))),
+        ("find_guest", named(json!({"query": "100"}))),
+        ("wait_for_task", named(json!({"upid": "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:"}))),
+        ("list_clusters", json!({"check": true})),
+        ("proxmox_api_call", json!({"cluster": cluster.unwrap_or("test"), "path": "/cluster/resources"})),
+    ]
+}
+
+/// Makes every call on the thread of a connection and on a worker of a session; the answers, in twos.
+fn ask(server: &Running, cluster: Option<&str>) -> Vec<Value> {
+    let (mut sse, mut poster, mut client) = (server.sse(), server.connect(), server.connect());
+    let mut answers = Vec::new();
+    for (tool, arguments) in calls(cluster) {
+        assert_eq!(poster.post(&sse.path, &call(1, tool, arguments.clone())).status, 202);
+        answers.push(sse.json());
+        answers.push(client.mcp_modern(&modern(1, "tools/call", json!({"name": tool, "arguments": arguments}))).json());
+    }
+    answers
+}
+
+#[test]
+fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
+    let node = node(DEEPEST);
+    let server = Running::serving(patient(), &[], &[], product(vec![node.cluster_settings()]));
+    let answers = ask(&server, None);
+    for resources in &answers[..2] {
+        assert!(text(resources).contains("qemu/100"), "{resources}");
+    }
+    assert!(text(&answers[4]).contains("/nodes/pve1/qemu/100"), "{}", answers[4]);
+    for raw in &answers[10..] {
+        assert!(text(raw).contains(&"[".repeat(DEEPEST - 3)), "{raw}");
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn several_clusters_side_by_side_have_stack_enough() {
+    let (one, two) = (node(DEEPEST), node(DEEPEST));
+    let other = Cluster { name: "other".into(), ..two.cluster_settings() };
+    let server = Running::serving(patient(), &[], &[], product(vec![one.cluster_settings(), other]));
+    for resources in &ask(&server, None)[..2] {
+        assert_eq!(text(resources).matches("qemu/100").count(), 2, "{resources}");
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn an_answer_that_is_deeper_than_json_may_be_ends_nothing() {
+    for levels in [DEEPEST + 1, DEEPEST + 2, 100_000] {
+        let node = node(levels);
+        let server = Running::serving(patient(), &[], &[], product(vec![node.cluster_settings()]));
+        for answer in ask(&server, Some("test")) {
+            assert!(!text(&answer).is_empty(), "{answer}");
+        }
+        server.assert_answers();
+    }
+}

@@ -1,0 +1,452 @@
+//! A cluster of several nodes of which some die, hang and come back: who is asked, how often, and what callers notice.
+
+use crate::support::node::{Act, Identity, Node, nobody};
+use proxmox_mcp::audit::Audit;
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::pve::cluster::{Answer, Cluster};
+use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
+use proxmox_mcp::settings::{self, Clusters, Endpoint, Limits, Tls};
+use proxmox_mcp::tools::{self, Desk};
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a cluster takes for the time, in seconds; it stands still unless the test moves it.
+#[derive(Clone, Default)]
+struct Time(Arc<AtomicU64>);
+
+impl Time {
+    fn pass(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// A client of these nodes that goes by this time.
+    fn cluster(&self, settings: settings::Cluster) -> Cluster {
+        let (start, passed) = (Instant::now(), self.0.clone());
+        Cluster::new(settings, &Limits::default())
+            .unwrap()
+            .with_clock(Arc::new(move || start + Duration::from_secs(passed.load(Ordering::SeqCst))))
+    }
+
+    fn of(&self, endpoints: Vec<Endpoint>, like: &Node) -> Cluster {
+        self.cluster(settings::Cluster { endpoints, ..like.cluster_settings() })
+    }
+}
+
+fn one(_: &crate::support::node::Request) -> Act {
+    Act::data("1")
+}
+
+fn good() -> Node {
+    Node::start(one)
+}
+
+fn send(cluster: &Cluster, method: Method, path: &str, cancel: &Cancel) -> Result<Answer, Error> {
+    cluster.call(method, &ApiPath::parse(path).unwrap().0, &Params::new(), cancel)
+}
+
+fn ask(cluster: &Cluster, method: Method) -> Result<Answer, Error> {
+    send(cluster, method, "/nodes/pve1/qemu/100/status/start", &Cancel::new())
+}
+
+/// An address that is this test's own, so that a node can die there and come back.
+fn own(last: u8) -> SocketAddr {
+    ([127, 0, 7, last], 0).into()
+}
+
+fn address(node: &Node) -> SocketAddr {
+    node.endpoint().to_string().parse().unwrap()
+}
+
+#[test]
+fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
+    const CALLS: usize = 400;
+    let taken = Arc::new(Mutex::new(Vec::<String>::new()));
+    let start = |last| {
+        let taken = taken.clone();
+        Node::start_at(own(last), Identity::Plain, move |request| {
+            if request.method == "POST" {
+                taken.lock().unwrap().push(request.path().to_owned());
+            }
+            // Some are under way whenever the node dies.
+            thread::sleep(Duration::from_millis(3));
+            Act::data("1")
+        })
+        .unwrap()
+    };
+    let (first, second, third) = (start(1), start(2), start(3));
+    let endpoints = [&first, &second, &third].map(Node::endpoint).to_vec();
+    let cluster = Cluster::new(
+        settings::Cluster { endpoints, ..second.cluster_settings() },
+        &Limits { max_calls_per_cluster: 16, ..Limits::default() },
+    )
+    .unwrap();
+    let (next, mut failed) = (AtomicUsize::new(0), BTreeMap::new());
+    thread::scope(|s| {
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                s.spawn(|| {
+                    let mut failed = Vec::new();
+                    loop {
+                        let n = next.fetch_add(1, Ordering::SeqCst);
+                        if n >= CALLS {
+                            return failed;
+                        }
+                        let method = if n % 2 == 0 { Method::Get } else { Method::Post };
+                        if let Err(error) = send(&cluster, method, &format!("/nodes/pve1/qemu/{n}"), &Cancel::new()) {
+                            failed.push((n, error));
+                        }
+                    }
+                })
+            })
+            .collect();
+        first.wait_for_requests(100);
+        drop(first);
+        callers.into_iter().for_each(|caller| failed.extend(caller.join().unwrap()));
+    });
+    for (n, error) in &failed {
+        assert!(n % 2 == 1 && error.kind() == "outcome_unknown", "call {n}: {error}");
+    }
+    assert!(failed.len() <= 8, "no more than were under way: {failed:?}");
+    let taken = taken.lock().unwrap();
+    for n in (1..CALLS).step_by(2) {
+        let times = taken.iter().filter(|path| path.ends_with(&format!("/{n}"))).count();
+        assert!(times == 1 || times == 0 && failed.contains_key(&n), "write {n} came {times} times");
+    }
+    assert!(third.requests().is_empty(), "the second took over");
+}
+
+#[test]
+fn a_node_that_comes_back_is_used_again() {
+    let time = Time::default();
+    let (first, second) = (Node::start_at(own(11), Identity::Plain, one).unwrap(), good());
+    let (cluster, place) = (time.of(vec![first.endpoint(), second.endpoint()], &second), address(&first));
+    ask(&cluster, Method::Get).unwrap();
+    drop(first);
+    for method in Method::ALL {
+        ask(&cluster, method).unwrap();
+    }
+    let first = Node::start_at(place, Identity::Plain, one).unwrap();
+    ask(&cluster, Method::Get).unwrap();
+    assert_eq!((first.connections(), second.requests().len()), (0, 5), "its time has not come");
+    time.pass(1);
+    for _ in 0..3 {
+        ask(&cluster, Method::Post).unwrap();
+    }
+    assert_eq!((first.requests().len(), second.requests().len()), (3, 5));
+}
+
+#[test]
+fn a_dead_node_is_tried_by_one_call_a_pause() {
+    let time = Time::default();
+    let (dead, good) = (Node::start_as(Identity::ClosesInHandshake, one), good());
+    let cluster = time.of(vec![dead.endpoint(), good.endpoint()], &good);
+    let crowd = |passed: u64| {
+        time.pass(passed);
+        thread::scope(|s| {
+            for method in [Method::Get, Method::Post, Method::Get, Method::Delete] {
+                let cluster = &cluster;
+                s.spawn(move || ask(cluster, method).unwrap());
+            }
+        });
+        dead.connections()
+    };
+    ask(&cluster, Method::Post).unwrap();
+    for (before, pause) in (1..).zip([1, 2, 4, 8, 16, 32, 60, 60]) {
+        assert_eq!((crowd(pause - 1), crowd(1)), (before, before + 1), "a pause of {pause} s");
+    }
+}
+
+#[test]
+fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
+    for start in ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
+        let (bad, good) = (Node::start(move |_| Act::raw(start).then_close()), good());
+        let cluster = Time::default().of(vec![bad.endpoint(), good.endpoint()], &good);
+        assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
+        assert_eq!((bad.requests().len(), good.requests().len()), (1, 1));
+        let cluster = Time::default().of(vec![bad.endpoint(), good.endpoint()], &good);
+        let text = ask(&cluster, Method::Post).unwrap_err().to_string();
+        assert!(text.contains("unknown") && text.contains("in the middle of the answer"), "{text}");
+        assert_eq!((bad.requests().len(), good.requests().len()), (2, 1));
+    }
+}
+
+#[test]
+fn why_a_node_was_passed_over_is_told_in_plain_words() {
+    let node = Node::start_as(Identity::Trusted, |_| Act::hang());
+    let cluster = Time::default().of(vec![node.endpoint(), nobody()], &node);
+    let place = node.endpoint();
+    let error = thread::scope(|scope| {
+        let call = scope.spawn(|| ask(&cluster, Method::Get).unwrap_err().to_string());
+        node.wait_for_requests(1);
+        // In the middle of TLS, which a library has much to say about.
+        drop(node);
+        call.join().unwrap()
+    });
+    assert!(error.contains(&format!("{place}: the connection was lost; ")) && !error.contains("://"), "{error}");
+}
+
+#[test]
+fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
+    let first = Node::start(|request| if request.index == 0 { Act::close() } else { Act::data("1") });
+    let cluster = Time::default().of(vec![first.endpoint(), nobody(), nobody()], &first);
+    assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
+    let bad = Node::start(|_| Act::close());
+    let cluster = Time::default().of(vec![bad.endpoint(), nobody()], &bad);
+    assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "lost");
+    assert_eq!((first.requests().len(), bad.requests().len()), (2, 2));
+    assert_eq!(ask(&cluster, Method::Post).unwrap_err().kind(), "outcome_unknown");
+    assert_eq!(bad.requests().len(), 3);
+}
+
+#[test]
+fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
+    let time = Time::default();
+    let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, one));
+    let gone = nobody();
+    let endpoints = vec![cut[0].endpoint(), gone.clone(), cut[1].endpoint()];
+    let cluster = time.of(endpoints, &cut[0]);
+    for n in 1..=3 {
+        let text = ask(&cluster, Method::Post).unwrap_err().to_string();
+        for part in [
+            format!("{}: it closed the connection during the TLS handshake", cut[0].endpoint()),
+            format!("{}: it closed the connection during the TLS handshake", cut[1].endpoint()),
+            format!("{gone}: connection refused"),
+        ] {
+            assert!(text.contains(&part), "{text}");
+        }
+        assert_eq!(cut.each_ref().map(Node::connections), [n, n]);
+    }
+    assert_eq!(cluster.node_states().iter().filter(|(_, why)| why.is_some()).count(), 3);
+}
+
+#[test]
+fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
+    let time = Time::default();
+    let (hung, good) = (Node::start(|_| Act::hang()), good());
+    let timeout = Duration::from_millis(300);
+    let endpoints = vec![hung.endpoint(), good.endpoint()];
+    let cluster = time.cluster(settings::Cluster { endpoints, timeout, ..good.cluster_settings() });
+    assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "timeout");
+    time.pass(1);
+    for method in [Method::Post, Method::Put, Method::Delete] {
+        ask(&cluster, method).unwrap();
+    }
+    assert_eq!(hung.requests().len(), 1, "what can't be sent twice is not risked");
+    ask(&cluster, Method::Get).unwrap();
+    assert_eq!((hung.requests().len(), good.requests().len()), (2, 4), "it was tried, then another one answered");
+    ask(&cluster, Method::Get).unwrap();
+    assert_eq!(hung.requests().len(), 2);
+}
+
+#[test]
+fn the_states_of_nodes_say_who_is_down_and_why() {
+    let time = Time::default();
+    let (good, dead) = (good(), nobody());
+    let cluster = time.of(vec![dead.clone(), good.endpoint()], &good);
+    let well = |endpoint: &Endpoint| (endpoint.to_string(), None);
+    assert_eq!(cluster.node_states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
+    ask(&cluster, Method::Get).unwrap();
+    time.pass(12);
+    let states = cluster.node_states();
+    assert_eq!(states[1], well(&good.endpoint()));
+    let why = states[0].1.as_deref().unwrap();
+    assert!(why.starts_with(&format!("{dead}: connection refused (since 12 s")), "{why}");
+}
+
+#[test]
+fn list_clusters_with_check_names_the_nodes_that_are_down() {
+    let node = Node::start(|request| match request.path() {
+        "/api2/json/nodes" => Act::data(r#"[{"node":"pve1","status":"online"}]"#),
+        _ => Act::data(r#"{"version":"9.2.11"}"#),
+    });
+    let dead = nobody();
+    let lame = settings::Cluster {
+        name: "lame".into(),
+        endpoints: vec![dead.clone(), node.endpoint()],
+        ..node.cluster_settings()
+    };
+    let clusters = Clusters { clusters: vec![lame, node.cluster_settings()], ..Clusters::default() };
+    let manager = ClusterManager::new(&clusters, &Limits::default()).unwrap();
+    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), Limits::default().max_result_bytes).unwrap();
+    let server = Server::new(tools::catalog(&Arc::new(desk))).unwrap();
+    let said = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
+    let down = format!("{dead}: connection refused");
+    assert!(said.text.contains("nodes_down") && said.text.contains(&down), "{}", said.text);
+    let column = said.structured["columns"].as_array().unwrap().iter().position(|c| c == "nodes_down").unwrap();
+    assert!(said.structured["rows"][0][column].as_str().unwrap().starts_with(&down), "{}", said.structured);
+    assert!(said.structured["rows"][1][column].is_null(), "{}", said.structured);
+}
+
+#[test]
+fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away() {
+    let (hung, good) = (Node::start(|_| Act::hang()), Node::start(|request| Act::data(&request.index.to_string())));
+    let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
+    let client = |node: &Node| {
+        let timeout = Duration::from_secs(60);
+        Cluster::new(settings::Cluster { timeout, ..node.cluster_settings() }, &limits).unwrap()
+    };
+    let (bad, other, cancel) = (client(&hung), client(&good), Cancel::new());
+    thread::scope(|s| {
+        let calls: Vec<_> =
+            (0..12).map(|_| s.spawn(|| send(&bad, Method::Post, "/a", &cancel.child()).unwrap_err().kind())).collect();
+        // Two are under way and two wait; which, the scheduler decides.
+        while calls.iter().filter(|call| call.is_finished()).count() < 8 {
+            thread::yield_now();
+        }
+        hung.wait_for_requests(2);
+        for n in 0..100 {
+            assert_eq!(ask(&other, Method::Get).unwrap().data(), n.to_string());
+        }
+        assert_eq!(hung.requests().len(), 2);
+        cancel.cancel();
+        // A place that a cancelled call left may still have been taken by one that was about to be cancelled.
+        let mut ends = BTreeMap::new();
+        calls.into_iter().for_each(|call| *ends.entry(call.join().unwrap()).or_insert(0) += 1);
+        assert_eq!(ends.remove("busy"), Some(8));
+        assert!(ends.keys().all(|end| ["cancelled", "outcome_unknown"].contains(end)), "{ends:?}");
+    });
+}
+
+/// A listener that takes no more connections and swallows the packets of whoever asks for one.
+fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&own(21).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut taken = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        taken.push(stream);
+    }
+    (Endpoint { https: false, host: address.ip().to_string(), port: address.port() }, listener, taken)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
+    let (hole, _listener, _taken) = black_hole();
+    let good = good();
+    let cluster = Time::default().of(vec![hole.clone(), good.endpoint()], &good);
+    // Its line in the kernel's table of connections: to that port, SYN sent.
+    let connecting = format!(":{:04X} 02 ", hole.port);
+    let cancel = Cancel::new();
+    thread::scope(|s| {
+        let call = s.spawn(|| ask_with(&cluster, &cancel).unwrap_err());
+        while !std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&connecting) {
+            assert!(!call.is_finished(), "it did not connect there");
+            thread::yield_now();
+        }
+        let start = Instant::now();
+        cancel.cancel();
+        // The time to connect is 5 s.
+        assert_eq!(call.join().unwrap().kind(), "cancelled");
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    });
+    assert!(good.requests().is_empty(), "a cancelled call goes nowhere else");
+    assert_eq!(cluster.node_states()[0].1, None, "a cancellation says nothing about the node");
+}
+
+fn ask_with(cluster: &Cluster, cancel: &Cancel) -> Result<Answer, Error> {
+    send(cluster, Method::Post, "/nodes/pve1/qemu/100/status/start", cancel)
+}
+
+/// Two nodes at the same port of two addresses, the first of which names both, and another that is offline.
+fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 'static) -> (Node, Node) {
+    loop {
+        let names = names.clone();
+        let asked = AtomicU64::new(0);
+        let first = Node::start_as(identity, move |request| match request.path() {
+            "/api2/json/cluster/status" => {
+                let online = u8::from(names(asked.fetch_add(1, Ordering::SeqCst)));
+                Act::data(&format!(
+                    r#"[{{"type":"cluster","name":"lab","quorate":1}},
+                        {{"type":"node","name":"pve1","ip":"127.0.0.1","online":1,"local":1}},
+                        {{"type":"node","name":"pve2","ip":"127.0.0.2","online":{online},"local":0}},
+                        {{"type":"node","name":"pve3","ip":"127.0.0.3","online":0}},
+                        {{"type":"node","name":"pve4","ip":"192.0.2.256","online":1}}, 7]"#
+                ))
+            }
+            _ => Act::data("1"),
+        });
+        let place = SocketAddr::from(([127, 0, 0, 2], first.endpoint().port));
+        if let Ok(second) = Node::start_at(place, identity, |_| Act::data("2")) {
+            return (first, second);
+        }
+    }
+}
+
+fn discovering(node: &Node, tls: Tls) -> settings::Cluster {
+    settings::Cluster { discover_nodes: true, tls, ..node.cluster_settings() }
+}
+
+#[test]
+fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
+    let (first, second) = pair(Identity::Trusted, |_| true);
+    let time = Time::default();
+    let cluster = time.cluster(discovering(&first, first.cluster_settings().tls));
+    for _ in 0..3 {
+        assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
+    }
+    assert_eq!(first.requests().len(), 4, "the cluster is asked for its nodes once");
+    let named: Vec<_> = cluster.node_states().into_iter().map(|(node, _)| node).collect();
+    assert_eq!(named, [first.endpoint().to_string(), second.endpoint().to_string()]);
+    drop(first);
+    for method in Method::ALL {
+        assert_eq!(ask(&cluster, method).unwrap().data(), "2");
+    }
+}
+
+#[test]
+fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
+    let (first, second) = pair(Identity::Plain, |time| time != 1);
+    let time = Time::default();
+    let cluster = time.cluster(discovering(&first, Tls::PublicRoots));
+    for known in [2, 1, 2] {
+        ask(&cluster, Method::Get).unwrap();
+        assert_eq!(cluster.node_states().len(), known);
+        time.pass(300);
+    }
+    assert_eq!(second.connections(), 0);
+}
+
+#[test]
+fn a_learnt_node_is_trusted_no_more_than_a_configured_one() {
+    let (first, second) = pair(Identity::SelfSigned, |_| true);
+    let cluster = Time::default().cluster(discovering(&first, Tls::Fingerprint(vec![first.fingerprint()])));
+    ask(&cluster, Method::Get).unwrap();
+    drop(first);
+    let text = ask(&cluster, Method::Post).unwrap_err().to_string();
+    assert!(text.contains(&format!("the certificate of {} is not the pinned one", second.endpoint())), "{text}");
+    assert!(second.requests().is_empty(), "it never saw the token");
+}
+
+#[test]
+fn without_discover_nodes_nobody_asks_for_them_and_a_write_never_does() {
+    let (first, second) = pair(Identity::Plain, |_| true);
+    let time = Time::default();
+    ask(&time.cluster(first.cluster_settings()), Method::Get).unwrap();
+    ask(&time.cluster(discovering(&first, Tls::PublicRoots)), Method::Post).unwrap();
+    assert_eq!((first.requests().len(), second.connections()), (2, 0));
+}
+
+#[test]
+fn a_cluster_that_does_not_say_its_nodes_answers_all_the_same() {
+    for act in [Act::refusal(403, "Permission check failed (/, Sys.Audit)", ""), Act::data("{\"a\":1}"), Act::close()] {
+        let node = Node::start(move |request| match request.path() {
+            "/api2/json/cluster/status" => act.clone(),
+            _ => Act::data("1"),
+        });
+        let cluster = Time::default().cluster(discovering(&node, Tls::PublicRoots));
+        for _ in 0..2 {
+            assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
+        }
+        assert_eq!(cluster.node_states().len(), 1);
+    }
+}

@@ -1,0 +1,150 @@
+//! `find_guest` as a client sees it; the simulated cluster or a node that misbehaves is at the far end.
+
+use crate::support::node::{Act, Node, nobody};
+use crate::support::stage::product;
+use crate::support::tool::{Said, call};
+use proxmox_mcp::demo::Demo;
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::settings::Cluster;
+use serde_json::{Value, json};
+
+fn demo() -> Demo {
+    Demo::start().expect("the demo cluster")
+}
+
+fn find(server: &Server, query: &str) -> Said {
+    let said = call(server, "find_guest", json!({"query": query}));
+    assert!(!said.failed, "{said:?}");
+    said
+}
+
+/// The values of one column, top to bottom.
+fn column(said: &Said, name: &str) -> Vec<Value> {
+    let columns = said.structured["columns"].as_array().expect("columns");
+    let at = columns.iter().position(|c| c == name).unwrap_or_else(|| panic!("no {name}: {said:?}"));
+    said.structured["rows"].as_array().expect("rows").iter().map(|row| row[at].clone()).collect()
+}
+
+fn vmids(server: &Server, query: &str) -> Vec<u64> {
+    column(&find(server, query), "vmid").iter().map(|v| v.as_u64().expect("a number")).collect()
+}
+
+/// A cluster called `name` whose resources are these rows.
+fn node(rows: Value) -> Node {
+    let rows = rows.to_string();
+    Node::start(move |request| {
+        assert_eq!(request.target, "/api2/json/cluster/resources?type=vm");
+        Act::data(&rows)
+    })
+}
+
+fn over(node: &Node) -> Server {
+    product(vec![node.cluster_settings()])
+}
+
+#[test]
+fn a_number_finds_its_guest_first_and_then_those_that_contain_it() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    assert_eq!(vmids(&server, "100"), [100]);
+    assert_eq!(vmids(&server, "20"), [200, 201, 202, 203, 204]);
+    assert_eq!(vmids(&server, "qemu/9000"), [9000]);
+}
+
+#[test]
+fn names_tags_pools_nodes_and_kinds_find_guests_best_first() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    assert_eq!(vmids(&server, " DNS02 "), [201]);
+    assert_eq!(vmids(&server, "web"), [100, 101, 106, 202], "all by the tag");
+    assert_eq!(vmids(&server, "prox"), [202]);
+    assert_eq!(vmids(&server, "stage"), [106, 204], "a tag and a pool");
+    assert_eq!(vmids(&server, "vm pve2 dev"), [104]);
+    assert_eq!(vmids(&server, "ct stopped"), [204]);
+}
+
+#[test]
+fn a_guest_comes_with_what_the_next_call_needs() {
+    let demo = demo();
+    let said = find(&product(vec![demo.cluster()]), "db01");
+    assert!(said.text.starts_with("vmid\ttype\tname\tnode\tstatus\ttags\tpool\t"), "{said:?}");
+    assert!(said.text.contains("102\tqemu\tdb01\tpve1\trunning\tdb;prod\tprod\t8\t32GiB\t"), "{said:?}");
+    assert_eq!(column(&said, "path"), ["/nodes/pve1/qemu/102"]);
+    assert_eq!((&said.structured["total"], &said.structured["left_out"]), (&json!(1), &Value::Null));
+}
+
+#[test]
+fn every_cluster_is_searched_and_one_that_fails_leaves_its_error() {
+    let demo = demo();
+    let down = Cluster { name: "down".into(), endpoints: vec![nobody()], ..demo.cluster() };
+    let other = node(json!([{"id": "qemu/100", "node": "other1", "name": "web01", "status": "running"}]));
+    let server = product(vec![demo.cluster(), down, other.cluster_settings()]);
+    let said = find(&server, "web01");
+    assert_eq!(column(&said, "cluster"), ["demo", "test"]);
+    assert_eq!(column(&said, "path"), ["/nodes/pve1/qemu/100", "/nodes/other1/qemu/100"]);
+    assert!(said.text.lines().last().expect("a line").starts_with("cluster down: "), "{said:?}");
+    assert_eq!(said.structured["errors"][0]["cluster"], "down");
+    let named = call(&server, "find_guest", json!({"query": "web01", "cluster": "test"}));
+    assert_eq!(column(&named, "path"), ["/nodes/other1/qemu/100"]);
+    assert!(call(&server, "find_guest", json!({"query": "web01", "cluster": "down"})).failed);
+}
+
+#[test]
+fn what_is_not_there_is_answered_with_the_nearest_words() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    for (query, near) in [("gitlba", "gitlab"), ("dbb", "db"), ("prdo", "prod"), ("windwos pve3", "windows")] {
+        let said = find(&server, query);
+        assert!(said.text.starts_with(&format!("no guest fits \"{query}\" among 13 seen")), "{said:?}");
+        assert!(said.text.contains("Nearest: ") && said.text.contains(near), "{said:?}");
+        assert_eq!((&said.structured["total"], &said.structured["rows"]), (&json!(0), &json!([])));
+    }
+    assert!(find(&server, "\u{1b}qqqqqqqq").text.contains("get_cluster_resources"));
+}
+
+#[test]
+fn where_no_guest_is_seen_the_privilege_is_named() {
+    let empty = node(json!([]));
+    assert!(find(&over(&empty), "web01").text.contains("VM.Audit"));
+    let thin = node(json!([{"id": "qemu/100", "type": "qemu", "vmid": 100}]));
+    let said = find(&over(&thin), "100");
+    assert!(said.text.contains("VM.Audit") && said.structured["total"] == 1, "{said:?}");
+}
+
+#[test]
+fn any_text_of_a_guest_finds_it() {
+    let node = node(json!([
+        {"id": "lxc/200", "node": "pve1", "name": "a", "status": "running", "ip": "192.0.2.77/24"},
+        {"id": "lxc/201", "node": "pve1", "name": "b", "status": "running", "hastate": "fence"},
+    ]));
+    assert_eq!(vmids(&over(&node), "192.0.2.77"), [200]);
+    assert_eq!(vmids(&over(&node), "Fence"), [201]);
+}
+
+#[test]
+fn of_very_many_the_best_fifty_are_told_and_how_many_more_there_are() {
+    let row =
+        |vmid: u32| json!({"id": format!("qemu/{vmid}"), "node": "n", "name": format!("web-{vmid}"), "status": "x"});
+    let node = node((1_000..3_000).chain([100]).map(row).collect());
+    let said = find(&over(&node), "web");
+    assert_eq!((&said.structured["total"], &said.structured["left_out"]), (&json!(50), &json!(1951)));
+    assert!(said.text.contains("\n1951 more fit") && column(&said, "vmid")[0] == 100, "{said:?}");
+}
+
+#[test]
+fn queries_and_answers_that_make_no_sense_are_refused() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    for query in ["", "  ", &"x".repeat(201)] {
+        let said = call(&server, "find_guest", json!({"query": query}));
+        assert!(said.failed && said.text.contains("query"), "{said:?}");
+    }
+    for answer in [json!({}), json!("x"), json!(null)] {
+        let node = node(answer);
+        assert!(call(&over(&node), "find_guest", json!({"query": "x"})).failed);
+    }
+    let odd =
+        node(json!([7, null, [], {"id": "qemu/"}, {"vmid": 100}, {"id": "qemu/100", "name": "a\tb\nc", "node": ".."}]));
+    let said = find(&over(&odd), "100");
+    assert_eq!(said.text.lines().nth(1), Some("100\tqemu\ta\\tb\\nc\t.."), "{said:?}");
+}

@@ -1,0 +1,371 @@
+//! What a stranger can do to the HTTP front, over raw sockets: each attack, then a proper request that must be
+//! answered as if nothing had been.
+
+use crate::support::own_process::in_own_process;
+use crate::support::raw::{Client, LONG, Running, eventually, limits, ping, refused};
+use proxmox_mcp::settings::Limits;
+use socket2::SockRef;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Held by the tests that open thousands of sockets.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn request(headers: &str, body: &str) -> String {
+    format!("POST /messages HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")
+}
+
+#[test]
+fn large_bodies_that_never_come_whole_share_one_budget() {
+    let server = Running::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
+    let begin = || {
+        let mut client = server.connect();
+        let headers = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", 700 << 10);
+        client.send(request(&headers, ""));
+        client
+    };
+    let mut first = begin();
+    assert_eq!(first.reply().expect("to be asked for the body").status, 100);
+    let refused = begin().reply().expect("a refusal");
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
+    server.assert_answers();
+    drop(first);
+    eventually("the first one's share is free again", || begin().reply().is_some_and(|reply| reply.status == 100));
+}
+
+#[test]
+fn a_huge_content_length_is_refused_before_its_body_is_read() {
+    let server = Running::start(limits());
+    for length in ["1000000000000", "99999999999999999999999999", "4194305"] {
+        let mut client = server.connect();
+        client.send(request(&format!("Content-Length: {length}\r\n"), "xx"));
+        let reply = client.reply().unwrap();
+        assert_eq!(reply.status, 413, "{length}");
+        assert!(reply.has_header("Connection: close"));
+        client.assert_ends();
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn another_version_of_http_300_times_leaves_nothing_behind() {
+    // With room for few connections, each that stayed behind would show.
+    let server = Running::start(Limits { max_connections: 8, ..limits() });
+    for _ in 0..300 {
+        eventually("a 505", || server.status_of("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n") == 505);
+    }
+    eventually("an answer", || server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == 200);
+}
+
+#[test]
+fn a_burst_of_64_connections_that_stay_open_is_answered() {
+    let server = Running::start(limits());
+    let mut clients: Vec<_> = (0..64).map(|_| server.connect()).collect();
+    for round in 0..3 {
+        for client in &mut clients {
+            client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.reply().unwrap().body, "ok", "round {round}");
+        }
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn three_thousand_requests_that_are_reset_end_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Running::start(limits());
+    for _ in 0..3000 {
+        let mut client = server.connect();
+        SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    server.assert_answers();
+}
+
+/// Resident memory of this process, in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_client_that_sends_ahead_without_reading_fills_only_its_own_socket() {
+    if !in_own_process(a_client_that_sends_ahead_without_reading_fills_only_its_own_socket) {
+        return;
+    }
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    let before = resident();
+    let many = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    // It ends when the server closes, because the answers were not taken within the write timeout.
+    let begun = Instant::now();
+    while client.stream.write_all(many.as_bytes()).is_ok() {
+        assert!(begun.elapsed() < LONG, "the server still takes requests whose answers nobody reads");
+    }
+    assert!(resident() < before + (200 << 10), "{before} KiB, then {} KiB", resident());
+    server.assert_answers();
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    let text = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    client.send(text.repeat(100));
+    for _ in 0..100 {
+        assert_eq!(client.reply().unwrap().status, 200);
+        assert_eq!(client.reply().unwrap().status, 404);
+    }
+}
+
+#[test]
+fn a_request_line_without_end_is_cut() {
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    client.send("GET /");
+    let mut sent = 0;
+    while sent < 64 << 20 && client.stream.write_all(&[b'a'; 4096]).is_ok() {
+        sent += 4096;
+    }
+    assert!(sent < 64 << 20, "all of it was taken");
+    server.assert_answers();
+    assert_eq!(server.status_of(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(16 << 10))), 431);
+    assert_eq!(server.status_of(&format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(16 << 10))), 431);
+    let headers = (0..65).map(|n| format!("A{n}: b\r\n")).collect::<String>();
+    assert_eq!(server.status_of(&request(&headers, "")), 431);
+}
+
+#[test]
+fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Running::start(Limits { max_connections: 1000, ..limits() });
+    let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("GET /heal");
+    }
+    for client in &mut clients {
+        // 408, or 503 for one that came when the first were not cut yet; some see only the end.
+        if let Some(reply) = client.reply() {
+            assert!(matches!(reply.status, 408 | 503), "{}", reply.head);
+        }
+        client.assert_ends();
+    }
+    // A permit comes back with its thread: all 1,000 connections can be had again.
+    let open = std::cell::RefCell::new(Vec::new());
+    for _ in 0..1000 {
+        eventually("a connection", || {
+            let mut client = server.connect();
+            client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let answered = client.reply().is_some_and(|reply| reply.status == 200);
+            open.borrow_mut().push(client);
+            answered
+        });
+    }
+}
+
+#[test]
+fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
+    let server = Running::start(limits());
+    for start in ["GET /", "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"] {
+        let mut client = server.connect();
+        client.send(start);
+        client.stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let begun = Instant::now();
+        loop {
+            client.send("a");
+            // Each byte comes long before a timeout of a single read would end.
+            match std::io::Read::read(&mut client.stream, &mut [0; 12]) {
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                _ => break,
+            }
+            assert!(begun.elapsed() < LONG, "never cut");
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(400), "cut too early");
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn a_body_that_does_not_come_is_408() {
+    let server = Running::start(limits());
+    assert_eq!(server.status_of(&request("Content-Length: 5\r\n", "xx")), 408);
+    assert_eq!(server.status_of(&request("Transfer-Encoding: chunked\r\n", "5\r\nxx")), 408);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let server = Running::start(Limits { idle_timeout: Duration::from_millis(50), ..limits() });
+    let mut silent = server.connect();
+    silent.assert_ends();
+    let mut idle = server.connect();
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    idle.assert_ends();
+    server.assert_answers();
+}
+
+#[test]
+fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
+    let server = Running::start(Limits { body_timeout: LONG, ..limits() });
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let sse = server.sse();
+        let mut client = server.connect();
+        // Answered in the body of a 400, megabytes long, again and again.
+        for _ in 0..8 {
+            client.send_post(&sse.path, &refused(3 << 20));
+        }
+        slow.push((sse, client));
+        server.assert_answers();
+    }
+    // Not read, even now: it is the server that must give them up, which a write shows.
+    for (_, client) in &mut slow {
+        eventually("the connection is cut", || client.stream.write_all(b"x").is_err());
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn what_two_readers_could_understand_in_two_ways_is_refused() {
+    let server = Running::start(limits());
+    for (headers, status) in [
+        ("Host: localhost\r\nContent-Length: 2\r\nContent-Length: 2\r\n", 400),
+        ("Host: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n", 400),
+        ("Host: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n", 400),
+        ("Host: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n", 400),
+        ("Host: localhost\r\nContent-Length: 0x1a\r\n", 400),
+        ("Host: localhost\r\nContent-Length: +3\r\n", 400),
+        ("Host: localhost\r\nContent-Length: 2\r\n folded\r\n", 400),
+        ("Host: localhost\nContent-Length: 2\r\n", 400),
+        ("Content-Length: 2\r\n", 400),
+        ("Host: localhost\r\nHost: localhost\r\nContent-Length: 2\r\n", 400),
+        ("Host: localhost\r\nTransfer-Encoding: gzip\r\n", 501),
+        ("Host: localhost\r\nTransfer-Encoding: xchunked\r\n", 501),
+    ] {
+        let mut client = server.connect();
+        // What would be a second request to a server that read the first one otherwise must not be answered.
+        client.send(format!(
+            "POST /messages HTTP/1.1\r\n{headers}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
+        let reply = client.reply().unwrap();
+        assert_eq!(reply.status, status, "{headers:?}");
+        assert!(client.reply().is_none(), "{headers:?} smuggles a request");
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
+    let server = Running::start(limits());
+    for (line, status) in [
+        ("GET http://localhost/healthz HTTP/1.1", 400),
+        ("OPTIONS * HTTP/1.1", 400),
+        ("CONNECT localhost:80 HTTP/1.1", 400),
+        ("GET /healthz", 400),
+        ("GET /healthz HTTP/1.2", 505),
+        ("GET /healthz HTTP/1.0", 200),
+        ("GET /healthz?x=y HTTP/1.1", 200),
+    ] {
+        assert_eq!(server.status_of(&format!("{line}\r\nHost: localhost\r\n\r\n")), status, "{line}");
+    }
+}
+
+#[test]
+fn a_large_answer_on_a_connection_kept_alive_is_not_delayed() {
+    let server = Running::start(limits());
+    let sse = server.sse();
+    let mut client = server.connect();
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let reply = client.post(&sse.path, &refused(3000));
+        assert!(reply.status == 400 && reply.body.len() > 3000);
+    }
+    // Two writes, or Nagle's algorithm, would wait 40 ms for an acknowledgement each time.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn too_many_connections_get_503() {
+    let server = Running::start(Limits { max_connections: 4, ..limits() });
+    let mut open: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut open {
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+    }
+    for _ in 0..40 {
+        let mut client = server.connect();
+        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let reply = client.reply().expect("an answer");
+        assert_eq!(reply.status, 503);
+        assert!(reply.has_header("Retry-After: 5") && reply.has_header("Connection: close"), "{}", reply.head);
+    }
+    assert_eq!(open[0].ask("GET /healthz", "").status, 200, "those that are open are served");
+    drop(open);
+    eventually("an answer", || server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == 200);
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let server = Running::start(Limits { max_connections: 8, max_connections_per_address: 2, ..limits() });
+    let mut open: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut open {
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+    }
+    assert_eq!(server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 503);
+    // Linux gives all of 127.0.0.0/8 to the loopback interface: another address of the client.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.connect(&server.address.into()).unwrap();
+    let mut other = Client::new(TcpStream::from(socket));
+    assert_eq!(other.ask("GET /healthz", "").status, 200);
+}
+
+#[test]
+fn a_storm_of_a_thousand_connects_is_served() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Running::start(Limits { head_timeout: LONG, ..limits() });
+    let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.reply().unwrap().status, 200);
+    }
+}
+
+#[test]
+fn a_body_in_chunks_is_read_and_bounded() {
+    let server = Running::start(Limits { max_body_bytes: 64, ..limits() });
+    let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+    let mut client = server.connect();
+    client.send(request(headers, "3\r\n{\"a\r\n2\r\n\":\r\n0\r\n\r\n"));
+    assert_eq!(client.reply().unwrap().status, 400, "no session is named");
+    assert_eq!(client.ask("GET /healthz", "").status, 200, "what follows is the next request");
+    assert_eq!(server.status_of(&request(headers, "41\r\n")), 413);
+    assert_eq!(server.status_of(&request(headers, "+3\r\nabc\r\n0\r\n\r\n")), 400);
+}
+
+#[test]
+fn a_body_is_asked_for_only_when_it_would_be_taken() {
+    let server = Running::start(limits());
+    let sse = server.sse();
+    let json = ping(1);
+    let head = |path: &str, length: usize| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        )
+    };
+    let mut client = server.connect();
+    client.send(head(&sse.path, json.len()));
+    assert_eq!(client.reply().unwrap().status, 100);
+    client.send(&json);
+    assert_eq!(client.reply().unwrap().status, 202);
+    assert_eq!(server.status_of(&head("/nowhere", 5)), 404);
+    assert_eq!(server.status_of(&head(&sse.path, 5 << 20)), 413);
+    assert_eq!(server.status_of(&head(&sse.path, 5).replace("localhost", "evil.example")), 421);
+}

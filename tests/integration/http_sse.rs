@@ -1,0 +1,404 @@
+//! Routes, guard and sessions of the HTTP front, as clients meet them.
+
+use crate::support::raw::{LONG, Running, Sse, eventually, limits, ping};
+use proxmox_mcp::settings::Limits;
+use socket2::SockRef;
+use std::net::Shutdown;
+use std::time::Duration;
+
+const PING: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
+const PONG: &str = r#"{"jsonrpc":"2.0","id":0,"result":{}}"#;
+
+/// A call that goes to the workers, and is refused there: the server of these tests has no tools.
+fn call(id: usize) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"none","arguments":{{}}}}}}"#)
+}
+
+#[test]
+fn health_is_a_plain_ok() {
+    let server = Running::start(limits());
+    let reply = server.connect().ask("GET /healthz", "");
+    assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
+    assert!(reply.has_header("Server: proxmox-mcp"), "{}", reply.head);
+}
+
+#[test]
+fn other_paths_are_404_and_other_methods_405() {
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    for line in ["GET /.well-known/oauth-protected-resource", "POST /register", "GET /", "GET /sse/", "DELETE /mcpx"] {
+        let reply = client.ask(line, "");
+        assert_eq!(reply.status, 404, "{line}");
+        assert!(reply.has_header("Content-Type: text/plain; charset=utf-8"), "{}", reply.head);
+    }
+    for (line, allow) in [
+        ("POST /sse", "Allow: GET"),
+        ("GET /messages", "Allow: POST"),
+        ("DELETE /messages", "Allow: POST"),
+        ("BREW /healthz", "Allow: GET, HEAD"),
+    ] {
+        client = server.connect();
+        let reply = client.ask(line, "");
+        assert_eq!(reply.status, 405, "{line}");
+        assert!(reply.has_header(allow), "{line}: {}", reply.head);
+    }
+}
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    client.send(
+        "HEAD /sse HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    );
+    let text = client.rest();
+    assert!(text.starts_with("HTTP/1.1 405 ") && text.contains("\r\n\r\nHTTP/1.1 404 "), "{text}");
+    assert!(text.ends_with("\r\n\r\n"), "{text}");
+}
+
+#[test]
+fn another_host_is_misdirected_and_told_which_setting_would_allow_it() {
+    let server = Running::allowing(limits(), &["pve.example"], &[]);
+    for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
+        let mut client = server.connect();
+        client.send(format!("{route} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n"));
+        let reply = client.reply().unwrap();
+        assert_eq!(reply.status, 421, "{route}");
+        assert!(reply.body.contains("MCP_ALLOWED_HOSTS=evil.example:8000"), "{}", reply.body);
+    }
+    for host in ["pve.example", "PVE.example.:81", "[::1]:3", &server.address.to_string()] {
+        assert_eq!(server.status_of(&format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")), 200, "{host}");
+    }
+}
+
+#[test]
+fn a_foreign_origin_is_forbidden_on_every_route() {
+    let server = Running::allowing(limits(), &[], &["https://app.example"]);
+    for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
+        for origin in ["https://evil.example", "null", "file://"] {
+            let reply = server.connect().ask(route, &format!("Origin: {origin}\r\n"));
+            assert_eq!(reply.status, 403, "{route} {origin}");
+            assert!(reply.body.contains("MCP_ALLOWED_ORIGINS"), "{}", reply.body);
+        }
+    }
+    for origin in ["http://localhost:5173", "https://app.example"] {
+        assert_eq!(server.connect().ask("GET /healthz", &format!("Origin: {origin}\r\n")).status, 200, "{origin}");
+    }
+}
+
+#[test]
+fn a_stream_begins_with_the_path_to_post_to() {
+    let server = Running::start(limits());
+    let sse = server.sse();
+    for line in [
+        "Content-Type: text/event-stream",
+        "Cache-Control: no-cache, no-transform",
+        "X-Accel-Buffering: no",
+        "Connection: close",
+    ] {
+        assert!(sse.head.contains(line), "{}", sse.head);
+    }
+    let id = sse.path.strip_prefix("/messages?sessionId=").expect("a path");
+    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    assert_ne!(server.sse().path, sse.path);
+}
+
+#[test]
+fn requests_are_accepted_and_answered_on_the_stream() {
+    let server = Running::start(limits());
+    let mut sse = server.sse();
+    let mut client = server.connect();
+    for (json, expected) in [
+        (PING, PONG),
+        (r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#, r#""tools":["#),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+            r#""protocolVersion":"2024-11-05""#,
+        ),
+        (&call(3), r#""id":3,"error":{"code":-32602"#),
+    ] {
+        let reply = client.post(&sse.path, json);
+        assert_eq!((reply.status, reply.body.as_str()), (202, "Accepted"), "{json}");
+        let message = sse.message();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn notifications_and_responses_are_accepted_and_have_no_answer() {
+    let server = Running::start(limits());
+    let mut sse = server.sse();
+    let mut client = server.connect();
+    for json in [
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/unknown","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+    ] {
+        assert_eq!(client.post(&sse.path, json).status, 202, "{json}");
+    }
+    client.post(&sse.path, PING);
+    assert_eq!(sse.message(), PONG, "the first message is the ping's");
+}
+
+#[test]
+fn what_is_no_message_is_answered_with_its_json_rpc_error() {
+    let server = Running::start(limits());
+    let sse = server.sse();
+    for (json, code) in [("", "-32700"), ("{", "-32700"), ("[]", "-32600"), ("42", "-32600"), ("{}", "-32600")] {
+        let reply = server.connect().post(&sse.path, json);
+        assert_eq!(reply.status, 400, "{json}");
+        assert!(reply.has_header("Content-Type: application/json"), "{}", reply.head);
+        assert!(reply.body.contains(code), "{json}: {}", reply.body);
+    }
+}
+
+#[test]
+fn a_post_without_a_session_or_with_an_unknown_one_says_what_to_do() {
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    let reply = client.post("/messages", PING);
+    assert!(reply.status == 400 && reply.body.contains("sessionId"), "{}", reply.body);
+    for id in ["", "x", "00000000000000000000000000000000"] {
+        let reply = client.post(&format!("/messages?sessionId={id}"), PING);
+        assert!(reply.status == 404 && reply.body.contains("GET /sse"), "{}", reply.body);
+    }
+}
+
+#[test]
+fn a_post_must_be_json() {
+    let server = Running::start(limits());
+    let sse = server.sse();
+    let post = |content_type: &str| {
+        let text = format!(
+            "POST {} HTTP/1.1\r\nHost: localhost\r\n{content_type}Content-Length: {}\r\n\r\n{PING}",
+            sse.path,
+            PING.len()
+        );
+        server.status_of(&text)
+    };
+    for (content_type, status) in [
+        ("Content-Type: application/json\r\n", 202),
+        ("content-type: Application/JSON;charset=utf-8\r\n", 202),
+        ("Content-Type: application/json ; charset=utf-8\r\n", 202),
+        ("Content-Type: text/plain\r\n", 415),
+        ("Content-Type: application/jsonx\r\n", 415),
+        ("Content-Type: application/json\r\nContent-Type: text/plain\r\n", 415),
+        ("", 415),
+    ] {
+        assert_eq!(post(content_type), status, "{content_type:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_quiet_gets_comments() {
+    let server = Running::start(limits());
+    let mut sse = server.sse();
+    for _ in 0..3 {
+        sse.comment();
+    }
+}
+
+#[test]
+fn a_stream_over_http_1_0_is_framed_by_its_end() {
+    let server = Running::start(limits());
+    let mut client = server.connect();
+    client.send("GET /sse HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    let head = client.reply().unwrap().head;
+    assert!(!head.contains("chunked") && !head.contains("Content-Length"), "{head}");
+    let mut sse = Sse { client, head, path: String::new() };
+    assert_eq!(sse.event().unwrap().0, "endpoint");
+}
+
+#[test]
+fn a_session_ends_at_once_when_its_client_is_gone() {
+    let server = Running::start(Limits { max_sessions: 1, sse_keepalive: LONG, ..limits() });
+    let sse = server.sse();
+    let refused = server.connect().ask("GET /sse", "");
+    assert_eq!(refused.status, 503);
+    assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
+    let path = sse.path.clone();
+    drop(sse);
+    let mut client = server.connect();
+    eventually("the session is unknown", || client.post(&path, PING).status == 404);
+    eventually("another can be opened", || server.connect().ask("GET /sse", "").status == 200);
+}
+
+#[test]
+fn what_a_client_sends_on_its_stream_is_ignored_within_bounds() {
+    let server = Running::start(limits());
+    let mut sse = server.sse();
+    sse.client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    server.connect().post(&sse.path, PING);
+    assert_eq!(sse.message(), PONG);
+    for _ in 0..200 {
+        sse.client.send([b'x'; 1024]);
+    }
+    sse.client.assert_ends();
+    server.assert_answers();
+}
+
+#[test]
+fn a_client_that_does_not_read_its_stream_loses_it_and_holds_up_nobody() {
+    let server = Running::start(Limits { body_timeout: LONG, ..limits() });
+    let mut good = server.sse();
+    let mut deaf = Vec::new();
+    for _ in 0..4 {
+        let (sse, mut client) = (server.sse(), server.connect());
+        SockRef::from(&sse.client.stream).set_recv_buffer_size(4096).unwrap();
+        for _ in 0..4 {
+            client.send_post(&sse.path, &ping(3 << 20));
+        }
+        deaf.push((sse, client));
+    }
+    let mut client = server.connect();
+    for _ in 0..20 {
+        assert_eq!(client.post(&good.path, PING).status, 202);
+        assert_eq!(good.message(), PONG);
+    }
+    for (sse, _) in &deaf {
+        eventually("the session has ended", || client.post(&sse.path, PING).status == 404);
+    }
+    assert_eq!(client.post(&good.path, &call(1)).status, 202);
+    assert!(good.message().contains("-32602"));
+}
+
+/// A session whose one call, in the hands of the only worker, has an answer that does not fit into the connection:
+/// the worker waits until its client reads, or is gone. `limits` must allow so long a wait.
+fn occupy_the_worker(server: &Running) -> Sse {
+    let deaf = server.sse();
+    SockRef::from(&deaf.client.stream).set_recv_buffer_size(4096).unwrap();
+    let json = call(0).replace("\"id\":0", &format!("\"id\":\"{}\"", "i".repeat(12 << 20)));
+    assert_eq!(server.connect().post(&deaf.path, &json).status, 202);
+    deaf
+}
+
+fn one_worker() -> Limits {
+    Limits { max_calls: 1, max_body_bytes: 16 << 20, write_timeout: LONG, body_timeout: LONG, ..limits() }
+}
+
+#[test]
+fn a_call_that_finds_all_workers_and_the_queue_taken_is_told_so() {
+    let server = Running::start(one_worker());
+    let deaf = occupy_the_worker(&server);
+    let (mut sse, mut client) = (server.sse(), server.connect());
+    assert_eq!(client.post(&sse.path, &call(1)).status, 202);
+    assert_eq!(client.post(&sse.path, &call(2)).status, 202);
+    let busy = sse.message();
+    assert!(busy.contains("\"id\":2,") && busy.contains("-32000") && busy.contains("busy: the server"), "{busy}");
+    client.post(&sse.path, PING);
+    assert_eq!(sse.message(), PONG, "what needs no worker is answered");
+    drop(deaf);
+    assert!(sse.message().contains("\"id\":1,"), "what waited is answered");
+}
+
+#[test]
+fn one_session_cannot_take_the_whole_queue() {
+    let server = Running::start(Limits { max_calls_per_session: 1, ..one_worker() });
+    let deaf = occupy_the_worker(&server);
+    let (mut sse, mut client) = (server.sse(), server.connect());
+    assert_eq!(client.post(&sse.path, &call(1)).status, 202);
+    assert_eq!(client.post(&sse.path, &call(2)).status, 202);
+    let busy = sse.message();
+    assert!(busy.contains("\"id\":2,") && busy.contains("busy: this session"), "{busy}");
+    drop(deaf);
+    assert!(sse.message().contains("\"id\":1,"));
+    assert_eq!(client.post(&sse.path, &call(3)).status, 202);
+    assert!(sse.message().contains("\"id\":3,"), "there is room again as soon as the answer is there");
+}
+
+#[test]
+fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
+    let mut server = Running::start(one_worker());
+    let deaf = occupy_the_worker(&server);
+    let mut sse = server.sse();
+    assert_eq!(server.connect().post(&sse.path, &call(1)).status, 202);
+    server.begin_stop();
+    eventually("nobody listens", || std::net::TcpStream::connect(server.address).is_err());
+    drop(deaf);
+    assert!(sse.message().contains("\"id\":1,"));
+    assert!(sse.event().is_none(), "then the stream ends");
+    server.wait_for_stop();
+}
+
+#[test]
+fn a_stop_waits_no_longer_than_it_may() {
+    let mut server = Running::start(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
+    let _deaf = occupy_the_worker(&server);
+    server.begin_stop();
+    server.wait_for_stop();
+}
+
+#[test]
+fn every_one_of_many_calls_at_once_is_answered_once() {
+    let server = Running::start(Limits { max_calls: 4, max_calls_per_session: 1000, ..limits() });
+    let mut sse = server.sse();
+    let mut client = server.connect();
+    for id in 0..200 {
+        assert_eq!(client.post(&sse.path, &call(id)).status, 202);
+    }
+    let mut answered: Vec<_> = (0..200)
+        .map(|_| {
+            let message = sse.message();
+            // Refused by the call itself, or because the queue was full: one of the two.
+            assert!(message.contains("-32602") || message.contains("-32000"), "{message}");
+            let id = message.split("\"id\":").nth(1).unwrap();
+            id[..id.find(',').unwrap()].parse::<usize>().unwrap()
+        })
+        .collect();
+    answered.sort();
+    assert_eq!(answered, (0..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stop_ends_streams_and_idle_connections_and_run_returns() {
+    let mut server = Running::start(limits());
+    let mut streams: Vec<_> = (0..3).map(|_| server.sse()).collect();
+    let mut idle = server.connect();
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    let mut half = server.connect();
+    half.send("GET /hea");
+    server.begin_stop();
+    server.wait_for_stop();
+    for sse in &mut streams {
+        assert!(sse.event().is_none(), "a clean end");
+    }
+    idle.assert_ends();
+    half.assert_ends();
+    assert!(std::net::TcpStream::connect(server.address).is_err(), "nobody listens");
+    server.begin_stop();
+}
+
+#[test]
+fn a_stop_before_the_start_is_a_start_that_returns() {
+    for _ in 0..20 {
+        let mut server = Running::start(limits());
+        server.begin_stop();
+        server.wait_for_stop();
+    }
+}
+
+#[test]
+fn a_client_that_only_half_closes_is_gone() {
+    let server = Running::start(Limits { sse_keepalive: Duration::from_secs(60), ..limits() });
+    let mut sse = server.sse();
+    sse.client.stream.shutdown(Shutdown::Write).unwrap();
+    assert!(sse.event().is_none());
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_is_no_server() {
+    use proxmox_mcp::http::{Config, Server, listen};
+    let config = Config {
+        listener: listen("127.0.0.1:0".parse().unwrap()).unwrap(),
+        watch: None,
+        limits: limits(),
+        allowed_hosts: vec!["http://x".into()],
+        allowed_origins: vec![],
+        clients: vec![],
+        identity: None,
+        probes: Default::default(),
+    };
+    let mcp = proxmox_mcp::mcp::Server::new(Default::default()).expect("a server");
+    let error = Server::new(config, std::sync::Arc::new(mcp)).err().map(|e| e.kind());
+    assert_eq!(error, Some(std::io::ErrorKind::InvalidInput));
+}

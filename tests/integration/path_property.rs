@@ -1,0 +1,318 @@
+//! However a path is written: what reaches a node is the operation that was matched and that `dry_run` shows, no other;
+//! and where `dry_run` refuses, nothing of it is sent.
+
+use crate::support::node::{Node, Request};
+use crate::support::proxmox::{is_lookup, operation, proxmox, read, required, segments};
+use crate::support::stage::product;
+use crate::support::tool::{Said, call};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, TestRunner};
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::path::ApiPath;
+use proxmox_mcp::pve::schema::embedded;
+use serde_json::{Value, json};
+
+const NODES: &[&str] = &["pve1", "pve1", "pve2", "pve3", "{node}", "pve9", "PVE1"];
+const GUESTS: &[&str] = &["100", "101", "200", "web01", "DB01", "dns01", "twin", "300", "thin", "999", "nope", "0100"];
+const VALUES: &[&str] = &[
+    "local",
+    "x",
+    "local:iso/x.iso",
+    "10.0.0.0/24",
+    "root@pam",
+    "jörg@pve",
+    "100%",
+    "%2e%2e",
+    "..",
+    ".",
+    "a b",
+    "a?b",
+    "{name}",
+    "<id>",
+    "config",
+    "status",
+    "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!admin:",
+];
+
+/// One change to a path that was written well.
+#[derive(Clone, Debug)]
+enum Twist {
+    /// This character percent-encoded, once or twice.
+    Encode(Index, bool),
+    /// Every slash so.
+    Slashes(&'static str),
+    /// Something put in between.
+    Insert(Index, &'static str),
+    /// Put in front.
+    Front(&'static str),
+    /// Put behind.
+    Back(&'static str),
+    /// This character in the other case.
+    Case(Index),
+    /// This segment left out, or written twice.
+    Segment(Index, bool),
+}
+
+fn twist() -> impl Strategy<Value = Twist> {
+    const BETWEEN: &[&str] = &[
+        "/",
+        "//",
+        "/./",
+        "/../",
+        ".",
+        "..",
+        "%2e%2e/",
+        "%2F",
+        "%252F",
+        "/%2e/",
+        ";",
+        "%00",
+        "%0a",
+        "\t",
+        "\u{7f}",
+        "é",
+        "%C3%A9",
+        "\u{202e}",
+        "%",
+        "%zz",
+        "?",
+        "#",
+        "%3F",
+        "%23",
+        "&",
+        " ",
+        "+",
+        "\\",
+        "{x}",
+        ":",
+        "/config/../",
+    ];
+    const FRONT: &[&str] = &[
+        "/api2/json",
+        "api2/json/",
+        "/api2//json",
+        "/API2/json",
+        "/api2/extjs",
+        "/api2/json/api2/json",
+        "/",
+        " ",
+        "GET ",
+        "POST ",
+        "delete\t",
+        "%2Fapi2%2Fjson",
+        "https://pve1:8006/api2/json",
+        "/api%32/json",
+        "//",
+    ];
+    const BACK: &[&str] = &[
+        "/",
+        "//",
+        "?",
+        "?x=1",
+        "?type=vm",
+        "?a=%2F..",
+        "/..",
+        "/%2e%2e",
+        "%00",
+        "#x",
+        "\n",
+        "/status/stop",
+        "%2Fconfig",
+    ];
+    let index = any::<Index>;
+    prop_oneof![
+        4 => (index(), any::<bool>()).prop_map(|(at, twice)| Twist::Encode(at, twice)),
+        1 => select(&["//", "%2F", "%2f", "%252F", "/./", "///", "\\"][..]).prop_map(Twist::Slashes),
+        2 => (index(), select(BETWEEN)).prop_map(|(at, text)| Twist::Insert(at, text)),
+        2 => select(FRONT).prop_map(Twist::Front),
+        2 => select(BACK).prop_map(Twist::Back),
+        1 => index().prop_map(Twist::Case),
+        1 => (index(), any::<bool>()).prop_map(|(at, twice)| Twist::Segment(at, twice)),
+    ]
+}
+
+fn twisted(path: String, twist: &Twist) -> String {
+    let chars: Vec<char> = path.chars().collect();
+    let split = |at: &Index| {
+        let at = at.index(chars.len().max(1)).min(chars.len());
+        (chars[..at].iter().collect::<String>(), chars[at..].iter().collect::<String>())
+    };
+    let first = |text: &str| {
+        text.chars().next().map_or((String::new(), String::new()), |c| (c.to_string(), text[c.len_utf8()..].into()))
+    };
+    match twist {
+        Twist::Encode(at, twice) => {
+            let (before, rest) = split(at);
+            let (this, after) = first(&rest);
+            let percent = if *twice { "%25" } else { "%" };
+            let lower = this.len() % 2 == 0;
+            let code: String = this
+                .bytes()
+                .map(|b| if lower { format!("{percent}{b:02x}") } else { format!("{percent}{b:02X}") })
+                .collect();
+            before + &code + &after
+        }
+        Twist::Slashes(with) => path.replace('/', with),
+        Twist::Insert(at, text) => {
+            let (before, after) = split(at);
+            before + text + &after
+        }
+        Twist::Front(text) => format!("{text}{path}"),
+        Twist::Back(text) => format!("{path}{text}"),
+        Twist::Case(at) => {
+            let (before, rest) = split(at);
+            let (this, after) = first(&rest);
+            let other = if this == this.to_uppercase() { this.to_lowercase() } else { this.to_uppercase() };
+            before + &other + &after
+        }
+        Twist::Segment(at, twice) => {
+            let mut parts: Vec<&str> = path.split('/').collect();
+            let at = at.index(parts.len());
+            match twice {
+                true => parts.insert(at, parts[at]),
+                false => _ = parts.remove(at),
+            }
+            parts.join("/")
+        }
+    }
+}
+
+/// An operation by its place, and a path that may or may not be its own.
+fn typed() -> impl Strategy<Value = (usize, String)> {
+    let values = (select(NODES), select(GUESTS), prop::collection::vec(select(VALUES), 4));
+    let twists = prop::collection::vec(twist(), 0..4);
+    (any::<Index>(), values, any::<bool>(), twists).prop_map(|(at, (node, guest, values), short, twists)| {
+        let at = at.index(embedded().len());
+        let mut values = values.into_iter();
+        let fill = |segment: &str| match segment {
+            "{node}" => node.to_owned(),
+            "{vmid}" => guest.to_owned(),
+            "{upid}" => VALUES[VALUES.len() - 1].to_owned(),
+            s if s.starts_with('{') => values.next().unwrap_or("x").to_owned(),
+            s => s.to_owned(),
+        };
+        let template = embedded().operation(at).unwrap().template();
+        let mut path = template.split('/').map(fill).collect::<Vec<_>>().join("/");
+        if short && template.contains("{vmid}") {
+            path = path.replacen(&format!("/nodes/{node}"), "", 1);
+        }
+        (at, twists.iter().fold(path, twisted))
+    })
+}
+
+#[test]
+fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
+    let (taken, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let config = Config { cases: 4_000, failure_persistence: None, ..Config::default() };
+    let any_text = prop_oneof![9 => typed().prop_map(|(_, path)| path), 1 => "[/a-z0-9.%{}:?#é \\\\]{0,40}", 1 => "\\PC{0,30}|.{0,30}"];
+    let run = TestRunner::new(config).run(&any_text, |typed| {
+        let Ok((path, _)) = ApiPath::parse(&typed) else {
+            refused.set(refused.get() + 1);
+            return Ok(());
+        };
+        taken.set(taken.get() + 1);
+        let matched: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
+        // What the node makes of what is sent, and of what was typed if somebody sent that.
+        prop_assert_eq!(&read(path.as_str()), &matched);
+        let mut raw = read(typed.trim().split('?').next().unwrap());
+        if raw.first().is_some_and(|s| s == "api2") {
+            raw.drain(..2);
+        }
+        prop_assert_eq!(&raw, &matched);
+        prop_assert!(path.as_str().bytes().all(|b| b.is_ascii_graphic() && !b"?#\\\"<>".contains(&b)), "{}", path);
+        prop_assert!(matched.iter().all(|s| s != "." && s != ".." && !s.chars().any(char::is_control)));
+        for method in Method::ALL {
+            prop_assert_eq!(operation(method.as_str(), &matched), operation(method.as_str(), &read(path.as_str())));
+        }
+        prop_assert_eq!(&ApiPath::of_segments(&matched), &Ok(path));
+        Ok(())
+    });
+    run.unwrap();
+    assert!(taken.get() > 1_000 && refused.get() > 300, "{} taken, {} refused", taken.get(), refused.get());
+}
+
+/// `METHOD /path` of what a dry run shows.
+fn shown(said: &Said) -> (String, String) {
+    let line = said.text.lines().next().unwrap();
+    let line = line.strip_prefix("Nothing was sent. This would be: ").unwrap_or_else(|| panic!("{said:?}"));
+    let (method, path) = line.strip_suffix(" on cluster test").unwrap().split_once(' ').unwrap();
+    (method.to_owned(), path.to_owned())
+}
+
+/// What a call of `tool` said, and the requests it caused.
+fn asked(server: &Server, node: &Node, tool: &str, arguments: Value) -> (Said, Vec<Request>) {
+    let before = node.requests().len();
+    let said = call(server, tool, arguments);
+    (said, node.requests().split_off(before))
+}
+
+#[test]
+fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
+    let node = proxmox();
+    let server = product(vec![node.cluster_settings()]);
+    // The schema is there before requests are counted.
+    assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
+    let (sent, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    let run = TestRunner::new(config).run(&typed(), |(at, path)| {
+        let operation_meant = embedded().operation(at).unwrap();
+        let (method, data) = (operation_meant.method(), required(&operation_meant));
+        let mut arguments = json!({"path": path, "method": method.as_str(), "data": data});
+        if path.starts_with(|c: char| c.is_alphabetic()) {
+            // A method may stand in front.
+            arguments.as_object_mut().unwrap().remove("method");
+        }
+        let mut dry = arguments.clone();
+        dry["dry_run"] = true.into();
+        let (dry, looks) = asked(&server, &node, "proxmox_api_call", dry);
+        prop_assert!(looks.iter().all(is_lookup), "{looks:?}");
+        let (real, requests) = asked(&server, &node, "proxmox_api_call", arguments.clone());
+        if dry.failed {
+            refused.set(refused.get() + 1);
+            prop_assert!(real.failed && requests.iter().all(is_lookup), "{dry:?} but {requests:?}");
+            prop_assert_eq!(dry.text, real.text);
+            return Ok(());
+        }
+        sent.set(sent.get() + 1);
+        let (method, path) = shown(&dry);
+        let mut requests = requests.into_iter().filter(|r| !is_lookup(r) || r.path() == format!("/api2/json{path}"));
+        let first = requests.next();
+        prop_assert!(first.is_some(), "{dry:?}, {real:?}");
+        let first = first.unwrap();
+        prop_assert_eq!((&first.method, first.path()), (&method, &*format!("/api2/json{path}")));
+        prop_assert_eq!(operation(&first.method, &segments(&first)), operation(&method, &read(&path)));
+        prop_assert!(operation(&method, &read(&path)).1.is_some());
+        // A GET that Proxmox refused as elsewhere goes to where the guest is, as an operation of the same name.
+        for again in requests {
+            let (was, is) = (read(&path), segments(&again));
+            prop_assert!(again.method == "GET" && method == "GET" && was[4..] == is[4..] && was[0] == is[0]);
+            prop_assert!(
+                operation("GET", &is).1.is_some() && real.more.iter().any(|m| m.contains("was asked for there")),
+                "{real:?}"
+            );
+        }
+        Ok(())
+    });
+    run.unwrap();
+    assert!(sent.get() > 40 && refused.get() > 40, "{} sent, {} refused", sent.get(), refused.get());
+}
+
+#[test]
+fn a_get_reads_whatever_its_path_says() {
+    let node = proxmox();
+    let server = product(vec![node.cluster_settings()]);
+    assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
+    let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
+    let method = select(&["", "", "GET ", "POST ", "PUT\t", "delete ", "  PoSt  "][..]);
+    let run = TestRunner::new(config).run(&(method, typed()), |(front, (_, path))| {
+        let (said, requests) = asked(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
+        prop_assert!(requests.iter().all(|r| r.method == "GET" && r.body.is_empty()), "{requests:?}");
+        if !front.trim().is_empty() && front != "GET " {
+            prop_assert!(said.failed && requests.is_empty(), "{said:?}");
+        }
+        Ok(())
+    });
+    run.unwrap();
+}

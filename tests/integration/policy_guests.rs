@@ -1,0 +1,323 @@
+//! Protected guests: nothing that reaches one is sent, by whatever way it reaches it; reads and what reaches others are.
+
+use crate::support::node::Act;
+use crate::support::policy::{Watched, open, protected};
+use crate::support::proxmox::{failed, guests, gzipped_facts, read, required};
+use crate::support::stage::product;
+use crate::support::tool::{Said, call};
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::policy::Rules;
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::schema::embedded;
+use serde_json::{Value, json};
+
+const LIST: &str = "/api2/json/cluster/resources?type=vm";
+
+/// The ways to name 100 (`web01`, on pve1), and what else may be protected beside it.
+const WAYS: [&[&str]; 4] = [&["100"], &["pool:prod"], &["tag:critical"], &["pool:other", "tag:CRITICAL"]];
+
+/// A server over a cluster with protected guests.
+struct Setup {
+    server: Server,
+    node: Watched,
+}
+
+/// The guests of the cluster, of which 100 is in a pool and has a tag; 300 is none that the token sees.
+fn rows() -> Value {
+    let mut rows = guests();
+    let list = rows.as_array_mut().expect("a list");
+    list.retain(|row| row["vmid"] != 300);
+    list[0]["pool"] = "prod/web".into();
+    list[0]["tags"] = "db;critical".into();
+    list[1]["pool"] = "lab".into();
+    rows
+}
+
+impl Setup {
+    fn new(protect: &[&str]) -> Self {
+        Self::listing(protect, Act::data(&rows().to_string()))
+    }
+
+    fn listing(protect: &[&str], list: Act) -> Self {
+        let node = Watched::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
+        let rules = Rules { protect: protected(protect), ..open() };
+        let server = product(vec![node.cluster("prod", rules)]);
+        call(&server, "describe_api", json!({"path": "/version"}));
+        Self { server, node }
+    }
+
+    /// A call of `METHOD /path`, with what it requires filled in where that is not given.
+    fn call(&self, line: &str, given: Value) -> Said {
+        let (method, path) = line.split_once(' ').expect("a method");
+        let top = path.replacen("/qemu/", "/nodes/pve1/qemu/", usize::from(path.starts_with("/qemu/")));
+        let segments = read(&top);
+        let found = embedded().find(&segments).unwrap_or_else(|_| panic!("{line} is nowhere"));
+        let operation = found.operation(Method::named(method).unwrap()).unwrap_or_else(|| panic!("no {line}"));
+        let mut data = required(&operation);
+        given
+            .as_object()
+            .expect("parameters")
+            .iter()
+            .for_each(|(name, value)| drop(data.insert(name.clone(), value.clone())));
+        call(&self.server, "proxmox_api_call", json!({"path": path, "method": method, "data": data}))
+    }
+
+    #[track_caller]
+    fn refused(&self, line: &str, given: &Value) -> String {
+        let said = self.call(line, given.clone());
+        let writes = self.node.writes();
+        assert!(said.failed && writes.is_empty(), "{line} {given}: {said:?} {writes:?}");
+        assert!(said.text.contains("refused: ") && said.text.contains("protected"), "{line} {given}: {said:?}");
+        said.text
+    }
+
+    #[track_caller]
+    fn sent(&self, line: &str, given: &Value) {
+        let said = self.call(line, given.clone());
+        assert!(!said.failed && self.node.writes().len() == 1, "{line} {given}: {said:?}");
+    }
+}
+
+/// Whatever reaches 100.
+fn reaching() -> Vec<(&'static str, Value)> {
+    let none = || json!({});
+    vec![
+        // By its path.
+        ("POST /nodes/pve1/qemu/100/status/start", none()),
+        ("POST /nodes/pve1/qemu/100/status/stop", none()),
+        ("POST /qemu/web01/status/shutdown", none()),
+        ("POST /qemu/100/snapshot", none()),
+        ("POST /nodes/pve3/qemu/100/status/reboot", none()),
+        ("POST /nodes/localhost/qemu/100/status/reboot", none()),
+        ("POST /nodes/pve1/qemu/WEB01/migrate", json!({"target": "pve2"})),
+        ("PUT /nodes/pve1/qemu/100/config", json!({"tags": ""})),
+        ("POST /nodes/pve1/%71emu/%31%30%30/config", json!({"memory": "512"})),
+        ("DELETE /nodes/pve1/qemu/100", none()),
+        ("DELETE //nodes//pve1/qemu/100/snapshot/x1", none()),
+        ("POST /nodes/pve1/qemu/100/agent/exec", json!({"command": ["id"]})),
+        ("POST /nodes/pve1/qemu/100/firewall/rules", json!({"action": "DROP", "type": "in"})),
+        ("POST /nodes/pve1/qemu/100/clone", json!({"newid": 900})),
+        ("POST /nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "target-vmid": 101})),
+        ("POST /nodes/pve1/qemu/100/vncproxy", none()),
+        ("GET /nodes/pve1/qemu/100/vncwebsocket", json!({"port": 5900, "vncticket": "x"})),
+        // Over it.
+        ("POST /nodes/pve2/qemu", json!({"vmid": 100, "archive": "local:backup/x.vma.zst", "force": true})),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 100})),
+        ("POST /nodes/pve3/lxc", json!({"vmid": 100, "ostemplate": "local:backup/x.tar", "force": true})),
+        ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 100})),
+        // By what it has.
+        ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "local-lvm:vm-100-disk-0"})),
+        ("POST /nodes/pve2/qemu/101/config", json!({"scsi1": "local:100/any.qcow2"})),
+        ("PUT /nodes/pve2/lxc/200/config", json!({"mp0": "zfs:subvol-100-disk-1,mp=/x"})),
+        ("PUT /nodes/pve2/qemu/101/config", json!({"unused3": "nfs:9000/base-9000-disk-0.qcow2/100/x.qcow2"})),
+        ("POST /nodes/pve2/qemu/101/move_disk", json!({"disk": "scsi1", "target-vmid": "web01"})),
+        ("POST /nodes/pve2/lxc/200/move_volume", json!({"volume": "mp0", "target-vmid": 100})),
+        ("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0", none()),
+        ("DELETE /nodes/pve1/storage/local-lvm/content/vm-100-disk-0", none()),
+        ("DELETE /nodes/pve2/storage/local/content/local:100/any.qcow2", none()),
+        ("DELETE /nodes/pve2/storage/local/content/local%3A100%2Fany.qcow2", none()),
+        ("DELETE /nodes/pve2/storage/local/content/100/any.raw", none()),
+        ("DELETE /nodes/pve2/storage/local/content/local:backup/vzdump-qemu-100-2026_01_01-00_00_00.vma.zst", none()),
+        ("PUT /nodes/pve2/storage/pbs/content/pbs:backup/vm/100/2026-01-01T00:00:00Z", json!({"protected": false})),
+        ("POST /nodes/pve2/storage/local/content", json!({"vmid": 100, "filename": "x.raw", "size": "1G"})),
+        ("POST /nodes/pve2/storage/local/content/local:101/x.raw", json!({"target": "local:100/y.raw"})),
+        ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"vmid": 100, "prune-backups": "keep-last=1"})),
+        ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"prune-backups": "keep-last=1"})),
+        ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:100:root@pam:", none()),
+        ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump::root@pam:", none()),
+        // By what it is part of.
+        ("POST /cluster/ha/resources", json!({"sid": "vm:100"})),
+        ("POST /cluster/ha/resources", json!({"sid": "100"})),
+        ("PUT /cluster/ha/resources/vm:100", json!({"state": "stopped"})),
+        ("DELETE /cluster/ha/resources/vm%3a100", none()),
+        ("POST /cluster/ha/resources/100/relocate", json!({"node": "pve2"})),
+        ("POST /cluster/ha/rules", json!({"rule": "x", "type": "node-affinity", "resources": "ct:200,vm:100"})),
+        ("POST /cluster/ha/status/disarm-ha", none()),
+        ("POST /cluster/replication", json!({"id": "100-0", "target": "pve2", "type": "local"})),
+        ("PUT /cluster/replication/100-0", json!({"disable": true})),
+        ("DELETE /cluster/replication/100-1", none()),
+        ("POST /nodes/pve1/replication/100-0/schedule_now", none()),
+        ("PUT /pools", json!({"poolid": "lab", "vms": "100"})),
+        ("PUT /pools/lab", json!({"vms": "101,100", "delete": true})),
+        ("PUT /pools", json!({"poolid": "prod", "vms": "101"})),
+        ("DELETE /pools", json!({"poolid": "prod"})),
+        ("DELETE /pools/prod", none()),
+        // With others.
+        ("POST /nodes/pve1/vzdump", json!({"vmid": "100"})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": "101,100"})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": ["101", "web01"]})),
+        ("POST /nodes/pve1/vzdump", json!({"all": true})),
+        ("POST /nodes/pve1/vzdump", json!({"all": true, "exclude": "101"})),
+        ("POST /nodes/pve1/vzdump", json!({"all": true, "storage": "x1x", "notes-template": "vm-101-disk-0"})),
+        ("POST /nodes/pve2/vzdump", json!({"pool": "prod"})),
+        ("POST /nodes/pve2/vzdump", json!({"pool": "prod/web"})),
+        ("POST /cluster/backup", json!({"vmid": "101,100"})),
+        ("POST /cluster/backup", json!({"all": true, "exclude": "101"})),
+        ("POST /cluster/backup", json!({"pool": "prod"})),
+        ("PUT /cluster/backup/x1", json!({"all": true})),
+        ("POST /nodes/pve1/stopall", none()),
+        ("POST /nodes/pve1/stopall", json!({"vms": "101,100"})),
+        ("POST /nodes/pve2/stopall", json!({"vms": ["100"]})),
+        ("POST /nodes/pve1/startall", json!({"force": true})),
+        ("POST /nodes/pve1/suspendall", none()),
+        ("POST /nodes/pve1/migrateall", json!({"target": "pve2"})),
+        ("POST /cluster/bulk-action/guest/shutdown", none()),
+        ("POST /cluster/bulk-action/guest/shutdown", json!({"vms": [101, 100]})),
+        ("POST /cluster/bulk-action/guest/start", json!({"vms": ["web01"]})),
+        ("POST /cluster/bulk-action/guest/migrate", json!({"target": "vm-101"})),
+        ("POST /cluster/bulk-action/guest/suspend", none()),
+        // With what it runs on.
+        ("POST /nodes/pve1/status", json!({"command": "reboot"})),
+        ("PUT /nodes/pve1/network", none()),
+        ("PUT /nodes/pve1/disks/wipedisk", json!({"disk": "/dev/sdb"})),
+        ("DELETE /nodes/pve1/disks/zfs/tank", none()),
+        ("DELETE /nodes/pve2/ceph/pool/rbd", none()),
+        ("POST /nodes/pve2/termproxy", none()),
+        ("POST /nodes/pve2/execute", json!({"commands": "[]"})),
+        ("POST /nodes/pve2/vzdump", json!({"vmid": "101", "script": "/root/x"})),
+        ("PUT /nodes/pve2/qemu/101/config", json!({"hookscript": "local:snippets/x.sh"})),
+        ("DELETE /storage/local-lvm", none()),
+        ("PUT /storage/local-lvm", json!({"disable": true})),
+        ("PUT /storage/local-lvm", json!({"nodes": "pve2"})),
+        ("DELETE /cluster/config/nodes/pve1", none()),
+        ("PUT /cluster/sdn", none()),
+    ]
+}
+
+#[test]
+fn whatever_reaches_a_protected_guest_is_refused() {
+    for protect in WAYS {
+        let setup = Setup::new(protect);
+        for (line, given) in reaching() {
+            setup.refused(line, &given);
+        }
+    }
+}
+
+#[test]
+fn what_reaches_others_is_sent() {
+    for protect in WAYS {
+        let setup = Setup::new(protect);
+        for (line, given) in [
+            ("POST /nodes/pve2/qemu/101/status/stop", json!({})),
+            ("POST /qemu/db01/status/reboot", json!({})),
+            (
+                "PUT /nodes/pve2/qemu/101/config",
+                json!({"scsi1": "local-lvm:vm-101-disk-7", "description": "10.0.0.0/24"}),
+            ),
+            ("DELETE /nodes/pve1/qemu/110", json!({})),
+            ("POST /nodes/pve1/qemu", json!({"vmid": 900})),
+            ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 1000})),
+            ("POST /nodes/pve2/qemu/101/agent/exec", json!({"command": ["id"]})),
+            ("DELETE /nodes/pve2/storage/local-lvm/content/local-lvm:vm-101-disk-0", json!({})),
+            ("DELETE /nodes/pve1/storage/local/content/local:iso/debian-100.iso", json!({})),
+            ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"vmid": 101, "prune-backups": "keep-last=1"})),
+            ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:101:root@pam:", json!({})),
+            ("POST /cluster/ha/resources", json!({"sid": "vm:101"})),
+            ("POST /cluster/replication", json!({"id": "101-0", "target": "pve1", "type": "local"})),
+            ("PUT /pools", json!({"poolid": "lab", "vms": "110"})),
+            ("POST /nodes/pve1/vzdump", json!({"vmid": "110"})),
+            ("POST /nodes/pve2/vzdump", json!({"all": true})),
+            ("POST /cluster/backup", json!({"vmid": "101"})),
+            ("POST /nodes/pve1/stopall", json!({"vms": "110"})),
+            ("POST /nodes/pve2/stopall", json!({})),
+            ("POST /cluster/bulk-action/guest/shutdown", json!({"vms": [101]})),
+            ("POST /nodes/pve3/status", json!({"command": "reboot"})),
+            ("POST /nodes/pve1/ceph/osd/1/in", json!({})),
+            ("POST /nodes/pve1/apt/update", json!({})),
+            ("PUT /storage/local", json!({"content": "iso"})),
+            ("PUT /cluster/options", json!({"description": "see https://pve1:8006/ for more"})),
+        ] {
+            setup.sent(line, &given);
+        }
+    }
+}
+
+#[test]
+fn a_protected_guest_may_be_looked_at() {
+    for protect in WAYS {
+        let setup = Setup::new(protect);
+        for path in [
+            "/nodes/pve1/qemu/100/config",
+            "/qemu/web01/status/current",
+            "/nodes/pve1/qemu/100/snapshot",
+            "/nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0",
+            "/cluster/ha/resources/vm:100",
+            "/pools/prod",
+        ] {
+            let said = call(&setup.server, "proxmox_api_get", json!({"path": path}));
+            assert!(!said.failed, "{path}: {said:?}");
+        }
+        assert!(!call(&setup.server, "find_guest", json!({"query": "web01"})).failed);
+        let said = setup.call("POST /nodes/pve1/qemu/100/agent/ping", json!({}));
+        assert!(!said.failed, "a POST that only looks: {said:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_of_what_is_refused_is_refused() {
+    let setup = Setup::new(&["100"]);
+    let arguments = json!({"path": "/nodes/pve1/stopall", "method": "POST", "dry_run": true});
+    let said = call(&setup.server, "proxmox_api_call", arguments);
+    assert!(said.failed && said.text.contains("protected"), "{said:?}");
+}
+
+#[test]
+fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
+    let over = json!({"vmid": 300, "archive": "local:backup/x.vma.zst", "force": true});
+    for protect in [&["pool:prod"][..], &["tag:critical"], &["100", "tag:x"]] {
+        let setup = Setup::new(protect);
+        for (line, given) in [
+            ("POST /nodes/pve3/qemu/300/status/stop", json!({})),
+            ("POST /nodes/pve3/vzdump", json!({"vmid": "300"})),
+            ("DELETE /nodes/pve3/storage/local/content/local:300/any.qcow2", json!({})),
+            ("POST /cluster/ha/resources", json!({"sid": "vm:300"})),
+            ("POST /nodes/pve3/qemu", over.clone()),
+        ] {
+            let why = setup.refused(line, &given);
+            assert!(why.contains("300") && why.contains("VM.Audit"), "{why}");
+        }
+        setup.sent("POST /nodes/pve3/qemu", &json!({"vmid": 300}));
+    }
+    Setup::new(&["100"]).sent("POST /nodes/pve3/qemu/300/status/stop", &json!({}));
+}
+
+#[test]
+fn a_protected_guest_that_is_not_in_the_list_may_be_on_any_node() {
+    let setup = Setup::new(&["300"]);
+    for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /cluster/bulk-action/guest/suspend"] {
+        assert!(setup.refused(line, &json!({})).contains("VM.Audit"));
+    }
+    setup.sent("POST /nodes/pve2/qemu/101/status/stop", &json!({}));
+    // One that is in it without its node is on each.
+    let setup = Setup::listing(&["300"], Act::data(&guests().to_string()));
+    setup.refused("POST /nodes/pve2/stopall", &json!({}));
+}
+
+#[test]
+fn without_a_list_nothing_passes_that_could_reach_one() {
+    let lists = [Act::data("{}"), Act::data("null"), Act::body("<html>"), failed("cluster not ready - no quorum?")];
+    for list in lists {
+        for protect in WAYS {
+            let setup = Setup::listing(protect, list.clone());
+            for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /nodes/pve2/termproxy"] {
+                setup.refused(line, &json!({}));
+            }
+            let stop = setup.call("POST /nodes/pve1/qemu/100/status/stop", json!({}));
+            let other = setup.call("PUT /pools", json!({"poolid": "lab", "vms": "110"}));
+            assert!(stop.failed && (other.failed || protect == ["100"]), "{stop:?} {other:?}");
+            let sent = setup.node.writes();
+            assert!(sent.iter().all(|line| protect == ["100"] && line == "PUT /pools"), "{protect:?}: {sent:?}");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_stands_for_whichever_is_asked_is_none() {
+    let setup = Setup::new(&["100"]);
+    for path in ["/nodes/localhost/stopall", "/nodes/LOCALHOST/status", "/nodes/%6cocalhost/vzdump"] {
+        let said = call(&setup.server, "proxmox_api_call", json!({"path": path, "method": "POST"}));
+        assert!(said.failed && said.text.contains("which node? Put one of pve1, pve2, pve3"), "{said:?}");
+        assert_eq!(setup.node.writes(), [""; 0]);
+    }
+}

@@ -1,0 +1,392 @@
+//! What each level lets through: every operation there is, through every door and in every spelling, from both sides;
+//! operations nobody knows; and parameters that make a call worse. The table is `tests/policy/operations.tsv`
+//! (`UPDATE=1` writes it anew).
+
+use crate::support::node::Act;
+use crate::support::policy::{LEVELS, Watched, asking, caller, client, concrete, open, patterns, protected};
+use crate::support::proxmox::{facts_list, is_lookup, operation, required, script, segments};
+use crate::support::stage::product_for;
+use crate::support::tool::{Said, call_as};
+use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::context::Caller;
+use proxmox_mcp::policy::Rules;
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::schema::{Operation, embedded};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// A code as this server makes them, which it did not make.
+const MADE_UP: &str = "12c-00112233445566ff-0123456789abcdef01234567";
+
+/// A server with a client of each level and a cluster of each, all of one node, and one (`ask`) where what can't be undone
+/// is to be confirmed.
+struct House {
+    server: Server,
+    node: Watched,
+    callers: Vec<Caller>,
+}
+
+impl House {
+    fn new(node: Watched) -> Self {
+        let mut clusters: Vec<_> =
+            LEVELS.iter().map(|(name, rights)| node.cluster(name, Rules { rights: *rights, ..open() })).collect();
+        clusters.push(node.cluster("ask", asking()));
+        let clients: Vec<_> = LEVELS.iter().map(|(name, rights)| client(name, *rights, &[])).collect();
+        let server = product_for(clusters, &clients);
+        let house = Self { server, node, callers: clients.iter().map(caller).collect() };
+        for cluster in ["R", "O", "F", "X", "ask"] {
+            house.say(3, "describe_api", json!({"path": "/version", "cluster": cluster}));
+        }
+        house.node.requests();
+        house
+    }
+
+    fn say(&self, level: usize, tool: &str, arguments: Value) -> Said {
+        call_as(&self.server, &self.callers[level], tool, arguments)
+    }
+
+    /// The same call where the client has the level and the cluster lets everything through, and the other way round.
+    fn both(&self, level: usize, tool: &str, arguments: &Value, mut see: impl FnMut(Said, &str)) {
+        for (client, cluster) in [(level, "X"), (3, LEVELS[level].0)] {
+            let mut arguments = arguments.clone();
+            arguments["cluster"] = cluster.into();
+            let said = self.say(client, tool, arguments);
+            see(said, &format!("client {}, cluster {cluster}", LEVELS[client].0));
+        }
+    }
+
+    /// Whether an operation has reached the node since anybody looked.
+    fn reached(&self, wanted: &Operation<'_>) -> bool {
+        let of = |method: &str, segments: &[String]| operation(method, segments).1 == Some(wanted.template());
+        self.node.requests().iter().any(|r| r.method == wanted.method().as_str() && of(&r.method, &segments(r)))
+    }
+}
+
+/// The ways to write a call: the tool and its arguments.
+fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str, Value)> {
+    let (path, method) = (concrete(wanted), wanted.method().as_str());
+    let encoded =
+        |s: &str| -> String { s.bytes().map(|b| if b == b'/' { "/".into() } else { format!("%{b:02x}") }).collect() };
+    let call = |path: &str| json!({"path": path, "method": method, "data": data});
+    let mut all = vec![call(&path)];
+    for odd in [
+        encoded(&path),
+        path.replace("/qemu", "/%71emu").replacen('/', "//", 3),
+        path.replace('/', "%2f"),
+        format!("/api2/json{path}/"),
+        format!("api2//json//{}", path.trim_start_matches('/')),
+    ] {
+        all.push(call(&odd));
+    }
+    all.push(json!({"path": path, "method": method.to_lowercase(), "data": data}));
+    all.push(json!({"path": format!("{} {path}", method.to_lowercase()), "data": data}));
+    let mut made_up = call(&path);
+    made_up["confirm"] = MADE_UP.into();
+    all.push(made_up);
+    if let Some(rest) = path.strip_prefix("/nodes/pve1/qemu/100") {
+        for start in
+            ["/qemu/web01", "vm/100", "/nodes/{node}/qemu/100", "/nodes/pve3/lxc/WEB01", "/nodes/localhost/qemu/100"]
+        {
+            all.push(call(&format!("{start}{rest}")));
+        }
+    } else if let Some(rest) = path.strip_prefix("/nodes/pve2/lxc/200") {
+        for start in ["/lxc/dns01", "ct/200", "/nodes/<node>/lxc/dns01", "/nodes/pve2/%6cxc/%32%30%30"] {
+            all.push(call(&format!("{start}{rest}")));
+        }
+    } else if let Some(rest) = path.strip_prefix("/nodes/pve1/tasks/UPID") {
+        all.push(call(&format!("/tasks/UPID{rest}")));
+    }
+    // What would change something is not sent elsewhere where the kind is wrong and it can't be undone.
+    if wanted.risk().lasting {
+        all.retain(|arguments| !arguments["path"].as_str().unwrap().contains("/lxc/WEB01"));
+    }
+    let mut all: Vec<_> = all.into_iter().map(|arguments| ("proxmox_api_call", arguments)).collect();
+    if wanted.method() == Method::Get {
+        all.push(("proxmox_api_get", json!({"path": path, "params": data})));
+        all.push(("proxmox_api_get", json!({"path": encoded(&path), "params": data})));
+        all.push(("proxmox_api_get", json!({"paths": [path, format!("get {path}")], "params": data})));
+    }
+    all
+}
+
+#[test]
+fn every_operation_is_let_through_from_its_level_on_and_by_no_door_below_it() {
+    let all: Vec<_> = embedded().operations().collect();
+    assert_eq!(all.len(), 661);
+    let parts = all.chunks(all.len().div_ceil(4));
+    let table: String = std::thread::scope(|scope| {
+        let parts: Vec<_> = parts.map(|part| scope.spawn(|| rows(part))).collect();
+        parts.into_iter().map(|part| part.join().expect("rows")).collect()
+    });
+    golden(&table);
+}
+
+/// The rows of these operations, each tried through every door.
+fn rows(operations: &[Operation<'_>]) -> String {
+    let house = House::new(Watched::start());
+    let mut table = String::new();
+    for wanted in operations {
+        let (line, data) = (format!("{}\t{}", wanted.method(), wanted.template()), required(wanted));
+        let doors = doors(wanted, &data);
+        let mut lowest = None;
+        for (level, (letter, _)) in LEVELS.iter().enumerate() {
+            let (tool, plain) = &doors[0];
+            let mut let_through = Vec::new();
+            house.both(level, tool, plain, |said, who| {
+                let passed = !said.failed;
+                let requests = house.node.requests();
+                assert!(
+                    passed || said.text.contains("refused: ") && requests.is_empty(),
+                    "{line} {who}: {said:?} {requests:?}"
+                );
+                let_through.push(passed);
+            });
+            assert_eq!(let_through[0], let_through[1], "{line}: client and cluster differ at {letter}");
+            assert!(let_through[0] || lowest.is_none(), "{line}: {letter} lets less through than the level below");
+            if let_through[0] && lowest.is_none() {
+                lowest = Some(level);
+            }
+            for (tool, arguments) in &doors[1..] {
+                if !let_through[0] {
+                    house.both(level, tool, arguments, |said, who| {
+                        let requests = house.node.requests();
+                        // A path that is none as it stands is looked up first: there is no agent in a container.
+                        let silent = match arguments["path"].as_str() {
+                            Some(path) if path.contains("/lxc/WEB01") => requests.iter().all(is_lookup),
+                            _ => requests.is_empty(),
+                        };
+                        assert!(said.failed && silent, "{line} {who} {arguments}: {said:?} {requests:?}");
+                        assert!(said.text.contains("refused: "), "{line} {who} {arguments}: {said:?}");
+                    });
+                } else if lowest == Some(level) {
+                    let mut arguments = arguments.clone();
+                    arguments["cluster"] = LEVELS[level].0.into();
+                    let said = house.say(level, tool, arguments.clone());
+                    assert!(!said.failed && house.reached(wanted), "{line} {arguments}: {said:?}");
+                }
+            }
+        }
+        let lowest = lowest.unwrap_or_else(|| panic!("{line}: nobody may"));
+        let asks = asks(&house, wanted, &doors);
+        table.push_str(&format!("{line}\t{}\t{}\n", LEVELS[lowest].0, if asks { "asks" } else { "-" }));
+    }
+    table
+}
+
+/// Whether it has to be confirmed, which holds at every door.
+fn asks(house: &House, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
+    let mut all = doors.iter().map(|(tool, arguments)| {
+        let mut arguments = arguments.clone();
+        arguments["cluster"] = "ask".into();
+        house.node.requests();
+        let said = house.say(3, tool, arguments.clone());
+        let reached = house.reached(wanted);
+        assert_eq!(said.failed, !reached, "{arguments}: {said:?}");
+        assert!(reached || said.text.contains("has to be confirmed"), "{arguments}: {said:?}");
+        !reached
+    });
+    let first = all.next().expect("a door");
+    assert!(all.all(|other| other == first), "{} {}: doors differ", wanted.method(), wanted.template());
+    first
+}
+
+fn golden(table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy/operations.tsv");
+    let head = "# method, path, lowest level that lets it through (R read, O operate, F full, X full with exec), whether it asks\n";
+    let now = format!("{head}{table}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &now).expect("written");
+    }
+    let before = std::fs::read_to_string(&path).expect("tests/policy/operations.tsv");
+    for (old, new) in before.lines().zip(now.lines()) {
+        assert_eq!(new, old, "tests/policy/operations.tsv is stale: look at the difference, then run with UPDATE=1");
+    }
+    assert_eq!(before.lines().count(), now.lines().count());
+}
+
+// ---- operations nobody knows
+
+impl House {
+    /// The lowest level that lets a call through, from both sides, and whether it asks; what is refused sends nothing.
+    #[track_caller]
+    fn judged(&self, tool: &str, arguments: &Value) -> (&'static str, bool) {
+        let mut lowest = None;
+        for (level, (letter, _)) in LEVELS.iter().enumerate() {
+            self.both(level, tool, arguments, |said, who| {
+                let sent = self.node.requests().iter().any(|r| !is_lookup(r));
+                assert_eq!(sent, !said.failed, "{who} {arguments}: {said:?}");
+                assert!(sent || said.text.contains("refused: "), "{who} {arguments}: {said:?}");
+                assert!(sent || lowest.is_none(), "{who} {arguments}: {said:?}");
+                if sent {
+                    lowest = lowest.or(Some(*letter));
+                }
+            });
+        }
+        let mut arguments = arguments.clone();
+        arguments["cluster"] = "ask".into();
+        let said = self.say(3, tool, arguments.clone());
+        let sent = self.node.requests().iter().any(|r| !is_lookup(r));
+        assert!(sent != said.failed && (sent || said.text.contains("has to be confirmed")), "{arguments}: {said:?}");
+        (lowest.unwrap_or_else(|| panic!("nobody may: {arguments}")), !sent)
+    }
+}
+
+#[test]
+fn an_operation_that_only_the_cluster_knows_is_the_worst_there_is() {
+    let mut paths = facts_list();
+    let info = json!({"description": "Reads a list.", "permissions": {"user": "all"}, "risk": "R",
+        "parameters": {"additionalProperties": 0, "properties": {}}, "returns": {"type": "array"}});
+    for path in ["/cluster/brand", "/nodes/{node}/brand", "/nodes/{node}/qemu/{vmid}/brand"] {
+        paths.push(json!({"path": path, "leaf": 1, "info": {"GET": info, "POST": info, "PUT": info, "DELETE": info}}));
+    }
+    let house = House::new(Watched::with(Act::body(script(&paths)), |_| None));
+    for path in ["/cluster/brand", "/nodes/pve1/brand", "/nodes/pve1/qemu/100/brand", "/qemu/web01/brand"] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let arguments = json!({"path": path, "method": method, "confirm": MADE_UP});
+            assert_eq!(house.judged("proxmox_api_call", &arguments), ("X", true), "{method} {path}");
+        }
+        assert_eq!(house.judged("proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
+        assert_eq!(house.judged("proxmox_api_get", &json!({"paths": [path, path]})), ("X", true), "{path}");
+    }
+}
+
+#[test]
+fn a_path_that_neither_the_facts_nor_the_cluster_describe_is_the_worst_there_is() {
+    let house = House::new(Watched::with(Act::refusal(500, "no such file", ""), |_| None));
+    for path in ["/cluster/brand/new", "/nodes/pve1/brand", "/nodes/pve1/qemu/100/status/halt", "/x"] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let arguments = json!({"path": path, "method": method});
+            assert_eq!(house.judged("proxmox_api_call", &arguments), ("X", true), "{method} {path}");
+        }
+        assert_eq!(house.judged("proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
+    }
+    assert_eq!(house.judged("proxmox_api_get", &json!({"path": "/nodes/pve1/status"})), ("R", false));
+}
+
+/// What a node may say in the place of a path: the same with harmless facts, or another template that matches it.
+fn lies(template: &str) -> Vec<String> {
+    let (parent, _) = template.rsplit_once('/').expect("a path");
+    vec![
+        template.to_owned(),
+        template.replace("{vmid}", "{id}").replace("{node}", "{host}"),
+        template.replace("{node}", "pve1").replace("{vmid}", "100"),
+        template.replace("/qemu/", "/{what}/"),
+        format!("{parent}/{{name}}"),
+        format!("{parent}/{{volume}}"),
+        "/{volume}".into(),
+        "/nodes/{volume}".into(),
+    ]
+}
+
+#[test]
+fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
+    let harmless = json!({"description": "Reads a harmless list.", "risk": "R", "summary": "List nothing",
+        "permissions": {"user": "all"}, "parameters": {"additionalProperties": 1, "properties": {}}});
+    let info = json!({"GET": harmless, "POST": harmless, "PUT": harmless, "DELETE": harmless});
+    for (method, template, least, asks) in [
+        ("POST", "/nodes/{node}/qemu/{vmid}/status/stop", "O", true),
+        ("DELETE", "/nodes/{node}/qemu/{vmid}", "F", true),
+        ("POST", "/nodes/{node}/qemu/{vmid}/agent/exec", "X", true),
+        ("POST", "/nodes/{node}/status", "F", true),
+        ("POST", "/nodes/{node}/qemu/{vmid}/status/start", "O", false),
+        ("GET", "/nodes/{node}/qemu/{vmid}/config", "R", false),
+    ] {
+        let path = template.replace("{node}", "pve1").replace("{vmid}", "100");
+        for lie in lies(template) {
+            let house = House::new(Watched::with(Act::body(script(&[json!({"path": lie, "info": info})])), |_| None));
+            let call = json!({"path": path, "method": method});
+            let places = |letter: &str| LEVELS.iter().position(|(l, _)| *l == letter);
+            // As the facts have it, or the worst, or not at all where the lie leaves no such path.
+            for cluster in ["X", "ask"] {
+                for (level, (letter, _)) in LEVELS.iter().enumerate() {
+                    let mut call = call.clone();
+                    call["cluster"] = cluster.into();
+                    let said = house.say(level, "proxmox_api_call", call);
+                    let sent = house.node.requests().iter().any(|r| !is_lookup(r));
+                    let may = places(letter) >= places(least) && (cluster == "X" || !asks);
+                    assert!(may || !sent && said.failed, "{method} {path} as {lie}, {letter} on {cluster}: {said:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
+    let info = json!({"description": "x", "parameters": {"additionalProperties": 1, "properties": {}}});
+    let info = json!({"POST": info, "DELETE": info});
+    let paths = ["/nodes/{a}/storage/{b}/content/{volume}", "/nodes/{a}/{b}", "/nodes/{a}/qemu/{b}/status/{c}"];
+    let paths: Vec<_> = paths.iter().map(|path| json!({"path": path, "info": info})).collect();
+    let node = Watched::with(Act::body(script(&paths)), |_| None);
+    let denying = Rules { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open() };
+    let allowing = Rules { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open() };
+    let guarding = Rules { protect: protected(&["100"]), ..open() };
+    let server = product_for(
+        vec![node.cluster("denying", denying), node.cluster("allowing", allowing), node.cluster("guarding", guarding)],
+        &[],
+    );
+    for (cluster, method, path) in [
+        ("denying", "DELETE", "/nodes/pve1/storage/local/content/local:iso/a/b.iso"),
+        ("allowing", "POST", "/nodes/pve1/qemu/101/status/stop"),
+        ("guarding", "POST", "/nodes/pve1/stopall"),
+        ("guarding", "POST", "/nodes/pve2/brand"),
+        ("guarding", "POST", "/nodes/pve1/qemu/100/status/stop"),
+        ("guarding", "POST", "/nodes/pve2/qemu/101/status/brand"),
+    ] {
+        let said = call_as(
+            &server,
+            &Caller::stdio(),
+            "proxmox_api_call",
+            json!({"cluster": cluster, "method": method, "path": path}),
+        );
+        assert!(said.failed && said.text.contains("refused: "), "{cluster} {path}: {said:?}");
+        assert_eq!(node.writes(), [""; 0], "{cluster} {path}");
+    }
+}
+
+// ---- parameters that make it worse
+
+#[test]
+fn parameters_raise_what_a_call_needs_and_asks() {
+    let house = House::new(Watched::start());
+    let (config, shutdown) = ("/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/100/status/shutdown");
+    for (line, data, level) in [
+        ("POST /nodes/pve1/qemu", json!({"vmid": 500, "archive": "local:backup/x.vma.zst"}), ("F", false)),
+        (
+            "POST /nodes/pve1/qemu",
+            json!({"vmid": 500, "archive": "local:backup/x.vma.zst", "force": true}),
+            ("F", true),
+        ),
+        ("POST /nodes/pve1/lxc", json!({"vmid": 500, "ostemplate": "local:backup/x.tar", "force": "yes"}), ("F", true)),
+        (shutdown, json!({}), ("O", false)),
+        (shutdown, json!({"forceStop": true}), ("O", true)),
+        (shutdown, json!({"forceStop": "on"}), ("O", true)),
+        (shutdown, json!({"forceStop": false}), ("O", false)),
+        ("/nodes/pve1/qemu/100/status/shutdown?forceStop=1", json!({}), ("O", true)),
+        ("/nodes/pve2/lxc/200/status/shutdown", json!({"forceStop": 1}), ("O", true)),
+        (config, json!({"delete": "tags"}), ("F", false)),
+        (config, json!({"delete": "unused0"}), ("F", true)),
+        (config, json!({"delete": "tags,unused12"}), ("F", true)),
+        (config, json!({"delete": "tags unused0"}), ("F", true)),
+        (config, json!({"delete": ["tags", "unused0"]}), ("F", true)),
+        (config, json!({"delete": "scsi1", "force": 1}), ("F", true)),
+        (config, json!({"args": "-S"}), ("X", true)),
+        (config, json!({"hookscript": "local:snippets/x.sh"}), ("X", true)),
+        ("PUT /nodes/pve2/lxc/200/config", json!({"hookscript": "local:snippets/x.sh"}), ("X", true)),
+        ("POST /nodes/pve1/qemu", json!({"vmid": 500, "args": "-S"}), ("X", true)),
+        ("/nodes/pve1/vzdump", json!({"vmid": "100"}), ("O", false)),
+        ("/nodes/pve1/vzdump", json!({"vmid": "100", "remove": false}), ("O", false)),
+        ("/nodes/pve1/vzdump", json!({"vmid": "100", "remove": true}), ("F", true)),
+        ("/nodes/pve1/vzdump", json!({"vmid": "100", "prune-backups": "keep-last=1"}), ("F", true)),
+        ("/nodes/pve1/vzdump", json!({"vmid": "100", "script": "/root/x.sh"}), ("X", true)),
+        ("/cluster/backup", json!({"vmid": "100", "prune-backups": {"keep-last": 1}}), ("F", true)),
+        ("/nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "storage": "x"}), ("F", false)),
+        ("/nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "storage": "x", "delete": true}), ("F", true)),
+    ] {
+        let arguments = match line.split_once(' ') {
+            Some(_) => json!({"path": line, "data": data}),
+            None => json!({"path": line, "method": "POST", "data": data}),
+        };
+        assert_eq!(house.judged("proxmox_api_call", &arguments), level, "{line} {data}");
+    }
+}

@@ -1,0 +1,371 @@
+//! Lost connections, hanging nodes, dead nodes, cancellations and crowds: what is asked again, what never is, and
+//! what the caller is told.
+
+use crate::support::node::{Act, Identity, Node, nobody};
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::pve::cluster::{Answer, Cluster};
+use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
+use proxmox_mcp::settings::{self, Endpoint, Limits};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const WRITES: [Method; 3] = [Method::Post, Method::Put, Method::Delete];
+const SHORT: Duration = Duration::from_millis(150);
+
+fn client(settings: settings::Cluster) -> Cluster {
+    Cluster::new(settings, &Limits::default()).unwrap()
+}
+
+fn cluster(node: &Node) -> Cluster {
+    client(node.cluster_settings())
+}
+
+fn hasty(node: &Node) -> Cluster {
+    client(settings::Cluster { timeout: SHORT, ..node.cluster_settings() })
+}
+
+fn of(endpoints: Vec<Endpoint>, any: &Node) -> Cluster {
+    client(settings::Cluster { endpoints, ..any.cluster_settings() })
+}
+
+fn send(cluster: &Cluster, method: Method, cancel: &Cancel) -> Result<Answer, Error> {
+    let path = ApiPath::parse("/nodes/pve1/qemu/100/status/start").unwrap().0;
+    cluster.call(method, &path, &Params::new(), cancel)
+}
+
+fn ask(cluster: &Cluster, method: Method) -> Result<Answer, Error> {
+    send(cluster, method, &Cancel::new())
+}
+
+#[track_caller]
+fn assert_unknown(error: &Error, why: &str) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), "outcome_unknown", "{text}");
+    for part in [why, "/nodes/pve1/qemu/100/status/start`", "was not sent again", "/cluster/tasks"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_get_is_asked_once_more_when_its_connection_was_lost() {
+    let node = Node::start(|request| if request.index == 0 { Act::close() } else { Act::data("1") });
+    assert_eq!(ask(&cluster(&node), Method::Get).unwrap().data(), "1");
+    assert_eq!(node.requests().len(), 2);
+}
+
+#[test]
+fn a_get_is_asked_once_more_when_a_kept_connection_was_lost() {
+    let node = Node::start(|request| if request.index == 1 { Act::close() } else { Act::data("1") });
+    let cluster = cluster(&node);
+    ask(&cluster, Method::Get).unwrap();
+    ask(&cluster, Method::Get).unwrap();
+    assert_eq!(node.requests().iter().map(|r| (r.connection, r.nth)).collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 0)]);
+}
+
+#[test]
+fn a_get_is_not_asked_a_third_time() {
+    let node = Node::start(|_| Act::close());
+    let error = ask(&cluster(&node), Method::Get).unwrap_err();
+    assert_eq!(error.kind(), "lost");
+    assert!(error.to_string().contains(&node.endpoint().to_string()), "{error}");
+    assert_eq!(node.requests().len(), 2);
+}
+
+#[test]
+fn a_get_whose_answer_had_begun_is_not_asked_again() {
+    for start in
+        ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":"]
+    {
+        let node = Node::start(move |_| Act::raw(start).then_close());
+        assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "unreadable");
+        assert_eq!(node.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_write_is_never_asked_again_and_its_outcome_is_unknown() {
+    for method in WRITES {
+        let node = Node::start(|_| Act::close());
+        assert_unknown(&ask(&cluster(&node), method).unwrap_err(), "the connection was lost before an answer came");
+        assert_eq!(node.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_write_lost_on_a_kept_connection_is_never_asked_again() {
+    let node = Node::start(|request| if request.index == 0 { Act::data("1") } else { Act::close() });
+    let cluster = cluster(&node);
+    ask(&cluster, Method::Get).unwrap();
+    assert_unknown(&ask(&cluster, Method::Post).unwrap_err(), "lost");
+    assert_eq!(node.requests().len(), 2);
+}
+
+#[test]
+fn a_write_whose_answer_is_cut_or_no_answer_at_all_has_an_unknown_outcome() {
+    for act in [
+        Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":").then_close(),
+        Act::raw("HTTP/1.1 200 O").then_close(),
+        Act::raw("what?\r\n\r\n").then_close(),
+        Act::body("<html>"),
+    ] {
+        let node = Node::start(move |_| act.clone());
+        assert_unknown(&ask(&cluster(&node), Method::Post).unwrap_err(), "");
+        assert_eq!(node.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_write_that_was_refused_has_a_known_outcome() {
+    let node = Node::start(|_| Act::refusal(500, "VM is locked (backup)", ""));
+    let error = ask(&cluster(&node), Method::Post).unwrap_err();
+    assert!(error.to_string().contains("VM is locked (backup)"), "{error}");
+    assert_eq!(error.kind(), "failed");
+}
+
+#[test]
+fn a_write_whose_second_half_of_the_way_broke_has_an_unknown_outcome() {
+    for method in WRITES {
+        for (status, phrase) in [(596, "Connection timed out"), (597, "Broken pipe"), (598, ""), (599, "")] {
+            let node = Node::start(move |_| Act::refusal(status, phrase, ""));
+            let error = ask(&cluster(&node), method).unwrap_err();
+            assert_unknown(&error, format!("({status} {phrase}").trim_end());
+            assert_eq!(error.to_string().contains("case-sensitive"), status == 596, "{error}");
+            assert_eq!(node.requests().len(), 1);
+        }
+        // The node asked never connected to the other.
+        let node = Node::start(|_| Act::refusal(595, "Connection refused", ""));
+        assert_eq!(ask(&cluster(&node), method).unwrap_err().kind(), "failed");
+    }
+    let node = Node::start(|_| Act::refusal(596, "Connection timed out", ""));
+    assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "failed", "a GET changes nothing");
+}
+
+#[test]
+fn a_node_that_hangs_costs_the_time_limit_and_no_more() {
+    for act in [
+        Act::hang(),
+        Act::raw("HTTP/1.1 2").then_hang(),
+        Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang(),
+    ] {
+        let node = Node::start(move |_| act.clone());
+        let start = Instant::now();
+        let error = ask(&hasty(&node), Method::Get).unwrap_err();
+        assert!(error.kind() == "timeout" && error.to_string().contains("within 0.15 s"), "{error}");
+        assert_unknown(&ask(&hasty(&node), Method::Put).unwrap_err(), "no answer came within 0.15 s");
+        assert!(start.elapsed() >= 2 * SHORT && start.elapsed() < Duration::from_secs(4));
+        assert_eq!(node.requests().len(), 2);
+    }
+}
+
+#[test]
+fn a_node_that_drips_costs_the_time_limit_and_no_more() {
+    let node = Node::start(|_| Act::data(&"1".repeat(2_000)).dripping(Duration::from_millis(20)));
+    let start = Instant::now();
+    assert_eq!(ask(&hasty(&node), Method::Get).unwrap_err().kind(), "timeout");
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn where_nobody_listens_the_connection_is_refused_whatever_the_method() {
+    let node = Node::start(|_| Act::data("1"));
+    for method in Method::ALL {
+        let error = ask(&of(vec![nobody()], &node), method).unwrap_err();
+        assert_eq!(error.kind(), "connect");
+        assert!(error.to_string().contains("connection refused"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_said_not_to() {
+    let node = Node::start(|_| Act::data("1"));
+    // RFC 6761: a name under `invalid` never exists.
+    let endpoint = Endpoint { host: "pve1.invalid".into(), ..node.endpoint() };
+    let error = ask(&of(vec![endpoint], &node), Method::Get).unwrap_err();
+    assert_eq!(error.kind(), "connect");
+    assert!(error.to_string().contains("pve1.invalid"), "{error}");
+}
+
+#[test]
+fn a_node_that_refuses_connections_is_passed_over_for_every_method_and_the_next_call_starts_at_the_live_one() {
+    for method in Method::ALL {
+        let node = Node::start(|_| Act::data("1"));
+        let cut = Node::start_as(Identity::ClosesInHandshake, |_| Act::hang());
+        let cluster = of(vec![nobody(), cut.endpoint(), node.endpoint()], &node);
+        assert_eq!(ask(&cluster, method).unwrap().data(), "1");
+        ask(&cluster, method).unwrap();
+        assert_eq!((cut.connections(), node.requests().len()), (1, 2));
+    }
+}
+
+#[test]
+fn when_no_node_can_be_reached_each_is_named() {
+    let node = Node::start(|_| Act::data("1"));
+    let dead = [nobody(), nobody()];
+    let text = ask(&of(dead.to_vec(), &node), Method::Get).unwrap_err().to_string();
+    assert!(dead.iter().all(|d| text.contains(&format!("{d}: connection refused"))), "{text}");
+}
+
+#[test]
+fn a_get_that_was_lost_is_asked_of_the_next_node() {
+    let (bad, good) = (Node::start(|_| Act::close()), Node::start(|_| Act::data("1")));
+    let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
+    for _ in 0..2 {
+        assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
+    }
+    assert_eq!((bad.requests().len(), good.requests().len()), (1, 2));
+}
+
+#[test]
+fn a_write_that_was_lost_is_not_sent_to_the_next_node() {
+    let (bad, good) = (Node::start(|_| Act::close()), Node::start(|_| Act::data("1")));
+    let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
+    assert_unknown(&ask(&cluster, Method::Post).unwrap_err(), "lost");
+    assert!(good.requests().is_empty());
+    ask(&cluster, Method::Post).unwrap();
+    assert_eq!(bad.requests().len(), 1, "the next call starts elsewhere");
+}
+
+#[test]
+fn one_time_limit_holds_for_all_nodes_together() {
+    let (slow, good) = (Node::start(|_| Act::hang()), Node::start(|_| Act::data("1")));
+    let settings = settings::Cluster {
+        endpoints: vec![slow.endpoint(), good.endpoint()],
+        timeout: SHORT,
+        ..good.cluster_settings()
+    };
+    let cluster = client(settings);
+    assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "timeout");
+    assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1", "the next call starts elsewhere");
+}
+
+#[test]
+fn a_node_that_closes_every_connection_at_once_is_told_apart_from_an_answer() {
+    let node = Node::start_as(Identity::ClosesAtOnce, |_| Act::hang());
+    assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "lost");
+    assert_eq!(ask(&cluster(&node), Method::Post).unwrap_err().kind(), "outcome_unknown");
+}
+
+/// Cancels a call that waits for its answer; the error and the time it took after the cancellation.
+fn cancelled(node: &Node, method: Method) -> (Error, Duration) {
+    let cluster = client(settings::Cluster { timeout: Duration::from_secs(30), ..node.cluster_settings() });
+    let cancel = Cancel::new();
+    thread::scope(|s| {
+        let call = s.spawn(|| send(&cluster, method, &cancel));
+        if node.endpoint().https {
+            node.wait_for_connections(1);
+        } else {
+            node.wait_for_requests(1);
+        }
+        let start = Instant::now();
+        cancel.cancel();
+        (call.join().unwrap().unwrap_err(), start.elapsed())
+    })
+}
+
+#[test]
+fn a_cancelled_get_returns_at_once() {
+    for act in [Act::hang(), Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang()] {
+        let node = Node::start(move |_| act.clone());
+        let (error, took) = cancelled(&node, Method::Get);
+        assert_eq!(error.kind(), "cancelled");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        node.wait_for_closed(1);
+        assert_eq!(node.requests().len(), 1, "a cancelled call is not asked again");
+    }
+}
+
+#[test]
+fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
+    let (error, took) = cancelled(&Node::start(|_| Act::hang()), Method::Post);
+    assert_unknown(&error, "the call was cancelled");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_call_cancelled_in_the_handshake_sent_nothing() {
+    // The handshake hangs: the hook must reach the socket before TLS is up. The time to connect is 5 s.
+    let (error, took) = cancelled(&Node::start_as(Identity::HangsInHandshake, |_| Act::hang()), Method::Post);
+    assert_eq!(error.kind(), "cancelled");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn a_call_cancelled_before_it_starts_sends_nothing() {
+    let node = Node::start(|_| Act::data("1"));
+    let cancel = Cancel::new();
+    cancel.cancel();
+    assert_eq!(send(&cluster(&node), Method::Post, &cancel).unwrap_err().kind(), "cancelled");
+    assert_eq!(node.connections(), 0);
+}
+
+#[test]
+fn a_cancellation_after_its_call_leaves_the_kept_connection_alone() {
+    let node = Node::start(|_| Act::data("1"));
+    let (cluster, cancel) = (cluster(&node), Cancel::new());
+    send(&cluster, Method::Get, &cancel).unwrap();
+    cancel.cancel();
+    ask(&cluster, Method::Post).unwrap();
+    assert_eq!(node.connections(), 1);
+}
+
+#[test]
+fn a_crowd_waits_and_beyond_it_the_cluster_is_busy_at_once() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let node = Node::start(move |_| {
+        let _ = gate.lock().unwrap().recv();
+        Act::data("1")
+    });
+    let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
+    let cluster = Cluster::new(node.cluster_settings(), &limits).unwrap();
+    thread::scope(|s| {
+        // Two are let in, two wait, and of the others each is turned away: which of them, the scheduler decides.
+        let calls: Vec<_> = (0..6).map(|_| s.spawn(|| ask(&cluster, Method::Post).map(drop))).collect();
+        while calls.iter().filter(|c| c.is_finished()).count() < 2 {
+            thread::yield_now();
+        }
+        node.wait_for_requests(2);
+        assert_eq!(node.requests().len(), 2);
+        drop(release);
+        let errors: Vec<_> = calls.into_iter().filter_map(|c| c.join().unwrap().err()).collect();
+        assert_eq!(errors.len(), 2);
+        for error in errors {
+            assert!(error.kind() == "busy" && error.to_string().contains("`max_calls_per_cluster`"), "{error}");
+        }
+    });
+    ask(&cluster, Method::Post).unwrap();
+}
+
+#[test]
+fn a_cluster_that_hangs_holds_up_no_other() {
+    let (hung, good) = (Node::start(|_| Act::hang()), Node::start(|_| Act::data("1")));
+    let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
+    let bad = Cluster::new(hung.cluster_settings(), &limits).unwrap();
+    let cancel = Cancel::new();
+    thread::scope(|s| {
+        let call = s.spawn(|| send(&bad, Method::Get, &cancel).map(drop));
+        hung.wait_for_requests(1);
+        assert_eq!(ask(&Cluster::new(good.cluster_settings(), &limits).unwrap(), Method::Get).unwrap().data(), "1");
+        cancel.cancel();
+        assert!(call.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn many_calls_at_once_each_get_their_own_answer() {
+    let node = Node::start(|request| Act::data(&format!("{:?}", request.target)));
+    let cluster = cluster(&node);
+    thread::scope(|s| {
+        for t in 0..8 {
+            let cluster = &cluster;
+            s.spawn(move || {
+                for i in 0..50 {
+                    let path = ApiPath::parse(&format!("/{t}/{i}")).unwrap().0;
+                    let answer = cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).unwrap();
+                    assert_eq!(answer.data(), format!("\"/api2/json/{t}/{i}\""));
+                }
+            });
+        }
+    });
+    assert!(node.connections() <= 8, "{}", node.connections());
+}

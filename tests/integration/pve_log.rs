@@ -1,0 +1,127 @@
+//! What a failed call leaves in the log: one line that names it, and nothing of its parameters.
+
+use crate::support::log::{self as kept, keep};
+use crate::support::node::{Act, Identity, Node, SECRET, nobody};
+use log::Level;
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::pve::cluster::Cluster;
+use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
+use proxmox_mcp::settings::{self, Limits, Tls};
+use std::thread;
+use std::time::Duration;
+
+const PATH: &str = "/nodes/pve1/qemu/100/config";
+
+/// The name of a cluster in the log, which no other module's cluster has.
+fn log_name(name: &str) -> String {
+    format!("log {name}")
+}
+
+/// The lines about the cluster of this name.
+fn lines(name: &str) -> Vec<(Level, String)> {
+    kept::lines(&log_name(name))
+}
+
+/// A client of `settings` under a name of its own.
+fn named(name: &str, settings: settings::Cluster) -> Cluster {
+    keep();
+    Cluster::new(settings::Cluster { name: log_name(name), ..settings }, &Limits::default()).unwrap()
+}
+
+fn call(cluster: &Cluster, method: Method, cancel: &Cancel) -> String {
+    let mut params = Params::new();
+    params.push("cipassword", "data-canary");
+    let path = ApiPath::parse(PATH).unwrap().0;
+    cluster.call(method, &path, &params, cancel).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+#[test]
+fn a_failed_call_is_one_line_without_its_parameters() {
+    for (name, act, shown) in [
+        ("failed", Act::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
+        ("rejected", Act::refusal(400, "", r#"{"errors":{"cipassword":"data-canary"}}"#), "rejected 400 after "),
+        ("unauthorized", Act::refusal(401, SECRET, ""), "unauthorized 401 after "),
+        ("unreadable", Act::body("{"), "unreadable (EOF while parsing"),
+    ] {
+        let node = Node::start(move |_| act.clone());
+        call(&named(name, node.cluster_settings()), Method::Get, &Cancel::new());
+        let lines = lines(name);
+        let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.contains(&format!("GET {PATH}: {shown}")) && line.ends_with(" ms"), "{line}");
+    }
+}
+
+#[test]
+fn a_call_that_nobody_answers_says_why() {
+    let node = Node::start(|_| Act::hang());
+    let settings = settings::Cluster { endpoints: vec![nobody()], ..node.cluster_settings() };
+    call(&named("refused", settings), Method::Post, &Cancel::new());
+    let lines = lines("refused");
+    let [(Level::Warn, node), (Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(node.contains(": connection refused; this node"), "{node}");
+    assert!(line.contains("connect (connection refused)"), "{line}");
+}
+
+#[test]
+fn a_write_with_an_unknown_outcome_is_a_warning() {
+    for (name, act) in [("lost", Act::close()), ("beyond", Act::refusal(596, "data-canary", ""))] {
+        let node = Node::start(move |_| act.clone());
+        call(&named(name, node.cluster_settings()), Method::Put, &Cancel::new());
+        let lines = lines(name);
+        let (Some((Level::Warn, line)), true) = (lines.last(), lines.len() <= 2) else { panic!("{lines:?}") };
+        assert!(line.contains(&format!("PUT {PATH}: outcome_unknown (")), "{line}");
+    }
+}
+
+#[test]
+fn a_write_cancelled_after_it_was_sent_is_a_warning() {
+    let node = Node::start(|_| Act::hang());
+    let timeout = Duration::from_secs(60);
+    let cluster = named("cancelled", settings::Cluster { timeout, ..node.cluster_settings() });
+    let cancel = Cancel::new();
+    thread::scope(|s| {
+        s.spawn(|| call(&cluster, Method::Post, &cancel));
+        node.wait_for_requests(1);
+        cancel.cancel();
+    });
+    let lines = lines("cancelled");
+    let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains(&format!("POST {PATH}: outcome_unknown (cancelled)")), "{line}");
+}
+
+#[test]
+fn a_node_passed_over_is_a_warning_once() {
+    let (good, suspect) = (Node::start(|_| Act::data("1")), Node::start_as(Identity::SelfSigned, |_| Act::hang()));
+    let endpoints = vec![nobody(), suspect.endpoint(), good.endpoint()];
+    let cluster = named("failover", settings::Cluster { endpoints, ..good.cluster_settings() });
+    thread::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(|| call(&cluster, Method::Get, &Cancel::new()));
+        }
+    });
+    let lines = lines("failover");
+    let [(Level::Warn, refused), (Level::Warn, untrusted)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(refused.contains("connection refused; this node is asked last until it answers again"), "{refused}");
+    assert!(untrusted.contains(&format!("seen: {}", suspect.fingerprint())), "{untrusted}");
+}
+
+#[test]
+fn a_node_that_answers_again_is_a_line_as_well() {
+    let node = Node::start(|request| if request.index < 2 { Act::close() } else { Act::data("1") });
+    let cluster = named("back", node.cluster_settings());
+    (0..3).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
+    let lines = lines("back");
+    let [(Level::Warn, gone), (Level::Debug, _), (Level::Info, back)] = &lines[..] else { panic!("{lines:?}") };
+    assert!(gone.contains(&format!("{}: the connection was lost", node.endpoint())), "{gone}");
+    assert!(back.contains(&format!("{} answers again", node.endpoint())), "{back}");
+}
+
+#[test]
+fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
+    let node = Node::start(|_| Act::hang());
+    let settings =
+        settings::Cluster { endpoints: vec![nobody(), nobody()], tls: Tls::Unverified, ..node.cluster_settings() };
+    let cluster = named("dead", settings);
+    (0..5).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
+    assert_eq!(lines("dead").iter().filter(|(level, _)| *level == Level::Warn).count(), 2, "one a node");
+}

@@ -1,0 +1,236 @@
+//! The four ways to trust a node's certificate, and what is said where none applies.
+
+use crate::support::node::{Act, Identity, Node, nobody};
+use crate::support::raw::eventually;
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::pve::cluster::{Answer, Cluster};
+use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
+use proxmox_mcp::settings::{self, Fingerprint, Limits, Tls};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn node(identity: Identity) -> Node {
+    Node::start_as(identity, |_| Act::data("1"))
+}
+
+fn ask(settings: settings::Cluster) -> Result<Answer, Error> {
+    let cluster = Cluster::new(settings, &Limits::default()).unwrap();
+    cluster.call(Method::Get, &ApiPath::parse("/version").unwrap().0, &Params::new(), &Cancel::new())
+}
+
+fn ask_with(node: &Node, tls: Tls) -> Result<Answer, Error> {
+    ask(settings::Cluster { tls, ..node.cluster_settings() })
+}
+
+/// The text of a TLS error; checks that nothing was sent and that it names the certificate seen.
+fn refusal(node: &Node, result: Result<Answer, Error>) -> String {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), "tls", "{error}");
+    assert!(node.requests().is_empty());
+    let text = error.to_string();
+    assert!(text.contains(&format!("\"fingerprint\": \"{}\"", node.fingerprint())), "{text}");
+    assert!(text.contains(&node.endpoint().to_string()), "{text}");
+    text
+}
+
+#[test]
+fn a_certificate_of_the_ca_file_is_trusted_and_the_connection_is_kept() {
+    let node = node(Identity::Trusted);
+    let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+    for _ in 0..3 {
+        let path = ApiPath::parse("/version").unwrap().0;
+        assert_eq!(cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).unwrap().data(), "1");
+    }
+    assert_eq!(node.connections(), 1);
+}
+
+#[test]
+fn a_name_is_looked_up_and_checked_as_a_name() {
+    let node = node(Identity::Trusted);
+    let mut settings = node.cluster_settings();
+    settings.endpoints[0].host = "localhost".into();
+    assert_eq!(ask(settings).unwrap().data(), "1");
+}
+
+#[test]
+fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_names() {
+    for identity in [Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
+        let node = node(identity);
+        assert_eq!(ask_with(&node, Tls::Fingerprint(vec![node.fingerprint()])).unwrap().data(), "1", "{identity:?}");
+    }
+}
+
+#[test]
+fn without_verification_every_certificate_will_do() {
+    for identity in [Identity::Trusted, Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
+        assert_eq!(ask_with(&node(identity), Tls::Unverified).unwrap().data(), "1", "{identity:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_no_public_root_signed_is_refused_with_the_remedies() {
+    let node = node(Identity::Trusted);
+    let text = refusal(&node, ask_with(&node, Tls::PublicRoots));
+    assert!(text.contains("not signed by an authority") && text.contains("`ca_file`"), "{text}");
+    assert!(text.contains("\"verify_ssl\": false"), "{text}");
+}
+
+#[test]
+fn a_self_signed_certificate_is_refused_by_a_ca_file() {
+    let node = node(Identity::SelfSigned);
+    assert!(refusal(&node, ask(node.cluster_settings())).contains("not signed by an authority"));
+}
+
+#[test]
+fn an_expired_certificate_is_said_to_have_expired() {
+    let node = node(Identity::Expired);
+    assert!(refusal(&node, ask(node.cluster_settings())).contains("has expired: renew it"));
+}
+
+#[test]
+fn a_certificate_of_the_future_points_at_the_clocks() {
+    let node = node(Identity::NotYetValid);
+    assert!(refusal(&node, ask(node.cluster_settings())).contains("clocks"));
+}
+
+#[test]
+fn a_certificate_for_another_name_says_for_which() {
+    let node = node(Identity::WrongName);
+    let text = refusal(&node, ask(node.cluster_settings()));
+    assert!(text.contains("is for another name (pve9.example, 192.0.2.9)"), "{text}");
+    let mut settings = node.cluster_settings();
+    settings.endpoints[0].host = "localhost".into();
+    assert!(ask(settings).unwrap_err().to_string().contains("is for another name"));
+}
+
+#[test]
+fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() {
+    let node = node(Identity::Trusted);
+    let pin = Fingerprint([0xAB; 32]);
+    let text = refusal(&node, ask_with(&node, Tls::Fingerprint(vec![pin])));
+    assert!(text.contains(&format!("(expected {pin})")) && text.contains("in between"), "{text}");
+    assert!(!text.contains("verify_ssl"), "a changed certificate is no reason to stop checking: {text}");
+}
+
+#[test]
+fn a_port_that_speaks_plain_http_is_said_not_to_speak_tls() {
+    let node = node(Identity::PlainOnTlsPort);
+    let error = ask_with(&node, Tls::Unverified).unwrap_err();
+    assert_eq!(error.kind(), "tls");
+    assert!(error.to_string().contains("does not speak TLS") && !error.to_string().contains("fingerprint"), "{error}");
+}
+
+#[test]
+fn a_handshake_that_is_cut_off_counts_as_no_connection() {
+    let node = node(Identity::ClosesInHandshake);
+    let error = ask(node.cluster_settings()).unwrap_err();
+    assert!(error.to_string().contains("closed the connection during the TLS handshake"), "{error}");
+    assert_eq!(error.kind(), "connect");
+}
+
+#[test]
+fn a_handshake_that_hangs_ends_with_the_time_limit() {
+    let node = node(Identity::HangsInHandshake);
+    let start = Instant::now();
+    let error = ask(settings::Cluster { timeout: Duration::from_millis(200), ..node.cluster_settings() }).unwrap_err();
+    assert!(error.to_string().contains("did not answer in time"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn any_of_several_pinned_certificates_is_trusted() {
+    let nodes = [node(Identity::SelfSigned), node(Identity::SelfSigned)];
+    let tls = Tls::Fingerprint(nodes.iter().map(Node::fingerprint).collect());
+    for node in &nodes {
+        assert_eq!(ask_with(node, tls.clone()).unwrap().data(), "1");
+    }
+    let other = node(Identity::SelfSigned);
+    let error = ask_with(&other, tls).unwrap_err();
+    let text = error.to_string();
+    assert!(error.kind() == "tls" && other.requests().is_empty(), "{text}");
+    assert!(text.contains("is none of the 2 pinned ones") && text.contains("list \"fingerprint\""), "{text}");
+    assert!(text.contains(&format!("seen: {}", other.fingerprint())) && !text.contains("verify_ssl"), "{text}");
+}
+
+#[test]
+fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
+    let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
+    let mut settings = suspect.cluster_settings();
+    settings.endpoints = vec![nobody(), suspect.endpoint(), other.endpoint()];
+    let cluster = Cluster::new(settings, &Limits::default()).unwrap();
+    for method in [Method::Post, Method::Get] {
+        let path = ApiPath::parse("/version").unwrap().0;
+        assert_eq!(cluster.call(method, &path, &Params::new(), &Cancel::new()).unwrap().data(), "1");
+    }
+    assert!(suspect.requests().is_empty());
+    assert_eq!((suspect.connections(), other.requests().len()), (1, 2), "the next call starts at the trusted one");
+}
+
+#[test]
+fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
+    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), nobody());
+    let mut settings = pinned.cluster_settings();
+    settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
+    let error = ask(settings.clone()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&format!("the certificate of {} has expired", pinned.endpoint())), "{text}");
+    assert!(text.contains(&format!("{dead}: connection refused")), "{text}");
+    assert!(text.contains(&format!("the certificate of {} is not signed by an authority", other.endpoint())), "{text}");
+    for node in [&pinned, &other] {
+        assert!(text.contains(&format!("seen: {}", node.fingerprint())) && node.requests().is_empty(), "{text}");
+    }
+    assert!(text.contains("\"fingerprint\"") && error.detail().is_some(), "{text}");
+
+    // One fingerprint for several nodes, each with a certificate of its own.
+    settings.tls = Tls::Fingerprint(vec![Fingerprint([1; 32])]);
+    let text = ask(settings).unwrap_err().to_string();
+    assert!([&pinned, &other].iter().all(|n| text.contains(&n.fingerprint().to_string())), "{text}");
+    assert!(!text.contains("verify_ssl"), "{text}");
+}
+
+#[test]
+fn a_certificate_that_is_renewed_costs_no_call() {
+    const CALLERS: usize = 4;
+    let node = node(Identity::Trusted);
+    let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
+    let path = ApiPath::parse("/version").unwrap().0;
+    let call = |method| cluster.call(method, &path, &Params::new(), &Cancel::new());
+    let (answered, over): ([AtomicUsize; CALLERS], _) = (Default::default(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for answered in &answered {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    assert_eq!(call(Method::Get).expect("an answer").data(), "1");
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let _ends = Ends(&over);
+        for restarts in [false, true, false, true, true] {
+            node.renew();
+            if restarts {
+                node.hang_up();
+            }
+            // A call that was cut off is made once more: it must not be cut off then as well.
+            for answered in &answered {
+                let before = answered.load(Ordering::SeqCst);
+                eventually("everybody is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
+            }
+        }
+    });
+    assert!(node.connections() > CALLERS, "the restarts were noticed");
+    node.renew();
+    node.hang_up();
+    // What is sent once only is not sent on what was closed.
+    assert_eq!(call(Method::Post).unwrap().data(), "1");
+}
+
+/// Sets a flag whatever comes of the test, for the threads that wait for it.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

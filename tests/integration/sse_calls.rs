@@ -1,0 +1,282 @@
+//! Calls that take long, over GET /sse and POST /messages: side by side, bounded, cancelled, and answered to the session
+//! that made them.
+
+use crate::support::node::{Act, Node};
+use crate::support::raw::{Client, LONG, Running, Sse, eventually, patient};
+use crate::support::rpc::{call, call_with_progress, cancelled, code, request, text};
+use crate::support::stage::{LARGE, Stage, product, start, start_with};
+use proxmox_mcp::demo::Demo;
+use proxmox_mcp::settings::{Cluster, Limits};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// A session and the connection it posts on.
+struct Session {
+    sse: Sse,
+    poster: Client,
+}
+
+impl Session {
+    fn open(server: &Running) -> Self {
+        Self { sse: server.sse(), poster: server.connect() }
+    }
+
+    fn post(&mut self, message: &str) {
+        let path = self.sse.path.clone();
+        let reply = self.poster.post(&path, message);
+        assert_eq!((reply.status, reply.body.as_str()), (202, "Accepted"), "{message}");
+    }
+
+    /// Calls `hold` and returns when it runs.
+    fn hold(&mut self, stage: &Stage, id: impl Into<Value>, name: &str) {
+        self.post(&hold(id, name));
+        stage.wait_for(name);
+    }
+
+    /// Posts a request and reads the next message.
+    fn ask(&mut self, message: &str) -> Value {
+        self.post(message);
+        self.sse.json()
+    }
+
+    /// Asserts that a ping is answered before anything else.
+    fn assert_quiet(&mut self) {
+        let pong = self.ask(&request("quiet?", "ping", json!({})));
+        assert_eq!(pong["id"], "quiet?", "{pong}");
+    }
+}
+
+fn hold(id: impl Into<Value>, name: &str) -> String {
+    call(id, "hold", json!({"name": name}))
+}
+
+fn echo(id: impl Into<Value>, text: &str) -> String {
+    call(id, "echo", json!({"text": text}))
+}
+
+#[test]
+fn the_messages_of_a_batch_are_answered_one_by_one() {
+    let (server, stage) = start();
+    let mut session = Session::open(&server);
+    session.post(&format!("[{},{},{}]", hold(1, "h"), cancelled(9), request(2, "ping", json!({}))));
+    assert_eq!(session.sse.json()["id"], 2, "a call that takes long holds up no other message of its batch");
+    stage.release("h");
+    assert_eq!(session.sse.json()["id"], 1);
+    assert_eq!(session.ask("[{\"jsonrpc\":\"2.0\",\"id\":3}]")["id"], 3, "an invalid one is answered as well");
+    let path = session.sse.path.clone();
+    assert_eq!(session.poster.post(&path, "[]").status, 400);
+}
+
+#[test]
+fn a_slow_call_holds_up_neither_its_session_nor_another() {
+    let (server, stage) = start();
+    let (mut slow, mut other) = (Session::open(&server), Session::open(&server));
+    slow.hold(&stage, 1, "slow");
+    assert_eq!(slow.ask(&request(2, "ping", json!({})))["id"], 2);
+    assert_eq!(text(&slow.ask(&echo(3, "mine"))), "mine");
+    assert_eq!(text(&other.ask(&echo(1, "theirs"))), "theirs");
+    stage.release("slow");
+    let answer = slow.sse.json();
+    assert_eq!((&answer["id"], text(&answer)), (&json!(1), "released slow"));
+    other.assert_quiet();
+}
+
+#[test]
+fn a_session_runs_as_many_calls_as_it_may_and_the_next_is_busy() {
+    let (server, stage) = start_with(Limits { max_calls_per_session: 3, ..patient() });
+    let (mut session, mut other) = (Session::open(&server), Session::open(&server));
+    for id in 0..3 {
+        session.hold(&stage, id, &format!("call {id}"));
+    }
+    let busy = session.ask(&echo(3, "x"));
+    assert_eq!((code(&busy), &busy["id"]), (-32000, &json!(3)));
+    assert!(busy["error"]["message"].as_str().is_some_and(|m| m.contains("this session")), "{busy}");
+    assert_eq!(text(&other.ask(&echo(3, "x"))), "x", "another session has its own");
+    stage.release("call 1");
+    assert_eq!(session.sse.json()["id"], 1);
+    assert_eq!(text(&session.ask(&echo(4, "y"))), "y", "an answer that has arrived is a free place");
+}
+
+#[test]
+fn calls_beyond_the_workers_wait_for_their_turn() {
+    let (server, stage) = start_with(Limits { max_calls: 2, ..patient() });
+    let mut session = Session::open(&server);
+    session.hold(&stage, 1, "first");
+    session.hold(&stage, 2, "second");
+    session.post(&hold(3, "third"));
+    session.assert_quiet();
+    assert!(!stage.has_begun("third"));
+    stage.release("first");
+    assert_eq!(session.sse.json()["id"], 1);
+    stage.wait_for("third");
+    stage.release("third");
+    assert_eq!(session.sse.json()["id"], 3);
+}
+
+#[test]
+fn a_tool_that_panics_is_an_error_and_the_session_goes_on() {
+    let (server, _stage) = start_with(Limits { max_calls: 1, ..patient() });
+    let mut session = Session::open(&server);
+    for id in 0..3 {
+        let answer = session.ask(&call(id, "panic", json!({})));
+        assert_eq!((code(&answer), &answer["id"]), (-32603, &json!(id)));
+        assert!(!answer.to_string().contains("a test's panic"), "no internals: {answer}");
+    }
+    assert_eq!(text(&session.ask(&echo(3, "x"))), "x", "the only worker is still there");
+}
+
+#[test]
+fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
+    let (server, stage) = start();
+    let (mut session, mut other) = (Session::open(&server), Session::open(&server));
+    session.hold(&stage, 1, "given up");
+    session.hold(&stage, "1", "a text for an id");
+    other.hold(&stage, 1, "of another session");
+    session.post(&cancelled(1));
+    stage.wait_for_cancelled("given up");
+    session.assert_quiet();
+    for name in ["a text for an id", "of another session"] {
+        assert!(!stage.was_cancelled(name), "{name}");
+        stage.release(name);
+    }
+    let answer = session.sse.json();
+    assert_eq!((&answer["id"], text(&answer)), (&json!("1"), "released a text for an id"));
+    assert_eq!(text(&other.sse.json()), "released of another session");
+    session.assert_quiet();
+}
+
+#[test]
+fn a_call_that_is_cancelled_while_it_waits_is_never_begun() {
+    let (server, stage) = start_with(Limits { max_calls: 2, ..patient() });
+    let mut session = Session::open(&server);
+    session.hold(&stage, 1, "first");
+    session.hold(&stage, 2, "second");
+    session.post(&hold(3, "waiting"));
+    session.post(&hold(4, "next"));
+    session.post(&cancelled(3));
+    stage.release("first");
+    assert_eq!(session.sse.json()["id"], 1);
+    stage.wait_for("next");
+    assert!(!stage.has_begun("waiting"), "calls begin in their order");
+    stage.release("next");
+    assert_eq!(session.sse.json()["id"], 4);
+    session.assert_quiet();
+}
+
+#[test]
+fn a_cancellation_of_what_is_not_running_is_ignored() {
+    let (server, _stage) = start();
+    let mut session = Session::open(&server);
+    assert_eq!(text(&session.ask(&echo(1, "x"))), "x");
+    for id in [json!(1), json!(2), json!("1"), Value::Null] {
+        session.post(&cancelled(id));
+    }
+    assert_eq!(text(&session.ask(&echo(1, "y"))), "y", "the same id again");
+}
+
+#[test]
+fn closing_the_stream_cancels_the_calls_of_its_session_only() {
+    let (server, stage) = start();
+    let (mut gone, mut other) = (Session::open(&server), Session::open(&server));
+    gone.hold(&stage, 1, "one");
+    gone.hold(&stage, 2, "two");
+    other.hold(&stage, 1, "other");
+    drop(gone.sse);
+    stage.wait_for_cancelled("one");
+    stage.wait_for_cancelled("two");
+    assert!(!stage.was_cancelled("other"));
+    stage.release("other");
+    assert_eq!(text(&other.sse.json()), "released other");
+}
+
+#[test]
+fn a_stop_waits_for_a_running_call_and_then_ends_its_stream() {
+    let (mut server, stage) = start();
+    let mut session = Session::open(&server);
+    session.hold(&stage, 1, "slow");
+    server.begin_stop();
+    eventually("nobody listens", || std::net::TcpStream::connect(server.address).is_err());
+    assert!(!stage.was_cancelled("slow"));
+    stage.release("slow");
+    assert_eq!(text(&session.sse.json()), "released slow");
+    assert!(session.sse.event().is_none(), "the stream ends");
+    server.wait_for_stop();
+}
+
+#[test]
+fn an_answer_of_8_mb_is_one_event() {
+    let (server, _stage) = start_with(patient());
+    let mut session = Session::open(&server);
+    assert_eq!(text(&session.ask(&call(1, "large", json!({})))).len(), LARGE);
+    session.assert_quiet();
+}
+
+#[test]
+fn progress_comes_before_the_answer_on_the_same_stream() {
+    let (server, _stage) = start();
+    let mut session = Session::open(&server);
+    session.post(&call_with_progress(1, "steps", json!({}), "a token"));
+    for done in 1..=3 {
+        let note = session.sse.json();
+        assert_eq!((&note["method"], &note["id"]), (&json!("notifications/progress"), &Value::Null));
+        assert_eq!(note["params"]["progressToken"], "a token");
+        assert_eq!(note["params"]["progress"], done);
+    }
+    assert_eq!(text(&session.sse.json()), "done");
+}
+
+#[test]
+fn progress_goes_to_the_session_that_asked_for_it() {
+    let (server, stage) = start();
+    let (mut asking, mut other) = (Session::open(&server), Session::open(&server));
+    other.hold(&stage, 1, "other");
+    asking.post(&call_with_progress(1, "hold", json!({"name": "asked"}), 1));
+    assert_eq!(asking.sse.json()["params"]["message"], "asked");
+    other.assert_quiet();
+}
+
+#[test]
+fn sessions_with_the_same_ids_get_only_their_own_answers() {
+    let (server, _stage) = start();
+    let mut sessions: Vec<_> = (0..8).map(|_| Session::open(&server)).collect();
+    for id in 0..10 {
+        for (n, session) in sessions.iter_mut().enumerate() {
+            session.post(&echo(id, &format!("session {n} call {id}")));
+        }
+    }
+    for (n, session) in sessions.iter_mut().enumerate() {
+        let answers: HashMap<_, _> = (0..10)
+            .map(|_| {
+                let answer = session.sse.json();
+                (answer["id"].as_i64(), text(&answer).to_owned())
+            })
+            .collect();
+        for id in 0..10 {
+            assert_eq!(answers[&Some(id)], format!("session {n} call {id}"));
+        }
+        session.assert_quiet();
+    }
+}
+
+#[test]
+fn a_cluster_that_hangs_holds_up_nobody_on_another() {
+    let (node, demo) = (Node::start(|_| Act::hang()), Demo::start().expect("the demo cluster"));
+    let hangs = Cluster { name: "hangs".into(), timeout: LONG, ..node.cluster_settings() };
+    let server = Running::serving(patient(), &[], &[], product(vec![hangs, demo.cluster()]));
+    let (mut session, mut other) = (Session::open(&server), Session::open(&server));
+    let nodes = |id: i32, cluster: &str| call(id, "list_nodes", json!({"cluster": cluster}));
+    for id in 0..4 {
+        session.post(&nodes(id, "hangs"));
+    }
+    node.wait_for_requests(4);
+    for _ in 0..5 {
+        for client in [&mut session, &mut other] {
+            assert!(text(&client.ask(&nodes(9, "demo"))).contains("pve1"));
+        }
+    }
+    session.post(&cancelled(0));
+    node.wait_for_closed(1);
+    drop(session.sse);
+    node.wait_for_closed(4);
+    other.assert_quiet();
+}

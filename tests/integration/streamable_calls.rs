@@ -1,0 +1,328 @@
+//! Calls over `POST /mcp` that take long, report progress, go wrong or are given up; and the product's own tools against
+//! a simulated cluster.
+
+use crate::support::node::{Act, Node};
+use crate::support::raw::{Client, Running, eventually, patient};
+use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
+use crate::support::rpc::{request, text};
+use crate::support::stage::{LARGE, Stage, product, start, start_with};
+use proxmox_mcp::demo::{Demo, Options};
+use proxmox_mcp::settings::Limits;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+// ---- progress
+
+#[test]
+fn progress_makes_the_answer_a_stream_that_ends_with_it() {
+    let (server, _stage) = start();
+    for token in [json!("t"), json!(7)] {
+        let mut client = server.connect();
+        client.send_post_with("/mcp", ACCEPT, &call_with_progress("p", "steps", json!({}), token.clone()));
+        let mut events = client.events();
+        assert!(events.comment().starts_with(": "), "a first comment, for proxies that hold back the head");
+        let messages = events.messages();
+        let done: Vec<_> = messages.iter().map(|m| m["params"]["progress"].as_f64()).collect();
+        assert_eq!(done, [Some(1.0), Some(2.0), Some(3.0), None], "{messages:?}");
+        for note in &messages[..3] {
+            assert_eq!(note["method"], "notifications/progress");
+            assert_eq!((&note["params"]["progressToken"], &note["params"]["total"]), (&token, &json!(3)));
+        }
+        assert_eq!((&messages[3]["id"], text(&messages[3])), (&json!("p"), "done"));
+    }
+}
+
+#[test]
+fn progress_is_sent_to_clients_of_2026_07_28_as_well() {
+    let (server, _stage) = start();
+    let body = modern(1, "tools/call", json!({"name": "steps", "_meta": {"progressToken": "t"}}));
+    let mut client = server.connect();
+    client.send_post_with("/mcp", &modern_headers(&body), &body);
+    let messages = client.events().messages();
+    assert_eq!(messages.len(), 4, "{messages:?}");
+    assert_eq!(messages[3]["result"]["resultType"], "complete");
+}
+
+#[test]
+fn without_a_token_there_is_no_progress_and_the_answer_is_json() {
+    let (server, _stage) = start();
+    assert_eq!(text(&server.connect().mcp(&call(1, "steps", json!({}))).json()), "done");
+}
+
+#[test]
+fn a_client_that_takes_only_json_gets_no_progress() {
+    let (server, _stage) = start();
+    let body = call_with_progress(1, "steps", json!({}), "t");
+    assert_eq!(text(&server.connect().post_with("/mcp", JSON_ONLY, &body).json()), "done");
+}
+
+#[test]
+fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
+    let (server, stage) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient() });
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "hold", json!({"name": "quiet"}), "t"));
+    let mut events = client.events();
+    events.comment();
+    assert_eq!(events.json()["method"], "notifications/progress");
+    for _ in 0..3 {
+        assert_eq!(events.comment(), ": keep-alive");
+    }
+    stage.release("quiet");
+    assert_eq!(text(&events.json()), "released quiet");
+    assert!(events.event().is_none());
+}
+
+// ---- calls that take long, go wrong or are given up
+
+#[test]
+fn an_answer_of_8_mb_arrives_whole() {
+    let (server, _stage) = start_with(patient());
+    let reply = server.connect().mcp(&call(1, "large", json!({})));
+    assert_eq!(text(&reply.json()).len(), LARGE);
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let (server, stage) = start();
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "first"})));
+    client.send_post_with("/mcp", ACCEPT, &call(2, "echo", json!({"text": "x"})));
+    client.send_post_with("/mcp", ACCEPT, &request(3, "ping", json!({})));
+    stage.wait_for("first");
+    stage.release("first");
+    for id in 1..=3 {
+        assert_eq!(client.reply().expect("an answer").json()["id"], id);
+    }
+}
+
+/// Sends a call of `hold`, of the newest version or an older one, and returns its connection once the call runs.
+fn held(stage: &Stage, server: &Running, name: &str, modern_era: bool) -> Client {
+    let params = json!({"name": "hold", "arguments": {"name": name}});
+    let mut client = server.connect();
+    if modern_era {
+        let body = modern(1, "tools/call", params);
+        client.send_post_with("/mcp", &modern_headers(&body), &body);
+    } else {
+        client.send_post_with("/mcp", ACCEPT, &request(1, "tools/call", params));
+    }
+    stage.wait_for(name);
+    client
+}
+
+#[test]
+fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
+    let (server, stage) = start();
+    let legacy = held(&stage, &server, "legacy", false);
+    let modern = held(&stage, &server, "modern", true);
+    let other = held(&stage, &server, "other", true);
+    // The legacy client goes first: whoever sees that the modern one is gone has seen the legacy one go.
+    drop(legacy);
+    drop(modern);
+    stage.wait_for_cancelled("modern");
+    assert!(!stage.was_cancelled("legacy") && !stage.was_cancelled("other"));
+    stage.release("legacy");
+    stage.release("other");
+    let mut other = other;
+    assert_eq!(text(&other.reply().expect("an answer").json()), "released other");
+    server.assert_answers();
+}
+
+#[test]
+fn closing_a_stream_of_progress_cancels_its_call() {
+    let (server, stage) = start();
+    let params = json!({"name": "hold", "arguments": {"name": "streaming"}, "_meta": {"progressToken": 1}});
+    let body = modern(1, "tools/call", params);
+    let mut client = server.connect();
+    client.send_post_with("/mcp", &modern_headers(&body), &body);
+    let mut events = client.events();
+    assert_eq!(events.json()["method"], "notifications/progress");
+    stage.wait_for("streaming");
+    drop(events);
+    stage.wait_for_cancelled("streaming");
+    server.assert_answers();
+}
+
+#[test]
+fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
+    let node = Node::start(|_| Act::hang());
+    let server = Running::serving(patient(), &[], &[], product(vec![node.cluster_settings()]));
+    let body = modern(1, "tools/call", json!({"name": "list_nodes", "arguments": {}}));
+    let mut client = server.connect();
+    client.send_post_with("/mcp", &modern_headers(&body), &body);
+    node.wait_for_requests(1);
+    drop(client);
+    node.wait_for_closed(1);
+    assert_eq!(node.requests().len(), 1, "it is not asked again");
+    server.assert_answers();
+}
+
+#[test]
+fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
+    let (server, stage) = start_with(Limits { max_calls: 2, ..patient() });
+    let mut first = held(&stage, &server, "first", false);
+    let _second = held(&stage, &server, "second", true);
+    let mut client = server.connect();
+    let echo = call(3, "echo", json!({"text": "x"}));
+    for body in [echo.clone(), format!("[{echo}]")] {
+        let reply = client.mcp(&body);
+        assert!(reply.status == 200 && reply.body.contains("-32000") && reply.body.contains("busy"), "{}", reply.body);
+    }
+    assert_eq!(
+        client.mcp(&request(4, "ping", json!({}))).json()["result"],
+        json!({}),
+        "what is answered from memory needs no place"
+    );
+    stage.release("first");
+    assert_eq!(text(&first.reply().expect("an answer").json()), "released first");
+    eventually("there is room again", || client.mcp(&echo).json()["result"].is_object());
+}
+
+#[test]
+fn a_tool_that_panics_is_an_error_to_its_caller_and_nobody_else() {
+    let (server, _stage) = start();
+    let mut client = server.connect();
+    for reply in [
+        client.mcp(&call(1, "panic", json!({}))),
+        client.mcp_modern(&modern(1, "tools/call", json!({"name": "panic", "arguments": {}}))),
+    ] {
+        let answer = assert_error(&reply, 200, -32603, 1.into());
+        assert!(!answer.to_string().contains("a test's panic"), "no internals: {answer}");
+    }
+    assert_eq!(client.mcp(&request(2, "ping", json!({}))).json()["result"], json!({}), "its connection goes on");
+}
+
+#[test]
+fn a_tool_that_panics_after_progress_ends_its_stream_with_an_error() {
+    let (server, _stage) = start();
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "panic", json!({}), "t"));
+    let messages = client.events().messages();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert_eq!((code(&messages[1]), &messages[1]["id"]), (-32603, &json!(1)));
+}
+
+#[test]
+fn a_panic_in_a_batch_leaves_the_other_answers() {
+    let (server, _stage) = start();
+    let batch = format!(
+        "[{},{},{}]",
+        request(1, "ping", json!({})),
+        call(2, "panic", json!({})),
+        request(3, "ping", json!({}))
+    );
+    let answers = server.connect().mcp(&batch).json();
+    assert_eq!((code(&answers[1]), &answers[1]["id"], &answers[2]["id"]), (-32603, &json!(2), &json!(3)));
+}
+
+#[test]
+fn a_stop_lets_calls_in_flight_be_answered() {
+    let (mut server, stage) = start();
+    let mut clients = [held(&stage, &server, "legacy", false), held(&stage, &server, "modern", true)];
+    // A stream as well: its comments show that the server looks after its calls, a stop or not.
+    let params = json!({"name": "hold", "arguments": {"name": "stream"}, "_meta": {"progressToken": 1}});
+    let body = modern(1, "tools/call", params);
+    let mut client = server.connect();
+    client.send_post_with("/mcp", &modern_headers(&body), &body);
+    let mut events = client.events();
+    events.comment();
+    assert_eq!(events.json()["method"], "notifications/progress");
+    server.begin_stop();
+    eventually("nobody listens", || std::net::TcpStream::connect(server.address).is_err());
+    for _ in 0..8 {
+        events.comment();
+    }
+    for (name, client) in ["legacy", "modern"].into_iter().zip(&mut clients) {
+        assert!(!stage.was_cancelled(name), "a stop is no cancellation");
+        stage.release(name);
+        assert_eq!(text(&client.reply().expect("an answer").json()), format!("released {name}"));
+        client.assert_ends();
+    }
+    stage.release("stream");
+    assert_eq!(text(&events.json()), "released stream");
+    server.wait_for_stop();
+}
+
+// ---- the product
+
+/// The product over a simulated cluster.
+fn start_product() -> (Demo, Running) {
+    let mut options = Options::default();
+    options.task_step = Duration::from_millis(1);
+    let demo = Demo::start_with(options).expect("the demo cluster");
+    let server = Running::serving(patient(), &[], &[], product(vec![demo.cluster()]));
+    (demo, server)
+}
+
+#[test]
+fn every_tool_of_the_product_answers_in_both_eras() {
+    let (_demo, server) = start_product();
+    let mut client = server.connect();
+    for (tool, arguments, told) in [
+        ("list_clusters", json!({"check": true}), "demo"),
+        ("list_nodes", json!({}), "pve1"),
+        ("get_cluster_resources", json!({"type": "vm"}), "qemu/100"),
+        ("proxmox_api_call", json!({"path": "/version"}), "\"version\""),
+    ] {
+        let old = client.mcp(&call(1, tool, arguments.clone())).json();
+        let new = client.mcp_modern(&modern(1, "tools/call", json!({"name": tool, "arguments": arguments}))).json();
+        for answer in [old, new] {
+            assert!(text(&answer).contains(told) && answer["result"]["isError"].is_null(), "{tool}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_raw_post_starts_a_guest_and_its_task_is_seen_to_finish() {
+    let (_demo, server) = start_product();
+    let mut client = server.connect();
+    let mut api = |method: &str, path: &str| {
+        let answer = client.mcp(&call(1, "proxmox_api_call", json!({"path": path, "method": method}))).json();
+        assert!(answer["result"]["isError"].is_null(), "{path}: {answer}");
+        serde_json::from_str::<Value>(text(&answer)).expect("JSON")
+    };
+    let guests = api("GET", "/cluster/resources?type=vm");
+    let stopped = |guest: &&Value| guest["status"] == "stopped" && guest["type"] == "qemu" && guest["template"] != 1;
+    let guest = guests.as_array().and_then(|all| all.iter().find(stopped)).expect("a stopped VM");
+    let node = guest["node"].as_str().expect("a node");
+    let guest = format!("/nodes/{node}/qemu/{}/status", guest["vmid"]);
+    let upid = api("POST", &format!("{guest}/start"));
+    let task = format!("/nodes/{node}/tasks/{}/status", upid.as_str().expect("a UPID"));
+    eventually("the task ends", || api("GET", &task)["status"] == "stopped");
+    assert_eq!(api("GET", &task)["exitstatus"], "OK");
+    assert_eq!(api("GET", &format!("{guest}/current"))["status"], "running");
+}
+
+#[test]
+fn what_the_cluster_refuses_is_a_result_without_internals() {
+    let (_demo, server) = start_product();
+    let mut client = server.connect();
+    for arguments in [json!({"path": "/nope"}), json!({"path": "/version", "cluster": "other"}), json!({"path": "//x"})]
+    {
+        let answer = client.mcp(&call(1, "proxmox_api_call", arguments)).json();
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        assert!(!text(&answer).contains("::") && !text(&answer).contains(".rs"), "{answer}");
+    }
+}
+
+#[test]
+fn a_call_that_outlasts_the_stop_is_given_up_and_says_what_is_known_of_it() {
+    let node = Node::start(|r| if r.path().ends_with("/start") { Act::hang() } else { Act::data("[]") });
+    let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient() };
+    let mut server = Running::serving(limits, &[], &[], product(vec![node.cluster_settings()]));
+    let write = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
+    let (old, new) = (call("old", "proxmox_api_call", write.clone()), {
+        modern("new", "tools/call", json!({"name": "proxmox_api_call", "arguments": write}))
+    });
+    let (mut legacy, mut current, mut sse) = (server.connect(), server.connect(), server.sse());
+    legacy.send_post_with("/mcp", JSON_ONLY, &old);
+    current.send_post_with("/mcp", &modern_headers(&new), &new);
+    let path = sse.path.clone();
+    assert_eq!(server.connect().post(&path, &call("sse", "proxmox_api_call", write)).status, 202);
+    node.wait_for_path("/start", 3);
+    server.begin_stop();
+    let answers = [legacy.reply().expect("an answer").json(), current.reply().expect("an answer").json(), sse.json()];
+    for answer in answers {
+        assert!(text(&answer).contains("it is unknown whether `POST /nodes/n/qemu/100/status/start` took"), "{answer}");
+    }
+    server.wait_for_stop();
+}

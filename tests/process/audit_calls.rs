@@ -1,0 +1,392 @@
+//! The audit log of a running server: what each kind of call writes down, over each transport, and what becomes of calls
+//! and lines where the file, or the server, is not there any more.
+
+use crate::support::node::{Act, Node};
+use crate::support::process::{Process, path};
+use crate::support::proxmox::{failed, gzipped_facts, is_lookup, proxmox_with};
+use crate::support::rpc::call;
+use crate::support::served::{ADMIN, OPERATOR, READER, Served, code, configuration, texts};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
+const CONFIG: &str = "/nodes/pve1/qemu/100/config";
+
+/// A node that starts guests as a task, fails to suspend them, and hangs up where one is to be rebooted.
+fn node() -> Node {
+    proxmox_with(gzipped_facts(), |request| {
+        let end = request.path().rsplit('/').next().unwrap_or_default();
+        match (request.method.as_str(), end) {
+            ("POST", "start") => Some(Act::data(&format!("\"{UPID}\""))),
+            ("POST", "suspend") => Some(failed("VM 100 is locked (password=hunter2)")),
+            ("POST", "reboot") => Some(Act::close()),
+            _ => None,
+        }
+    })
+}
+
+fn power(verb: &str) -> Value {
+    json!({"path": format!("/nodes/pve1/qemu/100/status/{verb}"), "method": "POST"})
+}
+
+/// The lines from `from` on, which are of one call and have its `id`.
+fn of_one_call(server: &Served, from: usize) -> Vec<Value> {
+    let lines = server.lines().split_off(from);
+    let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
+    assert_eq!(ids.len(), 1, "{lines:?}");
+    lines
+}
+
+fn events(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["event"].as_str().expect("an event")).collect()
+}
+
+/// What was sent to change something.
+fn sent(node: &Node) -> usize {
+    node.requests().iter().filter(|request| !is_lookup(request) && request.method != "GET").count()
+}
+
+// ---- what a call writes
+
+#[test]
+fn a_read_is_one_line_with_who_where_and_how() {
+    let (node, mut sum) = (node(), 0);
+    let server = Served::start(&node, &json!({}));
+    server.call(READER, "proxmox_api_get", json!({"path": CONFIG, "params": {"current": true}}));
+    let lines = of_one_call(&server, 0);
+    assert_eq!(events(&lines), ["call"]);
+    for (member, value) in [
+        ("seq", json!(1)),
+        ("client", json!("reader")),
+        ("address", json!("127.0.0.1")),
+        ("transport", json!("http")),
+        ("tool", json!("proxmox_api_get")),
+        ("cluster", json!("lab")),
+        ("operation", json!(format!("GET {CONFIG}"))),
+        ("guest", json!("100")),
+        ("arguments", json!({"current": "1"})),
+        ("decision", json!("allowed")),
+        ("outcome", json!("ok")),
+    ] {
+        assert_eq!(lines[0][member], value, "{member}: {}", lines[0]);
+    }
+    assert!(lines[0]["ms"].is_u64() && lines[0]["time"].as_str().unwrap().ends_with('Z'), "{}", lines[0]);
+    for (tool, arguments) in [
+        ("list_nodes", json!({})),
+        ("get_cluster_resources", json!({})),
+        ("find_guest", json!({"query": "web01"})),
+        ("wait_for_task", json!({"upid": UPID, "timeout": 1})),
+    ] {
+        sum += 1;
+        server.events(OPERATOR, tool, arguments);
+        let lines = of_one_call(&server, sum);
+        assert_eq!(events(&lines), ["call"], "{tool}");
+        let who = ["client", "transport", "tool"].map(|member| lines[0][member].as_str().unwrap());
+        assert_eq!(who, ["operator", "sse", tool], "{}", lines[0]);
+    }
+    server.verified();
+}
+
+#[test]
+fn a_batch_of_reads_is_a_line_each_under_one_id() {
+    let node = node();
+    let server = Served::start(&node, &json!({}));
+    let paths = ["/version", CONFIG, "/nodes/pve2/qemu/101/config", "/nodes/pve9/status"];
+    server.call(READER, "proxmox_api_get", json!({"paths": paths}));
+    let lines = of_one_call(&server, 0);
+    assert_eq!(lines.len(), paths.len());
+    for path in paths {
+        let line = lines.iter().find(|line| line["operation"] == format!("GET {path}")).expect(path);
+        let failed = line["outcome"].as_str().unwrap().starts_with("failed: ");
+        assert_eq!(failed, path.contains("pve9"), "{line}");
+    }
+    server.call(READER, "proxmox_api_get", json!({"path": "/version"}));
+    assert_ne!(server.lines()[4]["id"], lines[0]["id"]);
+}
+
+#[test]
+fn a_change_is_written_down_before_and_after() {
+    let node = node();
+    let server = Served::start(&node, &json!({}));
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    let lines = of_one_call(&server, 0);
+    assert_eq!(events(&lines), ["begin", "end"]);
+    let (begin, end) = (&lines[0], &lines[1]);
+    assert!(begin["outcome"].is_null() && begin["ms"].is_null() && begin["upid"].is_null(), "{begin}");
+    assert_eq!((&end["upid"], &end["outcome"]), (&UPID.into(), &"ok".into()));
+    assert!(end["ms"].is_u64(), "{end}");
+
+    server.call(OPERATOR, "proxmox_api_call", power("suspend"));
+    let lines = of_one_call(&server, 2);
+    assert_eq!(events(&lines), ["begin", "end"]);
+    let why = lines[1]["outcome"].as_str().unwrap();
+    assert!(why.starts_with("failed: ") && why.contains("locked (password=(hidden)"), "{why}");
+
+    server.call(OPERATOR, "proxmox_api_call", power("reboot"));
+    let lines = of_one_call(&server, 4);
+    assert_eq!(events(&lines), ["begin", "end"]);
+    assert!(lines[1]["outcome"].as_str().unwrap().starts_with("unknown: "), "{}", lines[1]);
+
+    let data = json!({"cipassword": "hunter2", "description": "password=hunter2", "cores": 2});
+    server.call(ADMIN, "proxmox_api_call", json!({"path": CONFIG, "method": "POST", "data": data}));
+    let lines = of_one_call(&server, 6);
+    assert_eq!(events(&lines), ["begin", "end"]);
+    for line in &lines {
+        let shown = json!({"cipassword": "(hidden)", "description": "password=(hidden)", "cores": "2"});
+        assert_eq!(line["arguments"], shown);
+    }
+    server.verified();
+}
+
+#[test]
+fn a_task_that_is_waited_for_is_under_the_id_of_its_start() {
+    let node = proxmox_with(gzipped_facts(), |request| match request.path() {
+        path if path.ends_with("/start") => Some(Act::data(&format!("\"{UPID}\""))),
+        path if path.contains("/tasks/") && path.ends_with("/status") => {
+            Some(Act::data(r#"{"status":"stopped","exitstatus":"OK"}"#))
+        }
+        path if path.ends_with("/log") => Some(Act::body(r#"{"data":[],"total":0}"#)),
+        _ => None,
+    });
+    let server = Served::start(&node, &json!({}));
+    let mut arguments = power("start");
+    arguments["wait"] = true.into();
+    server.call(OPERATOR, "proxmox_api_call", arguments);
+    let lines = of_one_call(&server, 0);
+    assert_eq!(events(&lines), ["begin", "end", "call"]);
+    assert_eq!(lines[2]["operation"], format!("GET /nodes/pve1/tasks/{UPID}/status"));
+}
+
+#[test]
+fn what_is_refused_is_written_down_with_why_and_not_sent() {
+    let node = node();
+    let server = Served::start(&node, &json!({"deny": ["POST /nodes/*/qemu/*/status/stop"], "protect": ["101"]}));
+    for (at, (token, arguments, why)) in [
+        (READER, power("start"), "\"reader\" has \"read\""),
+        (OPERATOR, json!({"path": CONFIG, "method": "PUT", "data": {"cores": 2}}), "\"operator\" has \"operate\""),
+        (ADMIN, power("stop"), "the cluster's \"deny\" list has"),
+        (ADMIN, json!({"path": "/nodes/pve2/qemu/101/status/start", "method": "POST"}), "guest 101 is protected"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let said = server.call(token, "proxmox_api_call", arguments.clone());
+        assert_eq!(said["result"]["isError"], true, "{said}");
+        let lines = of_one_call(&server, at);
+        assert_eq!(events(&lines), ["refused"], "{lines:?}");
+        assert!(lines[0]["decision"] == "refused" && lines[0]["why"].as_str().unwrap().contains(why), "{}", lines[0]);
+    }
+    assert_eq!(sent(&node), 0);
+    server.verified();
+}
+
+#[test]
+fn a_confirmation_is_written_down_when_it_is_asked_for_and_when_it_is_given() {
+    let node = node();
+    let server = Served::start(&node, &json!({}));
+    let mut arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
+    let lines = of_one_call(&server, 0);
+    assert_eq!((events(&lines), &lines[0]["decision"]), (vec!["asked"], &"asked".into()));
+    assert_eq!(sent(&node), 0);
+    arguments["confirm"] = code(&asked).into();
+    server.call(ADMIN, "proxmox_api_call", arguments.clone());
+    let lines = of_one_call(&server, 1);
+    assert_eq!(events(&lines), ["begin", "end"]);
+    assert!(lines.iter().all(|line| line["decision"] == "confirmed"), "{lines:?}");
+    assert_eq!(sent(&node), 1);
+
+    let arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    let asked = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), json!({}));
+    assert_eq!(events(&of_one_call(&server, 3)), ["asked"]);
+    let state = &asked["result"]["requestState"];
+    let yes = json!({"inputResponses": {"confirm": {"action": "accept", "content": {"confirm": true}}}, "requestState": state});
+    server.ask(ADMIN, "proxmox_api_call", arguments, yes);
+    let lines = of_one_call(&server, 4);
+    assert_eq!(events(&lines), ["begin", "end"]);
+    assert_eq!((&lines[0]["decision"], sent(&node)), (&"confirmed".into(), 2));
+    server.verified();
+}
+
+#[test]
+fn a_dry_run_and_what_goes_to_no_cluster_write_no_line() {
+    let node = node();
+    let server = Served::start(&node, &json!({}));
+    let mut dry = power("start");
+    dry["dry_run"] = true.into();
+    server.call(OPERATOR, "proxmox_api_call", dry);
+    server.call(READER, "list_clusters", json!({}));
+    server.call(READER, "search_api", json!({"query": "start a VM"}));
+    server.call(READER, "proxmox_api_get", json!({"path": "/nodes/pve1/no/such/path"}));
+    assert!(server.lines().is_empty() && sent(&node) == 0, "{:?}", server.lines());
+}
+
+#[test]
+fn on_stdio_there_is_no_address() {
+    let (node, folder) = (node(), tempfile::tempdir().unwrap());
+    let (config, file) = (configuration(&node, &json!({})), folder.path().join("audit.log"));
+    let mut process = Process::start(&["stdio", "--config", path(&config), "--audit-log", file.to_str().unwrap()]);
+    process.ask(&call(1, "proxmox_api_call", power("start")));
+    process.ask(&call(2, "list_nodes", json!({})));
+    process.end_input();
+    process.ended();
+    let text = fs::read_to_string(&file).expect("UTF-8");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(events(&lines), ["look", "begin", "end", "call"]);
+    for line in &lines {
+        let address = line.get("address").expect("the member");
+        assert!(address.is_null() && line["client"] == "stdio" && line["transport"] == "stdio", "{line}");
+    }
+    let output = crate::support::process::run(&["audit", "verify", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn without_a_file_the_lines_are_in_the_log() {
+    let node = node();
+    let server = Served::start_without_file(&node, &json!({}));
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    server.call(READER, "proxmox_api_call", power("start"));
+    server.call(READER, "list_nodes", json!({}));
+    let printed = server.printed();
+    let audit: Vec<(&str, Value)> = printed
+        .lines()
+        .filter_map(|line| line.split_once(" audit {"))
+        .map(|(start, rest)| {
+            (start.split_whitespace().last().unwrap(), serde_json::from_str(&format!("{{{rest}")).expect("JSON"))
+        })
+        .collect();
+    let seen: Vec<_> = audit.iter().map(|(level, line)| (*level, line["event"].as_str().unwrap())).collect();
+    let all = [("DEBUG", "look"), ("INFO", "begin"), ("INFO", "end"), ("INFO", "refused"), ("DEBUG", "call")];
+    assert_eq!(seen, all, "{printed}");
+    assert_eq!(audit[2].1["upid"], UPID);
+}
+
+// ---- the file
+
+#[test]
+fn eight_clients_at_once_write_one_chain() {
+    let node = node();
+    let server = Served::start(&node, &json!({"confirm": "never"}));
+    thread::scope(|scope| {
+        for n in 0..8 {
+            let server = server.front.clone();
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    match (n + turn) % 4 {
+                        0 => drop(server.call(OPERATOR, "proxmox_api_call", power("start"))),
+                        1 => drop(server.events(READER, "list_nodes", json!({}))),
+                        2 => drop(server.call(READER, "proxmox_api_call", power("start"))),
+                        _ => drop(server.call(ADMIN, "proxmox_api_get", json!({"paths": ["/version", CONFIG]}))),
+                    }
+                }
+            });
+        }
+    });
+    let lines = server.lines();
+    let counted = |event| lines.iter().filter(|line| line["event"] == event).count();
+    assert_eq!(["begin", "end", "call", "refused"].map(counted), [20, 20, 60, 20]);
+    let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 80, "each call has an id of its own");
+    for end in lines.iter().filter(|line| line["event"] == "end") {
+        let begins = |line: &&Value| line["event"] == "begin" && line["id"] == end["id"];
+        let begun = lines.iter().find(begins).unwrap_or_else(|| panic!("no begin: {end}"));
+        assert!(begun["seq"].as_u64() < end["seq"].as_u64(), "{end}");
+    }
+    assert!(server.verified().contains("140 records"), "{}", server.verified());
+}
+
+#[test]
+fn the_chain_goes_on_after_a_kill_in_the_midst_of_calls() {
+    let node = node();
+    let mut server = Served::start(&node, &json!({}));
+    for _ in 0..3 {
+        let over = AtomicBool::new(false);
+        let (address, before) = (server.address.clone(), server.lines().len());
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        if !shoot(&address) {
+                            break;
+                        }
+                    }
+                });
+            }
+            let file = server.audit.clone();
+            let written = || fs::read_to_string(&file).expect("UTF-8").lines().count();
+            crate::support::raw::eventually("lines", || written() > before + 20);
+            server.kill_and_start();
+            over.store(true, Ordering::Relaxed);
+        });
+        server.verified();
+        server.call(OPERATOR, "proxmox_api_call", power("start"));
+        server.verified();
+    }
+    let text = fs::read_to_string(&server.audit).expect("UTF-8");
+    assert!(text.lines().last().unwrap().contains("\"event\":\"end\""), "{text}");
+}
+
+/// One call whose answer may never come; whether the server was there.
+fn shoot(address: &str) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
+    let body = call(1, "proxmox_api_call", power("start"));
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nAccept: application/json, \
+         text/event-stream\r\nAuthorization: Bearer {OPERATOR}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let sent = stream.write_all(format!("{head}{body}").as_bytes());
+    sent.and_then(|()| stream.read_to_end(&mut Vec::new())).is_ok()
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_changed_and_reads_go_on() {
+    let node = node();
+    let server = Served::start(&node, &json!({}));
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    assert_eq!(sent(&node), 1);
+    server.fill_disk(true);
+    let refused = server.call(OPERATOR, "proxmox_api_call", power("start"));
+    let said = texts(&refused);
+    assert!(refused["result"]["isError"] == true && said.contains("without it nothing is changed"), "{said}");
+    assert!(said.ends_with("Nothing was sent") && !said.contains("audit.log"), "{said}");
+    let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
+    assert!(texts(&read).starts_with("\"fine\""), "{read}");
+    let not_let = server.call(READER, "proxmox_api_call", power("start"));
+    assert!(texts(&not_let).contains("refused"), "{not_let}");
+    assert_eq!((sent(&node), server.lines().len()), (1, 2));
+    server.verified();
+    server.fill_disk(false);
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    assert_eq!((sent(&node), server.lines().len()), (2, 4));
+    server.verified();
+}
+
+#[test]
+fn a_file_that_is_removed_is_made_anew_and_where_it_cannot_be_nothing_is_changed() {
+    let node = node();
+    let server = Served::start(&node, &json!({}));
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    fs::remove_file(&server.audit).expect("remove");
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    assert_eq!(events(&server.lines()), ["begin", "end"]);
+    assert_eq!(server.all_lines()[0]["seq"], 1);
+    server.verified();
+    // In its place is what is no file.
+    fs::remove_file(&server.audit).expect("remove");
+    fs::create_dir(&server.audit).expect("a folder");
+    let refused = server.call(OPERATOR, "proxmox_api_call", power("start"));
+    assert!(texts(&refused).contains("without it nothing is changed"), "{refused}");
+    let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
+    assert!(texts(&read).starts_with("\"fine\"") && sent(&node) == 2, "{read}");
+    fs::remove_dir(&server.audit).expect("remove");
+    server.call(OPERATOR, "proxmox_api_call", power("start"));
+    assert_eq!((events(&server.lines()), sent(&node)), (vec!["begin", "end"], 3));
+    let printed = server.printed();
+    assert!(printed.contains("the audit log was moved or removed") && printed.contains("is a directory"), "{printed}");
+}

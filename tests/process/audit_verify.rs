@@ -1,0 +1,311 @@
+//! The audit log: what `proxmox-mcp audit verify` finds in one, and how the server takes the file it is given.
+
+use crate::support::process::{program, run};
+use proptest::prelude::*;
+use proxmox_mcp::audit::{Audit, Decision, Event, Outcome, Record, verify};
+use ring::digest::{SHA256, digest};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Arc, Barrier, OnceLock};
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("audit.log");
+    (folder, path)
+}
+
+fn record<'a>(id: &'a str, event: Event, arguments: &'a [(&'a str, String)]) -> Record<'a> {
+    let ended = matches!(event, Event::Call | Event::End);
+    Record {
+        event,
+        id,
+        trace: None,
+        client: "laptop",
+        address: Some([192, 0, 2, 7].into()),
+        transport: "http",
+        tool: "proxmox_api_call",
+        cluster: "prod",
+        operation: "POST /nodes/pve1/qemu/100/status/stop",
+        guest: Some("100 (web01, \"é\u{202e}\")"),
+        arguments,
+        decision: Decision::Allowed,
+        why: None,
+        upid: ended.then_some("UPID:pve1:0001:0002:65F0:qmstop:100:mcp@pve!admin:"),
+        outcome: ended.then_some(Outcome::Failed("can't lock file")),
+        duration: ended.then_some(Duration::from_millis(42)),
+    }
+}
+
+/// Six lines of every kind, as a server writes them.
+fn log() -> &'static [String] {
+    static LINES: OnceLock<Vec<String>> = OnceLock::new();
+    LINES.get_or_init(|| {
+        let (_folder, path) = folder();
+        let audit = Audit::open(&path).expect("open");
+        let arguments = [("timeout", "30".to_owned()), ("forceStop", "1".to_owned())];
+        for event in [Event::Call, Event::Asked, Event::Begin, Event::End, Event::Refused, Event::Call] {
+            audit.write(&record("7f", event, &arguments)).expect("write");
+        }
+        fs::read_to_string(&path).expect("UTF-8").split_inclusive('\n').map(str::to_owned).collect()
+    })
+}
+
+fn hash(line: &str) -> String {
+    digest(&SHA256, line.trim_end().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn look(path: &Path, more: &[&str]) -> Output {
+    program(&["audit", "verify"]).arg(path).args(more).output().expect("run")
+}
+
+/// What is said of a file of these bytes: on stdout with exit code 0, else on stderr.
+fn said_of(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
+    let (_folder, path) = folder();
+    fs::write(&path, bytes).expect("write");
+    let output = look(&path, more);
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    if code == 0 { out } else { err }
+}
+
+fn said_of_lines(lines: &[&String], code: i32) -> String {
+    said_of(lines.iter().map(|line| line.as_str()).collect::<String>(), &[], code)
+}
+
+// ---- what is right
+
+#[test]
+fn what_a_server_wrote_is_as_it_was_written() {
+    let last = hash(&log()[5]);
+    for (bytes, more) in [(log().concat(), vec![]), (log().concat(), vec!["--expect", &last])] {
+        let said = said_of(bytes, &more, 0);
+        assert!(said.contains(": 6 records, 20") && said.contains("Z, each as it was written\n"), "{said}");
+        assert!(said.contains(&format!("last line: {last}\n(keep it elsewhere")), "{said}");
+    }
+    // One that the file has grown beyond, in upper case.
+    said_of(log().concat(), &["--expect", &hash(&log()[2]).to_uppercase()], 0);
+    assert!(said_of("", &[], 0).contains("no records"));
+}
+
+#[test]
+fn a_line_is_json_with_its_members_in_order() {
+    let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&log()[3]).expect("JSON");
+    assert_eq!((&line["seq"], &line["event"], &line["ms"]), (&4.into(), &"end".into(), &42.into()));
+    assert_eq!(line["prev"], hash(&log()[2]));
+    assert_eq!(line["guest"], "100 (web01, \"é\u{202e}\")");
+    let mut rest = log()[3].as_str();
+    for member in [
+        "{\"seq\"",
+        "time",
+        "id",
+        "event",
+        "client",
+        "address",
+        "transport",
+        "tool",
+        "cluster",
+        "operation",
+        "guest",
+        "arguments",
+        "decision",
+        "upid",
+        "outcome",
+        "ms",
+        "prev",
+    ] {
+        rest = rest.split_once(member).unwrap_or_else(|| panic!("{member}")).1;
+    }
+    assert!(log()[3].contains(r#""arguments":{"timeout":"30","forceStop":"1"}"#) && !log()[3].contains('\u{202e}'));
+}
+
+#[test]
+fn threads_write_one_chain() {
+    let (_folder, path) = folder();
+    let (audit, start) = (Arc::new(Audit::open(&path).expect("open")), Arc::new(Barrier::new(8)));
+    let writers = (0..8).map(|thread| {
+        let (audit, start) = (audit.clone(), start.clone());
+        thread::spawn(move || {
+            start.wait();
+            for call in 0..50 {
+                let event = if call % 10 == 0 { Event::Begin } else { Event::Call };
+                audit.write(&record(&format!("{thread}-{call}"), event, &[])).expect("write");
+            }
+        })
+    });
+    writers.collect::<Vec<_>>().into_iter().for_each(|writer| writer.join().expect("a writer"));
+    let output = look(&path, &[]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(": 400 records"), "{output:?}");
+}
+
+// ---- what is wrong
+
+#[test]
+fn a_change_in_any_part_of_a_line_is_found() {
+    let lines = log();
+    let whole = lines.concat();
+    let kept = hash(&lines[5]);
+    let mut start = 0;
+    for line in lines {
+        for part in
+            ["{\"seq\":", ",\"time", "laptop", "arguments\":{", "30", "é", "\\u202e", ",\"prev\":\"", "\"}\n", "\n"]
+        {
+            let at = start + line.find(part).unwrap_or_else(|| panic!("{part}")) + part.len() - 1;
+            let mut bytes = whole.clone().into_bytes();
+            bytes[at] ^= 1;
+            said_of(bytes, &["--expect", &kept], 1);
+        }
+        start += line.len();
+    }
+}
+
+#[test]
+fn every_byte_of_every_line_counts() {
+    let lines = log();
+    let whole = lines.concat().into_bytes();
+    let (kept, last) = (hash(&lines[5]), whole.len() - lines[5].len());
+    for at in 0..whole.len() - 1 {
+        for other in [whole[at] ^ 1, whole[at] ^ 0x20, whole[at] ^ 0x80, b'\n', b' ', 0] {
+            let mut bytes = whole.clone();
+            bytes[at] = other;
+            if bytes == whole {
+                continue;
+            }
+            let found = |expect| verify(&mut bytes.as_slice(), expect).expect("read").problems.count > 0;
+            assert!(found(Some(&kept)), "{at} {other}");
+            // Of the last line nobody knows what it was, unless its hash is kept.
+            assert!(at >= last || found(None), "{at} {other}");
+        }
+        let (mut less, mut more) = (whole.clone(), whole.clone());
+        less.remove(at);
+        more.insert(at, b'0');
+        for bytes in [less, more] {
+            assert!(verify(&mut bytes.as_slice(), Some(&kept)).expect("read").problems.count > 0, "{at}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_line_is_found() {
+    for without in 0..5 {
+        let lines: Vec<_> = log().iter().enumerate().filter(|(place, _)| *place != without).map(|(_, l)| l).collect();
+        let said = said_of_lines(&lines, 1);
+        let told = match without {
+            0 => "line 1 has the number 2: the lines before it are missing".to_owned(),
+            n => format!("line {} has the number {} where {} is due: 1 missing after line {n}", n + 1, n + 2, n + 1),
+        };
+        assert!(said.contains("1 problem\n") && said.contains(&told), "{said}");
+    }
+}
+
+#[test]
+fn lines_in_another_order_or_twice_are_found() {
+    let [a, b, c, d, ..] = log() else { panic!() };
+    assert!(said_of_lines(&[a, c, b, d], 1).contains("it is out of order"));
+    assert!(said_of_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
+    assert!(said_of_lines(&[a, b, b, c], 1).contains("line 3 has the number 2 where 3 is due"));
+}
+
+#[test]
+fn a_cut_off_end_is_found_by_a_hash_kept_elsewhere() {
+    let (cut, kept) = (log()[..4].concat(), hash(&log()[5]));
+    said_of(&cut, &[], 0);
+    assert!(said_of(&cut, &["--expect", &kept], 1).contains(&format!("no line has the hash {kept}: the end was cut")));
+    assert!(said_of("", &["--expect", &kept], 1).contains("the end was cut off"));
+    assert!(said_of(&cut, &["--expect", "12ab"], 2).contains("write the 64 hex digits"));
+}
+
+#[test]
+fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
+    let (_folder, path) = folder();
+    let torn = format!("{}{}{}", log()[0], log()[1], &log()[2][..40]);
+    fs::write(&path, &torn).expect("write");
+    let told = "warning: line 3 was cut off (a crash or a full disk), the chain goes on";
+    assert!(said_of(&torn, &[], 0).contains(told));
+    let audit = Audit::open(&path).expect("open");
+    (0..2).for_each(|_| audit.write(&record("8a", Event::Begin, &[])).expect("write"));
+    let text = fs::read_to_string(&path).expect("UTF-8");
+    let said = said_of(&text, &[], 0);
+    assert!(said.contains(": 4 records") && said.contains(told), "{said}");
+    // Neither it nor the line before it can be changed since.
+    for (from, to) in [("\"seq\":3,\"t", "\"seq\":3,\"T"), ("\"asked\"", "\"askeD\"")] {
+        said_of(text.replacen(from, to, 1), &[], 1);
+    }
+}
+
+#[test]
+fn what_is_no_audit_log_has_problems() {
+    let junk: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    assert!(said_of(junk, &[], 1).contains("no records, 1 problem\n  line 1 is no record"));
+    assert!(said_of("root:x:0:0\n", &[], 1).contains("line 1 is no record"));
+    let long = format!("{}{{\"seq\":2,\"{}\n{}", log()[0], "x".repeat(10 << 20), log()[1]);
+    assert!(said_of(long, &[], 1).contains("line 2 is no record, and line 3 does not follow from it"));
+}
+
+#[test]
+fn only_the_first_problems_are_told_of() {
+    let lines: Vec<_> = std::iter::repeat_n(&log()[1], 50).collect();
+    let said = said_of_lines(&lines, 1);
+    assert!(
+        said.contains(", 50 problems\n") && said.contains("  and 30 more\n") && said.lines().count() == 22,
+        "{said}"
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_another_failure() {
+    let (folder, path) = folder();
+    for path in [folder.path(), &path] {
+        let output = look(path, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(" can't be read: "), "{said}");
+    }
+    assert_eq!(run(&["audit", "verify"]).status.code(), Some(2));
+    assert_eq!(run(&["audit", "delete", "x"]).status.code(), Some(2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn no_bytes_are_too_much_for_it(pieces in proptest::collection::vec(prop_oneof![
+        (0..6_usize).prop_map(|line| log()[line].clone().into_bytes()),
+        (0..6_usize, 0..400_usize).prop_map(|(line, end)| log()[line].as_bytes()[..end.min(log()[line].len())].to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..60),
+        Just(b"\n".to_vec()),
+        Just(b"{\"seq\":18446744073709551615,\"time\":\"".to_vec()),
+    ], 0..8)) {
+        let bytes = pieces.concat();
+        let report = verify(&mut bytes.as_slice(), None).expect("read");
+        // What is not found wrong are the first lines of the log, and at most one that is not whole after them.
+        if report.problems.count == 0 {
+            let whole = log()[..usize::try_from(report.records).unwrap()].concat();
+            prop_assert!(bytes.starts_with(whole.trim_end().as_bytes()));
+        }
+    }
+}
+
+// ---- the server
+
+#[test]
+fn the_server_makes_the_file_it_is_given_or_does_not_start() {
+    let (folder, path) = folder();
+    let file = path.to_str().expect("UTF-8");
+    let output = run(&["--demo", "stdio", "--audit-log", file]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+    let held = Audit::open(&path).expect("the lock went with the server");
+    for (file, told) in
+        [(file, "is written by another proxmox-mcp"), (folder.path().to_str().unwrap(), "is a directory")]
+    {
+        for task in [&["--demo", "stdio"][..], &["--demo", "--listen", "127.0.0.1:0"]] {
+            let output = program(task).env("MCP_AUDIT_LOG", file).output().expect("run");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(2) && said.contains(told), "{said}");
+        }
+    }
+    drop(held);
+}

@@ -1,0 +1,204 @@
+//! A call's line in the log, and the id that the log, the audit and a failed result have in common.
+
+use crate::support::canary::{CANARY, assert_unseen};
+use crate::support::node::{Act, Node};
+use crate::support::process::{Process, configuration, path, program};
+use crate::support::raw::{Client, LONG};
+use crate::support::rpc::{ACCEPT, call, modern, modern_headers, request};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::time::Duration;
+use tempfile::NamedTempFile;
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// The product over a node that answers everything with `"fine"`, and refuses `/version`.
+fn started(args: &[&str]) -> (Process, Client, (Node, NamedTempFile)) {
+    let node = Node::start(|request| match request.target.as_str() {
+        "/api2/json/version" => Act::refusal(403, "Permission check failed", "{\"data\":null}"),
+        _ => Act::data("\"fine\""),
+    });
+    let config = configuration(CANARY, &[("prod", &node.endpoint().to_string())]);
+    let mut all = vec!["--config", path(&config), "--listen", "127.0.0.1:0"];
+    all.extend(args);
+    let process = Process::of(&mut program(&all));
+    let client = connected(&process);
+    (process, client, (node, config))
+}
+
+fn connected(process: &Process) -> Client {
+    Client::to(process.address())
+}
+
+/// The next line of the log that has all of these words.
+fn line(process: &Process, words: &[&str]) -> String {
+    loop {
+        let line = process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {words:?}"));
+        assert_unseen("the log", line.as_bytes());
+        if words.iter().all(|word| line.contains(word)) {
+            return line;
+        }
+    }
+}
+
+/// What stands behind `key=`.
+fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split(' ').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn read(path: &str) -> String {
+    call(1, "proxmox_api_get", json!({"path": path}))
+}
+
+#[test]
+fn each_call_has_a_line_and_a_failed_one_says_its_id() {
+    let (process, mut client, _world) = started(&[]);
+    client.mcp(&read("/cluster/status"));
+    let good = line(&process, &["proxmox_mcp::call"]);
+    for (key, value) in [
+        ("client", "anyone"),
+        ("transport", "http"),
+        ("address", "127.0.0.1"),
+        ("tool", "proxmox_api_get"),
+        ("cluster", "prod"),
+        ("outcome", "ok"),
+    ] {
+        assert_eq!(field(&good, key), Some(value), "{good}");
+    }
+    assert!(good.contains(" INFO ") && field(&good, "ms").is_some_and(|ms| ms.parse::<u64>().is_ok()), "{good}");
+    assert_eq!(field(&good, "traceparent"), None, "{good}");
+
+    let answer = client.mcp(&read("/version")).json();
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    let bad = line(&process, &["proxmox_mcp::call"]);
+    assert_eq!(field(&bad, "outcome"), Some("failed"), "{bad}");
+    assert_eq!(answer["result"]["_meta"]["proxmox-mcp/callId"].as_str(), field(&bad, "id"), "{bad}");
+    let (process_half, number) = field(&bad, "id").and_then(|id| id.split_once('-')).expect("an id");
+    assert!(process_half.len() == 4 && good.contains(process_half), "{bad}");
+    assert!(u64::from_str_radix(number, 16).is_ok(), "{bad}");
+
+    let message = modern(2, "tools/call", json!({"name": "proxmox_api_get", "arguments": {"path": "/version"}}));
+    let answer = client.post_with("/mcp", &modern_headers(&message), &message).json();
+    let meta = &answer["result"]["_meta"];
+    assert!(meta["io.modelcontextprotocol/serverInfo"].is_object(), "{answer}");
+    assert_eq!(meta["proxmox-mcp/callId"].as_str(), field(&line(&process, &["proxmox_mcp::call"]), "id"));
+}
+
+#[test]
+fn a_call_of_no_tool_leaves_none_of_its_words() {
+    let (process, mut client, _world) = started(&[]);
+    let answer = client.mcp(&call(1, "x outcome=ok\nid=1", json!({}))).json();
+    let line = line(&process, &["proxmox_mcp::call"]);
+    assert_eq!((field(&line, "tool"), field(&line, "outcome")), (Some("-"), Some("failed")), "{line}");
+    assert_eq!(answer["error"]["data"]["proxmox-mcp/callId"].as_str(), field(&line, "id"), "{answer}");
+}
+
+#[test]
+fn the_audit_has_the_same_id_and_the_trace() {
+    let (process, mut client, _world) = started(&["--log", "info,audit=debug"]);
+    client.post_with("/mcp", &format!("{ACCEPT}traceparent: {TRACE}\r\n"), &read("/cluster/status"));
+    let audit = line(&process, &[" audit ", "/cluster/status"]);
+    let of_call = line(&process, &["proxmox_mcp::call"]);
+    let audit: Value = serde_json::from_str(&audit[audit.find('{').expect("JSON")..]).expect("JSON");
+    assert_eq!(audit["id"].as_str(), field(&of_call, "id"), "{audit}");
+    assert_eq!((audit["trace"].as_str(), field(&of_call, "traceparent")), (Some(TRACE), Some(TRACE)), "{of_call}");
+}
+
+#[test]
+fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
+    let (process, mut client, _world) = started(&[]);
+    let with = |trace: &str| {
+        let params = json!({"name": "list_clusters", "arguments": {}, "_meta": {"traceparent": trace}});
+        request(1, "tools/call", params)
+    };
+    let other = TRACE.replace("4b", "5c");
+    client.post_with("/mcp", &format!("{ACCEPT}traceparent: {other}\r\n"), &with(TRACE));
+    assert_eq!(field(&line(&process, &["proxmox_mcp::call"]), "traceparent"), Some(TRACE));
+    client.mcp(&with("00-x y\n"));
+    let line = line(&process, &["proxmox_mcp::call"]);
+    assert!(!line.contains("traceparent") && !line.contains("00-x"), "{line}");
+}
+
+#[test]
+fn a_trace_goes_on_to_the_nodes_with_a_span_for_each_request() {
+    let (process, mut client, (node, _config)) = started(&[]);
+    let read = |meta: Value| {
+        let arguments = json!({"paths": ["/cluster/status", "/cluster/tasks"]});
+        request(1, "tools/call", json!({"name": "proxmox_api_get", "arguments": arguments, "_meta": meta}))
+    };
+    // The first call of all fetches the cluster's description of its API.
+    client.mcp(&read(json!({})));
+    let others = [TRACE.to_uppercase(), TRACE.replace("00-", "01-"), format!("{TRACE}\r\nX-Evil: 1"), "\u{7f}".into()];
+    for other in others {
+        client.mcp(&read(json!({"traceparent": other})));
+    }
+    let before = node.requests();
+    assert!(before.len() > 10 && before.iter().all(|request| request.header("traceparent").is_none()), "{before:?}");
+
+    client.mcp(&read(json!({"traceparent": TRACE})));
+    let header = format!("{ACCEPT}traceparent: {}\r\ntracestate: a=b\r\n", TRACE.replace("-01", "-fd"));
+    client.post_with("/mcp", &header, &read(json!({})));
+    let requests = &node.requests()[before.len()..];
+    let mut spans = std::collections::BTreeSet::from([&TRACE[36..52]]);
+    for request in requests {
+        let sent = request.header("traceparent").unwrap_or_else(|| panic!("none: {request:?}"));
+        assert_eq!((sent.len(), &sent[..36], &sent[52..]), (55, &TRACE[..36], "-01"), "{sent}");
+        assert!(spans.insert(&sent[36..52]), "a span of its own: {sent}");
+        assert_eq!(request.header("tracestate"), None);
+    }
+    assert_eq!(requests.len(), 4, "{requests:?}");
+    drop(process);
+}
+
+#[test]
+fn a_call_that_is_not_let_through_is_refused_and_counted_as_that() {
+    let entry = json!({"url": "http://127.0.0.1:1", "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY,
+        "access": "read"});
+    let mut config = NamedTempFile::new().expect("a file");
+    write!(config, "{}", json!({"clusters": {"prod": entry}})).expect("write");
+    let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let process = Process::of(command.env("MCP_METRICS", "true"));
+    let mut client = connected(&process);
+    let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
+    let answer = client.mcp(&call(1, "proxmox_api_call", delete)).json();
+    let line = line(&process, &["proxmox_mcp::call"]);
+    assert_eq!((field(&line, "outcome"), field(&line, "cluster")), (Some("refused"), Some("prod")), "{answer}");
+    let counted = r#"proxmox_mcp_calls_total{tool="proxmox_api_call",client="anyone",outcome="refused"} 1"#;
+    let text = client.ask("GET /metrics", "").body;
+    assert!(text.lines().any(|line| line == counted), "{text}");
+}
+
+#[test]
+fn a_slow_call_is_a_warning() {
+    let node = Node::start(|_| Act::data("\"fine\"").dripping(Duration::from_millis(1)));
+    let config = configuration(CANARY, &[("prod", &node.endpoint().to_string())]);
+    let limit = ["--slow-call", "0.01", "--log", "warn"];
+    let process = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
+    connected(&process).mcp(&read("/cluster/status"));
+    let warned = line(&process, &["proxmox_mcp::call"]);
+    assert!(warned.contains(" WARN ") && warned.ends_with(" slow"), "{warned}");
+}
+
+#[test]
+fn a_wait_that_was_asked_for_is_not_slow() {
+    let process = Process::start(&["--demo", "--listen", "127.0.0.1:0", "--slow-call", "0.01"]);
+    let snapshot =
+        json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}, "wait": true});
+    let answer = connected(&process).mcp(&call(1, "proxmox_api_call", snapshot)).json();
+    assert!(answer["result"]["isError"].is_null(), "{answer}");
+    let line = line(&process, &["proxmox_mcp::call"]);
+    assert!(line.contains(" INFO ") && !line.contains("slow"), "{line}");
+}
+
+#[test]
+fn a_log_of_json_is_an_object_a_line() {
+    let (process, mut client, _world) = started(&["--log-format", "json"]);
+    client.mcp(&read("/version"));
+    let of_call = line(&process, &["proxmox_mcp::call"]);
+    let object: Value = serde_json::from_str(&of_call).expect("JSON");
+    let names: Vec<&String> = object.as_object().expect("an object").keys().collect();
+    assert_eq!(names.len(), 4, "{object}");
+    assert_eq!((&object["level"], &object["target"]), (&json!("INFO"), &json!("proxmox_mcp::call")));
+    assert!(object["message"].as_str().is_some_and(|m| m.contains(" outcome=failed ")), "{object}");
+    assert!(object["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{object}");
+}

@@ -1,0 +1,350 @@
+//! A token's secret goes to its node and nowhere else: not into a log, an answer, an error or a text of the program,
+//! whole or in pieces, even where a node sends it back.
+
+use crate::support::canary::{CANARY, assert_unseen};
+use crate::support::node::{Act, Node, Request, nobody};
+use crate::support::process::{Process, configuration, path, program};
+use crate::support::raw::{Client, Sse};
+use crate::support::rpc::{call, modern, request};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use tempfile::NamedTempFile;
+
+const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
+
+/// What a node was sent in the Authorization header; the description of the API is asked for without.
+fn token(request: &Request) -> String {
+    let public = request.path().ends_with("/apidoc.js");
+    assert_eq!(request.header("authorization").is_none(), public, "{}", request.path());
+    request.header("authorization").unwrap_or(CANARY).to_owned()
+}
+
+/// Nodes that send the token back in every place an answer has, by the name of their cluster.
+fn nodes() -> Vec<(&'static str, Node)> {
+    let json_error = |token: &str| format!(r#"{{"data":null,"message":"{token}\n","errors":{{"{token}":"{token}"}}}}"#);
+    vec![
+        ("errors", Node::start(move |r| Act::refusal(400, "Parameter verification failed.", &json_error(&token(r))))),
+        ("escaped", Node::start(move |r| Act::refusal(500, "x", &json_error(&token(r).replace('-', "\\u002d"))))),
+        ("phrase", Node::start(|r| Act::refusal(500, &token(r), ""))),
+        ("denied", Node::start(|r| Act::refusal(403, &format!("Permission check failed ({})", token(r)), ""))),
+        ("unauthorized", Node::start(|r| Act::refusal(401, &token(r), &token(r)))),
+        ("page", Node::start(|r| Act::body(format!("<html>{}</html>", token(r))))),
+        ("string", Node::start(|r| Act::body(format!("{:?}", token(r))))),
+        ("late", Node::start(|r| Act::body(format!("{}{}", "x".repeat(980), token(r))))),
+        ("cut", Node::start(|r| Act::answer(200, "OK", &[("Content-Length", "9999")], token(r)).then_close())),
+        ("redirect", Node::start(|r| Act::answer(302, "Found", &[("Location", &format!("/{}", token(r)))], ""))),
+        ("header", Node::start(|r| Act::answer(500, "x", &[("X-Echo", &token(r)), ("Set-Cookie", &token(r))], ""))),
+        ("not-http", Node::start(|r| Act::raw(format!("{}\r\n\r\n", token(r))).then_close())),
+        ("right", Node::start(|r| Act::data(if r.path().ends_with("version") { r#"{"version":"9"}"# } else { "[]" }))),
+    ]
+}
+
+/// A configuration of these nodes and one where nobody listens, and the clusters' names.
+fn over(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
+    let mut clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
+    clusters.push(("down", nobody().to_string()));
+    let entries: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
+    (configuration(CANARY, &entries), clusters.iter().map(|(name, _)| *name).collect())
+}
+
+/// Every tool on every cluster, right and wrong: names and arguments.
+fn calls(clusters: &[&str]) -> Vec<(&'static str, Value)> {
+    let mut calls = vec![
+        ("list_clusters", json!({})),
+        ("list_clusters", json!({"check": true})),
+        ("list_nodes", json!({})),
+        ("get_cluster_resources", json!({"type": "vm"})),
+        ("get_cluster_resources", json!({"token_secret": 1})),
+        ("list_nodes", json!({"cluster": "none"})),
+        ("find_guest", json!({"query": "100"})),
+        ("wait_for_task", json!({"upid": UPID, "timeout": "1"})),
+        ("no_such_tool", json!({})),
+    ];
+    for cluster in clusters {
+        calls.push(("list_nodes", json!({"cluster": cluster})));
+        calls.push(("get_cluster_resources", json!({"cluster": cluster})));
+        calls.push(("find_guest", json!({"cluster": cluster, "query": "100"})));
+        calls.push(("wait_for_task", json!({"cluster": cluster, "upid": UPID, "timeout": "1"})));
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let arguments = json!({"cluster": cluster, "path": "/nodes/pve1/qemu", "method": method, "data": {"a": 1}});
+            calls.push(("proxmox_api_call", arguments));
+        }
+    }
+    calls
+}
+
+/// Asserts that the nodes were sent the secret, or else these tests show nothing.
+fn assert_sent(nodes: &[(&'static str, Node)]) {
+    for (name, node) in nodes {
+        let requests = node.requests();
+        assert!(!requests.is_empty() && requests.iter().all(|r| token(r).ends_with(CANARY)), "{name}");
+    }
+}
+
+/// Ends a server; what it printed since its first line.
+fn printed(process: Process) -> String {
+    process.signal(Signal::TERM);
+    rest(process)
+}
+
+/// What a process that comes to its end still printed.
+fn rest(mut process: Process) -> String {
+    process.ended();
+    process.stdout.iter().chain(process.stderr.iter()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_search_finds_what_it_looks_for() {
+    let shown = |bytes: &[u8]| {
+        let bytes = bytes.to_vec();
+        std::panic::catch_unwind(move || assert_unseen("a test", &bytes)).is_err()
+    };
+    let secret = CANARY.as_bytes();
+    assert!(shown(CANARY.to_uppercase().as_bytes()) && shown(&secret[5..13]));
+    assert!(shown(format!("{secret:?}").as_bytes()) && shown(format!("{secret:02x?}").as_bytes()));
+    for separator in ["", " ", ":", ", 0x", "\n"] {
+        let dump: Vec<_> = secret.iter().map(|b| format!("{b:02X}")).collect();
+        assert!(shown(dump.join(separator).as_bytes()), "{separator:?}");
+    }
+    assert!(!shown(b"9f3b7c2 and -6d5e-4") && !shown(b""));
+}
+
+#[test]
+fn http_answers_and_the_log_do_not_show_it() {
+    let nodes = nodes();
+    let (config, clusters) = over(&nodes);
+    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+    let address = process.address();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
+    let mut client = connect();
+    let mut answers = client.ask("GET /healthz", "").body;
+    for (tool, arguments) in calls(&clusters) {
+        answers += &client.mcp(&call(1, tool, arguments.clone())).body;
+        answers += &client.mcp_modern(&modern(1, "tools/call", json!({"name": tool, "arguments": arguments}))).body;
+    }
+    answers += &client.mcp(&request(1, "tools/list", json!({}))).body;
+    assert_sent(&nodes);
+    assert!(answers.contains("(secret)"), "what the nodes sent back is in the answers: {answers}");
+    assert_unseen("an answer over POST /mcp", answers.as_bytes());
+    let printed = printed(process);
+    assert!(printed.contains("TRACE") || printed.contains("DEBUG"), "{printed}");
+    assert_unseen("the log of a server", printed.as_bytes());
+}
+
+#[test]
+fn events_and_the_log_do_not_show_it() {
+    let nodes = nodes();
+    let (config, clusters) = over(&nodes);
+    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+    let address = process.address();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
+    let (mut sse, mut poster) = (Sse::open(connect()), connect());
+    let mut events = String::new();
+    for (tool, arguments) in calls(&clusters) {
+        assert_eq!(poster.post(&sse.path, &call(1, tool, arguments)).status, 202);
+        events += &sse.message();
+    }
+    assert_sent(&nodes);
+    assert!(events.contains("(secret)"), "{events}");
+    assert_unseen("an event", events.as_bytes());
+    let printed = printed(process);
+    assert!(!printed.contains(&sse.path), "nor the session's id, which is as good as a password");
+    assert_unseen("the log of a server", printed.as_bytes());
+}
+
+#[test]
+fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
+    // Nodes that would tell what they are sent: all of it is in their answers.
+    let echo = |r: &Request| format!("{} {:?} {}", r.target, r.headers, r.body);
+    let nodes = vec![
+        ("right", Node::start(move |r| Act::data(&format!("{:?}", echo(r))))),
+        ("errors", Node::start(move |r| Act::refusal(500, "x", &echo(r)))),
+    ];
+    let clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
+    let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
+    let config = configuration("s3cret", &clusters);
+    let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+    let process = Process::of(command.env("MCP_AUTH_TOKEN", CANARY));
+    let address = process.address();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
+    let right = format!("Authorization: Bearer {CANARY}\r\n");
+    let (mut sse, mut poster) = (Sse::open_with(connect(), &right), connect());
+    let mut answers = String::new();
+    for (tool, arguments) in calls(&["right", "errors"]) {
+        let message = call(1, tool, arguments);
+        let reply = poster.post_with("/mcp", &format!("{right}Accept: application/json\r\n"), &message);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(poster.post_with(&sse.path, &right, &message).status, 202);
+        answers += &(reply.body + &sse.message());
+    }
+    // Slips around the right one: each is refused, and what was sent is not said back.
+    for wrong in [
+        format!("Authorization: Bearer {CANARY}x\r\n"),
+        format!("Authorization: Bearer {}\r\n", &CANARY[1..]),
+        format!("Authorization: Basic {CANARY}\r\n"),
+        right.repeat(2),
+        format!("Host: {CANARY}\r\nAuthorization: Bearer {CANARY}\r\n"),
+    ] {
+        let reply = connect().post_with("/mcp", &wrong, &request(1, "ping", json!({})));
+        assert!(matches!(reply.status, 400 | 401), "{}", reply.head);
+        answers += &(reply.head + &reply.body);
+    }
+    let mut sent = String::new();
+    for (name, node) in &nodes {
+        assert!(!node.requests().is_empty(), "{name}");
+        node.requests().iter().for_each(|request| sent += &echo(request));
+    }
+    assert_unseen("a request to a node", sent.as_bytes());
+    assert_unseen("an answer", answers.as_bytes());
+    let pid = process.child.id();
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the arguments");
+    assert_unseen("the arguments of the process", &arguments);
+    let printed = printed(process);
+    assert!(printed.contains("wrong client token") && printed.contains("DEBUG"), "{printed}");
+    assert_unseen("the log of a server", printed.as_bytes());
+}
+
+#[test]
+fn the_pipes_of_the_stdio_command_do_not_show_it() {
+    let nodes = nodes();
+    let (config, clusters) = over(&nodes);
+    let mut process = Process::start(&["stdio", "--config", path(&config), "--log", "trace"]);
+    let mut lines = String::new();
+    for (tool, arguments) in calls(&clusters) {
+        lines += &process.ask(&call(1, tool, arguments)).to_string();
+    }
+    assert_sent(&nodes);
+    process.end_input();
+    assert!(lines.contains("(secret)"), "{lines}");
+    assert_unseen("a line on stdout", lines.as_bytes());
+    assert_unseen("stderr", rest(process).as_bytes());
+}
+
+#[test]
+fn check_does_not_show_it() {
+    let nodes = nodes();
+    let (config, _) = over(&nodes);
+    let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
+    assert_sent(&nodes);
+    assert_eq!(output.status.code(), Some(1));
+    assert_unseen("check", &[output.stdout, output.stderr].concat());
+}
+
+#[test]
+fn the_text_of_the_start_and_the_help_do_not_show_it() {
+    let nodes = nodes();
+    let (config, _) = over(&nodes);
+    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    process.address();
+    assert_unseen("the start", printed(process).as_bytes());
+    for args in [&["--help"][..], &["-h"], &["stdio", "--help"], &["check", "--help"], &["--version"], &["--nope"]] {
+        // As a shell has it in which somebody tried things out.
+        let variables =
+            ["PROXMOX_MCP_CONFIG", "MCP_ALLOWED_HOSTS", "PVE_TOKEN", "MCP_AUTH_TOKEN", "MCP_AUTH_TOKEN_FILE"]
+                .map(|name| (name, CANARY));
+        let output = program(args).envs(variables).output().expect("run");
+        assert_unseen(&format!("{args:?}"), &[output.stdout, output.stderr].concat());
+    }
+}
+
+#[test]
+fn a_secret_from_a_file_or_a_variable_is_not_shown_either() {
+    let node = Node::start(|r| Act::refusal(500, &token(r), &token(r)));
+    let mut file = NamedTempFile::new().expect("a file");
+    writeln!(file, "{CANARY}").expect("write");
+    for source in [json!({"token_secret_file": path(&file)}), json!({"token_secret_env": "PVE_TOKEN"})] {
+        let mut cluster = json!({"url": format!("http://{}", node.endpoint()), "user": "mcp@pve", "token_id": "ro"});
+        cluster.as_object_mut().expect("an object").extend(source.as_object().expect("an object").clone());
+        let config = written(&json!({"clusters": {"lab": cluster}}).to_string());
+        let mut check = program(&["check", "--config", path(&config), "--log", "trace"]);
+        let output = check.env("PVE_TOKEN", CANARY).output().expect("run");
+        assert_eq!(output.status.code(), Some(1), "{source}");
+        assert_unseen(&source.to_string(), &[output.stdout, output.stderr].concat());
+    }
+    assert!(node.requests().iter().all(|r| token(r).ends_with(CANARY)));
+}
+
+fn written(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a file");
+    file.write_all(text.as_bytes()).expect("write");
+    file
+}
+
+/// Configurations that are wrong, with the secret somewhere in them.
+fn wrong_configurations() -> Vec<String> {
+    let here = format!("http://{}", nobody());
+    let right = json!({"url": here, "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY});
+    let with = |field: &str, value: Value| {
+        let mut cluster = right.clone();
+        cluster[field] = value;
+        json!({"clusters": {"lab": cluster}}).to_string()
+    };
+    let without = |field: &str| with(field, Value::Null);
+    let mut all = vec![
+        without("url"),
+        with("token_secret", json!([CANARY])),
+        with("token_secret", json!({CANARY: CANARY})),
+        with("token_secret", format!("{CANARY}\n").into()),
+        with("token_secret", format!("mcp@pve!ro={CANARY}").into()),
+        with("token_secret", format!("PVEAPIToken=mcp@pve!ro={CANARY}").into()),
+        with(CANARY, true.into()),
+        with("verify_ssl", CANARY.into()),
+        with("timeout_seconds", CANARY.into()),
+        with("_url", CANARY.into()).replace("\"lab\"", &format!("\"{CANARY}\": 1, \"lab\"")),
+        json!({"clusters": {"lab": right.clone()}, "default": CANARY}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, CANARY: 1}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": CANARY}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {CANARY: {"access": "full"}}}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {"ada": {"token_sha256": CANARY}}}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {"ada": {CANARY: CANARY}}}).to_string(),
+        json!({"clusters": {"lab": right.clone()}, "clients": {"ada": {"access": CANARY}}}).to_string(),
+        json!({"clusters": CANARY}).to_string(),
+        json!({"clusters": [CANARY]}).to_string(),
+        json!(CANARY).to_string(),
+        CANARY.to_owned(),
+    ];
+    for field in ["url", "user", "token_id", "token_secret_file", "token_secret_env", "ca_file", "fingerprint", "urls"]
+    {
+        for value in [
+            json!(CANARY),
+            json!(format!("mcp@pve!ro={CANARY}")),
+            json!(format!("https://mcp:{CANARY}@pve1:8006/")),
+            json!([CANARY]),
+        ] {
+            let text = with(field, value);
+            // The two other sources are an error beside `token_secret`, which is not the one that is meant here.
+            all.push(if field.starts_with("token_secret_") {
+                text.replacen(&format!("\"token_secret\":\"{CANARY}\""), "\"token_secret\":null", 1)
+            } else {
+                text
+            });
+        }
+    }
+    // A slip just before, in and after the secret, which a parser's error might quote.
+    let text = json!({"clusters": {"lab": right}}).to_string();
+    let at = text.find(CANARY).expect("the secret");
+    for cut in [at - 1, at, at + 12, at + CANARY.len(), at + CANARY.len() + 1] {
+        let (before, after) = text.split_at(cut);
+        all.extend([
+            format!("{before}#{after}"),
+            format!("{before}\n{after}"),
+            format!("{before}\\x{after}"),
+            before.into(),
+        ]);
+    }
+    all
+}
+
+#[test]
+fn no_error_of_a_configuration_shows_it() {
+    for text in wrong_configurations() {
+        let config = written(&text);
+        let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
+        let said = [output.stdout, output.stderr].concat();
+        assert_unseen(&format!("the error of {text}"), &said);
+        // A few of them are right after all, and fail only where nobody is at home.
+        assert_ne!(output.status.code(), Some(0), "{text}");
+    }
+}

@@ -1,0 +1,367 @@
+//! A secret that a cluster's answers hold, in every field and form that Proxmox has for one, or that a caller sends: it
+//! is in nothing that a client below `full` is told, and in no log, audit line, question or dry run whoever asks.
+
+use crate::support::canary::{CANARY, assert_unseen};
+use crate::support::node::{Act, Node, Request, SECRET};
+use crate::support::process::{Process, path, run};
+use crate::support::proxmox::{gzipped_facts, proxmox_with};
+use crate::support::rpc::call;
+use crate::support::served::{ADMIN, OPERATOR, READER, Served, code, configuration, texts};
+use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
+
+/// Fields of Proxmox's answers that hold a secret, whatever it looks like.
+const FIELDS: [&str; 30] = [
+    "password",
+    "cipassword",
+    "confirmation-password",
+    "bindpw-password",
+    "smtp_password",
+    "secret",
+    "client-secret",
+    "token",
+    "influx-token",
+    "CSRFPreventionToken",
+    "ticket",
+    "vncticket",
+    "PVEAuthCookie",
+    "client-key",
+    "eab-hmac-key",
+    "encryption-key",
+    "private-key",
+    "api_key",
+    "apikey",
+    "passphrase",
+    "passwd",
+    "otp",
+    "totp",
+    "recovery",
+    "challenge",
+    "keys",
+    "keyring",
+    "header",
+    "otel-headers",
+    "Authorization",
+];
+
+/// Forms that a secret has in a text of anybody's.
+fn forms() -> Vec<String> {
+    vec![
+        format!("password={CANARY}"),
+        format!("cifs: username=backup,password={CANARY},vers=3"),
+        format!("PASSWORD: '{CANARY}'"),
+        format!("PVEAPIToken=root@pam!mcp={CANARY}"),
+        format!("the token root@pam!mcp={CANARY} of May"),
+        format!("Authorization: Bearer {CANARY}"),
+        format!("mysql://admin:{CANARY}@db/x"),
+        format!("otpauth://totp/pve?secret={CANARY}&issuer=x"),
+        format!("PVE:root@pam:4EEC61E2::{CANARY}"),
+        format!("root:$6$saltsalt${CANARY}:19000"),
+        format!("pmcp_{CANARY}"),
+        format!("{{\"secret\": \"{CANARY}\"}}"),
+        format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{CANARY}\n{CANARY}\n-----END OPENSSH PRIVATE KEY-----\n"),
+    ]
+}
+
+/// An object with all of them.
+fn everything() -> Value {
+    let mut all: Map<String, Value> = FIELDS.iter().map(|field| ((*field).to_owned(), CANARY.into())).collect();
+    all.insert("nested".into(), json!({"password": {"deep": [CANARY, {"x": CANARY}]}}));
+    all.insert("full-tokenid".into(), "root@pam!new".into());
+    all.insert("value".into(), CANARY.into());
+    for (n, form) in forms().into_iter().enumerate() {
+        all.insert(format!("note{n}"), form.into());
+    }
+    all.insert("description".into(), forms().join("\n").into());
+    all.insert("cores".into(), 4.into());
+    Value::Object(all)
+}
+
+/// The guests, one for each form.
+fn guests() -> Value {
+    let row = |(n, form): (usize, &String)| {
+        json!({"id": format!("qemu/{}", 100 + n), "type": "qemu", "vmid": 100 + n, "node": "pve1", "status": "running",
+            "name": form, "tags": form, "pool": form, "lock": form, "password": CANARY})
+    };
+    forms().iter().enumerate().map(row).collect()
+}
+
+/// The log of a task, where a key stands in several lines.
+fn task_log() -> Value {
+    let all = forms().join("\n");
+    all.lines().enumerate().map(|(n, line)| json!({"n": n + 1, "t": line})).collect()
+}
+
+/// Every answer of this node has the secret in it.
+fn leaky() -> Node {
+    let looks = AtomicUsize::new(0);
+    proxmox_with(gzipped_facts(), move |request| answer(request, &looks))
+}
+
+fn answer(request: &Request, looks: &AtomicUsize) -> Option<Act> {
+    let said = forms().join(" ").replace('\n', " ");
+    Some(match (request.method.as_str(), request.path().strip_prefix("/api2/json")?) {
+        ("GET", "/version") => Act::data(&json!({"version": format!("9.2.11 password={CANARY}")}).to_string()),
+        ("GET", "/nodes") => {
+            Act::data(&json!([{"node": "pve1", "status": "online", "level": said, "token": CANARY}]).to_string())
+        }
+        ("GET", "/cluster/resources") => Act::data(&guests().to_string()),
+        ("GET", path) if path.ends_with("/status") && path.contains("/tasks/") => {
+            match looks.fetch_add(1, Ordering::Relaxed) % 3 {
+                0 | 1 => Act::data(r#"{"status":"running"}"#),
+                _ => Act::data(&json!({"status": "stopped", "exitstatus": said}).to_string()),
+            }
+        }
+        ("GET", path) if path.ends_with("/log") => Act::body(json!({"data": task_log(), "total": 20}).to_string()),
+        ("GET", path) if path.ends_with("/dns") => Act::refusal(
+            400,
+            "x",
+            &json!({"data": null, "message": said,
+            "errors": {"search": said}})
+            .to_string(),
+        ),
+        ("GET", path) if path.ends_with("/time") => Act::refusal(500, &said, ""),
+        ("GET", path) if path.ends_with("/hosts") => Act::refusal(403, &format!("no ({said})"), &said),
+        ("GET", path) if path.ends_with("/netstat") => Act::body(&said),
+        ("GET", _) => Act::data(&everything().to_string()),
+        ("POST", path) if path.ends_with("/start") => Act::data(&format!("\"{UPID}\"")),
+        ("POST", path) if path.ends_with("/reboot") => Act::refusal(500, &said, &said),
+        ("PUT", _) => Act::refusal(595, &said, &said),
+        _ => Act::data(&everything().to_string()),
+    })
+}
+
+/// Every tool, in every way that shows what a cluster said.
+fn reads() -> Vec<(&'static str, Value)> {
+    let get = |path: &str| ("proxmox_api_get", json!({"path": path}));
+    let config = "/nodes/pve1/qemu/100/config";
+    let log = format!("/nodes/pve1/tasks/{UPID}/log");
+    vec![
+        ("list_clusters", json!({"check": true})),
+        ("list_nodes", json!({})),
+        ("get_cluster_resources", json!({})),
+        ("get_cluster_resources", json!({"type": "vm"})),
+        ("find_guest", json!({"query": "100"})),
+        ("find_guest", json!({"query": "running"})),
+        ("find_guest", json!({"query": "passwort"})),
+        ("search_api", json!({"query": "password"})),
+        ("describe_api", json!({"path": config})),
+        ("wait_for_task", json!({"upid": UPID})),
+        get(config),
+        get(&log),
+        get("/nodes/pve1/dns"),
+        get("/nodes/pve1/time"),
+        get("/nodes/pve1/hosts"),
+        get("/nodes/pve1/netstat"),
+        get("/qemu/passwort/config"),
+        get("/qemu/999/config"),
+        ("proxmox_api_get", json!({"paths": [config, &log, "/nodes/pve1/dns", "/nodes/pve1/hosts", "/version"]})),
+        ("proxmox_api_get", json!({"path": config, "format": "json"})),
+        ("proxmox_api_get", json!({"path": config, "fields": ["cipassword", "description"]})),
+        ("proxmox_api_get", json!({"path": "/cluster/resources", "filter": "name~password", "sort": "tags"})),
+        ("proxmox_api_call", json!({"path": config})),
+        ("proxmox_api_call", json!({"path": "/nodes/pve1/time"})),
+    ]
+}
+
+/// Changes, each with the secret among what is sent.
+fn changes() -> Vec<Value> {
+    let config = "/nodes/pve1/qemu/100/config";
+    vec![
+        json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY}}),
+        json!({"path": format!("{config}?cipassword={CANARY}"), "method": "PUT"}),
+        json!({"path": config, "method": "PUT", "data": {"description": forms().join("\n")}}),
+        json!({"path": config, "method": "PUT", "data": {"cipassword": [CANARY, {"x": CANARY}]}}),
+        json!({"path": config, "method": "PUT", "data": {"cipasswort": CANARY}}),
+        json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY, "memory": format!("password={CANARY}")}}),
+        json!({"path": "/access/password", "method": "PUT", "data": {"userid": "a@pve", "password": CANARY}}),
+        json!({"path": "/access/users", "method": "POST", "data": {"userid": format!("password={CANARY}"), "password": CANARY}}),
+        json!({"path": "/storage", "method": "POST", "data": {"storage": "c", "type": "cifs", "password": CANARY}}),
+        json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST",
+            "data": {"command": ["mysql", &format!("--password={CANARY}")], "input-data": CANARY}}),
+        json!({"path": "/nodes/pve1/qemu/100/agent/file-write", "method": "POST", "data": {"file": "/x", "content": CANARY}}),
+        json!({"path": "/cluster/notifications/endpoints/webhook", "method": "POST",
+            "data": {"name": "w", "url": format!("https://u:{CANARY}@x/"), "method": "post", "header": [format!("name=X,value={CANARY}")]}}),
+        json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/nodes/pve1/qemu/100/status/reboot", "method": "POST"}),
+        json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}),
+    ]
+}
+
+/// Asserts that neither the secret, nor the cluster's own, nor a client's token is there.
+fn assert_clean(what: &str, text: &str) {
+    assert_unseen(what, text.as_bytes());
+    for token in [SECRET, READER, OPERATOR, ADMIN] {
+        assert!(!text.contains(token), "{what} shows a token: {text}");
+    }
+}
+
+#[test]
+fn no_client_below_full_is_told_it_by_any_tool() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({}));
+    for token in [READER, OPERATOR] {
+        for (tool, arguments) in reads() {
+            let what = format!("{tool} {arguments}");
+            assert_clean(&what, &server.call(token, tool, arguments.clone()).to_string());
+            assert_clean(&what, &server.ask(token, tool, arguments.clone(), json!({})).to_string());
+            assert_clean(&what, &server.events(token, tool, arguments).join("\n"));
+        }
+        for arguments in changes() {
+            let what = arguments.to_string();
+            assert_clean(&what, &server.call(token, "proxmox_api_call", arguments).to_string());
+        }
+    }
+    let waited = server.events(OPERATOR, "wait_for_task", json!({"upid": UPID})).join("\n");
+    assert!(waited.contains("notifications/progress") && waited.contains("(hidden)"), "{waited}");
+    assert_clean("an audit line", &std::fs::read_to_string(&server.audit).unwrap());
+    server.verified();
+    let printed = server.printed();
+    assert!(printed.contains("DEBUG"), "{printed}");
+    assert_clean("the log", &printed);
+}
+
+#[test]
+fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({}));
+    for (tool, arguments, nothing) in [
+        ("find_guest", json!({"query": &CANARY[..4]}), "no guest fits"),
+        ("proxmox_api_get", json!({"path": "/cluster/resources", "filter": format!("name~{}", &CANARY[..4])}), "[]"),
+        ("proxmox_api_get", json!({"path": "/cluster/resources", "filter": format!("password={CANARY}")}), "[]"),
+    ] {
+        let (reader, admin) = (server.call(READER, tool, arguments.clone()), server.call(ADMIN, tool, arguments));
+        assert!(texts(&reader).starts_with(nothing) && !texts(&admin).starts_with(nothing), "{reader} {admin}");
+    }
+}
+
+#[test]
+fn a_cluster_below_full_tells_it_to_nobody() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({"access": "operate"}));
+    for (tool, arguments) in reads() {
+        assert_clean(&format!("{tool} {arguments}"), &server.call(ADMIN, tool, arguments.clone()).to_string());
+    }
+}
+
+#[test]
+fn stdio_tells_it_no_more_than_its_cluster_lets() {
+    let node = leaky();
+    let config = configuration(&node, &json!({"access": "read"}));
+    let mut process = Process::start(&["stdio", "--config", path(&config), "--log", "trace"]);
+    for (tool, arguments) in reads() {
+        let answer = process.ask(&call(1, tool, arguments.clone()));
+        assert_clean(&format!("{tool} {arguments}"), &answer.to_string());
+    }
+    process.end_input();
+    process.ended();
+    assert_clean("stderr", &process.stderr.iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({"confirm": "writes"}));
+    for arguments in changes() {
+        let what = arguments.to_string();
+        let with = |name: &str, value: Value| {
+            let mut arguments = arguments.clone();
+            arguments[name] = value;
+            arguments
+        };
+        let shown = server.call(ADMIN, "proxmox_api_call", with("dry_run", true.into()));
+        let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
+        let elicited = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), json!({}));
+        assert_clean(&format!("a dry run of {what}"), &shown.to_string());
+        assert_clean(&format!("the question of {what}"), &asked.to_string());
+        assert_clean(&format!("the elicitation of {what}"), &elicited.to_string());
+        if elicited["result"]["resultType"] == "input_required" {
+            // Confirmed, it is sent as it was given.
+            let _ = server.call(ADMIN, "proxmox_api_call", with("confirm", code(&asked).into()));
+            let answers = json!({"confirm": {"action": "accept", "content": {"confirm": true}}});
+            let more = json!({"inputResponses": answers, "requestState": elicited["result"]["requestState"]});
+            let _ = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), more);
+        }
+    }
+    for (tool, arguments) in reads() {
+        let _ = server.call(ADMIN, tool, arguments);
+    }
+    let sent = node.requests().iter().filter(|r| r.method == "PUT" && r.body.contains(CANARY)).count();
+    assert!(sent >= 4, "the node was sent what was confirmed: {sent}");
+    let audit = std::fs::read_to_string(&server.audit).unwrap();
+    for event in ["\"asked\"", "\"begin\"", "\"end\"", "\"call\"", "(hidden)"] {
+        assert!(audit.contains(event), "{event}: {audit}");
+    }
+    assert_clean("an audit line", &audit);
+    server.verified();
+    assert_clean("the log", &server.printed());
+}
+
+#[test]
+fn without_an_audit_log_the_lines_in_the_log_have_it_neither() {
+    let node = leaky();
+    let server = Served::start_without_file(&node, &json!({"confirm": "never"}));
+    for arguments in changes() {
+        let _ = server.call(ADMIN, "proxmox_api_call", arguments);
+    }
+    let printed = server.printed();
+    assert!(printed.contains(" INFO  audit {") && printed.contains("(hidden)"), "{printed}");
+    assert_clean("the log", &printed);
+}
+
+#[test]
+fn full_access_is_told_what_proxmox_says_as_it_says_it() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({}));
+    let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
+    let said: Value =
+        serde_json::from_str(answer["result"]["content"][0]["text"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(said, everything());
+    let found = server.call(ADMIN, "find_guest", json!({"query": "100"}));
+    assert_eq!(found["result"]["structuredContent"]["rows"][0][2], forms()[0], "{found}");
+    let log = server.call(ADMIN, "proxmox_api_get", json!({"path": format!("/nodes/pve1/tasks/{UPID}/log")}));
+    assert!(texts(&log).contains(CANARY), "{log}");
+    let ended = server.call(ADMIN, "wait_for_task", json!({"upid": UPID}));
+    assert!(ended.to_string().contains(CANARY), "{ended}");
+    let failed = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/time"}));
+    assert!(texts(&failed).contains(CANARY), "{failed}");
+}
+
+#[test]
+fn what_is_sent_in_any_header_or_query_is_not_said_back_nor_logged() {
+    let node = leaky();
+    let server = Served::start(&node, &json!({}));
+    let mut said = String::new();
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    for headers in [
+        format!("Authorization: Bearer {CANARY}\r\n"),
+        format!("Authorization: {CANARY}\r\n"),
+        format!("X-Api-Key: {CANARY}\r\nAuthorization: Bearer {READER}\r\n"),
+        format!("Cookie: token={CANARY}\r\nAuthorization: Bearer {READER}\r\n"),
+        format!("Proxy-Authorization: Basic {CANARY}\r\nAuthorization: Bearer {READER}\r\n"),
+        format!("Mcp-Session-Id: {CANARY}\r\nAuthorization: Bearer {READER}\r\n"),
+    ] {
+        for path in ["/mcp", &format!("/mcp?token={CANARY}"), &format!("/messages?sessionId={CANARY}")] {
+            let reply = server.connect().post_with(path, &headers, ping);
+            said += &(reply.head + &reply.body);
+        }
+    }
+    assert_clean("an answer", &said);
+    let process = server.process.child.id();
+    let read =
+        |what: &str| String::from_utf8_lossy(&std::fs::read(format!("/proc/{process}/{what}")).unwrap()).into_owned();
+    assert_clean("the arguments", &read("cmdline"));
+    assert_clean("the environment", &read("environ"));
+    for thread in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+        let children = thread.unwrap().path().join("children");
+        // A thread may end while it is looked at, and not every kernel tells.
+        assert_eq!(std::fs::read_to_string(children).unwrap_or_default(), "", "no program is started");
+    }
+    assert_clean("the log", &server.printed());
+    for args in [&["--help"][..], &["stdio", "--help"], &["audit", "--help"], &["check", "--help"]] {
+        let output = run(args);
+        assert_clean("the help", &String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+    }
+}

@@ -1,0 +1,328 @@
+//! The command as people and containers use it: flags, exit codes, `check`, `health`, signals.
+
+use crate::support::node::{Act, Node};
+use crate::support::process::{Process, configuration, path, program, run};
+use crate::support::raw::{Client, LONG, Sse, eventually};
+use crate::support::rpc::{ACCEPT, call};
+use rustix::process::Signal;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
+use std::thread;
+use std::time::Instant;
+
+const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// stderr of a run that must have ended with `code`.
+fn failed(output: &Output, code: i32) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+// ---- what was typed
+
+#[test]
+fn version_is_one_line() {
+    let output = run(&["--version"]);
+    assert_eq!(text(&output.stdout), format!("proxmox-mcp {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(output.status.success());
+}
+
+#[test]
+fn short_help_leaves_the_limits_to_long_help() {
+    let (short, long) = (text(&run(&["-h"]).stdout), text(&run(&["--help"]).stdout));
+    for flag in [
+        "--listen",
+        "--config",
+        "--demo",
+        "--allowed-hosts",
+        "--allowed-origins",
+        "--auth-token-file",
+        "--insecure-no-auth",
+        "--log",
+        "check",
+        "token",
+        "health",
+    ] {
+        assert!(short.contains(flag) && long.contains(flag), "{flag}");
+    }
+    for flag in ["--max-connections-per-address", "--head-timeout", "--stop-timeout"] {
+        assert!(!short.contains(flag) && long.contains(flag), "{flag}");
+    }
+    assert!(short.lines().count() <= 33, "{short}");
+    for line in long.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_told_what_to_write() {
+    for (args, told) in [
+        (&["--listen", "8000"][..], "write host:port, such as 127.0.0.1:8000"),
+        (&["--listen", "127.0.0.1:65536"], "from 0 to 65535"),
+        (&["--max-calls", "0"], "0 is not in 1..="),
+        (&["--head-timeout", "soon"], "write seconds from 0.01 to 3600"),
+        (&["--allowed-hosts", "[\"a\""], "write a comma list, or a JSON list"),
+        (&["--log", "verbose"], "write a level (off, error,"),
+        (&["--demo", "--config", "x.json"], "write either --demo or --config"),
+        (&["check", "--demo", "--config", "x.json"], "write either --demo or --config"),
+        (&["--lisen", ":0"], "--listen"),
+        (&["chek"], "'check'"),
+    ] {
+        let said = failed(&run(args), 2);
+        assert!(said.contains(told), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let variables = [
+        "PROXMOX_MCP_CONFIG",
+        "PROXMOX_MCP_LISTEN",
+        "PROXMOX_MCP_LOG",
+        "MCP_ALLOWED_HOSTS",
+        "MCP_ALLOWED_ORIGINS",
+        "MCP_AUTH_TOKEN",
+        "MCP_AUTH_TOKEN_FILE",
+        "MCP_INSECURE_NO_AUTH",
+        "MCP_METRICS_LISTEN",
+        "PROXMOX_MCP_MAX_CALLS",
+        "PROXMOX_MCP_HEAD_TIMEOUT",
+    ];
+    // The file does not exist, so that a command line that is accepted ends there.
+    let check = || program(&["check", "--config", "/nonexistent/clusters.json"]);
+    let said = failed(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
+    assert!(said.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{said}");
+    for name in variables.into_iter().filter(|name| name.starts_with("PROXMOX_MCP_") && !name.ends_with("CONFIG")) {
+        let said = failed(&check().env(name, "no=such=value").output().expect("run"), 2);
+        assert!(said.contains("invalid value"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn health_without_a_server_fails_and_says_where_it_looked() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
+    let output = program(&["health"]).env("PROXMOX_MCP_LISTEN", &address).output().expect("run");
+    let said = failed(&output, 1);
+    assert!(said.contains(&address) && said.contains("nothing listens there"), "{said}");
+    assert!(failed(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
+}
+
+// ---- serving
+
+#[test]
+fn a_served_demo_is_healthy_and_says_how_to_be_used() {
+    let mut server = Process::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    let output = run(&["health", "--listen", &address]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
+    let rest: Vec<String> = server.stdout.iter().collect();
+    let gemini = format!(r#"{{"mcpServers": {{"proxmox": {{"url": "http://{address}/mcp", "type": "http"}}}}}}"#);
+    let claude = format!("claude mcp add --transport http proxmox http://{address}/mcp");
+    for line in [gemini, claude] {
+        assert!(rest.iter().any(|l| l.trim() == line), "{line}: {rest:?}");
+    }
+    assert!(rest.iter().any(|line| line.contains(" (default)  127.0.0.1:") && line.contains("TLS: none")), "{rest:?}");
+}
+
+#[test]
+fn an_interrupt_ends_the_server_gracefully() {
+    let mut server = Process::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    server.address();
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let node = Node::start(move |r| {
+        if r.path().ends_with("/nodes") {
+            let _ = held.lock().unwrap().recv();
+        }
+        Act::data("[]")
+    });
+    let config = configuration(CANARY, &[("lab", &node.endpoint().to_string())]);
+    let server = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
+    let (mut idle, mut busy) = (connect(), connect());
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    busy.send_post_with("/mcp", ACCEPT, &call(1, "list_nodes", json!({})));
+    node.wait_for_path("/nodes", 1);
+    server.pause();
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    release.send(()).expect("the node waits");
+    let answer = busy.reply().expect("an answer").json();
+    assert_eq!(answer["result"].get("isError"), None, "{answer}");
+    assert_eq!(node.requests().len(), 1, "nothing was asked twice");
+}
+
+#[test]
+fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let node = Node::start(move |r| {
+        if r.path().ends_with("/nodes") {
+            let _ = held.lock().unwrap().recv();
+        }
+        Act::data("[]")
+    });
+    let config = configuration(CANARY, &[("lab", &node.endpoint().to_string())]);
+    let limit = ["--stop-timeout", "60"];
+    let mut server = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
+    let address = server.address();
+    let mut quiet = Sse::open(Client::to(&address));
+    let mut stream = Sse::open(Client::to(&address));
+    let message = call(1, "list_nodes", json!({}));
+    assert_eq!(Client::to(&address).post(&stream.path, &message).status, 202);
+    let mut post = Client::to(&address);
+    post.send_post_with("/mcp", ACCEPT, &message);
+    node.wait_for_path("/nodes", 2);
+    server.signal(Signal::TERM);
+    eventually("nobody listens", || TcpStream::connect(&address).is_err());
+    for _ in 0..2 {
+        release.send(()).expect("the node waits");
+    }
+    let reply = post.reply().expect("an answer");
+    assert!(reply.has_header("Connection: close") && reply.json()["result"].get("isError").is_none(), "{}", reply.body);
+    assert!(stream.message().contains("\"id\":1,"));
+    assert!(stream.event().is_none() && quiet.event().is_none(), "then the streams end");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    // A node that takes the call and never answers, so that the server has something to wait for.
+    let node = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let config = configuration(CANARY, &[("silent", &node.local_addr().expect("address").to_string())]);
+    let path = path(&config);
+    let mut server = Process::start(&["--config", path, "--listen", "127.0.0.1:0", "--stop-timeout", "60"]);
+    let address = server.address();
+
+    let mut stream = TcpStream::connect(&address).expect("connect");
+    stream.set_read_timeout(Some(LONG)).expect("deadline");
+    write!(stream, "GET /sse HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n").expect("request");
+    let mut events = BufReader::new(stream).lines();
+    let endpoint = events.find_map(|line| line.expect("an event").strip_prefix("data: ").map(str::to_owned));
+    let endpoint = endpoint.expect("an endpoint");
+    let mut post = TcpStream::connect(&address).expect("connect");
+    for body in [
+        r#"{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}"#,
+        r#"{"jsonrpc": "2.0", "method": "notifications/initialized"}"#,
+        r#"{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_nodes", "arguments": {}}}"#,
+    ] {
+        let length = body.len();
+        write!(
+            post,
+            "POST {endpoint} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("request");
+    }
+    let _call = node.accept().expect("the call reaches the node");
+
+    server.signal(Signal::TERM);
+    while !server.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(143));
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_server() {
+    // Nobody can read the port from a closed pipe: this one is free now, and the kernel does not soon give it again.
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
+    let mut server = Process::start_unread(&["--demo", "--listen", &address]);
+    let deadline = Instant::now() + LONG;
+    while !run(&["health", "--listen", &address]).status.success() {
+        let ended = server.child.try_wait().expect("wait").is_some();
+        assert!(!ended && Instant::now() < deadline, "{:?}", server.stderr.try_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_taken_port_is_told_with_the_flag_that_helps() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("address").to_string();
+    let said = failed(&run(&["--demo", "--listen", &address]), 1);
+    assert!(said.contains(&format!("{address} is taken")) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn an_allowed_host_that_can_not_be_read_is_wrong_usage() {
+    let said = failed(&run(&["--demo", "--listen", "127.0.0.1:0", "--allowed-hosts", "http://a/b"]), 2);
+    assert!(said.contains("http://a/b"), "{said}");
+}
+
+// ---- check
+
+/// A node that answers GET /version, and GET /access/permissions with `permissions`; its address.
+fn node(permissions: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut requests = BufReader::new(stream.try_clone().expect("clone")).lines().map_while(Result::ok);
+                while let Some(request) = requests.next() {
+                    // A GET has no body: the request ends with the empty line.
+                    requests.by_ref().find(String::is_empty);
+                    let data = match request.split(' ').nth(1) {
+                        Some("/api2/json/version") => "{\"version\": \"9.2.11\\u001b[31m\", \"release\": \"9.2\"}",
+                        Some("/api2/json/access/permissions") => permissions,
+                        _ => "null",
+                    };
+                    let body = format!("{{\"data\": {data}}}");
+                    let length = body.len();
+                    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8";
+                    let _ = write!(&stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn check_accepts_the_demo() {
+    let output = run(&["check", "--demo"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.starts_with("✓ --demo: 1 cluster, default "), "{said}");
+    assert!(said.lines().nth(1).is_some_and(|l| l.starts_with("✓ ") && l.contains("Proxmox VE ")), "{said}");
+}
+
+#[test]
+fn check_reports_each_cluster_in_order_with_the_remedy() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
+    let right = node(
+        r#"{"/": {"Sys.Audit": 1, "VM.Audit": 1}, "/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}, "/x": {}}"#,
+    );
+    let (powerless, stranger) = (node("{}"), node("\"<html>\""));
+    let clusters = [("down", &*closed), ("right", &*right), ("powerless", &*powerless), ("stranger", &*stranger)];
+    let config = configuration(CANARY, &clusters);
+    let path = path(&config);
+    let output = run(&["check", "--config", path, "--log", "trace"]);
+    let (said, log) = (text(&output.stdout), failed(&output, 1));
+    let lines: Vec<&str> = said.lines().collect();
+    let [summary, down, right, powerless, stranger] = lines[..] else { panic!("{said}") };
+    assert_eq!(summary, format!("✓ {path}: 4 clusters"));
+    assert!(down.starts_with(&format!("✗ down  {closed}  ")), "{down}");
+    let expected = "Proxmox VE 9.2.11\\u001b[31m  token mcp@pve!ro: 2 paths, e.g. / → Sys.Audit, VM.Audit";
+    assert!(right.starts_with("✓ right  ") && right.ends_with(expected), "{right}");
+    for part in ["✗ powerless  ", "no rights", "pveum acl modify / --tokens 'mcp@pve!ro' --roles PVEAuditor"] {
+        assert!(powerless.contains(part), "{powerless}");
+    }
+    assert!(stranger.starts_with("✗ stranger  ") && stranger.contains("not as Proxmox does"), "{stranger}");
+    assert!(log.ends_with("error: 3 of 4 clusters failed the check\n"), "{log}");
+    assert!(!said.contains(CANARY) && !log.contains(CANARY), "{said}{log}");
+}

@@ -1,0 +1,164 @@
+//! Clients that come and go in every manner, and some that only seem to be there: what the program holds for them is
+//! free again, and whoever behaves is answered meanwhile.
+
+use crate::support::node::{Act, Node};
+use crate::support::process::{Process, configuration, path};
+use crate::support::raw::{Client, Sse, eventually, ping};
+use crate::support::rpc::{ACCEPT, call, modern, modern_headers, text};
+use serde_json::json;
+use socket2::SockRef;
+use std::fs;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+use tempfile::NamedTempFile;
+
+/// The program over a node that hangs at one question.
+struct Program {
+    process: Process,
+    address: String,
+    node: Node,
+    _config: NamedTempFile,
+}
+
+const FINE: &str = "/nodes/pve1/status";
+const HANGS: &str = "/nodes/pve2/status";
+
+impl Program {
+    fn start(flags: &[&str]) -> Self {
+        let node = Node::start(|request| match request.path().strip_prefix("/api2/json") {
+            Some(HANGS) => Act::hang(),
+            _ => Act::data("\"fine\""),
+        });
+        let config = configuration("s", &[("one", &node.endpoint().to_string())]);
+        let process = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], flags].concat());
+        let address = process.address();
+        Self { process, address, node, _config: config }
+    }
+
+    fn connect(&self) -> Client {
+        connect(&self.address)
+    }
+
+    /// Descriptors, but for those of connections to the node: one that nobody uses is kept for a while.
+    fn descriptors(&self) -> usize {
+        let all = fs::read_dir(format!("/proc/{}/fd", self.process.child.id())).expect("its descriptors").count();
+        all - self.node.open_connections()
+    }
+
+    /// Threads that serve a connection, or part of a call. (Those of calls in sessions stay for a while.)
+    fn threads(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.child.id())).expect("its threads");
+        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        tasks.flatten().map(name).filter(|name| ["connection\n", "fan-out\n"].contains(&&**name)).count()
+    }
+
+    /// Waits until it holds no more for its clients than at the start.
+    fn assert_recovers(&self, descriptors: usize) {
+        eventually("every thread is gone", || self.threads() == 0);
+        eventually("every descriptor is back", || self.descriptors() <= descriptors);
+        self.assert_answers();
+    }
+
+    /// A proper client is answered.
+    fn assert_answers(&self) {
+        let reply = self.connect().post_with("/mcp", ACCEPT, &call(1, "proxmox_api_get", json!({"path": FINE})));
+        assert_eq!(text(&reply.json()), "\"fine\"");
+    }
+}
+
+fn connect(address: &str) -> Client {
+    Client::new(TcpStream::connect(address).expect("connect"))
+}
+
+/// The next packet of this connection, when it is closed, is a reset.
+fn resets(client: &Client) {
+    SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+}
+
+/// The `n`th client: comes, does something, and is gone.
+fn come_and_go(address: &str, n: usize) {
+    let mut client = connect(address);
+    let asked = json!({"path": FINE});
+    let hung = json!({"path": HANGS});
+    match n % 10 {
+        0 => {}
+        1 => client.send("POST /mc"),
+        2 => {
+            client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\n");
+            resets(&client);
+        }
+        3 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\""),
+        4 => {
+            client.send_post_with("/mcp", ACCEPT, &call(n, "proxmox_api_get", asked));
+            resets(&client);
+        }
+        5 => {
+            for id in 0..3 {
+                let reply = client.post_with("/mcp", ACCEPT, &call(n + id, "proxmox_api_get", asked.clone()));
+                let answer = reply.json();
+                assert_eq!((text(&answer), &answer["id"]), ("\"fine\"", &json!(n + id)));
+            }
+        }
+        6 => drop(Sse::open(client)),
+        7 => {
+            let mut sse = Sse::open(client);
+            assert_eq!(connect(address).post(&sse.path, &call(n, "proxmox_api_get", asked)).status, 202);
+            assert_eq!(sse.json()["id"], n);
+            resets(&sse.client);
+        }
+        8 => {
+            let sse = Sse::open(client);
+            assert_eq!(connect(address).post(&sse.path, &call(n, "proxmox_api_get", hung)).status, 202);
+        }
+        _ => {
+            let message = modern(n, "tools/call", json!({"name": "proxmox_api_get", "arguments": hung}));
+            client.send_post_with("/mcp", &modern_headers(&message), &message);
+        }
+    }
+}
+
+#[test]
+fn a_thousand_clients_come_and_go_and_leave_nothing() {
+    let program = Program::start(&[]);
+    let descriptors = program.descriptors();
+    for wave in 0..20 {
+        thread::scope(|scope| {
+            for n in 0..50 {
+                let address = &program.address;
+                scope.spawn(move || come_and_go(address, wave * 50 + n));
+            }
+        });
+        program.assert_answers();
+    }
+    program.assert_recovers(descriptors);
+}
+
+#[test]
+fn clients_that_only_seem_to_be_there_are_let_go_of() {
+    let short = ["--head-timeout", "--body-timeout", "--idle-timeout", "--write-timeout"].map(|flag| [flag, "0.5"]);
+    let program = Program::start(&short.concat());
+    let descriptors = program.descriptors();
+    let mut held = Vec::new();
+    for n in 0..65 {
+        let mut client = program.connect();
+        match if n < 60 { n % 4 } else { 4 + n % 2 } {
+            // Nothing, half a head, half a body, an answer and then nothing.
+            0 => {}
+            1 => client.send("GET /healthz HTTP/1.1\r\nHo"),
+            2 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"),
+            3 => assert_eq!(client.ask("GET /healthz", "").status, 200),
+            // Answers that nobody reads: more than the sockets of both sides take.
+            4 => (0..10).for_each(|_| client.send_post_with("/mcp", ACCEPT, &ping(1 << 20))),
+            _ => {
+                let sse = Sse::open(client);
+                let mut poster = program.connect();
+                eventually("the session is ended", || poster.post(&sse.path, &ping(1 << 20)).status == 404);
+                client = sse.client;
+            }
+        }
+        held.push(client);
+    }
+    program.assert_recovers(descriptors);
+    drop(held);
+}

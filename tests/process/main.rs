@@ -1,0 +1,26 @@
+//! Tests that run the built program.
+
+mod audit_calls;
+mod audit_verify;
+mod auth;
+mod call_log;
+mod canary;
+mod canary_redaction;
+mod cli;
+mod config;
+mod http_vanishing;
+mod metrics;
+mod metrics_listen;
+mod mixed_load;
+mod policy_clients;
+mod policy_confirm;
+mod readme;
+mod readyz;
+mod reload;
+mod socket_activation;
+mod stdio;
+#[path = "../support/mod.rs"]
+mod support;
+mod systemd;
+mod tls;
+mod untrusted;

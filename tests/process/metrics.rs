@@ -1,0 +1,211 @@
+//! `GET /metrics`: what was counted, in Prometheus' text format, and nothing that a stranger said.
+
+use crate::support::canary::{CANARY, assert_unseen};
+use crate::support::node::{Act, Node, nobody};
+use crate::support::process::{Process, configuration, path, program};
+use crate::support::raw::{Client, Running, caller, ping};
+use crate::support::rpc::{ACCEPT, call};
+use crate::support::stage::Stage;
+use serde_json::json;
+use std::collections::BTreeSet;
+use tempfile::NamedTempFile;
+
+const TOKEN: &str = "sixteen_letters_";
+
+/// The product, with metrics, over a cluster that answers and one that is down.
+fn started(node: &Node, token: Option<&str>) -> (Process, NamedTempFile) {
+    let config = configuration(CANARY, &[("prod", &node.endpoint().to_string()), ("down", &nobody().to_string())]);
+    let args = ["--config", path(&config), "--listen", "127.0.0.1:0", "--metrics", "--log", "error"];
+    let mut command = program(&args);
+    if let Some(token) = token {
+        command.env("MCP_AUTH_TOKEN", token);
+    }
+    (Process::of(&mut command), config)
+}
+
+fn node() -> Node {
+    Node::start(|request| match request.path() {
+        "/api2/json/version" => Act::refusal(403, "Permission check failed", "{\"data\":null}"),
+        _ => Act::data("\"fine\""),
+    })
+}
+
+fn read(path: &str, cluster: &str) -> String {
+    call(1, "proxmox_api_get", json!({"path": path, "cluster": cluster}))
+}
+
+/// The value of a sample; 0 where there is none.
+fn value(text: &str, sample: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().expect("a number"))
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let node = node();
+    let (process, _config) = started(&node, None);
+    let address = process.address();
+    let mut client = Client::to(&address);
+    client.mcp(&read("/cluster/status", "prod"));
+    client.mcp(&read("/cluster/tasks", "prod"));
+    client.mcp(&read("/version", "prod"));
+    client.mcp(&read("/version", "down"));
+    client.mcp(&call(1, "list_clusters", json!({})));
+    let reply = client.ask("GET /metrics", "");
+    assert_eq!(reply.status, 200);
+    assert!(reply.has_header("Content-Type: text/plain; version=0.0.4; charset=utf-8"), "{}", reply.head);
+    let text = reply.body;
+    for (sample, expected) in [
+        (r#"proxmox_mcp_calls_total{tool="proxmox_api_get",client="anyone",outcome="ok"}"#, 2.0),
+        (r#"proxmox_mcp_calls_total{tool="proxmox_api_get",client="anyone",outcome="failed"}"#, 2.0),
+        (r#"proxmox_mcp_calls_total{tool="list_clusters",client="anyone",outcome="ok"}"#, 1.0),
+        (r#"proxmox_mcp_call_seconds_bucket{tool="proxmox_api_get",le="+Inf"}"#, 4.0),
+        (r#"proxmox_mcp_call_seconds_count{tool="proxmox_api_get"}"#, 4.0),
+        ("proxmox_mcp_calls_in_flight", 0.0),
+        (r#"proxmox_mcp_requests_total{route="/mcp",status="2xx"}"#, 5.0),
+        ("proxmox_mcp_connections_total", 1.0),
+        ("proxmox_mcp_connections_open", 1.0),
+        ("proxmox_mcp_sessions_open", 0.0),
+        (r#"proxmox_mcp_api_requests_total{cluster="prod",outcome="ok"}"#, 2.0),
+        (r#"proxmox_mcp_api_requests_total{cluster="prod",outcome="forbidden"}"#, 1.0),
+        (r#"proxmox_mcp_api_requests_total{cluster="down",outcome="connect"}"#, 1.0),
+        (&format!(r#"proxmox_mcp_node_up{{cluster="prod",node="{}"}}"#, node.endpoint()), 1.0),
+    ] {
+        assert_eq!(value(&text, sample), expected, "{sample}\n{text}");
+    }
+    let down = text.lines().find(|line| line.starts_with(r#"proxmox_mcp_node_up{cluster="down","#));
+    assert!(down.is_some_and(|line| line.ends_with(" 0")), "{text}");
+    let whole = value(&text, r#"proxmox_mcp_call_seconds_sum{tool="proxmox_api_get"}"#);
+    let theirs = value(&text, r#"proxmox_mcp_api_seconds_total{cluster="prod"}"#);
+    assert!(0.0 < theirs && theirs < whole, "{theirs} of {whole}");
+    for sample in ["proxmox_mcp_received_bytes_total", "proxmox_mcp_sent_bytes_total"] {
+        assert!(value(&text, sample) > 1000.0, "{text}");
+    }
+}
+
+#[test]
+fn every_sample_has_a_type_and_every_line_a_form() {
+    let node = node();
+    let (process, _config) = started(&node, None);
+    let mut client = Client::to(process.address());
+    client.mcp(&read("/cluster/status", "prod"));
+    let text = client.ask("GET /metrics", "").body;
+    let mut types = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(about) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = about.split_once(' ').expect("a type");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(types.insert(name), "twice: {line}");
+        } else if !line.starts_with("# HELP ") {
+            let (sample, value) = line.rsplit_once(' ').expect("a value");
+            value.parse::<f64>().expect("a number");
+            let name = sample.split('{').next().expect("a name");
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            assert!(types.contains(name) || family.is_some_and(|family| types.contains(family)), "{line}");
+            assert!(sample == name || sample.ends_with("\"}"), "{line}");
+        }
+    }
+    assert!(text.ends_with('\n') && types.len() > 10, "{text}");
+}
+
+#[test]
+fn refusals_are_counted_by_their_reason() {
+    let node = node();
+    let (process, _config) = started(&node, Some(TOKEN));
+    let address = process.address();
+    let status = |request: &str| {
+        let mut client = Client::to(&address);
+        client.send(request);
+        client.reply().expect("an answer").status
+    };
+    let host = format!("Host: {address}\r\n");
+    assert_eq!(status("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 421);
+    assert_eq!(status(&format!("GET /healthz HTTP/1.1\r\n{host}Origin: https://evil.example\r\n\r\n")), 403);
+    assert_eq!(status(&format!("GET /mcp HTTP/1.1\r\n{host}\r\n")), 401);
+    assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\n{host}Authorization: Bearer wrong\r\n\r\n")), 401);
+    assert_eq!(status("nonsense\r\n\r\n"), 400);
+    let reply = Client::to(&address).ask("GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n"));
+    for (reason, expected) in [("host", 1.0), ("origin", 1.0), ("token", 2.0), ("bad_request", 1.0), ("threads", 0.0)] {
+        let sample = format!("proxmox_mcp_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(value(&reply.body, &sample), expected, "{reason}\n{}", reply.body);
+    }
+}
+
+#[test]
+fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
+    let word = "zzstranger";
+    let node =
+        Node::start(move |_| Act::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}")));
+    let (process, _config) = started(&node, Some(TOKEN));
+    let address = process.address();
+    let mut client = Client::to(&address);
+    let headers = format!("{ACCEPT}Authorization: Bearer {TOKEN}\r\nUser-Agent: {word}\r\ntraceparent: {word}\r\n");
+    for message in [
+        call(1, word, json!({})),
+        call(1, "proxmox_api_get", json!({"path": format!("/{word}"), "cluster": word})),
+        read(&format!("/{word}"), "prod"),
+        read("/cluster/status", "prod"),
+    ] {
+        client.post_with("/mcp", &headers, &message);
+    }
+    client.ask(&format!("GET /{word}"), "");
+    client.ask(&format!("{} /mcp", word.to_uppercase()), &format!("Authorization: Bearer {word}\r\n"));
+    let mut client = Client::to(&address);
+    let text = client.ask("GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n")).body;
+    assert_unseen("the metrics", text.as_bytes());
+    assert!(!text.to_lowercase().contains(word) && !text.contains(TOKEN), "{text}");
+    let other = r#"proxmox_mcp_calls_total{tool="other",client="MCP_AUTH_TOKEN",outcome="failed"}"#;
+    assert_eq!(value(&text, other), 1.0, "{text}");
+}
+
+#[test]
+fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
+    let stage = Stage::new();
+    let probes = proxmox_mcp::http::Probes { write: Some(Box::new(|_| ())), ask: None };
+    let limits = proxmox_mcp::settings::Limits { max_calls: 1, ..crate::support::raw::patient() };
+    let server = Running::probed_with(limits, Vec::new(), stage.server(), probes);
+    let mut held = server.connect();
+    held.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "a"})));
+    stage.wait_for("a");
+    let mut client = server.connect();
+    let busy = client.mcp(&call(2, "echo", json!({"text": "x"}))).json();
+    assert!(busy["error"]["message"].as_str().is_some_and(|why| why.starts_with("busy")), "{busy}");
+    let text = client.ask("GET /metrics", "").body;
+    assert_eq!(value(&text, "proxmox_mcp_calls_in_flight"), 1.0, "{text}");
+    assert_eq!(value(&text, r#"proxmox_mcp_calls_total{tool="echo",client="anyone",outcome="busy"}"#), 1.0, "{text}");
+    stage.release("a");
+    held.reply().expect("an answer");
+    let sse = server.sse();
+    let text = client.ask("GET /metrics", "").body;
+    assert_eq!(value(&text, "proxmox_mcp_sessions_open"), 1.0, "{text}");
+    client.post(&sse.path, &call(7, "hold", json!({"name": "b"})));
+    stage.wait_for("b");
+    drop(sse);
+    stage.wait_for_cancelled("b");
+    let sample = r#"proxmox_mcp_calls_total{tool="hold",client="anyone",outcome="cancelled"}"#;
+    crate::support::raw::eventually("a cancelled call is counted", || {
+        value(&client.ask("GET /metrics", "").body, sample) == 1.0
+    });
+}
+
+#[test]
+fn nothing_is_served_unless_it_is_switched_on() {
+    let server = Running::start(crate::support::raw::patient());
+    let mut client = server.connect();
+    assert_eq!(client.ask("GET /metrics", "").status, 404);
+    assert_eq!(client.post("/mcp", &ping(1)).status, 200);
+}
+
+#[test]
+fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
+    let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
+    let probes = proxmox_mcp::http::Probes { write: Some(Box::new(|out| out.push_str("prod 1\n"))), ask: None };
+    let server = Running::probed(clients, Stage::new().server(), probes);
+    let status = |name: &str| {
+        let reply = server.get("/metrics", name);
+        (reply.status, reply.body.contains("prod 1"))
+    };
+    assert_eq!(status("of_the_lab"), (403, false));
+    assert_eq!(status("of_all"), (200, true));
+    assert_eq!(status("of_nobody"), (401, false));
+}

@@ -1,0 +1,141 @@
+//! `--metrics-listen`: the metrics at a port of their own, under the same guard.
+
+use crate::support::process::{Process, program, run};
+use crate::support::raw::{Client, LONG, Reply};
+use rustix::process::Signal;
+use std::net::TcpListener;
+
+const TOKEN: &str = "sixteen_letters_";
+
+/// The program with two ports, and with a token; the address of each.
+fn started(more: &[&str]) -> (Process, String, String) {
+    let args = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let process = Process::of(program(&[&args, more].concat()).env("MCP_AUTH_TOKEN", TOKEN));
+    let main = process.address();
+    let watch = loop {
+        let line = process.stdout.recv_timeout(LONG).expect("a line about the metrics");
+        if let Some(rest) = line.strip_prefix("Metrics: http://") {
+            break rest.strip_suffix("/metrics").expect("their path").to_owned();
+        }
+    };
+    assert_ne!(main, watch);
+    (process, main, watch)
+}
+
+fn ask(address: &str, line: &str) -> Reply {
+    Client::to(address).ask(line, &format!("Authorization: Bearer {TOKEN}\r\n"))
+}
+
+#[test]
+fn each_port_serves_what_it_is_for() {
+    let (_process, main, watch) = started(&[]);
+    for (path, on_main, on_watch) in [
+        ("/metrics", 404, 200),
+        ("/readyz", 200, 200),
+        ("/healthz", 200, 200),
+        ("/mcp", 405, 404),
+        ("/sse/", 404, 404),
+        ("/messages", 405, 404),
+    ] {
+        let status = |address: &str| ask(address, &format!("GET {path}")).status;
+        assert_eq!((status(&main), status(&watch)), (on_main, on_watch), "{path}");
+    }
+    assert_eq!(ask(&watch, "GET /sse").status, 404);
+    assert_eq!(ask(&watch, "POST /mcp").status, 404);
+    let text = ask(&watch, "GET /metrics").body;
+    for sample in [
+        r#"proxmox_mcp_requests_total{route="/healthz",status="2xx"} 2"#,
+        r#"proxmox_mcp_requests_total{route="/mcp",status="4xx"} 3"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "both ports are counted: {sample}\n{text}");
+    }
+}
+
+#[test]
+fn what_is_asked_with_head_is_answered_without_a_body() {
+    let (_process, main, watch) = started(&[]);
+    for (address, path, status) in [
+        (&main, "/healthz", "200 OK"),
+        (&main, "/readyz", "200 OK"),
+        (&watch, "/metrics", "200 OK"),
+        (&watch, "/readyz", "200 OK"),
+        (&main, "/sse", "405 Method Not Allowed"),
+    ] {
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n");
+        let mut client = Client::to(address);
+        client.send(format!("HEAD {path} HTTP/1.1\r\n{head}Connection: close\r\n\r\n"));
+        let answer = client.rest();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")) && body.is_empty(), "{path}: {answer}");
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        assert!(length.is_some_and(|length| length != "0"), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn both_have_the_same_guard() {
+    let (_process, main, watch) = started(&[]);
+    for address in [&main, &watch] {
+        let status = |request: &str| {
+            let mut client = Client::to(address);
+            client.send(request);
+            client.reply().expect("an answer").status
+        };
+        let token = format!("Authorization: Bearer {TOKEN}\r\n");
+        assert_eq!(status(&format!("GET /readyz HTTP/1.1\r\nHost: evil.example\r\n{token}\r\n")), 421);
+        let origin = "Origin: https://evil.example\r\n";
+        assert_eq!(status(&format!("GET /readyz HTTP/1.1\r\nHost: localhost\r\n{origin}{token}\r\n")), 403);
+        assert_eq!(status("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401);
+        assert_eq!(status("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200);
+        assert_eq!(status("nonsense\r\n\r\n"), 400);
+    }
+    assert_eq!(Client::to(&watch).ask("GET /metrics", "").status, 401);
+    assert_eq!(Client::to(&main).ask("GET /metrics", "").status, 404, "what is not there asks for no token");
+}
+
+#[test]
+fn the_caps_hold_over_both() {
+    let (_process, main, watch) = started(&["--max-connections", "2"]);
+    let mut held: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
+    for client in &mut held {
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+    }
+    for address in [&main, &watch] {
+        assert_eq!(Client::to(address).reply().map(|reply| reply.status), Some(503), "{address}");
+    }
+    held.pop();
+    crate::support::raw::eventually("there is room again", || {
+        let mut client = Client::to(&main);
+        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.reply().is_some_and(|reply| reply.status == 200)
+    });
+}
+
+#[test]
+fn a_stop_ends_both() {
+    let (mut process, main, watch) = started(&[]);
+    let mut idle: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
+    for client in &mut idle {
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+    }
+    process.signal(Signal::TERM);
+    idle.iter_mut().for_each(Client::assert_ends);
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn off_loopback_it_needs_a_token_and_what_is_taken_is_told_with_its_own_flag() {
+    let start = |address: &str| run(&["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", address]);
+    let output = start("0.0.0.0:0");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("would let whoever reaches it see how they are used"), "{said}");
+    assert!(said.contains("(--metrics-listen 127.0.0.1:0)"), "{said}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = start(&address);
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{address} is taken")) && said.contains("with --metrics-listen"), "{said}");
+}

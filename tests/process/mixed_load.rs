@@ -1,0 +1,77 @@
+//! Many clients at once on all three transports, all with the same request ids: nobody gets an answer of another.
+
+use crate::support::link::{Link, OverHttp, OverSse};
+use crate::support::node::{Act, Node};
+use crate::support::process::{Process, configuration, path};
+use crate::support::raw::{Running, patient};
+use crate::support::rpc::text;
+use crate::support::stage::Stage;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::thread;
+
+const SSE_CLIENTS: usize = 28;
+const HTTP_CLIENTS: usize = 28;
+/// Each is a process of its own.
+const STDIO_CLIENTS: usize = 8;
+const CLIENTS: usize = SSE_CLIENTS + HTTP_CLIENTS + STDIO_CLIENTS;
+const CALLS: usize = 10_000;
+/// Calls that a client has in flight.
+const WINDOW: usize = 4;
+
+/// Makes a client's share of the calls. One of each window goes to the cluster, the others to `echo` where the server
+/// has it; every call carries the client's name and its own number.
+fn converse(name: &str, link: &mut dyn Link, can_echo: bool) -> usize {
+    let share = CALLS.div_ceil(CLIENTS);
+    let ids: Vec<usize> = (0..share).collect();
+    for window in ids.chunks(WINDOW) {
+        let mut awaited = BTreeMap::new();
+        for id in window {
+            if can_echo && id % WINDOW != 0 {
+                let said = format!("{name} says {id}");
+                link.send(*id, "echo", json!({"text": said}));
+                awaited.insert(*id, said);
+            } else {
+                let path = format!("/nodes/{name}/qemu/{}/config", 100 + id);
+                link.send(*id, "proxmox_api_call", json!({"path": path}));
+                awaited.insert(*id, format!("\"/api2/json{path}\""));
+            }
+        }
+        while !awaited.is_empty() {
+            let answer = link.receive();
+            let id = answer["id"].as_u64().unwrap_or_else(|| panic!("{name}: {answer}")) as usize;
+            let expected = awaited.remove(&id).unwrap_or_else(|| panic!("{name} did not await {answer}"));
+            assert_eq!(text(&answer), expected, "{name}");
+        }
+    }
+    share
+}
+
+#[test]
+fn clients_with_the_same_ids_on_all_transports_get_only_their_own_answers() {
+    let node = Node::start(|request| Act::data(&json!(request.path()).to_string()));
+    let config = configuration("s", &[("test", &node.endpoint().to_string())]);
+    let stage = Stage::new();
+    let server = Running::serving(patient(), &[], &[], stage.server_over(vec![node.cluster_settings()]));
+
+    let mut clients: Vec<(String, Box<dyn Link + Send>, bool)> = Vec::new();
+    for n in 0..SSE_CLIENTS {
+        clients.push((format!("sse{n}"), Box::new(OverSse::open(server.address)), true));
+    }
+    for n in 0..HTTP_CLIENTS {
+        let link = OverHttp::open(server.address, n % 2 == 0);
+        clients.push((format!("http{n}"), Box::new(link), true));
+    }
+    for n in 0..STDIO_CLIENTS {
+        let link = Process::start(&["stdio", "--config", path(&config)]);
+        clients.push((format!("stdio{n}"), Box::new(link), false));
+    }
+    let total: usize = thread::scope(|scope| {
+        let clients: Vec<_> = clients
+            .into_iter()
+            .map(|(name, mut link, can_echo)| scope.spawn(move || converse(&name, &mut *link, can_echo)))
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("a client")).sum()
+    });
+    assert!(total >= CALLS, "{total}");
+}

@@ -1,0 +1,107 @@
+//! A server that is started with its listening socket, as systemd does for `StandardInput=socket`.
+
+use crate::support::process::{Process, program};
+use crate::support::raw::Client;
+use rustix::process::Signal;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output};
+
+const ARGS: [&str; 3] = ["--demo", "--listen", "127.0.0.1:1"];
+
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+fn fd(socket: &TcpListener) -> OwnedFd {
+    socket.try_clone().expect("a descriptor").into()
+}
+
+fn ended(output: Output) -> String {
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
+}
+
+#[test]
+fn who_calls_before_between_and_while_it_runs_is_served_and_nobody_is_turned_away() {
+    let (socket, address) = listener();
+    for _ in 0..2 {
+        let mut early = Client::to(&address);
+        let mut process = Process::of_with_stdin(&mut program(&ARGS), fd(&socket));
+        assert_eq!(process.address(), address, "and not what --listen says");
+        assert_eq!(early.ask("GET /healthz", "").status, 200);
+        assert_eq!(Client::to(&address).ask("GET /healthz", "").status, 200);
+        process.signal(Signal::TERM);
+        assert_eq!(process.ended().code(), Some(0));
+        early.assert_ends();
+    }
+    let waiting = TcpStream::connect(&address).expect("the socket still listens");
+    let local = waiting.local_addr().expect("an address");
+    socket.set_nonblocking(false).expect("to wait");
+    assert_eq!(socket.accept().expect("a connection").1, local, "and holds no connection but this");
+}
+
+#[test]
+fn the_metrics_have_their_port_beside_it() {
+    let (socket, address) = listener();
+    let args = [&ARGS[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
+    let process = Process::of_with_stdin(&mut program(&args), fd(&socket));
+    assert_eq!(process.address(), address);
+    assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 404);
+    let metrics = process.stdout.iter().find_map(|line| line.strip_prefix("Metrics: http://").map(str::to_owned));
+    let metrics = metrics.expect("where the metrics are");
+    assert_eq!(Client::to(metrics.trim_end_matches("/metrics")).ask("GET /metrics", "").status, 200);
+}
+
+#[test]
+fn off_loopback_by_the_sockets_own_address_it_needs_a_token() {
+    let socket = TcpListener::bind("0.0.0.0:0").expect("bind");
+    let said = ended(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
+    assert!(said.contains("without a client token") && said.contains("(ListenStream=127.0.0.1:"), "{said}");
+    // And only by that.
+    let (socket, address) = listener();
+    let mut command = program(&["--demo", "--listen", "0.0.0.0:1"]);
+    assert_eq!(Process::of_with_stdin(&mut command, fd(&socket)).address(), address);
+}
+
+#[test]
+fn what_is_no_listening_tcp_socket_is_told_or_is_no_socket_to_listen_on() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let unix = UnixListener::bind(folder.path().join("socket")).expect("bind");
+    let said = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
+    assert!(said.contains("not one of TCP") && said.contains("ListenStream="), "{said}");
+
+    let (_peer, address) = listener();
+    let connection = TcpStream::connect(&address).expect("connect");
+    let datagrams = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let nothing = File::open("/dev/null").expect("open");
+    for stdin in [connection.into(), datagrams.into(), OwnedFd::from(nothing)] {
+        let mut command = program(&["--demo", "--listen", "127.0.0.1:0"]);
+        let process = Process::of_with_stdin(&mut command, stdin);
+        assert_eq!(Client::to(process.address()).ask("GET /healthz", "").status, 200);
+    }
+}
+
+/// The program with a socket at descriptor 3, its usual place; `pid` is what the shell makes of it.
+fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
+    let script = format!("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID={pid} exec \"$0\" \"$@\" {program_at}");
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().args(["-c", &script, env!("CARGO_BIN_EXE_proxmox-mcp"), "--demo", "--listen", "127.0.0.1:0"]);
+    command
+}
+
+#[test]
+fn a_socket_at_its_usual_place_is_told_how_to_be_handed_over() {
+    let (socket, address) = listener();
+    let said = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
+    assert!(said.contains("StandardInput=socket") && said.contains("`exec proxmox-mcp <&3`"), "{said}");
+    assert_eq!(Process::of_with_stdin(&mut at_descriptor_3("$$", "<&3"), fd(&socket)).address(), address);
+    // Somebody else's, left behind in the environment.
+    let other = Process::of_with_stdin(&mut at_descriptor_3("1", ""), fd(&socket));
+    assert_ne!(other.address(), address);
+}

@@ -1,0 +1,279 @@
+//! `proxmox-mcp stdio` as a client starts it: a process, one message a line on its pipes.
+
+use crate::support::node::{Act, Node};
+use crate::support::process::{Process, configuration, path, program};
+use crate::support::raw::LONG;
+use crate::support::rpc::{MODERN, call, cancelled, code, modern, notification, request, text};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+fn demo() -> Process {
+    Process::start(&["stdio", "--demo"])
+}
+
+fn api(id: impl Into<Value>, path: &str) -> String {
+    call(id, "proxmox_api_call", json!({"path": path}))
+}
+
+fn hello(version: &str) -> String {
+    let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    request(0, "initialize", params)
+}
+
+/// A process over one cluster: `node`.
+fn over(node: &Node, limits: &[&str]) -> (Process, tempfile::NamedTempFile) {
+    let config = configuration("s", &[("test", &node.endpoint().to_string())]);
+    let args = [limits, &["stdio", "--config", path(&config)]].concat();
+    (Process::start(&args), config)
+}
+
+#[test]
+fn a_client_may_ask_for_discovery_first_and_then_initialize() {
+    let mut process = demo();
+    let discovered = process.ask(&modern("probe", "server/discover", json!({})));
+    assert_eq!((&discovered["id"], &discovered["result"]["supportedVersions"]), (&json!("probe"), &json!([MODERN])));
+    let bare = process.ask(&request(1, "server/discover", json!({})));
+    assert_eq!(code(&bare), -32601, "without _meta it is a method that the older eras don't have");
+    let agreed = process.ask(&hello("2025-06-18"));
+    assert_eq!(agreed["result"]["protocolVersion"], "2025-06-18", "{agreed}");
+    process.say(&notification("notifications/initialized", json!({})));
+    let tools = process.ask(&request(2, "tools/list", json!({})));
+    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(9), "{tools}");
+    assert!(text(&process.ask(&call(3, "list_nodes", json!({})))).contains("pve1"));
+    let new = process.ask(&modern(4, "tools/call", json!({"name": "list_nodes", "arguments": {}})));
+    assert_eq!(new["result"]["resultType"], "complete", "both eras in one process: {new}");
+}
+
+#[test]
+fn several_calls_at_once_are_each_answered_once() {
+    let mut process = demo();
+    for id in 0..10 {
+        process.say(&api(id, &format!("/cluster/resources?type={}", ["vm", "node", "storage"][id % 3])));
+    }
+    let answers: HashMap<_, _> = (0..10)
+        .map(|_| {
+            let answer = process.message();
+            (answer["id"].as_u64().expect("an id"), text(&answer).to_owned())
+        })
+        .collect();
+    for id in 0..10 {
+        let sought = ["qemu/100", "node/pve1", "storage/pve1/local"][id as usize % 3];
+        assert!(answers[&id].contains(sought), "{id}: {}", answers[&id]);
+    }
+}
+
+#[test]
+fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
+    let node = Node::start(|request| match request.path() {
+        "/api2/json/nodes/pve1/qemu/100/config" => Act::hang(),
+        _ => Act::data("1"),
+    });
+    let (mut process, _config) = over(&node, &[]);
+    process.say(&api(1, "/nodes/pve1/qemu/100/config"));
+    // Not the first request: that is for the description of the API.
+    node.wait_for_path("/config", 1);
+    assert_eq!(text(&process.ask(&api(2, "/version"))), "1");
+    process.say(&cancelled(1));
+    node.wait_for_closed(1);
+    assert_eq!(process.ask(&request(3, "ping", json!({})))["id"], 3, "the cancelled call is not answered");
+    process.end_input();
+    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.stdout.iter().count(), 0);
+}
+
+#[test]
+fn nothing_but_messages_is_on_stdout_whatever_is_logged() {
+    let mut process = Process::start(&["stdio", "--demo", "--log", "trace"]);
+    process.ask(&hello("2024-11-05"));
+    process.say("not a message");
+    for id in 0..5 {
+        process.say(&api(id, "/nodes"));
+        process.say(&api(id, "/nope"));
+    }
+    for _ in 0..11 {
+        process.message();
+    }
+    process.end_input();
+    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.stdout.iter().count(), 0);
+    assert!(process.stderr.iter().any(|line| line.contains("initialize")), "the log is on stderr");
+}
+
+#[test]
+fn lines_that_are_no_messages_are_answered_and_survived() {
+    let mut process = Process::start(&["--max-body-bytes", "2000", "stdio", "--demo"]);
+    for (line, error, id) in [
+        ("nope", -32700, Value::Null),
+        ("{\"jsonrpc\":\"2.0\",", -32700, Value::Null),
+        ("[]", -32600, Value::Null),
+        ("42", -32600, Value::Null),
+        ("{\"jsonrpc\":\"2.0\",\"id\":9}", -32600, json!(9)),
+        (&request("deep", "ping", json!({"x": "x".repeat(2000)})), -32600, Value::Null),
+        (&request(1, "nope", json!({})), -32601, json!(1)),
+    ] {
+        let answer = process.ask(line);
+        assert_eq!((code(&answer), &answer["id"]), (error, &id), "{line}");
+    }
+    // No answer to these.
+    for line in ["", "   ", &notification("nope", json!({})), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#] {
+        process.say(line);
+    }
+    assert_eq!(process.ask(&request("still there", "ping", json!({})))["id"], "still there");
+}
+
+#[test]
+fn the_messages_of_a_batch_are_answered_one_by_one() {
+    let mut server = demo();
+    server.say(&format!("[{},{}]", request(1, "ping", json!({})), request("two", "ping", json!({}))));
+    assert_eq!((&server.message()["id"], &server.message()["id"]), (&json!(1), &json!("two")));
+    assert_eq!(server.ask("[]")["error"]["code"], -32600);
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_a_parse_error() {
+    let mut process = demo();
+    process.say_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n");
+    assert!(code(&process.message()) < 0);
+    assert_eq!(process.ask(&request(2, "ping", json!({})))["id"], 2);
+}
+
+#[test]
+fn a_message_nested_ten_thousand_deep_is_answered_with_an_error() {
+    let mut process = demo();
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    assert_eq!(code(&process.ask(&deep)), -32600);
+    let message = request(1, "tools/call", json!({"name": "proxmox_api_call", "arguments": "DEEP"}));
+    assert_eq!(code(&process.ask(&message.replace("\"DEEP\"", &format!("{{\"path\":{deep}}}")))), -32602);
+    assert_eq!(process.ask(&request(2, "ping", json!({})))["id"], 2);
+}
+
+#[test]
+fn the_end_of_stdin_lets_a_call_in_flight_be_answered() {
+    let node = Node::start(|_| Act::data("1").dripping(std::time::Duration::from_millis(1)));
+    let (mut process, _config) = over(&node, &[]);
+    process.say(&api(1, "/version"));
+    node.wait_for_requests(1);
+    process.end_input();
+    assert_eq!(text(&process.message()), "1");
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() {
+    let node = Node::start(|r| if r.path().ends_with("/start") { Act::hang() } else { Act::data("[]") });
+    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
+    let arguments = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
+    process.say(&call(1, "proxmox_api_call", arguments));
+    node.wait_for_path("/start", 1);
+    process.end_input();
+    let answer = process.message();
+    assert!(
+        text(&answer).contains("it is unknown whether `POST /nodes/n/qemu/100/status/start` took effect"),
+        "{answer}"
+    );
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (release, held) = channel::<()>();
+        let held = Mutex::new(held);
+        let node = Node::start(move |request| {
+            if request.path().ends_with("/cluster/tasks") {
+                let _ = held.lock().unwrap().recv();
+            }
+            Act::data("1")
+        });
+        let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
+        process.say(&api(1, "/cluster/tasks"));
+        node.wait_for_path("/cluster/tasks", 1);
+        process.signal(signal);
+        while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
+        release.send(()).expect("the node waits");
+        assert_eq!(text(&process.message()), "1");
+        assert_eq!(process.ended().code(), Some(0), "though its stdin is open");
+        assert_eq!(process.stdout.iter().count(), 0);
+    }
+}
+
+#[test]
+fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_for_it() {
+    let node = Node::start(|_| Act::hang());
+    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
+    process.say(&api(1, "/version"));
+    node.wait_for_requests(1);
+    process.signal(Signal::TERM);
+    assert_eq!(process.message()["result"]["isError"], true, "its client is told");
+    assert_eq!(process.ended().code(), Some(0));
+
+    let node = Node::start(|_| Act::hang());
+    let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
+    process.say(&api(1, "/version"));
+    node.wait_for_requests(1);
+    process.signal(Signal::TERM);
+    while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().code(), Some(143));
+}
+
+#[test]
+fn a_signal_ends_it_though_nobody_takes_its_answers() {
+    let mut command = program(&["stdio", "--demo", "--stop-timeout", "0.1"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
+    let mut stdin = child.stdin.take().expect("stdin");
+    // Each answer has some kilobytes, and the pipe holds 64.
+    for id in 0..50 {
+        writeln!(stdin, "{}", request(id, "tools/list", json!({}))).expect("stdin is read");
+    }
+    let mut unread = child.stdout.take().expect("stdout");
+    unread.read_exact(&mut [0; 100]).expect("the start of an answer");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).expect("signal");
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
+}
+
+#[test]
+fn a_last_line_without_a_line_end_is_answered() {
+    let mut process = demo();
+    process.say_bytes(request(1, "ping", json!({})).as_bytes());
+    process.end_input();
+    assert_eq!(process.message()["id"], 1);
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_stops_reading_does_not_keep_the_program_from_its_end() {
+    let mut process = Process::start_unread(&["stdio", "--demo"]);
+    for id in 0..10 {
+        process.say(&request(id, "tools/list", json!({})));
+    }
+    process.end_input();
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_configuration_that_is_wrong_ends_it_with_2_and_the_text_on_stderr() {
+    let mut config = tempfile::NamedTempFile::new().expect("a file");
+    config.write_all(br#"{"clusters": {"lab": {"url": "pve1", "usr": "mcp@pve"}}}"#).expect("write");
+    for args in [["stdio", "--config", path(&config)], ["stdio", "--config", "/nonexistent/clusters.json"]] {
+        let output = program(&args).output().expect("run");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.contains("error: ") && said.contains(args[2]), "{said}");
+    }
+}
+
+#[test]
+fn every_line_is_flushed_when_it_is_written() {
+    let mut process = demo();
+    for id in 0..50 {
+        process.say(&request(id, "ping", json!({})));
+        let line = process.stdout.recv_timeout(LONG).expect("an answer before the next request");
+        assert_eq!(line, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+    }
+}

@@ -1,0 +1,503 @@
+//! The front over TLS: what clients get of it, what strangers can't do to it, and certificates that are renewed.
+
+use crate::support::process::{Process, run};
+use crate::support::raw::{Client, LONG, Running, Sse, eventually, limits, patient, ping};
+use crate::support::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers, text};
+use crate::support::stage::Stage;
+use crate::support::tls::{Files, Pair, trusting_anybody};
+use proxmox_mcp::http::Identity;
+use proxmox_mcp::settings::{Client as Caller, Limits, TokenHash};
+use rustls::client::Resumption;
+use rustls::version::TLS12;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, Stream};
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// A server that speaks TLS, the test's end of its tools, and the files of its certificate.
+fn start_with(limits: Limits) -> (Running, Stage, Files) {
+    let (stage, files) = (Stage::new(), Files::of(&Pair::new()));
+    (Running::over_tls(limits, Vec::new(), stage.server(), files.identity()), stage, files)
+}
+
+fn start() -> (Running, Stage, Files) {
+    start_with(patient())
+}
+
+/// The certificate that a new client sees.
+fn seen(server: &Running) -> CertificateDer<'static> {
+    let mut client = server.connect();
+    assert_eq!(client.ask("GET /healthz", "").status, 200);
+    client.tls.expect("TLS").peer_certificates().expect("a chain")[0].clone()
+}
+
+/// A client's configuration, changed.
+fn config(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
+    let mut config = Arc::unwrap_or_clone(trusting_anybody());
+    change(&mut config);
+    Arc::new(config)
+}
+
+// ---- what clients get
+
+#[test]
+fn requests_are_answered_one_after_the_other_on_a_connection_kept_alive() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    for n in [1, 100, 5000, 100_000] {
+        let reply = client.post_with("/mcp", ACCEPT, &ping(n));
+        assert_eq!(reply.status, 200, "{n}");
+        assert!(reply.body.contains(&"i".repeat(n)), "{n}");
+    }
+    assert_eq!(client.ask("GET /nowhere", "").status, 404);
+    let answer = client.post_with("/mcp", ACCEPT, &call(1, "echo", json!({"text": "hello"}))).json();
+    assert_eq!(text(&answer), "hello");
+}
+
+#[test]
+fn requests_that_are_sent_ahead_are_answered_in_their_order() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    for n in 1..=5 {
+        client.send_post_with("/mcp", ACCEPT, &ping(n));
+    }
+    for n in 1..=5 {
+        let reply = client.reply().expect("an answer");
+        assert!(reply.body.contains(&format!("\"{}\"", "i".repeat(n))), "{}", reply.body);
+    }
+}
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    client.send("HEAD /sse HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let text = client.rest();
+    assert!(text.starts_with("HTTP/1.1 405 ") && text.ends_with("\r\n\r\n"), "{text}");
+}
+
+#[test]
+fn the_end_of_a_connection_is_announced() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    assert_eq!(client.ask("GET /healthz", "Connection: close\r\n").status, 200);
+    let mut tls = client.tls.take().expect("TLS");
+    // Without the announcement this is an error: what was read may have been cut short by anybody.
+    assert_eq!(Stream::new(&mut tls, &mut client.stream).read(&mut [0]).expect("an announced end"), 0);
+}
+
+#[test]
+fn tls_1_2_and_1_3_are_spoken_and_http_1_1_is_agreed_upon() {
+    let (server, ..) = start();
+    let http = |config: &mut ClientConfig| config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let old = {
+        let provider = trusting_anybody().crypto_provider().clone();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS12]);
+        let roots = rustls::RootCertStore::empty();
+        let mut old = builder.expect("a version").with_root_certificates(roots).with_no_client_auth();
+        old.dangerous().set_certificate_verifier(crate::support::tls::anybody());
+        Arc::new(old)
+    };
+    for (config, version) in [(config(http), ProtocolVersion::TLSv1_3), (old, ProtocolVersion::TLSv1_2)] {
+        let asks_for_http = !config.alpn_protocols.is_empty();
+        let mut client = server.connect_plainly().over(config);
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+        let tls = client.tls.expect("TLS");
+        assert_eq!(tls.protocol_version(), Some(version));
+        assert_eq!(tls.alpn_protocol(), asks_for_http.then_some(&b"http/1.1"[..]));
+    }
+    let mut other = server.connect_plainly().over(config(|config| config.alpn_protocols = vec![b"h2".to_vec()]));
+    other.send("x");
+    assert!(other.reply().is_none(), "nothing but HTTP/1.1 is spoken here");
+}
+
+#[test]
+fn a_client_that_comes_again_resumes() {
+    let (server, ..) = start();
+    let config = config(|config| config.resumption = Resumption::in_memory_sessions(8));
+    let kind = || {
+        let mut client = server.connect_plainly().over(config.clone());
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+        client.tls.expect("TLS").handshake_kind().expect("shaken")
+    };
+    assert_eq!((kind(), kind()), (HandshakeKind::Full, HandshakeKind::Resumed));
+}
+
+#[test]
+fn events_are_written_while_the_connection_waits_for_its_client() {
+    let (server, ..) = start();
+    let mut sse = server.sse();
+    sse.comment();
+    thread::scope(|scope| {
+        for poster in 0..4 {
+            let (server, path) = (&server, sse.path.clone());
+            scope.spawn(move || {
+                let mut client = server.connect();
+                for n in 0..25 {
+                    let message = call(poster * 100 + n, "echo", json!({"text": "x".repeat(7 * n as usize)}));
+                    // A session has 16 calls at once: what is too much is answered as well.
+                    assert_eq!(client.post(&path, &message).status, 202);
+                }
+            });
+        }
+        let ids: BTreeSet<_> = (0..100).map(|_| sse.json()["id"].as_i64().expect("an id")).collect();
+        assert_eq!(ids.len(), 100);
+    });
+    sse.comment();
+}
+
+#[test]
+fn a_reply_may_become_a_stream() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "steps", json!({}), "p"));
+    let text = client.rest();
+    assert!(text.contains("text/event-stream") && text.contains("notifications/progress"), "{text}");
+    assert!(text.trim_end().ends_with('}'), "{text}");
+}
+
+#[test]
+fn a_session_of_one_client_is_none_of_anothers() {
+    let caller = |name: &str| Caller {
+        name: name.into(),
+        token_sha256: TokenHash::of(format!("pmcp_{name}").as_bytes()),
+        ..Caller::anyone()
+    };
+    let bearer = |name: &str| format!("Authorization: Bearer pmcp_{name}\r\n");
+    let (stage, files) = (Stage::new(), Files::of(&Pair::new()));
+    let clients = vec![caller("ada"), caller("bob")];
+    let server = Running::over_tls(patient(), clients, stage.server(), files.identity());
+    let mut sse = Sse::open_with(server.connect(), &bearer("ada"));
+    assert_eq!(server.connect().post_with(&sse.path, &bearer("bob"), &ping(1)).status, 404);
+    assert_eq!(server.connect().post(&sse.path, &ping(1)).status, 401);
+    assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &ping(2)).status, 202);
+    assert_eq!(sse.json()["id"], "ii");
+}
+
+#[test]
+fn a_stop_ends_connections_and_streams_when_calls_are_done() {
+    let (mut server, stage, _files) = start();
+    let (mut idle, mut sse, mut busy) = (server.connect(), server.sse(), server.connect());
+    assert_eq!(idle.ask("GET /healthz", "").status, 200);
+    busy.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "h"})));
+    stage.wait_for("h");
+    server.begin_stop();
+    idle.assert_ends();
+    stage.release("h");
+    assert_eq!(busy.reply().expect("the answer of a call in flight").status, 200);
+    assert!(sse.event().is_none());
+    server.wait_for_stop();
+}
+
+// ---- what strangers can't do
+
+#[test]
+fn plain_http_is_told_to_use_https() {
+    let (server, ..) = start();
+    for request in ["GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST /mcp HTTP/1.1\r\n", "G"] {
+        let mut client = server.connect_plainly();
+        client.send(request);
+        let reply = client.reply().expect("an answer");
+        assert_eq!(reply.status, 400, "{request}");
+        assert!(reply.body.contains("https://") && reply.has_header("Connection: close"), "{}", reply.head);
+        client.assert_ends();
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn what_is_no_handshake_ends_the_connection_with_an_alert() {
+    let (server, ..) = start();
+    for garbage in [
+        &[0; 64][..],
+        &[0xff; 5000],
+        b"\x16\x03\x01\x00\x05hello",
+        b"\x80\x2e\x01\x00\x02",
+        b"\x15\x03\x03\x00\x02\x02\x50",
+    ] {
+        let mut client = server.connect_plainly();
+        client.send(garbage);
+        client.stream.shutdown(Shutdown::Write).expect("to end");
+        let mut said = Vec::new();
+        let _ = client.stream.read_to_end(&mut said);
+        assert!(said.is_empty() || said.starts_with(&[0x15, 3]), "{said:x?}");
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn a_handshake_that_stalls_or_drips_is_cut_by_its_total_deadline() {
+    let (server, ..) = start_with(limits());
+    for start in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let mut client = server.connect_plainly();
+        client.send(start);
+        client.assert_ends();
+    }
+    let mut client = server.connect_plainly();
+    client.send(b"\x16\x03\x01\x40\x00");
+    client.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+    eventually("the connection is cut", || {
+        client.send([1]);
+        matches!(client.stream.read(&mut [0; 64]), Ok(0)) || client.stream.write_all(&[0]).is_err()
+    });
+    server.assert_answers();
+}
+
+#[test]
+fn half_a_record_and_silence_is_cut_as_half_a_head_is() {
+    let (server, ..) = start_with(Limits { idle_timeout: Duration::from_millis(300), ..limits() });
+    for begun in ["", "GET /hea"] {
+        let mut client = server.connect();
+        assert_eq!(client.ask("GET /healthz", "").status, 200);
+        client.send(begun);
+        let tls = client.tls.as_mut().expect("TLS");
+        tls.writer().write_all(b"GET /healthz HTTP/1.1\r\n").expect("room");
+        let mut record = Vec::new();
+        tls.write_tls(&mut record).expect("a record");
+        client.stream.write_all(&record[..record.len() / 2]).expect("to send");
+        client.assert_ends();
+    }
+    server.assert_answers();
+}
+
+#[test]
+fn a_record_that_was_tampered_with_ends_the_connection() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    assert_eq!(client.ask("GET /healthz", "").status, 200);
+    client.stream.write_all(b"\x17\x03\x03\x00\x20thirty-two bytes nobody encrypted").expect("to send");
+    client.assert_ends();
+    server.assert_answers();
+}
+
+#[test]
+fn a_client_that_stops_reading_loses_its_session_and_holds_up_nobody() {
+    let (server, ..) = start_with(Limits { body_timeout: LONG, ..limits() });
+    let (stuck, mut other) = (server.sse(), server.sse());
+    let mut client = server.connect();
+    eventually("the session is ended", || client.post(&stuck.path, &ping(1 << 20)).status == 404);
+    assert_eq!(client.post(&other.path, &ping(1)).status, 202);
+    assert_eq!(other.json()["id"], "i");
+    drop(stuck);
+}
+
+#[test]
+fn a_client_that_goes_without_a_word_is_missed_at_once() {
+    let (server, stage, _files) = start();
+    let mut sse = server.sse();
+    let mut client = server.connect();
+    assert_eq!(client.post(&sse.path, &call(1, "hold", json!({"name": "h"}))).status, 202);
+    stage.wait_for("h");
+    let path = sse.path.clone();
+    sse.client.tls = None;
+    drop(sse);
+    stage.wait_for_cancelled("h");
+    eventually("the session is gone", || client.post(&path, &ping(1)).status == 404);
+
+    let message = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "m"}}));
+    let mut lost = server.connect();
+    lost.send_post_with("/mcp", &modern_headers(&message), &message);
+    stage.wait_for("m");
+    drop(lost);
+    stage.wait_for_cancelled("m");
+}
+
+#[test]
+fn a_request_whose_sender_closes_without_a_word_is_still_answered() {
+    let (server, ..) = start();
+    let mut client = server.connect();
+    client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.stream.shutdown(Shutdown::Write).expect("to end");
+    assert_eq!(client.reply().expect("an answer").status, 200);
+}
+
+#[test]
+fn a_flood_of_new_keys_or_of_bytes_ends_a_stream() {
+    let (server, ..) = start();
+    for new_keys in [true, false] {
+        let mut sse = server.sse();
+        let mut tls = sse.client.tls.take().expect("TLS");
+        eventually("the stream ends", || {
+            if new_keys {
+                tls.refresh_traffic_keys().expect("new keys");
+            } else {
+                tls.writer().write_all(&[b'x'; 1000]).expect("room");
+            }
+            let mut sent = Ok(0);
+            while sent.is_ok() && tls.wants_write() {
+                sent = tls.write_tls(&mut sse.client.stream);
+            }
+            sent.is_err()
+        });
+        server.assert_answers();
+    }
+}
+
+#[test]
+fn beyond_the_cap_a_handshake_is_refused_with_an_alert() {
+    let (server, ..) = start_with(Limits { max_connections: 1, ..patient() });
+    let mut first = server.connect();
+    assert_eq!(first.ask("GET /healthz", "").status, 200);
+    let mut said = Vec::new();
+    let mut second = server.connect_plainly();
+    second.stream.read_to_end(&mut said).expect("an alert, and the end");
+    assert_eq!(said, [21, 3, 3, 0, 2, 2, 80]);
+}
+
+// ---- renewal
+
+#[test]
+fn a_renewed_certificate_is_shown_to_new_clients_and_those_before_go_on() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let (files, stage) = (Files::of(&old), Stage::new());
+    let server = Running::over_tls(patient(), Vec::new(), stage.server(), files.identity());
+    let (mut kept, mut sse) = (server.connect(), server.sse());
+    assert_eq!(kept.ask("GET /healthz", "").status, 200);
+    assert_eq!(&seen(&server), old.der());
+    files.hold(&new.cert(), &new.key());
+    eventually("the new one is shown", || &seen(&server) == new.der());
+    assert_eq!(kept.post(&sse.path, &ping(3)).status, 202);
+    assert_eq!(sse.json()["id"], "iii");
+}
+
+#[test]
+fn files_that_hold_no_pair_leave_the_one_before_in_use() {
+    let (old, new) = (Pair::new(), Pair::new());
+    let files = Files::of(&old);
+    let (server, log) = served_by_the_program(&files);
+    let healthy = || run(&["health", "--listen", &server]).status.success();
+    for (cert, key) in [("", ""), (&*new.cert(), &*old.key()), (&new.cert()[..300], &new.key()), (&new.cert(), "key")] {
+        files.hold(cert, key);
+        eventually("it is said that they are bad", || {
+            assert!(healthy());
+            log.stderr.try_iter().any(|line| line.contains("is not taken, the one before goes on"))
+        });
+    }
+    files.hold(&new.cert(), &new.key());
+    eventually("it is said that they are good", || {
+        assert!(healthy());
+        log.stderr.try_iter().any(|line| line.contains("was renewed"))
+    });
+}
+
+// ---- the program
+
+/// The program over TLS; its address.
+fn served_by_the_program(files: &Files) -> (String, Process) {
+    let (cert, key) = (files.cert(), files.key());
+    let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
+    let server = Process::start(&[&flags[..], &[key.to_str().unwrap()]].concat());
+    let line = server.stdout.recv_timeout(LONG).expect("a first line");
+    let address = line.rsplit_once(" listening on https://").expect("an address").1.to_owned();
+    (address, server)
+}
+
+fn refused(output: Output) -> String {
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
+}
+
+#[test]
+fn the_program_says_https_and_knows_its_own_health() {
+    let files = Files::of(&Pair::new());
+    let (address, server) = served_by_the_program(&files);
+    assert!(run(&["health", "--listen", &address]).status.success());
+    let mut client = Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_anybody());
+    let listed: Value = client.post_with("/mcp", ACCEPT, &call(1, "list_clusters", json!({}))).json();
+    assert_eq!(listed["id"], 1);
+    server.signal(rustix::process::Signal::TERM);
+    let printed: Vec<_> = server.stdout.iter().collect();
+    assert!(printed.iter().any(|line| line.ends_with(&format!("https://{address}/mcp"))), "{printed:?}");
+    assert!(!printed.iter().any(|line| line.contains("http://")), "{printed:?}");
+    let token = run(&["token", "--tls-cert", "c", "--tls-key", "k"]);
+    assert!(String::from_utf8(token.stdout).expect("UTF-8").contains("https://127.0.0.1:8000/mcp"));
+}
+
+#[test]
+fn a_port_for_the_metrics_speaks_tls_as_well() {
+    let files = Files::of(&Pair::new());
+    let (cert, key) = (files.cert(), files.key());
+    let ports = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let pair = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = Process::start(&[&ports[..], &pair].concat());
+    let address = loop {
+        let line = server.stdout.recv_timeout(LONG).expect("a line about the metrics");
+        if let Some(rest) = line.strip_prefix("Metrics: https://") {
+            break rest.strip_suffix("/metrics").expect("their path").to_owned();
+        }
+    };
+    assert_eq!(Client::to(&address).over(trusting_anybody()).ask("GET /metrics", "").status, 200);
+    assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 400, "plain HTTP");
+}
+
+#[test]
+fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
+    let (pair, other) = (Pair::new(), Pair::new());
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (cert, key, expected) in [
+        (&*pair.cert(), &*other.key(), "is not that of the certificate"),
+        ("", &pair.key(), "--tls-cert names a file that holds no certificate"),
+        (&pair.key(), &pair.key(), "--tls-cert names a file that holds no certificate"),
+        (&pair.cert()[..100], &pair.key(), "--tls-cert names a file that is no valid PEM"),
+        (junk, &pair.key(), "--tls-cert names a file whose first certificate"),
+        (&pair.cert(), "", "--tls-key names a file that holds no private key"),
+        (&pair.cert(), &pair.cert(), "--tls-key names a file that holds no private key"),
+        (&pair.cert(), encrypted, "--tls-key names a file that holds an encrypted key"),
+        (&pair.cert(), &encrypted.replace("ENCRYPTED ", ""), "--tls-key names a file with a key that can't be used"),
+    ] {
+        let files = Files::of(&pair);
+        files.hold(cert, key);
+        let (cert, key) = (files.cert(), files.key());
+        for task in [None, Some("check")] {
+            let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
+            let said = refused(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
+            assert!(said.contains(expected) && !said.contains(".pem"), "{expected}: {said}");
+        }
+    }
+    let said = Identity::load("/nonexistent".as_ref(), "/nonexistent".as_ref()).err().expect("no such files");
+    assert_eq!(said, "--tls-cert names a file that does not exist");
+}
+
+#[test]
+fn one_file_without_the_other_is_a_mistake_that_is_named() {
+    let said = refused(run(&["--demo", "--tls-cert", "c.pem"]));
+    assert!(said.contains("--tls-cert") && said.contains("needs --tls-key"), "{said}");
+    let mut with_variable = crate::support::process::program(&["--demo"]);
+    let said = refused(with_variable.env("MCP_TLS_KEY", "k.pem").output().expect("run"));
+    assert!(said.contains("MCP_TLS_KEY") && said.contains("needs --tls-cert (MCP_TLS_CERT)"), "{said}");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_about_and_one_of_a_group_is_not() {
+    let files = Files::of(&Pair::new());
+    for (mode, warned) in [(0o640, false), (0o644, true)] {
+        fs::set_permissions(files.key(), fs::Permissions::from_mode(mode)).expect("to change the mode");
+        let (_, mut server) = served_by_the_program(&files);
+        server.child.kill().expect("to end it");
+        server.ended();
+        assert_eq!(server.stderr.iter().any(|line| line.contains("others can read")), warned, "{mode:o}");
+    }
+}
+
+#[test]
+fn two_hundred_sessions_come_and_go_and_leave_no_descriptor() {
+    let files = Files::of(&Pair::new());
+    let (address, server) = served_by_the_program(&files);
+    let open = || fs::read_dir(format!("/proc/{}/fd", server.child.id())).expect("its descriptors").count();
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_anybody());
+    let before = open();
+    let sessions: Vec<_> = (0..200).map(|_| Sse::open(connect())).collect();
+    assert!(open() >= before + 200);
+    drop(sessions);
+    eventually("all descriptors are back", || open() <= before);
+}
