@@ -51,15 +51,3 @@ fn imports_point_along_the_arrows_and_never_back() {
     }
     assert!(files.len() > 20 && arrows > 20, "the test looked at {} files and {arrows} imports", files.len());
 }
-
-#[test]
-fn a_file_is_one_idea() {
-    let mut files = Vec::new();
-    for dir in ["src", "demo/src"] {
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut files);
-    }
-    for (file, text) in files {
-        let lines = text.lines().count();
-        assert!(lines <= 450, "{file} has {lines} lines: two ideas?");
-    }
-}
