@@ -16,7 +16,7 @@ import tempfile
 from server import Server
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LIMIT = 6_000_000
+LIMIT = 10_000_000
 
 
 def expect(what, found, wanted):

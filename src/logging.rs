@@ -2,7 +2,7 @@
 //! can bring into a message, it stays on its line.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use proxmox_mcp::utc::utc;
+use proxmox_mcp::timestamp::timestamp;
 use proxmox_mcp::{redact, visible};
 use std::io::Write;
 use std::time::SystemTime;
@@ -40,7 +40,7 @@ pub fn start(typed: Option<&str>, json: bool) {
     let logger = env_logger::Builder::new()
         .parse_filters(filter)
         .format(move |out, record| {
-            let (time, level) = (utc(SystemTime::now()), record.level());
+            let (time, level) = (timestamp(SystemTime::now()), record.level());
             if json {
                 let (target, message) =
                     (quoted(record.target()), quoted(&visible::text(&redact::text(&record.args().to_string()))));

@@ -1,7 +1,7 @@
 //! The file that the lines are added to: whole lines or nothing, in one chain, by one server.
 
 use super::chain::{Chain, LONGEST};
-use crate::utc::utc;
+use crate::timestamp::timestamp;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -87,7 +87,7 @@ impl Opened {
             Some(chain) => chain,
             None => chain_of(&self.file, length)?.ok_or(ErrorKind::InvalidData)?,
         };
-        let line = chain.line(&utc(SystemTime::now()), body);
+        let line = chain.line(&timestamp(SystemTime::now()), body);
         // One write(2), unless the disk has room for a part alone: then the second says what is wrong.
         let written = self.file.write_all(line.as_bytes());
         match written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) }) {

@@ -161,7 +161,7 @@ impl Audit {
         let body = line::body(record);
         match &self.0 {
             None => {
-                let time = crate::utc::utc(std::time::SystemTime::now());
+                let time = crate::timestamp::timestamp(std::time::SystemTime::now());
                 log::log!(target: TARGET, record.event.level(), "{{\"time\":\"{time}\"{body}}}");
                 Ok(())
             }

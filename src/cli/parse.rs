@@ -2,7 +2,7 @@
 
 use super::flags::{AUDIT, COMMON, Flag, HTTP, LIMITS};
 use super::{Cli, TASKS, Task, help, value};
-use proxmox_mcp::nearest::nearest;
+use proxmox_mcp::suggest::suggest;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl Reader {
         if self.task.is_some() {
             return Ok(());
         }
-        let near = nearest(&name, TASKS.iter().map(|task| task.name));
+        let near = suggest(&name, TASKS.iter().map(|task| task.name));
         Err(format!("unrecognized subcommand '{name}'{}", meant(near.map(str::to_owned))))
     }
 
@@ -89,7 +89,7 @@ impl Reader {
         let known = || flags().chain(of_task).filter(|flag| flag.after_task || !after_task);
         let name = typed.strip_prefix("--").unwrap_or_default();
         let Some(flag) = known().find(|flag| flag.name == name) else {
-            let near = nearest(name, known().map(|flag| flag.name)).map(|name| format!("--{name}"));
+            let near = suggest(name, known().map(|flag| flag.name)).map(|name| format!("--{name}"));
             return Err(format!("unexpected argument '{typed}' found{}", meant(near)));
         };
         if self.seen.contains(&flag.name) && !flag.repeats() {

@@ -1,6 +1,6 @@
 //! Parameters of tools as data: their JSON Schema for clients, and the check of what a model sent.
 
-use crate::nearest::nearest;
+use crate::suggest::suggest;
 use serde_json::{Map, Value, json};
 
 /// One parameter.
@@ -130,7 +130,7 @@ impl Args {
                 None if value.is_null() => {}
                 None => {
                     let valid: Vec<_> = params.iter().map(|p| p.name).collect();
-                    let meant = nearest(&name, valid.iter().copied());
+                    let meant = suggest(&name, valid.iter().copied());
                     let meant = meant.map(|m| format!(", did you mean {m}?")).unwrap_or_default();
                     let valid = if valid.is_empty() { "none".into() } else { valid.join(", ") };
                     let name: String = name.chars().take(64).collect();

@@ -161,7 +161,7 @@ pub(super) fn refusal(
                 parameters.push((words(&decoded(name)), explained));
                 parameters.len() < MOST
             });
-            crate::order::sort(&mut parameters, &Ord::cmp);
+            parameters.sort();
             if parameters.is_empty() { Error::Failed { status, said, call } } else { Error::Rejected { parameters } }
         }
         _ => Error::Failed { status, said, call },

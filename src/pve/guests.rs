@@ -6,9 +6,8 @@ use super::params::Params;
 use super::path::ApiPath;
 use super::{Method, words::one_line};
 use crate::cancel::Cancel;
-use crate::nearest::nearest;
-use crate::order::sort;
 use crate::redact;
+use crate::suggest::suggest;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -124,18 +123,18 @@ pub fn find<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, Miss> {
 fn nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut near: Vec<&Guest> = guests.iter().collect();
     let place = |guest: &Guest| (guest.vmid.abs_diff(number), guest.vmid);
-    sort(&mut near, &|a, b| place(a).cmp(&place(b)));
+    near.sort_by_key(|guest| place(guest));
     near.iter().take(NEAR).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
 
 /// Up to three of the `known` words that are nearest to `word`, the nearest first.
 pub fn near(word: &str, mut known: Vec<&str>) -> Vec<String> {
-    sort(&mut known, &Ord::cmp);
+    known.sort();
     known.dedup();
     known.truncate(COMPARED);
     let mut found = Vec::new();
     while found.len() < NEAR
-        && let Some(next) = nearest(word, known.iter().copied()).map(str::to_owned)
+        && let Some(next) = suggest(word, known.iter().copied()).map(str::to_owned)
     {
         known.retain(|k| *k != next);
         found.push(next);

@@ -1,8 +1,8 @@
 //! All clusters: one client each, found by name.
 
 use super::cluster::Cluster;
-use crate::nearest::nearest;
 use crate::settings::{Clusters, Limits};
+use crate::suggest::suggest;
 use std::sync::Arc;
 
 /// One client per cluster of clusters.json.
@@ -60,7 +60,7 @@ impl ClusterManager {
             });
         };
         self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| {
-            let meant = nearest(name, self.clusters.iter().map(|c| c.settings().name.as_str()));
+            let meant = suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str()));
             let meant = meant.map(|m| format!(" Did you mean `{m}`?")).unwrap_or_default();
             let name: String = name.chars().take(64).collect();
             format!("there is no cluster `{name}`; there is {}.{meant}", self.names())

@@ -7,8 +7,8 @@ use super::fields::{ACCESS, Entry, one_of};
 use super::file::listed;
 use super::json::Json;
 use super::{Problems, disk, field};
-use crate::nearest::nearest;
 use crate::policy::{Access, Rights};
+use crate::suggest::suggest;
 use ring::digest;
 use std::fmt;
 use std::hint::black_box;
@@ -188,7 +188,7 @@ impl Entry<'_> {
                     return Ok(name.to_owned());
                 }
                 let known = known.iter().map(String::as_str).filter(|name| field::is_name(name));
-                Err(match nearest(name, known.clone()) {
+                Err(match suggest(name, known.clone()) {
                     Some(near) => format!("names no cluster of this file: did you mean \"{near}\"?"),
                     None => format!("names no cluster of this file: write one of {}", listed(known)),
                 })

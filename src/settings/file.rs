@@ -3,7 +3,7 @@
 use super::entry;
 use super::json::{self, Json};
 use super::{Cluster, Clusters, Problems, client, disk, field};
-use crate::nearest::nearest;
+use crate::suggest::suggest;
 use std::path::{Path, PathBuf};
 
 /// Where the file is looked for when no path is given.
@@ -153,7 +153,7 @@ fn default(value: Option<Json>, names: &[String], problems: &mut Problems) -> Op
             let known = names.iter().map(String::as_str).filter(|name| field::is_name(name));
             problems.top(
                 "default",
-                match nearest(&name, known.clone()) {
+                match suggest(&name, known.clone()) {
                     Some(near) => format!("names no cluster of this file: did you mean \"{near}\"?"),
                     None => format!("names no cluster of this file: write one of {}", listed(known)),
                 },
@@ -177,7 +177,7 @@ pub(super) fn is_comment(field: &str) -> bool {
 }
 
 pub(super) fn unknown(field: &str, known: &[&'static str]) -> String {
-    match nearest(field, known.iter().copied()) {
+    match suggest(field, known.iter().copied()) {
         Some(near) => format!("is unknown: did you mean \"{near}\"?"),
         None => format!("is unknown: remove it; the fields here are {}", listed(known.iter().copied())),
     }

@@ -178,7 +178,7 @@ fn section(text: &mut String, title: &str, parameters: &[Parameter<'_>], detail:
         return;
     }
     let mut kinds: Vec<&str> = parameters.iter().map(kind).collect();
-    crate::order::sort(&mut kinds, &Ord::cmp);
+    kinds.sort();
     kinds.dedup();
     for group in kinds {
         let _ = write!(text, "  {group}:");
@@ -229,7 +229,7 @@ fn of_parameter(operations: &[Operation<'_>], name: &str) -> Result<String, Stri
     let with = operations.iter().find_map(|o| Some((o, o.parameter(name)?)));
     let Some((operation, parameter)) = with else {
         let names: Vec<&str> = operations.iter().flat_map(|o| o.parameters().map(|p| p.name())).collect();
-        let meant = crate::nearest::nearest(name, names.iter().copied());
+        let meant = crate::suggest::suggest(name, names.iter().copied());
         let meant = meant.map(|m| format!(": did you mean `{m}`?")).unwrap_or_default();
         let name: String = name.chars().take(64).collect();
         return Err(format!("there is no parameter `{name}` there{meant}; leave `parameter` out to see them all"));

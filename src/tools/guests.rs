@@ -7,7 +7,6 @@ use super::shape::{Column, Show, Table, json_text};
 use crate::mcp::args::{Args, Kind, Param};
 use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
 use crate::mcp::context::Context;
-use crate::order::sort;
 use crate::pve::guests::{self, Guest};
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
@@ -94,7 +93,7 @@ fn run(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
     let fit = |guest: &Guest| words.iter().map(|word| guest.fit(word)).sum::<Option<u32>>();
     let mut found: Vec<(u32, usize, &Guest)> =
         all.iter().filter_map(|(n, guest)| Some((fit(guest)?, *n, guest))).collect();
-    sort(&mut found, &|(a, m, guest), (b, n, other)| (a, m, guest.vmid).cmp(&(b, n, other.vmid)));
+    found.sort_by_key(|(rank, cluster, guest)| (*rank, *cluster, guest.vmid));
 
     let mut table = Table::new(&COLUMNS);
     for (_, n, guest) in found.iter().take(MOST) {

@@ -3,7 +3,6 @@
 
 use super::units::{append, bytes, duration, number, push_number, push_percent};
 use crate::json::Scan;
-use crate::order::order;
 use std::borrow::Cow;
 
 /// Rows of a table: more than any cluster has, and a bound on the memory that a hostile answer takes.
@@ -123,7 +122,8 @@ impl<'a> Table<'a> {
     pub fn write(&self, text: &mut String, sort_by: SortBy) -> String {
         let rows: Vec<Row<'_>> = self.rows().collect();
         let places: Vec<Place<'_>> = rows.iter().map(sort_by).collect();
-        let sorted = order(rows.len(), &|a, b| places.get(a).cmp(&places.get(b)));
+        let mut sorted: Vec<usize> = (0..rows.len()).collect();
+        sorted.sort_by_key(|&row| places.get(row));
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&c| rows.iter().any(|r| r.cells.get(c).is_some_and(Option::is_some)))
             .collect();

@@ -3,13 +3,13 @@
 use super::desk::Visit;
 use super::place;
 use crate::cancel::Cancel;
-use crate::nearest::nearest;
 use crate::pve::Method;
 use crate::pve::cluster::Cluster;
 use crate::pve::error::Error;
 use crate::pve::guests;
 use crate::pve::params::Params;
 use crate::pve::path::ApiPath;
+use crate::suggest::suggest;
 use serde_json::Value;
 
 /// Privileges that are named.
@@ -54,7 +54,7 @@ fn rights(visit: Visit<'_>, cluster: &Cluster, on: &str, cancel: &Cancel) -> Opt
     let answer = visit.look(cluster, &path, &params, || cluster.call(Method::Get, &path, &params, cancel)).ok()?;
     let rights: Value = serde_json::from_str(answer.data()).ok()?;
     let mut names: Vec<&str> = rights.get(on)?.as_object()?.keys().map(String::as_str).collect();
-    crate::order::sort(&mut names, &Ord::cmp);
+    names.sort();
     names.truncate(NAMED);
     Some(match names.as_slice() {
         [] => format!("The token has no privilege on {on}"),
@@ -69,7 +69,7 @@ fn states(visit: Visit<'_>, cluster: &Cluster, node: &str, cancel: &Cancel) -> O
         return Some(format!("The cluster says that {name} is {status}"));
     }
     let named: Vec<String> = nodes.iter().map(|(name, status)| format!("{name} ({status})")).collect();
-    let meant = nearest(node, nodes.iter().map(|(name, _)| name.as_str()));
+    let meant = suggest(node, nodes.iter().map(|(name, _)| name.as_str()));
     let meant = meant.map(|m| format!(": did you mean `{m}`?")).unwrap_or_default();
     (!named.is_empty()).then(|| format!("The cluster's nodes are {}{meant}", named.join(", ")))
 }

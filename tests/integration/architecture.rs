@@ -10,8 +10,21 @@ const MAY_IMPORT: [(&str, &[&str]); 6] =
     [("http", &["mcp"]), ("stdio", &["mcp"]), ("tools", &["mcp", "pve"]), ("mcp", &[]), ("pve", &[]), ("demo", &[])];
 /// From the bottom up: a ground floor may import those before it.
 const GROUND: [&str; 16] = [
-    "facts", "metrics", "json", "visible", "redact", "utc", "secret", "trace", "cancel", "nearest", "order",
-    "deadline", "workers", "policy", "settings", "audit",
+    "facts",
+    "metrics",
+    "json",
+    "visible",
+    "redact",
+    "timestamp",
+    "secret",
+    "trace",
+    "cancel",
+    "suggest",
+    "deadline",
+    "workers",
+    "policy",
+    "settings",
+    "audit",
 ];
 
 fn sources(dir: &Path, found: &mut Vec<(String, String)>) {

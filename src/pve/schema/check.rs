@@ -4,8 +4,8 @@
 //! What the schema can't know (whether a storage exists, what a Perl pattern means) is sent, and Proxmox judges.
 
 use super::{Found, Operation, Parameter};
-use crate::nearest::nearest;
 use crate::pve::params::{Params, encode_into};
+use crate::suggest::suggest;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -80,7 +80,7 @@ fn unknown(operation: &Operation<'_>, name: &str) -> String {
     let names = || operation.parameters().map(|p| p.name()).filter(|n| !operation.in_path(n));
     // A number at the end says nothing of what was meant.
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let meant = nearest(name, names()).or_else(|| nearest(stem, names().map(|n| n.trim_end_matches("[n]"))));
+    let meant = suggest(name, names()).or_else(|| suggest(stem, names().map(|n| n.trim_end_matches("[n]"))));
     let shown: String = name.chars().take(64).collect();
     let mut text = format!("`{shown}` is no parameter of {} {}", operation.method(), operation.template());
     // Writing into a String can't fail.
@@ -201,7 +201,7 @@ fn property_string(parameter: &Parameter<'_>, keys: &Map<String, Value>) -> Resu
         let known = parameter.nested().find(|n| n.name() == key || n.family().is_some_and(|f| member(key, f)));
         if known.is_none() && parameter.nested().next().is_some() {
             let names: Vec<&str> = parameter.nested().map(|n| n.name()).collect();
-            let meant = nearest(key, names.iter().copied()).map(|m| format!(": did you mean `{m}`?"));
+            let meant = suggest(key, names.iter().copied()).map(|m| format!(": did you mean `{m}`?"));
             let key: String = key.chars().take(64).collect();
             return Err(format!("has no key `{key}`{}", meant.unwrap_or(format!(", only {}", names.join(", ")))));
         }

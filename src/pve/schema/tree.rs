@@ -6,8 +6,8 @@
 
 use super::pool::Parts;
 use super::{Operation, Schema};
-use crate::nearest::nearest;
 use crate::pve::Method;
+use crate::suggest::suggest;
 
 /// The last parameters whose value may hold slashes.
 const TAKES_THE_REST: [&str; 2] = ["volume", "cidr"];
@@ -144,7 +144,7 @@ impl Tree {
 
     fn miss(&self, at: usize, known: usize, segment: &str) -> Miss {
         let there: Vec<String> = self.children(at).map(|(_, node)| node.segment.to_string()).collect();
-        let meant = nearest(segment, there.iter().map(String::as_str)).map(str::to_owned);
+        let meant = suggest(segment, there.iter().map(String::as_str)).map(str::to_owned);
         Miss { known, meant, there }
     }
 

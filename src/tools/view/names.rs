@@ -2,7 +2,7 @@
 //! than the characters of a name.
 
 use super::json::{below, decoded, walk};
-use crate::nearest::nearest;
+use crate::suggest::suggest;
 use std::fmt::Write;
 
 /// Keys or conditions in one text; each is looked for in every row.
@@ -118,7 +118,7 @@ pub fn unknown(key: &str, rows: &str) -> String {
         object(rows);
     }
     let mut text = format!("{} has the key {}", if list { "no row" } else { "nothing here" }, shown(key));
-    if let Some(near) = nearest(key, names.iter().map(String::as_str)) {
+    if let Some(near) = suggest(key, names.iter().map(String::as_str)) {
         text.push_str(", did you mean ");
         push_name(&mut text, near);
         text.push('?');

@@ -5,7 +5,6 @@ use super::View;
 use super::json::{decoded, kind, number, pick, walk};
 use super::names::{push_names, unknown};
 use super::page::{Page, Part, Place};
-use crate::order::order;
 use crate::tools::shape::MAX_ROWS;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -120,7 +119,8 @@ pub fn select<'a>(view: &View, list: &'a str, each: &mut dyn FnMut(usize, &'a st
     }
     if !view.sort.is_empty() {
         let width = view.sort.len();
-        let sorted = order(held.len(), &|a, b| {
+        let mut sorted: Vec<usize> = (0..held.len()).collect();
+        sorted.sort_by(|&a, &b| {
             let by = |(n, (_, descending)): (usize, &(String, bool))| match (
                 keys.get(a * width + n),
                 keys.get(b * width + n),

@@ -3,7 +3,6 @@
 use super::super::{Method, Operation, Schema};
 use super::thesaurus::meanings;
 use super::words::{stem, words};
-use crate::order::sort;
 use std::collections::{BTreeMap, HashMap};
 
 /// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
@@ -127,7 +126,7 @@ impl Index {
             }
             let mut known: Vec<(String, Weight)> = known.into_iter().collect();
             // The best words come first, should the bound be met. The word decides between equals.
-            sort(&mut known, &|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
+            known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
             for (word, weight) in known {
                 let new = !found.contains_key(&word);
                 text += if new { word.len() } else { 0 };
@@ -231,7 +230,7 @@ fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
     let mut known: HashMap<String, Weight> = HashMap::new();
     let mut add = |mut words: Vec<String>, weight: f32| {
         // A word that stands twice in one place says no more than once.
-        sort(&mut words, &Ord::cmp);
+        words.sort();
         words.dedup();
         for word in words {
             let of = &mut known.entry(word).or_default().total;

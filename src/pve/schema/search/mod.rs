@@ -97,7 +97,7 @@ fn ranked(index: &Index, query: &str) -> Vec<(f32, u16)> {
         .filter(|(score, _)| *score > 0.0)
         .collect();
     let order = |at: u16| index.entries.get(at as usize).map(|entry| (entry.depth, entry.method != Method::Get, at));
-    crate::order::sort(&mut found, &|(a, i), (b, j)| b.total_cmp(a).then_with(|| order(*i).cmp(&order(*j))));
+    found.sort_by(|(a, i), (b, j)| b.total_cmp(a).then_with(|| order(*i).cmp(&order(*j))));
     let least = found.first().map_or(0.0, |(score, _)| score * 0.2);
     found.retain(|(score, _)| *score >= least);
     found

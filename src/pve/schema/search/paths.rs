@@ -1,7 +1,6 @@
 //! Questions that are a path, or a piece of one, or the name an operation has in Proxmox's code.
 
 use super::super::{Method, Schema};
-use crate::order::sort;
 
 /// The operations that a question names outright, the nearest first; none where it is made of words.
 pub(super) fn named(schema: &Schema, query: &str) -> Vec<u16> {
@@ -18,7 +17,7 @@ pub(super) fn named(schema: &Schema, query: &str) -> Vec<u16> {
     }
     let same = schema.operations().enumerate().filter(|(_, o)| o.name().eq_ignore_ascii_case(rest));
     let mut named: Vec<(bool, u16)> = same.map(|(at, o)| (of_container(o.template()), at as u16)).collect();
-    sort(&mut named, &Ord::cmp);
+    named.sort();
     named.into_iter().map(|(_, at)| at).collect()
 }
 
@@ -46,7 +45,7 @@ fn of_path(schema: &Schema, method: Option<Method>, path: &str) -> Vec<u16> {
             near.push((distance, twin, template.len(), method.is_some_and(|m| m != operation.method()), at));
         }
     }
-    sort(&mut near, &Ord::cmp);
+    near.sort();
     near.into_iter().map(|(.., at)| at as u16).collect()
 }
 

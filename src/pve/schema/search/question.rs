@@ -3,8 +3,7 @@
 use super::index::Index;
 use super::thesaurus::{Hint, meanings};
 use super::words::{stem, tokens};
-use crate::nearest::nearest;
-use crate::order::sort;
+use crate::suggest::suggest;
 
 /// Of a question that is longer, the rest is not read.
 const MAX_WORDS: usize = 40;
@@ -211,11 +210,11 @@ fn meant<'i>(index: &'i Index, word: &str) -> Option<&'i str> {
         .map(|(word, meaning)| (meaning.silent, word.as_str()))
         .filter(|(_, word)| near(word))
         .collect();
-    sort(&mut field, &Ord::cmp);
+    field.sort();
     let silent = field.partition_point(|(silent, _)| !silent);
     let (field, silent) = field.split_at_checked(silent).unwrap_or_default();
     let all = field.iter().map(|(_, word)| *word).chain(index.words().filter(near));
-    nearest(word, all.chain(silent.iter().map(|(_, word)| *word)))
+    suggest(word, all.chain(silent.iter().map(|(_, word)| *word)))
 }
 
 /// Whether a stem is that of one of some words.
