@@ -9,7 +9,7 @@ use std::path::Path;
 const MAY_IMPORT: [(&str, &[&str]); 6] =
     [("http", &["mcp"]), ("stdio", &["mcp"]), ("tools", &["mcp", "pve"]), ("mcp", &[]), ("pve", &[]), ("demo", &[])];
 /// From the bottom up: a ground floor may import those before it.
-const GROUND: [&str; 16] = [
+const GROUND: [&str; 15] = [
     "facts",
     "metrics",
     "json",
