@@ -86,7 +86,7 @@ fn what_a_server_wrote_is_as_it_was_written() {
     let last = hash(&log()[5]);
     for (bytes, more) in [(log().concat(), vec![]), (log().concat(), vec!["--expect", &last])] {
         let said = said_of(bytes, &more, 0);
-        assert!(said.contains(": 6 records, 20") && said.contains("Z, each as it was written\n"), "{said}");
+        assert!(said.contains(": 6 records, 20") && said.contains("Z, all unchanged\n"), "{said}");
         assert!(said.contains(&format!("last line: {last}\n(keep it elsewhere")), "{said}");
     }
     // One that the file has grown beyond, in upper case.

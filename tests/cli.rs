@@ -68,12 +68,12 @@ fn a_wrong_value_is_told_what_to_write() {
     for (args, told) in [
         (&["--listen", "8000"][..], "expected host:port, such as 127.0.0.1:8000"),
         (&["--listen", "127.0.0.1:65536"], "from 0 to 65535"),
-        (&["--max-calls", "0"], "0 is not in 1..="),
+        (&["--max-calls", "0"], "expected a number from 1 to 100000"),
         (&["--head-timeout", "soon"], "expected seconds from 0.01 to 3600"),
         (&["--allowed-hosts", "[\"a\""], "expected a comma list, or a JSON list"),
         (&["--log", "verbose"], "expected a level (off, error,"),
-        (&["--demo", "--config", "x.json"], "write either --demo or --config"),
-        (&["check", "--demo", "--config", "x.json"], "write either --demo or --config"),
+        (&["--demo", "--config", "x.json"], "set either --demo or --config, not both"),
+        (&["check", "--demo", "--config", "x.json"], "set either --demo or --config, not both"),
         (&["--lisen", ":0"], "--listen"),
         (&["chek"], "'check'"),
     ] {
@@ -160,6 +160,7 @@ fn completions_and_the_man_page_name_every_flag() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         let printed = text(&output.stdout).replace("\\-", "-");
         assert!(printed.contains(form), "{args:?}: {printed}");
+        assert!(args != ["man"] || printed.contains("PROXMOX_MCP_MAX_CALLS"), "{printed}");
         for flag in &flags {
             assert!(printed.contains(flag), "{args:?}: {flag}");
         }
@@ -398,7 +399,10 @@ fn check_reports_each_cluster_in_order_with_the_remedy() {
     for part in ["✗ powerless  ", "no rights", "pveum acl modify / --tokens 'mcp@pve!ro' --roles PVEAuditor"] {
         assert!(powerless.contains(part), "{powerless}");
     }
-    assert!(stranger.starts_with("✗ stranger  ") && stranger.contains("is not as Proxmox does it"), "{stranger}");
+    assert!(
+        stranger.starts_with("✗ stranger  ") && stranger.contains("unexpected answer to GET /access/permissions"),
+        "{stranger}"
+    );
     assert!(log.ends_with("error: 3 of 4 clusters failed the check\n"), "{log}");
     assert!(!said.contains(CANARY) && !log.contains(CANARY), "{said}{log}");
 }

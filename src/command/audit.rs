@@ -38,7 +38,7 @@ fn summary(report: &Report) -> String {
         (None, _) => text.push_str("no records"),
     }
     match report.problems.count {
-        0 => text.push_str(", each as it was written\n"),
+        0 => text.push_str(", all unchanged\n"),
         1 => text.push_str(", 1 problem\n"),
         count => {
             let _ = writeln!(text, ", {count} problems");

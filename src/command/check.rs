@@ -4,8 +4,7 @@ use super::cli::Cli;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
-use super::logging::printable;
-use super::output::print_stdout;
+use super::output::{print_stdout, printable};
 use proxmox_mcp::cancel::Cancel;
 use proxmox_mcp::pve::cluster::Cluster;
 use proxmox_mcp::pve::manager::ClusterManager;
@@ -19,14 +18,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
     let manager = ClusterManager::new(clusters, &cli.limits()).map_err(Failure::Usage)?;
     let total = manager.all().len();
-    let default = clusters.default.as_ref().map(|name| format!(", default {name}")).unwrap_or_default();
+    let default = match &clusters.default {
+        Some(name) => format!(", default {name}"),
+        None => String::new(),
+    };
     print_stdout(&format!("✓ {name}: {total} cluster{}{default}\n", if total == 1 { "" } else { "s" }));
     let clients = configured_clients(cli, clusters)?;
     if !clients.is_empty() {
         print_stdout(&format!("✓ clients: {}\n", describe::clients(&clients)));
     }
     if load_certificate(cli)?.is_some() {
-        print_stdout("✓ TLS: the certificate and its key fit\n");
+        print_stdout("✓ TLS: the certificate and its key match\n");
     }
     let failed = thread::scope(|scope| {
         let checks: Vec<_> = manager.all().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster)))).collect();
@@ -94,5 +96,5 @@ fn get(cluster: &Cluster, path: &str) -> Result<Value, String> {
 }
 
 fn unexpected_answer(path: &str) -> String {
-    format!("the answer to GET {path} is not as Proxmox does it. hint: check that this address is a Proxmox VE node")
+    format!("unexpected answer to GET {path}. hint: check that this address is a Proxmox VE node")
 }

@@ -6,12 +6,12 @@ use std::fmt;
 pub enum Failure {
     /// A failure at run time.
     Runtime(String),
-    /// Wrong usage or configuration.
+    /// Invalid usage or configuration.
     Usage(String),
 }
 
 impl Failure {
-    /// Exit code for wrong usage or configuration.
+    /// Exit code for invalid usage or configuration.
     pub const USAGE: u8 = 2;
     const RUNTIME: u8 = 1;
 

@@ -4,8 +4,7 @@
 
 use super::failure::Failure;
 use super::listeners::connect_address;
-use super::logging::printable;
-use super::output::print_stdout;
+use super::output::{print_stdout, printable};
 use proxmox_mcp::pve::client_config;
 use proxmox_mcp::settings::Tls;
 use rustls::{ClientConnection, Stream};
@@ -29,13 +28,13 @@ pub fn run(listen: SocketAddr) -> Result<(), Failure> {
         Failure::Runtime(format!("no healthy server at {address}: {why}. hint: --listen names the server's address"))
     };
     let deadline = Instant::now() + TIMEOUT;
-    let result = match status_line(address, deadline, false) {
+    let result = match fetch_status_line(address, deadline, false) {
         // A port that speaks TLS answers plain HTTP with 400.
-        Ok(line) if status(&line) == Some("400") => status_line(address, deadline, true),
+        Ok(line) if status_code(&line) == Some(400) => fetch_status_line(address, deadline, true),
         other => other,
     };
     match result {
-        Ok(line) if status(&line) == Some("200") => {
+        Ok(line) if status_code(&line) == Some(200) => {
             print_stdout(&format!("✓ {address} is up\n"));
             Ok(())
         }
@@ -48,12 +47,12 @@ pub fn run(listen: SocketAddr) -> Result<(), Failure> {
     }
 }
 
-fn status(line: &str) -> Option<&str> {
-    line.split(' ').nth(1)
+fn status_code(status_line: &str) -> Option<u16> {
+    status_line.split(' ').nth(1)?.parse().ok()
 }
 
 /// Returns the first line of the answer to `GET /healthz`.
-fn status_line(address: SocketAddr, deadline: Instant, tls: bool) -> io::Result<String> {
+fn fetch_status_line(address: SocketAddr, deadline: Instant, tls: bool) -> io::Result<String> {
     let mut socket = DeadlineStream { socket: TcpStream::connect_timeout(&address, time_left(deadline))?, deadline };
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     if !tls {
@@ -157,7 +156,7 @@ mod tests {
     fn health_of_a_silent_server_ends_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
-        let result = status_line(address, Instant::now() + Duration::from_millis(50), false);
+        let result = fetch_status_line(address, Instant::now() + Duration::from_millis(50), false);
         assert!(result.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)));
     }
 

@@ -23,15 +23,16 @@ mod stdio;
 mod systemd;
 mod token;
 
-use cli::{AuditAction, Cli, Command, Parsed};
+use cli::{AuditAction, Cli, Command, ParseOutcome};
 use failure::Failure;
 use std::process::ExitCode;
 
-/// Runs what the command line asks for. Returns 0 after success, 1 after a failure, 2 for wrong usage or configuration.
+/// Runs what the command line asks for. Returns 0 after success, 1 after a failure, 2 for invalid usage or
+/// configuration.
 pub fn run() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
-        Ok(Parsed::Run(cli)) => cli,
-        Ok(Parsed::Print(text)) => {
+        Ok(ParseOutcome::Run(cli)) => cli,
+        Ok(ParseOutcome::Print(text)) => {
             output::print_stdout(&text);
             return ExitCode::SUCCESS;
         }

@@ -31,14 +31,14 @@ fn instructions(cli: &Cli, name: &str, token: &Secret) -> String {
     let hash = TokenHash::of(token.expose().as_bytes());
     let token = token.expose();
     let mut text = format!(
-        "A new client token. It is shown this once and stored nowhere.\n\n\
-         To store, in clusters.json beside \"clusters\" (it holds the token's SHA-256, not the token):\n  \
+        "A new client token. It is shown once and is not stored.\n\n\
+         For the server, in clusters.json next to \"clusters\" (the token's SHA-256, not the token itself):\n  \
          \"clients\": {{\"{name}\": {{\"token_sha256\": \"{hash}\", \"access\": \"read\"}}}}\n  \
-         (\"read\" only reads; \"operate\" also does what can be undone; \"full\" does all)\n\
-         or, for a single client, the token itself in the server's environment (.env beside compose.yaml):\n  \
+         (\"read\" only reads, \"operate\" adds changes that can be undone, \"full\" adds the rest)\n\
+         or, for a single client, in the server's environment (.env next to compose.yaml):\n  \
          MCP_AUTH_TOKEN={token}\n\n\
-         To give to the client:\n  {token}\n\
-         The client sends it with each request:\n  Authorization: Bearer {token}\n\n"
+         For the client:\n  {token}\n\
+         It sends the token with each request:\n  Authorization: Bearer {token}\n\n"
     );
     text.push_str(&client_setup(cli.http.scheme(), cli.http.listen, Some(token)));
     text

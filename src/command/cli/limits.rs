@@ -18,7 +18,7 @@ pub const HEADING: &str = "Limits";
 #[derive(Args)]
 #[command(next_help_heading = HEADING)]
 pub struct LimitArgs {
-    /// Open connections at once
+    /// Maximum open connections
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CONNECTIONS",
@@ -28,7 +28,7 @@ pub struct LimitArgs {
     )]
     max_connections: usize,
 
-    /// Open connections at once from one address
+    /// Maximum open connections per client address
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CONNECTIONS_PER_ADDRESS",
@@ -38,7 +38,7 @@ pub struct LimitArgs {
     )]
     max_connections_per_address: usize,
 
-    /// Open SSE sessions at once
+    /// Maximum open SSE sessions
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_SESSIONS",
@@ -48,7 +48,7 @@ pub struct LimitArgs {
     )]
     max_sessions: usize,
 
-    /// Tool calls in flight at once, per transport
+    /// Maximum tool calls in flight per transport
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CALLS",
@@ -58,7 +58,7 @@ pub struct LimitArgs {
     )]
     max_calls: usize,
 
-    /// Tool calls in flight at once in one session
+    /// Maximum tool calls in flight per session
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CALLS_PER_SESSION",
@@ -68,7 +68,7 @@ pub struct LimitArgs {
     )]
     max_calls_per_session: usize,
 
-    /// Tool calls in flight at once of one client
+    /// Maximum tool calls in flight per client
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CALLS_PER_CLIENT",
@@ -78,7 +78,7 @@ pub struct LimitArgs {
     )]
     max_calls_per_client: usize,
 
-    /// Tool calls per minute of one client (0: any)
+    /// Maximum tool calls per minute and client (0: no limit)
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CALLS_PER_MINUTE",
@@ -88,7 +88,7 @@ pub struct LimitArgs {
     )]
     max_calls_per_minute: usize,
 
-    /// Calls in flight at once to one cluster
+    /// Maximum calls in flight per cluster
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CALLS_PER_CLUSTER",
@@ -98,7 +98,7 @@ pub struct LimitArgs {
     )]
     max_calls_per_cluster: usize,
 
-    /// Bytes of a request's head
+    /// Maximum bytes of a request's head
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_HEAD_BYTES",
@@ -108,7 +108,7 @@ pub struct LimitArgs {
     )]
     max_head_bytes: usize,
 
-    /// Headers of a request
+    /// Maximum headers of a request
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_HEADERS",
@@ -118,7 +118,7 @@ pub struct LimitArgs {
     )]
     max_headers: usize,
 
-    /// Bytes of a request's body
+    /// Maximum bytes of a request's body
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_BODY_BYTES",
@@ -128,7 +128,7 @@ pub struct LimitArgs {
     )]
     max_body_bytes: usize,
 
-    /// Bytes of large request bodies together
+    /// Maximum bytes of all large request bodies together
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_BUFFERED_BYTES",
@@ -138,7 +138,7 @@ pub struct LimitArgs {
     )]
     max_buffered_bytes: usize,
 
-    /// Bytes of a node's answer
+    /// Maximum bytes of a node's answer
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_ANSWER_BYTES",
@@ -148,7 +148,7 @@ pub struct LimitArgs {
     )]
     max_answer_bytes: usize,
 
-    /// Bytes of an API answer at once (0: any)
+    /// Maximum bytes of an API answer per page (0: no limit)
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_RESULT_BYTES",
@@ -158,7 +158,7 @@ pub struct LimitArgs {
     )]
     max_result_bytes: usize,
 
-    /// For a request's head to arrive
+    /// Time limit for a request's head to arrive
     #[arg(
         long,
         env = "PROXMOX_MCP_HEAD_TIMEOUT",
@@ -168,7 +168,7 @@ pub struct LimitArgs {
     )]
     head_timeout: Seconds,
 
-    /// For a request's body to arrive
+    /// Time limit for a request's body to arrive
     #[arg(
         long,
         env = "PROXMOX_MCP_BODY_TIMEOUT",
@@ -178,7 +178,7 @@ pub struct LimitArgs {
     )]
     body_timeout: Seconds,
 
-    /// Between two requests of a connection
+    /// Time limit between two requests of a connection
     #[arg(
         long,
         env = "PROXMOX_MCP_IDLE_TIMEOUT",
@@ -188,7 +188,7 @@ pub struct LimitArgs {
     )]
     idle_timeout: Seconds,
 
-    /// For a client to take an answer or event
+    /// Time limit for a client to receive an answer or event
     #[arg(
         long,
         env = "PROXMOX_MCP_WRITE_TIMEOUT",
@@ -198,7 +198,7 @@ pub struct LimitArgs {
     )]
     write_timeout: Seconds,
 
-    /// Between keep-alive comments of a stream
+    /// Interval of keep-alive comments on a stream
     #[arg(
         long,
         env = "PROXMOX_MCP_SSE_KEEPALIVE",
@@ -208,7 +208,7 @@ pub struct LimitArgs {
     )]
     sse_keepalive: Seconds,
 
-    /// For calls in flight when told to stop
+    /// Time limit for calls in flight after SIGTERM or SIGINT
     #[arg(
         long,
         env = "PROXMOX_MCP_STOP_TIMEOUT",
@@ -218,7 +218,7 @@ pub struct LimitArgs {
     )]
     stop_timeout: Seconds,
 
-    /// Before a tool call is logged as slow
+    /// Time after which a tool call is logged as slow
     #[arg(
         long,
         env = "PROXMOX_MCP_SLOW_CALL",

@@ -4,7 +4,7 @@ mod limits;
 mod parse;
 mod values;
 
-pub use parse::{Parsed, definition, parse};
+pub use parse::{ParseOutcome, definition, parse};
 pub use values::LogFormat;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -17,15 +17,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use values::{StringList, client_name, flag_variable, listen_address, log_filter, string_list};
 
-/// Lets language models see and run Proxmox VE clusters over the Model Context Protocol
+/// MCP server with which language models inspect and operate Proxmox VE clusters
 #[derive(Parser)]
 #[command(
     name = "proxmox-mcp",
     version,
     max_term_width = 100,
-    after_help = "Without a command it serves HTTP. The limits are flags too: see --help",
-    after_long_help = "Without a command it serves HTTP.\n\
-                       Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
+    after_help = "Without a command, serves MCP over HTTP. --help also lists the flags for limits.",
+    after_long_help = "Without a command, serves MCP over HTTP.\n\
+                       Exit codes: 0 done, 1 failed, 2 invalid usage or configuration."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -40,7 +40,7 @@ pub struct Cli {
     )]
     pub config: Option<PathBuf>,
 
-    /// Use a simulated cluster inside this program; needs no configuration
+    /// Use a simulated cluster built into this program; needs no configuration
     #[arg(long, global = true)]
     pub demo: bool,
 
@@ -50,11 +50,11 @@ pub struct Cli {
         value_name = "FILTER",
         global = true,
         value_parser = log_filter,
-        help = "Log filter: a level, or module=level pairs with commas [default: RUST_LOG, then info]"
+        help = "Log filter: a level, or comma-separated module=level pairs [default: RUST_LOG, then info]"
     )]
     pub log: Option<String>,
 
-    /// Form of the log: text or json (one object per line)
+    /// Log format: text or json (one object per line)
     #[arg(
         long,
         env = "PROXMOX_MCP_LOG_FORMAT",
@@ -108,7 +108,7 @@ pub struct HttpArgs {
     #[arg(long, env = "MCP_AUTH_TOKEN_FILE", value_name = "FILE", global = true)]
     pub auth_token_file: Option<PathBuf>,
 
-    /// Speak TLS: PEM file with the server's certificate, and those that signed it
+    /// PEM file with the server's certificate and its chain; enables TLS
     #[arg(long, env = "MCP_TLS_CERT", value_name = "FILE", global = true)]
     tls_cert: Option<PathBuf>,
 
@@ -120,11 +120,11 @@ pub struct HttpArgs {
     #[arg(long, env = "MCP_INSECURE_NO_AUTH", action = ArgAction::SetTrue, value_parser = flag_variable)]
     pub insecure_no_auth: bool,
 
-    /// Serve counts for Prometheus at GET /metrics, to clients that may see all clusters
+    /// Serve Prometheus metrics at GET /metrics, to clients with access to all clusters
     #[arg(long, env = "MCP_METRICS", action = ArgAction::SetTrue, value_parser = flag_variable)]
     metrics: bool,
 
-    /// Serve them at a port of their own instead, with /readyz and /healthz
+    /// Separate address for /metrics, /readyz and /healthz; includes --metrics
     #[arg(long, env = "MCP_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = listen_address)]
     pub metrics_listen: Option<SocketAddr>,
 }
@@ -135,15 +135,15 @@ pub enum Command {
     Stdio,
     /// Check the configuration, and each cluster's version and token
     Check,
-    /// Make a token for a client: prints what to store and what to hand over
+    /// Make a client token; prints how to store it and how to configure the client
     Token {
         /// Name of the client
         #[arg(value_parser = client_name)]
         name: Option<String>,
     },
-    /// Check that an audit log is as it was written: audit verify FILE
+    /// Check that an audit log is unchanged: audit verify FILE
     Audit(AuditArgs),
-    /// Ask the server at --listen whether it is up (for container health checks)
+    /// Check the health of the server at --listen (for container health checks)
     Health,
     /// Print a completion script for a shell
     Completions {
@@ -160,7 +160,7 @@ pub struct AuditArgs {
     #[command(subcommand)]
     pub action: AuditAction,
 
-    /// Hash of a line that must be there, from an earlier run
+    /// Hash of a line that the log must contain, from an earlier run
     #[arg(long, value_name = "HASH", global = true)]
     pub expect: Option<String>,
 }

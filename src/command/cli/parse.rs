@@ -2,7 +2,7 @@
 
 use super::Cli;
 use super::limits;
-use crate::command::logging::printable;
+use crate::command::output::printable;
 use clap::builder::{Resettable, StyledStr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -11,7 +11,7 @@ use std::env;
 use std::ffi::OsString;
 
 /// Result of parsing a command line.
-pub enum Parsed {
+pub enum ParseOutcome {
     Run(Box<Cli>),
     /// Help or version to print.
     Print(String),
@@ -19,11 +19,11 @@ pub enum Parsed {
 
 /// Parses `args`, the name of the program first, and the variables. Returns the text of an error for the operator, with
 /// untrusted input escaped.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ParseOutcome, String> {
     let args: Vec<OsString> = args.into_iter().collect();
     match parse_typed(&args).and_then(|typed| parse_with_variables(&args, &typed)) {
-        Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
-        Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.to_string())),
+        Ok(cli) => Ok(ParseOutcome::Run(Box::new(cli))),
+        Err(error) if !error.use_stderr() => Ok(ParseOutcome::Print(error.to_string())),
         Err(error) => Err(escape_context(error).to_string()),
     }
 }
@@ -55,7 +55,7 @@ fn parse_typed(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
     })?;
     // A container image may set the variable of --config for its usual run, so only the flag contradicts --demo.
     if is_typed(&typed, "demo") && is_typed(&typed, "config") {
-        let text = "--demo needs no configuration: write either --demo or --config";
+        let text = "--demo needs no configuration: set either --demo or --config, not both";
         return Err(definition.error(ErrorKind::ArgumentConflict, text));
     }
     Ok(typed)
@@ -163,7 +163,7 @@ mod tests {
         for (flag, field) in flags.iter().zip(fields) {
             let changed = limits(&[&format!("--{}=1234", long(flag))])
                 .or_else(|_| limits(&[&format!("--{}=123", long(flag))]))
-                .expect(long(flag));
+                .unwrap_or_else(|error| panic!("{field}: {error}"));
             let different: Vec<_> = changed.lines().zip(defaults.lines()).filter(|(new, old)| new != old).collect();
             assert!(matches!(different[..], [(new, _)] if new.contains(field)), "{field}: {different:?}");
         }
@@ -264,7 +264,7 @@ mod tests {
             (&["-x"], "unexpected argument '-x'"),
             (&["check", "--version"], "unexpected argument '--version'"),
         ] {
-            let error = command(args).err().unwrap_or_default();
+            let Err(error) = command(args) else { panic!("{args:?} are accepted") };
             assert!(error.starts_with("error: ") && error.contains(text), "{args:?}: {error}");
         }
     }

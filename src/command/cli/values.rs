@@ -87,8 +87,7 @@ pub fn log_filter(text: &str) -> Result<String, String> {
 pub fn number(min: usize, max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| match text.parse::<usize>() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
-        Ok(number) => Err(format!("{number} is not in {min}..={max}")),
-        Err(_) => Err(format!("expected a number from {min} to {max}")),
+        _ => Err(format!("expected a number from {min} to {max}")),
     }
 }
 
