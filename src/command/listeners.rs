@@ -16,7 +16,7 @@ pub struct ListenAddress {
     pub address: SocketAddr,
     /// Setting that chooses the address, up to its value: `--listen ` or `ListenStream=`.
     setting: &'static str,
-    /// What a caller without a token could do there.
+    /// Access of a caller without a token, for messages.
     exposure: &'static str,
 }
 
