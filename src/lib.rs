@@ -26,7 +26,7 @@
 pub mod audit;
 pub mod cancel;
 mod deadline;
-pub mod demo;
+pub use pve::demo;
 pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

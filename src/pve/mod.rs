@@ -10,6 +10,7 @@
 //! back (`words` makes Proxmox's fit to be shown).
 
 pub mod cluster;
+pub mod demo;
 pub mod error;
 pub mod guests;
 pub mod manager;

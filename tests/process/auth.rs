@@ -318,7 +318,7 @@ fn a_token_that_is_none_is_refused_and_not_shown() {
         (&[("MCP_AUTH_TOKEN", "hunter2 hunter2 hunter2")], "MCP_AUTH_TOKEN holds a space"),
         (&[("MCP_AUTH_TOKEN_FILE", path(&file))], "--auth-token-file names a file that holds a space"),
         (&[("MCP_AUTH_TOKEN_FILE", "hunter2")], "--auth-token-file names a file that does not exist"),
-        (&[("MCP_AUTH_TOKEN_FILE", "hunter2"), ("MCP_AUTH_TOKEN", ADA)], "keep one of them"),
+        (&[("MCP_AUTH_TOKEN_FILE", "hunter2"), ("MCP_AUTH_TOKEN", ADA)], "not both"),
     ] {
         for task in [&["--listen", "127.0.0.1:0"][..], &["check"]] {
             let said = failed(demo(envs).args(task).output().expect("run"), 2);

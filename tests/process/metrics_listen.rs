@@ -129,7 +129,7 @@ fn off_loopback_it_needs_a_token_and_what_is_taken_is_told_with_its_own_flag() {
     let output = start("0.0.0.0:0");
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("would let whoever reaches it see how they are used"), "{said}");
+    assert!(said.contains("any machine that reaches it could read the metrics"), "{said}");
     assert!(said.contains("(--metrics-listen 127.0.0.1:0)"), "{said}");
 
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -137,5 +137,9 @@ fn off_loopback_it_needs_a_token_and_what_is_taken_is_told_with_its_own_flag() {
     let output = start(&address);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("{address} is taken")) && said.contains("with --metrics-listen"), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}: another program uses it"))
+            && said.contains("with --metrics-listen"),
+        "{said}"
+    );
 }

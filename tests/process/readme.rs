@@ -34,8 +34,7 @@ fn settings() -> String {
     while let Some(line) = lines.next() {
         let Some(flag) = line.trim_start().strip_prefix("--") else { continue };
         let name = flag.split(' ').next().expect("a name").to_owned();
-        // A limit has all on its line; another flag has its text below.
-        let mut text = flag.split_once('>').map(|(_, rest)| rest.trim().to_owned()).unwrap_or_default();
+        let mut text = String::new();
         while let Some(more) =
             lines.next_if(|l| !l.trim_start().starts_with('-') && (l.is_empty() || l.starts_with(' ')))
         {
@@ -43,10 +42,7 @@ fn settings() -> String {
         }
         let field =
             |key: &str| text.split_once(key).and_then(|(_, rest)| rest.split_once(']')).map(|(v, _)| v.to_owned());
-        let variable = field("[env: ").unwrap_or_else(|| match text.contains("[default: ") {
-            true => format!("PROXMOX_MCP_{}", name.replace('-', "_").to_uppercase()),
-            false => String::new(),
-        });
+        let variable = field("[env: ").unwrap_or_default();
         let meaning = text
             .split("[env: ")
             .next()

@@ -96,7 +96,7 @@ fn another_configuration_is_used_once_it_is_read() {
 
     let clients = json!({"ada": client(ADA, "read"), "bob": client(BOB, "read")});
     let after = json!({"clusters": {"beta": cluster(&two)}, "clients": clients});
-    setup.change(&after.to_string(), "anew: clusters: beta; clients: ada (read), bob (read)");
+    setup.change(&after.to_string(), "clusters: beta; clients: ada (read), bob (read)");
     for token in [ADA, BOB] {
         let (status, answer) = setup.ask(token, "list_clusters", json!({}));
         assert!(status == 200 && text(&answer).contains("beta") && !text(&answer).contains("alpha"), "{answer}");
@@ -127,7 +127,7 @@ fn a_wrong_configuration_leaves_the_one_before_in_use() {
     ] {
         // By its reason: the file may have been looked at just before it was asked to be, and what it held told twice.
         let line = setup.change(wrong, why);
-        assert!(line.contains("is not used, what was read before stays in use") && line.contains("ERROR"), "{line}");
+        assert!(line.contains("keeping the current configuration") && line.contains("ERROR"), "{line}");
         assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200, "{wrong}");
         assert_eq!(setup.ask("", "list_nodes", json!({})).0, 401, "{wrong}");
     }
@@ -135,7 +135,7 @@ fn a_wrong_configuration_leaves_the_one_before_in_use() {
     setup.process.signal(Signal::HUP);
     setup.hear("does not exist");
     assert_eq!(setup.ask(ADA, "list_nodes", json!({})).0, 200);
-    setup.change(&right.to_string(), "anew: clusters: one; clients: ada (read)");
+    setup.change(&right.to_string(), "clusters: one; clients: ada (read)");
 }
 
 #[test]
@@ -253,11 +253,11 @@ fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed()
     assert_eq!(node.requests().len(), sent, "nothing was sent to it");
     setup.hear("certificate");
 
-    setup.change(&config(&[new]).to_string(), "anew");
+    setup.change(&config(&[new]).to_string(), "reloaded");
     assert!(text(&ask()).contains("pve1"));
     // Whoever lists the next one beforehand misses nothing.
     node.renew();
-    setup.change(&config(&[new, node.fingerprint()]).to_string(), "anew");
+    setup.change(&config(&[new, node.fingerprint()]).to_string(), "reloaded");
     node.hang_up();
     assert!(text(&ask()).contains("pve1"));
 }
@@ -274,7 +274,7 @@ fn on_stdio_the_configuration_is_read_anew_as_well() {
     assert!(clusters(&mut process).contains("alpha"));
     fs::write(&file, config("beta")).expect("write");
     process.signal(Signal::HUP);
-    hear(&process, "anew: clusters: beta");
+    hear(&process, "clusters: beta");
     assert!(clusters(&mut process).contains("beta"));
     process.end_input();
     assert_eq!(process.ended().code(), Some(0));

@@ -74,7 +74,7 @@ fn what_is_no_listening_tcp_socket_is_told_or_is_no_socket_to_listen_on() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let unix = UnixListener::bind(folder.path().join("socket")).expect("bind");
     let said = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
-    assert!(said.contains("not one of TCP") && said.contains("ListenStream="), "{said}");
+    assert!(said.contains("not a TCP socket") && said.contains("ListenStream="), "{said}");
 
     let (_peer, address) = listener();
     let connection = TcpStream::connect(&address).expect("connect");

@@ -1,12 +1,10 @@
-//! `health`: is the server up? It asks as any client does, in clear text or, where the port says that it speaks TLS, over
-//! that.
+//! `health`: asks a running server for its health, over plain HTTP or, if the port speaks TLS, over TLS.
 //!
-//! The server's certificate is not checked: it need not name the loopback address, no secret is sent, and what is asked
-//! is whether somebody answers.
+//! The server's certificate is not checked: it need not name the loopback address, and no secret is sent.
 
-use crate::logging::printable;
-use crate::serve::reachable;
-use crate::{Failure, say};
+use super::failure::Failure;
+use super::listeners::connect_address;
+use super::output::{print_stdout, printable};
 use proxmox_mcp::pve::client_config;
 use proxmox_mcp::settings::Tls;
 use rustls::{ClientConnection, Stream};
@@ -15,27 +13,29 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long it waits; container engines give a check 30 s unless told otherwise.
+/// Time limit of the check. Container engines give it 30 s by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks the server that listens on `listen` whether it is up.
-pub fn ask_server(listen: SocketAddr) -> Result<(), Failure> {
+/// Asks the server that listens on `listen` for its health.
+pub fn run(listen: SocketAddr) -> Result<(), Failure> {
     if listen.port() == 0 {
-        return Err(Failure::Usage("health needs the server's real port: name it with --listen".into()));
+        return Err(Failure::Usage(
+            "cannot check port 0: health needs the server's real port. hint: name it with --listen".into(),
+        ));
     }
-    let address = reachable(listen);
+    let address = connect_address(listen);
     let failed = |why: String| {
-        Failure::Runtime(format!("no healthy server at {address}: {why} (--listen says where it listens)"))
+        Failure::Runtime(format!("no healthy server at {address}: {why}. hint: --listen names the server's address"))
     };
     let deadline = Instant::now() + TIMEOUT;
-    let asked = match status_line(address, deadline, false) {
-        // What a port that speaks TLS says to plain HTTP.
-        Ok(line) if status(&line) == Some("400") => status_line(address, deadline, true),
-        asked => asked,
+    let result = match fetch_status_line(address, deadline, false) {
+        // A port that speaks TLS answers plain HTTP with 400.
+        Ok(line) if status_code(&line) == Some(400) => fetch_status_line(address, deadline, true),
+        other => other,
     };
-    match asked {
-        Ok(line) if status(&line) == Some("200") => {
-            say(&format!("✓ {address} is up\n"));
+    match result {
+        Ok(line) if status_code(&line) == Some(200) => {
+            print_stdout(&format!("✓ {address} is up\n"));
             Ok(())
         }
         Ok(line) => Err(failed(format!("it answered \"{}\"", printable(&line)))),
@@ -47,35 +47,35 @@ pub fn ask_server(listen: SocketAddr) -> Result<(), Failure> {
     }
 }
 
-fn status(line: &str) -> Option<&str> {
-    line.split(' ').nth(1)
+fn status_code(status_line: &str) -> Option<u16> {
+    status_line.split(' ').nth(1)?.parse().ok()
 }
 
-/// The first line of the answer to `GET /healthz`.
-fn status_line(address: SocketAddr, deadline: Instant, tls: bool) -> io::Result<String> {
-    let mut socket = Timed { socket: TcpStream::connect_timeout(&address, left(deadline))?, deadline };
+/// Returns the first line of the answer to `GET /healthz`.
+fn fetch_status_line(address: SocketAddr, deadline: Instant, tls: bool) -> io::Result<String> {
+    let mut socket = DeadlineStream { socket: TcpStream::connect_timeout(&address, time_left(deadline))?, deadline };
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     if !tls {
-        return ask(&mut socket, &request);
+        return request_status_line(&mut socket, &request);
     }
     let config = client_config(&Tls::Unverified).map_err(io::Error::other)?;
     let name = ServerName::IpAddress(address.ip().into());
     let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
-    ask(&mut Stream::new(&mut connection, &mut socket), &request)
+    request_status_line(&mut Stream::new(&mut connection, &mut socket), &request)
 }
 
-fn ask(server: &mut dyn Conversation, request: &str) -> io::Result<String> {
-    const LONGEST: usize = 256;
+fn request_status_line(server: &mut dyn ReadWrite, request: &str) -> io::Result<String> {
+    const MAX_LENGTH: usize = 256;
     server.write_all(request.as_bytes())?;
     let mut line = Vec::new();
-    let mut part = [0; LONGEST];
+    let mut part = [0; MAX_LENGTH];
     loop {
         if let Some(end) = line.iter().position(|b| *b == b'\r' || *b == b'\n') {
             line.truncate(end);
             return Ok(String::from_utf8_lossy(&line).into_owned());
         }
-        if line.len() > LONGEST {
-            return Err(io::Error::other("no HTTP answer"));
+        if line.len() > MAX_LENGTH {
+            return Err(io::Error::other("the answer is not HTTP"));
         }
         match server.read(&mut part)? {
             0 => return Err(io::Error::other("it closed the connection without an answer")),
@@ -84,28 +84,28 @@ fn ask(server: &mut dyn Conversation, request: &str) -> io::Result<String> {
     }
 }
 
-trait Conversation: Read + Write {}
-impl<T: Read + Write> Conversation for T {}
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
 
-/// A socket whose every read and write ends with the deadline.
-struct Timed {
+/// A socket whose reads and writes end at a deadline.
+struct DeadlineStream {
     socket: TcpStream,
     deadline: Instant,
 }
 
-impl Read for Timed {
+impl Read for DeadlineStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if Instant::now() >= self.deadline {
             return Err(ErrorKind::TimedOut.into());
         }
-        self.socket.set_read_timeout(Some(left(self.deadline)))?;
+        self.socket.set_read_timeout(Some(time_left(self.deadline)))?;
         self.socket.read(into)
     }
 }
 
-impl Write for Timed {
+impl Write for DeadlineStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(left(self.deadline)))?;
+        self.socket.set_write_timeout(Some(time_left(self.deadline)))?;
         self.socket.write(bytes)
     }
 
@@ -114,8 +114,8 @@ impl Write for Timed {
     }
 }
 
-/// A socket with a time limit of zero is an error, not one that is over.
-fn left(deadline: Instant) -> Duration {
+/// Returns the time until `deadline`, at least a millisecond: sockets reject a timeout of zero.
+fn time_left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
@@ -139,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn health_is_a_200_and_nothing_else() {
-        assert!(ask_server(serving(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).is_ok());
+    fn health_accepts_status_200_alone() {
+        assert!(run(serving(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).is_ok());
         for answer in [
             &b"HTTP/1.1 400 Bad\r\n\r\n"[..],
             &b"HTTP/1.1 503 Busy\r\n\r\n"[..],
@@ -148,7 +148,7 @@ mod tests {
             b"SSH-2.0-x\r\n",
             b"HTTP/1.1 200",
         ] {
-            assert!(matches!(ask_server(serving(answer)), Err(Failure::Runtime(_))));
+            assert!(matches!(run(serving(answer)), Err(Failure::Runtime(_))));
         }
     }
 
@@ -156,15 +156,15 @@ mod tests {
     fn health_of_a_silent_server_ends_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
-        let result = status_line(address, Instant::now() + Duration::from_millis(50), false);
+        let result = fetch_status_line(address, Instant::now() + Duration::from_millis(50), false);
         assert!(result.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)));
     }
 
     #[test]
-    fn health_says_where_it_looked() {
+    fn health_names_the_address_it_asked() {
         let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address");
-        let Err(Failure::Runtime(text)) = ask_server(closed) else { panic!("nobody listens there") };
+        let Err(Failure::Runtime(text)) = run(closed) else { panic!("the port is closed") };
         assert!(text.contains(&closed.to_string()) && text.contains("--listen"), "{text}");
-        assert!(matches!(ask_server(([127, 0, 0, 1], 0).into()), Err(Failure::Usage(_))));
+        assert!(matches!(run(([127, 0, 0, 1], 0).into()), Err(Failure::Usage(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! The simulated cluster of the package `proxmox-mcp-demo`, as the clusters of this program are described.
+//! The simulated cluster of the package `proxmox-mcp-demo` as an entry of the configuration.
 
 use crate::facts::APIDOC;
 use crate::policy::Rules;
@@ -10,28 +10,29 @@ use std::time::Duration;
 
 pub use simulation::Options;
 
-/// A running simulated cluster; dropping it ends it: the port is free and no thread is left when `drop` returns.
+/// A running simulated cluster. Dropping it closes the port and joins its threads.
 pub struct Demo(simulation::Demo);
 
 impl Demo {
-    /// Starts one on a free loopback port; it serves the facts of this program as the description of its API. Fails if there is no port, no thread or no randomness to be had.
+    /// Starts a cluster on a free loopback port. It serves the embedded facts as the description of its API. Returns an
+    /// error if the system has no port, thread or random bytes left.
     pub fn start() -> io::Result<Self> {
         let mut options = Options::default();
         options.apidoc = Some(APIDOC.into());
         Self::start_with(options)
     }
 
-    /// Starts one that behaves as `options` say.
+    /// Starts a cluster with these options.
     pub fn start_with(options: Options) -> io::Result<Self> {
         simulation::Demo::start_with(options).map(Self)
     }
 
-    /// How to reach it: `http://127.0.0.1:port`, with a token that may do everything.
+    /// Returns the settings of a client with a token that has all privileges.
     pub fn cluster(&self) -> Cluster {
         self.settings("demo", simulation::FULL, self.0.full_secret())
     }
 
-    /// The same with a token that may only read (role PVEAuditor on /).
+    /// Returns the settings of a client with a read-only token (role PVEAuditor on /).
     pub fn auditor(&self) -> Cluster {
         self.settings("demo-audit", simulation::AUDIT, self.0.audit_secret())
     }

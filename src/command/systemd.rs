@@ -1,5 +1,4 @@
-//! What systemd is told (sd_notify(3)): that the server is ready, that it is alive, that it stops. Without
-//! `NOTIFY_SOCKET`, nobody is told anything.
+//! Notifications to systemd, as in sd_notify(3): ready, watchdog, stopping.
 
 use std::env;
 use std::io;
@@ -9,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Tells it, where it wants to be told; what can't be sent is nobody's loss but a watchdog's.
-pub fn tell(state: &str) {
+/// Sends `state` to systemd if `NOTIFY_SOCKET` is set. Errors are ignored.
+pub fn notify(state: &str) {
     if let Some(path) = env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
         && let Err(error) = send(path.as_bytes(), state)
     {
-        log::debug!("systemd can't be told {state}: {error}");
+        log::debug!("cannot notify systemd of {state}: {error}");
     }
 }
 
@@ -29,9 +28,9 @@ fn send(path: &[u8], state: &str) -> io::Result<()> {
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
-/// How often the watchdog wants to hear of this process: half of the time after which it takes it for dead.
-pub fn watchdog() -> Option<Duration> {
+/// Returns the interval of watchdog notifications: half of the time after which systemd restarts the process.
+pub fn watchdog_interval() -> Option<Duration> {
     let micros: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    let ours = env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid.parse() == Ok(std::process::id()));
-    (ours && micros > 0).then(|| Duration::from_micros(micros / 2))
+    let is_ours = env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid.parse() == Ok(std::process::id()));
+    (is_ours && micros > 0).then(|| Duration::from_micros(micros / 2))
 }

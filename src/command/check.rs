@@ -1,0 +1,100 @@
+//! `check`: checks the configuration, and each cluster's version and the privileges of its API token.
+
+use super::cli::Cli;
+use super::config::{LoadedConfig, configured_clients, load_certificate};
+use super::describe;
+use super::failure::Failure;
+use super::output::{print_stdout, printable};
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::pve::cluster::Cluster;
+use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::pve::params::Params;
+use proxmox_mcp::pve::{Method, path::ApiPath};
+use serde_json::Value;
+use std::thread;
+
+/// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
+    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(Failure::Usage)?;
+    let total = manager.all().len();
+    let default = match &clusters.default {
+        Some(name) => format!(", default {name}"),
+        None => String::new(),
+    };
+    print_stdout(&format!("✓ {name}: {total} cluster{}{default}\n", if total == 1 { "" } else { "s" }));
+    let clients = configured_clients(cli, clusters)?;
+    if !clients.is_empty() {
+        print_stdout(&format!("✓ clients: {}\n", describe::clients(&clients)));
+    }
+    if load_certificate(cli)?.is_some() {
+        print_stdout("✓ TLS: the certificate and its key match\n");
+    }
+    let failed = thread::scope(|scope| {
+        let checks: Vec<_> = manager.all().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster)))).collect();
+        let mut failed = 0;
+        for (cluster, result) in checks {
+            let result = result.join().unwrap_or_else(|_| Err("internal error: please report it".into()));
+            failed += usize::from(result.is_err());
+            let (mark, text) = match result {
+                Ok(text) => ("✓", text),
+                Err(text) => ("✗", text),
+            };
+            let settings = cluster.settings();
+            print_stdout(&format!(
+                "{mark} {}  {}  {}  {}\n",
+                settings.name,
+                describe::nodes(settings),
+                settings.rules,
+                printable(&text)
+            ));
+        }
+        failed
+    });
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::Runtime(format!("{failed} of {total} clusters failed the check"))),
+    }
+}
+
+/// Returns a cluster's version and the token's privileges. The error ends with a hint.
+fn check(cluster: &Cluster) -> Result<String, String> {
+    let answer = get(cluster, "/version")?;
+    let version = answer.get("version").and_then(Value::as_str).ok_or_else(|| unexpected_answer("/version"))?;
+    // Privileges by path; the number says only whether the privilege is inherited by paths below.
+    let answer = get(cluster, "/access/permissions")?;
+    let permissions = answer.as_object().ok_or_else(|| unexpected_answer("/access/permissions"))?;
+    let settings = cluster.settings();
+    let token = describe::token_id(settings);
+    let mut paths = permissions
+        .iter()
+        .filter_map(|(path, granted)| Some((path, granted.as_object()?)))
+        .filter(|(_, granted)| !granted.is_empty());
+    let Some((path, privileges)) = paths.next() else {
+        return Err(format!(
+            "Proxmox VE {version}, but token {token} has no rights. hint: on a node run `pveum acl modify / --tokens \
+             '{token}' --roles PVEAuditor`, and the same with --users '{}' (a token can do no more than its user)",
+            settings.user
+        ));
+    };
+    const SHOWN: usize = 4;
+    let total = 1 + paths.count();
+    let names: Vec<&str> = privileges.keys().take(SHOWN).map(String::as_str).collect();
+    let more = match privileges.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let s = if total == 1 { "" } else { "s" };
+    Ok(format!("Proxmox VE {version}  token {token}: {total} path{s}, e.g. {path} → {}{more}", names.join(", ")))
+}
+
+fn get(cluster: &Cluster, path: &str) -> Result<Value, String> {
+    let (known, _) = ApiPath::parse(path)?;
+    let answer =
+        cluster.call(Method::Get, &known, &Params::new(), &Cancel::new()).map_err(|error| error.to_string())?;
+    serde_json::from_str(answer.data()).map_err(|_| unexpected_answer(path))
+}
+
+fn unexpected_answer(path: &str) -> String {
+    format!("unexpected answer to GET {path}. hint: check that this address is a Proxmox VE node")
+}

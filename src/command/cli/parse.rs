@@ -1,0 +1,287 @@
+//! Parsing of the command line and the environment.
+
+use super::Cli;
+use super::limits;
+use crate::command::output::printable;
+use clap::builder::{Resettable, StyledStr};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
+use std::env;
+use std::ffi::OsString;
+
+/// Result of parsing a command line.
+pub enum ParseOutcome {
+    Run(Box<Cli>),
+    /// Help or version to print.
+    Print(String),
+}
+
+/// Parses `args`, the name of the program first, and the variables. Returns the text of an error for the operator, with
+/// untrusted input escaped.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ParseOutcome, String> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match parse_typed(&args).and_then(|typed| parse_with_variables(&args, &typed)) {
+        Ok(cli) => Ok(ParseOutcome::Run(Box::new(cli))),
+        Err(error) if !error.use_stderr() => Ok(ParseOutcome::Print(error.to_string())),
+        Err(error) => Err(escape_context(error).to_string()),
+    }
+}
+
+/// Returns the definition of the command line.
+pub fn definition() -> clap::Command {
+    Cli::command().mut_args(|arg| {
+        let is_limit = arg.get_help_heading() == Some(limits::HEADING);
+        // A variable may hold a path or name that does not belong on a screen.
+        let arg = arg.hide_env_values(true);
+        if is_limit { arg.global(true).hide_short_help(true) } else { arg }
+    })
+}
+
+/// Returns the definition without the variables of the arguments that `is_ignored` names.
+fn definition_without_variables(is_ignored: impl Fn(&Arg) -> bool) -> clap::Command {
+    definition().mut_args(|arg| if is_ignored(&arg) { arg.env(Resettable::Reset) } else { arg })
+}
+
+/// Parses the arguments alone.
+fn parse_typed(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let mut definition = definition_without_variables(|_| true);
+    let typed = definition.try_get_matches_from_mut(args).map_err(|error| {
+        if error.use_stderr() {
+            return error;
+        }
+        // The help names the variables.
+        self::definition().try_get_matches_from(args).err().unwrap_or(error)
+    })?;
+    // A container image may set the variable of --config for its usual run, so only the flag contradicts --demo.
+    if is_typed(&typed, "demo") && is_typed(&typed, "config") {
+        let text = "--demo needs no configuration: set either --demo or --config, not both";
+        return Err(definition.error(ErrorKind::ArgumentConflict, text));
+    }
+    Ok(typed)
+}
+
+/// Parses the arguments, and the variables of those that were not typed. An empty variable counts as unset: compose files
+/// pass `VAR=${VAR:-}` on as an empty text.
+fn parse_with_variables(args: &[OsString], typed: &ArgMatches) -> Result<Cli, clap::Error> {
+    let mut definition = definition_without_variables(|arg| {
+        let is_unset = arg.get_env().and_then(env::var_os).is_none_or(|value| value.is_empty());
+        is_unset || is_typed(typed, arg.get_id().as_str())
+    });
+    match definition.try_get_matches_from_mut(args) {
+        Ok(matches) => Cli::from_arg_matches(&matches),
+        Err(error) => Err(name_variable(error, &definition)),
+    }
+}
+
+fn is_typed(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// Names the variable in an error about its value.
+fn name_variable(mut error: clap::Error, definition: &clap::Command) -> clap::Error {
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(invalid)) => definition.get_arguments().find(|arg| arg.to_string() == *invalid),
+        _ => None,
+    };
+    if let Some(arg) = named
+        && let Some(variable) = arg.get_env()
+    {
+        let name = format!("{} ({arg})", variable.to_string_lossy());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(name));
+    }
+    error
+}
+
+/// Escapes what an error repeats of the command line and the environment, and hides secrets in it.
+fn escape_context(mut error: clap::Error) -> clap::Error {
+    let context: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in context {
+        let escaped = match value {
+            ContextValue::String(text) => ContextValue::String(printable(&text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(|text| printable(text)).collect()),
+            // Tips repeat the argument.
+            ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
+                texts.iter().map(|text| StyledStr::from(printable(&text.to_string()))).collect(),
+            ),
+            trusted => trusted,
+        };
+        error.insert(kind, escaped);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::cli::{AuditAction, Command};
+    use proxmox_mcp::settings::Limits;
+    use std::fmt::Debug;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::time::Duration;
+
+    /// Parses arguments without the environment, so that no test depends on it.
+    fn parse_args(args: &[&str]) -> Result<Cli, String> {
+        parse_raw(args.iter().map(OsString::from))
+    }
+
+    fn parse_raw(args: impl IntoIterator<Item = OsString>) -> Result<Cli, String> {
+        let args: Vec<_> = [OsString::from("proxmox-mcp")].into_iter().chain(args).collect();
+        let text = |error| escape_context(error).to_string();
+        parse_typed(&args).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(text)
+    }
+
+    fn debug(value: &dyn Debug) -> String {
+        format!("{value:#?}")
+    }
+
+    /// Returns the flags of the limits.
+    fn limit_flags() -> Vec<Arg> {
+        let definition = definition();
+        let is_limit = |arg: &&Arg| arg.get_help_heading() == Some(limits::HEADING);
+        definition.get_arguments().filter(is_limit).cloned().collect()
+    }
+
+    fn long(flag: &Arg) -> &str {
+        flag.get_long().expect("a long name")
+    }
+
+    #[test]
+    fn the_definition_is_valid() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_limit_has_a_flag_that_changes_it_and_nothing_else() {
+        let limits = |args: &[&str]| parse_args(args).map(|cli| debug(&cli.limits()));
+        let defaults = debug(&Limits::default());
+        assert_eq!(limits(&[]).as_ref(), Ok(&defaults));
+        let fields: Vec<&str> = defaults.lines().filter_map(|line| line.trim().split_once(": ")).map(|f| f.0).collect();
+        let flags = limit_flags();
+        let names: Vec<String> = flags.iter().map(|flag| long(flag).replace('-', "_")).collect();
+        assert_eq!(names, fields);
+        for (flag, field) in flags.iter().zip(fields) {
+            let changed = limits(&[&format!("--{}=1234", long(flag))])
+                .or_else(|_| limits(&[&format!("--{}=123", long(flag))]))
+                .unwrap_or_else(|error| panic!("{field}: {error}"));
+            let different: Vec<_> = changed.lines().zip(defaults.lines()).filter(|(new, old)| new != old).collect();
+            assert!(matches!(different[..], [(new, _)] if new.contains(field)), "{field}: {different:?}");
+        }
+    }
+
+    #[test]
+    fn every_limit_has_a_variable_of_its_name() {
+        for flag in limit_flags() {
+            let variable = format!("PROXMOX_MCP_{}", long(&flag).replace('-', "_").to_uppercase());
+            assert_eq!(flag.get_env(), Some(variable.as_ref()), "{flag}");
+        }
+    }
+
+    #[test]
+    fn limits_out_of_range_are_rejected() {
+        for flag in limit_flags() {
+            for value in ["-1", "x", "", "1e12", "NaN", "inf"] {
+                assert!(parse_args(&[&format!("--{}={value}", long(&flag))]).is_err(), "{flag} {value}");
+            }
+        }
+        let cli = parse_args(&["--head-timeout=0.25"]).expect("a fraction");
+        assert_eq!(cli.limits().head_timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn lists_come_with_commas_or_as_json() {
+        let cli = parse_args(&["--allowed-hosts", "a, b:*,", "--allowed-hosts", r#"["c"]"#, "--allowed-origins", "[]"]);
+        let http = cli.expect("valid").http;
+        assert_eq!(http.allowed_hosts(), ["a", "b:*", "c"]);
+        assert!(http.allowed_origins().is_empty());
+        assert!(parse_args(&["--allowed-hosts", "[1]"]).is_err());
+    }
+
+    #[test]
+    fn common_flags_may_follow_the_subcommand_and_those_of_serving_may_not() {
+        let cli = parse_args(&["check", "--config", "x.json", "--log", "debug", "--max-calls", "7"]).expect("valid");
+        assert_eq!((cli.config, cli.log.as_deref()), (Some("x.json".into()), Some("debug")));
+        assert_eq!(cli.limits.to_limits().max_calls, 7);
+        assert!(parse_args(&["--demo", "check", "--config", "x.json"]).is_err());
+        assert!(parse_args(&["--metrics", "check"]).is_ok());
+        for flag in ["--allowed-hosts=a", "--insecure-no-auth", "--expect=h"] {
+            assert!(parse_args(&["check", flag]).is_err_and(|e| e.contains("unexpected argument")), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_its_value_is_rejected() {
+        for args in [&["--config"][..], &["--config="], &["--config", "--demo"], &["--max-calls"]] {
+            assert!(parse_args(args).is_err_and(|e| e.contains("a value is required for '--")), "{args:?}");
+        }
+        assert!(parse_args(&["--log", "-x"]).is_err_and(|e| e.contains("unexpected argument '-x'")));
+        assert!(parse_args(&["--audit-log", "-"]).is_ok_and(|cli| cli.audit_log == Some("-".into())));
+        assert!(parse_args(&["--max-calls=-1"]).is_err_and(|e| e.contains("expected a number from 1 to 100000")));
+        assert!(parse_args(&["--insecure-no-auth=1"]).is_err_and(|e| e.contains("unexpected value")));
+        assert!(parse_args(&["--insecure-no-auth"]).is_ok_and(|cli| cli.http.insecure_no_auth));
+    }
+
+    #[test]
+    fn the_same_flag_twice_is_rejected_unless_it_makes_a_list() {
+        for args in [["--demo", "--demo"], ["--listen=:0", "--listen=:1"]] {
+            assert!(parse_args(&args).is_err_and(|e| e.contains("multiple times")), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_be_no_text_and_other_values_may_not() {
+        let parse_bytes = |bytes: &[u8]| parse_raw([OsString::from_vec(bytes.to_vec())]);
+        let path = parse_bytes(b"--config=a\xff").expect("a path").config.expect("a path");
+        assert_eq!(path.as_os_str().as_bytes(), b"a\xff");
+        for bytes in [&b"--log=\xff"[..], b"\xff", b"--\xff=", b"-\xff", b"--listen=\xff:0"] {
+            assert!(parse_bytes(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn subcommands_take_their_words_and_no_more() {
+        let command = |args: &[&str]| parse_args(args).map(|cli| cli.command);
+        assert!(matches!(command(&[]), Ok(None)));
+        assert!(matches!(command(&["token"]), Ok(Some(Command::Token { name: None }))));
+        assert!(
+            matches!(command(&["token", "--", "a-b"]), Ok(Some(Command::Token { name: Some(name) })) if name == "a-b")
+        );
+        for args in [["audit", "verify", "x", "--expect", "h"], ["audit", "--expect", "h", "verify", "x"]] {
+            let Ok(Some(Command::Audit(audit))) = command(&args) else { panic!("{args:?}") };
+            let AuditAction::Verify { file } = audit.action;
+            assert_eq!((file, audit.expect.as_deref()), ("x".into(), Some("h")));
+        }
+        for (args, text) in [
+            (&["audit"][..], "requires a subcommand"),
+            (&["audit", "verify"], "<FILE>"),
+            (&["audit", "burn", "x"], "unrecognized subcommand 'burn'"),
+            (&["audit", "verify", "x", "y"], "unexpected argument 'y'"),
+            (&["token", "a b"], "expected 1 to 64"),
+            (&["check", "check"], "unexpected argument 'check'"),
+            (&["completions", "csh"], "[possible values: bash,"),
+            (&["halth"], "a similar subcommand exists: 'health'"),
+            (&["check", "--confg=x"], "a similar argument exists: '--config'"),
+            (&["-x"], "unexpected argument '-x'"),
+            (&["check", "--version"], "unexpected argument '--version'"),
+        ] {
+            let Err(error) = command(args) else { panic!("{args:?} are accepted") };
+            assert!(error.starts_with("error: ") && error.contains(text), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn errors_escape_untrusted_input_and_hide_secrets() {
+        const ESCAPES: &str = "\u{1b}[31m\u{202e}\nerror: two\r";
+        let secret = "PVEAPIToken=mcp@pve!ro=c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
+        for args in [&["check"][..], &["token"], &["audit", "verify", "x"], &[]] {
+            for prefix in ["", "--", "-x", "--listen=", "--max-calls=", "--log-format=", "--demo=", "--lisen="] {
+                for untrusted in [ESCAPES, secret] {
+                    let word = format!("{prefix}{untrusted}");
+                    let Err(error) = parse_args(&[args, &[&word]].concat()) else { continue };
+                    assert!(!error.contains(['\u{1b}', '\u{202e}', '\r']), "{word:?}: {error:?}");
+                    assert!(!error.contains("\nerror: two") && !error.contains("5ec4e7000002"), "{word:?}: {error:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The clusters' part of the health endpoints: readiness and metrics.
+
+use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::http::Probes;
+use proxmox_mcp::metrics::Api;
+use proxmox_mcp::pve::cluster::Cluster;
+use proxmox_mcp::pve::params::Params;
+use proxmox_mcp::pve::path::ApiPath;
+use proxmox_mcp::tools::Desk;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Time limit of a readiness check. Orchestrators often give up after as little.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A thread that checks one cluster. Its result is `None` for a ready cluster, else the kind of the error.
+type ProbeHandle<'scope> = thread::ScopedJoinHandle<'scope, Option<&'static str>>;
+
+/// Returns the sources for these clusters, with metrics if `has_metrics`.
+pub fn health_sources(tools: &Arc<Desk>, has_metrics: bool) -> Probes {
+    let (for_readiness, for_metrics) = (tools.clone(), tools.clone());
+    Probes {
+        ask: Some(Box::new(move || {
+            let clusters = for_readiness.clusters();
+            let deadline = Instant::now() + READINESS_TIMEOUT;
+            thread::scope(|scope| {
+                let probes: Vec<_> = clusters.all().iter().map(|c| (c, spawn_probe(scope, c, deadline))).collect();
+                probes
+                    .into_iter()
+                    .map(|(cluster, probe)| {
+                        let error = probe.map_or(Some("no_thread"), |probe| probe.join().unwrap_or(Some("failed")));
+                        (cluster.settings().name.clone(), error)
+                    })
+                    .collect()
+            })
+        })),
+        write: has_metrics.then(|| -> Box<dyn Fn(&mut String) + Send + Sync> {
+            Box::new(move |out| {
+                let clusters = for_metrics.clusters();
+                let rows: Vec<_> = clusters.all().iter().map(|cluster| metrics_row(cluster)).collect();
+                Api::write(out, &rows);
+            })
+        }),
+    }
+}
+
+/// Returns `None` if the system has no thread left.
+fn spawn_probe<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    cluster: &'scope Cluster,
+    deadline: Instant,
+) -> Option<ProbeHandle<'scope>> {
+    thread::Builder::new().spawn_scoped(scope, move || readiness_error(cluster, deadline)).ok()
+}
+
+/// Returns `None` if the cluster answers a request with the API token.
+fn readiness_error(cluster: &Cluster, deadline: Instant) -> Option<&'static str> {
+    let (path, _) = ApiPath::parse("/version").expect("the path is valid");
+    cluster.get_by(deadline, &path, &Params::new(), &Cancel::new()).err().map(|error| error.kind())
+}
+
+fn metrics_row(cluster: &Cluster) -> (&str, Vec<String>, &Api) {
+    let settings = cluster.settings();
+    (&settings.name, settings.endpoints.iter().map(ToString::to_string).collect(), cluster.counts())
+}

@@ -1,0 +1,70 @@
+//! The program: parses the command line, starts the log and runs the subcommand.
+
+mod audit;
+mod banner;
+mod check;
+mod cli;
+mod client_setup;
+mod config;
+mod describe;
+mod failure;
+mod file_stamps;
+mod generate;
+mod health;
+mod health_sources;
+mod listeners;
+mod logging;
+mod output;
+mod reload;
+mod serve;
+mod server;
+mod signals;
+mod stdio;
+mod systemd;
+mod token;
+
+use cli::{AuditAction, Cli, Command, ParseOutcome};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Runs what the command line asks for. Returns 0 after success, 1 after a failure, 2 for invalid usage or
+/// configuration.
+pub fn run() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(ParseOutcome::Run(cli)) => cli,
+        Ok(ParseOutcome::Print(text)) => {
+            output::print_stdout(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(text) => {
+            output::print_stderr(&text);
+            return ExitCode::from(Failure::USAGE);
+        }
+    };
+    logging::start(cli.log.as_deref(), cli.log_format);
+    match run_command(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::print_stderr(&format!("error: {failure}\n"));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run_command(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        None => serve::run(cli),
+        Some(Command::Stdio) => stdio::run(cli),
+        Some(Command::Check) => check::run(cli),
+        Some(Command::Token { name }) => token::run(cli, name.as_deref()),
+        Some(Command::Audit(audit)) => match &audit.action {
+            AuditAction::Verify { file } => audit::verify(file, audit.expect.as_deref()),
+        },
+        Some(Command::Health) => health::run(cli.http.listen),
+        Some(Command::Completions { shell }) => {
+            generate::print_completions(*shell);
+            Ok(())
+        }
+        Some(Command::Man) => generate::print_man_page(),
+    }
+}

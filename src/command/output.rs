@@ -1,0 +1,38 @@
+//! Text for a terminal.
+
+use proxmox_mcp::{redact, visible};
+use std::io::Write;
+
+/// Prints to stdout. A closed pipe does not end the program.
+pub fn print_stdout(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints to stderr. A closed pipe does not end the program.
+pub fn print_stderr(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Returns `text` on one line: invisible characters are escaped and secrets hidden.
+pub fn printable(text: &str) -> String {
+    visible::text(&redact::text(text)).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn untrusted_text_stays_on_one_line() {
+        assert_eq!(
+            printable("a\r\nb\tc\u{1b}[31m\u{202e}d\u{200b}\u{85}é"),
+            "a\\r\\nb\\tc\\u001b[31m\\u202ed\\u200b\\u0085é"
+        );
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        assert_eq!(printable("it answered \"password=hunter2\""), "it answered \"password=(hidden)\"");
+    }
+}

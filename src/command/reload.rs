@@ -1,0 +1,97 @@
+//! Reload of the configuration while the server runs. A reload is all-or-nothing: an invalid configuration is rejected,
+//! and calls in flight finish under the configuration they started with.
+
+use super::cli::Cli;
+use super::config::configured_clients;
+use super::describe;
+use super::file_stamps::FileStamps;
+use super::listeners::Listeners;
+use super::systemd;
+use proxmox_mcp::http::Handle;
+use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::settings;
+use proxmox_mcp::tools::Desk;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+/// Interval of the checks for changed files.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Messages to the thread that reloads.
+pub enum ReloadSignal {
+    /// SIGHUP arrived.
+    Requested,
+    /// The server has ended.
+    ServerEnded,
+}
+
+/// Source of the configuration and the parts of the server that a reload replaces.
+pub struct Reloader<'a> {
+    pub cli: &'a Cli,
+    /// clusters.json; `None` for `--demo`.
+    pub path: Option<PathBuf>,
+    /// Stamps of the files that are in use.
+    pub stamps: FileStamps,
+    pub tools: &'a Desk,
+    /// The HTTP server; `None` for stdio.
+    pub http: Option<(Handle, &'a Listeners)>,
+}
+
+impl Reloader<'_> {
+    /// Reloads on SIGHUP and after a change of the files, until the server has ended.
+    pub fn run(&mut self, signals: &Receiver<ReloadSignal>) {
+        let watchdog = systemd::watchdog_interval();
+        let interval = watchdog.map_or(CHECK_INTERVAL, |watchdog| watchdog.min(CHECK_INTERVAL));
+        loop {
+            if watchdog.is_some() {
+                systemd::notify("WATCHDOG=1");
+            }
+            let is_requested = match signals.recv_timeout(interval) {
+                Ok(ReloadSignal::ServerEnded) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(ReloadSignal::Requested) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+            };
+            let stamps = FileStamps::take(self.cli, self.path.as_deref());
+            if is_requested || stamps != self.stamps {
+                self.stamps = stamps;
+                self.reload();
+            }
+        }
+    }
+
+    fn reload(&self) {
+        let Some(path) = &self.path else {
+            return log::info!("SIGHUP ignored: there is no configuration file");
+        };
+        match self.replace(path) {
+            Ok(summary) => log::info!("reloaded {}: {summary}", path.display()),
+            Err(why) => {
+                log::error!("cannot reload {}, keeping the current configuration: {why}", path.display());
+            }
+        }
+    }
+
+    /// Returns a summary of the new configuration.
+    fn replace(&self, path: &Path) -> Result<String, String> {
+        let clusters = settings::load(path).map_err(|problems| problems.to_string().replace('\n', "; "))?;
+        let clients = configured_clients(self.cli, &clusters).map_err(|failure| failure.to_string())?;
+        if let Some((_, listeners)) = &self.http {
+            listeners
+                .require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)
+                .map_err(|failure| failure.to_string())?;
+        }
+        let manager = ClusterManager::after(&self.tools.clusters(), &clusters, &self.cli.limits())?;
+        let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let summary = format!("clusters: {}; clients: {}", names.join(", "), describe::clients(&clients));
+        match &self.http {
+            Some((handle, _)) => {
+                // Clients come first: no client may use a new cluster with its old permissions.
+                handle.replace_clients(clients.clone());
+                self.tools.replace(manager, &clients);
+            }
+            None => self.tools.replace(manager, &[]),
+        }
+        Ok(summary)
+    }
+}

@@ -1,0 +1,56 @@
+//! Serves MCP over HTTP.
+
+use super::banner::startup_banner;
+use super::cli::Cli;
+use super::config::{LoadedConfig, configured_clients, load_certificate};
+use super::failure::Failure;
+use super::health_sources::health_sources;
+use super::listeners::Listeners;
+use super::output::print_stdout;
+use super::reload::Reloader;
+use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
+use super::systemd;
+use proxmox_mcp::http;
+use std::io;
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let loaded = LoadedConfig::load(cli)?;
+    let clients = configured_clients(cli, &loaded.clusters)?;
+    let mut listeners = Listeners::new(cli.http.listen, cli.http.metrics_listen).or_from_systemd()?;
+    listeners.require_auth_off_loopback(&clients, cli.http.insecure_no_auth)?;
+    let audit = open_audit_log(cli)?;
+    let identity = load_certificate(cli)?;
+    let has_tls = identity.is_some();
+    let tools = tool_state(cli, &loaded.clusters, &clients, audit)?;
+    let mcp = mcp_server(cli, &tools)?;
+    let (listener, watch) = listeners.open()?;
+    let config = http::Config {
+        listener,
+        watch,
+        limits: cli.limits(),
+        allowed_hosts: cli.http.allowed_hosts(),
+        allowed_origins: cli.http.allowed_origins(),
+        clients: clients.clone(),
+        identity,
+        probes: health_sources(&tools, cli.http.metrics()),
+    };
+    let server = http::Server::new(config, mcp).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
+        _ => Failure::Runtime(format!("cannot serve: {error}")),
+    })?;
+    let handle = server.handle();
+    let reloader = Reloader {
+        cli,
+        path: loaded.path,
+        stamps: loaded.stamps,
+        tools: &tools,
+        http: Some((handle.clone(), &listeners)),
+    };
+    let channel = ReloadChannel::open(move || handle.stop())?;
+    listeners.warn_if_exposed(&clients, has_tls);
+    print_stdout(&startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
+    systemd::notify("READY=1");
+    channel.run(reloader, || server.run());
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Parts of the server that HTTP and stdio share.
+
+use super::cli::Cli;
+use super::failure::Failure;
+use super::reload::{ReloadSignal, Reloader};
+use super::signals::install_signal_handlers;
+use proxmox_mcp::audit::Audit;
+use proxmox_mcp::mcp;
+use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::settings::{Client, Clusters};
+use proxmox_mcp::tools::{self, Desk};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+/// Opens the audit log of `--audit-log`, or returns one that writes to the log.
+pub fn open_audit_log(cli: &Cli) -> Result<Arc<Audit>, Failure> {
+    let audit = cli.audit_log.as_deref().map_or_else(|| Ok(Audit::to_log()), Audit::open);
+    audit.map(Arc::new).map_err(Failure::Usage)
+}
+
+/// Returns the state of the tools.
+pub fn tool_state(cli: &Cli, clusters: &Clusters, clients: &[Client], audit: Arc<Audit>) -> Result<Arc<Desk>, Failure> {
+    let limits = cli.limits();
+    let manager = ClusterManager::new(clusters, &limits).map_err(Failure::Usage)?;
+    let tools = Desk::new(manager, clients, audit, limits.max_result_bytes);
+    tools.map(Arc::new).map_err(|_| Failure::no_random_bytes())
+}
+
+/// Returns the protocol core with all tools.
+pub fn mcp_server(cli: &Cli, tools: &Arc<Desk>) -> Result<Arc<mcp::Server>, Failure> {
+    let server = mcp::Server::new(tools::catalog(tools)).map_err(|_| Failure::no_random_bytes())?;
+    Ok(Arc::new(server.with_slow_call(cli.limits().slow_call)))
+}
+
+/// Channel to the thread that reloads the configuration.
+pub struct ReloadChannel {
+    sender: Sender<ReloadSignal>,
+    receiver: Receiver<ReloadSignal>,
+}
+
+impl ReloadChannel {
+    /// Opens the channel and installs the signal handlers, which use it and `stop`.
+    pub fn open(stop: impl Fn() + Send + 'static) -> Result<Self, Failure> {
+        let (sender, receiver) = mpsc::channel();
+        install_signal_handlers(Box::new(stop), sender.clone())?;
+        Ok(Self { sender, receiver })
+    }
+
+    /// Runs the server, and reloads its configuration in the meantime.
+    pub fn run(self, mut reloader: Reloader<'_>, serve: impl FnOnce()) {
+        let Self { sender, receiver } = self;
+        thread::scope(|scope| {
+            scope.spawn(move || reloader.run(&receiver));
+            serve();
+            // A closed channel ends the thread as well.
+            let _ = sender.send(ReloadSignal::ServerEnded);
+        });
+        log::info!("stopped");
+    }
+}
