@@ -11,12 +11,12 @@ pub struct Deadline {
 
 impl Deadline {
     /// Begins now.
-    pub fn after(limit: Duration) -> Self {
+    pub fn from_now(limit: Duration) -> Self {
         Self { start: Instant::now(), limit }
     }
 
     /// What is left of it; zero when it is over.
-    pub fn left(&self) -> Duration {
+    pub fn remaining(&self) -> Duration {
         self.limit.saturating_sub(self.start.elapsed())
     }
 

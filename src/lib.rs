@@ -8,8 +8,8 @@
 //!            ── stdio ─▶ stdio ┴─ bytes of a message ──▶ mcp ◀──┘ (what is offered, as data)
 //! ```
 //! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
-//! name; [`tools`] are data in its terms and functions over [`pve`]. [`settings`], [`policy`], [`audit`], [`metrics`], [`secret`] and
-//! others are ground floors that every layer may use and that use none of them; so are [`visible`] and [`redact`], for
+//! name; [`tools`] are data in its terms and functions over [`pve`]. [`config`], [`policy`], [`audit`], [`metrics`], [`secret`] and
+//! others are ground floors that every layer may use and that use none of them; so are [`escape_invisible`] and [`sanitize`], for
 //! text that nobody vouches for. [`demo`] is a simulated cluster at the far end of the last arrow, a package of its own
 //! in `demo/`. The binary puts them together.
 //!
@@ -27,22 +27,22 @@ pub mod audit;
 pub mod cancel;
 mod deadline;
 pub use pve::demo;
+pub mod config;
+pub mod escape_invisible;
 pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod http;
-mod json;
+mod json_scan;
 pub mod mcp;
 pub mod metrics;
 pub mod policy;
 pub mod pve;
-pub mod redact;
+pub mod sanitize;
 pub mod secret;
-pub mod settings;
 pub mod stdio;
 pub mod suggest;
 pub mod timestamp;
 pub mod tools;
 pub mod trace;
-pub mod visible;
 mod workers;

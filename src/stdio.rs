@@ -4,14 +4,17 @@
 //! the next one nor its own cancellation; answers are written one at a time, a line and a write each. The end is waited
 //! for by another thread than the reader, which may hang in a read, or in an answer that nobody takes.
 
-use crate::cancel::Cancel;
+use crate::cancel::CancelToken;
+use crate::config::Limits;
 use crate::deadline::Deadline;
-use crate::mcp::call::{Calls, InFlight};
 use crate::mcp::context::Caller;
-use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, Request, SERVER_BUSY, batch, parse, too_long};
-use crate::mcp::{Exchange, Server};
-use crate::settings::Limits;
-use crate::workers::{STACK, Workers};
+use crate::mcp::in_flight::{CallGuard, InFlightCalls};
+use crate::mcp::message::{
+    BUSY, InvalidMessage, MAX_BATCH, Message, RpcRequest, SERVER_BUSY_MESSAGE, encode_too_long, parse_message,
+    split_batch,
+};
+use crate::mcp::{McpServer, TransportContext};
+use crate::workers::{CALL_STACK_BYTES, WorkerPool};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,53 +23,53 @@ use std::thread;
 use std::time::Duration;
 
 /// What is given up gets this long to say what is known of its outcome.
-const LAST_END: Duration = Duration::from_millis(500);
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// A call on its way to a worker.
-struct Job {
+struct StdioCall {
     line: Vec<u8>,
-    call: InFlight,
+    call: CallGuard,
 }
 
 /// The process's own stdin and stdout, not yet served.
-pub struct Session {
-    server: Arc<Server>,
+pub struct StdioServer {
+    server: Arc<McpServer>,
     limits: Limits,
-    handle: Handle,
+    handle: StdioHandle,
 }
 
-/// Tells a running [`Session`] to stop; clones are the same session.
+/// Tells a running [`StdioServer`] to stop; clones are the same session.
 #[derive(Clone, Default)]
-pub struct Handle(Arc<End>);
+pub struct StdioHandle(Arc<StopFlag>);
 
 /// Whether there was enough, and who waits for that.
 #[derive(Default)]
-struct End(Mutex<bool>, Condvar);
+struct StopFlag(Mutex<bool>, Condvar);
 
-impl Handle {
-    /// No new calls, as at the end of stdin. Returns at once; [`Session::run`] returns when it is done.
+impl StdioHandle {
+    /// No new calls, as at the end of stdin. Returns at once; [`StdioServer::run`] returns when it is done.
     pub fn stop(&self) {
-        *self.told() = true;
+        *self.lock() = true;
         self.0.1.notify_all();
     }
 
-    fn told(&self) -> MutexGuard<'_, bool> {
+    fn lock(&self) -> MutexGuard<'_, bool> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&self) {
-        drop(self.0.1.wait_while(self.told(), |told| !*told));
+        drop(self.0.1.wait_while(self.lock(), |stop| !*stop));
     }
 }
 
-impl Session {
+impl StdioServer {
     /// Reads nothing yet.
-    pub fn new(server: Arc<Server>, limits: Limits) -> Self {
-        Self { server, limits, handle: Handle::default() }
+    pub fn new(server: Arc<McpServer>, limits: Limits) -> Self {
+        Self { server, limits, handle: StdioHandle::default() }
     }
 
     /// The handle on it while it runs.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> StdioHandle {
         self.handle.clone()
     }
 
@@ -76,23 +79,27 @@ impl Session {
     /// # Errors
     /// The system gives no thread.
     pub fn run(self) -> io::Result<()> {
-        self.run_on(BufReader::new(io::stdin()), io::stdout())
+        self.serve(BufReader::new(io::stdin()), io::stdout())
     }
 
     /// Serves any two streams.
-    fn run_on(self, input: impl BufRead + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
+    fn serve(self, input: impl BufRead + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
         let Self { server, limits, handle } = self;
-        let output = Arc::new(Output { to: Mutex::new(output), gone: AtomicBool::new(false), caller: Caller::stdio() });
-        let calls = Arc::new(Calls::new());
+        let output = Arc::new(LineWriter {
+            writer: Mutex::new(output),
+            closed: AtomicBool::new(false),
+            caller: Caller::new_stdio(),
+        });
+        let calls = Arc::new(InFlightCalls::new());
         let workers = {
             let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
-            Workers::new(limits.max_calls, move |job: Job| {
-                if let Ok(Message::Request(request)) = parse(&job.line) {
-                    answer(&server, &calls, &output, &request, job.call.cancel.clone());
+            WorkerPool::new(limits.max_calls, move |job: StdioCall| {
+                if let Ok(Message::Request(request)) = parse_message(&job.line) {
+                    handle_request(&server, &calls, &output, &request, job.call.cancel.clone());
                 }
             })
         };
-        let reader = Reader {
+        let reader = StdinReader {
             server,
             calls: calls.clone(),
             workers: workers.clone(),
@@ -100,53 +107,53 @@ impl Session {
             handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
         };
-        thread::Builder::new().name("stdin".into()).stack_size(STACK).spawn(move || {
-            let _ = catch_unwind(AssertUnwindSafe(|| reader.read(input)));
+        thread::Builder::new().name("stdin".into()).stack_size(CALL_STACK_BYTES).spawn(move || {
+            let _ = catch_unwind(AssertUnwindSafe(|| reader.read_messages(input)));
             reader.handle.stop();
         })?;
         handle.wait();
-        if workers.finish(&Deadline::after(limits.stop_timeout)) > 0 {
+        if workers.stop(&Deadline::from_now(limits.stop_timeout)) > 0 {
             log::warn!("stopping with calls at work; they are given up");
-            calls.give_up_all();
-            workers.finish(&Deadline::after(LAST_END));
+            calls.cancel_all_for_shutdown();
+            workers.stop(&Deadline::from_now(SHUTDOWN_GRACE));
         }
         Ok(())
     }
 }
 
 /// The thread that reads.
-struct Reader<W> {
-    server: Arc<Server>,
-    calls: Arc<Calls>,
-    workers: Workers<Job>,
-    output: Arc<Output<W>>,
+struct StdinReader<W> {
+    server: Arc<McpServer>,
+    calls: Arc<InFlightCalls>,
+    workers: WorkerPool<StdioCall>,
+    output: Arc<LineWriter<W>>,
     /// Once it is told to stop, what is read is nobody's affair.
-    handle: Handle,
+    handle: StdioHandle,
     max_bytes: usize,
 }
 
-impl<W: Write> Reader<W> {
+impl<W: Write> StdinReader<W> {
     /// Reads until the end.
-    fn read(&self, mut input: impl BufRead) {
+    fn read_messages(&self, mut input: impl BufRead) {
         let mut line = Vec::new();
         while let Ok(true) = read_line(&mut input, &mut line, self.max_bytes) {
-            if *self.handle.told() {
+            if *self.handle.lock() {
                 break;
             }
-            if self.output.gone.load(Ordering::Relaxed) {
+            if self.output.closed.load(Ordering::Relaxed) {
                 self.calls.cancel_all();
                 break;
             }
             if line.len() > self.max_bytes {
-                self.output.send(&too_long(self.max_bytes));
+                self.output.write_line(&encode_too_long(self.max_bytes));
             } else if !line.trim_ascii().is_empty() {
-                match batch(&line, MAX_BATCH) {
-                    None => self.take(std::mem::take(&mut line)),
-                    Some(Err(Invalid(answer))) => self.output.send(&answer),
+                match split_batch(&line, MAX_BATCH) {
+                    None => self.handle_message(std::mem::take(&mut line)),
+                    Some(Err(InvalidMessage(answer))) => self.output.write_line(&answer),
                     // Its answers may come one by one: on a pipe that is what the client has to expect anyway.
                     Some(Ok(parts)) => {
                         for part in parts {
-                            self.take(part.as_bytes().to_vec());
+                            self.handle_message(part.as_bytes().to_vec());
                         }
                     }
                 }
@@ -155,53 +162,59 @@ impl<W: Write> Reader<W> {
     }
 
     /// Answers one message, or hands it on.
-    fn take(&self, line: Vec<u8>) {
+    fn handle_message(&self, line: Vec<u8>) {
         let Self { server, calls, workers, output, .. } = self;
-        match parse(&line) {
-            Err(Invalid(answer)) => output.send(&answer),
+        match parse_message(&line) {
+            Err(InvalidMessage(answer)) => output.write_line(&answer),
             Ok(Message::Response) => {}
-            Ok(Message::Notification(notification)) => server.notice(&notification, calls),
+            Ok(Message::Notification(notification)) => server.handle_notification(&notification, calls),
             Ok(Message::Request(request)) if request.may_take_long() => {
                 // On the list before it runs, so that a cancellation on the very next line finds it.
-                let call = calls.begin(request.id());
-                if let Err(job) = workers.submit(Job { line, call })
-                    && let Ok(Message::Request(request)) = parse(&job.line)
+                let call = calls.register(request.id());
+                if let Err(job) = workers.submit(StdioCall { line, call })
+                    && let Ok(Message::Request(request)) = parse_message(&job.line)
                 {
-                    server.busy(&request, &output.caller);
-                    output.send(&request.refuse(BUSY, SERVER_BUSY));
+                    server.record_busy(&request, &output.caller);
+                    output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
                 }
             }
-            Ok(Message::Request(request)) => answer(server, calls, output, &request, Cancel::new()),
+            Ok(Message::Request(request)) => handle_request(server, calls, output, &request, CancelToken::new()),
         }
     }
 }
 
-fn answer<W: Write>(server: &Server, calls: &Calls, output: &Output<W>, request: &Request<'_>, cancel: Cancel) {
+fn handle_request<W: Write>(
+    server: &McpServer,
+    calls: &InFlightCalls,
+    output: &LineWriter<W>,
+    request: &RpcRequest<'_>,
+    cancel: CancelToken,
+) {
     let caller = &output.caller;
-    let exchange = Exchange { caller, calls: Some(calls), cancel, send: &|note| output.send(note) };
-    if let Some(answer) = server.answer(request, request.params(), &exchange) {
-        output.send(&answer.bytes);
+    let transport = TransportContext { caller, calls: Some(calls), cancel, notify: &|note| output.write_line(note) };
+    if let Some(answer) = server.handle_request(request, request.parse_params(), &transport) {
+        output.write_line(&answer.bytes);
     }
 }
 
 /// Where answers go, one at a time.
-struct Output<W> {
-    to: Mutex<W>,
+struct LineWriter<W> {
+    writer: Mutex<W>,
     /// The client does not read any more. What it still writes is nobody's wish.
-    gone: AtomicBool,
+    closed: AtomicBool,
     /// Who reads them, and asks.
     caller: Caller,
 }
 
-impl<W: Write> Output<W> {
-    fn send(&self, message: &[u8]) {
+impl<W: Write> LineWriter<W> {
+    fn write_line(&self, message: &[u8]) {
         let mut line = Vec::with_capacity(message.len() + 1);
         line.extend_from_slice(message);
         line.push(b'\n');
-        let mut out = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(e) = out.write_all(&line).and_then(|()| out.flush()) {
             log::debug!("an answer is not taken: {e}");
-            self.gone.store(true, Ordering::Relaxed);
+            self.closed.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -220,14 +233,14 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mcp::catalog::{Catalog, Effect, Input, Output as Text, Tool};
+    use crate::mcp::catalog::{Catalog, Tool, ToolEffect, ToolInput, ToolOutput as Text};
     use serde_json::{Value, json};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Written lines, as messages.
-    struct Lines(Sender<Value>);
+    struct MessageSink(Sender<Value>);
 
-    impl Write for Lines {
+    impl Write for MessageSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1, "one line a write");
             let _ = self.0.send(serde_json::from_slice(bytes)?);
@@ -239,9 +252,9 @@ mod tests {
     }
 
     /// Stdin that says what it is told to, and ends when its sender is dropped.
-    struct Typed(Receiver<String>, Vec<u8>);
+    struct ScriptedStdin(Receiver<String>, Vec<u8>);
 
-    impl Read for Typed {
+    impl Read for ScriptedStdin {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
             if self.1.is_empty() {
                 self.1 = self.0.recv().map(String::into_bytes).unwrap_or_default();
@@ -253,33 +266,35 @@ mod tests {
         }
     }
 
-    fn start(limits: Limits) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>) {
-        let (say, heard, thread, _) = start_to_stop(limits);
+    fn start_server(limits: Limits) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>) {
+        let (say, heard, thread, _) = start_server_with_handle(limits);
         (say, heard, thread)
     }
 
-    fn start_to_stop(limits: Limits) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>, Handle) {
+    fn start_server_with_handle(
+        limits: Limits,
+    ) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>, StdioHandle) {
         let wait = Tool {
             name: "wait",
             title: "wait",
             description: "waits until it is cancelled",
-            input: Input::Params(&[]),
-            effect: Effect::Reads,
-            run: Box::new(|context, _| {
-                context.progress(1.0, None, "begun");
+            input: ToolInput::Parameters(&[]),
+            effect: ToolEffect::ReadOnly,
+            handler: Box::new(|context, _| {
+                context.send_progress(1.0, None, "begun");
                 let (woken, wake) = channel();
-                context.cancel.on_cancel(Some(Box::new(move || {
+                context.cancel.set_hook(Some(Box::new(move || {
                     let _ = woken.send(());
                 })));
                 let _ = wake.recv_timeout(Duration::from_secs(20));
                 Ok(Text::text("woken".into()))
             }),
         };
-        let server = Arc::new(Server::new(Catalog { tools: vec![wait], ..Catalog::default() }).unwrap());
+        let server = Arc::new(McpServer::new(Catalog { tools: vec![wait], ..Catalog::default() }).unwrap());
         let ((say, typed), (lines, heard)) = (channel(), channel());
-        let session = Session::new(server, limits);
-        let handle = session.handle();
-        let run = || session.run_on(BufReader::new(Typed(typed, Vec::new())), Lines(lines)).unwrap();
+        let stdio_server = StdioServer::new(server, limits);
+        let handle = stdio_server.handle();
+        let run = || stdio_server.serve(BufReader::new(ScriptedStdin(typed, Vec::new())), MessageSink(lines)).unwrap();
         (say, heard, thread::spawn(run), handle)
     }
 
@@ -291,8 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn calls_run_side_by_side_and_a_cancelled_one_is_not_answered() {
-        let (say, heard, thread) = start(Limits::default());
+    fn calls_run_in_parallel_and_a_cancelled_one_is_not_answered() {
+        let (say, heard, thread) = start_server(Limits::default());
         say.send(wait_call(1) + &wait_call(2)).unwrap();
         for _ in 0..2 {
             assert_eq!(heard.recv_timeout(LONG).unwrap()["method"], "notifications/progress");
@@ -309,7 +324,7 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_messages_are_answered_and_end_nothing() {
-        let (say, heard, thread) = start(Limits { max_body_bytes: 100, ..Limits::default() });
+        let (say, heard, thread) = start_server(Limits { max_body_bytes: 100, ..Limits::default() });
         say.send(format!("nope\n[]\n{}\n{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}", "x".repeat(100_000)))
             .unwrap();
         drop(say);
@@ -320,7 +335,8 @@ mod tests {
 
     #[test]
     fn the_end_of_stdin_gives_calls_in_flight_a_moment_only() {
-        let (say, heard, thread) = start(Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() });
+        let (say, heard, thread) =
+            start_server(Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() });
         say.send(wait_call(1)).unwrap();
         heard.recv_timeout(LONG).unwrap();
         drop(say);
@@ -332,7 +348,7 @@ mod tests {
     #[test]
     fn once_it_is_told_to_stop_nothing_more_is_taken() {
         let limits = Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() };
-        let (say, heard, thread, handle) = start_to_stop(limits);
+        let (say, heard, thread, handle) = start_server_with_handle(limits);
         say.send(wait_call(1)).unwrap();
         heard.recv_timeout(LONG).unwrap();
         handle.stop();

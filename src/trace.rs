@@ -4,7 +4,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::{self, Write};
 
 /// Where a failed result has the call's id, beside the protocol's own members.
-pub const CALL_ID: &str = "proxmox-mcp/callId";
+pub const CALL_ID_META_KEY: &str = "proxmox-mcp/callId";
 
 /// A call's own name, the same in the log, the audit and a failed result. Its first half is random and the process's, so
 /// that ids of several runs don't meet in one log.
@@ -25,9 +25,9 @@ impl fmt::Display for CallId {
 /// A `traceparent` (W3C Trace Context, level 1): version 00, a trace and a span, and flags. Its letters are 55, each a
 /// digit, `a` to `f` or `-`: nothing else that a client sends gets into a log with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace([u8; 55]);
+pub struct TraceParent([u8; 55]);
 
-impl Trace {
+impl TraceParent {
     /// Out of the text of a header or of `_meta`; `None` where it is none.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let bytes: [u8; 55] = text.try_into().ok()?;
@@ -43,7 +43,7 @@ impl Trace {
 
     /// What a request made for it carries: the same trace, a span of its own, and of the flags those that have a meaning,
     /// sampled and random (level 2; an unknown one must not be passed on). `None` without random bytes.
-    pub fn child(&self) -> Option<Self> {
+    pub fn new_child(&self) -> Option<Self> {
         let mut span = [0; 8];
         SystemRandom::new().fill(&mut span).ok().filter(|()| span != [0; 8])?;
         let (trace, flags) = self.as_str().split_at_checked(36)?;
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_trace_is_taken_in_its_one_form() {
         let right = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(Trace::parse(right.as_bytes()).unwrap().as_str(), right);
+        assert_eq!(TraceParent::parse(right.as_bytes()).unwrap().as_str(), right);
         for wrong in [
             "",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01",
@@ -78,7 +78,7 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\n",
             "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
         ] {
-            assert_eq!(Trace::parse(wrong.as_bytes()), None, "{wrong:?}");
+            assert_eq!(TraceParent::parse(wrong.as_bytes()), None, "{wrong:?}");
         }
     }
 
@@ -86,8 +86,8 @@ mod tests {
     fn a_child_has_the_trace_a_span_of_its_own_and_the_known_flags() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
         for (flags, passed_on) in [("00", "00"), ("01", "01"), ("03", "03"), ("fd", "01"), ("a0", "00")] {
-            let parent = Trace::parse(format!("{parent}{flags}").as_bytes()).unwrap();
-            let (one, two) = (parent.child().unwrap(), parent.child().unwrap());
+            let parent = TraceParent::parse(format!("{parent}{flags}").as_bytes()).unwrap();
+            let (one, two) = (parent.new_child().unwrap(), parent.new_child().unwrap());
             assert_ne!(one, two);
             for child in [one, two] {
                 assert_eq!((&child.as_str()[..36], &child.as_str()[53..]), (&parent.as_str()[..36], passed_on));

@@ -13,31 +13,31 @@ use std::time::Duration;
 
 /// The stack of every thread that may run a call: TLS and JSON in a debug build, with room to spare. What of it is
 /// never touched is address space, not memory.
-pub const STACK: usize = 2 << 20;
+pub const CALL_STACK_BYTES: usize = 2 << 20;
 
 /// How long a thread without work stays: a model thinks between two calls, and a thread costs little.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The workers; clones are the same ones.
-pub struct Workers<J>(Arc<Shared<J>>);
+pub struct WorkerPool<J>(Arc<PoolInner<J>>);
 
-impl<J> Clone for Workers<J> {
+impl<J> Clone for WorkerPool<J> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-struct Shared<J> {
-    state: Mutex<State<J>>,
+struct PoolInner<J> {
+    state: Mutex<PoolState<J>>,
     /// A job or the end has come.
-    work: Condvar,
+    job_available: Condvar,
     /// A job is done.
-    done: Condvar,
+    job_done: Condvar,
     run: Box<dyn Fn(J) + Send + Sync>,
-    max: usize,
+    max_threads: usize,
 }
 
-struct State<J> {
+struct PoolState<J> {
     queue: VecDeque<J>,
     threads: usize,
     running: usize,
@@ -45,26 +45,32 @@ struct State<J> {
     stopping: bool,
 }
 
-impl<J: Send + 'static> Workers<J> {
+impl<J: Send + 'static> WorkerPool<J> {
     /// At most `max` threads, each running one job at a time, and as many jobs waiting. A panic of `run` ends no
     /// thread.
     pub fn new(max: usize, run: impl Fn(J) + Send + Sync + 'static) -> Self {
-        let state = State { queue: VecDeque::new(), threads: 0, running: 0, idle: 0, stopping: false };
+        let state = PoolState { queue: VecDeque::new(), threads: 0, running: 0, idle: 0, stopping: false };
         let (work, done) = (Condvar::new(), Condvar::new());
-        Self(Arc::new(Shared { state: Mutex::new(state), work, done, run: Box::new(run), max }))
+        Self(Arc::new(PoolInner {
+            state: Mutex::new(state),
+            job_available: work,
+            job_done: done,
+            run: Box::new(run),
+            max_threads: max,
+        }))
     }
 
     /// Takes a job over; `Err` gives it back: too many wait, or the workers are stopping, or no thread is to be had.
     pub fn submit(&self, job: J) -> Result<(), J> {
         let mut state = self.0.lock();
-        if state.stopping || state.running + state.queue.len() >= self.0.max * 2 {
+        if state.stopping || state.running + state.queue.len() >= self.0.max_threads * 2 {
             return Err(job);
         }
         state.queue.push_back(job);
-        if state.queue.len() > state.idle && state.threads < self.0.max {
+        if state.queue.len() > state.idle && state.threads < self.0.max_threads {
             let shared = self.0.clone();
-            let thread = thread::Builder::new().name("call".into()).stack_size(STACK);
-            match thread.spawn(move || shared.work()) {
+            let thread = thread::Builder::new().name("call".into()).stack_size(CALL_STACK_BYTES);
+            match thread.spawn(move || shared.run_worker()) {
                 Ok(_) => state.threads += 1,
                 // With other threads at work it only waits longer.
                 Err(e) if state.threads > 0 => log::warn!("no thread for a call: {e}"),
@@ -75,17 +81,17 @@ impl<J: Send + 'static> Workers<J> {
             }
         }
         drop(state);
-        self.0.work.notify_one();
+        self.0.job_available.notify_one();
         Ok(())
     }
 
     /// Takes no more jobs; waits until those taken are done, or until the time is over: then forgets those that still
     /// wait. Returns how many threads are still at work.
-    pub fn finish(&self, deadline: &Deadline) -> usize {
+    pub fn stop(&self, deadline: &Deadline) -> usize {
         let mut state = self.0.lock();
         state.stopping = true;
-        self.0.work.notify_all();
-        let wait = self.0.done.wait_timeout_while(state, deadline.left(), |state| state.threads > 0);
+        self.0.job_available.notify_all();
+        let wait = self.0.job_done.wait_timeout_while(state, deadline.remaining(), |state| state.threads > 0);
         state = wait.unwrap_or_else(PoisonError::into_inner).0;
         let forgotten = std::mem::take(&mut state.queue);
         let threads = state.threads;
@@ -95,39 +101,39 @@ impl<J: Send + 'static> Workers<J> {
     }
 }
 
-impl<J> Shared<J> {
+impl<J> PoolInner<J> {
     /// The life of a worker thread.
-    fn work(&self) {
-        while let Some(job) = self.next() {
+    fn run_worker(&self) {
+        while let Some(job) = self.next_job() {
             if catch_unwind(AssertUnwindSafe(|| (self.run)(job))).is_err() {
                 log::error!("a worker's job ended in a panic");
             }
             self.lock().running -= 1;
         }
-        self.done.notify_all();
+        self.job_done.notify_all();
     }
 
     /// Waits for a job; `None` ends the thread, and has counted it out.
-    fn next(&self) -> Option<J> {
+    fn next_job(&self) -> Option<J> {
         let mut state = self.lock();
-        let deadline = Deadline::after(IDLE);
+        let deadline = Deadline::from_now(IDLE_TIMEOUT);
         loop {
             if let Some(job) = state.queue.pop_front() {
                 state.running += 1;
                 return Some(job);
             }
-            let left = deadline.left();
+            let left = deadline.remaining();
             if state.stopping || left.is_zero() {
                 state.threads -= 1;
                 return None;
             }
             state.idle += 1;
-            state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.job_available.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             state.idle -= 1;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
+    fn lock(&self) -> MutexGuard<'_, PoolState<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,17 +144,17 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// A job that says it has begun, waits to be let go, and says what it was.
-    struct Gated {
+    struct BlockedJob {
         name: u32,
         gate: Receiver<()>,
     }
 
     const LONG: Duration = Duration::from_secs(20);
 
-    fn workers(max: usize) -> (Workers<Gated>, Receiver<(u32, &'static str)>) {
+    fn start_pool(max: usize) -> (WorkerPool<BlockedJob>, Receiver<(u32, &'static str)>) {
         let (say, heard) = channel();
         let say = Mutex::new(say);
-        let workers = Workers::new(max, move |job: Gated| {
+        let workers = WorkerPool::new(max, move |job: BlockedJob| {
             let say = say.lock().unwrap().clone();
             say.send((job.name, "begun")).unwrap();
             if job.gate.recv().is_err() {
@@ -159,48 +165,48 @@ mod tests {
         (workers, heard)
     }
 
-    fn job(name: u32) -> (Gated, Sender<()>) {
+    fn new_blocked_job(name: u32) -> (BlockedJob, Sender<()>) {
         let (open, gate) = channel();
-        (Gated { name, gate }, open)
+        (BlockedJob { name, gate }, open)
     }
 
     #[test]
     fn so_many_run_so_many_wait_and_the_next_is_given_back() {
-        let (workers, heard) = workers(2);
+        let (workers, heard) = start_pool(2);
         let mut gates = Vec::new();
         for name in 0..2 {
-            let (job, open) = job(name);
+            let (job, open) = new_blocked_job(name);
             workers.submit(job).map_err(|_| "refused").unwrap();
             gates.push(open);
             heard.recv_timeout(LONG).unwrap();
         }
         for name in 2..4 {
-            let (job, open) = job(name);
+            let (job, open) = new_blocked_job(name);
             workers.submit(job).map_err(|_| "refused").unwrap();
             gates.push(open);
         }
-        assert_eq!(workers.submit(job(4).0).err().map(|job| job.name), Some(4));
+        assert_eq!(workers.submit(new_blocked_job(4).0).err().map(|job| job.name), Some(4));
         gates[1].send(()).unwrap();
         assert_eq!(heard.recv_timeout(LONG), Ok((1, "done")));
         assert_eq!(heard.recv_timeout(LONG), Ok((2, "begun")), "first come, first served");
         for gate in [0, 2, 3] {
             gates[gate].send(()).unwrap();
         }
-        assert_eq!(workers.finish(&Deadline::after(LONG)), 0);
+        assert_eq!(workers.stop(&Deadline::from_now(LONG)), 0);
         assert_eq!(heard.try_iter().filter(|(_, what)| *what == "done").count(), 3);
-        assert!(workers.submit(job(5).0).is_err(), "nothing begins after the end");
+        assert!(workers.submit(new_blocked_job(5).0).is_err(), "nothing begins after the end");
     }
 
     #[test]
     fn a_panic_ends_no_thread() {
-        let (workers, heard) = workers(1);
+        let (workers, heard) = start_pool(1);
         for name in 0..3 {
-            let (job, open) = job(name);
+            let (job, open) = new_blocked_job(name);
             drop(open);
             workers.submit(job).map_err(|_| "refused").unwrap();
             assert_eq!(heard.recv_timeout(LONG), Ok((name, "begun")));
         }
-        let (job, open) = job(3);
+        let (job, open) = new_blocked_job(3);
         workers.submit(job).map_err(|_| "refused").unwrap();
         open.send(()).unwrap();
         assert_eq!(heard.recv_timeout(LONG), Ok((3, "begun")));
@@ -210,16 +216,16 @@ mod tests {
 
     #[test]
     fn the_end_waits_no_longer_than_it_may_and_forgets_the_queue() {
-        let (workers, heard) = workers(1);
-        let (stuck, open) = job(0);
+        let (workers, heard) = start_pool(1);
+        let (stuck, open) = new_blocked_job(0);
         workers.submit(stuck).map_err(|_| "refused").unwrap();
         heard.recv_timeout(LONG).unwrap();
-        let (waiting, _gate) = job(1);
+        let (waiting, _gate) = new_blocked_job(1);
         workers.submit(waiting).map_err(|_| "refused").unwrap();
-        assert_eq!(workers.finish(&Deadline::after(Duration::from_millis(20))), 1);
+        assert_eq!(workers.stop(&Deadline::from_now(Duration::from_millis(20))), 1);
         open.send(()).unwrap();
         assert_eq!(heard.recv_timeout(LONG), Ok((0, "done")));
-        assert_eq!(workers.finish(&Deadline::after(LONG)), 0);
+        assert_eq!(workers.stop(&Deadline::from_now(LONG)), 0);
         assert!(heard.try_recv().is_err(), "what waited was never begun");
     }
 }

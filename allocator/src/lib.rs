@@ -12,15 +12,15 @@ use dlmalloc::GlobalDlmalloc;
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// From this size on a piece is the system's.
-const LARGE: usize = 64 << 10;
+const LARGE_BYTES: usize = 64 << 10;
 
-static SMALL: GlobalDlmalloc = GlobalDlmalloc;
+static SMALL_ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
 /// The global allocator.
 pub struct Allocator;
 
-fn of(size: usize) -> &'static dyn GlobalAlloc {
-    if size < LARGE { &SMALL } else { &System }
+fn select_allocator(size: usize) -> &'static dyn GlobalAlloc {
+    if size < LARGE_BYTES { &SMALL_ALLOCATOR } else { &System }
 }
 
 // SAFETY: each piece is made, changed and freed by the same one of two allocators, which both keep the contract: the
@@ -32,34 +32,34 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is passed on; here and below.
-        unsafe { of(layout.size()).alloc(layout) }
+        unsafe { select_allocator(layout.size()).alloc(layout) }
     }
 
     #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { of(layout.size()).alloc_zeroed(layout) }
+        unsafe { select_allocator(layout.size()).alloc_zeroed(layout) }
     }
 
     #[inline(never)]
-    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         // SAFETY: as above; the size is that of the piece.
-        unsafe { of(layout.size()).dealloc(piece, layout) }
+        unsafe { select_allocator(layout.size()).dealloc(ptr, layout) }
     }
 
     #[inline(never)]
-    unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if (layout.size() < LARGE) == (size < LARGE) {
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if (layout.size() < LARGE_BYTES) == (size < LARGE_BYTES) {
             // SAFETY: as above; both sizes are of the same allocator.
-            return unsafe { of(size).realloc(piece, layout, size) };
+            return unsafe { select_allocator(size).realloc(ptr, layout, size) };
         }
         // SAFETY: the caller's promise covers the new size with the old alignment.
         let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
         if !moved.is_null() {
             // SAFETY: both pieces have as many bytes as the smaller one, and the new one is none of the old one's.
             unsafe {
-                std::ptr::copy_nonoverlapping(piece, moved, layout.size().min(size));
-                self.dealloc(piece, layout);
+                std::ptr::copy_nonoverlapping(ptr, moved, layout.size().min(size));
+                self.dealloc(ptr, layout);
             }
         }
         moved
@@ -77,10 +77,10 @@ mod tests {
     fn what_grows_and_shrinks_over_the_bound_keeps_its_bytes() {
         let byte = |n: usize| (n * 31 % 251) as u8;
         let mut bytes = Vec::new();
-        for n in 0..3 * LARGE {
+        for n in 0..3 * LARGE_BYTES {
             bytes.push(byte(n));
         }
-        for left in [LARGE + 1, LARGE, LARGE - 1, 100, 0] {
+        for left in [LARGE_BYTES + 1, LARGE_BYTES, LARGE_BYTES - 1, 100, 0] {
             bytes.truncate(left);
             bytes.shrink_to_fit();
             assert!(bytes.iter().enumerate().all(|(n, found)| *found == byte(n)), "{left}");
@@ -93,6 +93,6 @@ mod tests {
         let threads: Vec<_> = made.into_iter().map(|bytes| std::thread::spawn(move || bytes.len())).collect();
         let sum: usize = threads.into_iter().map(|thread| thread.join().expect("no panic")).sum();
         assert_eq!(sum, 63 * 64 / 2 * 4_000);
-        assert!(vec![0_u8; 2 * LARGE].iter().all(|byte| *byte == 0));
+        assert!(vec![0_u8; 2 * LARGE_BYTES].iter().all(|byte| *byte == 0));
     }
 }

@@ -3,28 +3,28 @@
 //! `cargo bench` times all of them, `cargo bench -- WORD` those whose name has the word. What a whole call costs beside
 //! other servers is measured by `benches/compare`.
 
-mod front;
+mod http;
 mod node;
 mod tools;
 
 use criterion::{Criterion, Throughput};
-use proxmox_mcp::mcp::message::{Message, parse};
+use proxmox_mcp::mcp::message::{Message, parse_message};
 use std::hint::black_box;
 use std::time::Duration;
 
 fn main() {
     let times = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1));
     let mut criterion = times.measurement_time(Duration::from_secs(3)).configure_from_args();
-    front::heads(&mut criterion);
-    messages(&mut criterion);
-    tools::resources(&mut criterion);
-    tools::pass_through(&mut criterion);
-    tools::search(&mut criterion);
+    http::bench_heads(&mut criterion);
+    bench_messages(&mut criterion);
+    tools::bench_resources(&mut criterion);
+    tools::bench_pass_through(&mut criterion);
+    tools::bench_search(&mut criterion);
     criterion.final_summary();
 }
 
 /// A JSON-RPC message and its parameters, of both eras.
-fn messages(criterion: &mut Criterion) {
+fn bench_messages(criterion: &mut Criterion) {
     const CALL: &str = r#""name":"proxmox_api_get","arguments":{"path":"/cluster/resources","fields":["vmid","name"]}"#;
     const META: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
     let mut group = criterion.benchmark_group("message");
@@ -33,8 +33,8 @@ fn messages(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(era, |bencher| {
             bencher.iter(|| {
-                let Ok(Message::Request(request)) = parse(black_box(text.as_bytes())) else { panic!("{text}") };
-                black_box(request.params().expect("parameters"));
+                let Ok(Message::Request(request)) = parse_message(black_box(text.as_bytes())) else { panic!("{text}") };
+                black_box(request.parse_params().expect("parameters"));
             });
         });
     }

@@ -1,9 +1,9 @@
 //! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed
 //! is its own; and what it says of a cluster.
 
-use proxmox_mcp::policy::Rules;
+use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};
+use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::secret::Secret;
-use proxmox_mcp::settings::{Cluster, Endpoint, Tls};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-type Answers = Arc<[(&'static str, Vec<u8>)]>;
+type CannedResponses = Arc<[(&'static str, Vec<u8>)]>;
 
 /// Where it listens, on plain HTTP, until this process ends.
-pub struct Node {
+pub struct BenchNode {
     pub address: SocketAddr,
 }
 
-impl Node {
+impl BenchNode {
     /// Answers each path with its `data`, anything else with 501, as a real one does.
     pub fn start(answers: Vec<(&'static str, Value)>) -> Self {
-        let answer = |(path, data)| (path, http("200 OK", &json!({"data": data}).to_string()));
+        let answer = |(path, data)| (path, format_response("200 OK", &json!({"data": data}).to_string()));
         let mut answers: Vec<_> = answers.into_iter().map(answer).collect();
-        answers.push(("", http("501 Not Implemented", r#"{"data":null}"#)));
-        let answers: Answers = answers.into();
+        answers.push(("", format_response("501 Not Implemented", r#"{"data":null}"#)));
+        let answers: CannedResponses = answers.into();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
@@ -37,23 +37,23 @@ impl Node {
     }
 
     /// A cluster of this node alone.
-    pub fn cluster(&self) -> Cluster {
+    pub fn cluster_config(&self) -> ClusterConfig {
         let endpoint = Endpoint { https: false, host: self.address.ip().to_string(), port: self.address.port() };
-        Cluster {
+        ClusterConfig {
             name: "bench".into(),
             endpoints: vec![endpoint],
             user: "mcp@pve".into(),
             token_id: "bench".into(),
             token_secret: Secret::new("no-secret".into()),
-            tls: Tls::PublicRoots,
+            tls: TlsVerification::PublicRoots,
             timeout: Duration::from_secs(30),
             discover_nodes: false,
-            rules: Rules::default(),
+            policy: ClusterPolicy::default(),
         }
     }
 
     /// Asks for a path without the product: what an answer costs on its way alone.
-    pub fn ask(stream: &mut BufReader<TcpStream>, path: &str, body: &mut Vec<u8>) {
+    pub fn get(stream: &mut BufReader<TcpStream>, path: &str, body: &mut Vec<u8>) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
         stream.get_mut().write_all(request.as_bytes()).expect("sent");
         let (mut line, mut length) = (String::new(), 0);
@@ -69,13 +69,13 @@ impl Node {
     }
 }
 
-fn http(status: &str, body: &str) -> Vec<u8> {
+fn format_response(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: application/json\r\n\r\n{body}")
         .into_bytes()
 }
 
-fn serve(mut stream: TcpStream, answers: &Answers) {
+fn serve(mut stream: TcpStream, answers: &CannedResponses) {
     let _ = stream.set_nodelay(true);
     let Ok(input) = stream.try_clone() else { return };
     let mut lines = BufReader::new(input).lines().map_while(Result::ok);
@@ -92,7 +92,7 @@ fn serve(mut stream: TcpStream, answers: &Answers) {
 }
 
 /// The rows of `/cluster/resources` for so many guests on three nodes, as long as real ones.
-pub fn resources(guests: u64) -> Value {
+pub fn make_resource_rows(guests: u64) -> Value {
     let node = |n: u64| {
         json!({"id": format!("node/pve{n}"), "type": "node", "node": format!("pve{n}"), "status": "online",
             "cpu": 0.137_502, "maxcpu": 32, "mem": 51_238_912_000_u64, "maxmem": 137_438_953_472_u64,

@@ -1,97 +1,98 @@
 //! Calls of tools, answered by the protocol core: no socket before it, a node in this process behind it.
 
-use crate::node::{Node, resources as rows};
+use crate::node::{BenchNode, make_resource_rows as rows};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use proxmox_mcp::audit::Audit;
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{ClusterConfig, ClustersFile, Limits};
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::mcp::message::{Message, parse};
-use proxmox_mcp::mcp::{Exchange, Server};
+use proxmox_mcp::mcp::message::{Message, parse_message};
+use proxmox_mcp::mcp::{McpServer, TransportContext};
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{Cluster, Clusters, Limits};
-use proxmox_mcp::tools::{self, Desk};
+use proxmox_mcp::tools::{self, ToolState};
 use serde_json::{Value, json};
 use std::io::BufReader;
 use std::net::TcpStream;
 use std::sync::Arc;
 
 /// The product over one cluster, with answers of any length.
-fn product(cluster: Cluster) -> Server {
-    let clusters = Clusters { clusters: vec![cluster], ..Clusters::default() };
+fn new_server(cluster: ClusterConfig) -> McpServer {
+    let clusters = ClustersFile { clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
-    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), 0).expect("a desk");
-    Server::new(tools::catalog(&Arc::new(desk))).expect("a server")
+    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a desk");
+    McpServer::new(tools::catalog(&Arc::new(desk))).expect("a server")
 }
 
 /// One call, from the bytes of its message to those of its answer.
-struct Call {
-    server: Server,
+struct BenchCall {
+    server: McpServer,
     caller: Caller,
     message: String,
 }
 
-impl Call {
+impl BenchCall {
     /// Fails unless the answer has `expected` in it.
-    fn new(cluster: Cluster, tool: &str, arguments: Value, expected: &str) -> Self {
+    fn new(cluster: ClusterConfig, tool: &str, arguments: Value, expected: &str) -> Self {
         let params = json!({"name": tool, "arguments": arguments});
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
-        let call = Self { server: product(cluster), caller: Caller::stdio(), message };
-        let answer = String::from_utf8(call.answer()).expect("UTF-8");
+        let call = Self { server: new_server(cluster), caller: Caller::new_stdio(), message };
+        let answer = String::from_utf8(call.execute()).expect("UTF-8");
         let start: String = answer.chars().take(300).collect();
         assert!(answer.contains(expected) && !answer.contains(r#""isError":true"#), "{start}");
         call
     }
 
-    fn answer(&self) -> Vec<u8> {
-        let Ok(Message::Request(request)) = parse(self.message.as_bytes()) else { panic!("{}", self.message) };
-        let exchange = Exchange { caller: &self.caller, calls: None, cancel: Cancel::new(), send: &|_| () };
-        self.server.answer(&request, request.params(), &exchange).expect("an answer").bytes
+    fn execute(&self) -> Vec<u8> {
+        let Ok(Message::Request(request)) = parse_message(self.message.as_bytes()) else { panic!("{}", self.message) };
+        let exchange =
+            TransportContext { caller: &self.caller, calls: None, cancel: CancelToken::new(), notify: &|_| () };
+        self.server.handle_request(&request, request.parse_params(), &exchange).expect("an answer").bytes
     }
 }
 
 /// A list, shaped, for ever more guests: what one guest costs is to stay as it is. `asked` is the way to the
 /// node and back, which no shaping could save.
-pub fn resources(criterion: &mut Criterion) {
+pub fn bench_resources(criterion: &mut Criterion) {
     const PATH: &str = "/api2/json/cluster/resources";
     let mut group = criterion.benchmark_group("get_cluster_resources");
     for guests in [50, 1_000, 10_000] {
-        let node = Node::start(vec![(PATH, rows(guests))]);
+        let node = BenchNode::start(vec![(PATH, rows(guests))]);
         let last = format!("vm-{}", guests - 1);
-        let call = Call::new(node.cluster(), "get_cluster_resources", json!({}), &last);
+        let call = BenchCall::new(node.cluster_config(), "get_cluster_resources", json!({}), &last);
         group.throughput(Throughput::Elements(guests));
-        group.bench_function(BenchmarkId::new("guests", guests), |bencher| bencher.iter(|| call.answer()));
+        group.bench_function(BenchmarkId::new("guests", guests), |bencher| bencher.iter(|| call.execute()));
         let mut stream = BufReader::new(TcpStream::connect(node.address).expect("the node"));
         let mut body = Vec::new();
         group.bench_function(BenchmarkId::new("asked", guests), |bencher| {
-            bencher.iter(|| Node::ask(&mut stream, PATH, &mut body));
+            bencher.iter(|| BenchNode::get(&mut stream, PATH, &mut body));
         });
     }
     group.finish();
 }
 
 /// An API answer of some 3.4 MB that goes to the client as it came.
-pub fn pass_through(criterion: &mut Criterion) {
+pub fn bench_pass_through(criterion: &mut Criterion) {
     const PATH: &str = "/api2/json/cluster/log";
     let data = rows(10_300);
     let bytes = data.to_string().len() as u64;
-    let node = Node::start(vec![(PATH, data)]);
-    let call = Call::new(node.cluster(), "proxmox_api_call", json!({"path": "/cluster/log"}), "vm-10299");
+    let node = BenchNode::start(vec![(PATH, data)]);
+    let call = BenchCall::new(node.cluster_config(), "proxmox_api_call", json!({"path": "/cluster/log"}), "vm-10299");
     let mut group = criterion.benchmark_group("proxmox_api_call");
     group.throughput(Throughput::Bytes(bytes));
-    group.bench_function("pass_through", |bencher| bencher.iter(|| call.answer()));
+    group.bench_function("pass_through", |bencher| bencher.iter(|| call.execute()));
     group.finish();
 }
 
 /// A question to the description of the API, by words that it has and by words that it has not.
-pub fn search(criterion: &mut Criterion) {
+pub fn bench_search(criterion: &mut Criterion) {
     let demo = Demo::start().expect("the simulated cluster");
     let mut group = criterion.benchmark_group("search_api");
     for (name, query) in
         [("plain", "snapshot a vm"), ("far", "how do I make a machine forget what it did since yesterday")]
     {
-        let call = Call::new(demo.cluster(), "search_api", json!({"query": query}), "/nodes/{node}");
-        group.bench_function(name, |bencher| bencher.iter(|| call.answer()));
+        let call = BenchCall::new(demo.cluster(), "search_api", json!({"query": query}), "/nodes/{node}");
+        group.bench_function(name, |bencher| bencher.iter(|| call.execute()));
     }
     group.finish();
 }

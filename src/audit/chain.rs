@@ -3,37 +3,37 @@
 //! A crash may leave half a line. It holds no hash, so that the line after it holds the hash of both it and the whole
 //! line before: of all that stands from the last record on, but for the last newline. A first line has zeros.
 
-use crate::json;
+use crate::json_scan;
 use ring::digest::{self, Digest, SHA256};
 use std::fmt::Write;
 
 /// Bytes of a line. No record is as long.
-pub(super) const LONGEST: usize = 64 << 10;
+pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
 /// The hash in the first line of a file.
-pub(super) const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(super) const ZERO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// How each record begins.
-const START: &str = "{\"seq\":";
+const RECORD_START: &str = "{\"seq\":";
 
 /// What the next line goes on from.
 #[derive(Debug, PartialEq)]
-pub(super) struct Chain {
+pub(super) struct HashChain {
     /// The lines so far: the number of the last.
     pub(super) seq: u64,
     /// The hash that stands in the next line.
-    pub(super) prev: String,
+    pub(super) prev_hash: String,
     /// Whether the last line still wants its newline.
-    pub(super) open: bool,
+    pub(super) needs_newline: bool,
 }
 
-impl Chain {
+impl HashChain {
     /// That of an empty file.
     pub(super) fn new() -> Self {
-        Self { seq: 0, prev: ZEROS.into(), open: false }
+        Self { seq: 0, prev_hash: ZERO_HASH.into(), needs_newline: false }
     }
 
     /// What follows the last bytes of a file, which begin with a line; `whole`: these are all its bytes. `None`: they
     /// are not those of an audit log.
-    pub(super) fn after(tail: &[u8], whole: bool) -> Option<Self> {
+    pub(super) fn from_tail(tail: &[u8], whole: bool) -> Option<Self> {
         if tail.is_empty() {
             return whole.then(Self::new);
         }
@@ -46,75 +46,79 @@ impl Chain {
         loop {
             let before = text.get(..end)?;
             let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
-            if let Some(record) = Stored::of(before.get(start..)?) {
-                let prev = hex(digest::digest(&SHA256, text.get(start..)?));
-                return Some(Self { seq: record.seq.saturating_add(torn), prev, open });
+            if let Some(record) = StoredLine::parse(before.get(start..)?) {
+                let prev = to_hex(digest::digest(&SHA256, text.get(start..)?));
+                return Some(Self { seq: record.seq.saturating_add(torn), prev_hash: prev, needs_newline: open });
             }
             torn += 1;
             if start == 0 {
                 // The very first record may be the one that was cut off.
-                let cut = whole && begins_as_record(text);
-                return cut.then(|| Self { seq: torn, prev: hex(digest::digest(&SHA256, text)), open });
+                let cut = whole && may_begin_record(text);
+                return cut.then(|| Self {
+                    seq: torn,
+                    prev_hash: to_hex(digest::digest(&SHA256, text)),
+                    needs_newline: open,
+                });
             }
             end = start - 1;
         }
     }
 
     /// The next record as it goes to the file, with the newline of the line before where that is wanting. `body` is
-    /// what [`super::line::body`] makes.
-    pub(super) fn line(&self, time: &str, body: &str) -> String {
+    /// what [`super::line::format_body`] makes.
+    pub(super) fn format_line(&self, time: &str, body: &str) -> String {
         let mut line = String::with_capacity(body.len() + 160);
-        if self.open {
+        if self.needs_newline {
             line.push('\n');
         }
-        let (seq, prev) = (self.seq.saturating_add(1), &self.prev);
-        let _ = writeln!(line, "{START}{seq},\"time\":\"{time}\"{body},\"prev\":\"{prev}\"}}");
+        let (seq, prev) = (self.seq.saturating_add(1), &self.prev_hash);
+        let _ = writeln!(line, "{RECORD_START}{seq},\"time\":\"{time}\"{body},\"prev\":\"{prev}\"}}");
         line
     }
 
     /// What comes after that line.
-    pub(super) fn next(&self, line: &str) -> Self {
+    pub(super) fn advance(&self, line: &str) -> Self {
         Self {
             seq: self.seq.saturating_add(1),
-            prev: hex(digest::digest(&SHA256, line.trim().as_bytes())),
-            open: false,
+            prev_hash: to_hex(digest::digest(&SHA256, line.trim().as_bytes())),
+            needs_newline: false,
         }
     }
 }
 
 /// What [`super::verify()`] and a new start look at in a record.
-pub(super) struct Stored<'a> {
+pub(super) struct StoredLine<'a> {
     pub(super) seq: u64,
     pub(super) time: &'a str,
-    pub(super) prev: &'a str,
+    pub(super) prev_hash: &'a str,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredLine<'a> {
     /// A line without its newline. `None`: no whole record.
-    pub(super) fn of(line: &'a [u8]) -> Option<Self> {
-        let text = str::from_utf8(line).ok().filter(|text| text.len() < LONGEST)?;
-        let (number, rest) = text.strip_prefix(START)?.split_once(",\"time\":\"")?;
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        let text = str::from_utf8(line).ok().filter(|text| text.len() < MAX_LINE_BYTES)?;
+        let (number, rest) = text.strip_prefix(RECORD_START)?.split_once(",\"time\":\"")?;
         let (time, rest) = rest.split_once('"')?;
         let (_, prev) = rest.strip_suffix("\"}")?.rsplit_once(",\"prev\":\"")?;
         let seq = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
         let right = time.len() == 24 && time.is_ascii() && is_hash(prev);
-        (right && json::walk(text, &mut |_, _| true)).then_some(Self { seq, time, prev })
+        (right && json_scan::walk(text, &mut |_, _| true)).then_some(Self { seq, time, prev_hash: prev })
     }
 }
 
 /// Whether a line may be the beginning of a record.
-pub(super) fn begins_as_record(line: &[u8]) -> bool {
-    line.starts_with(START.as_bytes()) || START.as_bytes().starts_with(line)
+pub(super) fn may_begin_record(line: &[u8]) -> bool {
+    line.starts_with(RECORD_START.as_bytes()) || RECORD_START.as_bytes().starts_with(line)
 }
 
 /// Whether a text has the form of a hash, as the lines have it.
 pub(super) fn is_hash(text: &str) -> bool {
-    text.len() == ZEROS.len() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == ZERO_HASH.len() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A hash as the lines have it: 64 hex digits, in lower case.
-pub(super) fn hex(hash: Digest) -> String {
-    let mut text = String::with_capacity(ZEROS.len());
+pub(super) fn to_hex(hash: Digest) -> String {
+    let mut text = String::with_capacity(ZERO_HASH.len());
     for byte in hash.as_ref() {
         let _ = write!(text, "{byte:02x}");
     }
@@ -128,43 +132,46 @@ mod tests {
     const TIME: &str = "2026-08-01T12:00:00.123Z";
 
     fn sha(text: &str) -> String {
-        hex(digest::digest(&SHA256, text.as_bytes()))
+        to_hex(digest::digest(&SHA256, text.as_bytes()))
     }
 
     #[test]
     fn a_line_holds_the_hash_of_the_one_before() {
         assert_eq!(sha("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        let first = Chain::new().line(TIME, ",\"id\":\"a\"");
-        assert_eq!(first, format!("{{\"seq\":1,\"time\":\"{TIME}\",\"id\":\"a\",\"prev\":\"{ZEROS}\"}}\n"));
-        let chain = Chain::new().next(&first);
-        assert_eq!(chain, Chain { seq: 1, prev: sha(first.trim_end()), open: false });
-        assert_eq!(Chain::after(first.as_bytes(), true), Some(chain));
-        let second = Chain::new().next(&first).line(TIME, ",\"id\":\"b\"");
-        let (both, chain) = (format!("{first}{second}"), Chain::new().next(&first).next(&second));
-        assert_eq!(Chain::after(both.as_bytes(), true), Some(chain));
+        let first = HashChain::new().format_line(TIME, ",\"id\":\"a\"");
+        assert_eq!(first, format!("{{\"seq\":1,\"time\":\"{TIME}\",\"id\":\"a\",\"prev\":\"{ZERO_HASH}\"}}\n"));
+        let chain = HashChain::new().advance(&first);
+        assert_eq!(chain, HashChain { seq: 1, prev_hash: sha(first.trim_end()), needs_newline: false });
+        assert_eq!(HashChain::from_tail(first.as_bytes(), true), Some(chain));
+        let second = HashChain::new().advance(&first).format_line(TIME, ",\"id\":\"b\"");
+        let (both, chain) = (format!("{first}{second}"), HashChain::new().advance(&first).advance(&second));
+        assert_eq!(HashChain::from_tail(both.as_bytes(), true), Some(chain));
     }
 
     #[test]
     fn a_torn_line_is_hashed_with_the_record_before_it() {
-        let first = Chain::new().line(TIME, "");
+        let first = HashChain::new().format_line(TIME, "");
         for (torn, seq, open) in
             [("{\"se", 2, true), ("{\"se\n", 2, false), ("\0\0\0", 2, true), ("{\n{\"seq\":3", 3, true)]
         {
             let tail = format!("{first}{torn}");
             let prev = sha(tail.strip_suffix('\n').unwrap_or(&tail));
-            let chain = Chain::after(tail.as_bytes(), false).unwrap();
-            assert_eq!(chain, Chain { seq, prev, open });
-            assert_eq!(chain.line(TIME, "").starts_with('\n'), open);
+            let chain = HashChain::from_tail(tail.as_bytes(), false).unwrap();
+            assert_eq!(chain, HashChain { seq, prev_hash: prev, needs_newline: open });
+            assert_eq!(chain.format_line(TIME, "").starts_with('\n'), open);
         }
         let whole = first.trim_end();
-        assert_eq!(Chain::after(whole.as_bytes(), true), Some(Chain { seq: 1, prev: sha(whole), open: true }));
+        assert_eq!(
+            HashChain::from_tail(whole.as_bytes(), true),
+            Some(HashChain { seq: 1, prev_hash: sha(whole), needs_newline: true })
+        );
     }
 
     #[test]
-    fn what_is_no_audit_log_is_not_gone_on_from() {
+    fn a_file_that_is_no_audit_log_gives_no_chain() {
         assert_eq!(
-            Chain::after(b"{\"seq\":1,\"ti", true),
-            Some(Chain { seq: 1, prev: sha("{\"seq\":1,\"ti"), open: true })
+            HashChain::from_tail(b"{\"seq\":1,\"ti", true),
+            Some(HashChain { seq: 1, prev_hash: sha("{\"seq\":1,\"ti"), needs_newline: true })
         );
         for (tail, whole) in [
             (&b"root:x:0:0\n"[..], true),
@@ -173,15 +180,17 @@ mod tests {
             (b"\0\0", true),
             (b"{\"other\":1}\n", true),
         ] {
-            assert_eq!(Chain::after(tail, whole), None, "{}", tail.escape_ascii());
+            assert_eq!(HashChain::from_tail(tail, whole), None, "{}", tail.escape_ascii());
         }
     }
 
     #[test]
     fn a_record_is_known_by_all_of_its_form() {
-        let line = Chain::new().line(TIME, ",\"id\":\"a\\n\"");
+        let line = HashChain::new().format_line(TIME, ",\"id\":\"a\\n\"");
         let line = line.trim_end();
-        assert!(Stored::of(line.as_bytes()).is_some_and(|s| (s.seq, s.time, s.prev) == (1, TIME, ZEROS)));
+        assert!(
+            StoredLine::parse(line.as_bytes()).is_some_and(|s| (s.seq, s.time, s.prev_hash) == (1, TIME, ZERO_HASH))
+        );
         for wrong in [
             line.replace(":1,", ":01x,"),
             line.replace(":1,", ":+1,"),
@@ -191,7 +200,7 @@ mod tests {
             format!("{line} "),
             format!("{line}{line}"),
         ] {
-            assert!(Stored::of(wrong.as_bytes()).is_none(), "{wrong}");
+            assert!(StoredLine::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The file that the lines are added to: whole lines or nothing, in one chain, by one server.
 
-use super::chain::{Chain, LONGEST};
+use super::chain::{HashChain, MAX_LINE_BYTES};
 use crate::timestamp::timestamp;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -10,88 +10,90 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How much of a file's end is read to go on from it: a few lines of any length.
-const TAIL: u64 = 4 * LONGEST as u64;
+const TAIL_BYTES: u64 = 4 * MAX_LINE_BYTES as u64;
 /// How long a file may have been moved away until that is noticed.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two warnings that it can't be written; each call is told.
-const WARN: Duration = Duration::from_secs(60);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The file at a path, whichever that is at the time.
 pub(super) struct AuditFile {
     path: PathBuf,
-    opened: Opened,
+    current: LockedFile,
     /// When the path was last found to lead to that file.
-    looked: Instant,
-    warned: Option<Instant>,
+    checked_at: Instant,
+    warned_at: Option<Instant>,
 }
 
-struct Opened {
+struct LockedFile {
     /// For reading and appending, with the lock.
     file: File,
     /// `None`: to be read from its end anew, since half a line may be there.
-    chain: Option<Chain>,
+    chain: Option<HashChain>,
 }
 
 impl AuditFile {
     /// Opens it, or makes it. Errors: a sentence that names the path, for who starts the server.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let opened = open(path).map_err(|why| format!("the audit log {} {why}", path.display()))?;
-        if opened.file.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0) {
+        let opened = open_locked(path).map_err(|why| format!("the audit log {} {why}", path.display()))?;
+        if opened.file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
             log::warn!("others can read or write the audit log {0}: chmod 600 {0}", path.display());
         }
-        Ok(Self { path: path.to_owned(), opened, looked: Instant::now(), warned: None })
+        Ok(Self { path: path.to_owned(), current: opened, checked_at: Instant::now(), warned_at: None })
     }
 
     /// Adds a record; `sync`: and waits until the disk has it. Errors: nothing of it was added. The text is for the
     /// caller and names no path.
     pub(super) fn append(&mut self, body: &str, sync: bool) -> Result<(), String> {
-        let done = self.follow().and_then(|about| self.opened.append(body, sync, about.len()).map_err(cannot_write));
+        let done = self
+            .reopen_if_moved()
+            .and_then(|metadata| self.current.append(body, sync, metadata.len()).map_err(describe_write_error));
         let Err(why) = done else { return Ok(()) };
         let why = format!("the audit log {why}, then call again");
         let now = Instant::now();
-        if self.warned.is_none_or(|last| now.duration_since(last) >= WARN) {
-            self.warned = Some(now);
+        if self.warned_at.is_none_or(|last| now.duration_since(last) >= WARN_INTERVAL) {
+            self.warned_at = Some(now);
             log::warn!("{why}");
         }
         Err(why)
     }
 
     /// Opens the path anew where the file is there no more: rotated, removed, or emptied.
-    fn follow(&mut self) -> Result<Metadata, String> {
-        let held = self.opened.file.metadata().map_err(cannot_write)?;
+    fn reopen_if_moved(&mut self) -> Result<Metadata, String> {
+        let metadata = self.current.file.metadata().map_err(describe_write_error)?;
         let now = Instant::now();
-        let removed = held.nlink() == 0;
-        if removed || now.duration_since(self.looked) >= LOOK {
+        let removed = metadata.nlink() == 0;
+        if removed || now.duration_since(self.checked_at) >= CHECK_INTERVAL {
             let there = std::fs::metadata(&self.path).ok();
-            let same = |there: &Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());
+            let same = |there: &Metadata| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino());
             if removed || !there.is_some_and(|there| same(&there)) {
-                self.opened = open(&self.path)?;
+                self.current = open_locked(&self.path)?;
                 log::warn!("the audit log was moved or removed: it goes on in the file that is now at its path");
-                self.looked = now;
-                return self.opened.file.metadata().map_err(cannot_write);
+                self.checked_at = now;
+                return self.current.file.metadata().map_err(describe_write_error);
             }
-            self.looked = now;
+            self.checked_at = now;
         }
-        if held.len() == 0 && self.opened.chain.as_ref().is_some_and(|chain| chain.seq > 0) {
+        if metadata.len() == 0 && self.current.chain.as_ref().is_some_and(|chain| chain.seq > 0) {
             log::warn!("the audit log was emptied by another program: its lines are counted from 1 again");
-            self.opened.chain = Some(Chain::new());
+            self.current.chain = Some(HashChain::new());
         }
-        Ok(held)
+        Ok(metadata)
     }
 }
 
-impl Opened {
+impl LockedFile {
     /// Adds a record to a file of `length` bytes. After an error the file has that length again, if that is possible.
     fn append(&mut self, body: &str, sync: bool, length: u64) -> io::Result<()> {
         let chain = match self.chain.take() {
             Some(chain) => chain,
-            None => chain_of(&self.file, length)?.ok_or(ErrorKind::InvalidData)?,
+            None => read_chain(&self.file, length)?.ok_or(ErrorKind::InvalidData)?,
         };
-        let line = chain.line(&timestamp(SystemTime::now()), body);
+        let line = chain.format_line(&timestamp(SystemTime::now()), body);
         // One write(2), unless the disk has room for a part alone: then the second says what is wrong.
         let written = self.file.write_all(line.as_bytes());
         match written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) }) {
-            Ok(()) => self.chain = Some(chain.next(&line)),
+            Ok(()) => self.chain = Some(chain.advance(&line)),
             Err(error) => {
                 self.chain = self.file.set_len(length).is_ok().then_some(chain);
                 return Err(error);
@@ -114,10 +116,10 @@ fn lock(file: &File) -> Result<(), TryLockError> {
 }
 
 /// Errors go on after the name of the file.
-fn open(path: &Path) -> Result<Opened, String> {
+fn open_locked(path: &Path) -> Result<LockedFile, String> {
     // Asked before it is opened, as that has an effect on a device or a pipe.
-    if let Ok(about) = std::fs::metadata(path) {
-        is_file(&about)?;
+    if let Ok(metadata) = std::fs::metadata(path) {
+        require_regular_file(&metadata)?;
     }
     let file =
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(|error| match error
@@ -134,22 +136,23 @@ fn open(path: &Path) -> Result<Opened, String> {
         TryLockError::WouldBlock => "is written by another proxmox-mcp: give each server a file of its own".to_owned(),
         TryLockError::Error(error) => format!("can't be locked ({error}): name a file on a local disk"),
     })?;
-    let about = file.metadata().map_err(|error| format!("can't be looked at ({error}): name another place"))?;
-    is_file(&about)?;
-    let chain = chain_of(&file, about.len()).map_err(|error| format!("can't be read ({error}): name another file"))?;
+    let metadata = file.metadata().map_err(|error| format!("can't be looked at ({error}): name another place"))?;
+    require_regular_file(&metadata)?;
+    let chain =
+        read_chain(&file, metadata.len()).map_err(|error| format!("can't be read ({error}): name another file"))?;
     let chain = chain.ok_or("does not end as an audit log: is it another file? Move it away, or name another place")?;
-    if about.len() == 0
+    if metadata.len() == 0
         && let Some(folder) = path.parent()
     {
         // A new file outlives a crash only once its folder is on the disk; not every file system does that.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
-    Ok(Opened { file, chain: Some(chain) })
+    Ok(LockedFile { file, chain: Some(chain) })
 }
 
-fn is_file(about: &Metadata) -> Result<(), String> {
-    let kind = about.file_type();
+fn require_regular_file(metadata: &Metadata) -> Result<(), String> {
+    let kind = metadata.file_type();
     let what = match kind {
         _ if kind.is_file() => return Ok(()),
         _ if kind.is_dir() => "a directory",
@@ -161,17 +164,17 @@ fn is_file(about: &Metadata) -> Result<(), String> {
 }
 
 /// What a file of `length` bytes goes on from. `None`: it is no audit log.
-fn chain_of(file: &File, length: u64) -> io::Result<Option<Chain>> {
-    let start = length.saturating_sub(TAIL);
+fn read_chain(file: &File, length: u64) -> io::Result<Option<HashChain>> {
+    let start = length.saturating_sub(TAIL_BYTES);
     let mut tail = vec![0; usize::try_from(length - start).unwrap_or_default()];
     file.read_exact_at(&mut tail, start)?;
     // The first line is known to be whole only where the file begins with it.
     let skip = if start == 0 { 0 } else { tail.iter().position(|b| *b == b'\n').map_or(tail.len(), |end| end + 1) };
-    Ok(Chain::after(tail.get(skip..).unwrap_or_default(), start == 0))
+    Ok(HashChain::from_tail(tail.get(skip..).unwrap_or_default(), start == 0))
 }
 
 /// Goes on after "the audit log", and before what to do next.
-fn cannot_write(error: io::Error) -> String {
+fn describe_write_error(error: io::Error) -> String {
     match error.kind() {
         ErrorKind::InvalidData => "can't be gone on from: move the file away".into(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
@@ -196,42 +199,42 @@ mod tests {
         (folder, path)
     }
 
-    fn refusal(path: &Path) -> String {
+    fn open_error(path: &Path) -> String {
         AuditFile::open(path).err().unwrap()
     }
 
     /// The number of records; no problem was found, and as many warnings as given.
-    fn records(path: &Path, warnings: u64) -> u64 {
+    fn count_records(path: &Path, warnings: u64) -> u64 {
         let report = verify(&mut BufReader::new(File::open(path).unwrap()), None).unwrap();
         assert_eq!((report.problems.count, report.warnings.count), (0, warnings), "{report:?}");
-        report.records
+        report.record_count
     }
 
     #[test]
-    fn a_new_file_is_for_its_owner_alone_and_a_later_start_goes_on() {
+    fn a_new_file_is_private_and_a_later_start_continues_it() {
         let (_folder, path) = folder();
         for count in 1..4 {
             let mut file = AuditFile::open(&path).unwrap();
             file.append(",\"id\":\"a\"", count > 1).unwrap();
-            assert_eq!(records(&path, 0), count);
+            assert_eq!(count_records(&path, 0), count);
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
-    fn a_long_file_is_gone_on_from_its_tail() {
+    fn a_long_file_is_continued_from_its_tail() {
         let (_folder, path) = folder();
         let body = format!(",\"id\":\"{}\"", "x".repeat(50_000));
         let mut file = AuditFile::open(&path).unwrap();
         (0..12).for_each(|_| file.append(&body, false).unwrap());
         drop(file);
-        assert!(fs::metadata(&path).unwrap().len() > TAIL);
+        assert!(fs::metadata(&path).unwrap().len() > TAIL_BYTES);
         AuditFile::open(&path).unwrap().append(&body, false).unwrap();
-        assert_eq!(records(&path, 0), 13);
+        assert_eq!(count_records(&path, 0), 13);
     }
 
     #[test]
-    fn a_torn_line_is_ended_and_gone_on_from() {
+    fn a_torn_line_is_ended_and_continued_from() {
         let (_folder, path) = folder();
         let mut whole = AuditFile::open(&path).unwrap();
         (0..2).for_each(|_| whole.append(",\"id\":\"a\"", false).unwrap());
@@ -247,24 +250,24 @@ mod tests {
             drop(file);
             // All of the second line but its newline is a record.
             let torn = u64::from(cut + 1 < two.len());
-            assert_eq!(records(&path, torn), 4 - torn, "{cut}");
+            assert_eq!(count_records(&path, torn), 4 - torn, "{cut}");
         }
     }
 
     #[test]
     fn what_is_no_file_of_ours_is_refused_and_left_alone() {
         let (folder, path) = folder();
-        assert!(refusal(folder.path()).ends_with("is a directory: name a file"));
+        assert!(open_error(folder.path()).ends_with("is a directory: name a file"));
         std::os::unix::fs::symlink(folder.path(), &path).unwrap();
-        assert!(refusal(&path).ends_with("audit.log is a directory: name a file"));
-        assert!(refusal(Path::new("/dev/full")).ends_with("is a device: name a file"));
+        assert!(open_error(&path).ends_with("audit.log is a directory: name a file"));
+        assert!(open_error(Path::new("/dev/full")).ends_with("is a device: name a file"));
         let pipe = folder.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(refusal(&pipe).ends_with("is a pipe: name a file"));
-        assert!(refusal(&folder.path().join("none/audit.log")).ends_with("does not exist: make it first"));
+        assert!(open_error(&pipe).ends_with("is a pipe: name a file"));
+        assert!(open_error(&folder.path().join("none/audit.log")).ends_with("does not exist: make it first"));
         let other = folder.path().join("passwd");
         fs::write(&other, "root:x:0:0\n").unwrap();
-        assert!(refusal(&other).contains("does not end as an audit log"));
+        assert!(open_error(&other).contains("does not end as an audit log"));
         assert_eq!(fs::read(&other).unwrap(), b"root:x:0:0\n");
     }
 
@@ -272,7 +275,7 @@ mod tests {
     fn two_servers_never_write_one_file() {
         let (_folder, path) = folder();
         let first = AuditFile::open(&path).unwrap();
-        assert!(refusal(&path).contains("written by another proxmox-mcp: give each"));
+        assert!(open_error(&path).contains("written by another proxmox-mcp: give each"));
         drop(first);
         AuditFile::open(&path).unwrap();
     }
@@ -285,42 +288,42 @@ mod tests {
         let moved = folder.path().join("audit.log.1");
         fs::rename(&path, &moved).unwrap();
         // As if a second had passed.
-        file.looked = file.looked.checked_sub(LOOK).unwrap();
+        file.checked_at = file.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
         file.append("", true).unwrap();
         file.append("", true).unwrap();
-        assert_eq!((records(&moved, 0), records(&path, 0)), (1, 2));
+        assert_eq!((count_records(&moved, 0), count_records(&path, 0)), (1, 2));
         fs::remove_file(&path).unwrap();
         file.append("", true).unwrap();
-        assert_eq!(records(&path, 0), 1);
+        assert_eq!(count_records(&path, 0), 1);
         File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         file.append("", true).unwrap();
-        assert_eq!(records(&path, 0), 1);
+        assert_eq!(count_records(&path, 0), 1);
     }
 
     #[test]
-    fn a_path_that_leads_nowhere_any_more_is_told_each_time_until_it_does() {
+    fn a_missing_path_is_reported_on_every_write_until_it_is_back() {
         let (folder, path) = folder();
         let mut file = AuditFile::open(&path).unwrap();
         let away = folder.path().with_extension("away");
         fs::rename(folder.path(), &away).unwrap();
-        file.looked = file.looked.checked_sub(LOOK).unwrap();
+        file.checked_at = file.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
         for _ in 0..2 {
             let told = file.append("", true).unwrap_err();
             assert_eq!(told, "the audit log is in a folder that does not exist: make it first, then call again");
         }
         fs::rename(&away, folder.path()).unwrap();
         file.append("", true).unwrap();
-        assert_eq!(records(&path, 0), 1);
+        assert_eq!(count_records(&path, 0), 1);
     }
 
     #[test]
-    fn half_a_line_that_could_not_be_taken_back_is_gone_on_from() {
+    fn half_a_line_that_could_not_be_removed_is_continued_from() {
         let (_folder, path) = folder();
         let mut file = AuditFile::open(&path).unwrap();
         file.append("", true).unwrap();
         File::options().append(true).open(&path).unwrap().write_all(b"{\"seq\":2,\"ti").unwrap();
-        file.opened.chain = None;
+        file.current.chain = None;
         file.append("", true).unwrap();
-        assert_eq!(records(&path, 1), 2);
+        assert_eq!(count_records(&path, 1), 2);
     }
 }

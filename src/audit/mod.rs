@@ -9,7 +9,7 @@ mod file;
 mod line;
 mod verify;
 
-pub use verify::{Findings, Report, verify};
+pub use verify::{Findings, VerificationReport, verify};
 
 use file::AuditFile;
 use std::net::IpAddr;
@@ -22,37 +22,37 @@ const TARGET: &str = "audit";
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum AuditEvent {
     /// A read that has ended.
-    Call,
+    Read,
     /// A read of the server's own that has ended: where a guest is, which nodes there are.
-    Look,
+    Lookup,
     /// A change is about to be sent.
-    Begin,
+    ChangeStarted,
     /// A change has been answered, or will never be.
-    End,
+    ChangeFinished,
     /// A call that was not let through.
-    Refused,
+    Denied,
     /// A person was asked to confirm a call.
-    Asked,
+    ConfirmationRequested,
 }
 
 /// What became of the wish to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum AuditDecision {
     /// It may be called.
     Allowed,
     /// It may not.
-    Refused,
+    Denied,
     /// It may, as it was confirmed.
     Confirmed,
     /// It may once it is confirmed.
-    Asked,
+    ConfirmationRequested,
 }
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
+pub enum AuditOutcome<'a> {
     /// As it should.
     Ok,
     /// Not, and why.
@@ -64,9 +64,9 @@ pub enum Outcome<'a> {
 /// What a line says, beside its number, its time and the hash of the line before. A text is cut at 512 characters, and
 /// what does not show is escaped.
 #[derive(Clone, Debug)]
-pub struct Record<'a> {
+pub struct AuditRecord<'a> {
     /// What the line is about.
-    pub event: Event,
+    pub event: AuditEvent,
     /// The call's own, the same in each line about it.
     pub id: &'a str,
     /// The `traceparent` that its client sent with it (W3C Trace Context).
@@ -88,31 +88,31 @@ pub struct Record<'a> {
     /// Names and values, with no secret in them. A value is cut at 256 characters, and they all at 32 KiB.
     pub arguments: &'a [(&'a str, String)],
     /// What became of the wish to call.
-    pub decision: Decision,
+    pub decision: AuditDecision,
     /// Why so, where there is something to say.
-    pub why: Option<&'a str>,
+    pub reason: Option<&'a str>,
     /// The task that it started.
     pub upid: Option<&'a str>,
     /// How it ended, if it has.
-    pub outcome: Option<Outcome<'a>>,
+    pub outcome: Option<AuditOutcome<'a>>,
     /// How long it took, if it has ended. Written as whole milliseconds.
     pub duration: Option<Duration>,
 }
 
-impl Event {
+impl AuditEvent {
     fn name(self) -> &'static str {
         match self {
-            Self::Call => "call",
-            Self::Look => "look",
-            Self::Begin => "begin",
-            Self::End => "end",
-            Self::Refused => "refused",
-            Self::Asked => "asked",
+            Self::Read => "call",
+            Self::Lookup => "look",
+            Self::ChangeStarted => "begin",
+            Self::ChangeFinished => "end",
+            Self::Denied => "refused",
+            Self::ConfirmationRequested => "asked",
         }
     }
 
     fn is_read(self) -> bool {
-        matches!(self, Self::Call | Self::Look)
+        matches!(self, Self::Read | Self::Lookup)
     }
 
     /// Reads are many: without a file they are heard at `debug` alone.
@@ -121,23 +121,23 @@ impl Event {
     }
 }
 
-impl Decision {
+impl AuditDecision {
     fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
-            Self::Refused => "refused",
+            Self::Denied => "refused",
             Self::Confirmed => "confirmed",
-            Self::Asked => "asked",
+            Self::ConfirmationRequested => "asked",
         }
     }
 }
 
 /// Where the lines go: to a file of their own, or else into the log.
-pub struct Audit(Option<Mutex<AuditFile>>);
+pub struct AuditLog(Option<Mutex<AuditFile>>);
 
-impl Audit {
+impl AuditLog {
     /// Lines go to the log, target `audit`: reads at `debug`, the rest at `info`; without number and hash.
-    pub fn to_log() -> Self {
+    pub fn without_file() -> Self {
         Self(None)
     }
 
@@ -148,17 +148,17 @@ impl Audit {
     }
 
     /// Whether a record of such an event goes anywhere: if not, none need be made.
-    pub fn wants(&self, event: Event) -> bool {
+    pub fn is_enabled(&self, event: AuditEvent) -> bool {
         self.0.is_some() || log::log_enabled!(target: TARGET, event.level())
     }
 
     /// Writes a line. All but that of a read is on the disk when this returns. Errors: it can't be written, and no part
     /// of it is in the file; the text says what to do.
-    pub fn write(&self, record: &Record<'_>) -> Result<(), String> {
-        if !self.wants(record.event) {
+    pub fn write(&self, record: &AuditRecord<'_>) -> Result<(), String> {
+        if !self.is_enabled(record.event) {
             return Ok(());
         }
-        let body = line::body(record);
+        let body = line::format_body(record);
         match &self.0 {
             None => {
                 let time = crate::timestamp::timestamp(std::time::SystemTime::now());

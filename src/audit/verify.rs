@@ -1,22 +1,22 @@
 //! Whether the lines of a file are still those that were written, read once and in bounded memory.
 
-use super::chain::{LONGEST, Stored, ZEROS, begins_as_record, hex};
+use super::chain::{MAX_LINE_BYTES, StoredLine, ZERO_HASH, may_begin_record, to_hex};
 use ring::digest::{Context, SHA256, digest};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind};
 
 /// How many findings are told of, of each kind.
-const SHOWN: usize = 20;
+const MAX_MESSAGES: usize = 20;
 
 /// What was found in a file.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct VerificationReport {
     /// Whole records.
-    pub records: u64,
+    pub record_count: u64,
     /// The time of the first one and that of the last, as they stand there.
-    pub times: Option<(String, String)>,
+    pub time_range: Option<(String, String)>,
     /// The hash of the last one: 64 hex digits.
-    pub hash: Option<String>,
+    pub last_hash: Option<String>,
     /// What is not as it was written.
     pub problems: Findings,
     /// What is not as it should be, and yet no sign that somebody touched it.
@@ -27,7 +27,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub struct Findings {
     /// The first 20.
-    pub shown: Vec<String>,
+    pub messages: Vec<String>,
     /// How many there are in all.
     pub count: u64,
 }
@@ -35,15 +35,15 @@ pub struct Findings {
 impl Findings {
     fn add(&mut self, text: fmt::Arguments<'_>) {
         self.count += 1;
-        if self.shown.len() < SHOWN {
-            self.shown.push(text.to_string());
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push(text.to_string());
         }
     }
 }
 
 /// Looks at all lines. `expect`: a hash that one of them must have, in lower case. Errors: it can't be read to its end.
-pub fn verify(reader: &mut dyn BufRead, expect: Option<&str>) -> io::Result<Report> {
-    let mut state = State { expect, due: 1, ..State::default() };
+pub fn verify(reader: &mut dyn BufRead, wanted_hash: Option<&str>) -> io::Result<VerificationReport> {
+    let mut state = VerifierState { wanted_hash, expected_seq: 1, ..VerifierState::default() };
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -52,11 +52,11 @@ pub fn verify(reader: &mut dyn BufRead, expect: Option<&str>) -> io::Result<Repo
             break;
         }
         state.line += 1;
-        if let Some(record) = Stored::of(&line) {
-            state.record(&record, &line);
+        if let Some(record) = StoredLine::parse(&line) {
+            state.add_record(&record, &line);
             continue;
         }
-        state.torn(&line);
+        state.add_torn_line(&line);
         // What is longer than a record can be goes by in pieces.
         while !ended {
             line.clear();
@@ -64,50 +64,51 @@ pub fn verify(reader: &mut dyn BufRead, expect: Option<&str>) -> io::Result<Repo
             if line.is_empty() {
                 break;
             }
-            state.hash_on(&line);
+            state.update_hash(&line);
         }
-        state.torn.ended = ended;
+        state.torn.has_newline = ended;
     }
-    Ok(state.end())
+    Ok(state.finish())
 }
 
 /// What is known after some lines.
 #[derive(Default)]
-struct State<'a> {
-    report: Report,
+struct VerifierState<'a> {
+    report: VerificationReport,
     /// The number of the line.
     line: u64,
     /// The number that the next record must have.
-    due: u64,
+    expected_seq: u64,
     /// What makes the hash that the next record must hold; `None` at the beginning of the file.
-    since: Option<Context>,
-    torn: Torn,
+    hash_input: Option<Context>,
+    torn: TornTail,
     /// The hash that no line had yet.
-    expect: Option<&'a str>,
+    wanted_hash: Option<&'a str>,
 }
 
 /// The lines since the last record, which are none.
 #[derive(Default)]
-struct Torn {
+struct TornTail {
     count: u64,
     /// Whether one can't be what a crash left.
-    odd: bool,
+    not_from_crash: bool,
     /// Whether the last of them has its newline.
-    ended: bool,
+    has_newline: bool,
 }
 
-impl State<'_> {
-    fn record(&mut self, record: &Stored<'_>, line: &[u8]) {
-        let follows = match self.since.take() {
-            Some(since) => record.prev == hex(since.finish()),
-            None => record.prev == ZEROS,
+impl VerifierState<'_> {
+    fn add_record(&mut self, record: &StoredLine<'_>, line: &[u8]) {
+        let follows = match self.hash_input.take() {
+            Some(since) => record.prev_hash == to_hex(since.finish()),
+            None => record.prev_hash == ZERO_HASH,
         };
         let torn = std::mem::take(&mut self.torn).count;
-        let (n, before, seq, due) = (self.line, self.line.saturating_sub(1), record.seq, self.due.saturating_add(torn));
+        let (n, before, seq, due) =
+            (self.line, self.line.saturating_sub(1), record.seq, self.expected_seq.saturating_add(torn));
         let first_torn = n.saturating_sub(torn);
         let problems = &mut self.report.problems;
         if follows && seq == due {
-            self.report.cut_off(first_torn, torn);
+            self.report.warn_cut_off(first_torn, torn);
         } else if n == 1 && seq > 1 {
             problems.add(format_args!("line 1 has the number {seq}: the lines before it are missing"));
         } else if n == 1 {
@@ -129,42 +130,42 @@ impl State<'_> {
         } else {
             problems.add(format_args!("line {n} does not follow from line {before}: one of the two was changed"));
         }
-        self.due = seq.saturating_add(1);
-        self.hash_on(line);
-        let hash = hex(digest(&SHA256, line));
-        self.expect = self.expect.filter(|expected| *expected != hash);
+        self.expected_seq = seq.saturating_add(1);
+        self.update_hash(line);
+        let hash = to_hex(digest(&SHA256, line));
+        self.wanted_hash = self.wanted_hash.filter(|expected| *expected != hash);
         let report = &mut self.report;
-        report.records += 1;
-        report.hash = Some(hash);
-        match &mut report.times {
+        report.record_count += 1;
+        report.last_hash = Some(hash);
+        match &mut report.time_range {
             Some((_, last)) => record.time.clone_into(last),
-            None => report.times = Some((record.time.to_owned(), record.time.to_owned())),
+            None => report.time_range = Some((record.time.to_owned(), record.time.to_owned())),
         }
     }
 
     /// A line that is no record. It goes into the hash of the next one.
-    fn torn(&mut self, line: &[u8]) {
+    fn add_torn_line(&mut self, line: &[u8]) {
         self.torn.count += 1;
-        self.torn.odd |= !begins_as_record(line) && line.iter().any(|b| *b != 0);
-        if self.since.is_some() {
-            self.hash_on(b"\n");
+        self.torn.not_from_crash |= !may_begin_record(line) && line.iter().any(|b| *b != 0);
+        if self.hash_input.is_some() {
+            self.update_hash(b"\n");
         }
-        self.hash_on(line);
+        self.update_hash(line);
     }
 
-    fn hash_on(&mut self, bytes: &[u8]) {
-        self.since.get_or_insert_with(|| Context::new(&SHA256)).update(bytes);
+    fn update_hash(&mut self, bytes: &[u8]) {
+        self.hash_input.get_or_insert_with(|| Context::new(&SHA256)).update(bytes);
     }
 
-    fn end(mut self) -> Report {
-        let Torn { count, odd, ended } = self.torn;
+    fn finish(mut self) -> VerificationReport {
+        let TornTail { count, not_from_crash: odd, has_newline: ended } = self.torn;
         let first = self.line.saturating_sub(count).saturating_add(1);
         if odd || ended {
             self.report.problems.add(format_args!("line {first} is no record: it was changed or put in"));
         } else {
-            self.report.cut_off(first, count);
+            self.report.warn_cut_off(first, count);
         }
-        if let Some(hash) = self.expect {
+        if let Some(hash) = self.wanted_hash {
             self.report.problems.add(format_args!(
                 "no line has the hash {hash}: the end was cut off, or the line was changed, or it is another file"
             ));
@@ -173,15 +174,15 @@ impl State<'_> {
     }
 }
 
-impl Report {
-    fn cut_off(&mut self, first: u64, count: u64) {
+impl VerificationReport {
+    fn warn_cut_off(&mut self, first: u64, count: u64) {
         for line in first..first.saturating_add(count) {
             self.warnings.add(format_args!("line {line} was cut off (a crash or a full disk), the chain goes on"));
         }
     }
 }
 
-/// Adds to `line` up to the next newline, which is passed and left out, or [`LONGEST`] bytes. Whether that newline came.
+/// Adds to `line` up to the next newline, which is passed and left out, or [`MAX_LINE_BYTES`] bytes. Whether that newline came.
 fn read_piece(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         let bytes = match reader.fill_buf() {
@@ -189,7 +190,7 @@ fn read_piece(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        let room = LONGEST - line.len();
+        let room = MAX_LINE_BYTES - line.len();
         let newline = bytes.iter().take(room).position(|b| *b == b'\n');
         let taken = newline.unwrap_or(bytes.len().min(room));
         line.extend_from_slice(bytes.get(..taken).unwrap_or_default());
@@ -202,64 +203,64 @@ fn read_piece(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::chain::Chain;
+    use super::super::chain::HashChain;
     use super::*;
 
     const TIME: &str = "2026-08-01T12:00:00.123Z";
 
-    fn log(lines: usize) -> Vec<String> {
-        let mut chain = Chain::new();
+    fn write_log(lines: usize) -> Vec<String> {
+        let mut chain = HashChain::new();
         let line = |place| {
-            let line = chain.line(TIME, &format!(",\"id\":\"{place}\""));
-            chain = chain.next(&line);
+            let line = chain.format_line(TIME, &format!(",\"id\":\"{place}\""));
+            chain = chain.advance(&line);
             line
         };
         (0..lines).map(line).collect()
     }
 
-    fn look(lines: &[impl AsRef<[u8]>]) -> Report {
+    fn verify_lines(lines: &[impl AsRef<[u8]>]) -> VerificationReport {
         let bytes = lines.iter().flat_map(|line| line.as_ref().iter().copied()).collect::<Vec<_>>();
         // A small buffer, so that lines come in pieces.
         verify(&mut io::BufReader::with_capacity(7, bytes.as_slice()), None).unwrap()
     }
 
-    fn only(report: &Report) -> &str {
+    fn only_finding(report: &VerificationReport) -> &str {
         assert_eq!((report.problems.count, report.warnings.count), (1, 0), "{report:?}");
-        &report.problems.shown[0]
+        &report.problems.messages[0]
     }
 
     #[test]
     fn a_clock_that_is_set_back_breaks_no_chain() {
-        let (mut chain, mut lines) = (Chain::new(), Vec::new());
+        let (mut chain, mut lines) = (HashChain::new(), Vec::new());
         let times = [TIME, "2038-01-19T03:14:08.000Z", "1970-01-01T00:00:00.000Z", TIME];
         for time in times {
-            lines.push(chain.line(time, ",\"id\":\"a\""));
-            chain = chain.next(&lines[lines.len() - 1]);
+            lines.push(chain.format_line(time, ",\"id\":\"a\""));
+            chain = chain.advance(&lines[lines.len() - 1]);
         }
-        let report = look(&lines);
-        assert_eq!((report.records, report.problems.count, report.warnings.count), (4, 0, 0));
+        let report = verify_lines(&lines);
+        assert_eq!((report.record_count, report.problems.count, report.warnings.count), (4, 0, 0));
         // It goes on from there, too.
-        assert_eq!(Chain::after(lines[2].as_bytes(), false).map(|chain| chain.seq), Some(3));
+        assert_eq!(HashChain::from_tail(lines[2].as_bytes(), false).map(|chain| chain.seq), Some(3));
     }
 
     #[test]
     fn what_was_written_is_whole() {
-        let lines = log(3);
-        let report = look(&lines);
-        assert_eq!((report.records, report.problems.count, report.warnings.count), (3, 0, 0));
-        assert_eq!(report.times, Some((TIME.into(), TIME.into())));
-        assert_eq!(report.hash, Some(hex(digest(&SHA256, lines[2].trim_end().as_bytes()))));
-        let nothing = look(&[""]);
-        assert_eq!((nothing.records, nothing.problems.count, nothing.hash), (0, 0, None));
+        let lines = write_log(3);
+        let report = verify_lines(&lines);
+        assert_eq!((report.record_count, report.problems.count, report.warnings.count), (3, 0, 0));
+        assert_eq!(report.time_range, Some((TIME.into(), TIME.into())));
+        assert_eq!(report.last_hash, Some(to_hex(digest(&SHA256, lines[2].trim_end().as_bytes()))));
+        let nothing = verify_lines(&[""]);
+        assert_eq!((nothing.record_count, nothing.problems.count, nothing.last_hash), (0, 0, None));
     }
 
     #[test]
     fn each_wrong_is_named_with_its_line() {
-        let lines = log(6);
+        let lines = write_log(6);
         let [a, b, c, d, e, f] = lines.iter().map(String::as_str).collect::<Vec<_>>()[..] else { panic!() };
         let changed = b.replace("\"id\":\"1\"", "\"id\":\"7\"");
         let junk = b.replace("\"id\"", "id");
-        for (lines, told) in [
+        for (lines, expected) in [
             (vec![a, &changed, c, d], "line 3 does not follow from line 2: one of the two was changed"),
             (vec![a, &junk, c, d], "line 2 is no record, and line 3 does not follow from it: it was changed or put in"),
             (vec![a, b, "x\n", c], "line 3 is no record, and line 4 does not follow from it: it was changed or put in"),
@@ -269,69 +270,75 @@ mod tests {
             (vec![a, b, "x"], "line 3 is no record: it was changed or put in"),
             (vec![a, b, "{\"seq\":3\n"], "line 3 is no record: it was changed or put in"),
         ] {
-            assert_eq!(only(&look(&lines)), told);
+            assert_eq!(only_finding(&verify_lines(&lines)), expected);
         }
-        let other = a.replace(ZEROS, &"1".repeat(64));
+        let other = a.replace(ZERO_HASH, &"1".repeat(64));
         assert_eq!(
-            look(&[&other, b]).problems.shown[0],
+            verify_lines(&[&other, b]).problems.messages[0],
             "line 1 does not begin a chain: it was changed, or is not the first one written"
         );
-        assert_eq!(look(&[a, c, b, d, e, f]).problems.count, 3);
+        assert_eq!(verify_lines(&[a, c, b, d, e, f]).problems.count, 3);
     }
 
     #[test]
-    fn a_torn_line_that_was_gone_on_from_is_no_problem() {
+    fn a_torn_line_that_was_continued_from_is_a_warning() {
         for (before, torn) in [(0, "{\"seq\":1,\"t"), (2, "{\"se"), (2, "\0\0"), (2, "{\"seq\":3\n{"), (1, "")] {
-            let mut text = log(before).concat() + torn;
+            let mut text = write_log(before).concat() + torn;
             let lines = torn.split('\n').count() as u64;
             if !torn.is_empty() {
-                let early = look(&[&text]);
+                let early = verify_lines(&[&text]);
                 assert_eq!((early.problems.count, early.warnings.count), (0, lines), "{torn}");
             } else {
                 text.push('\n');
             }
-            let mut chain = Chain::after(text.as_bytes(), true).unwrap();
+            let mut chain = HashChain::from_tail(text.as_bytes(), true).unwrap();
             for _ in 0..2 {
-                let line = chain.line(TIME, "");
-                chain = chain.next(&line);
+                let line = chain.format_line(TIME, "");
+                chain = chain.advance(&line);
                 text += &line;
             }
-            let report = look(&[&text]);
+            let report = verify_lines(&[&text]);
             assert_eq!((report.problems.count, report.warnings.count), (0, lines), "{torn} {report:?}");
-            assert!(report.warnings.shown[0].ends_with("was cut off (a crash or a full disk), the chain goes on"));
+            assert!(report.warnings.messages[0].ends_with("was cut off (a crash or a full disk), the chain goes on"));
             // The record before it is hashed with it.
-            let report = look(&[text.replacen("\"id\":\"0\"", "\"id\":\"8\"", 1)]);
+            let report = verify_lines(&[text.replacen("\"id\":\"0\"", "\"id\":\"8\"", 1)]);
             assert_eq!(report.problems.count, u64::from(before > 0), "{torn} {report:?}");
         }
     }
 
     #[test]
     fn a_line_without_end_is_not_held() {
-        let lines = log(2);
-        let long = "x".repeat(3 * LONGEST);
-        for long in [&long, &long[..LONGEST], &long[..LONGEST + 1], &long[..LONGEST - 1]] {
-            let told = look(&[&lines[0], long, "\n", &lines[1]]);
-            assert!(only(&told).starts_with("line 2 is no record"));
-            assert_eq!(only(&look(&[&lines[0], long])), "line 2 is no record: it was changed or put in");
+        let lines = write_log(2);
+        let long = "x".repeat(3 * MAX_LINE_BYTES);
+        for long in [&long, &long[..MAX_LINE_BYTES], &long[..MAX_LINE_BYTES + 1], &long[..MAX_LINE_BYTES - 1]] {
+            let report = verify_lines(&[&lines[0], long, "\n", &lines[1]]);
+            assert!(only_finding(&report).starts_with("line 2 is no record"));
+            assert_eq!(
+                only_finding(&verify_lines(&[&lines[0], long])),
+                "line 2 is no record: it was changed or put in"
+            );
         }
     }
 
     #[test]
-    fn the_first_twenty_are_told_of() {
-        let lines = log(100);
-        let report = look(&lines.iter().step_by(2).collect::<Vec<_>>());
-        assert_eq!((report.problems.count, report.problems.shown.len()), (49, 20));
+    fn the_first_twenty_problems_are_listed() {
+        let lines = write_log(100);
+        let report = verify_lines(&lines.iter().step_by(2).collect::<Vec<_>>());
+        assert_eq!((report.problems.count, report.problems.messages.len()), (49, 20));
     }
 
     #[test]
     fn a_hash_kept_elsewhere_shows_that_the_end_is_gone() {
-        let lines = log(3);
-        let look = |count: usize, hash: &str| {
+        let lines = write_log(3);
+        let problems_of_first = |count: usize, hash: &str| {
             let text = lines[..count].concat();
             verify(&mut text.as_bytes(), Some(hash)).unwrap().problems
         };
-        let second = hex(digest(&SHA256, lines[1].trim_end().as_bytes()));
-        assert_eq!((look(3, &second).count, look(2, &second).count), (0, 0));
-        assert!(look(1, &second).shown[0].starts_with(&format!("no line has the hash {second}: the end was cut off")));
+        let second = to_hex(digest(&SHA256, lines[1].trim_end().as_bytes()));
+        assert_eq!((problems_of_first(3, &second).count, problems_of_first(2, &second).count), (0, 0));
+        assert!(
+            problems_of_first(1, &second).messages[0]
+                .starts_with(&format!("no line has the hash {second}: the end was cut off"))
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::output::print_stdout;
-use proxmox_mcp::audit::{self, Findings, Report};
+use proxmox_mcp::audit::{self, Findings, VerificationReport};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::BufReader;
@@ -28,9 +28,9 @@ pub fn verify(path: &Path, expect: Option<&str>) -> Result<(), Failure> {
     Err(Failure::Runtime(text.trim_end().to_owned()))
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &VerificationReport) -> String {
     let mut text = String::new();
-    match (&report.times, report.records) {
+    match (&report.time_range, report.record_count) {
         (Some((first, last)), count) => {
             let s = if count == 1 { "" } else { "s" };
             let _ = write!(text, "{count} record{s}, {first} to {last}");
@@ -46,17 +46,17 @@ fn summary(report: &Report) -> String {
     }
     append_findings(&mut text, "", &report.problems);
     append_findings(&mut text, "warning: ", &report.warnings);
-    if let (Some(hash), 0) = (&report.hash, report.problems.count) {
+    if let (Some(hash), 0) = (&report.last_hash, report.problems.count) {
         let _ = writeln!(text, "last line: {hash}\n(keep it elsewhere for --expect, which alone finds a cut-off end)");
     }
     text
 }
 
 fn append_findings(text: &mut String, kind: &str, findings: &Findings) {
-    for finding in &findings.shown {
+    for finding in &findings.messages {
         let _ = writeln!(text, "  {kind}{finding}");
     }
-    let more = findings.count - findings.shown.len() as u64;
+    let more = findings.count - findings.messages.len() as u64;
     if more > 0 {
         let _ = writeln!(text, "  {kind}and {more} more");
     }

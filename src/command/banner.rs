@@ -3,18 +3,18 @@
 use super::client_setup::{TOKEN_PLACEHOLDER, client_setup};
 use super::describe;
 use super::listeners::Listeners;
-use proxmox_mcp::settings::{Client, Clusters};
+use proxmox_mcp::config::{Client, ClustersFile};
 use std::fmt::Write;
 
 /// Returns the text. Programs read its first line, whose form is stable.
-pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &Clusters, clients: &[Client]) -> String {
+pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &ClustersFile, clients: &[Client]) -> String {
     let address = listeners.main.address;
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("proxmox-mcp {version} listening on {scheme}://{address}\n\nClusters:\n");
     for cluster in &clusters.clusters {
         let default = if clusters.default.as_ref() == Some(&cluster.name) { " (default)" } else { "" };
         let (nodes, token, tls) = (describe::nodes(cluster), describe::token_id(cluster), cluster.tls_mode());
-        let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}  {}", cluster.name, cluster.rules);
+        let _ = writeln!(text, "  {}{default}  {nodes}  {token}  TLS: {tls}  {}", cluster.name, cluster.policy);
     }
     if let Some(metrics) = &listeners.metrics {
         let _ = writeln!(text, "\nMetrics: {scheme}://{}/metrics", metrics.address);
@@ -30,26 +30,27 @@ pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &Clusters, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proxmox_mcp::policy::Rules;
+    use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};
+    use proxmox_mcp::policy::ClusterPolicy;
     use proxmox_mcp::secret::Secret;
-    use proxmox_mcp::settings::{Cluster, Endpoint, Tls};
     use std::time::Duration;
 
     #[test]
     fn the_banner_names_clusters_addresses_and_clients() {
         let endpoint = |host: &str| Endpoint { https: true, host: host.into(), port: 8006 };
-        let cluster = Cluster {
+        let cluster = ClusterConfig {
             name: "prod".into(),
             endpoints: vec![endpoint("pve1"), endpoint("::1")],
             user: "mcp@pve".into(),
             token_id: "ro".into(),
             token_secret: Secret::new("s3cret".into()),
-            tls: Tls::Unverified,
+            tls: TlsVerification::Unverified,
             timeout: Duration::from_secs(35),
             discover_nodes: false,
-            rules: Rules::default(),
+            policy: ClusterPolicy::default(),
         };
-        let clusters = Clusters { clusters: vec![cluster], default: Some("prod".into()), ..Clusters::default() };
+        let clusters =
+            ClustersFile { clusters: vec![cluster], default: Some("prod".into()), ..ClustersFile::default() };
         let listeners = Listeners::new(([0, 0, 0, 0], 8000).into(), None);
         let text = startup_banner("http", &listeners, &clusters, &[]);
         let version = env!("CARGO_PKG_VERSION");
@@ -63,7 +64,7 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert!(!text.contains("s3cret"));
-        let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
+        let clients = [Client::from_env_token("sixteen_letters_").expect("a token")];
         let text = startup_banner("https", &listeners, &clusters, &clients);
         for line in [
             "Clients, each with its own TOKEN: MCP_AUTH_TOKEN (full and exec)",

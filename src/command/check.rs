@@ -5,10 +5,10 @@ use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
 use super::output::{print_stdout, printable};
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::cancel::CancelToken;
 use proxmox_mcp::pve::cluster::Cluster;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::pve::params::Params;
+use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::{Method, path::ApiPath};
 use serde_json::Value;
 use std::thread;
@@ -17,7 +17,7 @@ use std::thread;
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
     let manager = ClusterManager::new(clusters, &cli.limits()).map_err(Failure::Usage)?;
-    let total = manager.all().len();
+    let total = manager.clusters().len();
     let default = match &clusters.default {
         Some(name) => format!(", default {name}"),
         None => String::new(),
@@ -31,7 +31,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         print_stdout("✓ TLS: the certificate and its key match\n");
     }
     let failed = thread::scope(|scope| {
-        let checks: Vec<_> = manager.all().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster)))).collect();
+        let checks: Vec<_> =
+            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster)))).collect();
         let mut failed = 0;
         for (cluster, result) in checks {
             let result = result.join().unwrap_or_else(|_| Err("internal error: please report it".into()));
@@ -45,7 +46,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 "{mark} {}  {}  {}  {}\n",
                 settings.name,
                 describe::nodes(settings),
-                settings.rules,
+                settings.policy,
                 printable(&text)
             ));
         }
@@ -91,7 +92,7 @@ fn check(cluster: &Cluster) -> Result<String, String> {
 fn get(cluster: &Cluster, path: &str) -> Result<Value, String> {
     let (known, _) = ApiPath::parse(path)?;
     let answer =
-        cluster.call(Method::Get, &known, &Params::new(), &Cancel::new()).map_err(|error| error.to_string())?;
+        cluster.call(Method::Get, &known, &ApiParams::new(), &CancelToken::new()).map_err(|error| error.to_string())?;
     serde_json::from_str(answer.data()).map_err(|_| unexpected_answer(path))
 }
 

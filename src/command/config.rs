@@ -3,15 +3,15 @@
 use super::cli::{Cli, auth_token};
 use super::failure::Failure;
 use super::file_stamps::FileStamps;
+use proxmox_mcp::config::{self, Client, ClustersFile};
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::http;
-use proxmox_mcp::settings::{self, Client, Clusters};
 use std::path::PathBuf;
 
 /// The clusters and their source.
 pub struct LoadedConfig {
     /// At least one cluster, and the clients of the file.
-    pub clusters: Clusters,
+    pub clusters: ClustersFile,
     /// Path of the file, or `--demo`.
     pub name: String,
     /// `None` for `--demo`.
@@ -28,9 +28,9 @@ impl LoadedConfig {
         if cli.demo {
             return Self::start_demo(cli);
         }
-        let path = settings::find(cli.config.as_deref()).map_err(Failure::Usage)?;
+        let path = config::find_path(cli.config.as_deref()).map_err(Failure::Usage)?;
         let stamps = FileStamps::take(cli, Some(&path));
-        let clusters = settings::load(&path).map_err(|problems| {
+        let clusters = config::load(&path).map_err(|problems| {
             let (count, text) = (problems.count(), problems.to_string().replace('\n', "\n  "));
             let s = if count == 1 { "" } else { "s" };
             Failure::Usage(format!("{}: {count} problem{s}\n  {text}", path.display()))
@@ -43,7 +43,11 @@ impl LoadedConfig {
             Demo::start().map_err(|error| Failure::Runtime(format!("cannot start the simulated cluster: {error}")))?;
         let cluster = demo.cluster();
         Ok(Self {
-            clusters: Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster], ..Clusters::default() },
+            clusters: ClustersFile {
+                default: Some(cluster.name.clone()),
+                clusters: vec![cluster],
+                ..ClustersFile::default()
+            },
             name: "--demo".into(),
             path: None,
             stamps: FileStamps::take(cli, None),
@@ -53,16 +57,16 @@ impl LoadedConfig {
 }
 
 /// Returns the clients of clusters.json and the one of `MCP_AUTH_TOKEN` or `--auth-token-file`.
-pub fn configured_clients(cli: &Cli, clusters: &Clusters) -> Result<Vec<Client>, Failure> {
+pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Client>, Failure> {
     let mut clients = clusters.clients.clone();
     let single = match (auth_token().map_err(Failure::Usage)?, cli.http.auth_token_file.as_deref()) {
         (Some(_), Some(_)) => Err("set either MCP_AUTH_TOKEN or --auth-token-file, not both".to_owned()),
-        (Some(token), None) => Client::of_variable(token.expose()).map(Some),
-        (None, Some(file)) => Client::of_file(file).map(Some),
+        (Some(token), None) => Client::from_env_token(token.expose()).map(Some),
+        (None, Some(file)) => Client::from_token_file(file).map(Some),
         (None, None) => Ok(None),
     };
     if let Some(single) = single.map_err(Failure::Usage)? {
-        let is_same = |other: &&Client| other.name == single.name || other.token_sha256.is(&single.token_sha256);
+        let is_same = |other: &&Client| other.name == single.name || other.token_sha256.ct_eq(&single.token_sha256);
         if let Some(other) = clients.iter().find(is_same) {
             return Err(Failure::Usage(format!(
                 "the client \"{}\" of clusters.json has the name or the token of {}: keep one of them",
@@ -76,7 +80,7 @@ pub fn configured_clients(cli: &Cli, clusters: &Clusters) -> Result<Vec<Client>,
 
 /// Loads the certificate of `--tls-cert` and the key of `--tls-key`, and checks that they fit. Returns `None` for plain
 /// HTTP.
-pub fn load_certificate(cli: &Cli) -> Result<Option<http::Identity>, Failure> {
+pub fn load_certificate(cli: &Cli) -> Result<Option<http::ServerCertificate>, Failure> {
     let files = cli.http.tls_files().map_err(Failure::Usage)?;
-    files.map(|(cert, key)| http::Identity::load(cert, key)).transpose().map_err(Failure::Usage)
+    files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose().map_err(Failure::Usage)
 }

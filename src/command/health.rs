@@ -5,8 +5,8 @@
 use super::failure::Failure;
 use super::listeners::connect_address;
 use super::output::{print_stdout, printable};
-use proxmox_mcp::pve::client_config;
-use proxmox_mcp::settings::Tls;
+use proxmox_mcp::config::TlsVerification;
+use proxmox_mcp::pve::build_client_config;
 use rustls::{ClientConnection, Stream};
 use rustls_pki_types::ServerName;
 use std::io::{self, ErrorKind, Read, Write};
@@ -58,7 +58,7 @@ fn fetch_status_line(address: SocketAddr, deadline: Instant, tls: bool) -> io::R
     if !tls {
         return request_status_line(&mut socket, &request);
     }
-    let config = client_config(&Tls::Unverified).map_err(io::Error::other)?;
+    let config = build_client_config(&TlsVerification::Unverified).map_err(io::Error::other)?;
     let name = ServerName::IpAddress(address.ip().into());
     let mut connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
     request_status_line(&mut Stream::new(&mut connection, &mut socket), &request)

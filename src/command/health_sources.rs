@@ -1,12 +1,12 @@
 //! The clusters' part of the health endpoints: readiness and metrics.
 
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::http::Probes;
-use proxmox_mcp::metrics::Api;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::http::HealthSources;
+use proxmox_mcp::metrics::ClusterMetrics;
 use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::params::Params;
+use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
-use proxmox_mcp::tools::Desk;
+use proxmox_mcp::tools::ToolState;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,14 +18,14 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 type ProbeHandle<'scope> = thread::ScopedJoinHandle<'scope, Option<&'static str>>;
 
 /// Returns the sources for these clusters, with metrics if `has_metrics`.
-pub fn health_sources(tools: &Arc<Desk>, has_metrics: bool) -> Probes {
+pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSources {
     let (for_readiness, for_metrics) = (tools.clone(), tools.clone());
-    Probes {
-        ask: Some(Box::new(move || {
+    HealthSources {
+        readiness: Some(Box::new(move || {
             let clusters = for_readiness.clusters();
             let deadline = Instant::now() + READINESS_TIMEOUT;
             thread::scope(|scope| {
-                let probes: Vec<_> = clusters.all().iter().map(|c| (c, spawn_probe(scope, c, deadline))).collect();
+                let probes: Vec<_> = clusters.clusters().iter().map(|c| (c, spawn_probe(scope, c, deadline))).collect();
                 probes
                     .into_iter()
                     .map(|(cluster, probe)| {
@@ -35,11 +35,11 @@ pub fn health_sources(tools: &Arc<Desk>, has_metrics: bool) -> Probes {
                     .collect()
             })
         })),
-        write: has_metrics.then(|| -> Box<dyn Fn(&mut String) + Send + Sync> {
+        metrics: has_metrics.then(|| -> Box<dyn Fn(&mut String) + Send + Sync> {
             Box::new(move |out| {
                 let clusters = for_metrics.clusters();
-                let rows: Vec<_> = clusters.all().iter().map(|cluster| metrics_row(cluster)).collect();
-                Api::write(out, &rows);
+                let rows: Vec<_> = clusters.clusters().iter().map(|cluster| metrics_row(cluster)).collect();
+                ClusterMetrics::write(out, &rows);
             })
         }),
     }
@@ -57,10 +57,10 @@ fn spawn_probe<'scope>(
 /// Returns `None` if the cluster answers a request with the API token.
 fn readiness_error(cluster: &Cluster, deadline: Instant) -> Option<&'static str> {
     let (path, _) = ApiPath::parse("/version").expect("the path is valid");
-    cluster.get_by(deadline, &path, &Params::new(), &Cancel::new()).err().map(|error| error.kind())
+    cluster.get_with_deadline(deadline, &path, &ApiParams::new(), &CancelToken::new()).err().map(|error| error.kind())
 }
 
-fn metrics_row(cluster: &Cluster) -> (&str, Vec<String>, &Api) {
+fn metrics_row(cluster: &Cluster) -> (&str, Vec<String>, &ClusterMetrics) {
     let settings = cluster.settings();
-    (&settings.name, settings.endpoints.iter().map(ToString::to_string).collect(), cluster.counts())
+    (&settings.name, settings.endpoints.iter().map(ToString::to_string).collect(), cluster.metrics())
 }

@@ -3,8 +3,8 @@
 //! default, is out of reach without unsafe code.
 
 use super::failure::Failure;
+use proxmox_mcp::config::Client;
 use proxmox_mcp::http;
-use proxmox_mcp::settings::Client;
 use socket2::{SockRef, Type};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn off_loopback_a_token_is_needed() {
-        let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
+        let clients = [Client::from_env_token("sixteen_letters_").expect("a token")];
         for listen in ["0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", "[::ffff:192.0.2.1]:8000", "[2001:db8::1]:0"] {
             let text = refusal(listen, &[], false).expect(listen);
             for remedy in ["`proxmox-mcp token`", "MCP_AUTH_TOKEN", "--insecure-no-auth", "MCP_INSECURE_NO_AUTH=1"] {
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn insecure_no_auth_with_client_tokens_is_rejected() {
-        let clients = [Client::of_variable("sixteen_letters_").expect("a token")];
+        let clients = [Client::from_env_token("sixteen_letters_").expect("a token")];
         assert!(refusal("127.0.0.1:8000", &clients, true).is_some_and(|text| text.contains("contradicts")));
     }
 }

@@ -5,7 +5,7 @@ use super::cli::LogFormat;
 use super::output::printable;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use proxmox_mcp::timestamp::timestamp;
-use proxmox_mcp::{redact, visible};
+use proxmox_mcp::{escape_invisible, sanitize};
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -44,8 +44,10 @@ pub fn start(filter: Option<&str>, format: LogFormat) {
         .format(move |out, record| {
             let (time, level) = (timestamp(SystemTime::now()), record.level());
             if format == LogFormat::Json {
-                let (target, message) =
-                    (quoted(record.target()), quoted(&visible::text(&redact::text(&record.args().to_string()))));
+                let (target, message) = (
+                    quoted(record.target()),
+                    quoted(&escape_invisible::escape_text(&sanitize::redact_text(&record.args().to_string()))),
+                );
                 let line = format_args!("\"target\":{target},\"message\":{message}");
                 return writeln!(out, "{{\"time\":\"{time}\",\"level\":\"{level}\",{line}}}");
             }

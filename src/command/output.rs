@@ -1,6 +1,6 @@
 //! Text for a terminal.
 
-use proxmox_mcp::{redact, visible};
+use proxmox_mcp::{escape_invisible, sanitize};
 use std::io::Write;
 
 /// Prints to stdout. A closed pipe does not end the program.
@@ -16,7 +16,7 @@ pub fn print_stderr(text: &str) {
 
 /// Returns `text` on one line: invisible characters are escaped and secrets hidden.
 pub fn printable(text: &str) -> String {
-    visible::text(&redact::text(text)).replace('\n', "\\n").replace('\t', "\\t")
+    escape_invisible::escape_text(&sanitize::redact_text(text)).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 #[cfg(test)]

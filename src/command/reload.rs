@@ -7,10 +7,10 @@ use super::describe;
 use super::file_stamps::FileStamps;
 use super::listeners::Listeners;
 use super::systemd;
-use proxmox_mcp::http::Handle;
+use proxmox_mcp::config;
+use proxmox_mcp::http::HttpHandle;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings;
-use proxmox_mcp::tools::Desk;
+use proxmox_mcp::tools::ToolState;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -33,9 +33,9 @@ pub struct Reloader<'a> {
     pub path: Option<PathBuf>,
     /// Stamps of the files that are in use.
     pub stamps: FileStamps,
-    pub tools: &'a Desk,
+    pub tools: &'a ToolState,
     /// The HTTP server; `None` for stdio.
-    pub http: Option<(Handle, &'a Listeners)>,
+    pub http: Option<(HttpHandle, &'a Listeners)>,
 }
 
 impl Reloader<'_> {
@@ -74,23 +74,23 @@ impl Reloader<'_> {
 
     /// Returns a summary of the new configuration.
     fn replace(&self, path: &Path) -> Result<String, String> {
-        let clusters = settings::load(path).map_err(|problems| problems.to_string().replace('\n', "; "))?;
+        let clusters = config::load(path).map_err(|problems| problems.to_string().replace('\n', "; "))?;
         let clients = configured_clients(self.cli, &clusters).map_err(|failure| failure.to_string())?;
         if let Some((_, listeners)) = &self.http {
             listeners
                 .require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)
                 .map_err(|failure| failure.to_string())?;
         }
-        let manager = ClusterManager::after(&self.tools.clusters(), &clusters, &self.cli.limits())?;
+        let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())?;
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let summary = format!("clusters: {}; clients: {}", names.join(", "), describe::clients(&clients));
         match &self.http {
             Some((handle, _)) => {
                 // Clients come first: no client may use a new cluster with its old permissions.
                 handle.replace_clients(clients.clone());
-                self.tools.replace(manager, &clients);
+                self.tools.replace_clusters(manager, &clients);
             }
-            None => self.tools.replace(manager, &[]),
+            None => self.tools.replace_clusters(manager, &[]),
         }
         Ok(summary)
     }

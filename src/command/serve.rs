@@ -25,17 +25,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let tools = tool_state(cli, &loaded.clusters, &clients, audit)?;
     let mcp = mcp_server(cli, &tools)?;
     let (listener, watch) = listeners.open()?;
-    let config = http::Config {
+    let config = http::HttpConfig {
         listener,
-        watch,
+        metrics_listener: watch,
         limits: cli.limits(),
         allowed_hosts: cli.http.allowed_hosts(),
         allowed_origins: cli.http.allowed_origins(),
         clients: clients.clone(),
-        identity,
-        probes: health_sources(&tools, cli.http.metrics()),
+        certificate: identity,
+        health: health_sources(&tools, cli.http.metrics()),
     };
-    let server = http::Server::new(config, mcp).map_err(|error| match error.kind() {
+    let server = http::HttpServer::new(config, mcp).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
         _ => Failure::Runtime(format!("cannot serve: {error}")),
     })?;

@@ -4,32 +4,37 @@ use super::cli::Cli;
 use super::failure::Failure;
 use super::reload::{ReloadSignal, Reloader};
 use super::signals::install_signal_handlers;
-use proxmox_mcp::audit::Audit;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::config::{Client, ClustersFile};
 use proxmox_mcp::mcp;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{Client, Clusters};
-use proxmox_mcp::tools::{self, Desk};
+use proxmox_mcp::tools::{self, ToolState};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 /// Opens the audit log of `--audit-log`, or returns one that writes to the log.
-pub fn open_audit_log(cli: &Cli) -> Result<Arc<Audit>, Failure> {
-    let audit = cli.audit_log.as_deref().map_or_else(|| Ok(Audit::to_log()), Audit::open);
+pub fn open_audit_log(cli: &Cli) -> Result<Arc<AuditLog>, Failure> {
+    let audit = cli.audit_log.as_deref().map_or_else(|| Ok(AuditLog::without_file()), AuditLog::open);
     audit.map(Arc::new).map_err(Failure::Usage)
 }
 
 /// Returns the state of the tools.
-pub fn tool_state(cli: &Cli, clusters: &Clusters, clients: &[Client], audit: Arc<Audit>) -> Result<Arc<Desk>, Failure> {
+pub fn tool_state(
+    cli: &Cli,
+    clusters: &ClustersFile,
+    clients: &[Client],
+    audit: Arc<AuditLog>,
+) -> Result<Arc<ToolState>, Failure> {
     let limits = cli.limits();
     let manager = ClusterManager::new(clusters, &limits).map_err(Failure::Usage)?;
-    let tools = Desk::new(manager, clients, audit, limits.max_result_bytes);
+    let tools = ToolState::new(manager, clients, audit, limits.max_result_bytes);
     tools.map(Arc::new).map_err(|_| Failure::no_random_bytes())
 }
 
 /// Returns the protocol core with all tools.
-pub fn mcp_server(cli: &Cli, tools: &Arc<Desk>) -> Result<Arc<mcp::Server>, Failure> {
-    let server = mcp::Server::new(tools::catalog(tools)).map_err(|_| Failure::no_random_bytes())?;
+pub fn mcp_server(cli: &Cli, tools: &Arc<ToolState>) -> Result<Arc<mcp::McpServer>, Failure> {
+    let server = mcp::McpServer::new(tools::catalog(tools)).map_err(|_| Failure::no_random_bytes())?;
     Ok(Arc::new(server.with_slow_call(cli.limits().slow_call)))
 }
 

@@ -5,14 +5,14 @@ use super::config::LoadedConfig;
 use super::failure::Failure;
 use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
-use proxmox_mcp::stdio::Session;
+use proxmox_mcp::stdio::StdioServer;
 
 /// Serves until stdin ends, SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let loaded = LoadedConfig::load(cli)?;
     let audit = open_audit_log(cli)?;
     let tools = tool_state(cli, &loaded.clusters, &[], audit)?;
-    let session = Session::new(mcp_server(cli, &tools)?, cli.limits());
+    let session = StdioServer::new(mcp_server(cli, &tools)?, cli.limits());
     let handle = session.handle();
     let channel = ReloadChannel::open(move || handle.stop())?;
     let mut result = Ok(());

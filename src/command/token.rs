@@ -4,8 +4,8 @@ use super::cli::Cli;
 use super::client_setup::client_setup;
 use super::failure::Failure;
 use super::output::print_stdout;
+use proxmox_mcp::config::{TOKEN_PREFIX, TokenHash};
 use proxmox_mcp::secret::Secret;
-use proxmox_mcp::settings::{TOKEN_PREFIX, TokenHash};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ fn generate() -> Result<Secret, Failure> {
 }
 
 fn instructions(cli: &Cli, name: &str, token: &Secret) -> String {
-    let hash = TokenHash::of(token.expose().as_bytes());
+    let hash = TokenHash::from_token(token.expose().as_bytes());
     let token = token.expose();
     let mut text = format!(
         "A new client token. It is shown once and is not stored.\n\n\

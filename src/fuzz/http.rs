@@ -1,11 +1,11 @@
 //! Requests, head and body, as a connection reads them.
 
+use crate::config::Limits;
 use crate::http::body;
-use crate::http::channel::{Channel, PIECES};
-use crate::http::guard::Guard;
-use crate::http::head::{Fault, Framing, Head};
-use crate::http::wire::Input;
-use crate::settings::Limits;
+use crate::http::client_stream::{ClientStream, PIECES};
+use crate::http::guard::HostOriginPolicy;
+use crate::http::head::{BodyFraming, RequestError, RequestHead};
+use crate::http::receive::ReceiveBuffer;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -15,16 +15,17 @@ use std::sync::{Arc, LazyLock};
 /// Small, so that they are met.
 static LIMITS: LazyLock<Limits> =
     LazyLock::new(|| Limits { max_head_bytes: 600, max_headers: 12, max_body_bytes: 300, ..Limits::default() });
-static GUARD: LazyLock<Guard> = LazyLock::new(|| Guard::new(&[], &[]).expect("no names, none wrong"));
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+static GUARD: LazyLock<HostOriginPolicy> =
+    LazyLock::new(|| HostOriginPolicy::new(&[], &[]).expect("no names, none wrong"));
+const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// One request as it was read.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct ParsedRequest {
     head: Vec<u8>,
     method: String,
     path: String,
-    framing: Framing,
+    framing: BodyFraming,
     close: bool,
     expects_continue: bool,
     /// `None` where it was refused or did not end.
@@ -33,44 +34,45 @@ struct Seen {
 
 /// A stream of requests. They are the same however the stream comes in pieces, each is exactly the bytes that stand in
 /// the stream, and what is taken has only one meaning.
-pub fn request(stream: &[u8]) -> bool {
+pub fn check_request(stream: &[u8]) -> bool {
     let stream = stream.get(..8 << 10).unwrap_or(stream);
-    let whole = read(stream, 0);
+    let whole = read_requests(stream, 0);
     let mixed =
         stream.iter().fold(0x9e37_79b9_7f4a_7c15_u64, |all, b| (all ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
     for pieces in [0x1111_1111_1111_1111, mixed] {
-        assert_eq!(read(stream, pieces), whole, "in pieces of {pieces:x}");
+        assert_eq!(read_requests(stream, pieces), whole, "in pieces of {pieces:x}");
     }
     let mut rest = stream;
     for seen in &whole.0 {
         rest = rest.strip_prefix(&*seen.head).expect("the head is that of the stream");
-        is_strict(seen);
+        assert_strict(seen);
         let Some(body) = &seen.body else { break };
         assert!(body.len() <= LIMITS.max_body_bytes);
         match seen.framing {
-            Framing::Length(n) => {
+            BodyFraming::Length(n) => {
                 assert_eq!(body.len() as u64, n);
                 rest = rest.strip_prefix(&**body).expect("the body is that of the stream");
             }
-            Framing::Chunked => rest = chunks(rest, body),
+            BodyFraming::Chunked => rest = assert_chunks(rest, body),
         }
     }
     whole.0.iter().any(|seen| seen.body.is_some())
 }
 
-fn read(stream: &[u8], pieces: u64) -> (Vec<Seen>, Fault) {
+fn read_requests(stream: &[u8], pieces: u64) -> (Vec<ParsedRequest>, RequestError) {
     let (far, mut near) = UnixStream::pair().expect("two ends");
     near.write_all(stream).expect("it fits the socket's buffer");
     drop(near);
-    let mut input = Input::new(Arc::new(Channel::counting(TcpStream::from(OwnedFd::from(far)), Arc::default())));
+    let mut input =
+        ReceiveBuffer::new(Arc::new(ClientStream::new(TcpStream::from(OwnedFd::from(far)), Arc::default())));
     PIECES.set(pieces);
-    let (mut head, mut all) = (Head::default(), Vec::new());
+    let (mut head, mut all) = (RequestHead::default(), Vec::new());
     loop {
         if let Err(fault) = head.read(&mut input, &LIMITS, LIMITS.head_timeout) {
             return (all, fault);
         }
-        let bytes = input.kept();
-        all.push(Seen {
+        let bytes = input.head();
+        all.push(ParsedRequest {
             head: bytes.to_vec(),
             method: head.method.to_string(),
             path: head.path(bytes).into(),
@@ -79,9 +81,9 @@ fn read(stream: &[u8], pieces: u64) -> (Vec<Seen>, Fault) {
             expects_continue: head.expects_continue,
             body: None,
         });
-        same_headers(&head, bytes);
+        assert_same_headers(&head, bytes);
         let mut out = Vec::new();
-        let done = body::read(&mut input, head.framing, &mut out, &LIMITS);
+        let done = body::read_body(&mut input, head.framing, &mut out, &LIMITS);
         // What was announced takes no memory, only what came.
         assert!(out.capacity() <= 2 * stream.len() + 64, "{} bytes for {}", out.capacity(), stream.len());
         if let Err(fault) = done {
@@ -92,10 +94,10 @@ fn read(stream: &[u8], pieces: u64) -> (Vec<Seen>, Fault) {
 }
 
 /// A header's name and value.
-type Header<'a> = (&'a [u8], &'a [u8]);
+type HeaderField<'a> = (&'a [u8], &'a [u8]);
 
 /// The lines of a head: the first, and the headers.
-fn lines(head: &[u8]) -> (&[u8], Vec<Header<'_>>) {
+fn split_head(head: &[u8]) -> (&[u8], Vec<HeaderField<'_>>) {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head).strip_suffix(b"\r\n\r\n").expect("a blank line at the end");
     let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
@@ -106,8 +108,8 @@ fn lines(head: &[u8]) -> (&[u8], Vec<Header<'_>>) {
     (first, headers.collect())
 }
 
-fn same_headers(head: &Head, bytes: &[u8]) {
-    let (_, headers) = lines(bytes);
+fn assert_same_headers(head: &RequestHead, bytes: &[u8]) {
+    let (_, headers) = split_head(bytes);
     for (name, _) in &headers {
         let all = headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
         let name = str::from_utf8(name).expect("a name is ASCII");
@@ -116,14 +118,14 @@ fn same_headers(head: &Head, bytes: &[u8]) {
 }
 
 /// Nothing in a head that was taken can be read in two ways (RFC 9112).
-fn is_strict(seen: &Seen) {
+fn assert_strict(seen: &ParsedRequest) {
     let text = String::from_utf8_lossy(&seen.head);
     assert!(seen.head.len() <= LIMITS.max_head_bytes, "{text}");
     let line_ends = seen.head.windows(2).filter(|two| two == b"\r\n").count();
     assert!(seen.head.iter().filter(|b| **b == b'\r').count() == line_ends, "{text:?}");
     assert!(seen.head.iter().filter(|b| **b == b'\n').count() == line_ends, "{text:?}");
     assert!(seen.head.iter().all(|b| *b >= b' ' && *b != 0x7f || b"\r\n\t".contains(b)), "{text:?}");
-    let (first, headers) = lines(&seen.head);
+    let (first, headers) = split_head(&seen.head);
     let words: Vec<&[u8]> = first.split(|b| *b == b' ').collect();
     let [method, target, version] = words[..] else { panic!("{text:?}") };
     assert_eq!(method, seen.method.as_bytes());
@@ -137,14 +139,14 @@ fn is_strict(seen: &Seen) {
         all.map(|(_, value)| str::from_utf8(value).unwrap_or("not UTF-8")).collect::<Vec<_>>()
     };
     let framing = match (&of("content-length")[..], &of("transfer-encoding")[..]) {
-        ([], []) => Framing::Length(0),
+        ([], []) => BodyFraming::Length(0),
         ([length], []) => {
             assert!(!length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()), "{text:?}");
-            Framing::Length(length.parse().unwrap_or(u64::MAX))
+            BodyFraming::Length(length.parse().unwrap_or(u64::MAX))
         }
         ([], [encoding]) => {
             assert!(encoding.eq_ignore_ascii_case("chunked") && version == b"HTTP/1.1", "{text:?}");
-            Framing::Chunked
+            BodyFraming::Chunked
         }
         _ => panic!("two lengths: {text:?}"),
     };
@@ -154,18 +156,18 @@ fn is_strict(seen: &Seen) {
     let [host] = of("host")[..] else { panic!("not one host: {text:?}") };
     let origins: Vec<_> = of("origin").into_iter().map(str::as_bytes).collect();
     let port = |ip| SocketAddr::new(ip, 8000);
-    if GUARD.check(host.as_bytes(), origins.iter().copied(), port(LOCAL), port(LOCAL)).is_ok() {
-        assert!(is_ours(host), "{host:?} is answered for");
+    if GUARD.check(host.as_bytes(), origins.iter().copied(), port(LOCAL_ADDRESS), port(LOCAL_ADDRESS)).is_ok() {
+        assert!(is_own_host(host), "{host:?} is answered for");
         let of_ours = |origin: &&[u8]| {
             let origin = str::from_utf8(origin).expect("as it was put together").to_ascii_lowercase();
-            origin.strip_prefix("http://").or(origin.strip_prefix("https://")).is_some_and(is_ours)
+            origin.strip_prefix("http://").or(origin.strip_prefix("https://")).is_some_and(is_own_host)
         };
         assert!(origins.len() < 2 && origins.iter().all(of_ours), "{text:?}");
     }
 }
 
 /// Whether a host, with a port or without, is this machine: nothing that anybody else's name could be.
-fn is_ours(host: &str) -> bool {
+fn is_own_host(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').expect("a bracket that closes"),
         None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -175,13 +177,13 @@ fn is_ours(host: &str) -> bool {
         true => name.parse::<Ipv6Addr>().map(|ip| IpAddr::V6(ip).to_canonical()).ok(),
         false => name.strip_suffix('.').unwrap_or(name).parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
     };
-    let is_known = address.is_some_and(|ip| ip.is_loopback() || ip == LOCAL)
+    let is_known = address.is_some_and(|ip| ip.is_loopback() || ip == LOCAL_ADDRESS)
         || matches!(name.to_ascii_lowercase().as_str(), "localhost" | "localhost.");
     is_known && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// What follows the chunks of a body (RFC 9112, 7.1, and nothing beyond it).
-fn chunks<'a>(mut rest: &'a [u8], body: &[u8]) -> &'a [u8] {
+fn assert_chunks<'a>(mut rest: &'a [u8], body: &[u8]) -> &'a [u8] {
     let mut joined = Vec::new();
     loop {
         let end = rest.windows(2).position(|two| two == b"\r\n").expect("the end of a size");

@@ -4,30 +4,30 @@
 //!
 //! It is there for tests and under cargo-fuzz only, within the crate: most of these readers are nobody else's.
 
-#[cfg(test)]
-mod bounded;
+mod config;
 mod http;
 mod mcp;
+#[cfg(test)]
+mod mutations;
+mod output;
 mod pve;
-mod settings;
-mod shown;
 
 /// A target: its name, which is also its corpus' and its binary's, and what it does.
-pub type Target = (&'static str, fn(&[u8]) -> bool);
+pub type FuzzTarget = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
-    ("request", http::request),
-    ("message", mcp::message),
-    ("path", pve::path),
-    ("upid", pve::upid),
-    ("apidoc", pve::apidoc),
-    ("clusters", settings::clusters),
-    ("filter", shown::filter),
-    ("view", shown::view),
-    ("json", shown::json),
-    ("redact", shown::redact),
-    ("visible", shown::visible),
+pub const TARGETS: [FuzzTarget; 11] = [
+    ("request", http::check_request),
+    ("message", mcp::check_message),
+    ("path", pve::check_path),
+    ("upid", pve::check_upid),
+    ("apidoc", pve::check_apidoc),
+    ("clusters", config::check_clusters),
+    ("filter", output::check_filter),
+    ("view", output::check_view),
+    ("json", output::check_json),
+    ("redact", output::check_redaction),
+    ("visible", output::check_escaping),
 ];
 
 /// Runs a target over some bytes: for the binaries in `fuzz/`.

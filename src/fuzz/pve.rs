@@ -2,32 +2,32 @@
 
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
-use crate::pve::schema::{Parameter, check, embedded, read};
+use crate::pve::schema::{ParameterSpec, embedded_schema, parameter_check, read_description};
 use crate::pve::task::Upid;
 use serde_json::{Map, Value};
 use std::io::{self, Read};
 
 /// A path as somebody typed it: what is taken is its own canonical form, is read by a node as it was matched, and is the
 /// same operation in both.
-pub fn path(bytes: &[u8]) -> bool {
+pub fn check_path(bytes: &[u8]) -> bool {
     let typed = String::from_utf8_lossy(bytes);
     let Ok((path, params)) = ApiPath::parse_template(&typed) else { return false };
     let (again, none) = ApiPath::parse_template(path.as_str()).expect("a canonical path is a path");
     assert_eq!((again.as_str(), none.is_empty()), (path.as_str(), true));
     let segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
     // As a node reads it: decoded once as a whole, empty segments dropped.
-    let node = decoded(path.as_str().as_bytes());
+    let node = percent_decode(path.as_str().as_bytes());
     let node: Vec<&str> = node.split('/').filter(|s| !s.is_empty()).collect();
     assert_eq!(node, segments);
-    let typed = decoded(typed.trim().split('?').next().unwrap_or_default().as_bytes());
+    let typed = percent_decode(typed.trim().split('?').next().unwrap_or_default().as_bytes());
     let typed: Vec<&str> = typed.split('/').filter(|s| !s.is_empty()).collect();
     assert_eq!(typed.strip_prefix(&["api2", "json"]).unwrap_or(&typed), segments);
     assert!(path.as_str().bytes().all(|b| b.is_ascii_graphic() && !b"?#\\\"<>".contains(&b)), "{path}");
     assert!(segments.iter().all(|s| s != "." && s != ".." && !s.contains('/') && !s.chars().any(char::is_control)));
-    assert_eq!(ApiPath::of_segments(&segments).as_ref(), Ok(&path));
+    assert_eq!(ApiPath::from_segments(&segments).as_ref(), Ok(&path));
     for method in Method::ALL {
         let template = |segments: &[&str]| {
-            let found = embedded().find(segments).ok()?;
+            let found = embedded_schema().match_path(segments).ok()?;
             found.operation(method).map(|o| (o.template(), found.values))
         };
         assert_eq!(template(&node), template(&segments.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -41,7 +41,7 @@ pub fn path(bytes: &[u8]) -> bool {
 }
 
 /// Percent-decoded, by the rules of a node.
-fn decoded(mut bytes: &[u8]) -> String {
+fn percent_decode(mut bytes: &[u8]) -> String {
     let mut out = Vec::new();
     while let Some((first, rest)) = bytes.split_first() {
         let code = rest.get(..2).filter(|_| *first == b'%').and_then(|two| str::from_utf8(two).ok());
@@ -53,7 +53,7 @@ fn decoded(mut bytes: &[u8]) -> String {
 }
 
 /// A task's name: what is written of one is what was read, and it stays within its own node's tasks.
-pub fn upid(bytes: &[u8]) -> bool {
+pub fn check_upid(bytes: &[u8]) -> bool {
     let typed = String::from_utf8_lossy(bytes);
     let upid = match Upid::parse(&typed) {
         Ok(upid) => upid,
@@ -69,40 +69,40 @@ pub fn upid(bytes: &[u8]) -> bool {
     let parts: Vec<&str> = text.split(':').collect();
     let [tag, node, pid, pstart, started, kind, id, user, end] = parts[..] else { panic!("{text}") };
     assert_eq!((tag, node, kind, id, user, end), ("UPID", &*upid.node, &*upid.kind, &*upid.id, &*upid.user, ""));
-    for (digits, number) in [(pid, upid.pid), (pstart, upid.pstart), (started, upid.started)] {
+    for (digits, number) in [(pid, upid.pid), (pstart, upid.pstart), (started, upid.started_at)] {
         assert_eq!(u64::from_str_radix(digits, 16), Ok(number));
     }
-    let path = upid.path("log");
+    let path = upid.path_to("log");
     assert_eq!(path.segments().collect::<Vec<_>>(), ["nodes", node, "tasks", &text, "log"]);
-    let found = embedded().find(&path.segments().collect::<Vec<_>>()).expect("a task has a log");
+    let found = embedded_schema().match_path(&path.segments().collect::<Vec<_>>()).expect("a task has a log");
     assert_eq!(found.operation(Method::Get).expect("to read").template(), "/nodes/{node}/tasks/{upid}/log");
     true
 }
 
 /// A reader of so many bytes at most at once, for what comes in pieces; it counts what was taken.
-struct Pieces<'a> {
+struct ChunkedReader<'a> {
     bytes: &'a [u8],
-    most: usize,
-    taken: &'a mut usize,
+    max_read: usize,
+    total_read: &'a mut usize,
 }
 
-impl Read for Pieces<'_> {
+impl Read for ChunkedReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let most = into.len().min(self.most);
+        let most = into.len().min(self.max_read);
         let n = self.bytes.read(&mut into[..most])?;
-        *self.taken += n;
+        *self.total_read += n;
         Ok(n)
     }
 }
 
 /// A node's description of its API, `const apiSchema = [` in front where there is no list: what is kept of it has bounds,
 /// is the same however it comes in pieces, and can be gone through, searched and checked against.
-pub fn apidoc(bytes: &[u8]) -> bool {
+pub fn check_apidoc(bytes: &[u8]) -> bool {
     let script = [&b"const apiSchema = "[..], if bytes.contains(&b'[') { b"" } else { b"[" }, bytes].concat();
     let mut taken = 0;
     let mut in_pieces = |most| {
-        let pieces = Pieces { bytes: &script, most, taken: &mut taken };
-        read(pieces).map(|schema| (schema.len(), schema.bytes(), schema))
+        let pieces = ChunkedReader { bytes: &script, max_read: most, total_read: &mut taken };
+        read_description(pieces).map(|schema| (schema.len(), schema.size_bytes(), schema))
     };
     let (whole, small) = (in_pieces(usize::MAX), in_pieces(7));
     let (len, kept, schema) = match (whole, small) {
@@ -121,9 +121,9 @@ pub fn apidoc(bytes: &[u8]) -> bool {
     for operation in schema.operations() {
         let words = [operation.name(), operation.description(), operation.summary(), operation.privileges()];
         assert!(words.iter().all(|words| words.len() < 2_000 && !words.contains(char::is_control)), "{words:?}");
-        operation.parameters().for_each(|parameter| is_bounded(&parameter, 0));
+        operation.parameters().for_each(|parameter| assert_bounded(&parameter, 0));
         let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-        let found = schema.find(&segments).expect("its own path leads to an operation");
+        let found = schema.match_path(&segments).expect("its own path leads to an operation");
         // The first of two on the same path stays.
         let first = found.operation(operation.method()).expect("of this method");
         let mut data = Map::new();
@@ -131,7 +131,7 @@ pub fn apidoc(bytes: &[u8]) -> bool {
             data.insert(parameter.name().into(), Value::from(parameter.default()));
             assert!(first.parameter(parameter.name()).is_some());
         }
-        if let Err(wrong) = check::check(&first, &found, &data) {
+        if let Err(wrong) = parameter_check::check_parameters(&first, &found, &data) {
             assert!(!wrong.is_empty() && wrong.iter().all(|why| !why.is_empty()));
         }
         let hits = schema.search(operation.template(), 5);
@@ -140,12 +140,12 @@ pub fn apidoc(bytes: &[u8]) -> bool {
     true
 }
 
-fn is_bounded(parameter: &Parameter<'_>, depth: usize) {
+fn assert_bounded(parameter: &ParameterSpec<'_>, depth: usize) {
     assert!(depth < 130, "deeper than the parser goes");
     let words =
         [parameter.name(), parameter.description(), parameter.default(), parameter.pattern(), parameter.format()];
     assert!(words.iter().all(|words| words.len() < 2_000 && !words.contains(char::is_control)), "{words:?}");
-    assert!(parameter.words().all(|word| !word.is_empty() && !word.contains('\n')));
-    assert!(!check::wants(parameter).is_empty());
-    parameter.nested().for_each(|nested| is_bounded(&nested, depth + 1));
+    assert!(parameter.allowed_values().all(|word| !word.is_empty() && !word.contains('\n')));
+    assert!(!parameter_check::describe_parameter(parameter).is_empty());
+    parameter.nested_parameters().for_each(|nested| assert_bounded(&nested, depth + 1));
 }

@@ -1,6 +1,6 @@
 //! Which connections are open: the caps on them, and what a stop needs to end them.
 
-use super::channel::Channel;
+use super::client_stream::ClientStream;
 use crate::deadline::Deadline;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,36 +8,36 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The open connections.
 pub struct Connections {
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
     changed: Condvar,
     max: usize,
     max_per_address: usize,
 }
 
 #[derive(Default)]
-struct Table {
+struct ConnectionTable {
     serial: u64,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenConnection>,
     addresses: HashMap<IpAddr, usize>,
 }
 
-struct Open {
-    stream: Arc<Channel>,
+struct OpenConnection {
+    stream: Arc<ClientStream>,
     address: IpAddr,
     streaming: bool,
 }
 
 /// Why a connection is not admitted.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum AdmissionError {
     /// `max_connections` are open.
-    Server,
+    TotalLimit,
     /// `max_connections_per_address` are open from this client's address.
-    Address,
+    AddressLimit,
 }
 
 /// The right to one open connection; given back when dropped.
-pub struct Permit {
+pub struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
 }
@@ -49,25 +49,29 @@ impl Connections {
     }
 
     /// Counts a new connection in, if there is room for it.
-    pub fn admit(self: &Arc<Self>, stream: &Arc<Channel>, peer: SocketAddr) -> Result<Permit, Full> {
+    pub fn admit(
+        self: &Arc<Self>,
+        stream: &Arc<ClientStream>,
+        peer: SocketAddr,
+    ) -> Result<ConnectionPermit, AdmissionError> {
         let address = peer.ip().to_canonical();
         let mut table = self.lock();
         if table.open.len() >= self.max {
-            return Err(Full::Server);
+            return Err(AdmissionError::TotalLimit);
         }
         let of_address = table.addresses.entry(address).or_default();
         if *of_address >= self.max_per_address {
-            return Err(Full::Address);
+            return Err(AdmissionError::AddressLimit);
         }
         *of_address += 1;
         table.serial += 1;
         let id = table.serial;
-        table.open.insert(id, Open { stream: stream.clone(), address, streaming: false });
-        Ok(Permit { connections: self.clone(), id })
+        table.open.insert(id, OpenConnection { stream: stream.clone(), address, streaming: false });
+        Ok(ConnectionPermit { connections: self.clone(), id })
     }
 
     /// How many are open.
-    pub fn open(&self) -> usize {
+    pub fn open_count(&self) -> usize {
         self.lock().open.len()
     }
 
@@ -89,19 +93,19 @@ impl Connections {
         self.wait(deadline, |table| table.open.is_empty())
     }
 
-    fn wait(&self, deadline: &Deadline, done: impl Fn(&Table) -> bool) -> usize {
-        let wait = self.changed.wait_timeout_while(self.lock(), deadline.left(), |table| !done(table));
+    fn wait(&self, deadline: &Deadline, done: impl Fn(&ConnectionTable) -> bool) -> usize {
+        let wait = self.changed.wait_timeout_while(self.lock(), deadline.remaining(), |table| !done(table));
         wait.unwrap_or_else(PoisonError::into_inner).0.open.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Permit {
+impl ConnectionPermit {
     /// From here on the connection is an event stream.
-    pub fn streams(&self) {
+    pub fn mark_streaming(&self) {
         if let Some(open) = self.connections.lock().open.get_mut(&self.id) {
             open.streaming = true;
         }
@@ -109,7 +113,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
         if let Some(open) = table.open.remove(&self.id)
@@ -127,14 +131,14 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::channel::tests::pair;
+    use super::super::client_stream::tests::connection_pair;
     use super::*;
     use std::io::Read;
     use std::net::TcpStream;
     use std::time::Duration;
 
-    fn stream() -> (Arc<Channel>, TcpStream) {
-        pair(Duration::from_secs(20))
+    fn stream() -> (Arc<ClientStream>, TcpStream) {
+        connection_pair(Duration::from_secs(20))
     }
 
     #[test]
@@ -144,9 +148,13 @@ mod tests {
         let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
         let first = admit("192.0.2.1:1").unwrap();
         let _second = admit("[::ffff:192.0.2.1]:2").unwrap();
-        assert_eq!(admit("192.0.2.1:3").err(), Some(Full::Address), "an IPv4 address is the same within IPv6");
+        assert_eq!(
+            admit("192.0.2.1:3").err(),
+            Some(AdmissionError::AddressLimit),
+            "an IPv4 address is the same within IPv6"
+        );
         let _third = admit("192.0.2.2:1").unwrap();
-        assert_eq!(admit("192.0.2.3:1").err(), Some(Full::Server));
+        assert_eq!(admit("192.0.2.3:1").err(), Some(AdmissionError::TotalLimit));
         drop(first);
         drop(admit("192.0.2.1:3").unwrap());
         assert_eq!(connections.lock().addresses.len(), 2, "an address without connections is forgotten");
@@ -159,15 +167,15 @@ mod tests {
         let ((idle, _a), (events, _b)) = (stream(), stream());
         let permit = connections.admit(&idle, peer).unwrap();
         let streaming = connections.admit(&events, peer).unwrap();
-        streaming.streams();
+        streaming.mark_streaming();
         connections.end_reads();
         assert_eq!(idle.socket().read(&mut [0]).unwrap(), 0);
         events.socket().set_nonblocking(true).unwrap();
         assert_eq!(events.socket().read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-        let soon = || Deadline::after(Duration::from_millis(1));
+        let soon = || Deadline::from_now(Duration::from_millis(1));
         assert_eq!(connections.wait_for_all(&soon()), 2);
         drop(permit);
-        connections.wait_for_requests(&Deadline::after(Duration::from_secs(60)));
+        connections.wait_for_requests(&Deadline::from_now(Duration::from_secs(60)));
         drop(streaming);
         assert_eq!(connections.wait_for_all(&soon()), 0);
     }

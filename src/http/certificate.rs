@@ -3,7 +3,7 @@
 //! The files are looked at when a connection comes in, every few seconds at most. What is read counts only as a pair
 //! that fits: while one of the files is half written, or written before the other, the pair before goes on.
 
-use crate::settings::KeyPair;
+use crate::config::KeyPair;
 use rustls::crypto::ring;
 use rustls::{Error, ServerConfig};
 use std::fs;
@@ -13,74 +13,74 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a look at the files holds.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The server's certificate and key, of two files.
-pub struct Identity {
+pub struct ServerCertificate {
     cert: PathBuf,
     key: PathBuf,
     current: Mutex<Arc<ServerConfig>>,
-    look: Mutex<Look>,
+    last_check: Mutex<CertificateCheck>,
 }
 
 /// What the files were like when they were looked at last.
-struct Look {
-    at: Instant,
+struct CertificateCheck {
+    checked_at: Instant,
     /// When the current pair was read.
-    current: Stamps,
+    current_stamps: CertificateStamps,
     /// When they were last read and held no pair: it is said once.
-    bad: Option<Stamps>,
+    rejected_stamps: Option<CertificateStamps>,
 }
 
 /// Inode, size, and time of the last change, of both files; a file that can't be looked at has none.
-type Stamps = [Option<(u64, u64, i64, i64)>; 2];
+type CertificateStamps = [Option<(u64, u64, i64, i64)>; 2];
 
-impl Identity {
+impl ServerCertificate {
     /// Reads both files. The error is a sentence that says which of them is wrong and what to do, without its path.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, String> {
         // Taken before the files are read: what changes meanwhile is seen the next time.
-        let current = stamps(cert, key);
-        let config = config(cert, key)?;
-        let look = Look { at: Instant::now(), current, bad: None };
-        Ok(Self { cert: cert.into(), key: key.into(), current: Mutex::new(config), look: Mutex::new(look) })
+        let current = read_stamps(cert, key);
+        let config = load_config(cert, key)?;
+        let check = CertificateCheck { checked_at: Instant::now(), current_stamps: current, rejected_stamps: None };
+        Ok(Self { cert: cert.into(), key: key.into(), current: Mutex::new(config), last_check: Mutex::new(check) })
     }
 
     /// What a connection that comes in now is served with.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.look();
+        self.reload_if_changed();
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the files' pair, if there is a new one. One thread looks, the others don't wait for it: a file system may
     /// be slow to answer.
-    fn look(&self) {
-        let Ok(mut look) = self.look.try_lock() else { return };
-        if look.at.elapsed() < LOOK_EVERY {
+    fn reload_if_changed(&self) {
+        let Ok(mut check) = self.last_check.try_lock() else { return };
+        if check.checked_at.elapsed() < CHECK_INTERVAL {
             return;
         }
-        look.at = Instant::now();
-        let found = stamps(&self.cert, &self.key);
-        if found == look.current {
-            look.bad = None;
+        check.checked_at = Instant::now();
+        let found = read_stamps(&self.cert, &self.key);
+        if found == check.current_stamps {
+            check.rejected_stamps = None;
             return;
         }
-        match config(&self.cert, &self.key) {
+        match load_config(&self.cert, &self.key) {
             Ok(config) => {
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = config;
-                (look.current, look.bad) = (found, None);
+                (check.current_stamps, check.rejected_stamps) = (found, None);
                 log::info!("the TLS certificate was renewed: new connections get the new one");
             }
             // Read again at the next look, even if they seem unchanged: two writes may fall into one tick of the clock.
-            Err(why) if look.bad != Some(found) => {
+            Err(why) if check.rejected_stamps != Some(found) => {
                 log::warn!("the renewed TLS certificate is not taken, the one before goes on: {why}");
-                look.bad = Some(found);
+                check.rejected_stamps = Some(found);
             }
             Err(_) => {}
         }
     }
 }
 
-fn stamps(cert: &Path, key: &Path) -> Stamps {
+fn read_stamps(cert: &Path, key: &Path) -> CertificateStamps {
     [cert, key].map(|path| {
         let about = fs::metadata(path).ok()?;
         // The time that nobody sets: a program that keeps that of the contents may put others into their place.
@@ -89,7 +89,7 @@ fn stamps(cert: &Path, key: &Path) -> Stamps {
 }
 
 /// The configuration for the pair that the files hold now.
-fn config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+fn load_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
     let KeyPair { chain, key } = KeyPair::load(cert, key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

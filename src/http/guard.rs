@@ -4,23 +4,23 @@
 //! server answers. Such a request carries the page's name in `Host`, and its origin in `Origin`; so both are checked,
 //! on every route, before anything else (MCP, Transports, security warning). An IP literal can't be rebound.
 
-use super::reply::Reply;
-use super::throttle::{Escaped, Throttle};
+use super::log_throttle::{EscapedBytes, LogThrottle};
+use super::response::HttpResponse;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The hosts and origins that are allowed beside the loopback names and the connection's own address.
-pub struct Guard {
+pub struct HostOriginPolicy {
     any_host: bool,
-    hosts: Vec<(Name<String>, Option<u16>)>,
+    hosts: Vec<(HostName<String>, Option<u16>)>,
     any_origin: bool,
     origins: Vec<Origin<String>>,
-    refusals: Throttle,
+    refusals: LogThrottle,
 }
 
 /// A host as it stands in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name<T> {
+enum HostName<T> {
     Address(IpAddr),
     Domain(T),
 }
@@ -29,36 +29,36 @@ enum Name<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin<T> {
     https: bool,
-    name: Name<T>,
+    name: HostName<T>,
     port: u16,
 }
 
-impl Name<&str> {
-    fn is(&self, allowed: &Name<String>) -> bool {
+impl HostName<&str> {
+    fn matches(&self, allowed: &HostName<String>) -> bool {
         match (self, allowed) {
-            (Name::Address(a), Name::Address(b)) => a == b,
-            (Name::Domain(a), Name::Domain(b)) => a.eq_ignore_ascii_case(b),
+            (HostName::Address(a), HostName::Address(b)) => a == b,
+            (HostName::Domain(a), HostName::Domain(b)) => a.eq_ignore_ascii_case(b),
             _ => false,
         }
     }
 
     fn is_loopback(&self) -> bool {
         match self {
-            Name::Address(address) => address.is_loopback(),
-            Name::Domain(domain) => domain.eq_ignore_ascii_case("localhost"),
+            HostName::Address(address) => address.is_loopback(),
+            HostName::Domain(domain) => domain.eq_ignore_ascii_case("localhost"),
         }
     }
 
-    fn to_owned(self) -> Name<String> {
+    fn to_owned(self) -> HostName<String> {
         match self {
-            Name::Address(address) => Name::Address(address),
-            Name::Domain(domain) => Name::Domain(domain.to_ascii_lowercase()),
+            HostName::Address(address) => HostName::Address(address),
+            HostName::Domain(domain) => HostName::Domain(domain.to_ascii_lowercase()),
         }
     }
 }
 
-impl Guard {
-    /// Reads the settings; see [`super::Config`] for their forms. Errors: `InvalidInput`, its text for the operator.
+impl HostOriginPolicy {
+    /// Reads the settings; see [`super::HttpConfig`] for their forms. Errors: `InvalidInput`, its text for the operator.
     pub fn new(allowed_hosts: &[String], allowed_origins: &[String]) -> io::Result<Self> {
         let wrong = |what, entry: &str, want| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {entry:?} can't be read; write {want}"))
@@ -67,7 +67,7 @@ impl Guard {
         let mut origins = Vec::new();
         for entry in allowed_hosts.iter().map(|e| e.trim()).filter(|e| *e != "*") {
             let read = match entry.parse::<Ipv6Addr>() {
-                Ok(address) => Some((Name::Address(IpAddr::V6(address).to_canonical()), None)),
+                Ok(address) => Some((HostName::Address(IpAddr::V6(address).to_canonical()), None)),
                 Err(_) => parse_host(entry.strip_suffix(":*").unwrap_or(entry).as_bytes()),
             };
             let (name, port) = read.ok_or_else(|| wrong("allowed host", entry, "host, host:port, host:* or *"))?;
@@ -81,7 +81,7 @@ impl Guard {
         }
         let any = |list: &[String]| list.iter().any(|entry| entry.trim() == "*");
         let (any_host, any_origin) = (any(allowed_hosts), any(allowed_origins));
-        Ok(Self { any_host, hosts, any_origin, origins, refusals: Throttle::default() })
+        Ok(Self { any_host, hosts, any_origin, origins, refusals: LogThrottle::default() })
     }
 
     /// Checks a request that came over a connection between `local` and `peer`. `Err` is the answer: 400, 421 or 403.
@@ -91,14 +91,14 @@ impl Guard {
         mut origins: impl Iterator<Item = &'a [u8]>,
         local: SocketAddr,
         peer: SocketAddr,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), HttpResponse> {
         let Some((name, port)) = parse_host(host) else {
-            return Err(Reply::text(400, "the Host header is not host or host:port"));
+            return Err(HttpResponse::text(400, "the Host header is not host or host:port"));
         };
         if !self.allows_host(name, port, local) {
-            self.refusals.warn(format_args!("refused Host {} from {peer}", Escaped(host)));
+            self.refusals.warn(format_args!("refused Host {} from {peer}", EscapedBytes(host)));
             let name = str::from_utf8(host).unwrap_or_default();
-            return Err(Reply::text(
+            return Err(HttpResponse::text(
                 421,
                 format!(
                     "This server does not answer for the host {name}. \
@@ -110,8 +110,8 @@ impl Guard {
             (None, _) => Ok(()),
             (Some(origin), None) if self.allows_origin(origin, local) => Ok(()),
             (Some(origin), _) => {
-                self.refusals.warn(format_args!("refused Origin {} from {peer}", Escaped(origin)));
-                Err(Reply::text(
+                self.refusals.warn(format_args!("refused Origin {} from {peer}", EscapedBytes(origin)));
+                Err(HttpResponse::text(
                     403,
                     "Requests from this Origin are not allowed. \
                      To allow them, start the server with MCP_ALLOWED_ORIGINS=https://the.origin or --allowed-origins",
@@ -120,13 +120,13 @@ impl Guard {
         }
     }
 
-    fn allows_host(&self, name: Name<&str>, port: Option<u16>, local: SocketAddr) -> bool {
+    fn allows_host(&self, name: HostName<&str>, port: Option<u16>, local: SocketAddr) -> bool {
         self.any_host
             || name.is_loopback()
-            || name == Name::Address(local.ip().to_canonical())
+            || name == HostName::Address(local.ip().to_canonical())
             || self.hosts.iter().any(|(allowed, allowed_port)| {
                 // Without a port stands the default one of http or of https: a proxy in front may speak either.
-                name.is(allowed)
+                name.matches(allowed)
                     && match (allowed_port, port) {
                         (None, _) => true,
                         (Some(wanted), Some(port)) => *wanted == port,
@@ -140,28 +140,28 @@ impl Guard {
         self.any_origin
             || origin.name.is_loopback()
             // What else runs at the address of this machine is not this server's page: its port must be ours.
-            || (origin.name, origin.port) == (Name::Address(local.ip().to_canonical()), local.port())
-            || self.hosts.iter().any(|(name, port)| origin.name.is(name) && port.is_none_or(|port| port == origin.port))
+            || (origin.name, origin.port) == (HostName::Address(local.ip().to_canonical()), local.port())
+            || self.hosts.iter().any(|(name, port)| origin.name.matches(name) && port.is_none_or(|port| port == origin.port))
             || self.origins.iter().any(|allowed| {
-                origin.name.is(&allowed.name) && (origin.https, origin.port) == (allowed.https, allowed.port)
+                origin.name.matches(&allowed.name) && (origin.https, origin.port) == (allowed.https, allowed.port)
             })
     }
 }
 
 /// `host` or `host:port` (RFC 9110, 7.2), a trailing dot of the name left out.
-fn parse_host(text: &[u8]) -> Option<(Name<&str>, Option<u16>)> {
+fn parse_host(text: &[u8]) -> Option<(HostName<&str>, Option<u16>)> {
     let text = str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let address: Ipv6Addr = address.parse().ok()?;
-        return Some((Name::Address(IpAddr::V6(address).to_canonical()), parse_port(port)?));
+        return Some((HostName::Address(IpAddr::V6(address).to_canonical()), parse_port(port)?));
     }
     let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')) {
         return None;
     }
-    let name = name.parse().map_or(Name::Domain(name), Name::Address);
+    let name = name.parse().map_or(HostName::Domain(name), HostName::Address);
     Some((name, parse_port(port)?))
 }
 
@@ -194,7 +194,7 @@ mod tests {
 
     fn status(hosts: &[&str], origins: &[&str], host: &str, origin: Option<&str>) -> u16 {
         let list = |entries: &[&str]| entries.iter().map(|e| e.to_string()).collect::<Vec<_>>();
-        let guard = Guard::new(&list(hosts), &list(origins)).unwrap();
+        let guard = HostOriginPolicy::new(&list(hosts), &list(origins)).unwrap();
         let peer = "192.0.2.9:1".parse().unwrap();
         let origin = origin.iter().map(|o| o.as_bytes());
         guard.check(host.as_bytes(), origin, LOCAL.parse().unwrap(), peer).map_or_else(|reply| reply.status, |()| 200)
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn two_origins_are_refused() {
-        let guard = Guard::new(&[], &[]).unwrap();
+        let guard = HostOriginPolicy::new(&[], &[]).unwrap();
         let two = [&b"http://localhost"[..], b"http://localhost"];
         let address = LOCAL.parse().unwrap();
         assert_eq!(guard.check(b"localhost", two.into_iter(), address, address).unwrap_err().status, 403);
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_setting_that_would_allow() {
-        let guard = Guard::new(&[], &[]).unwrap();
+        let guard = HostOriginPolicy::new(&[], &[]).unwrap();
         let address = LOCAL.parse().unwrap();
         let reply = guard.check(b"pve.lan:8000", std::iter::empty(), address, address).unwrap_err();
         assert!(str::from_utf8(reply.body()).unwrap().contains("MCP_ALLOWED_HOSTS=pve.lan:8000"));
@@ -328,7 +328,7 @@ mod tests {
             (vec![], vec!["pve.example".into()]),
             (vec![], vec!["null".into()]),
         ] {
-            let e = Guard::new(&hosts, &origins).err().expect("refused");
+            let e = HostOriginPolicy::new(&hosts, &origins).err().expect("refused");
             let entry: &String = hosts.iter().chain(&origins).next().unwrap();
             assert_eq!(e.kind(), io::ErrorKind::InvalidInput);
             assert!(e.to_string().contains(&format!("{entry:?}")), "{e}");

@@ -6,73 +6,73 @@
 //!   admission           (greeting)   wire, channel (tls)                                  workers
 //! ```
 //! Every bound is one of [`Limits`]. Requests, answers and statuses are tiny_http's types and its writer makes the
-//! bytes of an answer's head; its `Server` is not used, because a single request can abort it, and its memory, threads
+//! bytes of an answer's head; its `HttpServer` is not used, because a single request can abort it, and its memory, threads
 //! and waits have no bound.
 //!
 //! # The end
-//! [`Handle::stop`] ends the accept loops. Then connections that wait for a request end, calls in flight get
-//! `stop_timeout` to finish and their answers still go out, those that don't are given up and say so, the event streams end, and [`Server::run`] returns.
+//! [`HttpHandle::stop`] ends the accept loops. Then connections that wait for a request end, calls in flight get
+//! `stop_timeout` to finish and their answers still go out, those that don't are given up and say so, the event streams end, and [`HttpServer::run`] returns.
 
 mod accept;
 mod admission;
-mod attempts;
 mod auth;
+mod auth_failures;
 pub(crate) mod body;
-mod budget;
 mod certificate;
-pub(crate) mod channel;
+pub(crate) mod client_stream;
 mod connection;
-mod events;
-mod greeting;
+mod event_stream;
 pub(crate) mod guard;
 pub(crate) mod head;
-mod probes;
+mod health;
+mod log_throttle;
+mod memory_budget;
+mod monitor;
 mod quota;
-mod reply;
+pub(crate) mod receive;
+mod response;
 mod routes;
-mod session;
 mod sse;
+mod sse_session;
 mod streamable;
-mod throttle;
 mod tls;
-mod watch;
-pub(crate) mod wire;
+mod tls_accept;
 
+use crate::config::{Client, Limits};
 use crate::deadline::Deadline;
 use crate::mcp;
 use crate::metrics;
-use crate::settings::{Client, Limits};
-use crate::workers::{STACK, Workers};
-use accept::Bell;
+use crate::workers::{CALL_STACK_BYTES, WorkerPool};
+use accept::StopSignal;
 pub use accept::listen;
 use admission::Connections;
-use auth::Auth;
-use budget::Budget;
-pub use certificate::Identity;
-use guard::Guard;
-pub use probes::Probes;
-use probes::Watched;
-use quota::Quotas;
-use routes::Port;
-use sse::Sessions;
+use auth::Authenticator;
+pub use certificate::ServerCertificate;
+use guard::HostOriginPolicy;
+use health::HealthEndpoints;
+pub use health::HealthSources;
+use memory_budget::MemoryBudget;
+use monitor::ConnectionMonitor;
+use quota::ClientQuotas;
+use routes::ListenerRole;
+use sse::SseSessions;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-use watch::Watch;
 
 /// What is given up gets this long to say so, and then the streams and connections as long to end: with the default
 /// `stop_timeout` that stays below the ten seconds after which Docker kills.
-const LAST_END: Duration = Duration::from_millis(500);
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// What the front is started with.
-pub struct Config {
+pub struct HttpConfig {
     /// Where clients call.
     pub listener: TcpListener,
     /// Where those ask who watch the server, if not there too: what of `probes` is counted is then served here alone.
-    pub watch: Option<TcpListener>,
+    pub metrics_listener: Option<TcpListener>,
     /// The bounds of every connection.
     pub limits: Limits,
     /// `MCP_ALLOWED_HOSTS`, beside the loopback names and the address a connection came to. Each is `host` or `host:*`
@@ -83,166 +83,179 @@ pub struct Config {
     /// Who may call, by the token of each; without any, whoever reaches the listener may.
     pub clients: Vec<Client>,
     /// The certificate, where the port speaks TLS.
-    pub identity: Option<Identity>,
+    pub certificate: Option<ServerCertificate>,
     /// What is known of the clusters.
-    pub probes: Probes,
+    pub health: HealthSources,
 }
 
 /// What every part of a running front shares.
-struct Front {
-    mcp: Arc<mcp::Server>,
+struct HttpState {
+    mcp: Arc<mcp::McpServer>,
     limits: Limits,
-    identity: Option<Identity>,
-    guard: Guard,
-    auth: Auth,
-    quotas: Quotas,
+    certificate: Option<ServerCertificate>,
+    host_policy: HostOriginPolicy,
+    authenticator: Authenticator,
+    quotas: ClientQuotas,
     connections: Arc<Connections>,
-    sessions: Sessions,
-    workers: Workers<sse::Job>,
+    sessions: SseSessions,
+    workers: WorkerPool<sse::SseCall>,
     /// Calls that run on connections' own threads.
-    calls: AtomicUsize,
-    watch: Watch,
-    bodies: Arc<Budget>,
+    running_calls: AtomicUsize,
+    monitor: ConnectionMonitor,
+    body_memory: Arc<MemoryBudget>,
     stopping: AtomicBool,
-    bell: Bell,
-    watched: Watched,
+    stop_signal: StopSignal,
+    health: HealthEndpoints,
 }
 
-impl Front {
+impl HttpState {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    fn counts(&self) -> &metrics::Front {
-        &self.mcp.metrics().front
+    fn metrics(&self) -> &metrics::HttpMetrics {
+        &self.mcp.metrics().http
     }
 }
 
 /// What has listeners and does not serve yet.
-pub struct Server {
-    front: Arc<Front>,
-    listeners: Vec<(TcpListener, Port)>,
+pub struct HttpServer {
+    state: Arc<HttpState>,
+    listeners: Vec<(TcpListener, ListenerRole)>,
 }
 
-/// Tells a running [`Server`] to stop, or who may call from here on; clones are the same server.
+/// Tells a running [`HttpServer`] to stop, or who may call from here on; clones are the same server.
 #[derive(Clone)]
-pub struct Handle {
-    front: Arc<Front>,
+pub struct HttpHandle {
+    state: Arc<HttpState>,
 }
 
-impl Handle {
+impl HttpHandle {
     /// From here on these are all who may call: the others' tokens are none, and their sessions end.
     pub fn replace_clients(&self, clients: Vec<Client>) {
         let clients: Arc<[_]> = clients.into_iter().map(Arc::new).collect();
-        clients.iter().for_each(|client| self.front.mcp.metrics().know(&client.name));
-        self.front.quotas.replace(&clients);
-        self.front.auth.replace(clients.clone());
-        self.front.sessions.end_unless(&|client| match clients.is_empty() {
-            true => client.is(&self.front.auth.anyone()),
-            false => clients.iter().any(|known| known.is(client)),
+        clients.iter().for_each(|client| self.state.mcp.metrics().register_client(&client.name));
+        self.state.quotas.replace_clients(&clients);
+        self.state.authenticator.replace_clients(clients.clone());
+        self.state.sessions.end_others(&|client| match clients.is_empty() {
+            true => client.is_same_client(&self.state.authenticator.anonymous_client()),
+            false => clients.iter().any(|known| known.is_same_client(client)),
         });
     }
 
     /// No new connections or calls; calls in flight may go on up to `limits.stop_timeout`; streams end. Idempotent.
-    /// Returns at once; [`Server::run`] returns when it is done.
+    /// Returns at once; [`HttpServer::run`] returns when it is done.
     pub fn stop(&self) {
-        if !self.front.stopping.swap(true, Ordering::SeqCst) {
-            self.front.bell.ring();
+        if !self.state.stopping.swap(true, Ordering::SeqCst) {
+            self.state.stop_signal.send();
         }
     }
 }
 
-impl Server {
+impl HttpServer {
     /// Sizes the caps, which hold over both listeners, to the machine's descriptor limit. Errors: an allowed host or
     /// origin that can't be read (`InvalidInput`, its text says which and what to write), or no descriptors.
-    pub fn new(config: Config, mcp: Arc<mcp::Server>) -> io::Result<Self> {
-        let Config { listener, watch, limits, allowed_hosts, allowed_origins, clients, identity, probes } = config;
-        let guard = Guard::new(&allowed_hosts, &allowed_origins)?;
-        let port = if probes.write.is_some() && watch.is_none() { Port::All } else { Port::Calls };
-        let mut listeners = vec![(listener, port)];
-        listeners.extend(watch.map(|watch| (watch, Port::Watch)));
+    pub fn new(config: HttpConfig, mcp: Arc<mcp::McpServer>) -> io::Result<Self> {
+        let HttpConfig {
+            listener,
+            metrics_listener,
+            limits,
+            allowed_hosts,
+            allowed_origins,
+            clients,
+            certificate,
+            health,
+        } = config;
+        let host_policy = HostOriginPolicy::new(&allowed_hosts, &allowed_origins)?;
+        let role = if health.metrics.is_some() && metrics_listener.is_none() {
+            ListenerRole::McpAndMetrics
+        } else {
+            ListenerRole::Mcp
+        };
+        let mut listeners = vec![(listener, role)];
+        listeners.extend(metrics_listener.map(|listener| (listener, ListenerRole::Metrics)));
         for (listener, _) in &listeners {
             listener.set_nonblocking(true)?;
         }
-        let max_connections = accept::size_to_descriptors(&limits);
-        let workers = Workers::new(limits.max_calls, {
+        let max_connections = accept::fit_to_descriptor_limit(&limits);
+        let workers = WorkerPool::new(limits.max_calls, {
             let mcp = mcp.clone();
-            move |job: sse::Job| job.run(&mcp)
+            move |job: sse::SseCall| job.run(&mcp)
         });
-        if probes.write.is_some() {
-            mcp.metrics().switch_on();
+        if health.metrics.is_some() {
+            mcp.metrics().enable();
         }
-        clients.iter().for_each(|client| mcp.metrics().know(&client.name));
-        let auth = Auth::new(clients);
-        let front = Front {
+        clients.iter().for_each(|client| mcp.metrics().register_client(&client.name));
+        let authenticator = Authenticator::new(clients);
+        let state = HttpState {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
-            sessions: Sessions::new(&limits),
-            quotas: Quotas::new(&auth.clients(), &limits),
-            bodies: Budget::new(limits.max_buffered_bytes),
+            sessions: SseSessions::new(&limits),
+            quotas: ClientQuotas::new(&authenticator.clients(), &limits),
+            body_memory: MemoryBudget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
-            bell: Bell::new()?,
+            stop_signal: StopSignal::new()?,
             mcp,
             limits,
-            identity,
-            guard,
-            auth,
+            certificate,
+            host_policy,
+            authenticator,
             workers,
-            calls: AtomicUsize::new(0),
-            watch: Watch::default(),
-            watched: Watched::new(probes),
+            running_calls: AtomicUsize::new(0),
+            monitor: ConnectionMonitor::default(),
+            health: HealthEndpoints::new(health),
         };
-        Ok(Self { front: Arc::new(front), listeners })
+        Ok(Self { state: Arc::new(state), listeners })
     }
 
     /// The handle on it while it runs.
-    pub fn handle(&self) -> Handle {
-        Handle { front: self.front.clone() }
+    pub fn handle(&self) -> HttpHandle {
+        HttpHandle { state: self.state.clone() }
     }
 
     /// Serves until stopped; returns when the last connection's work is done or the stop limit is over.
     pub fn run(self) {
-        let Self { front, listeners } = self;
-        let keeper = thread::Builder::new().name("watch".into()).spawn({
-            let front = front.clone();
-            move || front.watch.run(front.limits.sse_keepalive, || front.sessions.keep_alive())
+        let Self { state, listeners } = self;
+        let monitor_thread = thread::Builder::new().name("watch".into()).spawn({
+            let state = state.clone();
+            move || state.monitor.run(state.limits.sse_keepalive, || state.sessions.keep_alive())
         });
-        if let Err(e) = &keeper {
+        if let Err(e) = &monitor_thread {
             log::warn!("no thread to watch over streams: quiet ones may be ended by proxies: {e}");
         }
         thread::scope(|scope| {
             let mut listeners = listeners.iter();
             let first = listeners.next();
-            for (listener, port) in listeners {
-                let accept = || accept::accept_all(&front, listener, *port);
+            for (listener, role) in listeners {
+                let accept = || accept::accept_all(&state, listener, *role);
                 if let Err(e) = thread::Builder::new().name("accept".into()).spawn_scoped(scope, accept) {
                     log::error!("nobody is served at {:?}: no thread: {e}", listener.local_addr());
                 }
             }
-            if let Some((listener, port)) = first {
-                accept::accept_all(&front, listener, *port);
+            if let Some((listener, role)) = first {
+                accept::accept_all(&state, listener, *role);
             }
         });
         drop(listeners);
 
-        let deadline = Deadline::after(front.limits.stop_timeout);
+        let deadline = Deadline::from_now(state.limits.stop_timeout);
         // Ending the reads looks just like clients that go away.
-        front.watch.cancel_no_more();
-        front.connections.end_reads();
-        front.workers.finish(&deadline);
-        front.connections.wait_for_requests(&deadline);
+        state.monitor.stop_cancelling();
+        state.connections.end_reads();
+        state.workers.stop(&deadline);
+        state.connections.wait_for_requests(&deadline);
         // Calls that are still at work end now, and say what is known of their outcome.
-        front.watch.give_up_all();
-        front.sessions.give_up_calls();
-        let last = Deadline::after(LAST_END);
-        let cut_off = front.workers.finish(&last);
-        front.connections.wait_for_requests(&last);
-        front.sessions.end_all();
-        let left = front.connections.wait_for_all(&Deadline::after(LAST_END));
+        state.monitor.cancel_all_for_shutdown();
+        state.sessions.cancel_all_for_shutdown();
+        let last = Deadline::from_now(SHUTDOWN_GRACE);
+        let cut_off = state.workers.stop(&last);
+        state.connections.wait_for_requests(&last);
+        state.sessions.end_all();
+        let left = state.connections.wait_for_all(&Deadline::from_now(SHUTDOWN_GRACE));
         if cut_off + left > 0 {
             log::warn!("stopped with {cut_off} calls and {left} connections still at work");
         }
-        front.watch.close();
-        if let Ok(keeper) = keeper {
+        state.monitor.close();
+        if let Ok(keeper) = monitor_thread {
             let _ = keeper.join();
         }
     }

@@ -1,13 +1,13 @@
 //! What is served where: one table. A route is a line here and a function where its subject is.
 
-use super::Front;
-use super::admission::Permit;
-use super::budget::Reserved;
-use super::channel::Channel;
-use super::head::Head;
-use super::reply::Reply;
-use super::session::Session;
-use super::{probes, sse, streamable};
+use super::HttpState;
+use super::admission::ConnectionPermit;
+use super::client_stream::ClientStream;
+use super::head::RequestHead;
+use super::memory_budget::MemoryReservation;
+use super::response::HttpResponse;
+use super::sse_session::SseSession;
+use super::{health, sse, streamable};
 use crate::mcp::context::Caller;
 use std::sync::Arc;
 use tiny_http::Method;
@@ -19,35 +19,47 @@ pub struct Route {
     /// The whole path: nothing is decoded, no slash is added or taken away.
     pub path: &'static str,
     /// Whether anybody may ask, without a client's token.
-    pub open: bool,
+    pub public: bool,
     /// Where it is served.
-    on: &'static [Port],
+    roles: &'static [ListenerRole],
     /// Runs on the connection's own thread, once the guard has let the request through and its body is read.
-    pub run: fn(&Arc<Front>, &mut Request<'_>) -> Answer,
+    pub handler: fn(&Arc<HttpState>, &mut HttpRequest<'_>) -> RouteOutcome,
 }
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
+pub enum ListenerRole {
     /// Clients.
-    Calls,
+    Mcp,
     /// Clients, and who counts what they do.
-    All,
+    McpAndMetrics,
     /// Those who watch the server.
-    Watch,
+    Metrics,
 }
 
-const CALLS: &[Port] = &[Port::Calls, Port::All];
-const METRICS: &[Port] = &[Port::All, Port::Watch];
-const EVERY: &[Port] = &[Port::Calls, Port::All, Port::Watch];
+const MCP_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics];
+const METRICS_ROLES: &[ListenerRole] = &[ListenerRole::McpAndMetrics, ListenerRole::Metrics];
+const ALL_ROLES: &[ListenerRole] = &[ListenerRole::Mcp, ListenerRole::McpAndMetrics, ListenerRole::Metrics];
 
 static ROUTES: [Route; 6] = [
-    Route { method: Method::Post, path: "/mcp", open: false, on: CALLS, run: streamable::post },
-    Route { method: Method::Get, path: "/sse", open: false, on: CALLS, run: sse::open },
-    Route { method: Method::Post, path: "/messages", open: false, on: CALLS, run: sse::post },
-    Route { method: Method::Get, path: "/healthz", open: true, on: EVERY, run: |_, _| Reply::text(200, "ok").into() },
-    Route { method: Method::Get, path: "/readyz", open: false, on: EVERY, run: probes::ready },
-    Route { method: Method::Get, path: "/metrics", open: false, on: METRICS, run: probes::metrics },
+    Route { method: Method::Post, path: "/mcp", public: false, roles: MCP_ROLES, handler: streamable::handle_post },
+    Route { method: Method::Get, path: "/sse", public: false, roles: MCP_ROLES, handler: sse::open_session },
+    Route { method: Method::Post, path: "/messages", public: false, roles: MCP_ROLES, handler: sse::handle_post },
+    Route {
+        method: Method::Get,
+        path: "/healthz",
+        public: true,
+        roles: ALL_ROLES,
+        handler: |_, _| HttpResponse::text(200, "ok").into(),
+    },
+    Route { method: Method::Get, path: "/readyz", public: false, roles: ALL_ROLES, handler: health::handle_readyz },
+    Route {
+        method: Method::Get,
+        path: "/metrics",
+        public: false,
+        roles: METRICS_ROLES,
+        handler: health::handle_metrics,
+    },
 ];
 
 /// Their paths, in the same order: what requests are counted by.
@@ -62,48 +74,48 @@ pub static PATHS: [&str; ROUTES.len()] = {
 };
 
 /// The number of a path that is served, any other number where it is not.
-pub fn number(path: &str) -> usize {
+pub fn route_index(path: &str) -> usize {
     PATHS.iter().position(|known| *known == path).unwrap_or(usize::MAX)
 }
 
 /// One request, as its route sees it.
-pub struct Request<'a> {
+pub struct HttpRequest<'a> {
     /// The connection it came over.
-    pub stream: &'a Arc<Channel>,
+    pub stream: &'a Arc<ClientStream>,
     /// Whose it is.
     pub caller: Caller,
     /// The connection's right to be open.
-    pub permit: &'a Permit,
+    pub permit: &'a ConnectionPermit,
     /// The body; may be taken, and then so must be what is reserved for it.
     pub body: &'a mut Vec<u8>,
     /// The memory that the body takes, if that is much.
-    pub reserved: Option<Reserved>,
+    pub reservation: Option<MemoryReservation>,
     /// Its head.
-    pub head: &'a Head,
+    pub head: &'a RequestHead,
     /// The bytes that `head` was read from.
     pub bytes: &'a [u8],
 }
 
 /// What becomes of a request.
-pub enum Answer {
+pub enum RouteOutcome {
     /// It is answered.
-    Reply(Reply),
+    Response(HttpResponse),
     /// Its connection is an event stream from here on; the head and the first event are sent.
-    Stream(Arc<Session>),
+    Session(Arc<SseSession>),
     /// Everything is sent, and the end of the connection is the end of the answer.
-    Done,
+    Sent,
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
-        Self::Reply(reply)
+impl From<HttpResponse> for RouteOutcome {
+    fn from(reply: HttpResponse) -> Self {
+        Self::Response(reply)
     }
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     /// The value of the query's parameter `name`, as it stands.
-    pub fn query(&self, name: &str) -> Option<&'a str> {
-        self.head.query(self.bytes, name)
+    pub fn query_value(&self, name: &str) -> Option<&'a str> {
+        self.head.query_value(self.bytes, name)
     }
 
     /// The values of a header, as often as it stands.
@@ -118,7 +130,7 @@ impl<'a> Request<'a> {
     }
 
     /// Whether the body is said to be JSON: `application/json` in any case, with or without parameters.
-    pub fn is_json(&self) -> bool {
+    pub fn has_json_body(&self) -> bool {
         let essence = self.header("content-type").and_then(|value| value.split(|b| *b == b';').next());
         essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"application/json"))
     }
@@ -127,45 +139,45 @@ impl<'a> Request<'a> {
 impl Route {
     /// What watches the server may ask with HEAD too (RFC 9110, 9.3.2), as some health checks do; a stream has no such
     /// answer.
-    fn takes_head(&self) -> bool {
-        self.on.contains(&Port::Watch)
+    fn allows_head(&self) -> bool {
+        self.roles.contains(&ListenerRole::Metrics)
     }
 }
 
-fn of(port: Port, path: &str) -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().filter(move |route| route.path == path && route.on.contains(&port))
+fn routes_at(role: ListenerRole, path: &str) -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(move |route| route.path == path && route.roles.contains(&role))
 }
 
 /// Whether a path is served to clients alone. What is not served at all says so to anybody: a client that meets a 401
 /// looks for the paths of OAuth, and must find that there are none.
-pub fn asks_for_token(port: Port, path: &str) -> bool {
-    of(port, path).any(|route| !route.open)
+pub fn requires_token(role: ListenerRole, path: &str) -> bool {
+    routes_at(role, path).any(|route| !route.public)
 }
 
 /// The route of a request. `Err` is the answer: 404, plain, for OAuth discovery probes more than anyone; or 405.
-pub fn find(port: Port, method: &Method, path: &str) -> Result<&'static Route, Reply> {
-    let is_meant = |route: &&Route| route.method == *method || *method == Method::Head && route.takes_head();
-    if let Some(route) = of(port, path).find(is_meant) {
+pub fn find_route(role: ListenerRole, method: &Method, path: &str) -> Result<&'static Route, HttpResponse> {
+    let is_meant = |route: &&Route| route.method == *method || *method == Method::Head && route.allows_head();
+    if let Some(route) = routes_at(role, path).find(is_meant) {
         return Ok(route);
     }
     let mut allowed = Vec::new();
-    for route in of(port, path) {
+    for route in routes_at(role, path) {
         allowed.push(route.method.as_str());
-        allowed.extend(route.takes_head().then_some("HEAD"));
+        allowed.extend(route.allows_head().then_some("HEAD"));
     }
     if allowed.is_empty() {
-        return Err(nothing(port));
+        return Err(not_found(role));
     }
-    Err(Reply::text(405, "This path has no such method; the Allow header names those it has")
-        .with("Allow", allowed.join(", ")))
+    Err(HttpResponse::text(405, "This path has no such method; the Allow header names those it has")
+        .with_header("Allow", allowed.join(", ")))
 }
 
 /// The answer where nothing is served.
-pub fn nothing(port: Port) -> Reply {
-    Reply::text(
+pub fn not_found(role: ListenerRole) -> HttpResponse {
+    HttpResponse::text(
         404,
-        match port {
-            Port::Watch => "Nothing is served here. This port has /metrics, /readyz and /healthz",
+        match role {
+            ListenerRole::Metrics => "Nothing is served here. This port has /metrics, /readyz and /healthz",
             _ => "Nothing is served here. MCP is at POST /mcp, or over SSE at GET /sse",
         },
     )
@@ -177,9 +189,9 @@ mod tests {
 
     #[test]
     fn a_known_path_with_another_method_is_405_and_any_other_path_404() {
-        let port = Port::All;
+        let port = ListenerRole::McpAndMetrics;
         for method in [Method::Get, Method::Head] {
-            assert_eq!(find(port, &method, "/healthz").ok().map(|route| route.path), Some("/healthz"));
+            assert_eq!(find_route(port, &method, "/healthz").ok().map(|route| route.path), Some("/healthz"));
         }
         for (method, path, status, allow) in [
             (Method::Post, "/healthz", 405, "Allow: GET, HEAD\r\n"),
@@ -193,7 +205,7 @@ mod tests {
             (Method::Get, "/%73se", 404, ""),
             (Method::Get, "/", 404, ""),
         ] {
-            let reply = find(port, &method, path).err().expect(path);
+            let reply = find_route(port, &method, path).err().expect(path);
             let mut head = Vec::new();
             reply.write_head(&mut head).unwrap();
             assert_eq!(reply.status, status, "{method} {path}");
@@ -204,38 +216,38 @@ mod tests {
     #[test]
     fn a_token_is_asked_for_everywhere_but_where_health_is_told_or_nothing_is() {
         for (port, path, asks) in [
-            (Port::All, "/mcp", true),
-            (Port::All, "/sse", true),
-            (Port::All, "/messages", true),
-            (Port::All, "/metrics", true),
-            (Port::All, "/healthz", false),
-            (Port::All, "/.well-known/x", false),
-            (Port::Calls, "/mcp", true),
-            (Port::Calls, "/readyz", true),
-            (Port::Calls, "/metrics", false),
-            (Port::Watch, "/metrics", true),
-            (Port::Watch, "/readyz", true),
-            (Port::Watch, "/healthz", false),
-            (Port::Watch, "/mcp", false),
+            (ListenerRole::McpAndMetrics, "/mcp", true),
+            (ListenerRole::McpAndMetrics, "/sse", true),
+            (ListenerRole::McpAndMetrics, "/messages", true),
+            (ListenerRole::McpAndMetrics, "/metrics", true),
+            (ListenerRole::McpAndMetrics, "/healthz", false),
+            (ListenerRole::McpAndMetrics, "/.well-known/x", false),
+            (ListenerRole::Mcp, "/mcp", true),
+            (ListenerRole::Mcp, "/readyz", true),
+            (ListenerRole::Mcp, "/metrics", false),
+            (ListenerRole::Metrics, "/metrics", true),
+            (ListenerRole::Metrics, "/readyz", true),
+            (ListenerRole::Metrics, "/healthz", false),
+            (ListenerRole::Metrics, "/mcp", false),
         ] {
-            assert_eq!(asks_for_token(port, path), asks, "{port:?} {path}");
+            assert_eq!(requires_token(port, path), asks, "{port:?} {path}");
         }
     }
 
     #[test]
     fn a_port_serves_what_it_is_for() {
         for (port, paths) in [
-            (Port::Calls, &["/mcp", "/sse", "/messages", "/healthz", "/readyz"][..]),
-            (Port::Watch, &["/healthz", "/readyz", "/metrics"]),
-            (Port::All, &PATHS),
+            (ListenerRole::Mcp, &["/mcp", "/sse", "/messages", "/healthz", "/readyz"][..]),
+            (ListenerRole::Metrics, &["/healthz", "/readyz", "/metrics"]),
+            (ListenerRole::McpAndMetrics, &PATHS),
         ] {
-            let served: Vec<_> = PATHS.into_iter().filter(|path| of(port, path).next().is_some()).collect();
+            let served: Vec<_> = PATHS.into_iter().filter(|path| routes_at(port, path).next().is_some()).collect();
             assert_eq!(served, paths, "{port:?}");
         }
     }
 
     #[test]
-    fn no_route_stands_twice() {
+    fn no_route_is_listed_twice() {
         for (i, a) in ROUTES.iter().enumerate() {
             assert!(a.path.starts_with('/'));
             assert!(!ROUTES[..i].iter().any(|b| (&a.method, a.path) == (&b.method, b.path)), "{}", a.path);

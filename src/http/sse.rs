@@ -6,20 +6,20 @@
 //! a read, so that it knows at once when the client is gone. One more thread, for all sessions together, writes
 //! comments that keep the proxies on the way from ending a quiet stream.
 
-use super::Front;
-use super::admission::Permit;
-use super::budget::Reserved;
-use super::channel::Channel;
-use super::reply::Reply;
-use super::routes::{Answer, Request};
-use super::session::{Session, Slot};
-use crate::cancel::Cancel;
+use super::HttpState;
+use super::admission::ConnectionPermit;
+use super::client_stream::ClientStream;
+use super::memory_budget::MemoryReservation;
+use super::response::HttpResponse;
+use super::routes::{HttpRequest, RouteOutcome};
+use super::sse_session::{SessionSlot, SseSession};
+use crate::cancel::CancelToken;
+use crate::config::{Client, Limits};
 use crate::mcp;
-use crate::mcp::call::InFlight;
 use crate::mcp::context::Caller;
-use crate::mcp::message::{BUSY, Invalid, MAX_BATCH, Message, SERVER_BUSY, batch, parse};
-use crate::metrics::Refusal;
-use crate::settings::{Client, Limits};
+use crate::mcp::in_flight::CallGuard;
+use crate::mcp::message::{BUSY, InvalidMessage, MAX_BATCH, Message, SERVER_BUSY_MESSAGE, parse_message, split_batch};
+use crate::metrics::RefusalReason;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -28,104 +28,106 @@ use std::time::Duration;
 
 const SESSION_BUSY: &str =
     "busy: this session has as many calls in flight as it may; send it again when one of them has ended";
-const STOPPING: &str = "the server is stopping; reconnect and send the call again in a few seconds";
+const SERVER_STOPPING: &str = "the server is stopping; reconnect and send the call again in a few seconds";
 
 /// The open sessions.
-pub struct Sessions {
-    table: Mutex<HashMap<u128, Arc<Session>>>,
+pub struct SseSessions {
+    table: Mutex<HashMap<u128, Arc<SseSession>>>,
     random: SystemRandom,
     max: usize,
     write_timeout: Duration,
 }
 
 /// A call for the workers: its message, not yet read, and its place in the session.
-pub struct Job {
-    slot: Slot,
+pub struct SseCall {
+    slot: SessionSlot,
     caller: Caller,
     body: Vec<u8>,
-    call: InFlight,
+    call: CallGuard,
     /// The memory that its message takes, if that is much.
-    _reserved: Option<Reserved>,
+    _reservation: Option<MemoryReservation>,
 }
 
 /// `GET /sse`.
-pub fn open(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
-    match front.sessions.open(
+pub fn open_session(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> RouteOutcome {
+    match state.sessions.open(
         request.stream.clone(),
         Caller { transport: "sse", ..request.caller.clone() },
         request.permit,
     ) {
-        Ok(session) => Answer::Stream(session),
+        Ok(session) => RouteOutcome::Session(session),
         Err(reply) => {
-            front.counts().refused(Refusal::Sessions);
+            state.metrics().count_refusal(RefusalReason::Sessions);
             reply.into()
         }
     }
 }
 
 /// `POST /messages?sessionId=…`. What is answered from memory is on the stream before the 202 is out.
-pub fn post(front: &Arc<Front>, request: &mut Request<'_>) -> Answer {
-    if !request.is_json() {
-        return Reply::text(415, "the Content-Type must be application/json").into();
+pub fn handle_post(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> RouteOutcome {
+    if !request.has_json_body() {
+        return HttpResponse::text(415, "the Content-Type must be application/json").into();
     }
-    let Some(id) = request.query("sessionId") else {
-        return Reply::text(400, "sessionId is missing: post to the path of the stream's endpoint event").into();
+    let Some(id) = request.query_value("sessionId") else {
+        return HttpResponse::text(400, "sessionId is missing: post to the path of the stream's endpoint event").into();
     };
-    let gone = || Reply::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
-    let Some(session) = front.sessions.find(id, &request.caller.client) else { return gone() };
+    let gone = || HttpResponse::text(404, "no such session, or it has ended: reconnect to GET /sse").into();
+    let Some(session) = state.sessions.find(id, &request.caller.client) else { return gone() };
     // What it may do is what it may do now, not when the stream was opened.
     let caller = &Caller { transport: "sse", ..request.caller.clone() };
-    let delivered = match batch(request.body, MAX_BATCH) {
-        Some(Err(Invalid(answer))) => return Reply::json(400, answer).into(),
+    let delivered = match split_batch(request.body, MAX_BATCH) {
+        Some(Err(InvalidMessage(answer))) => return HttpResponse::json(400, answer).into(),
         // Its answers come one by one, as those of any other calls.
-        Some(Ok(parts)) => {
-            parts.iter().all(|part| match take(front, &session, caller, &mut None, part.as_bytes().to_vec()) {
+        Some(Ok(parts)) => parts.iter().all(|part| {
+            match handle_message(state, &session, caller, &mut None, part.as_bytes().to_vec()) {
                 Ok(delivered) => delivered,
-                Err(Invalid(answer)) => session.send(&answer, None),
-            })
-        }
+                Err(InvalidMessage(answer)) => session.send(&answer, None),
+            }
+        }),
         None => {
             let body = std::mem::take(request.body);
-            match take(front, &session, caller, &mut request.reserved, body) {
+            match handle_message(state, &session, caller, &mut request.reservation, body) {
                 Ok(delivered) => delivered,
-                Err(Invalid(answer)) => return Reply::json(400, answer).into(),
+                Err(InvalidMessage(answer)) => return HttpResponse::json(400, answer).into(),
             }
         }
     };
-    if delivered { Reply::text(202, "Accepted").into() } else { gone() }
+    if delivered { HttpResponse::text(202, "Accepted").into() } else { gone() }
 }
 
 /// Takes one message; returns whether the session's client can still be reached.
-fn take(
-    front: &Front,
-    session: &Arc<Session>,
+fn handle_message(
+    state: &HttpState,
+    session: &Arc<SseSession>,
     caller: &Caller,
-    reserved: &mut Option<Reserved>,
+    reservation: &mut Option<MemoryReservation>,
     body: Vec<u8>,
-) -> Result<bool, Invalid> {
-    Ok(match parse(&body)? {
+) -> Result<bool, InvalidMessage> {
+    Ok(match parse_message(&body)? {
         Message::Response => true,
         Message::Notification(notification) => {
-            front.mcp.notice(&notification, &session.calls);
+            state.mcp.handle_notification(&notification, &session.calls);
             true
         }
         Message::Request(message) if !message.may_take_long() => {
-            let answer = session.answer(&front.mcp, caller, &message, Cancel::new());
+            let answer = session.handle_request(&state.mcp, caller, &message, CancelToken::new());
             answer.is_none_or(|answer| session.send(&answer, None))
         }
-        Message::Request(message) => match slot(front, session, caller) {
+        Message::Request(message) => match acquire_slot(state, session, caller) {
             Err(text) => {
-                front.mcp.busy(&message, caller);
-                session.send(&message.refuse(BUSY, &text), None)
+                state.mcp.record_busy(&message, caller);
+                session.send(&message.encode_rejection(BUSY, &text), None)
             }
             Ok(slot) => {
                 // On the list before it runs, so that a cancellation finds it however soon it comes.
-                let call = session.calls.begin(message.id());
+                let call = session.calls.register(message.id());
                 let caller = caller.clone();
-                let job = Job { slot, caller, body, call, _reserved: reserved.take() };
-                match front.workers.submit(job) {
+                let job = SseCall { slot, caller, body, call, _reservation: reservation.take() };
+                match state.workers.submit(job) {
                     Ok(()) => true,
-                    Err(job) => job.refuse(&front.mcp, if front.is_stopping() { STOPPING } else { SERVER_BUSY }),
+                    Err(job) => {
+                        job.reject(&state.mcp, if state.is_stopping() { SERVER_STOPPING } else { SERVER_BUSY_MESSAGE })
+                    }
                 }
             }
         },
@@ -133,39 +135,43 @@ fn take(
 }
 
 /// A place for a call, in its session and among its client's. The error says what there is too much of.
-fn slot(front: &Front, session: &Arc<Session>, caller: &Caller) -> Result<Slot, Cow<'static, str>> {
-    let mut slot = session.take_slot(front.limits.max_calls_per_session).ok_or(SESSION_BUSY)?;
-    slot.place = Some(front.quotas.take(&caller.client)?);
+fn acquire_slot(
+    state: &HttpState,
+    session: &Arc<SseSession>,
+    caller: &Caller,
+) -> Result<SessionSlot, Cow<'static, str>> {
+    let mut slot = session.acquire_slot(state.limits.max_calls_per_session).ok_or(SESSION_BUSY)?;
+    slot.quota_permit = Some(state.quotas.acquire(&caller.client)?);
     Ok(slot)
 }
 
-impl Job {
+impl SseCall {
     /// Runs the call and sends its answer.
-    pub fn run(self, mcp: &mcp::Server) {
-        let Self { slot, caller, body, call, _reserved } = self;
+    pub fn run(self, mcp: &mcp::McpServer) {
+        let Self { slot, caller, body, call, _reservation } = self;
         let session = slot.session.clone();
         if session.events.has_ended() {
             return;
         }
-        let Ok(Message::Request(request)) = parse(&body) else { return };
-        if let Some(answer) = session.answer(mcp, &caller, &request, call.cancel.clone()) {
+        let Ok(Message::Request(request)) = parse_message(&body) else { return };
+        if let Some(answer) = session.handle_request(mcp, &caller, &request, call.cancel.clone()) {
             session.send(&answer, Some(slot));
         }
     }
 
     /// Sends an error for it; returns whether the client could be told.
-    fn refuse(self, mcp: &mcp::Server, text: &str) -> bool {
-        match parse(&self.body) {
+    fn reject(self, mcp: &mcp::McpServer, text: &str) -> bool {
+        match parse_message(&self.body) {
             Ok(Message::Request(request)) => {
-                mcp.busy(&request, &self.caller);
-                self.slot.session.send(&request.refuse(BUSY, text), None)
+                mcp.record_busy(&request, &self.caller);
+                self.slot.session.send(&request.encode_rejection(BUSY, text), None)
             }
             _ => true,
         }
     }
 }
 
-impl Sessions {
+impl SseSessions {
     /// None open yet.
     pub fn new(limits: &Limits) -> Self {
         Self {
@@ -177,12 +183,17 @@ impl Sessions {
     }
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event. `Err` is the answer.
-    fn open(&self, stream: Arc<Channel>, caller: Caller, permit: &Permit) -> Result<Arc<Session>, Reply> {
-        let broken = || Reply::text(500, "internal error: no session could be made").closing();
+    fn open(
+        &self,
+        stream: Arc<ClientStream>,
+        caller: Caller,
+        permit: &ConnectionPermit,
+    ) -> Result<Arc<SseSession>, HttpResponse> {
+        let broken = || HttpResponse::text(500, "internal error: no session could be made").with_close();
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| broken())?;
         let id = u128::from_be_bytes(id);
-        let session = Arc::new(Session::new(id, caller, stream, self.write_timeout));
+        let session = Arc::new(SseSession::new(id, caller, stream, self.write_timeout));
         // A path, not a URL: clients refuse another origin than the one they connected to, which only they know.
         let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
         let mut open = 0;
@@ -192,14 +203,14 @@ impl Sessions {
             if room {
                 table.insert(id, session.clone());
                 // Before the client can post: from its first call on, a stop must take this for a stream.
-                permit.streams();
+                permit.mark_streaming();
             }
             open = table.len();
             room
         };
-        match session.events.begin(&endpoint, enter) {
+        match session.events.start(&endpoint, enter) {
             Ok(true) => {}
-            Ok(false) => return Err(Reply::unavailable("too many sessions are open (--max-sessions)")),
+            Ok(false) => return Err(HttpResponse::unavailable("too many sessions are open (--max-sessions)")),
             Err(_) => return Err(broken()),
         }
         log::debug!("session {session} opened, {open} open");
@@ -207,17 +218,18 @@ impl Sessions {
     }
 
     /// The session with this id, if it is open and this client's. Another's is not told apart from none.
-    fn find(&self, id: &str, client: &Client) -> Option<Arc<Session>> {
+    fn find(&self, id: &str, client: &Client) -> Option<Arc<SseSession>> {
         if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         let id = u128::from_str_radix(id, 16).ok()?;
-        let is_theirs = |session: &&Arc<Session>| session.caller.client.is(client) && !session.events.has_ended();
+        let is_theirs =
+            |session: &&Arc<SseSession>| session.caller.client.is_same_client(client) && !session.events.has_ended();
         self.table().get(&id).filter(is_theirs).cloned()
     }
 
     /// Stays until the session's client is gone or the session is ended from here; then cancels its calls.
-    pub fn hold(&self, session: &Arc<Session>) {
+    pub fn wait_until_closed(&self, session: &Arc<SseSession>) {
         session.wait_for_end();
         session.events.end();
         let open = {
@@ -230,7 +242,7 @@ impl Sessions {
     }
 
     /// How many are open.
-    pub fn open_now(&self) -> usize {
+    pub fn open_count(&self) -> usize {
         self.table().len()
     }
 
@@ -243,14 +255,14 @@ impl Sessions {
     }
 
     /// Gives every call up that is still at work: there is no more time for them.
-    pub fn give_up_calls(&self) {
+    pub fn cancel_all_for_shutdown(&self) {
         for session in self.table().values() {
-            session.calls.give_up_all();
+            session.calls.cancel_all_for_shutdown();
         }
     }
 
     /// Ends the sessions of all but these clients.
-    pub fn end_unless(&self, stays: &dyn Fn(&Client) -> bool) {
+    pub fn end_others(&self, stays: &dyn Fn(&Client) -> bool) {
         for session in self.table().values().filter(|session| !stays(&session.caller.client)) {
             session.events.end();
         }
@@ -263,7 +275,7 @@ impl Sessions {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<u128, Arc<Session>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<u128, Arc<SseSession>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -271,19 +283,19 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::super::admission::Connections;
-    use super::super::channel::tests::pair;
-    use super::super::events::tests::read_until;
+    use super::super::client_stream::tests::connection_pair;
+    use super::super::event_stream::tests::read_until;
     use super::*;
     use std::net::TcpStream;
 
     /// A session, what its client has, and the table it stands in.
-    fn session() -> (Sessions, Arc<Session>, TcpStream, Permit) {
+    fn session() -> (SseSessions, Arc<SseSession>, TcpStream, ConnectionPermit) {
         let write_timeout = Duration::from_secs(10);
-        let (stream, client) = pair(write_timeout);
-        let sessions = Sessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
+        let (stream, client) = connection_pair(write_timeout);
+        let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, Caller::stdio(), &permit).map_err(|reply| reply.status).unwrap();
+        let session = sessions.open(stream, Caller::new_stdio(), &permit).map_err(|reply| reply.status).unwrap();
         (sessions, session, client, permit)
     }
 
@@ -297,13 +309,13 @@ mod tests {
         for wrong in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("{id}0"), "ü"] {
             assert!(sessions.find(wrong, &session.caller.client).is_none(), "{wrong:?}");
         }
-        assert!(sessions.find(id, &Client::anyone()).is_none(), "another client");
+        assert!(sessions.find(id, &Client::anonymous()).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.connection().clone(), session.caller.clone(), &permit);
+        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit);
         assert_eq!(another.err().map(|reply| reply.status), Some(503), "the cap");
         session.events.end();
         assert!(sessions.find(id, &session.caller.client).is_none());
-        sessions.hold(&session);
+        sessions.wait_until_closed(&session);
         assert!(sessions.table().is_empty());
     }
 }

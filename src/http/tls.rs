@@ -13,12 +13,12 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Bytes that are encrypted ahead of what the socket takes.
-const AHEAD: usize = 64 << 10;
+const MAX_UNSENT_BYTES: usize = 64 << 10;
 
 /// What a connection keeps for TLS; its socket is at hand in each call.
-pub struct Tls(Mutex<State>);
+pub struct TlsSession(Mutex<TlsState>);
 
-struct State {
+struct TlsState {
     connection: ServerConnection,
     /// Nothing is sent or received any more.
     closed: bool,
@@ -28,17 +28,17 @@ struct State {
 ///
 /// Errors: what the client sent is no TLS, or none that can be agreed upon (it is told, as far as the socket takes it);
 /// the client is gone; the time is over.
-pub fn handshake(socket: &TcpStream, config: Arc<ServerConfig>, deadline: &Deadline) -> io::Result<Tls> {
+pub fn accept_handshake(socket: &TcpStream, config: Arc<ServerConfig>, deadline: &Deadline) -> io::Result<TlsSession> {
     socket.set_nonblocking(true)?;
     let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
-    connection.set_buffer_limit(Some(AHEAD));
-    let mut state = State { connection, closed: false };
+    connection.set_buffer_limit(Some(MAX_UNSENT_BYTES));
+    let mut state = TlsState { connection, closed: false };
     while state.connection.is_handshaking() {
         if !state.flush(socket)? {
-            wait(socket, PollFlags::OUT, Some(deadline))?;
+            wait_until_ready(socket, PollFlags::OUT, Some(deadline))?;
             continue;
         }
-        wait(socket, PollFlags::IN, Some(deadline))?;
+        wait_until_ready(socket, PollFlags::IN, Some(deadline))?;
         match state.receive(socket) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(e),
@@ -47,26 +47,26 @@ pub fn handshake(socket: &TcpStream, config: Arc<ServerConfig>, deadline: &Deadl
     }
     // What is left to send, the client's tickets for next time, goes out with the first answer if not now.
     state.flush(socket)?;
-    Ok(Tls(Mutex::new(state)))
+    Ok(TlsSession(Mutex::new(state)))
 }
 
-impl Tls {
+impl TlsSession {
     /// Waits for bytes: at least one, or 0 at the end, be it announced or not. HTTP knows by itself what is whole.
     pub fn read(&self, socket: &TcpStream, into: &mut [u8], deadline: &Deadline) -> io::Result<usize> {
         loop {
-            if let Some(n) = self.lock().plaintext(into) {
+            if let Some(n) = self.lock().read_plaintext(into) {
                 return Ok(n);
             }
-            wait(socket, PollFlags::IN, Some(deadline))?;
-            would_block(self.lock().receive(socket))?;
+            wait_until_ready(socket, PollFlags::IN, Some(deadline))?;
+            ignore_would_block(self.lock().receive(socket))?;
         }
     }
 
     /// Writes all `parts`, and returns when the socket has taken them.
     pub fn write_all(&self, socket: &TcpStream, mut parts: &mut [IoSlice<'_>], deadline: &Deadline) -> io::Result<()> {
         IoSlice::advance_slices(&mut parts, 0);
-        while !self.lock().push(socket, &mut parts)? {
-            wait(socket, PollFlags::OUT, Some(deadline))?;
+        while !self.lock().write_parts(socket, &mut parts)? {
+            wait_until_ready(socket, PollFlags::OUT, Some(deadline))?;
         }
         Ok(())
     }
@@ -96,12 +96,12 @@ impl Tls {
         let mut ignored = 0;
         let mut bytes = [0; 512];
         while ignored < most && !ended() {
-            match self.lock().plaintext(&mut bytes) {
+            match self.lock().read_plaintext(&mut bytes) {
                 Some(0) => return,
                 Some(_) => continue,
                 None => {}
             }
-            if wait(socket, PollFlags::IN, None).is_err() {
+            if wait_until_ready(socket, PollFlags::IN, None).is_err() {
                 return;
             }
             match self.lock().receive(socket) {
@@ -124,14 +124,14 @@ impl Tls {
     }
 
     /// Never held while anything waits.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TlsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TlsState {
     /// What has been received and decrypted: `None` where that is nothing, 0 bytes where nothing more will come.
-    fn plaintext(&mut self, into: &mut [u8]) -> Option<usize> {
+    fn read_plaintext(&mut self, into: &mut [u8]) -> Option<usize> {
         if self.closed {
             return Some(0);
         }
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// Encrypts and sends as much of `parts` as the socket takes; true when all of it is out.
-    fn push(&mut self, socket: &TcpStream, parts: &mut &mut [IoSlice<'_>]) -> io::Result<bool> {
+    fn write_parts(&mut self, socket: &TcpStream, parts: &mut &mut [IoSlice<'_>]) -> io::Result<bool> {
         if self.closed {
             return Err(ErrorKind::BrokenPipe.into());
         }
@@ -203,7 +203,7 @@ impl State {
 }
 
 /// Nothing yet is no error to whoever goes on waiting.
-fn would_block(received: io::Result<usize>) -> io::Result<()> {
+fn ignore_would_block(received: io::Result<usize>) -> io::Result<()> {
     match received {
         Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
         _ => Ok(()),
@@ -211,9 +211,9 @@ fn would_block(received: io::Result<usize>) -> io::Result<()> {
 }
 
 /// Waits until the socket can be read or written, or has ended. Errors: `TimedOut`.
-pub fn wait(socket: &TcpStream, what: PollFlags, deadline: Option<&Deadline>) -> io::Result<()> {
+pub fn wait_until_ready(socket: &TcpStream, what: PollFlags, deadline: Option<&Deadline>) -> io::Result<()> {
     loop {
-        let left = deadline.map(Deadline::left);
+        let left = deadline.map(Deadline::remaining);
         if left.is_some_and(|left| left.is_zero()) {
             return Err(ErrorKind::TimedOut.into());
         }

@@ -1,10 +1,10 @@
 //! What a server offers, as data: tools, resources, prompts, completion. The protocol core lists and runs them; it knows
 //! none by name.
 
-use super::args::{self, Args, Param};
-use super::content::{Content, Contents};
-use super::context::Context;
-use super::message::Fault;
+use super::arguments::{self, ToolArguments, ToolParameter};
+use super::content::{Content, ResourceContents};
+use super::context::CallContext;
+use super::message::RpcError;
 use serde_json::{Map, Value, json};
 
 /// Everything one server offers. What is empty is not announced, and its methods are unknown.
@@ -21,57 +21,57 @@ pub struct Catalog {
     /// In the order of prompts/list, names unique.
     pub prompts: Vec<Prompt>,
     /// Proposes values for an argument of a prompt or a variable of a template.
-    pub complete: Option<Complete>,
+    pub completion: Option<CompletionHandler>,
     /// Whether tools send log messages to clients (the capability `logging`).
     pub logging: bool,
 }
 
 /// What a tool has to say when it succeeded.
-pub struct Output {
+pub struct ToolOutput {
     /// For the model; a text alone in most cases.
     pub content: Vec<Content>,
     /// The same as JSON text of an object, for programs; absent where the text is JSON already.
     pub structured: Option<String>,
 }
 
-impl Output {
+impl ToolOutput {
     /// One text.
     pub fn text(text: String) -> Self {
         Self { content: vec![Content::Text(text)], structured: None }
     }
 
     /// A text, and the JSON text of the object that says the same.
-    pub fn table(text: String, structured: String) -> Self {
+    pub fn with_structured(text: String, structured: String) -> Self {
         Self { content: vec![Content::Text(text)], structured: Some(structured) }
     }
 }
 
 /// Why a tool, prompt or resource gave no output.
 #[derive(Debug)]
-pub enum Stop {
+pub enum ToolError {
     /// It failed: what failed, why, what to do next. The model reads it, as a result with `isError`.
     Failed(String),
     /// The request can't be served at all.
-    Fault(Fault),
+    Rpc(RpcError),
     /// It needs answers from the user first (2026-07-28: multi round-trip requests).
-    NeedsInput(NeedsInput),
+    InputRequired(InputRequired),
 }
 
-impl From<String> for Stop {
+impl From<String> for ToolError {
     fn from(text: String) -> Self {
         Self::Failed(text)
     }
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<RpcError> for ToolError {
+    fn from(fault: RpcError) -> Self {
+        Self::Rpc(fault)
     }
 }
 
 /// Questions for the client, each under a key of the tool's own; it calls again with the answers.
 #[derive(Debug, Default)]
-pub struct NeedsInput {
+pub struct InputRequired {
     /// Key, method (`elicitation/create`, …) and its params.
     pub requests: Vec<(&'static str, &'static str, Value)>,
     /// What the tool wants back with the answers; it is sealed on its way through the client.
@@ -79,29 +79,30 @@ pub struct NeedsInput {
 }
 
 /// Runs a tool.
-pub type Run = Box<dyn Fn(&Context<'_>, &Args) -> Result<Output, Stop> + Send + Sync>;
+pub type ToolHandler = Box<dyn Fn(&CallContext<'_>, &ToolArguments) -> Result<ToolOutput, ToolError> + Send + Sync>;
 /// Reads a resource; for a template with the URI asked for, `None` where it is none of its own.
-pub type Read = Box<dyn Fn(&Context<'_>, &str) -> Result<Option<Vec<Contents>>, Stop> + Send + Sync>;
+pub type ResourceHandler =
+    Box<dyn Fn(&CallContext<'_>, &str) -> Result<Option<Vec<ResourceContents>>, ToolError> + Send + Sync>;
 /// Fills a prompt in: messages of a role (`user`, `assistant`) and their content.
-pub type Fill =
-    Box<dyn Fn(&Context<'_>, &Map<String, Value>) -> Result<Vec<(&'static str, Content)>, Stop> + Send + Sync>;
+pub type PromptHandler =
+    Box<dyn Fn(&CallContext<'_>, &Map<String, Value>) -> Result<Vec<(&'static str, Content)>, ToolError> + Send + Sync>;
 /// Given the reference (`{"type":"ref/prompt","name":…}` or `{"type":"ref/resource","uri":…}`), the argument's name and
 /// what is typed so far: the values that fit, at most 100.
-pub type Complete = Box<dyn Fn(&Value, &str, &str) -> Vec<String> + Send + Sync>;
+pub type CompletionHandler = Box<dyn Fn(&Value, &str, &str) -> Vec<String> + Send + Sync>;
 
 /// What a call of the tool can do to a cluster (MCP: tool annotations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum ToolEffect {
     /// Nothing.
-    Reads,
+    ReadOnly,
     /// Anything, also what can't be undone.
     Destructive,
 }
 
 /// What a tool takes.
-pub enum Input {
+pub enum ToolInput {
     /// These parameters; others are refused, and the schema is made from them.
-    Params(&'static [Param]),
+    Parameters(&'static [ToolParameter]),
     /// Whatever this JSON Schema says; the tool checks it by itself.
     Schema(Value),
 }
@@ -115,21 +116,21 @@ pub struct Tool {
     /// What a model must know to choose and call it. Every user pays for its length in every conversation.
     pub description: &'static str,
     /// What it takes.
-    pub input: Input,
+    pub input: ToolInput,
     /// What it can do.
-    pub effect: Effect,
+    pub effect: ToolEffect,
     /// Runs it.
-    pub run: Run,
+    pub handler: ToolHandler,
 }
 
 impl Tool {
     /// Its entry in tools/list.
     pub fn definition(&self) -> Value {
         let schema = match &self.input {
-            Input::Params(params) => args::schema(params),
-            Input::Schema(schema) => schema.clone(),
+            ToolInput::Parameters(params) => arguments::object_schema(params),
+            ToolInput::Schema(schema) => schema.clone(),
         };
-        let reads = self.effect == Effect::Reads;
+        let reads = self.effect == ToolEffect::ReadOnly;
         json!({
             "name": self.name,
             "title": self.title,
@@ -148,12 +149,12 @@ impl Tool {
 
     /// Checks the arguments and runs it. A wrong argument is a tool error, not a protocol error: the model can mend it
     /// (MCP 2025-11-25, SEP-1303).
-    pub fn call(&self, context: &Context<'_>, arguments: Map<String, Value>) -> Result<Output, Stop> {
+    pub fn call(&self, context: &CallContext<'_>, arguments: Map<String, Value>) -> Result<ToolOutput, ToolError> {
         let args = match &self.input {
-            Input::Params(params) => Args::check(self.name, params, arguments)?,
-            Input::Schema(_) => Args::unchecked(arguments),
+            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, arguments)?,
+            ToolInput::Schema(_) => ToolArguments::new_unchecked(arguments),
         };
-        (self.run)(context, &args)
+        (self.handler)(context, &args)
     }
 }
 
@@ -168,7 +169,7 @@ pub struct Resource {
     /// Its media type.
     pub mime: &'static str,
     /// Reads it.
-    pub read: Read,
+    pub handler: ResourceHandler,
 }
 
 /// A family of resources.
@@ -182,7 +183,7 @@ pub struct ResourceTemplate {
     /// Their media type.
     pub mime: &'static str,
     /// Reads the one of the URI asked for.
-    pub read: Read,
+    pub handler: ResourceHandler,
 }
 
 /// A prompt.
@@ -194,5 +195,5 @@ pub struct Prompt {
     /// Name, meaning, and whether it must be given.
     pub arguments: &'static [(&'static str, &'static str, bool)],
     /// Fills it in.
-    pub fill: Fill,
+    pub handler: PromptHandler,
 }

@@ -3,15 +3,15 @@
 //! What is refused, and with which code, follows the column "do" of the edge cases every SDK was measured on: an id is
 //! a string or an integer and is echoed byte for byte; `params` is an object; a field that stands twice is no message.
 
-pub use super::params::{Meta, Params};
-use super::params::{fields, is_given, string};
-use crate::json::walk;
-use crate::visible;
+pub use super::params::{RequestMeta, RequestParams};
+use super::params::{decode_string, is_not_null, read_members};
+use crate::escape_invisible;
+use crate::json_scan::walk;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::borrow::Cow;
 
-pub use super::escape::push_json_str;
+pub use super::json_string::push_json_string;
 
 /// Not JSON (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i32 = -32700;
@@ -26,7 +26,7 @@ pub const INTERNAL_ERROR: i32 = -32603;
 /// The server can't take the call now; sending it again later may work.
 pub const BUSY: i32 = -32000;
 /// What to say with [`BUSY`] where all of the server's places are taken.
-pub const SERVER_BUSY: &str =
+pub const SERVER_BUSY_MESSAGE: &str =
     "busy: the server has as many calls in flight as it may; send this one again in a few seconds";
 /// There is no such resource, before 2026-07-28 (which has [`INVALID_PARAMS`] for it).
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
@@ -41,16 +41,16 @@ pub const UNSUPPORTED_VERSION: i32 = -32022;
 #[derive(Debug)]
 pub enum Message<'a> {
     /// Wants an answer.
-    Request(Request<'a>),
+    Request(RpcRequest<'a>),
     /// Wants none.
-    Notification(Notification<'a>),
+    Notification(RpcNotification<'a>),
     /// An answer to a request; this server sends none, so there is nothing to do.
     Response,
 }
 
 /// A request: an id, a method, perhaps an object of parameters.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct RpcRequest<'a> {
     id: &'a str,
     /// The method's name.
     pub method: Cow<'a, str>,
@@ -59,7 +59,7 @@ pub struct Request<'a> {
 
 /// A notification: as a request, without an id.
 #[derive(Debug)]
-pub struct Notification<'a> {
+pub struct RpcNotification<'a> {
     /// The method's name.
     pub method: Cow<'a, str>,
     /// The JSON text of the parameters: an object.
@@ -69,11 +69,11 @@ pub struct Notification<'a> {
 /// Bytes that are no valid message: the JSON-RPC error answer to send (its id is null where none could be read).
 /// Over HTTP it goes out as the body of a 400.
 #[derive(Debug)]
-pub struct Invalid(pub Vec<u8>);
+pub struct InvalidMessage(pub Vec<u8>);
 
 /// A JSON-RPC error, before it is tied to a request's id.
 #[derive(Debug, PartialEq)]
-pub struct Fault {
+pub struct RpcError {
     /// One of the codes of this module.
     pub code: i32,
     /// What failed, why, what to do next.
@@ -82,19 +82,19 @@ pub struct Fault {
     pub data: Option<Value>,
 }
 
-impl Fault {
+impl RpcError {
     /// A fault without data.
     pub fn new(code: i32, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
     }
 
     /// The parameters don't fit; `message` says which and what to send instead.
-    pub fn params(message: impl Into<String>) -> Self {
+    pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(INVALID_PARAMS, message)
     }
 }
 
-impl<'a> Request<'a> {
+impl<'a> RpcRequest<'a> {
     /// The id as JSON text, byte for byte as the client wrote it.
     pub fn id(&self) -> &'a str {
         self.id
@@ -106,13 +106,13 @@ impl<'a> Request<'a> {
     }
 
     /// The parameters; an absent object counts as an empty one.
-    pub fn params(&self) -> Result<Params<'a>, Fault> {
-        let params = self.params.map_or_else(|| Ok(Params::default()), Params::read);
-        params.map_err(|why| Fault::params(format!("params of {}: {why}", self.method)))
+    pub fn parse_params(&self) -> Result<RequestParams<'a>, RpcError> {
+        let params = self.params.map_or_else(|| Ok(RequestParams::default()), RequestParams::parse);
+        params.map_err(|why| RpcError::invalid_params(format!("params of {}: {why}", self.method)))
     }
 
     /// The bytes of an answer whose `result` is written by `write`.
-    pub fn result(&self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    pub fn encode_result(&self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
         out.extend_from_slice(self.id.as_bytes());
@@ -123,34 +123,34 @@ impl<'a> Request<'a> {
     }
 
     /// The bytes of an error answer, also for a transport that can't run the request ([`BUSY`]).
-    pub fn refuse(&self, code: i32, message: &str) -> Vec<u8> {
-        self.fault(&Fault::new(code, message))
+    pub fn encode_rejection(&self, code: i32, message: &str) -> Vec<u8> {
+        self.encode_error(&RpcError::new(code, message))
     }
 
     /// The bytes of an error answer.
-    pub fn fault(&self, fault: &Fault) -> Vec<u8> {
-        error(self.id, fault)
+    pub fn encode_error(&self, fault: &RpcError) -> Vec<u8> {
+        encode_error(self.id, fault)
     }
 }
 
-fn error(id: &str, fault: &Fault) -> Vec<u8> {
+fn encode_error(id: &str, fault: &RpcError) -> Vec<u8> {
     let mut out = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"#, fault.code).into_bytes();
     // Both may have a stranger's words in them, as a result may.
-    push_json_str(&mut out, &fault.message);
+    push_json_string(&mut out, &fault.message);
     if let Some(data) = &fault.data {
-        out.extend_from_slice(format!(",\"data\":{}", visible::json(data.to_string())).as_bytes());
+        out.extend_from_slice(format!(",\"data\":{}", escape_invisible::escape_json(data.to_string())).as_bytes());
     }
     out.extend_from_slice(b"}}");
     out
 }
 
-fn invalid(id: &str, code: i32, why: &str) -> Invalid {
-    Invalid(error(id, &Fault::new(code, why)))
+fn reject_message(id: &str, code: i32, why: &str) -> InvalidMessage {
+    InvalidMessage(encode_error(id, &RpcError::new(code, why)))
 }
 
 /// The answer to a message of more than `most` bytes, on a transport that has no other way to say so.
-pub fn too_long(most: usize) -> Vec<u8> {
-    invalid("null", INVALID_REQUEST, &format!("the message is too long: at most {most} bytes")).0
+pub fn encode_too_long(most: usize) -> Vec<u8> {
+    reject_message("null", INVALID_REQUEST, &format!("the message is too long: at most {most} bytes")).0
 }
 
 pub(super) fn is_valid_id(raw: &str) -> bool {
@@ -163,7 +163,7 @@ pub const MAX_BATCH: usize = 100;
 
 /// The messages of a batch (JSON-RPC 2.0, section 6; MCP has batches in 2025-03-26 only), where the bytes are one.
 /// `None` where they are not an array; an empty one, or one of more than `most`, is no message.
-pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&str>, Invalid>> {
+pub fn split_batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&str>, InvalidMessage>> {
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
         return None;
     }
@@ -173,59 +173,62 @@ pub fn batch(bytes: &[u8], most: usize) -> Option<Result<Vec<&str>, Invalid>> {
         parts.push(part);
         true
     });
-    Some(match if whole { Ok(parts) } else { Err(not_json(bytes)) } {
+    Some(match if whole { Ok(parts) } else { Err(reject_non_object(bytes)) } {
         Err(why) => Err(why),
-        Ok(parts) if parts.is_empty() => Err(invalid("null", INVALID_REQUEST, "an empty batch")),
+        Ok(parts) if parts.is_empty() => Err(reject_message("null", INVALID_REQUEST, "an empty batch")),
         Ok(parts) if parts.len() > most => {
-            Err(invalid("null", INVALID_REQUEST, &format!("a batch of {}: send at most {most}", parts.len())))
+            Err(reject_message("null", INVALID_REQUEST, &format!("a batch of {}: send at most {most}", parts.len())))
         }
         Ok(parts) => Ok(parts),
     })
 }
 
 /// Reads one message. A JSON array (a batch) is refused here; a transport that takes batches splits them first.
-pub fn parse(bytes: &[u8]) -> Result<Message<'_>, Invalid> {
-    let text = str::from_utf8(bytes).map_err(|_| not_json(bytes))?;
+pub fn parse_message(bytes: &[u8]) -> Result<Message<'_>, InvalidMessage> {
+    let text = str::from_utf8(bytes).map_err(|_| reject_non_object(bytes))?;
     if text.trim_ascii_start().starts_with('[') && walk(text, &mut |_, _| true) {
-        return Err(invalid("null", INVALID_REQUEST, "not a JSON-RPC message, or a batch within a batch"));
+        return Err(reject_message("null", INVALID_REQUEST, "not a JSON-RPC message, or a batch within a batch"));
     }
     // Every field raw, so that a message with one wrong field still shows its id.
     let [jsonrpc, id, method, params, result, error] =
-        fields(text, ["jsonrpc", "id", "method", "params", "result", "error"]).map_err(|_| not_json(bytes))?;
+        read_members(text, ["jsonrpc", "id", "method", "params", "result", "error"])
+            .map_err(|_| reject_non_object(bytes))?;
     // `"id": null`, which no request may have, is another thing than an absent id.
     if id.is_some_and(|raw| !is_valid_id(raw)) {
-        return Err(invalid("null", INVALID_REQUEST, "id must be a string or an integer"));
+        return Err(reject_message("null", INVALID_REQUEST, "id must be a string or an integer"));
     }
-    let refuse = |why: &str| Err(invalid(id.unwrap_or("null"), INVALID_REQUEST, why));
+    let refuse = |why: &str| Err(reject_message(id.unwrap_or("null"), INVALID_REQUEST, why));
     if jsonrpc != Some("\"2.0\"") {
         return refuse("\"jsonrpc\":\"2.0\" is missing");
     }
-    let Some(method) = method.filter(is_given) else {
-        return match result.or(error.filter(is_given)) {
+    let Some(method) = method.filter(is_not_null) else {
+        return match result.or(error.filter(is_not_null)) {
             Some(_) => Ok(Message::Response),
             None => refuse("neither method nor result"),
         };
     };
-    let Some(method) = string(method) else { return refuse("method must be a string") };
-    let params = params.filter(is_given);
+    let Some(method) = decode_string(method) else { return refuse("method must be a string") };
+    let params = params.filter(is_not_null);
     if params.is_some_and(|p| !p.starts_with('{')) {
         return refuse("params must be an object");
     }
     Ok(match id {
-        Some(id) => Message::Request(Request { id, method, params }),
-        None => Message::Notification(Notification { method, params }),
+        Some(id) => Message::Request(RpcRequest { id, method, params }),
+        None => Message::Notification(RpcNotification { method, params }),
     })
 }
 
 /// The refusal of bytes that are no object: they are no JSON, or something else.
 #[cold]
-fn not_json(bytes: &[u8]) -> Invalid {
+fn reject_non_object(bytes: &[u8]) -> InvalidMessage {
     match str::from_utf8(bytes).map(serde_json::from_str::<IgnoredAny>) {
-        Err(e) => invalid("null", PARSE_ERROR, &format!("not JSON: {e}")),
-        Ok(Err(e)) => invalid("null", PARSE_ERROR, &format!("not JSON: {e}")),
-        Ok(Ok(_)) => {
-            invalid("null", INVALID_REQUEST, "not a JSON-RPC message: one object with \"jsonrpc\":\"2.0\" is wanted")
-        }
+        Err(e) => reject_message("null", PARSE_ERROR, &format!("not JSON: {e}")),
+        Ok(Err(e)) => reject_message("null", PARSE_ERROR, &format!("not JSON: {e}")),
+        Ok(Ok(_)) => reject_message(
+            "null",
+            INVALID_REQUEST,
+            "not a JSON-RPC message: one object with \"jsonrpc\":\"2.0\" is wanted",
+        ),
     }
 }
 
@@ -233,9 +236,9 @@ fn not_json(bytes: &[u8]) -> Invalid {
 mod tests {
     use super::*;
 
-    fn refused(bytes: &str) -> String {
-        match parse(bytes.as_bytes()) {
-            Err(Invalid(answer)) => String::from_utf8(answer).unwrap(),
+    fn parse_rejection(bytes: &str) -> String {
+        match parse_message(bytes.as_bytes()) {
+            Err(InvalidMessage(answer)) => String::from_utf8(answer).unwrap(),
             Ok(m) => panic!("{bytes} was taken as {m:?}"),
         }
     }
@@ -244,9 +247,9 @@ mod tests {
     fn ids_are_echoed_byte_for_byte() {
         for id in ["0", "-1", "\"\"", "\"abc\"", "9007199254740993", "123456789012345678901234567890", "\"\\u0041\""] {
             let text = format!(r#"{{"id":{id},"method":"ping","jsonrpc":"2.0"}}"#);
-            let Ok(Message::Request(r)) = parse(text.as_bytes()) else { panic!("{text}") };
+            let Ok(Message::Request(r)) = parse_message(text.as_bytes()) else { panic!("{text}") };
             assert_eq!(
-                r.result(|o| o.extend_from_slice(b"{}")),
+                r.encode_result(|o| o.extend_from_slice(b"{}")),
                 format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#).as_bytes()
             );
         }
@@ -255,9 +258,9 @@ mod tests {
     #[test]
     fn what_is_not_json_is_a_parse_error() {
         for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}", "[{]]", "[1"] {
-            assert!(refused(text).contains("-32700"), "{text}");
+            assert!(parse_rejection(text).contains("-32700"), "{text}");
         }
-        assert!(parse(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").is_err());
+        assert!(parse_message(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").is_err());
     }
 
     #[test]
@@ -272,35 +275,38 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
             r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
         ] {
-            assert!(refused(text).contains("-32600"), "{text}");
+            assert!(parse_rejection(text).contains("-32600"), "{text}");
         }
-        assert!(refused(r#"{"jsonrpc":"2.0","id":7,"method":[]}"#).contains(r#""id":7"#), "a usable id is echoed");
+        assert!(
+            parse_rejection(r#"{"jsonrpc":"2.0","id":7,"method":[]}"#).contains(r#""id":7"#),
+            "a usable id is echoed"
+        );
     }
 
     #[test]
     fn an_array_is_never_taken_for_an_object() {
-        assert!(refused(r#"["2.0",5,"tools/list"]"#).contains("-32600"));
+        assert!(parse_rejection(r#"["2.0",5,"tools/list"]"#).contains("-32600"));
         let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":["2026-07-28",{}]}}"#;
-        let Ok(Message::Request(request)) = parse(text.as_bytes()) else { panic!("{text}") };
-        let fault = request.params().unwrap_err();
+        let Ok(Message::Request(request)) = parse_message(text.as_bytes()) else { panic!("{text}") };
+        let fault = request.parse_params().unwrap_err();
         assert_eq!((fault.code, fault.message.contains("expected an object")), (INVALID_PARAMS, true), "{fault:?}");
     }
 
     #[test]
     fn an_id_that_is_no_string_and_no_integer_is_refused_with_id_null() {
         for id in ["null", "true", "1.5", "1e3", "{}", "[1]"] {
-            let answer = refused(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#));
+            let answer = parse_rejection(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#));
             assert!(answer.contains("-32600") && answer.contains(r#""id":null"#), "{answer}");
         }
     }
 
     #[test]
     fn a_message_without_an_id_is_a_notification_and_one_with_a_result_a_response() {
-        assert!(matches!(parse(br#"{"jsonrpc":"2.0","method":"tools/call"}"#), Ok(Message::Notification(_))));
+        assert!(matches!(parse_message(br#"{"jsonrpc":"2.0","method":"tools/call"}"#), Ok(Message::Notification(_))));
         for text in
             [r#"{"jsonrpc":"2.0","id":1,"result":null}"#, r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#]
         {
-            assert!(matches!(parse(text.as_bytes()), Ok(Message::Response)), "{text}");
+            assert!(matches!(parse_message(text.as_bytes()), Ok(Message::Response)), "{text}");
         }
     }
 }

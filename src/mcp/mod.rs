@@ -1,56 +1,56 @@
 //! The Model Context Protocol, without a socket: bytes of one message in, bytes of its answer out.
 //!
-//! A transport reads a message with [`message::parse`] and has it answered by [`Server::answer`], to which it lends an
-//! [`Exchange`]: where notifications of that request go, and how the request is cancelled. Both protocol eras are served
-//! on every transport, told apart by the request itself ([`message::Params::claimed_version`]): `legacy` has the
+//! A transport reads a message with [`message::parse_message`] and has it answered by [`McpServer::handle_request`], to which it lends an
+//! [`TransportContext`]: where notifications of that request go, and how the request is cancelled. Both protocol eras are served
+//! on every transport, told apart by the request itself ([`message::RequestParams::claimed_version`]): `legacy` has the
 //! initialize era, `modern` has 2026-07-28, and what they share is in `features`, once.
 
-pub mod args;
-pub mod call;
+pub mod arguments;
+mod call_span;
 pub mod catalog;
 pub mod content;
 pub mod context;
-mod escape;
-mod features;
+pub mod in_flight;
+mod json_string;
 pub mod legacy;
 pub mod message;
+mod methods;
 pub mod modern;
 mod params;
-mod record;
-pub mod state;
+pub mod sealed_state;
 
-use crate::cancel::Cancel;
+use crate::cancel::CancelToken;
+use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::settings::Limits;
-use crate::trace::{CALL_ID, CallId};
-use call::Calls;
+use crate::trace::{CALL_ID_META_KEY, CallId};
+pub use call_span::CallAttributes;
+use call_span::CallSpan;
 use catalog::{Catalog, Tool};
-use message::{Fault, Notification, Params, Request};
-use record::Record;
-pub use record::Tally;
+use in_flight::InFlightCalls;
+use message::{RequestParams, RpcError, RpcNotification, RpcRequest};
 use ring::rand::{SecureRandom, SystemRandom};
+use sealed_state::StateSealer;
 use serde_json::{Value, json};
-use state::Seal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a transport lends a request while it is answered.
-pub struct Exchange<'a> {
+pub struct TransportContext<'a> {
     /// Who calls.
     pub caller: &'a context::Caller,
     /// The calls of the session it belongs to; `None` on a transport without sessions.
-    pub calls: Option<&'a Calls>,
+    pub calls: Option<&'a InFlightCalls>,
     /// Ends the call when the client gives it up.
-    pub cancel: Cancel,
+    pub cancel: CancelToken,
     /// Takes notifications of this request, in order, before its answer.
-    pub send: context::Send<'a>,
+    pub notify: context::NotificationSink<'a>,
 }
 
 /// The answer to one request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct RpcResponse {
     /// The JSON-RPC message.
     pub bytes: Vec<u8>,
     /// The code, where it is an error: HTTP has a status for some of them.
@@ -59,7 +59,7 @@ pub struct Answer {
 
 /// The two eras of the protocol (2026-07-28, Versioning).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Era {
+pub enum ProtocolEra {
     /// `initialize` first: 2024-11-05 to 2025-11-25.
     Legacy,
     /// Every request speaks for itself: 2026-07-28.
@@ -68,23 +68,23 @@ pub enum Era {
 
 /// One request on its way to an answer.
 #[derive(Clone, Copy)]
-struct Ask<'a> {
-    server: &'a Server,
-    era: Era,
-    request: &'a Request<'a>,
-    params: &'a Params<'a>,
-    exchange: &'a Exchange<'a>,
-    record: &'a Record<'a>,
+struct RequestContext<'a> {
+    server: &'a McpServer,
+    era: ProtocolEra,
+    request: &'a RpcRequest<'a>,
+    params: &'a RequestParams<'a>,
+    transport: &'a TransportContext<'a>,
+    span: &'a CallSpan<'a>,
 }
 
 /// One MCP server: what it offers, and what it says of itself. Shared by every transport and connection.
-pub struct Server {
+pub struct McpServer {
     catalog: Catalog,
-    seal: Seal,
-    lists: Lists,
+    sealer: StateSealer,
+    prebuilt_lists: PrebuiltLists,
     capabilities: Value,
     /// Requests so far.
-    calls: AtomicU64,
+    request_count: AtomicU64,
     /// The first half of their ids.
     process: u16,
     metrics: Arc<Metrics>,
@@ -92,20 +92,20 @@ pub struct Server {
 }
 
 /// The results that never change, serialised once, without their closing brace.
-struct Lists {
+struct PrebuiltLists {
     tools: Vec<u8>,
     resources: Vec<u8>,
     templates: Vec<u8>,
     prompts: Vec<u8>,
     /// What ends a result of the modern era, and one that may be kept.
-    complete: Vec<u8>,
-    cacheable: Vec<u8>,
+    complete_tail: Vec<u8>,
+    cacheable_tail: Vec<u8>,
 }
 
 /// How long a client may keep a list, in milliseconds. Lists change only with a restart.
 const LIST_TTL_MS: u32 = 300_000;
 
-impl Server {
+impl McpServer {
     /// Takes the catalog over and serialises its lists once.
     ///
     /// # Errors
@@ -117,24 +117,24 @@ impl Server {
             format!(r#","resultType":"complete","ttlMs":{LIST_TTL_MS},"cacheScope":"private","_meta":{info}}}"#)
                 .into_bytes();
         let open = |key: &str, list: Vec<Value>| format!("{{\"{key}\":{}", Value::from(list)).into_bytes();
-        let lists = Lists {
+        let lists = PrebuiltLists {
             tools: open("tools", catalog.tools.iter().map(Tool::definition).collect()),
-            resources: open("resources", catalog.resources.iter().map(features::resource).collect()),
-            templates: open("resourceTemplates", catalog.templates.iter().map(features::template).collect()),
-            prompts: open("prompts", catalog.prompts.iter().map(features::prompt).collect()),
-            complete,
-            cacheable,
+            resources: open("resources", catalog.resources.iter().map(methods::describe_resource).collect()),
+            templates: open("resourceTemplates", catalog.templates.iter().map(methods::describe_template).collect()),
+            prompts: open("prompts", catalog.prompts.iter().map(methods::describe_prompt).collect()),
+            complete_tail: complete,
+            cacheable_tail: cacheable,
         };
-        let capabilities = features::capabilities(&catalog);
+        let capabilities = methods::capabilities(&catalog);
         let mut process = [0; 2];
         SystemRandom::new().fill(&mut process)?;
         Ok(Self {
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
             catalog,
-            seal: Seal::new()?,
-            lists,
+            sealer: StateSealer::new()?,
+            prebuilt_lists: lists,
             capabilities,
-            calls: AtomicU64::new(0),
+            request_count: AtomicU64::new(0),
             process: u16::from_be_bytes(process),
             slow_call: Limits::default().slow_call,
         })
@@ -152,18 +152,23 @@ impl Server {
     }
 
     /// Notes that a call is not begun, too many others being at work.
-    pub fn busy(&self, request: &Request<'_>, caller: &context::Caller) {
-        let params = request.params();
+    pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &context::Caller) {
+        let params = request.parse_params();
         let name = params.as_ref().ok().and_then(|params| params.name.as_deref());
-        record::busy(self, self.next_id(), caller, name.and_then(|name| self.tool(name)).unwrap_or(usize::MAX));
+        call_span::record_busy(
+            self,
+            self.next_id(),
+            caller,
+            name.and_then(|name| self.tool_index(name)).unwrap_or(usize::MAX),
+        );
     }
 
     fn next_id(&self) -> CallId {
-        CallId { process: self.process, number: self.calls.fetch_add(1, Ordering::Relaxed) }
+        CallId { process: self.process, number: self.request_count.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// The number of a tool.
-    fn tool(&self, name: &str) -> Option<usize> {
+    fn tool_index(&self, name: &str) -> Option<usize> {
         self.catalog.tools.iter().position(|tool| tool.name == name)
     }
 
@@ -172,43 +177,44 @@ impl Server {
         self.catalog.tools.get(number).map_or("-", |tool| tool.name)
     }
 
-    /// Answers one request, given what [`Request::params`] made of its parameters. `None` when it was cancelled: then
+    /// Answers one request, given what `RpcRequest::params` made of its parameters. `None` when it was cancelled: then
     /// nothing may be sent (Utilities, Cancellation). Blocks for as long as the tool runs where
-    /// [`Request::may_take_long`] says so, else returns at once.
-    pub fn answer(
+    /// [`RpcRequest::may_take_long`] says so, else returns at once.
+    pub fn handle_request(
         &self,
-        request: &Request<'_>,
-        params: Result<Params<'_>, Fault>,
-        exchange: &Exchange<'_>,
-    ) -> Option<Answer> {
+        request: &RpcRequest<'_>,
+        params: Result<RequestParams<'_>, RpcError>,
+        transport: &TransportContext<'_>,
+    ) -> Option<RpcResponse> {
         let counts = request.may_take_long();
-        let trace = params.as_ref().ok().and_then(Params::trace);
-        let record = Record::begin(self, self.next_id(), exchange.caller, trace, counts);
+        let trace = params.as_ref().ok().and_then(RequestParams::trace);
+        let span = CallSpan::start(self, self.next_id(), transport.caller, trace, counts);
         // A call may be cancelled while it waits for its turn: then a tool that looks at that late must not begin.
-        if exchange.cancel.is_unwanted() {
+        if transport.cancel.is_client_gone() {
             if counts {
-                record.end(self, true, false);
+                span.end(self, true, false);
             }
             return None;
         }
         let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
-        let what = started.map(|_| described(request, params.as_ref().ok()));
+        let what = started.map(|_| describe_request(request, params.as_ref().ok()));
         let run = || {
             params.and_then(|params| {
-                let ask = |era| Ask { server: self, era, request, params: &params, exchange, record: &record };
+                let request_context =
+                    |era| RequestContext { server: self, era, request, params: &params, transport, span: &span };
                 match params.claimed_version() {
-                    Some(_) => modern::answer(&ask(Era::Modern)),
-                    None => legacy::answer(&ask(Era::Legacy)),
+                    Some(_) => modern::dispatch(&request_context(ProtocolEra::Modern)),
+                    None => legacy::dispatch(&request_context(ProtocolEra::Legacy)),
                 }
             })
         };
         // A tool that panics costs its own call only.
         let answer = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            log::error!("a call ended in a panic: id={} {}", record.id, described(request, None));
+            log::error!("a call ended in a panic: id={} {}", span.id, describe_request(request, None));
             let why = "internal error: the call broke off, what it did so far stands; the server's log says where";
-            Err(Fault::new(message::INTERNAL_ERROR, why))
+            Err(RpcError::new(message::INTERNAL_ERROR, why))
         });
-        let cancelled = exchange.cancel.is_unwanted();
+        let cancelled = transport.cancel.is_client_gone();
         if let (Some(started), Some(what)) = (started, what) {
             let outcome = match &answer {
                 _ if cancelled => "cancelled".into(),
@@ -218,43 +224,43 @@ impl Server {
             log::debug!("{what}: {outcome} in {} µs", started.elapsed().as_micros());
         }
         if counts {
-            record.end(self, cancelled, answer.is_err());
+            span.end(self, cancelled, answer.is_err());
         }
         if cancelled {
             return None;
         }
         Some(match answer {
-            Ok(bytes) => Answer { bytes, code: None },
+            Ok(bytes) => RpcResponse { bytes, code: None },
             Err(mut fault) if counts => {
-                fault.data.get_or_insert_with(|| json!({CALL_ID: record.id.to_string()}));
-                Answer { bytes: request.fault(&fault), code: Some(fault.code) }
+                fault.data.get_or_insert_with(|| json!({CALL_ID_META_KEY: span.id.to_string()}));
+                RpcResponse { bytes: request.encode_error(&fault), code: Some(fault.code) }
             }
-            Err(fault) => Answer { bytes: request.fault(&fault), code: Some(fault.code) },
+            Err(fault) => RpcResponse { bytes: request.encode_error(&fault), code: Some(fault.code) },
         })
     }
 
     /// Takes note of a notification: `notifications/cancelled` ends the call it names in `calls`; nothing else matters.
-    pub fn notice(&self, notification: &Notification<'_>, calls: &Calls) {
+    pub fn handle_notification(&self, notification: &RpcNotification<'_>, calls: &InFlightCalls) {
         if notification.method == "notifications/cancelled"
             && let Some(params) = notification.params
-            && let Ok([Some(id)]) = params::fields(params, ["requestId"])
+            && let Ok([Some(id)]) = params::read_members(params, ["requestId"])
         {
             calls.cancel(id);
         }
     }
 
     /// What ends a result whose members are written, braces open.
-    fn tail(&self, era: Era, cacheable: bool) -> &[u8] {
+    fn result_tail(&self, era: ProtocolEra, cacheable: bool) -> &[u8] {
         match (era, cacheable) {
-            (Era::Legacy, _) => b"}",
-            (Era::Modern, false) => &self.lists.complete,
-            (Era::Modern, true) => &self.lists.cacheable,
+            (ProtocolEra::Legacy, _) => b"}",
+            (ProtocolEra::Modern, false) => &self.prebuilt_lists.complete_tail,
+            (ProtocolEra::Modern, true) => &self.prebuilt_lists.cacheable_tail,
         }
     }
 }
 
 /// A request for the log: a stranger's words, cut short and on one line.
-fn described(request: &Request<'_>, params: Option<&Params<'_>>) -> String {
+fn describe_request(request: &RpcRequest<'_>, params: Option<&RequestParams<'_>>) -> String {
     let short = |text: &str| text.chars().take(64).collect::<String>();
     match params.and_then(|p| p.name.as_deref().or(p.uri.as_deref())) {
         Some(name) => format!("{:?} {:?}", short(&request.method), short(name)),

@@ -2,46 +2,46 @@
 //! capabilities in `_meta`, and over HTTP repeats a part of it in headers.
 
 use super::message::{
-    Fault, HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY, PARSE_ERROR, Params,
-    Request, UNSUPPORTED_VERSION, push_json_str,
+    HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY, PARSE_ERROR, RequestParams,
+    RpcError, RpcRequest, UNSUPPORTED_VERSION, push_json_string,
 };
-use super::{Ask, Era, Server, features};
+use super::{McpServer, ProtocolEra, RequestContext, methods};
 use serde_json::json;
 
 /// The versions spoken, oldest first.
 pub const VERSIONS: [&str; 1] = ["2026-07-28"];
 
 /// Answers a request that claims a version for itself.
-pub(super) fn answer(ask: &Ask<'_>) -> Result<Vec<u8>, Fault> {
-    let Ask { server, request, params, .. } = *ask;
+pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
+    let RequestContext { server, request, params, .. } = *request_context;
     check_meta(params)?;
     if request.method == "server/discover" {
         return Ok(discover(server, request));
     }
-    features::answer(ask).unwrap_or_else(|| {
+    methods::dispatch(request_context).unwrap_or_else(|| {
         let why = format!(
             "unknown method {:?}; known: server/discover and those of the capabilities it announces",
             request.method
         );
-        Err(Fault::new(METHOD_NOT_FOUND, why))
+        Err(RpcError::new(METHOD_NOT_FOUND, why))
     })
 }
 
 /// Base protocol, per-request protocol fields: a version that is spoken, and the client's capabilities.
-fn check_meta(params: &Params<'_>) -> Result<(), Fault> {
+fn check_meta(params: &RequestParams<'_>) -> Result<(), RpcError> {
     let version = params.claimed_version().unwrap_or_default();
     if !VERSIONS.contains(&version) {
         return Err(unsupported_version(version));
     }
     if params.meta.as_ref().and_then(|m| m.capabilities).is_none_or(|c| !c.starts_with('{')) {
-        return Err(Fault::params("_meta needs io.modelcontextprotocol/clientCapabilities, an object"));
+        return Err(RpcError::invalid_params("_meta needs io.modelcontextprotocol/clientCapabilities, an object"));
     }
     Ok(())
 }
 
 /// The fault for a protocol version that is not spoken in this era.
-pub fn unsupported_version(requested: &str) -> Fault {
-    Fault {
+pub fn unsupported_version(requested: &str) -> RpcError {
+    RpcError {
         code: UNSUPPORTED_VERSION,
         message: format!(
             "protocol version {requested:?} is not spoken; spoken: {}, and after initialize {}",
@@ -53,30 +53,30 @@ pub fn unsupported_version(requested: &str) -> Fault {
 }
 
 /// The fault for capabilities that the client did not declare.
-pub fn missing_capability(name: &str) -> Fault {
-    Fault {
+pub fn missing_capability(name: &str) -> RpcError {
+    RpcError {
         code: MISSING_CAPABILITY,
         message: format!("this call needs a client with the capability {name}"),
         data: Some(json!({"requiredCapabilities": {name: {}}})),
     }
 }
 
-fn discover(server: &Server, request: &Request<'_>) -> Vec<u8> {
-    request.result(|out| {
+fn discover(server: &McpServer, request: &RpcRequest<'_>) -> Vec<u8> {
+    request.encode_result(|out| {
         let head = format!(
             r#"{{"supportedVersions":{},"capabilities":{},"instructions":"#,
             json!(VERSIONS),
             server.capabilities
         );
         out.extend_from_slice(head.as_bytes());
-        push_json_str(out, server.catalog.instructions);
-        out.extend_from_slice(server.tail(Era::Modern, true));
+        push_json_string(out, server.catalog.instructions);
+        out.extend_from_slice(server.result_tail(ProtocolEra::Modern, true));
     })
 }
 
 /// The headers of a request that the transport has read (Streamable HTTP, Request headers).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Headers<'a> {
+pub struct McpHeaders<'a> {
     /// `MCP-Protocol-Version`.
     pub version: Option<&'a str>,
     /// `Mcp-Method`.
@@ -86,19 +86,23 @@ pub struct Headers<'a> {
 }
 
 /// Checks what the headers say against what the body says, in whichever era the two are.
-pub fn check_headers(headers: Headers<'_>, request: &Request<'_>, params: &Params<'_>) -> Result<(), Fault> {
+pub fn check_headers(
+    headers: McpHeaders<'_>,
+    request: &RpcRequest<'_>,
+    params: &RequestParams<'_>,
+) -> Result<(), RpcError> {
     let mismatch = |header: &str, says: Option<&str>, body: &str| {
         let says = says.map_or_else(|| "is missing".to_owned(), |s| format!("says {s:?}"));
-        Err(Fault::new(HEADER_MISMATCH, format!("header {header} {says}, the body {body:?}")))
+        Err(RpcError::new(HEADER_MISMATCH, format!("header {header} {says}, the body {body:?}")))
     };
     let Some(claimed) = params.claimed_version() else {
         return match headers.version {
             // initialize is negotiated in the body alone.
             None => Ok(()),
             Some(_) if request.method == "initialize" => Ok(()),
-            Some(v) if VERSIONS.contains(&v) => {
-                Err(Fault::params(format!("MCP {v} needs io.modelcontextprotocol/protocolVersion in params._meta")))
-            }
+            Some(v) if VERSIONS.contains(&v) => Err(RpcError::invalid_params(format!(
+                "MCP {v} needs io.modelcontextprotocol/protocolVersion in params._meta"
+            ))),
             Some(v) if super::legacy::VERSIONS.contains(&v) => Ok(()),
             Some(v) => Err(unsupported_version(v)),
         };
@@ -119,7 +123,7 @@ pub fn check_headers(headers: Headers<'_>, request: &Request<'_>, params: &Param
         _ => None,
     };
     match named {
-        Some(name) if headers.name.and_then(decoded).as_deref() != Some(name) => {
+        Some(name) if headers.name.and_then(decode_header).as_deref() != Some(name) => {
             mismatch("Mcp-Name", headers.name, name)
         }
         _ => Ok(()),
@@ -127,15 +131,15 @@ pub fn check_headers(headers: Headers<'_>, request: &Request<'_>, params: &Param
 }
 
 /// A header value, out of `=?base64?…?=` where it is in that.
-fn decoded(value: &str) -> Option<String> {
+fn decode_header(value: &str) -> Option<String> {
     match value.strip_prefix("=?base64?").and_then(|v| v.strip_suffix("?=")) {
         None => Some(value.to_owned()),
-        Some(encoded) => String::from_utf8(base64(encoded)?).ok(),
+        Some(encoded) => String::from_utf8(decode_base64(encoded)?).ok(),
     }
 }
 
 /// RFC 4648, section 4, with its padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
@@ -163,24 +167,24 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// The HTTP status that goes with an answer on POST /mcp (2026-07-28, Streamable HTTP). An unknown method of the older
 /// eras is no 404 there: their clients take that for a session that has ended.
-pub fn http_status(era: Era, code: Option<i32>) -> u16 {
+pub fn http_status(era: ProtocolEra, code: Option<i32>) -> u16 {
     match (code, era) {
         (Some(PARSE_ERROR | INVALID_REQUEST | HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION), _) => 400,
-        (Some(METHOD_NOT_FOUND), Era::Modern) => 404,
-        (Some(INVALID_PARAMS), Era::Modern) => 400,
+        (Some(METHOD_NOT_FOUND), ProtocolEra::Modern) => 404,
+        (Some(INVALID_PARAMS), ProtocolEra::Modern) => 400,
         _ => 200,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{Message, parse};
+    use super::super::message::{Message, parse_message};
     use super::*;
 
     fn check(body: &str, version: Option<&str>, method: Option<&str>, name: Option<&str>) -> Option<i32> {
-        let Ok(Message::Request(request)) = parse(body.as_bytes()) else { panic!("{body}") };
-        let params = request.params().unwrap();
-        check_headers(Headers { version, method, name }, &request, &params).err().map(|f| f.code)
+        let Ok(Message::Request(request)) = parse_message(body.as_bytes()) else { panic!("{body}") };
+        let params = request.parse_params().unwrap();
+        check_headers(McpHeaders { version, method, name }, &request, &params).err().map(|f| f.code)
     }
 
     const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"größe","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;

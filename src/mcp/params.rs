@@ -1,15 +1,15 @@
 //! The parameters of a request, read by hand: a derive would make the parser anew for every struct.
 
 use super::message::is_valid_id;
-use crate::json::{decoded, walk};
-use crate::trace::Trace;
+use crate::json_scan::{unquote, walk};
+use crate::trace::TraceParent;
 use std::borrow::Cow;
 
 /// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.
 #[derive(Debug, Default)]
-pub struct Params<'a> {
+pub struct RequestParams<'a> {
     /// Of every request.
-    pub meta: Option<Meta<'a>>,
+    pub meta: Option<RequestMeta<'a>>,
     /// Of tools/call and prompts/get.
     pub name: Option<Cow<'a, str>>,
     /// Of tools/call and prompts/get.
@@ -36,7 +36,7 @@ pub struct Params<'a> {
 
 /// A request's `_meta`.
 #[derive(Debug, Default)]
-pub struct Meta<'a> {
+pub struct RequestMeta<'a> {
     /// The version this one request speaks: the mark of the modern era.
     pub version: Option<Cow<'a, str>>,
     /// What the client can do.
@@ -46,12 +46,12 @@ pub struct Meta<'a> {
     /// The client wants progress of this request, under this token.
     pub progress_token: Option<&'a str>,
     /// The trace that it belongs to.
-    pub trace: Option<Trace>,
+    pub trace: Option<TraceParent>,
 }
 
-impl<'a> Params<'a> {
+impl<'a> RequestParams<'a> {
     /// Out of an object's JSON text. The error is a clause.
-    pub(super) fn read(raw: &'a str) -> Result<Self, String> {
+    pub(super) fn parse(raw: &'a str) -> Result<Self, String> {
         let names = [
             "_meta",
             "name",
@@ -67,20 +67,20 @@ impl<'a> Params<'a> {
             "requestState",
         ];
         let [meta, name, arguments, uri, cursor, version, client_info, level, reference, argument, responses, state] =
-            fields(raw, names)?;
+            read_members(raw, names)?;
         Ok(Self {
-            meta: meta.filter(is_given).map(Meta::read).transpose()?,
-            name: text("name", name)?,
-            arguments: arguments.filter(is_given),
-            uri: text("uri", uri)?,
-            cursor: cursor.filter(is_given),
-            protocol_version: text("protocolVersion", version)?,
-            client_info: client_info.filter(is_given),
-            level: text("level", level)?,
-            reference: reference.filter(is_given),
-            argument: argument.filter(is_given),
-            input_responses: responses.filter(is_given),
-            request_state: text("requestState", state)?,
+            meta: meta.filter(is_not_null).map(RequestMeta::parse).transpose()?,
+            name: read_optional_string("name", name)?,
+            arguments: arguments.filter(is_not_null),
+            uri: read_optional_string("uri", uri)?,
+            cursor: cursor.filter(is_not_null),
+            protocol_version: read_optional_string("protocolVersion", version)?,
+            client_info: client_info.filter(is_not_null),
+            level: read_optional_string("level", level)?,
+            reference: reference.filter(is_not_null),
+            argument: argument.filter(is_not_null),
+            input_responses: responses.filter(is_not_null),
+            request_state: read_optional_string("requestState", state)?,
         })
     }
 
@@ -96,13 +96,13 @@ impl<'a> Params<'a> {
     }
 
     /// The trace that the request belongs to, if it says so.
-    pub(super) fn trace(&self) -> Option<Trace> {
+    pub(super) fn trace(&self) -> Option<TraceParent> {
         self.meta.as_ref()?.trace
     }
 }
 
-impl<'a> Meta<'a> {
-    fn read(raw: &'a str) -> Result<Self, String> {
+impl<'a> RequestMeta<'a> {
+    fn parse(raw: &'a str) -> Result<Self, String> {
         let names = [
             "io.modelcontextprotocol/protocolVersion",
             "io.modelcontextprotocol/clientCapabilities",
@@ -111,29 +111,29 @@ impl<'a> Meta<'a> {
             "traceparent",
         ];
         let [version, capabilities, log_level, token, trace] =
-            fields(raw, names).map_err(|why| format!("_meta: {why}"))?;
+            read_members(raw, names).map_err(|why| format!("_meta: {why}"))?;
         Ok(Self {
-            version: text("protocolVersion", version)?,
-            capabilities: capabilities.filter(is_given),
-            log_level: text("logLevel", log_level)?,
-            progress_token: token.filter(is_given),
+            version: read_optional_string("protocolVersion", version)?,
+            capabilities: capabilities.filter(is_not_null),
+            log_level: read_optional_string("logLevel", log_level)?,
+            progress_token: token.filter(is_not_null),
             // One that can't be read is as good as none (W3C Trace Context, 4.3).
-            trace: trace.and_then(string).and_then(|text| Trace::parse(text.as_bytes())),
+            trace: trace.and_then(decode_string).and_then(|text| TraceParent::parse(text.as_bytes())),
         })
     }
 }
 
 /// The values of these members of an object, as JSON text. Errors: it is no object, or a member stands in it twice.
-pub(super) fn fields<'a, const N: usize>(raw: &'a str, names: [&str; N]) -> Result<[Option<&'a str>; N], String> {
+pub(super) fn read_members<'a, const N: usize>(raw: &'a str, names: [&str; N]) -> Result<[Option<&'a str>; N], String> {
     let mut found = [None; N];
-    find(raw, &names, &mut found).map(|()| found)
+    collect_members(raw, &names, &mut found).map(|()| found)
 }
 
-fn find<'a>(raw: &'a str, names: &[&str], found: &mut [Option<&'a str>]) -> Result<(), String> {
+fn collect_members<'a>(raw: &'a str, names: &[&str], found: &mut [Option<&'a str>]) -> Result<(), String> {
     let mut twice = None;
     let is_object = raw.trim_ascii_start().starts_with('{')
         && walk(raw, &mut |key, value| {
-            let name = decoded(key);
+            let name = unquote(key);
             if let Some((name, found)) = names.iter().zip(found.iter_mut()).find(|(known, _)| **known == name)
                 && found.replace(value).is_some()
             {
@@ -149,18 +149,18 @@ fn find<'a>(raw: &'a str, names: &[&str], found: &mut [Option<&'a str>]) -> Resu
 }
 
 /// Null says as little as an absent member.
-pub(super) fn is_given(raw: &&str) -> bool {
+pub(super) fn is_not_null(raw: &&str) -> bool {
     *raw != "null"
 }
 
 /// A member that is a string if it is there.
-fn text<'a>(name: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, String> {
-    let Some(raw) = raw.filter(is_given) else { return Ok(None) };
-    string(raw).map(Some).ok_or_else(|| format!("{name} must be a string"))
+fn read_optional_string<'a>(name: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, String> {
+    let Some(raw) = raw.filter(is_not_null) else { return Ok(None) };
+    decode_string(raw).map(Some).ok_or_else(|| format!("{name} must be a string"))
 }
 
 /// What a JSON string says, without a copy unless it has escapes. `None` for half a surrogate pair as well.
-pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode_string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }

@@ -7,17 +7,17 @@ use std::fmt;
 /// The method may be `*`. In the path `*` is any one segment, and `**` at its end any number of them, also none. A
 /// name that has slashes (a volume id, a CIDR) is one segment for `*`, and may be written out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub struct OperationPattern {
     /// `None` is any.
     method: Option<String>,
     segments: Vec<String>,
     /// Whether anything may follow.
-    open: bool,
+    open_ended: bool,
 }
 
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
-impl Pattern {
+impl OperationPattern {
     /// Reads what stands in clusters.json. The error goes on after the field's name and says what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str = "write a method (or *) and a path, such as \"DELETE /nodes/*/qemu/*\"";
@@ -44,16 +44,16 @@ impl Pattern {
         if segments.iter().any(|s| s.contains('*') && s != "*") {
             return Err("has * beside other characters: it stands for a whole segment".into());
         }
-        Ok(Self { method, segments, open })
+        Ok(Self { method, segments, open_ended: open })
     }
 
     /// Whether a call is one of those. `segments` are the path's; `template` is the path of its operation, whose last
     /// placeholder takes what is left of the path.
-    pub fn fits(&self, method: &str, segments: &[&str], template: Option<&str>) -> bool {
+    pub fn matches(&self, method: &str, segments: &[&str], template: Option<&str>) -> bool {
         if self.method.as_deref().is_some_and(|only| only != method) {
             return false;
         }
-        let long = |places: usize| match self.open {
+        let long = |places: usize| match self.open_ended {
             true => self.segments.len() <= places,
             false => self.segments.len() == places,
         };
@@ -68,11 +68,11 @@ impl Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for OperationPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.method.as_deref().unwrap_or("*"))?;
         self.segments.iter().try_for_each(|segment| write!(f, "/{segment}"))?;
-        f.write_str(if self.open {
+        f.write_str(if self.open_ended {
             "/**"
         } else if self.segments.is_empty() {
             "/"
@@ -86,18 +86,18 @@ impl fmt::Display for Pattern {
 mod tests {
     use super::*;
 
-    fn fits(pattern: &str, method: &str, path: &str, template: Option<&str>) -> bool {
+    fn pattern_matches(pattern: &str, method: &str, path: &str, template: Option<&str>) -> bool {
         let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-        Pattern::parse(pattern).expect(pattern).fits(method, &segments, template)
+        OperationPattern::parse(pattern).expect(pattern).matches(method, &segments, template)
     }
 
     #[test]
     fn a_star_is_one_segment_and_two_are_the_rest() {
         let vm = Some("/nodes/{node}/qemu/{vmid}");
-        assert!(fits("DELETE /nodes/*/qemu/*", "DELETE", "/nodes/pve1/qemu/100", vm));
-        assert!(fits("* /nodes/pve1/**", "POST", "/nodes/pve1/qemu/100", vm));
-        assert!(fits("* /nodes/pve1/qemu/100/**", "POST", "/nodes/pve1/qemu/100", vm));
-        assert!(fits("* /**", "GET", "/", None));
+        assert!(pattern_matches("DELETE /nodes/*/qemu/*", "DELETE", "/nodes/pve1/qemu/100", vm));
+        assert!(pattern_matches("* /nodes/pve1/**", "POST", "/nodes/pve1/qemu/100", vm));
+        assert!(pattern_matches("* /nodes/pve1/qemu/100/**", "POST", "/nodes/pve1/qemu/100", vm));
+        assert!(pattern_matches("* /**", "GET", "/", None));
         for (pattern, method) in [
             ("DELETE /nodes/*/qemu/*", "POST"),
             ("DELETE /nodes/*/lxc/*", "DELETE"),
@@ -105,7 +105,7 @@ mod tests {
             ("DELETE /nodes/*/qemu/*/snapshot", "DELETE"),
             ("* /nodes/pve2/**", "DELETE"),
         ] {
-            assert!(!fits(pattern, method, "/nodes/pve1/qemu/100", vm), "{pattern}");
+            assert!(!pattern_matches(pattern, method, "/nodes/pve1/qemu/100", vm), "{pattern}");
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
             ("* /nodes/*/storage/*/content/local:iso/b.iso", false),
             ("* /nodes/*/storage/*/content", false),
         ] {
-            assert_eq!(fits(pattern, "DELETE", path, content), fit, "{pattern}");
+            assert_eq!(pattern_matches(pattern, "DELETE", path, content), fit, "{pattern}");
         }
     }
 
@@ -128,11 +128,11 @@ mod tests {
     fn what_would_not_do_what_it_looks_like_is_refused() {
         for text in ["", "DELETE", "/nodes", "PATCH /nodes", "GET nodes", "GET /nodes/pve*", "GET /**/qemu", "GET /a b"]
         {
-            assert!(Pattern::parse(text).is_err(), "{text}");
+            assert!(OperationPattern::parse(text).is_err(), "{text}");
         }
         for text in ["DELETE /nodes/*/qemu/*", "* /**", "GET /", "POST /nodes/pve1/**"] {
-            assert_eq!(Pattern::parse(text).expect(text).to_string(), text);
+            assert_eq!(OperationPattern::parse(text).expect(text).to_string(), text);
         }
-        assert_eq!(Pattern::parse(" delete  nodes").err(), Pattern::parse("delete nodes").err());
+        assert_eq!(OperationPattern::parse(" delete  nodes").err(), OperationPattern::parse("delete nodes").err());
     }
 }

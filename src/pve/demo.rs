@@ -1,9 +1,9 @@
 //! The simulated cluster of the package `proxmox-mcp-demo` as an entry of the configuration.
 
+use crate::config::{ClusterConfig, Endpoint, TlsVerification};
 use crate::facts::APIDOC;
-use crate::policy::Rules;
+use crate::policy::ClusterPolicy;
 use crate::secret::Secret;
-use crate::settings::{Cluster, Endpoint, Tls};
 use proxmox_mcp_demo as simulation;
 use std::io;
 use std::time::Duration;
@@ -28,26 +28,26 @@ impl Demo {
     }
 
     /// Returns the settings of a client with a token that has all privileges.
-    pub fn cluster(&self) -> Cluster {
+    pub fn cluster(&self) -> ClusterConfig {
         self.settings("demo", simulation::FULL, self.0.full_secret())
     }
 
     /// Returns the settings of a client with a read-only token (role PVEAuditor on /).
-    pub fn auditor(&self) -> Cluster {
+    pub fn auditor(&self) -> ClusterConfig {
         self.settings("demo-audit", simulation::AUDIT, self.0.audit_secret())
     }
 
-    fn settings(&self, name: &str, token_id: &str, secret: &str) -> Cluster {
-        Cluster {
+    fn settings(&self, name: &str, token_id: &str, secret: &str) -> ClusterConfig {
+        ClusterConfig {
             name: name.into(),
             endpoints: vec![Endpoint { https: false, host: "127.0.0.1".into(), port: self.0.port() }],
             user: simulation::USER.into(),
             token_id: token_id.into(),
             token_secret: Secret::new(secret.into()),
-            tls: Tls::PublicRoots,
+            tls: TlsVerification::PublicRoots,
             timeout: Duration::from_secs(30),
             discover_nodes: false,
-            rules: Rules::default(),
+            policy: ClusterPolicy::default(),
         }
     }
 }

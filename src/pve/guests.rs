@@ -1,12 +1,12 @@
 //! The guests of a cluster: VMs and containers, read from its list of resources and found by number or name.
 
 use super::cluster::Cluster;
-use super::error::Error;
-use super::params::Params;
+use super::error::PveError;
+use super::params::ApiParams;
 use super::path::ApiPath;
-use super::{Method, words::one_line};
-use crate::cancel::Cancel;
-use crate::redact;
+use super::{Method, messages::to_one_line};
+use crate::cancel::CancelToken;
+use crate::sanitize;
 use crate::suggest::suggest;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,27 +15,27 @@ use std::fmt;
 /// More than any cluster has, and a bound on what a hostile answer makes of memory.
 const MAX_GUESTS: usize = 100_000;
 /// Candidates that an error names.
-const NAMED: usize = 10;
+const MAX_CANDIDATES: usize = 10;
 /// Words that an error proposes.
-const NEAR: usize = 3;
+const MAX_SUGGESTIONS: usize = 3;
 /// Words that are compared for that: the work grows with their number and the square of their length.
-const COMPARED: usize = 10_000;
+const MAX_COMPARED_WORDS: usize = 10_000;
 
 /// What a guest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum GuestKind {
     /// A virtual machine.
     Qemu,
     /// A container.
     Lxc,
 }
 
-impl Kind {
+impl GuestKind {
     /// As Proxmox's paths have it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Qemu => "qemu",
-            Kind::Lxc => "lxc",
+            GuestKind::Qemu => "qemu",
+            GuestKind::Lxc => "lxc",
         }
     }
 }
@@ -46,7 +46,7 @@ pub struct Guest {
     /// Its number, unique in its cluster.
     pub vmid: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: GuestKind,
     /// The node it is on.
     pub node: String,
     /// Its name, which others may have too.
@@ -70,27 +70,27 @@ pub struct Guest {
     /// Seconds since it was started.
     pub uptime: Option<u64>,
     /// Every other text of its row, in lower case, a line each; no secret is among them.
-    pub other: String,
+    pub other_text: String,
 }
 
 /// The guests of a cluster that the token may see, in the cluster's order. Rows without a number are passed over.
-pub fn list(cluster: &Cluster, cancel: &Cancel) -> Result<Vec<Guest>, Error> {
-    let mut params = Params::new();
+pub fn list_guests(cluster: &Cluster, cancel: &CancelToken) -> Result<Vec<Guest>, PveError> {
+    let mut params = ApiParams::new();
     params.push("type", "vm");
-    let answer = cluster.call(Method::Get, &ApiPath::known("/cluster/resources"), &params, cancel)?;
+    let answer = cluster.call(Method::Get, &ApiPath::from_static("/cluster/resources"), &params, cancel)?;
     // Row by row, so that no tree of the whole list is ever in memory.
-    let rows: Vec<&RawValue> = serde_json::from_str(answer.data()).map_err(|e| Error::Unreadable {
+    let rows: Vec<&RawValue> = serde_json::from_str(answer.data()).map_err(|e| PveError::MalformedResponse {
         node: "the node asked".into(),
-        why: "it is not a list".into(),
-        inside: e.to_string(),
+        reason: "it is not a list".into(),
+        detail: e.to_string(),
     })?;
-    let guests = rows.into_iter().filter_map(|row| Guest::read(&serde_json::from_str(row.get()).ok()?));
+    let guests = rows.into_iter().filter_map(|row| Guest::from_row(&serde_json::from_str(row.get()).ok()?));
     Ok(guests.take(MAX_GUESTS).collect())
 }
 
 /// The one guest meant by a number, a name (in upper or lower case, where only one guest has it so) or an id such as
 /// `qemu/100`.
-pub fn find<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, Miss> {
+pub fn find_guest<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, FindGuestError> {
     let what = what.trim();
     let numbered = |guest: &&Guest| guest.vmid.to_string() == what || guest.id() == what;
     if let Some(guest) = guests.iter().find(numbered) {
@@ -107,33 +107,33 @@ pub fn find<'g>(guests: &'g [Guest], what: &str) -> Result<&'g Guest, Miss> {
         [one] => Ok(one),
         [] => {
             let near = match what.parse() {
-                Ok(number) => nearest_numbers(number, guests),
-                Err(_) => near(what, guests.iter().map(|g| g.name.as_str()).collect()),
+                Ok(number) => find_nearest_numbers(number, guests),
+                Err(_) => find_similar(what, guests.iter().map(|g| g.name.as_str()).collect()),
             };
-            Err(Miss::Unknown { what: one_line(what, 64), near, of: guests.len() })
+            Err(FindGuestError::Unknown { query: to_one_line(what, 64), suggestions: near, total: guests.len() })
         }
-        several => Err(Miss::Ambiguous {
-            what: one_line(what, 64),
+        several => Err(FindGuestError::Ambiguous {
+            name: to_one_line(what, 64),
             candidates: several.iter().map(|g| (g.vmid, g.node.clone())).collect(),
         }),
     }
 }
 
 /// The numbers around one that no guest has.
-fn nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
+fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut near: Vec<&Guest> = guests.iter().collect();
     let place = |guest: &Guest| (guest.vmid.abs_diff(number), guest.vmid);
     near.sort_by_key(|guest| place(guest));
-    near.iter().take(NEAR).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
+    near.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
 
 /// Up to three of the `known` words that are nearest to `word`, the nearest first.
-pub fn near(word: &str, mut known: Vec<&str>) -> Vec<String> {
+pub fn find_similar(word: &str, mut known: Vec<&str>) -> Vec<String> {
     known.sort();
     known.dedup();
-    known.truncate(COMPARED);
+    known.truncate(MAX_COMPARED_WORDS);
     let mut found = Vec::new();
-    while found.len() < NEAR
+    while found.len() < MAX_SUGGESTIONS
         && let Some(next) = suggest(word, known.iter().copied()).map(str::to_owned)
     {
         known.retain(|k| *k != next);
@@ -144,41 +144,41 @@ pub fn near(word: &str, mut known: Vec<&str>) -> Vec<String> {
 
 /// Why no one guest is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Miss {
+pub enum FindGuestError {
     /// Several have that name.
     Ambiguous {
         /// The name.
-        what: String,
+        name: String,
         /// Number and node of each.
         candidates: Vec<(u32, String)>,
     },
     /// None has that number or name.
     Unknown {
         /// The number or name.
-        what: String,
+        query: String,
         /// Numbers and names like it.
-        near: Vec<String>,
+        suggestions: Vec<String>,
         /// How many guests the token sees.
-        of: usize,
+        total: usize,
     },
 }
 
-impl fmt::Display for Miss {
+impl fmt::Display for FindGuestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Miss::Ambiguous { what, candidates } => {
+            FindGuestError::Ambiguous { name: what, candidates } => {
                 write!(f, "{} guests are called `{what}`: give the number of the one you mean", candidates.len())?;
-                for (n, (vmid, node)) in candidates.iter().take(NAMED).enumerate() {
+                for (n, (vmid, node)) in candidates.iter().take(MAX_CANDIDATES).enumerate() {
                     write!(f, "{}{vmid} on {node}", if n == 0 { ", " } else { "; " })?;
                 }
-                if candidates.len() > NAMED { f.write_str("; …") } else { Ok(()) }
+                if candidates.len() > MAX_CANDIDATES { f.write_str("; …") } else { Ok(()) }
             }
-            Miss::Unknown { what, of: 0, .. } => write!(
+            FindGuestError::Unknown { query: what, total: 0, .. } => write!(
                 f,
                 "there is no guest `{what}`: the API token sees no guest at all. It needs VM.Audit on /vms (GET \
                  /access/permissions shows its rights)"
             ),
-            Miss::Unknown { what, near, of } => {
+            FindGuestError::Unknown { query: what, suggestions: near, total: of } => {
                 write!(f, "there is no guest `{what}` among the {of} that the API token sees")?;
                 if !near.is_empty() {
                     write!(f, ". Did you mean `{}`?", near.join("`, `"))?;
@@ -190,7 +190,7 @@ impl fmt::Display for Miss {
 }
 
 impl Guest {
-    fn read(row: &Value) -> Option<Self> {
+    fn from_row(row: &Value) -> Option<Self> {
         let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
         let number = |key: &str| {
             let value = row.get(key)?;
@@ -198,17 +198,17 @@ impl Guest {
         };
         let (kind, id) = text("id").split_once('/').unwrap_or((text("type"), ""));
         let kind = match kind {
-            "qemu" => Kind::Qemu,
-            "lxc" => Kind::Lxc,
+            "qemu" => GuestKind::Qemu,
+            "lxc" => GuestKind::Lxc,
             _ => return None,
         };
         let known = ["id", "type", "vmid", "node", "name", "status", "tags", "pool", "lock"];
         // Whoever may search must not guess at a secret by what is found.
-        let passed_over = |key: &str| known.contains(&key) || redact::is_secret_field(key);
+        let passed_over = |key: &str| known.contains(&key) || sanitize::is_secret_field(key);
         let other = row.as_object()?.iter().filter(|(key, _)| !passed_over(key));
         // A number that Proxmox writes as text is still none.
         let other = other.filter_map(|(_, value)| value.as_str().filter(|text| text.parse::<f64>().is_err()));
-        let other: Vec<String> = other.map(|text| redact::text(text).to_lowercase()).collect();
+        let other: Vec<String> = other.map(|text| sanitize::redact_text(text).to_lowercase()).collect();
         Some(Self {
             vmid: number("vmid").and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
             kind,
@@ -223,7 +223,7 @@ impl Guest {
             maxmem: number("maxmem"),
             maxdisk: number("maxdisk"),
             uptime: number("uptime"),
-            other: other.join("\n"),
+            other_text: other.join("\n"),
         })
     }
 
@@ -239,18 +239,18 @@ impl Guest {
     }
 
     /// Its tags, one by one.
-    pub fn each_tag(&self) -> impl Iterator<Item = &str> {
+    pub fn iter_tags(&self) -> impl Iterator<Item = &str> {
         self.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
     }
 
     /// How well a word (in lower case) fits the guest, 0 best; `None` where it does not.
-    pub fn fit(&self, word: &str) -> Option<u32> {
+    pub fn match_rank(&self, word: &str) -> Option<u32> {
         let (name, vmid) = (self.name.to_lowercase(), self.vmid.to_string());
-        let mut labels: Vec<String> = self.each_tag().map(str::to_lowercase).collect();
+        let mut labels: Vec<String> = self.iter_tags().map(str::to_lowercase).collect();
         labels.push(self.pool.to_lowercase());
         let kinds: &[&str] = match self.kind {
-            Kind::Qemu => &["qemu", "vm"],
-            Kind::Lxc => &["lxc", "ct", "container"],
+            GuestKind::Qemu => &["qemu", "vm"],
+            GuestKind::Lxc => &["lxc", "ct", "container"],
         };
         let is = [
             vmid == word || self.id() == word,
@@ -261,7 +261,7 @@ impl Guest {
             vmid.contains(word),
             labels.iter().any(|label| label.contains(word)),
             kinds.contains(&word) || [&self.node, &self.status, &self.lock].iter().any(|t| t.to_lowercase() == word),
-            self.other.contains(word),
+            self.other_text.contains(word),
         ];
         (0..).zip(is).find(|(_, fits)| *fits).map(|(rank, _)| rank)
     }
@@ -286,7 +286,7 @@ mod tests {
             {"id": 7, "vmid": []},
             7,
         ]);
-        rows.as_array().unwrap().iter().filter_map(Guest::read).collect()
+        rows.as_array().unwrap().iter().filter_map(Guest::from_row).collect()
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
         let guests = guests();
         assert_eq!(guests.iter().map(|g| g.vmid).collect::<Vec<_>>(), [100, 101, 200, 201, 202, 203]);
         assert_eq!(guests[0].path().unwrap().as_str(), "/nodes/pve1/qemu/100");
-        assert_eq!((guests[0].maxmem, guests[0].other.as_str()), (Some(512), "started"));
+        assert_eq!((guests[0].maxmem, guests[0].other_text.as_str()), (Some(512), "started"));
         assert!(guests[2].path().is_none() && guests[3].template);
     }
 
@@ -302,35 +302,35 @@ mod tests {
     fn a_guest_is_found_by_number_id_or_name() {
         let guests = guests();
         for (what, vmid) in [("100", 100), (" lxc/200 ", 200), ("web01", 100), ("Web01", 101), ("DNS", 201)] {
-            assert_eq!(find(&guests, what).unwrap().vmid, vmid, "{what}");
+            assert_eq!(find_guest(&guests, what).unwrap().vmid, vmid, "{what}");
         }
     }
 
     #[test]
     fn a_name_of_several_is_answered_with_all_of_them() {
         let guests = guests();
-        let why = find(&guests, "twin").unwrap_err().to_string();
+        let why = find_guest(&guests, "twin").unwrap_err().to_string();
         assert!(why.contains("202 on pve1; 203 on pve2"), "{why}");
-        assert!(find(&guests, "WEB01").unwrap_err().to_string().contains("100 on pve1; 101 on pve2"));
+        assert!(find_guest(&guests, "WEB01").unwrap_err().to_string().contains("100 on pve1; 101 on pve2"));
     }
 
     #[test]
     fn what_is_not_there_is_answered_with_what_is_like_it() {
         let guests = guests();
-        let why = find(&guests, "wbe01").unwrap_err().to_string();
+        let why = find_guest(&guests, "wbe01").unwrap_err().to_string();
         assert!(why.contains("among the 6") && why.contains("`web01`"), "{why}");
-        assert!(find(&guests, "1000").unwrap_err().to_string().contains("`203 (twin)`"));
+        assert!(find_guest(&guests, "1000").unwrap_err().to_string().contains("`203 (twin)`"));
         for nothing in ["", "\u{1b}zzzzzz", &"x".repeat(100_000)] {
-            let why = find(&guests, nothing).unwrap_err().to_string();
+            let why = find_guest(&guests, nothing).unwrap_err().to_string();
             assert!(!why.contains("mean") && !why.contains('\u{1b}') && why.len() < 200, "{why}");
         }
-        assert!(find(&[], "web01").unwrap_err().to_string().contains("VM.Audit"));
+        assert!(find_guest(&[], "web01").unwrap_err().to_string().contains("VM.Audit"));
     }
 
     #[test]
     fn a_word_fits_the_better_the_more_it_says() {
         let guests = guests();
-        let fit = |word: &str| guests[0].fit(word);
+        let fit = |word: &str| guests[0].match_rank(word);
         for (rank, words) in [
             (0, &["100", "qemu/100"][..]),
             (1, &["web01"]),

@@ -1,7 +1,7 @@
 //! All clusters: one client each, found by name.
 
 use super::cluster::Cluster;
-use crate::settings::{Clusters, Limits};
+use crate::config::{ClustersFile, Limits};
 use crate::suggest::suggest;
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ pub struct ClusterManager {
 
 impl ClusterManager {
     /// Makes the clients; opens no connection. The error is a sentence (a CA file that holds no usable certificate).
-    pub fn new(clusters: &Clusters, limits: &Limits) -> Result<Self, String> {
-        Self::after(&Self { clusters: Vec::new(), default: None }, clusters, limits)
+    pub fn new(clusters: &ClustersFile, limits: &Limits) -> Result<Self, String> {
+        Self::from_previous(&Self { clusters: Vec::new(), default: None }, clusters, limits)
     }
 
     /// The same after a change of the configuration: the client of a cluster that did not change is kept, with its
     /// connections and with what it knows.
-    pub fn after(before: &Self, clusters: &Clusters, limits: &Limits) -> Result<Self, String> {
+    pub fn from_previous(before: &Self, clusters: &ClustersFile, limits: &Limits) -> Result<Self, String> {
         let default = match &clusters.default {
             Some(name) => Some(
                 clusters
@@ -44,10 +44,10 @@ impl ClusterManager {
     }
 
     /// The same clients, of these clusters alone: no other is there for whoever has this.
-    pub fn only(&self, names: &[String]) -> Self {
+    pub fn restrict_to(&self, names: &[String]) -> Self {
         let may = |cluster: &&Arc<Cluster>| names.contains(&cluster.settings().name);
         let clusters: Vec<_> = self.clusters.iter().filter(may).cloned().collect();
-        let default = self.default().and_then(|default| clusters.iter().position(|c| Arc::ptr_eq(c, default)));
+        let default = self.default_cluster().and_then(|default| clusters.iter().position(|c| Arc::ptr_eq(c, default)));
         // The only one there is is meant where none is named.
         Self { default: default.or((clusters.len() == 1).then_some(0)), clusters }
     }
@@ -55,37 +55,40 @@ impl ClusterManager {
     /// The cluster called `name`; where that is `None`, the default. The error names the clusters there are.
     pub fn select(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
         let Some(name) = name else {
-            return self.default().ok_or_else(|| {
-                format!("there are several clusters and none is the default: name one of {} in `cluster`", self.names())
+            return self.default_cluster().ok_or_else(|| {
+                format!(
+                    "there are several clusters and none is the default: name one of {} in `cluster`",
+                    self.quoted_names()
+                )
             });
         };
         self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| {
             let meant = suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str()));
             let meant = meant.map(|m| format!(" Did you mean `{m}`?")).unwrap_or_default();
             let name: String = name.chars().take(64).collect();
-            format!("there is no cluster `{name}`; there is {}.{meant}", self.names())
+            format!("there is no cluster `{name}`; there is {}.{meant}", self.quoted_names())
         })
     }
 
     /// The same for what is alike in all clusters, more or less: where none is named and none is the default, the first.
     pub fn select_any(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
-        match (name, self.default().or(self.clusters.first())) {
+        match (name, self.default_cluster().or(self.clusters.first())) {
             (None, Some(any)) => Ok(any),
             _ => self.select(name),
         }
     }
 
     /// Every cluster, in the file's order.
-    pub fn all(&self) -> &[Arc<Cluster>] {
+    pub fn clusters(&self) -> &[Arc<Cluster>] {
         &self.clusters
     }
 
     /// The cluster meant where none is named, if there is one.
-    pub fn default(&self) -> Option<&Arc<Cluster>> {
+    pub fn default_cluster(&self) -> Option<&Arc<Cluster>> {
         self.clusters.get(self.default?)
     }
 
-    fn names(&self) -> String {
+    fn quoted_names(&self) -> String {
         let names: Vec<_> = self.clusters.iter().map(|c| format!("`{}`", c.settings().name)).collect();
         names.join(", ")
     }
@@ -94,51 +97,51 @@ impl ClusterManager {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Rules;
+    use crate::config::{self, Endpoint, TlsVerification};
+    use crate::policy::ClusterPolicy;
     use crate::secret::Secret;
-    use crate::settings::{self, Endpoint, Tls};
     use std::time::Duration;
 
     fn manager(names: &[&str], default: Option<&str>) -> Result<ClusterManager, String> {
         let clusters = names
             .iter()
-            .map(|name| settings::Cluster {
+            .map(|name| config::ClusterConfig {
                 name: (*name).into(),
                 endpoints: vec![Endpoint { https: true, host: "::1".into(), port: 8006 }],
                 user: "root@pam".into(),
                 token_id: "mcp".into(),
                 token_secret: Secret::new("s".into()),
-                tls: Tls::Unverified,
+                tls: TlsVerification::Unverified,
                 timeout: Duration::from_secs(1),
                 discover_nodes: false,
-                rules: Rules::default(),
+                policy: ClusterPolicy::default(),
             })
             .collect();
         ClusterManager::new(
-            &Clusters { clusters, default: default.map(Into::into), ..Clusters::default() },
+            &ClustersFile { clusters, default: default.map(Into::into), ..ClustersFile::default() },
             &Limits::default(),
         )
     }
 
-    fn selected(manager: &ClusterManager, name: Option<&str>) -> Result<String, String> {
+    fn select_name(manager: &ClusterManager, name: Option<&str>) -> Result<String, String> {
         manager.select(name).map(|c| c.settings().name.clone())
     }
 
     #[test]
     fn the_only_cluster_or_the_default_is_meant_where_none_is_named() {
-        assert_eq!(selected(&manager(&["lab"], None).unwrap(), None).unwrap(), "lab");
-        assert_eq!(selected(&manager(&["lab", "prod"], Some("prod")).unwrap(), None).unwrap(), "prod");
-        let several = selected(&manager(&["lab", "prod"], None).unwrap(), None).unwrap_err();
+        assert_eq!(select_name(&manager(&["lab"], None).unwrap(), None).unwrap(), "lab");
+        assert_eq!(select_name(&manager(&["lab", "prod"], Some("prod")).unwrap(), None).unwrap(), "prod");
+        let several = select_name(&manager(&["lab", "prod"], None).unwrap(), None).unwrap_err();
         assert!(several.contains("`lab`, `prod`"), "{several}");
     }
 
     #[test]
     fn an_unknown_name_answers_with_the_names_there_are_and_the_nearest() {
         let manager = manager(&["lab", "prod"], None).unwrap();
-        assert_eq!(selected(&manager, Some("lab")).unwrap(), "lab");
-        let unknown = selected(&manager, Some("prd")).unwrap_err();
+        assert_eq!(select_name(&manager, Some("lab")).unwrap(), "lab");
+        let unknown = select_name(&manager, Some("prd")).unwrap_err();
         assert!(unknown.contains("`lab`, `prod`") && unknown.contains("mean `prod`"), "{unknown}");
-        assert!(!selected(&manager, Some("elsewhere")).unwrap_err().contains("mean"));
+        assert!(!select_name(&manager, Some("elsewhere")).unwrap_err().contains("mean"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The Proxmox VE API as a blocking client: [`manager::ClusterManager`] holds one [`cluster::Cluster`] per entry of
-//! clusters.json; [`path::ApiPath`] and [`params::Params`] make what is sent canonical; [`error::Error`] says what
+//! clusters.json; [`path::ApiPath`] and [`params::ApiParams`] make what is sent canonical; [`error::PveError`] says what
 //! went wrong in words that help. Above them, [`task::wait`] sees a task to its end, and [`guests`] are found by number
 //! or name.
 //!
@@ -19,20 +19,20 @@ pub mod path;
 pub mod schema;
 pub mod task;
 
-mod answer;
-mod dial;
-mod discover;
-mod gate;
-mod link;
-mod nodes;
-mod resolve;
+mod api_response;
+mod call_semaphore;
+mod discovery;
+mod host_resolver;
+mod messages;
+mod node_connection;
+mod node_health;
+mod tcp;
 mod tls;
 mod tls_error;
+mod transport;
 mod upid;
-mod wire;
-mod words;
 
-pub use tls::client_config;
+pub use tls::build_client_config;
 
 use std::fmt;
 
@@ -54,7 +54,7 @@ impl Method {
     pub const ALL: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
     /// The method of this name, in upper or lower case.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(name))
     }
 

@@ -7,9 +7,9 @@ use std::fmt;
 ///
 /// `Debug` shows the names only: values may be passwords.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Params(Vec<(String, String)>);
+pub struct ApiParams(Vec<(String, String)>);
 
-impl Params {
+impl ApiParams {
     /// No parameters.
     pub fn new() -> Self {
         Self::default()
@@ -36,7 +36,7 @@ impl Params {
                 ));
             }
             for item in values {
-                match scalar(item) {
+                match to_form_value(item) {
                     Ok(text) => params.0.push((name.clone(), text)),
                     Err(why) => {
                         wrong.push(format!("`{name}` {why}"));
@@ -76,19 +76,19 @@ impl Params {
             if !out.is_empty() {
                 out.push('&');
             }
-            encode_into(&mut out, name, b"");
+            percent_encode_into(&mut out, name, b"");
             out.push('=');
-            encode_into(&mut out, value, b"");
+            percent_encode_into(&mut out, value, b"");
         }
         out
     }
 
-    /// The reverse of [`Params::encode`], for a query that somebody typed: `+` is a space, only `&` separates.
-    pub(super) fn decode(query: &str) -> Result<Self, String> {
+    /// The reverse of [`ApiParams::encode`], for a query that somebody typed: `+` is a space, only `&` separates.
+    pub(super) fn from_query(query: &str) -> Result<Self, String> {
         let mut params = Self::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let read = |text: &str| decode(&text.replace('+', " "));
+            let read = |text: &str| percent_decode(&text.replace('+', " "));
             let name = read(name)?;
             if name.is_empty() {
                 return Err(format!(
@@ -101,13 +101,13 @@ impl Params {
     }
 }
 
-impl fmt::Debug for Params {
+impl fmt::Debug for ApiParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
     }
 }
 
-fn scalar(value: &Value) -> Result<String, &'static str> {
+fn to_form_value(value: &Value) -> Result<String, &'static str> {
     match value {
         Value::Bool(true) => Ok("1".into()),
         Value::Bool(false) => Ok("0".into()),
@@ -122,7 +122,7 @@ fn scalar(value: &Value) -> Result<String, &'static str> {
 }
 
 /// Appends `text` percent-encoded, keeping unreserved characters (RFC 3986, 2.3) and those of `keep`.
-pub(super) fn encode_into(out: &mut String, text: &str, keep: &[u8]) {
+pub(super) fn percent_encode_into(out: &mut String, text: &str, keep: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || keep.contains(&byte) {
@@ -136,7 +136,7 @@ pub(super) fn encode_into(out: &mut String, text: &str, keep: &[u8]) {
 }
 
 /// Percent-decodes once. The error is a sentence.
-pub(super) fn decode(text: &str) -> Result<String, String> {
+pub(super) fn percent_decode(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -160,21 +160,21 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn from(value: Value) -> Result<Params, Vec<String>> {
-        Params::from_json(value.as_object().unwrap())
+    fn params_from(value: Value) -> Result<ApiParams, Vec<String>> {
+        ApiParams::from_json(value.as_object().unwrap())
     }
 
     #[test]
     fn json_values_become_what_proxmox_takes() {
-        let p =
-            from(json!({"a": true, "b": false, "c": 512, "d": 0.5, "e": "x y", "f": ["ls", "-l", 1, true]})).unwrap();
+        let p = params_from(json!({"a": true, "b": false, "c": 512, "d": 0.5, "e": "x y", "f": ["ls", "-l", 1, true]}))
+            .unwrap();
         assert_eq!(p.encode(), "a=1&b=0&c=512&d=0.5&e=x%20y&f=ls&f=-l&f=1&f=1");
     }
 
     #[test]
     fn what_cannot_be_sent_is_explained_all_at_once() {
-        let wrong =
-            from(json!({"a": null, "b": {"bridge": "vmbr0"}, "c": [[1]], "d": [], "e": [null], "": 1})).unwrap_err();
+        let wrong = params_from(json!({"a": null, "b": {"bridge": "vmbr0"}, "c": [[1]], "d": [], "e": [null], "": 1}))
+            .unwrap_err();
         assert_eq!(wrong.len(), 6);
         for (name, hint) in [("`a`", "`delete`"), ("`b`", "virtio,bridge=vmbr0"), ("`c`", "plain"), ("`d`", "`delete`")]
         {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn everything_but_unreserved_is_encoded() {
-        let mut p = Params::new();
+        let mut p = ApiParams::new();
         p.push("tags", "a;b+c&d=e f%/ü\n");
         p.push("plain", "aZ09-._~");
         assert_eq!(p.encode(), "tags=a%3Bb%2Bc%26d%3De%20f%25%2F%C3%BC%0A&plain=aZ09-._~");
@@ -192,20 +192,20 @@ mod tests {
 
     #[test]
     fn debug_shows_no_value() {
-        let p = from(json!({"password": "hunter2"})).unwrap();
+        let p = params_from(json!({"password": "hunter2"})).unwrap();
         assert_eq!(format!("{p:?}"), r#"{"password"}"#);
     }
 
     proptest! {
         #[test]
         fn encoding_can_be_read_back(pairs in prop::collection::vec((".{1,9}", ".{0,20}"), 0..5)) {
-            let p = Params(pairs);
-            prop_assert_eq!(Params::decode(&p.encode()).unwrap().0, p.0);
+            let p = ApiParams(pairs);
+            prop_assert_eq!(ApiParams::from_query(&p.encode()).unwrap().0, p.0);
         }
 
         #[test]
         fn a_typed_query_never_panics(query in ".{0,60}") {
-            let _ = Params::decode(&query);
+            let _ = ApiParams::from_query(&query);
         }
     }
 }

@@ -5,17 +5,17 @@
 //! same one.
 
 use super::Method;
-use super::error::Error;
-use super::params::{Params, decode, encode_into};
+use super::error::PveError;
+use super::params::{ApiParams, percent_decode, percent_encode_into};
 use std::borrow::Cow;
 use std::fmt;
 use ureq::http::uri::PathAndQuery;
 
 /// Longer than any path Proxmox has; its own limit is 8 KiB for the whole head of a request.
-const MAX_BYTES: usize = 2_000;
+const MAX_PATH_BYTES: usize = 2_000;
 
 /// What stays readable beside unreserved characters: volume ids (`local:iso/x.iso`), UPIDs (`…:root@pam!admin:`).
-const KEEP: &[u8] = b":@!$'(),*=";
+const UNENCODED: &[u8] = b":@!$'(),*=";
 
 /// Proxmox's own limit on a body.
 const MAX_FORM_BYTES: usize = 512 << 10;
@@ -30,7 +30,7 @@ pub struct ApiPath(String);
 impl ApiPath {
     /// Reads what a caller typed: with or without leading slash or `/api2/json`; a `?query` becomes parameters.
     /// The error is a sentence that says what to write instead.
-    pub fn parse(typed: &str) -> Result<(Self, Params), String> {
+    pub fn parse(typed: &str) -> Result<(Self, ApiParams), String> {
         let (path, params) = Self::parse_template(typed)?;
         if let Some(segment) = path.segments().find(|segment| is_placeholder(segment)) {
             return Err(format!("`{segment}` is a placeholder: put the name or number it stands for in its place"));
@@ -39,7 +39,7 @@ impl ApiPath {
     }
 
     /// The same for a path that may have placeholders (`{node}`), as documentation writes it; it is not fit to be sent.
-    pub fn parse_template(typed: &str) -> Result<(Self, Params), String> {
+    pub fn parse_template(typed: &str) -> Result<(Self, ApiParams), String> {
         let typed = typed.trim();
         let (path, query) = typed.split_once('?').unwrap_or((typed, ""));
         if let Some((_, rest)) = path.split_once("://") {
@@ -61,7 +61,7 @@ impl ApiPath {
             return Err(format!("the path starts with a method: write `{}` and give {word} as `method`", rest.trim()));
         }
 
-        let decoded = decode(path)?;
+        let decoded = percent_decode(path)?;
         if decoded.chars().any(char::is_control) {
             return Err("the path has a control character (a line break, a tab or a zero byte): leave it out".into());
         }
@@ -89,22 +89,22 @@ impl ApiPath {
                 ));
             }
             canonical.push('/');
-            encode_into(&mut canonical, segment, KEEP);
+            percent_encode_into(&mut canonical, segment, UNENCODED);
         }
-        if canonical.len() > MAX_BYTES {
+        if canonical.len() > MAX_PATH_BYTES {
             return Err(format!(
-                "the path is longer than {MAX_BYTES} bytes: no path of the API is; values belong in `data`"
+                "the path is longer than {MAX_PATH_BYTES} bytes: no path of the API is; values belong in `data`"
             ));
         }
         if canonical.is_empty() {
             canonical.push('/');
         }
-        Ok((Self(canonical), Params::decode(query)?))
+        Ok((Self(canonical), ApiParams::from_query(query)?))
     }
 
     /// The path of these segments (decoded): another's, with some of them replaced. What a cluster calls its nodes can't
     /// make more of them.
-    pub fn of_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
+    pub fn from_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
         let mut typed = String::new();
         for segment in segments {
             let segment = segment.as_ref();
@@ -113,18 +113,18 @@ impl ApiPath {
                 return Err("a name in the path is empty or has a slash in it".into());
             }
             typed.push('/');
-            encode_into(&mut typed, segment, KEEP);
+            percent_encode_into(&mut typed, segment, UNENCODED);
         }
         Self::parse_template(&typed).map(|(path, _)| path)
     }
 
     /// A path of our own, canonical as it stands.
-    pub fn known(path: &'static str) -> Self {
+    pub fn from_static(path: &'static str) -> Self {
         Self(path.to_owned())
     }
 
     /// One of our own names below it.
-    pub(super) fn below(&self, name: &'static str) -> Self {
+    pub(super) fn join(&self, name: &'static str) -> Self {
         Self(format!("{}/{name}", self.0))
     }
 
@@ -134,19 +134,19 @@ impl ApiPath {
     }
 
     /// What is asked of a node: the path, and the parameters (encoded) where they are no form. Errors: they are too large.
-    pub(super) fn target(&self, method: Method, encoded: &str) -> Result<PathAndQuery, Error> {
+    pub(super) fn to_request_target(&self, method: Method, encoded: &str) -> Result<PathAndQuery, PveError> {
         let (limit, query) = match method.has_form() {
             true => (MAX_FORM_BYTES, ""),
             false => (MAX_QUERY_BYTES, encoded),
         };
         if encoded.len() > limit {
-            return Err(Error::TooLarge { bytes: encoded.len(), limit });
+            return Err(PveError::RequestTooLarge { bytes: encoded.len(), limit });
         }
         let mark = if query.is_empty() { "" } else { "?" };
         // Both parts are encoded down to characters that a URI may have; the error is for the reader's peace of mind.
-        PathAndQuery::try_from(["/api2/json", self.as_str(), mark, query].concat()).map_err(|_| Error::Failed {
+        PathAndQuery::try_from(["/api2/json", self.as_str(), mark, query].concat()).map_err(|_| PveError::Failed {
             status: 400,
-            said: "the path can't be sent".into(),
+            message: "the path can't be sent".into(),
             call: format!("{method} {self}"),
         })
     }
@@ -154,7 +154,7 @@ impl ApiPath {
     /// Its segments, decoded; none for `/`. A volume id with a slash (`local:iso/x.iso`) is two of them, because a
     /// node can't tell the two spellings apart either.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = Cow<'_, str>> {
-        self.0.split('/').filter(|s| !s.is_empty()).map(|segment| match decode(segment) {
+        self.0.split('/').filter(|s| !s.is_empty()).map(|segment| match percent_decode(segment) {
             Ok(text) if text != segment => Cow::Owned(text),
             _ => Cow::Borrowed(segment),
         })
@@ -183,7 +183,7 @@ mod tests {
         ApiPath::parse(typed).unwrap().0.0
     }
 
-    fn refusal(typed: &str) -> String {
+    fn parse_error(typed: &str) -> String {
         ApiPath::parse(typed).unwrap_err()
     }
 
@@ -250,23 +250,23 @@ mod tests {
             ("/nodes?=1", "name=value"),
             ("/nodes?a=%f", "%25"),
         ] {
-            assert!(refusal(typed).contains(hint), "{typed}: {}", refusal(typed));
+            assert!(parse_error(typed).contains(hint), "{typed}: {}", parse_error(typed));
         }
-        assert!(refusal(&"/a".repeat(1001)).contains("2000 bytes"));
+        assert!(parse_error(&"/a".repeat(1001)).contains("2000 bytes"));
         assert_eq!(path(&"/a".repeat(1000)).len(), 2000);
     }
 
     #[test]
-    fn placeholders_and_urls_are_told_what_to_write() {
+    fn placeholders_and_urls_are_refused_with_what_to_write() {
         for typed in ["/nodes/{node}/qemu", "nodes/<node>", "/nodes/pve1/qemu/:vmid/config"] {
-            assert!(refusal(typed).contains("is a placeholder"), "{typed}");
+            assert!(parse_error(typed).contains("is a placeholder"), "{typed}");
         }
         assert_eq!(
             path("/nodes/pve1/storage/local/content/local:iso/x.iso"),
             "/nodes/pve1/storage/local/content/local:iso/x.iso"
         );
-        assert!(refusal("https://pve1:8006/api2/json/nodes/pve1?x=1").contains("write `/nodes/pve1`"));
-        assert!(refusal("https://pve1:8006").contains("write `/`"));
+        assert!(parse_error("https://pve1:8006/api2/json/nodes/pve1?x=1").contains("write `/nodes/pve1`"));
+        assert!(parse_error("https://pve1:8006").contains("write `/`"));
     }
 
     proptest! {

@@ -1,9 +1,9 @@
 //! TLS to a node: one rustls configuration per cluster, four ways to trust a certificate, and errors that say which
 //! certificate was seen.
 
-use super::error::{TlsFailure, TlsProblem};
-use super::words::one_line;
-use crate::settings::{Fingerprint, Tls};
+use super::error::{TlsError, TlsErrorKind};
+use super::messages::to_one_line;
+use crate::config::{Fingerprint, TlsVerification};
 use ring::digest;
 use rustls::SignatureScheme;
 use rustls::client::WebPkiServerVerifier;
@@ -18,29 +18,30 @@ use std::sync::Arc;
 thread_local! {
     /// The leaf that a verifier on this thread refused last. rustls hands an error on but not its certificate, and a
     /// handshake runs on the thread of its call.
-    static REFUSED: Cell<Option<Fingerprint>> = const { Cell::new(None) };
+    static REJECTED_CERTIFICATE: Cell<Option<Fingerprint>> = const { Cell::new(None) };
 }
 
 /// How TLS is spoken to a server that is to be trusted so. The error is a sentence about `ca_file`.
-pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
+pub fn build_client_config(tls: &TlsVerification) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let trust = match tls {
-        Tls::PublicRoots => {
-            Trust::Roots(verifier(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, &provider)?)
-        }
-        Tls::Ca(certificates) => {
+        TlsVerification::PublicRoots => TrustMode::Roots(build_verifier(
+            RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+            &provider,
+        )?),
+        TlsVerification::Ca(certificates) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates {
                 roots
                     .add(certificate.clone())
                     .map_err(|e| format!("`ca_file` has a certificate that can't serve as an authority: {e}"))?;
             }
-            Trust::Roots(verifier(roots, &provider)?)
+            TrustMode::Roots(build_verifier(roots, &provider)?)
         }
-        Tls::Fingerprint(pins) => Trust::Pins(pins.as_slice().into()),
-        Tls::Unverified => Trust::Anything,
+        TlsVerification::Fingerprints(pins) => TrustMode::Pins(pins.as_slice().into()),
+        TlsVerification::Unverified => TrustMode::Unverified,
     };
-    let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
+    let verifier = NodeCertVerifier { trust, algorithms: provider.signature_verification_algorithms };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS can't be set up: {e}"))?
@@ -50,7 +51,7 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-fn verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
+fn build_verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|e| format!("`ca_file` has no certificate that can serve as an authority: {e}"))
@@ -58,15 +59,19 @@ fn verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<
 
 /// Completes a handshake with `host` (a name, or an address without brackets) over `socket`.
 ///
-/// A failure of the socket comes out as it is; one of TLS itself is a [`TlsFailure`] inside the `io::Error`.
+/// A failure of the socket comes out as it is; one of TLS itself is a [`TlsError`] inside the `io::PveError`.
 pub(super) fn handshake(
     config: &Arc<ClientConfig>,
     host: &str,
     socket: &mut (impl Read + Write),
 ) -> io::Result<ClientConnection> {
-    REFUSED.set(None);
+    REJECTED_CERTIFICATE.set(None);
     let failure = |error: &rustls::Error| {
-        io::Error::other(TlsFailure { problem: problem(error), seen: REFUSED.take(), inside: error.to_string() })
+        io::Error::other(TlsError {
+            kind: classify_error(error),
+            fingerprint: REJECTED_CERTIFICATE.take(),
+            detail: error.to_string(),
+        })
     };
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| failure(&e))?;
@@ -79,49 +84,49 @@ pub(super) fn handshake(
     }
 }
 
-fn problem(error: &rustls::Error) -> TlsProblem {
+fn classify_error(error: &rustls::Error) -> TlsErrorKind {
     let rustls::Error::InvalidCertificate(certificate) = error else {
         return match error {
-            rustls::Error::InvalidMessage(_) => TlsProblem::NotTls,
-            _ => TlsProblem::Handshake,
+            rustls::Error::InvalidMessage(_) => TlsErrorKind::NotTls,
+            _ => TlsErrorKind::Handshake,
         };
     };
     match certificate {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsProblem::Expired,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsProblem::NotYetValid,
-        CertificateError::NotValidForName => TlsProblem::WrongName { presented: Vec::new() },
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            TlsProblem::WrongName { presented: presented.iter().take(8).map(|name| plain_name(name)).collect() }
-        }
-        CertificateError::Other(other) => match other.0.downcast_ref::<NotPinned>() {
-            Some(NotPinned(pins)) => TlsProblem::PinMismatch { expected: pins.to_vec() },
-            None => TlsProblem::Untrusted,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsErrorKind::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsErrorKind::NotYetValid,
+        CertificateError::NotValidForName => TlsErrorKind::WrongName { presented: Vec::new() },
+        CertificateError::NotValidForNameContext { presented, .. } => TlsErrorKind::WrongName {
+            presented: presented.iter().take(8).map(|name| strip_name_wrapper(name)).collect(),
         },
-        _ => TlsProblem::Untrusted,
+        CertificateError::Other(other) => match other.0.downcast_ref::<PinMismatchError>() {
+            Some(PinMismatchError(pins)) => TlsErrorKind::PinMismatch { expected: pins.to_vec() },
+            None => TlsErrorKind::Untrusted,
+        },
+        _ => TlsErrorKind::Untrusted,
     }
 }
 
 /// `DnsName("pve1")` and `IpAddress(10.0.0.1)`, as the library gives them, without their wrapping.
-fn plain_name(name: &str) -> String {
+fn strip_name_wrapper(name: &str) -> String {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
-    one_line(inner.trim_matches('"'), 100)
+    to_one_line(inner.trim_matches('"'), 100)
 }
 
 #[derive(Debug)]
-enum Trust {
+enum TrustMode {
     /// A chain to one of these roots, for the right name, valid now.
     Roots(Arc<WebPkiServerVerifier>),
     /// The leaf's SHA-256 is one of these, whoever signed it, whatever its names and dates.
     Pins(Arc<[Fingerprint]>),
     /// Whatever comes.
-    Anything,
+    Unverified,
 }
 
 /// Why a certificate was refused where others are pinned, on its way through rustls: the fingerprints expected.
 #[derive(Debug)]
-struct NotPinned(Arc<[Fingerprint]>);
+struct PinMismatchError(Arc<[Fingerprint]>);
 
-impl std::fmt::Display for NotPinned {
+impl std::fmt::Display for PinMismatchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("not the pinned certificate")?;
         for (i, pin) in self.0.iter().enumerate() {
@@ -131,15 +136,15 @@ impl std::fmt::Display for NotPinned {
     }
 }
 
-impl std::error::Error for NotPinned {}
+impl std::error::Error for PinMismatchError {}
 
 #[derive(Debug)]
-struct Verifier {
-    trust: Trust,
+struct NodeCertVerifier {
+    trust: TrustMode,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for NodeCertVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -149,14 +154,14 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let verdict = match &self.trust {
-            Trust::Roots(roots) => roots.verify_server_cert(leaf, intermediates, name, ocsp, now),
-            Trust::Pins(pins) if !pins.contains(&fingerprint(leaf)) => {
-                Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pins.clone())))).into())
+            TrustMode::Roots(roots) => roots.verify_server_cert(leaf, intermediates, name, ocsp, now),
+            TrustMode::Pins(pins) if !pins.contains(&compute_fingerprint(leaf)) => {
+                Err(CertificateError::Other(OtherError(Arc::new(PinMismatchError(pins.clone())))).into())
             }
-            Trust::Pins(_) | Trust::Anything => Ok(ServerCertVerified::assertion()),
+            TrustMode::Pins(_) | TrustMode::Unverified => Ok(ServerCertVerified::assertion()),
         };
         if verdict.is_err() {
-            REFUSED.set(Some(fingerprint(leaf)));
+            REJECTED_CERTIFICATE.set(Some(compute_fingerprint(leaf)));
         }
         verdict
     }
@@ -188,7 +193,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 /// As Proxmox counts it: SHA-256 over the whole certificate.
-fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+fn compute_fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
     let digest = digest::digest(&digest::SHA256, certificate);
     let mut bytes = [0; 32];
     // Both are 32 bytes; zip rather than `copy_from_slice`, which would panic if they were not.
@@ -203,27 +208,31 @@ mod tests {
     #[test]
     fn a_ca_file_without_an_authority_is_a_sentence() {
         for certificates in [vec![], vec![CertificateDer::from(b"junk".to_vec())]] {
-            assert!(client_config(&Tls::Ca(certificates)).unwrap_err().contains("`ca_file`"));
+            assert!(build_client_config(&TlsVerification::Ca(certificates)).unwrap_err().contains("`ca_file`"));
         }
     }
 
     #[test]
     fn every_mode_has_a_configuration() {
-        for tls in [Tls::PublicRoots, Tls::Fingerprint(vec![Fingerprint([0; 32])]), Tls::Unverified] {
-            assert!(client_config(&tls).is_ok());
+        for tls in [
+            TlsVerification::PublicRoots,
+            TlsVerification::Fingerprints(vec![Fingerprint([0; 32])]),
+            TlsVerification::Unverified,
+        ] {
+            assert!(build_client_config(&tls).is_ok());
         }
     }
 
     #[test]
     fn a_fingerprint_is_the_sha256_of_the_certificate() {
-        let empty = fingerprint(&CertificateDer::from(&[][..])).to_string();
+        let empty = compute_fingerprint(&CertificateDer::from(&[][..])).to_string();
         assert!(empty.starts_with("E3:B0:C4:42:98:FC:1C:14:"), "{empty}");
     }
 
     #[test]
     fn names_lose_their_wrapping() {
-        assert_eq!(plain_name("DnsName(\"pve1.lan\")"), "pve1.lan");
-        assert_eq!(plain_name("IpAddress(10.0.0.1)"), "10.0.0.1");
-        assert_eq!(plain_name("pve1"), "pve1");
+        assert_eq!(strip_name_wrapper("DnsName(\"pve1.lan\")"), "pve1.lan");
+        assert_eq!(strip_name_wrapper("IpAddress(10.0.0.1)"), "10.0.0.1");
+        assert_eq!(strip_name_wrapper("pve1"), "pve1");
     }
 }

@@ -19,7 +19,7 @@ pub struct Upid {
     /// When that process began, in the kernel's ticks since the node booted.
     pub pstart: u64,
     /// When it began: seconds since 1970 by the node's clock.
-    pub started: u64,
+    pub started_at: u64,
     /// What it does: `qmstart`, `vzdump`, …
     pub kind: String,
     /// What it does it to, as the type has it: a guest's number, a storage, or nothing.
@@ -32,7 +32,7 @@ impl Upid {
     /// Reads one, also with the quotes of a JSON answer around it or without its last colon. The error is a sentence.
     pub fn parse(typed: &str) -> Result<Self, String> {
         let text = typed.trim().trim_matches('"').trim();
-        Self::read(text).ok_or_else(|| {
+        Self::parse_parts(text).ok_or_else(|| {
             let start: String = text.chars().take(80).flat_map(char::escape_debug).collect();
             format!(
                 "`{start}` is not a task's UPID: give the whole text that the call answered, such as \
@@ -41,7 +41,7 @@ impl Upid {
         })
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn parse_parts(text: &str) -> Option<Self> {
         // What a path would read otherwise than as part of one segment is in no UPID.
         let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\' | '?' | '#' | '%');
         if text.len() > MAX_BYTES || text.contains(odd) {
@@ -61,9 +61,9 @@ impl Upid {
         Some(Self {
             path,
             node: node.into(),
-            pid: hex(pid)?,
-            pstart: hex(pstart)?,
-            started: hex(started)?,
+            pid: parse_hex(pid)?,
+            pstart: parse_hex(pstart)?,
+            started_at: parse_hex(started)?,
             kind: kind.into(),
             id: id.into(),
             user: user.into(),
@@ -74,17 +74,17 @@ impl Upid {
     /// Seconds since it began, as far as our clock and the node's agree.
     pub(super) fn age(&self) -> u64 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        now.as_secs().saturating_sub(self.started)
+        now.as_secs().saturating_sub(self.started_at)
     }
 
     /// The API's path of one thing about it: `status` or `log`.
-    pub fn path(&self, what: &'static str) -> ApiPath {
-        self.path.below(what)
+    pub fn path_to(&self, what: &'static str) -> ApiPath {
+        self.path.join(what)
     }
 }
 
 /// At most 12 digits: Proxmox writes 8, and 9 for the ticks of a node that has been up for 16 months.
-fn hex(digits: &str) -> Option<u64> {
+fn parse_hex(digits: &str) -> Option<u64> {
     let plain = (1..=12).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
     u64::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn every_part_is_read_and_the_whole_is_written_as_it_was() {
         let upid = Upid::parse(REAL).unwrap();
-        assert_eq!((upid.node.as_str(), upid.pid, upid.pstart, upid.started), ("pve1", 449, 142058, 1795331006));
+        assert_eq!((upid.node.as_str(), upid.pid, upid.pstart, upid.started_at), ("pve1", 449, 142058, 1795331006));
         assert_eq!((upid.kind.as_str(), upid.id.as_str(), upid.user.as_str()), ("qmstart", "100", "root@pam!admin"));
         assert_eq!(upid.to_string(), REAL);
-        assert_eq!(upid.path("log").as_str(), format!("/nodes/pve1/tasks/{REAL}/log"));
+        assert_eq!(upid.path_to("log").as_str(), format!("/nodes/pve1/tasks/{REAL}/log"));
     }
 
     #[test]
@@ -124,11 +124,11 @@ mod tests {
         let update = Upid::parse("UPID:pve-1:000001C1:00022AEA:6B0293BE:aptupdate::root@pam:").unwrap();
         assert_eq!((update.id.as_str(), update.node.as_str()), ("", "pve-1"));
         let odd = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:imgdel:100@räid+x:root@pam:").unwrap();
-        assert!(odd.path("status").as_str().ends_with(":imgdel:100@r%C3%A4id%2Bx:root@pam:/status"));
+        assert!(odd.path_to("status").as_str().ends_with(":imgdel:100@r%C3%A4id%2Bx:root@pam:/status"));
     }
 
     #[test]
-    fn what_is_no_upid_is_told_what_one_looks_like() {
+    fn what_is_no_upid_is_refused_with_an_example() {
         let long = REAL.replace("100", &"1".repeat(600));
         for typed in [
             "",

@@ -1,16 +1,16 @@
 //! `proxmox_api_get` and `proxmox_api_call`: every operation of the API, the one to look, the other to do.
 
-use super::desk::{Desk, Visit};
-use super::operation::leading_method;
-use super::request::{Asker, Wanted};
+use super::operation::split_leading_method;
+use super::output::{self, OutputOptions};
+use super::plan::{CallPipeline, CallSpec};
+use super::state::{ToolCall, ToolState};
 use super::tasks::{self, DEFAULT_WAIT};
-use super::view::{self, View};
-use crate::mcp::args::{Args, Kind, Param};
-use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
+use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
+use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::content::Content;
-use crate::mcp::context::Context;
+use crate::mcp::context::CallContext;
 use crate::pve::Method;
-use crate::pve::cluster::Answer;
+use crate::pve::cluster::ApiResponse;
 use crate::pve::task::Upid;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,205 +21,221 @@ use std::time::{Duration, Instant};
 const MAX_PATHS: usize = 20;
 
 /// Of those, how many are under way at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
 /// For a task's end there is this much at least, however long its start took.
-const LEAST_WAIT: Duration = Duration::from_secs(5);
+const MIN_WAIT: Duration = Duration::from_secs(5);
 
-const CLUSTER: Param = Param {
+const CLUSTER_PARAM: ToolParameter = ToolParameter {
     name: "cluster",
-    kind: Kind::Text,
+    kind: ParameterKind::Text,
     required: false,
-    about: "a name of list_clusters (default: the default cluster)",
+    description: "a name of list_clusters (default: the default cluster)",
 };
 
-/// `own`, and those of a [`View`] after them.
-const fn with_view<const N: usize, const M: usize>(own: [Param; N]) -> [Param; M] {
+/// `own`, and those of a [`OutputOptions`] after them.
+const fn with_output_params<const N: usize, const M: usize>(own: [ToolParameter; N]) -> [ToolParameter; M] {
     let mut all = [own[0]; M];
     let mut n = 0;
     while n < M {
-        all[n] = if n < N { own[n] } else { view::PARAMS[n - N] };
+        all[n] = if n < N { own[n] } else { output::PARAMS[n - N] };
         n += 1;
     }
     all
 }
 
 /// The tool `proxmox_api_get(path or paths, params?, cluster?, …)`.
-pub fn proxmox_api_get(desk: Arc<Desk>) -> Tool {
+pub fn proxmox_api_get(state: Arc<ToolState>) -> Tool {
     Tool {
         name: "proxmox_api_get",
         title: "Read from the Proxmox API",
         description: "Reads any path of the Proxmox VE API with GET, or up to 20 at once; changes nothing. A guest's \
             name or number is enough: /qemu/web01/config. Shape long answers with fields, filter, sort, limit, format.",
-        input: Input::Params(
+        input: ToolInput::Parameters(
             const {
-                &with_view::<4, 10>([
-                    CLUSTER,
-                    Param {
+                &with_output_params::<4, 10>([
+                    CLUSTER_PARAM,
+                    ToolParameter {
                         name: "path",
-                        kind: Kind::Text,
+                        kind: ParameterKind::Text,
                         required: false,
-                        about: "such as /nodes/pve1/storage; search_api finds paths",
+                        description: "such as /nodes/pve1/storage; search_api finds paths",
                     },
-                    Param {
+                    ToolParameter {
                         name: "paths",
-                        kind: Kind::Texts,
+                        kind: ParameterKind::TextList,
                         required: false,
-                        about: "several instead, each answered by itself",
+                        description: "several instead, each answered by itself",
                     },
-                    Param { name: "params", kind: Kind::Object, required: false, about: "query parameters" },
+                    ToolParameter {
+                        name: "params",
+                        kind: ParameterKind::Object,
+                        required: false,
+                        description: "query parameters",
+                    },
                 ])
             },
         ),
-        effect: Effect::Reads,
-        run: Box::new(move |context, args| desk.serve(context, "proxmox_api_get", &|visit| get(visit, context, args))),
+        effect: ToolEffect::ReadOnly,
+        handler: Box::new(move |context, args| {
+            state.run_call(context, "proxmox_api_get", &|call| handle_get(call, context, args))
+        }),
     }
 }
 
 /// The tool `proxmox_api_call(path, method?, data?, dry_run?, wait?, cluster?, …)`.
-pub fn proxmox_api_call(desk: Arc<Desk>) -> Tool {
+pub fn proxmox_api_call(state: Arc<ToolState>) -> Tool {
     Tool {
         name: "proxmox_api_call",
         title: "Call the Proxmox API",
         description: "Calls any operation of the Proxmox VE API: POST, PUT and DELETE change things at once. Checked \
             before it is sent; dry_run shows the request and its risk. Example: path /qemu/web01/status/start, method \
             POST, wait true. To look, proxmox_api_get is safer.",
-        input: Input::Params(
+        input: ToolInput::Parameters(
             const {
-                &with_view::<7, 13>([
-                    CLUSTER,
-                    Param {
+                &with_output_params::<7, 13>([
+                    CLUSTER_PARAM,
+                    ToolParameter {
                         name: "path",
-                        kind: Kind::Text,
+                        kind: ParameterKind::Text,
                         required: true,
-                        about: "such as /nodes/pve1/qemu/100/config; describe_api explains it",
+                        description: "such as /nodes/pve1/qemu/100/config; describe_api explains it",
                     },
-                    Param {
+                    ToolParameter {
                         name: "method",
-                        kind: Kind::Choice(&["GET", "POST", "PUT", "DELETE"]),
+                        kind: ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]),
                         required: false,
-                        about: "default: GET",
+                        description: "default: GET",
                     },
-                    Param {
+                    ToolParameter {
                         name: "data",
-                        kind: Kind::Object,
+                        kind: ParameterKind::Object,
                         required: false,
-                        about: "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
+                        description: "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
                     },
-                    Param { name: "dry_run", kind: Kind::Flag, required: false, about: "show it, send nothing" },
-                    Param {
+                    ToolParameter {
+                        name: "dry_run",
+                        kind: ParameterKind::Flag,
+                        required: false,
+                        description: "show it, send nothing",
+                    },
+                    ToolParameter {
                         name: "wait",
-                        kind: Kind::Flag,
+                        kind: ParameterKind::Flag,
                         required: false,
-                        about: "where it starts a task, wait up to 45 s for its end",
+                        description: "where it starts a task, wait up to 45 s for its end",
                     },
-                    Param {
+                    ToolParameter {
                         name: "confirm",
-                        kind: Kind::Text,
+                        kind: ParameterKind::Text,
                         required: false,
-                        about: "the code of the answer that asked for it",
+                        description: "the code of the answer that asked for it",
                     },
                 ])
             },
         ),
-        effect: Effect::Destructive,
-        run: Box::new(move |context, args| {
-            desk.serve(context, "proxmox_api_call", &|visit| call(visit, context, args))
+        effect: ToolEffect::Destructive,
+        handler: Box::new(move |context, args| {
+            state.run_call(context, "proxmox_api_call", &|call| handle_call(call, context, args))
         }),
     }
 }
 
-fn call(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
-    let (manager, cap) = (visit.manager, visit.desk.max_result_bytes);
+fn handle_call(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    let (manager, cap) = (call.manager, call.state.max_result_bytes);
     let begun = Instant::now();
     let cluster = manager.select(args.text("cluster"))?;
     // Read first: what can't be shown is not to be done.
-    let view = View::from_args(args)?;
-    let wanted = Wanted {
-        method: args.text("method").and_then(Method::named),
+    let options = OutputOptions::from_args(args)?;
+    let spec = CallSpec {
+        method: args.text("method").and_then(Method::from_name),
         path: args.text("path").unwrap_or_default(),
         data: args.object("data"),
-        whole: !view.is_plain(),
+        fetch_all: !options.is_plain(),
     };
-    let asker = Asker::new(visit, cluster, &context.cancel);
-    let mut request = asker.prepare(&wanted)?;
+    let pipeline = CallPipeline::new(call, cluster, &context.cancel);
+    let mut planned = pipeline.plan(&spec)?;
     if args.flag("dry_run") {
-        return Ok(output(request.shown(cluster), request.notes));
+        return Ok(build_output(planned.describe_dry_run(cluster), planned.notes));
     }
-    asker.confirm(&mut request, context, args.text("confirm"))?;
-    let answer = asker.send(&mut request, &wanted)?;
+    pipeline.confirm(&mut planned, context, args.text("confirm"))?;
+    let answer = pipeline.execute(&mut planned, &spec)?;
     let upid = serde_json::from_str::<String>(answer.data()).ok().filter(|text| Upid::parse(text).is_ok());
     if let Some(upid) = upid {
         if args.flag("wait") {
             // It was begun, whether it may be watched or not.
-            if let Err(why) = Upid::parse(&upid).and_then(|upid| tasks::may_watch(visit, cluster, &upid)) {
-                request.notes.push(format!("the task was begun and can't be waited for: {why}"));
-                return Ok(output(answer.into_verbatim(), request.notes));
+            if let Err(why) = Upid::parse(&upid).and_then(|upid| tasks::authorize_watch(call, cluster, &upid)) {
+                planned.notes.push(format!("the task was begun and can't be waited for: {why}"));
+                return Ok(build_output(answer.into_payload(), planned.notes));
             }
             // What came before has taken its part of the client's patience.
-            let deadline = (begun + DEFAULT_WAIT).max(Instant::now() + LEAST_WAIT);
-            return match tasks::finish(visit, cluster, &upid, deadline, context) {
+            let deadline = (begun + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
+            return match tasks::follow_task(call, cluster, &upid, deadline, context) {
                 Ok(mut ended) => {
-                    ended.content.extend(notes(request.notes));
+                    ended.content.extend(join_notes(planned.notes));
                     Ok(ended)
                 }
-                Err(Stop::Failed(why)) if !request.notes.is_empty() => {
+                Err(ToolError::Failed(why)) if !planned.notes.is_empty() => {
                     let (first, log) = why.split_at(why.find('\n').unwrap_or(why.len()));
-                    Err(Stop::Failed(format!("{first} ({}){log}", request.notes.join("; "))))
+                    Err(ToolError::Failed(format!("{first} ({}){log}", planned.notes.join("; "))))
                 }
                 Err(other) => Err(other),
             };
         }
-        let of = match manager.all() {
+        let of = match manager.clusters() {
             [_] => String::new(),
             _ => format!(" and cluster {}", cluster.settings().name),
         };
-        request.notes.push(format!("a task, which goes on: wait_for_task with this upid{of} follows it to its end"));
-        return Ok(output(answer.into_verbatim(), request.notes));
+        planned.notes.push(format!("a task, which goes on: wait_for_task with this upid{of} follows it to its end"));
+        return Ok(build_output(answer.into_payload(), planned.notes));
     }
-    let shown = match show(&view, answer, cap) {
+    let rendered = match render_answer(&options, answer, cap) {
         Ok(shown) => shown,
-        Err(why) if !request.changes() => return Err(Stop::Failed(why)),
-        Err(why) => view::Shown {
-            text: format!("{} was done, but its answer can't be shown so: {why}", request.line()),
+        Err(why) if !planned.is_change() => return Err(ToolError::Failed(why)),
+        Err(why) => output::RenderedResult {
+            text: format!("{} was done, but its answer can't be shown so: {why}", planned.operation_line()),
             note: None,
         },
     };
-    request.notes.extend(shown.note);
-    Ok(output(shown.text, request.notes))
+    planned.notes.extend(rendered.note);
+    Ok(build_output(rendered.text, planned.notes))
 }
 
-fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
-    let (manager, cap) = (visit.manager, visit.desk.max_result_bytes);
+fn handle_get(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    let (manager, cap) = (call.manager, call.state.max_result_bytes);
     let cluster = manager.select(args.text("cluster"))?;
-    let view = View::from_args(args)?;
-    let asker = Asker::new(visit, cluster, &context.cancel);
+    let options = OutputOptions::from_args(args)?;
+    let pipeline = CallPipeline::new(call, cluster, &context.cancel);
     let read = |path: &str, cap: usize| {
-        if let Some(method) = leading_method(path).0.filter(|method| *method != Method::Get) {
+        if let Some(method) = split_leading_method(path).0.filter(|method| *method != Method::Get) {
             return Err(format!("proxmox_api_get only reads: a {method} is for proxmox_api_call"));
         }
-        let wanted = Wanted { method: Some(Method::Get), path, data: args.object("params"), whole: !view.is_plain() };
-        let mut request = asker.prepare(&wanted)?;
-        asker.unasked(&request)?;
-        let answer = asker.send(&mut request, &wanted)?;
-        let shown = show(&view, answer, cap)?;
-        request.notes.extend(shown.note);
-        Ok((shown.text, request.notes))
+        let spec =
+            CallSpec { method: Some(Method::Get), path, data: args.object("params"), fetch_all: !options.is_plain() };
+        let mut planned = pipeline.plan(&spec)?;
+        pipeline.refuse_if_confirmation_needed(&planned)?;
+        let answer = pipeline.execute(&mut planned, &spec)?;
+        let rendered = render_answer(&options, answer, cap)?;
+        planned.notes.extend(rendered.note);
+        Ok((rendered.text, planned.notes))
     };
-    let paths = match (args.text("path"), args.texts("paths")) {
+    let paths = match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
             let (text, more) = read(path, cap)?;
-            return Ok(output(text, more));
+            return Ok(build_output(text, more));
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => paths,
         (None, Some(paths)) => {
-            return Err(Stop::Failed(format!("proxmox_api_get: paths has {}: give 1 to {MAX_PATHS}", paths.len())));
+            return Err(ToolError::Failed(format!(
+                "proxmox_api_get: paths has {}: give 1 to {MAX_PATHS}",
+                paths.len()
+            )));
         }
         (Some(_), Some(_)) => {
-            return Err(Stop::Failed("proxmox_api_get: path and paths are both given: give one of them".into()));
+            return Err(ToolError::Failed("proxmox_api_get: path and paths are both given: give one of them".into()));
         }
         (None, None) => {
-            return Err(Stop::Failed(
+            return Err(ToolError::Failed(
                 "proxmox_api_get: path is missing, such as /nodes/pve1/storage (or several in paths)".into(),
             ));
         }
@@ -228,10 +244,10 @@ fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
     cluster.schema(&context.cancel);
     // Each has its share, so that the first can't take the place of the others.
     let share = if cap == 0 { 0 } else { (cap / paths.len()).max(1) };
-    let answers = in_parallel(&paths, &|path| read(path, share));
+    let answers = read_in_parallel(&paths, &|path| read(path, share));
     if answers.iter().all(Result::is_err) {
         let all = paths.iter().zip(answers).filter_map(|(path, answer)| Some(format!("{path}: {}", answer.err()?)));
-        return Err(Stop::Failed(all.collect::<Vec<_>>().join("\n")));
+        return Err(ToolError::Failed(all.collect::<Vec<_>>().join("\n")));
     }
     let mut content = Vec::new();
     for (path, answer) in paths.iter().zip(answers) {
@@ -244,30 +260,30 @@ fn get(visit: Visit<'_>, context: &Context<'_>, args: &Args) -> Result<Output, S
             Err(why) => format!("{path}: failed: {why}"),
         }));
     }
-    Ok(Output { content, structured: None })
+    Ok(ToolOutput { content, structured: None })
 }
 
-fn show(view: &View, answer: Answer, cap: usize) -> Result<view::Shown, String> {
-    let enveloped = answer.has_more();
-    view.show(answer.into_verbatim(), enveloped, cap)
+fn render_answer(options: &OutputOptions, answer: ApiResponse, cap: usize) -> Result<output::RenderedResult, String> {
+    let enveloped = answer.has_extra_fields();
+    options.render(answer.into_payload(), enveloped, cap)
 }
 
 /// A text, and beside it what there is to say about it.
-fn output(text: String, more: Vec<String>) -> Output {
-    let mut output = Output::text(text);
-    output.content.extend(notes(more));
+fn build_output(text: String, more: Vec<String>) -> ToolOutput {
+    let mut output = ToolOutput::text(text);
+    output.content.extend(join_notes(more));
     output
 }
 
-fn notes(more: Vec<String>) -> Option<Content> {
+fn join_notes(more: Vec<String>) -> Option<Content> {
     (!more.is_empty()).then(|| Content::Text(more.join("\n")))
 }
 
 /// One answer.
-type Read = Result<(String, Vec<String>), String>;
+type ReadResult = Result<(String, Vec<String>), String>;
 
 /// Reads every path, some at once; the answers are in the order of the paths.
-fn in_parallel(paths: &[&str], read: &(dyn Fn(&str) -> Read + Sync)) -> Vec<Read> {
+fn read_in_parallel(paths: &[&str], read: &(dyn Fn(&str) -> ReadResult + Sync)) -> Vec<ReadResult> {
     let next = AtomicUsize::new(0);
     let answers = Mutex::new(vec![None; paths.len()]);
     let work = || {
@@ -281,7 +297,7 @@ fn in_parallel(paths: &[&str], read: &(dyn Fn(&str) -> Read + Sync)) -> Vec<Read
         }
     };
     thread::scope(|scope| {
-        for _ in 1..paths.len().min(AT_ONCE) {
+        for _ in 1..paths.len().min(MAX_CONCURRENT) {
             // Where there is no thread to be had, the others do its part.
             let _ = thread::Builder::new().name("fan-out".into()).spawn_scoped(scope, work);
         }

@@ -1,79 +1,79 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
 
-use super::clusters::{Failures, meant, side_by_side};
-use super::desk::{Desk, Visit};
-use super::shape::{Column, Place, Row, Show, SortBy, Table, json_text};
-use super::units::push_bytes;
-use crate::mcp::args::{Args, Kind, Param};
-use crate::mcp::catalog::{Effect, Input, Output, Stop, Tool};
-use crate::mcp::context::Context;
-use crate::pve::cluster::{Answer, Cluster};
+use super::clusters::{ClusterErrors, fan_out, select_clusters};
+use super::state::{ToolCall, ToolState};
+use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
+use super::units::push_byte_size;
+use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
+use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
+use crate::mcp::context::CallContext;
+use crate::pve::cluster::{ApiResponse, Cluster};
 use crate::pve::manager::ClusterManager;
-use crate::pve::params::Params;
+use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::slice;
 use std::sync::Arc;
 
-pub(super) const fn column(key: &'static str, show: Show) -> Column {
-    Column { key, show }
+pub(super) const fn column(key: &'static str, format: CellFormat) -> Column {
+    Column { key, format }
 }
 
-const NODES: [Column; 10] = [
-    column("cluster", Show::Plain),
-    column("node", Show::Plain),
-    column("status", Show::Plain),
-    column("cpu", Show::Percent),
-    column("maxcpu", Show::Plain),
-    column("mem", Show::Bytes),
-    column("maxmem", Show::Bytes),
-    column("disk", Show::Bytes),
-    column("maxdisk", Show::Bytes),
-    column("uptime", Show::Duration),
+const NODE_COLUMNS: [Column; 10] = [
+    column("cluster", CellFormat::Plain),
+    column("node", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("cpu", CellFormat::Percent),
+    column("maxcpu", CellFormat::Plain),
+    column("mem", CellFormat::Bytes),
+    column("maxmem", CellFormat::Bytes),
+    column("disk", CellFormat::Bytes),
+    column("maxdisk", CellFormat::Bytes),
+    column("uptime", CellFormat::Duration),
 ];
 
-const RESOURCES: [Column; 19] = [
-    column("cluster", Show::Plain),
-    column("id", Show::Plain),
-    column("name", Show::Plain),
-    column("node", Show::Plain),
-    column("status", Show::Plain),
-    column("cpu", Show::Percent),
-    column("maxcpu", Show::Plain),
-    column("mem", Show::Bytes),
-    column("maxmem", Show::Bytes),
-    column("disk", Show::Bytes),
-    column("maxdisk", Show::Bytes),
-    column("uptime", Show::Duration),
-    column("pool", Show::Plain),
-    column("tags", Show::Plain),
-    column("template", Show::Plain),
-    column("hastate", Show::Plain),
-    column("lock", Show::Plain),
-    column("plugintype", Show::Plain),
-    column("shared", Show::Plain),
+const RESOURCE_COLUMNS: [Column; 19] = [
+    column("cluster", CellFormat::Plain),
+    column("id", CellFormat::Plain),
+    column("name", CellFormat::Plain),
+    column("node", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("cpu", CellFormat::Percent),
+    column("maxcpu", CellFormat::Plain),
+    column("mem", CellFormat::Bytes),
+    column("maxmem", CellFormat::Bytes),
+    column("disk", CellFormat::Bytes),
+    column("maxdisk", CellFormat::Bytes),
+    column("uptime", CellFormat::Duration),
+    column("pool", CellFormat::Plain),
+    column("tags", CellFormat::Plain),
+    column("template", CellFormat::Plain),
+    column("hastate", CellFormat::Plain),
+    column("lock", CellFormat::Plain),
+    column("plugintype", CellFormat::Plain),
+    column("shared", CellFormat::Plain),
 ];
 
-pub(super) const CLUSTER: Param = Param {
+pub(super) const CLUSTER_PARAM: ToolParameter = ToolParameter {
     name: "cluster",
-    kind: Kind::Text,
+    kind: ParameterKind::Text,
     required: false,
-    about: "a name of list_clusters; leave it out for every cluster",
+    description: "a name of list_clusters; leave it out for every cluster",
 };
 
 /// The tool `list_nodes(cluster?)`.
-pub fn list_nodes(desk: Arc<Desk>) -> Tool {
+pub fn list_nodes(state: Arc<ToolState>) -> Tool {
     Tool {
         name: "list_nodes",
         title: "List nodes",
         description: "The nodes (hosts) of a cluster, or of every cluster: status, CPU, memory, root disk, uptime.",
-        input: Input::Params(slice::from_ref(&CLUSTER)),
-        effect: Effect::Reads,
-        run: Box::new(move |context, args| {
-            desk.serve(context, "list_nodes", &|visit| {
-                ask(visit, context, args, &ApiPath::known("/nodes"), &Params::new())?.output(
-                    &NODES,
+        input: ToolInput::Parameters(slice::from_ref(&CLUSTER_PARAM)),
+        effect: ToolEffect::ReadOnly,
+        handler: Box::new(move |context, args| {
+            state.run_call(context, "list_nodes", &|call| {
+                query_clusters(call, context, args, &ApiPath::from_static("/nodes"), &ApiParams::new())?.render(
+                    &NODE_COLUMNS,
                     |row| (row.text("cluster"), 0, 0, row.text("node")),
                     |_, _| {},
                 )
@@ -83,69 +83,73 @@ pub fn list_nodes(desk: Arc<Desk>) -> Tool {
 }
 
 /// The tool `get_cluster_resources(cluster?, type?)`.
-pub fn get_cluster_resources(desk: Arc<Desk>) -> Tool {
+pub fn get_cluster_resources(state: Arc<ToolState>) -> Tool {
     Tool {
         name: "get_cluster_resources",
         title: "Get cluster resources",
         description: "Everything a cluster (or every cluster) runs: VMs (qemu/<vmid>), containers (lxc/<vmid>), nodes, \
             storages, pools, with state and use, under a summary of guests, CPU, memory and storage.",
-        input: Input::Params(&[
-            CLUSTER,
-            Param {
+        input: ToolInput::Parameters(&[
+            CLUSTER_PARAM,
+            ToolParameter {
                 name: "type",
-                kind: Kind::Choice(&["vm", "node", "storage", "sdn"]),
+                kind: ParameterKind::Choice(&["vm", "node", "storage", "sdn"]),
                 required: false,
-                about: "only these; vm means VMs and containers; leave it out for everything, pools included",
+                description: "only these; vm means VMs and containers; leave it out for everything, pools included",
             },
         ]),
-        effect: Effect::Reads,
-        run: Box::new(move |context, args| {
-            let mut params = Params::new();
+        effect: ToolEffect::ReadOnly,
+        handler: Box::new(move |context, args| {
+            let mut params = ApiParams::new();
             if let Some(kind) = args.text("type") {
                 params.push("type", kind);
             }
-            let path = ApiPath::known("/cluster/resources");
-            desk.serve(context, "get_cluster_resources", &|visit| {
-                ask(visit, context, args, &path, &params)?.output(&RESOURCES, resource_order, summarise)
+            let path = ApiPath::from_static("/cluster/resources");
+            state.run_call(context, "get_cluster_resources", &|call| {
+                query_clusters(call, context, args, &path, &params)?.render(
+                    &RESOURCE_COLUMNS,
+                    resource_sort_key,
+                    summarise,
+                )
             })
         }),
     }
 }
 
 /// What the clusters answered, in their order.
-struct Asked<'a> {
+struct ClusterResponses<'a> {
     manager: &'a ClusterManager,
-    answers: Vec<(Arc<Cluster>, Result<Answer, String>)>,
+    responses: Vec<(Arc<Cluster>, Result<ApiResponse, String>)>,
 }
 
-fn ask<'a>(
-    visit: Visit<'a>,
-    context: &Context<'_>,
-    args: &Args,
+fn query_clusters<'a>(
+    call: ToolCall<'a>,
+    context: &CallContext<'_>,
+    args: &ToolArguments,
     path: &ApiPath,
-    params: &Params,
-) -> Result<Asked<'a>, String> {
-    let clusters = meant(visit.manager, args)?;
-    let answers = side_by_side(&clusters, &context.cancel, |cluster, cancel| {
-        let answer = visit.read(cluster, path, params, || cluster.list(path, params, cancel))?;
-        Ok(visit.answered(cluster, answer))
+    params: &ApiParams,
+) -> Result<ClusterResponses<'a>, String> {
+    let clusters = select_clusters(call.manager, args)?;
+    let answers = fan_out(&clusters, &context.cancel, |cluster, cancel| {
+        let answer = call.get_audited(cluster, path, params, || cluster.get_list(path, params, cancel))?;
+        Ok(call.redact_response(cluster, answer))
     });
-    Ok(Asked { manager: visit.manager, answers: clusters.into_iter().zip(answers).collect() })
+    Ok(ClusterResponses { manager: call.manager, responses: clusters.into_iter().zip(answers).collect() })
 }
 
-impl Asked<'_> {
+impl ClusterResponses<'_> {
     /// One table of all rows; what failed stands beside it. Only where every cluster failed is the whole a failure.
-    fn output(
+    fn render(
         &self,
         columns: &'static [Column],
-        order: SortBy,
-        summary: impl Fn(&mut String, &Table<'_>),
-    ) -> Result<Output, Stop> {
-        let several = self.answers.len() > 1;
-        let mut table = Table::new(columns);
-        let mut failures = Failures::new(self.manager);
-        for (cluster, answer) in &self.answers {
-            let lead = if several { vec![json_text(&cluster.settings().name)] } else { vec![] };
+        order: SortKeyFn,
+        summary: impl Fn(&mut String, &ListTable<'_>),
+    ) -> Result<ToolOutput, ToolError> {
+        let several = self.responses.len() > 1;
+        let mut table = ListTable::new(columns);
+        let mut failures = ClusterErrors::new(self.manager);
+        for (cluster, answer) in &self.responses {
+            let lead = if several { vec![to_json_text(&cluster.settings().name)] } else { vec![] };
             match answer {
                 Ok(answer) => {
                     let before = table.len();
@@ -157,14 +161,14 @@ impl Asked<'_> {
                 Err(why) => failures.push(cluster, why.clone()),
             }
         }
-        failures.unless_all(self.answers.len())?;
+        failures.fail_if_all(self.responses.len())?;
         let mut text = String::with_capacity(64 + table.len() * 96);
         summary(&mut text, &table);
         let summary_end = text.trim_end().len();
         let summary = text.get(..summary_end).unwrap_or_default().to_owned();
         let mut structured = String::from("{");
         if !summary.is_empty() {
-            let _ = write!(structured, "\"summary\":{},", json_text(&summary));
+            let _ = write!(structured, "\"summary\":{},", to_json_text(&summary));
         }
         structured.push_str(&table.write(&mut text, order));
         if table.is_empty() {
@@ -178,12 +182,12 @@ impl Asked<'_> {
         }
         failures.write(&mut text, &mut structured);
         structured.push('}');
-        Ok(Output::table(text, structured))
+        Ok(ToolOutput::with_structured(text, structured))
     }
 }
 
 /// Guests first, by number; then nodes, storages and the rest by name.
-fn resource_order<'r>(row: &'r Row<'_>) -> Place<'r> {
+fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
     let (cluster, id) = (row.text("cluster"), row.text("id"));
     match id.split_once('/') {
         Some(("qemu" | "lxc", vmid)) => (cluster, 0, vmid.parse().unwrap_or(u64::MAX), id),
@@ -194,11 +198,11 @@ fn resource_order<'r>(row: &'r Row<'_>) -> Place<'r> {
 }
 
 /// One line of guests and one of capacity, each only where there is something to count.
-fn summarise(text: &mut String, table: &Table<'_>) {
+fn summarise(text: &mut String, table: &ListTable<'_>) {
     let mut guests: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
     let (mut nodes, mut online) = (0, 0);
     let (mut cpu, mut memory, mut storage) = ((0.0, 0.0), (0.0, 0.0), BTreeMap::new());
-    let rows: Vec<Row<'_>> = table.rows().collect();
+    let rows: Vec<TableRow<'_>> = table.rows().collect();
     for row in &rows {
         let (kind, name) = row.text("id").split_once('/').unwrap_or_default();
         match kind {
@@ -253,9 +257,9 @@ fn summarise(text: &mut String, table: &Table<'_>) {
     for (what, (used, total)) in [("memory", memory), ("storage", storage)] {
         if total > 0.0 {
             let mut part = format!("{what} ");
-            push_bytes(&mut part, used);
+            push_byte_size(&mut part, used);
             part.push_str(" of ");
-            push_bytes(&mut part, total);
+            push_byte_size(&mut part, total);
             parts.push(part);
         }
     }

@@ -13,7 +13,7 @@ pub(super) fn append(out: &mut Vec<u8>, text: &[u8]) {
 
 /// What Proxmox gives as a number, or as a string that is one. Most are whole, and those that a float has exactly need not
 /// be read as one.
-pub(super) fn number(text: &[u8]) -> Option<f64> {
+pub(super) fn parse_number(text: &[u8]) -> Option<f64> {
     let digit = |byte: &u8| byte.wrapping_sub(b'0');
     if matches!(text.len(), 1..16) && text.iter().all(|byte| digit(byte) < 10) {
         return Some(text.iter().fold(0, |all, byte| all * 10 + u64::from(digit(byte))) as f64);
@@ -22,12 +22,12 @@ pub(super) fn number(text: &[u8]) -> Option<f64> {
 }
 
 /// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
-pub(super) fn push_bytes(text: &mut String, number: f64) {
-    with_bytes(text, |out| bytes(out, number));
+pub(super) fn push_byte_size(text: &mut String, number: f64) {
+    edit_as_bytes(text, |out| write_byte_size(out, number));
 }
 
 /// The same, added to bytes.
-pub(super) fn bytes(out: &mut Vec<u8>, bytes: f64) {
+pub(super) fn write_byte_size(out: &mut Vec<u8>, bytes: f64) {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     // Whole numbers all the way: printing a float takes a thousand steps.
     append(out, if bytes <= -1.0 { b"-" } else { b"" });
@@ -48,7 +48,7 @@ pub(super) fn bytes(out: &mut Vec<u8>, bytes: f64) {
 }
 
 /// Lets a text be added to as bytes.
-fn with_bytes(text: &mut String, add: impl FnOnce(&mut Vec<u8>)) {
+fn edit_as_bytes(text: &mut String, add: impl FnOnce(&mut Vec<u8>)) {
     let mut out = std::mem::take(text).into_bytes();
     add(&mut out);
     *text = String::from_utf8(out).unwrap_or_default();
@@ -79,11 +79,11 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
 
 /// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
 pub(super) fn push_duration(text: &mut String, seconds: u64) {
-    with_bytes(text, |out| duration(out, seconds));
+    edit_as_bytes(text, |out| write_duration(out, seconds));
 }
 
 /// The same, added to bytes.
-pub(super) fn duration(out: &mut Vec<u8>, seconds: u64) {
+pub(super) fn write_duration(out: &mut Vec<u8>, seconds: u64) {
     let (d, h, m) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let parts = match (d, h, m) {
         (0, 0, 0) => [(seconds, b's'), (0, b' ')],
@@ -105,7 +105,7 @@ mod tests {
     fn units() {
         let bytes = |n| {
             let mut s = String::new();
-            push_bytes(&mut s, n);
+            push_byte_size(&mut s, n);
             s
         };
         assert_eq!([bytes(0.0), bytes(1023.0), bytes(536870912.0), bytes(1.5e15)], ["0", "1023B", "512MiB", "1.33PiB"]);
@@ -121,10 +121,10 @@ mod tests {
     fn a_number_is_what_a_float_would_be() {
         for text in ["0", "7", "-5", "1e3", "+1", "0.25", "999999999999999", "9999999999999999", "18446744073709551616"]
         {
-            assert_eq!(number(text.as_bytes()), text.parse().ok(), "{text}");
+            assert_eq!(parse_number(text.as_bytes()), text.parse().ok(), "{text}");
         }
         for text in ["", "0x1", "inf", "NaN", "1 ", "é"] {
-            assert_eq!(number(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_number(text.as_bytes()), None, "{text}");
         }
     }
 }

@@ -3,15 +3,16 @@
 //!
 //! With `stdio` as its argument it serves on stdin and stdout instead.
 
+use proxmox_mcp::config::Limits;
 use proxmox_mcp::http;
-use proxmox_mcp::mcp::args::{Args, Kind, Param};
+use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, Effect, Input, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Run, Stop, Tool,
+    Catalog, InputRequired, Prompt, Resource, ResourceTemplate, Tool, ToolEffect, ToolError, ToolHandler, ToolInput,
+    ToolOutput,
 };
-use proxmox_mcp::mcp::content::{Binary, Content, Contents, Data};
-use proxmox_mcp::mcp::context::Context;
-use proxmox_mcp::mcp::{Server, modern};
-use proxmox_mcp::settings::Limits;
+use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
+use proxmox_mcp::mcp::context::CallContext;
+use proxmox_mcp::mcp::{McpServer, modern};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,66 +22,73 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z
 /// A WAV without samples.
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
 
-fn tool(name: &'static str, description: &'static str, run: Run) -> Tool {
-    Tool { name, title: name, description, input: Input::Params(&[]), effect: Effect::Reads, run }
+fn new_tool(name: &'static str, description: &'static str, run: ToolHandler) -> Tool {
+    Tool {
+        name,
+        title: name,
+        description,
+        input: ToolInput::Parameters(&[]),
+        effect: ToolEffect::ReadOnly,
+        handler: run,
+    }
 }
 
-fn png() -> Content {
-    Content::Image(Binary { data: PNG.into(), mime: "image/png" })
+fn new_png() -> Content {
+    Content::Image(BinaryContent { data: PNG.into(), mime: "image/png" })
 }
 
-fn text(text: &str) -> Content {
+fn new_text(text: &str) -> Content {
     Content::Text(text.into())
 }
 
-fn embedded(uri: &str, mime: &'static str, text: &str) -> Content {
-    Content::Resource(Contents { uri: uri.into(), mime, data: Data::Text(text.into()) })
+fn new_embedded(uri: &str, mime: &'static str, text: &str) -> Content {
+    Content::Resource(ResourceContents { uri: uri.into(), mime, data: ResourceData::Text(text.into()) })
 }
 
-fn content(content: Vec<Content>) -> Result<Output, Stop> {
-    Ok(Output { content, structured: None })
+fn respond(content: Vec<Content>) -> Result<ToolOutput, ToolError> {
+    Ok(ToolOutput { content, structured: None })
 }
 
-fn content_tools() -> Vec<Tool> {
+fn build_content_tools() -> Vec<Tool> {
     vec![
-        tool(
+        new_tool(
             "test_simple_text",
             "Answers with a text",
-            Box::new(|_, _| content(vec![text("This is a simple text response for testing.")])),
+            Box::new(|_, _| respond(vec![new_text("This is a simple text response for testing.")])),
         ),
-        tool("test_image_content", "Answers with a picture", Box::new(|_, _| content(vec![png()]))),
-        tool(
+        new_tool("test_image_content", "Answers with a picture", Box::new(|_, _| respond(vec![new_png()]))),
+        new_tool(
             "test_audio_content",
             "Answers with a sound",
-            Box::new(|_, _| content(vec![Content::Audio(Binary { data: WAV.into(), mime: "audio/wav" })])),
+            Box::new(|_, _| respond(vec![Content::Audio(BinaryContent { data: WAV.into(), mime: "audio/wav" })])),
         ),
-        tool(
+        new_tool(
             "test_embedded_resource",
             "Answers with a resource",
             Box::new(|_, _| {
-                content(vec![embedded(
+                respond(vec![new_embedded(
                     "test://embedded-resource",
                     "text/plain",
                     "This is an embedded resource content.",
                 )])
             }),
         ),
-        tool(
+        new_tool(
             "test_multiple_content_types",
             "Answers with a text, a picture and a resource",
             Box::new(|_, _| {
                 let data = json!({"test": "data", "value": 123}).to_string();
-                let resource = embedded("test://mixed-content-resource", "application/json", &data);
-                content(vec![text("Multiple content types test:"), png(), resource])
+                let resource = new_embedded("test://mixed-content-resource", "application/json", &data);
+                respond(vec![new_text("Multiple content types test:"), new_png(), resource])
             }),
         ),
-        tool(
+        new_tool(
             "test_error_handling",
             "Always fails",
-            Box::new(|_, _| Err(Stop::Failed("This tool intentionally returns an error for testing".into()))),
+            Box::new(|_, _| Err(ToolError::Failed("This tool intentionally returns an error for testing".into()))),
         ),
         Tool {
-            input: Input::Schema(json!({
+            input: ToolInput::Schema(json!({
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 "type": "object",
                 "$defs": {
@@ -103,49 +111,49 @@ fn content_tools() -> Vec<Tool> {
                 "else": {"required": ["email"]},
                 "additionalProperties": false,
             })),
-            ..tool(
+            ..new_tool(
                 "json_schema_2020_12_tool",
                 "Has a schema with every keyword",
-                Box::new(|_, _| content(vec![text("ok")])),
+                Box::new(|_, _| respond(vec![new_text("ok")])),
             )
         },
     ]
 }
 
-fn stream_tools() -> Vec<Tool> {
+fn build_stream_tools() -> Vec<Tool> {
     vec![
-        tool(
+        new_tool(
             "test_tool_with_progress",
             "Reports progress",
             Box::new(|context, _| {
                 for done in [0.0, 50.0, 100.0] {
-                    context.progress(done, Some(100.0), "working");
+                    context.send_progress(done, Some(100.0), "working");
                 }
-                content(vec![text("done")])
+                respond(vec![new_text("done")])
             }),
         ),
-        tool("test_tool_with_logging", "Sends log messages", Box::new(logging)),
-        tool("test_logging_tool", "Sends log messages", Box::new(logging)),
-        tool(
+        new_tool("test_tool_with_logging", "Sends log messages", Box::new(send_log_messages)),
+        new_tool("test_logging_tool", "Sends log messages", Box::new(send_log_messages)),
+        new_tool(
             "test_streaming_elicitation",
             "Asks the user",
             Box::new(|context, _| {
-                context.progress(1.0, None, "asking");
-                ask(vec![name_question("user_name", "What is your name?", "name")], None)
+                context.send_progress(1.0, None, "asking");
+                request_input(vec![new_name_request("user_name", "What is your name?", "name")], None)
             }),
         ),
-        tool(
+        new_tool(
             "test_missing_capability",
             "Needs a client that samples",
             Box::new(|context, _| {
-                if context.client_can("sampling") {
-                    content(vec![text("ok")])
+                if context.client_supports("sampling") {
+                    respond(vec![new_text("ok")])
                 } else {
                     Err(modern::missing_capability("sampling").into())
                 }
             }),
         ),
-        tool(
+        new_tool(
             "test_wait_for_cancel",
             "Waits until it is cancelled, 30 s at most, and reports progress meanwhile",
             Box::new(|context, _| {
@@ -153,161 +161,168 @@ fn stream_tools() -> Vec<Tool> {
                 while start.elapsed() < Duration::from_secs(30) {
                     if context.cancel.is_cancelled() {
                         eprintln!("test_wait_for_cancel: cancelled");
-                        return content(vec![text("cancelled")]);
+                        return respond(vec![new_text("cancelled")]);
                     }
-                    context.progress(start.elapsed().as_secs_f64(), Some(30.0), "waiting");
+                    context.send_progress(start.elapsed().as_secs_f64(), Some(30.0), "waiting");
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                content(vec![text("nobody cancelled")])
+                respond(vec![new_text("nobody cancelled")])
             }),
         ),
     ]
 }
 
-fn logging(context: &Context<'_>, _: &Args) -> Result<Output, Stop> {
+fn send_log_messages(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, ToolError> {
     for message in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
-        context.log("info", &json!(message));
+        context.send_log("info", &json!(message));
     }
-    content(vec![text("logged")])
+    respond(vec![new_text("logged")])
 }
 
-type Question = (&'static str, &'static str, Value);
+type InputRequest = (&'static str, &'static str, Value);
 
-fn name_question(key: &'static str, message: &str, field: &str) -> Question {
+fn new_name_request(key: &'static str, message: &str, field: &str) -> InputRequest {
     let schema = json!({"type": "object", "properties": {field: {"type": "string"}}, "required": [field]});
     (key, "elicitation/create", json!({"mode": "form", "message": message, "requestedSchema": schema}))
 }
 
-fn sampling(key: &'static str, question: &str, most: u32) -> Question {
+fn new_sampling_request(key: &'static str, question: &str, most: u32) -> InputRequest {
     let message = json!({"role": "user", "content": {"type": "text", "text": question}});
     (key, "sampling/createMessage", json!({"messages": [message], "maxTokens": most}))
 }
 
-fn confirm() -> Question {
+fn new_confirm_request() -> InputRequest {
     let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]});
     ("confirm", "elicitation/create", json!({"mode": "form", "message": "Please confirm", "requestedSchema": schema}))
 }
 
-fn ask<T>(requests: Vec<Question>, state: Option<Value>) -> Result<T, Stop> {
-    Err(Stop::NeedsInput(NeedsInput { requests, state }))
+fn request_input<T>(requests: Vec<InputRequest>, state: Option<Value>) -> Result<T, ToolError> {
+    Err(ToolError::InputRequired(InputRequired { requests, state }))
 }
 
 /// The field of an accepted elicitation; an answer of another shape counts as none.
-fn field<'a>(context: &'a Context<'_>, key: &str, field: &str) -> Option<&'a str> {
-    context.answer(key)?.get("content")?.get(field)?.as_str()
+fn elicited_field<'a>(context: &'a CallContext<'_>, key: &str, field: &str) -> Option<&'a str> {
+    context.input_response(key)?.get("content")?.get(field)?.as_str()
 }
 
-fn input_tools() -> Vec<Tool> {
+fn build_input_tools() -> Vec<Tool> {
     vec![
-        tool(
+        new_tool(
             "test_input_required_result_elicitation",
             "Asks for a name",
-            Box::new(|context, _| match field(context, "user_name", "name") {
-                Some(name) => content(vec![text(&format!("Hello, {name}!"))]),
-                None => ask(vec![name_question("user_name", "What is your name?", "name")], None),
+            Box::new(|context, _| match elicited_field(context, "user_name", "name") {
+                Some(name) => respond(vec![new_text(&format!("Hello, {name}!"))]),
+                None => request_input(vec![new_name_request("user_name", "What is your name?", "name")], None),
             }),
         ),
-        tool(
+        new_tool(
             "test_input_required_result_sampling",
             "Asks the client's model",
-            Box::new(|context, _| match context.answer("capital_question") {
-                Some(answer) => content(vec![text(answer["content"]["text"].as_str().unwrap_or("no text"))]),
-                None => ask(vec![sampling("capital_question", "What is the capital of France?", 100)], None),
+            Box::new(|context, _| match context.input_response("capital_question") {
+                Some(answer) => respond(vec![new_text(answer["content"]["text"].as_str().unwrap_or("no text"))]),
+                None => request_input(
+                    vec![new_sampling_request("capital_question", "What is the capital of France?", 100)],
+                    None,
+                ),
             }),
         ),
-        tool(
+        new_tool(
             "test_input_required_result_list_roots",
             "Asks for the client's roots",
-            Box::new(|context, _| match context.answer("client_roots") {
-                Some(roots) => content(vec![text(&roots["roots"].to_string())]),
-                None => ask(vec![("client_roots", "roots/list", json!({}))], None),
+            Box::new(|context, _| match context.input_response("client_roots") {
+                Some(roots) => respond(vec![new_text(&roots["roots"].to_string())]),
+                None => request_input(vec![("client_roots", "roots/list", json!({}))], None),
             }),
         ),
-        tool("test_input_required_result_request_state", "Wants its state back", Box::new(with_state)),
-        tool("test_input_required_result_tampered_state", "Refuses a changed state", Box::new(with_state)),
-        tool(
+        new_tool("test_input_required_result_request_state", "Wants its state back", Box::new(check_state)),
+        new_tool("test_input_required_result_tampered_state", "Refuses a changed state", Box::new(check_state)),
+        new_tool(
             "test_input_required_result_multiple_inputs",
             "Asks three things at once",
             Box::new(|context, _| {
                 let keys = ["user_name", "greeting", "client_roots"];
-                if context.state()?.is_some() && keys.iter().all(|k| context.answer(k).is_some()) {
-                    return content(vec![text("all three answered")]);
+                if context.unseal_state()?.is_some() && keys.iter().all(|k| context.input_response(k).is_some()) {
+                    return respond(vec![new_text("all three answered")]);
                 }
                 let questions = vec![
-                    name_question("user_name", "What is your name?", "name"),
-                    sampling("greeting", "Generate a greeting", 50),
+                    new_name_request("user_name", "What is your name?", "name"),
+                    new_sampling_request("greeting", "Generate a greeting", 50),
                     ("client_roots", "roots/list", json!({})),
                 ];
-                ask(questions, Some(json!("three")))
+                request_input(questions, Some(json!("three")))
             }),
         ),
-        tool(
+        new_tool(
             "test_input_required_result_multi_round",
             "Asks twice",
             Box::new(|context, _| {
-                let round = context.state()?.and_then(|s| s.as_u64());
-                let (name, color) = (field(context, "step1", "name"), field(context, "step2", "color"));
+                let round = context.unseal_state()?.and_then(|s| s.as_u64());
+                let (name, color) =
+                    (elicited_field(context, "step1", "name"), elicited_field(context, "step2", "color"));
                 match (round, name, color) {
-                    (Some(2), _, Some(color)) => content(vec![text(&format!("your color is {color}"))]),
-                    (Some(1), Some(_), _) => ask(
-                        vec![name_question("step2", "Step 2: What is your favorite color?", "color")],
+                    (Some(2), _, Some(color)) => respond(vec![new_text(&format!("your color is {color}"))]),
+                    (Some(1), Some(_), _) => request_input(
+                        vec![new_name_request("step2", "Step 2: What is your favorite color?", "color")],
                         Some(json!(2)),
                     ),
-                    _ => ask(vec![name_question("step1", "Step 1: What is your name?", "name")], Some(json!(1))),
+                    _ => request_input(
+                        vec![new_name_request("step1", "Step 1: What is your name?", "name")],
+                        Some(json!(1)),
+                    ),
                 }
             }),
         ),
-        tool(
+        new_tool(
             "test_input_required_result_capabilities",
             "Asks only what the client can answer",
             Box::new(|context, _| {
                 let mut questions = Vec::new();
-                if context.client_can("sampling") {
-                    questions.push(sampling("question", "What is the capital of France?", 100));
+                if context.client_supports("sampling") {
+                    questions.push(new_sampling_request("question", "What is the capital of France?", 100));
                 }
-                if context.client_can("elicitation") {
-                    questions.push(name_question("user_name", "What is your name?", "name"));
+                if context.client_supports("elicitation") {
+                    questions.push(new_name_request("user_name", "What is your name?", "name"));
                 }
-                ask(questions, None)
+                request_input(questions, None)
             }),
         ),
     ]
 }
 
-fn with_state(context: &Context<'_>, _: &Args) -> Result<Output, Stop> {
-    match context.state()? {
-        Some(_) if context.answer("confirm").is_some() => content(vec![text("state-ok")]),
-        _ => ask(vec![confirm()], Some(json!({"for": "confirm"}))),
+fn check_state(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    match context.unseal_state()? {
+        Some(_) if context.input_response("confirm").is_some() => respond(vec![new_text("state-ok")]),
+        _ => request_input(vec![new_confirm_request()], Some(json!({"for": "confirm"}))),
     }
 }
 
-fn prompts() -> Vec<Prompt> {
+fn build_prompts() -> Vec<Prompt> {
     vec![
         Prompt {
             name: "test_simple_prompt",
             description: "A prompt without arguments",
             arguments: &[],
-            fill: Box::new(|_, _| Ok(vec![("user", text("This is a simple prompt for testing."))])),
+            handler: Box::new(|_, _| Ok(vec![("user", new_text("This is a simple prompt for testing."))])),
         },
         Prompt {
             name: "test_prompt_with_arguments",
             description: "A prompt with two arguments",
             arguments: &[("arg1", "the first", true), ("arg2", "the second", true)],
-            fill: Box::new(|_, args| {
+            handler: Box::new(|_, args| {
                 let arg = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or_default();
                 let filled = format!("Prompt with arguments: arg1='{}', arg2='{}'", arg("arg1"), arg("arg2"));
-                Ok(vec![("user", text(&filled))])
+                Ok(vec![("user", new_text(&filled))])
             }),
         },
         Prompt {
             name: "test_prompt_with_embedded_resource",
             description: "A prompt with a resource in it",
             arguments: &[("resourceUri", "the resource", true)],
-            fill: Box::new(|_, args| {
+            handler: Box::new(|_, args| {
                 let uri = args.get("resourceUri").and_then(Value::as_str).unwrap_or_default();
                 Ok(vec![
-                    ("user", embedded(uri, "text/plain", "Embedded resource content for testing.")),
-                    ("user", text("Please process the embedded resource above.")),
+                    ("user", new_embedded(uri, "text/plain", "Embedded resource content for testing.")),
+                    ("user", new_text("Please process the embedded resource above.")),
                 ])
             }),
         },
@@ -315,35 +330,45 @@ fn prompts() -> Vec<Prompt> {
             name: "test_prompt_with_image",
             description: "A prompt with a picture",
             arguments: &[],
-            fill: Box::new(|_, _| Ok(vec![("user", png()), ("user", text("Please analyze the image above."))])),
+            handler: Box::new(|_, _| {
+                Ok(vec![("user", new_png()), ("user", new_text("Please analyze the image above."))])
+            }),
         },
         Prompt {
             name: "test_input_required_result_prompt",
             description: "A prompt that asks the user first",
             arguments: &[],
-            fill: Box::new(|context, _| match field(context, "user_context", "context") {
-                Some(about) => Ok(vec![("user", text(&format!("In the context of {about}")))]),
-                None => {
-                    ask(vec![name_question("user_context", "What context should the prompt use?", "context")], None)
-                }
+            handler: Box::new(|context, _| match elicited_field(context, "user_context", "context") {
+                Some(about) => Ok(vec![("user", new_text(&format!("In the context of {about}")))]),
+                None => request_input(
+                    vec![new_name_request("user_context", "What context should the prompt use?", "context")],
+                    None,
+                ),
             }),
         },
     ]
 }
 
-fn catalog() -> Catalog {
-    let mut tools = content_tools();
-    tools.extend(stream_tools());
-    tools.extend(input_tools());
+fn build_catalog() -> Catalog {
+    let mut tools = build_content_tools();
+    tools.extend(build_stream_tools());
+    tools.extend(build_input_tools());
     tools.push(Tool {
-        input: Input::Params(&[Param { name: "prompt", kind: Kind::Text, required: true, about: "the question" }]),
-        ..tool(
+        input: ToolInput::Parameters(&[ToolParameter {
+            name: "prompt",
+            kind: ParameterKind::Text,
+            required: true,
+            description: "the question",
+        }]),
+        ..new_tool(
             "test_sampling",
             "Asks the client's model",
-            Box::new(|_, args| ask(vec![sampling("answer", args.text("prompt").unwrap_or_default(), 100)], None)),
+            Box::new(|_, args| {
+                request_input(vec![new_sampling_request("answer", args.text("prompt").unwrap_or_default(), 100)], None)
+            }),
         )
     });
-    let one = |uri: &str, mime, data| Ok(Some(vec![Contents { uri: uri.into(), mime, data }]));
+    let one = |uri: &str, mime, data| Ok(Some(vec![ResourceContents { uri: uri.into(), mime, data }]));
     Catalog {
         instructions: "A server for conformance tests.",
         tools,
@@ -353,8 +378,12 @@ fn catalog() -> Catalog {
                 name: "static text",
                 description: "A text",
                 mime: "text/plain",
-                read: Box::new(move |_, uri| {
-                    one(uri, "text/plain", Data::Text("This is the content of the static text resource.".into()))
+                handler: Box::new(move |_, uri| {
+                    one(
+                        uri,
+                        "text/plain",
+                        ResourceData::Text("This is the content of the static text resource.".into()),
+                    )
                 }),
             },
             Resource {
@@ -362,7 +391,7 @@ fn catalog() -> Catalog {
                 name: "static binary",
                 description: "A picture",
                 mime: "image/png",
-                read: Box::new(move |_, uri| one(uri, "image/png", Data::Blob(PNG.into()))),
+                handler: Box::new(move |_, uri| one(uri, "image/png", ResourceData::Blob(PNG.into()))),
             },
         ],
         templates: vec![ResourceTemplate {
@@ -370,15 +399,15 @@ fn catalog() -> Catalog {
             name: "template",
             description: "Data of an id",
             mime: "application/json",
-            read: Box::new(move |_, uri| {
+            handler: Box::new(move |_, uri| {
                 let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
                 let Some(id) = id else { return Ok(None) };
                 let data = json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
-                one(uri, "application/json", Data::Text(data.to_string()))
+                one(uri, "application/json", ResourceData::Text(data.to_string()))
             }),
         }],
-        prompts: prompts(),
-        complete: Some(Box::new(|_, _, typed| {
+        prompts: build_prompts(),
+        completion: Some(Box::new(|_, _, typed| {
             ["paris", "park", "party"].into_iter().filter(|w| w.starts_with(typed)).map(Into::into).collect()
         })),
         logging: true,
@@ -386,23 +415,23 @@ fn catalog() -> Catalog {
 }
 
 fn main() {
-    let server = Arc::new(Server::new(catalog()).expect("random bytes for a key"));
+    let server = Arc::new(McpServer::new(build_catalog()).expect("random bytes for a key"));
     if std::env::args().nth(1).as_deref() == Some("stdio") {
-        return proxmox_mcp::stdio::Session::new(server, Limits::default()).run().expect("a thread");
+        return proxmox_mcp::stdio::StdioServer::new(server, Limits::default()).run().expect("a thread");
     }
     let listener = http::listen("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let config = http::Config {
+    let config = http::HttpConfig {
         listener,
-        watch: None,
+        metrics_listener: None,
         limits: Limits::default(),
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
         clients: Vec::new(),
-        identity: None,
-        probes: Default::default(),
+        certificate: None,
+        health: Default::default(),
     };
-    let front = http::Server::new(config, server).expect("a server");
+    let front = http::HttpServer::new(config, server).expect("a server");
     println!("conformance server listening on http://{address}");
     front.run();
 }

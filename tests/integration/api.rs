@@ -6,13 +6,13 @@ use crate::support::node::{Act, Node, Request, nobody};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, proxmox_with, required};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::pve::schema::embedded;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::schema::embedded_schema;
 use serde_json::{Value, json};
 
 /// A server over such a node, with the node's schema at hand.
 struct Setup {
-    server: Server,
+    server: McpServer,
     node: Node,
 }
 
@@ -143,14 +143,14 @@ fn parameters_that_are_wrong_are_refused_with_what_is_right() {
 #[test]
 fn what_an_operation_requires_is_missed_in_every_one_of_them() {
     let setup = Setup::new();
-    let wanting = embedded().operations().filter(|o| {
-        o.parameters().any(|p| p.required() && p.family().is_none() && !o.in_path(p.name()))
+    let wanting = embedded_schema().operations().filter(|o| {
+        o.parameters().any(|p| p.is_required() && p.family().is_none() && !o.is_path_parameter(p.name()))
             && !o.template().contains('{')
     });
     let mut seen = 0;
     for operation in wanting {
         let why = setup.refused(json!({"path": operation.template(), "method": operation.method().as_str()}));
-        let parameters = operation.parameters().filter(|p| p.required() && p.family().is_none());
+        let parameters = operation.parameters().filter(|p| p.is_required() && p.family().is_none());
         for parameter in parameters {
             assert!(why.contains(&format!("`{}` is missing", parameter.name())), "{}: {why}", operation.template());
         }
@@ -371,7 +371,7 @@ fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
         let schema_path =
             path.replace("/qemu/100", "/nodes/{node}/qemu/{vmid}").replace("/lxc/200", "/nodes/{node}/lxc/{vmid}");
         let schema_path = schema_path.replace("pve1", "{node}");
-        let operation = embedded().named(proxmox_mcp::pve::Method::Post, &schema_path).unwrap();
+        let operation = embedded_schema().find_by_template(proxmox_mcp::pve::Method::Post, &schema_path).unwrap();
         let mut data = required(&operation);
         data.insert(name.into(), "web01".into());
         let why = setup.refused(json!({"path": path, "method": "POST", "data": data}));
@@ -423,14 +423,14 @@ fn a_dry_run_sends_nothing_and_says_what_would_be_sent_and_what_it_can_do() {
 #[test]
 fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
     let setup = Setup::new();
-    for operation in embedded().operations() {
+    for operation in embedded_schema().operations() {
         let fill = |segment: &'static str| match segment {
             "{node}" => "pve1",
             "{vmid}" if operation.template().contains("/lxc/") => "200",
             "{vmid}" => "100",
             "{id}" if operation.template().contains("/replication/") => "100-0",
             s if s.starts_with('{') => {
-                operation.parameter(&s[1..s.len() - 1]).and_then(|p| p.words().next()).unwrap_or("12")
+                operation.parameter(&s[1..s.len() - 1]).and_then(|p| p.allowed_values().next()).unwrap_or("12")
             }
             s => s,
         };
@@ -476,9 +476,9 @@ const SECRETS: [&str; 24] = [
 fn a_dry_run_shows_no_secret_of_any_operation() {
     let setup = Setup::new();
     let mut seen = std::collections::BTreeSet::new();
-    for operation in embedded().operations() {
+    for operation in embedded_schema().operations() {
         for parameter in operation.parameters().filter(|p| SECRETS.contains(&p.name()) && p.kind() != "boolean") {
-            if parameter.words().next().is_some() || parameter.kind() == "integer" {
+            if parameter.allowed_values().next().is_some() || parameter.kind() == "integer" {
                 continue;
             }
             let mut data = required(&operation);

@@ -5,7 +5,7 @@ use crate::support::node::{Act, Node};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
 use crate::support::stage::desk;
 use crate::support::tool::{Said, call};
-use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::catalog::Catalog;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::tools;
@@ -43,20 +43,20 @@ fn node(list: Vec<Value>) -> Node {
 }
 
 /// With answers of at most so many bytes (0: any).
-fn over(node: &Node, cap: usize) -> Server {
+fn over(node: &Node, cap: usize) -> McpServer {
     let tools = tools::all(&desk(vec![node.cluster_settings()], cap));
-    Server::new(Catalog { tools, ..Catalog::default() }).expect("a server")
+    McpServer::new(Catalog { tools, ..Catalog::default() }).expect("a server")
 }
 
 #[track_caller]
-fn get(server: &Server, arguments: Value) -> Said {
+fn get(server: &McpServer, arguments: Value) -> Said {
     let said = call(server, "proxmox_api_get", arguments);
     assert!(!said.failed, "{said:?}");
     said
 }
 
 #[track_caller]
-fn why(server: &Server, arguments: Value) -> String {
+fn why(server: &McpServer, arguments: Value) -> String {
     let said = call(server, "proxmox_api_get", arguments);
     assert!(said.failed, "{said:?}");
     said.text

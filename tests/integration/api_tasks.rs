@@ -7,11 +7,11 @@ use crate::support::raw::{Running, patient};
 use crate::support::rpc::{self, ACCEPT, call_with_progress};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::demo::{Demo, Options};
 use proxmox_mcp::facts::APIDOC;
-use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::secret::Secret;
-use proxmox_mcp::settings::Cluster;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn demo(step: Duration) -> Demo {
     Demo::start_with(options).expect("the demo cluster")
 }
 
-fn act(server: &Server, method: &str, path: &str, data: Value, wait: bool) -> Said {
+fn act(server: &McpServer, method: &str, path: &str, data: Value, wait: bool) -> Said {
     call(server, "proxmox_api_call", json!({"path": path, "method": method, "data": data, "wait": wait}))
 }
 
@@ -121,7 +121,7 @@ fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
 fn a_wrong_secret_is_told_as_such_and_not_shown() {
     let demo = demo(Duration::ZERO);
     let wrong = "00000000-1111-2222-3333-444444444444";
-    let server = product(vec![Cluster { token_secret: Secret::new(wrong.into()), ..demo.cluster() }]);
+    let server = product(vec![ClusterConfig { token_secret: Secret::new(wrong.into()), ..demo.cluster() }]);
     for (tool, arguments) in [
         ("proxmox_api_get", json!({"path": "/nodes/pve1/status"})),
         ("proxmox_api_get", json!({"path": "/qemu/web01/config"})),
@@ -179,7 +179,7 @@ fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
 #[test]
 fn where_there_are_several_clusters_a_failure_names_its_own() {
     let (one, two) = (proxmox(), Node::start(|_| Act::refusal(500, "it broke", "")));
-    let named = |name: &str, node: &Node| Cluster { name: name.into(), ..node.cluster_settings() };
+    let named = |name: &str, node: &Node| ClusterConfig { name: name.into(), ..node.cluster_settings() };
     let server = product(vec![named("one", &one), named("two", &two)]);
     let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "two"}));
     assert!(said.failed && said.text.starts_with("cluster two: "), "{said:?}");

@@ -2,7 +2,7 @@
 
 use crate::support::own_process::in_own_process;
 use log::{Level, LevelFilter, Log, Metadata};
-use proxmox_mcp::audit::{Audit, Decision, Event, Record, verify};
+use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord, verify};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     signal_hook::flag::register(25, Arc::new(AtomicBool::new(false))).expect("a handler for SIGXFSZ");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("audit.log");
-    let audit = Audit::open(&path).expect("open");
-    let record = |event| Record {
+    let audit = AuditLog::open(&path).expect("open");
+    let record = |event| AuditRecord {
         event,
         id: "7f",
         trace: None,
@@ -56,18 +56,18 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
         operation: "POST /nodes/pve1/qemu/100/status/stop",
         guest: None,
         arguments: &[],
-        decision: Decision::Allowed,
-        why: None,
+        decision: AuditDecision::Allowed,
+        reason: None,
         upid: None,
         outcome: None,
         duration: None,
     };
-    audit.write(&record(Event::Begin)).expect("room");
+    audit.write(&record(AuditEvent::ChangeStarted)).expect("room");
     let before = fs::read(&path).expect("read");
     // The shortest of these lines is two bytes shorter than the first.
     for more in [0, 1, 100, before.len() as u64 - 3] {
         room(Some(before.len() as u64 + more));
-        for event in [Event::Call, Event::End] {
+        for event in [AuditEvent::Read, AuditEvent::ChangeFinished] {
             let told = audit.write(&record(event)).expect_err("no room");
             assert!(told.starts_with("the audit log can't be written (File too large"), "{told}");
             assert!(told.ends_with("): make room for it, then call again"), "{told}");
@@ -76,8 +76,8 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     }
     assert_eq!(WARNINGS.0.load(Ordering::Relaxed), 1, "one a minute");
     room(getrlimit(Resource::Fsize).maximum);
-    audit.write(&record(Event::End)).expect("room");
+    audit.write(&record(AuditEvent::ChangeFinished)).expect("room");
     let after = fs::read(&path).expect("read");
     let report = verify(&mut after.as_slice(), None).expect("read");
-    assert_eq!((report.records, report.problems.count, report.warnings.count), (2, 0, 0));
+    assert_eq!((report.record_count, report.problems.count, report.warnings.count), (2, 0, 0));
 }

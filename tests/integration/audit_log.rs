@@ -2,7 +2,7 @@
 
 use crate::support::own_process::in_own_process;
 use log::{Level, LevelFilter, Log, Metadata};
-use proxmox_mcp::audit::{Audit, Decision, Event, Record};
+use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord};
 use std::sync::Mutex;
 
 struct Kept(Mutex<Vec<(Level, String)>>);
@@ -27,9 +27,9 @@ fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
     if !in_own_process(without_a_file_changes_are_told_at_info_and_reads_at_debug) {
         return;
     }
-    let audit = Audit::to_log();
+    let audit = AuditLog::without_file();
     log::set_logger(&KEPT).expect("no other logger");
-    let record = |event| Record {
+    let record = |event| AuditRecord {
         event,
         id: "7f",
         trace: None,
@@ -41,16 +41,22 @@ fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
         operation: "PUT /nodes/pve1/qemu/100/config",
         guest: None,
         arguments: &[],
-        decision: Decision::Refused,
-        why: Some("the client may only read"),
+        decision: AuditDecision::Denied,
+        reason: Some("the client may only read"),
         upid: None,
         outcome: None,
         duration: None,
     };
     for (level, wanted) in [(LevelFilter::Off, 0), (LevelFilter::Info, 4), (LevelFilter::Debug, 5)] {
         log::set_max_level(level);
-        let events = [Event::Call, Event::Begin, Event::End, Event::Refused, Event::Asked];
-        assert_eq!(events.iter().filter(|event| audit.wants(**event)).count(), wanted);
+        let events = [
+            AuditEvent::Read,
+            AuditEvent::ChangeStarted,
+            AuditEvent::ChangeFinished,
+            AuditEvent::Denied,
+            AuditEvent::ConfirmationRequested,
+        ];
+        assert_eq!(events.iter().filter(|event| audit.is_enabled(**event)).count(), wanted);
         events.iter().for_each(|event| audit.write(&record(*event)).expect("the log"));
         let kept = std::mem::take(&mut *KEPT.0.lock().unwrap());
         assert_eq!(kept.len(), wanted);

@@ -1,7 +1,7 @@
 //! The simulated cluster against the facts of a real node: what goes over the wire, byte for byte where it matters.
 
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::demo::{Demo, Options};
-use proxmox_mcp::settings::Cluster;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -21,11 +21,11 @@ fn demo_with(change: impl FnOnce(&mut Options)) -> Demo {
     Demo::start_with(options).unwrap()
 }
 
-fn token(cluster: &Cluster) -> String {
+fn token(cluster: &ClusterConfig) -> String {
     format!("PVEAPIToken={}!{}={}", cluster.user, cluster.token_id, cluster.token_secret.expose())
 }
 
-fn connect(cluster: &Cluster) -> TcpStream {
+fn connect(cluster: &ClusterConfig) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", cluster.endpoints[0].port)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
@@ -76,13 +76,13 @@ fn read(stream: &mut TcpStream) -> Option<Answer> {
     Some(answer)
 }
 
-fn raw(cluster: &Cluster, bytes: &[u8]) -> Option<Answer> {
+fn raw(cluster: &ClusterConfig, bytes: &[u8]) -> Option<Answer> {
     let mut stream = connect(cluster);
     stream.write_all(bytes).unwrap();
     read(&mut stream)
 }
 
-fn request(cluster: &Cluster, method: &str, path: &str, kind: Option<&str>, body: &str) -> Vec<u8> {
+fn request(cluster: &ClusterConfig, method: &str, path: &str, kind: Option<&str>, body: &str) -> Vec<u8> {
     let mut text = format!("{method} /api2/json{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n", token(cluster));
     if let Some(kind) = kind {
         text += &format!("Content-Type: {kind}\r\n");
@@ -93,12 +93,12 @@ fn request(cluster: &Cluster, method: &str, path: &str, kind: Option<&str>, body
     (text + "\r\n" + body).into_bytes()
 }
 
-fn call(cluster: &Cluster, method: &str, path: &str, form: &str) -> Answer {
+fn call(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> Answer {
     let kind = (!form.is_empty()).then_some("application/x-www-form-urlencoded");
     raw(cluster, &request(cluster, method, path, kind, form)).expect("an answer")
 }
 
-fn get(cluster: &Cluster, path: &str) -> Value {
+fn get(cluster: &ClusterConfig, path: &str) -> Value {
     call(cluster, "GET", path, "").data()
 }
 
@@ -133,7 +133,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits for a task that this call begins; answers how it ended, and its log.
-fn task(cluster: &Cluster, method: &str, path: &str, form: &str) -> (String, Vec<String>) {
+fn task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> (String, Vec<String>) {
     let upid = call(cluster, method, path, form).data();
     let upid = upid.as_str().expect("a UPID").to_string();
     let node = upid.split(':').nth(1).unwrap().to_string();
@@ -143,7 +143,7 @@ fn task(cluster: &Cluster, method: &str, path: &str, form: &str) -> (String, Vec
     (exit, log.as_array().unwrap().iter().map(|l| l["t"].as_str().unwrap().into()).collect())
 }
 
-fn done(cluster: &Cluster, method: &str, path: &str, form: &str) -> Vec<String> {
+fn done(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> Vec<String> {
     let (exit, log) = task(cluster, method, path, form);
     assert_eq!(exit, "OK", "{method} {path}: {log:?}");
     assert_eq!(log.last().unwrap(), "TASK OK");

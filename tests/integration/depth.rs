@@ -5,7 +5,7 @@ use crate::support::node::{Act, Identity, Node, Request};
 use crate::support::raw::{Running, patient};
 use crate::support::rpc::{call, modern, text};
 use crate::support::stage::product;
-use proxmox_mcp::settings::Cluster;
+use proxmox_mcp::config::ClusterConfig;
 use serde_json::{Value, json};
 
 /// The parser's limit is 128 levels, of which it takes all but the last.
@@ -71,7 +71,7 @@ fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
 #[test]
 fn several_clusters_side_by_side_have_stack_enough() {
     let (one, two) = (node(DEEPEST), node(DEEPEST));
-    let other = Cluster { name: "other".into(), ..two.cluster_settings() };
+    let other = ClusterConfig { name: "other".into(), ..two.cluster_settings() };
     let server = Running::serving(patient(), &[], &[], product(vec![one.cluster_settings(), other]));
     for resources in &ask(&server, None)[..2] {
         assert_eq!(text(resources).matches("qemu/100").count(), 2, "{resources}");

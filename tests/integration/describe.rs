@@ -5,23 +5,23 @@ use crate::support::node::{Act, Node};
 use crate::support::proxmox::{facts_list as facts, gzipped_facts, proxmox, proxmox_with, script};
 use crate::support::stage::product;
 use crate::support::tool::call;
-use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::policy::Risk;
 use proxmox_mcp::pve::Method;
-use proxmox_mcp::pve::schema::{Operation, embedded};
+use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The most bytes of a description.
 const MOST: usize = 2_048;
 
-fn over(node: &Node) -> Server {
+fn over(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
 /// The text of a description that there is, short enough.
 #[track_caller]
-fn described(server: &Server, arguments: Value) -> String {
+fn described(server: &McpServer, arguments: Value) -> String {
     let said = call(server, "describe_api", arguments.clone());
     assert!(!said.failed && said.more.is_empty(), "{arguments}: {said:?}");
     assert!(!said.text.is_empty() && said.text.len() <= MOST, "{arguments}: {} bytes\n{}", said.text.len(), said.text);
@@ -57,7 +57,7 @@ fn missing(operation: &Operation<'_>, text: &str) -> Vec<String> {
         needed.push("refuses API tokens".into());
     }
     let mut missing: Vec<String> = needed.into_iter().filter(|part| !text.contains(part.as_str())).collect();
-    let required = operation.parameters().filter(|p| p.required() && !operation.in_path(p.name()));
+    let required = operation.parameters().filter(|p| p.is_required() && !operation.is_path_parameter(p.name()));
     missing.extend(required.map(|p| p.name().to_owned()).filter(|name| !names(text, name)));
     missing
 }
@@ -66,8 +66,8 @@ fn missing(operation: &Operation<'_>, text: &str) -> Vec<String> {
 fn every_operation_is_described_in_2_kb_with_what_a_call_needs() {
     let node = proxmox();
     let server = over(&node);
-    assert_eq!(embedded().len(), 661);
-    for operation in embedded().operations() {
+    assert_eq!(embedded_schema().len(), 661);
+    for operation in embedded_schema().operations() {
         let (template, method) = (operation.template(), operation.method().as_str());
         let text = described(&server, json!({"path": template, "method": method}));
         assert_eq!(missing(&operation, &text), [""; 0], "{text}");
@@ -81,9 +81,9 @@ fn every_operation_is_described_in_2_kb_with_what_a_call_needs() {
 fn every_parameter_of_an_operation_is_named_by_its_description() {
     let node = proxmox();
     let server = over(&node);
-    for operation in embedded().operations() {
+    for operation in embedded_schema().operations() {
         let text = described(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
-        let of_call = operation.parameters().filter(|p| !operation.in_path(p.name()));
+        let of_call = operation.parameters().filter(|p| !operation.is_path_parameter(p.name()));
         let unnamed: Vec<_> = of_call.map(|p| p.name()).filter(|name| !names(&text, name)).collect();
         assert_eq!(unnamed, [""; 0], "{text}");
     }
@@ -93,10 +93,10 @@ fn every_parameter_of_an_operation_is_named_by_its_description() {
 fn a_path_without_a_method_is_described_with_all_of_them() {
     let node = proxmox();
     let server = over(&node);
-    let templates: BTreeSet<&str> = embedded().operations().map(|o| o.template()).collect();
+    let templates: BTreeSet<&str> = embedded_schema().operations().map(|o| o.template()).collect();
     for template in templates {
         let text = described(&server, json!({"path": template}));
-        for operation in embedded().operations().filter(|o| o.template() == template) {
+        for operation in embedded_schema().operations().filter(|o| o.template() == template) {
             assert_eq!(missing(&operation, &text), [""; 0], "{text}");
         }
     }
@@ -106,7 +106,7 @@ fn a_path_without_a_method_is_described_with_all_of_them() {
 fn every_parameter_of_the_largest_operations_is_described_alone() {
     let node = proxmox();
     let server = over(&node);
-    let mut largest: Vec<_> = embedded().operations().collect();
+    let mut largest: Vec<_> = embedded_schema().operations().collect();
     largest.sort_by_key(|o| std::cmp::Reverse(o.parameters().count()));
     for operation in &largest[..10] {
         for parameter in operation.parameters() {
@@ -114,7 +114,7 @@ fn every_parameter_of_the_largest_operations_is_described_alone() {
             let text = described(&server, arguments);
             let start = format!("{} of {} {}: ", parameter.name(), operation.method(), operation.template());
             assert!(text.starts_with(&start), "{text}");
-            let keys = parameter.nested().filter(|key| key.alias().is_empty());
+            let keys = parameter.nested_parameters().filter(|key| key.alias().is_empty());
             let unnamed: Vec<_> = keys.map(|key| key.name()).filter(|name| !names(&text, name)).collect();
             assert_eq!(unnamed, [""; 0], "{text}");
         }
@@ -146,14 +146,14 @@ fn a_cluster_of_many_words_is_described_as_briefly() {
     let node = proxmox_with(Act::body(wordy()), |_| None);
     let server = over(&node);
     let mut most = 0;
-    for operation in embedded().operations() {
+    for operation in embedded_schema().operations() {
         let text = described(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
         assert_eq!(missing(&operation, &text), [""; 0], "{text}");
         assert!(text.contains("Words about it."), "{text}");
         most = most.max(text.len());
     }
     assert!(most > 1_500, "{most}");
-    for parameter in embedded().named(Method::Post, "/nodes/{node}/qemu").unwrap().parameters() {
+    for parameter in embedded_schema().find_by_template(Method::Post, "/nodes/{node}/qemu").unwrap().parameters() {
         described(&server, json!({"path": "/nodes/{node}/qemu", "method": "POST", "parameter": parameter.name()}));
     }
 }
@@ -179,7 +179,7 @@ fn what_cannot_be_described_is_answered_with_what_is_near() {
 fn without_the_clusters_own_description_the_facts_are_described_and_said_to_be_ours() {
     let node = proxmox_with(Act::refusal(500, "no such file", ""), |_| None);
     let server = over(&node);
-    for operation in embedded().operations() {
+    for operation in embedded_schema().operations() {
         let text = described(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
         assert!(text.ends_with("(from the facts in this program: the cluster's own API description could not be had)"));
         assert_eq!(missing(&operation, &text), [""; 0], "{text}");
@@ -225,7 +225,7 @@ fn lies(template: &str) -> Vec<Value> {
 #[test]
 fn a_clusters_own_description_never_lowers_a_risk() {
     for (method, template) in RISKY {
-        let known = embedded().named(Method::named(method).unwrap(), template).unwrap().risk();
+        let known = embedded_schema().find_by_template(Method::from_name(method).unwrap(), template).unwrap().risk();
         for lie in lies(template) {
             let node = proxmox_with(Act::body(script(lie.as_array().unwrap())), |_| None);
             let server = over(&node);
@@ -245,7 +245,10 @@ fn a_clusters_own_description_never_lowers_a_risk() {
             let risk = if of_template { known } else { Risk::UNKNOWN };
             assert!(text.failed || text.text.contains(&format!("risk: {risk}")), "{text:?}, {shown:?}");
             for word in ["List nothing", "risk: reads"] {
-                assert!(known.reads() || !text.text.contains(word) && !dry.text.contains(word), "{text:?} {dry:?}");
+                assert!(
+                    known.is_read_only() || !text.text.contains(word) && !dry.text.contains(word),
+                    "{text:?} {dry:?}"
+                );
             }
         }
     }
@@ -256,7 +259,7 @@ fn what_the_facts_know_keeps_its_risk_under_an_honest_description() {
     let node = proxmox_with(gzipped_facts(), |_| None);
     let server = over(&node);
     for (method, template) in RISKY {
-        let known = embedded().named(Method::named(method).unwrap(), template).unwrap();
+        let known = embedded_schema().find_by_template(Method::from_name(method).unwrap(), template).unwrap();
         let data = crate::support::proxmox::required(&known);
         let arguments = json!({"path": concrete(template), "method": method, "data": data, "dry_run": true});
         let dry = call(&server, "proxmox_api_call", arguments);

@@ -1,14 +1,14 @@
 //! A cluster of several nodes of which some die, hang and come back: who is asked, how often, and what callers notice.
 
 use crate::support::node::{Act, Identity, Node, nobody};
-use proxmox_mcp::audit::Audit;
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::pve::cluster::{Answer, Cluster};
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, ClustersFile, Endpoint, Limits, TlsVerification};
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
-use proxmox_mcp::settings::{self, Clusters, Endpoint, Limits, Tls};
-use proxmox_mcp::tools::{self, Desk};
+use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
+use proxmox_mcp::tools::{self, ToolState};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ impl Time {
     }
 
     /// A client of these nodes that goes by this time.
-    fn cluster(&self, settings: settings::Cluster) -> Cluster {
+    fn cluster(&self, settings: config::ClusterConfig) -> Cluster {
         let (start, passed) = (Instant::now(), self.0.clone());
         Cluster::new(settings, &Limits::default())
             .unwrap()
@@ -36,7 +36,7 @@ impl Time {
     }
 
     fn of(&self, endpoints: Vec<Endpoint>, like: &Node) -> Cluster {
-        self.cluster(settings::Cluster { endpoints, ..like.cluster_settings() })
+        self.cluster(config::ClusterConfig { endpoints, ..like.cluster_settings() })
     }
 }
 
@@ -48,12 +48,12 @@ fn good() -> Node {
     Node::start(one)
 }
 
-fn send(cluster: &Cluster, method: Method, path: &str, cancel: &Cancel) -> Result<Answer, Error> {
-    cluster.call(method, &ApiPath::parse(path).unwrap().0, &Params::new(), cancel)
+fn send(cluster: &Cluster, method: Method, path: &str, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
+    cluster.call(method, &ApiPath::parse(path).unwrap().0, &ApiParams::new(), cancel)
 }
 
-fn ask(cluster: &Cluster, method: Method) -> Result<Answer, Error> {
-    send(cluster, method, "/nodes/pve1/qemu/100/status/start", &Cancel::new())
+fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
+    send(cluster, method, "/nodes/pve1/qemu/100/status/start", &CancelToken::new())
 }
 
 /// An address that is this test's own, so that a node can die there and come back.
@@ -84,7 +84,7 @@ fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
     let (first, second, third) = (start(1), start(2), start(3));
     let endpoints = [&first, &second, &third].map(Node::endpoint).to_vec();
     let cluster = Cluster::new(
-        settings::Cluster { endpoints, ..second.cluster_settings() },
+        config::ClusterConfig { endpoints, ..second.cluster_settings() },
         &Limits { max_calls_per_cluster: 16, ..Limits::default() },
     )
     .unwrap();
@@ -100,7 +100,9 @@ fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
                             return failed;
                         }
                         let method = if n % 2 == 0 { Method::Get } else { Method::Post };
-                        if let Err(error) = send(&cluster, method, &format!("/nodes/pve1/qemu/{n}"), &Cancel::new()) {
+                        if let Err(error) =
+                            send(&cluster, method, &format!("/nodes/pve1/qemu/{n}"), &CancelToken::new())
+                        {
                             failed.push((n, error));
                         }
                     }
@@ -233,7 +235,7 @@ fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
     let (hung, good) = (Node::start(|_| Act::hang()), good());
     let timeout = Duration::from_millis(300);
     let endpoints = vec![hung.endpoint(), good.endpoint()];
-    let cluster = time.cluster(settings::Cluster { endpoints, timeout, ..good.cluster_settings() });
+    let cluster = time.cluster(config::ClusterConfig { endpoints, timeout, ..good.cluster_settings() });
     assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "timeout");
     time.pass(1);
     for method in [Method::Post, Method::Put, Method::Delete] {
@@ -268,15 +270,16 @@ fn list_clusters_with_check_names_the_nodes_that_are_down() {
         _ => Act::data(r#"{"version":"9.2.11"}"#),
     });
     let dead = nobody();
-    let lame = settings::Cluster {
+    let lame = config::ClusterConfig {
         name: "lame".into(),
         endpoints: vec![dead.clone(), node.endpoint()],
         ..node.cluster_settings()
     };
-    let clusters = Clusters { clusters: vec![lame, node.cluster_settings()], ..Clusters::default() };
+    let clusters = ClustersFile { clusters: vec![lame, node.cluster_settings()], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).unwrap();
-    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), Limits::default().max_result_bytes).unwrap();
-    let server = Server::new(tools::catalog(&Arc::new(desk))).unwrap();
+    let desk =
+        ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes).unwrap();
+    let server = McpServer::new(tools::catalog(&Arc::new(desk))).unwrap();
     let said = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
     let down = format!("{dead}: connection refused");
     assert!(said.text.contains("nodes_down") && said.text.contains(&down), "{}", said.text);
@@ -291,12 +294,13 @@ fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away
     let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
     let client = |node: &Node| {
         let timeout = Duration::from_secs(60);
-        Cluster::new(settings::Cluster { timeout, ..node.cluster_settings() }, &limits).unwrap()
+        Cluster::new(config::ClusterConfig { timeout, ..node.cluster_settings() }, &limits).unwrap()
     };
-    let (bad, other, cancel) = (client(&hung), client(&good), Cancel::new());
+    let (bad, other, cancel) = (client(&hung), client(&good), CancelToken::new());
     thread::scope(|s| {
-        let calls: Vec<_> =
-            (0..12).map(|_| s.spawn(|| send(&bad, Method::Post, "/a", &cancel.child()).unwrap_err().kind())).collect();
+        let calls: Vec<_> = (0..12)
+            .map(|_| s.spawn(|| send(&bad, Method::Post, "/a", &cancel.child_token()).unwrap_err().kind()))
+            .collect();
         // Two are under way and two wait; which, the scheduler decides.
         while calls.iter().filter(|call| call.is_finished()).count() < 8 {
             thread::yield_now();
@@ -336,7 +340,7 @@ fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
     let cluster = Time::default().of(vec![hole.clone(), good.endpoint()], &good);
     // Its line in the kernel's table of connections: to that port, SYN sent.
     let connecting = format!(":{:04X} 02 ", hole.port);
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     thread::scope(|s| {
         let call = s.spawn(|| ask_with(&cluster, &cancel).unwrap_err());
         while !std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&connecting) {
@@ -353,7 +357,7 @@ fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
     assert_eq!(cluster.node_states()[0].1, None, "a cancellation says nothing about the node");
 }
 
-fn ask_with(cluster: &Cluster, cancel: &Cancel) -> Result<Answer, Error> {
+fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
     send(cluster, Method::Post, "/nodes/pve1/qemu/100/status/start", cancel)
 }
 
@@ -382,8 +386,8 @@ fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 
     }
 }
 
-fn discovering(node: &Node, tls: Tls) -> settings::Cluster {
-    settings::Cluster { discover_nodes: true, tls, ..node.cluster_settings() }
+fn discovering(node: &Node, tls: TlsVerification) -> config::ClusterConfig {
+    config::ClusterConfig { discover_nodes: true, tls, ..node.cluster_settings() }
 }
 
 #[test]
@@ -407,7 +411,7 @@ fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
 fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
     let (first, second) = pair(Identity::Plain, |time| time != 1);
     let time = Time::default();
-    let cluster = time.cluster(discovering(&first, Tls::PublicRoots));
+    let cluster = time.cluster(discovering(&first, TlsVerification::PublicRoots));
     for known in [2, 1, 2] {
         ask(&cluster, Method::Get).unwrap();
         assert_eq!(cluster.node_states().len(), known);
@@ -419,7 +423,8 @@ fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
 #[test]
 fn a_learnt_node_is_trusted_no_more_than_a_configured_one() {
     let (first, second) = pair(Identity::SelfSigned, |_| true);
-    let cluster = Time::default().cluster(discovering(&first, Tls::Fingerprint(vec![first.fingerprint()])));
+    let cluster =
+        Time::default().cluster(discovering(&first, TlsVerification::Fingerprints(vec![first.fingerprint()])));
     ask(&cluster, Method::Get).unwrap();
     drop(first);
     let text = ask(&cluster, Method::Post).unwrap_err().to_string();
@@ -432,7 +437,7 @@ fn without_discover_nodes_nobody_asks_for_them_and_a_write_never_does() {
     let (first, second) = pair(Identity::Plain, |_| true);
     let time = Time::default();
     ask(&time.cluster(first.cluster_settings()), Method::Get).unwrap();
-    ask(&time.cluster(discovering(&first, Tls::PublicRoots)), Method::Post).unwrap();
+    ask(&time.cluster(discovering(&first, TlsVerification::PublicRoots)), Method::Post).unwrap();
     assert_eq!((first.requests().len(), second.connections()), (2, 0));
 }
 
@@ -443,7 +448,7 @@ fn a_cluster_that_does_not_say_its_nodes_answers_all_the_same() {
             "/api2/json/cluster/status" => act.clone(),
             _ => Act::data("1"),
         });
-        let cluster = Time::default().cluster(discovering(&node, Tls::PublicRoots));
+        let cluster = Time::default().cluster(discovering(&node, TlsVerification::PublicRoots));
         for _ in 0..2 {
             assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
         }

@@ -3,16 +3,16 @@
 use crate::support::node::{Act, Node, nobody};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::demo::Demo;
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::settings::Cluster;
+use proxmox_mcp::mcp::McpServer;
 use serde_json::{Value, json};
 
 fn demo() -> Demo {
     Demo::start().expect("the demo cluster")
 }
 
-fn find(server: &Server, query: &str) -> Said {
+fn find(server: &McpServer, query: &str) -> Said {
     let said = call(server, "find_guest", json!({"query": query}));
     assert!(!said.failed, "{said:?}");
     said
@@ -25,7 +25,7 @@ fn column(said: &Said, name: &str) -> Vec<Value> {
     said.structured["rows"].as_array().expect("rows").iter().map(|row| row[at].clone()).collect()
 }
 
-fn vmids(server: &Server, query: &str) -> Vec<u64> {
+fn vmids(server: &McpServer, query: &str) -> Vec<u64> {
     column(&find(server, query), "vmid").iter().map(|v| v.as_u64().expect("a number")).collect()
 }
 
@@ -38,7 +38,7 @@ fn node(rows: Value) -> Node {
     })
 }
 
-fn over(node: &Node) -> Server {
+fn over(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
@@ -76,7 +76,7 @@ fn a_guest_comes_with_what_the_next_call_needs() {
 #[test]
 fn every_cluster_is_searched_and_one_that_fails_leaves_its_error() {
     let demo = demo();
-    let down = Cluster { name: "down".into(), endpoints: vec![nobody()], ..demo.cluster() };
+    let down = ClusterConfig { name: "down".into(), endpoints: vec![nobody()], ..demo.cluster() };
     let other = node(json!([{"id": "qemu/100", "node": "other1", "name": "web01", "status": "running"}]));
     let server = product(vec![demo.cluster(), down, other.cluster_settings()]);
     let said = find(&server, "web01");

@@ -3,7 +3,7 @@
 
 use crate::support::own_process::in_own_process;
 use crate::support::raw::{Client, LONG, Running, eventually, limits, ping, refused};
-use proxmox_mcp::settings::Limits;
+use proxmox_mcp::config::Limits;
 use socket2::SockRef;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
 //! Routes, guard and sessions of the HTTP front, as clients meet them.
 
 use crate::support::raw::{LONG, Running, Sse, eventually, limits, ping};
-use proxmox_mcp::settings::Limits;
+use proxmox_mcp::config::Limits;
 use socket2::SockRef;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -387,18 +387,18 @@ fn a_client_that_only_half_closes_is_gone() {
 
 #[test]
 fn a_setting_that_cannot_be_read_is_no_server() {
-    use proxmox_mcp::http::{Config, Server, listen};
-    let config = Config {
+    use proxmox_mcp::http::{HttpConfig, HttpServer, listen};
+    let config = HttpConfig {
         listener: listen("127.0.0.1:0".parse().unwrap()).unwrap(),
-        watch: None,
+        metrics_listener: None,
         limits: limits(),
         allowed_hosts: vec!["http://x".into()],
         allowed_origins: vec![],
         clients: vec![],
-        identity: None,
-        probes: Default::default(),
+        certificate: None,
+        health: Default::default(),
     };
-    let mcp = proxmox_mcp::mcp::Server::new(Default::default()).expect("a server");
-    let error = Server::new(config, std::sync::Arc::new(mcp)).err().map(|e| e.kind());
+    let mcp = proxmox_mcp::mcp::McpServer::new(Default::default()).expect("a server");
+    let error = HttpServer::new(config, std::sync::Arc::new(mcp)).err().map(|e| e.kind());
     assert_eq!(error, Some(std::io::ErrorKind::InvalidInput));
 }

@@ -1,77 +1,85 @@
 //! The protocol core without a socket: both eras, the edge cases, notifications, cancellation, input-required results.
 
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::mcp::args::{Kind, Param};
-use proxmox_mcp::mcp::call::Calls;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, Effect, Input, NeedsInput, Output, Prompt, Resource, ResourceTemplate, Stop, Tool,
+    Catalog, InputRequired, Prompt, Resource, ResourceTemplate, Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
 };
-use proxmox_mcp::mcp::content::{Binary, Content, Contents, Data};
+use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::mcp::{Answer, Exchange, Server, message};
+use proxmox_mcp::mcp::in_flight::InFlightCalls;
+use proxmox_mcp::mcp::{McpServer, RpcResponse, TransportContext, message};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
-fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::Run) -> Tool {
+fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool {
     Tool {
         name,
         title: name,
         description: "a tool of the tests",
-        input: Input::Params(&[Param { name: "text", kind: Kind::Text, required: false, about: "any" }]),
-        effect: Effect::Reads,
-        run,
+        input: ToolInput::Parameters(&[ToolParameter {
+            name: "text",
+            kind: ParameterKind::Text,
+            required: false,
+            description: "any",
+        }]),
+        effect: ToolEffect::ReadOnly,
+        handler: run,
     }
 }
 
 fn catalog() -> Catalog {
-    let contents = |uri: &str| vec![Contents { uri: uri.into(), mime: "text/plain", data: Data::Text("hello".into()) }];
+    let contents = |uri: &str| {
+        vec![ResourceContents { uri: uri.into(), mime: "text/plain", data: ResourceData::Text("hello".into()) }]
+    };
     Catalog {
         instructions: "be careful",
         tools: vec![
-            tool("echo", Box::new(|_, args| Ok(Output::text(args.text("text").unwrap_or("nothing").into())))),
-            tool("fail", Box::new(|_, _| Err(Stop::Failed("it broke: do this".into())))),
+            tool("echo", Box::new(|_, args| Ok(ToolOutput::text(args.text("text").unwrap_or("nothing").into())))),
+            tool("fail", Box::new(|_, _| Err(ToolError::Failed("it broke: do this".into())))),
             tool(
                 "everything",
                 Box::new(|_, _| {
-                    let binary = || Binary { data: "AAAA".into(), mime: "x/y" };
-                    let blob = Contents { uri: "a:b".into(), mime: "x/y", data: Data::Blob("AAAA".into()) };
+                    let binary = || BinaryContent { data: "AAAA".into(), mime: "x/y" };
+                    let blob =
+                        ResourceContents { uri: "a:b".into(), mime: "x/y", data: ResourceData::Blob("AAAA".into()) };
                     let content = vec![
                         Content::Text("\"t\"\n".into()),
                         Content::Image(binary()),
                         Content::Audio(binary()),
                         Content::Resource(blob),
                     ];
-                    Ok(Output { content, structured: Some("{\n\"n\":1\r}".into()) })
+                    Ok(ToolOutput { content, structured: Some("{\n\"n\":1\r}".into()) })
                 }),
             ),
             tool(
                 "slow",
                 Box::new(|context, _| {
-                    context.progress(1.0, Some(3.0), "one");
-                    context.progress(1.0, Some(3.0), "not more");
-                    context.progress(2.5, None, "");
-                    context.log("info", &json!("quiet"));
-                    context.log("error", &json!({"loud": true}));
-                    Ok(Output::text("done".into()))
+                    context.send_progress(1.0, Some(3.0), "one");
+                    context.send_progress(1.0, Some(3.0), "not more");
+                    context.send_progress(2.5, None, "");
+                    context.send_log("info", &json!("quiet"));
+                    context.send_log("error", &json!({"loud": true}));
+                    Ok(ToolOutput::text("done".into()))
                 }),
             ),
             tool(
                 "cancelled",
                 Box::new(|context, _| {
                     context.cancel.cancel();
-                    Ok(Output::text("too late".into()))
+                    Ok(ToolOutput::text("too late".into()))
                 }),
             ),
             tool(
                 "ask",
                 Box::new(|context, _| {
-                    if context.state()?.is_some_and(|s| s == json!({"round": 1})) {
-                        let answer = context.answer("name").cloned().unwrap_or_default();
-                        return Ok(Output::text(answer["content"]["name"].to_string()));
+                    if context.unseal_state()?.is_some_and(|s| s == json!({"round": 1})) {
+                        let answer = context.input_response("name").cloned().unwrap_or_default();
+                        return Ok(ToolOutput::text(answer["content"]["name"].to_string()));
                     }
                     let question = json!({"mode": "form", "message": "who?", "requestedSchema": {"type": "object"}});
                     let requests = vec![("name", "elicitation/create", question)];
-                    Err(Stop::NeedsInput(NeedsInput { requests, state: Some(json!({"round": 1})) }))
+                    Err(ToolError::InputRequired(InputRequired { requests, state: Some(json!({"round": 1})) }))
                 }),
             ),
         ],
@@ -80,22 +88,22 @@ fn catalog() -> Catalog {
             name: "a",
             description: "a resource",
             mime: "text/plain",
-            read: Box::new(move |_, uri| Ok(Some(contents(uri)))),
+            handler: Box::new(move |_, uri| Ok(Some(contents(uri)))),
         }],
         templates: vec![ResourceTemplate {
             uri: "test://t/{id}",
             name: "t",
             description: "a family",
             mime: "text/plain",
-            read: Box::new(move |_, uri| Ok(uri.strip_prefix("test://t/").map(|_| contents(uri)))),
+            handler: Box::new(move |_, uri| Ok(uri.strip_prefix("test://t/").map(|_| contents(uri)))),
         }],
         prompts: vec![Prompt {
             name: "greet",
             description: "greets",
             arguments: &[("who", "whom to greet", true)],
-            fill: Box::new(|_, args| Ok(vec![("user", Content::Text(format!("greet {}", args["who"])))])),
+            handler: Box::new(|_, args| Ok(vec![("user", Content::Text(format!("greet {}", args["who"])))])),
         }],
-        complete: Some(Box::new(|reference, name, typed| {
+        completion: Some(Box::new(|reference, name, typed| {
             assert_eq!((&reference["type"], name), (&json!("ref/prompt"), "who"));
             (0..150).map(|n| format!("{typed}{n}")).collect()
         })),
@@ -103,23 +111,28 @@ fn catalog() -> Catalog {
     }
 }
 
-fn server() -> Server {
-    Server::new(catalog()).expect("a server")
+fn server() -> McpServer {
+    McpServer::new(catalog()).expect("a server")
 }
 
 /// The answer to one request, and the notifications sent before it.
-fn exchange(server: &Server, request: &Value) -> (Option<Answer>, Vec<Value>) {
+fn exchange(server: &McpServer, request: &Value) -> (Option<RpcResponse>, Vec<Value>) {
     let text = request.to_string();
-    let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
+    let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
     let sent = RefCell::new(Vec::new());
-    let calls = Calls::new();
+    let calls = InFlightCalls::new();
     let send = |note: &[u8]| sent.borrow_mut().push(serde_json::from_slice(note).expect("JSON"));
-    let exchange = Exchange { caller: &Caller::stdio(), calls: Some(&calls), cancel: Cancel::new(), send: &send };
-    let answer = server.answer(&request, request.params(), &exchange);
+    let exchange = TransportContext {
+        caller: &Caller::new_stdio(),
+        calls: Some(&calls),
+        cancel: CancelToken::new(),
+        notify: &send,
+    };
+    let answer = server.handle_request(&request, request.parse_params(), &exchange);
     (answer, sent.into_inner())
 }
 
-fn answer(server: &Server, request: &Value) -> (Value, Option<i32>) {
+fn answer(server: &McpServer, request: &Value) -> (Value, Option<i32>) {
     let answer = exchange(server, request).0.expect("an answer");
     (serde_json::from_slice(&answer.bytes).expect("JSON"), answer.code)
 }
@@ -151,7 +164,7 @@ fn discover_says_what_is_spoken_and_offered() {
 
 #[test]
 fn a_capability_that_the_catalog_lacks_is_neither_announced_nor_served() {
-    let bare = Server::new(Catalog { tools: catalog().tools, ..Catalog::default() }).expect("a server");
+    let bare = McpServer::new(Catalog { tools: catalog().tools, ..Catalog::default() }).expect("a server");
     let (discover, _) = answer(&bare, &modern("server/discover", json!({})));
     assert_eq!(discover["result"]["capabilities"], json!({"tools": {}}));
     for method in
@@ -210,15 +223,15 @@ fn what_a_tool_says_hides_nothing_from_a_readers_eyes() {
         tool(
             "tell",
             Box::new(|context, _| {
-                context.progress(1.0, None, "p\u{202e}");
-                context.log("error", &json!({"l\u{1b}": "\u{200b}"}));
+                context.send_progress(1.0, None, "p\u{202e}");
+                context.send_log("error", &json!({"l\u{1b}": "\u{200b}"}));
                 let structured = Some("{\"a\":\"\u{feff}\\u001b\"}".into());
-                Ok(Output { content: vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())], structured })
+                Ok(ToolOutput { content: vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())], structured })
             }),
         ),
-        tool("fail", Box::new(|_, _| Err(Stop::Failed("no \u{200b}".into())))),
+        tool("fail", Box::new(|_, _| Err(ToolError::Failed("no \u{200b}".into())))),
     ];
-    let server = Server::new(catalog).expect("a server");
+    let server = McpServer::new(catalog).expect("a server");
     let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
     let (told, notes) = exchange(&server, &call);
     let told: Value = serde_json::from_slice(&told.expect("an answer").bytes).expect("JSON");

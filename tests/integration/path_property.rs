@@ -8,10 +8,10 @@ use crate::support::tool::{Said, call};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
-use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::path::ApiPath;
-use proxmox_mcp::pve::schema::embedded;
+use proxmox_mcp::pve::schema::embedded_schema;
 use serde_json::{Value, json};
 
 const NODES: &[&str] = &["pve1", "pve1", "pve2", "pve3", "{node}", "pve9", "PVE1"];
@@ -184,7 +184,7 @@ fn typed() -> impl Strategy<Value = (usize, String)> {
     let values = (select(NODES), select(GUESTS), prop::collection::vec(select(VALUES), 4));
     let twists = prop::collection::vec(twist(), 0..4);
     (any::<Index>(), values, any::<bool>(), twists).prop_map(|(at, (node, guest, values), short, twists)| {
-        let at = at.index(embedded().len());
+        let at = at.index(embedded_schema().len());
         let mut values = values.into_iter();
         let fill = |segment: &str| match segment {
             "{node}" => node.to_owned(),
@@ -193,7 +193,7 @@ fn typed() -> impl Strategy<Value = (usize, String)> {
             s if s.starts_with('{') => values.next().unwrap_or("x").to_owned(),
             s => s.to_owned(),
         };
-        let template = embedded().operation(at).unwrap().template();
+        let template = embedded_schema().operation(at).unwrap().template();
         let mut path = template.split('/').map(fill).collect::<Vec<_>>().join("/");
         if short && template.contains("{vmid}") {
             path = path.replacen(&format!("/nodes/{node}"), "", 1);
@@ -226,7 +226,7 @@ fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
         for method in Method::ALL {
             prop_assert_eq!(operation(method.as_str(), &matched), operation(method.as_str(), &read(path.as_str())));
         }
-        prop_assert_eq!(&ApiPath::of_segments(&matched), &Ok(path));
+        prop_assert_eq!(&ApiPath::from_segments(&matched), &Ok(path));
         Ok(())
     });
     run.unwrap();
@@ -242,7 +242,7 @@ fn shown(said: &Said) -> (String, String) {
 }
 
 /// What a call of `tool` said, and the requests it caused.
-fn asked(server: &Server, node: &Node, tool: &str, arguments: Value) -> (Said, Vec<Request>) {
+fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (Said, Vec<Request>) {
     let before = node.requests().len();
     let said = call(server, tool, arguments);
     (said, node.requests().split_off(before))
@@ -257,7 +257,7 @@ fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
     let (sent, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
     let run = TestRunner::new(config).run(&typed(), |(at, path)| {
-        let operation_meant = embedded().operation(at).unwrap();
+        let operation_meant = embedded_schema().operation(at).unwrap();
         let (method, data) = (operation_meant.method(), required(&operation_meant));
         let mut arguments = json!({"path": path, "method": method.as_str(), "data": data});
         if path.starts_with(|c: char| c.is_alphabetic()) {

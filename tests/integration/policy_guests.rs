@@ -5,10 +5,10 @@ use crate::support::policy::{Watched, open, protected};
 use crate::support::proxmox::{failed, guests, gzipped_facts, read, required};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::policy::Rules;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
-use proxmox_mcp::pve::schema::embedded;
+use proxmox_mcp::pve::schema::embedded_schema;
 use serde_json::{Value, json};
 
 const LIST: &str = "/api2/json/cluster/resources?type=vm";
@@ -18,7 +18,7 @@ const WAYS: [&[&str]; 4] = [&["100"], &["pool:prod"], &["tag:critical"], &["pool
 
 /// A server over a cluster with protected guests.
 struct Setup {
-    server: Server,
+    server: McpServer,
     node: Watched,
 }
 
@@ -40,7 +40,7 @@ impl Setup {
 
     fn listing(protect: &[&str], list: Act) -> Self {
         let node = Watched::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
-        let rules = Rules { protect: protected(protect), ..open() };
+        let rules = ClusterPolicy { protect: protected(protect), ..open() };
         let server = product(vec![node.cluster("prod", rules)]);
         call(&server, "describe_api", json!({"path": "/version"}));
         Self { server, node }
@@ -51,8 +51,8 @@ impl Setup {
         let (method, path) = line.split_once(' ').expect("a method");
         let top = path.replacen("/qemu/", "/nodes/pve1/qemu/", usize::from(path.starts_with("/qemu/")));
         let segments = read(&top);
-        let found = embedded().find(&segments).unwrap_or_else(|_| panic!("{line} is nowhere"));
-        let operation = found.operation(Method::named(method).unwrap()).unwrap_or_else(|| panic!("no {line}"));
+        let found = embedded_schema().match_path(&segments).unwrap_or_else(|_| panic!("{line} is nowhere"));
+        let operation = found.operation(Method::from_name(method).unwrap()).unwrap_or_else(|| panic!("no {line}"));
         let mut data = required(&operation);
         given
             .as_object()

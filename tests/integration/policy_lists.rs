@@ -6,26 +6,26 @@ use crate::support::policy::{Watched, open, patterns};
 use crate::support::proxmox::{gzipped_facts, is_lookup};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::policy::Rules;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::policy::ClusterPolicy;
 use serde_json::{Value, json};
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
 
 struct Setup {
-    server: Server,
+    server: McpServer,
     node: Watched,
 }
 
 fn denying(list: &[&str]) -> Setup {
-    over(Watched::start(), Rules { deny: patterns(list), ..open() })
+    over(Watched::start(), ClusterPolicy { deny: patterns(list), ..open() })
 }
 
 fn allowing(list: &[&str]) -> Setup {
-    over(Watched::start(), Rules { allow: Some(patterns(list)), ..open() })
+    over(Watched::start(), ClusterPolicy { allow: Some(patterns(list)), ..open() })
 }
 
-fn over(node: Watched, rules: Rules) -> Setup {
+fn over(node: Watched, rules: ClusterPolicy) -> Setup {
     let server = product(vec![node.cluster("test", rules)]);
     call(&server, "describe_api", json!({"path": "/version"}));
     Setup { server, node }
@@ -135,7 +135,7 @@ fn a_volume_of_many_slashes_is_denied_as_one() {
 fn a_node_that_is_denied_is_not_asked_under_another_name() {
     let only = Act::data(r#"[{"node":"pve1","status":"online"}]"#);
     let node = Watched::with(gzipped_facts(), move |r| (r.path() == "/api2/json/nodes").then(|| only.clone()));
-    let setup = over(node, Rules { deny: patterns(&["* /nodes/pve1/**"]), ..open() });
+    let setup = over(node, ClusterPolicy { deny: patterns(&["* /nodes/pve1/**"]), ..open() });
     for path in
         ["/nodes/localhost/status", "/nodes/LocalHost/status", "/nodes/{node}/status", "/nodes/%6cocalhost/status"]
     {
@@ -183,7 +183,7 @@ fn a_denied_log_is_not_read_while_a_task_is_waited_for() {
 #[test]
 fn a_task_that_may_not_be_watched_is_begun_and_said_to_be() {
     let node = Watched::with(gzipped_facts(), |r| (r.method == "POST").then(|| Act::data(&format!("\"{UPID}\""))));
-    let setup = over(node, Rules { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open() });
+    let setup = over(node, ClusterPolicy { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open() });
     let arguments = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true});
     let said = setup.call("proxmox_api_call", arguments);
     assert!(!said.failed && said.text.contains(UPID), "{said:?}");

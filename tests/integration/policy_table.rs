@@ -7,11 +7,11 @@ use crate::support::policy::{LEVELS, Watched, asking, caller, client, concrete, 
 use crate::support::proxmox::{facts_list, is_lookup, operation, required, script, segments};
 use crate::support::stage::product_for;
 use crate::support::tool::{Said, call_as};
-use proxmox_mcp::mcp::Server;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::policy::Rules;
+use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
-use proxmox_mcp::pve::schema::{Operation, embedded};
+use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -21,15 +21,17 @@ const MADE_UP: &str = "12c-00112233445566ff-0123456789abcdef01234567";
 /// A server with a client of each level and a cluster of each, all of one node, and one (`ask`) where what can't be undone
 /// is to be confirmed.
 struct House {
-    server: Server,
+    server: McpServer,
     node: Watched,
     callers: Vec<Caller>,
 }
 
 impl House {
     fn new(node: Watched) -> Self {
-        let mut clusters: Vec<_> =
-            LEVELS.iter().map(|(name, rights)| node.cluster(name, Rules { rights: *rights, ..open() })).collect();
+        let mut clusters: Vec<_> = LEVELS
+            .iter()
+            .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open() }))
+            .collect();
         clusters.push(node.cluster("ask", asking()));
         let clients: Vec<_> = LEVELS.iter().map(|(name, rights)| client(name, *rights, &[])).collect();
         let server = product_for(clusters, &clients);
@@ -97,7 +99,7 @@ fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str
         all.push(call(&format!("/tasks/UPID{rest}")));
     }
     // What would change something is not sent elsewhere where the kind is wrong and it can't be undone.
-    if wanted.risk().lasting {
+    if wanted.risk().irreversible {
         all.retain(|arguments| !arguments["path"].as_str().unwrap().contains("/lxc/WEB01"));
     }
     let mut all: Vec<_> = all.into_iter().map(|arguments| ("proxmox_api_call", arguments)).collect();
@@ -111,7 +113,7 @@ fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str
 
 #[test]
 fn every_operation_is_let_through_from_its_level_on_and_by_no_door_below_it() {
-    let all: Vec<_> = embedded().operations().collect();
+    let all: Vec<_> = embedded_schema().operations().collect();
     assert_eq!(all.len(), 661);
     let parts = all.chunks(all.len().div_ceil(4));
     let table: String = std::thread::scope(|scope| {
@@ -318,9 +320,9 @@ fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
     let paths = ["/nodes/{a}/storage/{b}/content/{volume}", "/nodes/{a}/{b}", "/nodes/{a}/qemu/{b}/status/{c}"];
     let paths: Vec<_> = paths.iter().map(|path| json!({"path": path, "info": info})).collect();
     let node = Watched::with(Act::body(script(&paths)), |_| None);
-    let denying = Rules { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open() };
-    let allowing = Rules { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open() };
-    let guarding = Rules { protect: protected(&["100"]), ..open() };
+    let denying = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open() };
+    let allowing = ClusterPolicy { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open() };
+    let guarding = ClusterPolicy { protect: protected(&["100"]), ..open() };
     let server = product_for(
         vec![node.cluster("denying", denying), node.cluster("allowing", allowing), node.cluster("guarding", guarding)],
         &[],
@@ -335,7 +337,7 @@ fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
     ] {
         let said = call_as(
             &server,
-            &Caller::stdio(),
+            &Caller::new_stdio(),
             "proxmox_api_call",
             json!({"cluster": cluster, "method": method, "path": path}),
         );

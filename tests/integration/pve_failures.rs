@@ -2,17 +2,17 @@
 //! what the caller is told.
 
 use crate::support::node::{Act, Identity, Node, nobody};
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::pve::cluster::{Answer, Cluster};
-use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
-use proxmox_mcp::settings::{self, Endpoint, Limits};
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, Endpoint, Limits};
+use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
+use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const WRITES: [Method; 3] = [Method::Post, Method::Put, Method::Delete];
 const SHORT: Duration = Duration::from_millis(150);
 
-fn client(settings: settings::Cluster) -> Cluster {
+fn client(settings: config::ClusterConfig) -> Cluster {
     Cluster::new(settings, &Limits::default()).unwrap()
 }
 
@@ -21,24 +21,24 @@ fn cluster(node: &Node) -> Cluster {
 }
 
 fn hasty(node: &Node) -> Cluster {
-    client(settings::Cluster { timeout: SHORT, ..node.cluster_settings() })
+    client(config::ClusterConfig { timeout: SHORT, ..node.cluster_settings() })
 }
 
 fn of(endpoints: Vec<Endpoint>, any: &Node) -> Cluster {
-    client(settings::Cluster { endpoints, ..any.cluster_settings() })
+    client(config::ClusterConfig { endpoints, ..any.cluster_settings() })
 }
 
-fn send(cluster: &Cluster, method: Method, cancel: &Cancel) -> Result<Answer, Error> {
+fn send(cluster: &Cluster, method: Method, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
     let path = ApiPath::parse("/nodes/pve1/qemu/100/status/start").unwrap().0;
-    cluster.call(method, &path, &Params::new(), cancel)
+    cluster.call(method, &path, &ApiParams::new(), cancel)
 }
 
-fn ask(cluster: &Cluster, method: Method) -> Result<Answer, Error> {
-    send(cluster, method, &Cancel::new())
+fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
+    send(cluster, method, &CancelToken::new())
 }
 
 #[track_caller]
-fn assert_unknown(error: &Error, why: &str) {
+fn assert_unknown(error: &PveError, why: &str) {
     let text = error.to_string();
     assert_eq!(error.kind(), "outcome_unknown", "{text}");
     for part in [why, "/nodes/pve1/qemu/100/status/start`", "was not sent again", "/cluster/tasks"] {
@@ -228,7 +228,7 @@ fn a_write_that_was_lost_is_not_sent_to_the_next_node() {
 #[test]
 fn one_time_limit_holds_for_all_nodes_together() {
     let (slow, good) = (Node::start(|_| Act::hang()), Node::start(|_| Act::data("1")));
-    let settings = settings::Cluster {
+    let settings = config::ClusterConfig {
         endpoints: vec![slow.endpoint(), good.endpoint()],
         timeout: SHORT,
         ..good.cluster_settings()
@@ -246,9 +246,9 @@ fn a_node_that_closes_every_connection_at_once_is_told_apart_from_an_answer() {
 }
 
 /// Cancels a call that waits for its answer; the error and the time it took after the cancellation.
-fn cancelled(node: &Node, method: Method) -> (Error, Duration) {
-    let cluster = client(settings::Cluster { timeout: Duration::from_secs(30), ..node.cluster_settings() });
-    let cancel = Cancel::new();
+fn cancelled(node: &Node, method: Method) -> (PveError, Duration) {
+    let cluster = client(config::ClusterConfig { timeout: Duration::from_secs(30), ..node.cluster_settings() });
+    let cancel = CancelToken::new();
     thread::scope(|s| {
         let call = s.spawn(|| send(&cluster, method, &cancel));
         if node.endpoint().https {
@@ -292,7 +292,7 @@ fn a_call_cancelled_in_the_handshake_sent_nothing() {
 #[test]
 fn a_call_cancelled_before_it_starts_sends_nothing() {
     let node = Node::start(|_| Act::data("1"));
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     cancel.cancel();
     assert_eq!(send(&cluster(&node), Method::Post, &cancel).unwrap_err().kind(), "cancelled");
     assert_eq!(node.connections(), 0);
@@ -301,7 +301,7 @@ fn a_call_cancelled_before_it_starts_sends_nothing() {
 #[test]
 fn a_cancellation_after_its_call_leaves_the_kept_connection_alone() {
     let node = Node::start(|_| Act::data("1"));
-    let (cluster, cancel) = (cluster(&node), Cancel::new());
+    let (cluster, cancel) = (cluster(&node), CancelToken::new());
     send(&cluster, Method::Get, &cancel).unwrap();
     cancel.cancel();
     ask(&cluster, Method::Post).unwrap();
@@ -341,7 +341,7 @@ fn a_cluster_that_hangs_holds_up_no_other() {
     let (hung, good) = (Node::start(|_| Act::hang()), Node::start(|_| Act::data("1")));
     let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
     let bad = Cluster::new(hung.cluster_settings(), &limits).unwrap();
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     thread::scope(|s| {
         let call = s.spawn(|| send(&bad, Method::Get, &cancel).map(drop));
         hung.wait_for_requests(1);
@@ -361,7 +361,7 @@ fn many_calls_at_once_each_get_their_own_answer() {
             s.spawn(move || {
                 for i in 0..50 {
                     let path = ApiPath::parse(&format!("/{t}/{i}")).unwrap().0;
-                    let answer = cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).unwrap();
+                    let answer = cluster.call(Method::Get, &path, &ApiParams::new(), &CancelToken::new()).unwrap();
                     assert_eq!(answer.data(), format!("\"/api2/json/{t}/{i}\""));
                 }
             });

@@ -3,10 +3,10 @@
 use crate::support::log::{self as kept, keep};
 use crate::support::node::{Act, Identity, Node, SECRET, nobody};
 use log::Level;
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, Limits, TlsVerification};
 use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
-use proxmox_mcp::settings::{self, Limits, Tls};
+use proxmox_mcp::pve::{Method, params::ApiParams, path::ApiPath};
 use std::thread;
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ fn lines(name: &str) -> Vec<(Level, String)> {
 }
 
 /// A client of `settings` under a name of its own.
-fn named(name: &str, settings: settings::Cluster) -> Cluster {
+fn named(name: &str, settings: config::ClusterConfig) -> Cluster {
     keep();
-    Cluster::new(settings::Cluster { name: log_name(name), ..settings }, &Limits::default()).unwrap()
+    Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
 }
 
-fn call(cluster: &Cluster, method: Method, cancel: &Cancel) -> String {
-    let mut params = Params::new();
+fn call(cluster: &Cluster, method: Method, cancel: &CancelToken) -> String {
+    let mut params = ApiParams::new();
     params.push("cipassword", "data-canary");
     let path = ApiPath::parse(PATH).unwrap().0;
     cluster.call(method, &path, &params, cancel).map_or_else(|error| error.to_string(), |_| String::new())
@@ -44,7 +44,7 @@ fn a_failed_call_is_one_line_without_its_parameters() {
         ("unreadable", Act::body("{"), "unreadable (EOF while parsing"),
     ] {
         let node = Node::start(move |_| act.clone());
-        call(&named(name, node.cluster_settings()), Method::Get, &Cancel::new());
+        call(&named(name, node.cluster_settings()), Method::Get, &CancelToken::new());
         let lines = lines(name);
         let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
         assert!(line.contains(&format!("GET {PATH}: {shown}")) && line.ends_with(" ms"), "{line}");
@@ -54,8 +54,8 @@ fn a_failed_call_is_one_line_without_its_parameters() {
 #[test]
 fn a_call_that_nobody_answers_says_why() {
     let node = Node::start(|_| Act::hang());
-    let settings = settings::Cluster { endpoints: vec![nobody()], ..node.cluster_settings() };
-    call(&named("refused", settings), Method::Post, &Cancel::new());
+    let settings = config::ClusterConfig { endpoints: vec![nobody()], ..node.cluster_settings() };
+    call(&named("refused", settings), Method::Post, &CancelToken::new());
     let lines = lines("refused");
     let [(Level::Warn, node), (Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
     assert!(node.contains(": connection refused; this node"), "{node}");
@@ -66,7 +66,7 @@ fn a_call_that_nobody_answers_says_why() {
 fn a_write_with_an_unknown_outcome_is_a_warning() {
     for (name, act) in [("lost", Act::close()), ("beyond", Act::refusal(596, "data-canary", ""))] {
         let node = Node::start(move |_| act.clone());
-        call(&named(name, node.cluster_settings()), Method::Put, &Cancel::new());
+        call(&named(name, node.cluster_settings()), Method::Put, &CancelToken::new());
         let lines = lines(name);
         let (Some((Level::Warn, line)), true) = (lines.last(), lines.len() <= 2) else { panic!("{lines:?}") };
         assert!(line.contains(&format!("PUT {PATH}: outcome_unknown (")), "{line}");
@@ -77,8 +77,8 @@ fn a_write_with_an_unknown_outcome_is_a_warning() {
 fn a_write_cancelled_after_it_was_sent_is_a_warning() {
     let node = Node::start(|_| Act::hang());
     let timeout = Duration::from_secs(60);
-    let cluster = named("cancelled", settings::Cluster { timeout, ..node.cluster_settings() });
-    let cancel = Cancel::new();
+    let cluster = named("cancelled", config::ClusterConfig { timeout, ..node.cluster_settings() });
+    let cancel = CancelToken::new();
     thread::scope(|s| {
         s.spawn(|| call(&cluster, Method::Post, &cancel));
         node.wait_for_requests(1);
@@ -93,10 +93,10 @@ fn a_write_cancelled_after_it_was_sent_is_a_warning() {
 fn a_node_passed_over_is_a_warning_once() {
     let (good, suspect) = (Node::start(|_| Act::data("1")), Node::start_as(Identity::SelfSigned, |_| Act::hang()));
     let endpoints = vec![nobody(), suspect.endpoint(), good.endpoint()];
-    let cluster = named("failover", settings::Cluster { endpoints, ..good.cluster_settings() });
+    let cluster = named("failover", config::ClusterConfig { endpoints, ..good.cluster_settings() });
     thread::scope(|s| {
         for _ in 0..8 {
-            s.spawn(|| call(&cluster, Method::Get, &Cancel::new()));
+            s.spawn(|| call(&cluster, Method::Get, &CancelToken::new()));
         }
     });
     let lines = lines("failover");
@@ -109,7 +109,7 @@ fn a_node_passed_over_is_a_warning_once() {
 fn a_node_that_answers_again_is_a_line_as_well() {
     let node = Node::start(|request| if request.index < 2 { Act::close() } else { Act::data("1") });
     let cluster = named("back", node.cluster_settings());
-    (0..3).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
+    (0..3).for_each(|_| drop(call(&cluster, Method::Get, &CancelToken::new())));
     let lines = lines("back");
     let [(Level::Warn, gone), (Level::Debug, _), (Level::Info, back)] = &lines[..] else { panic!("{lines:?}") };
     assert!(gone.contains(&format!("{}: the connection was lost", node.endpoint())), "{gone}");
@@ -119,9 +119,12 @@ fn a_node_that_answers_again_is_a_line_as_well() {
 #[test]
 fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
     let node = Node::start(|_| Act::hang());
-    let settings =
-        settings::Cluster { endpoints: vec![nobody(), nobody()], tls: Tls::Unverified, ..node.cluster_settings() };
+    let settings = config::ClusterConfig {
+        endpoints: vec![nobody(), nobody()],
+        tls: TlsVerification::Unverified,
+        ..node.cluster_settings()
+    };
     let cluster = named("dead", settings);
-    (0..5).for_each(|_| drop(call(&cluster, Method::Get, &Cancel::new())));
+    (0..5).for_each(|_| drop(call(&cluster, Method::Get, &CancelToken::new())));
     assert_eq!(lines("dead").iter().filter(|(level, _)| *level == Level::Warn).count(), 2, "one a node");
 }

@@ -7,12 +7,12 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::facts;
 use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::schema::{Schema, Times, embedded, read};
-use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
-use proxmox_mcp::settings::{self, Limits};
+use proxmox_mcp::pve::schema::{Schema, SchemaTimings, embedded_schema, read_description};
+use proxmox_mcp::pve::{Method, params::ApiParams, path::ApiPath};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,23 +77,24 @@ fn log_name(name: &str) -> String {
 }
 
 /// A client of this name, which patient tests never see ask again.
-fn client(name: &str, settings: settings::Cluster) -> Cluster {
+fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
     keep();
-    Cluster::new(settings::Cluster { name: log_name(name), ..settings }, &Limits::default()).unwrap()
+    Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
 }
 
 /// One that asks again at every use.
 fn eager(name: &str, node: &Node) -> Cluster {
-    let times = Times { version: Duration::ZERO, retry: Duration::ZERO, ..Times::default() };
-    client(name, node.cluster_settings()).with_schema_times(times)
+    let times =
+        SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..SchemaTimings::default() };
+    client(name, node.cluster_settings()).with_schema_timings(times)
 }
 
 fn schema(cluster: &Cluster) -> Arc<Schema> {
-    cluster.schema(&Cancel::new())
+    cluster.schema(&CancelToken::new())
 }
 
 fn is_embedded(schema: &Arc<Schema>) -> bool {
-    assert_eq!(schema.is_live(), !Arc::ptr_eq(schema, embedded()));
+    assert_eq!(schema.is_live(), !Arc::ptr_eq(schema, embedded_schema()));
     !schema.is_live()
 }
 
@@ -107,7 +108,8 @@ fn warnings(name: &str) -> Vec<String> {
 }
 
 fn works(cluster: &Cluster) {
-    let answer = cluster.call(Method::Get, &ApiPath::parse("/nodes").unwrap().0, &Params::new(), &Cancel::new());
+    let answer =
+        cluster.call(Method::Get, &ApiPath::parse("/nodes").unwrap().0, &ApiParams::new(), &CancelToken::new());
     assert_eq!(answer.unwrap().data(), r#""fine""#);
 }
 
@@ -116,9 +118,9 @@ fn works(cluster: &Cluster) {
 #[track_caller]
 fn refused(name: &str, act: Act) -> String {
     let node = node(move |_| act.clone());
-    let times = Times { whole: Duration::from_secs(20), ..Times::default() };
-    let settings = settings::Cluster { timeout: Duration::from_secs(20), ..node.cluster_settings() };
-    let cluster = client(name, settings).with_schema_times(times);
+    let times = SchemaTimings { fetch_timeout: Duration::from_secs(20), ..SchemaTimings::default() };
+    let settings = config::ClusterConfig { timeout: Duration::from_secs(20), ..node.cluster_settings() };
+    let cluster = client(name, settings).with_schema_timings(times);
     works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
     works(&cluster);
@@ -136,14 +138,14 @@ fn a_clusters_own_description_is_its_schema_plain_or_compressed() {
         let node = node(move |_| act.clone());
         let cluster = client(name, node.cluster_settings());
         let live = schema(&cluster);
-        assert!(live.is_live() && live.len() == embedded().len());
+        assert!(live.is_live() && live.len() == embedded_schema().len());
         assert!(Arc::ptr_eq(&live, &schema(&cluster)));
         assert_eq!((asked(&node, SCRIPT), asked(&node, "/api2/json/version")), (1, 1));
         assert_eq!(warnings(name), [""; 0]);
         // What it can do to a cluster is never the cluster's word.
-        let stop = live.named(Method::Post, "/nodes/{node}/qemu/{vmid}/status/stop").unwrap();
+        let stop = live.find_by_template(Method::Post, "/nodes/{node}/qemu/{vmid}/status/stop").unwrap();
         assert_eq!((stop.summary(), stop.risk()), {
-            let known = embedded().named(Method::Post, stop.template()).unwrap();
+            let known = embedded_schema().find_by_template(Method::Post, stop.template()).unwrap();
             (known.summary(), known.risk())
         });
     }
@@ -184,7 +186,7 @@ fn it_comes_over_tls_too() {
 fn a_node_that_is_down_is_passed_over() {
     let node = serving(&**PROXMOX);
     let endpoints = vec![nobody(), node.endpoint()];
-    assert!(schema(&client("one down", settings::Cluster { endpoints, ..node.cluster_settings() })).is_live());
+    assert!(schema(&client("one down", config::ClusterConfig { endpoints, ..node.cluster_settings() })).is_live());
 }
 
 #[test]
@@ -278,21 +280,26 @@ fn wrong_types_are_passed_over() {
         for key in ["parameters", "returns", "permissions", "name", "allowtoken", "description"] {
             let path =
                 json!([{"path": "/x", "info": {"GET": {key: wrong}, "POST": wrong, "HEAD": wrong}, "leaf": wrong}]);
-            let read = read(path.to_string().as_bytes()).ok().unwrap();
-            assert!(read.named(Method::Get, "/x").is_some(), "{path}");
+            let read = read_description(path.to_string().as_bytes()).ok().unwrap();
+            assert!(read.find_by_template(Method::Get, "/x").is_some(), "{path}");
         }
         let property = json!({"type": wrong, "enum": wrong, "format": wrong, "items": wrong, "properties": wrong,
             "optional": wrong, "minimum": wrong, "requires": wrong, "alias": wrong});
         let info = json!({"parameters": {"properties": {"a": property, "b": wrong}}, "permissions": {"check": wrong}});
-        assert!(read(json!([{"path": "/x", "info": {"GET": info}}]).to_string().as_bytes()).is_ok());
-        assert!(read(json!([{"path": wrong, "info": wrong, "children": []}]).to_string().as_bytes()).is_err());
+        assert!(read_description(json!([{"path": "/x", "info": {"GET": info}}]).to_string().as_bytes()).is_ok());
+        assert!(
+            read_description(json!([{"path": wrong, "info": wrong, "children": []}]).to_string().as_bytes()).is_err()
+        );
     }
 }
 
 #[test]
 fn of_two_that_say_they_are_the_same_the_first_counts() {
     let twice = r#"[{"path":"/x","info":{"GET":{"name":"first"}}},{"path":"/x","info":{"GET":{"name":"second"}}}]"#;
-    assert_eq!(read(twice.as_bytes()).ok().unwrap().named(Method::Get, "/x").unwrap().name(), "first");
+    assert_eq!(
+        read_description(twice.as_bytes()).ok().unwrap().find_by_template(Method::Get, "/x").unwrap().name(),
+        "first"
+    );
 }
 
 #[test]
@@ -300,8 +307,8 @@ fn what_does_not_end_in_time_is_refused() {
     let hang = Act::hang();
     for (name, act) in [("hang", hang), ("drip", Act::body(&*PROXMOX).dripping(Duration::from_millis(1)))] {
         let node = node(move |_| act.clone());
-        let times = Times { whole: Duration::from_millis(150), ..Times::default() };
-        let cluster = client(name, node.cluster_settings()).with_schema_times(times);
+        let times = SchemaTimings { fetch_timeout: Duration::from_millis(150), ..SchemaTimings::default() };
+        let cluster = client(name, node.cluster_settings()).with_schema_timings(times);
         assert!(is_embedded(&schema(&cluster)));
         let warnings = warnings(name);
         assert!(warnings.len() == 1 && warnings[0].contains("did not come whole in time"), "{warnings:?}");
@@ -322,7 +329,7 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn a_cluster_that_is_down_has_the_embedded_facts() {
     let node = Node::start(|_| Act::hang());
-    let cluster = client("down", settings::Cluster { endpoints: vec![nobody()], ..node.cluster_settings() });
+    let cluster = client("down", config::ClusterConfig { endpoints: vec![nobody()], ..node.cluster_settings() });
     assert!(is_embedded(&schema(&cluster)));
     assert!(is_embedded(&schema(&cluster)));
     let warnings = warnings("down");
@@ -439,10 +446,10 @@ fn while_one_fetches_the_others_get_what_there_is() {
 #[test]
 fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
     let node = node(|request| if request.index == 0 { Act::hang() } else { Act::body(&*PROXMOX) });
-    let settings = settings::Cluster { timeout: Duration::from_secs(600), ..node.cluster_settings() };
-    let times = Times { whole: Duration::from_secs(600), ..Times::default() };
-    let cluster = client("cancelled", settings).with_schema_times(times);
-    let cancel = Cancel::new();
+    let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
+    let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
+    let cluster = client("cancelled", settings).with_schema_timings(times);
+    let cancel = CancelToken::new();
     thread::scope(|s| {
         let first = s.spawn(|| cluster.schema(&cancel));
         node.wait_for_requests(1);
@@ -460,14 +467,14 @@ fn a_fetch_is_one_of_the_clusters_calls() {
     let node = Node::start(|request| if request.path() == SCRIPT { Act::body(&*PROXMOX) } else { Act::hang() });
     let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
     keep();
-    let settings = settings::Cluster { name: log_name("full"), ..node.cluster_settings() };
-    let times = Times { whole: Duration::from_millis(50), ..Times::default() };
-    let cluster = Cluster::new(settings, &limits).unwrap().with_schema_times(times);
-    let cancel = Cancel::new();
+    let settings = config::ClusterConfig { name: log_name("full"), ..node.cluster_settings() };
+    let times = SchemaTimings { fetch_timeout: Duration::from_millis(50), ..SchemaTimings::default() };
+    let cluster = Cluster::new(settings, &limits).unwrap().with_schema_timings(times);
+    let cancel = CancelToken::new();
     thread::scope(|s| {
         let path = ApiPath::parse("/nodes").unwrap().0;
         let (cluster, cancel) = (&cluster, &cancel);
-        s.spawn(move || cluster.call(Method::Get, &path, &Params::new(), cancel).is_ok());
+        s.spawn(move || cluster.call(Method::Get, &path, &ApiParams::new(), cancel).is_ok());
         node.wait_for_requests(1);
         assert!(is_embedded(&schema(cluster)));
         cancel.cancel();
@@ -503,8 +510,8 @@ fn large() -> String {
 fn a_large_description_keeps_little() {
     let large = large();
     assert!((3 << 20..5 << 20).contains(&large.len()), "{} bytes", large.len());
-    let schema = read(large.as_bytes()).ok().unwrap();
-    assert!(schema.bytes() < 4 << 20, "{} bytes", schema.bytes());
+    let schema = read_description(large.as_bytes()).ok().unwrap();
+    assert!(schema.size_bytes() < 4 << 20, "{} bytes", schema.size_bytes());
     assert!(schema.operations().next().unwrap().description().starts_with("Says number 1."));
 }
 
@@ -526,8 +533,8 @@ proptest! {
                 None => drop(bytes.drain(at..(at + cut).min(bytes.len()))),
             }
         }
-        if let Ok(schema) = read(&bytes[..]) {
-            prop_assert!(schema.operations().all(|o| o.parameters().all(|p| p.nested().count() < 1_000)));
+        if let Ok(schema) = read_description(&bytes[..]) {
+            prop_assert!(schema.operations().all(|o| o.parameters().all(|p| p.nested_parameters().count() < 1_000)));
         }
     }
 }

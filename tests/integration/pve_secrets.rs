@@ -2,20 +2,20 @@
 
 use crate::support::node::{Act, Node, SECRET, nobody};
 use crate::support::own_process::in_own_process_with;
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::{Method, params::Params, path::ApiPath};
+use proxmox_mcp::pve::{Method, params::ApiParams, path::ApiPath};
 use proxmox_mcp::secret::Secret;
-use proxmox_mcp::settings::{self, Limits};
 use std::process::Command;
 
 fn errors(node: &Node, cluster: &Cluster) -> String {
     let mut seen = String::new();
     for method in Method::ALL {
         let path = ApiPath::parse(&format!("/{SECRET}/x")).unwrap().0;
-        let mut params = Params::new();
+        let mut params = ApiParams::new();
         params.push("password", "value-canary");
-        let result = cluster.call(method, &path, &params, &Cancel::new());
+        let result = cluster.call(method, &path, &params, &CancelToken::new());
         let error = result.expect_err("every answer here is a failure");
         // The path is the caller's own; only what comes from elsewhere counts.
         let mine = |text: String| text.replace(&format!("/{SECRET}/x"), "");
@@ -61,15 +61,15 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
         });
         let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
         for method in Method::ALL {
-            let answer = cluster.call(method, &ApiPath::parse("/x").unwrap().0, &Params::new(), &Cancel::new());
+            let answer = cluster.call(method, &ApiPath::parse("/x").unwrap().0, &ApiParams::new(), &CancelToken::new());
             let answer = answer.unwrap();
-            let shown = format!("{}{}{answer:?}", answer.data(), answer.verbatim());
+            let shown = format!("{}{}{answer:?}", answer.data(), answer.payload());
             assert!(!shown.contains(SECRET), "{envelope}");
             let replaced = envelope.replace("ECHO", "PVEAPIToken=root@pam!mcp=(secret)");
             assert!(replaced.contains(answer.data()), "{envelope}: {}", answer.data());
             assert!(serde_json::from_str::<serde_json::Value>(answer.data()).is_ok(), "{envelope}");
             if envelope.contains("total") {
-                assert_eq!(answer.verbatim().trim(), replaced);
+                assert_eq!(answer.payload().trim(), replaced);
             }
         }
     }
@@ -78,9 +78,9 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
 #[test]
 fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
     let node = Node::start(|_| Act::data(r#"{"status":"ok"}"#));
-    let settings = settings::Cluster { token_secret: Secret::new("s".into()), ..node.cluster_settings() };
+    let settings = config::ClusterConfig { token_secret: Secret::new("s".into()), ..node.cluster_settings() };
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
-    let answer = cluster.call(Method::Get, &ApiPath::parse("/x").unwrap().0, &Params::new(), &Cancel::new());
+    let answer = cluster.call(Method::Get, &ApiPath::parse("/x").unwrap().0, &ApiParams::new(), &CancelToken::new());
     assert_eq!(answer.unwrap().data(), r#"{"status":"ok"}"#);
 }
 
@@ -88,7 +88,7 @@ fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
 fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
     let node = Node::start(|_| Act::data("1"));
     let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));
-    let settings = settings::Cluster { token_secret, ..node.cluster_settings() };
+    let settings = config::ClusterConfig { token_secret, ..node.cluster_settings() };
     let why = Cluster::new(settings, &Limits::default()).err().unwrap();
     assert!(why.contains("cluster `test`") && !why.contains(SECRET), "{why}");
 }
@@ -97,7 +97,7 @@ fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
 fn settings_and_parameters_do_not_show_their_values() {
     let node = Node::start(|_| Act::data("1"));
     assert!(!format!("{:?}", node.cluster_settings()).contains(SECRET));
-    let mut params = Params::new();
+    let mut params = ApiParams::new();
     params.push("password", SECRET);
     assert!(!format!("{params:?}").contains(SECRET));
 }
@@ -115,6 +115,6 @@ fn proxies_of_the_environment_are_ignored() {
         let node = Node::start(|_| Act::data("1"));
         let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
         let path = ApiPath::parse("/version").unwrap().0;
-        cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).unwrap();
+        cluster.call(Method::Get, &path, &ApiParams::new(), &CancelToken::new()).unwrap();
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::support::node::{Act, Identity, Node, nobody};
 use crate::support::raw::eventually;
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::pve::cluster::{Answer, Cluster};
-use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
-use proxmox_mcp::settings::{self, Fingerprint, Limits, Tls};
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, Fingerprint, Limits, TlsVerification};
+use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
+use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ fn node(identity: Identity) -> Node {
     Node::start_as(identity, |_| Act::data("1"))
 }
 
-fn ask(settings: settings::Cluster) -> Result<Answer, Error> {
+fn ask(settings: config::ClusterConfig) -> Result<ApiResponse, PveError> {
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
-    cluster.call(Method::Get, &ApiPath::parse("/version").unwrap().0, &Params::new(), &Cancel::new())
+    cluster.call(Method::Get, &ApiPath::parse("/version").unwrap().0, &ApiParams::new(), &CancelToken::new())
 }
 
-fn ask_with(node: &Node, tls: Tls) -> Result<Answer, Error> {
-    ask(settings::Cluster { tls, ..node.cluster_settings() })
+fn ask_with(node: &Node, tls: TlsVerification) -> Result<ApiResponse, PveError> {
+    ask(config::ClusterConfig { tls, ..node.cluster_settings() })
 }
 
 /// The text of a TLS error; checks that nothing was sent and that it names the certificate seen.
-fn refusal(node: &Node, result: Result<Answer, Error>) -> String {
+fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), "tls", "{error}");
     assert!(node.requests().is_empty());
@@ -40,7 +40,7 @@ fn a_certificate_of_the_ca_file_is_trusted_and_the_connection_is_kept() {
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     for _ in 0..3 {
         let path = ApiPath::parse("/version").unwrap().0;
-        assert_eq!(cluster.call(Method::Get, &path, &Params::new(), &Cancel::new()).unwrap().data(), "1");
+        assert_eq!(cluster.call(Method::Get, &path, &ApiParams::new(), &CancelToken::new()).unwrap().data(), "1");
     }
     assert_eq!(node.connections(), 1);
 }
@@ -57,21 +57,25 @@ fn a_name_is_looked_up_and_checked_as_a_name() {
 fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_names() {
     for identity in [Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
         let node = node(identity);
-        assert_eq!(ask_with(&node, Tls::Fingerprint(vec![node.fingerprint()])).unwrap().data(), "1", "{identity:?}");
+        assert_eq!(
+            ask_with(&node, TlsVerification::Fingerprints(vec![node.fingerprint()])).unwrap().data(),
+            "1",
+            "{identity:?}"
+        );
     }
 }
 
 #[test]
 fn without_verification_every_certificate_will_do() {
     for identity in [Identity::Trusted, Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
-        assert_eq!(ask_with(&node(identity), Tls::Unverified).unwrap().data(), "1", "{identity:?}");
+        assert_eq!(ask_with(&node(identity), TlsVerification::Unverified).unwrap().data(), "1", "{identity:?}");
     }
 }
 
 #[test]
 fn a_certificate_that_no_public_root_signed_is_refused_with_the_remedies() {
     let node = node(Identity::Trusted);
-    let text = refusal(&node, ask_with(&node, Tls::PublicRoots));
+    let text = refusal(&node, ask_with(&node, TlsVerification::PublicRoots));
     assert!(text.contains("not signed by an authority") && text.contains("`ca_file`"), "{text}");
     assert!(text.contains("\"verify_ssl\": false"), "{text}");
 }
@@ -108,7 +112,7 @@ fn a_certificate_for_another_name_says_for_which() {
 fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() {
     let node = node(Identity::Trusted);
     let pin = Fingerprint([0xAB; 32]);
-    let text = refusal(&node, ask_with(&node, Tls::Fingerprint(vec![pin])));
+    let text = refusal(&node, ask_with(&node, TlsVerification::Fingerprints(vec![pin])));
     assert!(text.contains(&format!("(expected {pin})")) && text.contains("in between"), "{text}");
     assert!(!text.contains("verify_ssl"), "a changed certificate is no reason to stop checking: {text}");
 }
@@ -116,7 +120,7 @@ fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() 
 #[test]
 fn a_port_that_speaks_plain_http_is_said_not_to_speak_tls() {
     let node = node(Identity::PlainOnTlsPort);
-    let error = ask_with(&node, Tls::Unverified).unwrap_err();
+    let error = ask_with(&node, TlsVerification::Unverified).unwrap_err();
     assert_eq!(error.kind(), "tls");
     assert!(error.to_string().contains("does not speak TLS") && !error.to_string().contains("fingerprint"), "{error}");
 }
@@ -133,7 +137,8 @@ fn a_handshake_that_is_cut_off_counts_as_no_connection() {
 fn a_handshake_that_hangs_ends_with_the_time_limit() {
     let node = node(Identity::HangsInHandshake);
     let start = Instant::now();
-    let error = ask(settings::Cluster { timeout: Duration::from_millis(200), ..node.cluster_settings() }).unwrap_err();
+    let error =
+        ask(config::ClusterConfig { timeout: Duration::from_millis(200), ..node.cluster_settings() }).unwrap_err();
     assert!(error.to_string().contains("did not answer in time"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(4));
 }
@@ -141,7 +146,7 @@ fn a_handshake_that_hangs_ends_with_the_time_limit() {
 #[test]
 fn any_of_several_pinned_certificates_is_trusted() {
     let nodes = [node(Identity::SelfSigned), node(Identity::SelfSigned)];
-    let tls = Tls::Fingerprint(nodes.iter().map(Node::fingerprint).collect());
+    let tls = TlsVerification::Fingerprints(nodes.iter().map(Node::fingerprint).collect());
     for node in &nodes {
         assert_eq!(ask_with(node, tls.clone()).unwrap().data(), "1");
     }
@@ -161,7 +166,7 @@ fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
     for method in [Method::Post, Method::Get] {
         let path = ApiPath::parse("/version").unwrap().0;
-        assert_eq!(cluster.call(method, &path, &Params::new(), &Cancel::new()).unwrap().data(), "1");
+        assert_eq!(cluster.call(method, &path, &ApiParams::new(), &CancelToken::new()).unwrap().data(), "1");
     }
     assert!(suspect.requests().is_empty());
     assert_eq!((suspect.connections(), other.requests().len()), (1, 2), "the next call starts at the trusted one");
@@ -183,7 +188,7 @@ fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
     assert!(text.contains("\"fingerprint\"") && error.detail().is_some(), "{text}");
 
     // One fingerprint for several nodes, each with a certificate of its own.
-    settings.tls = Tls::Fingerprint(vec![Fingerprint([1; 32])]);
+    settings.tls = TlsVerification::Fingerprints(vec![Fingerprint([1; 32])]);
     let text = ask(settings).unwrap_err().to_string();
     assert!([&pinned, &other].iter().all(|n| text.contains(&n.fingerprint().to_string())), "{text}");
     assert!(!text.contains("verify_ssl"), "{text}");
@@ -195,7 +200,7 @@ fn a_certificate_that_is_renewed_costs_no_call() {
     let node = node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     let path = ApiPath::parse("/version").unwrap().0;
-    let call = |method| cluster.call(method, &path, &Params::new(), &Cancel::new());
+    let call = |method| cluster.call(method, &path, &ApiParams::new(), &CancelToken::new());
     let (answered, over): ([AtomicUsize; CALLERS], _) = (Default::default(), AtomicBool::new(false));
     thread::scope(|scope| {
         for answered in &answered {

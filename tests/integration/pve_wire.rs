@@ -2,10 +2,10 @@
 
 use crate::support::node::{Act, Identity, Node, SECRET};
 use flate2::{Compression, write::GzEncoder};
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::pve::cluster::{Answer, Cluster};
-use proxmox_mcp::pve::{Method, error::Error, params::Params, path::ApiPath};
-use proxmox_mcp::settings::{self, Limits};
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{self, Limits};
+use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
+use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
 use serde_json::json;
 use std::io::Write;
 use std::time::Duration;
@@ -14,18 +14,18 @@ fn cluster(node: &Node) -> Cluster {
     Cluster::new(node.cluster_settings(), &Limits { max_answer_bytes: 1 << 20, ..Limits::default() }).unwrap()
 }
 
-fn call(cluster: &Cluster, method: Method, path: &str, data: serde_json::Value) -> Result<Answer, Error> {
+fn call(cluster: &Cluster, method: Method, path: &str, data: serde_json::Value) -> Result<ApiResponse, PveError> {
     let (path, query) = ApiPath::parse(path).unwrap();
     let mut params = query;
-    Params::from_json(data.as_object().unwrap()).unwrap().iter().for_each(|(name, value)| params.push(name, value));
-    cluster.call(method, &path, &params, &Cancel::new())
+    ApiParams::from_json(data.as_object().unwrap()).unwrap().iter().for_each(|(name, value)| params.push(name, value));
+    cluster.call(method, &path, &params, &CancelToken::new())
 }
 
-fn get(cluster: &Cluster, path: &str) -> Result<Answer, Error> {
+fn get(cluster: &Cluster, path: &str) -> Result<ApiResponse, PveError> {
     call(cluster, Method::Get, path, json!({}))
 }
 
-fn refused_with(act: Act) -> Error {
+fn refused_with(act: Act) -> PveError {
     let node = Node::start(move |_| act.clone());
     get(&cluster(&node), "/nodes/pve1/status").unwrap_err()
 }
@@ -111,10 +111,10 @@ fn the_answer_is_handed_on_as_it_came() {
         _ => Act::data(r#"{"release":"9.2" }"#),
     });
     let cluster = cluster(&node);
-    assert_eq!(get(&cluster, "/version").unwrap().verbatim(), r#"{"release":"9.2" }"#);
+    assert_eq!(get(&cluster, "/version").unwrap().payload(), r#"{"release":"9.2" }"#);
     let list = get(&cluster, "/list").unwrap();
     assert_eq!(list.data(), r#"[{"n":1, "t":"ü"}]"#);
-    assert_eq!(list.verbatim(), r#"{"total":7,"data":[{"n":1, "t":"ü"}]}"#);
+    assert_eq!(list.payload(), r#"{"total":7,"data":[{"n":1, "t":"ü"}]}"#);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_gzip_of_nothing_stops_at_the_limit_on_bytes_received() {
     let nothing = gzip(b"").repeat(4_000);
     assert!(nothing.len() > limit + (64 << 10));
     let node = Node::start(move |_| Act::answer(200, "OK", &[("Content-Encoding", "gzip")], &nothing));
-    let settings = settings::Cluster { timeout: Duration::from_secs(60), ..node.cluster_settings() };
+    let settings = config::ClusterConfig { timeout: Duration::from_secs(60), ..node.cluster_settings() };
     let cluster = Cluster::new(settings, &Limits { max_answer_bytes: limit, ..Limits::default() }).unwrap();
     let error = get(&cluster, "/nodes/pve1/journal").unwrap_err();
     assert!(error.to_string().contains("`max_answer_bytes`"), "{error}");
@@ -385,7 +385,7 @@ fn reason_phrases_are_read_split_over_reads_after_interim_answers_and_on_kept_co
     let cluster = cluster(&node);
     get(&cluster, "/x").unwrap();
     let said = || match get(&cluster, "/x").unwrap_err() {
-        Error::Failed { said, .. } => said,
+        PveError::Failed { message: said, .. } => said,
         other => panic!("{other:?}"),
     };
     assert_eq!([said(), said(), said(), said(), said()], ["in single bytes: ü ✓", "the last one", "", "", "again"]);

@@ -4,7 +4,7 @@
 use crate::support::raw::{Client, Running, Sse, eventually, patient};
 use crate::support::rpc::{ACCEPT, call, call_with_progress, cancelled, code, modern, modern_headers, text};
 use crate::support::stage::{Stage, start_with};
-use proxmox_mcp::settings::{Client as Caller, Limits, TokenHash};
+use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
 use serde_json::{Value, json};
 
 const BUSY: i64 = -32000;
@@ -13,8 +13,8 @@ const BUSY: i64 = -32000;
 fn start(limits: Limits) -> (Running, Stage) {
     let caller = |name: &str| Caller {
         name: name.into(),
-        token_sha256: TokenHash::of(format!("pmcp_{name}").as_bytes()),
-        ..Caller::anyone()
+        token_sha256: TokenHash::from_token(format!("pmcp_{name}").as_bytes()),
+        ..Caller::anonymous()
     };
     let stage = Stage::new();
     (Running::serving_clients(limits, vec![caller("ada"), caller("bob")], stage.server()), stage)

@@ -1,8 +1,8 @@
 //! Secrets taken out of whatever a cluster may answer: JSON stays JSON of the same form, and the secret is gone.
 
 use proptest::prelude::*;
-use proxmox_mcp::redact;
-use proxmox_mcp::settings::TOKEN_PREFIX;
+use proxmox_mcp::config::TOKEN_PREFIX;
+use proxmox_mcp::sanitize;
 use serde_json::{Map, Value};
 
 const CANARY: &str = "Kanarienvogel-7";
@@ -115,9 +115,9 @@ proptest! {
     #[test]
     fn an_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
         let json = if pretty { serde_json::to_string_pretty(&given).unwrap() } else { given.to_string() };
-        let shown: Value = serde_json::from_str(&redact::answer(json.clone())).unwrap();
+        let shown: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
         prop_assert!(alike(&given, &shown), "{json}");
-        let again = redact::answer(shown.to_string());
+        let again = sanitize::redact_json(shown.to_string());
         prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), shown);
     }
 
@@ -150,7 +150,7 @@ proptest! {
             other => *other = serde_json::json!({ name: secret }),
         }
         for json in [given.to_string(), escaped(&given.to_string())] {
-            let shown = redact::answer(json);
+            let shown = sanitize::redact_json(json);
             let shown: Value = serde_json::from_str(&shown).unwrap();
             prop_assert!(!shown.to_string().contains(CANARY), "{shown}");
         }
@@ -158,14 +158,14 @@ proptest! {
 
     #[test]
     fn no_text_stops_it(text in string(), quoted in any::<bool>()) {
-        redact::text(&text);
-        redact::answer(text.clone());
-        redact::answer(if quoted { format!("\"{text}\"") } else { format!("{{\"password\":\"{text}") });
+        sanitize::redact_text(&text);
+        sanitize::redact_json(text.clone());
+        sanitize::redact_json(if quoted { format!("\"{text}\"") } else { format!("{{\"password\":\"{text}") });
     }
 
     #[test]
     fn what_follows_a_password_in_a_text_is_gone(before in string(), after in "[ ,;\n].*") {
-        let shown = redact::text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
+        let shown = sanitize::redact_text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
         prop_assert!(!shown.contains(CANARY), "{shown}");
     }
 }
@@ -173,7 +173,7 @@ proptest! {
 #[test]
 fn the_tokens_of_this_servers_clients_are_known() {
     let token = format!("{TOKEN_PREFIX}{}", "0a".repeat(32));
-    assert_eq!(redact::text(&format!("with {token}.")), "with (hidden).");
+    assert_eq!(sanitize::redact_text(&format!("with {token}.")), "with (hidden).");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn texts_that_ask_for_much_looking_are_done_in_time() {
         "a:0123abcd::",
     ] {
         let text = piece.repeat(500_000 / piece.len());
-        redact::text(&text);
-        redact::answer(serde_json::to_string(&[text]).unwrap());
+        sanitize::redact_text(&text);
+        sanitize::redact_json(serde_json::to_string(&[text]).unwrap());
     }
 }

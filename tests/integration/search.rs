@@ -1,6 +1,6 @@
 //! Whether an administrator's words find the operation that is wanted among the first five.
 
-use proxmox_mcp::pve::schema::embedded;
+use proxmox_mcp::pve::schema::embedded_schema;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -16,11 +16,11 @@ fn asked(file: &str) -> ([usize; 3], usize, String) {
         let accepted: Vec<&str> = accepted.split('|').collect();
         for operation in &accepted {
             assert!(
-                embedded().operations().any(|o| *operation == format!("{} {}", o.method(), o.template())),
+                embedded_schema().operations().any(|o| *operation == format!("{} {}", o.method(), o.template())),
                 "{operation}"
             );
         }
-        let found = embedded().search(question, 5);
+        let found = embedded_schema().search(question, 5);
         let names: Vec<String> = found.iter().map(|o| format!("{} {}", o.method(), o.template())).collect();
         let place = names.iter().position(|name| accepted.contains(&name.as_str()));
         for (hits, within) in hits.iter_mut().zip([1, 3, 5]) {

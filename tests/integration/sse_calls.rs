@@ -5,8 +5,8 @@ use crate::support::node::{Act, Node};
 use crate::support::raw::{Client, LONG, Running, Sse, eventually, patient};
 use crate::support::rpc::{call, call_with_progress, cancelled, code, request, text};
 use crate::support::stage::{LARGE, Stage, product, start, start_with};
+use proxmox_mcp::config::{ClusterConfig, Limits};
 use proxmox_mcp::demo::Demo;
-use proxmox_mcp::settings::{Cluster, Limits};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -261,7 +261,7 @@ fn sessions_with_the_same_ids_get_only_their_own_answers() {
 #[test]
 fn a_cluster_that_hangs_holds_up_nobody_on_another() {
     let (node, demo) = (Node::start(|_| Act::hang()), Demo::start().expect("the demo cluster"));
-    let hangs = Cluster { name: "hangs".into(), timeout: LONG, ..node.cluster_settings() };
+    let hangs = ClusterConfig { name: "hangs".into(), timeout: LONG, ..node.cluster_settings() };
     let server = Running::serving(patient(), &[], &[], product(vec![hangs, demo.cluster()]));
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     let nodes = |id: i32, cluster: &str| call(id, "list_nodes", json!({"cluster": cluster}));

@@ -5,8 +5,8 @@ use crate::support::raw::patient;
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
 use crate::support::stage::{LARGE, start, start_with};
+use proxmox_mcp::config::Limits;
 use proxmox_mcp::mcp::legacy;
-use proxmox_mcp::settings::Limits;
 use serde_json::{Value, json};
 
 fn ping(id: impl Into<Value>) -> String {

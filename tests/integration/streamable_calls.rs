@@ -6,8 +6,8 @@ use crate::support::raw::{Client, Running, eventually, patient};
 use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
 use crate::support::rpc::{request, text};
 use crate::support::stage::{LARGE, Stage, product, start, start_with};
+use proxmox_mcp::config::Limits;
 use proxmox_mcp::demo::{Demo, Options};
-use proxmox_mcp::settings::Limits;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -3,10 +3,10 @@
 use crate::support::node::{Act, Node, Request, nobody};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call, call_with};
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::demo::{Demo, Options};
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::settings::Cluster;
+use proxmox_mcp::mcp::McpServer;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -20,17 +20,17 @@ fn demo(step: Duration) -> Demo {
     Demo::start_with(options).expect("the demo cluster")
 }
 
-fn api(server: &Server, arguments: Value) -> Value {
+fn api(server: &McpServer, arguments: Value) -> Value {
     let said = call(server, "proxmox_api_call", arguments);
     assert!(!said.failed, "{said:?}");
     serde_json::from_str(&said.text).expect("JSON")
 }
 
-fn post(server: &Server, path: &str, data: Value) -> String {
+fn post(server: &McpServer, path: &str, data: Value) -> String {
     api(server, json!({"path": path, "method": "POST", "data": data})).as_str().expect("a UPID").to_owned()
 }
 
-fn wait(server: &Server, upid: &str) -> Said {
+fn wait(server: &McpServer, upid: &str) -> Said {
     call(server, "wait_for_task", json!({"upid": upid}))
 }
 
@@ -68,7 +68,7 @@ fn no_such_task() -> Act {
     )
 }
 
-fn over(node: &Node) -> Server {
+fn over(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
@@ -133,7 +133,7 @@ fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     let arguments = json!({"upid": upid, "timeout": "3600"});
     let said = thread::scope(|scope| {
         let (begun, heard) = std::sync::mpsc::channel();
@@ -142,7 +142,7 @@ fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
             call_with(server, "wait_for_task", arguments, call_cancel, &|_| begun.send(()).expect("a test"))
         });
         heard.recv().expect("its first progress");
-        cancel.give_up();
+        cancel.cancel_for_shutdown();
         call.join().expect("an answer")
     });
     assert!(!said.failed && said.text.starts_with("RUNNING: qmsnapshot of guest 100"), "{said:?}");
@@ -248,14 +248,14 @@ fn hostile_answers_are_bounded() {
     }
 }
 
-fn called(name: &str, cluster: Cluster) -> Cluster {
-    Cluster { name: name.into(), ..cluster }
+fn called(name: &str, cluster: ClusterConfig) -> ClusterConfig {
+    ClusterConfig { name: name.into(), ..cluster }
 }
 
 #[test]
 fn of_several_clusters_the_one_that_knows_the_task_is_asked() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
-    let down = Cluster { endpoints: vec![nobody()], ..called("down", one.cluster()) };
+    let down = ClusterConfig { endpoints: vec![nobody()], ..called("down", one.cluster()) };
     let clusters = vec![called("one", one.cluster()), down, called("two", two.cluster())];
     let upid = post(&product(vec![two.cluster()]), "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
     let server = product(clusters);

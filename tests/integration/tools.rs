@@ -1,60 +1,63 @@
 //! The tools as a client sees them, through the protocol core but without a socket on this side; the simulated cluster
 //! is at the far end.
 
-use proxmox_mcp::audit::Audit;
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{ClusterConfig, ClustersFile, Endpoint, Limits};
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::mcp::{Exchange, Server, message};
+use proxmox_mcp::mcp::{McpServer, TransportContext, message};
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{Cluster, Clusters, Endpoint, Limits};
-use proxmox_mcp::tools::{self, Desk};
+use proxmox_mcp::tools::{self, ToolState};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-fn server(clusters: Vec<Cluster>) -> Server {
+fn server(clusters: Vec<ClusterConfig>) -> McpServer {
     let default = match clusters.as_slice() {
         [one] => Some(one.name.clone()),
         _ => None,
     };
-    let manager = ClusterManager::new(&Clusters { clusters, default, ..Clusters::default() }, &Limits::default())
-        .expect("clients");
-    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), Limits::default().max_result_bytes).expect("a desk");
-    Server::new(tools::catalog(&Arc::new(desk))).expect("a server")
+    let manager =
+        ClusterManager::new(&ClustersFile { clusters, default, ..ClustersFile::default() }, &Limits::default())
+            .expect("clients");
+    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes)
+        .expect("a desk");
+    McpServer::new(tools::catalog(&Arc::new(desk))).expect("a server")
 }
 
-fn request(server: &Server, method: &str, params: Value) -> Value {
+fn request(server: &McpServer, method: &str, params: Value) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
-    let exchange = Exchange { caller: &Caller::stdio(), calls: None, cancel: Cancel::new(), send: &|_| () };
-    let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
+    let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
+    let exchange =
+        TransportContext { caller: &Caller::new_stdio(), calls: None, cancel: CancelToken::new(), notify: &|_| () };
+    let answer = server.handle_request(&request, request.parse_params(), &exchange).expect("an answer");
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
 
 /// The text of a successful call.
-fn call(server: &Server, tool: &str, arguments: Value) -> String {
+fn call(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
     answer["result"]["content"][0]["text"].as_str().expect("text").to_owned()
 }
 
 /// The text of a call that fails.
-fn failure(server: &Server, tool: &str, arguments: Value) -> String {
+fn failure(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     answer["result"]["content"][0]["text"].as_str().expect("text").to_owned()
 }
 
-fn structured(server: &Server, tool: &str, arguments: Value) -> Value {
+fn structured(server: &McpServer, tool: &str, arguments: Value) -> Value {
     request(server, "tools/call", json!({"name": tool, "arguments": arguments}))["result"]["structuredContent"].clone()
 }
 
 /// A cluster at an address where nothing listens.
-fn down(like: &Cluster) -> Cluster {
+fn down(like: &ClusterConfig) -> ClusterConfig {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
-    Cluster {
+    ClusterConfig {
         name: "down".into(),
         endpoints: vec![Endpoint { https: false, host: "127.0.0.1".into(), port }],
         ..like.clone()

@@ -2,7 +2,7 @@
 
 use crate::support::process::{program, run};
 use proptest::prelude::*;
-use proxmox_mcp::audit::{Audit, Decision, Event, Outcome, Record, verify};
+use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, verify};
 use ring::digest::{SHA256, digest};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,9 +19,9 @@ fn folder() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn record<'a>(id: &'a str, event: Event, arguments: &'a [(&'a str, String)]) -> Record<'a> {
-    let ended = matches!(event, Event::Call | Event::End);
-    Record {
+fn record<'a>(id: &'a str, event: AuditEvent, arguments: &'a [(&'a str, String)]) -> AuditRecord<'a> {
+    let ended = matches!(event, AuditEvent::Read | AuditEvent::ChangeFinished);
+    AuditRecord {
         event,
         id,
         trace: None,
@@ -33,10 +33,10 @@ fn record<'a>(id: &'a str, event: Event, arguments: &'a [(&'a str, String)]) -> 
         operation: "POST /nodes/pve1/qemu/100/status/stop",
         guest: Some("100 (web01, \"é\u{202e}\")"),
         arguments,
-        decision: Decision::Allowed,
-        why: None,
+        decision: AuditDecision::Allowed,
+        reason: None,
         upid: ended.then_some("UPID:pve1:0001:0002:65F0:qmstop:100:mcp@pve!admin:"),
-        outcome: ended.then_some(Outcome::Failed("can't lock file")),
+        outcome: ended.then_some(AuditOutcome::Failed("can't lock file")),
         duration: ended.then_some(Duration::from_millis(42)),
     }
 }
@@ -46,9 +46,16 @@ fn log() -> &'static [String] {
     static LINES: OnceLock<Vec<String>> = OnceLock::new();
     LINES.get_or_init(|| {
         let (_folder, path) = folder();
-        let audit = Audit::open(&path).expect("open");
+        let audit = AuditLog::open(&path).expect("open");
         let arguments = [("timeout", "30".to_owned()), ("forceStop", "1".to_owned())];
-        for event in [Event::Call, Event::Asked, Event::Begin, Event::End, Event::Refused, Event::Call] {
+        for event in [
+            AuditEvent::Read,
+            AuditEvent::ConfirmationRequested,
+            AuditEvent::ChangeStarted,
+            AuditEvent::ChangeFinished,
+            AuditEvent::Denied,
+            AuditEvent::Read,
+        ] {
             audit.write(&record("7f", event, &arguments)).expect("write");
         }
         fs::read_to_string(&path).expect("UTF-8").split_inclusive('\n').map(str::to_owned).collect()
@@ -126,13 +133,13 @@ fn a_line_is_json_with_its_members_in_order() {
 #[test]
 fn threads_write_one_chain() {
     let (_folder, path) = folder();
-    let (audit, start) = (Arc::new(Audit::open(&path).expect("open")), Arc::new(Barrier::new(8)));
+    let (audit, start) = (Arc::new(AuditLog::open(&path).expect("open")), Arc::new(Barrier::new(8)));
     let writers = (0..8).map(|thread| {
         let (audit, start) = (audit.clone(), start.clone());
         thread::spawn(move || {
             start.wait();
             for call in 0..50 {
-                let event = if call % 10 == 0 { Event::Begin } else { Event::Call };
+                let event = if call % 10 == 0 { AuditEvent::ChangeStarted } else { AuditEvent::Read };
                 audit.write(&record(&format!("{thread}-{call}"), event, &[])).expect("write");
             }
         })
@@ -226,8 +233,8 @@ fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
     fs::write(&path, &torn).expect("write");
     let told = "warning: line 3 was cut off (a crash or a full disk), the chain goes on";
     assert!(said_of(&torn, &[], 0).contains(told));
-    let audit = Audit::open(&path).expect("open");
-    (0..2).for_each(|_| audit.write(&record("8a", Event::Begin, &[])).expect("write"));
+    let audit = AuditLog::open(&path).expect("open");
+    (0..2).for_each(|_| audit.write(&record("8a", AuditEvent::ChangeStarted, &[])).expect("write"));
     let text = fs::read_to_string(&path).expect("UTF-8");
     let said = said_of(&text, &[], 0);
     assert!(said.contains(": 4 records") && said.contains(told), "{said}");
@@ -282,7 +289,7 @@ proptest! {
         let report = verify(&mut bytes.as_slice(), None).expect("read");
         // What is not found wrong are the first lines of the log, and at most one that is not whole after them.
         if report.problems.count == 0 {
-            let whole = log()[..usize::try_from(report.records).unwrap()].concat();
+            let whole = log()[..usize::try_from(report.record_count).unwrap()].concat();
             prop_assert!(bytes.starts_with(whole.trim_end().as_bytes()));
         }
     }
@@ -297,7 +304,7 @@ fn the_server_makes_the_file_it_is_given_or_does_not_start() {
     let output = run(&["--demo", "stdio", "--audit-log", file]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
-    let held = Audit::open(&path).expect("the lock went with the server");
+    let held = AuditLog::open(&path).expect("the lock went with the server");
     for (file, told) in
         [(file, "is written by another proxmox-mcp"), (folder.path().to_str().unwrap(), "is a directory")]
     {

@@ -4,7 +4,7 @@
 use crate::support::process::{Process, path, program, run};
 use crate::support::raw::{Client, Reply, Running, Sse, patient, ping};
 use crate::support::rpc::ACCEPT;
-use proxmox_mcp::settings::{Client as Caller, TokenHash};
+use proxmox_mcp::config::{Client as Caller, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -17,7 +17,7 @@ const ADA: &str = "pmcp_ada-has-a-token-of-her-own";
 const BOB: &str = "pmcp_bob-has-another-token";
 
 fn caller(name: &str, token: &str) -> Caller {
-    Caller { name: name.into(), token_sha256: TokenHash::of(token.as_bytes()), ..Caller::anyone() }
+    Caller { name: name.into(), token_sha256: TokenHash::from_token(token.as_bytes()), ..Caller::anonymous() }
 }
 
 fn server() -> Running {
@@ -170,7 +170,7 @@ fn a_part_of_a_token_or_more_than_it_is_wrong() {
     for wrong in [&ADA[..ADA.len() - 1], &ADA[1..], &format!("{ADA}x"), &ADA.to_uppercase(), &format!("{ADA},{BOB}")] {
         assert_eq!(server.connect().post_with("/mcp", &bearer(wrong), &ping(1)).status, 401, "{wrong}");
     }
-    let hash = TokenHash::of(ADA.as_bytes()).to_string();
+    let hash = TokenHash::from_token(ADA.as_bytes()).to_string();
     assert_eq!(server.connect().post_with("/mcp", &bearer(&hash), &ping(1)).status, 401, "what is stored is no token");
 }
 
@@ -340,7 +340,8 @@ fn the_token_of_a_file_is_its_line() {
 
 #[test]
 fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token() {
-    let hash = |token: &str| json!({"token_sha256": TokenHash::of(token.as_bytes()).to_string(), "access": "full"});
+    let hash =
+        |token: &str| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": "full"});
     let config = configuration(json!({"ada": hash(ADA), "bob": hash(BOB), "_comment": "colleagues"}));
     let server = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     let address = server.address();
@@ -378,7 +379,8 @@ fn one_line_of_the_log_tells_of_a_flood_of_wrong_tokens() {
 
 #[test]
 fn a_client_of_the_configuration_and_the_variable_may_not_be_the_same() {
-    let client = |token: &str| json!({"token_sha256": TokenHash::of(token.as_bytes()).to_string(), "access": "full"});
+    let client =
+        |token: &str| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": "full"});
     for clients in [json!({"ada": client(ADA)}), json!({"MCP_AUTH_TOKEN": client(BOB)})] {
         let config = configuration(clients);
         let output = program(&["check", "--config", path(&config)]).env("MCP_AUTH_TOKEN", ADA).output().expect("run");
@@ -397,7 +399,7 @@ fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
     let text = made(&["token", "ada"]);
     let token = text.lines().map(str::trim).find(|line| line.starts_with("pmcp_")).expect("the token");
     assert_eq!(token.len(), "pmcp_".len() + 64);
-    let hash = TokenHash::of(token.as_bytes());
+    let hash = TokenHash::from_token(token.as_bytes());
     let stored = text.lines().find(|line| line.contains("token_sha256")).expect("what to store");
     assert!(!stored.contains(token));
     let config: Value = serde_json::from_str(&format!("{{{stored}}}")).expect("a piece of JSON");

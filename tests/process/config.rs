@@ -1,7 +1,7 @@
 //! clusters.json: what loads, and what is said of everything else.
 
-use proxmox_mcp::policy::{Access, Confirm, Pattern, Rights, Rules};
-use proxmox_mcp::settings::{Clusters, Fingerprint, Tls, TokenHash, load};
+use proxmox_mcp::config::{ClustersFile, Fingerprint, TlsVerification, TokenHash, load};
+use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, OperationPattern, Permissions};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn problems(text: &str) -> String {
     said
 }
 
-fn loaded(text: &str) -> Clusters {
+fn loaded(text: &str) -> ClustersFile {
     let directory = directory();
     load(&write(&directory, "clusters.json", text)).unwrap_or_else(|problems| panic!("{text}: {problems}"))
 }
@@ -57,7 +57,7 @@ fn the_original_format_loads_unchanged() {
     assert_eq!((prod.name.as_str(), prod.user.as_str(), prod.token_id.as_str()), ("prod", "root@pam", "mcp"));
     assert_eq!(prod.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1.example:8006"]);
     assert_eq!(prod.token_secret.expose(), CANARY);
-    assert!(matches!(prod.tls, Tls::Unverified) && matches!(lab.tls, Tls::PublicRoots));
+    assert!(matches!(prod.tls, TlsVerification::Unverified) && matches!(lab.tls, TlsVerification::PublicRoots));
     assert_eq!(prod.timeout, Duration::from_secs(35));
     assert!(!format!("{clusters:?}").contains(CANARY));
 }
@@ -79,7 +79,7 @@ fn the_optional_fields_load() {
     assert_eq!(a.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1:8006", "[2001:db8::1]:443"]);
     assert_eq!(a.timeout, Duration::from_millis(2500));
     assert!(a.discover_nodes && !b.discover_nodes);
-    assert!(matches!(&a.tls, Tls::Fingerprint(pins) if matches!(pins[..], [Fingerprint([0xab, ..])])));
+    assert!(matches!(&a.tls, TlsVerification::Fingerprints(pins) if matches!(pins[..], [Fingerprint([0xab, ..])])));
     assert_eq!(b.token_secret.expose(), "proxmox-mcp");
 }
 
@@ -87,7 +87,7 @@ fn the_optional_fields_load() {
 fn each_node_may_have_a_fingerprint_of_its_own() {
     let pins = format!(r#"["{}", "{}"]"#, "AB:".repeat(32).trim_end_matches(':'), "cd".repeat(32));
     let clusters = loaded(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
-    let Tls::Fingerprint(pins) = &clusters.clusters[0].tls else { panic!("{clusters:?}") };
+    let TlsVerification::Fingerprints(pins) = &clusters.clusters[0].tls else { panic!("{clusters:?}") };
     assert_eq!(pins, &[Fingerprint([0xab; 32]), Fingerprint([0xcd; 32])]);
 }
 
@@ -96,7 +96,7 @@ fn the_example_loads_and_pins_every_node_it_names() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("clusters.example.json");
     let clusters = load(&example).unwrap_or_else(|problems| panic!("{problems}"));
     for cluster in &clusters.clusters {
-        if let Tls::Fingerprint(pins) = &cluster.tls {
+        if let TlsVerification::Fingerprints(pins) = &cluster.tls {
             assert_eq!(pins.len(), cluster.endpoints.len(), "{}", cluster.name);
         }
     }
@@ -117,7 +117,7 @@ fn files_beside_the_configuration_are_found_from_anywhere() {
     let clusters = load(&write(&directory, "clusters.json", text)).expect("right");
     let [home] = &clusters.clusters[..] else { panic!("{clusters:?}") };
     assert_eq!(home.token_secret.expose(), CANARY);
-    assert!(matches!(&home.tls, Tls::Ca(certificates) if certificates.len() == 2));
+    assert!(matches!(&home.tls, TlsVerification::Ca(certificates) if certificates.len() == 2));
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn each_wrong_field_is_told_what_to_write() {
 
 #[test]
 fn clients_load_with_what_they_may_do() {
-    let hash = TokenHash::of(b"sixteen_letters_");
+    let hash = TokenHash::from_token(b"sixteen_letters_");
     let clusters = loaded(
         &r#"{"clusters": {"prod": {RIGHT}}, "clients": {
             "_comment": "these are ours",
@@ -295,9 +295,12 @@ fn clients_load_with_what_they_may_do() {
         .replace("PIN", &"AB".repeat(32)),
     );
     let [ada, bob] = &clusters.clients[..] else { panic!("{clusters:?}") };
-    assert_eq!((ada.name.as_str(), ada.rights), ("ada.laptop", Rights { access: Access::Full, exec: false }));
-    assert!(ada.token_sha256.is(&hash) && ada.clusters.is_none());
-    assert_eq!((bob.name.as_str(), bob.rights), ("bob", Rights { access: Access::Full, exec: true }));
+    assert_eq!(
+        (ada.name.as_str(), ada.permissions),
+        ("ada.laptop", Permissions { access: AccessLevel::Full, exec: false })
+    );
+    assert!(ada.token_sha256.ct_eq(&hash) && ada.clusters.is_none());
+    assert_eq!((bob.name.as_str(), bob.permissions), ("bob", Permissions { access: AccessLevel::Full, exec: true }));
     assert!(!format!("{clusters:?}").contains(&hash.to_string()[..8]));
     for none in [r#"{"clusters": {"a": {RIGHT}}}"#, r#"{"clusters": {"a": {RIGHT}}, "clients": {}}"#] {
         assert!(loaded(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
@@ -307,7 +310,7 @@ fn clients_load_with_what_they_may_do() {
 #[test]
 fn each_wrong_client_is_told_what_to_write() {
     let token = "pmcp_secret";
-    let hash = TokenHash::of(token.as_bytes()).to_string();
+    let hash = TokenHash::from_token(token.as_bytes()).to_string();
     for (clients, told) in [
         ("[]", r#"field "clients": is a list: write an object with a name for each, {"clients""#),
         (r#"{"ada": "CANARY"}"#, r#"client "ada": is a string: write an object"#),
@@ -366,21 +369,21 @@ fn what_may_be_done_on_a_cluster_is_read() {
         "deny": ["POST /nodes/*/qemu/*/migrate", "* /access/**"], "allow": ["GET /**"],
         "protect": [100, "101", "pool:prod", "tag:critical"]"#;
     let clusters = loaded(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
-    let rules = &clusters.clusters[0].rules;
-    assert_eq!(rules.rights, Rights { access: Access::Operate, exec: true });
-    assert_eq!(rules.confirm, Confirm::Writes);
-    let shown = |list: &[Pattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let rules = &clusters.clusters[0].policy;
+    assert_eq!(rules.permissions, Permissions { access: AccessLevel::Operate, exec: true });
+    assert_eq!(rules.confirm, ConfirmationPolicy::Writes);
+    let shown = |list: &[OperationPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(shown(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);
     assert_eq!(shown(rules.allow.as_deref().unwrap_or_default()), ["GET /**"]);
     let protected: Vec<_> = rules.protect.iter().map(ToString::to_string).collect();
     assert_eq!(protected, ["100", "101", "pool:prod", "tag:critical"]);
 
     let usual = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}}}}}}}"#));
-    assert_eq!(usual.clusters[0].rules, Rules::default());
-    assert_eq!(Rules::default().rights, Rights { access: Access::Full, exec: false });
-    assert_eq!(Rules::default().confirm, Confirm::Destructive);
+    assert_eq!(usual.clusters[0].policy, ClusterPolicy::default());
+    assert_eq!(ClusterPolicy::default().permissions, Permissions { access: AccessLevel::Full, exec: false });
+    assert_eq!(ClusterPolicy::default().confirm, ConfirmationPolicy::Destructive);
     let none = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, "allow": []}}}}}}"#));
-    assert_eq!(none.clusters[0].rules.allow, Some(Vec::new()), "an empty list allows nothing");
+    assert_eq!(none.clusters[0].policy.allow, Some(Vec::new()), "an empty list allows nothing");
 }
 
 #[test]

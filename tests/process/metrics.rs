@@ -161,8 +161,8 @@ fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
 #[test]
 fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
     let stage = Stage::new();
-    let probes = proxmox_mcp::http::Probes { write: Some(Box::new(|_| ())), ask: None };
-    let limits = proxmox_mcp::settings::Limits { max_calls: 1, ..crate::support::raw::patient() };
+    let probes = proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|_| ())), readiness: None };
+    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::raw::patient() };
     let server = Running::probed_with(limits, Vec::new(), stage.server(), probes);
     let mut held = server.connect();
     held.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "a"})));
@@ -199,7 +199,8 @@ fn nothing_is_served_unless_it_is_switched_on() {
 #[test]
 fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
-    let probes = proxmox_mcp::http::Probes { write: Some(Box::new(|out| out.push_str("prod 1\n"))), ask: None };
+    let probes =
+        proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|out| out.push_str("prod 1\n"))), readiness: None };
     let server = Running::probed(clients, Stage::new().server(), probes);
     let status = |name: &str| {
         let reply = server.get("/metrics", name);

@@ -7,7 +7,7 @@ use crate::support::process::{Process, path};
 use crate::support::proxmox::gzipped_facts;
 use crate::support::raw::{Client, Reply, Sse};
 use crate::support::rpc::{ACCEPT, call};
-use proxmox_mcp::settings::TokenHash;
+use proxmox_mcp::config::TokenHash;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
@@ -70,7 +70,7 @@ impl House {
         };
         let client = |name: &str, access: &str, more: Value| {
             let mut entry =
-                json!({"token_sha256": TokenHash::of(token(name).as_bytes()).to_string(), "access": access});
+                json!({"token_sha256": TokenHash::from_token(token(name).as_bytes()).to_string(), "access": access});
             more.as_object().expect("fields").iter().for_each(|(name, value)| entry[name] = value.clone());
             entry
         };

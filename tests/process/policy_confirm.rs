@@ -9,10 +9,10 @@ use crate::support::raw::{Running, Sse, patient};
 use crate::support::rpc::{ACCEPT, call, modern_headers, request};
 use crate::support::stage::product_for;
 use crate::support::tool::{Said, answer_to, call_as};
-use proxmox_mcp::mcp::Server;
+use proxmox_mcp::config::Client;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::policy::{Confirm, Rules};
-use proxmox_mcp::settings::Client;
+use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
 use serde_json::{Value, json};
 
 const CALL: &str = "proxmox_api_call";
@@ -20,7 +20,7 @@ const SENT: [&str; 1] = ["DELETE /nodes/pve1/qemu/100"];
 
 /// A server over two clusters of one node that ask, for two clients.
 struct Setup {
-    server: Server,
+    server: McpServer,
     node: Watched,
     ada: Caller,
     bob: Caller,
@@ -35,7 +35,7 @@ impl Setup {
         Self::over(Watched::start(), asking())
     }
 
-    fn over(node: Watched, rules: Rules) -> Self {
+    fn over(node: Watched, rules: ClusterPolicy) -> Self {
         let clients = clients();
         let server = product_for(vec![node.cluster("prod", rules.clone()), node.cluster("lab", rules)], &clients);
         let [ada, bob] = clients.map(|client| caller(&client));
@@ -196,12 +196,14 @@ fn a_dry_run_neither_asks_nor_sends_whatever_code_it_has() {
 fn what_asks_is_what_the_cluster_says() {
     let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "cluster": "prod"});
     let look = json!({"path": "/nodes/pve1/qemu/100/config", "cluster": "prod"});
-    for (confirm, asks) in [(Confirm::Never, [false; 3]), (Confirm::Destructive, [true, false, false])] {
-        let setup = Setup::over(Watched::start(), Rules { confirm, ..open() });
+    for (confirm, asks) in
+        [(ConfirmationPolicy::Never, [false; 3]), (ConfirmationPolicy::Destructive, [true, false, false])]
+    {
+        let setup = Setup::over(Watched::start(), ClusterPolicy { confirm, ..open() });
         let asked = [delete(), start.clone(), look.clone()].map(|arguments| setup.call(&arguments).failed);
         assert_eq!(asked, asks, "{confirm}");
     }
-    let setup = Setup::over(Watched::start(), Rules { confirm: Confirm::Writes, ..open() });
+    let setup = Setup::over(Watched::start(), ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open() });
     assert!(!setup.call(&look).failed);
     let code = setup.code(&start);
     assert!(!setup.call(&with(start, "confirm", code)).failed);

@@ -2,11 +2,11 @@
 //!
 //! `UPDATE=1 cargo test --test process readme` writes the table anew.
 
-use proxmox_mcp::audit::Audit;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::config::{ClustersFile, Limits};
 use proxmox_mcp::demo::Demo;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{Clusters, Limits};
-use proxmox_mcp::tools::Desk;
+use proxmox_mcp::tools::ToolState;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,9 +75,10 @@ fn the_settings_table_is_that_of_the_help() {
 #[test]
 fn every_tool_stands_in_the_readme_with_its_parameters() {
     let cluster = Demo::start().expect("the demo cluster").cluster();
-    let clusters = Clusters { default: Some(cluster.name.clone()), clusters: vec![cluster], ..Clusters::default() };
+    let clusters =
+        ClustersFile { default: Some(cluster.name.clone()), clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
-    let desk = Desk::new(manager, &[], Arc::new(Audit::to_log()), 0).expect("a desk");
+    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a desk");
     let readme = readme();
     for tool in proxmox_mcp::tools::all(&Arc::new(desk)) {
         let row = readme.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));

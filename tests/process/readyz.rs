@@ -5,7 +5,7 @@ use crate::support::node::{Act, Node, nobody};
 use crate::support::process::{Process, configuration, path};
 use crate::support::raw::{Client, Reply, Running, caller};
 use crate::support::stage::Stage;
-use proxmox_mcp::http::Probes;
+use proxmox_mcp::http::HealthSources;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ fn however_many_ask_the_clusters_are_asked_once() {
         count.fetch_add(1, Ordering::SeqCst);
         vec![("lab".to_owned(), None)]
     };
-    let probes = Probes { ask: Some(Box::new(ask)), write: None };
+    let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };
     let server = Running::probed(Vec::new(), Stage::new().server(), probes);
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -75,7 +75,7 @@ fn however_many_ask_the_clusters_are_asked_once() {
 fn it_asks_for_a_token_and_tells_a_client_of_its_clusters_alone() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let ask = || vec![("lab".to_owned(), Some("timeout")), ("prod".to_owned(), None)];
-    let probes = Probes { ask: Some(Box::new(ask)), write: None };
+    let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };
     let server = Running::probed(clients, Stage::new().server(), probes);
     let asked = |name: &str| server.get("/readyz", name);
     assert_eq!(asked("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));

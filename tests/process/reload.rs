@@ -4,7 +4,7 @@ use crate::support::node::{Act, Identity, Node};
 use crate::support::process::Process;
 use crate::support::raw::{Client, LONG, Sse, eventually};
 use crate::support::rpc::{call, text};
-use proxmox_mcp::settings::{Fingerprint, TokenHash};
+use proxmox_mcp::config::{Fingerprint, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -79,7 +79,7 @@ fn cluster(node: &Node) -> Value {
 }
 
 fn client(token: &str, access: &str) -> Value {
-    json!({"token_sha256": TokenHash::of(token.as_bytes()).to_string(), "access": access})
+    json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access})
 }
 
 fn node() -> Node {

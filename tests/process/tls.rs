@@ -5,8 +5,8 @@ use crate::support::raw::{Client, LONG, Running, Sse, eventually, limits, patien
 use crate::support::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers, text};
 use crate::support::stage::Stage;
 use crate::support::tls::{Files, Pair, trusting_anybody};
-use proxmox_mcp::http::Identity;
-use proxmox_mcp::settings::{Client as Caller, Limits, TokenHash};
+use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
+use proxmox_mcp::http::ServerCertificate;
 use rustls::client::Resumption;
 use rustls::version::TLS12;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, Stream};
@@ -168,8 +168,8 @@ fn a_reply_may_become_a_stream() {
 fn a_session_of_one_client_is_none_of_anothers() {
     let caller = |name: &str| Caller {
         name: name.into(),
-        token_sha256: TokenHash::of(format!("pmcp_{name}").as_bytes()),
-        ..Caller::anyone()
+        token_sha256: TokenHash::from_token(format!("pmcp_{name}").as_bytes()),
+        ..Caller::anonymous()
     };
     let bearer = |name: &str| format!("Authorization: Bearer pmcp_{name}\r\n");
     let (stage, files) = (Stage::new(), Files::of(&Pair::new()));
@@ -464,7 +464,7 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
             assert!(said.contains(expected) && !said.contains(".pem"), "{expected}: {said}");
         }
     }
-    let said = Identity::load("/nonexistent".as_ref(), "/nonexistent".as_ref()).err().expect("no such files");
+    let said = ServerCertificate::load("/nonexistent".as_ref(), "/nonexistent".as_ref()).err().expect("no such files");
     assert_eq!(said, "--tls-cert names a file that does not exist");
 }
 

@@ -1,13 +1,13 @@
 //! `cargo run --release --example soak`: the released program under load and trouble, for minutes. See `USAGE`.
 
-mod held;
+mod resource_usage;
 mod run;
 mod session;
-mod stand;
+mod simulated_cluster;
+mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
-mod tally;
-mod way;
+mod transport;
 mod writes;
 
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ half as much again of that and a tenth of what it was in the middle (and 4 MiB);
 so. A machine of two cores bears it, if it has nothing else to do.";
 
 fn main() -> ExitCode {
-    let plan = match plan(std::env::args().skip(1)) {
+    let plan = match parse_arguments(std::env::args().skip(1)) {
         Ok(Some(plan)) => plan,
         Ok(None) => {
             println!("{USAGE}");
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 /// What was typed; `None` where help is wanted.
-fn plan(mut typed: impl Iterator<Item = String>) -> Result<Option<run::Plan>, String> {
+fn parse_arguments(mut typed: impl Iterator<Item = String>) -> Result<Option<run::SoakPlan>, String> {
     let (mut minutes, mut sessions, mut program) = (10.0, 200, None);
     while let Some(flag) = typed.next() {
         if flag == "--help" || flag == "-h" {
@@ -74,5 +74,5 @@ fn plan(mut typed: impl Iterator<Item = String>) -> Result<Option<run::Plan>, St
     if !program.is_file() {
         return Err(format!("there is no {}: run `cargo build --release` first", program.display()));
     }
-    Ok(Some(run::Plan { program, time: Duration::from_secs_f64(minutes * 60.0), sessions }))
+    Ok(Some(run::SoakPlan { program, time: Duration::from_secs_f64(minutes * 60.0), sessions }))
 }

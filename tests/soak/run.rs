@@ -6,11 +6,11 @@
 //! configuration is changed, so that no connection to a node is kept, and what the processes hold is looked at: the
 //! figures of the first cycle are what the later ones may not exceed.
 
-use super::held::Held;
-use super::session::{Scene, Session, after_time};
-use super::stand::{FAULTS, Fault, NODES, Stand};
-use super::tally::{Outcome, Tally};
-use super::way::{Server, Transport};
+use super::resource_usage::ResourceUsage;
+use super::session::{CycleContext, SoakSession, strip_timestamp};
+use super::simulated_cluster::{FAULTS, NODES, NodeFault, SimulatedCluster};
+use super::statistics::{CallVerdict, SoakStatistics};
+use super::transport::{ServerUnderTest, TransportKind};
 use crate::support::process::Process;
 use crate::support::raw::raise_descriptors;
 use rustix::process::Signal;
@@ -26,25 +26,25 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The longest cycle.
-const CYCLE: Duration = Duration::from_secs(60);
+const MAX_CYCLE: Duration = Duration::from_secs(60);
 /// The fewest: the first is the warm-up, then come a middle and an end.
-const CYCLES: u32 = 3;
+const MIN_CYCLES: u32 = 3;
 /// One in so many sessions is a process of its own.
-const STDIO: u32 = 20;
+const SESSIONS_PER_STDIO: u32 = 20;
 /// Guests that a demo has from the start.
-const SEEDED: usize = 13;
+const DEMO_GUESTS: usize = 13;
 /// Beside these parts of what was held before, memory may be so much more: an allocator gives back no page of which a
 /// part is in use, and its share of those grows for some minutes, ever more slowly. A leak grows as fast at the end.
 const MARGIN_KIB: u64 = 4 << 10;
 /// What may come to the figure of the first cycle: a half.
-const OF_FIRST: u64 = 2;
+const FIRST_CYCLE_DIVISOR: u64 = 2;
 /// What may come to the figure of the middle: a tenth. In ten minutes at 700 calls a second that is 50 bytes a call.
-const OF_MIDDLE: u64 = 10;
+const MIDDLE_CYCLE_DIVISOR: u64 = 10;
 /// How long the program has to let go of what its clients have closed.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What to do.
-pub struct Plan {
+pub struct SoakPlan {
     /// The program.
     pub program: PathBuf,
     /// How long.
@@ -54,185 +54,199 @@ pub struct Plan {
 }
 
 /// A run.
-struct Soak {
-    _folder: TempDir,
+struct SoakRun {
+    _temp_dir: TempDir,
     audit: PathBuf,
     ca: PathBuf,
-    server: Server,
+    server: ServerUnderTest,
     process: Process,
-    stands: [Stand; 2],
-    tally: Tally,
+    clusters: [SimulatedCluster; 2],
+    statistics: SoakStatistics,
     /// What the server held after each cycle, and all processes of stdio together.
-    held: Vec<[Held; 2]>,
-    records: u64,
-    progress: Progress,
+    usage: Vec<[ResourceUsage; 2]>,
+    audit_lines: u64,
+    progress: RunProgress,
 }
 
 /// How far it is.
-struct Progress {
-    begun: Instant,
+struct RunProgress {
+    started: Instant,
     /// How often it was told.
-    told: u64,
+    reports: u64,
     /// Configurations so far.
-    versions: u64,
+    config_versions: u64,
 }
 
 /// Runs it, and prints figures on stdout and the progress on stderr. The error says what is not as it must be.
-pub fn run(plan: &Plan) -> Result<(), String> {
-    let cycles = CYCLES.max(plan.time.as_secs().div_ceil(CYCLE.as_secs()) as u32);
+pub fn run(plan: &SoakPlan) -> Result<(), String> {
+    let cycles = MIN_CYCLES.max(plan.time.as_secs().div_ceil(MAX_CYCLE.as_secs()) as u32);
     raise_descriptors();
-    let (mut sessions, stands) = cast(plan.sessions);
-    let mut soak = Soak::start(plan, stands);
+    let (mut sessions, stands) = create_sessions(plan.sessions);
+    let mut soak = SoakRun::start(plan, stands);
     println!("{} sessions, {cycles} cycles of {:.0?}, {}", plan.sessions, plan.time / cycles, plan.program.display());
-    println!("before the first session: {}", Held::by(&[soak.process.child.id()]));
+    println!("before the first session: {}", ResourceUsage::from_pids(&[soak.process.child.id()]));
     for cycle in 0..cycles {
-        soak.cycle(cycle, plan.time / cycles, &mut sessions);
-        if soak.tally.sum(Some(Outcome::Wrong)) > 0 {
+        soak.run_cycle(cycle, plan.time / cycles, &mut sessions);
+        if soak.statistics.count_calls(Some(CallVerdict::Wrong)) > 0 {
             break;
         }
     }
-    sessions.iter_mut().for_each(|session| session.end(&soak.tally));
+    sessions.iter_mut().for_each(|session| session.end(&soak.statistics));
     soak.finish()
 }
 
 /// The sessions, and the clusters with a guest for each.
-fn cast(number: u32) -> (Vec<Session>, [Stand; 2]) {
-    let stdio = number.div_ceil(STDIO);
+fn create_sessions(number: u32) -> (Vec<SoakSession>, [SimulatedCluster; 2]) {
+    let stdio = number.div_ceil(SESSIONS_PER_STDIO);
     let transport = |n: u32| match n {
-        _ if n < stdio => Transport::Stdio,
-        _ if n.is_multiple_of(2) => Transport::Http,
-        _ => Transport::Sse,
+        _ if n < stdio => TransportKind::Stdio,
+        _ if n.is_multiple_of(2) => TransportKind::Http,
+        _ => TransportKind::Sse,
     };
     // Pairs, so that every transport is on both clusters.
-    let sessions: Vec<_> = (0..number).map(|n| Session::new(n, transport(n), (n / 2 % 2) as usize)).collect();
+    let sessions: Vec<_> = (0..number).map(|n| SoakSession::new(n, transport(n), (n / 2 % 2) as usize)).collect();
     let guests = |home: usize| {
-        sessions.iter().map(Session::guest).filter(|(at, _)| *at == home).map(|(_, vmid)| vmid).collect::<Vec<_>>()
+        sessions.iter().map(SoakSession::guest).filter(|(at, _)| *at == home).map(|(_, vmid)| vmid).collect::<Vec<_>>()
     };
-    let stands = [Stand::start("alpha", "alf", &guests(0)), Stand::start("beta", "bet", &guests(1))];
+    let stands =
+        [SimulatedCluster::start("alpha", "alf", &guests(0)), SimulatedCluster::start("beta", "bet", &guests(1))];
     (sessions, stands)
 }
 
-impl Soak {
-    fn start(plan: &Plan, stands: [Stand; 2]) -> Self {
+impl SoakRun {
+    fn start(plan: &SoakPlan, stands: [SimulatedCluster; 2]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (audit, ca) = (folder.path().join("audit.log"), folder.path().join("ca.pem"));
         let config = folder.path().join("clusters.json");
-        fs::write(&ca, Stand::ca()).expect("to write");
-        write(&config, &configuration(&stands, &ca, 0));
+        fs::write(&ca, SimulatedCluster::ca_certificate()).expect("to write");
+        write_private_file(&config, &render_config(&stands, &ca, 0));
         let mut command = Command::new(&plan.program);
         command.arg("--config").arg(&config).arg("--audit-log").arg(&audit);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn"]).env_clear();
         let process = Process::of(&mut command);
         let address = process.address().parse().expect("an address");
-        let server = Server { program: plan.program.clone(), config, address };
+        let server = ServerUnderTest { program: plan.program.clone(), config, address };
         Self {
-            _folder: folder,
+            _temp_dir: folder,
             audit,
             ca,
             server,
             process,
-            stands,
-            tally: Tally::default(),
-            held: Vec::new(),
-            records: 0,
-            progress: Progress { begun: Instant::now(), told: 0, versions: 0 },
+            clusters: stands,
+            statistics: SoakStatistics::default(),
+            usage: Vec::new(),
+            audit_lines: 0,
+            progress: RunProgress { started: Instant::now(), reports: 0, config_versions: 0 },
         }
     }
 
     /// One cycle, from no session to none.
-    fn cycle(&mut self, cycle: u32, length: Duration, sessions: &mut [Session]) {
-        let mut guests = [SEEDED; 2];
+    fn run_cycle(&mut self, cycle: u32, length: Duration, sessions: &mut [SoakSession]) {
+        let mut guests = [DEMO_GUESTS; 2];
         sessions.iter().for_each(|session| guests[session.guest().0] += 1);
         let over = AtomicBool::new(false);
-        let scene = Scene { stands: &self.stands, guests, server: &self.server, tally: &self.tally, over: &over };
+        let scene = CycleContext {
+            clusters: &self.clusters,
+            guests,
+            server: &self.server,
+            statistics: &self.statistics,
+            stopping: &over,
+        };
         let open = thread::scope(|scope| {
             for session in sessions.iter_mut() {
                 scope.spawn(|| session.run(&scene));
             }
-            let open = direct(&scene, cycle, length, &self.process, &self.ca, &mut self.progress);
+            let open = drive_cycle(&scene, cycle, length, &self.process, &self.ca, &mut self.progress);
             over.store(true, Ordering::SeqCst);
             open
         });
-        let stdio: Vec<u32> = sessions.iter().filter_map(Session::process).collect();
-        self.settle(&stdio);
+        let stdio: Vec<u32> = sessions.iter().filter_map(SoakSession::process_id).collect();
+        self.wait_until_settled(&stdio);
         println!("cycle {}: with sessions {open}", cycle + 1);
-        let [server, processes] = self.held[self.held.len() - 1];
+        let [server, processes] = self.usage[self.usage.len() - 1];
         println!("         without       {server}; {} of stdio {processes}", stdio.len());
-        self.turn_audit(cycle);
+        self.rotate_audit_log(cycle);
     }
 
     /// Waits until the processes hold no more than after the first cycle.
-    fn settle(&mut self, stdio: &[u32]) {
+    fn wait_until_settled(&mut self, stdio: &[u32]) {
         // All that is kept to the nodes goes with the configuration before.
-        self.progress.versions += 1;
-        change(&self.server, &self.stands, &self.ca, self.progress.versions);
+        self.progress.config_versions += 1;
+        replace_config(&self.server, &self.clusters, &self.ca, self.progress.config_versions);
         self.process.signal(Signal::HUP);
         let (begun, mut quiet) = (Instant::now(), 0);
-        let look = || [Held::by(&[self.process.child.id()]), Held::by(stdio)];
+        let look = || [ResourceUsage::from_pids(&[self.process.child.id()]), ResourceUsage::from_pids(stdio)];
         let mut held = look();
         // Twice as long as a process of stdio needs to see that the file has changed.
-        while begun.elapsed() < SETTLE && (quiet < 30 || self.held.first().is_some_and(|f| !held[0].is_within(&f[0]))) {
+        while begun.elapsed() < SETTLE_TIMEOUT
+            && (quiet < 30 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
+        {
             thread::sleep(Duration::from_millis(100));
             let now = look();
             quiet = if now[0].is_within(&held[0]) && now[1].is_within(&held[1]) { quiet + 1 } else { 0 };
             held = now;
         }
-        self.held.push(held);
+        self.usage.push(held);
     }
 
     /// Rotates the audit log, and verifies the one of the cycle before.
-    fn turn_audit(&mut self, cycle: u32) {
+    fn rotate_audit_log(&mut self, cycle: u32) {
         if let Some(before) = cycle.checked_sub(1) {
-            self.verify(&self.audit.with_extension(before.to_string()));
+            self.verify_audit_log(&self.audit.with_extension(before.to_string()));
         }
         fs::rename(&self.audit, self.audit.with_extension(cycle.to_string())).expect("to rename");
     }
 
-    fn verify(&mut self, file: &Path) {
+    fn verify_audit_log(&mut self, file: &Path) {
         let output = Command::new(&self.server.program).args(["audit", "verify"]).arg(file).output().expect("to run");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
-            self.tally.call("audit", "verify", Outcome::Wrong, Instant::now());
-            self.tally.wrong(format!("audit verify: {said}{}", String::from_utf8_lossy(&output.stderr)));
+            self.statistics.record_call("audit", "verify", CallVerdict::Wrong, Instant::now());
+            self.statistics.record_wrong(format!("audit verify: {said}{}", String::from_utf8_lossy(&output.stderr)));
         }
-        self.records += said.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap_or_default();
+        self.audit_lines += said.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap_or_default();
         fs::remove_file(file).expect("to remove");
     }
 
     /// Ends the server, and says how it was.
     fn finish(mut self) -> Result<(), String> {
-        let took = self.progress.begun.elapsed();
+        let took = self.progress.started.elapsed();
         self.process.signal(Signal::TERM);
         let status = self.process.ended();
-        self.process.stderr.try_iter().for_each(|line| self.tally.said("at the end, log", after_time(&line)));
+        self.process
+            .stderr
+            .try_iter()
+            .for_each(|line| self.statistics.record_message("at the end, log", strip_timestamp(&line)));
         let rest: Vec<_> = fs::read_dir(self.audit.parent().expect("a folder")).expect("to read").flatten().collect();
         for file in rest.iter().map(fs::DirEntry::path) {
             if file.file_stem() == self.audit.file_stem() {
-                self.verify(&file);
+                self.verify_audit_log(&file);
             }
         }
-        let (calls, wrong) = (self.tally.sum(None), self.tally.sum(Some(Outcome::Wrong)));
-        println!("\n{}", self.tally.table());
+        let (calls, wrong) = (self.statistics.count_calls(None), self.statistics.count_calls(Some(CallVerdict::Wrong)));
+        println!("\n{}", self.statistics.format_table());
         println!("What was said, numbers left out:");
-        self.tally.texts().iter().take(200).for_each(|(text, n)| println!("{n:7} × {text}"));
+        self.statistics.messages().iter().take(200).for_each(|(text, n)| println!("{n:7} × {text}"));
         println!(
             "\n{calls} calls in {took:.0?}, {:.0} a second; audit: {} lines",
             calls as f64 / took.as_secs_f64(),
-            self.records
+            self.audit_lines
         );
-        let dawdled: usize = self.stands.iter().map(Stand::dawdled).sum();
+        let dawdled: usize = self.clusters.iter().map(SimulatedCluster::count_slow_responses).sum();
         if dawdled > 0 {
             println!("{dawdled} times this machine had too much to do for a simulated node to answer soon");
         }
         let mut problems = Vec::new();
         if wrong > 0 {
-            problems
-                .push(format!("{wrong} wrong answers, the first of them:\n{}", self.tally.first_wrong().join("\n")));
+            problems.push(format!(
+                "{wrong} wrong answers, the first of them:\n{}",
+                self.statistics.wrong_answers().join("\n")
+            ));
         }
         if !status.success() {
             problems.push(format!("the server ended with {status}"));
         }
-        problems.extend(self.unlevel());
+        problems.extend(self.find_growth());
         if problems.is_empty() {
             println!("0 wrong answers; memory, threads and descriptors are flat; SIGTERM: {status}");
             return Ok(());
@@ -241,15 +255,15 @@ impl Soak {
     }
 
     /// What grew from the first cycle on.
-    fn unlevel(&self) -> Vec<String> {
-        let Some([first, rest @ ..]) = self.held.get(..).filter(|held| held.len() > 1) else { return Vec::new() };
+    fn find_growth(&self) -> Vec<String> {
+        let Some([first, rest @ ..]) = self.usage.get(..).filter(|held| held.len() > 1) else { return Vec::new() };
         let (middle, last) = (rest[(rest.len() - 1) / 2], rest[rest.len() - 1]);
         let mut problems = Vec::new();
         for (n, what) in ["the server", "stdio"].iter().enumerate() {
             println!("{what:10}  after the first cycle {}", first[n]);
             println!("{:10}  in the middle         {}", "", middle[n]);
             println!("{:10}  at the end            {}", "", last[n]);
-            for (held, part) in [(first[n], OF_FIRST), (middle[n], OF_MIDDLE)] {
+            for (held, part) in [(first[n], FIRST_CYCLE_DIVISOR), (middle[n], MIDDLE_CYCLE_DIVISOR)] {
                 let most = held.rss_kib + held.rss_kib / part + MARGIN_KIB;
                 if last[n].rss_kib > most {
                     problems.push(format!("{what} holds more than {} MiB", most >> 10));
@@ -265,45 +279,48 @@ impl Soak {
 
 /// Gives one cluster trouble, has the configuration read now and then, and tells how it goes. Returns what the server
 /// held while the sessions were open.
-fn direct(
-    scene: &Scene<'_>,
+fn drive_cycle(
+    scene: &CycleContext<'_>,
     cycle: u32,
     length: Duration,
     process: &Process,
     ca: &Path,
-    progress: &mut Progress,
-) -> Held {
-    let (begun, stand) = (Instant::now(), &scene.stands[cycle as usize % 2]);
+    progress: &mut RunProgress,
+) -> ResourceUsage {
+    let (begun, stand) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
     let fault = |n: usize| FAULTS[(cycle as usize * 3 + n) % FAULTS.len()];
     let all: Vec<usize> = (0..NODES).collect();
     // What happens when, in twentieths of the cycle.
-    let mut acts: Vec<(u32, &[usize], Fault)> = Vec::new();
+    let mut fault_schedule: Vec<(u32, &[usize], NodeFault)> = Vec::new();
     for (n, nodes) in [&all[..1], &all[1..], &all[..]].into_iter().enumerate() {
         let at = 3 + 4 * n as u32;
-        acts.extend([(at, nodes, fault(n)), (at + 2, nodes, Fault::None)]);
+        fault_schedule.extend([(at, nodes, fault(n)), (at + 2, nodes, NodeFault::None)]);
     }
-    let mut acts = acts.into_iter().peekable();
+    let mut acts = fault_schedule.into_iter().peekable();
     let (mut watched, mut twentieth) = (None, 0);
-    let mut open = Held::default();
+    let mut open = ResourceUsage::default();
     while begun.elapsed() < length {
         thread::sleep(Duration::from_millis(20));
-        scene.stands.iter().for_each(Stand::forget);
-        let lately = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(begun);
-        let trouble = stand.trouble_since(lately).map_or("no trouble".into(), |trouble| trouble.to_string());
-        process.stderr.try_iter().for_each(|line| scene.tally.said(&format!("{trouble}, log"), after_time(&line)));
+        scene.clusters.iter().for_each(SimulatedCluster::forget_requests);
+        let one_second_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(begun);
+        let trouble = stand.fault_since(one_second_ago).map_or("no trouble".into(), |trouble| trouble.to_string());
+        process
+            .stderr
+            .try_iter()
+            .for_each(|line| scene.statistics.record_message(&format!("{trouble}, log"), strip_timestamp(&line)));
         if let Some((trouble, ended)) = watched
-            && let Some(well) = scene.tally.first_well(stand.name)
+            && let Some(well) = scene.statistics.recovered_at(stand.name)
         {
             println!("{}: {trouble}: well again {:.1?} after its end", stand.name, well - ended);
             watched = None;
         }
         while let Some((_, nodes, fault)) = acts.next_if(|(at, ..)| begun.elapsed() >= length / 20 * *at) {
-            if fault == Fault::None {
-                scene.tally.watch(stand.name);
+            if fault == NodeFault::None {
+                scene.statistics.watch_recovery(stand.name);
             }
-            stand.set(nodes, fault);
-            if fault == Fault::None {
-                watched = stand.trouble_since(Instant::now()).map(|trouble| (trouble, Instant::now()));
+            stand.set_fault(nodes, fault);
+            if fault == NodeFault::None {
+                watched = stand.fault_since(Instant::now()).map(|trouble| (trouble, Instant::now()));
             }
         }
         // In every third: another configuration, now and then a broken one before it.
@@ -311,44 +328,44 @@ fn direct(
         if now > twentieth {
             twentieth = now;
             if now.is_multiple_of(9) {
-                write(&scene.server.config, "{");
+                write_private_file(&scene.server.config, "{");
                 process.signal(Signal::HUP);
             }
             if now.is_multiple_of(3) {
-                progress.versions += 1;
-                change(scene.server, scene.stands, ca, progress.versions);
+                progress.config_versions += 1;
+                replace_config(scene.server, scene.clusters, ca, progress.config_versions);
                 process.signal(Signal::HUP);
             }
             if now == 18 {
-                open = Held::by(&[process.child.id()]);
+                open = ResourceUsage::from_pids(&[process.child.id()]);
             }
         }
-        let seconds = progress.begun.elapsed().as_secs();
-        if seconds / 30 > progress.told {
-            progress.told = seconds / 30;
-            let sum = |outcome| scene.tally.sum(outcome);
-            let (all, failed, wrong) = (sum(None), sum(Some(Outcome::Failed)), sum(Some(Outcome::Wrong)));
-            let held = Held::by(&[process.child.id()]);
+        let seconds = progress.started.elapsed().as_secs();
+        if seconds / 30 > progress.reports {
+            progress.reports = seconds / 30;
+            let sum = |outcome| scene.statistics.count_calls(outcome);
+            let (all, failed, wrong) = (sum(None), sum(Some(CallVerdict::Failed)), sum(Some(CallVerdict::Wrong)));
+            let held = ResourceUsage::from_pids(&[process.child.id()]);
             eprintln!("{seconds:4} s: {all} calls, {failed} errors in trouble, {wrong} wrong; {held}");
         }
     }
     open
 }
 
-fn configuration(stands: &[Stand; 2], ca: &Path, version: u64) -> String {
-    let clusters = stands.each_ref().map(|stand| (stand.name.to_owned(), stand.entry(ca, version % 500)));
+fn render_config(stands: &[SimulatedCluster; 2], ca: &Path, version: u64) -> String {
+    let clusters = stands.each_ref().map(|stand| (stand.name.to_owned(), stand.config_entry(ca, version % 500)));
     json!({"clusters": serde_json::Map::from_iter(clusters)}).to_string()
 }
 
 /// Writes another configuration, which differs in its time limit.
-fn change(server: &Server, stands: &[Stand; 2], ca: &Path, version: u64) {
+fn replace_config(server: &ServerUnderTest, stands: &[SimulatedCluster; 2], ca: &Path, version: u64) {
     let new = server.config.with_extension("new");
-    write(&new, &configuration(stands, ca, version));
+    write_private_file(&new, &render_config(stands, ca, version));
     fs::rename(&new, &server.config).expect("to rename");
 }
 
 /// Writes a file that its owner alone may read.
-fn write(path: &Path, text: &str) {
+fn write_private_file(path: &Path, text: &str) {
     let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).expect("to write");
 }

@@ -12,9 +12,9 @@
 //! sleeping.
 #![allow(dead_code)]
 
-use proxmox_mcp::policy::{Access, Confirm, Rights, Rules};
+use proxmox_mcp::config::{ClusterConfig, Endpoint, Fingerprint, TlsVerification};
+use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, Permissions};
 use proxmox_mcp::secret::Secret;
-use proxmox_mcp::settings::{Cluster, Endpoint, Fingerprint, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use ring::digest::{SHA256, digest};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -98,7 +98,7 @@ impl Act {
         Self::answer(status, phrase, &[("Connection", "close")], body).then_close()
     }
 
-    /// Any answer. `Content-Length` and `Connection: Keep-Alive` are added unless given (an empty value leaves the
+    /// Any answer. `Content-Length` and `ConnectionHandler: Keep-Alive` are added unless given (an empty value leaves the
     /// header out); a header may repeat.
     pub fn answer(status: u16, phrase: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
@@ -270,23 +270,23 @@ impl Node {
         Endpoint { https, host: self.address.ip().to_string(), port: self.address.port() }
     }
 
-    /// A cluster of this node alone, called `test`, with the CA that signs [`Identity::Trusted`] and a time limit of
+    /// A cluster of this node alone, called `test`, with the CA that signs [`ServerCertificate::Trusted`] and a time limit of
     /// 5 s.
-    pub fn cluster_settings(&self) -> Cluster {
-        Cluster {
+    pub fn cluster_settings(&self) -> ClusterConfig {
+        ClusterConfig {
             name: "test".into(),
             endpoints: vec![self.endpoint()],
             user: USER.into(),
             token_id: TOKEN_ID.into(),
             token_secret: Secret::new(SECRET.into()),
-            tls: Tls::Ca(vec![ca().der.clone()]),
+            tls: TlsVerification::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
             discover_nodes: false,
             // What may be done has tests of its own; the others just do it.
-            rules: Rules {
-                rights: Rights { access: Access::Full, exec: true },
-                confirm: Confirm::Never,
-                ..Rules::default()
+            policy: ClusterPolicy {
+                permissions: Permissions { access: AccessLevel::Full, exec: true },
+                confirm: ConfirmationPolicy::Never,
+                ..ClusterPolicy::default()
             },
         }
     }

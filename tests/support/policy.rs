@@ -3,34 +3,41 @@
 
 use super::node::{Act, Node, Request};
 use super::proxmox::{SCRIPT, gzipped_facts, proxmox_with, segments};
+use proxmox_mcp::config::{Client, ClusterConfig, TokenHash};
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::policy::{Access, Confirm, Pattern, Protected, Rights, Rules};
+use proxmox_mcp::policy::{
+    AccessLevel, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
+};
 use proxmox_mcp::pve::schema::Operation;
-use proxmox_mcp::settings::{Client, Cluster, TokenHash};
 use serde_json::{Value, json};
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
 /// The levels, from the strictest up, with their letters in golden files.
-pub const LEVELS: [(&str, Rights); 4] = [
-    ("R", rights(Access::Read, false)),
-    ("O", rights(Access::Operate, false)),
-    ("F", rights(Access::Full, false)),
+pub const LEVELS: [(&str, Permissions); 4] = [
+    ("R", rights(AccessLevel::Read, false)),
+    ("O", rights(AccessLevel::Operate, false)),
+    ("F", rights(AccessLevel::Full, false)),
     ("X", ALL),
 ];
 
 /// As much as there is.
-pub const ALL: Rights = rights(Access::Full, true);
+pub const ALL: Permissions = rights(AccessLevel::Full, true);
 
 /// So much.
-pub const fn rights(access: Access, exec: bool) -> Rights {
-    Rights { access, exec }
+pub const fn rights(access: AccessLevel, exec: bool) -> Permissions {
+    Permissions { access, exec }
 }
 
 /// A client that may use these clusters (none: all).
-pub fn client(name: &str, rights: Rights, clusters: &[&str]) -> Client {
+pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
     let clusters = (!clusters.is_empty()).then(|| clusters.iter().map(|c| (*c).to_owned()).collect());
-    Client { name: name.into(), token_sha256: TokenHash::of(token(name).as_bytes()), rights, clusters }
+    Client {
+        name: name.into(),
+        token_sha256: TokenHash::from_token(token(name).as_bytes()),
+        permissions: rights,
+        clusters,
+    }
 }
 
 /// The token of that client.
@@ -44,23 +51,23 @@ pub fn caller(client: &Client) -> Caller {
 }
 
 /// Rules that let everything through and ask for nothing.
-pub fn open() -> Rules {
-    Rules { rights: ALL, confirm: Confirm::Never, ..Rules::default() }
+pub fn open() -> ClusterPolicy {
+    ClusterPolicy { permissions: ALL, confirm: ConfirmationPolicy::Never, ..ClusterPolicy::default() }
 }
 
 /// Those, and what can't be undone is to be confirmed.
-pub fn asking() -> Rules {
-    Rules { confirm: Confirm::Destructive, ..open() }
+pub fn asking() -> ClusterPolicy {
+    ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open() }
 }
 
 /// Operations as clusters.json has them.
-pub fn patterns(list: &[&str]) -> Vec<Pattern> {
-    list.iter().map(|text| Pattern::parse(text).expect(text)).collect()
+pub fn patterns(list: &[&str]) -> Vec<OperationPattern> {
+    list.iter().map(|text| OperationPattern::parse(text).expect(text)).collect()
 }
 
 /// Guests as clusters.json has them.
-pub fn protected(list: &[&str]) -> Vec<Protected> {
-    list.iter().map(|text| Protected::parse(text).expect(text)).collect()
+pub fn protected(list: &[&str]) -> Vec<GuestSelector> {
+    list.iter().map(|text| GuestSelector::parse(text).expect(text)).collect()
 }
 
 /// What reached a node since somebody last looked: `METHOD /path?query body`.
@@ -89,8 +96,8 @@ impl Watched {
     }
 
     /// A cluster of it with this name and these rules.
-    pub fn cluster(&self, name: &str, rules: Rules) -> Cluster {
-        Cluster { name: name.into(), rules, ..self.node.cluster_settings() }
+    pub fn cluster(&self, name: &str, rules: ClusterPolicy) -> ClusterConfig {
+        ClusterConfig { name: name.into(), policy: rules, ..self.node.cluster_settings() }
     }
 
     /// Every request of the API since the last look.
@@ -126,7 +133,7 @@ pub fn concrete(operation: &Operation<'_>) -> String {
                     parameter.minimum().into()
                 }
             }
-            _ => parameter.words().next().unwrap_or("x1x").into(),
+            _ => parameter.allowed_values().next().unwrap_or("x1x").into(),
         }
     };
     template.split('/').map(value).collect::<Vec<_>>().join("/")

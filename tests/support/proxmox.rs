@@ -5,7 +5,7 @@
 use super::node::{Act, Node, Request};
 use proxmox_mcp::facts;
 use proxmox_mcp::pve::Method;
-use proxmox_mcp::pve::schema::{Operation, embedded};
+use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Map, Value, json};
 
 /// Where a node serves the description of its API.
@@ -129,20 +129,20 @@ pub fn read(path: &str) -> Vec<String> {
 
 /// What a request does, by the facts of this program: method and template; no template where they don't know it.
 pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static str>) {
-    let named = Method::named(method).unwrap();
-    let found = embedded().find(segments).ok();
+    let named = Method::from_name(method).unwrap();
+    let found = embedded_schema().match_path(segments).ok();
     (method.to_owned(), found.and_then(|found| found.operation(named)).map(|o| o.template()))
 }
 
 /// Values for whatever an operation requires beside its path.
 pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
-    let wanted = operation.parameters().filter(|p| p.required() && !operation.in_path(p.name()));
-    let value = |p: &proxmox_mcp::pve::schema::Parameter<'_>| match p.kind() {
+    let wanted = operation.parameters().filter(|p| p.is_required() && !operation.is_path_parameter(p.name()));
+    let value = |p: &proxmox_mcp::pve::schema::ParameterSpec<'_>| match p.kind() {
         "boolean" => json!(true),
         "integer" | "number" if p.minimum().is_empty() => json!(1),
         "integer" | "number" => json!(p.minimum().parse::<f64>().unwrap()),
-        "array" => json!([p.words().next().unwrap_or("x")]),
-        _ => match p.words().next() {
+        "array" => json!([p.allowed_values().next().unwrap_or("x")]),
+        _ => match p.allowed_values().next() {
             Some(word) => json!(word),
             None => json!("x".repeat(p.min_length().parse().unwrap_or(3))),
         },

@@ -5,9 +5,9 @@
 #![allow(dead_code)]
 
 use super::tls;
-use proxmox_mcp::http::{Config, Handle, Identity, Probes, Server, listen};
+use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
+use proxmox_mcp::http::{HealthSources, HttpConfig, HttpHandle, HttpServer, ServerCertificate, listen};
 use proxmox_mcp::mcp;
-use proxmox_mcp::settings::{Client as Caller, Limits, TokenHash};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ClientConfig, ClientConnection, Stream};
 use std::io::{ErrorKind, Read, Write};
@@ -40,7 +40,7 @@ pub fn patient() -> Limits {
 /// A client whose token is its name, for these clusters alone if there are any.
 pub fn caller(name: &str, clusters: Option<&[&str]>) -> Caller {
     let clusters = clusters.map(|all| all.iter().map(|cluster| cluster.to_string()).collect());
-    Caller { name: name.into(), token_sha256: TokenHash::of(name.as_bytes()), clusters, ..Caller::anyone() }
+    Caller { name: name.into(), token_sha256: TokenHash::from_token(name.as_bytes()), clusters, ..Caller::anonymous() }
 }
 
 /// A server that is stopped when the test ends.
@@ -48,7 +48,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// How its clients speak TLS, if they do.
     tls: Option<Arc<ClientConfig>>,
-    stop: Handle,
+    stop: HttpHandle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -58,36 +58,36 @@ impl Running {
     }
 
     pub fn allowing(limits: Limits, hosts: &[&str], origins: &[&str]) -> Self {
-        Self::serving(limits, hosts, origins, mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server"))
+        Self::serving(limits, hosts, origins, mcp::McpServer::new(mcp::catalog::Catalog::default()).expect("a server"))
     }
 
     /// A server that asks for these clients' tokens.
     pub fn for_clients(limits: Limits, clients: Vec<Caller>) -> Self {
-        let mcp = mcp::Server::new(mcp::catalog::Catalog::default()).expect("a server");
-        Self::begin(limits, &[], &[], clients, mcp, None, Probes::default())
+        let mcp = mcp::McpServer::new(mcp::catalog::Catalog::default()).expect("a server");
+        Self::begin(limits, &[], &[], clients, mcp, None, HealthSources::default())
     }
 
-    pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::Server) -> Self {
-        Self::begin(limits, hosts, origins, Vec::new(), mcp, None, Probes::default())
+    pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::McpServer) -> Self {
+        Self::begin(limits, hosts, origins, Vec::new(), mcp, None, HealthSources::default())
     }
 
     /// A server with tools that asks for these clients' tokens.
-    pub fn serving_clients(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, None, Probes::default())
+    pub fn serving_clients(limits: Limits, clients: Vec<Caller>, mcp: mcp::McpServer) -> Self {
+        Self::begin(limits, &[], &[], clients, mcp, None, HealthSources::default())
     }
 
     /// The same, with probes.
-    pub fn probed(clients: Vec<Caller>, mcp: mcp::Server, probes: Probes) -> Self {
+    pub fn probed(clients: Vec<Caller>, mcp: mcp::McpServer, probes: HealthSources) -> Self {
         Self::probed_with(patient(), clients, mcp, probes)
     }
 
-    pub fn probed_with(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server, probes: Probes) -> Self {
+    pub fn probed_with(limits: Limits, clients: Vec<Caller>, mcp: mcp::McpServer, probes: HealthSources) -> Self {
         Self::begin(limits, &[], &[], clients, mcp, None, probes)
     }
 
     /// A server that speaks TLS, and whose clients do.
-    pub fn over_tls(limits: Limits, clients: Vec<Caller>, mcp: mcp::Server, identity: Identity) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, Some(identity), Probes::default())
+    pub fn over_tls(limits: Limits, clients: Vec<Caller>, mcp: mcp::McpServer, identity: ServerCertificate) -> Self {
+        Self::begin(limits, &[], &[], clients, mcp, Some(identity), HealthSources::default())
     }
 
     fn begin(
@@ -95,9 +95,9 @@ impl Running {
         hosts: &[&str],
         origins: &[&str],
         clients: Vec<Caller>,
-        mcp: mcp::Server,
-        identity: Option<Identity>,
-        probes: Probes,
+        mcp: mcp::McpServer,
+        identity: Option<ServerCertificate>,
+        probes: HealthSources,
     ) -> Self {
         let tls = identity.is_some().then(tls::trusting_anybody);
         raise_descriptors();
@@ -105,9 +105,17 @@ impl Running {
         let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let config =
-            Config { listener, watch: None, limits, allowed_hosts, allowed_origins, clients, identity, probes };
-        let server = Server::new(config, Arc::new(mcp)).unwrap();
+        let config = HttpConfig {
+            listener,
+            metrics_listener: None,
+            limits,
+            allowed_hosts,
+            allowed_origins,
+            clients,
+            certificate: identity,
+            health: probes,
+        };
+        let server = HttpServer::new(config, Arc::new(mcp)).unwrap();
         let stop = server.handle();
         Self { address, tls, stop, thread: Some(std::thread::spawn(move || server.run())) }
     }

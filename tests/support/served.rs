@@ -6,7 +6,7 @@ use super::node::{Node, SECRET};
 use super::process::{Process, binary, path, run};
 use super::raw::{Client, Reply, Sse};
 use super::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers};
-use proxmox_mcp::settings::TokenHash;
+use proxmox_mcp::config::TokenHash;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -51,8 +51,7 @@ pub fn configuration(node: &Node, more: &Value) -> NamedTempFile {
     let mut cluster = json!({"url": format!("http://{}", node.endpoint()), "user": "mcp@pve", "token_id": "ro",
         "token_secret": SECRET, "timeout_seconds": 10, "access": "full", "exec": true});
     cluster.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let client =
-        |token: &str, access| json!({"token_sha256": TokenHash::of(token.as_bytes()).to_string(), "access": access});
+    let client = |token: &str, access| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access});
     let mut admin = client(ADMIN, "full");
     admin["exec"] = true.into();
     let clients = json!({"reader": client(READER, "read"), "operator": client(OPERATOR, "operate"), "admin": admin});

@@ -3,16 +3,16 @@
 #![allow(dead_code)]
 
 use super::raw::{LONG, Running, patient};
-use proxmox_mcp::audit::Audit;
-use proxmox_mcp::cancel::Cancel;
-use proxmox_mcp::mcp::Server;
-use proxmox_mcp::mcp::args::{Args, Kind, Param};
-use proxmox_mcp::mcp::catalog::{Catalog, Effect, Input, Output, Resource, Run, Stop, Tool};
-use proxmox_mcp::mcp::content::{Contents, Data};
-use proxmox_mcp::mcp::context::Context;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
+use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
+use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
+use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::settings::{Client, Cluster, Clusters, Limits};
-use proxmox_mcp::tools::{self, Desk};
+use proxmox_mcp::tools::{self, ToolState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -37,22 +37,24 @@ struct State {
     over: bool,
 }
 
-const TEXT: &[Param] = &[Param { name: "text", kind: Kind::Text, required: true, about: "what to say" }];
-const NAME: &[Param] = &[Param { name: "name", kind: Kind::Text, required: true, about: "what the test calls it" }];
+const TEXT: &[ToolParameter] =
+    &[ToolParameter { name: "text", kind: ParameterKind::Text, required: true, description: "what to say" }];
+const NAME: &[ToolParameter] =
+    &[ToolParameter { name: "name", kind: ParameterKind::Text, required: true, description: "what the test calls it" }];
 
-fn tool(name: &'static str, params: &'static [Param], run: Run) -> Tool {
+fn tool(name: &'static str, params: &'static [ToolParameter], run: ToolHandler) -> Tool {
     Tool {
         name,
         title: name,
         description: "a tool of the tests",
-        input: Input::Params(params),
-        effect: Effect::Reads,
-        run,
+        input: ToolInput::Parameters(params),
+        effect: ToolEffect::ReadOnly,
+        handler: run,
     }
 }
 
-fn say(text: &str) -> Result<Output, Stop> {
-    Ok(Output::text(text.to_owned()))
+fn say(text: &str) -> Result<ToolOutput, ToolError> {
+    Ok(ToolOutput::text(text.to_owned()))
 }
 
 impl Stage {
@@ -73,21 +75,21 @@ impl Stage {
                 "panic",
                 &[],
                 Box::new(|context, _| {
-                    context.progress(1.0, None, "before the panic");
+                    context.send_progress(1.0, None, "before the panic");
                     panic!("a test's panic")
                 }),
             ),
-            tool("fail", &[], Box::new(|_, _| Err(Stop::Failed("it failed".into())))),
+            tool("fail", &[], Box::new(|_, _| Err(ToolError::Failed("it failed".into())))),
         ]
     }
 
     /// A server with these tools and one resource.
-    pub fn server(&self) -> Server {
+    pub fn server(&self) -> McpServer {
         serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
     }
 
     /// A server with these tools and the product's own, over `clusters`.
-    pub fn server_over(&self, clusters: Vec<Cluster>) -> Server {
+    pub fn server_over(&self, clusters: Vec<ClusterConfig>) -> McpServer {
         let mut catalog = tools::catalog(&desk(clusters, Limits::default().max_result_bytes));
         catalog.tools.extend(self.tools());
         serving(catalog)
@@ -143,9 +145,9 @@ fn has(names: &[String], name: &str) -> bool {
 }
 
 /// Reports progress and runs until it is released ("released NAME") or cancelled.
-fn hold(shared: &Arc<Shared>, context: &Context<'_>, args: &Args) -> Result<Output, Stop> {
+fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
     let name = args.text("name").unwrap_or_default();
-    context.progress(1.0, None, name);
+    context.send_progress(1.0, None, name);
     wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();
@@ -154,7 +156,7 @@ fn hold(shared: &Arc<Shared>, context: &Context<'_>, args: &Args) -> Result<Outp
     while !state.over && !has(&state.released, name) && !context.cancel.is_cancelled() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Stop::Failed(format!("{name} was held for too long")));
+            return Err(ToolError::Failed(format!("{name} was held for too long")));
         }
         state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
     }
@@ -165,9 +167,9 @@ fn hold(shared: &Arc<Shared>, context: &Context<'_>, args: &Args) -> Result<Outp
     say(&format!("released {name}"))
 }
 
-fn wake_on(cancel: &Cancel, shared: &Arc<Shared>) {
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
     let shared = shared.clone();
-    cancel.on_cancel(Some(Box::new(move || {
+    cancel.set_hook(Some(Box::new(move || {
         // Taken and given back: whoever looks at the flag under the lock is asleep by now, and hears this.
         drop(shared.lock());
         shared.changed.notify_all();
@@ -175,9 +177,9 @@ fn wake_on(cancel: &Cancel, shared: &Arc<Shared>) {
 }
 
 /// Three steps of progress, then the answer.
-fn steps(context: &Context<'_>, _: &Args) -> Result<Output, Stop> {
+fn steps(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, ToolError> {
     for done in 1..=3 {
-        context.progress(f64::from(done), Some(3.0), "a step");
+        context.send_progress(f64::from(done), Some(3.0), "a step");
     }
     say("done")
 }
@@ -188,8 +190,12 @@ fn resource() -> Resource {
         name: "text",
         description: "a resource of the tests",
         mime: "text/plain",
-        read: Box::new(|_, uri| {
-            Ok(Some(vec![Contents { uri: uri.into(), mime: "text/plain", data: Data::Text("a text".into()) }]))
+        handler: Box::new(|_, uri| {
+            Ok(Some(vec![ResourceContents {
+                uri: uri.into(),
+                mime: "text/plain",
+                data: ResourceData::Text("a text".into()),
+            }]))
         }),
     }
 }
@@ -206,31 +212,31 @@ pub fn start() -> (Running, Stage) {
 }
 
 /// Clients for these clusters; a single one is the default.
-pub fn manager(clusters: Vec<Cluster>) -> ClusterManager {
-    let clusters = Clusters { clusters, ..Clusters::default() };
+pub fn manager(clusters: Vec<ClusterConfig>) -> ClusterManager {
+    let clusters = ClustersFile { clusters, ..ClustersFile::default() };
     ClusterManager::new(&clusters, &Limits::default()).expect("clients")
 }
 
 /// What the tools work at, over these clusters; texts of answers are cut at so many bytes (0: never).
-pub fn desk(clusters: Vec<Cluster>, max_result_bytes: usize) -> Arc<Desk> {
+pub fn desk(clusters: Vec<ClusterConfig>, max_result_bytes: usize) -> Arc<ToolState> {
     desk_for(clusters, &[], max_result_bytes)
 }
 
-fn desk_for(clusters: Vec<Cluster>, clients: &[Client], max_result_bytes: usize) -> Arc<Desk> {
-    let audit = Arc::new(Audit::to_log());
-    Arc::new(Desk::new(manager(clusters), clients, audit, max_result_bytes).expect("a desk"))
+fn desk_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_bytes: usize) -> Arc<ToolState> {
+    let audit = Arc::new(AuditLog::without_file());
+    Arc::new(ToolState::new(manager(clusters), clients, audit, max_result_bytes).expect("a desk"))
 }
 
 /// The product itself over these clusters, for these clients.
-pub fn product_for(clusters: Vec<Cluster>, clients: &[Client]) -> Server {
+pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
     serving(tools::catalog(&desk_for(clusters, clients, Limits::default().max_result_bytes)))
 }
 
 /// The product itself over these clusters.
-pub fn product(clusters: Vec<Cluster>) -> Server {
+pub fn product(clusters: Vec<ClusterConfig>) -> McpServer {
     serving(tools::catalog(&desk(clusters, Limits::default().max_result_bytes)))
 }
 
-fn serving(catalog: Catalog) -> Server {
-    Server::new(catalog).expect("a server")
+fn serving(catalog: Catalog) -> McpServer {
+    McpServer::new(catalog).expect("a server")
 }

@@ -1,7 +1,7 @@
 //! Certificates of the front, and clients that take any.
 #![allow(dead_code)]
 
-use proxmox_mcp::http::Identity;
+use proxmox_mcp::http::ServerCertificate;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::default_provider;
@@ -66,8 +66,8 @@ impl Files {
         self.folder.path().join("key.pem")
     }
 
-    pub fn identity(&self) -> Identity {
-        Identity::load(&self.cert(), &self.key()).expect("a pair that fits")
+    pub fn identity(&self) -> ServerCertificate {
+        ServerCertificate::load(&self.cert(), &self.key()).expect("a pair that fits")
     }
 }
 

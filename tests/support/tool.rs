@@ -1,10 +1,10 @@
 //! Tools called through the protocol core, without a socket on this side.
 #![allow(dead_code)]
 
-use proxmox_mcp::cancel::Cancel;
+use proxmox_mcp::cancel::CancelToken;
 use proxmox_mcp::mcp::context::Caller;
-use proxmox_mcp::mcp::{Exchange, Server, message};
-use proxmox_mcp::tools::DATA;
+use proxmox_mcp::mcp::{McpServer, TransportContext, message};
+use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
@@ -31,35 +31,35 @@ impl Said {
 }
 
 /// Calls a tool; progress is wanted.
-pub fn call(server: &Server, tool: &str, arguments: Value) -> Said {
-    call_with(server, tool, arguments, Cancel::new(), &|_| ())
+pub fn call(server: &McpServer, tool: &str, arguments: Value) -> Said {
+    call_with(server, tool, arguments, CancelToken::new(), &|_| ())
 }
 
 /// The same, with the call's cancellation in the test's hand; `heard` is told of each message of the progress.
-pub fn call_with(server: &Server, tool: &str, arguments: Value, cancel: Cancel, heard: &dyn Fn(&str)) -> Said {
+pub fn call_with(server: &McpServer, tool: &str, arguments: Value, cancel: CancelToken, heard: &dyn Fn(&str)) -> Said {
     let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 7}});
-    said(server, &Caller::stdio(), params, cancel, heard)
+    said(server, &Caller::new_stdio(), params, cancel, heard)
 }
 
 /// The same by somebody; no progress is wanted.
-pub fn call_as(server: &Server, caller: &Caller, tool: &str, arguments: Value) -> Said {
-    said(server, caller, json!({"name": tool, "arguments": arguments}), Cancel::new(), &|_| ())
+pub fn call_as(server: &McpServer, caller: &Caller, tool: &str, arguments: Value) -> Said {
+    said(server, caller, json!({"name": tool, "arguments": arguments}), CancelToken::new(), &|_| ())
 }
 
 /// Any tools/call by somebody: its answer.
-pub fn answer_to(server: &Server, caller: &Caller, params: Value) -> Value {
-    answered(server, caller, params, Cancel::new(), &|_| ())
+pub fn answer_to(server: &McpServer, caller: &Caller, params: Value) -> Value {
+    answered(server, caller, params, CancelToken::new(), &|_| ())
 }
 
-fn answered(server: &Server, caller: &Caller, params: Value, cancel: Cancel, send: &dyn Fn(&[u8])) -> Value {
+fn answered(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, send: &dyn Fn(&[u8])) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
-    let Ok(message::Message::Request(request)) = message::parse(text.as_bytes()) else { panic!("{text}") };
-    let exchange = Exchange { caller, calls: None, cancel, send };
-    let answer = server.answer(&request, request.params(), &exchange).expect("an answer");
+    let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
+    let exchange = TransportContext { caller, calls: None, cancel, notify: send };
+    let answer = server.handle_request(&request, request.parse_params(), &exchange).expect("an answer");
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
 
-fn said(server: &Server, caller: &Caller, params: Value, cancel: Cancel, heard: &dyn Fn(&str)) -> Said {
+fn said(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, heard: &dyn Fn(&str)) -> Said {
     let progress = RefCell::new(Vec::new());
     let send = |bytes: &[u8]| {
         let note: Value = serde_json::from_slice(bytes).expect("JSON");
@@ -74,7 +74,7 @@ fn said(server: &Server, caller: &Caller, params: Value, cancel: Cancel, heard: 
     let mut texts: Vec<_> = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned()).collect();
     let failed = result["isError"] == true;
     // It stands beside every answer; one test looks for it.
-    if texts.last().is_some_and(|last| last == DATA) && !failed {
+    if texts.last().is_some_and(|last| last == UNTRUSTED_NOTICE) && !failed {
         texts.pop();
     }
     let mut texts = texts.into_iter();

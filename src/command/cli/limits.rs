@@ -2,7 +2,7 @@
 
 use super::values::{Seconds, number, seconds};
 use clap::Args;
-use proxmox_mcp::settings::Limits;
+use proxmox_mcp::config::Limits;
 
 /// Upper bound of connections, sessions and calls: more threads or sockets than one machine gives a process.
 const MANY: usize = 100_000;

@@ -115,7 +115,7 @@ fn escape_context(mut error: clap::Error) -> clap::Error {
 mod tests {
     use super::*;
     use crate::command::cli::{AuditAction, Command};
-    use proxmox_mcp::settings::Limits;
+    use proxmox_mcp::config::Limits;
     use std::fmt::Debug;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::time::Duration;

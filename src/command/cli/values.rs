@@ -1,6 +1,6 @@
 //! Parsers of flag values. Their errors say which values are valid and never repeat the value.
 
-use proxmox_mcp::settings::Client;
+use proxmox_mcp::config::Client;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub fn string_list(text: &str) -> Result<StringList, String> {
 /// Parses the name of a client by the rules of clusters.json.
 pub fn client_name(text: &str) -> Result<String, String> {
     const FORM: &str = "expected 1 to 64 letters, digits, \".\", \"_\" or \"-\"";
-    if Client::is_name(text) { Ok(text.to_owned()) } else { Err(FORM.into()) }
+    if Client::is_valid_name(text) { Ok(text.to_owned()) } else { Err(FORM.into()) }
 }
 
 /// Parses an address to listen on and looks up a host name.

@@ -2,7 +2,7 @@
 
 use super::super::{Method, Operation, Schema};
 use super::thesaurus::meanings;
-use super::words::{stem, words};
+use super::tokenizer::{split_words, stem};
 use std::collections::{BTreeMap, HashMap};
 
 /// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
@@ -14,7 +14,7 @@ const MAX_TEXT: usize = 150_000;
 const LAST_SEGMENT: f32 = 4.0;
 const SEGMENT: f32 = 1.6;
 /// Each part of a segment of several words (`suspend-disk`), of what the whole would count.
-const PART: f32 = 0.65;
+const SEGMENT_PART_FACTOR: f32 = 0.65;
 const PATH_PARAMETER: f32 = 1.0;
 /// The first segments of most paths.
 const ROOT_SEGMENT: f32 = 0.4;
@@ -29,7 +29,7 @@ const MAX_DESCRIPTION: usize = 40;
 const PARAMETER: f32 = 0.9;
 const PARAMETER_PART: f32 = 0.35;
 /// At this weight a word says half of what it could.
-const HALF: f32 = 2.0;
+const HALF_WEIGHT: f32 = 2.0;
 
 /// Segments whose operations are rarely meant where a question says nothing of them.
 const AREAS: [&str; 16] = [
@@ -53,7 +53,7 @@ const AREAS: [&str; 16] = [
 
 /// What an operation is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum OperationScope {
     Vm,
     Container,
     /// A node, but no guest on it.
@@ -69,7 +69,7 @@ pub(super) struct Posting {
     /// How well the word says what the operation is: of 255.
     pub(super) weight: u8,
     /// Whether only a parameter has the word.
-    pub(super) of_parameter: bool,
+    pub(super) only_parameter: bool,
 }
 
 struct Term {
@@ -80,51 +80,51 @@ struct Term {
 }
 
 /// What is known of an operation beside its words.
-pub(super) struct Entry {
+pub(super) struct OperationEntry {
     pub(super) method: Method,
-    pub(super) scope: Scope,
+    pub(super) scope: OperationScope,
     /// Segments of the path.
     pub(super) depth: u8,
     /// Whether the path ends with a parameter: one thing of several.
-    pub(super) single: bool,
+    pub(super) is_item: bool,
     /// Which of the areas the path goes through: a bit.
     pub(super) area: u16,
     /// Said of those that lead to others, or that others replace.
-    pub(super) lesser: bool,
+    pub(super) low_priority: bool,
 }
 
 /// The words of all operations.
-pub(in super::super) struct Index {
+pub(in super::super) struct SearchIndex {
     text: String,
     terms: Vec<Term>,
     postings: Vec<Posting>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<OperationEntry>,
 }
 
 #[derive(Default, Clone, Copy)]
-struct Weight {
+struct WordWeight {
     total: f32,
     parameter: f32,
 }
 
-impl Index {
+impl SearchIndex {
     pub(in super::super) fn new(schema: &Schema) -> Self {
         let mut found: BTreeMap<String, Vec<Posting>> = BTreeMap::new();
         let (mut postings, mut text) = (0, 0);
         let mut entries = Vec::with_capacity(schema.len());
         for (at, operation) in schema.operations().enumerate() {
-            entries.push(entry(&operation));
+            entries.push(build_entry(&operation));
             let mut known = weigh(&operation);
             // What can be changed there can be read there.
             if operation.method() == Method::Get && operation.template().ends_with("/config") {
                 let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-                let here = schema.find(&segments).ok();
+                let here = schema.match_path(&segments).ok();
                 let changes = here.iter().flat_map(|found| found.operations()).find(|o| o.method() == Method::Put);
                 if let Some(changes) = changes {
-                    parameters(&changes, 1.0, &mut known);
+                    add_parameter_words(&changes, 1.0, &mut known);
                 }
             }
-            let mut known: Vec<(String, Weight)> = known.into_iter().collect();
+            let mut known: Vec<(String, WordWeight)> = known.into_iter().collect();
             // The best words come first, should the bound be met. The word decides between equals.
             known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
             for (word, weight) in known {
@@ -137,15 +137,15 @@ impl Index {
                 let sum = weight.total + weight.parameter;
                 found.entry(word).or_default().push(Posting {
                     operation: at as u16,
-                    weight: (255.0 * sum / (sum + HALF)) as u8,
-                    of_parameter: weight.total == 0.0,
+                    weight: (255.0 * sum / (sum + HALF_WEIGHT)) as u8,
+                    only_parameter: weight.total == 0.0,
                 });
             }
         }
-        Self::packed(found, entries, postings)
+        Self::pack(found, entries, postings)
     }
 
-    fn packed(found: BTreeMap<String, Vec<Posting>>, entries: Vec<Entry>, postings: usize) -> Self {
+    fn pack(found: BTreeMap<String, Vec<Posting>>, entries: Vec<OperationEntry>, postings: usize) -> Self {
         let mut index = Self {
             text: String::new(),
             terms: Vec::with_capacity(found.len()),
@@ -196,38 +196,38 @@ impl Index {
         named | within.map_or(0, |at| 1 << at)
     }
 
-    pub(in super::super) fn bytes(&self) -> usize {
+    pub(in super::super) fn size_bytes(&self) -> usize {
         self.text.capacity()
             + self.terms.capacity() * size_of::<Term>()
             + self.postings.capacity() * size_of::<Posting>()
-            + self.entries.capacity() * size_of::<Entry>()
+            + self.entries.capacity() * size_of::<OperationEntry>()
     }
 }
 
-fn entry(operation: &Operation<'_>) -> Entry {
+fn build_entry(operation: &Operation<'_>) -> OperationEntry {
     let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
     let summary = operation.summary();
-    Entry {
+    OperationEntry {
         method: operation.method(),
         scope: match segments.as_slice() {
-            ["nodes", _, "qemu", ..] => Scope::Vm,
-            ["nodes", _, "lxc", ..] => Scope::Container,
-            ["nodes", ..] => Scope::Node,
-            ["cluster", ..] => Scope::Cluster,
-            _ => Scope::Other,
+            ["nodes", _, "qemu", ..] => OperationScope::Vm,
+            ["nodes", _, "lxc", ..] => OperationScope::Container,
+            ["nodes", ..] => OperationScope::Node,
+            ["cluster", ..] => OperationScope::Cluster,
+            _ => OperationScope::Other,
         },
         depth: segments.len().min(255) as u8,
         area: segments.iter().find_map(|s| AREAS.iter().position(|area| area == s)).map_or(0, |at| 1 << at),
-        single: segments.last().is_some_and(|s| s.starts_with('{')),
-        lesser: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
+        is_item: segments.last().is_some_and(|s| s.starts_with('{')),
+        low_priority: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
             .iter()
             .any(|word| summary.contains(word))
-            || operation.reason().contains("internal"),
+            || operation.risk_reason().contains("internal"),
     }
 }
 
-fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
-    let mut known: HashMap<String, Weight> = HashMap::new();
+fn weigh(operation: &Operation<'_>) -> HashMap<String, WordWeight> {
+    let mut known: HashMap<String, WordWeight> = HashMap::new();
     let mut add = |mut words: Vec<String>, weight: f32| {
         // A word that stands twice in one place says no more than once.
         words.sort();
@@ -248,33 +248,33 @@ fn weigh(operation: &Operation<'_>) -> HashMap<String, Weight> {
         } else {
             SEGMENT
         };
-        let words = words(segment);
+        let words = split_words(segment);
         let whole = words.len() == 1;
-        add(words, if whole { weight } else { weight * PART });
+        add(words, if whole { weight } else { weight * SEGMENT_PART_FACTOR });
     }
     for parameter in segments().filter(|s| s.starts_with('{')) {
-        add(words(parameter), PATH_PARAMETER);
+        add(split_words(parameter), PATH_PARAMETER);
     }
     let summary = operation.summary();
     let (main, detail) = summary.split_at(summary.find([':', '(', ';']).unwrap_or(summary.len()));
-    add(words(main), SUMMARY);
-    add(words(detail), DETAIL);
+    add(split_words(main), SUMMARY);
+    add(split_words(detail), DETAIL);
     // Names are full of verbs that only say the method again.
-    let silent = |word: &String| word == "index" || meanings().get(word).is_some_and(|meaning| meaning.silent);
-    let name = words(operation.name()).into_iter().filter(|word| word != "updat" && !silent(word)).collect();
+    let silent = |word: &String| word == "index" || meanings().get(word).is_some_and(|meaning| meaning.is_stop_word);
+    let name = split_words(operation.name()).into_iter().filter(|word| word != "updat" && !silent(word)).collect();
     add(name, NAME);
     let description: Vec<&str> = operation.description().split_whitespace().take(MAX_DESCRIPTION).collect();
-    add(words(&description.join(" ")), DESCRIPTION);
+    add(split_words(&description.join(" ")), DESCRIPTION);
     // A parameter is rather looked for to be changed than to be given when a thing is made.
     let changes = if operation.method() == Method::Put || literals.last() == Some(&"config") { 1.0 } else { 0.85 };
-    parameters(operation, changes, &mut known);
+    add_parameter_words(operation, changes, &mut known);
     known
 }
 
 /// Adds the words of an operation's parameters.
-fn parameters(operation: &Operation<'_>, part: f32, known: &mut HashMap<String, Weight>) {
-    for parameter in operation.parameters().filter(|p| !operation.in_path(p.name())) {
-        let parts = words(parameter.family().unwrap_or(parameter.name()));
+fn add_parameter_words(operation: &Operation<'_>, part: f32, known: &mut HashMap<String, WordWeight>) {
+    for parameter in operation.parameters().filter(|p| !operation.is_path_parameter(p.name())) {
+        let parts = split_words(parameter.family().unwrap_or(parameter.name()));
         let weight = part * if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
         for word in parts {
             let of = &mut known.entry(word).or_default().parameter;

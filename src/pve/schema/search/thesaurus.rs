@@ -1,7 +1,7 @@
 //! The field's words for the same thing, what says which method is wanted, and what says nothing.
 
 use super::super::Method;
-use super::words::stem;
+use super::tokenizer::stem;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -292,50 +292,50 @@ const SYNONYMS: &str = "\
 
 /// What a word says of the method that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hint {
+pub(super) enum MethodHint {
     Read,
     Create,
     Change,
     Remove,
     /// Something that happens: start, migrate, back up. The word itself is looked for too.
-    Act,
+    Action,
 }
 
-impl Hint {
+impl MethodHint {
     /// How well an operation of this method fits, of 1.
-    pub(super) fn fit(self, method: Method) -> f32 {
+    pub(super) fn method_fit(self, method: Method) -> f32 {
         match (self, method) {
-            (Hint::Read, Method::Get) | (Hint::Create | Hint::Act, Method::Post) => 1.0,
-            (Hint::Change, Method::Put) | (Hint::Remove, Method::Delete) => 1.0,
-            (Hint::Create | Hint::Act, Method::Put) => 0.85,
-            (Hint::Change, Method::Post) => 0.8,
-            (Hint::Remove, Method::Put | Method::Post) => 0.6,
+            (MethodHint::Read, Method::Get) | (MethodHint::Create | MethodHint::Action, Method::Post) => 1.0,
+            (MethodHint::Change, Method::Put) | (MethodHint::Remove, Method::Delete) => 1.0,
+            (MethodHint::Create | MethodHint::Action, Method::Put) => 0.85,
+            (MethodHint::Change, Method::Post) => 0.8,
+            (MethodHint::Remove, Method::Put | Method::Post) => 0.6,
             _ => 0.55,
         }
     }
 }
 
 /// Verbs that only say the method.
-const VERBS: &[(Hint, &str)] = &[
+const METHOD_VERBS: &[(MethodHint, &str)] = &[
     (
-        Hint::Read,
+        MethodHint::Read,
         "list show get which what is are when why where display view see find check tell many much does did look \
          fetch print query read enumerate available has verify inspect whether",
     ),
-    (Hint::Create, "create add new make setup register generate define spin provision build deploy"),
+    (MethodHint::Create, "create add new make setup register generate define spin provision build deploy"),
     (
-        Hint::Change,
+        MethodHint::Change,
         "change set edit modify adjust lower reduce decrease raise limit configure reconfigure alter rename enable disable assign replace give",
     ),
-    (Hint::Remove, "delete remove destroy drop"),
+    (MethodHint::Remove, "delete remove destroy drop"),
 ];
 
 /// Verbs that say the method and are looked for.
-const LOUD: &[(Hint, &str)] = &[
-    (Hint::Read, "who happen extract progress log status state history usage output version"),
-    (Hint::Change, "turnoff turnon attach mount eject insert plug connect let"),
-    (Hint::Remove, "revoke discard uninstall cancel abort"),
-    (Hint::Act, ACTIONS),
+const SEARCHED_VERBS: &[(MethodHint, &str)] = &[
+    (MethodHint::Read, "who happen extract progress log status state history usage output version"),
+    (MethodHint::Change, "turnoff turnon attach mount eject insert plug connect let"),
+    (MethodHint::Remove, "revoke discard uninstall cancel abort"),
+    (MethodHint::Action, ACTIONS),
 ];
 
 /// Verbs that name what happens.
@@ -347,7 +347,7 @@ const ACTIONS: &str = "\
     protect block halt firewallrule import";
 
 /// Words that say nothing about the operation.
-const STOP: &str = "\
+const STOP_WORDS: &str = "\
     the an of for in on to with from my me it its at by into and or as be been being was were will would could \
     should can may might must do how want need like please help us we you your our they there here this that \
     these those if then than so just also via use used using some any one not no never lack now away again currently \
@@ -359,28 +359,28 @@ const STOP: &str = "\
 
 /// What is known of a word, each by its stem.
 #[derive(Default)]
-pub(super) struct Meaning {
-    pub(super) hint: Option<Hint>,
+pub(super) struct WordMeaning {
+    pub(super) hint: Option<MethodHint>,
     /// Whether it is not looked for: it says nothing, or nothing but the method.
-    pub(super) silent: bool,
+    pub(super) is_stop_word: bool,
     /// The API's words for it, each with whether it only comes near.
     pub(super) synonyms: Vec<(String, bool)>,
 }
 
 /// The meanings of all words that are known here.
-pub(super) fn meanings() -> &'static HashMap<String, Meaning> {
-    static MEANINGS: LazyLock<HashMap<String, Meaning>> = LazyLock::new(|| {
-        let mut all: HashMap<String, Meaning> = HashMap::new();
-        for word in STOP.split_whitespace() {
-            all.entry(stem(word)).or_default().silent = true;
+pub(super) fn meanings() -> &'static HashMap<String, WordMeaning> {
+    static MEANINGS: LazyLock<HashMap<String, WordMeaning>> = LazyLock::new(|| {
+        let mut all: HashMap<String, WordMeaning> = HashMap::new();
+        for word in STOP_WORDS.split_whitespace() {
+            all.entry(stem(word)).or_default().is_stop_word = true;
         }
-        for (hint, list) in VERBS {
+        for (hint, list) in METHOD_VERBS {
             for word in list.split_whitespace() {
                 let meaning = all.entry(stem(word)).or_default();
-                (meaning.hint, meaning.silent) = (Some(*hint), true);
+                (meaning.hint, meaning.is_stop_word) = (Some(*hint), true);
             }
         }
-        for (hint, list) in LOUD {
+        for (hint, list) in SEARCHED_VERBS {
             for word in list.split_whitespace() {
                 all.entry(stem(word)).or_default().hint.get_or_insert(*hint);
             }

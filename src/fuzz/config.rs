@@ -1,0 +1,52 @@
+//! clusters.json.
+
+use crate::config::load::parse;
+use std::path::Path;
+
+/// A secret as Proxmox makes them.
+const SECRET: &str = "0f5e9c1a-3b7d-4e2f-8a6b-5c4d3e2f1a0b";
+
+/// A configuration, `$SECRET` in it a secret: what is wrong with it is said without that secret, wherever it stands, and
+/// what is right is whole.
+pub fn check_clusters(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).replace("$SECRET", SECRET);
+    // Which of this machine's files would be looked at is the file's to say: none.
+    let directory = Path::new("/nonexistent");
+    if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|way| text.contains(way)) {
+        return false;
+    }
+    let read = || parse(text.as_bytes(), directory, None);
+    match (read(), read()) {
+        (Ok(first), Ok(second)) => {
+            assert_eq!(first.clusters, second.clusters);
+            let names: Vec<&str> = first.clusters.iter().map(|cluster| &*cluster.name).collect();
+            assert!(!names.is_empty() && (1..names.len()).all(|n| !names[..n].contains(&names[n])));
+            assert!(first.default.as_deref().is_none_or(|default| names.contains(&default)));
+            for cluster in &first.clusters {
+                assert!(!cluster.endpoints.is_empty() && !cluster.token_secret.is_empty());
+                assert!(cluster.token_secret.expose().bytes().all(|b| b.is_ascii_graphic()));
+                assert!((1..=600).contains(&cluster.timeout.as_secs()));
+                // No token in clear text off this machine.
+                assert!(cluster.endpoints.iter().all(|e| e.https || is_loopback(&e.host)), "{cluster:?}");
+            }
+            let clients: Vec<_> =
+                first.clients.iter().map(|client| (&client.name, client.token_sha256.to_string())).collect();
+            assert!(
+                (1..clients.len()).all(|n| clients[..n].iter().all(|c| c.0 != clients[n].0 && c.1 != clients[n].1))
+            );
+            true
+        }
+        (Err(first), Err(second)) => {
+            let shown = first.to_string();
+            assert_eq!(shown, second.to_string());
+            assert!(first.count() > 0 && !shown.is_empty() && !shown.contains(SECRET), "{shown}");
+            assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+            false
+        }
+        _ => panic!("right once and wrong once"),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

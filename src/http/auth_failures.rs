@@ -1,0 +1,142 @@
+//! Wrong tokens by the address they come from: after a few of them within a minute, further ones are refused as too
+//! many until the minute ends.
+//!
+//! A right token is taken all the same: many clients may share an address (a proxy, a NAT), and one of them with a
+//! stale token must not shut the others out. What is counted is bounded, however many addresses a stranger has.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// From an address's first wrong token on.
+const WINDOW_LENGTH: Duration = Duration::from_secs(60);
+/// Wrong tokens within it that are answered as any first one.
+const MAX_UNTHROTTLED: u32 = 10;
+/// Addresses that are told apart. All further ones count as one, until there is room again.
+const MAX_ADDRESSES: usize = 4096;
+const OVERFLOW_KEY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+/// How often room is made: each time all of the addresses are looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The addresses that wrong tokens came from within the last minute.
+#[derive(Default)]
+pub struct AuthFailureLimiter(Mutex<FailureTable>);
+
+#[derive(Default)]
+struct FailureTable {
+    windows: HashMap<IpAddr, FailureWindow>,
+    last_sweep: Option<Instant>,
+}
+
+struct FailureWindow {
+    since: Instant,
+    failures: u32,
+}
+
+/// What becomes of a wrong token.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AttemptOutcome {
+    /// Whether it is the first one of its address and window, which is worth a line in the log.
+    pub first: bool,
+    /// How long until wrong tokens of this address are answered again, if they are too many now.
+    pub retry_after: Option<Duration>,
+}
+
+impl AuthFailureLimiter {
+    /// Counts a wrong token that came from `peer` at `now`.
+    pub fn record_failure(&self, peer: IpAddr, now: Instant) -> AttemptOutcome {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = truncate_to_network(peer);
+        if !table.windows.contains_key(&key) && table.windows.len() >= MAX_ADDRESSES {
+            if table.last_sweep.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL) {
+                table.last_sweep = Some(now);
+                table.windows.retain(|_, window| !window.is_over(now));
+            }
+            if table.windows.len() >= MAX_ADDRESSES {
+                key = OVERFLOW_KEY;
+            }
+        }
+        let window = table.windows.entry(key).or_insert(FailureWindow { since: now, failures: 0 });
+        if window.is_over(now) {
+            *window = FailureWindow { since: now, failures: 0 };
+        }
+        window.failures = window.failures.saturating_add(1);
+        let left = WINDOW_LENGTH.saturating_sub(now.saturating_duration_since(window.since));
+        AttemptOutcome { first: window.failures == 1, retry_after: (window.failures > MAX_UNTHROTTLED).then_some(left) }
+    }
+}
+
+impl FailureWindow {
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= WINDOW_LENGTH
+    }
+}
+
+/// What one stranger has at the least: an IPv4 address, or an IPv6 network of 64 bits.
+fn truncate_to_network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ten_wrong_tokens_are_free_and_the_next_wait_for_the_minute_to_end() {
+        let (attempts, peer, start) = (AuthFailureLimiter::default(), address("192.0.2.1"), Instant::now());
+        let second = |n: u64| start + Duration::from_secs(n);
+        for n in 0..10 {
+            assert_eq!(attempts.record_failure(peer, second(n)), AttemptOutcome { first: n == 0, retry_after: None });
+        }
+        let slowed = |n| AttemptOutcome { first: false, retry_after: Some(Duration::from_secs(n)) };
+        assert_eq!(attempts.record_failure(peer, second(10)), slowed(50));
+        assert_eq!(attempts.record_failure(peer, second(59)), slowed(1));
+        assert_eq!(
+            attempts.record_failure(address("192.0.2.2"), second(59)),
+            AttemptOutcome { first: true, retry_after: None }
+        );
+        assert_eq!(
+            attempts.record_failure(peer, second(60)),
+            AttemptOutcome { first: true, retry_after: None },
+            "a minute is over"
+        );
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address_and_a_mapped_ipv4_address_as_itself() {
+        for (one, other, same) in [
+            ("2001:db8::1", "2001:db8::ffff:0:0:2", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
+        ] {
+            let (attempts, now) = (AuthFailureLimiter::default(), Instant::now());
+            attempts.record_failure(address(one), now);
+            assert_eq!(!attempts.record_failure(address(other), now).first, same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_addresses_takes_bounded_room_and_is_slowed_together() {
+        let (attempts, now) = (AuthFailureLimiter::default(), Instant::now());
+        let wrong = |n: u32, now| attempts.record_failure(std::net::Ipv4Addr::from_bits(n).into(), now);
+        let size = || attempts.0.lock().unwrap().windows.len();
+        let slowed = (0..3 * MAX_ADDRESSES as u32).filter(|n| wrong(*n, now).retry_after.is_some()).count();
+        assert_eq!((size(), slowed), (MAX_ADDRESSES + 1, 2 * MAX_ADDRESSES - MAX_UNTHROTTLED as usize));
+        assert_eq!(
+            wrong(0, now),
+            AttemptOutcome { first: false, retry_after: None },
+            "those that are told apart stay so"
+        );
+        assert_eq!(wrong(1 << 20, now + WINDOW_LENGTH), AttemptOutcome { first: true, retry_after: None });
+        assert_eq!(size(), 1, "room is made");
+    }
+}

@@ -1,0 +1,182 @@
+//! An event stream to a client: whoever has a message for it writes an event, one write each, under the stream's lock
+//! and a deadline. A comment now and then keeps the proxies on the way from ending a quiet stream.
+
+use super::client_stream::ClientStream;
+use super::response::event_stream_head;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+const COMMENT: &[u8] = b": keep-alive\n\n";
+
+/// The stream a connection has become. Its bytes have no length and no chunks: see [`event_stream_head`].
+pub struct EventStream {
+    stream: Arc<ClientStream>,
+    writer: Mutex<WriterState>,
+    write_timeout: Duration,
+    ended: AtomicBool,
+}
+
+/// What is known of the stream between two events.
+#[derive(Default)]
+struct WriterState {
+    /// The rest of a comment that the socket took in part: must go out before anything else.
+    unsent_comment: &'static [u8],
+    /// Since when the socket has taken nothing.
+    blocked_since: Option<Instant>,
+}
+
+impl EventStream {
+    /// A stream on a connection, nothing sent yet; the socket's write timeout is `write_timeout`.
+    pub fn new(stream: Arc<ClientStream>, write_timeout: Duration) -> Self {
+        Self { stream, writer: Mutex::default(), write_timeout, ended: AtomicBool::new(false) }
+    }
+
+    /// Sends the head and the first lines. `before` runs when no comment can get ahead of them any more; where it
+    /// returns false nothing is sent, and so does this.
+    pub fn start(&self, first: &str, before: impl FnOnce() -> bool) -> io::Result<bool> {
+        let mut bytes = event_stream_head()?;
+        bytes.extend_from_slice(first.as_bytes());
+        let mut writer = self.writer();
+        let wanted = before();
+        if wanted {
+            self.write(&mut writer, &mut [IoSlice::new(&bytes)]);
+        }
+        Ok(wanted)
+    }
+
+    /// Sends one message, which is a single line, as an event; `before` runs just before the client can know of it.
+    /// Returns false where the stream has ended, or ends now because the client did not take the event in time.
+    pub fn send(&self, message: &[u8], before: impl FnOnce()) -> bool {
+        let mut writer = self.writer();
+        before();
+        let mut event = [IoSlice::new(b"event: message\ndata: "), IoSlice::new(message), IoSlice::new(b"\n\n")];
+        self.write(&mut writer, &mut event)
+    }
+
+    fn write(&self, writer: &mut WriterState, parts: &mut [IoSlice<'_>]) -> bool {
+        if self.has_ended() {
+            return false;
+        }
+        let owed = std::mem::take(&mut writer.unsent_comment);
+        let sent = match owed.is_empty() {
+            true => Ok(()),
+            false => self.stream.write_all(&mut [IoSlice::new(owed)], self.write_timeout),
+        };
+        match sent.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
+            Ok(()) => {
+                writer.blocked_since = None;
+                true
+            }
+            Err(e) => {
+                log::debug!("a client does not take an event: {e}");
+                self.end();
+                false
+            }
+        }
+    }
+
+    /// Sends a comment, or what is owed of the last one, if the socket takes it without waiting.
+    pub fn keep_alive(&self) {
+        let mut writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is writing an event: the stream is not quiet, and that write has its own deadline.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let bytes = if writer.unsent_comment.is_empty() { COMMENT } else { writer.unsent_comment };
+        match self.stream.send_now(bytes) {
+            Ok(n) => *writer = WriterState { unsent_comment: bytes.get(n..).unwrap_or_default(), blocked_since: None },
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                if writer.blocked_since.get_or_insert_with(Instant::now).elapsed() >= self.write_timeout {
+                    log::debug!("a client of an event stream has stopped reading");
+                    self.end();
+                }
+            }
+            Err(_) => self.end(),
+        }
+    }
+
+    /// Ends the stream; its connection's thread notices, and does the rest.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.stream.end();
+    }
+
+    /// Whether nothing can be sent any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// The connection it is on.
+    pub fn stream(&self) -> &Arc<ClientStream> {
+        &self.stream
+    }
+
+    fn writer(&self) -> MutexGuard<'_, WriterState> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::super::client_stream::tests::connection_pair;
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    /// A stream that has begun with `: hello`, and its client.
+    fn stream(write_timeout: Duration) -> (EventStream, TcpStream) {
+        let (far, near) = connection_pair(write_timeout);
+        let events = EventStream::new(far, write_timeout);
+        assert!(events.start(": hello\n\n", || true).unwrap());
+        (events, near)
+    }
+
+    /// What the client receives up to and including `end`.
+    pub fn read_until(client: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        while !text.ends_with(end) {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            text.push(byte[0].into());
+        }
+        text
+    }
+
+    #[test]
+    fn events_and_comments_follow_the_head() {
+        let (events, mut client) = stream(Duration::from_secs(10));
+        assert!(read_until(&mut client, "\r\n\r\n").contains("text/event-stream"));
+        assert_eq!(read_until(&mut client, "\n\n"), ": hello\n\n");
+        assert!(events.send(b"{}", || ()));
+        assert_eq!(read_until(&mut client, "\n\n"), "event: message\ndata: {}\n\n");
+        events.keep_alive();
+        assert_eq!(read_until(&mut client, "\n\n"), ": keep-alive\n\n");
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_loses_its_stream_to_an_event() {
+        let (events, _client) = stream(Duration::from_millis(50));
+        assert!(!events.send(&vec![b' '; 64 << 20], || ()));
+        assert!(events.has_ended());
+        assert!(!events.send(b"{}", || ()));
+    }
+
+    #[test]
+    fn keep_alive_comments_never_wait_and_end_a_stream_that_is_stuck() {
+        let (events, _client) = stream(Duration::from_millis(50));
+        let locked = events.writer();
+        events.keep_alive();
+        drop(locked);
+        let full = [b' '; 1 << 16];
+        while events.stream.send_now(&full).is_ok() {}
+        let begun = Instant::now();
+        while !events.has_ended() {
+            events.keep_alive();
+            assert!(begun.elapsed() < Duration::from_secs(20), "it was never ended");
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! JSON values within a budget of memory, not of text: `[{"":0},{"":0}]` takes eighty times its own length.
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::fmt;
+
+/// About what a value takes in a list, or beside its key in an object.
+const VALUE_BYTES: usize = 64;
+/// About what the first node of an object's tree takes.
+const OBJECT_BYTES: usize = 640;
+
+/// Reads a value that takes at most so many bytes of memory; what it takes is gone from the cell.
+#[derive(Clone, Copy)]
+pub(super) struct MemoryLimitedValue<'a>(pub(super) &'a Cell<usize>);
+
+impl MemoryLimitedValue<'_> {
+    fn reserve<E: Error>(self, bytes: usize) -> Result<(), E> {
+        let left = self.0.get().checked_sub(bytes).ok_or_else(|| E::custom("one of its paths is too large"))?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for MemoryLimitedValue<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MemoryLimitedValue<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.reserve(value.len())?;
+        Ok(value.into())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element_seed(self)? {
+            self.reserve(VALUE_BYTES)?;
+            list.push(value);
+        }
+        Ok(list.into())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            self.reserve(key.len() + if object.is_empty() { OBJECT_BYTES } else { 2 * VALUE_BYTES })?;
+            object.insert(key, map.next_value_seed(self)?);
+        }
+        Ok(object.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str, budget: usize) -> Result<Value, serde_json::Error> {
+        MemoryLimitedValue(&Cell::new(budget)).deserialize(&mut serde_json::Deserializer::from_str(json))
+    }
+
+    #[test]
+    fn a_value_within_its_budget_is_that_of_serde_json() {
+        let json = r#"{"a":[null,true,-1,18446744073709551615,0.5,"x",{}],"b":{"c":[]},"a\n":1,"b":2}"#;
+        assert_eq!(read(json, 10_000).unwrap(), serde_json::from_str::<Value>(json).unwrap());
+    }
+
+    #[test]
+    fn small_objects_count_as_what_they_take() {
+        let json = format!("[{}0]", r#"{"":0},"#.repeat(10_000));
+        assert!(json.len() < 100_000);
+        assert!(read(&json, 1 << 20).is_err() && read(&json, 8 << 20).is_ok());
+    }
+}

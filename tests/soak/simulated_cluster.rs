@@ -1,0 +1,361 @@
+//! A simulated cluster that can be given trouble: one world, the demo's, behind several nodes that speak TLS and pass
+//! on what they are asked, or die, hang and cut off what they say.
+
+use crate::support::node::{self, Act, Identity, Node, Request, ca_pem};
+use proxmox_mcp::facts::APIDOC;
+use proxmox_mcp_demo::{Demo, FULL, Options, USER};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nodes of a cluster.
+pub const NODES: usize = 2;
+/// How long a call may take as the clusters are configured, in seconds.
+const TIMEOUT_SECONDS: u64 = 6;
+/// A node that answers later than that has trouble, if only with a machine that does too much at once.
+pub const SLOW_RESPONSE: Duration = Duration::from_secs(1);
+/// After trouble a call may still fail that waited for one that hung.
+const GRACE_PERIOD: Duration = Duration::from_secs(TIMEOUT_SECONDS + 2);
+/// How a marker of a write begins; a number of letters and digits follows.
+pub const MARKER_PREFIX: &str = "mk";
+
+/// What a node does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NodeFault {
+    /// Answers.
+    None,
+    /// Takes it and says nothing.
+    Hang,
+    /// Closes before anything is done.
+    CloseEarly,
+    /// Does it and closes without a word.
+    DropResponse,
+    /// Does it and closes after half of the answer.
+    TruncateResponse,
+    /// Is not there: no one listens, and every connection is gone.
+    Down,
+    /// Took long: nobody asked it to.
+    Slow,
+}
+
+/// The faults that take turns.
+pub const FAULTS: [NodeFault; 5] =
+    [NodeFault::Down, NodeFault::Hang, NodeFault::TruncateResponse, NodeFault::DropResponse, NodeFault::CloseEarly];
+
+/// A fault, and on how many nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterFault {
+    /// What they do.
+    pub fault: NodeFault,
+    /// How many do so.
+    pub nodes: usize,
+}
+
+impl std::fmt::Display for ClusterFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} on {} of {NODES}", self.fault, self.nodes)
+    }
+}
+
+/// Each trouble, and when it ended.
+type FaultHistory = Mutex<Vec<(ClusterFault, Option<Instant>)>>;
+
+/// How often each marked write was passed on, by method and marker, and how often that is over.
+type WriteCounts = Mutex<HashMap<String, (u32, u32)>>;
+
+/// A cluster. Dropping it ends its nodes.
+pub struct SimulatedCluster {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// What its nodes' names begin with, where the demo's begin with `pve`; three letters.
+    pub prefix: &'static str,
+    demo: Demo,
+    nodes: Mutex<Vec<Option<Node>>>,
+    addresses: Vec<SocketAddr>,
+    faults: Arc<[AtomicU8; NODES]>,
+    writes: Arc<WriteCounts>,
+    /// What trouble it has had.
+    fault_history: Arc<FaultHistory>,
+}
+
+impl SimulatedCluster {
+    /// Starts it, with a guest for each of these numbers: `NAME-VMID` on the first node.
+    pub fn start(name: &'static str, prefix: &'static str, guests: &[u32]) -> Self {
+        let mut options = Options::default();
+        options.apidoc = Some(APIDOC.into());
+        options.task_step = Duration::from_millis(10);
+        options.idle = Duration::from_secs(24 * 3600);
+        options.requests_per_connection = u32::MAX;
+        options.connections = 4096;
+        let demo = Demo::start_with(options).expect("a simulated cluster");
+        let mut stand = Self {
+            name,
+            prefix,
+            demo,
+            nodes: Mutex::default(),
+            addresses: Vec::new(),
+            faults: Arc::default(),
+            writes: Arc::default(),
+            fault_history: Arc::default(),
+        };
+        for n in 0..NODES {
+            // An address that no outgoing connection has, so that the port is still free when the node comes back.
+            let node = stand.start_node(n, ([127, 0, 0, 2], 0).into()).expect("a port");
+            stand.addresses.push(node.endpoint().to_string().parse().expect("an address"));
+            stand.nodes.lock().unwrap().push(Some(node));
+        }
+        for vmid in guests {
+            let body = format!("vmid={vmid}&name={}&memory=512", stand.guest_name(*vmid));
+            stand.request("POST", "/nodes/pve1/qemu", &body);
+        }
+        stand
+    }
+
+    fn start_node(&self, n: usize, address: SocketAddr) -> std::io::Result<Node> {
+        let (port, prefix) = (self.demo.port(), self.prefix);
+        let (faults, taken, trouble) = (self.faults.clone(), self.writes.clone(), self.fault_history.clone());
+        Node::start_at(address, Identity::Trusted, move |request| {
+            let fault = faults[n].load(Ordering::SeqCst);
+            if fault == NodeFault::Hang as u8 {
+                return Act::hang();
+            } else if fault == NodeFault::CloseEarly as u8 {
+                return Act::close();
+            }
+            let mark = find_marker(request).filter(|_| request.method != "GET");
+            if let Some(mark) = &mark {
+                taken.lock().unwrap().entry(mark.clone()).or_default().0 += 1;
+            }
+            let begun = Instant::now();
+            let mut answer = forward(port, prefix, request);
+            if let Some(mark) = mark {
+                taken.lock().unwrap().entry(mark).or_default().1 += 1;
+            }
+            if begun.elapsed() > SLOW_RESPONSE {
+                let met = ClusterFault { fault: NodeFault::Slow, nodes: 1 };
+                // Not behind the last, which may still be on.
+                trouble.lock().unwrap().insert(0, (met, Some(Instant::now())));
+            }
+            // As the fault is now: the answer is what is lost.
+            let fault = faults[n].load(Ordering::SeqCst);
+            if fault == NodeFault::DropResponse as u8 {
+                return Act::close();
+            } else if fault == NodeFault::TruncateResponse as u8 {
+                answer.truncate(answer.len() / 2);
+                return Act::raw(answer).then_close();
+            }
+            Act::raw(answer)
+        })
+    }
+
+    /// Its entry in the configuration.
+    pub fn config_entry(&self, ca_file: &Path, more_milliseconds: u64) -> Value {
+        json!({"urls": self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), "user": USER, "token_id": FULL,
+            "token_secret": self.demo.full_secret(), "ca_file": ca_file, "confirm": "never",
+            "timeout_seconds": TIMEOUT_SECONDS as f64 + more_milliseconds as f64 / 1000.0})
+    }
+
+    /// The CA of every cluster's nodes.
+    pub fn ca_certificate() -> &'static str {
+        ca_pem()
+    }
+
+    /// The name of a guest made here.
+    pub fn guest_name(&self, vmid: u32) -> String {
+        format!("{}-{vmid}", self.name)
+    }
+
+    /// The name of its first node, on which the guests are.
+    pub fn first_node(&self) -> String {
+        format!("{}1", self.prefix)
+    }
+
+    /// Gives these nodes a fault, or takes it away.
+    pub fn set_fault(&self, nodes: &[usize], fault: NodeFault) {
+        let mut running = self.nodes.lock().unwrap();
+        if fault != NodeFault::None {
+            self.fault_history.lock().unwrap().push((ClusterFault { fault, nodes: nodes.len() }, None));
+        }
+        for n in nodes {
+            self.faults[*n].store(fault as u8, Ordering::SeqCst);
+            if fault == NodeFault::Down {
+                running[*n] = None;
+            } else if running[*n].is_none() {
+                running[*n] = Some(self.restart_node(*n));
+            } else if let Some(node) = &running[*n]
+                && fault == NodeFault::None
+            {
+                node.forget();
+            }
+        }
+        if fault == NodeFault::None
+            && let Some(last) = self.fault_history.lock().unwrap().last_mut()
+        {
+            last.1 = Some(Instant::now());
+        }
+    }
+
+    /// The node at its old address, with a new certificate.
+    fn restart_node(&self, n: usize) -> Node {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.start_node(n, self.addresses[n]) {
+                Ok(node) => return node,
+                Err(error) if Instant::now() > until => panic!("node {n} of {} can't come back: {error}", self.name),
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// Drops what the nodes remember of requests.
+    pub fn forget_requests(&self) {
+        self.nodes.lock().unwrap().iter().flatten().for_each(Node::forget);
+    }
+
+    /// The trouble that a call may have met that began then.
+    pub fn fault_since(&self, begun: Instant) -> Option<ClusterFault> {
+        let trouble = self.fault_history.lock().unwrap();
+        let mut met = trouble.iter().rev().filter(|(_, end)| end.is_none_or(|end| end + GRACE_PERIOD > begun));
+        met.next().map(|(trouble, _)| *trouble)
+    }
+
+    /// How often a node took long of its own.
+    pub fn count_slow_responses(&self) -> usize {
+        self.fault_history.lock().unwrap().iter().filter(|(trouble, _)| trouble.fault == NodeFault::Slow).count()
+    }
+
+    /// How often a write with this marker was passed on, once none is under way any more.
+    pub fn count_writes(&self, method: &str, mark: &str) -> u32 {
+        loop {
+            let (begun, over) =
+                self.writes.lock().unwrap().get(&format!("{method} {mark}")).copied().unwrap_or_default();
+            if begun == over {
+                return begun;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Forgets the marker of a write.
+    pub fn forget_write(&self, method: &str, mark: &str) {
+        self.writes.lock().unwrap().remove(&format!("{method} {mark}"));
+    }
+
+    /// Asks the world itself: the `data` of the answer.
+    pub fn request(&self, method: &str, path: &str, body: &str) -> Value {
+        let secret = self.demo.full_secret();
+        let mut headers = vec![("authorization".to_owned(), format!("PVEAPIToken={USER}!{FULL}={secret}"))];
+        if !body.is_empty() {
+            headers.push(("content-type".into(), "application/x-www-form-urlencoded".into()));
+        }
+        let request = Request {
+            connection: 0,
+            nth: 0,
+            index: 0,
+            method: method.into(),
+            target: format!("/api2/json{path}"),
+            headers,
+            body: body.into(),
+        };
+        let answer = forward(self.demo.port(), "pve", &request);
+        let text = String::from_utf8(answer).expect("UTF-8");
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{method} {path}: {text}");
+        serde_json::from_str::<Value>(body).expect("JSON")["data"].take()
+    }
+}
+
+/// Method and marker of a write that has one.
+fn find_marker(request: &Request) -> Option<String> {
+    let text = format!("{} {}", request.target, request.body);
+    // Not within a word or a number.
+    let at = text.match_indices(MARKER_PREFIX).find(|(at, _)| text[..*at].ends_with(['/', '=', '"']))?.0;
+    let mark: String = text[at..].chars().take_while(char::is_ascii_alphanumeric).collect();
+    Some(format!("{} {mark}", request.method))
+}
+
+thread_local! {
+    /// A node's connection to the world; each of its clients' connections has a thread.
+    static DEMO_CONNECTION: RefCell<Option<TcpStream>> = const { RefCell::new(None) };
+}
+
+/// Asks the demo at this port what a node was asked, and returns the bytes of its answer; names are translated.
+fn forward(port: u16, prefix: &str, request: &Request) -> Vec<u8> {
+    let (outside, inside) = (format!("{prefix}1"), "pve1");
+    assert_eq!(outside.len(), inside.len(), "lengths stay what they are");
+    let node::Request { method, target, headers, body, .. } = request;
+    let mut text = format!("{method} {target} HTTP/1.1\r\n");
+    for (name, value) in headers {
+        if name != "content-length" && name != "connection" {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let mut bytes = text.into_bytes();
+    rename_nodes(&mut bytes, prefix, "pve");
+    let mut answer = DEMO_CONNECTION.with_borrow_mut(|world| {
+        let mut stream = world.take().unwrap_or_else(|| {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the world");
+            stream.set_nodelay(true).expect("a socket");
+            stream
+        });
+        // A thread of the harness asks every cluster.
+        if stream.peer_addr().map(|peer| peer.port()).ok() != Some(port) {
+            stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the world");
+        }
+        stream.write_all(&bytes).expect("the world listens");
+        let (answer, closes) = read_response(&mut stream);
+        *world = (!closes).then_some(stream);
+        answer
+    });
+    if !contains(&answer, b"Content-Encoding: gzip") {
+        rename_nodes(&mut answer, "pve", prefix);
+    }
+    answer
+}
+
+/// An answer, and whether its connection ends with it.
+fn read_response(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+    let (mut answer, mut room) = (Vec::new(), [0; 16 << 10]);
+    let mut whole = None;
+    while whole.is_none_or(|whole| answer.len() < whole) {
+        let n = stream.read(&mut room).expect("the world speaks");
+        assert!(n > 0, "the world ended: {}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&room[..n]);
+        if whole.is_none()
+            && let Some(head) = answer.windows(4).position(|w| w == b"\r\n\r\n")
+        {
+            let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+            let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            whole = Some(head + 4 + length.unwrap_or(0));
+        }
+    }
+    let closes = contains(&answer, b"Connection: close");
+    (answer, closes)
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|w| w == part)
+}
+
+/// Writes the names of the three nodes in another way of the same length.
+fn rename_nodes(bytes: &mut [u8], from: &str, to: &str) {
+    let from = from.as_bytes();
+    let mut at = 0;
+    while at + from.len() < bytes.len() {
+        let end = at + from.len();
+        if bytes[at..end] == *from && matches!(bytes[end], b'1'..=b'3') {
+            bytes[at..end].copy_from_slice(to.as_bytes());
+            at = end;
+        } else {
+            at += 1;
+        }
+    }
+}

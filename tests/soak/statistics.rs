@@ -1,0 +1,126 @@
+//! What came of the calls.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Wrong answers that are kept to be shown.
+const MAX_WRONG_SHOWN: usize = 10;
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallVerdict {
+    /// The right answer.
+    Correct,
+    /// A clear error, while the cluster had trouble.
+    Failed,
+    /// Given up by its client.
+    Abandoned,
+    /// Anything else.
+    Wrong,
+}
+
+/// The counts of all sessions.
+#[derive(Default)]
+pub struct SoakStatistics(Mutex<StatisticsState>);
+
+#[derive(Default)]
+struct StatisticsState {
+    calls: BTreeMap<(&'static str, &'static str, CallVerdict), u64>,
+    wrong: Vec<String>,
+    messages: BTreeMap<String, u64>,
+    reconnects: u64,
+    slowest: Duration,
+    /// When each cluster last gave a right answer, and when it first did since [`CallAttributes::watch_recovery`].
+    recovered: BTreeMap<&'static str, Option<Instant>>,
+}
+
+impl SoakStatistics {
+    /// A call over this transport that began then has ended.
+    pub fn record_call(&self, transport: &'static str, tool: &'static str, outcome: CallVerdict, begun: Instant) {
+        let mut counts = self.0.lock().unwrap();
+        *counts.calls.entry((transport, tool, outcome)).or_default() += 1;
+        counts.slowest = counts.slowest.max(begun.elapsed());
+    }
+
+    /// What was wrong.
+    pub fn record_wrong(&self, what: String) {
+        let mut counts = self.0.lock().unwrap();
+        if counts.wrong.len() < MAX_WRONG_SHOWN {
+            counts.wrong.push(what);
+        }
+    }
+
+    /// A text of the server: those that differ in numbers alone count as one.
+    pub fn record_message(&self, source: &str, text: &str) {
+        *self.0.lock().unwrap().messages.entry(format!("{source}: {}", normalize_message(text))).or_default() += 1;
+    }
+
+    /// A session is made anew.
+    pub fn record_reconnect(&self) {
+        self.0.lock().unwrap().reconnects += 1;
+    }
+
+    /// From now on it is of interest when this cluster first answers rightly.
+    pub fn watch_recovery(&self, cluster: &'static str) {
+        self.0.lock().unwrap().recovered.insert(cluster, None);
+    }
+
+    /// A right answer of the cluster to a call that began then.
+    pub fn record_success(&self, cluster: &'static str) {
+        self.0.lock().unwrap().recovered.entry(cluster).or_default().get_or_insert_with(Instant::now);
+    }
+
+    /// When it first answered.
+    pub fn recovered_at(&self, cluster: &str) -> Option<Instant> {
+        self.0.lock().unwrap().recovered.get(cluster).copied().flatten()
+    }
+
+    /// Calls so far, and how many of them came to this.
+    pub fn count_calls(&self, outcome: Option<CallVerdict>) -> u64 {
+        let counts = self.0.lock().unwrap();
+        counts.calls.iter().filter(|((.., o), _)| outcome.is_none_or(|wanted| *o == wanted)).map(|(_, n)| n).sum()
+    }
+
+    /// The first wrong answers.
+    pub fn wrong_answers(&self) -> Vec<String> {
+        self.0.lock().unwrap().wrong.clone()
+    }
+
+    /// Everything, as a table.
+    pub fn format_table(&self) -> String {
+        let counts = self.0.lock().unwrap();
+        let mut rows = BTreeMap::<_, [u64; 4]>::new();
+        for ((transport, tool, outcome), n) in &counts.calls {
+            rows.entry((transport, tool)).or_default()[*outcome as usize] += n;
+        }
+        let mut text =
+            format!("{:6} {:22} {:>9} {:>9} {:>9} {:>6}\n", "over", "tool", "right", "error", "given up", "wrong");
+        for ((transport, tool), [right, failed, given_up, wrong]) in rows {
+            text.push_str(&format!("{transport:6} {tool:22} {right:9} {failed:9} {given_up:9} {wrong:6}\n"));
+        }
+        text.push_str(&format!("{} sessions made anew; slowest call {:.1?}\n", counts.reconnects, counts.slowest));
+        text
+    }
+
+    /// What was said, each under its trouble, most often first.
+    pub fn messages(&self) -> Vec<(String, u64)> {
+        let mut texts: Vec<_> = self.0.lock().unwrap().messages.clone().into_iter().collect();
+        // By trouble, and within it by number.
+        let source = |text: &str| text.split(": ").next().unwrap_or_default().to_owned();
+        texts.sort_by_key(|(text, n)| (source(text), std::cmp::Reverse(*n)));
+        texts
+    }
+}
+
+/// A text without its numbers, short.
+fn normalize_message(text: &str) -> String {
+    let mut shape = String::new();
+    for c in text.chars().take(400) {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if c != '#' || !shape.ends_with('#') {
+            shape.push(c);
+        }
+    }
+    shape.chars().take(220).collect()
+}
