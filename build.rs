@@ -1,4 +1,4 @@
-//! Packs what is known of the Proxmox VE API (`src/facts/`) into the form in which a node gives its own: a script whose
+//! Packs what is known of the Proxmox VE API (`src/pve/schema/facts/`) into the form in which a node gives its own: a script whose
 //! only value is the list of operations, gzip-compressed. So one reader serves both.
 
 use flate2::Compression;
@@ -11,9 +11,9 @@ use std::{env, fs};
 
 fn main() {
     for file in ["operations.json", "summaries.tsv", "parameters.tsv"] {
-        println!("cargo::rerun-if-changed=src/facts/{file}");
+        println!("cargo::rerun-if-changed=src/pve/schema/facts/{file}");
     }
-    let read = |file: &str| fs::read_to_string(Path::new("src/facts").join(file)).expect(file);
+    let read = |file: &str| fs::read_to_string(Path::new("src/pve/schema/facts").join(file)).expect(file);
     let script = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"));
     let script = format!("const apiSchema = {script};\n");
     let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets it")).join("apidoc.js.gz");

@@ -21,28 +21,20 @@
 //! stdio, and blocking I/O with a deadline on every read and write. The program's memory comes from `allocator/`, the one
 //! package with code that is not safe.
 #![forbid(unsafe_code)]
-#![deny(missing_docs)]
 
 pub mod audit;
-pub mod cancel;
-mod deadline;
-pub use pve::demo;
+pub mod base;
+pub mod call;
 pub mod config;
-pub mod escape_invisible;
-pub mod facts;
 #[cfg(any(test, fuzzing))]
+#[path = "../fuzz/bodies/mod.rs"]
 pub mod fuzz;
 pub mod http;
-mod json_scan;
 pub mod mcp;
 pub mod metrics;
 pub mod policy;
 pub mod pve;
+pub mod render;
 pub mod sanitize;
-pub mod secret;
 pub mod stdio;
-pub mod suggest;
-pub mod timestamp;
 pub mod tools;
-pub mod trace;
-mod workers;

@@ -4,9 +4,10 @@
 //! the next one nor its own cancellation; answers are written one at a time, a line and a write each. The end is waited
 //! for by another thread than the reader, which may hang in a read, or in an answer that nobody takes.
 
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
+use crate::base::deadline::Deadline;
+use crate::base::workers::{CALL_STACK_BYTES, WorkerPool};
 use crate::config::Limits;
-use crate::deadline::Deadline;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::{CallGuard, InFlightCalls};
 use crate::mcp::message::{
@@ -14,7 +15,6 @@ use crate::mcp::message::{
     split_batch,
 };
 use crate::mcp::{McpServer, TransportContext};
-use crate::workers::{CALL_STACK_BYTES, WorkerPool};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,9 +1,9 @@
 //! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed
 //! is its own; and what it says of a cluster.
 
+use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};
 use proxmox_mcp::policy::ClusterPolicy;
-use proxmox_mcp::secret::Secret;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

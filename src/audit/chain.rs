@@ -3,7 +3,7 @@
 //! A crash may leave half a line. It holds no hash, so that the line after it holds the hash of both it and the whole
 //! line before: of all that stands from the last record on, but for the last newline. A first line has zeros.
 
-use crate::json_scan;
+use crate::base::json_scan;
 use ring::digest::{self, Digest, SHA256};
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! The file that the lines are added to: whole lines or nothing, in one chain, by one server.
 
 use super::chain::{HashChain, MAX_LINE_BYTES};
-use crate::timestamp::timestamp;
+use crate::base::timestamp::timestamp;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};

@@ -200,7 +200,7 @@ mod tests {
             let body = format_body(&record(&text, &arguments));
             assert!(body.len() + 200 < chain::MAX_LINE_BYTES, "{}", body.len());
             assert!(body.contains(" more\"}"), "{body}");
-            assert!(crate::json_scan::walk(&format!("{{\"first\":1{body}}}"), &mut |_, _| true));
+            assert!(crate::base::json_scan::walk(&format!("{{\"first\":1{body}}}"), &mut |_, _| true));
         }
     }
 }

@@ -161,7 +161,7 @@ impl AuditLog {
         let body = line::format_body(record);
         match &self.0 {
             None => {
-                let time = crate::timestamp::timestamp(std::time::SystemTime::now());
+                let time = crate::base::timestamp::timestamp(std::time::SystemTime::now());
                 log::log!(target: TARGET, record.event.level(), "{{\"time\":\"{time}\"{body}}}");
                 Ok(())
             }

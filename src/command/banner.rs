@@ -30,9 +30,9 @@ pub fn startup_banner(scheme: &str, listeners: &Listeners, clusters: &ClustersFi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proxmox_mcp::base::secret::Secret;
     use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};
     use proxmox_mcp::policy::ClusterPolicy;
-    use proxmox_mcp::secret::Secret;
     use std::time::Duration;
 
     #[test]

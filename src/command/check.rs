@@ -5,11 +5,12 @@ use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
 use super::output::{print_stdout, printable};
-use proxmox_mcp::cancel::CancelToken;
-use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::cluster::Cluster;
+use proxmox_mcp::pve::client::manager::ClusterManager;
 use proxmox_mcp::pve::params::ApiParams;
-use proxmox_mcp::pve::{Method, path::ApiPath};
+use proxmox_mcp::pve::path::ApiPath;
 use serde_json::Value;
 use std::thread;
 

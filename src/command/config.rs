@@ -4,8 +4,8 @@ use super::cli::{Cli, auth_token};
 use super::failure::Failure;
 use super::file_stamps::FileStamps;
 use proxmox_mcp::config::{self, Client, ClustersFile};
-use proxmox_mcp::demo::Demo;
 use proxmox_mcp::http;
+use proxmox_mcp::pve::demo::Demo;
 use std::path::PathBuf;
 
 /// The clusters and their source.

@@ -1,9 +1,9 @@
 //! The clusters' part of the health endpoints: readiness and metrics.
 
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::http::HealthSources;
 use proxmox_mcp::metrics::ClusterMetrics;
-use proxmox_mcp::pve::cluster::Cluster;
+use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
 use proxmox_mcp::tools::ToolState;

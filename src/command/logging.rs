@@ -4,8 +4,9 @@
 use super::cli::LogFormat;
 use super::output::printable;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use proxmox_mcp::timestamp::timestamp;
-use proxmox_mcp::{escape_invisible, sanitize};
+use proxmox_mcp::base::timestamp::timestamp;
+use proxmox_mcp::sanitize;
+use proxmox_mcp::sanitize::escape_invisible;
 use std::io::Write;
 use std::time::SystemTime;
 

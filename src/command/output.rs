@@ -1,6 +1,7 @@
 //! Text for a terminal.
 
-use proxmox_mcp::{escape_invisible, sanitize};
+use proxmox_mcp::sanitize;
+use proxmox_mcp::sanitize::escape_invisible;
 use std::io::Write;
 
 /// Prints to stdout. A closed pipe does not end the program.

@@ -9,7 +9,7 @@ use super::listeners::Listeners;
 use super::systemd;
 use proxmox_mcp::config;
 use proxmox_mcp::http::HttpHandle;
-use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::pve::client::manager::ClusterManager;
 use proxmox_mcp::tools::ToolState;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

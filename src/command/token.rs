@@ -4,8 +4,8 @@ use super::cli::Cli;
 use super::client_setup::client_setup;
 use super::failure::Failure;
 use super::output::print_stdout;
+use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{TOKEN_PREFIX, TokenHash};
-use proxmox_mcp::secret::Secret;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::Write;
 

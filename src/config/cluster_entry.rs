@@ -4,7 +4,7 @@ use super::entry_reader::EntryReader;
 use super::load::join_quoted;
 use super::ordered_json::OrderedJson;
 use super::{ClusterConfig, ConfigErrors, Endpoint, Fingerprint, TlsVerification, field_parsers, files};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;

@@ -3,7 +3,7 @@
 use super::cluster_entry;
 use super::ordered_json::{self, OrderedJson};
 use super::{ClusterConfig, ClustersFile, ConfigErrors, client, field_parsers, files};
-use crate::suggest::suggest;
+use crate::base::suggest::suggest;
 use std::path::{Path, PathBuf};
 
 /// Where the file is looked for when no path is given.

@@ -17,8 +17,8 @@ pub use errors::ConfigErrors;
 pub use key_pair::KeyPair;
 pub use load::{find_path, load};
 
+use crate::base::secret::Secret;
 use crate::policy::ClusterPolicy;
-use crate::secret::Secret;
 use std::fmt;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Which connections are open: the caps on them, and what a stop needs to end them.
 
 use super::client_stream::ClientStream;
-use crate::deadline::Deadline;
+use crate::base::deadline::Deadline;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

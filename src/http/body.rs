@@ -2,8 +2,8 @@
 
 use super::head::{BodyFraming, RequestError};
 use super::receive::{ReceiveBuffer, ReceiveError};
+use crate::base::deadline::Deadline;
 use crate::config::Limits;
-use crate::deadline::Deadline;
 
 const TOO_LARGE: RequestError = RequestError::Rejected(413, "the body is too large (--max-body-bytes)");
 const BAD_CHUNK: RequestError = RequestError::Rejected(400, "the body's chunks are malformed");

@@ -4,7 +4,7 @@
 //! for ever. What is bounded here is the whole: the time left is set before each further read or write.
 
 use super::tls::TlsSession;
-use crate::deadline::Deadline;
+use crate::base::deadline::Deadline;
 use crate::metrics::ByteCounters;
 use socket2::SockRef;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -7,8 +7,8 @@
 //! httparse reads the lines; the framing rules on top are RFC 9112's (sections 2.2, 3.2, 5.2, 6), at their strictest.
 
 use super::receive::{ReceiveBuffer, ReceiveError};
+use crate::base::deadline::Deadline;
 use crate::config::Limits;
-use crate::deadline::Deadline;
 use httparse::Error;
 use std::mem::MaybeUninit;
 use std::str::FromStr;

@@ -38,11 +38,11 @@ mod streamable;
 mod tls;
 mod tls_accept;
 
+use crate::base::deadline::Deadline;
+use crate::base::workers::{CALL_STACK_BYTES, WorkerPool};
 use crate::config::{Client, Limits};
-use crate::deadline::Deadline;
 use crate::mcp;
 use crate::metrics;
-use crate::workers::{CALL_STACK_BYTES, WorkerPool};
 use accept::StopSignal;
 pub use accept::listen;
 use admission::Connections;

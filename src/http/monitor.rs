@@ -8,7 +8,7 @@
 
 use super::client_stream::ClientStream;
 use super::event_stream::EventStream;
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};

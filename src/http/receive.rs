@@ -2,7 +2,7 @@
 //! end.
 
 use super::client_stream::{ClientStream, read_socket};
-use crate::deadline::Deadline;
+use crate::base::deadline::Deadline;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;

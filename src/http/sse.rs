@@ -13,7 +13,7 @@ use super::memory_budget::MemoryReservation;
 use super::response::HttpResponse;
 use super::routes::{HttpRequest, RouteOutcome};
 use super::sse_session::{SessionSlot, SseSession};
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
 use crate::config::{Client, Limits};
 use crate::mcp;
 use crate::mcp::context::Caller;

@@ -3,7 +3,7 @@
 use super::client_stream::ClientStream;
 use super::event_stream::EventStream;
 use super::quota::QuotaPermit;
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::InFlightCalls;
 use crate::mcp::{self, TransportContext};

@@ -9,7 +9,7 @@ use super::event_stream::EventStream;
 use super::quota::QuotaPermit;
 use super::response::HttpResponse;
 use super::routes::{HttpRequest, RouteOutcome};
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
 use crate::mcp::context::Caller;
 use crate::mcp::message::{
     self, BUSY, INVALID_REQUEST, InvalidMessage, MAX_BATCH, Message, RequestParams, SERVER_BUSY_MESSAGE,

@@ -4,7 +4,7 @@
 //! arithmetic, and system calls that return at once. So a reader that waits for days holds up nobody who has an event to
 //! send, and a client that takes none holds up nobody who reads.
 
-use crate::deadline::Deadline;
+use crate::base::deadline::Deadline;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustls::{ServerConfig, ServerConnection};

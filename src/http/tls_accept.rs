@@ -7,7 +7,7 @@ use super::client_stream::ClientStream;
 use super::receive::linger;
 use super::response::HttpResponse;
 use super::tls;
-use crate::deadline::Deadline;
+use crate::base::deadline::Deadline;
 use rustix::event::PollFlags;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Parameters of tools as data: their JSON Schema for clients, and the check of what a model sent.
 
-use crate::suggest::suggest;
+use crate::base::suggest::suggest;
 use serde_json::{Map, Value, json};
 
 /// One parameter.

@@ -3,8 +3,8 @@
 
 use super::context::Caller;
 use super::{McpServer, ProtocolEra};
+use crate::base::trace::{CALL_ID_META_KEY, CallId, TraceParent};
 use crate::metrics::CallOutcome;
-use crate::trace::{CALL_ID_META_KEY, CallId, TraceParent};
 use log::Level;
 use std::cell::Cell;
 use std::sync::OnceLock;

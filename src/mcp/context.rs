@@ -3,10 +3,10 @@
 use super::call_span::CallAttributes;
 use super::message::{RpcError, push_json_string};
 use super::sealed_state::StateSealer;
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
+use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
-use crate::escape_invisible;
-use crate::trace::{CallId, TraceParent};
+use crate::sanitize::escape_invisible;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::net::IpAddr;

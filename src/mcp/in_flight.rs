@@ -1,7 +1,7 @@
 //! The calls in flight of one session, so that `notifications/cancelled` and the end of the session can end them.
 
 use super::context::LOG_LEVELS;
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,10 +1,10 @@
 //! Texts as JSON strings. Most of what the server sends is text that is JSON already, so every few bytes want an escape:
 //! of a large answer this is the costliest part. It goes by words of eight bytes, at any optimisation level.
 //!
-//! A text may be anybody's words, so what is not seen is shown on the way, as [`crate::escape_invisible`] has it: with that nothing of a
+//! A text may be anybody's words, so what is not seen is shown on the way, as [`crate::sanitize::escape_invisible`] has it: with that nothing of a
 //! text is left that some client would take for the end of a line.
 
-use crate::escape_invisible;
+use crate::sanitize::escape_invisible;
 
 /// Bytes gathered before they go to the output.
 const BUFFER_SIZE: usize = 256;
@@ -106,7 +106,7 @@ fn push_special_char<'a>(out: &mut Vec<u8>, text: &'a str, left: usize) -> &'a [
 #[cfg(test)]
 mod tests {
     use super::push_json_string;
-    use crate::escape_invisible;
+    use crate::sanitize::escape_invisible;
 
     fn json(text: &str) -> String {
         let mut out = Vec::new();

@@ -5,8 +5,8 @@
 
 pub use super::params::{RequestMeta, RequestParams};
 use super::params::{decode_string, is_not_null, read_members};
-use crate::escape_invisible;
-use crate::json_scan::walk;
+use crate::base::json_scan::walk;
+use crate::sanitize::escape_invisible;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::borrow::Cow;

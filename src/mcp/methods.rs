@@ -8,7 +8,7 @@ use super::content::{Content, ResourceContents};
 use super::context::{CallContext, LOG_LEVELS};
 use super::message::{INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError, push_json_string};
 use super::{ProtocolEra, RequestContext, call_span, modern};
-use crate::escape_invisible;
+use crate::sanitize::escape_invisible;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
 

@@ -19,10 +19,10 @@ pub mod modern;
 mod params;
 pub mod sealed_state;
 
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
+use crate::base::trace::{CALL_ID_META_KEY, CallId};
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::trace::{CALL_ID_META_KEY, CallId};
 pub use call_span::CallAttributes;
 use call_span::CallSpan;
 use catalog::{Catalog, Tool};

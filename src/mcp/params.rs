@@ -1,8 +1,8 @@
 //! The parameters of a request, read by hand: a derive would make the parser anew for every struct.
 
 use super::message::is_valid_id;
-use crate::json_scan::{unquote, walk};
-use crate::trace::TraceParent;
+use crate::base::json_scan::{unquote, walk};
+use crate::base::trace::TraceParent;
 use std::borrow::Cow;
 
 /// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.

@@ -1,9 +1,9 @@
 //! The simulated cluster of the package `proxmox-mcp-demo` as an entry of the configuration.
 
+use crate::base::secret::Secret;
 use crate::config::{ClusterConfig, Endpoint, TlsVerification};
-use crate::facts::APIDOC;
 use crate::policy::ClusterPolicy;
-use crate::secret::Secret;
+use crate::pve::schema::facts::APIDOC;
 use proxmox_mcp_demo as simulation;
 use std::io;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::messages::find_hint;
-pub use super::tls_error::{TlsError, TlsErrorKind};
+use crate::pve::knowledge::messages::find_hint;
+pub use crate::pve::tls_error::{TlsError, TlsErrorKind};
 
 /// Why a call brought no answer. `Display` is the outside text, one line: what failed, why, what to do next.
 /// It never holds a secret; where the cause has more to say to whoever reads the log, [`PveError::detail`] has it.

@@ -1,13 +1,14 @@
 //! The guests of a cluster: VMs and containers, read from its list of resources and found by number or name.
 
-use super::cluster::Cluster;
-use super::error::PveError;
-use super::params::ApiParams;
-use super::path::ApiPath;
-use super::{Method, messages::to_one_line};
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
+use crate::base::suggest::suggest;
+use crate::pve::Method;
+use crate::pve::client::cluster::Cluster;
+use crate::pve::error::PveError;
+use crate::pve::knowledge::messages::to_one_line;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
 use crate::sanitize;
-use crate::suggest::suggest;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;

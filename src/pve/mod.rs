@@ -9,30 +9,20 @@
 //! the four ways to trust a certificate (`tls_error` what is said where none applies), and `answer` reads what came
 //! back (`words` makes Proxmox's fit to be shown).
 
-pub mod cluster;
+pub mod client;
 pub mod demo;
 pub mod error;
 pub mod guests;
-pub mod manager;
+mod knowledge;
 pub mod params;
 pub mod path;
 pub mod schema;
 pub mod task;
 
-mod api_response;
-mod call_semaphore;
-mod discovery;
-mod host_resolver;
-mod messages;
-mod node_connection;
-mod node_health;
-mod tcp;
-mod tls;
 mod tls_error;
-mod transport;
 mod upid;
 
-pub use tls::build_client_config;
+pub use client::tls::build_client_config;
 
 use std::fmt;
 

@@ -4,9 +4,9 @@
 //! `/nodes/pve1/qemu`. The same is done here first, so that whoever judges a path and the node that acts on it see the
 //! same one.
 
-use super::Method;
-use super::error::PveError;
-use super::params::{ApiParams, percent_decode, percent_encode_into};
+use crate::pve::Method;
+use crate::pve::error::PveError;
+use crate::pve::params::{ApiParams, percent_decode, percent_encode_into};
 use std::borrow::Cow;
 use std::fmt;
 use ureq::http::uri::PathAndQuery;
@@ -56,7 +56,7 @@ impl ApiPath {
             );
         }
         if let Some((word, rest)) = path.split_once(' ')
-            && super::Method::ALL.iter().any(|m| m.as_str().eq_ignore_ascii_case(word))
+            && crate::pve::Method::ALL.iter().any(|m| m.as_str().eq_ignore_ascii_case(word))
         {
             return Err(format!("the path starts with a method: write `{}` and give {word} as `method`", rest.trim()));
         }

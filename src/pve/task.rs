@@ -1,15 +1,15 @@
 //! Seeing a task to its end: its status is looked at again and again, its log read as it grows.
 
-use super::cluster::Cluster;
-use super::error::PveError;
-use super::messages::to_one_line;
-use super::params::ApiParams;
-use super::path::ApiPath;
-use crate::cancel::CancelToken;
+use crate::base::cancel::CancelToken;
+use crate::pve::client::cluster::Cluster;
+use crate::pve::error::PveError;
+use crate::pve::knowledge::messages::to_one_line;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-pub use super::upid::Upid;
+pub use crate::pve::upid::Upid;
 
 /// Between the first two looks; each pause after it is half as long again.
 const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(100);

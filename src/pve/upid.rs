@@ -1,6 +1,6 @@
 //! A task's name: `UPID:node:pid:pstart:starttime:type:id:user:`, the numbers in hex.
 
-use super::path::ApiPath;
+use crate::pve::path::ApiPath;
 use std::fmt;
 use std::time::SystemTime;
 

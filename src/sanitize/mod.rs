@@ -4,6 +4,7 @@
 //! It is the last net, not the lock: what a token of the cluster may not read never comes here, and a password that
 //! stands alone in a sentence looks like any other word.
 
+pub mod escape_invisible;
 mod redact_json;
 mod redact_log;
 mod secret_names;

@@ -2,7 +2,7 @@
 
 use super::secret_names::{FieldClass, classify_field};
 use super::{HIDDEN, LogRedactor, is_hidden, secret_patterns};
-use crate::json_scan;
+use crate::base::json_scan;
 use std::borrow::Cow;
 
 /// An answer of Proxmox, its secrets replaced by `(hidden)`: strings and numbers of members with a secret name, all that

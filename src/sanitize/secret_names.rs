@@ -227,7 +227,7 @@ mod tests {
     /// The names of all parameters of the API: those of an object that has `properties`.
     fn load_parameter_names() -> BTreeSet<String> {
         let mut text = String::new();
-        GzDecoder::new(crate::facts::APIDOC).read_to_string(&mut text).expect("the packed facts");
+        GzDecoder::new(crate::pve::schema::facts::APIDOC).read_to_string(&mut text).expect("the packed facts");
         let start = text.find('[').expect("a list");
         let tree: serde_json::Value =
             serde_json::Deserializer::from_str(&text[start..]).into_iter().next().expect("a value").expect("JSON");

@@ -1,17 +1,18 @@
 //! `proxmox_api_get` and `proxmox_api_call`: every operation of the API, the one to look, the other to do.
 
-use super::operation::split_leading_method;
-use super::output::{self, OutputOptions};
-use super::plan::{CallPipeline, CallSpec};
-use super::state::{ToolCall, ToolState};
-use super::tasks::{self, DEFAULT_WAIT};
+use crate::call::operation::split_leading_method;
+use crate::call::plan::{CallPipeline, CallSpec};
+use crate::call::state::{ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
-use crate::pve::cluster::ApiResponse;
+use crate::pve::client::cluster::ApiResponse;
 use crate::pve::task::Upid;
+use crate::render::output;
+use crate::render::output::OutputOptions;
+use crate::tools::tasks::{self, DEFAULT_WAIT};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;

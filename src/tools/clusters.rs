@@ -1,17 +1,17 @@
 //! `list_clusters`: what is configured, and on request whether it answers. Also what the list tools share: which
 //! clusters a call means, and asking them side by side.
 
-use super::state::{ToolCall, ToolState};
-use super::table::{CellFormat, Column, ListTable, to_json_text};
-use crate::cancel::CancelToken;
-use crate::json_scan::{find_string, walk};
+use crate::base::cancel::CancelToken;
+use crate::base::json_scan::{find_string, walk};
+use crate::call::state::{ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::pve::Method;
-use crate::pve::cluster::Cluster;
-use crate::pve::manager::ClusterManager;
+use crate::pve::client::cluster::Cluster;
+use crate::pve::client::manager::ClusterManager;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::render::table::{CellFormat, Column, ListTable, to_json_text};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub fn list_clusters(state: Arc<ToolState>) -> Tool {
 }
 
 /// The clusters, in the order of the file, as text and as JSON; with their health where they were asked.
-pub(super) fn render_clusters(
+pub(crate) fn render_clusters(
     manager: &ClusterManager,
     health: Option<Vec<Result<ClusterHealth, String>>>,
 ) -> (String, String) {
@@ -105,7 +105,7 @@ pub(super) fn render_clusters(
     (text, format!("{{{members}}}"))
 }
 
-pub(super) struct ClusterHealth {
+pub(crate) struct ClusterHealth {
     version: String,
     /// `2/3`: online of all.
     online: String,
@@ -133,7 +133,7 @@ fn check_health(call: ToolCall<'_>, cluster: &Cluster, cancel: &CancelToken) -> 
 }
 
 /// What a call that failed says: where there are several clusters, also of which one it speaks.
-pub(super) fn prefix_cluster(manager: &ClusterManager, cluster: &Cluster, error: &dyn Display) -> String {
+pub(crate) fn prefix_cluster(manager: &ClusterManager, cluster: &Cluster, error: &dyn Display) -> String {
     match manager.clusters().len() {
         1 => error.to_string(),
         _ => format!("cluster {}: {error}", cluster.settings().name),
@@ -141,22 +141,22 @@ pub(super) fn prefix_cluster(manager: &ClusterManager, cluster: &Cluster, error:
 }
 
 /// The clusters that failed, to stand beside what the others answered.
-pub(super) struct ClusterErrors<'a> {
+pub(crate) struct ClusterErrors<'a> {
     manager: &'a ClusterManager,
     errors: Vec<(&'a Cluster, String)>,
 }
 
 impl<'a> ClusterErrors<'a> {
-    pub(super) fn new(manager: &'a ClusterManager) -> Self {
+    pub(crate) fn new(manager: &'a ClusterManager) -> Self {
         Self { manager, errors: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, cluster: &'a Cluster, why: String) {
+    pub(crate) fn push(&mut self, cluster: &'a Cluster, why: String) {
         self.errors.push((cluster, why));
     }
 
     /// Only where each of the `asked` clusters failed is the whole a failure.
-    pub(super) fn fail_if_all(&self, queried: usize) -> Result<(), ToolError> {
+    pub(crate) fn fail_if_all(&self, queried: usize) -> Result<(), ToolError> {
         if self.errors.len() < queried {
             return Ok(());
         }
@@ -166,7 +166,7 @@ impl<'a> ClusterErrors<'a> {
     }
 
     /// Adds a line each to `text`, and to the members of a JSON object `errors`, if there are any.
-    pub(super) fn write(&self, text: &mut String, structured: &mut String) {
+    pub(crate) fn write(&self, text: &mut String, structured: &mut String) {
         for (n, (cluster, why)) in self.errors.iter().enumerate() {
             let _ = writeln!(text, "{}", prefix_cluster(self.manager, cluster, why));
             structured.push_str(if n == 0 { ",\"errors\":[" } else { "," });
@@ -180,7 +180,7 @@ impl<'a> ClusterErrors<'a> {
 }
 
 /// The clusters a list tool means: the one named, else all.
-pub(super) fn select_clusters(manager: &ClusterManager, args: &ToolArguments) -> Result<Vec<Arc<Cluster>>, String> {
+pub(crate) fn select_clusters(manager: &ClusterManager, args: &ToolArguments) -> Result<Vec<Arc<Cluster>>, String> {
     match args.text("cluster") {
         Some(name) => Ok(vec![manager.select(Some(name))?.clone()]),
         None => Ok(manager.clusters().to_vec()),
@@ -189,7 +189,7 @@ pub(super) fn select_clusters(manager: &ClusterManager, args: &ToolArguments) ->
 
 /// Asks every cluster at the same time and gives the answers in the clusters' order. A single one is asked on this
 /// thread; so is one for which no thread can be had.
-pub(super) fn fan_out<T: Send>(
+pub(crate) fn fan_out<T: Send>(
     clusters: &[Arc<Cluster>],
     cancel: &CancelToken,
     query: impl Fn(&Cluster, &CancelToken) -> T + Sync,

@@ -1,13 +1,13 @@
 //! `describe_api`: what an operation takes, needs, does and answers, in at most [`MAX_DESCRIPTION_BYTES`].
 
-use super::operation::{find_operation, find_path, split_leading_method};
-use super::resolve_path::expand_shorthand;
-use super::state::ToolState;
+use crate::call::operation::{find_operation, find_path, split_leading_method};
+use crate::call::resolve_path::expand_shorthand;
+use crate::call::state::ToolState;
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
-use crate::pve::manager::ClusterManager;
+use crate::pve::client::manager::ClusterManager;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::{Operation, ParameterSpec, PathMatch, PathMismatch, Schema, fold_families};
 use std::fmt::Write;
@@ -248,7 +248,7 @@ fn describe_parameter(operations: &[Operation<'_>], name: &str) -> Result<String
     let with = operations.iter().find_map(|o| Some((o, o.parameter(name)?)));
     let Some((operation, parameter)) = with else {
         let names: Vec<&str> = operations.iter().flat_map(|o| o.parameters().map(|p| p.name())).collect();
-        let suggestion = crate::suggest::suggest(name, names.iter().copied());
+        let suggestion = crate::base::suggest::suggest(name, names.iter().copied());
         let meant = suggestion.map(|m| format!(": did you mean `{m}`?")).unwrap_or_default();
         let name: String = name.chars().take(64).collect();
         return Err(format!("there is no parameter `{name}` there{meant}; leave `parameter` out to see them all"));

@@ -1,16 +1,16 @@
 //! `find_guest`: where a guest is, by whatever of it is known.
 
-use super::clusters::{ClusterErrors, fan_out, select_clusters};
-use super::lists::{CLUSTER_PARAM, column};
-use super::state::{ToolCall, ToolState};
-use super::table::{CellFormat, Column, ListTable, to_json_text};
+use crate::call::state::{ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::guests::{self, Guest};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::render::table::{CellFormat, Column, ListTable, to_json_text};
 use crate::sanitize;
+use crate::tools::clusters::{ClusterErrors, fan_out, select_clusters};
+use crate::tools::lists::{CLUSTER_PARAM, column};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;

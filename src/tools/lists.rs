@@ -1,22 +1,22 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables, of one cluster or of all side by side.
 
-use super::clusters::{ClusterErrors, fan_out, select_clusters};
-use super::state::{ToolCall, ToolState};
-use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
-use super::units::push_byte_size;
+use crate::call::state::{ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
-use crate::pve::cluster::{ApiResponse, Cluster};
-use crate::pve::manager::ClusterManager;
+use crate::pve::client::cluster::{ApiResponse, Cluster};
+use crate::pve::client::manager::ClusterManager;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::render::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
+use crate::render::units::push_byte_size;
+use crate::tools::clusters::{ClusterErrors, fan_out, select_clusters};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::slice;
 use std::sync::Arc;
 
-pub(super) const fn column(key: &'static str, format: CellFormat) -> Column {
+pub(crate) const fn column(key: &'static str, format: CellFormat) -> Column {
     Column { key, format }
 }
 
@@ -55,7 +55,7 @@ const RESOURCE_COLUMNS: [Column; 19] = [
     column("shared", CellFormat::Plain),
 ];
 
-pub(super) const CLUSTER_PARAM: ToolParameter = ToolParameter {
+pub(crate) const CLUSTER_PARAM: ToolParameter = ToolParameter {
     name: "cluster",
     kind: ParameterKind::Text,
     required: false,

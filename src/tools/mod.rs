@@ -1,25 +1,15 @@
 //! The tools a model can call, one file a topic. A tool is data and the function that runs it ([`Tool`]); [`all`] is the
 //! list.
 
-mod affected;
 mod api;
-mod clusters;
-mod confirm;
+pub(crate) mod clusters;
 mod describe;
 mod guests;
-mod hints;
 mod lists;
-mod operation;
-pub mod output;
-mod plan;
-mod resolve_path;
 mod search;
-mod state;
-pub mod table;
 mod tasks;
-mod units;
 
-pub use state::ToolState;
+pub use crate::call::state::ToolState;
 
 use crate::mcp::arguments::ToolArguments;
 use crate::mcp::catalog::{Catalog, Tool};

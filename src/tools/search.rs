@@ -1,10 +1,10 @@
 //! `search_api`: from an administrator's words to operations.
 
-use super::state::ToolState;
+use crate::call::state::ToolState;
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
-use crate::pve::manager::ClusterManager;
+use crate::pve::client::manager::ClusterManager;
 use std::fmt::Write;
 use std::sync::Arc;
 

@@ -1,18 +1,18 @@
 //! `wait_for_task`: sees a task to its end, with its log as it grows.
 
-use super::clusters::{fan_out, prefix_cluster};
-use super::state::{ApiCall, ToolCall, ToolState};
-use super::units::push_duration;
 use crate::audit::{AuditDecision, AuditEvent};
+use crate::call::state::{ApiCall, ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
-use crate::pve::cluster::Cluster;
-use crate::pve::manager::ClusterManager;
+use crate::pve::client::cluster::Cluster;
+use crate::pve::client::manager::ClusterManager;
 use crate::pve::params::ApiParams;
 use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid};
+use crate::render::units::push_duration;
 use crate::sanitize;
+use crate::tools::clusters::{fan_out, prefix_cluster};
 use serde_json::json;
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// How long a wait lasts where nobody says: clients often give a call up after 60 s, and an answer in time that the task
 /// goes on is worth more than none.
-pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(45);
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(45);
 
 /// The longest wait, in seconds.
 const MAX_WAIT_SECONDS: u64 = 3_600;
@@ -139,13 +139,13 @@ fn find_cluster<'m>(
 }
 
 /// Whether a task's state and its log may be read.
-pub(super) fn authorize_watch(call: ToolCall<'_>, cluster: &Cluster, upid: &Upid) -> Result<(), String> {
+pub(crate) fn authorize_watch(call: ToolCall<'_>, cluster: &Cluster, upid: &Upid) -> Result<(), String> {
     ["status", "log"].iter().try_for_each(|part| call.authorize_read(cluster, &upid.path_to(part)))
 }
 
 /// Sees the task that a call of `cluster` answered (`upid`, also in the quotes of its JSON) to its end, or waits until
 /// `deadline`. A task that failed is a failure, one that goes on is not.
-pub(super) fn follow_task(
+pub(crate) fn follow_task(
     call: ToolCall<'_>,
     cluster: &Cluster,
     upid: &str,

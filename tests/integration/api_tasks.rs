@@ -7,11 +7,11 @@ use crate::support::raw::{Running, patient};
 use crate::support::rpc::{self, ACCEPT, call_with_progress};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
+use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::ClusterConfig;
-use proxmox_mcp::demo::{Demo, Options};
-use proxmox_mcp::facts::APIDOC;
 use proxmox_mcp::mcp::McpServer;
-use proxmox_mcp::secret::Secret;
+use proxmox_mcp::pve::demo::{Demo, Options};
+use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -6,26 +6,17 @@ use std::fs;
 use std::path::Path;
 
 /// Each module of the library and what it may import, beside itself and the ground floors.
-const MAY_IMPORT: [(&str, &[&str]); 6] =
-    [("http", &["mcp"]), ("stdio", &["mcp"]), ("tools", &["mcp", "pve"]), ("mcp", &[]), ("pve", &[]), ("demo", &[])];
-/// From the bottom up: a ground floor may import those before it.
-const GROUND: [&str; 15] = [
-    "facts",
-    "metrics",
-    "json",
-    "visible",
-    "redact",
-    "timestamp",
-    "secret",
-    "trace",
-    "cancel",
-    "suggest",
-    "deadline",
-    "workers",
-    "policy",
-    "settings",
-    "audit",
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
+    ("http", &["mcp"]),
+    ("stdio", &["mcp"]),
+    ("tools", &["mcp", "call", "pve", "render"]),
+    ("call", &["mcp", "pve", "render", "tools"]),
+    ("render", &["mcp"]),
+    ("mcp", &[]),
+    ("pve", &[]),
 ];
+/// From the bottom up: a ground floor may import those before it.
+const GROUND: [&str; 6] = ["base", "sanitize", "metrics", "policy", "config", "audit"];
 
 fn sources(dir: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(dir).expect("the source folder") {
@@ -48,7 +39,9 @@ fn imports_point_along_the_arrows_and_never_back() {
     for (file, text) in &files {
         let inside = Path::new(file).strip_prefix(&src).expect("below src");
         let module = inside.iter().next().expect("a name").to_string_lossy().trim_end_matches(".rs").to_owned();
-        for line in text.lines().filter(|l| !l.trim_start().starts_with("//")) {
+        // A unit test may compare with any other area.
+        let code = text.split("#[cfg(test)]").next().expect("a first part");
+        for line in code.lines().filter(|l| !l.trim_start().starts_with("//")) {
             for used in line.split("crate::").skip(1) {
                 let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 let floor = |name: &str| GROUND.iter().position(|g| *g == name);

@@ -1,7 +1,7 @@
 //! The simulated cluster against the facts of a real node: what goes over the wire, byte for byte where it matters.
 
 use proxmox_mcp::config::ClusterConfig;
-use proxmox_mcp::demo::{Demo, Options};
+use proxmox_mcp::pve::demo::{Demo, Options};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -247,7 +247,7 @@ fn a_new_token_sees_only_what_its_list_allows() {
     let made = call(&full, "POST", "/access/users/demo@pve/token/thin", "privsep=1").data();
     let mut thin = full.clone();
     thin.token_id = "thin".into();
-    thin.token_secret = proxmox_mcp::secret::Secret::new(made["value"].as_str().unwrap().into());
+    thin.token_secret = proxmox_mcp::base::secret::Secret::new(made["value"].as_str().unwrap().into());
     assert_eq!(get(&thin, "/cluster/resources?type=vm"), json!([]));
     let node = &get(&thin, "/nodes")[0];
     assert_eq!((&node["node"], &node["cpu"]), (&json!("pve1"), &Value::Null));

@@ -2,13 +2,17 @@
 
 use crate::support::node::{Act, Identity, Node, nobody};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, ClustersFile, Endpoint, Limits, TlsVerification};
 use proxmox_mcp::mcp::McpServer;
-use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
-use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
-use proxmox_mcp::tools::{self, ToolState};
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
+use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::error::PveError;
+use proxmox_mcp::pve::params::ApiParams;
+use proxmox_mcp::pve::path::ApiPath;
+use proxmox_mcp::tools;
+use proxmox_mcp::tools::ToolState;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@ use crate::support::node::{Act, Node, nobody};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call};
 use proxmox_mcp::config::ClusterConfig;
-use proxmox_mcp::demo::Demo;
 use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::demo::Demo;
 use serde_json::{Value, json};
 
 fn demo() -> Demo {

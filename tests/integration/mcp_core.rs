@@ -1,6 +1,6 @@
 //! The protocol core without a socket: both eras, the edge cases, notifications, cancellation, input-required results.
 
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
     Catalog, InputRequired, Prompt, Resource, ResourceTemplate, Tool, ToolEffect, ToolError, ToolInput, ToolOutput,

@@ -3,10 +3,12 @@
 use crate::support::log::{self as kept, keep};
 use crate::support::node::{Act, Identity, Node, SECRET, nobody};
 use log::Level;
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, Limits, TlsVerification};
-use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::{Method, params::ApiParams, path::ApiPath};
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::cluster::Cluster;
+use proxmox_mcp::pve::params::ApiParams;
+use proxmox_mcp::pve::path::ApiPath;
 use std::thread;
 use std::time::Duration;
 

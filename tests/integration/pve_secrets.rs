@@ -2,11 +2,13 @@
 
 use crate::support::node::{Act, Node, SECRET, nobody};
 use crate::support::own_process::in_own_process_with;
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{self, Limits};
-use proxmox_mcp::pve::cluster::Cluster;
-use proxmox_mcp::pve::{Method, params::ApiParams, path::ApiPath};
-use proxmox_mcp::secret::Secret;
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::cluster::Cluster;
+use proxmox_mcp::pve::params::ApiParams;
+use proxmox_mcp::pve::path::ApiPath;
 use std::process::Command;
 
 fn errors(node: &Node, cluster: &Cluster) -> String {

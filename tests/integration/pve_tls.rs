@@ -2,10 +2,13 @@
 
 use crate::support::node::{Act, Identity, Node, nobody};
 use crate::support::raw::eventually;
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, Fingerprint, Limits, TlsVerification};
-use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
-use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
+use proxmox_mcp::pve::error::PveError;
+use proxmox_mcp::pve::params::ApiParams;
+use proxmox_mcp::pve::path::ApiPath;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -2,10 +2,13 @@
 
 use crate::support::node::{Act, Identity, Node, SECRET};
 use flate2::{Compression, write::GzEncoder};
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, Limits};
-use proxmox_mcp::pve::cluster::{ApiResponse, Cluster};
-use proxmox_mcp::pve::{Method, error::PveError, params::ApiParams, path::ApiPath};
+use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
+use proxmox_mcp::pve::error::PveError;
+use proxmox_mcp::pve::params::ApiParams;
+use proxmox_mcp::pve::path::ApiPath;
 use serde_json::json;
 use std::io::Write;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::support::raw::{Client, LONG, Running, Sse, eventually, patient};
 use crate::support::rpc::{call, call_with_progress, cancelled, code, request, text};
 use crate::support::stage::{LARGE, Stage, product, start, start_with};
 use proxmox_mcp::config::{ClusterConfig, Limits};
-use proxmox_mcp::demo::Demo;
+use proxmox_mcp::pve::demo::Demo;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 

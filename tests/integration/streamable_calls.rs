@@ -7,7 +7,7 @@ use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progr
 use crate::support::rpc::{request, text};
 use crate::support::stage::{LARGE, Stage, product, start, start_with};
 use proxmox_mcp::config::Limits;
-use proxmox_mcp::demo::{Demo, Options};
+use proxmox_mcp::pve::demo::{Demo, Options};
 use serde_json::{Value, json};
 use std::time::Duration;
 

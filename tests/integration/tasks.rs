@@ -3,10 +3,10 @@
 use crate::support::node::{Act, Node, Request, nobody};
 use crate::support::stage::product;
 use crate::support::tool::{Said, call, call_with};
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::ClusterConfig;
-use proxmox_mcp::demo::{Demo, Options};
 use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::demo::{Demo, Options};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

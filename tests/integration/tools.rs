@@ -2,13 +2,14 @@
 //! is at the far end.
 
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{ClusterConfig, ClustersFile, Endpoint, Limits};
-use proxmox_mcp::demo::Demo;
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::{McpServer, TransportContext, message};
-use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::tools::{self, ToolState};
+use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::demo::Demo;
+use proxmox_mcp::tools;
+use proxmox_mcp::tools::ToolState;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::sync::Arc;

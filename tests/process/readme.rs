@@ -4,8 +4,8 @@
 
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::config::{ClustersFile, Limits};
-use proxmox_mcp::demo::Demo;
-use proxmox_mcp::pve::manager::ClusterManager;
+use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::demo::Demo;
 use proxmox_mcp::tools::ToolState;
 use std::fmt::Write;
 use std::fs;

@@ -6,7 +6,7 @@ use crate::support::process::{Process, path};
 use crate::support::proxmox::proxmox_with;
 use crate::support::rpc::{call, request};
 use crate::support::served::{ADMIN, READER, Served, configuration, texts};
-use proxmox_mcp::facts;
+use proxmox_mcp::pve::schema::facts;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};

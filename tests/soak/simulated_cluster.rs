@@ -2,7 +2,7 @@
 //! on what they are asked, or die, hang and cut off what they say.
 
 use crate::support::node::{self, Act, Identity, Node, Request, ca_pem};
-use proxmox_mcp::facts::APIDOC;
+use proxmox_mcp::pve::schema::facts::APIDOC;
 use proxmox_mcp_demo::{Demo, FULL, Options, USER};
 use serde_json::{Value, json};
 use std::cell::RefCell;

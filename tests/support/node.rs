@@ -12,9 +12,9 @@
 //! sleeping.
 #![allow(dead_code)]
 
+use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{ClusterConfig, Endpoint, Fingerprint, TlsVerification};
 use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, Permissions};
-use proxmox_mcp::secret::Secret;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use ring::digest::{SHA256, digest};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};

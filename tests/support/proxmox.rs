@@ -3,8 +3,8 @@
 #![allow(dead_code)]
 
 use super::node::{Act, Node, Request};
-use proxmox_mcp::facts;
 use proxmox_mcp::pve::Method;
+use proxmox_mcp::pve::schema::facts;
 use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Map, Value, json};
 

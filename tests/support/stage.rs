@@ -4,15 +4,16 @@
 
 use super::raw::{LONG, Running, patient};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
 use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
-use proxmox_mcp::pve::manager::ClusterManager;
-use proxmox_mcp::tools::{self, ToolState};
+use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::tools;
+use proxmox_mcp::tools::ToolState;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 

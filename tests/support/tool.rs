@@ -1,7 +1,7 @@
 //! Tools called through the protocol core, without a socket on this side.
 #![allow(dead_code)]
 
-use proxmox_mcp::cancel::CancelToken;
+use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::{McpServer, TransportContext, message};
 use proxmox_mcp::tools::UNTRUSTED_NOTICE;

@@ -1,4 +1,4 @@
-//! The tables against the facts of a real node's API description (`src/facts/operations.json` of the program).
+//! The tables against the facts of a real node's API description (`src/pve/schema/facts/operations.json` of the program).
 
 use super::super::check::{Kind, MAX, MIN, Param};
 use super::{Access, Route, all};
@@ -67,7 +67,7 @@ fn differences(path: &str, param: &Param, fact: &Value) -> Vec<String> {
 
 #[test]
 fn the_tables_agree_with_the_facts_of_a_real_node() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/facts/operations.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/pve/schema/facts/operations.json");
     let text = std::fs::read_to_string(file).expect("the facts");
     let facts: Value = serde_json::from_str(&text).expect("JSON");
     let key = |method: &str, path: &str| format!("{method} {path}");

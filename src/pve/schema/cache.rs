@@ -5,10 +5,12 @@
 //! caller; what went wrong is in the log, once until it goes well again.
 
 use super::{Schema, embedded_schema};
-use crate::cancel::CancelToken;
-use crate::pve::cluster::Cluster;
+use crate::base::cancel::CancelToken;
+use crate::pve::Method;
+use crate::pve::client::cluster::Cluster;
 use crate::pve::error::PveError;
-use crate::pve::{Method, params::ApiParams, path::ApiPath};
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
 use std::io::{self, Read};
@@ -314,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_same_bytes_are_one_schema_for_as_long_as_it_is_in_use() {
-        let schema = || read_description(flate2::read::GzDecoder::new(crate::facts::APIDOC)).unwrap();
+        let schema = || read_description(flate2::read::GzDecoder::new(crate::pve::schema::facts::APIDOC)).unwrap();
         let first = share_schema(&[1; 32], schema());
         assert!(Arc::ptr_eq(&first, &share_schema(&[1; 32], schema())));
         assert!(!Arc::ptr_eq(&first, &share_schema(&[2; 32], schema())));

@@ -6,6 +6,7 @@
 //! `search` finds operations by plain words, `check` holds parameters against one. Texts live in one pool, parameters and
 //! nested formats that are alike are kept once: a schema takes less than 4 MB.
 
+pub mod facts;
 pub mod parameter_check;
 
 mod cache;
@@ -21,9 +22,8 @@ pub use packed::ParameterSpec;
 pub use path_tree::{PathMatch, PathMismatch};
 pub use reader::{MAX_DESCRIPTION_BYTES, read_description};
 
-use super::Method;
-use crate::facts;
 use crate::policy::Risk;
+use crate::pve::Method;
 use packed::{PackedSchema, TextRef};
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock, OnceLock};

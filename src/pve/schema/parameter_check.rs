@@ -4,8 +4,8 @@
 //! What the schema can't know (whether a storage exists, what a Perl pattern means) is sent, and Proxmox judges.
 
 use super::{Operation, ParameterSpec, PathMatch};
+use crate::base::suggest::suggest;
 use crate::pve::params::{ApiParams, percent_encode_into};
-use crate::suggest::suggest;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -303,8 +303,9 @@ mod tests {
     use std::sync::LazyLock;
 
     fn check_json(method: Method, path: &str, data: Value) -> Result<String, String> {
-        static LIVE: LazyLock<Schema> =
-            LazyLock::new(|| read_description(flate2::read::GzDecoder::new(crate::facts::APIDOC)).unwrap());
+        static LIVE: LazyLock<Schema> = LazyLock::new(|| {
+            read_description(flate2::read::GzDecoder::new(crate::pve::schema::facts::APIDOC)).unwrap()
+        });
         let found = LIVE.match_path(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>()).ok().unwrap();
         let operation = found.operation(method).unwrap();
         check_parameters(&operation, &found, data.as_object().unwrap()).map(|p| p.encode()).map_err(|w| w.join("; "))

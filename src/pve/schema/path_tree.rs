@@ -6,8 +6,8 @@
 
 use super::packed::PackedSchema;
 use super::{Operation, Schema};
+use crate::base::suggest::suggest;
 use crate::pve::Method;
-use crate::suggest::suggest;
 
 /// The last parameters whose value may hold slashes.
 const REST_PARAMETERS: [&str; 2] = ["volume", "cidr"];

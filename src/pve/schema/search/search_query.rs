@@ -3,7 +3,7 @@
 use super::index::SearchIndex;
 use super::thesaurus::{MethodHint, meanings};
 use super::tokenizer::{stem, tokenize};
-use crate::suggest::suggest;
+use crate::base::suggest::suggest;
 
 /// Of a question that is longer, the rest is not read.
 const MAX_QUERY_WORDS: usize = 40;

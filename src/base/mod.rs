@@ -1,0 +1,11 @@
+//! Building blocks without a product's word in them, which every other module may use.
+
+pub mod cancel;
+pub(crate) mod deadline;
+pub mod hint;
+pub(crate) mod json_scan;
+pub mod secret;
+pub mod suggest;
+pub mod timestamp;
+pub mod trace;
+pub(crate) mod workers;

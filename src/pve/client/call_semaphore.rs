@@ -1,0 +1,162 @@
+//! A bound on the calls in flight to one cluster, so that a cluster that hangs holds up only its own calls.
+
+use crate::base::cancel::CancelToken;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Lets a number of calls in, lets as many wait, and turns the rest away at once.
+pub(in crate::pve) struct CallSemaphore {
+    limit: usize,
+    inner: Arc<SemaphoreInner>,
+}
+
+#[derive(Default)]
+struct SemaphoreInner {
+    counts: Mutex<SemaphoreCounts>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SemaphoreCounts {
+    in_flight: usize,
+    waiting: usize,
+}
+
+/// A place inside; dropping it lets the next one in.
+pub(in crate::pve) struct SemaphorePermit<'a>(&'a SemaphoreInner);
+
+/// Why there was no place.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::pve) enum AcquireError {
+    /// All places were taken and as many callers waited already, or none became free by the deadline.
+    Busy,
+    /// The call was cancelled while it waited.
+    Cancelled,
+}
+
+impl SemaphoreInner {
+    fn lock(&self) -> MutexGuard<'_, SemaphoreCounts> {
+        // The counts are changed in single steps, so they hold even if a thread died with the lock in its hand.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallSemaphore {
+    pub(in crate::pve) fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), inner: Arc::default() }
+    }
+
+    pub(in crate::pve) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(in crate::pve) fn acquire(
+        &self,
+        deadline: Instant,
+        cancel: &CancelToken,
+    ) -> Result<SemaphorePermit<'_>, AcquireError> {
+        {
+            let mut counts = self.inner.lock();
+            if counts.in_flight < self.limit {
+                counts.in_flight += 1;
+                return Ok(SemaphorePermit(&self.inner));
+            }
+            if counts.waiting >= self.limit {
+                return Err(AcquireError::Busy);
+            }
+            counts.waiting += 1;
+        }
+        // Set without our lock held: a cancellation calls the hook with its own lock held, and the hook takes ours.
+        let shared = self.inner.clone();
+        cancel.set_hook(Some(Box::new(move || {
+            let _counts = shared.lock();
+            shared.changed.notify_all();
+        })));
+        let result = self.wait(deadline, cancel);
+        cancel.set_hook(None);
+        result
+    }
+
+    fn wait(&self, deadline: Instant, cancel: &CancelToken) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let mut counts = self.inner.lock();
+        let result = loop {
+            // A free place is taken before anything else is looked at: whoever was woken for it and left without it
+            // would leave the others asleep beside a free place.
+            if counts.in_flight < self.limit {
+                counts.in_flight += 1;
+                break Ok(SemaphorePermit(&self.inner));
+            }
+            if cancel.is_cancelled() {
+                break Err(AcquireError::Cancelled);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(AcquireError::Busy);
+            }
+            counts = self.inner.changed.wait_timeout(counts, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        counts.waiting -= 1;
+        result
+    }
+}
+
+impl Drop for SemaphorePermit<'_> {
+    fn drop(&mut self) {
+        self.0.lock().in_flight -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+    use std::time::Duration;
+
+    fn far_deadline() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    fn wait_for_waiters(gate: &CallSemaphore, n: usize) {
+        while gate.inner.lock().waiting < n {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn as_many_wait_as_may_enter_and_the_rest_is_turned_away() {
+        let gate = CallSemaphore::new(1);
+        let inside = gate.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
+        thread::scope(|s| {
+            let waiter = s.spawn(|| gate.acquire(far_deadline(), &CancelToken::new()).is_ok());
+            wait_for_waiters(&gate, 1);
+            assert_eq!(gate.acquire(far_deadline(), &CancelToken::new()).err(), Some(AcquireError::Busy));
+            drop(inside);
+            assert!(waiter.join().unwrap());
+        });
+        assert!(gate.acquire(far_deadline(), &CancelToken::new()).is_ok());
+        assert_eq!(gate.inner.lock().waiting, 0);
+    }
+
+    #[test]
+    fn a_waiter_leaves_at_its_deadline() {
+        let gate = CallSemaphore::new(1);
+        let _inside = gate.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(gate.acquire(soon, &CancelToken::new()).err(), Some(AcquireError::Busy));
+        assert_eq!(gate.inner.lock().waiting, 0);
+    }
+
+    #[test]
+    fn a_waiter_that_is_cancelled_leaves_at_once() {
+        let gate = CallSemaphore::new(1);
+        let _inside = gate.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
+        let cancel = CancelToken::new();
+        thread::scope(|s| {
+            let waiter = s.spawn(|| gate.acquire(far_deadline(), &cancel).err());
+            wait_for_waiters(&gate, 1);
+            cancel.cancel();
+            assert_eq!(waiter.join().unwrap(), Some(AcquireError::Cancelled));
+        });
+    }
+}

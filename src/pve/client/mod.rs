@@ -1,0 +1,13 @@
+//! The client of one cluster: its nodes, their connections, failover and TLS.
+
+pub(in crate::pve) mod api_response;
+pub(in crate::pve) mod call_semaphore;
+pub mod cluster;
+pub(in crate::pve) mod discovery;
+pub(in crate::pve) mod host_resolver;
+pub mod manager;
+pub(in crate::pve) mod node_connection;
+pub(in crate::pve) mod node_health;
+pub(in crate::pve) mod tcp;
+pub mod tls;
+pub(in crate::pve) mod transport;

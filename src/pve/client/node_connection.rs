@@ -1,0 +1,377 @@
+//! One connection to a node, below ureq: TCP (`dial`), TLS where the endpoint has it, and an ear on what passes.
+//!
+//! ureq hands neither the reason phrase of a status line on, nor whether a request had left before it failed, nor a
+//! way to wake one blocked call. All three can be had where its connections are made: [`NodeConnection`] is the transport that
+//! ureq sees, and it writes what it hears into [`ExchangeInfo`], which belongs to the calling thread (ureq runs a call on the
+//! thread that makes it).
+
+use crate::base::cancel::CancelToken;
+use crate::pve::client::host_resolver::{HostResolver, ResolveError};
+use crate::pve::client::tcp::TcpConnection;
+use crate::pve::client::tls;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Arc, Weak};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::Transport;
+use ureq::unversioned::transport::time::{Duration, Instant};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle};
+
+/// What the answer's head may add to the limit on its body.
+const HEAD_ALLOWANCE: u64 = 64 << 10;
+
+thread_local! {
+    static EXCHANGE: RefCell<Option<(CancelToken, ExchangeInfo)>> = const { RefCell::new(None) };
+}
+
+/// What is known of the exchange that this thread has in hand.
+#[derive(Debug, Default)]
+pub(in crate::pve) struct ExchangeInfo {
+    /// Bytes of the request may have left. Set before the first attempt to send: an attempt that fails may have sent
+    /// some.
+    pub(in crate::pve) sent: bool,
+    /// The answer's head came, whole.
+    pub(in crate::pve) head_received: bool,
+    /// The status line's reason phrase; empty for 200, whose phrase says nothing.
+    pub(in crate::pve) reason: String,
+    /// The most bytes of the answer's body as it comes, compressed or not.
+    max_body_bytes: u64,
+}
+
+/// Marks this thread as busy with one exchange, from before it connects until its answer is read.
+pub(in crate::pve) struct ExchangeScope<'a>(&'a CancelToken);
+
+impl<'a> ExchangeScope<'a> {
+    /// `most`: the bytes of the answer's body as they come, compressed or not.
+    pub(in crate::pve) fn start(cancel: &'a CancelToken, most: u64) -> Self {
+        EXCHANGE.set(Some((cancel.clone(), ExchangeInfo { max_body_bytes: most, ..ExchangeInfo::default() })));
+        Self(cancel)
+    }
+
+    /// What was heard so far.
+    pub(in crate::pve) fn take_info(&self) -> ExchangeInfo {
+        with_exchange(|_, heard| std::mem::take(heard)).unwrap_or_default()
+    }
+}
+
+impl Drop for ExchangeScope<'_> {
+    fn drop(&mut self) {
+        self.0.set_hook(None);
+        EXCHANGE.set(None);
+    }
+}
+
+fn with_exchange<T>(f: impl FnOnce(&CancelToken, &mut ExchangeInfo) -> T) -> Option<T> {
+    EXCHANGE.with_borrow_mut(|call| call.as_mut().map(|(cancel, heard)| f(cancel, heard)))
+}
+
+/// The socket of a connection, as ureq lets it be shut down from another thread.
+type WeakSocket = Weak<dyn ShutdownHandle>;
+
+fn downgrade(socket: &Arc<TcpStream>) -> WeakSocket {
+    Arc::downgrade(socket) as WeakSocket
+}
+
+/// Lets a cancellation of this thread's call shut `socket` down, which wakes whoever reads or writes it.
+fn shutdown_on_cancel(socket: &WeakSocket) {
+    let socket = socket.clone();
+    with_exchange(|cancel, _| {
+        cancel.set_hook(Some(Box::new(move || {
+            if let Some(socket) = socket.upgrade() {
+                socket.shutdown();
+            }
+        })));
+    });
+}
+
+/// Looks no name up: ureq resolves before it looks into its pool, on a new thread each time. [`NodeConnector`] does it when
+/// a connection is really made.
+#[derive(Debug)]
+pub(in crate::pve) struct DeferredResolver;
+
+impl Resolver for DeferredResolver {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Makes the connections of one cluster.
+pub(in crate::pve) struct NodeConnector {
+    pub(in crate::pve) tls: Arc<ClientConfig>,
+    pub(in crate::pve) resolver: HostResolver,
+}
+
+impl fmt::Debug for NodeConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connect")
+    }
+}
+
+impl Connector<()> for NodeConnector {
+    type Out = NodeConnection;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<NodeConnection>, ureq::Error> {
+        let host = details.uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
+
+        let mut tcp = TcpConnection::connect(&addrs, remaining_connect_time(details)?, &|socket| {
+            shutdown_on_cancel(&downgrade(socket))
+        })?;
+        let socket = downgrade(tcp.socket());
+        // Already here, so that the handshake can be cancelled too.
+        shutdown_on_cancel(&socket);
+        (details.register_shutdown)(socket.clone())?;
+
+        let stream = if details.needs_tls() {
+            // Here rather than at the first write, so that what fails in it is known to be TLS and nothing was sent.
+            tcp.set_timeout(remaining_connect_time(details)?);
+            let connection = tls::handshake(&self.tls, host, &mut tcp)?;
+            NodeStream::Tls(Box::new(StreamOwned::new(connection, tcp)))
+        } else {
+            NodeStream::Plain(tcp)
+        };
+        let config = details.config;
+        let lazy = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(NodeConnection {
+            stream,
+            buffers: StatusLineBuffers { lazy, awaits_head: false },
+            socket,
+            idle: true,
+            received_bytes: 0,
+            max_body_bytes: 0,
+        }))
+    }
+}
+
+/// What is left of the time to connect: ureq gives every link of a chain the whole of it.
+fn remaining_connect_time(details: &ConnectionDetails) -> Result<NextTimeout, ureq::Error> {
+    let mut timeout = details.timeout;
+    if let (Duration::Exact(whole), Instant::Exact(start)) = (timeout.after, details.now) {
+        let left = whole.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Err(ureq::Error::Timeout(timeout.reason));
+        }
+        timeout.after = Duration::Exact(left);
+    }
+    Ok(timeout)
+}
+
+/// The addresses behind `host`, as many as ureq takes.
+fn resolve_host(
+    lookups: &HostResolver,
+    host: &str,
+    port: u16,
+    timeout: NextTimeout,
+) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    const MAX_ADDRESSES: usize = 16;
+    let mut addrs: ResolvedSocketAddrs = ArrayVec::from_fn(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        addrs.push(SocketAddr::new(ip, port));
+        return Ok(addrs);
+    }
+    let cancel = with_exchange(|cancel, _| cancel.clone()).unwrap_or_default();
+    let found = lookups.resolve(host, *timeout.after, &cancel).map_err(|why| match why {
+        // The resolver's own words ("failed to lookup address information: …") say no more than this.
+        ResolveError::NotFound => ureq::Error::HostNotFound,
+        ResolveError::TimedOut => ureq::Error::Timeout(timeout.reason),
+        ResolveError::Cancelled => io::Error::from(io::ErrorKind::Interrupted).into(),
+    })?;
+    for mut addr in found.into_iter().take(MAX_ADDRESSES) {
+        addr.set_port(port);
+        addrs.push(addr);
+    }
+    Ok(addrs)
+}
+
+enum NodeStream {
+    Plain(TcpConnection),
+    Tls(Box<StreamOwned<ClientConnection, TcpConnection>>),
+}
+
+/// A connection to a node.
+pub(in crate::pve) struct NodeConnection {
+    stream: NodeStream,
+    buffers: StatusLineBuffers,
+    socket: WeakSocket,
+    /// No request was sent since the last answer ended.
+    idle: bool,
+    /// Bytes of the answer in hand as they came, compressed or not: a gzip of nothing can go on for ever.
+    received_bytes: u64,
+    /// The most of them that the call in hand takes.
+    max_body_bytes: u64,
+}
+
+impl fmt::Debug for NodeConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+impl NodeConnection {
+    fn tcp(&mut self) -> &mut TcpConnection {
+        match &mut self.stream {
+            NodeStream::Plain(tcp) => tcp,
+            NodeStream::Tls(tls) => &mut tls.sock,
+        }
+    }
+}
+
+impl Transport for NodeConnection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        if self.idle {
+            shutdown_on_cancel(&self.socket);
+            if with_exchange(|cancel, _| cancel.is_cancelled()) == Some(true) {
+                return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+            }
+            self.max_body_bytes = with_exchange(|_, heard| {
+                heard.sent = true;
+                heard.max_body_bytes
+            })
+            .unwrap_or_default();
+            self.idle = false;
+            self.received_bytes = 0;
+            self.buffers.awaits_head = true;
+        }
+        self.tcp().set_timeout(timeout);
+        let output = self.buffers.lazy.output().get(..amount).unwrap_or_default();
+        match &mut self.stream {
+            NodeStream::Plain(stream) => stream.write_all(output)?,
+            NodeStream::Tls(stream) => stream.write_all(output)?,
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.tcp().set_timeout(timeout);
+        let input = self.buffers.lazy.input_append_buf();
+        let amount = match &mut self.stream {
+            NodeStream::Plain(stream) => stream.read(input)?,
+            NodeStream::Tls(stream) => stream.read(input)?,
+        };
+        self.buffers.lazy.input_appended(amount);
+        self.received_bytes += amount as u64;
+        if self.received_bytes > self.max_body_bytes.saturating_add(HEAD_ALLOWANCE) {
+            return Err(ureq::Error::BodyExceedsLimit(self.max_body_bytes));
+        }
+        Ok(amount > 0)
+    }
+
+    /// ureq asks this before it puts a connection into its pool and when it takes it out.
+    fn is_open(&mut self) -> bool {
+        self.idle = true;
+        // The next call may take this connection before the one in hand has returned: its cancellation must not reach
+        // a socket that is no longer its own.
+        with_exchange(|cancel, _| cancel.set_hook(None));
+        // Anything that came beyond the answer would be taken for the start of the next one.
+        let clean = match &mut self.stream {
+            NodeStream::Plain(_) => true,
+            NodeStream::Tls(tls) => {
+                tls.conn.process_new_packets().is_ok_and(|s| s.plaintext_bytes_to_read() == 0 && !s.peer_has_closed())
+            }
+        };
+        clean && self.tcp().is_idle()
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream, NodeStream::Tls(_))
+    }
+}
+
+/// Buffers that read the status line as it is consumed: ureq consumes a head in one step, once it is whole.
+struct StatusLineBuffers {
+    lazy: LazyBuffers,
+    awaits_head: bool,
+}
+
+impl Buffers for StatusLineBuffers {
+    fn output(&mut self) -> &mut [u8] {
+        self.lazy.output()
+    }
+
+    fn input(&self) -> &[u8] {
+        self.lazy.input()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.lazy.input_append_buf()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.lazy.input_appended(amount);
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        if self.awaits_head
+            && let Some(head @ [_, ..]) = self.lazy.input().get(..amount)
+            && let Some((status, reason)) = parse_status_line(head)
+        {
+            // 1xx announces the real head, which is still to come; 101 would be the last.
+            self.awaits_head = (100..200).contains(&status) && status != 101;
+            if !self.awaits_head {
+                with_exchange(|_, heard| {
+                    heard.head_received = true;
+                    if status != 200 {
+                        heard.reason = String::from_utf8_lossy(reason).trim().to_owned();
+                    }
+                });
+            }
+        }
+        self.lazy.input_consume(amount);
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        self.lazy.tmp_and_output()
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.lazy.can_use_input()
+    }
+}
+
+/// Status and reason phrase of a head.
+fn parse_status_line(head: &[u8]) -> Option<(u16, &[u8])> {
+    // The parser behind ureq tolerates empty lines before the status line.
+    let line = head.trim_ascii_start().split(|b| *b == b'\n').next()?;
+    let mut words = line.splitn(3, |b| *b == b' ').skip(1);
+    let status = std::str::from_utf8(words.next()?.trim_ascii_end()).ok()?.parse().ok()?;
+    Some((status, words.next().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines_of_every_shape_are_read() {
+        for (head, status, reason) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 200, "OK\r"),
+            (
+                "\r\n\nHTTP/1.1 403 Permission check failed (/vms/100, VM.Audit)\n\n",
+                403,
+                "Permission check failed (/vms/100, VM.Audit)",
+            ),
+            ("HTTP/1.1 401\r\n\r\n", 401, ""),
+            ("HTTP/1.1 401 \r\n\r\n", 401, "\r"),
+            ("HTTP/1.0 500 über\r\n\r\n", 500, "über\r"),
+        ] {
+            assert_eq!(parse_status_line(head.as_bytes()), Some((status, reason.as_bytes())), "{head}");
+        }
+        assert_eq!(parse_status_line(b"junk"), None);
+    }
+
+    #[test]
+    fn an_address_is_not_looked_up() {
+        let addrs = resolve_host(&HostResolver::default(), "::1", 8006, NextTimeout::default()).unwrap();
+        assert_eq!(addrs.to_vec(), ["[::1]:8006".parse().unwrap()]);
+    }
+}

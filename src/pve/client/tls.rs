@@ -1,0 +1,238 @@
+//! TLS to a node: one rustls configuration per cluster, four ways to trust a certificate, and errors that say which
+//! certificate was seen.
+
+use crate::config::{Fingerprint, TlsVerification};
+use crate::pve::error::{TlsError, TlsErrorKind};
+use crate::pve::knowledge::messages::to_one_line;
+use ring::digest;
+use rustls::SignatureScheme;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+thread_local! {
+    /// The leaf that a verifier on this thread refused last. rustls hands an error on but not its certificate, and a
+    /// handshake runs on the thread of its call.
+    static REJECTED_CERTIFICATE: Cell<Option<Fingerprint>> = const { Cell::new(None) };
+}
+
+/// How TLS is spoken to a server that is to be trusted so. The error is a sentence about `ca_file`.
+pub fn build_client_config(tls: &TlsVerification) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trust = match tls {
+        TlsVerification::PublicRoots => TrustMode::Roots(build_verifier(
+            RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+            &provider,
+        )?),
+        TlsVerification::Ca(certificates) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates {
+                roots
+                    .add(certificate.clone())
+                    .map_err(|e| format!("`ca_file` has a certificate that can't serve as an authority: {e}"))?;
+            }
+            TrustMode::Roots(build_verifier(roots, &provider)?)
+        }
+        TlsVerification::Fingerprints(pins) => TrustMode::Pins(pins.as_slice().into()),
+        TlsVerification::Unverified => TrustMode::Unverified,
+    };
+    let verifier = NodeCertVerifier { trust, algorithms: provider.signature_verification_algorithms };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| format!("TLS can't be set up: {e}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn build_verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|e| format!("`ca_file` has no certificate that can serve as an authority: {e}"))
+}
+
+/// Completes a handshake with `host` (a name, or an address without brackets) over `socket`.
+///
+/// A failure of the socket comes out as it is; one of TLS itself is a [`TlsError`] inside the `io::PveError`.
+pub(in crate::pve) fn handshake(
+    config: &Arc<ClientConfig>,
+    host: &str,
+    socket: &mut (impl Read + Write),
+) -> io::Result<ClientConnection> {
+    REJECTED_CERTIFICATE.set(None);
+    let failure = |error: &rustls::Error| {
+        io::Error::other(TlsError {
+            kind: classify_error(error),
+            fingerprint: REJECTED_CERTIFICATE.take(),
+            detail: error.to_string(),
+        })
+    };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| failure(&e))?;
+    match connection.complete_io(socket) {
+        Ok(_) => Ok(connection),
+        Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(tls) => failure(tls),
+            None => error,
+        }),
+    }
+}
+
+fn classify_error(error: &rustls::Error) -> TlsErrorKind {
+    let rustls::Error::InvalidCertificate(certificate) = error else {
+        return match error {
+            rustls::Error::InvalidMessage(_) => TlsErrorKind::NotTls,
+            _ => TlsErrorKind::Handshake,
+        };
+    };
+    match certificate {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsErrorKind::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsErrorKind::NotYetValid,
+        CertificateError::NotValidForName => TlsErrorKind::WrongName { presented: Vec::new() },
+        CertificateError::NotValidForNameContext { presented, .. } => TlsErrorKind::WrongName {
+            presented: presented.iter().take(8).map(|name| strip_name_wrapper(name)).collect(),
+        },
+        CertificateError::Other(other) => match other.0.downcast_ref::<PinMismatchError>() {
+            Some(PinMismatchError(pins)) => TlsErrorKind::PinMismatch { expected: pins.to_vec() },
+            None => TlsErrorKind::Untrusted,
+        },
+        _ => TlsErrorKind::Untrusted,
+    }
+}
+
+/// `DnsName("pve1")` and `IpAddress(10.0.0.1)`, as the library gives them, without their wrapping.
+fn strip_name_wrapper(name: &str) -> String {
+    let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
+    to_one_line(inner.trim_matches('"'), 100)
+}
+
+#[derive(Debug)]
+enum TrustMode {
+    /// A chain to one of these roots, for the right name, valid now.
+    Roots(Arc<WebPkiServerVerifier>),
+    /// The leaf's SHA-256 is one of these, whoever signed it, whatever its names and dates.
+    Pins(Arc<[Fingerprint]>),
+    /// Whatever comes.
+    Unverified,
+}
+
+/// Why a certificate was refused where others are pinned, on its way through rustls: the fingerprints expected.
+#[derive(Debug)]
+struct PinMismatchError(Arc<[Fingerprint]>);
+
+impl std::fmt::Display for PinMismatchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not the pinned certificate")?;
+        for (i, pin) in self.0.iter().enumerate() {
+            write!(f, "{} {pin}", if i == 0 { "" } else { " or" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PinMismatchError {}
+
+#[derive(Debug)]
+struct NodeCertVerifier {
+    trust: TrustMode,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for NodeCertVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = match &self.trust {
+            TrustMode::Roots(roots) => roots.verify_server_cert(leaf, intermediates, name, ocsp, now),
+            TrustMode::Pins(pins) if !pins.contains(&compute_fingerprint(leaf)) => {
+                Err(CertificateError::Other(OtherError(Arc::new(PinMismatchError(pins.clone())))).into())
+            }
+            TrustMode::Pins(_) | TrustMode::Unverified => Ok(ServerCertVerified::assertion()),
+        };
+        if verdict.is_err() {
+            REJECTED_CERTIFICATE.set(Some(compute_fingerprint(leaf)));
+        }
+        verdict
+    }
+
+    // Whatever is trusted, the node must prove that it holds the certificate's key: without that a pin, which anybody
+    // can read off the wire, would prove nothing.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// As Proxmox counts it: SHA-256 over the whole certificate.
+fn compute_fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = digest::digest(&digest::SHA256, certificate);
+    let mut bytes = [0; 32];
+    // Both are 32 bytes; zip rather than `copy_from_slice`, which would panic if they were not.
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    Fingerprint(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_without_an_authority_is_a_sentence() {
+        for certificates in [vec![], vec![CertificateDer::from(b"junk".to_vec())]] {
+            assert!(build_client_config(&TlsVerification::Ca(certificates)).unwrap_err().contains("`ca_file`"));
+        }
+    }
+
+    #[test]
+    fn every_mode_has_a_configuration() {
+        for tls in [
+            TlsVerification::PublicRoots,
+            TlsVerification::Fingerprints(vec![Fingerprint([0; 32])]),
+            TlsVerification::Unverified,
+        ] {
+            assert!(build_client_config(&tls).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_sha256_of_the_certificate() {
+        let empty = compute_fingerprint(&CertificateDer::from(&[][..])).to_string();
+        assert!(empty.starts_with("E3:B0:C4:42:98:FC:1C:14:"), "{empty}");
+    }
+
+    #[test]
+    fn names_lose_their_wrapping() {
+        assert_eq!(strip_name_wrapper("DnsName(\"pve1.lan\")"), "pve1.lan");
+        assert_eq!(strip_name_wrapper("IpAddress(10.0.0.1)"), "10.0.0.1");
+        assert_eq!(strip_name_wrapper("pve1"), "pve1");
+    }
+}

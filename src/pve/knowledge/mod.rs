@@ -1,0 +1,3 @@
+//! Proxmox's words and what they mean.
+
+pub(in crate::pve) mod messages;

@@ -1,0 +1,394 @@
+//! Answers as a model asks for them, and as nobody should send them.
+
+use crate::render::output::*;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+const GUESTS: &str = r#"[{"vmid":100,"name":"web1","status":"running","mem":2147483648,"cpu":0.5,"tags":"prod;web","ha":{"state":"started"}},
+ {"vmid":"101","name":"db","status":"stopped","mem":0,"template":1},
+ {"vmid":102,"name":"Web2","status":"running","mem":9663676416,"cpu":0.01,"net":[{"ip":"10.0.0.1"}]}]"#;
+
+fn parse_options(asked: Value) -> Result<OutputOptions, String> {
+    let Value::Object(asked) = asked else { panic!("an object") };
+    OutputOptions::from_args(&ToolArguments::validate("tool", &PARAMS, asked)?)
+}
+
+fn render(asked: Value, data: &str, cap: usize) -> Result<(String, String), String> {
+    let shown = parse_options(asked)?.render_data(data, None, cap)?;
+    Ok((shown.text, shown.note.unwrap_or_default()))
+}
+
+fn render_with_default_cap(asked: Value, data: &str) -> (String, String) {
+    render(asked, data, 32 << 10).expect("it is shown")
+}
+
+fn parse_json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn the_parameters_cost_little() {
+    let schema = crate::mcp::arguments::object_schema(&PARAMS)["properties"].to_string();
+    assert!(schema.len() <= 450, "{}: {schema}", schema.len());
+}
+
+#[test]
+fn an_answer_that_fits_keeps_its_memory_and_its_envelope() {
+    for cap in [0, 100] {
+        let verbatim = String::from(r#"{"data":[1, 2],"total":2}"#);
+        let memory = verbatim.as_ptr();
+        let shown = OutputOptions::default().render(verbatim, true, cap).unwrap();
+        assert_eq!((shown.text.as_str(), shown.note), (r#"{"data":[1, 2],"total":2}"#, None));
+        assert_eq!(shown.text.as_ptr(), memory);
+    }
+    assert!(parse_options(json!({"fields": "*", "format": "json", "filter": ""})).unwrap().is_plain());
+    for asked in [json!({"limit": 1}), json!({"offset": 1}), json!({"fields": "a"}), json!({"format": "table"})] {
+        assert!(!parse_options(asked).unwrap().is_plain());
+    }
+}
+
+#[test]
+fn fields_come_in_their_order_and_from_below() {
+    let (text, note) = render_with_default_cap(json!({"fields": "name, vmid,ha.state,net.0.ip"}), GUESTS);
+    assert_eq!(
+        text,
+        r#"[{"name":"web1","vmid":100,"ha.state":"started"},{"name":"db","vmid":"101"},{"name":"Web2","vmid":102,"net.0.ip":"10.0.0.1"}]"#
+    );
+    assert_eq!(note, "");
+}
+
+#[test]
+fn rows_are_filtered_sorted_and_counted() {
+    for (asked, names, told) in [
+        (json!({"filter": "status=running"}), "web1 Web2", "2 of 3 rows match"),
+        (json!({"filter": "name~WEB and mem>2G"}), "Web2", "1 of 3 rows match"),
+        (
+            json!({"filter": "template!=1", "limit": 1}),
+            "web1",
+            "2 of 3 rows match; rows 1..1 of 2 shown: offset=1 gives the next",
+        ),
+        (json!({"filter": "ha.state=started"}), "web1", "1 of 3 rows match"),
+        (json!({"sort": "-vmid"}), "Web2 db web1", ""),
+        (json!({"sort": "-cpu"}), "web1 Web2 db", ""),
+        (json!({"sort": "status,-mem"}), "Web2 web1 db", ""),
+        (json!({"sort": "name", "offset": "1", "limit": 1.0}), "db", "rows 2..2 of 3 shown: offset=2 gives the next"),
+        (json!({"limit": 0, "sort": "mem desc"}), "Web2 web1 db", ""),
+        (json!({"offset": 9}), "", "none of 3 rows shown"),
+    ] {
+        let (text, note) = render_with_default_cap(asked.clone(), GUESTS);
+        let rows = parse_json(&text);
+        let found: Vec<_> = rows.as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+        assert_eq!((found.join(" ").as_str(), note.as_str()), (names, told), "{asked}");
+    }
+}
+
+#[test]
+fn rows_without_fields_keep_their_raw_json() {
+    let (text, _) =
+        render_with_default_cap(json!({"filter": "vmid=7"}), r#"[ {"vmid" : 7.0,"a":"\u00fc"} , {"vmid":8} ]"#);
+    assert_eq!(text, r#"[{"vmid" : 7.0,"a":"\u00fc"}]"#);
+}
+
+#[test]
+fn a_key_that_no_row_has_is_reported_with_the_existing_keys() {
+    let told = "no row has the key \"nmae\", did you mean name? (keys: vmid, name, status";
+    let why = render(json!({"fields": "nmae"}), GUESTS, 0).unwrap_err();
+    assert!(why.contains(told), "{why}");
+    // Proxmox leaves out what is not set: such a key may be right.
+    for (asked, rows) in [
+        (json!({"fields": "vmid,nmae"}), 3),
+        (json!({"filter": "nmae=x"}), 0),
+        (json!({"filter": "nmae!=x"}), 3),
+        (json!({"sort": "-nmae"}), 3),
+    ] {
+        let (text, note) = render_with_default_cap(asked, GUESTS);
+        assert_eq!(parse_json(&text).as_array().unwrap().len(), rows, "{text}");
+        assert!(note.contains(told), "{note}");
+    }
+    assert_eq!(
+        render_with_default_cap(json!({"fields": "vmid", "filter": "x=1", "sort": "y"}), "[]"),
+        ("[]".into(), "0 of 0 rows match".into())
+    );
+}
+
+#[test]
+fn what_has_no_rows_is_neither_filtered_nor_sorted() {
+    for (data, part) in [
+        ("{\"a\":1}", "this is an object"),
+        ("\"UPID:x\"", "this is a text"),
+        ("null", "this is null"),
+        ("[{},3]", "row 1 is a number"),
+        ("[\"a\"]", "row 0 is a text"),
+    ] {
+        for asked in [json!({"filter": "a=1"}), json!({"sort": "a"})] {
+            let why = render(asked, data, 0).unwrap_err();
+            assert!(why.contains(part) && why.contains("a list of objects"), "{why}");
+        }
+    }
+    assert!(render(json!({"fields": "a"}), "\"x\"", 0).unwrap_err().contains("the answer is a text"));
+}
+
+#[test]
+fn scalars_have_pages_too() {
+    assert_eq!(render_with_default_cap(json!({"offset": 1, "limit": 2}), "[1,\"b\",3,4]").0, "[\"b\",3]");
+}
+
+#[test]
+fn of_an_object_fields_are_shown_and_what_is_not_set_is_said() {
+    let config = r#"{"name":"web1","memory":"512","net0":{"bridge":"vmbr0"}}"#;
+    let (text, note) = render_with_default_cap(json!({"fields": "memory,onboot,net0.bridge"}), config);
+    assert_eq!((text.as_str(), note.as_str()), (r#"{"memory":"512","net0.bridge":"vmbr0"}"#, "not there: onboot"));
+    assert!(render(json!({"fields": "memry"}), config, 0).unwrap_err().contains("did you mean memory?"));
+    assert_eq!(render_with_default_cap(json!({"fields": "net0.bridge"}), config).0, r#"{"net0.bridge":"vmbr0"}"#);
+}
+
+#[test]
+fn a_list_inside_an_object_is_a_list_like_any_other() {
+    let data = r#"{"result":[{"n":"eth0","x":1},{"n":"lo","x":2}]}"#;
+    let (text, note) = render_with_default_cap(json!({"fields": "result", "filter": "n=lo"}), data);
+    assert_eq!((text.as_str(), note.as_str()), (r#"{"result":[{"n":"lo","x":2}]}"#, "1 of 2 rows match"));
+    assert_eq!(
+        render_with_default_cap(json!({"fields": "result", "format": "table"}), data).0,
+        "n\tx\neth0\t1\nlo\t2\n"
+    );
+    assert_eq!(render_with_default_cap(json!({"fields": "0.n"}), r#"[{"n":"a"}]"#).0, r#"{"0.n":"a"}"#);
+    assert!(render(json!({"fields": "7.n"}), r#"[{"n":"a"}]"#, 0).unwrap_err().contains("nothing is at 7.n"));
+}
+
+#[test]
+fn tables_have_a_header_and_a_line_a_row() {
+    let (text, note) = render_with_default_cap(json!({"format": "table"}), GUESTS);
+    assert_eq!(
+        text,
+        "vmid\tname\tstatus\tmem\tcpu\ttags\tha\ttemplate\tnet\n\
+         100\tweb1\trunning\t2147483648\t0.5\tprod;web\t{\"state\":\"started\"}\t\t\n\
+         101\tdb\tstopped\t0\t\t\t\t1\t\n\
+         102\tWeb2\trunning\t9663676416\t0.01\t\t\t\t[{\"ip\":\"10.0.0.1\"}]\n"
+    );
+    assert_eq!(note, "");
+    assert_eq!(
+        render_with_default_cap(json!({"format": "table", "fields": "name,vmid", "limit": 1}), GUESTS).0,
+        "name\tvmid\nweb1\t100\n"
+    );
+    assert_eq!(
+        render_with_default_cap(json!({"format": "table"}), "[\"a\\tb\",{\"k\":null}]").0,
+        "k\tvalue\n\ta\\tb\n\t\n"
+    );
+    assert_eq!(
+        render_with_default_cap(json!({"format": "table"}), r#"{"a":1,"b":[2]}"#).0,
+        "key\tvalue\na\t1\nb\t[2]\n"
+    );
+    let long = format!("[{{\"a\":\"{}\"}}]", "x".repeat(500));
+    assert!(render_with_default_cap(json!({"format": "table"}), &long).1.contains("cells are cut at 300 characters"));
+}
+
+#[test]
+fn envelope_members_are_noted_and_can_be_requested() {
+    let diff = "x".repeat(200);
+    let body = format!(r#"{{"total":7,"data":[{{"n":1}},{{"n":2}}],"changes":"{diff}"}}"#);
+    let ask = |asked| parse_options(asked).unwrap().render(body.clone(), true, 64 << 10);
+    let shown = ask(json!({"limit": 1})).unwrap();
+    assert_eq!(shown.text, r#"[{"n":1}]"#);
+    let note = shown.note.unwrap();
+    assert!(note.ends_with("beside the data: total=7, changes (202 bytes, fields=changes shows it)"), "{note}");
+    assert_eq!(ask(json!({"fields": "total"})).unwrap().text, r#"{"total":7}"#);
+    assert_eq!(parse_json(&ask(json!({"fields": "changes"})).unwrap().text)["changes"], diff.as_str());
+    assert!(ask(json!({"fields": "nope"})).unwrap_err().contains("no row has the key"));
+}
+
+#[test]
+fn a_list_over_the_cap_keeps_whole_rows_and_names_the_next() {
+    let rows: Vec<_> = (0..350).map(|n| json!({"vmid": n, "name": format!("guest-{n}")})).collect();
+    let (text, note) = render(json!({}), &json!(rows).to_string(), 1000).unwrap();
+    let count = parse_json(&text).as_array().unwrap().len();
+    assert!(text.len() <= 1000 && text.len() > 950, "{}", text.len());
+    let told = format!("rows 1..{count} of 350 shown (cut at 1000 bytes): offset={count} gives the next");
+    assert_eq!(note, format!("{told}; fields=… (name, vmid) makes rows smaller, filter=… leaves fewer"));
+}
+
+#[test]
+fn an_object_over_the_cap_keeps_the_members_that_fit_and_names_the_others() {
+    let data = json!({"a": "x".repeat(600), "code": 0, "err data": "y".repeat(700), "z": 1}).to_string();
+    let (text, note) = render(json!({}), &data, 300).unwrap();
+    assert_eq!(text, r#"{"code":0,"z":1}"#);
+    assert_eq!(note, "left out for want of room: a (602 bytes), \"err data\" (702 bytes): fields=a gives one");
+}
+
+#[test]
+fn a_text_over_the_cap_is_cut_between_lines_and_the_next_lines_can_be_had() {
+    let log: String = (0..500).map(|n| format!("line {n}\n")).collect();
+    let data = json!({"out-data": log, "exitcode": 0}).to_string();
+    let (text, note) = render(json!({}), &data, 1000).unwrap();
+    assert_eq!(text, r#"{"exitcode":0}"#);
+    assert!(note.contains("fields=out-data gives one"), "{note}");
+    let (text, note) = render(json!({"fields": "out-data"}), &data, 1000).unwrap();
+    let part = parse_json(&text)["out-data"].as_str().unwrap().to_owned();
+    let lines = part.lines().count();
+    assert!(log.starts_with(&part) && part.ends_with('\n') && text.len() > 950, "{text}");
+    assert!(note.contains(&format!("lines 1..{lines} of 500 shown, {} of {} bytes", part.len(), log.len())), "{note}");
+    assert!(note.contains(&format!("fields=out-data offset={lines} gives the next")), "{note}");
+    let (text, _) = render(json!({"fields": "out-data", "offset": lines, "limit": 1}), &data, 1000).unwrap();
+    assert_eq!(parse_json(&text)["out-data"], format!("line {lines}\n"));
+}
+
+#[test]
+fn a_row_over_the_cap_shows_what_fits_and_leads_to_the_rest() {
+    let data = json!([{"n": 1, "log": "x".repeat(900)}, {"n": 2, "log": "y"}]).to_string();
+    let (text, note) = render(json!({"sort": "-n", "offset": 1}), &data, 200).unwrap();
+    assert_eq!(text, r#"[{"n":1}]"#);
+    assert!(note.contains("without filter and sort") && note.contains("fields=0.log gives one"), "{note}");
+    let (text, note) = render(json!({"fields": "log"}), &data, 200).unwrap();
+    assert!(text.starts_with(r#"[{"log":"xxx"#) && text.len() == 200, "{text}");
+    let from = 200 - r#"[{"log":""}]"#.len();
+    assert!(note.contains(&format!("fields=0.log offset={from} gives the next")), "{note}");
+    let (text, _) = render(json!({"fields": "0.log", "offset": from, "limit": 3}), &data, 200).unwrap();
+    assert_eq!(text, r#"{"0.log":"xxx"}"#);
+}
+
+#[test]
+fn the_last_resort_of_nesting_is_its_text() {
+    let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
+    let (text, note) = render(json!({}), &deep, 1000).unwrap();
+    parse_json(&text);
+    assert!(text.len() <= 1000 && note.contains("offset="), "{note}");
+    let path = ["0"; json_path::MAX_DEPTH].join(".");
+    let (text, _) = render(json!({"fields": path, "offset": 3, "limit": 4}), &deep, 1000).unwrap();
+    assert_eq!(parse_json(&text)[&path], "[[[[");
+    let (text, _) = render(json!({}), &"7".repeat(5000), 1000).unwrap();
+    assert_eq!(parse_json(&text).as_str().unwrap().len(), 998);
+}
+
+#[test]
+fn a_million_rows_are_counted_and_no_more() {
+    let data = format!("[{}{{}}]", "{},".repeat(1_000_000));
+    let (text, note) = render(json!({}), &data, 100).unwrap();
+    assert!(text.len() <= 100 && note.contains("of 1000001 shown"), "{note}");
+    assert!(render(json!({"format": "table"}), &data, 100).unwrap().0.len() <= 100);
+    assert_eq!(render(json!({"format": "table"}), &data, 0).unwrap().0.len(), 100_001);
+    let data = data.replace("{}", r#"{"a":1}"#);
+    assert!(render(json!({"sort": "a"}), &data, 100).unwrap_err().contains("sort takes at most 100000 rows"));
+}
+
+#[test]
+fn keys_of_their_own_in_every_row_make_no_endless_table() {
+    let rows: Vec<_> = (0..20_000).map(|n| format!("{{\"k{n}\":1}}")).collect();
+    let data = format!("[{}]", rows.join(","));
+    let (text, note) = render(json!({"format": "table"}), &data, 0).unwrap();
+    assert!(text.len() <= 2 * data.len() + (1 << 20) && note.contains("have no column"), "{note}");
+    assert!(render(json!({"fields": "x"}), &data, 0).unwrap_err().len() < 1000);
+}
+
+/// JSON of any shape that a node could send, small enough to be many.
+fn any_answer() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        r#"[a-zé"\\]{0,40}"#.prop_map(Value::from),
+        "([a-z\t]{0,12}\n){0,20}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 80, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..12).prop_map(Value::from),
+            prop::collection::btree_map("[a-d.é]{1,3}", inner.clone(), 0..6)
+                .prop_map(|m| Value::Object(m.into_iter().collect::<Map<_, _>>())),
+            prop::collection::vec(prop::collection::btree_map("[a-d]", inner, 0..4), 0..12)
+                .prop_map(|rows| json!(rows)),
+        ]
+    })
+}
+
+/// The arguments that a note's first lead gives.
+fn parse_next_arguments(note: &str) -> Option<(Option<String>, usize)> {
+    let lead = note.rsplit(": ").find(|part| part.contains(" gives the next"))?;
+    let lead = lead.split(" gives the next").next()?;
+    let (fields, offset) = lead.split_once("offset=")?;
+    Some((fields.trim().strip_prefix("fields=").map(str::to_owned), offset.parse().ok()?))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn whatever_is_asked_of_whatever_is_bounded_json(
+        answer in any_answer(), cap in 60usize..400, fields in "([a-d0.]{0,3},?){0,3}", filter in "([a-d](=|~|>)[a-z0-9]{0,2})?",
+        sort in "(-?[a-d])?", limit in prop::option::of(0u64..9), offset in 0u64..9, table in any::<bool>(),
+    ) {
+        let format = if table { "table" } else { "json" };
+        let asked = json!({"fields": fields, "filter": filter, "sort": sort, "limit": limit, "offset": offset, "format": format});
+        if let Ok((text, note)) = render(asked, &answer.to_string(), cap) {
+            // The keys on the way to a part, and one line or character.
+            prop_assert!(text.len() <= cap + 100, "{} {cap} {text}", text.len());
+            prop_assert!(note.len() < 2_000, "{note}");
+            if !table {
+                serde_json::from_str::<Value>(&text).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_pages_of_a_list_add_up_to_it(rows in prop::collection::vec("[a-zé\"]{0,20}", 0..60), cap in 60usize..200, table in any::<bool>()) {
+        let data = json!(rows.iter().map(|r| json!({"k": r})).collect::<Vec<_>>()).to_string();
+        let (mut all, mut offset) = (Vec::new(), 0);
+        loop {
+            let format = if table { "table" } else { "json" };
+            let (text, note) = render(json!({"offset": offset, "format": format}), &data, cap).unwrap();
+            match table {
+                true => all.extend(text.lines().skip(1).map(|l| parse_json(&format!("\"{l}\"")).as_str().unwrap().to_owned())),
+                false => all.extend(parse_json(&text).as_array().unwrap().iter().map(|r| r["k"].as_str().unwrap().to_owned())),
+            }
+            match parse_next_arguments(&note) {
+                Some((None, next)) if next > offset => offset = next,
+                other => { prop_assert!(other.is_none(), "{note}"); break }
+            }
+        }
+        prop_assert_eq!(all, rows);
+    }
+
+    #[test]
+    fn the_parts_of_a_text_add_up_to_it(text in "([a-zé\"\n\u{1b}]|[a-z]{9}){0,200}", cap in 60usize..300) {
+        let data = json!({"a": {"out.put": text}}).to_string();
+        let (mut all, mut offset) = (String::new(), 0);
+        loop {
+            let (page, note) = render(json!({"fields": "a.out.put", "offset": offset}), &data, cap).unwrap();
+            prop_assert!(page.len() <= cap.max(100), "{page}");
+            all.push_str(parse_json(&page)["a.out.put"].as_str().unwrap());
+            match parse_next_arguments(&note) {
+                Some((Some(path), next)) if next > offset && path == "a.out.put" => offset = next,
+                other => { prop_assert!(other.is_none(), "{note}"); break }
+            }
+        }
+        prop_assert_eq!(all, text);
+    }
+
+    #[test]
+    fn every_leaf_of_an_answer_can_be_reached(answer in any_answer(), cap in 100usize..300) {
+        let mut leaves = vec![(String::new(), answer.clone())];
+        while let Some((path, value)) = leaves.pop() {
+            let under = |step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };
+            match value {
+                Value::Object(members) => leaves.extend(members.into_iter().map(|(k, v)| (under(&k), v))),
+                Value::Array(items) => leaves.extend(items.into_iter().enumerate().map(|(n, v)| (under(&n.to_string()), v))),
+                leaf if path.is_empty() => drop(leaf),
+                leaf => {
+                    // A key with dots may hide what lies on the path it looks like; a generated one does at times.
+                    let data = answer.to_string();
+                    let hidden = find(&data, &path, 1).is_none_or(|(raw, _)| parse_json(raw) != leaf);
+                    let mut fields = String::new();
+                    push_name(&mut fields, &path);
+                    if !hidden {
+                        let (text, note) = render(json!({"fields": fields}), &data, cap).unwrap();
+                        let shown = parse_json(&text)[&path].clone();
+                        match leaf {
+                            Value::String(whole) => {
+                                let part = shown.as_str().unwrap();
+                                prop_assert!(whole.starts_with(part) && (part == whole) == parse_next_arguments(&note).is_none(), "{note}");
+                            }
+                            leaf => prop_assert_eq!(shown, leaf),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
