@@ -20,10 +20,12 @@ impl EntryReader<'_> {
             parse_choice(&ConfirmationPolicy::WORDS, CONFIRM_VALUES, text)
         });
         let exec = self.read_bool("exec");
-        let deny = self.read_optional_list("deny", OPERATION_FORM, OperationPattern::parse);
+        let parse_operation = |text: &str| OperationPattern::parse(text).map_err(|error| error.to_string());
+        let deny = self.read_optional_list("deny", OPERATION_FORM, parse_operation);
         let has_allow = self.has("allow");
-        let allow = self.read_optional_list("allow", OPERATION_FORM, OperationPattern::parse);
-        let protect = self.read_optional_list("protect", GUEST_FORM, GuestSelector::parse);
+        let allow = self.read_optional_list("allow", OPERATION_FORM, parse_operation);
+        let parse_guests = |text: &str| GuestSelector::parse(text).map_err(|error| error.to_string());
+        let protect = self.read_optional_list("protect", GUEST_FORM, parse_guests);
         Some(ClusterPolicy {
             permissions: Permissions {
                 access: if has_access { access? } else { defaults.permissions.access },

@@ -1,0 +1,80 @@
+//! The table of the clusters.
+
+use super::table::{CellFormat, Column, ListTable, to_json_text};
+use crate::config::ClusterConfig;
+use std::borrow::Cow;
+
+const COLUMNS: [Column; 10] = [
+    Column { key: "name", format: CellFormat::Plain },
+    Column { key: "nodes", format: CellFormat::Plain },
+    Column { key: "token", format: CellFormat::Plain },
+    Column { key: "tls", format: CellFormat::Plain },
+    Column { key: "default", format: CellFormat::Plain },
+    Column { key: "status", format: CellFormat::Plain },
+    Column { key: "version", format: CellFormat::Plain },
+    Column { key: "online", format: CellFormat::Plain },
+    Column { key: "nodes_down", format: CellFormat::Plain },
+    Column { key: "error", format: CellFormat::Plain },
+];
+
+/// A rendered table of clusters.
+#[derive(Clone, Debug)]
+pub struct ClusterListing {
+    pub text: String,
+    /// JSON.
+    pub structured: String,
+}
+
+/// A cluster for the table.
+pub struct ClusterEntry<'a> {
+    pub settings: &'a ClusterConfig,
+    pub is_default: bool,
+    /// `None` where the cluster was not asked.
+    pub check: Option<ClusterCheck>,
+}
+
+/// The result of a check.
+pub struct ClusterCheck {
+    /// Each address that does not answer, with the reason.
+    pub unreachable_nodes: Vec<String>,
+    pub health: Result<ClusterHealth, String>,
+}
+
+/// The state of a cluster that answers.
+pub struct ClusterHealth {
+    pub version: String,
+    pub online_nodes: usize,
+    pub nodes: usize,
+}
+
+/// Renders the clusters, in their order.
+pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> ClusterListing {
+    let mut table = ListTable::new(&COLUMNS);
+    for ClusterEntry { settings, is_default, check } in entries {
+        let addresses: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
+        let mut row = vec![
+            Some(to_json_text(&settings.name)),
+            Some(to_json_text(&addresses.join(","))),
+            Some(to_json_text(&format!("{}!{}", settings.user, settings.token_id))),
+            Some(to_json_text(settings.tls_mode())),
+            is_default.then_some(Cow::Borrowed("true")),
+        ];
+        if let Some(ClusterCheck { unreachable_nodes, health }) = check {
+            let down = (!unreachable_nodes.is_empty()).then(|| to_json_text(&unreachable_nodes.join("; ")));
+            row.extend(match health {
+                Ok(ClusterHealth { version, online_nodes, nodes }) => [
+                    Some(to_json_text("ok")),
+                    Some(to_json_text(&version)),
+                    Some(to_json_text(&format!("{online_nodes}/{nodes}"))),
+                    down,
+                    None,
+                ],
+                Err(error) => [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error))],
+            });
+        }
+        table.push(row);
+    }
+    let mut text = String::new();
+    let members = table.write(&mut text, |_| ("", 0, 0, ""));
+    ClusterListing { text, structured: format!("{{{members}}}") }
+}
