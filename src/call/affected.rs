@@ -39,7 +39,7 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         // Commands run on a node as root and may affect every guest.
         ["nodes", _, "qemu" | "lxc", ..] if given("args").or(given("hookscript")).is_none() => AffectedScope::NamedOnly,
         ["nodes", ..] if risk.kind == RiskKind::Execute => AffectedScope::Cluster,
-        // It ends the jobs of other users.
+        // A backup with `stop` ends the jobs of other users.
         ["nodes", _, "vzdump"] if given("stop").is_some_and(|(_, stop)| stop != "0") => node(),
         // A backup of a whole pool or node. A backup of a few guests names them.
         ["nodes", _, "vzdump"] if chosen("vmid") => AffectedScope::NamedOnly,

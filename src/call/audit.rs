@@ -25,6 +25,11 @@ pub(super) struct AuditedCall<'a> {
     pub(super) params: &'a ApiParams,
 }
 
+/// The reason why a record is not written.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log can't be written ({0})")]
+pub struct AuditLogError(String);
+
 /// The variable part of an audit record.
 struct AuditEntry<'a> {
     event: AuditEvent,
@@ -43,7 +48,7 @@ impl<'a> AuditEntry<'a> {
 
 impl AuditedCall<'_> {
     /// Records that a change is about to be sent. Without the record it must not be sent.
-    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), String> {
+    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditLogError> {
         self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
     }
 
@@ -86,7 +91,7 @@ impl AuditedCall<'_> {
         let _ = self.write(AuditEntry { upid, outcome, duration, ..AuditEntry::new(event, decision) });
     }
 
-    fn write(self, entry: AuditEntry<'_>) -> Result<(), String> {
+    fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditLogError> {
         let origin = self.cluster.scope.origin;
         origin.observer.record_cluster(self.cluster.name());
         let audit = self.cluster.scope.audit;
@@ -116,7 +121,7 @@ impl AuditedCall<'_> {
                 outcome: entry.outcome,
                 duration: entry.duration,
             })
-            .map_err(|error| error.to_string())
+            .map_err(|error| AuditLogError(error.to_string()))
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Question {
     pub text: String,
     /// Confirms the call, once, together with a positive answer.
     pub code: String,
-    /// Whether the client asks its user. Otherwise the caller repeats the call with the code.
+    /// The client asks its user. Otherwise the caller repeats the call with the code.
     pub asks_user: bool,
     /// The reason why the code of the call was rejected.
     pub rejected_code: Option<CodeError>,

@@ -1,5 +1,6 @@
 //! The execution of a confirmed call.
 
+use super::audit::AuditLogError;
 use super::confirm::Confirmed;
 use super::failure::{explain_failure, is_wrong_node};
 use super::plan::{GuestCheck, plan_call};
@@ -17,15 +18,15 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Method and path.
     pub operation: String,
-    /// Whether the call may have changed something.
+    /// The call may have changed something.
     pub is_change: bool,
 }
 
 /// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    #[error("the audit log can't be written ({0}), and without it nothing is changed")]
-    AuditLog(String),
+    #[error("{0}, and without it nothing is changed")]
+    AuditLog(AuditLogError),
     #[error(transparent)]
     Api(Box<ApiFailure>),
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 /// One cluster within the scope of one tool call.
 ///
-/// It gives no access to the client of the cluster. A request is sent only as a
+/// The handle gives no access to the client of the cluster. A request is sent only as a
 /// [`Confirmed`](super::Confirmed) call.
 pub struct ClusterHandle<'a> {
     pub(super) scope: CallScope<'a>,

@@ -120,6 +120,7 @@ mod service;
 mod spec;
 mod visibility;
 
+pub use audit::AuditLogError;
 pub use authorize::Authorized;
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserDialog,

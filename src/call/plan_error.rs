@@ -19,7 +19,7 @@ pub enum PlanError {
     InvalidPath(String),
     #[error(transparent)]
     Denied(#[from] DeniedCall),
-    #[error("`{0}` is a placeholder: put the name or number it stands for in its place")]
+    #[error("`{0}` is a placeholder: put a name or number in its place")]
     Placeholder(String),
     #[error(transparent)]
     Guest(#[from] GuestError),

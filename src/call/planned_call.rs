@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// An API call that is complete and checked: the path is resolved, the parameters are encoded and the risk is known.
 ///
-/// It can't be sent before [`PlannedCall::authorize`] and [`Authorized::confirm`](super::Authorized::confirm).
+/// The call can't be sent before [`PlannedCall::authorize`] and [`Authorized::confirm`](super::Authorized::confirm).
 pub struct PlannedCall<'a> {
     pub(super) cluster: &'a ClusterHandle<'a>,
     pub(super) purpose: CallPurpose<'a>,
@@ -47,14 +47,14 @@ pub(super) enum CallPurpose<'a> {
 pub(super) struct OperationFacts {
     /// The path with placeholders. `None` if neither the embedded facts nor the cluster know the operation.
     pub(super) template: Option<String>,
-    /// Whether the embedded facts describe the same operation as the cluster.
+    /// The embedded facts describe the same operation as the cluster.
     pub(super) is_known: bool,
     /// Empty if the operation is unknown.
     pub(super) summary: String,
     pub(super) privileges: String,
-    /// Whether the operation needs no privilege: then Proxmox omits what the token may not see.
+    /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
-    /// Whether Proxmox returns the list in pages.
+    /// Proxmox returns the list in pages.
     pub(super) is_paged: bool,
 }
 

@@ -20,9 +20,9 @@ pub(super) struct ResolvedPath {
 pub(super) struct PathChange {
     /// The facts, as a clause.
     pub(super) text: String,
-    /// Whether a typed segment was replaced, and not only a missing one filled in.
+    /// A typed segment was replaced, instead of only a missing one filled in.
     pub(super) is_correction: bool,
-    /// Whether the path named a container where there is a VM, or the reverse.
+    /// The path named a container where there is a VM, or the reverse.
     pub(super) kind_corrected: bool,
 }
 
@@ -96,7 +96,7 @@ struct GuestSegments<'p> {
     node: &'p str,
     kind: &'p str,
     guest: &'p str,
-    /// Whether the node is left open.
+    /// The path leaves the node open.
     is_open: bool,
 }
 

@@ -1,5 +1,6 @@
 //! The only place that sends requests to a cluster. Each one is recorded in the audit log.
 
+use super::audit::AuditLogError;
 use super::confirm::Confirmed;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::PveError;
@@ -9,7 +10,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) enum SendError {
     /// The start of a change could not be recorded, so nothing was sent.
-    AuditLog(String),
+    AuditLog(AuditLogError),
     Api(PveError),
 }
 

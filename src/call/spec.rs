@@ -11,6 +11,6 @@ pub struct CallSpec<'a> {
     /// A path, or a shorthand that starts at a guest or a task. It may have a query.
     pub path: &'a str,
     pub data: Option<&'a Map<String, Value>>,
-    /// Whether a paged list is fetched whole, because it is to be filtered or sorted.
+    /// Fetches a paged list whole, because it is to be filtered or sorted.
     pub fetch_all: bool,
 }

@@ -57,7 +57,7 @@ fn write_word<T: PartialEq>(f: &mut fmt::Formatter<'_>, words: [(&str, T); 3], v
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permissions {
     pub access: AccessLevel,
-    /// Whether commands may be run on guests and nodes.
+    /// Commands may be run on guests and nodes.
     pub exec: bool,
 }
 

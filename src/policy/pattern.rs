@@ -11,7 +11,7 @@ pub struct OperationPattern {
     /// `None` matches every method.
     method: Option<String>,
     segments: Vec<String>,
-    /// Whether further segments may follow.
+    /// Further segments may follow.
     open_ended: bool,
 }
 

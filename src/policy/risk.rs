@@ -22,7 +22,7 @@ pub enum RiskKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Risk {
     pub kind: RiskKind,
-    /// Whether it can't be undone, or changes permissions.
+    /// The operation can't be undone, or changes permissions.
     pub irreversible: bool,
 }
 

@@ -126,74 +126,102 @@ fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
 
 /// Appends one line of guests and one of capacity, each only where there is something to count.
 fn summarize(text: &mut String, table: &ListTable<'_>) {
-    let mut guests: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
-    let (mut nodes, mut online) = (0, 0);
-    let (mut cpu, mut memory, mut storage) = ((0.0, 0.0), (0.0, 0.0), BTreeMap::new());
     let rows: Vec<TableRow<'_>> = table.rows().collect();
-    for row in &rows {
-        let (kind, name) = row.text("id").split_once('/').unwrap_or_default();
+    let mut summary = ResourceSummary::default();
+    rows.iter().for_each(|row| summary.add(row));
+    summary.push_guests(text);
+    summary.push_capacity(text);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+}
+
+/// The sums of a list of resources.
+#[derive(Default)]
+struct ResourceSummary<'r> {
+    /// The number of guests by kind and state.
+    guests: BTreeMap<&'static str, BTreeMap<&'r str, u32>>,
+    nodes: u32,
+    online_nodes: u32,
+    cpu: Usage,
+    memory: Usage,
+    /// By cluster and storage.
+    storages: BTreeMap<(&'r str, &'r str), Usage>,
+}
+
+/// The used and the whole amount of something.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    used: f64,
+    total: f64,
+}
+
+impl<'r> ResourceSummary<'r> {
+    fn add(&mut self, row: &'r TableRow<'_>) {
+        let Some((kind, name)) = row.text("id").split_once('/') else { return };
         match kind {
             "qemu" | "lxc" => {
+                let kind = if kind == "qemu" { "VMs" } else { "containers" };
                 let state = if row.number("template") == 1.0 { "template" } else { row.text("status") };
-                *guests
-                    .entry(if kind == "qemu" { "VMs" } else { "containers" })
-                    .or_default()
-                    .entry(state)
-                    .or_default() += 1;
+                *self.guests.entry(kind).or_default().entry(state).or_default() += 1;
             }
             "node" => {
-                nodes += 1;
-                online += u32::from(row.text("status") == "online");
-                cpu.0 += row.number("cpu") * row.number("maxcpu");
-                cpu.1 += row.number("maxcpu");
-                memory.0 += row.number("mem");
-                memory.1 += row.number("maxmem");
+                self.nodes += 1;
+                self.online_nodes += u32::from(row.text("status") == "online");
+                self.cpu.used += row.number("cpu") * row.number("maxcpu");
+                self.cpu.total += row.number("maxcpu");
+                self.memory.used += row.number("mem");
+                self.memory.total += row.number("maxmem");
             }
             "storage" => {
                 // A shared storage has a row for each node and counts once for each cluster.
-                let key = if row.number("shared") == 1.0 {
-                    name.split_once('/').map_or(name, |(_, storage)| storage)
-                } else {
-                    name
+                let key = match name.split_once('/') {
+                    Some((_, storage)) if row.number("shared") == 1.0 => storage,
+                    _ => name,
                 };
-                storage.insert((row.text("cluster"), key), (row.number("disk"), row.number("maxdisk")));
+                let usage = Usage { used: row.number("disk"), total: row.number("maxdisk") };
+                self.storages.insert((row.text("cluster"), key), usage);
             }
             _ => {}
         }
     }
-    let guests: Vec<String> = guests
-        .iter()
-        .map(|(kind, states)| {
-            let of: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+
+    fn push_guests(&self, text: &mut String) {
+        let kinds = self.guests.iter().map(|(kind, states)| {
+            let counts: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
             let all = states.values().sum::<u32>();
-            let one = if all == 1 { kind.trim_end_matches('s') } else { kind };
-            format!("{all} {one} ({})", of.join(", "))
-        })
-        .collect();
-    if !guests.is_empty() {
-        let _ = writeln!(text, "guests: {}", guests.join(", "));
-    }
-    let storage = storage.values().fold((0.0, 0.0), |sum, s| (sum.0 + s.0, sum.1 + s.1));
-    let mut parts = Vec::new();
-    if nodes > 0 {
-        parts.push(format!("{online} of {nodes} nodes online"));
-    }
-    if cpu.1 > 0.0 {
-        parts.push(format!("CPU {:.1} of {} cores", cpu.0, cpu.1));
-    }
-    for (what, (used, total)) in [("memory", memory), ("storage", storage)] {
-        if total > 0.0 {
-            let mut part = format!("{what} ");
-            push_byte_size(&mut part, used);
-            part.push_str(" of ");
-            push_byte_size(&mut part, total);
-            parts.push(part);
+            let kind = if all == 1 { kind.trim_end_matches('s') } else { kind };
+            format!("{all} {kind} ({})", counts.join(", "))
+        });
+        let kinds: Vec<String> = kinds.collect();
+        if !kinds.is_empty() {
+            let _ = writeln!(text, "guests: {}", kinds.join(", "));
         }
     }
-    if !parts.is_empty() {
-        let _ = writeln!(text, "capacity: {}", parts.join(", "));
-    }
-    if !text.is_empty() {
-        text.push('\n');
+
+    fn push_capacity(&self, text: &mut String) {
+        let mut parts = Vec::new();
+        if self.nodes > 0 {
+            parts.push(format!("{} of {} nodes online", self.online_nodes, self.nodes));
+        }
+        if self.cpu.total > 0.0 {
+            parts.push(format!("CPU {:.1} of {} cores", self.cpu.used, self.cpu.total));
+        }
+        let storage = self.storages.values().fold(Usage::default(), |sum, storage| Usage {
+            used: sum.used + storage.used,
+            total: sum.total + storage.total,
+        });
+        for (name, usage) in [("memory", self.memory), ("storage", storage)] {
+            if usage.total > 0.0 {
+                let mut part = format!("{name} ");
+                push_byte_size(&mut part, usage.used);
+                part.push_str(" of ");
+                push_byte_size(&mut part, usage.total);
+                parts.push(part);
+            }
+        }
+        if !parts.is_empty() {
+            let _ = writeln!(text, "capacity: {}", parts.join(", "));
+        }
     }
 }

@@ -113,8 +113,7 @@ fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
         answer.get("action").is_some_and(|action| action == "accept")
             && answer.get("content").and_then(|content| content.get("confirm")).is_none_or(|value| *value == true)
     });
-    // A state of another form has no code, which confirms nothing.
-    let code = state.as_str().unwrap_or_default().to_owned();
+    let code = state.as_str().expect("the server seals a code, and nothing else, for this tool").to_owned();
     Ok(UserDialog::Answered { code, agreed })
 }
 
