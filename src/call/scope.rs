@@ -6,7 +6,7 @@ use crate::audit::AuditLog;
 use crate::base::cancel::CancelToken;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
-use crate::render::clusters::ClusterListing;
+use crate::render::list::RenderedList;
 use std::net::IpAddr;
 
 /// Receives facts about a tool call, from any of its threads.
@@ -43,7 +43,7 @@ pub struct CallScope<'a> {
 
 impl<'a> CallScope<'a> {
     /// Returns the configured clusters as `list_clusters` shows them.
-    pub fn listing(self) -> &'a ClusterListing {
+    pub fn listing(self) -> &'a RenderedList {
         &self.clusters.listing
     }
 

@@ -2,13 +2,14 @@
 
 use crate::config::Client;
 use crate::pve::client::manager::ClusterManager;
-use crate::render::clusters::{ClusterEntry, ClusterListing, render_clusters};
+use crate::render::clusters::{ClusterEntry, render_clusters};
+use crate::render::list::RenderedList;
 
 /// The clusters that one client may use.
 pub struct VisibleClusters {
     pub(super) manager: ClusterManager,
     /// Rendered once: it depends on the configuration alone.
-    pub(super) listing: ClusterListing,
+    pub(super) listing: RenderedList,
 }
 
 /// The clusters, by client.

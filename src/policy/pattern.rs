@@ -22,7 +22,7 @@ pub enum OperationPatternError {
     NoOperation,
     #[error("has no method GET, POST, PUT, DELETE or *: {FORM}")]
     UnknownMethod,
-    #[error("has no path that starts with / and is written in full, with * for what varies: {FORM}")]
+    #[error("has no path that starts with / and is written out, with * for what varies: {FORM}")]
     InvalidPath,
     #[error("has ** before its end: it matches the rest of a path, * matches one segment")]
     RestBeforeEnd,

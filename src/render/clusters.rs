@@ -1,29 +1,22 @@
 //! The table of the clusters.
 
+use super::list::{RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, to_json_text};
 use crate::config::ClusterConfig;
 use std::borrow::Cow;
 
 const COLUMNS: [Column; 10] = [
-    Column { key: "name", format: CellFormat::Plain },
-    Column { key: "nodes", format: CellFormat::Plain },
-    Column { key: "token", format: CellFormat::Plain },
-    Column { key: "tls", format: CellFormat::Plain },
-    Column { key: "default", format: CellFormat::Plain },
-    Column { key: "status", format: CellFormat::Plain },
-    Column { key: "version", format: CellFormat::Plain },
-    Column { key: "online", format: CellFormat::Plain },
-    Column { key: "nodes_down", format: CellFormat::Plain },
-    Column { key: "error", format: CellFormat::Plain },
+    column("name", CellFormat::Plain),
+    column("nodes", CellFormat::Plain),
+    column("token", CellFormat::Plain),
+    column("tls", CellFormat::Plain),
+    column("default", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("version", CellFormat::Plain),
+    column("online", CellFormat::Plain),
+    column("nodes_down", CellFormat::Plain),
+    column("error", CellFormat::Plain),
 ];
-
-/// A rendered table of clusters.
-#[derive(Clone, Debug)]
-pub struct ClusterListing {
-    pub text: String,
-    /// JSON.
-    pub structured: String,
-}
 
 /// A cluster for the table.
 pub struct ClusterEntry<'a> {
@@ -48,7 +41,7 @@ pub struct ClusterHealth {
 }
 
 /// Renders the clusters, in their order.
-pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> ClusterListing {
+pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> RenderedList {
     let mut table = ListTable::new(&COLUMNS);
     for ClusterEntry { settings, is_default, check } in entries {
         let addresses: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
@@ -76,5 +69,5 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> C
     }
     let mut text = String::new();
     let members = table.write(&mut text, |_| ("", 0, 0, ""));
-    ClusterListing { text, structured: format!("{{{members}}}") }
+    RenderedList { text, structured: format!("{{{members}}}") }
 }

@@ -1,7 +1,7 @@
 //! The table of `find_guest`.
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
-use super::resources::RenderedList;
+use super::list::{RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, to_json_text};
 use crate::pve::guests::{self, Guest};
 use std::borrow::Cow;
@@ -9,10 +9,6 @@ use std::fmt::{Display, Write};
 
 /// The most rows of an answer. A caller with more matches needs a narrower question.
 const MAX_GUESTS: usize = 50;
-
-const fn column(key: &'static str, format: CellFormat) -> Column {
-    Column { key, format }
-}
 
 const COLUMNS: [Column; 14] = [
     column("cluster", CellFormat::Plain),

@@ -4,6 +4,7 @@ pub mod cluster_errors;
 pub mod clusters;
 pub mod guests;
 pub(crate) mod hints;
+pub mod list;
 pub mod operation;
 pub mod outcome;
 pub mod output;

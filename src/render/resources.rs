@@ -1,14 +1,11 @@
 //! Lists of nodes and resources, of one cluster or of several.
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure};
+use super::list::{RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
 use super::units::push_byte_size;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-
-const fn column(key: &'static str, format: CellFormat) -> Column {
-    Column { key, format }
-}
 
 const NODE_COLUMNS: [Column; 10] = [
     column("cluster", CellFormat::Plain),
@@ -51,13 +48,6 @@ pub struct ClusterRows<'a> {
     /// `None` where the caller can use only one cluster.
     pub label: Option<&'a str>,
     pub rows: Result<&'a str, String>,
-}
-
-/// A rendered list.
-pub struct RenderedList {
-    pub text: String,
-    /// JSON.
-    pub structured: String,
 }
 
 /// Renders the nodes of the clusters.

@@ -2,6 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::{call_failed, render_call_error};
+use super::output::{format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
 use crate::call::{
@@ -10,7 +11,6 @@ use crate::call::{
 };
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{InputRequired, ToolEffect, ToolError, ToolOutput};
-use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
 use crate::pve::task::Upid;
@@ -64,7 +64,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     };
     let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
     if args.flag("dry_run") {
-        return Ok(build_output(authorized.describe_dry_run(), authorized.into_notes()));
+        return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
     }
     let confirmed = confirm(call, &cluster, authorized)?;
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
@@ -75,7 +75,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
             let mut notes = outcome.notes;
             notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
-            Ok(build_output(outcome.response.into_payload(), notes))
+            Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes))
         }
         None => render_outcome(&options, outcome, call.max_result_bytes),
     }
@@ -156,14 +156,14 @@ fn follow_started_task(
         // The task was started, even if it must not be watched.
         Err(denied) => {
             notes.push(format!("the task was begun and can't be waited for: {denied}"));
-            return Ok(build_output(outcome.response.into_payload(), notes));
+            return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
         }
     };
     // The start of the task has used a part of the client's time limit.
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
     match watch.follow(deadline, &mut progress_reporter(call.context, upid)) {
-        Ok(result) => task_output(cluster, upid, &result, notes),
-        Err(error) => Err(ToolError::Failed(render_call_error(cluster, error) + &format_notes(&notes))),
+        Ok(result) => task_output(cluster, upid, &result, &notes),
+        Err(error) => Err(ToolError::Failed(render_call_error(cluster, error) + &format_notes(' ', &notes))),
     }
 }
 
@@ -173,24 +173,12 @@ fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -
     match options.render(response.into_payload(), is_envelope, max_bytes) {
         Ok(rendered) => {
             notes.extend(rendered.note);
-            Ok(build_output(rendered.text, notes))
+            Ok(with_notes(ToolOutput::text(rendered.text), &notes))
         }
         Err(error) if is_change => {
-            Ok(build_output(format!("{operation} was done, but its answer can't be shown so: {error}"), notes))
+            let text = format!("{operation} was done, but its answer can't be shown so: {error}");
+            Ok(with_notes(ToolOutput::text(text), &notes))
         }
         Err(error) => Err(ToolError::Failed(error.to_string())),
     }
-}
-
-fn build_output(text: String, notes: Vec<String>) -> ToolOutput {
-    let mut output = ToolOutput::text(text);
-    if !notes.is_empty() {
-        output.content.push(Content::Text(notes.join("\n")));
-    }
-    output
-}
-
-/// Returns notes in parentheses, for the end of a line.
-fn format_notes(notes: &[String]) -> String {
-    if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }
 }

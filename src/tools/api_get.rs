@@ -2,6 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::render_call_error;
+use super::output::{format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
@@ -42,7 +43,7 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes).map_err(ToolError::Failed)?;
-            Ok(ToolOutput { content: answer.into_content(), structured: None })
+            Ok(with_notes(ToolOutput::text(answer.text), &answer.notes))
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
             read_paths(&reader, &paths, call.max_result_bytes)
@@ -65,8 +66,7 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
     let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
-        Ok(PathAnswer { text, notes }) if notes.is_empty() => format!("{path}:\n{text}"),
-        Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}\n({})", notes.join("; ")),
+        Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}{}", format_notes('\n', &notes)),
         Err(error) => format!("{path}: failed: {error}"),
     });
     Ok(ToolOutput { content: texts.map(Content::Text).collect(), structured: None })
@@ -99,13 +99,6 @@ impl PathReader<'_> {
         let rendered = rendered.map_err(|error| error.to_string())?;
         notes.extend(rendered.note);
         Ok(PathAnswer { text: rendered.text, notes })
-    }
-}
-
-impl PathAnswer {
-    fn into_content(self) -> Vec<Content> {
-        let notes = (!self.notes.is_empty()).then(|| self.notes.join("\n"));
-        [Some(self.text), notes].into_iter().flatten().map(Content::Text).collect()
     }
 }
 

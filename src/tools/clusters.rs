@@ -6,7 +6,7 @@ use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::render::clusters::{ClusterCheck, ClusterHealth, ClusterListing, render_clusters};
+use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
 
 /// `list_clusters(check?)`.
 pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
@@ -22,7 +22,7 @@ pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
 };
 
 fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
-    let ClusterListing { text, structured } = match call.args.flag("check") {
+    let list = match call.args.flag("check") {
         false => call.scope.listing().clone(),
         true => {
             let clusters = call.scope.all_clusters();
@@ -30,7 +30,7 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             render_clusters(clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))))
         }
     };
-    Ok(ToolOutput::with_structured(text, structured))
+    Ok(list.into())
 }
 
 fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {

@@ -8,7 +8,6 @@ use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::guests::Guest;
 use crate::render::cluster_errors::{ClusterErrors, ClusterFailure};
 use crate::render::guests::{ListedGuest, render_matches};
-use crate::render::resources::RenderedList;
 use crate::sanitize;
 use std::borrow::Cow;
 
@@ -54,8 +53,7 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             Err(error) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), error }),
         }
     }
-    let RenderedList { text, structured } = render_matches(&query, &all, &failures, clusters.len())?;
-    Ok(ToolOutput::with_structured(text, structured))
+    Ok(render_matches(&query, &all, &failures, clusters.len())?.into())
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.

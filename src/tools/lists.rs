@@ -7,7 +7,8 @@ use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::params::ApiParams;
 use crate::render::cluster_errors::AllClustersFailed;
-use crate::render::resources::{ClusterRows, RenderedList, render_nodes, render_resources};
+use crate::render::list::RenderedList;
+use crate::render::resources::{ClusterRows, render_nodes, render_resources};
 
 /// `list_nodes(cluster?)`.
 pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
@@ -71,6 +72,5 @@ fn query_clusters(
             rows: answer.as_ref().map(|response| response.data()).map_err(String::clone),
         })
         .collect();
-    let RenderedList { text, structured } = render(&rows)?;
-    Ok(ToolOutput::with_structured(text, structured))
+    Ok(render(&rows)?.into())
 }

@@ -1,4 +1,4 @@
-//! The tools, one file for each topic. A tool is a [`definition::ToolDefinition`] with its handler under it.
+//! The tools, one file for each topic. A tool is a `ToolDefinition` with its handler under it.
 
 mod api_call;
 mod api_get;
@@ -8,6 +8,7 @@ mod describe;
 mod errors;
 mod guests;
 mod lists;
+mod output;
 mod parameters;
 mod search;
 mod state;

@@ -2,11 +2,11 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::{call_failed, render_call_error};
+use super::output::{format_notes, with_notes};
 use super::parameters::{optional, required};
 use crate::call::{ClusterHandle, FindTaskError, TaskReport, UnknownTask, find_task_cluster};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use crate::render::cluster_errors::prefix_cluster;
@@ -59,7 +59,7 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     };
     let watch = cluster.watch_task(&upid).map_err(|error| call_failed(cluster, error))?;
     let result = watch.follow(deadline, &mut progress_reporter(call.context, &upid));
-    task_output(cluster, &upid, &result.map_err(|error| call_failed(cluster, error))?, Vec::new())
+    task_output(cluster, &upid, &result.map_err(|error| call_failed(cluster, error))?, &[])
 }
 
 /// Returns a function that sends the new lines of the log to the client.
@@ -83,20 +83,15 @@ pub(super) fn task_output(
     cluster: &ClusterHandle<'_>,
     upid: &Upid,
     result: &TaskResult,
-    notes: Vec<String>,
+    notes: &[String],
 ) -> Result<ToolOutput, ToolError> {
     let TaskText { headline, log } = render_task(upid, result);
     if let TaskState::Failed(_) = result.state {
-        let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
-        let text = format!("{headline}{notes}{log}");
+        let text = headline + &format_notes(' ', notes) + &log;
         return Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)));
     }
     let structured = structure_task(upid, result, cluster.label());
-    let mut output = ToolOutput::with_structured(headline + &log, structured.to_string());
-    if !notes.is_empty() {
-        output.content.push(Content::Text(notes.join("\n")));
-    }
-    Ok(output)
+    Ok(with_notes(ToolOutput::with_structured(headline + &log, structured.to_string()), notes))
 }
 
 fn search_failed(upid: &Upid, error: FindTaskError<'_>) -> ToolError {
