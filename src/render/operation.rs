@@ -15,19 +15,19 @@ const MAX_TEXT_CHARS: usize = 300;
 
 /// A parameter that no operation of a path has.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no parameter `{name}` there{}", suggestion_text(.suggestion.as_deref()))]
+#[error("there is no parameter `{name}` there")]
 pub struct UnknownParameter {
     name: String,
     suggestion: Option<String>,
 }
 
-fn suggestion_text(suggestion: Option<&str>) -> String {
-    suggestion.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default()
-}
-
 impl Hint for UnknownParameter {
     fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("leave `parameter` out to see them all".into())
+        let all = "leave `parameter` out to see them all";
+        Some(match &self.suggestion {
+            Some(name) => format!("did you mean `{name}`? Else {all}").into(),
+            None => all.into(),
+        })
     }
 }
 

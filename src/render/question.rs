@@ -38,7 +38,7 @@ pub fn describe_dry_run(call: &CallDescription<'_>, needs_confirmation: bool) ->
     push_explanation(&mut text, call, &|text, value| {
         push_single_line(text, value);
     });
-    text.push_str("Proxmox checks names and values only when the call is sent.\n");
+    text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
     }
