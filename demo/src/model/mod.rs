@@ -1,0 +1,6 @@
+//! The things that a cluster consists of.
+
+pub(crate) mod accounts;
+pub(crate) mod guest;
+pub(crate) mod node;
+pub(crate) mod storage;
