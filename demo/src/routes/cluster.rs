@@ -24,6 +24,8 @@ const JOB_PARAMS: &[Parameter] = &[
 const SDN_PARAMS: &[Parameter] = &[optional("pending", Boolean), optional("running", Boolean)];
 const JOB_ID_PARAM: &[Parameter] = &[required("id", MaxText(50))];
 const POOL_ALLOCATE: Access = Privilege("/pool/{poolid}", "Pool.Allocate");
+/// The digest of the data centre's firewall configuration.
+const FIREWALL_DIGEST: &str = "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f";
 const NOTIFICATION_AUDIT: Access =
     AnyPrivilege("/mapping/notifications", &["Mapping.Modify", "Mapping.Audit", "Mapping.Use"]);
 
@@ -49,9 +51,9 @@ pub(super) static ROUTES: &[Route] = &[
         &[optional("delete", Text)],
     ], Handler(backup::update_job)),
     delete("/cluster/backup/{id}", MODIFY, &[JOB_ID_PARAM], Handler(backup::delete_job)),
-    get_protected("/cluster/backup/{id}/included_volumes", AUDIT, &[
-        JOB_ID_PARAM,
-    ], Handler(backup::list_included_volumes)),
+    get_protected(
+        "/cluster/backup/{id}/included_volumes", AUDIT, &[JOB_ID_PARAM], Handler(backup::list_included_volumes),
+    ),
     get("/cluster/backup-info", ANYONE, &[], Directory("subdir", &["not-backed-up"])),
     get_protected("/cluster/backup-info/not-backed-up", AUDIT, &[], Handler(backup::list_uncovered_guests)),
     get_protected("/cluster/ceph/status", CEPH_AUDIT, &[], Refusal("binary not installed: /usr/bin/ceph-mon")),
@@ -69,24 +71,21 @@ pub(super) static ROUTES: &[Route] = &[
     get("/cluster/firewall/aliases", AUDIT, &[], Fixed(|| json!([
         {
             "name": "office", "cidr": "192.0.2.0/24", "ipversion": 4, "comment": "office network",
-            "digest": "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f",
+            "digest": FIREWALL_DIGEST,
         },
     ]))),
     get("/cluster/firewall/groups", ANYONE, &[], Fixed(|| json!([
-        {
-            "group": "webserver", "comment": "HTTP and HTTPS from anywhere",
-            "digest": "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f",
-        },
+        {"group": "webserver", "comment": "HTTP and HTTPS from anywhere", "digest": FIREWALL_DIGEST},
     ]))),
     get("/cluster/firewall/groups/webserver", AUDIT, &[], Fixed(|| json!([
         {"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTP"},
         {"pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTPS"},
     ]))),
     get("/cluster/firewall/ipset", AUDIT, &[], Fixed(|| json!([
-        {"name": "management", "comment": "may reach the hosts", "digest": "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f"},
+        {"name": "management", "comment": "may reach the hosts", "digest": FIREWALL_DIGEST},
     ]))),
     get("/cluster/firewall/ipset/management", AUDIT, &[], Fixed(|| json!([
-        {"cidr": "192.0.2.0/24", "digest": "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f"},
+        {"cidr": "192.0.2.0/24", "digest": FIREWALL_DIGEST},
     ]))),
     get("/cluster/firewall/macros", ANYONE, &[], Fixed(|| json!([
         {"macro": "DNS", "descr": "Domain Name System traffic (upd and tcp)"},
@@ -97,7 +96,7 @@ pub(super) static ROUTES: &[Route] = &[
         {"macro": "SSH", "descr": "Secure shell traffic"},
     ]))),
     get("/cluster/firewall/options", AUDIT, &[], Fixed(|| json!({
-        "enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT", "digest": "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f",
+        "enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT", "digest": FIREWALL_DIGEST,
     }))),
     get("/cluster/firewall/rules", AUDIT, &[], Fixed(|| json!([
         {
@@ -121,9 +120,9 @@ pub(super) static ROUTES: &[Route] = &[
         HA_PARAMS,
         &[required("sid", Text), optional("delete", MaxText(4096)), optional("digest", MaxText(64))],
     ], Handler(ha::update_resource)),
-    delete("/cluster/ha/resources/{sid}", Privilege("/", "Sys.Console"), &[
-        &[required("sid", Text), optional("purge", Boolean)],
-    ], Handler(ha::delete_resource)),
+    delete("/cluster/ha/resources/{sid}", Privilege("/", "Sys.Console"), &[&[
+        required("sid", Text), optional("purge", Boolean),
+    ]], Handler(ha::delete_resource)),
     get("/cluster/ha/rules", AUDIT, &[
         &[optional("resource", Text), optional("type", OneOf(&["node-affinity", "resource-affinity"]))],
     ], Fixed(|| json!([]))),
@@ -157,9 +156,9 @@ pub(super) static ROUTES: &[Route] = &[
     ]))),
     get("/cluster/options", ANYONE, &[], Handler(cluster::read_options)),
     get("/cluster/replication", ANYONE, &[], Fixed(|| json!([]))),
-    get("/cluster/resources", ANYONE, &[
-        &[optional("type", OneOf(&["vm", "storage", "node", "sdn"]))],
-    ], Handler(cluster::list_resources)),
+    get("/cluster/resources", ANYONE, &[&[
+        optional("type", OneOf(&["vm", "storage", "node", "sdn"])),
+    ]], Handler(cluster::list_resources)),
     get("/cluster/sdn", Privilege("/sdn", "SDN.Audit"), &[], Directory("id", &[
         "controllers", "dns", "fabrics", "ipams", "vnets", "zones",
     ])),
@@ -170,21 +169,19 @@ pub(super) static ROUTES: &[Route] = &[
     ], Fixed(|| json!([]))),
     get_protected("/cluster/status", AUDIT, &[], Handler(cluster::read_status)),
     get("/cluster/tasks", ANYONE, &[], Handler(tasks::list_cluster_tasks)),
-    get("/pools", ANYONE, &[
-        &[optional("poolid", POOL_ID), optional("type", OneOf(&["qemu", "lxc", "storage"]))],
-    ], Handler(pools::list_pools)),
-    post("/pools", POOL_ALLOCATE, &[
-        &[required("poolid", POOL_ID), optional("comment", Text)],
-    ], Handler(pools::create_pool)),
-    get("/pools/{poolid}", Privilege("/pool/{poolid}", "Pool.Audit"), &[
-        &[required("poolid", POOL_ID), optional("type", OneOf(&["qemu", "lxc", "storage"]))],
-    ], Handler(pools::read_pool)),
-    put("/pools/{poolid}", POOL_ALLOCATE, &[
-        &[
-            required("poolid", POOL_ID), optional("allow-move", Boolean), optional("comment", Text),
-            optional("delete", Boolean), optional("storage", Text), optional("vms", Text),
-        ],
-    ], Handler(pools::update_pool)),
+    get("/pools", ANYONE, &[&[
+        optional("poolid", POOL_ID), optional("type", OneOf(&["qemu", "lxc", "storage"])),
+    ]], Handler(pools::list_pools)),
+    post("/pools", POOL_ALLOCATE, &[&[
+        required("poolid", POOL_ID), optional("comment", Text),
+    ]], Handler(pools::create_pool)),
+    get("/pools/{poolid}", Privilege("/pool/{poolid}", "Pool.Audit"), &[&[
+        required("poolid", POOL_ID), optional("type", OneOf(&["qemu", "lxc", "storage"])),
+    ]], Handler(pools::read_pool)),
+    put("/pools/{poolid}", POOL_ALLOCATE, &[&[
+        required("poolid", POOL_ID), optional("allow-move", Boolean), optional("comment", Text),
+        optional("delete", Boolean), optional("storage", Text), optional("vms", Text),
+    ]], Handler(pools::update_pool)),
     delete("/pools/{poolid}", POOL_ALLOCATE, &[&[required("poolid", POOL_ID)]], Handler(pools::delete_pool)),
     get("/version", ANYONE, &[], Handler(cluster::read_version)),
 ];

@@ -28,10 +28,7 @@ const RULE_PARAMS: &[Parameter] = &[
 
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
-    post("/nodes/{node}/lxc/{vmid}/snapshot", VM_SNAPSHOT, &[
-        SNAPSHOT_PARAMS,
-        &[optional("description", Text)],
-    ], Handler(snapshots::create_snapshot)),
+    // power
     get("/nodes/{node}/lxc/{vmid}/status", ANYONE, &[GUEST_PARAMS], Directory("subdir", &[
         "current", "start", "stop", "shutdown", "suspend", "resume", "reboot",
     ])),
@@ -49,37 +46,6 @@ pub(super) static ROUTES: &[Route] = &[
         &[optional("overrule-shutdown", Boolean), optional("skiplock", Boolean)],
     ], Handler(power::stop)),
     post("/nodes/{node}/lxc/{vmid}/status/suspend", VM_POWER, &[GUEST_PARAMS], Handler(power::suspend)),
-    get("/nodes/{node}/qemu/{vmid}/agent", ANYONE, &[GUEST_PARAMS], Handler(agent::list_directory)),
-    post("/nodes/{node}/qemu/{vmid}/agent/exec", VM_EXEC, &[
-        GUEST_PARAMS,
-        &[required("command", List), optional("input-data", MaxText(65536))],
-    ], Handler(agent::execute)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/exec-status", VM_EXEC, &[
-        GUEST_PARAMS,
-        &[required("pid", Integer(MIN, MAX))],
-    ], Handler(agent::read_exec_status)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/get-fsinfo", VM_AGENT, &[
-        GUEST_PARAMS,
-    ], Handler(agent::list_filesystems)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/get-host-name", VM_AGENT, &[
-        GUEST_PARAMS,
-    ], Handler(agent::read_host_name)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/get-osinfo", VM_AGENT, &[
-        GUEST_PARAMS,
-    ], Handler(agent::read_os_info)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/get-timezone", VM_AGENT, &[
-        GUEST_PARAMS,
-    ], Handler(agent::read_time_zone)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/get-users", VM_AGENT, &[GUEST_PARAMS], Handler(agent::list_users)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/info", VM_AGENT, &[GUEST_PARAMS], Handler(agent::read_info)),
-    get_protected("/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", VM_AGENT, &[
-        GUEST_PARAMS,
-    ], Handler(agent::list_interfaces)),
-    post("/nodes/{node}/qemu/{vmid}/agent/ping", VM_AGENT, &[GUEST_PARAMS], Handler(agent::ping)),
-    post("/nodes/{node}/qemu/{vmid}/snapshot", VM_SNAPSHOT, &[
-        SNAPSHOT_PARAMS,
-        &[optional("description", Text), optional("vmstate", Boolean)],
-    ], Handler(snapshots::create_snapshot)),
     get("/nodes/{node}/qemu/{vmid}/status", ANYONE, &[GUEST_PARAMS], Directory("subdir", &[
         "current", "start", "stop", "reset", "shutdown", "suspend", "reboot", "resume",
     ])),
@@ -119,6 +85,49 @@ pub(super) static ROUTES: &[Route] = &[
         GUEST_PARAMS,
         &[optional("skiplock", Boolean), optional("statestorage", STORAGE_ID), optional("todisk", Boolean)],
     ], Handler(power::suspend)),
+    get_protected(
+        "/nodes/{node}/qemu|lxc/{vmid}/status/current", VM_AUDIT, &[GUEST_PARAMS], Handler(guests::read_status),
+    ),
+    post("/nodes/{node}/qemu|lxc/{vmid}/status/reboot", VM_POWER, &[
+        GUEST_PARAMS,
+        &[optional("timeout", Integer(0, MAX))],
+    ], Handler(power::reboot)),
+    // snapshots
+    post("/nodes/{node}/lxc/{vmid}/snapshot", VM_SNAPSHOT, &[
+        SNAPSHOT_PARAMS,
+        &[optional("description", Text)],
+    ], Handler(snapshots::create_snapshot)),
+    post("/nodes/{node}/qemu/{vmid}/snapshot", VM_SNAPSHOT, &[
+        SNAPSHOT_PARAMS,
+        &[optional("description", Text), optional("vmstate", Boolean)],
+    ], Handler(snapshots::create_snapshot)),
+    get_protected(
+        "/nodes/{node}/qemu|lxc/{vmid}/snapshot", VM_AUDIT, &[GUEST_PARAMS], Handler(snapshots::list_snapshots),
+    ),
+    get("/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}", ANYONE, &[SNAPSHOT_PARAMS], Directory("cmd", &[
+        "config", "rollback",
+    ])),
+    delete("/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}", VM_SNAPSHOT, &[
+        SNAPSHOT_PARAMS,
+        &[optional("force", Boolean)],
+    ], Handler(snapshots::delete_snapshot)),
+    get(
+        "/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}/config",
+        AnyPrivilege("/vms/{vmid}", &["VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"]),
+        &[SNAPSHOT_PARAMS],
+        Handler(snapshots::read_snapshot_config),
+    ),
+    put("/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}/config", VM_SNAPSHOT, &[
+        SNAPSHOT_PARAMS,
+        &[optional("description", Text)],
+    ], Handler(snapshots::update_snapshot_config)),
+    post(
+        "/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}/rollback",
+        AnyPrivilege("/vms/{vmid}", &["VM.Snapshot", "VM.Snapshot.Rollback"]),
+        &[SNAPSHOT_PARAMS, &[optional("start", Boolean)]],
+        Handler(snapshots::roll_back),
+    ),
+    // firewall
     get("/nodes/{node}/qemu|lxc/{vmid}/firewall", ANYONE, &[GUEST_PARAMS], Handler(firewall::list_directory)),
     get("/nodes/{node}/qemu|lxc/{vmid}/firewall/aliases", VM_AUDIT, &[GUEST_PARAMS], Handler(firewall::list_nothing)),
     get("/nodes/{node}/qemu|lxc/{vmid}/firewall/ipset", VM_AUDIT, &[GUEST_PARAMS], Handler(firewall::list_nothing)),
@@ -154,37 +163,32 @@ pub(super) static ROUTES: &[Route] = &[
         POSITION_PARAM,
         &[optional("digest", MaxText(64))],
     ], Handler(firewall::delete_rule)),
-    get_protected("/nodes/{node}/qemu|lxc/{vmid}/snapshot", VM_AUDIT, &[
+    // guest agent
+    get("/nodes/{node}/qemu/{vmid}/agent", ANYONE, &[GUEST_PARAMS], Handler(agent::list_directory)),
+    post("/nodes/{node}/qemu/{vmid}/agent/exec", VM_EXEC, &[
         GUEST_PARAMS,
-    ], Handler(snapshots::list_snapshots)),
-    get("/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}", ANYONE, &[SNAPSHOT_PARAMS], Directory("cmd", &[
-        "config", "rollback",
-    ])),
-    delete("/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}", VM_SNAPSHOT, &[
-        SNAPSHOT_PARAMS,
-        &[optional("force", Boolean)],
-    ], Handler(snapshots::delete_snapshot)),
-    get(
-        "/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}/config",
-        AnyPrivilege("/vms/{vmid}", &["VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"]),
-        &[SNAPSHOT_PARAMS],
-        Handler(snapshots::read_snapshot_config),
+        &[required("command", List), optional("input-data", MaxText(65536))],
+    ], Handler(agent::execute)),
+    get_protected("/nodes/{node}/qemu/{vmid}/agent/exec-status", VM_EXEC, &[
+        GUEST_PARAMS,
+        &[required("pid", Integer(MIN, MAX))],
+    ], Handler(agent::read_exec_status)),
+    get_protected(
+        "/nodes/{node}/qemu/{vmid}/agent/get-fsinfo", VM_AGENT, &[GUEST_PARAMS], Handler(agent::list_filesystems),
     ),
-    put("/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}/config", VM_SNAPSHOT, &[
-        SNAPSHOT_PARAMS,
-        &[optional("description", Text)],
-    ], Handler(snapshots::update_snapshot_config)),
-    post(
-        "/nodes/{node}/qemu|lxc/{vmid}/snapshot/{snapname}/rollback",
-        AnyPrivilege("/vms/{vmid}", &["VM.Snapshot", "VM.Snapshot.Rollback"]),
-        &[SNAPSHOT_PARAMS, &[optional("start", Boolean)]],
-        Handler(snapshots::roll_back),
+    get_protected(
+        "/nodes/{node}/qemu/{vmid}/agent/get-host-name", VM_AGENT, &[GUEST_PARAMS], Handler(agent::read_host_name),
     ),
-    get_protected("/nodes/{node}/qemu|lxc/{vmid}/status/current", VM_AUDIT, &[
+    get_protected(
+        "/nodes/{node}/qemu/{vmid}/agent/get-osinfo", VM_AGENT, &[GUEST_PARAMS], Handler(agent::read_os_info),
+    ),
+    get_protected(
+        "/nodes/{node}/qemu/{vmid}/agent/get-timezone", VM_AGENT, &[GUEST_PARAMS], Handler(agent::read_time_zone),
+    ),
+    get_protected("/nodes/{node}/qemu/{vmid}/agent/get-users", VM_AGENT, &[GUEST_PARAMS], Handler(agent::list_users)),
+    get_protected("/nodes/{node}/qemu/{vmid}/agent/info", VM_AGENT, &[GUEST_PARAMS], Handler(agent::read_info)),
+    get_protected("/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", VM_AGENT, &[
         GUEST_PARAMS,
-    ], Handler(guests::read_status)),
-    post("/nodes/{node}/qemu|lxc/{vmid}/status/reboot", VM_POWER, &[
-        GUEST_PARAMS,
-        &[optional("timeout", Integer(0, MAX))],
-    ], Handler(power::reboot)),
+    ], Handler(agent::list_interfaces)),
+    post("/nodes/{node}/qemu/{vmid}/agent/ping", VM_AGENT, &[GUEST_PARAMS], Handler(agent::ping)),
 ];

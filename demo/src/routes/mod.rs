@@ -1,6 +1,7 @@
 //! The operations of the demo, in one table per topic.
 //!
-//! Paths, parameters, privileges and daemons are those of a real node's API description.
+//! Paths, parameters, privileges and daemons are those of a real node's API description. The tables are exempt from
+//! rustfmt, which would put each word of a list on a line of its own.
 
 mod access;
 mod cluster;

@@ -93,9 +93,9 @@ pub(super) static ROUTES: &[Route] = &[
     get("/nodes/{node}/capabilities/qemu/migration", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
         "has-dbus-vmstate": 1,
     }))),
-    get_protected("/nodes/{node}/ceph/status", CEPH_AUDIT, &[
-        NODE_PARAM,
-    ], Refusal("binary not installed: /usr/bin/ceph-mon")),
+    get_protected(
+        "/nodes/{node}/ceph/status", CEPH_AUDIT, &[NODE_PARAM], Refusal("binary not installed: /usr/bin/ceph-mon"),
+    ),
     get("/nodes/{node}/certificates", ANYONE, &[NODE_PARAM], Directory("name", &["acme", "custom", "info"])),
     get("/nodes/{node}/certificates/info", ANYONE, &[NODE_PARAM], Handler(nodes::list_certificates)),
     get("/nodes/{node}/config", AUDIT, &[
@@ -186,9 +186,9 @@ pub(super) static ROUTES: &[Route] = &[
     ], Handler(nodes::read_interface)),
     get_protected("/nodes/{node}/replication", ANYONE, &[NODE_PARAM, &[optional("guest", Vmid)]], Fixed(|| json!([]))),
     get_protected("/nodes/{node}/report", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::read_report)),
-    get_protected("/nodes/{node}/rrddata", NODE_AUDIT, &[
-        NODE_PARAM, NODE_TIMEFRAME_PARAMS,
-    ], Handler(nodes::read_time_series)),
+    get_protected(
+        "/nodes/{node}/rrddata", NODE_AUDIT, &[NODE_PARAM, NODE_TIMEFRAME_PARAMS], Handler(nodes::read_time_series),
+    ),
     get("/nodes/{node}/scan", ANYONE, &[NODE_PARAM], Directory("method", &[
         "cifs", "iscsi", "lvm", "lvmthin", "nfs", "pbs", "zfs",
     ])),
@@ -208,9 +208,9 @@ pub(super) static ROUTES: &[Route] = &[
     post("/nodes/{node}/services/{service}/restart|reload", NODE_MODIFY, &[
         SERVICE_PARAMS,
     ], Handler(nodes::restart_service)),
-    get_protected("/nodes/{node}/services/{service}/state", NODE_AUDIT, &[
-        SERVICE_PARAMS,
-    ], Handler(nodes::read_service)),
+    get_protected(
+        "/nodes/{node}/services/{service}/state", NODE_AUDIT, &[SERVICE_PARAMS], Handler(nodes::read_service),
+    ),
     post("/nodes/{node}/startall", ANYONE, &[
         NODE_PARAM,
         &[optional("force", Boolean), optional("max-workers", Integer(1, 64)), optional("vms", Text)],

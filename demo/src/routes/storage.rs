@@ -37,9 +37,9 @@ pub(super) static ROUTES: &[Route] = &[
             optional("format", OneOf(&["raw", "qcow2", "subvol", "vmdk"])),
         ],
     ], Handler(storage::create_volume)),
-    get_protected("/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[
-        VOLUME_PARAMS,
-    ], Handler(storage::read_volume)),
+    get_protected(
+        "/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[VOLUME_PARAMS], Handler(storage::read_volume),
+    ),
     put("/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[
         VOLUME_PARAMS,
         &[optional("notes", Text), optional("protected", Boolean)],
@@ -51,18 +51,16 @@ pub(super) static ROUTES: &[Route] = &[
     get_protected("/nodes/{node}/storage/{storage}/rrddata", STORAGE_AUDIT, &[
         STORAGE_PARAMS, TIMEFRAME_PARAMS,
     ], Handler(storage::read_time_series)),
-    get_protected("/nodes/{node}/storage/{storage}/status", STORAGE_AUDIT, &[
-        STORAGE_PARAMS,
-    ], Handler(storage::read_status)),
-    get("/storage", ANYONE, &[
-        &[
-            optional("type", OneOf(&[
-                "btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd",
-                "zfs", "zfspool",
-            ])),
-        ],
-    ], Handler(storage::list_configs)),
-    get("/storage/{storage}", Privilege("/storage/{storage}", "Datastore.Allocate"), &[
-        &[required("storage", STORAGE_ID)],
-    ], Handler(storage::read_config)),
+    get_protected(
+        "/nodes/{node}/storage/{storage}/status", STORAGE_AUDIT, &[STORAGE_PARAMS], Handler(storage::read_status),
+    ),
+    get("/storage", ANYONE, &[&[
+        optional("type", OneOf(&[
+            "btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd",
+            "zfs", "zfspool",
+        ])),
+    ]], Handler(storage::list_configs)),
+    get("/storage/{storage}", Privilege("/storage/{storage}", "Datastore.Allocate"), &[&[
+        required("storage", STORAGE_ID),
+    ]], Handler(storage::read_config)),
 ];

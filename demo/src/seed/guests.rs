@@ -8,7 +8,7 @@ use crate::units::{DAY, GIB};
 use serde_json::{Value, json};
 
 /// A guest of the demo.
-struct Spec {
+struct GuestSpec {
     vmid: u32,
     name: &'static str,
     node: &'static str,
@@ -35,35 +35,35 @@ enum Power {
 use Power::{Running, Stopped, Template};
 
 #[rustfmt::skip]
-const VMS: &[Spec] = &[
-    Spec { vmid: 100, name: "web01", node: "pve1", cores: 4, memory: 8192, tags: "prod;web",
+const VMS: &[GuestSpec] = &[
+    GuestSpec { vmid: 100, name: "web01", node: "pve1", cores: 4, memory: 8192, tags: "prod;web",
         pool: Some("prod"), storage: "nas", disk: 64, used: 22, power: Running },
-    Spec { vmid: 101, name: "web02", node: "pve2", cores: 4, memory: 8192, tags: "prod;web",
+    GuestSpec { vmid: 101, name: "web02", node: "pve2", cores: 4, memory: 8192, tags: "prod;web",
         pool: Some("prod"), storage: "nas", disk: 64, used: 21, power: Running },
-    Spec { vmid: 102, name: "db01", node: "pve1", cores: 8, memory: 32_768, tags: "db;prod",
+    GuestSpec { vmid: 102, name: "db01", node: "pve1", cores: 8, memory: 32_768, tags: "db;prod",
         pool: Some("prod"), storage: "local-lvm", disk: 400, used: 61, power: Running },
-    Spec { vmid: 103, name: "mail", node: "pve3", cores: 2, memory: 4096, tags: "mail;prod",
+    GuestSpec { vmid: 103, name: "mail", node: "pve3", cores: 2, memory: 4096, tags: "mail;prod",
         pool: Some("prod"), storage: "local-lvm", disk: 120, used: 48, power: Running },
-    Spec { vmid: 104, name: "gitlab", node: "pve2", cores: 8, memory: 16_384, tags: "ci;dev",
+    GuestSpec { vmid: 104, name: "gitlab", node: "pve2", cores: 8, memory: 16_384, tags: "ci;dev",
         pool: None, storage: "nas", disk: 200, used: 37, power: Running },
-    Spec { vmid: 105, name: "win11-desk", node: "pve3", cores: 4, memory: 8192, tags: "dev;windows",
+    GuestSpec { vmid: 105, name: "win11-desk", node: "pve3", cores: 4, memory: 8192, tags: "dev;windows",
         pool: None, storage: "local-lvm", disk: 80, used: 55, power: Stopped },
-    Spec { vmid: 106, name: "staging01", node: "pve2", cores: 2, memory: 4096, tags: "stage;web",
+    GuestSpec { vmid: 106, name: "staging01", node: "pve2", cores: 2, memory: 4096, tags: "stage;web",
         pool: Some("stage"), storage: "local-lvm", disk: 32, used: 30, power: Stopped },
-    Spec { vmid: 9000, name: "debian13-tmpl", node: "pve1", cores: 2, memory: 2048, tags: "",
+    GuestSpec { vmid: 9000, name: "debian13-tmpl", node: "pve1", cores: 2, memory: 2048, tags: "",
         pool: None, storage: "local-lvm", disk: 8, used: 24, power: Template },
 ];
 #[rustfmt::skip]
-const CONTAINERS: &[Spec] = &[
-    Spec { vmid: 200, name: "dns01", node: "pve1", cores: 1, memory: 512, tags: "infra",
+const CONTAINERS: &[GuestSpec] = &[
+    GuestSpec { vmid: 200, name: "dns01", node: "pve1", cores: 1, memory: 512, tags: "infra",
         pool: None, storage: "local-lvm", disk: 8, used: 18, power: Running },
-    Spec { vmid: 201, name: "dns02", node: "pve2", cores: 1, memory: 512, tags: "infra",
+    GuestSpec { vmid: 201, name: "dns02", node: "pve2", cores: 1, memory: 512, tags: "infra",
         pool: None, storage: "local-lvm", disk: 8, used: 18, power: Running },
-    Spec { vmid: 202, name: "proxy", node: "pve3", cores: 2, memory: 1024, tags: "infra;web",
+    GuestSpec { vmid: 202, name: "proxy", node: "pve3", cores: 2, memory: 1024, tags: "infra;web",
         pool: None, storage: "local-lvm", disk: 8, used: 33, power: Running },
-    Spec { vmid: 203, name: "monitoring", node: "pve2", cores: 2, memory: 4096, tags: "infra",
+    GuestSpec { vmid: 203, name: "monitoring", node: "pve2", cores: 2, memory: 4096, tags: "infra",
         pool: None, storage: "local-lvm", disk: 50, used: 71, power: Running },
-    Spec { vmid: 204, name: "restore-test", node: "pve3", cores: 1, memory: 1024, tags: "dev",
+    GuestSpec { vmid: 204, name: "restore-test", node: "pve3", cores: 1, memory: 1024, tags: "dev",
         pool: Some("stage"), storage: "local-lvm", disk: 16, used: 12, power: Stopped },
 ];
 
@@ -78,7 +78,7 @@ pub(super) fn add_guests(state: &mut ClusterState) {
     add_details(state);
 }
 
-fn add_guest(state: &mut ClusterState, spec: &Spec, kind: GuestKind) {
+fn add_guest(state: &mut ClusterState, spec: &GuestSpec, kind: GuestKind) {
     let vmid = spec.vmid;
     let is_block_storage = spec.storage == "local-lvm";
     let prefix = if spec.power == Template { "base" } else { "vm" };
