@@ -137,31 +137,9 @@ impl Api {
         let relayed = route.protected || path_params.get("node").is_some_and(|node| node != state.local_node());
         let result = perform(&mut state, route, ApiRequest { caller, path_params, params, guest_kind });
         drop(state);
-        let refuse = |status: u16, text: &str, errors: Option<Value>| {
-            let mut body = json!({"data": null, "message": format!("{text}\n")});
-            if let Some(errors) = errors {
-                body["errors"] = errors;
-            }
-            format_response(format, status, text, body)
-        };
         let mut response = match result {
-            Ok(Answer { data, total }) => {
-                let mut body = json!({"data": data});
-                if let Some(total) = total {
-                    body["total"] = total.into();
-                }
-                let mut response = format_response(format, 200, "OK", body);
-                // A node compresses the journal for every client.
-                if route.path.ends_with("/journal") {
-                    response.body = read_all(GzEncoder::new(response.body.as_slice(), Compression::default()))
-                        .expect("compression in memory");
-                    response.gzip = true;
-                }
-                response
-            }
-            Err(ApiError::Parameters(errors)) => refuse(400, "Parameter verification failed.", Some(json!(errors))),
-            Err(ApiError::Forbidden(missing)) => refuse(403, &format!("Permission check failed ({missing})"), None),
-            Err(ApiError::Failed(text)) => refuse(500, &text, None),
+            Ok(answer) => answer_response(format, route, answer),
+            Err(error) => error_response(format, error),
         };
         // An error closes the connection, and then a node has one `Connection` header only.
         response.relayed = relayed && response.status < 400;
@@ -257,6 +235,34 @@ fn request_params(head: &RequestHead, query: &str, body: &[u8]) -> Result<Reques
     // Browsers add `_dc` to bypass caches.
     params.remove("_dc");
     Ok(params)
+}
+
+fn answer_response(format: &str, route: &Route, answer: Answer) -> Response {
+    let mut body = json!({"data": answer.data});
+    if let Some(total) = answer.total {
+        body["total"] = total.into();
+    }
+    let mut response = format_response(format, 200, "OK", body);
+    // A node compresses the journal for every client.
+    if route.path.ends_with("/journal") {
+        let encoder = GzEncoder::new(response.body.as_slice(), Compression::default());
+        response.body = read_all(encoder).expect("compression in memory");
+        response.gzip = true;
+    }
+    response
+}
+
+fn error_response(format: &str, error: ApiError) -> Response {
+    let (status, text, errors) = match error {
+        ApiError::Parameters(errors) => (400, "Parameter verification failed.".into(), Some(errors)),
+        ApiError::Forbidden(missing) => (403, format!("Permission check failed ({missing})"), None),
+        ApiError::Failed(text) => (500, text, None),
+    };
+    let mut body = json!({"data": null, "message": format!("{text}\n")});
+    if let Some(errors) = errors {
+        body["errors"] = json!(errors);
+    }
+    format_response(format, status, &text, body)
 }
 
 /// Creates a JSON response. The format `json` has the status in the status line, `extjs` has it in the body.

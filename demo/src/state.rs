@@ -2,7 +2,8 @@
 
 use crate::error::{ApiResult, fail};
 use crate::model::accounts::Accounts;
-use crate::model::guest::{Guest, GuestKind};
+use crate::model::guest::{AgentCommand, Guest, GuestKind};
+use crate::model::log::LogEntry;
 use crate::model::node::Node;
 use crate::model::storage::{Storage, Volume};
 use serde_json::{Value, json};
@@ -46,22 +47,6 @@ pub(crate) struct ClusterState {
     /// Commands executed by guest agents, newest first.
     pub(crate) agent_commands: VecDeque<AgentCommand>,
     last_number: u32,
-}
-
-/// A line of the cluster log.
-pub(crate) struct LogEntry {
-    pub(crate) uid: u32,
-    /// Seconds since 1970.
-    pub(crate) time: i64,
-    pub(crate) node: String,
-    pub(crate) user: String,
-    pub(crate) message: String,
-}
-
-/// A command that a guest agent has executed.
-pub(crate) struct AgentCommand {
-    pub(crate) pid: i64,
-    pub(crate) output: String,
 }
 
 /// The change that a task makes when it ends. Its error is the exit status of the task.
@@ -260,11 +245,15 @@ impl ClusterState {
         loop {
             let due_tasks = self.tasks.iter_mut().filter(|task| task.end.is_none() && task.due() <= self.now);
             let Some(task) = due_tasks.min_by(|a, b| a.due().total_cmp(&b.due())) else { return };
-            let effect = task.effect.take().expect("a running task has an effect");
+            let effect = task.effect.take();
             let (upid, node, user, time) = (task.upid.clone(), task.node.clone(), task.user.clone(), task.due());
             let locked_guest = task.locked_guest.take();
             self.unlock(locked_guest);
-            let exit_status = effect(self).err().unwrap_or_else(|| "OK".into());
+            let exit_status = match effect.map(|effect| effect(self)) {
+                Some(Ok(())) => "OK".into(),
+                Some(Err(error)) => error,
+                None => "the demo has a bug: the effect of this task panicked".into(),
+            };
             self.log_event(self.now, &node, &user, format!("end task {upid} {exit_status}"));
             let task = self.tasks.iter_mut().find(|task| task.upid == upid).expect("an effect removes no task");
             task.end = Some(TaskEnd { time, exit_status });

@@ -3,8 +3,8 @@
 use super::directory::directory_rows;
 use crate::error::{ApiResult, fail};
 use crate::invocation::Invocation;
-use crate::model::guest::Guest;
-use crate::state::{AgentCommand, ClusterState};
+use crate::model::guest::{AgentCommand, Guest};
+use crate::state::ClusterState;
 use serde_json::{Value, json};
 
 /// Number of commands that are remembered.

@@ -3,7 +3,8 @@
 use super::{guests, nodes, storage};
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
-use crate::state::{ClusterState, LogEntry};
+use crate::model::log::LogEntry;
+use crate::state::ClusterState;
 use serde_json::{Value, json};
 
 /// GET /version

@@ -64,6 +64,12 @@ pub(crate) struct Disk {
     pub(crate) value: String,
 }
 
+/// A command that a guest agent has executed.
+pub(crate) struct AgentCommand {
+    pub(crate) pid: i64,
+    pub(crate) output: String,
+}
+
 /// Resources in use at one time.
 #[derive(Default)]
 pub(crate) struct Usage {

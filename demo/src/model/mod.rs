@@ -2,5 +2,6 @@
 
 pub(crate) mod accounts;
 pub(crate) mod guest;
+pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod storage;
