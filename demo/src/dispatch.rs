@@ -51,7 +51,7 @@ impl Api {
         Self { state: Mutex::new(state), apidoc }
     }
 
-    /// A handler that panics does not end the cluster.
+    /// Locks the state. A handler that has panicked does not end the cluster.
     fn state(&self) -> MutexGuard<'_, ClusterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -68,17 +68,17 @@ impl Demo {
         Ok(Self { server: server::Server::start(state, options)?, full_secret, audit_secret })
     }
 
-    /// Port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// Secret of the token [`FULL`].
+    /// Returns the secret of the token [`FULL`].
     pub fn full_secret(&self) -> &str {
         &self.full_secret
     }
 
-    /// Secret of the token [`AUDIT`].
+    /// Returns the secret of the token [`AUDIT`].
     pub fn audit_secret(&self) -> &str {
         &self.audit_secret
     }

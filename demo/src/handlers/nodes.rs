@@ -301,10 +301,10 @@ pub(crate) fn read_report(_: &mut ClusterState, call: &Invocation<'_>) -> ApiRes
     .into())
 }
 
-/// Returns the ids and labels of the guests that a call starts or stops, by default all of the node.
+/// Starts or stops the guests that a call lists, by default all of the node.
 ///
 /// Fails if the caller lacks the privilege on one of them.
-fn guests_to_switch(state: &ClusterState, call: &Invocation<'_>, start: bool) -> ApiResult<Vec<(u32, String)>> {
+fn switch_guests(state: &mut ClusterState, call: &Invocation<'_>, start: bool) -> ApiResult {
     let listed: Vec<u32> = call.list("vms").filter_map(|vmid| vmid.parse().ok()).collect();
     if listed.is_empty() {
         call.require(state, "/", "VM.PowerMgmt")?;
@@ -312,47 +312,40 @@ fn guests_to_switch(state: &ClusterState, call: &Invocation<'_>, start: bool) ->
     for vmid in &listed {
         call.require(state, &format!("/vms/{vmid}"), "VM.PowerMgmt")?;
     }
-    let is_selected = |guest: &Guest| {
-        if listed.is_empty() {
-            !start || call.flag("force") || guest.is_set("onboot")
-        } else {
-            listed.contains(&guest.vmid)
-        }
+    let is_selected = |guest: &Guest| match listed.as_slice() {
+        [] => !start || call.flag("force") || guest.is_set("onboot"),
+        listed => listed.contains(&guest.vmid),
     };
-    let guests = state
+    let guests: Vec<(u32, String)> = state
         .guests
         .values()
         .filter(|guest| guest.node == call.node() && guest.is_running() != start && !guest.is_template())
-        .filter(|guest| is_selected(guest));
-    Ok(guests.map(|guest| (guest.vmid, guest.label())).collect())
+        .filter(|guest| is_selected(guest))
+        .map(|guest| (guest.vmid, guest.label()))
+        .collect();
+    let (kind, verb) = if start { ("startall", "Starting") } else { ("stopall", "Stopping") };
+    TaskBuilder::new(call.node(), kind, "").lines(guests.iter().map(|(_, label)| format!("{verb} {label}"))).start(
+        state,
+        &call.caller.id,
+        move |state| {
+            for (vmid, _) in guests {
+                match state.guests.get_mut(&vmid) {
+                    Some(guest) if start => guest.start(state.now),
+                    Some(guest) => guest.stop(),
+                    None => {}
+                }
+            }
+            Ok(())
+        },
+    )
 }
 
 /// POST /nodes/{node}/startall
 pub(crate) fn start_all(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let guests = guests_to_switch(state, call, true)?;
-    TaskBuilder::new(call.node(), "startall", "")
-        .lines(guests.iter().map(|(_, label)| format!("Starting {label}")))
-        .start(state, &call.caller.id, move |state| {
-            for (vmid, _) in guests {
-                if let Some(guest) = state.guests.get_mut(&vmid) {
-                    guest.start(state.now);
-                }
-            }
-            Ok(())
-        })
+    switch_guests(state, call, true)
 }
 
 /// POST /nodes/{node}/stopall
 pub(crate) fn stop_all(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let guests = guests_to_switch(state, call, false)?;
-    TaskBuilder::new(call.node(), "stopall", "")
-        .lines(guests.iter().map(|(_, label)| format!("Stopping {label}")))
-        .start(state, &call.caller.id, move |state| {
-            for (vmid, _) in guests {
-                if let Some(guest) = state.guests.get_mut(&vmid) {
-                    guest.stop();
-                }
-            }
-            Ok(())
-        })
+    switch_guests(state, call, false)
 }

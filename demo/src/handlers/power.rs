@@ -7,10 +7,8 @@ use crate::state::{ClusterState, TaskBuilder};
 
 /// A power action: a task and a change of the guest.
 struct PowerAction {
-    /// Type of the task for a VM.
-    qemu_task: &'static str,
-    /// Type of the task for a container.
-    lxc_task: &'static str,
+    /// Type of the task for a VM and for a container.
+    tasks: (&'static str, &'static str),
     steps: usize,
     /// Checks that the guest is in a state that allows the action.
     check: fn(&Guest) -> Result<(), String>,
@@ -18,50 +16,35 @@ struct PowerAction {
 }
 
 const START: PowerAction = PowerAction {
-    qemu_task: "qmstart",
-    lxc_task: "vzstart",
+    tasks: ("qmstart", "vzstart"),
     steps: 1,
     check: check_startable,
     apply: |guest, now| guest.start(now),
 };
-const STOP: PowerAction = PowerAction {
-    qemu_task: "qmstop",
-    lxc_task: "vzstop",
-    steps: 1,
-    check: |_| Ok(()),
-    apply: |guest, _| guest.stop(),
-};
-const SHUTDOWN: PowerAction = PowerAction {
-    qemu_task: "qmshutdown",
-    lxc_task: "vzshutdown",
-    steps: 2,
-    check: check_running,
-    apply: |guest, _| guest.stop(),
-};
+const STOP: PowerAction =
+    PowerAction { tasks: ("qmstop", "vzstop"), steps: 1, check: |_| Ok(()), apply: |guest, _| guest.stop() };
+const SHUTDOWN: PowerAction =
+    PowerAction { tasks: ("qmshutdown", "vzshutdown"), steps: 2, check: check_running, apply: |guest, _| guest.stop() };
 const REBOOT: PowerAction = PowerAction {
-    qemu_task: "qmreboot",
-    lxc_task: "vzreboot",
+    tasks: ("qmreboot", "vzreboot"),
     steps: 2,
     check: check_running,
     apply: |guest, now| guest.start(now),
 };
 const RESET: PowerAction = PowerAction {
-    qemu_task: "qmreset",
-    lxc_task: "",
+    tasks: ("qmreset", ""),
     steps: 1,
     check: check_running,
     apply: |guest, now| guest.started = Some(now),
 };
 const SUSPEND: PowerAction = PowerAction {
-    qemu_task: "qmpause",
-    lxc_task: "vzsuspend",
+    tasks: ("qmpause", "vzsuspend"),
     steps: 1,
     check: check_running,
     apply: |guest, _| guest.paused = true,
 };
 const RESUME: PowerAction = PowerAction {
-    qemu_task: "qmresume",
-    lxc_task: "vzresume",
+    tasks: ("qmresume", "vzresume"),
     steps: 1,
     check: check_running,
     apply: |guest, _| guest.paused = false,
@@ -93,7 +76,7 @@ fn check_running(guest: &Guest) -> Result<(), String> {
 fn perform(state: &mut ClusterState, call: &Invocation<'_>, action: PowerAction) -> ApiResult {
     let guest = call.guest(state)?;
     let vmid = guest.vmid;
-    TaskBuilder::for_guest(guest, action.qemu_task, action.lxc_task)
+    TaskBuilder::for_guest(guest, action.tasks.0, action.tasks.1)
         .min_steps(action.steps)
         .fail_with((action.check)(guest).err())
         .start(state, &call.caller.id, move |state| {

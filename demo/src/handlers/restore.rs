@@ -21,11 +21,10 @@ pub(crate) fn restore_guest(state: &mut ClusterState, call: &Invocation<'_>, bac
     }
     // The demo starts with backups of a removed VM, which have no configuration.
     let removed_vm = || {
-        let disk = json!("local-lvm:old,size=200G");
         GuestConfig::from([
             ("name".into(), json!(backup.notes)),
             ("memory".into(), json!("4096")),
-            ("scsi0".into(), disk),
+            ("scsi0".into(), json!("local-lvm:old,size=200G")),
         ])
     };
     let mut guest = Guest::new(vmid, kind, node);
