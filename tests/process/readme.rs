@@ -1,6 +1,6 @@
-//! The README says what the program has: its settings table is made from `--help`, its tools from tools/list.
+//! The README against the program: its table of settings is made from `--help`, its tools from tools/list.
 //!
-//! `UPDATE=1 cargo test --test process readme` writes the table anew.
+//! `UPDATE=1 cargo test --test process readme` rewrites the table.
 
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::config::{ClustersFile, Limits};

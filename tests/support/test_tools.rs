@@ -1,8 +1,9 @@
-//! Tools that do what a test wants to see done to a server: wait, be cancelled, report progress, panic, answer at
-//! length. A [`Stage`] is the test's end of them: it knows which calls have begun and lets them go on.
+//! Tools that wait, are cancelled, report progress, panic, or answer at length. [`TestTools`] is the test's handle: it
+//! sees which calls have begun, and releases them.
 #![allow(dead_code)]
 
-use super::raw::{LONG, Running, patient};
+use super::raw::LONG;
+use super::server::{TestServer, patient};
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
@@ -20,8 +21,8 @@ use std::time::Instant;
 /// Bytes of the answer of the tool `large`.
 pub const LARGE: usize = 8 << 20;
 
-/// The test's end of the tools. Dropping it lets every call go, so that a test that fails also ends.
-pub struct Stage(Arc<Shared>);
+/// The test's handle of the tools. Dropping it releases every call, so that a test that fails also ends.
+pub struct TestTools(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -58,7 +59,7 @@ fn say(text: &str) -> Result<ToolOutput, ToolError> {
     Ok(ToolOutput::text(text.to_owned()))
 }
 
-impl Stage {
+impl TestTools {
     /// Nothing has begun.
     pub fn new() -> Self {
         Self(Arc::default())
@@ -106,17 +107,17 @@ impl Stage {
         self.wait(&format!("{name} is cancelled"), |state| has(&state.cancelled, name));
     }
 
-    /// Whether it runs or has run.
+    /// Returns whether it runs or has run.
     pub fn has_begun(&self, name: &str) -> bool {
         has(&self.0.lock().begun, name)
     }
 
-    /// Whether it was cancelled.
+    /// Returns whether it was cancelled.
     pub fn was_cancelled(&self, name: &str) -> bool {
         has(&self.0.lock().cancelled, name)
     }
 
-    /// Lets the call of `hold` with this name answer, now or as soon as it runs.
+    /// Releases the call of `hold` with this name, now or as soon as it runs.
     pub fn release(&self, name: &str) {
         self.0.lock().released.push(name.to_owned());
         self.0.changed.notify_all();
@@ -128,7 +129,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for TestTools {
     fn drop(&mut self) {
         self.0.lock().over = true;
         self.0.changed.notify_all();
@@ -171,7 +172,7 @@ fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -
 fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
     let shared = shared.clone();
     cancel.set_hook(Some(Box::new(move || {
-        // Taken and given back: whoever looks at the flag under the lock is asleep by now, and hears this.
+        // Once the lock is free, the thread that checked the flag under it is waiting and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
     })));
@@ -201,14 +202,14 @@ fn resource() -> Resource {
     }
 }
 
-/// A running server with the test tools. The stage is dropped first, so that no call outlives its test.
-pub fn start_with(limits: Limits) -> (Running, Stage) {
-    let stage = Stage::new();
-    (Running::serving(limits, &[], &[], stage.server()), stage)
+/// A running server with the test tools. The test tools are dropped first, so that no call outlives its test.
+pub fn start_with(limits: Limits) -> (TestServer, TestTools) {
+    let test_tools = TestTools::new();
+    (TestServer::builder().limits(limits).mcp(test_tools.server()).start(), test_tools)
 }
 
 /// The same, for clients that do nothing wrong.
-pub fn start() -> (Running, Stage) {
+pub fn start() -> (TestServer, TestTools) {
     start_with(patient())
 }
 
@@ -218,7 +219,7 @@ pub fn manager(clusters: Vec<ClusterConfig>) -> ClusterManager {
     ClusterManager::new(&clusters, &Limits::default()).expect("clients")
 }
 
-/// What the tools work at, over these clusters; texts of answers are cut at so many bytes (0: never).
+/// Returns the state of the tools over these clusters. Texts of results are cut at this number of bytes (0: never).
 pub fn desk(clusters: Vec<ClusterConfig>, max_result_bytes: usize) -> Arc<ToolState> {
     desk_for(clusters, &[], max_result_bytes)
 }

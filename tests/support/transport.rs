@@ -1,22 +1,22 @@
-//! A client's way to a server, whatever the transport.
+//! A client of a server, over any transport.
 #![allow(dead_code)]
 
-use super::process::Process;
+use super::process::ServerProcess;
 use super::raw::{Client, Sse};
 use super::rpc::{ACCEPT, call, cancelled, modern, modern_headers};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 
-/// A way to a server. What ends it, or is no message, panics.
-pub trait Link {
+/// A client's transport. A closed connection or an invalid message panics.
+pub trait Transport {
     /// Calls a tool.
     fn send(&mut self, id: usize, tool: &str, arguments: Value);
 
     /// The next answer.
     fn receive(&mut self) -> Value;
 
-    /// Gives a call up, as the transport has it; its answer may come all the same.
-    fn give_up(&mut self, id: usize);
+    /// Cancels a call in the way of the transport. Its answer may still arrive.
+    fn cancel(&mut self, id: usize);
 }
 
 fn connect(address: SocketAddr) -> Client {
@@ -24,12 +24,12 @@ fn connect(address: SocketAddr) -> Client {
 }
 
 /// GET /sse and POST /messages.
-pub struct OverSse {
+pub struct SseTransport {
     sse: Sse,
     poster: Client,
 }
 
-impl OverSse {
+impl SseTransport {
     pub fn open(address: SocketAddr) -> Self {
         Self { sse: Sse::open(connect(address)), poster: connect(address) }
     }
@@ -40,7 +40,7 @@ impl OverSse {
     }
 }
 
-impl Link for OverSse {
+impl Transport for SseTransport {
     fn send(&mut self, id: usize, tool: &str, arguments: Value) {
         self.post(&call(id, tool, arguments));
     }
@@ -49,26 +49,26 @@ impl Link for OverSse {
         self.sse.json()
     }
 
-    fn give_up(&mut self, id: usize) {
+    fn cancel(&mut self, id: usize) {
         self.post(&cancelled(id));
     }
 }
 
 /// POST /mcp, one connection; what is sent before an answer has come is sent ahead.
-pub struct OverHttp {
+pub struct HttpTransport {
     address: SocketAddr,
     client: Client,
     /// Speaks the newest version.
     modern: bool,
 }
 
-impl OverHttp {
+impl HttpTransport {
     pub fn open(address: SocketAddr, modern: bool) -> Self {
         Self { address, client: connect(address), modern }
     }
 }
 
-impl Link for OverHttp {
+impl Transport for HttpTransport {
     fn send(&mut self, id: usize, tool: &str, arguments: Value) {
         if self.modern {
             let message = modern(id, "tools/call", json!({"name": tool, "arguments": arguments}));
@@ -82,13 +82,13 @@ impl Link for OverHttp {
         self.client.reply().expect("an answer").json()
     }
 
-    /// There is no session: who hangs up gives up.
-    fn give_up(&mut self, _: usize) {
+    /// Hangs up: without a session that cancels the calls.
+    fn cancel(&mut self, _: usize) {
         self.client = connect(self.address);
     }
 }
 
-impl Link for Process {
+impl Transport for ServerProcess {
     fn send(&mut self, id: usize, tool: &str, arguments: Value) {
         self.say(&call(id, tool, arguments));
     }
@@ -97,7 +97,7 @@ impl Link for Process {
         self.message()
     }
 
-    fn give_up(&mut self, id: usize) {
+    fn cancel(&mut self, id: usize) {
         self.say(&cancelled(id));
     }
 }
