@@ -1,4 +1,4 @@
-"""Checks the rules of docs/dev/style.md that a program can check, and prints the counts.
+"""Checks the rules of docs/dev/style.md that a program can check, and the links of the Markdown files. Prints the counts.
 
     python3 ci/style.py [--all]
 
@@ -157,6 +157,29 @@ def check_subjects(report):
     report.rule(text, findings, not findings)
 
 
+def anchors(lines):
+    """The anchors of the headings of a Markdown file, as GitHub and Gitea make them."""
+    headings = (re.match(r"#+ (.*)", line) for line in lines)
+    return {re.sub(r"[^\w -]", "", found[1].lower()).strip().replace(" ", "-") for found in headings if found}
+
+
+def check_links(report, markdown):
+    count, findings = 0, []
+    for path, lines in markdown.items():
+        for number, line in prose(path, lines):
+            for target in re.findall(r"\]\(([^)\s]+)\)", line):
+                if "://" in target:
+                    continue
+                count += 1
+                name, _, anchor = target.partition("#")
+                file = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
+                if not os.path.exists(os.path.join(REPO, file)):
+                    findings.append(f"{path}:{number}: {target}: no such file")
+                elif anchor and anchor not in anchors(read(file)):
+                    findings.append(f"{path}:{number}: {target}: no such heading")
+    report.rule(f"broken links in Markdown files: {len(findings)} of {count} (limit 0)", findings, not findings)
+
+
 def main(*arguments):
     report = Report("--all" in arguments)
     paths = [path for path in project_files() if path not in EXEMPT]
@@ -166,6 +189,7 @@ def main(*arguments):
     check_openers(report, rust)
     check_type_names(report, rust)
     check_subjects(report)
+    check_links(report, {path: lines for path, lines in other.items() if path.endswith(".md")})
     return 1 if report.failed else 0
 
 
