@@ -35,8 +35,8 @@ WORDS = {
     r"anybody": "name the actor: any client, any caller",
     r"strangers?": "name the actor: untrusted input, an unauthenticated client",
     r"anew": "again",
-    # In lower case alone: Python says `is None`.
-    r"(?-i:(?:is|are|was|were) none)": "is not one; say what it is instead",
+    # Lower case only, since Python has `is None`. "There is none" is plain.
+    r"(?-i:(?<!there )(?:is|are|was|were) none)": "is not one; say what it is instead",
     r"side by side": "in parallel",
     r"goes on|go on|went on": "continues",
     r"where absent": "default",
