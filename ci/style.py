@@ -1,4 +1,5 @@
-"""Checks the rules of docs/dev/style.md that a program can check, and the links of the Markdown files. Prints the counts.
+"""Checks the rules of docs/dev/style.md that a program can check, and the links and paths of the Markdown files.
+Prints the counts.
 
     python3 ci/style.py [--all]
 
@@ -180,6 +181,19 @@ def check_links(report, markdown):
     report.rule(f"broken links in Markdown files: {len(findings)} of {count} (limit 0)", findings, not findings)
 
 
+def check_paths(report, markdown):
+    """Checks that files and folders in inline code exist, such as `src/call/`."""
+    folders = r"\.ci|\.gitea|allocator|benches|ci|demo|deploy|docs|fuzz|src|tests"
+    count, findings = 0, []
+    for path, lines in markdown.items():
+        for number, line in enumerate(lines, 1):
+            for named in re.findall(rf"`((?:{folders})/[\w./-]*)`", line):
+                count += 1
+                if not os.path.exists(os.path.join(REPO, named)):
+                    findings.append(f"{path}:{number}: {named}: no such file")
+    report.rule(f"missing paths in Markdown files: {len(findings)} of {count} (limit 0)", findings, not findings)
+
+
 def main(*arguments):
     report = Report("--all" in arguments)
     paths = [path for path in project_files() if path not in EXEMPT]
@@ -189,7 +203,9 @@ def main(*arguments):
     check_openers(report, rust)
     check_type_names(report, rust)
     check_subjects(report)
-    check_links(report, {path: lines for path, lines in other.items() if path.endswith(".md")})
+    markdown = {path: lines for path, lines in other.items() if path.endswith(".md")}
+    check_links(report, markdown)
+    check_paths(report, markdown)
     return 1 if report.failed else 0
 
 
