@@ -1,5 +1,5 @@
-//! Packs what is known of the Proxmox VE API (`src/pve/schema/facts/`) into the form in which a node gives its own: a script whose
-//! only value is the list of operations, gzip-compressed. So one reader serves both.
+//! Packs the facts about the Proxmox VE API (`src/pve/schema/facts/`) into the form of a node's API description: a
+//! gzip-compressed script whose only value is the list of operations. So one parser reads both.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -22,8 +22,8 @@ fn main() {
     fs::write(out, gzip.finish().expect("memory")).expect("cargo's own directory");
 }
 
-/// The list of paths, each with its methods, as in `apidoc.js`; beside what that has, each method has `risk`, `summary`
-/// and, where there is one, `reason`. Common parameters have a `description`.
+/// Builds the list of paths, each with its methods, as in `apidoc.js`. Each method also has `risk`, `summary` and an
+/// optional `reason`. Common parameters have a `description`.
 fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
     let explained: BTreeMap<(&str, &str), &str> = parameters
         .lines()

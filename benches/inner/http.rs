@@ -1,4 +1,4 @@
-//! The HTTP front over a loopback socket.
+//! The HTTP server over a loopback socket.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use proxmox_mcp::config::Limits;
@@ -10,10 +10,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-/// Requests sent ahead, so that the ways through the kernel are shared; few enough for all to fit the socket's buffers.
+/// Pipelined requests per round: many share the cost of the system calls, and all fit into the socket's buffers.
 const PIPELINED_REQUESTS: usize = 100;
 
-/// Heads of requests, short as a health check's and long as a browser's: the difference is what their lines cost.
+/// Times request heads, short like a health check's and long like a browser's. The difference is the cost of headers.
 pub fn bench_heads(criterion: &mut Criterion) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -56,11 +56,11 @@ pub fn bench_heads(criterion: &mut Criterion) {
     serving.join().expect("the end");
 }
 
-/// Sends one request; how long its answer is.
+/// Sends one request and returns the length of its answer.
 fn send_one(stream: &mut TcpStream, request: &str) -> usize {
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
-    // Its body is `ok`, alone on the last line.
+    // The body is the last line, `ok`.
     while !answer.ends_with(b"\r\n\r\nok") {
         let mut bytes = [0; 1024];
         let n = stream.read(&mut bytes).expect("an answer");

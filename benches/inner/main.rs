@@ -1,7 +1,7 @@
-//! The inner parts, each by the nearest public door, so that what is timed is what a client gets.
+//! Benchmarks of the inner parts, through their public interfaces.
 //!
-//! `cargo bench` times all of them, `cargo bench -- WORD` those whose name has the word. What a whole call costs beside
-//! other servers is measured by `benches/compare`.
+//! `cargo bench` runs all of them, `cargo bench -- WORD` those with the word in their name. `benches/compare` compares
+//! whole calls with other servers.
 
 mod http;
 mod node;
@@ -23,7 +23,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A JSON-RPC message and its parameters, of both eras.
+/// Times parsing a JSON-RPC message and its parameters, legacy and modern.
 fn bench_messages(criterion: &mut Criterion) {
     const CALL: &str = r#""name":"proxmox_api_get","arguments":{"path":"/cluster/resources","fields":["vmid","name"]}"#;
     const META: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;

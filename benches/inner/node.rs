@@ -1,5 +1,5 @@
-//! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed
-//! is its own; and what it says of a cluster.
+//! A node in this process that answers a few paths with prepared bytes, so that its own time is negligible, and the
+//! data of a cluster.
 
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 type CannedResponses = Arc<[(&'static str, Vec<u8>)]>;
 
-/// Where it listens, on plain HTTP, until this process ends.
+/// Address of the node, plain HTTP, until this process ends.
 pub struct BenchNode {
     pub address: SocketAddr,
 }
 
 impl BenchNode {
-    /// Answers each path with its `data`, anything else with 501, as a real one does.
+    /// Starts a node that answers each path with its `data`, and other paths with 501, like a real one.
     pub fn start(answers: Vec<(&'static str, Value)>) -> Self {
         let answer = |(path, data)| (path, format_response("200 OK", &json!({"data": data}).to_string()));
         let mut answers: Vec<_> = answers.into_iter().map(answer).collect();
@@ -36,7 +36,7 @@ impl BenchNode {
         Self { address }
     }
 
-    /// A cluster of this node alone.
+    /// Returns the configuration of a cluster with this node only.
     pub fn cluster_config(&self) -> ClusterConfig {
         let endpoint = Endpoint { https: false, host: self.address.ip().to_string(), port: self.address.port() };
         ClusterConfig {
@@ -52,7 +52,7 @@ impl BenchNode {
         }
     }
 
-    /// Asks for a path without the product: what an answer costs on its way alone.
+    /// Requests a path without the product, to time the transfer only.
     pub fn get(stream: &mut BufReader<TcpStream>, path: &str, body: &mut Vec<u8>) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
         stream.get_mut().write_all(request.as_bytes()).expect("sent");
@@ -82,7 +82,7 @@ fn serve(mut stream: TcpStream, answers: &CannedResponses) {
     while let Some(request) = lines.next() {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let answer = answers.iter().find(|(known, _)| path == *known).or(answers.last());
-        // No request has a body: a blank line ends it.
+        // Requests have no body: a blank line ends them.
         while lines.next().is_some_and(|line| !line.is_empty()) {}
         let Some((_, bytes)) = answer else { return };
         if stream.write_all(bytes).is_err() {
@@ -91,7 +91,7 @@ fn serve(mut stream: TcpStream, answers: &CannedResponses) {
     }
 }
 
-/// The rows of `/cluster/resources` for so many guests on three nodes, as long as real ones.
+/// Makes the rows of `/cluster/resources` for guests on three nodes, as long as real ones.
 pub fn make_resource_rows(guests: u64) -> Value {
     let node = |n: u64| {
         json!({"id": format!("node/pve{n}"), "type": "node", "node": format!("pve{n}"), "status": "online",

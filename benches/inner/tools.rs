@@ -1,4 +1,4 @@
-//! Calls of tools, answered by the protocol core: no socket before it, a node in this process behind it.
+//! Calls of tools through the protocol core, without a client's socket and with a node in this process.
 
 use crate::node::{BenchNode, make_resource_rows as rows};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -17,7 +17,7 @@ use std::io::BufReader;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-/// The product over one cluster, with answers of any length.
+/// Makes the product with one cluster and no limit for answers.
 fn new_server(cluster: ClusterConfig) -> McpServer {
     let clusters = ClustersFile { clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
@@ -25,7 +25,7 @@ fn new_server(cluster: ClusterConfig) -> McpServer {
     McpServer::new(tools::catalog(&Arc::new(desk))).expect("a server")
 }
 
-/// One call, from the bytes of its message to those of its answer.
+/// A call, from the bytes of its message to the bytes of its answer.
 struct BenchCall {
     server: McpServer,
     caller: Caller,
@@ -33,7 +33,7 @@ struct BenchCall {
 }
 
 impl BenchCall {
-    /// Fails unless the answer has `expected` in it.
+    /// Prepares a call. Panics unless its answer contains `expected`.
     fn new(cluster: ClusterConfig, tool: &str, arguments: Value, expected: &str) -> Self {
         let params = json!({"name": tool, "arguments": arguments});
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
@@ -52,8 +52,8 @@ impl BenchCall {
     }
 }
 
-/// A list, shaped, for ever more guests: what one guest costs is to stay as it is. `asked` is the way to the
-/// node and back, which no shaping could save.
+/// Times lists of more and more guests: the cost per guest should stay constant. `asked` is the time of the request to
+/// the node alone.
 pub fn bench_resources(criterion: &mut Criterion) {
     const PATH: &str = "/api2/json/cluster/resources";
     let mut group = criterion.benchmark_group("get_cluster_resources");
@@ -72,7 +72,7 @@ pub fn bench_resources(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// An API answer of some 3.4 MB that goes to the client as it came.
+/// Times an API answer of 3.4 MB that is returned unchanged.
 pub fn bench_pass_through(criterion: &mut Criterion) {
     const PATH: &str = "/api2/json/cluster/log";
     let data = rows(10_300);
@@ -85,7 +85,7 @@ pub fn bench_pass_through(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A question to the description of the API, by words that it has and by words that it has not.
+/// Times searches in the API description, with known and unknown words.
 pub fn bench_search(criterion: &mut Criterion) {
     let demo = Demo::start().expect("the simulated cluster");
     let mut group = criterion.benchmark_group("search_api");
