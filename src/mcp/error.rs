@@ -152,8 +152,8 @@ impl Hint for RpcError {
         Some(match self {
             Self::InvalidCursor => "repeat the request without cursor".into(),
             Self::InvalidState => "repeat the call without requestState".into(),
-            Self::UnknownName { known, .. } => format!("use one of {}", known.join(", ")).into(),
-            Self::UnknownResource { .. } => "resources/list shows the resources that exist".into(),
+            Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),
+            Self::UnknownResource { .. } => "use a resource of resources/list".into(),
             Self::UnknownMethod { era: ProtocolEra::Legacy, .. } => {
                 "use initialize, ping or a method of the capabilities that initialize announces".into()
             }
@@ -165,8 +165,54 @@ impl Hint for RpcError {
                     .into()
             }
             Self::InputNotSupported => format!("use a client that speaks MCP {}", MODERN_VERSIONS.join(" or ")).into(),
-            Self::Panicked => "the server's log has the cause".into(),
+            Self::Panicked => "see the server's log for the cause".into(),
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hint::render_error;
+
+    #[test]
+    fn each_error_has_its_code_and_a_text_with_the_next_step() {
+        for (error, code, text) in [
+            (
+                RpcError::InvalidParams { method: "ping".into(), cause: ParamsError::Duplicate("name") },
+                INVALID_PARAMS,
+                "params of ping: name is given twice",
+            ),
+            (
+                RpcError::UnknownName { kind: "tool", name: "x\n".into(), known: vec!["a", "b"] },
+                INVALID_PARAMS,
+                r#"unknown tool "x\n". hint: use one of a, b"#,
+            ),
+            (
+                RpcError::UnknownMethod { method: "x".into(), era: ProtocolEra::Modern },
+                METHOD_NOT_FOUND,
+                r#"unknown method "x". hint: use server/discover or a method of the capabilities that it announces"#,
+            ),
+            (
+                RpcError::UnsupportedVersion("1.0".into()),
+                UNSUPPORTED_VERSION,
+                "protocol version \"1.0\" is not supported. hint: use 2026-07-28, or after initialize one of \
+                 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25",
+            ),
+            (
+                RpcError::HeaderMismatch { header: "Mcp-Name", value: None, body: "a".into() },
+                HEADER_MISMATCH,
+                r#"header Mcp-Name is missing, the body has "a""#,
+            ),
+            (
+                RpcError::InvalidState,
+                INVALID_PARAMS,
+                "requestState is not valid: it was changed, has expired or belongs to another request. \
+                 hint: repeat the call without requestState",
+            ),
+        ] {
+            assert_eq!((render_error(&error).as_str(), error.code()), (text, code));
+        }
     }
 }
