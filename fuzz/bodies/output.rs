@@ -2,7 +2,7 @@
 
 use crate::base::json_scan::{JsonScanner, walk};
 use crate::mcp::arguments::ToolArguments;
-use crate::mcp::message::push_json_string;
+use crate::mcp::json_string::push_json_string;
 use crate::render::output::OutputOptions;
 use crate::render::output::PARAMS;
 use crate::render::table::{CellFormat, Column, ListTable};
@@ -262,8 +262,8 @@ pub fn check_view(bytes: &[u8]) -> bool {
     let enveloped =
         parse_members(answer).is_some_and(|members| members.iter().filter(|(name, _)| name == "data").count() == 1);
     check_rows(answer);
-    let Ok(view) = ToolArguments::validate("tool", &PARAMS, asked).and_then(|args| OutputOptions::from_args(&args))
-    else {
+    let Ok(args) = ToolArguments::validate("tool", &PARAMS, asked) else { return false };
+    let Ok(view) = OutputOptions::from_args(&args) else {
         return false;
     };
     let shown = match view.render(answer.to_owned(), enveloped, cap) {

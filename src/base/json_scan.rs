@@ -238,15 +238,24 @@ pub fn skip_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<us
     }
 }
 
-/// How many bytes of the word, from the lowest, neither end a string nor need a look: no quote, backslash or control
-/// character. For how it is found see `push_json_str`.
+/// Counts the bytes of the word, from the lowest, that are plain characters of a JSON string.
 #[inline(always)]
 fn count_clean_bytes(word: u64) -> usize {
+    (mark_special_bytes(word).trailing_zeros() / 8) as usize
+}
+
+/// Sets the highest bit of each byte of the word that is a quote, a backslash or a control character. Only the lowest
+/// bit set is exact.
+///
+/// `(x - 1) & !x` sets the highest bit of the lowest zero byte and none below it. The same goes for bytes less than any
+/// number up to 0x80.
+#[inline(always)]
+pub fn mark_special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    // `"` is 0x22. With this bit flipped it follows the control characters, and the space makes room for it.
     let control_or_quote = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21) & !word;
     let backslash = word ^ (ONES * 0x5c);
-    let found = (control_or_quote | (backslash.wrapping_sub(ONES) & !backslash)) & (ONES * 0x80);
-    (found.trailing_zeros() / 8) as usize
+    (control_or_quote | (backslash.wrapping_sub(ONES) & !backslash)) & (ONES * 0x80)
 }
 
 /// The end of an escape whose backslash is passed.

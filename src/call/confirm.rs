@@ -5,7 +5,7 @@
 //! ask its user (2026-07-28, elicitation) gets the question, and the code travels in the sealed state where the model does
 //! not see it; to any other client the question and the code are the text of a failed call.
 
-use crate::mcp::catalog::{InputRequired, ToolError};
+use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolError};
 use crate::mcp::context::CallContext;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -115,7 +115,11 @@ impl ConfirmationCodes {
             .map_err(|_| ConfirmationError::Rejected("the system gives no random bytes".into()))?;
         Err(ConfirmationError::Required(match channel {
             ConfirmationChannel::Elicitation => ToolError::InputRequired(InputRequired {
-                requests: vec![(QUESTION_KEY, "elicitation/create", build_elicitation(question))],
+                requests: vec![InputRequest {
+                    key: QUESTION_KEY,
+                    method: InputMethod::Elicitation,
+                    params: build_elicitation(question),
+                }],
                 state: Some(code.into()),
             }),
             ConfirmationChannel::Argument => ToolError::Failed(format!(

@@ -12,7 +12,7 @@ mod tasks;
 pub use crate::call::state::ToolState;
 
 use crate::mcp::arguments::ToolArguments;
-use crate::mcp::catalog::{Catalog, Tool};
+use crate::mcp::catalog::{Catalog, ServerInfo, Tool};
 use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use std::sync::Arc;
@@ -60,5 +60,6 @@ fn with_untrusted_notice(tool: Tool) -> Tool {
 
 /// What the product offers.
 pub fn catalog(state: &Arc<ToolState>) -> Catalog {
-    Catalog { instructions: INSTRUCTIONS, tools: all(state), ..Catalog::default() }
+    let server = ServerInfo { name: env!("CARGO_PKG_NAME"), title: "Proxmox VE", version: env!("CARGO_PKG_VERSION") };
+    Catalog { server, instructions: INSTRUCTIONS, tools: all(state), ..Catalog::default() }
 }

@@ -6,7 +6,7 @@ use crate::support::rpc::{notification, request, text};
 use crate::support::server::patient;
 use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
-use proxmox_mcp::mcp::legacy;
+use proxmox_mcp::mcp::protocol::LEGACY_VERSIONS;
 use serde_json::{Value, json};
 
 fn ping(id: impl Into<Value>) -> String {
@@ -243,7 +243,7 @@ fn initialize_agrees_on_the_version_asked_for_or_the_newest_of_its_era() {
         assert!(!reply.head.to_ascii_lowercase().contains("mcp-session-id"), "{}", reply.head);
         reply.json()["result"]["protocolVersion"].as_str().expect("a version").to_owned()
     };
-    for version in legacy::VERSIONS {
+    for version in LEGACY_VERSIONS {
         assert_eq!(agreed(version, ACCEPT), version);
     }
     for unknown in ["1.0", "2099-01-01", "", MODERN] {
@@ -286,7 +286,7 @@ fn session_ids_and_event_ids_are_ignored() {
 fn a_version_header_of_the_older_eras_may_be_absent_but_not_unknown() {
     let (server, _stage) = start();
     let mut client = server.connect();
-    for version in legacy::VERSIONS {
+    for version in LEGACY_VERSIONS {
         let headers = format!("{ACCEPT}MCP-Protocol-Version: {version}\r\n");
         assert_eq!(client.post_with("/mcp", &headers, &ping(1)).status, 200, "{version}");
     }
@@ -310,7 +310,7 @@ fn discover_says_what_the_server_speaks_and_is() {
     assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!("private")));
     assert!(result["ttlMs"].is_u64() && result["instructions"].is_string(), "{result}");
     assert_eq!(result["capabilities"]["tools"], json!({}));
-    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "proxmox-mcp");
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-server");
 }
 
 #[test]

@@ -10,7 +10,7 @@ const GUESTS: &str = r#"[{"vmid":100,"name":"web1","status":"running","mem":2147
 
 fn parse_options(asked: Value) -> Result<OutputOptions, String> {
     let Value::Object(asked) = asked else { panic!("an object") };
-    OutputOptions::from_args(&ToolArguments::validate("tool", &PARAMS, asked)?)
+    OutputOptions::from_args(&ToolArguments::validate("tool", &PARAMS, asked).map_err(|error| error.to_string())?)
 }
 
 fn render(asked: Value, data: &str, cap: usize) -> Result<(String, String), String> {
