@@ -74,7 +74,7 @@ impl Reloader<'_> {
 
     /// Returns a summary of the new configuration.
     fn replace(&self, path: &Path) -> Result<String, String> {
-        let clusters = config::load(path).map_err(|problems| problems.to_string().replace('\n', "; "))?;
+        let clusters = config::load(path).map_err(|errors| errors.to_string().replace('\n', "; "))?;
         let clients = configured_clients(self.cli, &clusters).map_err(|failure| failure.to_string())?;
         if let Some((_, listeners)) = &self.http {
             listeners
