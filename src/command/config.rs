@@ -59,7 +59,7 @@ impl LoadedConfig {
 /// Returns the clients of clusters.json and the one of `MCP_AUTH_TOKEN` or `--auth-token-file`.
 pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Client>, Failure> {
     let mut clients = clusters.clients.clone();
-    let single = match (auth_token().map_err(Failure::Usage)?, cli.http.auth_token_file.as_deref()) {
+    let single = match (auth_token()?, cli.http.auth_token_file.as_deref()) {
         (Some(_), Some(_)) => {
             return Err(Failure::Usage("set either MCP_AUTH_TOKEN or --auth-token-file, not both".into()));
         }
@@ -83,6 +83,6 @@ pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Clie
 /// Loads the certificate of `--tls-cert` and the key of `--tls-key`, and checks that they fit. Returns `None` for plain
 /// HTTP.
 pub fn load_certificate(cli: &Cli) -> Result<Option<http::ServerCertificate>, Failure> {
-    let files = cli.http.tls_files().map_err(Failure::Usage)?;
+    let files = cli.http.tls_files()?;
     files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose().map_err(Failure::Usage)
 }
