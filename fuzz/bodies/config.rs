@@ -12,7 +12,7 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace("$SECRET", SECRET);
     // Files that the configuration names are not read.
     let directory = Path::new("/nonexistent");
-    if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|way| text.contains(way)) {
+    if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|part| text.contains(part)) {
         return false;
     }
     let read = || parse(text.as_bytes(), directory, None);
@@ -37,10 +37,10 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
             true
         }
         (Err(first), Err(second)) => {
-            let shown = first.to_string();
-            assert_eq!(shown, second.to_string());
-            assert!(first.count() > 0 && !shown.is_empty() && !shown.contains(SECRET), "{shown}");
-            assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+            let errors = first.to_string();
+            assert_eq!(errors, second.to_string());
+            assert!(first.count() > 0 && !errors.is_empty() && !errors.contains(SECRET), "{errors}");
+            assert!(!errors.contains(|c: char| c.is_control() && c != '\n'), "{errors:?}");
             false
         }
         _ => panic!("accepted once and rejected once"),

@@ -14,9 +14,6 @@ use std::time::{Duration, Instant};
 /// Time limit of a readiness check. Orchestrators often give up after as little.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A thread that checks one cluster. Its result is `None` for a ready cluster, else the kind of the error.
-type ProbeHandle<'scope> = thread::ScopedJoinHandle<'scope, Option<&'static str>>;
-
 /// Returns the sources for these clusters, with metrics if `has_metrics`.
 pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSources {
     let (for_readiness, for_metrics) = (tools.clone(), tools.clone());
@@ -45,16 +42,17 @@ pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSource
     }
 }
 
-/// Returns `None` if the system has no thread left.
+/// Starts a thread that checks one cluster. Its result is that of [`readiness_error`]. Returns `None` if the system has no
+/// thread left.
 fn spawn_probe<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     cluster: &'scope Cluster,
     deadline: Instant,
-) -> Option<ProbeHandle<'scope>> {
+) -> Option<thread::ScopedJoinHandle<'scope, Option<&'static str>>> {
     thread::Builder::new().spawn_scoped(scope, move || readiness_error(cluster, deadline)).ok()
 }
 
-/// Returns `None` if the cluster answers a request with the API token.
+/// Returns the kind of the error, or `None` if the cluster answers a request with the API token.
 fn readiness_error(cluster: &Cluster, deadline: Instant) -> Option<&'static str> {
     let (path, _) = ApiPath::parse("/version").expect("the path is valid");
     cluster.get_with_deadline(deadline, &path, &ApiParams::new(), &CancelToken::new()).err().map(|error| error.kind())

@@ -24,10 +24,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let has_tls = identity.is_some();
     let tools = tool_state(cli, &loaded.clusters, &clients, audit)?;
     let mcp = mcp_server(cli, &tools)?;
-    let (listener, watch) = listeners.open()?;
+    let (listener, metrics_listener) = listeners.open()?;
     let config = http::HttpConfig {
         listener,
-        metrics_listener: watch,
+        metrics_listener,
         limits: cli.limits(),
         allowed_hosts: cli.http.allowed_hosts(),
         allowed_origins: cli.http.allowed_origins(),

@@ -3,6 +3,7 @@
 //! The files are looked at when a connection comes in, every few seconds at most. What is read counts only as a pair
 //! that fits: while one of the files is half written, or written before the other, the pair before goes on.
 
+use crate::base::hint::render_error;
 use crate::config::KeyPair;
 use rustls::crypto::ring;
 use rustls::{Error, ServerConfig};
@@ -90,7 +91,7 @@ fn read_stamps(cert: &Path, key: &Path) -> CertificateStamps {
 
 /// The configuration for the pair that the files hold now.
 fn load_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
-    let KeyPair { chain, key } = KeyPair::load(cert, key)?;
+    let KeyPair { chain, key } = KeyPair::load(cert, key).map_err(|error| render_error(&error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS can't be set up: {e}"))?

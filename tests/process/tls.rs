@@ -449,7 +449,7 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
         (&*pair.cert(), &*other.key(), "is not that of the certificate"),
         ("", &pair.key(), "--tls-cert names a file that holds no certificate"),
         (&pair.key(), &pair.key(), "--tls-cert names a file that holds no certificate"),
-        (&pair.cert()[..100], &pair.key(), "--tls-cert names a file that is no valid PEM"),
+        (&pair.cert()[..100], &pair.key(), "--tls-cert names a file that is not valid PEM"),
         (junk, &pair.key(), "--tls-cert names a file whose first certificate"),
         (&pair.cert(), "", "--tls-key names a file that holds no private key"),
         (&pair.cert(), &pair.cert(), "--tls-key names a file that holds no private key"),
@@ -486,7 +486,7 @@ fn a_key_that_others_can_read_is_warned_about_and_one_of_a_group_is_not() {
         let (_, mut server) = served_by_the_program(&files);
         server.child.kill().expect("to end it");
         server.ended();
-        assert_eq!(server.stderr.iter().any(|line| line.contains("others can read")), warned, "{mode:o}");
+        assert_eq!(server.stderr.iter().any(|line| line.contains("other users can read")), warned, "{mode:o}");
     }
 }
 
