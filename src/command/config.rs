@@ -3,6 +3,7 @@
 use super::cli::{Cli, auth_token};
 use super::failure::Failure;
 use super::file_stamps::FileStamps;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Client, ClustersFile};
 use proxmox_mcp::http;
 use proxmox_mcp::pve::demo::Demo;
@@ -82,5 +83,6 @@ pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Clie
 /// HTTP.
 pub fn load_certificate(cli: &Cli) -> Result<Option<http::ServerCertificate>, Failure> {
     let files = cli.http.tls_files().map_err(Failure::Usage)?;
-    files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose().map_err(Failure::Usage)
+    let certificate = files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose();
+    certificate.map_err(|error| Failure::Usage(render_error(&error)))
 }
