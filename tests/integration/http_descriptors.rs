@@ -19,7 +19,7 @@ impl log::Log for Failures {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if record.args().to_string().starts_with("can't accept a connection") {
+        if record.args().to_string().starts_with("cannot accept a connection") {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
