@@ -66,7 +66,7 @@ impl ClientStream {
         }
     }
 
-    /// Sends as many of `bytes` as possible without a wait, or fails with `WouldBlock` if that is none.
+    /// Sends as many of `bytes` as possible without a wait. Fails with `WouldBlock` if the socket accepts no byte now.
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         let sent = match self.tls.get() {
             None => SockRef::from(&self.socket).send_with_flags(bytes, DONT_WAIT),
