@@ -84,5 +84,6 @@ pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Clie
 /// HTTP.
 pub fn load_certificate(cli: &Cli) -> Result<Option<http::ServerCertificate>, Failure> {
     let files = cli.http.tls_files()?;
-    files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose().map_err(Failure::Usage)
+    let certificate = files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose();
+    certificate.map_err(Failure::usage)
 }

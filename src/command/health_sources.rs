@@ -2,7 +2,7 @@
 
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::http::HealthSources;
-use proxmox_mcp::metrics::ClusterMetrics;
+use proxmox_mcp::metrics::{ClusterMetrics, ClusterSample};
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
@@ -35,8 +35,8 @@ pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSource
         metrics: has_metrics.then(|| -> Box<dyn Fn(&mut String) + Send + Sync> {
             Box::new(move |out| {
                 let clusters = for_metrics.clusters();
-                let rows: Vec<_> = clusters.clusters().iter().map(|cluster| metrics_row(cluster)).collect();
-                ClusterMetrics::write(out, &rows);
+                let samples: Vec<_> = clusters.clusters().iter().map(|cluster| cluster_sample(cluster)).collect();
+                ClusterMetrics::write(out, &samples);
             })
         }),
     }
@@ -58,7 +58,8 @@ fn readiness_error(cluster: &Cluster, deadline: Instant) -> Option<&'static str>
     cluster.get_with_deadline(deadline, &path, &ApiParams::new(), &CancelToken::new()).err().map(|error| error.kind())
 }
 
-fn metrics_row(cluster: &Cluster) -> (&str, Vec<String>, &ClusterMetrics) {
+fn cluster_sample(cluster: &Cluster) -> ClusterSample<'_> {
     let settings = cluster.settings();
-    (&settings.name, settings.endpoints.iter().map(ToString::to_string).collect(), cluster.metrics())
+    let nodes = settings.endpoints.iter().map(ToString::to_string).collect();
+    ClusterSample { cluster: &settings.name, nodes, metrics: cluster.metrics() }
 }

@@ -11,7 +11,6 @@ use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
 use super::systemd;
 use proxmox_mcp::http;
-use std::io;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
@@ -35,9 +34,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         certificate: identity,
         health: health_sources(&tools, cli.http.metrics()),
     };
-    let server = http::HttpServer::new(config, mcp).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
-        _ => Failure::Runtime(format!("cannot serve: {error}")),
+    let server = http::HttpServer::new(config, mcp).map_err(|error| match error {
+        http::StartError::AllowList(error) => Failure::Usage(error.to_string()),
+        http::StartError::Io(_) => Failure::Runtime(error.to_string()),
     })?;
     let handle = server.handle();
     let reloader = Reloader {

@@ -30,7 +30,7 @@ fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
     }
     let mut failures = 0;
     eventually("accept fails, and is tried again", || {
-        failures += take().iter().filter(|line| line.text.starts_with("can't accept a connection")).count();
+        failures += take().iter().filter(|line| line.text.starts_with("cannot accept a connection")).count();
         failures >= 3
     });
     drop(hoard);

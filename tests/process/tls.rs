@@ -379,7 +379,9 @@ fn files_that_hold_no_pair_leave_the_one_before_in_use() {
         files.hold(cert, key);
         eventually("it is said that they are bad", || {
             assert!(healthy());
-            log.stderr.try_iter().any(|line| line.contains("is not taken, the one before goes on"))
+            log.stderr
+                .try_iter()
+                .any(|line| line.contains("cannot load the renewed TLS certificate, keeping the current one: "))
         });
     }
     files.hold(&new.cert(), &new.key());
@@ -454,7 +456,7 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
         (&pair.cert(), "", "--tls-key names a file that holds no private key"),
         (&pair.cert(), &pair.cert(), "--tls-key names a file that holds no private key"),
         (&pair.cert(), encrypted, "--tls-key names a file that holds an encrypted key"),
-        (&pair.cert(), &encrypted.replace("ENCRYPTED ", ""), "--tls-key names a file with a key that can't be used"),
+        (&pair.cert(), &encrypted.replace("ENCRYPTED ", ""), "--tls-key names a file with a key that cannot be used"),
     ] {
         let files = Files::of(&pair);
         files.hold(cert, key);
@@ -466,7 +468,7 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
         }
     }
     let said = ServerCertificate::load("/nonexistent".as_ref(), "/nonexistent".as_ref()).err().expect("no such files");
-    assert_eq!(said, "--tls-cert names a file that does not exist");
+    assert_eq!(said.to_string(), "--tls-cert names a file that does not exist");
 }
 
 #[test]
