@@ -6,6 +6,7 @@ use super::describe;
 use super::failure::Failure;
 use super::output::{print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
@@ -17,7 +18,7 @@ use std::thread;
 /// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
-    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(Failure::Usage)?;
+    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(|error| Failure::Usage(error.to_string()))?;
     let total = manager.clusters().len();
     let default = match &clusters.default {
         Some(name) => format!(", default {name}"),
@@ -91,9 +92,10 @@ fn check(cluster: &Cluster) -> Result<String, String> {
 }
 
 fn get(cluster: &Cluster, path: &str) -> Result<Value, String> {
-    let (known, _) = ApiPath::parse(path)?;
-    let answer =
-        cluster.call(Method::Get, &known, &ApiParams::new(), &CancelToken::new()).map_err(|error| error.to_string())?;
+    let (known, _) = ApiPath::parse(path).map_err(|error| render_error(&error))?;
+    let answer = cluster
+        .call(Method::Get, &known, &ApiParams::new(), &CancelToken::new())
+        .map_err(|error| render_error(&error))?;
     serde_json::from_str(answer.data()).map_err(|_| unexpected_answer(path))
 }
 

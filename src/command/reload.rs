@@ -81,7 +81,8 @@ impl Reloader<'_> {
                 .require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)
                 .map_err(|failure| failure.to_string())?;
         }
-        let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())?;
+        let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())
+            .map_err(|error| error.to_string())?;
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let summary = format!("clusters: {}; clients: {}", names.join(", "), describe::clients(&clients));
         match &self.http {

@@ -1,19 +1,16 @@
-//! The Proxmox VE API as a blocking client: [`manager::ClusterManager`] holds one [`cluster::Cluster`] per entry of
-//! clusters.json; [`path::ApiPath`] and [`params::ApiParams`] make what is sent canonical; [`error::PveError`] says what
-//! went wrong in words that help. Above them, [`task::wait`] sees a task to its end, and [`guests`] are found by number
-//! or name.
+//! The Proxmox VE API as a blocking client.
 //!
-//! Below `cluster`, which decides what may be sent again, `nodes` knows which node is well enough to be asked, `discover`
-//! learns of more nodes from the cluster itself, `gate` bounds the calls in flight,
-//! `wire` is one HTTP exchange on a ureq agent, `link` one connection below ureq (`resolve` finds its addresses, `dial` connects to one), `tls`
-//! the four ways to trust a certificate (`tls_error` what is said where none applies), and `answer` reads what came
-//! back (`words` makes Proxmox's fit to be shown).
+//! [`client::manager::ClusterManager`] holds one [`client::cluster::Cluster`] for each entry of clusters.json. The
+//! client chooses the node, fails over and verifies certificates. [`path::ApiPath`] and [`params::ApiParams`] are the
+//! canonical form of a request, [`error::PveError`] is the error of a call. [`task::wait`] follows a task to its end,
+//! [`guests`] finds a guest by number or name, and [`schema`] describes the API of a cluster. `knowledge` maps
+//! Proxmox's messages to their meaning.
 
 pub mod client;
 pub mod demo;
 pub mod error;
 pub mod guests;
-mod knowledge;
+pub mod knowledge;
 pub mod params;
 pub mod path;
 pub mod schema;
@@ -23,5 +20,4 @@ mod method;
 mod tls_error;
 mod upid;
 
-pub use client::tls::build_client_config;
 pub use method::Method;

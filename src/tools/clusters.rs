@@ -2,6 +2,7 @@
 //! clusters a call means, and asking them side by side.
 
 use crate::base::cancel::CancelToken;
+use crate::base::hint::render_error;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::state::{ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
@@ -182,7 +183,7 @@ impl<'a> ClusterErrors<'a> {
 /// The clusters a list tool means: the one named, else all.
 pub(crate) fn select_clusters(manager: &ClusterManager, args: &ToolArguments) -> Result<Vec<Arc<Cluster>>, String> {
     match args.text("cluster") {
-        Some(name) => Ok(vec![manager.select(Some(name))?.clone()]),
+        Some(name) => Ok(vec![manager.select(Some(name)).map_err(|error| render_error(&error))?.clone()]),
         None => Ok(manager.clusters().to_vec()),
     }
 }
