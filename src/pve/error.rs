@@ -21,8 +21,8 @@ pub enum PveError {
     /// Nothing was sent.
     #[error("could not connect to {}. Nothing was changed", DisplayAttempts(attempts))]
     ConnectionFailed { attempts: Vec<FailedAttempt> },
-    /// The only node tried was reached, but the TLS handshake failed for a lasting reason: its certificate is not
-    /// trusted, or it does not speak TLS. Nothing was sent.
+    /// The TLS handshake with the only node tried failed for a lasting reason: its certificate is not trusted, or it does
+    /// not speak TLS. Nothing was sent.
     #[error("{}", DisplayTlsError { node, error })]
     Tls { node: String, error: Box<TlsError> },
     /// A request that changes nothing was sent and not answered in time.

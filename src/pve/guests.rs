@@ -114,7 +114,7 @@ pub fn find_guest<'g>(guests: &'g [Guest], query: &str) -> Result<&'g Guest, Fin
         }
         several => Err(FindGuestError::Ambiguous {
             name: to_one_line(query, 64),
-            candidates: several.iter().map(|g| (g.vmid, g.node.clone())).collect(),
+            candidates: several.iter().map(|g| GuestCandidate { vmid: g.vmid, node: g.node.clone() }).collect(),
         }),
     }
 }
@@ -145,11 +145,7 @@ pub fn find_similar(word: &str, mut known: Vec<&str>) -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FindGuestError {
     #[error("{} guests are called `{name}`: {}", candidates.len(), DisplayCandidates(candidates))]
-    Ambiguous {
-        name: String,
-        /// Number and node of each guest.
-        candidates: Vec<(u32, String)>,
-    },
+    Ambiguous { name: String, candidates: Vec<GuestCandidate> },
     #[error("there is no guest `{query}`{}", match total {
         0 => ": the API token sees no guest at all".to_owned(),
         total => format!(" among the {total} that the API token sees"),
@@ -178,11 +174,20 @@ impl Hint for FindGuestError {
     }
 }
 
-struct DisplayCandidates<'a>(&'a [(u32, String)]);
+/// Guest with an ambiguous name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestCandidate {
+    /// The number of the guest.
+    pub vmid: u32,
+    /// The node that the guest is on.
+    pub node: String,
+}
+
+struct DisplayCandidates<'a>(&'a [GuestCandidate]);
 
 impl fmt::Display for DisplayCandidates<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (vmid, node)) in self.0.iter().take(MAX_CANDIDATES).enumerate() {
+        for (n, GuestCandidate { vmid, node }) in self.0.iter().take(MAX_CANDIDATES).enumerate() {
             write!(f, "{}{vmid} on {node}", if n == 0 { "" } else { "; " })?;
         }
         f.write_str(if self.0.len() > MAX_CANDIDATES { "; …" } else { "" })

@@ -84,7 +84,8 @@ pub(crate) fn render_clusters(
             (default == Some(s.name.as_str())).then_some(Cow::Borrowed("true")),
         ];
         let down = || {
-            let down: Vec<String> = cluster.node_states().into_iter().filter_map(|(_, why)| why).collect();
+            let down = cluster.node_states().into_iter().filter_map(|state| Some(state.backoff?.to_string()));
+            let down: Vec<String> = down.collect();
             (!down.is_empty()).then(|| to_json_text(&down.join("; ")))
         };
         match health.next() {

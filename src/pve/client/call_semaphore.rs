@@ -80,8 +80,8 @@ impl CallSemaphore {
     fn wait(&self, deadline: Instant, cancel: &CancelToken) -> Result<SemaphorePermit<'_>, AcquireError> {
         let mut counts = self.inner.lock();
         let result = loop {
-            // A free permit is taken before anything else: a thread that was woken for it and left without it would
-            // leave the others asleep beside a free permit.
+            // A free permit is taken before anything else. Only one thread is woken for it: if that thread left without
+            // it, the others would stay asleep.
             if counts.in_flight < self.limit {
                 counts.in_flight += 1;
                 break Ok(SemaphorePermit(&self.inner));

@@ -29,7 +29,7 @@ use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
 
 pub use crate::pve::client::api_response::ApiResponse;
-pub use crate::pve::client::node_health::Clock;
+pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -101,8 +101,8 @@ impl Cluster {
     /// more if there is another node. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
     /// ([`Cluster::node_states`]).
     ///
-    /// A failure writes one line to the log: at `warn` if the outcome of a change is unknown, because a client that
-    /// cancelled gets no answer; else at `debug`.
+    /// A failure writes one line to the log, at `debug`. If the outcome of a change is unknown, the level is `warn`,
+    /// because a client that cancelled gets no answer.
     pub fn call(
         &self,
         method: Method,
@@ -164,18 +164,18 @@ impl Cluster {
         result
     }
 
-    /// Returns each node (`host:port`), with the reason if it is being skipped. Nodes of clusters.json come first, in
-    /// their order, then discovered ones. Makes no request.
-    pub fn node_states(&self) -> Vec<(String, Option<String>)> {
+    /// Returns the state of each node. Nodes of clusters.json come first, in their order, then discovered ones. Makes no
+    /// request.
+    pub fn node_states(&self) -> Vec<NodeState> {
         let statuses = self.node_health.statuses().into_iter().enumerate();
         statuses
             .filter_map(|(node, status)| {
                 let backoff = match status {
                     NodeStatus::Removed => return None,
                     NodeStatus::Healthy => None,
-                    NodeStatus::BackingOff(backoff) => Some(backoff.to_string()),
+                    NodeStatus::BackingOff(backoff) => Some(backoff),
                 };
-                Some((self.transport.node_label(node).to_owned(), backoff))
+                Some(NodeState { node: self.transport.node_label(node).to_owned(), backoff })
             })
             .collect()
     }

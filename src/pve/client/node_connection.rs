@@ -1,8 +1,8 @@
 //! One connection to a node, below ureq: TCP, TLS if the endpoint has it, and information about the exchange.
 //!
-//! ureq provides neither the reason phrase of a status line, nor whether a request was sent before it failed, nor a
-//! way to wake one blocked call. [`NodeConnection`] is the transport below ureq and provides all three. It writes them
-//! into the [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
+//! [`NodeConnection`] is the transport below ureq and provides what ureq does not: the reason phrase of a status line,
+//! whether a request was sent before it failed, and a way to wake one blocked call. It writes them into the
+//! [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
 
 use crate::base::cancel::CancelToken;
 use crate::pve::client::host_resolver::{HostResolver, ResolveError};

@@ -26,12 +26,12 @@ pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 pub(in crate::pve) struct NodeHealth {
     /// Number of nodes in backoff or removed. With 0, the usual case, no lock is taken and no clock is read.
     unavailable: AtomicUsize,
-    states: Mutex<Vec<NodeState>>,
+    states: Mutex<Vec<NodeEntry>>,
     clock: Clock,
 }
 
 #[derive(Default)]
-struct NodeState {
+struct NodeEntry {
     backoff: Option<Backoff>,
     /// The cluster no longer lists the node.
     removed: bool,
@@ -47,7 +47,7 @@ struct Backoff {
     request_sent: bool,
 }
 
-/// Status of a node for an operator.
+/// Status of a node by its index.
 #[derive(Debug)]
 pub(in crate::pve) enum NodeStatus {
     /// No failure is known.
@@ -58,9 +58,18 @@ pub(in crate::pve) enum NodeStatus {
     Removed,
 }
 
-/// Backoff of a node for an operator.
-#[derive(Debug)]
-pub(in crate::pve) struct BackoffStatus {
+/// State of a node for an operator.
+#[derive(Clone, Debug)]
+pub struct NodeState {
+    /// `host:port` of the node.
+    pub node: String,
+    /// The backoff, if the node is being skipped.
+    pub backoff: Option<BackoffStatus>,
+}
+
+/// Backoff of a node. `Display` names the failure, its age and the next try.
+#[derive(Clone, Debug)]
+pub struct BackoffStatus {
     reason: FailedAttempt,
     since: Duration,
     failures: u32,
@@ -86,7 +95,7 @@ pub(in crate::pve) struct NodeChoice {
 impl NodeHealth {
     /// Creates the state of `count` nodes without a known failure.
     pub(in crate::pve) fn new(count: usize) -> Self {
-        let states = (0..count).map(|_| NodeState::default()).collect();
+        let states = (0..count).map(|_| NodeEntry::default()).collect();
         Self { unavailable: AtomicUsize::new(0), states: Mutex::new(states), clock: Arc::new(Instant::now) }
     }
 
@@ -95,12 +104,12 @@ impl NodeHealth {
         Self { clock, ..self }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<NodeState>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<NodeEntry>> {
         // Each state is consistent after every step.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn update_unavailable(&self, states: &[NodeState]) {
+    fn update_unavailable(&self, states: &[NodeEntry]) {
         let count = states.iter().filter(|state| state.removed || state.backoff.is_some()).count();
         self.unavailable.store(count, Ordering::Relaxed);
     }
@@ -115,13 +124,13 @@ impl NodeHealth {
         }
         let now = (self.clock)();
         let mut states = self.lock();
-        let is_left = |node: &usize, state: &NodeState| !state.removed && !tried.contains(node);
+        let is_left = |node: &usize, state: &NodeEntry| !state.removed && !tried.contains(node);
         let healthy =
             states.iter().enumerate().position(|(node, state)| is_left(&node, state) && state.backoff.is_none());
         if let Some(node) = healthy {
             // One probe per call, which is made for its answer.
             for (node, state) in states.iter_mut().enumerate().filter(|_| tried.is_empty()) {
-                if let NodeState { backoff: Some(backoff), removed: false } = state
+                if let NodeEntry { backoff: Some(backoff), removed: false } = state
                     && backoff.until <= now
                     && (may_resend || !backoff.request_sent)
                 {
@@ -192,7 +201,7 @@ impl NodeHealth {
     /// Returns the status of each node.
     pub(in crate::pve) fn statuses(&self) -> Vec<NodeStatus> {
         let now = (self.clock)();
-        let status = |state: &NodeState| match &state.backoff {
+        let status = |state: &NodeEntry| match &state.backoff {
             _ if state.removed => NodeStatus::Removed,
             None => NodeStatus::Healthy,
             Some(backoff) => NodeStatus::BackingOff(BackoffStatus {
@@ -208,7 +217,7 @@ impl NodeHealth {
     /// Sets the number of nodes. Those from `first_discovered` on are removed unless the cluster lists them.
     pub(in crate::pve) fn set_nodes(&self, count: usize, first_discovered: usize, is_listed: &dyn Fn(usize) -> bool) {
         let mut states = self.lock();
-        states.resize_with(count, NodeState::default);
+        states.resize_with(count, NodeEntry::default);
         for (node, state) in states.iter_mut().enumerate().skip(first_discovered) {
             state.removed = !is_listed(node);
         }
