@@ -1,5 +1,6 @@
-//! API paths and task ids of a model, and the API description of a node.
+//! Untrusted input of the API client: paths and UPIDs of a model, the API description of a node.
 
+use crate::base::hint::render_error;
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::{ParameterSpec, embedded_schema, parameter_check, read_description};
@@ -7,8 +8,8 @@ use crate::pve::task::Upid;
 use serde_json::{Map, Value};
 use std::io::{self, Read};
 
-/// Parses a path. An accepted path must be canonical, a node must read it as it was matched, and both must find the
-/// same operation.
+/// Checks a path as typed. An accepted path is its own canonical form. A node reads it as it was matched, and both find
+/// the same operation.
 pub fn check_path(bytes: &[u8]) -> bool {
     let typed = String::from_utf8_lossy(bytes);
     let Ok((path, params)) = ApiPath::parse_template(&typed) else { return false };
@@ -40,7 +41,7 @@ pub fn check_path(bytes: &[u8]) -> bool {
     true
 }
 
-/// Decodes percent-encoding like a node.
+/// Percent-decodes by the rules of a node.
 fn percent_decode(mut bytes: &[u8]) -> String {
     let mut out = Vec::new();
     while let Some((first, rest)) = bytes.split_first() {
@@ -49,16 +50,17 @@ fn percent_decode(mut bytes: &[u8]) -> String {
         out.push(code.unwrap_or(*first));
         bytes = rest.get(if code.is_some() { 2 } else { 0 }..).unwrap_or_default();
     }
-    String::from_utf8(out).expect("what is taken is UTF-8")
+    String::from_utf8(out).expect("an accepted path is UTF-8")
 }
 
-/// Parses a task id. It must be written as it was read, and its path must stay within its node's tasks.
+/// Checks a UPID. Its text is preserved, and its path stays within the tasks of its node.
 pub fn check_upid(bytes: &[u8]) -> bool {
     let typed = String::from_utf8_lossy(bytes);
     let upid = match Upid::parse(&typed) {
         Ok(upid) => upid,
-        Err(why) => {
-            assert!(why.len() < 1_000 && !why.contains(char::is_control), "{why:?}");
+        Err(error) => {
+            let text = render_error(&error);
+            assert!(text.len() < 1_000 && !text.contains(char::is_control), "{text:?}");
             return false;
         }
     };
@@ -79,7 +81,7 @@ pub fn check_upid(bytes: &[u8]) -> bool {
     true
 }
 
-/// A reader that returns at most some bytes at once, and counts the bytes read.
+/// Reader of at most `max_read` bytes at a time, which counts the bytes read.
 struct ChunkedReader<'a> {
     bytes: &'a [u8],
     max_read: usize,
@@ -95,9 +97,9 @@ impl Read for ChunkedReader<'_> {
     }
 }
 
-/// Reads a node's API description, with `const apiSchema = [` added if there is no list. The result must be within its
-/// limits and not depend on how the input is split. It must be possible to walk it, search it and check parameters with
-/// it.
+/// Checks a node's description of its API, with `const apiSchema = [` in front if it has no list.
+///
+/// The schema is bounded, independent of the size of the reads, and can be walked, searched and checked against.
 pub fn check_apidoc(bytes: &[u8]) -> bool {
     let script = [&b"const apiSchema = "[..], if bytes.contains(&b'[') { b"" } else { b"[" }, bytes].concat();
     let mut taken = 0;
@@ -124,8 +126,8 @@ pub fn check_apidoc(bytes: &[u8]) -> bool {
         assert!(words.iter().all(|words| words.len() < 2_000 && !words.contains(char::is_control)), "{words:?}");
         operation.parameters().for_each(|parameter| assert_bounded(&parameter, 0));
         let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-        let found = schema.match_path(&segments).expect("the path of an operation matches it");
-        // The first of two operations on one path is kept.
+        let found = schema.match_path(&segments).expect("an operation matches its own template");
+        // Of two operations on the same path the first is kept.
         let first = found.operation(operation.method()).expect("of this method");
         let mut data = Map::new();
         for parameter in first.parameters() {

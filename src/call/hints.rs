@@ -1,6 +1,7 @@
 //! What is added to a failure: what the cluster itself says that helps to mend it, asked for after the fact.
 
 use crate::base::cancel::CancelToken;
+use crate::base::hint::render_error;
 use crate::base::suggest::suggest;
 use crate::call::resolve_path;
 use crate::call::state::ToolCall;
@@ -8,6 +9,7 @@ use crate::pve::Method;
 use crate::pve::client::cluster::Cluster;
 use crate::pve::error::PveError;
 use crate::pve::guests;
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use serde_json::Value;
@@ -17,14 +19,11 @@ const MAX_PRIVILEGES: usize = 40;
 
 /// Whether a call failed because what it is about may be on another node, or of another kind.
 pub(crate) fn is_wrong_node(error: &PveError) -> bool {
-    match error {
-        PveError::Failed { status, message: said, .. } => {
-            (said.starts_with("Configuration file") && said.ends_with("does not exist"))
-                || said.starts_with("hostname lookup")
-                || matches!(status, 595 | 596)
-        }
-        _ => false,
-    }
+    matches!(error.meaning(), Meaning::MissingGuestConfig) || concerns_node(error)
+}
+
+fn concerns_node(error: &PveError) -> bool {
+    matches!(error.meaning(), Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown)
 }
 
 /// A sentence with a space in front, or nothing.
@@ -38,16 +37,12 @@ pub(crate) fn explain_failure(
     let segments: Vec<_> = path.segments().collect();
     let node = segments.get(1).filter(|_| segments.first().is_some_and(|s| s == "nodes"));
     let text = match error {
-        PveError::Forbidden { missing_privilege: Some((on, _)), .. } if !on.is_empty() => {
-            explain_privileges(call, cluster, on, cancel)
+        PveError::Forbidden { missing_privilege: Some(missing), .. } if !missing.acl_path.is_empty() => {
+            explain_privileges(call, cluster, &missing.acl_path, cancel)
         }
-        PveError::Failed { status, message: said, .. }
-            if said.starts_with("hostname lookup") || matches!(status, 595 | 596) =>
-        {
-            node.and_then(|node| explain_nodes(call, cluster, node, cancel))
-        }
-        PveError::Failed { message: said, .. }
-            if said.starts_with("Configuration file") && segments.get(2).is_some_and(|s| s == "qemu" || s == "lxc") =>
+        _ if concerns_node(error) => node.and_then(|node| explain_nodes(call, cluster, node, cancel)),
+        _ if error.meaning() == Meaning::MissingGuestConfig
+            && segments.get(2).is_some_and(|s| s == "qemu" || s == "lxc") =>
         {
             segments.get(3).and_then(|guest| explain_guest_location(call, cluster, guest, cancel))
         }
@@ -92,7 +87,7 @@ fn explain_guest_location(call: ToolCall<'_>, cluster: &Cluster, guest: &str, ca
     Some(match guests::find_guest(&guests, guest) {
         Ok(found) => format!("{guest} is {}/{} on {}", found.kind.as_str(), found.vmid, found.node),
         Err(miss) => {
-            let mut text = miss.to_string();
+            let mut text = render_error(&miss);
             // As it follows a sentence.
             if let Some(first) = text.get_mut(..1) {
                 first.make_ascii_uppercase();

@@ -3,6 +3,7 @@
 
 use crate::audit::{AuditDecision, AuditEvent};
 use crate::base::cancel::CancelToken;
+use crate::base::hint::render_error;
 use crate::call::affected::AffectedGuests;
 use crate::call::confirm::{CallBinding, ConfirmationError};
 use crate::call::hints;
@@ -224,7 +225,7 @@ impl<'a> CallPipeline<'a> {
             Err(error) => {
                 let more = hints::explain_failure(self.call, self.cluster, &planned.path, &error, self.cancel);
                 let notes: String = planned.notes.iter().map(|note| format!(" ({note})")).collect();
-                let said = self.prefix_cluster(&error) + &more + &notes;
+                let said = self.prefix_cluster(&render_error(&error)) + &more + &notes;
                 Err(self.call.redact(self.cluster, said))
             }
         }
@@ -245,7 +246,7 @@ impl<'a> CallPipeline<'a> {
     /// `look`: whether to see where the guest is though the path says it.
     fn plan_once(&self, spec: &CallSpec<'_>, verify_guest: bool) -> Result<PlannedCall, String> {
         let (method, typed) = resolve_method(spec.path, spec.method)?;
-        let (path, query) = ApiPath::parse_template(typed)?;
+        let (path, query) = ApiPath::parse_template(typed).map_err(|error| render_error(&error))?;
         self.authorize_early(method, &path)?;
         // A write goes to nothing that was not looked at.
         let resolved = self.lookup.resolve(&path, verify_guest || method != Method::Get)?;

@@ -3,6 +3,7 @@
 
 use crate::audit::AuditEvent;
 use crate::base::cancel::CancelToken;
+use crate::base::hint::render_error;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::state::{LookupError, ToolCall};
 use crate::pve::Method;
@@ -55,7 +56,7 @@ pub(crate) fn expand_shorthand(path: &ApiPath) -> Result<ApiPath, String> {
         _ => return Ok(path.clone()),
     };
     segments.splice(0..1, ["nodes", "{node}", topic].map(str::to_owned));
-    ApiPath::from_segments(&segments)
+    ApiPath::from_segments(&segments).map_err(|error| render_error(&error))
 }
 
 impl<'a> ClusterLookup<'a> {
@@ -80,7 +81,7 @@ impl<'a> ClusterLookup<'a> {
                             e,
                             PveError::Failed { .. } | PveError::Forbidden { .. } | PveError::ParametersRejected { .. }
                         ),
-                        text: self.call.redact(self.cluster, e.to_string()),
+                        text: self.call.redact(self.cluster, render_error(&e)),
                     },
                 },
             )
@@ -102,7 +103,7 @@ impl<'a> ClusterLookup<'a> {
     fn find_guest(&self, what: &str) -> Result<&Guest, GuestResolutionError> {
         let error = |text| GuestResolutionError { text, cluster_unreachable: false };
         let guest = guests::find_guest(self.list_guests().map_err(GuestResolutionError::clone)?, what)
-            .map_err(|e| error(e.to_string()))?;
+            .map_err(|e| error(render_error(&e)))?;
         if guest.node.is_empty() {
             return Err(error(format!(
                 "the API token may not see on which node guest {what} is: it needs VM.Audit on /vms"
@@ -153,7 +154,7 @@ impl<'a> ClusterLookup<'a> {
         } else if open {
             segments.splice(1..2, [self.require_only_node()?]);
         }
-        let whole = ApiPath::from_segments(&segments)?;
+        let whole = ApiPath::from_segments(&segments).map_err(|error| render_error(&error))?;
         if whole.segments().any(|segment| is_placeholder(&segment)) {
             return Err("the cluster gives a node a name that no node can have".into());
         }

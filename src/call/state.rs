@@ -2,6 +2,7 @@
 //! goes to a cluster for a caller is judged here first, and written down.
 
 use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord};
+use crate::base::hint::render_error;
 use crate::base::trace::{CallId, TraceParent};
 use crate::call::confirm::ConfirmationCodes;
 use crate::config::{Client, TokenHash};
@@ -213,7 +214,7 @@ impl ToolCall<'_> {
     fn format_lookup_error(&self, cluster: &Cluster, error: LookupError) -> String {
         match error {
             LookupError::Denied(why) => why,
-            LookupError::Failed(error) => self.redact(cluster, error.to_string()),
+            LookupError::Failed(error) => self.redact(cluster, render_error(&error)),
         }
     }
 
@@ -279,7 +280,7 @@ impl ToolCall<'_> {
         if !self.state.audit.is_enabled(event) {
             return;
         }
-        let said = error.map(|error| sanitize::redact_text(&error.to_string()).into_owned());
+        let said = error.map(|error| sanitize::redact_text(&render_error(error)).into_owned());
         let outcome = match (error, said.as_deref()) {
             (Some(PveError::OutcomeUnknown { .. }), Some(said)) => AuditOutcome::Unknown(said),
             (Some(_), Some(said)) => AuditOutcome::Failed(said),

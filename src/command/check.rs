@@ -21,7 +21,7 @@ use thiserror::Error;
 /// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
-    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(Failure::Usage)?;
+    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(|error| Failure::Usage(error.to_string()))?;
     let total = manager.clusters().len();
     let default = match &clusters.default {
         Some(name) => format!(", default {name}"),
@@ -79,7 +79,7 @@ enum CheckError {
 impl Hint for CheckError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Call(_) => None,
+            Self::Call(error) => error.hint(),
             Self::UnexpectedAnswer { .. } => Some("check that this address is a Proxmox VE node".into()),
             Self::NoPrivileges { token, user, .. } => Some(
                 format!(

@@ -81,7 +81,7 @@ impl Reloader<'_> {
             listeners.require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)?;
         }
         let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())
-            .map_err(Failure::Usage)?;
+            .map_err(|error| Failure::Usage(error.to_string()))?;
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let summary = format!("clusters: {}; clients: {}", names.join(", "), describe::clients(&clients));
         match &self.http {

@@ -28,7 +28,7 @@ pub fn tool_state(
     audit: Arc<AuditLog>,
 ) -> Result<Arc<ToolState>, Failure> {
     let limits = cli.limits();
-    let manager = ClusterManager::new(clusters, &limits).map_err(Failure::Usage)?;
+    let manager = ClusterManager::new(clusters, &limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let tools = ToolState::new(manager, clients, audit, limits.max_result_bytes);
     tools.map(Arc::new).map_err(|_| Failure::no_random_bytes())
 }

@@ -1,16 +1,19 @@
-//! The parameters of an API call, and the one place where text is percent-encoded and decoded.
+//! Parameters of an API call, and percent-encoding.
 
+use crate::base::hint::Hint;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt;
+use thiserror::Error;
 
-/// Names and values in the order given; a name may repeat (that is how Proxmox takes arrays).
+/// Names and values in the given order. A name may repeat, which is Proxmox's form of an array.
 ///
 /// `Debug` shows the names only: values may be passwords.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApiParams(Vec<(String, String)>);
 
 impl ApiParams {
-    /// No parameters.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
@@ -48,27 +51,27 @@ impl ApiParams {
         if wrong.is_empty() { Ok(params) } else { Err(wrong) }
     }
 
-    /// Adds one.
+    /// Appends a parameter.
     pub fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.into(), value.into()));
     }
 
-    /// All of them.
+    /// Returns names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// Their names, in order; one that repeats comes as often as it has values.
+    /// Returns the names in order. A name repeats for each of its values.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(n, _)| n.as_str())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `name=value&…` for a form body or a query: everything but unreserved characters is percent-encoded, because
+    /// Encodes a form body or a query: `name=value&…`. Everything but unreserved characters is percent-encoded, because
     /// Proxmox reads `+` as a space and splits at `;` as well as at `&`.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(self.0.iter().map(|(n, v)| n.len() + v.len() + 8).sum());
@@ -83,19 +86,17 @@ impl ApiParams {
         out
     }
 
-    /// The reverse of [`ApiParams::encode`], for a query that somebody typed: `+` is a space, only `&` separates.
-    pub(super) fn from_query(query: &str) -> Result<Self, String> {
+    /// Parses a query as typed, the reverse of [`ApiParams::encode`]: `+` is a space, only `&` separates.
+    pub(super) fn from_query(query: &str) -> Result<Self, QueryError> {
         let mut params = Self::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let read = |text: &str| percent_decode(&text.replace('+', " "));
-            let name = read(name)?;
+            let decode = |text: &str| percent_decode(&text.replace('+', " "));
+            let name = decode(name)?;
             if name.is_empty() {
-                return Err(format!(
-                    "the query has a value without a name (`{pair}`): write `?name=value&name2=value2`"
-                ));
+                return Err(QueryError::UnnamedValue { pair: pair.to_owned() });
             }
-            params.0.push((name, read(value)?));
+            params.0.push((name, decode(value)?));
         }
         Ok(params)
     }
@@ -135,8 +136,44 @@ pub(super) fn percent_encode_into(out: &mut String, text: &str, keep: &[u8]) {
     }
 }
 
-/// Percent-decodes once. The error is a sentence.
-pub(super) fn percent_decode(text: &str) -> Result<String, String> {
+/// Wrong percent-encoding.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    #[error("a `%` is not followed by two hex digits")]
+    BadEscape,
+    #[error("the percent-encoded bytes are not UTF-8")]
+    NotUtf8,
+}
+
+impl Hint for DecodeError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            DecodeError::BadEscape => "write `%25` for a percent sign itself".into(),
+            DecodeError::NotUtf8 => "write the characters themselves".into(),
+        })
+    }
+}
+
+/// Query that is not a list of parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QueryError {
+    #[error("the query has a value without a name (`{pair}`)")]
+    UnnamedValue { pair: String },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Hint for QueryError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            QueryError::UnnamedValue { .. } => Some("write `?name=value&name2=value2`".into()),
+            QueryError::Decode(error) => error.hint(),
+        }
+    }
+}
+
+/// Percent-decodes once.
+pub(super) fn percent_decode(text: &str) -> Result<String, DecodeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -147,11 +184,10 @@ pub(super) fn percent_decode(text: &str) -> Result<String, String> {
         let mut digit = || rest.next().and_then(|b| (b as char).to_digit(16));
         match (digit(), digit()) {
             (Some(high), Some(low)) => bytes.push((high * 16 + low) as u8),
-            _ => return Err("a `%` is not followed by two hex digits: write `%25` for a percent sign itself".into()),
+            _ => return Err(DecodeError::BadEscape),
         }
     }
-    String::from_utf8(bytes)
-        .map_err(|_| "the percent-encoded bytes are not UTF-8: write the characters themselves".into())
+    String::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `proxmox_api_get` and `proxmox_api_call`: every operation of the API, the one to look, the other to do.
 
+use crate::base::hint::render_error;
 use crate::call::operation::split_leading_method;
 use crate::call::plan::{CallPipeline, CallSpec};
 use crate::call::state::{ToolCall, ToolState};
@@ -145,7 +146,7 @@ pub fn proxmox_api_call(state: Arc<ToolState>) -> Tool {
 fn handle_call(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
     let (manager, cap) = (call.manager, call.state.max_result_bytes);
     let begun = Instant::now();
-    let cluster = manager.select(args.text("cluster"))?;
+    let cluster = manager.select(args.text("cluster")).map_err(|error| render_error(&error))?;
     // Read first: what can't be shown is not to be done.
     let options = OutputOptions::from_args(args)?;
     let spec = CallSpec {
@@ -165,7 +166,10 @@ fn handle_call(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArgumen
     if let Some(upid) = upid {
         if args.flag("wait") {
             // It was begun, whether it may be watched or not.
-            if let Err(why) = Upid::parse(&upid).and_then(|upid| tasks::authorize_watch(call, cluster, &upid)) {
+            if let Err(why) = Upid::parse(&upid)
+                .map_err(|e| render_error(&e))
+                .and_then(|upid| tasks::authorize_watch(call, cluster, &upid))
+            {
                 planned.notes.push(format!("the task was begun and can't be waited for: {why}"));
                 return Ok(build_output(answer.into_payload(), planned.notes));
             }
@@ -204,7 +208,7 @@ fn handle_call(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArgumen
 
 fn handle_get(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
     let (manager, cap) = (call.manager, call.state.max_result_bytes);
-    let cluster = manager.select(args.text("cluster"))?;
+    let cluster = manager.select(args.text("cluster")).map_err(|error| render_error(&error))?;
     let options = OutputOptions::from_args(args)?;
     let pipeline = CallPipeline::new(call, cluster, &context.cancel);
     let read = |path: &str, cap: usize| {

@@ -2,6 +2,7 @@
 //! clusters a call means, and asking them side by side.
 
 use crate::base::cancel::CancelToken;
+use crate::base::hint::render_error;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::state::{ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
@@ -83,7 +84,8 @@ pub(crate) fn render_clusters(
             (default == Some(s.name.as_str())).then_some(Cow::Borrowed("true")),
         ];
         let down = || {
-            let down: Vec<String> = cluster.node_states().into_iter().filter_map(|(_, why)| why).collect();
+            let down = cluster.node_states().into_iter().filter_map(|state| Some(state.backoff?.to_string()));
+            let down: Vec<String> = down.collect();
             (!down.is_empty()).then(|| to_json_text(&down.join("; ")))
         };
         match health.next() {
@@ -182,7 +184,7 @@ impl<'a> ClusterErrors<'a> {
 /// The clusters a list tool means: the one named, else all.
 pub(crate) fn select_clusters(manager: &ClusterManager, args: &ToolArguments) -> Result<Vec<Arc<Cluster>>, String> {
     match args.text("cluster") {
-        Some(name) => Ok(vec![manager.select(Some(name))?.clone()]),
+        Some(name) => Ok(vec![manager.select(Some(name)).map_err(|error| render_error(&error))?.clone()]),
         None => Ok(manager.clusters().to_vec()),
     }
 }

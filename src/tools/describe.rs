@@ -1,5 +1,6 @@
 //! `describe_api`: what an operation takes, needs, does and answers, in at most [`MAX_DESCRIPTION_BYTES`].
 
+use crate::base::hint::render_error;
 use crate::call::operation::{find_operation, find_path, split_leading_method};
 use crate::call::resolve_path::expand_shorthand;
 use crate::call::state::ToolState;
@@ -65,11 +66,11 @@ fn handle_describe(
     context: &CallContext<'_>,
     args: &ToolArguments,
 ) -> Result<ToolOutput, ToolError> {
-    let cluster = manager.select_any(args.text("cluster"))?;
+    let cluster = manager.select_any(args.text("cluster")).map_err(|error| render_error(&error))?;
     let schema = cluster.schema(&context.cancel);
     let typed = args.text("path").unwrap_or_default();
     let (leading, typed) = split_leading_method(typed);
-    let path = expand_shorthand(&ApiPath::parse_template(typed)?.0)?;
+    let path = expand_shorthand(&ApiPath::parse_template(typed).map_err(|error| render_error(&error))?.0)?;
     let segments: Vec<_> = path.segments().collect();
     if let Err(PathMismatch { matched_segments: known, alternatives: there, .. }) = schema.match_path(&segments)
         && known == segments.len()

@@ -1,5 +1,6 @@
 //! `search_api`: from an administrator's words to operations.
 
+use crate::base::hint::render_error;
 use crate::call::state::ToolState;
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
@@ -51,7 +52,8 @@ fn handle_search(
     context: &CallContext<'_>,
     args: &ToolArguments,
 ) -> Result<ToolOutput, ToolError> {
-    let schema = manager.select_any(args.text("cluster"))?.schema(&context.cancel);
+    let schema =
+        manager.select_any(args.text("cluster")).map_err(|error| render_error(&error))?.schema(&context.cancel);
     let limit = args.count("limit").unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let found = schema.search(args.text("query").unwrap_or_default(), limit as usize);
     if found.is_empty() {

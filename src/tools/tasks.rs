@@ -1,6 +1,7 @@
 //! `wait_for_task`: sees a task to its end, with its log as it grows.
 
 use crate::audit::{AuditDecision, AuditEvent};
+use crate::base::hint::render_error;
 use crate::call::state::{ApiCall, ToolCall, ToolState};
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
@@ -71,7 +72,13 @@ pub fn wait_for_task(state: Arc<ToolState>) -> Tool {
             let upid = args.text("upid").unwrap_or_default();
             let deadline = Instant::now() + parse_timeout(args.count("timeout"))?;
             state.run_call(context, "wait_for_task", &|call| {
-                let cluster = find_cluster(call, context, args, &Upid::parse(upid)?, deadline)?;
+                let cluster = find_cluster(
+                    call,
+                    context,
+                    args,
+                    &Upid::parse(upid).map_err(|error| render_error(&error))?,
+                    deadline,
+                )?;
                 follow_task(call, cluster, upid, deadline, context)
             })
         }),
@@ -96,7 +103,7 @@ fn find_cluster<'m>(
 ) -> Result<&'m Arc<Cluster>, ToolError> {
     let manager = call.manager;
     if let Some(name) = args.text("cluster") {
-        return Ok(manager.select(Some(name))?);
+        return manager.select(Some(name)).map_err(|error| render_error(&error).into());
     }
     if let [one] = manager.clusters() {
         return Ok(one);
@@ -117,7 +124,7 @@ fn find_cluster<'m>(
         let mut answers =
             fan_out(&all, &context.cancel, |cluster, cancel| task::fetch_status(cluster, upid, by, cancel));
         if let Some((known, _)) = all.iter().zip(&answers).find(|(_, answer)| answer.is_ok()) {
-            return Ok(manager.select(Some(&known.settings().name))?);
+            return manager.select(Some(&known.settings().name)).map_err(|error| render_error(&error).into());
         }
         // Right after a task began, its own cluster may not know it either.
         let new = answers.iter().any(|answer| answer.as_ref().is_err_and(task::is_unknown_task));
@@ -129,7 +136,8 @@ fn find_cluster<'m>(
         for (cluster, answer) in all.iter().zip(answers.drain(..)) {
             match answer {
                 Err(e) if !task::is_unknown_task(&e) => {
-                    let _ = write!(why, "\n{}", call.redact(cluster, prefix_cluster(manager, cluster, &e)));
+                    let _ =
+                        write!(why, "\n{}", call.redact(cluster, prefix_cluster(manager, cluster, &render_error(&e))));
                 }
                 _ => drop(write!(why, "\ncluster {}: no such task", cluster.settings().name)),
             }
@@ -152,7 +160,7 @@ pub(crate) fn follow_task(
     deadline: Instant,
     context: &CallContext<'_>,
 ) -> Result<ToolOutput, ToolError> {
-    let upid = &Upid::parse(upid)?;
+    let upid = &Upid::parse(upid).map_err(|error| render_error(&error))?;
     let (what, path, manager) = (describe_task(upid), upid.path_to("status"), call.manager);
     authorize_watch(call, cluster, upid)?;
     let redacts = call.needs_redaction(cluster);
@@ -194,7 +202,10 @@ pub(crate) fn follow_task(
         ))),
         // A write's answer is not in doubt here: the task was begun, only its end was not seen.
         Err(e) => {
-            let why = call.redact(cluster, prefix_cluster(manager, cluster, &e)).trim_end_matches('.').to_owned();
+            let why = call
+                .redact(cluster, prefix_cluster(manager, cluster, &render_error(&e)))
+                .trim_end_matches('.')
+                .to_owned();
             Err(ToolError::Failed(format!(
                 "{what} could not be watched: {why}. If it was begun, it goes on by itself: call wait_for_task again with \
                  upid {upid}"

@@ -291,7 +291,7 @@ fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
             let why = refused(path);
             assert!(why.contains("110 on pve1; 210 on pve3") && why.contains("give the number"), "{path}: {why}");
         }
-        assert!(refused("/qemu/wbe01").contains("Did you mean `web01`?"));
+        assert!(refused("/qemu/wbe01").contains("did you mean `web01`?"));
         assert!(refused("/qemu/102").contains("`101 (db01)`"));
         for path in ["/qemu/300", "/qemu/thin", "/nodes/{node}/qemu/300", "/nodes/pve3/qemu/thin"] {
             let why = refused(path);
@@ -352,7 +352,7 @@ fn parameters_that_are_guests_may_be_names() {
     let why = refused("/nodes/pve1/vzdump", json!({"vmid": "web01,twin"}));
     assert!(why.contains("`vmid`: 2 guests are called `twin`") && why.contains("110 on pve1"), "{why}");
     let why = refused("/nodes/pve1/vzdump", json!({"vmid": ["wbe01"]}));
-    assert!(why.contains("Did you mean `web01`?"), "{why}");
+    assert!(why.contains("did you mean `web01`?"), "{why}");
 }
 
 #[test]

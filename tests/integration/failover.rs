@@ -231,7 +231,7 @@ fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
         }
         assert_eq!(cut.each_ref().map(Node::connections), [n, n]);
     }
-    assert_eq!(cluster.node_states().iter().filter(|(_, why)| why.is_some()).count(), 3);
+    assert_eq!(cluster.node_states().iter().filter(|state| state.backoff.is_some()).count(), 3);
 }
 
 #[test]
@@ -258,11 +258,15 @@ fn the_states_of_nodes_say_who_is_down_and_why() {
     let time = Time::default();
     let (good, dead) = (good(), closed_endpoint());
     let cluster = time.of(vec![dead.clone(), good.endpoint()], &good);
+    let states = || -> Vec<(String, Option<String>)> {
+        let states = cluster.node_states().into_iter();
+        states.map(|state| (state.node, state.backoff.map(|backoff| backoff.to_string()))).collect()
+    };
     let well = |endpoint: &Endpoint| (endpoint.to_string(), None);
-    assert_eq!(cluster.node_states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
+    assert_eq!(states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
     ask(&cluster, Method::Get).unwrap();
     time.pass(12);
-    let states = cluster.node_states();
+    let states = states();
     assert_eq!(states[1], well(&good.endpoint()));
     let why = states[0].1.as_deref().unwrap();
     assert!(why.starts_with(&format!("{dead}: connection refused (since 12 s")), "{why}");
@@ -362,7 +366,7 @@ fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     });
     assert!(good.requests().is_empty(), "a cancelled call goes nowhere else");
-    assert_eq!(cluster.node_states()[0].1, None, "a cancellation says nothing about the node");
+    assert!(cluster.node_states()[0].backoff.is_none(), "a cancellation says nothing about the node");
 }
 
 fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
@@ -407,7 +411,7 @@ fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
     assert_eq!(first.requests().len(), 4, "the cluster is asked for its nodes once");
-    let named: Vec<_> = cluster.node_states().into_iter().map(|(node, _)| node).collect();
+    let named: Vec<_> = cluster.node_states().into_iter().map(|state| state.node).collect();
     assert_eq!(named, [first.endpoint().to_string(), second.endpoint().to_string()]);
     drop(first);
     for method in Method::ALL {

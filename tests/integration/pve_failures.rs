@@ -3,6 +3,7 @@
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Endpoint, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
@@ -42,7 +43,7 @@ fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
 
 #[track_caller]
 fn assert_unknown(error: &PveError, why: &str) {
-    let text = error.to_string();
+    let text = render_error(error);
     assert_eq!(error.kind(), "outcome_unknown", "{text}");
     for part in [why, "/nodes/pve1/qemu/100/status/start`", "was not sent again", "/cluster/tasks"] {
         assert!(text.contains(part), "{text}");

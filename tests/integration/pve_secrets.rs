@@ -91,7 +91,7 @@ fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));
     let settings = config::ClusterConfig { token_secret, ..node.cluster_settings() };
-    let why = Cluster::new(settings, &Limits::default()).err().unwrap();
+    let why = Cluster::new(settings, &Limits::default()).err().unwrap().to_string();
     assert!(why.contains("cluster `test`") && !why.contains(SECRET), "{why}");
 }
 

@@ -3,6 +3,7 @@
 use crate::support::node::{Identity, Node, SECRET, ScriptedReply};
 use flate2::{Compression, write::GzEncoder};
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
@@ -300,7 +301,7 @@ fn what_is_not_http_is_said_not_to_be() {
 
 #[test]
 fn an_unknown_token_is_explained_from_the_status_line_alone() {
-    let text = refused_with(ScriptedReply::refusal(401, "Authentication failed!", "")).to_string();
+    let text = render_error(&refused_with(ScriptedReply::refusal(401, "Authentication failed!", "")));
     for hint in ["401 Authentication failed!", "`root@pam`", "`mcp`", "secret"] {
         assert!(text.contains(hint), "{text}");
     }
@@ -310,7 +311,7 @@ fn an_unknown_token_is_explained_from_the_status_line_alone() {
 fn a_missing_privilege_is_named_with_its_path_old_and_new_way() {
     let phrase = "Permission check failed (/vms/100, VM.Audit)";
     for body in ["", r#"{"message":"Permission check failed (/vms/100, VM.Audit)\n","data":null}"#] {
-        let text = refused_with(ScriptedReply::refusal(403, phrase, body)).to_string();
+        let text = render_error(&refused_with(ScriptedReply::refusal(403, phrase, body)));
         assert!(text.contains("VM.Audit on /vms/100") && text.contains("privilege separation"), "{text}");
     }
 }
@@ -346,7 +347,7 @@ fn statuses_of_every_kind_come_with_proxmoxs_words_and_a_hint() {
         (599, "", "only in the body", ["only in the body", "(599)"]),
     ] {
         let error = refused_with(ScriptedReply::refusal(status, phrase, body));
-        let text = error.to_string();
+        let text = render_error(&error);
         assert!(hints.iter().all(|hint| text.contains(hint)), "{text}");
         assert_eq!(error.kind(), "failed");
     }
@@ -373,9 +374,9 @@ fn an_errors_body_without_end_is_left_after_512_kib() {
 fn a_redirect_is_not_followed() {
     let elsewhere = Node::start(|_| ScriptedReply::data("1"));
     let location = format!("http://{}/", elsewhere.endpoint());
-    let text =
-        refused_with(ScriptedReply::answer(301, "Moved Permanently", &[("Location", &location)], "Moved Permanently"))
-            .to_string();
+    let error =
+        refused_with(ScriptedReply::answer(301, "Moved Permanently", &[("Location", &location)], "Moved Permanently"));
+    let text = render_error(&error);
     assert!(text.contains("(301): Moved Permanently") && text.contains("not followed"), "{text}");
     assert_eq!(elsewhere.connections(), 0);
 }

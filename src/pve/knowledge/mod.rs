@@ -1,3 +1,4 @@
-//! Proxmox's words and what they mean.
+//! Proxmox's messages and their meaning.
 
-pub(in crate::pve) mod messages;
+pub mod messages;
+pub(in crate::pve) mod text;

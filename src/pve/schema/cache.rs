@@ -4,13 +4,10 @@
 //! One caller at a time fetches, and nobody waits for it: the others get what there is. Nothing here is an error to a
 //! caller; what went wrong is in the log, once until it goes well again.
 
-use super::{Schema, embedded_schema};
+use super::{MAX_DESCRIPTION_BYTES, Schema, embedded_schema};
 use crate::base::cancel::CancelToken;
 use crate::pve::Method;
-use crate::pve::client::cluster::Cluster;
-use crate::pve::error::PveError;
-use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
+use crate::pve::error::{MalformedCause, PveError};
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
 use std::io::{self, Read};
@@ -22,6 +19,28 @@ const DESCRIPTION_PATH: &str = "/pve-docs/api-viewer/apidoc.js";
 
 /// A version's answer is some 100 bytes.
 const MAX_VERSION_BYTES: usize = 4 << 10;
+
+/// Cluster that a schema is fetched from.
+pub(in crate::pve) trait SchemaSource {
+    /// Returns the name of the cluster for the log.
+    fn cluster_name(&self) -> &str;
+
+    /// Returns the `data` of the cluster's version as JSON.
+    fn get_version(&self, deadline: Instant, cancel: &CancelToken) -> Result<String, PveError>;
+
+    /// Passes a public resource of at most `max_bytes` to `sink` as it arrives. Returns the `host:port` of the node.
+    fn stream_description(
+        &self,
+        path: &'static str,
+        max_bytes: u64,
+        deadline: Instant,
+        cancel: &CancelToken,
+        sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
+    ) -> Result<String, PveError>;
+
+    /// Returns whether a text contains the secret of the API token.
+    fn contains_secret(&self, text: &str) -> bool;
+}
 
 /// How long things take and keep.
 #[derive(Clone, Copy, Debug)]
@@ -88,12 +107,12 @@ impl SchemaCache {
         Self { timings: times, ..Self::default() }
     }
 
-    pub(in crate::pve) fn get_or_fetch(&self, cluster: &Cluster, cancel: &CancelToken) -> Arc<Schema> {
+    pub(in crate::pve) fn get_or_fetch(&self, source: &dyn SchemaSource, cancel: &CancelToken) -> Arc<Schema> {
         if !cancel.is_cancelled()
             && let Some(turn) = self.try_start_fetch()
         {
-            let seen = self.fetch_if_changed(cluster, cancel);
-            turn.finish(cluster, seen);
+            let seen = self.fetch_if_changed(source, cancel);
+            turn.finish(source, seen);
         }
         self.lock().live.as_ref().map_or_else(|| embedded_schema().clone(), |live| live.schema.clone())
     }
@@ -114,17 +133,17 @@ impl SchemaCache {
         Some(FetchGuard { cache: self, next_fetch: Some(Instant::now() + self.timings.retry_interval) })
     }
 
-    fn fetch_if_changed(&self, cluster: &Cluster, cancel: &CancelToken) -> Result<FetchResult, PveError> {
+    fn fetch_if_changed(&self, source: &dyn SchemaSource, cancel: &CancelToken) -> Result<FetchResult, PveError> {
         let deadline = Instant::now() + self.timings.fetch_timeout;
         let before = self.lock().live.clone();
         let Some(before) = before else {
             // First, for where it fails there is no use in a version.
-            let schema = fetch_schema(cluster, deadline, cancel)?;
-            return Ok(FetchResult::Updated(LiveSchema { schema, version: fetch_version(cluster, deadline, cancel) }));
+            let schema = fetch_schema(source, deadline, cancel)?;
+            return Ok(FetchResult::Updated(LiveSchema { schema, version: fetch_version(source, deadline, cancel) }));
         };
-        match fetch_version(cluster, deadline, cancel) {
+        match fetch_version(source, deadline, cancel) {
             version @ Some(_) if version != before.version => {
-                Ok(FetchResult::Updated(LiveSchema { schema: fetch_schema(cluster, deadline, cancel)?, version }))
+                Ok(FetchResult::Updated(LiveSchema { schema: fetch_schema(source, deadline, cancel)?, version }))
             }
             // The same, or a cluster that does not say: what there is holds good.
             _ if cancel.is_cancelled() => Err(PveError::Cancelled),
@@ -140,7 +159,7 @@ struct FetchGuard<'a> {
 }
 
 impl FetchGuard<'_> {
-    fn finish(mut self, cluster: &Cluster, seen: Result<FetchResult, PveError>) {
+    fn finish(mut self, source: &dyn SchemaSource, seen: Result<FetchResult, PveError>) {
         let times = self.cache.timings;
         let mut known = self.cache.lock();
         let mut warn = None;
@@ -164,7 +183,7 @@ impl FetchGuard<'_> {
         let Some((first, has_live, why)) = warn else { return };
         let level = if first { log::Level::Warn } else { log::Level::Debug };
         let instead = if has_live { "the one read before" } else { "what is built in about Proxmox VE 9" };
-        let name = &cluster.settings().name;
+        let name = source.cluster_name();
         log::log!(level, "cluster `{name}`: its description of the API can't be had, {instead} serves instead: {why}");
     }
 }
@@ -176,12 +195,11 @@ impl Drop for FetchGuard<'_> {
 }
 
 /// What the cluster says its version is. A failure is no matter: a token may be wrong, the description needs none.
-fn fetch_version(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> Option<String> {
-    let (path, _) = ApiPath::parse("/version").ok()?;
-    match cluster.send(Method::Get, &path, &ApiParams::new(), deadline, cancel) {
-        Ok(answer) => parse_version(answer.data()),
+fn fetch_version(source: &dyn SchemaSource, deadline: Instant, cancel: &CancelToken) -> Option<String> {
+    match source.get_version(deadline, cancel) {
+        Ok(version) => parse_version(&version),
         Err(why) => {
-            log::debug!("cluster `{}`: GET /version for its schema: {}", cluster.settings().name, why.kind());
+            log::debug!("cluster `{}`: GET /version for its schema: {}", source.cluster_name(), why.kind());
             None
         }
     }
@@ -197,14 +215,14 @@ fn parse_version(data: &str) -> Option<String> {
 }
 
 /// Fetches the description, reads it as it comes in, and finds the schema that is already there for the same bytes.
-fn fetch_schema(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> Result<Arc<Schema>, PveError> {
+fn fetch_schema(source: &dyn SchemaSource, deadline: Instant, cancel: &CancelToken) -> Result<Arc<Schema>, PveError> {
     let mut read = Err("nothing came".to_owned());
-    let node = cluster.stream_public(DESCRIPTION_PATH, deadline, cancel, &mut |body| {
+    let node = source.stream_description(DESCRIPTION_PATH, MAX_DESCRIPTION_BYTES, deadline, cancel, &mut |body| {
         let mut script = DigestingReader { body, digest: Context::new(&SHA256), error: None };
         let result = super::read_description(&mut script).and_then(|schema| {
             // What follows the list counts too: a digest of all of it is the same however it came in.
             io::copy(&mut script, &mut io::sink()).map_err(|e| e.to_string())?;
-            check_plausible(&schema, cluster)?;
+            check_plausible(&schema, source)?;
             Ok(schema)
         });
         match script.error {
@@ -215,17 +233,18 @@ fn fetch_schema(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> R
             }
         }
     });
-    let unreadable = |node, why| PveError::MalformedResponse { node, reason: why, detail: String::new() };
     match node {
-        Ok(node) => read.map_err(|why| unreadable(node.to_owned(), why)),
+        Ok(node) => read.map_err(|why| PveError::rejected_description(node, why)),
         // Its words are of a call's own time limit.
-        Err(PveError::TimedOut { node, .. }) => Err(unreadable(node, "it did not come whole in time".into())),
+        Err(PveError::TimedOut { node, .. }) => {
+            Err(PveError::MalformedResponse { node, cause: MalformedCause::DescriptionTimedOut })
+        }
         Err(why) => Err(why),
     }
 }
 
 /// Refuses what is not Proxmox's description, whatever it is.
-fn check_plausible(schema: &Schema, cluster: &Cluster) -> Result<(), String> {
+fn check_plausible(schema: &Schema, source: &dyn SchemaSource) -> Result<(), String> {
     let has = |path| schema.find_by_template(Method::Get, path).is_some();
     let known =
         embedded_schema().operations().filter(|o| schema.find_by_template(o.method(), o.template()).is_some()).count();
@@ -235,7 +254,7 @@ fn check_plausible(schema: &Schema, cluster: &Cluster) -> Result<(), String> {
             embedded_schema().len()
         ));
     }
-    if cluster.leaks_secret(schema) {
+    if source.contains_secret(schema.all_texts()) {
         return Err("it has the API token's secret in it: whoever answers there heard it and means no good".into());
     }
     Ok(())

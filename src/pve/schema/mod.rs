@@ -16,8 +16,8 @@ mod path_tree;
 mod reader;
 mod search;
 
-pub(super) use cache::SchemaCache;
 pub use cache::SchemaTimings;
+pub(super) use cache::{SchemaCache, SchemaSource};
 pub use packed::ParameterSpec;
 pub use path_tree::{PathMatch, PathMismatch};
 pub use reader::{MAX_DESCRIPTION_BYTES, read_description};
