@@ -14,6 +14,7 @@ pub mod demo;
 pub mod error;
 pub mod guests;
 mod knowledge;
+pub mod parameter_error;
 pub mod params;
 pub mod path;
 pub mod schema;

@@ -8,9 +8,7 @@ use super::packed::PackedSchema;
 use super::{Operation, Schema};
 use crate::base::suggest::suggest;
 use crate::pve::Method;
-
-/// The last parameters whose value may hold slashes.
-const REST_PARAMETERS: [&str; 2] = ["volume", "cidr"];
+use crate::pve::knowledge::formats::PATH_REMAINDER_PARAMETERS;
 
 #[derive(Default)]
 struct PathNode {
@@ -137,7 +135,7 @@ impl PathTree {
             };
             (at, rest) = (next, after);
             if let Some(name) = node.parameter_name() {
-                if node.children.is_empty() && REST_PARAMETERS.contains(&name) {
+                if node.children.is_empty() && PATH_REMAINDER_PARAMETERS.contains(&name) {
                     values.push((name, [&[*segment], after].concat().join("/")));
                     break;
                 }
