@@ -171,6 +171,11 @@ impl<'s> Operation<'s> {
         self.find_embedded().map_or("", |fact| fact.schema.text(fact.packed.reason))
     }
 
+    /// Returns whether searches rank the operation below others.
+    fn has_low_priority(&self) -> bool {
+        self.find_embedded().is_some_and(|fact| fact.packed.low_priority)
+    }
+
     fn find_embedded(&self) -> Option<Operation<'static>> {
         embedded_schema().find_by_template(self.method(), self.template())
     }

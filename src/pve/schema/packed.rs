@@ -27,6 +27,7 @@ pub(super) struct PackedOperation {
     pub(super) summary: TextRef,
     pub(super) reason: TextRef,
     pub(super) risk: Risk,
+    pub(super) low_priority: bool,
     pub(super) privileges: TextRef,
     pub(super) return_type: TextRef,
     pub(super) parameters: ParameterListRef,

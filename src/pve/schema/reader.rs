@@ -106,7 +106,7 @@ impl SchemaReader<'_> {
         let properties = parameters.and_then(|p| p.get("properties")).and_then(Value::as_object);
         let raws = properties.map_or(Ok(Vec::new()), |properties| self.read_properties(properties))?;
         let fact = |key: &str| if self.is_embedded { scalar_to_text(info.get(key)) } else { String::new() };
-        let (summary, reason, code) = (fact("summary"), fact("reason"), fact("risk"));
+        let (summary, reason, code, rank) = (fact("summary"), fact("reason"), fact("risk"), fact("rank"));
         Ok(PackedOperation {
             method,
             template: TextRef::default(),
@@ -115,6 +115,7 @@ impl SchemaReader<'_> {
             summary: self.builder.add_text(&summary)?,
             reason: self.builder.add_text(&reason)?,
             risk: Risk::from_code(&code),
+            low_priority: rank == "low",
             privileges: self.builder.add_text(&format_privileges(info.get("permissions")))?,
             return_type: self.builder.add_text(&scalar_to_text(info.get("returns").and_then(|r| r.get("type"))))?,
             parameters: self.builder.add_parameters(raws)?,

@@ -206,7 +206,6 @@ impl SearchIndex {
 
 fn build_entry(operation: &Operation<'_>) -> OperationEntry {
     let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-    let summary = operation.summary();
     OperationEntry {
         method: operation.method(),
         scope: match segments.as_slice() {
@@ -219,10 +218,7 @@ fn build_entry(operation: &Operation<'_>) -> OperationEntry {
         depth: segments.len().min(255) as u8,
         area: segments.iter().find_map(|s| AREAS.iter().position(|area| area == s)).map_or(0, |at| 1 << at),
         is_item: segments.last().is_some_and(|s| s.starts_with('{')),
-        low_priority: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
-            .iter()
-            .any(|word| summary.contains(word))
-            || operation.risk_reason().contains("internal"),
+        low_priority: operation.has_low_priority(),
     }
 }
 
