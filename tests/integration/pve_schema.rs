@@ -203,12 +203,12 @@ fn a_kept_connection_that_was_lost_is_no_failure() {
 fn what_is_no_description_is_refused() {
     let html = "<!DOCTYPE html><html><body>Sign in</body></html>";
     for (name, body, why) in [
-        ("html", html, "it has no list"),
-        ("empty", "", "it has no list"),
-        ("no schema", "const apiSchema = {};", "it has no list"),
-        ("empty list", "const apiSchema = [];", "it has no operations"),
+        ("html", html, "has no list of operations"),
+        ("empty", "", "has no list of operations"),
+        ("no schema", "const apiSchema = {};", "has no list of operations"),
+        ("empty list", "const apiSchema = [];", "has no operations"),
         ("no paths", "const apiSchema = [1, 2];", "a path of the API"),
-        ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "of the 661 operations known it has 1"),
+        ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "it has 1 of the 661 known operations"),
     ] {
         let warning = refused(name, Act::body(body));
         assert!(warning.contains(why), "{warning}");
@@ -218,9 +218,14 @@ fn what_is_no_description_is_refused() {
 #[test]
 fn what_lacks_the_basic_operations_is_refused() {
     let without = |path: &str| paths().into_iter().filter(|p| p["path"] != path).collect::<Vec<_>>();
-    assert!(refused("no nodes", Act::body(script(&without("/nodes")))).contains("not that of Proxmox VE"));
-    assert!(refused("no version", Act::body(script(&without("/version")))).contains("not that of Proxmox VE"));
-    assert!(refused("a part", Act::body(script(&paths()[..150]))).contains("not that of Proxmox VE"));
+    assert!(
+        refused("no nodes", Act::body(script(&without("/nodes")))).contains("not the API description of Proxmox VE")
+    );
+    assert!(
+        refused("no version", Act::body(script(&without("/version"))))
+            .contains("not the API description of Proxmox VE")
+    );
+    assert!(refused("a part", Act::body(script(&paths()[..150]))).contains("not the API description of Proxmox VE"));
 }
 
 #[test]
@@ -249,14 +254,15 @@ fn what_is_nested_too_deep_is_refused() {
 fn what_is_too_large_is_refused() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
-    assert!(refused("17 MB", Act::body(&many)).contains("larger than any description"));
+    assert!(refused("17 MB", Act::body(&many)).contains("more than 16 MiB"));
     let after = format!("{}{}", *PROXMOX, " ".repeat(17 << 20));
     assert!(refused("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
     assert!(
-        refused("one text", Act::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20)))).contains("larger than any")
+        refused("one text", Act::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
+            .contains("a path of more than 1 MiB")
     );
     let small = format!(r#"[{{"info":{{"GET":[{}0]}},"path":"/x"}}]"#, r#"{"":0},"#.repeat(100_000));
-    assert!(refused("small objects", Act::body(small)).contains("one of its paths is too large"));
+    assert!(refused("small objects", Act::body(small)).contains("a path that takes more than 8 MiB of memory"));
 }
 
 #[test]
@@ -273,7 +279,7 @@ fn compressed_nothing_without_an_end_is_refused() {
 fn paths_without_an_end_are_refused() {
     let path = |n: usize| json!({"path": format!("/{n}{}", "/x".repeat(400)), "info": {"GET": {}}});
     let many: Vec<Value> = (0..2_000).map(path).collect();
-    assert!(refused("parts", Act::body(script(&many))).contains("more than 20000 parts"));
+    assert!(refused("parts", Act::body(script(&many))).contains("more than 20000 different segments"));
 }
 
 #[test]
@@ -313,7 +319,7 @@ fn what_does_not_end_in_time_is_refused() {
         let cluster = client(name, node.cluster_settings()).with_schema_timings(times);
         assert!(is_embedded(&schema(&cluster)));
         let warnings = warnings(name);
-        assert!(warnings.len() == 1 && warnings[0].contains("did not come whole in time"), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].contains("did not arrive completely in time"), "{warnings:?}");
         works(&cluster);
     }
 }
@@ -340,7 +346,9 @@ fn a_cluster_that_is_down_has_the_embedded_facts() {
 
 #[test]
 fn a_description_that_has_our_secret_in_it_is_refused() {
-    assert!(refused("mirror", Act::body(marked(&format!("say {SECRET} twice")))).contains("the API token's secret"));
+    assert!(
+        refused("mirror", Act::body(marked(&format!("say {SECRET} twice")))).contains("the secret of the API token")
+    );
 }
 
 #[test]

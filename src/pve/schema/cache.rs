@@ -4,7 +4,9 @@
 //! One caller at a time fetches, and nobody waits for it: the others get what there is. Nothing here is an error to a
 //! caller; what went wrong is in the log, once until it goes well again.
 
-use super::{Schema, embedded_schema};
+use super::error::SchemaError;
+use super::load::{embedded_schema, read_description};
+use super::searchable::Schema;
 use crate::base::cancel::CancelToken;
 use crate::pve::Method;
 use crate::pve::client::cluster::Cluster;
@@ -198,12 +200,12 @@ fn parse_version(data: &str) -> Option<String> {
 
 /// Fetches the description, reads it as it comes in, and finds the schema that is already there for the same bytes.
 fn fetch_schema(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> Result<Arc<Schema>, PveError> {
-    let mut read = Err("nothing came".to_owned());
+    let mut read = Err(SchemaError::Incomplete);
     let node = cluster.stream_public(DESCRIPTION_PATH, deadline, cancel, &mut |body| {
         let mut script = DigestingReader { body, digest: Context::new(&SHA256), error: None };
-        let result = super::read_description(&mut script).and_then(|schema| {
+        let result = read_description(&mut script).and_then(|schema| {
             // What follows the list counts too: a digest of all of it is the same however it came in.
-            io::copy(&mut script, &mut io::sink()).map_err(|e| e.to_string())?;
+            io::copy(&mut script, &mut io::sink()).map_err(SchemaError::Io)?;
             check_plausible(&schema, cluster)?;
             Ok(schema)
         });
@@ -215,28 +217,29 @@ fn fetch_schema(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> R
             }
         }
     });
-    let unreadable = |node, why| PveError::MalformedResponse { node, reason: why, detail: String::new() };
+    let malformed = |node, error: SchemaError| PveError::MalformedResponse {
+        node,
+        reason: error.to_string(),
+        detail: String::new(),
+    };
     match node {
-        Ok(node) => read.map_err(|why| unreadable(node.to_owned(), why)),
-        // Its words are of a call's own time limit.
-        Err(PveError::TimedOut { node, .. }) => Err(unreadable(node, "it did not come whole in time".into())),
+        Ok(node) => read.map_err(|error| malformed(node.to_owned(), error)),
+        // The text of this error names the time limit of a call.
+        Err(PveError::TimedOut { node, .. }) => Err(malformed(node, SchemaError::TimedOut)),
         Err(why) => Err(why),
     }
 }
 
 /// Refuses what is not Proxmox's description, whatever it is.
-fn check_plausible(schema: &Schema, cluster: &Cluster) -> Result<(), String> {
+fn check_plausible(schema: &Schema, cluster: &Cluster) -> Result<(), SchemaError> {
     let has = |path| schema.find_by_template(Method::Get, path).is_some();
     let known =
         embedded_schema().operations().filter(|o| schema.find_by_template(o.method(), o.template()).is_some()).count();
     if !has("/nodes") || !has("/version") || known * 2 < embedded_schema().len() {
-        return Err(format!(
-            "it is not that of Proxmox VE: of the {} operations known it has {known}",
-            embedded_schema().len()
-        ));
+        return Err(SchemaError::NotProxmox { known, expected: embedded_schema().len() });
     }
     if cluster.leaks_secret(schema) {
-        return Err("it has the API token's secret in it: whoever answers there heard it and means no good".into());
+        return Err(SchemaError::ContainsSecret);
     }
     Ok(())
 }
@@ -283,7 +286,6 @@ impl Read for DigestingReader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pve::schema::read_description;
 
     #[test]
     fn a_version_is_the_same_whatever_the_order_of_its_parts() {

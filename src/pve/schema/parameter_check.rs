@@ -3,7 +3,7 @@
 //!
 //! Proxmox decides what the schema can't know, such as whether a storage exists or what a Perl pattern accepts.
 
-use super::{Operation, ParameterSpec, PathMatch, fold_families};
+use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::suggest::suggest;
 use crate::pve::knowledge::formats::{ValueFormat, is_extended_by_plugins};
 use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
@@ -301,7 +301,8 @@ pub fn describe_parameter(parameter: &ParameterSpec<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Schema, read_description};
+    use super::super::load::read_description;
+    use super::super::searchable::Schema;
     use super::*;
     use crate::pve::Method;
     use serde_json::json;

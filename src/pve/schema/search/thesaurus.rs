@@ -1,7 +1,7 @@
-//! The field's words for the same thing, what says which method is wanted, and what says nothing.
+//! What the words of a query mean: synonyms in the API, the method they ask for, and words without meaning.
 
-use super::super::Method;
 use super::tokenizer::stem;
+use crate::pve::Method;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -9,19 +9,19 @@ use std::sync::LazyLock;
 /// related. The words are not stemmed.
 const SYNONYMS: &str = include_str!("synonyms.txt");
 
-/// What a word says of the method that is wanted.
+/// Kind of method that a query asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MethodHint {
     Read,
     Create,
     Change,
     Remove,
-    /// Something that happens: start, migrate, back up. The word itself is looked for too.
+    /// An event: start, migrate, back up. The word itself is searched too.
     Action,
 }
 
 impl MethodHint {
-    /// How well an operation of this method fits, of 1.
+    /// Returns how well an operation of this method fits, from 0 to 1.
     pub(super) fn method_fit(self, method: Method) -> f32 {
         match (self, method) {
             (MethodHint::Read, Method::Get) | (MethodHint::Create | MethodHint::Action, Method::Post) => 1.0,
@@ -34,7 +34,7 @@ impl MethodHint {
     }
 }
 
-/// Verbs that only say the method.
+/// Verbs that only determine the method.
 const METHOD_VERBS: &[(MethodHint, &str)] = &[
     (
         MethodHint::Read,
@@ -49,7 +49,7 @@ const METHOD_VERBS: &[(MethodHint, &str)] = &[
     (MethodHint::Remove, "delete remove destroy drop"),
 ];
 
-/// Verbs that say the method and are looked for.
+/// Words that determine the method and are searched too.
 const SEARCHED_VERBS: &[(MethodHint, &str)] = &[
     (MethodHint::Read, "who happen extract progress log status state history usage output version"),
     (MethodHint::Change, "turnoff turnon attach mount eject insert plug connect let"),
@@ -57,7 +57,7 @@ const SEARCHED_VERBS: &[(MethodHint, &str)] = &[
     (MethodHint::Action, ACTIONS),
 ];
 
-/// Verbs that name what happens.
+/// Verbs that name an event.
 const ACTIONS: &str = "\
     start launch unpause stop shutdown recover powercycle reboot restart reset kill migrate move clone copy \
     duplicate backup restore snapshot rollback resume suspend pause hibernate resize grow enlarge expand extend \
@@ -65,7 +65,7 @@ const ACTIONS: &str = "\
     poweron poweroff wake boot grant attach detach convert upgrade scrub prune wipe relocate evacuate replicate \
     protect block halt firewallrule import";
 
-/// Words that say nothing about the operation.
+/// Words without meaning for the search.
 const STOP_WORDS: &str = "\
     the an of for in on to with from my me it its at by into and or as be been being was were will would could \
     should can may might must do how want need like please help us we you your our they there here this that \
@@ -76,17 +76,23 @@ const STOP_WORDS: &str = "\
     month hour day minute single two three both per until while during because since between within whole entire \
     specific particular existing current work go look put take got won virtual know gone past recent";
 
-/// What is known of a word, each by its stem.
+/// Meaning of a word.
 #[derive(Default)]
 pub(super) struct WordMeaning {
     pub(super) hint: Option<MethodHint>,
-    /// Whether it is not looked for: it says nothing, or nothing but the method.
+    /// Whether the word is not searched: it means nothing, or nothing but the method.
     pub(super) is_stop_word: bool,
-    /// The API's words for it, each with whether it only comes near.
-    pub(super) synonyms: Vec<(String, bool)>,
+    pub(super) synonyms: Vec<Synonym>,
 }
 
-/// The meanings of all words that are known here.
+/// A word of the API for a query's word.
+pub(super) struct Synonym {
+    pub(super) stem: String,
+    /// Whether it is only related.
+    pub(super) is_near: bool,
+}
+
+/// Returns the meanings of all known words by their stems.
 pub(super) fn meanings() -> &'static HashMap<String, WordMeaning> {
     static MEANINGS: LazyLock<HashMap<String, WordMeaning>> = LazyLock::new(|| {
         let mut all: HashMap<String, WordMeaning> = HashMap::new();
@@ -105,11 +111,11 @@ pub(super) fn meanings() -> &'static HashMap<String, WordMeaning> {
             }
         }
         for (word, synonyms) in SYNONYMS.lines().filter_map(|line| line.split_once(' ')) {
-            let mut near = false;
-            for synonym in synonyms.split_whitespace() {
-                near |= synonym.starts_with('~');
-                let synonym = stem(synonym.trim_start_matches('~'));
-                all.entry(stem(word)).or_default().synonyms.push((synonym, near));
+            let mut is_near = false;
+            for synonym in synonyms.split(' ') {
+                is_near |= synonym.starts_with('~');
+                let synonym = Synonym { stem: stem(synonym.trim_start_matches('~')), is_near };
+                all.entry(stem(word)).or_default().synonyms.push(synonym);
             }
         }
         all

@@ -1,75 +1,83 @@
-//! A text as the words that are compared: lower case, fixed phrases as one word, endings off. Questions and the texts
-//! of operations go through the same function, so it need not be right, only the same for both.
+//! Splits texts into the words that searches compare: lower case, fixed phrases as one word, without endings. Queries and
+//! the texts of operations pass the same function, so a stem has to be consistent, not linguistically right.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
-
-/// The words of a text. Numbers, single letters and the digits at a word's end are left out: they name things of one
-/// cluster (`pve1`, `vm 100`, `net0`), not what an operation does.
-pub(super) fn split_words(text: &str) -> Vec<String> {
-    tokenize(text).into_iter().map(|(stem, _)| stem).collect()
-}
-
-/// The words of a text, each with whether it is the name of a thing by its form: "backups" and "migration" are,
-/// "backup" may be a verb.
-pub(super) fn tokenize(text: &str) -> Vec<(String, bool)> {
-    let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
-    let mut plain: Vec<&str> = lower
-        .split(|c: char| !c.is_alphanumeric())
-        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
-        .filter(|word| word.len() > 1)
-        .collect();
-    join_particle(&mut plain);
-    let mut out = Vec::with_capacity(plain.len());
-    let mut rest = plain.as_slice();
-    let mut after_marker = false;
-    while let Some((word, after)) = rest.split_first() {
-        let phrase = after.first().and_then(|next| find_phrase(word, next));
-        let stem = stem(phrase.unwrap_or(word));
-        let many = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
-        out.push((stem, many || after_marker || word.ends_with("ation")));
-        after_marker = phrase.is_none() && NOUN_MARKERS.contains(word);
-        rest = if phrase.is_some() { after.get(1..).unwrap_or_default() } else { after };
-    }
-    out
-}
-
-/// After these, what could be a verb is a thing: "the last backup".
-const NOUN_MARKERS: &[&str] =
-    &["last", "latest", "newest", "recent", "oldest", "previous", "existing", "my", "any", "which", "stuck", "failed"];
-
-/// Puts a question's last word back beside its verb: "turn the mail server (back) on".
-fn join_particle(plain: &mut Vec<&str>) {
-    let verb = plain.iter().position(|word| ["turn", "switch", "power", "bring", "shut", "boot"].contains(word));
-    let (Some(verb), Some(last)) = (verb, plain.last().copied()) else { return };
-    if verb + 2 < plain.len() && ["on", "off", "up", "down"].contains(&last) {
-        plain.pop();
-        plain.pop_if(|word| *word == "back");
-        plain.insert(verb + 1, last);
-    }
-}
-
-/// Two words that are one in the field.
-fn find_phrase(first: &str, second: &str) -> Option<&'static str> {
-    static TABLE: LazyLock<Vec<[&str; 3]>> = LazyLock::new(|| {
-        let mut words = PHRASES.split_whitespace();
-        std::iter::from_fn(|| Some([words.next()?, words.next()?, words.next()?])).collect()
-    });
-    TABLE.iter().find(|[a, b, _]| *a == first && *b == second.trim_end_matches('s')).map(|[.., one]| *one)
-}
 
 /// Phrases of two words and the one word they mean, one phrase a line.
 const PHRASES: &str = include_str!("phrases.txt");
 
-/// Words whose last letter is not an ending.
+/// Words after which a possible verb is a noun: "the last backup".
+const NOUN_MARKERS: &[&str] =
+    &["last", "latest", "newest", "recent", "oldest", "previous", "existing", "my", "any", "which", "stuck", "failed"];
+
+/// Words whose last letters are not an ending.
 const UNSTEMMED: &[&str] = &[
     "dns", "nfs", "cifs", "zfs", "cephfs", "virtiofs", "btrfs", "mds", "tls", "pbs", "tos", "os", "is", "has", "was",
     "does", "https", "this", "bios", "ping", "note", "running", "changes",
 ];
 
-/// The word without its endings: plural, -ing, -ed, -ion and the silent e.
+/// A word of a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) stem: String,
+    /// Whether the form shows that it is a noun: "backups" and "migration" are, "backup" may be a verb.
+    pub(super) is_noun: bool,
+}
+
+/// Returns the stems of a text's words. Numbers, single letters and digits at a word's end are left out, because they
+/// name objects of one cluster (`pve1`, `vm 100`, `net0`).
+pub(super) fn split_words(text: &str) -> Vec<String> {
+    tokenize(text).into_iter().map(|token| token.stem).collect()
+}
+
+/// Like [`split_words`], with the form of each word.
+pub(super) fn tokenize(text: &str) -> Vec<Token> {
+    let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
+    let mut words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .filter(|word| word.len() > 1)
+        .collect();
+    join_particle(&mut words);
+    let mut tokens = Vec::with_capacity(words.len());
+    let mut rest = words.as_slice();
+    let mut after_marker = false;
+    while let Some((word, after)) = rest.split_first() {
+        let phrase = after.first().and_then(|next| find_phrase(word, next));
+        let stem = stem(phrase.unwrap_or(word));
+        let is_plural = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
+        tokens.push(Token { stem, is_noun: is_plural || after_marker || word.ends_with("ation") });
+        after_marker = phrase.is_none() && NOUN_MARKERS.contains(word);
+        rest = if phrase.is_some() { &after[1..] } else { after };
+    }
+    tokens
+}
+
+/// Moves the particle at a query's end to its verb: "turn the mail server (back) on".
+fn join_particle(words: &mut Vec<&str>) {
+    let verb = words.iter().position(|word| ["turn", "switch", "power", "bring", "shut", "boot"].contains(word));
+    let (Some(verb), Some(last)) = (verb, words.last().copied()) else { return };
+    if verb + 2 < words.len() && ["on", "off", "up", "down"].contains(&last) {
+        words.pop();
+        words.pop_if(|word| *word == "back");
+        words.insert(verb + 1, last);
+    }
+}
+
+/// Returns the one word that two words mean.
+fn find_phrase(first: &str, second: &str) -> Option<&'static str> {
+    static TABLE: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
+        let phrases = PHRASES.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        phrases.map(|words| ((words[0], words[1]), words[2])).collect()
+    });
+    TABLE.get(&(first, second.trim_end_matches('s'))).copied()
+}
+
+/// Returns a word without its endings: plural, -ing, -ed, -ion and the silent e.
 pub(super) fn stem(word: &str) -> String {
     let mut word = word.to_owned();
-    // An ending may stand before another: settings, databases.
+    // Some words have several endings: settings, databases.
     for _ in 0..3 {
         let Some(shorter) = strip_ending(&word) else { break };
         word = shorter;
@@ -81,7 +89,7 @@ fn strip_ending(word: &str) -> Option<String> {
     if word.len() < 3 || !word.is_ascii() || UNSTEMMED.contains(&word) {
         return None;
     }
-    let vowel = |stem: &str| stem.len() > 2 && stem.bytes().any(|c| b"aeiouy".contains(&c));
+    let has_vowel = |stem: &str| stem.len() > 2 && stem.bytes().any(|c| b"aeiouy".contains(&c));
     if let Some(stem) = word.strip_suffix("ies").filter(|stem| stem.len() > 2) {
         return Some(format!("{stem}y"));
     }
@@ -97,10 +105,9 @@ fn strip_ending(word: &str) -> Option<String> {
         return Some(stem.to_owned());
     }
     let verb = word.strip_suffix("ing").or_else(|| word.strip_suffix("ed").filter(|stem| !stem.ends_with('e')));
-    if let Some(stem) = verb.filter(|stem| vowel(stem)) {
-        let twice = stem.as_bytes().windows(2).next_back().is_some_and(|w| matches!(w, [a, b] if a == b));
-        let doubled = twice && !["l", "s", "z"].iter().any(|end| stem.ends_with(end));
-        return Some(stem.get(..stem.len() - usize::from(doubled)).unwrap_or(stem).to_owned());
+    if let Some(stem) = verb.filter(|stem| has_vowel(stem)) {
+        let is_doubled = matches!(stem.as_bytes(), [.., a, b] if a == b && !b"lsz".contains(b));
+        return Some(stem[..stem.len() - usize::from(is_doubled)].to_owned());
     }
     if let Some(stem) = word.strip_suffix("ion").filter(|stem| stem.ends_with('t') && stem.len() > 4) {
         return Some(stem.to_owned());
@@ -143,6 +150,7 @@ mod tests {
 
     #[test]
     fn a_noun_is_distinguished_from_a_verb() {
-        assert_eq!(tokenize("backups backup"), [("backup".to_owned(), true), ("backup".to_owned(), false)]);
+        let token = |is_noun| Token { stem: "backup".to_owned(), is_noun };
+        assert_eq!(tokenize("backups backup"), [token(true), token(false)]);
     }
 }
