@@ -3,14 +3,14 @@
 use crate::config::load::parse;
 use std::path::Path;
 
-/// A secret as Proxmox makes them.
+/// A secret in Proxmox's form.
 const SECRET: &str = "0f5e9c1a-3b7d-4e2f-8a6b-5c4d3e2f1a0b";
 
-/// A configuration, `$SECRET` in it a secret: what is wrong with it is said without that secret, wherever it stands, and
-/// what is right is whole.
+/// Reads a configuration in which `$SECRET` is a secret. Errors must not contain the secret, and an accepted
+/// configuration must be complete.
 pub fn check_clusters(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace("$SECRET", SECRET);
-    // Which of this machine's files would be looked at is the file's to say: none.
+    // Files that the configuration names are not read.
     let directory = Path::new("/nonexistent");
     if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|way| text.contains(way)) {
         return false;
@@ -26,7 +26,7 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
                 assert!(!cluster.endpoints.is_empty() && !cluster.token_secret.is_empty());
                 assert!(cluster.token_secret.expose().bytes().all(|b| b.is_ascii_graphic()));
                 assert!((1..=600).contains(&cluster.timeout.as_secs()));
-                // No token in clear text off this machine.
+                // Tokens are sent in clear text on this machine only.
                 assert!(cluster.endpoints.iter().all(|e| e.https || is_loopback(&e.host)), "{cluster:?}");
             }
             let clients: Vec<_> =
@@ -43,7 +43,7 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
             assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
             false
         }
-        _ => panic!("right once and wrong once"),
+        _ => panic!("accepted once and rejected once"),
     }
 }
 

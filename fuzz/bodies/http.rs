@@ -1,4 +1,4 @@
-//! Requests, head and body, as a connection reads them.
+//! Requests with head and body, as a connection reads them.
 
 use crate::config::Limits;
 use crate::http::body;
@@ -12,14 +12,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock};
 
-/// Small, so that they are met.
+/// Small limits, so that inputs reach them.
 static LIMITS: LazyLock<Limits> =
     LazyLock::new(|| Limits { max_head_bytes: 600, max_headers: 12, max_body_bytes: 300, ..Limits::default() });
 static GUARD: LazyLock<HostOriginPolicy> =
     LazyLock::new(|| HostOriginPolicy::new(&[], &[]).expect("no names, none wrong"));
 const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-/// One request as it was read.
+/// A request that was read.
 #[derive(Debug, PartialEq)]
 struct ParsedRequest {
     head: Vec<u8>,
@@ -28,12 +28,12 @@ struct ParsedRequest {
     framing: BodyFraming,
     close: bool,
     expects_continue: bool,
-    /// `None` where it was refused or did not end.
+    /// `None` if it was rejected or incomplete.
     body: Option<Vec<u8>>,
 }
 
-/// A stream of requests. They are the same however the stream comes in pieces, each is exactly the bytes that stand in
-/// the stream, and what is taken has only one meaning.
+/// Reads a stream of requests. The result must not depend on how the stream is split, each request must be exactly its
+/// bytes of the stream, and an accepted request must be unambiguous.
 pub fn check_request(stream: &[u8]) -> bool {
     let stream = stream.get(..8 << 10).unwrap_or(stream);
     let whole = read_requests(stream, 0);
@@ -84,7 +84,7 @@ fn read_requests(stream: &[u8], pieces: u64) -> (Vec<ParsedRequest>, RequestErro
         assert_same_headers(&head, bytes);
         let mut out = Vec::new();
         let done = body::read_body(&mut input, head.framing, &mut out, &LIMITS);
-        // What was announced takes no memory, only what came.
+        // Memory grows with received bytes, not with announced ones.
         assert!(out.capacity() <= 2 * stream.len() + 64, "{} bytes for {}", out.capacity(), stream.len());
         if let Err(fault) = done {
             return (all, fault);
@@ -93,10 +93,10 @@ fn read_requests(stream: &[u8], pieces: u64) -> (Vec<ParsedRequest>, RequestErro
     }
 }
 
-/// A header's name and value.
+/// Name and value of a header.
 type HeaderField<'a> = (&'a [u8], &'a [u8]);
 
-/// The lines of a head: the first, and the headers.
+/// Splits a head into its first line and the headers.
 fn split_head(head: &[u8]) -> (&[u8], Vec<HeaderField<'_>>) {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head).strip_suffix(b"\r\n\r\n").expect("a blank line at the end");
     let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -117,7 +117,7 @@ fn assert_same_headers(head: &RequestHead, bytes: &[u8]) {
     }
 }
 
-/// Nothing in a head that was taken can be read in two ways (RFC 9112).
+/// Checks that an accepted head is unambiguous (RFC 9112).
 fn assert_strict(seen: &ParsedRequest) {
     let text = String::from_utf8_lossy(&seen.head);
     assert!(seen.head.len() <= LIMITS.max_head_bytes, "{text}");
@@ -166,7 +166,7 @@ fn assert_strict(seen: &ParsedRequest) {
     }
 }
 
-/// Whether a host, with a port or without, is this machine: nothing that anybody else's name could be.
+/// Checks that a host, with or without a port, is this machine.
 fn is_own_host(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').expect("a bracket that closes"),
@@ -182,7 +182,7 @@ fn is_own_host(host: &str) -> bool {
     is_known && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// What follows the chunks of a body (RFC 9112, 7.1, and nothing beyond it).
+/// Returns the bytes after the chunks of a body, strictly by RFC 9112, 7.1.
 fn assert_chunks<'a>(mut rest: &'a [u8], body: &[u8]) -> &'a [u8] {
     let mut joined = Vec::new();
     loop {

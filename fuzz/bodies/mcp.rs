@@ -1,4 +1,4 @@
-//! Messages of JSON-RPC, and what a server answers to each.
+//! JSON-RPC messages, and a server's answers.
 
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{Catalog, Prompt, Resource, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
@@ -19,7 +19,7 @@ const SAY_PARAMETERS: [ToolParameter; 4] = [
     ToolParameter { name: "how", kind: ParameterKind::Choice(&["loud", "low"]), required: false, description: "how" },
 ];
 
-/// One of everything, each saying what it was asked.
+/// A server with one tool, prompt and resource of each kind. Each returns its input.
 static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
     let tool = Tool {
         name: "say",
@@ -57,8 +57,8 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
     McpServer::new(catalog).expect("random bytes")
 });
 
-/// A message, or a batch of them: what is no message is refused with the code it must have, what is one says what the
-/// same text says to another reader of JSON, and every answer is JSON on one line that has the id as it came.
+/// Reads a message or a batch. An invalid message must be rejected with the right code. A valid one must have the
+/// values that another JSON parser reads. Every answer must be one line of JSON with the unchanged id.
 pub fn check_message(bytes: &[u8]) -> bool {
     let json = serde_json::from_slice::<&RawValue>(bytes).ok();
     let list = json.and_then(|json| serde_json::from_str::<Vec<&RawValue>>(json.get()).ok());
@@ -106,7 +106,7 @@ fn check_single_message(bytes: &[u8]) -> bool {
     true
 }
 
-/// A refusal says whether it was JSON at all.
+/// Checks that the code of a rejection tells invalid JSON from invalid messages.
 fn assert_rejected(answer: &[u8], is_json: bool) {
     let answer = check_output(answer);
     let error: Value = serde_json::from_str(find_member(answer, "error").expect("an error")).expect("an error is JSON");
@@ -135,7 +135,7 @@ fn assert_answered(request: &RpcRequest<'_>, json: &str) {
             }
         }
     }
-    // The same request, its members in another order, is the same request.
+    // The order of the members does not matter.
     let again = format!(
         r#"{{"params":{},"method":{},"id":{id},"jsonrpc":"2.0"}}"#,
         find_member(json, "params").unwrap_or("null"),
@@ -147,24 +147,24 @@ fn assert_answered(request: &RpcRequest<'_>, json: &str) {
     let (sent, caller) = (RefCell::new(Vec::new()), Caller::new_stdio());
     let send = |message: &[u8]| sent.borrow_mut().push(message.to_vec());
     let exchange = TransportContext { caller: &caller, calls: None, cancel: Default::default(), notify: &send };
-    let answer = SERVER.handle_request(request, params, &exchange).expect("nobody cancels it");
+    let answer = SERVER.handle_request(request, params, &exchange).expect("the request is not cancelled");
     let shown = check_output(&answer.bytes);
     assert_eq!(find_member(shown, "id"), Some(id), "{shown}");
     assert!(find_member(shown, "result").is_some() != find_member(shown, "error").is_some(), "{shown}");
     sent.borrow().iter().for_each(|message| _ = self::check_output(message));
 }
 
-/// What goes out: JSON, on one line, with no character that isn't seen as itself.
+/// Checks an outgoing message: JSON on one line, without invisible characters.
 fn check_output(bytes: &[u8]) -> &str {
     let text = str::from_utf8(bytes).expect("an answer is UTF-8");
     assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "{text}");
-    // The id is the client's own, as it came.
+    // The id is the client's own, unchanged.
     let end = find_member(text, "id").map_or(0, |id| id.as_ptr() as usize - text.as_ptr() as usize + id.len());
     assert!(!text.contains(['\n', '\r']) && !super::output::has_invisible(&text[end..]), "{text:?}");
     text
 }
 
-/// The raw value of a member, the last of that name, to a reader that is not ours.
+/// Returns the raw value of the last member of that name, by another parser.
 fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let members = super::output::parse_members(object)?;
     members.into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)

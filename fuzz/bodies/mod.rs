@@ -1,8 +1,8 @@
-//! What every reader of strangers' bytes must hold to, as functions over any bytes at all: the targets of `fuzz/`, and the
-//! same over mutations of their corpus with every `cargo test`. Each panics where something does not hold, and says
-//! whether the bytes were taken for what its reader reads, so that a test can tell that both were seen.
+//! The bodies of the fuzz targets: invariants of every parser of untrusted input, as functions over any bytes. `cargo
+//! test` runs them over mutations of their seeds. A body panics if an invariant does not hold. It returns true if the
+//! parser accepted the bytes, so that a test can check that both cases occurred.
 //!
-//! It is there for tests and under cargo-fuzz only, within the crate: most of these readers are nobody else's.
+//! This module exists for tests and for cargo-fuzz only. It is in the crate since most of the parsers are private.
 
 mod config;
 mod http;
@@ -12,10 +12,10 @@ mod mutations;
 mod output;
 mod pve;
 
-/// A target: its name, which is also its corpus' and its binary's, and what it does.
+/// A target: the name of target, seeds and binary, and its body.
 pub type FuzzTarget = (&'static str, fn(&[u8]) -> bool);
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [FuzzTarget; 11] = [
     ("request", http::check_request),
     ("message", mcp::check_message),
@@ -30,7 +30,7 @@ pub const TARGETS: [FuzzTarget; 11] = [
     ("visible", output::check_escaping),
 ];
 
-/// Runs a target over some bytes: for the binaries in `fuzz/`.
+/// Runs a target over some bytes, for the binaries in `fuzz/`.
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(known, _)| *known == name);
     let (_, target) = target.unwrap_or_else(|| panic!("there is no target {name}"));

@@ -1,12 +1,12 @@
-//! The targets over their seeds and so many mutations of them: the same in every run, and enough to meet most of what a
-//! fuzzer finds in its first seconds.
+//! Tests that run the targets over their seeds and mutations of them. The mutations are the same in every run, and find
+//! most of the errors that a fuzzer finds in its first seconds.
 
 use super::TARGETS;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-/// xorshift64*: the same numbers everywhere.
+/// xorshift64*, the same numbers on every machine.
 struct XorShift(u64);
 
 impl XorShift {
@@ -24,7 +24,7 @@ impl XorShift {
     }
 }
 
-/// What readers trip over.
+/// Fragments that often break parsers.
 const SPECIAL_BYTES: [&[u8]; 24] = [
     b"\"",
     b"\\",
@@ -75,7 +75,7 @@ fn mutate(seeds: &[Vec<u8>], dice: &mut XorShift) -> Vec<u8> {
     bytes
 }
 
-/// Runs a target over its seeds and `mutations` of them; each seed whose name begins with `taken` must be.
+/// Runs a target over its seeds and `mutations` of them. A seed whose name starts with `taken` must be accepted.
 fn run_mutations(name: &str, mutations: usize) {
     let (_, target) = TARGETS.into_iter().find(|(known, _)| *known == name).expect("a target");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
@@ -85,7 +85,7 @@ fn run_mutations(name: &str, mutations: usize) {
     for file in files {
         let seed = fs::read(&file).expect("a seed");
         let must = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("taken"));
-        assert!(target(&seed) || !must, "{} is not taken", file.display());
+        assert!(target(&seed) || !must, "{} is rejected", file.display());
         seeds.push(seed);
     }
     let mut dice = XorShift(0x0123_4567_89ab_cdef);
@@ -95,11 +95,11 @@ fn run_mutations(name: &str, mutations: usize) {
         match catch_unwind(|| target(&bytes)) {
             Ok(true) => taken += 1,
             Ok(false) => refused += 1,
-            Err(_) => panic!("{name} does not hold for \"{}\"", bytes.escape_ascii()),
+            Err(_) => panic!("{name}: an invariant does not hold for \"{}\"", bytes.escape_ascii()),
         }
     }
     let least = mutations / 100;
-    assert!(taken >= least && refused >= least, "{taken} taken, {refused} refused");
+    assert!(taken >= least && refused >= least, "{taken} accepted, {refused} rejected");
 }
 
 macro_rules! targets {

@@ -1,4 +1,4 @@
-//! What is shown of a node's answer: taken apart, filtered, cut to size, without secrets and without what can't be seen.
+//! The output of a node's answer: scanned, filtered, cut to size, without secrets and invisible characters.
 
 use crate::base::json_scan::{JsonScanner, walk};
 use crate::mcp::arguments::ToolArguments;
@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::fmt;
 
-/// The names and raw values of an object's members as serde_json reads them; `None` where it is none. A name with half a
-/// surrogate pair is what stands there.
+/// Returns the names and raw values of an object's members as serde_json reads them, or `None` for other values. A name
+/// with half a surrogate pair is its raw text.
 pub(super) fn parse_members(object: &str) -> Option<Vec<(String, &str)>> {
     struct ObjectMembers<'a>(Vec<(String, &'a str)>);
     impl<'de> Deserialize<'de> for ObjectMembers<'de> {
@@ -41,8 +41,7 @@ pub(super) fn parse_members(object: &str) -> Option<Vec<(String, &str)>> {
     serde_json::from_str::<ObjectMembers<'_>>(object).ok().map(|members| members.0)
 }
 
-/// Whether a text has a character that isn't seen as itself, of those that matter most: controls, and what turns a text
-/// around or hides in it.
+/// Checks for the most important invisible characters: control characters, and those that reverse or hide text.
 pub(super) fn has_invisible(text: &str) -> bool {
     text.chars().any(|c| {
         (c.is_control() && c != '\n' && c != '\t')
@@ -55,7 +54,7 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// JSON passed over: it is what serde_json takes for it, and its members are the same.
+/// Scans JSON. The scanner must accept what serde_json accepts, and find the same members.
 pub fn check_json(bytes: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(bytes) else { return false };
     let mut scan = JsonScanner::new(text);
@@ -86,13 +85,13 @@ pub fn check_json(bytes: &[u8]) -> bool {
     true
 }
 
-/// Rows to filter, where none are given.
+/// Rows for inputs without rows.
 const SAMPLE_ROWS: &str = r#"[{"vmid":100,"name":"Web1","mem":2147483648,"cpu":0.5,"up":true,"tags":"prod;web"},
  {"vmid":"101","name":"db","mem":0,"n":null},{"vmid":1e2,"name":"web, and 2","cpu":"0.25","o":{"a": 1}},{"name":"Ärger 8G"}]"#;
 
-/// On the first line a filter, on the second rows as JSON, on each other line a condition: key, operator, value. The
-/// filter is read or refused with a reason; the rows that fit the conditions, written as a filter, are those that fit
-/// them one by one.
+/// Reads a filter on the first line, rows as JSON on the second, and a condition (key, operator, value) on each other
+/// line. The filter must be accepted, or rejected with a reason. The conditions, written as a filter, must match the
+/// rows that match each of them.
 pub fn check_filter(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.split('\n');
@@ -139,7 +138,7 @@ pub fn check_filter(bytes: &[u8]) -> bool {
     !conditions.is_empty()
 }
 
-/// A condition, read and judged in the simplest way there is.
+/// A condition with the simplest possible evaluation.
 struct ReferenceCondition<'a> {
     key: &'a str,
     sign: &'a str,
@@ -151,11 +150,11 @@ impl<'a> ReferenceCondition<'a> {
         let (key, rest) = line.split_once(' ')?;
         let (sign, value) = rest.split_once(' ')?;
         let known = ["=", "==", "!=", "~", "!~", "<", "<=", ">", ">="].contains(&sign);
-        // What a key with dots leads to is another target's.
+        // Another target tests keys with dots.
         (known && (1..=64).contains(&key.len()) && !key.contains('.')).then_some(Self { key, sign, value })
     }
 
-    /// Bare where that can only mean this, else in quotes.
+    /// Writes the value bare if that is unambiguous, else in quotes.
     fn write(&self, out: &mut String) {
         let quoted = |text: &str| match text.contains(['\'', '\\']) {
             true => Value::from(text).to_string(),
@@ -169,7 +168,7 @@ impl<'a> ReferenceCondition<'a> {
         out.push_str(&format!("{} {}{}", word(self.key), self.sign, word(self.value)));
     }
 
-    /// `None` where a text in the row is no text (half a surrogate pair).
+    /// Returns `None` for a text with half a surrogate pair.
     fn matches(&self, members: &[(String, &str)]) -> Option<bool> {
         let raw = members.iter().rev().find(|(name, _)| name == self.key).map(|(_, raw)| *raw);
         let asked = self.value.to_lowercase();
@@ -199,7 +198,7 @@ impl<'a> ReferenceCondition<'a> {
     }
 }
 
-/// What a value of an answer is as a number.
+/// Returns a value of an answer as a number.
 fn parse_number(raw: &str, text: &str) -> Option<f64> {
     match raw {
         "true" => Some(1.0),
@@ -209,7 +208,7 @@ fn parse_number(raw: &str, text: &str) -> Option<f64> {
     }
 }
 
-/// Digits with a sign and a fraction at most.
+/// Parses digits with an optional sign and fraction.
 fn parse_plain_number(text: &str) -> Option<f64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -217,7 +216,7 @@ fn parse_plain_number(text: &str) -> Option<f64> {
     (!whole.is_empty() && all(whole) && all(fraction)).then(|| text.parse().ok())?.filter(|n: &f64| n.is_finite())
 }
 
-/// What a condition's value is as a number, with its unit.
+/// Returns a condition's value as a number, with its unit.
 fn parse_amount(text: &str) -> Option<f64> {
     match text {
         "true" => return Some(1.0),
@@ -250,12 +249,12 @@ const COLUMNS: [Column; 5] = [
     Column { key: "uptime", format: CellFormat::Duration },
 ];
 
-/// On the first line arguments as JSON, of which `cap` is the bound, then an answer: what is shown of it is bounded, JSON
-/// where JSON was asked for, and has its lines where a table was.
+/// Reads arguments as JSON on the first line, with `cap` as the limit, then an answer. The output must keep the limit.
+/// It must be JSON if JSON was requested, and have all lines of a table.
 pub fn check_view(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some((asked, answer)) = text.split_once('\n') else { return false };
-    // An answer has been through a parser before it comes here.
+    // Answers are parsed before they get here.
     let (Ok(Value::Object(mut asked)), true) = (serde_json::from_str(asked), is_json(answer)) else { return false };
     let answer = answer.trim_ascii();
     let cap = asked.remove("cap").and_then(|cap| cap.as_u64()).map_or(0, |cap| 64 + (cap % 4_096) as usize);
@@ -275,7 +274,7 @@ pub fn check_view(bytes: &[u8]) -> bool {
         }
     };
     let note = shown.note.unwrap_or_default();
-    // The keys on the way to a part are no part of the bound.
+    // The keys of the path to a part do not count towards the limit.
     assert!(cap == 0 || shown.text.len() <= cap + 4_000, "{} of {cap}", shown.text.len());
     assert!(note.len() < 20_000, "{note}");
     assert!(table || is_json(&shown.text), "{}", shown.text);
@@ -285,7 +284,7 @@ pub fn check_view(bytes: &[u8]) -> bool {
     true
 }
 
-/// The same answer as a list of rows under fixed columns.
+/// Shows the same answer as a list of rows with fixed columns.
 fn check_rows(answer: &str) {
     let mut table = ListTable::new(&COLUMNS);
     if table.read(answer, &[Cow::Borrowed("\"lab\"")]).is_err() {
@@ -304,11 +303,11 @@ fn check_rows(answer: &str) {
     assert_eq!(total.map(|(_, total)| total.parse()), Some(Ok(table.len())));
 }
 
-/// Nobody else's text has it.
+/// A secret that no input contains by chance.
 const SECRET: &str = "s3cr3t-Canary-0815";
 
-/// A text, and an answer where it is JSON: nothing is put in but `(hidden)`, a secret with its name is hidden whatever
-/// stands around it, and an answer keeps its form. (Once more, more may be hidden: `a1=(hidden)` looks drawn by lot.)
+/// Redacts a text, and an answer if it is JSON. Only `(hidden)` may be inserted, a named secret must be hidden in any
+/// context, and an answer must keep its structure. A second pass may hide more: `a1=(hidden)` looks random.
 pub fn check_redaction(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace(SECRET, "");
     let shown = redaction::redact_text(&text);
@@ -336,7 +335,7 @@ pub fn check_redaction(bytes: &[u8]) -> bool {
     changed
 }
 
-/// Whether what is shown has the form of what was there.
+/// Checks that the output has the structure of the input.
 fn assert_same_form(was: &Value, is: &Value) {
     match (was, is) {
         (Value::Object(was), Value::Object(is)) => {
@@ -352,8 +351,8 @@ fn assert_same_form(was: &Value, is: &Value) {
     }
 }
 
-/// A text, and an answer where it is JSON: nothing unseen is left, what a program reads of an answer is what a reader
-/// sees, and what is visible stays as it is.
+/// Escapes a text, and an answer if it is JSON. No invisible character may remain, a program must read the text that a
+/// person sees, and visible characters must stay unchanged.
 pub fn check_escaping(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let shown = seen::escape_text(&text);
@@ -369,7 +368,7 @@ pub fn check_escaping(bytes: &[u8]) -> bool {
     let shown = seen::escape_json(text.clone());
     assert!(is_json(&shown), "{shown}");
     assert_eq!(seen::escape_json(shown.clone()), shown);
-    // An escape keeps its case, and a character made visible has small letters.
+    // Existing escapes keep their case, new ones are lower case.
     let text = text.to_ascii_lowercase();
     let shown = seen::escape_json(text.clone());
     if let (Ok(was), Ok(is)) = (serde_json::from_str::<Value>(&text), serde_json::from_str::<Value>(&shown)) {
@@ -378,7 +377,7 @@ pub fn check_escaping(bytes: &[u8]) -> bool {
     true
 }
 
-/// The same value with what is unseen in its texts made visible.
+/// Returns the value with escaped invisible characters in its texts.
 fn escape_strings(value: &Value) -> Value {
     match value {
         Value::String(text) => {

@@ -1,4 +1,4 @@
-//! What a model writes of the API, and what a node says of it.
+//! API paths and task ids of a model, and the API description of a node.
 
 use crate::pve::Method;
 use crate::pve::path::ApiPath;
@@ -7,15 +7,15 @@ use crate::pve::task::Upid;
 use serde_json::{Map, Value};
 use std::io::{self, Read};
 
-/// A path as somebody typed it: what is taken is its own canonical form, is read by a node as it was matched, and is the
-/// same operation in both.
+/// Parses a path. An accepted path must be canonical, a node must read it as it was matched, and both must find the
+/// same operation.
 pub fn check_path(bytes: &[u8]) -> bool {
     let typed = String::from_utf8_lossy(bytes);
     let Ok((path, params)) = ApiPath::parse_template(&typed) else { return false };
     let (again, none) = ApiPath::parse_template(path.as_str()).expect("a canonical path is a path");
     assert_eq!((again.as_str(), none.is_empty()), (path.as_str(), true));
     let segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
-    // As a node reads it: decoded once as a whole, empty segments dropped.
+    // A node decodes the whole path once and drops empty segments.
     let node = percent_decode(path.as_str().as_bytes());
     let node: Vec<&str> = node.split('/').filter(|s| !s.is_empty()).collect();
     assert_eq!(node, segments);
@@ -40,7 +40,7 @@ pub fn check_path(bytes: &[u8]) -> bool {
     true
 }
 
-/// Percent-decoded, by the rules of a node.
+/// Decodes percent-encoding like a node.
 fn percent_decode(mut bytes: &[u8]) -> String {
     let mut out = Vec::new();
     while let Some((first, rest)) = bytes.split_first() {
@@ -52,7 +52,7 @@ fn percent_decode(mut bytes: &[u8]) -> String {
     String::from_utf8(out).expect("what is taken is UTF-8")
 }
 
-/// A task's name: what is written of one is what was read, and it stays within its own node's tasks.
+/// Parses a task id. It must be written as it was read, and its path must stay within its node's tasks.
 pub fn check_upid(bytes: &[u8]) -> bool {
     let typed = String::from_utf8_lossy(bytes);
     let upid = match Upid::parse(&typed) {
@@ -79,7 +79,7 @@ pub fn check_upid(bytes: &[u8]) -> bool {
     true
 }
 
-/// A reader of so many bytes at most at once, for what comes in pieces; it counts what was taken.
+/// A reader that returns at most some bytes at once, and counts the bytes read.
 struct ChunkedReader<'a> {
     bytes: &'a [u8],
     max_read: usize,
@@ -95,8 +95,9 @@ impl Read for ChunkedReader<'_> {
     }
 }
 
-/// A node's description of its API, `const apiSchema = [` in front where there is no list: what is kept of it has bounds,
-/// is the same however it comes in pieces, and can be gone through, searched and checked against.
+/// Reads a node's API description, with `const apiSchema = [` added if there is no list. The result must be within its
+/// limits and not depend on how the input is split. It must be possible to walk it, search it and check parameters with
+/// it.
 pub fn check_apidoc(bytes: &[u8]) -> bool {
     let script = [&b"const apiSchema = "[..], if bytes.contains(&b'[') { b"" } else { b"[" }, bytes].concat();
     let mut taken = 0;
@@ -124,8 +125,8 @@ pub fn check_apidoc(bytes: &[u8]) -> bool {
         assert!(words.iter().all(|words| words.len() < 2_000 && !words.contains(char::is_control)), "{words:?}");
         operation.parameters().for_each(|parameter| assert_bounded(&parameter, 0));
         let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-        let found = schema.match_path(&segments).expect("its own path leads to an operation");
-        // The first of two on the same path stays.
+        let found = schema.match_path(&segments).expect("the path of an operation matches it");
+        // The first of two operations on one path is kept.
         let first = found.operation(operation.method()).expect("of this method");
         let mut data = Map::new();
         for parameter in first.parameters() {

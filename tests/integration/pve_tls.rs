@@ -1,6 +1,6 @@
 //! The four ways to trust a node's certificate, and what is said where none applies.
 
-use crate::support::node::{Act, Identity, Node, nobody};
+use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use crate::support::raw::eventually;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, Fingerprint, Limits, TlsVerification};
@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 fn node(identity: Identity) -> Node {
-    Node::start_as(identity, |_| Act::data("1"))
+    Node::start_as(identity, |_| ScriptedReply::data("1"))
 }
 
 fn ask(settings: config::ClusterConfig) -> Result<ApiResponse, PveError> {
@@ -165,7 +165,7 @@ fn any_of_several_pinned_certificates_is_trusted() {
 fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
     let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
     let mut settings = suspect.cluster_settings();
-    settings.endpoints = vec![nobody(), suspect.endpoint(), other.endpoint()];
+    settings.endpoints = vec![closed_endpoint(), suspect.endpoint(), other.endpoint()];
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
     for method in [Method::Post, Method::Get] {
         let path = ApiPath::parse("/version").unwrap().0;
@@ -177,7 +177,7 @@ fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
 
 #[test]
 fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
-    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), nobody());
+    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), closed_endpoint());
     let mut settings = pinned.cluster_settings();
     settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
     let error = ask(settings.clone()).unwrap_err();
@@ -230,7 +230,7 @@ fn a_certificate_that_is_renewed_costs_no_call() {
     assert!(node.connections() > CALLERS, "the restarts were noticed");
     node.renew();
     node.hang_up();
-    // What is sent once only is not sent on what was closed.
+    // A request that is sent only once is not sent on a closed connection.
     assert_eq!(call(Method::Post).unwrap().data(), "1");
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 const CANARY: &str = "Kanarienvogel-7";
 
-/// Whether both are alike but for strings and numbers.
+/// Returns whether both differ only in strings and numbers.
 fn alike(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {

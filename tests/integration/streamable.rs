@@ -1,10 +1,10 @@
 //! Streamable HTTP, `POST /mcp`, as clients of both eras meet it over real sockets: every edge case that SDKs were
 //! measured on, but for calls that take long (`streamable_calls.rs`).
 
-use crate::support::raw::patient;
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
-use crate::support::stage::{LARGE, start, start_with};
+use crate::support::server::patient;
+use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::mcp::legacy;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ fn a_body_nested_ten_thousand_deep_is_answered_with_an_error() {
         );
         assert_error(&client.mcp(&arguments), 200, -32602, 1.into());
         let unread = format!(r#"{{"jsonrpc":"2.0","id":2,"method":"ping","params":{{"x":{deep}}}}}"#);
-        assert_eq!(client.mcp(&unread).json()["result"], json!({}), "what nobody reads is passed over");
+        assert_eq!(client.mcp(&unread).json()["result"], json!({}), "an unread parameter is ignored");
     }
 }
 
@@ -139,13 +139,13 @@ fn an_empty_batch_is_an_invalid_request() {
 
 #[test]
 fn a_batch_with_a_request_of_2026_07_28_is_refused() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let (first, second) = (modern(1, "tools/list", json!({})), call(2, "hold", json!({"name": "h"})));
     for batch in [format!("[{first},{second}]"), format!("[{second},{first}]")] {
         let reply = server.connect().mcp(&batch);
         assert_eq!((reply.status, code(&reply.json())), (400, -32600));
     }
-    assert!(!stage.has_begun("h"), "nothing of it is run, or the client would run it twice");
+    assert!(!test_tools.has_begun("h"), "nothing of it is run, or the client would run it twice");
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_version_that_is_not_spoken_is_answered_with_those_that_are() {
 
 #[test]
 fn headers_that_are_missing_or_say_something_else_are_a_mismatch() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let mut client = server.connect();
     let body = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "h"}}));
     let version = format!("MCP-Protocol-Version: {MODERN}\r\n");
@@ -377,7 +377,7 @@ fn headers_that_are_missing_or_say_something_else_are_a_mismatch() {
         let reply = client.post_with("/mcp", &format!("{ACCEPT}{headers}"), &body);
         assert_error(&reply, 400, -32020, 1.into());
     }
-    assert!(!stage.has_begun("h"), "nothing was called");
+    assert!(!test_tools.has_begun("h"), "nothing was called");
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn every_method_but_post_is_405_with_allow() {
 
 #[test]
 fn foreign_origins_and_hosts_are_refused_and_local_ones_are_not() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let body = call(1, "hold", json!({"name": "h"}));
     for origin in ["https://evil.example", "null", "http://localhost.evil.example"] {
         let headers = format!("{ACCEPT}Origin: {origin}\r\n");
@@ -481,7 +481,7 @@ fn foreign_origins_and_hosts_are_refused_and_local_ones_are_not() {
         body.len()
     ));
     assert_eq!(client.reply().expect("an answer").status, 421);
-    assert!(!stage.has_begun("h"));
+    assert!(!test_tools.has_begun("h"));
     for origin in ["http://localhost:5173", "http://127.0.0.1", &format!("http://{}", server.address)] {
         let headers = format!("{ACCEPT}Origin: {origin}\r\n");
         assert_eq!(server.connect().post_with("/mcp", &headers, &ping(1)).status, 200, "{origin}");

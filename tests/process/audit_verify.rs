@@ -70,7 +70,7 @@ fn look(path: &Path, more: &[&str]) -> Output {
     program(&["audit", "verify"]).arg(path).args(more).output().expect("run")
 }
 
-/// What is said of a file of these bytes: on stdout with exit code 0, else on stderr.
+/// Verifies a file of these bytes. Returns stdout if the exit code is 0, else stderr.
 fn said_of(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
     let (_folder, path) = folder();
     fs::write(&path, bytes).expect("write");
@@ -184,7 +184,7 @@ fn every_byte_of_every_line_counts() {
             }
             let found = |expect| verify(&mut bytes.as_slice(), expect).expect("read").problems.count > 0;
             assert!(found(Some(&kept)), "{at} {other}");
-            // Of the last line nobody knows what it was, unless its hash is kept.
+            // A change of the last line is found only if its hash is kept elsewhere.
             assert!(at >= last || found(None), "{at} {other}");
         }
         let (mut less, mut more) = (whole.clone(), whole.clone());
@@ -287,7 +287,7 @@ proptest! {
     ], 0..8)) {
         let bytes = pieces.concat();
         let report = verify(&mut bytes.as_slice(), None).expect("read");
-        // What is not found wrong are the first lines of the log, and at most one that is not whole after them.
+        // A file without a problem consists of the first lines of the log, and at most one partial line after them.
         if report.problems.count == 0 {
             let whole = log()[..usize::try_from(report.record_count).unwrap()].concat();
             prop_assert!(bytes.starts_with(whole.trim_end().as_bytes()));

@@ -25,7 +25,7 @@ fn write(directory: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
     path
 }
 
-/// What is said of a file with this text; fails when it loads, and when a text holds the secret.
+/// Returns the errors of a file with this text. Fails if it loads, and if an error contains the secret.
 fn problems(text: &str) -> String {
     let directory = directory();
     let problems = load(&write(&directory, "clusters.json", text)).expect_err(text);
@@ -52,7 +52,7 @@ fn the_original_format_loads_unchanged() {
             "lab": {"url": "192.0.2.10:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY", "verify_ssl": true}
         }}"#,
     );
-    assert_eq!(clusters.default, None, "nobody said which of the two");
+    assert_eq!(clusters.default, None, "no default is named");
     let [prod, lab] = &clusters.clusters[..] else { panic!("{clusters:?}") };
     assert_eq!((prod.name.as_str(), prod.user.as_str(), prod.token_id.as_str()), ("prod", "root@pam", "mcp"));
     assert_eq!(prod.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1.example:8006"]);
@@ -158,7 +158,7 @@ fn each_wrong_file_is_told_what_to_write() {
 
 #[test]
 fn each_wrong_field_is_told_what_to_write() {
-    // A row replaces or adds one field of a right cluster; the text goes on after `cluster "prod", field "…": `.
+    // A row replaces or adds one field of a valid cluster. Its text follows `cluster "prod", field "…": `.
     let token = r#""token_id": "ro", "token_secret": "CANARY""#;
     for (fields, told) in [
         (
@@ -466,7 +466,7 @@ fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
     command.arg("check").args(args).envs(envs.iter().copied()).current_dir(directory).output().expect("run")
 }
 
-/// What stderr says of a run that ended with exit code 2; the secret must stand nowhere.
+/// Returns stderr of a run that ended with exit code 2. Fails if the output contains the secret.
 fn refused(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!out.contains(CANARY) && !err.contains(CANARY), "{out}{err}");
@@ -516,7 +516,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
     let said = || refused(&check(directory.path(), &[], &[]));
     assert!(!said().contains("WARN"));
-    // A group may be what lets the service's own user in.
+    // The group may be that of the service's own user.
     chmod(&config, 0o640);
     assert!(!said().contains("WARN"));
     chmod(&config, 0o644);
