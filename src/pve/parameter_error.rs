@@ -13,7 +13,7 @@ const MAX_ACCEPTED_NAMES: usize = 25;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct ParameterErrors {
     pub errors: Vec<ParameterError>,
-    /// Whether the check ended early, so that there may be more problems.
+    /// True if the check ended early.
     pub may_have_more: bool,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for ParameterErrors {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct ParameterError {
     pub name: String,
-    /// Whether the value is part of the path.
+    /// True if the value is part of the path.
     pub in_path: bool,
     pub kind: ParameterErrorKind,
 }

@@ -130,7 +130,7 @@ fn refused(name: &str, reply: ScriptedReply) -> String {
     assert_eq!(asked(&node, SCRIPT), 1, "{name}");
     let warnings = warnings(name);
     let [warning] = &warnings[..] else { panic!("{name}: {warnings:?}") };
-    assert!(warning.contains("what is built in about Proxmox VE 9 serves instead: "), "{warning}");
+    assert!(warning.contains("using the built-in one of Proxmox VE 9: "), "{warning}");
     warning.clone()
 }
 
@@ -404,7 +404,7 @@ fn a_new_description_that_is_broken_leaves_the_old_one() {
     assert_eq!(says(&schema(&cluster)), "one");
     assert_eq!(says(&schema(&cluster)), "one");
     let warnings = warnings("broken");
-    assert!(warnings.len() == 1 && warnings[0].contains("the one read before serves instead"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("using the previous one"), "{warnings:?}");
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! What the API of a cluster consists of: every operation (a method of a path template), its parameters, the privileges
-//! it needs and what it can do.
+//! The API of a cluster: every operation (a method of a path template), its parameters, privileges and risk.
 //!
 //! A [`Schema`] is read from the description that a node serves ([`read_description`]), or from the facts packed into
 //! the program ([`embedded_schema`]). `reader` parses either of them, `packed` keeps the result in less than 4 MiB and

@@ -33,7 +33,7 @@ pub(super) struct PackedOperation {
     pub(super) facts: OperationFacts,
 }
 
-/// What an API description says of a method of a path.
+/// A method of a path, as an API description has it.
 pub(super) struct PackedMethod {
     pub(super) method: Method,
     pub(super) name: TextRef,
@@ -45,13 +45,13 @@ pub(super) struct PackedMethod {
     pub(super) allows_extra_parameters: bool,
 }
 
-/// What only the embedded facts say of an operation.
+/// Properties of an operation that only the embedded facts have.
 #[derive(Clone, Copy)]
 pub(super) struct OperationFacts {
     pub(super) summary: TextRef,
     pub(super) risk_reason: TextRef,
     pub(super) risk: Risk,
-    /// Whether searches rank it below others: it only lists sub-paths, is deprecated, or serves other programs.
+    /// True for an operation that only lists sub-paths, is deprecated, or serves other programs. Searches rank it lower.
     pub(super) low_priority: bool,
 }
 

@@ -40,7 +40,7 @@ const MAX_TEXT_BYTES: usize = 600;
 const MAX_RULE_DEPTH: usize = 8;
 
 /// Reads a node's description. The embedded schema contributes the facts about each operation that it has too.
-/// What follows the list stays unread.
+/// The rest of the script stays unread.
 pub(super) fn read_description(script: impl Read, embedded: &SchemaModel) -> Result<SchemaModel, SchemaError> {
     read_schema(script, Some(embedded))
 }
@@ -118,7 +118,7 @@ fn skip_to_list(reader: &mut impl Read) -> Result<(), SchemaError> {
     }
 }
 
-/// What a description says of a method, read before its path is known.
+/// A method that was read before its path.
 struct MethodEntry {
     method: PackedMethod,
     /// The facts, if the description contains them.

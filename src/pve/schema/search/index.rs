@@ -69,9 +69,9 @@ pub(super) enum OperationScope {
 #[derive(Clone, Copy)]
 pub(super) struct Posting {
     pub(super) operation: u16,
-    /// How well the word identifies the operation, from 0 to 255.
+    /// Share of 255 to which the word identifies the operation.
     pub(super) weight: u8,
-    /// Whether the word occurs only in names of parameters.
+    /// True if the word occurs only in names of parameters.
     pub(super) only_parameter: bool,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct OperationEntry {
     pub(super) scope: OperationScope,
     /// Number of segments of the path.
     pub(super) depth: u8,
-    /// Whether the path ends with a parameter, so that it is one object of several.
+    /// True if the path ends with a parameter, so that it is one object of several.
     pub(super) is_item: bool,
     /// The first of [`AREAS`] in the path, as a bit.
     pub(super) area: u16,

@@ -3,7 +3,7 @@
 use crate::pve::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 
-/// How well an operation's path fits a query. The smallest is the best.
+/// Order of operations that a query names by a path. The smallest fits best.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PathRank {
     distance: usize,

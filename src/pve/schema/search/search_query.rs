@@ -47,7 +47,7 @@ const FAULT_SUBJECTS: &str = "mail email notification notify alert disk drive ss
 /// Words of a query about a fault. The logs of tasks contain the causes.
 const FAULT_WORDS: &str = "did not cannot fail failure why";
 
-/// A word to search, and how much it counts.
+/// A word to search, with the factor of its score.
 pub(super) struct WeightedWord {
     pub(super) stem: String,
     pub(super) weight: f32,
@@ -61,13 +61,13 @@ pub(super) struct SearchQuery {
     pub(super) hint: Option<MethodHint>,
     pub(super) vm: bool,
     pub(super) container: bool,
-    /// Whether the query is about guests of any kind.
+    /// True if the query is about guests of any kind.
     pub(super) guest: bool,
     pub(super) node: bool,
     pub(super) cluster: bool,
     /// The areas that the query mentions, as bits of `OperationEntry::area`.
     pub(super) areas: u16,
-    /// Whether the query asks for all objects of a kind.
+    /// True if the query asks for all objects of a kind.
     pub(super) wants_list: bool,
 }
 
@@ -189,7 +189,7 @@ impl SearchQuery {
 struct QueryWord {
     stem: String,
     is_noun: bool,
-    /// How much the word counts, which is less for a corrected one.
+    /// Factor of the word's score, which is lower for a corrected word.
     weight: f32,
 }
 

@@ -1,4 +1,4 @@
-//! What the words of a query mean: synonyms in the API, the method they ask for, and words without meaning.
+//! Meanings of a query's words: synonyms in the API, requested methods, and words without meaning.
 
 use super::tokenizer::stem;
 use crate::pve::Method;
@@ -80,7 +80,7 @@ const STOP_WORDS: &str = "\
 #[derive(Default)]
 pub(super) struct WordMeaning {
     pub(super) hint: Option<MethodHint>,
-    /// Whether the word is not searched: it means nothing, or nothing but the method.
+    /// True if the word is not searched, because it means nothing or only the method.
     pub(super) is_stop_word: bool,
     pub(super) synonyms: Vec<Synonym>,
 }
@@ -88,7 +88,7 @@ pub(super) struct WordMeaning {
 /// A word of the API for a query's word.
 pub(super) struct Synonym {
     pub(super) stem: String,
-    /// Whether it is only related.
+    /// True if the synonym is only related.
     pub(super) is_near: bool,
 }
 

@@ -21,7 +21,7 @@ const UNSTEMMED: &[&str] = &[
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) stem: String,
-    /// Whether the form shows that it is a noun: "backups" and "migration" are, "backup" may be a verb.
+    /// True if the form shows a noun, such as "backups" and "migration". "backup" may be a verb.
     pub(super) is_noun: bool,
 }
 
