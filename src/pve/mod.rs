@@ -20,53 +20,9 @@ pub mod path;
 pub mod schema;
 pub mod task;
 
+mod method;
 mod tls_error;
 mod upid;
 
 pub use client::tls::build_client_config;
-
-use std::fmt;
-
-/// The methods of the Proxmox VE API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// Reads.
-    Get,
-    /// Creates, or starts something.
-    Post,
-    /// Changes.
-    Put,
-    /// Removes.
-    Delete,
-}
-
-impl Method {
-    /// All of them, in the order they are shown.
-    pub const ALL: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
-
-    /// The method of this name, in upper or lower case.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(name))
-    }
-
-    /// The upper-case name, as it goes over the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Delete => "DELETE",
-        }
-    }
-
-    /// Whether its parameters go into the body (PVE: GET and DELETE have them in the query alone).
-    fn has_form(self) -> bool {
-        matches!(self, Method::Post | Method::Put)
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use method::Method;
