@@ -4,7 +4,7 @@ use super::error::{SchemaError, SchemaLimit};
 use super::packed::{PackedOperation, PackedParameter, PackedSchema, TextRef};
 use super::path_tree::{PathMismatch, PathTree};
 use crate::policy::Risk;
-use crate::pve::Method;
+use crate::pve::method::Method;
 use std::borrow::Cow;
 
 /// Most memory that a schema may take without its search index.

@@ -2,7 +2,7 @@
 
 use super::error::SchemaLimit;
 use crate::policy::Risk;
-use crate::pve::Method;
+use crate::pve::method::Method;
 use std::collections::HashMap;
 
 /// Most bytes of texts.

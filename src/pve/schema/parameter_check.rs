@@ -304,7 +304,7 @@ mod tests {
     use super::super::load::read_description;
     use super::super::searchable::Schema;
     use super::*;
-    use crate::pve::Method;
+    use crate::pve::method::Method;
     use serde_json::json;
     use std::sync::LazyLock;
 

@@ -7,8 +7,8 @@
 use super::error::SchemaLimit;
 use super::packed::PackedSchema;
 use crate::base::suggest::suggest;
-use crate::pve::Method;
 use crate::pve::knowledge::formats::PATH_REMAINDER_PARAMETERS;
+use crate::pve::method::Method;
 
 /// Most nodes of a tree. Those of Proxmox VE 9 are some 600.
 const MAX_NODES: usize = 20_000;

@@ -11,7 +11,7 @@ use super::packed::{
     OperationFacts, PackedMethod, PackedOperation, PackedParameter, ParameterListRef, SchemaBuilder, TextRef,
 };
 use crate::policy::Risk;
-use crate::pve::Method;
+use crate::pve::method::Method;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;

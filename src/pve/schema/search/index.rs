@@ -2,7 +2,7 @@
 
 use super::thesaurus::meanings;
 use super::tokenizer::{split_words, stem};
-use crate::pve::Method;
+use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 use std::collections::{BTreeMap, HashMap};
 

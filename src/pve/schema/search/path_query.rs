@@ -1,6 +1,6 @@
 //! Queries that are a path, a part of a path, or the name of an operation in Proxmox's code.
 
-use crate::pve::Method;
+use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 
 /// Order of operations that a query names by a path. The smallest fits best.

@@ -3,7 +3,7 @@
 use super::index::{OperationEntry, OperationScope, Posting, SearchIndex};
 use super::path_query;
 use super::search_query::{SearchQuery, WeightedWord};
-use crate::pve::Method;
+use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 
 /// Characters of a query that are read.

@@ -1,7 +1,7 @@
 //! Meanings of a query's words: synonyms in the API, requested methods, and words without meaning.
 
 use super::tokenizer::stem;
-use crate::pve::Method;
+use crate::pve::method::Method;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
