@@ -114,8 +114,9 @@ pub fn check_apidoc(bytes: &[u8]) -> bool {
             whole
         }
         (Err(a), Err(b)) => {
-            assert_eq!(a, b);
-            assert!(a.len() < 1_000, "{a}");
+            let text = a.to_string();
+            assert_eq!(text, b.to_string());
+            assert!(text.len() < 1_000, "{text}");
             return false;
         }
         (a, b) => panic!("{:?} in one piece, {:?} in several", a.err(), b.err()),
@@ -135,7 +136,7 @@ pub fn check_apidoc(bytes: &[u8]) -> bool {
             assert!(first.parameter(parameter.name()).is_some());
         }
         if let Err(wrong) = parameter_check::check_parameters(&first, &found, &data) {
-            assert!(!wrong.is_empty() && wrong.iter().all(|why| !why.is_empty()));
+            assert!(!wrong.errors.is_empty());
         }
         let hits = schema.search(operation.template(), 5);
         assert!(hits.len() <= 5);

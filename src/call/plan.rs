@@ -293,7 +293,7 @@ impl<'a> CallPipeline<'a> {
                 }
                 self.lookup.resolve_guest_names(&operation, &mut data)?;
                 planned.params = parameter_check::check_parameters(&operation, &found, &data).map_err(|wrong| {
-                    wrong.join("; ") + &hint_missing_method(spec, &found, &data) + ". describe_api has all parameters"
+                    wrong.to_string() + &hint_missing_method(spec, &found, &data) + ". describe_api has all parameters"
                 })?;
                 let known = find_embedded_operation(method, &planned.path);
                 let same = known.filter(|known| known.template() == operation.template());
@@ -306,7 +306,7 @@ impl<'a> CallPipeline<'a> {
             }
             // The facts of this program may be older or newer than the cluster: it judges for itself.
             Err(_) if !schema.is_live() => {
-                planned.params = ApiParams::from_json(&data).map_err(|problems| problems.join("; "))?;
+                planned.params = ApiParams::from_json(&data).map_err(|errors| errors.to_string())?;
             }
             Err(why) => return Err(why),
         }

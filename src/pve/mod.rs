@@ -11,6 +11,7 @@ pub mod demo;
 pub mod error;
 pub mod guests;
 pub mod knowledge;
+pub mod parameter_error;
 pub mod params;
 pub mod path;
 pub mod schema;

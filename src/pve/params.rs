@@ -1,6 +1,7 @@
 //! Parameters of an API call, and percent-encoding.
 
 use crate::base::hint::Hint;
+use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
@@ -18,37 +19,18 @@ impl ApiParams {
         Self::default()
     }
 
-    /// From a JSON object: booleans become 1 or 0 (forms know no others), arrays repeat the name. null, objects and
-    /// empty or nested arrays are refused; the error has a sentence for each bad one.
-    pub fn from_json(data: &Map<String, Value>) -> Result<Self, Vec<String>> {
+    /// Converts a JSON object. Booleans become 1 or 0, the only truth values of forms, and arrays repeat the name.
+    /// Rejects null, objects and empty or nested arrays.
+    pub fn from_json(data: &Map<String, Value>) -> Result<Self, ParameterErrors> {
         let mut params = Self::new();
-        let mut wrong = Vec::new();
+        let mut errors = Vec::new();
         for (name, value) in data {
-            if name.is_empty() {
-                wrong.push("a parameter has no name: give each value under the name Proxmox knows it by".into());
-                continue;
-            }
-            let values = match value {
-                Value::Array(items) => items.as_slice(),
-                single => std::slice::from_ref(single),
-            };
-            if values.is_empty() {
-                wrong.push(format!(
-                    "`{name}` is an empty list, which can't be sent: leave it out, or to unset an option pass its \
-                     name in `delete`"
-                ));
-            }
-            for item in values {
-                match to_form_value(item) {
-                    Ok(text) => params.0.push((name.clone(), text)),
-                    Err(why) => {
-                        wrong.push(format!("`{name}` {why}"));
-                        break;
-                    }
-                }
+            match to_form_values(name, value) {
+                Ok(values) => params.0.extend(values.into_iter().map(|value| (name.clone(), value))),
+                Err(kind) => errors.push(ParameterError { name: name.clone(), in_path: false, kind }),
             }
         }
-        if wrong.is_empty() { Ok(params) } else { Err(wrong) }
+        if errors.is_empty() { Ok(params) } else { Err(ParameterErrors { errors, may_have_more: false }) }
     }
 
     /// Appends a parameter.
@@ -108,17 +90,25 @@ impl fmt::Debug for ApiParams {
     }
 }
 
-fn to_form_value(value: &Value) -> Result<String, &'static str> {
+/// Returns the values to send for a parameter without knowing the operation. An array has one for each item.
+pub(super) fn to_form_values(name: &str, value: &Value) -> Result<Vec<String>, ParameterErrorKind> {
+    match value {
+        _ if name.is_empty() => Err(ParameterErrorKind::Unnamed),
+        Value::Array(items) if items.is_empty() => Err(ParameterErrorKind::EmptyList),
+        Value::Array(items) => items.iter().map(to_form_value).collect(),
+        single => Ok(vec![to_form_value(single)?]),
+    }
+}
+
+fn to_form_value(value: &Value) -> Result<String, ParameterErrorKind> {
     match value {
         Value::Bool(true) => Ok("1".into()),
         Value::Bool(false) => Ok("0".into()),
         Value::Number(n) => Ok(n.to_string()),
         Value::String(s) => Ok(s.clone()),
-        Value::Null => Err("is null: leave it out; to unset an option pass its name in `delete`"),
-        Value::Array(_) => Err("has a list inside a list: Proxmox takes lists of plain values only"),
-        Value::Object(_) => Err(
-            "is an object: Proxmox wants a property string such as \"virtio,bridge=vmbr0\" (key=value, with commas)",
-        ),
+        Value::Null => Err(ParameterErrorKind::Null),
+        Value::Array(_) => Err(ParameterErrorKind::NestedList),
+        Value::Object(_) => Err(ParameterErrorKind::Object),
     }
 }
 
@@ -196,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn params_from(value: Value) -> Result<ApiParams, Vec<String>> {
+    fn params_from(value: Value) -> Result<ApiParams, ParameterErrors> {
         ApiParams::from_json(value.as_object().unwrap())
     }
 
@@ -211,10 +201,11 @@ mod tests {
     fn what_cannot_be_sent_is_explained_all_at_once() {
         let wrong = params_from(json!({"a": null, "b": {"bridge": "vmbr0"}, "c": [[1]], "d": [], "e": [null], "": 1}))
             .unwrap_err();
-        assert_eq!(wrong.len(), 6);
+        assert_eq!(wrong.errors.len(), 6);
         for (name, hint) in [("`a`", "`delete`"), ("`b`", "virtio,bridge=vmbr0"), ("`c`", "plain"), ("`d`", "`delete`")]
         {
-            assert!(wrong.iter().any(|w| w.contains(name) && w.contains(hint)), "{name}: {wrong:?}");
+            let fits = |error: String| error.contains(name) && error.contains(hint);
+            assert!(wrong.errors.iter().any(|error| fits(error.to_string())), "{name}: {wrong}");
         }
     }
 

@@ -118,7 +118,7 @@ fn parameters_that_are_wrong_are_refused_with_what_is_right() {
         (json!({"tags": null}), "`delete`"),
         (json!({"name": {"a": 1}}), "`name` must be a text (dns-name), not an object"),
         (json!({"description": "x".repeat(8_193)}), "longer than 8192"),
-        (json!({"vmid": 101}), "`vmid` stands in the path already, as `100`"),
+        (json!({"vmid": 101}), "`vmid` is already set by the path, as `100`"),
         (json!({"": 1}), "is no parameter"),
     ] {
         let why = refusal(&server, config(data.clone()));

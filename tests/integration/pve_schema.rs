@@ -130,7 +130,7 @@ fn refused(name: &str, reply: ScriptedReply) -> String {
     assert_eq!(asked(&node, SCRIPT), 1, "{name}");
     let warnings = warnings(name);
     let [warning] = &warnings[..] else { panic!("{name}: {warnings:?}") };
-    assert!(warning.contains("what is built in about Proxmox VE 9 serves instead: "), "{warning}");
+    assert!(warning.contains("using the built-in one of Proxmox VE 9: "), "{warning}");
     warning.clone()
 }
 
@@ -203,12 +203,12 @@ fn a_kept_connection_that_was_lost_is_no_failure() {
 fn what_is_no_description_is_refused() {
     let html = "<!DOCTYPE html><html><body>Sign in</body></html>";
     for (name, body, why) in [
-        ("html", html, "it has no list"),
-        ("empty", "", "it has no list"),
-        ("no schema", "const apiSchema = {};", "it has no list"),
-        ("empty list", "const apiSchema = [];", "it has no operations"),
+        ("html", html, "has no list of operations"),
+        ("empty", "", "has no list of operations"),
+        ("no schema", "const apiSchema = {};", "has no list of operations"),
+        ("empty list", "const apiSchema = [];", "has no operations"),
         ("no paths", "const apiSchema = [1, 2];", "a path of the API"),
-        ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "of the 661 operations known it has 1"),
+        ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "it has 1 of the 661 known operations"),
     ] {
         let warning = refused(name, ScriptedReply::body(body));
         assert!(warning.contains(why), "{warning}");
@@ -218,11 +218,11 @@ fn what_is_no_description_is_refused() {
 #[test]
 fn what_lacks_the_basic_operations_is_refused() {
     let without = |path: &str| paths().into_iter().filter(|p| p["path"] != path).collect::<Vec<_>>();
-    assert!(refused("no nodes", ScriptedReply::body(script(&without("/nodes")))).contains("not that of Proxmox VE"));
+    assert!(refused("no nodes", ScriptedReply::body(script(&without("/nodes")))).contains("not the API description"));
     assert!(
-        refused("no version", ScriptedReply::body(script(&without("/version")))).contains("not that of Proxmox VE")
+        refused("no version", ScriptedReply::body(script(&without("/version")))).contains("not the API description")
     );
-    assert!(refused("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not that of Proxmox VE"));
+    assert!(refused("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not the API description"));
 }
 
 #[test]
@@ -251,15 +251,17 @@ fn what_is_nested_too_deep_is_refused() {
 fn what_is_too_large_is_refused() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
-    assert!(refused("17 MB", ScriptedReply::body(&many)).contains("larger than any description"));
+    assert!(refused("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
     let after = format!("{}{}", *PROXMOX, " ".repeat(17 << 20));
     assert!(refused("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
     assert!(
         refused("one text", ScriptedReply::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
-            .contains("larger than any")
+            .contains("a path of more than 1 MiB")
     );
     let small = format!(r#"[{{"info":{{"GET":[{}0]}},"path":"/x"}}]"#, r#"{"":0},"#.repeat(100_000));
-    assert!(refused("small objects", ScriptedReply::body(small)).contains("one of its paths is too large"));
+    assert!(
+        refused("small objects", ScriptedReply::body(small)).contains("a path that takes more than 8 MiB of memory")
+    );
 }
 
 #[test]
@@ -276,7 +278,7 @@ fn compressed_nothing_without_an_end_is_refused() {
 fn paths_without_an_end_are_refused() {
     let path = |n: usize| json!({"path": format!("/{n}{}", "/x".repeat(400)), "info": {"GET": {}}});
     let many: Vec<Value> = (0..2_000).map(path).collect();
-    assert!(refused("parts", ScriptedReply::body(script(&many))).contains("more than 20000 parts"));
+    assert!(refused("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments"));
 }
 
 #[test]
@@ -316,7 +318,7 @@ fn what_does_not_end_in_time_is_refused() {
         let cluster = client(name, node.cluster_settings()).with_schema_timings(times);
         assert!(is_embedded(&schema(&cluster)));
         let warnings = warnings(name);
-        assert!(warnings.len() == 1 && warnings[0].contains("did not come whole in time"), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].contains("did not arrive completely in time"), "{warnings:?}");
         works(&cluster);
     }
 }
@@ -346,7 +348,7 @@ fn a_cluster_that_is_down_has_the_embedded_facts() {
 fn a_description_that_has_our_secret_in_it_is_refused() {
     assert!(
         refused("mirror", ScriptedReply::body(marked(&format!("say {SECRET} twice"))))
-            .contains("the API token's secret")
+            .contains("the secret of the API token")
     );
 }
 
@@ -402,7 +404,7 @@ fn a_new_description_that_is_broken_leaves_the_old_one() {
     assert_eq!(says(&schema(&cluster)), "one");
     assert_eq!(says(&schema(&cluster)), "one");
     let warnings = warnings("broken");
-    assert!(warnings.len() == 1 && warnings[0].contains("the one read before serves instead"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("using the previous one"), "{warnings:?}");
 }
 
 #[test]

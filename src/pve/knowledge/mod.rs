@@ -1,4 +1,5 @@
 //! Proxmox's messages and their meaning.
 
+pub(in crate::pve) mod formats;
 pub mod messages;
 pub(in crate::pve) mod text;
