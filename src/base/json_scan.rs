@@ -1,6 +1,7 @@
 //! A scanner for JSON text (RFC 8259) that validates it and finds members as raw text, without a tree and without
 //! recursion. Answers of megabytes pass through it several times.
 
+use super::word_scan::{count_unmarked, mark_below, mark_equal, repeat, word_at};
 use std::borrow::Cow;
 
 /// Calls `each` with the raw key (empty in a list) and the raw value of every member of an object or list, until it
@@ -216,8 +217,8 @@ fn skip_key(bytes: &[u8], at: usize) -> Option<usize> {
 /// `escaped` if it has an escape.
 pub fn skip_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<usize> {
     loop {
-        while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let clean = count_clean_bytes(u64::from_le_bytes(*word));
+        while let Some(word) = word_at(bytes, at) {
+            let clean = count_clean_bytes(word);
             at += clean;
             if clean < 8 {
                 break;
@@ -236,15 +237,12 @@ pub fn skip_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<us
     }
 }
 
-/// Returns the number of bytes, from the lowest, before the first quote, backslash or control character. The method is
-/// explained at `push_json_string`.
+/// Returns the number of bytes before the first quote, backslash or control character.
 #[inline(always)]
 fn count_clean_bytes(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let control_or_quote = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21) & !word;
-    let backslash = word ^ (ONES * 0x5c);
-    let found = (control_or_quote | (backslash.wrapping_sub(ONES) & !backslash)) & (ONES * 0x80);
-    (found.trailing_zeros() / 8) as usize
+    // A quote is 0x22. With this bit turned it follows the control characters, and the space moves behind it.
+    let control_or_quote = mark_below(word ^ repeat(0x02), 0x21);
+    count_unmarked(control_or_quote | mark_equal(word, b'\\'))
 }
 
 /// Returns the end of an escape whose backslash is before `at`.
@@ -254,6 +252,24 @@ fn skip_escape(bytes: &[u8], at: usize) -> Option<usize> {
         b'u' => bytes.get(at + 1..at + 5)?.iter().all(u8::is_ascii_hexdigit).then_some(at + 5),
         _ => None,
     }
+}
+
+/// A `\u` escape, or the two of a surrogate pair.
+pub struct UnicodeEscape {
+    /// `None` for half a surrogate pair.
+    pub character: Option<char>,
+    pub len: usize,
+}
+
+/// Decodes the escape whose backslash is at `at`. Returns `None` if it is not `\u` with four hex digits.
+pub fn decode_unicode_escape(bytes: &[u8], at: usize) -> Option<UnicodeEscape> {
+    let unit = |at: usize| {
+        let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        hex.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
+    };
+    let units = [Some(unit(at)?), unit(at + 6)];
+    let character = char::decode_utf16(units.into_iter().flatten()).next()?.ok();
+    Some(UnicodeEscape { character, len: 6 * character.map_or(1, char::len_utf16) })
 }
 
 fn skip_word(bytes: &[u8], at: usize, word: &[u8]) -> Option<usize> {
@@ -279,8 +295,8 @@ fn skip_number(bytes: &[u8], mut at: usize) -> Option<usize> {
 /// Returns the end of one or more digits.
 fn skip_digits(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let digits = count_leading_digits(u64::from_le_bytes(*word));
+    while let Some(word) = word_at(bytes, at) {
+        let digits = count_leading_digits(word);
         at += digits;
         if digits < 8 {
             return (at > start).then_some(at);
@@ -295,9 +311,8 @@ fn skip_digits(bytes: &[u8], start: usize) -> Option<usize> {
 /// Returns the number of leading digits of the word, from the lowest byte. The upper half of a digit is 3, also after
 /// adding 6. A byte that carries into the next one is no digit, so the carry does not matter.
 fn count_leading_digits(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let (upper, three) = (ONES * 0xf0, ONES * 0x30);
-    let other = ((word & upper) ^ three) | ((word.wrapping_add(ONES * 6) & upper) ^ three);
+    let (upper, three) = (repeat(0xf0), repeat(0x30));
+    let other = ((word & upper) ^ three) | ((word.wrapping_add(repeat(6)) & upper) ^ three);
     (other.trailing_zeros() / 8) as usize
 }
 
@@ -381,6 +396,24 @@ mod tests {
         }));
         assert_eq!(count, 2);
         assert!(!walk("1", &mut |_, _| true) && !walk("[] x", &mut |_, _| true));
+    }
+
+    #[test]
+    fn unicode_escapes_are_decoded_with_their_length() {
+        for (text, expected) in [
+            (r"\u00e4bc", Some((Some('ä'), 6))),
+            (r"\uD83D\ude00", Some((Some('😀'), 12))),
+            (r"\u0041\u0042", Some((Some('A'), 6))),
+            (r"\ud83d", Some((None, 6))),
+            (r"\ud83d\u0041", Some((None, 6))),
+            (r"\udc00\ud83d", Some((None, 6))),
+            (r"\u00g0", None),
+            (r"\u00", None),
+            (r"\n", None),
+        ] {
+            let decoded = decode_unicode_escape(text.as_bytes(), 0).map(|escape| (escape.character, escape.len));
+            assert_eq!(decoded, expected, "{text}");
+        }
     }
 
     proptest! {

@@ -4,6 +4,13 @@ use std::fmt;
 use std::hint::black_box;
 use zeroize::Zeroize;
 
+/// Compares two values in a time that depends on their lengths alone, so that it does not tell how much of a guess is
+/// right.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    let different = a.iter().zip(b).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
+    black_box(different) == 0 && a.len() == b.len()
+}
+
 /// A secret text. It has no `Display`, its `Debug` hides the content, and its memory is wiped on drop.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -25,10 +32,8 @@ impl Secret {
 }
 
 impl PartialEq for Secret {
-    /// Compares in constant time for values of one length.
     fn eq(&self, other: &Self) -> bool {
-        let different = self.0.bytes().zip(other.0.bytes()).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
-        black_box(different) == 0 && self.0.len() == other.0.len()
+        constant_time_eq(self.0.as_bytes(), other.0.as_bytes())
     }
 }
 
@@ -46,7 +51,14 @@ impl Drop for Secret {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::*;
+
+    #[test]
+    fn equal_values_have_the_same_bytes_and_length() {
+        for (a, b, equal) in [("", "", true), ("ab", "ab", true), ("ab", "ac", false), ("a", "ab", false)] {
+            assert_eq!(constant_time_eq(a.as_bytes(), b.as_bytes()), equal, "{a} {b}");
+        }
+    }
 
     #[test]
     fn debug_does_not_show_it() {
