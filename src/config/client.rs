@@ -7,15 +7,14 @@ use super::entry_reader::{ACCESS_VALUES, EntryReader, parse_choice};
 use super::load::join_quoted;
 use super::ordered_json::OrderedJson;
 use super::{ConfigErrors, field_parsers, files};
+use crate::base::secret::constant_time_eq;
 use crate::base::suggest::suggest;
 use crate::policy::{AccessLevel, Permissions};
+pub use crate::sanitize::TOKEN_PREFIX;
 use ring::digest;
 use std::fmt;
-use std::hint::black_box;
 use std::path::Path;
 
-/// What a token made here begins with, so that people and secret scanners know one when they see it.
-pub const TOKEN_PREFIX: &str = "pmcp_";
 /// Fewer characters than this can be guessed.
 const MIN_TOKEN_LEN: usize = 16;
 
@@ -50,8 +49,7 @@ impl TokenHash {
 
     /// Whether both are of the same token. It looks at every byte, so that its time does not tell how many are right.
     pub fn ct_eq(&self, other: &Self) -> bool {
-        let different = self.0.iter().zip(other.0).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
-        black_box(different) == 0
+        constant_time_eq(&self.0, &other.0)
     }
 }
 

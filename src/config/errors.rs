@@ -1,6 +1,7 @@
 //! What is wrong with clusters.json, all of it at once.
 
-use super::field_parsers::{self, UUID_LEN};
+use super::field_parsers;
+use crate::sanitize::{NOT_SHOWN, UUID_LEN, find_uuid};
 use std::fmt;
 
 /// Everything that is wrong with a configuration; `Display` gives one line each: where, what, and what to write
@@ -86,14 +87,11 @@ fn sanitize_name(name: &str) -> String {
 
 /// A text as it can be shown: a suggestion in it may be made of a value that has a secret within.
 fn hide_uuids(mut text: String) -> String {
-    while let Some(at) = field_parsers::find_uuid(&text) {
+    while let Some(at) = find_uuid(&text) {
         text.replace_range(at..at + UUID_LEN, NOT_SHOWN);
     }
     text
 }
-
-/// What stands in place of what can't be shown.
-const NOT_SHOWN: &str = "(not shown)";
 
 #[cfg(test)]
 mod tests {

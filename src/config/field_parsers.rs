@@ -3,6 +3,7 @@
 //! shows only parts that are what they should be.
 
 use super::{Endpoint, Fingerprint};
+use crate::sanitize::{TOKEN_PREFIX, find_uuid, is_uuid};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 const DEFAULT_PVE_PORT: u16 = 8006;
@@ -197,33 +198,17 @@ fn is_plain_word(text: &str) -> bool {
 
 /// Whether it may be a secret: one of Proxmox's, or a client's token.
 pub(super) fn looks_like_secret(text: &str) -> bool {
-    looks_like_uuid(text) || text.starts_with(super::client::TOKEN_PREFIX)
+    looks_like_uuid(text) || text.starts_with(TOKEN_PREFIX)
 }
 
 /// Whether a secret stands in it, whatever is around it.
 pub(super) fn contains_secret(text: &str) -> bool {
-    find_uuid(text).is_some() || text.contains(super::client::TOKEN_PREFIX)
-}
-
-/// Bytes of a UUID.
-pub(super) const UUID_LEN: usize = 36;
-
-/// Where the first UUID begins.
-pub(super) fn find_uuid(text: &str) -> Option<usize> {
-    text.as_bytes().windows(UUID_LEN).position(is_uuid)
+    find_uuid(text).is_some() || text.contains(TOKEN_PREFIX)
 }
 
 /// Every secret that Proxmox makes for a token is a UUID.
 fn looks_like_uuid(text: &str) -> bool {
     is_uuid(text.as_bytes())
-}
-
-fn is_uuid(bytes: &[u8]) -> bool {
-    bytes.len() == UUID_LEN
-        && bytes.iter().enumerate().all(|(i, b)| match i {
-            8 | 13 | 18 | 23 => *b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
 }
 
 #[cfg(test)]
