@@ -5,7 +5,7 @@ use crate::mcp::arguments::ToolArguments;
 use crate::mcp::message::push_json_string;
 use crate::render::output::OutputOptions;
 use crate::render::output::PARAMS;
-use crate::render::table::{CellFormat, Column, ListTable};
+use crate::render::table::{CellFormat, Column, ListTable, SortKey};
 use crate::sanitize as redaction;
 use crate::sanitize::escape_invisible as seen;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -292,7 +292,12 @@ fn check_rows(answer: &str) {
         return;
     }
     let mut text = String::new();
-    let json = table.write(&mut text, |row| (row.text("name"), 0, row.number("mem") as u64, row.text("cpu")));
+    let json = table.write(&mut text, |row| SortKey {
+        group: row.text("name"),
+        rank: 0,
+        number: row.number("mem") as u64,
+        name: row.text("cpu"),
+    });
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), table.len() + 2, "{text}");
     let tabs = |line: &str| line.matches('\t').count();
