@@ -1,6 +1,12 @@
-//! Answers as a model asks for them, and as nobody should send them.
+//! Answers as models ask for them, and hostile ones.
 
-use crate::render::output::*;
+use super::json_path;
+use super::json_path::find;
+use super::names::push_name;
+use super::options::OutputOptions;
+use crate::base::hint::render_error;
+use crate::mcp::arguments::ToolArguments;
+use crate::tools::output_options::PARAMS;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +20,7 @@ fn parse_options(asked: Value) -> Result<OutputOptions, String> {
 }
 
 fn render(asked: Value, data: &str, cap: usize) -> Result<(String, String), String> {
-    let shown = parse_options(asked)?.render_data(data, None, cap)?;
+    let shown = parse_options(asked)?.render_data(data, None, cap).map_err(|error| render_error(&error))?;
     Ok((shown.text, shown.note.unwrap_or_default()))
 }
 
@@ -24,12 +30,6 @@ fn render_with_default_cap(asked: Value, data: &str) -> (String, String) {
 
 fn parse_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
-}
-
-#[test]
-fn the_parameters_cost_little() {
-    let schema = crate::mcp::arguments::object_schema(&PARAMS)["properties"].to_string();
-    assert!(schema.len() <= 450, "{}: {schema}", schema.len());
 }
 
 #[test]
@@ -129,6 +129,12 @@ fn what_has_no_rows_is_neither_filtered_nor_sorted() {
 }
 
 #[test]
+fn an_invalid_filter_is_an_error_with_the_syntax() {
+    let error = parse_options(json!({"filter": "running"})).unwrap_err();
+    assert!(error.starts_with("filter: \"running\" is not a condition. hint: write key=value, with"), "{error}");
+}
+
+#[test]
 fn scalars_have_pages_too() {
     assert_eq!(render_with_default_cap(json!({"offset": 1, "limit": 2}), "[1,\"b\",3,4]").0, "[\"b\",3]");
 }
@@ -193,7 +199,7 @@ fn envelope_members_are_noted_and_can_be_requested() {
     assert!(note.ends_with("beside the data: total=7, changes (202 bytes, fields=changes shows it)"), "{note}");
     assert_eq!(ask(json!({"fields": "total"})).unwrap().text, r#"{"total":7}"#);
     assert_eq!(parse_json(&ask(json!({"fields": "changes"})).unwrap().text)["changes"], diff.as_str());
-    assert!(ask(json!({"fields": "nope"})).unwrap_err().contains("no row has the key"));
+    assert!(ask(json!({"fields": "nope"})).unwrap_err().to_string().contains("no row has the key"));
 }
 
 #[test]

@@ -1,0 +1,45 @@
+//! The arguments of a tool that shows an answer.
+
+use crate::base::hint::render_error;
+use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
+use crate::render::output::{OutputArguments, OutputOptions};
+
+/// The parameters of a tool that shows an answer.
+pub const PARAMS: [ToolParameter; 6] = [
+    optional_param("fields", ParameterKind::Text, "keys: name,ha.state"),
+    optional_param("filter", ParameterKind::Text, "status=running,mem>8G,name~web"),
+    optional_param("sort", ParameterKind::Text, "-mem,name"),
+    optional_param("limit", ParameterKind::Count, "rows"),
+    optional_param("offset", ParameterKind::Count, "rows to skip"),
+    optional_param("format", ParameterKind::Choice(&["json", "table"]), "default: json"),
+];
+
+const fn optional_param(name: &'static str, kind: ParameterKind, description: &'static str) -> ToolParameter {
+    ToolParameter { name, kind, required: false, description }
+}
+
+impl OutputOptions {
+    /// Parses the arguments of [`PARAMS`].
+    pub fn from_args(args: &ToolArguments) -> Result<Self, String> {
+        let arguments = OutputArguments {
+            fields: args.text("fields"),
+            filter: args.text("filter"),
+            sort: args.text("sort"),
+            limit: args.count("limit"),
+            offset: args.count("offset"),
+            table: args.text("format") == Some("table"),
+        };
+        Self::parse(&arguments).map_err(|error| render_error(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameters_cost_little() {
+        let schema = crate::mcp::arguments::object_schema(&PARAMS)["properties"].to_string();
+        assert!(schema.len() <= 450, "{}: {schema}", schema.len());
+    }
+}
