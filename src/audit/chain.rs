@@ -61,8 +61,8 @@ impl HashChain {
         }
     }
 
-    /// Returns the next line, after the newline that the line before may lack. `body` comes from
-    /// [`super::line::format_body`].
+    /// Returns the next line, after the newline that the line before may lack. `body` holds its
+    /// members from `id` on, with a comma before each.
     pub(super) fn format_line(&self, time: &str, body: &str) -> String {
         let mut line = String::with_capacity(body.len() + 160);
         if self.needs_newline {

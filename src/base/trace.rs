@@ -1,18 +1,16 @@
-//! What a call is known by: an id of its own, and the trace that its client follows it by.
+//! The identity of a call: its own id, and the trace of its client.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::{self, Write};
 
-/// Where a failed result has the call's id, beside the protocol's own members.
+/// The key of the call's id in the `_meta` of a failed result.
 pub const CALL_ID_META_KEY: &str = "proxmox-mcp/callId";
 
-/// A call's own name, the same in the log, the audit and a failed result. Its first half is random and the process's, so
-/// that ids of several runs don't meet in one log.
+/// The id of a call in the log, the audit log and a failed result. Its first half is random for each process, so that ids
+/// of several runs differ in one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId {
-    /// The process's half.
     pub process: u16,
-    /// Counted up.
     pub number: u64,
 }
 
@@ -22,13 +20,13 @@ impl fmt::Display for CallId {
     }
 }
 
-/// A `traceparent` (W3C Trace Context, level 1): version 00, a trace and a span, and flags. Its letters are 55, each a
-/// digit, `a` to `f` or `-`: nothing else that a client sends gets into a log with it.
+/// A `traceparent` (W3C Trace Context, level 1): version 00, a trace, a span, and flags. It has 55 characters, each a
+/// digit, `a` to `f` or `-`, so no other input of a client reaches a log with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent([u8; 55]);
 
 impl TraceParent {
-    /// Out of the text of a header or of `_meta`; `None` where it is none.
+    /// Parses the text of a header or of `_meta`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let bytes: [u8; 55] = text.try_into().ok()?;
         let mut parts = bytes.split(|byte| *byte == b'-');
@@ -37,12 +35,12 @@ impl TraceParent {
             parts.next().filter(|part| part.len() == length).filter(is_hex)
         };
         let (version, trace, span, _flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-        let some = |id: &[u8]| id.iter().any(|byte| *byte != b'0');
-        (version == b"00" && some(trace) && some(span)).then_some(Self(bytes))
+        let is_nonzero = |id: &[u8]| id.iter().any(|byte| *byte != b'0');
+        (version == b"00" && is_nonzero(trace) && is_nonzero(span)).then_some(Self(bytes))
     }
 
-    /// What a request made for it carries: the same trace, a span of its own, and of the flags those that have a meaning,
-    /// sampled and random (level 2; an unknown one must not be passed on). `None` without random bytes.
+    /// Returns the value for a request to a node: the same trace, a new span, and the known flags, sampled and random (level
+    /// 2; unknown flags must not be passed on). Returns `None` without random bytes.
     pub fn new_child(&self) -> Option<Self> {
         let mut span = [0; 8];
         SystemRandom::new().fill(&mut span).ok().filter(|()| span != [0; 8])?;
@@ -53,9 +51,8 @@ impl TraceParent {
         Self::parse(text.as_bytes())
     }
 
-    /// As it was sent.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        str::from_utf8(&self.0).expect("parsed as ASCII")
     }
 }
 
@@ -64,10 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_is_taken_in_its_one_form() {
-        let right = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(TraceParent::parse(right.as_bytes()).unwrap().as_str(), right);
-        for wrong in [
+    fn a_trace_is_accepted_in_its_one_form() {
+        let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(TraceParent::parse(valid.as_bytes()).unwrap().as_str(), valid);
+        for invalid in [
             "",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01",
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -78,12 +75,12 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\n",
             "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
         ] {
-            assert_eq!(TraceParent::parse(wrong.as_bytes()), None, "{wrong:?}");
+            assert_eq!(TraceParent::parse(invalid.as_bytes()), None, "{invalid:?}");
         }
     }
 
     #[test]
-    fn a_child_has_the_trace_a_span_of_its_own_and_the_known_flags() {
+    fn a_child_has_the_trace_a_new_span_and_the_known_flags() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
         for (flags, passed_on) in [("00", "00"), ("01", "01"), ("03", "03"), ("fd", "01"), ("a0", "00")] {
             let parent = TraceParent::parse(format!("{parent}{flags}").as_bytes()).unwrap();
@@ -97,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_the_processs_and_a_number() {
+    fn an_id_has_a_process_half_and_a_number() {
         assert_eq!(CallId { process: 0x3a, number: 255 }.to_string(), "003a-ff");
     }
 }

@@ -60,7 +60,7 @@ const fn first_utf8_byte(c: char) -> u32 {
     }
 }
 
-/// Returns true for a character of [`INVISIBLE`].
+/// Returns true for a character that shows nothing of itself, or changes how others are shown.
 pub fn is_invisible(c: char) -> bool {
     let next = INVISIBLE.partition_point(|range| *range.end() < c);
     INVISIBLE.get(next).is_some_and(|range| *range.start() <= c)

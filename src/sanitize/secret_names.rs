@@ -166,7 +166,7 @@ pub fn is_secret_parameter(name: &str) -> bool {
 }
 
 /// Returns true if a field with this name in an API response holds a secret. The names `key`, `value`, `data` and `t` do
-/// not decide alone; [`mod@super::redact_json`] looks at their context.
+/// not decide alone; `redact_json` looks at their context.
 pub fn is_secret_field(name: &str) -> bool {
     classify_field(name) == FieldClass::Secret
 }
