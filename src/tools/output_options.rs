@@ -36,6 +36,29 @@ impl OutputOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    fn render(arguments: Value, answer: &str) -> Result<String, String> {
+        let Value::Object(arguments) = arguments else { panic!("an object") };
+        let options = OutputOptions::from_args(&ToolArguments::validate("tool", &PARAMS, arguments)?)?;
+        options.render(answer.to_owned(), false, 0).map(|rendered| rendered.text).map_err(|error| render_error(&error))
+    }
+
+    #[test]
+    fn arguments_are_accepted_in_the_types_that_models_send() {
+        let answer = r#"[{"n":"b"},{"n":"c"},{"n":"a"}]"#;
+        for arguments in [
+            json!({"sort": "n", "offset": "1", "limit": 1.0}),
+            json!({"filter": "n=b", "fields": "n", "limit": "0"}),
+            json!({"sort": "n", "offset": 1, "limit": 1, "format": "JSON"}),
+        ] {
+            assert_eq!(render(arguments, answer).unwrap(), r#"[{"n":"b"}]"#);
+        }
+        assert_eq!(render(json!({"format": "table", "limit": 1}), answer).unwrap(), "n\nb\n");
+        assert!(
+            render(json!({"filter": "b"}), answer).unwrap_err().contains("is not a condition. hint: write key=value")
+        );
+    }
 
     #[test]
     fn the_parameters_cost_little() {

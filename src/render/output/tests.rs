@@ -3,10 +3,8 @@
 use super::json_path;
 use super::json_path::find;
 use super::names::push_name;
-use super::options::OutputOptions;
+use super::options::{OutputArguments, OutputOptions};
 use crate::base::hint::render_error;
-use crate::mcp::arguments::ToolArguments;
-use crate::tools::output_options::PARAMS;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -15,8 +13,17 @@ const GUESTS: &str = r#"[{"vmid":100,"name":"web1","status":"running","mem":2147
  {"vmid":102,"name":"Web2","status":"running","mem":9663676416,"cpu":0.01,"net":[{"ip":"10.0.0.1"}]}]"#;
 
 fn parse_options(arguments: Value) -> Result<OutputOptions, String> {
-    let Value::Object(arguments) = arguments else { panic!("an object") };
-    OutputOptions::from_args(&ToolArguments::validate("tool", &PARAMS, arguments)?)
+    let text = |name: &str| arguments.get(name).and_then(Value::as_str);
+    let count = |name: &str| arguments.get(name).and_then(Value::as_u64);
+    OutputOptions::parse(&OutputArguments {
+        fields: text("fields"),
+        filter: text("filter"),
+        sort: text("sort"),
+        limit: count("limit"),
+        offset: count("offset"),
+        table: text("format") == Some("table"),
+    })
+    .map_err(|error| render_error(&error))
 }
 
 fn render(arguments: Value, data: &str, cap: usize) -> Result<(String, String), String> {
@@ -71,7 +78,7 @@ fn rows_are_filtered_sorted_and_counted() {
         (json!({"sort": "-vmid"}), "Web2 db web1", ""),
         (json!({"sort": "-cpu"}), "web1 Web2 db", ""),
         (json!({"sort": "status,-mem"}), "Web2 web1 db", ""),
-        (json!({"sort": "name", "offset": "1", "limit": 1.0}), "db", "rows 2..2 of 3 shown: offset=2 gives the next"),
+        (json!({"sort": "name", "offset": 1, "limit": 1}), "db", "rows 2..2 of 3 shown: offset=2 gives the next"),
         (json!({"limit": 0, "sort": "mem desc"}), "Web2 web1 db", ""),
         (json!({"offset": 9}), "", "none of 3 rows shown"),
     ] {
