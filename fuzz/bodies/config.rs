@@ -6,7 +6,7 @@ use std::path::Path;
 /// A secret in the form that Proxmox creates.
 const SECRET: &str = "0f5e9c1a-3b7d-4e2f-8a6b-5c4d3e2f1a0b";
 
-/// Checks a configuration, in which `$SECRET` becomes a secret: the errors of an invalid one do not show the secret, and a
+/// Checks a configuration, in which `$SECRET` becomes a secret. The errors of an invalid one do not show the secret. A
 /// valid one is complete.
 pub fn check_clusters(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace("$SECRET", SECRET);

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 const SAMPLE_ROWS: &str = r#"[{"vmid":100,"name":"Web1","mem":2147483648,"cpu":0.5,"up":true,"tags":"prod;web"},
  {"vmid":"101","name":"db","mem":0,"n":null},{"vmid":1e2,"name":"web, and 2","cpu":"0.25","o":{"a": 1}},{"name":"Ärger 8G"}]"#;
 
-/// Reads a filter from the first line, rows as JSON from the second, and from each other line a condition: key, operator,
-/// value. Checks that the filter is accepted or rejected with an error, and that the conditions, written as a filter,
-/// select the same rows as the reference.
+/// Reads a filter from the first line, rows as JSON from the second, and from each other line a condition: key,
+/// operator, value. Checks that the filter is accepted or rejected with an error. The conditions, written as a filter,
+/// must select the same rows as the reference.
 pub fn check_filter(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.split('\n');

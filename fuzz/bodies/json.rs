@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Returns the names and raw values of an object's members as serde_json reads them, or `None` for anything else. A name
-/// with half a surrogate pair keeps its escape.
+/// Returns the names and raw values of an object's members as serde_json reads them, or `None` for anything else. A
+/// name with half a surrogate pair keeps its escape.
 pub(super) fn parse_members(object: &str) -> Option<Vec<(String, &str)>> {
     struct ObjectMembers<'a>(Vec<(String, &'a str)>);
     impl<'de> Deserialize<'de> for ObjectMembers<'de> {

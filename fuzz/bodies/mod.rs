@@ -1,5 +1,5 @@
-//! The properties of every parser of untrusted input, as functions over any bytes. The binaries in `fuzz/` run them under
-//! cargo-fuzz, and `cargo test` runs them over mutations of their seeds.
+//! The properties of every parser of untrusted input, as functions over any bytes. The binaries in `fuzz/` run them
+//! under cargo-fuzz, and `cargo test` runs them over mutations of their seeds.
 //!
 //! The module exists for tests and cargo-fuzz only. It is part of the crate because most of these parsers are private.
 

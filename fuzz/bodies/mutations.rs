@@ -1,5 +1,5 @@
-//! Runs of the targets over their seeds and some thousand mutations of them. The mutations are the same in every run, and
-//! enough for most of what a fuzzer finds in its first seconds.
+//! Runs of the targets over their seeds and some thousand mutations of them. The mutations are the same in every run,
+//! and enough for most of what a fuzzer finds in its first seconds.
 
 use super::targets::{TARGETS, find_target};
 use std::fs;

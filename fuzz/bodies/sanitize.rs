@@ -7,8 +7,8 @@ use crate::sanitize::{HIDDEN, redact_json, redact_text};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// Returns true if a text has one of the invisible characters that matter most: control characters, and characters that
-/// turn the reading direction or hide in a text.
+/// Returns true if a text has one of the invisible characters that matter most. These are control characters, and
+/// characters that turn the reading direction or hide in a text.
 pub(super) fn has_invisible(text: &str) -> bool {
     text.chars().any(|c| {
         (c.is_control() && c != '\n' && c != '\t')
@@ -20,8 +20,9 @@ pub(super) fn has_invisible(text: &str) -> bool {
 /// A secret that is removed from the inputs.
 const SECRET: &str = "s3cr3t-Canary-0815";
 
-/// Checks the redaction of a text, and of an answer if it is JSON: only `(hidden)` is inserted, a named secret is hidden
-/// in any surroundings, and an answer keeps its form. (A second redaction may hide more: `a1=(hidden)` looks random.)
+/// Checks the redaction of a text, and of an answer if it is JSON. Only `(hidden)` is inserted, a named secret is
+/// hidden in any surroundings, and an answer keeps its form. (A second redaction may hide more, as `a1=(hidden)` looks
+/// random.)
 pub fn check_redaction(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace(SECRET, "");
     let redacted = redact_text(&text);
@@ -65,8 +66,8 @@ fn assert_same_form(before: &Value, after: &Value) {
     }
 }
 
-/// Checks the escaping of a text, and of an answer if it is JSON: no invisible character is left, programs and readers get
-/// the same text, and visible characters stay.
+/// Checks the escaping of a text, and of an answer if it is JSON. No invisible character is left, programs and readers
+/// get the same text, and visible characters stay.
 pub fn check_escaping(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let escaped = escape_text(&text);

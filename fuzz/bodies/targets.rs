@@ -6,8 +6,8 @@ use super::{config, filter, http, json, mcp, pve, sanitize, view};
 pub struct FuzzTarget {
     /// Also the name of its seeds and of its binary.
     pub name: &'static str,
-    /// Panics if a property does not hold. Returns true if the parser accepted the bytes, so that a test can tell that it
-    /// met valid and invalid input.
+    /// Panics if a property does not hold. Returns true if the parser accepted the bytes, so that a test can tell that
+    /// it met valid and invalid input.
     pub check: fn(&[u8]) -> bool,
 }
 

@@ -21,8 +21,8 @@ impl AuditLog {
         Self(None)
     }
 
-    /// Appends to a file, which is created with mode 0600 if it is missing. The file is locked for this server as long as
-    /// it runs.
+    /// Appends to a file, which is created with mode 0600 if it is missing. The file is locked for this server as long
+    /// as it runs.
     pub fn open(path: &Path) -> Result<Self, AuditOpenError> {
         AuditFile::open(path).map(|file| Self(Some(Mutex::new(file))))
     }

@@ -105,8 +105,8 @@ impl LockedFile {
     }
 }
 
-/// Takes the lock. Waits up to a second for a server that is about to end, or for a child of this process that has the
-/// descriptor between its fork and its exec.
+/// Takes the lock. Waits up to a second for a server that is about to end. A child of this process may also hold the
+/// descriptor, between its fork and its exec.
 fn lock(file: &File) -> Result<(), TryLockError> {
     for _ in 0..20 {
         match file.try_lock() {

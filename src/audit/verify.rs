@@ -120,7 +120,8 @@ impl VerifierState<'_> {
         } else if seq > expected {
             let missing = seq - expected;
             problems.add(format_args!(
-                "line {n} has the number {seq}, expected {expected}: {missing} missing after line {before}, or it was changed"
+                "line {n} has the number {seq}, expected {expected}: {missing} missing after line {before}, or it was \
+                 changed"
             ));
         } else if seq < expected {
             problems.add(format_args!(

@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 /// The key of the call's id in the `_meta` of a failed result.
 pub const CALL_ID_META_KEY: &str = "proxmox-mcp/callId";
 
-/// The id of a call in the log, the audit log and a failed result. Its first half is random for each process, so that ids
-/// of several runs differ in one log.
+/// The id of a call in the log, the audit log and a failed result. Its first half is random for each process, so that
+/// ids of several runs differ in one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId {
     pub process: u16,
@@ -39,8 +39,8 @@ impl TraceParent {
         (version == b"00" && is_nonzero(trace) && is_nonzero(span)).then_some(Self(bytes))
     }
 
-    /// Returns the value for a request to a node: the same trace, a new span, and the known flags, sampled and random (level
-    /// 2; unknown flags must not be passed on). Returns `None` without random bytes.
+    /// Returns the value for a request to a node, with the same trace and a new span. Of the flags, only sampled and
+    /// random (level 2) are passed on, as the specification requires. Returns `None` without random bytes.
     pub fn new_child(&self) -> Option<Self> {
         let mut span = [0; 8];
         SystemRandom::new().fill(&mut span).ok().filter(|()| span != [0; 8])?;

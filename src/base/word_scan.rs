@@ -1,8 +1,7 @@
 //! Byte searches in words of eight bytes, for answers of megabytes.
 //!
-//! A search marks bytes by their high bit. `(x - 1) & !x` marks the lowest zero byte and no byte below it, and
-//! `(x - n) & !x` does the same for bytes less than `n`. A mark above the lowest one may be wrong, so only the lowest one
-//! is read.
+//! A search marks bytes by their high bit. `(x - 1) & !x` marks the lowest zero byte and no byte below it. `(x - n) &
+//! !x` does the same for bytes less than `n`. A mark above the lowest one may be wrong, so only the lowest one is read.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 

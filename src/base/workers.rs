@@ -1,7 +1,7 @@
 //! A bounded set of threads for work that may wait on a cluster.
 //!
 //! Threads start on demand and end after an idle time, so that an idle server holds none. A job that finds no free
-//! thread waits in a queue (first in, first out); a job that finds the queue full is returned to the caller. The limit
+//! thread waits in a queue (first in, first out). A job that finds the queue full is returned to the caller. The limit
 //! of one session is enforced by the session.
 
 use crate::base::deadline::Deadline;
@@ -58,8 +58,8 @@ impl<J: Send + 'static> WorkerPool<J> {
         }))
     }
 
-    /// Runs or queues a job. Returns the job as an error if the queue is full, the pool is stopping, or the first thread
-    /// can't be started.
+    /// Runs or queues a job. Returns the job as an error if the queue is full, the pool is stopping, or the first
+    /// thread cannot be started.
     pub fn submit(&self, job: J) -> Result<(), J> {
         let mut state = self.0.lock();
         if state.stopping || state.running + state.queue.len() >= self.0.max_threads * 2 {

@@ -1,12 +1,12 @@
-//! Proxmox's lists as tables. A list is read once, only its wanted columns, and written twice: as text for a model (a
-//! header line, tab-separated rows, numbers with units) and as JSON for programs (the raw values).
+//! Proxmox's lists as tables. A list is read once, with the wanted columns only, and written twice. The text for a
+//! model has a header line, tab-separated rows and numbers with units. The JSON for programs has the raw values.
 
 use crate::base::json_scan::JsonScanner;
 use crate::render::units::{append, append_byte_size, append_duration, append_number, append_percent, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
 
-/// The maximum number of rows. No cluster has as many; the limit bounds the memory of a hostile response.
+/// The maximum number of rows. No cluster has as many. The limit bounds the memory of a hostile response.
 pub(crate) const MAX_ROWS: usize = 100_000;
 
 /// The maximum number of characters of a cell. Longer values are cut.
@@ -172,8 +172,8 @@ impl<'a> ListTable<'a> {
 
 /// A hash table from keys to columns. Comparing each key with each column would take a good part of a call.
 ///
-/// A slot holds the number of a column plus one, or 0. At most a quarter of the slots is used. A key whose slot is used by
-/// another one is in the next free slot.
+/// A slot holds the number of a column plus one, or 0. At most a quarter of the slots is used. A key whose slot is used
+/// by another one is in the next free slot.
 struct ColumnIndex([u8; ColumnIndex::SLOTS]);
 
 impl ColumnIndex {
@@ -250,8 +250,8 @@ impl TableRow<'_> {
     }
 }
 
-/// Returns the inside of a JSON string with its escapes, which keep tabs and line ends out of a table. Returns any other
-/// value unchanged.
+/// Returns the inside of a JSON string with its escapes, which keep tabs and line ends out of a table. Returns any
+/// other value unchanged.
 pub(crate) fn strip_quotes(raw: &str) -> &str {
     raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw)
 }
@@ -275,8 +275,8 @@ fn append_cell(out: &mut Vec<u8>, raw: &str, format: CellFormat) {
     }
 }
 
-/// Pushes a value with its control characters as spaces, because a list or an object may have line ends and tabs between
-/// its tokens. Returns false if the value was cut at [`MAX_CELL_CHARS`].
+/// Pushes a value with its control characters as spaces, because a list or an object may have line ends and tabs
+/// between its tokens. Returns false if the value was cut at [`MAX_CELL_CHARS`].
 pub(crate) fn push_single_line(text: &mut String, plain: &str) -> bool {
     if plain.len() <= MAX_CELL_CHARS && !plain.bytes().any(|b| b.is_ascii_control()) {
         text.push_str(plain);

@@ -1,8 +1,8 @@
 //! Escapes for invisible characters. The texts of a cluster are untrusted input. A control character, a character
 //! without width or one that turns the reading direction could show a person something else than a model reads.
 //!
-//! The escapes are those of JSON, so that JSON text stays JSON. Characters for private use stay, as they are visible, if
-//! only as a box.
+//! The escapes are those of JSON, so that JSON text stays JSON. Characters for private use stay, as they are visible,
+//! if only as a box.
 
 use crate::base::json_scan::decode_unicode_escape;
 use crate::base::word_scan::{count_unmarked, mark_below, mark_equal, repeat, word_at};

@@ -1,7 +1,8 @@
 //! Redaction of secrets and escapes for invisible characters.
 //!
-//! Secrets are found by the names that Proxmox gives them and by their form. Redaction is the last safeguard: what the
-//! cluster's token cannot read never arrives here, and a password alone in a sentence looks like any other word.
+//! Secrets are found by the names that Proxmox gives them and by their form. Redaction is the last safeguard, as a
+//! password alone in a sentence looks like any other word. The first one is the cluster's token: what it cannot read
+//! never arrives here.
 
 pub mod escape_invisible;
 mod placeholder;

@@ -7,10 +7,10 @@ use super::secret_patterns::{MIN_SECRET_TEXT_LEN, find_secret, is_uuid, looks_ra
 use crate::base::json_scan::{decode_unicode_escape, skip_string, skip_whitespace, unquote};
 use std::borrow::Cow;
 
-/// Returns an API response with its secrets replaced by [`HIDDEN`]. Redacted are strings and numbers in members with a
-/// secret name, everything within them if they are lists or objects, and what looks like a secret in other strings.
-/// `null`, booleans (0 and 1 too) and values that Proxmox masked stay. The result is JSON of the same form. A text that is
-/// not JSON is redacted as plain text.
+/// Returns an API response with its secrets replaced by [`HIDDEN`]. A member with a secret name loses all strings and
+/// numbers, also in its lists and objects. Other strings lose what looks like a secret. `null`, booleans (0 and 1 too)
+/// and values that Proxmox masked stay. The result is JSON of the same form. A text that is not JSON is redacted as
+/// plain text.
 pub fn redact_json(json: String) -> String {
     let mut pass = RedactionPass {
         json: &json,
@@ -60,7 +60,7 @@ struct RedactionPass<'a> {
     /// The end of the part that is in `out`.
     copied_until: usize,
     out: String,
-    /// Whether each [`ContextMarker`] is in the response, once it was searched.
+    /// Each [`ContextMarker`] that was searched so far: true if it is in the response.
     context_markers: [Option<bool>; 3],
     log_redactor: LogRedactor,
 }
@@ -177,8 +177,8 @@ impl RedactionPass<'_> {
     }
 }
 
-/// Decodes the inside of a JSON string. Half a surrogate pair becomes the replacement character, because a secret next to
-/// it must still be found.
+/// Decodes the inside of a JSON string. Half a surrogate pair becomes the replacement character, because a secret next
+/// to it must still be found.
 fn decode_string_lossy(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
     let mut copied = 0;

@@ -42,8 +42,8 @@ const fn parameter(text: &'static str, in_text: WordClass) -> SecretName {
 }
 
 const SECRET_NAMES: [SecretName; 38] = [
-    // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of a
-    // SPICE response.
+    // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of
+    // a SPICE response.
     suffix("password", Always),
     suffix("passwd", Always),
     suffix("passphrase", Always),
@@ -54,8 +54,8 @@ const SECRET_NAMES: [SecretName; 38] = [
     // A login, `vncticket`. The cookie PVEAuthCookie holds a ticket.
     suffix("ticket", IfAssigned),
     suffix("cookie", IfAssigned),
-    // `client-key` (OpenID), `eab-hmac-key` (ACME), `encryption-key` (PBS, in a response if Proxmox created the key), and
-    // `api_key` and `private-key` of plugins.
+    // `client-key` (OpenID), `eab-hmac-key` (ACME), `encryption-key` (PBS, in a response if Proxmox created the key),
+    // and `api_key` and `private-key` of plugins.
     suffix("-key", IfAssigned),
     suffix("apikey", Always),
     suffix("privatekey", Always),
@@ -165,8 +165,8 @@ pub fn is_secret_parameter(name: &str) -> bool {
     NormalizedName::new(name).find(|secret| secret.in_parameters).is_some()
 }
 
-/// Returns true if a field with this name in an API response holds a secret. The names `key`, `value`, `data` and `t` do
-/// not decide alone; `redact_json` looks at their context.
+/// Returns true if a field with this name in an API response holds a secret. The names `key`, `value`, `data` and `t`
+/// are not enough. [`super::redact_json()`] looks at their context.
 pub fn is_secret_field(name: &str) -> bool {
     classify_field(name) == FieldClass::Secret
 }

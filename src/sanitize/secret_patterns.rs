@@ -1,6 +1,6 @@
-//! Secrets in plain text, found by their form: keys, tickets, tokens, password hashes, addresses with a login, and the
-//! values after the name of a secret. Each byte is read once. A look back or ahead is bounded, or covers bytes that are
-//! redacted.
+//! Secrets in plain text, found by their form. These are keys, tickets, tokens, password hashes, addresses with a
+//! login, and values after the name of a secret. Each byte is read once. A look back or ahead is bounded, or covers
+//! bytes that are redacted.
 
 use super::placeholder::{HIDDEN, is_hidden};
 use super::secret_names::{MAX_NAME_LEN, WordClass, classify_word, may_be_secret};
@@ -68,8 +68,8 @@ fn count_clean_bytes(word: u64) -> usize {
     count_unmarked(separators | mark_equal(word, b'$') | mark_equal(word | repeat(0x20), b'b'))
 }
 
-/// Returns true for one word of at least `min_len` bytes that looks random: it has letters and digits and is not a
-/// fingerprint, which has hexadecimal digits only.
+/// Returns true for one word of at least `min_len` bytes that looks random. It has letters and digits. Hexadecimal
+/// digits alone are a fingerprint.
 pub(super) fn looks_random(text: &str, min_len: usize) -> bool {
     let has = |class: fn(&u8) -> bool| text.as_bytes().iter().any(class);
     text.len() >= min_len
@@ -236,8 +236,8 @@ fn match_url_password(bytes: &[u8], from: usize, at: usize) -> Option<Range<usiz
     (password < end && bytes[password..end] != *HIDDEN.as_bytes()).then_some(password..end)
 }
 
-/// Matches a ticket at the first `:` of its `::`: `PVE:user@realm:4EEC61E2::signature`, `PVEVNC:4EEC61E2::signature`, and
-/// the tickets of a mail gateway or a backup server.
+/// Matches a ticket at the first `:` of its `::`: `PVE:user@realm:4EEC61E2::signature`, `PVEVNC:4EEC61E2::signature`,
+/// and the tickets of a mail gateway or a backup server.
 fn match_ticket(bytes: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let time = at.checked_sub(9).filter(|time| *time >= from)?;
     let stamp = bytes.get(time..at)?.strip_prefix(b":")?;

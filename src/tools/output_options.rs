@@ -19,7 +19,7 @@ const fn optional_param(name: &'static str, kind: ParameterKind, description: &'
 }
 
 impl OutputOptions {
-    /// Parses the arguments of [`PARAMS`].
+    /// Parses the arguments of the parameters above.
     pub fn from_args(args: &ToolArguments) -> Result<Self, String> {
         let arguments = OutputArguments {
             fields: args.text("fields"),

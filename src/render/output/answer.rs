@@ -19,8 +19,9 @@ pub struct RenderedResult {
 }
 
 impl OutputOptions {
-    /// Renders an answer in at most `cap` bytes (0: no limit). `verbatim` is the JSON of the answer, or with `enveloped`
-    /// of the whole envelope, which has other members besides `data`. A plain answer that fits keeps its memory.
+    /// Renders an answer in at most `cap` bytes (0: no limit). `verbatim` is the JSON of the answer, or with
+    /// `enveloped` of the whole envelope, which has other members besides `data`. A plain answer that fits keeps its
+    /// memory.
     pub fn render(&self, verbatim: String, enveloped: bool, cap: usize) -> Result<RenderedResult, OutputError> {
         if self.is_plain() && (cap == 0 || verbatim.len() <= cap) {
             return Ok(RenderedResult { text: verbatim, note: None });

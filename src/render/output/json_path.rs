@@ -1,5 +1,5 @@
-//! Access to JSON text one level at a time, without a tree. Results borrow from the text. The text has passed the parser
-//! of the response, so it is valid here. Nested values are skipped without recursion.
+//! Access to JSON text one level at a time, without a tree. Results borrow from the text. The text has passed the
+//! parser of the response, so it is valid here. Nested values are skipped without recursion.
 
 use crate::render::units;
 
@@ -26,8 +26,8 @@ pub fn parse_decimal(text: &str) -> Option<f64> {
     is_decimal.then(|| units::parse_number(text.as_bytes())).flatten()
 }
 
-/// Returns the value at a dotted path and its depth. The steps are the keys of objects and the places in lists, from 0. A
-/// key with dots is found too, before any path.
+/// Returns the value at a dotted path and its depth. The steps are the keys of objects and the places in lists, from 0.
+/// A key with dots is found too, before any path.
 pub fn find<'a>(raw: &'a str, path: &str, depth: usize) -> Option<(&'a str, usize)> {
     if depth > MAX_DEPTH {
         return None;

@@ -10,8 +10,8 @@ pub struct QuotedWord<'a> {
     pub rest: &'a str,
 }
 
-/// Splits a word in quotes from the start of `text`. Returns `None` if the text starts with anything else. Double quotes
-/// have the escapes of JSON, single quotes have none.
+/// Splits a word in quotes from the start of `text`. Returns `None` if the text starts with anything else. Double
+/// quotes have the escapes of JSON, single quotes have none.
 pub fn split_quoted(text: &str) -> Result<Option<QuotedWord<'_>>, ArgumentError> {
     let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'')) else { return Ok(None) };
     let mut escaped = false;

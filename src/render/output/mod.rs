@@ -1,9 +1,9 @@
-//! The part of a raw answer that a caller asks for, in a size that a model can take: fields, rows, their order, pages, JSON
-//! or a table. A note names everything that was left out, with the arguments that show it.
+//! The part of a raw answer that a caller asks for, in a size that a model can take. The caller chooses fields, rows,
+//! their order, pages, and JSON or a table. A note names everything that was left out, with the arguments that show it.
 //!
-//! Only the text that is shown is built. Rows are copied as JSON text. A single path into an object (`fields=a.b`), or one
-//! that starts with a number in a list (`fields=12.log`), shows the value there like an answer, with the path as its key.
-//! So every value can be reached, page by page.
+//! Only the text that is shown is built. Rows are copied as JSON text. A single path into an object (`fields=a.b`) or a
+//! list (`fields=12.log`) shows the value there like an answer, with the path as its key. So every value can be
+//! reached, page by page.
 
 mod answer;
 mod error;

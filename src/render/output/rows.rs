@@ -1,5 +1,5 @@
-//! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together. All
-//! others are read once and written.
+//! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
+//! All others are read once and written.
 
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
@@ -108,8 +108,8 @@ pub fn select<'a>(
     if let Some(error) = error {
         return Err(error);
     }
-    // Proxmox leaves out keys that are not set (`lock`), possibly in every row. So a missing key is not an error, unless
-    // it leaves nothing to show. It may still be misspelled.
+    // Proxmox leaves out keys that are not set (`lock`), possibly in every row. So a missing key is not an error,
+    // unless it leaves nothing to show. It may still be misspelled.
     let missing: Vec<&str> =
         paths.iter().zip(&known).filter(|(_, known)| !**known).map(|(key, _)| key.as_str()).collect();
     if counts.total > 0
@@ -156,8 +156,8 @@ fn project(text: &mut String, object: &str, fields: &[String], room: usize) -> b
     text.len() - start <= room
 }
 
-/// Writes the rows of the page as a JSON list. If not even the first one fits, returns its place in the list and the row
-/// itself, of which a part is to be written.
+/// Writes the rows of the page as a JSON list. If not even the first one fits, returns its place in the list and the
+/// row itself, of which a part is to be written.
 pub fn write_list<'a>(
     options: &OutputOptions,
     page: &mut PageWriter,

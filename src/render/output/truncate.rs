@@ -1,5 +1,5 @@
-//! Partial output of a value that is larger than the cap: the rows and members that fit, else a part of the first one,
-//! down to the lines or characters of one text. Each part is noted with the arguments that show the rest.
+//! Partial output of a value that is larger than the cap. Shown are the rows and members that fit. If none fits, a part
+//! of the first one is shown, down to the lines or characters of one text. A note has the arguments that show the rest.
 
 use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{MAX_DEPTH, describe_kind, pick, unquote, walk};
@@ -193,8 +193,8 @@ fn escaped_len(c: char) -> usize {
     }
 }
 
-/// Writes a part of a text as a JSON string. The unit is lines, or characters if there are no line breaks or a very long
-/// line. It depends on the text and the cap alone, so that parts add up.
+/// Writes a part of a text as a JSON string. The unit is lines, or characters if there are no line breaks or a very
+/// long line. It depends on the text and the cap alone, so that parts add up.
 fn write_text(options: &OutputOptions, page: &mut PageWriter, raw: &str, answer_path: &AnswerPath) {
     let text = unquote(raw);
     let max_line = (page.cap() / 4).max(80);
