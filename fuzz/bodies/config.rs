@@ -1,16 +1,16 @@
-//! clusters.json.
+//! The configuration in clusters.json.
 
 use crate::config::load::parse;
 use std::path::Path;
 
-/// A secret in Proxmox's form.
+/// A secret in the form that Proxmox creates.
 const SECRET: &str = "0f5e9c1a-3b7d-4e2f-8a6b-5c4d3e2f1a0b";
 
-/// Reads a configuration in which `$SECRET` is a secret. Errors must not contain the secret, and an accepted
-/// configuration must be complete.
+/// Checks a configuration, in which `$SECRET` becomes a secret. The errors of an invalid one do not show the secret. A
+/// valid one is complete.
 pub fn check_clusters(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace("$SECRET", SECRET);
-    // Files that the configuration names are not read.
+    // No input may name a file of this machine.
     let directory = Path::new("/nonexistent");
     if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|part| text.contains(part)) {
         return false;
@@ -26,7 +26,7 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
                 assert!(!cluster.endpoints.is_empty() && !cluster.token_secret.is_empty());
                 assert!(cluster.token_secret.expose().bytes().all(|b| b.is_ascii_graphic()));
                 assert!((1..=600).contains(&cluster.timeout.as_secs()));
-                // Tokens are sent in clear text on this machine only.
+                // A token is never sent to another machine in clear text.
                 assert!(cluster.endpoints.iter().all(|e| e.https || is_loopback(&e.host)), "{cluster:?}");
             }
             let clients: Vec<_> =

@@ -171,13 +171,13 @@ fn check_output(bytes: &[u8]) -> &str {
     assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "{text}");
     // The id repeats the client's bytes.
     let end = find_member(text, "id").map_or(0, |id| id.as_ptr() as usize - text.as_ptr() as usize + id.len());
-    assert!(!text.contains(['\n', '\r']) && !super::output::has_invisible(&text[end..]), "{text:?}");
+    assert!(!text.contains(['\n', '\r']) && !super::sanitize::has_invisible(&text[end..]), "{text:?}");
     text
 }
 
 /// Returns the raw value of the last member with this name, by another parser.
 fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let members = super::output::parse_members(object)?;
+    let members = super::json::parse_members(object)?;
     members.into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 

@@ -9,4 +9,5 @@ pub mod secret;
 pub mod suggest;
 pub mod timestamp;
 pub mod trace;
+pub(crate) mod word_scan;
 pub(crate) mod workers;

@@ -1,7 +1,7 @@
 //! What every tool works at: the clusters that its caller may see, and the one way to have something done on them. Whatever
 //! goes to a cluster for a caller is judged here first, and written down.
 
-use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord};
+use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError};
 use crate::base::hint::render_error;
 use crate::base::trace::{CallId, TraceParent};
 use crate::call::confirm::ConfirmationCodes;
@@ -252,7 +252,7 @@ impl ToolCall<'_> {
     /// It can't be written: then nothing may be changed.
     pub(crate) fn audit_start(&self, api_call: ApiCall<'_>, decision: AuditDecision) -> Result<(), String> {
         let written = self.write_audit(api_call, AuditEvent::ChangeStarted, decision, None, None, None);
-        written.map_err(|why| format!("the audit log can't be written ({why}), and without it nothing is changed"))
+        written.map_err(|error| format!("{}; without it nothing is changed", render_error(&error)))
     }
 
     /// Writes down that a confirmation was asked for.
@@ -297,7 +297,7 @@ impl ToolCall<'_> {
         why: Option<&str>,
         upid: Option<&str>,
         end: Option<(AuditOutcome<'_>, Instant)>,
-    ) -> Result<(), String> {
+    ) -> Result<(), AuditWriteError> {
         self.attributes.set_target(&api_call.cluster.settings().name);
         if !self.state.audit.is_enabled(event) {
             return Ok(());

@@ -2,17 +2,15 @@
 
 use super::field_parsers::{self, EndpointError, FingerprintError, SecretFormatError, TokenIdError, UserError};
 use super::files::FileError;
-use super::misplaced_secret::{UUID_LEN, contains_secret, find_uuid};
+use super::misplaced_secret::contains_secret;
 use super::ordered_json::{JsonSyntaxError, OrderedJson};
 use super::token::TokenHashError;
 use crate::base::hint::{Hint, render_error};
 use crate::base::suggest::suggest;
+use crate::sanitize::{NOT_SHOWN, UUID_LEN, find_uuid};
 use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
-
-/// Replaces a value that may be a secret.
-const NOT_SHOWN: &str = "(not shown)";
 
 /// All errors of a configuration file. `Display` writes a line per error: its place, the cause and a hint. Values that may
 /// be secrets are hidden.

@@ -2,9 +2,9 @@
 //! a secret in the wrong field. A suggestion contains only parts that are valid.
 
 use super::cluster::{Endpoint, Fingerprint};
-use super::misplaced_secret::is_uuid;
 use super::token::decode_hex_32;
 use crate::base::hint::Hint;
+use crate::sanitize::is_uuid;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use thiserror::Error;

@@ -18,6 +18,7 @@ mod ordered_json;
 mod policy_fields;
 mod token;
 
+pub use crate::sanitize::TOKEN_PREFIX;
 pub use client::{Client, ClientTokenError};
 pub use cluster::{ClusterConfig, Endpoint, Fingerprint, TlsVerification};
 pub use errors::ConfigErrors;
@@ -25,5 +26,4 @@ pub use files::FileError;
 pub use key_pair::{KeyPair, KeyPairError};
 pub use limits::Limits;
 pub use load::{ClustersFile, ConfigNotFound, find_path, load};
-pub use misplaced_secret::TOKEN_PREFIX;
 pub use token::{TokenError, TokenHash};

@@ -1,12 +1,12 @@
 //! Client tokens, of which the server keeps the SHA-256 alone. A token has 256 random bits, so salt or stretching would
 //! not make its hash harder to invert.
 
-use super::misplaced_secret::TOKEN_PREFIX;
 use crate::base::hint::Hint;
+use crate::base::secret::constant_time_eq;
+use crate::sanitize::TOKEN_PREFIX;
 use ring::digest;
 use std::borrow::Cow;
 use std::fmt;
-use std::hint::black_box;
 use thiserror::Error;
 
 /// A shorter token can be guessed.
@@ -27,8 +27,7 @@ impl TokenHash {
 
     /// Compares all bytes, so that the time does not tell how many are right.
     pub fn ct_eq(&self, other: &Self) -> bool {
-        let different = self.0.iter().zip(other.0).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
-        black_box(different) == 0
+        constant_time_eq(&self.0, &other.0)
     }
 }
 

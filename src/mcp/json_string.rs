@@ -5,6 +5,7 @@
 //! result has no character that some client reads as the end of a line.
 
 use crate::base::json_scan::mark_special_bytes;
+use crate::base::word_scan::{count_unmarked, repeat};
 use crate::sanitize::escape_invisible::{is_invisible, push_escape};
 
 /// Bytes gathered before they go to the output.
@@ -60,9 +61,8 @@ fn pad_word(rest: &[u8]) -> [u8; 8] {
 /// Counts the bytes of the word, from the lowest, that are copied as they are. Other bytes are control characters, DEL,
 /// `"`, `\` and parts of characters outside ASCII.
 fn count_clean_bytes(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let del_or_not_ascii = (word | word.wrapping_add(ONES)) & (ONES * 0x80);
-    ((mark_special_bytes(word) | del_or_not_ascii).trailing_zeros() / 8) as usize
+    let del_or_not_ascii = word | word.wrapping_add(repeat(1));
+    count_unmarked(mark_special_bytes(word) | del_or_not_ascii)
 }
 
 /// Returns the character after the backslash, for a visible character with an escape of two bytes.

@@ -11,8 +11,8 @@ use crate::mcp::context::CallContext;
 use crate::pve::Method;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::task::Upid;
-use crate::render::output;
-use crate::render::output::OutputOptions;
+use crate::render::output::{OutputOptions, RenderedResult};
+use crate::tools::output_options;
 use crate::tools::tasks::{self, DEFAULT_WAIT};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +40,7 @@ const fn with_output_params<const N: usize, const M: usize>(own: [ToolParameter;
     let mut all = [own[0]; M];
     let mut n = 0;
     while n < M {
-        all[n] = if n < N { own[n] } else { output::PARAMS[n - N] };
+        all[n] = if n < N { own[n] } else { output_options::PARAMS[n - N] };
         n += 1;
     }
     all
@@ -197,7 +197,7 @@ fn handle_call(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArgumen
     let rendered = match render_answer(&options, answer, cap) {
         Ok(shown) => shown,
         Err(why) if !planned.is_change() => return Err(ToolError::Failed(why)),
-        Err(why) => output::RenderedResult {
+        Err(why) => RenderedResult {
             text: format!("{} was done, but its answer can't be shown so: {why}", planned.operation_line()),
             note: None,
         },
@@ -268,9 +268,9 @@ fn handle_get(call: ToolCall<'_>, context: &CallContext<'_>, args: &ToolArgument
     Ok(ToolOutput { content, structured: None })
 }
 
-fn render_answer(options: &OutputOptions, answer: ApiResponse, cap: usize) -> Result<output::RenderedResult, String> {
+fn render_answer(options: &OutputOptions, answer: ApiResponse, cap: usize) -> Result<RenderedResult, String> {
     let enveloped = answer.has_extra_fields();
-    options.render(answer.into_payload(), enveloped, cap)
+    options.render(answer.into_payload(), enveloped, cap).map_err(|error| render_error(&error))
 }
 
 /// A text, and beside it what there is to say about it.

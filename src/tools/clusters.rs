@@ -12,7 +12,7 @@ use crate::pve::client::cluster::Cluster;
 use crate::pve::client::manager::ClusterManager;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::render::table::{CellFormat, Column, ListTable, to_json_text};
+use crate::render::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ pub(crate) fn render_clusters(
         table.push(row);
     }
     let mut text = String::new();
-    let members = table.write(&mut text, |_| ("", 0, 0, ""));
+    let members = table.write(&mut text, |_| SortKey::default());
     (text, format!("{{{members}}}"))
 }
 

@@ -7,7 +7,7 @@ use crate::mcp::context::CallContext;
 use crate::pve::guests::{self, Guest};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::render::table::{CellFormat, Column, ListTable, to_json_text};
+use crate::render::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::sanitize;
 use crate::tools::clusters::{ClusterErrors, fan_out, select_clusters};
 use crate::tools::lists::{CLUSTER_PARAM, column};
@@ -107,7 +107,7 @@ fn handle_find_guest(
         table.push(build_row(cluster.map(|c| c.settings().name.as_str()), guest));
     }
     let mut text = String::new();
-    let mut structured = format!("{{{}", table.write(&mut text, |_| ("", 0, 0, "")));
+    let mut structured = format!("{{{}", table.write(&mut text, |_| SortKey::default()));
     if let Some(left_out @ 1..) = found.len().checked_sub(MAX_GUESTS) {
         let _ = writeln!(text, "{left_out} more fit, none of them better: add a word, such as a tag, node or state");
         let _ = write!(structured, ",\"left_out\":{left_out}");

@@ -6,6 +6,7 @@ pub(crate) mod clusters;
 mod describe;
 mod guests;
 mod lists;
+pub(crate) mod output_options;
 mod search;
 mod tasks;
 

@@ -4,6 +4,7 @@ use crate::support::log::{capture, take};
 use crate::support::own_process::in_own_process;
 use log::Level;
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord, verify};
+use proxmox_mcp::base::hint::render_error;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::sync::Arc;
@@ -49,9 +50,9 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     for more in [0, 1, 100, before.len() as u64 - 3] {
         room(Some(before.len() as u64 + more));
         for event in [AuditEvent::Read, AuditEvent::ChangeFinished] {
-            let told = audit.write(&record(event)).expect_err("no room");
-            assert!(told.starts_with("the audit log can't be written (File too large"), "{told}");
-            assert!(told.ends_with("): make room for it, then call again"), "{told}");
+            let error = render_error(&audit.write(&record(event)).expect_err("no room"));
+            assert!(error.starts_with("cannot write the audit log: File too large"), "{error}");
+            assert!(error.ends_with(". hint: free some space on its disk, then call again"), "{error}");
             assert!(fs::read(&path).expect("read") == before, "{more}");
         }
     }
