@@ -1,5 +1,5 @@
-//! A node in this process and the data of its cluster. It responds with prepared bytes, so that it adds almost nothing to
-//! the measured time.
+//! A node in this process and the data of its cluster. It responds with prepared bytes, so that it adds almost nothing
+//! to the measured time.
 
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};

@@ -1,4 +1,4 @@
-//! Proxmox's messages and their meaning.
+//! Proxmox's messages and formats, and their meaning.
 
 pub(in crate::pve) mod formats;
 pub mod messages;

@@ -1,5 +1,5 @@
-//! Chooses and keeps a cluster's schema: its own description, fetched at the first use and again when the cluster's version
-//! changes, or the embedded facts.
+//! Chooses and keeps a cluster's schema: its own description, fetched at the first use and again when the cluster's
+//! version changes, or the embedded facts.
 //!
 //! One caller at a time fetches. The others do not wait and get the current schema. A failed fetch is no error for the
 //! caller. It is logged as a warning once, until a fetch succeeds.
@@ -240,7 +240,7 @@ fn fetch_schema(source: &dyn SchemaSource, deadline: Instant, cancel: &CancelTok
         Ok(node) => read.map_err(|error| PveError::rejected_description(node, error)),
         // The text of this error names the time limit of a call.
         Err(PveError::TimedOut { node, .. }) => Err(PveError::rejected_description(node, SchemaError::TimedOut)),
-        Err(why) => Err(why),
+        Err(error) => Err(error),
     }
 }
 
@@ -258,8 +258,8 @@ fn check_plausible(schema: &Schema, source: &dyn SchemaSource) -> Result<(), Sch
     Ok(())
 }
 
-/// The schemas in use, by the SHA-256 of all bytes of their descriptions. Only the bytes decide which clusters share one: a
-/// malicious cluster could send a false version to make another use its schema.
+/// The schemas in use, by the SHA-256 of all bytes of their descriptions. Only the bytes decide which clusters share
+/// one: a malicious cluster could send a false version to make another use its schema.
 static SHARED_SCHEMAS: Mutex<Vec<([u8; 32], Weak<Schema>)>> = Mutex::new(Vec::new());
 
 fn share_schema(digest: &[u8], schema: Schema) -> Arc<Schema> {

@@ -25,5 +25,4 @@ pub use error::{SchemaError, SchemaLimit};
 pub use load::{embedded_schema, read_description};
 pub use model::{Operation, ParameterSpec, PathMatch, SchemaModel, fold_families};
 pub use path_tree::PathMismatch;
-pub use reader::MAX_DESCRIPTION_BYTES;
 pub use searchable::Schema;

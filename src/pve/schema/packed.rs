@@ -51,7 +51,8 @@ pub(super) struct OperationFacts {
     pub(super) summary: TextRef,
     pub(super) risk_reason: TextRef,
     pub(super) risk: Risk,
-    /// True for an operation that only lists sub-paths, is deprecated, or serves other programs. Searches rank it lower.
+    /// True for an operation that only lists sub-paths, is deprecated, or serves other programs. Searches rank it
+    /// lower.
     pub(super) low_priority: bool,
 }
 

@@ -151,8 +151,8 @@ fn has_keys(parameter: &ParameterSpec<'_>) -> bool {
         || ValueFormat::from_name(parameter.format()) == ValueFormat::PropertyString
 }
 
-/// Returns an enumeration's value in its own spelling, `None` if it does not have the value, and the text of a parameter
-/// without an enumeration.
+/// Returns an enumeration's value in its own spelling, `None` if it does not have the value, and the text of a
+/// parameter without an enumeration.
 fn match_allowed_value(parameter: &ParameterSpec<'_>, text: String) -> Option<String> {
     if parameter.allowed_values().next().is_none() {
         return Some(text);

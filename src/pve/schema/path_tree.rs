@@ -1,8 +1,8 @@
 //! Finds the operations of a path the way Proxmox does.
 //!
-//! A node walks down segment by segment. It prefers a literal name to a parameter, and does not try the parameter if the
-//! literal leads nowhere. A last parameter that is a volume or a CIDR takes the rest of the path with its slashes (PVE:
-//! `fragmentDelimiter`).
+//! A node walks down segment by segment. It prefers a literal name to a parameter, and does not try the parameter if
+//! the literal leads nowhere. A last parameter that is a volume or a CIDR takes the rest of the path with its slashes
+//! (PVE: `fragmentDelimiter`).
 
 use super::error::SchemaLimit;
 use super::packed::PackedSchema;

@@ -19,7 +19,7 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 
 /// Most bytes of a decompressed description. Real ones have 1.3 to 4 MB.
-pub const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
+pub(super) const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
 
 /// Most bytes of the methods of one path, which are in memory at once. The largest real ones have some 200 KB.
 const MAX_PATH_BYTES: u64 = 1 << 20;
@@ -240,8 +240,8 @@ impl SchemaReader<'_> {
     }
 }
 
-/// Returns the values of an enumeration, each ended by a line break. An enumeration with too many values counts as none,
-/// because a shortened one would reject valid values.
+/// Returns the values of an enumeration, each ended by a line break. An enumeration with too many values counts as
+/// none, because a shortened one would reject valid values.
 fn join_enum_values(values: Option<&Value>) -> String {
     let values = values.and_then(Value::as_array).filter(|values| values.len() <= MAX_ENUM_VALUES);
     let texts = values.into_iter().flatten().map(|value| scalar_to_text(Some(value)));
@@ -278,8 +278,8 @@ fn shorten_text(text: &str) -> String {
     out
 }
 
-/// Returns the rule of `permissions` as text: `VM.Audit on /vms/{vmid}`. It is empty for an operation that users may call
-/// without a privilege. Only root@pam may call an operation without a rule.
+/// Returns the rule of `permissions` as text: `VM.Audit on /vms/{vmid}`. It is empty for an operation that users may
+/// call without a privilege. Only root@pam may call an operation without a rule.
 fn format_privileges(permissions: Option<&Value>) -> String {
     let get = |key: &str| permissions.and_then(|permissions| permissions.get(key));
     match (get("check"), get("user").and_then(Value::as_str)) {

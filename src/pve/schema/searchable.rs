@@ -17,8 +17,9 @@ impl Schema {
         Self { model, index: OnceLock::new() }
     }
 
-    /// Returns at most `limit` operations for a query, the best first. A query is a question, key words, a path (with or
-    /// without method and values) or the name of an operation (`vm_start`). Its first 400 characters and 40 words count.
+    /// Returns at most `limit` operations for a query, the best first. A query is a question, key words, a path (with
+    /// or without method and values) or the name of an operation (`vm_start`). Its first 400 characters and 40 words
+    /// count.
     pub fn search(&self, query: &str, limit: usize) -> Vec<Operation<'_>> {
         let index = self.index.get_or_init(|| SearchIndex::new(&self.model));
         find_operations(&self.model, index, query, limit)

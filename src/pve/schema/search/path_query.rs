@@ -13,7 +13,8 @@ struct PathRank {
     index: usize,
 }
 
-/// Returns the indexes of the operations that a query names by path or name, the best first. A query of words names none.
+/// Returns the indexes of the operations that a query names by path or name, the best first. A query of words names
+/// none.
 pub(super) fn find_named(model: &SchemaModel, query: &str) -> Vec<usize> {
     let (method, rest) = split_method(query);
     if rest.contains(char::is_whitespace) {

@@ -44,7 +44,8 @@ const METHOD_VERBS: &[(MethodHint, &str)] = &[
     (MethodHint::Create, "create add new make setup register generate define spin provision build deploy"),
     (
         MethodHint::Change,
-        "change set edit modify adjust lower reduce decrease raise limit configure reconfigure alter rename enable disable assign replace give",
+        "change set edit modify adjust lower reduce decrease raise limit configure reconfigure alter rename enable \
+         disable assign replace give",
     ),
     (MethodHint::Remove, "delete remove destroy drop"),
 ];

@@ -1,5 +1,5 @@
-//! Splits texts into the words that searches compare: lower case, fixed phrases as one word, without endings. Queries and
-//! the texts of operations pass the same function, so a stem has to be consistent, not linguistically right.
+//! Splits texts into the words that searches compare: lower case, fixed phrases as one word, without endings. Queries
+//! and the texts of operations pass the same function, so a stem has to be consistent, not linguistically right.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
