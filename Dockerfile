@@ -2,15 +2,15 @@
 #
 #   docker build -t proxmox-mcp .
 #
-# From a binary that is already built (static, in the folder CONTEXT; nothing is pulled then):
+# With a static binary that is already built, in the folder CONTEXT (pulls nothing):
 #
 #   docker build -t proxmox-mcp -f Dockerfile --build-arg BINARY_FROM=prebuilt CONTEXT
 
-# Which of the two stages below gives the binary; the other one is skipped.
+# The stage that provides the binary: builder or prebuilt. The other one is skipped.
 ARG BINARY_FROM=builder
 
 FROM docker.io/library/rust:1-alpine AS builder
-# ring compiles C and assembly. Alpine's own target is musl, so what comes out is static.
+# ring compiles C and assembly. Alpine's own target is musl, so the binary is static.
 RUN apk add --no-cache musl-dev
 WORKDIR /src
 COPY . .
@@ -28,15 +28,15 @@ LABEL org.opencontainers.image.title="proxmox-mcp" \
       org.opencontainers.image.description="Proxmox VE clusters for language models, over the Model Context Protocol" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=binary /proxmox-mcp /proxmox-mcp
-# The configuration is looked for at /etc/proxmox-mcp/clusters.json: mount it there, readable by user 65532.
+# Mount the configuration at /etc/proxmox-mcp/clusters.json, readable by user 65532.
 #
-# Inside a container loopback is nobody's address. Who may connect is decided by what is published (compose.yaml), by
-# MCP_ALLOWED_HOSTS and by the clients' tokens, without one of which it does not start (MCP_AUTH_TOKEN; `docker run --rm
-# proxmox-mcp token` makes one). For TLS mount a certificate and its key and name them (MCP_TLS_CERT, MCP_TLS_KEY): the
-# health check speaks what the port speaks.
+# Loopback inside a container can't be reached from outside, so the server listens on all addresses. Access is limited by
+# the published port (compose.yaml), MCP_ALLOWED_HOSTS and client tokens. The server does not start without a token
+# (MCP_AUTH_TOKEN, from `docker run --rm proxmox-mcp token`). For TLS, mount a certificate and its key and set
+# MCP_TLS_CERT and MCP_TLS_KEY. The health check then uses TLS too.
 ENV PROXMOX_MCP_LISTEN=0.0.0.0:8000
 EXPOSE 8000
-# A number: an empty image has no /etc/passwd to look a name up in.
+# A number: an empty image has no /etc/passwd for names.
 USER 65532:65532
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["/proxmox-mcp", "health"]
 ENTRYPOINT ["/proxmox-mcp"]

@@ -1,5 +1,5 @@
-//! Packs what is known of the Proxmox VE API (`src/pve/schema/facts/`) into the form in which a node gives its own: a script whose
-//! only value is the list of operations, gzip-compressed. So one reader serves both.
+//! Packs the facts about the Proxmox VE API (`src/pve/schema/facts/`) into the form in which a node serves its own API
+//! description: a gzip-compressed script whose only value is the list of paths. So one reader serves both.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,51 +9,67 @@ use std::io::Write;
 use std::path::Path;
 use std::{env, fs};
 
+const FACTS: &str = "src/pve/schema/facts";
+
 fn main() {
     for file in ["operations.json", "summaries.tsv", "parameters.tsv"] {
-        println!("cargo::rerun-if-changed=src/pve/schema/facts/{file}");
+        println!("cargo::rerun-if-changed={FACTS}/{file}");
     }
-    let read = |file: &str| fs::read_to_string(Path::new("src/pve/schema/facts").join(file)).expect(file);
-    let script = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"));
-    let script = format!("const apiSchema = {script};\n");
-    let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets it")).join("apidoc.js.gz");
+    let read = |file: &str| fs::read_to_string(Path::new(FACTS).join(file)).expect(file);
+    let paths = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"));
+    let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("apidoc.js.gz");
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(script.as_bytes()).expect("memory");
-    fs::write(out, gzip.finish().expect("memory")).expect("cargo's own directory");
+    writeln!(gzip, "const apiSchema = {paths};").expect("a Vec accepts every write");
+    fs::write(out, gzip.finish().expect("a Vec accepts every write")).expect("OUT_DIR is writable");
 }
 
-/// The list of paths, each with its methods, as in `apidoc.js`; beside what that has, each method has `risk`, `summary`
-/// and, where there is one, `reason`. Common parameters have a `description`.
+/// A line of `summaries.tsv`, without method and path.
+struct Summary<'a> {
+    risk: &'a str,
+    rank: &'a str,
+    text: &'a str,
+    reason: Option<&'a str>,
+}
+
+/// Returns the list of paths, each with its methods, as in `apidoc.js`. In addition each method has `risk`, `rank`,
+/// `summary` and, if it needs one, `reason`, and common parameters have a `description`.
 fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
-    let explained: BTreeMap<(&str, &str), &str> = parameters
-        .lines()
-        .map(|line| line.split('\t').collect::<Vec<_>>())
-        .map(|columns| ((columns[0], columns[1]), columns[2]))
-        .collect();
-    let mut said: BTreeMap<(&str, &str), Vec<&str>> = summaries
-        .lines()
-        .map(|line| line.split('\t').collect::<Vec<_>>())
-        .map(|columns| ((columns[1], columns[0]), columns[2..].to_vec()))
-        .collect();
+    let mut descriptions: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for line in parameters.lines() {
+        let [name, kind, text] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("parameters.tsv: {line}") };
+        descriptions.insert((name, kind), text);
+    }
+    let mut summary_by_operation: BTreeMap<(&str, &str), Summary> = BTreeMap::new();
+    for line in summaries.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [method, path, risk, rank @ ("low" | "-"), text, ref reason @ ..] = columns[..] else {
+            panic!("summaries.tsv: {line}")
+        };
+        summary_by_operation.insert((path, method), Summary { risk, rank, text, reason: reason.first().copied() });
+    }
     let file: Value = serde_json::from_str(operations).expect("operations.json is JSON");
     let mut paths: Vec<(String, Map<String, Value>)> = Vec::new();
-    for operation in file["operations"].as_array().expect("a list") {
-        let (path, method) = (operation["path"].as_str().expect("a path"), operation["method"].as_str().expect("one"));
-        let words = said.remove(&(path, method)).unwrap_or_else(|| panic!("no summary of {method} {path}"));
+    for operation in file["operations"].as_array().expect("operations is a list") {
+        let text = |key: &str| operation[key].as_str().unwrap_or_else(|| panic!("{key} of {operation} is a text"));
+        let (path, method) = (text("path"), text("method"));
+        let summary = summary_by_operation
+            .remove(&(path, method))
+            .unwrap_or_else(|| panic!("summaries.tsv has no line for {method} {path}"));
         let mut info = json!({
             "name": operation["name"],
             "parameters": {"properties": operation["params"]},
             "returns": {"type": operation["returns"]},
-            "risk": words[0],
-            "summary": words[1],
+            "risk": summary.risk,
+            "rank": summary.rank,
+            "summary": summary.text,
         });
-        for (name, facts) in info["parameters"]["properties"].as_object_mut().expect("parameters") {
-            if let Some(words) = facts["type"].as_str().and_then(|kind| explained.get(&(name.as_str(), kind))) {
-                facts["description"] = (*words).into();
+        for (name, property) in info["parameters"]["properties"].as_object_mut().expect("params is an object") {
+            if let Some(text) = property["type"].as_str().and_then(|kind| descriptions.get(&(name.as_str(), kind))) {
+                property["description"] = (*text).into();
             }
         }
-        if let Some(reason) = words.get(2) {
-            info["reason"] = (*reason).into();
+        if let Some(reason) = summary.reason {
+            info["reason"] = reason.into();
         }
         if operation.get("additional_params").is_some() {
             info["parameters"]["additionalProperties"] = 1.into();
@@ -73,6 +89,10 @@ fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
             _ => paths.push((path.into(), Map::from_iter([(method.to_owned(), info)]))),
         }
     }
-    assert!(said.is_empty(), "summaries of operations that are not there: {:?}", said.keys());
+    assert!(
+        summary_by_operation.is_empty(),
+        "summaries.tsv has lines for unknown operations: {:?}",
+        summary_by_operation.keys()
+    );
     paths.into_iter().map(|(path, info)| json!({"path": path, "info": info})).collect()
 }

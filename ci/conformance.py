@@ -1,9 +1,9 @@
-"""The official conformance suites, against the product and against the same core with the suites' fixtures.
+"""Runs the official conformance suites against the product, and against the same core with the suites' fixtures.
 
     python3 ci/conformance.py BINARY FIXTURES
 
-A check may fail only if ci/conformance/ says why, and what stands there must fail. CI_CACHE is where the suites are
-installed.
+A check may fail only if ci/conformance/ has it with a reason, and every check listed there must fail. The suites are
+installed in CI_CACHE.
 """
 
 import fnmatch
@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SUITE_SECONDS = 180
 FIXTURES_LINE = re.compile(r"conformance server listening on (http://\S+)")
 
-# A package, what it is asked to run, and how many scenarios that is: fewer would mean that some were left out silently.
+# Version of the suite, arguments, and the number of scenarios. A different number means that scenarios were left out.
 SUITES = [
     ("0.1.16", ["--suite", "all"], 32),
     ("0.2.0-alpha.12", ["--requirements", "2025-11-25"], 33),
@@ -34,7 +34,7 @@ SUITES = [
 
 @dataclass
 class Check:
-    """One verdict of a scenario."""
+    """One check of a scenario."""
 
     scenario: str
     id: str
@@ -47,12 +47,12 @@ class Check:
 
     @property
     def short_name(self):
-        """Many scenarios have a single check, which is called the same."""
+        """Many scenarios have a single check of the same name."""
         return self.id if self.id == self.scenario else self.name
 
 
 def run(version, arguments, scenarios, url):
-    """The checks of one suite against the server at `url`."""
+    """Runs one suite against the server at `url` and returns its checks."""
     package = "@modelcontextprotocol/conformance"
     entry = f"{tools.npm(f'{package}@{version}')}/{package}/dist/index.js"
     with tempfile.TemporaryDirectory() as folder:
@@ -63,13 +63,13 @@ def run(version, arguments, scenarios, url):
         )  # fmt: skip
         results = {}
         for result in os.listdir(folder):
-            # server-SCENARIO-TIME; a server scenario may itself be called server-…
+            # server-SCENARIO-TIME, and the name of a scenario may itself start with "server-".
             scenario = re.fullmatch(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z", result)[1]
             with open(f"{folder}/{result}/checks.json") as file:
                 results[scenario] = json.load(file)
     ran = re.findall(r"^=== Running scenario: (\S+) ===$", done.stdout, re.MULTILINE)
     if len(ran) != scenarios or set(ran) != set(results) or not all(results.values()):
-        raise AssertionError(f"{scenarios} scenarios are to run and each is to have checks:\n{done.stdout[-4000:]}")
+        raise AssertionError(f"expected {scenarios} scenarios, each with checks:\n{done.stdout[-4000:]}")
     return [
         Check(scenario, check["id"], check["status"], message(check)) for scenario in ran for check in results[scenario]
     ]
@@ -79,12 +79,12 @@ def message(check):
     details = check.get("details") or {}
     text = check.get("errorMessage") or details.get("note") or details.get("message") or check.get("description") or ""
     text = " ".join(text.split())
-    # An error may list every tool there is.
+    # An error may list every tool.
     return text if len(text) <= 240 else f"{text[:240]}…"
 
 
 def expectations(name):
-    """The patterns of the checks that are to fail, each with the reason."""
+    """Returns the patterns of the checks that must fail, each with its reason."""
     with open(f"{HERE}/conformance/{name}.toml", "rb") as file:
         groups = tomllib.load(file)["expected"]
     return {
@@ -95,7 +95,7 @@ def expectations(name):
 
 
 def not_judged(checks):
-    """Of scenarios that came to no verdict, what they say of it: the suite just calls them passed."""
+    """Returns the checks of scenarios without a verdict. The suite counts such scenarios as passed."""
     of_scenario = {}
     for check in checks:
         of_scenario.setdefault(check.scenario, []).append(check)
@@ -103,7 +103,7 @@ def not_judged(checks):
 
 
 def judge(checks, expected):
-    """What is wrong, as lines, and the expectations that are about these checks. All else to know is printed."""
+    """Returns errors as lines, and the expectations that match these checks. Prints expected failures and warnings."""
     about = {p for p in expected for check in checks if fnmatch.fnmatchcase(check.scenario, p.partition(":")[0])}
     wrong, reasons, met = [], {}, set()
     for check in checks:
@@ -131,7 +131,7 @@ def judge(checks, expected):
 def main(binary, fixtures):
     servers = [
         ("product", [binary, "--demo", "--listen", "127.0.0.1:0"], {}),
-        # It has no end of its own: the signal ends it.
+        # This program does not handle SIGTERM: the signal ends it.
         ("fixtures", [fixtures], {"first_line": FIXTURES_LINE, "end": -signal.SIGTERM}),
     ]
     passed = failed = 0
@@ -153,7 +153,7 @@ def main(binary, fixtures):
                 print(f"  FAILED  {line}")
         failed += len(idle)
         for pattern in sorted(idle):
-            print(f"  FAILED  {pattern} in {name}.toml is about no scenario")
+            print(f"  FAILED  {pattern} in {name}.toml matches no scenario")
     print(f"conformance: {passed} passed, {failed} failed")
     return 0 if passed and not failed else 1
 

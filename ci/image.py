@@ -1,9 +1,9 @@
-"""Builds the image's last stage around a static binary, and runs what comes out.
+"""Builds the last stage of the image with a static binary, and tests the image.
 
     python3 ci/image.py BINARY
 
-Pulls nothing and needs no Docker: buildah builds it, bubblewrap runs it, with the image as a read-only root and
-neither capabilities nor a way to get any, as compose.yaml asks of Docker.
+Pulls nothing and needs no Docker: buildah builds the image and bubblewrap runs it. The image is a read-only root, and
+the process has no capabilities and can't get any, as in compose.yaml.
 """
 
 import json
@@ -30,17 +30,17 @@ def run(*command):
 
 
 class Image:
-    """An image in a store of its own, which goes away with `folder`."""
+    """An image in its own store, which is removed with `folder`."""
 
     def __init__(self, folder, binary):
         os.environ["BUILDAH_ISOLATION"] = "chroot"
         self._buildah = ("buildah", "--storage-driver", "vfs", "--root", f"{folder}/root", "--runroot", f"{folder}/run")
-        # A context with the binary alone: nothing else of the tree can get in.
+        # The context has only the binary: no other file can get into the image.
         context = f"{folder}/context"
         os.mkdir(context)
         shutil.copy(binary, f"{context}/proxmox-mcp")
         os.chmod(f"{context}/proxmox-mcp", 0o755)
-        # The Docker format keeps HEALTHCHECK, the OCI one drops it.
+        # The Docker format keeps HEALTHCHECK, the OCI format drops it.
         run(*self._buildah, "bud", "--quiet", "--pull=never", "--format", "docker", "--tag", "proxmox-mcp",
             "--build-arg", "BINARY_FROM=prebuilt", "--file", f"{REPO}/Dockerfile", context)  # fmt: skip
 
@@ -74,8 +74,8 @@ def check_files(root):
 
 
 def jail(root, *more):
-    """A command's front that runs it in `root` as a container would; the host's network, to be asked from outside."""
-    # --as-pid-1: the kernel ignores a SIGTERM to process 1 unless the process handles it. The server must.
+    """Returns the start of a command that runs in `root` like in a container, with the host's network."""
+    # --as-pid-1: the kernel ignores SIGTERM for process 1 if the process does not handle it. The server must handle it.
     return ["bwrap", "--ro-bind", root, "/", *more, "--chdir", "/", "--clearenv", "--unshare-all", "--share-net",
             "--as-pid-1", "--uid", "65532", "--gid", "65532", "--cap-drop", "ALL", "--die-with-parent"]  # fmt: skip
 
@@ -92,15 +92,15 @@ def check_running(root):
     with Server([*jail(root), "/proxmox-mcp", "--demo", *listen], pid_of=child_of) as server:
         address = server.url.removeprefix("http://")
         run(*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", address, "/proxmox-mcp", "health")
-        print("health of a running server: well")
-    # The address is free again, and nothing listens there.
+        print("health of a running server: ok")
+    # The server has stopped: its address is free.
     if not subprocess.run([*jail(root), "/proxmox-mcp", "health", "--listen", address], capture_output=True).returncode:
-        raise AssertionError("health finds a server well that was stopped")
-    print("health of a stopped server: unwell")
+        raise AssertionError("the health check passes for a stopped server")
+    print("health of a stopped server: failed, as expected")
 
 
 def check_tls(root, folder):
-    """Over TLS, with mounted files; the health check finds out by itself what is spoken."""
+    """Tests TLS with mounted files. The health check detects TLS by itself."""
     os.mkdir(f"{folder}/tls")
     os.makedirs(f"{root}/tls")
     subprocess.run(
@@ -114,26 +114,26 @@ def check_tls(root, folder):
         scheme, address = server.url.split("://")
         expect("scheme with a certificate", scheme, "https")
         run(*jail(root), "/proxmox-mcp", "health", "--listen", address)
-        print("health of a running server with TLS: well")
+        print("health of a running server with TLS: ok")
 
 
 def check_guarded(root):
-    """As the image is set, everybody could reach it: it must not start without a client's token."""
+    """The image listens on all addresses, so it must not start without a client token."""
     command = [*jail(root), "--setenv", "PROXMOX_MCP_LISTEN", "0.0.0.0:8000", "/proxmox-mcp", "--demo"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    expect("exit code without a client's token", found.returncode, 2)
+    expect("exit code without a client token", found.returncode, 2)
     if "MCP_AUTH_TOKEN" not in found.stderr:
-        raise AssertionError(f"the remedy is not named: {found.stderr}")
+        raise AssertionError(f"the error does not name MCP_AUTH_TOKEN: {found.stderr}")
 
 
 def check_configuration(root):
-    # The mount point has to be there beforehand, since bubblewrap can't make it in a read-only root; Docker can.
+    # bubblewrap can't create a mount point in a read-only root, Docker can.
     os.makedirs(f"{root}/etc/proxmox-mcp")
     config = "/etc/proxmox-mcp/clusters.json"
     open(root + config, "w").close()
     mount = ["--ro-bind", f"{REPO}/clusters.example.json", config]
     with Server([*jail(root, *mount), "/proxmox-mcp", "--listen", "127.0.0.1:0"], pid_of=child_of):
-        print("clusters.example.json: accepted where the image expects it")
+        print("clusters.example.json: accepted at the path that the image expects")
 
 
 def main(binary):

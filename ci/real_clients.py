@@ -1,8 +1,8 @@
-"""Real MCP clients against the server, each check with a fresh one.
+"""Runs real MCP clients against the server. Each check starts a new server.
 
     python3 ci/real_clients.py BINARY [WORD…]
 
-With words, only the checks whose name contains all of them. CI_CACHE is where the clients are installed.
+With words, runs only the checks whose name contains all of them. The clients are installed in CI_CACHE.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def javascript(package, adapter):
 SDK1 = javascript("@modelcontextprotocol/sdk@1.32.2", "sdk1.mjs")
 LEGACY = {"stdio": "2025-11-25", "sse": "2025-11-25", "http": "2025-11-25"}
 MODERN = {"stdio": "2026-07-28", "sse": "2026-07-28", "http": "2026-07-28"}
-# A client, how it is started, and by transport the protocol version that it is to speak.
+# Name, command, and the expected protocol version per transport.
 CLIENTS = [
     ("PyPI mcp 1.30.0", python("mcp==1.30.0", "python1.py"), LEGACY),
     ("PyPI mcp 2.3.0", python("mcp==2.3.0", "python2.py"), MODERN),
@@ -74,15 +74,16 @@ def gemini_check(kind, path):
 
 
 def claude_check(binary):
-    """It opens in the modern era, and is answered so that it stays there: it never turns to `initialize`."""
+    """Claude Code starts with protocol 2026-07-28 and stays there: it never sends `initialize`."""
     with recorded_demo(binary) as recorder:
         claude.connects([f"{tools.npm('@anthropic-ai/claude-code@2.1.330')}/.bin/claude"], f"{recorder.url}/mcp")
         first = recorder.exchanges[0]
-        scenarios.expect(first.asked()["method"] == "server/discover", "it opens with server/discover", first)
+        scenarios.expect(first.asked()["method"] == "server/discover", "the first request is server/discover", first)
         versions = first.answered()["result"]["supportedVersions"]
-        scenarios.expect(first.status == 200 and versions == ["2026-07-28"], "that is answered", first)
+        scenarios.expect(first.status == 200 and versions == ["2026-07-28"], "the server answers it", first)
         methods = recorder.methods()
-        scenarios.expect("tools/list" in methods and "initialize" not in methods, "it lists the tools at once", methods)
+        listed = "tools/list" in methods and "initialize" not in methods
+        scenarios.expect(listed, "the client lists the tools without initialize", methods)
         return f"protocol {', '.join(recorder.protocols())}: {', '.join(methods)}"
 
 
@@ -92,7 +93,7 @@ def recorded_demo(binary):
         yield recorder
 
 
-# Every check has a name and takes the binary; what it returns is printed, what it raises fails it.
+# Each check has a name and takes the binary. Its result is printed, an exception fails it.
 CHECKS = [
     (f"{client}, {transport}, {scenario}", scenario_check(command, transport, protocol, *parts))
     for client, command, protocols in CLIENTS
@@ -119,7 +120,7 @@ def main(binary, *words):
             note = check(os.path.abspath(binary))
         except Exception as error:
             failed += 1
-            # An assertion tells what was wrong; of anything else the place is needed too.
+            # Other exceptions than assertions need their place too.
             why = error if isinstance(error, AssertionError) else traceback.format_exc()
             print(f"FAILED  {name}: {why}\n", flush=True)
         else:

@@ -1,4 +1,4 @@
-"""A proxmox-mcp under test: started on a port of the kernel's choice, stopped by its pid."""
+"""Starts and stops a proxmox-mcp under test, on a free port."""
 
 import os
 import re
@@ -9,24 +9,24 @@ import tempfile
 import threading
 
 FIRST_LINE = re.compile(r"proxmox-mcp \S+ listening on (https?://\S+)")
-# Generous, since a busy machine is no failure; what is measured is measured elsewhere.
+# Long enough for a busy machine.
 START_SECONDS = 20
 STOP_SECONDS = 20
 
-# A run that is told to end unwinds, and so ends what it has started.
+# SIGTERM unwinds, so that the started processes are ended too.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 class Server:
-    """`with Server([binary, "--demo", "--listen", "127.0.0.1:0"]) as server:` gives one that listens at `server.url`.
+    """`with Server([binary, "--demo", "--listen", "127.0.0.1:0"]) as server:` starts a server at `server.url`.
 
-    Leaving the block stops it as a service manager would, with SIGTERM, and fails unless it then exits with 0.
-    `pid_of` maps the started process to the pid to signal, for a server that a wrapper started. Another program than
-    the product has a `first_line` and an `end` of its own.
+    Leaving the block sends SIGTERM, like a service manager, and fails unless the server exits with 0.
+    `pid_of` maps the started process to the pid to signal, for a server that a wrapper started. `first_line` and `end`
+    are for programs other than the product.
     """
 
     def __init__(self, command, pid_of=lambda process: process.pid, first_line=FIRST_LINE, end=0, **popen):
-        # Files, not pipes: nobody has to drain them for the server to go on, and they can be read after its end.
+        # Files, not pipes: the server never blocks on them, and they can be read after its end.
         self._out = tempfile.TemporaryFile()
         self._err = tempfile.TemporaryFile()
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, **popen)
@@ -56,11 +56,11 @@ class Server:
 
     @staticmethod
     def _read(file):
-        # pread: the offset of the open file is shared with the server, which writes at it.
+        # pread leaves the file's offset alone, which the server shares.
         return os.pread(file.fileno(), 1 << 26, 0).decode(errors="replace")
 
     def output(self):
-        """All that it has printed: stdout, then stderr."""
+        """The output so far: stdout, then stderr."""
         return self._read(self._out) + self._read(self._err)
 
     def _stop(self):
@@ -79,6 +79,6 @@ class Server:
     def __exit__(self, kind, *_):
         code = self._stop()
         if kind is not None:
-            print(f"The server's last words:\n{self.output()[-4000:]}")
+            print(f"The end of the server's output:\n{self.output()[-4000:]}")
         if kind is None and code != self._end:
-            raise AssertionError(f"told to stop, the server ended with {code} (None: not at all):\n{self.output()}")
+            raise AssertionError(f"after SIGTERM the server ended with {code} (None: it did not end):\n{self.output()}")

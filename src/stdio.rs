@@ -1,8 +1,8 @@
-//! MCP on stdin and stdout: one message a line, nothing but messages on stdout, the end of stdin is the end.
+//! MCP on stdin and stdout: one message per line, and stdout has nothing but messages.
 //!
-//! One thread reads. What may take long runs on workers, several at once, so that a call that hangs holds up neither
-//! the next one nor its own cancellation; answers are written one at a time, a line and a write each. The end is waited
-//! for by another thread than the reader, which may hang in a read, or in an answer that nobody takes.
+//! One thread reads. Calls run on worker threads, several in parallel, so that a slow call delays neither the next call
+//! nor its own cancellation. Answers are written one at a time, a line and a write each. The thread that waits for the
+//! end is not the reader, which may block in a read or in a write to a full pipe.
 
 use crate::base::cancel::CancelToken;
 use crate::base::deadline::Deadline;
@@ -22,62 +22,62 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What is given up gets this long to say what is known of its outcome.
+/// Time for cancelled calls to report what is known of their outcome.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// A call on its way to a worker.
+/// A call for a worker thread.
 struct StdioCall {
     line: Vec<u8>,
-    call: CallGuard,
+    guard: CallGuard,
 }
 
-/// The process's own stdin and stdout, not yet served.
+/// A server on the process's own stdin and stdout, before it runs.
 pub struct StdioServer {
     server: Arc<McpServer>,
     limits: Limits,
     handle: StdioHandle,
 }
 
-/// Tells a running [`StdioServer`] to stop; clones are the same session.
+/// Stops a running [`StdioServer`]. Clones belong to the same session.
 #[derive(Clone, Default)]
 pub struct StdioHandle(Arc<StopFlag>);
 
-/// Whether there was enough, and who waits for that.
 #[derive(Default)]
-struct StopFlag(Mutex<bool>, Condvar);
+struct StopFlag {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
 
 impl StdioHandle {
-    /// No new calls, as at the end of stdin. Returns at once; [`StdioServer::run`] returns when it is done.
+    /// Rejects new calls, as at the end of stdin. Returns at once. [`StdioServer::run`] returns after the last call.
     pub fn stop(&self) {
         *self.lock() = true;
-        self.0.1.notify_all();
+        self.0.changed.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.is_set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&self) {
-        drop(self.0.1.wait_while(self.lock(), |stop| !*stop));
+        drop(self.0.changed.wait_while(self.lock(), |stop| !*stop));
     }
 }
 
 impl StdioServer {
-    /// Reads nothing yet.
     pub fn new(server: Arc<McpServer>, limits: Limits) -> Self {
         Self { server, limits, handle: StdioHandle::default() }
     }
 
-    /// The handle on it while it runs.
     pub fn handle(&self) -> StdioHandle {
         self.handle.clone()
     }
 
-    /// Serves until stdin ends or it is told to stop; calls in flight then get `stop_timeout`. What is left of the
-    /// input is the reader's, which ends with the process.
+    /// Serves until stdin ends or the handle stops it. Calls in flight then have `stop_timeout` to end. The reader thread
+    /// may stay blocked in a read until the process ends.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn run(self) -> io::Result<()> {
         self.serve(BufReader::new(io::stdin()), io::stdout())
     }
@@ -85,25 +85,23 @@ impl StdioServer {
     /// Serves any two streams.
     fn serve(self, input: impl BufRead + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
         let Self { server, limits, handle } = self;
-        let output = Arc::new(LineWriter {
-            writer: Mutex::new(output),
-            closed: AtomicBool::new(false),
+        let session = Arc::new(StdioSession {
+            server,
+            calls: Arc::new(InFlightCalls::new()),
+            output: LineWriter { writer: Mutex::new(output), closed: AtomicBool::new(false) },
             caller: Caller::new_stdio(),
         });
-        let calls = Arc::new(InFlightCalls::new());
         let workers = {
-            let (server, calls, output) = (server.clone(), calls.clone(), output.clone());
-            WorkerPool::new(limits.max_calls, move |job: StdioCall| {
-                if let Ok(Message::Request(request)) = parse_message(&job.line) {
-                    handle_request(&server, &calls, &output, &request, job.call.cancel.clone());
+            let session = session.clone();
+            WorkerPool::new(limits.max_calls, move |call: StdioCall| {
+                if let Ok(Message::Request(request)) = parse_message(&call.line) {
+                    session.handle_request(&request, call.guard.cancel.clone());
                 }
             })
         };
         let reader = StdinReader {
-            server,
-            calls: calls.clone(),
+            session: session.clone(),
             workers: workers.clone(),
-            output,
             handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
         };
@@ -113,44 +111,61 @@ impl StdioServer {
         })?;
         handle.wait();
         if workers.stop(&Deadline::from_now(limits.stop_timeout)) > 0 {
-            log::warn!("stopping with calls at work; they are given up");
-            calls.cancel_all_for_shutdown();
+            log::warn!("stopping: the calls in flight took too long and are cancelled");
+            session.calls.cancel_all_for_shutdown();
             workers.stop(&Deadline::from_now(SHUTDOWN_GRACE));
         }
         Ok(())
     }
 }
 
-/// The thread that reads.
-struct StdinReader<W> {
+/// The one session of the process, shared by the reader and the worker threads.
+struct StdioSession<W> {
     server: Arc<McpServer>,
     calls: Arc<InFlightCalls>,
+    output: LineWriter<W>,
+    caller: Caller,
+}
+
+impl<W: Write> StdioSession<W> {
+    fn handle_request(&self, request: &RpcRequest<'_>, cancel: CancelToken) {
+        let notify = |message: &[u8]| self.output.write_line(message);
+        let transport = TransportContext { caller: &self.caller, calls: Some(&self.calls), cancel, notify: &notify };
+        if let Some(answer) = self.server.handle_request(request, request.parse_params(), &transport) {
+            self.output.write_line(&answer.bytes);
+        }
+    }
+}
+
+/// The state of the thread that reads stdin.
+struct StdinReader<W> {
+    session: Arc<StdioSession<W>>,
     workers: WorkerPool<StdioCall>,
-    output: Arc<LineWriter<W>>,
-    /// Once it is told to stop, what is read is nobody's affair.
+    /// After a stop, lines that are still read are discarded.
     handle: StdioHandle,
     max_bytes: usize,
 }
 
 impl<W: Write> StdinReader<W> {
-    /// Reads until the end.
+    /// Reads messages until the end of the input.
     fn read_messages(&self, mut input: impl BufRead) {
+        let StdioSession { calls, output, .. } = &*self.session;
         let mut line = Vec::new();
         while let Ok(true) = read_line(&mut input, &mut line, self.max_bytes) {
             if *self.handle.lock() {
                 break;
             }
-            if self.output.closed.load(Ordering::Relaxed) {
-                self.calls.cancel_all();
+            if output.closed.load(Ordering::Relaxed) {
+                calls.cancel_all();
                 break;
             }
             if line.len() > self.max_bytes {
-                self.output.write_line(&encode_too_long(self.max_bytes));
+                output.write_line(&encode_too_long(self.max_bytes));
             } else if !line.trim_ascii().is_empty() {
                 match split_batch(&line, MAX_BATCH) {
                     None => self.handle_message(std::mem::take(&mut line)),
-                    Some(Err(InvalidMessage(answer))) => self.output.write_line(&answer),
-                    // Its answers may come one by one: on a pipe that is what the client has to expect anyway.
+                    Some(Err(InvalidMessage(answer))) => output.write_line(&answer),
+                    // The answers to a batch are sent one by one, which clients expect on a pipe anyway.
                     Some(Ok(parts)) => {
                         for part in parts {
                             self.handle_message(part.as_bytes().to_vec());
@@ -161,70 +176,52 @@ impl<W: Write> StdinReader<W> {
         }
     }
 
-    /// Answers one message, or hands it on.
+    /// Answers one message, or passes a call to a worker thread.
     fn handle_message(&self, line: Vec<u8>) {
-        let Self { server, calls, workers, output, .. } = self;
+        let StdioSession { server, calls, output, caller } = &*self.session;
         match parse_message(&line) {
             Err(InvalidMessage(answer)) => output.write_line(&answer),
             Ok(Message::Response) => {}
             Ok(Message::Notification(notification)) => server.handle_notification(&notification, calls),
             Ok(Message::Request(request)) if request.may_take_long() => {
-                // On the list before it runs, so that a cancellation on the very next line finds it.
-                let call = calls.register(request.id());
-                if let Err(job) = workers.submit(StdioCall { line, call })
-                    && let Ok(Message::Request(request)) = parse_message(&job.line)
+                // Registered before it runs, so that a cancellation on the next line finds it.
+                let guard = calls.register(request.id());
+                if let Err(call) = self.workers.submit(StdioCall { line, guard })
+                    && let Ok(Message::Request(request)) = parse_message(&call.line)
                 {
-                    server.record_busy(&request, &output.caller);
+                    server.record_busy(&request, caller);
                     output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
                 }
             }
-            Ok(Message::Request(request)) => handle_request(server, calls, output, &request, CancelToken::new()),
+            Ok(Message::Request(request)) => self.session.handle_request(&request, CancelToken::new()),
         }
     }
 }
 
-fn handle_request<W: Write>(
-    server: &McpServer,
-    calls: &InFlightCalls,
-    output: &LineWriter<W>,
-    request: &RpcRequest<'_>,
-    cancel: CancelToken,
-) {
-    let caller = &output.caller;
-    let transport = TransportContext { caller, calls: Some(calls), cancel, notify: &|note| output.write_line(note) };
-    if let Some(answer) = server.handle_request(request, request.parse_params(), &transport) {
-        output.write_line(&answer.bytes);
-    }
-}
-
-/// Where answers go, one at a time.
+/// Writes messages as lines, one at a time.
 struct LineWriter<W> {
     writer: Mutex<W>,
-    /// The client does not read any more. What it still writes is nobody's wish.
+    /// True if the client has closed stdout. Messages that it still sends are then ignored.
     closed: AtomicBool,
-    /// Who reads them, and asks.
-    caller: Caller,
 }
 
 impl<W: Write> LineWriter<W> {
     fn write_line(&self, message: &[u8]) {
-        let mut line = Vec::with_capacity(message.len() + 1);
-        line.extend_from_slice(message);
-        line.push(b'\n');
-        let mut out = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(e) = out.write_all(&line).and_then(|()| out.flush()) {
-            log::debug!("an answer is not taken: {e}");
+        let line = [message, b"\n"].concat();
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = writer.write_all(&line).and_then(|()| writer.flush()) {
+            log::debug!("cannot write to stdout: {error}");
             self.closed.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// Reads a line into `line`; of one that is longer than `most`, `most + 1` bytes, and passes over the rest. False at
-/// the end of the input.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<bool> {
+/// Reads a line into `line`. Of a longer line it keeps `max + 1` bytes and skips the rest. Returns false at the end of
+/// the input.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, max: usize) -> io::Result<bool> {
     line.clear();
-    input.by_ref().take(most as u64 + 1).read_until(b'\n', line)?;
-    if line.len() > most && line.last() != Some(&b'\n') {
+    input.by_ref().take(max as u64 + 1).read_until(b'\n', line)?;
+    if line.len() > max && line.last() != Some(&b'\n') {
         input.skip_until(b'\n')?;
     }
     Ok(!line.is_empty())
@@ -233,7 +230,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mcp::catalog::{Catalog, Tool, ToolEffect, ToolInput, ToolOutput as Text};
+    use crate::mcp::catalog::{Catalog, Tool, ToolEffect, ToolInput, ToolOutput};
     use serde_json::{Value, json};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -242,7 +239,7 @@ mod tests {
 
     impl Write for MessageSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1, "one line a write");
+            assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1, "one line per write");
             let _ = self.0.send(serde_json::from_slice(bytes)?);
             Ok(bytes.len())
         }
@@ -251,24 +248,27 @@ mod tests {
         }
     }
 
-    /// Stdin that says what it is told to, and ends when its sender is dropped.
-    struct ScriptedStdin(Receiver<String>, Vec<u8>);
+    /// Stdin with the texts of a channel. It ends when the sender is dropped.
+    struct ScriptedStdin {
+        texts: Receiver<String>,
+        unread: Vec<u8>,
+    }
 
     impl Read for ScriptedStdin {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            if self.1.is_empty() {
-                self.1 = self.0.recv().map(String::into_bytes).unwrap_or_default();
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.unread.is_empty() {
+                self.unread = self.texts.recv().map(String::into_bytes).unwrap_or_default();
             }
-            let n = self.1.len().min(into.len());
-            into[..n].copy_from_slice(&self.1[..n]);
-            self.1.drain(..n);
+            let n = self.unread.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&self.unread[..n]);
+            self.unread.drain(..n);
             Ok(n)
         }
     }
 
     fn start_server(limits: Limits) -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>) {
-        let (say, heard, thread, _) = start_server_with_handle(limits);
-        (say, heard, thread)
+        let (input, output, thread, _) = start_server_with_handle(limits);
+        (input, output, thread)
     }
 
     fn start_server_with_handle(
@@ -277,25 +277,28 @@ mod tests {
         let wait = Tool {
             name: "wait",
             title: "wait",
-            description: "waits until it is cancelled",
+            description: "waits for its cancellation",
             input: ToolInput::Parameters(&[]),
             effect: ToolEffect::ReadOnly,
             handler: Box::new(|context, _| {
-                context.send_progress(1.0, None, "begun");
-                let (woken, wake) = channel();
+                context.send_progress(1.0, None, "started");
+                let (sender, cancelled) = channel();
                 context.cancel.set_hook(Some(Box::new(move || {
-                    let _ = woken.send(());
+                    let _ = sender.send(());
                 })));
-                let _ = wake.recv_timeout(Duration::from_secs(20));
-                Ok(Text::text("woken".into()))
+                let _ = cancelled.recv_timeout(Duration::from_secs(20));
+                Ok(ToolOutput::text("cancelled".into()))
             }),
         };
         let server = Arc::new(McpServer::new(Catalog { tools: vec![wait], ..Catalog::default() }).unwrap());
-        let ((say, typed), (lines, heard)) = (channel(), channel());
+        let ((input, texts), (lines, output)) = (channel(), channel());
         let stdio_server = StdioServer::new(server, limits);
         let handle = stdio_server.handle();
-        let run = || stdio_server.serve(BufReader::new(ScriptedStdin(typed, Vec::new())), MessageSink(lines)).unwrap();
-        (say, heard, thread::spawn(run), handle)
+        let run = || {
+            let stdin = ScriptedStdin { texts, unread: Vec::new() };
+            stdio_server.serve(BufReader::new(stdin), MessageSink(lines)).unwrap();
+        };
+        (input, output, thread::spawn(run), handle)
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -306,55 +309,56 @@ mod tests {
     }
 
     #[test]
-    fn calls_run_in_parallel_and_a_cancelled_one_is_not_answered() {
-        let (say, heard, thread) = start_server(Limits::default());
-        say.send(wait_call(1) + &wait_call(2)).unwrap();
+    fn calls_run_in_parallel_and_a_cancelled_call_gets_no_answer() {
+        let (input, output, thread) = start_server(Limits::default());
+        input.send(wait_call(1) + &wait_call(2)).unwrap();
         for _ in 0..2 {
-            assert_eq!(heard.recv_timeout(LONG).unwrap()["method"], "notifications/progress");
+            assert_eq!(output.recv_timeout(LONG).unwrap()["method"], "notifications/progress");
         }
         let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}});
-        say.send(format!("{cancel}\r\n\n{{\"jsonrpc\":\"2.0\",\"id\":\"p\",\"method\":\"ping\"}}\n")).unwrap();
-        assert_eq!(heard.recv_timeout(LONG).unwrap(), json!({"jsonrpc": "2.0", "id": "p", "result": {}}));
+        input.send(format!("{cancel}\r\n\n{{\"jsonrpc\":\"2.0\",\"id\":\"p\",\"method\":\"ping\"}}\n")).unwrap();
+        assert_eq!(output.recv_timeout(LONG).unwrap(), json!({"jsonrpc": "2.0", "id": "p", "result": {}}));
         let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}});
-        say.send(format!("{cancel}\n")).unwrap();
-        drop(say);
+        input.send(format!("{cancel}\n")).unwrap();
+        drop(input);
         thread.join().unwrap();
-        assert_eq!(heard.try_iter().count(), 0, "neither call is answered");
+        assert_eq!(output.try_iter().count(), 0, "cancelled calls get no answer");
     }
 
     #[test]
-    fn lines_that_are_no_messages_are_answered_and_end_nothing() {
-        let (say, heard, thread) = start_server(Limits { max_body_bytes: 100, ..Limits::default() });
-        say.send(format!("nope\n[]\n{}\n{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}", "x".repeat(100_000)))
+    fn invalid_lines_get_an_error_and_the_session_continues() {
+        let (input, output, thread) = start_server(Limits { max_body_bytes: 100, ..Limits::default() });
+        input
+            .send(format!("nope\n[]\n{}\n{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}", "x".repeat(100_000)))
             .unwrap();
-        drop(say);
+        drop(input);
         thread.join().unwrap();
-        let codes: Vec<_> = heard.try_iter().map(|m| m["error"]["code"].as_i64().unwrap_or(0)).collect();
-        assert_eq!(codes, [-32700, -32600, -32600, 0], "and the last line needs no line end");
+        let codes: Vec<_> = output.try_iter().map(|m| m["error"]["code"].as_i64().unwrap_or(0)).collect();
+        assert_eq!(codes, [-32700, -32600, -32600, 0], "the last line needs no line end");
     }
 
     #[test]
-    fn the_end_of_stdin_gives_calls_in_flight_a_moment_only() {
-        let (say, heard, thread) =
+    fn the_end_of_stdin_cancels_calls_after_the_stop_timeout() {
+        let (input, output, thread) =
             start_server(Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() });
-        say.send(wait_call(1)).unwrap();
-        heard.recv_timeout(LONG).unwrap();
-        drop(say);
+        input.send(wait_call(1)).unwrap();
+        output.recv_timeout(LONG).unwrap();
+        drop(input);
         thread.join().unwrap();
-        let answer = heard.recv_timeout(LONG).unwrap();
-        assert_eq!(answer["result"]["content"][0]["text"], "woken", "it was given up, and says what it has");
+        let answer = output.recv_timeout(LONG).unwrap();
+        assert_eq!(answer["result"]["content"][0]["text"], "cancelled", "a cancelled call reports its outcome");
     }
 
     #[test]
-    fn once_it_is_told_to_stop_nothing_more_is_taken() {
+    fn a_stopped_server_ignores_later_messages() {
         let limits = Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() };
-        let (say, heard, thread, handle) = start_server_with_handle(limits);
-        say.send(wait_call(1)).unwrap();
-        heard.recv_timeout(LONG).unwrap();
+        let (input, output, thread, handle) = start_server_with_handle(limits);
+        input.send(wait_call(1)).unwrap();
+        output.recv_timeout(LONG).unwrap();
         handle.stop();
-        say.send(wait_call(2) + "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"ping\"}\n").unwrap();
+        input.send(wait_call(2) + "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"ping\"}\n").unwrap();
         thread.join().unwrap();
-        let answers: Vec<_> = heard.try_iter().map(|message| message["id"].clone()).collect();
-        assert_eq!(answers, [json!(1)], "the call in flight, and nothing that came later");
+        let answers: Vec<_> = output.try_iter().map(|message| message["id"].clone()).collect();
+        assert_eq!(answers, [json!(1)], "the call in flight alone is answered");
     }
 }

@@ -1,17 +1,16 @@
-//! Where the memory of `proxmox-mcp` comes from: small pieces from dlmalloc, large ones from the system.
+//! The allocator of `proxmox-mcp`: dlmalloc serves small blocks, the system's allocator large ones.
 //!
-//! The allocator of musl maps and unmaps nearly every piece of more than some kilobytes: fifty system calls for a list
-//! of fifty guests, each of which holds up all threads. dlmalloc keeps such pieces for the next call; but what it once
-//! had for answers of megabytes it would keep as well, in between pieces that are in use. Those are the system's, which
-//! maps each by itself, lets it grow in place and has it back when it is freed. So neither speed nor memory depends on
-//! what was asked before.
+//! musl's allocator maps and unmaps nearly every block above some kilobytes. A list of fifty guests takes fifty system
+//! calls, and each of them blocks all threads. dlmalloc keeps such blocks for the next call. But it also keeps the
+//! blocks of answers of megabytes, if they are between blocks in use. So these are the system's, which maps each
+//! separately, grows it in place and unmaps it when it is freed. Speed and memory do not depend on earlier calls.
 //!
-//! Nothing is done here but to choose one of the two by the size, which both of a piece's ends know.
+//! The size of a block decides. It is known when the block is allocated and when it is freed.
 
 use dlmalloc::GlobalDlmalloc;
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// From this size on a piece is the system's.
+/// Size from which the system's allocator is used.
 const LARGE_BYTES: usize = 64 << 10;
 
 static SMALL_ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
@@ -23,15 +22,15 @@ fn select_allocator(size: usize) -> &'static dyn GlobalAlloc {
     if size < LARGE_BYTES { &SMALL_ALLOCATOR } else { &System }
 }
 
-// SAFETY: each piece is made, changed and freed by the same one of two allocators, which both keep the contract: the
-// choice is made of the layout's size alone, and whoever frees a piece gives the layout it was made with. One that
-// crosses the bound becomes a new piece of the other allocator with the bytes of the old one.
+// SAFETY: each block is allocated, resized and freed by the same one of two allocators, which both keep the contract.
+// Only the layout's size selects the allocator, and a caller frees a block with the layout of its allocation. A block
+// that is resized across the limit becomes a new block of the other allocator, with the bytes of the old one.
 //
-// Not inlined: thousands of places allocate.
+// Not inlined, since thousands of places allocate.
 unsafe impl GlobalAlloc for Allocator {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise is passed on; here and below.
+        // SAFETY: the caller keeps the contract of this function, which is the same, here and below.
         unsafe { select_allocator(layout.size()).alloc(layout) }
     }
 
@@ -43,20 +42,20 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline(never)]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above; the size is that of the piece.
+        // SAFETY: as above. The size is that of the block.
         unsafe { select_allocator(layout.size()).dealloc(ptr, layout) }
     }
 
     #[inline(never)]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if (layout.size() < LARGE_BYTES) == (size < LARGE_BYTES) {
-            // SAFETY: as above; both sizes are of the same allocator.
+            // SAFETY: as above. Both sizes belong to the same allocator.
             return unsafe { select_allocator(size).realloc(ptr, layout, size) };
         }
-        // SAFETY: the caller's promise covers the new size with the old alignment.
+        // SAFETY: the caller's contract covers the new size with the old alignment.
         let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
         if !moved.is_null() {
-            // SAFETY: both pieces have as many bytes as the smaller one, and the new one is none of the old one's.
+            // SAFETY: both blocks have at least the bytes of the smaller one, and they do not overlap.
             unsafe {
                 std::ptr::copy_nonoverlapping(ptr, moved, layout.size().min(size));
                 self.dealloc(ptr, layout);

@@ -1,15 +1,15 @@
-"""Measures proxmox-mcp beside the same tools on other servers, in one run on one machine.
+"""Compares proxmox-mcp with the same tools on other servers, in one run on one machine.
 
     python3 benches/compare [BINARY] [--quick] [--json FILE] [--update-readme]
     python3 benches/compare --from FILE --update-readme
 
-BINARY is the static release binary; without it, it is built. The peers are a server on the official Rust SDK (over
-POST /mcp) and the original design in Python (over HTTP+SSE); nginx over TLS, with static answers, is the node of all.
-What it needs it installs: nginx as a Debian package (as root), the peers below BENCH_DIR (default: target/compare).
-It listens on 127.0.0.1 alone, and ends what it has started.
+BINARY is the static release binary. By default it is built. The peers are a server on the official Rust SDK (over
+POST /mcp) and the original design in Python (over HTTP+SSE). All use the same node: nginx over TLS with static answers.
+nginx is installed as a Debian package (as root), the peers below BENCH_DIR (default: target/compare). All servers
+listen on 127.0.0.1 only. The program ends every process that it started.
 
-The run takes a quarter of an hour, with --quick three minutes, and as much again for the first one's builds. Figures
-are of this machine; quote the ratios. --update-readme writes the table in README.md and benches/compare.svg.
+A run takes a quarter of an hour, with --quick three minutes. The first one also builds the peers. Figures depend on the
+machine: quote the ratios. --update-readme updates the table in README.md and benches/compare.svg.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def main():
     )
     parser.add_argument("binary", nargs="?")
     parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds")
-    parser.add_argument("--json", default=os.path.join(WORK, "results.json"), metavar="FILE", help="where figures go")
-    parser.add_argument("--from", dest="source", metavar="FILE", help="take such figures instead of measuring")
+    parser.add_argument("--json", default=os.path.join(WORK, "results.json"), metavar="FILE", help="output file")
+    parser.add_argument("--from", dest="source", metavar="FILE", help="read the figures from FILE instead of measuring")
     parser.add_argument("--update-readme", action="store_true")
     arguments = parser.parse_args()
     if arguments.source:
@@ -67,6 +67,6 @@ def main():
         sys.exit("some calls failed: " + "; ".join(results["failures"]))
 
 
-# A run that is told to end unwinds, and so ends what it has started.
+# SIGTERM unwinds, so that the started processes are ended too.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 main()

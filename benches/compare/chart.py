@@ -1,4 +1,4 @@
-"""The comparison as a picture: bars on a logarithmic scale, SVG without a script, for light and dark pages."""
+"""The comparison as a chart: bars on a logarithmic scale. SVG without scripts, for light and dark pages."""
 
 import math
 from html import escape
@@ -6,10 +6,10 @@ from html import escape
 from measures import LONG_ANSWER
 from tables import times
 
-# The number of sessions that is drawn; the long answer has but one.
+# The number of sessions in the chart. The long answer is measured with one session.
 SESSIONS = 64
 PEERS = (("modern", "sdk", "the official Rust SDK, over POST /mcp"), ("sse", "original", "Python, over HTTP+SSE"))
-PANELS = (("calls_s", "Calls a second, times as many"), ("cpu", "CPU a call, times less"))
+PANELS = (("calls_s", "Calls per second, times more"), ("cpu", "CPU per call, times less"))
 
 WIDTH, NAMES, PANEL, GAP = 960, 200, 330, 40
 TOP, BAR, ROW = 128, 16, 60
@@ -36,7 +36,7 @@ text { fill: #f0f6fc; }
 
 
 def _bars(results):
-    """Each tool's name, and its factors by peer."""
+    """The ratios by tool and peer."""
     chosen = {}
     for row in results["comparison"]:
         if row["sessions"] == SESSIONS or row["tool"] == LONG_ANSWER:
@@ -47,7 +47,7 @@ def _bars(results):
 
 
 class _Scale:
-    """From factors to x: 1 stands where a bar begins."""
+    """Maps ratios to x. Bars begin at 1."""
 
     def __init__(self, left, factors):
         ticks = [digit * 10**power for power in range(-2, 5) for digit in (1, 2, 5)]
@@ -62,7 +62,7 @@ class _Scale:
 
 
 def _panel(left, key, heading, bars):
-    # One scale for both panels, so that they can be compared.
+    # Both panels have the same scale, so that they can be compared.
     figures = [figures for of_tool in bars.values() for figures in of_tool.values()]
     factors = [found[known] for found in figures for known, _ in PANELS if found[known]]
     scale, bottom = _Scale(left, factors), TOP + ROW * len(bars)
@@ -83,19 +83,19 @@ def _panel(left, key, heading, bars):
 
 
 def _words(bars):
-    """The picture in words."""
+    """The chart as text, for screen readers."""
     for tool, of_tool in bars.items():
         for mode, kind, name in PEERS:
             if kind in of_tool:
                 said = (f"{heading.lower()}: {times(of_tool[kind][key])}" for key, heading in PANELS)
-                yield f"{tool} beside {name}: {'; '.join(said)}."
+                yield f"{tool} compared with {name}: {'; '.join(said)}."
 
 
 def draw(results):
-    """The text of the SVG."""
+    """Returns the SVG."""
     bars = _bars(results)
     height = TOP + ROW * len(bars) + 64
-    title = "proxmox-mcp beside the same tools on other servers"
+    title = "proxmox-mcp compared with the same tools on other servers"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
         ' role="img" aria-labelledby="title desc">',
@@ -108,7 +108,7 @@ def draw(results):
     x = 24
     for _, kind, name in PEERS:
         parts.append(f'<rect class="{kind}" x="{x}" y="48" width="12" height="12" rx="2"/>')
-        parts.append(f'<text x="{x + 18}" y="59">beside {escape(name)}</text>')
+        parts.append(f'<text x="{x + 18}" y="59">compared with {escape(name)}</text>')
         x += 340
     for nth, tool in enumerate(bars):
         y = TOP + ROW * nth + (ROW - 8) / 2
@@ -117,7 +117,7 @@ def draw(results):
         parts.append(f'<text class="quiet" x="24" y="{y + 11:.0f}">{under}</text>')
     for nth, (key, heading) in enumerate(PANELS):
         parts += _panel(NAMES + nth * (PANEL + GAP), key, heading, bars)
-    note = "Logarithmic scale; right of 1 is better. Medians of rounds in turn, in one run on one machine."
+    note = "Logarithmic scale; right of 1 is better. Medians of alternating rounds, in one run on one machine."
     parts.append(f'<text class="quiet" x="24" y="{height - 18}">{note}</text>')
     parts.append("</svg>")
     return "\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""What is measured. What is compared runs in turns, so that a drift of the machine's speed hits all alike."""
+"""The measurements. Compared servers run in turns, so that changes of the machine's speed affect all alike."""
 
 import os
 import time
@@ -10,12 +10,12 @@ from servers import ORIGINAL, OURS, SDK, Server, command, load
 from tools import say
 
 MODES = (("http", SDK), ("modern", SDK), ("sse", ORIGINAL))
-# Each tool, and what stands in its right answer.
+# Each tool, and a text that every right answer contains.
 TOOLS = {"list_clusters": "prod", "list_nodes": "pve3", "get_cluster_resources": f"vm-{GUESTS - 1}"}
 LONG_ANSWER = "proxmox_api_call"
 SESSIONS = (1, 16, 64, 256)
 HELD = 1_000
-# By default the 129th call in flight to one cluster is refused; the peers take any number.
+# By default the 129th call in flight to one cluster is refused. The peers have no limit.
 MANY = ("--max-calls-per-cluster", str(max(SESSIONS)))
 FIGURES = ("calls_s", "p50_us", "p99_us", "cpu_us", "resident_kib")
 
@@ -40,7 +40,7 @@ class Measures:
         self.failures = []
 
     def _calls(self, server, mode, sessions, tool, expected, arguments=None):
-        """Figures of one turn, or None where the server failed at it."""
+        """Figures of one turn, or None if the server failed."""
         try:
             return server.calls(mode, sessions, self._effort.seconds, tool, expected, arguments)
         except RuntimeError as why:
@@ -49,7 +49,7 @@ class Measures:
             return None
 
     def _duel(self, pairs, sessions, tool, expected, arguments=None):
-        """A row for each pair of a mode, our server and its peer."""
+        """A row per mode, with our server and its peer."""
         turns = {mode: [] for mode, _, _ in pairs}
         for _ in range(self._effort.rounds):
             for mode, ours, peer in pairs:
@@ -64,7 +64,7 @@ class Measures:
                 "peer": peer.who,
                 "ours": {figure: _median(ours[figure] for ours, _ in whole) for figure in FIGURES},
                 "theirs": {figure: _median(theirs[figure] for _, theirs in whole) for figure in FIGURES},
-                # How many times better ours is.
+                # Above 1, ours is better.
                 "times": {
                     "calls_s": _median(over(ours["calls_s"], theirs["calls_s"]) for ours, theirs in whole),
                     "p50": _median(over(theirs["p50_us"], ours["p50_us"]) for ours, theirs in whole),
@@ -93,7 +93,7 @@ class Measures:
         return rows
 
     def growth_by_sessions(self):
-        """Our server alone, a fresh one for each number of sessions."""
+        """Our server only, a new one per number of sessions."""
         for sessions in SESSIONS:
             say(f"growth: {sessions} sessions")
             with Server(self._tools, OURS, self._clusters, *MANY) as ours:
@@ -112,7 +112,7 @@ class Measures:
             yield {"guests": guests, **row}
 
     def added(self):
-        """The time of a call over that of the node asked directly, by the same client."""
+        """The duration of a call, compared with the same client asking the node directly."""
         say("added time")
         turns = []
         with Server(self._tools, OURS, self._clusters) as ours, Server(self._tools, SDK, self._clusters) as sdk:
@@ -129,14 +129,14 @@ class Measures:
         return {OURS: of(0), SDK: of(1)}
 
     def hanging(self, callers=16, sessions=16):
-        """The p99 of calls to one cluster while as many others wait for one that hangs, and before and after that."""
+        """The p99 of calls to one cluster while other callers wait for a hanging one, and before and after that."""
         say("one cluster hangs")
         ratios = []
         for _ in range(max(self._effort.rounds, 2) + 2):
             with Hung() as hung:
                 clusters = self._nodes.configuration("hanging", {"prod": self._nodes.address(), "hung": hung.url})
                 with Server(self._tools, OURS, clusters) as ours:
-                    # A first turn fills the pool of connections.
+                    # The first turn fills the connection pool.
                     turns = []
                     for waiting in (False, False, True, False):
                         background = None
@@ -144,7 +144,7 @@ class Measures:
                             background = ours.call_in_background("modern", callers, "list_nodes", {"cluster": "hung"})
                         try:
                             if waiting:
-                                hung.wait_for_questions(callers)
+                                hung.wait_for_requests(callers)
                             seconds, tool = self._effort.seconds, "list_nodes"
                             turn = ours.calls("modern", sessions, seconds, tool, TOOLS[tool], {"cluster": "prod"})
                         finally:
@@ -157,12 +157,12 @@ class Measures:
         return {"p99_times_quiet": median(ratios), "rounds": ratios}
 
     def start(self):
-        """From exec to the first answered tools/list."""
+        """The time from exec to the first answered tools/list."""
         say("start")
         times = {OURS: [], SDK: [], ORIGINAL: []}
         for turn in range(self._effort.starts):
             for who, mode in ((OURS, "modern"), (SDK, "modern"), (ORIGINAL, "sse")):
-                # It takes a second, and three are enough to see that.
+                # A start takes a second: three are enough.
                 if who == ORIGINAL and turn >= 3:
                     continue
                 port = free_port()
@@ -172,7 +172,7 @@ class Measures:
         return {who: {"start_ms": median(taken)} for who, taken in times.items()}
 
     def memory(self):
-        """Resident MB, idle, with many SSE sessions where there are any, and when these have left."""
+        """Resident MB: idle, with many SSE sessions if the server supports them, and after these have ended."""
         say("memory")
         rows = {}
         for who in (OURS, SDK, ORIGINAL):
@@ -190,7 +190,7 @@ class Measures:
         return rows
 
     def size(self):
-        """Bytes on the disk. The image is our binary alone; the original needs its packages, and a Python."""
+        """Bytes on the disk. Our image contains the binary only. The original needs its packages and Python."""
         packages = os.path.dirname(os.path.dirname(self._tools.python))
         files = (os.path.join(folder, name) for folder, _, names in os.walk(packages) for name in names)
         return {
@@ -214,7 +214,7 @@ class Measures:
 
 
 def over(a, b):
-    """Their ratio, where both are known."""
+    """The ratio of two figures, or None if one is unknown or zero."""
     return a / b if a and b else None
 
 

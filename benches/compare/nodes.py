@@ -1,5 +1,5 @@
-"""The clusters of a comparison: static answers of Proxmox by nginx over TLS, so that nobody's time is the node's, and a
-node that never answers."""
+"""The clusters of a comparison: nginx over TLS with static answers of Proxmox, so that the node's own time is
+negligible, and a node that never answers."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def free_port():
 
 
 def wait_for_port(port, process, seconds=60):
-    """Until somebody listens; an error when the process ends before."""
+    """Waits until the port accepts connections. Fails if the process ends before."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -57,7 +57,7 @@ def _guest(chance, number):
 
 
 class Nodes:
-    """`with Nodes(tools) as nodes:`: clusters of 50 guests and of each number in GROWTH, at `nodes.ports`."""
+    """`with Nodes(tools) as nodes:` starts clusters of 50 guests and of each number in GROWTH, at `nodes.ports`."""
 
     def __init__(self, tools):
         self._folder = os.path.join(WORK, "nodes")
@@ -77,7 +77,7 @@ class Nodes:
         )  # fmt: skip
 
     def _write(self, guests):
-        # The same numbers in every run.
+        # Every run has the same numbers.
         chance = random.Random(guests)
         nodes = [_node(chance, number) for number in (1, 2, 3)]
         answers = {
@@ -131,7 +131,7 @@ ssl_certificate {self._folder}/cert.pem; ssl_certificate_key {self._folder}/key.
         return f"127.0.0.1:{self.ports[guests]}"
 
     def configuration(self, name, urls):
-        """The path of a clusters.json with these clusters; the first is the default."""
+        """Writes a clusters.json with these clusters and returns its path. The first is the default."""
         file = os.path.join(WORK, f"{name}.json")
         entry = {"user": "mcp@pve", "token_id": "bench", "token_secret": "no-secret", "verify_ssl": False}
         clusters = {cluster: {"url": url, **entry} for cluster, url in urls.items()}
@@ -141,13 +141,13 @@ ssl_certificate {self._folder}/cert.pem; ssl_certificate_key {self._folder}/key.
 
 
 class Hung:
-    """A node that accepts connections, reads what it is asked, and never answers."""
+    """A node that accepts connections, reads requests, and never answers."""
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._open = []
-        self._asked = threading.Semaphore(0)
-        # Plain HTTP, so that a question comes whole.
+        self._requests = threading.Semaphore(0)
+        # Plain HTTP: a request arrives in one piece.
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -163,20 +163,20 @@ class Hung:
     def _read(self, connection):
         try:
             while connection.recv(1 << 16):
-                self._asked.release()
+                self._requests.release()
         except OSError:
             pass
 
-    def wait_for_questions(self, count):
+    def wait_for_requests(self, count):
         for _ in range(count):
-            if not self._asked.acquire(timeout=20):
-                raise RuntimeError("the node that hangs was not asked")
+            if not self._requests.acquire(timeout=20):
+                raise RuntimeError("the hanging node got no request")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        # shutdown, not close alone: it wakes the threads that wait.
+        # shutdown wakes the waiting threads, close alone does not.
         for end in (self._listener, *self._open):
             try:
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
-"""The original design: FastMCP on uvicorn, proxmoxer towards the cluster, four tools, over HTTP+SSE.
+"""The original design: FastMCP on uvicorn, with proxmoxer and four tools, over HTTP+SSE.
 
     python3 original.py PORT CLUSTERS_JSON
 
-It serves measurements alone.
+For measurements only.
 """
 
 import json

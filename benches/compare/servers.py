@@ -1,4 +1,4 @@
-"""The servers of a comparison, each a process that is started and ended here."""
+"""The servers of a comparison, as processes."""
 
 import json
 import os
@@ -19,13 +19,13 @@ def command(tools, who, port, clusters, *flags):
 
 
 def environment():
-    """Nothing of the caller's that one of the servers would heed."""
+    """An environment without variables that a server reads."""
     keep = ("PATH", "HOME", "LANG", "TMPDIR")
     return {name: os.environ[name] for name in keep if name in os.environ}
 
 
 class Server:
-    """`with Server(tools, OURS, clusters) as server:` gives one that listens at `server.address`."""
+    """`with Server(tools, OURS, clusters) as server:` starts a server at `server.address`."""
 
     def __init__(self, tools, who, clusters, *flags):
         self._load = tools.load
@@ -58,12 +58,12 @@ class Server:
             return next(int(line.split()[1]) / 1000 * 1.024 for line in file if line.startswith("VmRSS:"))
 
     def calls(self, mode, sessions, seconds, tool, expected, arguments=None):
-        """What `load calls` says."""
+        """The figures of `load calls`."""
         plan = ("calls", mode, self.address, sessions, seconds, self.pid, tool, json.dumps(arguments or {}), expected)
         return load(self._load, *plan)
 
     def call_in_background(self, mode, sessions, tool, arguments):
-        """Sessions that call until the process that is returned is ended."""
+        """Starts sessions that call until the returned process is ended."""
         plan = ("calls", mode, self.address, sessions, 600, self.pid, tool, json.dumps(arguments), "result")
         return subprocess.Popen(
             [self._load, *map(str, plan)],
@@ -71,7 +71,7 @@ class Server:
         )  # fmt: skip
 
     def hold(self, sessions):
-        """The process that keeps so many SSE sessions open, until its stdin is closed."""
+        """Starts a process that keeps this many SSE sessions open, until its stdin is closed."""
         command = [self._load, "hold", self.address, str(sessions)]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if json.loads(holder.stdout.readline() or "{}") != {"open": sessions}:
@@ -82,7 +82,7 @@ class Server:
 
 
 def load(program, *arguments):
-    """What the load generator measured."""
+    """Runs the load generator and returns its figures."""
     arguments = [program, *map(str, arguments)]
     done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     if done.returncode:

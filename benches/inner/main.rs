@@ -1,7 +1,7 @@
-//! The inner parts, each by the nearest public door, so that what is timed is what a client gets.
+//! Benchmarks of the inner parts, each through its nearest public function.
 //!
-//! `cargo bench` times all of them, `cargo bench -- WORD` those whose name has the word. What a whole call costs beside
-//! other servers is measured by `benches/compare`.
+//! `cargo bench` runs all of them, `cargo bench -- WORD` those with the word in their name. `benches/compare` measures
+//! whole calls against other servers.
 
 mod http;
 mod node;
@@ -13,8 +13,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 fn main() {
-    let times = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1));
-    let mut criterion = times.measurement_time(Duration::from_secs(3)).configure_from_args();
+    let criterion = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1));
+    let mut criterion = criterion.measurement_time(Duration::from_secs(3)).configure_from_args();
     http::bench_heads(&mut criterion);
     bench_messages(&mut criterion);
     tools::bench_resources(&mut criterion);
@@ -23,7 +23,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A JSON-RPC message and its parameters, of both eras.
+/// Measures parsing a JSON-RPC message and its parameters, legacy and modern.
 fn bench_messages(criterion: &mut Criterion) {
     const CALL: &str = r#""name":"proxmox_api_get","arguments":{"path":"/cluster/resources","fields":["vmid","name"]}"#;
     const META: &str = r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;

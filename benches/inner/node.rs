@@ -1,5 +1,5 @@
-//! A node in this process that answers a few paths with bytes made beforehand, so that next to nothing of what is timed
-//! is its own; and what it says of a cluster.
+//! A node in this process and the data of its cluster. It responds with prepared bytes, so that it adds almost nothing
+//! to the measured time.
 
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::{ClusterConfig, Endpoint, TlsVerification};
@@ -11,32 +11,34 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-type CannedResponses = Arc<[(&'static str, Vec<u8>)]>;
+/// Response to one path.
+struct CannedResponse {
+    path: &'static str,
+    bytes: Vec<u8>,
+}
 
-/// Where it listens, on plain HTTP, until this process ends.
+/// A node on plain HTTP that runs until the process ends.
 pub struct BenchNode {
     pub address: SocketAddr,
 }
 
 impl BenchNode {
-    /// Answers each path with its `data`, anything else with 501, as a real one does.
-    pub fn start(answers: Vec<(&'static str, Value)>) -> Self {
-        let answer = |(path, data)| (path, format_response("200 OK", &json!({"data": data}).to_string()));
-        let mut answers: Vec<_> = answers.into_iter().map(answer).collect();
-        answers.push(("", format_response("501 Not Implemented", r#"{"data":null}"#)));
-        let answers: CannedResponses = answers.into();
+    /// Starts a node that responds to `path` with `data`, and to other paths with 501, as a real node does.
+    pub fn start(path: &'static str, data: &Value) -> Self {
+        let bytes = format_response("200 OK", &json!({"data": data}).to_string());
+        let response = Arc::new(CannedResponse { path, bytes });
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let answers = answers.clone();
-                thread::spawn(move || serve(stream, &answers));
+                let response = response.clone();
+                thread::spawn(move || serve(stream, &response));
             }
         });
         Self { address }
     }
 
-    /// A cluster of this node alone.
+    /// Returns the configuration of a cluster of this node alone.
     pub fn cluster_config(&self) -> ClusterConfig {
         let endpoint = Endpoint { https: false, host: self.address.ip().to_string(), port: self.address.port() };
         ClusterConfig {
@@ -52,7 +54,7 @@ impl BenchNode {
         }
     }
 
-    /// Asks for a path without the product: what an answer costs on its way alone.
+    /// Requests a path directly, to measure the node and the connection without the server.
     pub fn get(stream: &mut BufReader<TcpStream>, path: &str, body: &mut Vec<u8>) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
         stream.get_mut().write_all(request.as_bytes()).expect("sent");
@@ -75,23 +77,23 @@ fn format_response(status: &str, body: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-fn serve(mut stream: TcpStream, answers: &CannedResponses) {
+fn serve(mut stream: TcpStream, response: &CannedResponse) {
+    let unknown = format_response("501 Not Implemented", r#"{"data":null}"#);
     let _ = stream.set_nodelay(true);
     let Ok(input) = stream.try_clone() else { return };
     let mut lines = BufReader::new(input).lines().map_while(Result::ok);
     while let Some(request) = lines.next() {
         let path = request.split(' ').nth(1).unwrap_or_default();
-        let answer = answers.iter().find(|(known, _)| path == *known).or(answers.last());
-        // No request has a body: a blank line ends it.
+        let bytes = if path == response.path { &response.bytes } else { &unknown };
+        // A blank line ends a request, because none has a body.
         while lines.next().is_some_and(|line| !line.is_empty()) {}
-        let Some((_, bytes)) = answer else { return };
         if stream.write_all(bytes).is_err() {
             return;
         }
     }
 }
 
-/// The rows of `/cluster/resources` for so many guests on three nodes, as long as real ones.
+/// Returns the rows of `/cluster/resources` for guests on three nodes, as long as real ones.
 pub fn make_resource_rows(guests: u64) -> Value {
     let node = |n: u64| {
         json!({"id": format!("node/pve{n}"), "type": "node", "node": format!("pve{n}"), "status": "online",

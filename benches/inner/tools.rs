@@ -1,4 +1,4 @@
-//! Calls of tools, answered by the protocol core: no socket before it, a node in this process behind it.
+//! Calls of tools through the protocol core, without a client's socket and with a node in this process.
 
 use crate::node::{BenchNode, make_resource_rows as rows};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -17,15 +17,15 @@ use std::io::BufReader;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-/// The product over one cluster, with answers of any length.
+/// Returns a server for one cluster without a limit on the length of results.
 fn new_server(cluster: ClusterConfig) -> McpServer {
     let clusters = ClustersFile { clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
-    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a desk");
-    McpServer::new(tools::catalog(&Arc::new(desk))).expect("a server")
+    let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a state");
+    McpServer::new(tools::catalog(&Arc::new(state))).expect("a server")
 }
 
-/// One call, from the bytes of its message to those of its answer.
+/// One call, from the bytes of its message to those of its response.
 struct BenchCall {
     server: McpServer,
     caller: Caller,
@@ -33,14 +33,14 @@ struct BenchCall {
 }
 
 impl BenchCall {
-    /// Fails unless the answer has `expected` in it.
+    /// Prepares a call and panics unless its response contains `expected`.
     fn new(cluster: ClusterConfig, tool: &str, arguments: Value, expected: &str) -> Self {
         let params = json!({"name": tool, "arguments": arguments});
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
         let call = Self { server: new_server(cluster), caller: Caller::new_stdio(), message };
-        let answer = String::from_utf8(call.execute()).expect("UTF-8");
-        let start: String = answer.chars().take(300).collect();
-        assert!(answer.contains(expected) && !answer.contains(r#""isError":true"#), "{start}");
+        let response = String::from_utf8(call.execute()).expect("UTF-8");
+        let start: String = response.chars().take(300).collect();
+        assert!(response.contains(expected) && !response.contains(r#""isError":true"#), "{start}");
         call
     }
 
@@ -48,36 +48,36 @@ impl BenchCall {
         let Ok(Message::Request(request)) = parse_message(self.message.as_bytes()) else { panic!("{}", self.message) };
         let exchange =
             TransportContext { caller: &self.caller, calls: None, cancel: CancelToken::new(), notify: &|_| () };
-        self.server.handle_request(&request, request.parse_params(), &exchange).expect("an answer").bytes
+        self.server.handle_request(&request, request.parse_params(), &exchange).expect("a response").bytes
     }
 }
 
-/// A list, shaped, for ever more guests: what one guest costs is to stay as it is. `asked` is the way to the
-/// node and back, which no shaping could save.
+/// Measures a rendered list for growing numbers of guests. The time of one guest should stay the same. `node_alone` is
+/// the part of the node and its connection.
 pub fn bench_resources(criterion: &mut Criterion) {
     const PATH: &str = "/api2/json/cluster/resources";
     let mut group = criterion.benchmark_group("get_cluster_resources");
     for guests in [50, 1_000, 10_000] {
-        let node = BenchNode::start(vec![(PATH, rows(guests))]);
+        let node = BenchNode::start(PATH, &rows(guests));
         let last = format!("vm-{}", guests - 1);
         let call = BenchCall::new(node.cluster_config(), "get_cluster_resources", json!({}), &last);
         group.throughput(Throughput::Elements(guests));
         group.bench_function(BenchmarkId::new("guests", guests), |bencher| bencher.iter(|| call.execute()));
         let mut stream = BufReader::new(TcpStream::connect(node.address).expect("the node"));
         let mut body = Vec::new();
-        group.bench_function(BenchmarkId::new("asked", guests), |bencher| {
+        group.bench_function(BenchmarkId::new("node_alone", guests), |bencher| {
             bencher.iter(|| BenchNode::get(&mut stream, PATH, &mut body));
         });
     }
     group.finish();
 }
 
-/// An API answer of some 3.4 MB that goes to the client as it came.
+/// Measures a response of some 3.4 MB that the server passes on unchanged.
 pub fn bench_pass_through(criterion: &mut Criterion) {
     const PATH: &str = "/api2/json/cluster/log";
     let data = rows(10_300);
     let bytes = data.to_string().len() as u64;
-    let node = BenchNode::start(vec![(PATH, data)]);
+    let node = BenchNode::start(PATH, &data);
     let call = BenchCall::new(node.cluster_config(), "proxmox_api_call", json!({"path": "/cluster/log"}), "vm-10299");
     let mut group = criterion.benchmark_group("proxmox_api_call");
     group.throughput(Throughput::Bytes(bytes));
@@ -85,12 +85,12 @@ pub fn bench_pass_through(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A question to the description of the API, by words that it has and by words that it has not.
+/// Measures searches of the API description, with words that it has and with other words.
 pub fn bench_search(criterion: &mut Criterion) {
     let demo = Demo::start().expect("the simulated cluster");
     let mut group = criterion.benchmark_group("search_api");
     for (name, query) in
-        [("plain", "snapshot a vm"), ("far", "how do I make a machine forget what it did since yesterday")]
+        [("plain", "snapshot a vm"), ("distant", "how do I make a machine forget what it did since yesterday")]
     {
         let call = BenchCall::new(demo.cluster(), "search_api", json!({"query": query}), "/nodes/{node}");
         group.bench_function(name, |bencher| bencher.iter(|| call.execute()));

@@ -1,19 +1,19 @@
-"""Claude Code, by its list of servers: it connects to each, and needs neither a login nor the internet for that."""
+"""Claude Code. `claude mcp list` connects to each server, without a login or the internet."""
 
 import os
 import subprocess
 import tempfile
 
 SECONDS = 120
-# It would report and update itself otherwise, or try to.
+# Without these it tries to send reports and to update itself.
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
 
 
 def connects(command, url):
-    """Adds a server of type http as the README says, and has `claude mcp list` connect to it."""
+    """Adds a server of type http as docs/clients.md says, and makes `claude mcp list` connect to it."""
     with tempfile.TemporaryDirectory() as home:
         os.makedirs(f"{home}/work")
-        # Nothing of the caller's environment: no login, no proxy, no setting of another session.
+        # An empty environment: no login, no proxy, no settings of another session.
         environment = {"HOME": home, "PATH": os.environ["PATH"], **QUIET}
         said = ""
         for arguments in (["add", "--transport", "http", "proxmox", url], ["list"]):
@@ -22,6 +22,6 @@ def connects(command, url):
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
             )  # fmt: skip
             said += done.stdout
-    # Its exit code is 0 whether it could connect or not.
+    # The exit code is 0 even if it could not connect.
     if f"proxmox: {url} (HTTP) - ✔ Connected" not in said:
         raise AssertionError(f"claude says:\n{said}")

@@ -1,4 +1,4 @@
-"""Gemini CLI, by its list of servers: it connects to each, and needs neither a login nor the internet for that."""
+"""Gemini CLI. `gemini mcp list` connects to each server, without a login or the internet."""
 
 import json
 import os
@@ -9,10 +9,10 @@ SECONDS = 120
 
 
 def connects(command, url, kind):
-    """Has `gemini mcp list` connect to a server of type `kind` ("http", "sse")."""
+    """Makes `gemini mcp list` connect to a server of type `kind` ("http", "sse")."""
     settings = {
         "mcpServers": {"proxmox": {"type": kind, "url": url}},
-        # In a folder nobody has called trusted it would show the server as disabled.
+        # In an untrusted folder it shows the server as disabled.
         "security": {"folderTrust": {"enabled": False}},
         "privacy": {"usageStatisticsEnabled": False},
         "general": {"enableAutoUpdate": False},
@@ -22,11 +22,11 @@ def connects(command, url, kind):
         os.makedirs(f"{home}/work")
         with open(f"{home}/.gemini/settings.json", "w") as file:
             json.dump(settings, file)
-        # Nothing of the caller's environment: no login, no proxy, no setting of another session.
+        # An empty environment: no login, no proxy, no settings of another session.
         done = subprocess.run(
             [*command, "mcp", "list"], cwd=f"{home}/work", env={"HOME": home, "PATH": os.environ["PATH"]},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
         )  # fmt: skip
-    # Its exit code is 0 whether it could connect or not.
+    # The exit code is 0 even if it could not connect.
     if f"proxmox: {url} ({kind}) - Connected" not in done.stdout:
         raise AssertionError(f"gemini mcp list says:\n{done.stdout}")

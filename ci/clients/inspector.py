@@ -1,4 +1,4 @@
-"""MCP Inspector's command line: it connects anew for every question, and looks at the tools' schemas strictly."""
+"""MCP Inspector's command line. It opens a connection per request, and checks the tools' schemas strictly."""
 
 import json
 import os
@@ -11,12 +11,12 @@ SECONDS = 120
 
 
 def asks(command, transport, target, era):
-    """Lists the tools and calls one, in the `era` of the protocol ("legacy", "auto")."""
+    """Lists the tools and calls one, in a generation of the protocol (`era`: "legacy", "auto")."""
 
     def ask(*question):
         options = ["--protocol-era", era, "--transport", transport]
         with tempfile.TemporaryDirectory() as home:
-            # Nothing of the caller's environment, and it writes to its home.
+            # An empty environment, with a home that the Inspector can write to.
             done = subprocess.run(
                 [*command, "--cli", *target, *options, "--method", *question], cwd=home,
                 env={"HOME": home, "PATH": os.environ["PATH"]}, stdin=subprocess.DEVNULL, capture_output=True,
@@ -27,7 +27,7 @@ def asks(command, transport, target, era):
             raise AssertionError(f"{question} ended with {done.returncode}:\n{said}")
         return json.loads(done.stdout)
 
-    # Its exit code tells of a schema that some clients would not take.
+    # The exit code reports a schema that some clients reject.
     tools = {tool["name"] for tool in ask("tools/list", "--strict")["tools"]}
     expect(TOOLS <= tools, "every tool is listed", tools)
     table = ask("tools/call", "--tool-name", "list_nodes")["structuredContent"]

@@ -1,4 +1,4 @@
-"""A stand-in for one Proxmox node, for a clusters.json whose cluster answers: three paths, one token."""
+"""A fake Proxmox node with three paths and one token."""
 
 import json
 import threading
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 USER = "ci@pve"
 TOKEN_ID = "clients"
-# It must turn up nowhere but in the request's header: see scenarios.py.
+# The secret must appear only in the request's header: see scenarios.py.
 TOKEN_SECRET = "ca11ab1e-5ec2-4e70-9bad-c0ffee5ec2e7"
 
 GIB = 1 << 30
@@ -41,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(501, f"Method 'GET {path.removeprefix('/api2/json')}' not implemented", {"data": None})
             return
         if query:
-            # The one parameter known here is `type`, which is "vm" for both kinds of guest.
+            # The only supported parameter is `type`, with "vm" for both kinds of guest.
             kind = query.removeprefix("type=")
             rows = [row for row in rows if row["type"] == kind or kind == "vm" and "vmid" in row]
         self._answer(200, "OK", {"data": rows})
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Node:
-    """`with Node() as node:` one that listens at `node.url`."""
+    """`with Node() as node:` starts a node at `node.url`."""
 
     def __enter__(self):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)

@@ -1,4 +1,4 @@
-"""A relay that a client takes for the server: it passes everything on, and keeps what was asked and answered."""
+"""An HTTP proxy between a client and the server, which records requests and responses."""
 
 import http.client
 import json
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-# Those that speak of one connection: there are two here.
+# Hop-by-hop headers: they are not forwarded.
 HOP = {"connection", "keep-alive", "transfer-encoding"}
 
 
 @dataclass
 class Exchange:
-    """One request and its answer, of which a stream is kept as far as it got."""
+    """A request and its response. A stream is recorded as far as it got."""
 
     method: str
     path: str
@@ -22,11 +22,11 @@ class Exchange:
     response: bytes = b""
 
     def asked(self):
-        """The message that was posted."""
+        """The posted message."""
         return json.loads(self.request) if self.request else {}
 
     def answered(self):
-        """The message that came back, unless it came on a stream."""
+        """The message in the response. Not for streams."""
         return json.loads(self.response)
 
 
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(answer.status, answer.reason)
         self._pass_headers(answer.getheaders(), self.send_header)
         if answer.length is None:
-            # A stream: it ends when its connection does.
+            # A stream ends with its connection.
             self.send_header("Connection", "close")
         self.end_headers()
         while part := answer.read1(1 << 16):
@@ -67,11 +67,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_):
-        """Clients reset connections when they are done; what else goes wrong here, they see and fail of."""
+        """Ignores errors: clients reset connections at their end, and other errors fail in the client."""
 
 
 class Recorder:
-    """`with Recorder(server.url) as recorder:` one that listens at `recorder.url`."""
+    """`with Recorder(server.url) as recorder:` starts a proxy at `recorder.url`."""
 
     def __init__(self, upstream):
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -89,15 +89,15 @@ class Recorder:
 
     @property
     def exchanges(self):
-        """All of them so far, in the order in which they were asked."""
+        """All exchanges so far, in the order of the requests."""
         return list(self._server.exchanges)
 
     def methods(self):
-        """What was posted: the methods of the protocol, in order."""
+        """The protocol methods of all POST requests, in order."""
         return [exchange.asked().get("method") for exchange in self.exchanges if exchange.method == "POST"]
 
     def protocols(self):
-        """The protocol versions that the client named, in either era's place for it."""
+        """The protocol versions that the client named, in `params` or in `_meta`."""
         named = []
         for exchange in self.exchanges:
             parameters = exchange.asked().get("params") or {}

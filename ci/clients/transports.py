@@ -1,7 +1,7 @@
-"""The ways from a client to the server. Each starts the server itself, or gives the client the means to.
+"""The transports between a client and the server. Each starts the server, or returns the command that the client runs.
 
-`with TRANSPORT(binary, options) as (adapter_transport, target, log):` gives what an adapter is started with (see
-session.py), and a function that tells what the server has logged, if it isn't the client who sees that.
+`with TRANSPORT(binary, options) as (adapter_transport, target, log):` returns the arguments of an adapter (see
+session.py), and a function that returns the server's log. Over stdio the client has the log.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def http(binary, options):
 
 
 def mcp_remote(strategy, path):
-    """Through mcp-remote, which speaks stdio with the client and, by its strategy, HTTP or SSE with the server."""
+    """Returns a transport through mcp-remote: stdio to the client, and HTTP or SSE to the server, by `strategy`."""
 
     @contextlib.contextmanager
     def transport(binary, options):
@@ -46,7 +46,7 @@ def mcp_remote(strategy, path):
             remote = [*command, f"{recorder.url}{path}", "--allow-http", "--transport", strategy]
             yield "stdio", ["env", f"HOME={home}", *remote], server.output
             streams = {exchange.path for exchange in recorder.exchanges if exchange.method == "GET"} & {"/mcp", "/sse"}
-            # Its strategies fall back, unless they end in "only".
+            # Strategies fall back to the other transport, unless their name ends in "only".
             if streams != {path}:
                 raise AssertionError(f"mcp-remote {strategy} asked for {streams}")
 

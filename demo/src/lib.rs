@@ -1,126 +1,141 @@
 //! A simulated Proxmox VE cluster on loopback, so that `--demo` and the tests need no hypervisor.
 //!
 //! [`Demo::start`] serves the API of one node of a three-node cluster over plain HTTP/1.1 on a free port of 127.0.0.1.
-//! It speaks as a real node does, status lines, odd headers and all: what a client learns here holds out there.
-//! The cluster lives in memory; what a call changes stays changed until the [`Demo`] is dropped.
+//! Status lines, headers and error texts are those of a real node, so that a client behaves the same on both.
+//! The cluster lives in memory. A change lasts until the [`Demo`] is dropped.
 //!
-//! # The way of a request
+//! # Modules, from top to bottom
+//! A module imports only modules below it.
 //! ```text
-//! server (sockets) ─▶ http (bytes) ─▶ api (token, path, body) ─▶ routes (table) ─▶ check (privilege, parameters) ─▶ a topic's handler ─▶ world
+//! server         sockets and threads
+//! dispatch       from a request to a response: token, path, privilege, parameters, operation
+//! routes         the table of operations: method, path, privilege, parameters, handler
+//! seed           the cluster at the start
+//! handlers       the operations
+//! invocation     the call of an operation
+//! permissions    authentication, and the privileges of a caller
+//! state          the cluster, its clock and its tasks
+//! model          nodes, guests, storages, accounts
+//! guest_options  the options of guests
+//! parameters     the types of parameters, and complaints about their values
+//! http           requests and responses on the wire
+//! error, options, units
 //! ```
-//! The route table is data: method, path, privilege, parameters, handler. Every refusal therefore has one wording and
-//! one place. Tasks have no threads: a task is its start time and its log, and each request first moves the world on to
-//! the present (`World::advance`), which is when the effect of an ended task is seen.
-//!
-//! It is a package of its own so that it can be compiled for size: nobody waits for it, and it is a tenth of the program.
+//! Tasks have no threads. A task is its start time, its log and its effect. Each request first advances the cluster to
+//! the present (`ClusterState::advance`), which applies the effects of the tasks that have ended.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod access;
-mod agent;
-mod api;
-mod backup;
-mod check;
-mod cluster;
-mod config;
-mod disks;
-mod firewall;
-mod guest;
-mod guests;
-mod history;
+mod dispatch;
+mod error;
+mod guest_options;
+mod handlers;
 mod http;
-mod lifecycle;
-mod nodes;
+mod invocation;
+mod model;
 mod options;
-mod power;
-mod restore;
+mod parameters;
+mod permissions;
 mod routes;
 mod seed;
 mod server;
-mod snapshots;
-mod storage;
-mod tasks;
-mod tokens;
-mod value;
-mod world;
+mod state;
+mod units;
 
+use model::accounts::new_secret;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
-/// How a simulated cluster behaves where the real one would make a test wait.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// How long a 401 is held back. A real node takes 3 s; default none.
-    pub auth_delay: Duration,
-    /// How long a task takes for each line of its log; default 1 s. A power action has one to three lines.
-    pub task_step: Duration,
-    /// How long a connection may wait for the next byte; default 5 s, as a real node.
-    pub idle: Duration,
-    /// How many requests a connection serves; default 100, as a real node.
-    pub requests_per_connection: u32,
-    /// How many connections are open at once; more are closed as they come. Default 256.
-    pub connections: usize,
-    /// What `GET /pve-docs/api-viewer/apidoc.js` answers, to anyone: the JavaScript file, packed with gzip. Default
-    /// none, and a 500 as for any file that a node does not have.
-    pub apidoc: Option<Arc<[u8]>>,
-}
+pub use model::accounts::{AUDIT, FULL, USER};
+pub use options::Options;
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            auth_delay: Duration::ZERO,
-            task_step: Duration::from_secs(1),
-            idle: Duration::from_secs(5),
-            requests_per_connection: 100,
-            connections: 256,
-            apidoc: None,
-        }
-    }
-}
-
-/// A running simulated cluster; dropping it ends it: the port is free and no thread is left when `drop` returns.
+/// A running simulated cluster. When `drop` returns, its port is free and its threads have ended.
 pub struct Demo {
     server: server::Server,
-    full: String,
-    audit: String,
+    full_secret: String,
+    audit_secret: String,
 }
 
-/// The owner of both tokens.
-pub const USER: &str = "demo@pve";
-/// The token that may do everything.
-pub const FULL: &str = "full";
-/// The token that may only read (role PVEAuditor on /).
-pub const AUDIT: &str = "audit";
-
 impl Demo {
-    /// Starts one on a free loopback port. Fails if there is no port, no thread or no randomness to be had.
+    /// Starts a cluster on a free loopback port. Fails if the system has no port, thread or randomness left.
     pub fn start() -> io::Result<Self> {
         Self::start_with(Options::default())
     }
 
-    /// Starts one that behaves as `options` say.
+    /// Starts a cluster with these settings.
     pub fn start_with(options: Options) -> io::Result<Self> {
-        let full = access::new_secret()?;
-        let audit = access::new_secret()?;
-        let mut world = seed::world(options.task_step);
-        access::seed(&mut world, full.clone(), audit.clone())?;
-        Ok(Self { server: server::Server::start(world, options)?, full, audit })
+        let (full_secret, audit_secret) = (new_secret()?, new_secret()?);
+        let state = seed::new_cluster(options.task_step, &full_secret, &audit_secret)?;
+        Ok(Self { server: server::Server::start(state, options)?, full_secret, audit_secret })
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// The secret of the token [`FULL`].
+    /// Returns the secret of the token [`FULL`].
     pub fn full_secret(&self) -> &str {
-        &self.full
+        &self.full_secret
     }
 
-    /// The secret of the token [`AUDIT`].
+    /// Returns the secret of the token [`AUDIT`].
     pub fn audit_secret(&self) -> &str {
-        &self.audit
+        &self.audit_secret
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// The modules from top to bottom.
+    const MODULES: [&str; 15] = [
+        "server",
+        "dispatch",
+        "routes",
+        "seed",
+        "handlers",
+        "invocation",
+        "permissions",
+        "state",
+        "model",
+        "guest_options",
+        "parameters",
+        "http",
+        "error",
+        "options",
+        "units",
+    ];
+
+    fn rank(module: &str) -> usize {
+        MODULES.iter().position(|name| *name == module).unwrap_or_else(|| panic!("{module} has no place in the list"))
+    }
+
+    fn check_imports(path: &Path, module: &str) {
+        if path.is_dir() {
+            for entry in fs::read_dir(path).expect("a readable folder") {
+                check_imports(&entry.expect("a folder entry").path(), module);
+            }
+            return;
+        }
+        let text = fs::read_to_string(path).expect("a readable source file");
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for import in line.split("crate::").skip(1) {
+                let imported = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().expect("a first part");
+                let allowed = imported == module || rank(imported) > rank(module);
+                assert!(allowed, "{} imports {imported}, which is above {module}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn imports_point_downwards() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for module in MODULES {
+            let file = src.join(format!("{module}.rs"));
+            let path = if file.exists() { file } else { src.join(module) };
+            check_imports(&path, module);
+        }
     }
 }

@@ -1,178 +1,36 @@
-//! The options of a VM and of a container, as `config` and `create` take them.
+//! Settings of a simulated cluster.
 
-use super::check::Kind::{Bool, Int, Num, OneOf, Text};
-use super::check::{DNS, MAX, MEMORY, Param, STORE, TEXT, may};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Every option of a VM that `config` and `create` share.
-pub(super) const QEMU: &[Param] = &[
-    may("acpi", Bool),
-    may("affinity", TEXT),
-    may("agent", TEXT),
-    may("allow-ksm", Bool),
-    may("amd-sev", TEXT),
-    may("arch", OneOf(&["x86_64", "aarch64"])),
-    may("args", TEXT),
-    may("audio0", TEXT),
-    may("autostart", Bool),
-    may("balloon", Int(0, MAX)),
-    may("bios", OneOf(&["seabios", "ovmf"])),
-    may("boot", TEXT),
-    may("bootdisk", TEXT),
-    may("cdrom", TEXT),
-    may("cicustom", TEXT),
-    may("cipassword", TEXT),
-    may("citype", OneOf(&["configdrive2", "nocloud", "opennebula"])),
-    may("ciupgrade", Bool),
-    may("ciuser", TEXT),
-    may("cores", Int(1, MAX)),
-    may("cpu", TEXT),
-    may("cpulimit", Num(0, 128)),
-    may("cpuunits", Int(1, 262144)),
-    may("description", Text(8192)),
-    may("efidisk0", TEXT),
-    may("freeze", Bool),
-    may("hookscript", TEXT),
-    may("hostpci[n]", TEXT),
-    may("hotplug", TEXT),
-    may("hugepages", OneOf(&["any", "2", "1024"])),
-    may("ide[n]", TEXT),
-    may("intel-tdx", TEXT),
-    may("ipconfig[n]", TEXT),
-    may("ivshmem", TEXT),
-    may("keephugepages", Bool),
-    may(
-        "keyboard",
-        OneOf(&[
-            "de", "de-ch", "da", "en-gb", "en-us", "es", "fi", "fr", "fr-be", "fr-ca", "fr-ch", "hu", "is", "it", "ja",
-            "lt", "mk", "nl", "no", "pl", "pt", "pt-br", "sv", "sl", "tr",
-        ]),
-    ),
-    may("kvm", Bool),
-    may("localtime", Bool),
-    may(
-        "lock",
-        OneOf(&[
-            "backup",
-            "clone",
-            "create",
-            "migrate",
-            "rollback",
-            "snapshot",
-            "snapshot-delete",
-            "suspending",
-            "suspended",
-        ]),
-    ),
-    may("machine", TEXT),
-    may("memory", MEMORY),
-    may("migrate_downtime", Num(0, MAX)),
-    may("migrate_speed", Int(0, MAX)),
-    may("name", DNS),
-    may("nameserver", TEXT),
-    may("net[n]", TEXT),
-    may("numa", Bool),
-    may("numa[n]", TEXT),
-    may("onboot", Bool),
-    may(
-        "ostype",
-        OneOf(&[
-            "other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris",
-        ]),
-    ),
-    may("parallel[n]", TEXT),
-    may("protection", Bool),
-    may("reboot", Bool),
-    may("rng0", TEXT),
-    may("sata[n]", TEXT),
-    may("scsi[n]", TEXT),
-    may("scsihw", OneOf(&["lsi", "lsi53c810", "virtio-scsi-pci", "virtio-scsi-single", "megasas", "pvscsi"])),
-    may("searchdomain", TEXT),
-    may("serial[n]", TEXT),
-    may("shares", Int(0, 50000)),
-    may("smbios1", Text(512)),
-    may("smp", Int(1, MAX)),
-    may("sockets", Int(1, MAX)),
-    may("spice_enhancements", TEXT),
-    may("sshkeys", TEXT),
-    may("startdate", TEXT),
-    may("startup", TEXT),
-    may("tablet", Bool),
-    may("tags", TEXT),
-    may("tdf", Bool),
-    may("template", Bool),
-    may("tpmstate0", TEXT),
-    may("unused[n]", TEXT),
-    may("usb[n]", TEXT),
-    may("vcpus", Int(1, MAX)),
-    may("vga", TEXT),
-    may("virtio[n]", TEXT),
-    may("virtiofs[n]", TEXT),
-    may("vmgenid", TEXT),
-    may("vmstatestorage", STORE),
-    may("watchdog", TEXT),
-];
+/// Settings that shorten the waits of a real cluster, or bound the demo.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Delay of a 401 answer. A real node waits 3 s; the default is no delay.
+    pub auth_delay: Duration,
+    /// Duration of a task per line of its log; default 1 s. A power action has one to three lines.
+    pub task_step: Duration,
+    /// Time a connection may wait for the next byte; default 5 s, as on a real node.
+    pub idle: Duration,
+    /// Number of requests per connection; default 100, as on a real node.
+    pub requests_per_connection: u32,
+    /// Number of open connections; further ones are closed at once. Default 256.
+    pub connections: usize,
+    /// The gzip-compressed answer to `GET /pve-docs/api-viewer/apidoc.js`, which needs no token.
+    /// By default the node answers 500, as for any file that it does not have.
+    pub apidoc: Option<Arc<[u8]>>,
+}
 
-/// Every option of a container that `config` and `create` share.
-pub(super) const LXC: &[Param] = &[
-    may("arch", OneOf(&["amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"])),
-    may("cmode", OneOf(&["shell", "console", "tty"])),
-    may("console", Bool),
-    may("cores", Int(1, 8192)),
-    may("cpulimit", Num(0, 8192)),
-    may("cpuunits", Int(0, 500000)),
-    may("debug", Bool),
-    may("description", Text(8192)),
-    may("dev[n]", TEXT),
-    may("entrypoint", TEXT),
-    may("env", TEXT),
-    may("features", TEXT),
-    may("hookscript", TEXT),
-    may("hostname", DNS),
-    may(
-        "lock",
-        OneOf(&[
-            "backup",
-            "create",
-            "destroyed",
-            "disk",
-            "fstrim",
-            "migrate",
-            "mounted",
-            "rollback",
-            "snapshot",
-            "snapshot-delete",
-        ]),
-    ),
-    may("memory", Int(16, MAX)),
-    may("mp[n]", TEXT),
-    may("nameserver", TEXT),
-    may("net[n]", TEXT),
-    may("onboot", Bool),
-    may(
-        "ostype",
-        OneOf(&[
-            "debian",
-            "devuan",
-            "ubuntu",
-            "centos",
-            "fedora",
-            "opensuse",
-            "archlinux",
-            "alpine",
-            "gentoo",
-            "nixos",
-            "unmanaged",
-        ]),
-    ),
-    may("protection", Bool),
-    may("rootfs", TEXT),
-    may("searchdomain", TEXT),
-    may("startup", TEXT),
-    may("swap", Int(0, MAX)),
-    may("tags", TEXT),
-    may("template", Bool),
-    may("timezone", TEXT),
-    may("tty", Int(0, 6)),
-    may("unprivileged", Bool),
-    may("unused[n]", TEXT),
-];
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            auth_delay: Duration::ZERO,
+            task_step: Duration::from_secs(1),
+            idle: Duration::from_secs(5),
+            requests_per_connection: 100,
+            connections: 256,
+            apidoc: None,
+        }
+    }
+}

@@ -1,6 +1,9 @@
-//! The sockets: a listener on loopback, a thread a connection, and an end that leaves nothing behind.
+//! The sockets: a listener on loopback, a thread per connection, and an orderly end.
 
-use super::{Options, api, http, world::World};
+use crate::dispatch::Api;
+use crate::http::{ParsedHead, parse_head};
+use crate::options::Options;
+use crate::state::ClusterState;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,43 +11,44 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Enough for the deepest path (JSON of a bounded body, debug build) many times over; untouched stack costs nothing.
-const STACK: usize = 512 << 10;
+/// Stack size of a thread, several times the need of a debug build for nested JSON.
+const STACK_SIZE: usize = 512 << 10;
+/// Time for a client to receive a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a client to stop sending after the last response.
+const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum bytes that are discarded after the last response.
+const MAX_LINGER: usize = 4 << 20;
 
-/// What every thread of one demo shares.
-pub(super) struct Shared {
-    /// The cluster.
-    pub(super) world: Mutex<World>,
-    /// How it behaves.
-    pub(super) options: Options,
-    open: Mutex<Open>,
+/// The state that all threads of one demo share.
+struct Shared {
+    api: Api,
+    options: Options,
+    connections: Mutex<ConnectionTable>,
+    /// Notified when a connection ends and when the server stops.
     changed: Condvar,
 }
 
-/// The connections, so that the end can reach them.
-struct Open {
+/// The open connections, which the end of the server shuts down.
+struct ConnectionTable {
     stopping: bool,
-    next: u64,
+    last_id: u64,
     streams: HashMap<u64, TcpStream>,
 }
 
 impl Shared {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, ConnectionTable> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps for `time`, or until the demo ends.
-    pub(super) fn pause(&self, time: Duration) {
-        if time.is_zero() {
-            return;
-        }
-        let open = self.open();
-        drop(self.changed.wait_timeout_while(open, time, |open| !open.stopping));
+    /// Sleeps for `duration`, or until the server stops.
+    fn pause(&self, duration: Duration) {
+        drop(self.changed.wait_timeout_while(self.connections(), duration, |connections| !connections.stopping));
     }
 }
 
-/// The listener's thread and what it shares with the connections'.
-pub(super) struct Server {
+/// The listener and its thread.
+pub(crate) struct Server {
     address: SocketAddr,
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -52,24 +56,25 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds a free port of 127.0.0.1 and begins to serve.
-    pub(super) fn start(world: World, options: Options) -> io::Result<Self> {
+    /// Binds a free port of 127.0.0.1 and starts to serve.
+    pub(crate) fn start(state: ClusterState, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            world: Mutex::new(world),
+            api: Api::new(state, options.apidoc.clone()),
             options,
-            open: Mutex::new(Open { stopping: false, next: 0, streams: HashMap::new() }),
+            connections: Mutex::new(ConnectionTable { stopping: false, last_id: 0, streams: HashMap::new() }),
             changed: Condvar::new(),
         });
-        let (ears, theirs) = (listener.try_clone()?, Arc::clone(&shared));
-        let acceptor =
-            thread::Builder::new().name("demo".into()).stack_size(STACK).spawn(move || accept(&ears, &theirs))?;
+        let (thread_listener, thread_shared) = (listener.try_clone()?, Arc::clone(&shared));
+        let acceptor = thread::Builder::new()
+            .name("demo".into())
+            .stack_size(STACK_SIZE)
+            .spawn(move || accept_connections(&thread_listener, &thread_shared))?;
         Ok(Self { address, listener, shared, acceptor: Some(acceptor) })
     }
 
-    /// The port it was given.
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 }
@@ -77,144 +82,145 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         {
-            let mut open = self.shared.open();
-            open.stopping = true;
-            for stream in open.streams.values() {
+            let mut connections = self.shared.connections();
+            connections.stopping = true;
+            for stream in connections.streams.values() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
         self.shared.changed.notify_all();
-        // Linux wakes an `accept` whose socket is shut down; the connection is for the systems that do not.
+        // Linux wakes an `accept` when its socket is shut down. Other systems need a connection.
         let _ = socket2::SockRef::from(&self.listener).shutdown(Shutdown::Both);
         drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
-        let mut open = self.shared.open();
-        while !open.streams.is_empty() {
-            open = self.shared.changed.wait(open).unwrap_or_else(PoisonError::into_inner);
-        }
+        let connections = self.shared.connections();
+        drop(self.shared.changed.wait_while(connections, |connections| !connections.streams.is_empty()));
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept_connections(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
         let accepted = listener.accept();
-        if shared.open().stopping {
+        if shared.connections().stopping {
             return;
         }
         match accepted {
-            Ok((stream, _)) => admit(stream, shared),
-            // Out of descriptors, most likely: the only cure is that others end first.
+            Ok((stream, _)) => start_connection(stream, shared),
+            // The process is probably out of descriptors until other connections end.
             Err(_) => shared.pause(Duration::from_millis(20)),
         }
     }
 }
 
-/// Gives the connection a thread, or closes it where there is no room.
-fn admit(stream: TcpStream, shared: &Arc<Shared>) {
+/// Starts a thread for the connection, or closes it if there are too many.
+fn start_connection(stream: TcpStream, shared: &Arc<Shared>) {
     let Ok(handle) = stream.try_clone() else { return };
-    let id = {
-        let mut open = shared.open();
-        if open.stopping || open.streams.len() >= shared.options.connections {
-            return;
-        }
-        open.next += 1;
-        let id = open.next;
-        open.streams.insert(id, handle);
-        id
-    };
-    // Made here, so that the entry goes whether the thread ends, panics or never starts.
-    let entry = Entry { id, shared: Arc::clone(shared) };
-    let _ = thread::Builder::new().name("demo-conn".into()).stack_size(STACK).spawn(move || {
-        let _ = serve(stream, &entry.shared);
+    let mut connections = shared.connections();
+    if connections.stopping || connections.streams.len() >= shared.options.connections {
+        return;
+    }
+    connections.last_id += 1;
+    let id = connections.last_id;
+    connections.streams.insert(id, handle);
+    drop(connections);
+    // Created here, so that the entry is removed even if the thread panics or cannot start.
+    let guard = ConnectionGuard { id, shared: Arc::clone(shared) };
+    let _ = thread::Builder::new().name("demo-conn".into()).stack_size(STACK_SIZE).spawn(move || {
+        let _ = serve_connection(stream, &guard.shared);
     });
 }
 
-struct Entry {
+/// Removes a connection from the table when it is dropped.
+struct ConnectionGuard {
     id: u64,
     shared: Arc<Shared>,
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.shared.open().streams.remove(&self.id);
+        self.shared.connections().streams.remove(&self.id);
         self.shared.changed.notify_all();
     }
 }
 
-/// One connection, from its first byte to its last.
-fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+/// Serves one connection until its end.
+fn serve_connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
-    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     let mut buffer = Vec::new();
-    for left in (0..shared.options.requests_per_connection.max(1)).rev() {
+    for requests_left in (0..shared.options.requests_per_connection.max(1)).rev() {
         let deadline = Instant::now() + shared.options.idle;
         let head = loop {
-            match http::parse(&buffer) {
-                http::Parsed::Head(head) => break head,
-                http::Parsed::More => {
-                    if !fill(&mut stream, &mut buffer, deadline)? {
+            match parse_head(&buffer) {
+                ParsedHead::Complete(head) => break head,
+                ParsedHead::Partial => {
+                    if !read_more(&mut stream, &mut buffer, deadline)? {
                         return Ok(());
                     }
                 }
-                http::Parsed::Refused(reply) => {
-                    stream.write_all(&reply.bytes(0, true))?;
-                    return linger(&mut stream);
+                ParsedHead::Rejected(response) => {
+                    stream.write_all(&response.to_bytes(0, true))?;
+                    return discard_input(&mut stream);
                 }
-                http::Parsed::Hopeless => return Ok(()),
+                ParsedHead::Invalid => return Ok(()),
             }
         };
-        buffer.drain(..head.length.min(buffer.len()));
-        let mut body = Vec::new();
-        let reply = match api::before_body(&head, shared) {
-            Err(reply) => reply,
+        buffer.drain(..head.length);
+        let response = match shared.api.check_head(&head) {
             Ok(caller) => {
                 let deadline = Instant::now() + shared.options.idle;
-                while buffer.len() < head.body {
-                    if !fill(&mut stream, &mut buffer, deadline)? {
+                while buffer.len() < head.content_length {
+                    if !read_more(&mut stream, &mut buffer, deadline)? {
                         return Ok(());
                     }
                 }
-                body.extend(buffer.drain(..head.body));
-                api::answer(&head, &body, &caller, shared)
+                let body: Vec<u8> = buffer.drain(..head.content_length).collect();
+                shared.api.respond(&head, &body, &caller)
+            }
+            Err(response) => {
+                if response.status == 401 {
+                    shared.pause(shared.options.auth_delay);
+                }
+                response
             }
         };
-        let close = left == 0 || head.close || reply.status >= 400;
-        stream.write_all(&reply.bytes(head.minor, close))?;
+        let close = requests_left == 0 || head.close || response.status >= 400;
+        stream.write_all(&response.to_bytes(head.minor_version, close))?;
         if close {
-            return linger(&mut stream);
+            return discard_input(&mut stream);
         }
     }
     Ok(())
 }
 
-/// Reads what has come, at most 16 KiB; false at the end of the stream.
-fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+/// Reads the bytes that have arrived, at most 16 KiB. Returns false at the end of the stream and at the deadline.
+fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Ok(false);
     }
     stream.set_read_timeout(Some(left))?;
     let mut chunk = [0; 16 << 10];
-    let n = match stream.read(&mut chunk) {
-        Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
-        other => other?,
+    let length = match stream.read(&mut chunk) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+        result => result?,
     };
-    buffer.extend(chunk.iter().take(n));
-    Ok(n > 0)
+    buffer.extend_from_slice(&chunk[..length]);
+    Ok(length > 0)
 }
 
-/// Takes what the client is still sending before closing: closing over unread bytes resets the connection, and the
-/// client would lose the answer that says why.
-fn linger(stream: &mut TcpStream) -> io::Result<()> {
+/// Reads the rest of the client's bytes before the connection is closed. Unread bytes would make the system reset the
+/// connection, and the client would lose the response.
+fn discard_input(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
-    let deadline = Instant::now() + Duration::from_millis(500);
-    let mut rest = Vec::new();
-    let mut taken = 0;
-    while taken < 4 << 20 && fill(stream, &mut rest, deadline)? {
-        taken += rest.len();
-        rest.clear();
+    let deadline = Instant::now() + LINGER_TIMEOUT;
+    let mut chunk = Vec::new();
+    let mut discarded = 0;
+    while discarded < MAX_LINGER && read_more(stream, &mut chunk, deadline)? {
+        discarded += chunk.len();
+        chunk.clear();
     }
     Ok(())
 }

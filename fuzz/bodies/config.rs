@@ -1,18 +1,18 @@
-//! clusters.json.
+//! The configuration in clusters.json.
 
 use crate::config::load::parse;
 use std::path::Path;
 
-/// A secret as Proxmox makes them.
+/// A secret in the form that Proxmox creates.
 const SECRET: &str = "0f5e9c1a-3b7d-4e2f-8a6b-5c4d3e2f1a0b";
 
-/// A configuration, `$SECRET` in it a secret: what is wrong with it is said without that secret, wherever it stands, and
-/// what is right is whole.
+/// Checks a configuration, in which `$SECRET` becomes a secret. The errors of an invalid one do not show the secret. A
+/// valid one is complete.
 pub fn check_clusters(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).replace("$SECRET", SECRET);
-    // Which of this machine's files would be looked at is the file's to say: none.
+    // No input may name a file of this machine.
     let directory = Path::new("/nonexistent");
-    if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|way| text.contains(way)) {
+    if text.contains("_file") && ["\"/", "..", "\\u"].iter().any(|part| text.contains(part)) {
         return false;
     }
     let read = || parse(text.as_bytes(), directory, None);
@@ -26,7 +26,7 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
                 assert!(!cluster.endpoints.is_empty() && !cluster.token_secret.is_empty());
                 assert!(cluster.token_secret.expose().bytes().all(|b| b.is_ascii_graphic()));
                 assert!((1..=600).contains(&cluster.timeout.as_secs()));
-                // No token in clear text off this machine.
+                // A token is never sent to another machine in clear text.
                 assert!(cluster.endpoints.iter().all(|e| e.https || is_loopback(&e.host)), "{cluster:?}");
             }
             let clients: Vec<_> =
@@ -37,13 +37,13 @@ pub fn check_clusters(bytes: &[u8]) -> bool {
             true
         }
         (Err(first), Err(second)) => {
-            let shown = first.to_string();
-            assert_eq!(shown, second.to_string());
-            assert!(first.count() > 0 && !shown.is_empty() && !shown.contains(SECRET), "{shown}");
-            assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+            let errors = first.to_string();
+            assert_eq!(errors, second.to_string());
+            assert!(first.count() > 0 && !errors.is_empty() && !errors.contains(SECRET), "{errors}");
+            assert!(!errors.contains(|c: char| c.is_control() && c != '\n'), "{errors:?}");
             false
         }
-        _ => panic!("right once and wrong once"),
+        _ => panic!("accepted once and rejected once"),
     }
 }
 

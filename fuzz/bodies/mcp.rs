@@ -1,7 +1,9 @@
-//! Messages of JSON-RPC, and what a server answers to each.
+//! JSON-RPC messages, and the answers of a server to them.
 
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
-use crate::mcp::catalog::{Catalog, Prompt, Resource, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
+use crate::mcp::catalog::{
+    Catalog, Prompt, PromptArgument, Resource, Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
+};
 use crate::mcp::content::Content;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::InFlightCalls;
@@ -13,13 +15,18 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 
 const SAY_PARAMETERS: [ToolParameter; 4] = [
-    ToolParameter { name: "text", kind: ParameterKind::Text, required: true, description: "what to say" },
-    ToolParameter { name: "count", kind: ParameterKind::Count, required: false, description: "how often" },
-    ToolParameter { name: "data", kind: ParameterKind::Object, required: false, description: "what else" },
-    ToolParameter { name: "how", kind: ParameterKind::Choice(&["loud", "low"]), required: false, description: "how" },
+    ToolParameter { name: "text", kind: ParameterKind::Text, required: true, description: "the words" },
+    ToolParameter { name: "count", kind: ParameterKind::Count, required: false, description: "times" },
+    ToolParameter { name: "data", kind: ParameterKind::Object, required: false, description: "more" },
+    ToolParameter {
+        name: "volume",
+        kind: ParameterKind::Choice(&["loud", "low"]),
+        required: false,
+        description: "any",
+    },
 ];
 
-/// One of everything, each saying what it was asked.
+/// A server with one of everything. Each answer repeats the arguments.
 static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
     let tool = Tool {
         name: "say",
@@ -27,9 +34,11 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
         description: "Says it.",
         input: ToolInput::Parameters(&SAY_PARAMETERS),
         effect: ToolEffect::ReadOnly,
-        handler: Box::new(|_, args| match args.text("text") {
+        handler: Box::new(|_, arguments| match arguments.text("text") {
             Some("fail") => Err(ToolError::Failed("it failed: \u{202e}\u{1b}[0m".into())),
-            text => Ok(ToolOutput::text(format!("{text:?} {:?} {:?}", args.count("count"), args.object("data")))),
+            text => {
+                Ok(ToolOutput::text(format!("{text:?} {:?} {:?}", arguments.count("count"), arguments.object("data"))))
+            }
         }),
     };
     let resource = Resource {
@@ -42,8 +51,8 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
     let prompt = Prompt {
         name: "ask",
         description: "Asks.",
-        arguments: &[("what", "about what", true)],
-        handler: Box::new(|_, given| Ok(vec![("user", Content::Text(format!("{given:?}")))])),
+        arguments: &[PromptArgument { name: "what", description: "the topic", required: true }],
+        handler: Box::new(|_, arguments| Ok(vec![("user", Content::Text(format!("{arguments:?}")))])),
     };
     let catalog = Catalog {
         instructions: "Say.",
@@ -57,8 +66,8 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
     McpServer::new(catalog).expect("random bytes")
 });
 
-/// A message, or a batch of them: what is no message is refused with the code it must have, what is one says what the
-/// same text says to another reader of JSON, and every answer is JSON on one line that has the id as it came.
+/// Checks a message or a batch. An invalid message is rejected with the right code. A valid one has the same content for
+/// another JSON parser. Every answer is JSON on one line and repeats the id byte for byte.
 pub fn check_message(bytes: &[u8]) -> bool {
     let json = serde_json::from_slice::<&RawValue>(bytes).ok();
     let list = json.and_then(|json| serde_json::from_str::<Vec<&RawValue>>(json.get()).ok());
@@ -75,7 +84,7 @@ pub fn check_message(bytes: &[u8]) -> bool {
             return parts
                 .iter()
                 .map(|part| check_single_message(part.as_bytes()))
-                .fold(false, |any, taken| any | taken);
+                .fold(false, |any, accepted| any | accepted);
         }
     }
     check_single_message(bytes)
@@ -106,7 +115,7 @@ fn check_single_message(bytes: &[u8]) -> bool {
     true
 }
 
-/// A refusal says whether it was JSON at all.
+/// Asserts that a rejection has the code for JSON or for other bytes.
 fn assert_rejected(answer: &[u8], is_json: bool) {
     let answer = check_output(answer);
     let error: Value = serde_json::from_str(find_member(answer, "error").expect("an error")).expect("an error is JSON");
@@ -135,42 +144,44 @@ fn assert_answered(request: &RpcRequest<'_>, json: &str) {
             }
         }
     }
-    // The same request, its members in another order, is the same request.
-    let again = format!(
+    // The order of the members does not matter.
+    let reordered = format!(
         r#"{{"params":{},"method":{},"id":{id},"jsonrpc":"2.0"}}"#,
         find_member(json, "params").unwrap_or("null"),
         Value::from(&*request.method)
     );
-    let Ok(Message::Request(again)) = message::parse_message(again.as_bytes()) else { panic!("{again} is no request") };
-    assert_eq!((again.id(), &again.method, again.parse_params().is_ok()), (id, &request.method, params.is_ok()));
+    let Ok(Message::Request(parsed)) = message::parse_message(reordered.as_bytes()) else {
+        panic!("{reordered} is not a request")
+    };
+    assert_eq!((parsed.id(), &parsed.method, parsed.parse_params().is_ok()), (id, &request.method, params.is_ok()));
 
     let (sent, caller) = (RefCell::new(Vec::new()), Caller::new_stdio());
     let send = |message: &[u8]| sent.borrow_mut().push(message.to_vec());
-    let exchange = TransportContext { caller: &caller, calls: None, cancel: Default::default(), notify: &send };
-    let answer = SERVER.handle_request(request, params, &exchange).expect("nobody cancels it");
-    let shown = check_output(&answer.bytes);
-    assert_eq!(find_member(shown, "id"), Some(id), "{shown}");
-    assert!(find_member(shown, "result").is_some() != find_member(shown, "error").is_some(), "{shown}");
+    let transport = TransportContext { caller: &caller, calls: None, cancel: Default::default(), notify: &send };
+    let answer = SERVER.handle_request(request, params, &transport).expect("it is not cancelled");
+    let answer = check_output(&answer.bytes);
+    assert_eq!(find_member(answer, "id"), Some(id), "{answer}");
+    assert!(find_member(answer, "result").is_some() != find_member(answer, "error").is_some(), "{answer}");
     sent.borrow().iter().for_each(|message| _ = self::check_output(message));
 }
 
-/// What goes out: JSON, on one line, with no character that isn't seen as itself.
+/// Checks a message to the client: JSON on one line without invisible characters outside its id.
 fn check_output(bytes: &[u8]) -> &str {
     let text = str::from_utf8(bytes).expect("an answer is UTF-8");
     assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "{text}");
-    // The id is the client's own, as it came.
+    // The id repeats the client's bytes.
     let end = find_member(text, "id").map_or(0, |id| id.as_ptr() as usize - text.as_ptr() as usize + id.len());
-    assert!(!text.contains(['\n', '\r']) && !super::output::has_invisible(&text[end..]), "{text:?}");
+    assert!(!text.contains(['\n', '\r']) && !super::sanitize::has_invisible(&text[end..]), "{text:?}");
     text
 }
 
-/// The raw value of a member, the last of that name, to a reader that is not ours.
+/// Returns the raw value of the last member with this name, by another parser.
 fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
-    let members = super::output::parse_members(object)?;
+    let members = super::json::parse_members(object)?;
     members.into_iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 fn assert_same_member(object: &str, name: &str, text: &str) {
-    let raw = find_member(object, name).expect("it is there");
-    assert_eq!(serde_json::from_str::<String>(raw).expect("it is a text"), text);
+    let raw = find_member(object, name).expect("the member exists");
+    assert_eq!(serde_json::from_str::<String>(raw).expect("a string"), text);
 }

@@ -1,12 +1,12 @@
-//! The targets over their seeds and so many mutations of them: the same in every run, and enough to meet most of what a
-//! fuzzer finds in its first seconds.
+//! Runs of the targets over their seeds and some thousand mutations of them. The mutations are the same in every run,
+//! and enough for most of what a fuzzer finds in its first seconds.
 
-use super::TARGETS;
+use super::targets::{TARGETS, find_target};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-/// xorshift64*: the same numbers everywhere.
+/// The random numbers of xorshift64*, which are the same on every machine.
 struct XorShift(u64);
 
 impl XorShift {
@@ -19,12 +19,12 @@ impl XorShift {
 
     fn pick_range(&mut self, bytes: &[u8]) -> std::ops::Range<usize> {
         let start = self.pick_below(bytes.len() + 1);
-        let most = 1 << self.pick_below(7);
-        start..(start + self.pick_below(most)).min(bytes.len())
+        let max_len = 1 << self.pick_below(7);
+        start..(start + self.pick_below(max_len)).min(bytes.len())
     }
 }
 
-/// What readers trip over.
+/// Byte sequences that break parsers.
 const SPECIAL_BYTES: [&[u8]; 24] = [
     b"\"",
     b"\\",
@@ -52,54 +52,54 @@ const SPECIAL_BYTES: [&[u8]; 24] = [
     b" ",
 ];
 
-fn mutate(seeds: &[Vec<u8>], dice: &mut XorShift) -> Vec<u8> {
-    let mut bytes = seeds[dice.pick_below(seeds.len())].clone();
-    for _ in 0..=dice.pick_below(4) {
-        let at = dice.pick_below(bytes.len() + 1);
-        match dice.pick_below(6) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << dice.pick_below(8),
-            1 if at < bytes.len() => bytes[at] = dice.pick_below(256) as u8,
-            2 => drop(bytes.drain(dice.pick_range(&bytes))),
+fn mutate(seeds: &[Vec<u8>], random: &mut XorShift) -> Vec<u8> {
+    let mut bytes = seeds[random.pick_below(seeds.len())].clone();
+    for _ in 0..=random.pick_below(4) {
+        let at = random.pick_below(bytes.len() + 1);
+        match random.pick_below(6) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.pick_below(8),
+            1 if at < bytes.len() => bytes[at] = random.pick_below(256) as u8,
+            2 => drop(bytes.drain(random.pick_range(&bytes))),
             3 => {
-                let again = bytes[dice.pick_range(&bytes)].to_vec();
+                let again = bytes[random.pick_range(&bytes)].to_vec();
                 drop(bytes.splice(at..at, again));
             }
             4 => {
-                let other = &seeds[dice.pick_below(seeds.len())];
-                let part = other[dice.pick_range(other)].to_vec();
+                let other = &seeds[random.pick_below(seeds.len())];
+                let part = other[random.pick_range(other)].to_vec();
                 drop(bytes.splice(at..at, part));
             }
-            _ => drop(bytes.splice(at..at, SPECIAL_BYTES[dice.pick_below(SPECIAL_BYTES.len())].iter().copied())),
+            _ => drop(bytes.splice(at..at, SPECIAL_BYTES[random.pick_below(SPECIAL_BYTES.len())].iter().copied())),
         }
     }
     bytes
 }
 
-/// Runs a target over its seeds and `mutations` of them; each seed whose name begins with `taken` must be.
+/// Runs a target over its seeds and `mutations` of them. Seeds whose name begins with `valid` must be accepted.
 fn run_mutations(name: &str, mutations: usize) {
-    let (_, target) = TARGETS.into_iter().find(|(known, _)| *known == name).expect("a target");
+    let check = find_target(name).check;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
     let mut files: Vec<_> = fs::read_dir(folder).expect("seeds").map(|file| file.expect("a file").path()).collect();
     files.sort();
     let mut seeds = Vec::new();
     for file in files {
         let seed = fs::read(&file).expect("a seed");
-        let must = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("taken"));
-        assert!(target(&seed) || !must, "{} is not taken", file.display());
+        let is_valid = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("valid"));
+        assert!(check(&seed) || !is_valid, "{} is rejected", file.display());
         seeds.push(seed);
     }
-    let mut dice = XorShift(0x0123_4567_89ab_cdef);
-    let (mut taken, mut refused) = (0, 0);
+    let mut random = XorShift(0x0123_4567_89ab_cdef);
+    let (mut accepted, mut rejected) = (0, 0);
     for _ in 0..mutations {
-        let bytes = mutate(&seeds, &mut dice);
-        match catch_unwind(|| target(&bytes)) {
-            Ok(true) => taken += 1,
-            Ok(false) => refused += 1,
-            Err(_) => panic!("{name} does not hold for \"{}\"", bytes.escape_ascii()),
+        let bytes = mutate(&seeds, &mut random);
+        match catch_unwind(|| check(&bytes)) {
+            Ok(true) => accepted += 1,
+            Ok(false) => rejected += 1,
+            Err(_) => panic!("{name} fails for \"{}\"", bytes.escape_ascii()),
         }
     }
-    let least = mutations / 100;
-    assert!(taken >= least && refused >= least, "{taken} taken, {refused} refused");
+    let min = mutations / 100;
+    assert!(accepted >= min && rejected >= min, "{accepted} accepted, {rejected} rejected");
 }
 
 macro_rules! targets {
@@ -111,7 +111,7 @@ macro_rules! targets {
 
         #[test]
         fn every_target_is_run() {
-            assert!(TARGETS.iter().map(|(name, _)| *name).eq([$(stringify!($name)),*]));
+            assert!(TARGETS.iter().map(|target| target.name).eq([$(stringify!($name)),*]));
         }
     };
 }

@@ -1,82 +1,79 @@
-//! How lines hang together. A line holds, as its last member, the SHA-256 of the line before without its newline.
+//! The hash chain of the lines. A line holds, as its last member, the SHA-256 of the line before without its newline.
 //!
-//! A crash may leave half a line. It holds no hash, so that the line after it holds the hash of both it and the whole
-//! line before: of all that stands from the last record on, but for the last newline. A first line has zeros.
+//! A crash may leave a torn line, which holds no hash. The line after it holds the hash of everything from the last
+//! complete record on, except the last newline. The first line holds zeros.
 
 use crate::base::json_scan;
 use ring::digest::{self, Digest, SHA256};
 use std::fmt::Write;
 
-/// Bytes of a line. No record is as long.
+/// Bytes of a line. Every record is shorter.
 pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
 /// The hash in the first line of a file.
 pub(super) const ZERO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// How each record begins.
+/// The beginning of every record.
 const RECORD_START: &str = "{\"seq\":";
 
-/// What the next line goes on from.
+/// The state of a file that its next line depends on.
 #[derive(Debug, PartialEq)]
 pub(super) struct HashChain {
-    /// The lines so far: the number of the last.
+    /// The number of the last line.
     pub(super) seq: u64,
-    /// The hash that stands in the next line.
+    /// The hash for the next line.
     pub(super) prev_hash: String,
-    /// Whether the last line still wants its newline.
+    /// The last line still lacks its newline.
     pub(super) needs_newline: bool,
 }
 
 impl HashChain {
-    /// That of an empty file.
+    /// Returns the chain of an empty file.
     pub(super) fn new() -> Self {
         Self { seq: 0, prev_hash: ZERO_HASH.into(), needs_newline: false }
     }
 
-    /// What follows the last bytes of a file, which begin with a line; `whole`: these are all its bytes. `None`: they
-    /// are not those of an audit log.
+    /// Returns the chain after the last bytes of a file, which begin with a line. With `whole` they are the whole file.
+    /// Returns `None` if they do not belong to an audit log.
     pub(super) fn from_tail(tail: &[u8], whole: bool) -> Option<Self> {
         if tail.is_empty() {
             return whole.then(Self::new);
         }
-        let (text, open) = match tail.strip_suffix(b"\n") {
+        let (text, needs_newline) = match tail.strip_suffix(b"\n") {
             Some(text) => (text, false),
             None => (tail, true),
         };
-        // From the end: the first that is a record, and how many lines that are none follow it.
+        // Finds the last complete record, and counts the torn lines after it.
         let (mut end, mut torn) = (text.len(), 0);
         loop {
-            let before = text.get(..end)?;
+            let before = &text[..end];
             let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
-            if let Some(record) = StoredLine::parse(before.get(start..)?) {
-                let prev = to_hex(digest::digest(&SHA256, text.get(start..)?));
-                return Some(Self { seq: record.seq.saturating_add(torn), prev_hash: prev, needs_newline: open });
+            if let Some(record) = StoredLine::parse(&before[start..]) {
+                let prev_hash = to_hex(digest::digest(&SHA256, &text[start..]));
+                return Some(Self { seq: record.seq.saturating_add(torn), prev_hash, needs_newline });
             }
             torn += 1;
             if start == 0 {
-                // The very first record may be the one that was cut off.
-                let cut = whole && may_begin_record(text);
-                return cut.then(|| Self {
-                    seq: torn,
-                    prev_hash: to_hex(digest::digest(&SHA256, text)),
-                    needs_newline: open,
-                });
+                // The first record of the file may be torn.
+                let is_torn_start = whole && may_begin_record(text);
+                let prev_hash = to_hex(digest::digest(&SHA256, text));
+                return is_torn_start.then_some(Self { seq: torn, prev_hash, needs_newline });
             }
             end = start - 1;
         }
     }
 
-    /// The next record as it goes to the file, with the newline of the line before where that is wanting. `body` is
-    /// what [`super::line::format_body`] makes.
+    /// Returns the next line, after the newline that the line before may lack. `body` holds its
+    /// members from `id` on, with a comma before each.
     pub(super) fn format_line(&self, time: &str, body: &str) -> String {
         let mut line = String::with_capacity(body.len() + 160);
         if self.needs_newline {
             line.push('\n');
         }
-        let (seq, prev) = (self.seq.saturating_add(1), &self.prev_hash);
-        let _ = writeln!(line, "{RECORD_START}{seq},\"time\":\"{time}\"{body},\"prev\":\"{prev}\"}}");
+        let (seq, prev_hash) = (self.seq.saturating_add(1), &self.prev_hash);
+        let _ = writeln!(line, "{RECORD_START}{seq},\"time\":\"{time}\"{body},\"prev\":\"{prev_hash}\"}}");
         line
     }
 
-    /// What comes after that line.
+    /// Returns the chain after that line.
     pub(super) fn advance(&self, line: &str) -> Self {
         Self {
             seq: self.seq.saturating_add(1),
@@ -86,7 +83,7 @@ impl HashChain {
     }
 }
 
-/// What [`super::verify()`] and a new start look at in a record.
+/// The parts of a record that the chain needs.
 pub(super) struct StoredLine<'a> {
     pub(super) seq: u64,
     pub(super) time: &'a str,
@@ -94,29 +91,28 @@ pub(super) struct StoredLine<'a> {
 }
 
 impl<'a> StoredLine<'a> {
-    /// A line without its newline. `None`: no whole record.
+    /// Parses a line without its newline. Returns `None` if it is not a complete record.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let text = str::from_utf8(line).ok().filter(|text| text.len() < MAX_LINE_BYTES)?;
         let (number, rest) = text.strip_prefix(RECORD_START)?.split_once(",\"time\":\"")?;
         let (time, rest) = rest.split_once('"')?;
-        let (_, prev) = rest.strip_suffix("\"}")?.rsplit_once(",\"prev\":\"")?;
+        let (_, prev_hash) = rest.strip_suffix("\"}")?.rsplit_once(",\"prev\":\"")?;
         let seq = number.parse().ok().filter(|_| number.bytes().all(|b| b.is_ascii_digit()))?;
-        let right = time.len() == 24 && time.is_ascii() && is_hash(prev);
-        (right && json_scan::walk(text, &mut |_, _| true)).then_some(Self { seq, time, prev_hash: prev })
+        let is_valid = time.len() == 24 && time.is_ascii() && is_hash(prev_hash);
+        (is_valid && json_scan::walk(text, &mut |_, _| true)).then_some(Self { seq, time, prev_hash })
     }
 }
 
-/// Whether a line may be the beginning of a record.
+/// Returns true if a line may be the beginning of a record.
 pub(super) fn may_begin_record(line: &[u8]) -> bool {
     line.starts_with(RECORD_START.as_bytes()) || RECORD_START.as_bytes().starts_with(line)
 }
 
-/// Whether a text has the form of a hash, as the lines have it.
-pub(super) fn is_hash(text: &str) -> bool {
+fn is_hash(text: &str) -> bool {
     text.len() == ZERO_HASH.len() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A hash as the lines have it: 64 hex digits, in lower case.
+/// Returns a hash as 64 hex digits in lower case.
 pub(super) fn to_hex(hash: Digest) -> String {
     let mut text = String::with_capacity(ZERO_HASH.len());
     for byte in hash.as_ref() {
@@ -168,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_audit_log_gives_no_chain() {
+    fn a_file_that_is_not_an_audit_log_gives_no_chain() {
         assert_eq!(
             HashChain::from_tail(b"{\"seq\":1,\"ti", true),
             Some(HashChain { seq: 1, prev_hash: sha("{\"seq\":1,\"ti"), needs_newline: true })
@@ -185,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_known_by_all_of_its_form() {
+    fn a_record_is_recognized_by_its_whole_form() {
         let line = HashChain::new().format_line(TIME, ",\"id\":\"a\\n\"");
         let line = line.trim_end();
         assert!(

@@ -1,26 +1,28 @@
-//! The file that the lines are added to: whole lines or nothing, in one chain, by one server.
+//! The audit file, to which one server appends whole lines in one chain.
 
 use super::chain::{HashChain, MAX_LINE_BYTES};
+use super::error::{AuditFileError, AuditOpenError, AuditWriteError};
+use crate::base::hint::render_error;
 use crate::base::timestamp::timestamp;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How much of a file's end is read to go on from it: a few lines of any length.
+/// Bytes of a file's end that are read to continue its chain, which are several lines of any length.
 const TAIL_BYTES: u64 = 4 * MAX_LINE_BYTES as u64;
-/// How long a file may have been moved away until that is noticed.
+/// The time after which a moved file is noticed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two warnings that it can't be written; each call is told.
+/// The time between two warnings in the log. Each caller gets the error.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The file at a path, whichever that is at the time.
+/// The file at a path. It is opened again after a rotation.
 pub(super) struct AuditFile {
     path: PathBuf,
     current: LockedFile,
-    /// When the path was last found to lead to that file.
+    /// The time at which the path last led to the current file.
     checked_at: Instant,
     warned_at: Option<Instant>,
 }
@@ -28,54 +30,54 @@ pub(super) struct AuditFile {
 struct LockedFile {
     /// For reading and appending, with the lock.
     file: File,
-    /// `None`: to be read from its end anew, since half a line may be there.
+    /// `None` after a write failed and part of a line may be in the file. The chain is then read from the file's end.
     chain: Option<HashChain>,
 }
 
 impl AuditFile {
-    /// Opens it, or makes it. Errors: a sentence that names the path, for who starts the server.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let opened = open_locked(path).map_err(|why| format!("the audit log {} {why}", path.display()))?;
-        if opened.file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
-            log::warn!("others can read or write the audit log {0}: chmod 600 {0}", path.display());
+    /// Opens or creates the file.
+    pub(super) fn open(path: &Path) -> Result<Self, AuditOpenError> {
+        let current = open_locked(path).map_err(|cause| AuditOpenError { path: path.to_owned(), cause })?;
+        if current.file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
+            log::warn!("other users can read or write the audit log {0}. hint: chmod 600 {0}", path.display());
         }
-        Ok(Self { path: path.to_owned(), current: opened, checked_at: Instant::now(), warned_at: None })
+        Ok(Self { path: path.to_owned(), current, checked_at: Instant::now(), warned_at: None })
     }
 
-    /// Adds a record; `sync`: and waits until the disk has it. Errors: nothing of it was added. The text is for the
-    /// caller and names no path.
-    pub(super) fn append(&mut self, body: &str, sync: bool) -> Result<(), String> {
-        let done = self
-            .reopen_if_moved()
-            .and_then(|metadata| self.current.append(body, sync, metadata.len()).map_err(describe_write_error));
-        let Err(why) = done else { return Ok(()) };
-        let why = format!("the audit log {why}, then call again");
-        let now = Instant::now();
-        if self.warned_at.is_none_or(|last| now.duration_since(last) >= WARN_INTERVAL) {
-            self.warned_at = Some(now);
-            log::warn!("{why}");
-        }
-        Err(why)
+    /// Appends a record and, with `sync`, waits until it is on the disk. After an error no part of it is in the file.
+    pub(super) fn append(&mut self, body: &str, sync: bool) -> Result<(), AuditWriteError> {
+        let written = self.reopen_if_moved().and_then(|metadata| self.current.append(body, sync, metadata.len()));
+        written.map_err(|cause| {
+            let error = AuditWriteError(cause);
+            let now = Instant::now();
+            if self.warned_at.is_none_or(|last| now.duration_since(last) >= WARN_INTERVAL) {
+                self.warned_at = Some(now);
+                log::warn!("{}", render_error(&error));
+            }
+            error
+        })
     }
 
-    /// Opens the path anew where the file is there no more: rotated, removed, or emptied.
-    fn reopen_if_moved(&mut self) -> Result<Metadata, String> {
-        let metadata = self.current.file.metadata().map_err(describe_write_error)?;
+    /// Opens the path again if the file was rotated or removed, and begins a new chain if it was emptied. Returns the
+    /// metadata of the current file.
+    fn reopen_if_moved(&mut self) -> Result<Metadata, AuditFileError> {
+        let metadata = self.current.file.metadata()?;
         let now = Instant::now();
         let removed = metadata.nlink() == 0;
         if removed || now.duration_since(self.checked_at) >= CHECK_INTERVAL {
-            let there = std::fs::metadata(&self.path).ok();
-            let same = |there: &Metadata| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino());
-            if removed || !there.is_some_and(|there| same(&there)) {
+            let is_current = |found: Metadata| (found.dev(), found.ino()) == (metadata.dev(), metadata.ino());
+            let moved = removed || !std::fs::metadata(&self.path).is_ok_and(is_current);
+            if moved {
                 self.current = open_locked(&self.path)?;
-                log::warn!("the audit log was moved or removed: it goes on in the file that is now at its path");
-                self.checked_at = now;
-                return self.current.file.metadata().map_err(describe_write_error);
+                log::warn!("the audit log was moved or removed: it continues in the file that is now at its path");
             }
             self.checked_at = now;
+            if moved {
+                return Ok(self.current.file.metadata()?);
+            }
         }
         if metadata.len() == 0 && self.current.chain.as_ref().is_some_and(|chain| chain.seq > 0) {
-            log::warn!("the audit log was emptied by another program: its lines are counted from 1 again");
+            log::warn!("the audit log was emptied by another program: its lines are numbered from 1 again");
             self.current.chain = Some(HashChain::new());
         }
         Ok(metadata)
@@ -83,105 +85,81 @@ impl AuditFile {
 }
 
 impl LockedFile {
-    /// Adds a record to a file of `length` bytes. After an error the file has that length again, if that is possible.
-    fn append(&mut self, body: &str, sync: bool, length: u64) -> io::Result<()> {
+    /// Appends a record to a file of `length` bytes. After an error the file is cut to that length again, if possible.
+    fn append(&mut self, body: &str, sync: bool, length: u64) -> Result<(), AuditFileError> {
         let chain = match self.chain.take() {
             Some(chain) => chain,
-            None => read_chain(&self.file, length)?.ok_or(ErrorKind::InvalidData)?,
+            None => read_chain(&self.file, length)?,
         };
         let line = chain.format_line(&timestamp(SystemTime::now()), body);
-        // One write(2), unless the disk has room for a part alone: then the second says what is wrong.
+        // This is one write(2), unless the disk has room for a part only. The second write then returns the error.
         let written = self.file.write_all(line.as_bytes());
         match written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) }) {
             Ok(()) => self.chain = Some(chain.advance(&line)),
             Err(error) => {
                 self.chain = self.file.set_len(length).is_ok().then_some(chain);
-                return Err(error);
+                return Err(AuditFileError::from_write(error));
             }
         }
         Ok(())
     }
 }
 
-/// Takes the lock; waits a moment for a server that is just ending, or for a child of this process that still has the
-/// descriptor between its fork and its exec.
+/// Takes the lock. Waits up to a second for a server that is about to end. A child of this process may also hold the
+/// descriptor, between its fork and its exec.
 fn lock(file: &File) -> Result<(), TryLockError> {
     for _ in 0..20 {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(50)),
-            taken => return taken,
+            result => return result,
         }
     }
     file.try_lock()
 }
 
-/// Errors go on after the name of the file.
-fn open_locked(path: &Path) -> Result<LockedFile, String> {
-    // Asked before it is opened, as that has an effect on a device or a pipe.
+fn open_locked(path: &Path) -> Result<LockedFile, AuditFileError> {
+    // Opening has an effect on a device or a pipe, so the kind is checked before it, and again after it.
     if let Ok(metadata) = std::fs::metadata(path) {
         require_regular_file(&metadata)?;
     }
-    let file =
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(|error| match error
-            .kind()
-        {
-            ErrorKind::NotFound => "is in a folder that does not exist: make it first".to_owned(),
-            ErrorKind::PermissionDenied => {
-                "can't be written by the user this runs as: change the owner of the file, or of its folder".into()
-            }
-            ErrorKind::ReadOnlyFilesystem => "is on a disk that is mounted read-only: name another place".into(),
-            _ => format!("can't be opened ({error}): name another place"),
-        })?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+    let file = file.map_err(AuditFileError::from_open)?;
     lock(&file).map_err(|error| match error {
-        TryLockError::WouldBlock => "is written by another proxmox-mcp: give each server a file of its own".to_owned(),
-        TryLockError::Error(error) => format!("can't be locked ({error}): name a file on a local disk"),
+        TryLockError::WouldBlock => AuditFileError::Locked,
+        TryLockError::Error(error) => AuditFileError::Lock(error),
     })?;
-    let metadata = file.metadata().map_err(|error| format!("can't be looked at ({error}): name another place"))?;
+    let metadata = file.metadata()?;
     require_regular_file(&metadata)?;
-    let chain =
-        read_chain(&file, metadata.len()).map_err(|error| format!("can't be read ({error}): name another file"))?;
-    let chain = chain.ok_or("does not end as an audit log: is it another file? Move it away, or name another place")?;
+    let chain = read_chain(&file, metadata.len())?;
     if metadata.len() == 0
         && let Some(folder) = path.parent()
     {
-        // A new file outlives a crash only once its folder is on the disk; not every file system does that.
+        // A new file survives a crash only once its folder is on the disk. Not every file system supports this.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(LockedFile { file, chain: Some(chain) })
 }
 
-fn require_regular_file(metadata: &Metadata) -> Result<(), String> {
+fn require_regular_file(metadata: &Metadata) -> Result<(), AuditFileError> {
     let kind = metadata.file_type();
-    let what = match kind {
+    Err(AuditFileError::NotAFile(match kind {
         _ if kind.is_file() => return Ok(()),
         _ if kind.is_dir() => "a directory",
         _ if kind.is_fifo() => "a pipe",
         _ if kind.is_socket() => "a socket",
         _ => "a device",
-    };
-    Err(format!("is {what}: name a file"))
+    }))
 }
 
-/// What a file of `length` bytes goes on from. `None`: it is no audit log.
-fn read_chain(file: &File, length: u64) -> io::Result<Option<HashChain>> {
+/// Reads the chain that a file of `length` bytes ends with.
+fn read_chain(file: &File, length: u64) -> Result<HashChain, AuditFileError> {
     let start = length.saturating_sub(TAIL_BYTES);
-    let mut tail = vec![0; usize::try_from(length - start).unwrap_or_default()];
+    let mut tail = vec![0; (length - start) as usize];
     file.read_exact_at(&mut tail, start)?;
-    // The first line is known to be whole only where the file begins with it.
+    // The first line in the tail is complete only if the file begins with it.
     let skip = if start == 0 { 0 } else { tail.iter().position(|b| *b == b'\n').map_or(tail.len(), |end| end + 1) };
-    Ok(HashChain::from_tail(tail.get(skip..).unwrap_or_default(), start == 0))
-}
-
-/// Goes on after "the audit log", and before what to do next.
-fn describe_write_error(error: io::Error) -> String {
-    match error.kind() {
-        ErrorKind::InvalidData => "can't be gone on from: move the file away".into(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            format!("can't be written ({error}): make room for it")
-        }
-        _ => format!("can't be written ({error}): let the server's operator look at its disk"),
-    }
+    HashChain::from_tail(&tail[skip..], start == 0).ok_or(AuditFileError::NotAnAuditLog)
 }
 
 #[cfg(test)]
@@ -200,10 +178,10 @@ mod tests {
     }
 
     fn open_error(path: &Path) -> String {
-        AuditFile::open(path).err().unwrap()
+        render_error(&AuditFile::open(path).err().unwrap())
     }
 
-    /// The number of records; no problem was found, and as many warnings as given.
+    /// Returns the number of records of a file with no problem and so many warnings.
     fn count_records(path: &Path, warnings: u64) -> u64 {
         let report = verify(&mut BufReader::new(File::open(path).unwrap()), None).unwrap();
         assert_eq!((report.problems.count, report.warnings.count), (0, warnings), "{report:?}");
@@ -244,38 +222,38 @@ mod tests {
         for cut in first + 1..two.len() {
             fs::write(&path, &two[..cut]).unwrap();
             let mut file = AuditFile::open(&path).unwrap();
-            // Nothing is added before there is something to say.
+            // Opening adds nothing.
             assert_eq!(fs::read(&path).unwrap(), &two[..cut]);
             (0..2).for_each(|_| file.append(",\"id\":\"b\"", false).unwrap());
             drop(file);
-            // All of the second line but its newline is a record.
+            // The second line without its newline is a record.
             let torn = u64::from(cut + 1 < two.len());
             assert_eq!(count_records(&path, torn), 4 - torn, "{cut}");
         }
     }
 
     #[test]
-    fn what_is_no_file_of_ours_is_refused_and_left_alone() {
+    fn a_file_that_is_not_an_audit_log_is_rejected_and_unchanged() {
         let (folder, path) = folder();
-        assert!(open_error(folder.path()).ends_with("is a directory: name a file"));
+        assert!(open_error(folder.path()).ends_with("it is a directory. hint: choose the path of a file"));
         std::os::unix::fs::symlink(folder.path(), &path).unwrap();
-        assert!(open_error(&path).ends_with("audit.log is a directory: name a file"));
-        assert!(open_error(Path::new("/dev/full")).ends_with("is a device: name a file"));
+        assert!(open_error(&path).ends_with("audit.log: it is a directory. hint: choose the path of a file"));
+        assert!(open_error(Path::new("/dev/full")).ends_with("it is a device. hint: choose the path of a file"));
         let pipe = folder.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(open_error(&pipe).ends_with("is a pipe: name a file"));
-        assert!(open_error(&folder.path().join("none/audit.log")).ends_with("does not exist: make it first"));
+        assert!(open_error(&pipe).ends_with("it is a pipe. hint: choose the path of a file"));
+        assert!(open_error(&folder.path().join("none/audit.log")).ends_with("does not exist. hint: create the folder"));
         let other = folder.path().join("passwd");
         fs::write(&other, "root:x:0:0\n").unwrap();
-        assert!(open_error(&other).contains("does not end as an audit log"));
+        assert!(open_error(&other).contains("does not end like an audit log"));
         assert_eq!(fs::read(&other).unwrap(), b"root:x:0:0\n");
     }
 
     #[test]
-    fn two_servers_never_write_one_file() {
+    fn a_file_of_another_server_is_rejected() {
         let (_folder, path) = folder();
         let first = AuditFile::open(&path).unwrap();
-        assert!(open_error(&path).contains("written by another proxmox-mcp: give each"));
+        assert!(open_error(&path).contains("written by another proxmox-mcp. hint: give each"));
         drop(first);
         AuditFile::open(&path).unwrap();
     }
@@ -287,7 +265,7 @@ mod tests {
         file.append("", true).unwrap();
         let moved = folder.path().join("audit.log.1");
         fs::rename(&path, &moved).unwrap();
-        // As if a second had passed.
+        // Simulates the passing of a second.
         file.checked_at = file.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
         file.append("", true).unwrap();
         file.append("", true).unwrap();
@@ -308,8 +286,10 @@ mod tests {
         fs::rename(folder.path(), &away).unwrap();
         file.checked_at = file.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
         for _ in 0..2 {
-            let told = file.append("", true).unwrap_err();
-            assert_eq!(told, "the audit log is in a folder that does not exist: make it first, then call again");
+            let error = render_error(&file.append("", true).unwrap_err());
+            let expected =
+                "cannot write the audit log: its folder does not exist. hint: create the folder, then call again";
+            assert_eq!(error, expected);
         }
         fs::rename(&away, folder.path()).unwrap();
         file.append("", true).unwrap();

@@ -1,18 +1,18 @@
-//! The text of a record: JSON that is safe to show as it stands, and bounded.
+//! The text of a record: bounded JSON that is safe to show.
 
-use super::{AuditOutcome, AuditRecord};
+use super::record::{AuditOutcome, AuditRecord};
+use crate::sanitize::escape_invisible::{is_invisible, push_unicode_escape};
 use std::fmt::Write;
 
-/// Characters of a text.
 const MAX_TEXT_CHARS: usize = 512;
-/// Characters of an argument, its name or its value.
+/// Characters of the name or the value of an argument.
 const MAX_ARGUMENT_CHARS: usize = 256;
-/// Bytes of any text as it stands in the line: 512 characters, unless most of them are escapes.
+/// Bytes of a text in the line, escapes included. 512 characters fit unless most of them are escapes.
 const MAX_TEXT_BYTES: usize = 2048;
-/// Bytes of the arguments together. With it no line is as long as [`super::chain::MAX_LINE_BYTES`].
+/// Bytes of all arguments. This keeps a line shorter than [`super::chain::MAX_LINE_BYTES`].
 const MAX_ARGUMENTS_BYTES: usize = 32 << 10;
 
-/// The members from `id` to `ms`, with a comma before each.
+/// Returns the members from `id` to `ms`, with a comma before each.
 pub(super) fn format_body(record: &AuditRecord<'_>) -> String {
     let mut out = String::with_capacity(512);
     push_member(&mut out, "id", record.id);
@@ -36,8 +36,8 @@ pub(super) fn format_body(record: &AuditRecord<'_>) -> String {
         out.push_str(",\"outcome\":");
         match outcome {
             AuditOutcome::Ok => push_quoted(&mut out, "ok", "", MAX_TEXT_CHARS),
-            AuditOutcome::Failed(why) => push_quoted(&mut out, "failed: ", why, MAX_TEXT_CHARS),
-            AuditOutcome::Unknown(why) => push_quoted(&mut out, "unknown: ", why, MAX_TEXT_CHARS),
+            AuditOutcome::Failed(cause) => push_quoted(&mut out, "failed: ", cause, MAX_TEXT_CHARS),
+            AuditOutcome::Unknown(cause) => push_quoted(&mut out, "unknown: ", cause, MAX_TEXT_CHARS),
         }
     }
     if let Some(duration) = record.duration {
@@ -57,7 +57,7 @@ fn push_optional(out: &mut String, name: &str, text: Option<&str>) {
     }
 }
 
-/// The object of the arguments. Those that find no room are counted under `…`.
+/// Appends the object of the arguments. Arguments without room are counted under `…`.
 fn push_arguments(out: &mut String, arguments: &[(&str, String)]) {
     out.push_str(",\"arguments\":{");
     let start = out.len();
@@ -76,45 +76,33 @@ fn push_arguments(out: &mut String, arguments: &[(&str, String)]) {
     out.push('}');
 }
 
-/// A JSON string of `prefix`, which needs no escape, and as much of `text` as there is room for; `…` stands for the rest.
-fn push_quoted(out: &mut String, prefix: &str, text: &str, most: usize) {
+/// Appends a JSON string of `prefix`, which needs no escape, and of as much of `text` as fits. `…` marks a cut.
+fn push_quoted(out: &mut String, prefix: &str, text: &str, max_chars: usize) {
     out.push('"');
     out.push_str(prefix);
     let start = out.len();
     for (count, c) in text.chars().enumerate() {
-        if count >= most || out.len() - start >= MAX_TEXT_BYTES {
+        if count >= max_chars || out.len() - start >= MAX_TEXT_BYTES {
             out.push('…');
             break;
         }
         match c {
             '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() || is_invisible(c) => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
+            c if is_invisible(c) => push_unicode_escape(out, "\\", c),
             c => out.push(c),
         }
     }
     out.push('"');
 }
 
-/// Whether a character shows nothing of itself, or changes how others are shown: Unicode's property
-/// Default_Ignorable_Code_Point, the ends of lines, and the marks of interlinear annotation.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}'
-        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{AuditDecision, AuditEvent, chain};
+    use super::super::chain;
+    use super::super::record::{AuditDecision, AuditEvent};
     use super::*;
     use serde_json::Value;
     use std::time::Duration;
@@ -174,7 +162,6 @@ mod tests {
         for c in '\0'..=char::MAX {
             let json = quote_text(&format!("a{c}b"));
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), format!("a{c}b"), "{c:?}");
-            // The standard library knows these for unprintable, beside what is escaped for another reason.
             let raw = json.contains(c) && !matches!(c, '"' | '\\');
             assert!(!(raw && (c.is_control() || is_invisible(c))), "{c:?}");
         }

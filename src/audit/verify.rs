@@ -1,34 +1,33 @@
-//! Whether the lines of a file are still those that were written, read once and in bounded memory.
+//! Verification of the lines of a file, in one pass and with bounded memory.
 
 use super::chain::{MAX_LINE_BYTES, StoredLine, ZERO_HASH, may_begin_record, to_hex};
 use ring::digest::{Context, SHA256, digest};
 use std::fmt;
 use std::io::{self, BufRead, ErrorKind};
 
-/// How many findings are told of, of each kind.
+/// The number of findings of each kind that are listed.
 const MAX_MESSAGES: usize = 20;
 
-/// What was found in a file.
 #[derive(Debug, Default)]
 pub struct VerificationReport {
-    /// Whole records.
+    /// The number of complete records.
     pub record_count: u64,
-    /// The time of the first one and that of the last, as they stand there.
+    /// The times of the first and the last record.
     pub time_range: Option<(String, String)>,
-    /// The hash of the last one: 64 hex digits.
+    /// The hash of the last record, 64 hex digits.
     pub last_hash: Option<String>,
-    /// What is not as it was written.
+    /// Signs of tampering.
     pub problems: Findings,
-    /// What is not as it should be, and yet no sign that somebody touched it.
+    /// Defects that are not a sign of tampering.
     pub warnings: Findings,
 }
 
-/// Sentences, each with the number of a line.
+/// Findings as sentences with line numbers.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The first 20.
+    /// The first 20 findings.
     pub messages: Vec<String>,
-    /// How many there are in all.
+    /// The number of all findings.
     pub count: u64,
 }
 
@@ -41,14 +40,15 @@ impl Findings {
     }
 }
 
-/// Looks at all lines. `expect`: a hash that one of them must have, in lower case. Errors: it can't be read to its end.
+/// Verifies all lines. If `wanted_hash` is given, in lower case, one of the lines must have this hash. Returns an error
+/// if reading fails.
 pub fn verify(reader: &mut dyn BufRead, wanted_hash: Option<&str>) -> io::Result<VerificationReport> {
     let mut state = VerifierState { wanted_hash, expected_seq: 1, ..VerifierState::default() };
     let mut line = Vec::new();
     loop {
         line.clear();
-        let mut ended = read_piece(reader, &mut line)?;
-        if line.is_empty() && !ended {
+        let mut has_newline = read_piece(reader, &mut line)?;
+        if line.is_empty() && !has_newline {
             break;
         }
         state.line += 1;
@@ -57,21 +57,21 @@ pub fn verify(reader: &mut dyn BufRead, wanted_hash: Option<&str>) -> io::Result
             continue;
         }
         state.add_torn_line(&line);
-        // What is longer than a record can be goes by in pieces.
-        while !ended {
+        // A line that is longer than any record is read in pieces.
+        while !has_newline {
             line.clear();
-            ended = read_piece(reader, &mut line)?;
+            has_newline = read_piece(reader, &mut line)?;
             if line.is_empty() {
                 break;
             }
             state.update_hash(&line);
         }
-        state.torn.has_newline = ended;
+        state.torn.has_newline = has_newline;
     }
     Ok(state.finish())
 }
 
-/// What is known after some lines.
+/// The state after some lines.
 #[derive(Default)]
 struct VerifierState<'a> {
     report: VerificationReport,
@@ -79,20 +79,20 @@ struct VerifierState<'a> {
     line: u64,
     /// The number that the next record must have.
     expected_seq: u64,
-    /// What makes the hash that the next record must hold; `None` at the beginning of the file.
+    /// The hash that the next record must hold, in progress. `None` at the beginning of the file.
     hash_input: Option<Context>,
     torn: TornTail,
-    /// The hash that no line had yet.
+    /// The hash that no line had so far.
     wanted_hash: Option<&'a str>,
 }
 
-/// The lines since the last record, which are none.
+/// The lines since the last complete record.
 #[derive(Default)]
 struct TornTail {
     count: u64,
-    /// Whether one can't be what a crash left.
+    /// A crash cannot have left one of them.
     not_from_crash: bool,
-    /// Whether the last of them has its newline.
+    /// The last of them has its newline.
     has_newline: bool,
 }
 
@@ -103,29 +103,29 @@ impl VerifierState<'_> {
             None => record.prev_hash == ZERO_HASH,
         };
         let torn = std::mem::take(&mut self.torn).count;
-        let (n, before, seq, due) =
-            (self.line, self.line.saturating_sub(1), record.seq, self.expected_seq.saturating_add(torn));
+        let (n, before) = (self.line, self.line.saturating_sub(1));
+        let (seq, expected) = (record.seq, self.expected_seq.saturating_add(torn));
         let first_torn = n.saturating_sub(torn);
         let problems = &mut self.report.problems;
-        if follows && seq == due {
+        if follows && seq == expected {
             self.report.warn_cut_off(first_torn, torn);
         } else if n == 1 && seq > 1 {
             problems.add(format_args!("line 1 has the number {seq}: the lines before it are missing"));
         } else if n == 1 {
-            problems
-                .add(format_args!("line 1 does not begin a chain: it was changed, or is not the first one written"));
+            problems.add(format_args!("line 1 does not begin a chain: it was changed, or it was not the first line"));
         } else if torn > 0 && !follows {
             problems.add(format_args!(
-                "line {first_torn} is no record, and line {n} does not follow from it: it was changed or put in"
+                "line {first_torn} is not a record, and line {n} does not follow from it: it was changed or inserted"
             ));
-        } else if seq > due {
-            let missing = seq - due;
+        } else if seq > expected {
+            let missing = seq - expected;
             problems.add(format_args!(
-                "line {n} has the number {seq} where {due} is due: {missing} missing after line {before}, or it was changed"
+                "line {n} has the number {seq}, expected {expected}: {missing} missing after line {before}, or it was \
+                 changed"
             ));
-        } else if seq < due {
+        } else if seq < expected {
             problems.add(format_args!(
-                "line {n} has the number {seq} where {due} is due: it is out of order, was put in or changed"
+                "line {n} has the number {seq}, expected {expected}: it is out of order, or it was inserted or changed"
             ));
         } else {
             problems.add(format_args!("line {n} does not follow from line {before}: one of the two was changed"));
@@ -133,7 +133,7 @@ impl VerifierState<'_> {
         self.expected_seq = seq.saturating_add(1);
         self.update_hash(line);
         let hash = to_hex(digest(&SHA256, line));
-        self.wanted_hash = self.wanted_hash.filter(|expected| *expected != hash);
+        self.wanted_hash = self.wanted_hash.filter(|wanted| *wanted != hash);
         let report = &mut self.report;
         report.record_count += 1;
         report.last_hash = Some(hash);
@@ -143,7 +143,7 @@ impl VerifierState<'_> {
         }
     }
 
-    /// A line that is no record. It goes into the hash of the next one.
+    /// Adds a line that is not a record. The hash in the next record covers it.
     fn add_torn_line(&mut self, line: &[u8]) {
         self.torn.count += 1;
         self.torn.not_from_crash |= !may_begin_record(line) && line.iter().any(|b| *b != 0);
@@ -158,16 +158,16 @@ impl VerifierState<'_> {
     }
 
     fn finish(mut self) -> VerificationReport {
-        let TornTail { count, not_from_crash: odd, has_newline: ended } = self.torn;
+        let TornTail { count, not_from_crash, has_newline } = self.torn;
         let first = self.line.saturating_sub(count).saturating_add(1);
-        if odd || ended {
-            self.report.problems.add(format_args!("line {first} is no record: it was changed or put in"));
+        if not_from_crash || has_newline {
+            self.report.problems.add(format_args!("line {first} is not a record: it was changed or inserted"));
         } else {
             self.report.warn_cut_off(first, count);
         }
         if let Some(hash) = self.wanted_hash {
             self.report.problems.add(format_args!(
-                "no line has the hash {hash}: the end was cut off, or the line was changed, or it is another file"
+                "no line has the hash {hash}: the end was cut off, the line was changed, or it is another file"
             ));
         }
         self.report
@@ -177,12 +177,13 @@ impl VerifierState<'_> {
 impl VerificationReport {
     fn warn_cut_off(&mut self, first: u64, count: u64) {
         for line in first..first.saturating_add(count) {
-            self.warnings.add(format_args!("line {line} was cut off (a crash or a full disk), the chain goes on"));
+            self.warnings.add(format_args!("line {line} was cut off (a crash or a full disk), the chain continues"));
         }
     }
 }
 
-/// Adds to `line` up to the next newline, which is passed and left out, or [`MAX_LINE_BYTES`] bytes. Whether that newline came.
+/// Appends bytes to `line` up to the next newline, which is consumed and left out, or up to [`MAX_LINE_BYTES`]. Returns
+/// true if the newline was read.
 fn read_piece(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         let bytes = match reader.fill_buf() {
@@ -192,10 +193,10 @@ fn read_piece(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
         };
         let room = MAX_LINE_BYTES - line.len();
         let newline = bytes.iter().take(room).position(|b| *b == b'\n');
-        let taken = newline.unwrap_or(bytes.len().min(room));
-        line.extend_from_slice(bytes.get(..taken).unwrap_or_default());
-        reader.consume(taken + usize::from(newline.is_some()));
-        if newline.is_some() || taken == 0 {
+        let len = newline.unwrap_or(bytes.len().min(room));
+        line.extend_from_slice(&bytes[..len]);
+        reader.consume(len + usize::from(newline.is_some()));
+        if newline.is_some() || len == 0 {
             return Ok(newline.is_some());
         }
     }
@@ -239,12 +240,12 @@ mod tests {
         }
         let report = verify_lines(&lines);
         assert_eq!((report.record_count, report.problems.count, report.warnings.count), (4, 0, 0));
-        // It goes on from there, too.
+        // A restart continues from there, too.
         assert_eq!(HashChain::from_tail(lines[2].as_bytes(), false).map(|chain| chain.seq), Some(3));
     }
 
     #[test]
-    fn what_was_written_is_whole() {
+    fn an_unchanged_log_has_no_finding() {
         let lines = write_log(3);
         let report = verify_lines(&lines);
         assert_eq!((report.record_count, report.problems.count, report.warnings.count), (3, 0, 0));
@@ -255,27 +256,36 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_is_named_with_its_line() {
+    fn each_kind_of_tampering_is_reported_with_its_line() {
         let lines = write_log(6);
         let [a, b, c, d, e, f] = lines.iter().map(String::as_str).collect::<Vec<_>>()[..] else { panic!() };
         let changed = b.replace("\"id\":\"1\"", "\"id\":\"7\"");
         let junk = b.replace("\"id\"", "id");
         for (lines, expected) in [
             (vec![a, &changed, c, d], "line 3 does not follow from line 2: one of the two was changed"),
-            (vec![a, &junk, c, d], "line 2 is no record, and line 3 does not follow from it: it was changed or put in"),
-            (vec![a, b, "x\n", c], "line 3 is no record, and line 4 does not follow from it: it was changed or put in"),
-            (vec![a, d, e], "line 2 has the number 4 where 2 is due: 2 missing after line 1, or it was changed"),
-            (vec![a, b, b, c], "line 3 has the number 2 where 3 is due: it is out of order, was put in or changed"),
+            (
+                vec![a, &junk, c, d],
+                "line 2 is not a record, and line 3 does not follow from it: it was changed or inserted",
+            ),
+            (
+                vec![a, b, "x\n", c],
+                "line 3 is not a record, and line 4 does not follow from it: it was changed or inserted",
+            ),
+            (vec![a, d, e], "line 2 has the number 4, expected 2: 2 missing after line 1, or it was changed"),
+            (
+                vec![a, b, b, c],
+                "line 3 has the number 2, expected 3: it is out of order, or it was inserted or changed",
+            ),
             (vec![c, d], "line 1 has the number 3: the lines before it are missing"),
-            (vec![a, b, "x"], "line 3 is no record: it was changed or put in"),
-            (vec![a, b, "{\"seq\":3\n"], "line 3 is no record: it was changed or put in"),
+            (vec![a, b, "x"], "line 3 is not a record: it was changed or inserted"),
+            (vec![a, b, "{\"seq\":3\n"], "line 3 is not a record: it was changed or inserted"),
         ] {
             assert_eq!(only_finding(&verify_lines(&lines)), expected);
         }
         let other = a.replace(ZERO_HASH, &"1".repeat(64));
         assert_eq!(
             verify_lines(&[&other, b]).problems.messages[0],
-            "line 1 does not begin a chain: it was changed, or is not the first one written"
+            "line 1 does not begin a chain: it was changed, or it was not the first line"
         );
         assert_eq!(verify_lines(&[a, c, b, d, e, f]).problems.count, 3);
     }
@@ -299,7 +309,7 @@ mod tests {
             }
             let report = verify_lines(&[&text]);
             assert_eq!((report.problems.count, report.warnings.count), (0, lines), "{torn} {report:?}");
-            assert!(report.warnings.messages[0].ends_with("was cut off (a crash or a full disk), the chain goes on"));
+            assert!(report.warnings.messages[0].ends_with("was cut off (a crash or a full disk), the chain continues"));
             // The record before it is hashed with it.
             let report = verify_lines(&[text.replacen("\"id\":\"0\"", "\"id\":\"8\"", 1)]);
             assert_eq!(report.problems.count, u64::from(before > 0), "{torn} {report:?}");
@@ -307,15 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_held() {
+    fn an_endless_line_is_read_in_pieces() {
         let lines = write_log(2);
         let long = "x".repeat(3 * MAX_LINE_BYTES);
         for long in [&long, &long[..MAX_LINE_BYTES], &long[..MAX_LINE_BYTES + 1], &long[..MAX_LINE_BYTES - 1]] {
             let report = verify_lines(&[&lines[0], long, "\n", &lines[1]]);
-            assert!(only_finding(&report).starts_with("line 2 is no record"));
+            assert!(only_finding(&report).starts_with("line 2 is not a record"));
             assert_eq!(
                 only_finding(&verify_lines(&[&lines[0], long])),
-                "line 2 is no record: it was changed or put in"
+                "line 2 is not a record: it was changed or inserted"
             );
         }
     }

@@ -1,22 +1,22 @@
-//! One call's cancellation: a flag that is looked at, and a hook that wakes whoever waits in blocking I/O. It goes
-//! wherever the call goes, and so does the call's trace with it.
+//! Cancellation of one call: a flag to poll, and a hook that wakes a thread from blocking I/O. The call's trace travels
+//! with it.
 
 use crate::base::trace::TraceParent;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// What ends a wait that a flag alone can't reach (for instance: shut a socket down). Must not block.
+/// An action that ends a blocking wait, for instance by shutting a socket down. It must not block.
 pub type CancelHook = Box<dyn Fn() + Send>;
 
-/// A handle to one call's cancellation; clones are the same call.
+/// A handle to the cancellation of one call. Clones refer to the same call.
 #[derive(Clone, Default)]
 pub struct CancelToken {
     inner: Arc<CancelState>,
     trace: Option<TraceParent>,
 }
 
-/// The states, each stronger than the one before.
+/// The reasons of a cancellation. A higher one replaces a lower one.
 const SHUTDOWN: u8 = 1;
 const CLIENT_GONE: u8 = 2;
 
@@ -24,89 +24,88 @@ const CLIENT_GONE: u8 = 2;
 struct CancelState {
     reason: AtomicU8,
     hook: Mutex<Option<CancelHook>>,
-    /// Goes with `wake`'s lock, under which the state changes.
+    /// Signalled when `reason` changes, which happens under the lock of `hook`.
     changed: Condvar,
     children: Mutex<Vec<Weak<CancelState>>>,
 }
 
 impl CancelState {
-    fn cancel(&self, state: u8) {
-        let wake = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reason.fetch_max(state, Ordering::SeqCst);
-        if let Some(wake) = wake.as_ref() {
-            wake();
+    fn cancel(&self, reason: u8) {
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reason.fetch_max(reason, Ordering::SeqCst);
+        if let Some(hook) = hook.as_ref() {
+            hook();
         }
-        drop(wake);
+        drop(hook);
         self.changed.notify_all();
         for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
-            child.cancel(state);
+            child.cancel(reason);
         }
     }
 }
 
 impl CancelToken {
-    /// A call that nobody has cancelled yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same call, known to belong to a trace.
+    /// Attaches the trace that the call belongs to.
     pub fn with_trace(self, trace: Option<TraceParent>) -> Self {
         Self { trace, ..self }
     }
 
-    /// The trace that the call belongs to.
     pub fn trace(&self) -> Option<&TraceParent> {
         self.trace.as_ref()
     }
 
-    /// A part of this call that waits on its own: cancelled with it, never the other way round.
+    /// Creates a token for a part of this call. The part is cancelled with the call, and never the other way round.
     pub fn child_token(&self) -> Self {
         let child = Self::new().with_trace(self.trace);
         self.inner.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.inner));
-        // The parent sets its flag before it walks its children, so one of the two sees the other.
+        // The parent sets its flag before it visits its children, so a concurrent cancellation reaches this child.
         match self.inner.reason.load(Ordering::SeqCst) {
             0 => {}
-            state => child.inner.cancel(state),
+            reason => child.inner.cancel(reason),
         }
         child
     }
 
-    /// Cancels the call: at once for a thread whose wait has a hook ([`CancelToken::set_hook`]), else at its next look.
-    /// Nobody wants its answer any more.
+    /// Cancels the call because its client has gone, so its answer is no longer wanted. A thread with a hook
+    /// ([`CancelToken::set_hook`]) is woken at once, any other sees the flag at its next poll.
     pub fn cancel(&self) {
         self.inner.cancel(CLIENT_GONE);
     }
 
-    /// Ends the call in the same way, but its answer is still wanted: it says what is known of the outcome.
+    /// Cancels the call because the server shuts down. Its answer is still wanted: it reports what is known so far.
     pub fn cancel_for_shutdown(&self) {
         self.inner.cancel(SHUTDOWN);
     }
 
-    /// Whether the call is to end: [`CancelToken::cancel`] or [`CancelToken::cancel_for_shutdown`] was called.
+    /// Returns true after [`CancelToken::cancel`] or [`CancelToken::cancel_for_shutdown`].
     pub fn is_cancelled(&self) -> bool {
         self.inner.reason.load(Ordering::SeqCst) != 0
     }
 
-    /// Whether nobody wants its answer: [`CancelToken::cancel`] was called.
+    /// Returns true after [`CancelToken::cancel`]: the answer is no longer wanted.
     pub fn is_client_gone(&self) -> bool {
         self.inner.reason.load(Ordering::SeqCst) == CLIENT_GONE
     }
 
-    /// Sleeps so long, or until the call is to end: then `true`, at once. The hook may be somebody else's meanwhile.
+    /// Sleeps for `pause` or until a cancellation, and returns true in the second case. The hook stays free for other
+    /// waits.
     pub fn wait(&self, pause: Duration) -> bool {
         let slot = self.inner.hook.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.inner.changed.wait_timeout_while(slot, pause, |_| !self.is_cancelled()));
         self.is_cancelled()
     }
 
-    /// Sets what to do on a cancellation (or nothing, to take it back); if the call is cancelled already, does it now.
+    /// Sets or removes the hook. Runs it at once if the call is cancelled already.
     pub fn set_hook(&self, hook: Option<CancelHook>) {
         let mut slot = self.inner.hook.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wake) = hook.as_ref()
+        if let Some(run) = hook.as_ref()
             && self.is_cancelled()
         {
-            wake();
+            run();
         }
         *slot = hook;
     }
@@ -137,7 +136,7 @@ mod tests {
         assert_eq!(n.load(Ordering::SeqCst), 2, "a waiter that comes late is woken at once");
         c.set_hook(None);
         c.cancel();
-        assert_eq!(n.load(Ordering::SeqCst), 2, "nobody waits any more");
+        assert_eq!(n.load(Ordering::SeqCst), 2, "the hook was removed");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! A span of time from now on, so that a bound holds for the whole of a thing however many waits it is made of.
+//! A time limit for an operation that consists of several waits.
 
 use std::time::{Duration, Instant};
 
-/// A span of time that began with this value.
+/// A time limit that started when this value was created.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     start: Instant,
@@ -10,17 +10,16 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Begins now.
     pub fn from_now(limit: Duration) -> Self {
         Self { start: Instant::now(), limit }
     }
 
-    /// What is left of it; zero when it is over.
+    /// Returns the time left, or zero when the limit is over.
     pub fn remaining(&self) -> Duration {
         self.limit.saturating_sub(self.start.elapsed())
     }
 
-    /// The whole span.
+    /// Returns the whole limit.
     pub fn limit(&self) -> Duration {
         self.limit
     }

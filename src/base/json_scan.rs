@@ -1,17 +1,17 @@
-//! JSON text passed over: checked against the grammar (RFC 8259), and its members found as the text they came as,
-//! without a tree and without recursion. Answers of megabytes go through here several times, so it is written to be
-//! fast at any optimisation level.
+//! A scanner for JSON text (RFC 8259) that validates it and finds members as raw text, without a tree and without
+//! recursion. Answers of megabytes pass through it several times.
 
+use super::word_scan::{count_unmarked, mark_below, mark_equal, repeat, word_at};
 use std::borrow::Cow;
 
-/// Calls `each` with the raw key (empty in a list) and the raw value of every member of an object or list, until it says
-/// false. True where the text is an object or list, nothing else, and all of it was wanted.
+/// Calls `each` with the raw key (empty in a list) and the raw value of every member of an object or list, until it
+/// returns false. Returns true if the text is exactly one object or list and `each` accepted all members.
 pub fn walk<'a>(text: &'a str, each: &mut dyn FnMut(&'a str, &'a str) -> bool) -> bool {
     let mut scan = JsonScanner::new(text);
     scan.for_each_member(each).is_some() && scan.is_done()
 }
 
-/// What an object's member says that is a string; the first of that name.
+/// Returns the decoded string of the first member called `name`, if its value is a string.
 pub fn find_string<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let mut found = None;
     walk(object, &mut |key, value| {
@@ -23,29 +23,28 @@ pub fn find_string<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
     found.filter(|raw| raw.starts_with('"')).map(unquote)
 }
 
-/// What a JSON string says; any other value as it stands.
+/// Decodes a JSON string. Returns any other value unchanged.
 pub fn unquote(raw: &str) -> Cow<'_, str> {
     match raw.strip_prefix('"').and_then(|s| s.strip_suffix('"')) {
         None => Cow::Borrowed(raw),
         Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
-        // Half a surrogate pair passes as JSON, yet is no character: it stays the escape it is.
+        // Half a surrogate pair is valid JSON but no character, so it stays an escape.
         Some(inner) => serde_json::from_str(raw).map_or(Cow::Borrowed(inner), Cow::Owned),
     }
 }
 
-/// A place in JSON text.
+/// A position in JSON text.
 pub struct JsonScanner<'a> {
     text: &'a str,
     position: usize,
 }
 
 impl<'a> JsonScanner<'a> {
-    /// The start of a text.
     pub fn new(text: &'a str) -> Self {
         Self { text, position: 0 }
     }
 
-    /// Passes `byte`, and whitespace before it, if that comes next.
+    /// Skips whitespace, and `byte` if it comes next. Returns true if it did.
     pub fn consume(&mut self, byte: u8) -> bool {
         self.position = skip_whitespace(self.text.as_bytes(), self.position);
         let found = self.text.as_bytes().get(self.position) == Some(&byte);
@@ -53,14 +52,14 @@ impl<'a> JsonScanner<'a> {
         found
     }
 
-    /// The next value, without the whitespace around it. `None` where it is not JSON.
+    /// Returns the next value without the whitespace around it, or `None` if it is not JSON.
     pub fn next_value(&mut self) -> Option<&'a str> {
         let start = skip_whitespace(self.text.as_bytes(), self.position);
         self.position = skip_value(self.text.as_bytes(), start)?;
         self.text.get(start..self.position)
     }
 
-    /// What the next key says, and the colon after it passed.
+    /// Returns the next key, decoded, and skips the colon after it.
     pub fn next_key(&mut self) -> Option<Cow<'a, str>> {
         let mut escaped = false;
         let raw = self.next_raw_key(&mut escaped)?;
@@ -85,7 +84,7 @@ impl<'a> JsonScanner<'a> {
         self.text.get(start..end)
     }
 
-    /// Whether another member comes before `close`, which is passed. `None` where neither does.
+    /// Returns true if another member follows, and false after skipping `close`. Returns `None` for anything else.
     pub fn advance(&mut self, first: bool, close: u8) -> Option<bool> {
         if self.consume(close) {
             return Some(false);
@@ -93,12 +92,11 @@ impl<'a> JsonScanner<'a> {
         (first || self.consume(b',')).then_some(true)
     }
 
-    /// How many bytes are left.
     pub fn remaining_bytes(&self) -> usize {
         self.text.len() - self.position
     }
 
-    /// Whether nothing but whitespace is left.
+    /// Returns true if only whitespace is left.
     pub fn is_done(&self) -> bool {
         skip_whitespace(self.text.as_bytes(), self.position) == self.text.len()
     }
@@ -121,10 +119,10 @@ impl<'a> JsonScanner<'a> {
     }
 }
 
-/// Where the whitespace from `at` on ends.
+/// Returns the end of the whitespace that starts at `at`.
 #[inline(always)]
 pub fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
-    // One comparison in most cases: what machines write has no whitespace.
+    // One comparison in most cases, as generated JSON has no whitespace.
     while let Some(byte @ 0..=b' ') = bytes.get(at) {
         if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
             break;
@@ -134,7 +132,7 @@ pub fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The end of the value that begins at `at`.
+/// Returns the end of the value that starts at `at`.
 fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
     match *bytes.get(at)? {
         b'"' => skip_string(bytes, at + 1, &mut false),
@@ -143,7 +141,7 @@ fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The end of a number, or of one of the three words.
+/// Returns the end of a number, or of `true`, `false` or `null`.
 #[inline(always)]
 fn skip_scalar(bytes: &[u8], at: usize) -> Option<usize> {
     match *bytes.get(at)? {
@@ -154,9 +152,9 @@ fn skip_scalar(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The end of the object or list that begins at `at`.
+/// Returns the end of the object or list that starts at `at`.
 fn skip_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
-    // What is open around `at`, the innermost as the lowest bit: 1 for an object. Full words go aside.
+    // The open brackets around `at`, one bit each, the innermost lowest: 1 is an object. Full words go to `aside`.
     let (mut open, mut depth, mut aside) = (0_u64, 0_usize, Vec::new());
     loop {
         at = skip_whitespace(bytes, at);
@@ -165,7 +163,7 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
             b'"' => skip_string(bytes, at + 1, &mut false)?,
             b'{' | b'[' => {
                 at = skip_whitespace(bytes, at + 1);
-                // Both closing brackets are two from their opening ones.
+                // In ASCII a closing bracket is its opening one plus 2.
                 if bytes.get(at) != Some(&(first + 2)) {
                     if depth > 0 && depth.is_multiple_of(64) {
                         aside.push(open);
@@ -178,7 +176,7 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
             }
             _ => skip_scalar(bytes, at)?,
         };
-        // A value has ended, and with it perhaps what it stands in.
+        // A value has ended, and perhaps the containers around it.
         loop {
             if depth == 0 {
                 return Some(at);
@@ -205,7 +203,7 @@ fn skip_nested(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The end of a key with the colon after it.
+/// Returns the end of a key and the colon after it.
 #[inline(always)]
 fn skip_key(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(at) != Some(&b'"') {
@@ -215,11 +213,12 @@ fn skip_key(bytes: &[u8], at: usize) -> Option<usize> {
     (bytes.get(at) == Some(&b':')).then_some(at + 1)
 }
 
-/// The end of a string whose first quote is passed, and whether it has escapes. `None` where it doesn't end or isn't JSON.
+/// Returns the end of a string whose opening quote is before `at`, or `None` if it is invalid or unterminated. Sets
+/// `escaped` if it has an escape.
 pub fn skip_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<usize> {
     loop {
-        while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let clean = count_clean_bytes(u64::from_le_bytes(*word));
+        while let Some(word) = word_at(bytes, at) {
+            let clean = count_clean_bytes(word);
             at += clean;
             if clean < 8 {
                 break;
@@ -232,30 +231,50 @@ pub fn skip_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<us
                 at = skip_escape(bytes, at + 1)?;
             }
             0..0x20 => return None,
-            // The last bytes of a text that are no whole word.
+            // One of the last bytes, which fill no whole word.
             _ => at += 1,
         }
     }
 }
 
-/// How many bytes of the word, from the lowest, neither end a string nor need a look: no quote, backslash or control
-/// character. For how it is found see `push_json_str`.
+/// Counts the bytes of the word, from the lowest, that are plain characters of a JSON string.
 #[inline(always)]
 fn count_clean_bytes(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let control_or_quote = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21) & !word;
-    let backslash = word ^ (ONES * 0x5c);
-    let found = (control_or_quote | (backslash.wrapping_sub(ONES) & !backslash)) & (ONES * 0x80);
-    (found.trailing_zeros() / 8) as usize
+    count_unmarked(mark_special_bytes(word))
 }
 
-/// The end of an escape whose backslash is passed.
+/// Marks the lowest byte of the word that is a quote, a backslash or a control character.
+#[inline(always)]
+pub fn mark_special_bytes(word: u64) -> u64 {
+    // A quote is 0x22. With this bit flipped it follows the control characters, and the space moves behind it.
+    mark_below(word ^ repeat(0x02), 0x21) | mark_equal(word, b'\\')
+}
+
+/// Returns the end of an escape whose backslash is before `at`.
 fn skip_escape(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
         b'u' => bytes.get(at + 1..at + 5)?.iter().all(u8::is_ascii_hexdigit).then_some(at + 5),
         _ => None,
     }
+}
+
+/// A `\u` escape, or the two of a surrogate pair.
+pub struct UnicodeEscape {
+    /// `None` for half a surrogate pair.
+    pub character: Option<char>,
+    pub len: usize,
+}
+
+/// Decodes the escape whose backslash is at `at`. Returns `None` if it is not `\u` with four hex digits.
+pub fn decode_unicode_escape(bytes: &[u8], at: usize) -> Option<UnicodeEscape> {
+    let unit = |at: usize| {
+        let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        hex.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)? as u16))
+    };
+    let units = [Some(unit(at)?), unit(at + 6)];
+    let character = char::decode_utf16(units.into_iter().flatten()).next()?.ok();
+    Some(UnicodeEscape { character, len: 6 * character.map_or(1, char::len_utf16) })
 }
 
 fn skip_word(bytes: &[u8], at: usize, word: &[u8]) -> Option<usize> {
@@ -266,7 +285,7 @@ fn skip_number(bytes: &[u8], mut at: usize) -> Option<usize> {
     if bytes.get(at) == Some(&b'-') {
         at += 1;
     }
-    // What follows a leading zero is no part of the number, and no JSON.
+    // A digit after a leading zero is no part of the number.
     at = if bytes.get(at) == Some(&b'0') { at + 1 } else { skip_digits(bytes, at)? };
     if bytes.get(at) == Some(&b'.') {
         at = skip_digits(bytes, at + 1)?;
@@ -278,11 +297,11 @@ fn skip_number(bytes: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// The end of one digit or more.
+/// Returns the end of one or more digits.
 fn skip_digits(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let digits = count_leading_digits(u64::from_le_bytes(*word));
+    while let Some(word) = word_at(bytes, at) {
+        let digits = count_leading_digits(word);
         at += digits;
         if digits < 8 {
             return (at > start).then_some(at);
@@ -294,12 +313,11 @@ fn skip_digits(bytes: &[u8], start: usize) -> Option<usize> {
     (at > start).then_some(at)
 }
 
-/// How many bytes of the word, from the lowest, are digits. A digit has 3 in its upper half, and still has when 6 is added.
-/// What a byte carries into the next one is of no matter, since it is none itself.
+/// Returns the number of leading digits of the word, from the lowest byte. The upper half of a digit is 3, also after
+/// adding 6. A byte that carries into the next one is no digit, so the carry does not matter.
 fn count_leading_digits(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let (upper, three) = (ONES * 0xf0, ONES * 0x30);
-    let other = ((word & upper) ^ three) | ((word.wrapping_add(ONES * 6) & upper) ^ three);
+    let (upper, three) = (repeat(0xf0), repeat(0x30));
+    let other = ((word & upper) ^ three) | ((word.wrapping_add(repeat(6)) & upper) ^ three);
     (other.trailing_zeros() / 8) as usize
 }
 
@@ -315,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_json_or_it_is_not() {
+    fn valid_and_invalid_values_are_told_apart() {
         for text in ["0", "-0", "1.50", "-1e+9", "0E0", "\"\"", r#""\u00Ff\n""#, "[]", "{ }", " [1 , {\"a\" : [ ] } ] "]
         {
             assert!(is_json(text), "{text}");
@@ -359,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_without_end_is_counted_not_followed() {
+    fn deep_nesting_needs_no_recursion() {
         for depth in [1, 63, 64, 65, 127, 128, 129, 200_000] {
             let (open, close) = ("[{\"a\":".repeat(depth), "}]".repeat(depth));
             assert!(is_json(&format!("{open}1{close}")), "{depth}");
@@ -369,26 +387,44 @@ mod tests {
     }
 
     #[test]
-    fn members_are_what_they_came_as() {
+    fn members_keep_their_raw_text() {
         let mut found = Vec::new();
         assert!(walk(r#" {"a" : [1, 2] ,"\"":"x" } "#, &mut |key, value| {
             found.push((key, value));
             true
         }));
         assert_eq!(found, [("\"a\"", "[1, 2]"), ("\"\\\"\"", "\"x\"")]);
-        let mut seen = 0;
+        let mut count = 0;
         assert!(!walk("[1,2,3]", &mut |_, _| {
-            seen += 1;
-            seen < 2
+            count += 1;
+            count < 2
         }));
-        assert_eq!(seen, 2);
+        assert_eq!(count, 2);
         assert!(!walk("1", &mut |_, _| true) && !walk("[] x", &mut |_, _| true));
+    }
+
+    #[test]
+    fn unicode_escapes_are_decoded_with_their_length() {
+        for (text, expected) in [
+            (r"\u00e4bc", Some((Some('ä'), 6))),
+            (r"\uD83D\ude00", Some((Some('😀'), 12))),
+            (r"\u0041\u0042", Some((Some('A'), 6))),
+            (r"\ud83d", Some((None, 6))),
+            (r"\ud83d\u0041", Some((None, 6))),
+            (r"\udc00\ud83d", Some((None, 6))),
+            (r"\u00g0", None),
+            (r"\u00", None),
+            (r"\n", None),
+        ] {
+            let decoded = decode_unicode_escape(text.as_bytes(), 0).map(|escape| (escape.character, escape.len));
+            assert_eq!(decoded, expected, "{text}");
+        }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(3_000))]
         #[test]
-        fn it_takes_for_json_what_serde_does(
+        fn the_scanner_accepts_the_same_texts_as_serde_json(
             pieces in proptest::collection::vec(
                 prop_oneof![
                     Just("["), Just("]"), Just("{"), Just("}"), Just(","), Just(":"), Just("\"a\""), Just("\"a\":"), Just("\""),

@@ -2,10 +2,12 @@
 
 pub mod cancel;
 pub(crate) mod deadline;
+pub mod file_stamp;
 pub mod hint;
 pub(crate) mod json_scan;
 pub mod secret;
 pub mod suggest;
 pub mod timestamp;
 pub mod trace;
+pub(crate) mod word_scan;
 pub(crate) mod workers;

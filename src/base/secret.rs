@@ -1,35 +1,39 @@
-//! A value that must not be seen: token secrets, and whatever else would let a reader act for us.
+//! A value that must never be shown: token secrets and everything else that authenticates this server.
 
 use std::fmt;
 use std::hint::black_box;
 use zeroize::Zeroize;
 
-/// A secret text. It has no `Display`, its `Debug` says only that it is there, and its memory is wiped on drop.
+/// Compares two values in a time that depends on their lengths alone, so that it does not tell how much of a guess is
+/// right.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    let different = a.iter().zip(b).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
+    black_box(different) == 0 && a.len() == b.len()
+}
+
+/// A secret text. It has no `Display`, its `Debug` hides the content, and its memory is wiped on drop.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `text` over; the caller's copy is moved, not cloned.
+    /// Takes ownership of `text`, so that no copy stays with the caller.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text itself. Call it only where the secret leaves for the one place it is meant for.
+    /// Returns the text. Call it only where the secret is sent to its one recipient.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether the secret has no characters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl PartialEq for Secret {
-    /// In a time that tells nothing of where they differ, to compare two of the operator's own.
     fn eq(&self, other: &Self) -> bool {
-        let different = self.0.bytes().zip(other.0.bytes()).fold(0, |different, (a, b)| black_box(different | (a ^ b)));
-        black_box(different) == 0 && self.0.len() == other.0.len()
+        constant_time_eq(self.0.as_bytes(), other.0.as_bytes())
     }
 }
 
@@ -47,7 +51,14 @@ impl Drop for Secret {
 
 #[cfg(test)]
 mod tests {
-    use super::Secret;
+    use super::*;
+
+    #[test]
+    fn equal_values_have_the_same_bytes_and_length() {
+        for (a, b, equal) in [("", "", true), ("ab", "ab", true), ("ab", "ac", false), ("a", "ab", false)] {
+            assert_eq!(constant_time_eq(a.as_bytes(), b.as_bytes()), equal, "{a} {b}");
+        }
+    }
 
     #[test]
     fn debug_does_not_show_it() {

@@ -1,7 +1,7 @@
 //! Suggestions for mistyped words in error texts.
 
-/// Longer words are not compared: they come from untrusted input, and the time of a comparison grows with the product of
-/// both lengths.
+/// Longer words are not compared: they come from untrusted input, and the time of a comparison grows with the product
+/// of both lengths.
 const MAX_LENGTH: usize = 64;
 
 /// Returns the entry of `known` with the fewest edits (insert, delete, replace, swap two neighbours) from `word`,

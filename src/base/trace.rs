@@ -1,18 +1,14 @@
-//! What a call is known by: an id of its own, and the trace that its client follows it by.
+//! The identity of a call: its own id, and the trace of its client.
 
 use ring::rand::{SecureRandom, SystemRandom};
-use std::fmt::{self, Write};
+use std::fmt;
 
-/// Where a failed result has the call's id, beside the protocol's own members.
-pub const CALL_ID_META_KEY: &str = "proxmox-mcp/callId";
-
-/// A call's own name, the same in the log, the audit and a failed result. Its first half is random and the process's, so
-/// that ids of several runs don't meet in one log.
+/// The id of a call, the same in the log, the audit and a failed result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId {
-    /// The process's half.
+    /// Random number of the process, so that ids of several runs differ in one log.
     pub process: u16,
-    /// Counted up.
+    /// Number of the call in the process.
     pub number: u64,
 }
 
@@ -22,13 +18,13 @@ impl fmt::Display for CallId {
     }
 }
 
-/// A `traceparent` (W3C Trace Context, level 1): version 00, a trace and a span, and flags. Its letters are 55, each a
-/// digit, `a` to `f` or `-`: nothing else that a client sends gets into a log with it.
+/// A `traceparent` (W3C Trace Context, level 1): version 00, a trace, a span and flags. It has 55 characters, each a digit,
+/// `a` to `f` or `-`, so it is safe to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent([u8; 55]);
 
 impl TraceParent {
-    /// Out of the text of a header or of `_meta`; `None` where it is none.
+    /// Parses the text of a header or of `_meta`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let bytes: [u8; 55] = text.try_into().ok()?;
         let mut parts = bytes.split(|byte| *byte == b'-');
@@ -37,25 +33,24 @@ impl TraceParent {
             parts.next().filter(|part| part.len() == length).filter(is_hex)
         };
         let (version, trace, span, _flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-        let some = |id: &[u8]| id.iter().any(|byte| *byte != b'0');
-        (version == b"00" && some(trace) && some(span)).then_some(Self(bytes))
+        let is_nonzero = |id: &[u8]| id.iter().any(|byte| *byte != b'0');
+        (version == b"00" && is_nonzero(trace) && is_nonzero(span)).then_some(Self(bytes))
     }
 
-    /// What a request made for it carries: the same trace, a span of its own, and of the flags those that have a meaning,
-    /// sampled and random (level 2; an unknown one must not be passed on). `None` without random bytes.
+    /// Creates the `traceparent` of a request that the call makes: the same trace and a new span.
+    ///
+    /// Of the flags it keeps sampled and random (level 2). Unknown flags must not be passed on. Returns `None` if the
+    /// system gives no random bytes.
     pub fn new_child(&self) -> Option<Self> {
         let mut span = [0; 8];
         SystemRandom::new().fill(&mut span).ok().filter(|()| span != [0; 8])?;
-        let (trace, flags) = self.as_str().split_at_checked(36)?;
-        let flags = u8::from_str_radix(flags.get(17..)?, 16).ok()? & 3;
-        let mut text = String::with_capacity(self.0.len());
-        write!(text, "{trace}{:016x}-{flags:02x}", u64::from_be_bytes(span)).ok()?;
-        Self::parse(text.as_bytes())
+        let (trace, flags) = (&self.as_str()[..36], &self.as_str()[53..]);
+        let flags = u8::from_str_radix(flags, 16).expect("parse accepts hex digits only") & 3;
+        Self::parse(format!("{trace}{:016x}-{flags:02x}", u64::from_be_bytes(span)).as_bytes())
     }
 
-    /// As it was sent.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        str::from_utf8(&self.0).expect("parse accepts ASCII only")
     }
 }
 
@@ -64,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_is_taken_in_its_one_form() {
+    fn a_trace_is_accepted_in_its_one_form() {
         let right = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(TraceParent::parse(right.as_bytes()).unwrap().as_str(), right);
         for wrong in [
@@ -83,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_has_the_trace_a_span_of_its_own_and_the_known_flags() {
+    fn a_child_has_the_trace_a_new_span_and_the_known_flags() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
         for (flags, passed_on) in [("00", "00"), ("01", "01"), ("03", "03"), ("fd", "01"), ("a0", "00")] {
             let parent = TraceParent::parse(format!("{parent}{flags}").as_bytes()).unwrap();
@@ -97,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_the_processs_and_a_number() {
+    fn an_id_is_the_process_and_a_number() {
         assert_eq!(CallId { process: 0x3a, number: 255 }.to_string(), "003a-ff");
     }
 }

@@ -1,8 +1,8 @@
 //! A bounded set of threads for work that may wait on a cluster.
 //!
-//! Threads are started as they are needed and end when they have been idle for a while, so that an idle server holds
-//! none. What can't be begun at once waits in a queue, first come, first served; what finds the queue full is given
-//! back. How much of it one session may put in is the session's affair (see `sse`).
+//! Threads start on demand and end after an idle time, so that an idle server holds none. A job that finds no free
+//! thread waits in a queue (first in, first out). A job that finds the queue full is returned to the caller. The limit
+//! of one session is enforced by the session.
 
 use crate::base::deadline::Deadline;
 use std::collections::VecDeque;
@@ -11,14 +11,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The stack of every thread that may run a call: TLS and JSON in a debug build, with room to spare. What of it is
-/// never touched is address space, not memory.
+/// The stack of every thread that may run a call. TLS and JSON in a debug build fit with room to spare. Untouched pages
+/// cost address space, not memory.
 pub const CALL_STACK_BYTES: usize = 2 << 20;
 
-/// How long a thread without work stays: a model thinks between two calls, and a thread costs little.
+/// The time after which an idle thread ends. A model pauses between two calls, and a thread costs little.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The workers; clones are the same ones.
+/// A pool of worker threads. Clones refer to the same pool.
 pub struct WorkerPool<J>(Arc<PoolInner<J>>);
 
 impl<J> Clone for WorkerPool<J> {
@@ -29,9 +29,9 @@ impl<J> Clone for WorkerPool<J> {
 
 struct PoolInner<J> {
     state: Mutex<PoolState<J>>,
-    /// A job or the end has come.
+    /// Signalled for a new job and for the stop.
     job_available: Condvar,
-    /// A job is done.
+    /// Signalled when a worker thread ends.
     job_done: Condvar,
     run: Box<dyn Fn(J) + Send + Sync>,
     max_threads: usize,
@@ -46,21 +46,20 @@ struct PoolState<J> {
 }
 
 impl<J: Send + 'static> WorkerPool<J> {
-    /// At most `max` threads, each running one job at a time, and as many jobs waiting. A panic of `run` ends no
-    /// thread.
+    /// Creates a pool of at most `max` threads and a queue for as many jobs. A panic in `run` ends no thread.
     pub fn new(max: usize, run: impl Fn(J) + Send + Sync + 'static) -> Self {
         let state = PoolState { queue: VecDeque::new(), threads: 0, running: 0, idle: 0, stopping: false };
-        let (work, done) = (Condvar::new(), Condvar::new());
         Self(Arc::new(PoolInner {
             state: Mutex::new(state),
-            job_available: work,
-            job_done: done,
+            job_available: Condvar::new(),
+            job_done: Condvar::new(),
             run: Box::new(run),
             max_threads: max,
         }))
     }
 
-    /// Takes a job over; `Err` gives it back: too many wait, or the workers are stopping, or no thread is to be had.
+    /// Runs or queues a job. Returns the job as an error if the queue is full, the pool is stopping, or the first
+    /// thread cannot be started.
     pub fn submit(&self, job: J) -> Result<(), J> {
         let mut state = self.0.lock();
         if state.stopping || state.running + state.queue.len() >= self.0.max_threads * 2 {
@@ -72,10 +71,10 @@ impl<J: Send + 'static> WorkerPool<J> {
             let thread = thread::Builder::new().name("call".into()).stack_size(CALL_STACK_BYTES);
             match thread.spawn(move || shared.run_worker()) {
                 Ok(_) => state.threads += 1,
-                // With other threads at work it only waits longer.
-                Err(e) if state.threads > 0 => log::warn!("no thread for a call: {e}"),
+                // Another thread will run the job later.
+                Err(e) if state.threads > 0 => log::warn!("cannot start a worker thread: {e}"),
                 Err(e) => {
-                    log::warn!("no thread for a call: {e}");
+                    log::warn!("cannot start a worker thread: {e}");
                     return state.queue.pop_back().map_or(Ok(()), Err);
                 }
             }
@@ -85,35 +84,35 @@ impl<J: Send + 'static> WorkerPool<J> {
         Ok(())
     }
 
-    /// Takes no more jobs; waits until those taken are done, or until the time is over: then forgets those that still
-    /// wait. Returns how many threads are still at work.
+    /// Rejects new jobs and waits until all jobs are done or the deadline is over. Jobs that are still queued then are
+    /// dropped. Returns the number of threads that are still running.
     pub fn stop(&self, deadline: &Deadline) -> usize {
         let mut state = self.0.lock();
         state.stopping = true;
         self.0.job_available.notify_all();
         let wait = self.0.job_done.wait_timeout_while(state, deadline.remaining(), |state| state.threads > 0);
         state = wait.unwrap_or_else(PoisonError::into_inner).0;
-        let forgotten = std::mem::take(&mut state.queue);
+        let dropped = std::mem::take(&mut state.queue);
         let threads = state.threads;
         drop(state);
-        drop(forgotten);
+        drop(dropped);
         threads
     }
 }
 
 impl<J> PoolInner<J> {
-    /// The life of a worker thread.
+    /// Runs jobs until the pool stops or the thread was idle for [`IDLE_TIMEOUT`].
     fn run_worker(&self) {
         while let Some(job) = self.next_job() {
             if catch_unwind(AssertUnwindSafe(|| (self.run)(job))).is_err() {
-                log::error!("a worker's job ended in a panic");
+                log::error!("a worker job panicked");
             }
             self.lock().running -= 1;
         }
         self.job_done.notify_all();
     }
 
-    /// Waits for a job; `None` ends the thread, and has counted it out.
+    /// Waits for a job. `None` ends the thread, which is no longer counted then.
     fn next_job(&self) -> Option<J> {
         let mut state = self.lock();
         let deadline = Deadline::from_now(IDLE_TIMEOUT);
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// A job that says it has begun, waits to be let go, and says what it was.
+    /// A job that reports its start, blocks until released, and reports its end.
     struct BlockedJob {
         name: u32,
         gate: Receiver<()>,
@@ -152,17 +151,17 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     fn start_pool(max: usize) -> (WorkerPool<BlockedJob>, Receiver<(u32, &'static str)>) {
-        let (say, heard) = channel();
-        let say = Mutex::new(say);
+        let (sender, reports) = channel();
+        let sender = Mutex::new(sender);
         let workers = WorkerPool::new(max, move |job: BlockedJob| {
-            let say = say.lock().unwrap().clone();
-            say.send((job.name, "begun")).unwrap();
+            let sender = sender.lock().unwrap().clone();
+            sender.send((job.name, "started")).unwrap();
             if job.gate.recv().is_err() {
                 panic!("a test's panic");
             }
-            say.send((job.name, "done")).unwrap();
+            sender.send((job.name, "done")).unwrap();
         });
-        (workers, heard)
+        (workers, reports)
     }
 
     fn new_blocked_job(name: u32) -> (BlockedJob, Sender<()>) {
@@ -171,61 +170,61 @@ mod tests {
     }
 
     #[test]
-    fn so_many_run_so_many_wait_and_the_next_is_given_back() {
-        let (workers, heard) = start_pool(2);
+    fn a_job_beyond_threads_and_queue_is_returned() {
+        let (workers, reports) = start_pool(2);
         let mut gates = Vec::new();
         for name in 0..2 {
             let (job, open) = new_blocked_job(name);
-            workers.submit(job).map_err(|_| "refused").unwrap();
+            workers.submit(job).map_err(|_| "rejected").unwrap();
             gates.push(open);
-            heard.recv_timeout(LONG).unwrap();
+            reports.recv_timeout(LONG).unwrap();
         }
         for name in 2..4 {
             let (job, open) = new_blocked_job(name);
-            workers.submit(job).map_err(|_| "refused").unwrap();
+            workers.submit(job).map_err(|_| "rejected").unwrap();
             gates.push(open);
         }
         assert_eq!(workers.submit(new_blocked_job(4).0).err().map(|job| job.name), Some(4));
         gates[1].send(()).unwrap();
-        assert_eq!(heard.recv_timeout(LONG), Ok((1, "done")));
-        assert_eq!(heard.recv_timeout(LONG), Ok((2, "begun")), "first come, first served");
+        assert_eq!(reports.recv_timeout(LONG), Ok((1, "done")));
+        assert_eq!(reports.recv_timeout(LONG), Ok((2, "started")), "first in, first out");
         for gate in [0, 2, 3] {
             gates[gate].send(()).unwrap();
         }
         assert_eq!(workers.stop(&Deadline::from_now(LONG)), 0);
-        assert_eq!(heard.try_iter().filter(|(_, what)| *what == "done").count(), 3);
-        assert!(workers.submit(new_blocked_job(5).0).is_err(), "nothing begins after the end");
+        assert_eq!(reports.try_iter().filter(|(_, what)| *what == "done").count(), 3);
+        assert!(workers.submit(new_blocked_job(5).0).is_err(), "no job starts after the stop");
     }
 
     #[test]
     fn a_panic_ends_no_thread() {
-        let (workers, heard) = start_pool(1);
+        let (workers, reports) = start_pool(1);
         for name in 0..3 {
             let (job, open) = new_blocked_job(name);
             drop(open);
-            workers.submit(job).map_err(|_| "refused").unwrap();
-            assert_eq!(heard.recv_timeout(LONG), Ok((name, "begun")));
+            workers.submit(job).map_err(|_| "rejected").unwrap();
+            assert_eq!(reports.recv_timeout(LONG), Ok((name, "started")));
         }
         let (job, open) = new_blocked_job(3);
-        workers.submit(job).map_err(|_| "refused").unwrap();
+        workers.submit(job).map_err(|_| "rejected").unwrap();
         open.send(()).unwrap();
-        assert_eq!(heard.recv_timeout(LONG), Ok((3, "begun")));
-        assert_eq!(heard.recv_timeout(LONG), Ok((3, "done")));
+        assert_eq!(reports.recv_timeout(LONG), Ok((3, "started")));
+        assert_eq!(reports.recv_timeout(LONG), Ok((3, "done")));
         assert_eq!(workers.0.lock().threads, 1);
     }
 
     #[test]
-    fn the_end_waits_no_longer_than_it_may_and_forgets_the_queue() {
-        let (workers, heard) = start_pool(1);
+    fn a_stop_waits_until_its_deadline_and_drops_the_queue() {
+        let (workers, reports) = start_pool(1);
         let (stuck, open) = new_blocked_job(0);
-        workers.submit(stuck).map_err(|_| "refused").unwrap();
-        heard.recv_timeout(LONG).unwrap();
+        workers.submit(stuck).map_err(|_| "rejected").unwrap();
+        reports.recv_timeout(LONG).unwrap();
         let (waiting, _gate) = new_blocked_job(1);
-        workers.submit(waiting).map_err(|_| "refused").unwrap();
+        workers.submit(waiting).map_err(|_| "rejected").unwrap();
         assert_eq!(workers.stop(&Deadline::from_now(Duration::from_millis(20))), 1);
         open.send(()).unwrap();
-        assert_eq!(heard.recv_timeout(LONG), Ok((0, "done")));
+        assert_eq!(reports.recv_timeout(LONG), Ok((0, "done")));
         assert_eq!(workers.stop(&Deadline::from_now(LONG)), 0);
-        assert!(heard.try_recv().is_err(), "what waited was never begun");
+        assert!(reports.try_recv().is_err(), "a queued job never starts");
     }
 }

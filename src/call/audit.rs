@@ -1,7 +1,7 @@
 //! The audit records of API calls.
 
 use super::handle::ClusterHandle;
-use crate::audit::{AuditDecision, AuditEvent, AuditOutcome, AuditRecord};
+use crate::audit::{AuditDecision, AuditEvent, AuditOutcome, AuditRecord, AuditWriteError};
 use crate::base::trace::TraceParent;
 use crate::pve::Method;
 use crate::pve::error::PveError;
@@ -25,11 +25,6 @@ pub(super) struct AuditedCall<'a> {
     pub(super) params: &'a ApiParams,
 }
 
-/// The reason why a record is not written.
-#[derive(Debug, thiserror::Error)]
-#[error("the audit log can't be written ({0})")]
-pub struct AuditLogError(String);
-
 /// The variable part of an audit record.
 struct AuditEntry<'a> {
     event: AuditEvent,
@@ -48,7 +43,7 @@ impl<'a> AuditEntry<'a> {
 
 impl AuditedCall<'_> {
     /// Records that a change is about to be sent. Without the record it must not be sent.
-    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditLogError> {
+    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditWriteError> {
         self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
     }
 
@@ -91,7 +86,7 @@ impl AuditedCall<'_> {
         let _ = self.write(AuditEntry { upid, outcome, duration, ..AuditEntry::new(event, decision) });
     }
 
-    fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditLogError> {
+    fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditWriteError> {
         let origin = self.cluster.scope.origin;
         origin.observer.record_cluster(self.cluster.name());
         let audit = self.cluster.scope.audit;
@@ -102,26 +97,24 @@ impl AuditedCall<'_> {
         let operation = format!("{} {}", self.method, self.path);
         let (reason, upid) = (entry.reason.map(sanitize::redact_text), entry.upid.map(sanitize::redact_text));
         let guest = describe_guests(self.path, self.params);
-        audit
-            .write(&AuditRecord {
-                event: entry.event,
-                id: &origin.id.to_string(),
-                trace: origin.trace.as_ref().map(TraceParent::as_str),
-                client: &origin.client.name,
-                address: origin.address,
-                transport: origin.transport,
-                tool: origin.tool,
-                cluster: self.cluster.name(),
-                operation: &sanitize::redact_text(&operation),
-                guest: Some(guest.as_str()).filter(|guest| !guest.is_empty()),
-                arguments: &format_arguments(self.params),
-                decision: entry.decision,
-                reason: reason.as_deref(),
-                upid: upid.as_deref(),
-                outcome: entry.outcome,
-                duration: entry.duration,
-            })
-            .map_err(|error| AuditLogError(error.to_string()))
+        audit.write(&AuditRecord {
+            event: entry.event,
+            id: &origin.id.to_string(),
+            trace: origin.trace.as_ref().map(TraceParent::as_str),
+            client: &origin.client.name,
+            address: origin.address,
+            transport: origin.transport,
+            tool: origin.tool,
+            cluster: self.cluster.name(),
+            operation: &sanitize::redact_text(&operation),
+            guest: Some(guest.as_str()).filter(|guest| !guest.is_empty()),
+            arguments: &format_arguments(self.params),
+            decision: entry.decision,
+            reason: reason.as_deref(),
+            upid: upid.as_deref(),
+            outcome: entry.outcome,
+            duration: entry.duration,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! its user (2026-07-28, elicitation) receives the code in the sealed state, which the model does not see. Any other
 //! client receives question and code as the text of a failed call.
 
+use crate::base::secret::constant_time_eq;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::{Mutex, PoisonError};
@@ -128,11 +129,7 @@ impl ConfirmationCodes {
         let parsed = CodeParts { expiry, nonce };
         // The whole text is compared, so that no other spelling is valid, and in constant time.
         let expected = self.sign_code(channel, binding, parsed);
-        let difference = expected
-            .bytes()
-            .zip(code.bytes())
-            .fold(expected.len() ^ code.len(), |difference, (a, b)| difference | usize::from(a ^ b));
-        if std::hint::black_box(difference) != 0 {
+        if !constant_time_eq(expected.as_bytes(), code.as_bytes()) {
             return Err(CodeError::OtherCall);
         }
         if expiry < now {

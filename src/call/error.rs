@@ -47,7 +47,7 @@ impl Hint for CallError {
             Self::Denied(error) => error.hint(),
             Self::Confirmation(error) => error.hint(),
             Self::ConfirmationRequired(error) => error.hint(),
-            Self::Execute(_) => None,
+            Self::Execute(error) => error.hint(),
             Self::Lookup(error) => error.hint(),
             Self::Watch(error) => error.hint(),
         }

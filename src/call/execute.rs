@@ -1,14 +1,16 @@
 //! The execution of a confirmed call.
 
-use super::audit::AuditLogError;
 use super::confirm::Confirmed;
 use super::failure::{explain_failure, is_wrong_node};
 use super::plan::{GuestCheck, plan_call};
 use super::planned_call::{CallPurpose, PlannedCall};
 use super::send::SendError;
+use crate::audit::AuditWriteError;
+use crate::base::hint::Hint;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
 use crate::render::outcome::ResponseNote;
+use std::borrow::Cow;
 
 /// The result of a call.
 pub struct Outcome {
@@ -25,8 +27,8 @@ pub struct Outcome {
 /// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    #[error("{0}, and without it nothing is changed")]
-    AuditLog(AuditLogError),
+    #[error("{0}; without it nothing is changed")]
+    AuditLog(AuditWriteError),
     #[error(transparent)]
     Api(Box<ApiFailure>),
 }
@@ -39,6 +41,15 @@ pub struct ApiFailure {
     /// Facts of the cluster that explain the failure, as a sentence.
     pub explanation: Option<String>,
     pub notes: Vec<String>,
+}
+
+impl Hint for ExecuteError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::AuditLog(error) => error.hint(),
+            Self::Api(failure) => failure.error.hint(),
+        }
+    }
 }
 
 impl Confirmed<'_> {

@@ -3,7 +3,8 @@
 use super::handle::ClusterHandle;
 use crate::base::suggest::suggest;
 use crate::pve::error::PveError;
-use crate::pve::guests::{self, FindGuestError};
+use crate::pve::guests;
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::hints;
@@ -22,22 +23,15 @@ enum ExplainableFailure<'e> {
     GuestNotOnNode,
 }
 
-/// Classifies a failure. This is the only place of the pipeline that reads Proxmox's words.
 fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
-    match error {
-        PveError::Forbidden { missing_privilege: Some((path, _)), .. } if !path.is_empty() => {
-            Some(ExplainableFailure::MissingPrivilege(path))
+    match (error, error.meaning()) {
+        (PveError::Forbidden { missing_privilege: Some(missing), .. }, _) if !missing.acl_path.is_empty() => {
+            Some(ExplainableFailure::MissingPrivilege(&missing.acl_path))
         }
-        PveError::Failed { status, message, .. }
-            if message.starts_with("hostname lookup") || matches!(status, 595 | 596) =>
-        {
+        (_, Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown) => {
             Some(ExplainableFailure::UnreachableNode)
         }
-        PveError::Failed { message, .. }
-            if message.starts_with("Configuration file") && message.ends_with("does not exist") =>
-        {
-            Some(ExplainableFailure::GuestNotOnNode)
-        }
+        (_, Meaning::MissingGuestConfig) => Some(ExplainableFailure::GuestNotOnNode),
         _ => None,
     }
 }
@@ -86,8 +80,6 @@ fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<St
     let guests = cluster.look_up_guests().ok()?;
     Some(match guests::find_guest(guests, query) {
         Ok(guest) => hints::describe_guest_location(query, guest),
-        Err(error @ (FindGuestError::Unknown { .. } | FindGuestError::Ambiguous { .. })) => {
-            hints::describe_missing_guest(&error)
-        }
+        Err(error) => hints::describe_missing_guest(&error),
     })
 }

@@ -66,8 +66,10 @@ impl Hint for WatchError {
             Self::UnknownTask(upid) => {
                 format!("GET /nodes/{}/tasks lists the tasks that the node knows", upid.node).into()
             }
-            Self::Failed { upid, .. } => {
-                format!("a task that was started continues by itself: call wait_for_task again with upid {upid}").into()
+            Self::Failed { upid, error } => {
+                let step =
+                    format!("call wait_for_task again with upid {upid}: a task that was started continues by itself");
+                error.hint().map_or(step.clone(), |hint| format!("{hint}; {step}")).into()
             }
         })
     }

@@ -5,6 +5,7 @@ use super::scope::CallScope;
 use crate::base::cancel::CancelToken;
 use crate::policy::{AccessLevel, ClusterPolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
+use crate::pve::client::manager::SelectClusterError;
 use crate::pve::guests::Guest;
 use crate::pve::schema::Schema;
 use crate::render::clusters::{ClusterCheck, ClusterEntry};
@@ -30,27 +31,21 @@ pub(super) struct ListedNode {
     pub(super) status: String,
 }
 
-/// The reason why no cluster is selected: an unknown name, or no name and no default.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ClusterSelectionError(String);
-
 impl<'a> CallScope<'a> {
     /// Selects the cluster with this name, or the default cluster.
-    pub fn select(self, name: Option<&str>) -> Result<ClusterHandle<'a>, ClusterSelectionError> {
-        let cluster = self.clusters.manager.select(name).map_err(|error| ClusterSelectionError(error.to_string()))?;
+    pub fn select(self, name: Option<&str>) -> Result<ClusterHandle<'a>, SelectClusterError> {
+        let cluster = self.clusters.manager.select(name)?;
         Ok(self.handle(cluster, self.origin.cancel.clone()))
     }
 
     /// Selects the cluster with this name, else the default cluster, else the first one.
-    pub fn select_any(self, name: Option<&str>) -> Result<ClusterHandle<'a>, ClusterSelectionError> {
-        let selected = self.clusters.manager.select_any(name);
-        let cluster = selected.map_err(|error| ClusterSelectionError(error.to_string()))?;
+    pub fn select_any(self, name: Option<&str>) -> Result<ClusterHandle<'a>, SelectClusterError> {
+        let cluster = self.clusters.manager.select_any(name)?;
         Ok(self.handle(cluster, self.origin.cancel.clone()))
     }
 
     /// Selects the cluster with this name, or every cluster.
-    pub fn select_all(self, name: Option<&str>) -> Result<Vec<ClusterHandle<'a>>, ClusterSelectionError> {
+    pub fn select_all(self, name: Option<&str>) -> Result<Vec<ClusterHandle<'a>>, SelectClusterError> {
         match name {
             Some(name) => Ok(vec![self.select(Some(name))?]),
             None => Ok(self.all_clusters()),
@@ -96,7 +91,8 @@ impl<'a> ClusterHandle<'a> {
 
     /// Returns the reason for each node address that does not answer, as far as known.
     pub fn unreachable_nodes(&self) -> Vec<String> {
-        self.cluster.node_states().into_iter().filter_map(|(_, reason)| reason).collect()
+        let states = self.cluster.node_states().into_iter();
+        states.filter_map(|state| Some(state.backoff?.to_string())).collect()
     }
 
     /// Returns whether secrets are removed from the cluster's texts: only full access on both sides shows them.

@@ -34,6 +34,7 @@ impl LookupError {
                 PveError::ConnectionFailed { .. }
                     | PveError::ParametersRejected { .. }
                     | PveError::RequestTooLarge { .. }
+                    | PveError::UnsendablePath { .. }
                     | PveError::Busy { .. }
             )
         )
@@ -44,7 +45,7 @@ impl Hint for LookupError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Denied(denied) => denied.hint(),
-            Self::Failed(_) => None,
+            Self::Failed(error) => error.hint(),
         }
     }
 }

@@ -120,7 +120,7 @@ mod service;
 mod spec;
 mod visibility;
 
-pub use audit::AuditLogError;
+pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserDialog,
@@ -131,7 +131,7 @@ pub use error::CallError;
 pub use execute::{ApiFailure, ExecuteError, Outcome};
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
-pub use handle::{ClusterHandle, ClusterSelectionError};
+pub use handle::ClusterHandle;
 pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 pub use plan_error::{GuestError, PlanError, UnknownMethod, UnknownPath};

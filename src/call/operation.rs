@@ -100,10 +100,10 @@ pub fn expand_shorthand(path: &ApiPath) -> Result<ApiPath, PlanError> {
 
 /// Parses a path that may have placeholders, and its query.
 pub fn parse_path(typed: &str) -> Result<(ApiPath, ApiParams), PlanError> {
-    ApiPath::parse_template(typed).map_err(|error| PlanError::InvalidPath(error.to_string()))
+    Ok(ApiPath::parse_template(typed)?)
 }
 
 /// Builds a path from decoded segments.
 pub(super) fn build_path(segments: &[String]) -> Result<ApiPath, PlanError> {
-    ApiPath::from_segments(segments).map_err(|error| PlanError::InvalidPath(error.to_string()))
+    Ok(ApiPath::from_segments(segments)?)
 }

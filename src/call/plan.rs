@@ -130,7 +130,8 @@ fn check_operation_call(
             let params = ApiParams::from_json(&data);
             return Ok(CheckedOperation {
                 operation: OperationFacts::unknown(),
-                params: params.map_err(|problems| invalid_parameters(problems, Vec::new()))?,
+                params: params
+                    .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: Vec::new() })?,
                 risk: Risk::UNKNOWN,
             });
         }
@@ -165,11 +166,8 @@ fn check_parameters(
     data: &Map<String, Value>,
 ) -> Result<ApiParams, PlanError> {
     let checked = parameter_check::check_parameters(operation, found, data);
-    checked.map_err(|problems| invalid_parameters(problems, other_methods(spec, found, data)))
-}
-
-fn invalid_parameters<T: ToString>(problems: Vec<T>, other_methods: Vec<Method>) -> PlanError {
-    PlanError::InvalidParameters { problems: problems.iter().map(ToString::to_string).collect(), other_methods }
+    checked
+        .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: other_methods(spec, found, data) })
 }
 
 /// Returns the note about a change of the path, where the caller has to know of it.

@@ -5,6 +5,8 @@ use super::lookup_error::LookupError;
 use crate::base::hint::Hint;
 use crate::pve::Method;
 use crate::pve::guests::FindGuestError;
+use crate::pve::parameter_error::ParameterErrors;
+use crate::pve::path::PathError;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -14,9 +16,8 @@ use std::sync::Arc;
 pub enum PlanError {
     #[error("the path starts with {leading}, but the method is {method}")]
     ContradictoryMethod { leading: Method, method: Method },
-    /// The text of the path's own error.
-    #[error("{0}")]
-    InvalidPath(String),
+    #[error(transparent)]
+    InvalidPath(#[from] PathError),
     #[error(transparent)]
     Denied(#[from] DeniedCall),
     #[error("`{0}` is a placeholder: put a name or number in its place")]
@@ -44,9 +45,9 @@ pub enum PlanError {
     UnknownPath(UnknownPath),
     #[error(transparent)]
     UnknownMethod(UnknownMethod),
-    #[error("{}{}", .problems.join("; "), missing_method_text(.other_methods))]
+    #[error("{problems}{}", missing_method_text(.other_methods))]
     InvalidParameters {
-        problems: Vec<String>,
+        problems: ParameterErrors,
         /// The other methods of the path, where no method was given.
         other_methods: Vec<Method>,
     },
@@ -82,7 +83,7 @@ pub struct UnknownMethod {
 pub enum GuestError {
     #[error("the guest can't be looked up: {0}")]
     Lookup(Arc<LookupError>),
-    #[error("{0}")]
+    #[error(transparent)]
     NotFound(FindGuestError),
     #[error("the API token may not see on which node guest {0} is: it needs VM.Audit on /vms")]
     HiddenNode(String),
@@ -104,12 +105,22 @@ impl Hint for PlanError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Denied(denied) => denied.hint(),
-            Self::Guest(GuestError::Lookup(error))
-            | Self::GuestParameter { error: GuestError::Lookup(error), .. }
-            | Self::NodeLookup(error) => error.hint(),
+            Self::InvalidPath(error) => error.hint(),
+            Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
+            Self::NodeLookup(error) => error.hint(),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,
+        }
+    }
+}
+
+impl Hint for GuestError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::NotFound(error) => error.hint(),
+            Self::HiddenNode(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The only place that sends requests to a cluster. Each one is recorded in the audit log.
 
-use super::audit::AuditLogError;
 use super::confirm::Confirmed;
+use crate::audit::AuditWriteError;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::PveError;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) enum SendError {
     /// The start of a change could not be recorded, so nothing was sent.
-    AuditLog(AuditLogError),
+    AuditLog(AuditWriteError),
     Api(PveError),
 }
 

@@ -6,18 +6,22 @@ use super::describe;
 use super::failure::Failure;
 use super::output::{print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::{Hint, render_error};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::error::PveError;
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::thread;
+use thiserror::Error;
 
 /// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
-    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(Failure::Usage)?;
+    let manager = ClusterManager::new(clusters, &cli.limits()).map_err(|error| Failure::Usage(error.to_string()))?;
     let total = manager.clusters().len();
     let default = match &clusters.default {
         Some(name) => format!(", default {name}"),
@@ -36,11 +40,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
             manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster)))).collect();
         let mut failed = 0;
         for (cluster, result) in checks {
-            let result = result.join().unwrap_or_else(|_| Err("internal error: please report it".into()));
+            let result = result.join().unwrap_or(Err(CheckError::Internal));
             failed += usize::from(result.is_err());
             let (mark, text) = match result {
                 Ok(text) => ("✓", text),
-                Err(text) => ("✗", text),
+                Err(error) => ("✗", render_error(&error)),
             };
             let settings = cluster.settings();
             print_stdout(&format!(
@@ -59,13 +63,46 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-/// Returns a cluster's version and the token's privileges. The error ends with a hint.
-fn check(cluster: &Cluster) -> Result<String, String> {
-    let answer = get(cluster, "/version")?;
-    let version = answer.get("version").and_then(Value::as_str).ok_or_else(|| unexpected_answer("/version"))?;
+/// The reason why a cluster failed the check.
+#[derive(Debug, Error)]
+enum CheckError {
+    #[error(transparent)]
+    Call(#[from] PveError),
+    #[error("unexpected answer to GET {path}")]
+    UnexpectedAnswer { path: &'static str },
+    #[error("Proxmox VE {version}, but token {token} has no rights")]
+    NoPrivileges { version: String, token: String, user: String },
+    #[error("internal error")]
+    Internal,
+}
+
+impl Hint for CheckError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Call(error) => error.hint(),
+            Self::UnexpectedAnswer { .. } => Some("check that this address is a Proxmox VE node".into()),
+            Self::NoPrivileges { token, user, .. } => Some(
+                format!(
+                    "on a node run `pveum acl modify / --tokens '{token}' --roles PVEAuditor`, and the same with --users \
+                     '{user}' (a token can do no more than its user)"
+                )
+                .into(),
+            ),
+            Self::Internal => Some("report it".into()),
+        }
+    }
+}
+
+/// Returns a cluster's version and the token's privileges.
+fn check(cluster: &Cluster) -> Result<String, CheckError> {
+    const VERSION: &str = "/version";
+    const PERMISSIONS: &str = "/access/permissions";
+    let answer = get(cluster, VERSION)?;
+    let version = answer.get("version").and_then(Value::as_str);
+    let version = version.ok_or(CheckError::UnexpectedAnswer { path: VERSION })?;
     // Privileges by path; the number says only whether the privilege is inherited by paths below.
-    let answer = get(cluster, "/access/permissions")?;
-    let permissions = answer.as_object().ok_or_else(|| unexpected_answer("/access/permissions"))?;
+    let answer = get(cluster, PERMISSIONS)?;
+    let permissions = answer.as_object().ok_or(CheckError::UnexpectedAnswer { path: PERMISSIONS })?;
     let settings = cluster.settings();
     let token = describe::token_id(settings);
     let mut paths = permissions
@@ -73,11 +110,7 @@ fn check(cluster: &Cluster) -> Result<String, String> {
         .filter_map(|(path, granted)| Some((path, granted.as_object()?)))
         .filter(|(_, granted)| !granted.is_empty());
     let Some((path, privileges)) = paths.next() else {
-        return Err(format!(
-            "Proxmox VE {version}, but token {token} has no rights. hint: on a node run `pveum acl modify / --tokens \
-             '{token}' --roles PVEAuditor`, and the same with --users '{}' (a token can do no more than its user)",
-            settings.user
-        ));
+        return Err(CheckError::NoPrivileges { version: version.to_owned(), token, user: settings.user.clone() });
     };
     const SHOWN: usize = 4;
     let total = 1 + paths.count();
@@ -90,13 +123,8 @@ fn check(cluster: &Cluster) -> Result<String, String> {
     Ok(format!("Proxmox VE {version}  token {token}: {total} path{s}, e.g. {path} → {}{more}", names.join(", ")))
 }
 
-fn get(cluster: &Cluster, path: &str) -> Result<Value, String> {
-    let (known, _) = ApiPath::parse(path)?;
-    let answer =
-        cluster.call(Method::Get, &known, &ApiParams::new(), &CancelToken::new()).map_err(|error| error.to_string())?;
-    serde_json::from_str(answer.data()).map_err(|_| unexpected_answer(path))
-}
-
-fn unexpected_answer(path: &str) -> String {
-    format!("unexpected answer to GET {path}. hint: check that this address is a Proxmox VE node")
+fn get(cluster: &Cluster, path: &'static str) -> Result<Value, CheckError> {
+    let (known, _) = ApiPath::parse(path).expect("the path is valid");
+    let answer = cluster.call(Method::Get, &known, &ApiParams::new(), &CancelToken::new())?;
+    serde_json::from_str(answer.data()).map_err(|_| CheckError::UnexpectedAnswer { path })
 }

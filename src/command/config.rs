@@ -28,10 +28,10 @@ impl LoadedConfig {
         if cli.demo {
             return Self::start_demo(cli);
         }
-        let path = config::find_path(cli.config.as_deref()).map_err(Failure::Usage)?;
+        let path = config::find_path(cli.config.as_deref()).map_err(Failure::usage)?;
         let stamps = FileStamps::take(cli, Some(&path));
-        let clusters = config::load(&path).map_err(|problems| {
-            let (count, text) = (problems.count(), problems.to_string().replace('\n', "\n  "));
+        let clusters = config::load(&path).map_err(|errors| {
+            let (count, text) = (errors.count(), errors.to_string().replace('\n', "\n  "));
             let s = if count == 1 { "" } else { "s" };
             Failure::Usage(format!("{}: {count} problem{s}\n  {text}", path.display()))
         })?;
@@ -59,17 +59,19 @@ impl LoadedConfig {
 /// Returns the clients of clusters.json and the one of `MCP_AUTH_TOKEN` or `--auth-token-file`.
 pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Client>, Failure> {
     let mut clients = clusters.clients.clone();
-    let single = match (auth_token().map_err(Failure::Usage)?, cli.http.auth_token_file.as_deref()) {
-        (Some(_), Some(_)) => Err("set either MCP_AUTH_TOKEN or --auth-token-file, not both".to_owned()),
+    let single = match (auth_token()?, cli.http.auth_token_file.as_deref()) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::Usage("set either MCP_AUTH_TOKEN or --auth-token-file, not both".into()));
+        }
         (Some(token), None) => Client::from_env_token(token.expose()).map(Some),
         (None, Some(file)) => Client::from_token_file(file).map(Some),
         (None, None) => Ok(None),
     };
-    if let Some(single) = single.map_err(Failure::Usage)? {
+    if let Some(single) = single.map_err(Failure::usage)? {
         let is_same = |other: &&Client| other.name == single.name || other.token_sha256.ct_eq(&single.token_sha256);
         if let Some(other) = clients.iter().find(is_same) {
             return Err(Failure::Usage(format!(
-                "the client \"{}\" of clusters.json has the name or the token of {}: keep one of them",
+                "the client \"{}\" of clusters.json has the name or the token of {}. hint: keep one of them",
                 other.name, single.name
             )));
         }
@@ -81,6 +83,7 @@ pub fn configured_clients(cli: &Cli, clusters: &ClustersFile) -> Result<Vec<Clie
 /// Loads the certificate of `--tls-cert` and the key of `--tls-key`, and checks that they fit. Returns `None` for plain
 /// HTTP.
 pub fn load_certificate(cli: &Cli) -> Result<Option<http::ServerCertificate>, Failure> {
-    let files = cli.http.tls_files().map_err(Failure::Usage)?;
-    files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose().map_err(Failure::Usage)
+    let files = cli.http.tls_files()?;
+    let certificate = files.map(|(cert, key)| http::ServerCertificate::load(cert, key)).transpose();
+    certificate.map_err(Failure::usage)
 }

@@ -17,8 +17,8 @@ pub fn token_id(cluster: &ClusterConfig) -> String {
 pub fn clients(clients: &[Client]) -> String {
     let mut text = String::new();
     for client in clients {
-        let Client { name, permissions: rights, clusters, .. } = client;
-        let _ = write!(text, "{}{name} ({rights}", if text.is_empty() { "" } else { ", " });
+        let Client { name, permissions, clusters, .. } = client;
+        let _ = write!(text, "{}{name} ({permissions}", if text.is_empty() { "" } else { ", " });
         if let Some(clusters) = clusters {
             let _ = write!(text, " on {}", clusters.join(" and "));
         }

@@ -1,5 +1,6 @@
 //! Failures that end the program.
 
+use proxmox_mcp::base::hint::{Hint, render_error};
 use std::fmt;
 
 /// A failure with its text for the operator. Its kind decides the exit code.
@@ -22,9 +23,14 @@ impl Failure {
         }
     }
 
+    /// Makes the failure of invalid usage or configuration.
+    pub fn usage(error: impl Hint) -> Self {
+        Self::Usage(render_error(&error))
+    }
+
     /// Makes the failure of a system without random bytes.
     pub fn no_random_bytes() -> Self {
-        Self::Runtime("the system gives no random bytes: try again".into())
+        Self::Runtime("the system gives no random bytes. hint: try again".into())
     }
 }
 

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::listeners::connect_address;
 use super::output::{print_stdout, printable};
 use proxmox_mcp::config::TlsVerification;
-use proxmox_mcp::pve::build_client_config;
+use proxmox_mcp::pve::client::tls::build_client_config;
 use rustls::{ClientConnection, Stream};
 use rustls_pki_types::ServerName;
 use std::io::{self, ErrorKind, Read, Write};

@@ -2,7 +2,7 @@
 
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::http::HealthSources;
-use proxmox_mcp::metrics::ClusterMetrics;
+use proxmox_mcp::metrics::{ClusterMetrics, ClusterSample};
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
@@ -13,9 +13,6 @@ use std::time::{Duration, Instant};
 
 /// Time limit of a readiness check. Orchestrators often give up after as little.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A thread that checks one cluster. Its result is `None` for a ready cluster, else the kind of the error.
-type ProbeHandle<'scope> = thread::ScopedJoinHandle<'scope, Option<&'static str>>;
 
 /// Returns the sources for these clusters, with metrics if `has_metrics`.
 pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSources {
@@ -38,29 +35,31 @@ pub fn health_sources(tools: &Arc<ToolState>, has_metrics: bool) -> HealthSource
         metrics: has_metrics.then(|| -> Box<dyn Fn(&mut String) + Send + Sync> {
             Box::new(move |out| {
                 let clusters = for_metrics.clusters();
-                let rows: Vec<_> = clusters.clusters().iter().map(|cluster| metrics_row(cluster)).collect();
-                ClusterMetrics::write(out, &rows);
+                let samples: Vec<_> = clusters.clusters().iter().map(|cluster| cluster_sample(cluster)).collect();
+                ClusterMetrics::write(out, &samples);
             })
         }),
     }
 }
 
-/// Returns `None` if the system has no thread left.
+/// Starts a thread that checks one cluster. Its result is that of [`readiness_error`]. Returns `None` if the system has no
+/// thread left.
 fn spawn_probe<'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     cluster: &'scope Cluster,
     deadline: Instant,
-) -> Option<ProbeHandle<'scope>> {
+) -> Option<thread::ScopedJoinHandle<'scope, Option<&'static str>>> {
     thread::Builder::new().spawn_scoped(scope, move || readiness_error(cluster, deadline)).ok()
 }
 
-/// Returns `None` if the cluster answers a request with the API token.
+/// Returns the kind of the error, or `None` if the cluster answers a request with the API token.
 fn readiness_error(cluster: &Cluster, deadline: Instant) -> Option<&'static str> {
     let (path, _) = ApiPath::parse("/version").expect("the path is valid");
     cluster.get_with_deadline(deadline, &path, &ApiParams::new(), &CancelToken::new()).err().map(|error| error.kind())
 }
 
-fn metrics_row(cluster: &Cluster) -> (&str, Vec<String>, &ClusterMetrics) {
+fn cluster_sample(cluster: &Cluster) -> ClusterSample<'_> {
     let settings = cluster.settings();
-    (&settings.name, settings.endpoints.iter().map(ToString::to_string).collect(), cluster.metrics())
+    let nodes = settings.endpoints.iter().map(ToString::to_string).collect();
+    ClusterSample { cluster: &settings.name, nodes, metrics: cluster.metrics() }
 }

@@ -69,7 +69,7 @@ impl Listeners {
         let exposed = self.all().find(|listener| !is_loopback(listener.address));
         match (clients.is_empty(), insecure_no_auth, exposed) {
             (false, true, _) => Err(Failure::Usage(
-                "--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts the configured client tokens: remove one of them"
+                "--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts the configured client tokens. hint: remove one of them"
                     .into(),
             )),
             (true, false, Some(ListenAddress { address, setting, exposure })) => Err(Failure::Usage(format!(

@@ -18,9 +18,9 @@ const CAPPED: [&str; 3] = ["ureq", "ureq_proto", "rustls"];
 struct CappedLogger(env_logger::Logger);
 
 impl Log for CappedLogger {
-    fn enabled(&self, about: &Metadata<'_>) -> bool {
-        let is_capped = about.target().split("::").next().is_some_and(|name| CAPPED.contains(&name));
-        (about.level() <= Level::Info || !is_capped) && self.0.enabled(about)
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_capped = metadata.target().split("::").next().is_some_and(|name| CAPPED.contains(&name));
+        (metadata.level() <= Level::Info || !is_capped) && self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -72,10 +72,10 @@ mod tests {
 
     #[test]
     fn a_json_string_holds_the_message_on_one_line() {
-        let said = "a\r\n\"b\\c\u{85}é😀";
-        let line = quoted(said);
+        let message = "a\r\n\"b\\c\u{85}é😀";
+        let line = quoted(message);
         assert!(!line.contains(['\r', '\n']));
-        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), said);
+        assert_eq!(serde_json::from_str::<String>(&line).expect("JSON"), message);
     }
 
     #[test]

@@ -31,12 +31,12 @@ use std::process::ExitCode;
 /// configuration.
 pub fn run() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
-        Ok(ParseOutcome::Run(cli)) => cli,
-        Ok(ParseOutcome::Print(text)) => {
+        ParseOutcome::Run(cli) => cli,
+        ParseOutcome::Print(text) => {
             output::print_stdout(&text);
             return ExitCode::SUCCESS;
         }
-        Err(text) => {
+        ParseOutcome::Reject(text) => {
             output::print_stderr(&text);
             return ExitCode::from(Failure::USAGE);
         }

@@ -4,6 +4,7 @@
 use super::cli::Cli;
 use super::config::configured_clients;
 use super::describe;
+use super::failure::Failure;
 use super::file_stamps::FileStamps;
 use super::listeners::Listeners;
 use super::systemd;
@@ -66,22 +67,21 @@ impl Reloader<'_> {
         };
         match self.replace(path) {
             Ok(summary) => log::info!("reloaded {}: {summary}", path.display()),
-            Err(why) => {
-                log::error!("cannot reload {}, keeping the current configuration: {why}", path.display());
+            Err(failure) => {
+                log::error!("cannot reload {}, keeping the current configuration: {failure}", path.display());
             }
         }
     }
 
     /// Returns a summary of the new configuration.
-    fn replace(&self, path: &Path) -> Result<String, String> {
-        let clusters = config::load(path).map_err(|problems| problems.to_string().replace('\n', "; "))?;
-        let clients = configured_clients(self.cli, &clusters).map_err(|failure| failure.to_string())?;
+    fn replace(&self, path: &Path) -> Result<String, Failure> {
+        let clusters = config::load(path).map_err(|errors| Failure::Usage(errors.to_string().replace('\n', "; ")))?;
+        let clients = configured_clients(self.cli, &clusters)?;
         if let Some((_, listeners)) = &self.http {
-            listeners
-                .require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)
-                .map_err(|failure| failure.to_string())?;
+            listeners.require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)?;
         }
-        let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())?;
+        let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())
+            .map_err(|error| Failure::Usage(error.to_string()))?;
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let summary = format!("clusters: {}; clients: {}", names.join(", "), describe::clients(&clients));
         match &self.http {

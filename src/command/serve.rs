@@ -11,7 +11,6 @@ use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
 use super::systemd;
 use proxmox_mcp::http;
-use std::io;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
@@ -24,10 +23,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let has_tls = identity.is_some();
     let tools = tool_state(cli, &loaded.clusters, &clients, audit)?;
     let mcp = mcp_server(cli, &tools)?;
-    let (listener, watch) = listeners.open()?;
+    let (listener, metrics_listener) = listeners.open()?;
     let config = http::HttpConfig {
         listener,
-        metrics_listener: watch,
+        metrics_listener,
         limits: cli.limits(),
         allowed_hosts: cli.http.allowed_hosts(),
         allowed_origins: cli.http.allowed_origins(),
@@ -35,9 +34,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         certificate: identity,
         health: health_sources(&tools, cli.http.metrics()),
     };
-    let server = http::HttpServer::new(config, mcp).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
-        _ => Failure::Runtime(format!("cannot serve: {error}")),
+    let server = http::HttpServer::new(config, mcp).map_err(|error| match error {
+        http::StartError::AllowList(error) => Failure::Usage(error.to_string()),
+        http::StartError::Io(_) => Failure::Runtime(error.to_string()),
     })?;
     let handle = server.handle();
     let reloader = Reloader {

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::reload::{ReloadSignal, Reloader};
 use super::signals::install_signal_handlers;
 use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{Client, ClustersFile};
 use proxmox_mcp::mcp;
 use proxmox_mcp::pve::client::manager::ClusterManager;
@@ -17,7 +18,7 @@ use std::thread;
 /// Opens the audit log of `--audit-log`, or returns one that writes to the log.
 pub fn open_audit_log(cli: &Cli) -> Result<Arc<AuditLog>, Failure> {
     let audit = cli.audit_log.as_deref().map_or_else(|| Ok(AuditLog::without_file()), AuditLog::open);
-    audit.map(Arc::new).map_err(Failure::Usage)
+    audit.map(Arc::new).map_err(|error| Failure::Usage(render_error(&error)))
 }
 
 /// Returns the state of the tools.
@@ -28,7 +29,7 @@ pub fn tool_state(
     audit: Arc<AuditLog>,
 ) -> Result<Arc<ToolState>, Failure> {
     let limits = cli.limits();
-    let manager = ClusterManager::new(clusters, &limits).map_err(Failure::Usage)?;
+    let manager = ClusterManager::new(clusters, &limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let tools = ToolState::new(manager, clients, audit, limits.max_result_bytes);
     tools.map(Arc::new).map_err(|_| Failure::no_random_bytes())
 }

@@ -1,77 +1,126 @@
-//! The files a configuration is made of. No error names the file it is about: a path in the configuration may be a
-//! secret in the wrong field.
+//! Files of the configuration.
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use crate::base::hint::Hint;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// A file that fits its purpose is a few KB; what is larger is the wrong one.
+/// Configuration files have a few KiB. A larger file is not one.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What a file held.
+/// The reason why a file cannot be used. It continues a sentence about the file and does not contain the path, which may
+/// be a secret in the wrong field.
+#[derive(Debug, Error)]
+pub enum FileError {
+    #[error("does not exist")]
+    NotFound,
+    #[error("cannot be read by the user that this program runs as")]
+    PermissionDenied,
+    #[error("is a directory")]
+    IsDirectory,
+    #[error("cannot be read: {0}")]
+    Io(io::Error),
+    #[error("is larger than 1 MiB")]
+    TooLarge,
+    #[error("is UTF-16")]
+    Utf16,
+    #[error("is not UTF-8 (line {line})")]
+    NotUtf8 { line: usize },
+    #[error("is not valid PEM")]
+    InvalidPem { hint: &'static str },
+    #[error("holds no certificate (-----BEGIN CERTIFICATE-----)")]
+    NoCertificate { hint: &'static str },
+    #[error("holds an encrypted key, whose passphrase this program cannot ask for")]
+    EncryptedKey,
+    #[error("holds no private key")]
+    NoPrivateKey,
+}
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied,
+            io::ErrorKind::IsADirectory => Self::IsDirectory,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl Hint for FileError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::NotFound | Self::Io(_) => return None,
+            Self::PermissionDenied => "change its owner or mode",
+            Self::IsDirectory => "name a file (Docker makes a directory if a mounted file is missing)",
+            Self::TooLarge => "check that it is the right file",
+            Self::Utf16 | Self::NotUtf8 { .. } => "save it as UTF-8",
+            Self::InvalidPem { hint } | Self::NoCertificate { hint } => hint,
+            Self::EncryptedKey => {
+                "decrypt it (`openssl pkey -in FILE -out NEWFILE`) and make the new file readable by its owner alone"
+            }
+            Self::NoPrivateKey => "write it in PEM (-----BEGIN PRIVATE KEY-----, RSA PRIVATE KEY or EC PRIVATE KEY)",
+        }))
+    }
+}
+
 pub(super) struct FileContents {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    /// Whether others than the owner can read it.
+    /// Set if users besides the owner and the group can read the file.
     pub(super) world_readable: bool,
 }
 
-/// A whole file. The error continues a sentence whose subject is the file, and does not name it: a path in the
-/// configuration may be a secret in the wrong field.
-pub(super) fn read_file(path: &Path) -> Result<FileContents, String> {
-    let why = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "does not exist".to_owned(),
-        io::ErrorKind::PermissionDenied => "can't be read by the user this runs as: change its owner or mode".into(),
-        io::ErrorKind::IsADirectory => {
-            "is a directory: name a file (Docker makes a directory where a mounted file is missing)".into()
-        }
-        _ => format!("can't be read ({error})"),
-    };
-    let mut file = File::open(path).map_err(why)?;
-    let open = file.metadata().is_ok_and(|about| about.permissions().mode() & 0o007 != 0);
+/// Reads a whole file.
+pub(super) fn read_file(path: &Path) -> Result<FileContents, FileError> {
+    let mut file = File::open(path)?;
+    let world_readable = file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0);
     let mut bytes = Zeroizing::new(Vec::new());
-    file.by_ref().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(why)?;
+    file.by_ref().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err("is larger than 1 MiB: is it the right one?".into());
+        return Err(FileError::TooLarge);
     }
-    Ok(FileContents { bytes, world_readable: open })
+    Ok(FileContents { bytes, world_readable })
 }
 
-pub(super) fn decode_utf8(bytes: &[u8]) -> Result<&str, String> {
+/// Decodes UTF-8 with or without a byte order mark, which editors on Windows write.
+pub(super) fn decode_utf8(bytes: &[u8]) -> Result<&str, FileError> {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Err("is UTF-16: save it as UTF-8".into());
+        return Err(FileError::Utf16);
     }
     let text = str::from_utf8(bytes).map_err(|error| {
         let line = bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
-        format!("is not UTF-8 (line {line}): save it as UTF-8")
+        FileError::NotUtf8 { line }
     })?;
-    // Editors on Windows put a byte order mark in front.
     Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
 }
 
-pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
-    let contents = read_file(path).map_err(|why| format!("names a file that {why}"))?;
-    let text = decode_utf8(&contents.bytes).map_err(|why| format!("names a file that {why}"))?;
+/// Reads a secret without its final line break. Logs a warning if other users can read the file.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let contents = read_file(path)?;
+    let text = decode_utf8(&contents.bytes)?;
     if contents.world_readable {
         warn_world_readable(path);
     }
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    const REMEDY: &str = "copy /etc/pve/pve-root-ca.pem of a node";
-    let contents = read_file(path).map_err(|why| format!("names a file that {why}"))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&contents.bytes)
-        .collect::<Result<_, _>>()
-        .map_err(|_| format!("names a file that is no valid PEM: {REMEDY}"))?;
-    if certificates.is_empty() {
-        return Err(format!("names a file without a PEM certificate (-----BEGIN CERTIFICATE-----): {REMEDY}"));
+/// Reads a PEM file with at least one certificate. `hint` names the right contents.
+pub(super) fn read_certificates(path: &Path, hint: &'static str) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let contents = read_file(path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents.bytes).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(FileError::NoCertificate { hint }),
+        Ok(certificates) => Ok(certificates),
+        Err(_) => Err(FileError::InvalidPem { hint }),
     }
-    Ok(certificates)
 }
 
 pub(super) fn warn_world_readable(path: &Path) {
-    log::warn!("others can read the secret in {0} (chmod 600 {0})", path.display());
+    log::warn!("other users can read the secret in {0}. hint: chmod 600 {0}", path.display());
 }

@@ -1,160 +1,164 @@
-//! clusters.json → [`ClustersFile`]: where it is looked for, and how everything wrong with it is found in one pass.
+//! Reader of clusters.json. It finds all errors in one pass.
 
-use super::cluster_entry;
+use super::client::Client;
+use super::client_entry::read_clients;
+use super::cluster::ClusterConfig;
+use super::cluster_entry::{CLUSTER_FIELDS, read_cluster};
+use super::entry_reader::{check_name, is_comment};
+use super::errors::{ConfigError, ConfigErrors, EntryKind, FieldError};
+use super::field_parsers::is_valid_name;
+use super::files;
 use super::ordered_json::{self, OrderedJson};
-use super::{ClusterConfig, ClustersFile, ConfigErrors, client, field_parsers, files};
-use crate::base::suggest::suggest;
+use crate::base::hint::Hint;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
-/// Where the file is looked for when no path is given.
+/// Default paths of the file, in the order of the search.
 const SEARCH_PATHS: [&str; 2] = ["clusters.json", "/etc/proxmox-mcp/clusters.json"];
 const CONFIG_EXAMPLE: &str =
     r#"{"clusters": {"home": {"url": "pve1.example:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "…"}}}"#;
 
 const TOP_LEVEL_FIELDS: [&str; 3] = ["clusters", "default", "clients"];
 
-/// The configuration's path: the one given, else the first of `./clusters.json` and
-/// `/etc/proxmox-mcp/clusters.json` that is there. The error says where it was looked for and how to begin.
-pub fn find_path(given: Option<&Path>) -> Result<PathBuf, String> {
+/// The contents of clusters.json.
+#[derive(Clone, Debug, Default)]
+pub struct ClustersFile {
+    /// At least one, in the file's order. Names are unique.
+    pub clusters: Vec<ClusterConfig>,
+    /// The cluster of calls that name none: the file's `default`, or the only cluster.
+    pub default: Option<String>,
+    /// In the file's order. Names and tokens are unique.
+    pub clients: Vec<Client>,
+}
+
+/// No configuration file was named, and the default paths do not exist.
+#[derive(Debug, Error)]
+#[error(
+    "no configuration file: neither ./{} nor {} exists, and neither --config nor PROXMOX_MCP_CONFIG names one",
+    SEARCH_PATHS[0],
+    SEARCH_PATHS[1]
+)]
+pub struct ConfigNotFound;
+
+impl Hint for ConfigNotFound {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let text = format!(
+            "write clusters.json (and `chmod 600` it):\n  {CONFIG_EXAMPLE}\n\
+             or try the server without a Proxmox cluster: proxmox-mcp --demo"
+        );
+        Some(text.into())
+    }
+}
+
+/// Returns the path of the configuration: `given`, else the first of `./clusters.json` and
+/// `/etc/proxmox-mcp/clusters.json` that exists.
+pub fn find_path(given: Option<&Path>) -> Result<PathBuf, ConfigNotFound> {
     if let Some(path) = given {
         return Ok(path.to_owned());
     }
-    // A path that can't be looked at is taken: reading it then tells why, instead of a puzzling "not found".
+    // A path that cannot be checked is returned, so that reading it reports the reason instead of "not found".
     let found = SEARCH_PATHS.iter().map(Path::new).find(|path| path.try_exists().unwrap_or(true));
-    found.map(Path::to_owned).ok_or_else(|| {
-        format!(
-            "no configuration: neither ./{} nor {} exists, and no other file was named by --config or \
-             PROXMOX_MCP_CONFIG\nTo begin, write clusters.json (and `chmod 600` it):\n  {CONFIG_EXAMPLE}\n\
-             To try it without a Proxmox cluster: proxmox-mcp --demo",
-            SEARCH_PATHS[0], SEARCH_PATHS[1]
-        )
-    })
+    found.map(Path::to_owned).ok_or(ConfigNotFound)
 }
 
-/// Reads and checks a configuration. Relative paths in it start at its own directory. The error holds everything that
-/// is wrong. A file with a secret that others than its owner can read is a warning in the log.
+/// Reads and checks a configuration. Relative paths in it start at its directory. Logs a warning if other users can read a
+/// secret.
 pub fn load(path: &Path) -> Result<ClustersFile, ConfigErrors> {
-    let mut problems = ConfigErrors::default();
     match files::read_file(path) {
         Ok(contents) => {
             let directory = path.parent().unwrap_or(Path::new(""));
-            return parse(&contents.bytes, directory, contents.world_readable.then_some(path));
+            parse(&contents.bytes, directory, contents.world_readable.then_some(path))
         }
-        Err(why) => problems.add_file_error(format!("the file {why}")),
+        Err(error) => Err(ConfigErrors::from_error(error)),
     }
-    Err(problems)
 }
 
-/// The same of what a file in `directory` holds; `open_file` is its path where others than its owner can read it.
+/// Parses a configuration of `directory`. `world_readable_path` is its path if other users can read it.
 pub(crate) fn parse(
     bytes: &[u8],
     directory: &Path,
     world_readable_path: Option<&Path>,
 ) -> Result<ClustersFile, ConfigErrors> {
-    let mut problems = ConfigErrors::default();
-    match parse_into(bytes, directory, world_readable_path, &mut problems) {
-        Some(clusters) if problems.is_empty() => Ok(clusters),
-        _ => Err(problems),
-    }
-}
-
-fn parse_into(
-    bytes: &[u8],
-    directory: &Path,
-    world_readable_path: Option<&Path>,
-    errors: &mut ConfigErrors,
-) -> Option<ClustersFile> {
-    let json = files::decode_utf8(bytes).map_err(|why| errors.add_file_error(format!("the file {why}"))).ok()?;
-    if json.trim().is_empty() {
-        errors.add_file_error(format!("the file is empty: write {CONFIG_EXAMPLE}"));
-        return None;
-    }
-    let top = match ordered_json::parse(json) {
-        Ok(OrderedJson::Object(top)) => top,
-        Ok(other) => {
-            errors.add_file_error(format!("the file holds {}: write an object, {CONFIG_EXAMPLE}", other.kind()));
-            return None;
-        }
-        Err(why) => {
-            errors.add_file_error(why);
-            return None;
-        }
-    };
+    let entries = parse_object(bytes).map_err(ConfigErrors::from_error)?;
+    let mut errors = ConfigErrors::default();
     let (mut clusters, mut default, mut clients) = (None, None, None);
-    for (name, value) in top {
+    for (name, value) in entries {
         let place = match name.as_str() {
             "clusters" => &mut clusters,
             "default" => &mut default,
             "clients" => &mut clients,
             _ if is_comment(&name) => continue,
             _ => {
-                errors.add_top_level_error(&name, describe_unknown_field(&name, &TOP_LEVEL_FIELDS));
+                errors.add_top_level_error(&name, FieldError::unknown_field(&name, &TOP_LEVEL_FIELDS));
                 continue;
             }
         };
         if place.replace(value).is_some() {
-            errors.add_top_level_error(&name, "stands twice: keep one");
+            errors.add_top_level_error(&name, FieldError::Duplicate);
         }
     }
-    let (clusters, names) = self::read_clusters(clusters, directory, world_readable_path, errors);
-    let default = self::read_default(default, &names, errors);
-    let clients = client::read_clients(clients, &names, errors);
-    Some(ClustersFile { clusters, default, clients })
+    let (clusters, names) = read_clusters(clusters, directory, world_readable_path, &mut errors);
+    let default = read_default(default, &names, &mut errors);
+    let clients = read_clients(clients, &names, &mut errors);
+    if errors.is_empty() { Ok(ClustersFile { clusters, default, clients }) } else { Err(errors) }
 }
 
-/// The clusters that are right, and the names of all of them.
+fn parse_object(bytes: &[u8]) -> Result<Vec<(String, OrderedJson)>, ConfigError> {
+    let json = files::decode_utf8(bytes)?;
+    if json.trim().is_empty() {
+        return Err(ConfigError::EmptyFile { example: CONFIG_EXAMPLE });
+    }
+    match ordered_json::parse(json)? {
+        OrderedJson::Object(entries) => Ok(entries),
+        other => Err(ConfigError::NoObject { found: other.kind(), example: CONFIG_EXAMPLE }),
+    }
+}
+
+/// Returns the valid clusters, and the names of all.
 fn read_clusters(
     value: Option<OrderedJson>,
     directory: &Path,
     world_readable_path: Option<&Path>,
     errors: &mut ConfigErrors,
 ) -> (Vec<ClusterConfig>, Vec<String>) {
+    let (mut clusters, mut names) = (Vec::new(), Vec::<String>::new());
     let entries = match value {
         Some(OrderedJson::Object(entries)) => entries,
-        Some(other) => {
-            errors.add_top_level_error(
-                "clusters",
-                format!("is {}: write an object with a name for each, {CONFIG_EXAMPLE}", other.kind()),
-            );
-            return Default::default();
-        }
-        None => {
-            errors.add_top_level_error("clusters", format!("is missing: write {CONFIG_EXAMPLE}"));
-            return Default::default();
+        other => {
+            let cause = match other {
+                Some(other) => {
+                    let form = format!("an object with a name for each cluster, {CONFIG_EXAMPLE}");
+                    FieldError::wrong_kind(&other, form)
+                }
+                None => FieldError::Missing { form: CONFIG_EXAMPLE.into() },
+            };
+            errors.add_top_level_error("clusters", cause);
+            return (clusters, names);
         }
     };
-    let (mut clusters, mut names) = (Vec::new(), Vec::<String>::new());
     let mut holds_secret = false;
     for (name, value) in entries {
-        let fields = match value {
-            OrderedJson::Object(fields) => fields,
-            _ if is_comment(&name) => continue,
-            other => {
-                let what = match cluster_entry::CLUSTER_FIELDS.contains(&name.as_str()) {
-                    true => "is a field, not a cluster: put the fields of a cluster under a name".to_owned(),
-                    false => format!("is {}: write an object", other.kind()),
-                };
-                errors.add_entry_error("cluster", &name, format!("{what}, {CONFIG_EXAMPLE}"));
-                names.push(name);
-                continue;
+        match value {
+            OrderedJson::Object(fields) => {
+                check_name(EntryKind::Cluster, &name, is_valid_name(&name), &names, errors);
+                holds_secret |= fields.iter().any(|(field, _)| field == "token_secret");
+                clusters.extend(read_cluster(&name, fields, directory, errors));
             }
-        };
-        if !field_parsers::is_valid_name(&name) {
-            errors.add_entry_error(
-                "cluster",
-                &name,
-                "has no valid name: write 1 to 64 letters, digits, \".\", \"_\" or \"-\"",
-            );
+            _ if is_comment(&name) => continue,
+            _ if CLUSTER_FIELDS.contains(&name.as_str()) => {
+                let cause = FieldError::MisplacedField { example: CONFIG_EXAMPLE };
+                errors.add_entry_error(EntryKind::Cluster, &name, cause);
+            }
+            other => {
+                let cause = FieldError::wrong_kind(&other, format!("an object, {CONFIG_EXAMPLE}"));
+                errors.add_entry_error(EntryKind::Cluster, &name, cause);
+            }
         }
-        if names.contains(&name) {
-            errors.add_entry_error("cluster", &name, "stands twice: give each cluster a name of its own");
-        }
-        holds_secret |= fields.iter().any(|(field, _)| field == "token_secret");
-        clusters.extend(cluster_entry::read_cluster(&name, fields, directory, errors));
         names.push(name);
     }
     if names.is_empty() {
-        errors.add_top_level_error("clusters", format!("is empty: write {CONFIG_EXAMPLE}"));
+        errors.add_top_level_error("clusters", FieldError::Empty { form: CONFIG_EXAMPLE.into() });
     }
     if let (true, Some(path)) = (holds_secret, world_readable_path) {
         files::warn_world_readable(path);
@@ -163,42 +167,15 @@ fn read_clusters(
 }
 
 fn read_default(value: Option<OrderedJson>, names: &[String], errors: &mut ConfigErrors) -> Option<String> {
-    match value {
-        Some(OrderedJson::String(name)) if names.contains(&name) => Some(name),
-        Some(OrderedJson::String(name)) => {
-            let known = names.iter().map(String::as_str).filter(|name| field_parsers::is_valid_name(name));
-            errors.add_top_level_error(
-                "default",
-                match suggest(&name, known.clone()) {
-                    Some(near) => format!("names no cluster of this file: did you mean \"{near}\"?"),
-                    None => format!("names no cluster of this file: write one of {}", join_quoted(known)),
-                },
-            );
-            None
-        }
+    let cause = match value {
+        Some(OrderedJson::String(name)) if names.contains(&name) => return Some(name),
+        Some(OrderedJson::String(name)) => FieldError::unknown_cluster(&name, names),
         Some(OrderedJson::Null) | None => match names {
-            [only] => Some(only.clone()),
-            _ => None,
+            [only] => return Some(only.clone()),
+            _ => return None,
         },
-        Some(other) => {
-            errors.add_top_level_error("default", format!("is {}: write a cluster's name in quotes", other.kind()));
-            None
-        }
-    }
-}
-
-/// `$schema` is what editors look for, `_comment` what people write where JSON has no comments.
-pub(super) fn is_comment(field: &str) -> bool {
-    field == "$schema" || field.starts_with('_')
-}
-
-pub(super) fn describe_unknown_field(field: &str, known: &[&'static str]) -> String {
-    match suggest(field, known.iter().copied()) {
-        Some(near) => format!("is unknown: did you mean \"{near}\"?"),
-        None => format!("is unknown: remove it; the fields here are {}", join_quoted(known.iter().copied())),
-    }
-}
-
-pub(super) fn join_quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+        Some(other) => FieldError::wrong_kind(&other, "a cluster's name in quotes"),
+    };
+    errors.add_top_level_error("default", cause);
+    None
 }

@@ -1,10 +1,12 @@
-//! JSON as it stands in the file. Unlike `serde_json::Value`, an object keeps its order and its repeated names, so
-//! that the second of two clusters called alike is reported instead of silently winning.
+//! JSON whose objects keep their order and repeated names. `serde_json::Value` drops the first of two clusters of the
+//! same name silently.
 
+use crate::base::hint::Hint;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
+use thiserror::Error;
 
-/// One JSON value.
 pub(super) enum OrderedJson {
     Null,
     Bool(bool),
@@ -15,7 +17,7 @@ pub(super) enum OrderedJson {
 }
 
 impl OrderedJson {
-    /// What it is, for an error text; never what it says, which may be a secret in the wrong place.
+    /// Returns the kind of the value. The value itself may be a secret in the wrong place.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             OrderedJson::Null => "null",
@@ -74,42 +76,88 @@ impl<'de> Deserialize<'de> for OrderedJson {
     }
 }
 
-/// Reads a whole text. The error says where it stops being JSON and how that is mended.
-pub(super) fn parse(text: &str) -> Result<OrderedJson, String> {
-    serde_json::from_str(text).map_err(|error| {
-        // serde_json's text names what it expected, never what it found, and ends with the position.
-        let what = error.to_string();
-        let what = what.split(" at line ").next().unwrap_or_default();
-        let (line, column) = (error.line(), error.column());
-        format!("line {line}, column {column}: not JSON ({what}){}", suggest_fix(text, line, column, what))
-    })
+/// A text that is not JSON.
+#[derive(Debug, Error)]
+#[error("line {line}, column {column}: not JSON ({message})")]
+pub(super) struct JsonSyntaxError {
+    line: usize,
+    column: usize,
+    message: String,
+    mistake: Option<SyntaxMistake>,
 }
 
-/// What to do about the usual slips, seen from the character where the reader stopped.
-fn suggest_fix(text: &str, line: usize, column: usize, what: &str) -> &'static str {
-    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    // The column counts bytes from 1, and 0 stands for the end of the line before.
-    let here = line.get(column.saturating_sub(1)..).unwrap_or_default();
-    if here.starts_with('/') || here.starts_with('#') {
-        ": JSON has no comments; write a field \"_comment\" instead"
-    } else if here.starts_with('\'') || here.starts_with('“') || here.starts_with('”') {
-        ": strings and names stand in straight double quotes"
-    } else if what.starts_with("trailing comma") {
-        ": remove the comma before the closing bracket"
-    } else if what.starts_with("EOF") {
-        ": a bracket or a quote is never closed"
-    } else if what.starts_with("expected `,`") {
-        ": is a comma missing before this?"
-    } else if what.starts_with("key must be a string") {
-        ": names stand in double quotes"
-    } else {
-        ""
+/// Common mistakes in JSON that people write.
+#[derive(Clone, Copy, Debug)]
+enum SyntaxMistake {
+    Comment,
+    OtherQuotes,
+    TrailingComma,
+    Unclosed,
+    MissingSeparator,
+    UnquotedName,
+}
+
+impl Hint for JsonSyntaxError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.mistake.map(|mistake| {
+            Cow::Borrowed(match mistake {
+                SyntaxMistake::Comment => "JSON has no comments: write a field \"_comment\" instead",
+                SyntaxMistake::OtherQuotes => "write strings and names in straight double quotes",
+                SyntaxMistake::TrailingComma => "remove the comma before the closing bracket",
+                SyntaxMistake::Unclosed => "close every bracket and quote",
+                SyntaxMistake::MissingSeparator => "add the comma or colon that is missing before this",
+                SyntaxMistake::UnquotedName => "write names in double quotes",
+            })
+        })
+    }
+}
+
+/// Parses a whole text.
+pub(super) fn parse(text: &str) -> Result<OrderedJson, JsonSyntaxError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = OrderedJson::deserialize(&mut reader)
+        .map_err(|error| JsonSyntaxError::new(&error, find_mistake(text, &error)))?;
+    reader.end().map_err(|error| JsonSyntaxError::new(&error, None))?;
+    Ok(value)
+}
+
+impl JsonSyntaxError {
+    fn new(error: &serde_json::Error, mistake: Option<SyntaxMistake>) -> Self {
+        // serde_json's text names the expected characters, never those of the file, and ends with the position.
+        let text = error.to_string();
+        let message = text.split_once(" at line ").map_or(&*text, |(message, _)| message).to_owned();
+        Self { line: error.line(), column: error.column(), message, mistake }
+    }
+}
+
+/// Finds the mistake at the position of an error.
+fn find_mistake(text: &str, error: &serde_json::Error) -> Option<SyntaxMistake> {
+    if error.is_eof() {
+        return Some(SyntaxMistake::Unclosed);
+    }
+    let line_start: usize = text.split_inclusive('\n').take(error.line() - 1).map(str::len).sum();
+    // The column counts bytes from 1, and is 0 for the end of the line before.
+    let (before, after) = text.split_at_checked(line_start + error.column().saturating_sub(1))?;
+    let next = after.chars().next()?;
+    let last = before.trim_end().chars().next_back();
+    let is_separated = before.ends_with(char::is_whitespace) || !next.is_alphanumeric();
+    match (last, next) {
+        (_, '/' | '#') => Some(SyntaxMistake::Comment),
+        (_, '\'' | '“' | '”') => Some(SyntaxMistake::OtherQuotes),
+        (Some(','), '}' | ']') => Some(SyntaxMistake::TrailingComma),
+        (_, '}' | ']' | ',' | ':') => None,
+        (Some(end), _) if is_separated && (end.is_alphanumeric() || matches!(end, '"' | '}' | ']')) => {
+            Some(SyntaxMistake::MissingSeparator)
+        }
+        (Some('{' | ','), _) => Some(SyntaxMistake::UnquotedName),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
 
     #[test]
     fn a_repeated_name_is_kept() {
@@ -121,23 +169,32 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_slips_are_named() {
+    fn common_mistakes_are_named() {
         for (text, expected) in [
-            ("{\"a\": 1,\n}", "line 2, column 1: not JSON (trailing comma): remove the comma"),
+            ("{\"a\": 1,\n}", "line 2, column 1: not JSON (trailing comma). hint: remove the comma"),
             ("{\"a\": [1,]}", "remove the comma"),
-            ("{ // prod\n\"a\": 1}", "line 1, column 3: not JSON (key must be a string): JSON has no comments"),
+            ("{ // prod\n\"a\": 1}", "line 1, column 3: not JSON (key must be a string). hint: JSON has no comments"),
             ("{\"a\": 1 # prod\n}", "no comments"),
             ("{'a': 1}", "straight double quotes"),
             ("{“a”: 1}", "straight double quotes"),
-            ("{a: 1}", "names stand in double quotes"),
-            ("{\"a\": 1 \"b\": 2}", "is a comma missing"),
-            ("{\"a\": {\"b\": 1}", "never closed"),
-            ("{\"a\": \"x", "never closed"),
-            ("{} {}", "trailing characters"),
+            ("{a: 1}", "names in double quotes"),
+            ("{\"a\": 1, b: 2}", "names in double quotes"),
+            ("{\"a\": 1 \"b\": 2}", "comma or colon that is missing"),
+            ("{\"a\" 1}", "comma or colon that is missing"),
+            ("{\"a\": {\"b\": 1}", "close every bracket"),
+            ("{\"a\": \"x", "close every bracket"),
         ] {
-            let Err(error) = parse(text) else { panic!("{text}") };
+            let error = render_error(&parse(text).err().expect(text));
             assert!(error.contains(expected), "{text}: {error}");
         }
-        assert!(parse(&"[".repeat(100_000)).is_err_and(|e| e.contains("recursion limit")));
+        for (text, expected) in [
+            ("{} {}", "trailing characters"),
+            ("{\"a\": truf}", "expected ident"),
+            ("{\"a\": x}", "expected value"),
+            (&"[".repeat(100_000), "recursion limit"),
+        ] {
+            let error = render_error(&parse(text).err().expect(text));
+            assert!(error.contains(expected) && !error.contains("hint"), "{error}");
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! What may be done on a cluster, as its entry in clusters.json says it.
+//! The policy of a cluster in clusters.json.
 
 use super::entry_reader::{ACCESS_VALUES, EntryReader, parse_choice};
+use super::errors::FieldError;
 use super::ordered_json::OrderedJson;
 use crate::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions};
 
@@ -9,22 +10,24 @@ const OPERATION_FORM: &str = "such as \"DELETE /nodes/*/qemu/*\"";
 const GUEST_FORM: &str = "a guest's number, \"pool:NAME\" or \"tag:NAME\"";
 
 impl EntryReader<'_> {
-    /// The fields `access`, `exec`, `confirm`, `deny`, `allow` and `protect`. `None` where something is wrong with any of
-    /// them: a rule that can't be read is not one less.
+    /// Reads `access`, `exec`, `confirm`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid, so that
+    /// no rule is dropped silently.
     pub(super) fn read_policy(&mut self) -> Option<ClusterPolicy> {
         let defaults = ClusterPolicy::default();
         let (has_access, has_confirm) = (self.has("access"), self.has("confirm"));
         let access =
-            self.read_text("access", ACCESS_VALUES, |text| parse_choice(&AccessLevel::WORDS, ACCESS_VALUES, text));
+            self.read_text("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
         let confirm = self.read_text("confirm", CONFIRM_VALUES, |text| {
-            parse_choice(&ConfirmationPolicy::WORDS, CONFIRM_VALUES, text)
+            parse_choice(text, CONFIRM_VALUES, &ConfirmationPolicy::WORDS)
         });
-        let exec = self.read_bool("exec");
-        let parse_operation = |text: &str| OperationPattern::parse(text).map_err(|error| error.to_string());
+        let exec = self.read_bool("exec", false);
+        let parse_operation =
+            |text: &str| OperationPattern::parse(text).map_err(|error| FieldError::Policy(error.to_string()));
+        let parse_guests =
+            |text: &str| GuestSelector::parse(text).map_err(|error| FieldError::Policy(error.to_string()));
         let deny = self.read_optional_list("deny", OPERATION_FORM, parse_operation);
         let has_allow = self.has("allow");
         let allow = self.read_optional_list("allow", OPERATION_FORM, parse_operation);
-        let parse_guests = |text: &str| GuestSelector::parse(text).map_err(|error| error.to_string());
         let protect = self.read_optional_list("protect", GUEST_FORM, parse_guests);
         Some(ClusterPolicy {
             permissions: Permissions {
@@ -38,24 +41,24 @@ impl EntryReader<'_> {
         })
     }
 
-    /// A list that may be absent, which is an empty one. Numbers may stand without quotes.
+    /// Reads a list that is empty by default. Its items may be numbers without quotes.
     fn read_optional_list<T: PartialEq>(
         &mut self,
         field: &str,
         form: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, FieldError>,
     ) -> Option<Vec<T>> {
         match self.take(field) {
             None => Some(Vec::new()),
             Some(OrderedJson::List(list)) => {
-                let quoted = |item| match item {
+                let quote = |item| match item {
                     OrderedJson::Number(number) => OrderedJson::String(number.to_string()),
                     other => other,
                 };
-                self.read_list(field, form, list.into_iter().map(quoted).collect(), parse)
+                self.read_items(field, form, list.into_iter().map(quote).collect(), parse)
             }
             Some(other) => {
-                self.add_error(field, format!("is {}: write a list, each {form}", other.kind()));
+                self.add_error(field, FieldError::wrong_kind(&other, format!("a list, each {form}")));
                 None
             }
         }

@@ -1,12 +1,12 @@
-//! Which connections are open: the caps on them, and what a stop needs to end them.
+//! The open connections: their limits, and their end at a shutdown.
 
 use super::client_stream::ClientStream;
 use crate::base::deadline::Deadline;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
 
-/// The open connections.
 pub struct Connections {
     table: Mutex<ConnectionTable>,
     changed: Condvar,
@@ -27,28 +27,27 @@ struct OpenConnection {
     streaming: bool,
 }
 
-/// Why a connection is not admitted.
-#[derive(Debug, PartialEq, Eq)]
+/// Limit that rejects a connection.
+#[derive(Debug, PartialEq, Eq, Error)]
 pub enum AdmissionError {
-    /// `max_connections` are open.
+    #[error("too many connections are open (--max-connections)")]
     TotalLimit,
-    /// `max_connections_per_address` are open from this client's address.
+    #[error("too many connections from this address are open (--max-connections-per-address)")]
     AddressLimit,
 }
 
-/// The right to one open connection; given back when dropped.
+/// Permit for one open connection, released on drop.
 pub struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
 }
 
 impl Connections {
-    /// None open yet.
     pub fn new(max: usize, max_per_address: usize) -> Self {
         Self { table: Mutex::default(), changed: Condvar::new(), max, max_per_address }
     }
 
-    /// Counts a new connection in, if there is room for it.
+    /// Registers a new connection, unless a limit is reached.
     pub fn admit(
         self: &Arc<Self>,
         stream: &Arc<ClientStream>,
@@ -59,36 +58,35 @@ impl Connections {
         if table.open.len() >= self.max {
             return Err(AdmissionError::TotalLimit);
         }
-        let of_address = table.addresses.entry(address).or_default();
-        if *of_address >= self.max_per_address {
+        let address_count = table.addresses.entry(address).or_default();
+        if *address_count >= self.max_per_address {
             return Err(AdmissionError::AddressLimit);
         }
-        *of_address += 1;
+        *address_count += 1;
         table.serial += 1;
         let id = table.serial;
         table.open.insert(id, OpenConnection { stream: stream.clone(), address, streaming: false });
         Ok(ConnectionPermit { connections: self.clone(), id })
     }
 
-    /// How many are open.
     pub fn open_count(&self) -> usize {
         self.lock().open.len()
     }
 
-    /// Ends the waiting of every connection that is no event stream: a read returns what has come already and then
-    /// the end. A request in work goes on and its answer can still be written.
+    /// Ends the reads of all connections except event streams. A read returns the bytes received so far, then the end.
+    /// A running request continues, and its response can still be written.
     pub fn end_reads(&self) {
         for open in self.lock().open.values().filter(|open| !open.streaming) {
             open.stream.end_reads();
         }
     }
 
-    /// Waits until no connection is open, event streams left out, or the time is over.
+    /// Waits until only event streams are open or the deadline is over.
     pub fn wait_for_requests(&self, deadline: &Deadline) {
         self.wait(deadline, |table| table.open.values().all(|open| open.streaming));
     }
 
-    /// Waits until no connection is open, or the time is over; returns how many are.
+    /// Waits until no connection is open or the deadline is over. Returns how many still are.
     pub fn wait_for_all(&self, deadline: &Deadline) -> usize {
         self.wait(deadline, |table| table.open.is_empty())
     }
@@ -104,7 +102,7 @@ impl Connections {
 }
 
 impl ConnectionPermit {
-    /// From here on the connection is an event stream.
+    /// Marks the connection as an event stream.
     pub fn mark_streaming(&self) {
         if let Some(open) = self.connections.lock().open.get_mut(&self.id) {
             open.streaming = true;
@@ -117,10 +115,10 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
         if let Some(open) = table.open.remove(&self.id)
-            && let Some(of_address) = table.addresses.get_mut(&open.address)
+            && let Some(count) = table.addresses.get_mut(&open.address)
         {
-            *of_address -= 1;
-            if *of_address == 0 {
+            *count -= 1;
+            if *count == 0 {
                 table.addresses.remove(&open.address);
             }
         }
@@ -144,7 +142,7 @@ mod tests {
     #[test]
     fn connections_are_counted_in_all_and_for_each_address() {
         let connections = Arc::new(Connections::new(3, 2));
-        let (stream, _near) = stream();
+        let (stream, _client) = stream();
         let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
         let first = admit("192.0.2.1:1").unwrap();
         let _second = admit("[::ffff:192.0.2.1]:2").unwrap();

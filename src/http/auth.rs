@@ -1,47 +1,90 @@
-//! Who calls: the client whose token a request carries in its one `Authorization: Bearer …` header (RFC 6750, 2.1).
+//! Authentication: finds the client whose token a request carries in `Authorization: Bearer …` (RFC 6750, 2.1).
 //!
-//! The token is looked at before the body is read and goes no further: neither into a log nor to a cluster. A token in
-//! the query is none, since queries stand in logs.
+//! The token is checked before the body is read. It is never logged and never sent to a cluster. A token in the query
+//! is ignored, because logs contain queries.
 
 use super::auth_failures::AuthFailureLimiter;
 use super::log_throttle::LogThrottle;
 use super::response::HttpResponse;
+use crate::base::hint::{Hint, render_error};
 use crate::config::{Client, TokenHash};
+use crate::metrics::RefusalReason;
+use serde_json::json;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use thiserror::Error;
 
-/// What a refusal says (RFC 6750, 3, and what OAuth clients look for in the body).
-struct AuthChallenge {
-    challenge: &'static str,
-    body: &'static str,
+/// Reason to reject a request for its Authorization header.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum AuthError {
+    #[error("client token missing: the request has no Authorization header")]
+    MissingToken,
+    #[error("unknown client token in the Authorization header")]
+    UnknownToken,
+    #[error("invalid Authorization header")]
+    InvalidHeader,
+    #[error("too many wrong client tokens from this address")]
+    TooManyFailures { retry_after: Duration },
 }
 
-const TOKEN_MISSING: AuthChallenge = AuthChallenge {
-    challenge: r#"Bearer realm="proxmox-mcp""#,
-    body: r#"{"error":"unauthorized","error_description":"This server asks for a client token: send it in one header, `Authorization: Bearer TOKEN`. Whoever runs the server makes one with `proxmox-mcp token`."}"#,
-};
-const TOKEN_INVALID: AuthChallenge = AuthChallenge {
-    challenge: r#"Bearer realm="proxmox-mcp", error="invalid_token""#,
-    body: r#"{"error":"invalid_token","error_description":"The client token in the Authorization header is none of this server's: copy it again, or ask whoever runs the server for a new one (`proxmox-mcp token`)."}"#,
-};
-const HEADER_MALFORMED: AuthChallenge = AuthChallenge {
-    challenge: r#"Bearer realm="proxmox-mcp", error="invalid_request""#,
-    body: r#"{"error":"invalid_request","error_description":"The Authorization header can't be read: send exactly one, `Authorization: Bearer TOKEN`."}"#,
-};
-const TOO_MANY_FAILURES: &str = r#"{"error":"too_many_wrong_tokens","error_description":"Too many wrong client tokens came from this address: wait as long as Retry-After says, or send the right one."}"#;
+impl Hint for AuthError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::MissingToken => {
+                "send one header `Authorization: Bearer TOKEN`; the server's operator creates a token with \
+                 `proxmox-mcp token`"
+            }
+            Self::UnknownToken => {
+                "check that it was copied completely, or ask the server's operator for a new one (`proxmox-mcp token`)"
+            }
+            Self::InvalidHeader => "send exactly one header `Authorization: Bearer TOKEN`",
+            Self::TooManyFailures { .. } => "wait as long as Retry-After says, or send the right token",
+        }))
+    }
+}
 
-/// The clients, and the wrong tokens of late.
+impl AuthError {
+    pub fn refusal_reason(&self) -> RefusalReason {
+        match self {
+            Self::MissingToken | Self::UnknownToken | Self::InvalidHeader => RefusalReason::Token,
+            Self::TooManyFailures { .. } => RefusalReason::WrongTokens,
+        }
+    }
+
+    /// Returns the response with its challenge (RFC 6750, 3) and the JSON body that OAuth clients expect.
+    pub fn to_response(&self) -> HttpResponse {
+        let (code, challenge) = match self {
+            Self::MissingToken => ("unauthorized", r#"Bearer realm="proxmox-mcp""#),
+            Self::UnknownToken => ("invalid_token", r#"Bearer realm="proxmox-mcp", error="invalid_token""#),
+            Self::InvalidHeader => ("invalid_request", r#"Bearer realm="proxmox-mcp", error="invalid_request""#),
+            Self::TooManyFailures { retry_after } => {
+                // Each further guess costs the attacker a new connection.
+                return HttpResponse::json(429, self.to_json("too_many_wrong_tokens"))
+                    .with_header("Retry-After", retry_after.as_secs().saturating_add(1).to_string())
+                    .with_close();
+            }
+        };
+        HttpResponse::json(401, self.to_json(code)).with_header("WWW-Authenticate", challenge)
+    }
+
+    fn to_json(&self, code: &str) -> Vec<u8> {
+        json!({"error": code, "error_description": render_error(self)}).to_string().into_bytes()
+    }
+}
+
+/// The configured clients and the recent authentication failures.
 pub struct Authenticator {
     clients: RwLock<Arc<[Arc<Client>]>>,
-    /// Who calls where no client is configured.
+    /// The client of all requests if no client is configured.
     anonymous: Arc<Client>,
     failures: AuthFailureLimiter,
     warnings: LogThrottle,
 }
 
 impl Authenticator {
-    /// Without any client, whoever comes is let in: whether that may be is decided before.
+    /// Creates an authenticator. Without clients it accepts every request; the caller decides whether that is safe.
     pub fn new(clients: Vec<Client>) -> Self {
         Self {
             clients: RwLock::new(clients.into_iter().map(Arc::new).collect()),
@@ -51,72 +94,60 @@ impl Authenticator {
         }
     }
 
-    /// All of them.
     pub fn clients(&self) -> Arc<[Arc<Client>]> {
         self.clients.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From here on these are all of them.
     pub fn replace_clients(&self, clients: Arc<[Arc<Client>]>) {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
     }
 
-    /// Who anybody is on a route that asks for no token.
+    /// Returns the client of requests to routes that need no token.
     pub fn anonymous_client(&self) -> Arc<Client> {
         self.anonymous.clone()
     }
 
-    /// Whose request it is, by the values of its Authorization headers. `Err` is the answer: 401, or 429 where too many
-    /// wrong tokens came from `peer` before `now`.
+    /// Returns the client of a request from the values of its Authorization headers.
     pub fn authenticate<'a>(
         &self,
         mut headers: impl Iterator<Item = &'a [u8]>,
         peer: IpAddr,
         now: Instant,
-    ) -> Result<Arc<Client>, HttpResponse> {
+    ) -> Result<Arc<Client>, AuthError> {
         let clients = self.clients();
         if clients.is_empty() {
             return Ok(self.anonymous_client());
         }
         let token = match (headers.next(), headers.next()) {
-            (None, _) => return Err(TOKEN_MISSING.to_response()),
-            (Some(header), None) => parse_bearer(header).ok_or_else(|| HEADER_MALFORMED.to_response())?,
-            (Some(_), Some(_)) => return Err(HEADER_MALFORMED.to_response()),
+            (None, _) => return Err(AuthError::MissingToken),
+            (Some(header), None) => parse_bearer(header).ok_or(AuthError::InvalidHeader)?,
+            (Some(_), Some(_)) => return Err(AuthError::InvalidHeader),
         };
         let hash = TokenHash::from_token(token);
-        // Every client is compared: how long it takes tells nothing of which one it was.
-        let found = clients.iter().fold(None, |found, client| match hash.ct_eq(&client.token_sha256) {
+        // Every client is compared, so the duration does not tell which one matched.
+        let matching = clients.iter().fold(None, |matching, client| match hash.ct_eq(&client.token_sha256) {
             true => Some(client),
-            false => found,
+            false => matching,
         });
-        found.cloned().ok_or_else(|| self.reject(peer, now))
+        matching.cloned().ok_or_else(|| self.record_failure(peer, now))
     }
 
-    fn reject(&self, peer: IpAddr, now: Instant) -> HttpResponse {
-        let verdict = self.failures.record_failure(peer, now);
-        if verdict.first {
+    fn record_failure(&self, peer: IpAddr, now: Instant) -> AuthError {
+        let outcome = self.failures.record_failure(peer, now);
+        if outcome.first {
             self.warnings.warn(format_args!(
-                "refused a wrong client token from {}; those that follow within a minute are not logged",
+                "refused a wrong client token from {}; further ones within a minute are not logged",
                 peer.to_canonical()
             ));
         }
-        match verdict.retry_after {
-            None => TOKEN_INVALID.to_response(),
-            // The end of the connection makes each further guess cost its sender another one.
-            Some(wait) => HttpResponse::json(429, TOO_MANY_FAILURES.into())
-                .with_header("Retry-After", wait.as_secs().saturating_add(1).to_string())
-                .with_close(),
+        match outcome.retry_after {
+            None => AuthError::UnknownToken,
+            Some(retry_after) => AuthError::TooManyFailures { retry_after },
         }
     }
 }
 
-impl AuthChallenge {
-    fn to_response(&self) -> HttpResponse {
-        HttpResponse::json(401, self.body.into()).with_header("WWW-Authenticate", self.challenge)
-    }
-}
-
-/// The token of a header's value: the scheme in any case, spaces, and one word of visible characters.
+/// Returns the token of a header: the scheme in any case, spaces, and one word of visible ASCII characters.
 fn parse_bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = header.split_at_checked("Bearer".len())?;
     let token = rest.trim_ascii();
@@ -134,11 +165,11 @@ mod tests {
         Authenticator::new(vec![Client::from_env_token(TOKEN).unwrap()])
     }
 
-    /// The status of the answer; 200 for a client that is let in.
+    /// Returns the status of the response, or 200 for an accepted client.
     fn status(auth: &Authenticator, headers: &[&str]) -> u16 {
         let headers = headers.iter().map(|h| h.as_bytes());
         let client = auth.authenticate(headers, "192.0.2.1".parse().unwrap(), Instant::now());
-        client.map_or_else(|reply| reply.status, |_| 200)
+        client.map_or_else(|error| error.to_response().status, |_| 200)
     }
 
     #[test]
@@ -174,8 +205,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_json() {
-        for text in [TOKEN_MISSING.body, TOKEN_INVALID.body, HEADER_MALFORMED.body, TOO_MANY_FAILURES] {
-            let body: serde_json::Value = serde_json::from_str(text).unwrap();
+        let too_many = AuthError::TooManyFailures { retry_after: Duration::ZERO };
+        for error in [AuthError::MissingToken, AuthError::UnknownToken, AuthError::InvalidHeader, too_many] {
+            let body: serde_json::Value = serde_json::from_slice(error.to_response().body()).unwrap();
             assert!(body["error"].is_string() && body["error_description"].is_string());
         }
     }

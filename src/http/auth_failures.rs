@@ -1,25 +1,23 @@
-//! Wrong tokens by the address they come from: after a few of them within a minute, further ones are refused as too
-//! many until the minute ends.
+//! Counts wrong tokens by address. After a few within a minute, further ones are refused until the minute ends.
 //!
-//! A right token is taken all the same: many clients may share an address (a proxy, a NAT), and one of them with a
-//! stale token must not shut the others out. What is counted is bounded, however many addresses a stranger has.
+//! A valid token is still accepted. Many clients may share an address (proxy, NAT), and one with a stale token must not
+//! lock out the others. The table is bounded, however many addresses an attacker has.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// From an address's first wrong token on.
+/// Length of a window, which starts with an address's first wrong token.
 const WINDOW_LENGTH: Duration = Duration::from_secs(60);
-/// Wrong tokens within it that are answered as any first one.
+/// Wrong tokens of a window that are not throttled.
 const MAX_UNTHROTTLED: u32 = 10;
-/// Addresses that are told apart. All further ones count as one, until there is room again.
+/// Addresses with their own window. All further addresses share one until the table has space again.
 const MAX_ADDRESSES: usize = 4096;
 const OVERFLOW_KEY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-/// How often room is made: each time all of the addresses are looked at.
+/// Minimum interval between removals of ended windows, each of which visits the whole table.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The addresses that wrong tokens came from within the last minute.
 #[derive(Default)]
 pub struct AuthFailureLimiter(Mutex<FailureTable>);
 
@@ -34,17 +32,17 @@ struct FailureWindow {
     failures: u32,
 }
 
-/// What becomes of a wrong token.
+/// Result of a wrong token.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AttemptOutcome {
-    /// Whether it is the first one of its address and window, which is worth a line in the log.
+    /// True for the first wrong token of its address and window, which is logged.
     pub first: bool,
-    /// How long until wrong tokens of this address are answered again, if they are too many now.
+    /// Rest of the window if the address has too many wrong tokens.
     pub retry_after: Option<Duration>,
 }
 
 impl AuthFailureLimiter {
-    /// Counts a wrong token that came from `peer` at `now`.
+    /// Counts a wrong token.
     pub fn record_failure(&self, peer: IpAddr, now: Instant) -> AttemptOutcome {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut key = truncate_to_network(peer);
@@ -62,8 +60,8 @@ impl AuthFailureLimiter {
             *window = FailureWindow { since: now, failures: 0 };
         }
         window.failures = window.failures.saturating_add(1);
-        let left = WINDOW_LENGTH.saturating_sub(now.saturating_duration_since(window.since));
-        AttemptOutcome { first: window.failures == 1, retry_after: (window.failures > MAX_UNTHROTTLED).then_some(left) }
+        let rest = WINDOW_LENGTH.saturating_sub(now.saturating_duration_since(window.since));
+        AttemptOutcome { first: window.failures == 1, retry_after: (window.failures > MAX_UNTHROTTLED).then_some(rest) }
     }
 }
 
@@ -73,7 +71,7 @@ impl FailureWindow {
     }
 }
 
-/// What one stranger has at the least: an IPv4 address, or an IPv6 network of 64 bits.
+/// Returns the smallest range that one attacker controls: an IPv4 address, or an IPv6 network of 64 bits.
 fn truncate_to_network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -91,20 +89,20 @@ mod tests {
 
     #[test]
     fn ten_wrong_tokens_are_free_and_the_next_wait_for_the_minute_to_end() {
-        let (attempts, peer, start) = (AuthFailureLimiter::default(), address("192.0.2.1"), Instant::now());
+        let (limiter, peer, start) = (AuthFailureLimiter::default(), address("192.0.2.1"), Instant::now());
         let second = |n: u64| start + Duration::from_secs(n);
         for n in 0..10 {
-            assert_eq!(attempts.record_failure(peer, second(n)), AttemptOutcome { first: n == 0, retry_after: None });
+            assert_eq!(limiter.record_failure(peer, second(n)), AttemptOutcome { first: n == 0, retry_after: None });
         }
         let slowed = |n| AttemptOutcome { first: false, retry_after: Some(Duration::from_secs(n)) };
-        assert_eq!(attempts.record_failure(peer, second(10)), slowed(50));
-        assert_eq!(attempts.record_failure(peer, second(59)), slowed(1));
+        assert_eq!(limiter.record_failure(peer, second(10)), slowed(50));
+        assert_eq!(limiter.record_failure(peer, second(59)), slowed(1));
         assert_eq!(
-            attempts.record_failure(address("192.0.2.2"), second(59)),
+            limiter.record_failure(address("192.0.2.2"), second(59)),
             AttemptOutcome { first: true, retry_after: None }
         );
         assert_eq!(
-            attempts.record_failure(peer, second(60)),
+            limiter.record_failure(peer, second(60)),
             AttemptOutcome { first: true, retry_after: None },
             "a minute is over"
         );
@@ -118,25 +116,25 @@ mod tests {
             ("::ffff:192.0.2.1", "192.0.2.1", true),
             ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
         ] {
-            let (attempts, now) = (AuthFailureLimiter::default(), Instant::now());
-            attempts.record_failure(address(one), now);
-            assert_eq!(!attempts.record_failure(address(other), now).first, same, "{one} {other}");
+            let (limiter, now) = (AuthFailureLimiter::default(), Instant::now());
+            limiter.record_failure(address(one), now);
+            assert_eq!(!limiter.record_failure(address(other), now).first, same, "{one} {other}");
         }
     }
 
     #[test]
     fn any_number_of_addresses_takes_bounded_room_and_is_slowed_together() {
-        let (attempts, now) = (AuthFailureLimiter::default(), Instant::now());
-        let wrong = |n: u32, now| attempts.record_failure(std::net::Ipv4Addr::from_bits(n).into(), now);
-        let size = || attempts.0.lock().unwrap().windows.len();
+        let (limiter, now) = (AuthFailureLimiter::default(), Instant::now());
+        let wrong = |n: u32, now| limiter.record_failure(std::net::Ipv4Addr::from_bits(n).into(), now);
+        let size = || limiter.0.lock().unwrap().windows.len();
         let slowed = (0..3 * MAX_ADDRESSES as u32).filter(|n| wrong(*n, now).retry_after.is_some()).count();
         assert_eq!((size(), slowed), (MAX_ADDRESSES + 1, 2 * MAX_ADDRESSES - MAX_UNTHROTTLED as usize));
         assert_eq!(
             wrong(0, now),
             AttemptOutcome { first: false, retry_after: None },
-            "those that are told apart stay so"
+            "an address with its own window keeps it"
         );
         assert_eq!(wrong(1 << 20, now + WINDOW_LENGTH), AttemptOutcome { first: true, retry_after: None });
-        assert_eq!(size(), 1, "room is made");
+        assert_eq!(size(), 1, "ended windows are removed");
     }
 }

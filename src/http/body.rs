@@ -1,34 +1,32 @@
-//! A request's body, read whole: bounded in bytes and in time, whatever its framing.
+//! Reads a request's body, bounded in bytes and time for both framings.
 
-use super::head::{BodyFraming, RequestError};
+use super::head::BodyFraming;
 use super::receive::{ReceiveBuffer, ReceiveError};
+use super::request_error::RequestError;
 use crate::base::deadline::Deadline;
 use crate::config::Limits;
 
-const TOO_LARGE: RequestError = RequestError::Rejected(413, "the body is too large (--max-body-bytes)");
-const BAD_CHUNK: RequestError = RequestError::Rejected(400, "the body's chunks are malformed");
-
-/// Digits of a chunk's size: 4 GiB, far beyond any cap.
+/// Maximum digits of a chunk's size: 4 GiB, far above any limit.
 const SIZE_DIGITS: usize = 8;
 
 impl From<ReceiveError> for RequestError {
-    fn from(cut: ReceiveError) -> Self {
-        match cut {
+    fn from(error: ReceiveError) -> Self {
+        match error {
             ReceiveError::Disconnected => Self::Disconnected,
-            ReceiveError::TimedOut => Self::Rejected(408, "the body did not come in time"),
+            ReceiveError::TimedOut => Self::BodyTimeout,
         }
     }
 }
 
-/// Whether the length announced is within bounds: asked before a byte of the body is read, or asked for.
+/// Checks the announced length, before any byte of the body is read.
 pub fn check_length(framing: BodyFraming, limits: &Limits) -> Result<(), RequestError> {
     match framing {
-        BodyFraming::Length(n) if n > limits.max_body_bytes as u64 => Err(TOO_LARGE),
+        BodyFraming::Length(n) if n > limits.max_body_bytes as u64 => Err(RequestError::BodyTooLarge),
         _ => Ok(()),
     }
 }
 
-/// The most bytes that a body with this framing can come to have.
+/// Returns the maximum size of a body with this framing.
 pub fn max_length(framing: BodyFraming, limits: &Limits) -> usize {
     match framing {
         BodyFraming::Length(n) => usize::try_from(n).unwrap_or(usize::MAX),
@@ -36,7 +34,7 @@ pub fn max_length(framing: BodyFraming, limits: &Limits) -> usize {
     }
 }
 
-/// Appends the body to `out`. `limits.body_timeout` counts from now.
+/// Appends the body to `out`, within `limits.body_timeout` from now.
 pub fn read_body(
     input: &mut ReceiveBuffer,
     framing: BodyFraming,
@@ -51,8 +49,8 @@ pub fn read_body(
     }
 }
 
-/// RFC 9112, 7.1, without chunk extensions and trailers: no MCP client sends them, and reading past them in different
-/// ways is another way to smuggle a request.
+/// Reads chunks (RFC 9112, 7.1) without extensions and trailers. No MCP client sends those, and parsers that skip them
+/// differently enable request smuggling.
 fn read_chunks(
     input: &mut ReceiveBuffer,
     out: &mut Vec<u8>,
@@ -62,7 +60,7 @@ fn read_chunks(
     loop {
         let size = read_chunk_size(input, deadline)?;
         if size > max.saturating_sub(out.len()) {
-            return Err(TOO_LARGE);
+            return Err(RequestError::BodyTooLarge);
         }
         input.read_into(size, out, deadline)?;
         expect_byte(input, b'\r', deadline)?;
@@ -73,7 +71,7 @@ fn read_chunks(
     }
 }
 
-/// One to eight hexadecimal digits and CR LF.
+/// Reads one to eight hexadecimal digits and CR LF.
 fn read_chunk_size(input: &mut ReceiveBuffer, deadline: &Deadline) -> Result<usize, RequestError> {
     let mut size = 0;
     for digits in 0..=SIZE_DIGITS {
@@ -88,11 +86,11 @@ fn read_chunk_size(input: &mut ReceiveBuffer, deadline: &Deadline) -> Result<usi
             },
         }
     }
-    Err(BAD_CHUNK)
+    Err(RequestError::InvalidChunk)
 }
 
-fn expect_byte(input: &mut ReceiveBuffer, wanted: u8, deadline: &Deadline) -> Result<(), RequestError> {
-    if input.read_byte(deadline)? == wanted { Ok(()) } else { Err(BAD_CHUNK) }
+fn expect_byte(input: &mut ReceiveBuffer, expected: u8, deadline: &Deadline) -> Result<(), RequestError> {
+    if input.read_byte(deadline)? == expected { Ok(()) } else { Err(RequestError::InvalidChunk) }
 }
 
 #[cfg(test)]
@@ -105,9 +103,9 @@ mod tests {
 
     fn read_chunked(text: &[u8], max_body_bytes: usize) -> Result<Vec<u8>, RequestError> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.write_all(text).unwrap();
-        drop(near);
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(text).unwrap();
+        drop(client);
         let mut input = ReceiveBuffer::new(Arc::new(ClientStream::new(listener.accept().unwrap().0, Arc::default())));
         let limits = Limits { max_body_bytes, ..Limits::default() };
         let mut out = Vec::new();
@@ -122,8 +120,8 @@ mod tests {
 
     #[test]
     fn more_than_the_cap_is_refused_before_it_is_read() {
-        assert_eq!(read_chunked(b"ffffffff\r\n", 1 << 20), Err(TOO_LARGE));
-        assert_eq!(read_chunked(b"3\r\nabc\r\n1\r\nd\r\n", 3), Err(TOO_LARGE));
+        assert_eq!(read_chunked(b"ffffffff\r\n", 1 << 20), Err(RequestError::BodyTooLarge));
+        assert_eq!(read_chunked(b"3\r\nabc\r\n1\r\nd\r\n", 3), Err(RequestError::BodyTooLarge));
     }
 
     #[test]
@@ -139,7 +137,7 @@ mod tests {
             "0\r\nTrailer: x\r\n\r\n",
             "000000003\r\nabc\r\n",
         ] {
-            assert_eq!(read_chunked(text.as_bytes(), 100), Err(BAD_CHUNK), "{text:?}");
+            assert_eq!(read_chunked(text.as_bytes(), 100), Err(RequestError::InvalidChunk), "{text:?}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! A connection as the rest of the front sees it: bytes in and bytes out, each under a total deadline.
+//! A client's connection, plain or TLS, with a deadline for every read and write.
 //!
-//! A socket's own timeout bounds one call of the kernel: a peer that sends, or takes, a byte now and then outlives it
-//! for ever. What is bounded here is the whole: the time left is set before each further read or write.
+//! A socket's own timeout bounds one system call, so a peer that sends or reads a byte now and then never meets it.
+//! Here the deadline bounds the whole operation: the remaining time is set before each further read or write.
 
 use super::tls::TlsSession;
 use crate::base::deadline::Deadline;
@@ -12,39 +12,38 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// `send` without waiting, and without a signal where the peer is gone.
+/// Flags of `send`: MSG_DONTWAIT, and on Linux MSG_NOSIGNAL too.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const DONT_WAIT: i32 = 0x40 | 0x4000;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const DONT_WAIT: i32 = 0x80;
 
-/// An open connection. One thread reads it; whoever has something to say writes it, one at a time.
+/// An open connection. One thread reads it. Several may write, one at a time.
 pub struct ClientStream {
     socket: TcpStream,
-    /// What a plain connection never has. In a box, as it is larger than all the rest.
+    /// Set after the TLS handshake. Boxed because it is larger than all other fields.
     tls: OnceLock<Box<TlsSession>>,
-    /// Where its bytes are counted, those of all connections together.
+    /// Byte counters of all connections.
     traffic: Arc<ByteCounters>,
 }
 
 impl ClientStream {
-    /// A connection as it was accepted.
     pub fn new(socket: TcpStream, traffic: Arc<ByteCounters>) -> Self {
         Self { socket, tls: OnceLock::new(), traffic }
     }
 
-    /// From here on it speaks TLS, hands having been shaken over its socket; false where it does already.
+    /// Switches the stream to TLS after the handshake. Returns false if it already uses TLS.
     pub fn upgrade_to_tls(&self, tls: TlsSession) -> bool {
         self.tls.set(Box::new(tls)).is_ok()
     }
 
-    /// The socket below, for its options and to wait for it.
+    /// Returns the socket, for its options and for polling.
     pub fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    /// Waits for bytes: at least one, or 0 at the end. `armed` is the timeout the socket has, so that it is set only
-    /// where it must change: a request that comes in one piece on a connection kept alive costs one system call to read.
+    /// Reads at least one byte, or returns 0 at the end. `current_timeout` is the socket's read timeout and is set only
+    /// if it must change. A request in one piece on a reused connection then costs one system call.
     pub fn read(&self, into: &mut [u8], deadline: &Deadline, current_timeout: &mut Duration) -> io::Result<usize> {
         #[cfg(any(test, fuzzing))]
         let into = truncate_to_piece(into);
@@ -55,10 +54,10 @@ impl ClientStream {
         read.inspect(|bytes| self.traffic.add_received(*bytes))
     }
 
-    /// Writes all `parts` as one write where the socket takes it so. `limit` bounds the whole, and is what the socket's
-    /// write timeout must be set to already (Linux counts it down over one call, however often the call sleeps).
+    /// Writes all `parts`, as one write if the socket accepts it. `limit` bounds the whole and must already be the
+    /// socket's write timeout (Linux counts it down over one call, however often the call sleeps).
     ///
-    /// Errors: the peer is gone, or did not take it in time; part of it may be sent.
+    /// After an error part of the data may be sent.
     pub fn write_all(&self, parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
         self.traffic.add_sent(parts.iter().map(|part| part.len()).sum());
         match self.tls.get() {
@@ -67,7 +66,7 @@ impl ClientStream {
         }
     }
 
-    /// Sends what can be sent of `bytes` without waiting. Errors: `WouldBlock` where that is nothing.
+    /// Sends as many of `bytes` as possible without a wait. Fails with `WouldBlock` if the socket accepts no byte now.
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         let sent = match self.tls.get() {
             None => SockRef::from(&self.socket).send_with_flags(bytes, DONT_WAIT),
@@ -76,18 +75,18 @@ impl ClientStream {
         sent.inspect(|bytes| self.traffic.add_sent(*bytes))
     }
 
-    /// Waits in a read, without a deadline, until the peer is gone, `ended` says so, or the peer has sent more than
-    /// `most` bytes. What it sends means nothing here.
-    pub fn wait_for_end(&self, most: usize, ended: &dyn Fn() -> bool) {
+    /// Reads without a deadline and ignores the bytes, until the peer is gone, `ended` returns true, or the peer has
+    /// sent `max_ignored` bytes.
+    pub fn wait_for_end(&self, max_ignored: usize, ended: &dyn Fn() -> bool) {
         if let Some(tls) = self.tls.get() {
-            return tls.wait_for_end(&self.socket, most, ended);
+            return tls.wait_for_end(&self.socket, max_ignored, ended);
         }
         if self.socket.set_read_timeout(None).is_err() {
             return;
         }
         let mut ignored = 0;
         let mut bytes = [0; 512];
-        while ignored < most && !ended() {
+        while ignored < max_ignored && !ended() {
             match (&self.socket).read(&mut bytes) {
                 Ok(0) => return,
                 Ok(n) => ignored += n,
@@ -97,13 +96,13 @@ impl ClientStream {
         }
     }
 
-    /// Ends the waiting of whoever reads: it gets what has come already and then the end.
+    /// Ends the reads: a reader gets the bytes received so far, then the end.
     pub fn end_reads(&self) {
-        // It fails where the peer is gone: then the read has ended by itself.
+        // It fails only if the peer is gone, and then the read has ended already.
         let _ = self.socket.shutdown(Shutdown::Read);
     }
 
-    /// Says that no more will be sent. From here on the socket is only good for [`read_socket`].
+    /// Ends the writes. Afterwards only [`read_socket`] may use the socket.
     pub fn end_writes(&self) -> io::Result<()> {
         self.close();
         self.socket.shutdown(Shutdown::Write)?;
@@ -113,10 +112,10 @@ impl ClientStream {
         Ok(())
     }
 
-    /// Ends both directions, and the waiting of whoever reads or writes.
+    /// Ends reads and writes, including those that wait.
     pub fn end(&self) {
         self.close();
-        // It fails where the peer has gone already.
+        // It fails only if the peer is gone.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
@@ -133,7 +132,7 @@ impl Drop for ClientStream {
     }
 }
 
-/// Reads what a blocking socket has, with the time left as its timeout.
+/// Reads from a blocking socket, with the remaining time as its timeout.
 pub fn read_socket(
     mut socket: &TcpStream,
     into: &mut [u8],
@@ -141,17 +140,17 @@ pub fn read_socket(
     current_timeout: &mut Duration,
 ) -> io::Result<usize> {
     loop {
-        let left = deadline.remaining();
-        if left.is_zero() {
+        let remaining = deadline.remaining();
+        if remaining.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        if *current_timeout < left || *current_timeout > left + deadline.limit() / 64 {
-            socket.set_read_timeout(Some(left))?;
-            *current_timeout = left;
+        if *current_timeout < remaining || *current_timeout > remaining + deadline.limit() / 64 {
+            socket.set_read_timeout(Some(remaining))?;
+            *current_timeout = remaining;
         }
         match socket.read(into) {
-            // A read with a timeout is not taken up again by itself where the process was stopped and goes on
-            // (signal(7)): a laptop's sleep, a paused container.
+            // The kernel does not restart a read with a timeout after a stop of the process (signal(7)). A laptop's
+            // sleep and a paused container are such stops.
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             read => return read,
         }
@@ -160,8 +159,8 @@ pub fn read_socket(
 
 #[cfg(any(test, fuzzing))]
 thread_local! {
-    /// How many bytes this thread's reads get at most, four bits for each, from the lowest and around; 0 is any number.
-    /// For tests of what comes in pieces.
+    /// Maximum bytes of this thread's reads, for tests with input in pieces. Each read uses the next four bits, from
+    /// the lowest on and around. 0 means no maximum.
     pub(crate) static PIECES: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
@@ -170,16 +169,16 @@ fn truncate_to_piece(into: &mut [u8]) -> &mut [u8] {
     let pieces = PIECES.replace(PIECES.get().rotate_right(4));
     match (pieces & 15) as usize {
         0 => into,
-        most => {
-            let most = most.min(into.len());
-            into.get_mut(..most).unwrap_or_default()
+        max => {
+            let max = max.min(into.len());
+            &mut into[..max]
         }
     }
 }
 
 fn write_socket(mut socket: &TcpStream, mut parts: &mut [IoSlice<'_>], limit: Duration) -> io::Result<()> {
     let deadline = Deadline::from_now(limit);
-    let mut narrowed = false;
+    let mut timeout_changed = false;
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         match socket.write_vectored(parts) {
@@ -189,15 +188,15 @@ fn write_socket(mut socket: &TcpStream, mut parts: &mut [IoSlice<'_>], limit: Du
             Err(e) => return Err(e),
         }
         if !parts.is_empty() {
-            let left = deadline.remaining();
-            if left.is_zero() {
+            let remaining = deadline.remaining();
+            if remaining.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
-            socket.set_write_timeout(Some(left))?;
-            narrowed = true;
+            socket.set_write_timeout(Some(remaining))?;
+            timeout_changed = true;
         }
     }
-    if narrowed {
+    if timeout_changed {
         socket.set_write_timeout(Some(limit))?;
     }
     Ok(())
@@ -209,21 +208,21 @@ pub mod tests {
     use std::net::TcpListener;
     use std::sync::Arc;
 
-    /// Both ends of a connection.
+    /// Returns the server's and the client's end of a connection.
     pub fn connection_pair(write_timeout: Duration) -> (Arc<ClientStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let far = listener.accept().unwrap().0;
-        far.set_write_timeout(Some(write_timeout)).unwrap();
-        (Arc::new(ClientStream::new(far, Arc::default())), near)
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let server = listener.accept().unwrap().0;
+        server.set_write_timeout(Some(write_timeout)).unwrap();
+        (Arc::new(ClientStream::new(server, Arc::default())), client)
     }
 
     #[test]
     fn a_blocked_write_ends_at_its_deadline() {
         let limit = Duration::from_millis(100);
-        let (far, _near) = connection_pair(limit);
+        let (stream, _client) = connection_pair(limit);
         let big = vec![0; 64 << 20];
-        assert!(far.write_all(&mut [IoSlice::new(b"x"), IoSlice::new(&big)], limit).is_err());
+        assert!(stream.write_all(&mut [IoSlice::new(b"x"), IoSlice::new(&big)], limit).is_err());
     }
 }

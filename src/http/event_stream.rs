@@ -1,5 +1,5 @@
-//! An event stream to a client: whoever has a message for it writes an event, one write each, under the stream's lock
-//! and a deadline. A comment now and then keeps the proxies on the way from ending a quiet stream.
+//! An event stream to a client. Any thread may send an event: one write under the stream's lock, with a deadline.
+//! Regular comments keep proxies from ending a quiet stream.
 
 use super::client_stream::ClientStream;
 use super::response::event_stream_head;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const COMMENT: &[u8] = b": keep-alive\n\n";
 
-/// The stream a connection has become. Its bytes have no length and no chunks: see [`event_stream_head`].
+/// Event stream on a connection, without length and chunks (see [`event_stream_head`]).
 pub struct EventStream {
     stream: Arc<ClientStream>,
     writer: Mutex<WriterState>,
@@ -18,36 +18,35 @@ pub struct EventStream {
     ended: AtomicBool,
 }
 
-/// What is known of the stream between two events.
 #[derive(Default)]
 struct WriterState {
-    /// The rest of a comment that the socket took in part: must go out before anything else.
+    /// Rest of a comment that was sent in part. It must be sent before anything else.
     unsent_comment: &'static [u8],
-    /// Since when the socket has taken nothing.
+    /// Start of the time in which the socket accepted nothing.
     blocked_since: Option<Instant>,
 }
 
 impl EventStream {
-    /// A stream on a connection, nothing sent yet; the socket's write timeout is `write_timeout`.
+    /// Creates a stream on a connection whose write timeout is `write_timeout`. Nothing is sent yet.
     pub fn new(stream: Arc<ClientStream>, write_timeout: Duration) -> Self {
         Self { stream, writer: Mutex::default(), write_timeout, ended: AtomicBool::new(false) }
     }
 
-    /// Sends the head and the first lines. `before` runs when no comment can get ahead of them any more; where it
-    /// returns false nothing is sent, and so does this.
+    /// Sends the head and the first lines. `before` runs under the stream's lock, so no comment can precede them. If it
+    /// returns false, nothing is sent and this returns false too.
     pub fn start(&self, first: &str, before: impl FnOnce() -> bool) -> io::Result<bool> {
         let mut bytes = event_stream_head()?;
         bytes.extend_from_slice(first.as_bytes());
         let mut writer = self.writer();
-        let wanted = before();
-        if wanted {
+        let starts = before();
+        if starts {
             self.write(&mut writer, &mut [IoSlice::new(&bytes)]);
         }
-        Ok(wanted)
+        Ok(starts)
     }
 
-    /// Sends one message, which is a single line, as an event; `before` runs just before the client can know of it.
-    /// Returns false where the stream has ended, or ends now because the client did not take the event in time.
+    /// Sends a message, which is a single line, as an event. `before` runs just before the client can receive it.
+    /// Returns false if the stream has ended, or ends now because the client did not receive the event in time.
     pub fn send(&self, message: &[u8], before: impl FnOnce()) -> bool {
         let mut writer = self.writer();
         before();
@@ -59,38 +58,38 @@ impl EventStream {
         if self.has_ended() {
             return false;
         }
-        let owed = std::mem::take(&mut writer.unsent_comment);
-        let sent = match owed.is_empty() {
+        let comment = std::mem::take(&mut writer.unsent_comment);
+        let comment_result = match comment.is_empty() {
             true => Ok(()),
-            false => self.stream.write_all(&mut [IoSlice::new(owed)], self.write_timeout),
+            false => self.stream.write_all(&mut [IoSlice::new(comment)], self.write_timeout),
         };
-        match sent.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
+        match comment_result.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
             Ok(()) => {
                 writer.blocked_since = None;
                 true
             }
-            Err(e) => {
-                log::debug!("a client does not take an event: {e}");
+            Err(error) => {
+                log::debug!("cannot send an event: {error}");
                 self.end();
                 false
             }
         }
     }
 
-    /// Sends a comment, or what is owed of the last one, if the socket takes it without waiting.
+    /// Sends a comment, or the rest of the previous one, if the socket accepts it without a wait.
     pub fn keep_alive(&self) {
         let mut writer = match self.writer.try_lock() {
             Ok(writer) => writer,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Somebody is writing an event: the stream is not quiet, and that write has its own deadline.
+            // A thread is sending an event: the stream is not quiet, and that write has its own deadline.
             Err(TryLockError::WouldBlock) => return,
         };
         let bytes = if writer.unsent_comment.is_empty() { COMMENT } else { writer.unsent_comment };
         match self.stream.send_now(bytes) {
-            Ok(n) => *writer = WriterState { unsent_comment: bytes.get(n..).unwrap_or_default(), blocked_since: None },
+            Ok(n) => *writer = WriterState { unsent_comment: &bytes[n..], blocked_since: None },
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 if writer.blocked_since.get_or_insert_with(Instant::now).elapsed() >= self.write_timeout {
-                    log::debug!("a client of an event stream has stopped reading");
+                    log::debug!("the client of an event stream has stopped reading");
                     self.end();
                 }
             }
@@ -98,18 +97,16 @@ impl EventStream {
         }
     }
 
-    /// Ends the stream; its connection's thread notices, and does the rest.
+    /// Ends the stream. Its connection's thread notices and cleans up.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.stream.end();
     }
 
-    /// Whether nothing can be sent any more.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// The connection it is on.
     pub fn stream(&self) -> &Arc<ClientStream> {
         &self.stream
     }
@@ -126,15 +123,15 @@ pub mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
-    /// A stream that has begun with `: hello`, and its client.
+    /// Returns a stream that has started with `: hello`, and its client.
     fn stream(write_timeout: Duration) -> (EventStream, TcpStream) {
-        let (far, near) = connection_pair(write_timeout);
-        let events = EventStream::new(far, write_timeout);
+        let (stream, client) = connection_pair(write_timeout);
+        let events = EventStream::new(stream, write_timeout);
         assert!(events.start(": hello\n\n", || true).unwrap());
-        (events, near)
+        (events, client)
     }
 
-    /// What the client receives up to and including `end`.
+    /// Reads the text up to and including `end`.
     pub fn read_until(client: &mut TcpStream, end: &str) -> String {
         let mut text = String::new();
         while !text.ends_with(end) {
@@ -172,10 +169,10 @@ pub mod tests {
         drop(locked);
         let full = [b' '; 1 << 16];
         while events.stream.send_now(&full).is_ok() {}
-        let begun = Instant::now();
+        let started = Instant::now();
         while !events.has_ended() {
             events.keep_alive();
-            assert!(begun.elapsed() < Duration::from_secs(20), "it was never ended");
+            assert!(started.elapsed() < Duration::from_secs(20), "the stream never ended");
             std::thread::yield_now();
         }
     }

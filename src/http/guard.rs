@@ -1,32 +1,92 @@
-//! Which hosts this server answers for, and which web pages may ask it.
+//! Checks of the Host and Origin headers.
 //!
-//! A page in a browser can make a name of its own resolve to this machine (DNS rebinding) and then read what the
-//! server answers. Such a request carries the page's name in `Host`, and its origin in `Origin`; so both are checked,
-//! on every route, before anything else (MCP, Transports, security warning). An IP literal can't be rebound.
+//! A web page can make its own host name resolve to this machine (DNS rebinding) and then read this server's responses.
+//! Such a request carries the page's host in `Host` and its origin in `Origin`. Both are checked on every route, before
+//! anything else (MCP, Transports, security warning). An IP literal cannot be rebound.
 
 use super::log_throttle::{EscapedBytes, LogThrottle};
 use super::response::HttpResponse;
-use std::io;
+use crate::base::hint::{Hint, render_error};
+use crate::metrics::RefusalReason;
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use thiserror::Error;
 
-/// The hosts and origins that are allowed beside the loopback names and the connection's own address.
+/// The hosts and origins that are allowed in addition to the loopback names and the connection's own address.
 pub struct HostOriginPolicy {
     any_host: bool,
-    hosts: Vec<(HostName<String>, Option<u16>)>,
+    hosts: Vec<HostPort<String>>,
     any_origin: bool,
     origins: Vec<Origin<String>>,
-    refusals: LogThrottle,
+    warnings: LogThrottle,
 }
 
-/// A host as it stands in a URL.
+/// Invalid entry of the allowed hosts or origins.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum AllowListError {
+    #[error("invalid allowed host {0:?}: expected host, host:port, host:* or *")]
+    Host(String),
+    #[error("invalid allowed origin {0:?}: expected https://host, https://host:port or *")]
+    Origin(String),
+}
+
+/// Reason to reject a request for its Host or Origin header.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum HostOriginError {
+    #[error("invalid Host header: expected host or host:port")]
+    InvalidHost,
+    #[error("host not allowed: this server does not answer for {0}")]
+    HostNotAllowed(String),
+    #[error("origin not allowed")]
+    OriginNotAllowed,
+}
+
+impl Hint for HostOriginError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::InvalidHost => None,
+            Self::HostNotAllowed(host) => {
+                Some(format!("start the server with MCP_ALLOWED_HOSTS={host} or --allowed-hosts {host}").into())
+            }
+            Self::OriginNotAllowed => Some(
+                "start the server with MCP_ALLOWED_ORIGINS=https://the.origin or --allowed-origins https://the.origin"
+                    .into(),
+            ),
+        }
+    }
+}
+
+impl HostOriginError {
+    pub fn refusal_reason(&self) -> RefusalReason {
+        match self {
+            Self::InvalidHost | Self::HostNotAllowed(_) => RefusalReason::Host,
+            Self::OriginNotAllowed => RefusalReason::Origin,
+        }
+    }
+
+    pub fn to_response(&self) -> HttpResponse {
+        let status = match self {
+            Self::InvalidHost => 400,
+            Self::HostNotAllowed(_) => 421,
+            Self::OriginNotAllowed => 403,
+        };
+        HttpResponse::text(status, render_error(self))
+    }
+}
+
+/// Host of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HostName<T> {
     Address(IpAddr),
     Domain(T),
 }
 
-/// `scheme://host[:port]`, the port of the scheme where none stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HostPort<T> {
+    name: HostName<T>,
+    port: Option<u16>,
+}
+
+/// `scheme://host[:port]`, with the scheme's default port if none is given.
 struct Origin<T> {
     https: bool,
     name: HostName<T>,
@@ -58,79 +118,64 @@ impl HostName<&str> {
 }
 
 impl HostOriginPolicy {
-    /// Reads the settings; see [`super::HttpConfig`] for their forms. Errors: `InvalidInput`, its text for the operator.
-    pub fn new(allowed_hosts: &[String], allowed_origins: &[String]) -> io::Result<Self> {
-        let wrong = |what, entry: &str, want| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {entry:?} can't be read; write {want}"))
-        };
+    /// Parses the settings. [`super::HttpConfig`] documents their forms.
+    pub fn new(allowed_hosts: &[String], allowed_origins: &[String]) -> Result<Self, AllowListError> {
         let mut hosts = Vec::new();
         let mut origins = Vec::new();
-        for entry in allowed_hosts.iter().map(|e| e.trim()).filter(|e| *e != "*") {
-            let read = match entry.parse::<Ipv6Addr>() {
-                Ok(address) => Some((HostName::Address(IpAddr::V6(address).to_canonical()), None)),
+        for entry in allowed_hosts.iter().map(|entry| entry.trim()).filter(|entry| *entry != "*") {
+            let host = match entry.parse::<Ipv6Addr>() {
+                Ok(address) => {
+                    Some(HostPort { name: HostName::Address(IpAddr::V6(address).to_canonical()), port: None })
+                }
                 Err(_) => parse_host(entry.strip_suffix(":*").unwrap_or(entry).as_bytes()),
             };
-            let (name, port) = read.ok_or_else(|| wrong("allowed host", entry, "host, host:port, host:* or *"))?;
-            hosts.push((name.to_owned(), port));
+            let HostPort { name, port } = host.ok_or_else(|| AllowListError::Host(entry.to_owned()))?;
+            hosts.push(HostPort { name: name.to_owned(), port });
         }
-        for entry in allowed_origins.iter().map(|e| e.trim()).filter(|e| *e != "*") {
+        for entry in allowed_origins.iter().map(|entry| entry.trim()).filter(|entry| *entry != "*") {
             let origin = parse_origin(entry.strip_suffix('/').unwrap_or(entry).as_bytes());
-            let origin =
-                origin.ok_or_else(|| wrong("allowed origin", entry, "https://host, https://host:port or *"))?;
-            origins.push(Origin { https: origin.https, name: origin.name.to_owned(), port: origin.port });
+            let Origin { https, name, port } = origin.ok_or_else(|| AllowListError::Origin(entry.to_owned()))?;
+            origins.push(Origin { https, name: name.to_owned(), port });
         }
         let any = |list: &[String]| list.iter().any(|entry| entry.trim() == "*");
         let (any_host, any_origin) = (any(allowed_hosts), any(allowed_origins));
-        Ok(Self { any_host, hosts, any_origin, origins, refusals: LogThrottle::default() })
+        Ok(Self { any_host, hosts, any_origin, origins, warnings: LogThrottle::default() })
     }
 
-    /// Checks a request that came over a connection between `local` and `peer`. `Err` is the answer: 400, 421 or 403.
+    /// Checks a request that arrived on a connection between `local` and `peer`.
     pub fn check<'a>(
         &self,
-        host: &[u8],
+        host_header: &[u8],
         mut origins: impl Iterator<Item = &'a [u8]>,
         local: SocketAddr,
         peer: SocketAddr,
-    ) -> Result<(), HttpResponse> {
-        let Some((name, port)) = parse_host(host) else {
-            return Err(HttpResponse::text(400, "the Host header is not host or host:port"));
-        };
-        if !self.allows_host(name, port, local) {
-            self.refusals.warn(format_args!("refused Host {} from {peer}", EscapedBytes(host)));
-            let name = str::from_utf8(host).unwrap_or_default();
-            return Err(HttpResponse::text(
-                421,
-                format!(
-                    "This server does not answer for the host {name}. \
-                     To allow it, start the server with MCP_ALLOWED_HOSTS={name} or --allowed-hosts {name}"
-                ),
-            ));
+    ) -> Result<(), HostOriginError> {
+        let host = parse_host(host_header).ok_or(HostOriginError::InvalidHost)?;
+        if !self.allows_host(&host, local) {
+            self.warnings.warn(format_args!("refused Host {} from {peer}", EscapedBytes(host_header)));
+            return Err(HostOriginError::HostNotAllowed(String::from_utf8_lossy(host_header).into_owned()));
         }
         match (origins.next(), origins.next()) {
             (None, _) => Ok(()),
             (Some(origin), None) if self.allows_origin(origin, local) => Ok(()),
             (Some(origin), _) => {
-                self.refusals.warn(format_args!("refused Origin {} from {peer}", EscapedBytes(origin)));
-                Err(HttpResponse::text(
-                    403,
-                    "Requests from this Origin are not allowed. \
-                     To allow them, start the server with MCP_ALLOWED_ORIGINS=https://the.origin or --allowed-origins",
-                ))
+                self.warnings.warn(format_args!("refused Origin {} from {peer}", EscapedBytes(origin)));
+                Err(HostOriginError::OriginNotAllowed)
             }
         }
     }
 
-    fn allows_host(&self, name: HostName<&str>, port: Option<u16>, local: SocketAddr) -> bool {
+    fn allows_host(&self, host: &HostPort<&str>, local: SocketAddr) -> bool {
         self.any_host
-            || name.is_loopback()
-            || name == HostName::Address(local.ip().to_canonical())
-            || self.hosts.iter().any(|(allowed, allowed_port)| {
-                // Without a port stands the default one of http or of https: a proxy in front may speak either.
-                name.matches(allowed)
-                    && match (allowed_port, port) {
+            || host.name.is_loopback()
+            || host.name == HostName::Address(local.ip().to_canonical())
+            || self.hosts.iter().any(|allowed| {
+                // A host without a port means the default one of http or of https: a proxy may speak either.
+                host.name.matches(&allowed.name)
+                    && match (allowed.port, host.port) {
                         (None, _) => true,
-                        (Some(wanted), Some(port)) => *wanted == port,
-                        (Some(wanted), None) => matches!(wanted, 80 | 443),
+                        (Some(allowed), Some(port)) => allowed == port,
+                        (Some(allowed), None) => matches!(allowed, 80 | 443),
                     }
             })
     }
@@ -139,22 +184,24 @@ impl HostOriginPolicy {
         let Some(origin) = parse_origin(origin) else { return self.any_origin && origin != b"null" };
         self.any_origin
             || origin.name.is_loopback()
-            // What else runs at the address of this machine is not this server's page: its port must be ours.
+            // Other servers at this address have other ports, and their pages are not this server's.
             || (origin.name, origin.port) == (HostName::Address(local.ip().to_canonical()), local.port())
-            || self.hosts.iter().any(|(name, port)| origin.name.matches(name) && port.is_none_or(|port| port == origin.port))
+            || self.hosts.iter().any(|allowed| {
+                origin.name.matches(&allowed.name) && allowed.port.is_none_or(|port| port == origin.port)
+            })
             || self.origins.iter().any(|allowed| {
                 origin.name.matches(&allowed.name) && (origin.https, origin.port) == (allowed.https, allowed.port)
             })
     }
 }
 
-/// `host` or `host:port` (RFC 9110, 7.2), a trailing dot of the name left out.
-fn parse_host(text: &[u8]) -> Option<(HostName<&str>, Option<u16>)> {
+/// Parses `host` or `host:port` (RFC 9110, 7.2), and removes a trailing dot of the name.
+fn parse_host(text: &[u8]) -> Option<HostPort<&str>> {
     let text = str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let address: Ipv6Addr = address.parse().ok()?;
-        return Some((HostName::Address(IpAddr::V6(address).to_canonical()), parse_port(port)?));
+        return Some(HostPort { name: HostName::Address(IpAddr::V6(address).to_canonical()), port: parse_port(port)? });
     }
     let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -162,10 +209,10 @@ fn parse_host(text: &[u8]) -> Option<(HostName<&str>, Option<u16>)> {
         return None;
     }
     let name = name.parse().map_or(HostName::Domain(name), HostName::Address);
-    Some((name, parse_port(port)?))
+    Some(HostPort { name, port: parse_port(port)? })
 }
 
-/// `Some(None)` for an empty text or a bare colon.
+/// Parses `:port`. An empty text and a bare colon are `Some(None)`.
 fn parse_port(text: &str) -> Option<Option<u16>> {
     match text.strip_prefix(':') {
         None => text.is_empty().then_some(None),
@@ -175,14 +222,14 @@ fn parse_port(text: &str) -> Option<Option<u16>> {
     }
 }
 
-/// `http://host[:port]` or `https://host[:port]` (RFC 6454, 6.2); `null` and other schemes are none.
+/// Parses `http://host[:port]` or `https://host[:port]` (RFC 6454, 6.2). Returns `None` for `null` and other schemes.
 fn parse_origin(text: &[u8]) -> Option<Origin<&str>> {
     let (scheme, host) = text.split_at_checked(text.iter().position(|b| *b == b'/')?)?;
     let https = scheme.eq_ignore_ascii_case(b"https:");
     if !https && !scheme.eq_ignore_ascii_case(b"http:") {
         return None;
     }
-    let (name, port) = parse_host(host.strip_prefix(b"//")?)?;
+    let HostPort { name, port } = parse_host(host.strip_prefix(b"//")?)?;
     Some(Origin { https, name, port: port.unwrap_or(if https { 443 } else { 80 }) })
 }
 
@@ -194,10 +241,11 @@ mod tests {
 
     fn status(hosts: &[&str], origins: &[&str], host: &str, origin: Option<&str>) -> u16 {
         let list = |entries: &[&str]| entries.iter().map(|e| e.to_string()).collect::<Vec<_>>();
-        let guard = HostOriginPolicy::new(&list(hosts), &list(origins)).unwrap();
+        let policy = HostOriginPolicy::new(&list(hosts), &list(origins)).unwrap();
         let peer = "192.0.2.9:1".parse().unwrap();
         let origin = origin.iter().map(|o| o.as_bytes());
-        guard.check(host.as_bytes(), origin, LOCAL.parse().unwrap(), peer).map_or_else(|reply| reply.status, |()| 200)
+        let result = policy.check(host.as_bytes(), origin, LOCAL.parse().unwrap(), peer);
+        result.map_or_else(|error| error.to_response().status, |()| 200)
     }
 
     #[test]
@@ -301,21 +349,23 @@ mod tests {
 
     #[test]
     fn two_origins_are_refused() {
-        let guard = HostOriginPolicy::new(&[], &[]).unwrap();
+        let policy = HostOriginPolicy::new(&[], &[]).unwrap();
         let two = [&b"http://localhost"[..], b"http://localhost"];
         let address = LOCAL.parse().unwrap();
-        assert_eq!(guard.check(b"localhost", two.into_iter(), address, address).unwrap_err().status, 403);
+        let result = policy.check(b"localhost", two.into_iter(), address, address);
+        assert_eq!(result, Err(HostOriginError::OriginNotAllowed));
     }
 
     #[test]
     fn a_refusal_names_the_setting_that_would_allow() {
-        let guard = HostOriginPolicy::new(&[], &[]).unwrap();
+        let policy = HostOriginPolicy::new(&[], &[]).unwrap();
         let address = LOCAL.parse().unwrap();
-        let reply = guard.check(b"pve.lan:8000", std::iter::empty(), address, address).unwrap_err();
-        assert!(str::from_utf8(reply.body()).unwrap().contains("MCP_ALLOWED_HOSTS=pve.lan:8000"));
+        let error = policy.check(b"pve.lan:8000", std::iter::empty(), address, address).unwrap_err();
+        let response = error.to_response();
+        assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_HOSTS=pve.lan:8000"));
         let origin = std::iter::once(&b"https://a.example"[..]);
-        let reply = guard.check(b"localhost", origin, address, address).unwrap_err();
-        assert!(str::from_utf8(reply.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"));
+        let response = policy.check(b"localhost", origin, address, address).unwrap_err().to_response();
+        assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"));
     }
 
     #[test]
@@ -328,10 +378,9 @@ mod tests {
             (vec![], vec!["pve.example".into()]),
             (vec![], vec!["null".into()]),
         ] {
-            let e = HostOriginPolicy::new(&hosts, &origins).err().expect("refused");
+            let error = HostOriginPolicy::new(&hosts, &origins).err().expect("an error").to_string();
             let entry: &String = hosts.iter().chain(&origins).next().unwrap();
-            assert_eq!(e.kind(), io::ErrorKind::InvalidInput);
-            assert!(e.to_string().contains(&format!("{entry:?}")), "{e}");
+            assert!(error.contains(&format!("{entry:?}")), "{error}");
         }
     }
 }

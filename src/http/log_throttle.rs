@@ -1,14 +1,14 @@
-//! Warnings that a stranger can cause, bounded: a flood of them must not fill a disk.
+//! Rate limit of warnings that clients can cause, so that a flood of them does not fill a disk.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many lines in so long a time.
+/// Maximum lines within a window.
 const MAX_LINES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// One kind of warning; each kind has its own, so that a flood of one doesn't hide another.
+/// Rate limit of one kind of warning. Each kind has its own, so that a flood of one does not hide another.
 #[derive(Default)]
 pub struct LogThrottle(Mutex<ThrottleState>);
 
@@ -20,16 +20,16 @@ struct ThrottleState {
 }
 
 impl LogThrottle {
-    /// Logs `text` at warn, or counts it; the next line that is logged says how many were left out.
+    /// Logs `text`, or counts it as suppressed. The next logged line tells how many were suppressed.
     pub fn warn(&self, text: fmt::Arguments<'_>) {
         match self.admit() {
             None => {}
             Some(0) => log::warn!(target: "proxmox_mcp::http", "{text}"),
-            Some(n) => log::warn!(target: "proxmox_mcp::http", "{text} ({n} more like this were not logged)"),
+            Some(n) => log::warn!(target: "proxmox_mcp::http", "{text} ({n} similar warnings were suppressed)"),
         }
     }
 
-    /// `None`: leave it out. `Some(n)`: log it, `n` were left out before.
+    /// Returns the number of lines suppressed before this one, or `None` if this one is suppressed too.
     fn admit(&self) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.since.is_none_or(|since| since.elapsed() > WINDOW) {
@@ -44,7 +44,7 @@ impl LogThrottle {
     }
 }
 
-/// Bytes of a request, fit for a line of a log: no control characters, no more than 80 of them.
+/// Bytes of a request, formatted for a log line: without control characters and at most 80 of them.
 pub struct EscapedBytes<'a>(pub &'a [u8]);
 
 impl fmt::Display for EscapedBytes<'_> {

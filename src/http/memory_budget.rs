@@ -1,31 +1,30 @@
-//! A bound on the memory that all large request bodies take together: each has its own cap, but a thousand
-//! connections could each be one byte short of it.
+//! The shared memory budget of large request bodies. Each body has its own limit, but a thousand connections could each
+//! be just below it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bodies up to this size are not counted: a connection's buffers may be as large without one.
+/// Size up to which a body is not counted. A connection's other buffers may be as large.
 pub const UNCOUNTED_BODY_BYTES: usize = 64 << 10;
 
-/// Bytes that may still be taken.
+/// The bytes that are still free.
 pub struct MemoryBudget(AtomicUsize);
 
-/// Some of the budget; given back when dropped.
+/// Part of the budget, released on drop.
 pub struct MemoryReservation {
     budget: Arc<MemoryBudget>,
     bytes: usize,
 }
 
 impl MemoryBudget {
-    /// All of `bytes` to take.
     pub fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self(AtomicUsize::new(bytes)))
     }
 
-    /// Takes `bytes`, or nothing where there are not as many left.
+    /// Reserves `bytes`, or returns `None` if fewer are free.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<MemoryReservation> {
-        let taken = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes));
-        taken.ok().map(|_| MemoryReservation { budget: self.clone(), bytes })
+        let reserved = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |free| free.checked_sub(bytes));
+        reserved.ok().map(|_| MemoryReservation { budget: self.clone(), bytes })
     }
 }
 

@@ -1,10 +1,10 @@
-//! The one thread that looks after connections whose own threads are busy: it writes the keep-alive comments of all
-//! event streams, and notices when the client of a running call is gone (in 2026-07-28 that cancels the call).
+//! The monitor thread of connections whose own threads are busy. It sends the keep-alive comments of all event streams.
+//! It also detects when the client of a running call is gone, which cancels the call in 2026-07-28.
 //!
-//! A client that closes only its sending side counts as gone as well: no MCP client does that, and a close looks the
-//! same until something is written.
+//! A client that closes only its sending side also counts as gone. No MCP client does so, and until something is
+//! written a full close looks the same.
 //!
-//! It sleeps once a while has passed in which nothing ran, and looks five times a second while something does.
+//! The thread checks five times per second while calls run, and sleeps after a tick without calls.
 
 use super::client_stream::ClientStream;
 use super::event_stream::EventStream;
@@ -15,13 +15,12 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// The client has closed its side, or the connection is broken.
+/// Poll event of a closed or broken connection.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const GONE: PollFlags = PollFlags::RDHUP;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const GONE: PollFlags = PollFlags::HUP;
 
-/// The calls that are looked after.
 #[derive(Default)]
 pub struct ConnectionMonitor {
     state: Mutex<MonitorState>,
@@ -31,69 +30,67 @@ pub struct ConnectionMonitor {
 #[derive(Default)]
 struct MonitorState {
     calls: Vec<Arc<MonitoredCall>>,
-    /// Whether a call has begun since the thread last looked.
+    /// True if a call started since the last check.
     has_new_call: bool,
-    /// The thread sleeps until it is told of a call.
+    /// True while the thread sleeps until the next call.
     asleep: bool,
-    /// Clients that go are no reason to cancel any more.
+    /// True during a shutdown: a client that disconnects no longer cancels its call.
     draining: bool,
     closed: bool,
 }
 
-/// A call that runs on its connection's own thread.
+/// Call that runs on its connection's thread.
 pub struct MonitoredCall {
     stream: Arc<ClientStream>,
     cancel: CancelToken,
-    /// Whether it is cancelled when the client is gone.
     cancel_on_disconnect: bool,
-    /// The stream its reply has become.
+    /// Set once the response has become an event stream.
     events: OnceLock<EventStream>,
 }
 
-/// A call under watch until this is dropped.
+/// Registration of a call, removed on drop.
 pub struct MonitorGuard<'a> {
     monitor: &'a ConnectionMonitor,
     call: Arc<MonitoredCall>,
 }
 
 impl ConnectionMonitor {
-    /// Looks after a call from here on; `ends_with_client` says whether it is cancelled when the client is gone.
+    /// Registers a call. `cancel_on_disconnect` tells whether it is cancelled when its client is gone.
     pub fn register(
         &self,
         stream: &Arc<ClientStream>,
         cancel: &CancelToken,
-        ends_with_client: bool,
+        cancel_on_disconnect: bool,
     ) -> MonitorGuard<'_> {
         let (stream, cancel) = (stream.clone(), cancel.clone());
-        let call =
-            Arc::new(MonitoredCall { stream, cancel, cancel_on_disconnect: ends_with_client, events: OnceLock::new() });
+        let call = Arc::new(MonitoredCall { stream, cancel, cancel_on_disconnect, events: OnceLock::new() });
         let mut state = self.lock();
         state.calls.push(call.clone());
         state.has_new_call = true;
-        // A thread that sleeps is woken at most once a tick, however many calls come and go.
+        // The thread is woken at most once per tick, however many calls start and end.
         if std::mem::take(&mut state.asleep) {
             self.changed.notify_one();
         }
         MonitorGuard { monitor: self, call }
     }
 
-    /// The life of the thread: `comments` is run every `keepalive` for streams that are none of a call's.
-    pub fn run(&self, keepalive: Duration, comments: impl Fn()) {
+    /// Runs the thread. `keep_sessions_alive` is called every `keepalive`, for the streams of SSE sessions.
+    pub fn run(&self, keepalive: Duration, keep_sessions_alive: impl Fn()) {
         let mut due = Instant::now() + keepalive;
         let mut state = self.lock();
         while !state.closed {
-            // After a tick without any it sleeps: calls that come one after the other wake it once.
+            // It sleeps only after a tick without calls, so that consecutive calls wake it once.
             let idle = !std::mem::take(&mut state.has_new_call) && state.calls.is_empty();
             let wait = due.saturating_duration_since(Instant::now());
             state.asleep = idle;
             state = self.wait(state, if idle { wait } else { wait.min(TICK) });
             state.asleep = false;
-            // Whatever woke it, a call that has just begun is not looked at before a tick is over.
+            // After a sleep no call is checked: one that has just started is checked after a tick.
             let calls = if idle { Vec::new() } else { state.calls.clone() };
             drop(state);
             self.cancel_disconnected(&calls);
             if Instant::now() >= due {
-                comments();
+                keep_sessions_alive();
                 calls.iter().filter_map(|call| call.events.get()).for_each(EventStream::keep_alive);
                 due = Instant::now() + keepalive;
             }
@@ -101,12 +98,12 @@ impl ConnectionMonitor {
         }
     }
 
-    /// From here on no call is cancelled: the server is stopping, and calls in flight have their own time for that.
+    /// Stops cancelling calls of disconnected clients. At a shutdown, calls in flight have their own time limit.
     pub fn stop_cancelling(&self) {
         self.lock().draining = true;
     }
 
-    /// Gives every call up that is still at work: there is no more time for them.
+    /// Cancels all running calls at the end of the shutdown's time limit.
     pub fn cancel_all_for_shutdown(&self) {
         let calls = self.lock().calls.clone();
         calls.iter().for_each(|call| call.cancel.cancel_for_shutdown());
@@ -118,25 +115,25 @@ impl ConnectionMonitor {
         self.changed.notify_all();
     }
 
-    /// Cancels the calls whose clients are gone. None of this waits.
+    /// Cancels the calls whose clients are gone, without a wait.
     fn cancel_disconnected(&self, calls: &[Arc<MonitoredCall>]) {
-        let watched: Vec<_> = calls.iter().filter(|call| call.cancel_on_disconnect).collect();
-        if watched.is_empty() {
+        let cancellable: Vec<_> = calls.iter().filter(|call| call.cancel_on_disconnect).collect();
+        if cancellable.is_empty() {
             return;
         }
-        let mut fds: Vec<_> = watched.iter().map(|call| PollFd::new(call.stream.socket(), GONE)).collect();
+        let mut fds: Vec<_> = cancellable.iter().map(|call| PollFd::new(call.stream.socket(), GONE)).collect();
         if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
             return;
         }
-        let lost: Vec<bool> =
+        let disconnected: Vec<bool> =
             fds.iter().map(|fd| fd.revents().intersects(GONE | PollFlags::HUP | PollFlags::ERR)).collect();
-        // Looked at after the poll, since what it saw may be the end of the reads.
+        // Checked after the poll, which may have seen the shutdown's own end of the reads.
         if self.lock().draining {
             return;
         }
-        for (call, lost) in watched.iter().zip(lost) {
-            if lost && !call.cancel.is_cancelled() {
-                log::debug!("the client of a call is gone: the call is cancelled");
+        for (call, is_gone) in cancellable.iter().zip(disconnected) {
+            if is_gone && !call.cancel.is_cancelled() {
+                log::debug!("cancelling a call: its client disconnected");
                 call.cancel.cancel();
             }
         }
@@ -152,7 +149,7 @@ impl ConnectionMonitor {
 }
 
 impl MonitorGuard<'_> {
-    /// Where the call's event stream is kept, once there is one.
+    /// Returns the call's event stream, once there is one.
     pub fn events(&self) -> &OnceLock<EventStream> {
         &self.call.events
     }
@@ -179,17 +176,17 @@ mod tests {
         let monitor = ConnectionMonitor::default();
         thread::scope(|scope| {
             scope.spawn(|| monitor.run(LONG, || ()));
-            let ((far, near), (other_far, _other_near)) = (connection_pair(LONG), connection_pair(LONG));
-            let (lost, other, legacy) = (CancelToken::new(), CancelToken::new(), CancelToken::new());
-            let (say, heard) = channel();
-            lost.set_hook(Some(Box::new(move || say.send(()).unwrap())));
+            let ((stream, client), (other_stream, _other_client)) = (connection_pair(LONG), connection_pair(LONG));
+            let (modern, other, legacy) = (CancelToken::new(), CancelToken::new(), CancelToken::new());
+            let (sender, receiver) = channel();
+            modern.set_hook(Some(Box::new(move || sender.send(()).unwrap())));
             let _calls = [
-                monitor.register(&far, &lost, true),
-                monitor.register(&other_far, &other, true),
-                monitor.register(&far, &legacy, false),
+                monitor.register(&stream, &modern, true),
+                monitor.register(&other_stream, &other, true),
+                monitor.register(&stream, &legacy, false),
             ];
-            drop(near);
-            heard.recv_timeout(LONG).unwrap();
+            drop(client);
+            receiver.recv_timeout(LONG).unwrap();
             assert!(!other.is_cancelled() && !legacy.is_cancelled());
             monitor.close();
         });
@@ -198,18 +195,18 @@ mod tests {
     #[test]
     fn streams_of_calls_get_comments_as_sessions_do() {
         let monitor = ConnectionMonitor::default();
-        let (say, heard) = channel();
+        let (sender, receiver) = channel();
         thread::scope(|scope| {
-            let (far, mut near) = connection_pair(LONG);
-            let call = monitor.register(&far, &CancelToken::new(), false);
-            assert!(call.events().set(EventStream::new(far, LONG)).is_ok());
+            let (stream, mut client) = connection_pair(LONG);
+            let call = monitor.register(&stream, &CancelToken::new(), false);
+            assert!(call.events().set(EventStream::new(stream, LONG)).is_ok());
             scope.spawn(|| {
                 monitor.run(Duration::from_millis(5), move || {
-                    let _ = say.send(());
+                    let _ = sender.send(());
                 })
             });
-            heard.recv_timeout(LONG).unwrap();
-            assert_eq!(read_until(&mut near, "\n\n"), ": keep-alive\n\n");
+            receiver.recv_timeout(LONG).unwrap();
+            assert_eq!(read_until(&mut client, "\n\n"), ": keep-alive\n\n");
             drop(call);
             assert!(monitor.lock().calls.is_empty());
             monitor.close();

@@ -1,5 +1,4 @@
-//! The bytes that a connection receives: a buffer that requests are taken from, and what becomes of the rest at the
-//! end.
+//! The receive buffer of a connection, and the lingering close that reads what remains.
 
 use super::client_stream::{ClientStream, read_socket};
 use crate::base::deadline::Deadline;
@@ -7,34 +6,34 @@ use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The room a read starts with; most requests of MCP clients fit, head and body.
+/// Initial size of the buffer. Most requests of MCP clients fit, head and body.
 const BUFFER_SIZE: usize = 2 << 10;
 
-/// How long, and for how many bytes, a closing connection still takes what its client sends.
-const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+/// Limits of the time and the bytes in which a closing connection still reads.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 << 10;
 
-/// Why no more bytes come.
+/// Reason why no more bytes arrive.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReceiveError {
     /// The peer closed or reset the connection, or the server is stopping.
     Disconnected,
-    /// The deadline is over.
     TimedOut,
 }
 
 impl From<io::Error> for ReceiveError {
-    fn from(e: io::Error) -> Self {
-        match e.kind() {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::TimedOut,
             _ => Self::Disconnected,
         }
     }
 }
 
-/// The receiving side of a connection: a buffer that is reused from request to request.
+/// The receive buffer of a connection, reused for each request.
 ///
-/// Layout: `bytes[..kept]` is the head of the request in work (its fields are spans of it), `bytes[taken..end]` is
-/// received and not yet used, be it a body or the head of a request sent ahead of its turn.
+/// `bytes[..head_end]` is the head of the current request. `bytes[unread_start..unread_end]` is received and not yet
+/// read: a body, or the head of a pipelined request.
 pub struct ReceiveBuffer {
     stream: Arc<ClientStream>,
     bytes: Vec<u8>,
@@ -45,7 +44,6 @@ pub struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// Nothing received yet.
     pub fn new(stream: Arc<ClientStream>) -> Self {
         Self {
             stream,
@@ -57,30 +55,30 @@ impl ReceiveBuffer {
         }
     }
 
-    /// What was received and not yet used.
+    /// Returns the bytes that are received and not yet read.
     pub fn unread(&self) -> &[u8] {
-        self.bytes.get(self.unread_start..self.unread_end).unwrap_or_default()
+        &self.bytes[self.unread_start..self.unread_end]
     }
 
-    /// Forgets the last request; what was received after it moves to the front.
+    /// Discards the previous request. The bytes after it move to the front.
     pub fn discard_request(&mut self) {
         self.bytes.copy_within(self.unread_start..self.unread_end, 0);
         self.unread_end -= self.unread_start;
         (self.head_end, self.unread_start) = (0, 0);
     }
 
-    /// Uses up the next `n` bytes, a request's head, and holds them until [`ReceiveBuffer::discard_request`].
+    /// Reads the next `n` bytes as a request's head and holds them until [`ReceiveBuffer::discard_request`].
     pub fn hold_head(&mut self, n: usize) {
         self.unread_start = n.min(self.unread_end);
         self.head_end = self.unread_start;
     }
 
-    /// The head held by [`ReceiveBuffer::hold_head`].
+    /// Returns the head held by [`ReceiveBuffer::hold_head`].
     pub fn head(&self) -> &[u8] {
-        self.bytes.get(..self.head_end).unwrap_or_default()
+        &self.bytes[..self.head_end]
     }
 
-    /// Waits for more bytes: at least one, at most as many as there is room for.
+    /// Waits for more bytes: at least one, and at most as many as fit.
     pub fn fill(&mut self, deadline: &Deadline) -> Result<(), ReceiveError> {
         if self.unread_start == self.unread_end {
             (self.unread_start, self.unread_end) = (self.head_end, self.head_end);
@@ -88,8 +86,8 @@ impl ReceiveBuffer {
         if self.bytes.len() - self.unread_end < BUFFER_SIZE / 2 {
             self.bytes.resize(self.bytes.len() * 2, 0);
         }
-        let room = self.bytes.get_mut(self.unread_end..).unwrap_or_default();
-        match self.stream.read(room, deadline, &mut self.current_timeout)? {
+        let space = &mut self.bytes[self.unread_end..];
+        match self.stream.read(space, deadline, &mut self.current_timeout)? {
             0 => Err(ReceiveError::Disconnected),
             n => {
                 self.unread_end += n;
@@ -98,7 +96,6 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The next byte.
     pub fn read_byte(&mut self, deadline: &Deadline) -> Result<u8, ReceiveError> {
         loop {
             if let Some(&byte) = self.unread().first() {
@@ -109,16 +106,16 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Appends exactly the next `n` bytes to `out`. What the buffer doesn't have is read straight into `out`, which
-    /// grows with what really comes, not with what was announced.
+    /// Appends exactly the next `n` bytes to `out`. Bytes that are not in the buffer are read directly into `out`,
+    /// which grows with the bytes received and not with the announced length.
     pub fn read_into(&mut self, n: usize, out: &mut Vec<u8>, deadline: &Deadline) -> Result<(), ReceiveError> {
         let ready = self.unread().get(..n).unwrap_or(self.unread());
         out.extend_from_slice(ready);
         let missing = n - ready.len();
         self.unread_start += ready.len();
         if missing > 0 {
-            let timed = DeadlineReader { stream: &self.stream, current_timeout: &mut self.current_timeout, deadline };
-            if timed.take(missing as u64).read_to_end(out)? < missing {
+            let reader = DeadlineReader { stream: &self.stream, current_timeout: &mut self.current_timeout, deadline };
+            if reader.take(missing as u64).read_to_end(out)? < missing {
                 return Err(ReceiveError::Disconnected);
             }
         }
@@ -126,7 +123,7 @@ impl ReceiveBuffer {
     }
 }
 
-/// Reads from a connection until a deadline, for what wants a reader.
+/// Adapter of a connection with a deadline to [`Read`].
 struct DeadlineReader<'a> {
     stream: &'a ClientStream,
     current_timeout: &'a mut Duration,
@@ -139,19 +136,19 @@ impl Read for DeadlineReader<'_> {
     }
 }
 
-/// Says that no more will be sent, then takes what the client still sends, for a bounded while: closing a socket with
-/// unread bytes resets the connection, and the client might lose the answer that says why.
+/// Ends the writes, then reads and discards what the client still sends, within limits. Closing a socket with unread
+/// bytes resets the connection, and the client could lose the response.
 pub fn linger(stream: &ClientStream) {
     if stream.end_writes().is_err() {
         return;
     }
-    let (limit, mut left) = LINGER;
-    let deadline = Deadline::from_now(limit);
+    let deadline = Deadline::from_now(LINGER_TIME);
+    let mut remaining = LINGER_BYTES;
     let (mut bytes, mut current_timeout) = ([0; BUFFER_SIZE], Duration::ZERO);
-    while left > 0 {
+    while remaining > 0 {
         match read_socket(stream.socket(), &mut bytes, &deadline, &mut current_timeout) {
             Ok(0) | Err(_) => return,
-            Ok(n) => left = left.saturating_sub(n),
+            Ok(n) => remaining = remaining.saturating_sub(n),
         }
     }
 }
@@ -166,10 +163,10 @@ mod tests {
 
     #[test]
     fn a_deadline_counts_the_whole_not_the_single_read() {
-        let (far, mut near) = tests::connection_pair(LONG);
-        let mut input = ReceiveBuffer::new(far);
+        let (stream, mut client) = tests::connection_pair(LONG);
+        let mut input = ReceiveBuffer::new(stream);
         let drip = std::thread::spawn(move || {
-            while near.write_all(b"x").is_ok() {
+            while client.write_all(b"x").is_ok() {
                 std::thread::sleep(Duration::from_millis(10));
             }
         });
@@ -183,10 +180,10 @@ mod tests {
 
     #[test]
     fn what_follows_a_head_is_kept_for_the_next_one() {
-        let (far, mut near) = tests::connection_pair(LONG);
-        let mut input = ReceiveBuffer::new(far);
-        near.write_all(b"headbodynext").unwrap();
-        drop(near);
+        let (stream, mut client) = tests::connection_pair(LONG);
+        let mut input = ReceiveBuffer::new(stream);
+        client.write_all(b"headbodynext").unwrap();
+        drop(client);
         let deadline = Deadline::from_now(Duration::from_secs(5));
         while input.unread().len() < 12 {
             input.fill(&deadline).unwrap();

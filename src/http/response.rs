@@ -1,10 +1,12 @@
-//! An answer, with the bytes of its head written by tiny_http.
+//! A response, whose head tiny_http writes.
 //!
-//! `tiny_http::Response::raw_print` writes a head in some twenty small writes, so it goes into a buffer here and out
-//! with the body in one. Its traps, and what is done about them: a `TE` request header can make it panic, so it is
-//! shown no request headers; it would switch to chunks for a large body, so its threshold is out of reach; it drops
-//! `ConnectionHandler`, so that line is put in afterwards; it gives a 204 a Content-Length, so there is no 204 here; it does
-//! not look at header values, so only constants of this crate become one.
+//! `tiny_http::Response::raw_print` makes about twenty small writes for a head. Here they go to a buffer, which is sent
+//! with the body in one write. Its pitfalls and their workarounds:
+//! - A `TE` request header can make it panic: it gets no request headers.
+//! - It switches to chunks for a large body: the threshold is out of reach.
+//! - It drops `Connection`: that line is added afterwards.
+//! - It writes a Content-Length for 204: this server sends no 204.
+//! - It does not check header values: values come from this crate only.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -12,17 +14,16 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 
-/// Named instead of tiny_http, without a version: it is nobody's business.
+/// Value of the `Server` header, without a version so that attackers learn nothing from it.
 const SERVER: &str = "proxmox-mcp";
 
 const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
 
-/// One answer: a status, a few headers and a body that is in memory.
+/// A response: status, a few headers and a body in memory.
 #[derive(Debug)]
 pub struct HttpResponse {
-    /// Never 1xx, 204 or 304, which have no body.
+    /// The status, never 1xx, 204 or 304, which have no body.
     pub status: u16,
-    /// Whether the connection ends with it.
     pub closes_connection: bool,
     content_type: &'static str,
     headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -30,7 +31,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// A short text for people.
+    /// Creates a plain-text response.
     pub fn text(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
         let body = match text.into() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -39,78 +40,89 @@ impl HttpResponse {
         Self { status, closes_connection: false, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body }
     }
 
-    /// A JSON document.
+    /// Creates a JSON response.
     pub fn json(status: u16, body: Vec<u8>) -> Self {
         Self { content_type: "application/json", body: Cow::Owned(body), ..Self::text(status, "") }
     }
 
-    /// 503 with `Retry-After`: some bound is reached, or the server is stopping.
-    pub fn unavailable(text: &'static str) -> Self {
+    /// Creates a 503 with `Retry-After`, for a reached limit or a shutdown.
+    pub fn unavailable(text: impl Into<Cow<'static, str>>) -> Self {
         Self::text(503, text).with_header("Retry-After", "5")
     }
 
-    /// Adds a header. Its value must come from this crate, never from a request: see above.
+    /// Creates the response to a body that is not JSON.
+    pub fn unsupported_media_type() -> Self {
+        Self::text(415, "unsupported Content-Type: application/json is required")
+    }
+
+    /// Adds a header. Its value must come from this crate, never from a request (see above).
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// Its content is of another type.
     pub fn with_content_type(self, content_type: &'static str) -> Self {
         Self { content_type, ..self }
     }
 
-    /// The connection ends with this answer.
+    /// Closes the connection after this response.
     pub fn with_close(mut self) -> Self {
         self.closes_connection = true;
         self
     }
 
-    /// The bytes after the head.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Replaces `out` by the bytes of the head, blank line included.
+    /// Replaces `out` with the bytes of the head, including its blank line.
     ///
-    /// The heads of one connection's answers differ in little but their length, and tiny_http makes each of many small
-    /// allocations: a thread keeps its last one for the second that its `Date` holds.
+    /// The heads of a connection's responses differ mostly in their length, and tiny_http makes many small allocations
+    /// for each. A thread therefore caches its last head for the second in which its `Date` is valid.
     pub fn write_head(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        CACHED_HEAD.with_borrow_mut(|last| {
+        CACHED_HEAD.with_borrow_mut(|cached| {
             let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-            let key = (second, self.status, self.content_type);
-            if !self.headers.is_empty() || last.key != key {
-                last.start.clear();
-                self.write_head_start(&mut last.start)?;
-                // raw_print puts the length last.
-                let length = last.start.strip_suffix(b"Content-Length: 0\r\n\r\n").map_or(0, <[u8]>::len);
-                last.start.truncate(length);
-                last.key = if self.headers.is_empty() { key } else { (0, 0, "") };
+            let key = CachedHeadKey { second, status: self.status, content_type: self.content_type };
+            if !self.headers.is_empty() || cached.key != Some(key) {
+                cached.key = None;
+                self.write_head_start(&mut cached.start)?;
+                cached.key = self.headers.is_empty().then_some(key);
             }
             out.clear();
-            out.extend_from_slice(&last.start);
+            out.extend_from_slice(&cached.start);
             write!(out, "Content-Length: {}\r\n", self.body.len())?;
             out.extend_from_slice(if self.closes_connection { CLOSE } else { b"\r\n" });
             Ok(())
         })
     }
 
-    /// The head as tiny_http makes it, as if there were no body.
+    /// Replaces `out` with tiny_http's head up to its Content-Length.
     fn write_head_start(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.clear();
         let fields = [("Server", SERVER), ("Content-Type", self.content_type)];
         let more = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
         let headers = fields.into_iter().chain(more);
         let headers = headers.filter_map(|(name, value)| Header::from_bytes(name, value).ok()).collect();
         Response::new(StatusCode(self.status), headers, io::empty(), Some(0), None)
             .with_chunked_threshold(usize::MAX)
-            .raw_print(out, HTTPVersion(1, 1), &[], true, None)
+            .raw_print(&mut *out, HTTPVersion(1, 1), &[], true, None)?;
+        let length = out.strip_suffix(b"Content-Length: 0\r\n\r\n").expect("raw_print writes the length last").len();
+        out.truncate(length);
+        Ok(())
     }
 }
 
-/// The start of a head, up to its length, and what it is the start of: a second, a status, a content type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CachedHeadKey {
+    second: u64,
+    status: u16,
+    content_type: &'static str,
+}
+
+/// A head up to its length. The key is `None` for a head that cannot be reused.
 #[derive(Default)]
 struct CachedHead {
-    key: (u64, u16, &'static str),
+    key: Option<CachedHeadKey>,
     start: Vec<u8>,
 }
 
@@ -118,19 +130,15 @@ thread_local! {
     static CACHED_HEAD: RefCell<CachedHead> = RefCell::default();
 }
 
-/// The head of an SSE stream (MCP 2024-11-05, HTTP with SSE). The stream has no length and no chunks, the end of the
-/// connection is its end: a proxy that speaks HTTP/1.0 to its upstream, as nginx does unless told otherwise, could not
-/// pass on chunks, and there is no second framing between one event and one write.
+/// Returns the head of an SSE stream (MCP 2024-11-05, HTTP with SSE). The stream has no length and no chunks, and the
+/// connection's end is its end. A proxy with HTTP/1.0 to its upstream, nginx's default, could not pass on chunks.
 pub fn event_stream_head() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    let reply = HttpResponse { content_type: "text/event-stream", ..HttpResponse::text(200, "") };
-    reply
+    HttpResponse::text(200, "")
+        .with_content_type("text/event-stream")
         .with_header("Cache-Control", "no-cache, no-transform")
         .with_header("X-Accel-Buffering", "no")
         .write_head_start(&mut out)?;
-    // raw_print puts the length last.
-    let head = out.strip_suffix(b"Content-Length: 0\r\n\r\n").map_or(0, <[u8]>::len);
-    out.truncate(head);
     out.extend_from_slice(CLOSE);
     Ok(out)
 }
@@ -139,9 +147,9 @@ pub fn event_stream_head() -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn head(reply: &HttpResponse) -> String {
+    fn head(response: &HttpResponse) -> String {
         let mut out = b"left over".to_vec();
-        reply.write_head(&mut out).unwrap();
+        response.write_head(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -1,8 +1,7 @@
-//! One session of the HTTP+SSE transport: the stream its answers go to and the calls it has in flight.
+//! One session of the HTTP+SSE transport: its event stream and its calls in flight.
 
 use super::client_stream::ClientStream;
 use super::event_stream::EventStream;
-use super::quota::QuotaPermit;
 use crate::base::cancel::CancelToken;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::InFlightCalls;
@@ -13,29 +12,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Bytes a client may send after its GET /sse: it has no reason to send any.
+/// Bytes that a client may send after its GET /sse. It has no reason to send any.
 const MAX_IGNORED_BYTES: usize = 64 << 10;
 
-/// One client's session.
+/// Time after which the kernel ends a connection whose peer acknowledges nothing. Long enough for a change of network.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
+
 pub struct SseSession {
-    /// As good as a password: whoever knows it can speak in the session.
+    /// The session id. It is as sensitive as a password: any caller that knows it can use the session.
     pub(super) id: u128,
-    /// Whose it is: nobody else's posts are taken.
+    /// The caller that opened the session. Posts of other clients are rejected.
     pub(super) caller: Caller,
     pub(super) events: EventStream,
     pub(super) calls: Arc<InFlightCalls>,
-    /// Its calls that wait or run.
-    pub(super) running_calls: AtomicUsize,
+    /// Number of calls that wait or run.
+    running_calls: AtomicUsize,
 }
 
-/// One of a session's calls, counted until this is dropped.
+/// Slot of one of a session's calls, released on drop.
 pub struct SessionSlot {
     pub(super) session: Arc<SseSession>,
-    /// And one of its client's.
-    pub(super) quota_permit: Option<QuotaPermit>,
 }
 
-/// Shows as the first six digits of the id: enough to follow a session through a log, too little to take part in it.
+/// Formats the first six digits of the id: enough to follow a session in a log, too few to use the session.
 impl fmt::Display for SseSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:06x}…", self.id >> (128 - 24))
@@ -43,7 +43,7 @@ impl fmt::Display for SseSession {
 }
 
 impl SseSession {
-    /// A session on a connection, nothing sent yet.
+    /// Creates a session on a connection. Nothing is sent yet.
     pub(super) fn new(id: u128, caller: Caller, stream: Arc<ClientStream>, write_timeout: Duration) -> Self {
         Self {
             id,
@@ -54,7 +54,7 @@ impl SseSession {
         }
     }
 
-    /// Answers a request; `None` where it was cancelled.
+    /// Returns the response to a request, or `None` if the request was cancelled.
     pub(super) fn handle_request(
         &self,
         mcp: &mcp::McpServer,
@@ -62,34 +62,33 @@ impl SseSession {
         request: &mcp::message::RpcRequest<'_>,
         cancel: CancelToken,
     ) -> Option<Vec<u8>> {
-        let send = |note: &[u8]| {
-            self.send(note, None);
+        let notify = |notification: &[u8]| {
+            self.send(notification);
         };
-        let transport = TransportContext { caller, calls: Some(&self.calls), cancel, notify: &send };
-        mcp.handle_request(request, request.parse_params(), &transport).map(|answer| answer.bytes)
+        let transport = TransportContext { caller, calls: Some(&self.calls), cancel, notify: &notify };
+        mcp.handle_request(request, request.parse_params(), &transport).map(|response| response.bytes)
     }
 
-    /// Sends one message as an event; `slot` is given back just before the client can know of the answer (not
-    /// earlier, or a client that doesn't read could bind worker after worker). Returns false where the session has
-    /// ended, or ends now because the client did not take the event in time.
-    pub(super) fn send(&self, message: &[u8], slot: Option<SessionSlot>) -> bool {
-        self.events.send(message, || drop(slot))
+    /// Sends a message as an event. Returns false if the session has ended, or ends now because the client did not
+    /// receive the event in time.
+    pub(super) fn send(&self, message: &[u8]) -> bool {
+        self.events.send(message, || ())
     }
 
-    /// Waits in a read until the stream's end. What the client sends means nothing here.
+    /// Waits until the stream's end, and ignores what the client sends.
     pub(super) fn wait_for_end(&self) {
         let connection = self.events.stream();
-        // A client that lost power says no goodbye: it is found by the comments it doesn't acknowledge. Without the
-        // option that takes a quarter of an hour; the minute is long enough for a change of network.
+        // A client that lost power sends no end. The kernel detects it by unacknowledged comments, but without this
+        // option only after a quarter of an hour.
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(connection.socket()).set_tcp_user_timeout(Some(Duration::from_secs(60)));
+        let _ = SockRef::from(connection.socket()).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
         connection.wait_for_end(MAX_IGNORED_BYTES, &|| self.events.has_ended());
     }
 
-    /// Counts one more call in, unless `max` wait or run already.
+    /// Counts one more call, or returns `None` if `max` calls wait or run.
     pub(super) fn acquire_slot(self: &Arc<Self>, max: usize) -> Option<SessionSlot> {
-        let slot = SessionSlot { session: self.clone(), quota_permit: None };
-        // The slot is dropped, and with it the count, if it is one too many.
+        // If the slot is not returned, its drop takes the call off the count again.
+        let slot = SessionSlot { session: self.clone() };
         (self.running_calls.fetch_add(1, Ordering::SeqCst) < max).then_some(slot)
     }
 }
@@ -112,7 +111,7 @@ mod tests {
         let first = session.acquire_slot(2).unwrap();
         let second = session.acquire_slot(2).unwrap();
         assert!(session.acquire_slot(2).is_none());
-        assert!(session.send(b"{}", Some(first)));
+        assert!(session.events.send(b"{}", || drop(first)));
         let third = session.acquire_slot(2).unwrap();
         drop((second, third));
         assert_eq!(session.running_calls.load(Ordering::SeqCst), 0);

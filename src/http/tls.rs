@@ -1,8 +1,8 @@
 //! TLS on a connection.
 //!
-//! The socket never blocks. Whoever must wait for it does so in `poll`, without the lock: under it there is only
-//! arithmetic, and system calls that return at once. So a reader that waits for days holds up nobody who has an event to
-//! send, and a client that takes none holds up nobody who reads.
+//! The socket is nonblocking. A thread that must wait does so in `poll`, without the lock. The lock is held only for
+//! computation and system calls that return at once. A reader that waits for days therefore never blocks a writer, and
+//! a client that does not read never blocks a reader.
 
 use crate::base::deadline::Deadline;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,22 +12,21 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Bytes that are encrypted ahead of what the socket takes.
+/// Maximum bytes that are encrypted before the socket accepts them.
 const MAX_UNSENT_BYTES: usize = 64 << 10;
 
-/// What a connection keeps for TLS; its socket is at hand in each call.
+/// TLS state of a connection. The caller passes the socket to each method.
 pub struct TlsSession(Mutex<TlsState>);
 
 struct TlsState {
     connection: ServerConnection,
-    /// Nothing is sent or received any more.
+    /// True once nothing may be sent or received.
     closed: bool,
 }
 
-/// Shakes hands over a socket, which does not block from here on, within a deadline.
+/// Makes the TLS handshake on a socket, which becomes nonblocking.
 ///
-/// Errors: what the client sent is no TLS, or none that can be agreed upon (it is told, as far as the socket takes it);
-/// the client is gone; the time is over.
+/// Fails if the client sends no valid TLS (an alert is sent to it if possible), disconnects, or is too slow.
 pub fn accept_handshake(socket: &TcpStream, config: Arc<ServerConfig>, deadline: &Deadline) -> io::Result<TlsSession> {
     socket.set_nonblocking(true)?;
     let mut connection = ServerConnection::new(config).map_err(io::Error::other)?;
@@ -45,13 +44,13 @@ pub fn accept_handshake(socket: &TcpStream, config: Arc<ServerConfig>, deadline:
             _ => {}
         }
     }
-    // What is left to send, the client's tickets for next time, goes out with the first answer if not now.
+    // Session tickets that the socket does not accept now are sent with the first response.
     state.flush(socket)?;
     Ok(TlsSession(Mutex::new(state)))
 }
 
 impl TlsSession {
-    /// Waits for bytes: at least one, or 0 at the end, be it announced or not. HTTP knows by itself what is whole.
+    /// Reads at least one byte, or returns 0 at the end, announced or not. HTTP itself detects a truncated message.
     pub fn read(&self, socket: &TcpStream, into: &mut [u8], deadline: &Deadline) -> io::Result<usize> {
         loop {
             if let Some(n) = self.lock().read_plaintext(into) {
@@ -62,7 +61,7 @@ impl TlsSession {
         }
     }
 
-    /// Writes all `parts`, and returns when the socket has taken them.
+    /// Writes all `parts`, and returns when the socket has accepted them.
     pub fn write_all(&self, socket: &TcpStream, mut parts: &mut [IoSlice<'_>], deadline: &Deadline) -> io::Result<()> {
         IoSlice::advance_slices(&mut parts, 0);
         while !self.lock().write_parts(socket, &mut parts)? {
@@ -71,8 +70,8 @@ impl TlsSession {
         Ok(())
     }
 
-    /// Sends `bytes` if nothing else has to go out before them. What the socket does not take of them at once goes out
-    /// before anything that follows.
+    /// Sends `bytes` without a wait, or fails with `WouldBlock` if earlier data is unsent. Bytes that the socket does
+    /// not accept now are sent before any later data.
     pub fn send_now(&self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         let mut state = match self.0.try_lock() {
             Ok(state) => state,
@@ -85,17 +84,17 @@ impl TlsSession {
         if !state.flush(socket)? {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let taken = state.connection.writer().write(bytes)?;
+        let sent = state.connection.writer().write(bytes)?;
         state.flush(socket)?;
-        Ok(taken)
+        Ok(sent)
     }
 
-    /// Waits until the peer is gone or has sent more than `most` bytes, which are records here: those without anything
-    /// in them count as well.
-    pub fn wait_for_end(&self, socket: &TcpStream, most: usize, ended: &dyn Fn() -> bool) {
+    /// Waits until the peer is gone, `ended` returns true, or the peer has sent `max_ignored` bytes. Encrypted bytes
+    /// are counted, so that empty records count too.
+    pub fn wait_for_end(&self, socket: &TcpStream, max_ignored: usize, ended: &dyn Fn() -> bool) {
         let mut ignored = 0;
         let mut bytes = [0; 512];
-        while ignored < most && !ended() {
+        while ignored < max_ignored && !ended() {
             match self.lock().read_plaintext(&mut bytes) {
                 Some(0) => return,
                 Some(_) => continue,
@@ -112,25 +111,25 @@ impl TlsSession {
         }
     }
 
-    /// Tells the peer that this is the end, if the socket takes that now. Idempotent.
+    /// Sends `close_notify` if the socket accepts it without a wait. Idempotent.
     pub fn close(&self, socket: &TcpStream) {
         let mut state = self.lock();
         if !state.closed {
             state.closed = true;
             state.connection.send_close_notify();
-            // Where the peer is gone or reads nothing, there is nobody to tell.
+            // It fails if the peer is gone or does not read.
             let _ = state.flush(socket);
         }
     }
 
-    /// Never held while anything waits.
+    /// Locks the state. The lock must not be held during a wait.
     fn lock(&self) -> MutexGuard<'_, TlsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TlsState {
-    /// What has been received and decrypted: `None` where that is nothing, 0 bytes where nothing more will come.
+    /// Reads decrypted bytes. Returns `None` if there are none yet, and 0 at the end.
     fn read_plaintext(&mut self, into: &mut [u8]) -> Option<usize> {
         if self.closed {
             return Some(0);
@@ -138,15 +137,15 @@ impl TlsState {
         match self.connection.reader().read(into) {
             Ok(n) => Some(n),
             Err(e) if e.kind() == ErrorKind::WouldBlock => None,
-            // The peer is gone without a word, as many are.
+            // The peer disconnected without `close_notify`, as many do.
             Err(_) => Some(0),
         }
     }
 
-    /// Takes what the socket has, and returns how many bytes that were. Errors: `WouldBlock` where it has none; what
-    /// came is not what TLS allows, and then nothing is sent or received any more.
+    /// Receives and decrypts what the socket has, and returns the number of encrypted bytes. Fails with `WouldBlock` if
+    /// there are none. Invalid TLS closes the session.
     fn receive(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
-        // After the end, rustls is not to be asked for an opinion on what comes.
+        // After the end, received bytes no longer go to rustls.
         if self.closed {
             return Ok(0);
         }
@@ -154,19 +153,19 @@ impl TlsState {
             Err(e) if e.kind() == ErrorKind::Interrupted => return Err(ErrorKind::WouldBlock.into()),
             read => read?,
         };
-        if let Err(e) = self.connection.process_new_packets() {
+        if let Err(error) = self.connection.process_new_packets() {
             self.closed = true;
-            // The alert that says why.
+            // Sends the alert.
             let _ = self.flush(socket);
-            return Err(io::Error::new(ErrorKind::InvalidData, e));
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
-        // An answer to the peer's renewal of a key. If it does not go out now it goes with the next event, and there is
-        // never more than one of them.
+        // Sends the response to a key update of the peer. If the socket is full, it is sent with the next write. At
+        // most one is pending.
         self.flush(socket)?;
         Ok(n)
     }
 
-    /// Encrypts and sends as much of `parts` as the socket takes; true when all of it is out.
+    /// Encrypts and sends as much of `parts` as the socket accepts. Returns true when everything is sent.
     fn write_parts(&mut self, socket: &TcpStream, parts: &mut &mut [IoSlice<'_>]) -> io::Result<bool> {
         if self.closed {
             return Err(ErrorKind::BrokenPipe.into());
@@ -187,7 +186,7 @@ impl TlsState {
         }
     }
 
-    /// Sends what is encrypted already; false where the socket does not take all of it now.
+    /// Sends the encrypted bytes. Returns false if the socket does not accept all of them now.
     fn flush(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
         while self.connection.wants_write() {
             match self.connection.write_tls(&mut socket) {
@@ -202,7 +201,7 @@ impl TlsState {
     }
 }
 
-/// Nothing yet is no error to whoever goes on waiting.
+/// Turns `WouldBlock` into success, for a caller that waits and retries.
 fn ignore_would_block(received: io::Result<usize>) -> io::Result<()> {
     match received {
         Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
@@ -210,15 +209,15 @@ fn ignore_would_block(received: io::Result<usize>) -> io::Result<()> {
     }
 }
 
-/// Waits until the socket can be read or written, or has ended. Errors: `TimedOut`.
-pub fn wait_until_ready(socket: &TcpStream, what: PollFlags, deadline: Option<&Deadline>) -> io::Result<()> {
+/// Waits until the socket is readable or writable, or has ended. Fails with `TimedOut` at the deadline.
+pub fn wait_until_ready(socket: &TcpStream, events: PollFlags, deadline: Option<&Deadline>) -> io::Result<()> {
     loop {
-        let left = deadline.map(Deadline::remaining);
-        if left.is_some_and(|left| left.is_zero()) {
+        let remaining = deadline.map(Deadline::remaining);
+        if remaining.is_some_and(|remaining| remaining.is_zero()) {
             return Err(ErrorKind::TimedOut.into());
         }
-        let time = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut [PollFd::new(socket, what)], time.as_ref()) {
+        let time = remaining.and_then(|remaining| Timespec::try_from(remaining).ok());
+        match poll(&mut [PollFd::new(socket, events)], time.as_ref()) {
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(()),
             Err(e) => return Err(e.into()),

@@ -1,57 +1,55 @@
-//! How a connection to a port with TLS begins: with a handshake, or, of a client that speaks plain HTTP, with an answer
-//! it understands.
+//! The start of a connection to a TLS port: a handshake, or a readable response to a client that speaks plain HTTP.
 
-use super::HttpState;
 use super::certificate::ServerCertificate;
 use super::client_stream::ClientStream;
 use super::receive::linger;
 use super::response::HttpResponse;
 use super::tls;
 use crate::base::deadline::Deadline;
+use crate::config::Limits;
 use rustix::event::PollFlags;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
-/// Goes out in clear text to a client that was told the wrong scheme.
-const PLAIN_HTTP_TEXT: &str = "this port speaks TLS: use https:// instead of http://";
+/// Response in clear text to a client that uses the wrong scheme.
+const PLAIN_HTTP_TEXT: &str = "plain HTTP on a TLS port. hint: use https:// instead of http://";
 
-/// Makes a connection one that speaks TLS, within the time that a head has. False: it is over, and the client was told
-/// if it could be.
-pub fn accept_tls(state: &HttpState, certificate: &ServerCertificate, stream: &ClientStream, peer: SocketAddr) -> bool {
-    let deadline = Deadline::from_now(state.limits.head_timeout);
-    let failed = match peek_first_byte(stream, &deadline) {
+/// Switches a connection to TLS, within the time limit of a head. Returns false if the connection is over.
+pub fn accept_tls(limits: &Limits, certificate: &ServerCertificate, stream: &ClientStream, peer: SocketAddr) -> bool {
+    let deadline = Deadline::from_now(limits.head_timeout);
+    let error = match peek_first_byte(stream, &deadline) {
         Err(error) => error,
-        // A handshake begins with 22, a method with a letter.
+        // A handshake starts with the byte 22, an HTTP method with a letter.
         Ok(byte) if byte.is_ascii_alphabetic() => {
-            log::debug!("{peer} plain HTTP on a port that speaks TLS");
-            let (reply, mut head) = (HttpResponse::text(400, PLAIN_HTTP_TEXT).with_close(), Vec::new());
-            let mut write = || {
-                reply.write_head(&mut head)?;
-                stream.write_all(&mut [IoSlice::new(&head), IoSlice::new(reply.body())], state.limits.write_timeout)
-            };
-            if write().is_ok() {
+            log::debug!("{peer} plain HTTP on a TLS port");
+            if reject_plain_http(stream, limits).is_ok() {
                 linger(stream);
             }
             return false;
         }
         Ok(_) => match tls::accept_handshake(stream.socket(), certificate.config(), &deadline) {
-            Ok(tls) => return stream.upgrade_to_tls(tls),
+            Ok(session) => return stream.upgrade_to_tls(session),
             Err(error) => error,
         },
     };
-    log::debug!("{peer} no TLS: {failed}");
-    // It may have been told why, and must get to read that.
-    if failed.kind() == ErrorKind::InvalidData && stream.socket().set_nonblocking(false).is_ok() {
+    log::debug!("{peer} TLS handshake failed: {error}");
+    // The client must get time to read the alert.
+    if error.kind() == ErrorKind::InvalidData && stream.socket().set_nonblocking(false).is_ok() {
         linger(stream);
     }
     false
 }
 
-/// Waits for the first byte, and leaves it where it is.
+fn reject_plain_http(stream: &ClientStream, limits: &Limits) -> io::Result<()> {
+    let (response, mut head) = (HttpResponse::text(400, PLAIN_HTTP_TEXT).with_close(), Vec::new());
+    response.write_head(&mut head)?;
+    stream.write_all(&mut [IoSlice::new(&head), IoSlice::new(response.body())], limits.write_timeout)
+}
+
+/// Waits for the first byte and returns it without consuming it.
 fn peek_first_byte(stream: &ClientStream, deadline: &Deadline) -> io::Result<u8> {
     let (socket, mut byte) = (stream.socket(), [0]);
     tls::wait_until_ready(socket, PollFlags::IN, Some(deadline))?;
-    // There is something, or the end: this does not wait.
     match socket.peek(&mut byte)? {
         0 => Err(ErrorKind::UnexpectedEof.into()),
         _ => Ok(byte[0]),

@@ -1,50 +1,76 @@
-//! Parameters of tools as data: their JSON Schema for clients, and the check of what a model sent.
+//! Parameters of tools as data: their JSON Schema for clients, and the check of the arguments that a model sent.
 
 use crate::base::suggest::suggest;
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 
-/// One parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolParameter {
-    /// Its name.
     pub name: &'static str,
-    /// What it takes.
     pub kind: ParameterKind,
-    /// Whether the tool needs it.
     pub required: bool,
-    /// What it means, for the model.
+    /// Meaning of the parameter, for the model.
     pub description: &'static str,
 }
 
-/// What a parameter takes.
+/// The values that a parameter accepts.
 #[derive(Clone, Copy, Debug)]
 pub enum ParameterKind {
-    /// A string.
     Text,
     /// true or false.
     Flag,
     /// One of these words, in upper or lower case.
     Choice(&'static [&'static str]),
-    /// An object with names of its own.
+    /// An object with any names.
     Object,
-    /// A whole number below 2^53, as a number or in digits.
+    /// A whole number up to 2^53 - 1, as a number or in digits.
     Count,
-    /// A list of strings; one string alone is a list of one.
+    /// A list of strings. One string alone is a list of one.
     TextList,
 }
 
-/// The largest [`ParameterKind::Count`]: the last that every JSON parser still tells from its neighbours (RFC 8259, section 6).
+/// The largest [`ParameterKind::Count`], up to which every JSON parser reads integers exactly (RFC 8259, section 6).
 const MAX_COUNT: u64 = (1 << 53) - 1;
 
+/// Rejection of the arguments of a tool, with all problems at once.
+#[derive(Debug, Error)]
+#[error("{tool}: {}", join_problems(.problems))]
+pub struct InvalidArguments {
+    tool: String,
+    problems: Vec<ArgumentProblem>,
+}
+
+#[derive(Debug, Error)]
+enum ArgumentProblem {
+    #[error("unknown argument {name:?}{} (valid: {})", format_suggestion(.suggestion), join_names(.valid))]
+    Unknown { name: String, suggestion: Option<&'static str>, valid: Vec<&'static str> },
+    #[error("{} must be {} ({})", .0.name, .0.expected(), .0.description)]
+    WrongType(ToolParameter),
+    #[error("{} is missing: {}, {}", .0.name, .0.expected(), .0.description)]
+    Missing(ToolParameter),
+}
+
+fn join_problems(problems: &[ArgumentProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn format_suggestion(suggestion: &Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!(", did you mean {name}?"))
+}
+
+fn join_names(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
 impl ToolParameter {
-    /// Its JSON Schema.
+    /// Returns the JSON Schema of the parameter.
     pub fn schema(&self) -> Value {
         let mut schema = match self.kind {
             ParameterKind::Text => json!({"type": "string"}),
             ParameterKind::Flag => json!({"type": "boolean"}),
             ParameterKind::Choice(words) => json!({"type": "string", "enum": words}),
             ParameterKind::Object => json!({"type": "object", "additionalProperties": true}),
-            // No union with string, though one is taken: some clients refuse a tool over it.
+            // A string is accepted too, but some clients reject a tool with a union.
             ParameterKind::Count => json!({"type": "integer", "minimum": 0}),
             ParameterKind::TextList => json!({"type": "array", "items": {"type": "string"}}),
         };
@@ -52,8 +78,8 @@ impl ToolParameter {
         schema
     }
 
-    /// What to send, when something else was sent.
-    fn expected_text(&self) -> String {
+    /// Returns the expected value for an error text.
+    fn expected(&self) -> String {
         match self.kind {
             ParameterKind::Text => "a string".into(),
             ParameterKind::Flag => "true or false".into(),
@@ -64,36 +90,35 @@ impl ToolParameter {
         }
     }
 
-    /// The value as the tool gets it, or `None` where it does not fit.
+    /// Converts a value to the type of the parameter. Returns `None` if it does not fit.
+    ///
+    /// Models also write unambiguous values of other types: a number for a text, a text for an object.
     fn coerce(&self, value: Value) -> Option<Value> {
         match (&self.kind, value) {
-            (ParameterKind::Text, v @ Value::String(_))
-            | (ParameterKind::Flag, v @ Value::Bool(_))
-            | (ParameterKind::Object, v @ Value::Object(_)) => Some(v),
-            // What models write instead, where only one thing can be meant.
-            (ParameterKind::Text, Value::Number(n)) => Some(n.to_string().into()),
+            (ParameterKind::Text, value @ Value::String(_))
+            | (ParameterKind::Flag, value @ Value::Bool(_))
+            | (ParameterKind::Object, value @ Value::Object(_)) => Some(value),
+            (ParameterKind::Text, Value::Number(number)) => Some(number.to_string().into()),
             (ParameterKind::Text, Value::Array(list)) if !list.is_empty() && list.iter().all(Value::is_string) => {
                 Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into())
             }
-            (ParameterKind::Flag, Value::String(typed)) => typed.parse::<bool>().ok().map(Value::from),
-            (ParameterKind::Object, Value::String(typed)) => {
-                serde_json::from_str::<Map<String, Value>>(&typed).ok().map(Value::from)
+            (ParameterKind::Flag, Value::String(text)) => text.parse::<bool>().ok().map(Value::from),
+            (ParameterKind::Object, Value::String(text)) => {
+                serde_json::from_str::<Map<String, Value>>(&text).ok().map(Value::from)
             }
-            (ParameterKind::Choice(words), Value::String(typed)) => {
-                words.iter().find(|w| w.eq_ignore_ascii_case(&typed)).map(|w| Value::from(*w))
+            (ParameterKind::Choice(words), Value::String(text)) => {
+                words.iter().find(|word| word.eq_ignore_ascii_case(&text)).map(|word| Value::from(*word))
             }
-            (ParameterKind::Count, Value::Number(n)) => {
+            (ParameterKind::Count, Value::Number(number)) => {
                 // Some clients write every number with a fraction.
-                let whole = |f: &f64| f.fract() == 0.0 && (0.0..=MAX_COUNT as f64).contains(f);
-                n.as_u64()
-                    .or_else(|| n.as_f64().filter(whole).map(|f| f as u64))
-                    .filter(|n| *n <= MAX_COUNT)
-                    .map(Value::from)
+                let is_count = |f: &f64| f.fract() == 0.0 && (0.0..=MAX_COUNT as f64).contains(f);
+                let count = number.as_u64().or_else(|| number.as_f64().filter(is_count).map(|f| f as u64));
+                count.filter(|count| *count <= MAX_COUNT).map(Value::from)
             }
-            (ParameterKind::Count, Value::String(typed)) => {
-                typed.trim().parse::<u64>().ok().filter(|n| *n <= MAX_COUNT).map(Value::from)
+            (ParameterKind::Count, Value::String(text)) => {
+                text.trim().parse::<u64>().ok().filter(|count| *count <= MAX_COUNT).map(Value::from)
             }
-            (ParameterKind::TextList, v @ Value::String(_)) => Some(Value::Array(vec![v])),
+            (ParameterKind::TextList, value @ Value::String(_)) => Some(Value::Array(vec![value])),
             (ParameterKind::TextList, Value::Array(list)) => {
                 list.iter().all(Value::is_string).then_some(Value::Array(list))
             }
@@ -102,14 +127,11 @@ impl ToolParameter {
     }
 }
 
-/// The JSON Schema of an object with these parameters and no others.
+/// Returns the JSON Schema of an object with exactly these parameters.
 pub fn object_schema(params: &[ToolParameter]) -> Value {
-    let mut properties = Map::new();
-    for param in params {
-        properties.insert(param.name.into(), param.schema());
-    }
+    let properties: Map<_, _> = params.iter().map(|param| (param.name.into(), param.schema())).collect();
     let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
-    let required: Vec<_> = params.iter().filter(|p| p.required).map(|p| p.name).collect();
+    let required: Vec<_> = params.iter().filter(|param| param.required).map(|param| param.name).collect();
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -121,69 +143,69 @@ pub fn object_schema(params: &[ToolParameter]) -> Value {
 pub struct ToolArguments(Map<String, Value>);
 
 impl ToolArguments {
-    /// Checks what was sent against the tool's parameters; says everything that is wrong at once.
-    pub fn validate(tool: &str, params: &[ToolParameter], sent: Map<String, Value>) -> Result<Self, String> {
+    /// Checks arguments against the parameters of a tool.
+    ///
+    /// # Errors
+    /// All problems of the arguments at once.
+    pub fn validate(
+        tool: &str,
+        params: &[ToolParameter],
+        arguments: Map<String, Value>,
+    ) -> Result<Self, InvalidArguments> {
         let mut problems = Vec::new();
-        let mut taken = Map::new();
-        for (name, value) in sent {
-            match params.iter().find(|p| p.name == name) {
-                // Models send null, or an empty text, for what they leave out.
+        let mut accepted = Map::new();
+        for (name, value) in arguments {
+            match params.iter().find(|param| param.name == name) {
+                // Models send null, or an empty text, for an argument that they leave out.
                 Some(param) if value.is_null() || !param.required && value == "" => {}
                 None if value.is_null() => {}
                 None => {
-                    let valid: Vec<_> = params.iter().map(|p| p.name).collect();
-                    let meant = suggest(&name, valid.iter().copied());
-                    let meant = meant.map(|m| format!(", did you mean {m}?")).unwrap_or_default();
-                    let valid = if valid.is_empty() { "none".into() } else { valid.join(", ") };
-                    let name: String = name.chars().take(64).collect();
-                    problems.push(format!("unknown argument {name:?}{meant} (valid: {valid})"));
+                    let valid: Vec<_> = params.iter().map(|param| param.name).collect();
+                    let suggestion = suggest(&name, valid.iter().copied());
+                    let name = name.chars().take(64).collect();
+                    problems.push(ArgumentProblem::Unknown { name, suggestion, valid });
                 }
                 Some(param) => match param.coerce(value) {
-                    Some(value) => drop(taken.insert(name, value)),
-                    None => problems.push(format!("{name} must be {} ({})", param.expected_text(), param.description)),
+                    Some(value) => _ = accepted.insert(name, value),
+                    None => problems.push(ArgumentProblem::WrongType(*param)),
                 },
             }
         }
-        for missing in params.iter().filter(|p| p.required && !taken.contains_key(p.name)) {
-            // A value of the wrong kind has been complained of already.
-            if !problems.iter().any(|p| p.starts_with(&format!("{} must be ", missing.name))) {
-                problems.push(format!(
-                    "{} is missing: {}, {}",
-                    missing.name,
-                    missing.expected_text(),
-                    missing.description
-                ));
+        for param in params.iter().filter(|param| param.required && !accepted.contains_key(param.name)) {
+            let is_reported = |problem: &_| matches!(problem, ArgumentProblem::WrongType(p) if p.name == param.name);
+            if !problems.iter().any(is_reported) {
+                problems.push(ArgumentProblem::Missing(*param));
             }
         }
-        if problems.is_empty() { Ok(Self(taken)) } else { Err(format!("{tool}: {}", problems.join("; "))) }
+        if problems.is_empty() { Ok(Self(accepted)) } else { Err(InvalidArguments { tool: tool.into(), problems }) }
     }
 
-    /// The arguments as they came, for a tool that checks them by itself.
-    pub fn new_unchecked(sent: Map<String, Value>) -> Self {
-        Self(sent)
+    /// Creates arguments without a check, for a tool that checks them itself.
+    pub fn new_unchecked(arguments: Map<String, Value>) -> Self {
+        Self(arguments)
     }
 
-    /// A [`ParameterKind::Text`] or [`ParameterKind::Choice`], if it was sent.
+    /// Returns a [`ParameterKind::Text`] or [`ParameterKind::Choice`], if it was sent.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
     }
 
-    /// A [`ParameterKind::Flag`]; false where it was not sent.
+    /// Returns a [`ParameterKind::Flag`], by default false.
     pub fn flag(&self, name: &str) -> bool {
         self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// A [`ParameterKind::Object`], if it was sent.
+    /// Returns a [`ParameterKind::Object`], if it was sent.
     pub fn object(&self, name: &str) -> Option<&Map<String, Value>> {
         self.0.get(name).and_then(Value::as_object)
     }
 
-    /// A [`ParameterKind::Count`], if it was sent.
+    /// Returns a [`ParameterKind::Count`], if it was sent.
     pub fn count(&self, name: &str) -> Option<u64> {
         self.0.get(name).and_then(Value::as_u64)
     }
 
-    /// A [`ParameterKind::TextList`], if it was sent.
+    /// Returns a [`ParameterKind::TextList`], if it was sent.
     pub fn text_list(&self, name: &str) -> Option<Vec<&str>> {
         self.0.get(name).and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_str).collect())
     }
@@ -194,47 +216,47 @@ mod tests {
     use super::*;
 
     const PARAMS: [ToolParameter; 5] = [
-        ToolParameter { name: "path", kind: ParameterKind::Text, required: true, description: "where" },
+        ToolParameter { name: "path", kind: ParameterKind::Text, required: true, description: "an address" },
         ToolParameter {
             name: "method",
             kind: ParameterKind::Choice(&["GET", "PUT"]),
             required: false,
-            description: "how",
+            description: "the verb",
         },
-        ToolParameter { name: "data", kind: ParameterKind::Object, required: false, description: "what" },
+        ToolParameter { name: "data", kind: ParameterKind::Object, required: false, description: "the body" },
         ToolParameter { name: "limit", kind: ParameterKind::Count, required: false, description: "rows" },
         ToolParameter { name: "tags", kind: ParameterKind::TextList, required: false, description: "words" },
     ];
 
-    fn check(sent: Value) -> Result<ToolArguments, String> {
-        let Value::Object(sent) = sent else { panic!("an object") };
-        ToolArguments::validate("tool", &PARAMS, sent)
+    fn check(arguments: Value) -> Result<ToolArguments, String> {
+        let Value::Object(arguments) = arguments else { panic!("an object") };
+        ToolArguments::validate("tool", &PARAMS, arguments).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn what_fits_is_taken_null_is_absent_and_choices_know_no_case() {
+    fn matching_values_are_accepted_null_is_absent_and_choices_ignore_case() {
         let args = check(json!({"path": "/x", "method": "put", "data": null})).unwrap();
         assert_eq!((args.text("path"), args.text("method")), (Some("/x"), Some("PUT")));
         assert!(args.object("data").is_none());
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once_with_what_to_send() {
-        let why = check(json!({"paht": "/x", "method": "PATCH", "data": "a=b"})).unwrap_err();
+    fn all_problems_are_reported_at_once_with_the_expected_values() {
+        let error = check(json!({"paht": "/x", "method": "PATCH", "data": "a=b"})).unwrap_err();
         for part in [
             "unknown argument \"paht\", did you mean path? (valid: path, method, data, limit, tags)",
             "method must be one of GET, PUT",
             "data must be an object",
-            "path is missing: a string, where",
+            "path is missing: a string, an address",
         ] {
-            assert!(why.contains(part), "{why}");
+            assert!(error.contains(part), "{error}");
         }
-        assert_eq!(check(json!({"path": true})).unwrap_err(), "tool: path must be a string (where)");
+        assert_eq!(check(json!({"path": true})).unwrap_err(), "tool: path must be a string (an address)");
     }
 
     #[test]
-    fn a_count_is_a_whole_number_however_it_is_written() {
-        for (sent, taken) in [
+    fn a_count_is_a_whole_number_in_any_notation() {
+        for (sent, count) in [
             (json!(10), Some(10)),
             (json!("10"), Some(10)),
             (json!(10.0), Some(10)),
@@ -243,7 +265,7 @@ mod tests {
             (json!(null), None),
             (json!(""), None),
         ] {
-            assert_eq!(check(json!({"path": "/", "limit": sent})).unwrap().count("limit"), taken, "{sent}");
+            assert_eq!(check(json!({"path": "/", "limit": sent})).unwrap().count("limit"), count, "{sent}");
         }
         for sent in [
             json!(-1),
@@ -255,13 +277,13 @@ mod tests {
             json!(true),
             json!([1]),
         ] {
-            let why = check(json!({"path": "/", "limit": sent})).unwrap_err();
-            assert_eq!(why, "tool: limit must be a whole number, 0 or more (rows)", "{sent}");
+            let error = check(json!({"path": "/", "limit": sent})).unwrap_err();
+            assert_eq!(error, "tool: limit must be a whole number, 0 or more (rows)", "{sent}");
         }
     }
 
     #[test]
-    fn texts_are_a_list_of_strings_or_one_alone() {
+    fn a_text_list_is_a_list_of_strings_or_one_string() {
         let texts =
             |sent| check(json!({"path": "/", "tags": sent})).map(|args| args.text_list("tags").map(|t| t.join("|")));
         assert_eq!(texts(json!(["a", "b,c"])).unwrap().unwrap(), "a|b,c");

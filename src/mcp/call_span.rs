@@ -1,159 +1,117 @@
-//! One request's entry in the books: a line in the log, and the counts. Neither costs anything but an addition where
-//! nobody wants to know: the clock is asked only where the log or the metrics show the time.
+//! The record of one request: for a tool call a line in the log and its metrics. The clock is read only if the log or the
+//! metrics use the time.
 
-use super::context::Caller;
-use super::{McpServer, ProtocolEra};
-use crate::base::trace::{CALL_ID_META_KEY, CallId, TraceParent};
+use super::context::{CallAttributes, Caller, LOG_TARGET};
+use super::server_state::ServerState;
+use crate::base::trace::{CallId, TraceParent};
 use crate::metrics::CallOutcome;
 use log::Level;
 use std::cell::Cell;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The log's target of the calls.
-const LOG_TARGET: &str = "proxmox_mcp::call";
-
-/// What a tool has learnt of its own call, from any of its threads.
-#[derive(Default)]
-pub struct CallAttributes {
-    denied: AtomicBool,
-    waiting: AtomicBool,
-    target: OnceLock<String>,
-    several_targets: AtomicBool,
-}
-
-impl CallAttributes {
-    /// Something was not let through.
-    pub fn mark_denied(&self) {
-        self.denied.store(true, Relaxed);
-    }
-
-    /// It takes its time because it was asked to: that is not slow.
-    pub fn mark_waiting(&self) {
-        self.waiting.store(true, Relaxed);
-    }
-
-    /// It concerns this cluster, a name of the settings.
-    pub fn set_target(&self, target: &str) {
-        if log::log_enabled!(target: LOG_TARGET, Level::Warn) && self.target.get_or_init(|| target.into()) != target {
-            self.several_targets.store(true, Relaxed);
-        }
-    }
-
-    fn target_label(&self) -> &str {
-        match self.several_targets.load(Relaxed) {
-            true => "several",
-            false => self.target.get().map_or("-", |name| name),
-        }
-    }
-}
-
-/// One request, from when it is taken up until it is answered.
+/// One request, from its start to its answer.
 pub(super) struct CallSpan<'a> {
-    pub(super) id: CallId,
-    pub(super) attributes: CallAttributes,
-    pub(super) trace: Option<TraceParent>,
-    /// The tool's number, once it is known.
-    pub(super) tool_index: Cell<usize>,
-    pub(super) failed: Cell<bool>,
+    pub id: CallId,
+    pub attributes: CallAttributes,
+    pub trace: Option<TraceParent>,
+    /// Index of the tool, once it is known.
+    pub tool_index: Cell<Option<usize>>,
+    /// True if the tool failed.
+    pub failed: Cell<bool>,
+    server: &'a ServerState,
     caller: &'a Caller,
-    /// `None` where nobody wants to know how long it took.
-    begun: Option<Instant>,
+    is_tool_call: bool,
+    /// `None` if the log and the metrics do not use the time.
+    started: Option<Instant>,
 }
 
 impl<'a> CallSpan<'a> {
-    /// A request is taken up; `counts` where it is a call of a tool.
-    pub(super) fn start(
-        server: &McpServer,
-        id: CallId,
-        caller: &'a Caller,
-        trace: Option<TraceParent>,
-        counts: bool,
-    ) -> Self {
-        let timed = counts && (server.metrics.is_enabled() || log::log_enabled!(target: LOG_TARGET, Level::Warn));
-        if counts {
+    /// Starts the record. Only a tool call is counted and logged.
+    pub fn start(server: &'a ServerState, caller: &'a Caller, trace: Option<TraceParent>, is_tool_call: bool) -> Self {
+        let is_timed =
+            is_tool_call && (server.metrics.is_enabled() || log::log_enabled!(target: LOG_TARGET, Level::Warn));
+        if is_tool_call {
             server.metrics.start_call();
         }
         Self {
-            id,
+            id: server.next_id(),
             attributes: CallAttributes::default(),
             trace: trace.or(caller.trace),
-            tool_index: Cell::new(usize::MAX),
+            tool_index: Cell::new(None),
             failed: Cell::new(false),
+            server,
             caller,
-            begun: timed.then(Instant::now),
+            is_tool_call,
+            started: is_timed.then(Instant::now),
         }
     }
 
-    /// The call has ended.
-    pub(super) fn end(&self, server: &McpServer, cancelled: bool, broken: bool) {
-        let outcome = match (cancelled, broken, self.failed.get()) {
+    /// Ends the record. `is_error` is true if the answer is a JSON-RPC error.
+    pub fn end(&self, is_cancelled: bool, is_error: bool) {
+        if !self.is_tool_call {
+            return;
+        }
+        let outcome = match (is_cancelled, is_error, self.failed.get()) {
             (true, ..) => CallOutcome::Cancelled,
             (_, false, false) => CallOutcome::Ok,
-            (_, false, true) if self.attributes.denied.load(Relaxed) => CallOutcome::Refused,
+            (_, false, true) if self.attributes.is_denied() => CallOutcome::Refused,
             _ => CallOutcome::Failed,
         };
-        let took = self.begun.map(|begun| begun.elapsed());
-        let timed = took.filter(|_| server.metrics.is_enabled());
-        server.metrics.end_call(self.tool_index.get(), &self.caller.client.name, outcome, timed);
-        if let Some(took) = took {
-            self.log(server, outcome, took);
+        let duration = self.started.map(|started| started.elapsed());
+        let metrics = &self.server.metrics;
+        let metrics_duration = duration.filter(|_| metrics.is_enabled());
+        metrics.end_call(metrics_index(self.tool_index.get()), &self.caller.client.name, outcome, metrics_duration);
+        if let Some(duration) = duration {
+            self.log(outcome, duration);
         }
     }
 
-    fn log(&self, server: &McpServer, outcome: CallOutcome, took: Duration) {
-        let slow = took >= server.slow_call && !self.attributes.waiting.load(Relaxed);
-        let level = if slow { Level::Warn } else { Level::Info };
+    fn log(&self, outcome: CallOutcome, duration: Duration) {
+        let is_slow = duration >= self.server.slow_call && !self.attributes.is_waiting();
+        let level = if is_slow { Level::Warn } else { Level::Info };
         if !log::log_enabled!(target: LOG_TARGET, level) {
             return;
         }
-        let mark = if slow { " slow" } else { "" };
-        let (tool, cluster) = (server.tool_name(self.tool_index.get()), self.attributes.target_label());
-        let what = format_args!("cluster={cluster} outcome={} ms={}{mark}", outcome.name(), took.as_millis());
-        write_log_line(level, &self.id, self.caller, self.trace, tool, what);
+        let slow = if is_slow { " slow" } else { "" };
+        let (cluster, outcome, ms) = (self.attributes.target_label(), outcome.name(), duration.as_millis());
+        let details = format_args!("cluster={cluster} outcome={outcome} ms={ms}{slow}");
+        write_log_line(self.server, level, &self.id, self.caller, self.trace, self.tool_index.get(), details);
     }
 }
 
-/// Notes a call that was not begun.
-pub(super) fn record_busy(server: &McpServer, id: CallId, caller: &Caller, tool: usize) {
-    server.metrics.count_call(tool, &caller.client.name, CallOutcome::Busy);
+/// Records a call that was not run because the server is busy.
+pub(super) fn record_busy(server: &ServerState, caller: &Caller, tool_index: Option<usize>) {
+    server.metrics.count_call(metrics_index(tool_index), &caller.client.name, CallOutcome::Busy);
     if log::log_enabled!(target: LOG_TARGET, Level::Info) {
-        let what = format_args!("outcome={}", CallOutcome::Busy.name());
-        write_log_line(Level::Info, &id, caller, caller.trace, server.tool_name(tool), what);
+        let details = format_args!("outcome={}", CallOutcome::Busy.name());
+        write_log_line(server, Level::Info, &server.next_id(), caller, caller.trace, tool_index, details);
     }
 }
 
-/// No word of it is a stranger's: the names are those of the settings and of the catalog.
+/// Returns the index of a tool in the metrics, which count every index beyond their last under another name.
+fn metrics_index(tool_index: Option<usize>) -> usize {
+    tool_index.unwrap_or(usize::MAX)
+}
+
+/// Writes the line of one call. It has no untrusted input: its names are those of the configuration and the catalog.
 fn write_log_line(
+    server: &ServerState,
     level: Level,
     id: &CallId,
     caller: &Caller,
     trace: Option<TraceParent>,
-    tool: &str,
-    what: std::fmt::Arguments<'_>,
+    tool_index: Option<usize>,
+    details: fmt::Arguments<'_>,
 ) {
-    let (key, trace) = trace.as_ref().map_or(("", ""), |trace| (" traceparent=", trace.as_str()));
+    let tool = tool_index.map_or("-", |index| server.catalog.tools[index].name);
+    let (trace_key, trace) = trace.as_ref().map_or(("", ""), |trace| (" traceparent=", trace.as_str()));
     let address = caller.address.map_or_else(|| "-".into(), |address| address.to_canonical().to_string());
     log::log!(
         target: LOG_TARGET,
         level,
-        "id={id} client={} transport={} address={address} tool={tool} {what}{key}{trace}",
+        "id={id} client={} transport={} address={address} tool={tool} {details}{trace_key}{trace}",
         caller.client.name,
         caller.transport,
     );
-}
-
-/// What ends a failed result: as [`McpServer::result_tail`], with the call's id.
-pub(super) fn write_failed_tail(server: &McpServer, era: ProtocolEra, id: &CallId, out: &mut Vec<u8>) {
-    let member = format!("\"{CALL_ID_META_KEY}\":\"{id}\"}}}}");
-    let tail = server.result_tail(era, false);
-    match tail.strip_suffix(b"}}") {
-        Some(open) => {
-            out.extend_from_slice(open);
-            out.push(b',');
-        }
-        None => out.extend_from_slice(br#","_meta":{"#),
-    }
-    out.extend_from_slice(member.as_bytes());
 }

@@ -1,59 +1,95 @@
-//! What a server offers, as data: tools, resources, prompts, completion. The protocol core lists and runs them; it knows
-//! none by name.
+//! The offer of a server, as data: tools, resources, prompts and completion.
 
-use super::arguments::{self, ToolArguments, ToolParameter};
+use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter};
 use super::content::{Content, ResourceContents};
 use super::context::CallContext;
-use super::message::RpcError;
+use super::error::RpcError;
 use serde_json::{Map, Value, json};
 
-/// Everything one server offers. What is empty is not announced, and its methods are unknown.
+/// The offer of one server. Empty parts are not announced, and their methods are unknown.
 #[derive(Default)]
 pub struct Catalog {
-    /// What a model is told about the server as a whole.
+    pub server: ServerInfo,
+    /// Instructions for the model about the server as a whole.
     pub instructions: &'static str,
-    /// In the order of tools/list, names unique.
+    /// Tools in the order of tools/list, with unique names.
     pub tools: Vec<Tool>,
-    /// In the order of resources/list, URIs unique.
+    /// Resources in the order of resources/list, with unique URIs.
     pub resources: Vec<Resource>,
     /// Resources whose URI has variable parts.
     pub templates: Vec<ResourceTemplate>,
-    /// In the order of prompts/list, names unique.
+    /// Prompts in the order of prompts/list, with unique names.
     pub prompts: Vec<Prompt>,
     /// Proposes values for an argument of a prompt or a variable of a template.
     pub completion: Option<CompletionHandler>,
-    /// Whether tools send log messages to clients (the capability `logging`).
+    /// True if tools send log messages to clients (the capability `logging`).
     pub logging: bool,
 }
 
-/// What a tool has to say when it succeeded.
+/// The server as clients show it.
+#[derive(Clone, Copy)]
+pub struct ServerInfo {
+    /// Identifier. It also names the logger, and prefixes the server's own members of `_meta`.
+    pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+    pub version: &'static str,
+}
+
+impl Default for ServerInfo {
+    fn default() -> Self {
+        Self { name: "mcp-server", title: "MCP server", version: "0" }
+    }
+}
+
+impl Catalog {
+    /// Returns the capabilities to announce.
+    pub(super) fn capabilities(&self) -> Value {
+        let mut capabilities = json!({"tools": {}});
+        let optional = [
+            ("resources", self.has_resources()),
+            ("prompts", !self.prompts.is_empty()),
+            ("completions", self.completion.is_some()),
+            ("logging", self.logging),
+        ];
+        for (name, _) in optional.into_iter().filter(|(_, offered)| *offered) {
+            capabilities[name] = json!({});
+        }
+        capabilities
+    }
+
+    pub(super) fn has_resources(&self) -> bool {
+        !self.resources.is_empty() || !self.templates.is_empty()
+    }
+}
+
+/// The result of a tool that succeeded.
 pub struct ToolOutput {
-    /// For the model; a text alone in most cases.
+    /// Content for the model, usually one text.
     pub content: Vec<Content>,
-    /// The same as JSON text of an object, for programs; absent where the text is JSON already.
+    /// The same as the JSON text of an object, for programs. Absent if the text is JSON already.
     pub structured: Option<String>,
 }
 
 impl ToolOutput {
-    /// One text.
     pub fn text(text: String) -> Self {
         Self { content: vec![Content::Text(text)], structured: None }
     }
 
-    /// A text, and the JSON text of the object that says the same.
+    /// Creates a result from a text and the JSON text of the object that says the same.
     pub fn with_structured(text: String, structured: String) -> Self {
         Self { content: vec![Content::Text(text)], structured: Some(structured) }
     }
 }
 
-/// Why a tool, prompt or resource gave no output.
+/// Reason for a tool, prompt or resource to give no output.
 #[derive(Debug)]
 pub enum ToolError {
-    /// It failed: what failed, why, what to do next. The model reads it, as a result with `isError`.
+    /// It failed. The model reads the text as a result with `isError`.
     Failed(String),
-    /// The request can't be served at all.
+    /// The request cannot be served at all.
     Rpc(RpcError),
-    /// It needs answers from the user first (2026-07-28: multi round-trip requests).
+    /// The user must answer questions first (2026-07-28: multi round-trip requests).
     InputRequired(InputRequired),
 }
 
@@ -63,74 +99,114 @@ impl From<String> for ToolError {
     }
 }
 
-impl From<RpcError> for ToolError {
-    fn from(fault: RpcError) -> Self {
-        Self::Rpc(fault)
+impl From<InvalidArguments> for ToolError {
+    fn from(error: InvalidArguments) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 
-/// Questions for the client, each under a key of the tool's own; it calls again with the answers.
+impl From<RpcError> for ToolError {
+    fn from(error: RpcError) -> Self {
+        Self::Rpc(error)
+    }
+}
+
+/// Questions for the client. It repeats the call with the answers.
 #[derive(Debug, Default)]
 pub struct InputRequired {
-    /// Key, method (`elicitation/create`, …) and its params.
-    pub requests: Vec<(&'static str, &'static str, Value)>,
-    /// What the tool wants back with the answers; it is sealed on its way through the client.
+    pub requests: Vec<InputRequest>,
+    /// State that the tool gets back with the answers. The client holds it sealed.
     pub state: Option<Value>,
+}
+
+/// One question for the client.
+#[derive(Debug)]
+pub struct InputRequest {
+    /// Key of the answer, chosen by the tool.
+    pub key: &'static str,
+    pub method: InputMethod,
+    pub params: Value,
+}
+
+/// The method that a client answers a question by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputMethod {
+    /// The user fills in a form.
+    Elicitation,
+    /// The client's model answers.
+    Sampling,
+    /// The client lists its roots.
+    Roots,
+}
+
+impl InputMethod {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Elicitation => "elicitation/create",
+            Self::Sampling => "sampling/createMessage",
+            Self::Roots => "roots/list",
+        }
+    }
+
+    /// Returns the capability that a client needs to answer.
+    pub(super) fn capability(self) -> &'static str {
+        match self {
+            Self::Elicitation => "elicitation",
+            Self::Sampling => "sampling",
+            Self::Roots => "roots",
+        }
+    }
 }
 
 /// Runs a tool.
 pub type ToolHandler = Box<dyn Fn(&CallContext<'_>, &ToolArguments) -> Result<ToolOutput, ToolError> + Send + Sync>;
-/// Reads a resource; for a template with the URI asked for, `None` where it is none of its own.
+/// Reads the resource with this URI. The handler of a template returns `None` for a URI that does not match.
 pub type ResourceHandler =
     Box<dyn Fn(&CallContext<'_>, &str) -> Result<Option<Vec<ResourceContents>>, ToolError> + Send + Sync>;
-/// Fills a prompt in: messages of a role (`user`, `assistant`) and their content.
+/// Fills in a prompt. Returns messages, each a role (`user`, `assistant`) and its content.
 pub type PromptHandler =
     Box<dyn Fn(&CallContext<'_>, &Map<String, Value>) -> Result<Vec<(&'static str, Content)>, ToolError> + Send + Sync>;
-/// Given the reference (`{"type":"ref/prompt","name":…}` or `{"type":"ref/resource","uri":…}`), the argument's name and
-/// what is typed so far: the values that fit, at most 100.
+/// Returns the values that fit an argument, the best first. Clients get at most 100.
+///
+/// It takes the reference (`{"type":"ref/prompt","name":…}` or `{"type":"ref/resource","uri":…}`), the argument's name
+/// and the text typed so far.
 pub type CompletionHandler = Box<dyn Fn(&Value, &str, &str) -> Vec<String> + Send + Sync>;
 
-/// What a call of the tool can do to a cluster (MCP: tool annotations).
+/// The strongest effect a call of a tool can have (MCP: tool annotations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolEffect {
-    /// Nothing.
     ReadOnly,
-    /// Anything, also what can't be undone.
+    /// The call may change or delete anything, also irreversibly.
     Destructive,
 }
 
-/// What a tool takes.
+/// The arguments of a tool.
 pub enum ToolInput {
-    /// These parameters; others are refused, and the schema is made from them.
+    /// Exactly these parameters. The JSON Schema is made from them.
     Parameters(&'static [ToolParameter]),
-    /// Whatever this JSON Schema says; the tool checks it by itself.
+    /// A JSON Schema. The tool checks its arguments itself.
     Schema(Value),
 }
 
-/// One tool.
 pub struct Tool {
-    /// Its name on the wire.
     pub name: &'static str,
-    /// Its name for people.
+    /// Name for people.
     pub title: &'static str,
-    /// What a model must know to choose and call it. Every user pays for its length in every conversation.
+    /// Description by which a model chooses and calls the tool. Every conversation contains it, so it is short.
     pub description: &'static str,
-    /// What it takes.
     pub input: ToolInput,
-    /// What it can do.
     pub effect: ToolEffect,
-    /// Runs it.
     pub handler: ToolHandler,
 }
 
 impl Tool {
-    /// Its entry in tools/list.
+    /// Returns the entry of tools/list.
     pub fn definition(&self) -> Value {
         let schema = match &self.input {
             ToolInput::Parameters(params) => arguments::object_schema(params),
             ToolInput::Schema(schema) => schema.clone(),
         };
-        let reads = self.effect == ToolEffect::ReadOnly;
+        let read_only = self.effect == ToolEffect::ReadOnly;
         json!({
             "name": self.name,
             "title": self.title,
@@ -138,62 +214,83 @@ impl Tool {
             "inputSchema": schema,
             "annotations": {
                 "title": self.title,
-                "readOnlyHint": reads,
-                "destructiveHint": !reads,
-                "idempotentHint": reads,
-                // What comes back is what administrators and guests wrote, not a closed set of ours.
+                "readOnlyHint": read_only,
+                "destructiveHint": !read_only,
+                "idempotentHint": read_only,
+                // Results contain text of people and systems outside this server.
                 "openWorldHint": true,
             },
         })
     }
 
-    /// Checks the arguments and runs it. A wrong argument is a tool error, not a protocol error: the model can mend it
-    /// (MCP 2025-11-25, SEP-1303).
+    /// Checks the arguments and runs the tool. A wrong argument is a tool error, not a protocol error, so that the
+    /// model can correct it (MCP 2025-11-25, SEP-1303).
     pub fn call(&self, context: &CallContext<'_>, arguments: Map<String, Value>) -> Result<ToolOutput, ToolError> {
-        let args = match &self.input {
+        let arguments = match &self.input {
             ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, arguments)?,
             ToolInput::Schema(_) => ToolArguments::new_unchecked(arguments),
         };
-        (self.handler)(context, &args)
+        (self.handler)(context, &arguments)
     }
 }
 
-/// A resource with a URI of its own.
+/// A resource with a fixed URI.
 pub struct Resource {
-    /// Its URI.
     pub uri: &'static str,
-    /// Its name.
     pub name: &'static str,
-    /// What it is.
     pub description: &'static str,
-    /// Its media type.
+    /// Media type.
     pub mime: &'static str,
-    /// Reads it.
     pub handler: ResourceHandler,
 }
 
-/// A family of resources.
+impl Resource {
+    /// Returns the entry of resources/list.
+    pub(super) fn definition(&self) -> Value {
+        json!({"uri": self.uri, "name": self.name, "description": self.description, "mimeType": self.mime})
+    }
+}
+
+/// A family of resources whose URIs share a pattern.
 pub struct ResourceTemplate {
-    /// RFC 6570, such as `test://template/{id}/data`.
+    /// URI template of RFC 6570, such as `test://template/{id}/data`.
     pub uri: &'static str,
-    /// Its name.
     pub name: &'static str,
-    /// What they are.
     pub description: &'static str,
-    /// Their media type.
+    /// Media type.
     pub mime: &'static str,
-    /// Reads the one of the URI asked for.
     pub handler: ResourceHandler,
 }
 
-/// A prompt.
+impl ResourceTemplate {
+    /// Returns the entry of resources/templates/list.
+    pub(super) fn definition(&self) -> Value {
+        json!({"uriTemplate": self.uri, "name": self.name, "description": self.description, "mimeType": self.mime})
+    }
+}
+
 pub struct Prompt {
-    /// Its name.
     pub name: &'static str,
-    /// What it is for.
     pub description: &'static str,
-    /// Name, meaning, and whether it must be given.
-    pub arguments: &'static [(&'static str, &'static str, bool)],
-    /// Fills it in.
+    pub arguments: &'static [PromptArgument],
     pub handler: PromptHandler,
+}
+
+/// One argument of a prompt.
+pub struct PromptArgument {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub required: bool,
+}
+
+impl Prompt {
+    /// Returns the entry of prompts/list.
+    pub(super) fn definition(&self) -> Value {
+        let arguments: Vec<_> = self
+            .arguments
+            .iter()
+            .map(|a| json!({"name": a.name, "description": a.description, "required": a.required}))
+            .collect();
+        json!({"name": self.name, "description": self.description, "arguments": arguments})
+    }
 }

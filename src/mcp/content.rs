@@ -1,40 +1,29 @@
-//! Content as results carry it: for a model to read, hear or look at.
+//! Content blocks of results: text, pictures, sounds and resources.
 
-use super::message::push_json_string;
+use super::json_string::push_json_string;
 
-/// One block of content.
 pub enum Content {
-    /// A text.
     Text(String),
-    /// A picture.
     Image(BinaryContent),
-    /// A sound.
     Audio(BinaryContent),
-    /// A resource, included.
     Resource(ResourceContents),
 }
 
-/// Bytes of a media type.
 pub struct BinaryContent {
     /// Base64.
     pub data: String,
-    /// The media type.
+    /// Media type.
     pub mime: &'static str,
 }
 
-/// What a resource holds.
 pub struct ResourceContents {
-    /// The resource's URI.
     pub uri: String,
-    /// Its media type.
+    /// Media type.
     pub mime: &'static str,
-    /// Its data.
     pub data: ResourceData,
 }
 
-/// Text, or bytes in base64.
 pub enum ResourceData {
-    /// Text.
     Text(String),
     /// Base64.
     Blob(String),
@@ -46,17 +35,17 @@ fn write_member(out: &mut Vec<u8>, key: &str, value: &str) {
 }
 
 impl Content {
-    /// Appends its JSON.
+    /// Appends the JSON of the block.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => write_member(out, r#"{"type":"text","text":"#, text),
-            Self::Image(b) => {
-                write_member(out, r#"{"type":"image","data":"#, &b.data);
-                write_member(out, r#","mimeType":"#, b.mime);
+            Self::Image(image) => {
+                write_member(out, r#"{"type":"image","data":"#, &image.data);
+                write_member(out, r#","mimeType":"#, image.mime);
             }
-            Self::Audio(b) => {
-                write_member(out, r#"{"type":"audio","data":"#, &b.data);
-                write_member(out, r#","mimeType":"#, b.mime);
+            Self::Audio(audio) => {
+                write_member(out, r#"{"type":"audio","data":"#, &audio.data);
+                write_member(out, r#","mimeType":"#, audio.mime);
             }
             Self::Resource(contents) => {
                 out.extend_from_slice(br#"{"type":"resource","resource":"#);
@@ -66,20 +55,20 @@ impl Content {
         out.push(b'}');
     }
 
-    /// About how many bytes its JSON takes.
+    /// Returns the approximate length of the JSON.
     pub fn estimate_size(&self) -> usize {
         match self {
             Self::Text(text) => text.len() + text.len() / 8 + 64,
-            Self::Image(b) | Self::Audio(b) => b.data.len() + 64,
-            Self::Resource(ResourceContents { data: ResourceData::Text(d) | ResourceData::Blob(d), .. }) => {
-                d.len() + 128
+            Self::Image(binary) | Self::Audio(binary) => binary.data.len() + 64,
+            Self::Resource(ResourceContents { data: ResourceData::Text(data) | ResourceData::Blob(data), .. }) => {
+                data.len() + 128
             }
         }
     }
 }
 
 impl ResourceContents {
-    /// Appends its JSON.
+    /// Appends the JSON of the contents.
     pub fn write(&self, out: &mut Vec<u8>) {
         write_member(out, r#"{"uri":"#, &self.uri);
         write_member(out, r#","mimeType":"#, self.mime);

@@ -1,73 +1,131 @@
-//! What a running tool may know of its call and say to its client before the answer.
+//! The context of a request: its caller, its transport, and the view that a running tool has of its call.
 
-use super::call_span::CallAttributes;
-use super::message::{RpcError, push_json_string};
+use super::error::RpcError;
+use super::in_flight::InFlightCalls;
+use super::json_string::push_json_string;
+use super::protocol::find_log_level;
 use super::sealed_state::StateSealer;
 use crate::base::cancel::CancelToken;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
-use crate::sanitize::escape_invisible;
-use serde_json::{Map, Value};
+use crate::sanitize::escape_invisible::escape_json;
+use log::Level;
+use serde_json::{Map, Value, json};
 use std::cell::Cell;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
-/// Takes one message for the client, on the stream of the request it belongs to.
+/// Log target of the line that each call writes.
+pub(super) const LOG_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::call");
+
+/// Sends one message to the client, on the stream of the request it belongs to.
 pub type NotificationSink<'a> = &'a dyn Fn(&[u8]);
 
-/// Severities of log messages (RFC 5424, as MCP names them), least first.
-pub const LOG_LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-
-/// Who calls, and by which way.
+/// The client of a request, and the way it came.
 #[derive(Clone)]
 pub struct Caller {
-    /// Whose token it is, or who stands for all where there is none.
+    /// Client that the token belongs to, or the anonymous one.
     pub client: Arc<Client>,
-    /// Where the connection comes from; `None` on stdio.
+    /// Peer address of the connection. `None` on stdio.
     pub address: Option<IpAddr>,
     /// `http` (POST /mcp), `sse` or `stdio`.
     pub transport: &'static str,
-    /// The trace that the request's `traceparent` header names, if it does.
+    /// Trace of the request's `traceparent` header.
     pub trace: Option<TraceParent>,
 }
 
 impl Caller {
-    /// Whoever speaks on this process's own stdin.
+    /// Creates the caller on this process's stdin.
     pub fn new_stdio() -> Self {
         Self { client: Arc::new(Client::stdio()), address: None, transport: "stdio", trace: None }
     }
 }
 
-/// One call, seen from the tool that runs it.
-pub struct CallContext<'a> {
-    /// Who calls.
+/// The services of a transport for one request.
+pub struct TransportContext<'a> {
     pub caller: &'a Caller,
-    /// Unlike that of any other call.
+    /// Calls of the session. `None` on a transport without sessions.
+    pub calls: Option<&'a InFlightCalls>,
+    /// Cancels the request.
+    pub cancel: CancelToken,
+    /// Sends notifications of the request, in order, before its answer.
+    pub notify: NotificationSink<'a>,
+}
+
+/// Facts that a tool records about its call, from any of its threads.
+#[derive(Default)]
+pub struct CallAttributes {
+    denied: AtomicBool,
+    waiting: AtomicBool,
+    target: OnceLock<String>,
+    several_targets: AtomicBool,
+}
+
+impl CallAttributes {
+    /// Records that the policy denied something.
+    pub fn mark_denied(&self) {
+        self.denied.store(true, Relaxed);
+    }
+
+    pub(super) fn is_denied(&self) -> bool {
+        self.denied.load(Relaxed)
+    }
+
+    /// Records that the caller asked the call to wait, so that it does not count as slow.
+    pub fn mark_waiting(&self) {
+        self.waiting.store(true, Relaxed);
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Records the system that the call concerns, by its name in the configuration.
+    pub fn set_target(&self, target: &str) {
+        if log::log_enabled!(target: LOG_TARGET, Level::Warn) && self.target.get_or_init(|| target.into()) != target {
+            self.several_targets.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn target_label(&self) -> &str {
+        match self.several_targets.load(Relaxed) {
+            true => "several",
+            false => self.target.get().map_or("-", String::as_str),
+        }
+    }
+}
+
+/// One call, as the tool that runs it sees it.
+pub struct CallContext<'a> {
+    pub caller: &'a Caller,
     pub id: CallId,
-    /// The trace it belongs to, if its client follows one.
+    /// Trace that the call belongs to.
     pub trace: Option<TraceParent>,
-    /// What the tool has learnt of the call.
     pub attributes: &'a CallAttributes,
-    /// Looked at between steps, and hooked into blocking I/O.
+    /// Cancellation of the call. Tools check it between steps and hook it into blocking I/O.
     pub cancel: CancelToken,
     pub(super) notify: NotificationSink<'a>,
-    /// The JSON text of the client's progress token: it asked for progress.
+    /// Raw progress token, if the client wants progress.
     pub(super) progress_token: Option<&'a str>,
     pub(super) last_progress: Cell<f64>,
-    /// The least severity the client wants to hear of; an index into [`LOG_LEVELS`].
+    /// Name of the server in log messages.
+    pub(super) logger: &'static str,
+    /// Lowest severity that the client wants, as an index into [`super::protocol::LOG_LEVELS`].
     pub(super) min_log_level: Option<usize>,
-    /// What the client can do, as it declared with this request (2026-07-28); `None` in the older eras.
+    /// Capabilities that the client declared with this request (2026-07-28). `None` in the legacy era.
     pub(super) capabilities: Option<Value>,
     pub(super) input_responses: Map<String, Value>,
     pub(super) sealed_state: Option<String>,
     pub(super) sealer: &'a StateSealer,
-    /// What a sealed state is bound to: the method and the name it was made for, and who called.
+    /// Purpose that a sealed state is bound to: method, name and client.
     pub(super) purpose: String,
 }
 
 impl CallContext<'_> {
-    /// Says how far the call is, if the client asked: `done` of `total` in any unit, `message` for people. Progress must
-    /// grow (Utilities, Progress); what does not is left out.
+    /// Reports progress, if the client wants it: `done` of `total` in any unit, `message` for people.
+    ///
+    /// Progress must grow (Utilities, Progress). A report that does not grow is not sent.
     pub fn send_progress(&self, done: f64, total: Option<f64>, message: &str) {
         let Some(token) = self.progress_token else { return };
         if !done.is_finite() || done <= self.last_progress.get() {
@@ -78,7 +136,7 @@ impl CallContext<'_> {
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{done}"#
         )
         .into_bytes();
-        if let Some(total) = total.filter(|t| t.is_finite()) {
+        if let Some(total) = total.filter(|total| total.is_finite()) {
             out.extend_from_slice(format!(",\"total\":{total}").as_bytes());
         }
         if !message.is_empty() {
@@ -89,34 +147,38 @@ impl CallContext<'_> {
         (self.notify)(&out);
     }
 
-    /// Sends a log message, if the client wants this severity (one of [`LOG_LEVELS`]).
+    /// Sends a log message, if the client wants this severity (one of [`super::protocol::LOG_LEVELS`]).
     pub fn send_log(&self, level: &str, data: &Value) {
-        let severity = LOG_LEVELS.iter().position(|l| *l == level);
-        if self.min_log_level.is_some_and(|from| severity.is_some_and(|s| s >= from)) {
-            let params = serde_json::json!({"level": level, "logger": env!("CARGO_PKG_NAME"), "data": data});
-            let note = serde_json::json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
-            (self.notify)(escape_invisible::escape_json(note.to_string()).as_bytes());
+        let severity = find_log_level(level);
+        if self.min_log_level.is_some_and(|min| severity.is_some_and(|severity| severity >= min)) {
+            let params = json!({"level": level, "logger": self.logger, "data": data});
+            let message = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+            (self.notify)(escape_json(message.to_string()).as_bytes());
         }
     }
 
-    /// Whether the client said, with this request, that it can do `capability` (`elicitation`, `sampling`, `roots`).
+    /// Returns true if the client declared `capability` (`elicitation`, `sampling`, `roots`) with this request.
     pub fn client_supports(&self, capability: &str) -> bool {
-        self.capabilities.as_ref().is_some_and(|c| c.get(capability).is_some_and(Value::is_object))
+        self.capabilities.as_ref().is_some_and(|declared| declared.get(capability).is_some_and(Value::is_object))
     }
 
-    /// Whether its client can show the user a form (2026-07-28, Elicitation: a capability that names no mode means it).
+    /// Returns true if the client can show the user a form (2026-07-28, Elicitation). A capability without modes
+    /// implies it.
     pub fn can_show_form(&self) -> bool {
-        let elicitation = self.capabilities.as_ref().and_then(|c| c.get("elicitation")).and_then(Value::as_object);
+        let elicitation =
+            self.capabilities.as_ref().and_then(|declared| declared.get("elicitation")).and_then(Value::as_object);
         elicitation.is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
     }
 
-    /// The client's answer to the question asked under `key`.
+    /// Returns the client's answer to the question with this key.
     pub fn input_response(&self, key: &str) -> Option<&Value> {
         self.input_responses.get(key)
     }
 
-    /// The state this server sealed for the same tool, prompt or resource. A state that was made up, changed, kept too
-    /// long or made for something else is a fault: it comes from the client.
+    /// Returns the state that this server sealed for the same client and the same tool, prompt or resource.
+    ///
+    /// # Errors
+    /// The state was forged or changed, has expired, or was made for another purpose.
     pub fn unseal_state(&self) -> Result<Option<Value>, RpcError> {
         self.sealed_state.as_deref().map(|sealed| self.sealer.unseal(sealed, &self.purpose)).transpose()
     }

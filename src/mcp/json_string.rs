@@ -1,84 +1,71 @@
-//! Texts as JSON strings. Most of what the server sends is text that is JSON already, so every few bytes want an escape:
-//! of a large answer this is the costliest part. It goes by words of eight bytes, at any optimisation level.
+//! Texts as JSON strings. Most text that the server sends is JSON itself, so every few bytes need an escape. This is the
+//! costliest part of a large answer, so it reads words of eight bytes.
 //!
-//! A text may be anybody's words, so what is not seen is shown on the way, as [`crate::sanitize::escape_invisible`] has it: with that nothing of a
-//! text is left that some client would take for the end of a line.
+//! A text may be untrusted input, so invisible characters are escaped as in [`crate::sanitize::escape_invisible`]. The
+//! result has no character that some client reads as the end of a line.
 
-use crate::sanitize::escape_invisible;
+use crate::base::json_scan::mark_special_bytes;
+use crate::base::word_scan::{count_unmarked, repeat};
+use crate::sanitize::escape_invisible::{is_invisible, push_escape};
 
 /// Bytes gathered before they go to the output.
 const BUFFER_SIZE: usize = 256;
-/// The most that one step adds: a word of clean bytes, then a short escape.
+/// The most bytes that one step adds: a word of clean bytes, then a short escape.
 const MAX_STEP: usize = 8 + 2;
 
-/// Appends `text` as a JSON string, quotes included; unseen characters as a text of their escapes.
+/// Appends `text` as a JSON string with its quotes. An invisible character becomes the text of its escape.
 pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     out.reserve(rest.len() + 2);
     out.push(b'"');
-    let (mut gathered, mut len) = ([0; BUFFER_SIZE], 0);
+    let (mut buffer, mut len) = ([0; BUFFER_SIZE], 0);
     while !rest.is_empty() {
         if len > BUFFER_SIZE - MAX_STEP {
-            out.extend_from_slice(gathered.get(..len).unwrap_or_default());
+            out.extend_from_slice(&buffer[..len]);
             len = 0;
         }
         let word = rest.first_chunk().copied().unwrap_or_else(|| pad_word(rest));
-        if let Some(place) = gathered.get_mut(len..len + 8) {
-            place.copy_from_slice(&word);
-        }
+        buffer[len..len + 8].copy_from_slice(&word);
         let clean = count_clean_bytes(u64::from_le_bytes(word)).min(rest.len());
         len += clean;
-        rest = rest.get(clean..).unwrap_or_default();
+        rest = &rest[clean..];
         if clean < 8
             && let Some((special, after)) = rest.split_first()
         {
             rest = match short_escape(*special) {
                 Some(letter) => {
-                    if let Some(place) = gathered.get_mut(len..len + 2) {
-                        place.copy_from_slice(&[b'\\', letter]);
-                    }
+                    buffer[len..len + 2].copy_from_slice(&[b'\\', letter]);
                     len += 2;
                     after
                 }
                 None => {
-                    out.extend_from_slice(gathered.get(..len).unwrap_or_default());
+                    out.extend_from_slice(&buffer[..len]);
                     len = 0;
-                    push_special_char(out, text, rest.len())
+                    push_special_char(out, &text[text.len() - rest.len()..])
                 }
             };
         }
     }
-    out.extend_from_slice(gathered.get(..len).unwrap_or_default());
+    out.extend_from_slice(&buffer[..len]);
     out.push(b'"');
 }
 
-/// The last bytes of a text as a word.
+/// Returns the last bytes of a text as a word.
 #[cold]
 fn pad_word(rest: &[u8]) -> [u8; 8] {
     let mut word = [b' '; 8];
-    for (to, from) in word.iter_mut().zip(rest) {
-        *to = *from;
-    }
+    word[..rest.len()].copy_from_slice(rest);
     word
 }
 
-/// How many bytes of the word, from the lowest, need no look: 8 if all. Those that do are control characters, DEL, `"`, `\`,
-/// and all that is not ASCII.
-///
-/// `(x - 1) & !x` has the highest bit of the lowest zero byte set, and none below it; likewise for less than any number
-/// up to 0x80. A bit above the lowest may be wrong, which nobody looks at.
+/// Counts the bytes of the word, from the lowest, that are copied as they are. Other bytes are control characters, DEL,
+/// `"`, `\` and parts of characters outside ASCII.
 fn count_clean_bytes(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // `"` is 0x22; with this bit turned it follows the control characters, and the space makes room for it.
-    let control_or_quote = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21) & !word;
-    let backslash = word ^ (ONES * 0x5c);
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let not_ascii = word | word.wrapping_add(ONES);
-    let found = (control_or_quote | backslash | not_ascii) & (ONES * 0x80);
-    (found.trailing_zeros() / 8) as usize
+    let del_or_not_ascii = word | word.wrapping_add(repeat(1));
+    count_unmarked(mark_special_bytes(word) | del_or_not_ascii)
 }
 
-/// What follows the backslash for a character that is seen and has an escape of two bytes.
+/// Returns the character after the backslash, for a visible character with an escape of two bytes.
 fn short_escape(special: u8) -> Option<u8> {
     match special {
         b'"' | b'\\' => Some(special),
@@ -88,16 +75,16 @@ fn short_escape(special: u8) -> Option<u8> {
     }
 }
 
-/// Appends the character that begins `left` bytes before the end of the text, and returns what follows it.
-fn push_special_char<'a>(out: &mut Vec<u8>, text: &'a str, left: usize) -> &'a [u8] {
-    let mut chars = text.get(text.len() - left..).unwrap_or_default().chars();
-    if let Some(odd) = chars.next() {
-        if escape_invisible::is_invisible(odd) {
+/// Appends the first character of the text and returns the bytes after it.
+fn push_special_char<'a>(out: &mut Vec<u8>, text: &'a str) -> &'a [u8] {
+    let mut chars = text.chars();
+    if let Some(special) = chars.next() {
+        if is_invisible(special) {
             let mut escape = String::new();
-            escape_invisible::push_escape(&mut escape, "\\\\", odd);
+            push_escape(&mut escape, "\\\\", special);
             out.extend_from_slice(escape.as_bytes());
         } else {
-            out.extend_from_slice(odd.encode_utf8(&mut [0; 4]).as_bytes());
+            out.extend_from_slice(special.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
     chars.as_str().as_bytes()
@@ -106,7 +93,7 @@ fn push_special_char<'a>(out: &mut Vec<u8>, text: &'a str, left: usize) -> &'a [
 #[cfg(test)]
 mod tests {
     use super::push_json_string;
-    use crate::sanitize::escape_invisible;
+    use crate::sanitize::escape_invisible::escape_text;
 
     fn json(text: &str) -> String {
         let mut out = Vec::new();
@@ -115,18 +102,18 @@ mod tests {
     }
 
     #[test]
-    fn no_client_finds_a_line_end_within_a_text() {
+    fn a_text_contains_no_line_end_of_any_client() {
         assert_eq!(json("a\u{2028}b\u{85}c\r\né\u{2029}"), "\"a\\\\u2028b\\\\u0085c\\\\r\\né\\\\u2029\"");
     }
 
     #[test]
-    fn every_character_at_every_place_reads_back_as_it_is_seen() {
-        let odd = ['\u{a0}', '¢', 'é', 'â', '–', '…', '\u{2027}', '\u{202a}', '€', '😀', '\u{e0041}', '\u{10ffff}'];
-        for c in ('\0'..='\u{ff}').chain(odd) {
+    fn every_character_at_every_position_reads_back_as_it_is_shown() {
+        let wide = ['\u{a0}', '¢', 'é', 'â', '–', '…', '\u{2027}', '\u{202a}', '€', '😀', '\u{e0041}', '\u{10ffff}'];
+        for c in ('\0'..='\u{ff}').chain(wide) {
             for (before, after) in (0..18).flat_map(|before| [0, 3, 9].map(|after| (before, after))) {
                 let text = format!("{}{c}{c}{}", "x".repeat(before), "y".repeat(after));
-                let seen = escape_invisible::escape_text(&text);
-                assert_eq!(json(&text), serde_json::to_string(&seen).unwrap(), "{c:?} {before} {after}");
+                let shown = escape_text(&text);
+                assert_eq!(json(&text), serde_json::to_string(&shown).unwrap(), "{c:?} {before} {after}");
             }
         }
     }
@@ -135,7 +122,7 @@ mod tests {
     fn long_texts_keep_each_byte() {
         for length in (0..600).step_by(7) {
             let text: String = "\"\u{1}a\\\u{2028}bcdefgh–\n".chars().cycle().take(length).collect();
-            assert_eq!(json(&text), serde_json::to_string(&escape_invisible::escape_text(&text)).unwrap());
+            assert_eq!(json(&text), serde_json::to_string(&escape_text(&text)).unwrap());
         }
     }
 }

@@ -1,51 +1,45 @@
-//! The initialize era: protocol versions 2024-11-05 to 2025-11-25.
+//! The legacy era, which starts a session with `initialize`: protocol versions 2024-11-05 to 2025-11-25.
 
-use super::context::LOG_LEVELS;
-use super::message::{METHOD_NOT_FOUND, RequestParams, RpcError, RpcRequest, push_json_string};
-use super::{McpServer, RequestContext, methods, server_info};
+use super::error::RpcError;
+use super::json_string::push_json_string;
+use super::message::RpcRequest;
+use super::methods::{self, RequestContext};
+use super::params::RequestParams;
+use super::protocol::{LEGACY_VERSIONS, find_log_level};
+use super::server_state::ServerState;
 
-/// The versions spoken, oldest first (the specification's own list; later ones have no `initialize`).
-pub const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-
-/// Answers a request that claims no version for itself.
+/// Answers a request that names no modern version.
 pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, request, params, transport, .. } = *request_context;
-    let empty = || Ok(request.encode_result(|out| out.extend_from_slice(b"{}")));
     match request.method.as_ref() {
-        "initialize" => initialize(server, request, params),
-        "ping" => empty(),
+        "initialize" => return initialize(server, request, params),
+        "ping" => {}
         "logging/setLevel" if server.catalog.logging => {
-            let level = params.level.as_deref().unwrap_or_default();
-            if !LOG_LEVELS.contains(&level) {
-                return Err(RpcError::invalid_params(format!("level must be one of {}", LOG_LEVELS.join(", "))));
-            }
-            // Without a session there is nothing to keep it in; each request gets every severity.
+            let level = params.level.as_deref().and_then(find_log_level).ok_or(RpcError::InvalidLogLevel("level"))?;
+            // A transport without sessions cannot keep the level. Its requests get every severity.
             if let Some(calls) = transport.calls {
                 calls.set_min_log_level(level);
             }
-            empty()
         }
-        _ => methods::dispatch(request_context).unwrap_or_else(|| {
-            let known = "initialize, ping, and those of the capabilities that initialize announces";
-            Err(RpcError::new(METHOD_NOT_FOUND, format!("unknown method {:?}; known: {known}", request.method)))
-        }),
+        _ => return methods::dispatch(request_context),
     }
+    Ok(request.encode_result(|out| out.extend_from_slice(b"{}")))
 }
 
-/// Lifecycle, version negotiation: the client's version where it is spoken, else the newest of this era.
-fn initialize(server: &McpServer, request: &RpcRequest<'_>, params: &RequestParams<'_>) -> Result<Vec<u8>, RpcError> {
-    let Some(asked) = params.protocol_version.as_deref() else {
-        return Err(RpcError::invalid_params(format!("protocolVersion is missing; spoken: {}", VERSIONS.join(", "))));
-    };
-    let [.., newest] = VERSIONS;
-    let version = VERSIONS.into_iter().find(|v| *v == asked).unwrap_or(newest);
-    let cut = |text: &str, most| text.chars().take(most).collect::<String>();
-    let client = cut(params.client_info.unwrap_or("?"), 200).escape_debug().to_string();
-    log::debug!("initialize: client {client} asks for MCP {:?}, answered with {version}", cut(asked, 32));
+/// Agrees on a version (Lifecycle, version negotiation): the client's, if the server supports it, else the newest.
+fn initialize(server: &ServerState, request: &RpcRequest<'_>, params: &RequestParams<'_>) -> Result<Vec<u8>, RpcError> {
+    let requested = params.protocol_version.as_deref().ok_or_else(|| RpcError::MissingParameter {
+        name: "protocolVersion".to_owned(),
+        expected: format!("one of {}", LEGACY_VERSIONS.join(", ")),
+    })?;
+    let [.., newest] = LEGACY_VERSIONS;
+    let version = LEGACY_VERSIONS.into_iter().find(|version| *version == requested).unwrap_or(newest);
+    let truncate = |text: &str, max| text.chars().take(max).collect::<String>();
+    let client = truncate(params.client_info.unwrap_or("?"), 200).escape_debug().to_string();
+    log::debug!("initialize: client {client} requested MCP {:?}, agreed on {version}", truncate(requested, 32));
     let head = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{},"instructions":"#,
-        server.capabilities,
-        server_info()
+        server.capabilities, server.server_info
     );
     Ok(request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());

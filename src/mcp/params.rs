@@ -1,57 +1,57 @@
-//! The parameters of a request, read by hand: a derive would make the parser anew for every struct.
+//! The parameters of a request. Each member stays raw JSON text until a method needs it, and errors name the member.
 
-use super::message::is_valid_id;
+use super::error::ParamsError;
+use super::protocol::{LEGACY_VERSIONS, ProtocolEra};
 use crate::base::json_scan::{unquote, walk};
 use crate::base::trace::TraceParent;
 use std::borrow::Cow;
 
-/// Every parameter that a method of MCP may have, read in one pass; a method takes what it needs.
+/// The parameters of every method of MCP, read in one pass. Raw members are JSON text.
 #[derive(Debug, Default)]
 pub struct RequestParams<'a> {
-    /// Of every request.
-    pub meta: Option<RequestMeta<'a>>,
-    /// Of tools/call and prompts/get.
+    pub meta: RequestMeta<'a>,
+    /// Tool of tools/call or prompt of prompts/get.
     pub name: Option<Cow<'a, str>>,
-    /// Of tools/call and prompts/get.
+    /// Raw arguments of tools/call and prompts/get.
     pub arguments: Option<&'a str>,
-    /// Of resources/read.
+    /// Resource of resources/read.
     pub uri: Option<Cow<'a, str>>,
-    /// Of lists.
+    /// Raw page cursor of lists.
     pub cursor: Option<&'a str>,
-    /// Of initialize.
+    /// Version that initialize asks for.
     pub protocol_version: Option<Cow<'a, str>>,
-    /// Of initialize.
+    /// Raw name and version of the client in initialize.
     pub client_info: Option<&'a str>,
-    /// Of logging/setLevel.
+    /// Severity of logging/setLevel.
     pub level: Option<Cow<'a, str>>,
-    /// Of completion/complete.
+    /// Raw prompt or template of completion/complete.
     pub reference: Option<&'a str>,
-    /// Of completion/complete.
+    /// Raw argument of completion/complete.
     pub argument: Option<&'a str>,
-    /// The answers to an input-required result (2026-07-28).
+    /// Raw answers to an input-required result (2026-07-28).
     pub input_responses: Option<&'a str>,
-    /// The state of an input-required result (2026-07-28).
+    /// State of an input-required result (2026-07-28).
     pub request_state: Option<Cow<'a, str>>,
 }
 
-/// A request's `_meta`.
+/// The `_meta` member of a request.
 #[derive(Debug, Default)]
 pub struct RequestMeta<'a> {
-    /// The version this one request speaks: the mark of the modern era.
+    /// Protocol version of this request. It marks the modern era.
     pub version: Option<Cow<'a, str>>,
-    /// What the client can do.
+    /// Raw capabilities of the client.
     pub capabilities: Option<&'a str>,
-    /// From which severity on the client wants log messages of this request.
+    /// Lowest severity of log messages that the client wants for this request.
     pub log_level: Option<Cow<'a, str>>,
-    /// The client wants progress of this request, under this token.
+    /// Raw token under which the client wants progress of this request.
     pub progress_token: Option<&'a str>,
-    /// The trace that it belongs to.
+    /// Trace that the request belongs to.
     pub trace: Option<TraceParent>,
 }
 
 impl<'a> RequestParams<'a> {
-    /// Out of an object's JSON text. The error is a clause.
-    pub(super) fn parse(raw: &'a str) -> Result<Self, String> {
+    /// Parses the JSON text of an object.
+    pub(super) fn parse(raw: &'a str) -> Result<Self, ParamsError> {
         let names = [
             "_meta",
             "name",
@@ -69,7 +69,7 @@ impl<'a> RequestParams<'a> {
         let [meta, name, arguments, uri, cursor, version, client_info, level, reference, argument, responses, state] =
             read_members(raw, names)?;
         Ok(Self {
-            meta: meta.filter(is_not_null).map(RequestMeta::parse).transpose()?,
+            meta: meta.filter(is_not_null).map(RequestMeta::parse).transpose()?.unwrap_or_default(),
             name: read_optional_string("name", name)?,
             arguments: arguments.filter(is_not_null),
             uri: read_optional_string("uri", uri)?,
@@ -84,25 +84,23 @@ impl<'a> RequestParams<'a> {
         })
     }
 
-    /// The protocol version that the request claims for itself. No request of the older eras does; one that names such
-    /// a version all the same is of that era.
+    /// Returns the protocol version in `_meta`, unless it is one of the legacy era.
     pub fn claimed_version(&self) -> Option<&str> {
-        self.meta.as_ref()?.version.as_deref().filter(|version| !super::legacy::VERSIONS.contains(version))
+        self.meta.version.as_deref().filter(|version| !LEGACY_VERSIONS.contains(version))
     }
 
-    /// The JSON text of the progress token, where there is a valid one.
+    pub fn era(&self) -> ProtocolEra {
+        if self.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy }
+    }
+
+    /// Returns the raw progress token, if it is valid.
     pub fn progress_token(&self) -> Option<&'a str> {
-        self.meta.as_ref()?.progress_token.filter(|t| is_valid_id(t))
-    }
-
-    /// The trace that the request belongs to, if it says so.
-    pub(super) fn trace(&self) -> Option<TraceParent> {
-        self.meta.as_ref()?.trace
+        self.meta.progress_token.filter(|token| is_valid_id(token))
     }
 }
 
 impl<'a> RequestMeta<'a> {
-    fn parse(raw: &'a str) -> Result<Self, String> {
+    fn parse(raw: &'a str) -> Result<Self, ParamsError> {
         let names = [
             "io.modelcontextprotocol/protocolVersion",
             "io.modelcontextprotocol/clientCapabilities",
@@ -111,55 +109,58 @@ impl<'a> RequestMeta<'a> {
             "traceparent",
         ];
         let [version, capabilities, log_level, token, trace] =
-            read_members(raw, names).map_err(|why| format!("_meta: {why}"))?;
+            read_members(raw, names).map_err(|error| ParamsError::Meta(Box::new(error)))?;
         Ok(Self {
             version: read_optional_string("protocolVersion", version)?,
             capabilities: capabilities.filter(is_not_null),
             log_level: read_optional_string("logLevel", log_level)?,
             progress_token: token.filter(is_not_null),
-            // One that can't be read is as good as none (W3C Trace Context, 4.3).
+            // An invalid trace is ignored (W3C Trace Context, 4.3).
             trace: trace.and_then(decode_string).and_then(|text| TraceParent::parse(text.as_bytes())),
         })
     }
 }
 
-/// The values of these members of an object, as JSON text. Errors: it is no object, or a member stands in it twice.
-pub(super) fn read_members<'a, const N: usize>(raw: &'a str, names: [&str; N]) -> Result<[Option<&'a str>; N], String> {
-    let mut found = [None; N];
-    collect_members(raw, &names, &mut found).map(|()| found)
-}
-
-fn collect_members<'a>(raw: &'a str, names: &[&str], found: &mut [Option<&'a str>]) -> Result<(), String> {
-    let mut twice = None;
+/// Returns the raw values of these members of an object.
+pub(super) fn read_members<'a, const N: usize>(
+    raw: &'a str,
+    names: [&'static str; N],
+) -> Result<[Option<&'a str>; N], ParamsError> {
+    let (mut values, mut duplicate) = ([None; N], None);
     let is_object = raw.trim_ascii_start().starts_with('{')
         && walk(raw, &mut |key, value| {
-            let name = unquote(key);
-            if let Some((name, found)) = names.iter().zip(found.iter_mut()).find(|(known, _)| **known == name)
-                && found.replace(value).is_some()
+            let key = unquote(key);
+            if let Some(index) = names.iter().position(|name| *name == key)
+                && values[index].replace(value).is_some()
             {
-                twice = Some(*name);
+                duplicate = Some(names[index]);
             }
             true
         });
-    match twice {
-        Some(name) => Err(format!("{name} stands twice")),
-        None if is_object => Ok(()),
-        None => Err("expected an object".into()),
+    match duplicate {
+        Some(name) => Err(ParamsError::Duplicate(name)),
+        None if is_object => Ok(values),
+        None => Err(ParamsError::NotAnObject),
     }
 }
 
-/// Null says as little as an absent member.
+/// Returns false for null, which counts as an absent member.
 pub(super) fn is_not_null(raw: &&str) -> bool {
     *raw != "null"
 }
 
-/// A member that is a string if it is there.
-fn read_optional_string<'a>(name: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, String> {
-    let Some(raw) = raw.filter(is_not_null) else { return Ok(None) };
-    decode_string(raw).map(Some).ok_or_else(|| format!("{name} must be a string"))
+/// Returns true if the raw value is a string or an integer.
+pub(super) fn is_valid_id(raw: &str) -> bool {
+    raw.starts_with('"')
+        || (raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !raw.contains(['.', 'e', 'E']))
 }
 
-/// What a JSON string says, without a copy unless it has escapes. `None` for half a surrogate pair as well.
+fn read_optional_string<'a>(name: &'static str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, ParamsError> {
+    let Some(raw) = raw.filter(is_not_null) else { return Ok(None) };
+    decode_string(raw).map(Some).ok_or(ParamsError::NotAString(name))
+}
+
+/// Returns the text of a JSON string, without a copy unless it has escapes. Half a surrogate pair is not a text.
 pub(super) fn decode_string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }

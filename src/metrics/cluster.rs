@@ -1,10 +1,10 @@
-//! What one cluster answered.
+//! The metrics of requests to clusters.
 
-use super::prometheus::{format_seconds, write_header, write_sample};
+use super::prometheus::{OTHER_LABEL, format_seconds, write_header, write_sample};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// How a request can end, as the error of a call calls it, and the rest.
+/// Outcomes of a request: `ok`, the kinds of the API error, and the label of all others.
 const OUTCOME_LABELS: [&str; 15] = [
     "ok",
     "connect",
@@ -20,22 +20,29 @@ const OUTCOME_LABELS: [&str; 15] = [
     "too_large",
     "busy",
     "cancelled",
-    super::OTHER_LABEL,
+    OTHER_LABEL,
 ];
 
 const UP: u8 = 1;
 const DOWN: u8 = 2;
 
-/// The counts of one cluster.
+/// Counts of one cluster.
 pub struct ClusterMetrics {
     outcomes: [AtomicU64; OUTCOME_LABELS.len()],
     total_micros: AtomicU64,
-    /// Of each node whether the last one who asked it heard it; 0 where nobody has.
+    /// Result of the last request to each node: [`UP`], [`DOWN`], or 0 before the first one.
     node_states: Box<[AtomicU8]>,
 }
 
+/// The metrics of one cluster with their labels.
+pub struct ClusterSample<'a> {
+    pub cluster: &'a str,
+    /// Names of the nodes, in the order of their numbers.
+    pub nodes: Vec<String>,
+    pub metrics: &'a ClusterMetrics,
+}
+
 impl ClusterMetrics {
-    /// For a cluster of so many nodes.
     pub fn new(nodes: usize) -> Self {
         Self {
             outcomes: Default::default(),
@@ -44,44 +51,48 @@ impl ClusterMetrics {
         }
     }
 
-    /// Counts a request that took so long; `failure` is the error's kind.
-    pub fn record_request(&self, failure: Option<&'static str>, took: Duration) {
-        let outcome = OUTCOME_LABELS.iter().position(|name| *name == failure.unwrap_or("ok"));
-        if let Some(count) = self.outcomes.get(outcome.unwrap_or(OUTCOME_LABELS.len() - 1)) {
-            count.fetch_add(1, Relaxed);
-        }
-        self.total_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    /// Counts a request. `failure` is the kind of its error.
+    pub fn record_request(&self, failure: Option<&'static str>, duration: Duration) {
+        let outcome = OUTCOME_LABELS.iter().position(|label| *label == failure.unwrap_or("ok"));
+        self.outcomes[outcome.unwrap_or(OUTCOME_LABELS.len() - 1)].fetch_add(1, Relaxed);
+        self.total_micros.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Notes whether a node was heard when it was last asked.
+    /// Records whether the last request to a node reached it.
     pub fn record_contact(&self, node: usize, reachable: bool) {
         if let Some(state) = self.node_states.get(node) {
             state.store(if reachable { UP } else { DOWN }, Relaxed);
         }
     }
 
-    /// Writes the counts of all clusters, each with its name and those of its nodes, in their order.
-    pub fn write(out: &mut String, clusters: &[(&str, Vec<String>, &ClusterMetrics)]) {
+    /// Writes the metrics of all clusters.
+    pub fn write(out: &mut String, samples: &[ClusterSample<'_>]) {
         let name = "proxmox_mcp_api_requests_total";
         write_header(out, name, "counter", "Requests to Proxmox by cluster and outcome.");
-        for (cluster, _, api) in clusters {
-            for (outcome, count) in OUTCOME_LABELS.iter().zip(&api.outcomes) {
+        for sample in samples {
+            for (outcome, count) in OUTCOME_LABELS.iter().zip(&sample.metrics.outcomes) {
                 if let count @ 1.. = count.load(Relaxed) {
-                    write_sample(out, name, &[("cluster", cluster), ("outcome", outcome)], count);
+                    write_sample(out, name, &[("cluster", sample.cluster), ("outcome", outcome)], count);
                 }
             }
         }
         let name = "proxmox_mcp_api_seconds_total";
-        write_header(out, name, "counter", "Time spent waiting for Proxmox, of requests side by side each one's.");
-        for (cluster, _, api) in clusters {
-            write_sample(out, name, &[("cluster", cluster)], format_seconds(api.total_micros.load(Relaxed)));
+        write_header(out, name, "counter", "Time spent waiting for Proxmox. Parallel requests count separately.");
+        for sample in samples {
+            let seconds = format_seconds(sample.metrics.total_micros.load(Relaxed));
+            write_sample(out, name, &[("cluster", sample.cluster)], seconds);
         }
         let name = "proxmox_mcp_node_up";
-        write_header(out, name, "gauge", "Whether a node was heard when it was last asked; absent until it is.");
-        for (cluster, nodes, api) in clusters {
-            for (node, state) in nodes.iter().zip(&api.node_states) {
+        write_header(
+            out,
+            name,
+            "gauge",
+            "1 if the node answered the last request to it, else 0. Absent before the first request.",
+        );
+        for sample in samples {
+            for (node, state) in sample.nodes.iter().zip(&sample.metrics.node_states) {
                 if let state @ (UP | DOWN) = state.load(Relaxed) {
-                    write_sample(out, name, &[("cluster", cluster), ("node", node)], u8::from(state == UP));
+                    write_sample(out, name, &[("cluster", sample.cluster), ("node", node)], u8::from(state == UP));
                 }
             }
         }
@@ -94,16 +105,17 @@ mod tests {
 
     #[test]
     fn a_cluster_is_counted_by_outcome_and_its_nodes_by_their_last_contact() {
-        let api = ClusterMetrics::new(3);
-        api.record_request(None, Duration::from_millis(1500));
-        api.record_request(Some("timeout"), Duration::from_secs(1));
-        api.record_request(Some("new"), Duration::ZERO);
-        api.record_contact(0, true);
-        api.record_contact(1, true);
-        api.record_contact(1, false);
-        api.record_contact(9, true);
+        let metrics = ClusterMetrics::new(3);
+        metrics.record_request(None, Duration::from_millis(1500));
+        metrics.record_request(Some("timeout"), Duration::from_secs(1));
+        metrics.record_request(Some("new"), Duration::ZERO);
+        metrics.record_contact(0, true);
+        metrics.record_contact(1, true);
+        metrics.record_contact(1, false);
+        metrics.record_contact(9, true);
         let mut out = String::new();
-        ClusterMetrics::write(&mut out, &[("prod", ["a:1", "b:1", "c:1"].map(String::from).to_vec(), &api)]);
+        let nodes = ["a:1", "b:1", "c:1"].map(String::from).to_vec();
+        ClusterMetrics::write(&mut out, &[ClusterSample { cluster: "prod", nodes, metrics: &metrics }]);
         for line in [
             r#"proxmox_mcp_api_requests_total{cluster="prod",outcome="ok"} 1"#,
             r#"proxmox_mcp_api_requests_total{cluster="prod",outcome="timeout"} 1"#,

@@ -2,12 +2,15 @@
 
 use std::fmt::{Display, Write};
 
-/// What stands before the samples of a metric: `kind` is `counter`, `gauge` or `histogram`.
+/// Label of values that have no name of their own.
+pub const OTHER_LABEL: &str = "other";
+
+/// Writes the HELP and TYPE lines of a metric. `kind` is `counter`, `gauge` or `histogram`.
 pub fn write_header(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// One sample.
+/// Writes one sample.
 pub fn write_sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     out.push_str(name);
     for (number, (key, text)) in labels.iter().enumerate() {
@@ -20,13 +23,13 @@ pub fn write_sample(out: &mut String, name: &str, labels: &[(&str, &str)], value
     let _ = writeln!(out, " {value}");
 }
 
-/// A gauge of one sample.
+/// Writes a gauge with one sample.
 pub fn write_gauge(out: &mut String, name: &str, help: &str, value: u64) {
     write_header(out, name, "gauge", help);
     write_sample(out, name, &[], value);
 }
 
-/// `key="text"`, with what has a meaning in it escaped.
+/// Writes `key="text"` with special characters escaped.
 pub fn write_label(out: &mut String, key: &str, text: &str) {
     out.push_str(key);
     out.push_str("=\"");
@@ -40,7 +43,7 @@ pub fn write_label(out: &mut String, key: &str, text: &str) {
     out.push('"');
 }
 
-/// Microseconds as seconds, without a zero too many.
+/// Formats microseconds as seconds without trailing zeros.
 pub(super) fn format_seconds(micros: u64) -> String {
     let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

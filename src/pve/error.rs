@@ -1,166 +1,245 @@
-//! What can go wrong between us and a cluster, in words for a model or an operator.
+//! Errors of an API call.
+//!
+//! `Display` is the text for a caller, without secrets. [`PveError::detail`] adds the cause for the log, and
+//! [`Hint`] the next step.
 
+use crate::base::hint::Hint;
+use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+use thiserror::Error;
 
-use crate::pve::knowledge::messages::find_hint;
 pub use crate::pve::tls_error::{TlsError, TlsErrorKind};
 
-/// Why a call brought no answer. `Display` is the outside text, one line: what failed, why, what to do next.
-/// It never holds a secret; where the cause has more to say to whoever reads the log, [`PveError::detail`] has it.
+/// Failure of an API call.
 #[non_exhaustive]
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum PveError {
-    /// No node could be reached: the name did not resolve, the address refused or did not answer, or the connection
-    /// ended during the TLS handshake. Where several were tried, some may have failed as in [`PveError::Tls`]. Nothing was
-    /// sent.
-    ConnectionFailed {
-        /// Each node tried (`host:port`) and why it failed, in order.
-        attempts: Vec<(String, ConnectError)>,
-    },
-    /// The only node tried was reached, but the TLS handshake failed for a reason that trying again won't mend: its
-    /// certificate is not trusted, or it doesn't speak TLS. Nothing was sent.
-    Tls {
-        /// The node, `host:port`.
-        node: String,
-        /// What failed, and the certificate seen.
-        error: Box<TlsError>,
-    },
+    /// No connection to any node: its name did not resolve, its address refused or did not answer, or the connection
+    /// ended during the TLS handshake. If several nodes were tried, some may have failed as in [`PveError::Tls`].
+    /// Nothing was sent.
+    #[error("could not connect to {}. Nothing was changed", DisplayAttempts(attempts))]
+    ConnectionFailed { attempts: Vec<FailedAttempt> },
+    /// The TLS handshake with the only node tried failed for a lasting reason: its certificate is not trusted, or it does
+    /// not speak TLS. Nothing was sent.
+    #[error("{}", DisplayTlsError { node, error })]
+    Tls { node: String, error: Box<TlsError> },
     /// A request that changes nothing was sent and not answered in time.
-    TimedOut {
-        /// The node, `host:port`.
-        node: String,
-        /// The cluster's time limit for one call.
-        timeout: Duration,
-    },
-    /// A request that changes nothing was sent, and the connection was lost before an answer came; a second attempt
-    /// met the same end.
+    #[error("{node} did not answer within {} s", timeout.as_secs_f32())]
+    TimedOut { node: String, timeout: Duration },
+    /// A request that changes nothing was sent, and the connection was lost before an answer came, twice.
+    #[error("the connection to {node} was lost before it answered, on a second attempt too")]
     ConnectionLost {
-        /// The node asked last, `host:port`.
+        /// `host:port` of the node asked last.
         node: String,
-        /// The operating system's words.
         detail: String,
     },
-    /// 401: the cluster doesn't know who is asking.
-    Unauthorized {
-        /// Proxmox's words.
-        message: String,
-        /// The user of clusters.json.
-        user: String,
-        /// The token's name in clusters.json.
-        token_id: String,
-    },
-    /// 403: the token lacks a privilege, or the operation refuses every token.
+    /// 401: the cluster does not accept the token.
+    #[error("the cluster did not accept the API token (401 {message})")]
+    Unauthorized { message: String, user: String, token_id: String },
+    /// 403: the token lacks a privilege, or the operation rejects every token.
+    #[error("no permission (403 {message}){}", DisplayMissingPrivilege(missing_privilege.as_ref(), *meaning))]
     Forbidden {
-        /// Proxmox's words.
         message: String,
-        /// The ACL path and the privilege(s) that would do (`A|B`: either), as far as Proxmox named them.
-        missing_privilege: Option<(String, String)>,
+        /// The privileges that suffice, as far as Proxmox named them.
+        missing_privilege: Option<MissingPrivilege>,
+        meaning: Meaning,
     },
-    /// 400 with an explanation per parameter.
+    /// 400 with an explanation for each parameter.
+    #[error("Proxmox rejected the parameters{}. Nothing was changed", DisplayParameters(parameters))]
     ParametersRejected {
         /// Parameter and explanation, sorted by parameter.
         parameters: Vec<(String, String)>,
+        /// The meaning of the first explanation that the table knows.
+        meaning: Meaning,
     },
-    /// Any other status than success.
+    /// Any other error status.
+    #[error("`{call}` failed ({status}){}", DisplayMessage(": ", message))]
     Failed {
-        /// The HTTP status.
         status: u16,
-        /// Proxmox's words: the body's message, else the status line's reason phrase.
+        /// Proxmox's message: that of the body, else the reason phrase of the status line.
         message: String,
-        /// Method and path of the call.
         call: String,
+        diagnosis: Diagnosis,
     },
-    /// A request that changes nothing was answered with something that can't be read: not Proxmox's JSON, truncated,
-    /// too large, broken gzip.
-    MalformedResponse {
-        /// The node, `host:port`.
-        node: String,
-        /// What is wrong with it.
-        reason: String,
-        /// The library's own words, or empty.
-        detail: String,
-    },
-    /// A request that changes something was sent, and no readable answer came back: lost, timed out, cancelled or
-    /// unreadable, between us and the node asked or (596 to 599) between that one and the node it concerns. It may have
-    /// taken effect; it is never sent again.
-    OutcomeUnknown {
-        /// Method and path of the call.
-        call: String,
-        /// What became of the answer.
-        reason: String,
-        /// The library's own words, or empty.
-        detail: String,
-    },
-    /// The parameters don't fit into one request. Nothing was sent.
+    /// A request that changes nothing got an unreadable answer: not Proxmox's JSON, truncated, too large, or broken
+    /// gzip.
+    #[error("the answer of {node} can't be read: {cause}")]
+    MalformedResponse { node: String, cause: MalformedCause },
+    /// A request that changes something was sent, and no readable answer came back. It may have taken effect. It is
+    /// never sent again.
+    #[error("it is unknown whether `{call}` took effect: {cause}. It may have happened and was not sent again")]
+    OutcomeUnknown { call: String, cause: UnknownOutcome },
+    /// The parameters do not fit into one request. Nothing was sent.
+    #[error(
+        "the parameters are {bytes} bytes, and Proxmox accepts at most {limit} in such a request. Nothing was sent"
+    )]
     RequestTooLarge {
-        /// Their size in bytes as they would be sent.
+        /// Encoded size of the parameters.
         bytes: usize,
-        /// The most that fits.
+        /// The largest size that fits.
         limit: usize,
     },
-    /// As many calls to this cluster as allowed are in flight, and as many wait, or none ended in time. Nothing was
-    /// sent.
-    Busy {
-        /// `max_calls_per_cluster`.
-        limit: usize,
-    },
-    /// The call was cancelled. If it would have changed something, it was not sent (else: [`PveError::OutcomeUnknown`]).
+    /// The path cannot be part of a URL. Nothing was sent.
+    #[error("`{call}` cannot be sent: its path does not fit into a URL. Nothing was sent")]
+    UnsendablePath { call: String },
+    /// Too many calls to this cluster are in flight or waiting, or none ended in time. Nothing was sent.
+    #[error(
+        "the cluster is busy: {limit} calls (`max_calls_per_cluster`) are in flight and others wait. Nothing was sent"
+    )]
+    Busy { limit: usize },
+    /// The call was cancelled. A call that changes something was not sent (else: [`PveError::OutcomeUnknown`]).
+    #[error("the call was cancelled")]
     Cancelled,
 }
 
-/// Why one node could not be asked.
-#[derive(Debug)]
-pub enum ConnectError {
-    /// There is no connection to it: a clause that says why.
-    Network(String),
-    /// There is no TLS with it.
-    Tls(Box<TlsError>),
+/// Failure to connect to one node.
+#[derive(Clone, Debug)]
+pub struct FailedAttempt {
+    pub node: String,
+    pub cause: ConnectError,
 }
 
-/// A node that could not be asked, and why, as a clause.
-pub(super) struct NodeConnectError<'a>(pub(super) &'a str, pub(super) &'a ConnectError);
-
-impl fmt::Display for NodeConnectError<'_> {
+impl fmt::Display for FailedAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            ConnectError::Network(why) => write!(f, "{}: {why}", self.0),
-            ConnectError::Tls(failure) => failure.write_cause(f, self.0),
+        match &self.cause {
+            ConnectError::Network(error) => write!(f, "{}: {error}", self.node),
+            ConnectError::Tls(error) => error.write_cause(f, &self.node),
         }
     }
 }
 
+/// Reason for giving up on one node.
+#[derive(Clone, Debug, Error)]
+pub enum ConnectError {
+    /// Failure of the network.
+    #[error(transparent)]
+    Network(NetworkError),
+    /// Failure of TLS.
+    #[error(transparent)]
+    Tls(Box<TlsError>),
+}
+
+/// Failure of the network on the way to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NetworkError {
+    #[error("there is no host of that name")]
+    HostNotFound,
+    #[error("it did not answer in time")]
+    TimedOut,
+    #[error("connection refused")]
+    Refused,
+    #[error("there is no route to it")]
+    NoRoute,
+    #[error("it closed the connection during the TLS handshake")]
+    ClosedInHandshake,
+    #[error("the connection was lost")]
+    LostBeforeAnswer,
+    #[error("the connection was lost in the middle of an answer")]
+    LostInAnswer,
+    #[error("it does not answer")]
+    NoAnswer,
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Defect of a node's answer.
+#[derive(Debug, Error)]
+pub enum MalformedCause {
+    #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
+    BodyTooLarge { limit: u64 },
+    #[error("it is larger than any description of the API")]
+    DescriptionTooLarge,
+    #[error("its headers are larger than 16 KiB, which no Proxmox node sends")]
+    HeadTooLarge,
+    #[error("it claims to be gzip, but is broken or cut short")]
+    BrokenGzip { detail: String },
+    #[error("it is not HTTP as Proxmox speaks it")]
+    NotHttp { detail: String },
+    #[error("the connection was lost in the middle of it")]
+    Truncated { detail: String },
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("it is not Proxmox's JSON")]
+    NotJson { detail: String },
+    #[error("it is not a list")]
+    NotAList { detail: String },
+    #[error("it does not name the state of the task")]
+    NoTaskStatus,
+    #[error("it did not come whole in time")]
+    DescriptionTimedOut,
+    #[error("{0}")]
+    Description(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Body that is not Proxmox's envelope around `data`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnvelopeError {
+    #[error("it is empty")]
+    Empty,
+    #[error("it has no `data`, which every answer of Proxmox has; it starts with {start:?}")]
+    NoData {
+        /// The start of the body, without the token's secret.
+        start: String,
+    },
+    #[error("it is not Proxmox's JSON; it starts with {start:?}")]
+    NotProxmoxJson {
+        /// The start of the body, without the token's secret.
+        start: String,
+        detail: String,
+    },
+    #[error("it is not UTF-8; it starts with {start:?}")]
+    NotUtf8 {
+        /// The start of the body, without the token's secret.
+        start: String,
+    },
+}
+
+/// Event that lost the answer to a request that changes something.
+#[derive(Debug, Error)]
+pub enum UnknownOutcome {
+    #[error("the connection was lost before an answer came")]
+    ConnectionLost { detail: String },
+    #[error("the connection was lost in the middle of the answer")]
+    Truncated { detail: String },
+    #[error("no answer came within {} s", timeout.as_secs_f32())]
+    TimedOut { timeout: Duration },
+    #[error("the answer can't be read: {0}")]
+    Malformed(MalformedCause),
+    #[error("the call was cancelled before its answer came")]
+    Cancelled,
+    #[error(
+        "the node asked lost its connection to the node this concerns ({status}{}){}",
+        DisplayMessage(" ", message),
+        DisplayNodeNameNote(*status)
+    )]
+    PeerLost { status: u16, message: String },
+}
+
 impl PveError {
-    /// That none of these nodes could be asked.
-    pub(super) fn from_attempts(mut tried: Vec<(String, ConnectError)>) -> Self {
-        match (tried.pop(), tried.is_empty()) {
-            (Some((node, ConnectError::Tls(failure))), true) => PveError::Tls { node, error: failure },
-            (last, _) => {
-                tried.extend(last);
-                PveError::ConnectionFailed { attempts: tried }
+    /// Builds the error for a call that could not connect to any of these nodes.
+    pub(in crate::pve) fn from_attempts(mut attempts: Vec<FailedAttempt>) -> Self {
+        match attempts.pop() {
+            Some(FailedAttempt { node, cause: ConnectError::Tls(error) }) if attempts.is_empty() => {
+                PveError::Tls { node, error }
+            }
+            last => {
+                attempts.extend(last);
+                PveError::ConnectionFailed { attempts }
             }
         }
     }
 
-    /// The same error where the call was to change something. A node that passes a request on to another and loses that
-    /// one after it connected answers 596 to 599 (AnyEvent's own statuses): the other may have done it all the same.
-    /// 595 is a connection that was never made.
-    pub(super) fn into_write_error(self) -> Self {
-        let PveError::Failed { status: status @ 596..=599, message: said, call } = self else { return self };
-        let space = if said.is_empty() { "" } else { " " };
-        let mut why = format!(
-            "the node asked lost its connection to the node this concerns ({status}{space}{})",
-            said.trim_end_matches('.')
-        );
-        if status == 596 {
-            why.push_str(
-                " (a node name that does not exist also ends so: names are case-sensitive, GET /nodes lists them)",
-            );
-        }
-        PveError::OutcomeUnknown { call, reason: why, detail: status.to_string() }
+    /// Builds the error for an API description that was rejected.
+    pub(in crate::pve) fn rejected_description(
+        node: String,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        PveError::MalformedResponse { node, cause: MalformedCause::Description(cause.into()) }
     }
 
-    /// A short machine word for logs and metrics.
+    /// Returns the error kind as a short word for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             PveError::ConnectionFailed { .. } => "connect",
@@ -170,7 +249,7 @@ impl PveError {
             PveError::Unauthorized { .. } => "unauthorized",
             PveError::Forbidden { .. } => "forbidden",
             PveError::ParametersRejected { .. } => "rejected",
-            PveError::Failed { .. } => "failed",
+            PveError::Failed { .. } | PveError::UnsendablePath { .. } => "failed",
             PveError::MalformedResponse { .. } => "unreadable",
             PveError::OutcomeUnknown { .. } => "outcome_unknown",
             PveError::RequestTooLarge { .. } => "too_large",
@@ -179,7 +258,7 @@ impl PveError {
         }
     }
 
-    /// The HTTP status, where that is what failed the call.
+    /// Returns the HTTP status that failed the call, if any.
     pub fn status(&self) -> Option<u16> {
         match self {
             PveError::Unauthorized { .. } => Some(401),
@@ -190,131 +269,223 @@ impl PveError {
         }
     }
 
-    /// The inside text, for the log: the cause in the words of whoever met it, without the call's parameters.
-    pub fn detail(&self) -> Option<&str> {
+    /// Returns the meaning of Proxmox's message.
+    pub fn meaning(&self) -> Meaning {
         match self {
-            PveError::Tls { error: failure, .. } => Some(&failure.detail),
-            PveError::ConnectionFailed { attempts: tried } => tried.first().map(|(_, why)| match why {
-                ConnectError::Tls(failure) => &failure.detail,
-                ConnectError::Network(why) => why,
-            }),
-            PveError::ConnectionLost { detail: inside, .. }
-            | PveError::MalformedResponse { detail: inside, .. }
-            | PveError::OutcomeUnknown { detail: inside, .. } => Some(inside),
-            _ => None,
+            PveError::Failed { diagnosis, .. } => diagnosis.meaning,
+            PveError::Forbidden { meaning, .. } | PveError::ParametersRejected { meaning, .. } => *meaning,
+            _ => Meaning::Unclassified,
         }
-        .map(String::as_str)
-        .filter(|text| !text.is_empty())
+    }
+
+    /// Returns whether the error shows that nothing was sent.
+    pub fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            PveError::ConnectionFailed { .. }
+                | PveError::Tls { .. }
+                | PveError::RequestTooLarge { .. }
+                | PveError::UnsendablePath { .. }
+                | PveError::Busy { .. }
+        )
+    }
+
+    /// Returns the cause for the log, without the parameters of the call.
+    pub fn detail(&self) -> Option<Cow<'_, str>> {
+        let detail = match self {
+            PveError::Tls { error, .. } => Cow::from(&error.detail),
+            PveError::ConnectionFailed { attempts } => Cow::from(attempts.first()?.cause.to_string()),
+            PveError::ConnectionLost { detail, .. } => Cow::from(detail),
+            PveError::MalformedResponse { cause, .. } => cause.detail()?,
+            PveError::OutcomeUnknown { cause, .. } => cause.detail()?,
+            _ => return None,
+        };
+        Some(detail).filter(|detail| !detail.is_empty())
     }
 }
 
-impl std::error::Error for PveError {}
-
-impl fmt::Display for PveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl MalformedCause {
+    fn detail(&self) -> Option<Cow<'_, str>> {
         match self {
-            PveError::ConnectionFailed { attempts: tried } => {
-                match tried.as_slice() {
-                    [(node, why)] => write!(f, "could not connect to {}", NodeConnectError(node, why))?,
-                    nodes => {
-                        f.write_str("could not connect to any node of the cluster")?;
-                        for (i, (node, why)) in nodes.iter().enumerate() {
-                            write!(f, "{}{}", if i == 0 { ": " } else { "; " }, NodeConnectError(node, why))?;
-                        }
-                    }
-                }
-                f.write_str(
-                    ". Nothing was changed. Check that the node is up, that its address and port in clusters.json are \
-                     right and that no firewall is in the way",
-                )?;
-                if tried
-                    .iter()
-                    .any(|(_, why)| matches!(why, ConnectError::Tls(failure) if failure.fingerprint.is_some()))
-                {
-                    f.write_str(
-                        ". A certificate seen that the node's own page (System, Certificates) shows too can be pinned: \
-                         list every node's in \"fingerprint\", or name the cluster's CA certificate in `ca_file`; one \
-                         that it does not show may be somebody in between",
-                    )?;
-                }
-                Ok(())
+            MalformedCause::BodyTooLarge { .. } | MalformedCause::HeadTooLarge => Some(self.to_string().into()),
+            MalformedCause::BrokenGzip { detail }
+            | MalformedCause::NotHttp { detail }
+            | MalformedCause::Truncated { detail }
+            | MalformedCause::NotJson { detail }
+            | MalformedCause::NotAList { detail }
+            | MalformedCause::Envelope(EnvelopeError::NotProxmoxJson { detail, .. }) => Some(detail.into()),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            MalformedCause::BodyTooLarge { .. } => Some("ask for less, for example with `limit` or a narrower path"),
+            MalformedCause::Truncated { .. } => Some("try again"),
+            MalformedCause::Envelope(EnvelopeError::Empty) => None,
+            MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
+                Some("check the address and port in clusters.json")
             }
-            PveError::Tls { node, error: failure } => failure.explain(f, node),
-            PveError::TimedOut { node, timeout: after } => write!(
-                f,
-                "{node} did not answer within {} s. It may be overloaded or wait for a storage: try again, ask for \
-                 less, or raise `timeout_seconds` in clusters.json",
-                after.as_secs_f32()
-            ),
-            PveError::ConnectionLost { node, .. } => write!(
-                f,
-                "the connection to {node} was lost before it answered, on a second attempt too. It may be restarting: \
-                 try again in a moment"
-            ),
-            PveError::Unauthorized { message: said, user, token_id } => write!(
-                f,
-                "the cluster did not accept the API token (401 {said}). Check in Proxmox that user `{user}` exists and \
-                 is enabled and that its token `{token_id}` exists and has not expired, and in clusters.json that the \
-                 secret is that token's: Proxmox shows it only once, when the token is made"
-            ),
-            PveError::Forbidden { message: said, missing_privilege: Some((path, privilege)) } => {
-                write!(f, "no permission (403 {said}): the API token needs {} ", privilege.replace('|', " or "))?;
-                match path.as_str() {
-                    "" => {
-                        f.write_str("on a path Proxmox did not name (a misspelt node or object name also ends here)")?
-                    }
-                    path => write!(f, "on {path}")?,
-                }
-                f.write_str(
-                    ". With privilege separation, the default, a token needs an ACL entry of its own beside its user's; \
-                     GET /access/permissions shows what it may do",
-                )
+            _ => None,
+        }
+    }
+}
+
+impl UnknownOutcome {
+    fn detail(&self) -> Option<Cow<'_, str>> {
+        match self {
+            UnknownOutcome::ConnectionLost { detail } | UnknownOutcome::Truncated { detail } => Some(detail.into()),
+            UnknownOutcome::TimedOut { .. } => Some("timed out".into()),
+            UnknownOutcome::Malformed(cause) => cause.detail(),
+            UnknownOutcome::Cancelled => Some("cancelled".into()),
+            UnknownOutcome::PeerLost { status, .. } => Some(status.to_string().into()),
+        }
+    }
+}
+
+impl Hint for PveError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            PveError::ConnectionFailed { attempts } => hint_for_attempts(attempts).into(),
+            PveError::Tls { error, .. } => {
+                let steps = [error.remedy().map(Cow::from), error.trust_hint().map(Cow::from)];
+                return join_steps(steps.into_iter().flatten());
             }
-            PveError::Forbidden { message: said, missing_privilege: None } => write!(
-                f,
-                "no permission (403 {said}). {}",
-                if said.contains("ticket") {
-                    "Proxmox does this for a login with a password only, never for an API token"
-                } else {
-                    "GET /access/permissions shows what the API token may do"
-                }
-            ),
-            PveError::ParametersRejected { parameters } => {
-                f.write_str("Proxmox rejected the parameters")?;
-                for (i, (name, text)) in parameters.iter().enumerate() {
-                    write!(f, "{}`{name}`: {text}", if i == 0 { ": " } else { "; " })?;
-                }
-                f.write_str(". Nothing was changed: correct them and call again")
+            PveError::TimedOut { .. } => "it may be overloaded or wait for a storage: try again, ask for less, or raise \
+                                          `timeout_seconds` in clusters.json"
+                .into(),
+            PveError::ConnectionLost { .. } => "it may be restarting: try again in a moment".into(),
+            PveError::Unauthorized { user, token_id, .. } => format!(
+                "check in Proxmox that user `{user}` exists and is enabled and that its token `{token_id}` exists and \
+                 has not expired, and in clusters.json that the secret is that token's: Proxmox shows it only once, when \
+                 the token is made"
+            )
+            .into(),
+            PveError::Forbidden { missing_privilege: Some(_), .. } => {
+                "with privilege separation, the default, a token needs an ACL entry of its own beside its user's; GET \
+                 /access/permissions shows its privileges"
+                    .into()
             }
-            PveError::Failed { status, message: said, call } => {
-                write!(f, "`{call}` failed ({status})")?;
-                if !said.is_empty() {
-                    write!(f, ": {}", said.trim_end_matches('.'))?;
-                }
-                match find_hint(*status, said) {
-                    "" => Ok(()),
-                    hint => write!(f, ". {hint}"),
+            PveError::Forbidden { meaning: Meaning::TicketRequired, .. } => return None,
+            PveError::Forbidden { .. } => "GET /access/permissions shows the privileges of the API token".into(),
+            PveError::ParametersRejected { .. } => "correct them and call again".into(),
+            PveError::Failed { diagnosis, .. } => diagnosis.hint?.into(),
+            PveError::MalformedResponse { cause, .. } => cause.hint()?.into(),
+            PveError::OutcomeUnknown { .. } => "look before you repeat it: read the object it concerns, or the latest \
+                                                tasks (GET /cluster/tasks)"
+                .into(),
+            PveError::RequestTooLarge { .. } => "shorten them or split the call".into(),
+            PveError::Busy { .. } => "try again in a moment".into(),
+            PveError::UnsendablePath { .. } | PveError::Cancelled => return None,
+        })
+    }
+}
+
+fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
+    let mut hint =
+        "check that the node is up, that its address and port in clusters.json are right and that no firewall \
+                    is in the way"
+            .to_owned();
+    let tls_errors = || {
+        attempts.iter().filter_map(|attempt| match &attempt.cause {
+            ConnectError::Tls(error) => Some((&attempt.node, error)),
+            ConnectError::Network(_) => None,
+        })
+    };
+    for (node, remedy) in tls_errors().filter_map(|(node, error)| Some((node, error.remedy()?))) {
+        hint += &format!("; for {node}, {remedy}");
+    }
+    if tls_errors().any(|(_, error)| error.fingerprint.is_some()) {
+        hint += "; a certificate seen that the node's own page (System, Certificates) shows too can be pinned: list every \
+                 node's in \"fingerprint\", or name the cluster's CA certificate in `ca_file`; one that the page does not \
+                 show may be an attacker's";
+    }
+    hint
+}
+
+fn join_steps<'a>(steps: impl Iterator<Item = Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    steps.reduce(|all, step| format!("{all}; {step}").into())
+}
+
+struct DisplayAttempts<'a>(&'a [FailedAttempt]);
+
+impl fmt::Display for DisplayAttempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = self.0 {
+            return write!(f, "{only}");
+        }
+        f.write_str("any node of the cluster")?;
+        for (i, attempt) in self.0.iter().enumerate() {
+            write!(f, "{}{attempt}", if i == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+struct DisplayTlsError<'a> {
+    node: &'a str,
+    error: &'a TlsError,
+}
+
+impl fmt::Display for DisplayTlsError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.write_cause(f, self.node)
+    }
+}
+
+struct DisplayMissingPrivilege<'a>(Option<&'a MissingPrivilege>, Meaning);
+
+impl fmt::Display for DisplayMissingPrivilege<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(MissingPrivilege { acl_path, privileges }) => {
+                write!(f, ": the API token needs {} ", privileges.replace('|', " or "))?;
+                match acl_path.as_str() {
+                    "" => f.write_str("on a path Proxmox did not name (a misspelt node or object name also ends here)"),
+                    path => write!(f, "on {path}"),
                 }
             }
-            PveError::MalformedResponse { node, reason: why, .. } => {
-                write!(f, "the answer of {node} can't be read: {why}")
+            None if self.1 == Meaning::TicketRequired => {
+                f.write_str(": Proxmox allows this to a login with a password only, never to an API token")
             }
-            PveError::OutcomeUnknown { call, reason: why, .. } => write!(
-                f,
-                "it is unknown whether `{call}` took effect: {why}. It may have happened and was not sent again. Before \
-                 you repeat it, look: read the object it concerns, or the latest tasks (GET /cluster/tasks)"
+            None => Ok(()),
+        }
+    }
+}
+
+struct DisplayParameters<'a>(&'a [(String, String)]);
+
+impl fmt::Display for DisplayParameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, text)) in self.0.iter().enumerate() {
+            write!(f, "{}`{name}`: {text}", if i == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+/// A separator and Proxmox's message without its full stop; nothing for an empty message.
+struct DisplayMessage<'a>(&'static str, &'a str);
+
+impl fmt::Display for DisplayMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            "" => Ok(()),
+            message => write!(f, "{}{}", self.0, message.trim_end_matches('.')),
+        }
+    }
+}
+
+/// Note on 596, the status that an unknown node name also leads to.
+struct DisplayNodeNameNote(u16);
+
+impl fmt::Display for DisplayNodeNameNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            596 => f.write_str(
+                " (a node name that does not exist also ends so: names are case-sensitive, GET /nodes lists them)",
             ),
-            PveError::RequestTooLarge { bytes, limit } => write!(
-                f,
-                "the parameters are {bytes} bytes, and Proxmox takes at most {limit} in such a request. Nothing was \
-                 sent: shorten them or split the call"
-            ),
-            PveError::Busy { limit } => write!(
-                f,
-                "the cluster is busy: {limit} calls to it are in flight and others wait. Nothing was sent: try again in \
-                 a moment (the limit is `max_calls_per_cluster`)"
-            ),
-            PveError::Cancelled => f.write_str("the call was cancelled"),
+            _ => Ok(()),
         }
     }
 }
@@ -322,30 +493,37 @@ impl fmt::Display for PveError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
     use crate::config::Fingerprint;
+    use crate::pve::knowledge::messages::classify;
+
+    fn tls_error(kind: TlsErrorKind) -> Box<TlsError> {
+        Box::new(TlsError { kind, fingerprint: Some(Fingerprint([0xAB; 32])), detail: "inside".into() })
+    }
+
+    fn tls(kind: TlsErrorKind) -> PveError {
+        PveError::Tls { node: "pve1:8006".into(), error: tls_error(kind) }
+    }
 
     fn all_errors() -> Vec<PveError> {
         let node = || "pve1:8006".to_string();
-        let seen = Some(Fingerprint([0xAB; 32]));
-        let tls = |problem| {
-            let failure = Box::new(TlsError { kind: problem, fingerprint: seen, detail: "inside".into() });
-            PveError::Tls { node: node(), error: failure }
+        let attempt = |cause| FailedAttempt { node: node(), cause };
+        let refused = || attempt(ConnectError::Network(NetworkError::Refused));
+        let failed = |status, message: &str| PveError::Failed {
+            status,
+            message: message.into(),
+            call: "GET /nope".into(),
+            diagnosis: classify(status, message),
         };
-        let failed = |status, said: &str| PveError::Failed { status, message: said.into(), call: "GET /nope".into() };
+        let forbidden = |message: &str| PveError::Forbidden {
+            message: message.into(),
+            missing_privilege: MissingPrivilege::parse(message),
+            meaning: classify(403, message).meaning,
+        };
         vec![
-            PveError::ConnectionFailed { attempts: vec![(node(), ConnectError::Network("connection refused".into()))] },
+            PveError::ConnectionFailed { attempts: vec![refused()] },
             PveError::ConnectionFailed {
-                attempts: vec![
-                    (node(), ConnectError::Network("a".into())),
-                    (
-                        "pve2:8006".into(),
-                        ConnectError::Tls(Box::new(TlsError {
-                            kind: TlsErrorKind::Untrusted,
-                            fingerprint: seen,
-                            detail: "inside".into(),
-                        })),
-                    ),
-                ],
+                attempts: vec![refused(), attempt(ConnectError::Tls(tls_error(TlsErrorKind::Expired)))],
             },
             tls(TlsErrorKind::NotTls),
             tls(TlsErrorKind::Untrusted),
@@ -362,22 +540,28 @@ mod tests {
                 user: "root@pam".into(),
                 token_id: "mcp".into(),
             },
-            PveError::Forbidden {
-                message: "x".into(),
-                missing_privilege: Some(("/vms/100".into(), "VM.Audit|VM.Config".into())),
+            forbidden("Permission check failed (/vms/100, VM.Audit|VM.Config)"),
+            forbidden("need proper ticket"),
+            forbidden("x"),
+            PveError::ParametersRejected {
+                parameters: vec![("a".into(), "bad".into()), ("b".into(), "worse".into())],
+                meaning: Meaning::InvalidParameters,
             },
-            PveError::Forbidden { message: "need proper ticket".into(), missing_privilege: None },
-            PveError::ParametersRejected { parameters: vec![("a".into(), "bad".into()), ("b".into(), "worse".into())] },
             failed(501, "Method 'GET /nope' not implemented"),
             failed(595, ""),
             failed(999, ""),
-            PveError::MalformedResponse { node: node(), reason: "it is not JSON".into(), detail: String::new() },
+            PveError::MalformedResponse { node: node(), cause: MalformedCause::BodyTooLarge { limit: 9 } },
+            PveError::MalformedResponse { node: node(), cause: EnvelopeError::Empty.into() },
             PveError::OutcomeUnknown {
                 call: "POST /x".into(),
-                reason: "the connection was lost".into(),
-                detail: String::new(),
+                cause: UnknownOutcome::ConnectionLost { detail: String::new() },
+            },
+            PveError::OutcomeUnknown {
+                call: "POST /x".into(),
+                cause: UnknownOutcome::PeerLost { status: 596, message: "Broken pipe.".into() },
             },
             PveError::RequestTooLarge { bytes: 600_000, limit: 524_288 },
+            PveError::UnsendablePath { call: "GET /x".into() },
             PveError::Busy { limit: 64 },
             PveError::Cancelled,
         ]
@@ -386,16 +570,41 @@ mod tests {
     #[test]
     fn every_error_is_one_plain_line() {
         for error in all_errors() {
-            let text = error.to_string();
-            assert!(!text.contains('\n') && !text.contains("::") && !text.contains("Error"), "{text}");
-            assert!(text.len() > 15 && !text.ends_with('.') && !text.contains("  "), "{text}");
+            for text in [error.to_string(), render_error(&error)] {
+                assert!(!text.contains('\n') && !text.contains("::") && !text.contains("Error"), "{text}");
+                assert!(text.len() > 15 && !text.ends_with('.') && !text.contains("  "), "{text}");
+            }
             assert!(error.kind().chars().all(|c| c.is_ascii_lowercase() || c == '_'));
         }
     }
 
     #[test]
-    fn inside_text_is_kept_for_the_log() {
-        assert_eq!(all_errors()[3].detail(), Some("inside"));
+    fn the_cause_is_kept_for_the_log() {
+        assert_eq!(all_errors()[3].detail().as_deref(), Some("inside"));
         assert_eq!(PveError::Cancelled.detail(), None);
+    }
+
+    #[test]
+    fn an_untrusted_certificate_comes_with_the_three_remedies() {
+        let text = render_error(&tls(TlsErrorKind::Untrusted));
+        for hint in ["pve1:8006", "\"fingerprint\": \"AB:AB:", "`ca_file`", "\"verify_ssl\": false"] {
+            assert!(text.contains(hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_changed_certificate_is_no_reason_to_stop_checking() {
+        let text = render_error(&tls(TlsErrorKind::PinMismatch { expected: vec![Fingerprint([1; 32])] }));
+        assert!(text.contains("expected 01:01:") && text.contains("seen: AB:AB:"), "{text}");
+        assert!(!text.contains("verify_ssl"), "{text}");
+    }
+
+    #[test]
+    fn errors_before_the_request_are_unsent() {
+        for error in all_errors() {
+            let sent = !matches!(error.kind(), "connect" | "tls" | "too_large" | "busy")
+                && !matches!(error, PveError::UnsendablePath { .. });
+            assert_eq!(error.is_unsent(), !sent, "{error}");
+        }
     }
 }

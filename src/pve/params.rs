@@ -1,74 +1,59 @@
-//! The parameters of an API call, and the one place where text is percent-encoded and decoded.
+//! Parameters of an API call, and percent-encoding.
 
+use crate::base::hint::Hint;
+use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt;
+use thiserror::Error;
 
-/// Names and values in the order given; a name may repeat (that is how Proxmox takes arrays).
+/// Names and values in the given order. A name may repeat, which is Proxmox's form of an array.
 ///
 /// `Debug` shows the names only: values may be passwords.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ApiParams(Vec<(String, String)>);
 
 impl ApiParams {
-    /// No parameters.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From a JSON object: booleans become 1 or 0 (forms know no others), arrays repeat the name. null, objects and
-    /// empty or nested arrays are refused; the error has a sentence for each bad one.
-    pub fn from_json(data: &Map<String, Value>) -> Result<Self, Vec<String>> {
+    /// Converts a JSON object. Booleans become 1 or 0, the only truth values of forms, and arrays repeat the name.
+    /// Rejects null, objects and empty or nested arrays.
+    pub fn from_json(data: &Map<String, Value>) -> Result<Self, ParameterErrors> {
         let mut params = Self::new();
-        let mut wrong = Vec::new();
+        let mut errors = Vec::new();
         for (name, value) in data {
-            if name.is_empty() {
-                wrong.push("a parameter has no name: give each value under the name Proxmox knows it by".into());
-                continue;
-            }
-            let values = match value {
-                Value::Array(items) => items.as_slice(),
-                single => std::slice::from_ref(single),
-            };
-            if values.is_empty() {
-                wrong.push(format!(
-                    "`{name}` is an empty list, which can't be sent: leave it out, or to unset an option pass its \
-                     name in `delete`"
-                ));
-            }
-            for item in values {
-                match to_form_value(item) {
-                    Ok(text) => params.0.push((name.clone(), text)),
-                    Err(why) => {
-                        wrong.push(format!("`{name}` {why}"));
-                        break;
-                    }
-                }
+            match to_form_values(name, value) {
+                Ok(values) => params.0.extend(values.into_iter().map(|value| (name.clone(), value))),
+                Err(kind) => errors.push(ParameterError { name: name.clone(), in_path: false, kind }),
             }
         }
-        if wrong.is_empty() { Ok(params) } else { Err(wrong) }
+        if errors.is_empty() { Ok(params) } else { Err(ParameterErrors { errors, may_have_more: false }) }
     }
 
-    /// Adds one.
+    /// Appends a parameter.
     pub fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.into(), value.into()));
     }
 
-    /// All of them.
+    /// Returns names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// Their names, in order; one that repeats comes as often as it has values.
+    /// Returns the names in order. A name repeats for each of its values.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(n, _)| n.as_str())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `name=value&…` for a form body or a query: everything but unreserved characters is percent-encoded, because
+    /// Encodes a form body or a query: `name=value&…`. Everything but unreserved characters is percent-encoded, because
     /// Proxmox reads `+` as a space and splits at `;` as well as at `&`.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(self.0.iter().map(|(n, v)| n.len() + v.len() + 8).sum());
@@ -83,19 +68,17 @@ impl ApiParams {
         out
     }
 
-    /// The reverse of [`ApiParams::encode`], for a query that somebody typed: `+` is a space, only `&` separates.
-    pub(super) fn from_query(query: &str) -> Result<Self, String> {
+    /// Parses a query as typed, the reverse of [`ApiParams::encode`]: `+` is a space, only `&` separates.
+    pub(super) fn from_query(query: &str) -> Result<Self, QueryError> {
         let mut params = Self::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let read = |text: &str| percent_decode(&text.replace('+', " "));
-            let name = read(name)?;
+            let decode = |text: &str| percent_decode(&text.replace('+', " "));
+            let name = decode(name)?;
             if name.is_empty() {
-                return Err(format!(
-                    "the query has a value without a name (`{pair}`): write `?name=value&name2=value2`"
-                ));
+                return Err(QueryError::UnnamedValue { pair: pair.to_owned() });
             }
-            params.0.push((name, read(value)?));
+            params.0.push((name, decode(value)?));
         }
         Ok(params)
     }
@@ -107,17 +90,25 @@ impl fmt::Debug for ApiParams {
     }
 }
 
-fn to_form_value(value: &Value) -> Result<String, &'static str> {
+/// Returns the values to send for a parameter without knowing the operation. An array has one for each item.
+pub(super) fn to_form_values(name: &str, value: &Value) -> Result<Vec<String>, ParameterErrorKind> {
+    match value {
+        _ if name.is_empty() => Err(ParameterErrorKind::Unnamed),
+        Value::Array(items) if items.is_empty() => Err(ParameterErrorKind::EmptyList),
+        Value::Array(items) => items.iter().map(to_form_value).collect(),
+        single => Ok(vec![to_form_value(single)?]),
+    }
+}
+
+fn to_form_value(value: &Value) -> Result<String, ParameterErrorKind> {
     match value {
         Value::Bool(true) => Ok("1".into()),
         Value::Bool(false) => Ok("0".into()),
         Value::Number(n) => Ok(n.to_string()),
         Value::String(s) => Ok(s.clone()),
-        Value::Null => Err("is null: leave it out; to unset an option pass its name in `delete`"),
-        Value::Array(_) => Err("has a list inside a list: Proxmox takes lists of plain values only"),
-        Value::Object(_) => Err(
-            "is an object: Proxmox wants a property string such as \"virtio,bridge=vmbr0\" (key=value, with commas)",
-        ),
+        Value::Null => Err(ParameterErrorKind::Null),
+        Value::Array(_) => Err(ParameterErrorKind::NestedList),
+        Value::Object(_) => Err(ParameterErrorKind::Object),
     }
 }
 
@@ -135,8 +126,44 @@ pub(super) fn percent_encode_into(out: &mut String, text: &str, keep: &[u8]) {
     }
 }
 
-/// Percent-decodes once. The error is a sentence.
-pub(super) fn percent_decode(text: &str) -> Result<String, String> {
+/// Wrong percent-encoding.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    #[error("a `%` is not followed by two hex digits")]
+    BadEscape,
+    #[error("the percent-encoded bytes are not UTF-8")]
+    NotUtf8,
+}
+
+impl Hint for DecodeError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            DecodeError::BadEscape => "write `%25` for a percent sign itself".into(),
+            DecodeError::NotUtf8 => "write the characters themselves".into(),
+        })
+    }
+}
+
+/// Query that is not a list of parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum QueryError {
+    #[error("the query has a value without a name (`{pair}`)")]
+    UnnamedValue { pair: String },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Hint for QueryError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            QueryError::UnnamedValue { .. } => Some("write `?name=value&name2=value2`".into()),
+            QueryError::Decode(error) => error.hint(),
+        }
+    }
+}
+
+/// Percent-decodes once.
+pub(super) fn percent_decode(text: &str) -> Result<String, DecodeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -147,11 +174,10 @@ pub(super) fn percent_decode(text: &str) -> Result<String, String> {
         let mut digit = || rest.next().and_then(|b| (b as char).to_digit(16));
         match (digit(), digit()) {
             (Some(high), Some(low)) => bytes.push((high * 16 + low) as u8),
-            _ => return Err("a `%` is not followed by two hex digits: write `%25` for a percent sign itself".into()),
+            _ => return Err(DecodeError::BadEscape),
         }
     }
-    String::from_utf8(bytes)
-        .map_err(|_| "the percent-encoded bytes are not UTF-8: write the characters themselves".into())
+    String::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)
 }
 
 #[cfg(test)]
@@ -160,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn params_from(value: Value) -> Result<ApiParams, Vec<String>> {
+    fn params_from(value: Value) -> Result<ApiParams, ParameterErrors> {
         ApiParams::from_json(value.as_object().unwrap())
     }
 
@@ -175,10 +201,11 @@ mod tests {
     fn what_cannot_be_sent_is_explained_all_at_once() {
         let wrong = params_from(json!({"a": null, "b": {"bridge": "vmbr0"}, "c": [[1]], "d": [], "e": [null], "": 1}))
             .unwrap_err();
-        assert_eq!(wrong.len(), 6);
+        assert_eq!(wrong.errors.len(), 6);
         for (name, hint) in [("`a`", "`delete`"), ("`b`", "virtio,bridge=vmbr0"), ("`c`", "plain"), ("`d`", "`delete`")]
         {
-            assert!(wrong.iter().any(|w| w.contains(name) && w.contains(hint)), "{name}: {wrong:?}");
+            let fits = |error: String| error.contains(name) && error.contains(hint);
+            assert!(wrong.errors.iter().any(|error| fits(error.to_string())), "{name}: {wrong}");
         }
     }
 

@@ -1,100 +1,141 @@
 //! Canonical paths of the Proxmox VE API.
 //!
 //! A node percent-decodes the whole path once and drops empty segments, so `/nodes//pve1/%71emu` is
-//! `/nodes/pve1/qemu`. The same is done here first, so that whoever judges a path and the node that acts on it see the
-//! same one.
+//! `/nodes/pve1/qemu`. This module does the same first. So the policy judges the path on which the node acts.
 
-use crate::pve::Method;
+use crate::base::hint::Hint;
 use crate::pve::error::PveError;
-use crate::pve::params::{ApiParams, percent_decode, percent_encode_into};
+use crate::pve::method::Method;
+use crate::pve::params::{ApiParams, DecodeError, QueryError, percent_decode, percent_encode_into};
 use std::borrow::Cow;
 use std::fmt;
+use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
 
-/// Longer than any path Proxmox has; its own limit is 8 KiB for the whole head of a request.
+/// Longer than any path of Proxmox, whose own limit is 8 KiB for the whole head of a request.
 const MAX_PATH_BYTES: usize = 2_000;
 
-/// What stays readable beside unreserved characters: volume ids (`local:iso/x.iso`), UPIDs (`…:root@pam!admin:`).
+/// Characters kept beside unreserved ones, for volume ids (`local:iso/x.iso`) and UPIDs (`…:root@pam!admin:`).
 const UNENCODED: &[u8] = b":@!$'(),*=";
 
 /// Proxmox's own limit on a body.
 const MAX_FORM_BYTES: usize = 512 << 10;
 
-/// A query is part of a head, which must fit into one of our buffers; a node accepts more than 9 KB.
+/// A query is part of the head, which must fit into one buffer of this client; a node accepts more than 9 KB.
 const MAX_QUERY_BYTES: usize = 10 << 10;
 
-/// A canonical API path: percent-decoded once, empty segments dropped, encoded once.
+/// Canonical API path: percent-decoded once, empty segments dropped, encoded once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ApiPath(String);
 
+/// Text that is not a path of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PathError {
+    #[error("a full URL is not a path")]
+    FullUrl {
+        /// The path of the URL without `/api2/json`.
+        path: String,
+    },
+    #[error("`#` starts a fragment, which the API does not have")]
+    Fragment,
+    #[error("the path starts with a method")]
+    MethodInPath { method: String, path: String },
+    #[error("the path has a control character (a line break, a tab or a zero byte)")]
+    ControlCharacter,
+    #[error("`/api2/{format}` is another format of the same API")]
+    OtherFormat { format: String },
+    #[error("`/api2` alone is not a path")]
+    IncompletePrefix,
+    #[error("the path has `/api2` twice")]
+    DoubledPrefix,
+    #[error("`{segment}` is not a name")]
+    DotSegment { segment: String },
+    #[error("the path is longer than {MAX_PATH_BYTES} bytes: no path of the API is")]
+    TooLong,
+    #[error("`{segment}` is a placeholder")]
+    Placeholder { segment: String },
+    #[error("a name in the path is empty or has a slash in it")]
+    InvalidSegment,
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl Hint for PathError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            PathError::FullUrl { path } => {
+                format!("write `/{path}`; `cluster` chooses the cluster and so the node").into()
+            }
+            PathError::Fragment => "leave it out, or write `%23` if it belongs to a name".into(),
+            PathError::MethodInPath { method, path } => format!("write `{path}` and give {method} as `method`").into(),
+            PathError::ControlCharacter => "leave it out".into(),
+            PathError::OtherFormat { .. } | PathError::IncompletePrefix => "leave it out, or write `/api2/json`".into(),
+            PathError::DoubledPrefix => "write it once or not at all".into(),
+            PathError::DotSegment { .. } => "write the path out in full, such as `/nodes/pve1/qemu`".into(),
+            PathError::TooLong => "values belong in `data`".into(),
+            PathError::Placeholder { .. } => "replace it by the name or number it stands for".into(),
+            PathError::InvalidSegment => return None,
+            PathError::Query(error) => return error.hint(),
+            PathError::Decode(error) => return error.hint(),
+        })
+    }
+}
+
 impl ApiPath {
-    /// Reads what a caller typed: with or without leading slash or `/api2/json`; a `?query` becomes parameters.
-    /// The error is a sentence that says what to write instead.
-    pub fn parse(typed: &str) -> Result<(Self, ApiParams), String> {
+    /// Parses a path as typed: with or without leading slash or `/api2/json`. A `?query` becomes parameters.
+    pub fn parse(typed: &str) -> Result<(Self, ApiParams), PathError> {
         let (path, params) = Self::parse_template(typed)?;
         if let Some(segment) = path.segments().find(|segment| is_placeholder(segment)) {
-            return Err(format!("`{segment}` is a placeholder: put the name or number it stands for in its place"));
+            return Err(PathError::Placeholder { segment: segment.into_owned() });
         }
         Ok((path, params))
     }
 
-    /// The same for a path that may have placeholders (`{node}`), as documentation writes it; it is not fit to be sent.
-    pub fn parse_template(typed: &str) -> Result<(Self, ApiParams), String> {
+    /// Parses a path that may contain placeholders (`{node}`), as in documentation. Such a path must not be sent.
+    pub fn parse_template(typed: &str) -> Result<(Self, ApiParams), PathError> {
         let typed = typed.trim();
         let (path, query) = typed.split_once('?').unwrap_or((typed, ""));
         if let Some((_, rest)) = path.split_once("://") {
-            let below = rest.split_once('/').map_or("", |(_, path)| path.trim_start_matches("api2/json/"));
-            return Err(format!(
-                "a full URL is not a path: write `/{below}`; the node to ask is that of the cluster chosen with `cluster`"
-            ));
+            let path = rest.split_once('/').map_or("", |(_, path)| path.trim_start_matches("api2/json/"));
+            return Err(PathError::FullUrl { path: path.to_owned() });
         }
         if typed.contains('#') {
-            return Err(
-                "`#` starts a fragment, which the API has not: leave it out, or write `%23` if it belongs to a \
-                        name"
-                    .into(),
-            );
+            return Err(PathError::Fragment);
         }
         if let Some((word, rest)) = path.split_once(' ')
-            && crate::pve::Method::ALL.iter().any(|m| m.as_str().eq_ignore_ascii_case(word))
+            && Method::from_name(word).is_some()
         {
-            return Err(format!("the path starts with a method: write `{}` and give {word} as `method`", rest.trim()));
+            return Err(PathError::MethodInPath { method: word.to_owned(), path: rest.trim().to_owned() });
         }
 
         let decoded = percent_decode(path)?;
         if decoded.chars().any(char::is_control) {
-            return Err("the path has a control character (a line break, a tab or a zero byte): leave it out".into());
+            return Err(PathError::ControlCharacter);
         }
         let mut segments = decoded.split('/').filter(|s| !s.is_empty()).peekable();
         if segments.next_if_eq(&"api2").is_some() {
             match segments.next() {
                 Some("json") => {}
-                Some(format) => {
-                    return Err(format!(
-                        "`/api2/{format}` is another format of the same API: leave it out, or write `/api2/json`"
-                    ));
-                }
-                None => return Err("`/api2` alone is no path: leave it out, or write `/api2/json`".into()),
+                Some(format) => return Err(PathError::OtherFormat { format: format.to_owned() }),
+                None => return Err(PathError::IncompletePrefix),
             }
             if segments.peek() == Some(&"api2") {
-                return Err("`/api2` stands twice in the path: write it once or not at all".into());
+                return Err(PathError::DoubledPrefix);
             }
         }
 
         let mut canonical = String::with_capacity(decoded.len() + 1);
         for segment in segments {
             if segment == "." || segment == ".." {
-                return Err(format!(
-                    "`{segment}` is not a name: write the path out in full, such as `/nodes/pve1/qemu`"
-                ));
+                return Err(PathError::DotSegment { segment: segment.to_owned() });
             }
             canonical.push('/');
             percent_encode_into(&mut canonical, segment, UNENCODED);
         }
         if canonical.len() > MAX_PATH_BYTES {
-            return Err(format!(
-                "the path is longer than {MAX_PATH_BYTES} bytes: no path of the API is; values belong in `data`"
-            ));
+            return Err(PathError::TooLong);
         }
         if canonical.is_empty() {
             canonical.push('/');
@@ -102,15 +143,14 @@ impl ApiPath {
         Ok((Self(canonical), ApiParams::from_query(query)?))
     }
 
-    /// The path of these segments (decoded): another's, with some of them replaced. What a cluster calls its nodes can't
-    /// make more of them.
-    pub fn from_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, String> {
+    /// Builds the path of these decoded segments. A segment cannot turn into several, whatever a cluster names its nodes.
+    pub fn from_segments<S: AsRef<str>>(segments: &[S]) -> Result<Self, PathError> {
         let mut typed = String::new();
         for segment in segments {
             let segment = segment.as_ref();
-            // Decoded once more by the node, a slash would make two of one.
+            // The node decodes once more and would split the segment at a slash.
             if segment.is_empty() || segment.contains('/') {
-                return Err("a name in the path is empty or has a slash in it".into());
+                return Err(PathError::InvalidSegment);
             }
             typed.push('/');
             percent_encode_into(&mut typed, segment, UNENCODED);
@@ -118,23 +158,23 @@ impl ApiPath {
         Self::parse_template(&typed).map(|(path, _)| path)
     }
 
-    /// A path of our own, canonical as it stands.
+    /// Wraps a path of this program, which must be canonical.
     pub fn from_static(path: &'static str) -> Self {
         Self(path.to_owned())
     }
 
-    /// One of our own names below it.
-    pub(super) fn join(&self, name: &'static str) -> Self {
+    /// Returns the path with a segment of this program appended.
+    pub(in crate::pve) fn join(&self, name: &'static str) -> Self {
         Self(format!("{}/{name}", self.0))
     }
 
-    /// The path as it goes over the wire, below `/api2/json`: `/nodes/pve1/qemu`.
+    /// Returns the path as it is sent, below `/api2/json`: `/nodes/pve1/qemu`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What is asked of a node: the path, and the parameters (encoded) where they are no form. Errors: they are too large.
-    pub(super) fn to_request_target(&self, method: Method, encoded: &str) -> Result<PathAndQuery, PveError> {
+    /// Returns the request target: the path, and the encoded parameters as query if `method` has no form.
+    pub(in crate::pve) fn to_request_target(&self, method: Method, encoded: &str) -> Result<PathAndQuery, PveError> {
         let (limit, query) = match method.has_form() {
             true => (MAX_FORM_BYTES, ""),
             false => (MAX_QUERY_BYTES, encoded),
@@ -143,16 +183,12 @@ impl ApiPath {
             return Err(PveError::RequestTooLarge { bytes: encoded.len(), limit });
         }
         let mark = if query.is_empty() { "" } else { "?" };
-        // Both parts are encoded down to characters that a URI may have; the error is for the reader's peace of mind.
-        PathAndQuery::try_from(["/api2/json", self.as_str(), mark, query].concat()).map_err(|_| PveError::Failed {
-            status: 400,
-            message: "the path can't be sent".into(),
-            call: format!("{method} {self}"),
-        })
+        PathAndQuery::try_from(["/api2/json", self.as_str(), mark, query].concat())
+            .map_err(|_| PveError::UnsendablePath { call: format!("{method} {self}") })
     }
 
-    /// Its segments, decoded; none for `/`. A volume id with a slash (`local:iso/x.iso`) is two of them, because a
-    /// node can't tell the two spellings apart either.
+    /// Returns the decoded segments; none for `/`. A volume id with a slash (`local:iso/x.iso`) has two of them, because
+    /// a node cannot distinguish the two spellings either.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = Cow<'_, str>> {
         self.0.split('/').filter(|s| !s.is_empty()).map(|segment| match percent_decode(segment) {
             Ok(text) if text != segment => Cow::Owned(text),
@@ -161,7 +197,8 @@ impl ApiPath {
     }
 }
 
-/// `{node}`, `<node>` or `:node`, as documentation writes it; no name in Proxmox looks like that.
+/// Returns whether a segment is a placeholder of documentation: `{node}`, `<node>` or `:node`. No name in Proxmox has
+/// this form.
 pub fn is_placeholder(segment: &str) -> bool {
     let inside = |open, close| segment.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
     let word = inside('{', '}').or(inside('<', '>')).or(segment.strip_prefix(':'));
@@ -177,6 +214,7 @@ impl fmt::Display for ApiPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
     use proptest::prelude::*;
 
     fn path(typed: &str) -> String {
@@ -184,7 +222,7 @@ mod tests {
     }
 
     fn parse_error(typed: &str) -> String {
-        ApiPath::parse(typed).unwrap_err()
+        render_error(&ApiPath::parse(typed).unwrap_err())
     }
 
     #[test]

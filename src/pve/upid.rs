@@ -1,50 +1,66 @@
-//! A task's name: `UPID:node:pid:pstart:starttime:type:id:user:`, the numbers in hex.
+//! Task identifiers: `UPID:node:pid:pstart:starttime:type:id:user:`, with numbers in hex.
 
+use crate::base::hint::Hint;
 use crate::pve::path::ApiPath;
+use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
+use thiserror::Error;
 
-/// Longer than any: a node name, a user with its token, and the name of a file being downloaded.
+/// Longer than any UPID: a node name, a user with its token, and the name of a file being downloaded.
 const MAX_BYTES: usize = 512;
 
-/// The name of a task in its cluster, as Proxmox answers it to a call that starts one.
+/// Identifier of a task in its cluster, the answer to a call that starts one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upid {
     text: String,
     path: ApiPath,
-    /// The node that does it.
+    /// The node that runs the task.
     pub node: String,
-    /// Its process there.
+    /// The process on the node.
     pub pid: u64,
-    /// When that process began, in the kernel's ticks since the node booted.
+    /// The start of the process, in the kernel's ticks since the node booted.
     pub pstart: u64,
-    /// When it began: seconds since 1970 by the node's clock.
+    /// The start of the task, in seconds since 1970 by the node's clock.
     pub started_at: u64,
-    /// What it does: `qmstart`, `vzdump`, …
+    /// The type of the task: `qmstart`, `vzdump`, …
     pub kind: String,
-    /// What it does it to, as the type has it: a guest's number, a storage, or nothing.
+    /// The object of the task, depending on the type: a guest's number, a storage, or empty.
     pub id: String,
-    /// Who began it: `root@pam`, or with a token `root@pam!name`.
+    /// The user that started it: `root@pam`, or with a token `root@pam!name`.
     pub user: String,
 }
 
+/// Text that is not a UPID.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{start}` is not a task's UPID")]
+pub struct ParseUpidError {
+    /// The start of the text, escaped.
+    pub start: String,
+}
+
+impl Hint for ParseUpidError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(
+            "give the whole text that the call answered, such as \
+             UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:"
+                .into(),
+        )
+    }
+}
+
 impl Upid {
-    /// Reads one, also with the quotes of a JSON answer around it or without its last colon. The error is a sentence.
-    pub fn parse(typed: &str) -> Result<Self, String> {
+    /// Parses a UPID, also with the quotes of a JSON answer around it or without its last colon.
+    pub fn parse(typed: &str) -> Result<Self, ParseUpidError> {
         let text = typed.trim().trim_matches('"').trim();
-        Self::parse_parts(text).ok_or_else(|| {
-            let start: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-            format!(
-                "`{start}` is not a task's UPID: give the whole text that the call answered, such as \
-                 UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:"
-            )
-        })
+        Self::parse_parts(text)
+            .ok_or_else(|| ParseUpidError { start: text.chars().take(80).flat_map(char::escape_debug).collect() })
     }
 
     fn parse_parts(text: &str) -> Option<Self> {
-        // What a path would read otherwise than as part of one segment is in no UPID.
-        let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\' | '?' | '#' | '%');
-        if text.len() > MAX_BYTES || text.contains(odd) {
+        // A UPID has no character that a path would not read as part of one segment.
+        let is_invalid = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\' | '?' | '#' | '%');
+        if text.len() > MAX_BYTES || text.contains(is_invalid) {
             return None;
         }
         let mut parts = text.strip_suffix(':').unwrap_or(text).split(':');
@@ -71,19 +87,19 @@ impl Upid {
         })
     }
 
-    /// Seconds since it began, as far as our clock and the node's agree.
-    pub(super) fn age(&self) -> u64 {
+    /// Returns the seconds since the start, as far as the local clock and the node's agree.
+    pub(in crate::pve) fn age(&self) -> u64 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         now.as_secs().saturating_sub(self.started_at)
     }
 
-    /// The API's path of one thing about it: `status` or `log`.
-    pub fn path_to(&self, what: &'static str) -> ApiPath {
-        self.path.join(what)
+    /// Returns the API path of the task's `status` or `log`.
+    pub fn path_to(&self, name: &'static str) -> ApiPath {
+        self.path.join(name)
     }
 }
 
-/// At most 12 digits: Proxmox writes 8, and 9 for the ticks of a node that has been up for 16 months.
+/// Parses at most 12 hex digits. Proxmox writes 8, and 9 for the ticks of a node that has been up for 16 months.
 fn parse_hex(digits: &str) -> Option<u64> {
     let plain = (1..=12).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
     u64::from_str_radix(digits, 16).ok().filter(|_| plain)
@@ -98,12 +114,13 @@ impl fmt::Display for Upid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
     use proptest::prelude::*;
 
     const REAL: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!admin:";
 
     #[test]
-    fn every_part_is_read_and_the_whole_is_written_as_it_was() {
+    fn every_part_is_parsed_and_the_text_is_preserved() {
         let upid = Upid::parse(REAL).unwrap();
         assert_eq!((upid.node.as_str(), upid.pid, upid.pstart, upid.started_at), ("pve1", 449, 142058, 1795331006));
         assert_eq!((upid.kind.as_str(), upid.id.as_str(), upid.user.as_str()), ("qmstart", "100", "root@pam!admin"));
@@ -112,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_that_can_only_mean_one_are_taken() {
+    fn unambiguous_spellings_are_accepted() {
         for typed in [
             format!("\"{REAL}\"\n"),
             format!("  {REAL} "),
@@ -128,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_upid_is_refused_with_an_example() {
+    fn a_text_that_is_not_a_upid_is_rejected_with_an_example() {
         let long = REAL.replace("100", &"1".repeat(600));
         for typed in [
             "",
@@ -145,14 +162,14 @@ mod tests {
             "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:/status",
             long.as_str(),
         ] {
-            let why = Upid::parse(typed).unwrap_err();
-            assert!(why.contains("UPID:pve1:000001C1") && why.len() < 400, "{typed}: {why}");
+            let error = render_error(&Upid::parse(typed).unwrap_err());
+            assert!(error.contains("UPID:pve1:000001C1") && error.len() < 400, "{typed}: {error}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_is_read_reads_again(typed in "UPID(:[a-z0-9.%/ä]{0,9}){0,9}|.{0,80}") {
+        fn no_text_panics_and_a_parsed_upid_parses_again(typed in "UPID(:[a-z0-9.%/ä]{0,9}){0,9}|.{0,80}") {
             if let Ok(upid) = Upid::parse(&typed) {
                 prop_assert_eq!(Upid::parse(&upid.to_string()), Ok(upid));
             }

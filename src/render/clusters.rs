@@ -1,7 +1,7 @@
 //! The table of the clusters.
 
 use super::list::{RenderedList, column};
-use super::table::{CellFormat, Column, ListTable, to_json_text};
+use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::config::ClusterConfig;
 use std::borrow::Cow;
 
@@ -68,6 +68,6 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> R
         table.push(row);
     }
     let mut text = String::new();
-    let members = table.write(&mut text, |_| ("", 0, 0, ""));
+    let members = table.write(&mut text, |_| SortKey::default());
     RenderedList { text, structured: format!("{{{members}}}") }
 }

@@ -2,7 +2,7 @@
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
 use super::list::{RenderedList, column};
-use super::table::{CellFormat, Column, ListTable, to_json_text};
+use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::pve::guests::{self, Guest};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
@@ -54,7 +54,7 @@ pub fn render_matches(
         table.push(build_row((queried > 1).then_some(listed.cluster), &listed.guest));
     }
     let mut text = String::new();
-    let mut structured = format!("{{{}", table.write(&mut text, |_| ("", 0, 0, "")));
+    let mut structured = format!("{{{}", table.write(&mut text, |_| SortKey::default()));
     if let Some(left_out @ 1..) = matches.len().checked_sub(MAX_GUESTS) {
         let _ = writeln!(text, "{left_out} more fit, none of them better: add a word, such as a tag, node or state");
         let _ = write!(structured, ",\"left_out\":{left_out}");

@@ -1,5 +1,6 @@
 //! Sentences that explain a failure with facts of the cluster.
 
+use crate::base::hint::render_error;
 use crate::pve::guests::{FindGuestError, Guest};
 
 pub(crate) fn describe_privileges(acl_path: &str, privileges: &[&str]) -> String {
@@ -26,7 +27,7 @@ pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
 
 /// Returns the error as a sentence.
 pub(crate) fn describe_missing_guest(error: &FindGuestError) -> String {
-    let mut text = error.to_string();
+    let mut text = render_error(error);
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }

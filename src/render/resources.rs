@@ -52,7 +52,12 @@ pub struct ClusterRows<'a> {
 
 /// Renders the nodes of the clusters.
 pub fn render_nodes(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
-    render_list(clusters, &NODE_COLUMNS, |row| (row.text("cluster"), 0, 0, row.text("node")), |_, _| {})
+    render_list(
+        clusters,
+        &NODE_COLUMNS,
+        |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
+        |_, _| {},
+    )
 }
 
 /// Renders the resources of the clusters under a summary.
@@ -105,13 +110,14 @@ fn render_list(
 
 /// Sorts guests first, by number, then nodes, storages and the rest by name.
 fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
-    let (cluster, id) = (row.text("cluster"), row.text("id"));
-    match id.split_once('/') {
-        Some(("qemu" | "lxc", vmid)) => (cluster, 0, vmid.parse().unwrap_or(u64::MAX), id),
-        Some(("node", _)) => (cluster, 1, 0, id),
-        Some(("storage", _)) => (cluster, 2, 0, id),
-        _ => (cluster, 3, 0, id),
-    }
+    let (group, name) = (row.text("cluster"), row.text("id"));
+    let (rank, number) = match name.split_once('/') {
+        Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX)),
+        Some(("node", _)) => (1, 0),
+        Some(("storage", _)) => (2, 0),
+        _ => (3, 0),
+    };
+    SortKey { group, rank, number, name }
 }
 
 /// Appends one line of guests and one of capacity, each only where there is something to count.

@@ -1,7 +1,8 @@
-//! Numbers as a person reads them, and short texts, written without a detour: a table has thousands of them.
+//! Numbers in a form for readers, written without intermediate texts, because a table has thousands of them.
+//!
+//! Functions named `append_…` write bytes into a table. Functions named `push_…` add to a text.
 
-/// Appends a short text, in words of eight bytes: for a few bytes it needs no call of musl's `memcpy`, which is made for
-/// many.
+/// Appends a short text in words of eight bytes. For a few bytes this is faster than a call of musl's `memcpy`.
 pub(crate) fn append(out: &mut Vec<u8>, text: &[u8]) {
     if text.len() > 64 {
         return out.extend_from_slice(text);
@@ -11,90 +12,91 @@ pub(crate) fn append(out: &mut Vec<u8>, text: &[u8]) {
     rest.iter().for_each(|byte| out.push(*byte));
 }
 
-/// What Proxmox gives as a number, or as a string that is one. Most are whole, and those that a float has exactly need not
-/// be read as one.
+/// Parses a finite number. Proxmox writes numbers as JSON numbers or as strings.
 pub(crate) fn parse_number(text: &[u8]) -> Option<f64> {
-    let digit = |byte: &u8| byte.wrapping_sub(b'0');
-    if matches!(text.len(), 1..16) && text.iter().all(|byte| digit(byte) < 10) {
-        return Some(text.iter().fold(0, |all, byte| all * 10 + u64::from(digit(byte))) as f64);
+    // Most numbers are whole and short enough to be exact in a float.
+    if matches!(text.len(), 1..16) && text.iter().all(u8::is_ascii_digit) {
+        return Some(text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')) as f64);
     }
     str::from_utf8(text).ok()?.parse().ok().filter(|n: &f64| n.is_finite())
 }
 
-/// Bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
-pub(crate) fn push_byte_size(text: &mut String, number: f64) {
-    edit_as_bytes(text, |out| write_byte_size(out, number));
-}
-
-/// The same, added to bytes.
-pub(crate) fn write_byte_size(out: &mut Vec<u8>, bytes: f64) {
+/// Appends bytes in the largest binary unit that leaves a whole part: `1.5GiB`, `512MiB`, `0`.
+pub(crate) fn append_byte_size(out: &mut Vec<u8>, bytes: f64) {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    // Whole numbers all the way: printing a float takes a thousand steps.
-    append(out, if bytes <= -1.0 { b"-" } else { b"" });
+    // Integers only, as formatting a float is many times slower.
+    if bytes <= -1.0 {
+        out.push(b'-');
+    }
     let bytes = bytes.abs() as u64;
     if bytes == 0 {
         return out.push(b'0');
     }
     let unit = bytes.ilog2() / 10;
-    // Two decimals at most, and none that say nothing.
+    // Rounds to at most two decimals, without trailing zeros.
     let hundredths = (u128::from(bytes) * 100 + (1 << (10 * unit) >> 1)) >> (10 * unit);
-    push_number(out, (hundredths / 100) as u64);
+    append_number(out, (hundredths / 100) as u64);
     match (hundredths % 100) as u8 {
         0 => {}
         n if n % 10 == 0 => append(out, &[b'.', b'0' + n / 10]),
         n => append(out, &[b'.', b'0' + n / 10, b'0' + n % 10]),
     }
-    append(out, UNITS.get(unit as usize).copied().unwrap_or_default().as_bytes());
+    append(out, UNITS[unit as usize].as_bytes());
 }
 
-/// Lets a text be added to as bytes.
-fn edit_as_bytes(text: &mut String, add: impl FnOnce(&mut Vec<u8>)) {
-    let mut out = std::mem::take(text).into_bytes();
-    add(&mut out);
-    *text = String::from_utf8(out).unwrap_or_default();
-}
-
-/// A fraction of 1 as a percentage with one decimal: `12.3%`.
-pub(crate) fn push_percent(out: &mut Vec<u8>, fraction: f64) {
-    append(out, if fraction < 0.0 { b"-" } else { b"" });
+/// Appends a fraction of 1 as a percentage with one decimal: `12.3%`.
+pub(crate) fn append_percent(out: &mut Vec<u8>, fraction: f64) {
+    if fraction < 0.0 {
+        out.push(b'-');
+    }
     let tenths = (fraction.abs() * 1_000.0 + 0.5) as u64;
-    push_number(out, tenths / 10);
+    append_number(out, tenths / 10);
     append(out, &[b'.', b'0' + (tenths % 10) as u8, b'%']);
 }
 
-/// A whole number.
-pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
+/// Appends a whole number.
+pub(crate) fn append_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
+    loop {
         start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
         if number == 0 {
-            break;
+            return append(out, &digits[start..]);
         }
     }
-    append(out, digits.get(start..).unwrap_or_default());
 }
 
-/// The two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
-pub(crate) fn push_duration(text: &mut String, seconds: u64) {
-    edit_as_bytes(text, |out| write_duration(out, seconds));
-}
-
-/// The same, added to bytes.
-pub(crate) fn write_duration(out: &mut Vec<u8>, seconds: u64) {
-    let (d, h, m) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let parts = match (d, h, m) {
-        (0, 0, 0) => [(seconds, b's'), (0, b' ')],
-        (0, 0, _) => [(m, b'm'), (0, b' ')],
-        (0, ..) => [(h, b'h'), (m, b'm')],
-        _ => [(d, b'd'), (h, b'h')],
+/// Appends the two largest units of a duration in seconds: `12d3h`, `3h5m`, `40s`.
+pub(crate) fn append_duration(out: &mut Vec<u8>, seconds: u64) {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let (first, second) = match (days, hours, minutes) {
+        (0, 0, 0) => ((seconds, b's'), None),
+        (0, 0, _) => ((minutes, b'm'), None),
+        (0, ..) => ((hours, b'h'), Some((minutes, b'm'))),
+        _ => ((days, b'd'), Some((hours, b'h'))),
     };
-    for (n, unit) in parts.into_iter().filter(|(_, unit)| *unit != b' ') {
-        push_number(out, n);
+    for (number, unit) in std::iter::once(first).chain(second) {
+        append_number(out, number);
         out.push(unit);
     }
+}
+
+/// Pushes bytes as [`append_byte_size`] writes them.
+pub(crate) fn push_byte_size(text: &mut String, bytes: f64) {
+    push_appended(text, |out| append_byte_size(out, bytes));
+}
+
+/// Pushes a duration as [`append_duration`] writes it.
+pub(crate) fn push_duration(text: &mut String, seconds: u64) {
+    push_appended(text, |out| append_duration(out, seconds));
+}
+
+fn push_appended(text: &mut String, append: impl FnOnce(&mut Vec<u8>)) {
+    let mut out = Vec::with_capacity(16);
+    append(&mut out);
+    text.push_str(str::from_utf8(&out).expect("digits and units are ASCII"));
 }
 
 #[cfg(test)]
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_what_a_float_would_be() {
+    fn numbers_parse_like_floats() {
         for text in ["0", "7", "-5", "1e3", "+1", "0.25", "999999999999999", "9999999999999999", "18446744073709551616"]
         {
             assert_eq!(parse_number(text.as_bytes()), text.parse().ok(), "{text}");

@@ -1,109 +1,149 @@
-//! Characters that are not seen, made visible. What comes back from a cluster was written by whoever could name a guest
-//! or fill a log: with a control character, one that has no width or one that turns the direction of reading, it could
-//! show a person something else than a model reads.
+//! Escapes for invisible characters. The texts of a cluster are untrusted input. A control character, a character
+//! without width or one that turns the reading direction could show a person something else than a model reads.
 //!
-//! They are shown as the escapes that JSON has for them, so that text which is JSON stays JSON. Private use is left
-//! alone: it is seen, as a box if nothing else.
+//! The escapes are those of JSON, so that JSON text stays JSON. Characters for private use stay, as they are visible,
+//! if only as a box.
 
+use crate::base::json_scan::decode_unicode_escape;
+use crate::base::word_scan::{count_unmarked, mark_below, mark_equal, repeat, word_at};
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
+/// The invisible characters, in order: Unicode's control characters (Cc) except line feed and tab,
+/// `Default_Ignorable_Code_Point`, `Bidi_Control`, line and paragraph separator, and the interlinear annotation marks.
+const INVISIBLE: [RangeInclusive<char>; 21] = [
+    '\0'..='\u{8}',
+    '\u{b}'..='\u{1f}',
+    '\u{7f}'..='\u{7f}',
+    '\u{80}'..='\u{9f}',
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fffb}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
 
-/// What a byte of text may be the start of: one that wants a look where a bit is set. That is the control characters but
-/// `\n` and `\t`, DEL, and the first bytes of the characters [`is_invisible`] knows.
-const SUSPECT_BYTES: [u64; 4] = {
-    let mut bits = [0xffff_ffff & !(1 << b'\n' | 1 << b'\t'), 1 << (0x7f - 64), 0, 0];
-    let leads = [0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xef, 0xf0, 0xf3];
+/// The first bytes of the invisible characters in UTF-8, which other characters may share.
+const SUSPECT_BYTES: [bool; 256] = {
+    let mut suspect = [false; 256];
     let mut n = 0;
-    while n < leads.len() {
-        bits[leads[n] as usize / 64] |= 1 << (leads[n] % 64);
+    while n < INVISIBLE.len() {
+        let mut byte = first_utf8_byte(*INVISIBLE[n].start());
+        while byte <= first_utf8_byte(*INVISIBLE[n].end()) {
+            suspect[byte as usize] = true;
+            byte += 1;
+        }
         n += 1;
     }
-    bits
+    suspect
 };
 
-/// Makes a text visible that is to be read, JSON or not: each unseen character becomes its escape, `\u202e`. Of JSON
-/// text, a carriage return between tokens becomes one as well, where it does not belong; nodes write none.
+const fn first_utf8_byte(c: char) -> u32 {
+    match c as u32 {
+        code @ 0..0x80 => code,
+        code @ 0x80..0x800 => 0xc0 | code >> 6,
+        code @ 0x800..0x1_0000 => 0xe0 | code >> 12,
+        code => 0xf0 | code >> 18,
+    }
+}
+
+/// Returns true for a character that shows nothing of itself, or changes how others are shown.
+pub fn is_invisible(c: char) -> bool {
+    let next = INVISIBLE.partition_point(|range| *range.end() < c);
+    INVISIBLE.get(next).is_some_and(|range| *range.start() <= c)
+}
+
+/// Replaces each invisible character of a text for a reader, JSON or not, by its escape: `\u202e`. A carriage return
+/// between the tokens of JSON text becomes an escape too, where it is not valid. Nodes write none.
 pub fn escape_text(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let (mut out, mut kept, mut at) = (String::new(), 0, 0);
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
     loop {
         at = find_suspect(bytes, at, 0x7f);
-        let Some(unseen) = text.get(at..).and_then(|rest| rest.chars().next()) else { break };
-        let next = at + unseen.len_utf8();
-        if is_invisible(unseen) {
-            out.push_str(text.get(kept..at).unwrap_or_default());
-            push_escape(&mut out, "\\", unseen);
-            kept = next;
+        let Some(found) = text[at..].chars().next() else { break };
+        let next = at + found.len_utf8();
+        if is_invisible(found) {
+            out.push_str(&text[copied..at]);
+            push_escape(&mut out, "\\", found);
+            copied = next;
         }
         at = next;
     }
-    append_rest(text, out, kept)
+    append_rest(text, out, copied)
 }
 
-/// Makes JSON text visible that a program will read: an unseen character, or its escape, becomes the escape of an
-/// escape, `\\u202e`, which the program then has as text. Whitespace between tokens stays.
+/// Replaces each invisible character in JSON text for a program, and each escape of one, by the escape of an escape:
+/// `\\u202e`. The program then reads the escape as text. Whitespace between tokens stays.
 pub fn escape_json(text: String) -> String {
     let bytes = text.as_bytes();
-    let (mut out, mut kept, mut at) = (String::new(), 0, 0);
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
     loop {
         at = find_suspect(bytes, at, b'\\');
-        let Some(found) = text.get(at..).and_then(|rest| rest.chars().next()) else { break };
+        let Some(found) = text[at..].chars().next() else { break };
         if found != '\\' {
             let next = at + found.len_utf8();
-            // Of the controls below a space, valid JSON has only a carriage return, between tokens.
+            // Of the control characters below a space, valid JSON has only a carriage return, between tokens.
             if found >= ' ' && is_invisible(found) {
-                out.push_str(text.get(kept..at).unwrap_or_default());
+                out.push_str(&text[copied..at]);
                 push_escape(&mut out, "\\\\", found);
-                kept = next;
+                copied = next;
             }
             at = next;
             continue;
         }
-        let (escapes, length) = measure_escape(bytes, at);
-        for _ in 0..escapes {
-            out.push_str(text.get(kept..at).unwrap_or_default());
+        let escape = measure_escape(bytes, at);
+        let end = at + escape.len;
+        // Each escape of the character gets a second backslash.
+        for n in 0..escape.invisible_escapes {
+            let start = at + n * escape.len / escape.invisible_escapes;
+            out.push_str(&text[copied..start]);
             out.push('\\');
-            kept = at;
-            at += length / escapes;
+            copied = start;
         }
-        at += if escapes == 0 { length } else { 0 };
+        at = end;
     }
-    match append_rest(&text, out, kept) {
+    match append_rest(&text, out, copied) {
         Cow::Borrowed(_) => text,
-        Cow::Owned(shown) => shown,
+        Cow::Owned(escaped) => escaped,
     }
 }
 
-/// The text with what was put in before `kept`, if anything was.
-fn append_rest(text: &str, mut out: String, kept: usize) -> Cow<'_, str> {
+/// Returns `out` with the rest of the text, or the text itself if `out` is empty.
+fn append_rest(text: &str, mut out: String, copied: usize) -> Cow<'_, str> {
     if out.is_empty() {
         return Cow::Borrowed(text);
     }
-    out.push_str(text.get(kept..).unwrap_or_default());
+    out.push_str(&text[copied..]);
     Cow::Owned(out)
 }
 
-/// Where, from `at` on, the next byte is that [`SUSPECT_BYTES`] names, or `also`; the text's end where none is.
+/// Returns the position of the next byte, from `at` on, that is in [`SUSPECT_BYTES`] or is `also`, or the text's end.
 fn find_suspect(bytes: &[u8], mut at: usize, also: u8) -> usize {
-    let other = ONES * u64::from(also);
     loop {
-        // Plain ASCII goes by words. A byte above the lowest that matches may match as well, which the look below undoes.
-        while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let word = u64::from_le_bytes(*word);
-            let special = word ^ other;
-            let control = word.wrapping_sub(ONES * 0x20) & !word;
-            let delete = word.wrapping_add(ONES);
-            if (control | delete | word | (special.wrapping_sub(ONES) & !special)) & (ONES * 0x80) != 0 {
+        // Skips plain ASCII by words. A wrong mark costs a look at eight bytes.
+        while let Some(word) = word_at(bytes, at) {
+            let delete = word.wrapping_add(repeat(1));
+            if count_unmarked(word | delete | mark_below(word, 0x20) | mark_equal(word, also)) < 8 {
                 break;
             }
             at += 8;
         }
         for _ in 0..8 {
             let Some(&byte) = bytes.get(at) else { return at };
-            let bits = SUSPECT_BYTES.get(usize::from(byte / 64)).copied().unwrap_or_default();
-            if bits >> (byte % 64) & 1 != 0 || byte == also {
+            if SUSPECT_BYTES[usize::from(byte)] || byte == also {
                 return at;
             }
             at += 1;
@@ -111,63 +151,48 @@ fn find_suspect(bytes: &[u8], mut at: usize, also: u8) -> usize {
     }
 }
 
-/// Of the escape whose backslash is at `at`: how many escapes stand for one unseen character, none if it is no such one,
-/// and how many bytes they take.
-fn measure_escape(bytes: &[u8], at: usize) -> (usize, usize) {
-    let Some(&letter) = bytes.get(at + 1) else { return (0, 1) };
-    match letter {
-        b'b' | b'f' | b'r' => (1, 2),
-        b'u' => {
-            let Some(first) = parse_utf16_escape(bytes, at) else { return (0, 2) };
-            // A half of a pair alone is no character.
-            if let Some(one) = char::from_u32(first) {
-                return (usize::from(is_invisible(one)), 6);
-            }
-            match parse_utf16_escape(bytes, at + 6) {
-                Some(second @ 0xdc00..=0xdfff) if first < 0xdc00 => {
-                    let both = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-                    (char::from_u32(both).map_or(0, |c| 2 * usize::from(is_invisible(c))), 12)
-                }
-                _ => (0, 6),
-            }
-        }
-        // What is no escape isn't JSON, but passed over it must not be either.
-        _ => (0, 1 + usize::from(letter.is_ascii_graphic())),
-    }
+/// The escape of one character, or the two of a surrogate pair.
+struct MeasuredEscape {
+    /// The number of escapes, 0 for a visible character.
+    invisible_escapes: usize,
+    /// The bytes of all of them.
+    len: usize,
 }
 
-/// What a `\u` escape at `at` says: one unit of UTF-16.
-fn parse_utf16_escape(bytes: &[u8], at: usize) -> Option<u32> {
-    let hex = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    hex.iter().try_fold(0, |all, digit| Some(all << 4 | char::from(*digit).to_digit(16)?))
+/// Measures the escape whose backslash is at `at`.
+fn measure_escape(bytes: &[u8], at: usize) -> MeasuredEscape {
+    let (invisible_escapes, len) = match bytes.get(at + 1) {
+        Some(b'b' | b'f' | b'r') => (1, 2),
+        Some(b'u') => match decode_unicode_escape(bytes, at) {
+            Some(escape) if escape.character.is_some_and(is_invisible) => (escape.len / 6, escape.len),
+            Some(escape) => (0, escape.len),
+            None => (0, 2),
+        },
+        // Text that is not JSON may have an invisible character here, which must not be skipped.
+        Some(letter) if letter.is_ascii_graphic() => (0, 2),
+        _ => (0, 1),
+    };
+    MeasuredEscape { invisible_escapes, len }
 }
 
-/// Appends the escape of an unseen character, after `backslash`.
+/// Appends the shortest JSON escape of an invisible character, with `backslash` for its backslash.
 pub fn push_escape(out: &mut String, backslash: &str, c: char) {
-    let short = match c {
-        '\u{8}' => "b",
-        '\u{c}' => "f",
-        '\r' => "r",
-        _ => {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(out, "{backslash}u{unit:04x}");
-            }
-            return;
-        }
+    let letter = match c {
+        '\u{8}' => 'b',
+        '\u{c}' => 'f',
+        '\r' => 'r',
+        _ => return push_unicode_escape(out, backslash, c),
     };
     out.push_str(backslash);
-    out.push_str(short);
+    out.push(letter);
 }
 
-/// Whether a character isn't seen as itself: Unicode's control characters (Cc) but line feed and tab,
-/// `Default_Ignorable_Code_Point`, `Bidi_Control`, line and paragraph separator, and the annotation marks.
-pub fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}'
-        | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}')
+/// Appends a character as `\uXXXX`, or as two of them for a surrogate pair.
+pub fn push_unicode_escape(out: &mut String, backslash: &str, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        // Writing into a String cannot fail.
+        let _ = write!(out, "{backslash}u{unit:04x}");
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +201,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_text_without_unseen_characters_is_the_same_memory() {
+    fn the_ranges_are_in_order() {
+        assert!(INVISIBLE.windows(2).all(|pair| pair[0].end() < pair[1].start()));
+        assert!(INVISIBLE.iter().all(|range| range.start() <= range.end()));
+    }
+
+    #[test]
+    fn a_text_without_invisible_characters_keeps_its_memory() {
         for plain in ["", "a\tb\nc", "{\"näme\":\"Größe – 大小 😀 \u{e000}\"}", &"x".repeat(1000)] {
             assert!(matches!(escape_text(plain), Cow::Borrowed(shown) if shown == plain));
             let plain = plain.to_owned();
@@ -187,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn each_unseen_character_is_shown_and_no_other_wherever_it_stands() {
+    fn each_invisible_character_is_escaped_at_every_place_and_no_other() {
         for c in '\0'..=char::MAX {
             let (from, to) = if is_invisible(c) { (0, 17) } else { (3, 4) };
             for before in from..to {
@@ -200,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_of_text_sees_the_escape() {
+    fn text_shows_the_escape() {
         assert_eq!(escape_text("a\u{202e}b\u{1b}[0m\u{e0001}"), "a\\u202eb\\u001b[0m\\udb40\\udc01");
         assert_eq!(escape_text("line\r\n"), "line\\r\n");
         assert_eq!(escape_text("{\"a\":\"\\\\\u{202e}\"}"), "{\"a\":\"\\\\\\u202e\"}");
@@ -208,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_reads_the_escape_as_text() {
+    fn json_holds_the_escape_as_text() {
         for (given, shown) in [
             ("\"\u{202e}\"", r#""\\u202e""#),
             (r#""\u202E\u001b""#, r#""\\u202E\\u001b""#),
@@ -224,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_program_reads_is_what_a_reader_sees(
+        fn programs_and_readers_see_the_same_text(
             pieces in proptest::collection::vec(
                 prop_oneof![
                     any::<char>().prop_map(String::from), Just("\u{202e}".into()), Just("\\".into()), Just("u202e".into()), Just("\r".into()),
@@ -238,9 +269,9 @@ mod tests {
             let escaped: String = raw.chars().map(|c| if c.is_ascii() { c.to_string() } else {
                 c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
             }).collect();
-            let seen = escape_text(&given).into_owned();
+            let text = escape_text(&given).into_owned();
             for form in [raw.clone(), escaped] {
-                prop_assert_eq!(&serde_json::from_str::<String>(&escape_json(form)).unwrap(), &seen);
+                prop_assert_eq!(&serde_json::from_str::<String>(&escape_json(form)).unwrap(), &text);
             }
             prop_assert_eq!(serde_json::from_str::<String>(&escape_text(&raw)).unwrap(), given);
         }

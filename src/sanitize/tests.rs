@@ -1,12 +1,13 @@
-//! Tables of what is hidden, and of what only looks alike.
+//! Tables of texts with secrets, and of texts that only look alike.
 
 use super::*;
+use std::borrow::Cow;
 
 const TICKET: &str = "PVE:root@pam:66A1B2C3::kYfB0aJ5x9+Zq/abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG==";
 const UUID: &str = "0a1b2c3d-1111-2222-3333-444455556666";
 
 #[test]
-fn what_looks_like_a_secret_is_taken_out_of_text() {
+fn texts_with_secrets_are_redacted() {
     let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----";
     let crypt = "$6$saltsalt$0123456789abcdefghijABCDEFGHIJ0123456789";
     let cases: &[(&str, &str)] = &[
@@ -51,12 +52,12 @@ fn what_looks_like_a_secret_is_taken_out_of_text() {
     ];
     for (given, shown) in cases {
         assert_eq!(redact_text(given), *shown);
-        assert_eq!(redact_text(shown), *shown, "what is hidden stays so");
+        assert_eq!(redact_text(shown), *shown, "redaction is stable");
     }
 }
 
 #[test]
-fn what_only_looks_like_a_secret_is_left() {
+fn texts_that_only_look_like_secrets_stay() {
     for harmless in [
         UUID,
         &format!("uuid={UUID},manufacturer=x"),
@@ -95,7 +96,7 @@ fn what_only_looks_like_a_secret_is_left() {
 }
 
 #[test]
-fn an_answer_shows_no_secret_of_its_members() {
+fn an_answer_is_redacted_by_its_member_names() {
     for (given, shown) in [
         (r#"{"data":{"password":"x","port":"5900"}}"#, r#"{"data":{"password":"(hidden)","port":"5900"}}"#),
         (r#"{"\u0070assword" : "x\"y"}"#, r#"{"\u0070assword" : "(hidden)"}"#),
@@ -122,12 +123,12 @@ fn an_answer_shows_no_secret_of_its_members() {
         (r#"not JSON: "password=x"#, r#"not JSON: "password=(hidden)"#),
     ] {
         assert_eq!(redact_json(given.into()), shown);
-        assert_eq!(redact_json(shown.into()), shown, "what is hidden stays so");
+        assert_eq!(redact_json(shown.into()), shown, "redaction is stable");
     }
 }
 
 #[test]
-fn an_answer_without_secrets_is_the_same_memory() {
+fn an_answer_without_secrets_keeps_its_memory() {
     for harmless in [
         r#"{"data":[{"password":"","cipassword":"**********","secret":null,"token":true,"totp":1,"keys":[]}]}"#,
         &format!(r#"{{"data":[{{"key":"vmgenid","value":"{UUID}"}},{{"key":"memory","value":2048}}]}}"#),
@@ -147,7 +148,7 @@ fn an_answer_without_secrets_is_the_same_memory() {
 }
 
 #[test]
-fn a_parameter_is_shown_without_its_secret() {
+fn a_parameter_is_redacted_by_its_name_and_value() {
     for (name, given, shown) in [
         ("password", "x", "(hidden)"),
         ("Client-Key", "x", "(hidden)"),
@@ -163,7 +164,7 @@ fn a_parameter_is_shown_without_its_secret() {
 }
 
 #[test]
-fn an_option_with_the_name_of_a_secret_is_hidden_whichever_way_it_is_listed() {
+fn an_option_with_a_secret_name_is_hidden_in_every_form_of_a_list() {
     for (given, hidden) in [
         (r#"[{"key":"env","value":"DB_PWD=hunter2"}]"#, true),
         (r#"[{"value":"hunter2","key":"cipassword"}]"#, true),
@@ -175,10 +176,17 @@ fn an_option_with_the_name_of_a_secret_is_hidden_whichever_way_it_is_listed() {
         (r#"[{"key":"cipassword","value":"**********"},{"key":"name","value":"hunter2"}]"#, false),
         (r#"[{"key":"memory","value":"hunter2"}]"#, false),
     ] {
-        let said = super::redact_json(given.to_owned());
-        assert_eq!(!said.contains("hunter2"), hidden, "{said}");
-        assert!(serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{said}");
+        let redacted = redact_json(given.to_owned());
+        assert_eq!(!redacted.contains("hunter2"), hidden, "{redacted}");
+        assert!(serde_json::from_str::<serde_json::Value>(&redacted).is_ok(), "{redacted}");
     }
-    // Who has to agree to them must see them.
+    // A person who confirms a call must see its arguments.
     assert!(redact_parameter("args", "-device x").contains("-device"));
+}
+
+#[test]
+fn a_key_in_the_rows_of_a_log_is_hidden() {
+    let log = r#"[{"n":1,"t":"-----BEGIN PRIVATE KEY-----"},{"n":2,"t":"MIIE\/bq"},{"t":"-----END PRIVATE KEY-----"},{"t":"web01","name":"MIIE"}]"#;
+    let redacted = r#"[{"n":1,"t":"(hidden)"},{"n":2,"t":"(hidden)"},{"t":"(hidden)"},{"t":"web01","name":"MIIE"}]"#;
+    assert_eq!(redact_json(log.into()), redacted);
 }

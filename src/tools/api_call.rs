@@ -5,12 +5,13 @@ use super::errors::{call_failed, render_call_error};
 use super::output::{format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
+use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, ConfirmationError, ConfirmationInput, Confirmed,
     Outcome, Question, UserDialog,
 };
 use crate::mcp::arguments::ParameterKind;
-use crate::mcp::catalog::{InputRequired, ToolEffect, ToolError, ToolOutput};
+use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
 use crate::pve::task::Upid;
@@ -55,7 +56,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
     // An answer that can't be shown must not be asked for, so the options are parsed first.
-    let options = OutputOptions::from_args(args).map_err(|error| ToolError::Failed(error.to_string()))?;
+    let options = OutputOptions::from_args(args).map_err(ToolError::Failed)?;
     let spec = CallSpec {
         method: args.text("method").and_then(Method::from_name),
         path: args.text("path").expect("a required parameter"),
@@ -121,7 +122,11 @@ fn ask(question: Question) -> ToolError {
     let Question { text, code, asks_user, rejected_code } = question;
     if asks_user {
         return ToolError::InputRequired(InputRequired {
-            requests: vec![(QUESTION_KEY, "elicitation/create", build_elicitation(&text))],
+            requests: vec![InputRequest {
+                key: QUESTION_KEY,
+                method: InputMethod::Elicitation,
+                params: build_elicitation(&text),
+            }],
             state: Some(code.into()),
         });
     }
@@ -176,9 +181,9 @@ fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -
             Ok(with_notes(ToolOutput::text(rendered.text), &notes))
         }
         Err(error) if is_change => {
-            let text = format!("{operation} was done, but its answer can't be shown so: {error}");
+            let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));
             Ok(with_notes(ToolOutput::text(text), &notes))
         }
-        Err(error) => Err(ToolError::Failed(error.to_string())),
+        Err(error) => Err(ToolError::Failed(render_error(&error))),
     }
 }

@@ -4,6 +4,7 @@ use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::render_call_error;
 use super::output::{format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
+use crate::base::hint::render_error;
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -38,7 +39,7 @@ pub(super) const PROXMOX_API_GET: ToolDefinition = ToolDefinition {
 fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
-    let options = OutputOptions::from_args(args).map_err(|error| ToolError::Failed(error.to_string()))?;
+    let options = OutputOptions::from_args(args).map_err(ToolError::Failed)?;
     let reader = PathReader { cluster: &cluster, options: &options, params: args.object("params") };
     match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
@@ -96,7 +97,7 @@ impl PathReader<'_> {
             execute_read(self.cluster, spec).map_err(|error| render_call_error(self.cluster, error))?;
         let is_envelope = response.has_extra_fields();
         let rendered = self.options.render(response.into_payload(), is_envelope, max_bytes);
-        let rendered = rendered.map_err(|error| error.to_string())?;
+        let rendered = rendered.map_err(|error| render_error(&error))?;
         notes.extend(rendered.note);
         Ok(PathAnswer { text: rendered.text, notes })
     }

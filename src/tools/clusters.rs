@@ -2,6 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::parameters::optional;
+use crate::base::hint::render_error;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
 use crate::mcp::arguments::ParameterKind;
@@ -35,7 +36,7 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 
 fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
     let health = fetch_health(cluster).map_err(|error| match error {
-        HealthError::Lookup(error) => cluster.redact(error.to_string()),
+        HealthError::Lookup(error) => cluster.redact(render_error(&error)),
         error @ HealthError::UnexpectedAnswer(_) => error.to_string(),
     });
     ClusterCheck { unreachable_nodes: cluster.unreachable_nodes(), health }

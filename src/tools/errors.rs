@@ -1,7 +1,7 @@
 //! The rendering of errors for a model.
 
 use crate::base::hint::{Hint, render_error};
-use crate::call::{CallError, ClusterHandle, ClusterSelectionError};
+use crate::call::{CallError, ClusterHandle, SelectClusterError};
 use crate::mcp::catalog::ToolError;
 use crate::render::cluster_errors::{AllClustersFailed, prefix_cluster};
 use std::borrow::Cow;
@@ -34,9 +34,9 @@ pub(super) fn call_failed(cluster: &ClusterHandle<'_>, error: impl Into<CallErro
     ToolError::Failed(render_call_error(cluster, error))
 }
 
-impl From<ClusterSelectionError> for ToolError {
-    fn from(error: ClusterSelectionError) -> Self {
-        Self::Failed(error.to_string())
+impl From<SelectClusterError> for ToolError {
+    fn from(error: SelectClusterError) -> Self {
+        Self::Failed(render_error(&error))
     }
 }
 

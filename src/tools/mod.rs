@@ -9,6 +9,7 @@ mod errors;
 mod guests;
 mod lists;
 mod output;
+pub(crate) mod output_options;
 mod parameters;
 mod search;
 mod state;
@@ -17,7 +18,7 @@ mod tasks;
 pub use definition::UNTRUSTED_NOTICE;
 pub use state::ToolState;
 
-use crate::mcp::catalog::{Catalog, Tool};
+use crate::mcp::catalog::{Catalog, ServerInfo, Tool};
 use definition::ToolDefinition;
 use std::sync::Arc;
 
@@ -49,5 +50,6 @@ pub fn all(state: &Arc<ToolState>) -> Vec<Tool> {
 
 /// Returns the catalog of the server.
 pub fn catalog(state: &Arc<ToolState>) -> Catalog {
-    Catalog { instructions: INSTRUCTIONS, tools: all(state), ..Catalog::default() }
+    let server = ServerInfo { name: env!("CARGO_PKG_NAME"), title: "Proxmox VE", version: env!("CARGO_PKG_VERSION") };
+    Catalog { server, instructions: INSTRUCTIONS, tools: all(state), ..Catalog::default() }
 }

@@ -1,7 +1,7 @@
 //! Parameters that several tools share.
 
+use super::output_options::PARAMS;
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
-use crate::render::output;
 
 /// The cluster of an API call.
 pub(super) const CLUSTER_OR_DEFAULT: ToolParameter =
@@ -27,7 +27,7 @@ pub(super) const fn with_output_options<const N: usize, const M: usize>(own: [To
     let mut all = [own[0]; M];
     let mut n = 0;
     while n < M {
-        all[n] = if n < N { own[n] } else { output::PARAMS[n - N] };
+        all[n] = if n < N { own[n] } else { PARAMS[n - N] };
         n += 1;
     }
     all

@@ -4,6 +4,7 @@ use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::{call_failed, render_call_error};
 use super::output::{format_notes, with_notes};
 use super::parameters::{optional, required};
+use crate::base::hint::render_error;
 use crate::call::{ClusterHandle, FindTaskError, TaskReport, UnknownTask, find_task_cluster};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -51,7 +52,7 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     };
     let deadline = Instant::now() + timeout;
     let upid = Upid::parse(call.args.text("upid").expect("a required parameter"));
-    let upid = upid.map_err(|error| ToolError::Failed(error.to_string()))?;
+    let upid = upid.map_err(|error| ToolError::Failed(render_error(&error)))?;
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let cluster = match clusters.as_slice() {
         [only] => only,

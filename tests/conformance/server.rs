@@ -1,18 +1,19 @@
-//! The server that the conformance suite asks for: the product's own protocol core and HTTP front, under the tools,
-//! prompts and resources that the suite's scenarios name. Prints its address and serves until it is ended.
+//! The server for the conformance suite: the protocol core and HTTP server of the product, with the tools, prompts and
+//! resources that the suite's scenarios name. It prints its address and serves until it is killed.
 //!
-//! With `stdio` as its argument it serves on stdin and stdout instead.
+//! With the argument `stdio` it serves on stdin and stdout instead.
 
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::http;
+use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, InputRequired, Prompt, Resource, ResourceTemplate, Tool, ToolEffect, ToolError, ToolHandler, ToolInput,
-    ToolOutput,
+    Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
+    Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
 };
 use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
-use proxmox_mcp::mcp::{McpServer, modern};
+use proxmox_mcp::mcp::message::RpcError;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,15 +23,8 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z
 /// A WAV without samples.
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
 
-fn new_tool(name: &'static str, description: &'static str, run: ToolHandler) -> Tool {
-    Tool {
-        name,
-        title: name,
-        description,
-        input: ToolInput::Parameters(&[]),
-        effect: ToolEffect::ReadOnly,
-        handler: run,
-    }
+fn new_tool(name: &'static str, description: &'static str, handler: ToolHandler) -> Tool {
+    Tool { name, title: name, description, input: ToolInput::Parameters(&[]), effect: ToolEffect::ReadOnly, handler }
 }
 
 fn new_png() -> Content {
@@ -149,7 +143,7 @@ fn build_stream_tools() -> Vec<Tool> {
                 if context.client_supports("sampling") {
                     respond(vec![new_text("ok")])
                 } else {
-                    Err(modern::missing_capability("sampling").into())
+                    Err(RpcError::MissingCapability("sampling").into())
                 }
             }),
         ),
@@ -166,7 +160,7 @@ fn build_stream_tools() -> Vec<Tool> {
                     context.send_progress(start.elapsed().as_secs_f64(), Some(30.0), "waiting");
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                respond(vec![new_text("nobody cancelled")])
+                respond(vec![new_text("not cancelled")])
             }),
         ),
     ]
@@ -179,28 +173,37 @@ fn send_log_messages(context: &CallContext<'_>, _: &ToolArguments) -> Result<Too
     respond(vec![new_text("logged")])
 }
 
-type InputRequest = (&'static str, &'static str, Value);
-
 fn new_name_request(key: &'static str, message: &str, field: &str) -> InputRequest {
     let schema = json!({"type": "object", "properties": {field: {"type": "string"}}, "required": [field]});
-    (key, "elicitation/create", json!({"mode": "form", "message": message, "requestedSchema": schema}))
+    let params = json!({"mode": "form", "message": message, "requestedSchema": schema});
+    InputRequest { key, method: InputMethod::Elicitation, params }
 }
 
-fn new_sampling_request(key: &'static str, question: &str, most: u32) -> InputRequest {
+fn new_sampling_request(key: &'static str, question: &str, max_tokens: u32) -> InputRequest {
     let message = json!({"role": "user", "content": {"type": "text", "text": question}});
-    (key, "sampling/createMessage", json!({"messages": [message], "maxTokens": most}))
+    let params = json!({"messages": [message], "maxTokens": max_tokens});
+    InputRequest { key, method: InputMethod::Sampling, params }
 }
 
 fn new_confirm_request() -> InputRequest {
     let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]});
-    ("confirm", "elicitation/create", json!({"mode": "form", "message": "Please confirm", "requestedSchema": schema}))
+    let params = json!({"mode": "form", "message": "Please confirm", "requestedSchema": schema});
+    InputRequest { key: "confirm", method: InputMethod::Elicitation, params }
+}
+
+fn new_roots_request() -> InputRequest {
+    InputRequest { key: "client_roots", method: InputMethod::Roots, params: json!({}) }
+}
+
+const fn new_argument(name: &'static str, description: &'static str) -> PromptArgument {
+    PromptArgument { name, description, required: true }
 }
 
 fn request_input<T>(requests: Vec<InputRequest>, state: Option<Value>) -> Result<T, ToolError> {
     Err(ToolError::InputRequired(InputRequired { requests, state }))
 }
 
-/// The field of an accepted elicitation; an answer of another shape counts as none.
+/// Returns the field of an accepted elicitation. An answer of another shape counts as absent.
 fn elicited_field<'a>(context: &'a CallContext<'_>, key: &str, field: &str) -> Option<&'a str> {
     context.input_response(key)?.get("content")?.get(field)?.as_str()
 }
@@ -231,11 +234,11 @@ fn build_input_tools() -> Vec<Tool> {
             "Asks for the client's roots",
             Box::new(|context, _| match context.input_response("client_roots") {
                 Some(roots) => respond(vec![new_text(&roots["roots"].to_string())]),
-                None => request_input(vec![("client_roots", "roots/list", json!({}))], None),
+                None => request_input(vec![new_roots_request()], None),
             }),
         ),
         new_tool("test_input_required_result_request_state", "Wants its state back", Box::new(check_state)),
-        new_tool("test_input_required_result_tampered_state", "Refuses a changed state", Box::new(check_state)),
+        new_tool("test_input_required_result_tampered_state", "Rejects a changed state", Box::new(check_state)),
         new_tool(
             "test_input_required_result_multiple_inputs",
             "Asks three things at once",
@@ -247,7 +250,7 @@ fn build_input_tools() -> Vec<Tool> {
                 let questions = vec![
                     new_name_request("user_name", "What is your name?", "name"),
                     new_sampling_request("greeting", "Generate a greeting", 50),
-                    ("client_roots", "roots/list", json!({})),
+                    new_roots_request(),
                 ];
                 request_input(questions, Some(json!("three")))
             }),
@@ -307,7 +310,7 @@ fn build_prompts() -> Vec<Prompt> {
         Prompt {
             name: "test_prompt_with_arguments",
             description: "A prompt with two arguments",
-            arguments: &[("arg1", "the first", true), ("arg2", "the second", true)],
+            arguments: const { &[new_argument("arg1", "the first"), new_argument("arg2", "the second")] },
             handler: Box::new(|_, args| {
                 let arg = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or_default();
                 let filled = format!("Prompt with arguments: arg1='{}', arg2='{}'", arg("arg1"), arg("arg2"));
@@ -317,7 +320,7 @@ fn build_prompts() -> Vec<Prompt> {
         Prompt {
             name: "test_prompt_with_embedded_resource",
             description: "A prompt with a resource in it",
-            arguments: &[("resourceUri", "the resource", true)],
+            arguments: const { &[new_argument("resourceUri", "the resource")] },
             handler: Box::new(|_, args| {
                 let uri = args.get("resourceUri").and_then(Value::as_str).unwrap_or_default();
                 Ok(vec![
@@ -368,8 +371,9 @@ fn build_catalog() -> Catalog {
             }),
         )
     });
-    let one = |uri: &str, mime, data| Ok(Some(vec![ResourceContents { uri: uri.into(), mime, data }]));
+    let read = |uri: &str, mime, data| Ok(Some(vec![ResourceContents { uri: uri.into(), mime, data }]));
     Catalog {
+        server: ServerInfo { name: "conformance", title: "Conformance server", version: "1.0.0" },
         instructions: "A server for conformance tests.",
         tools,
         resources: vec![
@@ -379,7 +383,7 @@ fn build_catalog() -> Catalog {
                 description: "A text",
                 mime: "text/plain",
                 handler: Box::new(move |_, uri| {
-                    one(
+                    read(
                         uri,
                         "text/plain",
                         ResourceData::Text("This is the content of the static text resource.".into()),
@@ -391,7 +395,7 @@ fn build_catalog() -> Catalog {
                 name: "static binary",
                 description: "A picture",
                 mime: "image/png",
-                handler: Box::new(move |_, uri| one(uri, "image/png", ResourceData::Blob(PNG.into()))),
+                handler: Box::new(move |_, uri| read(uri, "image/png", ResourceData::Blob(PNG.into()))),
             },
         ],
         templates: vec![ResourceTemplate {
@@ -403,7 +407,7 @@ fn build_catalog() -> Catalog {
                 let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
                 let Some(id) = id else { return Ok(None) };
                 let data = json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
-                one(uri, "application/json", ResourceData::Text(data.to_string()))
+                read(uri, "application/json", ResourceData::Text(data.to_string()))
             }),
         }],
         prompts: build_prompts(),
@@ -415,7 +419,7 @@ fn build_catalog() -> Catalog {
 }
 
 fn main() {
-    let server = Arc::new(McpServer::new(build_catalog()).expect("random bytes for a key"));
+    let server = Arc::new(McpServer::new(build_catalog()).expect("random bytes"));
     if std::env::args().nth(1).as_deref() == Some("stdio") {
         return proxmox_mcp::stdio::StdioServer::new(server, Limits::default()).run().expect("a thread");
     }
@@ -431,7 +435,7 @@ fn main() {
         certificate: None,
         health: Default::default(),
     };
-    let front = http::HttpServer::new(config, server).expect("a server");
+    let http_server = http::HttpServer::new(config, server).expect("a server");
     println!("conformance server listening on http://{address}");
-    front.run();
+    http_server.run();
 }

@@ -2,62 +2,54 @@
 //! for byte, where guests are looked up, and what a dry run shows.
 
 use crate::support::canary::{CANARY, assert_unseen};
-use crate::support::node::{Act, Node, Request, nobody};
-use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, proxmox_with, required};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call};
-use proxmox_mcp::mcp::McpServer;
+use crate::support::node::{Request, ScriptedReply, closed_endpoint};
+use crate::support::policy::{RecordingNode, open};
+use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, required};
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, ToolServer, call};
+
 use proxmox_mcp::pve::schema::embedded_schema;
 use serde_json::{Value, json};
 
-/// A server over such a node, with the node's schema at hand.
-struct Setup {
-    server: McpServer,
-    node: Node,
+fn start_server() -> ToolServer {
+    start_server_over(RecordingNode::start())
 }
 
-impl Setup {
-    fn new() -> Self {
-        Self::over(proxmox())
-    }
+fn start_server_over(node: RecordingNode) -> ToolServer {
+    let cluster = node.cluster("test", open());
+    ToolServer::new(node, vec![cluster])
+}
 
-    fn over(node: Node) -> Self {
-        let server = product(vec![node.cluster_settings()]);
-        assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
-        Self { server, node }
-    }
+/// Makes a call and returns its result and the requests it caused.
+fn record(server: &ToolServer, arguments: Value) -> (ToolResult, Vec<Request>) {
+    let before = server.node.node.requests().len();
+    let said = server.call("proxmox_api_call", arguments);
+    (said, server.node.node.requests().split_off(before))
+}
 
-    /// What a call said, and the requests it caused.
-    fn asked(&self, arguments: Value) -> (Said, Vec<Request>) {
-        let before = self.node.requests().len();
-        let said = call(&self.server, "proxmox_api_call", arguments);
-        (said, self.node.requests().split_off(before))
-    }
+/// Makes a call that must succeed. Returns its result, and method and target of each request.
+#[track_caller]
+fn succeed(server: &ToolServer, arguments: Value) -> (ToolResult, Vec<String>) {
+    let (said, requests) = record(server, arguments);
+    assert!(!said.failed, "{said:?}");
+    (said, requests.iter().map(line).collect())
+}
 
-    /// A call that is done: what it said, and method and target of each request.
-    #[track_caller]
-    fn done(&self, arguments: Value) -> (Said, Vec<String>) {
-        let (said, requests) = self.asked(arguments);
-        assert!(!said.failed, "{said:?}");
-        (said, requests.iter().map(line).collect())
-    }
+/// Makes a call that must succeed and returns its last request.
+#[track_caller]
+fn sent_request(server: &ToolServer, arguments: Value) -> Request {
+    let (said, mut requests) = record(server, arguments);
+    assert!(!said.failed, "{said:?}");
+    requests.pop().expect("a request")
+}
 
-    /// The last request of a call that is done.
-    #[track_caller]
-    fn sent(&self, arguments: Value) -> Request {
-        let (said, mut requests) = self.asked(arguments);
-        assert!(!said.failed, "{said:?}");
-        requests.pop().expect("a request")
-    }
-
-    /// Why a call is refused, of which nothing was sent.
-    #[track_caller]
-    fn refused(&self, arguments: Value) -> String {
-        let (said, requests) = self.asked(arguments.clone());
-        assert!(said.failed && requests.iter().all(is_lookup), "{arguments}: {said:?}, {requests:?}");
-        assert!(!said.text.contains('\n'), "{said:?}");
-        said.text
-    }
+/// Returns the reason of a refused call. Fails if a request was sent for it.
+#[track_caller]
+fn refusal(server: &ToolServer, arguments: Value) -> String {
+    let (said, requests) = record(server, arguments.clone());
+    assert!(said.failed && requests.iter().all(is_lookup), "{arguments}: {said:?}, {requests:?}");
+    assert!(!said.text.contains('\n'), "{said:?}");
+    said.text
 }
 
 /// `METHOD /path?query` below `/api2/json`.
@@ -75,7 +67,7 @@ fn config(data: Value) -> Value {
 
 #[test]
 fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
-    let setup = Setup::new();
+    let server = start_server();
     for (path, part) in [
         ("/nodes/pve1/qemu/100/confg", "did you mean `config`"),
         ("/node/pve1/status", "did you mean `nodes`"),
@@ -86,7 +78,7 @@ fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
         ("/nodes/pve1/hardware/pci/1/2/3", "below /nodes/pve1/hardware/pci/1"),
     ] {
         for method in ["GET", "POST", "DELETE"] {
-            let why = setup.refused(json!({"path": path, "method": method}));
+            let why = refusal(&server, json!({"path": path, "method": method}));
             assert!(why.contains(part) && why.contains("Nothing was sent"), "{path}: {why}");
         }
     }
@@ -94,20 +86,20 @@ fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
 
 #[test]
 fn a_method_that_a_path_has_not_is_refused_with_those_it_has() {
-    let setup = Setup::new();
-    let why = setup.refused(json!({"path": "/nodes/pve1/qemu/100/status/start"}));
+    let server = start_server();
+    let why = refusal(&server, json!({"path": "/nodes/pve1/qemu/100/status/start"}));
     assert!(why.contains("has no GET, it has POST (") && why.contains("Nothing was sent"), "{why}");
-    let why = setup.refused(json!({"path": "/nodes/pve1/qemu/100/config", "method": "DELETE"}));
+    let why = refusal(&server, json!({"path": "/nodes/pve1/qemu/100/config", "method": "DELETE"}));
     assert!(["GET (", "POST (", "PUT ("].iter().all(|method| why.contains(method)), "{why}");
-    let why = setup.refused(json!({"path": "/nodes/pve1/qemu/100/status", "method": "POST"}));
+    let why = refusal(&server, json!({"path": "/nodes/pve1/qemu/100/status", "method": "POST"}));
     assert!(why.contains("below it are") && why.contains("start"), "{why}");
-    let why = setup.refused(json!({"path": "GET /nodes", "method": "POST"}));
+    let why = refusal(&server, json!({"path": "GET /nodes", "method": "POST"}));
     assert!(why.contains("starts with GET") && why.contains("POST"), "{why}");
 }
 
 #[test]
 fn parameters_that_are_wrong_are_refused_with_what_is_right() {
-    let setup = Setup::new();
+    let server = start_server();
     for (data, part) in [
         (
             json!({"memroy": 1024}),
@@ -126,30 +118,30 @@ fn parameters_that_are_wrong_are_refused_with_what_is_right() {
         (json!({"tags": null}), "`delete`"),
         (json!({"name": {"a": 1}}), "`name` must be a text (dns-name), not an object"),
         (json!({"description": "x".repeat(8_193)}), "longer than 8192"),
-        (json!({"vmid": 101}), "`vmid` stands in the path already, as `100`"),
+        (json!({"vmid": 101}), "`vmid` is already set by the path, as `100`"),
         (json!({"": 1}), "is no parameter"),
     ] {
-        let why = setup.refused(config(data.clone()));
+        let why = refusal(&server, config(data.clone()));
         assert!(why.contains(part) && why.contains("Nothing was sent"), "{data}: {why}");
     }
-    let create = setup.refused(json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"memory": "512"}}));
+    let create = refusal(&server, json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"memory": "512"}}));
     assert!(create.contains("`vmid` is missing: it must be given (an integer"), "{create}");
-    let all = setup.refused(config(json!({"memroy": 1, "cores": 0, "onboot": "maybe"})));
+    let all = refusal(&server, config(json!({"memroy": 1, "cores": 0, "onboot": "maybe"})));
     assert!(["memroy", "cores", "onboot"].iter().all(|name| all.contains(name)), "{all}");
-    let path = setup.refused(json!({"path": "/nodes/pve1/qemu/7/config"}));
+    let path = refusal(&server, json!({"path": "/nodes/pve1/qemu/7/config"}));
     assert!(path.contains("`vmid` in the path must be an integer"), "{path}");
 }
 
 #[test]
 fn what_an_operation_requires_is_missed_in_every_one_of_them() {
-    let setup = Setup::new();
+    let server = start_server();
     let wanting = embedded_schema().operations().filter(|o| {
         o.parameters().any(|p| p.is_required() && p.family().is_none() && !o.is_path_parameter(p.name()))
             && !o.template().contains('{')
     });
     let mut seen = 0;
     for operation in wanting {
-        let why = setup.refused(json!({"path": operation.template(), "method": operation.method().as_str()}));
+        let why = refusal(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
         let parameters = operation.parameters().filter(|p| p.is_required() && p.family().is_none());
         for parameter in parameters {
             assert!(why.contains(&format!("`{}` is missing", parameter.name())), "{}: {why}", operation.template());
@@ -161,17 +153,18 @@ fn what_an_operation_requires_is_missed_in_every_one_of_them() {
 
 #[test]
 fn a_query_and_data_are_one_and_nothing_is_given_twice() {
-    let setup = Setup::new();
+    let server = start_server();
     let path = "/nodes/pve1/tasks?limit=5&source=all";
-    let sent = setup.sent(json!({"path": path, "data": {"errors": true}}));
+    let sent = sent_request(&server, json!({"path": path, "data": {"errors": true}}));
     assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("GET /nodes/pve1/tasks?errors=1&limit=5&source=all", ""));
-    let why = setup.refused(json!({"path": path, "data": {"limit": 6}}));
+    let why = refusal(&server, json!({"path": path, "data": {"limit": 6}}));
     assert!(why.contains("`limit` is given twice"), "{why}");
-    let why = setup.refused(json!({"path": "/nodes/pve1/tasks?limit=5&limit=6"}));
+    let why = refusal(&server, json!({"path": "/nodes/pve1/tasks?limit=5&limit=6"}));
     assert!(why.contains("`limit` must be an integer") && why.contains("not a list"), "{why}");
-    let why = setup.refused(json!({"path": "/nodes/pve1/tasks?limti=5"}));
+    let why = refusal(&server, json!({"path": "/nodes/pve1/tasks?limti=5"}));
     assert!(why.contains("did you mean `limit`?"), "{why}");
-    let sent = setup.sent(json!({"path": "/qemu/100/config?onboot=yes", "method": "PUT", "data": {"cores": 2}}));
+    let sent =
+        sent_request(&server, json!({"path": "/qemu/100/config?onboot=yes", "method": "PUT", "data": {"cores": 2}}));
     assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("PUT /nodes/pve1/qemu/100/config", "cores=2&onboot=1"));
 }
 
@@ -179,7 +172,7 @@ fn a_query_and_data_are_one_and_nothing_is_given_twice() {
 
 #[test]
 fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
-    let setup = Setup::new();
+    let server = start_server();
     for (data, body) in [
         (json!({"onboot": true, "tablet": "no", "acpi": 0}), "acpi=0&onboot=1&tablet=0"),
         (json!({"cores": "4", "sockets": 2.0}), "cores=4&sockets=2"),
@@ -195,29 +188,32 @@ fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
         (json!({"vmid": 100, "node": "pve1", "name": "x"}), "name=x"),
         (json!({}), ""),
     ] {
-        let sent = setup.sent(config(data.clone()));
+        let sent = sent_request(&server, config(data.clone()));
         assert_eq!(sent.body, body, "{data}");
         assert_eq!(line(&sent), "PUT /nodes/pve1/qemu/100/config");
     }
     let exec =
         json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "post", "data": {"command": ["ls", "-l a"]}});
-    assert_eq!(setup.sent(exec).body, "command=ls&command=-l%20a");
+    assert_eq!(sent_request(&server, exec).body, "command=ls&command=-l%20a");
     let delete = json!({"path": "DELETE /nodes/pve1/qemu/100", "data": {"purge": true, "skiplock": false}});
-    let sent = setup.sent(delete);
+    let sent = sent_request(&server, delete);
     assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("DELETE /nodes/pve1/qemu/100?purge=1&skiplock=0", ""));
     let volume = json!({"path": "/nodes/pve1/storage/local/content/local:iso/a b.iso", "method": "DELETE"});
-    assert_eq!(line(&setup.sent(volume)), "DELETE /nodes/pve1/storage/local/content/local:iso/a%20b.iso");
+    assert_eq!(line(&sent_request(&server, volume)), "DELETE /nodes/pve1/storage/local/content/local:iso/a%20b.iso");
 }
 
 #[test]
 fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_know() {
-    let setup = Setup::over(proxmox_with(Act::refusal(500, "no such file", ""), |_| None));
-    let sent = setup.sent(json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": true, "b": [1, 2]}}));
+    let server = start_server_over(RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None));
+    let sent = sent_request(
+        &server,
+        json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": true, "b": [1, 2]}}),
+    );
     assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("POST /cluster/brand/new", "a=1&b=1&b=2"));
-    let sent = setup.sent(config(json!({"brand-new": 1, "onboot": true})));
+    let sent = sent_request(&server, config(json!({"brand-new": 1, "onboot": true})));
     assert_eq!(sent.body, "brand-new=1&onboot=1");
-    assert!(setup.refused(config(json!({"cores": "x"}))).contains("must be an integer"));
-    let dry = setup.done(json!({"path": "/cluster/brand/new", "method": "POST", "dry_run": true})).0;
+    assert!(refusal(&server, config(json!({"cores": "x"}))).contains("must be an integer"));
+    let dry = succeed(&server, json!({"path": "/cluster/brand/new", "method": "POST", "dry_run": true})).0;
     assert!(dry.text.contains("Risk: unknown, may do anything"), "{dry:?}");
 }
 
@@ -225,7 +221,7 @@ fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_kn
 
 #[test]
 fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() {
-    let setup = Setup::new();
+    let server = start_server();
     let right = "GET /nodes/pve1/qemu/100/config";
     for (path, requests) in [
         ("/nodes/pve1/qemu/100/config", &[right][..]),
@@ -236,7 +232,7 @@ fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() 
         ("/nodes/<node>/qemu/100/config", &[LOOK, right]),
         ("/nodes/pve1/qemu/web01/config", &[LOOK, right]),
     ] {
-        let (said, sent) = setup.done(json!({"path": path}));
+        let (said, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, requests, "{path}");
         assert_eq!((said.text.as_str(), said.more.len()), ("\"fine\"", 0), "{path}: {said:?}");
     }
@@ -244,7 +240,7 @@ fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() 
 
 #[test]
 fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_that_is_said() {
-    let setup = Setup::new();
+    let server = start_server();
     let (right, note) = ("GET /nodes/pve1/qemu/100/config", "100 is qemu/100 on pve1, so it was asked for there");
     // A number with its node is believed until Proxmox says it is not there.
     for (path, wrong) in [
@@ -252,26 +248,26 @@ fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_t
         ("/nodes/pve1/lxc/100/config", "GET /nodes/pve1/lxc/100/config"),
         ("/nodes/pve9/qemu/100/config", "GET /nodes/pve9/qemu/100/config"),
     ] {
-        let (said, sent) = setup.done(json!({"path": path}));
+        let (said, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [wrong, LOOK, right], "{path}");
         assert_eq!(said.more, [note], "{path}");
     }
     for path in ["/nodes/pve2/qemu/web01/config", "/nodes/pve1/lxc/web01/config", "/lxc/web01/config"] {
-        let (said, sent) = setup.done(json!({"path": path}));
+        let (said, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [LOOK, right], "{path}");
         assert_eq!(said.more, [note.replacen("100", "web01", 1)], "{path}");
     }
-    let why = setup.asked(json!({"path": "/nodes/pve2/lxc/100/interfaces"}));
+    let why = record(&server, json!({"path": "/nodes/pve2/lxc/100/interfaces"}));
     assert!(why.0.failed && why.0.text.contains("100 is qemu/100 on pve1"), "{why:?}");
     assert!(!why.1.iter().any(|r| r.path().ends_with("/qemu/100/interfaces")), "a VM has no such thing: {why:?}");
 }
 
 #[test]
 fn what_changes_something_is_looked_up_first_and_goes_to_the_right_place_at_once() {
-    let setup = Setup::new();
+    let server = start_server();
     for path in ["/nodes/pve1/qemu/100", "/nodes/pve2/qemu/100", "/nodes/pve3/lxc/100", "/qemu/web01", "/lxc/100"] {
         let arguments = json!({"path": format!("{path}/status/reboot"), "method": "POST"});
-        let (said, sent) = setup.done(arguments);
+        let (said, sent) = succeed(&server, arguments);
         assert_eq!(sent, [LOOK, "POST /nodes/pve1/qemu/100/status/reboot"], "{path}");
         let right = path == "/nodes/pve1/qemu/100" || path == "/qemu/web01";
         assert_eq!(
@@ -280,37 +276,37 @@ fn what_changes_something_is_looked_up_first_and_goes_to_the_right_place_at_once
             "{said:?}"
         );
     }
-    // What the list does not know may be new: Proxmox judges, once.
-    let (said, requests) = setup.asked(json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
+    // A name that is not in the list may be new. Proxmox decides, once.
+    let (said, requests) = record(&server, json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
     let posts = requests.iter().filter(|r| r.method == "POST").count();
     assert!(said.failed && posts == 1 && said.text.contains("There is no guest `999` among the 6"), "{said:?}");
 }
 
 #[test]
 fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
-    let setup = Setup::new();
+    let server = start_server();
     for (method, end) in [("GET", "config"), ("POST", "status/start")] {
-        let refused = |path: &str| setup.refused(json!({"path": format!("{path}/{end}"), "method": method}));
+        let refused = |path: &str| refusal(&server, json!({"path": format!("{path}/{end}"), "method": method}));
         for path in ["/qemu/twin", "/lxc/TWIN", "/nodes/pve1/qemu/twin"] {
             let why = refused(path);
             assert!(why.contains("110 on pve1; 210 on pve3") && why.contains("give the number"), "{path}: {why}");
         }
-        assert!(refused("/qemu/wbe01").contains("Did you mean `web01`?"));
+        assert!(refused("/qemu/wbe01").contains("did you mean `web01`?"));
         assert!(refused("/qemu/102").contains("`101 (db01)`"));
         for path in ["/qemu/300", "/qemu/thin", "/nodes/{node}/qemu/300", "/nodes/pve3/qemu/thin"] {
             let why = refused(path);
             assert!(why.contains("VM.Audit") && why.contains("on which node"), "{path}: {why}");
         }
     }
-    let (_, sent) = setup.done(json!({"path": "/nodes/pve3/qemu/300/status/start", "method": "POST"}));
-    assert_eq!(sent, [LOOK, "POST /nodes/pve3/qemu/300/status/start"], "whoever knows where it is may say so");
+    let (_, sent) = succeed(&server, json!({"path": "/nodes/pve3/qemu/300/status/start", "method": "POST"}));
+    assert_eq!(sent, [LOOK, "POST /nodes/pve3/qemu/300/status/start"], "a caller may name its node");
 }
 
 #[test]
 fn a_change_that_could_not_be_looked_up_says_once_that_nothing_was_done() {
     let node = proxmox();
     let mut settings = node.cluster_settings();
-    settings.endpoints = vec![nobody()];
+    settings.endpoints = vec![closed_endpoint()];
     let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST"});
     let said = call(&product(vec![settings]), "proxmox_api_call", arguments);
     assert!(said.failed && said.text.contains("connection refused"), "{}", said.text);
@@ -322,23 +318,24 @@ fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
     for name in ["", "pve1/qemu/101", "..", "pve1/..", "a\nb", "{node}", "pve1/qemu/100/status/stop?x="] {
         let rows = json!([{"id": "qemu/100", "vmid": 100, "node": name, "name": "web01"}]).to_string();
         let nodes = json!([{"node": name, "status": "online"}]).to_string();
-        let setup = Setup::over(proxmox_with(gzipped_facts(), move |request| match request.target.as_str() {
-            "/api2/json/cluster/resources?type=vm" => Some(Act::data(&rows)),
-            "/api2/json/nodes" => Some(Act::data(&nodes)),
-            _ => None,
-        }));
+        let server =
+            start_server_over(RecordingNode::with(gzipped_facts(), move |request| match request.target.as_str() {
+                "/api2/json/cluster/resources?type=vm" => Some(ScriptedReply::data(&rows)),
+                "/api2/json/nodes" => Some(ScriptedReply::data(&nodes)),
+                _ => None,
+            }));
         for path in ["/qemu/web01/status/shutdown", "/nodes/{node}/qemu/100/status/shutdown", "/nodes/{node}/vzdump"] {
-            setup.refused(json!({"path": path, "method": "POST"}));
+            refusal(&server, json!({"path": path, "method": "POST"}));
         }
-        setup.refused(json!({"path": "/nodes/{node}/status"}));
+        refusal(&server, json!({"path": "/nodes/{node}/status"}));
     }
 }
 
 #[test]
 fn parameters_that_are_guests_may_be_names() {
-    let setup = Setup::new();
+    let server = start_server();
     let sent = |path: &str, data: Value| {
-        let (said, requests) = setup.asked(json!({"path": path, "method": "POST", "data": data}));
+        let (said, requests) = record(&server, json!({"path": path, "method": "POST", "data": data}));
         assert!(!said.failed, "{said:?}");
         let looks = requests.iter().filter(|r| line(r) == LOOK).count();
         (requests.last().unwrap().body.clone(), looks)
@@ -351,16 +348,16 @@ fn parameters_that_are_guests_may_be_names() {
     let moved = json!({"disk": "scsi1", "target-vmid": "db01", "target-disk": "scsi1"});
     assert!(sent("/qemu/100/move_disk", moved).0.contains("target-vmid=101"));
 
-    let refused = |path: &str, data: Value| setup.refused(json!({"path": path, "method": "POST", "data": data}));
+    let refused = |path: &str, data: Value| refusal(&server, json!({"path": path, "method": "POST", "data": data}));
     let why = refused("/nodes/pve1/vzdump", json!({"vmid": "web01,twin"}));
     assert!(why.contains("`vmid`: 2 guests are called `twin`") && why.contains("110 on pve1"), "{why}");
     let why = refused("/nodes/pve1/vzdump", json!({"vmid": ["wbe01"]}));
-    assert!(why.contains("Did you mean `web01`?"), "{why}");
+    assert!(why.contains("did you mean `web01`?"), "{why}");
 }
 
 #[test]
 fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
-    let setup = Setup::new();
+    let server = start_server();
     for (path, name) in [
         ("/qemu/100/clone", "newid"),
         ("/lxc/200/clone", "newid"),
@@ -374,31 +371,31 @@ fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
         let operation = embedded_schema().find_by_template(proxmox_mcp::pve::Method::Post, &schema_path).unwrap();
         let mut data = required(&operation);
         data.insert(name.into(), "web01".into());
-        let why = setup.refused(json!({"path": path, "method": "POST", "data": data}));
+        let why = refusal(&server, json!({"path": path, "method": "POST", "data": data}));
         assert!(why.contains(&format!("`{name}` must be an integer")), "{path}: {why}");
     }
 }
 
 #[test]
 fn without_a_node_in_the_path_the_nodes_are_named_or_the_only_one_is_taken() {
-    let setup = Setup::new();
-    let why = setup.refused(json!({"path": "/nodes/{node}/status"}));
+    let server = start_server();
+    let why = refusal(&server, json!({"path": "/nodes/{node}/status"}));
     assert!(why.contains("pve1, pve2, pve3"), "{why}");
-    let one = proxmox_with(gzipped_facts(), |request| {
-        (request.target == "/api2/json/nodes").then(|| Act::data(r#"[{"node":"pve2","status":"online"}]"#))
+    let one = RecordingNode::with(gzipped_facts(), |request| {
+        (request.target == "/api2/json/nodes").then(|| ScriptedReply::data(r#"[{"node":"pve2","status":"online"}]"#))
     });
-    let (_, sent) = Setup::over(one).done(json!({"path": "/nodes/{node}/status"}));
+    let (_, sent) = succeed(&start_server_over(one), json!({"path": "/nodes/{node}/status"}));
     assert_eq!(sent, ["GET /nodes", "GET /nodes/pve2/status"]);
-    let why = setup.refused(json!({"path": "/storage/{storage}"}));
+    let why = refusal(&server, json!({"path": "/storage/{storage}"}));
     assert!(why.contains("`{storage}` is a placeholder"), "{why}");
 }
 
 #[test]
 fn a_tasks_node_is_that_of_its_upid() {
-    let setup = Setup::new();
+    let server = start_server();
     let upid = "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:101:root@pam!admin:";
     for node in ["{node}", "pve1", "pve2"] {
-        let (said, sent) = setup.done(json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
+        let (said, sent) = succeed(&server, json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
         assert_eq!(sent, [format!("GET /nodes/pve2/tasks/{upid}/status")]);
         assert_eq!(said.more.len(), usize::from(node == "pve1"), "{said:?}");
     }
@@ -408,21 +405,22 @@ fn a_tasks_node_is_that_of_its_upid() {
 
 #[test]
 fn a_dry_run_sends_nothing_and_says_what_would_be_sent_and_what_it_can_do() {
-    let setup = Setup::new();
+    let server = start_server();
     let (said, requests) =
-        setup.asked(json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
+        record(&server, json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
     assert!(!said.failed && requests.iter().all(is_lookup), "{said:?}, {requests:?}");
     assert!(said.text.starts_with(
         "Nothing was sent. This would be: DELETE /nodes/pve1/qemu/100 on cluster test\n  purge = 1\nIt is: "
     ));
     assert!(said.text.contains("\nRisk: changes, can't be undone; needs VM.Allocate on /vms/{vmid}"), "{said:?}");
-    let (said, _) = setup.done(json!({"path": "/nodes/pve2/qemu/100/status/stop", "method": "POST", "dry_run": true}));
+    let (said, _) =
+        succeed(&server, json!({"path": "/nodes/pve2/qemu/100/status/stop", "method": "POST", "dry_run": true}));
     assert!(said.text.contains("/nodes/pve1/qemu/100/") && said.more[0].contains("is qemu/100 on pve1"), "{said:?}");
 }
 
 #[test]
 fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
-    let setup = Setup::new();
+    let server = start_server();
     for operation in embedded_schema().operations() {
         let fill = |segment: &'static str| match segment {
             "{node}" => "pve1",
@@ -437,7 +435,7 @@ fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
         let path = operation.template().split('/').map(fill).collect::<Vec<_>>().join("/");
         let data = required(&operation);
         let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
-        let (said, requests) = setup.asked(arguments.clone());
+        let (said, requests) = record(&server, arguments.clone());
         assert!(requests.iter().all(is_lookup), "{requests:?}");
         assert!(said.text.contains(&format!("\nRisk: {}", operation.risk())), "{arguments}: {said:?}");
         assert!(said.text.contains(&format!("It is: {}\n", operation.summary())), "{said:?}");
@@ -474,7 +472,7 @@ const SECRETS: [&str; 24] = [
 
 #[test]
 fn a_dry_run_shows_no_secret_of_any_operation() {
-    let setup = Setup::new();
+    let server = start_server();
     let mut seen = std::collections::BTreeSet::new();
     for operation in embedded_schema().operations() {
         for parameter in operation.parameters().filter(|p| SECRETS.contains(&p.name()) && p.kind() != "boolean") {
@@ -494,7 +492,7 @@ fn a_dry_run_shows_no_secret_of_any_operation() {
             let path = operation.template().replace("{node}", "pve1").replace("{vmid}", "100");
             let path = path.split('/').map(|s| if s.starts_with('{') { "x1" } else { s }).collect::<Vec<_>>().join("/");
             let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
-            let (said, _) = setup.asked(arguments);
+            let (said, _) = record(&server, arguments);
             assert_unseen(&format!("{} {}", operation.method(), operation.template()), said.whole().as_bytes());
             if !said.failed {
                 assert!(said.text.contains(&format!("{} = (hidden)", parameter.name())), "{said:?}");
@@ -508,7 +506,7 @@ fn a_dry_run_shows_no_secret_of_any_operation() {
 
 #[test]
 fn a_secret_that_is_wrong_is_not_repeated() {
-    let setup = Setup::new();
+    let server = start_server();
     let long = CANARY.repeat(300);
     for (path, method, data) in [
         (
@@ -520,10 +518,10 @@ fn a_secret_that_is_wrong_is_not_repeated() {
         ("/access/password", "PUT", json!({"userid": "a@pve", "password": {"a": CANARY}})),
         ("/access/password", "PUT", json!({"userid": "a@pve", "password": [[CANARY]]})),
     ] {
-        let why = setup.refused(json!({"path": path, "method": method, "data": data}));
+        let why = refusal(&server, json!({"path": path, "method": method, "data": data}));
         assert_unseen(path, why.as_bytes());
     }
     let path = format!("/access/password?userid=a@pve&password={CANARY}");
-    let (said, _) = setup.done(json!({"path": path, "method": "PUT", "dry_run": true}));
+    let (said, _) = succeed(&server, json!({"path": path, "method": "PUT", "dry_run": true}));
     assert_unseen("a query", said.whole().as_bytes());
 }

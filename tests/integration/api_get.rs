@@ -1,17 +1,17 @@
 //! `proxmox_api_get`: several paths at once, answers shaped as they are wanted, and answers too long for one piece, of
 //! which the note leads to the rest.
 
-use crate::support::node::{Act, Node};
+use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
-use crate::support::stage::desk;
-use crate::support::tool::{Said, call};
+use crate::support::test_tools::desk;
+use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::catalog::Catalog;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::tools;
 use serde_json::{Value, json};
 
-/// Where the long list is.
+/// The path of the long list.
 const LIST: &str = "/nodes/pve1/tasks";
 
 /// So many rows as a node lists its tasks.
@@ -29,14 +29,14 @@ fn node(list: Vec<Value>) -> Node {
     let list = Value::from(list).to_string();
     let log: String = (0..5_000).map(|n| format!("line {n} \"ü\"\n")).collect();
     proxmox_with(gzipped_facts(), move |request| match request.path() {
-        "/api2/json/nodes/pve1/tasks" => Some(Act::data(&list)),
-        "/api2/json/nodes/pve1/report" => Some(Act::data(&json!(log).to_string())),
-        "/api2/json/pools" => Some(Act::data("[]")),
+        "/api2/json/nodes/pve1/tasks" => Some(ScriptedReply::data(&list)),
+        "/api2/json/nodes/pve1/report" => Some(ScriptedReply::data(&json!(log).to_string())),
+        "/api2/json/pools" => Some(ScriptedReply::data("[]")),
         "/api2/json/nodes/pve1/status" => {
-            Some(Act::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""))
+            Some(ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""))
         }
         "/api2/json/cluster/status" => {
-            Some(Act::data(r#"[{"type":"cluster","name":"lab","quorate":1},{"type":"node","name":"pve1"}]"#))
+            Some(ScriptedReply::data(r#"[{"type":"cluster","name":"lab","quorate":1},{"type":"node","name":"pve1"}]"#))
         }
         _ => None,
     })
@@ -49,7 +49,7 @@ fn over(node: &Node, cap: usize) -> McpServer {
 }
 
 #[track_caller]
-fn get(server: &McpServer, arguments: Value) -> Said {
+fn get(server: &McpServer, arguments: Value) -> ToolResult {
     let said = call(server, "proxmox_api_get", arguments);
     assert!(!said.failed, "{said:?}");
     said
@@ -62,7 +62,7 @@ fn why(server: &McpServer, arguments: Value) -> String {
     said.text
 }
 
-fn json_of(said: &Said) -> Value {
+fn json_of(said: &ToolResult) -> Value {
     serde_json::from_str(&said.text).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
@@ -205,7 +205,7 @@ fn an_answer_to_a_change_that_cannot_be_shown_as_wanted_was_done_all_the_same() 
 }
 
 /// The number after the last `offset=` of a note that says there is more.
-fn next(said: &Said) -> Option<u64> {
+fn next(said: &ToolResult) -> Option<u64> {
     let note = said.more.iter().find(|more| more.contains("gives the next"))?;
     let (_, rest) = note.rsplit_once("offset=")?;
     rest.split(' ').next()?.parse().ok()
@@ -290,9 +290,9 @@ fn the_first_content_is_json_whatever_the_answer_and_the_cap() {
     let list = json!([{"a": "x".repeat(3_000), "b": {"c": ["y".repeat(500), 1, null]}}, {"a": "z"}]).to_string();
     let (rows, log) = (Value::from(rows(40)).to_string(), json!("a line \"ü\"\n".repeat(5_000)).to_string());
     let node = proxmox_with(gzipped_facts(), move |request| match request.path() {
-        "/api2/json/cluster/status" => Some(Act::data(&list)),
-        "/api2/json/nodes/pve1/tasks" => Some(Act::data(&rows)),
-        "/api2/json/nodes/pve1/report" => Some(Act::data(&log)),
+        "/api2/json/cluster/status" => Some(ScriptedReply::data(&list)),
+        "/api2/json/nodes/pve1/tasks" => Some(ScriptedReply::data(&rows)),
+        "/api2/json/nodes/pve1/report" => Some(ScriptedReply::data(&log)),
         _ => None,
     });
     for cap in [64, 200, 1_000, 5_000] {

@@ -1,12 +1,12 @@
 //! Calls that start tasks and are to wait for their end; and failures, which say what mends them, against the simulated
 //! cluster.
 
-use crate::support::node::{Act, Node};
+use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, proxmox, proxmox_with};
-use crate::support::raw::{Running, patient};
 use crate::support::rpc::{self, ACCEPT, call_with_progress};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call};
+use crate::support::server::TestServer;
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::base::secret::Secret;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
@@ -22,7 +22,7 @@ fn demo(step: Duration) -> Demo {
     Demo::start_with(options).expect("the demo cluster")
 }
 
-fn act(server: &McpServer, method: &str, path: &str, data: Value, wait: bool) -> Said {
+fn call_api(server: &McpServer, method: &str, path: &str, data: Value, wait: bool) -> ToolResult {
     call(server, "proxmox_api_call", json!({"path": path, "method": method, "data": data, "wait": wait}))
 }
 
@@ -32,14 +32,14 @@ fn act(server: &McpServer, method: &str, path: &str, data: Value, wait: bool) ->
 fn a_call_that_waits_ends_with_the_end_of_its_task() {
     let demo = demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
-    let said = act(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
+    let said = call_api(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
     assert!(!said.failed && said.text.starts_with("OK: qmstart of guest 106 on pve2"), "{said:?}");
     assert_eq!(said.text.lines().last(), Some("TASK OK"));
     assert_eq!((&said.structured["exitstatus"], &said.structured["status"]), (&json!("OK"), &json!("stopped")));
     let now = call(&server, "proxmox_api_get", json!({"path": "/qemu/staging01/status/current", "fields": "status"}));
     assert_eq!(now.text, r#"{"status":"running"}"#);
-    // What was put right on the way is said here too.
-    let said = act(&server, "POST", "/nodes/pve1/qemu/106/status/shutdown", json!({}), true);
+    // The corrections of the path are named here too.
+    let said = call_api(&server, "POST", "/nodes/pve1/qemu/106/status/shutdown", json!({}), true);
     assert!(!said.failed && said.more.iter().any(|m| m.contains("106 is qemu/106 on pve2")), "{said:?}");
 }
 
@@ -47,7 +47,7 @@ fn a_call_that_waits_ends_with_the_end_of_its_task() {
 fn a_task_that_fails_is_a_failure_with_its_log() {
     let demo = demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
-    let said = act(&server, "POST", "/qemu/web01/status/start", json!({}), true);
+    let said = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
     assert!(said.failed && said.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{said:?}");
     assert!(said.text.contains(": VM 100 already running (web01 is qemu/100 on pve1)\n"), "{said:?}");
     assert!(said.text.ends_with("TASK ERROR: VM 100 already running"), "{said:?}");
@@ -57,7 +57,7 @@ fn a_task_that_fails_is_a_failure_with_its_log() {
 fn without_waiting_the_upid_comes_at_once_with_what_to_do_with_it() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
-    let said = act(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
+    let said = call_api(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
     let upid: String = serde_json::from_str(&said.text).unwrap();
     assert!(!said.failed && upid.starts_with("UPID:pve1:") && upid.contains(":qmsnapshot:100:"), "{said:?}");
     assert!(said.more[0].contains("wait_for_task with this upid"), "{said:?}");
@@ -67,7 +67,7 @@ fn without_waiting_the_upid_comes_at_once_with_what_to_do_with_it() {
 fn to_wait_for_what_is_no_task_is_no_mistake() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
-    let said = act(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
+    let said = call_api(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
     assert!(!said.failed && said.text == "null", "{said:?}");
     let said = call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "fields": "description,onboot"}));
     assert_eq!(said.text, r#"{"description":"a word","onboot":1}"#);
@@ -76,7 +76,7 @@ fn to_wait_for_what_is_no_task_is_no_mistake() {
 #[test]
 fn progress_of_a_wait_arrives_over_http_before_its_end() {
     let demo = demo(Duration::from_millis(120));
-    let server = Running::serving(patient(), &[], &[], product(vec![demo.cluster()]));
+    let server = TestServer::builder().mcp(product(vec![demo.cluster()])).start();
     let arguments = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "wait": true, "data": {"vmid": "web01", "storage": "nas"}});
     let mut client = server.connect();
     client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "proxmox_api_call", arguments, "t"));
@@ -97,15 +97,15 @@ fn progress_of_a_wait_arrives_over_http_before_its_end() {
 fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.auditor()]);
-    let said = act(&server, "POST", "/qemu/web01/status/start", json!({}), false);
+    let said = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), false);
     assert!(said.failed, "{said:?}");
     for part in ["VM.PowerMgmt", "/vms/100", "On /vms/100 the token has ", "VM.Audit"] {
         assert!(said.text.contains(part), "{part}: {said:?}");
     }
     let none = proxmox_with(gzipped_facts(), |request| match request.path() {
-        "/api2/json/access/permissions" => Some(Act::data("{}")),
+        "/api2/json/access/permissions" => Some(ScriptedReply::data("{}")),
         "/api2/json/nodes/pve1/qemu/100/config" => {
-            Some(Act::refusal(403, "Permission check failed (/vms/100, VM.Audit)", ""))
+            Some(ScriptedReply::refusal(403, "Permission check failed (/vms/100, VM.Audit)", ""))
         }
         _ => None,
     });
@@ -138,7 +138,7 @@ fn a_node_that_is_not_there_is_answered_with_those_that_are() {
     let demo = demo(Duration::ZERO);
     let real = product(vec![demo.cluster()]);
     let odd = proxmox_with(gzipped_facts(), |request| {
-        request.path().contains("/nodes/pve9/").then(|| Act::refusal(596, "Broken pipe", ""))
+        request.path().contains("/nodes/pve9/").then(|| ScriptedReply::refusal(596, "Broken pipe", ""))
     });
     for server in [&real, &product(vec![odd.cluster_settings()])] {
         let said = call(server, "proxmox_api_get", json!({"path": "/nodes/pve9/status"}));
@@ -148,7 +148,7 @@ fn a_node_that_is_not_there_is_answered_with_those_that_are() {
         }
     }
     let away = proxmox_with(gzipped_facts(), |request| {
-        request.path().ends_with("/pve2/status").then(|| Act::refusal(595, "No route to host", ""))
+        request.path().ends_with("/pve2/status").then(|| ScriptedReply::refusal(595, "No route to host", ""))
     });
     let said = call(&product(vec![away.cluster_settings()]), "proxmox_api_get", json!({"path": "/nodes/pve2/status"}));
     assert!(said.failed && said.text.contains("The cluster says that pve2 is online"), "{said:?}");
@@ -163,13 +163,14 @@ fn a_guest_that_is_not_there_is_answered_with_those_near_it() {
         assert!(said.failed && said.text.contains("`107` among the 13"), "{said:?}");
         assert!(said.text.contains("106 (staging01)") && said.text.contains("105 (win11-desk)"), "{said:?}");
     }
-    let said = act(&server, "POST", "/nodes/pve1/qemu/107/status/start", json!({}), true);
+    let said = call_api(&server, "POST", "/nodes/pve1/qemu/107/status/start", json!({}), true);
     assert!(said.failed && said.text.contains("106 (staging01)"), "{said:?}");
 }
 
 #[test]
 fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
-    let node = proxmox_with(gzipped_facts(), |request| request.path().ends_with("pools").then(|| Act::data("[]")));
+    let node =
+        proxmox_with(gzipped_facts(), |request| request.path().ends_with("pools").then(|| ScriptedReply::data("[]")));
     let server = product(vec![node.cluster_settings()]);
     let said = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
     assert_eq!(said.text, "[]");
@@ -178,7 +179,7 @@ fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
 
 #[test]
 fn where_there_are_several_clusters_a_failure_names_its_own() {
-    let (one, two) = (proxmox(), Node::start(|_| Act::refusal(500, "it broke", "")));
+    let (one, two) = (proxmox(), Node::start(|_| ScriptedReply::refusal(500, "it broke", "")));
     let named = |name: &str, node: &Node| ClusterConfig { name: name.into(), ..node.cluster_settings() };
     let server = product(vec![named("one", &one), named("two", &two)]);
     let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "two"}));

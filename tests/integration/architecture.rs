@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("stdio", &["mcp"]),
     ("tools", &["mcp", "call", "pve", "render"]),
     ("call", &["pve", "render"]),
-    ("render", &["mcp", "pve"]),
+    ("render", &["pve"]),
     ("mcp", &[]),
     ("pve", &[]),
 ];

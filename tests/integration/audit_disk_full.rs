@@ -1,31 +1,14 @@
 //! The audit log on a full disk, which is a limit on the size of files here.
 
+use crate::support::log::{capture, take};
 use crate::support::own_process::in_own_process;
-use log::{Level, LevelFilter, Log, Metadata};
+use log::Level;
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord, verify};
+use proxmox_mcp::base::hint::render_error;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-struct Warnings(AtomicUsize);
-
-static WARNINGS: Warnings = Warnings(AtomicUsize::new(0));
-
-impl Log for Warnings {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if record.level() == Level::Warn {
-            assert!(record.args().to_string().starts_with("the audit log can't be written ("));
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn flush(&self) {}
-}
+use std::sync::atomic::AtomicBool;
 
 fn room(bytes: Option<u64>) {
     let limit = Rlimit { current: bytes, maximum: getrlimit(Resource::Fsize).maximum };
@@ -37,8 +20,7 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     if !in_own_process(on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again) {
         return;
     }
-    log::set_logger(&WARNINGS).expect("no other logger");
-    log::set_max_level(LevelFilter::Trace);
+    capture();
     // Without a handler the signal would end the process.
     signal_hook::flag::register(25, Arc::new(AtomicBool::new(false))).expect("a handler for SIGXFSZ");
     let folder = tempfile::tempdir().expect("a folder");
@@ -68,13 +50,15 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     for more in [0, 1, 100, before.len() as u64 - 3] {
         room(Some(before.len() as u64 + more));
         for event in [AuditEvent::Read, AuditEvent::ChangeFinished] {
-            let told = audit.write(&record(event)).expect_err("no room");
-            assert!(told.starts_with("the audit log can't be written (File too large"), "{told}");
-            assert!(told.ends_with("): make room for it, then call again"), "{told}");
+            let error = render_error(&audit.write(&record(event)).expect_err("no room"));
+            assert!(error.starts_with("cannot write the audit log: File too large"), "{error}");
+            assert!(error.ends_with(". hint: free some space on its disk, then call again"), "{error}");
             assert!(fs::read(&path).expect("read") == before, "{more}");
         }
     }
-    assert_eq!(WARNINGS.0.load(Ordering::Relaxed), 1, "one a minute");
+    let warnings: Vec<_> = take().into_iter().filter(|line| line.level == Level::Warn).collect();
+    assert_eq!(warnings.len(), 1, "one per minute: {warnings:?}");
+    assert!(warnings[0].text.starts_with("the audit log can't be written ("), "{warnings:?}");
     room(getrlimit(Resource::Fsize).maximum);
     audit.write(&record(AuditEvent::ChangeFinished)).expect("room");
     let after = fs::read(&path).expect("read");

@@ -1,26 +1,9 @@
 //! Without a file the audit lines go to the log.
 
+use crate::support::log::{LogLine, capture, take};
 use crate::support::own_process::in_own_process;
-use log::{Level, LevelFilter, Log, Metadata};
+use log::{Level, LevelFilter};
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord};
-use std::sync::Mutex;
-
-struct Kept(Mutex<Vec<(Level, String)>>);
-
-static KEPT: Kept = Kept(Mutex::new(Vec::new()));
-
-impl Log for Kept {
-    fn enabled(&self, about: &Metadata<'_>) -> bool {
-        about.target() == "audit"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        assert_eq!(record.target(), "audit");
-        self.0.lock().unwrap().push((record.level(), record.args().to_string()));
-    }
-
-    fn flush(&self) {}
-}
 
 #[test]
 fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
@@ -28,7 +11,7 @@ fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
         return;
     }
     let audit = AuditLog::without_file();
-    log::set_logger(&KEPT).expect("no other logger");
+    capture();
     let record = |event| AuditRecord {
         event,
         id: "7f",
@@ -58,10 +41,11 @@ fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
         ];
         assert_eq!(events.iter().filter(|event| audit.is_enabled(**event)).count(), wanted);
         events.iter().for_each(|event| audit.write(&record(*event)).expect("the log"));
-        let kept = std::mem::take(&mut *KEPT.0.lock().unwrap());
-        assert_eq!(kept.len(), wanted);
-        for (level, line) in kept {
-            let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let lines = take();
+        assert_eq!(lines.len(), wanted);
+        for LogLine { level, target, text } in lines {
+            assert_eq!(target, "audit");
+            let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             assert_eq!(level, if line["event"] == "call" { Level::Debug } else { Level::Info });
             assert!(line["time"].is_string() && line["seq"].is_null() && line["prev"].is_null(), "{line}");
             assert_eq!(line["why"], "the client may only read");

@@ -1,10 +1,10 @@
 //! The deepest way a call can take, on the stacks that the server's threads have: TLS, a Proxmox answer nested as deep
 //! as JSON may be, a list made of it. An overflow would end the process, and with it the test.
 
-use crate::support::node::{Act, Identity, Node, Request};
-use crate::support::raw::{Running, patient};
+use crate::support::node::{Identity, Node, Request, ScriptedReply};
 use crate::support::rpc::{call, modern, text};
-use crate::support::stage::product;
+use crate::support::server::TestServer;
+use crate::support::test_tools::product;
 use proxmox_mcp::config::ClusterConfig;
 use serde_json::{Value, json};
 
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 const DEEPEST: usize = 127;
 
 /// Answers every request with a list of one row, `levels` deep from the outermost brace on.
-fn nested(levels: usize) -> impl Fn(&Request) -> Act {
+fn nested(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
     // The envelope, the list, the row.
     let inner = levels - 3;
     let deep = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
     let row = format!(r#"{{"id":"qemu/100","type":"qemu","node":"pve1","vmid":100,"status":"running","deep":{deep}}}"#);
-    move |_| Act::data(&format!("[{row}]"))
+    move |_| ScriptedReply::data(&format!("[{row}]"))
 }
 
 fn node(levels: usize) -> Node {
@@ -42,7 +42,7 @@ fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
 }
 
 /// Makes every call on the thread of a connection and on a worker of a session; the answers, in twos.
-fn ask(server: &Running, cluster: Option<&str>) -> Vec<Value> {
+fn ask(server: &TestServer, cluster: Option<&str>) -> Vec<Value> {
     let (mut sse, mut poster, mut client) = (server.sse(), server.connect(), server.connect());
     let mut answers = Vec::new();
     for (tool, arguments) in calls(cluster) {
@@ -56,7 +56,7 @@ fn ask(server: &Running, cluster: Option<&str>) -> Vec<Value> {
 #[test]
 fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
     let node = node(DEEPEST);
-    let server = Running::serving(patient(), &[], &[], product(vec![node.cluster_settings()]));
+    let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let answers = ask(&server, None);
     for resources in &answers[..2] {
         assert!(text(resources).contains("qemu/100"), "{resources}");
@@ -72,7 +72,7 @@ fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
 fn several_clusters_side_by_side_have_stack_enough() {
     let (one, two) = (node(DEEPEST), node(DEEPEST));
     let other = ClusterConfig { name: "other".into(), ..two.cluster_settings() };
-    let server = Running::serving(patient(), &[], &[], product(vec![one.cluster_settings(), other]));
+    let server = TestServer::builder().mcp(product(vec![one.cluster_settings(), other])).start();
     for resources in &ask(&server, None)[..2] {
         assert_eq!(text(resources).matches("qemu/100").count(), 2, "{resources}");
     }
@@ -83,7 +83,7 @@ fn several_clusters_side_by_side_have_stack_enough() {
 fn an_answer_that_is_deeper_than_json_may_be_ends_nothing() {
     for levels in [DEEPEST + 1, DEEPEST + 2, 100_000] {
         let node = node(levels);
-        let server = Running::serving(patient(), &[], &[], product(vec![node.cluster_settings()]));
+        let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
         for answer in ask(&server, Some("test")) {
             assert!(!text(&answer).is_empty(), "{answer}");
         }

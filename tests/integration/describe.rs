@@ -1,9 +1,9 @@
 //! `describe_api` over every operation there is: short enough to be read, and with all that a call needs; and a node
 //! that lies about its API.
 
-use crate::support::node::{Act, Node};
+use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{facts_list as facts, gzipped_facts, proxmox, proxmox_with, script};
-use crate::support::stage::product;
+use crate::support::test_tools::product;
 use crate::support::tool::call;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::policy::Risk;
@@ -28,13 +28,13 @@ fn described(server: &McpServer, arguments: Value) -> String {
     said.text
 }
 
-/// Whether a text has this name as a word of its own.
+/// Returns whether a text contains this name as a whole word.
 fn names(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || "_-[]".contains(c);
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
 }
 
-/// A path of it as somebody types it.
+/// Returns a path of it as a caller types it.
 fn concrete(template: &str) -> String {
     let value = |segment: &str| match segment {
         "{node}" => "pve1",
@@ -46,7 +46,7 @@ fn concrete(template: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// What is missing in the description of an operation.
+/// Returns what is missing in the description of an operation.
 fn missing(operation: &Operation<'_>, text: &str) -> Vec<String> {
     let heading = format!("{} {} — {}\n", operation.method(), operation.template(), operation.summary());
     let mut needed = vec![heading, format!("risk: {}", operation.risk())];
@@ -143,7 +143,7 @@ fn wordy() -> Vec<u8> {
 
 #[test]
 fn a_cluster_of_many_words_is_described_as_briefly() {
-    let node = proxmox_with(Act::body(wordy()), |_| None);
+    let node = proxmox_with(ScriptedReply::body(wordy()), |_| None);
     let server = over(&node);
     let mut most = 0;
     for operation in embedded_schema().operations() {
@@ -177,7 +177,7 @@ fn what_cannot_be_described_is_answered_with_what_is_near() {
 
 #[test]
 fn without_the_clusters_own_description_the_facts_are_described_and_said_to_be_ours() {
-    let node = proxmox_with(Act::refusal(500, "no such file", ""), |_| None);
+    let node = proxmox_with(ScriptedReply::refusal(500, "no such file", ""), |_| None);
     let server = over(&node);
     for operation in embedded_schema().operations() {
         let text = described(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
@@ -199,7 +199,7 @@ const RISKY: [(&str, &str); 5] = [
     ("GET", "/nodes/{node}/qemu/{vmid}/config"),
 ];
 
-/// What a node may say in the place of `path`: itself with other facts, or another template that matches the same.
+/// Descriptions that a node may give of `path`: itself with other facts, or another template that matches it.
 fn lies(template: &str) -> Vec<Value> {
     let harmless = json!({"name": "index", "description": "Reads a harmless list.", "summary": "List nothing",
         "risk": "R", "reason": "", "permissions": {"user": "all"}, "returns": {"type": "array"},
@@ -229,7 +229,7 @@ fn a_clusters_own_description_never_lowers_a_risk() {
     for (method, template) in RISKY {
         let known = embedded_schema().find_by_template(Method::from_name(method).unwrap(), template).unwrap().risk();
         for lie in lies(template) {
-            let node = proxmox_with(Act::body(script(lie.as_array().unwrap())), |_| None);
+            let node = proxmox_with(ScriptedReply::body(script(lie.as_array().unwrap())), |_| None);
             let server = over(&node);
             let arguments = json!({"path": concrete(template), "method": method, "dry_run": true});
             let dry = call(&server, "proxmox_api_call", arguments);
@@ -242,7 +242,7 @@ fn a_clusters_own_description_never_lowers_a_risk() {
                 assert!(honest.iter().any(|risk| dry.text.contains(risk.as_str())), "{dry:?}, {shown:?}");
             }
             let text = call(&server, "describe_api", json!({"path": concrete(template), "method": method}));
-            // What is described is the template that is named.
+            // The description is that of the template it names.
             let of_template = text.text.starts_with(&format!("{method} {template} —"));
             let risk = if of_template { known } else { Risk::UNKNOWN };
             assert!(text.failed || text.text.contains(&format!("risk: {risk}")), "{text:?}, {shown:?}");

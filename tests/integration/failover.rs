@@ -1,6 +1,6 @@
 //! A cluster of several nodes of which some die, hang and come back: who is asked, how often, and what callers notice.
 
-use crate::support::node::{Act, Identity, Node, nobody};
+use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, ClustersFile, Endpoint, Limits, TlsVerification};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a cluster takes for the time, in seconds; it stands still unless the test moves it.
+/// The clock of a cluster, in seconds. Only the test moves it.
 #[derive(Clone, Default)]
 struct Time(Arc<AtomicU64>);
 
@@ -44,8 +44,8 @@ impl Time {
     }
 }
 
-fn one(_: &crate::support::node::Request) -> Act {
-    Act::data("1")
+fn one(_: &crate::support::node::Request) -> ScriptedReply {
+    ScriptedReply::data("1")
 }
 
 fn good() -> Node {
@@ -81,7 +81,7 @@ fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
             }
             // Some are under way whenever the node dies.
             thread::sleep(Duration::from_millis(3));
-            Act::data("1")
+            ScriptedReply::data("1")
         })
         .unwrap()
     };
@@ -173,7 +173,7 @@ fn a_dead_node_is_tried_by_one_call_a_pause() {
 #[test]
 fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
     for start in ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
-        let (bad, good) = (Node::start(move |_| Act::raw(start).then_close()), good());
+        let (bad, good) = (Node::start(move |_| ScriptedReply::raw(start).then_close()), good());
         let cluster = Time::default().of(vec![bad.endpoint(), good.endpoint()], &good);
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
         assert_eq!((bad.requests().len(), good.requests().len()), (1, 1));
@@ -186,8 +186,8 @@ fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
 
 #[test]
 fn why_a_node_was_passed_over_is_told_in_plain_words() {
-    let node = Node::start_as(Identity::Trusted, |_| Act::hang());
-    let cluster = Time::default().of(vec![node.endpoint(), nobody()], &node);
+    let node = Node::start_as(Identity::Trusted, |_| ScriptedReply::hang());
+    let cluster = Time::default().of(vec![node.endpoint(), closed_endpoint()], &node);
     let place = node.endpoint();
     let error = thread::scope(|scope| {
         let call = scope.spawn(|| ask(&cluster, Method::Get).unwrap_err().to_string());
@@ -201,11 +201,12 @@ fn why_a_node_was_passed_over_is_told_in_plain_words() {
 
 #[test]
 fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
-    let first = Node::start(|request| if request.index == 0 { Act::close() } else { Act::data("1") });
-    let cluster = Time::default().of(vec![first.endpoint(), nobody(), nobody()], &first);
+    let first =
+        Node::start(|request| if request.index == 0 { ScriptedReply::close() } else { ScriptedReply::data("1") });
+    let cluster = Time::default().of(vec![first.endpoint(), closed_endpoint(), closed_endpoint()], &first);
     assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
-    let bad = Node::start(|_| Act::close());
-    let cluster = Time::default().of(vec![bad.endpoint(), nobody()], &bad);
+    let bad = Node::start(|_| ScriptedReply::close());
+    let cluster = Time::default().of(vec![bad.endpoint(), closed_endpoint()], &bad);
     assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "lost");
     assert_eq!((first.requests().len(), bad.requests().len()), (2, 2));
     assert_eq!(ask(&cluster, Method::Post).unwrap_err().kind(), "outcome_unknown");
@@ -216,7 +217,7 @@ fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
 fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
     let time = Time::default();
     let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, one));
-    let gone = nobody();
+    let gone = closed_endpoint();
     let endpoints = vec![cut[0].endpoint(), gone.clone(), cut[1].endpoint()];
     let cluster = time.of(endpoints, &cut[0]);
     for n in 1..=3 {
@@ -230,13 +231,13 @@ fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
         }
         assert_eq!(cut.each_ref().map(Node::connections), [n, n]);
     }
-    assert_eq!(cluster.node_states().iter().filter(|(_, why)| why.is_some()).count(), 3);
+    assert_eq!(cluster.node_states().iter().filter(|state| state.backoff.is_some()).count(), 3);
 }
 
 #[test]
 fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
     let time = Time::default();
-    let (hung, good) = (Node::start(|_| Act::hang()), good());
+    let (hung, good) = (Node::start(|_| ScriptedReply::hang()), good());
     let timeout = Duration::from_millis(300);
     let endpoints = vec![hung.endpoint(), good.endpoint()];
     let cluster = time.cluster(config::ClusterConfig { endpoints, timeout, ..good.cluster_settings() });
@@ -255,13 +256,17 @@ fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
 #[test]
 fn the_states_of_nodes_say_who_is_down_and_why() {
     let time = Time::default();
-    let (good, dead) = (good(), nobody());
+    let (good, dead) = (good(), closed_endpoint());
     let cluster = time.of(vec![dead.clone(), good.endpoint()], &good);
+    let states = || -> Vec<(String, Option<String>)> {
+        let states = cluster.node_states().into_iter();
+        states.map(|state| (state.node, state.backoff.map(|backoff| backoff.to_string()))).collect()
+    };
     let well = |endpoint: &Endpoint| (endpoint.to_string(), None);
-    assert_eq!(cluster.node_states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
+    assert_eq!(states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
     ask(&cluster, Method::Get).unwrap();
     time.pass(12);
-    let states = cluster.node_states();
+    let states = states();
     assert_eq!(states[1], well(&good.endpoint()));
     let why = states[0].1.as_deref().unwrap();
     assert!(why.starts_with(&format!("{dead}: connection refused (since 12 s")), "{why}");
@@ -270,10 +275,10 @@ fn the_states_of_nodes_say_who_is_down_and_why() {
 #[test]
 fn list_clusters_with_check_names_the_nodes_that_are_down() {
     let node = Node::start(|request| match request.path() {
-        "/api2/json/nodes" => Act::data(r#"[{"node":"pve1","status":"online"}]"#),
-        _ => Act::data(r#"{"version":"9.2.11"}"#),
+        "/api2/json/nodes" => ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#),
+        _ => ScriptedReply::data(r#"{"version":"9.2.11"}"#),
     });
-    let dead = nobody();
+    let dead = closed_endpoint();
     let lame = config::ClusterConfig {
         name: "lame".into(),
         endpoints: vec![dead.clone(), node.endpoint()],
@@ -294,7 +299,10 @@ fn list_clusters_with_check_names_the_nodes_that_are_down() {
 
 #[test]
 fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away() {
-    let (hung, good) = (Node::start(|_| Act::hang()), Node::start(|request| Act::data(&request.index.to_string())));
+    let (hung, good) = (
+        Node::start(|_| ScriptedReply::hang()),
+        Node::start(|request| ScriptedReply::data(&request.index.to_string())),
+    );
     let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
     let client = |node: &Node| {
         let timeout = Duration::from_secs(60);
@@ -323,7 +331,7 @@ fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away
     });
 }
 
-/// A listener that takes no more connections and swallows the packets of whoever asks for one.
+/// A listener that accepts no more connections and drops the packets of clients that connect.
 fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&own(21).into()).unwrap();
@@ -358,7 +366,7 @@ fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     });
     assert!(good.requests().is_empty(), "a cancelled call goes nowhere else");
-    assert_eq!(cluster.node_states()[0].1, None, "a cancellation says nothing about the node");
+    assert!(cluster.node_states()[0].backoff.is_none(), "a cancellation says nothing about the node");
 }
 
 fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
@@ -373,7 +381,7 @@ fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 
         let first = Node::start_as(identity, move |request| match request.path() {
             "/api2/json/cluster/status" => {
                 let online = u8::from(names(asked.fetch_add(1, Ordering::SeqCst)));
-                Act::data(&format!(
+                ScriptedReply::data(&format!(
                     r#"[{{"type":"cluster","name":"lab","quorate":1}},
                         {{"type":"node","name":"pve1","ip":"127.0.0.1","online":1,"local":1}},
                         {{"type":"node","name":"pve2","ip":"127.0.0.2","online":{online},"local":0}},
@@ -381,10 +389,10 @@ fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 
                         {{"type":"node","name":"pve4","ip":"192.0.2.256","online":1}}, 7]"#
                 ))
             }
-            _ => Act::data("1"),
+            _ => ScriptedReply::data("1"),
         });
         let place = SocketAddr::from(([127, 0, 0, 2], first.endpoint().port));
-        if let Ok(second) = Node::start_at(place, identity, |_| Act::data("2")) {
+        if let Ok(second) = Node::start_at(place, identity, |_| ScriptedReply::data("2")) {
             return (first, second);
         }
     }
@@ -403,7 +411,7 @@ fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
     assert_eq!(first.requests().len(), 4, "the cluster is asked for its nodes once");
-    let named: Vec<_> = cluster.node_states().into_iter().map(|(node, _)| node).collect();
+    let named: Vec<_> = cluster.node_states().into_iter().map(|state| state.node).collect();
     assert_eq!(named, [first.endpoint().to_string(), second.endpoint().to_string()]);
     drop(first);
     for method in Method::ALL {
@@ -447,10 +455,14 @@ fn without_discover_nodes_nobody_asks_for_them_and_a_write_never_does() {
 
 #[test]
 fn a_cluster_that_does_not_say_its_nodes_answers_all_the_same() {
-    for act in [Act::refusal(403, "Permission check failed (/, Sys.Audit)", ""), Act::data("{\"a\":1}"), Act::close()] {
+    for reply in [
+        ScriptedReply::refusal(403, "Permission check failed (/, Sys.Audit)", ""),
+        ScriptedReply::data("{\"a\":1}"),
+        ScriptedReply::close(),
+    ] {
         let node = Node::start(move |request| match request.path() {
-            "/api2/json/cluster/status" => act.clone(),
-            _ => Act::data("1"),
+            "/api2/json/cluster/status" => reply.clone(),
+            _ => ScriptedReply::data("1"),
         });
         let cluster = Time::default().cluster(discovering(&node, TlsVerification::PublicRoots));
         for _ in 0..2 {

@@ -1,8 +1,8 @@
 //! `find_guest` as a client sees it; the simulated cluster or a node that misbehaves is at the far end.
 
-use crate::support::node::{Act, Node, nobody};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call};
+use crate::support::node::{Node, ScriptedReply, closed_endpoint};
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, call};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::demo::Demo;
@@ -12,14 +12,14 @@ fn demo() -> Demo {
     Demo::start().expect("the demo cluster")
 }
 
-fn find(server: &McpServer, query: &str) -> Said {
+fn find(server: &McpServer, query: &str) -> ToolResult {
     let said = call(server, "find_guest", json!({"query": query}));
     assert!(!said.failed, "{said:?}");
     said
 }
 
 /// The values of one column, top to bottom.
-fn column(said: &Said, name: &str) -> Vec<Value> {
+fn column(said: &ToolResult, name: &str) -> Vec<Value> {
     let columns = said.structured["columns"].as_array().expect("columns");
     let at = columns.iter().position(|c| c == name).unwrap_or_else(|| panic!("no {name}: {said:?}"));
     said.structured["rows"].as_array().expect("rows").iter().map(|row| row[at].clone()).collect()
@@ -34,7 +34,7 @@ fn node(rows: Value) -> Node {
     let rows = rows.to_string();
     Node::start(move |request| {
         assert_eq!(request.target, "/api2/json/cluster/resources?type=vm");
-        Act::data(&rows)
+        ScriptedReply::data(&rows)
     })
 }
 
@@ -76,7 +76,7 @@ fn a_guest_comes_with_what_the_next_call_needs() {
 #[test]
 fn every_cluster_is_searched_and_one_that_fails_leaves_its_error() {
     let demo = demo();
-    let down = ClusterConfig { name: "down".into(), endpoints: vec![nobody()], ..demo.cluster() };
+    let down = ClusterConfig { name: "down".into(), endpoints: vec![closed_endpoint()], ..demo.cluster() };
     let other = node(json!([{"id": "qemu/100", "node": "other1", "name": "web01", "status": "running"}]));
     let server = product(vec![demo.cluster(), down, other.cluster_settings()]);
     let said = find(&server, "web01");

@@ -1,8 +1,8 @@
-//! What a stranger can do to the HTTP front, over raw sockets: each attack, then a proper request that must be
-//! answered as if nothing had been.
+//! Attacks on the HTTP server over raw sockets. After each attack, a proper request must be answered.
 
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, LONG, Running, eventually, limits, ping, refused};
+use crate::support::raw::{Client, LONG, eventually, ping, refused};
+use crate::support::server::{TestServer, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
 use std::io::{ErrorKind, Write};
@@ -19,7 +19,7 @@ fn request(headers: &str, body: &str) -> String {
 
 #[test]
 fn large_bodies_that_never_come_whole_share_one_budget() {
-    let server = Running::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
+    let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
     let begin = || {
         let mut client = server.connect();
         let headers = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", 700 << 10);
@@ -38,7 +38,7 @@ fn large_bodies_that_never_come_whole_share_one_budget() {
 
 #[test]
 fn a_huge_content_length_is_refused_before_its_body_is_read() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     for length in ["1000000000000", "99999999999999999999999999", "4194305"] {
         let mut client = server.connect();
         client.send(request(&format!("Content-Length: {length}\r\n"), "xx"));
@@ -53,7 +53,7 @@ fn a_huge_content_length_is_refused_before_its_body_is_read() {
 #[test]
 fn another_version_of_http_300_times_leaves_nothing_behind() {
     // With room for few connections, each that stayed behind would show.
-    let server = Running::start(Limits { max_connections: 8, ..limits() });
+    let server = TestServer::start(Limits { max_connections: 8, ..limits() });
     for _ in 0..300 {
         eventually("a 505", || server.status_of("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n") == 505);
     }
@@ -62,7 +62,7 @@ fn another_version_of_http_300_times_leaves_nothing_behind() {
 
 #[test]
 fn a_burst_of_64_connections_that_stay_open_is_answered() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut clients: Vec<_> = (0..64).map(|_| server.connect()).collect();
     for round in 0..3 {
         for client in &mut clients {
@@ -78,7 +78,7 @@ fn a_burst_of_64_connections_that_stay_open_is_answered() {
 #[test]
 fn three_thousand_requests_that_are_reset_end_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     for _ in 0..3000 {
         let mut client = server.connect();
         SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -99,14 +99,14 @@ fn a_client_that_sends_ahead_without_reading_fills_only_its_own_socket() {
     if !in_own_process(a_client_that_sends_ahead_without_reading_fills_only_its_own_socket) {
         return;
     }
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     let before = resident();
     let many = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
-    // It ends when the server closes, because the answers were not taken within the write timeout.
+    // It ends when the server closes, because the client did not read the answers within the write timeout.
     let begun = Instant::now();
     while client.stream.write_all(many.as_bytes()).is_ok() {
-        assert!(begun.elapsed() < LONG, "the server still takes requests whose answers nobody reads");
+        assert!(begun.elapsed() < LONG, "the server still reads requests of a client that reads no answer");
     }
     assert!(resident() < before + (200 << 10), "{before} KiB, then {} KiB", resident());
     server.assert_answers();
@@ -114,7 +114,7 @@ fn a_client_that_sends_ahead_without_reading_fills_only_its_own_socket() {
 
 #[test]
 fn requests_sent_ahead_are_answered_in_order() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     let text = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.send(text.repeat(100));
@@ -126,7 +126,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 
 #[test]
 fn a_request_line_without_end_is_cut() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     client.send("GET /");
     let mut sent = 0;
@@ -144,7 +144,7 @@ fn a_request_line_without_end_is_cut() {
 #[test]
 fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = Running::start(Limits { max_connections: 1000, ..limits() });
+    let server = TestServer::start(Limits { max_connections: 1000, ..limits() });
     let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.send("GET /heal");
@@ -171,7 +171,7 @@ fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
 
 #[test]
 fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     for start in ["GET /", "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"] {
         let mut client = server.connect();
         client.send(start);
@@ -193,14 +193,14 @@ fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
 
 #[test]
 fn a_body_that_does_not_come_is_408() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     assert_eq!(server.status_of(&request("Content-Length: 5\r\n", "xx")), 408);
     assert_eq!(server.status_of(&request("Transfer-Encoding: chunked\r\n", "5\r\nxx")), 408);
 }
 
 #[test]
 fn a_connection_that_says_nothing_is_closed() {
-    let server = Running::start(Limits { idle_timeout: Duration::from_millis(50), ..limits() });
+    let server = TestServer::start(Limits { idle_timeout: Duration::from_millis(50), ..limits() });
     let mut silent = server.connect();
     silent.assert_ends();
     let mut idle = server.connect();
@@ -211,7 +211,7 @@ fn a_connection_that_says_nothing_is_closed() {
 
 #[test]
 fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
-    let server = Running::start(Limits { body_timeout: LONG, ..limits() });
+    let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
     let mut slow = Vec::new();
     for _ in 0..4 {
         let sse = server.sse();
@@ -232,7 +232,7 @@ fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
 
 #[test]
 fn what_two_readers_could_understand_in_two_ways_is_refused() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     for (headers, status) in [
         ("Host: localhost\r\nContent-Length: 2\r\nContent-Length: 2\r\n", 400),
         ("Host: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n", 400),
@@ -248,7 +248,7 @@ fn what_two_readers_could_understand_in_two_ways_is_refused() {
         ("Host: localhost\r\nTransfer-Encoding: xchunked\r\n", 501),
     ] {
         let mut client = server.connect();
-        // What would be a second request to a server that read the first one otherwise must not be answered.
+        // A server that read the first request otherwise would see a second one here. It must not be answered.
         client.send(format!(
             "POST /messages HTTP/1.1\r\n{headers}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         ));
@@ -261,7 +261,7 @@ fn what_two_readers_could_understand_in_two_ways_is_refused() {
 
 #[test]
 fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     for (line, status) in [
         ("GET http://localhost/healthz HTTP/1.1", 400),
         ("OPTIONS * HTTP/1.1", 400),
@@ -277,7 +277,7 @@ fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
 
 #[test]
 fn a_large_answer_on_a_connection_kept_alive_is_not_delayed() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let sse = server.sse();
     let mut client = server.connect();
     let begun = Instant::now();
@@ -291,7 +291,7 @@ fn a_large_answer_on_a_connection_kept_alive_is_not_delayed() {
 
 #[test]
 fn too_many_connections_get_503() {
-    let server = Running::start(Limits { max_connections: 4, ..limits() });
+    let server = TestServer::start(Limits { max_connections: 4, ..limits() });
     let mut open: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for client in &mut open {
         assert_eq!(client.ask("GET /healthz", "").status, 200);
@@ -310,7 +310,7 @@ fn too_many_connections_get_503() {
 
 #[test]
 fn one_address_cannot_take_all_connections() {
-    let server = Running::start(Limits { max_connections: 8, max_connections_per_address: 2, ..limits() });
+    let server = TestServer::start(Limits { max_connections: 8, max_connections_per_address: 2, ..limits() });
     let mut open: Vec<_> = (0..2).map(|_| server.connect()).collect();
     for client in &mut open {
         assert_eq!(client.ask("GET /healthz", "").status, 200);
@@ -327,7 +327,7 @@ fn one_address_cannot_take_all_connections() {
 #[test]
 fn a_storm_of_a_thousand_connects_is_served() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = Running::start(Limits { head_timeout: LONG, ..limits() });
+    let server = TestServer::start(Limits { head_timeout: LONG, ..limits() });
     let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -339,7 +339,7 @@ fn a_storm_of_a_thousand_connects_is_served() {
 
 #[test]
 fn a_body_in_chunks_is_read_and_bounded() {
-    let server = Running::start(Limits { max_body_bytes: 64, ..limits() });
+    let server = TestServer::start(Limits { max_body_bytes: 64, ..limits() });
     let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
     let mut client = server.connect();
     client.send(request(headers, "3\r\n{\"a\r\n2\r\n\":\r\n0\r\n\r\n"));
@@ -351,7 +351,7 @@ fn a_body_in_chunks_is_read_and_bounded() {
 
 #[test]
 fn a_body_is_asked_for_only_when_it_would_be_taken() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let sse = server.sse();
     let json = ping(1);
     let head = |path: &str, length: usize| {

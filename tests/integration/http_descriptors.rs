@@ -1,40 +1,21 @@
 //! A server that has no descriptor left for a connection.
 
+use crate::support::log::{capture, take};
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, Running, eventually, limits};
+use crate::support::raw::{Client, eventually};
+use crate::support::server::{TestServer, limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 use std::fs::File;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Counts the warnings of accepts that failed.
-struct Failures(AtomicUsize);
-
-static FAILURES: Failures = Failures(AtomicUsize::new(0));
-
-impl log::Log for Failures {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if record.args().to_string().starts_with("can't accept a connection") {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 #[test]
 fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
     if !in_own_process(without_descriptors_clients_wait_and_are_served_when_there_are_some) {
         return;
     }
-    log::set_logger(&FAILURES).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
-    let server = Running::start(limits());
+    capture();
+    let server = TestServer::start(limits());
     // Made before the descriptors are gone: connecting needs none.
     let sockets: Vec<_> = (0..3).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
     let before = getrlimit(Resource::Nofile);
@@ -47,7 +28,11 @@ fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
         client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         clients.push(client);
     }
-    eventually("accept fails, and is tried again", || FAILURES.0.load(Ordering::SeqCst) >= 3);
+    let mut failures = 0;
+    eventually("accept fails, and is tried again", || {
+        failures += take().iter().filter(|line| line.text.starts_with("cannot accept a connection")).count();
+        failures >= 3
+    });
     drop(hoard);
     for client in &mut clients {
         assert_eq!(client.reply().unwrap().status, 200);

@@ -1,6 +1,7 @@
 //! Routes, guard and sessions of the HTTP front, as clients meet them.
 
-use crate::support::raw::{LONG, Running, Sse, eventually, limits, ping};
+use crate::support::raw::{LONG, Sse, eventually, ping};
+use crate::support::server::{TestServer, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
 use std::net::Shutdown;
@@ -16,7 +17,7 @@ fn call(id: usize) -> String {
 
 #[test]
 fn health_is_a_plain_ok() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let reply = server.connect().ask("GET /healthz", "");
     assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
     assert!(reply.has_header("Server: proxmox-mcp"), "{}", reply.head);
@@ -24,7 +25,7 @@ fn health_is_a_plain_ok() {
 
 #[test]
 fn other_paths_are_404_and_other_methods_405() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     for line in ["GET /.well-known/oauth-protected-resource", "POST /register", "GET /", "GET /sse/", "DELETE /mcpx"] {
         let reply = client.ask(line, "");
@@ -46,7 +47,7 @@ fn other_paths_are_404_and_other_methods_405() {
 
 #[test]
 fn an_answer_to_head_has_no_body() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     client.send(
         "HEAD /sse HTTP/1.1\r\nHost: localhost\r\n\r\nHEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -58,7 +59,7 @@ fn an_answer_to_head_has_no_body() {
 
 #[test]
 fn another_host_is_misdirected_and_told_which_setting_would_allow_it() {
-    let server = Running::allowing(limits(), &["pve.example"], &[]);
+    let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).start();
     for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
         let mut client = server.connect();
         client.send(format!("{route} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n"));
@@ -73,7 +74,7 @@ fn another_host_is_misdirected_and_told_which_setting_would_allow_it() {
 
 #[test]
 fn a_foreign_origin_is_forbidden_on_every_route() {
-    let server = Running::allowing(limits(), &[], &["https://app.example"]);
+    let server = TestServer::builder().limits(limits()).origins(&["https://app.example"]).start();
     for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
         for origin in ["https://evil.example", "null", "file://"] {
             let reply = server.connect().ask(route, &format!("Origin: {origin}\r\n"));
@@ -88,7 +89,7 @@ fn a_foreign_origin_is_forbidden_on_every_route() {
 
 #[test]
 fn a_stream_begins_with_the_path_to_post_to() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let sse = server.sse();
     for line in [
         "Content-Type: text/event-stream",
@@ -105,7 +106,7 @@ fn a_stream_begins_with_the_path_to_post_to() {
 
 #[test]
 fn requests_are_accepted_and_answered_on_the_stream() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut sse = server.sse();
     let mut client = server.connect();
     for (json, expected) in [
@@ -126,7 +127,7 @@ fn requests_are_accepted_and_answered_on_the_stream() {
 
 #[test]
 fn notifications_and_responses_are_accepted_and_have_no_answer() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut sse = server.sse();
     let mut client = server.connect();
     for json in [
@@ -142,7 +143,7 @@ fn notifications_and_responses_are_accepted_and_have_no_answer() {
 
 #[test]
 fn what_is_no_message_is_answered_with_its_json_rpc_error() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let sse = server.sse();
     for (json, code) in [("", "-32700"), ("{", "-32700"), ("[]", "-32600"), ("42", "-32600"), ("{}", "-32600")] {
         let reply = server.connect().post(&sse.path, json);
@@ -154,7 +155,7 @@ fn what_is_no_message_is_answered_with_its_json_rpc_error() {
 
 #[test]
 fn a_post_without_a_session_or_with_an_unknown_one_says_what_to_do() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     let reply = client.post("/messages", PING);
     assert!(reply.status == 400 && reply.body.contains("sessionId"), "{}", reply.body);
@@ -166,7 +167,7 @@ fn a_post_without_a_session_or_with_an_unknown_one_says_what_to_do() {
 
 #[test]
 fn a_post_must_be_json() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let sse = server.sse();
     let post = |content_type: &str| {
         let text = format!(
@@ -191,7 +192,7 @@ fn a_post_must_be_json() {
 
 #[test]
 fn a_stream_that_is_quiet_gets_comments() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut sse = server.sse();
     for _ in 0..3 {
         sse.comment();
@@ -200,7 +201,7 @@ fn a_stream_that_is_quiet_gets_comments() {
 
 #[test]
 fn a_stream_over_http_1_0_is_framed_by_its_end() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut client = server.connect();
     client.send("GET /sse HTTP/1.0\r\nHost: localhost\r\n\r\n");
     let head = client.reply().unwrap().head;
@@ -211,7 +212,7 @@ fn a_stream_over_http_1_0_is_framed_by_its_end() {
 
 #[test]
 fn a_session_ends_at_once_when_its_client_is_gone() {
-    let server = Running::start(Limits { max_sessions: 1, sse_keepalive: LONG, ..limits() });
+    let server = TestServer::start(Limits { max_sessions: 1, sse_keepalive: LONG, ..limits() });
     let sse = server.sse();
     let refused = server.connect().ask("GET /sse", "");
     assert_eq!(refused.status, 503);
@@ -225,7 +226,7 @@ fn a_session_ends_at_once_when_its_client_is_gone() {
 
 #[test]
 fn what_a_client_sends_on_its_stream_is_ignored_within_bounds() {
-    let server = Running::start(limits());
+    let server = TestServer::start(limits());
     let mut sse = server.sse();
     sse.client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     server.connect().post(&sse.path, PING);
@@ -239,7 +240,7 @@ fn what_a_client_sends_on_its_stream_is_ignored_within_bounds() {
 
 #[test]
 fn a_client_that_does_not_read_its_stream_loses_it_and_holds_up_nobody() {
-    let server = Running::start(Limits { body_timeout: LONG, ..limits() });
+    let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
     let mut good = server.sse();
     let mut deaf = Vec::new();
     for _ in 0..4 {
@@ -264,7 +265,7 @@ fn a_client_that_does_not_read_its_stream_loses_it_and_holds_up_nobody() {
 
 /// A session whose one call, in the hands of the only worker, has an answer that does not fit into the connection:
 /// the worker waits until its client reads, or is gone. `limits` must allow so long a wait.
-fn occupy_the_worker(server: &Running) -> Sse {
+fn occupy_the_worker(server: &TestServer) -> Sse {
     let deaf = server.sse();
     SockRef::from(&deaf.client.stream).set_recv_buffer_size(4096).unwrap();
     let json = call(0).replace("\"id\":0", &format!("\"id\":\"{}\"", "i".repeat(12 << 20)));
@@ -278,7 +279,7 @@ fn one_worker() -> Limits {
 
 #[test]
 fn a_call_that_finds_all_workers_and_the_queue_taken_is_told_so() {
-    let server = Running::start(one_worker());
+    let server = TestServer::start(one_worker());
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
     assert_eq!(client.post(&sse.path, &call(1)).status, 202);
@@ -293,7 +294,7 @@ fn a_call_that_finds_all_workers_and_the_queue_taken_is_told_so() {
 
 #[test]
 fn one_session_cannot_take_the_whole_queue() {
-    let server = Running::start(Limits { max_calls_per_session: 1, ..one_worker() });
+    let server = TestServer::start(Limits { max_calls_per_session: 1, ..one_worker() });
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
     assert_eq!(client.post(&sse.path, &call(1)).status, 202);
@@ -308,12 +309,12 @@ fn one_session_cannot_take_the_whole_queue() {
 
 #[test]
 fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
-    let mut server = Running::start(one_worker());
+    let mut server = TestServer::start(one_worker());
     let deaf = occupy_the_worker(&server);
     let mut sse = server.sse();
     assert_eq!(server.connect().post(&sse.path, &call(1)).status, 202);
     server.begin_stop();
-    eventually("nobody listens", || std::net::TcpStream::connect(server.address).is_err());
+    eventually("the port is closed", || std::net::TcpStream::connect(server.address).is_err());
     drop(deaf);
     assert!(sse.message().contains("\"id\":1,"));
     assert!(sse.event().is_none(), "then the stream ends");
@@ -322,7 +323,7 @@ fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
 
 #[test]
 fn a_stop_waits_no_longer_than_it_may() {
-    let mut server = Running::start(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
+    let mut server = TestServer::start(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
     let _deaf = occupy_the_worker(&server);
     server.begin_stop();
     server.wait_for_stop();
@@ -330,7 +331,7 @@ fn a_stop_waits_no_longer_than_it_may() {
 
 #[test]
 fn every_one_of_many_calls_at_once_is_answered_once() {
-    let server = Running::start(Limits { max_calls: 4, max_calls_per_session: 1000, ..limits() });
+    let server = TestServer::start(Limits { max_calls: 4, max_calls_per_session: 1000, ..limits() });
     let mut sse = server.sse();
     let mut client = server.connect();
     for id in 0..200 {
@@ -351,7 +352,7 @@ fn every_one_of_many_calls_at_once_is_answered_once() {
 
 #[test]
 fn a_stop_ends_streams_and_idle_connections_and_run_returns() {
-    let mut server = Running::start(limits());
+    let mut server = TestServer::start(limits());
     let mut streams: Vec<_> = (0..3).map(|_| server.sse()).collect();
     let mut idle = server.connect();
     assert_eq!(idle.ask("GET /healthz", "").status, 200);
@@ -364,14 +365,14 @@ fn a_stop_ends_streams_and_idle_connections_and_run_returns() {
     }
     idle.assert_ends();
     half.assert_ends();
-    assert!(std::net::TcpStream::connect(server.address).is_err(), "nobody listens");
+    assert!(std::net::TcpStream::connect(server.address).is_err(), "the port is closed");
     server.begin_stop();
 }
 
 #[test]
 fn a_stop_before_the_start_is_a_start_that_returns() {
     for _ in 0..20 {
-        let mut server = Running::start(limits());
+        let mut server = TestServer::start(limits());
         server.begin_stop();
         server.wait_for_stop();
     }
@@ -379,7 +380,7 @@ fn a_stop_before_the_start_is_a_start_that_returns() {
 
 #[test]
 fn a_client_that_only_half_closes_is_gone() {
-    let server = Running::start(Limits { sse_keepalive: Duration::from_secs(60), ..limits() });
+    let server = TestServer::start(Limits { sse_keepalive: Duration::from_secs(60), ..limits() });
     let mut sse = server.sse();
     sse.client.stream.shutdown(Shutdown::Write).unwrap();
     assert!(sse.event().is_none());
@@ -387,7 +388,7 @@ fn a_client_that_only_half_closes_is_gone() {
 
 #[test]
 fn a_setting_that_cannot_be_read_is_no_server() {
-    use proxmox_mcp::http::{HttpConfig, HttpServer, listen};
+    use proxmox_mcp::http::{AllowListError, HttpConfig, HttpServer, StartError, listen};
     let config = HttpConfig {
         listener: listen("127.0.0.1:0".parse().unwrap()).unwrap(),
         metrics_listener: None,
@@ -399,6 +400,6 @@ fn a_setting_that_cannot_be_read_is_no_server() {
         health: Default::default(),
     };
     let mcp = proxmox_mcp::mcp::McpServer::new(Default::default()).expect("a server");
-    let error = HttpServer::new(config, std::sync::Arc::new(mcp)).err().map(|e| e.kind());
-    assert_eq!(error, Some(std::io::ErrorKind::InvalidInput));
+    let error = HttpServer::new(config, std::sync::Arc::new(mcp)).err();
+    assert!(matches!(error, Some(StartError::AllowList(AllowListError::Host(_)))), "{error:?}");
 }

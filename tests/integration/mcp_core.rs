@@ -3,7 +3,8 @@
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, InputRequired, Prompt, Resource, ResourceTemplate, Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
+    Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
+    Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
 };
 use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::Caller;
@@ -33,6 +34,7 @@ fn catalog() -> Catalog {
         vec![ResourceContents { uri: uri.into(), mime: "text/plain", data: ResourceData::Text("hello".into()) }]
     };
     Catalog {
+        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3" },
         instructions: "be careful",
         tools: vec![
             tool("echo", Box::new(|_, args| Ok(ToolOutput::text(args.text("text").unwrap_or("nothing").into())))),
@@ -78,7 +80,8 @@ fn catalog() -> Catalog {
                         return Ok(ToolOutput::text(answer["content"]["name"].to_string()));
                     }
                     let question = json!({"mode": "form", "message": "who?", "requestedSchema": {"type": "object"}});
-                    let requests = vec![("name", "elicitation/create", question)];
+                    let requests =
+                        vec![InputRequest { key: "name", method: InputMethod::Elicitation, params: question }];
                     Err(ToolError::InputRequired(InputRequired { requests, state: Some(json!({"round": 1})) }))
                 }),
             ),
@@ -100,7 +103,7 @@ fn catalog() -> Catalog {
         prompts: vec![Prompt {
             name: "greet",
             description: "greets",
-            arguments: &[("who", "whom to greet", true)],
+            arguments: &[PromptArgument { name: "who", description: "whom to greet", required: true }],
             handler: Box::new(|_, args| Ok(vec![("user", Content::Text(format!("greet {}", args["who"])))])),
         }],
         completion: Some(Box::new(|reference, name, typed| {
@@ -157,7 +160,10 @@ fn discover_says_what_is_spoken_and_offered() {
     assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
     assert_eq!(result["resultType"], "complete");
     assert!(result["ttlMs"].is_u64() && result["cacheScope"].is_string() && result.get("serverInfo").is_none());
-    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "proxmox-mcp");
+    assert_eq!(
+        result["_meta"]["io.modelcontextprotocol/serverInfo"],
+        json!({"name": "test-server", "title": "Test server", "version": "1.2.3"})
+    );
     let announced: Vec<_> = result["capabilities"].as_object().expect("capabilities").keys().collect();
     assert_eq!(announced, ["completions", "logging", "prompts", "resources", "tools"]);
 }

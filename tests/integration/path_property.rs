@@ -3,8 +3,8 @@
 
 use crate::support::node::{Node, Request};
 use crate::support::proxmox::{is_lookup, operation, proxmox, read, required, segments};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call};
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, call};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
@@ -214,7 +214,7 @@ fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
         };
         taken.set(taken.get() + 1);
         let matched: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
-        // What the node makes of what is sent, and of what was typed if somebody sent that.
+        // The node's reading of the sent path, and of the typed path as if it had been sent.
         prop_assert_eq!(&read(path.as_str()), &matched);
         let mut raw = read(typed.trim().split('?').next().unwrap());
         if raw.first().is_some_and(|s| s == "api2") {
@@ -234,15 +234,15 @@ fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
 }
 
 /// `METHOD /path` of what a dry run shows.
-fn shown(said: &Said) -> (String, String) {
+fn shown(said: &ToolResult) -> (String, String) {
     let line = said.text.lines().next().unwrap();
     let line = line.strip_prefix("Nothing was sent. This would be: ").unwrap_or_else(|| panic!("{said:?}"));
     let (method, path) = line.strip_suffix(" on cluster test").unwrap().split_once(' ').unwrap();
     (method.to_owned(), path.to_owned())
 }
 
-/// What a call of `tool` said, and the requests it caused.
-fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (Said, Vec<Request>) {
+/// Calls `tool` and returns its result and the requests it caused.
+fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (ToolResult, Vec<Request>) {
     let before = node.requests().len();
     let said = call(server, tool, arguments);
     (said, node.requests().split_off(before))

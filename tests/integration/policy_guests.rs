@@ -1,11 +1,9 @@
 //! Protected guests: nothing that reaches one is sent, by whatever way it reaches it; reads and what reaches others are.
 
-use crate::support::node::Act;
-use crate::support::policy::{Watched, open, protected};
+use crate::support::node::ScriptedReply;
+use crate::support::policy::{RecordingNode, open, protected};
 use crate::support::proxmox::{failed, guests, gzipped_facts, read, required};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call};
-use proxmox_mcp::mcp::McpServer;
+use crate::support::tool::{ToolResult, ToolServer};
 use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::schema::embedded_schema;
@@ -16,13 +14,7 @@ const LIST: &str = "/api2/json/cluster/resources?type=vm";
 /// The ways to name 100 (`web01`, on pve1), and what else may be protected beside it.
 const WAYS: [&[&str]; 4] = [&["100"], &["pool:prod"], &["tag:critical"], &["pool:other", "tag:CRITICAL"]];
 
-/// A server over a cluster with protected guests.
-struct Setup {
-    server: McpServer,
-    node: Watched,
-}
-
-/// The guests of the cluster, of which 100 is in a pool and has a tag; 300 is none that the token sees.
+/// The guests of the cluster. Guest 100 is in a pool and has a tag; the token does not see guest 300.
 fn rows() -> Value {
     let mut rows = guests();
     let list = rows.as_array_mut().expect("a list");
@@ -33,49 +25,47 @@ fn rows() -> Value {
     rows
 }
 
-impl Setup {
-    fn new(protect: &[&str]) -> Self {
-        Self::listing(protect, Act::data(&rows().to_string()))
-    }
+/// A server over a cluster with protected guests.
+fn protecting(protect: &[&str]) -> ToolServer {
+    protecting_with_list(protect, ScriptedReply::data(&rows().to_string()))
+}
 
-    fn listing(protect: &[&str], list: Act) -> Self {
-        let node = Watched::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
-        let rules = ClusterPolicy { protect: protected(protect), ..open() };
-        let server = product(vec![node.cluster("prod", rules)]);
-        call(&server, "describe_api", json!({"path": "/version"}));
-        Self { server, node }
-    }
+fn protecting_with_list(protect: &[&str], list: ScriptedReply) -> ToolServer {
+    let node = RecordingNode::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
+    let rules = ClusterPolicy { protect: protected(protect), ..open() };
+    let cluster = node.cluster("prod", rules);
+    ToolServer::new(node, vec![cluster])
+}
 
-    /// A call of `METHOD /path`, with what it requires filled in where that is not given.
-    fn call(&self, line: &str, given: Value) -> Said {
-        let (method, path) = line.split_once(' ').expect("a method");
-        let top = path.replacen("/qemu/", "/nodes/pve1/qemu/", usize::from(path.starts_with("/qemu/")));
-        let segments = read(&top);
-        let found = embedded_schema().match_path(&segments).unwrap_or_else(|_| panic!("{line} is nowhere"));
-        let operation = found.operation(Method::from_name(method).unwrap()).unwrap_or_else(|| panic!("no {line}"));
-        let mut data = required(&operation);
-        given
-            .as_object()
-            .expect("parameters")
-            .iter()
-            .for_each(|(name, value)| drop(data.insert(name.clone(), value.clone())));
-        call(&self.server, "proxmox_api_call", json!({"path": path, "method": method, "data": data}))
-    }
+/// A call of `METHOD /path`, with what it requires filled in where that is not given.
+fn call_operation(server: &ToolServer, line: &str, given: Value) -> ToolResult {
+    let (method, path) = line.split_once(' ').expect("a method");
+    let top = path.replacen("/qemu/", "/nodes/pve1/qemu/", usize::from(path.starts_with("/qemu/")));
+    let segments = read(&top);
+    let found = embedded_schema().match_path(&segments).unwrap_or_else(|_| panic!("{line} is nowhere"));
+    let operation = found.operation(Method::from_name(method).unwrap()).unwrap_or_else(|| panic!("no {line}"));
+    let mut data = required(&operation);
+    given
+        .as_object()
+        .expect("parameters")
+        .iter()
+        .for_each(|(name, value)| drop(data.insert(name.clone(), value.clone())));
+    server.call("proxmox_api_call", json!({"path": path, "method": method, "data": data}))
+}
 
-    #[track_caller]
-    fn refused(&self, line: &str, given: &Value) -> String {
-        let said = self.call(line, given.clone());
-        let writes = self.node.writes();
-        assert!(said.failed && writes.is_empty(), "{line} {given}: {said:?} {writes:?}");
-        assert!(said.text.contains("refused: ") && said.text.contains("protected"), "{line} {given}: {said:?}");
-        said.text
-    }
+#[track_caller]
+fn assert_refused(server: &ToolServer, line: &str, given: &Value) -> String {
+    let said = call_operation(server, line, given.clone());
+    let writes = server.node.writes();
+    assert!(said.failed && writes.is_empty(), "{line} {given}: {said:?} {writes:?}");
+    assert!(said.text.contains("refused: ") && said.text.contains("protected"), "{line} {given}: {said:?}");
+    said.text
+}
 
-    #[track_caller]
-    fn sent(&self, line: &str, given: &Value) {
-        let said = self.call(line, given.clone());
-        assert!(!said.failed && self.node.writes().len() == 1, "{line} {given}: {said:?}");
-    }
+#[track_caller]
+fn assert_sent(server: &ToolServer, line: &str, given: &Value) {
+    let said = call_operation(server, line, given.clone());
+    assert!(!said.failed && server.node.writes().len() == 1, "{line} {given}: {said:?}");
 }
 
 /// Whatever reaches 100.
@@ -187,9 +177,9 @@ fn reaching() -> Vec<(&'static str, Value)> {
 #[test]
 fn whatever_reaches_a_protected_guest_is_refused() {
     for protect in WAYS {
-        let setup = Setup::new(protect);
+        let server = protecting(protect);
         for (line, given) in reaching() {
-            setup.refused(line, &given);
+            assert_refused(&server, line, &given);
         }
     }
 }
@@ -197,7 +187,7 @@ fn whatever_reaches_a_protected_guest_is_refused() {
 #[test]
 fn what_reaches_others_is_sent() {
     for protect in WAYS {
-        let setup = Setup::new(protect);
+        let server = protecting(protect);
         for (line, given) in [
             ("POST /nodes/pve2/qemu/101/status/stop", json!({})),
             ("POST /qemu/db01/status/reboot", json!({})),
@@ -228,7 +218,7 @@ fn what_reaches_others_is_sent() {
             ("PUT /storage/local", json!({"content": "iso"})),
             ("PUT /cluster/options", json!({"description": "see https://pve1:8006/ for more"})),
         ] {
-            setup.sent(line, &given);
+            assert_sent(&server, line, &given);
         }
     }
 }
@@ -236,7 +226,7 @@ fn what_reaches_others_is_sent() {
 #[test]
 fn a_protected_guest_may_be_looked_at() {
     for protect in WAYS {
-        let setup = Setup::new(protect);
+        let server = protecting(protect);
         for path in [
             "/nodes/pve1/qemu/100/config",
             "/qemu/web01/status/current",
@@ -245,20 +235,20 @@ fn a_protected_guest_may_be_looked_at() {
             "/cluster/ha/resources/vm:100",
             "/pools/prod",
         ] {
-            let said = call(&setup.server, "proxmox_api_get", json!({"path": path}));
+            let said = server.call("proxmox_api_get", json!({"path": path}));
             assert!(!said.failed, "{path}: {said:?}");
         }
-        assert!(!call(&setup.server, "find_guest", json!({"query": "web01"})).failed);
-        let said = setup.call("POST /nodes/pve1/qemu/100/agent/ping", json!({}));
+        assert!(!server.call("find_guest", json!({"query": "web01"})).failed);
+        let said = call_operation(&server, "POST /nodes/pve1/qemu/100/agent/ping", json!({}));
         assert!(!said.failed, "a POST that only looks: {said:?}");
     }
 }
 
 #[test]
 fn a_dry_run_of_what_is_refused_is_refused() {
-    let setup = Setup::new(&["100"]);
+    let server = protecting(&["100"]);
     let arguments = json!({"path": "/nodes/pve1/stopall", "method": "POST", "dry_run": true});
-    let said = call(&setup.server, "proxmox_api_call", arguments);
+    let said = server.call("proxmox_api_call", arguments);
     assert!(said.failed && said.text.contains("protected"), "{said:?}");
 }
 
@@ -266,7 +256,7 @@ fn a_dry_run_of_what_is_refused_is_refused() {
 fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
     let over = json!({"vmid": 300, "archive": "local:backup/x.vma.zst", "force": true});
     for protect in [&["pool:prod"][..], &["tag:critical"], &["100", "tag:x"]] {
-        let setup = Setup::new(protect);
+        let server = protecting(protect);
         for (line, given) in [
             ("POST /nodes/pve3/qemu/300/status/stop", json!({})),
             ("POST /nodes/pve3/vzdump", json!({"vmid": "300"})),
@@ -274,39 +264,44 @@ fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
             ("POST /cluster/ha/resources", json!({"sid": "vm:300"})),
             ("POST /nodes/pve3/qemu", over.clone()),
         ] {
-            let why = setup.refused(line, &given);
+            let why = assert_refused(&server, line, &given);
             assert!(why.contains("300") && why.contains("VM.Audit"), "{why}");
         }
-        setup.sent("POST /nodes/pve3/qemu", &json!({"vmid": 300}));
+        assert_sent(&server, "POST /nodes/pve3/qemu", &json!({"vmid": 300}));
     }
-    Setup::new(&["100"]).sent("POST /nodes/pve3/qemu/300/status/stop", &json!({}));
+    assert_sent(&protecting(&["100"]), "POST /nodes/pve3/qemu/300/status/stop", &json!({}));
 }
 
 #[test]
 fn a_protected_guest_that_is_not_in_the_list_may_be_on_any_node() {
-    let setup = Setup::new(&["300"]);
+    let server = protecting(&["300"]);
     for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /cluster/bulk-action/guest/suspend"] {
-        assert!(setup.refused(line, &json!({})).contains("VM.Audit"));
+        assert!(assert_refused(&server, line, &json!({})).contains("VM.Audit"));
     }
-    setup.sent("POST /nodes/pve2/qemu/101/status/stop", &json!({}));
+    assert_sent(&server, "POST /nodes/pve2/qemu/101/status/stop", &json!({}));
     // One that is in it without its node is on each.
-    let setup = Setup::listing(&["300"], Act::data(&guests().to_string()));
-    setup.refused("POST /nodes/pve2/stopall", &json!({}));
+    let server = protecting_with_list(&["300"], ScriptedReply::data(&guests().to_string()));
+    assert_refused(&server, "POST /nodes/pve2/stopall", &json!({}));
 }
 
 #[test]
 fn without_a_list_nothing_passes_that_could_reach_one() {
-    let lists = [Act::data("{}"), Act::data("null"), Act::body("<html>"), failed("cluster not ready - no quorum?")];
+    let lists = [
+        ScriptedReply::data("{}"),
+        ScriptedReply::data("null"),
+        ScriptedReply::body("<html>"),
+        failed("cluster not ready - no quorum?"),
+    ];
     for list in lists {
         for protect in WAYS {
-            let setup = Setup::listing(protect, list.clone());
+            let server = protecting_with_list(protect, list.clone());
             for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /nodes/pve2/termproxy"] {
-                setup.refused(line, &json!({}));
+                assert_refused(&server, line, &json!({}));
             }
-            let stop = setup.call("POST /nodes/pve1/qemu/100/status/stop", json!({}));
-            let other = setup.call("PUT /pools", json!({"poolid": "lab", "vms": "110"}));
+            let stop = call_operation(&server, "POST /nodes/pve1/qemu/100/status/stop", json!({}));
+            let other = call_operation(&server, "PUT /pools", json!({"poolid": "lab", "vms": "110"}));
             assert!(stop.failed && (other.failed || protect == ["100"]), "{stop:?} {other:?}");
-            let sent = setup.node.writes();
+            let sent = server.node.writes();
             assert!(sent.iter().all(|line| protect == ["100"] && line == "PUT /pools"), "{protect:?}: {sent:?}");
         }
     }
@@ -314,10 +309,10 @@ fn without_a_list_nothing_passes_that_could_reach_one() {
 
 #[test]
 fn a_node_that_stands_for_whichever_is_asked_is_none() {
-    let setup = Setup::new(&["100"]);
+    let server = protecting(&["100"]);
     for path in ["/nodes/localhost/stopall", "/nodes/LOCALHOST/status", "/nodes/%6cocalhost/vzdump"] {
-        let said = call(&setup.server, "proxmox_api_call", json!({"path": path, "method": "POST"}));
+        let said = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));
         assert!(said.failed && said.text.contains("which node? Put one of pve1, pve2, pve3"), "{said:?}");
-        assert_eq!(setup.node.writes(), [""; 0]);
+        assert_eq!(server.node.writes(), [""; 0]);
     }
 }

@@ -1,13 +1,12 @@
-//! What each level lets through: every operation there is, through every door and in every spelling, from both sides;
-//! operations nobody knows; and parameters that make a call worse. The table is `tests/policy/operations.tsv`
-//! (`UPDATE=1` writes it anew).
+//! The permissions of each level: every operation, by every tool and in every spelling, from both sides. Unknown
+//! operations, and parameters that raise the risk of a call. The table is `tests/policy/operations.tsv` (`UPDATE=1`
+//! rewrites it).
 
-use crate::support::node::Act;
-use crate::support::policy::{LEVELS, Watched, asking, caller, client, concrete, open, patterns, protected};
+use crate::support::node::ScriptedReply;
+use crate::support::policy::{LEVELS, RecordingNode, asking, client, concrete, open, patterns, protected};
 use crate::support::proxmox::{facts_list, is_lookup, operation, required, script, segments};
-use crate::support::stage::product_for;
-use crate::support::tool::{Said, call_as};
-use proxmox_mcp::mcp::McpServer;
+use crate::support::test_tools::product_for;
+use crate::support::tool::{ToolResult, ToolServer, call_as};
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
@@ -20,48 +19,36 @@ const MADE_UP: &str = "12c-00112233445566ff-0123456789abcdef01234567";
 
 /// A server with a client of each level and a cluster of each, all of one node, and one (`ask`) where what can't be undone
 /// is to be confirmed.
-struct House {
-    server: McpServer,
-    node: Watched,
-    callers: Vec<Caller>,
+fn server_of_levels(node: RecordingNode) -> ToolServer {
+    let mut clusters: Vec<_> = LEVELS
+        .iter()
+        .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open() }))
+        .collect();
+    clusters.push(node.cluster("ask", asking()));
+    let clients: Vec<_> = LEVELS.iter().map(|(name, rights)| client(name, *rights, &[])).collect();
+    ToolServer::for_clients(node, clusters, &clients)
 }
 
-impl House {
-    fn new(node: Watched) -> Self {
-        let mut clusters: Vec<_> = LEVELS
-            .iter()
-            .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open() }))
-            .collect();
-        clusters.push(node.cluster("ask", asking()));
-        let clients: Vec<_> = LEVELS.iter().map(|(name, rights)| client(name, *rights, &[])).collect();
-        let server = product_for(clusters, &clients);
-        let house = Self { server, node, callers: clients.iter().map(caller).collect() };
-        for cluster in ["R", "O", "F", "X", "ask"] {
-            house.say(3, "describe_api", json!({"path": "/version", "cluster": cluster}));
-        }
-        house.node.requests();
-        house
+/// Makes a call where only the client has the level, and where only the cluster has it.
+fn call_from_both_sides(
+    server: &ToolServer,
+    level: usize,
+    tool: &str,
+    arguments: &Value,
+    mut see: impl FnMut(ToolResult, &str),
+) {
+    for (client, cluster) in [(level, "X"), (3, LEVELS[level].0)] {
+        let mut arguments = arguments.clone();
+        arguments["cluster"] = cluster.into();
+        let said = server.call_as(client, tool, arguments);
+        see(said, &format!("client {}, cluster {cluster}", LEVELS[client].0));
     }
+}
 
-    fn say(&self, level: usize, tool: &str, arguments: Value) -> Said {
-        call_as(&self.server, &self.callers[level], tool, arguments)
-    }
-
-    /// The same call where the client has the level and the cluster lets everything through, and the other way round.
-    fn both(&self, level: usize, tool: &str, arguments: &Value, mut see: impl FnMut(Said, &str)) {
-        for (client, cluster) in [(level, "X"), (3, LEVELS[level].0)] {
-            let mut arguments = arguments.clone();
-            arguments["cluster"] = cluster.into();
-            let said = self.say(client, tool, arguments);
-            see(said, &format!("client {}, cluster {cluster}", LEVELS[client].0));
-        }
-    }
-
-    /// Whether an operation has reached the node since anybody looked.
-    fn reached(&self, wanted: &Operation<'_>) -> bool {
-        let of = |method: &str, segments: &[String]| operation(method, segments).1 == Some(wanted.template());
-        self.node.requests().iter().any(|r| r.method == wanted.method().as_str() && of(&r.method, &segments(r)))
-    }
+/// Returns whether an operation has reached the node since the last look at its requests.
+fn has_reached(server: &ToolServer, wanted: &Operation<'_>) -> bool {
+    let of = |method: &str, segments: &[String]| operation(method, segments).1 == Some(wanted.template());
+    server.node.requests().iter().any(|r| r.method == wanted.method().as_str() && of(&r.method, &segments(r)))
 }
 
 /// The ways to write a call: the tool and its arguments.
@@ -98,7 +85,7 @@ fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str
     } else if let Some(rest) = path.strip_prefix("/nodes/pve1/tasks/UPID") {
         all.push(call(&format!("/tasks/UPID{rest}")));
     }
-    // What would change something is not sent elsewhere where the kind is wrong and it can't be undone.
+    // A wrong kind is not corrected for a change that cannot be undone.
     if wanted.risk().irreversible {
         all.retain(|arguments| !arguments["path"].as_str().unwrap().contains("/lxc/WEB01"));
     }
@@ -125,7 +112,7 @@ fn every_operation_is_let_through_from_its_level_on_and_by_no_door_below_it() {
 
 /// The rows of these operations, each tried through every door.
 fn rows(operations: &[Operation<'_>]) -> String {
-    let house = House::new(Watched::start());
+    let server = server_of_levels(RecordingNode::start());
     let mut table = String::new();
     for wanted in operations {
         let (line, data) = (format!("{}\t{}", wanted.method(), wanted.template()), required(wanted));
@@ -134,9 +121,9 @@ fn rows(operations: &[Operation<'_>]) -> String {
         for (level, (letter, _)) in LEVELS.iter().enumerate() {
             let (tool, plain) = &doors[0];
             let mut let_through = Vec::new();
-            house.both(level, tool, plain, |said, who| {
+            call_from_both_sides(&server, level, tool, plain, |said, who| {
                 let passed = !said.failed;
-                let requests = house.node.requests();
+                let requests = server.node.requests();
                 assert!(
                     passed || said.text.contains("refused: ") && requests.is_empty(),
                     "{line} {who}: {said:?} {requests:?}"
@@ -144,15 +131,15 @@ fn rows(operations: &[Operation<'_>]) -> String {
                 let_through.push(passed);
             });
             assert_eq!(let_through[0], let_through[1], "{line}: client and cluster differ at {letter}");
-            assert!(let_through[0] || lowest.is_none(), "{line}: {letter} lets less through than the level below");
+            assert!(let_through[0] || lowest.is_none(), "{line}: {letter} permits less than the level below");
             if let_through[0] && lowest.is_none() {
                 lowest = Some(level);
             }
             for (tool, arguments) in &doors[1..] {
                 if !let_through[0] {
-                    house.both(level, tool, arguments, |said, who| {
-                        let requests = house.node.requests();
-                        // A path that is none as it stands is looked up first: there is no agent in a container.
+                    call_from_both_sides(&server, level, tool, arguments, |said, who| {
+                        let requests = server.node.requests();
+                        // An invalid path is looked up first: a container has no agent.
                         let silent = match arguments["path"].as_str() {
                             Some(path) if path.contains("/lxc/WEB01") => requests.iter().all(is_lookup),
                             _ => requests.is_empty(),
@@ -163,26 +150,26 @@ fn rows(operations: &[Operation<'_>]) -> String {
                 } else if lowest == Some(level) {
                     let mut arguments = arguments.clone();
                     arguments["cluster"] = LEVELS[level].0.into();
-                    let said = house.say(level, tool, arguments.clone());
-                    assert!(!said.failed && house.reached(wanted), "{line} {arguments}: {said:?}");
+                    let said = server.call_as(level, tool, arguments.clone());
+                    assert!(!said.failed && has_reached(&server, wanted), "{line} {arguments}: {said:?}");
                 }
             }
         }
-        let lowest = lowest.unwrap_or_else(|| panic!("{line}: nobody may"));
-        let asks = asks(&house, wanted, &doors);
+        let lowest = lowest.unwrap_or_else(|| panic!("{line}: no level may"));
+        let asks = asks(&server, wanted, &doors);
         table.push_str(&format!("{line}\t{}\t{}\n", LEVELS[lowest].0, if asks { "asks" } else { "-" }));
     }
     table
 }
 
-/// Whether it has to be confirmed, which holds at every door.
-fn asks(house: &House, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
+/// Returns whether it has to be confirmed. Every tool must agree.
+fn asks(server: &ToolServer, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
     let mut all = doors.iter().map(|(tool, arguments)| {
         let mut arguments = arguments.clone();
         arguments["cluster"] = "ask".into();
-        house.node.requests();
-        let said = house.say(3, tool, arguments.clone());
-        let reached = house.reached(wanted);
+        server.node.requests();
+        let said = server.call_as(3, tool, arguments.clone());
+        let reached = has_reached(server, wanted);
         assert_eq!(said.failed, !reached, "{arguments}: {said:?}");
         assert!(reached || said.text.contains("has to be confirmed"), "{arguments}: {said:?}");
         !reached
@@ -206,31 +193,30 @@ fn golden(table: &str) {
     assert_eq!(before.lines().count(), now.lines().count());
 }
 
-// ---- operations nobody knows
+// ---- unknown operations
 
-impl House {
-    /// The lowest level that lets a call through, from both sides, and whether it asks; what is refused sends nothing.
-    #[track_caller]
-    fn judged(&self, tool: &str, arguments: &Value) -> (&'static str, bool) {
-        let mut lowest = None;
-        for (level, (letter, _)) in LEVELS.iter().enumerate() {
-            self.both(level, tool, arguments, |said, who| {
-                let sent = self.node.requests().iter().any(|r| !is_lookup(r));
-                assert_eq!(sent, !said.failed, "{who} {arguments}: {said:?}");
-                assert!(sent || said.text.contains("refused: "), "{who} {arguments}: {said:?}");
-                assert!(sent || lowest.is_none(), "{who} {arguments}: {said:?}");
-                if sent {
-                    lowest = lowest.or(Some(*letter));
-                }
-            });
-        }
-        let mut arguments = arguments.clone();
-        arguments["cluster"] = "ask".into();
-        let said = self.say(3, tool, arguments.clone());
-        let sent = self.node.requests().iter().any(|r| !is_lookup(r));
-        assert!(sent != said.failed && (sent || said.text.contains("has to be confirmed")), "{arguments}: {said:?}");
-        (lowest.unwrap_or_else(|| panic!("nobody may: {arguments}")), !sent)
+/// Returns the lowest level that permits a call, from both sides, and whether it must be confirmed. Fails if a refused
+/// call sends anything.
+#[track_caller]
+fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static str, bool) {
+    let mut lowest = None;
+    for (level, (letter, _)) in LEVELS.iter().enumerate() {
+        call_from_both_sides(server, level, tool, arguments, |said, who| {
+            let sent = server.node.requests().iter().any(|r| !is_lookup(r));
+            assert_eq!(sent, !said.failed, "{who} {arguments}: {said:?}");
+            assert!(sent || said.text.contains("refused: "), "{who} {arguments}: {said:?}");
+            assert!(sent || lowest.is_none(), "{who} {arguments}: {said:?}");
+            if sent {
+                lowest = lowest.or(Some(*letter));
+            }
+        });
     }
+    let mut arguments = arguments.clone();
+    arguments["cluster"] = "ask".into();
+    let said = server.call_as(3, tool, arguments.clone());
+    let sent = server.node.requests().iter().any(|r| !is_lookup(r));
+    assert!(sent != said.failed && (sent || said.text.contains("has to be confirmed")), "{arguments}: {said:?}");
+    (lowest.unwrap_or_else(|| panic!("no level may: {arguments}")), !sent)
 }
 
 #[test]
@@ -241,31 +227,31 @@ fn an_operation_that_only_the_cluster_knows_is_the_worst_there_is() {
     for path in ["/cluster/brand", "/nodes/{node}/brand", "/nodes/{node}/qemu/{vmid}/brand"] {
         paths.push(json!({"path": path, "leaf": 1, "info": {"GET": info, "POST": info, "PUT": info, "DELETE": info}}));
     }
-    let house = House::new(Watched::with(Act::body(script(&paths)), |_| None));
+    let server = server_of_levels(RecordingNode::with(ScriptedReply::body(script(&paths)), |_| None));
     for path in ["/cluster/brand", "/nodes/pve1/brand", "/nodes/pve1/qemu/100/brand", "/qemu/web01/brand"] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
             let arguments = json!({"path": path, "method": method, "confirm": MADE_UP});
-            assert_eq!(house.judged("proxmox_api_call", &arguments), ("X", true), "{method} {path}");
+            assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), ("X", true), "{method} {path}");
         }
-        assert_eq!(house.judged("proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
-        assert_eq!(house.judged("proxmox_api_get", &json!({"paths": [path, path]})), ("X", true), "{path}");
+        assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
+        assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"paths": [path, path]})), ("X", true), "{path}");
     }
 }
 
 #[test]
 fn a_path_that_neither_the_facts_nor_the_cluster_describe_is_the_worst_there_is() {
-    let house = House::new(Watched::with(Act::refusal(500, "no such file", ""), |_| None));
+    let server = server_of_levels(RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None));
     for path in ["/cluster/brand/new", "/nodes/pve1/brand", "/nodes/pve1/qemu/100/status/halt", "/x"] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
             let arguments = json!({"path": path, "method": method});
-            assert_eq!(house.judged("proxmox_api_call", &arguments), ("X", true), "{method} {path}");
+            assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), ("X", true), "{method} {path}");
         }
-        assert_eq!(house.judged("proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
+        assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
     }
-    assert_eq!(house.judged("proxmox_api_get", &json!({"path": "/nodes/pve1/status"})), ("R", false));
+    assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": "/nodes/pve1/status"})), ("R", false));
 }
 
-/// What a node may say in the place of a path: the same with harmless facts, or another template that matches it.
+/// Descriptions that a node may give of a path: the same path with harmless facts, or another template that matches it.
 fn lies(template: &str) -> Vec<String> {
     let (parent, _) = template.rsplit_once('/').expect("a path");
     vec![
@@ -295,7 +281,10 @@ fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
     ] {
         let path = template.replace("{node}", "pve1").replace("{vmid}", "100");
         for lie in lies(template) {
-            let house = House::new(Watched::with(Act::body(script(&[json!({"path": lie, "info": info})])), |_| None));
+            let server = server_of_levels(RecordingNode::with(
+                ScriptedReply::body(script(&[json!({"path": lie, "info": info})])),
+                |_| None,
+            ));
             let call = json!({"path": path, "method": method});
             let places = |letter: &str| LEVELS.iter().position(|(l, _)| *l == letter);
             // As the facts have it, or the worst, or not at all where the lie leaves no such path.
@@ -303,8 +292,8 @@ fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
                 for (level, (letter, _)) in LEVELS.iter().enumerate() {
                     let mut call = call.clone();
                     call["cluster"] = cluster.into();
-                    let said = house.say(level, "proxmox_api_call", call);
-                    let sent = house.node.requests().iter().any(|r| !is_lookup(r));
+                    let said = server.call_as(level, "proxmox_api_call", call);
+                    let sent = server.node.requests().iter().any(|r| !is_lookup(r));
                     let may = places(letter) >= places(least) && (cluster == "X" || !asks);
                     assert!(may || !sent && said.failed, "{method} {path} as {lie}, {letter} on {cluster}: {said:?}");
                 }
@@ -319,7 +308,7 @@ fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
     let info = json!({"POST": info, "DELETE": info});
     let paths = ["/nodes/{a}/storage/{b}/content/{volume}", "/nodes/{a}/{b}", "/nodes/{a}/qemu/{b}/status/{c}"];
     let paths: Vec<_> = paths.iter().map(|path| json!({"path": path, "info": info})).collect();
-    let node = Watched::with(Act::body(script(&paths)), |_| None);
+    let node = RecordingNode::with(ScriptedReply::body(script(&paths)), |_| None);
     let denying = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open() };
     let allowing = ClusterPolicy { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open() };
     let guarding = ClusterPolicy { protect: protected(&["100"]), ..open() };
@@ -350,7 +339,7 @@ fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
 
 #[test]
 fn parameters_raise_what_a_call_needs_and_asks() {
-    let house = House::new(Watched::start());
+    let server = server_of_levels(RecordingNode::start());
     let (config, shutdown) = ("/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/100/status/shutdown");
     for (line, data, level) in [
         ("POST /nodes/pve1/qemu", json!({"vmid": 500, "archive": "local:backup/x.vma.zst"}), ("F", false)),
@@ -389,6 +378,6 @@ fn parameters_raise_what_a_call_needs_and_asks() {
             Some(_) => json!({"path": line, "data": data}),
             None => json!({"path": line, "method": "POST", "data": data}),
         };
-        assert_eq!(house.judged("proxmox_api_call", &arguments), level, "{line} {data}");
+        assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), level, "{line} {data}");
     }
 }

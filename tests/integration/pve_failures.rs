@@ -1,8 +1,9 @@
 //! Lost connections, hanging nodes, dead nodes, cancellations and crowds: what is asked again, what never is, and
 //! what the caller is told.
 
-use crate::support::node::{Act, Identity, Node, nobody};
+use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Endpoint, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
@@ -42,7 +43,7 @@ fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
 
 #[track_caller]
 fn assert_unknown(error: &PveError, why: &str) {
-    let text = error.to_string();
+    let text = render_error(error);
     assert_eq!(error.kind(), "outcome_unknown", "{text}");
     for part in [why, "/nodes/pve1/qemu/100/status/start`", "was not sent again", "/cluster/tasks"] {
         assert!(text.contains(part), "{text}");
@@ -51,14 +52,16 @@ fn assert_unknown(error: &PveError, why: &str) {
 
 #[test]
 fn a_get_is_asked_once_more_when_its_connection_was_lost() {
-    let node = Node::start(|request| if request.index == 0 { Act::close() } else { Act::data("1") });
+    let node =
+        Node::start(|request| if request.index == 0 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     assert_eq!(ask(&cluster(&node), Method::Get).unwrap().data(), "1");
     assert_eq!(node.requests().len(), 2);
 }
 
 #[test]
 fn a_get_is_asked_once_more_when_a_kept_connection_was_lost() {
-    let node = Node::start(|request| if request.index == 1 { Act::close() } else { Act::data("1") });
+    let node =
+        Node::start(|request| if request.index == 1 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     let cluster = cluster(&node);
     ask(&cluster, Method::Get).unwrap();
     ask(&cluster, Method::Get).unwrap();
@@ -67,7 +70,7 @@ fn a_get_is_asked_once_more_when_a_kept_connection_was_lost() {
 
 #[test]
 fn a_get_is_not_asked_a_third_time() {
-    let node = Node::start(|_| Act::close());
+    let node = Node::start(|_| ScriptedReply::close());
     let error = ask(&cluster(&node), Method::Get).unwrap_err();
     assert_eq!(error.kind(), "lost");
     assert!(error.to_string().contains(&node.endpoint().to_string()), "{error}");
@@ -79,7 +82,7 @@ fn a_get_whose_answer_had_begun_is_not_asked_again() {
     for start in
         ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":"]
     {
-        let node = Node::start(move |_| Act::raw(start).then_close());
+        let node = Node::start(move |_| ScriptedReply::raw(start).then_close());
         assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "unreadable");
         assert_eq!(node.requests().len(), 1);
     }
@@ -88,7 +91,7 @@ fn a_get_whose_answer_had_begun_is_not_asked_again() {
 #[test]
 fn a_write_is_never_asked_again_and_its_outcome_is_unknown() {
     for method in WRITES {
-        let node = Node::start(|_| Act::close());
+        let node = Node::start(|_| ScriptedReply::close());
         assert_unknown(&ask(&cluster(&node), method).unwrap_err(), "the connection was lost before an answer came");
         assert_eq!(node.requests().len(), 1);
     }
@@ -96,7 +99,8 @@ fn a_write_is_never_asked_again_and_its_outcome_is_unknown() {
 
 #[test]
 fn a_write_lost_on_a_kept_connection_is_never_asked_again() {
-    let node = Node::start(|request| if request.index == 0 { Act::data("1") } else { Act::close() });
+    let node =
+        Node::start(|request| if request.index == 0 { ScriptedReply::data("1") } else { ScriptedReply::close() });
     let cluster = cluster(&node);
     ask(&cluster, Method::Get).unwrap();
     assert_unknown(&ask(&cluster, Method::Post).unwrap_err(), "lost");
@@ -105,13 +109,13 @@ fn a_write_lost_on_a_kept_connection_is_never_asked_again() {
 
 #[test]
 fn a_write_whose_answer_is_cut_or_no_answer_at_all_has_an_unknown_outcome() {
-    for act in [
-        Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":").then_close(),
-        Act::raw("HTTP/1.1 200 O").then_close(),
-        Act::raw("what?\r\n\r\n").then_close(),
-        Act::body("<html>"),
+    for reply in [
+        ScriptedReply::raw("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":").then_close(),
+        ScriptedReply::raw("HTTP/1.1 200 O").then_close(),
+        ScriptedReply::raw("what?\r\n\r\n").then_close(),
+        ScriptedReply::body("<html>"),
     ] {
-        let node = Node::start(move |_| act.clone());
+        let node = Node::start(move |_| reply.clone());
         assert_unknown(&ask(&cluster(&node), Method::Post).unwrap_err(), "");
         assert_eq!(node.requests().len(), 1);
     }
@@ -119,7 +123,7 @@ fn a_write_whose_answer_is_cut_or_no_answer_at_all_has_an_unknown_outcome() {
 
 #[test]
 fn a_write_that_was_refused_has_a_known_outcome() {
-    let node = Node::start(|_| Act::refusal(500, "VM is locked (backup)", ""));
+    let node = Node::start(|_| ScriptedReply::refusal(500, "VM is locked (backup)", ""));
     let error = ask(&cluster(&node), Method::Post).unwrap_err();
     assert!(error.to_string().contains("VM is locked (backup)"), "{error}");
     assert_eq!(error.kind(), "failed");
@@ -129,28 +133,28 @@ fn a_write_that_was_refused_has_a_known_outcome() {
 fn a_write_whose_second_half_of_the_way_broke_has_an_unknown_outcome() {
     for method in WRITES {
         for (status, phrase) in [(596, "Connection timed out"), (597, "Broken pipe"), (598, ""), (599, "")] {
-            let node = Node::start(move |_| Act::refusal(status, phrase, ""));
+            let node = Node::start(move |_| ScriptedReply::refusal(status, phrase, ""));
             let error = ask(&cluster(&node), method).unwrap_err();
             assert_unknown(&error, format!("({status} {phrase}").trim_end());
             assert_eq!(error.to_string().contains("case-sensitive"), status == 596, "{error}");
             assert_eq!(node.requests().len(), 1);
         }
         // The node asked never connected to the other.
-        let node = Node::start(|_| Act::refusal(595, "Connection refused", ""));
+        let node = Node::start(|_| ScriptedReply::refusal(595, "Connection refused", ""));
         assert_eq!(ask(&cluster(&node), method).unwrap_err().kind(), "failed");
     }
-    let node = Node::start(|_| Act::refusal(596, "Connection timed out", ""));
+    let node = Node::start(|_| ScriptedReply::refusal(596, "Connection timed out", ""));
     assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "failed", "a GET changes nothing");
 }
 
 #[test]
 fn a_node_that_hangs_costs_the_time_limit_and_no_more() {
-    for act in [
-        Act::hang(),
-        Act::raw("HTTP/1.1 2").then_hang(),
-        Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang(),
+    for reply in [
+        ScriptedReply::hang(),
+        ScriptedReply::raw("HTTP/1.1 2").then_hang(),
+        ScriptedReply::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang(),
     ] {
-        let node = Node::start(move |_| act.clone());
+        let node = Node::start(move |_| reply.clone());
         let start = Instant::now();
         let error = ask(&hasty(&node), Method::Get).unwrap_err();
         assert!(error.kind() == "timeout" && error.to_string().contains("within 0.15 s"), "{error}");
@@ -162,7 +166,7 @@ fn a_node_that_hangs_costs_the_time_limit_and_no_more() {
 
 #[test]
 fn a_node_that_drips_costs_the_time_limit_and_no_more() {
-    let node = Node::start(|_| Act::data(&"1".repeat(2_000)).dripping(Duration::from_millis(20)));
+    let node = Node::start(|_| ScriptedReply::data(&"1".repeat(2_000)).dripping(Duration::from_millis(20)));
     let start = Instant::now();
     assert_eq!(ask(&hasty(&node), Method::Get).unwrap_err().kind(), "timeout");
     assert!(start.elapsed() < Duration::from_secs(4));
@@ -170,9 +174,9 @@ fn a_node_that_drips_costs_the_time_limit_and_no_more() {
 
 #[test]
 fn where_nobody_listens_the_connection_is_refused_whatever_the_method() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     for method in Method::ALL {
-        let error = ask(&of(vec![nobody()], &node), method).unwrap_err();
+        let error = ask(&of(vec![closed_endpoint()], &node), method).unwrap_err();
         assert_eq!(error.kind(), "connect");
         assert!(error.to_string().contains("connection refused"), "{error}");
     }
@@ -180,7 +184,7 @@ fn where_nobody_listens_the_connection_is_refused_whatever_the_method() {
 
 #[test]
 fn a_name_that_does_not_exist_is_said_not_to() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     // RFC 6761: a name under `invalid` never exists.
     let endpoint = Endpoint { host: "pve1.invalid".into(), ..node.endpoint() };
     let error = ask(&of(vec![endpoint], &node), Method::Get).unwrap_err();
@@ -191,9 +195,9 @@ fn a_name_that_does_not_exist_is_said_not_to() {
 #[test]
 fn a_node_that_refuses_connections_is_passed_over_for_every_method_and_the_next_call_starts_at_the_live_one() {
     for method in Method::ALL {
-        let node = Node::start(|_| Act::data("1"));
-        let cut = Node::start_as(Identity::ClosesInHandshake, |_| Act::hang());
-        let cluster = of(vec![nobody(), cut.endpoint(), node.endpoint()], &node);
+        let node = Node::start(|_| ScriptedReply::data("1"));
+        let cut = Node::start_as(Identity::ClosesInHandshake, |_| ScriptedReply::hang());
+        let cluster = of(vec![closed_endpoint(), cut.endpoint(), node.endpoint()], &node);
         assert_eq!(ask(&cluster, method).unwrap().data(), "1");
         ask(&cluster, method).unwrap();
         assert_eq!((cut.connections(), node.requests().len()), (1, 2));
@@ -202,15 +206,15 @@ fn a_node_that_refuses_connections_is_passed_over_for_every_method_and_the_next_
 
 #[test]
 fn when_no_node_can_be_reached_each_is_named() {
-    let node = Node::start(|_| Act::data("1"));
-    let dead = [nobody(), nobody()];
+    let node = Node::start(|_| ScriptedReply::data("1"));
+    let dead = [closed_endpoint(), closed_endpoint()];
     let text = ask(&of(dead.to_vec(), &node), Method::Get).unwrap_err().to_string();
     assert!(dead.iter().all(|d| text.contains(&format!("{d}: connection refused"))), "{text}");
 }
 
 #[test]
 fn a_get_that_was_lost_is_asked_of_the_next_node() {
-    let (bad, good) = (Node::start(|_| Act::close()), Node::start(|_| Act::data("1")));
+    let (bad, good) = (Node::start(|_| ScriptedReply::close()), Node::start(|_| ScriptedReply::data("1")));
     let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
     for _ in 0..2 {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
@@ -220,7 +224,7 @@ fn a_get_that_was_lost_is_asked_of_the_next_node() {
 
 #[test]
 fn a_write_that_was_lost_is_not_sent_to_the_next_node() {
-    let (bad, good) = (Node::start(|_| Act::close()), Node::start(|_| Act::data("1")));
+    let (bad, good) = (Node::start(|_| ScriptedReply::close()), Node::start(|_| ScriptedReply::data("1")));
     let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
     assert_unknown(&ask(&cluster, Method::Post).unwrap_err(), "lost");
     assert!(good.requests().is_empty());
@@ -230,7 +234,7 @@ fn a_write_that_was_lost_is_not_sent_to_the_next_node() {
 
 #[test]
 fn one_time_limit_holds_for_all_nodes_together() {
-    let (slow, good) = (Node::start(|_| Act::hang()), Node::start(|_| Act::data("1")));
+    let (slow, good) = (Node::start(|_| ScriptedReply::hang()), Node::start(|_| ScriptedReply::data("1")));
     let settings = config::ClusterConfig {
         endpoints: vec![slow.endpoint(), good.endpoint()],
         timeout: SHORT,
@@ -243,7 +247,7 @@ fn one_time_limit_holds_for_all_nodes_together() {
 
 #[test]
 fn a_node_that_closes_every_connection_at_once_is_told_apart_from_an_answer() {
-    let node = Node::start_as(Identity::ClosesAtOnce, |_| Act::hang());
+    let node = Node::start_as(Identity::ClosesAtOnce, |_| ScriptedReply::hang());
     assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "lost");
     assert_eq!(ask(&cluster(&node), Method::Post).unwrap_err().kind(), "outcome_unknown");
 }
@@ -267,8 +271,10 @@ fn cancelled(node: &Node, method: Method) -> (PveError, Duration) {
 
 #[test]
 fn a_cancelled_get_returns_at_once() {
-    for act in [Act::hang(), Act::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang()] {
-        let node = Node::start(move |_| act.clone());
+    for reply in
+        [ScriptedReply::hang(), ScriptedReply::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang()]
+    {
+        let node = Node::start(move |_| reply.clone());
         let (error, took) = cancelled(&node, Method::Get);
         assert_eq!(error.kind(), "cancelled");
         assert!(took < Duration::from_secs(5), "{took:?}");
@@ -279,7 +285,7 @@ fn a_cancelled_get_returns_at_once() {
 
 #[test]
 fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
-    let (error, took) = cancelled(&Node::start(|_| Act::hang()), Method::Post);
+    let (error, took) = cancelled(&Node::start(|_| ScriptedReply::hang()), Method::Post);
     assert_unknown(&error, "the call was cancelled");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
@@ -287,14 +293,14 @@ fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
 #[test]
 fn a_call_cancelled_in_the_handshake_sent_nothing() {
     // The handshake hangs: the hook must reach the socket before TLS is up. The time to connect is 5 s.
-    let (error, took) = cancelled(&Node::start_as(Identity::HangsInHandshake, |_| Act::hang()), Method::Post);
+    let (error, took) = cancelled(&Node::start_as(Identity::HangsInHandshake, |_| ScriptedReply::hang()), Method::Post);
     assert_eq!(error.kind(), "cancelled");
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 #[test]
 fn a_call_cancelled_before_it_starts_sends_nothing() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     let cancel = CancelToken::new();
     cancel.cancel();
     assert_eq!(send(&cluster(&node), Method::Post, &cancel).unwrap_err().kind(), "cancelled");
@@ -303,7 +309,7 @@ fn a_call_cancelled_before_it_starts_sends_nothing() {
 
 #[test]
 fn a_cancellation_after_its_call_leaves_the_kept_connection_alone() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     let (cluster, cancel) = (cluster(&node), CancelToken::new());
     send(&cluster, Method::Get, &cancel).unwrap();
     cancel.cancel();
@@ -317,7 +323,7 @@ fn a_crowd_waits_and_beyond_it_the_cluster_is_busy_at_once() {
     let gate = std::sync::Mutex::new(gate);
     let node = Node::start(move |_| {
         let _ = gate.lock().unwrap().recv();
-        Act::data("1")
+        ScriptedReply::data("1")
     });
     let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
     let cluster = Cluster::new(node.cluster_settings(), &limits).unwrap();
@@ -341,7 +347,7 @@ fn a_crowd_waits_and_beyond_it_the_cluster_is_busy_at_once() {
 
 #[test]
 fn a_cluster_that_hangs_holds_up_no_other() {
-    let (hung, good) = (Node::start(|_| Act::hang()), Node::start(|_| Act::data("1")));
+    let (hung, good) = (Node::start(|_| ScriptedReply::hang()), Node::start(|_| ScriptedReply::data("1")));
     let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
     let bad = Cluster::new(hung.cluster_settings(), &limits).unwrap();
     let cancel = CancelToken::new();
@@ -356,7 +362,7 @@ fn a_cluster_that_hangs_holds_up_no_other() {
 
 #[test]
 fn many_calls_at_once_each_get_their_own_answer() {
-    let node = Node::start(|request| Act::data(&format!("{:?}", request.target)));
+    let node = Node::start(|request| ScriptedReply::data(&format!("{:?}", request.target)));
     let cluster = cluster(&node);
     thread::scope(|s| {
         for t in 0..8 {

@@ -1,7 +1,7 @@
-//! What a failed call leaves in the log: one line that names it, and nothing of its parameters.
+//! The log line of a failed call, which names the call and none of its parameters.
 
-use crate::support::log::{self as kept, keep};
-use crate::support::node::{Act, Identity, Node, SECRET, nobody};
+use crate::support::log::{self as captured, capture};
+use crate::support::node::{Identity, Node, SECRET, ScriptedReply, closed_endpoint};
 use log::Level;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{self, Limits, TlsVerification};
@@ -21,12 +21,12 @@ fn log_name(name: &str) -> String {
 
 /// The lines about the cluster of this name.
 fn lines(name: &str) -> Vec<(Level, String)> {
-    kept::lines(&log_name(name))
+    captured::lines(&log_name(name))
 }
 
 /// A client of `settings` under a name of its own.
 fn named(name: &str, settings: config::ClusterConfig) -> Cluster {
-    keep();
+    capture();
     Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
 }
 
@@ -39,13 +39,17 @@ fn call(cluster: &Cluster, method: Method, cancel: &CancelToken) -> String {
 
 #[test]
 fn a_failed_call_is_one_line_without_its_parameters() {
-    for (name, act, shown) in [
-        ("failed", Act::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
-        ("rejected", Act::refusal(400, "", r#"{"errors":{"cipassword":"data-canary"}}"#), "rejected 400 after "),
-        ("unauthorized", Act::refusal(401, SECRET, ""), "unauthorized 401 after "),
-        ("unreadable", Act::body("{"), "unreadable (EOF while parsing"),
+    for (name, reply, shown) in [
+        ("failed", ScriptedReply::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
+        (
+            "rejected",
+            ScriptedReply::refusal(400, "", r#"{"errors":{"cipassword":"data-canary"}}"#),
+            "rejected 400 after ",
+        ),
+        ("unauthorized", ScriptedReply::refusal(401, SECRET, ""), "unauthorized 401 after "),
+        ("unreadable", ScriptedReply::body("{"), "unreadable (EOF while parsing"),
     ] {
-        let node = Node::start(move |_| act.clone());
+        let node = Node::start(move |_| reply.clone());
         call(&named(name, node.cluster_settings()), Method::Get, &CancelToken::new());
         let lines = lines(name);
         let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
@@ -55,8 +59,8 @@ fn a_failed_call_is_one_line_without_its_parameters() {
 
 #[test]
 fn a_call_that_nobody_answers_says_why() {
-    let node = Node::start(|_| Act::hang());
-    let settings = config::ClusterConfig { endpoints: vec![nobody()], ..node.cluster_settings() };
+    let node = Node::start(|_| ScriptedReply::hang());
+    let settings = config::ClusterConfig { endpoints: vec![closed_endpoint()], ..node.cluster_settings() };
     call(&named("refused", settings), Method::Post, &CancelToken::new());
     let lines = lines("refused");
     let [(Level::Warn, node), (Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
@@ -66,8 +70,9 @@ fn a_call_that_nobody_answers_says_why() {
 
 #[test]
 fn a_write_with_an_unknown_outcome_is_a_warning() {
-    for (name, act) in [("lost", Act::close()), ("beyond", Act::refusal(596, "data-canary", ""))] {
-        let node = Node::start(move |_| act.clone());
+    for (name, reply) in [("lost", ScriptedReply::close()), ("beyond", ScriptedReply::refusal(596, "data-canary", ""))]
+    {
+        let node = Node::start(move |_| reply.clone());
         call(&named(name, node.cluster_settings()), Method::Put, &CancelToken::new());
         let lines = lines(name);
         let (Some((Level::Warn, line)), true) = (lines.last(), lines.len() <= 2) else { panic!("{lines:?}") };
@@ -77,7 +82,7 @@ fn a_write_with_an_unknown_outcome_is_a_warning() {
 
 #[test]
 fn a_write_cancelled_after_it_was_sent_is_a_warning() {
-    let node = Node::start(|_| Act::hang());
+    let node = Node::start(|_| ScriptedReply::hang());
     let timeout = Duration::from_secs(60);
     let cluster = named("cancelled", config::ClusterConfig { timeout, ..node.cluster_settings() });
     let cancel = CancelToken::new();
@@ -93,8 +98,9 @@ fn a_write_cancelled_after_it_was_sent_is_a_warning() {
 
 #[test]
 fn a_node_passed_over_is_a_warning_once() {
-    let (good, suspect) = (Node::start(|_| Act::data("1")), Node::start_as(Identity::SelfSigned, |_| Act::hang()));
-    let endpoints = vec![nobody(), suspect.endpoint(), good.endpoint()];
+    let (good, suspect) =
+        (Node::start(|_| ScriptedReply::data("1")), Node::start_as(Identity::SelfSigned, |_| ScriptedReply::hang()));
+    let endpoints = vec![closed_endpoint(), suspect.endpoint(), good.endpoint()];
     let cluster = named("failover", config::ClusterConfig { endpoints, ..good.cluster_settings() });
     thread::scope(|s| {
         for _ in 0..8 {
@@ -109,7 +115,7 @@ fn a_node_passed_over_is_a_warning_once() {
 
 #[test]
 fn a_node_that_answers_again_is_a_line_as_well() {
-    let node = Node::start(|request| if request.index < 2 { Act::close() } else { Act::data("1") });
+    let node = Node::start(|request| if request.index < 2 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     let cluster = named("back", node.cluster_settings());
     (0..3).for_each(|_| drop(call(&cluster, Method::Get, &CancelToken::new())));
     let lines = lines("back");
@@ -120,9 +126,9 @@ fn a_node_that_answers_again_is_a_line_as_well() {
 
 #[test]
 fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
-    let node = Node::start(|_| Act::hang());
+    let node = Node::start(|_| ScriptedReply::hang());
     let settings = config::ClusterConfig {
-        endpoints: vec![nobody(), nobody()],
+        endpoints: vec![closed_endpoint(), closed_endpoint()],
         tls: TlsVerification::Unverified,
         ..node.cluster_settings()
     };

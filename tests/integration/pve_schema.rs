@@ -1,8 +1,8 @@
-//! Where a cluster's schema comes from: its own description, whoever serves it and whatever it is, or the embedded facts.
+//! The schema of a cluster: its own description, from any node and in any state, or the embedded facts.
 
 use crate::support::log;
-use crate::support::log::keep;
-use crate::support::node::{Act, Identity, Node, Request, SECRET, nobody};
+use crate::support::log::capture;
+use crate::support::node::{Identity, Node, Request, SECRET, ScriptedReply, closed_endpoint};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -55,22 +55,22 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-fn gzipped(data: &[u8]) -> Act {
-    Act::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(data))
+fn gzipped(data: &[u8]) -> ScriptedReply {
+    ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(data))
 }
 
 /// A node that answers the request for its description so, and any other as it should be.
-fn node(describe: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Node {
+fn node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Node {
     Node::start(move |request| match request.path() {
         SCRIPT => describe(request),
-        "/api2/json/version" => Act::data(VERSION),
-        _ => Act::data(r#""fine""#),
+        "/api2/json/version" => ScriptedReply::data(VERSION),
+        _ => ScriptedReply::data(r#""fine""#),
     })
 }
 
 fn serving(script: impl Into<Vec<u8>>) -> Node {
-    let act = Act::body(script.into());
-    node(move |_| act.clone())
+    let reply = ScriptedReply::body(script.into());
+    node(move |_| reply.clone())
 }
 
 /// The name of a cluster in the log, which no other module's cluster has.
@@ -80,7 +80,7 @@ fn log_name(name: &str) -> String {
 
 /// A client of this name, which patient tests never see ask again.
 fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
-    keep();
+    capture();
     Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
 }
 
@@ -118,8 +118,8 @@ fn works(cluster: &Cluster) {
 /// With this description the cluster has the embedded facts, is asked for it once, and works on. What the one warning
 /// says.
 #[track_caller]
-fn refused(name: &str, act: Act) -> String {
-    let node = node(move |_| act.clone());
+fn refused(name: &str, reply: ScriptedReply) -> String {
+    let node = node(move |_| reply.clone());
     let times = SchemaTimings { fetch_timeout: Duration::from_secs(20), ..SchemaTimings::default() };
     let settings = config::ClusterConfig { timeout: Duration::from_secs(20), ..node.cluster_settings() };
     let cluster = client(name, settings).with_schema_timings(times);
@@ -130,21 +130,21 @@ fn refused(name: &str, act: Act) -> String {
     assert_eq!(asked(&node, SCRIPT), 1, "{name}");
     let warnings = warnings(name);
     let [warning] = &warnings[..] else { panic!("{name}: {warnings:?}") };
-    assert!(warning.contains("what is built in about Proxmox VE 9 serves instead: "), "{warning}");
+    assert!(warning.contains("using the built-in one of Proxmox VE 9: "), "{warning}");
     warning.clone()
 }
 
 #[test]
 fn a_clusters_own_description_is_its_schema_plain_or_compressed() {
-    for (name, act) in [("plain", Act::body(&*PROXMOX)), ("gzip", gzipped(PROXMOX.as_bytes()))] {
-        let node = node(move |_| act.clone());
+    for (name, reply) in [("plain", ScriptedReply::body(&*PROXMOX)), ("gzip", gzipped(PROXMOX.as_bytes()))] {
+        let node = node(move |_| reply.clone());
         let cluster = client(name, node.cluster_settings());
         let live = schema(&cluster);
         assert!(live.is_live() && live.len() == embedded_schema().len());
         assert!(Arc::ptr_eq(&live, &schema(&cluster)));
         assert_eq!((asked(&node, SCRIPT), asked(&node, "/api2/json/version")), (1, 1));
         assert_eq!(warnings(name), [""; 0]);
-        // What it can do to a cluster is never the cluster's word.
+        // The cluster does not decide the risk of an operation.
         let stop = live.find_by_template(Method::Post, "/nodes/{node}/qemu/{vmid}/status/stop").unwrap();
         assert_eq!((stop.summary(), stop.risk()), {
             let known = embedded_schema().find_by_template(Method::Post, stop.template()).unwrap();
@@ -178,8 +178,8 @@ fn a_description_read_whole_leaves_its_connection_usable() {
 #[test]
 fn it_comes_over_tls_too() {
     let node = Node::start_as(Identity::Trusted, |request| match request.path() {
-        SCRIPT => Act::body(&*PROXMOX),
-        _ => Act::data(VERSION),
+        SCRIPT => ScriptedReply::body(&*PROXMOX),
+        _ => ScriptedReply::data(VERSION),
     });
     assert!(schema(&client("tls", node.cluster_settings())).is_live());
 }
@@ -187,13 +187,13 @@ fn it_comes_over_tls_too() {
 #[test]
 fn a_node_that_is_down_is_passed_over() {
     let node = serving(&**PROXMOX);
-    let endpoints = vec![nobody(), node.endpoint()];
+    let endpoints = vec![closed_endpoint(), node.endpoint()];
     assert!(schema(&client("one down", config::ClusterConfig { endpoints, ..node.cluster_settings() })).is_live());
 }
 
 #[test]
 fn a_kept_connection_that_was_lost_is_no_failure() {
-    let node = node(|request| if request.nth > 0 { Act::close() } else { Act::body(&*PROXMOX) });
+    let node = node(|request| if request.nth > 0 { ScriptedReply::close() } else { ScriptedReply::body(&*PROXMOX) });
     let cluster = client("stale", node.cluster_settings());
     works(&cluster);
     assert!(schema(&cluster).is_live());
@@ -203,14 +203,14 @@ fn a_kept_connection_that_was_lost_is_no_failure() {
 fn what_is_no_description_is_refused() {
     let html = "<!DOCTYPE html><html><body>Sign in</body></html>";
     for (name, body, why) in [
-        ("html", html, "it has no list"),
-        ("empty", "", "it has no list"),
-        ("no schema", "const apiSchema = {};", "it has no list"),
-        ("empty list", "const apiSchema = [];", "it has no operations"),
+        ("html", html, "has no list of operations"),
+        ("empty", "", "has no list of operations"),
+        ("no schema", "const apiSchema = {};", "has no list of operations"),
+        ("empty list", "const apiSchema = [];", "has no operations"),
         ("no paths", "const apiSchema = [1, 2];", "a path of the API"),
-        ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "of the 661 operations known it has 1"),
+        ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "it has 1 of the 661 known operations"),
     ] {
-        let warning = refused(name, Act::body(body));
+        let warning = refused(name, ScriptedReply::body(body));
         assert!(warning.contains(why), "{warning}");
     }
 }
@@ -218,45 +218,50 @@ fn what_is_no_description_is_refused() {
 #[test]
 fn what_lacks_the_basic_operations_is_refused() {
     let without = |path: &str| paths().into_iter().filter(|p| p["path"] != path).collect::<Vec<_>>();
-    assert!(refused("no nodes", Act::body(script(&without("/nodes")))).contains("not that of Proxmox VE"));
-    assert!(refused("no version", Act::body(script(&without("/version")))).contains("not that of Proxmox VE"));
-    assert!(refused("a part", Act::body(script(&paths()[..150]))).contains("not that of Proxmox VE"));
+    assert!(refused("no nodes", ScriptedReply::body(script(&without("/nodes")))).contains("not the API description"));
+    assert!(
+        refused("no version", ScriptedReply::body(script(&without("/version")))).contains("not the API description")
+    );
+    assert!(refused("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not the API description"));
 }
 
 #[test]
 fn what_is_cut_short_is_refused() {
     let whole = PROXMOX.as_bytes();
-    refused("cut", Act::body(&whole[..whole.len() / 2]));
+    refused("cut", ScriptedReply::body(&whole[..whole.len() / 2]));
     let compressed = gzip(whole);
     let gzip = [("Content-Encoding", "gzip")];
-    refused("cut gzip", Act::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
+    refused("cut gzip", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
     // The list is whole, the rest is not.
-    refused("cut end", Act::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
-    refused("no gzip", Act::answer(200, "OK", &gzip, whole));
-    let lost = Act::answer(200, "OK", &[("Content-Length", "900000")], &whole[..100_000]).then_close();
+    refused("cut end", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
+    refused("no gzip", ScriptedReply::answer(200, "OK", &gzip, whole));
+    let lost = ScriptedReply::answer(200, "OK", &[("Content-Length", "900000")], &whole[..100_000]).then_close();
     assert!(refused("lost", lost).contains("the connection was lost in the middle of it"));
 }
 
 #[test]
 fn what_is_nested_too_deep_is_refused() {
     for (name, unit) in [("lists", "["), ("paths", r#"{"children":["#), ("values", r#"{"info":{"GET":["#)] {
-        refused(name, Act::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
+        refused(name, ScriptedReply::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
     }
-    refused("value", Act::body(format!(r#"[{{"info":{{"GET":{}"#, "[".repeat(500_000))));
+    refused("value", ScriptedReply::body(format!(r#"[{{"info":{{"GET":{}"#, "[".repeat(500_000))));
 }
 
 #[test]
 fn what_is_too_large_is_refused() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
-    assert!(refused("17 MB", Act::body(&many)).contains("larger than any description"));
+    assert!(refused("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
     let after = format!("{}{}", *PROXMOX, " ".repeat(17 << 20));
     assert!(refused("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
     assert!(
-        refused("one text", Act::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20)))).contains("larger than any")
+        refused("one text", ScriptedReply::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
+            .contains("a path of more than 1 MiB")
     );
     let small = format!(r#"[{{"info":{{"GET":[{}0]}},"path":"/x"}}]"#, r#"{"":0},"#.repeat(100_000));
-    assert!(refused("small objects", Act::body(small)).contains("one of its paths is too large"));
+    assert!(
+        refused("small objects", ScriptedReply::body(small)).contains("a path that takes more than 8 MiB of memory")
+    );
 }
 
 #[test]
@@ -264,8 +269,8 @@ fn compressed_nothing_without_an_end_is_refused() {
     // The head of a member, and blocks of no bytes (RFC 1951, 3.2.4), of which none is the last.
     let mut nothing = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     nothing.extend([0, 0, 0, 0xff, 0xff].repeat(4 << 20));
-    let act = Act::answer(200, "OK", &[("Content-Encoding", "gzip")], nothing);
-    let warning = refused("nothing", act);
+    let reply = ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], nothing);
+    let warning = refused("nothing", reply);
     assert!(warning.contains("larger than any description"), "{warning}");
 }
 
@@ -273,7 +278,7 @@ fn compressed_nothing_without_an_end_is_refused() {
 fn paths_without_an_end_are_refused() {
     let path = |n: usize| json!({"path": format!("/{n}{}", "/x".repeat(400)), "info": {"GET": {}}});
     let many: Vec<Value> = (0..2_000).map(path).collect();
-    assert!(refused("parts", Act::body(script(&many))).contains("more than 20000 parts"));
+    assert!(refused("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments"));
 }
 
 #[test]
@@ -306,14 +311,14 @@ fn of_two_that_say_they_are_the_same_the_first_counts() {
 
 #[test]
 fn what_does_not_end_in_time_is_refused() {
-    let hang = Act::hang();
-    for (name, act) in [("hang", hang), ("drip", Act::body(&*PROXMOX).dripping(Duration::from_millis(1)))] {
-        let node = node(move |_| act.clone());
+    let hang = ScriptedReply::hang();
+    for (name, reply) in [("hang", hang), ("drip", ScriptedReply::body(&*PROXMOX).dripping(Duration::from_millis(1)))] {
+        let node = node(move |_| reply.clone());
         let times = SchemaTimings { fetch_timeout: Duration::from_millis(150), ..SchemaTimings::default() };
         let cluster = client(name, node.cluster_settings()).with_schema_timings(times);
         assert!(is_embedded(&schema(&cluster)));
         let warnings = warnings(name);
-        assert!(warnings.len() == 1 && warnings[0].contains("did not come whole in time"), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].contains("did not arrive completely in time"), "{warnings:?}");
         works(&cluster);
     }
 }
@@ -322,16 +327,17 @@ fn what_does_not_end_in_time_is_refused() {
 fn a_redirect_is_not_followed() {
     let elsewhere = serving(&**PROXMOX);
     let location = format!("http://{}{SCRIPT}", elsewhere.endpoint());
-    let warning = refused("redirect", Act::answer(302, "Found", &[("Location", &location)], &**PROXMOX));
+    let warning = refused("redirect", ScriptedReply::answer(302, "Found", &[("Location", &location)], &**PROXMOX));
     assert!(warning.contains("failed (302)") && elsewhere.requests().is_empty(), "{warning}");
-    refused("no content", Act::answer(206, "Partial Content", &[], &**PROXMOX));
-    refused("unauthorized", Act::refusal(401, "No ticket", ""));
+    refused("no content", ScriptedReply::answer(206, "Partial Content", &[], &**PROXMOX));
+    refused("unauthorized", ScriptedReply::refusal(401, "No ticket", ""));
 }
 
 #[test]
 fn a_cluster_that_is_down_has_the_embedded_facts() {
-    let node = Node::start(|_| Act::hang());
-    let cluster = client("down", config::ClusterConfig { endpoints: vec![nobody()], ..node.cluster_settings() });
+    let node = Node::start(|_| ScriptedReply::hang());
+    let cluster =
+        client("down", config::ClusterConfig { endpoints: vec![closed_endpoint()], ..node.cluster_settings() });
     assert!(is_embedded(&schema(&cluster)));
     assert!(is_embedded(&schema(&cluster)));
     let warnings = warnings("down");
@@ -340,12 +346,16 @@ fn a_cluster_that_is_down_has_the_embedded_facts() {
 
 #[test]
 fn a_description_that_has_our_secret_in_it_is_refused() {
-    assert!(refused("mirror", Act::body(marked(&format!("say {SECRET} twice")))).contains("the API token's secret"));
+    assert!(
+        refused("mirror", ScriptedReply::body(marked(&format!("say {SECRET} twice"))))
+            .contains("the secret of the API token")
+    );
 }
 
 #[test]
 fn a_failure_is_one_warning_until_it_goes_well() {
-    let node = node(|request| if request.index < 3 { Act::body("?") } else { Act::body(&*PROXMOX) });
+    let node =
+        node(|request| if request.index < 3 { ScriptedReply::body("?") } else { ScriptedReply::body(&*PROXMOX) });
     let cluster = eager("three", &node);
     (0..3).for_each(|_| assert!(is_embedded(&schema(&cluster))));
     assert!(schema(&cluster).is_live());
@@ -358,9 +368,9 @@ fn changing(state: &Arc<[AtomicUsize; 2]>) -> Node {
     let now = move |which: usize| state[which].load(Ordering::SeqCst);
     let scripts = [marked("one"), marked("two"), "broken".to_owned()];
     Node::start(move |request| match request.path() {
-        SCRIPT => Act::body(&scripts[now(0)]),
-        "/api2/json/version" if now(1) == 0 => Act::refusal(401, "No ticket", ""),
-        _ => Act::data(&format!(r#"{{"version":"9.{}"}}"#, now(1))),
+        SCRIPT => ScriptedReply::body(&scripts[now(0)]),
+        "/api2/json/version" if now(1) == 0 => ScriptedReply::refusal(401, "No ticket", ""),
+        _ => ScriptedReply::data(&format!(r#"{{"version":"9.{}"}}"#, now(1))),
     })
 }
 
@@ -394,7 +404,7 @@ fn a_new_description_that_is_broken_leaves_the_old_one() {
     assert_eq!(says(&schema(&cluster)), "one");
     assert_eq!(says(&schema(&cluster)), "one");
     let warnings = warnings("broken");
-    assert!(warnings.len() == 1 && warnings[0].contains("the one read before serves instead"), "{warnings:?}");
+    assert!(warnings.len() == 1 && warnings[0].contains("using the previous one"), "{warnings:?}");
 }
 
 #[test]
@@ -429,7 +439,7 @@ fn while_one_fetches_the_others_get_what_there_is() {
     let wait = std::sync::Mutex::new(wait);
     let node = node(move |_| {
         wait.lock().unwrap().recv().unwrap();
-        Act::body(&*PROXMOX)
+        ScriptedReply::body(&*PROXMOX)
     });
     let cluster = client("crowd", node.cluster_settings());
     thread::scope(|s| {
@@ -447,7 +457,7 @@ fn while_one_fetches_the_others_get_what_there_is() {
 
 #[test]
 fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
-    let node = node(|request| if request.index == 0 { Act::hang() } else { Act::body(&*PROXMOX) });
+    let node = node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
     let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
     let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
     let cluster = client("cancelled", settings).with_schema_timings(times);
@@ -459,16 +469,19 @@ fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
         assert!(is_embedded(&first.join().unwrap()));
     });
     assert!(is_embedded(&cluster.schema(&cancel)));
-    assert_eq!(asked(&node, SCRIPT), 1, "a call that is over asks nobody");
+    assert_eq!(asked(&node, SCRIPT), 1, "a call that is over sends no request");
     assert!(schema(&cluster).is_live());
     assert_eq!(warnings("cancelled"), [""; 0]);
 }
 
 #[test]
 fn a_fetch_is_one_of_the_clusters_calls() {
-    let node = Node::start(|request| if request.path() == SCRIPT { Act::body(&*PROXMOX) } else { Act::hang() });
+    let node =
+        Node::start(
+            |request| if request.path() == SCRIPT { ScriptedReply::body(&*PROXMOX) } else { ScriptedReply::hang() },
+        );
     let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
-    keep();
+    capture();
     let settings = config::ClusterConfig { name: log_name("full"), ..node.cluster_settings() };
     let times = SchemaTimings { fetch_timeout: Duration::from_millis(50), ..SchemaTimings::default() };
     let cluster = Cluster::new(settings, &limits).unwrap().with_schema_timings(times);

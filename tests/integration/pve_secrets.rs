@@ -1,6 +1,6 @@
 //! The token's secret leaves for the node and for nowhere else, and the environment can't send it elsewhere.
 
-use crate::support::node::{Act, Node, SECRET, nobody};
+use crate::support::node::{Node, SECRET, ScriptedReply, closed_endpoint};
 use crate::support::own_process::in_own_process_with;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::secret::Secret;
@@ -38,7 +38,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
                 _ => format!("{echo:?}"),
             };
             let (phrase, body) = if echo_in_body { ("", body) } else { (echo.as_str(), String::new()) };
-            Act::answer(status, phrase, &[], body)
+            ScriptedReply::answer(status, phrase, &[], body)
         });
         let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
         let text = errors(&node, &cluster);
@@ -59,7 +59,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
         let node = Node::start(move |request| {
             // Far from the start: all of an answer is looked through.
             let body = envelope.replace("ECHO", request.header("authorization").unwrap());
-            Act::body(format!("{}{body}", " ".repeat(100_000)))
+            ScriptedReply::body(format!("{}{body}", " ".repeat(100_000)))
         });
         let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
         for method in Method::ALL {
@@ -79,7 +79,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
 
 #[test]
 fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
-    let node = Node::start(|_| Act::data(r#"{"status":"ok"}"#));
+    let node = Node::start(|_| ScriptedReply::data(r#"{"status":"ok"}"#));
     let settings = config::ClusterConfig { token_secret: Secret::new("s".into()), ..node.cluster_settings() };
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
     let answer = cluster.call(Method::Get, &ApiPath::parse("/x").unwrap().0, &ApiParams::new(), &CancelToken::new());
@@ -88,16 +88,16 @@ fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
 
 #[test]
 fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));
     let settings = config::ClusterConfig { token_secret, ..node.cluster_settings() };
-    let why = Cluster::new(settings, &Limits::default()).err().unwrap();
+    let why = Cluster::new(settings, &Limits::default()).err().unwrap().to_string();
     assert!(why.contains("cluster `test`") && !why.contains(SECRET), "{why}");
 }
 
 #[test]
 fn settings_and_parameters_do_not_show_their_values() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     assert!(!format!("{:?}", node.cluster_settings()).contains(SECRET));
     let mut params = ApiParams::new();
     params.push("password", SECRET);
@@ -107,14 +107,14 @@ fn settings_and_parameters_do_not_show_their_values() {
 #[test]
 fn proxies_of_the_environment_are_ignored() {
     let with_proxies = |child: &mut Command| {
-        let proxy = format!("http://{}", nobody());
+        let proxy = format!("http://{}", closed_endpoint());
         for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             child.env(name, &proxy);
         }
         child.env_remove("no_proxy").env_remove("NO_PROXY");
     };
     if in_own_process_with(proxies_of_the_environment_are_ignored, with_proxies) {
-        let node = Node::start(|_| Act::data("1"));
+        let node = Node::start(|_| ScriptedReply::data("1"));
         let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
         let path = ApiPath::parse("/version").unwrap().0;
         cluster.call(Method::Get, &path, &ApiParams::new(), &CancelToken::new()).unwrap();

@@ -1,8 +1,9 @@
 //! The four ways to trust a node's certificate, and what is said where none applies.
 
-use crate::support::node::{Act, Identity, Node, nobody};
+use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use crate::support::raw::eventually;
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Fingerprint, Limits, TlsVerification};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
@@ -14,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 fn node(identity: Identity) -> Node {
-    Node::start_as(identity, |_| Act::data("1"))
+    Node::start_as(identity, |_| ScriptedReply::data("1"))
 }
 
 fn ask(settings: config::ClusterConfig) -> Result<ApiResponse, PveError> {
@@ -31,7 +32,7 @@ fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), "tls", "{error}");
     assert!(node.requests().is_empty());
-    let text = error.to_string();
+    let text = render_error(&error);
     assert!(text.contains(&format!("\"fingerprint\": \"{}\"", node.fingerprint())), "{text}");
     assert!(text.contains(&node.endpoint().to_string()), "{text}");
     text
@@ -92,7 +93,7 @@ fn a_self_signed_certificate_is_refused_by_a_ca_file() {
 #[test]
 fn an_expired_certificate_is_said_to_have_expired() {
     let node = node(Identity::Expired);
-    assert!(refusal(&node, ask(node.cluster_settings())).contains("has expired: renew it"));
+    assert!(refusal(&node, ask(node.cluster_settings())).contains("renew it on the node"));
 }
 
 #[test]
@@ -155,9 +156,9 @@ fn any_of_several_pinned_certificates_is_trusted() {
     }
     let other = node(Identity::SelfSigned);
     let error = ask_with(&other, tls).unwrap_err();
-    let text = error.to_string();
+    let text = render_error(&error);
     assert!(error.kind() == "tls" && other.requests().is_empty(), "{text}");
-    assert!(text.contains("is none of the 2 pinned ones") && text.contains("list \"fingerprint\""), "{text}");
+    assert!(text.contains("is not one of the 2 pinned ones") && text.contains("list \"fingerprint\""), "{text}");
     assert!(text.contains(&format!("seen: {}", other.fingerprint())) && !text.contains("verify_ssl"), "{text}");
 }
 
@@ -165,7 +166,7 @@ fn any_of_several_pinned_certificates_is_trusted() {
 fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
     let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
     let mut settings = suspect.cluster_settings();
-    settings.endpoints = vec![nobody(), suspect.endpoint(), other.endpoint()];
+    settings.endpoints = vec![closed_endpoint(), suspect.endpoint(), other.endpoint()];
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
     for method in [Method::Post, Method::Get] {
         let path = ApiPath::parse("/version").unwrap().0;
@@ -177,11 +178,11 @@ fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
 
 #[test]
 fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
-    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), nobody());
+    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), closed_endpoint());
     let mut settings = pinned.cluster_settings();
     settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
     let error = ask(settings.clone()).unwrap_err();
-    let text = error.to_string();
+    let text = render_error(&error);
     assert!(text.contains(&format!("the certificate of {} has expired", pinned.endpoint())), "{text}");
     assert!(text.contains(&format!("{dead}: connection refused")), "{text}");
     assert!(text.contains(&format!("the certificate of {} is not signed by an authority", other.endpoint())), "{text}");
@@ -230,7 +231,7 @@ fn a_certificate_that_is_renewed_costs_no_call() {
     assert!(node.connections() > CALLERS, "the restarts were noticed");
     node.renew();
     node.hang_up();
-    // What is sent once only is not sent on what was closed.
+    // A request that is sent only once is not sent on a closed connection.
     assert_eq!(call(Method::Post).unwrap().data(), "1");
 }
 

@@ -1,8 +1,9 @@
-//! What goes over the wire to a node, and what is made of what comes back.
+//! Requests to a node byte for byte, and the reading of its answers.
 
-use crate::support::node::{Act, Identity, Node, SECRET};
+use crate::support::node::{Identity, Node, SECRET, ScriptedReply};
 use flate2::{Compression, write::GzEncoder};
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
@@ -28,8 +29,8 @@ fn get(cluster: &Cluster, path: &str) -> Result<ApiResponse, PveError> {
     call(cluster, Method::Get, path, json!({}))
 }
 
-fn refused_with(act: Act) -> PveError {
-    let node = Node::start(move |_| act.clone());
+fn refused_with(reply: ScriptedReply) -> PveError {
+    let node = Node::start(move |_| reply.clone());
     get(&cluster(&node), "/nodes/pve1/status").unwrap_err()
 }
 
@@ -41,7 +42,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_get_carries_the_token_its_parameters_in_the_query_and_no_body() {
-    let node = Node::start(|_| Act::data("[]"));
+    let node = Node::start(|_| ScriptedReply::data("[]"));
     call(&cluster(&node), Method::Get, "cluster/resources?type=vm", json!({"x": "a b+c;d&e/ü", "full": true})).unwrap();
     let request = &node.requests()[0];
     assert_eq!(request.method, "GET");
@@ -56,7 +57,7 @@ fn a_get_carries_the_token_its_parameters_in_the_query_and_no_body() {
 
 #[test]
 fn a_delete_carries_its_parameters_in_the_query() {
-    let node = Node::start(|_| Act::data("null"));
+    let node = Node::start(|_| ScriptedReply::data("null"));
     call(&cluster(&node), Method::Delete, "/nodes/pve1/qemu/100", json!({"purge": true})).unwrap();
     let request = &node.requests()[0];
     assert_eq!(
@@ -68,7 +69,7 @@ fn a_delete_carries_its_parameters_in_the_query() {
 
 #[test]
 fn post_and_put_carry_a_form_with_its_length() {
-    let node = Node::start(|_| Act::data("null"));
+    let node = Node::start(|_| ScriptedReply::data("null"));
     let cluster = cluster(&node);
     for method in [Method::Post, Method::Put] {
         call(&cluster, method, "/nodes/pve1/qemu/100/config?cores=2", json!({"tags": "a;b", "command": ["ls", "-l"]}))
@@ -88,14 +89,14 @@ fn post_and_put_carry_a_form_with_its_length() {
 
 #[test]
 fn a_post_without_parameters_says_that_its_body_is_empty() {
-    let node = Node::start(|_| Act::data("null"));
+    let node = Node::start(|_| ScriptedReply::data("null"));
     call(&cluster(&node), Method::Post, "/nodes/pve1/qemu/100/status/start", json!({})).unwrap();
     assert_eq!(node.requests()[0].header("content-length"), Some("0"));
 }
 
 #[test]
 fn a_body_over_proxmoxs_limit_is_not_sent() {
-    let node = Node::start(|_| Act::data("null"));
+    let node = Node::start(|_| ScriptedReply::data("null"));
     let big = "x".repeat(600_000);
     let error = call(&cluster(&node), Method::Post, "/x", json!({"file": big})).unwrap_err();
     assert!(error.to_string().contains("524288"), "{error}");
@@ -110,8 +111,8 @@ fn a_body_over_proxmoxs_limit_is_not_sent() {
 #[test]
 fn the_answer_is_handed_on_as_it_came() {
     let node = Node::start(|request| match request.path() {
-        "/api2/json/list" => Act::body(r#"{"total":7,"data":[{"n":1, "t":"ü"}]}"#),
-        _ => Act::data(r#"{"release":"9.2" }"#),
+        "/api2/json/list" => ScriptedReply::body(r#"{"total":7,"data":[{"n":1, "t":"ü"}]}"#),
+        _ => ScriptedReply::data(r#"{"release":"9.2" }"#),
     });
     let cluster = cluster(&node);
     assert_eq!(get(&cluster, "/version").unwrap().payload(), r#"{"release":"9.2" }"#);
@@ -122,7 +123,7 @@ fn the_answer_is_handed_on_as_it_came() {
 
 #[test]
 fn one_connection_serves_calls_that_follow_each_other() {
-    let node = Node::start(|_| Act::data("1"));
+    let node = Node::start(|_| ScriptedReply::data("1"));
     let cluster = cluster(&node);
     for _ in 0..5 {
         get(&cluster, "/version").unwrap();
@@ -133,7 +134,7 @@ fn one_connection_serves_calls_that_follow_each_other() {
 
 #[test]
 fn a_connection_that_the_node_closed_while_idle_is_not_used_again() {
-    let node = Node::start(|_| Act::data("1").then_close());
+    let node = Node::start(|_| ScriptedReply::data("1").then_close());
     let cluster = cluster(&node);
     for calls in 1..=3 {
         // A POST, which must not be lost to a dead connection.
@@ -147,7 +148,7 @@ fn a_connection_that_the_node_closed_while_idle_is_not_used_again() {
 fn a_connection_announced_as_closing_is_not_used_again() {
     // As the privileged daemon's answers do: both, and neither is to be trusted.
     let headers = [("Connection", "close"), ("Connection", "Keep-Alive")];
-    let node = Node::start(move |_| Act::answer(200, "OK", &headers, r#"{"data":null}"#));
+    let node = Node::start(move |_| ScriptedReply::answer(200, "OK", &headers, r#"{"data":null}"#));
     let cluster = cluster(&node);
     get(&cluster, "/x").unwrap();
     get(&cluster, "/x").unwrap();
@@ -157,13 +158,13 @@ fn a_connection_announced_as_closing_is_not_used_again() {
 #[test]
 fn what_comes_beyond_an_answer_is_never_taken_for_the_next() {
     let node = Node::start(|request| match request.index {
-        0 => Act::answer(
+        0 => ScriptedReply::answer(
             200,
             "OK",
             &[("Content-Length", "10")],
             "{\"data\":1}HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"data\":\"bad\"}",
         ),
-        _ => Act::data("2"),
+        _ => ScriptedReply::data("2"),
     });
     let cluster = cluster(&node);
     assert_eq!(get(&cluster, "/x").unwrap().data(), "1");
@@ -179,9 +180,9 @@ fn what_comes_beyond_an_answer_is_found_inside_tls_too() {
             let length = (16 << 10) - head(16_000).len();
             let (head, body) = (head(length), format!("{{\"data\":\"{}\"}}", "x".repeat(length - 11)));
             assert_eq!(head.len() + body.len(), 16 << 10);
-            Act::raw(format!("{head}{body}HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{{\"data\":\"bad\"}}"))
+            ScriptedReply::raw(format!("{head}{body}HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{{\"data\":\"bad\"}}"))
         }
-        _ => Act::data("2"),
+        _ => ScriptedReply::data("2"),
     });
     let cluster = cluster(&node);
     get(&cluster, "/x").unwrap();
@@ -191,7 +192,7 @@ fn what_comes_beyond_an_answer_is_found_inside_tls_too() {
 #[test]
 fn a_gzipped_answer_is_unpacked_though_nobody_asked_for_it() {
     let node = Node::start(|_| {
-        Act::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(br#"{"data":["-- boot --","line"]}"#))
+        ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(br#"{"data":["-- boot --","line"]}"#))
     });
     let cluster = cluster(&node);
     for _ in 0..2 {
@@ -204,7 +205,7 @@ fn a_gzipped_answer_is_unpacked_though_nobody_asked_for_it() {
 fn a_gzip_bomb_stops_at_the_limit_on_unpacked_bytes() {
     let bomb = gzip(&vec![b' '; 64 << 20]);
     assert!(bomb.len() < 1 << 17);
-    let error = refused_with(Act::answer(200, "OK", &[("Content-Encoding", "gzip")], bomb));
+    let error = refused_with(ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], bomb));
     assert!(error.to_string().contains("1048576 bytes (the limit is `max_answer_bytes`)"), "{error}");
 }
 
@@ -214,7 +215,7 @@ fn a_gzip_of_nothing_stops_at_the_limit_on_bytes_received() {
     let limit = 1 << 10;
     let nothing = gzip(b"").repeat(4_000);
     assert!(nothing.len() > limit + (64 << 10));
-    let node = Node::start(move |_| Act::answer(200, "OK", &[("Content-Encoding", "gzip")], &nothing));
+    let node = Node::start(move |_| ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], &nothing));
     let settings = config::ClusterConfig { timeout: Duration::from_secs(60), ..node.cluster_settings() };
     let cluster = Cluster::new(settings, &Limits { max_answer_bytes: limit, ..Limits::default() }).unwrap();
     let error = get(&cluster, "/nodes/pve1/journal").unwrap_err();
@@ -225,7 +226,7 @@ fn a_gzip_of_nothing_stops_at_the_limit_on_bytes_received() {
 fn broken_gzip_is_said_to_be_broken() {
     let mut broken = gzip(br#"{"data":[1,2,3]}"#);
     broken[12] ^= 0xff;
-    let error = refused_with(Act::answer(200, "OK", &[("Content-Encoding", "gzip")], broken));
+    let error = refused_with(ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], broken));
     assert!(error.to_string().contains("gzip"), "{error}");
     assert!(error.detail().is_some());
 }
@@ -235,33 +236,34 @@ fn an_answer_without_end_stops_at_the_limit() {
     for head in
         ["HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"]
     {
-        let error = refused_with(Act::raw(head).then_flood(1 << 30));
+        let error = refused_with(ScriptedReply::raw(head).then_flood(1 << 30));
         assert!(error.to_string().contains("larger than 1048576 bytes"), "{error}");
     }
 }
 
 #[test]
 fn an_answer_may_have_16_mib_unless_told_otherwise() {
-    let node = Node::start(|_| Act::raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").then_flood(1 << 30));
+    let node = Node::start(|_| ScriptedReply::raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").then_flood(1 << 30));
     let error = get(&Cluster::new(node.cluster_settings(), &Limits::default()).unwrap(), "/x").unwrap_err();
     assert!(error.to_string().contains("larger than 16777216 bytes"), "{error}");
 }
 
 #[test]
 fn a_head_without_end_stops_at_its_limit() {
-    let error = refused_with(Act::raw("HTTP/1.1 200 OK\r\nX: ").then_flood(1 << 30));
+    let error = refused_with(ScriptedReply::raw("HTTP/1.1 200 OK\r\nX: ").then_flood(1 << 30));
     assert!(error.to_string().contains("headers are larger"), "{error}");
 }
 
 #[test]
 fn an_answer_shorter_than_its_length_is_truncated() {
-    let error = refused_with(Act::answer(200, "OK", &[("Content-Length", "100")], r#"{"data":1}"#).then_close());
+    let error =
+        refused_with(ScriptedReply::answer(200, "OK", &[("Content-Length", "100")], r#"{"data":1}"#).then_close());
     assert!(error.to_string().contains("in the middle of it"), "{error}");
 }
 
 #[test]
 fn an_answer_cut_by_its_own_length_is_not_json() {
-    let error = refused_with(Act::answer(200, "OK", &[("Content-Length", "9")], r#"{"data":1}"#));
+    let error = refused_with(ScriptedReply::answer(200, "OK", &[("Content-Length", "9")], r#"{"data":1}"#));
     assert!(error.to_string().contains(r#"it starts with "{\"data\":1""#), "{error}");
 }
 
@@ -273,13 +275,16 @@ fn answers_that_are_no_envelope_say_what_they_are() {
         (r#"{"success":1}"#, "no `data`"),
         ("\u{1b}[31mred", "it starts with"),
     ] {
-        let error = refused_with(Act::body(body));
+        let error = refused_with(ScriptedReply::body(body));
         assert_eq!(error.kind(), "unreadable");
         let text = error.to_string();
         assert!(text.contains(hint) && !text.contains('\u{1b}'), "{text}");
     }
-    assert_eq!(refused_with(Act::answer(204, "No Content", &[("Content-Length", "")], "")).kind(), "unreadable");
-    assert_eq!(refused_with(Act::body(b"{\"data\":\"\xff\"}")).kind(), "unreadable");
+    assert_eq!(
+        refused_with(ScriptedReply::answer(204, "No Content", &[("Content-Length", "")], "")).kind(),
+        "unreadable"
+    );
+    assert_eq!(refused_with(ScriptedReply::body(b"{\"data\":\"\xff\"}")).kind(), "unreadable");
 }
 
 #[test]
@@ -287,16 +292,16 @@ fn what_is_not_http_is_said_not_to_be() {
     for junk in
         ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 042 x\r\n\r\n", "\r\n\r\n\u{0}\u{0}\r\n"]
     {
-        let error = refused_with(Act::raw(junk).then_close());
+        let error = refused_with(ScriptedReply::raw(junk).then_close());
         assert!(matches!(error.kind(), "unreadable" | "lost"), "{junk:?}: {error}");
     }
-    let error = refused_with(Act::raw("SSH-2.0-OpenSSH_9.2\r\n").then_hang());
+    let error = refused_with(ScriptedReply::raw("SSH-2.0-OpenSSH_9.2\r\n").then_hang());
     assert!(error.to_string().contains("not HTTP"), "{error}");
 }
 
 #[test]
 fn an_unknown_token_is_explained_from_the_status_line_alone() {
-    let text = refused_with(Act::refusal(401, "Authentication failed!", "")).to_string();
+    let text = render_error(&refused_with(ScriptedReply::refusal(401, "Authentication failed!", "")));
     for hint in ["401 Authentication failed!", "`root@pam`", "`mcp`", "secret"] {
         assert!(text.contains(hint), "{text}");
     }
@@ -306,7 +311,7 @@ fn an_unknown_token_is_explained_from_the_status_line_alone() {
 fn a_missing_privilege_is_named_with_its_path_old_and_new_way() {
     let phrase = "Permission check failed (/vms/100, VM.Audit)";
     for body in ["", r#"{"message":"Permission check failed (/vms/100, VM.Audit)\n","data":null}"#] {
-        let text = refused_with(Act::refusal(403, phrase, body)).to_string();
+        let text = render_error(&refused_with(ScriptedReply::refusal(403, phrase, body)));
         assert!(text.contains("VM.Audit on /vms/100") && text.contains("privilege separation"), "{text}");
     }
 }
@@ -314,7 +319,7 @@ fn a_missing_privilege_is_named_with_its_path_old_and_new_way() {
 #[test]
 fn rejected_parameters_come_each_with_its_text() {
     let body = r#"{"message":"Parameter verification failed.\n","data":null,"errors":{"onboot":"type check ('boolean') failed - got 'maybe'","cores":"value must have a minimum value of 1"}}"#;
-    let text = refused_with(Act::refusal(400, "Parameter verification failed.", body)).to_string();
+    let text = refused_with(ScriptedReply::refusal(400, "Parameter verification failed.", body)).to_string();
     assert!(
         text.contains("`cores`: value must have a minimum value of 1; `onboot`: type check ('boolean') failed"),
         "{text}"
@@ -341,8 +346,8 @@ fn statuses_of_every_kind_come_with_proxmoxs_words_and_a_hint() {
         (999, "", "", ["(999)", "GET /nodes/pve1/status"]),
         (599, "", "only in the body", ["only in the body", "(599)"]),
     ] {
-        let error = refused_with(Act::refusal(status, phrase, body));
-        let text = error.to_string();
+        let error = refused_with(ScriptedReply::refusal(status, phrase, body));
+        let text = render_error(&error);
         assert!(hints.iter().all(|hint| text.contains(hint)), "{text}");
         assert_eq!(error.kind(), "failed");
     }
@@ -350,25 +355,28 @@ fn statuses_of_every_kind_come_with_proxmoxs_words_and_a_hint() {
 
 #[test]
 fn an_error_keeps_its_words_though_its_body_is_cut_short() {
-    let broken = Act::answer(500, "no such disk", &[("Content-Length", "99")], r#"{"mess"#).then_close();
+    let broken = ScriptedReply::answer(500, "no such disk", &[("Content-Length", "99")], r#"{"mess"#).then_close();
     assert!(refused_with(broken).to_string().contains("no such disk"));
 }
 
 #[test]
 fn an_errors_body_without_end_is_left_after_512_kib() {
     let late = format!(r#"{{"data":"{}","message":"late words"}}"#, "x".repeat(600 << 10));
-    let text = refused_with(Act::answer(500, "no such disk", &[], late)).to_string();
+    let text = refused_with(ScriptedReply::answer(500, "no such disk", &[], late)).to_string();
     assert!(text.contains("no such disk") && !text.contains("late words"), "{text}");
     let in_time = format!(r#"{{"data":"{}","message":"words in time"}}"#, "x".repeat(400 << 10));
-    assert!(refused_with(Act::answer(500, "no such disk", &[], in_time)).to_string().contains("words in time"));
+    assert!(
+        refused_with(ScriptedReply::answer(500, "no such disk", &[], in_time)).to_string().contains("words in time")
+    );
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
-    let elsewhere = Node::start(|_| Act::data("1"));
+    let elsewhere = Node::start(|_| ScriptedReply::data("1"));
     let location = format!("http://{}/", elsewhere.endpoint());
-    let text = refused_with(Act::answer(301, "Moved Permanently", &[("Location", &location)], "Moved Permanently"))
-        .to_string();
+    let error =
+        refused_with(ScriptedReply::answer(301, "Moved Permanently", &[("Location", &location)], "Moved Permanently"));
+    let text = render_error(&error);
     assert!(text.contains("(301): Moved Permanently") && text.contains("not followed"), "{text}");
     assert_eq!(elsewhere.connections(), 0);
 }
@@ -376,14 +384,14 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn reason_phrases_are_read_split_over_reads_after_interim_answers_and_on_kept_connections() {
     let node = Node::start(|request| match request.index {
-        0 => Act::data("1"),
-        1 => Act::answer(500, "in single bytes: ü ✓", &[], "").dripping(Duration::from_micros(50)),
-        2 => Act::raw(
+        0 => ScriptedReply::data("1"),
+        1 => ScriptedReply::answer(500, "in single bytes: ü ✓", &[], "").dripping(Duration::from_micros(50)),
+        2 => ScriptedReply::raw(
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 500 the last one\r\nContent-Length: 0\r\n\r\n",
         ),
-        3 => Act::raw("HTTP/1.1 500\r\nContent-Length: 0\r\n\r\n"),
-        4 => Act::raw("HTTP/1.1 500 \r\nContent-Length: 0\r\n\r\n"),
-        _ => Act::answer(500, "again", &[], ""),
+        3 => ScriptedReply::raw("HTTP/1.1 500\r\nContent-Length: 0\r\n\r\n"),
+        4 => ScriptedReply::raw("HTTP/1.1 500 \r\nContent-Length: 0\r\n\r\n"),
+        _ => ScriptedReply::answer(500, "again", &[], ""),
     });
     let cluster = cluster(&node);
     get(&cluster, "/x").unwrap();
@@ -397,7 +405,7 @@ fn reason_phrases_are_read_split_over_reads_after_interim_answers_and_on_kept_co
 
 #[test]
 fn an_answer_that_drips_is_read_to_its_end() {
-    let node = Node::start(|_| Act::data("[1,2,3]").dripping(Duration::from_micros(50)));
+    let node = Node::start(|_| ScriptedReply::data("[1,2,3]").dripping(Duration::from_micros(50)));
     assert_eq!(get(&cluster(&node), "/x").unwrap().data(), "[1,2,3]");
 }
 
@@ -407,7 +415,7 @@ fn an_answer_larger_than_every_buffer_comes_whole() {
     let text = serde_json::to_string(&rows).unwrap();
     let node = Node::start({
         let text = text.clone();
-        move |_| Act::data(&text)
+        move |_| ScriptedReply::data(&text)
     });
     assert_eq!(get(&cluster(&node), "/x").unwrap().data(), text);
 }

@@ -1,23 +1,31 @@
-//! What one client may ask for at once and in a minute, over all its connections and both transports; and that another
-//! is served meanwhile.
+//! Limits of one client at once and per minute, over all its connections and both transports. Another client is served
+//! meanwhile.
 
-use crate::support::raw::{Client, Running, Sse, eventually, patient};
+use crate::support::raw::{Client, Sse, eventually};
 use crate::support::rpc::{ACCEPT, call, call_with_progress, cancelled, code, modern, modern_headers, text};
-use crate::support::stage::{Stage, start_with};
+use crate::support::server::{TestServer, patient};
+use crate::support::test_tools::{TestTools, start_with};
 use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
 use serde_json::{Value, json};
 
 const BUSY: i64 = -32000;
 
 /// A server with two clients, ada and bob, and the test's end of its tools.
-fn start(limits: Limits) -> (Running, Stage) {
+fn start(limits: Limits) -> (TestServer, TestTools) {
     let caller = |name: &str| Caller {
         name: name.into(),
         token_sha256: TokenHash::from_token(format!("pmcp_{name}").as_bytes()),
         ..Caller::anonymous()
     };
-    let stage = Stage::new();
-    (Running::serving_clients(limits, vec![caller("ada"), caller("bob")], stage.server()), stage)
+    let test_tools = TestTools::new();
+    (
+        TestServer::builder()
+            .limits(limits)
+            .clients(vec![caller("ada"), caller("bob")])
+            .mcp(test_tools.server())
+            .start(),
+        test_tools,
+    )
 }
 
 fn at_once(max_calls_per_client: usize) -> Limits {
@@ -41,11 +49,11 @@ fn echo() -> String {
 }
 
 /// A call on a connection of its own, and its answer.
-fn ask(server: &Running, name: &str, message: &str) -> Value {
+fn ask(server: &TestServer, name: &str, message: &str) -> Value {
     server.connect().post_with("/mcp", &bearer(name), message).json()
 }
 
-fn is_served(server: &Running, name: &str) -> bool {
+fn is_served(server: &TestServer, name: &str) -> bool {
     let answer = ask(server, name, &echo());
     answer.get("error").is_none() && text(&answer) == "said"
 }
@@ -57,17 +65,17 @@ fn refusal(answer: &Value) -> &str {
 }
 
 /// Calls `hold` on a connection that is returned, once the call runs.
-fn begin(server: &Running, stage: &Stage, name: &str, call: &str) -> Client {
+fn begin(server: &TestServer, test_tools: &TestTools, name: &str, call: &str) -> Client {
     let mut client = server.connect();
     client.send_post_with("/mcp", &bearer(name), &hold(call));
-    stage.wait_for(call);
+    test_tools.wait_for(call);
     client
 }
 
 #[test]
 fn a_client_with_too_many_calls_in_flight_is_refused_and_another_is_served() {
-    let (server, stage) = start(at_once(2));
-    let mut calls = [begin(&server, &stage, "ada", "a"), begin(&server, &stage, "ada", "b")];
+    let (server, test_tools) = start(at_once(2));
+    let mut calls = [begin(&server, &test_tools, "ada", "a"), begin(&server, &test_tools, "ada", "b")];
     let answer = ask(&server, "ada", &echo());
     let text = refusal(&answer);
     for part in ["2 calls in flight", "--max-calls-per-client", "1 second"] {
@@ -75,64 +83,64 @@ fn a_client_with_too_many_calls_in_flight_is_refused_and_another_is_served() {
     }
     assert_eq!(ask(&server, "ada", r#"{"jsonrpc":"2.0","id":9,"method":"ping"}"#)["id"], 9, "a ping needs no place");
     assert!(is_served(&server, "bob"));
-    stage.release("a");
+    test_tools.release("a");
     assert_eq!(calls[0].reply().expect("an answer").status, 200);
     assert!(is_served(&server, "ada"), "the place was given back before the answer was sent");
-    stage.release("b");
+    test_tools.release("b");
     assert_eq!(calls[1].reply().expect("an answer").status, 200);
 }
 
 #[test]
 fn both_transports_and_all_sessions_count_together() {
-    let (server, stage) = start(at_once(2));
+    let (server, test_tools) = start(at_once(2));
     let open = || Sse::open_with(server.connect(), &bearer("ada"));
     let (mut one, mut other) = (open(), open());
     let mut poster = server.connect();
     assert_eq!(poster.post_with(&one.path, &bearer("ada"), &hold("a")).status, 202);
-    stage.wait_for("a");
-    let mut client = begin(&server, &stage, "ada", "b");
+    test_tools.wait_for("a");
+    let mut client = begin(&server, &test_tools, "ada", "b");
     assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo()).status, 202);
     refusal(&other.json());
     refusal(&ask(&server, "ada", &format!("[{}]", echo()))[0]);
-    stage.release("a");
+    test_tools.release("a");
     assert_eq!(one.json()["id"], "a");
     assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo()).status, 202);
     assert_eq!(text(&other.json()), "said");
-    stage.release("b");
+    test_tools.release("b");
     assert_eq!(client.reply().expect("an answer").status, 200);
 }
 
 #[test]
 fn a_cancelled_call_gives_its_place_back() {
-    let (server, stage) = start(at_once(1));
+    let (server, test_tools) = start(at_once(1));
     let sse = Sse::open_with(server.connect(), &bearer("ada"));
     let mut poster = server.connect();
     assert_eq!(poster.post_with(&sse.path, &bearer("ada"), &hold("a")).status, 202);
-    stage.wait_for("a");
+    test_tools.wait_for("a");
     assert!(!is_served(&server, "ada"));
     assert_eq!(poster.post_with(&sse.path, &bearer("ada"), &cancelled("a")).status, 202);
-    stage.wait_for_cancelled("a");
+    test_tools.wait_for_cancelled("a");
     eventually("the place is given back", || is_served(&server, "ada"));
 }
 
 #[test]
 fn a_client_that_goes_leaves_its_place() {
-    let (server, stage) = start(at_once(1));
+    let (server, test_tools) = start(at_once(1));
     let sse = Sse::open_with(server.connect(), &bearer("ada"));
     assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &hold("a")).status, 202);
-    stage.wait_for("a");
+    test_tools.wait_for("a");
     drop(sse);
-    stage.wait_for_cancelled("a");
+    test_tools.wait_for_cancelled("a");
     eventually("the session's place is given back", || is_served(&server, "ada"));
 
     let message = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "m"}}));
     let mut lost = server.connect();
     let headers = format!("{}Authorization: Bearer pmcp_ada\r\n", modern_headers(&message));
     lost.send_post_with("/mcp", &headers, &message);
-    stage.wait_for("m");
+    test_tools.wait_for("m");
     assert!(!is_served(&server, "ada"));
     drop(lost);
-    stage.wait_for_cancelled("m");
+    test_tools.wait_for_cancelled("m");
     eventually("the request's place is given back", || is_served(&server, "ada"));
 }
 
@@ -171,7 +179,7 @@ fn a_client_that_has_made_its_calls_of_a_minute_is_told_when_to_go_on() {
 
 #[test]
 fn without_clients_all_callers_share_a_minute_and_have_all_places() {
-    let (server, stage) = start_with(Limits { max_calls_per_client: 1, max_calls_per_minute: 2, ..patient() });
+    let (server, test_tools) = start_with(Limits { max_calls_per_client: 1, max_calls_per_minute: 2, ..patient() });
     let post = |message: &str| {
         let mut client = server.connect();
         client.send_post_with("/mcp", ACCEPT, message);
@@ -179,11 +187,11 @@ fn without_clients_all_callers_share_a_minute_and_have_all_places() {
     };
     let mut calls = ["a", "b"].map(|name| {
         let client = post(&hold(name));
-        stage.wait_for(name);
+        test_tools.wait_for(name);
         client
     });
     let answer = post(&echo()).reply().expect("an answer").json();
     assert!(refusal(&answer).contains("--max-calls-per-minute"), "{answer}");
-    ["a", "b"].iter().for_each(|name| stage.release(name));
+    ["a", "b"].iter().for_each(|name| test_tools.release(name));
     assert!(calls.iter_mut().all(|client| client.reply().expect("an answer").status == 200));
 }

@@ -1,13 +1,16 @@
 //! Secrets taken out of whatever a cluster may answer: JSON stays JSON of the same form, and the secret is gone.
 
+use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use proxmox_mcp::config::TOKEN_PREFIX;
 use proxmox_mcp::sanitize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::io::Read;
 
 const CANARY: &str = "Kanarienvogel-7";
 
-/// Whether both are alike but for strings and numbers.
+/// Returns whether both differ only in strings and numbers.
 fn alike(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
@@ -204,4 +207,59 @@ fn texts_that_ask_for_much_looking_are_done_in_time() {
         sanitize::redact_text(&text);
         sanitize::redact_json(serde_json::to_string(&[text]).unwrap());
     }
+}
+
+/// Returns the names of all parameters of the API, which are the keys of `properties`.
+fn load_parameter_names() -> BTreeSet<String> {
+    let mut text = String::new();
+    GzDecoder::new(proxmox_mcp::pve::schema::facts::APIDOC).read_to_string(&mut text).expect("the packed facts");
+    let start = text.find('[').expect("a list");
+    let tree: serde_json::Value =
+        serde_json::Deserializer::from_str(&text[start..]).into_iter().next().expect("a value").expect("JSON");
+    let (mut all, mut left) = (BTreeSet::new(), vec![&tree]);
+    while let Some(value) = left.pop() {
+        match value {
+            serde_json::Value::Array(list) => left.extend(list),
+            serde_json::Value::Object(members) => {
+                if let Some(properties) = members.get("properties").and_then(|p| p.as_object()) {
+                    all.extend(properties.keys().cloned());
+                }
+                left.extend(members.values());
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// A new parameter of the API belongs here or not. The reason goes to its entry in `src/sanitize/secret_names.rs`.
+#[test]
+fn these_parameters_of_the_api_are_secret() {
+    let all = load_parameter_names();
+    assert!(all.len() > 600, "{} names", all.len());
+    let secret: Vec<&str> = all.iter().map(String::as_str).filter(|name| sanitize::is_secret_parameter(name)).collect();
+    assert_eq!(
+        secret.join(" "),
+        "challenge cipassword client-key code confirmation-password content data eab-hmac-key encryption-key env \
+         header http_proxy input-data key keyring keys otel-headers otp password secret target-endpoint \
+         tfa-challenge ticket token totp value vncticket"
+    );
+}
+
+/// A new parameter of the API whose name sounds like a secret must be decided on.
+#[test]
+fn these_parameters_sound_like_secrets_and_are_not() {
+    let sounds = ["pass", "secret", "token", "ticket", "key", "auth", "private", "cred", "otp", "tfa", "cert", "crypt"];
+    let all = load_parameter_names();
+    let harmless: Vec<&str> = all
+        .iter()
+        .map(String::as_str)
+        .filter(|name| sounds.iter().any(|sound| name.contains(sound)) && !sanitize::is_secret_parameter(name))
+        .collect();
+    assert_eq!(
+        harmless.join(" "),
+        "authid author authsupported cert certificates certkey config-keys crypted encrypted generate-password \
+         hotplug keyboard lock-token master-pubkey skip-cert-verification ssh-public-keys sshkeys tfa \
+         token-coefficient tokenid tokens verify-certificate verify-certificates webauthn"
+    );
 }

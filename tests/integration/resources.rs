@@ -1,8 +1,8 @@
 //! `get_cluster_resources` of a large cluster: what a model has to read.
 
-use crate::support::node::{Act, Node};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, call};
 use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;
@@ -40,9 +40,9 @@ fn guest(n: u64) -> Value {
     row
 }
 
-fn guests(n: u64) -> Said {
+fn guests(n: u64) -> ToolResult {
     let rows = Value::from((0..n).map(guest).collect::<Vec<_>>()).to_string();
-    let node = Node::start(move |_| Act::data(&rows));
+    let node = Node::start(move |_| ScriptedReply::data(&rows));
     let said = call(&product(vec![node.cluster_settings()]), "get_cluster_resources", json!({"type": "vm"}));
     assert!(!said.failed, "{said:?}");
     said

@@ -1,12 +1,12 @@
-//! Whether an administrator's words find the operation that is wanted among the first five.
+//! The search for operations: an administrator's words find the right one among the first five.
 
 use proxmox_mcp::pve::schema::embedded_schema;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// How many of a file's questions have an accepted operation first, among the first three and the first five, of how
-/// many, and those that have none.
+/// Counts a file's questions with an accepted operation first, among the first three and among the first five. Returns
+/// these counts, the number of questions, and the questions without one.
 fn asked(file: &str) -> ([usize; 3], usize, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/search").join(file);
     let text = fs::read_to_string(path).expect("the file of questions");

@@ -1,10 +1,11 @@
-//! Calls that take long, over GET /sse and POST /messages: side by side, bounded, cancelled, and answered to the session
+//! Calls that take long, over GET /sse and POST /messages: in parallel, bounded, cancelled, and answered to the session
 //! that made them.
 
-use crate::support::node::{Act, Node};
-use crate::support::raw::{Client, LONG, Running, Sse, eventually, patient};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::raw::{Client, LONG, Sse, eventually};
 use crate::support::rpc::{call, call_with_progress, cancelled, code, request, text};
-use crate::support::stage::{LARGE, Stage, product, start, start_with};
+use crate::support::server::{TestServer, patient};
+use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
 use proxmox_mcp::config::{ClusterConfig, Limits};
 use proxmox_mcp::pve::demo::Demo;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ struct Session {
 }
 
 impl Session {
-    fn open(server: &Running) -> Self {
+    fn open(server: &TestServer) -> Self {
         Self { sse: server.sse(), poster: server.connect() }
     }
 
@@ -28,9 +29,9 @@ impl Session {
     }
 
     /// Calls `hold` and returns when it runs.
-    fn hold(&mut self, stage: &Stage, id: impl Into<Value>, name: &str) {
+    fn hold(&mut self, test_tools: &TestTools, id: impl Into<Value>, name: &str) {
         self.post(&hold(id, name));
-        stage.wait_for(name);
+        test_tools.wait_for(name);
     }
 
     /// Posts a request and reads the next message.
@@ -56,11 +57,11 @@ fn echo(id: impl Into<Value>, text: &str) -> String {
 
 #[test]
 fn the_messages_of_a_batch_are_answered_one_by_one() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let mut session = Session::open(&server);
     session.post(&format!("[{},{},{}]", hold(1, "h"), cancelled(9), request(2, "ping", json!({}))));
     assert_eq!(session.sse.json()["id"], 2, "a call that takes long holds up no other message of its batch");
-    stage.release("h");
+    test_tools.release("h");
     assert_eq!(session.sse.json()["id"], 1);
     assert_eq!(session.ask("[{\"jsonrpc\":\"2.0\",\"id\":3}]")["id"], 3, "an invalid one is answered as well");
     let path = session.sse.path.clone();
@@ -69,13 +70,13 @@ fn the_messages_of_a_batch_are_answered_one_by_one() {
 
 #[test]
 fn a_slow_call_holds_up_neither_its_session_nor_another() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let (mut slow, mut other) = (Session::open(&server), Session::open(&server));
-    slow.hold(&stage, 1, "slow");
+    slow.hold(&test_tools, 1, "slow");
     assert_eq!(slow.ask(&request(2, "ping", json!({})))["id"], 2);
     assert_eq!(text(&slow.ask(&echo(3, "mine"))), "mine");
     assert_eq!(text(&other.ask(&echo(1, "theirs"))), "theirs");
-    stage.release("slow");
+    test_tools.release("slow");
     let answer = slow.sse.json();
     assert_eq!((&answer["id"], text(&answer)), (&json!(1), "released slow"));
     other.assert_quiet();
@@ -83,33 +84,33 @@ fn a_slow_call_holds_up_neither_its_session_nor_another() {
 
 #[test]
 fn a_session_runs_as_many_calls_as_it_may_and_the_next_is_busy() {
-    let (server, stage) = start_with(Limits { max_calls_per_session: 3, ..patient() });
+    let (server, test_tools) = start_with(Limits { max_calls_per_session: 3, ..patient() });
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     for id in 0..3 {
-        session.hold(&stage, id, &format!("call {id}"));
+        session.hold(&test_tools, id, &format!("call {id}"));
     }
     let busy = session.ask(&echo(3, "x"));
     assert_eq!((code(&busy), &busy["id"]), (-32000, &json!(3)));
     assert!(busy["error"]["message"].as_str().is_some_and(|m| m.contains("this session")), "{busy}");
     assert_eq!(text(&other.ask(&echo(3, "x"))), "x", "another session has its own");
-    stage.release("call 1");
+    test_tools.release("call 1");
     assert_eq!(session.sse.json()["id"], 1);
     assert_eq!(text(&session.ask(&echo(4, "y"))), "y", "an answer that has arrived is a free place");
 }
 
 #[test]
 fn calls_beyond_the_workers_wait_for_their_turn() {
-    let (server, stage) = start_with(Limits { max_calls: 2, ..patient() });
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
     let mut session = Session::open(&server);
-    session.hold(&stage, 1, "first");
-    session.hold(&stage, 2, "second");
+    session.hold(&test_tools, 1, "first");
+    session.hold(&test_tools, 2, "second");
     session.post(&hold(3, "third"));
     session.assert_quiet();
-    assert!(!stage.has_begun("third"));
-    stage.release("first");
+    assert!(!test_tools.has_begun("third"));
+    test_tools.release("first");
     assert_eq!(session.sse.json()["id"], 1);
-    stage.wait_for("third");
-    stage.release("third");
+    test_tools.wait_for("third");
+    test_tools.release("third");
     assert_eq!(session.sse.json()["id"], 3);
 }
 
@@ -127,17 +128,17 @@ fn a_tool_that_panics_is_an_error_and_the_session_goes_on() {
 
 #[test]
 fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
-    session.hold(&stage, 1, "given up");
-    session.hold(&stage, "1", "a text for an id");
-    other.hold(&stage, 1, "of another session");
+    session.hold(&test_tools, 1, "given up");
+    session.hold(&test_tools, "1", "a text for an id");
+    other.hold(&test_tools, 1, "of another session");
     session.post(&cancelled(1));
-    stage.wait_for_cancelled("given up");
+    test_tools.wait_for_cancelled("given up");
     session.assert_quiet();
     for name in ["a text for an id", "of another session"] {
-        assert!(!stage.was_cancelled(name), "{name}");
-        stage.release(name);
+        assert!(!test_tools.was_cancelled(name), "{name}");
+        test_tools.release(name);
     }
     let answer = session.sse.json();
     assert_eq!((&answer["id"], text(&answer)), (&json!("1"), "released a text for an id"));
@@ -147,18 +148,18 @@ fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
 
 #[test]
 fn a_call_that_is_cancelled_while_it_waits_is_never_begun() {
-    let (server, stage) = start_with(Limits { max_calls: 2, ..patient() });
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
     let mut session = Session::open(&server);
-    session.hold(&stage, 1, "first");
-    session.hold(&stage, 2, "second");
+    session.hold(&test_tools, 1, "first");
+    session.hold(&test_tools, 2, "second");
     session.post(&hold(3, "waiting"));
     session.post(&hold(4, "next"));
     session.post(&cancelled(3));
-    stage.release("first");
+    test_tools.release("first");
     assert_eq!(session.sse.json()["id"], 1);
-    stage.wait_for("next");
-    assert!(!stage.has_begun("waiting"), "calls begin in their order");
-    stage.release("next");
+    test_tools.wait_for("next");
+    assert!(!test_tools.has_begun("waiting"), "calls begin in their order");
+    test_tools.release("next");
     assert_eq!(session.sse.json()["id"], 4);
     session.assert_quiet();
 }
@@ -176,28 +177,28 @@ fn a_cancellation_of_what_is_not_running_is_ignored() {
 
 #[test]
 fn closing_the_stream_cancels_the_calls_of_its_session_only() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let (mut gone, mut other) = (Session::open(&server), Session::open(&server));
-    gone.hold(&stage, 1, "one");
-    gone.hold(&stage, 2, "two");
-    other.hold(&stage, 1, "other");
+    gone.hold(&test_tools, 1, "one");
+    gone.hold(&test_tools, 2, "two");
+    other.hold(&test_tools, 1, "other");
     drop(gone.sse);
-    stage.wait_for_cancelled("one");
-    stage.wait_for_cancelled("two");
-    assert!(!stage.was_cancelled("other"));
-    stage.release("other");
+    test_tools.wait_for_cancelled("one");
+    test_tools.wait_for_cancelled("two");
+    assert!(!test_tools.was_cancelled("other"));
+    test_tools.release("other");
     assert_eq!(text(&other.sse.json()), "released other");
 }
 
 #[test]
 fn a_stop_waits_for_a_running_call_and_then_ends_its_stream() {
-    let (mut server, stage) = start();
+    let (mut server, test_tools) = start();
     let mut session = Session::open(&server);
-    session.hold(&stage, 1, "slow");
+    session.hold(&test_tools, 1, "slow");
     server.begin_stop();
-    eventually("nobody listens", || std::net::TcpStream::connect(server.address).is_err());
-    assert!(!stage.was_cancelled("slow"));
-    stage.release("slow");
+    eventually("the port is closed", || std::net::TcpStream::connect(server.address).is_err());
+    assert!(!test_tools.was_cancelled("slow"));
+    test_tools.release("slow");
     assert_eq!(text(&session.sse.json()), "released slow");
     assert!(session.sse.event().is_none(), "the stream ends");
     server.wait_for_stop();
@@ -227,9 +228,9 @@ fn progress_comes_before_the_answer_on_the_same_stream() {
 
 #[test]
 fn progress_goes_to_the_session_that_asked_for_it() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let (mut asking, mut other) = (Session::open(&server), Session::open(&server));
-    other.hold(&stage, 1, "other");
+    other.hold(&test_tools, 1, "other");
     asking.post(&call_with_progress(1, "hold", json!({"name": "asked"}), 1));
     assert_eq!(asking.sse.json()["params"]["message"], "asked");
     other.assert_quiet();
@@ -260,9 +261,9 @@ fn sessions_with_the_same_ids_get_only_their_own_answers() {
 
 #[test]
 fn a_cluster_that_hangs_holds_up_nobody_on_another() {
-    let (node, demo) = (Node::start(|_| Act::hang()), Demo::start().expect("the demo cluster"));
+    let (node, demo) = (Node::start(|_| ScriptedReply::hang()), Demo::start().expect("the demo cluster"));
     let hangs = ClusterConfig { name: "hangs".into(), timeout: LONG, ..node.cluster_settings() };
-    let server = Running::serving(patient(), &[], &[], product(vec![hangs, demo.cluster()]));
+    let server = TestServer::builder().mcp(product(vec![hangs, demo.cluster()])).start();
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     let nodes = |id: i32, cluster: &str| call(id, "list_nodes", json!({"cluster": cluster}));
     for id in 0..4 {

@@ -1,12 +1,12 @@
 //! Streamable HTTP, `POST /mcp`, as clients of both eras meet it over real sockets: every edge case that SDKs were
 //! measured on, but for calls that take long (`streamable_calls.rs`).
 
-use crate::support::raw::patient;
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
-use crate::support::stage::{LARGE, start, start_with};
+use crate::support::server::patient;
+use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
-use proxmox_mcp::mcp::legacy;
+use proxmox_mcp::mcp::protocol::LEGACY_VERSIONS;
 use serde_json::{Value, json};
 
 fn ping(id: impl Into<Value>) -> String {
@@ -93,7 +93,7 @@ fn a_body_nested_ten_thousand_deep_is_answered_with_an_error() {
         );
         assert_error(&client.mcp(&arguments), 200, -32602, 1.into());
         let unread = format!(r#"{{"jsonrpc":"2.0","id":2,"method":"ping","params":{{"x":{deep}}}}}"#);
-        assert_eq!(client.mcp(&unread).json()["result"], json!({}), "what nobody reads is passed over");
+        assert_eq!(client.mcp(&unread).json()["result"], json!({}), "an unread parameter is ignored");
     }
 }
 
@@ -139,13 +139,13 @@ fn an_empty_batch_is_an_invalid_request() {
 
 #[test]
 fn a_batch_with_a_request_of_2026_07_28_is_refused() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let (first, second) = (modern(1, "tools/list", json!({})), call(2, "hold", json!({"name": "h"})));
     for batch in [format!("[{first},{second}]"), format!("[{second},{first}]")] {
         let reply = server.connect().mcp(&batch);
         assert_eq!((reply.status, code(&reply.json())), (400, -32600));
     }
-    assert!(!stage.has_begun("h"), "nothing of it is run, or the client would run it twice");
+    assert!(!test_tools.has_begun("h"), "nothing of it is run, or the client would run it twice");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn initialize_agrees_on_the_version_asked_for_or_the_newest_of_its_era() {
         assert!(!reply.head.to_ascii_lowercase().contains("mcp-session-id"), "{}", reply.head);
         reply.json()["result"]["protocolVersion"].as_str().expect("a version").to_owned()
     };
-    for version in legacy::VERSIONS {
+    for version in LEGACY_VERSIONS {
         assert_eq!(agreed(version, ACCEPT), version);
     }
     for unknown in ["1.0", "2099-01-01", "", MODERN] {
@@ -286,7 +286,7 @@ fn session_ids_and_event_ids_are_ignored() {
 fn a_version_header_of_the_older_eras_may_be_absent_but_not_unknown() {
     let (server, _stage) = start();
     let mut client = server.connect();
-    for version in legacy::VERSIONS {
+    for version in LEGACY_VERSIONS {
         let headers = format!("{ACCEPT}MCP-Protocol-Version: {version}\r\n");
         assert_eq!(client.post_with("/mcp", &headers, &ping(1)).status, 200, "{version}");
     }
@@ -310,7 +310,7 @@ fn discover_says_what_the_server_speaks_and_is() {
     assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!("private")));
     assert!(result["ttlMs"].is_u64() && result["instructions"].is_string(), "{result}");
     assert_eq!(result["capabilities"]["tools"], json!({}));
-    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "proxmox-mcp");
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "mcp-server");
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_version_that_is_not_spoken_is_answered_with_those_that_are() {
 
 #[test]
 fn headers_that_are_missing_or_say_something_else_are_a_mismatch() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let mut client = server.connect();
     let body = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "h"}}));
     let version = format!("MCP-Protocol-Version: {MODERN}\r\n");
@@ -377,7 +377,7 @@ fn headers_that_are_missing_or_say_something_else_are_a_mismatch() {
         let reply = client.post_with("/mcp", &format!("{ACCEPT}{headers}"), &body);
         assert_error(&reply, 400, -32020, 1.into());
     }
-    assert!(!stage.has_begun("h"), "nothing was called");
+    assert!(!test_tools.has_begun("h"), "nothing was called");
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn every_method_but_post_is_405_with_allow() {
 
 #[test]
 fn foreign_origins_and_hosts_are_refused_and_local_ones_are_not() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let body = call(1, "hold", json!({"name": "h"}));
     for origin in ["https://evil.example", "null", "http://localhost.evil.example"] {
         let headers = format!("{ACCEPT}Origin: {origin}\r\n");
@@ -481,7 +481,7 @@ fn foreign_origins_and_hosts_are_refused_and_local_ones_are_not() {
         body.len()
     ));
     assert_eq!(client.reply().expect("an answer").status, 421);
-    assert!(!stage.has_begun("h"));
+    assert!(!test_tools.has_begun("h"));
     for origin in ["http://localhost:5173", "http://127.0.0.1", &format!("http://{}", server.address)] {
         let headers = format!("{ACCEPT}Origin: {origin}\r\n");
         assert_eq!(server.connect().post_with("/mcp", &headers, &ping(1)).status, 200, "{origin}");

@@ -1,11 +1,12 @@
 //! Calls over `POST /mcp` that take long, report progress, go wrong or are given up; and the product's own tools against
 //! a simulated cluster.
 
-use crate::support::node::{Act, Node};
-use crate::support::raw::{Client, Running, eventually, patient};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::raw::{Client, eventually};
 use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
 use crate::support::rpc::{request, text};
-use crate::support::stage::{LARGE, Stage, product, start, start_with};
+use crate::support::server::{TestServer, patient};
+use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::pve::demo::{Demo, Options};
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ fn a_client_that_takes_only_json_gets_no_progress() {
 
 #[test]
 fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
-    let (server, stage) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient() });
+    let (server, test_tools) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient() });
     let mut client = server.connect();
     client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "hold", json!({"name": "quiet"}), "t"));
     let mut events = client.events();
@@ -67,7 +68,7 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
     for _ in 0..3 {
         assert_eq!(events.comment(), ": keep-alive");
     }
-    stage.release("quiet");
+    test_tools.release("quiet");
     assert_eq!(text(&events.json()), "released quiet");
     assert!(events.event().is_none());
 }
@@ -83,20 +84,20 @@ fn an_answer_of_8_mb_arrives_whole() {
 
 #[test]
 fn requests_sent_ahead_are_answered_in_order() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let mut client = server.connect();
     client.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "first"})));
     client.send_post_with("/mcp", ACCEPT, &call(2, "echo", json!({"text": "x"})));
     client.send_post_with("/mcp", ACCEPT, &request(3, "ping", json!({})));
-    stage.wait_for("first");
-    stage.release("first");
+    test_tools.wait_for("first");
+    test_tools.release("first");
     for id in 1..=3 {
         assert_eq!(client.reply().expect("an answer").json()["id"], id);
     }
 }
 
 /// Sends a call of `hold`, of the newest version or an older one, and returns its connection once the call runs.
-fn held(stage: &Stage, server: &Running, name: &str, modern_era: bool) -> Client {
+fn held(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: bool) -> Client {
     let params = json!({"name": "hold", "arguments": {"name": name}});
     let mut client = server.connect();
     if modern_era {
@@ -105,23 +106,23 @@ fn held(stage: &Stage, server: &Running, name: &str, modern_era: bool) -> Client
     } else {
         client.send_post_with("/mcp", ACCEPT, &request(1, "tools/call", params));
     }
-    stage.wait_for(name);
+    test_tools.wait_for(name);
     client
 }
 
 #[test]
 fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
-    let (server, stage) = start();
-    let legacy = held(&stage, &server, "legacy", false);
-    let modern = held(&stage, &server, "modern", true);
-    let other = held(&stage, &server, "other", true);
-    // The legacy client goes first: whoever sees that the modern one is gone has seen the legacy one go.
+    let (server, test_tools) = start();
+    let legacy = held(&test_tools, &server, "legacy", false);
+    let modern = held(&test_tools, &server, "modern", true);
+    let other = held(&test_tools, &server, "other", true);
+    // The legacy client goes first: the server sees its end before that of the modern one.
     drop(legacy);
     drop(modern);
-    stage.wait_for_cancelled("modern");
-    assert!(!stage.was_cancelled("legacy") && !stage.was_cancelled("other"));
-    stage.release("legacy");
-    stage.release("other");
+    test_tools.wait_for_cancelled("modern");
+    assert!(!test_tools.was_cancelled("legacy") && !test_tools.was_cancelled("other"));
+    test_tools.release("legacy");
+    test_tools.release("other");
     let mut other = other;
     assert_eq!(text(&other.reply().expect("an answer").json()), "released other");
     server.assert_answers();
@@ -129,23 +130,23 @@ fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
 
 #[test]
 fn closing_a_stream_of_progress_cancels_its_call() {
-    let (server, stage) = start();
+    let (server, test_tools) = start();
     let params = json!({"name": "hold", "arguments": {"name": "streaming"}, "_meta": {"progressToken": 1}});
     let body = modern(1, "tools/call", params);
     let mut client = server.connect();
     client.send_post_with("/mcp", &modern_headers(&body), &body);
     let mut events = client.events();
     assert_eq!(events.json()["method"], "notifications/progress");
-    stage.wait_for("streaming");
+    test_tools.wait_for("streaming");
     drop(events);
-    stage.wait_for_cancelled("streaming");
+    test_tools.wait_for_cancelled("streaming");
     server.assert_answers();
 }
 
 #[test]
 fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
-    let node = Node::start(|_| Act::hang());
-    let server = Running::serving(patient(), &[], &[], product(vec![node.cluster_settings()]));
+    let node = Node::start(|_| ScriptedReply::hang());
+    let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let body = modern(1, "tools/call", json!({"name": "list_nodes", "arguments": {}}));
     let mut client = server.connect();
     client.send_post_with("/mcp", &modern_headers(&body), &body);
@@ -158,9 +159,9 @@ fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
 
 #[test]
 fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
-    let (server, stage) = start_with(Limits { max_calls: 2, ..patient() });
-    let mut first = held(&stage, &server, "first", false);
-    let _second = held(&stage, &server, "second", true);
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
+    let mut first = held(&test_tools, &server, "first", false);
+    let _second = held(&test_tools, &server, "second", true);
     let mut client = server.connect();
     let echo = call(3, "echo", json!({"text": "x"}));
     for body in [echo.clone(), format!("[{echo}]")] {
@@ -172,7 +173,7 @@ fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
         json!({}),
         "what is answered from memory needs no place"
     );
-    stage.release("first");
+    test_tools.release("first");
     assert_eq!(text(&first.reply().expect("an answer").json()), "released first");
     eventually("there is room again", || client.mcp(&echo).json()["result"].is_object());
 }
@@ -188,7 +189,7 @@ fn a_tool_that_panics_is_an_error_to_its_caller_and_nobody_else() {
         let answer = assert_error(&reply, 200, -32603, 1.into());
         assert!(!answer.to_string().contains("a test's panic"), "no internals: {answer}");
     }
-    assert_eq!(client.mcp(&request(2, "ping", json!({}))).json()["result"], json!({}), "its connection goes on");
+    assert_eq!(client.mcp(&request(2, "ping", json!({}))).json()["result"], json!({}), "its connection stays open");
 }
 
 #[test]
@@ -216,8 +217,8 @@ fn a_panic_in_a_batch_leaves_the_other_answers() {
 
 #[test]
 fn a_stop_lets_calls_in_flight_be_answered() {
-    let (mut server, stage) = start();
-    let mut clients = [held(&stage, &server, "legacy", false), held(&stage, &server, "modern", true)];
+    let (mut server, test_tools) = start();
+    let mut clients = [held(&test_tools, &server, "legacy", false), held(&test_tools, &server, "modern", true)];
     // A stream as well: its comments show that the server looks after its calls, a stop or not.
     let params = json!({"name": "hold", "arguments": {"name": "stream"}, "_meta": {"progressToken": 1}});
     let body = modern(1, "tools/call", params);
@@ -227,17 +228,17 @@ fn a_stop_lets_calls_in_flight_be_answered() {
     events.comment();
     assert_eq!(events.json()["method"], "notifications/progress");
     server.begin_stop();
-    eventually("nobody listens", || std::net::TcpStream::connect(server.address).is_err());
+    eventually("the port is closed", || std::net::TcpStream::connect(server.address).is_err());
     for _ in 0..8 {
         events.comment();
     }
     for (name, client) in ["legacy", "modern"].into_iter().zip(&mut clients) {
-        assert!(!stage.was_cancelled(name), "a stop is no cancellation");
-        stage.release(name);
+        assert!(!test_tools.was_cancelled(name), "a stop is no cancellation");
+        test_tools.release(name);
         assert_eq!(text(&client.reply().expect("an answer").json()), format!("released {name}"));
         client.assert_ends();
     }
-    stage.release("stream");
+    test_tools.release("stream");
     assert_eq!(text(&events.json()), "released stream");
     server.wait_for_stop();
 }
@@ -245,11 +246,11 @@ fn a_stop_lets_calls_in_flight_be_answered() {
 // ---- the product
 
 /// The product over a simulated cluster.
-fn start_product() -> (Demo, Running) {
+fn start_product() -> (Demo, TestServer) {
     let mut options = Options::default();
     options.task_step = Duration::from_millis(1);
     let demo = Demo::start_with(options).expect("the demo cluster");
-    let server = Running::serving(patient(), &[], &[], product(vec![demo.cluster()]));
+    let server = TestServer::builder().mcp(product(vec![demo.cluster()])).start();
     (demo, server)
 }
 
@@ -306,9 +307,10 @@ fn what_the_cluster_refuses_is_a_result_without_internals() {
 
 #[test]
 fn a_call_that_outlasts_the_stop_is_given_up_and_says_what_is_known_of_it() {
-    let node = Node::start(|r| if r.path().ends_with("/start") { Act::hang() } else { Act::data("[]") });
+    let node =
+        Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
     let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient() };
-    let mut server = Running::serving(limits, &[], &[], product(vec![node.cluster_settings()]));
+    let mut server = TestServer::builder().limits(limits).mcp(product(vec![node.cluster_settings()])).start();
     let write = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
     let (old, new) = (call("old", "proxmox_api_call", write.clone()), {
         modern("new", "tools/call", json!({"name": "proxmox_api_call", "arguments": write}))

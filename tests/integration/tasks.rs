@@ -1,8 +1,8 @@
 //! `wait_for_task` as a client sees it; the simulated cluster or a node that misbehaves is at the far end.
 
-use crate::support::node::{Act, Node, Request, nobody};
-use crate::support::stage::product;
-use crate::support::tool::{Said, call, call_with};
+use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
+use crate::support::test_tools::product;
+use crate::support::tool::{ToolResult, call, call_with};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
@@ -30,38 +30,38 @@ fn post(server: &McpServer, path: &str, data: Value) -> String {
     api(server, json!({"path": path, "method": "POST", "data": data})).as_str().expect("a UPID").to_owned()
 }
 
-fn wait(server: &McpServer, upid: &str) -> Said {
+fn wait(server: &McpServer, upid: &str) -> ToolResult {
     call(server, "wait_for_task", json!({"upid": upid}))
 }
 
 /// A node whose task answers its nth look at the status as `status` says, with a log of these lines.
-fn node(status: impl Fn(usize) -> Act + Send + Sync + 'static, lines: &'static [&'static str]) -> Node {
+fn node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: &'static [&'static str]) -> Node {
     let looks = AtomicUsize::new(0);
     Node::start(move |request| match request.path() {
         path if path.ends_with("/status") => status(looks.fetch_add(1, Ordering::SeqCst)),
         path if path.ends_with("/log") => log(request, lines),
-        path if path.ends_with("/tasks") => Act::data(r#"[{"upid":"other","endtime":1}]"#),
+        path if path.ends_with("/tasks") => ScriptedReply::data(r#"[{"upid":"other","endtime":1}]"#),
         path => panic!("unexpected {path}"),
     })
 }
 
-fn log(request: &Request, lines: &[&str]) -> Act {
+fn log(request: &Request, lines: &[&str]) -> ScriptedReply {
     let start = request.target.split("start=").nth(1).and_then(|s| s.split('&').next()).expect("start");
     let rows: Vec<_> = lines.iter().enumerate().skip(start.parse().expect("a number")).take(200).collect();
     let rows: Vec<_> = rows.into_iter().map(|(n, line)| json!({"n": n + 1, "t": line})).collect();
-    Act::body(json!({"total": lines.len(), "data": rows}).to_string())
+    ScriptedReply::body(json!({"total": lines.len(), "data": rows}).to_string())
 }
 
-fn running() -> Act {
-    Act::data(r#"{"status":"running"}"#)
+fn running() -> ScriptedReply {
+    ScriptedReply::data(r#"{"status":"running"}"#)
 }
 
-fn ended(exit: &str) -> Act {
-    Act::data(&json!({"status": "stopped", "exitstatus": exit}).to_string())
+fn ended(exit: &str) -> ScriptedReply {
+    ScriptedReply::data(&json!({"status": "stopped", "exitstatus": exit}).to_string())
 }
 
-fn no_such_task() -> Act {
-    Act::refusal(
+fn no_such_task() -> ScriptedReply {
+    ScriptedReply::refusal(
         400,
         "Parameter verification failed.",
         r#"{"data":null,"message":"x\n","errors":{"upid":"no such task"}}"#,
@@ -167,9 +167,9 @@ fn a_task_that_nobody_knows_is_a_failure() {
 #[test]
 fn a_node_that_is_away_for_a_moment_is_asked_again() {
     let status = |look| match look {
-        1..5 => Act::close(),
-        5 => Act::refusal(595, "No route to host", ""),
-        6 => Act::refusal(500, "got timeout", ""),
+        1..5 => ScriptedReply::close(),
+        5 => ScriptedReply::refusal(595, "No route to host", ""),
+        6 => ScriptedReply::refusal(500, "got timeout", ""),
         7 => ended("OK"),
         _ => running(),
     };
@@ -180,7 +180,10 @@ fn a_node_that_is_away_for_a_moment_is_asked_again() {
 
 #[test]
 fn a_node_that_stays_away_is_reported_and_the_task_not_given_up() {
-    let node = node(|look| if look == 0 { running() } else { Act::refusal(595, "No route to host", "") }, &["a line"]);
+    let node = node(
+        |look| if look == 0 { running() } else { ScriptedReply::refusal(595, "No route to host", "") },
+        &["a line"],
+    );
     let said = call(&over(&node), "wait_for_task", json!({"upid": UPID, "timeout": "1"}));
     assert!(
         said.failed && said.text.contains("No route to host") && said.text.contains("continues by itself"),
@@ -191,7 +194,7 @@ fn a_node_that_stays_away_is_reported_and_the_task_not_given_up() {
 
 #[test]
 fn what_no_second_look_mends_ends_the_wait() {
-    let node = node(|_| Act::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
+    let node = node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
     let said = wait(&over(&node), UPID);
     assert!(said.failed && said.text.contains("Sys.Audit"), "{said:?}");
     assert_eq!(node.requests().len(), 1);
@@ -208,10 +211,10 @@ fn the_logs_new_lines_are_the_progress_in_order_and_once() {
             _ => running(),
         },
         path if path.ends_with("/log") => match log_looks.fetch_add(1, Ordering::SeqCst) {
-            0 => Act::body(r#"{"total":1,"data":[{"n":1,"t":"no content"}]}"#),
+            0 => ScriptedReply::body(r#"{"total":1,"data":[{"n":1,"t":"no content"}]}"#),
             look => log(request, &LINES[..(2 * look).min(LINES.len())]),
         },
-        _ => Act::data("[]"),
+        _ => ScriptedReply::data("[]"),
     });
     let said = wait(&over(&node), UPID);
     assert_eq!(said.progress, ["one\ntwo [31m", "three\nfour", "five\nTASK OK"], "{said:?}");
@@ -235,15 +238,15 @@ fn hostile_answers_are_bounded() {
         path if path.ends_with("/status") => ended(&"\u{7}x\n".repeat(10_000)),
         path if path.ends_with("/log") => {
             let rows = vec![json!({"n": 1, "t": "y".repeat(5_000)}); 1_000];
-            Act::body(json!({"total": u64::MAX, "data": rows}).to_string())
+            ScriptedReply::body(json!({"total": u64::MAX, "data": rows}).to_string())
         }
-        _ => Act::data(r#"{"not":"a list"}"#),
+        _ => ScriptedReply::data(r#"{"not":"a list"}"#),
     });
     let said = wait(&over(&node), UPID);
     assert!(said.failed && said.text.len() < 12_000, "{} bytes", said.text.len());
     assert!(!said.text.contains('\u{7}'));
     for status in ["7", "null", "[]", r#"{"status":7}"#] {
-        let node = self::node(move |_| Act::data(status), &[]);
+        let node = self::node(move |_| ScriptedReply::data(status), &[]);
         assert!(wait(&over(&node), UPID).failed, "{status}");
     }
 }
@@ -255,7 +258,7 @@ fn called(name: &str, cluster: ClusterConfig) -> ClusterConfig {
 #[test]
 fn of_several_clusters_the_one_that_knows_the_task_is_asked() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
-    let down = ClusterConfig { endpoints: vec![nobody()], ..called("down", one.cluster()) };
+    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..called("down", one.cluster()) };
     let clusters = vec![called("one", one.cluster()), down, called("two", two.cluster())];
     let upid = post(&product(vec![two.cluster()]), "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
     let server = product(clusters);
@@ -277,7 +280,7 @@ fn a_task_that_no_cluster_knows_names_them_all() {
 
 #[test]
 fn what_is_no_upid_or_no_time_is_refused_without_a_request() {
-    let node = Node::start(|_| Act::hang());
+    let node = Node::start(|_| ScriptedReply::hang());
     let server = over(&node);
     for upid in ["100", "UPID:pve1", "UPID:../x:1:1:1:a:b:c:"] {
         let said = wait(&server, upid);

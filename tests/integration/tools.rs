@@ -184,7 +184,7 @@ fn a_raw_post_starts_a_vm_and_its_task_is_seen_to_finish() {
         if status["status"] == "stopped" {
             break status;
         }
-        assert!(Instant::now() < deadline, "the task goes on: {status}");
+        assert!(Instant::now() < deadline, "the task does not end: {status}");
         std::thread::yield_now();
     };
     assert_eq!(end["exitstatus"], "OK");

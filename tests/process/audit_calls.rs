@@ -1,11 +1,11 @@
 //! The audit log of a running server: what each kind of call writes down, over each transport, and what becomes of calls
 //! and lines where the file, or the server, is not there any more.
 
-use crate::support::node::{Act, Node};
-use crate::support::process::{Process, path};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::process::{ServerProcess, path};
+use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, texts};
 use crate::support::proxmox::{failed, gzipped_facts, is_lookup, proxmox_with};
 use crate::support::rpc::call;
-use crate::support::served::{ADMIN, OPERATOR, READER, Served, code, configuration, texts};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,9 +20,9 @@ fn node() -> Node {
     proxmox_with(gzipped_facts(), |request| {
         let end = request.path().rsplit('/').next().unwrap_or_default();
         match (request.method.as_str(), end) {
-            ("POST", "start") => Some(Act::data(&format!("\"{UPID}\""))),
+            ("POST", "start") => Some(ScriptedReply::data(&format!("\"{UPID}\""))),
             ("POST", "suspend") => Some(failed("VM 100 is locked (password=hunter2)")),
-            ("POST", "reboot") => Some(Act::close()),
+            ("POST", "reboot") => Some(ScriptedReply::close()),
             _ => None,
         }
     })
@@ -33,7 +33,7 @@ fn power(verb: &str) -> Value {
 }
 
 /// The lines from `from` on, which are of one call and have its `id`.
-fn of_one_call(server: &Served, from: usize) -> Vec<Value> {
+fn of_one_call(server: &ProgramServer, from: usize) -> Vec<Value> {
     let lines = server.lines().split_off(from);
     let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
     assert_eq!(ids.len(), 1, "{lines:?}");
@@ -44,7 +44,7 @@ fn events(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["event"].as_str().expect("an event")).collect()
 }
 
-/// What was sent to change something.
+/// Counts the requests that change something.
 fn sent(node: &Node) -> usize {
     node.requests().iter().filter(|request| !is_lookup(request) && request.method != "GET").count()
 }
@@ -54,7 +54,7 @@ fn sent(node: &Node) -> usize {
 #[test]
 fn a_read_is_one_line_with_who_where_and_how() {
     let (node, mut sum) = (node(), 0);
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(READER, "proxmox_api_get", json!({"path": CONFIG, "params": {"current": true}}));
     let lines = of_one_call(&server, 0);
     assert_eq!(events(&lines), ["call"]);
@@ -93,7 +93,7 @@ fn a_read_is_one_line_with_who_where_and_how() {
 #[test]
 fn a_batch_of_reads_is_a_line_each_under_one_id() {
     let node = node();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     let paths = ["/version", CONFIG, "/nodes/pve2/qemu/101/config", "/nodes/pve9/status"];
     server.call(READER, "proxmox_api_get", json!({"paths": paths}));
     let lines = of_one_call(&server, 0);
@@ -110,7 +110,7 @@ fn a_batch_of_reads_is_a_line_each_under_one_id() {
 #[test]
 fn a_change_is_written_down_before_and_after() {
     let node = node();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
     let lines = of_one_call(&server, 0);
     assert_eq!(events(&lines), ["begin", "end"]);
@@ -144,14 +144,14 @@ fn a_change_is_written_down_before_and_after() {
 #[test]
 fn a_task_that_is_waited_for_is_under_the_id_of_its_start() {
     let node = proxmox_with(gzipped_facts(), |request| match request.path() {
-        path if path.ends_with("/start") => Some(Act::data(&format!("\"{UPID}\""))),
+        path if path.ends_with("/start") => Some(ScriptedReply::data(&format!("\"{UPID}\""))),
         path if path.contains("/tasks/") && path.ends_with("/status") => {
-            Some(Act::data(r#"{"status":"stopped","exitstatus":"OK"}"#))
+            Some(ScriptedReply::data(r#"{"status":"stopped","exitstatus":"OK"}"#))
         }
-        path if path.ends_with("/log") => Some(Act::body(r#"{"data":[],"total":0}"#)),
+        path if path.ends_with("/log") => Some(ScriptedReply::body(r#"{"data":[],"total":0}"#)),
         _ => None,
     });
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     let mut arguments = power("start");
     arguments["wait"] = true.into();
     server.call(OPERATOR, "proxmox_api_call", arguments);
@@ -163,7 +163,8 @@ fn a_task_that_is_waited_for_is_under_the_id_of_its_start() {
 #[test]
 fn what_is_refused_is_written_down_with_why_and_not_sent() {
     let node = node();
-    let server = Served::start(&node, &json!({"deny": ["POST /nodes/*/qemu/*/status/stop"], "protect": ["101"]}));
+    let server =
+        ProgramServer::start_lab(&node, &json!({"deny": ["POST /nodes/*/qemu/*/status/stop"], "protect": ["101"]}));
     for (at, (token, arguments, why)) in [
         (READER, power("start"), "\"reader\" has \"read\""),
         (OPERATOR, json!({"path": CONFIG, "method": "PUT", "data": {"cores": 2}}), "\"operator\" has \"operate\""),
@@ -186,7 +187,7 @@ fn what_is_refused_is_written_down_with_why_and_not_sent() {
 #[test]
 fn a_confirmation_is_written_down_when_it_is_asked_for_and_when_it_is_given() {
     let node = node();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     let mut arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
     let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
     let lines = of_one_call(&server, 0);
@@ -214,7 +215,7 @@ fn a_confirmation_is_written_down_when_it_is_asked_for_and_when_it_is_given() {
 #[test]
 fn a_dry_run_and_what_goes_to_no_cluster_write_no_line() {
     let node = node();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     let mut dry = power("start");
     dry["dry_run"] = true.into();
     server.call(OPERATOR, "proxmox_api_call", dry);
@@ -228,7 +229,8 @@ fn a_dry_run_and_what_goes_to_no_cluster_write_no_line() {
 fn on_stdio_there_is_no_address() {
     let (node, folder) = (node(), tempfile::tempdir().unwrap());
     let (config, file) = (configuration(&node, &json!({})), folder.path().join("audit.log"));
-    let mut process = Process::start(&["stdio", "--config", path(&config), "--audit-log", file.to_str().unwrap()]);
+    let mut process =
+        ServerProcess::start(&["stdio", "--config", path(&config), "--audit-log", file.to_str().unwrap()]);
     process.ask(&call(1, "proxmox_api_call", power("start")));
     process.ask(&call(2, "list_nodes", json!({})));
     process.end_input();
@@ -247,7 +249,7 @@ fn on_stdio_there_is_no_address() {
 #[test]
 fn without_a_file_the_lines_are_in_the_log() {
     let node = node();
-    let server = Served::start_without_file(&node, &json!({}));
+    let server = ProgramServer::start_lab_without_audit_file(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
     server.call(READER, "proxmox_api_call", power("start"));
     server.call(READER, "list_nodes", json!({}));
@@ -270,10 +272,10 @@ fn without_a_file_the_lines_are_in_the_log() {
 #[test]
 fn eight_clients_at_once_write_one_chain() {
     let node = node();
-    let server = Served::start(&node, &json!({"confirm": "never"}));
+    let server = ProgramServer::start_lab(&node, &json!({"confirm": "never"}));
     thread::scope(|scope| {
         for n in 0..8 {
-            let server = server.front.clone();
+            let server = server.endpoint.clone();
             scope.spawn(move || {
                 for turn in 0..10 {
                     match (n + turn) % 4 {
@@ -302,7 +304,7 @@ fn eight_clients_at_once_write_one_chain() {
 #[test]
 fn the_chain_goes_on_after_a_kill_in_the_midst_of_calls() {
     let node = node();
-    let mut server = Served::start(&node, &json!({}));
+    let mut server = ProgramServer::start_lab(&node, &json!({}));
     for _ in 0..3 {
         let over = AtomicBool::new(false);
         let (address, before) = (server.address.clone(), server.lines().len());
@@ -347,14 +349,14 @@ fn shoot(address: &str) -> bool {
 #[test]
 fn on_a_full_disk_nothing_is_changed_and_reads_go_on() {
     let node = node();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
     assert_eq!(sent(&node), 1);
     server.fill_disk(true);
     let refused = server.call(OPERATOR, "proxmox_api_call", power("start"));
     let said = texts(&refused);
     assert!(refused["result"]["isError"] == true && said.contains("without it nothing is changed"), "{said}");
-    assert!(said.ends_with("Nothing was sent") && !said.contains("audit.log"), "{said}");
+    assert!(said.contains("Nothing was sent") && !said.contains("audit.log"), "{said}");
     let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
     assert!(texts(&read).starts_with("\"fine\""), "{read}");
     let not_let = server.call(READER, "proxmox_api_call", power("start"));
@@ -370,7 +372,7 @@ fn on_a_full_disk_nothing_is_changed_and_reads_go_on() {
 #[test]
 fn a_file_that_is_removed_is_made_anew_and_where_it_cannot_be_nothing_is_changed() {
     let node = node();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
     fs::remove_file(&server.audit).expect("remove");
     server.call(OPERATOR, "proxmox_api_call", power("start"));

@@ -70,7 +70,7 @@ fn look(path: &Path, more: &[&str]) -> Output {
     program(&["audit", "verify"]).arg(path).args(more).output().expect("run")
 }
 
-/// What is said of a file of these bytes: on stdout with exit code 0, else on stderr.
+/// Verifies a file of these bytes. Returns stdout if the exit code is 0, else stderr.
 fn said_of(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
     let (_folder, path) = folder();
     fs::write(&path, bytes).expect("write");
@@ -184,7 +184,7 @@ fn every_byte_of_every_line_counts() {
             }
             let found = |expect| verify(&mut bytes.as_slice(), expect).expect("read").problems.count > 0;
             assert!(found(Some(&kept)), "{at} {other}");
-            // Of the last line nobody knows what it was, unless its hash is kept.
+            // A change of the last line is found only if its hash is kept elsewhere.
             assert!(at >= last || found(None), "{at} {other}");
         }
         let (mut less, mut more) = (whole.clone(), whole.clone());
@@ -203,7 +203,7 @@ fn a_missing_line_is_found() {
         let said = said_of_lines(&lines, 1);
         let told = match without {
             0 => "line 1 has the number 2: the lines before it are missing".to_owned(),
-            n => format!("line {} has the number {} where {} is due: 1 missing after line {n}", n + 1, n + 2, n + 1),
+            n => format!("line {} has the number {}, expected {}: 1 missing after line {n}", n + 1, n + 2, n + 1),
         };
         assert!(said.contains("1 problem\n") && said.contains(&told), "{said}");
     }
@@ -214,7 +214,7 @@ fn lines_in_another_order_or_twice_are_found() {
     let [a, b, c, d, ..] = log() else { panic!() };
     assert!(said_of_lines(&[a, c, b, d], 1).contains("it is out of order"));
     assert!(said_of_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
-    assert!(said_of_lines(&[a, b, b, c], 1).contains("line 3 has the number 2 where 3 is due"));
+    assert!(said_of_lines(&[a, b, b, c], 1).contains("line 3 has the number 2, expected 3"));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
     let (_folder, path) = folder();
     let torn = format!("{}{}{}", log()[0], log()[1], &log()[2][..40]);
     fs::write(&path, &torn).expect("write");
-    let told = "warning: line 3 was cut off (a crash or a full disk), the chain goes on";
+    let told = "warning: line 3 was cut off (a crash or a full disk), the chain continues";
     assert!(said_of(&torn, &[], 0).contains(told));
     let audit = AuditLog::open(&path).expect("open");
     (0..2).for_each(|_| audit.write(&record("8a", AuditEvent::ChangeStarted, &[])).expect("write"));
@@ -247,10 +247,10 @@ fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
 #[test]
 fn what_is_no_audit_log_has_problems() {
     let junk: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    assert!(said_of(junk, &[], 1).contains("no records, 1 problem\n  line 1 is no record"));
-    assert!(said_of("root:x:0:0\n", &[], 1).contains("line 1 is no record"));
+    assert!(said_of(junk, &[], 1).contains("no records, 1 problem\n  line 1 is not a record"));
+    assert!(said_of("root:x:0:0\n", &[], 1).contains("line 1 is not a record"));
     let long = format!("{}{{\"seq\":2,\"{}\n{}", log()[0], "x".repeat(10 << 20), log()[1]);
-    assert!(said_of(long, &[], 1).contains("line 2 is no record, and line 3 does not follow from it"));
+    assert!(said_of(long, &[], 1).contains("line 2 is not a record, and line 3 does not follow from it"));
 }
 
 #[test]
@@ -287,7 +287,7 @@ proptest! {
     ], 0..8)) {
         let bytes = pieces.concat();
         let report = verify(&mut bytes.as_slice(), None).expect("read");
-        // What is not found wrong are the first lines of the log, and at most one that is not whole after them.
+        // A file without a problem consists of the first lines of the log, and at most one partial line after them.
         if report.problems.count == 0 {
             let whole = log()[..usize::try_from(report.record_count).unwrap()].concat();
             prop_assert!(bytes.starts_with(whole.trim_end().as_bytes()));

@@ -1,9 +1,10 @@
-//! Who may call: client tokens over real sockets, each route without one, with a wrong one and with the right one, and
-//! what becomes of a session, of a server's start and of the token itself.
+//! Client tokens over real sockets: each route without one, with a wrong one and with the right one. Sessions, the
+//! start of a server, and the `token` command.
 
-use crate::support::process::{Process, path, program, run};
-use crate::support::raw::{Client, Reply, Running, Sse, patient, ping};
+use crate::support::process::{ServerProcess, path, program, run};
+use crate::support::raw::{Client, Reply, Sse, ping};
 use crate::support::rpc::ACCEPT;
+use crate::support::server::{TestServer, patient};
 use proxmox_mcp::config::{Client as Caller, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -20,8 +21,8 @@ fn caller(name: &str, token: &str) -> Caller {
     Caller { name: name.into(), token_sha256: TokenHash::from_token(token.as_bytes()), ..Caller::anonymous() }
 }
 
-fn server() -> Running {
-    Running::for_clients(patient(), vec![caller("ada", ADA), caller("bob", BOB)])
+fn server() -> TestServer {
+    TestServer::builder().clients(vec![caller("ada", ADA), caller("bob", BOB)]).start()
 }
 
 fn bearer(token: &str) -> String {
@@ -103,7 +104,7 @@ fn a_connection_kept_alive_is_asked_each_time() {
 #[test]
 fn paths_that_are_not_served_are_404_for_anybody() {
     let server = server();
-    // What clients look for after a 401: another one there would be taken for broken OAuth.
+    // Clients look for it after a 401. Another value would look like broken OAuth.
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register"] {
         assert_eq!(server.connect().ask(&format!("GET {path}"), "").status, 404, "{path}");
     }
@@ -119,7 +120,7 @@ fn another_host_or_origin_is_refused_before_the_token_is_looked_at() {
 
 #[test]
 fn without_clients_no_token_is_looked_at() {
-    let server = Running::start(patient());
+    let server = TestServer::start(patient());
     for headers in ["", &bearer(ADA), "Authorization: Basic eDp5\r\n"] {
         assert_eq!(server.connect().post_with("/mcp", headers, &ping(1)).status, 200, "{headers}");
     }
@@ -192,7 +193,7 @@ fn a_refusal_does_not_wait_for_the_body_and_ends_the_connection() {
             let reply = client.reply().expect("an answer");
             assert_eq!(reply.status, 401, "{framing}");
             assert!(reply.has_header("Connection: close"), "{}", reply.head);
-            // What comes after it is not taken for a request.
+            // The bytes after it are no request.
             client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
             assert!(client.reply().is_none());
         }
@@ -259,7 +260,7 @@ fn after_ten_wrong_tokens_further_ones_are_429_and_the_right_one_passes() {
 
 // ---- the program
 
-/// clusters.json with one cluster where nobody listens, and these clients.
+/// Writes a clusters.json of these clients and of one cluster at a closed port.
 fn configuration(clients: Value) -> NamedTempFile {
     let lab = json!({"url": "http://127.0.0.1:1", "user": "mcp@pve", "token_id": "ro", "token_secret": "s"});
     let mut file = NamedTempFile::new().expect("a file");
@@ -333,7 +334,7 @@ fn the_token_of_a_file_is_its_line() {
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "{ADA}").expect("write");
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600)).expect("chmod");
-    let server = Process::start(&["--demo", "--listen", "127.0.0.1:0", "--auth-token-file", path(&file)]);
+    let server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--auth-token-file", path(&file)]);
     let address = server.address();
     assert_eq!((posted(&address, &bearer(ADA)), posted(&address, "")), (200, 401));
 }
@@ -343,7 +344,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     let hash =
         |token: &str| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": "full"});
     let config = configuration(json!({"ada": hash(ADA), "bob": hash(BOB), "_comment": "colleagues"}));
-    let server = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     let address = server.address();
     for (headers, status) in [(bearer(ADA), 200), (bearer(BOB), 200), (bearer("pmcp_wrong"), 401), (String::new(), 401)]
     {
@@ -366,7 +367,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
 #[test]
 fn one_line_of_the_log_tells_of_a_flood_of_wrong_tokens() {
     let mut command = demo(&[("MCP_AUTH_TOKEN", ADA), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")]);
-    let server = Process::of(&mut command);
+    let server = ServerProcess::of(&mut command);
     let address = server.address();
     for n in 0..15 {
         posted(&address, &bearer(&format!("pmcp_guess-{n}")));
@@ -406,9 +407,9 @@ fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
     assert_eq!(config["clients"]["ada"], json!({"token_sha256": hash.to_string(), "access": "read"}));
     let bearer = bearer(token);
     assert!(text.lines().any(|line| line.trim() == bearer.trim()));
-    // What is stored lets in what is handed over.
+    // The stored hash admits the token that is handed over.
     let config = configuration(config["clients"].clone());
-    let server = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     assert_eq!(posted(&server.address(), &bearer), 200);
     assert!(!made(&["token"]).contains(token), "each is another");
     for name in ["my laptop", "", "a\"b", "pmcp_0123456789"] {
@@ -419,6 +420,6 @@ fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
 #[test]
 fn stdio_needs_no_token() {
     let mut command = program(&["stdio", "--demo"]);
-    let mut server = Process::of(command.env("PROXMOX_MCP_LISTEN", "0.0.0.0:0"));
+    let mut server = ServerProcess::of(command.env("PROXMOX_MCP_LISTEN", "0.0.0.0:0"));
     assert_eq!(server.ask(&initialize())["id"], 1);
 }

@@ -1,8 +1,8 @@
 //! A call's line in the log, and the id that the log, the audit and a failed result have in common.
 
 use crate::support::canary::{CANARY, assert_unseen};
-use crate::support::node::{Act, Node};
-use crate::support::process::{Process, configuration, path, program};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::process::{ServerProcess, configuration, path, program};
 use crate::support::raw::{Client, LONG};
 use crate::support::rpc::{ACCEPT, call, modern, modern_headers, request};
 use serde_json::{Value, json};
@@ -13,25 +13,25 @@ use tempfile::NamedTempFile;
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// The product over a node that answers everything with `"fine"`, and refuses `/version`.
-fn started(args: &[&str]) -> (Process, Client, (Node, NamedTempFile)) {
+fn started(args: &[&str]) -> (ServerProcess, Client, (Node, NamedTempFile)) {
     let node = Node::start(|request| match request.target.as_str() {
-        "/api2/json/version" => Act::refusal(403, "Permission check failed", "{\"data\":null}"),
-        _ => Act::data("\"fine\""),
+        "/api2/json/version" => ScriptedReply::refusal(403, "Permission check failed", "{\"data\":null}"),
+        _ => ScriptedReply::data("\"fine\""),
     });
     let config = configuration(CANARY, &[("prod", &node.endpoint().to_string())]);
     let mut all = vec!["--config", path(&config), "--listen", "127.0.0.1:0"];
     all.extend(args);
-    let process = Process::of(&mut program(&all));
+    let process = ServerProcess::of(&mut program(&all));
     let client = connected(&process);
     (process, client, (node, config))
 }
 
-fn connected(process: &Process) -> Client {
+fn connected(process: &ServerProcess) -> Client {
     Client::to(process.address())
 }
 
 /// The next line of the log that has all of these words.
-fn line(process: &Process, words: &[&str]) -> String {
+fn line(process: &ServerProcess, words: &[&str]) -> String {
     loop {
         let line = process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {words:?}"));
         assert_unseen("the log", line.as_bytes());
@@ -41,7 +41,7 @@ fn line(process: &Process, words: &[&str]) -> String {
     }
 }
 
-/// What stands behind `key=`.
+/// Returns the value of `key=`.
 fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split(' ').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
 }
@@ -157,7 +157,7 @@ fn a_call_that_is_not_let_through_is_refused_and_counted_as_that() {
     let mut config = NamedTempFile::new().expect("a file");
     write!(config, "{}", json!({"clusters": {"prod": entry}})).expect("write");
     let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
-    let process = Process::of(command.env("MCP_METRICS", "true"));
+    let process = ServerProcess::of(command.env("MCP_METRICS", "true"));
     let mut client = connected(&process);
     let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
     let answer = client.mcp(&call(1, "proxmox_api_call", delete)).json();
@@ -170,10 +170,10 @@ fn a_call_that_is_not_let_through_is_refused_and_counted_as_that() {
 
 #[test]
 fn a_slow_call_is_a_warning() {
-    let node = Node::start(|_| Act::data("\"fine\"").dripping(Duration::from_millis(1)));
+    let node = Node::start(|_| ScriptedReply::data("\"fine\"").dripping(Duration::from_millis(1)));
     let config = configuration(CANARY, &[("prod", &node.endpoint().to_string())]);
     let limit = ["--slow-call", "0.01", "--log", "warn"];
-    let process = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
+    let process = ServerProcess::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
     connected(&process).mcp(&read("/cluster/status"));
     let warned = line(&process, &["proxmox_mcp::call"]);
     assert!(warned.contains(" WARN ") && warned.ends_with(" slow"), "{warned}");
@@ -181,7 +181,7 @@ fn a_slow_call_is_a_warning() {
 
 #[test]
 fn a_wait_that_was_asked_for_is_not_slow() {
-    let process = Process::start(&["--demo", "--listen", "127.0.0.1:0", "--slow-call", "0.01"]);
+    let process = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--slow-call", "0.01"]);
     let snapshot =
         json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}, "wait": true});
     let answer = connected(&process).mcp(&call(1, "proxmox_api_call", snapshot)).json();

@@ -2,8 +2,8 @@
 //! whole or in pieces, even where a node sends it back.
 
 use crate::support::canary::{CANARY, assert_unseen};
-use crate::support::node::{Act, Node, Request, nobody};
-use crate::support::process::{Process, configuration, path, program};
+use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
+use crate::support::process::{ServerProcess, configuration, path, program};
 use crate::support::raw::{Client, Sse};
 use crate::support::rpc::{call, modern, request};
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 
-/// What a node was sent in the Authorization header; the description of the API is asked for without.
+/// Returns the Authorization header of a request. A request for the description of the API has none.
 fn token(request: &Request) -> String {
     let public = request.path().ends_with("/apidoc.js");
     assert_eq!(request.header("authorization").is_none(), public, "{}", request.path());
@@ -25,26 +25,49 @@ fn token(request: &Request) -> String {
 fn nodes() -> Vec<(&'static str, Node)> {
     let json_error = |token: &str| format!(r#"{{"data":null,"message":"{token}\n","errors":{{"{token}":"{token}"}}}}"#);
     vec![
-        ("errors", Node::start(move |r| Act::refusal(400, "Parameter verification failed.", &json_error(&token(r))))),
-        ("escaped", Node::start(move |r| Act::refusal(500, "x", &json_error(&token(r).replace('-', "\\u002d"))))),
-        ("phrase", Node::start(|r| Act::refusal(500, &token(r), ""))),
-        ("denied", Node::start(|r| Act::refusal(403, &format!("Permission check failed ({})", token(r)), ""))),
-        ("unauthorized", Node::start(|r| Act::refusal(401, &token(r), &token(r)))),
-        ("page", Node::start(|r| Act::body(format!("<html>{}</html>", token(r))))),
-        ("string", Node::start(|r| Act::body(format!("{:?}", token(r))))),
-        ("late", Node::start(|r| Act::body(format!("{}{}", "x".repeat(980), token(r))))),
-        ("cut", Node::start(|r| Act::answer(200, "OK", &[("Content-Length", "9999")], token(r)).then_close())),
-        ("redirect", Node::start(|r| Act::answer(302, "Found", &[("Location", &format!("/{}", token(r)))], ""))),
-        ("header", Node::start(|r| Act::answer(500, "x", &[("X-Echo", &token(r)), ("Set-Cookie", &token(r))], ""))),
-        ("not-http", Node::start(|r| Act::raw(format!("{}\r\n\r\n", token(r))).then_close())),
-        ("right", Node::start(|r| Act::data(if r.path().ends_with("version") { r#"{"version":"9"}"# } else { "[]" }))),
+        (
+            "errors",
+            Node::start(move |r| ScriptedReply::refusal(400, "Parameter verification failed.", &json_error(&token(r)))),
+        ),
+        (
+            "escaped",
+            Node::start(move |r| ScriptedReply::refusal(500, "x", &json_error(&token(r).replace('-', "\\u002d")))),
+        ),
+        ("phrase", Node::start(|r| ScriptedReply::refusal(500, &token(r), ""))),
+        (
+            "denied",
+            Node::start(|r| ScriptedReply::refusal(403, &format!("Permission check failed ({})", token(r)), "")),
+        ),
+        ("unauthorized", Node::start(|r| ScriptedReply::refusal(401, &token(r), &token(r)))),
+        ("page", Node::start(|r| ScriptedReply::body(format!("<html>{}</html>", token(r))))),
+        ("string", Node::start(|r| ScriptedReply::body(format!("{:?}", token(r))))),
+        ("late", Node::start(|r| ScriptedReply::body(format!("{}{}", "x".repeat(980), token(r))))),
+        (
+            "cut",
+            Node::start(|r| ScriptedReply::answer(200, "OK", &[("Content-Length", "9999")], token(r)).then_close()),
+        ),
+        (
+            "redirect",
+            Node::start(|r| ScriptedReply::answer(302, "Found", &[("Location", &format!("/{}", token(r)))], "")),
+        ),
+        (
+            "header",
+            Node::start(|r| ScriptedReply::answer(500, "x", &[("X-Echo", &token(r)), ("Set-Cookie", &token(r))], "")),
+        ),
+        ("not-http", Node::start(|r| ScriptedReply::raw(format!("{}\r\n\r\n", token(r))).then_close())),
+        (
+            "right",
+            Node::start(|r| {
+                ScriptedReply::data(if r.path().ends_with("version") { r#"{"version":"9"}"# } else { "[]" })
+            }),
+        ),
     ]
 }
 
-/// A configuration of these nodes and one where nobody listens, and the clusters' names.
+/// Writes a configuration of these nodes and of a closed port. Returns it with the clusters' names.
 fn over(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
     let mut clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
-    clusters.push(("down", nobody().to_string()));
+    clusters.push(("down", closed_endpoint().to_string()));
     let entries: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     (configuration(CANARY, &entries), clusters.iter().map(|(name, _)| *name).collect())
 }
@@ -84,13 +107,13 @@ fn assert_sent(nodes: &[(&'static str, Node)]) {
 }
 
 /// Ends a server; what it printed since its first line.
-fn printed(process: Process) -> String {
+fn printed(process: ServerProcess) -> String {
     process.signal(Signal::TERM);
     rest(process)
 }
 
-/// What a process that comes to its end still printed.
-fn rest(mut process: Process) -> String {
+/// Returns the rest of the output of a process that ends.
+fn rest(mut process: ServerProcess) -> String {
     process.ended();
     process.stdout.iter().chain(process.stderr.iter()).collect::<Vec<_>>().join("\n")
 }
@@ -115,7 +138,7 @@ fn the_search_finds_what_it_looks_for() {
 fn http_answers_and_the_log_do_not_show_it() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
-    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+    let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
     let mut client = connect();
@@ -137,7 +160,7 @@ fn http_answers_and_the_log_do_not_show_it() {
 fn events_and_the_log_do_not_show_it() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
-    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
+    let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
     let (mut sse, mut poster) = (Sse::open(connect()), connect());
@@ -159,14 +182,14 @@ fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
     // Nodes that would tell what they are sent: all of it is in their answers.
     let echo = |r: &Request| format!("{} {:?} {}", r.target, r.headers, r.body);
     let nodes = vec![
-        ("right", Node::start(move |r| Act::data(&format!("{:?}", echo(r))))),
-        ("errors", Node::start(move |r| Act::refusal(500, "x", &echo(r)))),
+        ("right", Node::start(move |r| ScriptedReply::data(&format!("{:?}", echo(r))))),
+        ("errors", Node::start(move |r| ScriptedReply::refusal(500, "x", &echo(r)))),
     ];
     let clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
     let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     let config = configuration("s3cret", &clusters);
     let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
-    let process = Process::of(command.env("MCP_AUTH_TOKEN", CANARY));
+    let process = ServerProcess::of(command.env("MCP_AUTH_TOKEN", CANARY));
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
     let right = format!("Authorization: Bearer {CANARY}\r\n");
@@ -210,7 +233,7 @@ fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
 fn the_pipes_of_the_stdio_command_do_not_show_it() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
-    let mut process = Process::start(&["stdio", "--config", path(&config), "--log", "trace"]);
+    let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
     let mut lines = String::new();
     for (tool, arguments) in calls(&clusters) {
         lines += &process.ask(&call(1, tool, arguments)).to_string();
@@ -236,11 +259,11 @@ fn check_does_not_show_it() {
 fn the_text_of_the_start_and_the_help_do_not_show_it() {
     let nodes = nodes();
     let (config, _) = over(&nodes);
-    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     process.address();
     assert_unseen("the start", printed(process).as_bytes());
     for args in [&["--help"][..], &["-h"], &["stdio", "--help"], &["check", "--help"], &["--version"], &["--nope"]] {
-        // As a shell has it in which somebody tried things out.
+        // As in a shell that an operator experimented in.
         let variables =
             ["PROXMOX_MCP_CONFIG", "MCP_ALLOWED_HOSTS", "PVE_TOKEN", "MCP_AUTH_TOKEN", "MCP_AUTH_TOKEN_FILE"]
                 .map(|name| (name, CANARY));
@@ -251,7 +274,7 @@ fn the_text_of_the_start_and_the_help_do_not_show_it() {
 
 #[test]
 fn a_secret_from_a_file_or_a_variable_is_not_shown_either() {
-    let node = Node::start(|r| Act::refusal(500, &token(r), &token(r)));
+    let node = Node::start(|r| ScriptedReply::refusal(500, &token(r), &token(r)));
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "{CANARY}").expect("write");
     for source in [json!({"token_secret_file": path(&file)}), json!({"token_secret_env": "PVE_TOKEN"})] {
@@ -274,7 +297,7 @@ fn written(text: &str) -> NamedTempFile {
 
 /// Configurations that are wrong, with the secret somewhere in them.
 fn wrong_configurations() -> Vec<String> {
-    let here = format!("http://{}", nobody());
+    let here = format!("http://{}", closed_endpoint());
     let right = json!({"url": here, "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY});
     let with = |field: &str, value: Value| {
         let mut cluster = right.clone();
@@ -344,7 +367,7 @@ fn no_error_of_a_configuration_shows_it() {
         let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
         let said = [output.stdout, output.stderr].concat();
         assert_unseen(&format!("the error of {text}"), &said);
-        // A few of them are right after all, and fail only where nobody is at home.
+        // A few of them are valid, and fail only because no node listens.
         assert_ne!(output.status.code(), Some(0), "{text}");
     }
 }

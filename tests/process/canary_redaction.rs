@@ -1,12 +1,12 @@
-//! A secret that a cluster's answers hold, in every field and form that Proxmox has for one, or that a caller sends: it
-//! is in nothing that a client below `full` is told, and in no log, audit line, question or dry run whoever asks.
+//! A secret in a cluster's answers, in every field and form that Proxmox has for one, or in a call. No client below
+//! `full` receives it. No log, audit line, question or dry run contains it at any level.
 
 use crate::support::canary::{CANARY, assert_unseen};
-use crate::support::node::{Act, Node, Request, SECRET};
-use crate::support::process::{Process, path, run};
+use crate::support::node::{Node, Request, SECRET, ScriptedReply};
+use crate::support::process::{ServerProcess, path, run};
+use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, texts};
 use crate::support::proxmox::{gzipped_facts, proxmox_with};
 use crate::support::rpc::call;
-use crate::support::served::{ADMIN, OPERATOR, READER, Served, code, configuration, texts};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -46,7 +46,7 @@ const FIELDS: [&str; 30] = [
     "Authorization",
 ];
 
-/// Forms that a secret has in a text of anybody's.
+/// Forms of a secret in untrusted text.
 fn forms() -> Vec<String> {
     vec![
         format!("password={CANARY}"),
@@ -88,7 +88,7 @@ fn guests() -> Value {
     forms().iter().enumerate().map(row).collect()
 }
 
-/// The log of a task, where a key stands in several lines.
+/// The log of a task with a key over several lines.
 fn task_log() -> Value {
     let all = forms().join("\n");
     all.lines().enumerate().map(|(n, line)| json!({"n": n + 1, "t": line})).collect()
@@ -100,36 +100,40 @@ fn leaky() -> Node {
     proxmox_with(gzipped_facts(), move |request| answer(request, &looks))
 }
 
-fn answer(request: &Request, looks: &AtomicUsize) -> Option<Act> {
+fn answer(request: &Request, looks: &AtomicUsize) -> Option<ScriptedReply> {
     let said = forms().join(" ").replace('\n', " ");
     Some(match (request.method.as_str(), request.path().strip_prefix("/api2/json")?) {
-        ("GET", "/version") => Act::data(&json!({"version": format!("9.2.11 password={CANARY}")}).to_string()),
-        ("GET", "/nodes") => {
-            Act::data(&json!([{"node": "pve1", "status": "online", "level": said, "token": CANARY}]).to_string())
+        ("GET", "/version") => {
+            ScriptedReply::data(&json!({"version": format!("9.2.11 password={CANARY}")}).to_string())
         }
-        ("GET", "/cluster/resources") => Act::data(&guests().to_string()),
+        ("GET", "/nodes") => ScriptedReply::data(
+            &json!([{"node": "pve1", "status": "online", "level": said, "token": CANARY}]).to_string(),
+        ),
+        ("GET", "/cluster/resources") => ScriptedReply::data(&guests().to_string()),
         ("GET", path) if path.ends_with("/status") && path.contains("/tasks/") => {
             match looks.fetch_add(1, Ordering::Relaxed) % 3 {
-                0 | 1 => Act::data(r#"{"status":"running"}"#),
-                _ => Act::data(&json!({"status": "stopped", "exitstatus": said}).to_string()),
+                0 | 1 => ScriptedReply::data(r#"{"status":"running"}"#),
+                _ => ScriptedReply::data(&json!({"status": "stopped", "exitstatus": said}).to_string()),
             }
         }
-        ("GET", path) if path.ends_with("/log") => Act::body(json!({"data": task_log(), "total": 20}).to_string()),
-        ("GET", path) if path.ends_with("/dns") => Act::refusal(
+        ("GET", path) if path.ends_with("/log") => {
+            ScriptedReply::body(json!({"data": task_log(), "total": 20}).to_string())
+        }
+        ("GET", path) if path.ends_with("/dns") => ScriptedReply::refusal(
             400,
             "x",
             &json!({"data": null, "message": said,
             "errors": {"search": said}})
             .to_string(),
         ),
-        ("GET", path) if path.ends_with("/time") => Act::refusal(500, &said, ""),
-        ("GET", path) if path.ends_with("/hosts") => Act::refusal(403, &format!("no ({said})"), &said),
-        ("GET", path) if path.ends_with("/netstat") => Act::body(&said),
-        ("GET", _) => Act::data(&everything().to_string()),
-        ("POST", path) if path.ends_with("/start") => Act::data(&format!("\"{UPID}\"")),
-        ("POST", path) if path.ends_with("/reboot") => Act::refusal(500, &said, &said),
-        ("PUT", _) => Act::refusal(595, &said, &said),
-        _ => Act::data(&everything().to_string()),
+        ("GET", path) if path.ends_with("/time") => ScriptedReply::refusal(500, &said, ""),
+        ("GET", path) if path.ends_with("/hosts") => ScriptedReply::refusal(403, &format!("no ({said})"), &said),
+        ("GET", path) if path.ends_with("/netstat") => ScriptedReply::body(&said),
+        ("GET", _) => ScriptedReply::data(&everything().to_string()),
+        ("POST", path) if path.ends_with("/start") => ScriptedReply::data(&format!("\"{UPID}\"")),
+        ("POST", path) if path.ends_with("/reboot") => ScriptedReply::refusal(500, &said, &said),
+        ("PUT", _) => ScriptedReply::refusal(595, &said, &said),
+        _ => ScriptedReply::data(&everything().to_string()),
     })
 }
 
@@ -201,7 +205,7 @@ fn assert_clean(what: &str, text: &str) {
 #[test]
 fn no_client_below_full_is_told_it_by_any_tool() {
     let node = leaky();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     for token in [READER, OPERATOR] {
         for (tool, arguments) in reads() {
             let what = format!("{tool} {arguments}");
@@ -226,7 +230,7 @@ fn no_client_below_full_is_told_it_by_any_tool() {
 #[test]
 fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
     let node = leaky();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     for (tool, arguments, nothing) in [
         ("find_guest", json!({"query": &CANARY[..4]}), "no guest fits"),
         ("proxmox_api_get", json!({"path": "/cluster/resources", "filter": format!("name~{}", &CANARY[..4])}), "[]"),
@@ -240,7 +244,7 @@ fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
 #[test]
 fn a_cluster_below_full_tells_it_to_nobody() {
     let node = leaky();
-    let server = Served::start(&node, &json!({"access": "operate"}));
+    let server = ProgramServer::start_lab(&node, &json!({"access": "operate"}));
     for (tool, arguments) in reads() {
         assert_clean(&format!("{tool} {arguments}"), &server.call(ADMIN, tool, arguments.clone()).to_string());
     }
@@ -250,7 +254,7 @@ fn a_cluster_below_full_tells_it_to_nobody() {
 fn stdio_tells_it_no_more_than_its_cluster_lets() {
     let node = leaky();
     let config = configuration(&node, &json!({"access": "read"}));
-    let mut process = Process::start(&["stdio", "--config", path(&config), "--log", "trace"]);
+    let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
     for (tool, arguments) in reads() {
         let answer = process.ask(&call(1, tool, arguments.clone()));
         assert_clean(&format!("{tool} {arguments}"), &answer.to_string());
@@ -263,7 +267,7 @@ fn stdio_tells_it_no_more_than_its_cluster_lets() {
 #[test]
 fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
     let node = leaky();
-    let server = Served::start(&node, &json!({"confirm": "writes"}));
+    let server = ProgramServer::start_lab(&node, &json!({"confirm": "writes"}));
     for arguments in changes() {
         let what = arguments.to_string();
         let with = |name: &str, value: Value| {
@@ -302,7 +306,7 @@ fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
 #[test]
 fn without_an_audit_log_the_lines_in_the_log_have_it_neither() {
     let node = leaky();
-    let server = Served::start_without_file(&node, &json!({"confirm": "never"}));
+    let server = ProgramServer::start_lab_without_audit_file(&node, &json!({"confirm": "never"}));
     for arguments in changes() {
         let _ = server.call(ADMIN, "proxmox_api_call", arguments);
     }
@@ -314,7 +318,7 @@ fn without_an_audit_log_the_lines_in_the_log_have_it_neither() {
 #[test]
 fn full_access_is_told_what_proxmox_says_as_it_says_it() {
     let node = leaky();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
     let said: Value =
         serde_json::from_str(answer["result"]["content"][0]["text"].as_str().expect("a text")).expect("JSON");
@@ -332,7 +336,7 @@ fn full_access_is_told_what_proxmox_says_as_it_says_it() {
 #[test]
 fn what_is_sent_in_any_header_or_query_is_not_said_back_nor_logged() {
     let node = leaky();
-    let server = Served::start(&node, &json!({}));
+    let server = ProgramServer::start_lab(&node, &json!({}));
     let mut said = String::new();
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     for headers in [

@@ -1,7 +1,7 @@
 //! The command as people and containers use it: flags, exit codes, `check`, `health`, signals.
 
-use crate::support::node::{Act, Node};
-use crate::support::process::{Process, configuration, path, program, run};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::process::{ServerProcess, configuration, path, program, run};
 use crate::support::raw::{Client, LONG, Sse, eventually};
 use crate::support::rpc::{ACCEPT, call};
 use rustix::process::Signal;
@@ -190,7 +190,7 @@ fn health_without_a_server_fails_and_says_where_it_looked() {
 
 #[test]
 fn a_served_demo_is_healthy_and_says_how_to_be_used() {
-    let mut server = Process::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let mut server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0"]);
     let address = server.address();
     let output = run(&["health", "--listen", &address]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -207,7 +207,7 @@ fn a_served_demo_is_healthy_and_says_how_to_be_used() {
 
 #[test]
 fn an_interrupt_ends_the_server_gracefully() {
-    let mut server = Process::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let mut server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0"]);
     server.address();
     server.signal(Signal::INT);
     assert_eq!(server.ended().code(), Some(0));
@@ -221,10 +221,10 @@ fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
         if r.path().ends_with("/nodes") {
             let _ = held.lock().unwrap().recv();
         }
-        Act::data("[]")
+        ScriptedReply::data("[]")
     });
     let config = configuration(CANARY, &[("lab", &node.endpoint().to_string())]);
-    let server = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let server = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     let address = server.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
     let (mut idle, mut busy) = (connect(), connect());
@@ -247,11 +247,12 @@ fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0()
         if r.path().ends_with("/nodes") {
             let _ = held.lock().unwrap().recv();
         }
-        Act::data("[]")
+        ScriptedReply::data("[]")
     });
     let config = configuration(CANARY, &[("lab", &node.endpoint().to_string())]);
     let limit = ["--stop-timeout", "60"];
-    let mut server = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
+    let mut server =
+        ServerProcess::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
     let address = server.address();
     let mut quiet = Sse::open(Client::to(&address));
     let mut stream = Sse::open(Client::to(&address));
@@ -261,7 +262,7 @@ fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0()
     post.send_post_with("/mcp", ACCEPT, &message);
     node.wait_for_path("/nodes", 2);
     server.signal(Signal::TERM);
-    eventually("nobody listens", || TcpStream::connect(&address).is_err());
+    eventually("the port is closed", || TcpStream::connect(&address).is_err());
     for _ in 0..2 {
         release.send(()).expect("the node waits");
     }
@@ -278,7 +279,7 @@ fn a_second_signal_ends_the_server_at_once() {
     let node = TcpListener::bind("127.0.0.1:0").expect("bind");
     let config = configuration(CANARY, &[("silent", &node.local_addr().expect("address").to_string())]);
     let path = path(&config);
-    let mut server = Process::start(&["--config", path, "--listen", "127.0.0.1:0", "--stop-timeout", "60"]);
+    let mut server = ServerProcess::start(&["--config", path, "--listen", "127.0.0.1:0", "--stop-timeout", "60"]);
     let address = server.address();
 
     let mut stream = TcpStream::connect(&address).expect("connect");
@@ -311,9 +312,9 @@ fn a_second_signal_ends_the_server_at_once() {
 
 #[test]
 fn a_reader_that_goes_away_does_not_end_the_server() {
-    // Nobody can read the port from a closed pipe: this one is free now, and the kernel does not soon give it again.
+    // The test cannot read the port from a closed pipe. This port is free now, and the kernel does not reuse it soon.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
-    let mut server = Process::start_unread(&["--demo", "--listen", &address]);
+    let mut server = ServerProcess::start_unread(&["--demo", "--listen", &address]);
     let deadline = Instant::now() + LONG;
     while !run(&["health", "--listen", &address]).status.success() {
         let ended = server.child.try_wait().expect("wait").is_some();

@@ -25,7 +25,7 @@ fn write(directory: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
     path
 }
 
-/// What is said of a file with this text; fails when it loads, and when a text holds the secret.
+/// Returns the errors of a file with this text. Fails if it loads, and if an error contains the secret.
 fn problems(text: &str) -> String {
     let directory = directory();
     let problems = load(&write(&directory, "clusters.json", text)).expect_err(text);
@@ -52,7 +52,7 @@ fn the_original_format_loads_unchanged() {
             "lab": {"url": "192.0.2.10:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY", "verify_ssl": true}
         }}"#,
     );
-    assert_eq!(clusters.default, None, "nobody said which of the two");
+    assert_eq!(clusters.default, None, "no default is named");
     let [prod, lab] = &clusters.clusters[..] else { panic!("{clusters:?}") };
     assert_eq!((prod.name.as_str(), prod.user.as_str(), prod.token_id.as_str()), ("prod", "root@pam", "mcp"));
     assert_eq!(prod.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["pve1.example:8006"]);
@@ -124,32 +124,38 @@ fn files_beside_the_configuration_are_found_from_anywhere() {
 fn each_wrong_file_is_told_what_to_write() {
     let object = "write an object, {\"clusters\": {\"home\"";
     for (text, told) in [
-        ("", "the file is empty: write {\"clusters\""),
-        ("[]", "the file holds a list: write an object"),
-        ("{\"clusters\": {},}", "line 1, column 17: not JSON (trailing comma): remove the comma"),
+        ("", "the file is empty. hint: write {\"clusters\""),
+        ("[]", "the file holds a list. hint: write an object"),
+        ("{\"clusters\": {},}", "line 1, column 17: not JSON (trailing comma). hint: remove the comma"),
         ("{\n  // ours\n}", "line 2, column 3: not JSON"),
-        ("{}", "field \"clusters\": is missing: write {\"clusters\""),
+        ("{}", "field \"clusters\": is missing. hint: write {\"clusters\""),
         (r#"{"clusters": {}}"#, "field \"clusters\": is empty"),
         (r#"{"clusters": {"_comment": "none yet"}}"#, "field \"clusters\": is empty"),
-        (r#"{"clusters": []}"#, "field \"clusters\": is a list: write an object with a name for each"),
-        (r#"{"cluster": {}, "clusters": {}}"#, "field \"cluster\": is unknown: did you mean \"clusters\"?"),
-        (r#"{"clusters": {}, "CANARY": 1}"#, "field \"(not shown)\": is unknown: remove it"),
-        (r#"{"clusters": {}, "clusters": {}}"#, "field \"clusters\": stands twice"),
+        (r#"{"clusters": []}"#, "field \"clusters\": is a list. hint: write an object with a name for each cluster"),
+        (r#"{"cluster": {}, "clusters": {}}"#, "field \"cluster\": is unknown. hint: did you mean \"clusters\"?"),
+        (r#"{"clusters": {}, "CANARY": 1}"#, "field \"(not shown)\": is unknown. hint: remove it"),
+        (r#"{"clusters": {}, "clusters": {}}"#, "field \"clusters\": is defined twice"),
         (r#"{"clusters": {"home": "CANARY"}}"#, object),
         (r#"{"clusters": {"token_secret": "CANARY"}}"#, "cluster \"token_secret\": is a field, not a cluster"),
-        (r#"{"clusters": {"my home": {RIGHT}}}"#, "cluster \"my home\": has no valid name: write 1 to 64 letters"),
-        (r#"{"clusters": {"": {RIGHT}}}"#, "has no valid name"),
-        (r#"{"clusters": {"a\nb\u001b": {RIGHT}}}"#, r#"cluster "a\nb\u{1b}": has no valid name"#),
-        (r#"{"clusters": {"a": {RIGHT}, "a": {RIGHT}}}"#, "cluster \"a\": stands twice: give each"),
+        (
+            r#"{"clusters": {"my home": {RIGHT}}}"#,
+            "cluster \"my home\": is not a valid name. hint: write 1 to 64 letters",
+        ),
+        (r#"{"clusters": {"": {RIGHT}}}"#, "is not a valid name"),
+        (r#"{"clusters": {"a\nb\u001b": {RIGHT}}}"#, r#"cluster "a\nb\u{1b}": is not a valid name"#),
+        (r#"{"clusters": {"a": {RIGHT}, "a": {RIGHT}}}"#, "cluster \"a\": is defined twice. hint: give each"),
         (
             r#"{"clusters": {"prod": {RIGHT}}, "default": "prd"}"#,
-            "field \"default\": names no cluster of this file: did you mean \"prod\"?",
+            "field \"default\": names no cluster of this file. hint: did you mean \"prod\"?",
         ),
         (
             r#"{"clusters": {"a": {RIGHT}, "b": {RIGHT}}, "default": "CANARY"}"#,
-            "names no cluster of this file: write one of \"a\", \"b\"",
+            "names no cluster of this file. hint: write one of \"a\", \"b\"",
         ),
-        (r#"{"clusters": {"a": {RIGHT}}, "default": 1}"#, "field \"default\": is a number: write a cluster's name"),
+        (
+            r#"{"clusters": {"a": {RIGHT}}, "default": 1}"#,
+            "field \"default\": is a number. hint: write a cluster's name",
+        ),
     ] {
         let said = problems(&text.replace("RIGHT", RIGHT));
         assert!(said.contains(told), "{text}\n{said}");
@@ -158,47 +164,47 @@ fn each_wrong_file_is_told_what_to_write() {
 
 #[test]
 fn each_wrong_field_is_told_what_to_write() {
-    // A row replaces or adds one field of a right cluster; the text goes on after `cluster "prod", field "…": `.
+    // A row replaces or adds one field of a valid cluster. Its text follows `cluster "prod", field "…": `.
     let token = r#""token_id": "ro", "token_secret": "CANARY""#;
     for (fields, told) in [
         (
             r#""user": "mcp@pve", TOKEN"#,
-            r#""url": is missing: write the address of a node, such as "pve1.example:8006""#,
+            r#""url": is missing. hint: write the address of a node, such as "pve1.example:8006""#,
         ),
-        (r#""url": "a", "urls": ["b"], "user": "mcp@pve", TOKEN"#, r#""urls": stands beside "url": keep one"#),
-        (r#""url": ["a"], "user": "mcp@pve", TOKEN"#, r#""url": is a list: write a string"#),
-        (r#""url": "", "user": "mcp@pve", TOKEN"#, r#""url": is empty: write a string, such as"#),
+        (r#""url": "a", "urls": ["b"], "user": "mcp@pve", TOKEN"#, r#""urls": is set next to "url". hint: keep one"#),
+        (r#""url": ["a"], "user": "mcp@pve", TOKEN"#, r#""url": is a list. hint: write a string"#),
+        (r#""url": "", "user": "mcp@pve", TOKEN"#, r#""url": is empty. hint: write a string, such as"#),
         (
             r#""url": "2001:db8::1", "user": "mcp@pve", TOKEN"#,
-            r#""url": is an IPv6 address without brackets: write "[2001"#,
+            r#""url": is an IPv6 address without brackets. hint: write "[2001"#,
         ),
         (r#""url": "http://pve1:8006", "user": "mcp@pve", TOKEN"#, r#""url": would send the token in clear text"#),
         (
             r#""url": "https://mcp:CANARY@pve1", "user": "mcp@pve", TOKEN"#,
-            r#""url": names a user: write only "host:port""#,
+            r#""url": names a user. hint: write only "host:port""#,
         ),
         (
             r#""url": "pve1/?t=CANARY", "user": "mcp@pve", TOKEN"#,
-            r#""url": has something after host and port: write only "pve1:8006""#,
+            r#""url": has something after host and port. hint: write only "pve1:8006""#,
         ),
         (r#""url": "CANARY", "user": "mcp@pve", TOKEN"#, r#""url": holds what looks like a token's secret"#),
-        (r#""urls": [], "user": "mcp@pve", TOKEN"#, r#""urls": is an empty list: write a list of strings"#),
-        (r#""urls": "pve1", "user": "mcp@pve", TOKEN"#, r#""urls": is a string: write a list of strings"#),
+        (r#""urls": [], "user": "mcp@pve", TOKEN"#, r#""urls": is an empty list. hint: write a list of strings"#),
+        (r#""urls": "pve1", "user": "mcp@pve", TOKEN"#, r#""urls": is a string. hint: write a list of strings"#),
         (r#""urls": ["a", "a:0"], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 has no valid port"#),
-        (r#""urls": ["a", "a:8006"], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 stands twice"#),
-        (r#""urls": ["a", 1], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 is a number: write a string"#),
-        (r#""url": "a", TOKEN"#, r#""user": is missing: write a string, such as "mcp@pve""#),
+        (r#""urls": ["a", "a:8006"], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 is listed twice"#),
+        (r#""urls": ["a", 1], "user": "mcp@pve", TOKEN"#, r#""urls": entry 2 is a number. hint: write a string"#),
+        (r#""url": "a", TOKEN"#, r#""user": is missing. hint: write a string, such as "mcp@pve""#),
         (r#""url": "a", "user": "mcp", TOKEN"#, r#""user": lacks the realm"#),
         (
             r#""url": "a", "user": "mcp@pve!ro", TOKEN"#,
-            r#""user": holds a token's name too: write "mcp@pve" here and "ro" in "token_id""#,
+            r#""user": holds a token's name too. hint: write "mcp@pve" here and "ro" in "token_id""#,
         ),
         (r#""url": "a", "user": "mcp@pve!ro=CANARY", TOKEN"#, r#""user": holds a token's name too"#),
         (r#""url": "a", "user": "mcp@pve\r\nX: 1", TOKEN"#, r#""user": is no Proxmox user"#),
         (r#""url": "a", "user": "mcp@pve", "token_secret": "CANARY""#, r#""token_id": is missing"#),
         (
             r#""url": "a", "user": "mcp@pve", "token_id": "mcp@pve!ro=CANARY", "token_secret": "x""#,
-            r#""token_id": holds more than the token's name: write only "ro""#,
+            r#""token_id": holds more than the token's name. hint: write only "ro""#,
         ),
         (
             r#""url": "a", "user": "mcp@pve", "token_id": "CANARY", "token_secret": "ro""#,
@@ -206,11 +212,11 @@ fn each_wrong_field_is_told_what_to_write() {
         ),
         (
             r#""url": "a", "user": "mcp@pve", "token_id": "ro""#,
-            r#""token_secret": is missing: write the token's secret, or name"#,
+            r#""token_secret": is missing. hint: write the token's secret, or name"#,
         ),
         (
             r#""url": "a", "user": "mcp@pve", "token_secret_env": "X", TOKEN"#,
-            r#""token_secret": has more than one source: keep one of "token_secret", "token_secret_env""#,
+            r#""token_secret": has more than one source. hint: keep one of "token_secret", "token_secret_env""#,
         ),
         (r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret": """#, r#""token_secret": is empty"#),
         (
@@ -223,7 +229,7 @@ fn each_wrong_field_is_told_what_to_write() {
         ),
         (
             r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret": ["CANARY"]"#,
-            r#""token_secret": is a list: write a string"#,
+            r#""token_secret": is a list. hint: write a string"#,
         ),
         (
             r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret_file": "CANARY""#,
@@ -241,38 +247,53 @@ fn each_wrong_field_is_told_what_to_write() {
             r#""url": "a", "user": "mcp@pve", "token_id": "ro", "token_secret_env": "CANARY""#,
             r#""token_secret_env": names an environment variable that is not set"#,
         ),
-        (r#"RIGHT, "verify_ssl": "false""#, r#""verify_ssl": is a string: drop the quotes"#),
-        (r#"RIGHT, "verify_ssl": 0"#, r#""verify_ssl": is a number: write true or false"#),
-        (r#"RIGHT, "verify_tls": false"#, r#""verify_tls": is unknown: did you mean "verify_ssl"?"#),
-        (r#"RIGHT, "password": "CANARY""#, r#""password": is unknown: remove it; the fields here are "url", "#),
-        (r#"RIGHT, "token_secrets": {"a": "CANARY"}"#, r#""token_secrets": is unknown: did you mean "token_secret"?"#),
+        (r#"RIGHT, "verify_ssl": "false""#, r#""verify_ssl": is a string. hint: remove the quotes"#),
+        (r#"RIGHT, "verify_ssl": 0"#, r#""verify_ssl": is a number. hint: write true or false"#),
+        (r#"RIGHT, "verify_tls": false"#, r#""verify_tls": is unknown. hint: did you mean "verify_ssl"?"#),
+        (r#"RIGHT, "password": "CANARY""#, r#""password": is unknown. hint: remove it; the fields here are "url", "#),
+        (
+            r#"RIGHT, "token_secrets": {"a": "CANARY"}"#,
+            r#""token_secrets": is unknown. hint: did you mean "token_secret"?"#,
+        ),
         (r#"RIGHT, "mcp@pve!ro=CANARY": true"#, r#""(not shown)": is unknown"#),
-        (r#"RIGHT, "token_secret": "CANARY""#, r#""token_secret": stands twice"#),
+        (r#"RIGHT, "token_secret": "CANARY""#, r#""token_secret": is defined twice"#),
         (r#"RIGHT, "ca_file": "none.pem""#, r#""ca_file": names a file that does not exist"#),
-        (r#"RIGHT, "ca_file": "/dev/null""#, r#""ca_file": names a file without a PEM certificate"#),
+        (r#"RIGHT, "ca_file": "/dev/null""#, r#""ca_file": names a file that holds no certificate"#),
         (r#"RIGHT, "ca_file": "CANARY""#, r#""ca_file": names a file that does not exist"#),
-        (r#"RIGHT, "fingerprint": "CANARY""#, r#""fingerprint": is no SHA-256 fingerprint: write the 32 hex pairs"#),
-        (r#"RIGHT, "fingerprint": 7"#, r#""fingerprint": is a number: write a string, the SHA-256 fingerprint"#),
-        (r#"RIGHT, "fingerprint": []"#, r#""fingerprint": is an empty list: write the SHA-256 fingerprint of each"#),
-        (r#"RIGHT, "fingerprint": ["PIN", "CANARY"]"#, r#""fingerprint": entry 2 is no SHA-256 fingerprint: write"#),
-        (r#"RIGHT, "fingerprint": ["PIN", null]"#, r#""fingerprint": entry 2 is null: write a string, the SHA-256"#),
-        (r#"RIGHT, "fingerprint": ["PIN", "PIN"]"#, r#""fingerprint": entry 2 stands twice: keep one"#),
+        (
+            r#"RIGHT, "fingerprint": "CANARY""#,
+            r#""fingerprint": is no SHA-256 fingerprint. hint: write the 32 hex pairs"#,
+        ),
+        (r#"RIGHT, "fingerprint": 7"#, r#""fingerprint": is a number. hint: write a string, the SHA-256 fingerprint"#),
+        (
+            r#"RIGHT, "fingerprint": []"#,
+            r#""fingerprint": is an empty list. hint: write the SHA-256 fingerprint of each"#,
+        ),
+        (
+            r#"RIGHT, "fingerprint": ["PIN", "CANARY"]"#,
+            r#""fingerprint": entry 2 is no SHA-256 fingerprint. hint: write"#,
+        ),
+        (
+            r#"RIGHT, "fingerprint": ["PIN", null]"#,
+            r#""fingerprint": entry 2 is null. hint: write a string, the SHA-256"#,
+        ),
+        (r#"RIGHT, "fingerprint": ["PIN", "PIN"]"#, r#""fingerprint": entry 2 is listed twice. hint: keep one"#),
         (
             r#"RIGHT, "fingerprint": ["PIN"], "verify_ssl": false"#,
-            r#""verify_ssl": is false, so that "fingerprint" would go unused"#,
+            r#""verify_ssl": is false, so that "fingerprint" has no effect"#,
         ),
         (
             r#"RIGHT, "fingerprint": "PIN", "verify_ssl": false"#,
-            r#""verify_ssl": is false, so that "fingerprint" would go unused: remove "verify_ssl""#,
+            r#""verify_ssl": is false, so that "fingerprint" has no effect. hint: remove "verify_ssl""#,
         ),
+        (r#"RIGHT, "ca_file": "x", "verify_ssl": false"#, r#""verify_ssl": is false, so that "ca_file" has no effect"#),
         (
-            r#"RIGHT, "ca_file": "x", "verify_ssl": false"#,
-            r#""verify_ssl": is false, so that "ca_file" would go unused"#,
+            r#"RIGHT, "ca_file": "x", "fingerprint": "PIN""#,
+            r#""fingerprint": is set next to "ca_file". hint: remove one"#,
         ),
-        (r#"RIGHT, "ca_file": "x", "fingerprint": "PIN""#, r#""fingerprint": stands beside "ca_file": remove one"#),
-        (r#"RIGHT, "timeout_seconds": "30""#, r#""timeout_seconds": is a string: write a number from 1 to 600"#),
-        (r#"RIGHT, "timeout_seconds": 0"#, r#""timeout_seconds": is out of range: write a number from 1 to 600"#),
-        (r#"RIGHT, "discover_nodes": 1"#, r#""discover_nodes": is a number: write true or false"#),
+        (r#"RIGHT, "timeout_seconds": "30""#, r#""timeout_seconds": is a string. hint: write a number from 1 to 600"#),
+        (r#"RIGHT, "timeout_seconds": 0"#, r#""timeout_seconds": is out of range. hint: write a number from 1 to 600"#),
+        (r#"RIGHT, "discover_nodes": 1"#, r#""discover_nodes": is a number. hint: write true or false"#),
         (r#"RIGHT, "timeout_seconds": 601"#, r#""timeout_seconds": is out of range"#),
     ] {
         let fields = fields.replace("TOKEN", token).replace("RIGHT", RIGHT).replace("PIN", &"AB:".repeat(32)[..95]);
@@ -312,41 +333,59 @@ fn each_wrong_client_is_told_what_to_write() {
     let token = "pmcp_secret";
     let hash = TokenHash::from_token(token.as_bytes()).to_string();
     for (clients, told) in [
-        ("[]", r#"field "clients": is a list: write an object with a name for each, {"clients""#),
-        (r#"{"ada": "CANARY"}"#, r#"client "ada": is a string: write an object"#),
-        (r#"{"my laptop": {FULL}}"#, r#"client "my laptop": has no valid name: write 1 to 64 letters"#),
-        (r#"{"CANARY": {FULL}}"#, r#"client "(not shown)": has no valid name"#),
-        (r#"{"TOKEN": {FULL}}"#, r#"client "(not shown)": has no valid name"#),
-        (r#"{"ada": {FULL}, "ada": {FULL}}"#, r#"client "ada": stands twice: give each client a name of its own"#),
-        (r#"{"ada": {FULL}, "bob": {FULL}}"#, r#"client "bob", field "token_sha256": is another client's too"#),
+        ("[]", r#"field "clients": is a list. hint: write an object with a name for each client, {"clients""#),
+        (r#"{"ada": "CANARY"}"#, r#"client "ada": is a string. hint: write an object"#),
+        (r#"{"my laptop": {FULL}}"#, r#"client "my laptop": is not a valid name. hint: write 1 to 64 letters"#),
+        (r#"{"CANARY": {FULL}}"#, r#"client "(not shown)": is not a valid name"#),
+        (r#"{"TOKEN": {FULL}}"#, r#"client "(not shown)": is not a valid name"#),
+        (r#"{"ada": {FULL}, "ada": {FULL}}"#, r#"client "ada": is defined twice. hint: give each client its own name"#),
+        (
+            r#"{"ada": {FULL}, "bob": {FULL}}"#,
+            r#"client "bob", field "token_sha256": is the token of another client too"#,
+        ),
         (
             r#"{"ada": {"access": "full"}}"#,
-            r#"client "ada", field "token_sha256": is missing: write a string, as `pro"#,
+            r#"client "ada", field "token_sha256": is missing. hint: write a string, as `pro"#,
         ),
-        (r#"{"ada": {"token_sha256": 1, "access": "full"}}"#, r#""token_sha256": is a number: write a string, as"#),
-        (r#"{"ada": {"token_sha256": "CANARY", "access": "full"}}"#, r#""token_sha256": is no SHA-256: write the 64"#),
+        (
+            r#"{"ada": {"token_sha256": 1, "access": "full"}}"#,
+            r#""token_sha256": is a number. hint: write a string, as"#,
+        ),
+        (
+            r#"{"ada": {"token_sha256": "CANARY", "access": "full"}}"#,
+            r#""token_sha256": is no SHA-256. hint: write the 64"#,
+        ),
         (
             r#"{"ada": {"token_sha256": "TOKEN", "access": "full"}}"#,
-            r#"holds the token itself: write its SHA-256, "HASH""#,
+            r#"holds the token itself. hint: write its SHA-256, "HASH""#,
         ),
-        (r#"{"ada": {"token": "TOKEN", FULL}}"#, r#"field "token": is unknown: remove it; the fields here are "#),
+        (r#"{"ada": {"token": "TOKEN", FULL}}"#, r#"field "token": is unknown. hint: remove it; the fields here are "#),
         (r#"{"ada": {"TOKEN": "x", FULL}}"#, r#"field "(not shown)": is unknown"#),
-        (r#"{"ada": {"acces": "full", FULL}}"#, r#"field "acces": is unknown: did you mean "access"?"#),
-        (r#"{"ada": {FULL, "access": "full"}}"#, r#"field "access": stands twice: keep one"#),
+        (r#"{"ada": {"acces": "full", FULL}}"#, r#"field "acces": is unknown. hint: did you mean "access"?"#),
+        (r#"{"ada": {FULL, "access": "full"}}"#, r#"field "access": is defined twice. hint: keep one"#),
         (
             r#"{"ada": {"token_sha256": "HASH"}}"#,
-            r#""access": is missing: write a string, "read", "operate" or "full""#,
+            r#""access": is missing. hint: write a string, "read", "operate" or "full""#,
         ),
-        (r#"{"ada": {"token_sha256": "HASH", "access": "all"}}"#, r#""access": is none of its words: write "read", "#),
-        (r#"{"ada": {FULL, "exec": "no"}}"#, r#"field "exec": is a string: write true or false"#),
-        (r#"{"ada": {FULL, "clusters": "prod"}}"#, r#""clusters": is a string: write a list of clusters' names"#),
-        (r#"{"ada": {FULL, "clusters": []}}"#, r#""clusters": is an empty list: write a list of clusters' names"#),
+        (
+            r#"{"ada": {"token_sha256": "HASH", "access": "all"}}"#,
+            r#""access": is not a valid value. hint: write "read", "#,
+        ),
+        (r#"{"ada": {FULL, "exec": "no"}}"#, r#"field "exec": is a string. hint: write true or false"#),
+        (r#"{"ada": {FULL, "clusters": "prod"}}"#, r#""clusters": is a string. hint: write a list of clusters' names"#),
+        (
+            r#"{"ada": {FULL, "clusters": []}}"#,
+            r#""clusters": is an empty list. hint: write a list of clusters' names"#,
+        ),
         (
             r#"{"ada": {FULL, "clusters": ["prd"]}}"#,
-            r#""clusters": entry 1 names no cluster of this file: did you mean"#,
+            r#""clusters": entry 1 names no cluster of this file. hint: did you mean"#,
         ),
-        (r#"{"ada": {FULL, "clusters": ["CANARY"]}}"#, r#"entry 1 names no cluster of this file: write one of "prod""#),
-        (r#"{"ada": {FULL, "clusters": ["prod", "prod"]}}"#, r#""clusters": entry 2 stands twice: keep one"#),
+        (
+            r#"{"ada": {FULL, "clusters": ["CANARY"]}}"#,
+            r#"entry 1 names no cluster of this file. hint: write one of "prod""#,
+        ),
+        (r#"{"ada": {FULL, "clusters": ["prod", "prod"]}}"#, r#""clusters": entry 2 is listed twice. hint: keep one"#),
     ] {
         let fill = |text: &str| {
             text.replace("FULL", r#""token_sha256": "HASH", "access": "full""#)
@@ -389,23 +428,26 @@ fn what_may_be_done_on_a_cluster_is_read() {
 #[test]
 fn each_wrong_rule_is_told_what_to_write() {
     for (fields, told) in [
-        (r#""access": "Full""#, r#""access": is none of its words: write "read", "operate" or "full""#),
-        (r#""access": true"#, r#""access": is true or false: write a string, "read", "operate""#),
-        (r#""access": """#, r#""access": is empty: write a string, "read", "operate""#),
-        (r#""exec": "true""#, r#""exec": is a string: write true or false"#),
-        (r#""confirm": "always""#, r#""confirm": is none of its words: write "destructive", "writes" or "never""#),
-        (r#""deny": "DELETE /nodes/*""#, r#""deny": is a string: write a list, each such as "DELETE"#),
+        (r#""access": "Full""#, r#""access": is not a valid value. hint: write "read", "operate" or "full""#),
+        (r#""access": true"#, r#""access": is true or false. hint: write a string, "read", "operate""#),
+        (r#""access": """#, r#""access": is empty. hint: write a string, "read", "operate""#),
+        (r#""exec": "true""#, r#""exec": is a string. hint: remove the quotes: write true or false"#),
+        (
+            r#""confirm": "always""#,
+            r#""confirm": is not a valid value. hint: write "destructive", "writes" or "never""#,
+        ),
+        (r#""deny": "DELETE /nodes/*""#, r#""deny": is a string. hint: write a list, each such as "DELETE"#),
         (r#""deny": ["/nodes/*"]"#, r#""deny": entry 1 is no operation: write a method (or *) and a path"#),
         (r#""deny": ["GET /a", "PATCH /a"]"#, r#""deny": entry 2 has no method GET, POST, PUT, DELETE or *"#),
-        (r#""deny": ["GET /a", "get /a"]"#, r#""deny": entry 2 stands twice"#),
+        (r#""deny": ["GET /a", "get /a"]"#, r#""deny": entry 2 is listed twice"#),
         (r#""allow": ["GET /nodes/pve*"]"#, r#""allow": entry 1 has * beside other characters"#),
         (r#""allow": ["GET /**/qemu"]"#, r#""allow": entry 1 has ** before its end"#),
         (r#""allow": ["GET /nodes/{node}"]"#, r#""allow": entry 1 has no path that starts with / and is written out"#),
-        (r#""protect": 100"#, r#""protect": is a number: write a list, each a guest's number"#),
+        (r#""protect": 100"#, r#""protect": is a number. hint: write a list, each a guest's number"#),
         (r#""protect": [1.5]"#, r#""protect": entry 1 names no guests: write a guest's number, "pool:NAME""#),
         (r#""protect": ["web01"]"#, r#""protect": entry 1 names no guests"#),
         (r#""protect": ["pool:"]"#, r#""protect": entry 1 has no name"#),
-        (r#""acess": "read""#, r#""acess": is unknown: did you mean "access"?"#),
+        (r#""acess": "read""#, r#""acess": is unknown. hint: did you mean "access"?"#),
     ] {
         let said = problems(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, {fields}}}}}}}"#));
         assert!(said.contains(&format!("cluster \"prod\", field {told}")), "{fields}\n{said}");
@@ -449,7 +491,7 @@ fn files_that_are_no_configuration_are_refused() {
     fs::write(&path, vec![b' '; (1 << 20) + 1]).expect("write");
     assert!(said().contains("larger than 1 MiB"));
     fs::write(&path, b"\xFF\xFE{\0}\0").expect("write");
-    assert!(said().contains("UTF-16: save it as UTF-8"));
+    assert!(said().contains("UTF-16. hint: save it as UTF-8"));
     fs::write(&path, b"{\n\"a\": \"\xE9\"}").expect("write");
     assert!(said().contains("not UTF-8 (line 2)"));
     fs::remove_file(&path).expect("remove");
@@ -466,7 +508,7 @@ fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
     command.arg("check").args(args).envs(envs.iter().copied()).current_dir(directory).output().expect("run")
 }
 
-/// What stderr says of a run that ended with exit code 2; the secret must stand nowhere.
+/// Returns stderr of a run that ended with exit code 2. Fails if the output contains the secret.
 fn refused(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!out.contains(CANARY) && !err.contains(CANARY), "{out}{err}");
@@ -516,7 +558,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
     let said = || refused(&check(directory.path(), &[], &[]));
     assert!(!said().contains("WARN"));
-    // A group may be what lets the service's own user in.
+    // The group may be that of the service's own user.
     chmod(&config, 0o640);
     assert!(!said().contains("WARN"));
     chmod(&config, 0o644);

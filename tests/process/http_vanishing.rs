@@ -1,8 +1,8 @@
-//! Clients that come and go in every manner, and some that only seem to be there: what the program holds for them is
-//! free again, and whoever behaves is answered meanwhile.
+//! Clients that disconnect at any moment, and clients that stay connected without a sign. The program frees what it
+//! holds for them, and answers well-behaved clients meanwhile.
 
-use crate::support::node::{Act, Node};
-use crate::support::process::{Process, configuration, path};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::program::ProgramServer;
 use crate::support::raw::{Client, Sse, eventually, ping};
 use crate::support::rpc::{ACCEPT, call, modern, modern_headers, text};
 use serde_json::json;
@@ -11,44 +11,37 @@ use std::fs;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
-use tempfile::NamedTempFile;
 
 /// The program over a node that hangs at one question.
-struct Program {
-    process: Process,
-    address: String,
+struct HangingNodeServer {
+    server: ProgramServer,
     node: Node,
-    _config: NamedTempFile,
 }
 
 const FINE: &str = "/nodes/pve1/status";
 const HANGS: &str = "/nodes/pve2/status";
 
-impl Program {
+impl HangingNodeServer {
     fn start(flags: &[&str]) -> Self {
         let node = Node::start(|request| match request.path().strip_prefix("/api2/json") {
-            Some(HANGS) => Act::hang(),
-            _ => Act::data("\"fine\""),
+            Some(HANGS) => ScriptedReply::hang(),
+            _ => ScriptedReply::data("\"fine\""),
         });
-        let config = configuration("s", &[("one", &node.endpoint().to_string())]);
-        let process = Process::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], flags].concat());
-        let address = process.address();
-        Self { process, address, node, _config: config }
+        let config = json!({"clusters": {"one": {"url": format!("http://{}", node.endpoint()), "user": "mcp@pve",
+            "token_id": "ro", "token_secret": "s", "timeout_seconds": 10}}});
+        Self { server: ProgramServer::builder(&config).flags(flags).start(), node }
     }
 
-    fn connect(&self) -> Client {
-        connect(&self.address)
-    }
-
-    /// Descriptors, but for those of connections to the node: one that nobody uses is kept for a while.
+    /// Counts the descriptors, except those of connections to the node. An idle one is kept for a while.
     fn descriptors(&self) -> usize {
-        let all = fs::read_dir(format!("/proc/{}/fd", self.process.child.id())).expect("its descriptors").count();
+        let all =
+            fs::read_dir(format!("/proc/{}/fd", self.server.process.child.id())).expect("its descriptors").count();
         all - self.node.open_connections()
     }
 
     /// Threads that serve a connection, or part of a call. (Those of calls in sessions stay for a while.)
     fn threads(&self) -> usize {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.child.id())).expect("its threads");
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.server.process.child.id())).expect("its threads");
         let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         tasks.flatten().map(name).filter(|name| ["connection\n", "fan-out\n"].contains(&&**name)).count()
     }
@@ -62,7 +55,7 @@ impl Program {
 
     /// A proper client is answered.
     fn assert_answers(&self) {
-        let reply = self.connect().post_with("/mcp", ACCEPT, &call(1, "proxmox_api_get", json!({"path": FINE})));
+        let reply = self.server.connect().post_with("/mcp", ACCEPT, &call(1, "proxmox_api_get", json!({"path": FINE})));
         assert_eq!(text(&reply.json()), "\"fine\"");
     }
 }
@@ -120,12 +113,12 @@ fn come_and_go(address: &str, n: usize) {
 
 #[test]
 fn a_thousand_clients_come_and_go_and_leave_nothing() {
-    let program = Program::start(&[]);
+    let program = HangingNodeServer::start(&[]);
     let descriptors = program.descriptors();
     for wave in 0..20 {
         thread::scope(|scope| {
             for n in 0..50 {
-                let address = &program.address;
+                let address = &program.server.address;
                 scope.spawn(move || come_and_go(address, wave * 50 + n));
             }
         });
@@ -137,22 +130,22 @@ fn a_thousand_clients_come_and_go_and_leave_nothing() {
 #[test]
 fn clients_that_only_seem_to_be_there_are_let_go_of() {
     let short = ["--head-timeout", "--body-timeout", "--idle-timeout", "--write-timeout"].map(|flag| [flag, "0.5"]);
-    let program = Program::start(&short.concat());
+    let program = HangingNodeServer::start(&short.concat());
     let descriptors = program.descriptors();
     let mut held = Vec::new();
     for n in 0..65 {
-        let mut client = program.connect();
+        let mut client = program.server.connect();
         match if n < 60 { n % 4 } else { 4 + n % 2 } {
             // Nothing, half a head, half a body, an answer and then nothing.
             0 => {}
             1 => client.send("GET /healthz HTTP/1.1\r\nHo"),
             2 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"),
             3 => assert_eq!(client.ask("GET /healthz", "").status, 200),
-            // Answers that nobody reads: more than the sockets of both sides take.
+            // Unread answers, more than the sockets of both sides hold.
             4 => (0..10).for_each(|_| client.send_post_with("/mcp", ACCEPT, &ping(1 << 20))),
             _ => {
                 let sse = Sse::open(client);
-                let mut poster = program.connect();
+                let mut poster = program.server.connect();
                 eventually("the session is ended", || poster.post(&sse.path, &ping(1 << 20)).status == 404);
                 client = sse.client;
             }

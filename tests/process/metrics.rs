@@ -1,11 +1,12 @@
-//! `GET /metrics`: what was counted, in Prometheus' text format, and nothing that a stranger said.
+//! `GET /metrics`: the counters in Prometheus' text format, without untrusted input.
 
 use crate::support::canary::{CANARY, assert_unseen};
-use crate::support::node::{Act, Node, nobody};
-use crate::support::process::{Process, configuration, path, program};
-use crate::support::raw::{Client, Running, caller, ping};
+use crate::support::node::{Node, ScriptedReply, closed_endpoint};
+use crate::support::process::{ServerProcess, configuration, path, program};
+use crate::support::raw::{Client, ping};
 use crate::support::rpc::{ACCEPT, call};
-use crate::support::stage::Stage;
+use crate::support::server::{TestServer, caller};
+use crate::support::test_tools::TestTools;
 use serde_json::json;
 use std::collections::BTreeSet;
 use tempfile::NamedTempFile;
@@ -13,20 +14,21 @@ use tempfile::NamedTempFile;
 const TOKEN: &str = "sixteen_letters_";
 
 /// The product, with metrics, over a cluster that answers and one that is down.
-fn started(node: &Node, token: Option<&str>) -> (Process, NamedTempFile) {
-    let config = configuration(CANARY, &[("prod", &node.endpoint().to_string()), ("down", &nobody().to_string())]);
+fn started(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
+    let config =
+        configuration(CANARY, &[("prod", &node.endpoint().to_string()), ("down", &closed_endpoint().to_string())]);
     let args = ["--config", path(&config), "--listen", "127.0.0.1:0", "--metrics", "--log", "error"];
     let mut command = program(&args);
     if let Some(token) = token {
         command.env("MCP_AUTH_TOKEN", token);
     }
-    (Process::of(&mut command), config)
+    (ServerProcess::of(&mut command), config)
 }
 
 fn node() -> Node {
     Node::start(|request| match request.path() {
-        "/api2/json/version" => Act::refusal(403, "Permission check failed", "{\"data\":null}"),
-        _ => Act::data("\"fine\""),
+        "/api2/json/version" => ScriptedReply::refusal(403, "Permission check failed", "{\"data\":null}"),
+        _ => ScriptedReply::data("\"fine\""),
     })
 }
 
@@ -34,7 +36,7 @@ fn read(path: &str, cluster: &str) -> String {
     call(1, "proxmox_api_get", json!({"path": path, "cluster": cluster}))
 }
 
-/// The value of a sample; 0 where there is none.
+/// Returns the value of a sample, 0 if it is absent.
 fn value(text: &str, sample: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().expect("a number"))
@@ -134,8 +136,9 @@ fn refusals_are_counted_by_their_reason() {
 #[test]
 fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
     let word = "zzstranger";
-    let node =
-        Node::start(move |_| Act::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}")));
+    let node = Node::start(move |_| {
+        ScriptedReply::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}"))
+    });
     let (process, _config) = started(&node, Some(TOKEN));
     let address = process.address();
     let mut client = Client::to(&address);
@@ -160,28 +163,28 @@ fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
 
 #[test]
 fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
-    let stage = Stage::new();
+    let test_tools = TestTools::new();
     let probes = proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|_| ())), readiness: None };
-    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::raw::patient() };
-    let server = Running::probed_with(limits, Vec::new(), stage.server(), probes);
+    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::server::patient() };
+    let server = TestServer::builder().limits(limits).mcp(test_tools.server()).probes(probes).start();
     let mut held = server.connect();
     held.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "a"})));
-    stage.wait_for("a");
+    test_tools.wait_for("a");
     let mut client = server.connect();
     let busy = client.mcp(&call(2, "echo", json!({"text": "x"}))).json();
     assert!(busy["error"]["message"].as_str().is_some_and(|why| why.starts_with("busy")), "{busy}");
     let text = client.ask("GET /metrics", "").body;
     assert_eq!(value(&text, "proxmox_mcp_calls_in_flight"), 1.0, "{text}");
     assert_eq!(value(&text, r#"proxmox_mcp_calls_total{tool="echo",client="anyone",outcome="busy"}"#), 1.0, "{text}");
-    stage.release("a");
+    test_tools.release("a");
     held.reply().expect("an answer");
     let sse = server.sse();
     let text = client.ask("GET /metrics", "").body;
     assert_eq!(value(&text, "proxmox_mcp_sessions_open"), 1.0, "{text}");
     client.post(&sse.path, &call(7, "hold", json!({"name": "b"})));
-    stage.wait_for("b");
+    test_tools.wait_for("b");
     drop(sse);
-    stage.wait_for_cancelled("b");
+    test_tools.wait_for_cancelled("b");
     let sample = r#"proxmox_mcp_calls_total{tool="hold",client="anyone",outcome="cancelled"}"#;
     crate::support::raw::eventually("a cancelled call is counted", || {
         value(&client.ask("GET /metrics", "").body, sample) == 1.0
@@ -190,7 +193,7 @@ fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
 
 #[test]
 fn nothing_is_served_unless_it_is_switched_on() {
-    let server = Running::start(crate::support::raw::patient());
+    let server = TestServer::start(crate::support::server::patient());
     let mut client = server.connect();
     assert_eq!(client.ask("GET /metrics", "").status, 404);
     assert_eq!(client.post("/mcp", &ping(1)).status, 200);
@@ -201,7 +204,7 @@ fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let probes =
         proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|out| out.push_str("prod 1\n"))), readiness: None };
-    let server = Running::probed(clients, Stage::new().server(), probes);
+    let server = TestServer::builder().clients(clients).mcp(TestTools::new().server()).probes(probes).start();
     let status = |name: &str| {
         let reply = server.get("/metrics", name);
         (reply.status, reply.body.contains("prod 1"))

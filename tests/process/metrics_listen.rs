@@ -1,6 +1,6 @@
 //! `--metrics-listen`: the metrics at a port of their own, under the same guard.
 
-use crate::support::process::{Process, program, run};
+use crate::support::process::{ServerProcess, program, run};
 use crate::support::raw::{Client, LONG, Reply};
 use rustix::process::Signal;
 use std::net::TcpListener;
@@ -8,9 +8,9 @@ use std::net::TcpListener;
 const TOKEN: &str = "sixteen_letters_";
 
 /// The program with two ports, and with a token; the address of each.
-fn started(more: &[&str]) -> (Process, String, String) {
+fn started(more: &[&str]) -> (ServerProcess, String, String) {
     let args = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
-    let process = Process::of(program(&[&args, more].concat()).env("MCP_AUTH_TOKEN", TOKEN));
+    let process = ServerProcess::of(program(&[&args, more].concat()).env("MCP_AUTH_TOKEN", TOKEN));
     let main = process.address();
     let watch = loop {
         let line = process.stdout.recv_timeout(LONG).expect("a line about the metrics");

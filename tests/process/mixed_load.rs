@@ -1,11 +1,11 @@
-//! Many clients at once on all three transports, all with the same request ids: nobody gets an answer of another.
+//! Many clients at once on all three transports, all with the same request ids: no client gets the answer of another.
 
-use crate::support::link::{Link, OverHttp, OverSse};
-use crate::support::node::{Act, Node};
-use crate::support::process::{Process, configuration, path};
-use crate::support::raw::{Running, patient};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::process::{ServerProcess, configuration, path};
 use crate::support::rpc::text;
-use crate::support::stage::Stage;
+use crate::support::server::TestServer;
+use crate::support::test_tools::TestTools;
+use crate::support::transport::{HttpTransport, SseTransport, Transport};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::thread;
@@ -21,7 +21,7 @@ const WINDOW: usize = 4;
 
 /// Makes a client's share of the calls. One of each window goes to the cluster, the others to `echo` where the server
 /// has it; every call carries the client's name and its own number.
-fn converse(name: &str, link: &mut dyn Link, can_echo: bool) -> usize {
+fn converse(name: &str, link: &mut dyn Transport, can_echo: bool) -> usize {
     let share = CALLS.div_ceil(CLIENTS);
     let ids: Vec<usize> = (0..share).collect();
     for window in ids.chunks(WINDOW) {
@@ -49,21 +49,21 @@ fn converse(name: &str, link: &mut dyn Link, can_echo: bool) -> usize {
 
 #[test]
 fn clients_with_the_same_ids_on_all_transports_get_only_their_own_answers() {
-    let node = Node::start(|request| Act::data(&json!(request.path()).to_string()));
+    let node = Node::start(|request| ScriptedReply::data(&json!(request.path()).to_string()));
     let config = configuration("s", &[("test", &node.endpoint().to_string())]);
-    let stage = Stage::new();
-    let server = Running::serving(patient(), &[], &[], stage.server_over(vec![node.cluster_settings()]));
+    let test_tools = TestTools::new();
+    let server = TestServer::builder().mcp(test_tools.server_over(vec![node.cluster_settings()])).start();
 
-    let mut clients: Vec<(String, Box<dyn Link + Send>, bool)> = Vec::new();
+    let mut clients: Vec<(String, Box<dyn Transport + Send>, bool)> = Vec::new();
     for n in 0..SSE_CLIENTS {
-        clients.push((format!("sse{n}"), Box::new(OverSse::open(server.address)), true));
+        clients.push((format!("sse{n}"), Box::new(SseTransport::open(server.address)), true));
     }
     for n in 0..HTTP_CLIENTS {
-        let link = OverHttp::open(server.address, n % 2 == 0);
+        let link = HttpTransport::open(server.address, n % 2 == 0);
         clients.push((format!("http{n}"), Box::new(link), true));
     }
     for n in 0..STDIO_CLIENTS {
-        let link = Process::start(&["stdio", "--config", path(&config)]);
+        let link = ServerProcess::start(&["stdio", "--config", path(&config)]);
         clients.push((format!("stdio{n}"), Box::new(link), false));
     }
     let total: usize = thread::scope(|scope| {

@@ -1,18 +1,16 @@
 //! Two clients of one server, each with clusters and rights of its own: neither sees, reaches or confirms what is the
 //! other's. Everything here goes over the sockets of a real process with a real clusters.json.
 
-use crate::support::node::Act;
-use crate::support::policy::{Watched, code_in, token};
-use crate::support::process::{Process, path};
+use crate::support::node::ScriptedReply;
+use crate::support::policy::{RecordingNode, code_in, token};
+use crate::support::program::ProgramServer;
 use crate::support::proxmox::gzipped_facts;
 use crate::support::raw::{Client, Reply, Sse};
 use crate::support::rpc::{ACCEPT, call};
 use proxmox_mcp::config::TokenHash;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
-use tempfile::NamedTempFile;
 
 /// The tools, each with arguments that name a cluster (`CLUSTER`).
 fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
@@ -34,18 +32,20 @@ fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// A node whose guests, nodes and answers show whose they are.
-fn node(mark: &'static str) -> Watched {
-    Watched::with(gzipped_facts(), move |request| {
+fn node(mark: &'static str) -> RecordingNode {
+    RecordingNode::with(gzipped_facts(), move |request| {
         let guest = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": format!("{mark}-web"),
             "status": "running"}]);
         match request.target.as_str() {
             "/api2/json/cluster/resources" | "/api2/json/cluster/resources?type=vm" => {
-                Some(Act::data(&guest.to_string()))
+                Some(ScriptedReply::data(&guest.to_string()))
             }
             "/api2/json/nodes" => {
-                Some(Act::data(&json!([{"node": format!("{mark}-node"), "status": "online"}]).to_string()))
+                Some(ScriptedReply::data(&json!([{"node": format!("{mark}-node"), "status": "online"}]).to_string()))
             }
-            target if target.contains("/pools/") => Some(Act::data(&json!(format!("{mark} {target}")).to_string())),
+            target if target.contains("/pools/") => {
+                Some(ScriptedReply::data(&json!(format!("{mark} {target}")).to_string()))
+            }
             _ => None,
         }
     })
@@ -53,18 +53,16 @@ fn node(mark: &'static str) -> Watched {
 
 /// A process with two clusters, of which `beta` is the default: ada may do all on `alpha`, bob may read on `beta`, eve may
 /// operate on both.
-struct House {
-    alpha: Watched,
-    beta: Watched,
-    address: String,
-    _process: Process,
-    _file: NamedTempFile,
+struct TwoClusters {
+    alpha: RecordingNode,
+    beta: RecordingNode,
+    server: ProgramServer,
 }
 
-impl House {
-    fn new() -> Self {
+impl TwoClusters {
+    fn start() -> Self {
         let (alpha, beta) = (node("alpha"), node("beta"));
-        let cluster = |node: &Watched| {
+        let cluster = |node: &RecordingNode| {
             json!({"url": format!("http://{}", node.node.endpoint()), "user": "root@pam", "token_id": "mcp", "token_secret": "5ec2e7",
                 "timeout_seconds": 10, "exec": true})
         };
@@ -83,18 +81,11 @@ impl House {
                 "eve": client("eve", "operate", json!({})),
             },
         });
-        let mut file = NamedTempFile::new().expect("a file");
-        file.write_all(config.to_string().as_bytes()).expect("written");
-        let process = Process::start(&["--config", path(&file), "--listen", "127.0.0.1:0"]);
-        Self { alpha, beta, address: process.address(), _process: process, _file: file }
-    }
-
-    fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(&self.address).expect("a connection"))
+        Self { alpha, beta, server: ProgramServer::builder(&config).start() }
     }
 
     fn call(&self, who: &str, tool: &str, arguments: &Value) -> Value {
-        call_on(&mut self.connect(), who, tool, arguments)
+        call_on(&mut self.server.connect(), who, tool, arguments)
     }
 }
 
@@ -122,7 +113,7 @@ const OTHERS: [(&str, &str, &str); 2] = [("ada", "alpha", "beta"), ("bob", "beta
 
 #[test]
 fn a_client_sees_its_own_clusters_alone() {
-    let house = House::new();
+    let clusters = TwoClusters::start();
     for (who, own, other) in OTHERS {
         for (tool, arguments) in [
             ("list_clusters", json!({})),
@@ -131,25 +122,25 @@ fn a_client_sees_its_own_clusters_alone() {
             ("get_cluster_resources", json!({})),
             ("find_guest", json!({"query": "web"})),
         ] {
-            let answer = house.call(who, tool, &arguments);
+            let answer = clusters.call(who, tool, &arguments);
             assert!(!failed(&answer) && !answer.to_string().contains(other), "{who} {tool}: {answer}");
             assert!(answer.to_string().contains(own), "{who} {tool}: {answer}");
         }
     }
-    let both = house.call("eve", "find_guest", &json!({"query": "web"}));
+    let both = clusters.call("eve", "find_guest", &json!({"query": "web"}));
     assert!(text(&both).contains("alpha-web") && text(&both).contains("beta-web"), "{both}");
 }
 
 #[test]
 fn another_clients_cluster_is_none_to_any_tool() {
-    let house = House::new();
+    let clusters = TwoClusters::start();
     for (who, own, other) in OTHERS {
-        let node = if own == "alpha" { &house.beta } else { &house.alpha };
+        let node = if own == "alpha" { &clusters.beta } else { &clusters.alpha };
         for ((tool, arguments), (_, nowhere)) in tools(other).iter().zip(tools("gamma")) {
-            let answer = house.call(who, tool, arguments);
+            let answer = clusters.call(who, tool, arguments);
             assert!(failed(&answer) && text(&answer).contains(&format!("there is no cluster `{other}`")), "{answer}");
             // The same is said of a cluster that is nowhere: who guesses a name does not learn that it is one.
-            let unknown = house.call(who, tool, &nowhere);
+            let unknown = clusters.call(who, tool, &nowhere);
             let said = |answer: &Value| answer["result"]["content"].to_string();
             assert_eq!(said(&answer).replace(other, "gamma"), said(&unknown), "{who} {tool}");
             assert_eq!(node.requests().len(), 0, "{who} {tool}");
@@ -159,34 +150,34 @@ fn another_clients_cluster_is_none_to_any_tool() {
 
 #[test]
 fn without_a_name_a_client_means_its_only_cluster_and_never_the_default_of_others() {
-    let house = House::new();
+    let clusters = TwoClusters::start();
     for (who, own, _) in OTHERS {
-        let answer = house.call(who, "proxmox_api_get", &json!({"path": "/pools/mine"}));
+        let answer = clusters.call(who, "proxmox_api_get", &json!({"path": "/pools/mine"}));
         assert_eq!(text(&answer), format!("\"{own} /api2/json/pools/mine\""), "{answer}");
     }
-    house.beta.requests();
+    clusters.beta.requests();
     for arguments in tools("").iter_mut().map(|(tool, arguments)| {
         arguments.as_object_mut().expect("an object").remove("cluster");
         (*tool, arguments.clone())
     }) {
-        let answer = house.call("ada", arguments.0, &arguments.1);
+        let answer = clusters.call("ada", arguments.0, &arguments.1);
         assert!(!answer.to_string().contains("beta"), "{arguments:?}: {answer}");
-        assert_eq!(house.beta.requests().len(), 0, "{arguments:?}");
+        assert_eq!(clusters.beta.requests().len(), 0, "{arguments:?}");
     }
 }
 
 #[test]
 fn a_task_of_another_clients_cluster_is_not_looked_for_there() {
-    let house = House::new();
+    let clusters = TwoClusters::start();
     let upid = "UPID:beta-node:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
-    let answer = house.call("ada", "wait_for_task", &json!({"upid": upid, "timeout": 1}));
+    let answer = clusters.call("ada", "wait_for_task", &json!({"upid": upid, "timeout": 1}));
     assert!(failed(&answer), "{answer}");
-    assert_eq!(house.beta.requests().len(), 0);
+    assert_eq!(clusters.beta.requests().len(), 0);
 }
 
 #[test]
 fn each_client_may_do_as_much_as_it_may() {
-    let house = House::new();
+    let clusters = TwoClusters::start();
     let of = |path: &str, method: &str, cluster: &str| json!({"path": path, "method": method, "cluster": cluster});
     let start = "/nodes/pve1/qemu/100/status/start";
     let config = "/nodes/pve1/qemu/100/config";
@@ -199,8 +190,8 @@ fn each_client_may_do_as_much_as_it_may() {
         ("eve", "beta", start, "POST", true),
         ("eve", "alpha", config, "PUT", false),
     ] {
-        let answer = house.call(who, "proxmox_api_call", &of(path, method, cluster));
-        let writes = [house.alpha.writes(), house.beta.writes()].concat();
+        let answer = clusters.call(who, "proxmox_api_call", &of(path, method, cluster));
+        let writes = [clusters.alpha.writes(), clusters.beta.writes()].concat();
         assert_eq!((failed(&answer), writes.len()), (!sent, usize::from(sent)), "{who} {method} {path}: {answer}");
         assert!(sent || text(&answer).contains(&format!("client \"{who}\" has")), "{answer}");
     }
@@ -208,24 +199,24 @@ fn each_client_may_do_as_much_as_it_may() {
 
 #[test]
 fn codes_and_sessions_of_one_are_nothing_to_another() {
-    let house = House::new();
+    let clusters = TwoClusters::start();
     let stop = json!({"path": "/nodes/pve1/qemu/100/status/stop", "method": "POST", "cluster": "alpha"});
     let mut again = stop.clone();
-    again["confirm"] = code_in(text(&house.call("ada", "proxmox_api_call", &stop))).into();
-    let answer = house.call("eve", "proxmox_api_call", &again);
+    again["confirm"] = code_in(text(&clusters.call("ada", "proxmox_api_call", &stop))).into();
+    let answer = clusters.call("eve", "proxmox_api_call", &again);
     assert!(failed(&answer) && text(&answer).contains("not for this call"), "{answer}");
-    assert_eq!(house.alpha.writes(), [""; 0]);
+    assert_eq!(clusters.alpha.writes(), [""; 0]);
 
-    let mut sse = Sse::open_with(house.connect(), &bearer("ada"));
+    let mut sse = Sse::open_with(clusters.server.connect(), &bearer("ada"));
     let message = call(7, "proxmox_api_call", again.clone());
     for who in ["bob", "eve"] {
-        assert_ne!(house.connect().post_with(&sse.path, &bearer(who), &message).status, 202, "{who}");
+        assert_ne!(clusters.server.connect().post_with(&sse.path, &bearer(who), &message).status, 202, "{who}");
     }
-    assert_eq!(house.alpha.writes(), [""; 0]);
-    assert_eq!(house.connect().post_with(&sse.path, &bearer("ada"), &message).status, 202);
+    assert_eq!(clusters.alpha.writes(), [""; 0]);
+    assert_eq!(clusters.server.connect().post_with(&sse.path, &bearer("ada"), &message).status, 202);
     let answer = sse.json();
     assert!(answer["id"] == 7 && !failed(&answer), "{answer}");
-    assert_eq!(house.alpha.writes(), ["POST /nodes/pve1/qemu/100/status/stop"]);
+    assert_eq!(clusters.alpha.writes(), ["POST /nodes/pve1/qemu/100/status/stop"]);
 }
 
 /// Calls of one connection.
@@ -258,8 +249,8 @@ fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
 
 #[test]
 fn calls_of_two_clients_at_once_never_cross() {
-    let house = House::new();
-    let address = house.address.as_str();
+    let clusters = TwoClusters::start();
+    let address = clusters.server.address.as_str();
     thread::scope(|scope| {
         for (who, own, other) in OTHERS {
             for sse in [false, true] {
@@ -267,7 +258,7 @@ fn calls_of_two_clients_at_once_never_cross() {
             }
         }
     });
-    for (node, foreign) in [(&house.alpha, "bob"), (&house.beta, "ada")] {
+    for (node, foreign) in [(&clusters.alpha, "bob"), (&clusters.beta, "ada")] {
         let requests = node.requests();
         assert!(requests.len() >= 2 * CALLS && !requests.iter().any(|r| r.target.contains(foreign)));
     }
@@ -275,8 +266,8 @@ fn calls_of_two_clients_at_once_never_cross() {
 
 #[test]
 fn a_connection_kept_alive_is_whoever_asks_on_it() {
-    let house = House::new();
-    let mut http = house.connect();
+    let clusters = TwoClusters::start();
+    let mut http = clusters.server.connect();
     for _ in 0..3 {
         for (who, own, _) in OTHERS {
             let answer = call_on(&mut http, who, "proxmox_api_get", &json!({"path": "/pools/x"}));

@@ -1,82 +1,74 @@
 //! Confirmation of what can't be undone: the code of a client that can't ask its user, the question of one that can, and
 //! whatever else might pass for an answer.
 
-use crate::support::node::Act;
-use crate::support::policy::{ALL, Watched, answered, asking, caller, client, code_in, modern, open, token};
-use crate::support::process::{Process, path};
+use crate::support::node::ScriptedReply;
+use crate::support::policy::{ALL, RecordingNode, answered, asking, client, code_in, modern, open, token};
+use crate::support::process::{ServerProcess, path};
 use crate::support::proxmox::{failed, gzipped_facts};
-use crate::support::raw::{Running, Sse, patient};
+use crate::support::raw::Sse;
 use crate::support::rpc::{ACCEPT, call, modern_headers, request};
-use crate::support::stage::product_for;
-use crate::support::tool::{Said, answer_to, call_as};
+use crate::support::server::TestServer;
+use crate::support::test_tools::product_for;
+use crate::support::tool::{ToolResult, ToolServer, answer_to, call_as};
 use proxmox_mcp::config::Client;
-use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
 use serde_json::{Value, json};
 
+/// The numbers of the clients.
+const ADA: usize = 0;
+const BOB: usize = 1;
 const CALL: &str = "proxmox_api_call";
 const SENT: [&str; 1] = ["DELETE /nodes/pve1/qemu/100"];
-
-/// A server over two clusters of one node that ask, for two clients.
-struct Setup {
-    server: McpServer,
-    node: Watched,
-    ada: Caller,
-    bob: Caller,
-}
 
 fn clients() -> [Client; 2] {
     [client("ada", ALL, &[]), client("bob", ALL, &[])]
 }
 
-impl Setup {
-    fn new() -> Self {
-        Self::over(Watched::start(), asking())
-    }
+/// A server over two clusters of one node that ask, for two clients.
+fn start_server() -> ToolServer {
+    start_server_over(RecordingNode::start(), asking())
+}
 
-    fn over(node: Watched, rules: ClusterPolicy) -> Self {
-        let clients = clients();
-        let server = product_for(vec![node.cluster("prod", rules.clone()), node.cluster("lab", rules)], &clients);
-        let [ada, bob] = clients.map(|client| caller(&client));
-        Self { server, node, ada, bob }
-    }
+fn start_server_over(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
+    let clusters = vec![node.cluster("prod", rules.clone()), node.cluster("lab", rules)];
+    ToolServer::for_clients(node, clusters, &clients())
+}
 
-    fn call(&self, arguments: &Value) -> Said {
-        call_as(&self.server, &self.ada, CALL, arguments.clone())
-    }
+fn call_api(server: &ToolServer, arguments: &Value) -> ToolResult {
+    server.call_as(ADA, CALL, arguments.clone())
+}
 
-    /// The code that a call is answered with; nothing of it is sent.
-    #[track_caller]
-    fn code(&self, arguments: &Value) -> String {
-        let said = self.call(arguments);
-        assert!(said.failed && said.text.contains("Not sent yet"), "{said:?}");
-        assert_eq!(self.node.writes(), [""; 0]);
-        code_in(&said.text)
-    }
+/// The code that a call is answered with; nothing of it is sent.
+#[track_caller]
+fn confirmation_code(server: &ToolServer, arguments: &Value) -> String {
+    let said = call_api(server, arguments);
+    assert!(said.failed && said.text.contains("Not sent yet"), "{said:?}");
+    assert_eq!(server.node.writes(), [""; 0]);
+    code_in(&said.text)
+}
 
-    /// Nothing was sent, and why it says.
-    #[track_caller]
-    fn refused(&self, said: &Said, part: &str) {
-        assert!(said.failed && said.text.contains(part), "{part}: {said:?}");
-        assert_eq!(self.node.writes(), [""; 0], "{said:?}");
-    }
+/// Nothing was sent, and why it says.
+#[track_caller]
+fn assert_refused(server: &ToolServer, said: &ToolResult, part: &str) {
+    assert!(said.failed && said.text.contains(part), "{part}: {said:?}");
+    assert_eq!(server.node.writes(), [""; 0], "{said:?}");
+}
 
-    fn modern(&self, arguments: &Value, more: Value) -> Value {
-        answer_to(&self.server, &self.ada, modern(CALL, arguments, true, more))
-    }
+fn call_modern(server: &ToolServer, arguments: &Value, more: Value) -> Value {
+    answer_to(&server.server, &server.callers[ADA], modern(CALL, arguments, true, more))
+}
 
-    /// The question about a call, and its state.
-    #[track_caller]
-    fn question(&self, arguments: &Value) -> (String, Value) {
-        let answer = self.modern(arguments, json!({}));
-        let result = &answer["result"];
-        assert_eq!(result["resultType"], "input_required", "{answer}");
-        let asked = &result["inputRequests"]["confirm"];
-        assert_eq!((&asked["method"], &asked["params"]["mode"]), (&json!("elicitation/create"), &json!("form")));
-        assert_eq!(self.node.writes(), [""; 0]);
-        (asked["params"]["message"].as_str().expect("a question").to_owned(), result["requestState"].clone())
-    }
+/// The question about a call, and its state.
+#[track_caller]
+fn question_about(server: &ToolServer, arguments: &Value) -> (String, Value) {
+    let answer = call_modern(server, arguments, json!({}));
+    let result = &answer["result"];
+    assert_eq!(result["resultType"], "input_required", "{answer}");
+    let asked = &result["inputRequests"]["confirm"];
+    assert_eq!((&asked["method"], &asked["params"]["mode"]), (&json!("elicitation/create"), &json!("form")));
+    assert_eq!(server.node.writes(), [""; 0]);
+    (asked["params"]["message"].as_str().expect("a question").to_owned(), result["requestState"].clone())
 }
 
 fn delete() -> Value {
@@ -96,18 +88,18 @@ fn accept() -> Value {
 
 #[test]
 fn the_same_call_with_its_code_goes_through_once() {
-    let setup = Setup::new();
-    let code = setup.code(&delete());
+    let server = start_server();
+    let code = confirmation_code(&server, &delete());
     let again = with(delete(), "confirm", code);
-    assert!(!setup.call(&again).failed);
-    assert_eq!(setup.node.writes(), SENT);
-    setup.refused(&setup.call(&again), "was used before");
+    assert!(!call_api(&server, &again).failed);
+    assert_eq!(server.node.writes(), SENT);
+    assert_refused(&server, &call_api(&server, &again), "was used before");
 }
 
 #[test]
 fn a_code_is_none_for_any_other_call_and_is_not_used_up_by_one() {
-    let setup = Setup::new();
-    let code = setup.code(&delete());
+    let server = start_server();
+    let code = confirmation_code(&server, &delete());
     let right = with(delete(), "confirm", code.as_str());
     for (name, value) in [
         ("data", json!({"purge": false})),
@@ -116,54 +108,55 @@ fn a_code_is_none_for_any_other_call_and_is_not_used_up_by_one() {
         ("path", json!("/nodes/pve2/qemu/101")),
         ("cluster", json!("lab")),
     ] {
-        setup.refused(&setup.call(&with(right.clone(), name, value)), "has to be confirmed");
+        assert_refused(&server, &call_api(&server, &with(right.clone(), name, value)), "has to be confirmed");
     }
     let put = json!({"path": "/nodes/pve1/qemu/100/resize", "method": "PUT", "data": {"disk": "scsi0", "size": "+1G"}});
     let put = with(with(put, "cluster", "prod"), "confirm", code.as_str());
-    setup.refused(&setup.call(&put), "not for this call");
-    setup.refused(&call_as(&setup.server, &setup.bob, CALL, right.clone()), "not for this call");
+    assert_refused(&server, &call_api(&server, &put), "not for this call");
+    assert_refused(&server, &call_as(&server.server, &server.callers[BOB], CALL, right.clone()), "not for this call");
     for made_up in [&code[..code.len() - 1], &code[1..], &format!("{code}0"), "yes", "", "true", &code.replace('-', "")]
     {
-        setup.refused(&setup.call(&with(right.clone(), "confirm", made_up)), "confirm");
+        assert_refused(&server, &call_api(&server, &with(right.clone(), "confirm", made_up)), "confirm");
     }
-    setup.refused(&Setup::new().call(&right), "not for this call");
-    assert!(!setup.call(&right).failed, "it still is one for its own call");
-    assert_eq!(setup.node.writes(), SENT);
+    assert_refused(&server, &call_api(&start_server(), &right), "not for this call");
+    assert!(!call_api(&server, &right).failed, "it still is one for its own call");
+    assert_eq!(server.node.writes(), SENT);
 }
 
 #[test]
 fn a_code_is_for_what_is_sent_and_not_for_how_it_was_typed() {
-    let setup = Setup::new();
+    let server = start_server();
     let named = json!({"path": "/qemu/WEB01", "method": "DELETE", "data": {"purge": "yes"}, "cluster": "prod"});
-    let code = setup.code(&named);
+    let code = confirmation_code(&server, &named);
     let spelled = json!({"path": "delete //nodes/pve1/%71emu/100/?purge=1", "cluster": "prod", "confirm": code});
-    assert!(!setup.call(&spelled).failed);
-    assert_eq!(setup.node.writes(), SENT);
-    let code = setup.code(&delete());
-    assert!(!setup.call(&with(named, "confirm", code)).failed);
-    assert_eq!(setup.node.writes(), SENT);
+    assert!(!call_api(&server, &spelled).failed);
+    assert_eq!(server.node.writes(), SENT);
+    let code = confirmation_code(&server, &delete());
+    assert!(!call_api(&server, &with(named, "confirm", code)).failed);
+    assert_eq!(server.node.writes(), SENT);
 }
 
 #[test]
 fn a_code_whose_call_failed_is_used_up() {
-    let node = Watched::with(gzipped_facts(), |r| (r.method == "DELETE").then(|| failed("VM is locked (backup)")));
-    let setup = Setup::over(node, asking());
-    let again = with(delete(), "confirm", setup.code(&delete()));
-    let said = setup.call(&again);
+    let node =
+        RecordingNode::with(gzipped_facts(), |r| (r.method == "DELETE").then(|| failed("VM is locked (backup)")));
+    let server = start_server_over(node, asking());
+    let again = with(delete(), "confirm", confirmation_code(&server, &delete()));
+    let said = call_api(&server, &again);
     assert!(said.failed && said.text.contains("locked"), "{said:?}");
-    assert_eq!(setup.node.writes(), SENT);
-    setup.refused(&setup.call(&again), "was used before");
+    assert_eq!(server.node.writes(), SENT);
+    assert_refused(&server, &call_api(&server, &again), "was used before");
 }
 
 #[test]
 fn the_question_says_what_the_node_says_of_the_guest() {
     let rows = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": "web`01\nRisk: reads",
         "status": "running", "maxmem": 4_294_967_296_u64, "maxdisk": 34_359_738_368_u64}]);
-    let node = Watched::with(gzipped_facts(), move |request| {
-        (request.target == "/api2/json/cluster/resources?type=vm").then(|| Act::data(&rows.to_string()))
+    let node = RecordingNode::with(gzipped_facts(), move |request| {
+        (request.target == "/api2/json/cluster/resources?type=vm").then(|| ScriptedReply::data(&rows.to_string()))
     });
-    let setup = Setup::over(node, asking());
-    let (question, _) = setup.question(&delete());
+    let server = start_server_over(node, asking());
+    let (question, _) = question_about(&server, &delete());
     for part in [
         "DELETE /nodes/pve1/qemu/100 on cluster prod",
         "purge = 1",
@@ -175,21 +168,21 @@ fn the_question_says_what_the_node_says_of_the_guest() {
         assert!(question.contains(part), "{part}: {question}");
     }
     assert!(!question.lines().any(|line| line.starts_with("Risk: reads")), "{question}");
-    assert!(setup.call(&delete()).text.contains(&question), "the same without a form");
+    assert!(call_api(&server, &delete()).text.contains(&question), "the same without a form");
 }
 
 #[test]
 fn a_dry_run_neither_asks_nor_sends_whatever_code_it_has() {
-    let setup = Setup::new();
-    let code = setup.code(&delete());
+    let server = start_server();
+    let code = confirmation_code(&server, &delete());
     for code in ["", "yes", code.as_str()] {
-        let said = setup.call(&with(with(delete(), "dry_run", true), "confirm", code));
+        let said = call_api(&server, &with(with(delete(), "dry_run", true), "confirm", code));
         assert!(!said.failed && said.text.contains("has to be confirmed before it is sent"), "{said:?}");
-        assert_eq!(setup.node.writes(), [""; 0]);
+        assert_eq!(server.node.writes(), [""; 0]);
     }
-    let answer = setup.modern(&with(delete(), "dry_run", true), json!({}));
+    let answer = call_modern(&server, &with(delete(), "dry_run", true), json!({}));
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
-    assert!(!setup.call(&with(delete(), "confirm", code)).failed, "and uses none up");
+    assert!(!call_api(&server, &with(delete(), "confirm", code)).failed, "and uses none up");
 }
 
 #[test]
@@ -199,41 +192,42 @@ fn what_asks_is_what_the_cluster_says() {
     for (confirm, asks) in
         [(ConfirmationPolicy::Never, [false; 3]), (ConfirmationPolicy::Destructive, [true, false, false])]
     {
-        let setup = Setup::over(Watched::start(), ClusterPolicy { confirm, ..open() });
-        let asked = [delete(), start.clone(), look.clone()].map(|arguments| setup.call(&arguments).failed);
+        let server = start_server_over(RecordingNode::start(), ClusterPolicy { confirm, ..open() });
+        let asked = [delete(), start.clone(), look.clone()].map(|arguments| call_api(&server, &arguments).failed);
         assert_eq!(asked, asks, "{confirm}");
     }
-    let setup = Setup::over(Watched::start(), ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open() });
-    assert!(!setup.call(&look).failed);
-    let code = setup.code(&start);
-    assert!(!setup.call(&with(start, "confirm", code)).failed);
-    assert_eq!(setup.node.writes(), ["POST /nodes/pve1/qemu/100/status/start"]);
+    let server =
+        start_server_over(RecordingNode::start(), ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open() });
+    assert!(!call_api(&server, &look).failed);
+    let code = confirmation_code(&server, &start);
+    assert!(!call_api(&server, &with(start, "confirm", code)).failed);
+    assert_eq!(server.node.writes(), ["POST /nodes/pve1/qemu/100/status/start"]);
 }
 
 // ---- a client that can
 
 #[test]
 fn what_the_user_accepts_is_sent_once() {
-    let setup = Setup::new();
-    let (question, state) = setup.question(&delete());
+    let server = start_server();
+    let (question, state) = question_about(&server, &delete());
     assert!(question.contains("Guest 100 `web01`, qemu, running on pve1"), "{question}");
     let yes = answered(&state, "accept", accept());
-    let answer = setup.modern(&delete(), yes.clone());
+    let answer = call_modern(&server, &delete(), yes.clone());
     assert_eq!((&answer["result"]["resultType"], &answer["result"]["isError"]), (&json!("complete"), &Value::Null));
-    assert_eq!(setup.node.writes(), SENT);
-    let answer = setup.modern(&delete(), yes);
+    assert_eq!(server.node.writes(), SENT);
+    let answer = call_modern(&server, &delete(), yes);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
-    assert_eq!(setup.node.writes(), [""; 0]);
+    assert_eq!(server.node.writes(), [""; 0]);
 }
 
 #[test]
 fn what_the_user_does_not_accept_is_not_sent() {
-    let setup = Setup::new();
-    let (_, state) = setup.question(&delete());
+    let server = start_server();
+    let (_, state) = question_about(&server, &delete());
     let no = |more: Value| {
-        let answer = setup.modern(&delete(), more.clone());
+        let answer = call_modern(&server, &delete(), more.clone());
         assert!(answer["result"]["isError"] == true || answer.get("error").is_some(), "{more}: {answer}");
-        assert_eq!(setup.node.writes(), [""; 0], "{more}");
+        assert_eq!(server.node.writes(), [""; 0], "{more}");
     };
     for (action, content) in [
         ("decline", Value::Null),
@@ -247,7 +241,7 @@ fn what_the_user_does_not_accept_is_not_sent() {
         ("accept", json!({"confirm": null})),
     ] {
         // A question is answered once: each has one of its own.
-        let (_, state) = setup.question(&delete());
+        let (_, state) = question_about(&server, &delete());
         no(answered(&state, action, content));
         no(answered(&state, "accept", accept()));
     }
@@ -255,23 +249,23 @@ fn what_the_user_does_not_accept_is_not_sent() {
     no(json!({"requestState": state, "inputResponses": {"other": {"action": "accept", "content": accept()}}}));
     no(json!({"requestState": state, "inputResponses": {"confirm": "accept"}}));
     no(json!({"requestState": state, "inputResponses": []}));
-    let (_, state) = setup.question(&delete());
-    let answer = setup.modern(&delete(), answered(&state, "accept", json!({})));
-    assert_eq!(answer["result"]["isError"], Value::Null, "a form whose box nobody touched: {answer}");
+    let (_, state) = question_about(&server, &delete());
+    let answer = call_modern(&server, &delete(), answered(&state, "accept", json!({})));
+    assert_eq!(answer["result"]["isError"], Value::Null, "a form with an untouched box: {answer}");
 }
 
 #[test]
 fn a_state_is_for_its_own_call_client_and_way() {
-    let setup = Setup::new();
-    let (_, state) = setup.question(&delete());
+    let server = start_server();
+    let (_, state) = question_about(&server, &delete());
     let yes = answered(&state, "accept", accept());
     let refused = |caller: &Caller, params: Value| {
-        let answer = answer_to(&setup.server, caller, params.clone());
+        let answer = answer_to(&server.server, caller, params.clone());
         let result = &answer["result"];
         let refused =
             answer.get("error").is_some() || result["isError"] == true || result["resultType"] == "input_required";
         assert!(refused, "{params}: {answer}");
-        assert_eq!(setup.node.writes(), [""; 0], "{params}");
+        assert_eq!(server.node.writes(), [""; 0], "{params}");
     };
     for changed in [
         with(delete(), "data", json!({})),
@@ -279,56 +273,60 @@ fn a_state_is_for_its_own_call_client_and_way() {
         with(delete(), "path", "/nodes/pve2/qemu/101"),
         json!({"path": "/nodes/pve1/qemu/100/snapshot/x1", "method": "DELETE", "cluster": "prod"}),
     ] {
-        refused(&setup.ada, modern(CALL, &changed, true, yes.clone()));
+        refused(&server.callers[ADA], modern(CALL, &changed, true, yes.clone()));
     }
-    refused(&setup.bob, modern(CALL, &delete(), true, yes.clone()));
+    refused(&server.callers[BOB], modern(CALL, &delete(), true, yes.clone()));
     let other_tool = modern("proxmox_api_get", &json!({"path": "/version", "cluster": "prod"}), true, yes.clone());
-    let answer = answer_to(&setup.server, &setup.ada, other_tool);
-    assert_eq!(setup.node.writes(), [""; 0], "{answer}");
+    let answer = answer_to(&server.server, &server.callers[ADA], other_tool);
+    assert_eq!(server.node.writes(), [""; 0], "{answer}");
     // A client that can't ask has no user who answered.
-    refused(&setup.ada, modern(CALL, &delete(), false, yes.clone()));
+    refused(&server.callers[ADA], modern(CALL, &delete(), false, yes.clone()));
     let text = state.as_str().expect("a text");
     let inner = text.splitn(3, '.').nth(2).expect("a sealed text").trim_matches('"');
     for code in [text, inner, &inner.replace('"', "")] {
-        refused(&setup.ada, modern(CALL, &with(delete(), "confirm", code), true, json!({})));
-        refused(&setup.ada, modern(CALL, &with(delete(), "confirm", code), false, json!({})));
-        setup.refused(&setup.call(&with(delete(), "confirm", code)), "has to be confirmed");
+        refused(&server.callers[ADA], modern(CALL, &with(delete(), "confirm", code), true, json!({})));
+        refused(&server.callers[ADA], modern(CALL, &with(delete(), "confirm", code), false, json!({})));
+        assert_refused(&server, &call_api(&server, &with(delete(), "confirm", code)), "has to be confirmed");
     }
     for made_up in [format!("{text}x"), text[1..].to_owned(), inner.to_owned(), String::new()] {
-        refused(&setup.ada, modern(CALL, &delete(), true, answered(&made_up.into(), "accept", accept())));
+        refused(&server.callers[ADA], modern(CALL, &delete(), true, answered(&made_up.into(), "accept", accept())));
     }
-    let (_, other) = Setup::new().question(&delete());
-    refused(&setup.ada, modern(CALL, &delete(), true, answered(&other, "accept", accept())));
-    assert_eq!(setup.modern(&delete(), yes)["result"]["isError"], Value::Null, "it still is one for its own call");
-    assert_eq!(setup.node.writes(), SENT);
+    let (_, other) = question_about(&start_server(), &delete());
+    refused(&server.callers[ADA], modern(CALL, &delete(), true, answered(&other, "accept", accept())));
+    assert_eq!(
+        call_modern(&server, &delete(), yes)["result"]["isError"],
+        Value::Null,
+        "it still is one for its own call"
+    );
+    assert_eq!(server.node.writes(), SENT);
 }
 
 #[test]
 fn a_modern_client_without_forms_gets_the_code() {
-    let setup = Setup::new();
+    let server = start_server();
     for capabilities in [json!({}), json!({"elicitation": {"url": {}}}), json!({"elicitation": true})] {
         let ask = |arguments: &Value| {
             let mut params = modern(CALL, arguments, false, json!({}));
             params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities.clone();
-            answer_to(&setup.server, &setup.ada, params)
+            answer_to(&server.server, &server.callers[ADA], params)
         };
         let answer = ask(&delete());
         assert_eq!(answer["result"]["isError"], true, "{answer}");
         let code = code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"));
-        // Its code is none where the user could be asked.
-        let asked = setup.modern(&with(delete(), "confirm", "1-2-3"), json!({}));
+        // Its code is invalid for a client that can ask its user.
+        let asked = call_modern(&server, &with(delete(), "confirm", "1-2-3"), json!({}));
         assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
         assert_eq!(ask(&with(delete(), "confirm", code))["result"]["isError"], Value::Null);
-        assert_eq!(setup.node.writes(), SENT);
+        assert_eq!(server.node.writes(), SENT);
     }
 }
 
 // ---- over real connections
 
-fn running(node: &Watched) -> Running {
+fn running(node: &RecordingNode) -> TestServer {
     let clients = clients();
     let server = product_for(vec![node.cluster("prod", asking())], &clients);
-    Running::serving_clients(patient(), clients.to_vec(), server)
+    TestServer::builder().clients(clients.to_vec()).mcp(server).start()
 }
 
 fn bearer(name: &str) -> String {
@@ -337,7 +335,7 @@ fn bearer(name: &str) -> String {
 
 #[test]
 fn over_post_mcp_a_code_and_a_question_confirm() {
-    let node = Watched::start();
+    let node = RecordingNode::start();
     let server = running(&node);
     let mut http = server.connect();
     let headers = format!("{ACCEPT}{}", bearer("ada"));
@@ -365,7 +363,7 @@ fn over_post_mcp_a_code_and_a_question_confirm() {
 
 #[test]
 fn over_sse_a_code_confirms_for_its_own_client() {
-    let node = Watched::start();
+    let node = RecordingNode::start();
     let server = running(&node);
     let said = |name: &str, arguments: Value| {
         let mut sse = Sse::open_with(server.connect(), &bearer(name));
@@ -383,10 +381,10 @@ fn over_sse_a_code_confirms_for_its_own_client() {
 
 #[test]
 fn over_stdio_a_code_of_this_process_confirms() {
-    let node = Watched::start();
+    let node = RecordingNode::start();
     let (host, port) = (node.node.endpoint().host, node.node.endpoint().port);
     let file = crate::support::process::configuration("5ec2e7", &[("prod", &format!("{host}:{port}"))]);
-    let start = || Process::start(&["stdio", "--config", path(&file)]);
+    let start = || ServerProcess::start(&["stdio", "--config", path(&file)]);
     let (mut first, mut other) = (start(), start());
     let code = code_in(first.ask(&call(1, CALL, delete()))["result"]["content"][0]["text"].as_str().expect("a text"));
     let again = with(delete(), "confirm", code);

@@ -1,6 +1,6 @@
-//! The README says what the program has: its settings table is made from `--help`, its tools from tools/list.
+//! Documentation that follows the program: the table of flags from `--help`, the rows of the tools from tools/list.
 //!
-//! `UPDATE=1 cargo test --test process readme` writes the table anew.
+//! `UPDATE=1 cargo test --test process readme` updates the table of `docs/flags.md`.
 
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::config::{ClustersFile, Limits};
@@ -17,8 +17,8 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn readme() -> String {
-    fs::read_to_string(path("README.md")).expect("the README")
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).expect(name)
 }
 
 /// The flags of `--help` as rows of a Markdown table.
@@ -60,13 +60,13 @@ fn settings() -> String {
 #[test]
 fn the_settings_table_is_that_of_the_help() {
     let (start, end) = ("<!-- settings: made from --help -->\n", "<!-- /settings -->");
-    let readme = readme();
-    let (before, rest) = readme.split_once(start).expect("the mark before the table");
+    let flags = read("docs/flags.md");
+    let (before, rest) = flags.split_once(start).expect("the mark before the table");
     let (table, after) = rest.split_once(end).expect("the mark behind the table");
     let made = settings();
     assert!(made.lines().count() > 20, "{made}");
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(path("README.md"), format!("{before}{start}{made}{end}{after}")).expect("to write the README");
+        fs::write(path("docs/flags.md"), format!("{before}{start}{made}{end}{after}")).expect("to write the page");
     } else {
         assert_eq!(table, made, "stale: UPDATE=1 cargo test --test process readme");
     }
@@ -79,9 +79,9 @@ fn every_tool_stands_in_the_readme_with_its_parameters() {
         ClustersFile { default: Some(cluster.name.clone()), clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
     let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a desk");
-    let readme = readme();
+    let page = read("docs/tools.md");
     for tool in proxmox_mcp::tools::all(&Arc::new(desk)) {
-        let row = readme.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));
+        let row = page.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));
         let row = row.unwrap_or_else(|| panic!("no row for {}", tool.name));
         let schema = tool.definition()["inputSchema"]["properties"].clone();
         for param in schema.as_object().expect("properties").keys() {
@@ -92,11 +92,12 @@ fn every_tool_stands_in_the_readme_with_its_parameters() {
 
 #[test]
 fn files_that_the_readme_links_to_are_there() {
-    let readme = readme();
+    let readme = read("README.md");
     let mut links = 0;
     for target in readme.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target)) {
         if !target.contains("://") && !target.starts_with('#') {
-            assert!(path(target).exists(), "{target}");
+            let file = target.split('#').next().expect("a file");
+            assert!(path(file).exists(), "{target}");
             links += 1;
         }
     }
@@ -107,7 +108,7 @@ fn files_that_the_readme_links_to_are_there() {
 fn every_test_that_the_security_notes_name_is_there() {
     let notes = fs::read_to_string(path("SECURITY.md")).expect("SECURITY.md");
     let mut sources = String::new();
-    let mut folders = vec![path("tests"), path("src")];
+    let mut folders = vec![path("tests"), path("src"), path("fuzz/bodies")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

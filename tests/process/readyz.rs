@@ -1,21 +1,22 @@
 //! `GET /readyz`: which clusters answer, without a node being asked more often than every few seconds.
 
 use crate::support::canary::{CANARY, assert_unseen};
-use crate::support::node::{Act, Node, nobody};
-use crate::support::process::{Process, configuration, path};
-use crate::support::raw::{Client, Reply, Running, caller};
-use crate::support::stage::Stage;
+use crate::support::node::{Node, ScriptedReply, closed_endpoint};
+use crate::support::process::{ServerProcess, configuration, path};
+use crate::support::raw::{Client, Reply};
+use crate::support::server::{TestServer, caller};
+use crate::support::test_tools::TestTools;
 use proxmox_mcp::http::HealthSources;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What the product says of these clusters.
+/// Returns the answer of the program about these clusters.
 fn asked(clusters: &[(&str, String)]) -> Reply {
     let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     let config = configuration(CANARY, &clusters);
-    let process = Process::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
+    let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     let reply = Client::to(process.address()).ask("GET /readyz", "");
     assert_unseen("the answer", reply.body.as_bytes());
     reply
@@ -23,10 +24,13 @@ fn asked(clusters: &[(&str, String)]) -> Reply {
 
 #[test]
 fn one_cluster_that_answers_is_enough_and_the_others_are_named() {
-    let good = Node::start(|_| Act::data(r#"{"version":"9.2.11"}"#));
-    let bad = Node::start(|_| Act::refusal(401, "no such token", &format!("{{\"message\":\"{CANARY}\"}}")));
-    let clusters =
-        [("good", good.endpoint().to_string()), ("bad", bad.endpoint().to_string()), ("gone", nobody().to_string())];
+    let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
+    let bad = Node::start(|_| ScriptedReply::refusal(401, "no such token", &format!("{{\"message\":\"{CANARY}\"}}")));
+    let clusters = [
+        ("good", good.endpoint().to_string()),
+        ("bad", bad.endpoint().to_string()),
+        ("gone", closed_endpoint().to_string()),
+    ];
     let reply = asked(&clusters);
     let expected = json!({"status": "ready", "clusters": {"good": "ok", "bad": "unauthorized", "gone": "connect"}});
     assert_eq!((reply.status, reply.json()), (200, expected));
@@ -34,7 +38,7 @@ fn one_cluster_that_answers_is_enough_and_the_others_are_named() {
 
 #[test]
 fn where_no_cluster_answers_the_server_is_not_ready() {
-    let reply = asked(&[("gone", nobody().to_string())]);
+    let reply = asked(&[("gone", closed_endpoint().to_string())]);
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json(), json!({"status": "not ready", "clusters": {"gone": "connect"}}));
     assert!(reply.has_header("Retry-After: 5"), "{}", reply.head);
@@ -42,8 +46,8 @@ fn where_no_cluster_answers_the_server_is_not_ready() {
 
 #[test]
 fn a_cluster_that_hangs_is_not_waited_for() {
-    let silent = Node::start(|_| Act::hang());
-    let good = Node::start(|_| Act::data(r#"{"version":"9.2.11"}"#));
+    let silent = Node::start(|_| ScriptedReply::hang());
+    let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
     let reply = asked(&[("silent", silent.endpoint().to_string()), ("good", good.endpoint().to_string())]);
     let expected = json!({"status": "ready", "clusters": {"silent": "timeout", "good": "ok"}});
     assert_eq!((reply.status, reply.json()), (200, expected));
@@ -58,7 +62,7 @@ fn however_many_ask_the_clusters_are_asked_once() {
         vec![("lab".to_owned(), None)]
     };
     let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };
-    let server = Running::probed(Vec::new(), Stage::new().server(), probes);
+    let server = TestServer::builder().mcp(TestTools::new().server()).probes(probes).start();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -76,7 +80,7 @@ fn it_asks_for_a_token_and_tells_a_client_of_its_clusters_alone() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let ask = || vec![("lab".to_owned(), Some("timeout")), ("prod".to_owned(), None)];
     let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };
-    let server = Running::probed(clients, Stage::new().server(), probes);
+    let server = TestServer::builder().clients(clients).mcp(TestTools::new().server()).probes(probes).start();
     let asked = |name: &str| server.get("/readyz", name);
     assert_eq!(asked("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));
     let reply = asked("of_the_lab");

@@ -1,6 +1,6 @@
 //! A server that is started with its listening socket, as systemd does for `StandardInput=socket`.
 
-use crate::support::process::{Process, program};
+use crate::support::process::{ServerProcess, program};
 use crate::support::raw::Client;
 use rustix::process::Signal;
 use std::fs::File;
@@ -32,7 +32,7 @@ fn who_calls_before_between_and_while_it_runs_is_served_and_nobody_is_turned_awa
     let (socket, address) = listener();
     for _ in 0..2 {
         let mut early = Client::to(&address);
-        let mut process = Process::of_with_stdin(&mut program(&ARGS), fd(&socket));
+        let mut process = ServerProcess::of_with_stdin(&mut program(&ARGS), fd(&socket));
         assert_eq!(process.address(), address, "and not what --listen says");
         assert_eq!(early.ask("GET /healthz", "").status, 200);
         assert_eq!(Client::to(&address).ask("GET /healthz", "").status, 200);
@@ -50,7 +50,7 @@ fn who_calls_before_between_and_while_it_runs_is_served_and_nobody_is_turned_awa
 fn the_metrics_have_their_port_beside_it() {
     let (socket, address) = listener();
     let args = [&ARGS[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
-    let process = Process::of_with_stdin(&mut program(&args), fd(&socket));
+    let process = ServerProcess::of_with_stdin(&mut program(&args), fd(&socket));
     assert_eq!(process.address(), address);
     assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 404);
     let metrics = process.stdout.iter().find_map(|line| line.strip_prefix("Metrics: http://").map(str::to_owned));
@@ -66,7 +66,7 @@ fn off_loopback_by_the_sockets_own_address_it_needs_a_token() {
     // And only by that.
     let (socket, address) = listener();
     let mut command = program(&["--demo", "--listen", "0.0.0.0:1"]);
-    assert_eq!(Process::of_with_stdin(&mut command, fd(&socket)).address(), address);
+    assert_eq!(ServerProcess::of_with_stdin(&mut command, fd(&socket)).address(), address);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_is_no_listening_tcp_socket_is_told_or_is_no_socket_to_listen_on() {
     let nothing = File::open("/dev/null").expect("open");
     for stdin in [connection.into(), datagrams.into(), OwnedFd::from(nothing)] {
         let mut command = program(&["--demo", "--listen", "127.0.0.1:0"]);
-        let process = Process::of_with_stdin(&mut command, stdin);
+        let process = ServerProcess::of_with_stdin(&mut command, stdin);
         assert_eq!(Client::to(process.address()).ask("GET /healthz", "").status, 200);
     }
 }
@@ -100,8 +100,8 @@ fn a_socket_at_its_usual_place_is_told_how_to_be_handed_over() {
     let (socket, address) = listener();
     let said = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
     assert!(said.contains("StandardInput=socket") && said.contains("`exec proxmox-mcp <&3`"), "{said}");
-    assert_eq!(Process::of_with_stdin(&mut at_descriptor_3("$$", "<&3"), fd(&socket)).address(), address);
-    // Somebody else's, left behind in the environment.
-    let other = Process::of_with_stdin(&mut at_descriptor_3("1", ""), fd(&socket));
+    assert_eq!(ServerProcess::of_with_stdin(&mut at_descriptor_3("$$", "<&3"), fd(&socket)).address(), address);
+    // That of another process, left in the environment.
+    let other = ServerProcess::of_with_stdin(&mut at_descriptor_3("1", ""), fd(&socket));
     assert_ne!(other.address(), address);
 }

@@ -1,7 +1,7 @@
 //! `proxmox-mcp stdio` as a client starts it: a process, one message a line on its pipes.
 
-use crate::support::node::{Act, Node};
-use crate::support::process::{Process, configuration, path, program};
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::process::{ServerProcess, configuration, path, program};
 use crate::support::raw::LONG;
 use crate::support::rpc::{MODERN, call, cancelled, code, modern, notification, request, text};
 use rustix::process::Signal;
@@ -12,8 +12,8 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-fn demo() -> Process {
-    Process::start(&["stdio", "--demo"])
+fn demo() -> ServerProcess {
+    ServerProcess::start(&["stdio", "--demo"])
 }
 
 fn api(id: impl Into<Value>, path: &str) -> String {
@@ -26,10 +26,10 @@ fn hello(version: &str) -> String {
 }
 
 /// A process over one cluster: `node`.
-fn over(node: &Node, limits: &[&str]) -> (Process, tempfile::NamedTempFile) {
+fn over(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile) {
     let config = configuration("s", &[("test", &node.endpoint().to_string())]);
     let args = [limits, &["stdio", "--config", path(&config)]].concat();
-    (Process::start(&args), config)
+    (ServerProcess::start(&args), config)
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn several_calls_at_once_are_each_answered_once() {
 #[test]
 fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
     let node = Node::start(|request| match request.path() {
-        "/api2/json/nodes/pve1/qemu/100/config" => Act::hang(),
-        _ => Act::data("1"),
+        "/api2/json/nodes/pve1/qemu/100/config" => ScriptedReply::hang(),
+        _ => ScriptedReply::data("1"),
     });
     let (mut process, _config) = over(&node, &[]);
     process.say(&api(1, "/nodes/pve1/qemu/100/config"));
@@ -88,7 +88,7 @@ fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
 
 #[test]
 fn nothing_but_messages_is_on_stdout_whatever_is_logged() {
-    let mut process = Process::start(&["stdio", "--demo", "--log", "trace"]);
+    let mut process = ServerProcess::start(&["stdio", "--demo", "--log", "trace"]);
     process.ask(&hello("2024-11-05"));
     process.say("not a message");
     for id in 0..5 {
@@ -106,7 +106,7 @@ fn nothing_but_messages_is_on_stdout_whatever_is_logged() {
 
 #[test]
 fn lines_that_are_no_messages_are_answered_and_survived() {
-    let mut process = Process::start(&["--max-body-bytes", "2000", "stdio", "--demo"]);
+    let mut process = ServerProcess::start(&["--max-body-bytes", "2000", "stdio", "--demo"]);
     for (line, error, id) in [
         ("nope", -32700, Value::Null),
         ("{\"jsonrpc\":\"2.0\",", -32700, Value::Null),
@@ -154,7 +154,7 @@ fn a_message_nested_ten_thousand_deep_is_answered_with_an_error() {
 
 #[test]
 fn the_end_of_stdin_lets_a_call_in_flight_be_answered() {
-    let node = Node::start(|_| Act::data("1").dripping(std::time::Duration::from_millis(1)));
+    let node = Node::start(|_| ScriptedReply::data("1").dripping(std::time::Duration::from_millis(1)));
     let (mut process, _config) = over(&node, &[]);
     process.say(&api(1, "/version"));
     node.wait_for_requests(1);
@@ -165,7 +165,8 @@ fn the_end_of_stdin_lets_a_call_in_flight_be_answered() {
 
 #[test]
 fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() {
-    let node = Node::start(|r| if r.path().ends_with("/start") { Act::hang() } else { Act::data("[]") });
+    let node =
+        Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
     let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
     let arguments = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
     process.say(&call(1, "proxmox_api_call", arguments));
@@ -188,7 +189,7 @@ fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
             if request.path().ends_with("/cluster/tasks") {
                 let _ = held.lock().unwrap().recv();
             }
-            Act::data("1")
+            ScriptedReply::data("1")
         });
         let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
         process.say(&api(1, "/cluster/tasks"));
@@ -204,7 +205,7 @@ fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
 
 #[test]
 fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_for_it() {
-    let node = Node::start(|_| Act::hang());
+    let node = Node::start(|_| ScriptedReply::hang());
     let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
     process.say(&api(1, "/version"));
     node.wait_for_requests(1);
@@ -212,7 +213,7 @@ fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_f
     assert_eq!(process.message()["result"]["isError"], true, "its client is told");
     assert_eq!(process.ended().code(), Some(0));
 
-    let node = Node::start(|_| Act::hang());
+    let node = Node::start(|_| ScriptedReply::hang());
     let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
     process.say(&api(1, "/version"));
     node.wait_for_requests(1);
@@ -248,7 +249,7 @@ fn a_last_line_without_a_line_end_is_answered() {
 
 #[test]
 fn a_client_that_stops_reading_does_not_keep_the_program_from_its_end() {
-    let mut process = Process::start_unread(&["stdio", "--demo"]);
+    let mut process = ServerProcess::start_unread(&["stdio", "--demo"]);
     for id in 0..10 {
         process.say(&request(id, "tools/list", json!({})));
     }

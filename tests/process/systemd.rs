@@ -1,6 +1,6 @@
-//! What systemd is told of a server that it started with `Type=notify`.
+//! The notifications to systemd of a server that it started with `Type=notify`.
 
-use crate::support::process::{Process, program};
+use crate::support::process::{ServerProcess, program};
 use crate::support::raw::LONG;
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
@@ -21,7 +21,7 @@ fn it_is_told_when_the_server_is_ready_alive_and_stopping() {
     socket.set_read_timeout(Some(LONG)).expect("a limit");
     let mut command = program(&["--demo", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
-    let mut process = Process::of(&mut command);
+    let mut process = ServerProcess::of(&mut command);
     assert_eq!(said(&socket), "READY=1");
     for _ in 0..3 {
         assert_eq!(said(&socket), "WATCHDOG=1");

@@ -1,10 +1,11 @@
-//! The front over TLS: what clients get of it, what strangers can't do to it, and certificates that are renewed.
+//! HTTP over TLS: clients, attackers, and certificates that are renewed.
 
-use crate::support::process::{Process, run};
-use crate::support::raw::{Client, LONG, Running, Sse, eventually, limits, patient, ping};
+use crate::support::process::{ServerProcess, run};
+use crate::support::raw::{Client, LONG, Sse, eventually, ping};
 use crate::support::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers, text};
-use crate::support::stage::Stage;
-use crate::support::tls::{Files, Pair, trusting_anybody};
+use crate::support::server::{TestServer, limits, patient};
+use crate::support::test_tools::TestTools;
+use crate::support::tls::{Files, Pair, trusting_any_certificate};
 use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
 use proxmox_mcp::http::ServerCertificate;
 use rustls::client::Resumption;
@@ -23,17 +24,17 @@ use std::thread;
 use std::time::Duration;
 
 /// A server that speaks TLS, the test's end of its tools, and the files of its certificate.
-fn start_with(limits: Limits) -> (Running, Stage, Files) {
-    let (stage, files) = (Stage::new(), Files::of(&Pair::new()));
-    (Running::over_tls(limits, Vec::new(), stage.server(), files.identity()), stage, files)
+fn start_with(limits: Limits) -> (TestServer, TestTools, Files) {
+    let (test_tools, files) = (TestTools::new(), Files::of(&Pair::new()));
+    (TestServer::builder().limits(limits).mcp(test_tools.server()).tls(files.identity()).start(), test_tools, files)
 }
 
-fn start() -> (Running, Stage, Files) {
+fn start() -> (TestServer, TestTools, Files) {
     start_with(patient())
 }
 
 /// The certificate that a new client sees.
-fn seen(server: &Running) -> CertificateDer<'static> {
+fn seen(server: &TestServer) -> CertificateDer<'static> {
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
     client.tls.expect("TLS").peer_certificates().expect("a chain")[0].clone()
@@ -41,7 +42,7 @@ fn seen(server: &Running) -> CertificateDer<'static> {
 
 /// A client's configuration, changed.
 fn config(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
-    let mut config = Arc::unwrap_or_clone(trusting_anybody());
+    let mut config = Arc::unwrap_or_clone(trusting_any_certificate());
     change(&mut config);
     Arc::new(config)
 }
@@ -90,7 +91,7 @@ fn the_end_of_a_connection_is_announced() {
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "Connection: close\r\n").status, 200);
     let mut tls = client.tls.take().expect("TLS");
-    // Without the announcement this is an error: what was read may have been cut short by anybody.
+    // Without the announcement this is an error: an attacker may have truncated the answer.
     assert_eq!(Stream::new(&mut tls, &mut client.stream).read(&mut [0]).expect("an announced end"), 0);
 }
 
@@ -99,11 +100,11 @@ fn tls_1_2_and_1_3_are_spoken_and_http_1_1_is_agreed_upon() {
     let (server, ..) = start();
     let http = |config: &mut ClientConfig| config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let old = {
-        let provider = trusting_anybody().crypto_provider().clone();
+        let provider = trusting_any_certificate().crypto_provider().clone();
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS12]);
         let roots = rustls::RootCertStore::empty();
         let mut old = builder.expect("a version").with_root_certificates(roots).with_no_client_auth();
-        old.dangerous().set_certificate_verifier(crate::support::tls::anybody());
+        old.dangerous().set_certificate_verifier(crate::support::tls::any_certificate());
         Arc::new(old)
     };
     for (config, version) in [(config(http), ProtocolVersion::TLSv1_3), (old, ProtocolVersion::TLSv1_2)] {
@@ -172,9 +173,9 @@ fn a_session_of_one_client_is_none_of_anothers() {
         ..Caller::anonymous()
     };
     let bearer = |name: &str| format!("Authorization: Bearer pmcp_{name}\r\n");
-    let (stage, files) = (Stage::new(), Files::of(&Pair::new()));
+    let (test_tools, files) = (TestTools::new(), Files::of(&Pair::new()));
     let clients = vec![caller("ada"), caller("bob")];
-    let server = Running::over_tls(patient(), clients, stage.server(), files.identity());
+    let server = TestServer::builder().clients(clients).mcp(test_tools.server()).tls(files.identity()).start();
     let mut sse = Sse::open_with(server.connect(), &bearer("ada"));
     assert_eq!(server.connect().post_with(&sse.path, &bearer("bob"), &ping(1)).status, 404);
     assert_eq!(server.connect().post(&sse.path, &ping(1)).status, 401);
@@ -184,20 +185,20 @@ fn a_session_of_one_client_is_none_of_anothers() {
 
 #[test]
 fn a_stop_ends_connections_and_streams_when_calls_are_done() {
-    let (mut server, stage, _files) = start();
+    let (mut server, test_tools, _files) = start();
     let (mut idle, mut sse, mut busy) = (server.connect(), server.sse(), server.connect());
     assert_eq!(idle.ask("GET /healthz", "").status, 200);
     busy.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "h"})));
-    stage.wait_for("h");
+    test_tools.wait_for("h");
     server.begin_stop();
     idle.assert_ends();
-    stage.release("h");
+    test_tools.release("h");
     assert_eq!(busy.reply().expect("the answer of a call in flight").status, 200);
     assert!(sse.event().is_none());
     server.wait_for_stop();
 }
 
-// ---- what strangers can't do
+// ---- attacks
 
 #[test]
 fn plain_http_is_told_to_use_https() {
@@ -291,23 +292,23 @@ fn a_client_that_stops_reading_loses_its_session_and_holds_up_nobody() {
 
 #[test]
 fn a_client_that_goes_without_a_word_is_missed_at_once() {
-    let (server, stage, _files) = start();
+    let (server, test_tools, _files) = start();
     let mut sse = server.sse();
     let mut client = server.connect();
     assert_eq!(client.post(&sse.path, &call(1, "hold", json!({"name": "h"}))).status, 202);
-    stage.wait_for("h");
+    test_tools.wait_for("h");
     let path = sse.path.clone();
     sse.client.tls = None;
     drop(sse);
-    stage.wait_for_cancelled("h");
+    test_tools.wait_for_cancelled("h");
     eventually("the session is gone", || client.post(&path, &ping(1)).status == 404);
 
     let message = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "m"}}));
     let mut lost = server.connect();
     lost.send_post_with("/mcp", &modern_headers(&message), &message);
-    stage.wait_for("m");
+    test_tools.wait_for("m");
     drop(lost);
-    stage.wait_for_cancelled("m");
+    test_tools.wait_for_cancelled("m");
 }
 
 #[test]
@@ -357,8 +358,8 @@ fn beyond_the_cap_a_handshake_is_refused_with_an_alert() {
 #[test]
 fn a_renewed_certificate_is_shown_to_new_clients_and_those_before_go_on() {
     let (old, new) = (Pair::new(), Pair::new());
-    let (files, stage) = (Files::of(&old), Stage::new());
-    let server = Running::over_tls(patient(), Vec::new(), stage.server(), files.identity());
+    let (files, test_tools) = (Files::of(&old), TestTools::new());
+    let server = TestServer::builder().mcp(test_tools.server()).tls(files.identity()).start();
     let (mut kept, mut sse) = (server.connect(), server.sse());
     assert_eq!(kept.ask("GET /healthz", "").status, 200);
     assert_eq!(&seen(&server), old.der());
@@ -378,7 +379,9 @@ fn files_that_hold_no_pair_leave_the_one_before_in_use() {
         files.hold(cert, key);
         eventually("it is said that they are bad", || {
             assert!(healthy());
-            log.stderr.try_iter().any(|line| line.contains("is not taken, the one before goes on"))
+            log.stderr
+                .try_iter()
+                .any(|line| line.contains("cannot load the renewed TLS certificate, keeping the current one: "))
         });
     }
     files.hold(&new.cert(), &new.key());
@@ -391,10 +394,10 @@ fn files_that_hold_no_pair_leave_the_one_before_in_use() {
 // ---- the program
 
 /// The program over TLS; its address.
-fn served_by_the_program(files: &Files) -> (String, Process) {
+fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
     let (cert, key) = (files.cert(), files.key());
     let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
-    let server = Process::start(&[&flags[..], &[key.to_str().unwrap()]].concat());
+    let server = ServerProcess::start(&[&flags[..], &[key.to_str().unwrap()]].concat());
     let line = server.stdout.recv_timeout(LONG).expect("a first line");
     let address = line.rsplit_once(" listening on https://").expect("an address").1.to_owned();
     (address, server)
@@ -411,7 +414,7 @@ fn the_program_says_https_and_knows_its_own_health() {
     let files = Files::of(&Pair::new());
     let (address, server) = served_by_the_program(&files);
     assert!(run(&["health", "--listen", &address]).status.success());
-    let mut client = Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_anybody());
+    let mut client = Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_any_certificate());
     let listed: Value = client.post_with("/mcp", ACCEPT, &call(1, "list_clusters", json!({}))).json();
     assert_eq!(listed["id"], 1);
     server.signal(rustix::process::Signal::TERM);
@@ -428,14 +431,14 @@ fn a_port_for_the_metrics_speaks_tls_as_well() {
     let (cert, key) = (files.cert(), files.key());
     let ports = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
     let pair = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
-    let server = Process::start(&[&ports[..], &pair].concat());
+    let server = ServerProcess::start(&[&ports[..], &pair].concat());
     let address = loop {
         let line = server.stdout.recv_timeout(LONG).expect("a line about the metrics");
         if let Some(rest) = line.strip_prefix("Metrics: https://") {
             break rest.strip_suffix("/metrics").expect("their path").to_owned();
         }
     };
-    assert_eq!(Client::to(&address).over(trusting_anybody()).ask("GET /metrics", "").status, 200);
+    assert_eq!(Client::to(&address).over(trusting_any_certificate()).ask("GET /metrics", "").status, 200);
     assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 400, "plain HTTP");
 }
 
@@ -448,12 +451,12 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
         (&*pair.cert(), &*other.key(), "is not that of the certificate"),
         ("", &pair.key(), "--tls-cert names a file that holds no certificate"),
         (&pair.key(), &pair.key(), "--tls-cert names a file that holds no certificate"),
-        (&pair.cert()[..100], &pair.key(), "--tls-cert names a file that is no valid PEM"),
+        (&pair.cert()[..100], &pair.key(), "--tls-cert names a file that is not valid PEM"),
         (junk, &pair.key(), "--tls-cert names a file whose first certificate"),
         (&pair.cert(), "", "--tls-key names a file that holds no private key"),
         (&pair.cert(), &pair.cert(), "--tls-key names a file that holds no private key"),
         (&pair.cert(), encrypted, "--tls-key names a file that holds an encrypted key"),
-        (&pair.cert(), &encrypted.replace("ENCRYPTED ", ""), "--tls-key names a file with a key that can't be used"),
+        (&pair.cert(), &encrypted.replace("ENCRYPTED ", ""), "--tls-key names a file with a key that cannot be used"),
     ] {
         let files = Files::of(&pair);
         files.hold(cert, key);
@@ -465,7 +468,7 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
         }
     }
     let said = ServerCertificate::load("/nonexistent".as_ref(), "/nonexistent".as_ref()).err().expect("no such files");
-    assert_eq!(said, "--tls-cert names a file that does not exist");
+    assert_eq!(said.to_string(), "--tls-cert names a file that does not exist");
 }
 
 #[test]
@@ -485,7 +488,7 @@ fn a_key_that_others_can_read_is_warned_about_and_one_of_a_group_is_not() {
         let (_, mut server) = served_by_the_program(&files);
         server.child.kill().expect("to end it");
         server.ended();
-        assert_eq!(server.stderr.iter().any(|line| line.contains("others can read")), warned, "{mode:o}");
+        assert_eq!(server.stderr.iter().any(|line| line.contains("other users can read")), warned, "{mode:o}");
     }
 }
 
@@ -494,7 +497,7 @@ fn two_hundred_sessions_come_and_go_and_leave_no_descriptor() {
     let files = Files::of(&Pair::new());
     let (address, server) = served_by_the_program(&files);
     let open = || fs::read_dir(format!("/proc/{}/fd", server.child.id())).expect("its descriptors").count();
-    let connect = || Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_anybody());
+    let connect = || Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_any_certificate());
     let before = open();
     let sessions: Vec<_> = (0..200).map(|_| Sse::open(connect())).collect();
     assert!(open() >= before + 200);

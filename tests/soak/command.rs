@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What was typed; `None` where help is wanted.
+/// Parses the arguments. Returns `None` if help is wanted.
 fn parse_arguments(mut typed: impl Iterator<Item = String>) -> Result<Option<run::SoakPlan>, String> {
     let (mut minutes, mut sessions, mut program) = (10.0, 200, None);
     while let Some(flag) = typed.next() {
@@ -68,7 +68,7 @@ fn parse_arguments(mut typed: impl Iterator<Item = String>) -> Result<Option<run
             _ => return Err(format!("{flag} is no flag")),
         }
     }
-    // Where cargo was told to put it, as this program itself: target/release/examples/soak.
+    // Cargo puts it two folders above this program, which is target/release/examples/soak.
     let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.with_file_name("release/proxmox-mcp"));
     let program = program.or_else(beside).unwrap_or_default();
     if !program.is_file() {

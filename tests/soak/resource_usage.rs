@@ -1,8 +1,9 @@
-//! What processes hold, as the system tells it.
+//! Memory, threads and descriptors of processes, read from /proc.
 
 use std::fs;
 
-/// What processes hold. Threads for the calls of sessions are left out: they stay for a while when they have nothing to do.
+/// Memory, threads and descriptors of processes. Threads for the calls of sessions do not count: they stay idle for a
+/// while.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResourceUsage {
     /// Resident memory.
@@ -29,7 +30,7 @@ impl ResourceUsage {
         })
     }
 
-    /// Whether it has no more threads and descriptors.
+    /// Returns whether it has no more threads and descriptors.
     pub fn is_within(&self, first: &Self) -> bool {
         self.threads <= first.threads && self.descriptors <= first.descriptors
     }

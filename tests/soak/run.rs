@@ -10,9 +10,9 @@ use super::resource_usage::ResourceUsage;
 use super::session::{CycleContext, SoakSession, strip_timestamp};
 use super::simulated_cluster::{FAULTS, NODES, NodeFault, SimulatedCluster};
 use super::statistics::{CallVerdict, SoakStatistics};
-use super::transport::{ServerUnderTest, TransportKind};
-use crate::support::process::Process;
-use crate::support::raw::raise_descriptors;
+use super::transport::{Server, TransportKind};
+use crate::support::process::ServerProcess;
+use crate::support::server::raise_descriptors;
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
@@ -36,20 +36,20 @@ const DEMO_GUESTS: usize = 13;
 /// Beside these parts of what was held before, memory may be so much more: an allocator gives back no page of which a
 /// part is in use, and its share of those grows for some minutes, ever more slowly. A leak grows as fast at the end.
 const MARGIN_KIB: u64 = 4 << 10;
-/// What may come to the figure of the first cycle: a half.
+/// The tolerated growth since the first cycle: a half.
 const FIRST_CYCLE_DIVISOR: u64 = 2;
-/// What may come to the figure of the middle: a tenth. In ten minutes at 700 calls a second that is 50 bytes a call.
+/// The tolerated growth since the middle: a tenth. In ten minutes at 700 calls per second that is 50 bytes per call.
 const MIDDLE_CYCLE_DIVISOR: u64 = 10;
-/// How long the program has to let go of what its clients have closed.
+/// The time limit for the release of what clients have closed.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What to do.
+/// The parameters of a run.
 pub struct SoakPlan {
     /// The program.
     pub program: PathBuf,
-    /// How long.
+    /// The duration of the load.
     pub time: Duration,
-    /// How many sessions at once.
+    /// The number of parallel sessions.
     pub sessions: u32,
 }
 
@@ -58,20 +58,20 @@ struct SoakRun {
     _temp_dir: TempDir,
     audit: PathBuf,
     ca: PathBuf,
-    server: ServerUnderTest,
-    process: Process,
+    server: Server,
+    process: ServerProcess,
     clusters: [SimulatedCluster; 2],
     statistics: SoakStatistics,
-    /// What the server held after each cycle, and all processes of stdio together.
+    /// The figures of the server and of all stdio processes together, after each cycle.
     usage: Vec<[ResourceUsage; 2]>,
     audit_lines: u64,
     progress: RunProgress,
 }
 
-/// How far it is.
+/// The progress of the run.
 struct RunProgress {
     started: Instant,
-    /// How often it was told.
+    /// The number of reports so far.
     reports: u64,
     /// Configurations so far.
     config_versions: u64,
@@ -123,9 +123,9 @@ impl SoakRun {
         let mut command = Command::new(&plan.program);
         command.arg("--config").arg(&config).arg("--audit-log").arg(&audit);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn"]).env_clear();
-        let process = Process::of(&mut command);
+        let process = ServerProcess::of(&mut command);
         let address = process.address().parse().expect("an address");
-        let server = ServerUnderTest { program: plan.program.clone(), config, address };
+        let server = Server { program: plan.program.clone(), config, address };
         Self {
             _temp_dir: folder,
             audit,
@@ -254,7 +254,7 @@ impl SoakRun {
         Err(problems.join("\n"))
     }
 
-    /// What grew from the first cycle on.
+    /// Returns the figures that grew from the first cycle on.
     fn find_growth(&self) -> Vec<String> {
         let Some([first, rest @ ..]) = self.usage.get(..).filter(|held| held.len() > 1) else { return Vec::new() };
         let (middle, last) = (rest[(rest.len() - 1) / 2], rest[rest.len() - 1]);
@@ -283,14 +283,14 @@ fn drive_cycle(
     scene: &CycleContext<'_>,
     cycle: u32,
     length: Duration,
-    process: &Process,
+    process: &ServerProcess,
     ca: &Path,
     progress: &mut RunProgress,
 ) -> ResourceUsage {
     let (begun, stand) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
     let fault = |n: usize| FAULTS[(cycle as usize * 3 + n) % FAULTS.len()];
     let all: Vec<usize> = (0..NODES).collect();
-    // What happens when, in twentieths of the cycle.
+    // The schedule of faults, in twentieths of the cycle.
     let mut fault_schedule: Vec<(u32, &[usize], NodeFault)> = Vec::new();
     for (n, nodes) in [&all[..1], &all[1..], &all[..]].into_iter().enumerate() {
         let at = 3 + 4 * n as u32;
@@ -358,7 +358,7 @@ fn render_config(stands: &[SimulatedCluster; 2], ca: &Path, version: u64) -> Str
 }
 
 /// Writes another configuration, which differs in its time limit.
-fn replace_config(server: &ServerUnderTest, stands: &[SimulatedCluster; 2], ca: &Path, version: u64) {
+fn replace_config(server: &Server, stands: &[SimulatedCluster; 2], ca: &Path, version: u64) {
     let new = server.config.with_extension("new");
     write_private_file(&new, &render_config(stands, ca, version));
     fs::rename(&new, &server.config).expect("to rename");

@@ -2,9 +2,9 @@
 
 use super::simulated_cluster::{SLOW_RESPONSE, SimulatedCluster};
 use super::statistics::{CallVerdict, SoakStatistics};
-use super::transport::{ServerConnection, ServerUnderTest, TransportKind, connect};
-use crate::support::link::Link;
+use super::transport::{Server, SessionTransport, TransportKind, open};
 use crate::support::rpc::text;
+use crate::support::transport::Transport;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,22 +25,22 @@ const SEARCHES: [(&str, &str); 4] = [
 pub struct SoakSession {
     pub(super) number: u32,
     transport: TransportKind,
-    connection: Option<ServerConnection>,
+    connection: Option<SessionTransport>,
     /// Which cluster its guest is on.
     pub(super) home_cluster: usize,
     pub(super) vmid: u32,
     /// The guest's description, as its own writes left it.
     pub(super) description: String,
     next_id: usize,
-    /// The last of them that nobody knew the outcome of: it may take effect after all.
+    /// The last of them with an unknown outcome, which may still take effect.
     pub(super) unconfirmed_description: String,
     pub(super) markers: u32,
     abandoned: Vec<usize>,
     random_state: u64,
 }
 
-/// What a call came to, for whoever made it.
-pub(super) enum CallReply {
+/// The outcome of a call for its caller.
+pub(super) enum CallOutcome {
     /// A result.
     Result(Value),
     /// A clear error, in a time of trouble.
@@ -49,14 +49,14 @@ pub(super) enum CallReply {
     Wrong,
 }
 
-/// What everybody shares while a session runs.
+/// The state that all sessions share.
 pub struct CycleContext<'a> {
     /// The clusters.
     pub clusters: &'a [SimulatedCluster; 2],
-    /// How many guests each has.
+    /// The number of guests of each.
     pub guests: [usize; 2],
-    /// Where to.
-    pub server: &'a ServerUnderTest,
+    /// The server.
+    pub server: &'a Server,
     /// Counts.
     pub statistics: &'a SoakStatistics,
     /// Set when the sessions are to end.
@@ -89,7 +89,7 @@ impl SoakSession {
     /// Its process, where it has one.
     pub fn process_id(&self) -> Option<u32> {
         match &self.connection {
-            Some(ServerConnection::Process(process)) => Some(process.child.id()),
+            Some(SessionTransport::Own(process)) => Some(process.child.id()),
             _ => None,
         }
     }
@@ -124,7 +124,7 @@ impl SoakSession {
 
     /// Ends its process, which must end well.
     pub fn end(&mut self, tally: &SoakStatistics) {
-        if let Some(ServerConnection::Process(mut process)) = self.connection.take() {
+        if let Some(SessionTransport::Own(mut process)) = self.connection.take() {
             process.end_input();
             let status = process.ended();
             process.stderr.try_iter().for_each(|line| tally.record_message("stdio, log", strip_timestamp(&line)));
@@ -159,14 +159,14 @@ impl SoakSession {
             74..84 => self.search_api(scene),
             84..90 => self.describe_guest(scene),
             90..94 => self.take_snapshot(scene),
-            94..97 => self.abandon_call(scene, cluster),
+            94..97 => self.cancel(scene, cluster),
             _ => self.reconnect(scene),
         }
     }
 
-    fn connection(&mut self, scene: &CycleContext<'_>) -> &mut dyn Link {
+    fn connection(&mut self, scene: &CycleContext<'_>) -> &mut dyn Transport {
         let (transport, number, server) = (self.transport, self.number, scene.server);
-        self.connection.get_or_insert_with(|| connect(transport, number, server)).as_transport()
+        self.connection.get_or_insert_with(|| open(transport, number, server)).link()
     }
 
     /// A client that comes and goes. A process does so rarely: it is watched for what it holds.
@@ -193,7 +193,7 @@ impl SoakSession {
         tool: &'static str,
         arguments: Value,
         clusters: &[usize],
-    ) -> CallReply {
+    ) -> CallOutcome {
         self.next_id += 1;
         let (id, begun) = (self.next_id, Instant::now());
         self.connection(scene).send(id, tool, arguments.clone());
@@ -213,7 +213,7 @@ impl SoakSession {
         }
         if result["isError"] != true {
             scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Correct, begun);
-            return CallReply::Result(answer);
+            return CallOutcome::Result(answer);
         }
         let said = text(&answer).to_owned();
         let met = || clusters.iter().map(|c| scene.clusters[*c].fault_since(begun)).collect::<Option<Vec<_>>>();
@@ -226,7 +226,7 @@ impl SoakSession {
             Some(trouble) if is_clear_error(&said) => {
                 scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Failed, begun);
                 scene.statistics.record_message(&format!("{trouble}, client"), &said);
-                CallReply::Error(said)
+                CallOutcome::Error(said)
             }
             _ => self.record_wrong(scene, tool, begun, format!("{tool} {arguments}: {said}")),
         }
@@ -238,10 +238,10 @@ impl SoakSession {
         tool: &'static str,
         begun: Instant,
         what: String,
-    ) -> CallReply {
+    ) -> CallOutcome {
         scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Wrong, begun);
         scene.statistics.record_wrong(format!("{}: {}", self.name(), what.chars().take(600).collect::<String>()));
-        CallReply::Wrong
+        CallOutcome::Wrong
     }
 
     /// Looks at a result that came.
@@ -253,7 +253,7 @@ impl SoakSession {
 
     fn list_clusters(&mut self, scene: &CycleContext<'_>) {
         let tool = "list_clusters";
-        if let CallReply::Result(answer) = self.call(scene, tool, json!({}), &[]) {
+        if let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[]) {
             let names: Vec<_> = parse_rows(&answer).iter().map(|row| row[0].clone()).collect();
             self.check(scene, tool, names == scene.clusters.each_ref().map(|stand| stand.name), &answer);
         }
@@ -261,7 +261,7 @@ impl SoakSession {
 
     fn list_nodes(&mut self, scene: &CycleContext<'_>, cluster: usize) {
         let (tool, stand) = ("list_nodes", &scene.clusters[cluster]);
-        if let CallReply::Result(answer) = self.call(scene, tool, json!({"cluster": stand.name}), &[cluster]) {
+        if let CallOutcome::Result(answer) = self.call(scene, tool, json!({"cluster": stand.name}), &[cluster]) {
             scene.statistics.record_success(stand.name);
             let names: Vec<_> = parse_rows(&answer).iter().map(|row| row[0].clone()).collect();
             self.check(scene, tool, names == node_names(stand), &answer);
@@ -271,7 +271,7 @@ impl SoakSession {
     /// Both clusters at once: that which has trouble must not cost the other its rows.
     fn list_all_nodes(&mut self, scene: &CycleContext<'_>) {
         let (tool, begun) = ("list_nodes", Instant::now());
-        let CallReply::Result(answer) = self.call(scene, tool, json!({}), &[0, 1]) else { return };
+        let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[0, 1]) else { return };
         let rows = parse_rows(&answer);
         for stand in scene.clusters {
             let of = rows.iter().filter(|row| row[0] == stand.name).map(|row| row[1].clone()).collect::<Vec<_>>();
@@ -290,7 +290,7 @@ impl SoakSession {
     fn list_resources(&mut self, scene: &CycleContext<'_>, cluster: usize) {
         let (tool, stand) = ("get_cluster_resources", &scene.clusters[cluster]);
         let arguments = json!({"cluster": stand.name, "type": "vm"});
-        if let CallReply::Result(answer) = self.call(scene, tool, arguments, &[cluster]) {
+        if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[cluster]) {
             scene.statistics.record_success(stand.name);
             let rows = parse_rows(&answer);
             let total = &answer["result"]["structuredContent"]["total"];
@@ -308,7 +308,7 @@ impl SoakSession {
         let (tool, stand) = ("proxmox_api_get", &scene.clusters[self.home_cluster]);
         let path = format!("{}/config", self.guest_path(scene));
         let arguments = json!({"cluster": stand.name, "path": path});
-        if let CallReply::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
+        if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
             scene.statistics.record_success(stand.name);
             let config: Value = serde_json::from_str(text(&answer)).unwrap_or_default();
             let description = config["description"].as_str().unwrap_or_default();
@@ -327,7 +327,7 @@ impl SoakSession {
         let (tool, stand) = ("find_guest", &scene.clusters[self.home_cluster]);
         let name = stand.guest_name(self.vmid);
         let arguments = json!({"cluster": stand.name, "query": name});
-        if let CallReply::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
+        if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
             scene.statistics.record_success(stand.name);
             let path = self.guest_path(scene);
             let right = parse_rows(&answer).first().is_some_and(|row| row[2] == *name && row[7] == *path);
@@ -340,20 +340,20 @@ impl SoakSession {
         let (query, found) = SEARCHES[self.random_below(SEARCHES.len() as u64) as usize];
         let arguments = json!({"cluster": scene.clusters[self.home_cluster].name, "query": query});
         // The embedded facts serve where the cluster can't be asked.
-        if let CallReply::Result(answer) = self.call(scene, tool, arguments, &[]) {
+        if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[]) {
             self.check(scene, tool, text(&answer).contains(found), &answer);
         }
     }
 
-    /// A call that nobody waits for any more.
-    fn abandon_call(&mut self, scene: &CycleContext<'_>, cluster: usize) {
+    /// Cancels a call.
+    fn cancel(&mut self, scene: &CycleContext<'_>, cluster: usize) {
         let (tool, begun) = ("get_cluster_resources", Instant::now());
         self.next_id += 1;
         let id = self.next_id;
         let arguments = json!({"cluster": scene.clusters[cluster].name});
         let link = self.connection(scene);
         link.send(id, tool, arguments);
-        link.give_up(id);
+        link.cancel(id);
         if self.transport != TransportKind::Http {
             self.abandoned.push(id);
         }

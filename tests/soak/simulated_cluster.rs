@@ -1,7 +1,7 @@
 //! A simulated cluster that can be given trouble: one world, the demo's, behind several nodes that speak TLS and pass
 //! on what they are asked, or die, hang and cut off what they say.
 
-use crate::support::node::{self, Act, Identity, Node, Request, ca_pem};
+use crate::support::node::{self, Identity, Node, Request, ScriptedReply, ca_pem};
 use proxmox_mcp::pve::schema::facts::APIDOC;
 use proxmox_mcp_demo::{Demo, FULL, Options, USER};
 use serde_json::{Value, json};
@@ -17,16 +17,16 @@ use std::time::{Duration, Instant};
 
 /// Nodes of a cluster.
 pub const NODES: usize = 2;
-/// How long a call may take as the clusters are configured, in seconds.
+/// The configured time limit of a call, in seconds.
 const TIMEOUT_SECONDS: u64 = 6;
 /// A node that answers later than that has trouble, if only with a machine that does too much at once.
 pub const SLOW_RESPONSE: Duration = Duration::from_secs(1);
 /// After trouble a call may still fail that waited for one that hung.
 const GRACE_PERIOD: Duration = Duration::from_secs(TIMEOUT_SECONDS + 2);
-/// How a marker of a write begins; a number of letters and digits follows.
+/// The prefix of a write's marker. Letters and digits follow.
 pub const MARKER_PREFIX: &str = "mk";
 
-/// What a node does with a request.
+/// The behaviour of a node towards a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum NodeFault {
@@ -42,7 +42,7 @@ pub enum NodeFault {
     TruncateResponse,
     /// Is not there: no one listens, and every connection is gone.
     Down,
-    /// Took long: nobody asked it to.
+    /// Answered slowly, without an order to do so.
     Slow,
 }
 
@@ -53,9 +53,9 @@ pub const FAULTS: [NodeFault; 5] =
 /// A fault, and on how many nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterFault {
-    /// What they do.
+    /// Their behaviour.
     pub fault: NodeFault,
-    /// How many do so.
+    /// The number of nodes that behave so.
     pub nodes: usize,
 }
 
@@ -68,21 +68,21 @@ impl std::fmt::Display for ClusterFault {
 /// Each trouble, and when it ended.
 type FaultHistory = Mutex<Vec<(ClusterFault, Option<Instant>)>>;
 
-/// How often each marked write was passed on, by method and marker, and how often that is over.
+/// The number of times that each marked write was passed on and that it ended, by method and marker.
 type WriteCounts = Mutex<HashMap<String, (u32, u32)>>;
 
 /// A cluster. Dropping it ends its nodes.
 pub struct SimulatedCluster {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// What its nodes' names begin with, where the demo's begin with `pve`; three letters.
+    /// The three letters that replace `pve` in the names of the demo's nodes.
     pub prefix: &'static str,
     demo: Demo,
     nodes: Mutex<Vec<Option<Node>>>,
     addresses: Vec<SocketAddr>,
     faults: Arc<[AtomicU8; NODES]>,
     writes: Arc<WriteCounts>,
-    /// What trouble it has had.
+    /// The faults so far.
     fault_history: Arc<FaultHistory>,
 }
 
@@ -125,9 +125,9 @@ impl SimulatedCluster {
         Node::start_at(address, Identity::Trusted, move |request| {
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == NodeFault::Hang as u8 {
-                return Act::hang();
+                return ScriptedReply::hang();
             } else if fault == NodeFault::CloseEarly as u8 {
-                return Act::close();
+                return ScriptedReply::close();
             }
             let mark = find_marker(request).filter(|_| request.method != "GET");
             if let Some(mark) = &mark {
@@ -146,12 +146,12 @@ impl SimulatedCluster {
             // As the fault is now: the answer is what is lost.
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == NodeFault::DropResponse as u8 {
-                return Act::close();
+                return ScriptedReply::close();
             } else if fault == NodeFault::TruncateResponse as u8 {
                 answer.truncate(answer.len() / 2);
-                return Act::raw(answer).then_close();
+                return ScriptedReply::raw(answer).then_close();
             }
-            Act::raw(answer)
+            ScriptedReply::raw(answer)
         })
     }
 
@@ -226,12 +226,12 @@ impl SimulatedCluster {
         met.next().map(|(trouble, _)| *trouble)
     }
 
-    /// How often a node took long of its own.
+    /// Returns the number of slow answers that were not ordered.
     pub fn count_slow_responses(&self) -> usize {
         self.fault_history.lock().unwrap().iter().filter(|(trouble, _)| trouble.fault == NodeFault::Slow).count()
     }
 
-    /// How often a write with this marker was passed on, once none is under way any more.
+    /// Returns the number of times that a write with this marker was passed on, once none is in progress.
     pub fn count_writes(&self, method: &str, mark: &str) -> u32 {
         loop {
             let (begun, over) =

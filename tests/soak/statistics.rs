@@ -1,4 +1,4 @@
-//! What came of the calls.
+//! The outcomes of the calls.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Wrong answers that are kept to be shown.
 const MAX_WRONG_SHOWN: usize = 10;
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallVerdict {
     /// The right answer.
@@ -31,7 +31,7 @@ struct StatisticsState {
     messages: BTreeMap<String, u64>,
     reconnects: u64,
     slowest: Duration,
-    /// When each cluster last gave a right answer, and when it first did since [`CallAttributes::watch_recovery`].
+    /// The first right answer of each cluster since [`Tally::watch`].
     recovered: BTreeMap<&'static str, Option<Instant>>,
 }
 
@@ -43,7 +43,7 @@ impl SoakStatistics {
         counts.slowest = counts.slowest.max(begun.elapsed());
     }
 
-    /// What was wrong.
+    /// Records a wrong answer.
     pub fn record_wrong(&self, what: String) {
         let mut counts = self.0.lock().unwrap();
         if counts.wrong.len() < MAX_WRONG_SHOWN {
@@ -56,7 +56,7 @@ impl SoakStatistics {
         *self.0.lock().unwrap().messages.entry(format!("{source}: {}", normalize_message(text))).or_default() += 1;
     }
 
-    /// A session is made anew.
+    /// Records a reconnect of a session.
     pub fn record_reconnect(&self) {
         self.0.lock().unwrap().reconnects += 1;
     }
@@ -71,7 +71,7 @@ impl SoakStatistics {
         self.0.lock().unwrap().recovered.entry(cluster).or_default().get_or_insert_with(Instant::now);
     }
 
-    /// When it first answered.
+    /// Returns the time of the first right answer.
     pub fn recovered_at(&self, cluster: &str) -> Option<Instant> {
         self.0.lock().unwrap().recovered.get(cluster).copied().flatten()
     }
@@ -99,11 +99,11 @@ impl SoakStatistics {
         for ((transport, tool), [right, failed, given_up, wrong]) in rows {
             text.push_str(&format!("{transport:6} {tool:22} {right:9} {failed:9} {given_up:9} {wrong:6}\n"));
         }
-        text.push_str(&format!("{} sessions made anew; slowest call {:.1?}\n", counts.reconnects, counts.slowest));
+        text.push_str(&format!("{} sessions reconnected; slowest call {:.1?}\n", counts.reconnects, counts.slowest));
         text
     }
 
-    /// What was said, each under its trouble, most often first.
+    /// Lists the messages by fault, the most frequent first.
     pub fn messages(&self) -> Vec<(String, u64)> {
         let mut texts: Vec<_> = self.0.lock().unwrap().messages.clone().into_iter().collect();
         // By trouble, and within it by number.

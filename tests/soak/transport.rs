@@ -1,12 +1,12 @@
-//! How a session reaches the server.
+//! The transport of a session.
 
-use crate::support::link::{Link, OverHttp, OverSse};
-use crate::support::process::Process;
+use crate::support::process::ServerProcess;
+use crate::support::transport::{HttpTransport, SseTransport, Transport};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How a session reaches the server.
+/// The kind of a session's transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportKind {
     /// POST /mcp.
@@ -28,43 +28,43 @@ impl TransportKind {
     }
 }
 
-/// Where the sessions go.
-pub struct ServerUnderTest {
+/// The server that the sessions use.
+pub struct Server {
     /// The program.
     pub program: PathBuf,
     /// Its configuration.
     pub config: PathBuf,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
 }
 
-/// A session's way to its server.
-pub enum ServerConnection {
+/// The transport of a session, by its server.
+pub enum SessionTransport {
     /// To the one that all share.
-    Socket(Box<dyn Link + Send>),
+    Shared(Box<dyn Transport + Send>),
     /// To one of its own.
-    Process(Box<Process>),
+    Own(Box<ServerProcess>),
 }
 
-impl ServerConnection {
-    /// What is alike of them.
-    pub fn as_transport(&mut self) -> &mut dyn Link {
+impl SessionTransport {
+    /// Returns the transport, whichever server it leads to.
+    pub fn link(&mut self) -> &mut dyn Transport {
         match self {
-            ServerConnection::Socket(link) => &mut **link,
-            ServerConnection::Process(process) => &mut **process,
+            SessionTransport::Shared(link) => &mut **link,
+            SessionTransport::Own(process) => &mut **process,
         }
     }
 }
 
 /// Opens one.
-pub fn connect(transport: TransportKind, number: u32, server: &ServerUnderTest) -> ServerConnection {
+pub fn open(transport: TransportKind, number: u32, server: &Server) -> SessionTransport {
     match transport {
-        TransportKind::Http => ServerConnection::Socket(Box::new(OverHttp::open(server.address, number % 8 < 4))),
-        TransportKind::Sse => ServerConnection::Socket(Box::new(OverSse::open(server.address))),
+        TransportKind::Http => SessionTransport::Shared(Box::new(HttpTransport::open(server.address, number % 8 < 4))),
+        TransportKind::Sse => SessionTransport::Shared(Box::new(SseTransport::open(server.address))),
         TransportKind::Stdio => {
             let mut command = Command::new(&server.program);
             command.arg("stdio").arg("--config").arg::<&Path>(&server.config).args(["--log", "warn"]).env_clear();
-            ServerConnection::Process(Box::new(Process::of(&mut command)))
+            SessionTransport::Own(Box::new(ServerProcess::of(&mut command)))
         }
     }
 }

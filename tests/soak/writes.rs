@@ -1,6 +1,6 @@
-//! What a session changes: each change must be passed on as often as the answer says, and the world be as it says.
+//! The changes of a session. A change must reach the node as often as the answer says, with the effect that it says.
 
-use super::session::{CallReply, CycleContext, SoakSession};
+use super::session::{CallOutcome, CycleContext, SoakSession};
 use super::simulated_cluster::MARKER_PREFIX;
 use crate::support::rpc::text;
 use serde_json::{Value, json};
@@ -57,25 +57,25 @@ impl SoakSession {
             arguments["data"] = data;
         }
         let said = self.call(scene, tool, arguments, &[self.home_cluster]);
-        if matches!(said, CallReply::Error(_)) {
-            // What was lost on its way may still arrive, mostly at once.
+        if matches!(said, CallOutcome::Error(_)) {
+            // A lost request may still arrive, usually at once.
             thread::sleep(Duration::from_millis(100));
         }
         let times = stand.count_writes(method, mark);
         let mut known = true;
         let (right, said) = match said {
-            CallReply::Result(answer) => {
+            CallOutcome::Result(answer) => {
                 scene.statistics.record_success(stand.name);
                 let said = text(&answer).to_owned();
                 let done = if method == "PUT" { said == "null" } else { said.starts_with("OK: qm") };
                 (times == 1 && (done || stand.fault_since(Instant::now()).is_some()), said)
             }
             // A task that began and could not be followed is named.
-            CallReply::Error(said) => {
+            CallOutcome::Error(said) => {
                 known = times > 0 || !said.contains("unknown");
                 (times == 0 || (times == 1 && (said.contains("unknown") || said.contains("UPID:"))), said)
             }
-            CallReply::Wrong => return None,
+            CallOutcome::Wrong => return None,
         };
         if !right {
             let what = format!("{method} {path} was passed on {times} times, and this was said: {said}");
@@ -93,7 +93,7 @@ impl SoakSession {
         scene.clusters[self.home_cluster].forget_write(method, mark);
     }
 
-    /// Whether there is such a snapshot, once it is as is hoped or no task is at work.
+    /// Returns whether the snapshot exists, once that is as expected or no task is running.
     fn has_snapshot(&self, scene: &CycleContext<'_>, mark: &str, expected: bool) -> bool {
         let stand = &scene.clusters[self.home_cluster];
         let guest = format!("/nodes/pve1/qemu/{}", self.vmid);

@@ -1,4 +1,4 @@
-//! A secret that must not be seen, and a search that finds it in the forms in which a program shows bytes by accident.
+//! A secret that must not leak, and a search for it in the forms in which a program shows bytes by accident.
 #![allow(dead_code)]
 
 /// In the form of a token's secret.
@@ -11,7 +11,7 @@ const PIECE: usize = 8;
 /// numbers.
 pub fn assert_unseen(what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
-    // What stands between the digits of a dump.
+    // The separators between the digits of a dump.
     let joined: String =
         text.replace("0x", "").chars().filter(|c| !c.is_whitespace() && !":,_|".contains(*c)).collect();
     for piece in CANARY.as_bytes().windows(PIECE) {

@@ -1,47 +1,63 @@
-//! The log of a test's process. A test knows its own lines by its cluster's name.
+//! The log of the test process, which every test of the program shares. A test finds its own lines by the name of its
+//! cluster.
 #![allow(dead_code)]
 
 use super::node::SECRET;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::sync::{Mutex, Once};
 
-struct Kept(Mutex<Vec<(Level, String)>>);
+/// A captured line.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    pub level: Level,
+    pub target: String,
+    pub text: String,
+}
 
-static KEPT: Kept = Kept(Mutex::new(Vec::new()));
+struct CapturedLog(Mutex<Vec<LogLine>>);
 
-impl Log for Kept {
-    fn enabled(&self, about: &Metadata<'_>) -> bool {
-        about.target().starts_with("proxmox_mcp")
+static LOG: CapturedLog = CapturedLog(Mutex::new(Vec::new()));
+
+impl Log for CapturedLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("proxmox_mcp") || metadata.target() == "audit"
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.0.lock().unwrap().push((record.level(), record.args().to_string()));
+            let (level, target, text) = (record.level(), record.target().to_owned(), record.args().to_string());
+            self.0.lock().unwrap().push(LogLine { level, target, text });
         }
     }
 
     fn flush(&self) {}
 }
 
-/// From now on every line is kept.
-pub fn keep() {
+/// Captures every line from now on.
+pub fn capture() {
     static START: Once = Once::new();
     START.call_once(|| {
-        log::set_logger(&KEPT).unwrap();
+        log::set_logger(&LOG).unwrap();
         log::set_max_level(LevelFilter::Trace);
     });
 }
 
-/// The lines about the cluster of this name; panics if a secret is in them.
-pub fn lines(name: &str) -> Vec<(Level, String)> {
-    let start = format!("cluster `{name}`: ");
-    let kept = KEPT.0.lock().unwrap();
-    let mine = kept.iter().filter(|(_, line)| line.starts_with(&start)).cloned().collect::<Vec<_>>();
-    assert!(mine.iter().all(|(_, line)| !line.contains(SECRET) && !line.contains("canary")), "{mine:?}");
-    mine
+/// Removes and returns all lines. Only a test in a process of its own may call it.
+pub fn take() -> Vec<LogLine> {
+    std::mem::take(&mut *LOG.0.lock().unwrap())
 }
 
-/// The warnings among them.
+/// Returns the lines about the cluster of this name. Panics if a secret is in them.
+pub fn lines(name: &str) -> Vec<(Level, String)> {
+    let start = format!("cluster `{name}`: ");
+    let log = LOG.0.lock().unwrap();
+    let own = log.iter().filter(|line| line.text.starts_with(&start));
+    let own = own.map(|line| (line.level, line.text.clone())).collect::<Vec<_>>();
+    assert!(own.iter().all(|(_, line)| !line.contains(SECRET) && !line.contains("canary")), "{own:?}");
+    own
+}
+
+/// Returns the warnings about the cluster of this name.
 pub fn warnings(name: &str) -> Vec<String> {
     lines(name).into_iter().filter(|(level, _)| *level == Level::Warn).map(|(_, line)| line).collect()
 }

@@ -1,16 +1,17 @@
-//! What several test files share.
+//! Fixtures that test modules share.
 
 pub mod canary;
-pub mod link;
 pub mod log;
 pub mod node;
 pub mod own_process;
 pub mod policy;
 pub mod process;
+pub mod program;
 pub mod proxmox;
 pub mod raw;
 pub mod rpc;
-pub mod served;
-pub mod stage;
+pub mod server;
+pub mod test_tools;
 pub mod tls;
 pub mod tool;
+pub mod transport;

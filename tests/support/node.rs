@@ -2,8 +2,8 @@
 //!
 //! ```ignore
 //! let node = Node::start(|request| match request.path() {
-//!     "/api2/json/version" => Act::data(r#"{"version":"9.2.11"}"#),
-//!     _ => Act::hang(),
+//!     "/api2/json/version" => ScriptedReply::data(r#"{"version":"9.2.11"}"#),
+//!     _ => ScriptedReply::hang(),
 //! });
 //! let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
 //! ```
@@ -66,23 +66,23 @@ impl Request {
     }
 }
 
-/// What the node does with one request.
+/// The reaction of a node to one request.
 #[derive(Clone, Debug)]
-pub struct Act {
+pub struct ScriptedReply {
     bytes: Vec<u8>,
     drip: Option<Duration>,
     flood: u64,
-    then: Then,
+    after: AfterReply,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Then {
+enum AfterReply {
     Next,
     Close,
     Hang,
 }
 
-impl Act {
+impl ScriptedReply {
     /// `200 OK` with `{"data":…}` around a JSON text, and the connection kept, as a real node does.
     pub fn data(json: &str) -> Self {
         Self::body(format!("{{\"data\":{json}}}"))
@@ -98,7 +98,7 @@ impl Act {
         Self::answer(status, phrase, &[("Connection", "close")], body).then_close()
     }
 
-    /// Any answer. `Content-Length` and `ConnectionHandler: Keep-Alive` are added unless given (an empty value leaves the
+    /// Any answer. `Content-Length` and `Connection: Keep-Alive` are added unless given (an empty value leaves the
     /// header out); a header may repeat.
     pub fn answer(status: u16, phrase: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
@@ -127,7 +127,7 @@ impl Act {
 
     /// These bytes.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), drip: None, flood: 0, then: Then::Next }
+        Self { bytes: bytes.into(), drip: None, flood: 0, after: AfterReply::Next }
     }
 
     /// No answer: the connection is closed.
@@ -142,13 +142,13 @@ impl Act {
 
     /// After the answer the connection is closed, whatever it said.
     pub fn then_close(mut self) -> Self {
-        self.then = Then::Close;
+        self.after = AfterReply::Close;
         self
     }
 
     /// After the answer nothing more happens until the client hangs up.
     pub fn then_hang(mut self) -> Self {
-        self.then = Then::Hang;
+        self.after = AfterReply::Hang;
         self
     }
 
@@ -165,7 +165,7 @@ impl Act {
     }
 }
 
-/// How the node presents itself to whoever connects.
+/// The way a node presents itself to a client.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Identity {
     /// Plain HTTP, and the endpoint says so.
@@ -193,7 +193,7 @@ pub enum Identity {
 /// A certificate, and how a node speaks TLS with it.
 type Certificate = (CertificateDer<'static>, Arc<ServerConfig>);
 
-type Behaviour = dyn Fn(&Request) -> Act + Send + Sync;
+type Behaviour = dyn Fn(&Request) -> ScriptedReply + Send + Sync;
 
 /// A running node; dropping it closes its port and every connection.
 pub struct Node {
@@ -206,7 +206,7 @@ pub struct Node {
 struct Shared {
     behaviour: Box<Behaviour>,
     identity: Identity,
-    /// What whoever connects now is shown.
+    /// The certificate for new connections.
     certificate: Mutex<Option<Certificate>>,
     stopping: AtomicBool,
     log: Mutex<Log>,
@@ -230,12 +230,12 @@ struct Log {
 
 impl Node {
     /// A plain HTTP node.
-    pub fn start(behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
+    pub fn start(behaviour: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Self {
         Self::start_as(Identity::Plain, behaviour)
     }
 
     /// A node that presents itself as `identity`.
-    pub fn start_as(identity: Identity, behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
+    pub fn start_as(identity: Identity, behaviour: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into(), identity, behaviour).unwrap()
     }
 
@@ -243,7 +243,7 @@ impl Node {
     pub fn start_at(
         address: SocketAddr,
         identity: Identity,
-        behaviour: impl Fn(&Request) -> Act + Send + Sync + 'static,
+        behaviour: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         // Room for a crowd that comes at once; the standard library leaves less.
@@ -264,13 +264,13 @@ impl Node {
         Ok(Self { address, identity, shared, acceptor: Some(acceptor) })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn endpoint(&self) -> Endpoint {
         let https = !matches!(self.identity, Identity::Plain | Identity::ClosesAtOnce);
         Endpoint { https, host: self.address.ip().to_string(), port: self.address.port() }
     }
 
-    /// A cluster of this node alone, called `test`, with the CA that signs [`ServerCertificate::Trusted`] and a time limit of
+    /// A cluster of this node alone, called `test`, with the CA that signs [`Identity::Trusted`] and a time limit of
     /// 5 s.
     pub fn cluster_settings(&self) -> ClusterConfig {
         ClusterConfig {
@@ -282,7 +282,7 @@ impl Node {
             tls: TlsVerification::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
             discover_nodes: false,
-            // What may be done has tests of its own; the others just do it.
+            // The policy has tests of its own; the others need every permission.
             policy: ClusterPolicy {
                 permissions: Permissions { access: AccessLevel::Full, exec: true },
                 confirm: ConfirmationPolicy::Never,
@@ -309,7 +309,7 @@ impl Node {
         }
     }
 
-    /// Every request so far.
+    /// Returns every request so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.log().requests.clone()
     }
@@ -319,12 +319,12 @@ impl Node {
         self.shared.log().requests.clear();
     }
 
-    /// How many connections were made so far.
+    /// Counts the connections so far.
     pub fn connections(&self) -> usize {
         self.shared.log().sockets.len()
     }
 
-    /// How many of them are open.
+    /// Counts the open connections.
     pub fn open_connections(&self) -> usize {
         let log = self.shared.log();
         log.sockets.len() - log.closed
@@ -373,8 +373,8 @@ impl Drop for Node {
     }
 }
 
-/// An address of this machine where nobody listens: connections to it are refused at once.
-pub fn nobody() -> Endpoint {
+/// Returns a closed port of this machine, which refuses connections at once.
+pub fn closed_endpoint() -> Endpoint {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     Endpoint { https: false, host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() }
 }
@@ -452,11 +452,11 @@ fn converse(connection: usize, stream: &mut (impl Read + Write), shared: &Shared
             log.requests.push(request.clone());
             shared.changed.notify_all();
         }
-        let act = (shared.behaviour)(&request);
-        match act.drip {
-            None => stream.write_all(&act.bytes)?,
+        let reply = (shared.behaviour)(&request);
+        match reply.drip {
+            None => stream.write_all(&reply.bytes)?,
             Some(pause) => {
-                for byte in &act.bytes {
+                for byte in &reply.bytes {
                     stream.write_all(&[*byte])?;
                     stream.flush()?;
                     thread::sleep(pause);
@@ -464,17 +464,17 @@ fn converse(connection: usize, stream: &mut (impl Read + Write), shared: &Shared
             }
         }
         let chunk = [b'x'; 64 << 10];
-        let mut left = act.flood;
+        let mut left = reply.flood;
         while left > 0 {
             let n = left.min(chunk.len() as u64);
             stream.write_all(&chunk[..n as usize])?;
             left -= n;
         }
         stream.flush()?;
-        match act.then {
-            Then::Next => {}
-            Then::Close => break,
-            Then::Hang => return until_closed(stream),
+        match reply.after {
+            AfterReply::Next => {}
+            AfterReply::Close => break,
+            AfterReply::Hang => return until_closed(stream),
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! Clients and clusters that may do more or less, and a node that keeps what it was told to do.
+//! Clients and clusters of all levels, and a node that keeps its requests.
 #![allow(dead_code)]
 
-use super::node::{Act, Node, Request};
+use super::node::{Node, Request, ScriptedReply};
 use super::proxmox::{SCRIPT, gzipped_facts, proxmox_with, segments};
 use proxmox_mcp::config::{Client, ClusterConfig, TokenHash};
 use proxmox_mcp::mcp::context::Caller;
@@ -21,15 +21,15 @@ pub const LEVELS: [(&str, Permissions); 4] = [
     ("X", ALL),
 ];
 
-/// As much as there is.
+/// Every permission.
 pub const ALL: Permissions = rights(AccessLevel::Full, true);
 
-/// So much.
+/// Returns these permissions.
 pub const fn rights(access: AccessLevel, exec: bool) -> Permissions {
     Permissions { access, exec }
 }
 
-/// A client that may use these clusters (none: all).
+/// Returns a client with access to these clusters (none: all).
 pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
     let clusters = (!clusters.is_empty()).then(|| clusters.iter().map(|c| (*c).to_owned()).collect());
     Client {
@@ -50,12 +50,12 @@ pub fn caller(client: &Client) -> Caller {
     Caller { client: Arc::new(client.clone()), address: None, transport: "http", trace: None }
 }
 
-/// Rules that let everything through and ask for nothing.
+/// Returns a policy that permits everything without confirmation.
 pub fn open() -> ClusterPolicy {
     ClusterPolicy { permissions: ALL, confirm: ConfirmationPolicy::Never, ..ClusterPolicy::default() }
 }
 
-/// Those, and what can't be undone is to be confirmed.
+/// Returns a policy that permits everything, with confirmation of what cannot be undone.
 pub fn asking() -> ClusterPolicy {
     ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open() }
 }
@@ -70,20 +70,23 @@ pub fn protected(list: &[&str]) -> Vec<GuestSelector> {
     list.iter().map(|text| GuestSelector::parse(text).expect(text)).collect()
 }
 
-/// What reached a node since somebody last looked: `METHOD /path?query body`.
-pub struct Watched {
+/// A node that keeps every request since the last look at them.
+pub struct RecordingNode {
     pub node: Node,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
-impl Watched {
+impl RecordingNode {
     /// A Proxmox node with the facts as its description.
     pub fn start() -> Self {
         Self::with(gzipped_facts(), |_| None)
     }
 
     /// One with this description, that answers what `first` leaves to it.
-    pub fn with(script: Act, first: impl Fn(&Request) -> Option<Act> + Send + Sync + 'static) -> Self {
+    pub fn with(
+        script: ScriptedReply,
+        first: impl Fn(&Request) -> Option<ScriptedReply> + Send + Sync + 'static,
+    ) -> Self {
         let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
         let kept = seen.clone();
         let node = proxmox_with(script, move |request| {
@@ -113,7 +116,7 @@ impl Watched {
     }
 }
 
-/// A path of an operation as somebody types it, with values that fit: guests 100 on pve1 and 200 on pve2.
+/// Returns a path of an operation as a caller types it, with fitting values: guests 100 on pve1 and 200 on pve2.
 pub fn concrete(operation: &Operation<'_>) -> String {
     let template = operation.template();
     let value = |segment: &str| -> String {
@@ -152,7 +155,7 @@ pub fn modern(tool: &str, arguments: &Value, elicits: bool, more: Value) -> Valu
     params
 }
 
-/// What goes with an answer to a question.
+/// Returns the params of an answer to a question.
 pub fn answered(state: &Value, action: &str, content: Value) -> Value {
     json!({"requestState": state, "inputResponses": {"confirm": {"action": action, "content": content}}})
 }

@@ -1,4 +1,4 @@
-//! The program itself, as a process.
+//! The built program as a process.
 #![allow(dead_code)]
 
 use super::raw::LONG;
@@ -11,25 +11,25 @@ use std::thread;
 use std::time::Instant;
 use tempfile::NamedTempFile;
 
-/// The program's path. A target that cargo builds without the program gets one in another way.
+/// Returns the program's path. Cargo names it to integration tests alone.
 pub fn binary() -> &'static str {
     const PATH: Option<&str> = option_env!("CARGO_BIN_EXE_proxmox-mcp");
     PATH.expect("cargo builds the program for its tests")
 }
 
-/// The program in an empty environment, so that no test depends on who runs it.
+/// Returns a command of the program in an empty environment, so that no test depends on the caller's.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs it to its end.
+/// Runs the program to its end.
 pub fn run(args: &[&str]) -> Output {
     program(args).output().expect("run")
 }
 
-/// A configuration of clusters by name and address: nodes on loopback that speak plain HTTP, all with this secret.
+/// Writes a configuration of clusters by name and address. Their nodes speak plain HTTP, and all have this secret.
 pub fn configuration(secret: &str, clusters: &[(&str, &str)]) -> NamedTempFile {
     let cluster = |(name, address): &(&str, &str)| {
         let entry = json!({"url": format!("http://{address}"), "user": "mcp@pve", "token_id": "ro",
@@ -42,12 +42,12 @@ pub fn configuration(secret: &str, clusters: &[(&str, &str)]) -> NamedTempFile {
     file
 }
 
-/// The path of a file, for a command line.
+/// Returns the path of a file, for a command line.
 pub fn path(file: &NamedTempFile) -> &str {
     file.path().to_str().expect("UTF-8")
 }
 
-/// The lines of a pipe, as they come.
+/// Returns the lines of a pipe as they arrive.
 pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -59,34 +59,34 @@ pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// A running program; dropping it ends it.
-pub struct Process {
+pub struct ServerProcess {
     pub child: Child,
     stdin: Option<ChildStdin>,
     pub stdout: Receiver<String>,
     pub stderr: Receiver<String>,
 }
 
-impl Process {
-    /// Starts it with all three pipes in this test's hands.
+impl ServerProcess {
+    /// Starts the program with all three pipes open to the test.
     pub fn start(args: &[&str]) -> Self {
         Self::of(&mut program(args))
     }
 
-    /// The same of a command, for one with variables.
+    /// Starts a command, for one with variables.
     pub fn of(command: &mut Command) -> Self {
         let (mut process, stdout) = Self::spawn(command);
         process.stdout = lines(stdout);
         process
     }
 
-    /// The same, with this as its stdin.
+    /// Starts a command with this stdin.
     pub fn of_with_stdin(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
         let (mut process, stdout) = Self::spawn_with(command, stdin);
         process.stdout = lines(stdout);
         process
     }
 
-    /// Starts it with a stdout that nobody reads: the pipe is closed.
+    /// Starts it with a closed pipe as its stdout.
     pub fn start_unread(args: &[&str]) -> Self {
         Self::spawn(&mut program(args)).0
     }
@@ -103,7 +103,7 @@ impl Process {
         (Self { child, stdin, stdout: channel().1, stderr }, stdout)
     }
 
-    /// The address in the first line of a program that serves HTTP, `127.0.0.1:port`.
+    /// Returns the address in the first line of a program that serves HTTP, `127.0.0.1:port`.
     pub fn address(&self) -> String {
         let line = self.stdout.recv_timeout(LONG).expect("a first line");
         let (start, address) = line.rsplit_once("http://").expect("an address");
@@ -126,7 +126,7 @@ impl Process {
         self.stdin = None;
     }
 
-    /// The next line of its stdout, which must be a message.
+    /// Returns the next line of its stdout, which must be a message.
     pub fn message(&self) -> Value {
         let line = self.stdout.recv_timeout(LONG).expect("a line on stdout");
         let message: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -140,11 +140,11 @@ impl Process {
         self.message()
     }
 
-    /// Stops the process and lets it go on, as a machine's sleep or a paused container does.
+    /// Stops the process and continues it, as the sleep of a machine or a paused container does.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.child.id());
-        // The state stands behind the name in brackets.
+        // The state follows the name in brackets.
         let stopped =
             || std::fs::read_to_string(&stat).is_ok_and(|s| s.rsplit(')').next().is_some_and(|s| s.starts_with(" T")));
         while !stopped() {
@@ -171,7 +171,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -2,13 +2,13 @@
 //! refuses those that are elsewhere and answers anything else with `"fine"`; and what it makes of a request.
 #![allow(dead_code)]
 
-use super::node::{Act, Node, Request};
+use super::node::{Node, Request, ScriptedReply};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::schema::facts;
 use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Map, Value, json};
 
-/// Where a node serves the description of its API.
+/// The path of a node's description of its API.
 pub const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
 
 /// The nodes of the cluster.
@@ -32,8 +32,8 @@ pub fn proxmox() -> Node {
 }
 
 /// The facts of this program as a node serves its description, compressed.
-pub fn gzipped_facts() -> Act {
-    Act::answer(200, "OK", &[("Content-Encoding", "gzip")], facts::APIDOC)
+pub fn gzipped_facts() -> ScriptedReply {
+    ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], facts::APIDOC)
 }
 
 /// The facts as a list to change.
@@ -50,18 +50,21 @@ pub fn script(paths: &[Value]) -> Vec<u8> {
 }
 
 /// Such a node with this description, that answers what `first` leaves to it.
-pub fn proxmox_with(script: Act, first: impl Fn(&Request) -> Option<Act> + Send + Sync + 'static) -> Node {
+pub fn proxmox_with(
+    script: ScriptedReply,
+    first: impl Fn(&Request) -> Option<ScriptedReply> + Send + Sync + 'static,
+) -> Node {
     let rows = guests();
     Node::start(move |request| first(request).unwrap_or_else(|| answer(&script, &rows, request)))
 }
 
-fn answer(script: &Act, rows: &Value, request: &Request) -> Act {
+fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedReply {
     let nodes = NODES.map(|node| json!({"node": node, "status": "online", "type": "node"}));
     match (request.method.as_str(), request.target.as_str()) {
         ("GET", SCRIPT) => return script.clone(),
-        ("GET", "/api2/json/version") => return Act::data(r#"{"version":"9.2.11"}"#),
-        ("GET", "/api2/json/cluster/resources?type=vm") => return Act::data(&rows.to_string()),
-        ("GET", "/api2/json/nodes") => return Act::data(&json!(nodes).to_string()),
+        ("GET", "/api2/json/version") => return ScriptedReply::data(r#"{"version":"9.2.11"}"#),
+        ("GET", "/api2/json/cluster/resources?type=vm") => return ScriptedReply::data(&rows.to_string()),
+        ("GET", "/api2/json/nodes") => return ScriptedReply::data(&json!(nodes).to_string()),
         _ => {}
     }
     let segments = segments(request);
@@ -78,13 +81,13 @@ fn answer(script: &Act, rows: &Value, request: &Request) -> Act {
             return failed(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
         }
     }
-    Act::data("\"fine\"")
+    ScriptedReply::data("\"fine\"")
 }
 
 /// 500 in Proxmox's way.
-pub fn failed(why: &str) -> Act {
+pub fn failed(why: &str) -> ScriptedReply {
     let why: String = why.chars().filter(char::is_ascii).collect();
-    Act::refusal(500, &why, &json!({"message": format!("{why}\n"), "data": null}).to_string())
+    ScriptedReply::refusal(500, &why, &json!({"message": format!("{why}\n"), "data": null}).to_string())
 }
 
 fn is_at(rows: &Value, node: &str, kind: &str, vmid: &str) -> bool {
@@ -92,7 +95,7 @@ fn is_at(rows: &Value, node: &str, kind: &str, vmid: &str) -> bool {
     rows.as_array().unwrap().iter().any(|row| row["id"] == format!("{kind}/{vmid}") && here(row))
 }
 
-/// Whether the product asked on its own account, before or after what it was told to do.
+/// Returns whether a request is a look-up of the server itself, before or after the call.
 pub fn is_lookup(request: &Request) -> bool {
     let about = ["/version", "/nodes", "/cluster/resources?type=vm"];
     request.method == "GET"
@@ -127,7 +130,7 @@ pub fn read(path: &str) -> Vec<String> {
     String::from_utf8_lossy(&bytes).split('/').filter(|s| !s.is_empty()).map(String::from).collect()
 }
 
-/// What a request does, by the facts of this program: method and template; no template where they don't know it.
+/// Returns the method and the template of a request, by the embedded facts. An unknown path has no template.
 pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static str>) {
     let named = Method::from_name(method).unwrap();
     let found = embedded_schema().match_path(segments).ok();

@@ -1,189 +1,16 @@
-//! The front in this process, and a client that sends any bytes whatever to it.
+//! A client that sends any bytes to an HTTP server.
 //!
-//! Nothing here sleeps in the hope that something has happened: every wait is for an event, with a deadline that is
-//! far longer than it can take.
+//! No wait is a fixed sleep. Each waits for an event, with a deadline that is far longer than the event can take.
 #![allow(dead_code)]
 
-use super::tls;
-use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
-use proxmox_mcp::http::{HealthSources, HttpConfig, HttpHandle, HttpServer, ServerCertificate, listen};
-use proxmox_mcp::mcp;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ClientConfig, ClientConnection, Stream};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes here; a test that waits so long has failed.
 pub const LONG: Duration = Duration::from_secs(20);
-
-/// Short deadlines, so that the tests that wait for one are quick; the caps are the defaults.
-pub fn limits() -> Limits {
-    Limits {
-        head_timeout: Duration::from_millis(500),
-        body_timeout: Duration::from_millis(500),
-        idle_timeout: LONG,
-        write_timeout: Duration::from_millis(500),
-        sse_keepalive: Duration::from_millis(100),
-        stop_timeout: LONG,
-        ..Limits::default()
-    }
-}
-
-/// For tests whose clients misbehave in no way: on a busy machine, what is slow is not a client that dawdles.
-pub fn patient() -> Limits {
-    Limits { head_timeout: LONG, body_timeout: LONG, write_timeout: LONG, ..limits() }
-}
-
-/// A client whose token is its name, for these clusters alone if there are any.
-pub fn caller(name: &str, clusters: Option<&[&str]>) -> Caller {
-    let clusters = clusters.map(|all| all.iter().map(|cluster| cluster.to_string()).collect());
-    Caller { name: name.into(), token_sha256: TokenHash::from_token(name.as_bytes()), clusters, ..Caller::anonymous() }
-}
-
-/// A server that is stopped when the test ends.
-pub struct Running {
-    pub address: SocketAddr,
-    /// How its clients speak TLS, if they do.
-    tls: Option<Arc<ClientConfig>>,
-    stop: HttpHandle,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    pub fn start(limits: Limits) -> Self {
-        Self::allowing(limits, &[], &[])
-    }
-
-    pub fn allowing(limits: Limits, hosts: &[&str], origins: &[&str]) -> Self {
-        Self::serving(limits, hosts, origins, mcp::McpServer::new(mcp::catalog::Catalog::default()).expect("a server"))
-    }
-
-    /// A server that asks for these clients' tokens.
-    pub fn for_clients(limits: Limits, clients: Vec<Caller>) -> Self {
-        let mcp = mcp::McpServer::new(mcp::catalog::Catalog::default()).expect("a server");
-        Self::begin(limits, &[], &[], clients, mcp, None, HealthSources::default())
-    }
-
-    pub fn serving(limits: Limits, hosts: &[&str], origins: &[&str], mcp: mcp::McpServer) -> Self {
-        Self::begin(limits, hosts, origins, Vec::new(), mcp, None, HealthSources::default())
-    }
-
-    /// A server with tools that asks for these clients' tokens.
-    pub fn serving_clients(limits: Limits, clients: Vec<Caller>, mcp: mcp::McpServer) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, None, HealthSources::default())
-    }
-
-    /// The same, with probes.
-    pub fn probed(clients: Vec<Caller>, mcp: mcp::McpServer, probes: HealthSources) -> Self {
-        Self::probed_with(patient(), clients, mcp, probes)
-    }
-
-    pub fn probed_with(limits: Limits, clients: Vec<Caller>, mcp: mcp::McpServer, probes: HealthSources) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, None, probes)
-    }
-
-    /// A server that speaks TLS, and whose clients do.
-    pub fn over_tls(limits: Limits, clients: Vec<Caller>, mcp: mcp::McpServer, identity: ServerCertificate) -> Self {
-        Self::begin(limits, &[], &[], clients, mcp, Some(identity), HealthSources::default())
-    }
-
-    fn begin(
-        limits: Limits,
-        hosts: &[&str],
-        origins: &[&str],
-        clients: Vec<Caller>,
-        mcp: mcp::McpServer,
-        identity: Option<ServerCertificate>,
-        probes: HealthSources,
-    ) -> Self {
-        let tls = identity.is_some().then(tls::trusting_anybody);
-        raise_descriptors();
-        let list = |entries: &[&str]| entries.iter().map(|entry| entry.to_string()).collect();
-        let (allowed_hosts, allowed_origins) = (list(hosts), list(origins));
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let config = HttpConfig {
-            listener,
-            metrics_listener: None,
-            limits,
-            allowed_hosts,
-            allowed_origins,
-            clients,
-            certificate: identity,
-            health: probes,
-        };
-        let server = HttpServer::new(config, Arc::new(mcp)).unwrap();
-        let stop = server.handle();
-        Self { address, tls, stop, thread: Some(std::thread::spawn(move || server.run())) }
-    }
-
-    pub fn connect(&self) -> Client {
-        let client = self.connect_plainly();
-        match &self.tls {
-            Some(config) => client.over(config.clone()),
-            None => client,
-        }
-    }
-
-    /// A connection without TLS, whatever the server speaks.
-    pub fn connect_plainly(&self) -> Client {
-        Client::to(self.address)
-    }
-
-    /// Fails unless a new client is answered.
-    pub fn assert_answers(&self) {
-        assert_eq!(self.connect().ask("GET /healthz", "").status, 200);
-    }
-
-    /// Asks for a path on a connection of its own, with this token.
-    pub fn get(&self, path: &str, token: &str) -> Reply {
-        self.connect().ask(&format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"))
-    }
-
-    /// Sends `request` on a connection of its own; the status of the answer, 0 where there is none.
-    pub fn status_of(&self, request: &str) -> u16 {
-        let mut client = self.connect();
-        client.send(request);
-        client.reply().map_or(0, |reply| reply.status)
-    }
-
-    /// Opens a session.
-    pub fn sse(&self) -> Sse {
-        Sse::open(self.connect())
-    }
-
-    /// Tells the server to stop, and returns at once.
-    pub fn begin_stop(&self) {
-        self.stop.stop();
-    }
-
-    /// Waits until the server has stopped.
-    pub fn wait_for_stop(&mut self) {
-        let thread = self.thread.take().unwrap();
-        eventually("run() returns", || thread.is_finished());
-        thread.join().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.stop();
-        if let Some(thread) = self.thread.take()
-            && !std::thread::panicking()
-        {
-            thread.join().unwrap();
-        }
-    }
-}
-
-/// The tests that open thousands of sockets need them on both ends, in one process.
-pub fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
 
 /// Looks until `done`, for [`LONG`].
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
@@ -345,7 +172,7 @@ impl Client {
 pub struct Sse {
     pub client: Client,
     pub head: String,
-    /// Where to post.
+    /// The path for its messages.
     pub path: String,
 }
 

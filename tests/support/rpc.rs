@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 /// The version whose requests carry all they need.
 pub const MODERN: &str = "2026-07-28";
-/// What SDKs send.
+/// The Accept header of SDKs.
 pub const ACCEPT: &str = "Accept: application/json, text/event-stream\r\n";
 
-/// What a client sends that takes no events.
+/// The Accept header of a client that reads no events.
 pub const JSON_ONLY: &str = "Accept: application/json\r\n";
-/// What a client sends that takes nothing else.
+/// The Accept header of a client that reads nothing but events.
 pub const EVENTS_ONLY: &str = "Accept: text/event-stream\r\n";
 
 /// A request of the initialize era.
@@ -57,12 +57,12 @@ pub fn modern_headers(message: &str) -> String {
     format!("{ACCEPT}MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}")
 }
 
-/// What a tool said: the text of its first content.
+/// Returns the text of the first content of a tool's result.
 pub fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
 
-/// The code of an error answer; panics where there is none.
+/// Returns the code of an error. Panics if the answer is no error.
 pub fn code(answer: &Value) -> i64 {
     answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error in {answer}"))
 }

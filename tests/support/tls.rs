@@ -30,7 +30,7 @@ impl Pair {
         self.0.signing_key.serialize_pem()
     }
 
-    /// What a client sees.
+    /// The certificate that a client sees.
     pub fn der(&self) -> &CertificateDer<'static> {
         self.0.cert.der()
     }
@@ -48,7 +48,7 @@ impl Files {
         files
     }
 
-    /// Writes both as most programs do that renew certificates: each anew, in place of the one before.
+    /// Replaces both files, as most programs that renew certificates do.
     pub fn hold(&self, cert: &str, key: &str) {
         for (path, text) in [(self.cert(), cert), (self.key(), key)] {
             let new = path.with_extension("new");
@@ -72,25 +72,25 @@ impl Files {
 }
 
 /// Of a client that takes any certificate.
-pub fn trusting_anybody() -> Arc<ClientConfig> {
+pub fn trusting_any_certificate() -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(anybody())
+        .with_custom_certificate_verifier(any_certificate())
         .with_no_client_auth();
     Arc::new(config)
 }
 
 /// Takes any certificate.
-pub fn anybody() -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Anybody)
+pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(AnyCertificate)
 }
 
 #[derive(Debug)]
-struct Anybody;
+struct AnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,16 +1,19 @@
 //! Tools called through the protocol core, without a socket on this side.
 #![allow(dead_code)]
 
+use super::policy::RecordingNode;
+use super::test_tools::product_for;
 use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::config::{Client, ClusterConfig};
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::{McpServer, TransportContext, message};
 use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
-/// What a call brought.
+/// The result of a tool call.
 #[derive(Debug)]
-pub struct Said {
+pub struct ToolResult {
     /// The tool failed.
     pub failed: bool,
     /// Its text: that of the first content.
@@ -23,30 +26,77 @@ pub struct Said {
     pub progress: Vec<String>,
 }
 
-impl Said {
-    /// Everything it said, the notes too.
+impl ToolResult {
+    /// Returns all its texts, the notes too.
     pub fn whole(&self) -> String {
         format!("{}\n{}", self.text, self.more.join("\n"))
     }
 }
 
+/// The tools of the product over clusters of one recording node.
+pub struct ToolServer {
+    pub server: McpServer,
+    pub node: RecordingNode,
+    /// The clients as they call, in the order given.
+    pub callers: Vec<Caller>,
+}
+
+impl ToolServer {
+    /// Serves these clusters of `node` to the process itself.
+    pub fn new(node: RecordingNode, clusters: Vec<ClusterConfig>) -> Self {
+        Self::for_clients(node, clusters, &[])
+    }
+
+    /// Serves these clusters of `node` to these clients, of which the last one must see every cluster. The description
+    /// of each cluster is read by then, and the requests for it are forgotten.
+    pub fn for_clients(node: RecordingNode, clusters: Vec<ClusterConfig>, clients: &[Client]) -> Self {
+        let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        let server = product_for(clusters, clients);
+        let callers: Vec<_> = clients.iter().map(super::policy::caller).collect();
+        let stdio = Caller::new_stdio();
+        for name in names {
+            let arguments = json!({"path": "/version", "cluster": name});
+            let said = call_as(&server, callers.last().unwrap_or(&stdio), "describe_api", arguments);
+            assert!(!said.failed, "{said:?}");
+        }
+        node.requests();
+        Self { server, node, callers }
+    }
+
+    /// Calls a tool as the process itself.
+    pub fn call(&self, tool: &str, arguments: Value) -> ToolResult {
+        call(&self.server, tool, arguments)
+    }
+
+    /// Calls a tool as the client of this number.
+    pub fn call_as(&self, client: usize, tool: &str, arguments: Value) -> ToolResult {
+        call_as(&self.server, &self.callers[client], tool, arguments)
+    }
+}
+
 /// Calls a tool; progress is wanted.
-pub fn call(server: &McpServer, tool: &str, arguments: Value) -> Said {
+pub fn call(server: &McpServer, tool: &str, arguments: Value) -> ToolResult {
     call_with(server, tool, arguments, CancelToken::new(), &|_| ())
 }
 
 /// The same, with the call's cancellation in the test's hand; `heard` is told of each message of the progress.
-pub fn call_with(server: &McpServer, tool: &str, arguments: Value, cancel: CancelToken, heard: &dyn Fn(&str)) -> Said {
+pub fn call_with(
+    server: &McpServer,
+    tool: &str,
+    arguments: Value,
+    cancel: CancelToken,
+    heard: &dyn Fn(&str),
+) -> ToolResult {
     let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 7}});
     said(server, &Caller::new_stdio(), params, cancel, heard)
 }
 
-/// The same by somebody; no progress is wanted.
-pub fn call_as(server: &McpServer, caller: &Caller, tool: &str, arguments: Value) -> Said {
+/// Calls a tool as this client, without progress.
+pub fn call_as(server: &McpServer, caller: &Caller, tool: &str, arguments: Value) -> ToolResult {
     said(server, caller, json!({"name": tool, "arguments": arguments}), CancelToken::new(), &|_| ())
 }
 
-/// Any tools/call by somebody: its answer.
+/// Sends any tools/call of this client and returns the answer.
 pub fn answer_to(server: &McpServer, caller: &Caller, params: Value) -> Value {
     answered(server, caller, params, CancelToken::new(), &|_| ())
 }
@@ -59,7 +109,7 @@ fn answered(server: &McpServer, caller: &Caller, params: Value, cancel: CancelTo
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
 
-fn said(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, heard: &dyn Fn(&str)) -> Said {
+fn said(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, heard: &dyn Fn(&str)) -> ToolResult {
     let progress = RefCell::new(Vec::new());
     let send = |bytes: &[u8]| {
         let note: Value = serde_json::from_slice(bytes).expect("JSON");
@@ -73,12 +123,12 @@ fn said(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken,
     let content = result["content"].as_array().unwrap_or_else(|| panic!("no content: {answer}"));
     let mut texts: Vec<_> = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned()).collect();
     let failed = result["isError"] == true;
-    // It stands beside every answer; one test looks for it.
+    // Every result has this note, and one test looks for it.
     if texts.last().is_some_and(|last| last == UNTRUSTED_NOTICE) && !failed {
         texts.pop();
     }
     let mut texts = texts.into_iter();
-    Said {
+    ToolResult {
         failed,
         text: texts.next().unwrap_or_else(|| panic!("no text: {answer}")),
         more: texts.collect(),

@@ -1,4 +1,4 @@
-// Adapter for npm's @modelcontextprotocol/client 2.x, told to ask for the newest protocol first and to fall back.
+// Adapter for npm's @modelcontextprotocol/client 2.x. It asks for the newest protocol first and falls back.
 
 import { load, serve } from "./lines.mjs";
 

@@ -1,5 +1,5 @@
-// What the adapters in JavaScript have in common: see session.py for the lines.
-// NODE_MODULES names the folder to import clients from, which Node doesn't look for by itself.
+// Common code of the adapters in JavaScript. session.py describes the lines.
+// NODE_MODULES is the folder of the client packages, since Node does not search there.
 
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
@@ -10,7 +10,7 @@ export const load = (name) => import(pathToFileURL(require.resolve(name)));
 
 const say = (line) => console.log(JSON.stringify(line));
 
-// Answers lines until the input ends.
+// Answers input lines until the input ends.
 export const serve = async (client, protocol) => {
   say({ server: client.getServerVersion().name, protocol });
   for await (const line of createInterface({ input: process.stdin })) {

@@ -17,7 +17,7 @@ TRANSPORTS = {
 
 
 async def main(transport, *target):
-    # Over HTTP there is a third: a function that tells the session's id.
+    # Over HTTP there is a third value: a function that returns the session's id.
     async with TRANSPORTS[transport](*target) as (read, write, *_), ClientSession(read, write) as session:
         hello = await session.initialize()
         await serve(hello.serverInfo.name, hello.protocolVersion, session.list_tools, session.call_tool)

@@ -1,4 +1,4 @@
-"""Adapter for PyPI's mcp 2.x: its Client, which asks for the newest protocol first and falls back."""
+"""Adapter for PyPI's mcp 2.x. Its Client asks for the newest protocol first and falls back."""
 
 import sys
 
@@ -18,7 +18,7 @@ TRANSPORTS = {
 
 
 async def agree(context, params):
-    """The user of this client reads the question and ticks the box."""
+    """Accepts every question, as a user would."""
     return ElicitResult(action="accept", content={"confirm": True})
 
 

@@ -17,7 +17,7 @@ const TRANSPORTS = {
 const [kind, ...target] = process.argv.slice(2);
 const client = new Client({ name: "sdk1", version: "1" });
 const transport = TRANSPORTS[kind](...target);
-// Called by the client with what was agreed on; the client itself doesn't tell.
+// The client calls this with the negotiated version, which it does not offer otherwise.
 let protocol = null;
 const told = transport.setProtocolVersion?.bind(transport);
 transport.setProtocolVersion = (version) => {

@@ -1,238 +1,187 @@
-//! The cluster, its users and its pools.
+//! Routes of the cluster and its pools.
 
-use super::super::check::Kind::{Bool, Int, OneOf, Text, Vmid};
-use super::super::check::{CONFIGID, MAX, NODE, POOL, Param, TEXT, USERID, may, need};
-use super::super::{access, backup, cluster, tasks, tokens};
-use super::Access::{Any, Need, Ticket};
-use super::Run::{Fn, Names};
-use super::node::DUMP;
-use super::{ANYONE, Access, Route, pvedaemon, pveproxy};
+use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Action::{Directory, Fixed, Handler, Refusal};
+use super::route::{
+    ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, Route, delete, get, get_protected, post, put,
+};
+use crate::handlers::{backup, cluster, ha, pools, tasks};
+use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Text, Vmid};
+use crate::parameters::{CONFIG_ID, MAX, NODE_NAME, POOL_ID, Parameter, optional, required};
+use serde_json::json;
 
-const TOKEN: &[Param] = &[need("userid", USERID), need("tokenid", TEXT)];
-const HA: &[Param] = &[
-    may("comment", Text(4096)),
-    may("failback", Bool),
-    may("group", CONFIGID),
-    may("max_relocate", Int(0, MAX)),
-    may("max_restart", Int(0, MAX)),
-    may("state", OneOf(&["started", "stopped", "enabled", "disabled", "ignored"])),
+#[rustfmt::skip]
+const HA_PARAMS: &[Parameter] = &[
+    optional("comment", MaxText(4096)), optional("failback", Boolean), optional("group", CONFIG_ID),
+    optional("max_relocate", Integer(0, MAX)), optional("max_restart", Integer(0, MAX)),
+    optional("state", OneOf(&["started", "stopped", "enabled", "disabled", "ignored"])),
 ];
-const JOB: &[Param] = &[
-    may("comment", Text(512)),
-    may("dow", TEXT),
-    may("enabled", Bool),
-    may("node", NODE),
-    may("repeat-missed", Bool),
-    may("schedule", Text(128)),
-    may("starttime", TEXT),
+#[rustfmt::skip]
+const JOB_PARAMS: &[Parameter] = &[
+    optional("comment", MaxText(512)), optional("dow", Text), optional("enabled", Boolean), optional("node", NODE_NAME),
+    optional("repeat-missed", Boolean), optional("schedule", MaxText(128)), optional("starttime", Text),
 ];
-const PENDING: &[Param] = &[may("pending", Bool), may("running", Bool)];
-const AUDIT: Access = Need("/", "Sys.Audit");
-const MODIFY: Access = Need("/", "Sys.Modify");
-const JOB_ID: &[Param] = &[need("id", Text(50))];
-const POOL_ALLOCATE: Access = Need("/pool/{poolid}", "Pool.Allocate");
+const SDN_PARAMS: &[Parameter] = &[optional("pending", Boolean), optional("running", Boolean)];
+const JOB_ID_PARAM: &[Parameter] = &[required("id", MaxText(50))];
+const POOL_ALLOCATE: Access = Privilege("/pool/{poolid}", "Pool.Allocate");
+/// The digest of the data centre's firewall configuration.
+const FIREWALL_DIGEST: &str = "4e1f6ac8b9e3ab0d5fd5e2bb5b5ab27c1cc35a0f";
+const NOTIFICATION_AUDIT: Access =
+    AnyPrivilege("/mapping/notifications", &["Mapping.Modify", "Mapping.Audit", "Mapping.Use"]);
 
-/// Their operations.
+#[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
-    // version
-    pveproxy("GET", "/", ANYONE, &[], Names("subdir", &["version", "cluster", "nodes", "storage", "access", "pools"])),
-    pveproxy("GET", "/version", ANYONE, &[], Fn(cluster::version)),
-    // access
-    pveproxy(
-        "GET",
-        "/access",
-        ANYONE,
-        &[],
-        Names(
-            "subdir",
-            &["users", "groups", "domains", "openid", "tfa", "roles", "acl", "permissions", "ticket", "password"],
-        ),
+    get("/", ANYONE, &[], Directory("subdir", &["version", "cluster", "nodes", "storage", "access", "pools"])),
+    get("/cluster", ANYONE, &[], Directory("name", &[
+        "acme", "backup", "backup-info", "bulk-action", "ceph", "config", "firewall", "ha", "jobs", "log", "mapping",
+        "metrics", "notifications", "nextid", "options", "qemu", "replication", "resources", "status", "tasks", "sdn",
+    ])),
+    get_protected("/cluster/acme/account", ANYONE, &[], Fixed(|| json!([]))),
+    get("/cluster/backup", AUDIT, &[], Handler(backup::list_jobs)),
+    post("/cluster/backup", MODIFY, &[
+        BACKUP_PARAMS,
+        JOB_PARAMS,
+        &[optional("id", CONFIG_ID)],
+    ], Handler(backup::create_job)),
+    get("/cluster/backup/{id}", AUDIT, &[JOB_ID_PARAM], Handler(backup::read_job)),
+    put("/cluster/backup/{id}", MODIFY, &[
+        BACKUP_PARAMS,
+        JOB_PARAMS,
+        JOB_ID_PARAM,
+        &[optional("delete", Text)],
+    ], Handler(backup::update_job)),
+    delete("/cluster/backup/{id}", MODIFY, &[JOB_ID_PARAM], Handler(backup::delete_job)),
+    get_protected(
+        "/cluster/backup/{id}/included_volumes", AUDIT, &[JOB_ID_PARAM], Handler(backup::list_included_volumes),
     ),
-    pveproxy("GET", "/access/acl", ANYONE, &[], Fn(access::acl)),
-    pvedaemon(
-        "PUT",
-        "/access/acl",
-        ANYONE,
-        &[&[
-            need("path", TEXT),
-            need("roles", TEXT),
-            may("users", TEXT),
-            may("groups", TEXT),
-            may("tokens", TEXT),
-            may("propagate", Bool),
-            may("delete", Bool),
-        ]],
-        Fn(access::set_acl),
-    ),
-    pveproxy("GET", "/access/domains", ANYONE, &[], Fn(access::domains)),
-    pveproxy("GET", "/access/groups", ANYONE, &[], Fn(access::groups)),
-    pveproxy(
-        "GET",
-        "/access/groups/{groupid}",
-        Any("/access/groups", &["Sys.Audit", "Group.Allocate"]),
-        &[&[need("groupid", TEXT)]],
-        Fn(access::group),
-    ),
-    pvedaemon("PUT", "/access/password", Ticket, &[], Fn(cluster::nothing)),
-    pveproxy(
-        "GET",
-        "/access/permissions",
-        ANYONE,
-        &[&[may("path", TEXT), may("userid", TEXT)]],
-        Fn(access::permissions),
-    ),
-    pveproxy("GET", "/access/roles", ANYONE, &[], Fn(access::roles)),
-    pveproxy("GET", "/access/roles/{roleid}", ANYONE, &[&[need("roleid", TEXT)]], Fn(access::role)),
-    pvedaemon("POST", "/access/ticket", Ticket, &[], Fn(cluster::nothing)),
-    pvedaemon("GET", "/access/users", ANYONE, &[&[may("enabled", Bool), may("full", Bool)]], Fn(access::users)),
-    pveproxy(
-        "GET",
-        "/access/users/{userid}",
-        Any("/access/groups", &["User.Modify", "Sys.Audit"]),
-        &[&[need("userid", USERID)]],
-        Fn(access::user),
-    ),
-    pveproxy("GET", "/access/users/{userid}/token", ANYONE, &[&[need("userid", USERID)]], Fn(tokens::tokens)),
-    pveproxy("GET", "/access/users/{userid}/token/{tokenid}", ANYONE, &[TOKEN], Fn(tokens::token)),
-    pvedaemon(
-        "POST",
-        "/access/users/{userid}/token/{tokenid}",
-        ANYONE,
-        &[TOKEN, &[may("comment", TEXT), may("expire", Int(0, MAX)), may("privsep", Bool)]],
-        Fn(tokens::add_token),
-    ),
-    pvedaemon("DELETE", "/access/users/{userid}/token/{tokenid}", ANYONE, &[TOKEN], Fn(tokens::remove_token)),
-    // cluster
-    pveproxy(
-        "GET",
-        "/cluster",
-        ANYONE,
-        &[],
-        Names(
-            "name",
-            &[
-                "acme",
-                "backup",
-                "backup-info",
-                "bulk-action",
-                "ceph",
-                "config",
-                "firewall",
-                "ha",
-                "jobs",
-                "log",
-                "mapping",
-                "metrics",
-                "notifications",
-                "nextid",
-                "options",
-                "qemu",
-                "replication",
-                "resources",
-                "status",
-                "tasks",
-                "sdn",
-            ],
-        ),
-    ),
-    pveproxy("GET", "/cluster/backup", AUDIT, &[], Fn(backup::jobs)),
-    pvedaemon("GET", "/cluster/backup-info/not-backed-up", AUDIT, &[], Fn(backup::uncovered)),
-    pvedaemon("POST", "/cluster/backup", MODIFY, &[DUMP, JOB, &[may("id", CONFIGID)]], Fn(backup::add_job)),
-    pveproxy("GET", "/cluster/backup/{id}", AUDIT, &[JOB_ID], Fn(backup::job)),
-    pvedaemon(
-        "PUT",
-        "/cluster/backup/{id}",
-        MODIFY,
-        &[DUMP, JOB, JOB_ID, &[may("delete", TEXT)]],
-        Fn(backup::update_job),
-    ),
-    pvedaemon("DELETE", "/cluster/backup/{id}", MODIFY, &[JOB_ID], Fn(backup::remove_job)),
-    pvedaemon("GET", "/cluster/backup/{id}/included_volumes", AUDIT, &[JOB_ID], Fn(backup::included)),
-    pveproxy(
-        "GET",
-        "/cluster/sdn/zones",
-        ANYONE,
-        &[PENDING, &[may("type", OneOf(&["evpn", "faucet", "qinq", "simple", "vlan", "vxlan"]))]],
-        Fn(cluster::nothing),
-    ),
-    pveproxy("GET", "/cluster/sdn/vnets", ANYONE, &[PENDING], Fn(cluster::nothing)),
-    pveproxy("GET", "/cluster/config/nodes", AUDIT, &[], Fn(cluster::config_nodes)),
-    pveproxy("GET", "/cluster/ha", AUDIT, &[], Names("id", &["status", "resources", "groups", "rules"])),
-    pveproxy("GET", "/cluster/ha/resources", AUDIT, &[&[may("type", OneOf(&["ct", "vm"]))]], Fn(cluster::ha_resources)),
-    pvedaemon(
-        "POST",
-        "/cluster/ha/resources",
-        Need("/", "Sys.Console"),
-        &[HA, &[need("sid", TEXT), may("type", OneOf(&["ct", "vm"]))]],
-        Fn(cluster::ha_add),
-    ),
-    pveproxy("GET", "/cluster/ha/resources/{sid}", AUDIT, &[&[need("sid", TEXT)]], Fn(cluster::ha_resource)),
-    pvedaemon(
-        "PUT",
-        "/cluster/ha/resources/{sid}",
-        Need("/", "Sys.Console"),
-        &[HA, &[need("sid", TEXT), may("delete", Text(4096)), may("digest", Text(64))]],
-        Fn(cluster::ha_update),
-    ),
-    pveproxy(
-        "GET",
-        "/cluster/ha/rules",
-        AUDIT,
-        &[&[may("resource", TEXT), may("type", OneOf(&["node-affinity", "resource-affinity"]))]],
-        Fn(cluster::nothing),
-    ),
-    pveproxy("GET", "/cluster/ha/status/manager_status", AUDIT, &[], Fn(cluster::ha_manager)),
-    pvedaemon(
-        "DELETE",
-        "/cluster/ha/resources/{sid}",
-        Need("/", "Sys.Console"),
-        &[&[need("sid", TEXT), may("purge", Bool)]],
-        Fn(cluster::ha_remove),
-    ),
-    pveproxy("GET", "/cluster/ha/status", ANYONE, &[], Names("name", &["current", "manager_status"])),
-    pveproxy("GET", "/cluster/ha/status/current", AUDIT, &[], Fn(cluster::ha_status)),
-    pveproxy("GET", "/cluster/log", ANYONE, &[&[may("max", Int(1, MAX))]], Fn(cluster::log)),
-    pveproxy("GET", "/cluster/nextid", ANYONE, &[&[may("vmid", Vmid)]], Fn(cluster::next_id)),
-    pveproxy("GET", "/cluster/options", ANYONE, &[], Fn(cluster::options)),
-    pveproxy("GET", "/cluster/replication", ANYONE, &[], Fn(cluster::nothing)),
-    pveproxy(
-        "GET",
-        "/cluster/resources",
-        ANYONE,
-        &[&[may("type", OneOf(&["vm", "storage", "node", "sdn"]))]],
-        Fn(cluster::resources),
-    ),
-    pvedaemon("GET", "/cluster/status", AUDIT, &[], Fn(cluster::status)),
-    pveproxy("GET", "/cluster/tasks", ANYONE, &[], Fn(tasks::cluster)),
-    // pools
-    pveproxy(
-        "GET",
-        "/pools",
-        ANYONE,
-        &[&[may("poolid", POOL), may("type", OneOf(&["qemu", "lxc", "storage"]))]],
-        Fn(cluster::pools),
-    ),
-    pvedaemon("POST", "/pools", POOL_ALLOCATE, &[&[need("poolid", POOL), may("comment", TEXT)]], Fn(cluster::pool_add)),
-    pveproxy(
-        "GET",
-        "/pools/{poolid}",
-        Need("/pool/{poolid}", "Pool.Audit"),
-        &[&[need("poolid", POOL), may("type", OneOf(&["qemu", "lxc", "storage"]))]],
-        Fn(cluster::pool),
-    ),
-    pvedaemon(
-        "PUT",
-        "/pools/{poolid}",
-        POOL_ALLOCATE,
-        &[&[
-            need("poolid", POOL),
-            may("allow-move", Bool),
-            may("comment", TEXT),
-            may("delete", Bool),
-            may("storage", TEXT),
-            may("vms", TEXT),
-        ]],
-        Fn(cluster::pool_update),
-    ),
-    pvedaemon("DELETE", "/pools/{poolid}", POOL_ALLOCATE, &[&[need("poolid", POOL)]], Fn(cluster::pool_remove)),
+    get("/cluster/backup-info", ANYONE, &[], Directory("subdir", &["not-backed-up"])),
+    get_protected("/cluster/backup-info/not-backed-up", AUDIT, &[], Handler(backup::list_uncovered_guests)),
+    get_protected("/cluster/ceph/status", CEPH_AUDIT, &[], Refusal("binary not installed: /usr/bin/ceph-mon")),
+    get("/cluster/config", AUDIT, &[], Directory("name", &["apiversion", "join", "nodes", "qdevice", "totem"])),
+    get("/cluster/config/apiversion", AUDIT, &[], Fixed(|| json!(1))),
+    get("/cluster/config/nodes", AUDIT, &[], Handler(cluster::list_config_nodes)),
+    get_protected("/cluster/config/qdevice", AUDIT, &[], Fixed(|| json!({}))),
+    get("/cluster/config/totem", AUDIT, &[], Fixed(|| json!({
+        "cluster_name": "demo", "config_version": "3", "interface": {"0": {"linknumber": "0"}}, "ip_version": "ipv4-6",
+        "link_mode": "passive", "secauth": "on", "version": "2",
+    }))),
+    get("/cluster/firewall", ANYONE, &[], Directory("name", &[
+        "aliases", "groups", "ipset", "macros", "options", "refs", "rules",
+    ])),
+    get("/cluster/firewall/aliases", AUDIT, &[], Fixed(|| json!([
+        {
+            "name": "office", "cidr": "192.0.2.0/24", "ipversion": 4, "comment": "office network",
+            "digest": FIREWALL_DIGEST,
+        },
+    ]))),
+    get("/cluster/firewall/groups", ANYONE, &[], Fixed(|| json!([
+        {"group": "webserver", "comment": "HTTP and HTTPS from anywhere", "digest": FIREWALL_DIGEST},
+    ]))),
+    get("/cluster/firewall/groups/webserver", AUDIT, &[], Fixed(|| json!([
+        {"pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTP"},
+        {"pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "HTTPS"},
+    ]))),
+    get("/cluster/firewall/ipset", AUDIT, &[], Fixed(|| json!([
+        {"name": "management", "comment": "may reach the hosts", "digest": FIREWALL_DIGEST},
+    ]))),
+    get("/cluster/firewall/ipset/management", AUDIT, &[], Fixed(|| json!([
+        {"cidr": "192.0.2.0/24", "digest": FIREWALL_DIGEST},
+    ]))),
+    get("/cluster/firewall/macros", ANYONE, &[], Fixed(|| json!([
+        {"macro": "DNS", "descr": "Domain Name System traffic (upd and tcp)"},
+        {"macro": "HTTP", "descr": "Hypertext Transfer Protocol (WWW)"},
+        {"macro": "HTTPS", "descr": "Hypertext Transfer Protocol (WWW) over SSL"},
+        {"macro": "Ping", "descr": "ICMP echo request"},
+        {"macro": "PostgreSQL", "descr": "PostgreSQL server"},
+        {"macro": "SSH", "descr": "Secure shell traffic"},
+    ]))),
+    get("/cluster/firewall/options", AUDIT, &[], Fixed(|| json!({
+        "enable": 1, "policy_in": "DROP", "policy_out": "ACCEPT", "digest": FIREWALL_DIGEST,
+    }))),
+    get("/cluster/firewall/rules", AUDIT, &[], Fixed(|| json!([
+        {
+            "pos": 0, "type": "in", "action": "ACCEPT", "enable": 1, "macro": "SSH", "source": "+dc/management",
+            "ipversion": 4, "comment": "administration",
+        },
+        {
+            "pos": 1, "type": "in", "action": "ACCEPT", "enable": 1, "proto": "tcp", "dport": "8006",
+            "source": "+dc/management", "ipversion": 4,
+        },
+    ]))),
+    get("/cluster/ha", AUDIT, &[], Directory("id", &["status", "resources", "groups", "rules"])),
+    get("/cluster/ha/groups", AUDIT, &[], Refusal("cannot index groups: ha groups have been migrated to rules")),
+    get("/cluster/ha/resources", AUDIT, &[&[optional("type", OneOf(&["ct", "vm"]))]], Handler(ha::list_resources)),
+    post("/cluster/ha/resources", Privilege("/", "Sys.Console"), &[
+        HA_PARAMS,
+        &[required("sid", Text), optional("type", OneOf(&["ct", "vm"]))],
+    ], Handler(ha::create_resource)),
+    get("/cluster/ha/resources/{sid}", AUDIT, &[&[required("sid", Text)]], Handler(ha::read_resource)),
+    put("/cluster/ha/resources/{sid}", Privilege("/", "Sys.Console"), &[
+        HA_PARAMS,
+        &[required("sid", Text), optional("delete", MaxText(4096)), optional("digest", MaxText(64))],
+    ], Handler(ha::update_resource)),
+    delete("/cluster/ha/resources/{sid}", Privilege("/", "Sys.Console"), &[&[
+        required("sid", Text), optional("purge", Boolean),
+    ]], Handler(ha::delete_resource)),
+    get("/cluster/ha/rules", AUDIT, &[
+        &[optional("resource", Text), optional("type", OneOf(&["node-affinity", "resource-affinity"]))],
+    ], Fixed(|| json!([]))),
+    get("/cluster/ha/status", ANYONE, &[], Directory("name", &["current", "manager_status"])),
+    get("/cluster/ha/status/current", AUDIT, &[], Handler(ha::read_status)),
+    get("/cluster/ha/status/manager_status", AUDIT, &[], Handler(ha::read_manager_status)),
+    get("/cluster/jobs", ANYONE, &[], Directory("subdir", &["realm-sync", "schedule-analyze"])),
+    get("/cluster/jobs/realm-sync", AUDIT, &[], Fixed(|| json!([]))),
+    get("/cluster/log", ANYONE, &[&[optional("max", Integer(1, MAX))]], Handler(cluster::read_log)),
+    get("/cluster/mapping", ANYONE, &[], Directory("name", &["cpu", "dir", "pci", "usb"])),
+    get("/cluster/metrics", ANYONE, &[], Directory("name", &["export", "server"])),
+    get("/cluster/metrics/server", AUDIT, &[], Fixed(|| json!([
+        {"id": "influx", "type": "influxdb", "server": "192.0.2.40", "port": 8089},
+    ]))),
+    get("/cluster/nextid", ANYONE, &[&[optional("vmid", Vmid)]], Handler(cluster::find_next_id)),
+    get("/cluster/notifications", ANYONE, &[], Directory("name", &[
+        "endpoints", "matcher-field-values", "matcher-fields", "matchers", "targets",
+    ])),
+    get("/cluster/notifications/endpoints", ANYONE, &[], Directory("name", &["gotify", "sendmail", "smtp", "webhook"])),
+    get_protected("/cluster/notifications/matchers", NOTIFICATION_AUDIT, &[], Fixed(|| json!([
+        {
+            "name": "default-matcher", "mode": "all", "target": ["mail-to-root"],
+            "comment": "Route all notifications to mail-to-root", "origin": "builtin",
+        },
+    ]))),
+    get_protected("/cluster/notifications/targets", NOTIFICATION_AUDIT, &[], Fixed(|| json!([
+        {
+            "name": "mail-to-root", "type": "sendmail", "comment": "Send mails to root@pam's email address",
+            "origin": "builtin",
+        },
+    ]))),
+    get("/cluster/options", ANYONE, &[], Handler(cluster::read_options)),
+    get("/cluster/replication", ANYONE, &[], Fixed(|| json!([]))),
+    get("/cluster/resources", ANYONE, &[&[
+        optional("type", OneOf(&["vm", "storage", "node", "sdn"])),
+    ]], Handler(cluster::list_resources)),
+    get("/cluster/sdn", Privilege("/sdn", "SDN.Audit"), &[], Directory("id", &[
+        "controllers", "dns", "fabrics", "ipams", "vnets", "zones",
+    ])),
+    get("/cluster/sdn/vnets", ANYONE, &[SDN_PARAMS], Fixed(|| json!([]))),
+    get("/cluster/sdn/zones", ANYONE, &[
+        SDN_PARAMS,
+        &[optional("type", OneOf(&["evpn", "faucet", "qinq", "simple", "vlan", "vxlan"]))],
+    ], Fixed(|| json!([]))),
+    get_protected("/cluster/status", AUDIT, &[], Handler(cluster::read_status)),
+    get("/cluster/tasks", ANYONE, &[], Handler(tasks::list_cluster_tasks)),
+    get("/pools", ANYONE, &[&[
+        optional("poolid", POOL_ID), optional("type", OneOf(&["qemu", "lxc", "storage"])),
+    ]], Handler(pools::list_pools)),
+    post("/pools", POOL_ALLOCATE, &[&[
+        required("poolid", POOL_ID), optional("comment", Text),
+    ]], Handler(pools::create_pool)),
+    get("/pools/{poolid}", Privilege("/pool/{poolid}", "Pool.Audit"), &[&[
+        required("poolid", POOL_ID), optional("type", OneOf(&["qemu", "lxc", "storage"])),
+    ]], Handler(pools::read_pool)),
+    put("/pools/{poolid}", POOL_ALLOCATE, &[&[
+        required("poolid", POOL_ID), optional("allow-move", Boolean), optional("comment", Text),
+        optional("delete", Boolean), optional("storage", Text), optional("vms", Text),
+    ]], Handler(pools::update_pool)),
+    delete("/pools/{poolid}", POOL_ALLOCATE, &[&[required("poolid", POOL_ID)]], Handler(pools::delete_pool)),
+    get("/version", ANYONE, &[], Handler(cluster::read_version)),
 ];

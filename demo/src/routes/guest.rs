@@ -1,409 +1,169 @@
-//! VMs and containers: what they are and become.
+//! Routes of VMs and containers: their options and their lifecycle.
 
-use super::super::check::Kind::{Bool, Int, Num, OneOf, Text, Vmid};
-use super::super::check::{CONFIGID, DNS, Kind, MAX, MIN, NODE, POOL, Param, STORE, TEXT, may, need};
-use super::super::options::{LXC, QEMU};
-use super::super::{config, firewall, guests, lifecycle};
-use super::Access::{Any, Need};
-use super::Run::{Fn, Names};
-use super::{ANYONE, Access, GUEST, HERE, Route, Run, TIMEFRAME, VM_ALLOCATE, VM_AUDIT, pvedaemon, pveproxy};
+use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Action::{Directory, Handler};
+use super::route::{
+    ANYONE, Access, GUEST_PARAMS, NODE_PARAM, Route, TIMEFRAME_PARAMS, VM_AUDIT, delete, get, get_protected, post, put,
+};
+use crate::guest_options::{LXC, QEMU};
+use crate::handlers::{guest_config, guests, lifecycle};
+use crate::parameters::ParameterType::{Boolean, Integer, MaxText, Number, OneOf, Text, Vmid};
+use crate::parameters::{
+    CONFIG_ID, DNS_NAME, MAX, MIN, NODE_NAME, POOL_ID, Parameter, ParameterType, STORAGE_ID, optional, required,
+};
 
-/// Every place that a VM's disk can have.
-const DISK: Kind = OneOf(&[
-    "ide0",
-    "ide1",
-    "ide2",
-    "ide3",
-    "scsi0",
-    "scsi1",
-    "scsi2",
-    "scsi3",
-    "scsi4",
-    "scsi5",
-    "scsi6",
-    "scsi7",
-    "scsi8",
-    "scsi9",
-    "scsi10",
-    "scsi11",
-    "scsi12",
-    "scsi13",
-    "scsi14",
-    "scsi15",
-    "scsi16",
-    "scsi17",
-    "scsi18",
-    "scsi19",
-    "scsi20",
-    "scsi21",
-    "scsi22",
-    "scsi23",
-    "scsi24",
-    "scsi25",
-    "scsi26",
-    "scsi27",
-    "scsi28",
-    "scsi29",
-    "scsi30",
-    "virtio0",
-    "virtio1",
-    "virtio2",
-    "virtio3",
-    "virtio4",
-    "virtio5",
-    "virtio6",
-    "virtio7",
-    "virtio8",
-    "virtio9",
-    "virtio10",
-    "virtio11",
-    "virtio12",
-    "virtio13",
-    "virtio14",
-    "virtio15",
-    "sata0",
-    "sata1",
-    "sata2",
-    "sata3",
-    "sata4",
-    "sata5",
-    "efidisk0",
-    "tpmstate0",
+/// The disk options of a VM.
+#[rustfmt::skip]
+const DISK: ParameterType = OneOf(&[
+    "ide0", "ide1", "ide2", "ide3", "scsi0", "scsi1", "scsi2", "scsi3", "scsi4", "scsi5", "scsi6", "scsi7", "scsi8",
+    "scsi9", "scsi10", "scsi11", "scsi12", "scsi13", "scsi14", "scsi15", "scsi16", "scsi17", "scsi18", "scsi19",
+    "scsi20", "scsi21", "scsi22", "scsi23", "scsi24", "scsi25", "scsi26", "scsi27", "scsi28", "scsi29", "scsi30",
+    "virtio0", "virtio1", "virtio2", "virtio3", "virtio4", "virtio5", "virtio6", "virtio7", "virtio8", "virtio9",
+    "virtio10", "virtio11", "virtio12", "virtio13", "virtio14", "virtio15", "sata0", "sata1", "sata2", "sata3", "sata4",
+    "sata5", "efidisk0", "tpmstate0",
 ]);
-const WRITE: &[Param] =
-    &[may("delete", TEXT), may("digest", Text(40)), may("revert", TEXT), may("force", Bool), may("skiplock", Bool)];
-const CREATE: &[Param] = &[
-    may("force", Bool),
-    may("ha-managed", Bool),
-    may("pool", POOL),
-    may("start", Bool),
-    may("storage", STORE),
-    may("unique", Bool),
+#[rustfmt::skip]
+const UPDATE_PARAMS: &[Parameter] = &[
+    optional("delete", Text), optional("digest", MaxText(40)), optional("revert", Text), optional("force", Boolean),
+    optional("skiplock", Boolean),
 ];
-const CONFIG_PRIVILEGES: &[&str] = &[
-    "VM.Config.Disk",
-    "VM.Config.CDROM",
-    "VM.Config.CPU",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.HWType",
-    "VM.Config.Options",
-    "VM.Config.Cloudinit",
+#[rustfmt::skip]
+const CREATE_PARAMS: &[Parameter] = &[
+    optional("force", Boolean), optional("ha-managed", Boolean), optional("pool", POOL_ID), optional("start", Boolean),
+    optional("storage", STORAGE_ID), optional("unique", Boolean),
 ];
-const VM_NETWORK: Access = Need("/vms/{vmid}", "VM.Config.Network");
-const RULE_TYPE: Kind = OneOf(&["in", "out", "forward", "group"]);
-const POS: &[Param] = &[may("pos", Int(0, MAX))];
-const RULE: &[Param] = &[
-    may("comment", TEXT),
-    may("dest", Text(512)),
-    may("digest", Text(64)),
-    may("dport", TEXT),
-    may("enable", Int(0, MAX)),
-    may("icmp-type", TEXT),
-    may("iface", Text(20)),
-    may("log", OneOf(&["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "nolog"])),
-    may("macro", Text(128)),
-    may("proto", TEXT),
-    may("source", Text(512)),
-    may("sport", TEXT),
-];
-const VM_CONFIG: Access = Any("/vms/{vmid}", CONFIG_PRIVILEGES);
+const VM_ALLOCATE: Access = Privilege("/vms/{vmid}", "VM.Allocate");
+#[rustfmt::skip]
+const VM_CONFIG: Access = AnyPrivilege("/vms/{vmid}", &[
+    "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.HWType",
+    "VM.Config.Options", "VM.Config.Cloudinit",
+]);
 
-/// Their operations.
+#[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
-    // guests
-    pvedaemon("GET", "/nodes/{node}/qemu", ANYONE, &[HERE, &[may("full", Bool)]], Fn(guests::list)),
-    pvedaemon("GET", "/nodes/{node}/lxc", ANYONE, &[HERE], Fn(guests::list)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/qemu",
-        ANYONE,
+    get_protected("/nodes/{node}/lxc", ANYONE, &[NODE_PARAM], Handler(guests::list_guests)),
+    post("/nodes/{node}/lxc", ANYONE, &[
+        GUEST_PARAMS,
+        LXC,
+        CREATE_PARAMS,
         &[
-            GUEST,
-            QEMU,
-            CREATE,
-            &[
-                may("archive", Text(255)),
-                may("bwlimit", Int(0, MAX)),
-                may("import-working-storage", STORE),
-                may("live-restore", Bool),
-            ],
+            required("ostemplate", MaxText(255)), optional("bwlimit", Number(0, MAX)),
+            optional("ignore-unpack-errors", Boolean), optional("password", Text), optional("restore", Boolean),
+            optional("ssh-public-keys", Text),
         ],
-        Fn(lifecycle::create),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/lxc",
-        ANYONE,
+    ], Handler(lifecycle::create_guest)),
+    get("/nodes/{node}/lxc/{vmid}", ANYONE, &[GUEST_PARAMS], Directory("subdir", &[
+        "config", "pending", "status", "vncproxy", "termproxy", "vncwebsocket", "spiceproxy", "migrate", "clone", "rrd",
+        "rrddata", "snapshot", "resize", "interfaces", "firewall",
+    ])),
+    delete("/nodes/{node}/lxc/{vmid}", VM_ALLOCATE, &[
+        GUEST_PARAMS,
+        &[optional("destroy-unreferenced-disks", Boolean), optional("purge", Boolean), optional("force", Boolean)],
+    ], Handler(lifecycle::destroy_guest)),
+    post("/nodes/{node}/lxc/{vmid}/clone", Privilege("/vms/{vmid}", "VM.Clone"), &[
+        GUEST_PARAMS,
         &[
-            GUEST,
-            LXC,
-            CREATE,
-            &[
-                need("ostemplate", Text(255)),
-                may("bwlimit", Num(0, MAX)),
-                may("ignore-unpack-errors", Bool),
-                may("password", TEXT),
-                may("restore", Bool),
-                may("ssh-public-keys", TEXT),
-            ],
+            required("newid", Vmid), optional("bwlimit", Number(0, MAX)), optional("description", Text),
+            optional("full", Boolean), optional("hostname", DNS_NAME), optional("pool", POOL_ID),
+            optional("snapname", CONFIG_ID), optional("storage", STORAGE_ID), optional("target", NODE_NAME),
         ],
-        Fn(lifecycle::create),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/qemu/{vmid}",
-        ANYONE,
-        &[GUEST],
-        Names(
-            "subdir",
-            &[
-                "config",
-                "cloudinit",
-                "pending",
-                "status",
-                "unlink",
-                "vncproxy",
-                "termproxy",
-                "migrate",
-                "resize",
-                "move",
-                "rrd",
-                "rrddata",
-                "monitor",
-                "agent",
-                "snapshot",
-                "spiceproxy",
-                "sendkey",
-                "firewall",
-                "mtunnel",
-                "remote_migrate",
-            ],
-        ),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/lxc/{vmid}",
-        ANYONE,
-        &[GUEST],
-        Names(
-            "subdir",
-            &[
-                "config",
-                "pending",
-                "status",
-                "vncproxy",
-                "termproxy",
-                "vncwebsocket",
-                "spiceproxy",
-                "migrate",
-                "clone",
-                "rrd",
-                "rrddata",
-                "snapshot",
-                "resize",
-                "interfaces",
-                "firewall",
-            ],
-        ),
-    ),
-    pvedaemon(
-        "DELETE",
-        "/nodes/{node}/qemu/{vmid}",
-        VM_ALLOCATE,
-        &[GUEST, &[may("destroy-unreferenced-disks", Bool), may("purge", Bool), may("skiplock", Bool)]],
-        Fn(lifecycle::destroy),
-    ),
-    pvedaemon(
-        "DELETE",
-        "/nodes/{node}/lxc/{vmid}",
-        VM_ALLOCATE,
-        &[GUEST, &[may("destroy-unreferenced-disks", Bool), may("purge", Bool), may("force", Bool)]],
-        Fn(lifecycle::destroy),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/qemu|lxc/{vmid}/config",
-        VM_AUDIT,
-        &[GUEST, &[may("current", Bool), may("snapshot", CONFIGID)]],
-        Fn(config::get),
-    ),
-    pvedaemon("PUT", "/nodes/{node}/qemu/{vmid}/config", VM_CONFIG, &[GUEST, QEMU, WRITE], Fn(config::update)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/qemu/{vmid}/config",
-        VM_CONFIG,
-        &[GUEST, QEMU, WRITE, &[may("background_delay", Int(1, 30)), may("import-working-storage", STORE)]],
-        Fn(config::update_later),
-    ),
-    pvedaemon(
-        "PUT",
+    ], Handler(lifecycle::clone_guest)),
+    put(
         "/nodes/{node}/lxc/{vmid}/config",
-        Any(
-            "/vms/{vmid}",
-            &["VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options"],
-        ),
-        &[GUEST, LXC, &[may("delete", TEXT), may("digest", Text(40)), may("revert", TEXT)]],
-        Fn(config::update),
+        AnyPrivilege("/vms/{vmid}", &[
+            "VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options",
+        ]),
+        &[GUEST_PARAMS, LXC, &[optional("delete", Text), optional("digest", MaxText(40)), optional("revert", Text)]],
+        Handler(guest_config::update_config),
     ),
-    pveproxy("GET", "/nodes/{node}/qemu|lxc/{vmid}/pending", VM_AUDIT, &[GUEST], Fn(config::pending)),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/qemu|lxc/{vmid}/feature",
-        VM_AUDIT,
-        &[GUEST, &[need("feature", OneOf(&["snapshot", "clone", "copy"])), may("snapname", CONFIGID)]],
-        Fn(guests::feature),
-    ),
-    pveproxy("GET", "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules", VM_AUDIT, &[GUEST], Fn(firewall::list)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules",
-        VM_NETWORK,
-        &[GUEST, RULE, POS, &[need("action", Text(20)), need("type", RULE_TYPE)]],
-        Fn(firewall::add),
-    ),
-    pveproxy("GET", "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules/{pos}", VM_AUDIT, &[GUEST, POS], Fn(firewall::get)),
-    pvedaemon(
-        "PUT",
-        "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules/{pos}",
-        VM_NETWORK,
+    get_protected("/nodes/{node}/lxc/{vmid}/interfaces", VM_AUDIT, &[GUEST_PARAMS], Handler(guests::list_interfaces)),
+    post("/nodes/{node}/lxc/{vmid}/migrate", Privilege("/vms/{vmid}", "VM.Migrate"), &[
+        GUEST_PARAMS,
         &[
-            GUEST,
-            RULE,
-            POS,
-            &[may("action", Text(20)), may("delete", TEXT), may("moveto", Int(0, MAX)), may("type", RULE_TYPE)],
+            required("target", NODE_NAME), optional("bwlimit", Number(0, MAX)), optional("online", Boolean),
+            optional("restart", Boolean), optional("target-storage", Text), optional("timeout", Integer(MIN, MAX)),
         ],
-        Fn(firewall::update),
-    ),
-    pvedaemon(
-        "DELETE",
-        "/nodes/{node}/qemu|lxc/{vmid}/firewall/rules/{pos}",
-        VM_NETWORK,
-        &[GUEST, POS, &[may("digest", Text(64))]],
-        Fn(firewall::remove),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/qemu|lxc/{vmid}/firewall/log",
-        Need("/vms/{vmid}", "VM.Console"),
+    ], Handler(lifecycle::migrate_guest)),
+    put("/nodes/{node}/lxc/{vmid}/resize", Privilege("/vms/{vmid}", "VM.Config.Disk"), &[
+        GUEST_PARAMS,
+        &[required("disk", Text), required("size", Text), optional("digest", MaxText(40))],
+    ], Handler(lifecycle::resize_disk)),
+    post("/nodes/{node}/lxc/{vmid}/template", VM_ALLOCATE, &[GUEST_PARAMS], Handler(lifecycle::convert_to_template)),
+    get_protected("/nodes/{node}/qemu", ANYONE, &[
+        NODE_PARAM,
+        &[optional("full", Boolean)],
+    ], Handler(guests::list_guests)),
+    post("/nodes/{node}/qemu", ANYONE, &[
+        GUEST_PARAMS,
+        QEMU,
+        CREATE_PARAMS,
         &[
-            GUEST,
-            &[
-                may("limit", Int(0, MAX)),
-                may("since", Int(0, MAX)),
-                may("start", Int(0, MAX)),
-                may("until", Int(0, MAX)),
-            ],
+            optional("archive", MaxText(255)), optional("bwlimit", Integer(0, MAX)),
+            optional("import-working-storage", STORAGE_ID), optional("live-restore", Boolean),
         ],
-        Run::Text(r#"[{"n":1,"t":"no content"}]"#),
-    ),
-    pvedaemon("GET", "/nodes/{node}/lxc/{vmid}/interfaces", VM_AUDIT, &[GUEST], Fn(guests::interfaces)),
-    pvedaemon("GET", "/nodes/{node}/qemu|lxc/{vmid}/rrddata", VM_AUDIT, &[GUEST, TIMEFRAME], Fn(guests::rrddata)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/qemu/{vmid}/clone",
-        Need("/vms/{vmid}", "VM.Clone"),
+    ], Handler(lifecycle::create_guest)),
+    get("/nodes/{node}/qemu/{vmid}", ANYONE, &[GUEST_PARAMS], Directory("subdir", &[
+        "config", "cloudinit", "pending", "status", "unlink", "vncproxy", "termproxy", "migrate", "resize", "move",
+        "rrd", "rrddata", "monitor", "agent", "snapshot", "spiceproxy", "sendkey", "firewall", "mtunnel",
+        "remote_migrate",
+    ])),
+    delete("/nodes/{node}/qemu/{vmid}", VM_ALLOCATE, &[
+        GUEST_PARAMS,
+        &[optional("destroy-unreferenced-disks", Boolean), optional("purge", Boolean), optional("skiplock", Boolean)],
+    ], Handler(lifecycle::destroy_guest)),
+    post("/nodes/{node}/qemu/{vmid}/clone", Privilege("/vms/{vmid}", "VM.Clone"), &[
+        GUEST_PARAMS,
         &[
-            GUEST,
-            &[
-                need("newid", Vmid),
-                may("bwlimit", Int(0, MAX)),
-                may("description", TEXT),
-                may("format", OneOf(&["raw", "qcow2", "vmdk"])),
-                may("full", Bool),
-                may("name", DNS),
-                may("pool", POOL),
-                may("snapname", CONFIGID),
-                may("storage", STORE),
-                may("target", NODE),
-            ],
+            required("newid", Vmid), optional("bwlimit", Integer(0, MAX)), optional("description", Text),
+            optional("format", OneOf(&["raw", "qcow2", "vmdk"])), optional("full", Boolean), optional("name", DNS_NAME),
+            optional("pool", POOL_ID), optional("snapname", CONFIG_ID), optional("storage", STORAGE_ID),
+            optional("target", NODE_NAME),
         ],
-        Fn(lifecycle::clone),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/lxc/{vmid}/clone",
-        Need("/vms/{vmid}", "VM.Clone"),
+    ], Handler(lifecycle::clone_guest)),
+    get("/nodes/{node}/qemu/{vmid}/cloudinit", VM_AUDIT, &[GUEST_PARAMS], Handler(guest_config::list_cloudinit)),
+    post("/nodes/{node}/qemu/{vmid}/config", VM_CONFIG, &[
+        GUEST_PARAMS,
+        QEMU,
+        UPDATE_PARAMS,
+        &[optional("background_delay", Integer(1, 30)), optional("import-working-storage", STORAGE_ID)],
+    ], Handler(guest_config::update_config_in_task)),
+    put("/nodes/{node}/qemu/{vmid}/config", VM_CONFIG, &[
+        GUEST_PARAMS, QEMU, UPDATE_PARAMS,
+    ], Handler(guest_config::update_config)),
+    get_protected("/nodes/{node}/qemu/{vmid}/migrate", Privilege("/vms/{vmid}", "VM.Migrate"), &[
+        GUEST_PARAMS,
+        &[optional("target", NODE_NAME)],
+    ], Handler(guests::check_migration)),
+    post("/nodes/{node}/qemu/{vmid}/migrate", Privilege("/vms/{vmid}", "VM.Migrate"), &[
+        GUEST_PARAMS,
         &[
-            GUEST,
-            &[
-                need("newid", Vmid),
-                may("bwlimit", Num(0, MAX)),
-                may("description", TEXT),
-                may("full", Bool),
-                may("hostname", DNS),
-                may("pool", POOL),
-                may("snapname", CONFIGID),
-                may("storage", STORE),
-                may("target", NODE),
-            ],
+            required("target", NODE_NAME), optional("bwlimit", Integer(0, MAX)), optional("force", Boolean),
+            optional("migration_network", Text), optional("migration_type", OneOf(&["secure", "insecure"])),
+            optional("online", Boolean), optional("targetstorage", Text), optional("with-conntrack-state", Boolean),
+            optional("with-local-disks", Boolean),
         ],
-        Fn(lifecycle::clone),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/qemu/{vmid}/migrate",
-        Need("/vms/{vmid}", "VM.Migrate"),
-        &[GUEST, &[may("target", NODE)]],
-        Fn(guests::migratable),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/qemu/{vmid}/migrate",
-        Need("/vms/{vmid}", "VM.Migrate"),
+    ], Handler(lifecycle::migrate_guest)),
+    put("/nodes/{node}/qemu/{vmid}/resize", Privilege("/vms/{vmid}", "VM.Config.Disk"), &[
+        GUEST_PARAMS,
         &[
-            GUEST,
-            &[
-                need("target", NODE),
-                may("bwlimit", Int(0, MAX)),
-                may("force", Bool),
-                may("migration_network", TEXT),
-                may("migration_type", OneOf(&["secure", "insecure"])),
-                may("online", Bool),
-                may("targetstorage", TEXT),
-                may("with-conntrack-state", Bool),
-                may("with-local-disks", Bool),
-            ],
+            required("disk", DISK), required("size", Text), optional("digest", MaxText(40)),
+            optional("skiplock", Boolean),
         ],
-        Fn(lifecycle::migrate),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/lxc/{vmid}/migrate",
-        Need("/vms/{vmid}", "VM.Migrate"),
-        &[
-            GUEST,
-            &[
-                need("target", NODE),
-                may("bwlimit", Num(0, MAX)),
-                may("online", Bool),
-                may("restart", Bool),
-                may("target-storage", TEXT),
-                may("timeout", Int(MIN, MAX)),
-            ],
-        ],
-        Fn(lifecycle::migrate),
-    ),
-    pvedaemon(
-        "PUT",
-        "/nodes/{node}/qemu/{vmid}/resize",
-        Need("/vms/{vmid}", "VM.Config.Disk"),
-        &[GUEST, &[need("disk", DISK), need("size", TEXT), may("digest", Text(40)), may("skiplock", Bool)]],
-        Fn(lifecycle::resize),
-    ),
-    pvedaemon(
-        "PUT",
-        "/nodes/{node}/lxc/{vmid}/resize",
-        Need("/vms/{vmid}", "VM.Config.Disk"),
-        &[GUEST, &[need("disk", TEXT), need("size", TEXT), may("digest", Text(40))]],
-        Fn(lifecycle::resize),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/qemu/{vmid}/template",
-        VM_ALLOCATE,
-        &[GUEST, &[may("disk", DISK)]],
-        Fn(lifecycle::template),
-    ),
-    pvedaemon("POST", "/nodes/{node}/lxc/{vmid}/template", VM_ALLOCATE, &[GUEST], Fn(lifecycle::template)),
+    ], Handler(lifecycle::resize_disk)),
+    post("/nodes/{node}/qemu/{vmid}/template", VM_ALLOCATE, &[
+        GUEST_PARAMS,
+        &[optional("disk", DISK)],
+    ], Handler(lifecycle::convert_to_template)),
+    get("/nodes/{node}/qemu|lxc/{vmid}/config", VM_AUDIT, &[
+        GUEST_PARAMS,
+        &[optional("current", Boolean), optional("snapshot", CONFIG_ID)],
+    ], Handler(guest_config::read_config)),
+    get_protected("/nodes/{node}/qemu|lxc/{vmid}/feature", VM_AUDIT, &[
+        GUEST_PARAMS,
+        &[required("feature", OneOf(&["snapshot", "clone", "copy"])), optional("snapname", CONFIG_ID)],
+    ], Handler(guests::check_feature)),
+    get("/nodes/{node}/qemu|lxc/{vmid}/pending", VM_AUDIT, &[GUEST_PARAMS], Handler(guest_config::list_pending)),
+    get_protected("/nodes/{node}/qemu|lxc/{vmid}/rrddata", VM_AUDIT, &[
+        GUEST_PARAMS, TIMEFRAME_PARAMS,
+    ], Handler(guests::read_time_series)),
 ];

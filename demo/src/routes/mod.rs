@@ -1,125 +1,167 @@
-//! The operations this cluster has: tables of what each is, takes and needs, a file a topic.
+//! The operations of the demo, in one table per topic.
 //!
-//! Paths, parameters, privileges and who of a node's daemons does it are those of a real node's API description.
+//! Paths, parameters, privileges and daemons are those of a real node's API description. The tables are exempt from
+//! rustfmt, which would put each word of a list on a line of its own.
 
-mod action;
+mod access;
 mod cluster;
-#[cfg(test)]
-mod facts;
-pub(super) mod fixed;
 mod guest;
+mod guest_actions;
 mod node;
+pub(crate) mod route;
 mod storage;
 
-use super::api::{Answer, Call};
-use super::check::Kind::{OneOf, Vmid};
-use super::check::{Given, NODE, Param, may, need};
-use super::world::World;
-use Access::Need;
+use crate::parameters::RequestParams;
+use route::Route;
 
-/// One operation.
-#[derive(Clone, Copy)]
-pub(super) struct Route {
-    method: &'static str,
-    /// Its path; `{name}` is a parameter, `a|b` either of two, a last `{volume}` all that is left.
-    pub(super) path: &'static str,
-    /// Whether the privileged daemon does it.
-    pub(super) daemon: bool,
-    /// Who may.
-    pub(super) access: Access,
-    /// What it takes, those of the path included.
-    pub(super) params: &'static [&'static [Param]],
-    /// What it does.
-    pub(super) run: Run,
+/// Returns every operation.
+pub(crate) fn all_routes() -> impl Iterator<Item = &'static Route> {
+    [access::ROUTES, cluster::ROUTES, node::ROUTES, storage::ROUTES, guest::ROUTES, guest_actions::ROUTES]
+        .into_iter()
+        .flatten()
 }
 
-/// Who may call an operation. Paths are templates over the parameters.
-#[derive(Clone, Copy)]
-pub(super) enum Access {
-    /// Anyone with a token; what they see or may do is the handler's to say.
-    All,
-    /// No token, only a login.
-    Ticket,
-    /// Who has this privilege there.
-    Need(&'static str, &'static str),
-    /// Who has any of these there.
-    Any(&'static str, &'static [&'static str]),
+/// Returns the operation of a request, and the parameters in its path.
+pub(crate) fn find_route(method: &str, segments: &[String]) -> Option<(&'static Route, RequestParams)> {
+    all_routes().filter(|route| route.method == method).find_map(|route| Some((route, route.match_path(segments)?)))
 }
 
-/// What an operation does.
-#[derive(Clone, Copy)]
-pub(super) enum Run {
-    /// Answers a directory: the key of each row, and the rows.
-    Names(&'static str, &'static [&'static str]),
-    /// Answers this, in the way of `fixed.txt`.
-    Text(&'static str),
-    /// Calls this.
-    Fn(fn(&mut World, &Call<'_>) -> Answer),
-}
+#[cfg(test)]
+mod tests {
+    //! Compares the tables with the description of a real node's API (`src/pve/schema/facts/operations.json` of the program).
 
-/// Every operation.
-fn all() -> impl Iterator<Item = Route> {
-    let tables = [cluster::ROUTES, node::ROUTES, storage::ROUTES, guest::ROUTES, action::ROUTES];
-    tables.into_iter().flatten().copied().chain(fixed::routes())
-}
+    use super::all_routes;
+    use super::route::{Access, Route};
+    use crate::parameters::{MAX, MIN, Parameter, ParameterType};
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
 
-/// The operation a request means, and the parameters in its path.
-pub(super) fn find(method: &str, segments: &[String]) -> Option<(Route, Given)> {
-    all().filter(|route| route.method == method).find_map(|route| Some((route, route.matches(segments)?)))
-}
-
-/// Whether the path (without `api2` and the format) is one that needs no token.
-pub(super) fn is_public(segments: &[String]) -> bool {
-    matches!(segments, [a, b] if a == "access" && b == "domains")
-}
-
-impl Route {
-    fn matches(&self, segments: &[String]) -> Option<Given> {
-        let mut given = Given::new();
-        let mut left = segments.iter();
-        for part in self.path.split('/').filter(|part| !part.is_empty()) {
-            let here = left.next()?;
-            match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
-                Some("volume") => {
-                    let rest: Vec<&str> = [here].into_iter().chain(left.by_ref()).map(String::as_str).collect();
-                    given.insert("volume".into(), rest.join("/").into());
+    fn access_agrees(route: &Route, described: &Value) -> bool {
+        let check = &described["check"];
+        match route.access {
+            // Rules that depend on more than a path and a privilege are left to the handlers.
+            Access::Anyone => described["user"].is_string() || check.is_null() || check[0] != "perm",
+            Access::TicketOnly => described["allowtoken"] == false,
+            Access::Privilege(path, privilege) => {
+                let same = |rule: &Value| rule[1] == path && rule[2] == json!([privilege]);
+                match check[0].as_str() {
+                    // Of two rules that must both hold, the handler checks the second.
+                    Some("and") => same(&check[1]),
+                    // Privileges propagate downwards, so the lower of two paths is the weaker rule.
+                    Some("or") => same(&check[2]),
+                    _ => same(check),
                 }
-                Some(name) => {
-                    given.insert(name.into(), here.as_str().into());
-                }
-                None if part.split('|').any(|p| p == here) => {}
-                None => return None,
+            }
+            Access::AnyPrivilege(path, privileges) if check[0] == "or" => {
+                let mut rules = check.as_array().into_iter().flatten().skip(1);
+                rules.all(|rule| rule[1] == path && privileges.iter().any(|p| rule[2] == json!([p])))
+            }
+            Access::AnyPrivilege("/access/groups", privileges) if check[0] == "userid-group" => {
+                check[1] == json!(privileges)
+            }
+            Access::AnyPrivilege(path, privileges) => {
+                check[1] == path && check[2] == json!(privileges) && check[3] == "any"
             }
         }
-        left.next().is_none().then_some(given)
+    }
+
+    fn parameter_differences(path: &str, parameter: &Parameter, described: &Value) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut compare = |property: &str, ours: Value, theirs: Value| {
+            if ours != theirs {
+                differences.push(format!("{property} {ours} instead of {theirs}"));
+            }
+        };
+        if !path.contains(&format!("{{{}}}", parameter.name)) {
+            compare("required", parameter.required.into(), (described["optional"] != 1).into());
+        }
+        compare("type", parameter.kind.type_name().into(), described["type"].clone());
+        match parameter.kind {
+            ParameterType::Integer(min, max) | ParameterType::Number(min, max) => {
+                let bound = |n: i64, none: i64| if n == none { Value::Null } else { n.into() };
+                let number = |n: &Value| n.as_f64().or_else(|| n.as_str()?.parse().ok());
+                let whole = |n: &Value| number(n).map_or(Value::Null, |n| (n as i64).into());
+                compare("minimum", bound(min, MIN), whole(&described["minimum"]));
+                compare("maximum", bound(max, MAX), whole(&described["maximum"]));
+            }
+            ParameterType::Text => compare("maxLength", Value::Null, described["maxLength"].clone()),
+            ParameterType::MaxText(max) => compare("maxLength", max.into(), described["maxLength"].clone()),
+            _ => {}
+        }
+        // The handler checks the 257 mount points of a container.
+        if described["enum"].as_array().is_none_or(|words| words.len() < 200) {
+            let ours = if let ParameterType::OneOf(words) = parameter.kind { json!(words) } else { Value::Null };
+            compare("enum", ours, described["enum"].clone());
+        }
+        differences
+    }
+
+    fn route_differences(route: &Route, path: &str, described: &Value) -> Vec<String> {
+        let mut differences = Vec::new();
+        if !access_agrees(route, described) {
+            differences.push(format!("access instead of {}", described["check"]));
+        }
+        if matches!(route.access, Access::TicketOnly) {
+            return differences;
+        }
+        if route.protected != (described["protected"] == true) {
+            differences.push("the other daemon".into());
+        }
+        let theirs = described["params"].as_object().expect("the parameters of an operation");
+        let ours: Vec<&Parameter> = route.parameters.iter().copied().flatten().collect();
+        for parameter in &ours {
+            match theirs.get(parameter.name) {
+                Some(described) => differences.extend(
+                    parameter_differences(path, parameter, described)
+                        .iter()
+                        .map(|difference| format!("{}: {difference}", parameter.name)),
+                ),
+                None => differences.push(format!("unknown parameter {}", parameter.name)),
+            }
+        }
+        for name in theirs.keys().filter(|name| ours.iter().all(|parameter| parameter.name != name.as_str())) {
+            // A path of the demo can be one case of a described path: `groups/webserver` of `groups/{group}`.
+            let is_word_in_path = path.contains(name.as_str()) && !route.path.contains(&format!("{{{name}}}"));
+            if !is_word_in_path {
+                differences.push(format!("no parameter {name}"));
+            }
+        }
+        differences
+    }
+
+    /// Returns the paths of a route: `/a/c` and `/b/c` of `/a|b/c`.
+    fn alternatives(path: &str) -> Vec<String> {
+        path.split('/').skip(1).fold(vec![String::new()], |heads, part| {
+            heads.iter().flat_map(|head| part.split('|').map(move |word| format!("{head}/{word}"))).collect()
+        })
+    }
+
+    #[test]
+    fn tables_agree_with_the_description_of_a_real_node() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/pve/schema/facts/operations.json");
+        let text = std::fs::read_to_string(file).expect("the description of the API");
+        let description: Value = serde_json::from_str(&text).expect("a description in JSON");
+        let text_of = |operation: &Value, key: &str| operation[key].as_str().expect("a text").to_string();
+        let described: BTreeMap<(String, String), &Value> = description["operations"]
+            .as_array()
+            .expect("a list of operations")
+            .iter()
+            .map(|operation| ((text_of(operation, "method"), text_of(operation, "path")), operation))
+            .collect();
+        let mut differences = String::new();
+        for route in all_routes().filter(|route| route.path != "/") {
+            for path in alternatives(route.path) {
+                let path =
+                    path.replace("groups/webserver", "groups/{group}").replace("ipset/management", "ipset/{name}");
+                let found = match described.get(&(route.method.into(), path.clone())) {
+                    Some(described) => route_differences(route, &path, described),
+                    None => vec!["no such operation".into()],
+                };
+                for difference in found {
+                    differences += &format!("{} {path}: {difference}\n", route.method);
+                }
+            }
+        }
+        assert!(differences.is_empty(), "{differences}");
     }
 }
-
-const fn pveproxy(
-    method: &'static str,
-    path: &'static str,
-    access: Access,
-    params: &'static [&'static [Param]],
-    run: Run,
-) -> Route {
-    Route { method, path, daemon: false, access, params, run }
-}
-
-const fn pvedaemon(
-    method: &'static str,
-    path: &'static str,
-    access: Access,
-    params: &'static [&'static [Param]],
-    run: Run,
-) -> Route {
-    Route { method, path, daemon: true, access, params, run }
-}
-
-const HERE: &[Param] = &[need("node", NODE)];
-const GUEST: &[Param] = &[need("node", NODE), need("vmid", Vmid)];
-const TIMEFRAME: &[Param] =
-    &[need("timeframe", OneOf(&["hour", "day", "week", "month", "year"])), may("cf", OneOf(&["AVERAGE", "MAX"]))];
-
-const ANYONE: Access = Access::All;
-const VM_AUDIT: Access = Need("/vms/{vmid}", "VM.Audit");
-const VM_ALLOCATE: Access = Need("/vms/{vmid}", "VM.Allocate");

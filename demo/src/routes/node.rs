@@ -1,371 +1,264 @@
-//! The hosts and their tasks.
+//! Routes of the nodes and their tasks.
 
-use super::super::check::Kind::{Bool, Int, List, OneOf, Text as MaxText, Vmid};
-use super::super::check::{MAX, MIN, NODE, POOL, Param, STORE, TEXT, may, need};
-use super::super::{backup, cluster, disks, nodes, tasks};
-use super::Access::{Any, Need};
-use super::Run::{Fn, Names, Text};
-use super::{ANYONE, Access, HERE, Route, pvedaemon, pveproxy};
+use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Action::{Directory, Fixed, Handler, Refusal};
+use super::route::{
+    ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, NODE_PARAM, Route, delete, get, get_protected, post,
+};
+use crate::handlers::{backup, cluster, disks, nodes, tasks};
+use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Text, Vmid};
+use crate::parameters::{MAX, MIN, NODE_NAME, Parameter, STORAGE_ID, optional, required};
+use serde_json::json;
 
-const NODE_TIMEFRAME: &[Param] = &[
-    need("timeframe", OneOf(&["hour", "day", "week", "month", "year", "decade"])),
-    may("cf", OneOf(&["AVERAGE", "MAX"])),
+#[rustfmt::skip]
+const NODE_TIMEFRAME_PARAMS: &[Parameter] = &[
+    required("timeframe", OneOf(&["hour", "day", "week", "month", "year", "decade"])),
+    optional("cf", OneOf(&["AVERAGE", "MAX"])),
 ];
-const UPID: &[Param] = &[need("node", NODE), need("upid", TEXT)];
-const PAGE: &[Param] = &[may("start", Int(0, MAX)), may("limit", Int(0, MAX))];
-const SERVICE: &[Param] = &[
-    need("node", NODE),
-    need(
-        "service",
-        OneOf(&[
-            "chrony",
-            "corosync",
-            "cron",
-            "ksmtuned",
-            "lxcfs",
-            "postfix",
-            "proxmox-firewall",
-            "pve-cluster",
-            "pve-firewall",
-            "pve-ha-crm",
-            "pve-ha-lrm",
-            "pve-lxc-syscalld",
-            "pvedaemon",
-            "pvefw-logger",
-            "pveproxy",
-            "pvescheduler",
-            "pvestatd",
-            "qmeventd",
-            "spiceproxy",
-            "sshd",
-            "syslog",
-            "systemd-journald",
-            "systemd-timesyncd",
-        ]),
-    ),
+const TASK_PARAMS: &[Parameter] = &[required("node", NODE_NAME), required("upid", Text)];
+const PAGE_PARAMS: &[Parameter] = &[optional("start", Integer(0, MAX)), optional("limit", Integer(0, MAX))];
+#[rustfmt::skip]
+const SERVICE_PARAMS: &[Parameter] = &[
+    required("node", NODE_NAME),
+    required("service", OneOf(&[
+        "chrony", "corosync", "cron", "ksmtuned", "lxcfs", "postfix", "proxmox-firewall", "pve-cluster", "pve-firewall",
+        "pve-ha-crm", "pve-ha-lrm", "pve-lxc-syscalld", "pvedaemon", "pvefw-logger", "pveproxy", "pvescheduler",
+        "pvestatd", "qmeventd", "spiceproxy", "sshd", "syslog", "systemd-journald", "systemd-timesyncd",
+    ])),
 ];
-/// What a backup takes, once or as a job.
-pub(super) const DUMP: &[Param] = &[
-    may("all", Bool),
-    may("bwlimit", Int(0, MAX)),
-    may("compress", OneOf(&["0", "1", "gzip", "lzo", "zstd"])),
-    may("dumpdir", TEXT),
-    may("exclude", TEXT),
-    may("exclude-path", List),
-    may("fleecing", TEXT),
-    may("ionice", Int(0, 8)),
-    may("lockwait", Int(0, MAX)),
-    may("mailnotification", OneOf(&["always", "failure"])),
-    may("mailto", TEXT),
-    may("mode", OneOf(&["snapshot", "suspend", "stop"])),
-    may("notes-template", MaxText(1024)),
-    may("notification-mode", OneOf(&["auto", "legacy-sendmail", "notification-system"])),
-    may("pbs-change-detection-mode", OneOf(&["legacy", "data", "metadata"])),
-    may("performance", TEXT),
-    may("pigz", Int(MIN, MAX)),
-    may("pool", POOL),
-    may("protected", Bool),
-    may("prune-backups", TEXT),
-    may("quiet", Bool),
-    may("remove", Bool),
-    may("script", TEXT),
-    may("stdexcludes", Bool),
-    may("stop", Bool),
-    may("stopwait", Int(0, MAX)),
-    may("storage", STORE),
-    may("tmpdir", TEXT),
-    may("vmid", TEXT),
-    may("zstd", Int(MIN, MAX)),
-];
-const NODE_AUDIT: Access = Need("/nodes/{node}", "Sys.Audit");
-const NODE_MODIFY: Access = Need("/nodes/{node}", "Sys.Modify");
-const NODE_LOG: Access = Need("/nodes/{node}", "Sys.Syslog");
-const AUDIT: Access = Need("/", "Sys.Audit");
+const NODE_AUDIT: Access = Privilege("/nodes/{node}", "Sys.Audit");
+const NODE_MODIFY: Access = Privilege("/nodes/{node}", "Sys.Modify");
+const NODE_LOG: Access = Privilege("/nodes/{node}", "Sys.Syslog");
 
-/// Their operations.
+#[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
-    // nodes
-    pveproxy("GET", "/nodes", ANYONE, &[], Fn(nodes::list)),
-    pveproxy(
-        "GET",
-        "/nodes/{node}",
-        ANYONE,
-        &[HERE],
-        Names(
-            "name",
-            &[
-                "aplinfo",
-                "apt",
-                "capabilities",
-                "ceph",
-                "certificates",
-                "config",
-                "disks",
-                "dns",
-                "firewall",
-                "hardware",
-                "hosts",
-                "journal",
-                "lxc",
-                "migrateall",
-                "netstat",
-                "network",
-                "qemu",
-                "query-oci-repo-tags",
-                "query-url-metadata",
-                "replication",
-                "report",
-                "rrd",
-                "rrddata",
-                "scan",
-                "sdn",
-                "services",
-                "spiceshell",
-                "startall",
-                "status",
-                "stopall",
-                "storage",
-                "subscription",
-                "suspendall",
-                "syslog",
-                "tasks",
-                "termproxy",
-                "time",
-                "version",
-                "vncshell",
-                "vzdump",
-                "wakeonlan",
-            ],
-        ),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/apt",
-        ANYONE,
-        &[HERE],
-        Names("id", &["changelog", "repositories", "update", "versions"]),
-    ),
-    pvedaemon("GET", "/nodes/{node}/apt/update", NODE_MODIFY, &[HERE], Fn(nodes::updates)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/apt/update",
-        NODE_MODIFY,
-        &[HERE, &[may("notify", Bool), may("quiet", Bool)]],
-        Fn(nodes::refresh),
-    ),
-    pveproxy("GET", "/nodes/{node}/apt/versions", NODE_AUDIT, &[HERE], Fn(nodes::versions)),
-    pveproxy("GET", "/nodes/{node}/certificates", ANYONE, &[HERE], Names("name", &["acme", "custom", "info"])),
-    pveproxy("GET", "/nodes/{node}/certificates/info", ANYONE, &[HERE], Fn(nodes::certificates)),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/config",
-        AUDIT,
-        &[
-            HERE,
-            &[may(
-                "property",
-                OneOf(&[
-                    "acme",
-                    "acmedomain0",
-                    "acmedomain1",
-                    "acmedomain2",
-                    "acmedomain3",
-                    "acmedomain4",
-                    "acmedomain5",
-                    "ballooning-target",
-                    "description",
-                    "location",
-                    "startall-onboot-delay",
-                    "wakeonlan",
-                ]),
-            )],
+    get("/nodes", ANYONE, &[], Handler(nodes::list_nodes)),
+    get("/nodes/{node}", ANYONE, &[NODE_PARAM], Directory("name", &[
+        "aplinfo", "apt", "capabilities", "ceph", "certificates", "config", "disks", "dns", "firewall", "hardware",
+        "hosts", "journal", "lxc", "migrateall", "netstat", "network", "qemu", "query-oci-repo-tags",
+        "query-url-metadata", "replication", "report", "rrd", "rrddata", "scan", "sdn", "services", "spiceshell",
+        "startall", "status", "stopall", "storage", "subscription", "suspendall", "syslog", "tasks", "termproxy",
+        "time", "version", "vncshell", "vzdump", "wakeonlan",
+    ])),
+    get("/nodes/{node}/aplinfo", ANYONE, &[NODE_PARAM], Fixed(|| json!([
+        {
+            "template": "debian-13-standard_13.1-2_amd64.tar.zst", "package": "debian-13-standard", "version": "13.1-2",
+            "os": "debian-13", "section": "system", "type": "lxc", "architecture": "amd64",
+            "headline": "Debian 13 Trixie (standard)",
+        },
+        {
+            "template": "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "package": "ubuntu-24.04-standard",
+            "version": "24.04-2", "os": "ubuntu-24.04", "section": "system", "type": "lxc", "architecture": "amd64",
+            "headline": "Ubuntu 24.04 Noble (standard)",
+        },
+        {
+            "template": "alpine-3.22-default_20250617_amd64.tar.xz", "package": "alpine-3.22-default",
+            "version": "20250617", "os": "alpine", "section": "system", "type": "lxc", "architecture": "amd64",
+            "headline": "LXC default image for alpine 3.22",
+        },
+    ]))),
+    get("/nodes/{node}/apt", ANYONE, &[NODE_PARAM], Directory("id", &[
+        "changelog", "repositories", "update", "versions",
+    ])),
+    get("/nodes/{node}/apt/changelog", NODE_MODIFY, &[
+        NODE_PARAM,
+        &[required("name", Text), optional("version", Text)],
+    ], Fixed(|| {
+        json!("  * update to the latest upstream stable release\n\n  * fix a regression of the last one\n")
+    })),
+    get("/nodes/{node}/apt/repositories", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
+        "digest": "6a1d1c4ab0b0f3ef7a52c43ae9ce8e5fd9e4c4b7", "errors": [], "infos": [],
+        "files": [
+            {
+                "path": "/etc/apt/sources.list.d/proxmox.sources", "file-type": "sources",
+                "repositories": [
+                    {
+                        "Types": ["deb"], "URIs": ["http://download.proxmox.com/debian/pve"], "Suites": ["trixie"],
+                        "Components": ["pve-no-subscription"], "Enabled": 1, "FileType": "sources",
+                    },
+                ],
+            },
         ],
-        Fn(nodes::config),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/disks/list",
-        NODE_AUDIT,
-        &[
-            HERE,
-            &[
-                may("include-partitions", Bool),
-                may("skipsmart", Bool),
-                may("type", OneOf(&["unused", "journal_disks"])),
-            ],
+        "standard-repos": [
+            {"handle": "enterprise", "name": "Enterprise", "status": null},
+            {"handle": "no-subscription", "name": "No-Subscription", "status": 1},
         ],
-        Fn(disks::list),
+    }))),
+    get_protected("/nodes/{node}/apt/update", NODE_MODIFY, &[NODE_PARAM], Handler(nodes::list_updates)),
+    post("/nodes/{node}/apt/update", NODE_MODIFY, &[
+        NODE_PARAM,
+        &[optional("notify", Boolean), optional("quiet", Boolean)],
+    ], Handler(nodes::refresh_updates)),
+    get("/nodes/{node}/apt/versions", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::list_versions)),
+    get("/nodes/{node}/capabilities/qemu/migration", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
+        "has-dbus-vmstate": 1,
+    }))),
+    get_protected(
+        "/nodes/{node}/ceph/status", CEPH_AUDIT, &[NODE_PARAM], Refusal("binary not installed: /usr/bin/ceph-mon"),
     ),
-    pvedaemon("GET", "/nodes/{node}/disks/lvmthin", AUDIT, &[HERE], Fn(disks::thin_pools)),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/disks/smart",
-        AUDIT,
-        &[HERE, &[need("disk", TEXT), may("healthonly", Bool)]],
-        Fn(disks::smart),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/apt/changelog",
-        NODE_MODIFY,
-        &[HERE, &[need("name", TEXT), may("version", TEXT)]],
-        Text("\"  * update to the latest upstream stable release\\n\\n  * fix a regression of the last one\\n\""),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/network/{iface}",
-        NODE_AUDIT,
-        &[HERE, &[need("iface", MaxText(20))]],
-        Fn(nodes::interface),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/hardware/pci",
-        Any("/", &["Sys.Audit", "Sys.Modify"]),
-        &[HERE, &[may("pci-class-blacklist", TEXT), may("verbose", Bool)]],
-        Text(
-            r#"[{"id":"0000:41:00.0","class":"0x010802","vendor":"0x144d","vendor_name":"Samsung Electronics Co Ltd","device":"0xa80a","device_name":"NVMe SSD Controller PM9A1/PM9A3/980PRO","iommugroup":14}]"#,
-        ),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/vzdump/defaults",
-        ANYONE,
-        &[HERE, &[may("storage", STORE)]],
-        Text(
-            r#"{"mode":"snapshot","compress":"0","ionice":7,"lockwait":180,"stopwait":10,"stdexcludes":1,"remove":1,"prune-backups":"keep-all=1"}"#,
-        ),
-    ),
-    pveproxy("GET", "/nodes/{node}/dns", NODE_AUDIT, &[HERE], Fn(nodes::dns)),
-    pvedaemon("GET", "/nodes/{node}/hosts", AUDIT, &[HERE], Fn(nodes::hosts)),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/journal",
-        NODE_LOG,
+    get("/nodes/{node}/certificates", ANYONE, &[NODE_PARAM], Directory("name", &["acme", "custom", "info"])),
+    get("/nodes/{node}/certificates/info", ANYONE, &[NODE_PARAM], Handler(nodes::list_certificates)),
+    get("/nodes/{node}/config", AUDIT, &[
+        NODE_PARAM,
         &[
-            HERE,
-            &[
-                may("endcursor", TEXT),
-                may("lastentries", Int(0, MAX)),
-                may("since", Int(0, MAX)),
-                may("startcursor", TEXT),
-                may("until", Int(0, MAX)),
-                may("unit", MaxText(256)),
-                may("service", MaxText(128)),
-                may("priority", TEXT),
-                may("kernel", Bool),
-                may("structured", Bool),
-                may("units", Bool),
-                may("identifiers", Bool),
-            ],
+            optional("property", OneOf(&[
+                "acme", "acmedomain0", "acmedomain1", "acmedomain2", "acmedomain3", "acmedomain4", "acmedomain5",
+                "ballooning-target", "description", "location", "startall-onboot-delay", "wakeonlan",
+            ])),
         ],
-        Fn(nodes::journal),
-    ),
-    pveproxy("GET", "/nodes/{node}/netstat", NODE_AUDIT, &[HERE], Fn(nodes::netstat)),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/network",
-        ANYONE,
+    ], Handler(nodes::read_config)),
+    get("/nodes/{node}/disks", ANYONE, &[NODE_PARAM], Directory("name", &[
+        "directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs",
+    ])),
+    get_protected("/nodes/{node}/disks/directory", AUDIT, &[NODE_PARAM], Fixed(|| json!([]))),
+    get_protected("/nodes/{node}/disks/list", NODE_AUDIT, &[
+        NODE_PARAM,
         &[
-            HERE,
-            &[may(
-                "type",
-                OneOf(&[
-                    "bridge",
-                    "bond",
-                    "eth",
-                    "alias",
-                    "vlan",
-                    "fabric",
-                    "OVSBridge",
-                    "OVSBond",
-                    "OVSPort",
-                    "OVSIntPort",
-                    "vnet",
-                    "any_bridge",
-                    "any_local_bridge",
-                    "include_sdn",
-                ]),
-            )],
+            optional("include-partitions", Boolean), optional("skipsmart", Boolean),
+            optional("type", OneOf(&["unused", "journal_disks"])),
         ],
-        Fn(nodes::network),
-    ),
-    pvedaemon("GET", "/nodes/{node}/replication", ANYONE, &[HERE, &[may("guest", Vmid)]], Fn(cluster::nothing)),
-    pvedaemon("GET", "/nodes/{node}/rrddata", NODE_AUDIT, &[HERE, NODE_TIMEFRAME], Fn(nodes::rrddata)),
-    pvedaemon("GET", "/nodes/{node}/services", NODE_AUDIT, &[HERE], Fn(nodes::services)),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/services/{service}",
-        NODE_AUDIT,
-        &[SERVICE],
-        Names("subdir", &["state", "start", "stop", "restart", "reload"]),
-    ),
-    pvedaemon("GET", "/nodes/{node}/services/{service}/state", NODE_AUDIT, &[SERVICE], Fn(nodes::service)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/services/{service}/restart|reload",
-        NODE_MODIFY,
-        &[SERVICE],
-        Fn(nodes::service_restart),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/startall",
-        ANYONE,
-        &[HERE, &[may("force", Bool), may("max-workers", Int(1, 64)), may("vms", TEXT)]],
-        Fn(nodes::start_all),
-    ),
-    pveproxy("GET", "/nodes/{node}/status", NODE_AUDIT, &[HERE], Fn(nodes::status)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/stopall",
-        ANYONE,
+    ], Handler(disks::list_disks)),
+    get_protected("/nodes/{node}/disks/lvm", AUDIT, &[NODE_PARAM], Fixed(|| json!({
+        "leaf": 0,
+        "children": [
+            {
+                "leaf": 0, "name": "pve", "size": 3_840_760_487_936_u64, "free": 1_923_145_367_552_u64, "lvcount": 3,
+                "children": [
+                    {"leaf": 1, "name": "/dev/nvme0n1p3", "size": 1_919_308_193_792_u64, "free": 0},
+                    {"leaf": 1, "name": "/dev/nvme1n1", "size": 1_920_378_863_616_u64, "free": 1_920_378_863_616_u64},
+                ],
+            },
+        ],
+    }))),
+    get_protected("/nodes/{node}/disks/lvmthin", AUDIT, &[NODE_PARAM], Handler(disks::list_thin_pools)),
+    get_protected("/nodes/{node}/disks/smart", AUDIT, &[
+        NODE_PARAM,
+        &[required("disk", Text), optional("healthonly", Boolean)],
+    ], Handler(disks::read_smart)),
+    get_protected("/nodes/{node}/disks/zfs", AUDIT, &[NODE_PARAM], Fixed(|| json!([]))),
+    get("/nodes/{node}/dns", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
+        "search": "demo.example.test", "dns1": "192.0.2.53", "dns2": "192.0.2.54",
+    }))),
+    get("/nodes/{node}/firewall", ANYONE, &[NODE_PARAM], Directory("name", &["log", "options", "rules"])),
+    get("/nodes/{node}/firewall/options", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
+        "enable": 1, "log_level_in": "nolog", "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    }))),
+    get("/nodes/{node}/firewall/rules", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!([]))),
+    get("/nodes/{node}/hardware", ANYONE, &[NODE_PARAM], Directory("type", &["pci", "usb"])),
+    get_protected("/nodes/{node}/hardware/pci", AnyPrivilege("/", &["Sys.Audit", "Sys.Modify"]), &[
+        NODE_PARAM,
+        &[optional("pci-class-blacklist", Text), optional("verbose", Boolean)],
+    ], Fixed(|| json!([
+        {
+            "id": "0000:41:00.0", "class": "0x010802", "vendor": "0x144d", "vendor_name": "Samsung Electronics Co Ltd",
+            "device": "0xa80a", "device_name": "NVMe SSD Controller PM9A1/PM9A3/980PRO", "iommugroup": 14,
+        },
+    ]))),
+    get_protected("/nodes/{node}/hardware/usb", MODIFY, &[NODE_PARAM], Fixed(|| json!([
+        {
+            "busnum": 1, "class": 9, "devnum": 1, "level": 0, "port": 0, "prodid": "0002", "vendid": "1d6b",
+            "speed": "480", "manufacturer": "Linux", "product": "xHCI Host Controller",
+        },
+    ]))),
+    get_protected("/nodes/{node}/hosts", AUDIT, &[NODE_PARAM], Handler(nodes::read_hosts)),
+    get_protected("/nodes/{node}/journal", NODE_LOG, &[
+        NODE_PARAM,
         &[
-            HERE,
-            &[may("force-stop", Bool), may("max-workers", Int(1, 64)), may("timeout", Int(0, 7200)), may("vms", TEXT)],
+            optional("endcursor", Text), optional("lastentries", Integer(0, MAX)), optional("since", Integer(0, MAX)),
+            optional("startcursor", Text), optional("until", Integer(0, MAX)), optional("unit", MaxText(256)),
+            optional("service", MaxText(128)), optional("priority", Text), optional("kernel", Boolean),
+            optional("structured", Boolean), optional("units", Boolean), optional("identifiers", Boolean),
         ],
-        Fn(nodes::stop_all),
-    ),
-    pveproxy("GET", "/nodes/{node}/subscription", ANYONE, &[HERE], Fn(nodes::subscription)),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/syslog",
-        NODE_LOG,
-        &[HERE, PAGE, &[may("service", MaxText(128)), may("since", TEXT), may("until", TEXT)]],
-        Fn(nodes::syslog),
-    ),
-    pveproxy("GET", "/nodes/{node}/time", NODE_AUDIT, &[HERE], Fn(nodes::time)),
-    pveproxy("GET", "/nodes/{node}/version", ANYONE, &[HERE], Fn(cluster::version)),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/vzdump",
-        ANYONE,
-        &[HERE, DUMP, &[may("job-id", MaxText(50)), may("stdout", Bool)]],
-        Fn(backup::vzdump),
-    ),
-    // tasks
-    pveproxy(
-        "GET",
-        "/nodes/{node}/tasks",
-        ANYONE,
+    ], Handler(nodes::read_journal)),
+    get("/nodes/{node}/netstat", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::list_traffic)),
+    get("/nodes/{node}/network", ANYONE, &[
+        NODE_PARAM,
         &[
-            HERE,
-            PAGE,
-            &[
-                may("errors", Bool),
-                may("since", Int(MIN, MAX)),
-                may("source", OneOf(&["archive", "active", "all"])),
-                may("statusfilter", TEXT),
-                may("typefilter", TEXT),
-                may("until", Int(MIN, MAX)),
-                may("userfilter", TEXT),
-                may("vmid", Vmid),
-            ],
+            optional("type", OneOf(&[
+                "bridge", "bond", "eth", "alias", "vlan", "fabric", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort",
+                "vnet", "any_bridge", "any_local_bridge", "include_sdn",
+            ])),
         ],
-        Fn(tasks::of_node),
+    ], Handler(nodes::list_interfaces)),
+    get("/nodes/{node}/network/{iface}", NODE_AUDIT, &[
+        NODE_PARAM,
+        &[required("iface", MaxText(20))],
+    ], Handler(nodes::read_interface)),
+    get_protected("/nodes/{node}/replication", ANYONE, &[NODE_PARAM, &[optional("guest", Vmid)]], Fixed(|| json!([]))),
+    get_protected("/nodes/{node}/report", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::read_report)),
+    get_protected(
+        "/nodes/{node}/rrddata", NODE_AUDIT, &[NODE_PARAM, NODE_TIMEFRAME_PARAMS], Handler(nodes::read_time_series),
     ),
-    pveproxy("GET", "/nodes/{node}/tasks/{upid}", ANYONE, &[UPID], Names("name", &["log", "status"])),
-    pvedaemon("DELETE", "/nodes/{node}/tasks/{upid}", ANYONE, &[UPID], Fn(tasks::interrupt)),
-    pvedaemon("GET", "/nodes/{node}/tasks/{upid}/log", ANYONE, &[UPID, PAGE, &[may("download", Bool)]], Fn(tasks::log)),
-    pvedaemon("GET", "/nodes/{node}/tasks/{upid}/status", ANYONE, &[UPID], Fn(tasks::status)),
+    get("/nodes/{node}/scan", ANYONE, &[NODE_PARAM], Directory("method", &[
+        "cifs", "iscsi", "lvm", "lvmthin", "nfs", "pbs", "zfs",
+    ])),
+    get_protected("/nodes/{node}/scan/lvm", Privilege("/storage", "Datastore.Allocate"), &[NODE_PARAM], Fixed(|| json!([
+        {"vg": "pve"},
+    ]))),
+    get_protected("/nodes/{node}/scan/zfs", Privilege("/storage", "Datastore.Allocate"), &[
+        NODE_PARAM,
+    ], Fixed(|| json!([]))),
+    get_protected("/nodes/{node}/sdn/zones", ANYONE, &[NODE_PARAM], Fixed(|| json!([
+        {"zone": "localnetwork", "status": "ok"},
+    ]))),
+    get_protected("/nodes/{node}/services", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::list_services)),
+    get("/nodes/{node}/services/{service}", NODE_AUDIT, &[SERVICE_PARAMS], Directory("subdir", &[
+        "state", "start", "stop", "restart", "reload",
+    ])),
+    post("/nodes/{node}/services/{service}/restart|reload", NODE_MODIFY, &[
+        SERVICE_PARAMS,
+    ], Handler(nodes::restart_service)),
+    get_protected(
+        "/nodes/{node}/services/{service}/state", NODE_AUDIT, &[SERVICE_PARAMS], Handler(nodes::read_service),
+    ),
+    post("/nodes/{node}/startall", ANYONE, &[
+        NODE_PARAM,
+        &[optional("force", Boolean), optional("max-workers", Integer(1, 64)), optional("vms", Text)],
+    ], Handler(nodes::start_all)),
+    get("/nodes/{node}/status", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::read_status)),
+    post("/nodes/{node}/stopall", ANYONE, &[
+        NODE_PARAM,
+        &[
+            optional("force-stop", Boolean), optional("max-workers", Integer(1, 64)),
+            optional("timeout", Integer(0, 7200)), optional("vms", Text),
+        ],
+    ], Handler(nodes::stop_all)),
+    get("/nodes/{node}/subscription", ANYONE, &[NODE_PARAM], Fixed(|| json!({
+        "status": "notfound", "message": "There is no subscription key", "serverid": "00000000000000000000000000000000",
+        "url": "https://www.proxmox.com/en/proxmox-virtual-environment/pricing",
+    }))),
+    get_protected("/nodes/{node}/syslog", NODE_LOG, &[
+        NODE_PARAM,
+        PAGE_PARAMS,
+        &[optional("service", MaxText(128)), optional("since", Text), optional("until", Text)],
+    ], Handler(nodes::read_syslog)),
+    get("/nodes/{node}/tasks", ANYONE, &[
+        NODE_PARAM,
+        PAGE_PARAMS,
+        &[
+            optional("errors", Boolean), optional("since", Integer(MIN, MAX)),
+            optional("source", OneOf(&["archive", "active", "all"])), optional("statusfilter", Text),
+            optional("typefilter", Text), optional("until", Integer(MIN, MAX)), optional("userfilter", Text),
+            optional("vmid", Vmid),
+        ],
+    ], Handler(tasks::list_node_tasks)),
+    get("/nodes/{node}/tasks/{upid}", ANYONE, &[TASK_PARAMS], Directory("name", &["log", "status"])),
+    delete("/nodes/{node}/tasks/{upid}", ANYONE, &[TASK_PARAMS], Handler(tasks::stop_task)),
+    get_protected("/nodes/{node}/tasks/{upid}/log", ANYONE, &[
+        TASK_PARAMS,
+        PAGE_PARAMS,
+        &[optional("download", Boolean)],
+    ], Handler(tasks::read_log)),
+    get_protected("/nodes/{node}/tasks/{upid}/status", ANYONE, &[TASK_PARAMS], Handler(tasks::read_status)),
+    get("/nodes/{node}/time", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::read_time)),
+    get("/nodes/{node}/version", ANYONE, &[NODE_PARAM], Handler(cluster::read_version)),
+    post("/nodes/{node}/vzdump", ANYONE, &[
+        NODE_PARAM,
+        BACKUP_PARAMS,
+        &[optional("job-id", MaxText(50)), optional("stdout", Boolean)],
+    ], Handler(backup::create_backups)),
+    get("/nodes/{node}/vzdump/defaults", ANYONE, &[NODE_PARAM, &[optional("storage", STORAGE_ID)]], Fixed(|| json!({
+        "mode": "snapshot", "compress": "0", "ionice": 7, "lockwait": 180, "stopwait": 10, "stdexcludes": 1,
+        "remove": 1, "prune-backups": "keep-all=1",
+    }))),
 ];

@@ -1,119 +1,66 @@
-//! The storages and what lies on them.
+//! Routes of the storages and the volumes on them.
 
-use super::super::check::Kind::{Bool, Int, OneOf, Vmid};
-use super::super::check::{NODE, Param, STORE, TEXT, may, need};
-use super::super::storage;
-use super::Access::{Any, Need};
-use super::Run::{Fn, Names};
-use super::{ANYONE, Access, HERE, Route, TIMEFRAME, pvedaemon, pveproxy};
+use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Action::{Directory, Handler};
+use super::route::{ANYONE, Access, NODE_PARAM, Route, TIMEFRAME_PARAMS, delete, get, get_protected, post, put};
+use crate::handlers::storage;
+use crate::parameters::ParameterType::{Boolean, Integer, OneOf, Text, Vmid};
+use crate::parameters::{NODE_NAME, Parameter, STORAGE_ID, optional, required};
 
-const STORED: &[Param] = &[need("node", NODE), need("storage", STORE)];
-const VOLUME: &[Param] = &[need("node", NODE), may("storage", STORE), need("volume", TEXT)];
-const STORAGE_AUDIT: Access = Any("/storage/{storage}", &["Datastore.Audit", "Datastore.AllocateSpace"]);
+const STORAGE_PARAMS: &[Parameter] = &[required("node", NODE_NAME), required("storage", STORAGE_ID)];
+#[rustfmt::skip]
+const VOLUME_PARAMS: &[Parameter] = &[
+    required("node", NODE_NAME), optional("storage", STORAGE_ID), required("volume", Text),
+];
+const STORAGE_AUDIT: Access = AnyPrivilege("/storage/{storage}", &["Datastore.Audit", "Datastore.AllocateSpace"]);
 
-/// Their operations.
+#[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
-    pveproxy(
-        "GET",
-        "/storage",
-        ANYONE,
-        &[&[may(
-            "type",
-            OneOf(&[
-                "btrfs",
-                "cephfs",
-                "cifs",
-                "dir",
-                "esxi",
-                "iscsi",
-                "iscsidirect",
-                "lvm",
-                "lvmthin",
-                "nfs",
-                "pbs",
-                "rbd",
-                "zfs",
-                "zfspool",
-            ]),
-        )]],
-        Fn(storage::index),
-    ),
-    pveproxy(
-        "GET",
-        "/storage/{storage}",
-        Need("/storage/{storage}", "Datastore.Allocate"),
-        &[&[need("storage", STORE)]],
-        Fn(storage::read),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/storage",
-        ANYONE,
+    get_protected("/nodes/{node}/storage", ANYONE, &[
+        NODE_PARAM,
         &[
-            HERE,
-            &[
-                may("content", TEXT),
-                may("enabled", Bool),
-                may("format", Bool),
-                may("storage", STORE),
-                may("target", NODE),
-            ],
+            optional("content", Text), optional("enabled", Boolean), optional("format", Boolean),
+            optional("storage", STORAGE_ID), optional("target", NODE_NAME),
         ],
-        Fn(storage::of_node),
-    ),
-    pveproxy(
-        "GET",
-        "/nodes/{node}/storage/{storage}",
-        STORAGE_AUDIT,
-        &[STORED],
-        Names(
-            "subdir",
-            &["content", "download-url", "file-restore", "prunebackups", "rrd", "rrddata", "status", "upload"],
-        ),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/storage/{storage}/content",
-        STORAGE_AUDIT,
-        &[STORED, &[may("content", TEXT), may("vmid", Vmid)]],
-        Fn(storage::content),
-    ),
-    pvedaemon(
-        "POST",
-        "/nodes/{node}/storage/{storage}/content",
-        Need("/storage/{storage}", "Datastore.AllocateSpace"),
+    ], Handler(storage::list_node_storages)),
+    get("/nodes/{node}/storage/{storage}", STORAGE_AUDIT, &[STORAGE_PARAMS], Directory("subdir", &[
+        "content", "download-url", "file-restore", "prunebackups", "rrd", "rrddata", "status", "upload",
+    ])),
+    get_protected("/nodes/{node}/storage/{storage}/content", STORAGE_AUDIT, &[
+        STORAGE_PARAMS,
+        &[optional("content", Text), optional("vmid", Vmid)],
+    ], Handler(storage::list_volumes)),
+    post("/nodes/{node}/storage/{storage}/content", Privilege("/storage/{storage}", "Datastore.AllocateSpace"), &[
+        STORAGE_PARAMS,
         &[
-            STORED,
-            &[
-                need("filename", TEXT),
-                need("size", TEXT),
-                need("vmid", Vmid),
-                may("format", OneOf(&["raw", "qcow2", "subvol", "vmdk"])),
-            ],
+            required("filename", Text), required("size", Text), required("vmid", Vmid),
+            optional("format", OneOf(&["raw", "qcow2", "subvol", "vmdk"])),
         ],
-        Fn(storage::allocate),
+    ], Handler(storage::create_volume)),
+    get_protected(
+        "/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[VOLUME_PARAMS], Handler(storage::read_volume),
     ),
-    pvedaemon("GET", "/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[VOLUME], Fn(storage::info)),
-    pvedaemon(
-        "PUT",
-        "/nodes/{node}/storage/{storage}/content/{volume}",
-        ANYONE,
-        &[VOLUME, &[may("notes", TEXT), may("protected", Bool)]],
-        Fn(storage::update),
+    put("/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[
+        VOLUME_PARAMS,
+        &[optional("notes", Text), optional("protected", Boolean)],
+    ], Handler(storage::update_volume)),
+    delete("/nodes/{node}/storage/{storage}/content/{volume}", ANYONE, &[
+        VOLUME_PARAMS,
+        &[optional("delay", Integer(1, 30))],
+    ], Handler(storage::delete_volume)),
+    get_protected("/nodes/{node}/storage/{storage}/rrddata", STORAGE_AUDIT, &[
+        STORAGE_PARAMS, TIMEFRAME_PARAMS,
+    ], Handler(storage::read_time_series)),
+    get_protected(
+        "/nodes/{node}/storage/{storage}/status", STORAGE_AUDIT, &[STORAGE_PARAMS], Handler(storage::read_status),
     ),
-    pvedaemon(
-        "DELETE",
-        "/nodes/{node}/storage/{storage}/content/{volume}",
-        ANYONE,
-        &[VOLUME, &[may("delay", Int(1, 30))]],
-        Fn(storage::delete),
-    ),
-    pvedaemon(
-        "GET",
-        "/nodes/{node}/storage/{storage}/rrddata",
-        STORAGE_AUDIT,
-        &[STORED, TIMEFRAME],
-        Fn(storage::rrddata),
-    ),
-    pvedaemon("GET", "/nodes/{node}/storage/{storage}/status", STORAGE_AUDIT, &[STORED], Fn(storage::status)),
+    get("/storage", ANYONE, &[&[
+        optional("type", OneOf(&[
+            "btrfs", "cephfs", "cifs", "dir", "esxi", "iscsi", "iscsidirect", "lvm", "lvmthin", "nfs", "pbs", "rbd",
+            "zfs", "zfspool",
+        ])),
+    ]], Handler(storage::list_configs)),
+    get("/storage/{storage}", Privilege("/storage/{storage}", "Datastore.Allocate"), &[&[
+        required("storage", STORAGE_ID),
+    ]], Handler(storage::read_config)),
 ];

@@ -7,6 +7,7 @@ mod values;
 pub use parse::{ParseOutcome, definition, parse};
 pub use values::LogFormat;
 
+use super::failure::Failure;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use limits::LimitArgs;
@@ -197,7 +198,7 @@ impl HttpArgs {
     }
 
     /// Returns the paths of the certificate and its key, or `None` for plain HTTP.
-    pub fn tls_files(&self) -> Result<Option<(&Path, &Path)>, String> {
+    pub fn tls_files(&self) -> Result<Option<(&Path, &Path)>, Failure> {
         match (self.tls_cert.as_deref(), self.tls_key.as_deref()) {
             (Some(cert), Some(key)) => Ok(Some((cert, key))),
             (None, None) => Ok(None),
@@ -206,7 +207,9 @@ impl HttpArgs {
                     Some(_) => ["--tls-cert (MCP_TLS_CERT)", "--tls-key (MCP_TLS_KEY)"],
                     None => ["--tls-key (MCP_TLS_KEY)", "--tls-cert (MCP_TLS_CERT)"],
                 };
-                Err(format!("{present} needs {missing}: name both files, or neither to serve without TLS"))
+                Err(Failure::Usage(format!(
+                    "{present} needs {missing}. hint: name both files, or neither to serve without TLS"
+                )))
             }
         }
     }
@@ -219,12 +222,12 @@ impl HttpArgs {
 
 /// Returns `MCP_AUTH_TOKEN`, or `None` if it is unset or empty. It is no flag because every user of the machine can read
 /// the arguments of a process.
-pub fn auth_token() -> Result<Option<Secret>, String> {
+pub fn auth_token() -> Result<Option<Secret>, Failure> {
     match std::env::var("MCP_AUTH_TOKEN") {
         Ok(token) => Ok(Some(Secret::new(token)).filter(|token| !token.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
-            Err("MCP_AUTH_TOKEN is not UTF-8: make a token with `proxmox-mcp token`".into())
+            Err(Failure::Usage("MCP_AUTH_TOKEN is not UTF-8. hint: make a token with `proxmox-mcp token`".into()))
         }
     }
 }

@@ -15,16 +15,17 @@ pub enum ParseOutcome {
     Run(Box<Cli>),
     /// Help or version to print.
     Print(String),
+    /// Text of an error, with untrusted input escaped.
+    Reject(String),
 }
 
-/// Parses `args`, the name of the program first, and the variables. Returns the text of an error for the operator, with
-/// untrusted input escaped.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<ParseOutcome, String> {
+/// Parses `args`, the name of the program first, and the variables.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> ParseOutcome {
     let args: Vec<OsString> = args.into_iter().collect();
     match parse_typed(&args).and_then(|typed| parse_with_variables(&args, &typed)) {
-        Ok(cli) => Ok(ParseOutcome::Run(Box::new(cli))),
-        Err(error) if !error.use_stderr() => Ok(ParseOutcome::Print(error.to_string())),
-        Err(error) => Err(escape_context(error).to_string()),
+        Ok(cli) => ParseOutcome::Run(Box::new(cli)),
+        Err(error) if !error.use_stderr() => ParseOutcome::Print(error.to_string()),
+        Err(error) => ParseOutcome::Reject(escape_context(error).to_string()),
     }
 }
 

@@ -1,22 +1,23 @@
-//! What a node answered: the envelope around `data`, and Proxmox's words where it refused.
+//! The envelope around `data` in a node's answer, and Proxmox's message in an error response.
 
 use crate::base::json_scan::{unquote, walk};
-use crate::pve::error::PveError;
-use crate::pve::knowledge::messages::to_one_line;
+use crate::base::secret::Secret;
+use crate::pve::client::retry::{self, AttemptEnd, Decision};
+use crate::pve::client::secret_filter::SecretFilter;
+use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
+use crate::pve::knowledge::messages::{Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::text::to_one_line;
+use crate::pve::method::Method;
 use serde::de::IgnoredAny;
 use std::ops::Range;
 
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// Parameters that an error tells of: the largest operation, a VM's config, has some hundred, those counted once that
-/// come in numbers.
+/// Parameters named in an error. The largest operation, a VM's config, has about a hundred, families counted once.
 const MAX_PARAMETER_ERRORS: usize = 200;
 
-/// Takes the token's secret out of a stranger's words.
-pub(in crate::pve) type SecretFilter<'a> = dyn Fn(String) -> String + 'a;
-
-/// What a node answered: the body as it came, and where in it `data` is.
+/// Successful answer of a node: the body as it came, and the position of `data` in it.
 #[derive(Debug)]
 pub struct ApiResponse {
     body: String,
@@ -25,86 +26,88 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// Finds `data` in a body. The error is a clause that says what the body is instead, and the parser's words;
-    /// whatever of the body they show has gone through `scrub`.
-    pub(in crate::pve) fn parse(body: String, scrub: &SecretFilter<'_>) -> Result<Self, (String, String)> {
-        let starts = |what, body| describe_start(what, body, scrub);
-        let (mut found, mut twice, mut more) = (None, false, false);
+    /// Finds `data` in a body. Parts of the body in the error are filtered.
+    pub(in crate::pve) fn parse(body: String, filter: &SecretFilter) -> Result<Self, EnvelopeError> {
+        let (mut data, mut is_duplicate, mut has_extra_fields) = (None, false, false);
         let is_object = body.trim_ascii_start().starts_with('{')
             && walk(&body, &mut |key, value| {
                 if unquote(key) == "data" {
-                    twice |= found.replace(value).is_some();
+                    is_duplicate |= data.replace(value).is_some();
                 } else {
-                    more = true;
+                    has_extra_fields = true;
                 }
                 true
             });
-        match found {
-            Some(data) if is_object && !twice => {
-                // Where the borrowed text lies in the body, so that the body can move on with it.
+        match data {
+            Some(data) if is_object && !is_duplicate => {
+                // The range of the borrowed text allows the body to be moved.
                 let start = (data.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
                 let data = start..start + data.len();
-                Ok(Self { body, data, has_extra_fields: more })
+                Ok(Self { body, data, has_extra_fields })
             }
-            None if is_object => {
-                Err((starts("it has no `data`, which every answer of Proxmox has", body.as_bytes()), String::new()))
-            }
-            _ => {
-                let why = serde_json::from_str::<IgnoredAny>(&body).err().map(|error| error.to_string());
-                let why = why.unwrap_or_else(|| "expected an object with `data` once".into());
-                Err((starts("it is not Proxmox's JSON", body.as_bytes()), to_one_line(&scrub(why), 200)))
-            }
+            data => Err(match start_of(body.as_bytes(), filter) {
+                None => EnvelopeError::Empty,
+                Some(start) if is_object && data.is_none() => EnvelopeError::NoData { start },
+                Some(start) => {
+                    let detail = match serde_json::from_str::<IgnoredAny>(&body) {
+                        Err(error) => to_one_line(&filter.redact_message(error.to_string()), 200),
+                        Ok(_) => "expected an object with `data` once".into(),
+                    };
+                    EnvelopeError::NotProxmoxJson { start, detail }
+                }
+            }),
         }
     }
 
-    /// The same where `data` is to be a list that its reader checks by itself: then there is no need to read it twice. Where
-    /// it looks like all of the body and is not, that reader finds no list.
-    pub(in crate::pve) fn parse_list(body: String, scrub: &SecretFilter<'_>) -> Result<Self, (String, String)> {
+    /// Finds a `data` that should be a list. The list is not parsed, because its reader does so. If it is not a list,
+    /// that reader fails.
+    pub(in crate::pve) fn parse_list(body: String, filter: &SecretFilter) -> Result<Self, EnvelopeError> {
         const OPEN: &str = r#"{"data":"#;
         let data = OPEN.len()..body.len().saturating_sub(1);
         match body.get(data.clone()) {
             Some(list) if body.starts_with(OPEN) && list.starts_with('[') && body.ends_with("]}") => {
                 Ok(Self { body, data, has_extra_fields: false })
             }
-            _ => Self::parse(body, scrub),
+            _ => Self::parse(body, filter),
         }
     }
 
-    /// The same error of a body that is no text.
-    pub(in crate::pve) fn describe_non_utf8(body: &[u8], scrub: &SecretFilter<'_>) -> (String, String) {
-        (describe_start("it is not UTF-8", body, scrub), String::new())
+    /// Describes a body that is not UTF-8.
+    pub(in crate::pve) fn describe_non_utf8(body: &[u8], filter: &SecretFilter) -> EnvelopeError {
+        start_of(body, filter).map_or(EnvelopeError::Empty, |start| EnvelopeError::NotUtf8 { start })
     }
 
-    /// The same answer with its JSON text changed, which must stay an object with `data`.
+    /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
     pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
-        let nothing = || Self { body: "null".into(), data: 0..4, has_extra_fields: false };
-        Self::parse(change(self.body), &|text| text).unwrap_or_else(|_| nothing())
+        let without_data = || Self { body: "null".into(), data: 0..4, has_extra_fields: false };
+        let filter = SecretFilter::new(Secret::new(String::new()));
+        Self::parse(change(self.body), &filter).unwrap_or_else(|_| without_data())
     }
 
-    /// The JSON text of the answer's `data`.
+    /// Returns the JSON text of `data`.
     pub fn data(&self) -> &str {
-        self.body.get(self.data.clone()).unwrap_or_default()
+        self.body.get(self.data.clone()).expect("the range was found in the body")
     }
 
-    /// The JSON text of the whole body: an object with `data`.
+    /// Returns the JSON text of the body: an object with `data`.
     pub(in crate::pve) fn body(&self) -> &str {
         &self.body
     }
 
-    /// Whether Proxmox put anything else beside `data`.
+    /// Returns whether the body has other fields than `data`.
     pub fn has_extra_fields(&self) -> bool {
         self.has_extra_fields
     }
 
-    /// The JSON text to hand on: `data` alone, or the whole body where Proxmox put anything else beside it (`total`).
+    /// Returns the JSON text for the caller: `data`, or the whole body if it has other fields (`total`).
     pub fn payload(&self) -> &str {
         if self.has_extra_fields { &self.body } else { self.data() }
     }
 
-    /// The same text out of the body's own memory: nothing is copied beside it.
+    /// Returns the text of [`ApiResponse::payload`] in the memory of the body.
     pub fn into_payload(mut self) -> String {
         if !self.has_extra_fields {
-            // Both ends of `data` were found by a parser of UTF-8, so that no character is cut.
+            // A parser of UTF-8 found both ends of `data`, so no character is cut.
             self.body.truncate(self.data.end);
             self.body.drain(..self.data.start);
         }
@@ -112,31 +115,38 @@ impl ApiResponse {
     }
 }
 
-/// `what`, and how the body starts.
-fn describe_start(what: &str, body: &[u8], scrub: &SecretFilter<'_>) -> String {
-    // More than is shown, so that a secret at the cut is seen whole.
-    let start = body.get(..1_000).unwrap_or(body);
-    match to_one_line(&scrub(String::from_utf8_lossy(start).into_owned()), 100) {
-        text if text.is_empty() => "it is empty".into(),
-        text => format!("{what}; it starts with {text:?}. Check the address and port in clusters.json"),
-    }
+/// Returns the start of a body for an error, or `None` for an empty body.
+fn start_of(body: &[u8], filter: &SecretFilter) -> Option<String> {
+    // Longer than the result, so that a secret at the cut is found.
+    let start = String::from_utf8_lossy(body.get(..1_000).unwrap_or(body)).into_owned();
+    Some(to_one_line(&filter.redact_message(start), 100)).filter(|text| !text.is_empty())
 }
 
-/// What a status that is no success says. `message` stands in the body since Proxmox VE 9; older servers, and all of
-/// them for 401 and 595 to 599, put it only into the status line; the HTTP layer's own errors are plain text.
+/// Call that an error response answers.
+pub(in crate::pve) struct SentCall<'a> {
+    pub(in crate::pve) method: Method,
+    /// Method and path for display.
+    pub(in crate::pve) call: String,
+    pub(in crate::pve) user: &'a str,
+    pub(in crate::pve) token_id: &'a str,
+}
+
+/// Builds the error of a status other than success.
+///
+/// Since Proxmox VE 9 the message is in the body as `message`. Older servers, and all of them for 401 and 595 to 599,
+/// send it only in the status line. Errors of the HTTP layer itself are plain text.
 pub(in crate::pve) fn parse_error_response(
     status: u16,
     reason: &str,
     body: &[u8],
-    call: String,
-    (user, token_id): (&str, &str),
-    scrub: &SecretFilter<'_>,
+    sent: SentCall<'_>,
+    filter: &SecretFilter,
 ) -> PveError {
-    let words = |text: &str| to_one_line(&scrub(text.to_owned()), MAX_MESSAGE_CHARS);
-    // Nothing but these two is looked at, and no tree of them built in memory.
+    let clean = |text: &str| to_one_line(&filter.redact_message(text.to_owned()), MAX_MESSAGE_CHARS);
+    // Only these two fields are read, without a tree of the body in memory.
     let (mut message, mut errors) = (None, None);
     let body_text = str::from_utf8(body).unwrap_or_default();
-    let json = walk(body_text, &mut |key, value| {
+    let is_json = walk(body_text, &mut |key, value| {
         match unquote(key).as_ref() {
             "message" => message = Some(value),
             "errors" => errors = Some(value),
@@ -144,58 +154,61 @@ pub(in crate::pve) fn parse_error_response(
         }
         true
     });
-    let said = match message.filter(|_| json).and_then(decode_string).map(|t| words(&t)) {
+    let message = match message.filter(|_| is_json).and_then(decode_string).map(|text| clean(&text)) {
         Some(message) if !message.is_empty() => message,
-        _ => match words(reason) {
-            phrase if phrase.is_empty() && !json => words(&String::from_utf8_lossy(body)),
+        _ => match clean(reason) {
+            phrase if phrase.is_empty() && !is_json => clean(&String::from_utf8_lossy(body)),
             phrase => phrase,
         },
     };
+    let diagnosis = classify(status, &message);
     match status {
-        401 => PveError::Unauthorized { message: said, user: user.to_owned(), token_id: token_id.to_owned() },
-        403 => PveError::Forbidden { missing_privilege: parse_missing_privilege(&said), message: said },
-        400 => {
+        401 => PveError::Unauthorized { message, user: sent.user.to_owned(), token_id: sent.token_id.to_owned() },
+        403 => PveError::Forbidden {
+            missing_privilege: MissingPrivilege::parse(&message),
+            message,
+            meaning: diagnosis.meaning,
+        },
+        596..=599 if retry::settle(sent.method, AttemptEnd::PeerLost) == Decision::ReportUnknownOutcome => {
+            PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::PeerLost { status, message } }
+        }
+        _ => {
             let mut parameters = Vec::new();
-            walk(errors.filter(|_| json).unwrap_or_default(), &mut |name, value| {
-                let explained = decode_string(value).map_or_else(|| words(value), |t| words(&t));
-                parameters.push((words(&unquote(name)), explained));
+            walk(errors.filter(|_| is_json && status == 400).unwrap_or_default(), &mut |name, value| {
+                let explanation = decode_string(value).map_or_else(|| clean(value), |text| clean(&text));
+                parameters.push((clean(&unquote(name)), explanation));
                 parameters.len() < MAX_PARAMETER_ERRORS
             });
-            parameters.sort();
             if parameters.is_empty() {
-                PveError::Failed { status, message: said, call }
-            } else {
-                PveError::ParametersRejected { parameters }
+                return PveError::Failed { status, message, call: sent.call, diagnosis };
             }
+            parameters.sort();
+            let mut meanings = parameters.iter().map(|(_, explanation)| classify(status, explanation).meaning);
+            let meaning = meanings.find(|meaning| *meaning != Meaning::InvalidParameters);
+            PveError::ParametersRejected { meaning: meaning.unwrap_or(Meaning::InvalidParameters), parameters }
         }
-        _ => PveError::Failed { status, message: said, call },
     }
 }
 
-/// The text of a JSON string.
+/// Returns the text of a JSON string, or `None` for another value.
 fn decode_string(value: &str) -> Option<String> {
     value.starts_with('"').then(|| unquote(value).into_owned())
-}
-
-/// `(/vms/100, VM.Audit)` out of `Permission check failed (/vms/100, VM.Audit)`. The path is empty where Proxmox
-/// could not tell one.
-fn parse_missing_privilege(said: &str) -> Option<(String, String)> {
-    let inner = said.strip_prefix("Permission check failed (")?.strip_suffix(')')?;
-    let (path, privilege) = inner.split_once(", ")?;
-    let plausible = (path.is_empty() || path.starts_with('/')) && privilege.contains('.') && !privilege.contains(' ');
-    plausible.then(|| (path.to_owned(), privilege.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(body: &str) -> Result<ApiResponse, (String, String)> {
-        ApiResponse::parse(body.to_owned(), &|text| text)
+    fn no_filter() -> SecretFilter {
+        SecretFilter::new(Secret::new(String::new()))
+    }
+
+    fn parse(body: &str) -> Result<ApiResponse, EnvelopeError> {
+        ApiResponse::parse(body.to_owned(), &no_filter())
     }
 
     #[test]
-    fn data_is_found_wherever_it_is_in_the_body() {
+    fn data_is_found_anywhere_in_the_body() {
         for (body, data, verbatim) in [
             (r#"{"data":[1, 2]}"#, "[1, 2]", "[1, 2]"),
             (r#" { "data" : {"a":"ü"} } "#, r#"{"a":"ü"}"#, r#"{"a":"ü"}"#),
@@ -209,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verbatim_text_is_no_second_copy() {
+    fn the_payload_is_not_copied() {
         for body in [r#" {"data":["ü", 2]} "#, r#"{"total":7,"data":"x"}"#] {
             let answer = parse(body).unwrap();
             let memory = answer.body.as_ptr();
@@ -219,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_says_what_it_is() {
+    fn a_body_without_an_envelope_is_described() {
         for (body, hint) in [
             ("", "empty"),
             ("<!DOCTYPE html>\n<title>login</title>", "<!DOCTYPE html>; <title>"),
@@ -229,14 +242,15 @@ mod tests {
             (r#"{"data":1} trailing"#, "not Proxmox's JSON"),
             ("[1]", "not Proxmox's JSON"),
         ] {
-            let (why, _) = parse(body).unwrap_err();
-            assert!(why.contains(hint), "{body}: {why}");
+            let error = parse(body).unwrap_err().to_string();
+            assert!(error.contains(hint), "{body}: {error}");
         }
-        assert!(ApiResponse::describe_non_utf8(b"\xff\n\x07", &|text| text).0.contains("UTF-8"));
+        let error = ApiResponse::describe_non_utf8(b"\xff\n\x07", &no_filter());
+        assert!(matches!(error, EnvelopeError::NotUtf8 { .. }), "{error:?}");
     }
 
     #[test]
-    fn nesting_without_end_is_not_followed() {
+    fn endless_nesting_is_not_followed() {
         let deep = "[".repeat(500_000);
         assert!(parse(&format!("{{\"data\":{deep}")).is_err());
         let closed = format!("{{\"data\":{deep}{}}}", "]".repeat(500_000));
@@ -244,8 +258,8 @@ mod tests {
     }
 
     #[test]
-    fn of_an_errors_body_only_its_words_are_built() {
-        // Deeper than a JSON value may be: whoever builds one of it fails.
+    fn only_the_message_of_an_error_is_built() {
+        // Deeper than a parser of JSON values allows.
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         let text = error_for(500, "phrase", &format!(r#"{{"data":{deep},"message":"words"}}"#)).to_string();
         assert!(text.contains("words"), "{text}");
@@ -256,11 +270,12 @@ mod tests {
     }
 
     fn error_for(status: u16, reason: &str, body: &str) -> PveError {
-        parse_error_response(status, reason, body.as_bytes(), "GET /x".into(), ("root@pam", "mcp"), &|text| text)
+        let sent = SentCall { method: Method::Get, call: "GET /x".into(), user: "root@pam", token_id: "mcp" };
+        parse_error_response(status, reason, body.as_bytes(), sent, &no_filter())
     }
 
     #[test]
-    fn the_privilege_that_is_missing_is_named() {
+    fn the_missing_privilege_is_named() {
         let body = r#"{"message":"Permission check failed (/vms/100, VM.Audit|VM.Config)\n","data":null}"#;
         let text = error_for(403, "", body).to_string();
         assert!(text.contains("needs VM.Audit or VM.Config on /vms/100"), "{text}");
@@ -269,7 +284,7 @@ mod tests {
         let ticket =
             "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.\n)\n";
         let text = error_for(403, ticket, "").to_string();
-        assert!(text.contains("never for an API token"), "{text}");
+        assert!(text.contains("never to an API token"), "{text}");
     }
 
     #[test]
@@ -286,18 +301,18 @@ mod tests {
 
     #[test]
     fn a_body_that_is_only_a_list_is_sliced_without_parsing() {
-        let list = |body: &str| ApiResponse::parse_list(body.to_owned(), &|text| text).unwrap();
+        let list = |body: &str| ApiResponse::parse_list(body.to_owned(), &no_filter()).unwrap();
         assert_eq!(list(r#"{"data":[{"a":1}]}"#).data(), r#"[{"a":1}]"#);
         let more = list(r#"{"data":[{"a":1}],"total":1}"#);
         assert_eq!((more.data(), more.has_extra_fields()), (r#"[{"a":1}]"#, true));
         assert_eq!(list(r#"{ "data" : [] }"#).data(), "[]");
-        assert_eq!(list(r#"{"data":[],"x":[]}"#).data(), r#"[],"x":[]"#, "no list to any reader");
-        assert!(ApiResponse::parse_list("<html>".into(), &|text| text).is_err());
+        assert_eq!(list(r#"{"data":[],"x":[]}"#).data(), r#"[],"x":[]"#, "not a list for its reader");
+        assert!(ApiResponse::parse_list("<html>".into(), &no_filter()).is_err());
     }
 
     #[test]
-    fn proxmoxs_words_come_from_wherever_they_are() {
-        for (reason, body, said) in [
+    fn the_message_is_found_in_the_body_or_the_status_line() {
+        for (reason, body, expected) in [
             ("phrase", r#"{"message":"words\n","data":null}"#, "words"),
             ("phrase", r#"{"data":null}"#, "phrase"),
             ("phrase", "phrase\n\n", "phrase"),
@@ -306,7 +321,7 @@ mod tests {
             ("", "", ""),
         ] {
             match error_for(500, reason, body) {
-                PveError::Failed { message: got, .. } => assert_eq!(got, said),
+                PveError::Failed { message, .. } => assert_eq!(message, expected),
                 other => panic!("{other:?}"),
             }
         }

@@ -1,10 +1,10 @@
-//! A bound on the calls in flight to one cluster, so that a cluster that hangs holds up only its own calls.
+//! Limit on the calls in flight to one cluster. A cluster that hangs delays only its own calls.
 
 use crate::base::cancel::CancelToken;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Lets a number of calls in, lets as many wait, and turns the rest away at once.
+/// Semaphore that admits `limit` calls, makes as many wait, and rejects the rest at once.
 pub(in crate::pve) struct CallSemaphore {
     limit: usize,
     inner: Arc<SemaphoreInner>,
@@ -22,13 +22,13 @@ struct SemaphoreCounts {
     waiting: usize,
 }
 
-/// A place inside; dropping it lets the next one in.
+/// Permit for one call. Dropping it admits the next call.
 pub(in crate::pve) struct SemaphorePermit<'a>(&'a SemaphoreInner);
 
-/// Why there was no place.
+/// Reason for not getting a permit.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::pve) enum AcquireError {
-    /// All places were taken and as many callers waited already, or none became free by the deadline.
+    /// All permits were taken and as many callers were waiting, or no permit became free by the deadline.
     Busy,
     /// The call was cancelled while it waited.
     Cancelled,
@@ -36,7 +36,7 @@ pub(in crate::pve) enum AcquireError {
 
 impl SemaphoreInner {
     fn lock(&self) -> MutexGuard<'_, SemaphoreCounts> {
-        // The counts are changed in single steps, so they hold even if a thread died with the lock in its hand.
+        // The counts are changed in single steps, so they are consistent even if a thread panicked with the lock held.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,7 +66,7 @@ impl CallSemaphore {
             }
             counts.waiting += 1;
         }
-        // Set without our lock held: a cancellation calls the hook with its own lock held, and the hook takes ours.
+        // Set without the lock held: a cancellation runs the hook with its own lock held, and the hook takes this one.
         let shared = self.inner.clone();
         cancel.set_hook(Some(Box::new(move || {
             let _counts = shared.lock();
@@ -80,8 +80,8 @@ impl CallSemaphore {
     fn wait(&self, deadline: Instant, cancel: &CancelToken) -> Result<SemaphorePermit<'_>, AcquireError> {
         let mut counts = self.inner.lock();
         let result = loop {
-            // A free place is taken before anything else is looked at: whoever was woken for it and left without it
-            // would leave the others asleep beside a free place.
+            // A free permit is taken before anything else. Only one thread is woken for it: if that thread left without
+            // it, the others would stay asleep.
             if counts.in_flight < self.limit {
                 counts.in_flight += 1;
                 break Ok(SemaphorePermit(&self.inner));
@@ -117,44 +117,44 @@ mod tests {
         Instant::now() + Duration::from_secs(20)
     }
 
-    fn wait_for_waiters(gate: &CallSemaphore, n: usize) {
-        while gate.inner.lock().waiting < n {
+    fn wait_for_waiters(semaphore: &CallSemaphore, n: usize) {
+        while semaphore.inner.lock().waiting < n {
             thread::yield_now();
         }
     }
 
     #[test]
-    fn as_many_wait_as_may_enter_and_the_rest_is_turned_away() {
-        let gate = CallSemaphore::new(1);
-        let inside = gate.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
+    fn as_many_wait_as_are_admitted_and_the_rest_is_rejected() {
+        let semaphore = CallSemaphore::new(1);
+        let permit = semaphore.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
         thread::scope(|s| {
-            let waiter = s.spawn(|| gate.acquire(far_deadline(), &CancelToken::new()).is_ok());
-            wait_for_waiters(&gate, 1);
-            assert_eq!(gate.acquire(far_deadline(), &CancelToken::new()).err(), Some(AcquireError::Busy));
-            drop(inside);
+            let waiter = s.spawn(|| semaphore.acquire(far_deadline(), &CancelToken::new()).is_ok());
+            wait_for_waiters(&semaphore, 1);
+            assert_eq!(semaphore.acquire(far_deadline(), &CancelToken::new()).err(), Some(AcquireError::Busy));
+            drop(permit);
             assert!(waiter.join().unwrap());
         });
-        assert!(gate.acquire(far_deadline(), &CancelToken::new()).is_ok());
-        assert_eq!(gate.inner.lock().waiting, 0);
+        assert!(semaphore.acquire(far_deadline(), &CancelToken::new()).is_ok());
+        assert_eq!(semaphore.inner.lock().waiting, 0);
     }
 
     #[test]
     fn a_waiter_leaves_at_its_deadline() {
-        let gate = CallSemaphore::new(1);
-        let _inside = gate.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
+        let semaphore = CallSemaphore::new(1);
+        let _permit = semaphore.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
         let soon = Instant::now() + Duration::from_millis(20);
-        assert_eq!(gate.acquire(soon, &CancelToken::new()).err(), Some(AcquireError::Busy));
-        assert_eq!(gate.inner.lock().waiting, 0);
+        assert_eq!(semaphore.acquire(soon, &CancelToken::new()).err(), Some(AcquireError::Busy));
+        assert_eq!(semaphore.inner.lock().waiting, 0);
     }
 
     #[test]
     fn a_waiter_that_is_cancelled_leaves_at_once() {
-        let gate = CallSemaphore::new(1);
-        let _inside = gate.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
+        let semaphore = CallSemaphore::new(1);
+        let _permit = semaphore.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
         let cancel = CancelToken::new();
         thread::scope(|s| {
-            let waiter = s.spawn(|| gate.acquire(far_deadline(), &cancel).err());
-            wait_for_waiters(&gate, 1);
+            let waiter = s.spawn(|| semaphore.acquire(far_deadline(), &cancel).err());
+            wait_for_waiters(&semaphore, 1);
             cancel.cancel();
             assert_eq!(waiter.join().unwrap(), Some(AcquireError::Cancelled));
         });

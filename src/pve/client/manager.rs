@@ -1,33 +1,68 @@
-//! All clusters: one client each, found by name.
+//! The clients of all clusters.
 
+use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
 use crate::config::{ClustersFile, Limits};
-use crate::pve::client::cluster::Cluster;
+use crate::pve::client::cluster::{Cluster, ClusterSetupError};
+use std::borrow::Cow;
 use std::sync::Arc;
+use thiserror::Error;
 
-/// One client per cluster of clusters.json.
+/// One client for each cluster of clusters.json.
 #[derive(Clone)]
 pub struct ClusterManager {
     clusters: Vec<Arc<Cluster>>,
     default: Option<usize>,
 }
 
+/// Name that selects no cluster.
+#[derive(Debug, Error)]
+pub enum SelectClusterError {
+    #[error("there are several clusters and no default")]
+    NoDefault { available: Vec<String> },
+    #[error("there is no cluster `{name}`; there is {}", quote(available))]
+    Unknown {
+        /// The name, shortened.
+        name: String,
+        suggestion: Option<String>,
+        available: Vec<String>,
+    },
+}
+
+impl Hint for SelectClusterError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            SelectClusterError::NoDefault { available } => {
+                Some(format!("name one of {} in `cluster`", quote(available)).into())
+            }
+            SelectClusterError::Unknown { suggestion, .. } => {
+                suggestion.as_ref().map(|name| format!("did you mean `{name}`?").into())
+            }
+        }
+    }
+}
+
+fn quote(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
 impl ClusterManager {
-    /// Makes the clients; opens no connection. The error is a sentence (a CA file that holds no usable certificate).
-    pub fn new(clusters: &ClustersFile, limits: &Limits) -> Result<Self, String> {
+    /// Creates the clients. Opens no connection.
+    pub fn new(clusters: &ClustersFile, limits: &Limits) -> Result<Self, ClusterSetupError> {
         Self::from_previous(&Self { clusters: Vec::new(), default: None }, clusters, limits)
     }
 
-    /// The same after a change of the configuration: the client of a cluster that did not change is kept, with its
-    /// connections and with what it knows.
-    pub fn from_previous(before: &Self, clusters: &ClustersFile, limits: &Limits) -> Result<Self, String> {
+    /// Creates the clients after a change of the configuration. The client of an unchanged cluster is kept with its
+    /// connections and its state.
+    pub fn from_previous(previous: &Self, clusters: &ClustersFile, limits: &Limits) -> Result<Self, ClusterSetupError> {
         let default = match &clusters.default {
             Some(name) => Some(
                 clusters
                     .clusters
                     .iter()
                     .position(|c| c.name == *name)
-                    .ok_or_else(|| format!("`default` is `{name}`, but there is no such cluster"))?,
+                    .ok_or_else(|| ClusterSetupError::UnknownDefault { name: name.clone() })?,
             ),
             None if clusters.clusters.len() == 1 => Some(0),
             None => None,
@@ -35,7 +70,7 @@ impl ClusterManager {
         let clusters = clusters
             .clusters
             .iter()
-            .map(|settings| match before.clusters.iter().find(|known| known.settings() == settings) {
+            .map(|settings| match previous.clusters.iter().find(|known| known.settings() == settings) {
                 Some(known) => Ok(known.clone()),
                 None => Cluster::new(settings.clone(), limits).map(Arc::new),
             })
@@ -43,66 +78,61 @@ impl ClusterManager {
         Ok(Self { clusters, default })
     }
 
-    /// The same clients, of these clusters alone: no other is there for whoever has this.
+    /// Returns the clients of the named clusters only.
     pub fn restrict_to(&self, names: &[String]) -> Self {
-        let may = |cluster: &&Arc<Cluster>| names.contains(&cluster.settings().name);
-        let clusters: Vec<_> = self.clusters.iter().filter(may).cloned().collect();
+        let is_named = |cluster: &&Arc<Cluster>| names.contains(&cluster.settings().name);
+        let clusters: Vec<_> = self.clusters.iter().filter(is_named).cloned().collect();
         let default = self.default_cluster().and_then(|default| clusters.iter().position(|c| Arc::ptr_eq(c, default)));
-        // The only one there is is meant where none is named.
+        // An only cluster is the default.
         Self { default: default.or((clusters.len() == 1).then_some(0)), clusters }
     }
 
-    /// The cluster called `name`; where that is `None`, the default. The error names the clusters there are.
-    pub fn select(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
+    /// Returns the cluster called `name`, or the default for `None`.
+    pub fn select(&self, name: Option<&str>) -> Result<&Arc<Cluster>, SelectClusterError> {
         let Some(name) = name else {
-            return self.default_cluster().ok_or_else(|| {
-                format!(
-                    "there are several clusters and none is the default: name one of {} in `cluster`",
-                    self.quoted_names()
-                )
-            });
+            return self.default_cluster().ok_or_else(|| SelectClusterError::NoDefault { available: self.names() });
         };
-        self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| {
-            let meant = suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str()));
-            let meant = meant.map(|m| format!(" Did you mean `{m}`?")).unwrap_or_default();
-            let name: String = name.chars().take(64).collect();
-            format!("there is no cluster `{name}`; there is {}.{meant}", self.quoted_names())
+        self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| SelectClusterError::Unknown {
+            name: name.chars().take(64).collect(),
+            suggestion: suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str())).map(str::to_owned),
+            available: self.names(),
         })
     }
 
-    /// The same for what is alike in all clusters, more or less: where none is named and none is the default, the first.
-    pub fn select_any(&self, name: Option<&str>) -> Result<&Arc<Cluster>, String> {
+    /// Returns the cluster called `name`, or for `None` the default, or the first. Suits calls whose answer is much the
+    /// same in all clusters.
+    pub fn select_any(&self, name: Option<&str>) -> Result<&Arc<Cluster>, SelectClusterError> {
         match (name, self.default_cluster().or(self.clusters.first())) {
             (None, Some(any)) => Ok(any),
             _ => self.select(name),
         }
     }
 
-    /// Every cluster, in the file's order.
+    /// Returns all clusters in the file's order.
     pub fn clusters(&self) -> &[Arc<Cluster>] {
         &self.clusters
     }
 
-    /// The cluster meant where none is named, if there is one.
+    /// Returns the default cluster, if any.
     pub fn default_cluster(&self) -> Option<&Arc<Cluster>> {
         self.clusters.get(self.default?)
     }
 
-    fn quoted_names(&self) -> String {
-        let names: Vec<_> = self.clusters.iter().map(|c| format!("`{}`", c.settings().name)).collect();
-        names.join(", ")
+    fn names(&self) -> Vec<String> {
+        self.clusters.iter().map(|c| c.settings().name.clone()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
     use crate::base::secret::Secret;
     use crate::config::{self, Endpoint, TlsVerification};
     use crate::policy::ClusterPolicy;
     use std::time::Duration;
 
-    fn manager(names: &[&str], default: Option<&str>) -> Result<ClusterManager, String> {
+    fn manager(names: &[&str], default: Option<&str>) -> Result<ClusterManager, ClusterSetupError> {
         let clusters = names
             .iter()
             .map(|name| config::ClusterConfig {
@@ -124,11 +154,11 @@ mod tests {
     }
 
     fn select_name(manager: &ClusterManager, name: Option<&str>) -> Result<String, String> {
-        manager.select(name).map(|c| c.settings().name.clone())
+        manager.select(name).map(|c| c.settings().name.clone()).map_err(|error| render_error(&error))
     }
 
     #[test]
-    fn the_only_cluster_or_the_default_is_meant_where_none_is_named() {
+    fn without_a_name_the_only_cluster_or_the_default_is_selected() {
         assert_eq!(select_name(&manager(&["lab"], None).unwrap(), None).unwrap(), "lab");
         assert_eq!(select_name(&manager(&["lab", "prod"], Some("prod")).unwrap(), None).unwrap(), "prod");
         let several = select_name(&manager(&["lab", "prod"], None).unwrap(), None).unwrap_err();
@@ -136,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_answers_with_the_names_there_are_and_the_nearest() {
+    fn an_unknown_name_is_rejected_with_all_names_and_the_nearest() {
         let manager = manager(&["lab", "prod"], None).unwrap();
         assert_eq!(select_name(&manager, Some("lab")).unwrap(), "lab");
         let unknown = select_name(&manager, Some("prd")).unwrap_err();
@@ -145,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_is_not_there_is_refused() {
-        assert!(manager(&["lab"], Some("prod")).err().unwrap().contains("`prod`"));
+    fn an_unknown_default_is_rejected() {
+        assert!(manager(&["lab"], Some("prod")).err().unwrap().to_string().contains("`prod`"));
     }
 }

@@ -8,6 +8,8 @@ pub(in crate::pve) mod host_resolver;
 pub mod manager;
 pub(in crate::pve) mod node_connection;
 pub(in crate::pve) mod node_health;
+pub(in crate::pve) mod retry;
+pub(in crate::pve) mod secret_filter;
 pub(in crate::pve) mod tcp;
 pub mod tls;
 pub(in crate::pve) mod transport;

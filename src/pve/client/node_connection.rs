@@ -1,9 +1,8 @@
-//! One connection to a node, below ureq: TCP (`dial`), TLS where the endpoint has it, and an ear on what passes.
+//! One connection to a node, below ureq: TCP, TLS if the endpoint has it, and information about the exchange.
 //!
-//! ureq hands neither the reason phrase of a status line on, nor whether a request had left before it failed, nor a
-//! way to wake one blocked call. All three can be had where its connections are made: [`NodeConnection`] is the transport that
-//! ureq sees, and it writes what it hears into [`ExchangeInfo`], which belongs to the calling thread (ureq runs a call on the
-//! thread that makes it).
+//! [`NodeConnection`] is the transport below ureq and provides what ureq does not: the reason phrase of a status line,
+//! whether a request was sent before it failed, and a way to wake one blocked call. It writes them into the
+//! [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
 
 use crate::base::cancel::CancelToken;
 use crate::pve::client::host_resolver::{HostResolver, ResolveError};
@@ -22,40 +21,41 @@ use ureq::unversioned::transport::Transport;
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle};
 
-/// What the answer's head may add to the limit on its body.
+/// Size of a head, added to the limit on the body.
 const HEAD_ALLOWANCE: u64 = 64 << 10;
 
 thread_local! {
+    /// The exchange of this thread.
     static EXCHANGE: RefCell<Option<(CancelToken, ExchangeInfo)>> = const { RefCell::new(None) };
 }
 
-/// What is known of the exchange that this thread has in hand.
+/// Information about one exchange.
 #[derive(Debug, Default)]
 pub(in crate::pve) struct ExchangeInfo {
-    /// Bytes of the request may have left. Set before the first attempt to send: an attempt that fails may have sent
+    /// Bytes of the request may have been sent. Set before the first attempt, because a failed attempt may have sent
     /// some.
     pub(in crate::pve) sent: bool,
-    /// The answer's head came, whole.
+    /// The complete head of the answer arrived.
     pub(in crate::pve) head_received: bool,
-    /// The status line's reason phrase; empty for 200, whose phrase says nothing.
+    /// The reason phrase of the status line; empty for 200.
     pub(in crate::pve) reason: String,
-    /// The most bytes of the answer's body as it comes, compressed or not.
+    /// Limit on the body as it arrives, compressed or not.
     max_body_bytes: u64,
 }
 
-/// Marks this thread as busy with one exchange, from before it connects until its answer is read.
+/// Scope of this thread's exchange, from before the connection until the answer is read.
 pub(in crate::pve) struct ExchangeScope<'a>(&'a CancelToken);
 
 impl<'a> ExchangeScope<'a> {
-    /// `most`: the bytes of the answer's body as they come, compressed or not.
-    pub(in crate::pve) fn start(cancel: &'a CancelToken, most: u64) -> Self {
-        EXCHANGE.set(Some((cancel.clone(), ExchangeInfo { max_body_bytes: most, ..ExchangeInfo::default() })));
+    /// Starts an exchange whose body has at most `max_body_bytes` as it arrives, compressed or not.
+    pub(in crate::pve) fn start(cancel: &'a CancelToken, max_body_bytes: u64) -> Self {
+        EXCHANGE.set(Some((cancel.clone(), ExchangeInfo { max_body_bytes, ..ExchangeInfo::default() })));
         Self(cancel)
     }
 
-    /// What was heard so far.
+    /// Takes the information collected so far.
     pub(in crate::pve) fn take_info(&self) -> ExchangeInfo {
-        with_exchange(|_, heard| std::mem::take(heard)).unwrap_or_default()
+        with_exchange(|_, info| std::mem::take(info)).expect("the scope sets the thread's exchange until it is dropped")
     }
 }
 
@@ -67,18 +67,15 @@ impl Drop for ExchangeScope<'_> {
 }
 
 fn with_exchange<T>(f: impl FnOnce(&CancelToken, &mut ExchangeInfo) -> T) -> Option<T> {
-    EXCHANGE.with_borrow_mut(|call| call.as_mut().map(|(cancel, heard)| f(cancel, heard)))
+    EXCHANGE.with_borrow_mut(|exchange| exchange.as_mut().map(|(cancel, info)| f(cancel, info)))
 }
 
-/// The socket of a connection, as ureq lets it be shut down from another thread.
-type WeakSocket = Weak<dyn ShutdownHandle>;
-
-fn downgrade(socket: &Arc<TcpStream>) -> WeakSocket {
-    Arc::downgrade(socket) as WeakSocket
+fn downgrade(socket: &Arc<TcpStream>) -> Weak<dyn ShutdownHandle> {
+    Arc::downgrade(socket) as Weak<dyn ShutdownHandle>
 }
 
-/// Lets a cancellation of this thread's call shut `socket` down, which wakes whoever reads or writes it.
-fn shutdown_on_cancel(socket: &WeakSocket) {
+/// Makes a cancellation of this thread's call shut `socket` down, which wakes the thread that reads or writes it.
+fn shutdown_on_cancel(socket: &Weak<dyn ShutdownHandle>) {
     let socket = socket.clone();
     with_exchange(|cancel, _| {
         cancel.set_hook(Some(Box::new(move || {
@@ -89,8 +86,8 @@ fn shutdown_on_cancel(socket: &WeakSocket) {
     });
 }
 
-/// Looks no name up: ureq resolves before it looks into its pool, on a new thread each time. [`NodeConnector`] does it when
-/// a connection is really made.
+/// Resolver that resolves nothing: ureq resolves on a new thread each time, before it looks into its pool.
+/// [`NodeConnector`] resolves only when it makes a connection.
 #[derive(Debug)]
 pub(in crate::pve) struct DeferredResolver;
 
@@ -100,7 +97,7 @@ impl Resolver for DeferredResolver {
     }
 }
 
-/// Makes the connections of one cluster.
+/// Connector of one cluster.
 pub(in crate::pve) struct NodeConnector {
     pub(in crate::pve) tls: Arc<ClientConfig>,
     pub(in crate::pve) resolver: HostResolver,
@@ -108,7 +105,7 @@ pub(in crate::pve) struct NodeConnector {
 
 impl fmt::Debug for NodeConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connect")
+        f.write_str("NodeConnector")
     }
 }
 
@@ -116,7 +113,7 @@ impl Connector<()> for NodeConnector {
     type Out = NodeConnection;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<NodeConnection>, ureq::Error> {
-        let host = details.uri.host().unwrap_or_default();
+        let host = details.uri.host().ok_or(ureq::Error::HostNotFound)?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
 
@@ -124,12 +121,12 @@ impl Connector<()> for NodeConnector {
             shutdown_on_cancel(&downgrade(socket))
         })?;
         let socket = downgrade(tcp.socket());
-        // Already here, so that the handshake can be cancelled too.
+        // Set before the handshake, so that it can be cancelled too.
         shutdown_on_cancel(&socket);
         (details.register_shutdown)(socket.clone())?;
 
         let stream = if details.needs_tls() {
-            // Here rather than at the first write, so that what fails in it is known to be TLS and nothing was sent.
+            // Before the first write, so that a failure is known to be TLS and nothing was sent.
             tcp.set_timeout(remaining_connect_time(details)?);
             let connection = tls::handshake(&self.tls, host, &mut tcp)?;
             NodeStream::Tls(Box::new(StreamOwned::new(connection, tcp)))
@@ -149,11 +146,11 @@ impl Connector<()> for NodeConnector {
     }
 }
 
-/// What is left of the time to connect: ureq gives every link of a chain the whole of it.
+/// Returns the time left to connect. ureq gives every connector of a chain the whole time.
 fn remaining_connect_time(details: &ConnectionDetails) -> Result<NextTimeout, ureq::Error> {
     let mut timeout = details.timeout;
-    if let (Duration::Exact(whole), Instant::Exact(start)) = (timeout.after, details.now) {
-        let left = whole.saturating_sub(start.elapsed());
+    if let (Duration::Exact(total), Instant::Exact(start)) = (timeout.after, details.now) {
+        let left = total.saturating_sub(start.elapsed());
         if left.is_zero() {
             return Err(ureq::Error::Timeout(timeout.reason));
         }
@@ -162,9 +159,9 @@ fn remaining_connect_time(details: &ConnectionDetails) -> Result<NextTimeout, ur
     Ok(timeout)
 }
 
-/// The addresses behind `host`, as many as ureq takes.
+/// Returns the addresses of `host`, as many as ureq accepts.
 fn resolve_host(
-    lookups: &HostResolver,
+    resolver: &HostResolver,
     host: &str,
     port: u16,
     timeout: NextTimeout,
@@ -176,8 +173,8 @@ fn resolve_host(
         return Ok(addrs);
     }
     let cancel = with_exchange(|cancel, _| cancel.clone()).unwrap_or_default();
-    let found = lookups.resolve(host, *timeout.after, &cancel).map_err(|why| match why {
-        // The resolver's own words ("failed to lookup address information: …") say no more than this.
+    let found = resolver.resolve(host, *timeout.after, &cancel).map_err(|error| match error {
+        // The system's message ("failed to lookup address information: …") says no more than this.
         ResolveError::NotFound => ureq::Error::HostNotFound,
         ResolveError::TimedOut => ureq::Error::Timeout(timeout.reason),
         ResolveError::Cancelled => io::Error::from(io::ErrorKind::Interrupted).into(),
@@ -194,22 +191,22 @@ enum NodeStream {
     Tls(Box<StreamOwned<ClientConnection, TcpConnection>>),
 }
 
-/// A connection to a node.
+/// Connection to a node.
 pub(in crate::pve) struct NodeConnection {
     stream: NodeStream,
     buffers: StatusLineBuffers,
-    socket: WeakSocket,
-    /// No request was sent since the last answer ended.
+    socket: Weak<dyn ShutdownHandle>,
+    /// No request was sent since the end of the last answer.
     idle: bool,
-    /// Bytes of the answer in hand as they came, compressed or not: a gzip of nothing can go on for ever.
+    /// Bytes of the current answer as they arrived, compressed or not. Endless gzip may decompress to nothing.
     received_bytes: u64,
-    /// The most of them that the call in hand takes.
+    /// Limit on these bytes, without the head.
     max_body_bytes: u64,
 }
 
 impl fmt::Debug for NodeConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Link")
+        f.write_str("NodeConnection")
     }
 }
 
@@ -233,17 +230,17 @@ impl Transport for NodeConnection {
             if with_exchange(|cancel, _| cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
-            self.max_body_bytes = with_exchange(|_, heard| {
-                heard.sent = true;
-                heard.max_body_bytes
+            self.max_body_bytes = with_exchange(|_, info| {
+                info.sent = true;
+                info.max_body_bytes
             })
-            .unwrap_or_default();
+            .expect("a request is sent within the scope of an exchange");
             self.idle = false;
             self.received_bytes = 0;
             self.buffers.awaits_head = true;
         }
         self.tcp().set_timeout(timeout);
-        let output = self.buffers.lazy.output().get(..amount).unwrap_or_default();
+        let output = self.buffers.lazy.output().get(..amount).expect("ureq wrote so many bytes");
         match &mut self.stream {
             NodeStream::Plain(stream) => stream.write_all(output)?,
             NodeStream::Tls(stream) => stream.write_all(output)?,
@@ -266,20 +263,20 @@ impl Transport for NodeConnection {
         Ok(amount > 0)
     }
 
-    /// ureq asks this before it puts a connection into its pool and when it takes it out.
+    /// Called by ureq before it puts a connection into its pool and when it takes one out.
     fn is_open(&mut self) -> bool {
         self.idle = true;
-        // The next call may take this connection before the one in hand has returned: its cancellation must not reach
-        // a socket that is no longer its own.
+        // Another call may take this connection before the current one has returned. A cancellation of the current call
+        // must not reach it then.
         with_exchange(|cancel, _| cancel.set_hook(None));
-        // Anything that came beyond the answer would be taken for the start of the next one.
-        let clean = match &mut self.stream {
+        // Bytes beyond the answer would be read as the start of the next one.
+        let is_clean = match &mut self.stream {
             NodeStream::Plain(_) => true,
             NodeStream::Tls(tls) => {
                 tls.conn.process_new_packets().is_ok_and(|s| s.plaintext_bytes_to_read() == 0 && !s.peer_has_closed())
             }
         };
-        clean && self.tcp().is_idle()
+        is_clean && self.tcp().is_idle()
     }
 
     fn is_tls(&self) -> bool {
@@ -287,7 +284,7 @@ impl Transport for NodeConnection {
     }
 }
 
-/// Buffers that read the status line as it is consumed: ureq consumes a head in one step, once it is whole.
+/// Buffers that parse the status line when it is consumed. ureq consumes a head in one step, once it is complete.
 struct StatusLineBuffers {
     lazy: LazyBuffers,
     awaits_head: bool,
@@ -315,13 +312,13 @@ impl Buffers for StatusLineBuffers {
             && let Some(head @ [_, ..]) = self.lazy.input().get(..amount)
             && let Some((status, reason)) = parse_status_line(head)
         {
-            // 1xx announces the real head, which is still to come; 101 would be the last.
+            // 1xx precedes the final head; 101 would be final.
             self.awaits_head = (100..200).contains(&status) && status != 101;
             if !self.awaits_head {
-                with_exchange(|_, heard| {
-                    heard.head_received = true;
+                with_exchange(|_, info| {
+                    info.head_received = true;
                     if status != 200 {
-                        heard.reason = String::from_utf8_lossy(reason).trim().to_owned();
+                        info.reason = String::from_utf8_lossy(reason).trim().to_owned();
                     }
                 });
             }
@@ -338,7 +335,7 @@ impl Buffers for StatusLineBuffers {
     }
 }
 
-/// Status and reason phrase of a head.
+/// Parses status and reason phrase of a head.
 fn parse_status_line(head: &[u8]) -> Option<(u16, &[u8])> {
     // The parser behind ureq tolerates empty lines before the status line.
     let line = head.trim_ascii_start().split(|b| *b == b'\n').next()?;
@@ -352,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_lines_of_every_shape_are_read() {
+    fn status_lines_of_every_form_are_parsed() {
         for (head, status, reason) in [
             ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 200, "OK\r"),
             (

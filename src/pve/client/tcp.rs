@@ -1,6 +1,7 @@
-//! A TCP connection to a node, below [`crate::pve::client::node_connection`]: each read and write has a deadline, and while it is being made it
-//! can be ended from another thread like any later I/O. (The connection of the standard library, and with it ureq's,
-//! hands out no socket before it stands: a call to an address that swallows packets could not be cancelled.)
+//! TCP connection to a node with a deadline for each read and write.
+//!
+//! Another thread can end the connection attempt like any later I/O. (The standard library, and with it ureq, provides
+//! no socket before it is connected. A call to an address that drops packets could not be cancelled.)
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -12,31 +13,28 @@ use std::time::{Duration, Instant};
 use ureq::Timeout;
 use ureq::unversioned::transport::NextTimeout;
 
-/// A connection whose reads and writes end in time.
+/// Connection whose reads and writes end in time.
 pub(in crate::pve) struct TcpConnection {
     stream: Arc<TcpStream>,
     time_limit: TimeLimit,
-    /// The time limits that the socket has.
-    read_timeout: SocketTimeout,
-    write_timeout: SocketTimeout,
+    /// The time limits that are set on the socket, or [`UNKNOWN_TIMEOUT`].
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
 }
 
-/// The time limit that a socket has, as set; [`UNKNOWN_TIMEOUT`] where nothing is known of it.
-type SocketTimeout = Option<Duration>;
+/// Time limit that no socket has.
+const UNKNOWN_TIMEOUT: Option<Duration> = Some(Duration::ZERO);
 
-/// A limit that no socket has.
-const UNKNOWN_TIMEOUT: SocketTimeout = Some(Duration::ZERO);
-
-/// Whether the limit that a socket has serves where so much time is left: then it need not be set. Between the calls on a
-/// connection that is kept alive it hardly differs; a wait may so end a sixty-fourth of its time late.
-fn is_close_enough(current: SocketTimeout, left: Option<Duration>) -> bool {
+/// Returns whether the socket's time limit can stay as it is with this time left. It hardly differs between the calls on
+/// a kept connection. A wait may so end late by 1/64 of its time.
+fn is_close_enough(current: Option<Duration>, left: Option<Duration>) -> bool {
     match (current, left) {
-        (Some(armed), Some(left)) => armed.abs_diff(left) <= left / 64,
-        (armed, left) => armed == left,
+        (Some(current), Some(left)) => current.abs_diff(left) <= left / 64,
+        (current, left) => current == left,
     }
 }
 
-/// Until when, and what ureq calls it.
+/// Deadline, and ureq's name for it.
 #[derive(Clone, Copy)]
 struct TimeLimit {
     deadline: Option<Instant>,
@@ -45,8 +43,8 @@ struct TimeLimit {
 
 impl TimeLimit {
     fn new(timeout: NextTimeout) -> Self {
-        let until = (!timeout.after.is_not_happening()).then(|| Instant::now() + *timeout.after);
-        Self { deadline: until, reason: timeout.reason }
+        let deadline = (!timeout.after.is_not_happening()).then(|| Instant::now() + *timeout.after);
+        Self { deadline, reason: timeout.reason }
     }
 
     fn timeout_error(&self) -> io::Error {
@@ -54,14 +52,14 @@ impl TimeLimit {
     }
 
     fn remaining(&self) -> io::Result<Option<Duration>> {
-        let left = self.deadline.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) { Err(self.timeout_error()) } else { Ok(left) }
     }
 
-    /// Makes one read or write in the time that is left.
+    /// Runs one read or write within the time left.
     fn run_within(
         &self,
-        current: &mut SocketTimeout,
+        current: &mut Option<Duration>,
         set: &dyn Fn(Option<Duration>) -> io::Result<()>,
         operation: &mut dyn FnMut() -> io::Result<usize>,
     ) -> io::Result<usize> {
@@ -69,15 +67,15 @@ impl TimeLimit {
             let left = self.remaining()?;
             if !is_close_enough(*current, left) {
                 match set(left) {
-                    // macOS takes no new time limit once the peer has closed; what it sent can still be read.
+                    // macOS rejects a new time limit once the peer has closed. The data it sent can still be read.
                     Err(e) if e.kind() != io::ErrorKind::InvalidInput => return Err(e),
                     set => *current = set.map_or(UNKNOWN_TIMEOUT, |()| left),
                 }
             }
             match operation() {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // The socket's own limit, which may have been shorter than what was left. (A peer that is dead to TCP is
-                // `TimedOut`, and said once.)
+                // The socket's own limit, which may have been shorter than the time left. (For a dead peer TCP reports
+                // `TimedOut`, once.)
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => *current = UNKNOWN_TIMEOUT,
                 result => return result,
             }
@@ -86,8 +84,8 @@ impl TimeLimit {
 }
 
 impl TcpConnection {
-    /// Connects to the first of `addrs` that takes it; each has its share of the time. Before it waits, `begun` is shown
-    /// the socket: whoever shuts that down ends the wait.
+    /// Connects to the first of `addrs` that accepts; each has its share of the time. Calls `on_connecting` with the
+    /// socket before it waits. Shutting that socket down ends the wait.
     pub(in crate::pve) fn connect(
         addrs: &[SocketAddr],
         timeout: NextTimeout,
@@ -113,19 +111,18 @@ impl TcpConnection {
         Err(last)
     }
 
-    /// The socket.
     pub(in crate::pve) fn socket(&self) -> &Arc<TcpStream> {
         &self.stream
     }
 
-    /// For the reads and writes that follow, together.
+    /// Sets the time for all following reads and writes together.
     pub(in crate::pve) fn set_timeout(&mut self, timeout: NextTimeout) {
         self.time_limit = TimeLimit::new(timeout);
     }
 
-    /// Whether the node has neither closed nor sent anything.
+    /// Returns whether the node has neither closed the connection nor sent anything.
     pub(in crate::pve) fn is_idle(&self) -> bool {
-        // What is there to be read is either something that was sent or the end.
+        // Readable means data or the end of the stream.
         let mut sockets = [PollFd::new(&*self.stream, PollFlags::IN)];
         matches!(poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
@@ -164,7 +161,7 @@ fn connect_addr(
         if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) {
             return Err(error);
         }
-        // Only now: a socket that is not on its way yet can't be shut down, and a cancellation would be lost.
+        // Not earlier: before the connection attempt the socket can't be shut down, and a cancellation would be lost.
         on_connecting(&stream);
         wait_until_connected(&stream, limit)?;
     }
@@ -173,7 +170,7 @@ fn connect_addr(
     Ok(stream)
 }
 
-/// Waits until the connection stands.
+/// Waits until the connection is established.
 fn wait_until_connected(stream: &TcpStream, limit: &TimeLimit) -> io::Result<()> {
     let mut sockets = [PollFd::new(stream, PollFlags::OUT)];
     loop {
@@ -189,7 +186,7 @@ fn wait_until_connected(stream: &TcpStream, limit: &TimeLimit) -> io::Result<()>
     }
     match stream.take_error()? {
         Some(error) => Err(error),
-        // One that was shut down meanwhile is no connection, whatever else it says.
+        // A socket that was shut down in the meantime has no error, but no peer either.
         None => stream.peer_addr().map(drop),
     }
 }

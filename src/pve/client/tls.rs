@@ -1,28 +1,40 @@
-//! TLS to a node: one rustls configuration per cluster, four ways to trust a certificate, and errors that say which
-//! certificate was seen.
+//! TLS to a node: one rustls configuration per cluster, four ways to trust a certificate, and errors that name the
+//! certificate presented.
 
 use crate::config::{Fingerprint, TlsVerification};
 use crate::pve::error::{TlsError, TlsErrorKind};
-use crate::pve::knowledge::messages::to_one_line;
+use crate::pve::knowledge::text::to_one_line;
 use ring::digest;
 use rustls::SignatureScheme;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use thiserror::Error;
 
 thread_local! {
-    /// The leaf that a verifier on this thread refused last. rustls hands an error on but not its certificate, and a
-    /// handshake runs on the thread of its call.
+    /// The certificate that a verifier on this thread rejected last. rustls passes on the error without its certificate,
+    /// and a handshake runs on the thread of its call.
     static REJECTED_CERTIFICATE: Cell<Option<Fingerprint>> = const { Cell::new(None) };
 }
 
-/// How TLS is spoken to a server that is to be trusted so. The error is a sentence about `ca_file`.
-pub fn build_client_config(tls: &TlsVerification) -> Result<Arc<ClientConfig>, String> {
+/// Failure to set TLS up.
+#[derive(Debug, Error)]
+pub enum TlsSetupError {
+    #[error("`ca_file` has a certificate that can't serve as an authority: {0}")]
+    UnusableCa(rustls::Error),
+    #[error("`ca_file` has no certificate that can serve as an authority: {0}")]
+    NoUsableCa(VerifierBuilderError),
+    #[error("TLS can't be set up: {0}")]
+    Protocol(rustls::Error),
+}
+
+/// Builds the TLS configuration for a server that is verified in this way.
+pub fn build_client_config(tls: &TlsVerification) -> Result<Arc<ClientConfig>, TlsSetupError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let trust = match tls {
         TlsVerification::PublicRoots => TrustMode::Roots(build_verifier(
@@ -32,9 +44,7 @@ pub fn build_client_config(tls: &TlsVerification) -> Result<Arc<ClientConfig>, S
         TlsVerification::Ca(certificates) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates {
-                roots
-                    .add(certificate.clone())
-                    .map_err(|e| format!("`ca_file` has a certificate that can't serve as an authority: {e}"))?;
+                roots.add(certificate.clone()).map_err(TlsSetupError::UnusableCa)?;
             }
             TrustMode::Roots(build_verifier(roots, &provider)?)
         }
@@ -44,29 +54,32 @@ pub fn build_client_config(tls: &TlsVerification) -> Result<Arc<ClientConfig>, S
     let verifier = NodeCertVerifier { trust, algorithms: provider.signature_verification_algorithms };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| format!("TLS can't be set up: {e}"))?
+        .map_err(TlsSetupError::Protocol)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
-fn build_verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
+fn build_verifier(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, TlsSetupError> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
-        .map_err(|e| format!("`ca_file` has no certificate that can serve as an authority: {e}"))
+        .map_err(TlsSetupError::NoUsableCa)
 }
 
 /// Completes a handshake with `host` (a name, or an address without brackets) over `socket`.
 ///
-/// A failure of the socket comes out as it is; one of TLS itself is a [`TlsError`] inside the `io::PveError`.
+/// A failure of the socket is returned unchanged. A failure of TLS is a [`TlsError`] inside the `io::Error`.
 pub(in crate::pve) fn handshake(
     config: &Arc<ClientConfig>,
     host: &str,
     socket: &mut (impl Read + Write),
 ) -> io::Result<ClientConnection> {
     REJECTED_CERTIFICATE.set(None);
-    let failure = |error: &rustls::Error| {
+    let tls_error = |error: &rustls::Error| {
         io::Error::other(TlsError {
             kind: classify_error(error),
             fingerprint: REJECTED_CERTIFICATE.take(),
@@ -74,11 +87,11 @@ pub(in crate::pve) fn handshake(
         })
     };
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| failure(&e))?;
+    let mut connection = ClientConnection::new(config.clone(), name).map_err(|e| tls_error(&e))?;
     match connection.complete_io(socket) {
         Ok(_) => Ok(connection),
         Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(tls) => failure(tls),
+            Some(error) => tls_error(error),
             None => error,
         }),
     }
@@ -106,7 +119,7 @@ fn classify_error(error: &rustls::Error) -> TlsErrorKind {
     }
 }
 
-/// `DnsName("pve1")` and `IpAddress(10.0.0.1)`, as the library gives them, without their wrapping.
+/// Returns the name in `DnsName("pve1")` or `IpAddress(10.0.0.1)`, the forms of the TLS library.
 fn strip_name_wrapper(name: &str) -> String {
     let inner = name.split_once('(').map_or(name, |(_, rest)| rest.trim_end_matches(')'));
     to_one_line(inner.trim_matches('"'), 100)
@@ -114,15 +127,15 @@ fn strip_name_wrapper(name: &str) -> String {
 
 #[derive(Debug)]
 enum TrustMode {
-    /// A chain to one of these roots, for the right name, valid now.
+    /// Trusts a chain to one of these roots, for the right name, valid now.
     Roots(Arc<WebPkiServerVerifier>),
-    /// The leaf's SHA-256 is one of these, whoever signed it, whatever its names and dates.
+    /// Trusts a certificate with one of these SHA-256 fingerprints, regardless of its issuer, names and dates.
     Pins(Arc<[Fingerprint]>),
-    /// Whatever comes.
+    /// Trusts every certificate.
     Unverified,
 }
 
-/// Why a certificate was refused where others are pinned, on its way through rustls: the fingerprints expected.
+/// Rejection of a certificate that is not a pinned one, passed through rustls. Has the expected fingerprints.
 #[derive(Debug)]
 struct PinMismatchError(Arc<[Fingerprint]>);
 
@@ -153,21 +166,21 @@ impl ServerCertVerifier for NodeCertVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verdict = match &self.trust {
+        let result = match &self.trust {
             TrustMode::Roots(roots) => roots.verify_server_cert(leaf, intermediates, name, ocsp, now),
             TrustMode::Pins(pins) if !pins.contains(&compute_fingerprint(leaf)) => {
                 Err(CertificateError::Other(OtherError(Arc::new(PinMismatchError(pins.clone())))).into())
             }
             TrustMode::Pins(_) | TrustMode::Unverified => Ok(ServerCertVerified::assertion()),
         };
-        if verdict.is_err() {
+        if result.is_err() {
             REJECTED_CERTIFICATE.set(Some(compute_fingerprint(leaf)));
         }
-        verdict
+        result
     }
 
-    // Whatever is trusted, the node must prove that it holds the certificate's key: without that a pin, which anybody
-    // can read off the wire, would prove nothing.
+    // In every mode the node must prove that it holds the certificate's key. Otherwise a pin, which an attacker can read
+    // off the network, would prove nothing.
 
     fn verify_tls12_signature(
         &self,
@@ -192,13 +205,10 @@ impl ServerCertVerifier for NodeCertVerifier {
     }
 }
 
-/// As Proxmox counts it: SHA-256 over the whole certificate.
+/// Returns the SHA-256 of the whole certificate, as Proxmox shows it.
 fn compute_fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
     let digest = digest::digest(&digest::SHA256, certificate);
-    let mut bytes = [0; 32];
-    // Both are 32 bytes; zip rather than `copy_from_slice`, which would panic if they were not.
-    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    Fingerprint(bytes)
+    Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 #[cfg(test)]
@@ -206,9 +216,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ca_file_without_an_authority_is_a_sentence() {
+    fn a_ca_file_without_an_authority_is_named() {
         for certificates in [vec![], vec![CertificateDer::from(b"junk".to_vec())]] {
-            assert!(build_client_config(&TlsVerification::Ca(certificates)).unwrap_err().contains("`ca_file`"));
+            assert!(
+                build_client_config(&TlsVerification::Ca(certificates)).unwrap_err().to_string().contains("`ca_file`")
+            );
         }
     }
 
@@ -230,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn names_lose_their_wrapping() {
+    fn names_lose_their_wrapper() {
         assert_eq!(strip_name_wrapper("DnsName(\"pve1.lan\")"), "pve1.lan");
         assert_eq!(strip_name_wrapper("IpAddress(10.0.0.1)"), "10.0.0.1");
         assert_eq!(strip_name_wrapper("pve1"), "pve1");

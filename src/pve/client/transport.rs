@@ -1,49 +1,48 @@
-//! One HTTP exchange with one node: a request out, its answer in, and what went wrong told apart.
+//! One HTTP exchange with one node: sends a request, reads the answer and classifies failures.
 
 use crate::base::cancel::CancelToken;
 use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
-use crate::pve::Method;
 use crate::pve::client::host_resolver::HostResolver;
 use crate::pve::client::node_connection::{DeferredResolver, ExchangeInfo, ExchangeScope, NodeConnector};
-use crate::pve::client::tls;
-use crate::pve::error::{ConnectError, TlsError};
-use crate::pve::schema;
+use crate::pve::client::retry::AttemptEnd;
+use crate::pve::client::secret_filter::SecretFilter;
+use crate::pve::client::tls::{self, TlsSetupError};
+use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
+use crate::pve::method::Method;
 use std::io::{self, Read};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
 use ureq::http::{HeaderValue, Request, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 
-/// A node on the same network answers in milliseconds; one that is gone should not eat the whole call's time.
+/// A node on the same network answers in milliseconds. A dead one must not take the time of the whole call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Proxmox closes an idle connection after 5.0 s; one that we would take at that moment could be lost under a request.
+/// Proxmox closes an idle connection after 5.0 s. A request on a connection of that age could be lost.
 const MAX_IDLE: Duration = Duration::from_secs(4);
 
-/// A pooled connection keeps its buffers, so they are small; answers larger than that take several reads.
+/// Each pooled connection keeps its buffers, so they are small. Larger answers take several reads.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// Of an error only Proxmox's words are read; they are a few hundred bytes.
+/// Of an error response only Proxmox's message is read, which has a few hundred bytes.
 const MAX_ERROR_BYTES: usize = 512 << 10;
 
-/// A secret shorter than this stands in any answer; every one that Proxmox makes is a UUID.
-const MIN_SECRET_LEN: usize = 8;
-
-/// Nodes learnt from a cluster; its own stack ends at about as many.
+/// Proxmox's own cluster stack supports about as many nodes.
 const MAX_DISCOVERED: usize = 32;
 
-/// The agent of one cluster, its nodes and its token.
+/// HTTP agent of one cluster, with its nodes and its token.
 pub(in crate::pve) struct NodeTransport {
     agent: Agent,
     nodes: Vec<NodeAddress>,
-    /// Nodes that the cluster named itself, each put in once; indexes go on where `nodes` ends.
+    /// Nodes that the cluster named, each set once. Their indexes follow those of `nodes`.
     discovered: [OnceLock<NodeAddress>; MAX_DISCOVERED],
     authorization: HeaderValue,
-    secret: Secret,
+    secret_filter: SecretFilter,
     max_answer_bytes: usize,
 }
 
@@ -54,125 +53,179 @@ struct NodeAddress {
 }
 
 impl NodeAddress {
-    fn new(endpoint: &Endpoint) -> Result<Self, String> {
-        let shown = endpoint.to_string();
-        let authority = shown.parse().map_err(|_| format!("`{shown}` is not an address"))?;
+    fn new(endpoint: &Endpoint) -> Result<Self, TransportSetupError> {
+        let label = endpoint.to_string();
         let scheme = if endpoint.https { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Self { scheme, authority, label: shown })
+        match label.parse() {
+            Ok(authority) => Ok(Self { scheme, authority, label }),
+            Err(_) => Err(TransportSetupError::InvalidAddress { address: label }),
+        }
     }
 }
 
-/// What an exchange may take, where that is less than the cluster's time limit.
+/// Setting of a cluster that no client can be made of.
+#[derive(Debug, Error)]
+pub enum TransportSetupError {
+    #[error("it has no address")]
+    NoAddress,
+    #[error("`{address}` is not an address")]
+    InvalidAddress { address: String },
+    #[error("`user`, `token_id` or the token's secret has a character that can't be sent (a line break?)")]
+    UnsendableToken,
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+}
+
+/// Time limits of an attempt that are shorter than those of the cluster.
 #[derive(Clone, Copy)]
 pub(in crate::pve) struct AttemptTimeout {
-    /// From end to end.
+    /// Limit for the whole exchange.
     pub(in crate::pve) total: Duration,
-    /// Until there is a connection.
+    /// Limit for the connection.
     pub(in crate::pve) connect: Option<Duration>,
 }
 
-impl AttemptTimeout {
-    /// All that is left.
-    pub(in crate::pve) fn from_deadline(deadline: Instant) -> Option<Self> {
-        Some(Self { total: deadline.saturating_duration_since(Instant::now()), connect: None })
-    }
-}
-
-/// A request, whichever node it goes to.
+/// Request, independent of the node it is sent to.
 pub(in crate::pve) struct NodeRequest<'a> {
     pub(in crate::pve) method: Method,
     pub(in crate::pve) target: PathAndQuery,
-    /// A form; `None` for methods that have none.
+    /// The body, for methods that have one.
     pub(in crate::pve) form: Option<&'a str>,
-    /// Anybody may read it: it goes out without the token, and may come back compressed, for it is large.
-    pub(in crate::pve) without_token: bool,
+    /// The resource is public and large: it is requested without the token, and may come compressed.
+    pub(in crate::pve) is_public: bool,
 }
 
-/// What takes a body as it comes in. It hands the reader's error on; what it thinks of the body is its own.
-pub(in crate::pve) type BodySink<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
-
-/// The most of an answer, and the clause that says it was more.
-struct BodyLimit<'a> {
-    max_bytes: u64,
-    describe_excess: &'a dyn Fn() -> String,
+/// Limit on a body.
+#[derive(Clone, Copy)]
+enum BodyLimit {
+    Answer(u64),
+    Description(u64),
 }
 
-/// A node's answer.
+impl BodyLimit {
+    fn max_bytes(self) -> u64 {
+        match self {
+            BodyLimit::Answer(max) | BodyLimit::Description(max) => max,
+        }
+    }
+
+    fn exceeded(self) -> MalformedCause {
+        match self {
+            BodyLimit::Answer(limit) => MalformedCause::BodyTooLarge { limit },
+            BodyLimit::Description(_) => MalformedCause::DescriptionTooLarge,
+        }
+    }
+}
+
+/// Answer of a node.
 pub(in crate::pve) struct NodeResponse {
     pub(in crate::pve) status: u16,
-    /// The status line's reason phrase; empty for 200.
+    /// The reason phrase of the status line; empty for 200.
     pub(in crate::pve) reason: String,
     pub(in crate::pve) body: Vec<u8>,
-    /// Why the body is not all of it.
+    /// The failure that cut the body short.
     pub(in crate::pve) body_error: Option<TransportError>,
 }
 
-/// Why there is no answer.
+impl NodeResponse {
+    pub(in crate::pve) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Returns the failure of the body, if the caller depends on the body. Of an error response the status suffices.
+    pub(in crate::pve) fn relevant_error(&self) -> Option<&TransportError> {
+        self.body_error.as_ref().filter(|_| self.status < 300)
+    }
+
+    /// Returns the end of the attempt that brought this answer.
+    pub(in crate::pve) fn attempt_end(&self) -> AttemptEnd {
+        match &self.body_error {
+            Some(TransportError::TimedOut) => AttemptEnd::TimedOut,
+            _ => self.relevant_error().map_or(AttemptEnd::Answered, TransportError::attempt_end),
+        }
+    }
+}
+
+/// Failure of an exchange.
 #[derive(Debug)]
 pub(in crate::pve) enum TransportError {
-    /// There is no connection, or no TLS; nothing was sent.
+    /// There is no connection or no TLS. Nothing was sent.
     Connect(ConnectError),
-    /// The connection was lost after the request was (perhaps partly) sent and before an answer's head came.
+    /// The connection was lost after the request was sent, perhaps in part, and before the head of an answer came.
     ConnectionLost(String),
-    /// The connection was lost after an answer's head came and before all of its body did.
+    /// The connection was lost between the head of an answer and the end of its body.
     Truncated(String),
-    /// Time ran out after the request was sent.
+    /// The time ran out after the request was sent.
     TimedOut,
-    /// Something came that can't be read: why, and the library's words.
-    Malformed(String, String),
-    /// The call was cancelled, before or after the request was sent.
+    /// The answer is unreadable.
+    Malformed(MalformedCause),
+    /// The call was cancelled.
     Cancelled { sent: bool },
 }
 
+impl TransportError {
+    /// Returns the end of the attempt that failed so.
+    pub(in crate::pve) fn attempt_end(&self) -> AttemptEnd {
+        match self {
+            TransportError::Connect(_) => AttemptEnd::ConnectFailed,
+            TransportError::ConnectionLost(_) => AttemptEnd::LostBeforeAnswer,
+            TransportError::Truncated(_) => AttemptEnd::LostInAnswer,
+            TransportError::TimedOut => AttemptEnd::TimedOut,
+            TransportError::Malformed(_) => AttemptEnd::Malformed,
+            TransportError::Cancelled { sent: false } => AttemptEnd::CancelledBeforeSending,
+            TransportError::Cancelled { sent: true } => AttemptEnd::CancelledAfterSending,
+        }
+    }
+}
+
 impl NodeTransport {
-    /// Makes the agent; opens no connection. The error is a sentence without the secret.
-    pub(in crate::pve) fn new(cluster: &ClusterConfig, limits: &Limits) -> Result<Self, String> {
+    /// Creates the agent. Opens no connection.
+    pub(in crate::pve) fn new(cluster: &ClusterConfig, limits: &Limits) -> Result<Self, TransportSetupError> {
         let tls = tls::build_client_config(&cluster.tls)?;
         let token =
             Secret::new(format!("PVEAPIToken={}!{}={}", cluster.user, cluster.token_id, cluster.token_secret.expose()));
-        let mut authorization = HeaderValue::from_str(token.expose()).map_err(|_| {
-            "`user`, `token_id` or the token's secret has a character that can't be sent (a line break?)".to_owned()
-        })?;
+        let mut authorization =
+            HeaderValue::from_str(token.expose()).map_err(|_| TransportSetupError::UnsendableToken)?;
         authorization.set_sensitive(true);
-        let nodes = cluster.endpoints.iter().map(NodeAddress::new).collect::<Result<Vec<_>, String>>()?;
+        let nodes = cluster.endpoints.iter().map(NodeAddress::new).collect::<Result<Vec<_>, _>>()?;
         if nodes.is_empty() {
-            return Err("it has no address".into());
+            return Err(TransportSetupError::NoAddress);
         }
 
-        let idle = limits.max_calls_per_cluster;
+        let max_idle = limits.max_calls_per_cluster;
         let config = Config::builder()
-            // Proxmox's own words come with the errors.
+            // Error responses carry Proxmox's message.
             .http_status_as_error(false)
-            // Where a node points is not where the token may go.
+            // A redirect could send the token elsewhere.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            // The default reads the environment: a node is on the local network, and a proxy would see the token.
+            // The default reads the environment. A node is on the local network, and a proxy would see the token.
             .proxy(None)
             .timeout_global(Some(cluster.timeout))
             .timeout_connect(Some(CONNECT_TIMEOUT.min(cluster.timeout)))
             .max_idle_age(MAX_IDLE)
-            .max_idle_connections(idle)
-            .max_idle_connections_per_host(idle)
+            .max_idle_connections(max_idle)
+            .max_idle_connections_per_host(max_idle)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
-            // A head must fit into the buffer; one that doesn't is reported as such only if the limit is below it.
+            // A head must fit into the buffer. ureq reports a larger one as such only if the limit is below it.
             .max_response_header_size(BUFFER_BYTES - 1)
             .user_agent(concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")))
-            // Compressing costs a node more than a local network does.
+            // Compression costs a node more than a local network does.
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let connect = NodeConnector { tls, resolver: HostResolver::default() };
+        let connector = NodeConnector { tls, resolver: HostResolver::default() };
         Ok(Self {
-            agent: Agent::with_parts(config, connect, DeferredResolver),
+            agent: Agent::with_parts(config, connector, DeferredResolver),
             nodes,
             discovered: [const { OnceLock::new() }; MAX_DISCOVERED],
             authorization,
-            secret: cluster.token_secret.clone(),
+            secret_filter: SecretFilter::new(cluster.token_secret.clone()),
             max_answer_bytes: limits.max_answer_bytes,
         })
     }
 
-    /// How many nodes there are, those learnt included.
+    /// Returns the number of nodes, discovered ones included.
     pub(in crate::pve) fn node_count(&self) -> usize {
         self.nodes.len() + self.discovered.iter().take_while(|node| node.get().is_some()).count()
     }
@@ -181,150 +234,129 @@ impl NodeTransport {
         self.nodes.get(index).or_else(|| self.discovered.get(index.checked_sub(self.nodes.len())?)?.get())
     }
 
-    /// `host:port` of a node.
+    /// Returns `host:port` of a node.
     pub(in crate::pve) fn node_label(&self, index: usize) -> &str {
         self.address(index).map_or("", |node| &node.label)
     }
 
-    /// Adds a node, unless there are as many as there may be: whether it did. Called by one thread at a time.
+    /// Adds a node, and returns false if there is no room for it. Must be called by one thread at a time.
     pub(in crate::pve) fn add_node(&self, endpoint: &Endpoint) -> bool {
         let free = self.discovered.iter().find(|node| node.get().is_none());
         free.zip(NodeAddress::new(endpoint).ok()).is_some_and(|(free, node)| free.set(node).is_ok())
     }
 
-    /// A stranger's words, safe to show: without our secret, should a node (or what poses as one) echo it.
-    pub(in crate::pve) fn redact_secret(&self, text: String) -> String {
-        if self.secret.is_empty() || !text.contains(self.secret.expose()) {
-            return text;
-        }
-        text.replace(self.secret.expose(), "(secret)")
+    /// Returns the filter for the token's secret.
+    pub(in crate::pve) fn secret_filter(&self) -> &SecretFilter {
+        &self.secret_filter
     }
 
-    /// An answer's body, safe to hand on: without our secret, unless that is too short.
-    pub(in crate::pve) fn redact_body(&self, body: String) -> String {
-        if self.secret.expose().len() < MIN_SECRET_LEN { body } else { self.redact_secret(body) }
-    }
-
-    /// Whether a text that can't be scrubbed holds our secret; never where [`NodeTransport::redact_body`] would let it pass.
-    pub(in crate::pve) fn contains_secret(&self, text: &str) -> bool {
-        self.secret.expose().len() >= MIN_SECRET_LEN && text.contains(self.secret.expose())
-    }
-
-    /// Sends `out` to one node and reads the answer. `time_left` where it is less than the cluster's time limit.
+    /// Sends `request` to one node and reads the answer. `timeout` is needed only if it is shorter than the cluster's.
     pub(in crate::pve) fn exchange(
         &self,
         node: usize,
-        out: &NodeRequest,
-        time_left: Option<AttemptTimeout>,
+        request: &NodeRequest,
+        timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
     ) -> Result<NodeResponse, TransportError> {
-        let too_large = || {
-            format!(
-                "it is larger than {} bytes (the limit is `max_answer_bytes`). Ask for less, for example with `limit` \
-                 or a narrower path",
-                self.max_answer_bytes
-            )
-        };
-        let bound = BodyLimit { max_bytes: self.max_answer_bytes as u64, describe_excess: &too_large };
+        let limit = BodyLimit::Answer(self.max_answer_bytes as u64);
         let mut bytes = Vec::new();
-        let mut reply = self.exchange_inner(node, out, time_left, cancel, &bound, &mut |status, body| {
+        let mut response = self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, body| {
             let limit = match status {
                 200..=299 => self.max_answer_bytes,
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
             read_body(body, limit, &mut bytes)
         })?;
-        reply.body = bytes;
-        Ok(reply)
+        response.body = bytes;
+        Ok(response)
     }
 
-    /// The same for a description of the API: what comes with a 200 goes to `take` as it comes in, decompressed; nothing
-    /// is kept here, and a body of another status is left unread, which closes the connection.
+    /// Sends `request` to one node and passes the decompressed body of a 200, of at most `max_bytes`, to `sink` as it
+    /// arrives. The body of another status stays unread, which closes the connection.
     pub(in crate::pve) fn stream(
         &self,
         node: usize,
-        out: &NodeRequest,
-        time_left: Option<AttemptTimeout>,
+        request: &NodeRequest,
+        timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
-        take: &mut BodySink,
+        max_bytes: u64,
+        sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
     ) -> Result<NodeResponse, TransportError> {
-        let too_large = || "it is larger than any description of the API".to_owned();
-        let bound = BodyLimit { max_bytes: schema::MAX_DESCRIPTION_BYTES, describe_excess: &too_large };
-        self.exchange_inner(node, out, time_left, cancel, &bound, &mut |status, mut body| match status {
-            200 => take(&mut body.with_config().limit(schema::MAX_DESCRIPTION_BYTES).reader()),
+        let limit = BodyLimit::Description(max_bytes);
+        self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, mut body| match status {
+            200 => sink(&mut body.with_config().limit(max_bytes).reader()),
             _ => Ok(()),
         })
     }
 
-    /// One exchange: the request out, the answer's body to `body`.
+    /// Sends the request and passes the body of the answer to `sink`.
     fn exchange_inner(
         &self,
         node: usize,
-        out: &NodeRequest,
-        time_left: Option<AttemptTimeout>,
+        request: &NodeRequest,
+        timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
-        bound: &BodyLimit,
-        take: &mut dyn FnMut(u16, Body) -> io::Result<()>,
+        limit: BodyLimit,
+        sink: &mut dyn FnMut(u16, Body) -> io::Result<()>,
     ) -> Result<NodeResponse, TransportError> {
-        let listening = ExchangeScope::start(cancel, bound.max_bytes);
+        let scope = ExchangeScope::start(cancel, limit.max_bytes());
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
-        let fault = |error, heard: &ExchangeInfo| to_transport_error(error, heard, cancel, bound.describe_excess);
-        let (status, body) = match out.form {
-            Some(form) => self.send_request(node, out, form, time_left, cancel),
-            None => self.send_request(node, out, (), time_left, cancel),
+        let (status, body) = match request.form {
+            Some(form) => self.send_request(node, request, form, timeout, cancel),
+            None => self.send_request(node, request, (), timeout, cancel),
         }
-        .map_err(|error| fault(error, &listening.take_info()))?;
-        let broken = take(status, body).err().map(ureq::Error::from);
-        let heard = listening.take_info();
-        let broken = broken.map(|error| fault(error, &heard));
-        Ok(NodeResponse { status, reason: heard.reason, body: Vec::new(), body_error: broken })
+        .map_err(|error| to_transport_error(error, &scope.take_info(), cancel, limit))?;
+        let body_error = sink(status, body).err().map(ureq::Error::from);
+        let info = scope.take_info();
+        let body_error = body_error.map(|error| to_transport_error(error, &info, cancel, limit));
+        Ok(NodeResponse { status, reason: info.reason, body: Vec::new(), body_error })
     }
 
     fn send_request(
         &self,
         node: usize,
-        out: &NodeRequest,
+        request: &NodeRequest,
         body: impl AsSendBody,
-        time_left: Option<AttemptTimeout>,
-        call: &CancelToken,
+        timeout: Option<AttemptTimeout>,
+        cancel: &CancelToken,
     ) -> Result<(u16, Body), ureq::Error> {
         let Some(node) = self.address(node) else { return Err(ureq::Error::HostNotFound) };
         let uri = Uri::builder()
             .scheme(node.scheme.clone())
             .authority(node.authority.clone())
-            .path_and_query(out.target.clone())
+            .path_and_query(request.target.clone())
             .build()?;
-        let request = Request::builder().method(out.method.as_str()).uri(uri);
-        let mut request = match out.without_token {
-            true => request.header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
-            false => request.header(header::AUTHORIZATION, self.authorization.clone()),
+        let builder = Request::builder().method(request.method.as_str()).uri(uri);
+        let mut builder = match request.is_public {
+            true => builder.header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+            false => builder.header(header::AUTHORIZATION, self.authorization.clone()),
         };
-        if out.form.is_some() {
-            request =
-                request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        if request.form.is_some() {
+            builder =
+                builder.header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         }
-        if let Some(trace) = call.trace().and_then(TraceParent::new_child) {
-            request = request.header("traceparent", trace.as_str());
+        if let Some(trace) = cancel.trace().and_then(TraceParent::new_child) {
+            builder = builder.header("traceparent", trace.as_str());
         }
-        let mut request = request.body(body)?;
-        if let Some(left) = time_left {
-            // Copies the whole configuration, which is why the usual call goes without.
-            let mut config = self.agent.configure_request(request).timeout_global(Some(left.total));
-            if let Some(connect) = left.connect {
+        let mut http_request = builder.body(body)?;
+        if let Some(timeout) = timeout {
+            // This copies the whole configuration, so a call with the cluster's time limit goes without.
+            let mut config = self.agent.configure_request(http_request).timeout_global(Some(timeout.total));
+            if let Some(connect) = timeout.connect {
                 config = config.timeout_connect(Some(connect));
             }
-            request = config.build();
+            http_request = config.build();
         }
-        let (head, body) = self.agent.run(request)?.into_parts();
+        let (head, body) = self.agent.run(http_request)?.into_parts();
         Ok((head.status.as_u16(), body))
     }
 }
 
-/// As much of a body as comes, at most `limit` bytes, and the error that ended it.
+/// Reads a body of at most `limit` bytes. On an error, `into` has the bytes that came before it.
 fn read_body(mut body: Body, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
-    // What the node says of its length is a hint, not a promise.
+    // The length is an untrusted hint.
     let hint = body.content_length().unwrap_or(0).min(1 << 20).min(limit as u64);
     into.reserve_exact(hint as usize);
     body.with_config().limit(limit as u64).reader().read_to_end(into).map(drop)
@@ -332,50 +364,47 @@ fn read_body(mut body: Body, limit: usize, into: &mut Vec<u8>) -> io::Result<()>
 
 fn to_transport_error(
     error: ureq::Error,
-    heard: &ExchangeInfo,
+    info: &ExchangeInfo,
     cancel: &CancelToken,
-    too_large: &dyn Fn() -> String,
+    limit: BodyLimit,
 ) -> TransportError {
     use ureq::Error;
-    // A cancelled call's socket is shut down, which looks like any loss.
+    // A cancellation shuts the socket down, which looks like a lost connection.
     if cancel.is_cancelled() {
-        return TransportError::Cancelled { sent: heard.sent };
+        return TransportError::Cancelled { sent: info.sent };
     }
     let error = match error {
         Error::Io(e) => match e.downcast::<TlsError>() {
-            Ok(failure) => return TransportError::Connect(ConnectError::Tls(Box::new(failure))),
+            Ok(error) => return TransportError::Connect(ConnectError::Tls(Box::new(error))),
             Err(e) => Error::Io(e),
         },
         other => other,
     };
-    if !heard.sent {
-        return TransportError::Connect(ConnectError::Network(describe_connect_error(&error)));
+    if !info.sent {
+        return TransportError::Connect(ConnectError::Network(to_network_error(&error)));
     }
-    let inside = error.to_string();
-    let unreadable = |why: &str| TransportError::Malformed(why.to_owned(), inside.clone());
-    match error {
-        Error::Timeout(_) => TransportError::TimedOut,
-        Error::BodyExceedsLimit(_) => unreadable(&too_large()),
-        Error::LargeResponseHeader(..) => unreadable("its headers are larger than 16 KiB, which no Proxmox node sends"),
-        Error::Decompress(..) => unreadable("it claims to be gzip, but is broken or cut short"),
-        Error::Io(_) if !heard.head_received => TransportError::ConnectionLost(inside),
-        Error::Io(_) | Error::BodyStalled => TransportError::Truncated(inside),
-        _ => unreadable("it is not HTTP as Proxmox speaks it. Check the address and port in clusters.json"),
-    }
+    let detail = error.to_string();
+    TransportError::Malformed(match error {
+        Error::Timeout(_) => return TransportError::TimedOut,
+        Error::Io(_) if !info.head_received => return TransportError::ConnectionLost(detail),
+        Error::Io(_) | Error::BodyStalled => return TransportError::Truncated(detail),
+        Error::BodyExceedsLimit(_) => limit.exceeded(),
+        Error::LargeResponseHeader(..) => MalformedCause::HeadTooLarge,
+        Error::Decompress(..) => MalformedCause::BrokenGzip { detail },
+        _ => MalformedCause::NotHttp { detail },
+    })
 }
 
-fn describe_connect_error(error: &ureq::Error) -> String {
+fn to_network_error(error: &ureq::Error) -> NetworkError {
     match error {
-        ureq::Error::HostNotFound => "there is no host of that name".into(),
-        ureq::Error::Timeout(_) => "it did not answer in time".into(),
+        ureq::Error::HostNotFound => NetworkError::HostNotFound,
+        ureq::Error::Timeout(_) => NetworkError::TimedOut,
         ureq::Error::Io(e) => match e.kind() {
-            io::ErrorKind::ConnectionRefused => "connection refused".into(),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "there is no route to it".into(),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-                "it closed the connection during the TLS handshake".into()
-            }
-            _ => e.to_string(),
+            io::ErrorKind::ConnectionRefused => NetworkError::Refused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NetworkError::NoRoute,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => NetworkError::ClosedInHandshake,
+            _ => NetworkError::Other(e.to_string()),
         },
-        other => other.to_string(),
+        other => NetworkError::Other(other.to_string()),
     }
 }

@@ -1,3 +1,5 @@
-//! Proxmox's words and what they mean.
+//! Proxmox's messages and formats, and their meaning.
 
-pub(in crate::pve) mod messages;
+pub(in crate::pve) mod formats;
+pub mod messages;
+pub(in crate::pve) mod text;

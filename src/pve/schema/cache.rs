@@ -1,37 +1,59 @@
-//! Where a cluster's schema comes from: its own description, fetched at the first use and again when the cluster's version
-//! changes, else the embedded facts.
+//! Chooses and keeps a cluster's schema: its own description, fetched at the first use and again when the cluster's
+//! version changes, or the embedded facts.
 //!
-//! One caller at a time fetches, and nobody waits for it: the others get what there is. Nothing here is an error to a
-//! caller; what went wrong is in the log, once until it goes well again.
+//! One caller at a time fetches. The others do not wait and get the current schema. A failed fetch is no error for the
+//! caller. It is logged as a warning once, until a fetch succeeds.
 
-use super::{Schema, embedded_schema};
+use super::error::SchemaError;
+use super::load::{embedded_schema, read_description};
+use super::reader::MAX_DESCRIPTION_BYTES;
+use super::searchable::Schema;
 use crate::base::cancel::CancelToken;
-use crate::pve::Method;
-use crate::pve::client::cluster::Cluster;
 use crate::pve::error::PveError;
-use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
+use crate::pve::method::Method;
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Where every node serves its description to anybody. (PVE: the API viewer's data.)
+/// Path of a node's description, which needs no token. (PVE: the API viewer's data.)
 const DESCRIPTION_PATH: &str = "/pve-docs/api-viewer/apidoc.js";
 
-/// A version's answer is some 100 bytes.
+/// Longest response to `GET /version` that is read. Real ones have some 100 bytes.
 const MAX_VERSION_BYTES: usize = 4 << 10;
 
-/// How long things take and keep.
+/// Cluster that a schema is fetched from.
+pub(in crate::pve) trait SchemaSource {
+    /// Returns the name of the cluster for the log.
+    fn cluster_name(&self) -> &str;
+
+    /// Returns the `data` of the cluster's version as JSON.
+    fn get_version(&self, deadline: Instant, cancel: &CancelToken) -> Result<String, PveError>;
+
+    /// Passes a public resource of at most `max_bytes` to `sink` as it arrives. Returns the `host:port` of the node.
+    fn stream_description(
+        &self,
+        path: &'static str,
+        max_bytes: u64,
+        deadline: Instant,
+        cancel: &CancelToken,
+        sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
+    ) -> Result<String, PveError>;
+
+    /// Returns whether a text contains the secret of the API token.
+    fn contains_secret(&self, text: &str) -> bool;
+}
+
+/// Timeout and intervals of fetching a schema.
 #[derive(Clone, Copy, Debug)]
 pub struct SchemaTimings {
-    /// For one look at the cluster, description and version together; the cluster's own `timeout` holds for each of the
-    /// two beside it. Default 10 s.
+    /// Timeout for description and version together. The cluster's own `timeout` also applies to each of the two.
+    /// Default 10 s.
     pub fetch_timeout: Duration,
-    /// From one look at the version to the next. Default 10 min.
+    /// Time between two checks of the version. Default 10 min.
     pub version_interval: Duration,
-    /// From a description that could not be had to the next try. Default 5 min.
+    /// Time from a failed fetch to the next. Default 5 min.
     pub retry_interval: Duration,
 }
 
@@ -42,7 +64,7 @@ impl Default for SchemaTimings {
     }
 }
 
-/// What one cluster has of its schema.
+/// The schema of one cluster.
 #[derive(Default)]
 pub(in crate::pve) struct SchemaCache {
     timings: SchemaTimings,
@@ -53,14 +75,14 @@ pub(in crate::pve) struct SchemaCache {
 struct CacheEntry {
     state: FetchState,
     live: Option<LiveSchema>,
-    /// The log says that there is no description to be had, or no new one.
+    /// True after a failed fetch with a logged warning, until a fetch succeeds.
     failure_logged: bool,
 }
 
 enum FetchState {
-    /// Nobody asks the cluster; the first who comes after this moment does.
+    /// No caller fetches. The first one after this time does.
     Idle(Option<Instant>),
-    /// Somebody asks the cluster.
+    /// A caller fetches.
     Fetching,
 }
 
@@ -73,99 +95,99 @@ impl Default for FetchState {
 #[derive(Clone)]
 struct LiveSchema {
     schema: Arc<Schema>,
-    /// `None` where the cluster did not say.
+    /// `None` if the cluster did not return it.
     version: Option<String>,
 }
 
-/// What a look at the cluster found.
+/// Result of a successful fetch.
 enum FetchResult {
     Unchanged,
     Updated(LiveSchema),
 }
 
 impl SchemaCache {
-    pub(in crate::pve) fn new(times: SchemaTimings) -> Self {
-        Self { timings: times, ..Self::default() }
+    pub(in crate::pve) fn new(timings: SchemaTimings) -> Self {
+        Self { timings, ..Self::default() }
     }
 
-    pub(in crate::pve) fn get_or_fetch(&self, cluster: &Cluster, cancel: &CancelToken) -> Arc<Schema> {
+    pub(in crate::pve) fn get_or_fetch(&self, source: &dyn SchemaSource, cancel: &CancelToken) -> Arc<Schema> {
         if !cancel.is_cancelled()
-            && let Some(turn) = self.try_start_fetch()
+            && let Some(guard) = self.try_start_fetch()
         {
-            let seen = self.fetch_if_changed(cluster, cancel);
-            turn.finish(cluster, seen);
+            let result = self.fetch_if_changed(source, cancel);
+            guard.finish(source, result);
         }
         self.lock().live.as_ref().map_or_else(|| embedded_schema().clone(), |live| live.schema.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheEntry> {
-        // Changed in single steps: what a thread leaves that died with it in its hand is whole.
+        // The entry changes in single steps, so it is consistent even after a panic.
         self.entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The turn to ask the cluster, if it is time and nobody has it.
+    /// Returns a guard for the next fetch, if it is due and no other caller fetches.
     fn try_start_fetch(&self) -> Option<FetchGuard<'_>> {
-        let mut known = self.lock();
-        let FetchState::Idle(at) = known.state else { return None };
-        if at.is_some_and(|at| Instant::now() < at) {
+        let mut entry = self.lock();
+        let FetchState::Idle(next_fetch) = entry.state else { return None };
+        if next_fetch.is_some_and(|next_fetch| Instant::now() < next_fetch) {
             return None;
         }
-        known.state = FetchState::Fetching;
+        entry.state = FetchState::Fetching;
         Some(FetchGuard { cache: self, next_fetch: Some(Instant::now() + self.timings.retry_interval) })
     }
 
-    fn fetch_if_changed(&self, cluster: &Cluster, cancel: &CancelToken) -> Result<FetchResult, PveError> {
+    fn fetch_if_changed(&self, source: &dyn SchemaSource, cancel: &CancelToken) -> Result<FetchResult, PveError> {
         let deadline = Instant::now() + self.timings.fetch_timeout;
         let before = self.lock().live.clone();
         let Some(before) = before else {
-            // First, for where it fails there is no use in a version.
-            let schema = fetch_schema(cluster, deadline, cancel)?;
-            return Ok(FetchResult::Updated(LiveSchema { schema, version: fetch_version(cluster, deadline, cancel) }));
+            // The description comes first, because the version is useless without it.
+            let schema = fetch_schema(source, deadline, cancel)?;
+            return Ok(FetchResult::Updated(LiveSchema { schema, version: fetch_version(source, deadline, cancel) }));
         };
-        match fetch_version(cluster, deadline, cancel) {
+        match fetch_version(source, deadline, cancel) {
             version @ Some(_) if version != before.version => {
-                Ok(FetchResult::Updated(LiveSchema { schema: fetch_schema(cluster, deadline, cancel)?, version }))
+                Ok(FetchResult::Updated(LiveSchema { schema: fetch_schema(source, deadline, cancel)?, version }))
             }
-            // The same, or a cluster that does not say: what there is holds good.
+            // The version is the same or unknown, so the schema stays.
             _ if cancel.is_cancelled() => Err(PveError::Cancelled),
             _ => Ok(FetchResult::Unchanged),
         }
     }
 }
 
-/// The turn of the one who asks the cluster. Dropped by a panic it is over like a failure.
+/// The right of one caller to fetch. Dropped by a panic, it ends like a failure.
 struct FetchGuard<'a> {
     cache: &'a SchemaCache,
     next_fetch: Option<Instant>,
 }
 
 impl FetchGuard<'_> {
-    fn finish(mut self, cluster: &Cluster, seen: Result<FetchResult, PveError>) {
-        let times = self.cache.timings;
-        let mut known = self.cache.lock();
-        let mut warn = None;
-        self.next_fetch = match seen {
-            // It says nothing about the cluster: whoever comes next tries.
-            Err(PveError::Cancelled) => None,
-            Err(why) => {
-                let first = !std::mem::replace(&mut known.failure_logged, true);
-                warn = Some((first, known.live.is_some(), why));
-                Some(Instant::now() + times.retry_interval)
-            }
-            Ok(seen) => {
-                if let FetchResult::Updated(live) = seen {
-                    known.failure_logged = false;
-                    known.live = Some(live);
+    fn finish(mut self, source: &dyn SchemaSource, result: Result<FetchResult, PveError>) {
+        let timings = self.cache.timings;
+        let mut entry = self.cache.lock();
+        let error = match result {
+            Ok(result) => {
+                if let FetchResult::Updated(live) = result {
+                    entry.failure_logged = false;
+                    entry.live = Some(live);
                 }
-                Some(Instant::now() + times.version_interval)
+                self.next_fetch = Some(Instant::now() + timings.version_interval);
+                return;
             }
+            // A cancelled call says nothing about the cluster, so the next caller tries again.
+            Err(PveError::Cancelled) => {
+                self.next_fetch = None;
+                return;
+            }
+            Err(error) => error,
         };
-        drop(known);
-        let Some((first, has_live, why)) = warn else { return };
-        let level = if first { log::Level::Warn } else { log::Level::Debug };
-        let instead = if has_live { "the one read before" } else { "what is built in about Proxmox VE 9" };
-        let name = &cluster.settings().name;
-        log::log!(level, "cluster `{name}`: its description of the API can't be had, {instead} serves instead: {why}");
+        self.next_fetch = Some(Instant::now() + timings.retry_interval);
+        let is_first = !std::mem::replace(&mut entry.failure_logged, true);
+        let level = if is_first { log::Level::Warn } else { log::Level::Debug };
+        let current = if entry.live.is_some() { "the previous one" } else { "the built-in one of Proxmox VE 9" };
+        drop(entry);
+        let name = source.cluster_name();
+        log::log!(level, "cluster `{name}`: cannot load the API description, using {current}: {error}");
     }
 }
 
@@ -175,20 +197,19 @@ impl Drop for FetchGuard<'_> {
     }
 }
 
-/// What the cluster says its version is. A failure is no matter: a token may be wrong, the description needs none.
-fn fetch_version(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> Option<String> {
-    let (path, _) = ApiPath::parse("/version").ok()?;
-    match cluster.send(Method::Get, &path, &ApiParams::new(), deadline, cancel) {
-        Ok(answer) => parse_version(answer.data()),
-        Err(why) => {
-            log::debug!("cluster `{}`: GET /version for its schema: {}", cluster.settings().name, why.kind());
+/// Returns the cluster's version. A failure is ignored, because the token may be wrong and the description needs none.
+fn fetch_version(source: &dyn SchemaSource, deadline: Instant, cancel: &CancelToken) -> Option<String> {
+    match source.get_version(deadline, cancel) {
+        Ok(version) => parse_version(&version),
+        Err(error) => {
+            log::debug!("cluster `{}`: cannot get the version: {}", source.cluster_name(), error.kind());
             None
         }
     }
 }
 
-/// The parts of it that change with the software. Their order in an answer is random, and what else is in it is not of
-/// the version (PVE: `console`).
+/// Returns the parts of a version that change with the software. A response has them in any order, with others that do
+/// not belong to the version (PVE: `console`).
 fn parse_version(data: &str) -> Option<String> {
     let data: Value = if data.len() > MAX_VERSION_BYTES { None } else { serde_json::from_str(data).ok() }?;
     let parts: Vec<&str> =
@@ -196,15 +217,15 @@ fn parse_version(data: &str) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-/// Fetches the description, reads it as it comes in, and finds the schema that is already there for the same bytes.
-fn fetch_schema(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> Result<Arc<Schema>, PveError> {
-    let mut read = Err("nothing came".to_owned());
-    let node = cluster.stream_public(DESCRIPTION_PATH, deadline, cancel, &mut |body| {
+/// Fetches the description, reads it while it arrives, and returns the existing schema of the same bytes, if any.
+fn fetch_schema(source: &dyn SchemaSource, deadline: Instant, cancel: &CancelToken) -> Result<Arc<Schema>, PveError> {
+    let mut read = Err(SchemaError::Incomplete);
+    let node = source.stream_description(DESCRIPTION_PATH, MAX_DESCRIPTION_BYTES, deadline, cancel, &mut |body| {
         let mut script = DigestingReader { body, digest: Context::new(&SHA256), error: None };
-        let result = super::read_description(&mut script).and_then(|schema| {
-            // What follows the list counts too: a digest of all of it is the same however it came in.
-            io::copy(&mut script, &mut io::sink()).map_err(|e| e.to_string())?;
-            check_plausible(&schema, cluster)?;
+        let result = read_description(&mut script).and_then(|schema| {
+            // The digest covers all bytes, including those after the list.
+            io::copy(&mut script, &mut io::sink()).map_err(SchemaError::Io)?;
+            check_plausible(&schema, source)?;
             Ok(schema)
         });
         match script.error {
@@ -215,34 +236,30 @@ fn fetch_schema(cluster: &Cluster, deadline: Instant, cancel: &CancelToken) -> R
             }
         }
     });
-    let unreadable = |node, why| PveError::MalformedResponse { node, reason: why, detail: String::new() };
     match node {
-        Ok(node) => read.map_err(|why| unreadable(node.to_owned(), why)),
-        // Its words are of a call's own time limit.
-        Err(PveError::TimedOut { node, .. }) => Err(unreadable(node, "it did not come whole in time".into())),
-        Err(why) => Err(why),
+        Ok(node) => read.map_err(|error| PveError::rejected_description(node, error)),
+        // The text of this error names the time limit of a call.
+        Err(PveError::TimedOut { node, .. }) => Err(PveError::rejected_description(node, SchemaError::TimedOut)),
+        Err(error) => Err(error),
     }
 }
 
-/// Refuses what is not Proxmox's description, whatever it is.
-fn check_plausible(schema: &Schema, cluster: &Cluster) -> Result<(), String> {
+/// Rejects a description that is not Proxmox's or that contains the token's secret.
+fn check_plausible(schema: &Schema, source: &dyn SchemaSource) -> Result<(), SchemaError> {
     let has = |path| schema.find_by_template(Method::Get, path).is_some();
     let known =
         embedded_schema().operations().filter(|o| schema.find_by_template(o.method(), o.template()).is_some()).count();
     if !has("/nodes") || !has("/version") || known * 2 < embedded_schema().len() {
-        return Err(format!(
-            "it is not that of Proxmox VE: of the {} operations known it has {known}",
-            embedded_schema().len()
-        ));
+        return Err(SchemaError::NotProxmox { known, expected: embedded_schema().len() });
     }
-    if cluster.leaks_secret(schema) {
-        return Err("it has the API token's secret in it: whoever answers there heard it and means no good".into());
+    if source.contains_secret(schema.all_texts()) {
+        return Err(SchemaError::ContainsSecret);
     }
     Ok(())
 }
 
-/// The schema of each description in use, by the SHA-256 of all its bytes. Nothing else decides who shares one: what a
-/// cluster says of its version can be a lie to make another use its schema.
+/// The schemas in use, by the SHA-256 of all bytes of their descriptions. Only the bytes decide which clusters share
+/// one: a malicious cluster could send a false version to make another use its schema.
 static SHARED_SCHEMAS: Mutex<Vec<([u8; 32], Weak<Schema>)>> = Mutex::new(Vec::new());
 
 fn share_schema(digest: &[u8], schema: Schema) -> Arc<Schema> {
@@ -257,7 +274,7 @@ fn share_schema(digest: &[u8], schema: Schema) -> Arc<Schema> {
     schema
 }
 
-/// A body whose digest is taken as it passes. Its first error is kept, and is all that comes after.
+/// Computes the digest of a body while it is read. After the first error, which it keeps, every read fails.
 struct DigestingReader<'a> {
     body: &'a mut dyn Read,
     digest: Context,
@@ -269,21 +286,20 @@ impl Read for DigestingReader<'_> {
         if self.error.is_none() {
             match self.body.read(into) {
                 Ok(n) => {
-                    self.digest.update(into.get(..n).unwrap_or_default());
+                    self.digest.update(&into[..n]);
                     return Ok(n);
                 }
                 Err(error) => self.error = Some(error),
             }
         }
-        // Never `Interrupted`, on which readers try again.
-        Err(io::Error::other("it broke off"))
+        // Not `Interrupted`, after which readers try again.
+        Err(io::Error::other("the body ended with an error"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pve::schema::read_description;
 
     #[test]
     fn a_version_is_the_same_whatever_the_order_of_its_parts() {
@@ -296,22 +312,22 @@ mod tests {
     }
 
     #[test]
-    fn one_has_the_turn_and_a_panic_gives_it_back() {
-        let source = SchemaCache::new(SchemaTimings { retry_interval: Duration::ZERO, ..SchemaTimings::default() });
-        let turn = source.try_start_fetch();
-        assert!(turn.is_some() && source.try_start_fetch().is_none());
+    fn one_caller_fetches_and_a_panic_ends_the_fetch() {
+        let cache = SchemaCache::new(SchemaTimings { retry_interval: Duration::ZERO, ..SchemaTimings::default() });
+        let guard = cache.try_start_fetch();
+        assert!(guard.is_some() && cache.try_start_fetch().is_none());
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _turn = turn;
-            panic!("a reader's bug");
+            let _guard = guard;
+            panic!("a bug of the reader");
         }));
-        assert!(panicked.is_err() && source.try_start_fetch().is_some());
+        assert!(panicked.is_err() && cache.try_start_fetch().is_some());
     }
 
     #[test]
     fn after_a_panic_the_next_try_waits() {
-        let source = SchemaCache::new(SchemaTimings::default());
-        drop(source.try_start_fetch());
-        assert!(source.try_start_fetch().is_none());
+        let cache = SchemaCache::new(SchemaTimings::default());
+        drop(cache.try_start_fetch());
+        assert!(cache.try_start_fetch().is_none());
     }
 
     #[test]

@@ -1,26 +1,48 @@
-//! JSON values within a budget of memory, not of text: `[{"":0},{"":0}]` takes eighty times its own length.
+//! JSON values within a budget of memory instead of text. `[{"":0},{"":0}]` takes eighty times its own length.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::fmt;
 
-/// About what a value takes in a list, or beside its key in an object.
+/// Approximate memory of a value in a list, or of a value or key in an object.
 const VALUE_BYTES: usize = 64;
-/// About what the first node of an object's tree takes.
+/// Approximate memory of the first node of an object's tree.
 const OBJECT_BYTES: usize = 640;
 
-/// Reads a value that takes at most so many bytes of memory; what it takes is gone from the cell.
-#[derive(Clone, Copy)]
-pub(super) struct MemoryLimitedValue<'a>(pub(super) &'a Cell<usize>);
+/// Memory that one value may take.
+pub(super) struct ValueBudget {
+    left: Cell<usize>,
+    exceeded: Cell<bool>,
+}
 
-impl MemoryLimitedValue<'_> {
-    fn reserve<E: Error>(self, bytes: usize) -> Result<(), E> {
-        let left = self.0.get().checked_sub(bytes).ok_or_else(|| E::custom("one of its paths is too large"))?;
-        self.0.set(left);
-        Ok(())
+impl ValueBudget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { left: Cell::new(bytes), exceeded: Cell::new(false) }
+    }
+
+    /// Returns whether a value was rejected because it needs more memory.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.exceeded.get()
+    }
+
+    fn reserve<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => {
+                self.exceeded.set(true);
+                Err(E::custom("the value takes too much memory"))
+            }
+        }
     }
 }
+
+/// Reads a value and takes its memory from the budget.
+#[derive(Clone, Copy)]
+pub(super) struct MemoryLimitedValue<'a>(pub(super) &'a ValueBudget);
 
 impl<'de> DeserializeSeed<'de> for MemoryLimitedValue<'_> {
     type Value = Value;
@@ -51,13 +73,13 @@ impl<'de> Visitor<'de> for MemoryLimitedValue<'_> {
         Ok(value.into())
     }
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        self.reserve(value.len())?;
+        self.0.reserve(value.len())?;
         Ok(value.into())
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(value) = seq.next_element_seed(self)? {
-            self.reserve(VALUE_BYTES)?;
+            self.0.reserve(VALUE_BYTES)?;
             list.push(value);
         }
         Ok(list.into())
@@ -65,7 +87,7 @@ impl<'de> Visitor<'de> for MemoryLimitedValue<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            self.reserve(key.len() + if object.is_empty() { OBJECT_BYTES } else { 2 * VALUE_BYTES })?;
+            self.0.reserve(key.len() + if object.is_empty() { OBJECT_BYTES } else { 2 * VALUE_BYTES })?;
             object.insert(key, map.next_value_seed(self)?);
         }
         Ok(object.into())
@@ -77,7 +99,10 @@ mod tests {
     use super::*;
 
     fn read(json: &str, budget: usize) -> Result<Value, serde_json::Error> {
-        MemoryLimitedValue(&Cell::new(budget)).deserialize(&mut serde_json::Deserializer::from_str(json))
+        let budget = ValueBudget::new(budget);
+        let result = MemoryLimitedValue(&budget).deserialize(&mut serde_json::Deserializer::from_str(json));
+        assert_eq!(budget.is_exceeded(), result.is_err());
+        result
     }
 
     #[test]

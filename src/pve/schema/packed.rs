@@ -1,32 +1,43 @@
-//! How a schema is kept: every text once, every parameter once, every list of parameters once.
+//! Compact storage of a schema. Each text, each parameter and each list of parameters is kept once.
 
-use super::{Method, Schema};
+use super::error::SchemaLimit;
 use crate::policy::Risk;
+use crate::pve::method::Method;
 use std::collections::HashMap;
 
-/// A text of the pool.
+/// Most bytes of texts.
+const MAX_TEXT_BYTES: usize = 3 << 20;
+const MAX_PARAMETERS: usize = 20_000;
+const MAX_OPERATIONS: usize = 5_000;
+/// Greatest length of all lists of parameters together.
+const MAX_LISTED_PARAMETERS: usize = 200_000;
+
+/// Reference to a text of a [`PackedSchema`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct TextRef {
     start: u32,
     len: u32,
 }
 
-/// A run of parameters.
+/// Reference to a list of parameters of a [`PackedSchema`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct ParameterListRef {
     start: u32,
     len: u32,
 }
 
-/// One operation.
+/// An operation: a method of a path.
 pub(super) struct PackedOperation {
-    pub(super) method: Method,
     pub(super) template: TextRef,
+    pub(super) method: PackedMethod,
+    pub(super) facts: OperationFacts,
+}
+
+/// A method of a path, as an API description has it.
+pub(super) struct PackedMethod {
+    pub(super) method: Method,
     pub(super) name: TextRef,
     pub(super) description: TextRef,
-    pub(super) summary: TextRef,
-    pub(super) reason: TextRef,
-    pub(super) risk: Risk,
     pub(super) privileges: TextRef,
     pub(super) return_type: TextRef,
     pub(super) parameters: ParameterListRef,
@@ -34,8 +45,19 @@ pub(super) struct PackedOperation {
     pub(super) allows_extra_parameters: bool,
 }
 
-/// One parameter, or one key of a nested format.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// Properties of an operation that only the embedded facts have.
+#[derive(Clone, Copy)]
+pub(super) struct OperationFacts {
+    pub(super) summary: TextRef,
+    pub(super) risk_reason: TextRef,
+    pub(super) risk: Risk,
+    /// True for an operation that only lists sub-paths, is deprecated, or serves other programs. Searches rank it
+    /// lower.
+    pub(super) low_priority: bool,
+}
+
+/// One parameter, or one key of a nested format. Absent properties are empty texts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PackedParameter {
     pub(super) name: TextRef,
     pub(super) kind: TextRef,
@@ -46,46 +68,42 @@ pub(super) struct PackedParameter {
     pub(super) min_length: TextRef,
     pub(super) max_length: TextRef,
     pub(super) pattern: TextRef,
-    /// The name of its format, where it has one.
     pub(super) format: TextRef,
-    /// The allowed words, each ended by a line break.
+    /// The allowed values, each ended by a line break.
     pub(super) allowed_values: TextRef,
     /// The parameter that must be given with it.
     pub(super) requires: TextRef,
-    /// The key it is another name of.
+    /// The key that it is another name of.
     pub(super) alias: TextRef,
-    /// The keys of its value (`model=virtio,bridge=vmbr0`), or what the items of a list are like.
+    /// The keys of a property string (`model=virtio,bridge=vmbr0`), or the properties of a list's items.
     pub(super) nested: ParameterListRef,
     pub(super) optional: bool,
     pub(super) default_key: bool,
 }
 
-/// The parts of a schema.
+/// The texts, parameters and operations of a schema.
 #[derive(Default)]
 pub(super) struct PackedSchema {
     texts: String,
     parameters: Vec<PackedParameter>,
+    /// Indexes of `parameters`.
     parameter_lists: Vec<u32>,
     pub(super) operations: Vec<PackedOperation>,
 }
 
 impl PackedSchema {
     pub(super) fn text(&self, text: TextRef) -> &str {
-        self.texts.get(text.start as usize..).and_then(|rest| rest.get(..text.len as usize)).unwrap_or("")
+        &self.texts[text.start as usize..][..text.len as usize]
     }
 
+    /// Returns all texts as one.
     pub(super) fn all_texts(&self) -> &str {
         &self.texts
     }
 
-    pub(super) fn parameters_of<'s>(
-        &'s self,
-        span: ParameterListRef,
-        schema: &'s Schema,
-    ) -> impl Iterator<Item = ParameterSpec<'s>> + use<'s> {
-        let list = self.parameter_lists.get(span.start as usize..).and_then(|rest| rest.get(..span.len as usize));
-        let raw = list.unwrap_or_default().iter().filter_map(|&at| self.parameters.get(at as usize));
-        raw.map(move |raw| ParameterSpec { schema, packed: raw })
+    pub(super) fn parameters_of(&self, list: ParameterListRef) -> impl Iterator<Item = &PackedParameter> {
+        let indexes = &self.parameter_lists[list.start as usize..][..list.len as usize];
+        indexes.iter().map(|&index| &self.parameters[index as usize])
     }
 
     pub(super) fn size_bytes(&self) -> usize {
@@ -96,111 +114,7 @@ impl PackedSchema {
     }
 }
 
-/// One parameter of an operation, or one key of a parameter's nested format.
-#[derive(Clone, Copy)]
-pub struct ParameterSpec<'s> {
-    schema: &'s Schema,
-    packed: &'s PackedParameter,
-}
-
-impl<'s> ParameterSpec<'s> {
-    fn text(&self, text: TextRef) -> &'s str {
-        self.schema.text(text)
-    }
-
-    /// Its name; `net[n]` for a family of numbered ones.
-    pub fn name(&self) -> &'s str {
-        self.text(self.packed.name)
-    }
-
-    /// `net` of `net[n]`.
-    pub fn family(&self) -> Option<&'s str> {
-        self.name().strip_suffix("[n]")
-    }
-
-    /// `string`, `integer`, `number`, `boolean`, `array`, `object`; empty where the schema says nothing.
-    pub fn kind(&self) -> &'s str {
-        self.text(self.packed.kind)
-    }
-
-    /// The cluster's own words, cut after some lines; empty in the embedded facts.
-    pub fn description(&self) -> &'s str {
-        self.text(self.packed.description)
-    }
-
-    /// Whether it must be given.
-    pub fn is_required(&self) -> bool {
-        !self.packed.optional
-    }
-
-    /// Whether its value may stand without `key=` (in a nested format).
-    pub fn is_default_key(&self) -> bool {
-        self.packed.default_key
-    }
-
-    /// What holds where it is not given; empty where nothing is said.
-    pub fn default(&self) -> &'s str {
-        self.text(self.packed.default)
-    }
-
-    /// The smallest number, if there is one.
-    pub fn minimum(&self) -> &'s str {
-        self.text(self.packed.minimum)
-    }
-
-    /// The largest number, if there is one.
-    pub fn maximum(&self) -> &'s str {
-        self.text(self.packed.maximum)
-    }
-
-    /// The fewest characters, if there is a bound.
-    pub fn min_length(&self) -> &'s str {
-        self.text(self.packed.min_length)
-    }
-
-    /// The most characters, if there is a bound.
-    pub fn max_length(&self) -> &'s str {
-        self.text(self.packed.max_length)
-    }
-
-    /// A Perl expression that values match.
-    pub fn pattern(&self) -> &'s str {
-        self.text(self.packed.pattern)
-    }
-
-    /// The name of the format (`pve-storage-id`, `pve-vmid-list`), if it has one.
-    pub fn format(&self) -> &'s str {
-        self.text(self.packed.format)
-    }
-
-    /// The words it takes; none where it takes others.
-    pub fn allowed_values(&self) -> impl Iterator<Item = &'s str> + use<'s> {
-        self.text(self.packed.allowed_values).lines()
-    }
-
-    /// The parameter that must be given with it; empty where there is none.
-    pub fn requires(&self) -> &'s str {
-        self.text(self.packed.requires)
-    }
-
-    /// The key of the same format that it is another name of; empty for others.
-    pub fn alias(&self) -> &'s str {
-        self.text(self.packed.alias)
-    }
-
-    /// The keys of its value where it is a list of `key=value`; for an array, what each item is like.
-    pub fn nested_parameters(&self) -> impl Iterator<Item = ParameterSpec<'s>> + use<'s> {
-        self.schema.packed.parameters_of(self.packed.nested, self.schema)
-    }
-}
-
-/// More than any real schema has; what is beyond is a hostile one.
-const MAX_TEXT: usize = 3 << 20;
-const MAX_PARAMETERS: usize = 20_000;
-const MAX_OPERATIONS: usize = 5_000;
-const MAX_LISTS: usize = 200_000;
-
-/// Puts a schema together.
+/// Builds a [`PackedSchema`] and keeps it within its limits.
 #[derive(Default)]
 pub(super) struct SchemaBuilder {
     packed: PackedSchema,
@@ -210,8 +124,7 @@ pub(super) struct SchemaBuilder {
 }
 
 impl SchemaBuilder {
-    /// Keeps a text. The errors of these functions say which bound is passed.
-    pub(super) fn add_text(&mut self, text: &str) -> Result<TextRef, &'static str> {
+    pub(super) fn add_text(&mut self, text: &str) -> Result<TextRef, SchemaLimit> {
         if text.is_empty() {
             return Ok(TextRef::default());
         }
@@ -219,61 +132,55 @@ impl SchemaBuilder {
             return Ok(*known);
         }
         let start = self.packed.texts.len();
-        if start + text.len() > MAX_TEXT {
-            return Err("its texts are larger than 3 MiB");
+        if start + text.len() > MAX_TEXT_BYTES {
+            return Err(SchemaLimit::Texts(MAX_TEXT_BYTES));
         }
         self.packed.texts.push_str(text);
-        let kept = TextRef { start: start as u32, len: text.len() as u32 };
-        self.texts.insert(text.into(), kept);
-        Ok(kept)
+        let added = TextRef { start: start as u32, len: text.len() as u32 };
+        self.texts.insert(text.into(), added);
+        Ok(added)
     }
 
-    /// Keeps a list of parameters.
-    pub(super) fn add_parameters(&mut self, raws: Vec<PackedParameter>) -> Result<ParameterListRef, &'static str> {
-        let mut list = Vec::with_capacity(raws.len());
-        for raw in raws {
+    pub(super) fn add_parameters(&mut self, parameters: Vec<PackedParameter>) -> Result<ParameterListRef, SchemaLimit> {
+        let mut indexes = Vec::with_capacity(parameters.len());
+        for parameter in parameters {
             let next = self.packed.parameters.len();
-            let at = *self.parameter_indexes.entry(raw).or_insert(next as u32);
-            if at as usize == next {
+            let index = *self.parameter_indexes.entry(parameter).or_insert(next as u32);
+            if index as usize == next {
                 if next == MAX_PARAMETERS {
-                    return Err("it has more than 20000 parameters");
+                    return Err(SchemaLimit::Parameters(MAX_PARAMETERS));
                 }
-                self.packed.parameters.push(raw);
+                self.packed.parameters.push(parameter);
             }
-            list.push(at);
+            indexes.push(index);
         }
-        if let Some(known) = self.parameter_lists.get(&list) {
+        if let Some(known) = self.parameter_lists.get(&indexes) {
             return Ok(*known);
         }
         let start = self.packed.parameter_lists.len();
-        if start + list.len() > MAX_LISTS {
-            return Err("its lists of parameters are too long");
+        if start + indexes.len() > MAX_LISTED_PARAMETERS {
+            return Err(SchemaLimit::ParameterLists(MAX_LISTED_PARAMETERS));
         }
-        self.packed.parameter_lists.extend_from_slice(&list);
-        let span = ParameterListRef { start: start as u32, len: list.len() as u32 };
-        self.parameter_lists.insert(list, span);
-        Ok(span)
+        self.packed.parameter_lists.extend_from_slice(&indexes);
+        let added = ParameterListRef { start: start as u32, len: indexes.len() as u32 };
+        self.parameter_lists.insert(indexes, added);
+        Ok(added)
     }
 
-    /// Keeps an operation.
-    pub(super) fn add_operation(&mut self, operation: PackedOperation) -> Result<(), &'static str> {
+    pub(super) fn add_operation(&mut self, operation: PackedOperation) -> Result<(), SchemaLimit> {
         if self.packed.operations.len() == MAX_OPERATIONS {
-            return Err("it has more than 5000 operations");
+            return Err(SchemaLimit::Operations(MAX_OPERATIONS));
         }
         self.packed.operations.push(operation);
         Ok(())
     }
 
-    /// The schema, if there is an operation in it.
-    pub(super) fn finish(self, live: bool) -> Result<Schema, &'static str> {
-        let mut parts = self.packed;
-        if parts.operations.is_empty() {
-            return Err("it has no operations");
-        }
-        parts.texts.shrink_to_fit();
-        parts.parameters.shrink_to_fit();
-        parts.parameter_lists.shrink_to_fit();
-        parts.operations.shrink_to_fit();
-        Schema::new(parts, live)
+    pub(super) fn finish(self) -> PackedSchema {
+        let mut packed = self.packed;
+        packed.texts.shrink_to_fit();
+        packed.parameters.shrink_to_fit();
+        packed.parameter_lists.shrink_to_fit();
+        packed.operations.shrink_to_fit();
+        packed
     }
 }

@@ -1,167 +1,164 @@
-//! Parameters held against an operation before they are sent: known, complete, of the right type and range, and in the
-//! form Proxmox wants them (booleans as 1 and 0, `*-list` values with commas, objects as property strings).
+//! Checks parameters against an operation before they are sent: known, complete, of the right type and range. Converts
+//! them to the form Proxmox wants: booleans as 1 and 0, `*-list` values with commas, objects as property strings.
 //!
-//! What the schema can't know (whether a storage exists, what a Perl pattern means) is sent, and Proxmox judges.
+//! Proxmox decides what the schema can't know, such as whether a storage exists or what a Perl pattern accepts.
 
-use super::{Operation, ParameterSpec, PathMatch};
+use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::suggest::suggest;
-use crate::pve::params::{ApiParams, percent_encode_into};
+use crate::pve::knowledge::formats::{ValueFormat, is_extended_by_plugins};
+use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
+use crate::pve::params::{ApiParams, percent_encode_into, to_form_values};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// Of what is wrong, so much is said: each costs a look at all names, and tokens.
+/// Number of problems after which the check ends. Each costs a comparison with all names, and the model's tokens.
 const MAX_PROBLEMS: usize = 10;
 
-/// What to send for `data` (by name) beside the path. The error has a sentence for each thing that is wrong.
+/// Returns the parameters to send for `data` (by name) in addition to the path.
 pub fn check_parameters(
     operation: &Operation<'_>,
-    found: &PathMatch<'_>,
+    path: &PathMatch<'_>,
     data: &Map<String, Value>,
-) -> Result<ApiParams, Vec<String>> {
+) -> Result<ApiParams, ParameterErrors> {
     let mut params = ApiParams::new();
-    let mut wrong = Vec::new();
-    for (name, value) in &found.values {
+    let mut errors = Vec::new();
+    for (name, value) in &path.values {
         if let Some(parameter) = operation.parameter(name)
-            && let Err(why) = convert_values(&parameter, &Value::from(value.as_str()))
+            && let Err(kind) = convert_values(&parameter, &Value::from(value.as_str()))
         {
-            wrong.push(format!("`{name}` in the path {why}"));
+            errors.push(ParameterError { name: (*name).to_owned(), in_path: true, kind });
         }
     }
-    // Storage plugins of others bring types and parameters that no description has.
-    let open =
-        operation.allows_extra_parameters() || !operation.is_live() || operation.template().starts_with("/storage");
     for (name, value) in data {
-        if wrong.len() >= MAX_PROBLEMS {
-            wrong.push("and maybe more".into());
-            return Err(wrong);
+        if errors.len() >= MAX_PROBLEMS {
+            return Err(ParameterErrors { errors, may_have_more: true });
         }
-        if operation.is_path_parameter(name) {
-            if found.value(name) != Some(format_scalar(value).as_str()) {
-                wrong.push(format!(
-                    "`{name}` stands in the path already, as `{}`",
-                    found.value(name).unwrap_or_default()
-                ));
-            }
-            continue;
-        }
-        let sent = match operation.parameter(name) {
-            Some(parameter) if name == "type" && open && !value.is_object() && !value.is_array() => {
-                convert_values(&parameter, value).or_else(|_| Ok(vec![format_scalar(value)]))
-            }
-            Some(parameter) => convert_values(&parameter, value).inspect(|_| {
-                let other = parameter.requires();
-                if !other.is_empty() && !data.contains_key(other) {
-                    wrong.push(format!("`{name}` needs `{other}` beside it"));
-                }
-            }),
-            // The embedded facts may be older than the cluster: it knows its parameters.
-            None if open => {
-                let mut alone = Map::new();
-                alone.insert(name.clone(), value.clone());
-                ApiParams::from_json(&alone)
-                    .map(|params| params.iter().map(|(_, value)| value.to_owned()).collect())
-                    .map_err(|problems| problems.join("; ").replace(&format!("`{name}` "), ""))
-            }
-            None => {
-                wrong.push(describe_unknown(operation, name));
-                continue;
-            }
+        let result = if operation.is_path_parameter(name) {
+            check_path_value(path.value(name), value).map(|()| Vec::new())
+        } else {
+            check_value(operation, data, name, value)
         };
-        match sent {
+        match result {
             Ok(values) => values.iter().for_each(|value| params.push(name, value)),
-            Err(why) => wrong.push(format!("`{name}` {why}")),
+            Err(kind) => errors.push(ParameterError { name: name.clone(), in_path: false, kind }),
         }
     }
-    for missing in operation.parameters().filter(|p| p.is_required() && p.family().is_none()) {
-        let name = missing.name();
+    for parameter in operation.parameters().filter(|p| p.is_required() && p.family().is_none()) {
+        let name = parameter.name();
         if !data.contains_key(name) && !operation.is_path_parameter(name) {
-            wrong.push(format!("`{name}` is missing: it must be given ({})", describe_parameter(&missing)));
+            let kind = ParameterErrorKind::Missing { expected: describe_parameter(&parameter) };
+            errors.push(ParameterError { name: name.to_owned(), in_path: false, kind });
         }
     }
-    if wrong.is_empty() { Ok(params) } else { Err(wrong) }
+    if errors.is_empty() { Ok(params) } else { Err(ParameterErrors { errors, may_have_more: false }) }
 }
 
-fn describe_unknown(operation: &Operation<'_>, name: &str) -> String {
+/// Checks that a parameter of the path has the same value as in the path.
+fn check_path_value(in_path: Option<&str>, value: &Value) -> Result<(), ParameterErrorKind> {
+    if in_path == Some(format_scalar(value).as_str()) {
+        Ok(())
+    } else {
+        Err(ParameterErrorKind::AlreadyInPath { value: in_path.unwrap_or_default().to_owned() })
+    }
+}
+
+/// Returns the texts to send for a parameter that is not part of the path.
+fn check_value(
+    operation: &Operation<'_>,
+    data: &Map<String, Value>,
+    name: &str,
+    value: &Value,
+) -> Result<Vec<String>, ParameterErrorKind> {
+    // The embedded facts may be older than the cluster, and third-party plugins have parameters and types of their own.
+    let is_open =
+        operation.allows_extra_parameters() || !operation.is_live() || is_extended_by_plugins(operation.template());
+    let Some(parameter) = operation.parameter(name) else {
+        return if is_open { to_form_values(name, value) } else { Err(unknown_parameter(operation, name)) };
+    };
+    let values = convert_values(&parameter, value);
+    if name == "type" && is_open && !value.is_object() && !value.is_array() {
+        return values.or_else(|_| Ok(vec![format_scalar(value)]));
+    }
+    let other = parameter.requires();
+    if values.is_ok() && !other.is_empty() && !data.contains_key(other) {
+        return Err(ParameterErrorKind::RequiresOther { other: other.to_owned() });
+    }
+    values
+}
+
+fn unknown_parameter(operation: &Operation<'_>, name: &str) -> ParameterErrorKind {
     let names = || operation.parameters().map(|p| p.name()).filter(|n| !operation.is_path_parameter(n));
-    // A number at the end says nothing of what was meant.
+    // A number at the end hides the similarity to a family's name.
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let meant = suggest(name, names()).or_else(|| suggest(stem, names().map(|n| n.trim_end_matches("[n]"))));
-    let shown: String = name.chars().take(64).collect();
-    let mut text = format!("`{shown}` is no parameter of {} {}", operation.method(), operation.template());
-    // Writing into a String can't fail.
-    let _ = match (meant, names().count()) {
-        (Some(meant), _) => write!(text, ": did you mean `{meant}`?"),
-        (None, 0) => write!(text, ", which takes none"),
-        (None, 1..=25) => write!(text, ", which takes {}", names().collect::<Vec<_>>().join(", ")),
-        (None, _) => write!(text, "; describe_api lists them"),
-    };
-    text
+    let suggestion = suggest(name, names()).or_else(|| suggest(stem, names().map(|n| n.trim_end_matches("[n]"))));
+    ParameterErrorKind::Unknown {
+        operation: format!("{} {}", operation.method(), operation.template()),
+        suggestion: suggestion.map(str::to_owned),
+        accepted: names().map(str::to_owned).collect(),
+    }
 }
 
-/// The texts to send for one value: several where Proxmox takes an array. The error is a clause: `must be …`.
-fn convert_values(parameter: &ParameterSpec<'_>, value: &Value) -> Result<Vec<String>, String> {
-    if value.is_null() {
-        return Err("is null: leave it out; to unset an option pass its name in `delete`".into());
-    }
-    if value.as_array().is_some_and(Vec::is_empty) {
-        return Err("is an empty list, which can't be sent: leave it out".into());
-    }
-    let split;
-    let items = match (parameter.kind(), value) {
-        ("array", Value::Array(items)) => items.as_slice(),
-        // Numbers of guests, as other parameters take them: no number has a comma.
-        ("array", Value::String(text)) if parameter.format() == "pve-vmid" => {
-            split = text.split([',', ';', ' ']).filter(|t| !t.is_empty()).map(Value::from).collect::<Vec<_>>();
-            split.as_slice()
+/// Returns the texts to send for one value. An array has several.
+fn convert_values(parameter: &ParameterSpec<'_>, value: &Value) -> Result<Vec<String>, ParameterErrorKind> {
+    match (parameter.kind(), value) {
+        (_, Value::Null) => Err(ParameterErrorKind::Null),
+        (_, Value::Array(items)) if items.is_empty() => Err(ParameterErrorKind::EmptyList),
+        ("array", Value::Array(items)) => items.iter().map(|item| convert_value(parameter, item)).collect(),
+        // Other parameters take several guests as one text, so callers write it here too. No number has a comma.
+        ("array", Value::String(text)) if ValueFormat::from_name(parameter.format()) == ValueFormat::GuestId => {
+            let numbers = text.split([',', ';', ' ']).filter(|number| !number.is_empty());
+            numbers.map(|number| convert_value(parameter, &number.into())).collect()
         }
-        _ => std::slice::from_ref(value),
-    };
-    items.iter().map(|item| convert_value(parameter, item)).collect()
+        _ => Ok(vec![convert_value(parameter, value)?]),
+    }
 }
 
-fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String, String> {
-    let refused = || format!("must be {}, not {}", describe_parameter(parameter), describe_value(value));
+fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String, ParameterErrorKind> {
+    let wrong_value =
+        || ParameterErrorKind::WrongValue { expected: describe_parameter(parameter), actual: describe_value(value) };
     let text = match (parameter.kind(), value) {
-        (_, Value::Null) => return Err(refused()),
-        ("boolean", _) => return parse_boolean(value).map(str::to_owned).ok_or_else(refused),
-        ("integer" | "number", _) => convert_number(parameter, value).ok_or_else(refused)?,
-        // A text without keys of its own is none, whatever an object could be made into.
-        ("" | "string", Value::Object(_)) if !has_keys(parameter) => return Err(refused()),
+        (_, Value::Null) => return Err(wrong_value()),
+        ("boolean", _) => return parse_boolean(value).map(str::to_owned).ok_or_else(wrong_value),
+        ("integer" | "number", _) => convert_number(parameter, value).ok_or_else(wrong_value)?,
+        // Only a parameter with keys can take an object.
+        ("" | "string", Value::Object(_)) if !has_keys(parameter) => return Err(wrong_value()),
         (_, Value::Object(keys)) => build_property_string(parameter, keys)?,
-        ("array", Value::Array(_)) => return Err(refused()),
-        (_, Value::Array(items)) => join_list(parameter, items).ok_or_else(refused)?,
-        (_, plain) => self::format_scalar(plain),
+        ("array", Value::Array(_)) => return Err(wrong_value()),
+        (_, Value::Array(items)) => join_list(parameter, items).ok_or_else(wrong_value)?,
+        (_, scalar) => format_scalar(scalar),
     };
-    let text = match_allowed_value(parameter, text).map_err(|()| refused())?;
-    let long = text.chars().count() as f64;
-    let bound = |bound: &str| bound.parse::<f64>().ok();
-    if bound(parameter.max_length()).is_some_and(|most| long > most) && parameter.kind() == "string" {
-        return Err(format!("is longer than {} characters", parameter.max_length()));
+    let text = match_allowed_value(parameter, text).ok_or_else(wrong_value)?;
+    if parameter.kind() == "string" {
+        let length = text.chars().count() as f64;
+        if parse_limit(parameter.max_length()).is_some_and(|max| length > max) {
+            return Err(ParameterErrorKind::TooLong { max: parameter.max_length().to_owned() });
+        }
+        if parse_limit(parameter.min_length()).is_some_and(|min| length < min) {
+            return Err(ParameterErrorKind::TooShort { min: parameter.min_length().to_owned() });
+        }
     }
-    if bound(parameter.min_length()).is_some_and(|least| long < least) && parameter.kind() == "string" {
-        return Err(format!("is shorter than {} characters", parameter.min_length()));
-    }
-    Ok(if parameter.format() == "urlencoded" { encode_once(text) } else { text })
+    let is_encoded = ValueFormat::from_name(parameter.format()) == ValueFormat::UrlEncoded;
+    Ok(if is_encoded { encode_once(text) } else { text })
 }
 
-/// Whether the values are `key=value,…`: by their keys, or by the name of a format that has some.
+fn parse_limit(limit: &str) -> Option<f64> {
+    limit.parse().ok()
+}
+
+/// Returns whether the values are property strings, by their keys or by the name of the format.
 fn has_keys(parameter: &ParameterSpec<'_>) -> bool {
-    let named = ["pve-vm-cpu-conf", "pve-startup-order", "prune-backups", "backup-fleecing", "backup-performance"];
-    let format = parameter.format();
     parameter.nested_parameters().next().is_some()
-        || format.starts_with("pve-qm-")
-        || format.starts_with("pve-qemu-")
-        || named.contains(&format)
+        || ValueFormat::from_name(parameter.format()) == ValueFormat::PropertyString
 }
 
-/// One of the words the parameter takes, in its own spelling, if it takes only such.
-fn match_allowed_value(parameter: &ParameterSpec<'_>, text: String) -> Result<String, ()> {
+/// Returns an enumeration's value in its own spelling, `None` if it does not have the value, and the text of a
+/// parameter without an enumeration.
+fn match_allowed_value(parameter: &ParameterSpec<'_>, text: String) -> Option<String> {
     if parameter.allowed_values().next().is_none() {
-        return Ok(text);
+        return Some(text);
     }
     let exact = parameter.allowed_values().find(|word| *word == text);
-    let known = exact.or_else(|| parameter.allowed_values().find(|word| word.eq_ignore_ascii_case(&text)));
-    known.map(str::to_owned).ok_or(())
+    exact.or_else(|| parameter.allowed_values().find(|word| word.eq_ignore_ascii_case(&text))).map(str::to_owned)
 }
 
 fn parse_boolean(value: &Value) -> Option<&'static str> {
@@ -174,65 +171,72 @@ fn parse_boolean(value: &Value) -> Option<&'static str> {
 }
 
 fn convert_number(parameter: &ParameterSpec<'_>, value: &Value) -> Option<String> {
-    // A form can't tell `true` from 1, yet whoever says so means no number.
+    // A form can't tell `true` from 1, but a caller that writes `true` does not mean a number.
     let text = Some(value).filter(|value| !value.is_boolean()).map(format_scalar)?;
     let text = text.trim();
-    let n: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
-    let bound = |bound: &str| bound.parse::<f64>().ok();
-    let whole = parameter.kind() != "integer" || n.fract() == 0.0;
-    let inside = bound(parameter.minimum()).is_none_or(|least| n >= least)
-        && bound(parameter.maximum()).is_none_or(|most| n <= most);
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    (whole && inside).then(|| if plain || parameter.kind() == "number" { text.to_owned() } else { format!("{n:.0}") })
+    let number: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
+    let has_type = parameter.kind() != "integer" || number.fract() == 0.0;
+    let in_range = parse_limit(parameter.minimum()).is_none_or(|min| number >= min)
+        && parse_limit(parameter.maximum()).is_none_or(|max| number <= max);
+    let is_plain = parameter.kind() == "number" || text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    (has_type && in_range).then(|| if is_plain { text.to_owned() } else { format!("{number:.0}") })
 }
 
-/// A list as one text: with commas where the format is a list.
+/// Joins a list to one text, if the format allows several values.
 fn join_list(parameter: &ParameterSpec<'_>, items: &[Value]) -> Option<String> {
-    let simple = items.iter().all(|item| !item.is_array() && !item.is_object() && !item.is_null());
+    if items.iter().any(|item| item.is_array() || item.is_object() || item.is_null()) {
+        return None;
+    }
     let texts: Vec<String> = items.iter().map(format_scalar).collect();
-    match parameter.format() {
-        _ if !simple || texts.is_empty() => None,
-        format if format.ends_with("-list") && !texts.iter().any(|t| t.contains(',')) => Some(texts.join(",")),
-        // Public keys: one a line.
-        "urlencoded" => Some(texts.join("\n")),
+    match ValueFormat::from_name(parameter.format()) {
+        _ if texts.is_empty() => None,
+        ValueFormat::List if !texts.iter().any(|t| t.contains(',')) => Some(texts.join(",")),
+        // Public keys are lines.
+        ValueFormat::UrlEncoded => Some(texts.join("\n")),
         _ => None,
     }
 }
 
-/// `key=value,…` of an object, for a parameter whose values are written like that.
-fn build_property_string(parameter: &ParameterSpec<'_>, keys: &Map<String, Value>) -> Result<String, String> {
-    let mut out = String::new();
-    for (key, value) in keys {
-        let known = parameter
+/// Returns an object as `key=value,…`.
+fn build_property_string(
+    parameter: &ParameterSpec<'_>,
+    object: &Map<String, Value>,
+) -> Result<String, ParameterErrorKind> {
+    let mut pairs = Vec::new();
+    for (key, value) in object {
+        let spec = parameter
             .nested_parameters()
-            .find(|n| n.name() == key || n.family().is_some_and(|f| is_family_member(key, f)));
-        if known.is_none() && parameter.nested_parameters().next().is_some() {
+            .find(|n| n.name() == key || n.family().is_some_and(|family| is_family_member(key, family)));
+        if spec.is_none() && parameter.nested_parameters().next().is_some() {
             let names: Vec<&str> = parameter.nested_parameters().map(|n| n.name()).collect();
-            let meant = suggest(key, names.iter().copied()).map(|m| format!(": did you mean `{m}`?"));
-            let key: String = key.chars().take(64).collect();
-            return Err(format!("has no key `{key}`{}", meant.unwrap_or(format!(", only {}", names.join(", ")))));
+            return Err(ParameterErrorKind::UnknownKey {
+                key: key.clone(),
+                suggestion: suggest(key, names.iter().copied()).map(str::to_owned),
+                accepted: names.into_iter().map(str::to_owned).collect(),
+            });
         }
-        let value = match (value, &known) {
+        let value = match (value, &spec) {
             (Value::Array(items), _) => items.iter().map(format_scalar).collect::<Vec<_>>().join(";"),
-            (value, Some(known)) => convert_value(known, value).map_err(|why| format!("`{key}` {why}"))?,
+            (value, Some(spec)) => convert_value(spec, value)
+                .map_err(|kind| ParameterErrorKind::Key { key: key.clone(), kind: Box::new(kind) })?,
             (value, None) => format_scalar(value),
         };
         if value.contains(',') || key.contains([',', '=']) {
-            return Err(format!("can't hold `{key}` in an object: write the property string yourself"));
+            return Err(ParameterErrorKind::UnwritableKey { key: key.clone() });
         }
-        let _ = write!(out, "{}{key}={value}", if out.is_empty() { "" } else { "," });
+        pairs.push(format!("{key}={value}"));
     }
-    Ok(out)
+    Ok(pairs.join(","))
 }
 
 fn is_family_member(name: &str, family: &str) -> bool {
     name.strip_prefix(family).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Percent-encoded once, because that is the parameter's own format (PVE: `sshkeys`); what is so already stays.
+/// Percent-encodes a text unless it is already encoded. The parameter's own format requires it (PVE: `sshkeys`).
 fn encode_once(text: String) -> String {
-    let safe = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
-    if text.contains('%') && text.bytes().all(safe) {
+    let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
+    if text.contains('%') && text.bytes().all(is_safe) {
         return text;
     }
     let mut out = String::with_capacity(text.len() * 2);
@@ -240,21 +244,22 @@ fn encode_once(text: String) -> String {
     out
 }
 
-/// A scalar as Proxmox takes it in a form.
+/// Returns a scalar as Proxmox takes it in a form.
 fn format_scalar(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Bool(true) => "1".into(),
         Value::Bool(false) => "0".into(),
-        // A whole number that was written 4096.0.
-        Value::Number(n) if n.is_f64() && n.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 1e15) => {
-            format!("{:.0}", n.as_f64().unwrap_or_default())
-        }
+        Value::Number(number) => match number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0) {
+            // An integer that the caller wrote as 4096.0.
+            Some(n) if n.abs() < 1e15 => format!("{n:.0}"),
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
 
-/// A value, to be shown; never a text, which may be a password in the wrong place.
+/// Describes a value for an error. A text is never repeated, because it may be a password in the wrong place.
 fn describe_value(value: &Value) -> String {
     match value {
         Value::Number(_) | Value::Bool(_) => value.to_string(),
@@ -266,39 +271,40 @@ fn describe_value(value: &Value) -> String {
     }
 }
 
-/// What a parameter takes, in a few words: `an integer from 100 to 999999999`, `one of raw, qcow2`.
+/// Describes the values of a parameter: `an integer from 100 to 999999999`, `one of raw, qcow2`.
 pub fn describe_parameter(parameter: &ParameterSpec<'_>) -> String {
     let words: Vec<&str> = parameter.allowed_values().collect();
     if !words.is_empty() {
-        return format!("one of {}", super::fold_families(&words).join(", "));
+        return format!("one of {}", fold_families(&words).join(", "));
     }
+    let format = parameter.format();
     let mut text = String::from(match parameter.kind() {
         "boolean" => "true or false",
         "integer" => "an integer",
         "number" => "a number",
         "array" => "a list",
-        _ if parameter.format().ends_with("-list") => "a list",
+        _ if ValueFormat::from_name(format) == ValueFormat::List => "a list",
         _ if parameter.nested_parameters().next().is_some() => "a property string such as key=value,key=value",
         _ => "a text",
     });
-    let format = parameter.format();
     if !format.is_empty() {
         let _ = write!(text, " ({format})");
     }
     let _ = match (parameter.minimum(), parameter.maximum()) {
         ("", "") => Ok(()),
-        (least, "") => write!(text, " of at least {least}"),
-        ("", most) => write!(text, " of at most {most}"),
-        (least, most) => write!(text, " from {least} to {most}"),
+        (min, "") => write!(text, " of at least {min}"),
+        ("", max) => write!(text, " of at most {max}"),
+        (min, max) => write!(text, " from {min} to {max}"),
     };
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Schema, read_description};
+    use super::super::load::read_description;
+    use super::super::searchable::Schema;
     use super::*;
-    use crate::pve::Method;
+    use crate::pve::method::Method;
     use serde_json::json;
     use std::sync::LazyLock;
 
@@ -308,7 +314,9 @@ mod tests {
         });
         let found = LIVE.match_path(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>()).ok().unwrap();
         let operation = found.operation(method).unwrap();
-        check_parameters(&operation, &found, data.as_object().unwrap()).map(|p| p.encode()).map_err(|w| w.join("; "))
+        check_parameters(&operation, &found, data.as_object().unwrap())
+            .map(|p| p.encode())
+            .map_err(|errors| errors.to_string())
     }
 
     fn check_config(data: Value) -> Result<String, String> {
@@ -316,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn values_become_what_proxmox_wants() {
+    fn values_are_converted_to_what_proxmox_wants() {
         for (data, sent) in [
             (json!({"onboot": true}), "onboot=1"),
             (json!({"onboot": "no"}), "onboot=0"),
@@ -340,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_what_to_write() {
+    fn an_error_says_what_to_write() {
         for (data, part) in [
             (json!({"memroy": 1}), "did you mean `memory`?"),
             (json!({"network0": 1}), "is no parameter of PUT"),
@@ -352,11 +360,11 @@ mod tests {
             (json!({"net0": {"bridge": "vmbr0", "vlan": 5}}), "has no key `vlan`"),
             (json!({"tags": null}), "`delete`"),
             (json!({"name": ["a"]}), "not a list"),
-            (json!({"vmid": 101}), "stands in the path already, as `100`"),
+            (json!({"vmid": 101}), "is already set by the path, as `100`"),
             (json!({"net0": [1]}), "not a list"),
         ] {
-            let why = check_config(data.clone()).expect_err(&data.to_string());
-            assert!(why.contains(part), "{data}: {why}");
+            let error = check_config(data.clone()).expect_err(&data.to_string());
+            assert!(error.contains(part), "{data}: {error}");
         }
         let create = check_json(Method::Post, "/nodes/pve1/qemu", json!({})).unwrap_err();
         assert!(create.contains("`vmid` is missing: it must be given (an integer"), "{create}");
@@ -367,8 +375,8 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
-        let why = check_config(json!({"memroy": 1, "cores": 0, "onboot": "maybe"})).unwrap_err();
-        assert_eq!(why.matches("; ").count(), 2, "{why}");
+    fn all_problems_are_reported_at_once() {
+        let error = check_config(json!({"memroy": 1, "cores": 0, "onboot": "maybe"})).unwrap_err();
+        assert_eq!(error.matches("; ").count(), 2, "{error}");
     }
 }

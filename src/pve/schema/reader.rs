@@ -1,194 +1,254 @@
-//! A schema out of the description that every node serves: `const apiSchema = [ … ]` and more JavaScript after it. The
-//! list is read as data from its first bracket to its last, method by method, as it comes in; nothing is evaluated.
+//! Reads the API description that every node serves: `const apiSchema = [ … ]`, followed by more JavaScript.
 //!
-//! Whoever answers in a node's place can send anything. So the whole, each method and what is kept have bounds; of
-//! values that are not as expected, scalars are taken as texts and the rest is passed over.
+//! The list is parsed as JSON from its first bracket to its last, path by path, while it arrives. Nothing is evaluated.
+//! A malicious host may send anything, so the description, each path and the result have limits. Where a scalar is
+//! expected, any scalar is read as a text and other values are ignored.
 
-use super::limited_value::MemoryLimitedValue;
-use super::packed::{PackedOperation, PackedParameter, SchemaBuilder, TextRef};
-use super::{Method, Schema};
+use super::error::{SchemaError, SchemaLimit};
+use super::limited_value::{MemoryLimitedValue, ValueBudget};
+use super::model::SchemaModel;
+use super::packed::{
+    OperationFacts, PackedMethod, PackedOperation, PackedParameter, ParameterListRef, SchemaBuilder, TextRef,
+};
 use crate::policy::Risk;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::pve::method::Method;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
-/// The most of a description that is read, decompressed. Real ones have 1.3 to 4 MB.
-pub const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
+/// Most bytes of a decompressed description. Real ones have 1.3 to 4 MB.
+pub(super) const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
 
-/// The most of one path's methods, which are held at once. The largest real ones have some 200 KB.
+/// Most bytes of the methods of one path, which are in memory at once. The largest real ones have some 200 KB.
 const MAX_PATH_BYTES: u64 = 1 << 20;
 
-/// Words of one enumeration. The largest real one, all disks of a VM, has some 320.
-const MAX_ENUM_VALUES: usize = 1_000;
-/// The memory that they may take then: an empty object in a list is two bytes of script and some hundred here.
+/// Most memory of the methods of one path. An empty object in a list is two bytes of text and some hundred of memory.
 const MAX_PATH_MEMORY: usize = 8 << 20;
 
-/// Of the cluster's own words for one thing.
-const MAX_TEXT_CHARS: usize = 600;
+/// Longest path, in bytes.
+const MAX_TEMPLATE_BYTES: usize = 1_000;
 
-/// Reads a node's description. The error says what it is instead; the rest of the reader is left unread.
-pub fn read_description(script: impl Read) -> Result<Schema, String> {
-    read_schema(false, Box::new(script))
+/// Most values of an enumeration. The largest real one, all disks of a VM, has some 320.
+const MAX_ENUM_VALUES: usize = 1_000;
+
+/// Longest text that is kept of a description, in bytes.
+const MAX_TEXT_BYTES: usize = 600;
+
+/// Deepest nesting of `and` and `or` in a rule about privileges.
+const MAX_RULE_DEPTH: usize = 8;
+
+/// Reads a node's description. The embedded schema contributes the facts about each operation that it has too.
+/// The rest of the script stays unread.
+pub(super) fn read_description(script: impl Read, embedded: &SchemaModel) -> Result<SchemaModel, SchemaError> {
+    read_schema(script, Some(embedded))
 }
 
-/// Reads the embedded facts, which also have summaries and risks.
-pub(super) fn read_facts(script: impl Read) -> Result<Schema, String> {
-    read_schema(true, Box::new(script))
+/// Reads the embedded description, which contains the facts about each operation.
+pub(super) fn read_facts(script: impl Read) -> Result<SchemaModel, SchemaError> {
+    read_schema(script, None)
 }
 
-/// Counts what passes, and ends at a bound that moves.
-struct SizeLimitedReader<'a> {
-    inner: Box<dyn Read + 'a>,
-    bytes_read: &'a Cell<u64>,
-    limit: &'a Cell<u64>,
+fn read_schema(script: impl Read, embedded: Option<&SchemaModel>) -> Result<SchemaModel, SchemaError> {
+    let progress =
+        ReadProgress { bytes_read: Cell::new(0), limit: Cell::new(MAX_PATH_BYTES), exceeded: Cell::new(None) };
+    let reader = SizeLimitedReader { inner: script, progress: &progress };
+    let mut schema = SchemaReader { embedded, builder: SchemaBuilder::default(), progress: &progress };
+    match (schema.read_list(BufReader::with_capacity(32 << 10, reader)), progress.exceeded.get()) {
+        (Ok(()), _) => SchemaModel::new(schema.builder.finish(), embedded.is_some()),
+        // The parser passes errors on as texts.
+        (Err(_), Some(limit)) => Err(SchemaError::TooLarge(limit)),
+        (Err(error), None) => Err(error),
+    }
 }
 
-impl Read for SizeLimitedReader<'_> {
+/// Position of the parser in a description, and the limits for what it reads next.
+struct ReadProgress {
+    bytes_read: Cell<u64>,
+    /// Value of `bytes_read` at which the current path is too large.
+    limit: Cell<u64>,
+    /// The limit that ended the reading.
+    exceeded: Cell<Option<SchemaLimit>>,
+}
+
+impl ReadProgress {
+    /// Records the limit that ends the reading and returns an error for the parser.
+    fn exceed<E: Error>(&self, limit: SchemaLimit) -> E {
+        self.exceeded.set(Some(limit));
+        E::custom("a limit is exceeded")
+    }
+}
+
+/// Counts the bytes of `inner` and ends at the limit.
+struct SizeLimitedReader<'a, R> {
+    inner: R,
+    progress: &'a ReadProgress,
+}
+
+impl<R: Read> Read for SizeLimitedReader<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self
-            .limit
-            .get()
-            .saturating_sub(self.bytes_read.get())
-            .min(MAX_DESCRIPTION_BYTES.saturating_sub(self.bytes_read.get()));
+        let bytes_read = self.progress.bytes_read.get();
+        let left = self.progress.limit.get().min(MAX_DESCRIPTION_BYTES).saturating_sub(bytes_read);
         if left == 0 && !into.is_empty() {
-            return Err(io::Error::other("it is larger than any description of the API"));
+            let of_description = bytes_read >= MAX_DESCRIPTION_BYTES;
+            self.progress.exceeded.set(Some(if of_description {
+                SchemaLimit::Description(MAX_DESCRIPTION_BYTES)
+            } else {
+                SchemaLimit::Path(MAX_PATH_BYTES)
+            }));
+            return Err(io::Error::other("a limit is exceeded"));
         }
-        let most = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let n = self.inner.read(into.get_mut(..most).unwrap_or_default())?;
-        self.bytes_read.set(self.bytes_read.get() + n as u64);
+        let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = self.inner.read(&mut into[..length])?;
+        self.progress.bytes_read.set(bytes_read + n as u64);
         Ok(n)
     }
 }
 
-fn read_schema(facts: bool, script: Box<dyn Read + '_>) -> Result<Schema, String> {
-    let (passed, end) = (Cell::new(0), Cell::new(MAX_PATH_BYTES));
-    let mut reading =
-        SchemaReader { is_embedded: facts, builder: SchemaBuilder::default(), bytes_read: &passed, limit: &end };
-    let mut reader =
-        BufReader::with_capacity(32 << 10, SizeLimitedReader { inner: script, bytes_read: &passed, limit: &end });
-    skip_to_list(&mut reader).map_err(|e| e.to_string())?;
-    // The bracket was taken; the parser gets it back.
-    let mut json = serde_json::Deserializer::from_reader(io::Cursor::new(b"[").chain(reader));
-    PathListVisitor(&mut reading).deserialize(&mut json).map_err(|e| e.to_string())?;
-    reading.builder.finish(!facts).map_err(str::to_owned)
-}
-
-/// One reading: the schema so far.
-struct SchemaReader<'a> {
-    is_embedded: bool,
-    builder: SchemaBuilder,
-    bytes_read: &'a Cell<u64>,
-    limit: &'a Cell<u64>,
-}
-
-impl SchemaReader<'_> {
-    /// The methods of one path, which is not known yet: in a description it comes last.
-    fn read_methods(&mut self, info: &Map<String, Value>) -> Result<Vec<PackedOperation>, &'static str> {
-        let known = Method::ALL.into_iter().filter_map(|m| Some((m, info.get(m.as_str())?.as_object()?)));
-        known.map(|(method, info)| self.read_operation(method, info)).collect()
-    }
-
-    /// Keeps the methods of this path.
-    fn add_path(&mut self, path: &str, operations: Vec<PackedOperation>) -> Result<(), &'static str> {
-        if path.starts_with('/') && path.len() <= 1_000 {
-            let template = self.builder.add_text(path)?;
-            for operation in operations {
-                self.builder.add_operation(PackedOperation { template, ..operation })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn read_operation(&mut self, method: Method, info: &Map<String, Value>) -> Result<PackedOperation, &'static str> {
-        let parameters = info.get("parameters");
-        let properties = parameters.and_then(|p| p.get("properties")).and_then(Value::as_object);
-        let raws = properties.map_or(Ok(Vec::new()), |properties| self.read_properties(properties))?;
-        let fact = |key: &str| if self.is_embedded { scalar_to_text(info.get(key)) } else { String::new() };
-        let (summary, reason, code) = (fact("summary"), fact("reason"), fact("risk"));
-        Ok(PackedOperation {
-            method,
-            template: TextRef::default(),
-            name: self.add_text_field(info, "name")?,
-            description: self.add_text_field(info, "description")?,
-            summary: self.builder.add_text(&summary)?,
-            reason: self.builder.add_text(&reason)?,
-            risk: Risk::from_code(&code),
-            privileges: self.builder.add_text(&format_privileges(info.get("permissions")))?,
-            return_type: self.builder.add_text(&scalar_to_text(info.get("returns").and_then(|r| r.get("type"))))?,
-            parameters: self.builder.add_parameters(raws)?,
-            refuses_tokens: info.get("allowtoken").is_some_and(|v| !is_perl_true(v)),
-            // Proxmox's default is to allow more; it always says 0 where it does not.
-            allows_extra_parameters: parameters.and_then(|p| p.get("additionalProperties")).is_some_and(is_perl_true),
-        })
-    }
-
-    fn read_properties(&mut self, properties: &Map<String, Value>) -> Result<Vec<PackedParameter>, &'static str> {
-        properties
-            .iter()
-            .filter_map(|(name, facts)| Some((name, facts.as_object()?)))
-            .map(|(name, facts)| self.read_parameter(name, facts))
-            .collect()
-    }
-
-    fn read_parameter(&mut self, name: &str, facts: &Map<String, Value>) -> Result<PackedParameter, &'static str> {
-        let items = facts.get("items").and_then(Value::as_object);
-        // A format is a name, or the keys of the value. Those of a list are those of its items.
-        let format = facts.get("format").or_else(|| items.and_then(|items| items.get("format")));
-        let nested = match (format, facts.get("properties").and_then(Value::as_object)) {
-            (Some(Value::Object(keys)), _) | (_, Some(keys)) => self.read_properties(keys)?,
-            _ => Vec::new(),
-        };
-        let words = facts.get("enum").or_else(|| items.and_then(|items| items.get("enum")));
-        let words = words.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let mut lines = String::new();
-        // An enumeration that is cut would refuse what is right.
-        for word in if words.len() > MAX_ENUM_VALUES { &[] } else { words } {
-            let word = scalar_to_text(Some(word));
-            if !word.is_empty() && !word.contains('\n') {
-                lines.push_str(&word);
-                lines.push('\n');
-            }
-        }
-        Ok(PackedParameter {
-            name: self.builder.add_text(&truncate_line(name))?,
-            kind: self.add_text_field(facts, "type")?,
-            description: self.add_text_field(facts, "description")?,
-            default: self.add_text_field(facts, "default")?,
-            minimum: self.add_text_field(facts, "minimum")?,
-            maximum: self.add_text_field(facts, "maximum")?,
-            min_length: self.add_text_field(facts, "minLength")?,
-            max_length: self.add_text_field(facts, "maxLength")?,
-            pattern: self.add_text_field(facts, "pattern")?,
-            format: self.builder.add_text(&truncate_line(&scalar_to_text(format)))?,
-            allowed_values: self.builder.add_text(&lines)?,
-            requires: self.add_text_field(facts, "requires")?,
-            alias: self.add_text_field(facts, "alias")?,
-            nested: self.builder.add_parameters(nested)?,
-            optional: facts.get("optional").is_some_and(is_perl_true) || facts.contains_key("alias"),
-            default_key: facts.get("default_key").is_some_and(is_perl_true),
-        })
-    }
-
-    fn add_text_field(&mut self, of: &Map<String, Value>, key: &str) -> Result<TextRef, &'static str> {
-        self.builder.add_text(&truncate_line(&scalar_to_text(of.get(key))))
-    }
-}
-
-/// Reads up to and with the first `[`.
-fn skip_to_list(reader: &mut impl Read) -> io::Result<()> {
+/// Reads up to and including the first `[`.
+fn skip_to_list(reader: &mut impl Read) -> Result<(), SchemaError> {
     let mut byte = [0];
     loop {
-        match reader.read(&mut byte)? {
-            0 => return Err(io::Error::other("it has no list")),
+        match reader.read(&mut byte).map_err(SchemaError::Io)? {
+            0 => return Err(SchemaError::NoList),
             _ if byte == *b"[" => return Ok(()),
             _ => {}
         }
     }
 }
 
-/// A text, a number or a truth value as text; empty for anything else.
+/// A method that was read before its path.
+struct MethodEntry {
+    method: PackedMethod,
+    /// The facts, if the description contains them.
+    facts: Option<OperationFacts>,
+}
+
+/// Reads one description.
+struct SchemaReader<'a> {
+    /// Source of the facts. `None` if the description contains them.
+    embedded: Option<&'a SchemaModel>,
+    builder: SchemaBuilder,
+    progress: &'a ReadProgress,
+}
+
+impl SchemaReader<'_> {
+    fn read_list(&mut self, mut script: impl Read) -> Result<(), SchemaError> {
+        skip_to_list(&mut script)?;
+        // The parser needs the bracket too.
+        let mut json = serde_json::Deserializer::from_reader(io::Cursor::new(b"[").chain(script));
+        Ok(PathListVisitor(self).deserialize(&mut json)?)
+    }
+
+    fn read_methods(&mut self, info: &Map<String, Value>) -> Result<Vec<MethodEntry>, SchemaLimit> {
+        let methods = Method::ALL.into_iter().filter_map(|m| Some((m, info.get(m.as_str())?.as_object()?)));
+        methods.map(|(method, info)| self.read_method(method, info)).collect()
+    }
+
+    fn read_method(&mut self, method: Method, info: &Map<String, Value>) -> Result<MethodEntry, SchemaLimit> {
+        let parameters = info.get("parameters");
+        let properties = parameters.and_then(|p| p.get("properties")).and_then(Value::as_object);
+        let facts = match self.embedded {
+            Some(_) => None,
+            None => Some(OperationFacts {
+                summary: self.builder.add_text(&scalar_to_text(info.get("summary")))?,
+                risk_reason: self.builder.add_text(&scalar_to_text(info.get("reason")))?,
+                risk: Risk::from_code(&scalar_to_text(info.get("risk"))),
+                low_priority: scalar_to_text(info.get("rank")) == "low",
+            }),
+        };
+        let method = PackedMethod {
+            method,
+            name: self.add_text_field(info, "name")?,
+            description: self.add_text_field(info, "description")?,
+            privileges: self.builder.add_text(&format_privileges(info.get("permissions")))?,
+            return_type: self.builder.add_text(&scalar_to_text(info.get("returns").and_then(|r| r.get("type"))))?,
+            parameters: self.read_properties(properties)?,
+            refuses_tokens: info.get("allowtoken").is_some_and(|v| !is_perl_true(v)),
+            // Proxmox allows more by default, and always says 0 where it does not.
+            allows_extra_parameters: parameters.and_then(|p| p.get("additionalProperties")).is_some_and(is_perl_true),
+        };
+        Ok(MethodEntry { method, facts })
+    }
+
+    /// Adds the methods of a path. A path that is too long or not absolute is ignored.
+    fn add_path(&mut self, path: &str, methods: Vec<MethodEntry>) -> Result<(), SchemaLimit> {
+        if !path.starts_with('/') || path.len() > MAX_TEMPLATE_BYTES {
+            return Ok(());
+        }
+        let template = self.builder.add_text(path)?;
+        for MethodEntry { method, facts } in methods {
+            let facts = match facts {
+                Some(facts) => facts,
+                None => self.copy_facts(method.method, path)?,
+            };
+            self.builder.add_operation(PackedOperation { template, method, facts })?;
+        }
+        Ok(())
+    }
+
+    /// Copies the embedded facts about an operation. An operation that they don't have is of unknown risk.
+    fn copy_facts(&mut self, method: Method, path: &str) -> Result<OperationFacts, SchemaLimit> {
+        let known = self.embedded.and_then(|embedded| embedded.find_by_template(method, path));
+        Ok(OperationFacts {
+            summary: self.builder.add_text(known.map_or("", |known| known.summary()))?,
+            risk_reason: self.builder.add_text(known.map_or("", |known| known.risk_reason()))?,
+            risk: known.map_or(Risk::UNKNOWN, |known| known.risk()),
+            low_priority: known.is_some_and(|known| known.has_low_priority()),
+        })
+    }
+
+    fn read_properties(&mut self, properties: Option<&Map<String, Value>>) -> Result<ParameterListRef, SchemaLimit> {
+        let parameters: Result<Vec<PackedParameter>, SchemaLimit> = properties
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, property)| Some((name, property.as_object()?)))
+            .map(|(name, property)| self.read_parameter(name, property))
+            .collect();
+        self.builder.add_parameters(parameters?)
+    }
+
+    fn read_parameter(&mut self, name: &str, property: &Map<String, Value>) -> Result<PackedParameter, SchemaLimit> {
+        let items = property.get("items").and_then(Value::as_object);
+        let get = |key: &str| property.get(key).or_else(|| items.and_then(|items| items.get(key)));
+        // A format is a name, or the keys of a property string. The format of a list is that of its items.
+        let format = get("format");
+        let keys = format.and_then(Value::as_object).or_else(|| property.get("properties").and_then(Value::as_object));
+        Ok(PackedParameter {
+            name: self.builder.add_text(&shorten_text(name))?,
+            kind: self.add_text_field(property, "type")?,
+            description: self.add_text_field(property, "description")?,
+            default: self.add_text_field(property, "default")?,
+            minimum: self.add_text_field(property, "minimum")?,
+            maximum: self.add_text_field(property, "maximum")?,
+            min_length: self.add_text_field(property, "minLength")?,
+            max_length: self.add_text_field(property, "maxLength")?,
+            pattern: self.add_text_field(property, "pattern")?,
+            format: self.builder.add_text(&shorten_text(&scalar_to_text(format)))?,
+            allowed_values: self.builder.add_text(&join_enum_values(get("enum")))?,
+            requires: self.add_text_field(property, "requires")?,
+            alias: self.add_text_field(property, "alias")?,
+            nested: self.read_properties(keys)?,
+            optional: property.get("optional").is_some_and(is_perl_true) || property.contains_key("alias"),
+            default_key: property.get("default_key").is_some_and(is_perl_true),
+        })
+    }
+
+    fn add_text_field(&mut self, object: &Map<String, Value>, key: &str) -> Result<TextRef, SchemaLimit> {
+        self.builder.add_text(&shorten_text(&scalar_to_text(object.get(key))))
+    }
+}
+
+/// Returns the values of an enumeration, each ended by a line break. An enumeration with too many values counts as
+/// none, because a shortened one would reject valid values.
+fn join_enum_values(values: Option<&Value>) -> String {
+    let values = values.and_then(Value::as_array).filter(|values| values.len() <= MAX_ENUM_VALUES);
+    let texts = values.into_iter().flatten().map(|value| scalar_to_text(Some(value)));
+    texts.filter(|text| !text.is_empty() && !text.contains('\n')).map(|text| text + "\n").collect()
+}
+
+/// Returns a string, number or boolean as text, and an empty text for other values.
 fn scalar_to_text(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
@@ -197,16 +257,16 @@ fn scalar_to_text(value: Option<&Value>) -> String {
     }
 }
 
-/// Perl's truth: `0`, `"0"` and the empty text are false.
+/// Returns whether Perl takes a value as true. `0`, `"0"` and the empty text are false.
 fn is_perl_true(value: &Value) -> bool {
     !matches!(scalar_to_text(Some(value)).as_str(), "" | "0" | "false")
 }
 
-/// One line of at most so many characters, without control characters.
-fn truncate_line(text: &str) -> String {
+/// Returns one line of at most [`MAX_TEXT_BYTES`] without control characters.
+fn shorten_text(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_whitespace() {
-        if out.len() + word.len() >= MAX_TEXT_CHARS {
+        if out.len() + word.len() >= MAX_TEXT_BYTES {
             out.push('…');
             break;
         }
@@ -218,12 +278,12 @@ fn truncate_line(text: &str) -> String {
     out
 }
 
-/// The rule of `permissions` in words: `VM.Audit on /vms/{vmid}`. Who may call without a privilege needs none; where
-/// nothing is said, only root@pam may.
+/// Returns the rule of `permissions` as text: `VM.Audit on /vms/{vmid}`. It is empty for an operation that users may
+/// call without a privilege. Only root@pam may call an operation without a rule.
 fn format_privileges(permissions: Option<&Value>) -> String {
-    let Some(permissions) = permissions else { return "only root@pam".into() };
-    match (permissions.get("check"), permissions.get("user").and_then(Value::as_str)) {
-        (Some(check), _) => truncate_line(&format_rule(check, 0)),
+    let get = |key: &str| permissions.and_then(|permissions| permissions.get(key));
+    match (get("check"), get("user").and_then(Value::as_str)) {
+        (Some(check), _) => shorten_text(&format_rule(check, 0)),
         (None, Some(_)) => String::new(),
         (None, None) => "only root@pam".into(),
     }
@@ -231,18 +291,18 @@ fn format_privileges(permissions: Option<&Value>) -> String {
 
 fn format_rule(check: &Value, depth: usize) -> String {
     let Some([kind, rest @ ..]) = check.as_array().map(Vec::as_slice) else { return String::new() };
-    let text = |at: usize| rest.get(at).and_then(Value::as_str).unwrap_or("");
-    let list = |at: usize| {
-        let any = rest.iter().any(|word| word == "any");
-        let names = rest.get(at).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        names.collect::<Vec<_>>().join(if any { " or " } else { " and " })
+    let text = |index: usize| rest.get(index).and_then(Value::as_str).unwrap_or("");
+    let list = |index: usize| {
+        let is_any = rest.iter().any(|word| word == "any");
+        let names = rest.get(index).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        names.collect::<Vec<_>>().join(if is_any { " or " } else { " and " })
     };
     match kind.as_str() {
-        Some(word @ ("and" | "or")) if depth < 8 => {
+        Some(word @ ("and" | "or")) if depth < MAX_RULE_DEPTH => {
             let mut parts: Vec<String> = rest.iter().map(|part| format_rule(part, depth + 1)).collect();
             parts.retain(|part| !part.is_empty());
-            let whole = parts.join(&format!(" {word} "));
-            if depth > 0 && parts.len() > 1 { format!("({whole})") } else { whole }
+            let joined = parts.join(&format!(" {word} "));
+            if depth > 0 && parts.len() > 1 { format!("({joined})") } else { joined }
         }
         Some("perm") => format!("{} on {}", list(1), text(0)),
         Some("perm-modify") => format!("Permissions.Modify on {}", text(0)),
@@ -254,7 +314,7 @@ fn format_rule(check: &Value, depth: usize) -> String {
     }
 }
 
-/// The list of paths.
+/// Parses a list of paths.
 struct PathListVisitor<'r, 'a>(&'r mut SchemaReader<'a>);
 
 impl<'de> DeserializeSeed<'de> for PathListVisitor<'_, '_> {
@@ -275,7 +335,7 @@ impl<'de> Visitor<'de> for PathListVisitor<'_, '_> {
     }
 }
 
-/// A path: its methods, and the list of those below it.
+/// Parses a path: its methods, and the list of the paths below it.
 struct PathVisitor<'r, 'a>(&'r mut SchemaReader<'a>);
 
 impl<'de> DeserializeSeed<'de> for PathVisitor<'_, '_> {
@@ -291,24 +351,33 @@ impl<'de> Visitor<'de> for PathVisitor<'_, '_> {
         f.write_str("a path of the API")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self(reading) = self;
+        let Self(reader) = self;
+        let progress = reader.progress;
         let mut path = String::new();
-        let mut operations = Vec::new();
+        let mut methods = Vec::new();
         loop {
-            reading.limit.set(reading.bytes_read.get() + MAX_PATH_BYTES);
+            progress.limit.set(progress.bytes_read.get() + MAX_PATH_BYTES);
             match map.next_key::<String>()?.as_deref() {
                 None => break,
                 Some("path") => path = map.next_value()?,
-                // Made compact at once: nothing large is held while what is below this path is read.
+                // Packed at once, so that no large value is in memory while the paths below are read.
                 Some("info") => {
-                    let held = map.next_value_seed(MemoryLimitedValue(&Cell::new(MAX_PATH_MEMORY)))?;
-                    let none = Map::new();
-                    operations = reading.read_methods(held.as_object().unwrap_or(&none)).map_err(A::Error::custom)?;
+                    let budget = ValueBudget::new(MAX_PATH_MEMORY);
+                    let info = map.next_value_seed(MemoryLimitedValue(&budget)).map_err(|error| {
+                        if budget.is_exceeded() {
+                            progress.exceed(SchemaLimit::PathMemory(MAX_PATH_MEMORY))
+                        } else {
+                            error
+                        }
+                    })?;
+                    if let Value::Object(info) = info {
+                        methods = reader.read_methods(&info).map_err(|limit| progress.exceed::<A::Error>(limit))?;
+                    }
                 }
-                Some("children") => map.next_value_seed(PathListVisitor(reading))?,
+                Some("children") => map.next_value_seed(PathListVisitor(reader))?,
                 Some(_) => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        reading.add_path(&path, operations).map_err(A::Error::custom)
+        reader.add_path(&path, methods).map_err(|limit| progress.exceed(limit))
     }
 }

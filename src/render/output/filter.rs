@@ -1,21 +1,18 @@
-//! Conditions on rows, in the words a model would use: `status=running,mem>8G,name~web`. All must hold.
+//! Conditions on rows in a form that models write: `status=running,mem>8G,name~web`. All of them must hold.
 
+use crate::render::output::error::ArgumentError;
 use crate::render::output::json_path::{parse_decimal, parse_number, unquote};
-use crate::render::output::keys::{check_key, quote_short, split_quoted};
+use crate::render::output::keys::{QuotedWord, check_key, skip_separators, split_quoted};
+use crate::render::output::names::quote_short;
+use std::cmp::Ordering;
 
-/// How to write one, for error texts.
-const SYNTAX: &str = "write key=value, with =, !=, <, <=, >, >=, ~ (contains) or !~, a comma or `and` between conditions, and \
-    quotes around a value that holds either";
-
-/// One condition.
 #[derive(Clone, Debug)]
 pub struct FilterCondition {
-    /// The key whose value is looked at.
     pub key: String,
-    op: FilterOperator,
-    /// In lower case: upper and lower case never tell values apart.
+    operator: FilterOperator,
+    /// In lower case, as comparisons ignore case.
     value: String,
-    /// The value as a number, unit and all.
+    /// The value as a number, with its unit applied.
     number: Option<f64>,
 }
 
@@ -31,7 +28,7 @@ enum FilterOperator {
     AtLeast,
 }
 
-/// The longer before those that start like them.
+/// The operators. An operator comes before the ones that are its beginning.
 const OPERATORS: [(&str, FilterOperator); 9] = [
     ("!=", FilterOperator::NotEqual),
     ("!~", FilterOperator::NotContains),
@@ -44,7 +41,7 @@ const OPERATORS: [(&str, FilterOperator); 9] = [
     ("<", FilterOperator::Less),
 ];
 
-/// What each unit stands for: binary multiples of bytes, hundredths, and seconds. `m` is mega.
+/// The factors of units: binary multiples of bytes, hundredths, and seconds. `m` is mega.
 const UNITS: [(&str, f64); 11] = [
     ("k", 1024.0),
     ("m", 1_048_576.0),
@@ -59,78 +56,75 @@ const UNITS: [(&str, f64); 11] = [
     ("w", 604_800.0),
 ];
 
-/// Reads conditions.
-pub fn parse(text: &str) -> Result<Vec<FilterCondition>, String> {
+/// Parses all conditions of the argument `filter`.
+pub fn parse_filter(text: &str) -> Result<Vec<FilterCondition>, ArgumentError> {
     let mut conditions = Vec::new();
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
-        if rest.is_empty() {
-            return Ok(conditions);
-        }
+    let mut rest = skip_separators(text);
+    while !rest.is_empty() {
         let condition;
-        (condition, rest) = parse_condition(rest).map_err(|why| format!("filter: {why}"))?;
-        check_key("filter", &condition.key, conditions.len())?;
+        (condition, rest) = parse_condition(rest)?;
+        check_key(&condition.key, conditions.len())?;
         conditions.push(condition);
+        rest = skip_separators(rest);
     }
+    Ok(conditions)
 }
 
-/// The first condition of `text`, and what stands behind it.
-fn parse_condition(text: &str) -> Result<(FilterCondition, &str), String> {
+/// Parses the first condition of `text`. Returns it with the text after it.
+fn parse_condition(text: &str) -> Result<(FilterCondition, &str), ArgumentError> {
     let (key, rest) = match split_quoted(text)? {
-        Some((key, rest)) => (key, rest.trim_start()),
+        Some(QuotedWord { word, rest }) => (word, rest.trim_start()),
         None => {
-            let end = text.find(['=', '!', '<', '>', '~', ',']).unwrap_or(text.len());
-            let (key, rest) = text.split_at(end);
+            let (key, rest) = text.split_at(text.find(['=', '!', '<', '>', '~', ',']).unwrap_or(text.len()));
             (key.trim().to_owned(), rest)
         }
     };
-    let op = OPERATORS.iter().find_map(|(sign, op)| Some((*op, rest.strip_prefix(sign)?)));
-    let Some((op, rest)) = op.filter(|_| !key.is_empty()) else {
-        return Err(format!("{} is no condition: {SYNTAX}", quote_short(text)));
+    let operator = OPERATORS.iter().find_map(|(sign, operator)| Some((*operator, rest.strip_prefix(sign)?)));
+    let Some((operator, rest)) = operator.filter(|_| !key.is_empty()) else {
+        return Err(ArgumentError::NotACondition(quote_short(text)));
     };
     let rest = rest.trim_start();
     let (value, rest) = match split_quoted(rest)? {
-        Some((value, rest)) => {
+        Some(QuotedWord { word, rest }) => {
             let rest = rest.trim_start();
-            let word = rest.get(..3).is_some_and(|w| w.eq_ignore_ascii_case("and"));
-            match word && rest.chars().nth(3).is_some_and(char::is_whitespace) {
-                true => (value, rest.get(3..).unwrap_or_default()),
-                false if rest.is_empty() || rest.starts_with(',') => (value, rest),
-                false => return Err(format!("a comma or `and` is missing before {}", quote_short(rest))),
+            match strip_and(rest) {
+                Some(rest) => (word, rest),
+                None if rest.is_empty() || rest.starts_with(',') => (word, rest),
+                None => return Err(ArgumentError::MissingSeparator(quote_short(rest))),
             }
         }
         None => {
             let (value, rest) = split_unquoted_value(rest);
-            // Otherwise it would be part of the value, and nothing would ever match.
-            let lower = value.to_ascii_lowercase();
-            if lower.contains(" or ") || value.contains("||") || value.contains("&&") {
-                return Err(format!("all conditions must hold, there is no `or` in {}: {SYNTAX}", quote_short(text)));
+            // As part of the value it would match no row.
+            if value.to_ascii_lowercase().contains(" or ") || value.contains("||") || value.contains("&&") {
+                return Err(ArgumentError::UnsupportedOr(quote_short(text)));
             }
             (value.to_owned(), rest)
         }
     };
     let value = value.to_lowercase();
     let number = parse_with_unit(&value);
-    Ok((FilterCondition { key, op, value, number }, rest))
+    Ok((FilterCondition { key, operator, value, number }, rest))
 }
 
-/// A value without quotes: up to a comma, or `and` between spaces.
+/// Returns the text after the word `and` and before the blank that must follow it.
+fn strip_and(text: &str) -> Option<&str> {
+    let (word, rest) = text.split_at_checked(3)?;
+    (word.eq_ignore_ascii_case("and") && rest.starts_with(char::is_whitespace)).then_some(rest)
+}
+
+/// Splits a value without quotes, up to a comma or an `and` between blanks, from the text after it.
 fn split_unquoted_value(text: &str) -> (&str, &str) {
     let comma = text.find(',').unwrap_or(text.len());
-    let (mut end, mut next) = (comma, comma);
-    for (at, _) in text.match_indices(char::is_whitespace).take_while(|(at, _)| *at < comma) {
-        let after = text.get(at..).unwrap_or_default().trim_start();
-        let word = after.get(..3).is_some_and(|w| w.eq_ignore_ascii_case("and"));
-        if word && after.get(3..).is_some_and(|r| r.starts_with(char::is_whitespace)) {
-            (end, next) = (at, text.len() - after.len() + 3);
-            break;
+    for (at, _) in text[..comma].match_indices(char::is_whitespace) {
+        if let Some(rest) = strip_and(text[at..].trim_start()) {
+            return (text[..at].trim(), rest);
         }
     }
-    (text.get(..end).unwrap_or_default().trim(), text.get(next..).unwrap_or_default())
+    (text[..comma].trim(), &text[comma..])
 }
 
-/// `8g`, `8gib`, `50%`, `2d`, `512`, `true`, in lower case.
+/// Parses a number with a unit in lower case: `8g`, `8gib`, `50%`, `2d`, `512`, `true`.
 fn parse_with_unit(value: &str) -> Option<f64> {
     match value {
         "true" => return Some(1.0),
@@ -144,46 +138,46 @@ fn parse_with_unit(value: &str) -> Option<f64> {
     if unit.is_empty() || unit == "b" {
         return Some(number);
     }
-    let bytes = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).filter(|u| "kmgtp".contains(u));
-    UNITS.iter().find(|(name, _)| *name == bytes.unwrap_or(unit)).map(|(_, times)| number * times)
+    let byte_unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).filter(|unit| "kmgtp".contains(unit));
+    UNITS.iter().find(|(name, _)| *name == byte_unit.unwrap_or(unit)).map(|(_, factor)| number * factor)
 }
 
 impl FilterCondition {
-    /// Whether a value, if there is one, is as it should be.
+    /// Returns true if the JSON value of the key, if there is one, meets the condition.
     pub fn matches(&self, raw: Option<&str>) -> bool {
         let Some(raw) = raw.filter(|raw| *raw != "null") else {
-            return match self.op {
+            return match self.operator {
                 FilterOperator::Equal => self.value.is_empty(),
                 FilterOperator::NotEqual => !self.value.is_empty(),
                 FilterOperator::NotContains => true,
                 _ => false,
             };
         };
-        match self.op {
+        match self.operator {
             FilterOperator::Equal => self.equals(raw),
             FilterOperator::NotEqual => !self.equals(raw),
             FilterOperator::Contains => unquote(raw).to_lowercase().contains(&self.value),
             FilterOperator::NotContains => !unquote(raw).to_lowercase().contains(&self.value),
-            op => {
-                let order = match (parse_number(raw), self.number) {
-                    (Some(is), Some(asked)) => is.total_cmp(&asked),
-                    _ => unquote(raw).to_lowercase().as_str().cmp(&self.value),
-                };
-                match op {
-                    FilterOperator::Less => order.is_lt(),
-                    FilterOperator::AtMost => order.is_le(),
-                    FilterOperator::More => order.is_gt(),
-                    _ => order.is_ge(),
-                }
-            }
+            FilterOperator::Less => self.compare(raw).is_lt(),
+            FilterOperator::AtMost => self.compare(raw).is_le(),
+            FilterOperator::More => self.compare(raw).is_gt(),
+            FilterOperator::AtLeast => self.compare(raw).is_ge(),
         }
     }
 
     fn equals(&self, raw: &str) -> bool {
-        /// From here on neighbours are the same number.
+        /// From here on a float represents several whole numbers.
         const EXACT: f64 = 9_007_199_254_740_992.0;
-        let same_number = parse_number(raw).zip(self.number).is_some_and(|(is, asked)| is == asked && is.abs() < EXACT);
-        same_number || unquote(raw).to_lowercase() == self.value
+        let numbers = parse_number(raw).zip(self.number);
+        numbers.is_some_and(|(found, wanted)| found == wanted && found.abs() < EXACT)
+            || unquote(raw).to_lowercase() == self.value
+    }
+
+    fn compare(&self, raw: &str) -> Ordering {
+        match (parse_number(raw), self.number) {
+            (Some(found), Some(wanted)) => found.total_cmp(&wanted),
+            _ => unquote(raw).to_lowercase().as_str().cmp(&self.value),
+        }
     }
 }
 
@@ -193,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn matches(filter: &str, raw: Option<&str>) -> bool {
-        let conditions = parse(filter).unwrap();
+        let conditions = parse_filter(filter).unwrap();
         assert_eq!(conditions.len(), 1, "{filter}");
         conditions.iter().all(|c| c.matches(raw))
     }
@@ -257,7 +251,7 @@ mod tests {
 
     #[test]
     fn conditions_are_joined_by_commas_or_and() {
-        let keys = |text| parse(text).unwrap().into_iter().map(|c| (c.key, c.value)).collect::<Vec<_>>();
+        let keys = |text| parse_filter(text).unwrap().into_iter().map(|c| (c.key, c.value)).collect::<Vec<_>>();
         let expected = [("a".to_owned(), "1".to_owned()), ("b.c".to_owned(), "x y".to_owned())];
         for text in
             ["a=1,b.c=x y", "a=1 and b.c=x y", " a = 1  AND b.c=\"x y\" ,", "'a'=1 , b.c='x y'", "a='1' and b.c=x y"]
@@ -269,35 +263,35 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_condition_is_an_error_with_the_syntax() {
+    fn an_invalid_condition_is_an_error() {
         for (text, part) in [
-            ("running", "\"running\" is no condition: write key=value"),
-            ("tags~a,b", "\"b\" is no condition"),
-            ("=5", "is no condition"),
-            ("a!5", "is no condition"),
+            ("running", "\"running\" is not a condition"),
+            ("tags~a,b", "\"b\" is not a condition"),
+            ("=5", "is not a condition"),
+            ("a!5", "is not a condition"),
             ("a=\"x", "has no end"),
             ("a=\"x\" b=1", "a comma or `and` is missing before"),
             ("a=1 or b=2", "there is no `or`"),
             ("a=1 && b=2", "there is no `or`"),
         ] {
-            let why = parse(text).unwrap_err();
-            assert!(why.starts_with("filter: ") && why.contains(part), "{why}");
+            let error = parse_filter(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
         }
-        assert!(parse(&"a=1,".repeat(65)).unwrap_err().contains("at most 64"));
-        assert!(parse(&"x".repeat(1_000_000)).unwrap_err().len() < 400);
+        assert!(parse_filter(&"a=1,".repeat(65)).unwrap_err().to_string().contains("at most 64"));
+        assert!(parse_filter(&"x".repeat(1_000_000)).unwrap_err().to_string().len() < 400);
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,60}", raw in r#"(null|-?[0-9]{1,20}|"[a-z0-9.%]{0,8}"|\{\}|\[1\])"#) {
-            if let Ok(conditions) = parse(&text) {
+        fn parsing_does_not_panic_for_any_text(text in ".{0,60}", raw in r#"(null|-?[0-9]{1,20}|"[a-z0-9.%]{0,8}"|\{\}|\[1\])"#) {
+            if let Ok(conditions) = parse_filter(&text) {
                 let _ = conditions.iter().all(|c| c.matches(Some(&raw)) | c.matches(None));
             }
         }
 
         #[test]
-        fn nothing_like_a_condition_makes_it_panic(text in r#"([a-zé]{0,3}[ ,]?(=|!=|~|!~|<|>=|!)?[ "']?[0-9a-z%\\]{0,4}["' ,]?( and )?){0,4}"#) {
-            let _ = parse(&text);
+        fn parsing_does_not_panic_for_anything_like_a_condition(text in r#"([a-zé]{0,3}[ ,]?(=|!=|~|!~|<|>=|!)?[ "']?[0-9a-z%\\]{0,4}["' ,]?( and )?){0,4}"#) {
+            let _ = parse_filter(&text);
         }
     }
 }

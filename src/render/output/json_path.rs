@@ -1,32 +1,33 @@
-//! JSON text taken apart one level at a time, without a tree: what is borrowed is the text as it came. All of it has been
-//! through the parser of the answer's envelope, so that it is JSON here; nesting is passed over without recursion.
+//! Access to JSON text one level at a time, without a tree. Results borrow from the text. The text has passed the
+//! parser of the response, so it is valid here. Nested values are skipped without recursion.
+
+use crate::render::units;
 
 pub use crate::base::json_scan::{unquote, walk};
 
-/// How many levels are gone into: more than any answer of Proxmox has. Each costs a pass over what lies below.
+/// The maximum depth of a path, which is more than any response of Proxmox has. Each level costs a pass over its value.
 pub const MAX_DEPTH: usize = 12;
 
-/// A value as a number: Proxmox writes some as strings, and booleans as 0 and 1.
+/// Returns a value as a number. Proxmox writes some numbers as strings, and booleans as 0 and 1.
 pub fn parse_number(raw: &str) -> Option<f64> {
     match raw.strip_prefix('"') {
         Some(text) => parse_decimal(text.strip_suffix('"')?),
         None if raw == "true" => Some(1.0),
         None if raw == "false" => Some(0.0),
-        None => raw.parse().ok().filter(|n: &f64| n.is_finite()),
+        None => units::parse_number(raw.as_bytes()),
     }
 }
 
-/// Digits, with a sign and a fraction at most: `1e5` or `0e1` in a text is rather part of a hash than a number.
+/// Parses digits with at most a sign and a fraction. `1e5` or `0e1` in a text is part of a hash rather than a number.
 pub fn parse_decimal(text: &str) -> Option<f64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.starts_with(|c: char| c.is_ascii_digit()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return text.parse().ok().filter(|n: &f64| n.is_finite());
-    }
-    None
+    let is_decimal =
+        digits.starts_with(|c: char| c.is_ascii_digit()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    is_decimal.then(|| units::parse_number(text.as_bytes())).flatten()
 }
 
-/// The value at a dotted path, and how deep it lies: keys of objects, numbers from 0 in lists. A key that has dots itself
-/// is found too, and before any path.
+/// Returns the value at a dotted path and its depth. The steps are the keys of objects and the places in lists, from 0.
+/// A key with dots is found too, before any path.
 pub fn find<'a>(raw: &'a str, path: &str, depth: usize) -> Option<(&'a str, usize)> {
     if depth > MAX_DEPTH {
         return None;
@@ -51,12 +52,12 @@ pub fn find<'a>(raw: &'a str, path: &str, depth: usize) -> Option<(&'a str, usiz
     exact.or(nested)
 }
 
-/// The rest of a path that leads through `key`.
+/// Returns the rest of a path that leads through `key`.
 pub fn strip_key_prefix<'p>(path: &'p str, key: &str) -> Option<&'p str> {
     path.strip_prefix(key)?.strip_prefix('.')
 }
 
-/// A place in a list, if the text is nothing but digits.
+/// Parses a place in a list, which has digits only.
 pub fn parse_index(text: &str) -> Option<usize> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -71,10 +72,10 @@ fn find_item(list: &str, at: usize) -> Option<&str> {
     found
 }
 
-/// How far below an object's members several paths lead at once: each level of each path costs a pass over what is there.
+/// The maximum depth of several paths together. Each level of each path costs a pass over its value.
 const MAX_NESTED_DEPTH: usize = 3;
 
-/// The values of an object at several paths, in one pass where they are keys.
+/// Finds the values of an object at several paths, in one pass if they are keys.
 pub fn pick<'a>(object: &'a str, paths: &[String], found: &mut Vec<Option<&'a str>>) {
     found.clear();
     found.resize(paths.len(), None);
@@ -93,7 +94,7 @@ pub fn pick<'a>(object: &'a str, paths: &[String], found: &mut Vec<Option<&'a st
     });
 }
 
-/// What a value is, for an error text.
+/// Describes the kind of a value for an error.
 pub fn describe_kind(raw: &str) -> &'static str {
     match raw.bytes().next() {
         Some(b'{') => "an object",
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_passed_over_and_only_so_much_of_it_gone_into() {
+    fn deep_nesting_is_skipped_and_paths_have_a_maximum_depth() {
         let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
         let mut sizes = Vec::new();
         walk(&deep, &mut |_, value| {

@@ -1,48 +1,47 @@
-//! The text that is being made, its cap, and what is to be said about it.
+//! The text of an answer in progress, its cap and its notes.
 
-use crate::render::output::keys::push_name;
+use crate::render::output::names::push_name;
 use std::fmt::Write;
 
-/// A text under a cap. What was opened is closed at the end, so that cut JSON is JSON still.
+/// A text under a cap. Open brackets are closed at the end, so that cut JSON stays JSON.
 #[derive(Default)]
 pub struct PageWriter {
-    /// So far.
     pub text: String,
-    /// What is still to be closed, innermost last.
+    /// The closing brackets to write, innermost last.
     closers: String,
     /// Bytes of the whole text.
     cap: usize,
-    /// For the reader, beside the text.
+    /// Shown next to the text.
     notes: String,
 }
 
-/// A place in an answer: the dotted path that `fields` takes to it (empty: the answer as a whole), and how deep it is.
+/// A place in an answer.
 #[derive(Clone, Default)]
 pub struct AnswerPath {
-    /// The path.
+    /// The dotted path for `fields`, empty for the whole answer.
     pub path: String,
-    /// Its steps.
+    /// The number of its steps.
     pub depth: usize,
 }
 
 impl AnswerPath {
-    /// Goes one step further.
+    /// Adds a step.
     pub fn descend(&mut self, name: &str) {
         self.path.push_str(if self.path.is_empty() { "" } else { "." });
         self.path.push_str(name);
         self.depth += 1;
     }
 
-    /// The arguments that show what is here from `offset` on.
+    /// Returns the arguments that show this place from `offset` on.
     pub fn arguments_from(&self, offset: usize) -> String {
         let mut text = self.fields_argument("");
         let space = if text.is_empty() { "" } else { " " };
-        // Writing into a String can't fail.
+        // Writing into a String cannot fail.
         let _ = write!(text, "{space}offset={offset}");
         text
     }
 
-    /// The argument that shows a member of what is here.
+    /// Returns the argument that shows a member of this place.
     pub fn fields_argument(&self, member: &str) -> String {
         let mut text = String::new();
         let dot = if self.path.is_empty() || member.is_empty() { "" } else { "." };
@@ -55,33 +54,31 @@ impl AnswerPath {
 }
 
 impl PageWriter {
-    /// An empty text.
     pub fn new(cap: usize) -> Self {
         Self { cap, ..Self::default() }
     }
 
-    /// Bytes of the whole text.
     pub fn cap(&self) -> usize {
         self.cap
     }
 
-    /// How many more bytes there is room for.
+    /// Returns the number of bytes that still fit.
     pub fn remaining(&self) -> usize {
         self.cap.saturating_sub(self.text.len() + self.closers.len())
     }
 
-    /// Writes `opening`; `closer` comes at the end, or at [`PageWriter::close`].
+    /// Writes `opening`. `closer` is written at the end, or by [`PageWriter::close`].
     pub fn open(&mut self, opening: &str, closer: char) {
         self.text.push_str(opening);
         self.closers.push(closer);
     }
 
-    /// Closes what was opened last.
+    /// Closes the innermost bracket.
     pub fn close(&mut self) {
         self.text.extend(self.closers.pop());
     }
 
-    /// Says something beside the text.
+    /// Adds a note, unless it is empty.
     pub fn add_note(&mut self, note: &str) {
         if !note.is_empty() {
             self.notes.push_str(if self.notes.is_empty() { "" } else { "; " });
@@ -89,45 +86,45 @@ impl PageWriter {
         }
     }
 
-    /// Says which part of how many is shown, and how to get the next.
+    /// Notes which part is shown, and the arguments that show the next one.
     pub fn note_part(&mut self, part: &ResultPart<'_>, answer_path: &AnswerPath) {
-        let ResultPart { unit, offset, count: shown, total: of, truncated: cut, .. } = *part;
+        let ResultPart { unit, offset, count, total, size, truncated } = *part;
         let mut note = String::new();
-        if shown == 0 && of > 0 {
-            let _ = write!(note, "none of {of} {unit} shown");
-        } else if shown < of {
-            let _ = write!(note, "{unit} {}..{} of {of} shown", offset + 1, offset + shown);
+        if count == 0 && total > 0 {
+            let _ = write!(note, "none of {total} {unit} shown");
+        } else if count < total {
+            let _ = write!(note, "{unit} {}..{} of {total} shown", offset + 1, offset + count);
         }
-        note.push_str(part.size);
-        if cut {
+        note.push_str(size);
+        if truncated {
             let _ = write!(note, " (cut at {} bytes)", self.cap);
         }
-        let next = offset.saturating_add(shown);
-        if next < of {
+        let next = offset.saturating_add(count);
+        if next < total {
             let _ = write!(note, ": {} gives the next", answer_path.arguments_from(next));
         }
         self.add_note(&note);
     }
 
-    /// The text, and what is to be said about it.
+    /// Returns the text and the notes.
     pub fn finish(mut self) -> (String, Option<String>) {
         self.text.extend(self.closers.chars().rev());
         (self.text, Some(self.notes).filter(|notes| !notes.is_empty()))
     }
 }
 
-/// A part of something, for [`PageWriter::note_part`].
+/// The shown part of a list, an object or a text, for [`PageWriter::note_part`].
 pub struct ResultPart<'a> {
-    /// What is counted: rows, members, lines, characters.
+    /// `rows`, `members`, `lines` or `characters`.
     pub unit: &'a str,
-    /// How many were skipped.
+    /// The number of skipped units.
     pub offset: usize,
-    /// How many are shown.
+    /// The number of shown units.
     pub count: usize,
-    /// How many there are.
+    /// The number of all units.
     pub total: usize,
-    /// What the part is in bytes, if that is worth a word.
+    /// The size of the part for the note, or empty.
     pub size: &'a str,
-    /// Whether it ends where it does for want of room.
+    /// The part ends at the cap.
     pub truncated: bool,
 }

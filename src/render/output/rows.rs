@@ -1,25 +1,25 @@
-//! Lists: the rows that were asked for, in the order asked for. Only rows that are to be sorted are ever held together;
-//! the others pass by once.
+//! The rows of a list that were asked for, in the order that was asked for. Only rows to be sorted are held together.
+//! All others are read once and written.
 
-use crate::render::output::OutputOptions;
+use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{describe_kind, parse_number, pick, unquote, walk};
-use crate::render::output::keys::{describe_unknown_key, push_names};
+use crate::render::output::names::push_names;
+use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
+use crate::render::output::unknown_key::UnknownKey;
 use crate::render::table::MAX_ROWS;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// How many rows a list has, and how many of them match.
+/// The number of rows of a list and of those that match the filter.
 pub struct RowCounts {
-    /// All.
     pub total: usize,
-    /// Those that the filter lets through.
     pub matched: usize,
-    /// What to say of a key that no row has.
-    pub missing_key: Option<String>,
+    /// A requested key that no row has.
+    pub missing_key: Option<UnknownKey>,
 }
 
-/// What a row is sorted by: numbers before texts, and what is missing last, also where the order is turned around.
+/// A value to sort by. Numbers come before texts. Missing values come last, also in descending order.
 enum SortValue<'a> {
     Number(f64),
     Text(Cow<'a, str>),
@@ -48,46 +48,43 @@ impl<'a> SortValue<'a> {
     }
 }
 
-/// Gives `each` the rows of the view's page, and what place in the list each has. Errors say which row is no object, or
-/// which key no row has.
+/// Passes the rows of the page to `each`, with their places in the list.
 pub fn select<'a>(
     options: &OutputOptions,
     list: &'a str,
     each: &mut dyn FnMut(usize, &'a str),
-) -> Result<RowCounts, String> {
-    // One pass over a row finds everything that is looked at: first what decides about it, then what will be shown.
-    let mut paths: Vec<String> = options.filter.iter().map(|c| c.key.clone()).collect();
-    paths.extend(options.sort.iter().map(|(key, _)| key.clone()));
+) -> Result<RowCounts, OutputError> {
+    // One pass over a row finds the values for the filter, then for the order, then the fields.
+    let mut paths: Vec<String> = options.filter.iter().map(|condition| condition.key.clone()).collect();
+    paths.extend(options.sort.iter().map(|field| field.key.clone()));
     let deciding = paths.len();
     paths.extend(options.fields.iter().flatten().cloned());
-    let mut seen = vec![false; paths.len()];
-    let mut looking = paths.as_slice();
+    let mut known = vec![false; paths.len()];
+    // Fields are only looked for until each was found once.
+    let mut wanted = paths.as_slice();
     let mut found = Vec::new();
     let mut counts = RowCounts { total: 0, matched: 0, missing_key: None };
-    let mut problem = None;
+    let mut error = None;
     let mut rows_to_sort: Vec<(usize, &'a str)> = Vec::new();
-    let mut keys: Vec<SortValue<'a>> = Vec::new();
+    let mut sort_values: Vec<SortValue<'a>> = Vec::new();
     let page = options.offset..options.offset.saturating_add(options.limit);
     walk(list, &mut |_, row| {
-        let at = counts.total;
+        let place = counts.total;
         counts.total += 1;
         if !paths.is_empty() {
             if !row.starts_with('{') {
-                problem = Some(format!(
-                    "fields, filter and sort need a list of objects, yet row {at} is {}",
-                    describe_kind(row)
-                ));
+                error = Some(OutputError::NotAnObject { row: place, kind: describe_kind(row) });
                 return false;
             }
             found.clear();
-            if !looking.is_empty() {
-                pick(row, looking, &mut found);
+            if !wanted.is_empty() {
+                pick(row, wanted, &mut found);
             }
-            for (seen, found) in seen.iter_mut().zip(&found) {
-                *seen |= found.is_some();
+            for (known, found) in known.iter_mut().zip(&found) {
+                *known |= found.is_some();
             }
-            if looking.len() > deciding && seen.iter().skip(deciding).all(|seen| *seen) {
-                looking = paths.get(..deciding).unwrap_or_default();
+            if wanted.len() > deciding && known[deciding..].iter().all(|known| *known) {
+                wanted = &paths[..deciding];
             }
             if !options.filter.iter().zip(&found).all(|(condition, raw)| condition.matches(*raw)) {
                 return true;
@@ -96,63 +93,58 @@ pub fn select<'a>(
         counts.matched += 1;
         if options.sort.is_empty() {
             if page.contains(&(counts.matched - 1)) {
-                each(at, row);
+                each(place, row);
             }
             return true;
         }
         if rows_to_sort.len() == MAX_ROWS {
-            problem = Some(format!("sort takes at most {MAX_ROWS} rows: leave fewer with filter"));
+            error = Some(OutputError::TooManyRowsToSort);
             return false;
         }
-        rows_to_sort.push((at, row));
-        keys.extend(
-            found.iter().skip(options.filter.len()).take(options.sort.len()).map(|raw| SortValue::from_json(*raw)),
-        );
+        rows_to_sort.push((place, row));
+        sort_values.extend(found[options.filter.len()..deciding].iter().map(|raw| SortValue::from_json(*raw)));
         true
     });
-    if let Some(problem) = problem {
-        return Err(problem);
+    if let Some(error) = error {
+        return Err(error);
     }
-    // Proxmox leaves out what is not set (`lock`), in every row at once where it is set nowhere: no mistake, but a
-    // misspelling looks alike.
-    let absent: Vec<&str> = paths.iter().zip(&seen).filter(|(_, seen)| !**seen).map(|(key, _)| key.as_str()).collect();
+    // Proxmox leaves out keys that are not set (`lock`), possibly in every row. So a missing key is not an error,
+    // unless it leaves nothing to show. It may still be misspelled.
+    let missing: Vec<&str> =
+        paths.iter().zip(&known).filter(|(_, known)| !**known).map(|(key, _)| key.as_str()).collect();
     if counts.total > 0
-        && let Some(first) = absent.first()
+        && let Some(first) = missing.first()
     {
-        let fields = options.fields.as_ref().is_some_and(|fields| fields.iter().all(|f| absent.contains(&f.as_str())));
-        if fields {
-            return Err(describe_unknown_key(first, list));
+        let unknown = UnknownKey::new(first, list);
+        if options.fields.as_ref().is_some_and(|fields| fields.iter().all(|field| missing.contains(&field.as_str()))) {
+            return Err(OutputError::UnknownKey(unknown));
         }
-        counts.missing_key = Some(describe_unknown_key(first, list));
+        counts.missing_key = Some(unknown);
     }
     if !options.sort.is_empty() {
-        let width = options.sort.len();
+        let values = |row: usize| &sort_values[row * options.sort.len()..][..options.sort.len()];
         let mut sorted: Vec<usize> = (0..rows_to_sort.len()).collect();
         sorted.sort_by(|&a, &b| {
-            let by = |(n, (_, descending)): (usize, &(String, bool))| match (
-                keys.get(a * width + n),
-                keys.get(b * width + n),
-            ) {
-                (Some(a), Some(b)) => a.compare(b, *descending),
-                _ => Ordering::Equal,
-            };
-            options.sort.iter().enumerate().map(by).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+            let pairs = values(a).iter().zip(values(b)).zip(&options.sort);
+            let mut orders = pairs.map(|((a, b), field)| a.compare(b, field.descending));
+            orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
         });
-        for (at, row) in sorted.into_iter().skip(page.start).take(page.len()).filter_map(|n| rows_to_sort.get(n)) {
-            each(*at, row);
+        for row in sorted.into_iter().skip(page.start).take(page.len()) {
+            let (place, row) = rows_to_sort[row];
+            each(place, row);
         }
     }
     Ok(counts)
 }
 
-/// Appends the fields of an object as an object; those that it does not have are left out. False, and nothing whole,
-/// where it takes more than `room`.
+/// Appends the fields that an object has as an object. Returns false, with the text incomplete, if it needs more than
+/// `room`.
 fn project(text: &mut String, object: &str, fields: &[String], room: usize) -> bool {
     let (start, mut found) = (text.len(), Vec::new());
     pick(object, fields, &mut found);
     text.push('{');
-    for (field, value) in fields.iter().zip(found).filter_map(|(f, v)| Some((f, v?))) {
-        text.push_str(if text.ends_with('{') && text.len() == start + 1 { "" } else { "," });
+    for (field, value) in fields.iter().zip(found).filter_map(|(field, value)| Some((field, value?))) {
+        text.push_str(if text.len() == start + 1 { "" } else { "," });
         text.push_str(&serde_json::Value::from(field.as_str()).to_string());
         text.push(':');
         if text.len() - start + value.len() > room {
@@ -164,18 +156,18 @@ fn project(text: &mut String, object: &str, fields: &[String], room: usize) -> b
     text.len() - start <= room
 }
 
-/// Writes the rows of the view's page as a JSON list. Where not even the first one fits: the place of that one in the
-/// list and the row itself, to be shown in part behind what is written.
+/// Writes the rows of the page as a JSON list. If not even the first one fits, returns its place in the list and the
+/// row itself, of which a part is to be written.
 pub fn write_list<'a>(
     options: &OutputOptions,
     page: &mut PageWriter,
     list: &'a str,
     answer_path: &AnswerPath,
-) -> Result<Option<(usize, &'a str)>, String> {
+) -> Result<Option<(usize, &'a str)>, OutputError> {
     page.open("[", ']');
     let (mut shown, mut full, mut first) = (0, false, None);
-    let counts = select(options, list, &mut |at, row| {
-        first = first.or(Some((at, row)));
+    let counts = select(options, list, &mut |place, row| {
+        first = first.or(Some((place, row)));
         if full {
             return;
         }
@@ -210,29 +202,24 @@ pub fn note_row_counts(
     answer_path: &AnswerPath,
     counts: RowCounts,
     shown: usize,
-    cut: bool,
+    truncated: bool,
 ) {
-    let RowCounts { total, matched, missing_key: absent } = counts;
-    page.add_note(&absent.unwrap_or_default());
+    let RowCounts { total, matched, missing_key } = counts;
+    if let Some(key) = missing_key {
+        page.add_note(&key.to_string());
+    }
     if !options.filter.is_empty() {
         page.add_note(&format!("{matched} of {total} rows match"));
     }
     if shown < matched {
         page.note_part(
-            &ResultPart {
-                unit: "rows",
-                offset: options.offset,
-                count: shown,
-                total: matched,
-                size: "",
-                truncated: cut,
-            },
+            &ResultPart { unit: "rows", offset: options.offset, count: shown, total: matched, size: "", truncated },
             answer_path,
         );
     }
 }
 
-/// Notes how rows of objects like `row` can be made smaller.
+/// Notes how rows like `row` can be made smaller.
 fn note_smaller_rows(page: &mut PageWriter, answer_path: &AnswerPath, row: &str) {
     let mut names = Vec::new();
     if answer_path.path.is_empty() && row.starts_with('{') {

@@ -1,6 +1,10 @@
-//! Answers as a model asks for them, and as nobody should send them.
+//! Answers as models ask for them, and hostile ones.
 
-use crate::render::output::*;
+use super::json_path;
+use super::json_path::find;
+use super::names::push_name;
+use super::options::{OutputArguments, OutputOptions};
+use crate::base::hint::render_error;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -8,18 +12,27 @@ const GUESTS: &str = r#"[{"vmid":100,"name":"web1","status":"running","mem":2147
  {"vmid":"101","name":"db","status":"stopped","mem":0,"template":1},
  {"vmid":102,"name":"Web2","status":"running","mem":9663676416,"cpu":0.01,"net":[{"ip":"10.0.0.1"}]}]"#;
 
-fn parse_options(asked: Value) -> Result<OutputOptions, String> {
-    let Value::Object(asked) = asked else { panic!("an object") };
-    OutputOptions::from_args(&ToolArguments::validate("tool", &PARAMS, asked)?)
+fn parse_options(arguments: Value) -> Result<OutputOptions, String> {
+    let text = |name: &str| arguments.get(name).and_then(Value::as_str);
+    let count = |name: &str| arguments.get(name).and_then(Value::as_u64);
+    OutputOptions::parse(&OutputArguments {
+        fields: text("fields"),
+        filter: text("filter"),
+        sort: text("sort"),
+        limit: count("limit"),
+        offset: count("offset"),
+        table: text("format") == Some("table"),
+    })
+    .map_err(|error| render_error(&error))
 }
 
-fn render(asked: Value, data: &str, cap: usize) -> Result<(String, String), String> {
-    let shown = parse_options(asked)?.render_data(data, None, cap)?;
-    Ok((shown.text, shown.note.unwrap_or_default()))
+fn render(arguments: Value, data: &str, cap: usize) -> Result<(String, String), String> {
+    let rendered = parse_options(arguments)?.render_data(data, None, cap).map_err(|error| render_error(&error))?;
+    Ok((rendered.text, rendered.note.unwrap_or_default()))
 }
 
-fn render_with_default_cap(asked: Value, data: &str) -> (String, String) {
-    render(asked, data, 32 << 10).expect("it is shown")
+fn render_with_default_cap(arguments: Value, data: &str) -> (String, String) {
+    render(arguments, data, 32 << 10).expect("a valid request")
 }
 
 fn parse_json(text: &str) -> Value {
@@ -27,23 +40,17 @@ fn parse_json(text: &str) -> Value {
 }
 
 #[test]
-fn the_parameters_cost_little() {
-    let schema = crate::mcp::arguments::object_schema(&PARAMS)["properties"].to_string();
-    assert!(schema.len() <= 450, "{}: {schema}", schema.len());
-}
-
-#[test]
 fn an_answer_that_fits_keeps_its_memory_and_its_envelope() {
     for cap in [0, 100] {
         let verbatim = String::from(r#"{"data":[1, 2],"total":2}"#);
         let memory = verbatim.as_ptr();
-        let shown = OutputOptions::default().render(verbatim, true, cap).unwrap();
-        assert_eq!((shown.text.as_str(), shown.note), (r#"{"data":[1, 2],"total":2}"#, None));
-        assert_eq!(shown.text.as_ptr(), memory);
+        let rendered = OutputOptions::default().render(verbatim, true, cap).unwrap();
+        assert_eq!((rendered.text.as_str(), rendered.note), (r#"{"data":[1, 2],"total":2}"#, None));
+        assert_eq!(rendered.text.as_ptr(), memory);
     }
     assert!(parse_options(json!({"fields": "*", "format": "json", "filter": ""})).unwrap().is_plain());
-    for asked in [json!({"limit": 1}), json!({"offset": 1}), json!({"fields": "a"}), json!({"format": "table"})] {
-        assert!(!parse_options(asked).unwrap().is_plain());
+    for arguments in [json!({"limit": 1}), json!({"offset": 1}), json!({"fields": "a"}), json!({"format": "table"})] {
+        assert!(!parse_options(arguments).unwrap().is_plain());
     }
 }
 
@@ -59,7 +66,7 @@ fn fields_come_in_their_order_and_from_below() {
 
 #[test]
 fn rows_are_filtered_sorted_and_counted() {
-    for (asked, names, told) in [
+    for (arguments, names, expected) in [
         (json!({"filter": "status=running"}), "web1 Web2", "2 of 3 rows match"),
         (json!({"filter": "name~WEB and mem>2G"}), "Web2", "1 of 3 rows match"),
         (
@@ -71,14 +78,14 @@ fn rows_are_filtered_sorted_and_counted() {
         (json!({"sort": "-vmid"}), "Web2 db web1", ""),
         (json!({"sort": "-cpu"}), "web1 Web2 db", ""),
         (json!({"sort": "status,-mem"}), "Web2 web1 db", ""),
-        (json!({"sort": "name", "offset": "1", "limit": 1.0}), "db", "rows 2..2 of 3 shown: offset=2 gives the next"),
+        (json!({"sort": "name", "offset": 1, "limit": 1}), "db", "rows 2..2 of 3 shown: offset=2 gives the next"),
         (json!({"limit": 0, "sort": "mem desc"}), "Web2 web1 db", ""),
         (json!({"offset": 9}), "", "none of 3 rows shown"),
     ] {
-        let (text, note) = render_with_default_cap(asked.clone(), GUESTS);
+        let (text, note) = render_with_default_cap(arguments.clone(), GUESTS);
         let rows = parse_json(&text);
         let found: Vec<_> = rows.as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
-        assert_eq!((found.join(" ").as_str(), note.as_str()), (names, told), "{asked}");
+        assert_eq!((found.join(" ").as_str(), note.as_str()), (names, expected), "{arguments}");
     }
 }
 
@@ -91,19 +98,19 @@ fn rows_without_fields_keep_their_raw_json() {
 
 #[test]
 fn a_key_that_no_row_has_is_reported_with_the_existing_keys() {
-    let told = "no row has the key \"nmae\", did you mean name? (keys: vmid, name, status";
-    let why = render(json!({"fields": "nmae"}), GUESTS, 0).unwrap_err();
-    assert!(why.contains(told), "{why}");
-    // Proxmox leaves out what is not set: such a key may be right.
-    for (asked, rows) in [
+    let expected = "no row has the key \"nmae\", did you mean name? (keys: vmid, name, status";
+    let error = render(json!({"fields": "nmae"}), GUESTS, 0).unwrap_err();
+    assert!(error.contains(expected), "{error}");
+    // Proxmox leaves out keys that are not set, so such a key may be right.
+    for (arguments, rows) in [
         (json!({"fields": "vmid,nmae"}), 3),
         (json!({"filter": "nmae=x"}), 0),
         (json!({"filter": "nmae!=x"}), 3),
         (json!({"sort": "-nmae"}), 3),
     ] {
-        let (text, note) = render_with_default_cap(asked, GUESTS);
+        let (text, note) = render_with_default_cap(arguments, GUESTS);
         assert_eq!(parse_json(&text).as_array().unwrap().len(), rows, "{text}");
-        assert!(note.contains(told), "{note}");
+        assert!(note.contains(expected), "{note}");
     }
     assert_eq!(
         render_with_default_cap(json!({"fields": "vmid", "filter": "x=1", "sort": "y"}), "[]"),
@@ -112,7 +119,7 @@ fn a_key_that_no_row_has_is_reported_with_the_existing_keys() {
 }
 
 #[test]
-fn what_has_no_rows_is_neither_filtered_nor_sorted() {
+fn a_value_without_rows_is_neither_filtered_nor_sorted() {
     for (data, part) in [
         ("{\"a\":1}", "this is an object"),
         ("\"UPID:x\"", "this is a text"),
@@ -120,12 +127,18 @@ fn what_has_no_rows_is_neither_filtered_nor_sorted() {
         ("[{},3]", "row 1 is a number"),
         ("[\"a\"]", "row 0 is a text"),
     ] {
-        for asked in [json!({"filter": "a=1"}), json!({"sort": "a"})] {
-            let why = render(asked, data, 0).unwrap_err();
-            assert!(why.contains(part) && why.contains("a list of objects"), "{why}");
+        for arguments in [json!({"filter": "a=1"}), json!({"sort": "a"})] {
+            let error = render(arguments, data, 0).unwrap_err();
+            assert!(error.contains(part) && error.contains("a list of objects"), "{error}");
         }
     }
     assert!(render(json!({"fields": "a"}), "\"x\"", 0).unwrap_err().contains("the answer is a text"));
+}
+
+#[test]
+fn an_invalid_filter_is_an_error_with_the_syntax() {
+    let error = parse_options(json!({"filter": "running"})).unwrap_err();
+    assert!(error.starts_with("filter: \"running\" is not a condition. hint: write key=value, with"), "{error}");
 }
 
 #[test]
@@ -134,7 +147,7 @@ fn scalars_have_pages_too() {
 }
 
 #[test]
-fn of_an_object_fields_are_shown_and_what_is_not_set_is_said() {
+fn fields_of_an_object_are_shown_and_missing_ones_noted() {
     let config = r#"{"name":"web1","memory":"512","net0":{"bridge":"vmbr0"}}"#;
     let (text, note) = render_with_default_cap(json!({"fields": "memory,onboot,net0.bridge"}), config);
     assert_eq!((text.as_str(), note.as_str()), (r#"{"memory":"512","net0.bridge":"vmbr0"}"#, "not there: onboot"));
@@ -156,7 +169,7 @@ fn a_list_inside_an_object_is_a_list_like_any_other() {
 }
 
 #[test]
-fn tables_have_a_header_and_a_line_a_row() {
+fn tables_have_a_header_and_a_line_per_row() {
     let (text, note) = render_with_default_cap(json!({"format": "table"}), GUESTS);
     assert_eq!(
         text,
@@ -186,14 +199,14 @@ fn tables_have_a_header_and_a_line_a_row() {
 fn envelope_members_are_noted_and_can_be_requested() {
     let diff = "x".repeat(200);
     let body = format!(r#"{{"total":7,"data":[{{"n":1}},{{"n":2}}],"changes":"{diff}"}}"#);
-    let ask = |asked| parse_options(asked).unwrap().render(body.clone(), true, 64 << 10);
-    let shown = ask(json!({"limit": 1})).unwrap();
-    assert_eq!(shown.text, r#"[{"n":1}]"#);
-    let note = shown.note.unwrap();
+    let ask = |arguments| parse_options(arguments).unwrap().render(body.clone(), true, 64 << 10);
+    let rendered = ask(json!({"limit": 1})).unwrap();
+    assert_eq!(rendered.text, r#"[{"n":1}]"#);
+    let note = rendered.note.unwrap();
     assert!(note.ends_with("beside the data: total=7, changes (202 bytes, fields=changes shows it)"), "{note}");
     assert_eq!(ask(json!({"fields": "total"})).unwrap().text, r#"{"total":7}"#);
     assert_eq!(parse_json(&ask(json!({"fields": "changes"})).unwrap().text)["changes"], diff.as_str());
-    assert!(ask(json!({"fields": "nope"})).unwrap_err().contains("no row has the key"));
+    assert!(ask(json!({"fields": "nope"})).unwrap_err().to_string().contains("no row has the key"));
 }
 
 #[test]
@@ -202,8 +215,8 @@ fn a_list_over_the_cap_keeps_whole_rows_and_names_the_next() {
     let (text, note) = render(json!({}), &json!(rows).to_string(), 1000).unwrap();
     let count = parse_json(&text).as_array().unwrap().len();
     assert!(text.len() <= 1000 && text.len() > 950, "{}", text.len());
-    let told = format!("rows 1..{count} of 350 shown (cut at 1000 bytes): offset={count} gives the next");
-    assert_eq!(note, format!("{told}; fields=… (name, vmid) makes rows smaller, filter=… leaves fewer"));
+    let expected = format!("rows 1..{count} of 350 shown (cut at 1000 bytes): offset={count} gives the next");
+    assert_eq!(note, format!("{expected}; fields=… (name, vmid) makes rows smaller, filter=… leaves fewer"));
 }
 
 #[test]
@@ -246,7 +259,7 @@ fn a_row_over_the_cap_shows_what_fits_and_leads_to_the_rest() {
 }
 
 #[test]
-fn the_last_resort_of_nesting_is_its_text() {
+fn deep_nesting_is_shown_as_text() {
     let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
     let (text, note) = render(json!({}), &deep, 1000).unwrap();
     parse_json(&text);
@@ -259,7 +272,7 @@ fn the_last_resort_of_nesting_is_its_text() {
 }
 
 #[test]
-fn a_million_rows_are_counted_and_no_more() {
+fn a_million_rows_are_counted() {
     let data = format!("[{}{{}}]", "{},".repeat(1_000_000));
     let (text, note) = render(json!({}), &data, 100).unwrap();
     assert!(text.len() <= 100 && note.contains("of 1000001 shown"), "{note}");
@@ -270,7 +283,7 @@ fn a_million_rows_are_counted_and_no_more() {
 }
 
 #[test]
-fn keys_of_their_own_in_every_row_make_no_endless_table() {
+fn a_table_of_rows_with_different_keys_is_bounded() {
     let rows: Vec<_> = (0..20_000).map(|n| format!("{{\"k{n}\":1}}")).collect();
     let data = format!("[{}]", rows.join(","));
     let (text, note) = render(json!({"format": "table"}), &data, 0).unwrap();
@@ -278,7 +291,7 @@ fn keys_of_their_own_in_every_row_make_no_endless_table() {
     assert!(render(json!({"fields": "x"}), &data, 0).unwrap_err().len() < 1000);
 }
 
-/// JSON of any shape that a node could send, small enough to be many.
+/// Generates small answers of any shape.
 fn any_answer() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -298,7 +311,7 @@ fn any_answer() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The arguments that a note's first lead gives.
+/// Returns the fields and the offset of the first pointer to a next part in a note.
 fn parse_next_arguments(note: &str) -> Option<(Option<String>, usize)> {
     let lead = note.rsplit(": ").find(|part| part.contains(" gives the next"))?;
     let lead = lead.split(" gives the next").next()?;
@@ -310,14 +323,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn whatever_is_asked_of_whatever_is_bounded_json(
+    fn any_output_is_bounded_json(
         answer in any_answer(), cap in 60usize..400, fields in "([a-d0.]{0,3},?){0,3}", filter in "([a-d](=|~|>)[a-z0-9]{0,2})?",
         sort in "(-?[a-d])?", limit in prop::option::of(0u64..9), offset in 0u64..9, table in any::<bool>(),
     ) {
         let format = if table { "table" } else { "json" };
-        let asked = json!({"fields": fields, "filter": filter, "sort": sort, "limit": limit, "offset": offset, "format": format});
-        if let Ok((text, note)) = render(asked, &answer.to_string(), cap) {
-            // The keys on the way to a part, and one line or character.
+        let arguments = json!({"fields": fields, "filter": filter, "sort": sort, "limit": limit, "offset": offset, "format": format});
+        if let Ok((text, note)) = render(arguments, &answer.to_string(), cap) {
+            // The keys on the way to a part, and one line or character, are not counted.
             prop_assert!(text.len() <= cap + 100, "{} {cap} {text}", text.len());
             prop_assert!(note.len() < 2_000, "{note}");
             if !table {
@@ -371,7 +384,7 @@ proptest! {
                 Value::Array(items) => leaves.extend(items.into_iter().enumerate().map(|(n, v)| (under(&n.to_string()), v))),
                 leaf if path.is_empty() => drop(leaf),
                 leaf => {
-                    // A key with dots may hide what lies on the path it looks like; a generated one does at times.
+                    // A generated key with dots may hide the value at the same path.
                     let data = answer.to_string();
                     let hidden = find(&data, &path, 1).is_none_or(|(raw, _)| parse_json(raw) != leaf);
                     let mut fields = String::new();

@@ -1,58 +1,60 @@
-//! Whatever is larger than the cap, shown in part: whole rows and members where any fit, else the first of them in part,
-//! down to lines or characters of one text. Each part comes with the arguments that lead to the rest.
+//! Partial output of a value that is larger than the cap. Shown are the rows and members that fit. If none fits, a part
+//! of the first one is shown, down to the lines or characters of one text. A note has the arguments that show the rest.
 
-use crate::render::output::OutputOptions;
+use crate::render::output::error::OutputError;
 use crate::render::output::json_path::{MAX_DEPTH, describe_kind, pick, unquote, walk};
-use crate::render::output::keys::{push_name, quote_short as quote};
+use crate::render::output::names::{push_name, quote_short};
+use crate::render::output::options::OutputOptions;
 use crate::render::output::page_writer::{AnswerPath, PageWriter, ResultPart};
 use crate::render::output::rows;
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Bytes of the key of a member that is shown in part: each level on the way costs its key.
+/// The maximum bytes of the key of a member that is shown in part. Each level on the way to a part costs its key.
 const MAX_KEY_BYTES: usize = 256;
-/// Members that a note names.
+/// The number of members that a note names.
 const MAX_NAMED_MEMBERS: usize = 20;
 
-/// Writes as much of a value as fits, and says of which row or member it is a part where it is one.
+/// Writes as much of a value as fits, and notes the row or member that is shown in part.
 pub fn write_value(
     options: &OutputOptions,
     page: &mut PageWriter,
     raw: &str,
     answer_path: &mut AnswerPath,
-) -> Result<(), String> {
+) -> Result<(), OutputError> {
     let start = answer_path.depth;
-    let below = write_innermost(options, page, raw, answer_path)?;
+    let innermost = write_innermost(options, page, raw, answer_path)?;
     if answer_path.depth > start {
         let filtered = !options.filter.is_empty() || !options.sort.is_empty();
-        let alone = if filtered { " (its rest without filter and sort)" } else { "" };
-        page.add_note(&format!("{} has {} bytes and is shown in part{alone}", quote(&answer_path.path), below.len()));
+        let unfiltered = if filtered { " (its rest without filter and sort)" } else { "" };
+        let (path, size) = (quote_short(&answer_path.path), innermost.len());
+        page.add_note(&format!("{path} has {size} bytes and is shown in part{unfiltered}"));
     }
     Ok(())
 }
 
-/// Writes as much of a value as fits, going on with the first of what is in it where nothing does. What was written last,
-/// the place of which is `place` then.
+/// Writes as much of a value as fits. If none of its rows or members fits, writes a part of the first one. Returns the
+/// value that was written last, to which `answer_path` then leads.
 fn write_innermost<'a>(
     options: &OutputOptions,
     page: &mut PageWriter,
     raw: &'a str,
     answer_path: &mut AnswerPath,
-) -> Result<&'a str, String> {
-    let of_row = OutputOptions { fields: options.fields.clone(), ..OutputOptions::default() };
-    let nothing = OutputOptions::default();
+) -> Result<&'a str, OutputError> {
+    let row_options = OutputOptions { fields: options.fields.clone(), ..OutputOptions::default() };
+    let member_options = OutputOptions::default();
     let (mut raw, mut options) = (raw, options);
     loop {
         let next = match raw.bytes().next() {
-            // Deeper than anyone can ask: its JSON is a text.
+            // No path leads deeper, so the JSON is shown as a text.
             Some(b'[' | b'{') if answer_path.depth >= MAX_DEPTH => None,
             Some(b'[') => match rows::write_list(options, page, raw, answer_path)? {
                 None => return Ok(raw),
-                Some((at, row)) => Some((at.to_string(), row, &of_row)),
+                Some((place, row)) => Some((place.to_string(), row, &row_options)),
             },
             Some(b'{') => match write_object(options, page, raw, answer_path) {
                 None => return Ok(raw),
-                Some((name, member)) => Some((name.into_owned(), member, &nothing)),
+                Some((name, value)) => Some((name.into_owned(), value, &member_options)),
             },
             Some(first) if first != b'"' && raw.len() <= page.remaining() => {
                 page.text.push_str(raw);
@@ -60,17 +62,36 @@ fn write_innermost<'a>(
             }
             _ => None,
         };
-        let Some((step, below, asked)) = next else {
+        let Some((step, value, value_options)) = next else {
             write_text(options, page, raw, answer_path);
             return Ok(raw);
         };
         answer_path.descend(&step);
-        (raw, options) = (below, asked);
+        (raw, options) = (value, value_options);
     }
 }
 
-/// Writes the members of the view's page that fit, in their order, and notes those that don't. Where none fits: the first
-/// of them, to be shown in part behind its key, which is written.
+/// A member of an object.
+struct Member<'a> {
+    /// The key as JSON text.
+    key: Cow<'a, str>,
+    name: Cow<'a, str>,
+    value: &'a str,
+}
+
+/// The members of a page that did not fit.
+#[derive(Default)]
+struct LeftOut<'a> {
+    /// The name and the size of each.
+    named: Vec<(Cow<'a, str>, usize)>,
+    /// The number of all others.
+    unnamed: usize,
+    /// The place of the first of them.
+    first_unnamed: usize,
+}
+
+/// Writes the members of the page that fit, in their order, and notes the others. If none fits, writes the key of the
+/// first one and returns its name and value, of which a part is to be written.
 fn write_object<'a>(
     options: &OutputOptions,
     page: &mut PageWriter,
@@ -78,103 +99,92 @@ fn write_object<'a>(
     answer_path: &AnswerPath,
 ) -> Option<(Cow<'a, str>, &'a str)> {
     page.open("{", '}');
-    let (mut of, mut shown, mut left, mut unnamed) = (0, 0, Vec::new(), (0, 0));
-    let mut large: Option<(Cow<'a, str>, Cow<'a, str>, &'a str)> = None;
+    let (mut total, mut shown) = (0, 0);
+    let mut left_out = LeftOut::default();
+    let mut large: Option<Member<'a>> = None;
     let wanted = options.offset..options.offset.saturating_add(options.limit);
-    let mut member = |key: Cow<'a, str>, name: Cow<'a, str>, value: &'a str| {
-        let at = of;
-        of += 1;
-        if !wanted.contains(&at) {
+    let mut write_member = |member: Member<'a>| {
+        let place = total;
+        total += 1;
+        if !wanted.contains(&place) {
             return;
         }
+        let Member { key, name, value } = &member;
         if key.len() + 1 + value.len() + usize::from(shown > 0) <= page.remaining() {
             page.text.push_str(if shown == 0 { "" } else { "," });
-            page.text.push_str(&key);
+            page.text.push_str(key);
             page.text.push(':');
             page.text.push_str(value);
             shown += 1;
         } else if large.is_none() && shown == 0 && key.len() <= MAX_KEY_BYTES {
-            large = Some((key, name, value));
-        } else if left.len() < MAX_NAMED_MEMBERS && key.len() <= MAX_KEY_BYTES {
-            left.push((name, value.len()));
+            large = Some(member);
+        } else if left_out.named.len() < MAX_NAMED_MEMBERS && key.len() <= MAX_KEY_BYTES {
+            left_out.named.push((name.clone(), value.len()));
         } else {
-            unnamed = if unnamed.0 == 0 { (1, at) } else { (unnamed.0 + 1, unnamed.1) };
+            if left_out.unnamed == 0 {
+                left_out.first_unnamed = place;
+            }
+            left_out.unnamed += 1;
         }
     };
     match &options.fields {
         None => {
             walk(object, &mut |key, value| {
-                member(Cow::Borrowed(key), unquote(key), value);
+                write_member(Member { key: Cow::Borrowed(key), name: unquote(key), value });
                 true
             });
         }
         Some(fields) => {
             let mut found = Vec::new();
             pick(object, fields, &mut found);
-            for (field, value) in fields.iter().zip(found).filter_map(|(f, v)| Some((f, v?))) {
+            for (field, value) in fields.iter().zip(found).filter_map(|(field, value)| Some((field, value?))) {
                 let key = serde_json::Value::from(field.as_str()).to_string();
-                member(Cow::Owned(key), Cow::Owned(field.clone()), value);
+                write_member(Member { key: Cow::Owned(key), name: Cow::Owned(field.clone()), value });
             }
         }
     }
-    // One that fits came after it.
-    if let Some((_, name, value)) = large.take_if(|_| shown > 0) {
-        left.insert(0, (name, value.len()));
+    // A later member fitted.
+    if let Some(Member { name, value, .. }) = large.take_if(|_| shown > 0) {
+        left_out.named.insert(0, (name, value.len()));
     }
-    let page_of = of.saturating_sub(wanted.start).min(wanted.len());
-    if page_of < of {
+    let count = total.saturating_sub(wanted.start).min(wanted.len());
+    if count < total {
         page.note_part(
-            &ResultPart {
-                unit: "members",
-                offset: wanted.start,
-                count: page_of,
-                total: of,
-                size: "",
-                truncated: false,
-            },
+            &ResultPart { unit: "members", offset: wanted.start, count, total, size: "", truncated: false },
             answer_path,
         );
     }
-    note_left_out(page, answer_path, &left, unnamed);
-    match large {
-        None => page.close(),
-        Some((ref key, ..)) => {
-            page.text.push_str(key);
-            page.text.push(':');
-        }
-    }
-    large.map(|(_, name, value)| (name, value))
+    note_left_out(page, answer_path, &left_out);
+    let Some(Member { key, name, value }) = large else {
+        page.close();
+        return None;
+    };
+    page.text.push_str(&key);
+    page.text.push(':');
+    Some((name, value))
 }
 
-/// Notes the members that did not fit: name and size of each, or how many more and from which on.
-fn note_left_out(
-    page: &mut PageWriter,
-    answer_path: &AnswerPath,
-    left: &[(Cow<'_, str>, usize)],
-    (more, from): (usize, usize),
-) {
+/// Notes the members that did not fit: name and size of each, and the number of all others.
+fn note_left_out(page: &mut PageWriter, answer_path: &AnswerPath, left_out: &LeftOut<'_>) {
     let mut note = String::new();
-    for (n, (name, size)) in left.iter().enumerate() {
+    for (n, (name, size)) in left_out.named.iter().enumerate() {
         note.push_str(if n == 0 { "left out for want of room: " } else { ", " });
         push_name(&mut note, name);
-        // Writing into a String can't fail.
+        // Writing into a String cannot fail.
         let _ = write!(note, " ({size} bytes)");
     }
-    if let Some((name, _)) = left.first() {
+    if let Some((name, _)) = left_out.named.first() {
         let _ = write!(note, ": {} gives one", answer_path.fields_argument(name));
     }
-    if more > 0 {
-        let and = if note.is_empty() { "left out for want of room: " } else { ", and " };
-        let _ = write!(
-            note,
-            "{and}{more} more members: {} shows what fits from there on",
-            answer_path.arguments_from(from)
-        );
+    if left_out.unnamed > 0 {
+        note.push_str(if note.is_empty() { "left out for want of room: " } else { ", and " });
+        let next = answer_path.arguments_from(left_out.first_unnamed);
+        let _ = write!(note, "{} more members: {next} shows what fits from there on", left_out.unnamed);
     }
     page.add_note(&note);
 }
 
-/// Bytes that a character takes in a JSON string, as serde_json writes it.
+/// Returns the bytes of a character in a JSON string, as serde_json writes it.
 fn escaped_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -183,50 +193,47 @@ fn escaped_len(c: char) -> usize {
     }
 }
 
-/// Writes a part of a text as a JSON string: of a text with line breaks so many lines, of one without, or with a line of
-/// great length, so many characters. The unit depends on the text and the cap alone, so that parts add up.
+/// Writes a part of a text as a JSON string. The unit is lines, or characters if there are no line breaks or a very
+/// long line. It depends on the text and the cap alone, so that parts add up.
 fn write_text(options: &OutputOptions, page: &mut PageWriter, raw: &str, answer_path: &AnswerPath) {
     let text = unquote(raw);
-    let mut lines = text.split_inclusive('\n');
-    let longest = (page.cap() / 4).max(80);
-    let by_line = text.contains('\n') && lines.all(|line| line.chars().map(escaped_len).sum::<usize>() <= longest);
-    let unit = if by_line { "lines" } else { "characters" };
+    let max_line = (page.cap() / 4).max(80);
+    let escaped_line_len = |line: &str| line.chars().map(escaped_len).sum::<usize>();
+    let by_line = text.contains('\n') && text.split_inclusive('\n').all(|line| escaped_line_len(line) <= max_line);
     let mut room = page.remaining().saturating_sub(2);
-    let (mut of, mut shown, mut cut) = (0, 0, false);
+    let (mut total, mut count, mut truncated) = (0, 0, false);
     let (mut start, mut end) = (None, 0);
-    let last = options.offset.saturating_add(options.limit);
-    let mut take = |at: usize, len: usize, width: usize| {
-        let n = of;
-        of += 1;
-        if n < options.offset || n >= last || cut {
+    let wanted = options.offset..options.offset.saturating_add(options.limit);
+    let mut add_unit = |at: usize, len: usize, escaped_len: usize| {
+        let place = total;
+        total += 1;
+        if !wanted.contains(&place) || truncated {
             return;
         }
-        // One at least, however small the cap: parts must get on.
-        if width > room && shown > 0 {
-            cut = true;
+        // At least one unit is shown, so that each part makes progress.
+        if escaped_len > room && count > 0 {
+            truncated = true;
             return;
         }
-        room = room.saturating_sub(width);
-        shown += 1;
+        room = room.saturating_sub(escaped_len);
+        count += 1;
         start = start.or(Some(at));
         end = at + len;
     };
     if by_line {
         let mut at = 0;
         for line in text.split_inclusive('\n') {
-            take(at, line.len(), line.chars().map(escaped_len).sum());
+            add_unit(at, line.len(), escaped_line_len(line));
             at += line.len();
         }
     } else {
-        text.char_indices().for_each(|(at, c)| take(at, c.len_utf8(), escaped_len(c)));
+        text.char_indices().for_each(|(at, c)| add_unit(at, c.len_utf8(), escaped_len(c)));
     }
-    let piece = text.get(start.unwrap_or(end)..end).unwrap_or_default();
-    if shown < of {
-        let size = format!(", {} of {} bytes of {}", piece.len(), text.len(), describe_kind(raw));
-        page.note_part(
-            &ResultPart { unit, offset: options.offset, count: shown, total: of, size: &size, truncated: cut },
-            answer_path,
-        );
+    let part = &text[start.unwrap_or(end)..end];
+    if count < total {
+        let unit = if by_line { "lines" } else { "characters" };
+        let size = format!(", {} of {} bytes of {}", part.len(), text.len(), describe_kind(raw));
+        page.note_part(&ResultPart { unit, offset: options.offset, count, total, size: &size, truncated }, answer_path);
     }
-    page.text.push_str(&serde_json::Value::from(piece).to_string());
+    page.text.push_str(&serde_json::Value::from(part).to_string());
 }

@@ -1,4 +1,4 @@
-//! What a call takes longer than the question to the node that it stands for.
+//! The time that a call takes longer than the same request to the node.
 
 use crate::Outcome;
 use crate::http::{Connection, connect};
@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Calls of list_nodes and questions to the node for the same, in turn, each on a connection that is kept.
+/// Calls list_nodes and asks the node for the same, in turns, each over a kept connection.
 pub fn run(server: &str, node: &str, seconds: f64) -> Outcome {
     let mut session = Session::open(Mode::Modern, server, Request::call(Mode::Modern, "list_nodes", "{}"))?;
     let mut node = Connection::over(tls(node)?, node);
@@ -30,7 +30,7 @@ pub fn run(server: &str, node: &str, seconds: f64) -> Outcome {
     Ok(())
 }
 
-/// In microseconds.
+/// Returns the median in microseconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e6)
@@ -40,18 +40,18 @@ fn tls(address: &str) -> Result<StreamOwned<ClientConnection, TcpStream>, Box<dy
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     let stream = connect(address)?;
     let name = ServerName::from(stream.peer_addr()?.ip());
     Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name)?, stream))
 }
 
-/// Trusts whoever answers on the loopback port that it was told of.
+/// Trusts every certificate: the node is a local process.
 #[derive(Debug)]
-struct Anybody;
+struct AnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

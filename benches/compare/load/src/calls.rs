@@ -1,4 +1,4 @@
-//! Calls of one tool: how many a second, how long they take, and what CPU of the server one costs.
+//! Calls of one tool: calls per second, their durations, and the server's CPU time per call.
 
 use crate::Outcome;
 use crate::process;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A client's thread does no more than format and read.
+/// Stack of a client thread, which only formats and reads.
 const STACK: usize = 256 << 10;
 
 pub struct Plan {
@@ -21,17 +21,17 @@ pub struct Plan {
     pub tool: String,
     /// A JSON object.
     pub arguments: String,
-    /// What stands in every right answer; the first of each session is searched for it.
+    /// A text of every right answer. The first answer of each session is searched for it.
     pub expected: String,
 }
 
-/// Opens all sessions, then lets them call for the time given; a session that fails fails the run.
+/// Opens all sessions, then calls for the given time. A failed session fails the run.
 pub fn run(plan: Plan) -> Outcome {
     let (ready, over) = (Barrier::new(plan.sessions + 1), AtomicBool::new(false));
     let (mut times, used, resident, elapsed) = thread::scope(|scope| -> io::Result<_> {
         let client = || client(&plan, &ready, &over);
         let clients = (0..plan.sessions).map(|_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, client));
-        // Without all of them the others would wait in vain.
+        // The other threads wait at the barrier until all have started.
         let clients: Vec<_> = clients.map(|client| client.expect("a thread")).collect();
         ready.wait();
         let (begun, before) = (Instant::now(), process::cpu(plan.pid)?);
@@ -61,7 +61,7 @@ pub fn run(plan: Plan) -> Outcome {
     Ok(())
 }
 
-/// One session's calls: how long each took.
+/// Runs the calls of one session and returns their durations.
 fn client(plan: &Plan, ready: &Barrier, over: &AtomicBool) -> io::Result<Vec<Duration>> {
     let first = || {
         let request = Request::call(plan.mode, &plan.tool, &plan.arguments);

@@ -1,11 +1,11 @@
-//! Many SSE sessions that are quiet.
+//! Many idle SSE sessions.
 
 use crate::Outcome;
 use crate::http::Connection;
 use crate::session::Stream;
 use std::io::{self, Read};
 
-/// Opens them, says so, and keeps them until stdin ends.
+/// Opens the sessions, prints their number, and keeps them open until stdin ends.
 pub fn run(server: &str, sessions: usize) -> Outcome {
     let mut poster = Connection::open(server)?;
     let open = (0..sessions).map(|_| Stream::open(server, &mut poster)).collect::<io::Result<Vec<_>>>()?;

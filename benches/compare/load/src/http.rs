@@ -1,19 +1,19 @@
-//! As much of HTTP/1.1 as a client of a server that it knows needs.
+//! A minimal HTTP/1.1 client for known servers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// No answer takes longer, unless it is not to be.
+/// Time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A connection that is kept.
+/// A kept connection.
 pub struct Connection<S> {
     stream: BufReader<S>,
     host: String,
 }
 
-/// What the head of an answer says.
+/// The head of an answer.
 #[derive(Default)]
 pub struct Head {
     pub status: u16,
@@ -23,7 +23,7 @@ pub struct Head {
     pub session: Option<String>,
 }
 
-/// A connected socket, without Nagle's algorithm.
+/// Connects a socket without Nagle's algorithm.
 pub fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -42,7 +42,7 @@ impl<S: Read + Write> Connection<S> {
         Self { stream: BufReader::with_capacity(64 << 10, stream), host: host.into() }
     }
 
-    /// Sends a request; `headers` is any number of whole lines.
+    /// Sends a request. `headers` is any number of complete lines.
     pub fn send(&mut self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<()> {
         let (host, length) = (&self.host, body.len());
         let request =
@@ -50,7 +50,7 @@ impl<S: Read + Write> Connection<S> {
         self.stream.get_mut().write_all(request.as_bytes())
     }
 
-    /// The next line, without its end.
+    /// Reads the next line, without its end.
     pub fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
@@ -91,12 +91,12 @@ impl<S: Read + Write> Connection<S> {
                 }
             }
         }
-        // What is left has no body (202, 204), or a length.
+        // Other answers have no body (202, 204), or a length.
         self.append(head.length.unwrap_or(0), &mut body)?;
         Ok(body)
     }
 
-    /// One request and its answer's body; an error unless it is a success.
+    /// Sends a request and returns the body of its answer. Fails unless the status is a success.
     pub fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<(Head, Vec<u8>)> {
         self.send(method, path, headers, body)?;
         let head = self.head()?;
@@ -108,7 +108,7 @@ impl<S: Read + Write> Connection<S> {
         Ok((head, answer))
     }
 
-    /// The line before a chunk.
+    /// Reads the size line of a chunk.
     pub fn chunk_size(&mut self) -> io::Result<usize> {
         let line = self.line()?;
         usize::from_str_radix(&line, 16).map_err(|_| io::Error::other(format!("{line:?} is no chunk's size")))
@@ -123,7 +123,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Appends what has come, at most so many bytes, and waits where nothing has; how many they are.
+    /// Appends up to `most` received bytes, waits if there are none, and returns their number.
     pub fn some(&mut self, most: usize, to: &mut Vec<u8>) -> io::Result<usize> {
         let come = self.stream.fill_buf()?;
         let come = come.get(..most).unwrap_or(come);

@@ -1,8 +1,8 @@
-//! Clients that call an MCP server as fast as it answers, and say in one line of JSON what they measured.
+//! Clients that call an MCP server as fast as it answers, and print their measurements as one line of JSON.
 //!
 //! ```text
-//! load calls MODE SERVER SESSIONS SECONDS PID TOOL ARGUMENTS EXPECTED   calls of a tool, one at a time a session
-//! load added SERVER NODE SECONDS                                        list_nodes, and the node asked directly
+//! load calls MODE SERVER SESSIONS SECONDS PID TOOL ARGUMENTS EXPECTED   calls of a tool, one at a time per session
+//! load added SERVER NODE SECONDS                                        list_nodes, compared with asking the node directly
 //! load hold SERVER SESSIONS                                             SSE sessions, open until stdin ends
 //! load start MODE SERVER COMMAND…                                       from a program's start to its first answer
 //! ```
@@ -23,7 +23,7 @@ use std::str::FromStr;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// The arguments, taken one after the other.
+/// The command line arguments, consumed one after the other.
 struct Arguments(std::vec::IntoIter<String>);
 
 impl Arguments {

@@ -1,11 +1,11 @@
-//! A client's session with an MCP server, one call at a time, over each of the transports.
+//! A client's session with an MCP server, one call at a time, over any transport.
 
 use crate::http::Connection;
 use std::io;
 use std::net::TcpStream;
 use std::str::FromStr;
 
-/// How to speak to the server.
+/// Transport and protocol version.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Mode {
     Sse,
@@ -28,7 +28,7 @@ impl FromStr for Mode {
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const READY: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-/// What a request of 2026-07-28 says of its client.
+/// The client's description in a request of 2026-07-28.
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"load","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 fn initialize(version: &str) -> String {
@@ -37,7 +37,7 @@ fn initialize(version: &str) -> String {
     )
 }
 
-/// A request, as it is repeated: everything but its id is made once.
+/// A repeated request. Everything except its id is made once.
 pub struct Request {
     method: &'static str,
     tool: String,
@@ -45,14 +45,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// A tools/call; `arguments` is a JSON object.
+    /// Makes a tools/call. `arguments` is a JSON object.
     pub fn call(mode: Mode, tool: &str, arguments: &str) -> Self {
         let meta = if mode == Mode::Modern { format!(",{META}") } else { String::new() };
         let rest = format!(r#","method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}{meta}}}}}"#);
         Self { method: "tools/call", tool: tool.into(), rest }
     }
 
-    /// A tools/list.
+    /// Makes a tools/list.
     pub fn list(mode: Mode) -> Self {
         let meta = if mode == Mode::Modern { META } else { "" };
         let rest = format!(r#","method":"tools/list","params":{{{meta}}}}}"#);
@@ -77,7 +77,7 @@ enum Link {
 }
 
 impl Session {
-    /// Opens one and says what a client says first.
+    /// Opens a session and initializes it.
     pub fn open(mode: Mode, server: &str, request: Request) -> io::Result<Self> {
         let link = if mode == Mode::Sse {
             let mut poster = Connection::open(server)?;
@@ -104,7 +104,7 @@ impl Session {
         Ok(Self { link, request, next: 1 })
     }
 
-    /// Sends the request once more; its answer, which must be a success.
+    /// Sends the request again and returns its answer. Fails if it is an error.
     pub fn ask(&mut self) -> io::Result<Vec<u8>> {
         let (id, text) = (self.next, self.request.text(self.next));
         self.next += 1;
@@ -122,8 +122,8 @@ impl Session {
     }
 }
 
-/// Whether it answers this request, and well. What tells is at the answer's begin or end; what is between may be long
-/// and is not looked at, so that the client costs the same with every server.
+/// Checks that the answer is a success with this id. Reads only its start and end: the middle may be long, and the
+/// client should cost the same with every server.
 fn is_success(answer: &[u8], id: u64) -> bool {
     const ENDS: usize = 512;
     let begin = answer.get(..ENDS).unwrap_or(answer);
@@ -133,24 +133,24 @@ fn is_success(answer: &[u8], id: u64) -> bool {
     has(begin, &format!(r#""id":{id}"#)) && !fails(begin) && !fails(end)
 }
 
-/// Whether `part` stands in `whole`.
+/// Checks that `whole` contains `part`.
 pub fn contains(whole: &[u8], part: &[u8]) -> bool {
     whole.windows(part.len()).any(|window| window == part)
 }
 
-/// The event stream of an SSE session, whatever its framing.
+/// The event stream of an SSE session, chunked or not.
 pub struct Stream {
     connection: Connection<TcpStream>,
     chunked: bool,
-    /// Of the chunk that is being read.
+    /// Remaining bytes of the current chunk.
     left: usize,
     come: Vec<u8>,
-    /// Where its messages are posted.
+    /// Path for posting messages.
     pub endpoint: String,
 }
 
 impl Stream {
-    /// Opens it and initializes the session, posting on another connection.
+    /// Opens the stream and initializes the session. Messages are posted over another connection.
     pub fn open(server: &str, poster: &mut Connection<TcpStream>) -> io::Result<Self> {
         let mut connection = Connection::open(server)?;
         connection.send("GET", "/sse", "Accept: text/event-stream\r\n", "")?;
@@ -167,7 +167,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The data of the next event that has any; both servers write it on one line.
+    /// Returns the data of the next event with data. Both servers write it on one line.
     fn event(&mut self) -> io::Result<Vec<u8>> {
         let mut looked = 0;
         loop {

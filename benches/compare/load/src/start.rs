@@ -1,4 +1,4 @@
-//! From the start of a program to its first answer.
+//! The time from a program's start to its first answer.
 
 use crate::Outcome;
 use crate::session::{Mode, Request, Session};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts it, asks for its tools as soon as it listens, and ends it.
+/// Starts the program, requests its tools as soon as it listens, and ends it.
 pub fn run(mode: Mode, server: &str, command: &[String]) -> Outcome {
     let (program, arguments) = command.split_first().ok_or("COMMAND is missing")?;
     let mut command = Command::new(program);

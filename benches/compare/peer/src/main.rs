@@ -1,8 +1,7 @@
-//! The peer on the official Rust SDK: rmcp over axum, reqwest towards the cluster, the same four tools.
+//! The peer on the official Rust SDK: rmcp over axum, reqwest for the cluster, the same four tools.
 //!
-//! `peer PORT CLUSTERS_JSON` serves POST /mcp on 127.0.0.1, without sessions and with plain JSON answers, which is the
-//! quickest that the SDK has. It serves measurements alone: it knows no policy, no limits, and trusts every
-//! certificate.
+//! `peer PORT CLUSTERS_JSON` serves POST /mcp on 127.0.0.1, without sessions and with plain JSON answers: the fastest
+//! mode of the SDK. For measurements only: it has no policy and no limits, and trusts every certificate.
 use axum::Router;
 use axum::serve::ListenerExt;
 use rmcp::handler::server::router::tool::ToolRouter;
@@ -113,7 +112,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let service =
         StreamableHttpService::new(move || Ok(peer.clone()), Arc::new(LocalSessionManager::default()), config);
     let listener = TcpListener::bind(("127.0.0.1", port.parse()?)).await?;
-    // Nagle's algorithm off, as with the product.
+    // Without Nagle's algorithm, like the product.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, Router::new().nest_service("/mcp", service)).await?;
     Ok(())

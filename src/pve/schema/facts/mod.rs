@@ -1,8 +1,9 @@
-//! What is known of the Proxmox VE API without asking a node: the 661 operations of version 9, their parameters and
-//! privileges (`operations.json`), and for each, in `summaries.tsv`, what it does in an administrator's words, what it
-//! can do to a cluster, and why where the method suggests otherwise. `parameters.tsv` says of common parameters, by name
-//! and type, what they mean. The build packs all three.
+//! Facts about the Proxmox VE API that the program has without asking a node. `operations.json` has the 661 operations
+//! of version 9 with their parameters and privileges. `summaries.tsv` has a line for each of them: method, path, risk
+//! (see `Risk::from_code`), rank in searches (`low` or `-`), what it does in an administrator's words, and the reason
+//! for a risk that the method does not suggest. `parameters.tsv` explains common parameters by name and type. The build
+//! packs all three.
 
-/// The facts as a node serves its API description at `/pve-docs/api-viewer/apidoc.js`, gzip-compressed; beside what a
-/// node says, each method has `risk`, `summary` and, where there is one, `reason`.
+/// The facts in the form in which a node serves its API description at `/pve-docs/api-viewer/apidoc.js`,
+/// gzip-compressed. In addition each method has `risk`, `rank`, `summary` and, if it needs one, `reason`.
 pub static APIDOC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/apidoc.js.gz"));

@@ -1,37 +1,40 @@
-//! Which words an operation is known by, and how well each of them says what it is.
+//! The words of each operation, with a weight for how well a word identifies the operation.
 
-use super::super::{Method, Operation, Schema};
 use super::thesaurus::meanings;
 use super::tokenizer::{split_words, stem};
+use crate::pve::method::Method;
+use crate::pve::schema::model::{Operation, SchemaModel};
 use std::collections::{BTreeMap, HashMap};
 
-/// Of what a description served in a cluster's name may make: an index of any schema takes less than 600 kB.
+// Limits for malicious descriptions. An index of any schema takes less than 600 kB.
 const MAX_POSTINGS: usize = 40_000;
 const MAX_TERMS: usize = 10_000;
-const MAX_TEXT: usize = 150_000;
+const MAX_TEXT_BYTES: usize = 150_000;
 
-/// How much a word's place says. The last literal segment of a path names the thing, those before it where it is.
+// Weights of a word by its place. The last literal segment of a path names the object, those before it the location.
 const LAST_SEGMENT: f32 = 4.0;
 const SEGMENT: f32 = 1.6;
-/// Each part of a segment of several words (`suspend-disk`), of what the whole would count.
+/// Share of the weight for each word of a segment of several words (`suspend-disk`).
 const SEGMENT_PART_FACTOR: f32 = 0.65;
 const PATH_PARAMETER: f32 = 1.0;
-/// The first segments of most paths.
+/// The first segment of a path, which most paths have in common with others.
 const ROOT_SEGMENT: f32 = 0.4;
-/// The summary up to a colon or bracket, and what comes after.
+/// The summary up to a colon, semicolon or bracket.
 const SUMMARY: f32 = 2.6;
+/// The rest of the summary.
 const DETAIL: f32 = 1.4;
 const NAME: f32 = 0.8;
 const DESCRIPTION: f32 = 0.5;
-/// More of a cluster's words for an operation are not looked at.
-const MAX_DESCRIPTION: usize = 40;
-/// A parameter of this name, and one whose name has the word in it.
+/// Words of a cluster's own description that are indexed.
+const MAX_DESCRIPTION_WORDS: usize = 40;
+/// The name of a parameter.
 const PARAMETER: f32 = 0.9;
+/// Each word of a parameter's name of several words.
 const PARAMETER_PART: f32 = 0.35;
-/// At this weight a word says half of what it could.
+/// Weight at which a word gets half of the greatest score.
 const HALF_WEIGHT: f32 = 2.0;
 
-/// Segments whose operations are rarely meant where a question says nothing of them.
+/// Segments whose operations are rarely meant by a query that does not mention them.
 const AREAS: [&str; 16] = [
     "acme",
     "agent",
@@ -51,152 +54,149 @@ const AREAS: [&str; 16] = [
     "tfa",
 ];
 
-/// What an operation is about.
+/// Kind of object that an operation belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperationScope {
     Vm,
     Container,
-    /// A node, but no guest on it.
+    /// A node without its guests.
     Node,
     Cluster,
     Other,
 }
 
-/// One operation that a word belongs to.
+/// An operation that has a word.
 #[derive(Clone, Copy)]
 pub(super) struct Posting {
     pub(super) operation: u16,
-    /// How well the word says what the operation is: of 255.
+    /// Share of 255 to which the word identifies the operation.
     pub(super) weight: u8,
-    /// Whether only a parameter has the word.
+    /// True if the word occurs only in names of parameters.
     pub(super) only_parameter: bool,
 }
 
+/// A word, as ranges of [`SearchIndex::text`] and [`SearchIndex::postings`].
 struct Term {
-    start: u32,
-    len: u32,
-    first: u32,
-    count: u32,
+    text_start: u32,
+    text_len: u32,
+    first_posting: u32,
+    posting_count: u32,
 }
 
-/// What is known of an operation beside its words.
+/// Properties of an operation that affect its rank.
 pub(super) struct OperationEntry {
     pub(super) method: Method,
     pub(super) scope: OperationScope,
-    /// Segments of the path.
+    /// Number of segments of the path.
     pub(super) depth: u8,
-    /// Whether the path ends with a parameter: one thing of several.
+    /// True if the path ends with a parameter, so that it is one object of several.
     pub(super) is_item: bool,
-    /// Which of the areas the path goes through: a bit.
+    /// The first of [`AREAS`] in the path, as a bit.
     pub(super) area: u16,
-    /// Said of those that lead to others, or that others replace.
     pub(super) low_priority: bool,
 }
 
 /// The words of all operations.
-pub(in super::super) struct SearchIndex {
+pub(in crate::pve::schema) struct SearchIndex {
     text: String,
+    /// In the order of their words.
     terms: Vec<Term>,
     postings: Vec<Posting>,
     pub(super) entries: Vec<OperationEntry>,
 }
 
+/// Weight of a word of one operation.
 #[derive(Default, Clone, Copy)]
 struct WordWeight {
-    total: f32,
+    /// Weight of the places other than parameters.
+    text: f32,
     parameter: f32,
 }
 
 impl SearchIndex {
-    pub(in super::super) fn new(schema: &Schema) -> Self {
-        let mut found: BTreeMap<String, Vec<Posting>> = BTreeMap::new();
-        let (mut postings, mut text) = (0, 0);
-        let mut entries = Vec::with_capacity(schema.len());
-        for (at, operation) in schema.operations().enumerate() {
+    pub(in crate::pve::schema) fn new(model: &SchemaModel) -> Self {
+        let mut postings_by_word: BTreeMap<String, Vec<Posting>> = BTreeMap::new();
+        let (mut posting_count, mut text_bytes) = (0, 0);
+        let mut entries = Vec::with_capacity(model.len());
+        for (index, operation) in model.operations().enumerate() {
             entries.push(build_entry(&operation));
-            let mut known = weigh(&operation);
-            // What can be changed there can be read there.
-            if operation.method() == Method::Get && operation.template().ends_with("/config") {
-                let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-                let here = schema.match_path(&segments).ok();
-                let changes = here.iter().flat_map(|found| found.operations()).find(|o| o.method() == Method::Put);
-                if let Some(changes) = changes {
-                    add_parameter_words(&changes, 1.0, &mut known);
-                }
-            }
-            let mut known: Vec<(String, WordWeight)> = known.into_iter().collect();
-            // The best words come first, should the bound be met. The word decides between equals.
-            known.sort_by(|(a, x), (b, y)| y.total.total_cmp(&x.total).then_with(|| a.cmp(b)));
-            for (word, weight) in known {
-                let new = !found.contains_key(&word);
-                text += if new { word.len() } else { 0 };
-                if postings == MAX_POSTINGS || new && (found.len() == MAX_TERMS || text > MAX_TEXT) {
+            let mut words: Vec<(String, WordWeight)> = weigh(model, &operation).into_iter().collect();
+            // The best words come first, in case a limit is reached. Equal words are in alphabetical order.
+            words.sort_by(|(a, x), (b, y)| y.text.total_cmp(&x.text).then_with(|| a.cmp(b)));
+            for (word, weight) in words {
+                let is_new = !postings_by_word.contains_key(&word);
+                text_bytes += if is_new { word.len() } else { 0 };
+                let is_full = postings_by_word.len() == MAX_TERMS || text_bytes > MAX_TEXT_BYTES;
+                if posting_count == MAX_POSTINGS || is_new && is_full {
                     continue;
                 }
-                postings += 1;
-                let sum = weight.total + weight.parameter;
-                found.entry(word).or_default().push(Posting {
-                    operation: at as u16,
+                posting_count += 1;
+                let sum = weight.text + weight.parameter;
+                postings_by_word.entry(word).or_default().push(Posting {
+                    operation: index as u16,
                     weight: (255.0 * sum / (sum + HALF_WEIGHT)) as u8,
-                    only_parameter: weight.total == 0.0,
+                    only_parameter: weight.text == 0.0,
                 });
             }
         }
-        Self::pack(found, entries, postings)
+        Self::pack(postings_by_word, entries, posting_count)
     }
 
-    fn pack(found: BTreeMap<String, Vec<Posting>>, entries: Vec<OperationEntry>, postings: usize) -> Self {
-        let mut index = Self {
-            text: String::new(),
-            terms: Vec::with_capacity(found.len()),
-            postings: Vec::with_capacity(postings),
-            entries,
-        };
-        for (word, list) in found {
-            let (start, first) = (index.text.len() as u32, index.postings.len() as u32);
-            index.terms.push(Term { start, len: word.len() as u32, first, count: list.len() as u32 });
-            index.text.push_str(&word);
-            index.postings.extend(list);
+    fn pack(
+        postings_by_word: BTreeMap<String, Vec<Posting>>,
+        entries: Vec<OperationEntry>,
+        posting_count: usize,
+    ) -> Self {
+        let mut text = String::new();
+        let mut terms = Vec::with_capacity(postings_by_word.len());
+        let mut postings = Vec::with_capacity(posting_count);
+        for (word, list) in postings_by_word {
+            terms.push(Term {
+                text_start: text.len() as u32,
+                text_len: word.len() as u32,
+                first_posting: postings.len() as u32,
+                posting_count: list.len() as u32,
+            });
+            text.push_str(&word);
+            postings.extend(list);
         }
-        index.text.shrink_to_fit();
-        index
+        text.shrink_to_fit();
+        Self { text, terms, postings, entries }
     }
 
     fn word(&self, term: &Term) -> &str {
-        self.text.get(term.start as usize..).and_then(|rest| rest.get(..term.len as usize)).unwrap_or("")
+        &self.text[term.text_start as usize..][..term.text_len as usize]
     }
 
-    /// All words, in order.
+    /// Returns all words in alphabetical order.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> {
         self.terms.iter().map(|term| self.word(term))
     }
 
-    /// The operations that a word belongs to; none for one that is unknown.
+    /// Returns the operations that have a word.
     pub(super) fn postings(&self, word: &str) -> &[Posting] {
-        let Ok(at) = self.terms.binary_search_by(|term| self.word(term).cmp(word)) else { return &[] };
-        let list = self.terms.get(at).and_then(|term| {
-            let rest = self.postings.get(term.first as usize..)?;
-            rest.get(..term.count as usize)
-        });
-        list.unwrap_or_default()
+        let Ok(index) = self.terms.binary_search_by(|term| self.word(term).cmp(word)) else { return &[] };
+        let term = &self.terms[index];
+        &self.postings[term.first_posting as usize..][..term.posting_count as usize]
     }
 
-    /// The areas that a word speaks of: that of its name, or the one that nearly all its operations are in.
+    /// Returns the areas that a word refers to, as bits: the area of its name, and the one that has nearly all its
+    /// operations.
     pub(super) fn areas(&self, word: &str) -> u16 {
-        let named = AREAS.iter().position(|area| stem(area) == word).map_or(0, |at| 1 << at);
-        let list = self.postings(word);
-        let mut each = [0_usize; 16];
-        for posting in list {
-            let area = self.entries.get(usize::from(posting.operation)).map_or(0, |entry| entry.area);
-            if let Some(count) = each.get_mut(area.trailing_zeros() as usize) {
-                *count += 1;
+        let named = AREAS.iter().position(|area| stem(area) == word).map_or(0, |index| 1 << index);
+        let postings = self.postings(word);
+        let mut counts = [0_usize; AREAS.len()];
+        for posting in postings {
+            let area = self.entries[usize::from(posting.operation)].area;
+            if area != 0 {
+                counts[area.trailing_zeros() as usize] += 1;
             }
         }
-        let within = each.iter().position(|count| *count * 4 > list.len() * 3);
-        named | within.map_or(0, |at| 1 << at)
+        let main = counts.iter().position(|count| *count * 4 > postings.len() * 3);
+        named | main.map_or(0, |index| 1 << index)
     }
 
-    pub(in super::super) fn size_bytes(&self) -> usize {
+    pub(in crate::pve::schema) fn size_bytes(&self) -> usize {
         self.text.capacity()
             + self.terms.capacity() * size_of::<Term>()
             + self.postings.capacity() * size_of::<Posting>()
@@ -204,9 +204,12 @@ impl SearchIndex {
     }
 }
 
+fn split_path<'s>(operation: &Operation<'s>) -> Vec<&'s str> {
+    operation.template().split('/').filter(|s| !s.is_empty()).collect()
+}
+
 fn build_entry(operation: &Operation<'_>) -> OperationEntry {
-    let segments: Vec<&str> = operation.template().split('/').filter(|s| !s.is_empty()).collect();
-    let summary = operation.summary();
+    let segments = split_path(operation);
     OperationEntry {
         method: operation.method(),
         scope: match segments.as_slice() {
@@ -217,68 +220,71 @@ fn build_entry(operation: &Operation<'_>) -> OperationEntry {
             _ => OperationScope::Other,
         },
         depth: segments.len().min(255) as u8,
-        area: segments.iter().find_map(|s| AREAS.iter().position(|area| area == s)).map_or(0, |at| 1 << at),
+        area: segments.iter().find_map(|s| AREAS.iter().position(|area| area == s)).map_or(0, |index| 1 << index),
         is_item: segments.last().is_some_and(|s| s.starts_with('{')),
-        low_priority: ["sub-paths", "Sub-paths", "deprecated", "internal", "WebSocket", "Graph image"]
-            .iter()
-            .any(|word| summary.contains(word))
-            || operation.risk_reason().contains("internal"),
+        low_priority: operation.has_low_priority(),
     }
 }
 
-fn weigh(operation: &Operation<'_>) -> HashMap<String, WordWeight> {
-    let mut known: HashMap<String, WordWeight> = HashMap::new();
+/// Returns the words of an operation.
+fn weigh(model: &SchemaModel, operation: &Operation<'_>) -> HashMap<String, WordWeight> {
+    let mut weights: HashMap<String, WordWeight> = HashMap::new();
     let mut add = |mut words: Vec<String>, weight: f32| {
-        // A word that stands twice in one place says no more than once.
+        // A word counts once for each place.
         words.sort();
         words.dedup();
         for word in words {
-            let of = &mut known.entry(word).or_default().total;
-            *of = of.max(weight) + of.min(weight) * 0.5;
+            let total = &mut weights.entry(word).or_default().text;
+            *total = total.max(weight) + total.min(weight) * 0.5;
         }
     };
-    let segments = || operation.template().split('/').filter(|s| !s.is_empty());
-    let literals: Vec<&str> = segments().filter(|s| !s.starts_with('{')).collect();
-    for (place, segment) in literals.iter().rev().enumerate() {
-        let root = place + 1 == literals.len();
-        let weight = if place == 0 {
-            LAST_SEGMENT
-        } else if root {
-            ROOT_SEGMENT
-        } else {
-            SEGMENT
+    let segments = split_path(operation);
+    let (parameters, literals): (Vec<&str>, Vec<&str>) = segments.iter().copied().partition(|s| s.starts_with('{'));
+    for (from_end, segment) in literals.iter().rev().enumerate() {
+        let is_root = from_end + 1 == literals.len();
+        let weight = match from_end {
+            0 => LAST_SEGMENT,
+            _ if is_root => ROOT_SEGMENT,
+            _ => SEGMENT,
         };
         let words = split_words(segment);
-        let whole = words.len() == 1;
-        add(words, if whole { weight } else { weight * SEGMENT_PART_FACTOR });
+        let share = if words.len() == 1 { 1.0 } else { SEGMENT_PART_FACTOR };
+        add(words, weight * share);
     }
-    for parameter in segments().filter(|s| s.starts_with('{')) {
+    for parameter in parameters {
         add(split_words(parameter), PATH_PARAMETER);
     }
     let summary = operation.summary();
     let (main, detail) = summary.split_at(summary.find([':', '(', ';']).unwrap_or(summary.len()));
     add(split_words(main), SUMMARY);
     add(split_words(detail), DETAIL);
-    // Names are full of verbs that only say the method again.
-    let silent = |word: &String| word == "index" || meanings().get(word).is_some_and(|meaning| meaning.is_stop_word);
-    let name = split_words(operation.name()).into_iter().filter(|word| word != "updat" && !silent(word)).collect();
-    add(name, NAME);
-    let description: Vec<&str> = operation.description().split_whitespace().take(MAX_DESCRIPTION).collect();
+    // Names are full of verbs that only repeat the method.
+    let is_verb = |word: &String| {
+        word == "index" || word == "updat" || meanings().get(word).is_some_and(|meaning| meaning.is_stop_word)
+    };
+    add(split_words(operation.name()).into_iter().filter(|word| !is_verb(word)).collect(), NAME);
+    let description: Vec<&str> = operation.description().split_whitespace().take(MAX_DESCRIPTION_WORDS).collect();
     add(split_words(&description.join(" ")), DESCRIPTION);
-    // A parameter is rather looked for to be changed than to be given when a thing is made.
-    let changes = if operation.method() == Method::Put || literals.last() == Some(&"config") { 1.0 } else { 0.85 };
-    add_parameter_words(operation, changes, &mut known);
-    known
+    // Queries for a parameter are rather about changing it than about creating an object with it.
+    let changes = operation.method() == Method::Put || literals.last() == Some(&"config");
+    add_parameter_words(operation, if changes { 1.0 } else { 0.85 }, &mut weights);
+    // A configuration that can be changed on the same path has the same parameters.
+    if operation.method() == Method::Get && operation.template().ends_with("/config") {
+        let change = model.match_path(&segments).ok().and_then(|found| found.operation(Method::Put));
+        if let Some(change) = change {
+            add_parameter_words(&change, 1.0, &mut weights);
+        }
+    }
+    weights
 }
 
-/// Adds the words of an operation's parameters.
-fn add_parameter_words(operation: &Operation<'_>, part: f32, known: &mut HashMap<String, WordWeight>) {
+fn add_parameter_words(operation: &Operation<'_>, factor: f32, weights: &mut HashMap<String, WordWeight>) {
     for parameter in operation.parameters().filter(|p| !operation.is_path_parameter(p.name())) {
-        let parts = split_words(parameter.family().unwrap_or(parameter.name()));
-        let weight = part * if parts.len() == 1 { PARAMETER } else { PARAMETER_PART };
-        for word in parts {
-            let of = &mut known.entry(word).or_default().parameter;
-            *of = of.max(weight);
+        let words = split_words(parameter.family().unwrap_or(parameter.name()));
+        let weight = factor * if words.len() == 1 { PARAMETER } else { PARAMETER_PART };
+        for word in words {
+            let total = &mut weights.entry(word).or_default().parameter;
+            *total = total.max(weight);
         }
     }
 }

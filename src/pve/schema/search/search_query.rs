@@ -1,245 +1,267 @@
-//! What a question asks for: the words to look for, the method, and of what.
+//! Parses a query: the words to search, the method, and the kind of object.
 
 use super::index::SearchIndex;
 use super::thesaurus::{MethodHint, meanings};
-use super::tokenizer::{stem, tokenize};
+use super::tokenizer::{Token, stem, tokenize};
 use crate::base::suggest::suggest;
 
-/// Of a question that is longer, the rest is not read.
+/// Words of a query that are read.
 const MAX_QUERY_WORDS: usize = 40;
 
-/// Words that are nothing we know, for which the nearest known one is taken.
+/// Unknown words of a query that are replaced by the most similar known word.
 const MAX_TYPOS: usize = 4;
 
-/// How much another word for the same thing counts, one that only comes near, and one that may be meant.
+// Weights of words that replace a query's word.
 const SYNONYM: f32 = 0.85;
 const NEAR_SYNONYM: f32 = 0.45;
 const TYPO: f32 = 0.6;
-/// Where something is says less than what.
+
+/// Factor for words about the location of an object.
 const PLACE_FACTOR: f32 = 0.6;
 const PLACES: &str = "node host server cluster datacenter";
 
 const GUESTS: &str = "guest vm machine instance agent container ct lxc ubuntu windows";
 
-/// What a guest has that has no path of its own.
+/// Settings of a guest without a path of their own.
 const HARDWARE: &str = "\
     static gateway onboot autostart cloudinit efidisk tpmstate bridge disk drive nic network cpu core vcpu \
     memory ram cdrom iso bios tpm usb pci gpu vlan tag note hostname mac hotplug mountpoint mount bootorder \
     startup";
 
-/// What only a guest has, so that it need not be named.
+/// Words that refer to a guest without naming it.
 const GUEST_ONLY_WORDS: &str = "\
     automatically iops onboot autostart cloudinit efidisk tpmstate nic vcpu cdrom bios ovmf uefi tpm balloon \
     hotplug bootorder nested virtualization virtual emulation display";
 
-/// What a guest is given or put into: the question is not of the guest itself.
+/// Words for what a guest belongs to. A query with one of them is not about the guest itself.
 const GUEST_CONTEXT_WORDS: &str = "\
     let permission acl right privilege access role pool ha affinity replication job task notification token";
 
 const RIGHTS: &str = "permission acl right privilege access";
-/// Who has rights.
+/// Holders of rights.
 const RIGHT_HOLDERS: &str = "user group token";
 
-/// What has its own word for a fault, or is told of it.
+/// Objects that have operations for faults of their own, or receive messages about faults.
 const FAULT_SUBJECTS: &str = "mail email notification notify alert disk drive ssd osd";
 
-/// Words of a question that tells of a fault. What was wrong stands in the logs of tasks.
+/// Words of a query about a fault. The logs of tasks contain the causes.
 const FAULT_WORDS: &str = "did not cannot fail failure why";
 
-/// The words to look for in a question's word's place, each with how much it counts.
-pub(super) type SynonymGroup = Vec<(String, f32)>;
+/// A word to search, with the factor of its score.
+pub(super) struct WeightedWord {
+    pub(super) stem: String,
+    pub(super) weight: f32,
+}
 
-/// What a question asks for.
+/// A parsed query.
 #[derive(Default)]
 pub(super) struct SearchQuery {
-    pub(super) groups: Vec<SynonymGroup>,
+    /// The words to search. The words of a group are synonyms.
+    pub(super) groups: Vec<Vec<WeightedWord>>,
     pub(super) hint: Option<MethodHint>,
     pub(super) vm: bool,
     pub(super) container: bool,
-    /// A guest of either kind.
+    /// True if the query is about guests of any kind.
     pub(super) guest: bool,
     pub(super) node: bool,
     pub(super) cluster: bool,
-    /// Of what is said anything, as the bits of `OperationEntry::area`.
+    /// The areas that the query mentions, as bits of `OperationEntry::area`.
     pub(super) areas: u16,
-    /// All of a kind are asked for.
+    /// True if the query asks for all objects of a kind.
     pub(super) wants_list: bool,
 }
 
 impl SearchQuery {
-    pub(super) fn new(index: &SearchIndex, query: &str) -> Self {
-        let words = parse_words(index, query);
+    pub(super) fn new(index: &SearchIndex, text: &str) -> Self {
+        let words = parse_words(index, text);
         let has = |list: &str| words.iter().any(|word| is_stem_of(&word.stem, list));
         let (vm, container) = (has("vm qemu kvm qm cloudinit"), has("container lxc ct pct"));
-        let around = has(GUEST_CONTEXT_WORDS);
-        let rights = has(RIGHTS);
+        let is_about_context = has(GUEST_CONTEXT_WORDS);
+        let is_about_rights = has(RIGHTS);
         let node = has("node host hypervisor server");
-        let hardware = has(HARDWARE);
-        let own = !node && !has("bond") && has(GUEST_ONLY_WORDS);
-        let guest = !around;
-        let mut question = Self {
-            vm: guest && (vm || has("agent")),
-            container: guest && container,
-            guest: guest && (vm || container || own || has(GUESTS)),
+        let has_hardware = has(HARDWARE);
+        let implies_guest = !node && !has("bond") && has(GUEST_ONLY_WORDS);
+        let mut query = Self {
+            vm: !is_about_context && (vm || has("agent")),
+            container: !is_about_context && container,
+            guest: !is_about_context && (vm || container || implies_guest || has(GUESTS)),
             node,
             cluster: has("cluster datacenter"),
             wants_list: has("list all which available overview"),
-            hint: asks_possibility(query).then_some(MethodHint::Read),
+            hint: asks_possibility(text).then_some(MethodHint::Read),
             ..Self::default()
         };
-        // "update" is a verb, but for what is installed it is a thing.
-        let installed = words.len() == 1 || has("package apt system node list upgrade");
-        for (at, QueryWord { stem: word, is_noun: thing, weight: part }) in words.iter().enumerate() {
-            let verb = at == 0 && word == "updat" && !installed && !thing;
-            let meaning = meanings().get(word);
-            let hint = if verb { Some(MethodHint::Change) } else { meaning.and_then(|meaning| meaning.hint) };
-            // "Backup status" asks for one.
-            let of = || words.get(at + 1).and_then(|next| meanings().get(&next.stem)?.hint) == Some(MethodHint::Read);
-            if question.hint.is_none() {
-                question.hint = hint.filter(|hint| *hint != MethodHint::Action || !thing && !of());
+        // "update" is a verb, but a noun for installed software.
+        let update_is_noun = words.len() == 1 || has("package apt system node list upgrade");
+        for (position, QueryWord { stem: word, is_noun, weight }) in words.iter().enumerate() {
+            let is_update_verb = position == 0 && word == "updat" && !update_is_noun && !is_noun;
+            let hint = if is_update_verb { Some(MethodHint::Change) } else { find_hint(word) };
+            // "Backup status" asks for a status.
+            let next_reads =
+                || words.get(position + 1).is_some_and(|next| find_hint(&next.stem) == Some(MethodHint::Read));
+            if query.hint.is_none() {
+                query.hint = hint.filter(|hint| *hint != MethodHint::Action || !is_noun && !next_reads());
             }
-            if verb || meaning.is_some_and(|meaning| meaning.is_stop_word) {
+            if is_update_verb || is_stop_word(word) {
                 continue;
             }
-            let place = words.len() > 1
+            let is_place = words.len() > 1
                 && (is_stem_of(word, PLACES)
-                    || around && is_stem_of(word, GUESTS)
-                    || rights && is_stem_of(word, RIGHT_HOLDERS));
-            question.add_group(index, expand_synonyms(word, part * if place { PLACE_FACTOR } else { 1.0 }));
+                    || is_about_context && is_stem_of(word, GUESTS)
+                    || is_about_rights && is_stem_of(word, RIGHT_HOLDERS));
+            query.add_group(index, expand_synonyms(word, weight * if is_place { PLACE_FACTOR } else { 1.0 }));
         }
-        let silent = |word: &&QueryWord| meanings().get(&word.stem).is_some_and(|meaning| meaning.is_stop_word);
-        let first = words.iter().find(|word| !silent(word));
-        // Nobody is told to do "backups of …".
-        if question.hint.is_none() && first.is_some_and(|word| word.is_noun) {
-            question.hint = Some(MethodHint::Read);
+        let first = words.iter().find(|word| !is_stop_word(&word.stem));
+        // A query that starts with a noun is no command: "backups of …".
+        if query.hint.is_none() && first.is_some_and(|word| word.is_noun) {
+            query.hint = Some(MethodHint::Read);
         }
-        let reads = question.hint == Some(MethodHint::Read);
-        let act = |word: &QueryWord| {
-            meanings().get(&word.stem).is_some_and(|meaning| meaning.hint == Some(MethodHint::Action))
-        };
+        let reads = query.hint == Some(MethodHint::Read);
+        let has_action = || words.iter().any(|word| find_hint(&word.stem) == Some(MethodHint::Action));
         if has("backup") && has("without missing lack never uncovered") {
-            question.hint = Some(MethodHint::Read);
-            question.add_group(index, vec![(stem("uncovered"), 1.5)]);
-        } else if reads && question.areas == 0 && has("log output status progress") && words.iter().any(act) {
-            question.add_group(index, vec![(stem("task"), 1.0)]);
+            query.hint = Some(MethodHint::Read);
+            query.add_words(index, &[("uncovered", 1.5)]);
+        } else if reads && query.areas == 0 && has("log output status progress") && has_action() {
+            query.add_words(index, &[("task", 1.0)]);
         } else if reads && has("backup") && !has("job schedule") {
-            // There is no path of backups: they are files on a storage.
-            question.add_group(index, vec![(stem("content"), 0.7)]);
+            // Backups have no path of their own. They are files on a storage.
+            query.add_words(index, &[("content", 0.7)]);
         }
-        if reads && node && question.vm != question.container && has("run live located") {
-            question.add_group(index, vec![(stem("resource"), 2.0)]);
+        if reads && node && query.vm != query.container && has("run live located") {
+            query.add_words(index, &[("resource", 2.0)]);
         }
         // "Which VMs are off" asks for a list of them.
         if reads && words.iter().any(|word| word.is_noun && is_stem_of(&word.stem, GUESTS)) {
-            question.add_group(index, vec![(stem("list"), 0.8), (stem("resource"), 0.8)]);
+            query.add_words(index, &[("list", 0.8), ("resource", 0.8)]);
         }
-        let nothing = |word: &QueryWord| silent(&word) || word.stem == "running" || is_stem_of(&word.stem, PLACES);
-        if has("running") && words.iter().all(nothing) {
-            question.add_group(index, vec![(stem("vm"), 1.0), (stem("container"), 1.0)]);
+        let is_filler = |word: &str| is_stop_word(word) || word == "running" || is_stem_of(word, PLACES);
+        if has("running") && words.iter().all(|word| is_filler(&word.stem)) {
+            query.add_words(index, &[("vm", 1.0), ("container", 1.0)]);
         }
         if has("log") && node {
-            question.add_group(index, vec![(stem("syslog"), 1.0), (stem("journal"), 1.0)]);
+            query.add_words(index, &[("syslog", 1.0), ("journal", 1.0)]);
         }
         if has(FAULT_WORDS)
             && !has(FAULT_SUBJECTS)
-            && matches!(question.hint, None | Some(MethodHint::Read | MethodHint::Action))
+            && matches!(query.hint, None | Some(MethodHint::Read | MethodHint::Action))
         {
-            question.hint = Some(MethodHint::Read);
-            question.add_group(index, vec![(stem("task"), 0.8), (stem("log"), 0.8)]);
+            query.hint = Some(MethodHint::Read);
+            query.add_words(index, &[("task", 0.8), ("log", 0.8)]);
         }
-        // "New vm with 4 cores": the guest is made, not what it has.
-        let made =
-            question.hint == Some(MethodHint::Create) && first.is_some_and(|word| is_stem_of(&word.stem, GUESTS));
-        let config = match question.hint {
-            _ if made => 0.0,
-            Some(MethodHint::Change | MethodHint::Create) if hardware || own => 1.2,
+        // "New vm with 4 cores" creates the guest, not its settings.
+        let creates_guest =
+            query.hint == Some(MethodHint::Create) && first.is_some_and(|word| is_stem_of(&word.stem, GUESTS));
+        let config_weight = match query.hint {
+            _ if creates_guest => 0.0,
+            Some(MethodHint::Change | MethodHint::Create) if has_hardware || implies_guest => 1.2,
             Some(MethodHint::Change) => 0.4,
-            Some(MethodHint::Read) if hardware || own || has("configure") => 0.8,
-            None if own => 0.7,
+            Some(MethodHint::Read) if has_hardware || implies_guest || has("configure") => 0.8,
+            None if implies_guest => 0.7,
             _ => 0.0,
         };
-        if question.guest && config > 0.0 {
-            question.add_group(index, vec![(stem("config"), config)]);
+        if query.guest && config_weight > 0.0 {
+            query.add_words(index, &[("config", config_weight)]);
         }
-        // Nothing but verbs: they are what is looked for.
-        if question.groups.is_empty() {
-            question.groups = words.into_iter().map(|word| vec![(word.stem, 1.0)]).collect();
+        // If nothing is left to search, the verbs are searched.
+        if query.groups.is_empty() {
+            query.groups = words.into_iter().map(|word| vec![WeightedWord { stem: word.stem, weight: 1.0 }]).collect();
         }
-        question
+        query
     }
 
-    fn add_group(&mut self, index: &SearchIndex, group: SynonymGroup) {
-        if group.iter().any(|(word, _)| !index.postings(word).is_empty()) {
-            self.areas |= group.iter().map(|(word, _)| index.areas(word)).fold(0, |all, area| all | area);
+    /// Adds synonyms that the query implies.
+    fn add_words(&mut self, index: &SearchIndex, words: &[(&str, f32)]) {
+        self.add_group(
+            index,
+            words.iter().map(|(word, weight)| WeightedWord { stem: stem(word), weight: *weight }).collect(),
+        );
+    }
+
+    fn add_group(&mut self, index: &SearchIndex, group: Vec<WeightedWord>) {
+        if group.iter().any(|word| !index.postings(&word.stem).is_empty()) {
+            self.areas |= group.iter().map(|word| index.areas(&word.stem)).fold(0, |all, area| all | area);
             self.groups.push(group);
         }
     }
 }
 
-/// A question's word.
+/// A word of a query.
 struct QueryWord {
     stem: String,
     is_noun: bool,
-    /// How much it counts: less where it is only what may be meant.
+    /// Factor of the word's score, which is lower for a corrected word.
     weight: f32,
 }
 
-/// The words of a question, those that nobody knows replaced by the nearest known one.
-fn parse_words(index: &SearchIndex, query: &str) -> Vec<QueryWord> {
-    let mut typos = 0;
-    let mut words = tokenize(query);
-    words.truncate(MAX_QUERY_WORDS);
-    let known = |word: &String| {
-        let hardware = || is_stem_of(word, HARDWARE) || is_stem_of(word, GUEST_ONLY_WORDS);
-        meanings().contains_key(word) || !index.postings(word).is_empty() || hardware()
+/// Returns the words of a query. Unknown words are corrected or left out.
+fn parse_words(index: &SearchIndex, text: &str) -> Vec<QueryWord> {
+    let mut unknown_words = 0;
+    let mut tokens = tokenize(text);
+    tokens.truncate(MAX_QUERY_WORDS);
+    let is_known = |word: &str| {
+        meanings().contains_key(word)
+            || !index.postings(word).is_empty()
+            || is_stem_of(word, HARDWARE)
+            || is_stem_of(word, GUEST_ONLY_WORDS)
     };
-    let read = words.into_iter().filter_map(|(stem, thing)| {
-        if known(&stem) {
-            return Some(QueryWord { stem, is_noun: thing, weight: 1.0 });
+    let words = tokens.into_iter().filter_map(|Token { stem, is_noun }| {
+        if is_known(&stem) {
+            return Some(QueryWord { stem, is_noun, weight: 1.0 });
         }
-        typos += 1;
-        let meant = (stem.len() > 4 && typos <= MAX_TYPOS).then(|| correct_typo(index, &stem)).flatten()?;
-        Some(QueryWord { stem: meant.to_owned(), is_noun: thing, weight: TYPO })
+        unknown_words += 1;
+        let is_correctable = stem.len() > 4 && unknown_words <= MAX_TYPOS;
+        let corrected = is_correctable.then(|| correct_typo(index, &stem)).flatten()?;
+        Some(QueryWord { stem: corrected.to_owned(), is_noun, weight: TYPO })
     });
-    read.collect()
+    words.collect()
 }
 
-/// The known word that is nearest to an unknown one.
+/// Returns the known word most similar to an unknown one. Words with a meaning come first, stop words last.
 fn correct_typo<'i>(index: &'i SearchIndex, word: &str) -> Option<&'i str> {
-    let allowed = word.len() / 3;
-    // Few mistype the first letter, and many words differ from another only there.
-    let near = |known: &&str| {
+    let max_edits = word.len() / 3;
+    // Many words differ from another only in the first letter, which few callers mistype.
+    let is_similar = |known: &&str| {
         known.len() > 2
-            && known.len().abs_diff(word.len()) <= allowed
+            && known.len().abs_diff(word.len()) <= max_edits
             && known.bytes().take(2).any(|c| word.bytes().next() == Some(c))
     };
-    let mut field: Vec<(bool, &str)> = meanings()
+    let mut known: Vec<(bool, &str)> = meanings()
         .iter()
         .map(|(word, meaning)| (meaning.is_stop_word, word.as_str()))
-        .filter(|(_, word)| near(word))
+        .filter(|(_, word)| is_similar(word))
         .collect();
-    field.sort();
-    let silent = field.partition_point(|(silent, _)| !silent);
-    let (field, silent) = field.split_at_checked(silent).unwrap_or_default();
-    let all = field.iter().map(|(_, word)| *word).chain(index.words().filter(near));
-    suggest(word, all.chain(silent.iter().map(|(_, word)| *word)))
+    known.sort();
+    let (stop_words, meaningful): (Vec<_>, Vec<_>) = known.into_iter().partition(|(is_stop_word, _)| *is_stop_word);
+    let texts = |words: Vec<(bool, &'static str)>| words.into_iter().map(|(_, word)| word);
+    suggest(word, texts(meaningful).chain(index.words().filter(is_similar)).chain(texts(stop_words)))
 }
 
-/// Whether a stem is that of one of some words.
+fn is_stop_word(word: &str) -> bool {
+    meanings().get(word).is_some_and(|meaning| meaning.is_stop_word)
+}
+
+fn find_hint(word: &str) -> Option<MethodHint> {
+    meanings().get(word)?.hint
+}
+
+/// Returns whether `stemmed` is the stem of a word of a list.
 fn is_stem_of(stemmed: &str, list: &str) -> bool {
     list.split_whitespace().any(|known| stem(known) == stemmed)
 }
 
-/// A word and those that stand for it.
-fn expand_synonyms(word: &str, part: f32) -> SynonymGroup {
-    let others = meanings().get(word).map(|meaning| meaning.synonyms.as_slice()).unwrap_or_default();
-    let others = others.iter().map(|(word, near)| (word.clone(), part * if *near { NEAR_SYNONYM } else { SYNONYM }));
-    std::iter::once((word.to_owned(), part)).chain(others).collect()
+/// Returns a word with its synonyms.
+fn expand_synonyms(word: &str, weight: f32) -> Vec<WeightedWord> {
+    let synonyms = meanings().get(word).map(|meaning| meaning.synonyms.as_slice()).unwrap_or_default();
+    let synonyms = synonyms.iter().map(|synonym| WeightedWord {
+        stem: synonym.stem.clone(),
+        weight: weight * if synonym.is_near { NEAR_SYNONYM } else { SYNONYM },
+    });
+    std::iter::once(WeightedWord { stem: word.to_owned(), weight }).chain(synonyms).collect()
 }
 
-/// Whether a question is if something can be done, not that it be done ("can you …").
-fn asks_possibility(query: &str) -> bool {
-    let mut words = query.split_whitespace().map(str::to_ascii_lowercase);
+/// Returns whether a query asks if something is possible ("can a vm …"), instead of requesting it ("can you …").
+fn asks_possibility(text: &str) -> bool {
+    let mut words = text.split_whitespace().map(str::to_ascii_lowercase);
     words.next().is_some_and(|word| word == "can")
         && words.next().is_some_and(|word| !["i", "you", "we"].contains(&word.as_str()))
 }

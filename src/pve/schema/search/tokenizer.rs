@@ -1,184 +1,83 @@
-//! A text as the words that are compared: lower case, fixed phrases as one word, endings off. Questions and the texts
-//! of operations go through the same function, so it need not be right, only the same for both.
+//! Splits texts into the words that searches compare: lower case, fixed phrases as one word, without endings. Queries
+//! and the texts of operations pass the same function, so a stem has to be consistent, not linguistically right.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The words of a text. Numbers, single letters and the digits at a word's end are left out: they name things of one
-/// cluster (`pve1`, `vm 100`, `net0`), not what an operation does.
-pub(super) fn split_words(text: &str) -> Vec<String> {
-    tokenize(text).into_iter().map(|(stem, _)| stem).collect()
-}
+/// Phrases of two words and the one word they mean, one phrase a line.
+const PHRASES: &str = include_str!("phrases.txt");
 
-/// The words of a text, each with whether it is the name of a thing by its form: "backups" and "migration" are,
-/// "backup" may be a verb.
-pub(super) fn tokenize(text: &str) -> Vec<(String, bool)> {
-    let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
-    let mut plain: Vec<&str> = lower
-        .split(|c: char| !c.is_alphanumeric())
-        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
-        .filter(|word| word.len() > 1)
-        .collect();
-    join_particle(&mut plain);
-    let mut out = Vec::with_capacity(plain.len());
-    let mut rest = plain.as_slice();
-    let mut after_marker = false;
-    while let Some((word, after)) = rest.split_first() {
-        let phrase = after.first().and_then(|next| find_phrase(word, next));
-        let stem = stem(phrase.unwrap_or(word));
-        let many = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
-        out.push((stem, many || after_marker || word.ends_with("ation")));
-        after_marker = phrase.is_none() && NOUN_MARKERS.contains(word);
-        rest = if phrase.is_some() { after.get(1..).unwrap_or_default() } else { after };
-    }
-    out
-}
-
-/// After these, what could be a verb is a thing: "the last backup".
+/// Words after which a possible verb is a noun: "the last backup".
 const NOUN_MARKERS: &[&str] =
     &["last", "latest", "newest", "recent", "oldest", "previous", "existing", "my", "any", "which", "stuck", "failed"];
 
-/// Puts a question's last word back beside its verb: "turn the mail server (back) on".
-fn join_particle(plain: &mut Vec<&str>) {
-    let verb = plain.iter().position(|word| ["turn", "switch", "power", "bring", "shut", "boot"].contains(word));
-    let (Some(verb), Some(last)) = (verb, plain.last().copied()) else { return };
-    if verb + 2 < plain.len() && ["on", "off", "up", "down"].contains(&last) {
-        plain.pop();
-        plain.pop_if(|word| *word == "back");
-        plain.insert(verb + 1, last);
-    }
-}
-
-/// Two words that are one in the field.
-fn find_phrase(first: &str, second: &str) -> Option<&'static str> {
-    static TABLE: LazyLock<Vec<[&str; 3]>> = LazyLock::new(|| {
-        let mut words = PHRASES.split_whitespace();
-        std::iter::from_fn(|| Some([words.next()?, words.next()?, words.next()?])).collect()
-    });
-    TABLE.iter().find(|[a, b, _]| *a == first && *b == second.trim_end_matches('s')).map(|[.., one]| *one)
-}
-
-/// Two words and the one they are, a line each.
-const PHRASES: &str = "\
-    access control acl\n\
-    active directory ad\n\
-    api key token\n\
-    api token token\n\
-    at boot onboot\n\
-    back up backup\n\
-    backed up backup\n\
-    backing up backup\n\
-    backup server pbs\n\
-    block device disk\n\
-    boot order bootorder\n\
-    boot up start\n\
-    bring up start\n\
-    brought up start\n\
-    cd drive cdrom\n\
-    cd rom cdrom\n\
-    cloud init cloudinit\n\
-    data center datacenter\n\
-    data store datastore\n\
-    dvd drive cdrom\n\
-    efi disk efidisk\n\
-    enterprise repo repository\n\
-    file system filesystem\n\
-    find out find\n\
-    free id nextid\n\
-    free vmid nextid\n\
-    get rid remove\n\
-    give me show\n\
-    graphic card gpu\n\
-    graphics card gpu\n\
-    guest agent agent\n\
-    hard disk disk\n\
-    hard drive disk\n\
-    high availability ha\n\
-    highly available ha\n\
-    host name hostname\n\
-    how big show\n\
-    how full show\n\
-    how large show\n\
-    how long show\n\
-    how many show\n\
-    how much show\n\
-    how often show\n\
-    how old show\n\
-    ip address ip\n\
-    ip addresse ip\n\
-    ip set ipset\n\
-    let encrypt letsencrypt\n\
-    let me show\n\
-    lets encrypt letsencrypt\n\
-    license key subscription\n\
-    local lvm storage\n\
-    local zfs storage\n\
-    lock out disable\n\
-    log in login\n\
-    log into login\n\
-    logged in login\n\
-    mail address email\n\
-    mail server smtp\n\
-    mount point mountpoint\n\
-    multi factor tfa\n\
-    network card nic\n\
-    network device nic\n\
-    network interface nic\n\
-    next id nextid\n\
-    next vmid nextid\n\
-    no backup uncovered\n\
-    node affinity affinity\n\
-    not backed uncovered\n\
-    on boot onboot\n\
-    open port firewallrule\n\
-    operating system os\n\
-    power cycle powercycle\n\
-    power down shutdown\n\
-    power off poweroff\n\
-    power on poweron\n\
-    powered off poweroff\n\
-    powered on poweron\n\
-    right away now\n\
-    right now now\n\
-    roll back rollback\n\
-    rolled back rollback\n\
-    second factor tfa\n\
-    security update upgrade\n\
-    service account user\n\
-    shut down shutdown\n\
-    single sign openid\n\
-    so much most\n\
-    software update upgrade\n\
-    ssh into console\n\
-    ssh key sshkeys\n\
-    ssl certificate certificate\n\
-    storage device disk\n\
-    switch off turnoff\n\
-    switch on turnon\n\
-    system log syslog\n\
-    system update upgrade\n\
-    time zone timezone\n\
-    tls certificate certificate\n\
-    too much most\n\
-    tpm state tpmstate\n\
-    turn off turnoff\n\
-    turn on turnon\n\
-    two factor tfa\n\
-    virtual machine vm\n\
-    web hook webhook\n\
-    who can permission\n\
-    who may permission\n\
-";
-
-/// Words whose last letter is not an ending.
+/// Words whose last letters are not an ending.
 const UNSTEMMED: &[&str] = &[
     "dns", "nfs", "cifs", "zfs", "cephfs", "virtiofs", "btrfs", "mds", "tls", "pbs", "tos", "os", "is", "has", "was",
     "does", "https", "this", "bios", "ping", "note", "running", "changes",
 ];
 
-/// The word without its endings: plural, -ing, -ed, -ion and the silent e.
+/// A word of a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) stem: String,
+    /// True if the form shows a noun, such as "backups" and "migration". "backup" may be a verb.
+    pub(super) is_noun: bool,
+}
+
+/// Returns the stems of a text's words. Numbers, single letters and digits at a word's end are left out, because they
+/// name objects of one cluster (`pve1`, `vm 100`, `net0`).
+pub(super) fn split_words(text: &str) -> Vec<String> {
+    tokenize(text).into_iter().map(|token| token.stem).collect()
+}
+
+/// Like [`split_words`], with the form of each word.
+pub(super) fn tokenize(text: &str) -> Vec<Token> {
+    let lower = text.to_lowercase().replace(['’', '`'], "'").replace("'s", "").replace("n't", " not");
+    let mut words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .filter(|word| word.len() > 1)
+        .collect();
+    join_particle(&mut words);
+    let mut tokens = Vec::with_capacity(words.len());
+    let mut rest = words.as_slice();
+    let mut after_marker = false;
+    while let Some((word, after)) = rest.split_first() {
+        let phrase = after.first().and_then(|next| find_phrase(word, next));
+        let stem = stem(phrase.unwrap_or(word));
+        let is_plural = word.ends_with('s') && !word.ends_with("ss") && stem.len() < word.len();
+        tokens.push(Token { stem, is_noun: is_plural || after_marker || word.ends_with("ation") });
+        after_marker = phrase.is_none() && NOUN_MARKERS.contains(word);
+        rest = if phrase.is_some() { &after[1..] } else { after };
+    }
+    tokens
+}
+
+/// Moves the particle at a query's end to its verb: "turn the mail server (back) on".
+fn join_particle(words: &mut Vec<&str>) {
+    let verb = words.iter().position(|word| ["turn", "switch", "power", "bring", "shut", "boot"].contains(word));
+    let (Some(verb), Some(last)) = (verb, words.last().copied()) else { return };
+    if verb + 2 < words.len() && ["on", "off", "up", "down"].contains(&last) {
+        words.pop();
+        words.pop_if(|word| *word == "back");
+        words.insert(verb + 1, last);
+    }
+}
+
+/// Returns the one word that two words mean.
+fn find_phrase(first: &str, second: &str) -> Option<&'static str> {
+    static TABLE: LazyLock<HashMap<(&str, &str), &str>> = LazyLock::new(|| {
+        let phrases = PHRASES.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        phrases.map(|words| ((words[0], words[1]), words[2])).collect()
+    });
+    TABLE.get(&(first, second.trim_end_matches('s'))).copied()
+}
+
+/// Returns a word without its endings: plural, -ing, -ed, -ion and the silent e.
 pub(super) fn stem(word: &str) -> String {
     let mut word = word.to_owned();
-    // An ending may stand before another: settings, databases.
+    // Some words have several endings: settings, databases.
     for _ in 0..3 {
         let Some(shorter) = strip_ending(&word) else { break };
         word = shorter;
@@ -190,7 +89,7 @@ fn strip_ending(word: &str) -> Option<String> {
     if word.len() < 3 || !word.is_ascii() || UNSTEMMED.contains(&word) {
         return None;
     }
-    let vowel = |stem: &str| stem.len() > 2 && stem.bytes().any(|c| b"aeiouy".contains(&c));
+    let has_vowel = |stem: &str| stem.len() > 2 && stem.bytes().any(|c| b"aeiouy".contains(&c));
     if let Some(stem) = word.strip_suffix("ies").filter(|stem| stem.len() > 2) {
         return Some(format!("{stem}y"));
     }
@@ -206,10 +105,9 @@ fn strip_ending(word: &str) -> Option<String> {
         return Some(stem.to_owned());
     }
     let verb = word.strip_suffix("ing").or_else(|| word.strip_suffix("ed").filter(|stem| !stem.ends_with('e')));
-    if let Some(stem) = verb.filter(|stem| vowel(stem)) {
-        let twice = stem.as_bytes().windows(2).next_back().is_some_and(|w| matches!(w, [a, b] if a == b));
-        let doubled = twice && !["l", "s", "z"].iter().any(|end| stem.ends_with(end));
-        return Some(stem.get(..stem.len() - usize::from(doubled)).unwrap_or(stem).to_owned());
+    if let Some(stem) = verb.filter(|stem| has_vowel(stem)) {
+        let is_doubled = matches!(stem.as_bytes(), [.., a, b] if a == b && !b"lsz".contains(b));
+        return Some(stem[..stem.len() - usize::from(is_doubled)].to_owned());
     }
     if let Some(stem) = word.strip_suffix("ion").filter(|stem| stem.ends_with('t') && stem.len() > 4) {
         return Some(stem.to_owned());
@@ -252,6 +150,7 @@ mod tests {
 
     #[test]
     fn a_noun_is_distinguished_from_a_verb() {
-        assert_eq!(tokenize("backups backup"), [("backup".to_owned(), true), ("backup".to_owned(), false)]);
+        let token = |is_noun| Token { stem: "backup".to_owned(), is_noun };
+        assert_eq!(tokenize("backups backup"), [token(true), token(false)]);
     }
 }

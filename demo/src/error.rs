@@ -1,0 +1,28 @@
+//! Errors of the API's operations.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A failed operation.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// 400: one complaint per parameter.
+    Parameters(BTreeMap<String, String>),
+    /// 403: path and privileges, as between the brackets of `Permission check failed (…)`.
+    Forbidden(String),
+    /// 500: the text of the failure.
+    Failed(String),
+}
+
+/// The result of an operation: by default, the `data` of its answer.
+pub(crate) type ApiResult<T = Value> = Result<T, ApiError>;
+
+/// Returns a failure with this text.
+pub(crate) fn fail<T>(text: impl Into<String>) -> ApiResult<T> {
+    Err(ApiError::Failed(text.into()))
+}
+
+/// Returns a complaint about one parameter.
+pub(crate) fn parameter_error<T>(name: &str, text: impl Into<String>) -> ApiResult<T> {
+    Err(ApiError::Parameters(BTreeMap::from([(name.into(), text.into())])))
+}

@@ -1,0 +1,7 @@
+//! The things that a cluster consists of.
+
+pub(crate) mod accounts;
+pub(crate) mod guest;
+pub(crate) mod log;
+pub(crate) mod node;
+pub(crate) mod storage;

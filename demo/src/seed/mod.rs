@@ -1,0 +1,89 @@
+//! The cluster at the start: three nodes, thirteen guests, and a backup that failed last night.
+
+mod accounts;
+mod guests;
+mod history;
+
+use crate::model::node::Node;
+use crate::model::storage::Storage;
+use crate::state::ClusterState;
+use crate::units::{DAY, GIB};
+use serde_json::json;
+use std::io;
+use std::time::Duration;
+
+/// Creates the cluster as of now. Fails if the system has no randomness for the secrets of its tokens.
+pub(crate) fn new_cluster(task_step: Duration, full_secret: &str, audit_secret: &str) -> io::Result<ClusterState> {
+    let mut state = ClusterState::new(task_step);
+    state.nodes = nodes(state.now);
+    state.storages = storages();
+    state.pools.insert("prod".into(), "production guests".into());
+    state.pools.insert("stage".into(), "staging, may be wiped".into());
+    guests::add_guests(&mut state);
+    history::add_history(&mut state);
+    state.accounts = accounts::new_accounts(full_secret, audit_secret, state.seconds())?;
+    Ok(state)
+}
+
+fn nodes(now: f64) -> Vec<Node> {
+    let booted = |days: f64| now - days * DAY as f64;
+    vec![
+        Node {
+            name: "pve1",
+            ip: "192.0.2.11",
+            cpus: 32,
+            cpu_model: "AMD EPYC 7302P 16-Core Processor",
+            memory: 128 * GIB,
+            booted: booted(41.3),
+        },
+        Node {
+            name: "pve2",
+            ip: "192.0.2.12",
+            cpus: 32,
+            cpu_model: "AMD EPYC 7302P 16-Core Processor",
+            memory: 128 * GIB,
+            booted: booted(41.2),
+        },
+        Node {
+            name: "pve3",
+            ip: "192.0.2.13",
+            cpus: 16,
+            cpu_model: "Intel(R) Xeon(R) E-2288G CPU @ 3.70GHz",
+            memory: 64 * GIB,
+            booted: booted(12.7),
+        },
+    ]
+}
+
+fn storages() -> Vec<Storage> {
+    vec![
+        Storage {
+            name: "local",
+            plugin: "dir",
+            content: "backup,import,iso,snippets,vztmpl",
+            shared: false,
+            total: 94 * GIB,
+            other: 11 * GIB,
+            properties: json!({"path": "/var/lib/vz"}),
+        },
+        Storage {
+            name: "local-lvm",
+            plugin: "lvmthin",
+            content: "images,rootdir",
+            shared: false,
+            total: 1680 * GIB,
+            other: 0,
+            properties: json!({"vgname": "pve", "thinpool": "data"}),
+        },
+        Storage {
+            name: "nas",
+            plugin: "nfs",
+            content: "backup,images,iso,vztmpl",
+            shared: true,
+            total: 4096 * GIB,
+            other: 2997 * GIB,
+            properties: json!({"server": "192.0.2.20", "export": "/volume1/pve", "path": "/mnt/pve/nas",
+                "prune-backups": "keep-daily=3"}),
+        },
+    ]
+}

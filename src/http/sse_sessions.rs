@@ -1,0 +1,233 @@
+//! The open sessions of the HTTP+SSE transport, and the calls that worker threads run for them.
+
+use super::admission::ConnectionPermit;
+use super::call_rejection::CallRejection;
+use super::client_stream::ClientStream;
+use super::memory_budget::MemoryReservation;
+use super::quota::QuotaPermit;
+use super::response::HttpResponse;
+use super::sse_session::{SessionSlot, SseSession};
+use crate::config::{Client, Limits};
+use crate::mcp::McpServer;
+use crate::mcp::context::Caller;
+use crate::mcp::in_flight::CallGuard;
+use crate::mcp::message::{Message, parse_message};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+
+pub struct SseSessions {
+    table: Mutex<HashMap<u128, Arc<SseSession>>>,
+    random: SystemRandom,
+    max: usize,
+    write_timeout: Duration,
+}
+
+/// Reason why a session cannot be opened.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum OpenSessionError {
+    #[error("too many sessions are open (--max-sessions)")]
+    TooManySessions,
+    #[error("internal error: cannot create a session")]
+    Internal,
+}
+
+impl OpenSessionError {
+    pub fn to_response(&self) -> HttpResponse {
+        match self {
+            Self::TooManySessions => HttpResponse::unavailable(self.to_string()),
+            Self::Internal => HttpResponse::text(500, self.to_string()).with_close(),
+        }
+    }
+}
+
+/// A call for a worker thread: its message, not yet parsed, and its permits.
+pub struct SseCall {
+    pub(super) caller: Caller,
+    pub(super) body: Vec<u8>,
+    pub(super) guard: CallGuard,
+    pub(super) permit: SseCallPermit,
+    /// The memory budget's share of a large message.
+    pub(super) _reservation: Option<MemoryReservation>,
+}
+
+/// Permit for one call in its session and in its client's quota, released on drop.
+pub struct SseCallPermit {
+    pub(super) slot: SessionSlot,
+    pub(super) _quota: QuotaPermit,
+}
+
+impl SseCall {
+    /// Runs the call and sends its response.
+    pub fn run(self, mcp: &McpServer) {
+        let Self { caller, body, guard, permit, _reservation } = self;
+        let session = permit.slot.session.clone();
+        if session.events.has_ended() {
+            return;
+        }
+        let Ok(Message::Request(request)) = parse_message(&body) else { return };
+        if let Some(response) = session.handle_request(mcp, &caller, &request, guard.cancel.clone()) {
+            // Released just before the client can receive the response and send its next call. Released earlier, a
+            // client that does not read could block one worker after the other.
+            session.events.send(&response, || drop(permit));
+        }
+    }
+
+    /// Sends an error as the call's response. Returns false if the client cannot be reached.
+    pub(super) fn reject(self, mcp: &McpServer, rejection: &CallRejection) -> bool {
+        match parse_message(&self.body) {
+            Ok(Message::Request(request)) => {
+                mcp.record_busy(&request, &self.caller);
+                self.permit.slot.session.send(&rejection.encode(&request))
+            }
+            _ => true,
+        }
+    }
+}
+
+impl SseSessions {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            table: Mutex::default(),
+            random: SystemRandom::new(),
+            max: limits.max_sessions,
+            write_timeout: limits.write_timeout,
+        }
+    }
+
+    /// Opens a session on a connection: sends the stream's head and the `endpoint` event.
+    pub(super) fn open(
+        &self,
+        stream: Arc<ClientStream>,
+        caller: Caller,
+        permit: &ConnectionPermit,
+    ) -> Result<Arc<SseSession>, OpenSessionError> {
+        let mut id = [0; 16];
+        self.random.fill(&mut id).map_err(|_| OpenSessionError::Internal)?;
+        let id = u128::from_be_bytes(id);
+        let session = Arc::new(SseSession::new(id, caller, stream, self.write_timeout));
+        // A path, not a URL: clients reject another origin than theirs, and only they know theirs.
+        let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
+        let mut open_count = 0;
+        let insert = || {
+            let mut table = self.table();
+            let has_space = table.len() < self.max;
+            if has_space {
+                table.insert(id, session.clone());
+                // Before the client can post: from its first call on, a shutdown must treat the connection as a stream.
+                permit.mark_streaming();
+            }
+            open_count = table.len();
+            has_space
+        };
+        match session.events.start(&endpoint, insert) {
+            Ok(true) => {}
+            Ok(false) => return Err(OpenSessionError::TooManySessions),
+            Err(_) => return Err(OpenSessionError::Internal),
+        }
+        log::debug!("session {session} opened, {open_count} open");
+        Ok(session)
+    }
+
+    /// Returns the open session with this id if it belongs to `client`. Another client's session looks like an unknown
+    /// one.
+    pub(super) fn find(&self, id: &str, client: &Client) -> Option<Arc<SseSession>> {
+        if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let id = u128::from_str_radix(id, 16).ok()?;
+        let is_usable =
+            |session: &&Arc<SseSession>| session.caller.client.is_same_client(client) && !session.events.has_ended();
+        self.table().get(&id).filter(is_usable).cloned()
+    }
+
+    /// Waits until the client is gone or the server ends the session, then cancels the session's calls.
+    pub fn wait_until_closed(&self, session: &Arc<SseSession>) {
+        session.wait_for_end();
+        session.events.end();
+        let open_count = {
+            let mut table = self.table();
+            table.remove(&session.id);
+            table.len()
+        };
+        session.calls.cancel_all();
+        log::debug!("session {session} ended, {open_count} open");
+    }
+
+    pub fn open_count(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Sends a comment on every stream that accepts it without a wait.
+    pub fn keep_alive(&self) {
+        let sessions: Vec<_> = self.table().values().cloned().collect();
+        for session in sessions {
+            session.events.keep_alive();
+        }
+    }
+
+    /// Cancels all running calls at the end of the shutdown's time limit.
+    pub fn cancel_all_for_shutdown(&self) {
+        for session in self.table().values() {
+            session.calls.cancel_all_for_shutdown();
+        }
+    }
+
+    /// Ends the sessions of all clients for which `is_kept` returns false.
+    pub fn end_others(&self, is_kept: &dyn Fn(&Client) -> bool) {
+        for session in self.table().values().filter(|session| !is_kept(&session.caller.client)) {
+            session.events.end();
+        }
+    }
+
+    /// Ends every session. Events that were sent still arrive.
+    pub fn end_all(&self) {
+        self.end_others(&|_| false);
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u128, Arc<SseSession>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::admission::Connections;
+    use super::super::client_stream::tests::connection_pair;
+    use super::super::event_stream::tests::read_until;
+    use super::*;
+    use std::net::TcpStream;
+
+    /// Returns a session with its table, its client and its permit.
+    fn session() -> (SseSessions, Arc<SseSession>, TcpStream, ConnectionPermit) {
+        let write_timeout = Duration::from_secs(10);
+        let (stream, client) = connection_pair(write_timeout);
+        let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
+        let connections = Arc::new(Connections::new(1, 1));
+        let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
+        let session = sessions.open(stream, Caller::new_stdio(), &permit).unwrap();
+        (sessions, session, client, permit)
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_whole_id_only_and_its_log_name_does_not_tell_it() {
+        let (sessions, session, mut client, permit) = session();
+        let first = read_until(&mut client, "\n\n");
+        let id = first.trim_end().rsplit_once('=').unwrap().1;
+        assert_eq!(id.len(), 32);
+        assert!(sessions.find(id, &session.caller.client).is_some());
+        for wrong in ["", "0", &id[1..], &format!("+{}", &id[1..]), &format!("{id}0"), "ü"] {
+            assert!(sessions.find(wrong, &session.caller.client).is_none(), "{wrong:?}");
+        }
+        assert!(sessions.find(id, &Client::anonymous()).is_none(), "another client");
+        assert_eq!(session.to_string(), format!("{}…", &id[..6]));
+        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit);
+        assert_eq!(another.err(), Some(OpenSessionError::TooManySessions));
+        session.events.end();
+        assert!(sessions.find(id, &session.caller.client).is_none());
+        sessions.wait_until_closed(&session);
+        assert!(sessions.table().is_empty());
+    }
+}

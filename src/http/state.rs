@@ -1,0 +1,49 @@
+//! The state that all parts of a running server share.
+
+use super::admission::Connections;
+use super::auth::Authenticator;
+use super::certificate::ServerCertificate;
+use super::guard::HostOriginPolicy;
+use super::memory_budget::MemoryBudget;
+use super::monitor::ConnectionMonitor;
+use super::quota::ClientQuotas;
+use super::readiness::HealthEndpoints;
+use super::sse_sessions::{SseCall, SseSessions};
+use super::stop_signal::StopSignal;
+use crate::base::workers::WorkerPool;
+use crate::config::Limits;
+use crate::mcp::McpServer;
+use crate::metrics::HttpMetrics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+pub struct HttpState {
+    pub mcp: Arc<McpServer>,
+    pub limits: Limits,
+    pub certificate: Option<ServerCertificate>,
+    pub host_policy: HostOriginPolicy,
+    pub authenticator: Authenticator,
+    pub quotas: ClientQuotas,
+    pub connections: Arc<Connections>,
+    pub sessions: SseSessions,
+    pub workers: WorkerPool<SseCall>,
+    /// Number of calls that run on connection threads.
+    pub running_calls: AtomicUsize,
+    pub monitor: ConnectionMonitor,
+    pub body_memory: Arc<MemoryBudget>,
+    pub stopping: AtomicBool,
+    pub stop_signal: StopSignal,
+    pub health: HealthEndpoints,
+    /// Paths of the routes, in the order in which the metrics count them.
+    pub route_paths: &'static [&'static str],
+}
+
+impl HttpState {
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    pub fn metrics(&self) -> &HttpMetrics {
+        &self.mcp.metrics().http
+    }
+}

@@ -1,0 +1,218 @@
+//! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
+
+use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MODERN_VERSIONS, ProtocolEra};
+use crate::base::hint::Hint;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::str::Utf8Error;
+use thiserror::Error;
+
+/// The bytes are not JSON (JSON-RPC 2.0, section 5.1).
+pub const PARSE_ERROR: i32 = -32700;
+/// The JSON is not a valid message.
+pub const INVALID_REQUEST: i32 = -32600;
+pub const METHOD_NOT_FOUND: i32 = -32601;
+pub const INVALID_PARAMS: i32 = -32602;
+pub const INTERNAL_ERROR: i32 = -32603;
+/// The server cannot run the call now. A later attempt may succeed.
+pub const BUSY: i32 = -32000;
+/// Text for [`BUSY`] if the server runs as many calls as its limit allows.
+pub const SERVER_BUSY_MESSAGE: &str =
+    "busy: the server has as many calls in flight as its limit allows. hint: repeat the call in a few seconds";
+/// The resource does not exist. 2026-07-28 uses [`INVALID_PARAMS`] instead.
+pub const RESOURCE_NOT_FOUND: i32 = -32002;
+/// A header contradicts the body (2026-07-28, Streamable HTTP).
+pub const HEADER_MISMATCH: i32 = -32020;
+/// The request needs a capability that the client did not declare (2026-07-28).
+pub const MISSING_CAPABILITY: i32 = -32021;
+/// The server does not support the protocol version (2026-07-28).
+pub const UNSUPPORTED_VERSION: i32 = -32022;
+
+/// Rejection of bytes that are not one valid message.
+#[derive(Debug, Error)]
+pub(super) enum MessageError {
+    #[error("not JSON: {0}")]
+    NotUtf8(#[from] Utf8Error),
+    #[error("not JSON: {0}")]
+    NotJson(serde_json::Error),
+    #[error("not a JSON-RPC message: expected one object with \"jsonrpc\":\"2.0\"")]
+    NotAnObject,
+    #[error("not a JSON-RPC message: expected an object, and a batch cannot contain a batch")]
+    NestedBatch,
+    #[error("not a JSON-RPC message: the batch is empty")]
+    EmptyBatch,
+    #[error("the batch is too large: it has {count} messages, and the limit is {max}")]
+    BatchTooLarge { count: usize, max: usize },
+    #[error("the message is too long: the limit is {max} bytes")]
+    TooLong { max: usize },
+    #[error("id must be a string or an integer")]
+    InvalidId,
+    #[error("\"jsonrpc\":\"2.0\" is missing")]
+    MissingVersion,
+    #[error("the message has neither method nor result")]
+    MissingMethod,
+    #[error("method must be a string")]
+    MethodNotAString,
+    #[error("params must be an object")]
+    ParamsNotAnObject,
+}
+
+impl MessageError {
+    pub(super) fn code(&self) -> i32 {
+        match self {
+            Self::NotUtf8(_) | Self::NotJson(_) => PARSE_ERROR,
+            _ => INVALID_REQUEST,
+        }
+    }
+}
+
+/// Rejection of the parameters of a request.
+#[derive(Debug, Error)]
+pub enum ParamsError {
+    #[error("expected an object")]
+    NotAnObject,
+    #[error("{0} is given twice")]
+    Duplicate(&'static str),
+    #[error("{0} must be a string")]
+    NotAString(&'static str),
+    #[error("_meta: {0}")]
+    Meta(Box<Self>),
+}
+
+/// Failure of one request.
+#[derive(Debug, Error)]
+pub enum RpcError {
+    #[error("params of {method}: {cause}")]
+    InvalidParams { method: String, cause: ParamsError },
+    #[error("{name} is missing: {expected}")]
+    MissingParameter { name: String, expected: String },
+    #[error("{0} must be an object")]
+    NotAnObject(&'static str),
+    #[error("{0} must be one of {levels}", levels = LOG_LEVELS.join(", "))]
+    InvalidLogLevel(&'static str),
+    #[error("cursor is not valid: the list has one page")]
+    InvalidCursor,
+    #[error("argument must be {{\"name\": …, \"value\": …}}")]
+    InvalidCompletionArgument,
+    #[error("requestState is not valid: it was changed, has expired or belongs to another request")]
+    InvalidState,
+    #[error("unknown {kind} {name:?}")]
+    UnknownName { kind: &'static str, name: String, known: Vec<&'static str> },
+    #[error("unknown resource {uri:?}")]
+    UnknownResource { uri: String, era: ProtocolEra },
+    #[error("unknown method {method:?}")]
+    UnknownMethod { method: String, era: ProtocolEra },
+    #[error("protocol version {0:?} is not supported")]
+    UnsupportedVersion(String),
+    #[error("MCP {0} needs io.modelcontextprotocol/protocolVersion in params._meta")]
+    VersionNotInBody(String),
+    #[error("_meta needs io.modelcontextprotocol/clientCapabilities, an object")]
+    MissingClientCapabilities,
+    #[error("this call needs a client with the capability {0}")]
+    MissingCapability(&'static str),
+    #[error("header {header} {}, the body has {body:?}", match value {
+        Some(value) => format!("is {value:?}"),
+        None => "is missing".to_owned(),
+    })]
+    HeaderMismatch { header: &'static str, value: Option<String>, body: String },
+    #[error("the call has to ask the user first: this protocol version does not support questions")]
+    InputNotSupported,
+    #[error("{0}")]
+    HandlerFailed(String),
+    #[error("internal error: the call ended early, and the changes it made until then remain")]
+    Panicked,
+}
+
+impl RpcError {
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::UnknownMethod { .. } => METHOD_NOT_FOUND,
+            Self::UnknownResource { era: ProtocolEra::Legacy, .. } => RESOURCE_NOT_FOUND,
+            Self::HeaderMismatch { .. } => HEADER_MISMATCH,
+            Self::MissingCapability(_) => MISSING_CAPABILITY,
+            Self::UnsupportedVersion(_) => UNSUPPORTED_VERSION,
+            Self::HandlerFailed(_) | Self::Panicked => INTERNAL_ERROR,
+            _ => INVALID_PARAMS,
+        }
+    }
+
+    /// Returns the details for a program, if the protocol defines any.
+    pub fn data(&self) -> Option<Value> {
+        match self {
+            Self::UnknownResource { uri, .. } => Some(json!({"uri": uri})),
+            Self::MissingCapability(name) => Some(json!({"requiredCapabilities": {*name: {}}})),
+            Self::UnsupportedVersion(requested) => Some(json!({"supported": MODERN_VERSIONS, "requested": requested})),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for RpcError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::InvalidCursor => "repeat the request without cursor".into(),
+            Self::InvalidState => "repeat the call without requestState".into(),
+            Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),
+            Self::UnknownResource { .. } => "use a resource of resources/list".into(),
+            Self::UnknownMethod { era: ProtocolEra::Legacy, .. } => {
+                "use initialize, ping or a method of the capabilities that initialize announces".into()
+            }
+            Self::UnknownMethod { era: ProtocolEra::Modern, .. } => {
+                "use server/discover or a method of the capabilities that it announces".into()
+            }
+            Self::UnsupportedVersion(_) => {
+                format!("use {}, or after initialize one of {}", MODERN_VERSIONS.join(", "), LEGACY_VERSIONS.join(", "))
+                    .into()
+            }
+            Self::InputNotSupported => format!("use a client that speaks MCP {}", MODERN_VERSIONS.join(" or ")).into(),
+            Self::Panicked => "see the server's log for the cause".into(),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hint::render_error;
+
+    #[test]
+    fn each_error_has_its_code_and_a_text_with_the_next_step() {
+        for (error, code, text) in [
+            (
+                RpcError::InvalidParams { method: "ping".into(), cause: ParamsError::Duplicate("name") },
+                INVALID_PARAMS,
+                "params of ping: name is given twice",
+            ),
+            (
+                RpcError::UnknownName { kind: "tool", name: "x\n".into(), known: vec!["a", "b"] },
+                INVALID_PARAMS,
+                r#"unknown tool "x\n". hint: use one of a, b"#,
+            ),
+            (
+                RpcError::UnknownMethod { method: "x".into(), era: ProtocolEra::Modern },
+                METHOD_NOT_FOUND,
+                r#"unknown method "x". hint: use server/discover or a method of the capabilities that it announces"#,
+            ),
+            (
+                RpcError::UnsupportedVersion("1.0".into()),
+                UNSUPPORTED_VERSION,
+                "protocol version \"1.0\" is not supported. hint: use 2026-07-28, or after initialize one of \
+                 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25",
+            ),
+            (
+                RpcError::HeaderMismatch { header: "Mcp-Name", value: None, body: "a".into() },
+                HEADER_MISMATCH,
+                r#"header Mcp-Name is missing, the body has "a""#,
+            ),
+            (
+                RpcError::InvalidState,
+                INVALID_PARAMS,
+                "requestState is not valid: it was changed, has expired or belongs to another request. \
+                 hint: repeat the call without requestState",
+            ),
+        ] {
+            assert_eq!((render_error(&error).as_str(), error.code()), (text, code));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The server: it answers one message at a time, for every transport and connection at once.
+
+use super::call_span::{self, CallSpan};
+use super::catalog::Catalog;
+use super::context::{Caller, TransportContext};
+use super::error::RpcError;
+use super::in_flight::InFlightCalls;
+use super::message::{RpcNotification, RpcRequest};
+use super::methods::RequestContext;
+use super::params::{self, RequestParams};
+use super::protocol::ProtocolEra;
+use super::server_state::ServerState;
+use super::{legacy, modern};
+use crate::metrics::Metrics;
+use serde_json::json;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The answer to one request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RpcResponse {
+    /// JSON-RPC message.
+    pub bytes: Vec<u8>,
+    /// Code of a JSON-RPC error, from which HTTP derives its status.
+    pub code: Option<i32>,
+}
+
+/// One MCP server, shared by every transport and connection.
+pub struct McpServer {
+    state: ServerState,
+}
+
+impl McpServer {
+    /// Creates a server that offers the catalog.
+    ///
+    /// # Errors
+    /// The system gives no random bytes for the key that signs `requestState`.
+    pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
+        Ok(Self { state: ServerState::new(catalog)? })
+    }
+
+    /// Sets the duration from which a call is logged as slow.
+    #[must_use]
+    pub fn with_slow_call(mut self, slow_call: Duration) -> Self {
+        self.state.slow_call = slow_call;
+        self
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.state.metrics
+    }
+
+    /// Records a tool call that the transport does not run because too many are in flight.
+    pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &Caller) {
+        let params = request.parse_params();
+        let name = params.as_ref().ok().and_then(|params| params.name.as_deref());
+        let tool = name.and_then(|name| self.state.find_tool(name));
+        call_span::record_busy(&self.state, caller, tool.map(|(index, _)| index));
+    }
+
+    /// Answers one request, given the result of [`RpcRequest::parse_params`].
+    ///
+    /// Returns `None` if the request was cancelled, since a cancelled request gets no answer (Utilities, Cancellation).
+    /// Blocks while a tool runs if [`RpcRequest::may_take_long`], else returns at once.
+    pub fn handle_request(
+        &self,
+        request: &RpcRequest<'_>,
+        params: Result<RequestParams<'_>, RpcError>,
+        transport: &TransportContext<'_>,
+    ) -> Option<RpcResponse> {
+        let is_tool_call = request.may_take_long();
+        let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
+        let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
+        // A call may be cancelled while it waits for a worker thread. It must not start then.
+        if transport.cancel.is_client_gone() {
+            span.end(true, false);
+            return None;
+        }
+        let debug = log::log_enabled!(log::Level::Debug)
+            .then(|| (Instant::now(), describe_request(request, params.as_ref().ok())));
+        let dispatch = || {
+            let params = &params?;
+            let era = params.era();
+            let request_context = RequestContext { server: &self.state, era, request, params, transport, span: &span };
+            match era {
+                ProtocolEra::Modern => modern::dispatch(&request_context),
+                ProtocolEra::Legacy => legacy::dispatch(&request_context),
+            }
+        };
+        // A panic of a tool ends its own call only.
+        let result = catch_unwind(AssertUnwindSafe(dispatch)).unwrap_or_else(|_| {
+            log::error!("a call panicked: id={} {}", span.id, describe_request(request, None));
+            Err(RpcError::Panicked)
+        });
+        let is_cancelled = transport.cancel.is_client_gone();
+        if let Some((started, description)) = debug {
+            let outcome = match &result {
+                _ if is_cancelled => "cancelled".into(),
+                Ok(bytes) => format!("{} bytes", bytes.len()),
+                Err(error) => format!("error {}", error.code()),
+            };
+            log::debug!("{description}: {outcome} in {} µs", started.elapsed().as_micros());
+        }
+        span.end(is_cancelled, result.is_err());
+        if is_cancelled {
+            return None;
+        }
+        Some(match result {
+            Ok(bytes) => RpcResponse { bytes, code: None },
+            Err(error) => {
+                let call_id = is_tool_call.then(|| json!({&self.state.call_id_key: span.id.to_string()}));
+                RpcResponse { bytes: request.encode_error_with_data(&error, call_id), code: Some(error.code()) }
+            }
+        })
+    }
+
+    /// Handles a notification: `notifications/cancelled` cancels the call that it names, others are ignored.
+    pub fn handle_notification(&self, notification: &RpcNotification<'_>, calls: &InFlightCalls) {
+        if notification.method == "notifications/cancelled"
+            && let Some(params) = notification.params
+            && let Ok([Some(id)]) = params::read_members(params, ["requestId"])
+        {
+            calls.cancel(id);
+        }
+    }
+}
+
+/// Describes a request for the log. Its words are untrusted input, so they are quoted and cut to 64 characters.
+fn describe_request(request: &RpcRequest<'_>, params: Option<&RequestParams<'_>>) -> String {
+    let truncate = |text: &str| text.chars().take(64).collect::<String>();
+    let method = truncate(&request.method);
+    match params.and_then(|params| params.name.as_deref().or(params.uri.as_deref())) {
+        Some(name) => format!("{method:?} {:?}", truncate(name)),
+        None => format!("{method:?}"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Errors about parameters that cannot be sent as given.
+
+use std::fmt;
+use thiserror::Error;
+
+/// Longest name that an error repeats, in characters. Names come from the caller.
+const MAX_NAME_CHARS: usize = 64;
+
+/// Longest list of accepted names that an error contains.
+const MAX_ACCEPTED_NAMES: usize = 25;
+
+/// Problems with the parameters of one call.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct ParameterErrors {
+    pub errors: Vec<ParameterError>,
+    /// True if the check ended early.
+    pub may_have_more: bool,
+}
+
+impl fmt::Display for ParameterErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
+        }
+        f.write_str(if self.may_have_more { "; there may be more problems" } else { "" })
+    }
+}
+
+/// A parameter that cannot be sent as given.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct ParameterError {
+    pub name: String,
+    /// True if the value is part of the path.
+    pub in_path: bool,
+    pub kind: ParameterErrorKind,
+}
+
+impl fmt::Display for ParameterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == ParameterErrorKind::Unnamed {
+            return self.kind.fmt(f);
+        }
+        write!(f, "`{}`{} {}", shorten(&self.name), if self.in_path { " in the path" } else { "" }, self.kind)
+    }
+}
+
+/// Reason for rejecting a parameter. Its text continues a sentence that starts with the parameter's name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParameterErrorKind {
+    #[error("a parameter has no name: give each value under the name Proxmox knows it by")]
+    Unnamed,
+    #[error("is null: leave it out; to unset an option pass its name in `delete`")]
+    Null,
+    #[error("is an empty list, which can't be sent: leave it out, or to unset an option pass its name in `delete`")]
+    EmptyList,
+    #[error("has a list inside a list: Proxmox takes lists of plain values only")]
+    NestedList,
+    #[error("is an object: Proxmox wants a property string such as \"virtio,bridge=vmbr0\" (key=value, with commas)")]
+    Object,
+    #[error("is no parameter of {operation}{}", describe_accepted_parameters(.suggestion, .accepted))]
+    Unknown { operation: String, suggestion: Option<String>, accepted: Vec<String> },
+    #[error("is already set by the path, as `{value}`")]
+    AlreadyInPath { value: String },
+    #[error("is missing: it must be given ({expected})")]
+    Missing { expected: String },
+    #[error("needs `{other}` too")]
+    RequiresOther { other: String },
+    #[error("must be {expected}, not {actual}")]
+    WrongValue { expected: String, actual: String },
+    #[error("is longer than {max} characters")]
+    TooLong { max: String },
+    #[error("is shorter than {min} characters")]
+    TooShort { min: String },
+    #[error("has no key `{}`{}", shorten(.key), describe_accepted_keys(.suggestion, .accepted))]
+    UnknownKey { key: String, suggestion: Option<String>, accepted: Vec<String> },
+    /// A value of an object, which is written as a property string.
+    #[error("`{key}` {kind}")]
+    Key { key: String, kind: Box<ParameterErrorKind> },
+    #[error("can't hold `{}` in an object: write the property string yourself", shorten(.key))]
+    UnwritableKey { key: String },
+}
+
+fn describe_accepted_parameters(suggestion: &Option<String>, accepted: &[String]) -> String {
+    match (suggestion, accepted) {
+        (Some(suggestion), _) => format!(": did you mean `{suggestion}`?"),
+        (None, []) => ", which takes none".to_owned(),
+        (None, names) if names.len() <= MAX_ACCEPTED_NAMES => format!(", which takes {}", names.join(", ")),
+        (None, _) => "; describe_api lists them".to_owned(),
+    }
+}
+
+fn describe_accepted_keys(suggestion: &Option<String>, accepted: &[String]) -> String {
+    match suggestion {
+        Some(suggestion) => format!(": did you mean `{suggestion}`?"),
+        None => format!(", only {}", accepted.join(", ")),
+    }
+}
+
+fn shorten(name: &str) -> String {
+    name.chars().take(MAX_NAME_CHARS).collect()
+}

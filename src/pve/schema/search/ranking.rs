@@ -1,0 +1,151 @@
+//! Ranks the operations of a schema for a query.
+
+use super::index::{OperationEntry, OperationScope, Posting, SearchIndex};
+use super::path_query;
+use super::search_query::{SearchQuery, WeightedWord};
+use crate::pve::method::Method;
+use crate::pve::schema::model::{Operation, SchemaModel};
+
+/// Characters of a query that are read.
+const MAX_QUERY_CHARS: usize = 400;
+
+/// Share of the score of a second synonym.
+const SECOND_SYNONYM_SHARE: f32 = 0.2;
+
+/// Share of the score that depends on how many of the query's words an operation has.
+const COVERAGE_SHARE: f32 = 0.6;
+
+/// Factor for an operation of an area that the query does not mention.
+const OTHER_AREA_FACTOR: f32 = 0.8;
+
+/// Greatest score from names of parameters.
+const MAX_PARAMETER_SCORE: f32 = 2.5;
+
+/// Share of the best score below which operations are left out.
+const MIN_SCORE_SHARE: f32 = 0.2;
+
+/// Returns at most `limit` operations for a query, the best first.
+pub(in crate::pve::schema) fn find_operations<'s>(
+    model: &'s SchemaModel,
+    index: &SearchIndex,
+    query: &str,
+    limit: usize,
+) -> Vec<Operation<'s>> {
+    let query: String = query.chars().take(MAX_QUERY_CHARS).collect();
+    let query = query.trim();
+    let mut found = path_query::find_named(model, query);
+    for operation in rank_operations(index, query) {
+        if found.len() >= limit {
+            break;
+        }
+        if !found.contains(&operation) {
+            found.push(operation);
+        }
+    }
+    found.into_iter().take(limit).filter_map(|operation| model.operation(operation)).collect()
+}
+
+/// Score of an operation.
+#[derive(Clone, Copy, Default)]
+struct OperationScore {
+    text: f32,
+    parameters: f32,
+    /// Sum of the greatest possible scores of the groups of which the operation has a word.
+    covered: f32,
+}
+
+/// Score of an operation for one group of synonyms.
+#[derive(Clone, Copy, Default)]
+struct GroupScore {
+    score: f32,
+    only_parameter: bool,
+}
+
+/// Returns the indexes of the operations that fit, the best first.
+fn rank_operations(index: &SearchIndex, query: &str) -> Vec<usize> {
+    let query = SearchQuery::new(index, query);
+    let mut scores = vec![OperationScore::default(); index.entries.len()];
+    let mut group_scores = vec![GroupScore::default(); scores.len()];
+    let mut max_covered = f32::MIN_POSITIVE;
+    for group in &query.groups {
+        group_scores.fill(GroupScore::default());
+        let max_score = score_group(index, group, &mut group_scores);
+        max_covered += max_score;
+        for (total, group) in scores.iter_mut().zip(&group_scores).filter(|(_, group)| group.score > 0.0) {
+            *(if group.only_parameter { &mut total.parameters } else { &mut total.text }) += group.score;
+            total.covered += max_score;
+        }
+    }
+    let scored = scores.iter().zip(&index.entries).enumerate().map(|(operation, (score, entry))| {
+        let coverage = 1.0 - COVERAGE_SHARE + COVERAGE_SHARE * score.covered / max_covered;
+        let words = score.text + score.parameters.min(MAX_PARAMETER_SCORE);
+        (words * compute_fit(&query, entry) * coverage, operation)
+    });
+    let mut ranked: Vec<(f32, usize)> = scored.filter(|(score, _)| *score > 0.0).collect();
+    let order = |operation: usize| {
+        let entry = &index.entries[operation];
+        (entry.depth, entry.method != Method::Get, operation)
+    };
+    ranked.sort_by(|(a, i), (b, j)| b.total_cmp(a).then_with(|| order(*i).cmp(&order(*j))));
+    let min_score = ranked.first().map_or(0.0, |(best, _)| best * MIN_SCORE_SHARE);
+    ranked.into_iter().filter(|(score, _)| *score >= min_score).map(|(_, operation)| operation).collect()
+}
+
+/// Adds the scores of one group of synonyms and returns the greatest possible one.
+fn score_group(index: &SearchIndex, group: &[WeightedWord], scores: &mut [GroupScore]) -> f32 {
+    let mut max_score = 0.0_f32;
+    for word in group {
+        let postings = index.postings(&word.stem);
+        let rarity = compute_rarity(scores.len(), postings);
+        max_score = max_score.max(word.weight * rarity);
+        for posting in postings {
+            let score = word.weight * rarity * f32::from(posting.weight) / 255.0;
+            let best = &mut scores[usize::from(posting.operation)];
+            // Two synonyms count a little more than one.
+            let second = best.score.min(score) * SECOND_SYNONYM_SHARE;
+            if best.score < score {
+                *best = GroupScore { score, only_parameter: posting.only_parameter };
+            }
+            best.score += second;
+        }
+    }
+    max_score
+}
+
+/// Returns how much a word means that these operations have.
+fn compute_rarity(operations: usize, postings: &[Posting]) -> f32 {
+    let weight: f32 = postings.iter().map(|posting| f32::from(posting.weight) / 255.0).sum();
+    (1.0 + operations as f32 / (weight + 0.5)).ln()
+}
+
+/// Returns how well an operation's method, object and area fit.
+fn compute_fit(query: &SearchQuery, entry: &OperationEntry) -> f32 {
+    let mut fit = match query.hint {
+        Some(hint) => hint.method_fit(entry.method),
+        None if entry.method == Method::Get => 1.0,
+        None => 0.85,
+    };
+    let any_guest = query.guest || query.vm || query.container;
+    fit *= match entry.scope {
+        OperationScope::Vm if query.vm => 1.15,
+        OperationScope::Vm if query.container => 0.6,
+        OperationScope::Container if query.container => 1.15,
+        OperationScope::Container if query.vm => 0.6,
+        OperationScope::Vm | OperationScope::Container if !any_guest && (query.node || query.cluster) => 0.5,
+        OperationScope::Container => 0.97,
+        OperationScope::Node if query.node && !any_guest => 1.15,
+        OperationScope::Cluster if query.cluster && !any_guest => 1.15,
+        OperationScope::Other if any_guest => 0.9,
+        _ => 1.0,
+    };
+    if entry.area & !query.areas != 0 {
+        fit *= OTHER_AREA_FACTOR;
+    }
+    if entry.low_priority {
+        fit *= 0.7;
+    }
+    if entry.is_item && entry.method == Method::Get {
+        fit *= if query.wants_list { 0.85 } else { 0.95 };
+    }
+    fit
+}

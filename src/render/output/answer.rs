@@ -1,0 +1,136 @@
+//! Rendering of an answer: the choice of the part that is shown, and of its form.
+
+use crate::render::output::error::OutputError;
+use crate::render::output::json_path::{describe_kind, find, parse_index, pick, unquote, walk};
+use crate::render::output::names::push_name;
+use crate::render::output::options::OutputOptions;
+use crate::render::output::page_writer::{AnswerPath, PageWriter};
+use crate::render::output::unknown_key::UnknownKey;
+use crate::render::output::{table_writer, truncate};
+use std::fmt::Write;
+
+/// The text of an answer.
+#[derive(Debug)]
+pub struct RenderedResult {
+    /// JSON or a table.
+    pub text: String,
+    /// The parts that were left out, with the arguments that show them. It is separate, so that the text stays JSON.
+    pub note: Option<String>,
+}
+
+impl OutputOptions {
+    /// Renders an answer in at most `cap` bytes (0: no limit). `verbatim` is the JSON of the answer, or with
+    /// `enveloped` of the whole envelope, which has other members besides `data`. A plain answer that fits keeps its
+    /// memory.
+    pub fn render(&self, verbatim: String, enveloped: bool, cap: usize) -> Result<RenderedResult, OutputError> {
+        if self.is_plain() && (cap == 0 || verbatim.len() <= cap) {
+            return Ok(RenderedResult { text: verbatim, note: None });
+        }
+        match enveloped.then(|| find(&verbatim, "data", 1)).flatten() {
+            Some((data, _)) => self.render_data(data, Some(&verbatim), cap),
+            None => self.render_data(&verbatim, None, cap),
+        }
+    }
+
+    /// Renders the `data` of an answer. `envelope` is given if it has other members.
+    pub(super) fn render_data(
+        &self,
+        data: &str,
+        envelope: Option<&str>,
+        cap: usize,
+    ) -> Result<RenderedResult, OutputError> {
+        // A table can be larger than the answer (rows with a different key each). Even without a cap it grows no faster
+        // than the answer.
+        let cap = if cap == 0 { data.len().saturating_mul(2).saturating_add(1 << 20) } else { cap };
+        let mut page = PageWriter::new(cap);
+        if let Err(error) = self.write_answer(&mut page, data) {
+            // The other members of the envelope can be requested by name.
+            let envelope = envelope.filter(|envelope| {
+                let mut found = Vec::new();
+                self.fields.iter().for_each(|fields| pick(envelope, fields, &mut found));
+                !found.is_empty() && found.iter().all(Option::is_some)
+            });
+            page = PageWriter::new(cap);
+            self.write_answer(&mut page, envelope.ok_or(error)?)?;
+        } else if let Some(envelope) = envelope {
+            page.add_note(&describe_envelope(envelope));
+        }
+        let (text, note) = page.finish();
+        Ok(RenderedResult { text, note })
+    }
+
+    /// Writes an answer, or the value at the one path that was requested.
+    fn write_answer(&self, page: &mut PageWriter, raw: &str) -> Result<(), OutputError> {
+        let mut answer_path = AnswerPath::default();
+        let leads_inside =
+            |path: &str| raw.starts_with('{') || parse_index(path.split('.').next().unwrap_or_default()).is_some();
+        match self.fields.as_deref() {
+            Some([path]) if raw.starts_with(['{', '[']) && leads_inside(path) => {
+                let (inner, depth) = find(raw, path, 1).ok_or_else(|| match raw.starts_with('[') {
+                    true => OutputError::NothingAtPath(path.clone()),
+                    false => OutputError::UnknownKey(UnknownKey::new(path, raw)),
+                })?;
+                answer_path = AnswerPath { path: path.clone(), depth };
+                if !self.table || !inner.starts_with(['{', '[']) {
+                    page.open(&format!("{{{}:", serde_json::Value::from(path.as_str())), '}');
+                }
+                Self { fields: None, ..self.clone() }.write_value(page, inner, &mut answer_path)
+            }
+            Some(fields) if raw.starts_with('{') => {
+                let mut found = Vec::new();
+                pick(raw, fields, &mut found);
+                let missing = || fields.iter().zip(&found).filter(|(_, value)| value.is_none()).map(|(field, _)| field);
+                // Proxmox leaves out keys that are not set, so a missing key is reported in a note. If all are missing,
+                // it is a mistake.
+                if found.iter().all(Option::is_none)
+                    && let Some(first) = missing().next()
+                {
+                    return Err(OutputError::UnknownKey(UnknownKey::new(first, raw)));
+                }
+                let mut note = String::new();
+                for field in missing() {
+                    note.push_str(if note.is_empty() { "not there: " } else { ", " });
+                    push_name(&mut note, field);
+                }
+                page.add_note(&note);
+                self.write_value(page, raw, &mut answer_path)
+            }
+            Some(_) if !raw.starts_with('[') => Err(OutputError::NoFields(describe_kind(raw))),
+            _ => self.write_value(page, raw, &mut answer_path),
+        }
+    }
+
+    /// Writes a value. The fields are those of an object, or of the rows of a list.
+    fn write_value(&self, page: &mut PageWriter, raw: &str, answer_path: &mut AnswerPath) -> Result<(), OutputError> {
+        match raw.bytes().next() {
+            Some(b'[') if self.table => table_writer::write_list(self, page, raw, answer_path),
+            Some(b'[') => truncate::write_value(self, page, raw, answer_path),
+            _ if !self.filter.is_empty() || !self.sort.is_empty() => Err(OutputError::NotAList(describe_kind(raw))),
+            Some(b'{') if self.table => {
+                table_writer::write_object(self, page, raw, answer_path);
+                Ok(())
+            }
+            _ => truncate::write_value(self, page, raw, answer_path),
+        }
+    }
+}
+
+/// Describes the members of an envelope besides `data`: short values in full, others by size.
+fn describe_envelope(envelope: &str) -> String {
+    let (mut note, mut named) = (String::new(), 0);
+    walk(envelope, &mut |key, value| {
+        let name = unquote(key);
+        if name != "data" && name.len() <= 64 {
+            note.push_str(if named == 0 { "beside the data: " } else { ", " });
+            push_name(&mut note, &name);
+            // Writing into a String cannot fail.
+            let _ = match value.len() {
+                0..=100 => write!(note, "={value}"),
+                size => write!(note, " ({size} bytes, fields={name} shows it)"),
+            };
+            named += 1;
+        }
+        named < 8
+    });
+    note
+}

@@ -1,0 +1,64 @@
+//! The errors of showing an answer.
+
+use crate::base::hint::Hint;
+use crate::render::output::unknown_key::UnknownKey;
+use crate::render::table::MAX_ROWS;
+use std::borrow::Cow;
+use thiserror::Error;
+
+/// The maximum number of keys or conditions in one argument. Each is searched in every row.
+pub(super) const MAX_KEYS: usize = 64;
+/// The maximum length of a key in bytes.
+pub(super) const MAX_KEY_BYTES: usize = 1024;
+
+/// A cause for which an answer cannot be shown as asked.
+#[derive(Debug, Error)]
+pub enum OutputError {
+    #[error("{argument}: {cause}")]
+    Argument { argument: &'static str, cause: ArgumentError },
+    #[error("{0}")]
+    UnknownKey(UnknownKey),
+    #[error("nothing is at {0}: the list has no such row, counted from 0, or the row has no such key")]
+    NothingAtPath(String),
+    #[error("fields needs an object or a list of objects, but the answer is {0}")]
+    NoFields(&'static str),
+    #[error("filter and sort need a list of objects, but this is {0}")]
+    NotAList(&'static str),
+    #[error("fields, filter and sort need a list of objects, but row {row} is {kind}")]
+    NotAnObject { row: usize, kind: &'static str },
+    #[error("sort takes at most {MAX_ROWS} rows")]
+    TooManyRowsToSort,
+}
+
+/// A syntax error in the argument `fields`, `filter` or `sort`. Its texts are quoted parts of the argument.
+#[derive(Debug, Error)]
+pub enum ArgumentError {
+    #[error("the quote that starts {0} has no end")]
+    UnterminatedQuote(String),
+    #[error("a comma is missing before {0}")]
+    MissingComma(String),
+    #[error("a comma or `and` is missing before {0}")]
+    MissingSeparator(String),
+    #[error("{0} is not a condition")]
+    NotACondition(String),
+    #[error("all conditions must hold, there is no `or` in {0}")]
+    UnsupportedOr(String),
+    #[error("at most {MAX_KEYS} keys, each of at most {MAX_KEY_BYTES} bytes")]
+    TooManyKeys,
+}
+
+/// The syntax of the argument `filter`.
+const FILTER_SYNTAX: &str = "write key=value, with =, !=, <, <=, >, >=, ~ (contains) or !~, a comma or `and` between \
+    conditions, and quotes around a value that holds either";
+
+impl Hint for OutputError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Argument { cause: ArgumentError::NotACondition(_) | ArgumentError::UnsupportedOr(_), .. } => {
+                Some(FILTER_SYNTAX.into())
+            }
+            Self::TooManyRowsToSort => Some("leave fewer rows with filter".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Tools that wait, are cancelled, report progress, panic, or answer at length. [`TestTools`] is the test's handle: it
+//! sees which calls have begun, and releases them.
+#![allow(dead_code)]
+
+use super::raw::LONG;
+use super::server::{TestServer, patient};
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
+use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
+use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
+use proxmox_mcp::mcp::context::CallContext;
+use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::tools;
+use proxmox_mcp::tools::ToolState;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Bytes of the answer of the tool `large`.
+pub const LARGE: usize = 8 << 20;
+
+/// The test's handle of the tools. Dropping it releases every call, so that a test that fails also ends.
+pub struct TestTools(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Names of calls of `hold`, each chosen by its test.
+#[derive(Default)]
+struct State {
+    begun: Vec<String>,
+    cancelled: Vec<String>,
+    released: Vec<String>,
+    over: bool,
+}
+
+const TEXT: &[ToolParameter] =
+    &[ToolParameter { name: "text", kind: ParameterKind::Text, required: true, description: "what to say" }];
+const NAME: &[ToolParameter] =
+    &[ToolParameter { name: "name", kind: ParameterKind::Text, required: true, description: "what the test calls it" }];
+
+fn tool(name: &'static str, params: &'static [ToolParameter], run: ToolHandler) -> Tool {
+    Tool {
+        name,
+        title: name,
+        description: "a tool of the tests",
+        input: ToolInput::Parameters(params),
+        effect: ToolEffect::ReadOnly,
+        handler: run,
+    }
+}
+
+fn say(text: &str) -> Result<ToolOutput, ToolError> {
+    Ok(ToolOutput::text(text.to_owned()))
+}
+
+impl TestTools {
+    /// Nothing has begun.
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The tools `echo`, `hold`, `steps`, `large`, `panic` and `fail`.
+    pub fn tools(&self) -> Vec<Tool> {
+        let shared = self.0.clone();
+        vec![
+            tool("echo", TEXT, Box::new(|_, args| say(args.text("text").unwrap_or_default()))),
+            tool("hold", NAME, Box::new(move |context, args| hold(&shared, context, args))),
+            tool("steps", &[], Box::new(steps)),
+            tool("large", &[], Box::new(|_, _| say(&"x".repeat(LARGE)))),
+            tool(
+                "panic",
+                &[],
+                Box::new(|context, _| {
+                    context.send_progress(1.0, None, "before the panic");
+                    panic!("a test's panic")
+                }),
+            ),
+            tool("fail", &[], Box::new(|_, _| Err(ToolError::Failed("it failed".into())))),
+        ]
+    }
+
+    /// A server with these tools and one resource.
+    pub fn server(&self) -> McpServer {
+        serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+    }
+
+    /// A server with these tools and the product's own, over `clusters`.
+    pub fn server_over(&self, clusters: Vec<ClusterConfig>) -> McpServer {
+        let mut catalog = tools::catalog(&desk(clusters, Limits::default().max_result_bytes));
+        catalog.tools.extend(self.tools());
+        serving(catalog)
+    }
+
+    /// Waits until the call of `hold` with this name runs.
+    pub fn wait_for(&self, name: &str) {
+        self.wait(&format!("{name} begins"), |state| has(&state.begun, name));
+    }
+
+    /// Waits until the call of `hold` with this name has been told that it is cancelled.
+    pub fn wait_for_cancelled(&self, name: &str) {
+        self.wait(&format!("{name} is cancelled"), |state| has(&state.cancelled, name));
+    }
+
+    /// Returns whether it runs or has run.
+    pub fn has_begun(&self, name: &str) -> bool {
+        has(&self.0.lock().begun, name)
+    }
+
+    /// Returns whether it was cancelled.
+    pub fn was_cancelled(&self, name: &str) -> bool {
+        has(&self.0.lock().cancelled, name)
+    }
+
+    /// Releases the call of `hold` with this name, now or as soon as it runs.
+    pub fn release(&self, name: &str) {
+        self.0.lock().released.push(name.to_owned());
+        self.0.changed.notify_all();
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&State) -> bool) {
+        let (state, wait) = self.0.changed.wait_timeout_while(self.0.lock(), LONG, |state| !done(state)).unwrap();
+        assert!(!wait.timed_out(), "not seen: {what}; begun: {:?}, cancelled: {:?}", state.begun, state.cancelled);
+    }
+}
+
+impl Drop for TestTools {
+    fn drop(&mut self) {
+        self.0.lock().over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has(names: &[String], name: &str) -> bool {
+    names.iter().any(|n| n == name)
+}
+
+/// Reports progress and runs until it is released ("released NAME") or cancelled.
+fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    let name = args.text("name").unwrap_or_default();
+    context.send_progress(1.0, None, name);
+    wake_on(&context.cancel, shared);
+    shared.lock().begun.push(name.to_owned());
+    shared.changed.notify_all();
+    let deadline = Instant::now() + LONG;
+    let mut state = shared.lock();
+    while !state.over && !has(&state.released, name) && !context.cancel.is_cancelled() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ToolError::Failed(format!("{name} was held for too long")));
+        }
+        state = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    if context.cancel.is_cancelled() {
+        state.cancelled.push(name.to_owned());
+        shared.changed.notify_all();
+    }
+    say(&format!("released {name}"))
+}
+
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    cancel.set_hook(Some(Box::new(move || {
+        // Once the lock is free, the thread that checked the flag under it is waiting and is woken.
+        drop(shared.lock());
+        shared.changed.notify_all();
+    })));
+}
+
+/// Three steps of progress, then the answer.
+fn steps(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    for done in 1..=3 {
+        context.send_progress(f64::from(done), Some(3.0), "a step");
+    }
+    say("done")
+}
+
+fn resource() -> Resource {
+    Resource {
+        uri: "test://text",
+        name: "text",
+        description: "a resource of the tests",
+        mime: "text/plain",
+        handler: Box::new(|_, uri| {
+            Ok(Some(vec![ResourceContents {
+                uri: uri.into(),
+                mime: "text/plain",
+                data: ResourceData::Text("a text".into()),
+            }]))
+        }),
+    }
+}
+
+/// A running server with the test tools. The test tools are dropped first, so that no call outlives its test.
+pub fn start_with(limits: Limits) -> (TestServer, TestTools) {
+    let test_tools = TestTools::new();
+    (TestServer::builder().limits(limits).mcp(test_tools.server()).start(), test_tools)
+}
+
+/// The same, for clients that do nothing wrong.
+pub fn start() -> (TestServer, TestTools) {
+    start_with(patient())
+}
+
+/// Clients for these clusters; a single one is the default.
+pub fn manager(clusters: Vec<ClusterConfig>) -> ClusterManager {
+    let clusters = ClustersFile { clusters, ..ClustersFile::default() };
+    ClusterManager::new(&clusters, &Limits::default()).expect("clients")
+}
+
+/// Returns the state of the tools over these clusters. Texts of results are cut at this number of bytes (0: never).
+pub fn desk(clusters: Vec<ClusterConfig>, max_result_bytes: usize) -> Arc<ToolState> {
+    desk_for(clusters, &[], max_result_bytes)
+}
+
+fn desk_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_bytes: usize) -> Arc<ToolState> {
+    let audit = Arc::new(AuditLog::without_file());
+    Arc::new(ToolState::new(manager(clusters), clients, audit, max_result_bytes).expect("a desk"))
+}
+
+/// The product itself over these clusters, for these clients.
+pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
+    serving(tools::catalog(&desk_for(clusters, clients, Limits::default().max_result_bytes)))
+}
+
+/// The product itself over these clusters.
+pub fn product(clusters: Vec<ClusterConfig>) -> McpServer {
+    serving(tools::catalog(&desk(clusters, Limits::default().max_result_bytes)))
+}
+
+fn serving(catalog: Catalog) -> McpServer {
+    McpServer::new(catalog).expect("a server")
+}

@@ -1,0 +1,103 @@
+//! A client of a server, over any transport.
+#![allow(dead_code)]
+
+use super::process::ServerProcess;
+use super::raw::{Client, Sse};
+use super::rpc::{ACCEPT, call, cancelled, modern, modern_headers};
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpStream};
+
+/// A client's transport. A closed connection or an invalid message panics.
+pub trait Transport {
+    /// Calls a tool.
+    fn send(&mut self, id: usize, tool: &str, arguments: Value);
+
+    /// The next answer.
+    fn receive(&mut self) -> Value;
+
+    /// Cancels a call in the way of the transport. Its answer may still arrive.
+    fn cancel(&mut self, id: usize);
+}
+
+fn connect(address: SocketAddr) -> Client {
+    Client::new(TcpStream::connect(address).expect("connect"))
+}
+
+/// GET /sse and POST /messages.
+pub struct SseTransport {
+    sse: Sse,
+    poster: Client,
+}
+
+impl SseTransport {
+    pub fn open(address: SocketAddr) -> Self {
+        Self { sse: Sse::open(connect(address)), poster: connect(address) }
+    }
+
+    fn post(&mut self, message: &str) {
+        let reply = self.poster.post(&self.sse.path, message);
+        assert_eq!(reply.status, 202, "{}", reply.body);
+    }
+}
+
+impl Transport for SseTransport {
+    fn send(&mut self, id: usize, tool: &str, arguments: Value) {
+        self.post(&call(id, tool, arguments));
+    }
+
+    fn receive(&mut self) -> Value {
+        self.sse.json()
+    }
+
+    fn cancel(&mut self, id: usize) {
+        self.post(&cancelled(id));
+    }
+}
+
+/// POST /mcp, one connection; what is sent before an answer has come is sent ahead.
+pub struct HttpTransport {
+    address: SocketAddr,
+    client: Client,
+    /// Speaks the newest version.
+    modern: bool,
+}
+
+impl HttpTransport {
+    pub fn open(address: SocketAddr, modern: bool) -> Self {
+        Self { address, client: connect(address), modern }
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&mut self, id: usize, tool: &str, arguments: Value) {
+        if self.modern {
+            let message = modern(id, "tools/call", json!({"name": tool, "arguments": arguments}));
+            self.client.send_post_with("/mcp", &modern_headers(&message), &message);
+        } else {
+            self.client.send_post_with("/mcp", ACCEPT, &call(id, tool, arguments));
+        }
+    }
+
+    fn receive(&mut self) -> Value {
+        self.client.reply().expect("an answer").json()
+    }
+
+    /// Hangs up: without a session that cancels the calls.
+    fn cancel(&mut self, _: usize) {
+        self.client = connect(self.address);
+    }
+}
+
+impl Transport for ServerProcess {
+    fn send(&mut self, id: usize, tool: &str, arguments: Value) {
+        self.say(&call(id, tool, arguments));
+    }
+
+    fn receive(&mut self) -> Value {
+        self.message()
+    }
+
+    fn cancel(&mut self, id: usize) {
+        self.say(&cancelled(id));
+    }
+}
