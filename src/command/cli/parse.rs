@@ -1,6 +1,6 @@
 //! Parsing of the command line and the environment.
 
-use super::Cli;
+use super::args::Cli;
 use super::limits;
 use crate::command::output::printable;
 use clap::builder::{Resettable, StyledStr};
