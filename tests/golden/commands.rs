@@ -2,7 +2,7 @@
 
 use crate::document::Document;
 use crate::support::node::{Node, SECRET, ScriptedReply, closed_endpoint};
-use crate::support::process::{ServerProcess, configuration, path, program};
+use crate::support::process::{ServerProcess, binary, configuration, path, program};
 use crate::support::program::{ProgramServer, lab};
 use crate::support::tls::{Files, Pair};
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord};
@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::{NamedTempFile, TempDir};
 
@@ -109,6 +111,17 @@ fn command_usage_errors() {
     ] {
         run_command(&mut document, program(&["--demo", "--listen", "127.0.0.1:0"]).envs(variables.iter().copied()));
     }
+    let mut file = NamedTempFile::new().expect("a file");
+    writeln!(file, "two words that are no token").expect("write");
+    run_command(&mut document, program(&["check", "--demo"]).env("MCP_AUTH_TOKEN_FILE", path(&file)));
+    document.section("Inherited sockets");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --demo", binary()]).env_clear().stdin(Stdio::null());
+    document.case("LISTEN_FDS=1 proxmox-mcp --demo", shown(&shell.output().expect("run")));
+    let socket = TempDir::new().expect("a folder");
+    let socket = UnixListener::bind(socket.path().join("socket")).expect("bind");
+    let output = program(&["--demo"]).stdin(OwnedFd::from(socket)).output().expect("run");
+    document.case("proxmox-mcp --demo, with a Unix socket at stdin", shown(&output));
     document.section("No configuration");
     let folder = TempDir::new().expect("a folder");
     // The file in /etc exists on the machine of a developer who runs the program.

@@ -21,7 +21,7 @@ const REDACTIONS: [(&str, &str); 16] = [
     (r"\bBC:24:11(:[0-9A-F]{2}){3}\b", "MAC"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
     (r#"("?(?:proxmox-mcp/callId|id)"?[:=] ?"?)[0-9a-f]{4}-[0-9a-f]+\b"#, "${1}CALL"),
-    (r"\bsession [0-9a-f]+\b", "session SESSION"),
+    (r"\bsession [0-9a-f]{8,}\b", "session SESSION"),
     (r"sessionId=[0-9a-f]+", "sessionId=SESSION"),
     (r"\b\d+ µs", "N µs"),
     (r"\bms=\d+", "ms=N"),

@@ -3,7 +3,7 @@
 use crate::document::Document;
 use crate::support::own_process::in_own_process;
 use crate::support::policy::{ALL, client, token};
-use crate::support::raw::{Reply, Sse};
+use crate::support::raw::Reply;
 use crate::support::rpc::{ACCEPT, call, request};
 use crate::support::server::{TestServer, limits, patient};
 use crate::support::test_tools::{TestTools, start};
@@ -155,6 +155,16 @@ fn http_errors_of_quotas_and_limits() {
         first.reply();
     }
 
+    let (server, tools) = crate::support::test_tools::start_with(Limits { max_calls_per_session: 1, ..patient() });
+    let mut session = server.sse();
+    let path = session.path.clone();
+    server.connect().post(&path, &call(1, "hold", json!({"name": "first"})));
+    tools.wait_for("first");
+    document.case("POST /messages", answer(&server.connect().post(&path, &call(2, "echo", json!({"text": "x"})))));
+    document.case("--max-calls-per-session 1", session.message());
+    document.case("POST /messages, an invalid message", answer(&server.connect().post(&path, "nope")));
+    tools.release("first");
+    session.message();
     document.section("Limits of the server");
     let server = TestServer::start(Limits { max_connections: 1, ..patient() });
     let mut open = server.connect();
@@ -178,13 +188,8 @@ fn http_errors_of_quotas_and_limits() {
     let mut kept = server.connect();
     kept.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "last"})));
     tools.wait_for("last");
-    let mut other = server.connect();
-    assert_eq!(other.ask("GET /healthz", "").status, 200);
-    let mut session: Sse = server.sse();
+    let mut session = server.sse();
     server.begin_stop();
-    other.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let said = other.reply().map_or_else(|| "(the connection ends)".to_owned(), |reply| answer(&reply));
-    document.case("a request on an open connection", said);
     tools.release("last");
     document.case("a call that was in flight", answer(&kept.reply().expect("an answer")));
     assert!(session.event().is_none());

@@ -1,5 +1,7 @@
 //! Every text that a model, a client or an operator sees, as golden files in `snapshots/`.
 
+mod answers;
+mod audit_files;
 mod commands;
 mod configuration;
 mod demo;

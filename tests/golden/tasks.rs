@@ -95,6 +95,9 @@ fn task_outcomes() {
     let server = product(vec![endless.cluster_settings()]);
     let said = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
     document.case("outlasts the wait", shown(&said));
+    let quiet = node(|_| running(), Vec::new());
+    let said = call(&product(vec![quiet.cluster_settings()]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("outlasts the wait without a log", shown(&said));
     document.section("Arguments");
     for arguments in [
         json!({}),
