@@ -64,6 +64,14 @@ fn answers_in_their_forms() {
         json!({"path": list, "filter": "type=nothing"}),
         json!({"path": list, "filter": "n>x"}),
         json!({"path": list, "filter": "nope=1"}),
+        json!({"path": list, "filter": "n>1 type=vzdump"}),
+        json!({"path": list, "filter": "n>1 or type=vzdump"}),
+        json!({"path": list, "filter": ""}),
+        json!({"path": list, "filter": "=1"}),
+        json!({"path": list, "filter": "n=\"1"}),
+        json!({"path": list, "fields": "\"n"}),
+        json!({"path": list, "fields": "\"n\" type"}),
+        json!({"path": list, "sort": "\"n"}),
         json!({"path": list, "fields": "tpye"}),
         json!({"path": list, "sort": "nope", "limit": 1}),
         json!({"path": list, "offset": 1_000}),
@@ -119,5 +127,27 @@ fn answers_about_many_guests() {
         document.call(&server, "list_nodes", json!({}));
         document.call(&server, "list_clusters", json!({"check": true}));
     }
+    document.section("A node without numbers");
+    let node = Node::start(|_| ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#));
+    document.call(&product(vec![node.cluster_settings()]), "list_nodes", json!({}));
+    document.section("A token without privileges");
+    let node = proxmox_with(gzipped_facts(), |request| match request.path() {
+        "/api2/json/access/permissions" => Some(ScriptedReply::data(r#"{"/nodes/pve1":{}}"#)),
+        "/api2/json/nodes/pve1/status" => {
+            Some(ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""))
+        }
+        _ => None,
+    });
+    document.call(&product(vec![node.cluster_settings()]), "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
+    document.section("A task that cannot be waited for");
+    let node = proxmox_with(gzipped_facts(), |request| match (request.method.as_str(), request.path()) {
+        ("POST", _) => Some(ScriptedReply::data(r#""UPID:../x:1:1:1:a:b:c:""#)),
+        _ => None,
+    });
+    document.call(
+        &product(vec![node.cluster_settings()]),
+        "proxmox_api_call",
+        json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true}),
+    );
     document.assert("answers_guests");
 }

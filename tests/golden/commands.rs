@@ -8,10 +8,12 @@ use crate::support::tls::{Files, Pair};
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
@@ -69,6 +71,7 @@ fn command_usage_errors() {
         &["--listen", "127.0.0.1:65536"],
         &["--listen", "::1:8000"],
         &["--listen", "127.0.0.1:http"],
+        &["--listen", "no-such-host.invalid:8000"],
         &["--listen"],
         &["--max-calls", "0"],
         &["--max-calls", "many"],
@@ -114,6 +117,9 @@ fn command_usage_errors() {
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "two words that are no token").expect("write");
     run_command(&mut document, program(&["check", "--demo"]).env("MCP_AUTH_TOKEN_FILE", path(&file)));
+    let mut command = program(&["check", "--demo"]);
+    command.env("MCP_AUTH_TOKEN", OsStr::from_bytes(b"sixteen_letters_\xff"));
+    document.case("MCP_AUTH_TOKEN that is not UTF-8", shown(&command.output().expect("run")));
     document.section("Inherited sockets");
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --demo", binary()]).env_clear().stdin(Stdio::null());
@@ -323,7 +329,9 @@ fn command_audit_verify() {
     let [a, b, c, d, e] = text.split_inclusive('\n').collect::<Vec<_>>()[..] else { panic!("{text}") };
     let changed = b.replace("laptop", "lapdog");
     let long = format!("{}\n", "x".repeat(200_000));
-    let cases: [(&str, Vec<&str>, Vec<&str>); 14] = [
+    let second = b.replace("\"seq\":2", "\"seq\":1");
+    let cases: [(&str, Vec<&str>, Vec<&str>); 15] = [
+        ("a first line that follows another", vec![&second, c], vec![]),
         ("unchanged", vec![a, b, c, d, e], vec![]),
         ("one line", vec![a], vec![]),
         ("empty", vec![], vec![]),
@@ -341,7 +349,7 @@ fn command_audit_verify() {
             vec![a, b],
             vec!["--expect", "0000000000000000000000000000000000000000000000000000000000000000"],
         ),
-        ("a hash that is none", vec![a, b], vec!["--expect", "xyz"]),
+        ("a hash of three digits", vec![a, b], vec!["--expect", "xyz"]),
     ];
     for (about, lines, more) in cases {
         fs::write(&file, lines.concat()).expect("write");

@@ -44,6 +44,11 @@ fn json_rpc_errors() {
     let mixed = format!("[{}]", modern(1, "tools/list", json!({})));
     document.case("a batch with a request of 2026-07-28", answer(&server.connect().mcp(&mixed)));
 
+    let large: Vec<_> = (0..4).map(|id| call(id, "large", json!({}))).collect();
+    let answers = server.connect().mcp(&format!("[{}]", large.join(","))).json();
+    let last = answers.as_array().and_then(|answers| answers.last()).expect("answers");
+    document.case("the last answer of a batch of large ones", last);
+
     document.section("Methods and parameters, before 2026-07-28");
     for (method, params) in [
         ("nope", json!({})),

@@ -4,12 +4,14 @@ use crate::document::Document;
 use crate::support::node::{Node, SECRET, ScriptedReply, closed_endpoint};
 use crate::support::process::ServerProcess;
 use crate::support::program::{ADMIN, ProgramServer, READER, lab};
-use crate::support::proxmox::proxmox;
+use crate::support::proxmox::{proxmox, proxmox_with, script};
 use crate::support::raw::{Client, LONG};
 use crate::support::rpc::{ACCEPT, call, request};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -143,6 +145,13 @@ fn log_of_a_start_without_protection() {
         process.ended();
         document.case(title, process.stderr.iter().collect::<Vec<_>>().join("\n"));
     }
+    let socket = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let mut process =
+        ServerProcess::of_with_stdin(&mut crate::support::process::program(&["--demo"]), OwnedFd::from(socket));
+    process.stdout.recv_timeout(LONG).expect("a first line");
+    process.signal(Signal::TERM);
+    process.ended();
+    document.case("with a listening socket at stdin", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     let token = [("MCP_AUTH_TOKEN", "sixteen_letters_")];
     let mut command = crate::support::process::program(&["--demo", "--listen", "0.0.0.0:0"]);
     let mut process = ServerProcess::of(command.envs(token));
@@ -152,6 +161,32 @@ fn log_of_a_start_without_protection() {
     document.case("without TLS", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     document.redact(r"0\.0\.0\.0:\d{4,5}", "0.0.0.0:PORT");
     document.assert("log_starts");
+}
+
+/// A node whose description of its API cannot be used.
+#[test]
+fn log_of_descriptions() {
+    let mut document = document();
+    let operation = json!([{"path": "/version", "info": {"GET": {"description": "x"}}}]);
+    let with_secret = script(&[json!({"path": "/version", "info": {"GET": {"description": SECRET}}})]);
+    for (about, description) in [
+        ("refused", ScriptedReply::refusal(500, "no such file", "")),
+        ("empty", ScriptedReply::body("")),
+        ("no list", ScriptedReply::body("const apiSchema = 7;\n")),
+        ("an empty list", ScriptedReply::body("const apiSchema = [];\n")),
+        ("cut", ScriptedReply::body("const apiSchema = [{\"path\":")),
+        ("of other forms", ScriptedReply::body("const apiSchema = [7];\n")),
+        ("of another program", ScriptedReply::body(format!("const apiSchema = {operation};\n"))),
+        ("with the secret", ScriptedReply::body(with_secret)),
+        ("lost", ScriptedReply::close()),
+    ] {
+        let node = proxmox_with(description, |_| None);
+        let server = ProgramServer::builder(&lab(&node, &json!({}))).flags(&["--log", "debug"]).start();
+        let mut log = LogSteps { document: &mut document, process: &server.process };
+        post(&mut server.connect(), READER, &call(1, "describe_api", json!({"path": "/version"})));
+        log.add(about, &["POST \"/mcp\" 200"]);
+    }
+    document.assert("log_descriptions");
 }
 
 /// A node that goes away and comes back.

@@ -118,6 +118,9 @@ fn node_connections() {
         document.call(&server, "proxmox_api_get", get());
         document.call(&server, "proxmox_api_call", post());
     }
+    document.section("the headers are too large");
+    let headers = node(ScriptedReply::answer(200, "OK", &[("X", &"x".repeat(20 << 10))], whole));
+    document.call(&product(vec![headers.cluster_settings()]), "proxmox_api_get", get());
     document.section("nothing listens");
     let any = node(ScriptedReply::hang());
     let unreachable = |endpoints| ClusterConfig { endpoints, ..any.cluster_settings() };

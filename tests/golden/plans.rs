@@ -98,6 +98,12 @@ fn plan_errors() {
         json!({"": 1}),
         json!({"memroy": 1, "cores": 0, "onboot": "maybe"}),
         json!({"delete": [{"a": 1}]}),
+        json!({"delete": []}),
+        json!({"cores": ""}),
+        json!({"cores": null}),
+        json!({"net0": 5}),
+        json!({"net0": {"model": "virtio", "bridge": "a,b"}}),
+        json!({"numa": "2"}),
     ] {
         document.call(&server.server, "proxmox_api_call", put(data));
     }
@@ -110,6 +116,9 @@ fn plan_errors() {
         json!({"path": "/nodes/pve1/tasks?limit=5", "data": {"limit": 6}}),
         json!({"path": "/nodes/pve1/tasks?limit=5&limit=6"}),
         json!({"path": "/nodes/pve1/tasks?limti=5"}),
+        json!({"path": "/nodes/pve1/tasks?=5"}),
+        json!({"path": "/version", "data": {"x": 1}}),
+        json!({"path": "/nodes/pve1/qemu/100/config", "data": {"memory": 1024}}),
         json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "wbe01"}}),
         json!({"path": "/access/password", "method": "PUT", "data": {"userid": "a@pve", "password": {"a": "secret"}}}),
     ] {
@@ -120,6 +129,10 @@ fn plan_errors() {
     for arguments in [
         json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": true, "b": [1, 2]}, "dry_run": true}),
         json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": {"b": 1}}}),
+        json!({"path": "/cluster/brand/new", "method": "POST", "data": {"": 1}}),
+        json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": []}}),
+        json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": [[1]]}}),
+        json!({"path": "/cluster/brand/new", "method": "POST", "data": {"a": null}}),
         json!({"path": "/cluster/brand/new"}),
         put(json!({"brand-new": 1, "cores": "x"})),
     ] {

@@ -225,6 +225,13 @@ fn confirmations_by_code() {
         ada,
         json!({"path": "/access/acl", "method": "PUT", "cluster": "prod", "data": {"path": "/", "roles": "Administrator", "users": long}}),
     );
+    document.section("Guests that cannot be listed");
+    let node = RecordingNode::with(gzipped_facts(), |r| {
+        (r.target == LIST).then(|| ScriptedReply::refusal(403, "Permission check failed (/vms, VM.Audit)", ""))
+    });
+    let cluster = node.cluster("prod", asking());
+    let blind = ToolServer::new(node, vec![cluster]);
+    document.call(&blind.server, CALL, json!({"path": "/nodes/pve1/stopall", "method": "POST"}));
     document.section("A tool that cannot ask");
     document.call_as(
         &server.server,

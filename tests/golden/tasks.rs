@@ -80,6 +80,7 @@ fn task_outcomes() {
             "is refused",
             node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), Vec::new()),
         ),
+        ("ends without an exit status", node(|_| ScriptedReply::data(r#"{"status":"stopped"}"#), lines(&["one"]))),
         ("status is no object", node(|_| ScriptedReply::data("7"), Vec::new())),
         ("status has another type", node(|_| ScriptedReply::data(r#"{"status":7}"#), Vec::new())),
     ];
