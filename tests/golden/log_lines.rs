@@ -4,7 +4,7 @@ use crate::document::Document;
 use crate::support::node::{Node, SECRET, ScriptedReply, closed_endpoint};
 use crate::support::process::ServerProcess;
 use crate::support::program::{ADMIN, ProgramServer, READER, lab};
-use crate::support::proxmox::{proxmox, proxmox_with, script};
+use crate::support::proxmox::{facts_list, proxmox, proxmox_with, script};
 use crate::support::raw::{Client, LONG};
 use crate::support::rpc::{ACCEPT, call, request};
 use rustix::process::Signal;
@@ -168,7 +168,8 @@ fn log_of_a_start_without_protection() {
 fn log_of_descriptions() {
     let mut document = document();
     let operation = json!([{"path": "/version", "info": {"GET": {"description": "x"}}}]);
-    let with_secret = script(&[json!({"path": "/version", "info": {"GET": {"description": SECRET}}})]);
+    let mut with_secret = facts_list();
+    with_secret.push(json!({"path": format!("/{SECRET}"), "info": {"GET": {"description": SECRET}}}));
     for (about, description) in [
         ("refused", ScriptedReply::refusal(500, "no such file", "")),
         ("empty", ScriptedReply::body("")),
@@ -177,14 +178,14 @@ fn log_of_descriptions() {
         ("cut", ScriptedReply::body("const apiSchema = [{\"path\":")),
         ("of other forms", ScriptedReply::body("const apiSchema = [7];\n")),
         ("of another program", ScriptedReply::body(format!("const apiSchema = {operation};\n"))),
-        ("with the secret", ScriptedReply::body(with_secret)),
+        ("with the secret", ScriptedReply::body(script(&with_secret))),
         ("lost", ScriptedReply::close()),
     ] {
         let node = proxmox_with(description, |_| None);
-        let server = ProgramServer::builder(&lab(&node, &json!({}))).flags(&["--log", "debug"]).start();
+        let server = ProgramServer::builder(&lab(&node, &json!({}))).flags(&["--log", "info"]).start();
         let mut log = LogSteps { document: &mut document, process: &server.process };
         post(&mut server.connect(), READER, &call(1, "describe_api", json!({"path": "/version"})));
-        log.add(about, &["POST \"/mcp\" 200"]);
+        log.add(about, &["proxmox_mcp::call"]);
     }
     document.assert("log_descriptions");
 }
