@@ -112,7 +112,7 @@ fn plan_errors() {
     document.call(&server.server, "proxmox_api_call", put(json!({"description": "x".repeat(3 << 20)})));
     for arguments in [
         json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"memory": "512"}}),
-        json!({"path": "/access/users", "method": "POST", "data": {"userid": "nobody", "password": "x"}}),
+        json!({"path": "/access/users", "method": "POST", "data": {"userid": "ada", "password": "x"}}),
         json!({"path": "/nodes/pve1/tasks?limit=5", "data": {"limit": 6}}),
         json!({"path": "/nodes/pve1/tasks?limit=5&limit=6"}),
         json!({"path": "/nodes/pve1/tasks?limti=5"}),
