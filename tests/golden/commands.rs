@@ -128,12 +128,6 @@ fn command_usage_errors() {
     let socket = UnixListener::bind(socket.path().join("socket")).expect("bind");
     let output = program(&["--demo"]).stdin(OwnedFd::from(socket)).output().expect("run");
     document.case("proxmox-mcp --demo, with a Unix socket at stdin", shown(&output));
-    document.section("No configuration");
-    let folder = TempDir::new().expect("a folder");
-    // The file in /etc exists on the machine of a developer who runs the program.
-    if !fs::exists("/etc/proxmox-mcp/clusters.json").expect("an answer") {
-        run_command(&mut document, program(&["check"]).current_dir(&folder));
-    }
     document.section("Addresses");
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("an address").to_string();
@@ -141,6 +135,18 @@ fn command_usage_errors() {
     run(&mut document, &["--demo", "--listen", &address]);
     run(&mut document, &["--demo", "--listen", "192.0.2.1:8000", "--insecure-no-auth"]);
     document.assert("usage_errors");
+}
+
+#[test]
+fn command_without_a_configuration() {
+    // The file exists on the machine of a developer who runs the program.
+    if fs::exists("/etc/proxmox-mcp/clusters.json").expect("an answer") {
+        return;
+    }
+    let mut document = Document::new();
+    let folder = TempDir::new().expect("a folder");
+    run_command(&mut document, program(&["check"]).current_dir(&folder));
+    document.assert("no_configuration");
 }
 
 #[test]
