@@ -20,7 +20,7 @@ const REDACTIONS: [(&str, &str); 16] = [
     (r"\b([0-9A-F]{2}:){31}[0-9A-F]{2}\b", "FINGERPRINT"),
     (r"\bBC:24:11(:[0-9A-F]{2}){3}\b", "MAC"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r#"("?(?:proxmox-mcp/callId|id)"?[:=] ?"?)[0-9a-f]{4}-[0-9a-f]+\b"#, "${1}CALL"),
+    (r#"("?(?:[a-z-]+/callId|id)"?[:=] ?"?)[0-9a-f]{4}-[0-9a-f]+\b"#, "${1}CALL"),
     (r"\bsession [0-9a-f]{8,}\b", "session SESSION"),
     (r"sessionId=[0-9a-f]+", "sessionId=SESSION"),
     (r"\b\d+ µs", "N µs"),
