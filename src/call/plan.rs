@@ -11,7 +11,7 @@ use super::operation::{
     resolve_method,
 };
 use super::plan_error::PlanError;
-use super::planned_call::{CallPurpose, GuestView, OperationFacts, PlannedCall};
+use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
 use super::resolve_path::{PathChange, resolve_path};
 use super::spec::CallSpec;
 use crate::policy::Risk;
@@ -106,7 +106,7 @@ fn check_size(data: &Map<String, Value>) -> Result<(), PlanError> {
 
 /// An operation with checked parameters.
 struct CheckedOperation {
-    operation: OperationFacts,
+    operation: PlannedOperation,
     params: ApiParams,
     risk: Risk,
 }
@@ -129,7 +129,7 @@ fn check_operation_call(
         Err(_) => {
             let params = ApiParams::from_json(&data);
             return Ok(CheckedOperation {
-                operation: OperationFacts::unknown(),
+                operation: PlannedOperation::unknown(),
                 params: params
                     .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: Vec::new() })?,
                 risk: Risk::UNKNOWN,
@@ -147,7 +147,7 @@ fn check_operation_call(
     let same = known.filter(|known| known.template() == operation.template());
     Ok(CheckedOperation {
         risk: same.map_or(Risk::UNKNOWN, |same| same.risk()).with_parameters(params.iter()),
-        operation: OperationFacts {
+        operation: PlannedOperation {
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),

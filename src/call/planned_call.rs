@@ -23,7 +23,7 @@ pub struct PlannedCall<'a> {
     pub(super) method: Method,
     pub(super) path: ApiPath,
     pub(super) params: ApiParams,
-    pub(super) operation: OperationFacts,
+    pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
     pub(super) affected: AffectedGuests,
     /// The cluster's guests, where the policy or the question depends on them.
@@ -44,7 +44,7 @@ pub(super) enum CallPurpose<'a> {
 }
 
 /// Facts about the operation of a call.
-pub(super) struct OperationFacts {
+pub(super) struct PlannedOperation {
     /// The path with placeholders. `None` if neither the embedded facts nor the cluster know the operation.
     pub(super) template: Option<String>,
     /// The embedded facts describe the same operation as the cluster.
@@ -66,7 +66,7 @@ pub(super) struct GuestView<'a> {
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
 }
 
-impl OperationFacts {
+impl PlannedOperation {
     pub(super) fn unknown() -> Self {
         Self {
             template: None,
@@ -91,10 +91,10 @@ impl<'a> PlannedCall<'a> {
             cluster,
             purpose,
             method: Method::Get,
-            operation: OperationFacts {
+            operation: PlannedOperation {
                 template: Some(path.as_str().to_owned()),
                 is_known: true,
-                ..OperationFacts::unknown()
+                ..PlannedOperation::unknown()
             },
             path,
             params,

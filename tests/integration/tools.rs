@@ -198,40 +198,6 @@ fn a_raw_post_starts_a_vm_and_its_task_is_seen_to_finish() {
 }
 
 #[test]
-fn what_is_wrong_is_answered_with_what_mends_it() {
-    let demo = Demo::start().expect("the demo cluster");
-    let server = server(vec![demo.cluster()]);
-    let api = |path: &str, method: &str, data: Value| {
-        failure(&server, "proxmox_api_call", json!({"path": path, "method": method, "data": data}))
-    };
-    let path = api("/nodes/pve1/nope", "GET", json!({}));
-    assert!(path.starts_with("there is no `nope` below /nodes/pve1 in the API; there is"), "{path}");
-    let parameters = api("/nodes/pve1/qemu/100/config", "PUT", json!({"cores": "x", "bogus": 1}));
-    assert!(
-        parameters.contains("`cores` must be an integer") && parameters.contains("`bogus` is no parameter"),
-        "{parameters}"
-    );
-    let node = api("/nodes/pve9/status", "GET", json!({}));
-    assert!(node.contains("pve9") && node.contains("GET /nodes"), "{node}");
-    let null = api("/nodes/pve1/qemu/100/config", "PUT", json!({"description": null}));
-    assert!(null.contains("description") && null.contains("delete"), "{null}");
-    let cluster = failure(&server, "list_nodes", json!({"cluster": "dmeo"}));
-    assert!(cluster.contains("demo"), "{cluster}");
-    let argument = failure(&server, "list_nodes", json!({"clusters": "demo"}));
-    assert!(argument.contains("valid: cluster"), "{argument}");
-    let method = failure(&server, "proxmox_api_call", json!({"path": "/version", "method": "PATCH"}));
-    assert!(method.contains("GET, POST, PUT, DELETE"), "{method}");
-}
-
-#[test]
-fn a_token_that_may_only_read_is_told_the_privilege_it_lacks() {
-    let demo = Demo::start().expect("the demo cluster");
-    let server = server(vec![demo.auditor()]);
-    let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"});
-    assert!(failure(&server, "proxmox_api_call", start).contains("VM.PowerMgmt"));
-}
-
-#[test]
 fn unknown_tools_and_shapeless_arguments_are_protocol_errors() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
@@ -241,9 +207,6 @@ fn unknown_tools_and_shapeless_arguments_are_protocol_errors() {
         let answer = request(&server, "tools/call", params.clone());
         assert_eq!(answer["error"]["code"], -32602, "{params}: {answer}");
     }
-    assert!(
-        request(&server, "tools/call", json!({"name": "nope"}))["error"]["message"].to_string().contains("list_nodes")
-    );
 }
 
 #[test]

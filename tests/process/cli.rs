@@ -9,7 +9,6 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
-use std::thread;
 use std::time::Instant;
 
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
@@ -58,25 +57,6 @@ fn short_help_leaves_the_limits_to_long_help() {
     assert!(short.lines().count() <= 50, "{short}");
     for line in long.lines() {
         assert!(line.chars().count() <= 100, "{line}");
-    }
-}
-
-#[test]
-fn a_wrong_value_is_told_what_to_write() {
-    for (args, told) in [
-        (&["--listen", "8000"][..], "expected host:port, such as 127.0.0.1:8000"),
-        (&["--listen", "127.0.0.1:65536"], "from 0 to 65535"),
-        (&["--max-calls", "0"], "expected a number from 1 to 100000"),
-        (&["--head-timeout", "soon"], "expected seconds from 0.01 to 3600"),
-        (&["--allowed-hosts", "[\"a\""], "expected a comma list, or a JSON list"),
-        (&["--log", "verbose"], "expected a level (off, error,"),
-        (&["--demo", "--config", "x.json"], "set either --demo or --config, not both"),
-        (&["check", "--demo", "--config", "x.json"], "set either --demo or --config, not both"),
-        (&["--lisen", ":0"], "--listen"),
-        (&["chek"], "'check'"),
-    ] {
-        let said = failed(&run(args), 2);
-        assert!(said.contains(told), "{args:?}: {said}");
     }
 }
 
@@ -189,20 +169,12 @@ fn health_without_a_server_fails_and_says_where_it_looked() {
 // ---- serving
 
 #[test]
-fn a_served_demo_is_healthy_and_says_how_to_be_used() {
+fn a_served_demo_is_healthy() {
     let mut server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0"]);
-    let address = server.address();
-    let output = run(&["health", "--listen", &address]);
+    let output = run(&["health", "--listen", &server.address()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     server.signal(Signal::TERM);
     assert_eq!(server.ended().code(), Some(0));
-    let rest: Vec<String> = server.stdout.iter().collect();
-    let gemini = format!(r#"{{"mcpServers": {{"proxmox": {{"url": "http://{address}/mcp", "type": "http"}}}}}}"#);
-    let claude = format!("claude mcp add --transport http proxmox http://{address}/mcp");
-    for line in [gemini, claude] {
-        assert!(rest.iter().any(|l| l.trim() == line), "{line}: {rest:?}");
-    }
-    assert!(rest.iter().any(|line| line.contains(" (default)  127.0.0.1:") && line.contains("TLS: none")), "{rest:?}");
 }
 
 #[test]
@@ -322,86 +294,17 @@ fn a_reader_that_goes_away_does_not_end_the_server() {
     }
 }
 
-#[test]
-fn a_taken_port_is_told_with_the_flag_that_helps() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = taken.local_addr().expect("address").to_string();
-    let said = failed(&run(&["--demo", "--listen", &address]), 1);
-    assert!(
-        said.contains(&format!("cannot listen on {address}: another program uses it")) && said.contains("--listen"),
-        "{said}"
-    );
-}
-
-#[test]
-fn an_allowed_host_that_can_not_be_read_is_wrong_usage() {
-    let said = failed(&run(&["--demo", "--listen", "127.0.0.1:0", "--allowed-hosts", "http://a/b"]), 2);
-    assert!(said.contains("http://a/b"), "{said}");
-}
-
 // ---- check
 
-/// A node that answers GET /version, and GET /access/permissions with `permissions`; its address.
-fn node(permissions: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address").to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut requests = BufReader::new(stream.try_clone().expect("clone")).lines().map_while(Result::ok);
-                while let Some(request) = requests.next() {
-                    // A GET has no body: the request ends with the empty line.
-                    requests.by_ref().find(String::is_empty);
-                    let data = match request.split(' ').nth(1) {
-                        Some("/api2/json/version") => "{\"version\": \"9.2.11\\u001b[31m\", \"release\": \"9.2\"}",
-                        Some("/api2/json/access/permissions") => permissions,
-                        _ => "null",
-                    };
-                    let body = format!("{{\"data\": {data}}}");
-                    let length = body.len();
-                    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8";
-                    let _ = write!(&stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
-                }
-            });
-        }
-    });
-    address
-}
-
 #[test]
-fn check_accepts_the_demo() {
-    let output = run(&["check", "--demo"]);
-    let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.starts_with("✓ --demo: 1 cluster, default "), "{said}");
-    assert!(said.lines().nth(1).is_some_and(|l| l.starts_with("✓ ") && l.contains("Proxmox VE ")), "{said}");
-}
-
-#[test]
-fn check_reports_each_cluster_in_order_with_the_remedy() {
+fn check_shows_no_secret_in_any_log() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
-    let right = node(
-        r#"{"/": {"Sys.Audit": 1, "VM.Audit": 1}, "/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}, "/x": {}}"#,
-    );
-    let (powerless, stranger) = (node("{}"), node("\"<html>\""));
-    let clusters = [("down", &*closed), ("right", &*right), ("powerless", &*powerless), ("stranger", &*stranger)];
-    let config = configuration(CANARY, &clusters);
-    let path = path(&config);
-    let output = run(&["check", "--config", path, "--log", "trace"]);
+    let node = Node::start(|request| match request.path() {
+        "/api2/json/version" => ScriptedReply::data(r#"{"version": "9.2.11\u001b[31m"}"#),
+        _ => ScriptedReply::data("{}"),
+    });
+    let config = configuration(CANARY, &[("down", &closed), ("powerless", &node.endpoint().to_string())]);
+    let output = run(&["check", "--config", path(&config), "--log", "trace"]);
     let (said, log) = (text(&output.stdout), failed(&output, 1));
-    let lines: Vec<&str> = said.lines().collect();
-    let [summary, down, right, powerless, stranger] = lines[..] else { panic!("{said}") };
-    assert_eq!(summary, format!("✓ {path}: 4 clusters"));
-    assert!(down.starts_with(&format!("✗ down  {closed}  ")), "{down}");
-    let expected = "Proxmox VE 9.2.11\\u001b[31m  token mcp@pve!ro: 2 paths, e.g. / → Sys.Audit, VM.Audit";
-    assert!(right.starts_with("✓ right  ") && right.ends_with(expected), "{right}");
-    for part in ["✗ powerless  ", "no rights", "pveum acl modify / --tokens 'mcp@pve!ro' --roles PVEAuditor"] {
-        assert!(powerless.contains(part), "{powerless}");
-    }
-    assert!(
-        stranger.starts_with("✗ stranger  ") && stranger.contains("unexpected answer to GET /access/permissions"),
-        "{stranger}"
-    );
-    assert!(log.ends_with("error: 3 of 4 clusters failed the check\n"), "{log}");
     assert!(!said.contains(CANARY) && !log.contains(CANARY), "{said}{log}");
 }

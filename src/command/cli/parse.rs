@@ -1,6 +1,6 @@
 //! Parsing of the command line and the environment.
 
-use super::Cli;
+use super::args::Cli;
 use super::limits;
 use crate::command::output::printable;
 use clap::builder::{Resettable, StyledStr};
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn common_flags_may_follow_the_subcommand_and_those_of_serving_may_not() {
         let cli = parse_args(&["check", "--config", "x.json", "--log", "debug", "--max-calls", "7"]).expect("valid");
-        assert_eq!((cli.config, cli.log.as_deref()), (Some("x.json".into()), Some("debug")));
-        assert_eq!(cli.limits.to_limits().max_calls, 7);
+        assert_eq!((cli.config.clone(), cli.log.as_deref()), (Some("x.json".into()), Some("debug")));
+        assert_eq!(cli.limits().max_calls, 7);
         assert!(parse_args(&["--demo", "check", "--config", "x.json"]).is_err());
         assert!(parse_args(&["--metrics", "check"]).is_ok());
         for flag in ["--allowed-hosts=a", "--insecure-no-auth", "--expect=h"] {

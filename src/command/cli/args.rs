@@ -1,0 +1,226 @@
+//! Flags, their environment variables and the subcommands.
+
+use super::limits::LimitArgs;
+use super::values::{LogFormat, StringList, client_name, flag_variable, listen_address, log_filter, string_list};
+use crate::command::failure::Failure;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+use proxmox_mcp::base::secret::Secret;
+use proxmox_mcp::config::Limits;
+use std::env::VarError;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// MCP server with which language models inspect and operate Proxmox VE clusters
+#[derive(Parser)]
+#[command(
+    name = "proxmox-mcp",
+    version,
+    max_term_width = 100,
+    after_help = "Without a command, serves MCP over HTTP. --help also lists the flags for limits.",
+    after_long_help = "Without a command, serves MCP over HTTP.\n\
+                       Exit codes: 0 done, 1 failed, 2 invalid usage or configuration."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_CONFIG",
+        value_name = "FILE",
+        global = true,
+        help = "Path of clusters.json [default: ./clusters.json, then /etc/proxmox-mcp/clusters.json]"
+    )]
+    pub config: Option<PathBuf>,
+
+    /// Use a simulated cluster built into this program; needs no configuration
+    #[arg(long, global = true)]
+    pub demo: bool,
+
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_LOG",
+        value_name = "FILTER",
+        global = true,
+        value_parser = log_filter,
+        help = "Log filter: a level, or comma-separated module=level pairs [default: RUST_LOG, then info]"
+    )]
+    pub log: Option<String>,
+
+    /// Log format: text or json (one object per line)
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_LOG_FORMAT",
+        value_name = "FORMAT",
+        global = true,
+        default_value = "text",
+        value_parser = LogFormat::parse
+    )]
+    pub log_format: LogFormat,
+
+    #[arg(
+        long,
+        env = "MCP_AUDIT_LOG",
+        value_name = "FILE",
+        global = true,
+        help = "File for the audit log, one JSON line per call [default: lines in the log]"
+    )]
+    pub audit_log: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Flags of the HTTP server.
+#[derive(Args)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// Address to listen on: `[::]:8000` is every address, `:8000` every IPv4 one, port 0 a free port
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_LISTEN",
+        value_name = "HOST:PORT",
+        global = true,
+        default_value = "127.0.0.1:8000",
+        value_parser = listen_address
+    )]
+    pub listen: SocketAddr,
+
+    /// Host headers to allow besides loopback: host, host:port, host:* or *
+    #[arg(long, env = "MCP_ALLOWED_HOSTS", value_name = "LIST", value_parser = string_list)]
+    allowed_hosts: Vec<StringList>,
+
+    /// Origins to allow besides those of the allowed hosts: https://host, https://host:port or *
+    #[arg(long, env = "MCP_ALLOWED_ORIGINS", value_name = "LIST", value_parser = string_list)]
+    allowed_origins: Vec<StringList>,
+
+    /// File with the token that clients must send (MCP_AUTH_TOKEN: the token itself)
+    #[arg(long, env = "MCP_AUTH_TOKEN_FILE", value_name = "FILE", global = true)]
+    pub auth_token_file: Option<PathBuf>,
+
+    /// PEM file with the server's certificate and its chain; enables TLS
+    #[arg(long, env = "MCP_TLS_CERT", value_name = "FILE", global = true)]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's key
+    #[arg(long, env = "MCP_TLS_KEY", value_name = "FILE", global = true)]
+    tls_key: Option<PathBuf>,
+
+    /// Listen off loopback without a client token
+    #[arg(long, env = "MCP_INSECURE_NO_AUTH", action = ArgAction::SetTrue, value_parser = flag_variable)]
+    pub insecure_no_auth: bool,
+
+    /// Serve Prometheus metrics at GET /metrics, to clients with access to all clusters
+    #[arg(long, env = "MCP_METRICS", action = ArgAction::SetTrue, value_parser = flag_variable)]
+    metrics: bool,
+
+    /// Separate address for /metrics, /readyz and /healthz; includes --metrics
+    #[arg(long, env = "MCP_METRICS_LISTEN", value_name = "HOST:PORT", value_parser = listen_address)]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Speak MCP on stdin and stdout instead of HTTP
+    Stdio,
+    /// Check the configuration, and each cluster's version and token
+    Check,
+    /// Make a client token; prints how to store it and how to configure the client
+    Token {
+        /// Name of the client
+        #[arg(value_parser = client_name)]
+        name: Option<String>,
+    },
+    /// Check that an audit log is unchanged: audit verify FILE
+    Audit(AuditArgs),
+    /// Check the health of the server at --listen (for container health checks)
+    Health,
+    /// Print a completion script for a shell
+    Completions {
+        /// Shell to complete in
+        shell: Shell,
+    },
+    /// Print the man page, in roff
+    Man,
+}
+
+#[derive(Args)]
+#[command(arg_required_else_help = false)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub action: AuditAction,
+
+    /// Hash of a line that the log must contain, from an earlier run
+    #[arg(long, value_name = "HASH", global = true)]
+    pub expect: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum AuditAction {
+    /// Report changed, removed, inserted and reordered lines
+    Verify {
+        /// Audit log to check
+        file: PathBuf,
+    },
+}
+
+impl Cli {
+    pub fn limits(&self) -> Limits {
+        self.limits.to_limits()
+    }
+}
+
+impl HttpArgs {
+    /// Returns whether metrics are served.
+    pub fn metrics(&self) -> bool {
+        self.metrics || self.metrics_listen.is_some()
+    }
+
+    /// Returns the hosts of every `--allowed-hosts`.
+    pub fn allowed_hosts(&self) -> Vec<String> {
+        self.allowed_hosts.iter().flat_map(|list| list.0.iter().cloned()).collect()
+    }
+
+    /// Returns the origins of every `--allowed-origins`.
+    pub fn allowed_origins(&self) -> Vec<String> {
+        self.allowed_origins.iter().flat_map(|list| list.0.iter().cloned()).collect()
+    }
+
+    /// Returns the paths of the certificate and its key, or `None` for plain HTTP.
+    pub fn tls_files(&self) -> Result<Option<(&Path, &Path)>, Failure> {
+        match (self.tls_cert.as_deref(), self.tls_key.as_deref()) {
+            (Some(cert), Some(key)) => Ok(Some((cert, key))),
+            (None, None) => Ok(None),
+            (cert, _) => {
+                let [present, missing] = match cert {
+                    Some(_) => ["--tls-cert (MCP_TLS_CERT)", "--tls-key (MCP_TLS_KEY)"],
+                    None => ["--tls-key (MCP_TLS_KEY)", "--tls-cert (MCP_TLS_CERT)"],
+                };
+                Err(Failure::Usage(format!(
+                    "{present} needs {missing}. hint: name both files, or neither to serve without TLS"
+                )))
+            }
+        }
+    }
+
+    /// Returns the scheme of the server's URLs.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
+    }
+}
+
+/// Returns `MCP_AUTH_TOKEN`, or `None` if it is unset or empty. It is no flag because every user of the machine can read
+/// the arguments of a process.
+pub fn auth_token() -> Result<Option<Secret>, Failure> {
+    match std::env::var("MCP_AUTH_TOKEN") {
+        Ok(token) => Ok(Some(Secret::new(token)).filter(|token| !token.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(Failure::Usage("MCP_AUTH_TOKEN is not UTF-8. hint: make a token with `proxmox-mcp token`".into()))
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Answers of a node in the forms in which tools show them: empty, long, cut, filtered, with secrets.
+
+use crate::document::Document;
+use crate::support::node::{Node, ScriptedReply};
+use crate::support::proxmox::{gzipped_facts, proxmox_with};
+use crate::support::test_tools::{desk, product};
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::tools;
+use serde_json::{Value, json};
+
+/// A node that answers each path below with another form of answer.
+fn node() -> Node {
+    let row = |n: usize| json!({"n": n, "type": if n.is_multiple_of(3) { "vzdump" } else { "qmstart" }, "user": "root@pam", "status": "OK"});
+    let rows = Value::from((0..100).map(row).collect::<Vec<_>>());
+    let report: String = (0..500).map(|n| format!("line {n} \"ü\"\n")).collect();
+    proxmox_with(gzipped_facts(), move |request| {
+        let data = |value: Value| Some(ScriptedReply::data(&value.to_string()));
+        match (request.method.as_str(), request.path()) {
+            ("GET", "/api2/json/nodes/pve1/tasks") => data(rows.clone()),
+            ("GET", "/api2/json/nodes/pve1/report") => data(json!(report)),
+            ("GET", "/api2/json/pools") => data(json!([])),
+            ("GET", "/api2/json/cluster/options") => data(json!({"keyboard": "de", "next-id": {"lower": 100}})),
+            ("GET", "/api2/json/cluster/status") => data(json!([7, null, {"name": "lab"}])),
+            ("GET", "/api2/json/cluster/log") => data(json!([{"msg": "one", "pid": "a\u{202e}b\u{1b}[31m\tc\nd"}])),
+            ("GET", "/api2/json/access/users") => {
+                data(json!([{"userid": "a@pve", "password": "secret-word", "comment": "x".repeat(3_000)}]))
+            }
+            ("GET", "/api2/json/nodes/pve1/dns") => data(Value::Null),
+            ("GET", "/api2/json/nodes/pve1/time") => Some(ScriptedReply::body(r#"{"data":1,"total":7,"changes":0}"#)),
+            ("PUT" | "POST", path) if path.ends_with("/config") || path.ends_with("/users") => data(Value::Null),
+            ("POST", path) if path.ends_with("/snapshot") => {
+                data(json!("UPID:pve1:000001C1:00022AEA:6B0293BE:qmsnapshot:100:root@pam:"))
+            }
+            _ => None,
+        }
+    })
+}
+
+fn over(node: &Node, max_result_bytes: usize) -> McpServer {
+    McpServer::new(tools::catalog(&desk(vec![node.cluster_settings()], max_result_bytes))).expect("a server")
+}
+
+#[test]
+fn answers_in_their_forms() {
+    let node = node();
+    let mut document = Document::new();
+    let list = "/nodes/pve1/tasks";
+    document.section("Answers that fit");
+    let server = over(&node, 100_000);
+    for arguments in [
+        json!({"path": "/pools"}),
+        json!({"path": "/nodes/pve1/dns"}),
+        json!({"path": "/nodes/pve1/time"}),
+        json!({"path": "/cluster/options", "format": "table"}),
+        json!({"path": "/cluster/options", "fields": "keyboard,nope"}),
+        json!({"path": "/cluster/options", "filter": "keyboard=de"}),
+        json!({"path": "/cluster/options", "sort": "keyboard"}),
+        json!({"path": "/cluster/options", "limit": 1}),
+        json!({"path": "/cluster/status", "fields": "name"}),
+        json!({"path": "/cluster/log"}),
+        json!({"path": "/cluster/log", "format": "table"}),
+        json!({"path": list, "fields": "n,type", "filter": "type=vzdump,n>10", "sort": "-n", "limit": 2, "offset": 1}),
+        json!({"path": list, "fields": "n,type", "limit": 2, "format": "table"}),
+        json!({"path": list, "filter": "type=nothing"}),
+        json!({"path": list, "filter": "n>x"}),
+        json!({"path": list, "filter": "nope=1"}),
+        json!({"path": list, "filter": "n>1 type=vzdump"}),
+        json!({"path": list, "filter": "n>1 or type=vzdump"}),
+        json!({"path": list, "filter": ""}),
+        json!({"path": list, "filter": "=1"}),
+        json!({"path": list, "filter": "n=\"1"}),
+        json!({"path": list, "fields": "\"n"}),
+        json!({"path": list, "fields": "\"n\" type"}),
+        json!({"path": list, "sort": "\"n"}),
+        json!({"path": list, "fields": "tpye"}),
+        json!({"path": list, "sort": "nope", "limit": 1}),
+        json!({"path": list, "offset": 1_000}),
+        json!({"path": list, "limit": 0}),
+        json!({"path": "/nodes/pve1/report", "fields": "n"}),
+        json!({"path": "/nodes/pve1/report", "limit": 2}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Answers that are cut");
+    let server = over(&node, 500);
+    for arguments in [
+        json!({"path": list}),
+        json!({"path": list, "offset": 3, "format": "table"}),
+        json!({"path": list, "filter": "type=vzdump"}),
+        json!({"path": "/nodes/pve1/report"}),
+        json!({"path": "/nodes/pve1/report", "offset": 400}),
+        json!({"path": "/access/users"}),
+        json!({"paths": [list, "/version", "/nodes/pve1/report"]}),
+    ] {
+        document.call(&server, "proxmox_api_get", arguments);
+    }
+    document.section("Answers to changes");
+    let server = over(&node, 100_000);
+    for arguments in [
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"cores": 2}}),
+        json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}}),
+        json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}, "fields": "nope"}),
+        json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}, "wait": true}),
+        json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "x1"}}),
+        json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "x1"}, "dry_run": true, "wait": true}),
+    ] {
+        document.call(&server, "proxmox_api_call", arguments);
+    }
+    document.assert("answers");
+}
+
+#[test]
+fn answers_about_many_guests() {
+    let mut document = Document::new();
+    let row = |vmid: u32| json!({"id": format!("qemu/{vmid}"), "type": "qemu", "vmid": vmid, "node": "pve1", "name": format!("web-{vmid}"), "status": "running"});
+    let rows = Value::from((1_000..1_060).map(row).collect::<Vec<_>>()).to_string();
+    let node = Node::start(move |_| ScriptedReply::data(&rows));
+    document.call(&product(vec![node.cluster_settings()]), "find_guest", json!({"query": "web"}));
+    let odd = json!([7, null, [], {"id": "qemu/"}, {"vmid": 100}, {"id": "qemu/100", "type": "qemu", "name": "a\tb\nc", "node": ".."}]);
+    for (about, answer) in [("rows of other forms", odd), ("no list", json!({})), ("no guest", json!([]))] {
+        document.section(about);
+        let answer = answer.to_string();
+        let node = Node::start(move |_| ScriptedReply::data(&answer));
+        let server = product(vec![node.cluster_settings()]);
+        document.call(&server, "find_guest", json!({"query": "100"}));
+        document.call(&server, "get_cluster_resources", json!({}));
+        document.call(&server, "list_nodes", json!({}));
+        document.call(&server, "list_clusters", json!({"check": true}));
+    }
+    document.section("A node without numbers");
+    let node = Node::start(|_| ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#));
+    document.call(&product(vec![node.cluster_settings()]), "list_nodes", json!({}));
+    document.section("A token without privileges");
+    let node = proxmox_with(gzipped_facts(), |request| match request.path() {
+        "/api2/json/access/permissions" => Some(ScriptedReply::data(r#"{"/nodes/pve1":{}}"#)),
+        "/api2/json/nodes/pve1/status" => {
+            Some(ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""))
+        }
+        _ => None,
+    });
+    document.call(&product(vec![node.cluster_settings()]), "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
+    document.section("A task that cannot be waited for");
+    let node = proxmox_with(gzipped_facts(), |request| match (request.method.as_str(), request.path()) {
+        ("POST", _) => Some(ScriptedReply::data(r#""UPID:../x:1:1:1:a:b:c:""#)),
+        _ => None,
+    });
+    document.call(
+        &product(vec![node.cluster_settings()]),
+        "proxmox_api_call",
+        json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true}),
+    );
+    document.assert("answers_guests");
+}

@@ -1,0 +1,279 @@
+//! Every tool over the simulated cluster.
+
+use crate::document::Document;
+use crate::support::node::closed_endpoint;
+use crate::support::test_tools::product;
+use proxmox_mcp::config::ClusterConfig;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::pve::demo::{Demo, Options};
+use proxmox_mcp::pve::schema::facts::APIDOC;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A simulated cluster whose tasks take no time.
+fn demo() -> Demo {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
+    Demo::start_with(options).expect("the demo cluster")
+}
+
+/// Values that the simulation takes from the clock.
+fn document() -> Document {
+    let mut document = Document::new();
+    for (pattern, word) in [
+        (r"\b\d+d ?\d+h\b|\b\d+[dhm] ?\d+[hms]\b", "AGE"),
+        (r"\d{4}[-_]\d\d[-_]\d\d[-_ T]\d\d[:_]\d\d[:_]\d\dZ?", "DATE"),
+        (r"\b\d\d?\.\d%", "PERCENT"),
+        (r"(PERCENT\t\d+\t)[\d.]+[GM]iB(\t[\d.]+[GM]iB\t)([\d.]+[GM]iB|0)", "${1}SIZE${2}SIZE"),
+        (r"CPU [\d.]+ of", "CPU N of"),
+        (r"memory [\d.]+GiB of", "memory N of"),
+        (r"\b0\.\d{4,}", "FRACTION"),
+        (r"\b\d{5,}\b", "NUMBER"),
+        (r"\b(took|for) \d+ s\b", "$1 N s"),
+        (r#""seconds": \d+"#, "\"seconds\": N"),
+        (r"since \d+ s, failed \d+ times?, next try in \d+ s", "since N s, failed N times, next try in N s"),
+    ] {
+        document.redact(pattern, word);
+    }
+    document
+}
+
+fn lists(document: &mut Document, server: &McpServer) {
+    document.section("Lists");
+    for (tool, arguments) in [
+        ("list_clusters", json!({})),
+        ("list_clusters", json!({"check": true})),
+        ("list_nodes", json!({})),
+        ("get_cluster_resources", json!({})),
+        ("get_cluster_resources", json!({"type": "vm"})),
+        ("get_cluster_resources", json!({"type": "NODE", "cluster": "demo"})),
+        ("get_cluster_resources", json!({"type": "storage"})),
+        ("get_cluster_resources", json!({"type": "sdn"})),
+        ("find_guest", json!({"query": "100"})),
+        ("find_guest", json!({"query": "web"})),
+        ("find_guest", json!({"query": "ct running"})),
+        ("find_guest", json!({"query": "wbe01"})),
+        ("find_guest", json!({"query": "nothing-like-it"})),
+    ] {
+        document.call(server, tool, arguments);
+    }
+    document.section("Lists: errors");
+    for (tool, arguments) in [
+        ("list_nodes", json!({"cluster": "dmeo"})),
+        ("list_nodes", json!({"clusters": "demo", "limit": 0})),
+        ("list_clusters", json!({"check": "perhaps"})),
+        ("get_cluster_resources", json!({"type": "disk"})),
+        ("find_guest", json!({})),
+        ("find_guest", json!({"query": ""})),
+        ("find_guest", json!({"query": "x", "qurey": "y"})),
+    ] {
+        document.call(server, tool, arguments);
+    }
+}
+
+fn descriptions(document: &mut Document, server: &McpServer) {
+    document.section("search_api");
+    for arguments in [
+        json!({"query": "snapshot a vm"}),
+        json!({"query": "resize disk", "limit": 2}),
+        json!({"query": "/nodes/{node}/qemu/{vmid}/status"}),
+        json!({"query": "bakcup"}),
+        json!({"query": "qwertyuiop"}),
+        json!({"query": ""}),
+        json!({"query": "vm", "limit": 0}),
+        json!({}),
+    ] {
+        document.call(server, "search_api", arguments);
+    }
+    document.section("describe_api");
+    for arguments in [
+        json!({"path": "/version"}),
+        json!({"path": "/nodes/pve1/qemu/100/config"}),
+        json!({"path": "/nodes/{node}/qemu/{vmid}/status/shutdown", "method": "POST"}),
+        json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}),
+        json!({"path": "/nodes/{node}/qemu", "method": "POST", "parameter": "memory"}),
+        json!({"path": "/nodes/{node}/qemu", "method": "POST", "parameter": "net0"}),
+        json!({"path": "/qemu/web01/snapshot", "method": "POST"}),
+        json!({"path": "/nodes/pve1/qemu/100/status"}),
+        json!({"path": "/nodes/pve1/storage/local/content/local:iso/x.iso"}),
+        json!({"path": "/nodes/pve1/qemu/100/confg"}),
+        json!({"path": "/nodes/pve1/qemu/100/config", "method": "DELETE"}),
+        json!({"path": "/nodes/pve1/qemu", "method": "POST", "parameter": "memroy"}),
+        json!({"path": "/nodes/pve1/qemu", "method": "POST", "parameter": "nothing-like-it"}),
+        json!({"path": "/nodes/pve1/qemu", "parameter": "nothing-like-it"}),
+        json!({"path": "/access/ticket"}),
+        json!({"path": "/access/password", "method": "PUT"}),
+        json!({"path": "/nodes/pve1/qemu/100/monitor"}),
+        json!({"path": "/"}),
+        json!({"path": "/../etc/passwd"}),
+        json!({"path": "/version", "cluster": "dmeo"}),
+        json!({"path": "/version", "method": "PATCH"}),
+        json!({}),
+    ] {
+        document.call(server, "describe_api", arguments);
+    }
+}
+
+fn reads(document: &mut Document, server: &McpServer) {
+    document.section("proxmox_api_get");
+    for arguments in [
+        json!({"path": "/version"}),
+        json!({"path": "GET /version"}),
+        json!({"path": "/nodes/pve1/qemu/100/config"}),
+        json!({"path": "/qemu/web01/config", "fields": "name,memory,cores"}),
+        json!({"path": "/qemu/web01/status/current", "fields": "status,name,vmid"}),
+        json!({"path": "/nodes/{node}/qemu/web01/config", "fields": "name"}),
+        json!({"path": "/nodes/pve2/qemu/100/config", "fields": "name"}),
+        json!({"path": "/lxc/web01/config", "fields": "name"}),
+        json!({"path": "/nodes/pve1/storage", "format": "table", "fields": "storage,type,content", "sort": "storage"}),
+        json!({"path": "/nodes/pve1/storage", "filter": "type=dir", "fields": "storage"}),
+        json!({"path": "/nodes/pve1/tasks", "params": {"limit": 2}, "fields": "type,status,user"}),
+        json!({"path": "/nodes/pve1/tasks?limit=1&start=1", "fields": "type"}),
+        json!({"path": "/cluster/resources", "params": {"type": "vm"}, "filter": "status=stopped,vmid>105", "sort": "-vmid", "fields": "vmid,name"}),
+        json!({"path": "/cluster/resources?type=vm", "filter": "status=nothing", "fields": "vmid"}),
+        json!({"path": "/cluster/resources?type=vm", "limit": 2, "offset": 1, "fields": "vmid", "format": "table"}),
+        json!({"path": "/cluster/nextid"}),
+        json!({"path": "/pools"}),
+        json!({"path": "/cluster/ha/resources"}),
+        json!({"paths": ["/version", "/nodes/pve1/nope", "/qemu/web01/config?current=1", "/nodes/pve9/status"], "fields": "name,version"}),
+        json!({"paths": ["/nodes/pve1/nope", "/nodes/pve9/status"]}),
+        json!({"path": "/nodes/pve1/storage", "limit": 1, "fields": "storage"}),
+        json!({"path": "/nodes/pve1/storage", "offset": 100}),
+        json!({"path": "/nodes/pve1/storage", "sort": "nope", "fields": "storage"}),
+    ] {
+        document.call(server, "proxmox_api_get", arguments);
+    }
+    document.section("proxmox_api_get: errors");
+    for arguments in [
+        json!({}),
+        json!({"path": "/version", "paths": ["/version"]}),
+        json!({"paths": []}),
+        json!({"paths": vec!["/version"; 21]}),
+        json!({"paths": [7]}),
+        json!({"path": "/version", "method": "POST"}),
+        json!({"path": "POST /nodes/pve1/qemu/100/status/stop"}),
+        json!({"path": "/nodes/pve1/qemu/100/status/stop"}),
+        json!({"path": "/nodes/pve1/storage", "filter": "n"}),
+        json!({"path": "/nodes/pve1/storage", "fields": "tpye"}),
+        json!({"path": "/version", "filter": "a=b"}),
+        json!({"path": "/version", "format": "xml"}),
+        json!({"path": "/version", "limit": "many"}),
+        json!({"path": "/nodes/pve1/tasks?start=5", "params": {"start": 6}}),
+        json!({"path": "/nodes/pve1/tasks", "params": {"strat": 6}}),
+        json!({"path": "/version", "params": "a=b"}),
+        json!({"path": "/nodes/pve9/status"}),
+        json!({"path": "/nodes/pve1/qemu/107/config"}),
+        json!({"path": "/qemu/107/config"}),
+        json!({"path": "/qemu/wbe01/config"}),
+        json!({"path": "/nodes/pve1/storage/tape/content"}),
+        json!({"path": "/qemu/102/agent/get-osinfo"}),
+        json!({"path": "/nodes/{node}/status"}),
+        json!({"path": "/nodes/localhost/status"}),
+        json!({"path": "/nodes/pve1/qemu/{vmid}/config"}),
+        json!({"path": "/cluster/metrics/server"}),
+    ] {
+        document.call(server, "proxmox_api_get", arguments);
+    }
+}
+
+fn changes(document: &mut Document, server: &McpServer) {
+    document.section("proxmox_api_call");
+    for arguments in [
+        json!({"path": "/version"}),
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"description": "a word", "onboot": true}}),
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"description": "a word"}, "dry_run": true}),
+        json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}, "dry_run": true}),
+        json!({"path": "/access/password", "method": "PUT", "data": {"userid": "a@pve", "password": "secret-word"}, "dry_run": true}),
+        json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}, "dry_run": true}),
+        json!({"path": "/qemu/staging01/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/nodes/pve1/qemu/106/status/shutdown", "method": "POST", "wait": true}),
+        json!({"path": "/qemu/web01/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}}),
+        json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "web01", "storage": "nas"}, "wait": true}),
+        json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"cores": 2, "digest": "0".repeat(40)}}),
+        json!({"path": "/nodes/pve1/qemu/107/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/nodes/pve2/qemu/100", "method": "DELETE"}),
+        json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": {"vmid": 100}}),
+        json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}}),
+        json!({"path": "/version", "method": "PATCH"}),
+        json!({"path": "/nodes/pve1/tasks", "method": "GET", "data": {"limit": 1}, "fields": "type"}),
+    ] {
+        document.call(server, "proxmox_api_call", arguments);
+    }
+}
+
+#[test]
+fn demo_reads() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    let mut document = document();
+    lists(&mut document, &server);
+    descriptions(&mut document, &server);
+    reads(&mut document, &server);
+    document.assert("demo_reads");
+}
+
+#[test]
+fn demo_changes() {
+    let demo = demo();
+    let server = product(vec![demo.cluster()]);
+    let mut document = document();
+    changes(&mut document, &server);
+    document.section("A read-only API token");
+    let server = product(vec![demo.auditor()]);
+    for arguments in
+        [json!({"path": "/qemu/web01/status/start", "method": "POST"}), json!({"path": "/nodes/pve1/apt/update"})]
+    {
+        document.call(&server, "proxmox_api_call", arguments);
+    }
+    document.assert("demo_changes");
+}
+
+#[test]
+fn demo_of_several_clusters() {
+    let demo = demo();
+    let named = |name: &str, cluster: ClusterConfig| ClusterConfig { name: name.into(), ..cluster };
+    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..named("down", demo.cluster()) };
+    let server = product(vec![named("lab", demo.cluster()), down]);
+    let mut document = document();
+    for (tool, arguments) in [
+        ("list_clusters", json!({})),
+        ("list_clusters", json!({"check": true})),
+        ("list_nodes", json!({})),
+        ("list_nodes", json!({"cluster": "down"})),
+        ("list_nodes", json!({"cluster": "lab"})),
+        ("get_cluster_resources", json!({"type": "node"})),
+        ("find_guest", json!({"query": "web01"})),
+        ("find_guest", json!({"query": "web01", "cluster": "down"})),
+        ("proxmox_api_get", json!({"path": "/version"})),
+        ("proxmox_api_get", json!({"path": "/version", "cluster": "lab"})),
+        ("proxmox_api_get", json!({"path": "/version", "cluster": "lba"})),
+        ("proxmox_api_get", json!({"path": "/version", "cluster": "down"})),
+        ("proxmox_api_call", json!({"path": "/qemu/web01/status/start", "method": "POST", "cluster": "down"})),
+        ("proxmox_api_call", json!({"path": "/qemu/107/status/start", "method": "POST", "cluster": "lab"})),
+        ("describe_api", json!({"path": "/version", "cluster": "down"})),
+        ("search_api", json!({"query": "version", "limit": 1})),
+    ] {
+        document.call(&server, tool, arguments);
+    }
+    document.assert("demo_clusters");
+}
+
+/// A page that ends before the list does, and a text that is cut.
+#[test]
+fn demo_of_long_answers() {
+    let demo = demo();
+    let tools = proxmox_mcp::tools::catalog(&crate::support::test_tools::desk(vec![demo.cluster()], 500));
+    let server = McpServer::new(tools).expect("a server");
+    let mut document = document();
+    let cases: [(&str, Value); 4] = [
+        ("proxmox_api_get", json!({"path": "/nodes/pve1/storage", "fields": "storage,type,content"})),
+        ("proxmox_api_get", json!({"path": "/cluster/resources", "fields": "id,type,status", "format": "table"})),
+        ("proxmox_api_get", json!({"paths": ["/version", "/nodes/pve1/storage"], "fields": "storage,version,content"})),
+        ("proxmox_api_get", json!({"path": "/qemu/web01/config"})),
+    ];
+    for (tool, arguments) in cases {
+        document.call(&server, tool, arguments);
+    }
+    document.assert("demo_pages");
+}

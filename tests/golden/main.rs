@@ -1,0 +1,19 @@
+//! Every text that a model, a client or an operator sees, as golden files in `snapshots/`.
+
+mod answers;
+mod audit_files;
+mod commands;
+mod configuration;
+mod demo;
+mod document;
+mod http;
+mod json_rpc;
+mod log_lines;
+mod node_errors;
+mod pages;
+mod plans;
+mod policy;
+mod protocol;
+#[path = "../support/mod.rs"]
+mod support;
+mod tasks;

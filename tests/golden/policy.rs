@@ -1,0 +1,301 @@
+//! Denials of the policy, confirmations and their rejections.
+
+use crate::document::{Document, send, visible};
+use crate::support::node::ScriptedReply;
+use crate::support::policy::{
+    ALL, RecordingNode, answered, asking, caller, client, code_in, modern, open, patterns, protected, rights,
+};
+use crate::support::proxmox::{failed, guests, gzipped_facts};
+use crate::support::test_tools::product_for;
+use crate::support::tool::ToolServer;
+use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, Permissions};
+use serde_json::{Value, json};
+
+const CALL: &str = "proxmox_api_call";
+const LIST: &str = "/api2/json/cluster/resources?type=vm";
+
+fn over(rules: ClusterPolicy) -> ToolServer {
+    let node = RecordingNode::start();
+    let cluster = node.cluster("prod", rules);
+    ToolServer::new(node, vec![cluster])
+}
+
+fn start() -> Value {
+    json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"})
+}
+
+fn delete() -> Value {
+    json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}})
+}
+
+fn exec() -> Value {
+    json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}})
+}
+
+/// Calls of rising risk.
+fn calls() -> [Value; 6] {
+    [
+        json!({"path": "/nodes/pve1/qemu/100/agent/file-read", "data": {"file": "/etc/shadow"}}),
+        start(),
+        json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": {"cores": 2}}),
+        delete(),
+        exec(),
+        json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": {"hookscript": "local:snippets/x.sh"}}),
+    ]
+}
+
+#[test]
+fn policy_denials() {
+    let mut document = Document::new();
+    let node = RecordingNode::start();
+    let (read, operate, full) =
+        (rights(AccessLevel::Read, false), rights(AccessLevel::Operate, false), rights(AccessLevel::Full, false));
+    document.section("Access of a client");
+    let clusters = vec![node.cluster("prod", open()), node.cluster("lab", open())];
+    let clients =
+        [client("reader", read, &["prod"]), client("operator", operate, &["prod"]), client("writer", full, &["prod"])];
+    let server = product_for(clusters, &clients);
+    for client in &clients {
+        document.section(&client.name);
+        for arguments in calls() {
+            document.call_as(&server, &caller(client), CALL, arguments);
+        }
+    }
+    document.section("Another client's cluster");
+    let reader = caller(&clients[0]);
+    for (tool, arguments) in [
+        ("proxmox_api_get", json!({"path": "/version", "cluster": "lab"})),
+        ("list_nodes", json!({"cluster": "lab"})),
+        ("list_clusters", json!({})),
+    ] {
+        document.call_as(&server, &reader, tool, arguments);
+    }
+    document.section("Access to a cluster");
+    for permissions in [read, operate, full] {
+        document.section(&permissions.to_string());
+        let server = over(ClusterPolicy { permissions, ..open() });
+        for arguments in calls() {
+            document.call(&server.server, CALL, arguments);
+        }
+    }
+    document
+        .section("\"deny\": GET /nodes, * /cluster/resources, POST /nodes/*/qemu/*/status/*, GET /nodes/*/tasks/**");
+    let server = over(ClusterPolicy {
+        deny: patterns(&[
+            "GET /nodes",
+            "* /cluster/resources",
+            "POST /nodes/*/qemu/*/status/*",
+            "GET /nodes/*/tasks/**",
+        ]),
+        ..open()
+    });
+    for (tool, arguments) in [
+        ("list_nodes", json!({})),
+        ("list_clusters", json!({"check": true})),
+        ("get_cluster_resources", json!({})),
+        ("find_guest", json!({"query": "web"})),
+        ("proxmox_api_get", json!({"path": "/nodes"})),
+        ("proxmox_api_get", json!({"paths": ["/version", "/nodes"]})),
+        ("proxmox_api_get", json!({"path": "/qemu/web01/config"})),
+        ("proxmox_api_get", json!({"path": "/nodes/{node}/status"})),
+        (CALL, start()),
+        ("wait_for_task", json!({"upid": "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:"})),
+        ("describe_api", json!({"path": "/nodes", "method": "GET"})),
+    ] {
+        document.call(&server.server, tool, arguments);
+    }
+    document.section("\"allow\": GET /version, GET /nodes/**");
+    let server = over(ClusterPolicy { allow: Some(patterns(&["GET /version", "GET /nodes/**"])), ..open() });
+    for arguments in [start(), json!({"path": "/cluster/status"}), json!({"path": "/qemu/web01/config"})] {
+        document.call(&server.server, CALL, arguments);
+    }
+    document.assert("policy_denials");
+}
+
+/// The guests of the cluster. Guest 100 is in a pool and has a tag.
+fn rows() -> Value {
+    let mut rows = guests();
+    let list = rows.as_array_mut().expect("a list");
+    list.retain(|row| row["vmid"] != 300);
+    list[0]["pool"] = "prod/web".into();
+    list[0]["tags"] = "db;critical".into();
+    rows
+}
+
+#[test]
+fn policy_protection() {
+    let mut document = Document::new();
+    let protecting = |protect: &[&str], list: ScriptedReply| {
+        let node = RecordingNode::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
+        let rules = ClusterPolicy { protect: protected(protect), ..open() };
+        let cluster = node.cluster("prod", rules);
+        ToolServer::new(node, vec![cluster])
+    };
+    let list = || ScriptedReply::data(&rows().to_string());
+    for protect in [&["100"][..], &["pool:prod"], &["tag:critical"]] {
+        document.section(&format!("\"protect\": {}", protect.join(", ")));
+        let server = protecting(protect, list());
+        for (line, data) in [
+            ("POST /nodes/pve1/qemu/100/status/start", json!({})),
+            ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 100})),
+            ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "local-lvm:vm-100-disk-0"})),
+            ("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0", json!({})),
+            ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"prune-backups": "keep-last=1"})),
+            ("POST /cluster/ha/resources", json!({"sid": "vm:100"})),
+            ("POST /nodes/pve1/vzdump", json!({"all": true})),
+            ("PUT /pools", json!({"poolid": "prod", "vms": "101"})),
+            ("POST /nodes/pve1/stopall", json!({})),
+            ("POST /cluster/bulk-action/guest/shutdown", json!({})),
+            ("POST /nodes/pve1/status", json!({"command": "reboot"})),
+            ("POST /nodes/pve2/qemu/777/status/start", json!({})),
+        ] {
+            let (method, path) = line.split_once(' ').expect("a method");
+            document.call(&server.server, CALL, json!({"path": path, "method": method, "data": data}));
+        }
+        document.call(&server.server, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
+    }
+    for (about, protect, list) in [
+        ("a guest that the list lacks", "555", list()),
+        (
+            "a list that is refused",
+            "pool:prod",
+            ScriptedReply::refusal(403, "Permission check failed (/vms, VM.Audit)", ""),
+        ),
+    ] {
+        document.section(&format!("\"protect\": {protect}, {about}"));
+        let server = protecting(&[protect], list);
+        for path in ["/nodes/pve1/qemu/100/status/start", "/nodes/pve1/stopall", "/nodes/pve9/stopall"] {
+            document.call(&server.server, CALL, json!({"path": path, "method": "POST"}));
+        }
+    }
+    document.assert("policy_protection");
+}
+
+fn with(mut arguments: Value, name: &str, value: impl Into<Value>) -> Value {
+    arguments[name] = value.into();
+    arguments
+}
+
+fn code(answer: &Value) -> String {
+    code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"))
+}
+
+#[test]
+fn confirmations_by_code() {
+    let mut document = Document::new();
+    let node =
+        RecordingNode::with(gzipped_facts(), |r| (r.path().ends_with("/101")).then(|| failed("VM is locked (backup)")));
+    let clients = [client("ada", ALL, &[]), client("bob", ALL, &[])];
+    let clusters = vec![node.cluster("prod", asking()), node.cluster("lab", asking())];
+    let server = ToolServer::for_clients(node, clusters, &clients);
+    let (ada, bob) = (&server.callers[0], &server.callers[1]);
+    let delete = with(delete(), "cluster", "prod");
+    let mut call = |about: &str, who, arguments: Value| {
+        document.section(about);
+        document.call_as(&server.server, who, CALL, arguments)
+    };
+    let asked = call("The question", ada, delete.clone());
+    let right = with(delete.clone(), "confirm", code(&asked));
+    call("Another client's code", bob, right.clone());
+    call("Other data", ada, with(right.clone(), "data", json!({})));
+    call("Another cluster", ada, with(right.clone(), "cluster", "lab"));
+    call("A made-up code", ada, with(delete.clone(), "confirm", "yes"));
+    call("A dry run", ada, with(right.clone(), "dry_run", true));
+    call("The right code", ada, right.clone());
+    call("The same code again", ada, right);
+    let locked = with(delete.clone(), "path", "/nodes/pve2/qemu/101");
+    let asked = call("A call that fails: the question", ada, locked.clone());
+    let locked = with(locked, "confirm", code(&asked));
+    call("A call that fails: the right code", ada, locked.clone());
+    call("A call that fails: the same code again", ada, locked);
+    call("Several guests", ada, json!({"path": "/nodes/pve1/stopall", "method": "POST", "cluster": "prod"}));
+    call(
+        "A rollback",
+        ada,
+        json!({"path": "/nodes/pve1/qemu/100/snapshot/x1/rollback", "method": "POST", "cluster": "lab"}),
+    );
+    call(
+        "A change of the network",
+        ada,
+        with(json!({"path": "/nodes/pve1/network/vmbr0", "method": "DELETE", "cluster": "prod"}), "data", json!({})),
+    );
+    let long = "x".repeat(8_000);
+    call(
+        "A call that is too long to read",
+        ada,
+        json!({"path": "/access/acl", "method": "PUT", "cluster": "prod", "data": {"path": "/", "roles": "Administrator", "users": long}}),
+    );
+    document.section("Guests that cannot be listed");
+    let node = RecordingNode::with(gzipped_facts(), |r| {
+        (r.target == LIST).then(|| ScriptedReply::refusal(403, "Permission check failed (/vms, VM.Audit)", ""))
+    });
+    let cluster = node.cluster("prod", asking());
+    let blind = ToolServer::new(node, vec![cluster]);
+    document.call(&blind.server, CALL, json!({"path": "/nodes/pve1/stopall", "method": "POST"}));
+    document.section("A tool that cannot ask");
+    document.call_as(
+        &server.server,
+        ada,
+        "proxmox_api_get",
+        json!({"path": "/nodes/pve1/qemu/100/vncwebsocket?port=5900&vncticket=x", "cluster": "prod"}),
+    );
+    document.assert("confirmations_by_code");
+}
+
+#[test]
+fn confirmations_by_form() {
+    let mut document = Document::new();
+    let node = RecordingNode::start();
+    let clients = [client("ada", ALL, &[]), client("bob", ALL, &[])];
+    let server = ToolServer::for_clients(
+        RecordingNode::start(),
+        vec![node.cluster("prod", ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open() })],
+        &clients,
+    );
+    let mut ask = |about: &str, arguments: &Value, form: bool, more: Value| {
+        let answer = send(&server.server, &server.callers[0], "tools/call", modern(CALL, arguments, form, more));
+        document.case(about, visible(&answer));
+        answer
+    };
+    let state = |answer: &Value| answer["result"]["requestState"].clone();
+    let yes = || json!({"confirm": true});
+    let asked = ask("the question", &start(), true, json!({}));
+    ask("a client without forms", &start(), false, json!({}));
+    for (about, action, content) in [
+        ("declined", "decline", Value::Null),
+        ("cancelled", "cancel", yes()),
+        ("the box is not ticked", "accept", json!({"confirm": false})),
+    ] {
+        let asked = ask("the question", &start(), true, json!({}));
+        ask(about, &start(), true, answered(&state(&asked), action, content));
+    }
+    let other = with(start(), "path", "/nodes/pve2/qemu/101/status/start");
+    ask("an answer to another question", &other, true, answered(&state(&asked), "accept", yes()));
+    ask("a state that was changed", &start(), true, answered(&json!("made up"), "accept", yes()));
+    ask("no answer", &start(), true, json!({"requestState": state(&asked)}));
+    let asked = ask("the question", &start(), true, json!({}));
+    ask("accepted", &start(), true, answered(&state(&asked), "accept", yes()));
+    ask("accepted twice", &start(), true, answered(&state(&asked), "accept", yes()));
+    ask("answers that are no object", &start(), true, json!({"requestState": state(&asked), "inputResponses": []}));
+    document.assert("confirmations_by_form");
+}
+
+#[test]
+fn permissions_have_names() {
+    let mut document = Document::new();
+    for access in [AccessLevel::Read, AccessLevel::Operate, AccessLevel::Full] {
+        for exec in [false, true] {
+            let permissions = Permissions { access, exec };
+            let policy = ClusterPolicy { permissions, ..asking() };
+            document.case(format_args!("{access:?} {exec}"), format_args!("{permissions}\n{policy}"));
+        }
+    }
+    let lists = ClusterPolicy {
+        deny: patterns(&["GET /nodes"]),
+        allow: Some(patterns(&["GET /**", "POST /**"])),
+        protect: protected(&["100", "pool:prod"]),
+        ..open()
+    };
+    document.case("with lists", lists);
+    document.assert("permissions");
+}
