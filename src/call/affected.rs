@@ -1,5 +1,5 @@
-//! The guests that a change affects: the guest of its path, the guests that its parameters or volumes name, and all
-//! guests of a node, a pool or the cluster where it works on many at once.
+//! The guests that a change affects. These are the guest of its path and the guests that its parameters or volumes name.
+//! A change that works on many guests at once affects those of a node, a pool or the cluster.
 
 use crate::policy::{Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool};
 use crate::pve::guests::Guest;

@@ -1,5 +1,5 @@
-//! The resolution of a path: a guest's node and kind from its number or name, a task's node from its UPID, and the node
-//! of a cluster that has only one.
+//! The resolution of a path. A guest's number or name gives its node and kind, a UPID gives the node of its task, and a
+//! cluster with one node gives that node.
 
 use super::handle::ClusterHandle;
 use super::operation::{build_path, expand_shorthand};

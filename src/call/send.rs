@@ -22,8 +22,9 @@ impl Confirmed<'_> {
             planned.audited().record_start(self.decision()).map_err(SendError::AuditLog)?;
         }
         let start = Instant::now();
-        let result =
-            planned.cluster.cluster.call(planned.method, &planned.path, &planned.params, &planned.cluster.cancel);
+        // A token interrupts one connection, and several reads of a call may be in flight.
+        let cancel = planned.cluster.cancel.child_token();
+        let result = planned.cluster.cluster.call(planned.method, &planned.path, &planned.params, &cancel);
         let upid = result.as_ref().ok().map(|response| response.data().trim_matches('"'));
         self.record_end(result.as_ref().err(), upid.filter(|text| text.starts_with("UPID:")), start);
         result.map_err(SendError::Api)

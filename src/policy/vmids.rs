@@ -1,7 +1,7 @@
 //! Guest numbers in paths, names and lists of API calls.
 
-/// Prefixes of a guest's number in the names of its volumes and backups, in the id of its HA resource, and in the paths
-/// of its images (PVE: storage plugins, vzdump, PBS).
+/// Prefixes of a guest's number in the names of its volumes and backups, the id of its HA resource and the paths of its
+/// images (PVE: storage plugins, vzdump, PBS).
 const VMID_PREFIXES: [&str; 16] = [
     "vm-",
     "base-",
