@@ -4,22 +4,18 @@
 //!
 //! # The way of a call
 //! ```text
-//! MCP client ── HTTP ──▶ http ─┐                          tools ── API call ──▶ pve ── HTTPS ──▶ a node
-//!            ── stdio ─▶ stdio ┴─ bytes of a message ──▶ mcp ◀──┘ (what is offered, as data)
+//! MCP client ── HTTP ──▶ http ─┐                       ┌─▶ tools ─▶ call: plan → authorize → confirm → execute ─▶ pve
+//!            ── stdio ─▶ stdio ┴─ bytes of a message ─▶ mcp    ▲                          │
+//!                                                              └───── render ◀── outcome ─┘
 //! ```
-//! Imports point along the arrows and never back: the transports know [`mcp`], which knows no socket and no tool by
-//! name; [`tools`] are data in its terms and functions over [`pve`]. [`config`], [`policy`], [`audit`], [`metrics`], [`secret`] and
-//! others are ground floors that every layer may use and that use none of them; so are [`escape_invisible`] and [`sanitize`], for
-//! text that nobody vouches for. [`demo`] is a simulated cluster at the far end of the last arrow, a package of its own
-//! in `demo/`. The binary puts them together.
+//! The transports [`http`] and [`stdio`] know [`mcp`], which knows no socket and no tool. The [`tools`] are data with
+//! their handlers. A handler sends nothing by itself: [`call`] takes every request to a cluster through the same steps,
+//! which its types show. [`render`] turns outcomes into text, and [`pve`] is the client of the clusters. [`config`],
+//! [`policy`], [`audit`], [`metrics`], [`sanitize`] and [`base`] are below all of them. The binary puts them together.
 //!
-//! Every call of the API goes one way: made whole and checked against the cluster's own description of its API
-//! ([`pve::schema`], whose floor is [`facts`]), known for what it can do, judged by what its client and its cluster let
-//! through, confirmed where it can't be undone, written down, then sent.
-//!
-//! There is no async runtime: one thread a connection, a bounded set of workers for the calls of SSE sessions and of
-//! stdio, and blocking I/O with a deadline on every read and write. The program's memory comes from `allocator/`, the one
-//! package with code that is not safe.
+//! The server has no async runtime. It has one thread for each connection, a bounded set of workers for the calls of SSE
+//! sessions and of stdio, and blocking I/O with a deadline on every read and write. The memory comes from `allocator/`,
+//! the only package with code that is not safe. The simulated cluster is the package in `demo/`.
 #![forbid(unsafe_code)]
 
 pub mod audit;

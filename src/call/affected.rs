@@ -1,34 +1,28 @@
-//! Which guests a change reaches: the one of its path, those its parameters name, those whose volumes it names, and all
-//! of a node or a cluster where it works on many at once. Protected guests are refused here.
+//! The guests that a change affects. These are the guest of its path and the guests that its parameters or volumes name.
+//! A change that works on many guests at once affects those of a node, a pool or the cluster.
 
-use crate::call::resolve_path::ClusterLookup;
-use crate::policy::{ClusterPolicy, GuestSelector, Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name};
+use crate::policy::{Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool};
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use std::fmt::Write;
 
-/// Guests that a refusal names.
-const MAX_NAMED_GUESTS: usize = 5;
-
-/// What a change reaches beside the guests it names.
+/// The scope of a change beside the guests that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum AffectedScope {
-    /// Nothing.
+pub(super) enum AffectedScope {
     NamedOnly,
     /// Every guest on this node.
     Node(String),
     /// Every guest in this pool.
     Pool(String),
-    /// Every guest.
+    /// Every guest of the cluster.
     Cluster,
 }
 
-/// Parameters that are numbers of guests, or ids that begin with one (a replication job's).
+/// Parameters that are numbers of guests, or ids that begin with one (the id of a replication job).
 const VMID_PARAMETERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vmid", "newid", "exclude", "resources"];
 
-/// What a change of a known operation reaches beside what it names. What works on many guests at once says of which in
-/// a parameter of its own: a number that stands anywhere else does not make it fewer.
+/// Returns the scope of a known operation. An operation on many guests has one parameter that selects them. A number in
+/// any other place does not narrow the scope.
 fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> AffectedScope {
     let node = || AffectedScope::Node(segments.get(1).copied().unwrap_or_default().to_owned());
     let given = |name: &str| params.iter().find(|(given, value)| *given == name && !value.is_empty());
@@ -42,54 +36,54 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
     };
     let parts: Vec<&str> = template.split('/').skip(1).collect();
     match parts.as_slice() {
-        // No guest is safe from what runs on a node as root.
+        // Commands run on a node as root and may affect every guest.
         ["nodes", _, "qemu" | "lxc", ..] if given("args").or(given("hookscript")).is_none() => AffectedScope::NamedOnly,
         ["nodes", ..] if risk.kind == RiskKind::Execute => AffectedScope::Cluster,
-        // It ends the jobs of others.
+        // A backup with `stop` ends the jobs of other users.
         ["nodes", _, "vzdump"] if given("stop").is_some_and(|(_, stop)| stop != "0") => node(),
-        // A backup of a whole pool or node; one of a few guests names them.
+        // A backup of a whole pool or node. A backup of a few guests names them.
         ["nodes", _, "vzdump"] if chosen("vmid") => AffectedScope::NamedOnly,
         ["nodes", _, "vzdump"] => given("pool").map_or_else(node, |(_, pool)| AffectedScope::Pool(pool.to_owned())),
         ["cluster", "backup", ..] if chosen("vmid") => AffectedScope::NamedOnly,
         ["cluster", "backup", ..] => match given("pool") {
             Some((_, pool)) => AffectedScope::Pool(pool.to_owned()),
-            // Of a job that is there, what it backs up stays as it is.
+            // The selection of an existing job is unchanged.
             None if parts.len() > 2 && given("all").is_none() && given("exclude").is_none() => AffectedScope::NamedOnly,
             None => AffectedScope::Cluster,
         },
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if chosen("vms") => AffectedScope::NamedOnly,
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
-        // A task or a job of a guest is known by its number; a task that works on many has none.
+        // The UPID of a task of one guest has its number. A task on many guests has none.
         ["nodes", _, "tasks", _] if is_bulk_task(segments.get(3).copied().unwrap_or_default()) => node(),
         ["nodes", _, "tasks" | "replication", _, ..] => AffectedScope::NamedOnly,
         ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => AffectedScope::NamedOnly,
         // A storage may be shared.
         ["nodes", _, "storage", _, "prunebackups"] => AffectedScope::Cluster,
-        // An ISO image or a template is no guest's.
+        // ISO images and templates belong to no guest.
         ["nodes", _, "storage", _, "content", _] => AffectedScope::NamedOnly,
         ["nodes", _, "ceph", ..] if risk.irreversible => AffectedScope::Cluster,
-        // Power of the node, its disks, its network: whatever can't be undone there.
+        // Power of the node, its disks, its network.
         ["nodes", _, ..] if risk.irreversible => node(),
         ["cluster", "bulk-action", ..] if chosen("vms") => AffectedScope::NamedOnly,
         ["cluster", "bulk-action" | "ceph", ..] | ["cluster", "ha", "status", ..] => AffectedScope::Cluster,
-        // Who belongs to the cluster; the network of all nodes.
+        // Members of the cluster, and the network of all nodes.
         ["cluster", "config", ..] | ["cluster", "sdn"] if risk.irreversible => AffectedScope::Cluster,
         ["pools"] => given("poolid").map_or(AffectedScope::NamedOnly, |(_, pool)| AffectedScope::Pool(pool.to_owned())),
         ["pools", ..] => AffectedScope::Pool(segments.get(1..).unwrap_or_default().join("/")),
-        // Without its storage a guest has no disks.
+        // A guest without its storage has no disks.
         ["storage", _] if risk.irreversible || given("disable").or(given("nodes")).is_some() => AffectedScope::Cluster,
         _ => AffectedScope::NamedOnly,
     }
 }
 
-/// Whether a task works on many guests (PVE: its id in the UPID is empty then).
+/// Returns whether a task works on many guests (PVE: the id in its UPID is empty then).
 fn is_bulk_task(upid: &str) -> bool {
     let mut parts = upid.split(':').skip(5);
     let bulk = ["vzdump", "stopall", "startall", "suspendall", "migrateall"];
     parts.next().is_some_and(|kind| bulk.contains(&kind)) && parts.next().is_none_or(str::is_empty)
 }
 
-/// The numbers of the guests that a change names.
+/// Returns the numbers of the guests that a change names.
 fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
     let mut found = Vec::new();
     let mut add = |number| found.push(number);
@@ -107,7 +101,7 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
         }
         before = segment;
     }
-    // A volume's name may have slashes, and then it is several segments.
+    // The name of a volume may have slashes, which make it several segments.
     for_each_vmid_in_name(&format!("/{}", segments.join("/")), &mut add);
     for (name, value) in params.iter() {
         if VMID_PARAMETERS.contains(&name) || name == "sid" || (name == "id" && segments.contains(&"replication")) {
@@ -120,112 +114,65 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
     found
 }
 
-/// What a change reaches.
-pub(crate) struct AffectedGuests {
+/// The guests that a change affects.
+pub(super) struct AffectedGuests {
     named_vmids: Vec<u32>,
     scope: AffectedScope,
-    /// The guest that it makes.
     created_vmid: Option<u32>,
 }
 
 impl AffectedGuests {
-    /// By a change of this operation, where this program's facts know it.
-    pub(crate) fn from_operation(path: &ApiPath, template: Option<&str>, params: &ApiParams, risk: Risk) -> Self {
-        let owned: Vec<_> = path.segments().collect();
-        let segments: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
-        let named = collect_named_vmids(&segments, params);
-        let reach = match template {
-            Some(template) => determine_scope(template, &segments, params, risk),
-            // Nobody knows what it does.
-            None => AffectedScope::Cluster,
-        };
+    /// Returns the affected guests of a read.
+    pub(super) fn none() -> Self {
+        Self { named_vmids: Vec::new(), scope: AffectedScope::NamedOnly, created_vmid: None }
+    }
+
+    /// Returns the affected guests of a change. `template` is that of the operation where the embedded facts know it.
+    /// An unknown operation may affect every guest.
+    pub(super) fn from_operation(path: &ApiPath, template: Option<&str>, params: &ApiParams, risk: Risk) -> Self {
+        let decoded: Vec<_> = path.segments().collect();
+        let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         Self {
-            named_vmids: named,
-            scope: reach,
+            named_vmids: collect_named_vmids(&segments, params),
+            scope: template
+                .map_or(AffectedScope::Cluster, |template| determine_scope(template, &segments, params, risk)),
             created_vmid: template.and_then(|template| parse_created_vmid(template, params)),
         }
     }
 
-    /// Those of the guests there are that it reaches.
-    pub(crate) fn select_from<'g>(&self, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
-        let within = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    /// Selects the affected guests of a list.
+    pub(super) fn select_from<'g>(&self, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
         guests.iter().filter(move |guest| {
             self.named_vmids.contains(&guest.vmid)
                 || match &self.scope {
                     AffectedScope::NamedOnly => false,
                     AffectedScope::Node(node) => guest.node == *node || guest.node.is_empty(),
-                    // (PVE: `prod/web` is a pool within `prod`.)
-                    AffectedScope::Pool(pool) => guest.pool.strip_prefix(pool.as_str()).is_some_and(within),
+                    AffectedScope::Pool(pool) => is_in_pool(&guest.pool, pool),
                     AffectedScope::Cluster => true,
                 }
         })
     }
 
-    /// Whether it reaches no guest, as far as can be told without asking for them.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Returns whether the change affects no guest, as far as the call itself shows.
+    pub(super) fn is_empty(&self) -> bool {
         self.named_vmids.is_empty() && self.scope == AffectedScope::NamedOnly
     }
 
-    /// Refuses it where it reaches a protected guest. What can't be known is taken for protected.
-    ///
-    /// # Errors
-    /// It reaches one, or may: a clause that says which.
-    pub(crate) fn check_protection(&self, policy: &ClusterPolicy, lookup: &ClusterLookup<'_>) -> Result<(), String> {
-        let by_number = |vmid: &&u32| policy.protect.contains(&GuestSelector::Vmid(**vmid));
-        if let Some(vmid) = self.named_vmids.iter().find(by_number) {
-            return Err(format!("guest {vmid} is protected on this cluster"));
-        }
-        let covers_pool =
-            |pool: &str| policy.protect.iter().any(|p| matches!(p, GuestSelector::Pool(_)) && p.matches(0, pool, &[]));
-        if let AffectedScope::Pool(pool) = &self.scope
-            && covers_pool(pool)
-        {
-            return Err(format!("pool {pool} is protected on this cluster"));
-        }
-        let only_numbers = policy.protect.iter().all(|p| matches!(p, GuestSelector::Vmid(_)));
-        if self.is_empty() || (self.scope == AffectedScope::NamedOnly && only_numbers) {
-            return Ok(());
-        }
-        let unseen = |why: &str| {
-            format!("guests are protected on this cluster, and whether it reaches one can't be seen ({why})")
-        };
-        let guests = lookup.visible_guests().map_err(unseen)?;
-        if let AffectedScope::Node(node) = &self.scope {
-            // (PVE: a node may also be reached by a name that only the resolver knows.)
-            let nodes = lookup.nodes().map_err(unseen)?;
-            if !nodes.iter().any(|(name, _)| name == node) {
-                return Err(unseen(&format!("{node} is no node of the cluster's list")));
-            }
-        }
-        let covered = |guest: &&Guest| policy.protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>());
-        let mut text = String::new();
-        for guest in self.select_from(guests).filter(covered).take(MAX_NAMED_GUESTS) {
-            let _ = write!(text, "{}{} (`{}`)", if text.is_empty() { "" } else { ", " }, guest.vmid, guest.name);
-        }
-        if !text.is_empty() {
-            return Err(format!("it reaches what is protected on this cluster: {text}"));
-        }
-        // A guest that isn't seen may be in a protected pool; one that is only to be made is in none.
-        let listed = |vmid: &u32| guests.iter().any(|guest| guest.vmid == *vmid);
-        // Nor is it known where it is.
-        let unseen = policy.protect.iter().find(|p| matches!(p, GuestSelector::Vmid(vmid) if !listed(vmid)));
-        if let (AffectedScope::Node(_) | AffectedScope::Cluster, Some(unseen)) = (&self.scope, unseen) {
-            return Err(format!(
-                "guest {unseen} is protected on this cluster and not in its list, so that it may be reached (the API token \
-                 needs VM.Audit on it; if there is no such guest, \"protect\" should not name it)"
-            ));
-        }
-        match self.named_vmids.iter().find(|vmid| self.created_vmid != Some(**vmid) && !listed(vmid)) {
-            Some(vmid) if !only_numbers => Err(format!(
-                "guests are protected on this cluster by pool or tag, and guest {vmid} is not in its list (a new one \
-                 appears within seconds; the API token needs VM.Audit on it)"
-            )),
-            _ => Ok(()),
-        }
+    pub(super) fn named_vmids(&self) -> &[u32] {
+        &self.named_vmids
+    }
+
+    pub(super) fn scope(&self) -> &AffectedScope {
+        &self.scope
+    }
+
+    /// Returns whether the change creates the guest with this number.
+    pub(super) fn creates(&self, vmid: u32) -> bool {
+        self.created_vmid == Some(vmid)
     }
 }
 
-/// The number of the guest that a change makes. With `force` it is one that may be there.
+/// Returns the number of the guest that a change creates. With `force` the guest may exist already.
 fn parse_created_vmid(template: &str, params: &ApiParams) -> Option<u32> {
     let name = match template {
         _ if params.iter().any(|(name, value)| name == "force" && !matches!(value, "" | "0")) => return None,

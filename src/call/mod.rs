@@ -1,9 +1,142 @@
-//! The way of a call to a cluster's API: plan, authorize, confirm, execute.
+//! The way of a call to a cluster's API, as types:
+//!
+//! [`CallSpec`] → [`PlannedCall`] → [`Authorized`] → [`Confirmed`] → [`Outcome`].
+//!
+//! - [`ClusterHandle::plan`] turns what the caller typed into a complete and checked request.
+//! - [`PlannedCall::authorize`] is the only place that asks the policy.
+//! - [`Authorized::confirm`] demands the confirmation of the client's user where the policy does.
+//! - [`Confirmed::execute`] records, sends, and returns the response.
+//!
+//! A tool holds a [`ClusterHandle`], which gives no access to the client of the cluster. The reads that the server makes
+//! by itself go the same way.
+//!
+//! # A call can't skip a step
+//! The whole way compiles:
+//! ```
+//! use proxmox_mcp::call::{CallError, CallSpec, ClusterHandle, ConfirmationInput, Outcome};
+//! fn run<'a>(
+//!     cluster: &'a ClusterHandle<'a>,
+//!     spec: CallSpec<'a>,
+//!     input: ConfirmationInput<'_>,
+//! ) -> Result<Outcome, CallError> {
+//!     Ok(cluster.plan(spec)?.authorize()?.confirm(input)?.execute()?)
+//! }
+//! ```
+//! A planned call can't be executed:
+//! ```compile_fail,E0599
+//! use proxmox_mcp::call::{CallError, CallSpec, ClusterHandle, ConfirmationInput, Outcome};
+//! fn run<'a>(
+//!     cluster: &'a ClusterHandle<'a>,
+//!     spec: CallSpec<'a>,
+//!     input: ConfirmationInput<'_>,
+//! ) -> Result<Outcome, CallError> {
+//!     Ok(cluster.plan(spec)?.execute()?)
+//! }
+//! ```
+//! Nor can it be confirmed:
+//! ```compile_fail,E0599
+//! use proxmox_mcp::call::{CallError, CallSpec, ClusterHandle, ConfirmationInput, Outcome};
+//! fn run<'a>(
+//!     cluster: &'a ClusterHandle<'a>,
+//!     spec: CallSpec<'a>,
+//!     input: ConfirmationInput<'_>,
+//! ) -> Result<Outcome, CallError> {
+//!     Ok(cluster.plan(spec)?.confirm(input)?.execute()?)
+//! }
+//! ```
+//! An authorized call can't be executed without its confirmation:
+//! ```compile_fail,E0599
+//! use proxmox_mcp::call::{CallError, CallSpec, ClusterHandle, ConfirmationInput, Outcome};
+//! fn run<'a>(
+//!     cluster: &'a ClusterHandle<'a>,
+//!     spec: CallSpec<'a>,
+//!     input: ConfirmationInput<'_>,
+//! ) -> Result<Outcome, CallError> {
+//!     Ok(cluster.plan(spec)?.authorize()?.execute()?)
+//! }
+//! ```
+//! The authorization can't be made up, here or for a confirmation:
+//! ```
+//! use proxmox_mcp::call::{Authorized, DeniedCall, PlannedCall};
+//! fn authorize(planned: PlannedCall<'_>) -> Result<Authorized<'_>, DeniedCall> {
+//!     planned.authorize()
+//! }
+//! ```
+//! ```compile_fail,E0451
+//! use proxmox_mcp::call::{Authorized, DeniedCall, PlannedCall};
+//! fn authorize(planned: PlannedCall<'_>) -> Result<Authorized<'_>, DeniedCall> {
+//!     Ok(Authorized { planned })
+//! }
+//! ```
+//! ```
+//! use proxmox_mcp::call::{Authorized, ConfirmationRequired, Confirmed};
+//! fn confirm(authorized: Authorized<'_>) -> Result<Confirmed<'_>, ConfirmationRequired> {
+//!     authorized.without_confirmation()
+//! }
+//! ```
+//! ```compile_fail,E0616
+//! use proxmox_mcp::call::{Authorized, ConfirmationRequired, Confirmed};
+//! fn confirm(authorized: Authorized<'_>) -> Result<Confirmed<'_>, ConfirmationRequired> {
+//!     Ok(Confirmed { planned: authorized.planned, decision: proxmox_mcp::audit::AuditDecision::Confirmed })
+//! }
+//! ```
+//! A handle does not give its cluster away:
+//! ```
+//! use proxmox_mcp::call::ClusterHandle;
+//! fn name<'a>(handle: &ClusterHandle<'a>) -> &'a str {
+//!     handle.name()
+//! }
+//! ```
+//! ```compile_fail,E0616
+//! use proxmox_mcp::call::ClusterHandle;
+//! fn name<'a>(handle: &ClusterHandle<'a>) -> &'a str {
+//!     &handle.cluster.settings().name
+//! }
+//! ```
 
-pub(crate) mod affected;
-pub(crate) mod confirm;
-pub(crate) mod hints;
-pub(crate) mod operation;
-pub(crate) mod plan;
-pub(crate) mod resolve_path;
-pub(crate) mod state;
+mod affected;
+mod audit;
+mod authorize;
+mod confirm;
+mod confirmation_codes;
+mod denied_call;
+mod error;
+mod execute;
+mod failure;
+mod fan_out;
+mod follow;
+mod guest_names;
+mod handle;
+mod lookup_error;
+mod lookups;
+mod operation;
+mod plan;
+mod plan_error;
+mod planned_call;
+mod resolve_path;
+mod scope;
+mod send;
+mod service;
+mod spec;
+mod visibility;
+
+pub use crate::pve::client::manager::SelectClusterError;
+pub use authorize::Authorized;
+pub use confirm::{
+    ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserDialog,
+};
+pub use confirmation_codes::{CODE_LIFETIME, CodeError};
+pub use denied_call::DeniedCall;
+pub use error::CallError;
+pub use execute::{ApiFailure, ExecuteError, Outcome};
+pub use fan_out::fan_out;
+pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
+pub use handle::ClusterHandle;
+pub use lookup_error::LookupError;
+pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
+pub use plan_error::{GuestError, PlanError, UnknownMethod, UnknownPath};
+pub use planned_call::PlannedCall;
+pub use scope::{CallObserver, CallOrigin, CallScope};
+pub use service::CallService;
+pub use spec::CallSpec;
+pub use visibility::VisibleClusters;

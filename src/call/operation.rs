@@ -1,103 +1,109 @@
-//! Which operation is meant by what was typed: method and path, with what is there where it is none.
+//! The operation that a method and a path mean.
 
-use crate::call::plan::CallSpec;
+use super::plan_error::{PlanError, UnknownMethod, UnknownPath};
+use super::spec::CallSpec;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use crate::pve::schema::{self, Operation, PathMatch, PathMismatch, Schema};
+use crate::pve::schema::{self, Operation, PathMatch, Schema};
 use serde_json::{Map, Value};
-use std::fmt::Write;
 
-/// The operation of a path in the facts of this program. They say what it can do, and only where they find the same one
-/// there as the cluster's own schema: whatever else it may be is as dangerous as can be.
-pub(crate) fn find_embedded_operation(method: Method, path: &ApiPath) -> Option<Operation<'static>> {
+/// Returns the operation of a path in the embedded facts.
+///
+/// The facts determine the risk, but only where the cluster's own schema has the same operation. Any other operation
+/// counts as the most dangerous.
+pub(super) fn find_embedded_operation(method: Method, path: &ApiPath) -> Option<Operation<'static>> {
     let segments: Vec<_> = path.segments().collect();
     schema::embedded_schema().match_path(&segments).ok().and_then(|found| found.operation(method))
 }
 
-/// How, and where: search_api and people write the method in front of the path.
-pub(crate) fn resolve_method(typed: &str, given: Option<Method>) -> Result<(Method, &str), String> {
-    let (leading, typed) = split_leading_method(typed);
-    match (leading, given) {
-        (Some(leading), Some(method)) if leading != method => {
-            Err(format!("the path starts with {leading}, but the method is {method}"))
-        }
-        (leading, method) => Ok((method.or(leading).unwrap_or(Method::Get), typed)),
+/// Returns method and path of a call. search_api and users write the method in front of the path.
+pub(super) fn resolve_method<'a>(spec: &CallSpec<'a>) -> Result<(Method, &'a str), PlanError> {
+    let (leading, path) = split_leading_method(spec.path);
+    match (leading, spec.method) {
+        (Some(leading), Some(method)) if leading != method => Err(PlanError::ContradictoryMethod { leading, method }),
+        (leading, method) => Ok((method.or(leading).unwrap_or(Method::Get), path)),
     }
 }
 
-/// What to say where parameters were given and no method.
-pub(crate) fn hint_missing_method(spec: &CallSpec<'_>, found: &PathMatch<'_>, data: &Map<String, Value>) -> String {
-    let others: Vec<&str> = found.operations().map(|o| o.method().as_str()).filter(|m| *m != "GET").collect();
-    if spec.method.is_some() || split_leading_method(spec.path).0.is_some() || others.is_empty() || data.is_empty() {
-        return String::new();
+/// Returns the methods beside GET of a path, where parameters were given and no method.
+pub(super) fn other_methods(spec: &CallSpec<'_>, found: &PathMatch<'_>, data: &Map<String, Value>) -> Vec<Method> {
+    let has_method = spec.method.is_some() || split_leading_method(spec.path).0.is_some();
+    if has_method || data.is_empty() {
+        return Vec::new();
     }
-    format!(". No method was given, which means GET; this path also has {}", others.join(", "))
+    found.operations().map(|operation| operation.method()).filter(|method| *method != Method::Get).collect()
 }
 
-/// A method in front of a path, as search_api writes it.
-pub(crate) fn split_leading_method(typed: &str) -> (Option<Method>, &str) {
-    match typed.trim().split_once(char::is_whitespace) {
+/// Splits a method off the front of a path.
+pub fn split_leading_method(path: &str) -> (Option<Method>, &str) {
+    match path.trim().split_once(char::is_whitespace) {
         Some((word, rest)) if Method::from_name(word).is_some() => (Method::from_name(word), rest.trim()),
-        _ => (None, typed),
+        _ => (None, path),
     }
 }
 
-/// What is on a path. The error says where it leaves the API, and what is there.
-pub(crate) fn find_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<PathMatch<'s>, String> {
+/// Returns the part of the API that a path means.
+pub fn find_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<PathMatch<'s>, PlanError> {
     let segments: Vec<_> = path.segments().collect();
-    schema.match_path(&segments).map_err(
-        |PathMismatch { matched_segments: known, suggestion: meant, alternatives: there }| {
-            let before: String = segments.iter().take(known).map(|s| format!("/{s}")).collect();
-            let before = if before.is_empty() { "/" } else { &before };
-            let mut text = match segments.get(known) {
-                Some(segment) => {
-                    let segment: String = segment.chars().take(64).collect();
-                    format!("there is no `{segment}` below {before} in the API")
-                }
-                None => format!("{before} alone is nothing that can be called"),
-            };
-            if let Some(meant) = meant {
-                let _ = write!(text, "; did you mean `{meant}`");
-            }
-            if there.is_empty() {
-                text.push_str(", nor anything else");
-            } else {
-                let _ = write!(text, "; there is {}", there.join(", "));
-            }
-            text + ". search_api finds operations by plain words"
-        },
-    )
-}
-
-/// The operation of a method. The error names those that are there.
-pub(crate) fn find_operation<'s>(
-    found: &PathMatch<'s>,
-    path: &ApiPath,
-    method: Method,
-) -> Result<Operation<'s>, String> {
-    found.operation(method).ok_or_else(|| {
-        let there: Vec<String> = found.operations().map(|o| format!("{} ({})", o.method(), o.summary())).collect();
-        let below = if found.children.is_empty() || method == Method::Get {
-            String::new()
-        } else {
-            format!("; below it are {}", found.children.join(", "))
-        };
-        format!("{path} has no {method}, it has {}{below}", there.join(", "))
+    schema.match_path(&segments).map_err(|mismatch| {
+        let known: String = segments.iter().take(mismatch.matched_segments).map(|s| format!("/{s}")).collect();
+        PlanError::UnknownPath(UnknownPath {
+            known: if known.is_empty() { "/".into() } else { known },
+            segment: segments.get(mismatch.matched_segments).map(|segment| segment.chars().take(64).collect()),
+            suggestion: mismatch.suggestion,
+            alternatives: mismatch.alternatives,
+        })
     })
 }
 
-/// Puts the parameters of a path's query among the data; one that repeats is a list.
-pub(crate) fn join_query(data: &mut Map<String, Value>, query: &ApiParams) -> Result<(), String> {
-    if let Some((twice, _)) = query.iter().find(|(name, _)| data.contains_key(*name)) {
-        return Err(format!("`{twice}` is given twice, in the path's query and beside the path: give it once"));
+/// Returns the operation of a method on a path.
+pub fn find_operation<'s>(found: &PathMatch<'s>, path: &ApiPath, method: Method) -> Result<Operation<'s>, PlanError> {
+    found.operation(method).ok_or_else(|| {
+        let children = if method == Method::Get { &[][..] } else { &found.children };
+        PlanError::UnknownMethod(UnknownMethod {
+            path: path.to_string(),
+            method,
+            available: found.operations().map(|o| format!("{} ({})", o.method(), o.summary())).collect(),
+            children: children.iter().map(|child| (*child).to_owned()).collect(),
+        })
+    })
+}
+
+/// Adds the parameters of a path's query to the data. A parameter that repeats becomes a list.
+pub(super) fn join_query(data: &mut Map<String, Value>, query: &ApiParams) -> Result<(), PlanError> {
+    if let Some((duplicate, _)) = query.iter().find(|(name, _)| data.contains_key(*name)) {
+        return Err(PlanError::DuplicateParameter(duplicate.to_owned()));
     }
     for (name, value) in query.iter() {
         match data.get_mut(name) {
             None => drop(data.insert(name.into(), value.into())),
             Some(Value::Array(list)) => list.push(value.into()),
-            Some(one) => *one = Value::Array(vec![one.take(), value.into()]),
+            Some(single) => *single = Value::Array(vec![single.take(), value.into()]),
         }
     }
     Ok(())
+}
+
+/// Completes a path that starts at a guest (`/qemu/web01/config`) or at a task.
+pub fn expand_shorthand(path: &ApiPath) -> Result<ApiPath, PlanError> {
+    let mut segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
+    let topic = match (segments.first().map(String::as_str), segments.len()) {
+        (Some("qemu" | "vm"), 2..) => "qemu",
+        (Some("lxc" | "ct"), 2..) => "lxc",
+        (Some("tasks"), 2..) => "tasks",
+        _ => return Ok(path.clone()),
+    };
+    segments.splice(0..1, ["nodes", "{node}", topic].map(str::to_owned));
+    build_path(&segments)
+}
+
+/// Parses a path that may have placeholders, and its query.
+pub fn parse_path(typed: &str) -> Result<(ApiPath, ApiParams), PlanError> {
+    Ok(ApiPath::parse_template(typed)?)
+}
+
+/// Builds a path from decoded segments.
+pub(super) fn build_path(segments: &[String]) -> Result<ApiPath, PlanError> {
+    Ok(ApiPath::from_segments(segments)?)
 }

@@ -1,70 +1,82 @@
-//! Operations as an operator names them: `DELETE /nodes/*/qemu/*`.
+//! Patterns of operations, as the operator writes them: `DELETE /nodes/*/qemu/*`.
 
 use std::fmt;
 
 /// A method and a path with wild cards.
 ///
-/// The method may be `*`. In the path `*` is any one segment, and `**` at its end any number of them, also none. A
-/// name that has slashes (a volume id, a CIDR) is one segment for `*`, and may be written out.
+/// The method may be `*`. In the path `*` matches one segment, and `**` at its end any number of segments, including
+/// none. A name with slashes (a volume id, a CIDR) is one segment for `*`, and may be written in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationPattern {
-    /// `None` is any.
+    /// `None` matches every method.
     method: Option<String>,
     segments: Vec<String>,
-    /// Whether anything may follow.
+    /// Further segments may follow.
     open_ended: bool,
 }
 
+/// The reason why a text is not an [`OperationPattern`]. It continues a sentence about the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperationPatternError {
+    #[error("is no operation: {FORM}")]
+    NoOperation,
+    #[error("has no method GET, POST, PUT, DELETE or *: {FORM}")]
+    UnknownMethod,
+    #[error("has no path that starts with / and is written out, with * for what varies: {FORM}")]
+    InvalidPath,
+    #[error("has ** before its end: it matches the rest of a path, * matches one segment")]
+    RestBeforeEnd,
+    #[error("has * beside other characters: it matches a whole segment")]
+    PartialWildcard,
+}
+
+const FORM: &str = "write a method (or *) and a path, such as \"DELETE /nodes/*/qemu/*\"";
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
 impl OperationPattern {
-    /// Reads what stands in clusters.json. The error goes on after the field's name and says what to write.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str = "write a method (or *) and a path, such as \"DELETE /nodes/*/qemu/*\"";
-        let (method, path) = text.trim().split_once(char::is_whitespace).ok_or(format!("is no operation: {FORM}"))?;
+    /// Parses the text of clusters.json.
+    pub fn parse(text: &str) -> Result<Self, OperationPatternError> {
+        let (method, path) = text.trim().split_once(char::is_whitespace).ok_or(OperationPatternError::NoOperation)?;
         let method = method.to_ascii_uppercase();
         let method = match method.as_str() {
             "*" => None,
             _ if METHODS.contains(&method.as_str()) => Some(method),
-            _ => return Err(format!("has no method GET, POST, PUT, DELETE or *: {FORM}")),
+            _ => return Err(OperationPatternError::UnknownMethod),
         };
         let path = path.trim();
         if !path.starts_with('/') || path.contains(char::is_whitespace) || path.contains(['?', '#', '%', '{']) {
-            return Err(format!("has no path that starts with / and is written out, with * for what varies: {FORM}"));
+            return Err(OperationPatternError::InvalidPath);
         }
         let mut segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
-        let open = segments.last().is_some_and(|last| last == "**");
-        if open {
-            segments.pop();
-        }
+        let open_ended = segments.pop_if(|last| last == "**").is_some();
         if segments.iter().any(|s| s == "**") {
-            return Err("has ** before its end: it stands for the rest of a path, * for one segment".into());
+            return Err(OperationPatternError::RestBeforeEnd);
         }
-        // A wild card within a segment would look as if it worked.
+        // A wild card within a segment would match nothing while it looks as if it did.
         if segments.iter().any(|s| s.contains('*') && s != "*") {
-            return Err("has * beside other characters: it stands for a whole segment".into());
+            return Err(OperationPatternError::PartialWildcard);
         }
-        Ok(Self { method, segments, open_ended: open })
+        Ok(Self { method, segments, open_ended })
     }
 
-    /// Whether a call is one of those. `segments` are the path's; `template` is the path of its operation, whose last
-    /// placeholder takes what is left of the path.
+    /// Returns whether the pattern matches a call with these path segments. `template` is the path of its operation,
+    /// whose last placeholder takes the rest of the path.
     pub fn matches(&self, method: &str, segments: &[&str], template: Option<&str>) -> bool {
         if self.method.as_deref().is_some_and(|only| only != method) {
             return false;
         }
-        let long = |places: usize| match self.open_ended {
+        let fits_length = |places: usize| match self.open_ended {
             true => self.segments.len() <= places,
             false => self.segments.len() == places,
         };
-        // A volume that is written out has its slashes, one that is a wild card has none.
-        let of_template = template.map(|t| t.split('/').filter(|s| !s.is_empty()).count());
-        (long(segments.len()) || of_template.is_some_and(long))
+        // A volume that is written in full counts with its slashes, one that is a wild card without.
+        let template_length = template.map(|t| t.split('/').filter(|s| !s.is_empty()).count());
+        (fits_length(segments.len()) || template_length.is_some_and(fits_length))
             && self
                 .segments
                 .iter()
                 .enumerate()
-                .all(|(at, wanted)| segments.get(at).is_some_and(|is| wanted == "*" || is == wanted))
+                .all(|(at, wanted)| segments.get(at).is_some_and(|segment| wanted == "*" || segment == wanted))
     }
 }
 

@@ -1,42 +1,40 @@
-//! What an operation can do to a cluster.
+//! The risk of an operation.
 
-use super::guest_selector::split_list;
+use super::vmids::split_list;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RiskKind {
-    /// Changes nothing and gives no secret.
+    /// Changes nothing and returns no secret.
     Read,
-    /// Starts, stops, saves or moves what is there: power, snapshots, backup, migration, services.
+    /// Starts, stops, saves or moves an existing object: power, snapshots, backup, migration, services.
     Operate,
-    /// Changes nothing, but what it gives is a secret or may hold one.
+    /// Changes nothing, but may return a secret.
     ReadSecret,
     /// Creates, configures or removes.
     Change,
-    /// Runs commands, or opens a way to run them, in a guest or on a node.
+    /// Runs commands in a guest or on a node, or opens a way to run them.
     Execute,
 }
 
 /// The risk of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Risk {
-    /// What it does.
     pub kind: RiskKind,
-    /// Whether it can't be undone, or changes who may do what.
+    /// The operation can't be undone, or changes permissions.
     pub irreversible: bool,
 }
 
 impl Risk {
-    /// That of what only looks.
     pub const READ: Self = Self { kind: RiskKind::Read, irreversible: false };
 
-    /// That of an operation nobody knows.
+    /// The risk of an operation that neither the facts nor the cluster describes.
     pub const UNKNOWN: Self = Self { kind: RiskKind::Execute, irreversible: true };
 
-    /// Of one of the codes of `summaries.tsv`: `R`, `S`, `O`, `O!`, `F`, `F!`, `X`.
+    /// Parses a code of `summaries.tsv`: `R`, `S`, `O`, `O!`, `F`, `F!`, `X`. Any other code is [`Risk::UNKNOWN`].
     pub fn from_code(code: &str) -> Self {
-        let (kind, lasting) = match code {
+        let (kind, irreversible) = match code {
             "R" => (RiskKind::Read, false),
             "S" => (RiskKind::ReadSecret, false),
             "O" => (RiskKind::Operate, false),
@@ -46,15 +44,16 @@ impl Risk {
             "X" => (RiskKind::Execute, false),
             _ => return Self::UNKNOWN,
         };
-        Self { kind, irreversible: lasting }
+        Self { kind, irreversible }
     }
 
-    /// That of a call with these parameters (names and values), which can make it worse and never better:
-    /// - what runs commands on a node (`args`, `hookscript`, a backup's `script`) or in a guest (`entrypoint`, `cicustom`);
-    /// - what makes of a thing that could be undone one that can't: a restore over a guest that is there (`force`), a
-    ///   shutdown that ends in a stop (`forceStop`), a disk that is removed and not only taken off (`delete=unused0`, or
-    ///   with `force`), a source that is gone after the copy (`delete=1`), older backups (`prune-backups`, `remove`), the
-    ///   key of backups (`encryption-key`), the mark that keeps one (`protected=0`), the jobs of others (`stop`).
+    /// Returns the risk of a call with these parameters (names and values). A parameter only ever raises the risk:
+    /// - Commands on a node (`args`, `hookscript`, a backup's `script`) or in a guest (`entrypoint`, `cicustom`).
+    /// - A restore over an existing guest (`force`), or a shutdown that ends in a stop (`forceStop`).
+    /// - A disk that is removed instead of detached (`delete=unused0`, or with `force`).
+    /// - A source that is removed after the copy (`delete=1`), or older backups (`prune-backups`, `remove`).
+    /// - The key of backups (`encryption-key`), or the flag that keeps a backup (`protected=0`).
+    /// - The end of other users' jobs (`stop`).
     pub fn with_parameters<'p>(self, params: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
         if self.is_read_only() {
             return self;
@@ -62,29 +61,29 @@ impl Risk {
         let mut risk = self;
         for (name, value) in params {
             let on = !matches!(value, "" | "0");
-            let (kind, lasting) = match name {
+            let (kind, irreversible) = match name {
                 "args" | "hookscript" | "script" | "entrypoint" | "cicustom" if on => (RiskKind::Execute, false),
-                // Of a backup: it ends the jobs that run.
+                // A backup with `stop` ends the running jobs.
                 "stop" => (risk.kind, value == "1"),
                 "protected" => (RiskKind::Change, value == "0"),
                 "forceStop" | "force-stop" => (risk.kind, on),
                 "force" | "purge" | "prune-backups" | "maxfiles" | "encryption-key" => (RiskKind::Change, on),
                 "remove" => (RiskKind::Change, value == "1"),
                 "delete" => {
-                    let lost = |word: &str| word.starts_with("unused") || word == "encryption-key";
-                    (RiskKind::Change, value == "1" || split_list(value).any(lost))
+                    let is_final = |word: &str| word.starts_with("unused") || word == "encryption-key";
+                    (RiskKind::Change, value == "1" || split_list(value).any(is_final))
                 }
                 _ => continue,
             };
-            risk.irreversible |= lasting;
-            if lasting || kind == RiskKind::Execute {
+            risk.irreversible |= irreversible;
+            if irreversible || kind == RiskKind::Execute {
                 risk.kind = risk.kind.max(kind);
             }
         }
         risk
     }
 
-    /// Whether nothing is changed.
+    /// Returns whether the call changes nothing.
     pub fn is_read_only(self) -> bool {
         matches!(self.kind, RiskKind::Read | RiskKind::ReadSecret)
     }
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_can_make_a_call_worse_and_never_better() {
+    fn parameters_raise_the_risk_and_never_lower_it() {
         let with = |code, name, value| Risk::from_code(code).with_parameters([(name, value)].into_iter());
         for (name, value) in
             [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "a\tunused0"), ("delete", "1")]

@@ -3,13 +3,18 @@
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
-use crate::support::test_tools::desk;
-use crate::support::tool::{ToolResult, call};
+use crate::support::raw::eventually;
+use crate::support::test_tools::{desk, product};
+use crate::support::tool::{ToolResult, call, call_with};
+use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::catalog::Catalog;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::tools;
 use serde_json::{Value, json};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The path of the long list.
 const LIST: &str = "/nodes/pve1/tasks";
@@ -303,4 +308,23 @@ fn the_first_content_is_json_whatever_the_answer_and_the_cap() {
             assert!(said.text.len() <= cap.max(80), "{cap} {path}: {} bytes", said.text.len());
         }
     }
+}
+
+#[test]
+fn the_end_of_a_call_interrupts_every_read_of_it() {
+    let node = proxmox_with(gzipped_facts(), |request| request.path().ends_with("/report").then(ScriptedReply::hang));
+    let server = product(vec![ClusterConfig { timeout: Duration::from_secs(60), ..node.cluster_settings() }]);
+    let (cancel, paths) = (CancelToken::new(), ["/nodes/pve1/report", "/nodes/pve2/report", "/nodes/pve3/report"]);
+    let said = thread::scope(|scope| {
+        let arguments = json!({"paths": paths});
+        let call = scope.spawn(|| call_with(&server, "proxmox_api_get", arguments, cancel.clone(), &|_| ()));
+        let reports = || node.requests().iter().filter(|request| request.path().ends_with("/report")).count();
+        eventually("every read", || reports() == paths.len());
+        let cancelled = Instant::now();
+        cancel.cancel_for_shutdown();
+        let said = call.join().expect("an answer");
+        assert!(cancelled.elapsed() < Duration::from_secs(30), "{:?}", cancelled.elapsed());
+        said
+    });
+    assert!(said.failed && said.text.lines().count() == paths.len(), "{said:?}");
 }

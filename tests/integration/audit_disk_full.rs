@@ -58,7 +58,7 @@ fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
     }
     let warnings: Vec<_> = take().into_iter().filter(|line| line.level == Level::Warn).collect();
     assert_eq!(warnings.len(), 1, "one per minute: {warnings:?}");
-    assert!(warnings[0].text.starts_with("the audit log can't be written ("), "{warnings:?}");
+    assert!(warnings[0].text.starts_with("cannot write the audit log: "), "{warnings:?}");
     room(getrlimit(Resource::Fsize).maximum);
     audit.write(&record(AuditEvent::ChangeFinished)).expect("room");
     let after = fs::read(&path).expect("read");

@@ -181,7 +181,9 @@ fn without_the_clusters_own_description_the_facts_are_described_and_said_to_be_o
     let server = over(&node);
     for operation in embedded_schema().operations() {
         let text = described(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
-        assert!(text.ends_with("(from the facts in this program: the cluster's own API description could not be had)"));
+        assert!(
+            text.ends_with("(from the facts in this program: the cluster's own API description could not be fetched)")
+        );
         assert_eq!(missing(&operation, &text), [""; 0], "{text}");
     }
 }

@@ -186,7 +186,7 @@ fn a_node_that_stays_away_is_reported_and_the_task_not_given_up() {
     );
     let said = call(&over(&node), "wait_for_task", json!({"upid": UPID, "timeout": "1"}));
     assert!(
-        said.failed && said.text.contains("No route to host") && said.text.contains("goes on by itself"),
+        said.failed && said.text.contains("No route to host") && said.text.contains("continues by itself"),
         "{said:?}"
     );
     assert!(said.text.contains(UPID) && said.text.contains("wait_for_task"), "{said:?}");

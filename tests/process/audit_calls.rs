@@ -356,7 +356,7 @@ fn on_a_full_disk_nothing_is_changed_and_reads_go_on() {
     let refused = server.call(OPERATOR, "proxmox_api_call", power("start"));
     let said = texts(&refused);
     assert!(refused["result"]["isError"] == true && said.contains("without it nothing is changed"), "{said}");
-    assert!(said.ends_with("Nothing was sent") && !said.contains("audit.log"), "{said}");
+    assert!(said.contains("Nothing was sent") && !said.contains("audit.log"), "{said}");
     let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
     assert!(texts(&read).starts_with("\"fine\""), "{read}");
     let not_let = server.call(READER, "proxmox_api_call", power("start"));

@@ -1,0 +1,159 @@
+//! The audit records of API calls.
+
+use super::handle::ClusterHandle;
+use crate::audit::{AuditDecision, AuditEvent, AuditOutcome, AuditRecord, AuditWriteError};
+use crate::base::trace::TraceParent;
+use crate::pve::Method;
+use crate::pve::error::PveError;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::sanitize;
+use ring::digest;
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
+use std::time::{Duration, Instant};
+
+/// The most characters of an argument's value. A longer value is recorded as its start, length and hash.
+const MAX_VALUE_CHARS: usize = 256;
+
+/// An API call as the audit log sees it.
+#[derive(Clone, Copy)]
+pub(super) struct AuditedCall<'a> {
+    pub(super) cluster: &'a ClusterHandle<'a>,
+    pub(super) method: Method,
+    pub(super) path: &'a ApiPath,
+    pub(super) params: &'a ApiParams,
+}
+
+/// The variable part of an audit record.
+struct AuditEntry<'a> {
+    event: AuditEvent,
+    decision: AuditDecision,
+    reason: Option<&'a str>,
+    upid: Option<&'a str>,
+    outcome: Option<AuditOutcome<'a>>,
+    duration: Option<Duration>,
+}
+
+impl<'a> AuditEntry<'a> {
+    fn new(event: AuditEvent, decision: AuditDecision) -> Self {
+        Self { event, decision, reason: None, upid: None, outcome: None, duration: None }
+    }
+}
+
+impl AuditedCall<'_> {
+    /// Records that a change is about to be sent. Without the record it must not be sent.
+    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditWriteError> {
+        self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
+    }
+
+    /// Records that a confirmation is requested.
+    pub(super) fn record_confirmation_request(self) {
+        let entry = AuditEntry::new(AuditEvent::ConfirmationRequested, AuditDecision::ConfirmationRequested);
+        // Nothing is sent, so the call does not depend on the record. The audit log reports the failure.
+        let _ = self.write(entry);
+    }
+
+    /// Records that the call is denied.
+    pub(super) fn record_denial(self, reason: &dyn Display) {
+        self.cluster.scope.origin.observer.record_denial();
+        let reason = reason.to_string();
+        let entry = AuditEntry::new(AuditEvent::Denied, AuditDecision::Denied);
+        // The call is denied with or without the record. The audit log reports the failure.
+        let _ = self.write(AuditEntry { reason: Some(&reason), ..entry });
+    }
+
+    /// Records the end of a call that was sent.
+    pub(super) fn record_end(
+        self,
+        event: AuditEvent,
+        decision: AuditDecision,
+        error: Option<&PveError>,
+        upid: Option<&str>,
+        start: Instant,
+    ) {
+        if !self.cluster.scope.audit.is_enabled(event) {
+            return;
+        }
+        let text = error.map(|error| sanitize::redact_text(&error.to_string()).into_owned());
+        let outcome = match (error, text.as_deref()) {
+            (Some(PveError::OutcomeUnknown { .. }), Some(text)) => AuditOutcome::Unknown(text),
+            (Some(_), Some(text)) => AuditOutcome::Failed(text),
+            _ => AuditOutcome::Ok,
+        };
+        let (outcome, duration) = (Some(outcome), Some(start.elapsed()));
+        // The request was sent in any case. The audit log reports the failure.
+        let _ = self.write(AuditEntry { upid, outcome, duration, ..AuditEntry::new(event, decision) });
+    }
+
+    fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditWriteError> {
+        let origin = self.cluster.scope.origin;
+        origin.observer.record_cluster(self.cluster.name());
+        let audit = self.cluster.scope.audit;
+        if !audit.is_enabled(entry.event) {
+            return Ok(());
+        }
+        // A client may have put a secret into a path or the name of a guest, a node into a UPID.
+        let operation = format!("{} {}", self.method, self.path);
+        let (reason, upid) = (entry.reason.map(sanitize::redact_text), entry.upid.map(sanitize::redact_text));
+        let guest = describe_guests(self.path, self.params);
+        audit.write(&AuditRecord {
+            event: entry.event,
+            id: &origin.id.to_string(),
+            trace: origin.trace.as_ref().map(TraceParent::as_str),
+            client: &origin.client.name,
+            address: origin.address,
+            transport: origin.transport,
+            tool: origin.tool,
+            cluster: self.cluster.name(),
+            operation: &sanitize::redact_text(&operation),
+            guest: Some(guest.as_str()).filter(|guest| !guest.is_empty()),
+            arguments: &format_arguments(self.params),
+            decision: entry.decision,
+            reason: reason.as_deref(),
+            upid: upid.as_deref(),
+            outcome: entry.outcome,
+            duration: entry.duration,
+        })
+    }
+}
+
+/// Returns names and values without secrets. A name that repeats has a list of its values.
+fn format_arguments(params: &ApiParams) -> Vec<(&str, String)> {
+    let mut arguments: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
+    for (name, value) in params.iter() {
+        let value = sanitize::redact_parameter(name, value);
+        match arguments.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => arguments.push((name, vec![value])),
+        }
+    }
+    arguments.into_iter().map(|(name, values)| (name, format_values(&values))).collect()
+}
+
+fn format_values(values: &[Cow<'_, str>]) -> String {
+    let text = match values {
+        [value] => value.to_string(),
+        values => serde_json::Value::from_iter(values.iter().map(AsRef::<str>::as_ref)).to_string(),
+    };
+    if text.chars().nth(MAX_VALUE_CHARS).is_none() {
+        return text;
+    }
+    let mut short: String = text.chars().take(120).collect();
+    let _ = write!(short, "… ({} bytes, SHA-256 ", text.len());
+    for byte in digest::digest(&digest::SHA256, text.as_bytes()).as_ref() {
+        let _ = write!(short, "{byte:02x}");
+    }
+    short.push(')');
+    short
+}
+
+/// Returns the guest of a path, or the guests that the parameters name.
+fn describe_guests(path: &ApiPath, params: &ApiParams) -> String {
+    let mut segments = path.segments();
+    if let Some(guest) = segments.find(|segment| matches!(segment.as_ref(), "qemu" | "lxc")).and(segments.next()) {
+        return guest.into_owned();
+    }
+    let named = params.iter().filter(|(name, _)| matches!(*name, "vmid" | "vms"));
+    named.map(|(_, value)| value).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,167 @@
+//! The only place that asks the policy.
+
+use super::affected::{AffectedGuests, AffectedScope};
+use super::audit::AuditedCall;
+use super::denied_call::DeniedCall;
+use super::lookup_error::LookupError;
+use super::planned_call::{GuestView, PlannedCall};
+use crate::policy::{Action, ClusterPolicy, Denial, GuestSelector, Risk};
+use crate::pve::guests::Guest;
+use std::fmt::Write;
+
+/// The most guests that a denial names.
+const MAX_NAMED_GUESTS: usize = 5;
+
+/// A planned call that the policy allows.
+///
+/// Only [`PlannedCall::authorize`] creates it.
+pub struct Authorized<'a> {
+    planned: PlannedCall<'a>,
+}
+
+impl<'a> PlannedCall<'a> {
+    /// Asks the policy for the call. A denial is recorded in the audit log.
+    pub fn authorize(self) -> Result<Authorized<'a>, DeniedCall> {
+        check_operation(self.audited(), self.operation.template.as_deref(), self.risk)?;
+        let check = check_protection(self.cluster.policy(), self.risk, &self.affected, self.guests.as_ref());
+        check.map_err(|reason| deny(self.audited(), reason))?;
+        Ok(Authorized { planned: self })
+    }
+}
+
+impl<'a> Authorized<'a> {
+    /// Returns whether the call needs a confirmation before it is sent.
+    pub fn needs_confirmation(&self) -> bool {
+        self.planned.cluster.policy().needs_confirmation(self.planned.risk)
+    }
+
+    /// Returns what would be sent, and the risk, as text.
+    pub fn describe_dry_run(&self) -> String {
+        self.planned.describe_dry_run()
+    }
+
+    /// Returns the corrections of the path.
+    pub fn into_notes(self) -> Vec<String> {
+        self.planned.into_notes()
+    }
+
+    pub(super) fn planned(&self) -> &PlannedCall<'a> {
+        &self.planned
+    }
+
+    pub(super) fn into_planned(self) -> PlannedCall<'a> {
+        self.planned
+    }
+}
+
+/// Checks a risk on any path, before anything is looked up for the call.
+pub(super) fn check_risk(call: AuditedCall<'_>, risk: Risk) -> Result<(), DeniedCall> {
+    let (origin, policy) = (call.cluster.scope.origin, call.cluster.policy());
+    policy.authorize_risk(&origin.client.name, origin.client.permissions, risk).map_err(|reason| deny(call, reason))
+}
+
+/// Checks a call against the permissions of both sides and the lists of the cluster.
+pub(super) fn check_operation(call: AuditedCall<'_>, template: Option<&str>, risk: Risk) -> Result<(), DeniedCall> {
+    let (origin, policy) = (call.cluster.scope.origin, call.cluster.policy());
+    origin.observer.record_cluster(call.cluster.name());
+    let decoded: Vec<_> = call.path.segments().collect();
+    let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    let action = Action { method: call.method.as_str(), segments: &segments, template, risk };
+    let check = policy.authorize(&origin.client.name, origin.client.permissions, &action);
+    check.map_err(|reason| deny(call, reason))
+}
+
+/// Checks what is known without the list of guests, before the list is looked up for the call.
+pub(super) fn check_named_guests(call: AuditedCall<'_>, affected: &AffectedGuests) -> Result<(), DeniedCall> {
+    check_named_protection(call.cluster.policy(), affected).map_err(|reason| deny(call, reason))
+}
+
+/// Returns whether the list of guests decides whether the call affects a protected one.
+pub(super) fn protection_needs_guests(policy: &ClusterPolicy, risk: Risk, affected: &AffectedGuests) -> bool {
+    let only_numbers = policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)));
+    let is_decided = affected.is_empty() || (affected.scope() == &AffectedScope::NamedOnly && only_numbers);
+    !policy.protect.is_empty() && !risk.is_read_only() && !is_decided
+}
+
+fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
+    call.record_denial(&reason);
+    DeniedCall { operation: format!("{} {}", call.method, call.path), reason }
+}
+
+/// Denies a call that affects a protected guest, or that may affect one as far as the server can see.
+fn check_protection(
+    policy: &ClusterPolicy,
+    risk: Risk,
+    affected: &AffectedGuests,
+    view: Option<&GuestView<'_>>,
+) -> Result<(), Denial> {
+    if policy.protect.is_empty() || risk.is_read_only() {
+        return Ok(());
+    }
+    check_named_protection(policy, affected)?;
+    if !protection_needs_guests(policy, risk, affected) {
+        return Ok(());
+    }
+    let unknown = |error: &LookupError| Denial::UnknownScope { cause: error.to_string() };
+    let Some(view) = view else {
+        return Err(Denial::UnknownScope { cause: "the guests were not looked up".into() });
+    };
+    let guests = view.guests.as_ref().map_err(|error| unknown(error))?;
+    if let AffectedScope::Node(node) = affected.scope() {
+        // (PVE: a node also answers to names that only its resolver knows.)
+        let is_listed = match &view.nodes {
+            Some(Ok(nodes)) => nodes.iter().any(|listed| listed.name == *node),
+            Some(Err(error)) => return Err(unknown(error)),
+            None => false,
+        };
+        if !is_listed {
+            return Err(Denial::UnknownScope { cause: format!("{node} is not in the cluster's list of nodes") });
+        }
+    }
+    check_listed_guests(policy, affected, guests)
+}
+
+fn check_named_protection(policy: &ClusterPolicy, affected: &AffectedGuests) -> Result<(), Denial> {
+    let is_protected = |vmid: &&u32| policy.protect.contains(&GuestSelector::Vmid(**vmid));
+    if let Some(vmid) = affected.named_vmids().iter().find(is_protected) {
+        return Err(Denial::ProtectedGuest(*vmid));
+    }
+    match affected.scope() {
+        AffectedScope::Pool(pool) if policy.protect.iter().any(|selector| selector.covers_pool(pool)) => {
+            Err(Denial::ProtectedPool(pool.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the affected guests of the cluster's list, then those that the list does not show.
+fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests: &[Guest]) -> Result<(), Denial> {
+    let is_protected =
+        |guest: &&Guest| policy.protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>());
+    let mut names = String::new();
+    for guest in affected.select_from(guests).filter(is_protected).take(MAX_NAMED_GUESTS) {
+        let separator = if names.is_empty() { "" } else { ", " };
+        let _ = write!(names, "{separator}{} (`{}`)", guest.vmid, guest.name);
+    }
+    if !names.is_empty() {
+        return Err(Denial::ProtectedGuests(names));
+    }
+    let is_listed = |vmid: u32| guests.iter().any(|guest| guest.vmid == vmid);
+    // The node of an unlisted guest is unknown.
+    if matches!(affected.scope(), AffectedScope::Node(_) | AffectedScope::Cluster) {
+        let unlisted = policy.protect.iter().find_map(|selector| match selector {
+            GuestSelector::Vmid(vmid) if !is_listed(*vmid) => Some(*vmid),
+            _ => None,
+        });
+        if let Some(vmid) = unlisted {
+            return Err(Denial::UnlistedProtectedGuest(vmid));
+        }
+    }
+    // An unlisted guest may be in a protected pool. A guest that the call creates is in none.
+    let mut unlisted = affected.named_vmids().iter().filter(|vmid| !affected.creates(**vmid) && !is_listed(**vmid));
+    let only_numbers = policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)));
+    match unlisted.next() {
+        Some(vmid) if !only_numbers => Err(Denial::UnlistedGuest(*vmid)),
+        _ => Ok(()),
+    }
+}

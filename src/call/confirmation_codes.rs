@@ -1,0 +1,237 @@
+//! The codes that confirm calls.
+//!
+//! A code confirms one call of one client: one method, path and set of parameters on one cluster, for some minutes. All
+//! of these are under its HMAC, so a model can neither invent a code nor use it for another call. A client that can ask
+//! its user (2026-07-28, elicitation) receives the code in the sealed state, which the model does not see. Any other
+//! client receives question and code as the text of a failed call.
+
+use crate::base::secret::constant_time_eq;
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The time for which a code confirms its call.
+pub const CODE_LIFETIME: Duration = Duration::from_secs(300);
+/// The most codes that are used within their lifetime. No user confirms more calls.
+const MAX_USED_CODES: usize = 4_096;
+/// The bytes of the HMAC that a code carries: too many to guess within minutes.
+const TAG_BYTES: usize = 12;
+
+/// The way in which an answer comes back. A code is valid for one way only: with the code of a sealed state, a model
+/// could otherwise answer in place of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConfirmationChannel {
+    Argument,
+    Elicitation,
+}
+
+/// Issues codes and redeems them.
+pub(super) struct ConfirmationCodes {
+    key: hmac::Key,
+    random: SystemRandom,
+    started: Instant,
+    used_codes: Mutex<Vec<CodeParts>>,
+}
+
+/// The readable parts of a code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CodeParts {
+    /// Seconds since the start.
+    expiry: u64,
+    nonce: u64,
+}
+
+/// The reason why a code does not confirm a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    #[error("the confirmation code has a form that this server never issues")]
+    Malformed,
+    #[error(
+        "the confirmation code is not for this call: it was issued for another cluster, path, method, data or client, \
+         or by an earlier run of the server"
+    )]
+    OtherCall,
+    #[error("the confirmation code is too old")]
+    Expired,
+    #[error("the confirmation code was used before")]
+    Used,
+    #[error("too many calls were confirmed in the last minutes: wait some of them")]
+    TooMany,
+}
+
+/// The call that a code is bound to.
+pub(super) struct CallBinding<'a> {
+    /// The name of the client.
+    pub(super) client: &'a str,
+    /// The name of the cluster.
+    pub(super) cluster: &'a str,
+    /// Method and canonical path.
+    pub(super) operation: &'a str,
+    /// The parameters as they are sent.
+    pub(super) parameters: &'a str,
+}
+
+impl ConfirmationCodes {
+    /// Creates a new key. Codes of another process or of an earlier run are invalid.
+    pub(super) fn new() -> Result<Self, ring::error::Unspecified> {
+        let random = SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)?;
+        Ok(Self { key, random, started: Instant::now(), used_codes: Mutex::default() })
+    }
+
+    /// Issues a code for a call.
+    pub(super) fn issue(
+        &self,
+        channel: ConfirmationChannel,
+        binding: &CallBinding<'_>,
+    ) -> Result<String, ring::error::Unspecified> {
+        self.issue_at(channel, binding, self.elapsed_seconds())
+    }
+
+    /// Uses a code up.
+    pub(super) fn redeem(
+        &self,
+        channel: ConfirmationChannel,
+        code: &str,
+        binding: &CallBinding<'_>,
+    ) -> Result<(), CodeError> {
+        self.redeem_at(channel, code, binding, self.elapsed_seconds())
+    }
+
+    /// Returns the seconds since the start, by a clock that is never set back.
+    fn elapsed_seconds(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    fn issue_at(
+        &self,
+        channel: ConfirmationChannel,
+        binding: &CallBinding<'_>,
+        now: u64,
+    ) -> Result<String, ring::error::Unspecified> {
+        let mut nonce = [0; 8];
+        self.random.fill(&mut nonce)?;
+        let code = CodeParts { expiry: now + CODE_LIFETIME.as_secs(), nonce: u64::from_be_bytes(nonce) };
+        Ok(self.sign_code(channel, binding, code))
+    }
+
+    fn redeem_at(
+        &self,
+        channel: ConfirmationChannel,
+        code: &str,
+        binding: &CallBinding<'_>,
+        now: u64,
+    ) -> Result<(), CodeError> {
+        let mut parts = code.split('-');
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        let (Some(expiry), Some(nonce)) = (number(), number()) else { return Err(CodeError::Malformed) };
+        let parsed = CodeParts { expiry, nonce };
+        // The whole text is compared, so that no other spelling is valid, and in constant time.
+        let expected = self.sign_code(channel, binding, parsed);
+        if !constant_time_eq(expected.as_bytes(), code.as_bytes()) {
+            return Err(CodeError::OtherCall);
+        }
+        if expiry < now {
+            return Err(CodeError::Expired);
+        }
+        let mut used = self.used_codes.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|code| code.expiry >= now);
+        if used.contains(&parsed) {
+            return Err(CodeError::Used);
+        }
+        if used.len() >= MAX_USED_CODES {
+            return Err(CodeError::TooMany);
+        }
+        used.push(parsed);
+        Ok(())
+    }
+
+    /// Returns expiry, nonce, and the HMAC over both and the call.
+    fn sign_code(&self, channel: ConfirmationChannel, binding: &CallBinding<'_>, code: CodeParts) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        let CallBinding { client, cluster, operation, parameters } = binding;
+        let channel = match channel {
+            ConfirmationChannel::Argument => "argument",
+            ConfirmationChannel::Elicitation => "elicitation",
+        };
+        for part in [channel, client, cluster, operation, parameters] {
+            // The length separates the parts.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let CodeParts { expiry, nonce } = code;
+        context.update(&expiry.to_be_bytes());
+        context.update(&nonce.to_be_bytes());
+        let mut text = format!("{expiry:x}-{nonce:016x}-");
+        for byte in context.sign().as_ref().iter().take(TAG_BYTES) {
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BINDING: CallBinding<'_> =
+        CallBinding { client: "ada", cluster: "prod", operation: "DELETE /nodes/pve1/qemu/100", parameters: "purge=1" };
+    const LIFE: u64 = CODE_LIFETIME.as_secs();
+
+    #[test]
+    fn a_code_confirms_the_call_it_was_made_for_once() {
+        let codes = ConfirmationCodes::new().unwrap();
+        let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7 + LIFE), Ok(()));
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7), Err(CodeError::Used));
+    }
+
+    #[test]
+    fn a_code_is_invalid_for_anything_else() {
+        let codes = ConfirmationCodes::new().unwrap();
+        let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
+        for other in [
+            CallBinding { client: "bob", ..BINDING },
+            CallBinding { cluster: "lab", ..BINDING },
+            CallBinding { operation: "DELETE /nodes/pve1/qemu/101", ..BINDING },
+            CallBinding { parameters: "", ..BINDING },
+            CallBinding { operation: "DELETE /nodes/pve1/qemu/10", parameters: "0purge=1", ..BINDING },
+        ] {
+            assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &other, 7), Err(CodeError::OtherCall));
+        }
+        assert!(codes.redeem_at(ConfirmationChannel::Elicitation, &code, &BINDING, 7).is_err());
+        assert!(
+            ConfirmationCodes::new().unwrap().redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7).is_err()
+        );
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 8 + LIFE), Err(CodeError::Expired));
+        assert_eq!(
+            codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 8),
+            Ok(()),
+            "no rejected attempt used it up"
+        );
+    }
+
+    #[test]
+    fn no_changed_character_leaves_a_code_right() {
+        let codes = ConfirmationCodes::new().unwrap();
+        let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
+        for at in 0..code.len() {
+            for other in ["0", "f", "-", "é", ""] {
+                let mut changed = code.clone();
+                changed.replace_range(at..=at, other);
+                if changed != code {
+                    assert!(
+                        codes.redeem_at(ConfirmationChannel::Argument, &changed, &BINDING, 7).is_err(),
+                        "{changed}"
+                    );
+                }
+            }
+        }
+        for junk in ["", "-", "--", "yes", "1-1-", "ffffffffffffffffff-0-0", "+1-0-0"] {
+            assert!(codes.redeem_at(ConfirmationChannel::Argument, junk, &BINDING, 7).is_err(), "{junk}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The error of any step of a call.
+
+use super::confirm::{ConfirmationError, ConfirmationRequired};
+use super::denied_call::DeniedCall;
+use super::execute::ExecuteError;
+use super::follow::WatchError;
+use super::lookup_error::LookupError;
+use super::plan_error::PlanError;
+use crate::base::hint::Hint;
+use std::borrow::Cow;
+
+/// The error of any step of a call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Denied(#[from] DeniedCall),
+    #[error(transparent)]
+    Confirmation(#[from] ConfirmationError),
+    #[error(transparent)]
+    ConfirmationRequired(#[from] ConfirmationRequired),
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+}
+
+impl CallError {
+    /// Returns whether the error has to be completed by the fact that nothing was sent.
+    pub fn must_say_nothing_was_sent(&self) -> bool {
+        match self {
+            Self::Plan(error) => !error.says_nothing_was_sent(),
+            Self::Denied(_) | Self::Confirmation(_) | Self::ConfirmationRequired(_) => true,
+            Self::Execute(error) => matches!(error, ExecuteError::AuditLog(_)),
+            Self::Lookup(_) | Self::Watch(_) => false,
+        }
+    }
+}
+
+impl Hint for CallError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Plan(error) => error.hint(),
+            Self::Denied(error) => error.hint(),
+            Self::Confirmation(error) => error.hint(),
+            Self::ConfirmationRequired(error) => error.hint(),
+            Self::Execute(error) => error.hint(),
+            Self::Lookup(error) => error.hint(),
+            Self::Watch(error) => error.hint(),
+        }
+    }
+}

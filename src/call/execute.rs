@@ -1,0 +1,126 @@
+//! The execution of a confirmed call.
+
+use super::confirm::Confirmed;
+use super::failure::{explain_failure, is_wrong_node};
+use super::plan::{GuestCheck, plan_call};
+use super::planned_call::{CallPurpose, PlannedCall};
+use super::send::SendError;
+use crate::audit::AuditWriteError;
+use crate::base::hint::Hint;
+use crate::pve::client::cluster::ApiResponse;
+use crate::pve::error::PveError;
+use crate::render::outcome::ResponseNote;
+use std::borrow::Cow;
+
+/// The result of a call.
+pub struct Outcome {
+    /// As the caller may read it.
+    pub response: ApiResponse,
+    /// Facts that the response does not show.
+    pub notes: Vec<String>,
+    /// Method and path.
+    pub operation: String,
+    /// The call may have changed something.
+    pub is_change: bool,
+}
+
+/// The reason why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    #[error("{0}; without it nothing is changed")]
+    AuditLog(AuditWriteError),
+    #[error(transparent)]
+    Api(Box<ApiFailure>),
+}
+
+/// A call that the cluster did not answer with success.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}{}{}", explanation_text(.explanation.as_deref()), notes_text(.notes))]
+pub struct ApiFailure {
+    pub error: PveError,
+    /// Facts of the cluster that explain the failure, as a sentence.
+    pub explanation: Option<String>,
+    pub notes: Vec<String>,
+}
+
+impl Hint for ExecuteError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::AuditLog(error) => error.hint(),
+            Self::Api(failure) => failure.error.hint(),
+        }
+    }
+}
+
+impl Confirmed<'_> {
+    /// Sends the call and returns the response. A read of a guest that is on another node is sent again there.
+    pub fn execute(self) -> Result<Outcome, ExecuteError> {
+        let error = match self.send() {
+            Ok(response) => return Ok(build_outcome(self.planned(), response)),
+            Err(error) => error,
+        };
+        if let SendError::Api(api) = &error
+            && let Some(moved) = self.at_current_node(api)
+        {
+            return match moved.send() {
+                Ok(response) => Ok(build_outcome(moved.planned(), response)),
+                Err(error) => Err(build_failure(moved.planned(), error)),
+            };
+        }
+        Err(build_failure(self.planned(), error))
+    }
+
+    /// Plans a read that failed again, if the guest is on another node or of another kind.
+    fn at_current_node(&self, error: &PveError) -> Option<Confirmed<'_>> {
+        let planned = self.planned();
+        let CallPurpose::Requested(spec) = planned.purpose else { return None };
+        if planned.is_change() || !is_wrong_node(error) {
+            return None;
+        }
+        let moved = plan_call(planned.cluster, spec, GuestCheck::Always).ok()?;
+        if moved.path == planned.path || moved.risk != planned.risk {
+            return None;
+        }
+        moved.authorize().ok()?.without_confirmation().ok()
+    }
+}
+
+fn build_outcome(planned: &PlannedCall<'_>, response: ApiResponse) -> Outcome {
+    let response = planned.cluster.redact_response(response);
+    let mut notes = planned.notes.clone();
+    notes.extend(response_note(planned, &response).map(|note| note.to_string()));
+    Outcome { response, notes, operation: planned.operation_line(), is_change: planned.is_change() }
+}
+
+/// Returns what the response does not say of itself.
+fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<ResponseNote> {
+    let operation = &planned.operation;
+    match response.data() {
+        "[]" if operation.may_be_filtered => Some(ResponseNote::MaybeFiltered),
+        "null" if planned.is_change() && planned.path.as_str().ends_with("/config") => Some(ResponseNote::DonePending),
+        "null" if planned.is_change() => Some(ResponseNote::Done),
+        _ if operation.is_paged && planned.params.is_empty() && response.has_extra_fields() => {
+            Some(ResponseNote::FirstPage)
+        }
+        _ => None,
+    }
+}
+
+fn build_failure(planned: &PlannedCall<'_>, error: SendError) -> ExecuteError {
+    match error {
+        SendError::AuditLog(error) => ExecuteError::AuditLog(error),
+        SendError::Api(error) => ExecuteError::Api(Box::new(ApiFailure {
+            explanation: explain_failure(planned.cluster, &planned.path, &error),
+            notes: planned.notes.clone(),
+            error,
+        })),
+    }
+}
+
+fn explanation_text(explanation: Option<&str>) -> String {
+    explanation.map(|text| format!(". {text}")).unwrap_or_default()
+}
+
+fn notes_text(notes: &[String]) -> String {
+    notes.iter().map(|note| format!(" ({note})")).collect()
+}

@@ -1,0 +1,85 @@
+//! Facts of the cluster that explain a failure, looked up after it.
+
+use super::handle::ClusterHandle;
+use crate::base::suggest::suggest;
+use crate::pve::error::PveError;
+use crate::pve::guests;
+use crate::pve::knowledge::messages::Meaning;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::render::hints;
+use serde_json::Value;
+
+/// The most privileges that an explanation names.
+const MAX_PRIVILEGES: usize = 40;
+
+/// A kind of failure for which the cluster has an explanation.
+enum ExplainableFailure<'e> {
+    /// The token lacks a privilege on this ACL path.
+    MissingPrivilege(&'e str),
+    /// No node of that name answers.
+    UnreachableNode,
+    /// The node does not have the guest's configuration.
+    GuestNotOnNode,
+}
+
+fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
+    match (error, error.meaning()) {
+        (PveError::Forbidden { missing_privilege: Some(missing), .. }, _) if !missing.acl_path.is_empty() => {
+            Some(ExplainableFailure::MissingPrivilege(&missing.acl_path))
+        }
+        (_, Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown) => {
+            Some(ExplainableFailure::UnreachableNode)
+        }
+        (_, Meaning::MissingGuestConfig) => Some(ExplainableFailure::GuestNotOnNode),
+        _ => None,
+    }
+}
+
+/// Returns whether the object of a failed call may be on another node, or of another kind.
+pub(super) fn is_wrong_node(error: &PveError) -> bool {
+    matches!(classify(error), Some(ExplainableFailure::UnreachableNode | ExplainableFailure::GuestNotOnNode))
+}
+
+/// Looks up what explains a failure, and returns it as a sentence.
+pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error: &PveError) -> Option<String> {
+    let segments: Vec<_> = path.segments().collect();
+    let segment = |at: usize| segments.get(at).map(AsRef::as_ref);
+    match classify(error)? {
+        ExplainableFailure::MissingPrivilege(path) => explain_privileges(cluster, path),
+        ExplainableFailure::UnreachableNode if segment(0) == Some("nodes") => explain_nodes(cluster, segment(1)?),
+        ExplainableFailure::GuestNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
+            explain_guest_location(cluster, segment(3)?)
+        }
+        _ => None,
+    }
+}
+
+fn explain_privileges(cluster: &ClusterHandle<'_>, acl_path: &str) -> Option<String> {
+    let mut params = ApiParams::new();
+    params.push("path", acl_path);
+    let response = cluster.look_up("/access/permissions", &params).ok()?;
+    let permissions: Value = serde_json::from_str(response.data()).ok()?;
+    let mut privileges: Vec<&str> = permissions.get(acl_path)?.as_object()?.keys().map(String::as_str).collect();
+    privileges.sort();
+    privileges.truncate(MAX_PRIVILEGES);
+    Some(hints::describe_privileges(acl_path, &privileges))
+}
+
+fn explain_nodes(cluster: &ClusterHandle<'_>, node: &str) -> Option<String> {
+    let nodes = cluster.look_up_nodes().ok()?;
+    if let Some(listed) = nodes.iter().find(|listed| listed.name == node) {
+        return Some(hints::describe_node_status(&listed.name, &listed.status));
+    }
+    let suggestion = suggest(node, nodes.iter().map(|listed| listed.name.as_str()));
+    let listed: Vec<(&str, &str)> = nodes.iter().map(|node| (node.name.as_str(), node.status.as_str())).collect();
+    (!listed.is_empty()).then(|| hints::describe_nodes(&listed, suggestion))
+}
+
+fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<String> {
+    let guests = cluster.look_up_guests().ok()?;
+    Some(match guests::find_guest(guests, query) {
+        Ok(guest) => hints::describe_guest_location(query, guest),
+        Err(error) => hints::describe_missing_guest(&error),
+    })
+}

@@ -1,0 +1,53 @@
+//! Guest names in parameters.
+
+use super::handle::ClusterHandle;
+use super::plan_error::PlanError;
+use super::resolve_path::find_guest;
+use crate::pve::schema::Operation;
+use serde_json::{Map, Value};
+
+/// Replaces names by numbers where the operation wants numbers of existing guests.
+pub(super) fn resolve_guest_names(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    data: &mut Map<String, Value>,
+) -> Result<(), PlanError> {
+    for (name, value) in data.iter_mut() {
+        let format = operation.parameter(name).map_or("", |parameter| parameter.format());
+        if !matches!(format, "pve-vmid" | "pve-vmid-list")
+            || operation.is_path_parameter(name)
+            || is_new_guest_number(operation, name)
+        {
+            continue;
+        }
+        let items = match value {
+            Value::Array(items) => items.as_mut_slice(),
+            single => std::slice::from_mut(single),
+        };
+        for item in items {
+            // (PVE: a list is split at commas, semicolons and white space.)
+            let Some(text) = item.as_str() else { continue };
+            let parts = || text.split([',', ';', ' ', '\t', '\n']).filter(|part| !part.is_empty());
+            if parts().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
+                continue;
+            }
+            let find_number = |part| match find_guest(cluster, part) {
+                Ok(guest) => Ok(guest.vmid.to_string()),
+                Err(error) => Err(PlanError::GuestParameter { parameter: name.clone(), error }),
+            };
+            *item = parts().map(find_number).collect::<Result<Vec<_>, _>>()?.join(",").into();
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a parameter is the number of a new guest, or of a guest in another cluster.
+fn is_new_guest_number(operation: &Operation<'_>, name: &str) -> bool {
+    let template = operation.template();
+    match name {
+        "newid" => true,
+        "vmid" => ["/qemu", "/lxc", "/nextid"].iter().any(|end| template.ends_with(end)),
+        "target-vmid" => template.ends_with("/remote_migrate"),
+        _ => false,
+    }
+}

@@ -1,0 +1,115 @@
+//! The handle through which a tool uses one cluster.
+
+use super::lookup_error::LookupError;
+use super::scope::CallScope;
+use crate::base::cancel::CancelToken;
+use crate::policy::{AccessLevel, ClusterPolicy};
+use crate::pve::client::cluster::{ApiResponse, Cluster};
+use crate::pve::client::manager::SelectClusterError;
+use crate::pve::guests::Guest;
+use crate::pve::schema::Schema;
+use crate::render::clusters::{ClusterCheck, ClusterEntry};
+use crate::sanitize;
+use std::sync::{Arc, OnceLock};
+
+/// One cluster within the scope of one tool call.
+///
+/// The handle gives no access to the client of the cluster. A request is sent only as a
+/// [`Confirmed`](super::Confirmed) call.
+pub struct ClusterHandle<'a> {
+    pub(super) scope: CallScope<'a>,
+    pub(super) cluster: &'a Arc<Cluster>,
+    pub(super) cancel: CancelToken,
+    /// The guests and nodes are looked up at most once.
+    pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
+    pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
+}
+
+/// A node in the list of its cluster.
+pub(super) struct ListedNode {
+    pub(super) name: String,
+    pub(super) status: String,
+}
+
+impl<'a> CallScope<'a> {
+    /// Selects the cluster with this name, or the default cluster.
+    pub fn select(self, name: Option<&str>) -> Result<ClusterHandle<'a>, SelectClusterError> {
+        let cluster = self.clusters.manager.select(name)?;
+        Ok(self.handle(cluster, self.origin.cancel.clone()))
+    }
+
+    /// Selects the cluster with this name, else the default cluster, else the first one.
+    pub fn select_any(self, name: Option<&str>) -> Result<ClusterHandle<'a>, SelectClusterError> {
+        let cluster = self.clusters.manager.select_any(name)?;
+        Ok(self.handle(cluster, self.origin.cancel.clone()))
+    }
+
+    /// Selects the cluster with this name, or every cluster.
+    pub fn select_all(self, name: Option<&str>) -> Result<Vec<ClusterHandle<'a>>, SelectClusterError> {
+        match name {
+            Some(name) => Ok(vec![self.select(Some(name))?]),
+            None => Ok(self.all_clusters()),
+        }
+    }
+
+    /// Returns a handle for each cluster, with a cancel token of its own for requests in parallel.
+    pub fn all_clusters(self) -> Vec<ClusterHandle<'a>> {
+        let clusters = self.clusters.manager.clusters().iter();
+        clusters.map(|cluster| self.handle(cluster, self.origin.cancel.child_token())).collect()
+    }
+
+    fn handle(self, cluster: &'a Arc<Cluster>, cancel: CancelToken) -> ClusterHandle<'a> {
+        ClusterHandle { scope: self, cluster, cancel, guests: OnceLock::new(), nodes: OnceLock::new() }
+    }
+}
+
+impl<'a> ClusterHandle<'a> {
+    /// Returns the cluster's name in clusters.json.
+    pub fn name(&self) -> &'a str {
+        &self.cluster.settings().name
+    }
+
+    /// Returns the name where the caller can use several clusters.
+    pub fn label(&self) -> Option<&'a str> {
+        self.scope.has_several_clusters().then(|| self.name())
+    }
+
+    /// Returns the cluster's description of its API, or the embedded facts where the cluster has none.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.cluster.schema(&self.cancel)
+    }
+
+    /// Returns the entry of the cluster for `list_clusters`.
+    pub fn listing_entry(&self, check: Option<ClusterCheck>) -> ClusterEntry<'a> {
+        let default = self.scope.clusters.manager.default_cluster();
+        ClusterEntry {
+            settings: self.cluster.settings(),
+            is_default: default.is_some_and(|default| Arc::ptr_eq(default, self.cluster)),
+            check,
+        }
+    }
+
+    /// Returns the reason for each node address that does not answer, as far as known.
+    pub fn unreachable_nodes(&self) -> Vec<String> {
+        let states = self.cluster.node_states().into_iter();
+        states.filter_map(|state| Some(state.backoff?.to_string())).collect()
+    }
+
+    /// Returns whether secrets are removed from the cluster's texts: only full access on both sides shows them.
+    pub fn needs_redaction(&self) -> bool {
+        self.scope.origin.client.permissions.access.min(self.policy().permissions.access) < AccessLevel::Full
+    }
+
+    /// Removes secrets from a text, if the caller may not see them.
+    pub fn redact(&self, text: String) -> String {
+        if self.needs_redaction() { sanitize::redact_text(&text).into_owned() } else { text }
+    }
+
+    pub(super) fn redact_response(&self, response: ApiResponse) -> ApiResponse {
+        if self.needs_redaction() { response.map_body(sanitize::redact_json) } else { response }
+    }
+
+    pub(super) fn policy(&self) -> &'a ClusterPolicy {
+        &self.cluster.settings().policy
+    }
+}

@@ -1,0 +1,51 @@
+//! The error of a read that the server makes by itself.
+
+use super::denied_call::DeniedCall;
+use crate::base::hint::Hint;
+use crate::pve::error::PveError;
+use std::borrow::Cow;
+
+/// The reason why a look-up, or a read of a tool's own, has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    #[error(transparent)]
+    Denied(#[from] DeniedCall),
+    #[error(transparent)]
+    Failed(#[from] PveError),
+}
+
+impl LookupError {
+    /// Returns whether any other call to the cluster would fail in the same way.
+    pub(super) fn is_cluster_unreachable(&self) -> bool {
+        match self {
+            Self::Denied(_) => false,
+            Self::Failed(error) => !matches!(
+                error,
+                PveError::Failed { .. } | PveError::Forbidden { .. } | PveError::ParametersRejected { .. }
+            ),
+        }
+    }
+
+    /// Returns whether the text of the error already says that nothing was sent or changed.
+    pub(super) fn says_nothing_was_sent(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed(
+                PveError::ConnectionFailed { .. }
+                    | PveError::ParametersRejected { .. }
+                    | PveError::RequestTooLarge { .. }
+                    | PveError::UnsendablePath { .. }
+                    | PveError::Busy { .. }
+            )
+        )
+    }
+}
+
+impl Hint for LookupError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Denied(denied) => denied.hint(),
+            Self::Failed(error) => error.hint(),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The reasons why a call can't be planned.
+
+use super::denied_call::DeniedCall;
+use super::lookup_error::LookupError;
+use crate::base::hint::Hint;
+use crate::pve::Method;
+use crate::pve::guests::FindGuestError;
+use crate::pve::parameter_error::ParameterErrors;
+use crate::pve::path::PathError;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The reason why a call can't be planned. Only look-ups were sent.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("the path starts with {leading}, but the method is {method}")]
+    ContradictoryMethod { leading: Method, method: Method },
+    #[error(transparent)]
+    InvalidPath(#[from] PathError),
+    #[error(transparent)]
+    Denied(#[from] DeniedCall),
+    #[error("`{0}` is a placeholder: put a name or number in its place")]
+    Placeholder(String),
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// A parameter that names a guest.
+    #[error("`{parameter}`: {error}")]
+    GuestParameter { parameter: String, error: GuestError },
+    #[error("the node is missing in the path, and the list of nodes can't be read: {0}")]
+    NodeLookup(Arc<LookupError>),
+    #[error("the node is missing in the path, and the token sees no node")]
+    NoVisibleNode,
+    #[error("which node? Put one of {} in the place of {{node}}", .0.join(", "))]
+    SeveralNodes(Vec<String>),
+    #[error("the cluster reports a node name that no node can have")]
+    InvalidNodeName,
+    #[error("`{0}` is given twice, in the path's query and beside the path: give it once")]
+    DuplicateParameter(String),
+    #[error("{count} parameters are more than any operation has: give {limit} at most")]
+    TooManyParameters { count: usize, limit: usize },
+    #[error("the parameters have {bytes} bytes, more than any node accepts: give {limit} at most")]
+    ParametersTooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    UnknownPath(UnknownPath),
+    #[error(transparent)]
+    UnknownMethod(UnknownMethod),
+    #[error("{problems}{}", missing_method_text(.other_methods))]
+    InvalidParameters {
+        problems: ParameterErrors,
+        /// The other methods of the path, where no method was given.
+        other_methods: Vec<Method>,
+    },
+    /// A correction of a call that can't be undone: the caller may mean another guest.
+    #[error("{correction}, and a call that can't be undone is not corrected: write {operation}")]
+    UnsafeCorrection { correction: String, operation: String },
+}
+
+/// A path that leaves the API.
+#[derive(Debug, thiserror::Error)]
+pub struct UnknownPath {
+    /// The known part of the path.
+    pub known: String,
+    /// The first unknown segment. `None` if the path ends before an operation.
+    pub segment: Option<String>,
+    pub suggestion: Option<String>,
+    pub alternatives: Vec<String>,
+}
+
+/// A method that a path does not have.
+#[derive(Debug, thiserror::Error)]
+pub struct UnknownMethod {
+    pub path: String,
+    pub method: Method,
+    /// The methods of the path with their summaries.
+    pub available: Vec<String>,
+    /// The names one step below the path, where a change was asked for.
+    pub children: Vec<String>,
+}
+
+/// The reason why a guest is not found.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    #[error("the guest can't be looked up: {0}")]
+    Lookup(Arc<LookupError>),
+    #[error(transparent)]
+    NotFound(FindGuestError),
+    #[error("the API token may not see on which node guest {0} is: it needs VM.Audit on /vms")]
+    HiddenNode(String),
+}
+
+impl PlanError {
+    /// Returns whether the text of the error already says that nothing was sent.
+    pub(super) fn says_nothing_was_sent(&self) -> bool {
+        match self {
+            Self::Guest(GuestError::Lookup(error))
+            | Self::GuestParameter { error: GuestError::Lookup(error), .. }
+            | Self::NodeLookup(error) => error.says_nothing_was_sent(),
+            _ => false,
+        }
+    }
+}
+
+impl Hint for PlanError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Denied(denied) => denied.hint(),
+            Self::InvalidPath(error) => error.hint(),
+            Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
+            Self::NodeLookup(error) => error.hint(),
+            Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
+            Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for GuestError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::NotFound(error) => error.hint(),
+            Self::HiddenNode(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for UnknownPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.segment {
+            Some(segment) => write!(f, "there is no `{segment}` below {} in the API", self.known)?,
+            None => write!(f, "{} alone is no operation", self.known)?,
+        }
+        if let Some(suggestion) = &self.suggestion {
+            write!(f, "; did you mean `{suggestion}`")?;
+        }
+        match self.alternatives.as_slice() {
+            [] => f.write_str(", nor anything else"),
+            names => write!(f, "; there is {}", names.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for UnknownMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has no {}, it has {}", self.path, self.method, self.available.join(", "))?;
+        if self.children.is_empty() { Ok(()) } else { write!(f, "; below it are {}", self.children.join(", ")) }
+    }
+}
+
+fn missing_method_text(others: &[Method]) -> String {
+    let names: Vec<&str> = others.iter().map(|method| method.as_str()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(". No method was given, which means GET; this path also has {}", names.join(", "))
+}

@@ -1,0 +1,151 @@
+//! The plan of one API call.
+
+use super::affected::AffectedGuests;
+use super::audit::AuditedCall;
+use super::handle::{ClusterHandle, ListedNode};
+use super::lookup_error::LookupError;
+use super::spec::CallSpec;
+use crate::audit::AuditEvent;
+use crate::policy::Risk;
+use crate::pve::Method;
+use crate::pve::guests::Guest;
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::render::question::{CallDescription, describe_dry_run};
+use std::sync::Arc;
+
+/// An API call that is complete and checked: the path is resolved, the parameters are encoded and the risk is known.
+///
+/// The call can't be sent before [`PlannedCall::authorize`] and [`Authorized::confirm`](super::Authorized::confirm).
+pub struct PlannedCall<'a> {
+    pub(super) cluster: &'a ClusterHandle<'a>,
+    pub(super) purpose: CallPurpose<'a>,
+    pub(super) method: Method,
+    pub(super) path: ApiPath,
+    pub(super) params: ApiParams,
+    pub(super) operation: PlannedOperation,
+    pub(super) risk: Risk,
+    pub(super) affected: AffectedGuests,
+    /// The cluster's guests, where the policy or the question depends on them.
+    pub(super) guests: Option<GuestView<'a>>,
+    /// Corrections of the path, as the caller may read them.
+    pub(super) notes: Vec<String>,
+}
+
+/// The reason for an API call.
+#[derive(Clone, Copy)]
+pub(super) enum CallPurpose<'a> {
+    /// The caller asked for it.
+    Requested(CallSpec<'a>),
+    /// A tool reads a fixed path.
+    ToolRead,
+    /// The server looks something up for another call.
+    Lookup,
+}
+
+/// Facts about the operation of a call.
+pub(super) struct PlannedOperation {
+    /// The path with placeholders. `None` if neither the embedded facts nor the cluster know the operation.
+    pub(super) template: Option<String>,
+    /// The embedded facts describe the same operation as the cluster.
+    pub(super) is_known: bool,
+    /// Empty if the operation is unknown.
+    pub(super) summary: String,
+    pub(super) privileges: String,
+    /// The operation needs no privilege, so Proxmox omits what the token may not see.
+    pub(super) may_be_filtered: bool,
+    /// Proxmox returns the list in pages.
+    pub(super) is_paged: bool,
+}
+
+/// The guests and nodes of a cluster at the time of the plan.
+#[derive(Clone)]
+pub(super) struct GuestView<'a> {
+    pub(super) guests: Result<&'a [Guest], Arc<LookupError>>,
+    /// `None` where the call does not affect a whole node.
+    pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
+}
+
+impl PlannedOperation {
+    pub(super) fn unknown() -> Self {
+        Self {
+            template: None,
+            is_known: false,
+            summary: String::new(),
+            privileges: String::new(),
+            may_be_filtered: false,
+            is_paged: false,
+        }
+    }
+}
+
+impl<'a> PlannedCall<'a> {
+    /// Plans a read that the server makes by itself.
+    pub(super) fn own_read(
+        cluster: &'a ClusterHandle<'a>,
+        purpose: CallPurpose<'a>,
+        path: ApiPath,
+        params: ApiParams,
+    ) -> Self {
+        Self {
+            cluster,
+            purpose,
+            method: Method::Get,
+            operation: PlannedOperation {
+                template: Some(path.as_str().to_owned()),
+                is_known: true,
+                ..PlannedOperation::unknown()
+            },
+            path,
+            params,
+            risk: Risk::READ,
+            affected: AffectedGuests::none(),
+            guests: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Returns what would be sent, and the risk, as text.
+    pub fn describe_dry_run(&self) -> String {
+        describe_dry_run(&self.describe(), self.cluster.policy().needs_confirmation(self.risk))
+    }
+
+    /// Returns the corrections of the path.
+    pub fn into_notes(self) -> Vec<String> {
+        self.notes
+    }
+
+    pub(super) fn describe(&self) -> CallDescription<'_> {
+        CallDescription {
+            operation: self.operation_line(),
+            cluster: self.cluster.name(),
+            params: &self.params,
+            summary: &self.operation.summary,
+            privileges: &self.operation.privileges,
+            risk: self.risk,
+        }
+    }
+
+    pub(super) fn audited(&self) -> AuditedCall<'_> {
+        AuditedCall { cluster: self.cluster, method: self.method, path: &self.path, params: &self.params }
+    }
+
+    /// Returns the event under which the end of the call is recorded.
+    pub(super) fn end_event(&self) -> AuditEvent {
+        match self.purpose {
+            CallPurpose::Lookup => AuditEvent::Lookup,
+            _ if self.risk.is_read_only() => AuditEvent::Read,
+            _ => AuditEvent::ChangeFinished,
+        }
+    }
+
+    /// Returns whether the method may change something.
+    pub(super) fn is_change(&self) -> bool {
+        self.method != Method::Get
+    }
+
+    /// Returns method and path as they are sent.
+    pub(super) fn operation_line(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}

@@ -1,0 +1,54 @@
+//! The scope of one tool call: its caller and the clusters that the caller may use.
+
+use super::confirmation_codes::ConfirmationCodes;
+use super::visibility::VisibleClusters;
+use crate::audit::AuditLog;
+use crate::base::cancel::CancelToken;
+use crate::base::trace::{CallId, TraceParent};
+use crate::config::Client;
+use crate::render::list::RenderedList;
+use std::net::IpAddr;
+
+/// Receives facts about a tool call, from any of its threads.
+pub trait CallObserver: Sync {
+    /// Records that the policy denied a part of the call.
+    fn record_denial(&self);
+    /// Records that the call takes long on purpose.
+    fn record_wait(&self);
+    /// Records that the call concerns this cluster.
+    fn record_cluster(&self, name: &str);
+}
+
+/// The origin of one tool call, for the policy and the audit log.
+pub struct CallOrigin<'a> {
+    pub client: &'a Client,
+    /// `None` on stdio.
+    pub address: Option<IpAddr>,
+    pub transport: &'static str,
+    pub tool: &'static str,
+    pub id: CallId,
+    pub trace: Option<TraceParent>,
+    pub cancel: &'a CancelToken,
+    pub observer: &'a dyn CallObserver,
+}
+
+/// The scope of one tool call. Every request to a cluster starts at a [`ClusterHandle`](super::ClusterHandle) of it.
+#[derive(Clone, Copy)]
+pub struct CallScope<'a> {
+    pub(super) origin: &'a CallOrigin<'a>,
+    pub(super) clusters: &'a VisibleClusters,
+    pub(super) audit: &'a AuditLog,
+    pub(super) confirmation_codes: &'a ConfirmationCodes,
+}
+
+impl<'a> CallScope<'a> {
+    /// Returns the configured clusters as `list_clusters` shows them.
+    pub fn listing(self) -> &'a RenderedList {
+        &self.clusters.listing
+    }
+
+    /// Returns whether the caller can use more than one cluster.
+    pub fn has_several_clusters(self) -> bool {
+        self.clusters.manager.clusters().len() > 1
+    }
+}

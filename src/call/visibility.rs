@@ -1,0 +1,56 @@
+//! The clusters that each client may use.
+
+use crate::config::Client;
+use crate::pve::client::manager::ClusterManager;
+use crate::render::clusters::{ClusterEntry, render_clusters};
+use crate::render::list::RenderedList;
+
+/// The clusters that one client may use.
+pub struct VisibleClusters {
+    pub(super) manager: ClusterManager,
+    /// Rendered once: it depends on the configuration alone.
+    pub(super) listing: RenderedList,
+}
+
+/// The clusters, by client.
+pub(super) struct ClusterVisibility {
+    /// For clients without a restriction.
+    pub(super) all: VisibleClusters,
+    restricted: Vec<(String, VisibleClusters)>,
+    /// For a client that the configuration does not list.
+    none: VisibleClusters,
+}
+
+impl VisibleClusters {
+    fn new(manager: ClusterManager) -> Self {
+        let default = manager.default_cluster();
+        let entries = manager.clusters().iter().map(|cluster| ClusterEntry {
+            settings: cluster.settings(),
+            is_default: default.is_some_and(|default| std::sync::Arc::ptr_eq(default, cluster)),
+            check: None,
+        });
+        let listing = render_clusters(entries);
+        Self { manager, listing }
+    }
+}
+
+impl ClusterVisibility {
+    pub(super) fn new(clusters: ClusterManager, clients: &[Client]) -> Self {
+        let restrict = |client: &Client| {
+            Some((client.name.clone(), VisibleClusters::new(clusters.restrict_to(client.clusters.as_deref()?))))
+        };
+        let restricted = clients.iter().filter_map(restrict).collect();
+        let none = VisibleClusters::new(clusters.restrict_to(&[]));
+        Self { all: VisibleClusters::new(clusters), restricted, none }
+    }
+
+    pub(super) fn for_client(&self, client: &Client) -> &VisibleClusters {
+        match client.clusters {
+            None => &self.all,
+            Some(_) => {
+                let entry = self.restricted.iter().find(|(name, _)| *name == client.name);
+                entry.map_or(&self.none, |(_, clusters)| clusters)
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Access levels and confirmation, with the words of clusters.json.
+
+use super::denial::{Denial, PermissionHolder};
+use super::risk::{Risk, RiskKind};
+use std::fmt;
+
+/// The access of a client or a cluster, from the strictest up: the lesser of two levels is the stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessLevel {
+    /// Reads that return no secret.
+    Read,
+    /// Also operations that can be undone: power, snapshots, backup, migration.
+    Operate,
+    /// All operations except those that need [`Permissions::exec`].
+    Full,
+}
+
+/// The calls that need a confirmation before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfirmationPolicy {
+    Never,
+    /// Calls that can't be undone, change permissions or run commands.
+    Destructive,
+    /// Every change.
+    Writes,
+}
+
+impl AccessLevel {
+    /// The words of clusters.json, from the strictest up.
+    pub const WORDS: [(&str, Self); 3] = [("read", Self::Read), ("operate", Self::Operate), ("full", Self::Full)];
+}
+
+impl ConfirmationPolicy {
+    /// The words of clusters.json.
+    pub const WORDS: [(&str, Self); 3] =
+        [("destructive", Self::Destructive), ("writes", Self::Writes), ("never", Self::Never)];
+}
+
+impl fmt::Display for AccessLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_word(f, Self::WORDS, self)
+    }
+}
+
+impl fmt::Display for ConfirmationPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_word(f, Self::WORDS, self)
+    }
+}
+
+fn write_word<T: PartialEq>(f: &mut fmt::Formatter<'_>, words: [(&str, T); 3], value: &T) -> fmt::Result {
+    let (word, _) = words.iter().find(|(_, one)| one == value).expect("every value has a word");
+    f.write_str(word)
+}
+
+/// The permissions of one side: a client or a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    pub access: AccessLevel,
+    /// Commands may be run on guests and nodes.
+    pub exec: bool,
+}
+
+impl Permissions {
+    /// Checks the risk of a call against the permissions of one side.
+    pub(super) fn authorize(self, risk: Risk, holder: impl FnOnce() -> PermissionHolder) -> Result<(), Denial> {
+        let needed = match risk.kind {
+            RiskKind::Read => AccessLevel::Read,
+            RiskKind::Operate => AccessLevel::Operate,
+            RiskKind::ReadSecret | RiskKind::Change | RiskKind::Execute => AccessLevel::Full,
+        };
+        if self.access < needed {
+            return Err(Denial::AccessLevel { needed, granted: self.access, risk, holder: holder() });
+        }
+        if risk.kind == RiskKind::Execute && !self.exec {
+            return Err(Denial::Exec { risk, holder: holder() });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.access, if self.exec { " and exec" } else { "" })
+    }
+}

@@ -1,0 +1,60 @@
+//! The reasons for which a call is denied.
+
+use super::{AccessLevel, OperationPattern, Risk};
+use crate::base::hint::Hint;
+use std::borrow::Cow;
+use std::fmt;
+
+/// The reason for which the policy denies a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    #[error("it needs access \"{needed}\" ({risk}), but {holder} has \"{granted}\"")]
+    AccessLevel { needed: AccessLevel, granted: AccessLevel, risk: Risk, holder: PermissionHolder },
+    #[error("it needs \"exec\" ({risk}), which {holder} does not have")]
+    Exec { risk: Risk, holder: PermissionHolder },
+    #[error("the cluster's \"deny\" list has \"{0}\"")]
+    DenyList(OperationPattern),
+    #[error("the cluster has an \"allow\" list, and this operation is not on it")]
+    AllowList,
+    #[error("guest {0} is protected on this cluster")]
+    ProtectedGuest(u32),
+    #[error("pool {0} is protected on this cluster")]
+    ProtectedPool(String),
+    /// Protected guests in a larger scope, such as a node. The text lists numbers and names.
+    #[error("it affects protected guests of this cluster: {0}")]
+    ProtectedGuests(String),
+    #[error("guests are protected on this cluster, and the guests that the call affects are not known ({cause})")]
+    UnknownScope { cause: String },
+    #[error(
+        "guest {0} is protected on this cluster and not in its list, so the call may affect it (the API token needs \
+         VM.Audit on it; if the guest does not exist, remove it from \"protect\")"
+    )]
+    UnlistedProtectedGuest(u32),
+    #[error(
+        "guests are protected on this cluster by pool or tag, and guest {0} is not in its list (a new one appears \
+         within seconds; the API token needs VM.Audit on it)"
+    )]
+    UnlistedGuest(u32),
+}
+
+impl Hint for Denial {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("only the operator of this server can change that, in clusters.json".into())
+    }
+}
+
+/// The side whose permissions are too low for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PermissionHolder {
+    Client(String),
+    Cluster,
+}
+
+impl fmt::Display for PermissionHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(name) => write!(f, "client \"{name}\""),
+            Self::Cluster => f.write_str("this cluster"),
+        }
+    }
+}

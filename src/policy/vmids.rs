@@ -1,0 +1,107 @@
+//! Guest numbers in paths, names and lists of API calls.
+
+/// Prefixes of a guest's number in the names of its volumes and backups, the id of its HA resource and the paths of its
+/// images (PVE: storage plugins, vzdump, PBS).
+const VMID_PREFIXES: [&str; 16] = [
+    "vm-",
+    "base-",
+    "subvol-",
+    "basevol-",
+    "vzdump-qemu-",
+    "vzdump-lxc-",
+    "vzdump-openvz-",
+    "images/",
+    "rootdir/",
+    "private/",
+    "vm:",
+    "ct:",
+    "vm/",
+    "ct/",
+    "qemu/",
+    "lxc/",
+];
+
+/// Calls `each` for every guest number in the names of volumes, backups or resources.
+pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
+    for before in VMID_PREFIXES {
+        let mut rest = text;
+        while let Some((_, after)) = rest.split_once(before) {
+            let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            if let Some(Ok(number)) = after.get(..digits).map(str::parse) {
+                each(number);
+            }
+            rest = after;
+        }
+    }
+    for (at, _) in text.match_indices(':') {
+        let (before, after) = text.split_at(at);
+        // The number after the colon of a URL is a port.
+        if !split_list(before).last().is_some_and(|word| word.contains("//")) {
+            for_each_vmid_in_folders(after.trim_start_matches(':'), each);
+        }
+    }
+    // The path names the storage, so the volume has no colon.
+    if let Some((_, volume)) = text.split_once("/content/") {
+        for_each_vmid_in_folders(volume, each);
+    }
+}
+
+/// Calls `each` for every guest in whose folder a volume is (PVE: `100/any.qcow2`, and for a linked clone
+/// `9000/base.qcow2/100/any.qcow2`).
+fn for_each_vmid_in_folders(volume: &str, each: &mut dyn FnMut(u32)) {
+    let volume = split_list(volume).next().unwrap_or_default();
+    if let Some((folders, _)) = volume.rsplit_once('/')
+        && volume.starts_with(|c: char| c.is_ascii_digit())
+    {
+        folders.split('/').filter_map(|folder| folder.parse().ok()).for_each(each);
+    }
+}
+
+/// Splits a list as Proxmox does: at commas, semicolons, white space of any kind and control characters.
+pub(super) fn split_list(list: &str) -> impl DoubleEndedIterator<Item = &str> {
+    list.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace() || c.is_control())
+}
+
+/// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) counts as its guest.
+pub fn for_each_vmid_in_list(text: &str, each: &mut dyn FnMut(u32)) {
+    for part in split_list(text) {
+        if let Ok(number) = part.split('-').next().unwrap_or_default().parse() {
+            each(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_known_by_the_names_of_what_it_has() {
+        for (text, numbers) in [
+            ("local-lvm:vm-100-disk-0", vec![100]),
+            ("local:100/vm-100-disk-0.qcow2,size=32G", vec![100]),
+            ("nfs:base-100-disk-0/vm-101-disk-0", vec![101, 100]),
+            ("local:backup/vzdump-lxc-102-2026_01_01-00_00_00.tar.zst", vec![102]),
+            ("pbs:backup/ct/103/2026-01-01T00:00:00Z", vec![103]),
+            ("vm:104,ct:105", vec![104, 105]),
+            ("local:106/any.qcow2,size=1G", vec![106]),
+            ("local:107/base.qcow2/108/any.qcow2", vec![107, 108]),
+            ("/nodes/pve1/storage/local/content/109/any.raw", vec![109]),
+            ("local:iso/debian-12.iso", vec![]),
+            ("see https://pve1.example:8006/ and 10.0.0.0/24", vec![]),
+        ] {
+            let mut found = Vec::new();
+            for_each_vmid_in_name(text, &mut |n| found.push(n));
+            found.dedup();
+            assert_eq!(found, numbers, "{text}");
+        }
+        let mut found = Vec::new();
+        for_each_vmid_in_list("100, 101;102 103-0,x", &mut |n| found.push(n));
+        assert_eq!(found, [100, 101, 102, 103]);
+        for odd in ["104\r105", "104\x00105", "104\u{a0}105", "104\x0b105"] {
+            let mut found = Vec::new();
+            for_each_vmid_in_list(odd, &mut |n| found.push(n));
+            assert_eq!(found, [104, 105], "{odd:?}");
+        }
+    }
+}

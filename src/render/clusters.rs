@@ -1,0 +1,73 @@
+//! The table of the clusters.
+
+use super::list::{RenderedList, column};
+use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
+use crate::config::ClusterConfig;
+use std::borrow::Cow;
+
+const COLUMNS: [Column; 10] = [
+    column("name", CellFormat::Plain),
+    column("nodes", CellFormat::Plain),
+    column("token", CellFormat::Plain),
+    column("tls", CellFormat::Plain),
+    column("default", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("version", CellFormat::Plain),
+    column("online", CellFormat::Plain),
+    column("nodes_down", CellFormat::Plain),
+    column("error", CellFormat::Plain),
+];
+
+/// A cluster for the table.
+pub struct ClusterEntry<'a> {
+    pub settings: &'a ClusterConfig,
+    pub is_default: bool,
+    /// `None` where the cluster was not asked.
+    pub check: Option<ClusterCheck>,
+}
+
+/// The result of a check.
+pub struct ClusterCheck {
+    /// Each address that does not answer, with the reason.
+    pub unreachable_nodes: Vec<String>,
+    pub health: Result<ClusterHealth, String>,
+}
+
+/// The state of a cluster that answers.
+pub struct ClusterHealth {
+    pub version: String,
+    pub online_nodes: usize,
+    pub nodes: usize,
+}
+
+/// Renders the clusters, in their order.
+pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> RenderedList {
+    let mut table = ListTable::new(&COLUMNS);
+    for ClusterEntry { settings, is_default, check } in entries {
+        let addresses: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
+        let mut row = vec![
+            Some(to_json_text(&settings.name)),
+            Some(to_json_text(&addresses.join(","))),
+            Some(to_json_text(&format!("{}!{}", settings.user, settings.token_id))),
+            Some(to_json_text(settings.tls_mode())),
+            is_default.then_some(Cow::Borrowed("true")),
+        ];
+        if let Some(ClusterCheck { unreachable_nodes, health }) = check {
+            let down = (!unreachable_nodes.is_empty()).then(|| to_json_text(&unreachable_nodes.join("; ")));
+            row.extend(match health {
+                Ok(ClusterHealth { version, online_nodes, nodes }) => [
+                    Some(to_json_text("ok")),
+                    Some(to_json_text(&version)),
+                    Some(to_json_text(&format!("{online_nodes}/{nodes}"))),
+                    down,
+                    None,
+                ],
+                Err(error) => [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error))],
+            });
+        }
+        table.push(row);
+    }
+    let mut text = String::new();
+    let members = table.write(&mut text, |_| SortKey::default());
+    RenderedList { text, structured: format!("{{{members}}}") }
+}

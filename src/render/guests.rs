@@ -1,0 +1,132 @@
+//! The table of `find_guest`.
+
+use super::cluster_errors::{AllClustersFailed, ClusterErrors};
+use super::list::{RenderedList, column};
+use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
+use crate::pve::guests::{self, Guest};
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
+
+/// The most rows of an answer. A caller with more matches needs a narrower question.
+const MAX_GUESTS: usize = 50;
+
+const COLUMNS: [Column; 14] = [
+    column("cluster", CellFormat::Plain),
+    column("vmid", CellFormat::Plain),
+    column("type", CellFormat::Plain),
+    column("name", CellFormat::Plain),
+    column("node", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("tags", CellFormat::Plain),
+    column("pool", CellFormat::Plain),
+    column("maxcpu", CellFormat::Plain),
+    column("maxmem", CellFormat::Bytes),
+    column("uptime", CellFormat::Duration),
+    column("template", CellFormat::Plain),
+    column("lock", CellFormat::Plain),
+    column("path", CellFormat::Plain),
+];
+
+/// A guest in the list of its cluster.
+pub struct ListedGuest<'a> {
+    /// The position of the cluster among those that were asked.
+    pub cluster_index: usize,
+    pub cluster: &'a str,
+    pub guest: Guest,
+}
+
+/// Renders the guests that match every word of `query`, the best first. `queried` is the number of clusters.
+pub fn render_matches(
+    query: &str,
+    all: &[ListedGuest<'_>],
+    failures: &ClusterErrors<'_>,
+    queried: usize,
+) -> Result<RenderedList, AllClustersFailed> {
+    failures.fail_if_all(queried)?;
+    let words: Vec<&str> = query.split_whitespace().collect();
+    let rank = |guest: &Guest| words.iter().map(|word| guest.match_rank(word)).sum::<Option<u32>>();
+    let mut matches: Vec<(u32, &ListedGuest<'_>)> =
+        all.iter().filter_map(|listed| Some((rank(&listed.guest)?, listed))).collect();
+    matches.sort_by_key(|(rank, listed)| (*rank, listed.cluster_index, listed.guest.vmid));
+
+    let mut table = ListTable::new(&COLUMNS);
+    for (_, listed) in matches.iter().take(MAX_GUESTS) {
+        table.push(build_row((queried > 1).then_some(listed.cluster), &listed.guest));
+    }
+    let mut text = String::new();
+    let mut structured = format!("{{{}", table.write(&mut text, |_| SortKey::default()));
+    if let Some(left_out @ 1..) = matches.len().checked_sub(MAX_GUESTS) {
+        let _ = writeln!(text, "{left_out} more fit, none of them better: add a word, such as a tag, node or state");
+        let _ = write!(structured, ",\"left_out\":{left_out}");
+    }
+    if matches.is_empty() {
+        text = explain_no_match(query, all);
+    }
+    if all.iter().any(|listed| listed.guest.status.is_empty()) {
+        text.push_str("some guests show no state: the token may lack VM.Audit on them, or their node is down\n");
+    }
+    failures.write(&mut text, &mut structured);
+    structured.push('}');
+    Ok(RenderedList { text, structured })
+}
+
+/// Returns the cells of a guest, in the order of the columns.
+fn build_row(cluster: Option<&str>, guest: &Guest) -> Vec<Option<Cow<'static, str>>> {
+    fn text(text: &str) -> Option<Cow<'static, str>> {
+        (!text.is_empty()).then(|| to_json_text(text))
+    }
+    fn number(number: Option<&dyn Display>) -> Option<Cow<'static, str>> {
+        number.map(|n| n.to_string().into())
+    }
+    let count = |n: &Option<u64>| number(n.as_ref().map(|n| n as &dyn Display));
+    vec![
+        cluster.and_then(text),
+        number(Some(&guest.vmid)),
+        text(guest.kind.as_str()),
+        text(&guest.name),
+        text(&guest.node),
+        text(&guest.status),
+        text(&guest.tags),
+        text(&guest.pool),
+        count(&guest.maxcpu),
+        count(&guest.maxmem),
+        count(&guest.uptime.filter(|seconds| *seconds > 0)),
+        guest.template.then_some(Cow::Borrowed("1")),
+        text(&guest.lock),
+        guest.path().and_then(|path| text(path.as_str())),
+    ]
+}
+
+/// Describes what to try where no guest matches.
+fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
+    if all.is_empty() {
+        return "no visible guest at all: there is none, or the token lacks VM.Audit (GET /access/permissions shows its \
+                privileges)\n"
+            .into();
+    }
+    let numbers: Vec<String> = all.iter().map(|listed| listed.guest.vmid.to_string()).collect();
+    let mut known: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    for ListedGuest { guest, .. } in all {
+        known.extend([guest.name.as_str(), guest.pool.as_str()]);
+        known.extend(guest.iter_tags());
+        // A part of a name is a suggestion too: web of web-shop.example and of web01.
+        known.extend(guest.name.split(['-', '.']));
+        known.push(guest.name.trim_end_matches(|c: char| c.is_ascii_digit()));
+    }
+    let escaped: String = query.chars().flat_map(char::escape_debug).collect();
+    let mut text = format!("no guest fits \"{escaped}\" among {} seen", all.len());
+    let mut near: Vec<String> = Vec::new();
+    let matches_none = |word: &&str| all.iter().all(|listed| listed.guest.match_rank(word).is_none());
+    for word in query.split_whitespace().filter(matches_none).take(3) {
+        near.extend(guests::find_similar(word, known.clone()));
+    }
+    if near.is_empty() {
+        text.push_str(
+            ". get_cluster_resources with type vm lists all; the token sees only guests on which it has VM.Audit",
+        );
+    } else {
+        let _ = write!(text, ". Nearest: {}", near.join(", "));
+    }
+    text.push('\n');
+    text
+}

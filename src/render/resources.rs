@@ -1,0 +1,223 @@
+//! Lists of nodes and resources, of one cluster or of several.
+
+use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure};
+use super::list::{RenderedList, column};
+use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
+use super::units::push_byte_size;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+const NODE_COLUMNS: [Column; 10] = [
+    column("cluster", CellFormat::Plain),
+    column("node", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("cpu", CellFormat::Percent),
+    column("maxcpu", CellFormat::Plain),
+    column("mem", CellFormat::Bytes),
+    column("maxmem", CellFormat::Bytes),
+    column("disk", CellFormat::Bytes),
+    column("maxdisk", CellFormat::Bytes),
+    column("uptime", CellFormat::Duration),
+];
+
+const RESOURCE_COLUMNS: [Column; 19] = [
+    column("cluster", CellFormat::Plain),
+    column("id", CellFormat::Plain),
+    column("name", CellFormat::Plain),
+    column("node", CellFormat::Plain),
+    column("status", CellFormat::Plain),
+    column("cpu", CellFormat::Percent),
+    column("maxcpu", CellFormat::Plain),
+    column("mem", CellFormat::Bytes),
+    column("maxmem", CellFormat::Bytes),
+    column("disk", CellFormat::Bytes),
+    column("maxdisk", CellFormat::Bytes),
+    column("uptime", CellFormat::Duration),
+    column("pool", CellFormat::Plain),
+    column("tags", CellFormat::Plain),
+    column("template", CellFormat::Plain),
+    column("hastate", CellFormat::Plain),
+    column("lock", CellFormat::Plain),
+    column("plugintype", CellFormat::Plain),
+    column("shared", CellFormat::Plain),
+];
+
+/// The answer of one cluster: a JSON list of rows, or the error.
+pub struct ClusterRows<'a> {
+    pub name: &'a str,
+    /// `None` where the caller can use only one cluster.
+    pub label: Option<&'a str>,
+    pub rows: Result<&'a str, String>,
+}
+
+/// Renders the nodes of the clusters.
+pub fn render_nodes(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
+    render_list(
+        clusters,
+        &NODE_COLUMNS,
+        |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
+        |_, _| {},
+    )
+}
+
+/// Renders the resources of the clusters under a summary.
+pub fn render_resources(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
+    render_list(clusters, &RESOURCE_COLUMNS, resource_sort_key, summarize)
+}
+
+/// Renders one table of all rows, and the failures after it.
+fn render_list(
+    clusters: &[ClusterRows<'_>],
+    columns: &'static [Column],
+    sort_key: SortKeyFn,
+    summarize: impl Fn(&mut String, &ListTable<'_>),
+) -> Result<RenderedList, AllClustersFailed> {
+    let mut table = ListTable::new(columns);
+    let mut failures = ClusterErrors::new();
+    for ClusterRows { name, label, rows } in clusters {
+        let lead = if clusters.len() > 1 { vec![to_json_text(name)] } else { vec![] };
+        let before = table.len();
+        let read = rows.clone().and_then(|rows| {
+            table.read(rows, &lead).map_err(|error| format!("its answer is not a list of objects ({error})"))
+        });
+        if let Err(error) = read {
+            table.truncate(before);
+            failures.push(ClusterFailure { name, label: *label, error });
+        }
+    }
+    failures.fail_if_all(clusters.len())?;
+    let mut text = String::with_capacity(64 + table.len() * 96);
+    summarize(&mut text, &table);
+    let summary = text.trim_end().to_owned();
+    let mut structured = String::from("{");
+    if !summary.is_empty() {
+        let _ = write!(structured, "\"summary\":{},", to_json_text(&summary));
+    }
+    structured.push_str(&table.write(&mut text, sort_key));
+    if table.is_empty() {
+        text.push_str(
+            "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)\n",
+        );
+    } else if table.rows().any(|row| row.text("status") == "online" && row.raw("maxcpu").is_none()) {
+        text.push_str(
+            "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its privileges)\n",
+        );
+    }
+    failures.write(&mut text, &mut structured);
+    structured.push('}');
+    Ok(RenderedList { text, structured })
+}
+
+/// Sorts guests first, by number, then nodes, storages and the rest by name.
+fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
+    let (group, name) = (row.text("cluster"), row.text("id"));
+    let (rank, number) = match name.split_once('/') {
+        Some(("qemu" | "lxc", vmid)) => (0, vmid.parse().unwrap_or(u64::MAX)),
+        Some(("node", _)) => (1, 0),
+        Some(("storage", _)) => (2, 0),
+        _ => (3, 0),
+    };
+    SortKey { group, rank, number, name }
+}
+
+/// Appends one line of guests and one of capacity, each only where there is something to count.
+fn summarize(text: &mut String, table: &ListTable<'_>) {
+    let rows: Vec<TableRow<'_>> = table.rows().collect();
+    let mut summary = ResourceSummary::default();
+    rows.iter().for_each(|row| summary.add(row));
+    summary.push_guests(text);
+    summary.push_capacity(text);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+}
+
+/// The sums of a list of resources.
+#[derive(Default)]
+struct ResourceSummary<'r> {
+    /// The number of guests by kind and state.
+    guests: BTreeMap<&'static str, BTreeMap<&'r str, u32>>,
+    nodes: u32,
+    online_nodes: u32,
+    cpu: Usage,
+    memory: Usage,
+    /// By cluster and storage.
+    storages: BTreeMap<(&'r str, &'r str), Usage>,
+}
+
+/// The used and the whole amount of something.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    used: f64,
+    total: f64,
+}
+
+impl<'r> ResourceSummary<'r> {
+    fn add(&mut self, row: &'r TableRow<'_>) {
+        let Some((kind, name)) = row.text("id").split_once('/') else { return };
+        match kind {
+            "qemu" | "lxc" => {
+                let kind = if kind == "qemu" { "VMs" } else { "containers" };
+                let state = if row.number("template") == 1.0 { "template" } else { row.text("status") };
+                *self.guests.entry(kind).or_default().entry(state).or_default() += 1;
+            }
+            "node" => {
+                self.nodes += 1;
+                self.online_nodes += u32::from(row.text("status") == "online");
+                self.cpu.used += row.number("cpu") * row.number("maxcpu");
+                self.cpu.total += row.number("maxcpu");
+                self.memory.used += row.number("mem");
+                self.memory.total += row.number("maxmem");
+            }
+            "storage" => {
+                // A shared storage has a row for each node and counts once for each cluster.
+                let key = match name.split_once('/') {
+                    Some((_, storage)) if row.number("shared") == 1.0 => storage,
+                    _ => name,
+                };
+                let usage = Usage { used: row.number("disk"), total: row.number("maxdisk") };
+                self.storages.insert((row.text("cluster"), key), usage);
+            }
+            _ => {}
+        }
+    }
+
+    fn push_guests(&self, text: &mut String) {
+        let kinds = self.guests.iter().map(|(kind, states)| {
+            let counts: Vec<_> = states.iter().map(|(state, n)| format!("{n} {state}")).collect();
+            let all = states.values().sum::<u32>();
+            let kind = if all == 1 { kind.trim_end_matches('s') } else { kind };
+            format!("{all} {kind} ({})", counts.join(", "))
+        });
+        let kinds: Vec<String> = kinds.collect();
+        if !kinds.is_empty() {
+            let _ = writeln!(text, "guests: {}", kinds.join(", "));
+        }
+    }
+
+    fn push_capacity(&self, text: &mut String) {
+        let mut parts = Vec::new();
+        if self.nodes > 0 {
+            parts.push(format!("{} of {} nodes online", self.online_nodes, self.nodes));
+        }
+        if self.cpu.total > 0.0 {
+            parts.push(format!("CPU {:.1} of {} cores", self.cpu.used, self.cpu.total));
+        }
+        let storage = self.storages.values().fold(Usage::default(), |sum, storage| Usage {
+            used: sum.used + storage.used,
+            total: sum.total + storage.total,
+        });
+        for (name, usage) in [("memory", self.memory), ("storage", storage)] {
+            if usage.total > 0.0 {
+                let mut part = format!("{name} ");
+                push_byte_size(&mut part, usage.used);
+                part.push_str(" of ");
+                push_byte_size(&mut part, usage.total);
+                parts.push(part);
+            }
+        }
+        if !parts.is_empty() {
+            let _ = writeln!(text, "capacity: {}", parts.join(", "));
+        }
+    }
+}

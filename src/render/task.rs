@@ -1,0 +1,100 @@
+//! The result of a task.
+
+use super::units::push_duration;
+use crate::pve::task::{TaskResult, TaskState, Upid};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// A rendered task.
+pub struct TaskText {
+    /// One line.
+    pub headline: String,
+    /// The end of the log, after a line end. Empty where there is no log.
+    pub log: String,
+}
+
+/// Describes a task: `qmstart of guest 100 on pve1`.
+pub fn describe_task(upid: &Upid) -> String {
+    let Upid { kind, id, node, .. } = upid;
+    match id.parse::<u32>() {
+        // Numbers of guests begin at 100, those of Ceph's daemons at 0.
+        Ok(100..) if !kind.starts_with("ceph") => format!("{kind} of guest {id} on {node}"),
+        _ if id.is_empty() => format!("{kind} on {node}"),
+        _ => format!("{kind} of {id} on {node}"),
+    }
+}
+
+/// Renders the state of a task and the end of its log.
+pub fn render_task(upid: &Upid, result: &TaskResult) -> TaskText {
+    TaskText { headline: render_headline(upid, result), log: render_log(upid, result) }
+}
+
+/// Returns a task as JSON.
+pub fn structure_task(upid: &Upid, result: &TaskResult, cluster: Option<&str>) -> Value {
+    let mut structured = json!({
+        "upid": upid.to_string(),
+        "node": upid.node,
+        "type": upid.kind,
+        "id": upid.id,
+        "user": upid.user,
+        "status": if result.state == TaskState::Running { "running" } else { "stopped" },
+        "exitstatus": result.state.exit_status(),
+        "started": upid.started_at,
+        "seconds": result.duration_seconds,
+        "log": result.log_tail,
+    });
+    if let Some(name) = cluster {
+        structured["cluster"] = name.into();
+    }
+    structured
+}
+
+fn render_headline(upid: &Upid, result: &TaskResult) -> String {
+    let mut text = match &result.state {
+        TaskState::Running => "RUNNING: ".into(),
+        TaskState::Ok => "OK: ".into(),
+        TaskState::Warnings(count) => format!("WARNINGS: {count}, see the log: "),
+        TaskState::Failed(_) => "FAILED: ".into(),
+    };
+    text.push_str(&describe_task(upid));
+    if let Some(seconds) = result.duration_seconds {
+        text.push_str(if result.state == TaskState::Running { ", for " } else { " took " });
+        match seconds {
+            // Up to two minutes to the second.
+            0..120 => drop(write!(text, "{seconds} s")),
+            _ => push_duration(&mut text, seconds),
+        }
+    }
+    match &result.state {
+        TaskState::Running => {
+            let _ = write!(
+                text,
+                ". It continues by itself: call wait_for_task again with upid {upid} to wait on, or GET {} for its log",
+                upid.path_to("log")
+            );
+        }
+        TaskState::Failed(reason) => drop(write!(text, ": {reason}")),
+        TaskState::Ok | TaskState::Warnings(_) => {}
+    }
+    text
+}
+
+fn render_log(upid: &Upid, result: &TaskResult) -> String {
+    let mut text = String::new();
+    let shown = result.log_tail.len() as u64;
+    if shown < result.log_lines {
+        let _ = write!(
+            text,
+            "\n\nthe last {shown} of {} lines of the log (all: GET {}?limit=0)",
+            result.log_lines,
+            upid.path_to("log")
+        );
+    } else if shown > 0 {
+        text.push_str("\n\nlog");
+    }
+    for line in &result.log_tail {
+        text.push('\n');
+        text.push_str(line);
+    }
+    text
+}

@@ -1,0 +1,189 @@
+//! `proxmox_api_call`: any operation of the API.
+
+use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::errors::{call_failed, render_call_error};
+use super::output::{format_notes, with_notes};
+use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
+use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
+use crate::base::hint::render_error;
+use crate::call::{
+    Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, ConfirmationError, ConfirmationInput, Confirmed,
+    Outcome, Question, UserDialog,
+};
+use crate::mcp::arguments::ParameterKind;
+use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
+use crate::mcp::context::CallContext;
+use crate::pve::Method;
+use crate::pve::task::Upid;
+use crate::render::output::OutputOptions;
+use crate::render::question::describe_confirmation;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The least time for the end of a task, however long its start took.
+const MIN_WAIT: Duration = Duration::from_secs(5);
+
+/// The key of the question in an elicitation.
+const QUESTION_KEY: &str = "confirm";
+
+/// `proxmox_api_call(path, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
+pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
+    name: "proxmox_api_call",
+    title: "Call the Proxmox API",
+    description: "Calls any operation of the Proxmox VE API: POST, PUT and DELETE change things at once. Checked before it \
+        is sent; dry_run shows the request and its risk. Example: path /qemu/web01/status/start, method POST, wait true. \
+        To look, proxmox_api_get is safer.",
+    parameters: &with_output_options::<7, 13>([
+        CLUSTER_OR_DEFAULT,
+        required("path", ParameterKind::Text, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
+        optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), "default: GET"),
+        optional(
+            "data",
+            ParameterKind::Object,
+            "parameters: {\"memory\": 2048, \"onboot\": true, \"delete\": \"tags\"} (delete unsets options)",
+        ),
+        optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
+        optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
+        optional("confirm", ParameterKind::Text, "the code of the answer that asked for it"),
+    ]),
+    effect: ToolEffect::Destructive,
+    trust: OutputTrust::Untrusted,
+    handler: proxmox_api_call,
+};
+
+fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+    let start = Instant::now();
+    let args = call.args;
+    let cluster = call.scope.select(args.text("cluster"))?;
+    // An answer that can't be shown must not be asked for, so the options are parsed first.
+    let options = OutputOptions::from_args(args).map_err(ToolError::Failed)?;
+    let spec = CallSpec {
+        method: args.text("method").and_then(Method::from_name),
+        path: args.text("path").expect("a required parameter"),
+        data: args.object("data"),
+        fetch_all: !options.is_plain(),
+    };
+    let authorized = authorize(&cluster, spec).map_err(|error| call_failed(&cluster, error))?;
+    if args.flag("dry_run") {
+        return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
+    }
+    let confirmed = confirm(call, &cluster, authorized)?;
+    let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
+    let text = serde_json::from_str::<String>(outcome.response.data());
+    match text.ok().and_then(|text| Upid::parse(&text).ok()) {
+        Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
+        Some(_) => {
+            let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
+            let mut notes = outcome.notes;
+            notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
+            Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes))
+        }
+        None => render_outcome(&options, outcome, call.max_result_bytes),
+    }
+}
+
+fn authorize<'a>(cluster: &'a ClusterHandle<'a>, spec: CallSpec<'a>) -> Result<Authorized<'a>, CallError> {
+    Ok(cluster.plan(spec)?.authorize()?)
+}
+
+/// Confirms the call, or returns the question in the way that the client supports.
+fn confirm<'a>(
+    call: &ToolCall<'_>,
+    cluster: &ClusterHandle<'_>,
+    authorized: Authorized<'a>,
+) -> Result<Confirmed<'a>, ToolError> {
+    let dialog = match authorized.needs_confirmation() {
+        true => read_dialog(call.context)?,
+        false => UserDialog::Unavailable,
+    };
+    let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
+    authorized.confirm(input).map_err(|error| match error {
+        ConfirmationError::Required(question) => ask(*question),
+        error => call_failed(cluster, error),
+    })
+}
+
+/// Returns the state of the dialog with the client's user.
+fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
+    if !context.can_show_form() {
+        return Ok(UserDialog::Unavailable);
+    }
+    let Some(state) = context.unseal_state()? else { return Ok(UserDialog::NotAsked) };
+    let agreed = context.input_response(QUESTION_KEY).is_some_and(|answer| {
+        // A form without its box had nothing to clear. Any value except `true` in the box declines.
+        answer.get("action").is_some_and(|action| action == "accept")
+            && answer.get("content").and_then(|content| content.get("confirm")).is_none_or(|value| *value == true)
+    });
+    let code = state.as_str().expect("the server seals a code, and nothing else, for this tool").to_owned();
+    Ok(UserDialog::Answered { code, agreed })
+}
+
+fn ask(question: Question) -> ToolError {
+    let Question { text, code, asks_user, rejected_code } = question;
+    if asks_user {
+        return ToolError::InputRequired(InputRequired {
+            requests: vec![InputRequest {
+                key: QUESTION_KEY,
+                method: InputMethod::Elicitation,
+                params: build_elicitation(&text),
+            }],
+            state: Some(code.into()),
+        });
+    }
+    let rejection = rejected_code.map(|error| format!("{error}.\n")).unwrap_or_default();
+    let question = describe_confirmation(&text, &code, CODE_LIFETIME.as_secs() / 60);
+    ToolError::Failed(rejection + &question)
+}
+
+/// Returns the question as a form with one box (2026-07-28, Elicitation).
+fn build_elicitation(question: &str) -> Value {
+    json!({
+        "mode": "form",
+        "message": question,
+        "requestedSchema": {
+            "type": "object",
+            "properties": {"confirm": {"type": "boolean", "title": "Do it", "default": true}},
+            "required": ["confirm"],
+        },
+    })
+}
+
+fn follow_started_task(
+    call: &ToolCall<'_>,
+    cluster: &ClusterHandle<'_>,
+    outcome: Outcome,
+    upid: &Upid,
+    start: Instant,
+) -> Result<ToolOutput, ToolError> {
+    let mut notes = outcome.notes;
+    let watch = match cluster.watch_task(upid) {
+        Ok(watch) => watch,
+        // The task was started, even if it must not be watched.
+        Err(denied) => {
+            notes.push(format!("the task was begun and can't be waited for: {denied}"));
+            return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
+        }
+    };
+    // The start of the task has used a part of the client's time limit.
+    let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
+    match watch.follow(deadline, &mut progress_reporter(call.context, upid)) {
+        Ok(result) => task_output(cluster, upid, &result, &notes),
+        Err(error) => Err(ToolError::Failed(render_call_error(cluster, error) + &format_notes(' ', &notes))),
+    }
+}
+
+fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -> Result<ToolOutput, ToolError> {
+    let Outcome { response, mut notes, operation, is_change } = outcome;
+    let is_envelope = response.has_extra_fields();
+    match options.render(response.into_payload(), is_envelope, max_bytes) {
+        Ok(rendered) => {
+            notes.extend(rendered.note);
+            Ok(with_notes(ToolOutput::text(rendered.text), &notes))
+        }
+        Err(error) if is_change => {
+            let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));
+            Ok(with_notes(ToolOutput::text(text), &notes))
+        }
+        Err(error) => Err(ToolError::Failed(render_error(&error))),
+    }
+}

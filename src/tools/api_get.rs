@@ -1,0 +1,108 @@
+//! `proxmox_api_get`: reads of any path.
+
+use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::errors::render_call_error;
+use super::output::{format_notes, with_notes};
+use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
+use crate::base::hint::render_error;
+use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
+use crate::mcp::arguments::ParameterKind;
+use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
+use crate::mcp::content::Content;
+use crate::pve::Method;
+use crate::render::output::OutputOptions;
+use serde_json::{Map, Value};
+
+/// The most paths of one call.
+const MAX_PATHS: usize = 20;
+
+/// The most reads at once.
+const MAX_CONCURRENT: usize = 8;
+
+/// `proxmox_api_get(path or paths, params?, cluster?, …)`.
+pub(super) const PROXMOX_API_GET: ToolDefinition = ToolDefinition {
+    name: "proxmox_api_get",
+    title: "Read from the Proxmox API",
+    description: "Reads any path of the Proxmox VE API with GET, or up to 20 at once; changes nothing. A guest's name or \
+        number is enough: /qemu/web01/config. Shape long answers with fields, filter, sort, limit, format.",
+    parameters: &with_output_options::<4, 10>([
+        CLUSTER_OR_DEFAULT,
+        optional("path", ParameterKind::Text, "such as /nodes/pve1/storage; search_api finds paths"),
+        optional("paths", ParameterKind::TextList, "several instead, each answered by itself"),
+        optional("params", ParameterKind::Object, "query parameters"),
+    ]),
+    effect: ToolEffect::ReadOnly,
+    trust: OutputTrust::Untrusted,
+    handler: proxmox_api_get,
+};
+
+fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
+    let args = call.args;
+    let cluster = call.scope.select(args.text("cluster"))?;
+    let options = OutputOptions::from_args(args).map_err(ToolError::Failed)?;
+    let reader = PathReader { cluster: &cluster, options: &options, params: args.object("params") };
+    match (args.text("path"), args.text_list("paths")) {
+        (Some(path), None) => {
+            let answer = reader.read(path, call.max_result_bytes).map_err(ToolError::Failed)?;
+            Ok(with_notes(ToolOutput::text(answer.text), &answer.notes))
+        }
+        (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
+            read_paths(&reader, &paths, call.max_result_bytes)
+        }
+        (None, Some(paths)) => Err(call.reject(format_args!("paths has {}: give 1 to {MAX_PATHS}", paths.len()))),
+        (Some(_), Some(_)) => Err(call.reject("path and paths are both given: give one of them")),
+        (None, None) => Err(call.reject("path is missing, such as /nodes/pve1/storage (or several in paths)")),
+    }
+}
+
+/// Reads several paths in parallel. The answers are in the order of the paths.
+fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Result<ToolOutput, ToolError> {
+    // The schema is fetched once, so that all paths are checked against the same one.
+    reader.cluster.schema();
+    // Each path has an equal share of the limit.
+    let share = if max_bytes == 0 { 0 } else { (max_bytes / paths.len()).max(1) };
+    let answers = fan_out(paths, MAX_CONCURRENT, |path| reader.read(path, share));
+    if answers.iter().all(Result::is_err) {
+        let lines = paths.iter().zip(answers).filter_map(|(path, answer)| Some(format!("{path}: {}", answer.err()?)));
+        return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
+    }
+    let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
+        Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}{}", format_notes('\n', &notes)),
+        Err(error) => format!("{path}: failed: {error}"),
+    });
+    Ok(ToolOutput { content: texts.map(Content::Text).collect(), structured: None })
+}
+
+/// The reader of the paths of one call.
+struct PathReader<'a> {
+    cluster: &'a ClusterHandle<'a>,
+    options: &'a OutputOptions,
+    params: Option<&'a Map<String, Value>>,
+}
+
+/// The answer to one read.
+struct PathAnswer {
+    text: String,
+    notes: Vec<String>,
+}
+
+impl PathReader<'_> {
+    /// Reads a path. The error is its text.
+    fn read(&self, path: &str, max_bytes: usize) -> Result<PathAnswer, String> {
+        if let Some(method) = split_leading_method(path).0.filter(|method| *method != Method::Get) {
+            return Err(format!("proxmox_api_get only reads: a {method} is for proxmox_api_call"));
+        }
+        let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: !self.options.is_plain() };
+        let Outcome { response, mut notes, .. } =
+            execute_read(self.cluster, spec).map_err(|error| render_call_error(self.cluster, error))?;
+        let is_envelope = response.has_extra_fields();
+        let rendered = self.options.render(response.into_payload(), is_envelope, max_bytes);
+        let rendered = rendered.map_err(|error| render_error(&error))?;
+        notes.extend(rendered.note);
+        Ok(PathAnswer { text: rendered.text, notes })
+    }
+}
+
+fn execute_read(cluster: &ClusterHandle<'_>, spec: CallSpec<'_>) -> Result<Outcome, CallError> {
+    Ok(cluster.plan(spec)?.authorize()?.without_confirmation()?.execute()?)
+}

@@ -1,0 +1,47 @@
+//! The rendering of errors for a model.
+
+use crate::base::hint::{Hint, render_error};
+use crate::call::{CallError, ClusterHandle, SelectClusterError};
+use crate::mcp::catalog::ToolError;
+use crate::render::cluster_errors::{AllClustersFailed, prefix_cluster};
+use std::borrow::Cow;
+use std::fmt;
+
+/// A call error with the fact that nothing was sent.
+struct CompleteError<'a>(&'a CallError);
+
+impl fmt::Display for CompleteError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fact = if self.0.must_say_nothing_was_sent() { ". Nothing was sent" } else { "" };
+        write!(f, "{}{fact}", self.0)
+    }
+}
+
+impl Hint for CompleteError<'_> {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.0.hint()
+    }
+}
+
+/// Renders the error of a call to a cluster, as the caller may read it.
+pub(super) fn render_call_error(cluster: &ClusterHandle<'_>, error: impl Into<CallError>) -> String {
+    let text = render_error(&CompleteError(&error.into()));
+    cluster.redact(prefix_cluster(cluster.label(), &text))
+}
+
+/// Returns the error of a call to a cluster as the result of the tool.
+pub(super) fn call_failed(cluster: &ClusterHandle<'_>, error: impl Into<CallError>) -> ToolError {
+    ToolError::Failed(render_call_error(cluster, error))
+}
+
+impl From<SelectClusterError> for ToolError {
+    fn from(error: SelectClusterError) -> Self {
+        Self::Failed(render_error(&error))
+    }
+}
+
+impl From<AllClustersFailed> for ToolError {
+    fn from(error: AllClustersFailed) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
