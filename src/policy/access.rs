@@ -1,7 +1,5 @@
 //! Access levels and confirmation, with the words of clusters.json.
 
-use super::denial::{Denial, PermissionHolder};
-use super::risk::{Risk, RiskKind};
 use std::fmt;
 
 /// The access of a client or a cluster, from the strictest up: the lesser of two levels is the stricter.
@@ -59,24 +57,6 @@ pub struct Permissions {
     pub access: AccessLevel,
     /// Commands may be run on guests and nodes.
     pub exec: bool,
-}
-
-impl Permissions {
-    /// Checks the risk of a call against the permissions of one side.
-    pub(super) fn authorize(self, risk: Risk, holder: impl FnOnce() -> PermissionHolder) -> Result<(), Denial> {
-        let needed = match risk.kind {
-            RiskKind::Read => AccessLevel::Read,
-            RiskKind::Operate => AccessLevel::Operate,
-            RiskKind::ReadSecret | RiskKind::Change | RiskKind::Execute => AccessLevel::Full,
-        };
-        if self.access < needed {
-            return Err(Denial::AccessLevel { needed, granted: self.access, risk, holder: holder() });
-        }
-        if risk.kind == RiskKind::Execute && !self.exec {
-            return Err(Denial::Exec { risk, holder: holder() });
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for Permissions {

@@ -98,6 +98,24 @@ impl ClusterPolicy {
     }
 }
 
+impl Permissions {
+    /// Checks the risk of a call against the permissions of one side.
+    fn authorize(self, risk: Risk, holder: impl FnOnce() -> PermissionHolder) -> Result<(), Denial> {
+        let needed = match risk.kind {
+            RiskKind::Read => AccessLevel::Read,
+            RiskKind::Operate => AccessLevel::Operate,
+            RiskKind::ReadSecret | RiskKind::Change | RiskKind::Execute => AccessLevel::Full,
+        };
+        if self.access < needed {
+            return Err(Denial::AccessLevel { needed, granted: self.access, risk, holder: holder() });
+        }
+        if risk.kind == RiskKind::Execute && !self.exec {
+            return Err(Denial::Exec { risk, holder: holder() });
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

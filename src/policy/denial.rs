@@ -1,6 +1,8 @@
 //! The reasons for which a call is denied.
 
-use super::{AccessLevel, OperationPattern, Risk};
+use super::access::AccessLevel;
+use super::pattern::OperationPattern;
+use super::risk::Risk;
 use crate::base::hint::Hint;
 use std::borrow::Cow;
 use std::fmt;
