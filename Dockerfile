@@ -10,8 +10,8 @@
 ARG BINARY_FROM=builder
 
 FROM docker.io/library/rust:1-alpine AS builder
-# ring compiles C and assembly. Alpine's own target is musl, so the binary is static.
-RUN apk add --no-cache musl-dev
+# ring and jemalloc compile C and assembly. Alpine's own target is musl, so the binary is static.
+RUN apk add --no-cache make musl-dev
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

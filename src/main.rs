@@ -5,6 +5,7 @@ mod command;
 
 use std::process::ExitCode;
 
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: proxmox_mcp_allocator::Allocator = proxmox_mcp_allocator::Allocator;
 
