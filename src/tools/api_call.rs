@@ -160,7 +160,8 @@ fn follow_started_task(
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
         Err(denied) => {
-            notes.push(format!("the task was begun and can't be waited for: {denied}"));
+            let reason = cluster.redact(render_error(&denied));
+            notes.push(format!("the task was begun and can't be waited for: {reason}"));
             return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
         }
     };
