@@ -24,14 +24,18 @@ enum ExplainableFailure<'e> {
 }
 
 fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
-    match (error, error.meaning()) {
-        (PveError::Forbidden { missing_privilege: Some(missing), .. }, _) if !missing.acl_path.is_empty() => {
+    match error {
+        PveError::Forbidden { missing_privilege: Some(missing), .. } if !missing.acl_path.is_empty() => {
             Some(ExplainableFailure::MissingPrivilege(&missing.acl_path))
         }
-        (_, Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown) => {
-            Some(ExplainableFailure::UnreachableNode)
-        }
-        (_, Meaning::MissingGuestConfig) => Some(ExplainableFailure::GuestNotOnNode),
+        // A rejection of the token or of the parameters comes from the right node, whatever it says.
+        PveError::Failed { diagnosis, .. } => match diagnosis.meaning {
+            Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown => {
+                Some(ExplainableFailure::UnreachableNode)
+            }
+            Meaning::MissingGuestConfig => Some(ExplainableFailure::GuestNotOnNode),
+            _ => None,
+        },
         _ => None,
     }
 }
