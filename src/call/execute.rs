@@ -64,6 +64,8 @@ impl Confirmed<'_> {
         {
             return match moved.send() {
                 Ok(response) => Ok(build_outcome(moved.planned(), response)),
+                // The first read was sent, so its error is the answer.
+                Err(SendError::AuditLog(_)) => Err(build_failure(self.planned(), error)),
                 Err(error) => Err(build_failure(moved.planned(), error)),
             };
         }
