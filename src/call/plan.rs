@@ -130,8 +130,7 @@ fn check_operation_call(
             let params = ApiParams::from_json(&data);
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
-                params: params
-                    .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: Vec::new() })?,
+                params: params.map_err(PlanError::UnsendableParameters)?,
                 risk: Risk::UNKNOWN,
             });
         }
