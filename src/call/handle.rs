@@ -109,6 +109,11 @@ impl<'a> ClusterHandle<'a> {
         if self.needs_redaction() { response.map_body(sanitize::redact_json) } else { response }
     }
 
+    /// Returns a handle of the same cluster that looks its guests and nodes up again.
+    pub(super) fn with_new_lookups(&self) -> Self {
+        self.scope.handle(self.cluster, self.cancel.clone())
+    }
+
     pub(super) fn policy(&self) -> &'a ClusterPolicy {
         &self.cluster.settings().policy
     }

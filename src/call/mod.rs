@@ -129,6 +129,7 @@ pub use confirmation_codes::{CODE_LIFETIME, CodeError};
 pub use denied_call::DeniedCall;
 pub use error::CallError;
 pub use execute::{ApiFailure, ExecuteError, Outcome};
+pub use failure::Explanation;
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
 pub use handle::ClusterHandle;

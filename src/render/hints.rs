@@ -1,6 +1,5 @@
 //! Sentences that explain a failure with facts of the cluster.
 
-use crate::base::hint::render_error;
 use crate::pve::guests::{FindGuestError, Guest};
 
 pub(crate) fn describe_privileges(acl_path: &str, privileges: &[&str]) -> String {
@@ -25,9 +24,9 @@ pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
     format!("{query} is {}/{} on {}", guest.kind.as_str(), guest.vmid, guest.node)
 }
 
-/// Returns the error as a sentence.
+/// Returns the error as a sentence, without its hint.
 pub(crate) fn describe_missing_guest(error: &FindGuestError) -> String {
-    let mut text = render_error(error);
+    let mut text = error.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }
