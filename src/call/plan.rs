@@ -187,8 +187,7 @@ fn note_change(
     Ok((change.is_correction || is_write).then(|| cluster.redact(change.text + suffix)))
 }
 
-/// Looks up the guests where the policy or the question depends on them. A call that is denied in any case is denied
-/// before.
+/// Looks up the guests where the policy depends on them. A call that is denied in any case is denied before.
 fn look_up_affected<'a>(
     cluster: &'a ClusterHandle<'a>,
     call: AuditedCall<'_>,
@@ -196,14 +195,12 @@ fn look_up_affected<'a>(
     template: Option<&str>,
     risk: Risk,
 ) -> Result<Option<GuestView<'a>>, DeniedCall> {
-    let policy = cluster.policy();
-    let is_protection = protection_needs_guests(policy, risk, affected);
-    if !is_protection && (affected.is_empty() || !policy.needs_confirmation(risk)) {
+    if !protection_needs_guests(cluster.policy(), risk, affected) {
         return Ok(None);
     }
     check_operation(call, template, risk)?;
     check_named_guests(call, affected)?;
-    let is_node = is_protection && matches!(affected.scope(), AffectedScope::Node(_));
+    let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());
     Ok(Some(GuestView { guests, nodes }))

@@ -26,7 +26,7 @@ pub struct PlannedCall<'a> {
     pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
     pub(super) affected: AffectedGuests,
-    /// The cluster's guests, where the policy or the question depends on them.
+    /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path, as the caller may read them.
     pub(super) notes: Vec<String>,
