@@ -65,6 +65,8 @@ pub enum Rejection {
     UserDeclined,
     #[error(transparent)]
     InvalidCode(CodeError),
+    #[error("the state of the question was changed, has expired or belongs to another call")]
+    InvalidState,
     #[error("the system returns no random bytes for a confirmation code")]
     NoRandomBytes,
 }
@@ -118,6 +120,11 @@ impl<'a> Authorized<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// Records that the caller sent an invalid confirmation, so the call ends.
+    pub fn reject_confirmation(self, rejection: Rejection) {
+        self.planned().audited().record_denial(&rejection);
     }
 
     /// Returns the call as confirmed if it needs no confirmation.
