@@ -66,13 +66,8 @@ pub(super) fn plan_call<'a>(
         None => Vec::new(),
     };
     let call = AuditedCall { cluster, method, path: &path, params: &params };
-    let affected = match risk.is_read_only() {
-        true => AffectedGuests::none(),
-        false => {
-            let template = operation.template.as_deref().filter(|_| operation.is_known);
-            AffectedGuests::from_operation(&path, template, &params, risk)
-        }
-    };
+    let template = operation.template.as_deref().filter(|_| operation.is_known);
+    let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
     Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, affected, guests, notes })
