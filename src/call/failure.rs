@@ -107,3 +107,24 @@ fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<Ex
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::knowledge::messages::Diagnosis;
+
+    #[test]
+    fn only_a_failed_status_shows_a_wrong_node() {
+        let meaning = Meaning::MissingGuestConfig;
+        let failed = PveError::Failed {
+            status: 500,
+            message: String::new(),
+            call: String::new(),
+            diagnosis: Diagnosis { meaning, hint: None },
+        };
+        assert!(is_wrong_node(&failed));
+        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, meaning };
+        assert!(!is_wrong_node(&forbidden));
+        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), meaning }));
+    }
+}

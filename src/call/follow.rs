@@ -172,3 +172,18 @@ fn probe_clusters(probes: &[TaskProbe<'_>], upid: &Upid, deadline: Instant) -> V
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_of_a_failed_wait_has_the_upid_as_the_parser_reads_it() {
+        let upid = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:").expect("a UPID");
+        let error = WatchError::Failed { upid: Box::new(upid.clone()), error: PveError::Cancelled };
+        let hint = error.hint().expect("a hint").into_owned();
+        let quoted = hint.split('`').nth(1).expect("a quoted UPID");
+        assert_eq!(Upid::parse(quoted).expect(quoted), upid);
+        assert!(hint.ends_with('`'), "{hint}");
+    }
+}

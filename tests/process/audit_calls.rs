@@ -205,10 +205,17 @@ fn a_confirmation_is_written_down_when_it_is_asked_for_and_when_it_is_given() {
     assert_eq!(events(&of_one_call(&server, 3)), ["asked"]);
     let state = &asked["result"]["requestState"];
     let yes = json!({"inputResponses": {"confirm": {"action": "accept", "content": {"confirm": true}}}, "requestState": state});
-    server.ask(ADMIN, "proxmox_api_call", arguments, yes);
+    server.ask(ADMIN, "proxmox_api_call", arguments.clone(), yes.clone());
     let lines = of_one_call(&server, 4);
     assert_eq!(events(&lines), ["begin", "end"]);
     assert_eq!((&lines[0]["decision"], sent(&node)), (&"confirmed".into(), 2));
+
+    let mut forged = yes;
+    forged["requestState"] = "made up".into();
+    server.ask(ADMIN, "proxmox_api_call", arguments, forged);
+    let lines = of_one_call(&server, 6);
+    assert_eq!((events(&lines), sent(&node)), (vec!["refused"], 2));
+    assert!(lines[0]["why"].as_str().is_some_and(|why| why.contains("the state of the question")), "{}", lines[0]);
     server.verified();
 }
 
