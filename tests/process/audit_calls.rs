@@ -3,7 +3,7 @@
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, path};
-use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, texts};
+use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, lab, texts};
 use crate::support::proxmox::{failed, gzipped_facts, is_lookup, proxmox_with};
 use crate::support::rpc::call;
 use serde_json::{Value, json};
@@ -158,6 +158,23 @@ fn a_task_that_is_waited_for_is_under_the_id_of_its_start() {
     let lines = of_one_call(&server, 0);
     assert_eq!(events(&lines), ["begin", "end", "call"]);
     assert_eq!(lines[2]["operation"], format!("GET /nodes/pve1/tasks/{UPID}/status"));
+}
+
+#[test]
+fn the_search_for_a_task_is_a_line_for_each_cluster() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        request.path().contains("/tasks/").then(|| ScriptedReply::refusal(500, "no such task", ""))
+    });
+    let mut configuration = lab(&node, &json!({}));
+    configuration["clusters"]["second"] = configuration["clusters"]["lab"].clone();
+    let server = ProgramServer::builder(&configuration).audit_file().start();
+    let said = server.call(READER, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    assert!(said["result"]["content"][0]["text"].as_str().is_some_and(|text| text.contains("no such task")), "{said}");
+    let lines = server.all_lines();
+    assert_eq!(events(&lines), ["look", "look"], "{lines:?}");
+    let probes = node.requests().iter().filter(|request| request.path().contains("/tasks/")).count();
+    assert!(probes > 2, "{probes} probes");
+    server.verified();
 }
 
 #[test]
