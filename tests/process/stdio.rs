@@ -43,7 +43,8 @@ fn a_client_may_ask_for_discovery_first_and_then_initialize() {
     assert_eq!(agreed["result"]["protocolVersion"], "2025-06-18", "{agreed}");
     process.say(&notification("notifications/initialized", json!({})));
     let tools = process.ask(&request(2, "tools/list", json!({})));
-    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(9), "{tools}");
+    let listed = tools["result"]["tools"].as_array().expect("a list");
+    assert!(listed.iter().any(|tool| tool["name"] == "list_nodes"), "{tools}");
     assert!(text(&process.ask(&call(3, "list_nodes", json!({})))).contains("pve1"));
     let new = process.ask(&modern(4, "tools/call", json!({"name": "list_nodes", "arguments": {}})));
     assert_eq!(new["result"]["resultType"], "complete", "both eras in one process: {new}");
