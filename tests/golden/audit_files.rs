@@ -77,7 +77,7 @@ fn audit_files_that_change() {
 }
 
 #[test]
-fn certificates_that_are_renewed() {
+fn certificates_after_a_renewal() {
     let mut document = Document::new();
     let files = Files::of(&Pair::new());
     let (cert, key) = (files.cert(), files.key());

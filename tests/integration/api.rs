@@ -66,7 +66,7 @@ fn config(data: Value) -> Value {
 // ---- checked before it is sent
 
 #[test]
-fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
+fn unknown_path_is_rejected_with_the_nearest_one() {
     let server = start_server();
     for (path, part) in [
         ("/nodes/pve1/qemu/100/confg", "did you mean `config`"),
@@ -85,7 +85,7 @@ fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
 }
 
 #[test]
-fn a_method_that_a_path_has_not_is_refused_with_those_it_has() {
+fn unknown_method_is_rejected_with_the_methods_of_the_path() {
     let server = start_server();
     let why = refusal(&server, json!({"path": "/nodes/pve1/qemu/100/status/start"}));
     assert!(why.contains("has no GET, it has POST (") && why.contains("Nothing was sent"), "{why}");
@@ -98,7 +98,7 @@ fn a_method_that_a_path_has_not_is_refused_with_those_it_has() {
 }
 
 #[test]
-fn parameters_that_are_wrong_are_refused_with_what_is_right() {
+fn invalid_parameters_are_rejected_with_the_valid_form() {
     let server = start_server();
     for (data, part) in [
         (
@@ -133,7 +133,7 @@ fn parameters_that_are_wrong_are_refused_with_what_is_right() {
 }
 
 #[test]
-fn what_an_operation_requires_is_missed_in_every_one_of_them() {
+fn missing_required_parameters_are_reported_for_every_operation() {
     let server = start_server();
     let wanting = embedded_schema().operations().filter(|o| {
         o.parameters().any(|p| p.is_required() && p.family().is_none() && !o.is_path_parameter(p.name()))
@@ -152,7 +152,7 @@ fn what_an_operation_requires_is_missed_in_every_one_of_them() {
 }
 
 #[test]
-fn a_query_and_data_are_one_and_nothing_is_given_twice() {
+fn query_and_data_are_merged_and_duplicates_rejected() {
     let server = start_server();
     let path = "/nodes/pve1/tasks?limit=5&source=all";
     let sent = sent_request(&server, json!({"path": path, "data": {"errors": true}}));
@@ -171,7 +171,7 @@ fn a_query_and_data_are_one_and_nothing_is_given_twice() {
 // ---- what is sent
 
 #[test]
-fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
+fn values_are_sent_in_the_form_of_proxmox_byte_for_byte() {
     let server = start_server();
     for (data, body) in [
         (json!({"onboot": true, "tablet": "no", "acpi": 0}), "acpi=0&onboot=1&tablet=0"),
@@ -203,7 +203,7 @@ fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
 }
 
 #[test]
-fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_know() {
+fn unknown_operation_without_a_description_is_left_to_the_cluster() {
     let server = start_server_over(RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None));
     let sent = sent_request(
         &server,
@@ -220,7 +220,7 @@ fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_kn
 // ---- guests
 
 #[test]
-fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() {
+fn guest_is_found_by_name_or_number_and_looked_up_only_if_needed() {
     let server = start_server();
     let right = "GET /nodes/pve1/qemu/100/config";
     for (path, requests) in [
@@ -239,7 +239,7 @@ fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() 
 }
 
 #[test]
-fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_that_is_said() {
+fn wrong_node_or_kind_of_a_guest_is_corrected_and_noted() {
     let server = start_server();
     let (right, note) = ("GET /nodes/pve1/qemu/100/config", "100 is qemu/100 on pve1, so it was asked for there");
     // A number with its node is believed until Proxmox says it is not there.
@@ -263,7 +263,7 @@ fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_t
 }
 
 #[test]
-fn what_changes_something_is_looked_up_first_and_goes_to_the_right_place_at_once() {
+fn change_looks_up_the_guest_first_and_is_sent_once_to_its_node() {
     let server = start_server();
     for path in ["/nodes/pve1/qemu/100", "/nodes/pve2/qemu/100", "/nodes/pve3/lxc/100", "/qemu/web01", "/lxc/100"] {
         let arguments = json!({"path": format!("{path}/status/reboot"), "method": "POST"});
@@ -283,7 +283,7 @@ fn what_changes_something_is_looked_up_first_and_goes_to_the_right_place_at_once
 }
 
 #[test]
-fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
+fn ambiguous_or_unknown_guest_name_is_rejected_with_candidates() {
     let server = start_server();
     for (method, end) in [("GET", "config"), ("POST", "status/start")] {
         let refused = |path: &str| refusal(&server, json!({"path": format!("{path}/{end}"), "method": method}));
@@ -303,7 +303,7 @@ fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
 }
 
 #[test]
-fn a_change_that_could_not_be_looked_up_says_once_that_nothing_was_done() {
+fn failed_lookup_before_a_change_reports_once_that_nothing_was_done() {
     let node = proxmox();
     let mut settings = node.cluster_settings();
     settings.endpoints = vec![closed_endpoint()];
@@ -314,7 +314,7 @@ fn a_change_that_could_not_be_looked_up_says_once_that_nothing_was_done() {
 }
 
 #[test]
-fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
+fn node_names_from_a_cluster_cannot_alter_a_path() {
     for name in ["", "pve1/qemu/101", "..", "pve1/..", "a\nb", "{node}", "pve1/qemu/100/status/stop?x="] {
         let rows = json!([{"id": "qemu/100", "vmid": 100, "node": name, "name": "web01"}]).to_string();
         let nodes = json!([{"node": name, "status": "online"}]).to_string();
@@ -332,7 +332,7 @@ fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
 }
 
 #[test]
-fn parameters_that_are_guests_may_be_names() {
+fn guest_parameters_accept_names() {
     let server = start_server();
     let sent = |path: &str, data: Value| {
         let (said, requests) = record(&server, json!({"path": path, "method": "POST", "data": data}));
@@ -356,7 +356,7 @@ fn parameters_that_are_guests_may_be_names() {
 }
 
 #[test]
-fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
+fn new_guest_never_gets_the_number_of_another() {
     let server = start_server();
     for (path, name) in [
         ("/qemu/100/clone", "newid"),
@@ -377,7 +377,7 @@ fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
 }
 
 #[test]
-fn without_a_node_in_the_path_the_nodes_are_named_or_the_only_one_is_taken() {
+fn path_without_a_node_uses_the_only_node_or_lists_them() {
     let server = start_server();
     let why = refusal(&server, json!({"path": "/nodes/{node}/status"}));
     assert!(why.contains("pve1, pve2, pve3"), "{why}");
@@ -391,7 +391,7 @@ fn without_a_node_in_the_path_the_nodes_are_named_or_the_only_one_is_taken() {
 }
 
 #[test]
-fn a_tasks_node_is_that_of_its_upid() {
+fn node_of_a_task_comes_from_its_upid() {
     let server = start_server();
     let upid = "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:101:root@pam!admin:";
     for node in ["{node}", "pve1", "pve2"] {
@@ -404,7 +404,7 @@ fn a_tasks_node_is_that_of_its_upid() {
 // ---- dry runs
 
 #[test]
-fn a_dry_run_sends_nothing_and_says_what_would_be_sent_and_what_it_can_do() {
+fn dry_run_sends_nothing_and_shows_the_request_and_its_risk() {
     let server = start_server();
     let (said, requests) =
         record(&server, json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
@@ -419,7 +419,7 @@ fn a_dry_run_sends_nothing_and_says_what_would_be_sent_and_what_it_can_do() {
 }
 
 #[test]
-fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
+fn dry_run_of_every_operation_shows_the_risk_and_sends_nothing() {
     let server = start_server();
     for operation in embedded_schema().operations() {
         let fill = |segment: &'static str| match segment {
@@ -471,7 +471,7 @@ const SECRETS: [&str; 24] = [
 ];
 
 #[test]
-fn a_dry_run_shows_no_secret_of_any_operation() {
+fn dry_run_shows_no_secret_of_any_operation() {
     let server = start_server();
     let mut seen = std::collections::BTreeSet::new();
     for operation in embedded_schema().operations() {
@@ -505,7 +505,7 @@ fn a_dry_run_shows_no_secret_of_any_operation() {
 }
 
 #[test]
-fn a_secret_that_is_wrong_is_not_repeated() {
+fn invalid_secret_is_not_repeated_in_the_error() {
     let server = start_server();
     let long = CANARY.repeat(300);
     for (path, method, data) in [

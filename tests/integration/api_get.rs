@@ -74,7 +74,7 @@ fn json_of(said: &ToolResult) -> Value {
 // ---- several paths
 
 #[test]
-fn several_paths_are_answered_in_their_order_and_one_that_fails_leaves_the_others() {
+fn several_paths_are_answered_in_order_despite_one_failure() {
     let node = node(rows(2));
     let server = over(&node, 100_000);
     let paths =
@@ -95,7 +95,7 @@ fn several_paths_are_answered_in_their_order_and_one_that_fails_leaves_the_other
 }
 
 #[test]
-fn twenty_paths_are_answered_and_more_or_none_or_both_are_refused() {
+fn path_list_accepts_one_to_twenty_paths() {
     let node = node(rows(2));
     let server = over(&node, 100_000);
     let twenty: Vec<String> = (0..20).map(|n| format!("/nodes/pve1/tasks?start={n}")).collect();
@@ -119,14 +119,14 @@ fn twenty_paths_are_answered_and_more_or_none_or_both_are_refused() {
 }
 
 #[test]
-fn where_every_path_fails_the_call_fails_with_all_of_them() {
+fn call_fails_with_every_error_if_every_path_fails() {
     let node = node(rows(2));
     let why = why(&over(&node, 100_000), json!({"paths": ["/nodes/pve1/nope", "/nodes/pve1/status"]}));
     assert!(why.starts_with("/nodes/pve1/nope: there is no `nope`") && why.contains("\n/nodes/pve1/status: "), "{why}");
 }
 
 #[test]
-fn each_of_several_paths_has_its_share_of_the_answer() {
+fn several_paths_share_the_size_of_the_answer() {
     let node = node(rows(300));
     let server = over(&node, 10_000);
     let said = get(&server, json!({"paths": [LIST, "/version", LIST, LIST]}));
@@ -157,7 +157,7 @@ fn nothing_but_get_is_ever_sent() {
 }
 
 #[test]
-fn params_and_the_query_of_the_path_go_out_as_one() {
+fn params_and_query_of_the_path_are_sent_merged() {
     let node = node(rows(2));
     let server = over(&node, 100_000);
     get(
@@ -177,7 +177,7 @@ fn params_and_the_query_of_the_path_go_out_as_one() {
 // ---- what is shown
 
 #[test]
-fn fields_filter_sort_and_pages_shape_the_answer() {
+fn fields_filter_sort_and_pages_apply_to_the_answer() {
     let node = node(rows(100));
     let server = over(&node, 100_000);
     let view = |more: Value| {
@@ -201,7 +201,7 @@ fn fields_filter_sort_and_pages_shape_the_answer() {
 }
 
 #[test]
-fn an_answer_to_a_change_that_cannot_be_shown_as_wanted_was_done_all_the_same() {
+fn change_is_reported_done_if_its_answer_cannot_be_formatted() {
     let node = node(rows(2));
     let arguments = json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}, "fields": "nope"});
     let said = call(&over(&node, 100_000), "proxmox_api_call", arguments);
@@ -217,7 +217,7 @@ fn next(said: &ToolResult) -> Option<u64> {
 }
 
 #[test]
-fn a_list_that_is_too_long_comes_in_whole_rows_and_the_note_leads_to_all_of_them() {
+fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
     let all = rows(600);
     let node = node(all.clone());
     for (cap, format) in [(20_000, "json"), (3_000, "json"), (5_000, "table")] {
@@ -256,7 +256,7 @@ fn a_list_that_is_too_long_comes_in_whole_rows_and_the_note_leads_to_all_of_them
 }
 
 #[test]
-fn the_rest_of_a_filtered_list_is_reached_in_the_same_way() {
+fn note_of_a_filtered_list_leads_to_the_rest() {
     let node = node(rows(600));
     let server = over(&node, 700);
     let (mut seen, mut offset) = (Vec::new(), 0);
@@ -273,7 +273,7 @@ fn the_rest_of_a_filtered_list_is_reached_in_the_same_way() {
 }
 
 #[test]
-fn a_long_text_comes_in_pieces_that_are_json_and_add_up() {
+fn long_text_is_split_into_json_pieces_that_add_up() {
     let node = node(rows(1));
     let server = over(&node, 20_000);
     let (mut text, mut offset, mut calls) = (String::new(), 0, 0);
@@ -291,7 +291,7 @@ fn a_long_text_comes_in_pieces_that_are_json_and_add_up() {
 }
 
 #[test]
-fn the_first_content_is_json_whatever_the_answer_and_the_cap() {
+fn first_content_is_json_for_any_answer_and_cap() {
     let list = json!([{"a": "x".repeat(3_000), "b": {"c": ["y".repeat(500), 1, null]}}, {"a": "z"}]).to_string();
     let (rows, log) = (Value::from(rows(40)).to_string(), json!("a line \"ü\"\n".repeat(5_000)).to_string());
     let node = proxmox_with(gzipped_facts(), move |request| match request.path() {

@@ -29,7 +29,7 @@ fn call_api(server: &McpServer, method: &str, path: &str, data: Value, wait: boo
 // ---- tasks
 
 #[test]
-fn a_call_that_waits_ends_with_the_end_of_its_task() {
+fn waiting_call_ends_with_its_task() {
     let demo = demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
     let said = call_api(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
@@ -44,7 +44,7 @@ fn a_call_that_waits_ends_with_the_end_of_its_task() {
 }
 
 #[test]
-fn a_task_that_fails_is_a_failure_with_its_log() {
+fn failed_task_is_an_error_with_its_log() {
     let demo = demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
     let said = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
@@ -54,7 +54,7 @@ fn a_task_that_fails_is_a_failure_with_its_log() {
 }
 
 #[test]
-fn without_waiting_the_upid_comes_at_once_with_what_to_do_with_it() {
+fn call_without_wait_returns_the_upid_with_a_hint() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let said = call_api(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
@@ -64,7 +64,7 @@ fn without_waiting_the_upid_comes_at_once_with_what_to_do_with_it() {
 }
 
 #[test]
-fn to_wait_for_what_is_no_task_is_no_mistake() {
+fn wait_is_ignored_for_an_operation_without_a_task() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     let said = call_api(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
@@ -94,7 +94,7 @@ fn progress_of_a_wait_arrives_over_http_before_its_end() {
 // ---- failures that teach
 
 #[test]
-fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
+fn missing_privilege_is_named_with_the_privileges_of_the_token() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.auditor()]);
     let said = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), false);
@@ -118,7 +118,7 @@ fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
 }
 
 #[test]
-fn a_wrong_secret_is_told_as_such_and_not_shown() {
+fn wrong_secret_is_reported_and_not_shown() {
     let demo = demo(Duration::ZERO);
     let wrong = "00000000-1111-2222-3333-444444444444";
     let server = product(vec![ClusterConfig { token_secret: Secret::new(wrong.into()), ..demo.cluster() }]);
@@ -134,7 +134,7 @@ fn a_wrong_secret_is_told_as_such_and_not_shown() {
 }
 
 #[test]
-fn a_node_that_is_not_there_is_answered_with_those_that_are() {
+fn unknown_node_is_answered_with_the_known_ones() {
     let demo = demo(Duration::ZERO);
     let real = product(vec![demo.cluster()]);
     let odd = proxmox_with(gzipped_facts(), |request| {
@@ -155,7 +155,7 @@ fn a_node_that_is_not_there_is_answered_with_those_that_are() {
 }
 
 #[test]
-fn a_guest_that_is_not_there_is_answered_with_those_near_it() {
+fn unknown_guest_is_answered_with_similar_ones() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     for path in ["/nodes/pve1/qemu/107/config", "/qemu/107/config", "/nodes/pve1/lxc/107/config"] {
@@ -168,7 +168,7 @@ fn a_guest_that_is_not_there_is_answered_with_those_near_it() {
 }
 
 #[test]
-fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
+fn empty_list_has_a_note_if_privileges_may_filter_it() {
     let node =
         proxmox_with(gzipped_facts(), |request| request.path().ends_with("pools").then(|| ScriptedReply::data("[]")));
     let server = product(vec![node.cluster_settings()]);
@@ -178,7 +178,7 @@ fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
 }
 
 #[test]
-fn where_there_are_several_clusters_a_failure_names_its_own() {
+fn failure_names_its_cluster_if_there_are_several() {
     let (one, two) = (proxmox(), Node::start(|_| ScriptedReply::refusal(500, "it broke", "")));
     let named = |name: &str, node: &Node| ClusterConfig { name: name.into(), ..node.cluster_settings() };
     let server = product(vec![named("one", &one), named("two", &two)]);

@@ -87,7 +87,7 @@ fn case_files() -> Vec<PathBuf> {
 }
 
 #[test]
-fn cases_from_the_field_give_their_golden_results() {
+fn cases_from_the_field_have_their_golden_results() {
     let files = case_files();
     assert!(!files.is_empty());
     for file in files {

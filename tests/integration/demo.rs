@@ -177,7 +177,7 @@ fn the_daemons_answers_show_both_connection_headers_and_stay_open() {
 }
 
 #[test]
-fn a_401_says_why_in_its_status_line_only() {
+fn a_401_has_its_reason_in_the_status_line_only() {
     let demo = demo();
     let cluster = demo.cluster();
     for (authorization, reason) in [
@@ -196,7 +196,7 @@ fn a_401_says_why_in_its_status_line_only() {
 }
 
 #[test]
-fn a_401_is_held_back_as_long_as_asked() {
+fn a_401_is_delayed_as_configured() {
     let demo = demo_with(|o| o.auth_delay = Duration::from_millis(120));
     let begun = Instant::now();
     let answer = raw(&demo.cluster(), b"GET /api2/json/version HTTP/1.1\r\n\r\n").unwrap();
@@ -205,21 +205,21 @@ fn a_401_is_held_back_as_long_as_asked() {
 }
 
 #[test]
-fn the_realms_are_there_without_a_token() {
+fn realms_are_served_without_a_token() {
     let demo = demo();
     let answer = raw(&demo.cluster(), b"GET /api2/json/access/domains HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(answer.data().as_array().unwrap().len(), 2);
 }
 
 #[test]
-fn every_start_has_secrets_of_its_own() {
+fn every_start_has_its_own_secrets() {
     let (a, b) = (demo(), demo());
     assert_ne!(a.cluster().token_secret.expose(), b.cluster().token_secret.expose());
     assert_ne!(a.cluster().token_secret.expose(), a.auditor().token_secret.expose());
 }
 
 #[test]
-fn an_auditor_reads_and_is_refused_writes_with_the_privilege_it_lacks() {
+fn auditor_reads_and_is_denied_writes_with_the_missing_privilege() {
     let demo = demo();
     let auditor = demo.auditor();
     assert_eq!(get(&auditor, "/nodes/pve1/qemu/100/config")["name"], "web01");
@@ -274,7 +274,7 @@ fn unknown_paths_and_wrong_methods_are_not_implemented() {
 }
 
 #[test]
-fn missing_things_are_named() {
+fn missing_objects_are_named() {
     let demo = demo();
     let cluster = demo.cluster();
     let lookup = "500 hostname lookup 'pve9' failed - failed to get address info for: pve9: Temporary failure in name resolution";
@@ -292,7 +292,7 @@ fn missing_things_are_named() {
 }
 
 #[test]
-fn every_bad_parameter_of_a_form_is_reported_at_once() {
+fn every_invalid_parameter_of_a_form_is_reported() {
     let demo = demo();
     let form = "vmid=5&memory=abc&cores=0&bogus=1&onboot=maybe&name=bad_name!";
     let answer = call(&demo.cluster(), "POST", "/nodes/pve1/qemu", form);
@@ -355,7 +355,7 @@ fn booleans_are_1_and_0_in_forms_and_also_true_and_false_in_json() {
 }
 
 #[test]
-fn a_config_change_sticks_and_a_stale_digest_does_not() {
+fn config_change_persists_and_a_stale_digest_is_rejected() {
     let demo = demo();
     let cluster = demo.cluster();
     let config = "/nodes/pve2/qemu/106/config";
@@ -395,7 +395,7 @@ fn a_network_card_is_checked_property_by_property() {
 }
 
 #[test]
-fn a_running_vm_takes_new_cores_at_its_next_start() {
+fn running_vm_uses_new_cores_from_its_next_start() {
     let demo = demo();
     let cluster = demo.cluster();
     done(&cluster, "POST", "/nodes/pve1/qemu/102/config", "cores=12");
@@ -408,7 +408,7 @@ fn a_running_vm_takes_new_cores_at_its_next_start() {
 }
 
 #[test]
-fn a_power_action_is_a_task_whose_effect_comes_when_it_ends() {
+fn power_action_takes_effect_when_its_task_ends() {
     let demo = demo_with(|o| o.task_step = Duration::from_millis(150));
     let cluster = demo.cluster();
     let upid = call(&cluster, "POST", "/nodes/pve3/qemu/105/status/start", "").data();
@@ -431,7 +431,7 @@ fn a_power_action_is_a_task_whose_effect_comes_when_it_ends() {
 }
 
 #[test]
-fn starting_what_runs_is_a_task_that_fails() {
+fn starting_a_running_guest_is_a_failed_task() {
     let demo = demo();
     let cluster = demo.cluster();
     let (exit, log) = task(&cluster, "POST", "/nodes/pve1/qemu/100/status/start", "");
@@ -448,7 +448,7 @@ fn starting_what_runs_is_a_task_that_fails() {
 }
 
 #[test]
-fn a_paused_vm_says_so() {
+fn paused_vm_is_reported_as_paused() {
     let demo = demo();
     let cluster = demo.cluster();
     let vm = "/nodes/pve1/qemu/100/status";
@@ -461,7 +461,7 @@ fn a_paused_vm_says_so() {
 }
 
 #[test]
-fn a_snapshot_brings_the_options_back() {
+fn snapshot_rollback_restores_the_options() {
     let demo = demo();
     let cluster = demo.cluster();
     let vm = "/nodes/pve2/qemu/106";
@@ -482,7 +482,7 @@ fn a_snapshot_brings_the_options_back() {
 }
 
 #[test]
-fn a_task_holds_its_guest_until_it_ends_or_is_interrupted() {
+fn task_locks_its_guest_until_it_ends_or_is_interrupted() {
     let demo = demo_with(|o| o.task_step = Duration::from_secs(600));
     let cluster = demo.cluster();
     let vm = "/nodes/pve2/qemu/106";
@@ -517,7 +517,7 @@ fn a_log_grows_and_is_read_in_parts() {
 }
 
 #[test]
-fn tasks_that_are_not_there_are_parameter_errors() {
+fn unknown_tasks_are_parameter_errors() {
     let demo = demo();
     let cluster = demo.cluster();
     let bad = errors(&call(&cluster, "GET", "/nodes/pve1/tasks/UPID:bad/status", ""));
@@ -563,7 +563,7 @@ fn a_container_is_created_from_a_template() {
 }
 
 #[test]
-fn protection_refuses_the_end() {
+fn protected_guest_cannot_be_destroyed() {
     let demo = demo();
     let cluster = demo.cluster();
     done(&cluster, "POST", "/nodes/pve1/qemu/102/status/stop", "");
@@ -572,7 +572,7 @@ fn protection_refuses_the_end() {
 }
 
 #[test]
-fn a_clone_is_a_guest_of_its_own() {
+fn clone_is_independent_of_its_source() {
     let demo = demo();
     let cluster = demo.cluster();
     done(&cluster, "POST", "/nodes/pve1/qemu/9000/clone", "newid=120&name=fresh&full=1");
@@ -625,7 +625,7 @@ fn a_backup_becomes_a_volume_that_can_be_removed() {
 }
 
 #[test]
-fn last_nights_failed_backup_can_be_understood_and_mended() {
+fn failed_backup_can_be_diagnosed_and_repaired() {
     let demo = demo();
     let cluster = demo.cluster();
     let failed = get(&cluster, "/nodes/pve1/tasks?errors=1&typefilter=vzdump");
@@ -643,7 +643,7 @@ fn last_nights_failed_backup_can_be_understood_and_mended() {
 }
 
 #[test]
-fn the_nights_before_went_well_and_their_backups_are_there() {
+fn earlier_backups_succeeded_and_exist() {
     let demo = demo();
     let cluster = demo.cluster();
     let nights = get(&cluster, "/nodes/pve1/tasks?typefilter=vzdump");
@@ -662,7 +662,7 @@ fn the_nights_before_went_well_and_their_backups_are_there() {
 }
 
 #[test]
-fn a_guest_comes_back_from_its_last_backup() {
+fn guest_is_restored_from_its_last_backup() {
     let demo = demo();
     let cluster = demo.cluster();
     for (kind, vmid, archive) in [("qemu", 100, "archive"), ("lxc", 200, "restore=1&ostemplate")] {
@@ -690,7 +690,7 @@ fn a_guest_comes_back_from_its_last_backup() {
 }
 
 #[test]
-fn a_backup_job_is_made_changed_and_removed() {
+fn backup_job_is_created_changed_and_removed() {
     let demo = demo();
     let cluster = demo.cluster();
     let uncovered = || {
@@ -711,7 +711,7 @@ fn a_backup_job_is_made_changed_and_removed() {
 }
 
 #[test]
-fn rights_come_from_users_groups_and_pools_alike() {
+fn permissions_come_from_users_groups_and_pools() {
     let demo = demo();
     let cluster = demo.cluster();
     let on_web01 = |user: &str| {
@@ -755,7 +755,7 @@ fn a_guests_firewall_rules_can_be_changed() {
 }
 
 #[test]
-fn the_disks_of_a_host_say_how_they_are() {
+fn disks_of_a_host_report_their_health() {
     let demo = demo();
     let cluster = demo.cluster();
     let smart = get(&cluster, "/nodes/pve3/disks/smart?disk=/dev/nvme1n1");
@@ -767,7 +767,7 @@ fn the_disks_of_a_host_say_how_they_are() {
 }
 
 #[test]
-fn answers_that_never_change_are_still_guarded() {
+fn constant_answers_require_permissions_too() {
     let demo = demo();
     let cluster = demo.cluster();
     let agent = |vmid: u32| call(&cluster, "GET", &format!("/nodes/pve1/qemu/{vmid}/agent/info"), "");
@@ -787,7 +787,7 @@ fn answers_that_never_change_are_still_guarded() {
 }
 
 #[test]
-fn high_availability_is_asked_for_changed_and_ended() {
+fn high_availability_is_enabled_changed_and_removed() {
     let demo = demo();
     let cluster = demo.cluster();
     call(&cluster, "POST", "/cluster/ha/resources", "sid=vm:102&max_restart=2").data();
@@ -800,7 +800,7 @@ fn high_availability_is_asked_for_changed_and_ended() {
 }
 
 #[test]
-fn a_disk_grows_and_never_shrinks() {
+fn disk_grows_and_cannot_shrink() {
     let demo = demo();
     let cluster = demo.cluster();
     done(&cluster, "PUT", "/nodes/pve1/qemu/100/resize", "disk=scsi0&size=%2B10G");
@@ -810,7 +810,7 @@ fn a_disk_grows_and_never_shrinks() {
 }
 
 #[test]
-fn a_guest_agent_answers_where_there_is_one() {
+fn guest_agent_answers_if_the_guest_has_one() {
     let demo = demo();
     let cluster = demo.cluster();
     let agent = "/nodes/pve1/qemu/100/agent";
@@ -897,7 +897,7 @@ fn every_listing_of_the_cluster_has_its_rows() {
 }
 
 #[test]
-fn the_journal_is_gzip_whether_asked_or_not() {
+fn journal_is_gzip_regardless_of_accept_encoding() {
     let demo = demo();
     let answer = call(&demo.cluster(), "GET", "/nodes/pve1/journal", "");
     assert_eq!(answer.header("Content-Encoding"), ["gzip"]);
@@ -916,7 +916,7 @@ fn paths_are_decoded_once_and_empty_segments_dropped() {
 }
 
 #[test]
-fn other_formats_and_addresses_are_answered_as_a_node_does() {
+fn other_formats_and_addresses_are_answered_like_a_node() {
     let demo = demo();
     let cluster = demo.cluster();
     let ask = |path: &str| {
@@ -939,7 +939,7 @@ fn other_formats_and_addresses_are_answered_as_a_node_does() {
 }
 
 #[test]
-fn the_api_description_is_served_to_anyone_packed_or_not() {
+fn api_description_is_served_without_a_token_plain_or_compressed() {
     let text = b"const apiSchema = [];".repeat(5);
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     packed.write_all(&text).unwrap();
@@ -962,7 +962,7 @@ fn the_api_description_is_served_to_anyone_packed_or_not() {
 }
 
 #[test]
-fn bodies_that_a_node_will_not_read_are_refused() {
+fn unreadable_bodies_are_rejected() {
     let demo = demo();
     let cluster = demo.cluster();
     let config = "/nodes/pve1/qemu/102/config";
@@ -994,7 +994,7 @@ fn bodies_that_a_node_will_not_read_are_refused() {
 }
 
 #[test]
-fn heads_beyond_the_caps_and_nonsense_get_no_answer() {
+fn oversized_or_malformed_heads_get_no_answer() {
     let demo = demo();
     let cluster = demo.cluster();
     let long = format!("GET /api2/json/version HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(9000));
@@ -1039,7 +1039,7 @@ fn an_idle_connection_is_closed() {
 }
 
 #[test]
-fn requests_may_come_in_one_piece_or_byte_by_byte() {
+fn requests_may_arrive_in_one_piece_or_byte_by_byte() {
     let demo = demo();
     let cluster = demo.cluster();
     let mut stream = connect(&cluster);
@@ -1055,7 +1055,7 @@ fn requests_may_come_in_one_piece_or_byte_by_byte() {
 }
 
 #[test]
-fn http_1_0_is_answered_in_kind() {
+fn http_1_0_is_answered_with_http_1_0() {
     let demo = demo();
     let cluster = demo.cluster();
     let text = format!("GET /api2/json/version HTTP/1.0\r\nAuthorization: {}\r\n\r\n", token(&cluster));

@@ -54,7 +54,7 @@ fn ask(server: &TestServer, cluster: Option<&str>) -> Vec<Value> {
 }
 
 #[test]
-fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
+fn deepest_valid_answer_is_read_on_every_thread() {
     let node = node(DEEPEST);
     let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let answers = ask(&server, None);
@@ -69,7 +69,7 @@ fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
 }
 
 #[test]
-fn several_clusters_side_by_side_have_stack_enough() {
+fn several_clusters_in_parallel_have_enough_stack() {
     let (one, two) = (node(DEEPEST), node(DEEPEST));
     let other = ClusterConfig { name: "other".into(), ..two.cluster_settings() };
     let server = TestServer::builder().mcp(product(vec![one.cluster_settings(), other])).start();
@@ -80,7 +80,7 @@ fn several_clusters_side_by_side_have_stack_enough() {
 }
 
 #[test]
-fn an_answer_that_is_deeper_than_json_may_be_ends_nothing() {
+fn too_deep_answer_does_not_end_the_process() {
     for levels in [DEEPEST + 1, DEEPEST + 2, 100_000] {
         let node = node(levels);
         let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();

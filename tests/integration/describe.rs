@@ -63,7 +63,7 @@ fn missing(operation: &Operation<'_>, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_operation_is_described_in_2_kb_with_what_a_call_needs() {
+fn every_operation_is_described_in_2_kb_with_its_required_parameters() {
     let node = proxmox();
     let server = over(&node);
     assert_eq!(embedded_schema().len(), 661);
@@ -103,7 +103,7 @@ fn a_path_without_a_method_is_described_with_all_of_them() {
 }
 
 #[test]
-fn every_parameter_of_the_largest_operations_is_described_alone() {
+fn every_parameter_of_the_largest_operations_can_be_described_alone() {
     let node = proxmox();
     let server = over(&node);
     let mut largest: Vec<_> = embedded_schema().operations().collect();
@@ -142,7 +142,7 @@ fn wordy() -> Vec<u8> {
 }
 
 #[test]
-fn a_cluster_of_many_words_is_described_as_briefly() {
+fn verbose_description_is_shortened_to_2_kb() {
     let node = proxmox_with(ScriptedReply::body(wordy()), |_| None);
     let server = over(&node);
     let mut most = 0;
@@ -159,7 +159,7 @@ fn a_cluster_of_many_words_is_described_as_briefly() {
 }
 
 #[test]
-fn what_cannot_be_described_is_answered_in_short() {
+fn description_errors_are_short() {
     let node = proxmox();
     let server = over(&node);
     for arguments in [
@@ -176,7 +176,7 @@ fn what_cannot_be_described_is_answered_in_short() {
 }
 
 #[test]
-fn without_the_clusters_own_description_the_facts_are_described_and_said_to_be_ours() {
+fn without_a_cluster_description_the_embedded_facts_are_shown_and_labelled() {
     let node = proxmox_with(ScriptedReply::refusal(500, "no such file", ""), |_| None);
     let server = over(&node);
     for operation in embedded_schema().operations() {
@@ -225,7 +225,7 @@ fn lies(template: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_clusters_own_description_never_lowers_a_risk() {
+fn cluster_description_never_lowers_a_risk() {
     for (method, template) in RISKY {
         let known = embedded_schema().find_by_template(Method::from_name(method).unwrap(), template).unwrap().risk();
         for lie in lies(template) {
@@ -257,7 +257,7 @@ fn a_clusters_own_description_never_lowers_a_risk() {
 }
 
 #[test]
-fn what_the_facts_know_keeps_its_risk_under_an_honest_description() {
+fn known_operation_keeps_its_risk_under_an_honest_description() {
     let node = proxmox_with(gzipped_facts(), |_| None);
     let server = over(&node);
     for (method, template) in RISKY {

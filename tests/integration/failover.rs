@@ -70,7 +70,7 @@ fn address(node: &Node) -> SocketAddr {
 }
 
 #[test]
-fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
+fn node_death_under_load_fails_no_get_and_duplicates_no_write() {
     const CALLS: usize = 400;
     let taken = Arc::new(Mutex::new(Vec::<String>::new()));
     let start = |last| {
@@ -130,7 +130,7 @@ fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
 }
 
 #[test]
-fn a_node_that_comes_back_is_used_again() {
+fn recovered_node_is_used_again() {
     let time = Time::default();
     let (first, second) = (Node::start_at(own(11), Identity::Plain, one).unwrap(), good());
     let (cluster, place) = (time.of(vec![first.endpoint(), second.endpoint()], &second), address(&first));
@@ -150,7 +150,7 @@ fn a_node_that_comes_back_is_used_again() {
 }
 
 #[test]
-fn a_dead_node_is_tried_by_one_call_a_pause() {
+fn dead_node_is_tried_by_one_call_per_pause() {
     let time = Time::default();
     let (dead, good) = (Node::start_as(Identity::ClosesInHandshake, one), good());
     let cluster = time.of(vec![dead.endpoint(), good.endpoint()], &good);
@@ -171,7 +171,7 @@ fn a_dead_node_is_tried_by_one_call_a_pause() {
 }
 
 #[test]
-fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
+fn get_with_a_truncated_answer_is_retried_on_another_node() {
     for start in ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
         let (bad, good) = (Node::start(move |_| ScriptedReply::raw(start).then_close()), good());
         let cluster = Time::default().of(vec![bad.endpoint(), good.endpoint()], &good);
@@ -185,7 +185,7 @@ fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
 }
 
 #[test]
-fn why_a_node_was_passed_over_is_told_in_plain_words() {
+fn reason_for_skipping_a_node_is_in_plain_words() {
     let node = Node::start_as(Identity::Trusted, |_| ScriptedReply::hang());
     let cluster = Time::default().of(vec![node.endpoint(), closed_endpoint()], &node);
     let place = node.endpoint();
@@ -200,7 +200,7 @@ fn why_a_node_was_passed_over_is_told_in_plain_words() {
 }
 
 #[test]
-fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
+fn lost_get_is_retried_on_the_same_node_if_the_others_are_dead() {
     let first =
         Node::start(|request| if request.index == 0 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     let cluster = Time::default().of(vec![first.endpoint(), closed_endpoint(), closed_endpoint()], &first);
@@ -214,7 +214,7 @@ fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
 }
 
 #[test]
-fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
+fn if_every_node_is_down_each_call_tries_and_names_all() {
     let time = Time::default();
     let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, one));
     let gone = closed_endpoint();
@@ -235,7 +235,7 @@ fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
 }
 
 #[test]
-fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
+fn hanging_node_is_tried_by_reads_only_and_fails_none() {
     let time = Time::default();
     let (hung, good) = (Node::start(|_| ScriptedReply::hang()), good());
     let timeout = Duration::from_millis(300);
@@ -254,7 +254,7 @@ fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
 }
 
 #[test]
-fn the_states_of_nodes_say_who_is_down_and_why() {
+fn node_states_show_down_nodes_with_reasons() {
     let time = Time::default();
     let (good, dead) = (good(), closed_endpoint());
     let cluster = time.of(vec![dead.clone(), good.endpoint()], &good);
@@ -298,7 +298,7 @@ fn list_clusters_with_check_names_the_nodes_that_are_down() {
 }
 
 #[test]
-fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away() {
+fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
     let (hung, good) = (
         Node::start(|_| ScriptedReply::hang()),
         Node::start(|request| ScriptedReply::data(&request.index.to_string())),
@@ -346,7 +346,7 @@ fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
+fn call_is_cancelled_while_connecting_to_an_address_that_drops_packets() {
     let (hole, _listener, _taken) = black_hole();
     let good = good();
     let cluster = Time::default().of(vec![hole.clone(), good.endpoint()], &good);
@@ -403,7 +403,7 @@ fn discovering(node: &Node, tls: TlsVerification) -> config::ClusterConfig {
 }
 
 #[test]
-fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
+fn discovered_nodes_answer_if_the_configured_one_is_down() {
     let (first, second) = pair(Identity::Trusted, |_| true);
     let time = Time::default();
     let cluster = time.cluster(discovering(&first, first.cluster_settings().tls));
@@ -420,7 +420,7 @@ fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
 }
 
 #[test]
-fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
+fn discovered_node_is_not_used_once_the_cluster_reports_it_offline() {
     let (first, second) = pair(Identity::Plain, |time| time != 1);
     let time = Time::default();
     let cluster = time.cluster(discovering(&first, TlsVerification::PublicRoots));
@@ -433,7 +433,7 @@ fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
 }
 
 #[test]
-fn a_learnt_node_is_trusted_no_more_than_a_configured_one() {
+fn discovered_node_is_verified_like_a_configured_one() {
     let (first, second) = pair(Identity::SelfSigned, |_| true);
     let cluster =
         Time::default().cluster(discovering(&first, TlsVerification::Fingerprints(vec![first.fingerprint()])));
@@ -445,7 +445,7 @@ fn a_learnt_node_is_trusted_no_more_than_a_configured_one() {
 }
 
 #[test]
-fn without_discover_nodes_nobody_asks_for_them_and_a_write_never_does() {
+fn node_discovery_happens_only_if_enabled_and_never_on_a_write() {
     let (first, second) = pair(Identity::Plain, |_| true);
     let time = Time::default();
     ask(&time.cluster(first.cluster_settings()), Method::Get).unwrap();
@@ -454,7 +454,7 @@ fn without_discover_nodes_nobody_asks_for_them_and_a_write_never_does() {
 }
 
 #[test]
-fn a_cluster_that_does_not_say_its_nodes_answers_all_the_same() {
+fn cluster_answers_although_node_discovery_fails() {
     for reply in [
         ScriptedReply::refusal(403, "Permission check failed (/, Sys.Audit)", ""),
         ScriptedReply::data("{\"a\":1}"),

@@ -43,7 +43,7 @@ fn over(node: &Node) -> McpServer {
 }
 
 #[test]
-fn a_number_finds_its_guest_first_and_then_those_that_contain_it() {
+fn number_finds_its_guest_first_then_numbers_containing_it() {
     let demo = demo();
     let server = product(vec![demo.cluster()]);
     assert_eq!(vmids(&server, "100"), [100]);
@@ -52,7 +52,7 @@ fn a_number_finds_its_guest_first_and_then_those_that_contain_it() {
 }
 
 #[test]
-fn names_tags_pools_nodes_and_kinds_find_guests_best_first() {
+fn guests_are_found_by_name_tag_pool_node_and_kind_best_first() {
     let demo = demo();
     let server = product(vec![demo.cluster()]);
     assert_eq!(vmids(&server, " DNS02 "), [201]);
@@ -64,7 +64,7 @@ fn names_tags_pools_nodes_and_kinds_find_guests_best_first() {
 }
 
 #[test]
-fn a_guest_comes_with_what_the_next_call_needs() {
+fn found_guest_has_the_fields_that_the_next_call_needs() {
     let demo = demo();
     let said = find(&product(vec![demo.cluster()]), "db01");
     assert!(said.text.starts_with("vmid\ttype\tname\tnode\tstatus\ttags\tpool\t"), "{said:?}");
@@ -74,7 +74,7 @@ fn a_guest_comes_with_what_the_next_call_needs() {
 }
 
 #[test]
-fn every_cluster_is_searched_and_one_that_fails_leaves_its_error() {
+fn search_covers_every_cluster_and_reports_failed_ones() {
     let demo = demo();
     let down = ClusterConfig { name: "down".into(), endpoints: vec![closed_endpoint()], ..demo.cluster() };
     let other = node(json!([{"id": "qemu/100", "node": "other1", "name": "web01", "status": "running"}]));
@@ -90,7 +90,7 @@ fn every_cluster_is_searched_and_one_that_fails_leaves_its_error() {
 }
 
 #[test]
-fn what_is_not_there_is_answered_with_the_nearest_words() {
+fn unknown_word_is_answered_with_the_nearest_words() {
     let demo = demo();
     let server = product(vec![demo.cluster()]);
     for (query, near) in [("gitlba", "gitlab"), ("dbb", "db"), ("prdo", "prod"), ("windwos pve3", "windows")] {
@@ -103,7 +103,7 @@ fn what_is_not_there_is_answered_with_the_nearest_words() {
 }
 
 #[test]
-fn where_no_guest_is_seen_the_privilege_is_named() {
+fn missing_privilege_is_named_if_no_guest_is_visible() {
     let empty = node(json!([]));
     assert!(find(&over(&empty), "web01").text.contains("VM.Audit"));
     let thin = node(json!([{"id": "qemu/100", "type": "qemu", "vmid": 100}]));
@@ -112,7 +112,7 @@ fn where_no_guest_is_seen_the_privilege_is_named() {
 }
 
 #[test]
-fn any_text_of_a_guest_finds_it() {
+fn guest_is_found_by_any_of_its_texts() {
     let node = node(json!([
         {"id": "lxc/200", "node": "pve1", "name": "a", "status": "running", "ip": "192.0.2.77/24"},
         {"id": "lxc/201", "node": "pve1", "name": "b", "status": "running", "hastate": "fence"},
@@ -122,7 +122,7 @@ fn any_text_of_a_guest_finds_it() {
 }
 
 #[test]
-fn of_very_many_the_best_fifty_are_told_and_how_many_more_there_are() {
+fn search_returns_the_best_fifty_and_the_number_of_the_rest() {
     let row =
         |vmid: u32| json!({"id": format!("qemu/{vmid}"), "node": "n", "name": format!("web-{vmid}"), "status": "x"});
     let node = node((1_000..3_000).chain([100]).map(row).collect());
@@ -132,7 +132,7 @@ fn of_very_many_the_best_fifty_are_told_and_how_many_more_there_are() {
 }
 
 #[test]
-fn queries_and_answers_that_make_no_sense_are_refused() {
+fn invalid_queries_and_answers_are_rejected() {
     let demo = demo();
     let server = product(vec![demo.cluster()]);
     for query in ["", "  ", &"x".repeat(201)] {

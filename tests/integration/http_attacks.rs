@@ -18,7 +18,7 @@ fn request(headers: &str, body: &str) -> String {
 }
 
 #[test]
-fn large_bodies_that_never_come_whole_share_one_budget() {
+fn incomplete_large_bodies_share_one_budget() {
     let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
     let begin = || {
         let mut client = server.connect();
@@ -37,7 +37,7 @@ fn large_bodies_that_never_come_whole_share_one_budget() {
 }
 
 #[test]
-fn a_huge_content_length_is_refused_before_its_body_is_read() {
+fn huge_content_length_is_rejected_before_the_body_is_read() {
     let server = TestServer::start(limits());
     for length in ["1000000000000", "99999999999999999999999999", "4194305"] {
         let mut client = server.connect();
@@ -51,7 +51,7 @@ fn a_huge_content_length_is_refused_before_its_body_is_read() {
 }
 
 #[test]
-fn another_version_of_http_300_times_leaves_nothing_behind() {
+fn unsupported_http_versions_leak_no_connection() {
     // With room for few connections, each that stayed behind would show.
     let server = TestServer::start(Limits { max_connections: 8, ..limits() });
     for _ in 0..300 {
@@ -61,7 +61,7 @@ fn another_version_of_http_300_times_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_burst_of_64_connections_that_stay_open_is_answered() {
+fn burst_of_64_open_connections_is_answered() {
     let server = TestServer::start(limits());
     let mut clients: Vec<_> = (0..64).map(|_| server.connect()).collect();
     for round in 0..3 {
@@ -76,7 +76,7 @@ fn a_burst_of_64_connections_that_stay_open_is_answered() {
 }
 
 #[test]
-fn three_thousand_requests_that_are_reset_end_nothing() {
+fn server_survives_three_thousand_reset_requests() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = TestServer::start(limits());
     for _ in 0..3000 {
@@ -95,8 +95,8 @@ fn resident() -> usize {
 }
 
 #[test]
-fn a_client_that_sends_ahead_without_reading_fills_only_its_own_socket() {
-    if !in_own_process(a_client_that_sends_ahead_without_reading_fills_only_its_own_socket) {
+fn pipelining_client_that_does_not_read_fills_only_its_own_socket() {
+    if !in_own_process(pipelining_client_that_does_not_read_fills_only_its_own_socket) {
         return;
     }
     let server = TestServer::start(limits());
@@ -125,7 +125,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
-fn a_request_line_without_end_is_cut() {
+fn endless_request_line_is_cut() {
     let server = TestServer::start(limits());
     let mut client = server.connect();
     client.send("GET /");
@@ -142,7 +142,7 @@ fn a_request_line_without_end_is_cut() {
 }
 
 #[test]
-fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
+fn thousand_partial_request_lines_are_cut_and_free_their_threads() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = TestServer::start(Limits { max_connections: 1000, ..limits() });
     let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
@@ -170,7 +170,7 @@ fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
 }
 
 #[test]
-fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
+fn dripping_head_or_body_is_cut_by_its_total_deadline() {
     let server = TestServer::start(limits());
     for start in ["GET /", "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"] {
         let mut client = server.connect();
@@ -192,14 +192,14 @@ fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
 }
 
 #[test]
-fn a_body_that_does_not_come_is_408() {
+fn missing_body_is_408() {
     let server = TestServer::start(limits());
     assert_eq!(server.status_of(&request("Content-Length: 5\r\n", "xx")), 408);
     assert_eq!(server.status_of(&request("Transfer-Encoding: chunked\r\n", "5\r\nxx")), 408);
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed() {
+fn silent_connection_is_closed() {
     let server = TestServer::start(Limits { idle_timeout: Duration::from_millis(50), ..limits() });
     let mut silent = server.connect();
     silent.assert_ends();
@@ -210,7 +210,7 @@ fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[test]
-fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
+fn clients_that_do_not_read_a_large_answer_delay_no_other_client() {
     let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
     let mut slow = Vec::new();
     for _ in 0..4 {
@@ -231,7 +231,7 @@ fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
 }
 
 #[test]
-fn what_two_readers_could_understand_in_two_ways_is_refused() {
+fn ambiguous_requests_are_rejected() {
     let server = TestServer::start(limits());
     for (headers, status) in [
         ("Host: localhost\r\nContent-Length: 2\r\nContent-Length: 2\r\n", 400),
@@ -276,7 +276,7 @@ fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
 }
 
 #[test]
-fn a_large_answer_on_a_connection_kept_alive_is_not_delayed() {
+fn large_answer_on_a_kept_connection_is_not_delayed() {
     let server = TestServer::start(limits());
     let sse = server.sse();
     let mut client = server.connect();
@@ -309,7 +309,7 @@ fn too_many_connections_get_503() {
 }
 
 #[test]
-fn one_address_cannot_take_all_connections() {
+fn one_address_cannot_use_all_connections() {
     let server = TestServer::start(Limits { max_connections: 8, max_connections_per_address: 2, ..limits() });
     let mut open: Vec<_> = (0..2).map(|_| server.connect()).collect();
     for client in &mut open {
@@ -325,7 +325,7 @@ fn one_address_cannot_take_all_connections() {
 }
 
 #[test]
-fn a_storm_of_a_thousand_connects_is_served() {
+fn thousand_connects_at_once_are_served() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = TestServer::start(Limits { head_timeout: LONG, ..limits() });
     let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
@@ -350,7 +350,7 @@ fn a_body_in_chunks_is_read_and_bounded() {
 }
 
 #[test]
-fn a_body_is_asked_for_only_when_it_would_be_taken() {
+fn continue_is_sent_only_if_the_body_would_be_accepted() {
     let server = TestServer::start(limits());
     let sse = server.sse();
     let json = ping(1);

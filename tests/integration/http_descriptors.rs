@@ -10,8 +10,8 @@ use std::fs::File;
 use std::net::TcpStream;
 
 #[test]
-fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
-    if !in_own_process(without_descriptors_clients_wait_and_are_served_when_there_are_some) {
+fn clients_wait_while_no_descriptor_is_free_and_are_served_later() {
+    if !in_own_process(clients_wait_while_no_descriptor_is_free_and_are_served_later) {
         return;
     }
     capture();

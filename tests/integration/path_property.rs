@@ -203,7 +203,7 @@ fn typed() -> impl Strategy<Value = (usize, String)> {
 }
 
 #[test]
-fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
+fn accepted_path_is_read_by_a_node_as_it_was_matched() {
     let (taken, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 4_000, failure_persistence: None, ..Config::default() };
     let any_text = prop_oneof![9 => typed().prop_map(|(_, path)| path), 1 => "[/a-z0-9.%{}:?#é \\\\]{0,40}", 1 => "\\PC{0,30}|.{0,30}"];
@@ -249,7 +249,7 @@ fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (Tool
 }
 
 #[test]
-fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
+fn every_path_reaches_the_operation_that_dry_run_shows() {
     let node = proxmox();
     let server = product(vec![node.cluster_settings()]);
     // The schema is there before requests are counted.
@@ -300,7 +300,7 @@ fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
 }
 
 #[test]
-fn a_get_reads_whatever_its_path_says() {
+fn get_only_reads_for_any_path() {
     let node = proxmox();
     let server = product(vec![node.cluster_settings()]);
     assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);

@@ -175,7 +175,7 @@ fn reaching() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn whatever_reaches_a_protected_guest_is_refused() {
+fn every_call_that_reaches_a_protected_guest_is_denied() {
     for protect in WAYS {
         let server = protecting(protect);
         for (line, given) in reaching() {
@@ -185,7 +185,7 @@ fn whatever_reaches_a_protected_guest_is_refused() {
 }
 
 #[test]
-fn what_reaches_others_is_sent() {
+fn calls_that_reach_other_guests_are_sent() {
     for protect in WAYS {
         let server = protecting(protect);
         for (line, given) in [
@@ -224,7 +224,7 @@ fn what_reaches_others_is_sent() {
 }
 
 #[test]
-fn a_protected_guest_may_be_looked_at() {
+fn protected_guest_can_be_read() {
     for protect in WAYS {
         let server = protecting(protect);
         for path in [
@@ -245,7 +245,7 @@ fn a_protected_guest_may_be_looked_at() {
 }
 
 #[test]
-fn a_dry_run_of_what_is_refused_is_refused() {
+fn dry_run_of_a_denied_call_is_denied() {
     let server = protecting(&["100"]);
     let arguments = json!({"path": "/nodes/pve1/stopall", "method": "POST", "dry_run": true});
     let said = server.call("proxmox_api_call", arguments);
@@ -253,7 +253,7 @@ fn a_dry_run_of_what_is_refused_is_refused() {
 }
 
 #[test]
-fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
+fn unlisted_guest_may_be_in_a_protected_pool() {
     let over = json!({"vmid": 300, "archive": "local:backup/x.vma.zst", "force": true});
     for protect in [&["pool:prod"][..], &["tag:critical"], &["100", "tag:x"]] {
         let server = protecting(protect);
@@ -273,7 +273,7 @@ fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
 }
 
 #[test]
-fn a_protected_guest_that_is_not_in_the_list_may_be_on_any_node() {
+fn unlisted_protected_guest_may_be_on_any_node() {
     let server = protecting(&["300"]);
     for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /cluster/bulk-action/guest/suspend"] {
         assert!(assert_refused(&server, line, &json!({})).contains("VM.Audit"));
@@ -285,7 +285,7 @@ fn a_protected_guest_that_is_not_in_the_list_may_be_on_any_node() {
 }
 
 #[test]
-fn without_a_list_nothing_passes_that_could_reach_one() {
+fn without_a_guest_list_calls_that_could_reach_a_protected_guest_are_denied() {
     let lists = [
         ScriptedReply::data("{}"),
         ScriptedReply::data("null"),
@@ -308,7 +308,7 @@ fn without_a_list_nothing_passes_that_could_reach_one() {
 }
 
 #[test]
-fn a_node_that_stands_for_whichever_is_asked_is_none() {
+fn localhost_as_node_counts_as_every_node() {
     let server = protecting(&["100"]);
     for path in ["/nodes/localhost/stopall", "/nodes/LOCALHOST/status", "/nodes/%6cocalhost/vzdump"] {
         let said = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));

@@ -40,7 +40,7 @@ fn assert_passes(server: &ToolServer, tool: &str, arguments: Value) {
 }
 
 #[test]
-fn a_denied_list_is_denied_to_every_tool_that_shows_it() {
+fn denied_list_is_denied_to_every_tool_that_shows_it() {
     let server = denying(&["GET /nodes"]);
     assert_refused(&server, "list_nodes", json!({}), "/nodes");
     assert_refused(&server, "proxmox_api_get", json!({"path": "/nodes"}), "/nodes");
@@ -63,7 +63,7 @@ fn a_denied_list_is_denied_to_every_tool_that_shows_it() {
 }
 
 #[test]
-fn of_several_paths_the_denied_ones_alone_are_refused() {
+fn only_the_denied_paths_of_several_are_rejected() {
     let server = denying(&["GET /pools/**", "GET /nodes/*/status"]);
     let said =
         server.call("proxmox_api_get", json!({"paths": ["/version", "/pools", "/pools/x", "/nodes/pve1/status"]}));
@@ -74,7 +74,7 @@ fn of_several_paths_the_denied_ones_alone_are_refused() {
 }
 
 #[test]
-fn a_denied_path_is_denied_in_every_spelling() {
+fn denied_path_is_denied_in_every_spelling() {
     let server = denying(&["* /nodes/pve1/qemu/100/**"]);
     for path in [
         "/nodes/pve1/qemu/100/config",
@@ -105,7 +105,7 @@ fn a_denied_path_is_denied_in_every_spelling() {
 }
 
 #[test]
-fn a_volume_of_many_slashes_is_denied_as_one() {
+fn volume_with_many_slashes_is_denied_as_one() {
     for pattern in ["DELETE /nodes/*/storage/*/content/*", "* /nodes/*/storage/local/**"] {
         let server = denying(&[pattern]);
         for volume in ["local:iso/a.iso", "local%3Aiso%2Fa.iso", "iso/a.iso", "local:100/vm-100-disk-0.raw", "x"] {
@@ -117,7 +117,7 @@ fn a_volume_of_many_slashes_is_denied_as_one() {
 }
 
 #[test]
-fn a_node_that_is_denied_is_not_asked_under_another_name() {
+fn denied_node_is_not_reached_under_another_name() {
     let only = ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#);
     let node = RecordingNode::with(gzipped_facts(), move |r| (r.path() == "/api2/json/nodes").then(|| only.clone()));
     let server = over(node, ClusterPolicy { deny: patterns(&["* /nodes/pve1/**"]), ..open() });
@@ -129,7 +129,7 @@ fn a_node_that_is_denied_is_not_asked_under_another_name() {
 }
 
 #[test]
-fn an_allow_list_lets_nothing_else_through() {
+fn allow_list_permits_nothing_else() {
     let server = allowing(&["GET /version", "GET /nodes/*/qemu/*/config", "POST /nodes/*/qemu/*/status/start"]);
     for (tool, arguments) in [
         ("list_nodes", json!({})),
@@ -158,7 +158,7 @@ fn an_allow_list_lets_nothing_else_through() {
 }
 
 #[test]
-fn a_denied_log_is_not_read_while_a_task_is_waited_for() {
+fn waiting_for_a_task_does_not_read_a_denied_log() {
     for pattern in ["GET /nodes/*/tasks/*/log", "GET /nodes/*/tasks/*/status", "* /nodes/*/tasks/**"] {
         let server = denying(&[pattern]);
         assert_refused(&server, "wait_for_task", json!({"upid": UPID}), "");
@@ -166,7 +166,7 @@ fn a_denied_log_is_not_read_while_a_task_is_waited_for() {
 }
 
 #[test]
-fn a_task_that_may_not_be_watched_is_begun_and_said_to_be() {
+fn task_with_a_denied_status_is_started_and_reported() {
     let node = RecordingNode::with(gzipped_facts(), |r| {
         (r.method == "POST").then(|| ScriptedReply::data(&format!("\"{UPID}\"")))
     });

@@ -99,7 +99,7 @@ fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str
 }
 
 #[test]
-fn every_operation_is_let_through_from_its_level_on_and_by_no_door_below_it() {
+fn every_operation_requires_its_level_with_every_tool() {
     let all: Vec<_> = embedded_schema().operations().collect();
     assert_eq!(all.len(), 661);
     let parts = all.chunks(all.len().div_ceil(4));
@@ -220,7 +220,7 @@ fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static
 }
 
 #[test]
-fn an_operation_that_only_the_cluster_knows_is_the_worst_there_is() {
+fn operation_known_only_to_the_cluster_has_the_highest_risk() {
     let mut paths = facts_list();
     let info = json!({"description": "Reads a list.", "permissions": {"user": "all"}, "risk": "R",
         "parameters": {"additionalProperties": 0, "properties": {}}, "returns": {"type": "array"}});
@@ -239,7 +239,7 @@ fn an_operation_that_only_the_cluster_knows_is_the_worst_there_is() {
 }
 
 #[test]
-fn a_path_that_neither_the_facts_nor_the_cluster_describe_is_the_worst_there_is() {
+fn undescribed_path_has_the_highest_risk() {
     let server = server_of_levels(RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None));
     for path in ["/cluster/brand/new", "/nodes/pve1/brand", "/nodes/pve1/qemu/100/status/halt", "/x"] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
@@ -267,7 +267,7 @@ fn lies(template: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
+fn false_description_lowers_no_risk() {
     let harmless = json!({"description": "Reads a harmless list.", "risk": "R", "summary": "List nothing",
         "permissions": {"user": "all"}, "parameters": {"additionalProperties": 1, "properties": {}}});
     let info = json!({"GET": harmless, "POST": harmless, "PUT": harmless, "DELETE": harmless});
@@ -303,7 +303,7 @@ fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
 }
 
 #[test]
-fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
+fn renamed_paths_stay_in_the_deny_list() {
     let info = json!({"description": "x", "parameters": {"additionalProperties": 1, "properties": {}}});
     let info = json!({"POST": info, "DELETE": info});
     let paths = ["/nodes/{a}/storage/{b}/content/{volume}", "/nodes/{a}/{b}", "/nodes/{a}/qemu/{b}/status/{c}"];
@@ -338,7 +338,7 @@ fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
 // ---- parameters that make it worse
 
 #[test]
-fn parameters_raise_what_a_call_needs_and_asks() {
+fn parameters_raise_the_required_level_and_confirmation() {
     let server = server_of_levels(RecordingNode::start());
     let (config, shutdown) = ("/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/100/status/shutdown");
     for (line, data, level) in [

@@ -38,7 +38,7 @@ fn call(cluster: &Cluster, method: Method, cancel: &CancelToken) -> String {
 }
 
 #[test]
-fn a_failed_call_is_one_line_without_its_parameters() {
+fn failed_call_is_one_line_without_its_parameters() {
     for (name, reply, shown) in [
         ("failed", ScriptedReply::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
         (
@@ -58,7 +58,7 @@ fn a_failed_call_is_one_line_without_its_parameters() {
 }
 
 #[test]
-fn a_call_that_nobody_answers_says_why() {
+fn unanswered_call_logs_the_reason() {
     let node = Node::start(|_| ScriptedReply::hang());
     let settings = config::ClusterConfig { endpoints: vec![closed_endpoint()], ..node.cluster_settings() };
     call(&named("refused", settings), Method::Post, &CancelToken::new());
@@ -97,7 +97,7 @@ fn a_write_cancelled_after_it_was_sent_is_a_warning() {
 }
 
 #[test]
-fn a_node_passed_over_is_a_warning_once() {
+fn skipped_node_is_one_warning() {
     let (good, suspect) =
         (Node::start(|_| ScriptedReply::data("1")), Node::start_as(Identity::SelfSigned, |_| ScriptedReply::hang()));
     let endpoints = vec![closed_endpoint(), suspect.endpoint(), good.endpoint()];
@@ -114,7 +114,7 @@ fn a_node_passed_over_is_a_warning_once() {
 }
 
 #[test]
-fn a_node_that_answers_again_is_a_line_as_well() {
+fn recovered_node_is_logged() {
     let node = Node::start(|request| if request.index < 2 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     let cluster = named("back", node.cluster_settings());
     (0..3).for_each(|_| drop(call(&cluster, Method::Get, &CancelToken::new())));
@@ -125,7 +125,7 @@ fn a_node_that_answers_again_is_a_line_as_well() {
 }
 
 #[test]
-fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
+fn unreachable_cluster_does_not_flood_the_log() {
     let node = Node::start(|_| ScriptedReply::hang());
     let settings = config::ClusterConfig {
         endpoints: vec![closed_endpoint(), closed_endpoint()],

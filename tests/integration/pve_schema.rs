@@ -135,7 +135,7 @@ fn refused(name: &str, reply: ScriptedReply) -> String {
 }
 
 #[test]
-fn a_clusters_own_description_is_its_schema_plain_or_compressed() {
+fn cluster_description_is_its_schema_plain_or_compressed() {
     for (name, reply) in [("plain", ScriptedReply::body(&*PROXMOX)), ("gzip", gzipped(PROXMOX.as_bytes()))] {
         let node = node(move |_| reply.clone());
         let cluster = client(name, node.cluster_settings());
@@ -154,7 +154,7 @@ fn a_clusters_own_description_is_its_schema_plain_or_compressed() {
 }
 
 #[test]
-fn it_is_asked_for_without_the_token_and_compressed() {
+fn description_is_requested_without_the_token_and_compressed() {
     let node = serving(&**PROXMOX);
     schema(&client("anonymous", node.cluster_settings()));
     let requests = node.requests();
@@ -167,7 +167,7 @@ fn it_is_asked_for_without_the_token_and_compressed() {
 }
 
 #[test]
-fn a_description_read_whole_leaves_its_connection_usable() {
+fn complete_description_leaves_its_connection_usable() {
     let node = serving(&**PROXMOX);
     let cluster = client("kept", node.cluster_settings());
     schema(&cluster);
@@ -176,7 +176,7 @@ fn a_description_read_whole_leaves_its_connection_usable() {
 }
 
 #[test]
-fn it_comes_over_tls_too() {
+fn description_is_fetched_over_tls() {
     let node = Node::start_as(Identity::Trusted, |request| match request.path() {
         SCRIPT => ScriptedReply::body(&*PROXMOX),
         _ => ScriptedReply::data(VERSION),
@@ -185,14 +185,14 @@ fn it_comes_over_tls_too() {
 }
 
 #[test]
-fn a_node_that_is_down_is_passed_over() {
+fn unreachable_node_is_skipped_for_the_description() {
     let node = serving(&**PROXMOX);
     let endpoints = vec![closed_endpoint(), node.endpoint()];
     assert!(schema(&client("one down", config::ClusterConfig { endpoints, ..node.cluster_settings() })).is_live());
 }
 
 #[test]
-fn a_kept_connection_that_was_lost_is_no_failure() {
+fn lost_kept_connection_does_not_fail_the_fetch() {
     let node = node(|request| if request.nth > 0 { ScriptedReply::close() } else { ScriptedReply::body(&*PROXMOX) });
     let cluster = client("stale", node.cluster_settings());
     works(&cluster);
@@ -200,7 +200,7 @@ fn a_kept_connection_that_was_lost_is_no_failure() {
 }
 
 #[test]
-fn what_is_no_description_is_refused() {
+fn invalid_description_is_rejected() {
     let html = "<!DOCTYPE html><html><body>Sign in</body></html>";
     for (name, body, why) in [
         ("html", html, "has no list of operations"),
@@ -216,7 +216,7 @@ fn what_is_no_description_is_refused() {
 }
 
 #[test]
-fn what_lacks_the_basic_operations_is_refused() {
+fn description_without_basic_operations_is_rejected() {
     let without = |path: &str| paths().into_iter().filter(|p| p["path"] != path).collect::<Vec<_>>();
     assert!(refused("no nodes", ScriptedReply::body(script(&without("/nodes")))).contains("not the API description"));
     assert!(
@@ -226,7 +226,7 @@ fn what_lacks_the_basic_operations_is_refused() {
 }
 
 #[test]
-fn what_is_cut_short_is_refused() {
+fn truncated_description_is_rejected() {
     let whole = PROXMOX.as_bytes();
     refused("cut", ScriptedReply::body(&whole[..whole.len() / 2]));
     let compressed = gzip(whole);
@@ -240,7 +240,7 @@ fn what_is_cut_short_is_refused() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_refused() {
+fn too_deep_description_is_rejected() {
     for (name, unit) in [("lists", "["), ("paths", r#"{"children":["#), ("values", r#"{"info":{"GET":["#)] {
         refused(name, ScriptedReply::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
     }
@@ -248,7 +248,7 @@ fn what_is_nested_too_deep_is_refused() {
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn too_large_description_is_rejected() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
     assert!(refused("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
@@ -265,7 +265,7 @@ fn what_is_too_large_is_refused() {
 }
 
 #[test]
-fn compressed_nothing_without_an_end_is_refused() {
+fn endless_compressed_description_is_rejected() {
     // The head of a member, and blocks of no bytes (RFC 1951, 3.2.4), of which none is the last.
     let mut nothing = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     nothing.extend([0, 0, 0, 0xff, 0xff].repeat(4 << 20));
@@ -275,14 +275,14 @@ fn compressed_nothing_without_an_end_is_refused() {
 }
 
 #[test]
-fn paths_without_an_end_are_refused() {
+fn endless_paths_are_rejected() {
     let path = |n: usize| json!({"path": format!("/{n}{}", "/x".repeat(400)), "info": {"GET": {}}});
     let many: Vec<Value> = (0..2_000).map(path).collect();
     assert!(refused("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments"));
 }
 
 #[test]
-fn wrong_types_are_passed_over() {
+fn values_of_wrong_types_are_ignored() {
     for wrong in [json!(null), json!(7), json!("x"), json!([1]), json!({"x": [{}]}), json!(true)] {
         for key in ["parameters", "returns", "permissions", "name", "allowtoken", "description"] {
             let path =
@@ -301,7 +301,7 @@ fn wrong_types_are_passed_over() {
 }
 
 #[test]
-fn of_two_that_say_they_are_the_same_the_first_counts() {
+fn first_of_two_duplicate_entries_counts() {
     let twice = r#"[{"path":"/x","info":{"GET":{"name":"first"}}},{"path":"/x","info":{"GET":{"name":"second"}}}]"#;
     assert_eq!(
         read_description(twice.as_bytes()).ok().unwrap().find_by_template(Method::Get, "/x").unwrap().name(),
@@ -310,7 +310,7 @@ fn of_two_that_say_they_are_the_same_the_first_counts() {
 }
 
 #[test]
-fn what_does_not_end_in_time_is_refused() {
+fn slow_description_is_rejected_at_its_deadline() {
     let hang = ScriptedReply::hang();
     for (name, reply) in [("hang", hang), ("drip", ScriptedReply::body(&*PROXMOX).dripping(Duration::from_millis(1)))] {
         let node = node(move |_| reply.clone());
@@ -334,7 +334,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn a_cluster_that_is_down_has_the_embedded_facts() {
+fn unreachable_cluster_has_the_embedded_facts() {
     let node = Node::start(|_| ScriptedReply::hang());
     let cluster =
         client("down", config::ClusterConfig { endpoints: vec![closed_endpoint()], ..node.cluster_settings() });
@@ -345,7 +345,7 @@ fn a_cluster_that_is_down_has_the_embedded_facts() {
 }
 
 #[test]
-fn a_description_that_has_our_secret_in_it_is_refused() {
+fn description_containing_the_token_secret_is_rejected() {
     assert!(
         refused("mirror", ScriptedReply::body(marked(&format!("say {SECRET} twice"))))
             .contains("the secret of the API token")
@@ -353,7 +353,7 @@ fn a_description_that_has_our_secret_in_it_is_refused() {
 }
 
 #[test]
-fn a_failure_is_one_warning_until_it_goes_well() {
+fn repeated_failures_are_one_warning_until_a_success() {
     let node =
         node(|request| if request.index < 3 { ScriptedReply::body("?") } else { ScriptedReply::body(&*PROXMOX) });
     let cluster = eager("three", &node);
@@ -379,7 +379,7 @@ fn says(schema: &Schema) -> String {
 }
 
 #[test]
-fn a_new_version_is_a_new_description() {
+fn new_version_fetches_a_new_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
     let node = changing(&state);
     let cluster = eager("upgraded", &node);
@@ -394,7 +394,7 @@ fn a_new_version_is_a_new_description() {
 }
 
 #[test]
-fn a_new_description_that_is_broken_leaves_the_old_one() {
+fn broken_new_description_keeps_the_old_one() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
     let node = changing(&state);
     let cluster = eager("broken", &node);
@@ -408,7 +408,7 @@ fn a_new_description_that_is_broken_leaves_the_old_one() {
 }
 
 #[test]
-fn a_version_that_is_not_told_changes_nothing() {
+fn unknown_version_keeps_the_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let node = changing(&state);
     let cluster = eager("untold", &node);
@@ -424,7 +424,7 @@ fn a_version_that_is_not_told_changes_nothing() {
 }
 
 #[test]
-fn clusters_share_a_schema_where_the_bytes_are_the_same_and_only_there() {
+fn clusters_share_a_schema_only_if_the_bytes_are_equal() {
     let (a, b, c) = (serving(marked("same")), node(|_| gzipped(marked("same").as_bytes())), serving(marked("other")));
     let [a, b, c] = [("a", &a), ("b", &b), ("c", &c)].map(|(n, node)| schema(&client(n, node.cluster_settings())));
     assert!(a.is_live() && c.is_live());
@@ -434,7 +434,7 @@ fn clusters_share_a_schema_where_the_bytes_are_the_same_and_only_there() {
 }
 
 #[test]
-fn while_one_fetches_the_others_get_what_there_is() {
+fn calls_use_the_current_schema_during_a_fetch() {
     let (go, wait) = mpsc::channel();
     let wait = std::sync::Mutex::new(wait);
     let node = node(move |_| {
@@ -456,7 +456,7 @@ fn while_one_fetches_the_others_get_what_there_is() {
 }
 
 #[test]
-fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
+fn cancelled_fetch_ends_at_once_and_the_next_call_retries() {
     let node = node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
     let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
     let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
@@ -475,7 +475,7 @@ fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
 }
 
 #[test]
-fn a_fetch_is_one_of_the_clusters_calls() {
+fn fetch_counts_as_a_call_of_the_cluster() {
     let node =
         Node::start(
             |request| if request.path() == SCRIPT { ScriptedReply::body(&*PROXMOX) } else { ScriptedReply::hang() },
@@ -522,7 +522,7 @@ fn large() -> String {
 }
 
 #[test]
-fn a_large_description_keeps_little() {
+fn large_description_uses_little_memory() {
     let large = large();
     assert!((3 << 20..5 << 20).contains(&large.len()), "{} bytes", large.len());
     let schema = read_description(large.as_bytes()).ok().unwrap();
@@ -534,7 +534,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_script_panics_the_reader(
+    fn description_parser_never_panics(
         start in 0..400_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(any::<u8>()), 0..60_usize), 0..12),
     ) {

@@ -28,7 +28,7 @@ fn errors(node: &Node, cluster: &Cluster) -> String {
 }
 
 #[test]
-fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
+fn echoed_secret_is_in_no_error() {
     for (status, echo_in_body) in [(200, true), (400, true), (403, false), (500, true), (500, false), (401, false)] {
         let node = Node::start(move |request| {
             let echo = request.header("authorization").unwrap().to_owned();
@@ -48,7 +48,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
 }
 
 #[test]
-fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
+fn echoed_secret_is_in_no_answer() {
     for envelope in [
         r#"{"data":{"request":"ECHO"}}"#,
         r#"{"data":["ECHO","ECHO"]}"#,
@@ -78,7 +78,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
 }
 
 #[test]
-fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
+fn secret_that_is_an_ordinary_word_does_not_alter_answers() {
     let node = Node::start(|_| ScriptedReply::data(r#"{"status":"ok"}"#));
     let settings = config::ClusterConfig { token_secret: Secret::new("s".into()), ..node.cluster_settings() };
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
@@ -87,7 +87,7 @@ fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
 }
 
 #[test]
-fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
+fn unsendable_token_is_rejected_without_being_shown() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));
     let settings = config::ClusterConfig { token_secret, ..node.cluster_settings() };

@@ -39,7 +39,7 @@ fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
 }
 
 #[test]
-fn a_certificate_of_the_ca_file_is_trusted_and_the_connection_is_kept() {
+fn certificate_signed_by_the_ca_file_is_trusted_and_the_connection_is_kept() {
     let node = node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     for _ in 0..3 {
@@ -50,7 +50,7 @@ fn a_certificate_of_the_ca_file_is_trusted_and_the_connection_is_kept() {
 }
 
 #[test]
-fn a_name_is_looked_up_and_checked_as_a_name() {
+fn host_name_is_resolved_and_verified_as_a_name() {
     let node = node(Identity::Trusted);
     let mut settings = node.cluster_settings();
     settings.endpoints[0].host = "localhost".into();
@@ -58,7 +58,7 @@ fn a_name_is_looked_up_and_checked_as_a_name() {
 }
 
 #[test]
-fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_names() {
+fn pinned_certificate_is_trusted_with_any_issuer_dates_and_names() {
     for identity in [Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
         let node = node(identity);
         assert_eq!(
@@ -70,14 +70,14 @@ fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_
 }
 
 #[test]
-fn without_verification_every_certificate_will_do() {
+fn without_verification_every_certificate_is_accepted() {
     for identity in [Identity::Trusted, Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
         assert_eq!(ask_with(&node(identity), TlsVerification::Unverified).unwrap().data(), "1", "{identity:?}");
     }
 }
 
 #[test]
-fn a_certificate_that_no_public_root_signed_is_refused_with_the_remedies() {
+fn certificate_without_a_public_root_is_rejected_with_hints() {
     let node = node(Identity::Trusted);
     let text = refusal(&node, ask_with(&node, TlsVerification::PublicRoots));
     assert!(text.contains("not signed by an authority") && text.contains("`ca_file`"), "{text}");
@@ -85,25 +85,25 @@ fn a_certificate_that_no_public_root_signed_is_refused_with_the_remedies() {
 }
 
 #[test]
-fn a_self_signed_certificate_is_refused_by_a_ca_file() {
+fn self_signed_certificate_is_rejected_with_a_ca_file() {
     let node = node(Identity::SelfSigned);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("not signed by an authority"));
 }
 
 #[test]
-fn an_expired_certificate_is_said_to_have_expired() {
+fn expired_certificate_is_reported_as_expired() {
     let node = node(Identity::Expired);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("renew it on the node"));
 }
 
 #[test]
-fn a_certificate_of_the_future_points_at_the_clocks() {
+fn certificate_not_yet_valid_hints_at_the_clocks() {
     let node = node(Identity::NotYetValid);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("clocks"));
 }
 
 #[test]
-fn a_certificate_for_another_name_says_for_which() {
+fn certificate_for_another_name_shows_its_names() {
     let node = node(Identity::WrongName);
     let text = refusal(&node, ask(node.cluster_settings()));
     assert!(text.contains("is for another name (pve9.example, 192.0.2.9)"), "{text}");
@@ -113,7 +113,7 @@ fn a_certificate_for_another_name_says_for_which() {
 }
 
 #[test]
-fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() {
+fn unpinned_certificate_is_rejected_with_both_fingerprints() {
     let node = node(Identity::Trusted);
     let pin = Fingerprint([0xAB; 32]);
     let text = refusal(&node, ask_with(&node, TlsVerification::Fingerprints(vec![pin])));
@@ -122,7 +122,7 @@ fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() 
 }
 
 #[test]
-fn a_port_that_speaks_plain_http_is_said_not_to_speak_tls() {
+fn plain_http_port_is_reported_as_not_speaking_tls() {
     let node = node(Identity::PlainOnTlsPort);
     let error = ask_with(&node, TlsVerification::Unverified).unwrap_err();
     assert_eq!(error.kind(), "tls");
@@ -130,7 +130,7 @@ fn a_port_that_speaks_plain_http_is_said_not_to_speak_tls() {
 }
 
 #[test]
-fn a_handshake_that_is_cut_off_counts_as_no_connection() {
+fn interrupted_handshake_counts_as_no_connection() {
     let node = node(Identity::ClosesInHandshake);
     let error = ask(node.cluster_settings()).unwrap_err();
     assert!(error.to_string().contains("closed the connection during the TLS handshake"), "{error}");
@@ -138,7 +138,7 @@ fn a_handshake_that_is_cut_off_counts_as_no_connection() {
 }
 
 #[test]
-fn a_handshake_that_hangs_ends_with_the_time_limit() {
+fn hanging_handshake_ends_with_the_time_limit() {
     let node = node(Identity::HangsInHandshake);
     let start = Instant::now();
     let error =
@@ -163,7 +163,7 @@ fn any_of_several_pinned_certificates_is_trusted() {
 }
 
 #[test]
-fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
+fn untrusted_node_is_sent_nothing_and_skipped() {
     let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
     let mut settings = suspect.cluster_settings();
     settings.endpoints = vec![closed_endpoint(), suspect.endpoint(), other.endpoint()];
@@ -177,7 +177,7 @@ fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
 }
 
 #[test]
-fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
+fn if_no_node_is_trusted_each_is_named_with_its_certificate() {
     let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), closed_endpoint());
     let mut settings = pinned.cluster_settings();
     settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
@@ -199,7 +199,7 @@ fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
 }
 
 #[test]
-fn a_certificate_that_is_renewed_costs_no_call() {
+fn renewed_certificate_fails_no_call() {
     const CALLERS: usize = 4;
     let node = node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();

@@ -73,7 +73,7 @@ fn begin(server: &TestServer, test_tools: &TestTools, name: &str, call: &str) ->
 }
 
 #[test]
-fn a_client_with_too_many_calls_in_flight_is_refused_and_another_is_served() {
+fn client_over_its_limit_in_flight_is_rejected_and_another_served() {
     let (server, test_tools) = start(at_once(2));
     let mut calls = [begin(&server, &test_tools, "ada", "a"), begin(&server, &test_tools, "ada", "b")];
     let answer = ask(&server, "ada", &echo());
@@ -111,7 +111,7 @@ fn both_transports_and_all_sessions_count_together() {
 }
 
 #[test]
-fn a_cancelled_call_gives_its_place_back() {
+fn cancelled_call_frees_its_place() {
     let (server, test_tools) = start(at_once(1));
     let sse = Sse::open_with(server.connect(), &bearer("ada"));
     let mut poster = server.connect();
@@ -124,7 +124,7 @@ fn a_cancelled_call_gives_its_place_back() {
 }
 
 #[test]
-fn a_client_that_goes_leaves_its_place() {
+fn disconnected_client_frees_its_place() {
     let (server, test_tools) = start(at_once(1));
     let sse = Sse::open_with(server.connect(), &bearer("ada"));
     assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &hold("a")).status, 202);
@@ -145,7 +145,7 @@ fn a_client_that_goes_leaves_its_place() {
 }
 
 #[test]
-fn one_call_after_the_other_never_meets_the_limit() {
+fn consecutive_calls_never_reach_the_limit() {
     let (server, _stage) = start(at_once(1));
     for n in 0..50 {
         let mut client = server.connect();
@@ -160,7 +160,7 @@ fn one_call_after_the_other_never_meets_the_limit() {
 }
 
 #[test]
-fn a_client_that_has_made_its_calls_of_a_minute_is_told_when_to_go_on() {
+fn client_over_its_limit_per_minute_gets_the_time_to_retry() {
     let (server, _stage) = start(a_minute(3));
     for _ in 0..2 {
         assert!(is_served(&server, "ada"));
@@ -178,7 +178,7 @@ fn a_client_that_has_made_its_calls_of_a_minute_is_told_when_to_go_on() {
 }
 
 #[test]
-fn without_clients_all_callers_share_a_minute_and_have_all_places() {
+fn without_clients_all_callers_share_the_limit_per_minute_only() {
     let (server, test_tools) = start_with(Limits { max_calls_per_client: 1, max_calls_per_minute: 2, ..patient() });
     let post = |message: &str| {
         let mut client = server.connect();

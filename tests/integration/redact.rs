@@ -116,7 +116,7 @@ fn escaped(json: &str) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn an_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
+    fn redacted_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
         let json = if pretty { serde_json::to_string_pretty(&given).unwrap() } else { given.to_string() };
         let shown: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
         prop_assert!(alike(&given, &shown), "{json}");
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn a_secret_is_gone_wherever_it_stands(
+    fn secret_is_removed_in_every_place(
         mut given in tree(),
         name in prop::sample::select(vec!["password", "Secret", "ticket", "client-key", "CSRFPreventionToken", "x_token", "header"]),
         path in prop::collection::vec(any::<prop::sample::Index>(), 3),
@@ -160,27 +160,27 @@ proptest! {
     }
 
     #[test]
-    fn no_text_stops_it(text in string(), quoted in any::<bool>()) {
+    fn redaction_handles_any_text(text in string(), quoted in any::<bool>()) {
         sanitize::redact_text(&text);
         sanitize::redact_json(text.clone());
         sanitize::redact_json(if quoted { format!("\"{text}\"") } else { format!("{{\"password\":\"{text}") });
     }
 
     #[test]
-    fn what_follows_a_password_in_a_text_is_gone(before in string(), after in "[ ,;\n].*") {
+    fn text_after_the_word_password_is_removed(before in string(), after in "[ ,;\n].*") {
         let shown = sanitize::redact_text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
         prop_assert!(!shown.contains(CANARY), "{shown}");
     }
 }
 
 #[test]
-fn the_tokens_of_this_servers_clients_are_known() {
+fn tokens_of_clients_are_removed() {
     let token = format!("{TOKEN_PREFIX}{}", "0a".repeat(32));
     assert_eq!(sanitize::redact_text(&format!("with {token}.")), "with (hidden).");
 }
 
 #[test]
-fn texts_that_ask_for_much_looking_are_done_in_time() {
+fn redaction_of_adversarial_texts_ends_in_time() {
     // A look back or ahead of unbounded length would take minutes for these.
     for piece in [
         "a=",

@@ -69,7 +69,7 @@ fn the_messages_of_a_batch_are_answered_one_by_one() {
 }
 
 #[test]
-fn a_slow_call_holds_up_neither_its_session_nor_another() {
+fn slow_call_delays_neither_its_session_nor_another() {
     let (server, test_tools) = start();
     let (mut slow, mut other) = (Session::open(&server), Session::open(&server));
     slow.hold(&test_tools, 1, "slow");
@@ -83,7 +83,7 @@ fn a_slow_call_holds_up_neither_its_session_nor_another() {
 }
 
 #[test]
-fn a_session_runs_as_many_calls_as_it_may_and_the_next_is_busy() {
+fn session_runs_calls_up_to_its_limit_and_the_next_is_busy() {
     let (server, test_tools) = start_with(Limits { max_calls_per_session: 3, ..patient() });
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     for id in 0..3 {
@@ -115,7 +115,7 @@ fn calls_beyond_the_workers_wait_for_their_turn() {
 }
 
 #[test]
-fn a_tool_that_panics_is_an_error_and_the_session_goes_on() {
+fn panicking_tool_is_an_error_and_the_session_continues() {
     let (server, _stage) = start_with(Limits { max_calls: 1, ..patient() });
     let mut session = Session::open(&server);
     for id in 0..3 {
@@ -127,7 +127,7 @@ fn a_tool_that_panics_is_an_error_and_the_session_goes_on() {
 }
 
 #[test]
-fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
+fn cancelled_call_is_notified_and_not_answered() {
     let (server, test_tools) = start();
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     session.hold(&test_tools, 1, "given up");
@@ -147,7 +147,7 @@ fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
 }
 
 #[test]
-fn a_call_that_is_cancelled_while_it_waits_is_never_begun() {
+fn call_cancelled_in_the_queue_is_never_started() {
     let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
     let mut session = Session::open(&server);
     session.hold(&test_tools, 1, "first");
@@ -165,7 +165,7 @@ fn a_call_that_is_cancelled_while_it_waits_is_never_begun() {
 }
 
 #[test]
-fn a_cancellation_of_what_is_not_running_is_ignored() {
+fn cancellation_of_an_unknown_call_is_ignored() {
     let (server, _stage) = start();
     let mut session = Session::open(&server);
     assert_eq!(text(&session.ask(&echo(1, "x"))), "x");
@@ -227,7 +227,7 @@ fn progress_comes_before_the_answer_on_the_same_stream() {
 }
 
 #[test]
-fn progress_goes_to_the_session_that_asked_for_it() {
+fn progress_is_sent_to_the_session_that_requested_it() {
     let (server, test_tools) = start();
     let (mut asking, mut other) = (Session::open(&server), Session::open(&server));
     other.hold(&test_tools, 1, "other");
@@ -260,7 +260,7 @@ fn sessions_with_the_same_ids_get_only_their_own_answers() {
 }
 
 #[test]
-fn a_cluster_that_hangs_holds_up_nobody_on_another() {
+fn hanging_cluster_delays_no_call_on_another() {
     let (node, demo) = (Node::start(|_| ScriptedReply::hang()), Demo::start().expect("the demo cluster"));
     let hangs = ClusterConfig { name: "hangs".into(), timeout: LONG, ..node.cluster_settings() };
     let server = TestServer::builder().mcp(product(vec![hangs, demo.cluster()])).start();

@@ -15,7 +15,7 @@ use std::time::Duration;
 // ---- progress
 
 #[test]
-fn progress_makes_the_answer_a_stream_that_ends_with_it() {
+fn progress_turns_the_answer_into_a_stream_that_ends_with_it() {
     let (server, _stage) = start();
     for token in [json!("t"), json!(7)] {
         let mut client = server.connect();
@@ -45,13 +45,13 @@ fn progress_is_sent_to_clients_of_2026_07_28_as_well() {
 }
 
 #[test]
-fn without_a_token_there_is_no_progress_and_the_answer_is_json() {
+fn call_without_a_progress_token_is_answered_with_json() {
     let (server, _stage) = start();
     assert_eq!(text(&server.connect().mcp(&call(1, "steps", json!({}))).json()), "done");
 }
 
 #[test]
-fn a_client_that_takes_only_json_gets_no_progress() {
+fn accept_of_json_only_gets_no_progress() {
     let (server, _stage) = start();
     let body = call_with_progress(1, "steps", json!({}), "t");
     assert_eq!(text(&server.connect().post_with("/mcp", JSON_ONLY, &body).json()), "done");
@@ -76,7 +76,7 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
 // ---- calls that take long, go wrong or are given up
 
 #[test]
-fn an_answer_of_8_mb_arrives_whole() {
+fn answer_of_8_mb_is_complete() {
     let (server, _stage) = start_with(patient());
     let reply = server.connect().mcp(&call(1, "large", json!({})));
     assert_eq!(text(&reply.json()).len(), LARGE);
@@ -144,7 +144,7 @@ fn closing_a_stream_of_progress_cancels_its_call() {
 }
 
 #[test]
-fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
+fn cancelled_call_closes_its_connection_to_the_cluster() {
     let node = Node::start(|_| ScriptedReply::hang());
     let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let body = modern(1, "tools/call", json!({"name": "list_nodes", "arguments": {}}));
@@ -158,7 +158,7 @@ fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
 }
 
 #[test]
-fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
+fn call_over_the_limit_is_rejected_as_busy() {
     let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
     let mut first = held(&test_tools, &server, "first", false);
     let _second = held(&test_tools, &server, "second", true);
@@ -179,7 +179,7 @@ fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
 }
 
 #[test]
-fn a_tool_that_panics_is_an_error_to_its_caller_and_nobody_else() {
+fn panicking_tool_is_an_error_to_its_caller_only() {
     let (server, _stage) = start();
     let mut client = server.connect();
     for reply in [
@@ -216,7 +216,7 @@ fn a_panic_in_a_batch_leaves_the_other_answers() {
 }
 
 #[test]
-fn a_stop_lets_calls_in_flight_be_answered() {
+fn stop_waits_for_calls_in_flight() {
     let (mut server, test_tools) = start();
     let mut clients = [held(&test_tools, &server, "legacy", false), held(&test_tools, &server, "modern", true)];
     // A stream as well: its comments show that the server looks after its calls, a stop or not.
@@ -273,7 +273,7 @@ fn every_tool_of_the_product_answers_in_both_eras() {
 }
 
 #[test]
-fn a_raw_post_starts_a_guest_and_its_task_is_seen_to_finish() {
+fn raw_post_starts_a_guest_and_its_task_finishes() {
     let (_demo, server) = start_product();
     let mut client = server.connect();
     let mut api = |method: &str, path: &str| {
@@ -294,7 +294,7 @@ fn a_raw_post_starts_a_guest_and_its_task_is_seen_to_finish() {
 }
 
 #[test]
-fn what_the_cluster_refuses_is_a_result_without_internals() {
+fn rejection_by_the_cluster_is_a_result_without_internals() {
     let (_demo, server) = start_product();
     let mut client = server.connect();
     for arguments in [json!({"path": "/nope"}), json!({"path": "/version", "cluster": "other"}), json!({"path": "//x"})]
@@ -306,7 +306,7 @@ fn what_the_cluster_refuses_is_a_result_without_internals() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_stop_is_given_up_and_says_what_is_known_of_it() {
+fn call_that_outlasts_the_stop_is_cancelled_and_reports_its_outcome() {
     let node =
         Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
     let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient() };

@@ -73,7 +73,7 @@ fn over(node: &Node) -> McpServer {
 }
 
 #[test]
-fn a_task_that_ends_well_is_told_with_its_time_and_its_log() {
+fn successful_task_is_reported_with_its_duration_and_log() {
     let demo = demo(Duration::from_millis(200));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
@@ -88,7 +88,7 @@ fn a_task_that_ends_well_is_told_with_its_time_and_its_log() {
 }
 
 #[test]
-fn a_task_of_yesterday_is_told_with_the_time_it_took() {
+fn finished_task_is_reported_with_its_duration() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     let tasks = api(&server, json!({"path": "/nodes/pve2/tasks", "data": {"typefilter": "vzdump"}}));
@@ -98,7 +98,7 @@ fn a_task_of_yesterday_is_told_with_the_time_it_took() {
 }
 
 #[test]
-fn a_task_that_failed_is_a_failure_with_its_error_and_its_log() {
+fn failed_task_is_an_error_with_its_reason_and_log() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     let said = wait(&server, &post(&server, "/nodes/pve1/qemu/100/status/start", json!({})));
@@ -109,7 +109,7 @@ fn a_task_that_failed_is_a_failure_with_its_error_and_its_log() {
 }
 
 #[test]
-fn warnings_are_no_failure_and_are_said_first() {
+fn task_with_warnings_succeeds_and_the_warnings_are_first() {
     let node = node(|_| ended("WARNINGS: 2"), &["WARN: a", "WARN: b", "TASK WARNINGS: 2"]);
     let said = wait(&over(&node), UPID);
     assert!(!said.failed && said.text.starts_with("WARNINGS: 2"), "{said:?}");
@@ -118,7 +118,7 @@ fn warnings_are_no_failure_and_are_said_first() {
 }
 
 #[test]
-fn a_task_that_outlasts_the_wait_goes_on_and_the_text_says_how_to_look_again() {
+fn task_that_outlasts_the_wait_continues_and_the_text_has_a_hint() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/status/shutdown", json!({}));
@@ -129,7 +129,7 @@ fn a_task_that_outlasts_the_wait_goes_on_and_the_text_says_how_to_look_again() {
 }
 
 #[test]
-fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
+fn cancelled_wait_ends_at_once_and_does_not_stop_the_task() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
@@ -150,14 +150,14 @@ fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
 }
 
 #[test]
-fn a_task_that_its_node_does_not_know_yet_is_asked_for_again() {
+fn task_not_yet_known_to_its_node_is_polled_again() {
     let node = node(|look| if look == 0 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
     let said = wait(&over(&node), UPID);
     assert!(!said.failed && said.text.starts_with("OK: "), "{said:?}");
 }
 
 #[test]
-fn a_task_that_nobody_knows_is_a_failure() {
+fn unknown_task_is_an_error() {
     let node = node(|_| no_such_task(), &[]);
     let said = wait(&over(&node), UPID);
     assert!(said.failed && said.text.contains("knows no such task") && said.text.contains(UPID), "{said:?}");
@@ -165,7 +165,7 @@ fn a_task_that_nobody_knows_is_a_failure() {
 }
 
 #[test]
-fn a_node_that_is_away_for_a_moment_is_asked_again() {
+fn briefly_unreachable_node_is_polled_again() {
     let status = |look| match look {
         1..5 => ScriptedReply::close(),
         5 => ScriptedReply::refusal(595, "No route to host", ""),
@@ -179,7 +179,7 @@ fn a_node_that_is_away_for_a_moment_is_asked_again() {
 }
 
 #[test]
-fn a_node_that_stays_away_is_reported_and_the_task_not_given_up() {
+fn unreachable_node_is_reported_and_the_task_is_not_stopped() {
     let node = node(
         |look| if look == 0 { running() } else { ScriptedReply::refusal(595, "No route to host", "") },
         &["a line"],
@@ -193,7 +193,7 @@ fn a_node_that_stays_away_is_reported_and_the_task_not_given_up() {
 }
 
 #[test]
-fn what_no_second_look_mends_ends_the_wait() {
+fn permanent_error_ends_the_wait() {
     let node = node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
     let said = wait(&over(&node), UPID);
     assert!(said.failed && said.text.contains("Sys.Audit"), "{said:?}");
@@ -201,7 +201,7 @@ fn what_no_second_look_mends_ends_the_wait() {
 }
 
 #[test]
-fn the_logs_new_lines_are_the_progress_in_order_and_once() {
+fn new_log_lines_are_sent_as_progress_in_order_and_once() {
     const LINES: &[&str] = &["one", "two\u{1b}[31m", "three", "four", "five", "TASK OK"];
     let log_looks = AtomicUsize::new(0);
     let status_looks = AtomicUsize::new(0);
@@ -222,7 +222,7 @@ fn the_logs_new_lines_are_the_progress_in_order_and_once() {
 }
 
 #[test]
-fn of_a_long_log_the_last_lines_are_told_and_few_are_asked_for() {
+fn long_log_is_reported_by_its_last_lines_with_few_requests() {
     let lines: Vec<&'static str> = (0..10_000).map(|n| &*format!("line {n}").leak()).collect();
     let node = node(|_| ended("it broke"), lines.leak());
     let said = wait(&over(&node), UPID);
@@ -256,7 +256,7 @@ fn called(name: &str, cluster: ClusterConfig) -> ClusterConfig {
 }
 
 #[test]
-fn of_several_clusters_the_one_that_knows_the_task_is_asked() {
+fn task_is_polled_on_the_cluster_that_knows_it() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
     let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..called("down", one.cluster()) };
     let clusters = vec![called("one", one.cluster()), down, called("two", two.cluster())];
@@ -270,7 +270,7 @@ fn of_several_clusters_the_one_that_knows_the_task_is_asked() {
 }
 
 #[test]
-fn a_task_that_no_cluster_knows_names_them_all() {
+fn task_unknown_to_every_cluster_is_an_error_that_names_all() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
     let server = product(vec![called("one", one.cluster()), called("two", two.cluster())]);
     let said = wait(&server, UPID);
@@ -279,7 +279,7 @@ fn a_task_that_no_cluster_knows_names_them_all() {
 }
 
 #[test]
-fn what_is_no_upid_or_no_time_is_refused_without_a_request() {
+fn invalid_upid_or_time_is_rejected_without_a_request() {
     let node = Node::start(|_| ScriptedReply::hang());
     let server = over(&node);
     for upid in ["100", "UPID:pve1", "UPID:../x:1:1:1:a:b:c:"] {

@@ -66,7 +66,7 @@ fn down(like: &ClusterConfig) -> ClusterConfig {
 }
 
 #[test]
-fn the_list_of_tools_is_small_and_says_what_each_does() {
+fn tool_list_is_small_and_describes_each_tool() {
     let demo = Demo::start().expect("the demo cluster");
     let answer = request(&server(vec![demo.cluster()]), "tools/list", json!({}));
     let bytes = answer["result"].to_string().len();
@@ -102,7 +102,7 @@ fn the_list_of_tools_is_small_and_says_what_each_does() {
 }
 
 #[test]
-fn list_clusters_needs_no_network_and_check_asks_every_cluster() {
+fn list_clusters_needs_no_network_and_check_queries_every_cluster() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster(), down(&demo.cluster())]);
     let text = call(&server, "list_clusters", json!({}));
@@ -131,7 +131,7 @@ fn lists_are_tables_in_text_and_in_json() {
 }
 
 #[test]
-fn resources_stand_under_a_summary_and_can_be_narrowed_to_a_type() {
+fn resources_have_a_summary_and_can_be_filtered_by_type() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     let text = call(&server, "get_cluster_resources", json!({}));
@@ -147,7 +147,7 @@ fn resources_stand_under_a_summary_and_can_be_narrowed_to_a_type() {
 }
 
 #[test]
-fn without_a_name_the_lists_take_every_cluster_and_one_that_fails_leaves_its_error() {
+fn lists_without_a_cluster_query_all_and_report_failed_ones() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster(), down(&demo.cluster())]);
     let text = call(&server, "list_nodes", json!({}));
@@ -160,7 +160,7 @@ fn without_a_name_the_lists_take_every_cluster_and_one_that_fails_leaves_its_err
 }
 
 #[test]
-fn a_raw_post_starts_a_vm_and_its_task_is_seen_to_finish() {
+fn raw_post_starts_a_vm_and_its_task_finishes() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     let resources = structured(&server, "get_cluster_resources", json!({"type": "vm"}));
@@ -198,7 +198,7 @@ fn a_raw_post_starts_a_vm_and_its_task_is_seen_to_finish() {
 }
 
 #[test]
-fn unknown_tools_and_shapeless_arguments_are_protocol_errors() {
+fn unknown_tools_and_malformed_arguments_are_protocol_errors() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     for params in
@@ -210,7 +210,7 @@ fn unknown_tools_and_shapeless_arguments_are_protocol_errors() {
 }
 
 #[test]
-fn initialize_answers_with_the_version_asked_for_or_the_newest_of_its_era() {
+fn initialize_answers_with_the_requested_version_or_the_newest_of_its_era() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     let version = |asked: &str| {

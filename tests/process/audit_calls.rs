@@ -52,7 +52,7 @@ fn sent(node: &Node) -> usize {
 // ---- what a call writes
 
 #[test]
-fn a_read_is_one_line_with_who_where_and_how() {
+fn read_is_one_line_with_caller_address_and_transport() {
     let (node, mut sum) = (node(), 0);
     let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(READER, "proxmox_api_get", json!({"path": CONFIG, "params": {"current": true}}));
@@ -91,7 +91,7 @@ fn a_read_is_one_line_with_who_where_and_how() {
 }
 
 #[test]
-fn a_batch_of_reads_is_a_line_each_under_one_id() {
+fn batch_of_reads_has_one_line_per_read_with_one_id() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let paths = ["/version", CONFIG, "/nodes/pve2/qemu/101/config", "/nodes/pve9/status"];
@@ -108,7 +108,7 @@ fn a_batch_of_reads_is_a_line_each_under_one_id() {
 }
 
 #[test]
-fn a_change_is_written_down_before_and_after() {
+fn change_is_recorded_before_and_after() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
@@ -142,7 +142,7 @@ fn a_change_is_written_down_before_and_after() {
 }
 
 #[test]
-fn a_task_that_is_waited_for_is_under_the_id_of_its_start() {
+fn awaited_task_has_the_id_of_its_start() {
     let node = proxmox_with(gzipped_facts(), |request| match request.path() {
         path if path.ends_with("/start") => Some(ScriptedReply::data(&format!("\"{UPID}\""))),
         path if path.contains("/tasks/") && path.ends_with("/status") => {
@@ -161,7 +161,7 @@ fn a_task_that_is_waited_for_is_under_the_id_of_its_start() {
 }
 
 #[test]
-fn what_is_refused_is_written_down_with_why_and_not_sent() {
+fn denied_call_is_recorded_with_the_reason_and_not_sent() {
     let node = node();
     let server =
         ProgramServer::start_lab(&node, &json!({"deny": ["POST /nodes/*/qemu/*/status/stop"], "protect": ["101"]}));
@@ -185,7 +185,7 @@ fn what_is_refused_is_written_down_with_why_and_not_sent() {
 }
 
 #[test]
-fn a_confirmation_is_written_down_when_it_is_asked_for_and_when_it_is_given() {
+fn confirmation_is_recorded_when_requested_and_when_given() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let mut arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
@@ -213,7 +213,7 @@ fn a_confirmation_is_written_down_when_it_is_asked_for_and_when_it_is_given() {
 }
 
 #[test]
-fn a_dry_run_and_what_goes_to_no_cluster_write_no_line() {
+fn dry_run_and_local_tools_write_no_line() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let mut dry = power("start");
@@ -226,7 +226,7 @@ fn a_dry_run_and_what_goes_to_no_cluster_write_no_line() {
 }
 
 #[test]
-fn on_stdio_there_is_no_address() {
+fn stdio_call_has_no_address() {
     let (node, folder) = (node(), tempfile::tempdir().unwrap());
     let (config, file) = (configuration(&node, &json!({})), folder.path().join("audit.log"));
     let mut process =
@@ -247,7 +247,7 @@ fn on_stdio_there_is_no_address() {
 }
 
 #[test]
-fn without_a_file_the_lines_are_in_the_log() {
+fn without_a_file_the_audit_lines_are_in_the_log() {
     let node = node();
     let server = ProgramServer::start_lab_without_audit_file(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
@@ -270,7 +270,7 @@ fn without_a_file_the_lines_are_in_the_log() {
 // ---- the file
 
 #[test]
-fn eight_clients_at_once_write_one_chain() {
+fn eight_clients_in_parallel_write_one_chain() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({"confirm": "never"}));
     thread::scope(|scope| {
@@ -302,7 +302,7 @@ fn eight_clients_at_once_write_one_chain() {
 }
 
 #[test]
-fn the_chain_goes_on_after_a_kill_in_the_midst_of_calls() {
+fn chain_continues_after_a_kill_during_calls() {
     let node = node();
     let mut server = ProgramServer::start_lab(&node, &json!({}));
     for _ in 0..3 {
@@ -347,7 +347,7 @@ fn shoot(address: &str) -> bool {
 }
 
 #[test]
-fn on_a_full_disk_nothing_is_changed_and_reads_go_on() {
+fn full_disk_blocks_changes_and_reads_continue() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));
@@ -370,7 +370,7 @@ fn on_a_full_disk_nothing_is_changed_and_reads_go_on() {
 }
 
 #[test]
-fn a_file_that_is_removed_is_made_anew_and_where_it_cannot_be_nothing_is_changed() {
+fn removed_file_is_recreated_or_else_changes_are_blocked() {
     let node = node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power("start"));

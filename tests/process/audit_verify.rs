@@ -87,7 +87,7 @@ fn said_of_lines(lines: &[&String], code: i32) -> String {
 // ---- what is right
 
 #[test]
-fn what_a_server_wrote_is_as_it_was_written() {
+fn log_written_by_a_server_is_verified() {
     let last = hash(&log()[5]);
     for (bytes, more) in [(log().concat(), vec![]), (log().concat(), vec!["--expect", &last])] {
         let said = said_of(bytes, &more, 0);
@@ -100,7 +100,7 @@ fn what_a_server_wrote_is_as_it_was_written() {
 }
 
 #[test]
-fn a_line_is_json_with_its_members_in_order() {
+fn line_is_json_with_its_members_in_order() {
     let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&log()[3]).expect("JSON");
     assert_eq!((&line["seq"], &line["event"], &line["ms"]), (&4.into(), &"end".into(), &42.into()));
     assert_eq!(line["prev"], hash(&log()[2]));
@@ -152,7 +152,7 @@ fn threads_write_one_chain() {
 // ---- what is wrong
 
 #[test]
-fn a_change_in_any_part_of_a_line_is_found() {
+fn change_in_any_part_of_a_line_is_detected() {
     let lines = log();
     let whole = lines.concat();
     let kept = hash(&lines[5]);
@@ -171,7 +171,7 @@ fn a_change_in_any_part_of_a_line_is_found() {
 }
 
 #[test]
-fn every_byte_of_every_line_counts() {
+fn change_of_any_byte_is_detected() {
     let lines = log();
     let whole = lines.concat().into_bytes();
     let (kept, last) = (hash(&lines[5]), whole.len() - lines[5].len());
@@ -197,7 +197,7 @@ fn every_byte_of_every_line_counts() {
 }
 
 #[test]
-fn a_missing_line_is_found() {
+fn missing_line_is_detected() {
     for without in 0..5 {
         let lines: Vec<_> = log().iter().enumerate().filter(|(place, _)| *place != without).map(|(_, l)| l).collect();
         let said = said_of_lines(&lines, 1);
@@ -210,7 +210,7 @@ fn a_missing_line_is_found() {
 }
 
 #[test]
-fn lines_in_another_order_or_twice_are_found() {
+fn reordered_or_duplicate_lines_are_detected() {
     let [a, b, c, d, ..] = log() else { panic!() };
     assert!(said_of_lines(&[a, c, b, d], 1).contains("it is out of order"));
     assert!(said_of_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
@@ -218,7 +218,7 @@ fn lines_in_another_order_or_twice_are_found() {
 }
 
 #[test]
-fn a_cut_off_end_is_found_by_a_hash_kept_elsewhere() {
+fn truncated_end_is_detected_with_a_hash_kept_elsewhere() {
     let (cut, kept) = (log()[..4].concat(), hash(&log()[5]));
     said_of(&cut, &[], 0);
     assert!(said_of(&cut, &["--expect", &kept], 1).contains(&format!("no line has the hash {kept}: the end was cut")));
@@ -227,7 +227,7 @@ fn a_cut_off_end_is_found_by_a_hash_kept_elsewhere() {
 }
 
 #[test]
-fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
+fn torn_line_is_a_warning_and_the_chain_continues_after_it() {
     let (_folder, path) = folder();
     let torn = format!("{}{}{}", log()[0], log()[1], &log()[2][..40]);
     fs::write(&path, &torn).expect("write");
@@ -245,7 +245,7 @@ fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
 }
 
 #[test]
-fn what_is_no_audit_log_has_problems() {
+fn file_that_is_not_an_audit_log_has_problems() {
     let junk: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     assert!(said_of(junk, &[], 1).contains("no records, 1 problem\n  line 1 is not a record"));
     assert!(said_of("root:x:0:0\n", &[], 1).contains("line 1 is not a record"));
@@ -254,7 +254,7 @@ fn what_is_no_audit_log_has_problems() {
 }
 
 #[test]
-fn only_the_first_problems_are_told_of() {
+fn only_the_first_problems_are_listed() {
     let lines: Vec<_> = std::iter::repeat_n(&log()[1], 50).collect();
     let said = said_of_lines(&lines, 1);
     assert!(
@@ -264,7 +264,7 @@ fn only_the_first_problems_are_told_of() {
 }
 
 #[test]
-fn what_cannot_be_read_is_another_failure() {
+fn unreadable_file_has_its_own_error() {
     let (folder, path) = folder();
     for path in [folder.path(), &path] {
         let output = look(path, &[]);
@@ -278,7 +278,7 @@ fn what_cannot_be_read_is_another_failure() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn no_bytes_are_too_much_for_it(pieces in proptest::collection::vec(prop_oneof![
+    fn verification_handles_any_bytes(pieces in proptest::collection::vec(prop_oneof![
         (0..6_usize).prop_map(|line| log()[line].clone().into_bytes()),
         (0..6_usize, 0..400_usize).prop_map(|(line, end)| log()[line].as_bytes()[..end.min(log()[line].len())].to_vec()),
         proptest::collection::vec(any::<u8>(), 0..60),
@@ -298,7 +298,7 @@ proptest! {
 // ---- the server
 
 #[test]
-fn the_server_makes_the_file_it_is_given_or_does_not_start() {
+fn server_creates_the_audit_file_or_does_not_start() {
     let (folder, path) = folder();
     let file = path.to_str().expect("UTF-8");
     let output = run(&["--demo", "stdio", "--audit-log", file]);

@@ -48,7 +48,7 @@ fn challenge(reply: &Reply, what: &str) -> String {
 // ---- each route
 
 #[test]
-fn every_route_but_healthz_asks_for_a_token() {
+fn every_route_except_healthz_requires_a_token() {
     let server = server();
     for (line, json) in [
         ("GET /sse", ""),
@@ -92,7 +92,7 @@ fn every_route_is_served_with_the_right_token() {
 }
 
 #[test]
-fn a_connection_kept_alive_is_asked_each_time() {
+fn every_request_of_a_kept_connection_requires_the_token() {
     let server = server();
     let mut client = server.connect();
     let post = |client: &mut Client, token: &str| client.post_with("/mcp", &bearer(token), &ping(1)).status;
@@ -102,7 +102,7 @@ fn a_connection_kept_alive_is_asked_each_time() {
 }
 
 #[test]
-fn paths_that_are_not_served_are_404_for_anybody() {
+fn unknown_paths_are_404_without_a_token() {
     let server = server();
     // Clients look for it after a 401. Another value would look like broken OAuth.
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register"] {
@@ -111,7 +111,7 @@ fn paths_that_are_not_served_are_404_for_anybody() {
 }
 
 #[test]
-fn another_host_or_origin_is_refused_before_the_token_is_looked_at() {
+fn unknown_host_or_origin_is_rejected_before_the_token_is_checked() {
     let server = server();
     let headers = format!("Origin: https://evil.example\r\n{}", bearer(ADA));
     assert_eq!(server.connect().post_with("/mcp", &headers, &ping(1)).status, 403);
@@ -119,7 +119,7 @@ fn another_host_or_origin_is_refused_before_the_token_is_looked_at() {
 }
 
 #[test]
-fn without_clients_no_token_is_looked_at() {
+fn without_clients_no_token_is_checked() {
     let server = TestServer::start(patient());
     for headers in ["", &bearer(ADA), "Authorization: Basic eDp5\r\n"] {
         assert_eq!(server.connect().post_with("/mcp", headers, &ping(1)).status, 200, "{headers}");
@@ -129,7 +129,7 @@ fn without_clients_no_token_is_looked_at() {
 // ---- what the header may be
 
 #[test]
-fn the_scheme_is_taken_in_any_case() {
+fn bearer_scheme_is_accepted_in_any_case() {
     let server = server();
     for header in ["Authorization: bearer", "authorization: BEARER", "AUTHORIZATION:bEaReR", "Authorization: Bearer  "]
     {
@@ -139,7 +139,7 @@ fn the_scheme_is_taken_in_any_case() {
 }
 
 #[test]
-fn anything_but_one_bearer_header_is_refused_even_around_the_right_token() {
+fn anything_but_one_bearer_header_is_rejected_despite_a_valid_token() {
     let server = server();
     let right = bearer(ADA);
     for headers in [
@@ -166,7 +166,7 @@ fn anything_but_one_bearer_header_is_refused_even_around_the_right_token() {
 }
 
 #[test]
-fn a_part_of_a_token_or_more_than_it_is_wrong() {
+fn partial_or_extended_token_is_rejected() {
     let server = server();
     for wrong in [&ADA[..ADA.len() - 1], &ADA[1..], &format!("{ADA}x"), &ADA.to_uppercase(), &format!("{ADA},{BOB}")] {
         assert_eq!(server.connect().post_with("/mcp", &bearer(wrong), &ping(1)).status, 401, "{wrong}");
@@ -178,7 +178,7 @@ fn a_part_of_a_token_or_more_than_it_is_wrong() {
 // ---- before the body
 
 #[test]
-fn a_refusal_does_not_wait_for_the_body_and_ends_the_connection() {
+fn rejection_does_not_wait_for_the_body_and_closes_the_connection() {
     let server = server();
     for (framing, headers) in [
         ("Content-Length: 1000000\r\n", String::new()),
@@ -204,7 +204,7 @@ fn a_refusal_does_not_wait_for_the_body_and_ends_the_connection() {
 // ---- sessions
 
 #[test]
-fn a_session_takes_posts_of_the_client_that_opened_it_alone() {
+fn session_accepts_posts_only_of_the_client_that_opened_it() {
     let server = server();
     let mut sse = Sse::open_with(server.connect(), &bearer(ADA));
     let unknown = "/messages?sessionId=0123456789abcdef0123456789abcdef";
@@ -234,7 +234,7 @@ fn two_clients_with_the_same_ids_get_their_own_answers() {
 // ---- guessing
 
 #[test]
-fn after_ten_wrong_tokens_further_ones_are_429_and_the_right_one_passes() {
+fn after_ten_wrong_tokens_more_are_429_and_a_valid_one_is_accepted() {
     let server = server();
     let guess = |n: usize| server.connect().post_with("/mcp", &bearer(&format!("pmcp_guess-{n}")), &ping(1));
     for n in 0..10 {
@@ -286,7 +286,7 @@ fn demo(envs: &[(&str, &str)]) -> Command {
 }
 
 #[test]
-fn off_loopback_a_server_does_not_start_without_a_token() {
+fn server_off_loopback_does_not_start_without_a_token() {
     for listen in ["0.0.0.0:0", "[::]:0", ":0"] {
         failed(run(&["--demo", "--listen", listen]), 2);
     }
@@ -308,7 +308,7 @@ fn a_setting_that_waives_tokens_contradicts_tokens() {
 }
 
 #[test]
-fn a_token_that_is_none_is_refused_and_not_shown() {
+fn invalid_token_setting_is_rejected_and_not_shown() {
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "two words that are no token").expect("write");
     for envs in [
@@ -361,7 +361,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
 }
 
 #[test]
-fn one_line_of_the_log_tells_of_a_flood_of_wrong_tokens() {
+fn flood_of_wrong_tokens_is_one_log_line() {
     let mut command = demo(&[("MCP_AUTH_TOKEN", ADA), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")]);
     let server = ServerProcess::of(&mut command);
     let address = server.address();
@@ -375,7 +375,7 @@ fn one_line_of_the_log_tells_of_a_flood_of_wrong_tokens() {
 }
 
 #[test]
-fn a_client_of_the_configuration_and_the_variable_may_not_be_the_same() {
+fn client_in_both_configuration_and_variable_is_rejected() {
     let client =
         |token: &str| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": "full"});
     for clients in [json!({"ada": client(ADA)}), json!({"MCP_AUTH_TOKEN": client(BOB)})] {
@@ -387,7 +387,7 @@ fn a_client_of_the_configuration_and_the_variable_may_not_be_the_same() {
 }
 
 #[test]
-fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
+fn token_command_prints_the_token_and_its_configuration() {
     let made = |args: &[&str]| {
         let output = run(args);
         assert!(output.status.success());

@@ -51,7 +51,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn each_call_has_a_line_and_a_failed_one_says_its_id() {
+fn each_call_has_a_line_and_a_failed_result_has_its_id() {
     let (process, mut client, _world) = started(&[]);
     client.mcp(&read("/cluster/status"));
     let good = line(&process, &["proxmox_mcp::call"]);
@@ -85,7 +85,7 @@ fn each_call_has_a_line_and_a_failed_one_says_its_id() {
 }
 
 #[test]
-fn a_call_of_no_tool_leaves_none_of_its_words() {
+fn unknown_tool_name_is_not_logged() {
     let (process, mut client, _world) = started(&[]);
     let answer = client.mcp(&call(1, "x outcome=ok\nid=1", json!({}))).json();
     let line = line(&process, &["proxmox_mcp::call"]);
@@ -105,7 +105,7 @@ fn the_audit_has_the_same_id_and_the_trace() {
 }
 
 #[test]
-fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
+fn trace_is_read_from_the_message_first_and_invalid_ones_are_ignored() {
     let (process, mut client, _world) = started(&[]);
     let with = |trace: &str| {
         let params = json!({"name": "list_clusters", "arguments": {}, "_meta": {"traceparent": trace}});
@@ -120,7 +120,7 @@ fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
 }
 
 #[test]
-fn a_trace_goes_on_to_the_nodes_with_a_span_for_each_request() {
+fn trace_is_sent_to_the_nodes_with_one_span_per_request() {
     let (process, mut client, (node, _config)) = started(&[]);
     let read = |meta: Value| {
         let arguments = json!({"paths": ["/cluster/status", "/cluster/tasks"]});
@@ -151,7 +151,7 @@ fn a_trace_goes_on_to_the_nodes_with_a_span_for_each_request() {
 }
 
 #[test]
-fn a_call_that_is_not_let_through_is_refused_and_counted_as_that() {
+fn denied_call_is_logged_and_counted_as_denied() {
     let entry = json!({"url": "http://127.0.0.1:1", "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY,
         "access": "read"});
     let mut config = NamedTempFile::new().expect("a file");
@@ -180,7 +180,7 @@ fn a_slow_call_is_a_warning() {
 }
 
 #[test]
-fn a_wait_that_was_asked_for_is_not_slow() {
+fn requested_wait_is_not_slow() {
     let process = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--slow-call", "0.01"]);
     let snapshot =
         json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}, "wait": true});
@@ -191,7 +191,7 @@ fn a_wait_that_was_asked_for_is_not_slow() {
 }
 
 #[test]
-fn a_log_of_json_is_an_object_a_line() {
+fn json_log_has_one_object_per_line() {
     let (process, mut client, _world) = started(&["--log-format", "json"]);
     client.mcp(&read("/version"));
     let of_call = line(&process, &["proxmox_mcp::call"]);

@@ -119,7 +119,7 @@ fn rest(mut process: ServerProcess) -> String {
 }
 
 #[test]
-fn the_search_finds_what_it_looks_for() {
+fn canary_search_finds_every_form() {
     let shown = |bytes: &[u8]| {
         let bytes = bytes.to_vec();
         std::panic::catch_unwind(move || assert_unseen("a test", &bytes)).is_err()
@@ -135,7 +135,7 @@ fn the_search_finds_what_it_looks_for() {
 }
 
 #[test]
-fn http_answers_and_the_log_do_not_show_it() {
+fn http_answers_and_log_do_not_show_the_secret() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
@@ -157,7 +157,7 @@ fn http_answers_and_the_log_do_not_show_it() {
 }
 
 #[test]
-fn events_and_the_log_do_not_show_it() {
+fn events_and_log_do_not_show_the_secret() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
@@ -178,7 +178,7 @@ fn events_and_the_log_do_not_show_it() {
 }
 
 #[test]
-fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
+fn client_token_is_sent_to_no_node_and_shown_nowhere() {
     // Nodes that would tell what they are sent: all of it is in their answers.
     let echo = |r: &Request| format!("{} {:?} {}", r.target, r.headers, r.body);
     let nodes = vec![
@@ -230,7 +230,7 @@ fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
 }
 
 #[test]
-fn the_pipes_of_the_stdio_command_do_not_show_it() {
+fn stdio_pipes_do_not_show_the_secret() {
     let nodes = nodes();
     let (config, clusters) = over(&nodes);
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
@@ -246,7 +246,7 @@ fn the_pipes_of_the_stdio_command_do_not_show_it() {
 }
 
 #[test]
-fn check_does_not_show_it() {
+fn check_does_not_show_the_secret() {
     let nodes = nodes();
     let (config, _) = over(&nodes);
     let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
@@ -256,7 +256,7 @@ fn check_does_not_show_it() {
 }
 
 #[test]
-fn the_text_of_the_start_and_the_help_do_not_show_it() {
+fn banner_and_help_do_not_show_the_secret() {
     let nodes = nodes();
     let (config, _) = over(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
@@ -273,7 +273,7 @@ fn the_text_of_the_start_and_the_help_do_not_show_it() {
 }
 
 #[test]
-fn a_secret_from_a_file_or_a_variable_is_not_shown_either() {
+fn secret_from_a_file_or_variable_is_not_shown() {
     let node = Node::start(|r| ScriptedReply::refusal(500, &token(r), &token(r)));
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "{CANARY}").expect("write");
@@ -361,7 +361,7 @@ fn wrong_configurations() -> Vec<String> {
 }
 
 #[test]
-fn no_error_of_a_configuration_shows_it() {
+fn configuration_errors_do_not_show_the_secret() {
     for text in wrong_configurations() {
         let config = written(&text);
         let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");

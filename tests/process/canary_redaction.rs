@@ -203,7 +203,7 @@ fn assert_clean(what: &str, text: &str) {
 }
 
 #[test]
-fn no_client_below_full_is_told_it_by_any_tool() {
+fn no_client_below_full_receives_a_secret_from_any_tool() {
     let node = leaky();
     let server = ProgramServer::start_lab(&node, &json!({}));
     for token in [READER, OPERATOR] {
@@ -228,7 +228,7 @@ fn no_client_below_full_is_told_it_by_any_tool() {
 }
 
 #[test]
-fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
+fn search_and_filter_do_not_reveal_a_secret() {
     let node = leaky();
     let server = ProgramServer::start_lab(&node, &json!({}));
     for (tool, arguments, nothing) in [
@@ -242,7 +242,7 @@ fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
 }
 
 #[test]
-fn a_cluster_below_full_tells_it_to_nobody() {
+fn cluster_below_full_reveals_a_secret_to_no_client() {
     let node = leaky();
     let server = ProgramServer::start_lab(&node, &json!({"access": "operate"}));
     for (tool, arguments) in reads() {
@@ -251,7 +251,7 @@ fn a_cluster_below_full_tells_it_to_nobody() {
 }
 
 #[test]
-fn stdio_tells_it_no_more_than_its_cluster_lets() {
+fn stdio_reveals_a_secret_only_if_its_cluster_permits() {
     let node = leaky();
     let config = configuration(&node, &json!({"access": "read"}));
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
@@ -265,7 +265,7 @@ fn stdio_tells_it_no_more_than_its_cluster_lets() {
 }
 
 #[test]
-fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
+fn questions_dry_runs_and_audit_lines_have_no_secret_at_any_level() {
     let node = leaky();
     let server = ProgramServer::start_lab(&node, &json!({"confirm": "writes"}));
     for arguments in changes() {
@@ -304,7 +304,7 @@ fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
 }
 
 #[test]
-fn without_an_audit_log_the_lines_in_the_log_have_it_neither() {
+fn audit_lines_in_the_log_have_no_secret() {
     let node = leaky();
     let server = ProgramServer::start_lab_without_audit_file(&node, &json!({"confirm": "never"}));
     for arguments in changes() {
@@ -316,7 +316,7 @@ fn without_an_audit_log_the_lines_in_the_log_have_it_neither() {
 }
 
 #[test]
-fn full_access_is_told_what_proxmox_says_as_it_says_it() {
+fn full_access_receives_answers_unredacted() {
     let node = leaky();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
@@ -334,7 +334,7 @@ fn full_access_is_told_what_proxmox_says_as_it_says_it() {
 }
 
 #[test]
-fn what_is_sent_in_any_header_or_query_is_not_said_back_nor_logged() {
+fn headers_and_queries_of_a_request_are_not_echoed_or_logged() {
     let node = leaky();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let mut said = String::new();

@@ -92,7 +92,7 @@ fn check_missing_file(variables: &[(&str, &str)], args: &[&str]) -> String {
 }
 
 #[test]
-fn a_typed_flag_counts_more_than_its_variable() {
+fn flag_overrides_its_variable() {
     let variables = [("PROXMOX_MCP_LOG", "loud"), ("PROXMOX_MCP_MAX_CALLS", "0")];
     let said = check_missing_file(&variables, &["--log", "warn", "--max-calls", "7"]);
     assert!(said.contains("does not exist"), "{said}");
@@ -146,7 +146,7 @@ fn completions_and_the_man_page_name_every_flag() {
 }
 
 #[test]
-fn help_of_a_subcommand_is_that_of_its_flag() {
+fn help_of_a_subcommand_equals_its_help_flag() {
     for command in ["stdio", "check", "token", "audit", "health", "completions", "man"] {
         let (by_word, by_flag) = (run(&["help", command]), run(&[command, "--help"]));
         assert!(by_word.status.success() && by_word.stdout == by_flag.stdout, "{command}");
@@ -158,7 +158,7 @@ fn help_of_a_subcommand_is_that_of_its_flag() {
 }
 
 #[test]
-fn health_without_a_server_fails_and_says_where_it_looked() {
+fn health_without_a_server_fails_and_names_the_address() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let output = program(&["health"]).env("PROXMOX_MCP_LISTEN", &address).output().expect("run");
     let said = failed(&output, 1);
@@ -212,7 +212,7 @@ fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
 }
 
 #[test]
-fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0() {
+fn signal_finishes_calls_in_flight_rejects_new_ones_and_exits_with_0() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
     let node = Node::start(move |r| {
@@ -283,7 +283,7 @@ fn a_second_signal_ends_the_server_at_once() {
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_server() {
+fn closed_stdout_does_not_end_the_server() {
     // The test cannot read the port from a closed pipe. This port is free now, and the kernel does not reuse it soon.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let mut server = ServerProcess::start_unread(&["--demo", "--listen", &address]);
@@ -297,7 +297,7 @@ fn a_reader_that_goes_away_does_not_end_the_server() {
 // ---- check
 
 #[test]
-fn check_shows_no_secret_in_any_log() {
+fn check_shows_no_secret_at_any_log_level() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let node = Node::start(|request| match request.path() {
         "/api2/json/version" => ScriptedReply::data(r#"{"version": "9.2.11\u001b[31m"}"#),

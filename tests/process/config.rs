@@ -74,7 +74,7 @@ fn the_optional_fields_load() {
 }
 
 #[test]
-fn each_node_may_have_a_fingerprint_of_its_own() {
+fn each_node_may_have_its_own_fingerprint() {
     let pins = format!(r#"["{}", "{}"]"#, "AB:".repeat(32).trim_end_matches(':'), "cd".repeat(32));
     let clusters = loaded(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
     let TlsVerification::Fingerprints(pins) = &clusters.clusters[0].tls else { panic!("{clusters:?}") };
@@ -98,7 +98,7 @@ fn the_only_cluster_is_the_default() {
 }
 
 #[test]
-fn files_beside_the_configuration_are_found_from_anywhere() {
+fn relative_paths_are_resolved_from_the_configuration() {
     let directory = directory();
     write(&directory, "secret", "CANARY\r\n");
     write(&directory, "ca.pem", &format!("{}{}", certificate(), certificate()));
@@ -111,7 +111,7 @@ fn files_beside_the_configuration_are_found_from_anywhere() {
 }
 
 #[test]
-fn clients_load_with_what_they_may_do() {
+fn clients_load_with_their_permissions() {
     let hash = TokenHash::from_token(b"sixteen_letters_");
     let clusters = loaded(
         &r#"{"clusters": {"prod": {RIGHT}}, "clients": {
@@ -137,7 +137,7 @@ fn clients_load_with_what_they_may_do() {
 }
 
 #[test]
-fn what_may_be_done_on_a_cluster_is_read() {
+fn permissions_of_a_cluster_load() {
     let fields = r#"RIGHT, "access": "operate", "exec": true, "confirm": "writes",
         "deny": ["POST /nodes/*/qemu/*/migrate", "* /access/**"], "allow": ["GET /**"],
         "protect": [100, "101", "pool:prod", "tag:critical"]"#;
@@ -177,7 +177,7 @@ fn refused(output: &Output) -> String {
 }
 
 #[test]
-fn the_program_finds_the_file_in_the_promised_order() {
+fn configuration_file_is_found_in_the_documented_order() {
     let directory = directory();
     let bad = |name: &str| write(&directory, name, &format!(r#"{{"clusters": {{"{name}": {{}}}}}}"#));
     let (typed, set) = (bad("typed"), bad("set"));
@@ -217,7 +217,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
 }
 
 #[test]
-fn a_secret_from_the_environment_stays_there() {
+fn secret_from_the_environment_is_not_stored() {
     let directory = directory();
     let text = r#"{"clusters": {"a": {"url": "a", "user": "b@pve", "token_id": "c", "token_secret_env": "MY_TOKEN"}}}"#;
     write(&directory, "clusters.json", text);

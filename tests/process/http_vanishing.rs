@@ -112,7 +112,7 @@ fn come_and_go(address: &str, n: usize) {
 }
 
 #[test]
-fn a_thousand_clients_come_and_go_and_leave_nothing() {
+fn thousand_vanishing_clients_leak_nothing() {
     let program = HangingNodeServer::start(&[]);
     let descriptors = program.descriptors();
     for wave in 0..20 {
@@ -128,7 +128,7 @@ fn a_thousand_clients_come_and_go_and_leave_nothing() {
 }
 
 #[test]
-fn clients_that_only_seem_to_be_there_are_let_go_of() {
+fn half_open_clients_are_disconnected() {
     let short = ["--head-timeout", "--body-timeout", "--idle-timeout", "--write-timeout"].map(|flag| [flag, "0.5"]);
     let program = HangingNodeServer::start(&short.concat());
     let descriptors = program.descriptors();

@@ -43,7 +43,7 @@ fn value(text: &str, sample: &str) -> f64 {
 }
 
 #[test]
-fn what_was_done_is_counted() {
+fn calls_and_requests_are_counted() {
     let node = node();
     let (process, _config) = started(&node, None);
     let address = process.address();
@@ -86,7 +86,7 @@ fn what_was_done_is_counted() {
 }
 
 #[test]
-fn every_sample_has_a_type_and_every_line_a_form() {
+fn every_sample_has_a_type_and_every_line_is_valid() {
     let node = node();
     let (process, _config) = started(&node, None);
     let mut client = Client::to(process.address());
@@ -134,7 +134,7 @@ fn refusals_are_counted_by_their_reason() {
 }
 
 #[test]
-fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
+fn labels_contain_no_secret_and_no_untrusted_input() {
     let word = "zzstranger";
     let node = Node::start(move |_| {
         ScriptedReply::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}"))
@@ -162,7 +162,7 @@ fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
 }
 
 #[test]
-fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
+fn rejected_and_cancelled_calls_are_counted() {
     let test_tools = TestTools::new();
     let probes = proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|_| ())), readiness: None };
     let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::server::patient() };
@@ -192,7 +192,7 @@ fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
 }
 
 #[test]
-fn nothing_is_served_unless_it_is_switched_on() {
+fn metrics_are_served_only_if_enabled() {
     let server = TestServer::start(crate::support::server::patient());
     let mut client = server.connect();
     assert_eq!(client.ask("GET /metrics", "").status, 404);
@@ -200,7 +200,7 @@ fn nothing_is_served_unless_it_is_switched_on() {
 }
 
 #[test]
-fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
+fn client_without_access_to_every_cluster_gets_no_metrics() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let probes =
         proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|out| out.push_str("prod 1\n"))), readiness: None };

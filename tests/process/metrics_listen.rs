@@ -27,7 +27,7 @@ fn ask(address: &str, line: &str) -> Reply {
 }
 
 #[test]
-fn each_port_serves_what_it_is_for() {
+fn each_port_serves_its_own_paths() {
     let (_process, main, watch) = started(&[]);
     for (path, on_main, on_watch) in [
         ("/metrics", 404, 200),
@@ -52,7 +52,7 @@ fn each_port_serves_what_it_is_for() {
 }
 
 #[test]
-fn what_is_asked_with_head_is_answered_without_a_body() {
+fn metrics_port_answers_head_without_a_body() {
     let (_process, main, watch) = started(&[]);
     for (address, path, status) in [
         (&main, "/healthz", "200 OK"),
@@ -73,7 +73,7 @@ fn what_is_asked_with_head_is_answered_without_a_body() {
 }
 
 #[test]
-fn both_have_the_same_guard() {
+fn metrics_port_has_the_same_guard() {
     let (_process, main, watch) = started(&[]);
     for address in [&main, &watch] {
         let status = |request: &str| {
@@ -94,7 +94,7 @@ fn both_have_the_same_guard() {
 }
 
 #[test]
-fn the_caps_hold_over_both() {
+fn connection_limits_apply_to_both_ports() {
     let (_process, main, watch) = started(&["--max-connections", "2"]);
     let mut held: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
     for client in &mut held {
@@ -112,7 +112,7 @@ fn the_caps_hold_over_both() {
 }
 
 #[test]
-fn a_stop_ends_both() {
+fn stop_closes_both_ports() {
     let (mut process, main, watch) = started(&[]);
     let mut idle: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
     for client in &mut idle {
@@ -124,7 +124,7 @@ fn a_stop_ends_both() {
 }
 
 #[test]
-fn off_loopback_it_needs_a_token_and_what_is_taken_is_told_with_its_own_flag() {
+fn metrics_port_off_loopback_needs_a_token_and_errors_name_its_flag() {
     let start = |address: &str| run(&["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", address]);
     let output = start("0.0.0.0:0");
     let said = String::from_utf8(output.stderr).expect("UTF-8");

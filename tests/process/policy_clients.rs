@@ -112,7 +112,7 @@ fn failed(answer: &Value) -> bool {
 const OTHERS: [(&str, &str, &str); 2] = [("ada", "alpha", "beta"), ("bob", "beta", "alpha")];
 
 #[test]
-fn a_client_sees_its_own_clusters_alone() {
+fn client_sees_only_its_own_clusters() {
     let clusters = TwoClusters::start();
     for (who, own, other) in OTHERS {
         for (tool, arguments) in [
@@ -132,7 +132,7 @@ fn a_client_sees_its_own_clusters_alone() {
 }
 
 #[test]
-fn another_clients_cluster_is_none_to_any_tool() {
+fn cluster_of_another_client_is_unknown_to_every_tool() {
     let clusters = TwoClusters::start();
     for (who, own, other) in OTHERS {
         let node = if own == "alpha" { &clusters.beta } else { &clusters.alpha };
@@ -149,7 +149,7 @@ fn another_clients_cluster_is_none_to_any_tool() {
 }
 
 #[test]
-fn without_a_name_a_client_means_its_only_cluster_and_never_the_default_of_others() {
+fn call_without_a_cluster_uses_the_only_one_of_the_client_not_the_default() {
     let clusters = TwoClusters::start();
     for (who, own, _) in OTHERS {
         let answer = clusters.call(who, "proxmox_api_get", &json!({"path": "/pools/mine"}));
@@ -167,7 +167,7 @@ fn without_a_name_a_client_means_its_only_cluster_and_never_the_default_of_other
 }
 
 #[test]
-fn a_task_of_another_clients_cluster_is_not_looked_for_there() {
+fn task_is_not_searched_on_clusters_of_another_client() {
     let clusters = TwoClusters::start();
     let upid = "UPID:beta-node:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
     let answer = clusters.call("ada", "wait_for_task", &json!({"upid": upid, "timeout": 1}));
@@ -176,7 +176,7 @@ fn a_task_of_another_clients_cluster_is_not_looked_for_there() {
 }
 
 #[test]
-fn each_client_may_do_as_much_as_it_may() {
+fn each_client_has_its_own_permissions() {
     let clusters = TwoClusters::start();
     let of = |path: &str, method: &str, cluster: &str| json!({"path": path, "method": method, "cluster": cluster});
     let start = "/nodes/pve1/qemu/100/status/start";
@@ -198,7 +198,7 @@ fn each_client_may_do_as_much_as_it_may() {
 }
 
 #[test]
-fn codes_and_sessions_of_one_are_nothing_to_another() {
+fn codes_and_sessions_are_bound_to_their_client() {
     let clusters = TwoClusters::start();
     let stop = json!({"path": "/nodes/pve1/qemu/100/status/stop", "method": "POST", "cluster": "alpha"});
     let mut again = stop.clone();
@@ -248,7 +248,7 @@ fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
 }
 
 #[test]
-fn calls_of_two_clients_at_once_never_cross() {
+fn parallel_calls_of_two_clients_are_not_mixed_up() {
     let clusters = TwoClusters::start();
     let address = clusters.server.address.as_str();
     thread::scope(|scope| {
@@ -265,7 +265,7 @@ fn calls_of_two_clients_at_once_never_cross() {
 }
 
 #[test]
-fn a_connection_kept_alive_is_whoever_asks_on_it() {
+fn kept_connection_uses_the_client_of_each_request() {
     let clusters = TwoClusters::start();
     let mut http = clusters.server.connect();
     for _ in 0..3 {

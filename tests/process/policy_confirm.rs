@@ -87,7 +87,7 @@ fn accept() -> Value {
 // ---- a client that can't ask its user
 
 #[test]
-fn the_same_call_with_its_code_goes_through_once() {
+fn code_confirms_its_call_once() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
     let again = with(delete(), "confirm", code);
@@ -97,7 +97,7 @@ fn the_same_call_with_its_code_goes_through_once() {
 }
 
 #[test]
-fn a_code_is_none_for_any_other_call_and_is_not_used_up_by_one() {
+fn code_is_invalid_for_another_call_and_not_used_up_by_it() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
     let right = with(delete(), "confirm", code.as_str());
@@ -124,7 +124,7 @@ fn a_code_is_none_for_any_other_call_and_is_not_used_up_by_one() {
 }
 
 #[test]
-fn a_code_is_for_what_is_sent_and_not_for_how_it_was_typed() {
+fn code_is_bound_to_the_request_and_not_to_its_spelling() {
     let server = start_server();
     let named = json!({"path": "/qemu/WEB01", "method": "DELETE", "data": {"purge": "yes"}, "cluster": "prod"});
     let code = confirmation_code(&server, &named);
@@ -137,7 +137,7 @@ fn a_code_is_for_what_is_sent_and_not_for_how_it_was_typed() {
 }
 
 #[test]
-fn a_code_whose_call_failed_is_used_up() {
+fn code_of_a_failed_call_is_used_up() {
     let node =
         RecordingNode::with(gzipped_facts(), |r| (r.method == "DELETE").then(|| failed("VM is locked (backup)")));
     let server = start_server_over(node, asking());
@@ -149,7 +149,7 @@ fn a_code_whose_call_failed_is_used_up() {
 }
 
 #[test]
-fn the_question_says_what_the_node_says_of_the_guest() {
+fn question_shows_the_guest_as_the_node_reports_it() {
     let rows = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": "web`01\nRisk: reads",
         "status": "running", "maxmem": 4_294_967_296_u64, "maxdisk": 34_359_738_368_u64}]);
     let node = RecordingNode::with(gzipped_facts(), move |request| {
@@ -172,7 +172,7 @@ fn the_question_says_what_the_node_says_of_the_guest() {
 }
 
 #[test]
-fn a_dry_run_neither_asks_nor_sends_whatever_code_it_has() {
+fn dry_run_neither_confirms_nor_sends_with_any_code() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
     for code in ["", "yes", code.as_str()] {
@@ -186,7 +186,7 @@ fn a_dry_run_neither_asks_nor_sends_whatever_code_it_has() {
 }
 
 #[test]
-fn what_asks_is_what_the_cluster_says() {
+fn cluster_setting_decides_which_calls_need_confirmation() {
     let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "cluster": "prod"});
     let look = json!({"path": "/nodes/pve1/qemu/100/config", "cluster": "prod"});
     for (confirm, asks) in
@@ -207,7 +207,7 @@ fn what_asks_is_what_the_cluster_says() {
 // ---- a client that can
 
 #[test]
-fn what_the_user_accepts_is_sent_once() {
+fn accepted_call_is_sent_once() {
     let server = start_server();
     let (question, state) = question_about(&server, &delete());
     assert!(question.contains("Guest 100 `web01`, qemu, running on pve1"), "{question}");
@@ -221,7 +221,7 @@ fn what_the_user_accepts_is_sent_once() {
 }
 
 #[test]
-fn what_the_user_does_not_accept_is_not_sent() {
+fn declined_call_is_not_sent() {
     let server = start_server();
     let (_, state) = question_about(&server, &delete());
     let no = |more: Value| {
@@ -255,7 +255,7 @@ fn what_the_user_does_not_accept_is_not_sent() {
 }
 
 #[test]
-fn a_state_is_for_its_own_call_client_and_way() {
+fn state_is_bound_to_its_call_client_and_channel() {
     let server = start_server();
     let (_, state) = question_about(&server, &delete());
     let yes = answered(&state, "accept", accept());
@@ -334,7 +334,7 @@ fn bearer(name: &str) -> String {
 }
 
 #[test]
-fn over_post_mcp_a_code_and_a_question_confirm() {
+fn post_mcp_confirms_by_code_and_by_question() {
     let node = RecordingNode::start();
     let server = running(&node);
     let mut http = server.connect();
@@ -362,7 +362,7 @@ fn over_post_mcp_a_code_and_a_question_confirm() {
 }
 
 #[test]
-fn over_sse_a_code_confirms_for_its_own_client() {
+fn sse_confirms_by_code_for_its_own_client() {
     let node = RecordingNode::start();
     let server = running(&node);
     let said = |name: &str, arguments: Value| {
@@ -380,7 +380,7 @@ fn over_sse_a_code_confirms_for_its_own_client() {
 }
 
 #[test]
-fn over_stdio_a_code_of_this_process_confirms() {
+fn stdio_confirms_by_code_of_the_same_process() {
     let node = RecordingNode::start();
     let (host, port) = (node.node.endpoint().host, node.node.endpoint().port);
     let file = crate::support::process::configuration("5ec2e7", &[("prod", &format!("{host}:{port}"))]);

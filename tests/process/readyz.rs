@@ -23,7 +23,7 @@ fn asked(clusters: &[(&str, String)]) -> Reply {
 }
 
 #[test]
-fn one_cluster_that_answers_is_enough_and_the_others_are_named() {
+fn server_is_ready_with_one_answering_cluster_and_names_the_others() {
     let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
     let bad = Node::start(|_| ScriptedReply::refusal(401, "no such token", &format!("{{\"message\":\"{CANARY}\"}}")));
     let clusters = [
@@ -37,7 +37,7 @@ fn one_cluster_that_answers_is_enough_and_the_others_are_named() {
 }
 
 #[test]
-fn where_no_cluster_answers_the_server_is_not_ready() {
+fn server_is_not_ready_if_no_cluster_answers() {
     let reply = asked(&[("gone", closed_endpoint().to_string())]);
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json(), json!({"status": "not ready", "clusters": {"gone": "connect"}}));
@@ -45,7 +45,7 @@ fn where_no_cluster_answers_the_server_is_not_ready() {
 }
 
 #[test]
-fn a_cluster_that_hangs_is_not_waited_for() {
+fn readiness_does_not_wait_for_a_hanging_cluster() {
     let silent = Node::start(|_| ScriptedReply::hang());
     let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
     let reply = asked(&[("silent", silent.endpoint().to_string()), ("good", good.endpoint().to_string())]);
@@ -54,7 +54,7 @@ fn a_cluster_that_hangs_is_not_waited_for() {
 }
 
 #[test]
-fn however_many_ask_the_clusters_are_asked_once() {
+fn parallel_probes_query_the_clusters_once() {
     let times = Arc::new(AtomicUsize::new(0));
     let count = times.clone();
     let ask = move || {
@@ -76,7 +76,7 @@ fn however_many_ask_the_clusters_are_asked_once() {
 }
 
 #[test]
-fn it_asks_for_a_token_and_tells_a_client_of_its_clusters_alone() {
+fn readiness_requires_a_token_and_lists_only_the_clusters_of_the_client() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let ask = || vec![("lab".to_owned(), Some("timeout")), ("prod".to_owned(), None)];
     let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };

@@ -65,7 +65,7 @@ fn node() -> Node {
 }
 
 #[test]
-fn another_configuration_is_used_once_it_is_read() {
+fn reloaded_configuration_is_used() {
     let (one, two) = (node(), node());
     let before = json!({"clusters": {"alpha": cluster(&one)}, "clients": {"ada": client(ADA, "read")}});
     let server = start(&before);
@@ -84,7 +84,7 @@ fn another_configuration_is_used_once_it_is_read() {
 }
 
 #[test]
-fn a_file_that_changes_is_read_without_being_asked() {
+fn changed_file_is_reloaded_without_a_signal() {
     let node = node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
     let server = start(&config("read"));
@@ -93,7 +93,7 @@ fn a_file_that_changes_is_read_without_being_asked() {
 }
 
 #[test]
-fn a_wrong_configuration_leaves_the_one_before_in_use() {
+fn invalid_configuration_keeps_the_current_one() {
     let node = node();
     let right = json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, "read")}});
     let server = start(&right);
@@ -117,7 +117,7 @@ fn a_wrong_configuration_leaves_the_one_before_in_use() {
 }
 
 #[test]
-fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_its_stream() {
+fn changed_permissions_apply_to_the_next_call_and_removed_clients_lose_their_stream() {
     let node = node();
     let config = |clients: Value| json!({"clusters": {"one": cluster(&node)}, "clients": clients}).to_string();
     let server = start(
@@ -137,7 +137,7 @@ fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_i
 }
 
 #[test]
-fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
+fn reloads_under_load_fail_no_call_and_end_with_the_last_configuration() {
     const STORM: u32 = 300;
     let node = node();
     let config = |timeout: u32, other: &str| {
@@ -189,7 +189,7 @@ fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
 }
 
 #[test]
-fn a_file_is_read_anew_whatever_its_time_says() {
+fn changed_file_is_reloaded_despite_an_old_mtime() {
     let node = node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
     let server = start(&config("read"));
@@ -210,7 +210,7 @@ fn a_file_is_read_anew_whatever_its_time_says() {
 }
 
 #[test]
-fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed() {
+fn renewed_certificate_is_rejected_until_its_pin_is_changed() {
     let node = Node::start_as(Identity::Trusted, |_| ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#));
     let config = |pins: &[Fingerprint]| {
         let mut one = cluster(&node);
@@ -245,7 +245,7 @@ fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed()
 }
 
 #[test]
-fn on_stdio_the_configuration_is_read_anew_as_well() {
+fn stdio_reloads_the_configuration() {
     let node = node();
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("clusters.json");

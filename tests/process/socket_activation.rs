@@ -28,7 +28,7 @@ fn ended(output: Output) -> String {
 }
 
 #[test]
-fn who_calls_before_between_and_while_it_runs_is_served_and_nobody_is_turned_away() {
+fn connections_before_between_and_during_runs_are_served() {
     let (socket, address) = listener();
     for _ in 0..2 {
         let mut early = Client::to(&address);
@@ -47,7 +47,7 @@ fn who_calls_before_between_and_while_it_runs_is_served_and_nobody_is_turned_awa
 }
 
 #[test]
-fn the_metrics_have_their_port_beside_it() {
+fn metrics_port_works_with_socket_activation() {
     let (socket, address) = listener();
     let args = [&ARGS[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
     let process = ServerProcess::of_with_stdin(&mut program(&args), fd(&socket));
@@ -59,7 +59,7 @@ fn the_metrics_have_their_port_beside_it() {
 }
 
 #[test]
-fn off_loopback_by_the_sockets_own_address_it_needs_a_token() {
+fn socket_off_loopback_needs_a_token() {
     let socket = TcpListener::bind("0.0.0.0:0").expect("bind");
     let said = ended(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
     assert!(said.contains("without a client token") && said.contains("(ListenStream=127.0.0.1:"), "{said}");
@@ -70,7 +70,7 @@ fn off_loopback_by_the_sockets_own_address_it_needs_a_token() {
 }
 
 #[test]
-fn what_is_no_listening_tcp_socket_is_told_or_is_no_socket_to_listen_on() {
+fn descriptor_that_is_not_a_listening_tcp_socket_is_rejected() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let unix = UnixListener::bind(folder.path().join("socket")).expect("bind");
     let said = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
@@ -96,7 +96,7 @@ fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
 }
 
 #[test]
-fn a_socket_at_its_usual_place_is_told_how_to_be_handed_over() {
+fn socket_at_descriptor_3_is_rejected_with_a_hint() {
     let (socket, address) = listener();
     let said = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
     assert!(said.contains("StandardInput=socket") && said.contains("`exec proxmox-mcp <&3`"), "{said}");

@@ -33,7 +33,7 @@ fn over(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile
 }
 
 #[test]
-fn a_client_may_ask_for_discovery_first_and_then_initialize() {
+fn client_may_discover_before_initialize() {
     let mut process = demo();
     let discovered = process.ask(&modern("probe", "server/discover", json!({})));
     assert_eq!((&discovered["id"], &discovered["result"]["supportedVersions"]), (&json!("probe"), &json!([MODERN])));
@@ -50,7 +50,7 @@ fn a_client_may_ask_for_discovery_first_and_then_initialize() {
 }
 
 #[test]
-fn several_calls_at_once_are_each_answered_once() {
+fn several_calls_in_parallel_are_each_answered_once() {
     let mut process = demo();
     for id in 0..10 {
         process.say(&api(id, &format!("/cluster/resources?type={}", ["vm", "node", "storage"][id % 3])));
@@ -68,7 +68,7 @@ fn several_calls_at_once_are_each_answered_once() {
 }
 
 #[test]
-fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
+fn hanging_call_delays_neither_others_nor_its_cancellation() {
     let node = Node::start(|request| match request.path() {
         "/api2/json/nodes/pve1/qemu/100/config" => ScriptedReply::hang(),
         _ => ScriptedReply::data("1"),
@@ -87,7 +87,7 @@ fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
 }
 
 #[test]
-fn nothing_but_messages_is_on_stdout_whatever_is_logged() {
+fn stdout_has_only_messages_at_any_log_level() {
     let mut process = ServerProcess::start(&["stdio", "--demo", "--log", "trace"]);
     process.ask(&hello("2024-11-05"));
     process.say("not a message");
@@ -105,7 +105,7 @@ fn nothing_but_messages_is_on_stdout_whatever_is_logged() {
 }
 
 #[test]
-fn lines_that_are_no_messages_are_answered_and_survived() {
+fn invalid_lines_are_answered_with_errors() {
     let mut process = ServerProcess::start(&["--max-body-bytes", "2000", "stdio", "--demo"]);
     for (line, error, id) in [
         ("nope", -32700, Value::Null),
@@ -153,7 +153,7 @@ fn a_message_nested_ten_thousand_deep_is_answered_with_an_error() {
 }
 
 #[test]
-fn the_end_of_stdin_lets_a_call_in_flight_be_answered() {
+fn end_of_stdin_waits_for_a_call_in_flight() {
     let node = Node::start(|_| ScriptedReply::data("1").dripping(std::time::Duration::from_millis(1)));
     let (mut process, _config) = over(&node, &[]);
     process.say(&api(1, "/version"));
@@ -164,7 +164,7 @@ fn the_end_of_stdin_lets_a_call_in_flight_be_answered() {
 }
 
 #[test]
-fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() {
+fn end_of_stdin_cancels_a_hanging_call_which_reports_its_outcome() {
     let node =
         Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
     let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
@@ -181,7 +181,7 @@ fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() 
 }
 
 #[test]
-fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
+fn signal_finishes_a_call_in_flight_and_exits_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let (release, held) = channel::<()>();
         let held = Mutex::new(held);
@@ -204,7 +204,7 @@ fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
 }
 
 #[test]
-fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_for_it() {
+fn signal_cancels_a_hanging_call_and_a_second_one_does_not_wait() {
     let node = Node::start(|_| ScriptedReply::hang());
     let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
     process.say(&api(1, "/version"));
@@ -224,7 +224,7 @@ fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_f
 }
 
 #[test]
-fn a_signal_ends_it_though_nobody_takes_its_answers() {
+fn signal_ends_the_program_although_no_answer_is_read() {
     let mut command = program(&["stdio", "--demo", "--stop-timeout", "0.1"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
     let mut stdin = child.stdin.take().expect("stdin");
@@ -248,7 +248,7 @@ fn a_last_line_without_a_line_end_is_answered() {
 }
 
 #[test]
-fn a_client_that_stops_reading_does_not_keep_the_program_from_its_end() {
+fn client_that_stops_reading_does_not_delay_the_exit() {
     let mut process = ServerProcess::start_unread(&["stdio", "--demo"]);
     for id in 0..10 {
         process.say(&request(id, "tools/list", json!({})));
@@ -258,7 +258,7 @@ fn a_client_that_stops_reading_does_not_keep_the_program_from_its_end() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_ends_it_with_2_and_the_text_on_stderr() {
+fn invalid_configuration_exits_with_2_and_the_error_on_stderr() {
     let mut config = tempfile::NamedTempFile::new().expect("a file");
     config.write_all(br#"{"clusters": {"lab": {"url": "pve1", "usr": "mcp@pve"}}}"#).expect("write");
     for args in [["stdio", "--config", path(&config)], ["stdio", "--config", "/nonexistent/clusters.json"]] {

@@ -14,7 +14,7 @@ fn said(socket: &UnixDatagram) -> String {
 }
 
 #[test]
-fn it_is_told_when_the_server_is_ready_alive_and_stopping() {
+fn systemd_is_notified_of_ready_watchdog_and_stopping() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("bind");

@@ -49,7 +49,7 @@ fn config(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
 // ---- what clients get
 
 #[test]
-fn requests_are_answered_one_after_the_other_on_a_connection_kept_alive() {
+fn consecutive_requests_are_answered_on_a_kept_connection() {
     let (server, ..) = start();
     let mut client = server.connect();
     for n in [1, 100, 5000, 100_000] {
@@ -63,7 +63,7 @@ fn requests_are_answered_one_after_the_other_on_a_connection_kept_alive() {
 }
 
 #[test]
-fn requests_that_are_sent_ahead_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let (server, ..) = start();
     let mut client = server.connect();
     for n in 1..=5 {
@@ -95,7 +95,7 @@ fn the_end_of_a_connection_is_announced() {
 }
 
 #[test]
-fn tls_1_2_and_1_3_are_spoken_and_http_1_1_is_agreed_upon() {
+fn tls_1_2_and_1_3_are_supported_and_http_1_1_is_negotiated() {
     let (server, ..) = start();
     let http = |config: &mut ClientConfig| config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let old = {
@@ -120,7 +120,7 @@ fn tls_1_2_and_1_3_are_spoken_and_http_1_1_is_agreed_upon() {
 }
 
 #[test]
-fn a_client_that_comes_again_resumes() {
+fn returning_client_resumes_its_tls_session() {
     let (server, ..) = start();
     let config = config(|config| config.resumption = Resumption::in_memory_sessions(8));
     let kind = || {
@@ -165,7 +165,7 @@ fn a_reply_may_become_a_stream() {
 }
 
 #[test]
-fn a_session_of_one_client_is_none_of_anothers() {
+fn session_of_one_client_is_unknown_to_another() {
     let caller = |name: &str| Caller {
         name: name.into(),
         token_sha256: TokenHash::from_token(format!("pmcp_{name}").as_bytes()),
@@ -200,7 +200,7 @@ fn a_stop_ends_connections_and_streams_when_calls_are_done() {
 // ---- attacks
 
 #[test]
-fn plain_http_is_told_to_use_https() {
+fn plain_http_is_answered_with_a_hint_to_https() {
     let (server, ..) = start();
     for request in ["GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST /mcp HTTP/1.1\r\n", "G"] {
         let mut client = server.connect_plainly();
@@ -214,7 +214,7 @@ fn plain_http_is_told_to_use_https() {
 }
 
 #[test]
-fn what_is_no_handshake_ends_the_connection_with_an_alert() {
+fn invalid_handshake_ends_the_connection_with_an_alert() {
     let (server, ..) = start();
     for garbage in [
         &[0; 64][..],
@@ -234,7 +234,7 @@ fn what_is_no_handshake_ends_the_connection_with_an_alert() {
 }
 
 #[test]
-fn a_handshake_that_stalls_or_drips_is_cut_by_its_total_deadline() {
+fn stalling_or_dripping_handshake_is_cut_by_its_total_deadline() {
     let (server, ..) = start_with(limits());
     for start in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
         let mut client = server.connect_plainly();
@@ -252,7 +252,7 @@ fn a_handshake_that_stalls_or_drips_is_cut_by_its_total_deadline() {
 }
 
 #[test]
-fn half_a_record_and_silence_is_cut_as_half_a_head_is() {
+fn silence_after_a_partial_record_is_cut_like_a_partial_head() {
     let (server, ..) = start_with(Limits { idle_timeout: Duration::from_millis(300), ..limits() });
     for begun in ["", "GET /hea"] {
         let mut client = server.connect();
@@ -269,7 +269,7 @@ fn half_a_record_and_silence_is_cut_as_half_a_head_is() {
 }
 
 #[test]
-fn a_record_that_was_tampered_with_ends_the_connection() {
+fn modified_record_ends_the_connection() {
     let (server, ..) = start();
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
@@ -279,7 +279,7 @@ fn a_record_that_was_tampered_with_ends_the_connection() {
 }
 
 #[test]
-fn a_client_that_stops_reading_loses_its_session_and_holds_up_nobody() {
+fn client_that_stops_reading_loses_its_session_and_delays_no_other() {
     let (server, ..) = start_with(Limits { body_timeout: LONG, ..limits() });
     let (stuck, mut other) = (server.sse(), server.sse());
     let mut client = server.connect();
@@ -290,7 +290,7 @@ fn a_client_that_stops_reading_loses_its_session_and_holds_up_nobody() {
 }
 
 #[test]
-fn a_client_that_goes_without_a_word_is_missed_at_once() {
+fn client_that_closes_without_close_notify_is_detected_at_once() {
     let (server, test_tools, _files) = start();
     let mut sse = server.sse();
     let mut client = server.connect();
@@ -311,7 +311,7 @@ fn a_client_that_goes_without_a_word_is_missed_at_once() {
 }
 
 #[test]
-fn a_request_whose_sender_closes_without_a_word_is_still_answered() {
+fn request_of_a_client_that_half_closes_is_still_answered() {
     let (server, ..) = start();
     let mut client = server.connect();
     client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -342,7 +342,7 @@ fn a_flood_of_new_keys_or_of_bytes_ends_a_stream() {
 }
 
 #[test]
-fn beyond_the_cap_a_handshake_is_refused_with_an_alert() {
+fn handshake_over_the_connection_limit_is_rejected_with_an_alert() {
     let (server, ..) = start_with(Limits { max_connections: 1, ..patient() });
     let mut first = server.connect();
     assert_eq!(first.ask("GET /healthz", "").status, 200);
@@ -355,7 +355,7 @@ fn beyond_the_cap_a_handshake_is_refused_with_an_alert() {
 // ---- renewal
 
 #[test]
-fn a_renewed_certificate_is_shown_to_new_clients_and_those_before_go_on() {
+fn renewed_certificate_is_used_for_new_clients_and_others_continue() {
     let (old, new) = (Pair::new(), Pair::new());
     let (files, test_tools) = (Files::of(&old), TestTools::new());
     let server = TestServer::builder().mcp(test_tools.server()).tls(files.identity()).start();
@@ -369,7 +369,7 @@ fn a_renewed_certificate_is_shown_to_new_clients_and_those_before_go_on() {
 }
 
 #[test]
-fn files_that_hold_no_pair_leave_the_one_before_in_use() {
+fn invalid_certificate_files_keep_the_current_pair() {
     let (old, new) = (Pair::new(), Pair::new());
     let files = Files::of(&old);
     let (server, log) = served_by_the_program(&files);
@@ -409,7 +409,7 @@ fn refused(output: Output) -> String {
 }
 
 #[test]
-fn the_program_says_https_and_knows_its_own_health() {
+fn banner_says_https_and_health_works_over_tls() {
     let files = Files::of(&Pair::new());
     let (address, server) = served_by_the_program(&files);
     assert!(run(&["health", "--listen", &address]).status.success());
@@ -425,7 +425,7 @@ fn the_program_says_https_and_knows_its_own_health() {
 }
 
 #[test]
-fn a_port_for_the_metrics_speaks_tls_as_well() {
+fn metrics_port_speaks_tls() {
     let files = Files::of(&Pair::new());
     let (cert, key) = (files.cert(), files.key());
     let ports = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
@@ -442,7 +442,7 @@ fn a_port_for_the_metrics_speaks_tls_as_well() {
 }
 
 #[test]
-fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
+fn program_does_not_start_with_an_invalid_certificate_pair() {
     let (pair, other) = (Pair::new(), Pair::new());
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -469,7 +469,7 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_warned_about_and_one_of_a_group_is_not() {
+fn key_readable_by_others_is_a_warning_and_by_the_group_is_not() {
     let files = Files::of(&Pair::new());
     for (mode, warned) in [(0o640, false), (0o644, true)] {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(mode)).expect("to change the mode");
@@ -481,7 +481,7 @@ fn a_key_that_others_can_read_is_warned_about_and_one_of_a_group_is_not() {
 }
 
 #[test]
-fn two_hundred_sessions_come_and_go_and_leave_no_descriptor() {
+fn two_hundred_sessions_leak_no_descriptor() {
     let files = Files::of(&Pair::new());
     let (address, server) = served_by_the_program(&files);
     let open = || fs::read_dir(format!("/proc/{}/fd", server.child.id())).expect("its descriptors").count();

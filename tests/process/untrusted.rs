@@ -198,7 +198,7 @@ fn calls() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn every_tool_shows_what_is_hidden_and_its_answers_stay_json() {
+fn every_tool_shows_invisible_characters_and_answers_valid_json() {
     let node = hostile();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let mut seen = 0;
@@ -232,7 +232,7 @@ fn every_tool_shows_what_is_hidden_and_its_answers_stay_json() {
 }
 
 #[test]
-fn what_is_hidden_is_shown_as_its_escape_in_text_and_in_structure() {
+fn invisible_characters_are_escaped_in_text_and_structure() {
     let node = hostile();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let answer = server.call(ADMIN, "find_guest", json!({"query": "100"}));
@@ -252,7 +252,7 @@ fn what_is_hidden_is_shown_as_its_escape_in_text_and_in_structure() {
 }
 
 #[test]
-fn progress_and_questions_show_it() {
+fn progress_and_questions_show_invisible_characters() {
     let node = hostile();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let events = server.events(ADMIN, "wait_for_task", json!({"upid": UPID}));
@@ -271,7 +271,7 @@ fn progress_and_questions_show_it() {
 }
 
 #[test]
-fn a_description_of_the_api_can_not_make_a_change_look_harmless() {
+fn api_description_cannot_make_a_change_look_harmless() {
     let node = hostile();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
@@ -285,7 +285,7 @@ fn a_description_of_the_api_can_not_make_a_change_look_harmless() {
 }
 
 #[test]
-fn on_stdio_each_message_is_one_line_of_json() {
+fn stdio_message_is_one_line_of_json() {
     let node = hostile();
     let config = configuration(&node, &json!({}));
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
