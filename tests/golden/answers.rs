@@ -1,14 +1,14 @@
-//! Answers of a node in the forms in which tools show them: empty, long, cut, filtered, with secrets.
+//! Answers of a node as tools show them: empty, long, cut, filtered, with secrets.
 
 use crate::document::Document;
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, proxmox_with};
-use crate::support::test_tools::{desk, product};
+use crate::support::test_tools::{product, tool_state};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::tools;
 use serde_json::{Value, json};
 
-/// A node that answers each path below with another form of answer.
+/// Starts a node that answers each path below with another form of answer.
 fn node() -> Node {
     let row = |n: usize| json!({"n": n, "type": if n.is_multiple_of(3) { "vzdump" } else { "qmstart" }, "user": "root@pam", "status": "OK"});
     let rows = Value::from((0..100).map(row).collect::<Vec<_>>());
@@ -37,7 +37,7 @@ fn node() -> Node {
 }
 
 fn over(node: &Node, max_result_bytes: usize) -> McpServer {
-    McpServer::new(tools::catalog(&desk(vec![node.cluster_settings()], max_result_bytes))).expect("a server")
+    McpServer::new(tools::catalog(&tool_state(vec![node.cluster_settings()], max_result_bytes))).expect("a server")
 }
 
 #[test]

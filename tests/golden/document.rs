@@ -1,4 +1,4 @@
-//! A golden file in the making: texts under headings, without the values that differ from run to run.
+//! A builder of golden files: texts under headings, without the values that differ from run to run.
 
 use insta::{Settings, assert_snapshot};
 use proxmox_mcp::base::cancel::CancelToken;
@@ -8,7 +8,7 @@ use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 use std::fmt::{Display, Write};
 
-/// Values that differ from run to run, and the words that replace them.
+/// Patterns of values that differ from run to run, and their replacements.
 const REDACTIONS: [(&str, &str); 16] = [
     (r"127\.0\.0\.1:\d{5}\b", "127.0.0.1:PORT"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
@@ -51,7 +51,7 @@ impl Document {
         let _ = write!(self.text, "\n# {title}\n\n");
     }
 
-    /// Adds a text under the words that led to it.
+    /// Adds a text under a heading that names its cause.
     pub fn case(&mut self, title: impl Display, text: impl Display) {
         let text = text.to_string();
         let _ = write!(self.text, "> {title}\n{}\n\n", text.trim_end_matches('\n'));
@@ -124,7 +124,7 @@ pub fn send_cancellable(
     String::from_utf8(answer.bytes).expect("UTF-8")
 }
 
-/// Returns the parts of an answer that a model sees, one under the other.
+/// Returns the parts of an answer that a model sees, one per line.
 pub fn visible(answer: &Value) -> String {
     if let Some(error) = answer.get("error") {
         return format!("JSON-RPC error {}: {}", error["code"], error["message"].as_str().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Answers of the HTTP server that are no MCP messages.
+//! Answers of the HTTP server that are not MCP messages.
 
 use crate::document::Document;
 use crate::support::own_process::in_own_process;

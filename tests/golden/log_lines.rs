@@ -52,7 +52,7 @@ fn document() -> Document {
     document
 }
 
-/// The clusters `lab` and `down`, and a client of each level.
+/// Returns a configuration of the clusters `lab` and `down`, and a client of each level.
 fn config(node: &Node) -> Value {
     let mut config = lab(node, &json!({"deny": ["GET /nodes/*/network"]}));
     config["clusters"]["down"] = json!({"urls": [format!("http://{}", closed_endpoint()), format!("http://{}", node.endpoint())],
@@ -190,7 +190,7 @@ fn log_of_descriptions() {
     document.assert("log_descriptions");
 }
 
-/// A node that goes away and comes back.
+/// A node that stops and recovers.
 #[test]
 fn log_of_a_node_that_comes_back() {
     let answers = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

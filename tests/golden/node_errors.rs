@@ -25,9 +25,9 @@ fn post() -> Value {
     json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"})
 }
 
-/// A node that answers every request about guest 100 in this way.
+/// Starts a node that answers every request about guest 100 like this.
 fn node(reply: ScriptedReply) -> Node {
-    // It does not describe its API: the program knows these operations, and reading a description takes time.
+    // The node does not describe its API: the program knows these operations, and reading a description takes time.
     let description = ScriptedReply::refusal(500, "no such file", "");
     proxmox_with(description, move |request| request.path().contains("/qemu/100/").then(|| reply.clone()))
 }

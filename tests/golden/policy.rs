@@ -32,7 +32,7 @@ fn exec() -> Value {
     json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}})
 }
 
-/// Calls of rising risk.
+/// Returns calls of rising risk.
 fn calls() -> [Value; 6] {
     [
         json!({"path": "/nodes/pve1/qemu/100/agent/file-read", "data": {"file": "/etc/shadow"}}),
@@ -112,7 +112,7 @@ fn policy_denials() {
     document.assert("policy_denials");
 }
 
-/// The guests of the cluster. Guest 100 is in a pool and has a tag.
+/// Returns the guests of the cluster. Guest 100 is in a pool and has a tag.
 fn rows() -> Value {
     let mut rows = guests();
     let list = rows.as_array_mut().expect("a list");

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 
-/// A node whose task answers its nth request for the status as `status` says, with a log of these lines.
+/// Starts a node with a task. `status` returns the answer to the nth status request. The task's log has these lines.
 fn node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: Vec<String>) -> Node {
     let looks = AtomicUsize::new(0);
     Node::start(move |request| match request.path() {
@@ -43,15 +43,15 @@ fn no_such_task() -> ScriptedReply {
     ScriptedReply::refusal(400, "Parameter verification failed.", body)
 }
 
-fn shown(said: &ToolResult) -> String {
-    let mut text = format!("{}{}\n", if said.failed { "[error]\n" } else { "" }, said.text);
-    for more in &said.more {
+fn format_result(result: &ToolResult) -> String {
+    let mut text = format!("{}{}\n", if result.failed { "[error]\n" } else { "" }, result.text);
+    for more in &result.more {
         let _ = writeln!(text, "--\n{more}");
     }
-    if said.structured != Value::Null {
-        let _ = writeln!(text, "-- structuredContent\n{}", said.structured);
+    if result.structured != Value::Null {
+        let _ = writeln!(text, "-- structuredContent\n{}", result.structured);
     }
-    for message in &said.progress {
+    for message in &result.progress {
         let _ = writeln!(text, "-- progress\n{message}");
     }
     text
@@ -85,20 +85,20 @@ fn task_outcomes() {
         ("status has another type", node(|_| ScriptedReply::data(r#"{"status":7}"#), Vec::new())),
     ];
     for (about, node) in &cases {
-        let said = call(&product(vec![node.cluster_settings()]), "wait_for_task", json!({"upid": UPID}));
-        document.case(about, shown(&said));
+        let text = call(&product(vec![node.cluster_settings()]), "wait_for_task", json!({"upid": UPID}));
+        document.case(about, format_result(&text));
     }
     let silent = node(|_| ScriptedReply::hang(), Vec::new());
     let settings = ClusterConfig { timeout: Duration::from_secs(1), ..silent.cluster_settings() };
-    let said = call(&product(vec![settings]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
-    document.case("no status in time", shown(&said));
+    let text = call(&product(vec![settings]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("no status in time", format_result(&text));
     let endless = node(|_| running(), lines(&["one"]));
     let server = product(vec![endless.cluster_settings()]);
-    let said = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
-    document.case("outlasts the wait", shown(&said));
+    let text = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("outlasts the wait", format_result(&text));
     let quiet = node(|_| running(), Vec::new());
-    let said = call(&product(vec![quiet.cluster_settings()]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
-    document.case("outlasts the wait without a log", shown(&said));
+    let text = call(&product(vec![quiet.cluster_settings()]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("outlasts the wait without a log", format_result(&text));
     document.section("Arguments");
     for arguments in [
         json!({}),

@@ -1,5 +1,5 @@
-//! `proxmox_api_call` against a node that keeps every request: what is checked before it is sent, what is sent then, byte
-//! for byte, where guests are looked up, and what a dry run shows.
+//! `proxmox_api_call` against a recording node: checks before sending, the request byte for byte, guest look-ups, and
+//! dry runs.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Request, ScriptedReply, closed_endpoint};
@@ -23,36 +23,36 @@ fn start_server_over(node: RecordingNode) -> ToolServer {
 /// Makes a call and returns its result and the requests it caused.
 fn record(server: &ToolServer, arguments: Value) -> (ToolResult, Vec<Request>) {
     let before = server.node.node.requests().len();
-    let said = server.call("proxmox_api_call", arguments);
-    (said, server.node.node.requests().split_off(before))
+    let text = server.call("proxmox_api_call", arguments);
+    (text, server.node.node.requests().split_off(before))
 }
 
 /// Makes a call that must succeed. Returns its result, and method and target of each request.
 #[track_caller]
 fn succeed(server: &ToolServer, arguments: Value) -> (ToolResult, Vec<String>) {
-    let (said, requests) = record(server, arguments);
-    assert!(!said.failed, "{said:?}");
-    (said, requests.iter().map(line).collect())
+    let (result, requests) = record(server, arguments);
+    assert!(!result.failed, "{result:?}");
+    (result, requests.iter().map(line).collect())
 }
 
 /// Makes a call that must succeed and returns its last request.
 #[track_caller]
 fn sent_request(server: &ToolServer, arguments: Value) -> Request {
-    let (said, mut requests) = record(server, arguments);
-    assert!(!said.failed, "{said:?}");
+    let (result, mut requests) = record(server, arguments);
+    assert!(!result.failed, "{result:?}");
     requests.pop().expect("a request")
 }
 
 /// Returns the reason of a refused call. Fails if a request was sent for it.
 #[track_caller]
 fn refusal(server: &ToolServer, arguments: Value) -> String {
-    let (said, requests) = record(server, arguments.clone());
-    assert!(said.failed && requests.iter().all(is_lookup), "{arguments}: {said:?}, {requests:?}");
-    assert!(!said.text.contains('\n'), "{said:?}");
-    said.text
+    let (result, requests) = record(server, arguments.clone());
+    assert!(result.failed && requests.iter().all(is_lookup), "{arguments}: {result:?}, {requests:?}");
+    assert!(!result.text.contains('\n'), "{result:?}");
+    result.text
 }
 
-/// `METHOD /path?query` below `/api2/json`.
+/// Returns `METHOD /path?query` below `/api2/json`.
 fn line(request: &Request) -> String {
     format!("{} {}", request.method, request.target.strip_prefix("/api2/json").unwrap_or(&request.target))
 }
@@ -63,7 +63,7 @@ fn config(data: Value) -> Value {
     json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": data})
 }
 
-// ---- checked before it is sent
+// ---- checks before sending
 
 #[test]
 fn unknown_path_is_rejected_with_the_nearest_one() {
@@ -168,7 +168,7 @@ fn query_and_data_are_merged_and_duplicates_rejected() {
     assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("PUT /nodes/pve1/qemu/100/config", "cores=2&onboot=1"));
 }
 
-// ---- what is sent
+// ---- the request
 
 #[test]
 fn values_are_sent_in_the_form_of_proxmox_byte_for_byte() {
@@ -232,9 +232,9 @@ fn guest_is_found_by_name_or_number_and_looked_up_only_if_needed() {
         ("/nodes/<node>/qemu/100/config", &[LOOK, right]),
         ("/nodes/pve1/qemu/web01/config", &[LOOK, right]),
     ] {
-        let (said, sent) = succeed(&server, json!({"path": path}));
+        let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, requests, "{path}");
-        assert_eq!((said.text.as_str(), said.more.len()), ("\"fine\"", 0), "{path}: {said:?}");
+        assert_eq!((result.text.as_str(), result.more.len()), ("\"fine\"", 0), "{path}: {result:?}");
     }
 }
 
@@ -242,20 +242,20 @@ fn guest_is_found_by_name_or_number_and_looked_up_only_if_needed() {
 fn wrong_node_or_kind_of_a_guest_is_corrected_and_noted() {
     let server = start_server();
     let (right, note) = ("GET /nodes/pve1/qemu/100/config", "100 is qemu/100 on pve1, so it was asked for there");
-    // A number with its node is believed until Proxmox says it is not there.
+    // A number with its node is used as given until Proxmox reports that the guest is elsewhere.
     for (path, wrong) in [
         ("/nodes/pve2/qemu/100/config", "GET /nodes/pve2/qemu/100/config"),
         ("/nodes/pve1/lxc/100/config", "GET /nodes/pve1/lxc/100/config"),
         ("/nodes/pve9/qemu/100/config", "GET /nodes/pve9/qemu/100/config"),
     ] {
-        let (said, sent) = succeed(&server, json!({"path": path}));
+        let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [wrong, LOOK, right], "{path}");
-        assert_eq!(said.more, [note], "{path}");
+        assert_eq!(result.more, [note], "{path}");
     }
     for path in ["/nodes/pve2/qemu/web01/config", "/nodes/pve1/lxc/web01/config", "/lxc/web01/config"] {
-        let (said, sent) = succeed(&server, json!({"path": path}));
+        let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [LOOK, right], "{path}");
-        assert_eq!(said.more, [note.replacen("100", "web01", 1)], "{path}");
+        assert_eq!(result.more, [note.replacen("100", "web01", 1)], "{path}");
     }
     let why = record(&server, json!({"path": "/nodes/pve2/lxc/100/interfaces"}));
     assert!(why.0.failed && why.0.text.contains("100 is qemu/100 on pve1"), "{why:?}");
@@ -267,19 +267,19 @@ fn change_looks_up_the_guest_first_and_is_sent_once_to_its_node() {
     let server = start_server();
     for path in ["/nodes/pve1/qemu/100", "/nodes/pve2/qemu/100", "/nodes/pve3/lxc/100", "/qemu/web01", "/lxc/100"] {
         let arguments = json!({"path": format!("{path}/status/reboot"), "method": "POST"});
-        let (said, sent) = succeed(&server, arguments);
+        let (result, sent) = succeed(&server, arguments);
         assert_eq!(sent, [LOOK, "POST /nodes/pve1/qemu/100/status/reboot"], "{path}");
         let right = path == "/nodes/pve1/qemu/100" || path == "/qemu/web01";
         assert_eq!(
-            said.more.iter().any(|more| more.contains("on pve1, so it was asked for there")),
+            result.more.iter().any(|more| more.contains("on pve1, so it was asked for there")),
             !right,
-            "{said:?}"
+            "{result:?}"
         );
     }
-    // A name that is not in the list may be new. Proxmox decides, once.
-    let (said, requests) = record(&server, json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
+    // A number that is not in the list may be new. One request asks Proxmox.
+    let (result, requests) = record(&server, json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
     let posts = requests.iter().filter(|r| r.method == "POST").count();
-    assert!(said.failed && posts == 1 && said.text.contains("There is no guest `999` among the 6"), "{said:?}");
+    assert!(result.failed && posts == 1 && result.text.contains("There is no guest `999` among the 6"), "{result:?}");
 }
 
 #[test]
@@ -308,9 +308,9 @@ fn failed_lookup_before_a_change_reports_once_that_nothing_was_done() {
     let mut settings = node.cluster_settings();
     settings.endpoints = vec![closed_endpoint()];
     let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST"});
-    let said = call(&product(vec![settings]), "proxmox_api_call", arguments);
-    assert!(said.failed && said.text.contains("connection refused"), "{}", said.text);
-    assert_eq!(said.text.matches("Nothing was").count(), 1, "{}", said.text);
+    let result = call(&product(vec![settings]), "proxmox_api_call", arguments);
+    assert!(result.failed && result.text.contains("connection refused"), "{}", result.text);
+    assert_eq!(result.text.matches("Nothing was").count(), 1, "{}", result.text);
 }
 
 #[test]
@@ -335,8 +335,8 @@ fn node_names_from_a_cluster_cannot_alter_a_path() {
 fn guest_parameters_accept_names() {
     let server = start_server();
     let sent = |path: &str, data: Value| {
-        let (said, requests) = record(&server, json!({"path": path, "method": "POST", "data": data}));
-        assert!(!said.failed, "{said:?}");
+        let (result, requests) = record(&server, json!({"path": path, "method": "POST", "data": data}));
+        assert!(!result.failed, "{result:?}");
         let looks = requests.iter().filter(|r| line(r) == LOOK).count();
         (requests.last().unwrap().body.clone(), looks)
     };
@@ -395,9 +395,9 @@ fn node_of_a_task_comes_from_its_upid() {
     let server = start_server();
     let upid = "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:101:root@pam!admin:";
     for node in ["{node}", "pve1", "pve2"] {
-        let (said, sent) = succeed(&server, json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
+        let (result, sent) = succeed(&server, json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
         assert_eq!(sent, [format!("GET /nodes/pve2/tasks/{upid}/status")]);
-        assert_eq!(said.more.len(), usize::from(node == "pve1"), "{said:?}");
+        assert_eq!(result.more.len(), usize::from(node == "pve1"), "{result:?}");
     }
 }
 
@@ -406,16 +406,19 @@ fn node_of_a_task_comes_from_its_upid() {
 #[test]
 fn dry_run_sends_nothing_and_shows_the_request_and_its_risk() {
     let server = start_server();
-    let (said, requests) =
+    let (result, requests) =
         record(&server, json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
-    assert!(!said.failed && requests.iter().all(is_lookup), "{said:?}, {requests:?}");
-    assert!(said.text.starts_with(
+    assert!(!result.failed && requests.iter().all(is_lookup), "{result:?}, {requests:?}");
+    assert!(result.text.starts_with(
         "Nothing was sent. This would be: DELETE /nodes/pve1/qemu/100 on cluster test\n  purge = 1\nIt is: "
     ));
-    assert!(said.text.contains("\nRisk: changes, can't be undone; needs VM.Allocate on /vms/{vmid}"), "{said:?}");
-    let (said, _) =
+    assert!(result.text.contains("\nRisk: changes, can't be undone; needs VM.Allocate on /vms/{vmid}"), "{result:?}");
+    let (result, _) =
         succeed(&server, json!({"path": "/nodes/pve2/qemu/100/status/stop", "method": "POST", "dry_run": true}));
-    assert!(said.text.contains("/nodes/pve1/qemu/100/") && said.more[0].contains("is qemu/100 on pve1"), "{said:?}");
+    assert!(
+        result.text.contains("/nodes/pve1/qemu/100/") && result.more[0].contains("is qemu/100 on pve1"),
+        "{result:?}"
+    );
 }
 
 #[test]
@@ -435,14 +438,14 @@ fn dry_run_of_every_operation_shows_the_risk_and_sends_nothing() {
         let path = operation.template().split('/').map(fill).collect::<Vec<_>>().join("/");
         let data = required(&operation);
         let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
-        let (said, requests) = record(&server, arguments.clone());
+        let (result, requests) = record(&server, arguments.clone());
         assert!(requests.iter().all(is_lookup), "{requests:?}");
-        assert!(said.text.contains(&format!("\nRisk: {}", operation.risk())), "{arguments}: {said:?}");
-        assert!(said.text.contains(&format!("It is: {}\n", operation.summary())), "{said:?}");
+        assert!(result.text.contains(&format!("\nRisk: {}", operation.risk())), "{arguments}: {result:?}");
+        assert!(result.text.contains(&format!("It is: {}\n", operation.summary())), "{result:?}");
     }
 }
 
-/// Parameters of the API that hold secrets, or may.
+/// Parameters of the API that contain secrets, or may contain one.
 const SECRETS: [&str; 24] = [
     "password",
     "cipassword",
@@ -492,10 +495,10 @@ fn dry_run_shows_no_secret_of_any_operation() {
             let path = operation.template().replace("{node}", "pve1").replace("{vmid}", "100");
             let path = path.split('/').map(|s| if s.starts_with('{') { "x1" } else { s }).collect::<Vec<_>>().join("/");
             let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
-            let (said, _) = record(&server, arguments);
-            assert_unseen(&format!("{} {}", operation.method(), operation.template()), said.whole().as_bytes());
-            if !said.failed {
-                assert!(said.text.contains(&format!("{} = (hidden)", parameter.name())), "{said:?}");
+            let (result, _) = record(&server, arguments);
+            assert_unseen(&format!("{} {}", operation.method(), operation.template()), result.whole().as_bytes());
+            if !result.failed {
+                assert!(result.text.contains(&format!("{} = (hidden)", parameter.name())), "{result:?}");
                 seen.insert(parameter.name());
             }
         }
@@ -522,6 +525,6 @@ fn invalid_secret_is_not_repeated_in_the_error() {
         assert_unseen(path, why.as_bytes());
     }
     let path = format!("/access/password?userid=a@pve&password={CANARY}");
-    let (said, _) = succeed(&server, json!({"path": path, "method": "PUT", "dry_run": true}));
-    assert_unseen("a query", said.whole().as_bytes());
+    let (text, _) = succeed(&server, json!({"path": path, "method": "PUT", "dry_run": true}));
+    assert_unseen("a query", text.whole().as_bytes());
 }

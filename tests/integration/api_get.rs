@@ -1,10 +1,9 @@
-//! `proxmox_api_get`: several paths at once, answers shaped as they are wanted, and answers too long for one piece, of
-//! which the note leads to the rest.
+//! `proxmox_api_get`: several paths in one call, formatted answers, and long answers whose note leads to the rest.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
 use crate::support::raw::eventually;
-use crate::support::test_tools::{desk, product};
+use crate::support::test_tools::{product, tool_state};
 use crate::support::tool::{ToolResult, call, call_with};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::ClusterConfig;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The path of the long list.
 const LIST: &str = "/nodes/pve1/tasks";
 
-/// So many rows as a node lists its tasks.
+/// Returns this number of rows in the form of a node's list of tasks.
 fn rows(n: usize) -> Vec<Value> {
     let row = |n: usize| {
         json!({"upid": format!("UPID:pve1:{n:08X}:00000000:6B0293BE:qmstart:100:root@pam:"), "node": "pve1", "pid": n,
@@ -29,7 +28,7 @@ fn rows(n: usize) -> Vec<Value> {
     (0..n).map(row).collect()
 }
 
-/// A node with a long list at [`LIST`], and a long text, and one path that fails.
+/// Starts a node with a long list at [`LIST`], a long text, and one path that fails.
 fn node(list: Vec<Value>) -> Node {
     let list = Value::from(list).to_string();
     let log: String = (0..5_000).map(|n| format!("line {n} \"ü\"\n")).collect();
@@ -47,28 +46,28 @@ fn node(list: Vec<Value>) -> Node {
     })
 }
 
-/// With answers of at most so many bytes (0: any).
+/// Returns a server whose answers have at most this number of bytes (0: no limit).
 fn over(node: &Node, cap: usize) -> McpServer {
-    let tools = tools::all(&desk(vec![node.cluster_settings()], cap));
+    let tools = tools::all(&tool_state(vec![node.cluster_settings()], cap));
     McpServer::new(Catalog { tools, ..Catalog::default() }).expect("a server")
 }
 
 #[track_caller]
 fn get(server: &McpServer, arguments: Value) -> ToolResult {
-    let said = call(server, "proxmox_api_get", arguments);
-    assert!(!said.failed, "{said:?}");
-    said
+    let result = call(server, "proxmox_api_get", arguments);
+    assert!(!result.failed, "{result:?}");
+    result
 }
 
 #[track_caller]
 fn why(server: &McpServer, arguments: Value) -> String {
-    let said = call(server, "proxmox_api_get", arguments);
-    assert!(said.failed, "{said:?}");
-    said.text
+    let result = call(server, "proxmox_api_get", arguments);
+    assert!(result.failed, "{result:?}");
+    result.text
 }
 
-fn json_of(said: &ToolResult) -> Value {
-    serde_json::from_str(&said.text).unwrap_or_else(|e| panic!("{e}: {said:?}"))
+fn json_of(result: &ToolResult) -> Value {
+    serde_json::from_str(&result.text).unwrap_or_else(|e| panic!("{e}: {result:?}"))
 }
 
 // ---- several paths
@@ -79,9 +78,9 @@ fn several_paths_are_answered_in_order_despite_one_failure() {
     let server = over(&node, 100_000);
     let paths =
         ["/version", "/nodes/pve1/status", "/qemu/web01/config", "/nodes/pve1/nope", "/nodes/pve1/tasks", "/pools"];
-    let said = get(&server, json!({"paths": paths}));
-    let texts: Vec<&str> = std::iter::once(&said.text).chain(&said.more).map(String::as_str).collect();
-    assert_eq!(texts.len(), paths.len(), "{said:?}");
+    let result = get(&server, json!({"paths": paths}));
+    let texts: Vec<&str> = std::iter::once(&result.text).chain(&result.more).map(String::as_str).collect();
+    assert_eq!(texts.len(), paths.len(), "{result:?}");
     for (path, text) in paths.iter().zip(&texts) {
         assert!(text.starts_with(&format!("{path}:")), "{path}: {text}");
     }
@@ -99,8 +98,8 @@ fn path_list_accepts_one_to_twenty_paths() {
     let node = node(rows(2));
     let server = over(&node, 100_000);
     let twenty: Vec<String> = (0..20).map(|n| format!("/nodes/pve1/tasks?start={n}")).collect();
-    let said = get(&server, json!({"paths": twenty}));
-    assert_eq!(said.more.len(), 19);
+    let result = get(&server, json!({"paths": twenty}));
+    assert_eq!(result.more.len(), 19);
     let before = node.requests().len();
     for (arguments, part) in [
         (json!({"paths": vec!["/version"; 21]}), "paths has 21: give 1 to 20"),
@@ -129,11 +128,11 @@ fn call_fails_with_every_error_if_every_path_fails() {
 fn several_paths_share_the_size_of_the_answer() {
     let node = node(rows(300));
     let server = over(&node, 10_000);
-    let said = get(&server, json!({"paths": [LIST, "/version", LIST, LIST]}));
-    for text in std::iter::once(&said.text).chain(&said.more) {
+    let result = get(&server, json!({"paths": [LIST, "/version", LIST, LIST]}));
+    for text in std::iter::once(&result.text).chain(&result.more) {
         assert!(text.len() < 2_500 + 400, "{} bytes", text.len());
     }
-    assert!(said.more[0].contains("9.2.11") && said.more[2].contains("gives the next"), "{said:?}");
+    assert!(result.more[0].contains("9.2.11") && result.more[2].contains("gives the next"), "{result:?}");
 }
 
 #[test]
@@ -174,7 +173,7 @@ fn params_and_query_of_the_path_are_sent_merged() {
     assert_eq!(node.requests().len(), before);
 }
 
-// ---- what is shown
+// ---- formatting
 
 #[test]
 fn fields_filter_sort_and_pages_apply_to_the_answer() {
@@ -185,33 +184,33 @@ fn fields_filter_sort_and_pages_apply_to_the_answer() {
         arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         get(&server, arguments)
     };
-    let said = view(json!({"fields": "n,type", "filter": "type=vzdump,n>10", "sort": "-n", "limit": 2, "offset": 1}));
-    assert_eq!(said.text, r#"[{"n":96,"type":"vzdump"},{"n":93,"type":"vzdump"}]"#);
+    let result = view(json!({"fields": "n,type", "filter": "type=vzdump,n>10", "sort": "-n", "limit": 2, "offset": 1}));
+    assert_eq!(result.text, r#"[{"n":96,"type":"vzdump"},{"n":93,"type":"vzdump"}]"#);
     assert!(
-        said.more[0].starts_with("30 of 100 rows match; rows 2..3 of 30 shown: offset=3 gives the next"),
-        "{said:?}"
+        result.more[0].starts_with("30 of 100 rows match; rows 2..3 of 30 shown: offset=3 gives the next"),
+        "{result:?}"
     );
-    let said = view(json!({"fields": "n,type", "limit": 2, "format": "table"}));
-    assert_eq!(said.text, "n\ttype\n0\tvzdump\n1\tqmstart\n");
+    let result = view(json!({"fields": "n,type", "limit": 2, "format": "table"}));
+    assert_eq!(result.text, "n\ttype\n0\tvzdump\n1\tqmstart\n");
     let all = view(json!({}));
     assert_eq!((json_of(&all), all.more.len()), (rows(100).into(), 0), "as it came");
     assert!(why(&server, json!({"path": LIST, "fields": "tpye"})).contains("type"));
-    let said = view(json!({"sort": "nope"}));
-    assert!(said.more.iter().any(|m| m.contains("no row has the key \"nope\"")), "{said:?}");
+    let result = view(json!({"sort": "nope"}));
+    assert!(result.more.iter().any(|m| m.contains("no row has the key \"nope\"")), "{result:?}");
 }
 
 #[test]
 fn change_is_reported_done_if_its_answer_cannot_be_formatted() {
     let node = node(rows(2));
     let arguments = json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}, "fields": "nope"});
-    let said = call(&over(&node, 100_000), "proxmox_api_call", arguments);
-    assert!(!said.failed && said.text.starts_with("POST /access/users was done, but "), "{said:?}");
+    let result = call(&over(&node, 100_000), "proxmox_api_call", arguments);
+    assert!(!result.failed && result.text.starts_with("POST /access/users was done, but "), "{result:?}");
     assert_eq!(node.requests().iter().filter(|r| r.method == Method::Post.as_str()).count(), 1);
 }
 
-/// The number after the last `offset=` of a note that says there is more.
-fn next(said: &ToolResult) -> Option<u64> {
-    let note = said.more.iter().find(|more| more.contains("gives the next"))?;
+/// Returns the number after the last `offset=` of the note about further rows.
+fn next(result: &ToolResult) -> Option<u64> {
+    let note = result.more.iter().find(|more| more.contains("gives the next"))?;
     let (_, rest) = note.rsplit_once("offset=")?;
     rest.split(' ').next()?.parse().ok()
 }
@@ -225,10 +224,10 @@ fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
         let (mut seen, mut offset, mut calls) = (Vec::new(), 0, 0);
         loop {
             let arguments = json!({"path": LIST, "offset": offset, "format": format});
-            let said = get(&server, arguments);
-            assert!(said.text.len() <= cap, "{} bytes", said.text.len());
+            let result = get(&server, arguments);
+            assert!(result.text.len() <= cap, "{} bytes", result.text.len());
             if format == "table" {
-                let mut lines = said.text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+                let mut lines = result.text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
                 let header = lines.next().unwrap();
                 let n = header.iter().position(|key| *key == "n").unwrap();
                 seen.extend(lines.map(|cells| {
@@ -236,16 +235,16 @@ fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
                     json!(cells[n].parse::<u64>().unwrap())
                 }));
             } else {
-                seen.extend(json_of(&said).as_array().unwrap().iter().map(|row| {
+                seen.extend(json_of(&result).as_array().unwrap().iter().map(|row| {
                     assert_eq!(row.as_object().unwrap().len(), 8);
                     row["n"].clone()
                 }));
             }
             calls += 1;
-            assert!(calls < 500, "it does not get on: {said:?}");
-            match next(&said) {
+            assert!(calls < 500, "it does not get on: {result:?}");
+            match next(&result) {
                 Some(next) => {
-                    assert!(next > offset && next == seen.len() as u64, "{said:?}");
+                    assert!(next > offset && next == seen.len() as u64, "{result:?}");
                     offset = next;
                 }
                 None => break,
@@ -261,10 +260,10 @@ fn note_of_a_filtered_list_leads_to_the_rest() {
     let server = over(&node, 700);
     let (mut seen, mut offset) = (Vec::new(), 0);
     loop {
-        let said =
+        let text =
             get(&server, json!({"path": LIST, "filter": "type=vzdump", "sort": "-n", "fields": "n", "offset": offset}));
-        seen.extend(json_of(&said).as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()));
-        match next(&said) {
+        seen.extend(json_of(&text).as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()));
+        match next(&text) {
             Some(next) => offset = next,
             None => break,
         }
@@ -278,11 +277,11 @@ fn long_text_is_split_into_json_pieces_that_add_up() {
     let server = over(&node, 20_000);
     let (mut text, mut offset, mut calls) = (String::new(), 0, 0);
     loop {
-        let said = get(&server, json!({"path": "/nodes/pve1/report", "offset": offset}));
-        assert!(said.text.len() <= 20_000);
-        text.push_str(json_of(&said).as_str().unwrap());
+        let result = get(&server, json!({"path": "/nodes/pve1/report", "offset": offset}));
+        assert!(result.text.len() <= 20_000);
+        text.push_str(json_of(&result).as_str().unwrap());
         calls += 1;
-        match next(&said) {
+        match next(&result) {
             Some(next) => offset = next,
             None => break,
         }
@@ -303,9 +302,9 @@ fn first_content_is_json_for_any_answer_and_cap() {
     for cap in [64, 200, 1_000, 5_000] {
         let server = over(&node, cap);
         for path in [LIST, "/nodes/pve1/report", "/version", "/cluster/status"] {
-            let said = get(&server, json!({"path": path}));
-            json_of(&said);
-            assert!(said.text.len() <= cap.max(80), "{cap} {path}: {} bytes", said.text.len());
+            let result = get(&server, json!({"path": path}));
+            json_of(&result);
+            assert!(result.text.len() <= cap.max(80), "{cap} {path}: {} bytes", result.text.len());
         }
     }
 }
@@ -315,16 +314,16 @@ fn the_end_of_a_call_interrupts_every_read_of_it() {
     let node = proxmox_with(gzipped_facts(), |request| request.path().ends_with("/report").then(ScriptedReply::hang));
     let server = product(vec![ClusterConfig { timeout: Duration::from_secs(60), ..node.cluster_settings() }]);
     let (cancel, paths) = (CancelToken::new(), ["/nodes/pve1/report", "/nodes/pve2/report", "/nodes/pve3/report"]);
-    let said = thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         let arguments = json!({"paths": paths});
         let call = scope.spawn(|| call_with(&server, "proxmox_api_get", arguments, cancel.clone(), &|_| ()));
         let reports = || node.requests().iter().filter(|request| request.path().ends_with("/report")).count();
         eventually("every read", || reports() == paths.len());
         let cancelled = Instant::now();
         cancel.cancel_for_shutdown();
-        let said = call.join().expect("an answer");
+        let result = call.join().expect("an answer");
         assert!(cancelled.elapsed() < Duration::from_secs(30), "{:?}", cancelled.elapsed());
-        said
+        result
     });
-    assert!(said.failed && said.text.lines().count() == paths.len(), "{said:?}");
+    assert!(result.failed && result.text.lines().count() == paths.len(), "{result:?}");
 }

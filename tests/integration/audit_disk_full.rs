@@ -1,4 +1,4 @@
-//! The audit log on a full disk, which is a limit on the size of files here.
+//! The audit log on a full disk, simulated by a limit on the size of files.
 
 use crate::support::log::{capture, take};
 use crate::support::own_process::in_own_process;

@@ -1,5 +1,5 @@
-//! Cases from the field: `tests/cases/*.http` has a tool call and the raw answers of a node, the `.snap` file beside it
-//! the text that a model gets. `CONTRIBUTING.md` describes how to add one.
+//! Cases from the field. `tests/cases/*.http` has a tool call and the raw answers of a node. The `.snap` file of the
+//! same name has the text that a model gets. `CONTRIBUTING.md` describes how to add one.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{SCRIPT, gzipped_facts};
@@ -25,7 +25,7 @@ struct CaseReply {
 }
 
 impl Case {
-    /// Reads a file: comments with `#`, a line `TOOL {arguments}`, and after each `###` a request line and an answer.
+    /// Parses a file: comments with `#`, a line `TOOL {arguments}`, and a request line and an answer after each `###`.
     fn parse(text: &str) -> Self {
         let mut sections = text.split("\n###\n");
         let head = sections.next().expect("a first section");
@@ -65,7 +65,7 @@ impl Case {
 }
 
 impl CaseReply {
-    /// The answer as bytes. `Content-Length` is added unless the file has it.
+    /// Returns the answer as bytes. `Content-Length` is added unless the file has it.
     fn send(&self) -> ScriptedReply {
         let (head, body) = self.answer.split_once("\n\n").unwrap_or((self.answer.trim_end(), ""));
         let body = body.trim_end_matches('\n');

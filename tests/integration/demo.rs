@@ -1,4 +1,4 @@
-//! The simulated cluster against the facts of a real node: what goes over the wire, byte for byte where it matters.
+//! The simulated cluster compared with a real node: the bytes on the wire.
 
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::pve::demo::{Demo, Options};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A demo whose tasks take no time to speak of.
+/// Starts a demo whose tasks end almost at once.
 fn demo() -> Demo {
     demo_with(|o| o.task_step = Duration::from_millis(1))
 }
@@ -31,7 +31,7 @@ fn connect(cluster: &ClusterConfig) -> TcpStream {
     stream
 }
 
-/// An answer as it came.
+/// An unparsed answer.
 struct Answer {
     line: String,
     headers: Vec<String>,
@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-/// Reads one answer; `None` where the connection ended instead.
+/// Reads one answer. Returns `None` if the connection ended instead.
 fn read(stream: &mut TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -110,7 +110,7 @@ fn refused(answer: &Answer, line: &str) {
     assert_eq!(answer.header("Connection"), ["close"]);
 }
 
-/// The line for what Proxmox may well have, but the demo does not.
+/// Asserts the status line for an operation that the demo does not implement.
 fn not_implemented(call: &str) -> String {
     format!("501 Method '{call}' not implemented (the demo simulates only a part of the API)")
 }
@@ -120,7 +120,7 @@ fn errors(answer: &Answer) -> Value {
     answer.json()["errors"].clone()
 }
 
-/// Asks until the answer passes.
+/// Repeats a request until its answer is as expected.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
@@ -132,7 +132,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits for a task that this call begins; answers how it ended, and its log.
+/// Waits for the task that this call starts. Returns its exit status and its log.
 fn task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> (String, Vec<String>) {
     let upid = call(cluster, method, path, form).data();
     let upid = upid.as_str().expect("a UPID").to_string();
@@ -184,7 +184,7 @@ fn a_401_has_its_reason_in_the_status_line_only() {
         ("", "No ticket"),
         ("Authorization: Bearer x\r\n", "No ticket"),
         ("Authorization: PVEAPIToken=demo@pve!full=wrong\r\n", "Authentication failed!"),
-        ("Authorization: PVEAPIToken=nobody@pve!x=y\r\n", "Authentication failed!"),
+        ("Authorization: PVEAPIToken=unknown@pve!x=y\r\n", "Authentication failed!"),
         ("Authorization: PVEAPIToken=nonsense\r\n", "Authentication failed!"),
     ] {
         let answer =
@@ -619,7 +619,7 @@ fn a_backup_becomes_a_volume_that_can_be_removed() {
     call(&cluster, "PUT", &at, "protected=1").data();
     assert!(call(&cluster, "DELETE", &at, "").line.ends_with("is protected - remove its protection first"));
     call(&cluster, "PUT", &at, "protected=0").data();
-    // The slash of a volume id may also stand as it is.
+    // The slash of a volume id may also be unencoded.
     done(&cluster, "DELETE", &format!("/nodes/pve1/storage/nas/content/{volid}"), "");
     assert_eq!(get(&cluster, "/nodes/pve2/storage/nas/content?content=backup&vmid=200").as_array().unwrap().len(), 3);
 }

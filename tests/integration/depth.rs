@@ -1,5 +1,5 @@
-//! The deepest way a call can take, on the stacks that the server's threads have: TLS, a Proxmox answer nested as deep
-//! as JSON may be, a list made of it. An overflow would end the process, and with it the test.
+//! The deepest call stack of a call, on the threads of the server: TLS, an answer at the nesting limit, and a list made
+//! from it. An overflow would end the process and so the test.
 
 use crate::support::node::{Identity, Node, Request, ScriptedReply};
 use crate::support::rpc::{call, modern, text};
@@ -8,12 +8,12 @@ use crate::support::test_tools::product;
 use proxmox_mcp::config::ClusterConfig;
 use serde_json::{Value, json};
 
-/// The parser's limit is 128 levels, of which it takes all but the last.
+/// The parser's limit is 128 levels. It accepts all but the last.
 const DEEPEST: usize = 127;
 
-/// Answers every request with a list of one row, `levels` deep from the outermost brace on.
+/// Starts a node that answers every request with a list of one row, nested `levels` deep in total.
 fn nested(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
-    // The envelope, the list, the row.
+    // The envelope, the list and the row.
     let inner = levels - 3;
     let deep = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
     let row = format!(r#"{{"id":"qemu/100","type":"qemu","node":"pve1","vmid":100,"status":"running","deep":{deep}}}"#);
@@ -41,7 +41,7 @@ fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Makes every call on the thread of a connection and on a worker of a session; the answers, in twos.
+/// Makes every call on a connection thread and on a session's worker. Returns the answers in pairs.
 fn ask(server: &TestServer, cluster: Option<&str>) -> Vec<Value> {
     let (mut sse, mut poster, mut client) = (server.sse(), server.connect(), server.connect());
     let mut answers = Vec::new();

@@ -1,5 +1,4 @@
-//! `describe_api` over every operation there is: short enough to be read, and with all that a call needs; and a node
-//! that lies about its API.
+//! `describe_api` over every operation: length and content of the descriptions. Some nodes send a false description.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{facts_list as facts, gzipped_facts, proxmox, proxmox_with, script};
@@ -12,20 +11,25 @@ use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The most bytes of a description.
+/// The maximum size of a description in bytes.
 const MOST: usize = 2_048;
 
 fn over(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
-/// The text of a description that there is, short enough.
+/// Returns the text of a description. Fails if there is none or it is too long.
 #[track_caller]
 fn described(server: &McpServer, arguments: Value) -> String {
-    let said = call(server, "describe_api", arguments.clone());
-    assert!(!said.failed && said.more.is_empty(), "{arguments}: {said:?}");
-    assert!(!said.text.is_empty() && said.text.len() <= MOST, "{arguments}: {} bytes\n{}", said.text.len(), said.text);
-    said.text
+    let result = call(server, "describe_api", arguments.clone());
+    assert!(!result.failed && result.more.is_empty(), "{arguments}: {result:?}");
+    assert!(
+        !result.text.is_empty() && result.text.len() <= MOST,
+        "{arguments}: {} bytes\n{}",
+        result.text.len(),
+        result.text
+    );
+    result.text
 }
 
 /// Returns whether a text contains this name as a whole word.
@@ -34,7 +38,7 @@ fn names(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
 }
 
-/// Returns a path of it as a caller types it.
+/// Returns a path of an operation as a caller types it.
 fn concrete(template: &str) -> String {
     let value = |segment: &str| match segment {
         "{node}" => "pve1",
@@ -123,7 +127,7 @@ fn every_parameter_of_the_largest_operations_can_be_described_alone() {
     assert!(member.starts_with("net[n] of POST /nodes/{node}/qemu: "), "{member}");
 }
 
-/// The facts as a cluster of many words has them: a long one at every place that has room for one.
+/// Returns the embedded facts with long texts in every field that may have one.
 fn wordy() -> Vec<u8> {
     let mut paths = facts();
     let words = |n: usize| "Words about it. ".to_owned() + &"And more of them, with what it is good for. ".repeat(n);
@@ -170,8 +174,8 @@ fn description_errors_are_short() {
         json!({"path": "/../etc/passwd"}),
         json!({"path": "/version", "cluster": "tset"}),
     ] {
-        let said = call(&server, "describe_api", arguments.clone());
-        assert!(said.failed && said.text.len() <= MOST, "{arguments}: {said:?}");
+        let result = call(&server, "describe_api", arguments.clone());
+        assert!(result.failed && result.text.len() <= MOST, "{arguments}: {result:?}");
     }
 }
 
@@ -188,9 +192,9 @@ fn without_a_cluster_description_the_embedded_facts_are_shown_and_labelled() {
     }
 }
 
-// ---- a cluster that lies about itself
+// ---- false descriptions
 
-/// Some operations of great risk, and a path of each.
+/// Some high-risk operations, with a path of each.
 const RISKY: [(&str, &str); 5] = [
     ("POST", "/nodes/{node}/qemu/{vmid}/status/stop"),
     ("DELETE", "/nodes/{node}/qemu/{vmid}"),
@@ -199,7 +203,7 @@ const RISKY: [(&str, &str); 5] = [
     ("GET", "/nodes/{node}/qemu/{vmid}/config"),
 ];
 
-/// Descriptions that a node may give of `path`: itself with other facts, or another template that matches it.
+/// Returns false descriptions of `path`: the same path with other facts, or another template that matches it.
 fn lies(template: &str) -> Vec<Value> {
     let harmless = json!({"name": "index", "description": "Reads a harmless list.", "summary": "List nothing",
         "risk": "R", "reason": "", "permissions": {"user": "all"}, "returns": {"type": "array"},
@@ -216,7 +220,7 @@ fn lies(template: &str) -> Vec<Value> {
     let mut lies: Vec<Value> = paths.iter().map(|path| json!([one(path)])).collect();
     // All at once, the honest one last.
     lies.push(paths.iter().rev().map(one).collect());
-    // The same, beside what the facts have of everything else.
+    // The same, with the embedded facts about everything else.
     let mut whole = facts();
     whole.retain(|path| path["path"] != template);
     whole.insert(0, one(&paths[1]));
@@ -234,18 +238,18 @@ fn cluster_description_never_lowers_a_risk() {
             let arguments = json!({"path": concrete(template), "method": method, "dry_run": true});
             let dry = call(&server, "proxmox_api_call", arguments);
             let honest = [format!("\nRisk: {known}"), format!("\nRisk: {}", Risk::UNKNOWN)];
-            let shown = lie.as_array().unwrap().iter().take(12).map(|p| &p["path"]).collect::<Vec<_>>();
+            let paths = lie.as_array().unwrap().iter().take(12).map(|p| &p["path"]).collect::<Vec<_>>();
             if dry.failed {
-                // It was not among what the cluster says it has.
-                assert!(dry.text.contains("Nothing was sent"), "{dry:?}, {shown:?}");
+                // The path is not in the cluster's description.
+                assert!(dry.text.contains("Nothing was sent"), "{dry:?}, {paths:?}");
             } else {
-                assert!(honest.iter().any(|risk| dry.text.contains(risk.as_str())), "{dry:?}, {shown:?}");
+                assert!(honest.iter().any(|risk| dry.text.contains(risk.as_str())), "{dry:?}, {paths:?}");
             }
             let text = call(&server, "describe_api", json!({"path": concrete(template), "method": method}));
-            // The description is that of the template it names.
+            // The description belongs to the template that it names.
             let of_template = text.text.starts_with(&format!("{method} {template} —"));
             let risk = if of_template { known } else { Risk::UNKNOWN };
-            assert!(text.failed || text.text.contains(&format!("risk: {risk}")), "{text:?}, {shown:?}");
+            assert!(text.failed || text.text.contains(&format!("risk: {risk}")), "{text:?}, {paths:?}");
             for word in ["List nothing", "risk: reads"] {
                 assert!(
                     known.is_read_only() || !text.text.contains(word) && !dry.text.contains(word),

@@ -1,4 +1,5 @@
-//! A cluster of several nodes of which some die, hang and come back: who is asked, how often, and what callers notice.
+//! A cluster of several nodes, some of which die, hang and recover: the selected node, the number of requests, and the
+//! results of callers.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::audit::AuditLog;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The clock of a cluster, in seconds. Only the test moves it.
+/// The clock of a cluster, in seconds. Only the test advances it.
 #[derive(Clone, Default)]
 struct Time(Arc<AtomicU64>);
 
@@ -31,7 +32,7 @@ impl Time {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// A client of these nodes that goes by this time.
+    /// Returns a client of these nodes that uses this clock.
     fn cluster(&self, settings: config::ClusterConfig) -> Cluster {
         let (start, passed) = (Instant::now(), self.0.clone());
         Cluster::new(settings, &Limits::default())
@@ -60,7 +61,7 @@ fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
     send(cluster, method, "/nodes/pve1/qemu/100/status/start", &CancelToken::new())
 }
 
-/// An address that is this test's own, so that a node can die there and come back.
+/// Returns an address that only this test uses, so that a node can die there and recover.
 fn own(last: u8) -> SocketAddr {
     ([127, 0, 7, last], 0).into()
 }
@@ -79,7 +80,7 @@ fn node_death_under_load_fails_no_get_and_duplicates_no_write() {
             if request.method == "POST" {
                 taken.lock().unwrap().push(request.path().to_owned());
             }
-            // Some are under way whenever the node dies.
+            // Some calls are in flight when the node dies.
             thread::sleep(Duration::from_millis(3));
             ScriptedReply::data("1")
         })
@@ -192,7 +193,7 @@ fn reason_for_skipping_a_node_is_in_plain_words() {
     let error = thread::scope(|scope| {
         let call = scope.spawn(|| ask(&cluster, Method::Get).unwrap_err().to_string());
         node.wait_for_requests(1);
-        // In the middle of TLS, which a library has much to say about.
+        // During TLS, where the library's error texts are long.
         drop(node);
         call.join().unwrap()
     });
@@ -286,15 +287,15 @@ fn list_clusters_with_check_names_the_nodes_that_are_down() {
     };
     let clusters = ClustersFile { clusters: vec![lame, node.cluster_settings()], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).unwrap();
-    let desk =
+    let state =
         ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes).unwrap();
-    let server = McpServer::new(tools::catalog(&Arc::new(desk))).unwrap();
-    let said = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
+    let server = McpServer::new(tools::catalog(&Arc::new(state))).unwrap();
+    let result = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
     let down = format!("{dead}: connection refused");
-    assert!(said.text.contains("nodes_down") && said.text.contains(&down), "{}", said.text);
-    let column = said.structured["columns"].as_array().unwrap().iter().position(|c| c == "nodes_down").unwrap();
-    assert!(said.structured["rows"][0][column].as_str().unwrap().starts_with(&down), "{}", said.structured);
-    assert!(said.structured["rows"][1][column].is_null(), "{}", said.structured);
+    assert!(result.text.contains("nodes_down") && result.text.contains(&down), "{}", result.text);
+    let column = result.structured["columns"].as_array().unwrap().iter().position(|c| c == "nodes_down").unwrap();
+    assert!(result.structured["rows"][0][column].as_str().unwrap().starts_with(&down), "{}", result.structured);
+    assert!(result.structured["rows"][1][column].is_null(), "{}", result.structured);
 }
 
 #[test]
@@ -313,7 +314,7 @@ fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
         let calls: Vec<_> = (0..12)
             .map(|_| s.spawn(|| send(&bad, Method::Post, "/a", &cancel.child_token()).unwrap_err().kind()))
             .collect();
-        // Two are under way and two wait; which, the scheduler decides.
+        // Two are in flight and two wait. The scheduler decides which.
         while calls.iter().filter(|call| call.is_finished()).count() < 8 {
             thread::yield_now();
         }
@@ -323,7 +324,7 @@ fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
         }
         assert_eq!(hung.requests().len(), 2);
         cancel.cancel();
-        // A place that a cancelled call left may still have been taken by one that was about to be cancelled.
+        // A call that was about to be cancelled may have used the place of a cancelled one.
         let mut ends = BTreeMap::new();
         calls.into_iter().for_each(|call| *ends.entry(call.join().unwrap()).or_insert(0) += 1);
         assert_eq!(ends.remove("busy"), Some(8));
@@ -331,7 +332,7 @@ fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
     });
 }
 
-/// A listener that accepts no more connections and drops the packets of clients that connect.
+/// Returns a listener that accepts no more connections and drops the packets of clients that connect.
 fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&own(21).into()).unwrap();
@@ -350,7 +351,7 @@ fn call_is_cancelled_while_connecting_to_an_address_that_drops_packets() {
     let (hole, _listener, _taken) = black_hole();
     let good = good();
     let cluster = Time::default().of(vec![hole.clone(), good.endpoint()], &good);
-    // Its line in the kernel's table of connections: to that port, SYN sent.
+    // The line in the kernel's table of connections: to that port, state SYN_SENT.
     let connecting = format!(":{:04X} 02 ", hole.port);
     let cancel = CancelToken::new();
     thread::scope(|s| {
@@ -373,7 +374,7 @@ fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveE
     send(cluster, Method::Post, "/nodes/pve1/qemu/100/status/start", cancel)
 }
 
-/// Two nodes at the same port of two addresses, the first of which names both, and another that is offline.
+/// Starts two nodes at the same port of two addresses. The first lists both, and a third one that is offline.
 fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 'static) -> (Node, Node) {
     loop {
         let names = names.clone();
@@ -410,7 +411,7 @@ fn discovered_nodes_answer_if_the_configured_one_is_down() {
     for _ in 0..3 {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
-    assert_eq!(first.requests().len(), 4, "the cluster is asked for its nodes once");
+    assert_eq!(first.requests().len(), 4, "the cluster is queried for its nodes once");
     let named: Vec<_> = cluster.node_states().into_iter().map(|state| state.node).collect();
     assert_eq!(named, [first.endpoint().to_string(), second.endpoint().to_string()]);
     drop(first);

@@ -1,4 +1,4 @@
-//! Attacks on the HTTP server over raw sockets. After each attack, a proper request must be answered.
+//! Attacks on the HTTP server over raw sockets. After each attack, a valid request must be answered.
 
 use crate::support::own_process::in_own_process;
 use crate::support::raw::{Client, LONG, eventually, ping, refused};
@@ -52,7 +52,7 @@ fn huge_content_length_is_rejected_before_the_body_is_read() {
 
 #[test]
 fn unsupported_http_versions_leak_no_connection() {
-    // With room for few connections, each that stayed behind would show.
+    // With a low limit on connections, a single leaked one makes the test fail.
     let server = TestServer::start(Limits { max_connections: 8, ..limits() });
     for _ in 0..300 {
         eventually("a 505", || server.status_of("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n") == 505);
@@ -87,7 +87,7 @@ fn server_survives_three_thousand_reset_requests() {
     server.assert_answers();
 }
 
-/// Resident memory of this process, in KiB.
+/// Returns the resident memory of this process, in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -150,13 +150,13 @@ fn thousand_partial_request_lines_are_cut_and_free_their_threads() {
         client.send("GET /heal");
     }
     for client in &mut clients {
-        // 408, or 503 for one that came when the first were not cut yet; some see only the end.
+        // 408, or 503 for a connection made before the first ones were cut. Some only see the end of the connection.
         if let Some(reply) = client.reply() {
             assert!(matches!(reply.status, 408 | 503), "{}", reply.head);
         }
         client.assert_ends();
     }
-    // A permit comes back with its thread: all 1,000 connections can be had again.
+    // Each ended thread frees its permit: 1,000 connections are available again.
     let open = std::cell::RefCell::new(Vec::new());
     for _ in 0..1000 {
         eventually("a connection", || {
@@ -179,7 +179,7 @@ fn dripping_head_or_body_is_cut_by_its_total_deadline() {
         let begun = Instant::now();
         loop {
             client.send("a");
-            // Each byte comes long before a timeout of a single read would end.
+            // Each byte arrives long before the timeout of a single read.
             match std::io::Read::read(&mut client.stream, &mut [0; 12]) {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 _ => break,
@@ -216,14 +216,14 @@ fn clients_that_do_not_read_a_large_answer_delay_no_other_client() {
     for _ in 0..4 {
         let sse = server.sse();
         let mut client = server.connect();
-        // Answered in the body of a 400, megabytes long, again and again.
+        // Each is answered with a 400 whose body has megabytes.
         for _ in 0..8 {
             client.send_post(&sse.path, &refused(3 << 20));
         }
         slow.push((sse, client));
         server.assert_answers();
     }
-    // Not read, even now: it is the server that must give them up, which a write shows.
+    // The answers stay unread: the server must close the connections, which a failing write shows.
     for (_, client) in &mut slow {
         eventually("the connection is cut", || client.stream.write_all(b"x").is_err());
     }
@@ -248,7 +248,7 @@ fn ambiguous_requests_are_rejected() {
         ("Host: localhost\r\nTransfer-Encoding: xchunked\r\n", 501),
     ] {
         let mut client = server.connect();
-        // A server that read the first request otherwise would see a second one here. It must not be answered.
+        // A server that parsed the first request differently would see a second one here. It must not be answered.
         client.send(format!(
             "POST /messages HTTP/1.1\r\n{headers}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         ));

@@ -16,7 +16,7 @@ fn clients_wait_while_no_descriptor_is_free_and_are_served_later() {
     }
     capture();
     let server = TestServer::start(limits());
-    // Made before the descriptors are gone: connecting needs none.
+    // The sockets are created before the descriptors run out: connecting needs no new one.
     let sockets: Vec<_> = (0..3).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(100), ..before }).unwrap();

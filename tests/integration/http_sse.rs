@@ -1,4 +1,4 @@
-//! Routes, guard and sessions of the HTTP front, as clients meet them.
+//! Routes, access checks and sessions of the HTTP server, as clients see them.
 
 use crate::support::raw::{LONG, Sse, eventually, ping};
 use crate::support::server::{TestServer, limits};
@@ -10,7 +10,7 @@ use std::time::Duration;
 const PING: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
 const PONG: &str = r#"{"jsonrpc":"2.0","id":0,"result":{}}"#;
 
-/// A call that goes to the workers, and is refused there: the server of these tests has no tools.
+/// Returns a call that a worker rejects: the server of these tests has no tools.
 fn call(id: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"none","arguments":{{}}}}}}"#)
 }
@@ -263,8 +263,8 @@ fn client_that_does_not_read_its_stream_loses_it_and_delays_no_other() {
     assert!(good.message().contains("-32602"));
 }
 
-/// A session whose one call, in the hands of the only worker, has an answer that does not fit into the connection:
-/// the worker waits until its client reads, or is gone. `limits` must allow so long a wait.
+/// Returns a session whose call occupies the only worker. The answer does not fit into the connection, so the worker
+/// waits until the client reads or disconnects. `limits` must permit that wait.
 fn occupy_the_worker(server: &TestServer) -> Sse {
     let deaf = server.sse();
     SockRef::from(&deaf.client.stream).set_recv_buffer_size(4096).unwrap();
@@ -340,7 +340,7 @@ fn parallel_calls_are_each_answered_once() {
     let mut answered: Vec<_> = (0..200)
         .map(|_| {
             let message = sse.message();
-            // Refused by the call itself, or because the queue was full: one of the two.
+            // The rejection comes from the call itself or from the full queue.
             assert!(message.contains("-32602") || message.contains("-32000"), "{message}");
             let id = message.split("\"id\":").nth(1).unwrap();
             id[..id.find(',').unwrap()].parse::<usize>().unwrap()

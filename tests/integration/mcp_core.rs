@@ -118,7 +118,7 @@ fn server() -> McpServer {
     McpServer::new(catalog()).expect("a server")
 }
 
-/// The answer to one request, and the notifications sent before it.
+/// Sends a request. Returns its answer and the notifications sent before it.
 fn exchange(server: &McpServer, request: &Value) -> (Option<RpcResponse>, Vec<Value>) {
     let text = request.to_string();
     let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
@@ -239,10 +239,10 @@ fn invisible_characters_of_a_tool_result_are_escaped() {
     ];
     let server = McpServer::new(catalog).expect("a server");
     let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
-    let (told, notes) = exchange(&server, &call);
-    let told: Value = serde_json::from_slice(&told.expect("an answer").bytes).expect("JSON");
-    assert_eq!(told["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
-    assert_eq!(told["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
+    let (reply, notes) = exchange(&server, &call);
+    let reply: Value = serde_json::from_slice(&reply.expect("an answer").bytes).expect("JSON");
+    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
+    assert_eq!(reply["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
     assert_eq!(notes[0]["params"]["message"], "p\\u202e");
     assert_eq!(notes[1]["params"]["data"], json!({"l\\u001b": "\\u200b"}));
     call["params"]["name"] = "fail".into();

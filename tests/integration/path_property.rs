@@ -1,5 +1,5 @@
-//! However a path is written: what reaches a node is the operation that was matched and that `dry_run` shows, no other;
-//! and where `dry_run` refuses, nothing of it is sent.
+//! Paths in every spelling: a node receives exactly the operation that was matched and that `dry_run` shows. If
+//! `dry_run` rejects a path, nothing is sent.
 
 use crate::support::node::{Node, Request};
 use crate::support::proxmox::{is_lookup, operation, proxmox, read, required, segments};
@@ -36,22 +36,22 @@ const VALUES: &[&str] = &[
     "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!admin:",
 ];
 
-/// One change to a path that was written well.
+/// A change to a well-formed path.
 #[derive(Clone, Debug)]
 enum Twist {
     /// This character percent-encoded, once or twice.
     Encode(Index, bool),
-    /// Every slash so.
+    /// Every slash percent-encoded.
     Slashes(&'static str),
-    /// Something put in between.
+    /// A text inserted in the middle.
     Insert(Index, &'static str),
-    /// Put in front.
+    /// A text inserted at the start.
     Front(&'static str),
-    /// Put behind.
+    /// A text appended.
     Back(&'static str),
     /// This character in the other case.
     Case(Index),
-    /// This segment left out, or written twice.
+    /// This segment removed or duplicated.
     Segment(Index, bool),
 }
 
@@ -179,7 +179,7 @@ fn twisted(path: String, twist: &Twist) -> String {
     }
 }
 
-/// An operation by its place, and a path that may or may not be its own.
+/// Generates the index of an operation, and a path that may or may not belong to it.
 fn typed() -> impl Strategy<Value = (usize, String)> {
     let values = (select(NODES), select(GUESTS), prop::collection::vec(select(VALUES), 4));
     let twists = prop::collection::vec(twist(), 0..4);
@@ -233,10 +233,10 @@ fn accepted_path_is_read_by_a_node_as_it_was_matched() {
     assert!(taken.get() > 1_000 && refused.get() > 300, "{} taken, {} refused", taken.get(), refused.get());
 }
 
-/// `METHOD /path` of what a dry run shows.
-fn shown(said: &ToolResult) -> (String, String) {
-    let line = said.text.lines().next().unwrap();
-    let line = line.strip_prefix("Nothing was sent. This would be: ").unwrap_or_else(|| panic!("{said:?}"));
+/// Returns method and path in the result of a dry run.
+fn shown_operation(result: &ToolResult) -> (String, String) {
+    let line = result.text.lines().next().unwrap();
+    let line = line.strip_prefix("Nothing was sent. This would be: ").unwrap_or_else(|| panic!("{result:?}"));
     let (method, path) = line.strip_suffix(" on cluster test").unwrap().split_once(' ').unwrap();
     (method.to_owned(), path.to_owned())
 }
@@ -244,15 +244,15 @@ fn shown(said: &ToolResult) -> (String, String) {
 /// Calls `tool` and returns its result and the requests it caused.
 fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (ToolResult, Vec<Request>) {
     let before = node.requests().len();
-    let said = call(server, tool, arguments);
-    (said, node.requests().split_off(before))
+    let text = call(server, tool, arguments);
+    (text, node.requests().split_off(before))
 }
 
 #[test]
 fn every_path_reaches_the_operation_that_dry_run_shows() {
     let node = proxmox();
     let server = product(vec![node.cluster_settings()]);
-    // The schema is there before requests are counted.
+    // The schema is fetched before requests are counted.
     assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
     let (sent, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
@@ -261,7 +261,7 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         let (method, data) = (operation_meant.method(), required(&operation_meant));
         let mut arguments = json!({"path": path, "method": method.as_str(), "data": data});
         if path.starts_with(|c: char| c.is_alphabetic()) {
-            // A method may stand in front.
+            // A method may precede the path.
             arguments.as_object_mut().unwrap().remove("method");
         }
         let mut dry = arguments.clone();
@@ -276,7 +276,7 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
             return Ok(());
         }
         sent.set(sent.get() + 1);
-        let (method, path) = shown(&dry);
+        let (method, path) = shown_operation(&dry);
         let mut requests = requests.into_iter().filter(|r| !is_lookup(r) || r.path() == format!("/api2/json{path}"));
         let first = requests.next();
         prop_assert!(first.is_some(), "{dry:?}, {real:?}");
@@ -284,7 +284,7 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         prop_assert_eq!((&first.method, first.path()), (&method, &*format!("/api2/json{path}")));
         prop_assert_eq!(operation(&first.method, &segments(&first)), operation(&method, &read(&path)));
         prop_assert!(operation(&method, &read(&path)).1.is_some());
-        // A GET that Proxmox refused as elsewhere goes to where the guest is, as an operation of the same name.
+        // If Proxmox reports that the guest is elsewhere, the GET is sent again to the guest's node.
         for again in requests {
             let (was, is) = (read(&path), segments(&again));
             prop_assert!(again.method == "GET" && method == "GET" && was[4..] == is[4..] && was[0] == is[0]);
@@ -307,10 +307,10 @@ fn get_only_reads_for_any_path() {
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     let method = select(&["", "", "GET ", "POST ", "PUT\t", "delete ", "  PoSt  "][..]);
     let run = TestRunner::new(config).run(&(method, typed()), |(front, (_, path))| {
-        let (said, requests) = asked(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
+        let (result, requests) = asked(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
         prop_assert!(requests.iter().all(|r| r.method == "GET" && r.body.is_empty()), "{requests:?}");
         if !front.trim().is_empty() && front != "GET " {
-            prop_assert!(said.failed && requests.is_empty(), "{said:?}");
+            prop_assert!(result.failed && requests.is_empty(), "{result:?}");
         }
         Ok(())
     });

@@ -1,4 +1,4 @@
-//! Operations that `deny` and `allow` rule out. Every tool that would do them refuses, in every spelling.
+//! Operations that `deny` and `allow` exclude. Every tool rejects them in every spelling.
 
 use crate::support::node::ScriptedReply;
 use crate::support::policy::{RecordingNode, open, patterns};
@@ -22,21 +22,21 @@ fn over(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
     ToolServer::new(node, vec![cluster])
 }
 
-/// It is refused, and no request of it reached the node.
+/// Asserts that a call is denied and no request of it reached the node.
 #[track_caller]
 fn assert_refused(server: &ToolServer, tool: &str, arguments: Value, denied: &str) -> ToolResult {
     server.node.requests();
-    let said = server.call(tool, arguments.clone());
-    assert!(said.failed && said.text.contains("refused: "), "{tool} {arguments}: {said:?}");
+    let result = server.call(tool, arguments.clone());
+    assert!(result.failed && result.text.contains("refused: "), "{tool} {arguments}: {result:?}");
     let requests = server.node.requests();
     assert!(!requests.iter().any(|r| r.path().ends_with(denied)), "{tool} {arguments}: {requests:?}");
-    said
+    result
 }
 
 #[track_caller]
 fn assert_passes(server: &ToolServer, tool: &str, arguments: Value) {
-    let said = server.call(tool, arguments.clone());
-    assert!(!said.failed, "{tool} {arguments}: {said:?}");
+    let result = server.call(tool, arguments.clone());
+    assert!(!result.failed, "{tool} {arguments}: {result:?}");
 }
 
 #[test]
@@ -45,8 +45,8 @@ fn denied_list_is_denied_to_every_tool_that_shows_it() {
     assert_refused(&server, "list_nodes", json!({}), "/nodes");
     assert_refused(&server, "proxmox_api_get", json!({"path": "/nodes"}), "/nodes");
     assert_refused(&server, "proxmox_api_call", json!({"path": "//nodes/"}), "/nodes");
-    let said = server.call("list_clusters", json!({"check": true}));
-    assert!(said.text.contains("refused: "), "{said:?}");
+    let result = server.call("list_clusters", json!({"check": true}));
+    assert!(result.text.contains("refused: "), "{result:?}");
     assert!(!server.node.requests().iter().any(|r| r.path().ends_with("/nodes")));
     assert_passes(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
 
@@ -65,10 +65,10 @@ fn denied_list_is_denied_to_every_tool_that_shows_it() {
 #[test]
 fn only_the_denied_paths_of_several_are_rejected() {
     let server = denying(&["GET /pools/**", "GET /nodes/*/status"]);
-    let said =
+    let result =
         server.call("proxmox_api_get", json!({"paths": ["/version", "/pools", "/pools/x", "/nodes/pve1/status"]}));
-    let refused: Vec<bool> = [&said.text].into_iter().chain(&said.more).map(|t| t.contains("refused: ")).collect();
-    assert_eq!(refused, [false, true, true, true], "{said:?}");
+    let refused: Vec<bool> = [&result.text].into_iter().chain(&result.more).map(|t| t.contains("refused: ")).collect();
+    assert_eq!(refused, [false, true, true, true], "{result:?}");
     let asked: Vec<_> = server.node.requests().iter().filter(|r| !is_lookup(r)).map(|r| r.target.clone()).collect();
     assert_eq!(asked, [""; 0]);
 }
@@ -95,7 +95,7 @@ fn denied_path_is_denied_in_every_spelling() {
         let path = path.trim_start_matches("GET ");
         assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "PUT"}), "/100/config");
     }
-    // Asked for where it is not, Proxmox says so, and it is not asked for where it is.
+    // Proxmox reports that the guest is elsewhere. The request is not repeated on the guest's node, which is denied.
     for path in ["/nodes/pve2/qemu/100/config", "/nodes/pve3/lxc/100/config"] {
         assert!(server.call("proxmox_api_get", json!({"path": path})).failed);
         assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "PUT"}), "/100/config");
@@ -143,16 +143,16 @@ fn allow_list_permits_nothing_else() {
         ("proxmox_api_call", json!({"path": "/qemu/web01/status/stop", "method": "POST"})),
         ("proxmox_api_call", json!({"path": "/version/x"})),
     ] {
-        let said = server.call(tool, arguments.clone());
+        let result = server.call(tool, arguments.clone());
         let sent: Vec<_> = server.node.requests().into_iter().filter(|r| !is_lookup(r)).collect();
-        assert!(said.failed && sent.is_empty(), "{tool} {arguments}: {said:?} {sent:?}");
+        assert!(result.failed && sent.is_empty(), "{tool} {arguments}: {result:?} {sent:?}");
     }
     assert_passes(&server, "proxmox_api_get", json!({"path": "/version"}));
     assert_passes(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
     assert_passes(&server, "proxmox_api_call", json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"}));
     // The look-up of a guest by name is a read like any other.
-    let said = server.call("proxmox_api_get", json!({"path": "/qemu/web01/config"}));
-    assert!(said.failed && said.text.contains("GET /cluster/resources"), "{said:?}");
+    let result = server.call("proxmox_api_get", json!({"path": "/qemu/web01/config"}));
+    assert!(result.failed && result.text.contains("GET /cluster/resources"), "{result:?}");
     assert_passes(&server, "search_api", json!({"query": "start a VM"}));
     assert_passes(&server, "describe_api", json!({"path": "/nodes"}));
 }
@@ -172,8 +172,8 @@ fn task_with_a_denied_status_is_started_and_reported() {
     });
     let server = over(node, ClusterPolicy { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open() });
     let arguments = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true});
-    let said = server.call("proxmox_api_call", arguments);
-    assert!(!said.failed && said.text.contains(UPID), "{said:?}");
-    assert!(said.more.iter().any(|note| note.contains("was begun") && note.contains("\"deny\" list")), "{said:?}");
+    let result = server.call("proxmox_api_call", arguments);
+    assert!(!result.failed && result.text.contains(UPID), "{result:?}");
+    assert!(result.more.iter().any(|note| note.contains("was begun") && note.contains("\"deny\" list")), "{result:?}");
     assert!(!server.node.requests().iter().any(|r| r.path().contains("/tasks/")));
 }

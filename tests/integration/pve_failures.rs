@@ -1,5 +1,5 @@
-//! Lost connections, hanging nodes, dead nodes, cancellations and crowds: what is asked again, what never is, and
-//! what the caller is told.
+//! Lost connections, hanging nodes, dead nodes, cancellations and excess load: the requests that are retried, and the
+//! errors that callers get.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::base::cancel::CancelToken;
@@ -139,7 +139,7 @@ fn write_cut_off_behind_a_proxy_has_an_unknown_outcome() {
             assert_eq!(error.to_string().contains("case-sensitive"), status == 596, "{error}");
             assert_eq!(node.requests().len(), 1);
         }
-        // The node asked never connected to the other.
+        // The proxy never connected to the second node.
         let node = Node::start(|_| ScriptedReply::refusal(595, "Connection refused", ""));
         assert_eq!(ask(&cluster(&node), method).unwrap_err().kind(), "failed");
     }
@@ -252,7 +252,7 @@ fn node_that_closes_every_connection_is_a_connection_error() {
     assert_eq!(ask(&cluster(&node), Method::Post).unwrap_err().kind(), "outcome_unknown");
 }
 
-/// Cancels a call that waits for its answer; the error and the time it took after the cancellation.
+/// Cancels a call that waits for its answer. Returns the error and the time since the cancellation.
 fn cancelled(node: &Node, method: Method) -> (PveError, Duration) {
     let cluster = client(config::ClusterConfig { timeout: Duration::from_secs(30), ..node.cluster_settings() });
     let cancel = CancelToken::new();
@@ -328,7 +328,7 @@ fn excess_calls_wait_and_beyond_the_queue_fail_at_once() {
     let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
     let cluster = Cluster::new(node.cluster_settings(), &limits).unwrap();
     thread::scope(|s| {
-        // Two are let in, two wait, and of the others each is turned away: which of them, the scheduler decides.
+        // Two run, two wait, and the others are rejected. The scheduler decides which.
         let calls: Vec<_> = (0..6).map(|_| s.spawn(|| ask(&cluster, Method::Post).map(drop))).collect();
         while calls.iter().filter(|c| c.is_finished()).count() < 2 {
             thread::yield_now();

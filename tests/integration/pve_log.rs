@@ -14,17 +14,17 @@ use std::time::Duration;
 
 const PATH: &str = "/nodes/pve1/qemu/100/config";
 
-/// The name of a cluster in the log, which no other module's cluster has.
+/// Returns a name for a cluster in the log that no other module uses.
 fn log_name(name: &str) -> String {
     format!("log {name}")
 }
 
-/// The lines about the cluster of this name.
+/// Returns the log lines about the cluster of this name.
 fn lines(name: &str) -> Vec<(Level, String)> {
     captured::lines(&log_name(name))
 }
 
-/// A client of `settings` under a name of its own.
+/// Returns a client of `settings` with its own name.
 fn named(name: &str, settings: config::ClusterConfig) -> Cluster {
     capture();
     Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
@@ -39,7 +39,7 @@ fn call(cluster: &Cluster, method: Method, cancel: &CancelToken) -> String {
 
 #[test]
 fn failed_call_is_one_line_without_its_parameters() {
-    for (name, reply, shown) in [
+    for (name, reply, expected) in [
         ("failed", ScriptedReply::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
         (
             "rejected",
@@ -53,7 +53,7 @@ fn failed_call_is_one_line_without_its_parameters() {
         call(&named(name, node.cluster_settings()), Method::Get, &CancelToken::new());
         let lines = lines(name);
         let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
-        assert!(line.contains(&format!("GET {PATH}: {shown}")) && line.ends_with(" ms"), "{line}");
+        assert!(line.contains(&format!("GET {PATH}: {expected}")) && line.ends_with(" ms"), "{line}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The schema of a cluster: its own description, from any node and in any state, or the embedded facts.
+//! The schema of a cluster: its own description from any node, or the embedded facts.
 
 use crate::support::log;
 use crate::support::log::capture;
@@ -25,14 +25,14 @@ use std::time::Duration;
 const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
 const VERSION: &str = r#"{"version":"9.2.11","release":"9.2","repoid":"ab"}"#;
 
-/// A description of the API as a node of version 9 has it, without its words.
+/// Returns a description of the API in the form of a node of version 9, without texts.
 static PROXMOX: LazyLock<String> = LazyLock::new(|| {
     let mut script = String::new();
     GzDecoder::new(facts::APIDOC).read_to_string(&mut script).unwrap();
     script + "\nExt.onReady(function() { var x = [1]; });\n"
 });
 
-/// The same as a list to change.
+/// Returns the same description as a list that a test can change.
 fn paths() -> Vec<Value> {
     let list = PROXMOX.split_once(" = ").unwrap().1.split_once(";\n").unwrap().0;
     serde_json::from_str(list).unwrap()
@@ -42,7 +42,7 @@ fn script(paths: &[Value]) -> String {
     format!("const apiSchema = {};\n", json!(paths))
 }
 
-/// One that differs from every other by this word.
+/// Returns a description that differs from others by this word.
 fn marked(word: &str) -> String {
     let mut paths = paths();
     paths[0]["info"]["GET"]["description"] = word.into();
@@ -59,7 +59,7 @@ fn gzipped(data: &[u8]) -> ScriptedReply {
     ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(data))
 }
 
-/// A node that answers the request for its description so, and any other as it should be.
+/// Starts a node that answers the request for its description like this, and others correctly.
 fn node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Node {
     Node::start(move |request| match request.path() {
         SCRIPT => describe(request),
@@ -73,18 +73,18 @@ fn serving(script: impl Into<Vec<u8>>) -> Node {
     node(move |_| reply.clone())
 }
 
-/// The name of a cluster in the log, which no other module's cluster has.
+/// Returns a name for a cluster in the log that no other module uses.
 fn log_name(name: &str) -> String {
     format!("schema {name}")
 }
 
-/// A client of this name, which patient tests never see ask again.
+/// Returns a client of this name that does not retry a fetch during a test.
 fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
     capture();
     Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
 }
 
-/// One that asks again at every use.
+/// Returns a client that retries a fetch at every use.
 fn eager(name: &str, node: &Node) -> Cluster {
     let times =
         SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..SchemaTimings::default() };
@@ -104,7 +104,7 @@ fn asked(node: &Node, path: &str) -> usize {
     node.requests().iter().filter(|r| r.path() == path).count()
 }
 
-/// The warnings about the description; that a node is passed over is another matter.
+/// Returns the warnings about the description, without those about skipped nodes.
 fn warnings(name: &str) -> Vec<String> {
     log::warnings(&log_name(name)).into_iter().filter(|line| !line.contains("this node is asked last")).collect()
 }
@@ -115,8 +115,8 @@ fn works(cluster: &Cluster) {
     assert_eq!(answer.unwrap().data(), r#""fine""#);
 }
 
-/// With this description the cluster has the embedded facts, is asked for it once, and works on. What the one warning
-/// says.
+/// Asserts that a cluster with this description uses the embedded facts, is queried once, and works. Returns the only
+/// warning.
 #[track_caller]
 fn refused(name: &str, reply: ScriptedReply) -> String {
     let node = node(move |_| reply.clone());
@@ -232,7 +232,7 @@ fn truncated_description_is_rejected() {
     let compressed = gzip(whole);
     let gzip = [("Content-Encoding", "gzip")];
     refused("cut gzip", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
-    // The list is whole, the rest is not.
+    // The list is complete, the rest is not.
     refused("cut end", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
     refused("no gzip", ScriptedReply::answer(200, "OK", &gzip, whole));
     let lost = ScriptedReply::answer(200, "OK", &[("Content-Length", "900000")], &whole[..100_000]).then_close();
@@ -266,7 +266,7 @@ fn too_large_description_is_rejected() {
 
 #[test]
 fn endless_compressed_description_is_rejected() {
-    // The head of a member, and blocks of no bytes (RFC 1951, 3.2.4), of which none is the last.
+    // The head of a member, and empty blocks (RFC 1951, 3.2.4) that are never marked as the last.
     let mut nothing = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     nothing.extend([0, 0, 0, 0xff, 0xff].repeat(4 << 20));
     let reply = ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], nothing);
@@ -362,7 +362,7 @@ fn repeated_failures_are_one_warning_until_a_success() {
     assert_eq!(warnings("three").len(), 1);
 }
 
-/// A node whose version is the second number of `state`, and its description the one of the first.
+/// Starts a node whose description has the first number of `state`, and whose version has the second.
 fn changing(state: &Arc<[AtomicUsize; 2]>) -> Node {
     let state = state.clone();
     let now = move |which: usize| state[which].load(Ordering::SeqCst);
@@ -498,7 +498,8 @@ fn fetch_counts_as_a_call_of_the_cluster() {
     assert!(warnings("full")[0].contains("the cluster is busy"));
 }
 
-/// As large as the largest real ones: each method and each parameter has words of its own, each answer its properties.
+/// Returns a description as large as the largest real ones. Methods and parameters have different texts, and answers
+/// have properties.
 fn large() -> String {
     let mut paths = paths();
     let mut n = 0;

@@ -1,4 +1,4 @@
-//! The token's secret leaves for the node and for nowhere else, and the environment can't send it elsewhere.
+//! The token's secret is sent to its node only. The environment cannot redirect it.
 
 use crate::support::node::{Node, SECRET, ScriptedReply, closed_endpoint};
 use crate::support::own_process::in_own_process_with;
@@ -19,7 +19,7 @@ fn errors(node: &Node, cluster: &Cluster) -> String {
         params.push("password", "value-canary");
         let result = cluster.call(method, &path, &params, &CancelToken::new());
         let error = result.expect_err("every answer here is a failure");
-        // The path is the caller's own; only what comes from elsewhere counts.
+        // The path comes from the caller. Only text from other sources counts.
         let mine = |text: String| text.replace(&format!("/{SECRET}/x"), "");
         seen += &mine(format!("{error}\n{error:?}\n{:?}\n", error.detail()));
     }
@@ -57,7 +57,7 @@ fn echoed_secret_is_in_no_answer() {
         r#"{"data":[],"changes":"ECHO","total":0}"#,
     ] {
         let node = Node::start(move |request| {
-            // Far from the start: all of an answer is looked through.
+            // Far from the start: the whole answer is searched.
             let body = envelope.replace("ECHO", request.header("authorization").unwrap());
             ScriptedReply::body(format!("{}{body}", " ".repeat(100_000)))
         });
@@ -65,8 +65,8 @@ fn echoed_secret_is_in_no_answer() {
         for method in Method::ALL {
             let answer = cluster.call(method, &ApiPath::parse("/x").unwrap().0, &ApiParams::new(), &CancelToken::new());
             let answer = answer.unwrap();
-            let shown = format!("{}{}{answer:?}", answer.data(), answer.payload());
-            assert!(!shown.contains(SECRET), "{envelope}");
+            let text = format!("{}{}{answer:?}", answer.data(), answer.payload());
+            assert!(!text.contains(SECRET), "{envelope}");
             let replaced = envelope.replace("ECHO", "PVEAPIToken=root@pam!mcp=(secret)");
             assert!(replaced.contains(answer.data()), "{envelope}: {}", answer.data());
             assert!(serde_json::from_str::<serde_json::Value>(answer.data()).is_ok(), "{envelope}");

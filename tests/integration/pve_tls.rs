@@ -1,4 +1,4 @@
-//! The four ways to trust a node's certificate, and what is said where none applies.
+//! The four ways to trust a node's certificate, and the errors if none applies.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use crate::support::raw::eventually;
@@ -27,7 +27,7 @@ fn ask_with(node: &Node, tls: TlsVerification) -> Result<ApiResponse, PveError> 
     ask(config::ClusterConfig { tls, ..node.cluster_settings() })
 }
 
-/// The text of a TLS error; checks that nothing was sent and that it names the certificate seen.
+/// Returns the text of a TLS error. Fails if a request was sent, or if the text lacks the certificate.
 fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), "tls", "{error}");
@@ -221,7 +221,7 @@ fn renewed_certificate_fails_no_call() {
             if restarts {
                 node.hang_up();
             }
-            // A call that was cut off is made once more: it must not be cut off then as well.
+            // An interrupted call is retried once. The retry must not be interrupted too.
             for answered in &answered {
                 let before = answered.load(Ordering::SeqCst);
                 eventually("everybody is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
@@ -235,7 +235,7 @@ fn renewed_certificate_fails_no_call() {
     assert_eq!(call(Method::Post).unwrap().data(), "1");
 }
 
-/// Sets a flag whatever comes of the test, for the threads that wait for it.
+/// Sets a flag when dropped, also if the test fails, for the threads that wait for it.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {

@@ -1,4 +1,4 @@
-//! Requests to a node byte for byte, and the reading of its answers.
+//! Requests to a node byte for byte, and the parsing of its answers.
 
 use crate::support::node::{Identity, Node, SECRET, ScriptedReply};
 use flate2::{Compression, write::GzEncoder};
@@ -146,7 +146,7 @@ fn a_connection_that_the_node_closed_while_idle_is_not_used_again() {
 
 #[test]
 fn a_connection_announced_as_closing_is_not_used_again() {
-    // As the privileged daemon's answers do: both, and neither is to be trusted.
+    // Answers of the privileged daemon have both headers. Neither is reliable.
     let headers = [("Connection", "close"), ("Connection", "Keep-Alive")];
     let node = Node::start(move |_| ScriptedReply::answer(200, "OK", &headers, r#"{"data":null}"#));
     let cluster = cluster(&node);
@@ -173,7 +173,7 @@ fn bytes_after_an_answer_are_not_read_as_the_next_one() {
 
 #[test]
 fn bytes_after_an_answer_are_detected_inside_tls() {
-    // One answer that fills the client's buffer to the byte, so that what follows it stays below.
+    // One answer that fills the client's buffer exactly, so that the bytes after it stay in the TLS layer.
     let node = Node::start_as(Identity::Trusted, |request| match request.index {
         0 => {
             let head = |length| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
@@ -211,7 +211,8 @@ fn a_gzip_bomb_stops_at_the_limit_on_unpacked_bytes() {
 
 #[test]
 fn endless_empty_gzip_stops_at_the_limit_on_received_bytes() {
-    // Unpacking an empty member costs far more than its 20 bytes do: no more of them than it takes, and time enough.
+    // Unpacking an empty member costs far more time than its 20 bytes suggest. So the answer is as short as possible,
+    // and the time limit long.
     let limit = 1 << 10;
     let nothing = gzip(b"").repeat(4_000);
     assert!(nothing.len() > limit + (64 << 10));
@@ -395,11 +396,11 @@ fn reason_phrase_is_read_across_reads_interim_answers_and_kept_connections() {
     });
     let cluster = cluster(&node);
     get(&cluster, "/x").unwrap();
-    let said = || match get(&cluster, "/x").unwrap_err() {
-        PveError::Failed { message: said, .. } => said,
+    let text = || match get(&cluster, "/x").unwrap_err() {
+        PveError::Failed { message: text, .. } => text,
         other => panic!("{other:?}"),
     };
-    assert_eq!([said(), said(), said(), said(), said()], ["in single bytes: ü ✓", "the last one", "", "", "again"]);
+    assert_eq!([text(), text(), text(), text(), text()], ["in single bytes: ü ✓", "the last one", "", "", "again"]);
     assert_eq!(node.connections(), 1);
 }
 

@@ -1,5 +1,5 @@
-//! Limits of one client at once and per minute, over all its connections and both transports. Another client is served
-//! meanwhile.
+//! Limits of one client in flight and per minute, over all its connections and both transports. Other clients are
+//! served meanwhile.
 
 use crate::support::raw::{Client, Sse, eventually};
 use crate::support::rpc::{ACCEPT, call, call_with_progress, cancelled, code, modern, modern_headers, text};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const BUSY: i64 = -32000;
 
-/// A server with two clients, ada and bob, and the test's end of its tools.
+/// Starts a server with two clients, ada and bob. Returns it with the handle of its tools.
 fn start(limits: Limits) -> (TestServer, TestTools) {
     let caller = |name: &str| Caller {
         name: name.into(),
@@ -45,26 +45,26 @@ fn hold(name: &str) -> String {
 }
 
 fn echo() -> String {
-    call(1, "echo", json!({"text": "said"}))
+    call(1, "echo", json!({"text": "hello"}))
 }
 
-/// A call on a connection of its own, and its answer.
+/// Makes a call on a new connection and returns its answer.
 fn ask(server: &TestServer, name: &str, message: &str) -> Value {
     server.connect().post_with("/mcp", &bearer(name), message).json()
 }
 
 fn is_served(server: &TestServer, name: &str) -> bool {
     let answer = ask(server, name, &echo());
-    answer.get("error").is_none() && text(&answer) == "said"
+    answer.get("error").is_none() && text(&answer) == "hello"
 }
 
-/// The text of a refusal.
+/// Returns the text of a rejection.
 fn refusal(answer: &Value) -> &str {
     assert_eq!(code(answer), BUSY, "{answer}");
     answer["error"]["message"].as_str().expect("a text")
 }
 
-/// Calls `hold` on a connection that is returned, once the call runs.
+/// Calls `hold` and returns the connection once the call runs.
 fn begin(server: &TestServer, test_tools: &TestTools, name: &str, call: &str) -> Client {
     let mut client = server.connect();
     client.send_post_with("/mcp", &bearer(name), &hold(call));
@@ -105,7 +105,7 @@ fn both_transports_and_all_sessions_count_together() {
     test_tools.release("a");
     assert_eq!(one.json()["id"], "a");
     assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo()).status, 202);
-    assert_eq!(text(&other.json()), "said");
+    assert_eq!(text(&other.json()), "hello");
     test_tools.release("b");
     assert_eq!(client.reply().expect("an answer").status, 200);
 }
@@ -166,10 +166,10 @@ fn client_over_its_limit_per_minute_gets_the_time_to_retry() {
         assert!(is_served(&server, "ada"));
     }
     let batch = ask(&server, "ada", &format!("[{},{}]", echo(), echo()));
-    assert_eq!(text(&batch[0]), "said", "each call of a batch counts");
-    let told = refusal(&batch[1]);
+    assert_eq!(text(&batch[0]), "hello", "each call of a batch counts");
+    let reason = refusal(&batch[1]);
     for part in ["the 3 calls", "in a minute", "--max-calls-per-minute", "again in ", " second"] {
-        assert!(told.contains(part), "{told}");
+        assert!(reason.contains(part), "{reason}");
     }
     let mut sse = Sse::open_with(server.connect(), &bearer("ada"));
     assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &echo()).status, 202);

@@ -1,4 +1,4 @@
-//! Secrets taken out of whatever a cluster may answer: JSON stays JSON of the same form, and the secret is gone.
+//! Redaction of secrets in the answers of a cluster. JSON stays JSON of the same form, and the secret is removed.
 
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same JSON with each character beyond ASCII, and each `p`, as an escape.
+/// Returns the JSON with each non-ASCII character, and each `p`, as an escape.
 fn escaped(json: &str) -> String {
     let mut out = String::new();
     for c in json.chars() {
@@ -118,10 +118,10 @@ proptest! {
     #[test]
     fn redacted_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
         let json = if pretty { serde_json::to_string_pretty(&given).unwrap() } else { given.to_string() };
-        let shown: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
-        prop_assert!(alike(&given, &shown), "{json}");
-        let again = sanitize::redact_json(shown.to_string());
-        prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), shown);
+        let redacted: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
+        prop_assert!(alike(&given, &redacted), "{json}");
+        let again = sanitize::redact_json(redacted.to_string());
+        prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), redacted);
     }
 
     #[test]
@@ -153,9 +153,9 @@ proptest! {
             other => *other = serde_json::json!({ name: secret }),
         }
         for json in [given.to_string(), escaped(&given.to_string())] {
-            let shown = sanitize::redact_json(json);
-            let shown: Value = serde_json::from_str(&shown).unwrap();
-            prop_assert!(!shown.to_string().contains(CANARY), "{shown}");
+            let redacted = sanitize::redact_json(json);
+            let redacted: Value = serde_json::from_str(&redacted).unwrap();
+            prop_assert!(!redacted.to_string().contains(CANARY), "{redacted}");
         }
     }
 
@@ -168,8 +168,8 @@ proptest! {
 
     #[test]
     fn text_after_the_word_password_is_removed(before in string(), after in "[ ,;\n].*") {
-        let shown = sanitize::redact_text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
-        prop_assert!(!shown.contains(CANARY), "{shown}");
+        let redacted = sanitize::redact_text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
+        prop_assert!(!redacted.contains(CANARY), "{redacted}");
     }
 }
 
@@ -181,7 +181,7 @@ fn tokens_of_clients_are_removed() {
 
 #[test]
 fn redaction_of_adversarial_texts_ends_in_time() {
-    // A look back or ahead of unbounded length would take minutes for these.
+    // An unbounded look-behind or look-ahead would take minutes for these.
     for piece in [
         "a=",
         ":",
@@ -232,7 +232,7 @@ fn load_parameter_names() -> BTreeSet<String> {
     all
 }
 
-/// A new parameter of the API belongs here or not. The reason goes to its entry in `src/sanitize/secret_names.rs`.
+/// A new secret parameter of the API is added here. The reason goes to its entry in `src/sanitize/secret_names.rs`.
 #[test]
 fn these_parameters_of_the_api_are_secret() {
     let all = load_parameter_names();

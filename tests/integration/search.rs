@@ -1,4 +1,4 @@
-//! The search for operations: an administrator's words find the right one among the first five.
+//! The search for operations: the words of an administrator find the right one among the first five.
 
 use proxmox_mcp::pve::schema::embedded_schema;
 use std::fmt::Write as _;
@@ -43,8 +43,8 @@ fn search_finds_95_percent_of_questions_within_five() {
     assert!(five * 100 >= all * 95, "{five} of {all}");
 }
 
-/// These were kept aside while the weights and words were chosen: when first asked, 37 of the first 40 and 44 of the
-/// 50 after them were answered within five. Who tunes for them has to write others.
+/// These questions were held out while the weights and words were chosen. In their first run, 37 of the first 40 and 44
+/// of the next 50 were answered within five. After tuning with them, new questions are needed.
 #[test]
 fn search_finds_90_percent_of_held_out_questions_within_five() {
     let ([.., five], all, missed) = asked("held-out.tsv");

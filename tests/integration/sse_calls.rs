@@ -1,5 +1,4 @@
-//! Calls that take long, over GET /sse and POST /messages: in parallel, bounded, cancelled, and answered to the session
-//! that made them.
+//! Long calls over GET /sse and POST /messages: parallel, limited and cancelled. Each is answered to its session.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::raw::{Client, LONG, Sse, eventually};

@@ -1,5 +1,4 @@
-//! Streamable HTTP, `POST /mcp`, as clients of both eras meet it over real sockets: every edge case that SDKs were
-//! measured on, but for calls that take long (`streamable_calls.rs`).
+//! Streamable HTTP, `POST /mcp`, for clients of both eras over real sockets. Long calls are in `streamable_calls.rs`.
 
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
@@ -189,7 +188,7 @@ fn a_call_without_a_usable_name_or_arguments_is_invalid_params() {
 fn invalid_argument_is_a_result_that_the_model_can_correct() {
     let (server, _stage) = start();
     let mut client = server.connect();
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (json!({}), "text is missing"),
         (json!({"text": {}}), "must be a string"),
         (json!({"txt": "x"}), "valid: text"),
@@ -200,7 +199,7 @@ fn invalid_argument_is_a_result_that_the_model_can_correct() {
         ] {
             let answer = reply.json();
             assert_eq!((reply.status, &answer["result"]["isError"]), (200, &json!(true)), "{answer}");
-            assert!(text(&answer).contains(told), "{answer}");
+            assert!(text(&answer).contains(expected), "{answer}");
         }
     }
 }
@@ -249,7 +248,7 @@ fn initialize_selects_the_requested_version_or_the_newest_of_its_era() {
     for unknown in ["1.0", "2099-01-01", "", MODERN] {
         assert_eq!(agreed(unknown, ACCEPT), "2025-11-25", "{unknown}");
     }
-    // A client that probes may name in the header what it would like to speak.
+    // A probing client may name its preferred version in the header.
     assert_eq!(agreed("2025-11-25", "MCP-Protocol-Version: 2026-07-28\r\n"), "2025-11-25");
 }
 
@@ -390,7 +389,7 @@ fn headers_ignore_case_and_padding_and_accept_base64_names() {
     assert_eq!(text(&server.connect().post_with("/mcp", &headers, &body).json()), "x");
 }
 
-// ---- what HTTP says of it
+// ---- HTTP
 
 #[test]
 fn accept_of_json_or_no_accept_gets_json_with_a_length() {

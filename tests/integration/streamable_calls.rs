@@ -1,5 +1,5 @@
-//! Calls over `POST /mcp` that take long, report progress, go wrong or are given up; and the product's own tools against
-//! a simulated cluster.
+//! Calls over `POST /mcp` that are slow, report progress, fail or are cancelled, and the product's tools over a
+//! simulated cluster.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::raw::{Client, eventually};
@@ -73,7 +73,7 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
     assert!(events.event().is_none());
 }
 
-// ---- calls that take long, go wrong or are given up
+// ---- calls that are slow, fail or are cancelled
 
 #[test]
 fn answer_of_8_mb_is_complete() {
@@ -116,7 +116,7 @@ fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
     let legacy = held(&test_tools, &server, "legacy", false);
     let modern = held(&test_tools, &server, "modern", true);
     let other = held(&test_tools, &server, "other", true);
-    // The legacy client goes first: the server sees its end before that of the modern one.
+    // The legacy client disconnects first, so the server sees that before the end of the modern one.
     drop(legacy);
     drop(modern);
     test_tools.wait_for_cancelled("modern");
@@ -219,7 +219,7 @@ fn a_panic_in_a_batch_leaves_the_other_answers() {
 fn stop_waits_for_calls_in_flight() {
     let (mut server, test_tools) = start();
     let mut clients = [held(&test_tools, &server, "legacy", false), held(&test_tools, &server, "modern", true)];
-    // A stream as well: its comments show that the server looks after its calls, a stop or not.
+    // A stream too: its comments show that the server still serves its calls during a stop.
     let params = json!({"name": "hold", "arguments": {"name": "stream"}, "_meta": {"progressToken": 1}});
     let body = modern(1, "tools/call", params);
     let mut client = server.connect();
@@ -245,7 +245,7 @@ fn stop_waits_for_calls_in_flight() {
 
 // ---- the product
 
-/// The product over a simulated cluster.
+/// Starts the product over a simulated cluster.
 fn start_product() -> (Demo, TestServer) {
     let mut options = Options::default();
     options.task_step = Duration::from_millis(1);
@@ -258,7 +258,7 @@ fn start_product() -> (Demo, TestServer) {
 fn every_tool_of_the_product_answers_in_both_eras() {
     let (_demo, server) = start_product();
     let mut client = server.connect();
-    for (tool, arguments, told) in [
+    for (tool, arguments, expected) in [
         ("list_clusters", json!({"check": true}), "demo"),
         ("list_nodes", json!({}), "pve1"),
         ("get_cluster_resources", json!({"type": "vm"}), "qemu/100"),
@@ -267,7 +267,7 @@ fn every_tool_of_the_product_answers_in_both_eras() {
         let old = client.mcp(&call(1, tool, arguments.clone())).json();
         let new = client.mcp_modern(&modern(1, "tools/call", json!({"name": tool, "arguments": arguments}))).json();
         for answer in [old, new] {
-            assert!(text(&answer).contains(told) && answer["result"]["isError"].is_null(), "{tool}: {answer}");
+            assert!(text(&answer).contains(expected) && answer["result"]["isError"].is_null(), "{tool}: {answer}");
         }
     }
 }

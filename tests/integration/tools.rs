@@ -1,5 +1,4 @@
-//! The tools as a client sees them, through the protocol core but without a socket on this side; the simulated cluster
-//! is at the far end.
+//! The tools through the protocol core, without a client socket, over the simulated cluster.
 
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
@@ -23,9 +22,9 @@ fn server(clusters: Vec<ClusterConfig>) -> McpServer {
     let manager =
         ClusterManager::new(&ClustersFile { clusters, default, ..ClustersFile::default() }, &Limits::default())
             .expect("clients");
-    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes)
-        .expect("a desk");
-    McpServer::new(tools::catalog(&Arc::new(desk))).expect("a server")
+    let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes)
+        .expect("the state of the tools");
+    McpServer::new(tools::catalog(&Arc::new(state))).expect("a server")
 }
 
 fn request(server: &McpServer, method: &str, params: Value) -> Value {
@@ -37,14 +36,14 @@ fn request(server: &McpServer, method: &str, params: Value) -> Value {
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
 
-/// The text of a successful call.
+/// Returns the text of a successful call.
 fn call(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
     answer["result"]["content"][0]["text"].as_str().expect("text").to_owned()
 }
 
-/// The text of a call that fails.
+/// Returns the text of a failed call.
 fn failure(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"]["isError"], true, "{answer}");
@@ -55,7 +54,7 @@ fn structured(server: &McpServer, tool: &str, arguments: Value) -> Value {
     request(server, "tools/call", json!({"name": tool, "arguments": arguments}))["result"]["structuredContent"].clone()
 }
 
-/// A cluster at an address where nothing listens.
+/// Returns a cluster at a closed port.
 fn down(like: &ClusterConfig) -> ClusterConfig {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
     ClusterConfig {

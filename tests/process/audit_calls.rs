@@ -1,5 +1,5 @@
-//! The audit log of a running server: what each kind of call writes down, over each transport, and what becomes of calls
-//! and lines where the file, or the server, is not there any more.
+//! The audit log of a running server: the lines of each kind of call and transport, and the loss of the file or the
+//! server.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, path};
@@ -15,7 +15,7 @@ use std::thread;
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 const CONFIG: &str = "/nodes/pve1/qemu/100/config";
 
-/// A node that starts guests as a task, fails to suspend them, and hangs up where one is to be rebooted.
+/// Starts a node that starts guests by a task, fails to suspend them, and closes the connection on a reboot.
 fn node() -> Node {
     proxmox_with(gzipped_facts(), |request| {
         let end = request.path().rsplit('/').next().unwrap_or_default();
@@ -32,7 +32,7 @@ fn power(verb: &str) -> Value {
     json!({"path": format!("/nodes/pve1/qemu/100/status/{verb}"), "method": "POST"})
 }
 
-/// The lines from `from` on, which are of one call and have its `id`.
+/// Returns the lines from `from` on. Fails unless they belong to one call and have its `id`.
 fn of_one_call(server: &ProgramServer, from: usize) -> Vec<Value> {
     let lines = server.lines().split_off(from);
     let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
@@ -49,7 +49,7 @@ fn sent(node: &Node) -> usize {
     node.requests().iter().filter(|request| !is_lookup(request) && request.method != "GET").count()
 }
 
-// ---- what a call writes
+// ---- lines of a call
 
 #[test]
 fn read_is_one_line_with_caller_address_and_transport() {
@@ -135,8 +135,8 @@ fn change_is_recorded_before_and_after() {
     let lines = of_one_call(&server, 6);
     assert_eq!(events(&lines), ["begin", "end"]);
     for line in &lines {
-        let shown = json!({"cipassword": "(hidden)", "description": "password=(hidden)", "cores": "2"});
-        assert_eq!(line["arguments"], shown);
+        let hidden = json!({"cipassword": "(hidden)", "description": "password=(hidden)", "cores": "2"});
+        assert_eq!(line["arguments"], hidden);
     }
     server.verified();
 }
@@ -174,8 +174,8 @@ fn denied_call_is_recorded_with_the_reason_and_not_sent() {
     .into_iter()
     .enumerate()
     {
-        let said = server.call(token, "proxmox_api_call", arguments.clone());
-        assert_eq!(said["result"]["isError"], true, "{said}");
+        let text = server.call(token, "proxmox_api_call", arguments.clone());
+        assert_eq!(text["result"]["isError"], true, "{text}");
         let lines = of_one_call(&server, at);
         assert_eq!(events(&lines), ["refused"], "{lines:?}");
         assert!(lines[0]["decision"] == "refused" && lines[0]["why"].as_str().unwrap().contains(why), "{}", lines[0]);
@@ -332,7 +332,7 @@ fn chain_continues_after_a_kill_during_calls() {
     assert!(text.lines().last().unwrap().contains("\"event\":\"end\""), "{text}");
 }
 
-/// One call whose answer may never come; whether the server was there.
+/// Makes a call whose answer may never arrive. Returns whether the server was running.
 fn shoot(address: &str) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
@@ -354,9 +354,9 @@ fn full_disk_blocks_changes_and_reads_continue() {
     assert_eq!(sent(&node), 1);
     server.fill_disk(true);
     let refused = server.call(OPERATOR, "proxmox_api_call", power("start"));
-    let said = texts(&refused);
-    assert!(refused["result"]["isError"] == true && said.contains("without it nothing is changed"), "{said}");
-    assert!(said.contains("Nothing was sent") && !said.contains("audit.log"), "{said}");
+    let text = texts(&refused);
+    assert!(refused["result"]["isError"] == true && text.contains("without it nothing is changed"), "{text}");
+    assert!(text.contains("Nothing was sent") && !text.contains("audit.log"), "{text}");
     let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
     assert!(texts(&read).starts_with("\"fine\""), "{read}");
     let not_let = server.call(READER, "proxmox_api_call", power("start"));
@@ -379,7 +379,7 @@ fn removed_file_is_recreated_or_else_changes_are_blocked() {
     assert_eq!(events(&server.lines()), ["begin", "end"]);
     assert_eq!(server.all_lines()[0]["seq"], 1);
     server.verified();
-    // In its place is what is no file.
+    // A folder replaces the file.
     fs::remove_file(&server.audit).expect("remove");
     fs::create_dir(&server.audit).expect("a folder");
     let refused = server.call(OPERATOR, "proxmox_api_call", power("start"));

@@ -1,4 +1,4 @@
-//! The audit log: what `proxmox-mcp audit verify` finds in one, and how the server takes the file it is given.
+//! The audit log: the findings of `proxmox-mcp audit verify`, and the creation of the file by the server.
 
 use crate::support::process::{program, run};
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn record<'a>(id: &'a str, event: AuditEvent, arguments: &'a [(&'a str, String)]
     }
 }
 
-/// Six lines of every kind, as a server writes them.
+/// Returns six lines of every kind, as a server writes them.
 fn log() -> &'static [String] {
     static LINES: OnceLock<Vec<String>> = OnceLock::new();
     LINES.get_or_init(|| {
@@ -71,7 +71,7 @@ fn look(path: &Path, more: &[&str]) -> Output {
 }
 
 /// Verifies a file of these bytes. Returns stdout if the exit code is 0, else stderr.
-fn said_of(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
+fn run_verify(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
     let (_folder, path) = folder();
     fs::write(&path, bytes).expect("write");
     let output = look(&path, more);
@@ -80,23 +80,23 @@ fn said_of(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
     if code == 0 { out } else { err }
 }
 
-fn said_of_lines(lines: &[&String], code: i32) -> String {
-    said_of(lines.iter().map(|line| line.as_str()).collect::<String>(), &[], code)
+fn run_verify_on_lines(lines: &[&String], code: i32) -> String {
+    run_verify(lines.iter().map(|line| line.as_str()).collect::<String>(), &[], code)
 }
 
-// ---- what is right
+// ---- valid logs
 
 #[test]
 fn log_written_by_a_server_is_verified() {
     let last = hash(&log()[5]);
     for (bytes, more) in [(log().concat(), vec![]), (log().concat(), vec!["--expect", &last])] {
-        let said = said_of(bytes, &more, 0);
-        assert!(said.contains(": 6 records, 20") && said.contains("Z, all unchanged\n"), "{said}");
-        assert!(said.contains(&format!("last line: {last}\n(keep it elsewhere")), "{said}");
+        let text = run_verify(bytes, &more, 0);
+        assert!(text.contains(": 6 records, 20") && text.contains("Z, all unchanged\n"), "{text}");
+        assert!(text.contains(&format!("last line: {last}\n(keep it elsewhere")), "{text}");
     }
-    // One that the file has grown beyond, in upper case.
-    said_of(log().concat(), &["--expect", &hash(&log()[2]).to_uppercase()], 0);
-    assert!(said_of("", &[], 0).contains("no records"));
+    // The hash of an earlier line, in upper case.
+    run_verify(log().concat(), &["--expect", &hash(&log()[2]).to_uppercase()], 0);
+    assert!(run_verify("", &[], 0).contains("no records"));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn threads_write_one_chain() {
     assert!(String::from_utf8_lossy(&output.stdout).contains(": 400 records"), "{output:?}");
 }
 
-// ---- what is wrong
+// ---- problems
 
 #[test]
 fn change_in_any_part_of_a_line_is_detected() {
@@ -164,7 +164,7 @@ fn change_in_any_part_of_a_line_is_detected() {
             let at = start + line.find(part).unwrap_or_else(|| panic!("{part}")) + part.len() - 1;
             let mut bytes = whole.clone().into_bytes();
             bytes[at] ^= 1;
-            said_of(bytes, &["--expect", &kept], 1);
+            run_verify(bytes, &["--expect", &kept], 1);
         }
         start += line.len();
     }
@@ -200,30 +200,32 @@ fn change_of_any_byte_is_detected() {
 fn missing_line_is_detected() {
     for without in 0..5 {
         let lines: Vec<_> = log().iter().enumerate().filter(|(place, _)| *place != without).map(|(_, l)| l).collect();
-        let said = said_of_lines(&lines, 1);
-        let told = match without {
+        let text = run_verify_on_lines(&lines, 1);
+        let expected = match without {
             0 => "line 1 has the number 2: the lines before it are missing".to_owned(),
             n => format!("line {} has the number {}, expected {}: 1 missing after line {n}", n + 1, n + 2, n + 1),
         };
-        assert!(said.contains("1 problem\n") && said.contains(&told), "{said}");
+        assert!(text.contains("1 problem\n") && text.contains(&expected), "{text}");
     }
 }
 
 #[test]
 fn reordered_or_duplicate_lines_are_detected() {
     let [a, b, c, d, ..] = log() else { panic!() };
-    assert!(said_of_lines(&[a, c, b, d], 1).contains("it is out of order"));
-    assert!(said_of_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
-    assert!(said_of_lines(&[a, b, b, c], 1).contains("line 3 has the number 2, expected 3"));
+    assert!(run_verify_on_lines(&[a, c, b, d], 1).contains("it is out of order"));
+    assert!(run_verify_on_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
+    assert!(run_verify_on_lines(&[a, b, b, c], 1).contains("line 3 has the number 2, expected 3"));
 }
 
 #[test]
 fn truncated_end_is_detected_with_a_hash_kept_elsewhere() {
     let (cut, kept) = (log()[..4].concat(), hash(&log()[5]));
-    said_of(&cut, &[], 0);
-    assert!(said_of(&cut, &["--expect", &kept], 1).contains(&format!("no line has the hash {kept}: the end was cut")));
-    assert!(said_of("", &["--expect", &kept], 1).contains("the end was cut off"));
-    assert!(said_of(&cut, &["--expect", "12ab"], 2).contains("expected the 64 hex digits"));
+    run_verify(&cut, &[], 0);
+    assert!(
+        run_verify(&cut, &["--expect", &kept], 1).contains(&format!("no line has the hash {kept}: the end was cut"))
+    );
+    assert!(run_verify("", &["--expect", &kept], 1).contains("the end was cut off"));
+    assert!(run_verify(&cut, &["--expect", "12ab"], 2).contains("expected the 64 hex digits"));
 }
 
 #[test]
@@ -231,35 +233,35 @@ fn torn_line_is_a_warning_and_the_chain_continues_after_it() {
     let (_folder, path) = folder();
     let torn = format!("{}{}{}", log()[0], log()[1], &log()[2][..40]);
     fs::write(&path, &torn).expect("write");
-    let told = "warning: line 3 was cut off (a crash or a full disk), the chain continues";
-    assert!(said_of(&torn, &[], 0).contains(told));
+    let expected = "warning: line 3 was cut off (a crash or a full disk), the chain continues";
+    assert!(run_verify(&torn, &[], 0).contains(expected));
     let audit = AuditLog::open(&path).expect("open");
     (0..2).for_each(|_| audit.write(&record("8a", AuditEvent::ChangeStarted, &[])).expect("write"));
     let text = fs::read_to_string(&path).expect("UTF-8");
-    let said = said_of(&text, &[], 0);
-    assert!(said.contains(": 4 records") && said.contains(told), "{said}");
-    // Neither it nor the line before it can be changed since.
+    let message = run_verify(&text, &[], 0);
+    assert!(message.contains(": 4 records") && message.contains(expected), "{message}");
+    // Neither that line nor the one before it can be changed afterwards.
     for (from, to) in [("\"seq\":3,\"t", "\"seq\":3,\"T"), ("\"asked\"", "\"askeD\"")] {
-        said_of(text.replacen(from, to, 1), &[], 1);
+        run_verify(text.replacen(from, to, 1), &[], 1);
     }
 }
 
 #[test]
 fn file_that_is_not_an_audit_log_has_problems() {
     let junk: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    assert!(said_of(junk, &[], 1).contains("no records, 1 problem\n  line 1 is not a record"));
-    assert!(said_of("root:x:0:0\n", &[], 1).contains("line 1 is not a record"));
+    assert!(run_verify(junk, &[], 1).contains("no records, 1 problem\n  line 1 is not a record"));
+    assert!(run_verify("root:x:0:0\n", &[], 1).contains("line 1 is not a record"));
     let long = format!("{}{{\"seq\":2,\"{}\n{}", log()[0], "x".repeat(10 << 20), log()[1]);
-    assert!(said_of(long, &[], 1).contains("line 2 is not a record, and line 3 does not follow from it"));
+    assert!(run_verify(long, &[], 1).contains("line 2 is not a record, and line 3 does not follow from it"));
 }
 
 #[test]
 fn only_the_first_problems_are_listed() {
     let lines: Vec<_> = std::iter::repeat_n(&log()[1], 50).collect();
-    let said = said_of_lines(&lines, 1);
+    let text = run_verify_on_lines(&lines, 1);
     assert!(
-        said.contains(", 50 problems\n") && said.contains("  and 30 more\n") && said.lines().count() == 22,
-        "{said}"
+        text.contains(", 50 problems\n") && text.contains("  and 30 more\n") && text.lines().count() == 22,
+        "{text}"
     );
 }
 
@@ -268,8 +270,8 @@ fn unreadable_file_has_its_own_error() {
     let (folder, path) = folder();
     for path in [folder.path(), &path] {
         let output = look(path, &[]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && said.starts_with("error: cannot read "), "{said}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.starts_with("error: cannot read "), "{text}");
     }
     assert_eq!(run(&["audit", "verify"]).status.code(), Some(2));
     assert_eq!(run(&["audit", "delete", "x"]).status.code(), Some(2));
@@ -305,13 +307,13 @@ fn server_creates_the_audit_file_or_does_not_start() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
     let held = AuditLog::open(&path).expect("the lock went with the server");
-    for (file, told) in
+    for (file, expected) in
         [(file, "is written by another proxmox-mcp"), (folder.path().to_str().unwrap(), "is a directory")]
     {
         for task in [&["--demo", "stdio"][..], &["--demo", "--listen", "127.0.0.1:0"]] {
             let output = program(task).env("MCP_AUDIT_LOG", file).output().expect("run");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.code() == Some(2) && said.contains(told), "{said}");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(2) && text.contains(expected), "{text}");
         }
     }
     drop(held);

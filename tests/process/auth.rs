@@ -1,5 +1,5 @@
-//! Client tokens over real sockets: each route without one, with a wrong one and with the right one. Sessions, the
-//! start of a server, and the `token` command.
+//! Client tokens over real sockets: each route without a token, with a wrong one and with a valid one. Also sessions,
+//! the start of a server, and the `token` command.
 
 use crate::support::process::{ServerProcess, path, program, run};
 use crate::support::raw::{Client, Reply, Sse, ping};
@@ -35,7 +35,7 @@ fn initialize() -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).to_string()
 }
 
-/// Asserts that it is a refusal that says how to send a token, and returns its challenge.
+/// Asserts that a reply is a 401 with a hint about the token, and returns its challenge.
 fn challenge(reply: &Reply, what: &str) -> String {
     assert_eq!(reply.status, 401, "{what}");
     assert!(reply.has_header("Content-Type: application/json"), "{what}: {}", reply.head);
@@ -104,7 +104,7 @@ fn every_request_of_a_kept_connection_requires_the_token() {
 #[test]
 fn unknown_paths_are_404_without_a_token() {
     let server = server();
-    // Clients look for it after a 401. Another value would look like broken OAuth.
+    // Clients request it after a 401. Any other status would look like broken OAuth.
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register"] {
         assert_eq!(server.connect().ask(&format!("GET {path}"), "").status, 404, "{path}");
     }
@@ -126,7 +126,7 @@ fn without_clients_no_token_is_checked() {
     }
 }
 
-// ---- what the header may be
+// ---- forms of the header
 
 #[test]
 fn bearer_scheme_is_accepted_in_any_case() {
@@ -188,12 +188,12 @@ fn rejection_does_not_wait_for_the_body_and_closes_the_connection() {
     ] {
         for path in ["/mcp", "/messages?sessionId=0123456789abcdef0123456789abcdef"] {
             let mut client = server.connect();
-            // Not a byte of the body is sent: an answer shows that none was waited for.
+            // No byte of the body is sent: an answer shows that the server does not wait for it.
             client.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{framing}{headers}\r\n"));
             let reply = client.reply().expect("an answer");
             assert_eq!(reply.status, 401, "{framing}");
             assert!(reply.has_header("Connection: close"), "{}", reply.head);
-            // The bytes after it are no request.
+            // The bytes after it are not a request.
             client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
             assert!(client.reply().is_none());
         }
@@ -212,7 +212,7 @@ fn session_accepts_posts_only_of_the_client_that_opened_it() {
     for json in [ping(1), "[]".into(), "not JSON".into(), initialize()] {
         let (stolen, none) = (post(&sse.path, BOB, &json), post(unknown, BOB, &json));
         assert_eq!(stolen.status, 404, "{json}");
-        assert_eq!((stolen.status, stolen.body), (none.status, none.body), "told apart from no session: {json}");
+        assert_eq!((stolen.status, stolen.body), (none.status, none.body), "differs from no session: {json}");
     }
     assert_eq!(server.connect().post(&sse.path, &ping(1)).status, 401);
     assert_eq!(post(&sse.path, ADA, &ping(7)).status, 202);
@@ -269,12 +269,12 @@ fn configuration(clients: Value) -> NamedTempFile {
 }
 
 fn failed(output: Output, code: i32) -> String {
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
 }
 
-/// The status of a POST /mcp to a running program.
+/// Returns the status of a POST /mcp to a running program.
 fn posted(address: &str, headers: &str) -> u16 {
     Client::new(TcpStream::connect(address).expect("connect")).post_with("/mcp", headers, &ping(1)).status
 }
@@ -290,7 +290,7 @@ fn server_off_loopback_does_not_start_without_a_token() {
     for listen in ["0.0.0.0:0", "[::]:0", ":0"] {
         failed(run(&["--demo", "--listen", listen]), 2);
     }
-    // As the image has it, and a compose file whose variables are empty.
+    // The image and a compose file with empty variables do this.
     let image = [("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_AUTH_TOKEN", ""), ("MCP_INSECURE_NO_AUTH", "")];
     failed(demo(&image).output().expect("run"), 2);
     failed(demo(&[("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_INSECURE_NO_AUTH", "0")]).output().expect("run"), 2);
@@ -298,13 +298,13 @@ fn server_off_loopback_does_not_start_without_a_token() {
 
 #[test]
 fn a_setting_that_waives_tokens_contradicts_tokens() {
-    let said = failed(
+    let text = failed(
         demo(&[("MCP_AUTH_TOKEN", ADA), ("MCP_INSECURE_NO_AUTH", "1"), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")])
             .output()
             .expect("run"),
         2,
     );
-    assert!(!said.contains(ADA), "{said}");
+    assert!(!text.contains(ADA), "{text}");
 }
 
 #[test]
@@ -319,8 +319,8 @@ fn invalid_token_setting_is_rejected_and_not_shown() {
         &[("MCP_AUTH_TOKEN_FILE", "hunter2"), ("MCP_AUTH_TOKEN", ADA)],
     ] {
         for task in [&["--listen", "127.0.0.1:0"][..], &["check"]] {
-            let said = failed(demo(envs).args(task).output().expect("run"), 2);
-            assert!(!said.contains("hunter2") && !said.contains("two words") && !said.contains(ADA), "{said}");
+            let text = failed(demo(envs).args(task).output().expect("run"), 2);
+            assert!(!text.contains("hunter2") && !text.contains("two words") && !text.contains(ADA), "{text}");
         }
     }
 }
@@ -356,8 +356,8 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     assert!(printed.iter().any(|line| line.trim() == claude), "{printed:?}");
     let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("wrong client token")).collect();
     assert!(matches!(&log[..], [line] if line.contains("127.0.0.1") && line.contains("WARN")), "{log:?}");
-    let said = run(&["check", "--config", path(&config)]).stdout;
-    assert!(String::from_utf8(said).expect("UTF-8").contains("clients: ada (full), bob (full)\n"));
+    let text = run(&["check", "--config", path(&config)]).stdout;
+    assert!(String::from_utf8(text).expect("UTF-8").contains("clients: ada (full), bob (full)\n"));
 }
 
 #[test]
@@ -381,8 +381,8 @@ fn client_in_both_configuration_and_variable_is_rejected() {
     for clients in [json!({"ada": client(ADA)}), json!({"MCP_AUTH_TOKEN": client(BOB)})] {
         let config = configuration(clients);
         let output = program(&["check", "--config", path(&config)]).env("MCP_AUTH_TOKEN", ADA).output().expect("run");
-        let said = failed(output, 2);
-        assert!(said.contains("keep one of them") && !said.contains(ADA), "{said}");
+        let text = failed(output, 2);
+        assert!(text.contains("keep one of them") && !text.contains(ADA), "{text}");
     }
 }
 

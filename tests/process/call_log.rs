@@ -1,4 +1,4 @@
-//! A call's line in the log, and the id that the log, the audit and a failed result have in common.
+//! The log line of a call, and the id that is in the log, the audit log and a failed result.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, ScriptedReply};
@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The product over a node that answers everything with `"fine"`, and refuses `/version`.
+/// Starts the product over a node that answers everything with `"fine"` and rejects `/version`.
 fn started(args: &[&str]) -> (ServerProcess, Client, (Node, NamedTempFile)) {
     let node = Node::start(|request| match request.target.as_str() {
         "/api2/json/version" => ScriptedReply::refusal(403, "Permission check failed", "{\"data\":null}"),
@@ -30,7 +30,7 @@ fn connected(process: &ServerProcess) -> Client {
     Client::to(process.address())
 }
 
-/// The next line of the log that has all of these words.
+/// Returns the next log line that contains all of these words.
 fn line(process: &ServerProcess, words: &[&str]) -> String {
     loop {
         let line = process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {words:?}"));

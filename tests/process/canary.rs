@@ -1,5 +1,5 @@
-//! A token's secret goes to its node and nowhere else: not into a log, an answer, an error or a text of the program,
-//! whole or in pieces, even where a node sends it back.
+//! A token's secret is sent to its node only. No log, answer, error or text of the program contains it or a part of it,
+//! even if a node sends it back.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
@@ -21,7 +21,7 @@ fn token(request: &Request) -> String {
     request.header("authorization").unwrap_or(CANARY).to_owned()
 }
 
-/// Nodes that send the token back in every place an answer has, by the name of their cluster.
+/// Starts nodes that echo the token in every part of an answer, by the name of their cluster.
 fn nodes() -> Vec<(&'static str, Node)> {
     let json_error = |token: &str| format!(r#"{{"data":null,"message":"{token}\n","errors":{{"{token}":"{token}"}}}}"#);
     vec![
@@ -72,7 +72,7 @@ fn over(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
     (configuration(CANARY, &entries), clusters.iter().map(|(name, _)| *name).collect())
 }
 
-/// Every tool on every cluster, right and wrong: names and arguments.
+/// Returns valid and invalid calls of every tool on every cluster, as names and arguments.
 fn calls(clusters: &[&str]) -> Vec<(&'static str, Value)> {
     let mut calls = vec![
         ("list_clusters", json!({})),
@@ -98,7 +98,7 @@ fn calls(clusters: &[&str]) -> Vec<(&'static str, Value)> {
     calls
 }
 
-/// Asserts that the nodes were sent the secret, or else these tests show nothing.
+/// Asserts that the nodes received the secret. Otherwise these tests prove nothing.
 fn assert_sent(nodes: &[(&'static str, Node)]) {
     for (name, node) in nodes {
         let requests = node.requests();
@@ -106,7 +106,7 @@ fn assert_sent(nodes: &[(&'static str, Node)]) {
     }
 }
 
-/// Ends a server; what it printed since its first line.
+/// Ends a server and returns its output after the first line.
 fn printed(process: ServerProcess) -> String {
     process.signal(Signal::TERM);
     rest(process)
@@ -120,18 +120,18 @@ fn rest(mut process: ServerProcess) -> String {
 
 #[test]
 fn canary_search_finds_every_form() {
-    let shown = |bytes: &[u8]| {
+    let is_found = |bytes: &[u8]| {
         let bytes = bytes.to_vec();
         std::panic::catch_unwind(move || assert_unseen("a test", &bytes)).is_err()
     };
     let secret = CANARY.as_bytes();
-    assert!(shown(CANARY.to_uppercase().as_bytes()) && shown(&secret[5..13]));
-    assert!(shown(format!("{secret:?}").as_bytes()) && shown(format!("{secret:02x?}").as_bytes()));
+    assert!(is_found(CANARY.to_uppercase().as_bytes()) && is_found(&secret[5..13]));
+    assert!(is_found(format!("{secret:?}").as_bytes()) && is_found(format!("{secret:02x?}").as_bytes()));
     for separator in ["", " ", ":", ", 0x", "\n"] {
         let dump: Vec<_> = secret.iter().map(|b| format!("{b:02X}")).collect();
-        assert!(shown(dump.join(separator).as_bytes()), "{separator:?}");
+        assert!(is_found(dump.join(separator).as_bytes()), "{separator:?}");
     }
-    assert!(!shown(b"9f3b7c2 and -6d5e-4") && !shown(b""));
+    assert!(!is_found(b"9f3b7c2 and -6d5e-4") && !is_found(b""));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn events_and_log_do_not_show_the_secret() {
 
 #[test]
 fn client_token_is_sent_to_no_node_and_shown_nowhere() {
-    // Nodes that would tell what they are sent: all of it is in their answers.
+    // Nodes that echo each request in their answers.
     let echo = |r: &Request| format!("{} {:?} {}", r.target, r.headers, r.body);
     let nodes = vec![
         ("right", Node::start(move |r| ScriptedReply::data(&format!("{:?}", echo(r))))),
@@ -202,7 +202,7 @@ fn client_token_is_sent_to_no_node_and_shown_nowhere() {
         assert_eq!(poster.post_with(&sse.path, &right, &message).status, 202);
         answers += &(reply.body + &sse.message());
     }
-    // Slips around the right one: each is refused, and what was sent is not said back.
+    // Misspellings of the valid token: each is rejected, and the answer does not repeat it.
     for wrong in [
         format!("Authorization: Bearer {CANARY}x\r\n"),
         format!("Authorization: Bearer {}\r\n", &CANARY[1..]),
@@ -263,7 +263,7 @@ fn banner_and_help_do_not_show_the_secret() {
     process.address();
     assert_unseen("the start", printed(process).as_bytes());
     for args in [&["--help"][..], &["-h"], &["stdio", "--help"], &["check", "--help"], &["--version"], &["--nope"]] {
-        // As in a shell that an operator experimented in.
+        // Like a shell with left-over variables.
         let variables =
             ["PROXMOX_MCP_CONFIG", "MCP_ALLOWED_HOSTS", "PVE_TOKEN", "MCP_AUTH_TOKEN", "MCP_AUTH_TOKEN_FILE"]
                 .map(|name| (name, CANARY));
@@ -295,7 +295,7 @@ fn written(text: &str) -> NamedTempFile {
     file
 }
 
-/// Configurations that are wrong, with the secret somewhere in them.
+/// Returns invalid configurations that contain the secret.
 fn wrong_configurations() -> Vec<String> {
     let here = format!("http://{}", closed_endpoint());
     let right = json!({"url": here, "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY});
@@ -337,7 +337,7 @@ fn wrong_configurations() -> Vec<String> {
             json!([CANARY]),
         ] {
             let text = with(field, value);
-            // The two other sources are an error beside `token_secret`, which is not the one that is meant here.
+            // The two other sources conflict with `token_secret`, which is a different error.
             all.push(if field.starts_with("token_secret_") {
                 text.replacen(&format!("\"token_secret\":\"{CANARY}\""), "\"token_secret\":null", 1)
             } else {
@@ -345,7 +345,7 @@ fn wrong_configurations() -> Vec<String> {
             });
         }
     }
-    // A slip just before, in and after the secret, which a parser's error might quote.
+    // Syntax errors just before, in and after the secret, which a parser's error might quote.
     let text = json!({"clusters": {"lab": right}}).to_string();
     let at = text.find(CANARY).expect("the secret");
     for cut in [at - 1, at, at + 12, at + CANARY.len(), at + CANARY.len() + 1] {
@@ -365,8 +365,8 @@ fn configuration_errors_do_not_show_the_secret() {
     for text in wrong_configurations() {
         let config = written(&text);
         let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
-        let said = [output.stdout, output.stderr].concat();
-        assert_unseen(&format!("the error of {text}"), &said);
+        let message = [output.stdout, output.stderr].concat();
+        assert_unseen(&format!("the error of {text}"), &message);
         // A few of them are valid, and fail only because no node listens.
         assert_ne!(output.status.code(), Some(0), "{text}");
     }

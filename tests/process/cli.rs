@@ -17,14 +17,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// stderr of a run that must have ended with `code`.
+/// Returns stderr of a run. Fails unless it ended with `code`.
 fn failed(output: &Output, code: i32) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    message
 }
 
-// ---- what was typed
+// ---- flags and variables
 
 #[test]
 fn version_is_one_line() {
@@ -77,15 +77,15 @@ fn an_empty_variable_counts_as_unset() {
     ];
     // The file does not exist, so that a command line that is accepted ends there.
     let check = || program(&["check", "--config", "/nonexistent/clusters.json"]);
-    let said = failed(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
-    assert!(said.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{said}");
+    let text = failed(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
+    assert!(text.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{text}");
     for name in variables.into_iter().filter(|name| name.starts_with("PROXMOX_MCP_") && !name.ends_with("CONFIG")) {
-        let said = failed(&check().env(name, "no=such=value").output().expect("run"), 2);
-        assert!(said.contains("invalid value"), "{name}: {said}");
+        let text = failed(&check().env(name, "no=such=value").output().expect("run"), 2);
+        assert!(text.contains("invalid value"), "{name}: {text}");
     }
 }
 
-/// `check` of a file that does not exist, so that a command line that is accepted ends there.
+/// Runs `check` on a file that does not exist, so that an accepted command line ends there.
 fn check_missing_file(variables: &[(&str, &str)], args: &[&str]) -> String {
     let args = [&["check", "--config", "/nonexistent/clusters.json"], args].concat();
     failed(&program(&args).envs(variables.iter().copied()).output().expect("run"), 2)
@@ -94,23 +94,23 @@ fn check_missing_file(variables: &[(&str, &str)], args: &[&str]) -> String {
 #[test]
 fn flag_overrides_its_variable() {
     let variables = [("PROXMOX_MCP_LOG", "loud"), ("PROXMOX_MCP_MAX_CALLS", "0")];
-    let said = check_missing_file(&variables, &["--log", "warn", "--max-calls", "7"]);
-    assert!(said.contains("does not exist"), "{said}");
-    let said = check_missing_file(&variables, &["--max-calls", "7"]);
-    assert!(said.contains("invalid value 'loud' for 'PROXMOX_MCP_LOG (--log <FILTER>)': expected a level"), "{said}");
-    let said = check_missing_file(&[("PROXMOX_MCP_LOG", "loud\u{1b}[31m\nerror: two")], &[]);
-    assert!(said.contains("loud\\u001b[31m\\nerror: two'"), "{said}");
+    let text = check_missing_file(&variables, &["--log", "warn", "--max-calls", "7"]);
+    assert!(text.contains("does not exist"), "{text}");
+    let text = check_missing_file(&variables, &["--max-calls", "7"]);
+    assert!(text.contains("invalid value 'loud' for 'PROXMOX_MCP_LOG (--log <FILTER>)': expected a level"), "{text}");
+    let text = check_missing_file(&[("PROXMOX_MCP_LOG", "loud\u{1b}[31m\nerror: two")], &[]);
+    assert!(text.contains("loud\\u001b[31m\\nerror: two'"), "{text}");
 }
 
 #[test]
 fn a_switch_has_a_value_only_in_its_variable() {
     for name in ["MCP_INSECURE_NO_AUTH", "MCP_METRICS"] {
         for value in ["1", "TRUE", "off", ""] {
-            let said = check_missing_file(&[(name, value)], &[]);
-            assert!(said.contains("does not exist"), "{name}={value}: {said}");
+            let text = check_missing_file(&[(name, value)], &[]);
+            assert!(text.contains("does not exist"), "{name}={value}: {text}");
         }
-        let said = check_missing_file(&[(name, "maybe")], &[]);
-        assert!(said.contains(name) && said.contains("expected true or false"), "{said}");
+        let text = check_missing_file(&[(name, "maybe")], &[]);
+        assert!(text.contains(name) && text.contains("expected true or false"), "{text}");
     }
     for value in ["1", "on"] {
         let output = program(&["--demo", "--listen", "127.0.0.1:0"])
@@ -161,8 +161,8 @@ fn help_of_a_subcommand_equals_its_help_flag() {
 fn health_without_a_server_fails_and_names_the_address() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let output = program(&["health"]).env("PROXMOX_MCP_LISTEN", &address).output().expect("run");
-    let said = failed(&output, 1);
-    assert!(said.contains(&address) && said.contains("nothing listens there"), "{said}");
+    let text = failed(&output, 1);
+    assert!(text.contains(&address) && text.contains("nothing listens there"), "{text}");
     assert!(failed(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
 }
 
@@ -247,7 +247,7 @@ fn signal_finishes_calls_in_flight_rejects_new_ones_and_exits_with_0() {
 
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
-    // A node that takes the call and never answers, so that the server has something to wait for.
+    // A node that reads the call and never answers, so that the server has to wait.
     let node = TcpListener::bind("127.0.0.1:0").expect("bind");
     let config = configuration(CANARY, &[("silent", &node.local_addr().expect("address").to_string())]);
     let path = path(&config);
@@ -305,6 +305,6 @@ fn check_shows_no_secret_at_any_log_level() {
     });
     let config = configuration(CANARY, &[("down", &closed), ("powerless", &node.endpoint().to_string())]);
     let output = run(&["check", "--config", path(&config), "--log", "trace"]);
-    let (said, log) = (text(&output.stdout), failed(&output, 1));
-    assert!(!said.contains(CANARY) && !log.contains(CANARY), "{said}{log}");
+    let (message, log) = (text(&output.stdout), failed(&output, 1));
+    assert!(!message.contains(CANARY) && !log.contains(CANARY), "{message}{log}");
 }

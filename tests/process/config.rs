@@ -1,4 +1,4 @@
-//! clusters.json: what loads, and what is said of everything else.
+//! clusters.json: valid files, and the errors of invalid ones.
 
 use proxmox_mcp::config::{ClustersFile, Fingerprint, TlsVerification, TokenHash, load};
 use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, OperationPattern, Permissions};
@@ -9,9 +9,9 @@ use std::process::{Command, Output};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A secret of the form that Proxmox gives it; no text may ever hold it.
+/// A secret in the form that Proxmox uses. No text may contain it.
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000001";
-/// A cluster that is right, for tables that make one field of it wrong.
+/// A valid cluster, for tables that make one field of it invalid.
 const RIGHT: &str = r#""url": "pve1:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY""#;
 
 fn directory() -> TempDir {
@@ -145,9 +145,9 @@ fn permissions_of_a_cluster_load() {
     let rules = &clusters.clusters[0].policy;
     assert_eq!(rules.permissions, Permissions { access: AccessLevel::Operate, exec: true });
     assert_eq!(rules.confirm, ConfirmationPolicy::Writes);
-    let shown = |list: &[OperationPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(shown(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);
-    assert_eq!(shown(rules.allow.as_deref().unwrap_or_default()), ["GET /**"]);
+    let format_list = |list: &[OperationPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(format_list(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);
+    assert_eq!(format_list(rules.allow.as_deref().unwrap_or_default()), ["GET /**"]);
     let protected: Vec<_> = rules.protect.iter().map(ToString::to_string).collect();
     assert_eq!(protected, ["100", "101", "pool:prod", "tag:critical"]);
 
@@ -159,7 +159,7 @@ fn permissions_of_a_cluster_load() {
     assert_eq!(none.clusters[0].policy.allow, Some(Vec::new()), "an empty list allows nothing");
 }
 
-/// `proxmox-mcp check` in `directory`, without this process's settings.
+/// Runs `proxmox-mcp check` in `directory`, without the environment of this process.
 fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
     for name in ["PROXMOX_MCP_CONFIG", "PROXMOX_MCP_LOG", "PROXMOX_MCP_LISTEN", "RUST_LOG"] {
@@ -182,38 +182,39 @@ fn configuration_file_is_found_in_the_documented_order() {
     let bad = |name: &str| write(&directory, name, &format!(r#"{{"clusters": {{"{name}": {{}}}}}}"#));
     let (typed, set) = (bad("typed"), bad("set"));
     bad("clusters.json");
-    let said = |args: &[&str], envs: &[(&str, &str)]| refused(&check(directory.path(), args, envs));
+    let check_error = |args: &[&str], envs: &[(&str, &str)]| refused(&check(directory.path(), args, envs));
     let (typed, set) = (typed.to_str().expect("UTF-8"), set.to_str().expect("UTF-8"));
-    assert!(said(&["--config", typed], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"typed\""));
-    assert!(said(&[], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"set\""));
-    assert!(said(&[], &[("PROXMOX_MCP_CONFIG", "")]).contains("cluster \"clusters.json\""));
+    assert!(check_error(&["--config", typed], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"typed\""));
+    assert!(check_error(&[], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"set\""));
+    assert!(check_error(&[], &[("PROXMOX_MCP_CONFIG", "")]).contains("cluster \"clusters.json\""));
     assert!(
-        said(&[], &[]).starts_with("error: clusters.json: 4 problems\n  cluster \"clusters.json\", field \"url\": ")
+        check_error(&[], &[])
+            .starts_with("error: clusters.json: 4 problems\n  cluster \"clusters.json\", field \"url\": ")
     );
 }
 
 #[test]
 fn a_secret_that_others_can_read_is_a_warning() {
     let directory = directory();
-    // The unknown field ends the program before it asks a node.
+    // The unknown field ends the program before it sends a request to a node.
     let text = |secret: &str| {
         format!(r#"{{"clusters": {{"a": {{"url": "a", "user": "b@pve", "token_id": "c", {secret}, "x": 1}}}}}}"#)
     };
     let secret = write(&directory, "secret", "CANARY");
     let config = write(&directory, "clusters.json", &text(r#""token_secret": "CANARY""#));
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-    let said = || refused(&check(directory.path(), &[], &[]));
-    assert!(!said().contains("WARN"));
+    let check_error = || refused(&check(directory.path(), &[], &[]));
+    assert!(!check_error().contains("WARN"));
     // The group may be that of the service's own user.
     chmod(&config, 0o640);
-    assert!(!said().contains("WARN"));
+    assert!(!check_error().contains("WARN"));
     chmod(&config, 0o644);
-    assert!(said().contains("chmod 600 clusters.json"));
+    assert!(check_error().contains("chmod 600 clusters.json"));
     write(&directory, "clusters.json", &text(r#""token_secret_file": "secret""#));
     chmod(&config, 0o644);
-    assert!(!said().contains("WARN"), "there is no secret in it");
+    assert!(!check_error().contains("WARN"), "there is no secret in it");
     chmod(&secret, 0o604);
-    assert!(said().contains("chmod 600 secret"));
+    assert!(check_error().contains("chmod 600 secret"));
 }
 
 #[test]

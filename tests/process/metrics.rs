@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 const TOKEN: &str = "sixteen_letters_";
 
-/// The product, with metrics, over a cluster that answers and one that is down.
+/// Starts the product, with metrics, over a cluster that answers and one that is down.
 fn started(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
     let config =
         configuration(CANARY, &[("prod", &node.endpoint().to_string()), ("down", &closed_endpoint().to_string())]);

@@ -1,4 +1,4 @@
-//! `--metrics-listen`: the metrics at a port of their own, under the same guard.
+//! `--metrics-listen`: the metrics at their own port, with the same access checks.
 
 use crate::support::process::{ServerProcess, program, run};
 use crate::support::raw::{Client, LONG, Reply};
@@ -7,7 +7,7 @@ use std::net::TcpListener;
 
 const TOKEN: &str = "sixteen_letters_";
 
-/// The program with two ports, and with a token; the address of each.
+/// Starts the program with two ports and a token. Returns it with the address of each port.
 fn started(more: &[&str]) -> (ServerProcess, String, String) {
     let args = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
     let process = ServerProcess::of(program(&[&args, more].concat()).env("MCP_AUTH_TOKEN", TOKEN));
@@ -127,19 +127,19 @@ fn stop_closes_both_ports() {
 fn metrics_port_off_loopback_needs_a_token_and_errors_name_its_flag() {
     let start = |address: &str| run(&["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", address]);
     let output = start("0.0.0.0:0");
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("any machine that reaches it could read the metrics"), "{said}");
-    assert!(said.contains("(--metrics-listen 127.0.0.1:0)"), "{said}");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("any machine that reaches it could read the metrics"), "{text}");
+    assert!(text.contains("(--metrics-listen 127.0.0.1:0)"), "{text}");
 
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("an address").to_string();
     let output = start(&address);
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        said.contains(&format!("cannot listen on {address}: another program uses it"))
-            && said.contains("with --metrics-listen"),
-        "{said}"
+        text.contains(&format!("cannot listen on {address}: another program uses it"))
+            && text.contains("with --metrics-listen"),
+        "{text}"
     );
 }

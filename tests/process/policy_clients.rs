@@ -1,5 +1,5 @@
-//! Two clients of one server, each with clusters and rights of its own: neither sees, reaches or confirms what is the
-//! other's. Everything here goes over the sockets of a real process with a real clusters.json.
+//! Two clients of one server, each with its own clusters and permissions. Neither sees, reaches or confirms anything of
+//! the other. The tests use a real process with a real clusters.json.
 
 use crate::support::node::ScriptedReply;
 use crate::support::policy::{RecordingNode, code_in, token};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::thread;
 
-/// The tools, each with arguments that name a cluster (`CLUSTER`).
+/// Returns the tools, each with arguments that name a cluster (`CLUSTER`).
 fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
     let mut all = vec![
         ("list_nodes", json!({})),
@@ -31,7 +31,7 @@ fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
     all
 }
 
-/// A node whose guests, nodes and answers show whose they are.
+/// Starts a node whose guests, nodes and answers contain the name of its cluster.
 fn node(mark: &'static str) -> RecordingNode {
     RecordingNode::with(gzipped_facts(), move |request| {
         let guest = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": format!("{mark}-web"),
@@ -51,8 +51,8 @@ fn node(mark: &'static str) -> RecordingNode {
     })
 }
 
-/// A process with two clusters, of which `beta` is the default: ada may do all on `alpha`, bob may read on `beta`, eve may
-/// operate on both.
+/// Starts a process with two clusters, of which `beta` is the default. ada may do all on `alpha`, bob may read on
+/// `beta`, eve may operate on both.
 struct TwoClusters {
     alpha: RecordingNode,
     beta: RecordingNode,
@@ -139,10 +139,10 @@ fn cluster_of_another_client_is_unknown_to_every_tool() {
         for ((tool, arguments), (_, nowhere)) in tools(other).iter().zip(tools("gamma")) {
             let answer = clusters.call(who, tool, arguments);
             assert!(failed(&answer) && text(&answer).contains(&format!("there is no cluster `{other}`")), "{answer}");
-            // The same is said of a cluster that is nowhere: who guesses a name does not learn that it is one.
+            // An unknown cluster has the same error, so a client cannot find out cluster names by guessing.
             let unknown = clusters.call(who, tool, &nowhere);
-            let said = |answer: &Value| answer["result"]["content"].to_string();
-            assert_eq!(said(&answer).replace(other, "gamma"), said(&unknown), "{who} {tool}");
+            let content_of = |answer: &Value| answer["result"]["content"].to_string();
+            assert_eq!(content_of(&answer).replace(other, "gamma"), content_of(&unknown), "{who} {tool}");
             assert_eq!(node.requests().len(), 0, "{who} {tool}");
         }
     }
@@ -219,10 +219,10 @@ fn codes_and_sessions_are_bound_to_their_client() {
     assert_eq!(clusters.alpha.writes(), ["POST /nodes/pve1/qemu/100/status/stop"]);
 }
 
-/// Calls of one connection.
+/// Number of calls on one connection.
 const CALLS: usize = 40;
 
-/// Many calls of one client, each with its own answer.
+/// Makes many calls of one client and checks that each gets its own answer.
 fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
     let connect = || Client::new(TcpStream::connect(address).expect("a connection"));
     let (mut http, mut events) = (connect(), None);

@@ -1,5 +1,5 @@
-//! Confirmation of what can't be undone: the code of a client that can't ask its user, the question of one that can, and
-//! whatever else might pass for an answer.
+//! Confirmation of irreversible changes: by a code, or by a form if the client can show one. Other answers are
+//! rejected.
 
 use crate::support::node::ScriptedReply;
 use crate::support::policy::{ALL, RecordingNode, answered, asking, client, code_in, modern, open, token};
@@ -15,7 +15,7 @@ use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
 use serde_json::{Value, json};
 
-/// The numbers of the clients.
+/// Indices of the clients.
 const ADA: usize = 0;
 const BOB: usize = 1;
 const CALL: &str = "proxmox_api_call";
@@ -25,7 +25,7 @@ fn clients() -> [Client; 2] {
     [client("ada", ALL, &[]), client("bob", ALL, &[])]
 }
 
-/// A server over two clusters of one node that ask, for two clients.
+/// Starts a server for two clients over two clusters of one node that require confirmation.
 fn start_server() -> ToolServer {
     start_server_over(RecordingNode::start(), asking())
 }
@@ -39,27 +39,27 @@ fn call_api(server: &ToolServer, arguments: &Value) -> ToolResult {
     server.call_as(ADA, CALL, arguments.clone())
 }
 
-/// The code that a call is answered with; nothing of it is sent.
+/// Makes a call and returns the code in its answer. Fails if the call was sent.
 #[track_caller]
 fn confirmation_code(server: &ToolServer, arguments: &Value) -> String {
-    let said = call_api(server, arguments);
-    assert!(said.failed && said.text.contains("Not sent yet"), "{said:?}");
+    let result = call_api(server, arguments);
+    assert!(result.failed && result.text.contains("Not sent yet"), "{result:?}");
     assert_eq!(server.node.writes(), [""; 0]);
-    code_in(&said.text)
+    code_in(&result.text)
 }
 
-/// Nothing was sent, and why it says.
+/// Asserts that a call was rejected with this reason and nothing was sent.
 #[track_caller]
-fn assert_refused(server: &ToolServer, said: &ToolResult, part: &str) {
-    assert!(said.failed && said.text.contains(part), "{part}: {said:?}");
-    assert_eq!(server.node.writes(), [""; 0], "{said:?}");
+fn assert_refused(server: &ToolServer, result: &ToolResult, part: &str) {
+    assert!(result.failed && result.text.contains(part), "{part}: {result:?}");
+    assert_eq!(server.node.writes(), [""; 0], "{result:?}");
 }
 
 fn call_modern(server: &ToolServer, arguments: &Value, more: Value) -> Value {
     answer_to(&server.server, &server.callers[ADA], modern(CALL, arguments, true, more))
 }
 
-/// The question about a call, and its state.
+/// Returns the question about a call, and its state.
 #[track_caller]
 fn question_about(server: &ToolServer, arguments: &Value) -> (String, Value) {
     let answer = call_modern(server, arguments, json!({}));
@@ -84,7 +84,7 @@ fn accept() -> Value {
     json!({"confirm": true})
 }
 
-// ---- a client that can't ask its user
+// ---- clients without forms
 
 #[test]
 fn code_confirms_its_call_once() {
@@ -142,8 +142,8 @@ fn code_of_a_failed_call_is_used_up() {
         RecordingNode::with(gzipped_facts(), |r| (r.method == "DELETE").then(|| failed("VM is locked (backup)")));
     let server = start_server_over(node, asking());
     let again = with(delete(), "confirm", confirmation_code(&server, &delete()));
-    let said = call_api(&server, &again);
-    assert!(said.failed && said.text.contains("locked"), "{said:?}");
+    let result = call_api(&server, &again);
+    assert!(result.failed && result.text.contains("locked"), "{result:?}");
     assert_eq!(server.node.writes(), SENT);
     assert_refused(&server, &call_api(&server, &again), "was used before");
 }
@@ -176,8 +176,8 @@ fn dry_run_neither_confirms_nor_sends_with_any_code() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
     for code in ["", "yes", code.as_str()] {
-        let said = call_api(&server, &with(with(delete(), "dry_run", true), "confirm", code));
-        assert!(!said.failed && said.text.contains("has to be confirmed before it is sent"), "{said:?}");
+        let result = call_api(&server, &with(with(delete(), "dry_run", true), "confirm", code));
+        assert!(!result.failed && result.text.contains("has to be confirmed before it is sent"), "{result:?}");
         assert_eq!(server.node.writes(), [""; 0]);
     }
     let answer = call_modern(&server, &with(delete(), "dry_run", true), json!({}));
@@ -204,7 +204,7 @@ fn cluster_setting_decides_which_calls_need_confirmation() {
     assert_eq!(server.node.writes(), ["POST /nodes/pve1/qemu/100/status/start"]);
 }
 
-// ---- a client that can
+// ---- clients with forms
 
 #[test]
 fn accepted_call_is_sent_once() {
@@ -240,7 +240,7 @@ fn declined_call_is_not_sent() {
         ("accept", json!({"confirm": 0})),
         ("accept", json!({"confirm": null})),
     ] {
-        // A question is answered once: each has one of its own.
+        // A question can be answered once, so each case has its own.
         let (_, state) = question_about(&server, &delete());
         no(answered(&state, action, content));
         no(answered(&state, "accept", accept()));
@@ -279,7 +279,7 @@ fn state_is_bound_to_its_call_client_and_channel() {
     let other_tool = modern("proxmox_api_get", &json!({"path": "/version", "cluster": "prod"}), true, yes.clone());
     let answer = answer_to(&server.server, &server.callers[ADA], other_tool);
     assert_eq!(server.node.writes(), [""; 0], "{answer}");
-    // A client that can't ask has no user who answered.
+    // A client without forms has no user who could have answered.
     refused(&server.callers[ADA], modern(CALL, &delete(), false, yes.clone()));
     let text = state.as_str().expect("a text");
     let inner = text.splitn(3, '.').nth(2).expect("a sealed text").trim_matches('"');
@@ -313,7 +313,7 @@ fn a_modern_client_without_forms_gets_the_code() {
         let answer = ask(&delete());
         assert_eq!(answer["result"]["isError"], true, "{answer}");
         let code = code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"));
-        // Its code is invalid for a client that can ask its user.
+        // A code is invalid for a client that can show a form.
         let asked = call_modern(&server, &with(delete(), "confirm", "1-2-3"), json!({}));
         assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
         assert_eq!(ask(&with(delete(), "confirm", code))["result"]["isError"], Value::Null);
@@ -365,17 +365,17 @@ fn post_mcp_confirms_by_code_and_by_question() {
 fn sse_confirms_by_code_for_its_own_client() {
     let node = RecordingNode::start();
     let server = running(&node);
-    let said = |name: &str, arguments: Value| {
+    let call_as = |name: &str, arguments: Value| {
         let mut sse = Sse::open_with(server.connect(), &bearer(name));
         let accepted = server.connect().post_with(&sse.path, &bearer(name), &call(1, CALL, arguments));
         assert_eq!(accepted.status, 202);
         sse.json()["result"].clone()
     };
-    let code = code_in(said("ada", delete())["content"][0]["text"].as_str().expect("a text"));
+    let code = code_in(call_as("ada", delete())["content"][0]["text"].as_str().expect("a text"));
     let again = with(delete(), "confirm", code);
-    assert_eq!(said("bob", again.clone())["isError"], true);
+    assert_eq!(call_as("bob", again.clone())["isError"], true);
     assert_eq!(node.writes(), [""; 0]);
-    assert_eq!(said("ada", again)["isError"], Value::Null, "in another session too");
+    assert_eq!(call_as("ada", again)["isError"], Value::Null, "in another session too");
     assert_eq!(node.writes(), SENT);
 }
 

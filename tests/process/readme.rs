@@ -21,7 +21,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).expect(name)
 }
 
-/// The flags of `--help` as rows of a Markdown table.
+/// Returns the flags of `--help` as rows of a Markdown table.
 fn settings() -> String {
     let mut help = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
     help.arg("--help");
@@ -78,9 +78,9 @@ fn every_tool_is_documented_with_its_parameters() {
     let clusters =
         ClustersFile { default: Some(cluster.name.clone()), clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
-    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a desk");
+    let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("the state of the tools");
     let page = read("docs/tools.md");
-    for tool in proxmox_mcp::tools::all(&Arc::new(desk)) {
+    for tool in proxmox_mcp::tools::all(&Arc::new(state)) {
         let row = page.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));
         let row = row.unwrap_or_else(|| panic!("no row for {}", tool.name));
         let schema = tool.definition()["inputSchema"]["properties"].clone();

@@ -1,4 +1,4 @@
-//! `GET /readyz`: which clusters answer, without a node being asked more often than every few seconds.
+//! `GET /readyz`: the clusters that answer. Nodes are queried at most every few seconds.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, ScriptedReply, closed_endpoint};
@@ -71,7 +71,7 @@ fn parallel_probes_query_the_clusters_once() {
             });
         }
     });
-    // A machine that is busy may take longer for them than an answer holds.
+    // On a busy machine, the probes may take longer than an answer is cached.
     assert!(times.load(Ordering::SeqCst) <= 3, "{times:?}");
 }
 

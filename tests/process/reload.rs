@@ -1,4 +1,4 @@
-//! clusters.json changes while the server runs: what is right is used from then on, what is wrong leaves the rest in use.
+//! Changes of clusters.json while the server runs. A valid file is used from then on, an invalid one is rejected.
 
 use crate::support::node::{Identity, Node, ScriptedReply};
 use crate::support::process::ServerProcess;
@@ -103,7 +103,8 @@ fn invalid_configuration_keeps_the_current_one() {
         (r#"{"clusters": {}}"#, "is empty"),
         (r#"{"clients": {"ada": {"token_sha256": "x", "access": "full"}}}"#, "is no SHA-256"),
     ] {
-        // By its reason: the file may have been looked at just before it was asked to be, and what it held told twice.
+        // The line is identified by its reason: the server may have read the file just before the signal, and so logged
+        // twice.
         let line = change(&server, wrong, why);
         assert!(line.contains("keeping the current configuration") && line.contains("ERROR"), "{line}");
         assert_eq!(ask(&server, ADA, "list_nodes", json!({})).0, 200, "{wrong}");
@@ -162,7 +163,7 @@ fn reloads_under_load_fail_no_call_and_end_with_the_last_configuration() {
                 }
             });
         }
-        // In place, so that half of one may be read as well.
+        // The file is written in place, so a partial one may be read too.
         for n in 0..STORM {
             let text = config(10 + n % 7, "bob").to_string();
             match n % 3 {
@@ -175,7 +176,7 @@ fn reloads_under_load_fail_no_call_and_end_with_the_last_configuration() {
         let before = calls.load(Ordering::SeqCst);
         fs::write(&server.config, config(5, "eve").to_string()).expect("write");
         server.process.signal(Signal::HUP);
-        eventually("calls go on", || calls.load(Ordering::SeqCst) > before + 8);
+        eventually("more calls after the reload", || calls.load(Ordering::SeqCst) > before + 8);
         over.store(true, Ordering::SeqCst);
     });
     wait_for_log(&server.process, "clients: ada (read), eve (read)");
@@ -195,7 +196,7 @@ fn changed_file_is_reloaded_despite_an_old_mtime() {
     let server = start(&config("read"));
     let long_ago = UNIX_EPOCH + Duration::from_secs(1);
     let in_a_century = SystemTime::now() + Duration::from_secs(100 * 365 * 86_400);
-    // The last two are of one length and one time.
+    // The last two have the same length and time.
     for (time, access) in [(in_a_century, "operate"), (long_ago, "full"), (long_ago, "read")] {
         let changed =
             |path: &Path| fs::metadata(path).map(|about| (about.ctime(), about.ctime_nsec())).expect("a file");
@@ -228,16 +229,16 @@ fn renewed_certificate_is_rejected_until_its_pin_is_changed() {
     let sent = node.requests().len();
     for _ in 0..3 {
         let answer = ask();
-        let said = text(&answer);
-        assert!(said.contains(&format!("expected {old}")) && said.contains(&format!("seen: {new}")), "{said}");
-        assert!(!said.contains("verify_ssl") && answer["result"]["isError"] == true, "{said}");
+        let message = text(&answer);
+        assert!(message.contains(&format!("expected {old}")) && message.contains(&format!("seen: {new}")), "{message}");
+        assert!(!message.contains("verify_ssl") && answer["result"]["isError"] == true, "{message}");
     }
     assert_eq!(node.requests().len(), sent, "nothing was sent to it");
     wait_for_log(&server.process, "certificate");
 
     change(&server, &config(&[new]).to_string(), "reloaded");
     assert!(text(&ask()).contains("pve1"));
-    // An operator who lists the next one beforehand loses no call.
+    // If the operator lists the next fingerprint beforehand, no call fails.
     node.renew();
     change(&server, &config(&[new, node.fingerprint()]).to_string(), "reloaded");
     node.hang_up();

@@ -22,9 +22,9 @@ fn fd(socket: &TcpListener) -> OwnedFd {
 }
 
 fn ended(output: Output) -> String {
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    said
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    text
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn metrics_port_works_with_socket_activation() {
 #[test]
 fn socket_off_loopback_needs_a_token() {
     let socket = TcpListener::bind("0.0.0.0:0").expect("bind");
-    let said = ended(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
-    assert!(said.contains("without a client token") && said.contains("(ListenStream=127.0.0.1:"), "{said}");
-    // And only by that.
+    let text = ended(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
+    assert!(text.contains("without a client token") && text.contains("(ListenStream=127.0.0.1:"), "{text}");
+    // Only a local address is exempt.
     let (socket, address) = listener();
     let mut command = program(&["--demo", "--listen", "0.0.0.0:1"]);
     assert_eq!(ServerProcess::of_with_stdin(&mut command, fd(&socket)).address(), address);
@@ -73,8 +73,8 @@ fn socket_off_loopback_needs_a_token() {
 fn descriptor_that_is_not_a_listening_tcp_socket_is_rejected() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let unix = UnixListener::bind(folder.path().join("socket")).expect("bind");
-    let said = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
-    assert!(said.contains("not a TCP socket") && said.contains("ListenStream="), "{said}");
+    let text = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
+    assert!(text.contains("not a TCP socket") && text.contains("ListenStream="), "{text}");
 
     let (_peer, address) = listener();
     let connection = TcpStream::connect(&address).expect("connect");
@@ -87,7 +87,7 @@ fn descriptor_that_is_not_a_listening_tcp_socket_is_rejected() {
     }
 }
 
-/// The program with a socket at descriptor 3, its usual place; `pid` is what the shell makes of it.
+/// Returns a command that starts the program with a socket at descriptor 3. The shell expands `pid`.
 fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
     let script = format!("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID={pid} exec \"$0\" \"$@\" {program_at}");
     let mut command = Command::new("/bin/sh");
@@ -98,10 +98,10 @@ fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
 #[test]
 fn socket_at_descriptor_3_is_rejected_with_a_hint() {
     let (socket, address) = listener();
-    let said = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
-    assert!(said.contains("StandardInput=socket") && said.contains("`exec proxmox-mcp <&3`"), "{said}");
+    let text = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
+    assert!(text.contains("StandardInput=socket") && text.contains("`exec proxmox-mcp <&3`"), "{text}");
     assert_eq!(ServerProcess::of_with_stdin(&mut at_descriptor_3("$$", "<&3"), fd(&socket)).address(), address);
-    // That of another process, left in the environment.
+    // The variable of another process, left in the environment.
     let other = ServerProcess::of_with_stdin(&mut at_descriptor_3("1", ""), fd(&socket));
     assert_ne!(other.address(), address);
 }

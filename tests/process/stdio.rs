@@ -1,4 +1,4 @@
-//! `proxmox-mcp stdio` as a client starts it: a process, one message a line on its pipes.
+//! `proxmox-mcp stdio` as a client starts it: a process with one message per line on its pipes.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, configuration, path, program};
@@ -25,7 +25,7 @@ fn hello(version: &str) -> String {
     request(0, "initialize", params)
 }
 
-/// A process over one cluster: `node`.
+/// Starts a process over one cluster, `node`.
 fn over(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile) {
     let config = configuration("s", &[("test", &node.endpoint().to_string())]);
     let args = [limits, &["stdio", "--config", path(&config)]].concat();
@@ -75,7 +75,7 @@ fn hanging_call_delays_neither_others_nor_its_cancellation() {
     });
     let (mut process, _config) = over(&node, &[]);
     process.say(&api(1, "/nodes/pve1/qemu/100/config"));
-    // Not the first request: that is for the description of the API.
+    // The first request fetches the description of the API.
     node.wait_for_path("/config", 1);
     assert_eq!(text(&process.ask(&api(2, "/version"))), "1");
     process.say(&cancelled(1));
@@ -119,7 +119,7 @@ fn invalid_lines_are_answered_with_errors() {
         let answer = process.ask(line);
         assert_eq!((code(&answer), &answer["id"]), (error, &id), "{line}");
     }
-    // No answer to these.
+    // These have no answer.
     for line in ["", "   ", &notification("nope", json!({})), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#] {
         process.say(line);
     }
@@ -210,7 +210,7 @@ fn signal_cancels_a_hanging_call_and_a_second_one_does_not_wait() {
     process.say(&api(1, "/version"));
     node.wait_for_requests(1);
     process.signal(Signal::TERM);
-    assert_eq!(process.message()["result"]["isError"], true, "its client is told");
+    assert_eq!(process.message()["result"]["isError"], true, "its client gets the error");
     assert_eq!(process.ended().code(), Some(0));
 
     let node = Node::start(|_| ScriptedReply::hang());
@@ -228,7 +228,7 @@ fn signal_ends_the_program_although_no_answer_is_read() {
     let mut command = program(&["stdio", "--demo", "--stop-timeout", "0.1"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
     let mut stdin = child.stdin.take().expect("stdin");
-    // Each answer has some kilobytes, and the pipe holds 64.
+    // Each answer has some kilobytes, and the buffer of the pipe has 64.
     for id in 0..50 {
         writeln!(stdin, "{}", request(id, "tools/list", json!({}))).expect("stdin is read");
     }
@@ -263,9 +263,9 @@ fn invalid_configuration_exits_with_2_and_the_error_on_stderr() {
     config.write_all(br#"{"clusters": {"lab": {"url": "pve1", "usr": "mcp@pve"}}}"#).expect("write");
     for args in [["stdio", "--config", path(&config)], ["stdio", "--config", "/nonexistent/clusters.json"]] {
         let output = program(&args).output().expect("run");
-        let said = String::from_utf8(output.stderr).expect("UTF-8");
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
-        assert!(said.contains("error: ") && said.contains(args[2]), "{said}");
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{text}");
+        assert!(text.contains("error: ") && text.contains(args[2]), "{text}");
     }
 }
 

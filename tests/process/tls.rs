@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// A server that speaks TLS, the test's end of its tools, and the files of its certificate.
+/// Starts a TLS server. Returns it with the handle of its tools and the files of its certificate.
 fn start_with(limits: Limits) -> (TestServer, TestTools, Files) {
     let (test_tools, files) = (TestTools::new(), Files::of(&Pair::new()));
     (TestServer::builder().limits(limits).mcp(test_tools.server()).tls(files.identity()).start(), test_tools, files)
@@ -32,21 +32,21 @@ fn start() -> (TestServer, TestTools, Files) {
     start_with(patient())
 }
 
-/// The certificate that a new client sees.
+/// Returns the certificate that a new client receives.
 fn seen(server: &TestServer) -> CertificateDer<'static> {
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
     client.tls.expect("TLS").peer_certificates().expect("a chain")[0].clone()
 }
 
-/// A client's configuration, changed.
+/// Returns a client's configuration with a change.
 fn config(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
     let mut config = Arc::unwrap_or_clone(trusting_any_certificate());
     change(&mut config);
     Arc::new(config)
 }
 
-// ---- what clients get
+// ---- clients
 
 #[test]
 fn consecutive_requests_are_answered_on_a_kept_connection() {
@@ -143,7 +143,7 @@ fn events_are_written_while_the_connection_waits_for_its_client() {
                 let mut client = server.connect();
                 for n in 0..25 {
                     let message = call(poster * 100 + n, "echo", json!({"text": "x".repeat(7 * n as usize)}));
-                    // A session has 16 calls at once: what is too much is answered as well.
+                    // A session may have 16 calls in flight. Excess calls are answered too.
                     assert_eq!(client.post(&path, &message).status, 202);
                 }
             });
@@ -226,9 +226,9 @@ fn invalid_handshake_ends_the_connection_with_an_alert() {
         let mut client = server.connect_plainly();
         client.send(garbage);
         client.stream.shutdown(Shutdown::Write).expect("to end");
-        let mut said = Vec::new();
-        let _ = client.stream.read_to_end(&mut said);
-        assert!(said.is_empty() || said.starts_with(&[0x15, 3]), "{said:x?}");
+        let mut received = Vec::new();
+        let _ = client.stream.read_to_end(&mut received);
+        assert!(received.is_empty() || received.starts_with(&[0x15, 3]), "{received:x?}");
     }
     server.assert_answers();
 }
@@ -273,7 +273,7 @@ fn modified_record_ends_the_connection() {
     let (server, ..) = start();
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
-    client.stream.write_all(b"\x17\x03\x03\x00\x20thirty-two bytes nobody encrypted").expect("to send");
+    client.stream.write_all(b"\x17\x03\x03\x00\x20thirty-two bytes, never encrypted").expect("to send");
     client.assert_ends();
     server.assert_answers();
 }
@@ -346,10 +346,10 @@ fn handshake_over_the_connection_limit_is_rejected_with_an_alert() {
     let (server, ..) = start_with(Limits { max_connections: 1, ..patient() });
     let mut first = server.connect();
     assert_eq!(first.ask("GET /healthz", "").status, 200);
-    let mut said = Vec::new();
+    let mut received = Vec::new();
     let mut second = server.connect_plainly();
-    second.stream.read_to_end(&mut said).expect("an alert, and the end");
-    assert_eq!(said, [21, 3, 3, 0, 2, 2, 80]);
+    second.stream.read_to_end(&mut received).expect("an alert, and the end");
+    assert_eq!(received, [21, 3, 3, 0, 2, 2, 80]);
 }
 
 // ---- renewal
@@ -363,7 +363,7 @@ fn renewed_certificate_is_used_for_new_clients_and_others_continue() {
     assert_eq!(kept.ask("GET /healthz", "").status, 200);
     assert_eq!(&seen(&server), old.der());
     files.hold(&new.cert(), &new.key());
-    eventually("the new one is shown", || &seen(&server) == new.der());
+    eventually("the new certificate", || &seen(&server) == new.der());
     assert_eq!(kept.post(&sse.path, &ping(3)).status, 202);
     assert_eq!(sse.json()["id"], "iii");
 }
@@ -376,7 +376,7 @@ fn invalid_certificate_files_keep_the_current_pair() {
     let healthy = || run(&["health", "--listen", &server]).status.success();
     for (cert, key) in [("", ""), (&*new.cert(), &*old.key()), (&new.cert()[..300], &new.key()), (&new.cert(), "key")] {
         files.hold(cert, key);
-        eventually("it is said that they are bad", || {
+        eventually("a log line about the bad files", || {
             assert!(healthy());
             log.stderr
                 .try_iter()
@@ -384,7 +384,7 @@ fn invalid_certificate_files_keep_the_current_pair() {
         });
     }
     files.hold(&new.cert(), &new.key());
-    eventually("it is said that they are good", || {
+    eventually("a log line about the good files", || {
         assert!(healthy());
         log.stderr.try_iter().any(|line| line.contains("was renewed"))
     });
@@ -392,7 +392,7 @@ fn invalid_certificate_files_keep_the_current_pair() {
 
 // ---- the program
 
-/// The program over TLS; its address.
+/// Starts the program over TLS. Returns it with its address.
 fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
     let (cert, key) = (files.cert(), files.key());
     let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
@@ -403,9 +403,9 @@ fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
 }
 
 fn refused(output: Output) -> String {
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    said
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    text
 }
 
 #[test]
@@ -462,8 +462,8 @@ fn program_does_not_start_with_an_invalid_certificate_pair() {
         let (cert, key) = (files.cert(), files.key());
         for task in [None, Some("check")] {
             let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
-            let said = refused(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
-            assert!(!said.contains(".pem"), "{said}");
+            let text = refused(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
+            assert!(!text.contains(".pem"), "{text}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The soak: the program as it is released, two clusters of which one has trouble every minute, and many sessions on
-//! every transport that check each answer.
+//! The soak: the released program, two clusters of which one has faults every minute, and many sessions on every
+//! transport that check each answer.
 //!
-//! A run is made of cycles. In each the sessions are opened, call, and are closed again; in its middle the nodes of one
-//! cluster die, hang or lose answers in turn, first one of them, then the other, then both. With its end the
-//! configuration is changed, so that no connection to a node is kept, and what the processes hold is looked at: the
-//! figures of the first cycle are what the later ones may not exceed.
+//! A run consists of cycles. In each cycle the sessions are opened, make calls, and are closed. In the middle of a
+//! cycle the nodes of one cluster die, hang or lose answers in turn: first one node, then another, then both. At the
+//! end of a cycle the configuration changes, so that no connection to a node is kept. Then the resources of the
+//! processes are measured: later cycles must not exceed the first one.
 
 use super::resource_usage::ResourceUsage;
 use super::session::{CycleContext, SoakSession, strip_timestamp};
@@ -27,14 +27,14 @@ use tempfile::TempDir;
 
 /// The longest cycle.
 const MAX_CYCLE: Duration = Duration::from_secs(60);
-/// The fewest: the first is the warm-up, then come a middle and an end.
+/// The minimum number of cycles: a warm-up, a middle and an end.
 const MIN_CYCLES: u32 = 3;
-/// One in so many sessions is a process of its own.
+/// One in this number of sessions has its own process.
 const SESSIONS_PER_STDIO: u32 = 20;
-/// Guests that a demo has from the start.
+/// Number of guests that a demo has from the start.
 const DEMO_GUESTS: usize = 13;
-/// Beside these parts of what was held before, memory may be so much more: an allocator gives back no page of which a
-/// part is in use, and its share of those grows for some minutes, ever more slowly. A leak grows as fast at the end.
+/// The constant part of the tolerated growth of memory. An allocator returns no page that is partly in use, and the
+/// number of these pages grows more and more slowly for some minutes. A leak grows at the same rate until the end.
 const MARGIN_KIB: u64 = 4 << 10;
 /// The tolerated growth since the first cycle: a half.
 const FIRST_CYCLE_DIVISOR: u64 = 2;
@@ -53,7 +53,7 @@ pub struct SoakPlan {
     pub sessions: u32,
 }
 
-/// A run.
+/// The state of a run.
 struct SoakRun {
     _temp_dir: TempDir,
     audit: PathBuf,
@@ -77,7 +77,7 @@ struct RunProgress {
     config_versions: u64,
 }
 
-/// Runs it, and prints figures on stdout and the progress on stderr. The error says what is not as it must be.
+/// Runs the soak. Prints figures on stdout and the progress on stderr. The error lists the problems.
 pub fn run(plan: &SoakPlan) -> Result<(), String> {
     let cycles = MIN_CYCLES.max(plan.time.as_secs().div_ceil(MAX_CYCLE.as_secs()) as u32);
     raise_descriptors();
@@ -95,7 +95,7 @@ pub fn run(plan: &SoakPlan) -> Result<(), String> {
     soak.finish()
 }
 
-/// The sessions, and the clusters with a guest for each.
+/// Creates the sessions, and the clusters with a guest for each session.
 fn create_sessions(number: u32) -> (Vec<SoakSession>, [SimulatedCluster; 2]) {
     let stdio = number.div_ceil(SESSIONS_PER_STDIO);
     let transport = |n: u32| match n {
@@ -103,7 +103,7 @@ fn create_sessions(number: u32) -> (Vec<SoakSession>, [SimulatedCluster; 2]) {
         _ if n.is_multiple_of(2) => TransportKind::Http,
         _ => TransportKind::Sse,
     };
-    // Pairs, so that every transport is on both clusters.
+    // Sessions are created in pairs, so that every transport is on both clusters.
     let sessions: Vec<_> = (0..number).map(|n| SoakSession::new(n, transport(n), (n / 2 % 2) as usize)).collect();
     let guests = |home: usize| {
         sessions.iter().map(SoakSession::guest).filter(|(at, _)| *at == home).map(|(_, vmid)| vmid).collect::<Vec<_>>()
@@ -140,7 +140,7 @@ impl SoakRun {
         }
     }
 
-    /// One cycle, from no session to none.
+    /// Runs one cycle, from opening to closing the sessions.
     fn run_cycle(&mut self, cycle: u32, length: Duration, sessions: &mut [SoakSession]) {
         let mut guests = [DEMO_GUESTS; 2];
         sessions.iter().for_each(|session| guests[session.guest().0] += 1);
@@ -168,16 +168,16 @@ impl SoakRun {
         self.rotate_audit_log(cycle);
     }
 
-    /// Waits until the processes hold no more than after the first cycle.
+    /// Waits until the processes use no more than after the first cycle.
     fn wait_until_settled(&mut self, stdio: &[u32]) {
-        // All that is kept to the nodes goes with the configuration before.
+        // Kept connections to the nodes are closed with the previous configuration.
         self.progress.config_versions += 1;
         replace_config(&self.server, &self.clusters, &self.ca, self.progress.config_versions);
         self.process.signal(Signal::HUP);
         let (begun, mut quiet) = (Instant::now(), 0);
         let look = || [ResourceUsage::from_pids(&[self.process.child.id()]), ResourceUsage::from_pids(stdio)];
         let mut held = look();
-        // Twice as long as a process of stdio needs to see that the file has changed.
+        // Twice as long as a stdio process needs to see that the file has changed.
         while begun.elapsed() < SETTLE_TIMEOUT
             && (quiet < 30 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
         {
@@ -199,16 +199,16 @@ impl SoakRun {
 
     fn verify_audit_log(&mut self, file: &Path) {
         let output = Command::new(&self.server.program).args(["audit", "verify"]).arg(file).output().expect("to run");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             self.statistics.record_call("audit", "verify", CallVerdict::Wrong, Instant::now());
-            self.statistics.record_wrong(format!("audit verify: {said}{}", String::from_utf8_lossy(&output.stderr)));
+            self.statistics.record_wrong(format!("audit verify: {text}{}", String::from_utf8_lossy(&output.stderr)));
         }
-        self.audit_lines += said.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap_or_default();
+        self.audit_lines += text.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap_or_default();
         fs::remove_file(file).expect("to remove");
     }
 
-    /// Ends the server, and says how it was.
+    /// Ends the server and prints the results.
     fn finish(mut self) -> Result<(), String> {
         let took = self.progress.started.elapsed();
         self.process.signal(Signal::TERM);
@@ -225,7 +225,7 @@ impl SoakRun {
         }
         let (calls, wrong) = (self.statistics.count_calls(None), self.statistics.count_calls(Some(CallVerdict::Wrong)));
         println!("\n{}", self.statistics.format_table());
-        println!("What was said, numbers left out:");
+        println!("Messages, without their numbers:");
         self.statistics.messages().iter().take(200).for_each(|(text, n)| println!("{n:7} × {text}"));
         println!(
             "\n{calls} calls in {took:.0?}, {:.0} a second; audit: {} lines",
@@ -277,8 +277,8 @@ impl SoakRun {
     }
 }
 
-/// Gives one cluster trouble, has the configuration read now and then, and tells how it goes. Returns what the server
-/// held while the sessions were open.
+/// Causes faults on one cluster, triggers reloads, and prints the progress. Returns the server's resources while the
+/// sessions were open.
 fn drive_cycle(
     scene: &CycleContext<'_>,
     cycle: u32,
@@ -323,7 +323,7 @@ fn drive_cycle(
                 watched = stand.fault_since(Instant::now()).map(|trouble| (trouble, Instant::now()));
             }
         }
-        // In every third: another configuration, now and then a broken one before it.
+        // Every third step: a new configuration, sometimes preceded by a broken one.
         let now = (begun.elapsed().as_millis() * 20 / length.as_millis()) as u64;
         if now > twentieth {
             twentieth = now;

@@ -1,4 +1,4 @@
-//! One client: what it does, and whether each answer is the one to its own question.
+//! One client: its calls, and the check that each answer belongs to its request.
 
 use super::simulated_cluster::{SLOW_RESPONSE, SimulatedCluster};
 use super::statistics::{CallVerdict, SoakStatistics};
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two calls of a session.
+/// The pause between two calls of a session.
 const CALL_INTERVAL: Duration = Duration::from_millis(200);
-/// Plain words, and what has to be found by them.
+/// Search words, and the result that must be found.
 const SEARCHES: [(&str, &str); 4] = [
     ("snapshot a vm", "POST /nodes/{node}/qemu/{vmid}/snapshot"),
     ("start a container", "POST /nodes/{node}/lxc/{vmid}/status/start"),
@@ -26,13 +26,13 @@ pub struct SoakSession {
     pub(super) number: u32,
     transport: TransportKind,
     connection: Option<SessionTransport>,
-    /// Which cluster its guest is on.
+    /// The cluster of its guest.
     pub(super) home_cluster: usize,
     pub(super) vmid: u32,
-    /// The guest's description, as its own writes left it.
+    /// The guest's description after its own writes.
     pub(super) description: String,
     next_id: usize,
-    /// The last of them with an unknown outcome, which may still take effect.
+    /// The last write with an unknown outcome, which may still take effect.
     pub(super) unconfirmed_description: String,
     pub(super) markers: u32,
     abandoned: Vec<usize>,
@@ -43,9 +43,9 @@ pub struct SoakSession {
 pub(super) enum CallOutcome {
     /// A result.
     Result(Value),
-    /// A clear error, in a time of trouble.
+    /// A clear error during a fault.
     Error(String),
-    /// Something wrong, which was counted.
+    /// A wrong answer, which was counted.
     Wrong,
 }
 
@@ -53,7 +53,7 @@ pub(super) enum CallOutcome {
 pub struct CycleContext<'a> {
     /// The clusters.
     pub clusters: &'a [SimulatedCluster; 2],
-    /// The number of guests of each.
+    /// The number of guests of each cluster.
     pub guests: [usize; 2],
     /// The server.
     pub server: &'a Server,
@@ -64,7 +64,7 @@ pub struct CycleContext<'a> {
 }
 
 impl SoakSession {
-    /// One of this number, with a guest of its own on a cluster.
+    /// Creates a session with this number and its own guest on a cluster.
     pub fn new(number: u32, transport: TransportKind, home: usize) -> Self {
         Self {
             number,
@@ -81,12 +81,12 @@ impl SoakSession {
         }
     }
 
-    /// Its guest's number, and the cluster it is on.
+    /// Returns the number of its guest, and the cluster.
     pub fn guest(&self) -> (usize, u32) {
         (self.home_cluster, self.vmid)
     }
 
-    /// Its process, where it has one.
+    /// Returns its process, if it has one.
     pub fn process_id(&self) -> Option<u32> {
         match &self.connection {
             Some(SessionTransport::Own(process)) => Some(process.child.id()),
@@ -94,14 +94,14 @@ impl SoakSession {
         }
     }
 
-    /// Calls until it is over. Then the session is closed; a process stays.
+    /// Makes calls until the end of the cycle. Then the session is closed, except that a process stays.
     pub fn run(&mut self, scene: &CycleContext<'_>) {
-        // Not all at once.
+        // Sessions do not start at the same time.
         thread::sleep(CALL_INTERVAL * (self.number % 200) / 200);
         let mut due = Instant::now();
         while !scene.stopping.load(Ordering::SeqCst) {
-            let told = catch_unwind(AssertUnwindSafe(|| self.step(scene)));
-            if told.is_err() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.step(scene)));
+            if outcome.is_err() {
                 let what = format!("{} lost its way to the server", self.name());
                 scene.statistics.record_call(self.transport.name(), "connection", CallVerdict::Wrong, Instant::now());
                 scene.statistics.record_wrong(what);
@@ -114,7 +114,7 @@ impl SoakSession {
             }
         }
         match self.transport {
-            // One that was not needed yet, in a short run.
+            // In a short run, a session may not have been used yet.
             TransportKind::Stdio => {
                 self.connection(scene);
             }
@@ -122,7 +122,7 @@ impl SoakSession {
         }
     }
 
-    /// Ends its process, which must end well.
+    /// Ends its process, which must exit with success.
     pub fn end(&mut self, tally: &SoakStatistics) {
         if let Some(SessionTransport::Own(mut process)) = self.connection.take() {
             process.end_input();
@@ -146,7 +146,7 @@ impl SoakSession {
         (self.random_state >> 33) % sides
     }
 
-    /// One thing that a client does.
+    /// Makes one random call or disconnect.
     fn step(&mut self, scene: &CycleContext<'_>) {
         let cluster = if self.random_below(10) < 7 { self.home_cluster } else { 1 - self.home_cluster };
         match self.random_below(100) {
@@ -169,12 +169,12 @@ impl SoakSession {
         self.connection.get_or_insert_with(|| open(transport, number, server)).link()
     }
 
-    /// A client that comes and goes. A process does so rarely: it is watched for what it holds.
+    /// Closes and reopens the session. A process does so rarely, since its resources are measured.
     fn reconnect(&mut self, scene: &CycleContext<'_>) {
         if self.transport == TransportKind::Stdio {
             if self.random_below(40) == 0 {
                 self.end(scene.statistics);
-                // At once, so that as many are there whenever they are looked at.
+                // It restarts at once, so that the number of processes is constant at each measurement.
                 self.connection(scene);
                 scene.statistics.record_reconnect();
             }
@@ -186,7 +186,8 @@ impl SoakSession {
         scene.statistics.record_reconnect();
     }
 
-    /// Makes a call that fails only where all these clusters do, and looks at the answer as far as every answer is alike.
+    /// Makes a call that may fail only if all these clusters have a fault, and checks the parts that all answers have
+    /// in common.
     pub(super) fn call(
         &mut self,
         scene: &CycleContext<'_>,
@@ -215,20 +216,20 @@ impl SoakSession {
             scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Correct, begun);
             return CallOutcome::Result(answer);
         }
-        let said = text(&answer).to_owned();
+        let message = text(&answer).to_owned();
         let met = || clusters.iter().map(|c| scene.clusters[*c].fault_since(begun)).collect::<Option<Vec<_>>>();
         let met = met().or_else(|| {
-            // A node that takes long is known to do so when it is done.
+            // A slow node is only known as slow once it has answered.
             thread::sleep(SLOW_RESPONSE * 2);
             met()
         });
         match met.unwrap_or_default().first() {
-            Some(trouble) if is_clear_error(&said) => {
+            Some(trouble) if is_clear_error(&message) => {
                 scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Failed, begun);
-                scene.statistics.record_message(&format!("{trouble}, client"), &said);
-                CallOutcome::Error(said)
+                scene.statistics.record_message(&format!("{trouble}, client"), &message);
+                CallOutcome::Error(message)
             }
-            _ => self.record_wrong(scene, tool, begun, format!("{tool} {arguments}: {said}")),
+            _ => self.record_wrong(scene, tool, begun, format!("{tool} {arguments}: {message}")),
         }
     }
 
@@ -244,7 +245,7 @@ impl SoakSession {
         CallOutcome::Wrong
     }
 
-    /// Looks at a result that came.
+    /// Checks a result.
     fn check(&self, scene: &CycleContext<'_>, tool: &'static str, right: bool, answer: &Value) {
         if !right {
             self.record_wrong(scene, tool, Instant::now(), format!("{tool}: not what was asked for: {answer}"));
@@ -268,7 +269,7 @@ impl SoakSession {
         }
     }
 
-    /// Both clusters at once: that which has trouble must not cost the other its rows.
+    /// Lists the nodes of both clusters. A fault on one must not remove the rows of the other.
     fn list_all_nodes(&mut self, scene: &CycleContext<'_>) {
         let (tool, begun) = ("list_nodes", Instant::now());
         let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[0, 1]) else { return };
@@ -303,7 +304,7 @@ impl SoakSession {
         format!("/nodes/{}/qemu/{}", scene.clusters[self.home_cluster].first_node(), self.vmid)
     }
 
-    /// The guest's configuration, as an object of its own or in an answer to several questions.
+    /// Reads the guest's configuration, alone or in a call of several paths.
     fn read_config(&mut self, scene: &CycleContext<'_>) {
         let (tool, stand) = ("proxmox_api_get", &scene.clusters[self.home_cluster]);
         let path = format!("{}/config", self.guest_path(scene));
@@ -339,7 +340,7 @@ impl SoakSession {
         let tool = "search_api";
         let (query, found) = SEARCHES[self.random_below(SEARCHES.len() as u64) as usize];
         let arguments = json!({"cluster": scene.clusters[self.home_cluster].name, "query": query});
-        // The embedded facts serve where the cluster can't be asked.
+        // The embedded facts are used if the cluster is unreachable.
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[]) {
             self.check(scene, tool, text(&answer).contains(found), &answer);
         }
@@ -361,7 +362,7 @@ impl SoakSession {
     }
 }
 
-/// The rows of a list.
+/// Returns the rows of a list.
 fn parse_rows(answer: &Value) -> Vec<Value> {
     answer["result"]["structuredContent"]["rows"].as_array().cloned().unwrap_or_default()
 }
@@ -370,14 +371,14 @@ fn node_names(stand: &SimulatedCluster) -> [String; 3] {
     ["1", "2", "3"].map(|n| format!("{}{n}", stand.prefix))
 }
 
-/// An error says what could not be asked, or what is not known.
-fn is_clear_error(said: &str) -> bool {
+/// Returns whether an error names the unreachable cluster or the unknown outcome.
+fn is_clear_error(text: &str) -> bool {
     let named =
         ["could not connect", "in time", "did not answer", "was lost", "is busy", "can't be read", "is unknown"];
-    named.iter().any(|word| said.contains(word)) && said.matches("Nothing was").count() <= 1 && !said.contains("://")
+    named.iter().any(|word| text.contains(word)) && text.matches("Nothing was").count() <= 1 && !text.contains("://")
 }
 
-/// A line of the log without its time.
+/// Returns a log line without its time.
 pub fn strip_timestamp(line: &str) -> &str {
     line.split_once(' ').map_or(line, |(_, rest)| rest)
 }

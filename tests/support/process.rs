@@ -72,7 +72,7 @@ impl ServerProcess {
         Self::of(&mut program(args))
     }
 
-    /// Starts a command, for one with variables.
+    /// Starts a command, for example one with variables.
     pub fn of(command: &mut Command) -> Self {
         let (mut process, stdout) = Self::spawn(command);
         process.stdout = lines(stdout);
@@ -86,7 +86,7 @@ impl ServerProcess {
         process
     }
 
-    /// Starts it with a closed pipe as its stdout.
+    /// Starts the program with a closed pipe as its stdout.
     pub fn start_unread(args: &[&str]) -> Self {
         Self::spawn(&mut program(args)).0
     }
@@ -158,7 +158,7 @@ impl ServerProcess {
         kill_process(Pid::from_child(&self.child), signal).expect("signal");
     }
 
-    /// Waits for its end.
+    /// Waits for the exit of the process.
     pub fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LONG;
         loop {

@@ -12,10 +12,10 @@ pub trait Transport {
     /// Calls a tool.
     fn send(&mut self, id: usize, tool: &str, arguments: Value);
 
-    /// The next answer.
+    /// Returns the next answer.
     fn receive(&mut self) -> Value;
 
-    /// Cancels a call in the way of the transport. Its answer may still arrive.
+    /// Cancels a call by the means of the transport. Its answer may still arrive.
     fn cancel(&mut self, id: usize);
 }
 
@@ -54,11 +54,11 @@ impl Transport for SseTransport {
     }
 }
 
-/// POST /mcp, one connection; what is sent before an answer has come is sent ahead.
+/// POST /mcp on one connection. Requests are pipelined.
 pub struct HttpTransport {
     address: SocketAddr,
     client: Client,
-    /// Speaks the newest version.
+    /// Whether the client uses the newest version.
     modern: bool,
 }
 
@@ -82,7 +82,7 @@ impl Transport for HttpTransport {
         self.client.reply().expect("an answer").json()
     }
 
-    /// Hangs up: without a session that cancels the calls.
+    /// Closes the connection, which cancels the calls if there is no session.
     fn cancel(&mut self, _: usize) {
         self.client = connect(self.address);
     }
