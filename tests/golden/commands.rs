@@ -183,7 +183,7 @@ fn command_certificate_errors() {
 fn banner(mut process: ServerProcess) -> String {
     let address = process.address();
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     let rest: Vec<_> = process.stdout.iter().collect();
     format!("proxmox-mcp {} listening on http://{address}\n{}", env!("CARGO_PKG_VERSION"), rest.join("\n"))
 }
@@ -206,14 +206,14 @@ fn command_banner() {
     let ProgramServer { process, endpoint, .. } = server;
     let (mut process, address) = (process, endpoint.address);
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     let rest: Vec<_> = process.stdout.iter().collect();
     document.case("three clusters and three clients", format_args!("http://{address}\n{}", rest.join("\n")));
     document.assert("banner");
 }
 
 /// Starts a node that answers GET /version, and GET /access/permissions with `permissions`.
-fn node(permissions: &'static str) -> Node {
+fn start_node(permissions: &'static str) -> Node {
     Node::start(move |request| match request.path() {
         "/api2/json/version" => ScriptedReply::data(r#"{"version":"9.2.11\u001b[31m","release":"9.2"}"#),
         "/api2/json/access/permissions" => ScriptedReply::data(permissions),
@@ -227,8 +227,8 @@ fn command_check() {
     run(&mut document, &["check", "--demo"]);
     let many =
         r#"{"/": {"Sys.Audit": 1, "VM.Audit": 1}, "/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}, "/x": {}}"#;
-    let (right, some) = (node(many), node(r#"{"/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}}"#));
-    let (powerless, odd) = (node("{}"), node("\"<html>\""));
+    let (right, some) = (start_node(many), start_node(r#"{"/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}}"#));
+    let (powerless, odd) = (start_node("{}"), start_node("\"<html>\""));
     let wrong = Node::start(|_| ScriptedReply::refusal(401, "no such token", ""));
     let no_version = Node::start(|_| ScriptedReply::data("7"));
     let nodes = [

@@ -142,7 +142,7 @@ fn log_of_a_start_without_protection() {
             document.case("SIGHUP", line);
         }
         process.signal(Signal::TERM);
-        process.ended();
+        process.wait_for_exit();
         document.case(title, process.stderr.iter().collect::<Vec<_>>().join("\n"));
     }
     let socket = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -150,14 +150,14 @@ fn log_of_a_start_without_protection() {
         ServerProcess::of_with_stdin(&mut crate::support::process::program(&["--demo"]), OwnedFd::from(socket));
     process.stdout.recv_timeout(LONG).expect("a first line");
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     document.case("with a listening socket at stdin", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     let token = [("MCP_AUTH_TOKEN", "sixteen_letters_")];
     let mut command = crate::support::process::program(&["--demo", "--listen", "0.0.0.0:0"]);
     let mut process = ServerProcess::of(command.envs(token));
     process.stdout.recv_timeout(LONG).expect("a first line");
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     document.case("without TLS", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     document.redact(r"0\.0\.0\.0:\d{4,5}", "0.0.0.0:PORT");
     document.assert("log_starts");

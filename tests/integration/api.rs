@@ -3,7 +3,7 @@
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Request, ScriptedReply, closed_endpoint};
-use crate::support::policy::{RecordingNode, open};
+use crate::support::policy::{RecordingNode, open_policy};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, required};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, ToolServer, call};
@@ -16,7 +16,7 @@ fn start_server() -> ToolServer {
 }
 
 fn start_server_over(node: RecordingNode) -> ToolServer {
-    let cluster = node.cluster("test", open());
+    let cluster = node.cluster("test", open_policy());
     ToolServer::new(node, vec![cluster])
 }
 
@@ -496,7 +496,7 @@ fn dry_run_shows_no_secret_of_any_operation() {
             let path = path.split('/').map(|s| if s.starts_with('{') { "x1" } else { s }).collect::<Vec<_>>().join("/");
             let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
             let (result, _) = record(&server, arguments);
-            assert_unseen(&format!("{} {}", operation.method(), operation.template()), result.whole().as_bytes());
+            assert_unseen(&format!("{} {}", operation.method(), operation.template()), result.all_text().as_bytes());
             if !result.failed {
                 assert!(result.text.contains(&format!("{} = (hidden)", parameter.name())), "{result:?}");
                 seen.insert(parameter.name());
@@ -526,5 +526,5 @@ fn invalid_secret_is_not_repeated_in_the_error() {
     }
     let path = format!("/access/password?userid=a@pve&password={CANARY}");
     let (text, _) = succeed(&server, json!({"path": path, "method": "PUT", "dry_run": true}));
-    assert_unseen("a query", text.whole().as_bytes());
+    assert_unseen("a query", text.all_text().as_bytes());
 }

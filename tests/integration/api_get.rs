@@ -29,7 +29,7 @@ fn rows(n: usize) -> Vec<Value> {
 }
 
 /// Starts a node with a long list at [`LIST`], a long text, and one path that fails.
-fn node(list: Vec<Value>) -> Node {
+fn start_node(list: Vec<Value>) -> Node {
     let list = Value::from(list).to_string();
     let log: String = (0..5_000).map(|n| format!("line {n} \"ü\"\n")).collect();
     proxmox_with(gzipped_facts(), move |request| match request.path() {
@@ -47,7 +47,7 @@ fn node(list: Vec<Value>) -> Node {
 }
 
 /// Returns a server whose answers have at most this number of bytes (0: no limit).
-fn over(node: &Node, cap: usize) -> McpServer {
+fn start_server(node: &Node, cap: usize) -> McpServer {
     let tools = tools::all(&tool_state(vec![node.cluster_settings()], cap));
     McpServer::new(Catalog { tools, ..Catalog::default() }).expect("a server")
 }
@@ -60,13 +60,13 @@ fn get(server: &McpServer, arguments: Value) -> ToolResult {
 }
 
 #[track_caller]
-fn why(server: &McpServer, arguments: Value) -> String {
+fn expect_error(server: &McpServer, arguments: Value) -> String {
     let result = call(server, "proxmox_api_get", arguments);
     assert!(result.failed, "{result:?}");
     result.text
 }
 
-fn json_of(result: &ToolResult) -> Value {
+fn parse_json(result: &ToolResult) -> Value {
     serde_json::from_str(&result.text).unwrap_or_else(|e| panic!("{e}: {result:?}"))
 }
 
@@ -74,8 +74,8 @@ fn json_of(result: &ToolResult) -> Value {
 
 #[test]
 fn several_paths_are_answered_in_order_despite_one_failure() {
-    let node = node(rows(2));
-    let server = over(&node, 100_000);
+    let node = start_node(rows(2));
+    let server = start_server(&node, 100_000);
     let paths =
         ["/version", "/nodes/pve1/status", "/qemu/web01/config", "/nodes/pve1/nope", "/nodes/pve1/tasks", "/pools"];
     let result = get(&server, json!({"paths": paths}));
@@ -95,8 +95,8 @@ fn several_paths_are_answered_in_order_despite_one_failure() {
 
 #[test]
 fn path_list_accepts_one_to_twenty_paths() {
-    let node = node(rows(2));
-    let server = over(&node, 100_000);
+    let node = start_node(rows(2));
+    let server = start_server(&node, 100_000);
     let twenty: Vec<String> = (0..20).map(|n| format!("/nodes/pve1/tasks?start={n}")).collect();
     let result = get(&server, json!({"paths": twenty}));
     assert_eq!(result.more.len(), 19);
@@ -110,24 +110,24 @@ fn path_list_accepts_one_to_twenty_paths() {
         (json!({"path": "/version", "method": "POST"}), "unknown argument \"method\""),
         (json!({"path": "/version", "filter": "n"}), "filter"),
     ] {
-        let why = why(&server, arguments.clone());
+        let why = expect_error(&server, arguments.clone());
         assert!(why.contains(part), "{arguments}: {why}");
     }
-    assert_eq!(node.requests().len(), before, "nothing was asked for");
+    assert_eq!(node.requests().len(), before, "no request was sent");
     assert_eq!(get(&server, json!({"paths": "/version"})).more.len(), 0, "one path is a list of one");
 }
 
 #[test]
 fn call_fails_with_every_error_if_every_path_fails() {
-    let node = node(rows(2));
-    let why = why(&over(&node, 100_000), json!({"paths": ["/nodes/pve1/nope", "/nodes/pve1/status"]}));
+    let node = start_node(rows(2));
+    let why = expect_error(&start_server(&node, 100_000), json!({"paths": ["/nodes/pve1/nope", "/nodes/pve1/status"]}));
     assert!(why.starts_with("/nodes/pve1/nope: there is no `nope`") && why.contains("\n/nodes/pve1/status: "), "{why}");
 }
 
 #[test]
 fn several_paths_share_the_size_of_the_answer() {
-    let node = node(rows(300));
-    let server = over(&node, 10_000);
+    let node = start_node(rows(300));
+    let server = start_server(&node, 10_000);
     let result = get(&server, json!({"paths": [LIST, "/version", LIST, LIST]}));
     for text in std::iter::once(&result.text).chain(&result.more) {
         assert!(text.len() < 2_500 + 400, "{} bytes", text.len());
@@ -137,18 +137,18 @@ fn several_paths_share_the_size_of_the_answer() {
 
 #[test]
 fn nothing_but_get_is_ever_sent() {
-    let node = node(rows(2));
-    let server = over(&node, 100_000);
+    let node = start_node(rows(2));
+    let server = start_server(&node, 100_000);
     for method in ["POST", "put", "DELETE"] {
         for path in ["/nodes/pve1/qemu/100/status/stop", "/qemu/web01", "/access/users"] {
-            let why = why(&server, json!({"path": format!("{method} {path}")}));
+            let why = expect_error(&server, json!({"path": format!("{method} {path}")}));
             assert!(why.contains("only reads") && why.contains("proxmox_api_call"), "{why}");
         }
-        let why = why(&server, json!({"paths": [format!("{method} /nodes")]}));
+        let why = expect_error(&server, json!({"paths": [format!("{method} /nodes")]}));
         assert!(why.contains("only reads") && why.contains("proxmox_api_call"), "{why}");
     }
     assert!(node.requests().iter().all(is_lookup));
-    let stop = why(&server, json!({"path": "/nodes/pve1/qemu/100/status/stop"}));
+    let stop = expect_error(&server, json!({"path": "/nodes/pve1/qemu/100/status/stop"}));
     assert!(stop.contains("has no GET, it has POST"), "{stop}");
     get(&server, json!({"path": "GET /version"}));
     assert!(node.requests().iter().all(|r| r.method == "GET" && r.body.is_empty()));
@@ -157,8 +157,8 @@ fn nothing_but_get_is_ever_sent() {
 
 #[test]
 fn params_and_query_of_the_path_are_sent_merged() {
-    let node = node(rows(2));
-    let server = over(&node, 100_000);
+    let node = start_node(rows(2));
+    let server = start_server(&node, 100_000);
     get(
         &server,
         json!({"path": "/nodes/pve1/tasks?start=5", "params": {"limit": "10", "errors": true, "userfilter": "a&b"}}),
@@ -166,9 +166,13 @@ fn params_and_query_of_the_path_are_sent_merged() {
     let target = node.requests().last().unwrap().target.clone();
     assert_eq!(target, "/api2/json/nodes/pve1/tasks?errors=1&limit=10&start=5&userfilter=a%26b");
     let before = node.requests().len();
-    assert!(why(&server, json!({"path": "/nodes/pve1/tasks?start=5", "params": {"start": 6}})).contains("given twice"));
     assert!(
-        why(&server, json!({"path": "/nodes/pve1/tasks", "params": {"strat": 6}})).contains("did you mean `start`")
+        expect_error(&server, json!({"path": "/nodes/pve1/tasks?start=5", "params": {"start": 6}}))
+            .contains("given twice")
+    );
+    assert!(
+        expect_error(&server, json!({"path": "/nodes/pve1/tasks", "params": {"strat": 6}}))
+            .contains("did you mean `start`")
     );
     assert_eq!(node.requests().len(), before);
 }
@@ -177,8 +181,8 @@ fn params_and_query_of_the_path_are_sent_merged() {
 
 #[test]
 fn fields_filter_sort_and_pages_apply_to_the_answer() {
-    let node = node(rows(100));
-    let server = over(&node, 100_000);
+    let node = start_node(rows(100));
+    let server = start_server(&node, 100_000);
     let view = |more: Value| {
         let mut arguments = json!({"path": LIST});
         arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -193,23 +197,23 @@ fn fields_filter_sort_and_pages_apply_to_the_answer() {
     let result = view(json!({"fields": "n,type", "limit": 2, "format": "table"}));
     assert_eq!(result.text, "n\ttype\n0\tvzdump\n1\tqmstart\n");
     let all = view(json!({}));
-    assert_eq!((json_of(&all), all.more.len()), (rows(100).into(), 0), "as it came");
-    assert!(why(&server, json!({"path": LIST, "fields": "tpye"})).contains("type"));
+    assert_eq!((parse_json(&all), all.more.len()), (rows(100).into(), 0), "as it came");
+    assert!(expect_error(&server, json!({"path": LIST, "fields": "tpye"})).contains("type"));
     let result = view(json!({"sort": "nope"}));
     assert!(result.more.iter().any(|m| m.contains("no row has the key \"nope\"")), "{result:?}");
 }
 
 #[test]
 fn change_is_reported_done_if_its_answer_cannot_be_formatted() {
-    let node = node(rows(2));
+    let node = start_node(rows(2));
     let arguments = json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}, "fields": "nope"});
-    let result = call(&over(&node, 100_000), "proxmox_api_call", arguments);
+    let result = call(&start_server(&node, 100_000), "proxmox_api_call", arguments);
     assert!(!result.failed && result.text.starts_with("POST /access/users was done, but "), "{result:?}");
     assert_eq!(node.requests().iter().filter(|r| r.method == Method::Post.as_str()).count(), 1);
 }
 
 /// Returns the number after the last `offset=` of the note about further rows.
-fn next(result: &ToolResult) -> Option<u64> {
+fn next_offset(result: &ToolResult) -> Option<u64> {
     let note = result.more.iter().find(|more| more.contains("gives the next"))?;
     let (_, rest) = note.rsplit_once("offset=")?;
     rest.split(' ').next()?.parse().ok()
@@ -218,9 +222,9 @@ fn next(result: &ToolResult) -> Option<u64> {
 #[test]
 fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
     let all = rows(600);
-    let node = node(all.clone());
+    let node = start_node(all.clone());
     for (cap, format) in [(20_000, "json"), (3_000, "json"), (5_000, "table")] {
-        let server = over(&node, cap);
+        let server = start_server(&node, cap);
         let (mut seen, mut offset, mut calls) = (Vec::new(), 0, 0);
         loop {
             let arguments = json!({"path": LIST, "offset": offset, "format": format});
@@ -235,14 +239,14 @@ fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
                     json!(cells[n].parse::<u64>().unwrap())
                 }));
             } else {
-                seen.extend(json_of(&result).as_array().unwrap().iter().map(|row| {
+                seen.extend(parse_json(&result).as_array().unwrap().iter().map(|row| {
                     assert_eq!(row.as_object().unwrap().len(), 8);
                     row["n"].clone()
                 }));
             }
             calls += 1;
             assert!(calls < 500, "it does not get on: {result:?}");
-            match next(&result) {
+            match next_offset(&result) {
                 Some(next) => {
                     assert!(next > offset && next == seen.len() as u64, "{result:?}");
                     offset = next;
@@ -256,14 +260,14 @@ fn long_list_is_cut_at_rows_and_its_note_leads_to_the_rest() {
 
 #[test]
 fn note_of_a_filtered_list_leads_to_the_rest() {
-    let node = node(rows(600));
-    let server = over(&node, 700);
+    let node = start_node(rows(600));
+    let server = start_server(&node, 700);
     let (mut seen, mut offset) = (Vec::new(), 0);
     loop {
         let text =
             get(&server, json!({"path": LIST, "filter": "type=vzdump", "sort": "-n", "fields": "n", "offset": offset}));
-        seen.extend(json_of(&text).as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()));
-        match next(&text) {
+        seen.extend(parse_json(&text).as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()));
+        match next_offset(&text) {
             Some(next) => offset = next,
             None => break,
         }
@@ -273,15 +277,15 @@ fn note_of_a_filtered_list_leads_to_the_rest() {
 
 #[test]
 fn long_text_is_split_into_json_pieces_that_add_up() {
-    let node = node(rows(1));
-    let server = over(&node, 20_000);
+    let node = start_node(rows(1));
+    let server = start_server(&node, 20_000);
     let (mut text, mut offset, mut calls) = (String::new(), 0, 0);
     loop {
         let result = get(&server, json!({"path": "/nodes/pve1/report", "offset": offset}));
         assert!(result.text.len() <= 20_000);
-        text.push_str(json_of(&result).as_str().unwrap());
+        text.push_str(parse_json(&result).as_str().unwrap());
         calls += 1;
-        match next(&result) {
+        match next_offset(&result) {
             Some(next) => offset = next,
             None => break,
         }
@@ -300,10 +304,10 @@ fn first_content_is_json_for_any_answer_and_cap() {
         _ => None,
     });
     for cap in [64, 200, 1_000, 5_000] {
-        let server = over(&node, cap);
+        let server = start_server(&node, cap);
         for path in [LIST, "/nodes/pve1/report", "/version", "/cluster/status"] {
             let result = get(&server, json!({"path": path}));
-            json_of(&result);
+            parse_json(&result);
             assert!(result.text.len() <= cap.max(80), "{cap} {path}: {} bytes", result.text.len());
         }
     }

@@ -60,7 +60,7 @@ impl Case {
         });
         let result = call(&product(vec![node.cluster_settings()]), &self.tool, self.arguments);
         let state = if result.failed { "error" } else { "ok" };
-        format!("{state}\n{}", result.whole().trim_end())
+        format!("{state}\n{}", result.all_text().trim_end())
     }
 }
 

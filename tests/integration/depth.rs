@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const DEEPEST: usize = 127;
 
 /// Starts a node that answers every request with a list of one row, nested `levels` deep in total.
-fn nested(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
+fn nested_answer(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
     // The envelope, the list and the row.
     let inner = levels - 3;
     let deep = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
@@ -20,8 +20,8 @@ fn nested(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
     move |_| ScriptedReply::data(&format!("[{row}]"))
 }
 
-fn node(levels: usize) -> Node {
-    Node::start_as(Identity::Trusted, nested(levels))
+fn start_node(levels: usize) -> Node {
+    Node::start_as(Identity::Trusted, nested_answer(levels))
 }
 
 fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
@@ -55,7 +55,7 @@ fn ask(server: &TestServer, cluster: Option<&str>) -> Vec<Value> {
 
 #[test]
 fn deepest_valid_answer_is_read_on_every_thread() {
-    let node = node(DEEPEST);
+    let node = start_node(DEEPEST);
     let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let answers = ask(&server, None);
     for resources in &answers[..2] {
@@ -70,7 +70,7 @@ fn deepest_valid_answer_is_read_on_every_thread() {
 
 #[test]
 fn several_clusters_in_parallel_have_enough_stack() {
-    let (one, two) = (node(DEEPEST), node(DEEPEST));
+    let (one, two) = (start_node(DEEPEST), start_node(DEEPEST));
     let other = ClusterConfig { name: "other".into(), ..two.cluster_settings() };
     let server = TestServer::builder().mcp(product(vec![one.cluster_settings(), other])).start();
     for resources in &ask(&server, None)[..2] {
@@ -82,7 +82,7 @@ fn several_clusters_in_parallel_have_enough_stack() {
 #[test]
 fn too_deep_answer_does_not_end_the_process() {
     for levels in [DEEPEST + 1, DEEPEST + 2, 100_000] {
-        let node = node(levels);
+        let node = start_node(levels);
         let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
         for answer in ask(&server, Some("test")) {
             assert!(!text(&answer).is_empty(), "{answer}");

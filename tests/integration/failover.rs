@@ -45,12 +45,12 @@ impl Time {
     }
 }
 
-fn one(_: &crate::support::node::Request) -> ScriptedReply {
+fn answer_one(_: &crate::support::node::Request) -> ScriptedReply {
     ScriptedReply::data("1")
 }
 
-fn good() -> Node {
-    Node::start(one)
+fn start_node() -> Node {
+    Node::start(answer_one)
 }
 
 fn send(cluster: &Cluster, method: Method, path: &str, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
@@ -62,7 +62,7 @@ fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
 }
 
 /// Returns an address that only this test uses, so that a node can die there and recover.
-fn own(last: u8) -> SocketAddr {
+fn own_address(last: u8) -> SocketAddr {
     ([127, 0, 7, last], 0).into()
 }
 
@@ -76,7 +76,7 @@ fn node_death_under_load_fails_no_get_and_duplicates_no_write() {
     let taken = Arc::new(Mutex::new(Vec::<String>::new()));
     let start = |last| {
         let taken = taken.clone();
-        Node::start_at(own(last), Identity::Plain, move |request| {
+        Node::start_at(own_address(last), Identity::Plain, move |request| {
             if request.method == "POST" {
                 taken.lock().unwrap().push(request.path().to_owned());
             }
@@ -133,16 +133,16 @@ fn node_death_under_load_fails_no_get_and_duplicates_no_write() {
 #[test]
 fn recovered_node_is_used_again() {
     let time = Time::default();
-    let (first, second) = (Node::start_at(own(11), Identity::Plain, one).unwrap(), good());
+    let (first, second) = (Node::start_at(own_address(11), Identity::Plain, answer_one).unwrap(), start_node());
     let (cluster, place) = (time.of(vec![first.endpoint(), second.endpoint()], &second), address(&first));
     ask(&cluster, Method::Get).unwrap();
     drop(first);
     for method in Method::ALL {
         ask(&cluster, method).unwrap();
     }
-    let first = Node::start_at(place, Identity::Plain, one).unwrap();
+    let first = Node::start_at(place, Identity::Plain, answer_one).unwrap();
     ask(&cluster, Method::Get).unwrap();
-    assert_eq!((first.connections(), second.requests().len()), (0, 5), "its time has not come");
+    assert_eq!((first.connections(), second.requests().len()), (0, 5), "its deadline has not passed");
     time.pass(1);
     for _ in 0..3 {
         ask(&cluster, Method::Post).unwrap();
@@ -153,7 +153,7 @@ fn recovered_node_is_used_again() {
 #[test]
 fn dead_node_is_tried_by_one_call_per_pause() {
     let time = Time::default();
-    let (dead, good) = (Node::start_as(Identity::ClosesInHandshake, one), good());
+    let (dead, good) = (Node::start_as(Identity::ClosesInHandshake, answer_one), start_node());
     let cluster = time.of(vec![dead.endpoint(), good.endpoint()], &good);
     let crowd = |passed: u64| {
         time.pass(passed);
@@ -174,7 +174,7 @@ fn dead_node_is_tried_by_one_call_per_pause() {
 #[test]
 fn get_with_a_truncated_answer_is_retried_on_another_node() {
     for start in ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
-        let (bad, good) = (Node::start(move |_| ScriptedReply::raw(start).then_close()), good());
+        let (bad, good) = (Node::start(move |_| ScriptedReply::raw(start).then_close()), start_node());
         let cluster = Time::default().of(vec![bad.endpoint(), good.endpoint()], &good);
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
         assert_eq!((bad.requests().len(), good.requests().len()), (1, 1));
@@ -217,7 +217,7 @@ fn lost_get_is_retried_on_the_same_node_if_the_others_are_dead() {
 #[test]
 fn if_every_node_is_down_each_call_tries_and_names_all() {
     let time = Time::default();
-    let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, one));
+    let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, answer_one));
     let gone = closed_endpoint();
     let endpoints = vec![cut[0].endpoint(), gone.clone(), cut[1].endpoint()];
     let cluster = time.of(endpoints, &cut[0]);
@@ -238,7 +238,7 @@ fn if_every_node_is_down_each_call_tries_and_names_all() {
 #[test]
 fn hanging_node_is_tried_by_reads_only_and_fails_none() {
     let time = Time::default();
-    let (hung, good) = (Node::start(|_| ScriptedReply::hang()), good());
+    let (hung, good) = (Node::start(|_| ScriptedReply::hang()), start_node());
     let timeout = Duration::from_millis(300);
     let endpoints = vec![hung.endpoint(), good.endpoint()];
     let cluster = time.cluster(config::ClusterConfig { endpoints, timeout, ..good.cluster_settings() });
@@ -247,7 +247,7 @@ fn hanging_node_is_tried_by_reads_only_and_fails_none() {
     for method in [Method::Post, Method::Put, Method::Delete] {
         ask(&cluster, method).unwrap();
     }
-    assert_eq!(hung.requests().len(), 1, "what can't be sent twice is not risked");
+    assert_eq!(hung.requests().len(), 1, "a write is not sent to a hanging node");
     ask(&cluster, Method::Get).unwrap();
     assert_eq!((hung.requests().len(), good.requests().len()), (2, 4), "it was tried, then another one answered");
     ask(&cluster, Method::Get).unwrap();
@@ -257,14 +257,14 @@ fn hanging_node_is_tried_by_reads_only_and_fails_none() {
 #[test]
 fn node_states_show_down_nodes_with_reasons() {
     let time = Time::default();
-    let (good, dead) = (good(), closed_endpoint());
+    let (good, dead) = (start_node(), closed_endpoint());
     let cluster = time.of(vec![dead.clone(), good.endpoint()], &good);
     let states = || -> Vec<(String, Option<String>)> {
         let states = cluster.node_states().into_iter();
         states.map(|state| (state.node, state.backoff.map(|backoff| backoff.to_string()))).collect()
     };
     let well = |endpoint: &Endpoint| (endpoint.to_string(), None);
-    assert_eq!(states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
+    assert_eq!(states(), [well(&dead), well(&good.endpoint())], "no node is marked as down");
     ask(&cluster, Method::Get).unwrap();
     time.pass(12);
     let states = states();
@@ -335,7 +335,7 @@ fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
 /// Returns a listener that accepts no more connections and drops the packets of clients that connect.
 fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&own(21).into()).unwrap();
+    listener.bind(&own_address(21).into()).unwrap();
     listener.listen(0).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let mut taken = Vec::new();
@@ -349,7 +349,7 @@ fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
 #[cfg(target_os = "linux")]
 fn call_is_cancelled_while_connecting_to_an_address_that_drops_packets() {
     let (hole, _listener, _taken) = black_hole();
-    let good = good();
+    let good = start_node();
     let cluster = Time::default().of(vec![hole.clone(), good.endpoint()], &good);
     // The line in the kernel's table of connections: to that port, state SYN_SENT.
     let connecting = format!(":{:04X} 02 ", hole.port);
@@ -366,8 +366,8 @@ fn call_is_cancelled_while_connecting_to_an_address_that_drops_packets() {
         assert_eq!(call.join().unwrap().kind(), "cancelled");
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     });
-    assert!(good.requests().is_empty(), "a cancelled call goes nowhere else");
-    assert!(cluster.node_states()[0].backoff.is_none(), "a cancellation says nothing about the node");
+    assert!(good.requests().is_empty(), "a cancelled call is sent to no other node");
+    assert!(cluster.node_states()[0].backoff.is_none(), "a cancellation does not mark the node as down");
 }
 
 fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
@@ -375,7 +375,7 @@ fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveE
 }
 
 /// Starts two nodes at the same port of two addresses. The first lists both, and a third one that is offline.
-fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 'static) -> (Node, Node) {
+fn start_pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 'static) -> (Node, Node) {
     loop {
         let names = names.clone();
         let asked = AtomicU64::new(0);
@@ -399,15 +399,15 @@ fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 
     }
 }
 
-fn discovering(node: &Node, tls: TlsVerification) -> config::ClusterConfig {
+fn start_discovery(node: &Node, tls: TlsVerification) -> config::ClusterConfig {
     config::ClusterConfig { discover_nodes: true, tls, ..node.cluster_settings() }
 }
 
 #[test]
 fn discovered_nodes_answer_if_the_configured_one_is_down() {
-    let (first, second) = pair(Identity::Trusted, |_| true);
+    let (first, second) = start_pair(Identity::Trusted, |_| true);
     let time = Time::default();
-    let cluster = time.cluster(discovering(&first, first.cluster_settings().tls));
+    let cluster = time.cluster(start_discovery(&first, first.cluster_settings().tls));
     for _ in 0..3 {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
@@ -422,9 +422,9 @@ fn discovered_nodes_answer_if_the_configured_one_is_down() {
 
 #[test]
 fn discovered_node_is_not_used_once_the_cluster_reports_it_offline() {
-    let (first, second) = pair(Identity::Plain, |time| time != 1);
+    let (first, second) = start_pair(Identity::Plain, |time| time != 1);
     let time = Time::default();
-    let cluster = time.cluster(discovering(&first, TlsVerification::PublicRoots));
+    let cluster = time.cluster(start_discovery(&first, TlsVerification::PublicRoots));
     for known in [2, 1, 2] {
         ask(&cluster, Method::Get).unwrap();
         assert_eq!(cluster.node_states().len(), known);
@@ -435,9 +435,9 @@ fn discovered_node_is_not_used_once_the_cluster_reports_it_offline() {
 
 #[test]
 fn discovered_node_is_verified_like_a_configured_one() {
-    let (first, second) = pair(Identity::SelfSigned, |_| true);
+    let (first, second) = start_pair(Identity::SelfSigned, |_| true);
     let cluster =
-        Time::default().cluster(discovering(&first, TlsVerification::Fingerprints(vec![first.fingerprint()])));
+        Time::default().cluster(start_discovery(&first, TlsVerification::Fingerprints(vec![first.fingerprint()])));
     ask(&cluster, Method::Get).unwrap();
     drop(first);
     let text = ask(&cluster, Method::Post).unwrap_err().to_string();
@@ -447,10 +447,10 @@ fn discovered_node_is_verified_like_a_configured_one() {
 
 #[test]
 fn node_discovery_happens_only_if_enabled_and_never_on_a_write() {
-    let (first, second) = pair(Identity::Plain, |_| true);
+    let (first, second) = start_pair(Identity::Plain, |_| true);
     let time = Time::default();
     ask(&time.cluster(first.cluster_settings()), Method::Get).unwrap();
-    ask(&time.cluster(discovering(&first, TlsVerification::PublicRoots)), Method::Post).unwrap();
+    ask(&time.cluster(start_discovery(&first, TlsVerification::PublicRoots)), Method::Post).unwrap();
     assert_eq!((first.requests().len(), second.connections()), (2, 0));
 }
 
@@ -465,7 +465,7 @@ fn cluster_answers_although_node_discovery_fails() {
             "/api2/json/cluster/status" => reply.clone(),
             _ => ScriptedReply::data("1"),
         });
-        let cluster = Time::default().cluster(discovering(&node, TlsVerification::PublicRoots));
+        let cluster = Time::default().cluster(start_discovery(&node, TlsVerification::PublicRoots));
         for _ in 0..2 {
             assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
         }

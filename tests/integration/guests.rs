@@ -12,7 +12,7 @@ fn demo() -> Demo {
     Demo::start().expect("the demo cluster")
 }
 
-fn find(server: &McpServer, query: &str) -> ToolResult {
+fn find_guests(server: &McpServer, query: &str) -> ToolResult {
     let result = call(server, "find_guest", json!({"query": query}));
     assert!(!result.failed, "{result:?}");
     result
@@ -26,11 +26,11 @@ fn column(result: &ToolResult, name: &str) -> Vec<Value> {
 }
 
 fn vmids(server: &McpServer, query: &str) -> Vec<u64> {
-    column(&find(server, query), "vmid").iter().map(|v| v.as_u64().expect("a number")).collect()
+    column(&find_guests(server, query), "vmid").iter().map(|v| v.as_u64().expect("a number")).collect()
 }
 
 /// Starts a node whose cluster `name` has these rows as resources.
-fn node(rows: Value) -> Node {
+fn start_node(rows: Value) -> Node {
     let rows = rows.to_string();
     Node::start(move |request| {
         assert_eq!(request.target, "/api2/json/cluster/resources?type=vm");
@@ -38,7 +38,7 @@ fn node(rows: Value) -> Node {
     })
 }
 
-fn over(node: &Node) -> McpServer {
+fn start_server(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
@@ -66,7 +66,7 @@ fn guests_are_found_by_name_tag_pool_node_and_kind_best_first() {
 #[test]
 fn found_guest_has_the_fields_that_the_next_call_needs() {
     let demo = demo();
-    let result = find(&product(vec![demo.cluster()]), "db01");
+    let result = find_guests(&product(vec![demo.cluster()]), "db01");
     assert!(result.text.starts_with("vmid\ttype\tname\tnode\tstatus\ttags\tpool\t"), "{result:?}");
     assert!(result.text.contains("102\tqemu\tdb01\tpve1\trunning\tdb;prod\tprod\t8\t32GiB\t"), "{result:?}");
     assert_eq!(column(&result, "path"), ["/nodes/pve1/qemu/102"]);
@@ -77,9 +77,9 @@ fn found_guest_has_the_fields_that_the_next_call_needs() {
 fn search_covers_every_cluster_and_reports_failed_ones() {
     let demo = demo();
     let down = ClusterConfig { name: "down".into(), endpoints: vec![closed_endpoint()], ..demo.cluster() };
-    let other = node(json!([{"id": "qemu/100", "node": "other1", "name": "web01", "status": "running"}]));
+    let other = start_node(json!([{"id": "qemu/100", "node": "other1", "name": "web01", "status": "running"}]));
     let server = product(vec![demo.cluster(), down, other.cluster_settings()]);
-    let result = find(&server, "web01");
+    let result = find_guests(&server, "web01");
     assert_eq!(column(&result, "cluster"), ["demo", "test"]);
     assert_eq!(column(&result, "path"), ["/nodes/pve1/qemu/100", "/nodes/other1/qemu/100"]);
     assert!(result.text.lines().last().expect("a line").starts_with("cluster down: "), "{result:?}");
@@ -94,39 +94,39 @@ fn unknown_word_is_answered_with_the_nearest_words() {
     let demo = demo();
     let server = product(vec![demo.cluster()]);
     for (query, near) in [("gitlba", "gitlab"), ("dbb", "db"), ("prdo", "prod"), ("windwos pve3", "windows")] {
-        let result = find(&server, query);
+        let result = find_guests(&server, query);
         assert!(result.text.starts_with(&format!("no guest fits \"{query}\" among 13 seen")), "{result:?}");
         assert!(result.text.contains("Nearest: ") && result.text.contains(near), "{result:?}");
         assert_eq!((&result.structured["total"], &result.structured["rows"]), (&json!(0), &json!([])));
     }
-    assert!(find(&server, "\u{1b}qqqqqqqq").text.contains("get_cluster_resources"));
+    assert!(find_guests(&server, "\u{1b}qqqqqqqq").text.contains("get_cluster_resources"));
 }
 
 #[test]
 fn missing_privilege_is_named_if_no_guest_is_visible() {
-    let empty = node(json!([]));
-    assert!(find(&over(&empty), "web01").text.contains("VM.Audit"));
-    let thin = node(json!([{"id": "qemu/100", "type": "qemu", "vmid": 100}]));
-    let result = find(&over(&thin), "100");
+    let empty = start_node(json!([]));
+    assert!(find_guests(&start_server(&empty), "web01").text.contains("VM.Audit"));
+    let thin = start_node(json!([{"id": "qemu/100", "type": "qemu", "vmid": 100}]));
+    let result = find_guests(&start_server(&thin), "100");
     assert!(result.text.contains("VM.Audit") && result.structured["total"] == 1, "{result:?}");
 }
 
 #[test]
 fn guest_is_found_by_any_of_its_texts() {
-    let node = node(json!([
+    let node = start_node(json!([
         {"id": "lxc/200", "node": "pve1", "name": "a", "status": "running", "ip": "192.0.2.77/24"},
         {"id": "lxc/201", "node": "pve1", "name": "b", "status": "running", "hastate": "fence"},
     ]));
-    assert_eq!(vmids(&over(&node), "192.0.2.77"), [200]);
-    assert_eq!(vmids(&over(&node), "Fence"), [201]);
+    assert_eq!(vmids(&start_server(&node), "192.0.2.77"), [200]);
+    assert_eq!(vmids(&start_server(&node), "Fence"), [201]);
 }
 
 #[test]
 fn search_returns_the_best_fifty_and_the_number_of_the_rest() {
     let row =
         |vmid: u32| json!({"id": format!("qemu/{vmid}"), "node": "n", "name": format!("web-{vmid}"), "status": "x"});
-    let node = node((1_000..3_000).chain([100]).map(row).collect());
-    let result = find(&over(&node), "web");
+    let node = start_node((1_000..3_000).chain([100]).map(row).collect());
+    let result = find_guests(&start_server(&node), "web");
     assert_eq!((&result.structured["total"], &result.structured["left_out"]), (&json!(50), &json!(1951)));
     assert!(result.text.contains("\n1951 more fit") && column(&result, "vmid")[0] == 100, "{result:?}");
 }
@@ -140,11 +140,12 @@ fn invalid_queries_and_answers_are_rejected() {
         assert!(result.failed && result.text.contains("query"), "{result:?}");
     }
     for answer in [json!({}), json!("x"), json!(null)] {
-        let node = node(answer);
-        assert!(call(&over(&node), "find_guest", json!({"query": "x"})).failed);
+        let node = start_node(answer);
+        assert!(call(&start_server(&node), "find_guest", json!({"query": "x"})).failed);
     }
-    let odd =
-        node(json!([7, null, [], {"id": "qemu/"}, {"vmid": 100}, {"id": "qemu/100", "name": "a\tb\nc", "node": ".."}]));
-    let result = find(&over(&odd), "100");
+    let odd = start_node(
+        json!([7, null, [], {"id": "qemu/"}, {"vmid": 100}, {"id": "qemu/100", "name": "a\tb\nc", "node": ".."}]),
+    );
+    let result = find_guests(&start_server(&odd), "100");
     assert_eq!(result.text.lines().nth(1), Some("100\tqemu\ta\\tb\\nc\t.."), "{result:?}");
 }

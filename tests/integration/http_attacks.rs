@@ -1,7 +1,7 @@
 //! Attacks on the HTTP server over raw sockets. After each attack, a valid request must be answered.
 
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, LONG, eventually, ping, refused};
+use crate::support::raw::{Client, LONG, eventually, invalid_message, ping};
 use crate::support::server::{TestServer, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
@@ -27,7 +27,7 @@ fn incomplete_large_bodies_share_one_budget() {
         client
     };
     let mut first = begin();
-    assert_eq!(first.reply().expect("to be asked for the body").status, 100);
+    assert_eq!(first.reply().expect("a 100 Continue").status, 100);
     let refused = begin().reply().expect("a refusal");
     assert_eq!(refused.status, 503, "{}", refused.body);
     assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
@@ -88,7 +88,7 @@ fn server_survives_three_thousand_reset_requests() {
 }
 
 /// Returns the resident memory of this process, in KiB.
-fn resident() -> usize {
+fn resident_memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -101,14 +101,14 @@ fn pipelining_client_that_does_not_read_fills_only_its_own_socket() {
     }
     let server = TestServer::start(limits());
     let mut client = server.connect();
-    let before = resident();
+    let before = resident_memory();
     let many = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     // It ends when the server closes, because the client did not read the answers within the write timeout.
     let begun = Instant::now();
     while client.stream.write_all(many.as_bytes()).is_ok() {
         assert!(begun.elapsed() < LONG, "the server still reads requests of a client that reads no answer");
     }
-    assert!(resident() < before + (200 << 10), "{before} KiB, then {} KiB", resident());
+    assert!(resident_memory() < before + (200 << 10), "{before} KiB, then {} KiB", resident_memory());
     server.assert_answers();
 }
 
@@ -133,7 +133,7 @@ fn endless_request_line_is_cut() {
     while sent < 64 << 20 && client.stream.write_all(&[b'a'; 4096]).is_ok() {
         sent += 4096;
     }
-    assert!(sent < 64 << 20, "all of it was taken");
+    assert!(sent < 64 << 20, "everything was accepted");
     server.assert_answers();
     assert_eq!(server.status_of(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(16 << 10))), 431);
     assert_eq!(server.status_of(&format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(16 << 10))), 431);
@@ -218,7 +218,7 @@ fn clients_that_do_not_read_a_large_answer_delay_no_other_client() {
         let mut client = server.connect();
         // Each is answered with a 400 whose body has megabytes.
         for _ in 0..8 {
-            client.send_post(&sse.path, &refused(3 << 20));
+            client.send_post(&sse.path, &invalid_message(3 << 20));
         }
         slow.push((sse, client));
         server.assert_answers();
@@ -282,7 +282,7 @@ fn large_answer_on_a_kept_connection_is_not_delayed() {
     let mut client = server.connect();
     let begun = Instant::now();
     for _ in 0..100 {
-        let reply = client.post(&sse.path, &refused(3000));
+        let reply = client.post(&sse.path, &invalid_message(3000));
         assert!(reply.status == 400 && reply.body.len() > 3000);
     }
     // Two writes, or Nagle's algorithm, would wait 40 ms for an acknowledgement each time.
@@ -303,7 +303,7 @@ fn too_many_connections_get_503() {
         assert_eq!(reply.status, 503);
         assert!(reply.has_header("Retry-After: 5") && reply.has_header("Connection: close"), "{}", reply.head);
     }
-    assert_eq!(open[0].ask("GET /healthz", "").status, 200, "those that are open are served");
+    assert_eq!(open[0].ask("GET /healthz", "").status, 200, "open connections are served");
     drop(open);
     eventually("an answer", || server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == 200);
 }
@@ -344,7 +344,7 @@ fn a_body_in_chunks_is_read_and_bounded() {
     let mut client = server.connect();
     client.send(request(headers, "3\r\n{\"a\r\n2\r\n\":\r\n0\r\n\r\n"));
     assert_eq!(client.reply().unwrap().status, 400, "no session is named");
-    assert_eq!(client.ask("GET /healthz", "").status, 200, "what follows is the next request");
+    assert_eq!(client.ask("GET /healthz", "").status, 200, "the following bytes are the next request");
     assert_eq!(server.status_of(&request(headers, "41\r\n")), 413);
     assert_eq!(server.status_of(&request(headers, "+3\r\nabc\r\n0\r\n\r\n")), 400);
 }

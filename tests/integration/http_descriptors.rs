@@ -29,7 +29,7 @@ fn clients_wait_while_no_descriptor_is_free_and_are_served_later() {
         clients.push(client);
     }
     let mut failures = 0;
-    eventually("accept fails, and is tried again", || {
+    eventually("accept fails and is retried", || {
         failures += take().iter().filter(|line| line.text.starts_with("cannot accept a connection")).count();
         failures >= 3
     });

@@ -287,9 +287,9 @@ fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
     let busy = sse.message();
     assert!(busy.contains("\"id\":2,") && busy.contains("-32000") && busy.contains("busy: the server"), "{busy}");
     client.post(&sse.path, PING);
-    assert_eq!(sse.message(), PONG, "what needs no worker is answered");
+    assert_eq!(sse.message(), PONG, "a call without a worker is answered");
     drop(deaf);
-    assert!(sse.message().contains("\"id\":1,"), "what waited is answered");
+    assert!(sse.message().contains("\"id\":1,"), "the waiting call is answered");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn one_session_cannot_fill_the_queue() {
     drop(deaf);
     assert!(sse.message().contains("\"id\":1,"));
     assert_eq!(client.post(&sse.path, &call(3)).status, 202);
-    assert!(sse.message().contains("\"id\":3,"), "there is room again as soon as the answer is there");
+    assert!(sse.message().contains("\"id\":3,"), "there is a free place as soon as the answer arrives");
 }
 
 #[test]

@@ -38,7 +38,7 @@ const VALUES: &[&str] = &[
 
 /// A change to a well-formed path.
 #[derive(Clone, Debug)]
-enum Twist {
+enum PathChange {
     /// This character percent-encoded, once or twice.
     Encode(Index, bool),
     /// Every slash percent-encoded.
@@ -55,7 +55,7 @@ enum Twist {
     Segment(Index, bool),
 }
 
-fn twist() -> impl Strategy<Value = Twist> {
+fn any_change() -> impl Strategy<Value = PathChange> {
     const BETWEEN: &[&str] = &[
         "/",
         "//",
@@ -123,17 +123,17 @@ fn twist() -> impl Strategy<Value = Twist> {
     ];
     let index = any::<Index>;
     prop_oneof![
-        4 => (index(), any::<bool>()).prop_map(|(at, twice)| Twist::Encode(at, twice)),
-        1 => select(&["//", "%2F", "%2f", "%252F", "/./", "///", "\\"][..]).prop_map(Twist::Slashes),
-        2 => (index(), select(BETWEEN)).prop_map(|(at, text)| Twist::Insert(at, text)),
-        2 => select(FRONT).prop_map(Twist::Front),
-        2 => select(BACK).prop_map(Twist::Back),
-        1 => index().prop_map(Twist::Case),
-        1 => (index(), any::<bool>()).prop_map(|(at, twice)| Twist::Segment(at, twice)),
+        4 => (index(), any::<bool>()).prop_map(|(at, twice)| PathChange::Encode(at, twice)),
+        1 => select(&["//", "%2F", "%2f", "%252F", "/./", "///", "\\"][..]).prop_map(PathChange::Slashes),
+        2 => (index(), select(BETWEEN)).prop_map(|(at, text)| PathChange::Insert(at, text)),
+        2 => select(FRONT).prop_map(PathChange::Front),
+        2 => select(BACK).prop_map(PathChange::Back),
+        1 => index().prop_map(PathChange::Case),
+        1 => (index(), any::<bool>()).prop_map(|(at, twice)| PathChange::Segment(at, twice)),
     ]
 }
 
-fn twisted(path: String, twist: &Twist) -> String {
+fn change_path(path: String, change: &PathChange) -> String {
     let chars: Vec<char> = path.chars().collect();
     let split = |at: &Index| {
         let at = at.index(chars.len().max(1)).min(chars.len());
@@ -142,8 +142,8 @@ fn twisted(path: String, twist: &Twist) -> String {
     let first = |text: &str| {
         text.chars().next().map_or((String::new(), String::new()), |c| (c.to_string(), text[c.len_utf8()..].into()))
     };
-    match twist {
-        Twist::Encode(at, twice) => {
+    match change {
+        PathChange::Encode(at, twice) => {
             let (before, rest) = split(at);
             let (this, after) = first(&rest);
             let percent = if *twice { "%25" } else { "%" };
@@ -154,20 +154,20 @@ fn twisted(path: String, twist: &Twist) -> String {
                 .collect();
             before + &code + &after
         }
-        Twist::Slashes(with) => path.replace('/', with),
-        Twist::Insert(at, text) => {
+        PathChange::Slashes(with) => path.replace('/', with),
+        PathChange::Insert(at, text) => {
             let (before, after) = split(at);
             before + text + &after
         }
-        Twist::Front(text) => format!("{text}{path}"),
-        Twist::Back(text) => format!("{path}{text}"),
-        Twist::Case(at) => {
+        PathChange::Front(text) => format!("{text}{path}"),
+        PathChange::Back(text) => format!("{path}{text}"),
+        PathChange::Case(at) => {
             let (before, rest) = split(at);
             let (this, after) = first(&rest);
             let other = if this == this.to_uppercase() { this.to_lowercase() } else { this.to_uppercase() };
             before + &other + &after
         }
-        Twist::Segment(at, twice) => {
+        PathChange::Segment(at, twice) => {
             let mut parts: Vec<&str> = path.split('/').collect();
             let at = at.index(parts.len());
             match twice {
@@ -180,10 +180,10 @@ fn twisted(path: String, twist: &Twist) -> String {
 }
 
 /// Generates the index of an operation, and a path that may or may not belong to it.
-fn typed() -> impl Strategy<Value = (usize, String)> {
+fn any_typed_path() -> impl Strategy<Value = (usize, String)> {
     let values = (select(NODES), select(GUESTS), prop::collection::vec(select(VALUES), 4));
-    let twists = prop::collection::vec(twist(), 0..4);
-    (any::<Index>(), values, any::<bool>(), twists).prop_map(|(at, (node, guest, values), short, twists)| {
+    let changes = prop::collection::vec(any_change(), 0..4);
+    (any::<Index>(), values, any::<bool>(), changes).prop_map(|(at, (node, guest, values), short, changes)| {
         let at = at.index(embedded_schema().len());
         let mut values = values.into_iter();
         let fill = |segment: &str| match segment {
@@ -198,7 +198,7 @@ fn typed() -> impl Strategy<Value = (usize, String)> {
         if short && template.contains("{vmid}") {
             path = path.replacen(&format!("/nodes/{node}"), "", 1);
         }
-        (at, twists.iter().fold(path, twisted))
+        (at, changes.iter().fold(path, change_path))
     })
 }
 
@@ -206,7 +206,7 @@ fn typed() -> impl Strategy<Value = (usize, String)> {
 fn accepted_path_is_read_by_a_node_as_it_was_matched() {
     let (taken, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 4_000, failure_persistence: None, ..Config::default() };
-    let any_text = prop_oneof![9 => typed().prop_map(|(_, path)| path), 1 => "[/a-z0-9.%{}:?#é \\\\]{0,40}", 1 => "\\PC{0,30}|.{0,30}"];
+    let any_text = prop_oneof![9 => any_typed_path().prop_map(|(_, path)| path), 1 => "[/a-z0-9.%{}:?#é \\\\]{0,40}", 1 => "\\PC{0,30}|.{0,30}"];
     let run = TestRunner::new(config).run(&any_text, |typed| {
         let Ok((path, _)) = ApiPath::parse(&typed) else {
             refused.set(refused.get() + 1);
@@ -242,7 +242,7 @@ fn shown_operation(result: &ToolResult) -> (String, String) {
 }
 
 /// Calls `tool` and returns its result and the requests it caused.
-fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (ToolResult, Vec<Request>) {
+fn record_call(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (ToolResult, Vec<Request>) {
     let before = node.requests().len();
     let text = call(server, tool, arguments);
     (text, node.requests().split_off(before))
@@ -256,7 +256,7 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
     assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
     let (sent, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
-    let run = TestRunner::new(config).run(&typed(), |(at, path)| {
+    let run = TestRunner::new(config).run(&any_typed_path(), |(at, path)| {
         let operation_meant = embedded_schema().operation(at).unwrap();
         let (method, data) = (operation_meant.method(), required(&operation_meant));
         let mut arguments = json!({"path": path, "method": method.as_str(), "data": data});
@@ -266,9 +266,9 @@ fn every_path_reaches_the_operation_that_dry_run_shows() {
         }
         let mut dry = arguments.clone();
         dry["dry_run"] = true.into();
-        let (dry, looks) = asked(&server, &node, "proxmox_api_call", dry);
+        let (dry, looks) = record_call(&server, &node, "proxmox_api_call", dry);
         prop_assert!(looks.iter().all(is_lookup), "{looks:?}");
-        let (real, requests) = asked(&server, &node, "proxmox_api_call", arguments.clone());
+        let (real, requests) = record_call(&server, &node, "proxmox_api_call", arguments.clone());
         if dry.failed {
             refused.set(refused.get() + 1);
             prop_assert!(real.failed && requests.iter().all(is_lookup), "{dry:?} but {requests:?}");
@@ -306,8 +306,9 @@ fn get_only_reads_for_any_path() {
     assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     let method = select(&["", "", "GET ", "POST ", "PUT\t", "delete ", "  PoSt  "][..]);
-    let run = TestRunner::new(config).run(&(method, typed()), |(front, (_, path))| {
-        let (result, requests) = asked(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
+    let run = TestRunner::new(config).run(&(method, any_typed_path()), |(front, (_, path))| {
+        let (result, requests) =
+            record_call(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
         prop_assert!(requests.iter().all(|r| r.method == "GET" && r.body.is_empty()), "{requests:?}");
         if !front.trim().is_empty() && front != "GET " {
             prop_assert!(result.failed && requests.is_empty(), "{result:?}");

@@ -1,8 +1,8 @@
 //! Protected guests: no change that affects one is sent. Reads, and changes of other guests, are sent.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{RecordingNode, open, protected};
-use crate::support::proxmox::{failed, guests, gzipped_facts, read, required};
+use crate::support::policy::{RecordingNode, open_policy, protected};
+use crate::support::proxmox::{guests, gzipped_facts, read, required, server_error};
 use crate::support::tool::{ToolResult, ToolServer};
 use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
@@ -26,13 +26,13 @@ fn rows() -> Value {
 }
 
 /// Returns a server over a cluster with protected guests.
-fn protecting(protect: &[&str]) -> ToolServer {
-    protecting_with_list(protect, ScriptedReply::data(&rows().to_string()))
+fn start_protecting(protect: &[&str]) -> ToolServer {
+    start_protecting_with_list(protect, ScriptedReply::data(&rows().to_string()))
 }
 
-fn protecting_with_list(protect: &[&str], list: ScriptedReply) -> ToolServer {
+fn start_protecting_with_list(protect: &[&str], list: ScriptedReply) -> ToolServer {
     let node = RecordingNode::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
-    let rules = ClusterPolicy { protect: protected(protect), ..open() };
+    let rules = ClusterPolicy { protect: protected(protect), ..open_policy() };
     let cluster = node.cluster("prod", rules);
     ToolServer::new(node, vec![cluster])
 }
@@ -69,7 +69,7 @@ fn assert_sent(server: &ToolServer, line: &str, given: &Value) {
 }
 
 /// Returns calls that affect guest 100.
-fn reaching() -> Vec<(&'static str, Value)> {
+fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
     let none = || json!({});
     vec![
         // Through the path.
@@ -177,8 +177,8 @@ fn reaching() -> Vec<(&'static str, Value)> {
 #[test]
 fn every_call_that_reaches_a_protected_guest_is_denied() {
     for protect in WAYS {
-        let server = protecting(protect);
-        for (line, given) in reaching() {
+        let server = start_protecting(protect);
+        for (line, given) in calls_on_guest_100() {
             assert_refused(&server, line, &given);
         }
     }
@@ -187,7 +187,7 @@ fn every_call_that_reaches_a_protected_guest_is_denied() {
 #[test]
 fn calls_that_reach_other_guests_are_sent() {
     for protect in WAYS {
-        let server = protecting(protect);
+        let server = start_protecting(protect);
         for (line, given) in [
             ("POST /nodes/pve2/qemu/101/status/stop", json!({})),
             ("POST /qemu/db01/status/reboot", json!({})),
@@ -226,7 +226,7 @@ fn calls_that_reach_other_guests_are_sent() {
 #[test]
 fn protected_guest_can_be_read() {
     for protect in WAYS {
-        let server = protecting(protect);
+        let server = start_protecting(protect);
         for path in [
             "/nodes/pve1/qemu/100/config",
             "/qemu/web01/status/current",
@@ -246,7 +246,7 @@ fn protected_guest_can_be_read() {
 
 #[test]
 fn dry_run_of_a_denied_call_is_denied() {
-    let server = protecting(&["100"]);
+    let server = start_protecting(&["100"]);
     let arguments = json!({"path": "/nodes/pve1/stopall", "method": "POST", "dry_run": true});
     let result = server.call("proxmox_api_call", arguments);
     assert!(result.failed && result.text.contains("protected"), "{result:?}");
@@ -256,7 +256,7 @@ fn dry_run_of_a_denied_call_is_denied() {
 fn unlisted_guest_may_be_in_a_protected_pool() {
     let over = json!({"vmid": 300, "archive": "local:backup/x.vma.zst", "force": true});
     for protect in [&["pool:prod"][..], &["tag:critical"], &["100", "tag:x"]] {
-        let server = protecting(protect);
+        let server = start_protecting(protect);
         for (line, given) in [
             ("POST /nodes/pve3/qemu/300/status/stop", json!({})),
             ("POST /nodes/pve3/vzdump", json!({"vmid": "300"})),
@@ -269,18 +269,18 @@ fn unlisted_guest_may_be_in_a_protected_pool() {
         }
         assert_sent(&server, "POST /nodes/pve3/qemu", &json!({"vmid": 300}));
     }
-    assert_sent(&protecting(&["100"]), "POST /nodes/pve3/qemu/300/status/stop", &json!({}));
+    assert_sent(&start_protecting(&["100"]), "POST /nodes/pve3/qemu/300/status/stop", &json!({}));
 }
 
 #[test]
 fn unlisted_protected_guest_may_be_on_any_node() {
-    let server = protecting(&["300"]);
+    let server = start_protecting(&["300"]);
     for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /cluster/bulk-action/guest/suspend"] {
         assert!(assert_refused(&server, line, &json!({})).contains("VM.Audit"));
     }
     assert_sent(&server, "POST /nodes/pve2/qemu/101/status/stop", &json!({}));
     // A listed guest without a node may be on any node.
-    let server = protecting_with_list(&["300"], ScriptedReply::data(&guests().to_string()));
+    let server = start_protecting_with_list(&["300"], ScriptedReply::data(&guests().to_string()));
     assert_refused(&server, "POST /nodes/pve2/stopall", &json!({}));
 }
 
@@ -290,11 +290,11 @@ fn without_a_guest_list_calls_that_could_reach_a_protected_guest_are_denied() {
         ScriptedReply::data("{}"),
         ScriptedReply::data("null"),
         ScriptedReply::body("<html>"),
-        failed("cluster not ready - no quorum?"),
+        server_error("cluster not ready - no quorum?"),
     ];
     for list in lists {
         for protect in WAYS {
-            let server = protecting_with_list(protect, list.clone());
+            let server = start_protecting_with_list(protect, list.clone());
             for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /nodes/pve2/termproxy"] {
                 assert_refused(&server, line, &json!({}));
             }
@@ -309,7 +309,7 @@ fn without_a_guest_list_calls_that_could_reach_a_protected_guest_are_denied() {
 
 #[test]
 fn localhost_as_node_counts_as_every_node() {
-    let server = protecting(&["100"]);
+    let server = start_protecting(&["100"]);
     for path in ["/nodes/localhost/stopall", "/nodes/LOCALHOST/status", "/nodes/%6cocalhost/vzdump"] {
         let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));
         assert!(result.failed && result.text.contains("which node? Put one of pve1, pve2, pve3"), "{result:?}");

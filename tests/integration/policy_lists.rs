@@ -1,7 +1,7 @@
 //! Operations that `deny` and `allow` exclude. Every tool rejects them in every spelling.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{RecordingNode, open, patterns};
+use crate::support::policy::{RecordingNode, open_policy, patterns};
 use crate::support::proxmox::{gzipped_facts, is_lookup};
 use crate::support::tool::{ToolResult, ToolServer};
 use proxmox_mcp::policy::ClusterPolicy;
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
 
-fn denying(list: &[&str]) -> ToolServer {
-    over(RecordingNode::start(), ClusterPolicy { deny: patterns(list), ..open() })
+fn start_with_deny_list(list: &[&str]) -> ToolServer {
+    start_server(RecordingNode::start(), ClusterPolicy { deny: patterns(list), ..open_policy() })
 }
 
-fn allowing(list: &[&str]) -> ToolServer {
-    over(RecordingNode::start(), ClusterPolicy { allow: Some(patterns(list)), ..open() })
+fn start_with_allow_list(list: &[&str]) -> ToolServer {
+    start_server(RecordingNode::start(), ClusterPolicy { allow: Some(patterns(list)), ..open_policy() })
 }
 
-fn over(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
+fn start_server(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
     let cluster = node.cluster("test", rules);
     ToolServer::new(node, vec![cluster])
 }
@@ -41,7 +41,7 @@ fn assert_passes(server: &ToolServer, tool: &str, arguments: Value) {
 
 #[test]
 fn denied_list_is_denied_to_every_tool_that_shows_it() {
-    let server = denying(&["GET /nodes"]);
+    let server = start_with_deny_list(&["GET /nodes"]);
     assert_refused(&server, "list_nodes", json!({}), "/nodes");
     assert_refused(&server, "proxmox_api_get", json!({"path": "/nodes"}), "/nodes");
     assert_refused(&server, "proxmox_api_call", json!({"path": "//nodes/"}), "/nodes");
@@ -50,7 +50,7 @@ fn denied_list_is_denied_to_every_tool_that_shows_it() {
     assert!(!server.node.requests().iter().any(|r| r.path().ends_with("/nodes")));
     assert_passes(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
 
-    let server = denying(&["* /cluster/resources"]);
+    let server = start_with_deny_list(&["* /cluster/resources"]);
     for (tool, arguments) in [
         ("find_guest", json!({"query": "web"})),
         ("get_cluster_resources", json!({})),
@@ -64,7 +64,7 @@ fn denied_list_is_denied_to_every_tool_that_shows_it() {
 
 #[test]
 fn only_the_denied_paths_of_several_are_rejected() {
-    let server = denying(&["GET /pools/**", "GET /nodes/*/status"]);
+    let server = start_with_deny_list(&["GET /pools/**", "GET /nodes/*/status"]);
     let result =
         server.call("proxmox_api_get", json!({"paths": ["/version", "/pools", "/pools/x", "/nodes/pve1/status"]}));
     let refused: Vec<bool> = [&result.text].into_iter().chain(&result.more).map(|t| t.contains("refused: ")).collect();
@@ -75,7 +75,7 @@ fn only_the_denied_paths_of_several_are_rejected() {
 
 #[test]
 fn denied_path_is_denied_in_every_spelling() {
-    let server = denying(&["* /nodes/pve1/qemu/100/**"]);
+    let server = start_with_deny_list(&["* /nodes/pve1/qemu/100/**"]);
     for path in [
         "/nodes/pve1/qemu/100/config",
         "/nodes/pve1/%71emu/100/config",
@@ -107,7 +107,7 @@ fn denied_path_is_denied_in_every_spelling() {
 #[test]
 fn volume_with_many_slashes_is_denied_as_one() {
     for pattern in ["DELETE /nodes/*/storage/*/content/*", "* /nodes/*/storage/local/**"] {
-        let server = denying(&[pattern]);
+        let server = start_with_deny_list(&[pattern]);
         for volume in ["local:iso/a.iso", "local%3Aiso%2Fa.iso", "iso/a.iso", "local:100/vm-100-disk-0.raw", "x"] {
             let path = format!("/nodes/pve1/storage/local/content/{volume}");
             assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "DELETE"}), ".iso");
@@ -120,7 +120,7 @@ fn volume_with_many_slashes_is_denied_as_one() {
 fn denied_node_is_not_reached_under_another_name() {
     let only = ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#);
     let node = RecordingNode::with(gzipped_facts(), move |r| (r.path() == "/api2/json/nodes").then(|| only.clone()));
-    let server = over(node, ClusterPolicy { deny: patterns(&["* /nodes/pve1/**"]), ..open() });
+    let server = start_server(node, ClusterPolicy { deny: patterns(&["* /nodes/pve1/**"]), ..open_policy() });
     for path in
         ["/nodes/localhost/status", "/nodes/LocalHost/status", "/nodes/{node}/status", "/nodes/%6cocalhost/status"]
     {
@@ -130,7 +130,8 @@ fn denied_node_is_not_reached_under_another_name() {
 
 #[test]
 fn allow_list_permits_nothing_else() {
-    let server = allowing(&["GET /version", "GET /nodes/*/qemu/*/config", "POST /nodes/*/qemu/*/status/start"]);
+    let server =
+        start_with_allow_list(&["GET /version", "GET /nodes/*/qemu/*/config", "POST /nodes/*/qemu/*/status/start"]);
     for (tool, arguments) in [
         ("list_nodes", json!({})),
         ("find_guest", json!({"query": "web"})),
@@ -160,7 +161,7 @@ fn allow_list_permits_nothing_else() {
 #[test]
 fn waiting_for_a_task_does_not_read_a_denied_log() {
     for pattern in ["GET /nodes/*/tasks/*/log", "GET /nodes/*/tasks/*/status", "* /nodes/*/tasks/**"] {
-        let server = denying(&[pattern]);
+        let server = start_with_deny_list(&[pattern]);
         assert_refused(&server, "wait_for_task", json!({"upid": UPID}), "");
     }
 }
@@ -170,7 +171,7 @@ fn task_with_a_denied_status_is_started_and_reported() {
     let node = RecordingNode::with(gzipped_facts(), |r| {
         (r.method == "POST").then(|| ScriptedReply::data(&format!("\"{UPID}\"")))
     });
-    let server = over(node, ClusterPolicy { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open() });
+    let server = start_server(node, ClusterPolicy { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open_policy() });
     let arguments = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true});
     let result = server.call("proxmox_api_call", arguments);
     assert!(!result.failed && result.text.contains(UPID), "{result:?}");

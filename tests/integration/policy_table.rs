@@ -3,7 +3,9 @@
 //! `tests/policy/operations.tsv` (`UPDATE=1` rewrites it).
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{LEVELS, RecordingNode, asking, client, concrete, open, patterns, protected};
+use crate::support::policy::{
+    LEVELS, RecordingNode, client, concrete_path, confirming_policy, open_policy, patterns, protected,
+};
 use crate::support::proxmox::{facts_list, is_lookup, operation, required, script, segments};
 use crate::support::test_tools::product_for;
 use crate::support::tool::{ToolResult, ToolServer, call_as};
@@ -22,9 +24,9 @@ const MADE_UP: &str = "12c-00112233445566ff-0123456789abcdef01234567";
 fn server_of_levels(node: RecordingNode) -> ToolServer {
     let mut clusters: Vec<_> = LEVELS
         .iter()
-        .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open() }))
+        .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open_policy() }))
         .collect();
-    clusters.push(node.cluster("ask", asking()));
+    clusters.push(node.cluster("ask", confirming_policy()));
     let clients: Vec<_> = LEVELS.iter().map(|(name, rights)| client(name, *rights, &[])).collect();
     ToolServer::for_clients(node, clusters, &clients)
 }
@@ -52,8 +54,8 @@ fn has_reached(server: &ToolServer, wanted: &Operation<'_>) -> bool {
 }
 
 /// Returns the ways to write a call, as tool and arguments.
-fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str, Value)> {
-    let (path, method) = (concrete(wanted), wanted.method().as_str());
+fn call_forms(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str, Value)> {
+    let (path, method) = (concrete_path(wanted), wanted.method().as_str());
     let encoded =
         |s: &str| -> String { s.bytes().map(|b| if b == b'/' { "/".into() } else { format!("%{b:02x}") }).collect() };
     let call = |path: &str| json!({"path": path, "method": method, "data": data});
@@ -116,7 +118,7 @@ fn rows(operations: &[Operation<'_>]) -> String {
     let mut table = String::new();
     for wanted in operations {
         let (line, data) = (format!("{}\t{}", wanted.method(), wanted.template()), required(wanted));
-        let doors = doors(wanted, &data);
+        let doors = call_forms(wanted, &data);
         let mut lowest = None;
         for (level, (letter, _)) in LEVELS.iter().enumerate() {
             let (tool, plain) = &doors[0];
@@ -156,14 +158,14 @@ fn rows(operations: &[Operation<'_>]) -> String {
             }
         }
         let lowest = lowest.unwrap_or_else(|| panic!("{line}: no level may"));
-        let asks = asks(&server, wanted, &doors);
+        let asks = needs_confirmation(&server, wanted, &doors);
         table.push_str(&format!("{line}\t{}\t{}\n", LEVELS[lowest].0, if asks { "asks" } else { "-" }));
     }
     table
 }
 
 /// Returns whether a call must be confirmed. Every tool must agree.
-fn asks(server: &ToolServer, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
+fn needs_confirmation(server: &ToolServer, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
     let mut all = doors.iter().map(|(tool, arguments)| {
         let mut arguments = arguments.clone();
         arguments["cluster"] = "ask".into();
@@ -255,7 +257,7 @@ fn undescribed_path_has_the_highest_risk() {
 }
 
 /// Returns false descriptions of a path: the same path with harmless facts, or another template that matches it.
-fn lies(template: &str) -> Vec<String> {
+fn false_descriptions(template: &str) -> Vec<String> {
     let (parent, _) = template.rsplit_once('/').expect("a path");
     vec![
         template.to_owned(),
@@ -283,7 +285,7 @@ fn false_description_lowers_no_risk() {
         ("GET", "/nodes/{node}/qemu/{vmid}/config", "R", false),
     ] {
         let path = template.replace("{node}", "pve1").replace("{vmid}", "100");
-        for lie in lies(template) {
+        for lie in false_descriptions(template) {
             let server = server_of_levels(RecordingNode::with(
                 ScriptedReply::body(script(&[json!({"path": lie, "info": info})])),
                 |_| None,
@@ -315,9 +317,9 @@ fn renamed_paths_stay_in_the_deny_list() {
     let paths = ["/nodes/{a}/storage/{b}/content/{volume}", "/nodes/{a}/{b}", "/nodes/{a}/qemu/{b}/status/{c}"];
     let paths: Vec<_> = paths.iter().map(|path| json!({"path": path, "info": info})).collect();
     let node = RecordingNode::with(ScriptedReply::body(script(&paths)), |_| None);
-    let denying = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open() };
-    let allowing = ClusterPolicy { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open() };
-    let guarding = ClusterPolicy { protect: protected(&["100"]), ..open() };
+    let denying = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open_policy() };
+    let allowing = ClusterPolicy { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open_policy() };
+    let guarding = ClusterPolicy { protect: protected(&["100"]), ..open_policy() };
     let server = product_for(
         vec![node.cluster("denying", denying), node.cluster("allowing", allowing), node.cluster("guarding", guarding)],
         &[],

@@ -24,11 +24,11 @@ fn cluster(node: &Node) -> Cluster {
     client(node.cluster_settings())
 }
 
-fn hasty(node: &Node) -> Cluster {
+fn cluster_with_short_timeout(node: &Node) -> Cluster {
     client(config::ClusterConfig { timeout: SHORT, ..node.cluster_settings() })
 }
 
-fn of(endpoints: Vec<Endpoint>, any: &Node) -> Cluster {
+fn cluster_of(endpoints: Vec<Endpoint>, any: &Node) -> Cluster {
     client(config::ClusterConfig { endpoints, ..any.cluster_settings() })
 }
 
@@ -156,9 +156,12 @@ fn hanging_node_costs_no_more_than_the_time_limit() {
     ] {
         let node = Node::start(move |_| reply.clone());
         let start = Instant::now();
-        let error = ask(&hasty(&node), Method::Get).unwrap_err();
+        let error = ask(&cluster_with_short_timeout(&node), Method::Get).unwrap_err();
         assert!(error.kind() == "timeout" && error.to_string().contains("within 0.15 s"), "{error}");
-        assert_unknown(&ask(&hasty(&node), Method::Put).unwrap_err(), "no answer came within 0.15 s");
+        assert_unknown(
+            &ask(&cluster_with_short_timeout(&node), Method::Put).unwrap_err(),
+            "no answer came within 0.15 s",
+        );
         assert!(start.elapsed() >= 2 * SHORT && start.elapsed() < Duration::from_secs(4));
         assert_eq!(node.requests().len(), 2);
     }
@@ -168,7 +171,7 @@ fn hanging_node_costs_no_more_than_the_time_limit() {
 fn dripping_node_costs_no_more_than_the_time_limit() {
     let node = Node::start(|_| ScriptedReply::data(&"1".repeat(2_000)).dripping(Duration::from_millis(20)));
     let start = Instant::now();
-    assert_eq!(ask(&hasty(&node), Method::Get).unwrap_err().kind(), "timeout");
+    assert_eq!(ask(&cluster_with_short_timeout(&node), Method::Get).unwrap_err().kind(), "timeout");
     assert!(start.elapsed() < Duration::from_secs(4));
 }
 
@@ -176,7 +179,7 @@ fn dripping_node_costs_no_more_than_the_time_limit() {
 fn closed_port_refuses_the_connection_for_every_method() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     for method in Method::ALL {
-        let error = ask(&of(vec![closed_endpoint()], &node), method).unwrap_err();
+        let error = ask(&cluster_of(vec![closed_endpoint()], &node), method).unwrap_err();
         assert_eq!(error.kind(), "connect");
         assert!(error.to_string().contains("connection refused"), "{error}");
     }
@@ -187,7 +190,7 @@ fn unknown_host_name_is_reported() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     // RFC 6761: a name under `invalid` never exists.
     let endpoint = Endpoint { host: "pve1.invalid".into(), ..node.endpoint() };
-    let error = ask(&of(vec![endpoint], &node), Method::Get).unwrap_err();
+    let error = ask(&cluster_of(vec![endpoint], &node), Method::Get).unwrap_err();
     assert_eq!(error.kind(), "connect");
     assert!(error.to_string().contains("pve1.invalid"), "{error}");
 }
@@ -197,7 +200,7 @@ fn node_that_refuses_connections_is_skipped_and_the_next_call_starts_at_the_live
     for method in Method::ALL {
         let node = Node::start(|_| ScriptedReply::data("1"));
         let cut = Node::start_as(Identity::ClosesInHandshake, |_| ScriptedReply::hang());
-        let cluster = of(vec![closed_endpoint(), cut.endpoint(), node.endpoint()], &node);
+        let cluster = cluster_of(vec![closed_endpoint(), cut.endpoint(), node.endpoint()], &node);
         assert_eq!(ask(&cluster, method).unwrap().data(), "1");
         ask(&cluster, method).unwrap();
         assert_eq!((cut.connections(), node.requests().len()), (1, 2));
@@ -208,14 +211,14 @@ fn node_that_refuses_connections_is_skipped_and_the_next_call_starts_at_the_live
 fn if_no_node_is_reachable_each_is_named() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let dead = [closed_endpoint(), closed_endpoint()];
-    let text = ask(&of(dead.to_vec(), &node), Method::Get).unwrap_err().to_string();
+    let text = ask(&cluster_of(dead.to_vec(), &node), Method::Get).unwrap_err().to_string();
     assert!(dead.iter().all(|d| text.contains(&format!("{d}: connection refused"))), "{text}");
 }
 
 #[test]
 fn lost_get_is_retried_on_the_next_node() {
     let (bad, good) = (Node::start(|_| ScriptedReply::close()), Node::start(|_| ScriptedReply::data("1")));
-    let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
+    let cluster = cluster_of(vec![bad.endpoint(), good.endpoint()], &good);
     for _ in 0..2 {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
@@ -225,7 +228,7 @@ fn lost_get_is_retried_on_the_next_node() {
 #[test]
 fn lost_write_is_not_sent_to_the_next_node() {
     let (bad, good) = (Node::start(|_| ScriptedReply::close()), Node::start(|_| ScriptedReply::data("1")));
-    let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
+    let cluster = cluster_of(vec![bad.endpoint(), good.endpoint()], &good);
     assert_unknown(&ask(&cluster, Method::Post).unwrap_err(), "lost");
     assert!(good.requests().is_empty());
     ask(&cluster, Method::Post).unwrap();
@@ -253,7 +256,7 @@ fn node_that_closes_every_connection_is_a_connection_error() {
 }
 
 /// Cancels a call that waits for its answer. Returns the error and the time since the cancellation.
-fn cancelled(node: &Node, method: Method) -> (PveError, Duration) {
+fn cancel_waiting_call(node: &Node, method: Method) -> (PveError, Duration) {
     let cluster = client(config::ClusterConfig { timeout: Duration::from_secs(30), ..node.cluster_settings() });
     let cancel = CancelToken::new();
     thread::scope(|s| {
@@ -275,17 +278,17 @@ fn a_cancelled_get_returns_at_once() {
         [ScriptedReply::hang(), ScriptedReply::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang()]
     {
         let node = Node::start(move |_| reply.clone());
-        let (error, took) = cancelled(&node, Method::Get);
+        let (error, took) = cancel_waiting_call(&node, Method::Get);
         assert_eq!(error.kind(), "cancelled");
         assert!(took < Duration::from_secs(5), "{took:?}");
         node.wait_for_closed(1);
-        assert_eq!(node.requests().len(), 1, "a cancelled call is not asked again");
+        assert_eq!(node.requests().len(), 1, "a cancelled call is not retried");
     }
 }
 
 #[test]
 fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
-    let (error, took) = cancelled(&Node::start(|_| ScriptedReply::hang()), Method::Post);
+    let (error, took) = cancel_waiting_call(&Node::start(|_| ScriptedReply::hang()), Method::Post);
     assert_unknown(&error, "the call was cancelled");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
@@ -293,7 +296,8 @@ fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
 #[test]
 fn a_call_cancelled_in_the_handshake_sent_nothing() {
     // The handshake hangs: the hook must reach the socket before TLS is up. The time to connect is 5 s.
-    let (error, took) = cancelled(&Node::start_as(Identity::HangsInHandshake, |_| ScriptedReply::hang()), Method::Post);
+    let (error, took) =
+        cancel_waiting_call(&Node::start_as(Identity::HangsInHandshake, |_| ScriptedReply::hang()), Method::Post);
     assert_eq!(error.kind(), "cancelled");
     assert!(took < Duration::from_secs(4), "{took:?}");
 }

@@ -43,7 +43,7 @@ fn script(paths: &[Value]) -> String {
 }
 
 /// Returns a description that differs from others by this word.
-fn marked(word: &str) -> String {
+fn description_with(word: &str) -> String {
     let mut paths = paths();
     paths[0]["info"]["GET"]["description"] = word.into();
     script(&paths)
@@ -60,7 +60,7 @@ fn gzipped(data: &[u8]) -> ScriptedReply {
 }
 
 /// Starts a node that answers the request for its description like this, and others correctly.
-fn node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Node {
+fn start_node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Node {
     Node::start(move |request| match request.path() {
         SCRIPT => describe(request),
         "/api2/json/version" => ScriptedReply::data(VERSION),
@@ -68,9 +68,9 @@ fn node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) ->
     })
 }
 
-fn serving(script: impl Into<Vec<u8>>) -> Node {
+fn start_serving(script: impl Into<Vec<u8>>) -> Node {
     let reply = ScriptedReply::body(script.into());
-    node(move |_| reply.clone())
+    start_node(move |_| reply.clone())
 }
 
 /// Returns a name for a cluster in the log that no other module uses.
@@ -85,7 +85,7 @@ fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
 }
 
 /// Returns a client that retries a fetch at every use.
-fn eager(name: &str, node: &Node) -> Cluster {
+fn eager_client(name: &str, node: &Node) -> Cluster {
     let times =
         SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..SchemaTimings::default() };
     client(name, node.cluster_settings()).with_schema_timings(times)
@@ -100,7 +100,7 @@ fn is_embedded(schema: &Arc<Schema>) -> bool {
     !schema.is_live()
 }
 
-fn asked(node: &Node, path: &str) -> usize {
+fn count_requests(node: &Node, path: &str) -> usize {
     node.requests().iter().filter(|r| r.path() == path).count()
 }
 
@@ -109,7 +109,7 @@ fn warnings(name: &str) -> Vec<String> {
     log::warnings(&log_name(name)).into_iter().filter(|line| !line.contains("this node is asked last")).collect()
 }
 
-fn works(cluster: &Cluster) {
+fn assert_works(cluster: &Cluster) {
     let answer =
         cluster.call(Method::Get, &ApiPath::parse("/nodes").unwrap().0, &ApiParams::new(), &CancelToken::new());
     assert_eq!(answer.unwrap().data(), r#""fine""#);
@@ -118,16 +118,16 @@ fn works(cluster: &Cluster) {
 /// Asserts that a cluster with this description uses the embedded facts, is queried once, and works. Returns the only
 /// warning.
 #[track_caller]
-fn refused(name: &str, reply: ScriptedReply) -> String {
-    let node = node(move |_| reply.clone());
+fn assert_rejected(name: &str, reply: ScriptedReply) -> String {
+    let node = start_node(move |_| reply.clone());
     let times = SchemaTimings { fetch_timeout: Duration::from_secs(20), ..SchemaTimings::default() };
     let settings = config::ClusterConfig { timeout: Duration::from_secs(20), ..node.cluster_settings() };
     let cluster = client(name, settings).with_schema_timings(times);
-    works(&cluster);
+    assert_works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
-    works(&cluster);
+    assert_works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
-    assert_eq!(asked(&node, SCRIPT), 1, "{name}");
+    assert_eq!(count_requests(&node, SCRIPT), 1, "{name}");
     let warnings = warnings(name);
     let [warning] = &warnings[..] else { panic!("{name}: {warnings:?}") };
     assert!(warning.contains("using the built-in one of Proxmox VE 9: "), "{warning}");
@@ -137,12 +137,12 @@ fn refused(name: &str, reply: ScriptedReply) -> String {
 #[test]
 fn cluster_description_is_its_schema_plain_or_compressed() {
     for (name, reply) in [("plain", ScriptedReply::body(&*PROXMOX)), ("gzip", gzipped(PROXMOX.as_bytes()))] {
-        let node = node(move |_| reply.clone());
+        let node = start_node(move |_| reply.clone());
         let cluster = client(name, node.cluster_settings());
         let live = schema(&cluster);
         assert!(live.is_live() && live.len() == embedded_schema().len());
         assert!(Arc::ptr_eq(&live, &schema(&cluster)));
-        assert_eq!((asked(&node, SCRIPT), asked(&node, "/api2/json/version")), (1, 1));
+        assert_eq!((count_requests(&node, SCRIPT), count_requests(&node, "/api2/json/version")), (1, 1));
         assert_eq!(warnings(name), [""; 0]);
         // The cluster does not decide the risk of an operation.
         let stop = live.find_by_template(Method::Post, "/nodes/{node}/qemu/{vmid}/status/stop").unwrap();
@@ -155,7 +155,7 @@ fn cluster_description_is_its_schema_plain_or_compressed() {
 
 #[test]
 fn description_is_requested_without_the_token_and_compressed() {
-    let node = serving(&**PROXMOX);
+    let node = start_serving(&**PROXMOX);
     schema(&client("anonymous", node.cluster_settings()));
     let requests = node.requests();
     let request = requests.iter().find(|r| r.path() == SCRIPT).unwrap();
@@ -168,10 +168,10 @@ fn description_is_requested_without_the_token_and_compressed() {
 
 #[test]
 fn complete_description_leaves_its_connection_usable() {
-    let node = serving(&**PROXMOX);
+    let node = start_serving(&**PROXMOX);
     let cluster = client("kept", node.cluster_settings());
     schema(&cluster);
-    works(&cluster);
+    assert_works(&cluster);
     assert_eq!(node.connections(), 1);
 }
 
@@ -186,16 +186,17 @@ fn description_is_fetched_over_tls() {
 
 #[test]
 fn unreachable_node_is_skipped_for_the_description() {
-    let node = serving(&**PROXMOX);
+    let node = start_serving(&**PROXMOX);
     let endpoints = vec![closed_endpoint(), node.endpoint()];
     assert!(schema(&client("one down", config::ClusterConfig { endpoints, ..node.cluster_settings() })).is_live());
 }
 
 #[test]
 fn lost_kept_connection_does_not_fail_the_fetch() {
-    let node = node(|request| if request.nth > 0 { ScriptedReply::close() } else { ScriptedReply::body(&*PROXMOX) });
+    let node =
+        start_node(|request| if request.nth > 0 { ScriptedReply::close() } else { ScriptedReply::body(&*PROXMOX) });
     let cluster = client("stale", node.cluster_settings());
-    works(&cluster);
+    assert_works(&cluster);
     assert!(schema(&cluster).is_live());
 }
 
@@ -210,7 +211,7 @@ fn invalid_description_is_rejected() {
         ("no paths", "const apiSchema = [1, 2];", "a path of the API"),
         ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "it has 1 of the 661 known operations"),
     ] {
-        let warning = refused(name, ScriptedReply::body(body));
+        let warning = assert_rejected(name, ScriptedReply::body(body));
         assert!(warning.contains(why), "{warning}");
     }
 }
@@ -218,49 +219,56 @@ fn invalid_description_is_rejected() {
 #[test]
 fn description_without_basic_operations_is_rejected() {
     let without = |path: &str| paths().into_iter().filter(|p| p["path"] != path).collect::<Vec<_>>();
-    assert!(refused("no nodes", ScriptedReply::body(script(&without("/nodes")))).contains("not the API description"));
     assert!(
-        refused("no version", ScriptedReply::body(script(&without("/version")))).contains("not the API description")
+        assert_rejected("no nodes", ScriptedReply::body(script(&without("/nodes"))))
+            .contains("not the API description")
     );
-    assert!(refused("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not the API description"));
+    assert!(
+        assert_rejected("no version", ScriptedReply::body(script(&without("/version"))))
+            .contains("not the API description")
+    );
+    assert!(
+        assert_rejected("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not the API description")
+    );
 }
 
 #[test]
 fn truncated_description_is_rejected() {
     let whole = PROXMOX.as_bytes();
-    refused("cut", ScriptedReply::body(&whole[..whole.len() / 2]));
+    assert_rejected("cut", ScriptedReply::body(&whole[..whole.len() / 2]));
     let compressed = gzip(whole);
     let gzip = [("Content-Encoding", "gzip")];
-    refused("cut gzip", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
+    assert_rejected("cut gzip", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
     // The list is complete, the rest is not.
-    refused("cut end", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
-    refused("no gzip", ScriptedReply::answer(200, "OK", &gzip, whole));
+    assert_rejected("cut end", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
+    assert_rejected("no gzip", ScriptedReply::answer(200, "OK", &gzip, whole));
     let lost = ScriptedReply::answer(200, "OK", &[("Content-Length", "900000")], &whole[..100_000]).then_close();
-    assert!(refused("lost", lost).contains("the connection was lost in the middle of it"));
+    assert!(assert_rejected("lost", lost).contains("the connection was lost in the middle of it"));
 }
 
 #[test]
 fn too_deep_description_is_rejected() {
     for (name, unit) in [("lists", "["), ("paths", r#"{"children":["#), ("values", r#"{"info":{"GET":["#)] {
-        refused(name, ScriptedReply::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
+        assert_rejected(name, ScriptedReply::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
     }
-    refused("value", ScriptedReply::body(format!(r#"[{{"info":{{"GET":{}"#, "[".repeat(500_000))));
+    assert_rejected("value", ScriptedReply::body(format!(r#"[{{"info":{{"GET":{}"#, "[".repeat(500_000))));
 }
 
 #[test]
 fn too_large_description_is_rejected() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
-    assert!(refused("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
+    assert!(assert_rejected("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
     let after = format!("{}{}", *PROXMOX, " ".repeat(17 << 20));
-    assert!(refused("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
+    assert!(assert_rejected("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
     assert!(
-        refused("one text", ScriptedReply::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
+        assert_rejected("one text", ScriptedReply::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
             .contains("a path of more than 1 MiB")
     );
     let small = format!(r#"[{{"info":{{"GET":[{}0]}},"path":"/x"}}]"#, r#"{"":0},"#.repeat(100_000));
     assert!(
-        refused("small objects", ScriptedReply::body(small)).contains("a path that takes more than 8 MiB of memory")
+        assert_rejected("small objects", ScriptedReply::body(small))
+            .contains("a path that takes more than 8 MiB of memory")
     );
 }
 
@@ -270,7 +278,7 @@ fn endless_compressed_description_is_rejected() {
     let mut nothing = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     nothing.extend([0, 0, 0, 0xff, 0xff].repeat(4 << 20));
     let reply = ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], nothing);
-    let warning = refused("nothing", reply);
+    let warning = assert_rejected("nothing", reply);
     assert!(warning.contains("larger than any description"), "{warning}");
 }
 
@@ -278,7 +286,9 @@ fn endless_compressed_description_is_rejected() {
 fn endless_paths_are_rejected() {
     let path = |n: usize| json!({"path": format!("/{n}{}", "/x".repeat(400)), "info": {"GET": {}}});
     let many: Vec<Value> = (0..2_000).map(path).collect();
-    assert!(refused("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments"));
+    assert!(
+        assert_rejected("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments")
+    );
 }
 
 #[test]
@@ -313,24 +323,25 @@ fn first_of_two_duplicate_entries_counts() {
 fn slow_description_is_rejected_at_its_deadline() {
     let hang = ScriptedReply::hang();
     for (name, reply) in [("hang", hang), ("drip", ScriptedReply::body(&*PROXMOX).dripping(Duration::from_millis(1)))] {
-        let node = node(move |_| reply.clone());
+        let node = start_node(move |_| reply.clone());
         let times = SchemaTimings { fetch_timeout: Duration::from_millis(150), ..SchemaTimings::default() };
         let cluster = client(name, node.cluster_settings()).with_schema_timings(times);
         assert!(is_embedded(&schema(&cluster)));
         let warnings = warnings(name);
         assert!(warnings.len() == 1 && warnings[0].contains("did not arrive completely in time"), "{warnings:?}");
-        works(&cluster);
+        assert_works(&cluster);
     }
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
-    let elsewhere = serving(&**PROXMOX);
+    let elsewhere = start_serving(&**PROXMOX);
     let location = format!("http://{}{SCRIPT}", elsewhere.endpoint());
-    let warning = refused("redirect", ScriptedReply::answer(302, "Found", &[("Location", &location)], &**PROXMOX));
+    let warning =
+        assert_rejected("redirect", ScriptedReply::answer(302, "Found", &[("Location", &location)], &**PROXMOX));
     assert!(warning.contains("failed (302)") && elsewhere.requests().is_empty(), "{warning}");
-    refused("no content", ScriptedReply::answer(206, "Partial Content", &[], &**PROXMOX));
-    refused("unauthorized", ScriptedReply::refusal(401, "No ticket", ""));
+    assert_rejected("no content", ScriptedReply::answer(206, "Partial Content", &[], &**PROXMOX));
+    assert_rejected("unauthorized", ScriptedReply::refusal(401, "No ticket", ""));
 }
 
 #[test]
@@ -347,7 +358,7 @@ fn unreachable_cluster_has_the_embedded_facts() {
 #[test]
 fn description_containing_the_token_secret_is_rejected() {
     assert!(
-        refused("mirror", ScriptedReply::body(marked(&format!("say {SECRET} twice"))))
+        assert_rejected("mirror", ScriptedReply::body(description_with(&format!("say {SECRET} twice"))))
             .contains("the secret of the API token")
     );
 }
@@ -355,18 +366,18 @@ fn description_containing_the_token_secret_is_rejected() {
 #[test]
 fn repeated_failures_are_one_warning_until_a_success() {
     let node =
-        node(|request| if request.index < 3 { ScriptedReply::body("?") } else { ScriptedReply::body(&*PROXMOX) });
-    let cluster = eager("three", &node);
+        start_node(|request| if request.index < 3 { ScriptedReply::body("?") } else { ScriptedReply::body(&*PROXMOX) });
+    let cluster = eager_client("three", &node);
     (0..3).for_each(|_| assert!(is_embedded(&schema(&cluster))));
     assert!(schema(&cluster).is_live());
     assert_eq!(warnings("three").len(), 1);
 }
 
 /// Starts a node whose description has the first number of `state`, and whose version has the second.
-fn changing(state: &Arc<[AtomicUsize; 2]>) -> Node {
+fn start_changing_node(state: &Arc<[AtomicUsize; 2]>) -> Node {
     let state = state.clone();
     let now = move |which: usize| state[which].load(Ordering::SeqCst);
-    let scripts = [marked("one"), marked("two"), "broken".to_owned()];
+    let scripts = [description_with("one"), description_with("two"), "broken".to_owned()];
     Node::start(move |request| match request.path() {
         SCRIPT => ScriptedReply::body(&scripts[now(0)]),
         "/api2/json/version" if now(1) == 0 => ScriptedReply::refusal(401, "No ticket", ""),
@@ -374,35 +385,35 @@ fn changing(state: &Arc<[AtomicUsize; 2]>) -> Node {
     })
 }
 
-fn says(schema: &Schema) -> String {
+fn word_of(schema: &Schema) -> String {
     schema.operations().next().unwrap().description().to_owned()
 }
 
 #[test]
 fn new_version_fetches_a_new_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
-    let node = changing(&state);
-    let cluster = eager("upgraded", &node);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(asked(&node, SCRIPT), 1);
+    let node = start_changing_node(&state);
+    let cluster = eager_client("upgraded", &node);
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(count_requests(&node, SCRIPT), 1);
     state[0].store(1, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
     state[1].store(2, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "two");
-    assert_eq!(asked(&node, SCRIPT), 2);
+    assert_eq!(word_of(&schema(&cluster)), "two");
+    assert_eq!(count_requests(&node, SCRIPT), 2);
 }
 
 #[test]
 fn broken_new_description_keeps_the_old_one() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
-    let node = changing(&state);
-    let cluster = eager("broken", &node);
-    assert_eq!(says(&schema(&cluster)), "one");
+    let node = start_changing_node(&state);
+    let cluster = eager_client("broken", &node);
+    assert_eq!(word_of(&schema(&cluster)), "one");
     state[0].store(2, Ordering::SeqCst);
     state[1].store(2, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(says(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
     let warnings = warnings("broken");
     assert!(warnings.len() == 1 && warnings[0].contains("using the previous one"), "{warnings:?}");
 }
@@ -410,26 +421,30 @@ fn broken_new_description_keeps_the_old_one() {
 #[test]
 fn unknown_version_keeps_the_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-    let node = changing(&state);
-    let cluster = eager("untold", &node);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(asked(&node, SCRIPT), 1);
+    let node = start_changing_node(&state);
+    let cluster = eager_client("untold", &node);
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(count_requests(&node, SCRIPT), 1);
     state[1].store(1, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
     state[1].store(0, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(asked(&node, SCRIPT), 2);
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(count_requests(&node, SCRIPT), 2);
     assert_eq!(warnings("untold"), [""; 0]);
 }
 
 #[test]
 fn clusters_share_a_schema_only_if_the_bytes_are_equal() {
-    let (a, b, c) = (serving(marked("same")), node(|_| gzipped(marked("same").as_bytes())), serving(marked("other")));
+    let (a, b, c) = (
+        start_serving(description_with("same")),
+        start_node(|_| gzipped(description_with("same").as_bytes())),
+        start_serving(description_with("other")),
+    );
     let [a, b, c] = [("a", &a), ("b", &b), ("c", &c)].map(|(n, node)| schema(&client(n, node.cluster_settings())));
     assert!(a.is_live() && c.is_live());
     assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
-    let longer = serving(marked("same") + " ");
+    let longer = start_serving(description_with("same") + " ");
     assert!(!Arc::ptr_eq(&a, &schema(&client("longer", longer.cluster_settings()))), "all bytes count");
 }
 
@@ -437,7 +452,7 @@ fn clusters_share_a_schema_only_if_the_bytes_are_equal() {
 fn calls_use_the_current_schema_during_a_fetch() {
     let (go, wait) = mpsc::channel();
     let wait = std::sync::Mutex::new(wait);
-    let node = node(move |_| {
+    let node = start_node(move |_| {
         wait.lock().unwrap().recv().unwrap();
         ScriptedReply::body(&*PROXMOX)
     });
@@ -452,12 +467,13 @@ fn calls_use_the_current_schema_during_a_fetch() {
         assert!(first.join().unwrap().is_live());
     });
     assert!(schema(&cluster).is_live());
-    assert_eq!(asked(&node, SCRIPT), 1);
+    assert_eq!(count_requests(&node, SCRIPT), 1);
 }
 
 #[test]
 fn cancelled_fetch_ends_at_once_and_the_next_call_retries() {
-    let node = node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
+    let node =
+        start_node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
     let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
     let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
     let cluster = client("cancelled", settings).with_schema_timings(times);
@@ -469,7 +485,7 @@ fn cancelled_fetch_ends_at_once_and_the_next_call_retries() {
         assert!(is_embedded(&first.join().unwrap()));
     });
     assert!(is_embedded(&cluster.schema(&cancel)));
-    assert_eq!(asked(&node, SCRIPT), 1, "a call that is over sends no request");
+    assert_eq!(count_requests(&node, SCRIPT), 1, "a call that is over sends no request");
     assert!(schema(&cluster).is_live());
     assert_eq!(warnings("cancelled"), [""; 0]);
 }
@@ -494,7 +510,7 @@ fn fetch_counts_as_a_call_of_the_cluster() {
         assert!(is_embedded(&schema(cluster)));
         cancel.cancel();
     });
-    assert_eq!(asked(&node, SCRIPT), 0);
+    assert_eq!(count_requests(&node, SCRIPT), 0);
     assert!(warnings("full")[0].contains("the cluster is busy"));
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn node(identity: Identity) -> Node {
+fn start_node(identity: Identity) -> Node {
     Node::start_as(identity, |_| ScriptedReply::data("1"))
 }
 
@@ -40,7 +40,7 @@ fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
 
 #[test]
 fn certificate_signed_by_the_ca_file_is_trusted_and_the_connection_is_kept() {
-    let node = node(Identity::Trusted);
+    let node = start_node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     for _ in 0..3 {
         let path = ApiPath::parse("/version").unwrap().0;
@@ -51,7 +51,7 @@ fn certificate_signed_by_the_ca_file_is_trusted_and_the_connection_is_kept() {
 
 #[test]
 fn host_name_is_resolved_and_verified_as_a_name() {
-    let node = node(Identity::Trusted);
+    let node = start_node(Identity::Trusted);
     let mut settings = node.cluster_settings();
     settings.endpoints[0].host = "localhost".into();
     assert_eq!(ask(settings).unwrap().data(), "1");
@@ -60,7 +60,7 @@ fn host_name_is_resolved_and_verified_as_a_name() {
 #[test]
 fn pinned_certificate_is_trusted_with_any_issuer_dates_and_names() {
     for identity in [Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
-        let node = node(identity);
+        let node = start_node(identity);
         assert_eq!(
             ask_with(&node, TlsVerification::Fingerprints(vec![node.fingerprint()])).unwrap().data(),
             "1",
@@ -72,13 +72,13 @@ fn pinned_certificate_is_trusted_with_any_issuer_dates_and_names() {
 #[test]
 fn without_verification_every_certificate_is_accepted() {
     for identity in [Identity::Trusted, Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
-        assert_eq!(ask_with(&node(identity), TlsVerification::Unverified).unwrap().data(), "1", "{identity:?}");
+        assert_eq!(ask_with(&start_node(identity), TlsVerification::Unverified).unwrap().data(), "1", "{identity:?}");
     }
 }
 
 #[test]
 fn certificate_without_a_public_root_is_rejected_with_hints() {
-    let node = node(Identity::Trusted);
+    let node = start_node(Identity::Trusted);
     let text = refusal(&node, ask_with(&node, TlsVerification::PublicRoots));
     assert!(text.contains("not signed by an authority") && text.contains("`ca_file`"), "{text}");
     assert!(text.contains("\"verify_ssl\": false"), "{text}");
@@ -86,25 +86,25 @@ fn certificate_without_a_public_root_is_rejected_with_hints() {
 
 #[test]
 fn self_signed_certificate_is_rejected_with_a_ca_file() {
-    let node = node(Identity::SelfSigned);
+    let node = start_node(Identity::SelfSigned);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("not signed by an authority"));
 }
 
 #[test]
 fn expired_certificate_is_reported_as_expired() {
-    let node = node(Identity::Expired);
+    let node = start_node(Identity::Expired);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("renew it on the node"));
 }
 
 #[test]
 fn certificate_not_yet_valid_hints_at_the_clocks() {
-    let node = node(Identity::NotYetValid);
+    let node = start_node(Identity::NotYetValid);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("clocks"));
 }
 
 #[test]
 fn certificate_for_another_name_shows_its_names() {
-    let node = node(Identity::WrongName);
+    let node = start_node(Identity::WrongName);
     let text = refusal(&node, ask(node.cluster_settings()));
     assert!(text.contains("is for another name (pve9.example, 192.0.2.9)"), "{text}");
     let mut settings = node.cluster_settings();
@@ -114,7 +114,7 @@ fn certificate_for_another_name_shows_its_names() {
 
 #[test]
 fn unpinned_certificate_is_rejected_with_both_fingerprints() {
-    let node = node(Identity::Trusted);
+    let node = start_node(Identity::Trusted);
     let pin = Fingerprint([0xAB; 32]);
     let text = refusal(&node, ask_with(&node, TlsVerification::Fingerprints(vec![pin])));
     assert!(text.contains(&format!("(expected {pin})")) && text.contains("in between"), "{text}");
@@ -123,7 +123,7 @@ fn unpinned_certificate_is_rejected_with_both_fingerprints() {
 
 #[test]
 fn plain_http_port_is_reported_as_not_speaking_tls() {
-    let node = node(Identity::PlainOnTlsPort);
+    let node = start_node(Identity::PlainOnTlsPort);
     let error = ask_with(&node, TlsVerification::Unverified).unwrap_err();
     assert_eq!(error.kind(), "tls");
     assert!(error.to_string().contains("does not speak TLS") && !error.to_string().contains("fingerprint"), "{error}");
@@ -131,7 +131,7 @@ fn plain_http_port_is_reported_as_not_speaking_tls() {
 
 #[test]
 fn interrupted_handshake_counts_as_no_connection() {
-    let node = node(Identity::ClosesInHandshake);
+    let node = start_node(Identity::ClosesInHandshake);
     let error = ask(node.cluster_settings()).unwrap_err();
     assert!(error.to_string().contains("closed the connection during the TLS handshake"), "{error}");
     assert_eq!(error.kind(), "connect");
@@ -139,7 +139,7 @@ fn interrupted_handshake_counts_as_no_connection() {
 
 #[test]
 fn hanging_handshake_ends_with_the_time_limit() {
-    let node = node(Identity::HangsInHandshake);
+    let node = start_node(Identity::HangsInHandshake);
     let start = Instant::now();
     let error =
         ask(config::ClusterConfig { timeout: Duration::from_millis(200), ..node.cluster_settings() }).unwrap_err();
@@ -149,12 +149,12 @@ fn hanging_handshake_ends_with_the_time_limit() {
 
 #[test]
 fn any_of_several_pinned_certificates_is_trusted() {
-    let nodes = [node(Identity::SelfSigned), node(Identity::SelfSigned)];
+    let nodes = [start_node(Identity::SelfSigned), start_node(Identity::SelfSigned)];
     let tls = TlsVerification::Fingerprints(nodes.iter().map(Node::fingerprint).collect());
     for node in &nodes {
         assert_eq!(ask_with(node, tls.clone()).unwrap().data(), "1");
     }
-    let other = node(Identity::SelfSigned);
+    let other = start_node(Identity::SelfSigned);
     let error = ask_with(&other, tls).unwrap_err();
     let text = render_error(&error);
     assert!(error.kind() == "tls" && other.requests().is_empty(), "{text}");
@@ -164,7 +164,7 @@ fn any_of_several_pinned_certificates_is_trusted() {
 
 #[test]
 fn untrusted_node_is_sent_nothing_and_skipped() {
-    let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
+    let (suspect, other) = (start_node(Identity::SelfSigned), start_node(Identity::Trusted));
     let mut settings = suspect.cluster_settings();
     settings.endpoints = vec![closed_endpoint(), suspect.endpoint(), other.endpoint()];
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
@@ -178,7 +178,7 @@ fn untrusted_node_is_sent_nothing_and_skipped() {
 
 #[test]
 fn if_no_node_is_trusted_each_is_named_with_its_certificate() {
-    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), closed_endpoint());
+    let (pinned, other, dead) = (start_node(Identity::Expired), start_node(Identity::SelfSigned), closed_endpoint());
     let mut settings = pinned.cluster_settings();
     settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
     let error = ask(settings.clone()).unwrap_err();
@@ -201,7 +201,7 @@ fn if_no_node_is_trusted_each_is_named_with_its_certificate() {
 #[test]
 fn renewed_certificate_fails_no_call() {
     const CALLERS: usize = 4;
-    let node = node(Identity::Trusted);
+    let node = start_node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     let path = ApiPath::parse("/version").unwrap().0;
     let call = |method| cluster.call(method, &path, &ApiParams::new(), &CancelToken::new());
@@ -224,7 +224,7 @@ fn renewed_certificate_fails_no_call() {
             // An interrupted call is retried once. The retry must not be interrupted too.
             for answered in &answered {
                 let before = answered.load(Ordering::SeqCst);
-                eventually("everybody is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
+                eventually("every client is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
             }
         }
     });

@@ -11,13 +11,14 @@ use std::io::Read;
 const CANARY: &str = "Kanarienvogel-7";
 
 /// Returns whether both differ only in strings and numbers.
-fn alike(one: &Value, other: &Value) -> bool {
+fn have_same_form(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len() && one.iter().all(|(key, value)| other.get(key).is_some_and(|o| alike(value, o)))
+            one.len() == other.len()
+                && one.iter().all(|(key, value)| other.get(key).is_some_and(|o| have_same_form(value, o)))
         }
         (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| have_same_form(one, other))
         }
         (Value::String(_) | Value::Number(_), Value::String(_)) => true,
         _ => one == other,
@@ -101,7 +102,7 @@ fn tree() -> impl Strategy<Value = Value> {
 }
 
 /// Returns the JSON with each non-ASCII character, and each `p`, as an escape.
-fn escaped(json: &str) -> String {
+fn escape_json(json: &str) -> String {
     let mut out = String::new();
     for c in json.chars() {
         if c.is_ascii() && c != 'p' {
@@ -119,7 +120,7 @@ proptest! {
     fn redacted_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
         let json = if pretty { serde_json::to_string_pretty(&given).unwrap() } else { given.to_string() };
         let redacted: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
-        prop_assert!(alike(&given, &redacted), "{json}");
+        prop_assert!(have_same_form(&given, &redacted), "{json}");
         let again = sanitize::redact_json(redacted.to_string());
         prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), redacted);
     }
@@ -152,7 +153,7 @@ proptest! {
             Value::Object(members) => drop(members.insert(name.into(), secret)),
             other => *other = serde_json::json!({ name: secret }),
         }
-        for json in [given.to_string(), escaped(&given.to_string())] {
+        for json in [given.to_string(), escape_json(&given.to_string())] {
             let redacted = sanitize::redact_json(json);
             let redacted: Value = serde_json::from_str(&redacted).unwrap();
             prop_assert!(!redacted.to_string().contains(CANARY), "{redacted}");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Counts a file's questions with an accepted operation first, among the first three and among the first five. Returns
 /// these counts, the number of questions, and the questions without one.
-fn asked(file: &str) -> ([usize; 3], usize, String) {
+fn count_answered(file: &str) -> ([usize; 3], usize, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/search").join(file);
     let text = fs::read_to_string(path).expect("the file of questions");
     let (mut hits, mut missed) = ([0; 3], String::new());
@@ -38,7 +38,7 @@ fn asked(file: &str) -> ([usize; 3], usize, String) {
 
 #[test]
 fn search_finds_95_percent_of_questions_within_five() {
-    let ([.., five], all, missed) = asked("questions.tsv");
+    let ([.., five], all, missed) = count_answered("questions.tsv");
     println!("{missed}");
     assert!(five * 100 >= all * 95, "{five} of {all}");
 }
@@ -47,7 +47,7 @@ fn search_finds_95_percent_of_questions_within_five() {
 /// of the next 50 were answered within five. After tuning with them, new questions are needed.
 #[test]
 fn search_finds_90_percent_of_held_out_questions_within_five() {
-    let ([.., five], all, missed) = asked("held-out.tsv");
+    let ([.., five], all, missed) = count_answered("held-out.tsv");
     println!("{missed}");
     assert!(five * 10 >= all * 9, "{five} of {all}");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
-use crate::support::server::patient;
+use crate::support::server::patient_limits;
 use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::mcp::protocol::LEGACY_VERSIONS;
@@ -144,12 +144,12 @@ fn batch_with_a_modern_request_is_rejected() {
         let reply = server.connect().mcp(&batch);
         assert_eq!((reply.status, code(&reply.json())), (400, -32600));
     }
-    assert!(!test_tools.has_begun("h"), "nothing of it is run, or the client would run it twice");
+    assert!(!test_tools.has_begun("h"), "no call of the batch runs, or the client would run it twice");
 }
 
 #[test]
 fn answers_of_a_batch_share_one_size_limit() {
-    let (server, _stage) = start_with(Limits { max_answer_bytes: 1 << 20, ..patient() });
+    let (server, _stage) = start_with(Limits { max_answer_bytes: 1 << 20, ..patient_limits() });
     let answers =
         server.connect().mcp(&format!("[{},{}]", call(1, "large", json!({})), call(2, "large", json!({})))).json();
     assert_eq!(text(&answers[0]).len(), LARGE);
@@ -322,7 +322,7 @@ fn modern_results_are_marked_complete_and_lists_have_a_lifetime() {
     let called =
         client.mcp_modern(&modern(2, "tools/call", json!({"name": "echo", "arguments": {"text": "x"}}))).json();
     assert_eq!((text(&called), &called["result"]["resultType"]), ("x", &json!("complete")));
-    assert_eq!(called["result"]["ttlMs"], Value::Null, "a call is not to be kept");
+    assert_eq!(called["result"]["ttlMs"], Value::Null, "the result of a call is not cacheable");
 }
 
 #[test]
@@ -489,7 +489,7 @@ fn foreign_origins_and_hosts_are_rejected_and_local_ones_accepted() {
 
 #[test]
 fn body_over_the_limit_is_413_and_one_at_the_limit_is_served() {
-    let (server, _stage) = start_with(Limits { max_body_bytes: 10_000, ..patient() });
+    let (server, _stage) = start_with(Limits { max_body_bytes: 10_000, ..patient_limits() });
     let padded = |n: usize| {
         let body = ping(1);
         format!("{body}{}", " ".repeat(n - body.len()))

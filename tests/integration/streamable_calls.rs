@@ -5,7 +5,7 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::raw::{Client, eventually};
 use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
 use crate::support::rpc::{request, text};
-use crate::support::server::{TestServer, patient};
+use crate::support::server::{TestServer, patient_limits};
 use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::pve::demo::{Demo, Options};
@@ -59,7 +59,7 @@ fn accept_of_json_only_gets_no_progress() {
 
 #[test]
 fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
-    let (server, test_tools) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient() });
+    let (server, test_tools) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient_limits() });
     let mut client = server.connect();
     client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "hold", json!({"name": "quiet"}), "t"));
     let mut events = client.events();
@@ -77,7 +77,7 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
 
 #[test]
 fn answer_of_8_mb_is_complete() {
-    let (server, _stage) = start_with(patient());
+    let (server, _stage) = start_with(patient_limits());
     let reply = server.connect().mcp(&call(1, "large", json!({})));
     assert_eq!(text(&reply.json()).len(), LARGE);
 }
@@ -97,7 +97,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 /// Sends a call of `hold`, of the newest version or an older one, and returns its connection once the call runs.
-fn held(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: bool) -> Client {
+fn start_held_call(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: bool) -> Client {
     let params = json!({"name": "hold", "arguments": {"name": name}});
     let mut client = server.connect();
     if modern_era {
@@ -113,13 +113,13 @@ fn held(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: boo
 #[test]
 fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
     let (server, test_tools) = start();
-    let legacy = held(&test_tools, &server, "legacy", false);
-    let modern = held(&test_tools, &server, "modern", true);
-    let other = held(&test_tools, &server, "other", true);
+    let legacy = start_held_call(&test_tools, &server, "legacy", false);
+    let modern = start_held_call(&test_tools, &server, "modern", true);
+    let other = start_held_call(&test_tools, &server, "other", true);
     // The legacy client disconnects first, so the server sees that before the end of the modern one.
     drop(legacy);
     drop(modern);
-    test_tools.wait_for_cancelled("modern");
+    test_tools.wait_for_cancel("modern");
     assert!(!test_tools.was_cancelled("legacy") && !test_tools.was_cancelled("other"));
     test_tools.release("legacy");
     test_tools.release("other");
@@ -139,7 +139,7 @@ fn closing_a_stream_of_progress_cancels_its_call() {
     assert_eq!(events.json()["method"], "notifications/progress");
     test_tools.wait_for("streaming");
     drop(events);
-    test_tools.wait_for_cancelled("streaming");
+    test_tools.wait_for_cancel("streaming");
     server.assert_answers();
 }
 
@@ -153,15 +153,15 @@ fn cancelled_call_closes_its_connection_to_the_cluster() {
     node.wait_for_requests(1);
     drop(client);
     node.wait_for_closed(1);
-    assert_eq!(node.requests().len(), 1, "it is not asked again");
+    assert_eq!(node.requests().len(), 1, "it gets no second request");
     server.assert_answers();
 }
 
 #[test]
 fn call_over_the_limit_is_rejected_as_busy() {
-    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
-    let mut first = held(&test_tools, &server, "first", false);
-    let _second = held(&test_tools, &server, "second", true);
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient_limits() });
+    let mut first = start_held_call(&test_tools, &server, "first", false);
+    let _second = start_held_call(&test_tools, &server, "second", true);
     let mut client = server.connect();
     let echo = call(3, "echo", json!({"text": "x"}));
     for body in [echo.clone(), format!("[{echo}]")] {
@@ -175,7 +175,7 @@ fn call_over_the_limit_is_rejected_as_busy() {
     );
     test_tools.release("first");
     assert_eq!(text(&first.reply().expect("an answer").json()), "released first");
-    eventually("there is room again", || client.mcp(&echo).json()["result"].is_object());
+    eventually("there is a free place again", || client.mcp(&echo).json()["result"].is_object());
 }
 
 #[test]
@@ -218,7 +218,8 @@ fn a_panic_in_a_batch_leaves_the_other_answers() {
 #[test]
 fn stop_waits_for_calls_in_flight() {
     let (mut server, test_tools) = start();
-    let mut clients = [held(&test_tools, &server, "legacy", false), held(&test_tools, &server, "modern", true)];
+    let mut clients =
+        [start_held_call(&test_tools, &server, "legacy", false), start_held_call(&test_tools, &server, "modern", true)];
     // A stream too: its comments show that the server still serves its calls during a stop.
     let params = json!({"name": "hold", "arguments": {"name": "stream"}, "_meta": {"progressToken": 1}});
     let body = modern(1, "tools/call", params);
@@ -233,7 +234,7 @@ fn stop_waits_for_calls_in_flight() {
         events.comment();
     }
     for (name, client) in ["legacy", "modern"].into_iter().zip(&mut clients) {
-        assert!(!test_tools.was_cancelled(name), "a stop is no cancellation");
+        assert!(!test_tools.was_cancelled(name), "a stop does not cancel the call");
         test_tools.release(name);
         assert_eq!(text(&client.reply().expect("an answer").json()), format!("released {name}"));
         client.assert_ends();
@@ -309,7 +310,7 @@ fn rejection_by_the_cluster_is_a_result_without_internals() {
 fn call_that_outlasts_the_stop_is_cancelled_and_reports_its_outcome() {
     let node =
         Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
-    let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient() };
+    let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient_limits() };
     let mut server = TestServer::builder().limits(limits).mcp(product(vec![node.cluster_settings()])).start();
     let write = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
     let (old, new) = (call("old", "proxmox_api_call", write.clone()), {

@@ -35,7 +35,7 @@ fn wait(server: &McpServer, upid: &str) -> ToolResult {
 }
 
 /// Starts a node with a task. `status` returns the answer to the nth status request. The task's log has these lines.
-fn node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: &'static [&'static str]) -> Node {
+fn start_node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: &'static [&'static str]) -> Node {
     let looks = AtomicUsize::new(0);
     Node::start(move |request| match request.path() {
         path if path.ends_with("/status") => status(looks.fetch_add(1, Ordering::SeqCst)),
@@ -68,7 +68,7 @@ fn no_such_task() -> ScriptedReply {
     )
 }
 
-fn over(node: &Node) -> McpServer {
+fn start_server(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
@@ -110,8 +110,8 @@ fn failed_task_is_an_error_with_its_reason_and_log() {
 
 #[test]
 fn task_with_warnings_succeeds_and_the_warnings_are_first() {
-    let node = node(|_| ended("WARNINGS: 2"), &["WARN: a", "WARN: b", "TASK WARNINGS: 2"]);
-    let result = wait(&over(&node), UPID);
+    let node = start_node(|_| ended("WARNINGS: 2"), &["WARN: a", "WARN: b", "TASK WARNINGS: 2"]);
+    let result = wait(&start_server(&node), UPID);
     assert!(!result.failed && result.text.starts_with("WARNINGS: 2"), "{result:?}");
     assert!(result.text.contains("\nWARN: b\n"), "{result:?}");
     assert_eq!(
@@ -154,15 +154,15 @@ fn cancelled_wait_ends_at_once_and_does_not_stop_the_task() {
 
 #[test]
 fn task_not_yet_known_to_its_node_is_polled_again() {
-    let node = node(|look| if look == 0 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
-    let result = wait(&over(&node), UPID);
+    let node = start_node(|look| if look == 0 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
+    let result = wait(&start_server(&node), UPID);
     assert!(!result.failed && result.text.starts_with("OK: "), "{result:?}");
 }
 
 #[test]
 fn unknown_task_is_an_error() {
-    let node = node(|_| no_such_task(), &[]);
-    let result = wait(&over(&node), UPID);
+    let node = start_node(|_| no_such_task(), &[]);
+    let result = wait(&start_server(&node), UPID);
     assert!(result.failed && result.text.contains("knows no such task") && result.text.contains(UPID), "{result:?}");
     assert!(result.text.contains("GET /nodes/pve1/tasks"), "{result:?}");
 }
@@ -176,18 +176,18 @@ fn briefly_unreachable_node_is_polled_again() {
         7 => ended("OK"),
         _ => running(),
     };
-    let node = node(status, &["TASK OK"]);
-    let result = wait(&over(&node), UPID);
+    let node = start_node(status, &["TASK OK"]);
+    let result = wait(&start_server(&node), UPID);
     assert!(!result.failed && result.text.starts_with("OK: "), "{result:?}");
 }
 
 #[test]
 fn unreachable_node_is_reported_and_the_task_is_not_stopped() {
-    let node = node(
+    let node = start_node(
         |look| if look == 0 { running() } else { ScriptedReply::refusal(595, "No route to host", "") },
         &["a line"],
     );
-    let result = call(&over(&node), "wait_for_task", json!({"upid": UPID, "timeout": "1"}));
+    let result = call(&start_server(&node), "wait_for_task", json!({"upid": UPID, "timeout": "1"}));
     assert!(
         result.failed && result.text.contains("No route to host") && result.text.contains("continues by itself"),
         "{result:?}"
@@ -197,8 +197,8 @@ fn unreachable_node_is_reported_and_the_task_is_not_stopped() {
 
 #[test]
 fn permanent_error_ends_the_wait() {
-    let node = node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
-    let result = wait(&over(&node), UPID);
+    let node = start_node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
+    let result = wait(&start_server(&node), UPID);
     assert!(result.failed && result.text.contains("Sys.Audit"), "{result:?}");
     assert_eq!(node.requests().len(), 1);
 }
@@ -219,7 +219,7 @@ fn new_log_lines_are_sent_as_progress_in_order_and_once() {
         },
         _ => ScriptedReply::data("[]"),
     });
-    let result = wait(&over(&node), UPID);
+    let result = wait(&start_server(&node), UPID);
     assert_eq!(result.progress, ["one\ntwo [31m", "three\nfour", "five\nTASK OK"], "{result:?}");
     assert_eq!(result.structured["log"].as_array().map(Vec::len), Some(LINES.len()));
 }
@@ -227,8 +227,8 @@ fn new_log_lines_are_sent_as_progress_in_order_and_once() {
 #[test]
 fn long_log_is_reported_by_its_last_lines_with_few_requests() {
     let lines: Vec<&'static str> = (0..10_000).map(|n| &*format!("line {n}").leak()).collect();
-    let node = node(|_| ended("it broke"), lines.leak());
-    let result = wait(&over(&node), UPID);
+    let node = start_node(|_| ended("it broke"), lines.leak());
+    let result = wait(&start_server(&node), UPID);
     assert!(result.failed && result.text.contains("the last 20 of 10000 lines"), "{result:?}");
     assert!(result.text.contains("\nline 9980\n") && result.text.ends_with("\nline 9999"), "{result:?}");
     assert_eq!(node.requests().iter().filter(|r| r.path().ends_with("/log")).count(), 2);
@@ -245,24 +245,24 @@ fn hostile_answers_are_bounded() {
         }
         _ => ScriptedReply::data(r#"{"not":"a list"}"#),
     });
-    let result = wait(&over(&node), UPID);
+    let result = wait(&start_server(&node), UPID);
     assert!(result.failed && result.text.len() < 12_000, "{} bytes", result.text.len());
     assert!(!result.text.contains('\u{7}'));
     for status in ["7", "null", "[]", r#"{"status":7}"#] {
-        let node = self::node(move |_| ScriptedReply::data(status), &[]);
-        assert!(wait(&over(&node), UPID).failed, "{status}");
+        let node = start_node(move |_| ScriptedReply::data(status), &[]);
+        assert!(wait(&start_server(&node), UPID).failed, "{status}");
     }
 }
 
-fn called(name: &str, cluster: ClusterConfig) -> ClusterConfig {
+fn rename_cluster(name: &str, cluster: ClusterConfig) -> ClusterConfig {
     ClusterConfig { name: name.into(), ..cluster }
 }
 
 #[test]
 fn task_is_polled_on_the_cluster_that_knows_it() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
-    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..called("down", one.cluster()) };
-    let clusters = vec![called("one", one.cluster()), down, called("two", two.cluster())];
+    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..rename_cluster("down", one.cluster()) };
+    let clusters = vec![rename_cluster("one", one.cluster()), down, rename_cluster("two", two.cluster())];
     let upid = post(&product(vec![two.cluster()]), "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
     let server = product(clusters);
     let result = wait(&server, &upid);
@@ -275,7 +275,7 @@ fn task_is_polled_on_the_cluster_that_knows_it() {
 #[test]
 fn task_unknown_to_every_cluster_is_an_error_that_names_all() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
-    let server = product(vec![called("one", one.cluster()), called("two", two.cluster())]);
+    let server = product(vec![rename_cluster("one", one.cluster()), rename_cluster("two", two.cluster())]);
     let result = wait(&server, UPID);
     assert!(result.failed && result.text.contains("`cluster`"), "{result:?}");
     assert!(result.text.contains("cluster one: ") && result.text.contains("cluster two: "), "{result:?}");
@@ -284,7 +284,7 @@ fn task_unknown_to_every_cluster_is_an_error_that_names_all() {
 #[test]
 fn invalid_upid_or_time_is_rejected_without_a_request() {
     let node = Node::start(|_| ScriptedReply::hang());
-    let server = over(&node);
+    let server = start_server(&node);
     for upid in ["100", "UPID:pve1", "UPID:../x:1:1:1:a:b:c:"] {
         let result = wait(&server, upid);
         assert!(result.failed && result.text.contains("UPID:pve1:000001C1"), "{result:?}");

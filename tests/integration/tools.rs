@@ -55,7 +55,7 @@ fn structured(server: &McpServer, tool: &str, arguments: Value) -> Value {
 }
 
 /// Returns a cluster at a closed port.
-fn down(like: &ClusterConfig) -> ClusterConfig {
+fn unreachable_cluster(like: &ClusterConfig) -> ClusterConfig {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
     ClusterConfig {
         name: "down".into(),
@@ -103,7 +103,7 @@ fn tool_list_is_small_and_describes_each_tool() {
 #[test]
 fn list_clusters_needs_no_network_and_check_queries_every_cluster() {
     let demo = Demo::start().expect("the demo cluster");
-    let server = server(vec![demo.cluster(), down(&demo.cluster())]);
+    let server = server(vec![demo.cluster(), unreachable_cluster(&demo.cluster())]);
     let text = call(&server, "list_clusters", json!({}));
     assert!(text.starts_with("name\tnodes\ttoken\ttls"), "{text}");
     assert!(text.contains("demo@pve!full") && !text.contains("status"), "{text}");
@@ -148,7 +148,7 @@ fn resources_have_a_summary_and_can_be_filtered_by_type() {
 #[test]
 fn lists_without_a_cluster_query_all_and_report_failed_ones() {
     let demo = Demo::start().expect("the demo cluster");
-    let server = server(vec![demo.cluster(), down(&demo.cluster())]);
+    let server = server(vec![demo.cluster(), unreachable_cluster(&demo.cluster())]);
     let text = call(&server, "list_nodes", json!({}));
     assert!(text.starts_with("cluster\tnode\t") && text.contains("demo\tpve1\t"), "{text}");
     assert!(text.lines().last().expect("a line").starts_with("cluster down: "), "{text}");

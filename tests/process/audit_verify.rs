@@ -66,7 +66,7 @@ fn hash(line: &str) -> String {
     digest(&SHA256, line.trim_end().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn look(path: &Path, more: &[&str]) -> Output {
+fn run_program(path: &Path, more: &[&str]) -> Output {
     program(&["audit", "verify"]).arg(path).args(more).output().expect("run")
 }
 
@@ -74,7 +74,7 @@ fn look(path: &Path, more: &[&str]) -> Output {
 fn run_verify(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
     let (_folder, path) = folder();
     fs::write(&path, bytes).expect("write");
-    let output = look(&path, more);
+    let output = run_program(&path, more);
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(code), "{out}{err}");
     if code == 0 { out } else { err }
@@ -145,7 +145,7 @@ fn threads_write_one_chain() {
         })
     });
     writers.collect::<Vec<_>>().into_iter().for_each(|writer| writer.join().expect("a writer"));
-    let output = look(&path, &[]);
+    let output = run_program(&path, &[]);
     assert!(String::from_utf8_lossy(&output.stdout).contains(": 400 records"), "{output:?}");
 }
 
@@ -269,7 +269,7 @@ fn only_the_first_problems_are_listed() {
 fn unreadable_file_has_its_own_error() {
     let (folder, path) = folder();
     for path in [folder.path(), &path] {
-        let output = look(path, &[]);
+        let output = run_program(path, &[]);
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && text.starts_with("error: cannot read "), "{text}");
     }

@@ -4,7 +4,7 @@
 use crate::support::process::{ServerProcess, path, program, run};
 use crate::support::raw::{Client, Reply, Sse, ping};
 use crate::support::rpc::ACCEPT;
-use crate::support::server::{TestServer, patient};
+use crate::support::server::{TestServer, patient_limits};
 use proxmox_mcp::config::{Client as Caller, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn initialize() -> String {
 }
 
 /// Asserts that a reply is a 401 with a hint about the token, and returns its challenge.
-fn challenge(reply: &Reply, what: &str) -> String {
+fn assert_challenge(reply: &Reply, what: &str) -> String {
     assert_eq!(reply.status, 401, "{what}");
     assert!(reply.has_header("Content-Type: application/json"), "{what}: {}", reply.head);
     let body: Value = serde_json::from_str(&reply.body).expect("JSON");
@@ -68,8 +68,8 @@ fn every_route_except_healthz_requires_a_token() {
             client.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{body}{headers}\r\n{json}"));
             client.reply().expect("an answer")
         };
-        assert_eq!(challenge(&ask(""), &line), "Bearer realm=\"proxmox-mcp\"");
-        let wrong = challenge(&ask(&bearer("pmcp_wrong")), &line);
+        assert_eq!(assert_challenge(&ask(""), &line), "Bearer realm=\"proxmox-mcp\"");
+        let wrong = assert_challenge(&ask(&bearer("pmcp_wrong")), &line);
         assert!(wrong.starts_with("Bearer ") && wrong.ends_with("error=\"invalid_token\""), "{wrong}");
     }
     for headers in ["", &bearer("pmcp_wrong"), &bearer(ADA), &bearer(ADA).repeat(2)] {
@@ -120,7 +120,7 @@ fn unknown_host_or_origin_is_rejected_before_the_token_is_checked() {
 
 #[test]
 fn without_clients_no_token_is_checked() {
-    let server = TestServer::start(patient());
+    let server = TestServer::start(patient_limits());
     for headers in ["", &bearer(ADA), "Authorization: Basic eDp5\r\n"] {
         assert_eq!(server.connect().post_with("/mcp", headers, &ping(1)).status, 200, "{headers}");
     }
@@ -156,7 +156,7 @@ fn anything_but_one_bearer_header_is_rejected_despite_a_valid_token() {
         "Authorization:\r\n".into(),
     ] {
         let reply = server.connect().post_with("/mcp", &headers, &ping(1));
-        assert!(challenge(&reply, &headers).starts_with("Bearer "));
+        assert!(assert_challenge(&reply, &headers).starts_with("Bearer "));
         assert!(!reply.body.contains("ada-has"), "{}", reply.body);
     }
     for header in ["Proxy-Authorization", "X-Api-Key", "Cookie"] {
@@ -172,7 +172,11 @@ fn partial_or_extended_token_is_rejected() {
         assert_eq!(server.connect().post_with("/mcp", &bearer(wrong), &ping(1)).status, 401, "{wrong}");
     }
     let hash = TokenHash::from_token(ADA.as_bytes()).to_string();
-    assert_eq!(server.connect().post_with("/mcp", &bearer(&hash), &ping(1)).status, 401, "what is stored is no token");
+    assert_eq!(
+        server.connect().post_with("/mcp", &bearer(&hash), &ping(1)).status,
+        401,
+        "the stored hash is not a token"
+    );
 }
 
 // ---- before the body
@@ -249,7 +253,7 @@ fn after_ten_wrong_tokens_more_are_429_and_a_valid_one_is_accepted() {
         assert!(serde_json::from_str::<Value>(&reply.body).is_ok_and(|body| body["error"].is_string()));
     }
     assert_eq!(server.connect().post_with("/mcp", &bearer(ADA), &ping(1)).status, 200);
-    assert_eq!(server.connect().post("/mcp", &ping(1)).status, 401, "no token is no guess");
+    assert_eq!(server.connect().post("/mcp", &ping(1)).status, 401, "a missing token is not a guess");
     // Linux gives all of 127.0.0.0/8 to the loopback interface: another address of the client.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
@@ -268,14 +272,14 @@ fn configuration(clients: Value) -> NamedTempFile {
     file
 }
 
-fn failed(output: Output, code: i32) -> String {
+fn expect_failure(output: Output, code: i32) -> String {
     let text = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(code), "{text}");
     text
 }
 
 /// Returns the status of a POST /mcp to a running program.
-fn posted(address: &str, headers: &str) -> u16 {
+fn post_status(address: &str, headers: &str) -> u16 {
     Client::new(TcpStream::connect(address).expect("connect")).post_with("/mcp", headers, &ping(1)).status
 }
 
@@ -288,17 +292,20 @@ fn demo(envs: &[(&str, &str)]) -> Command {
 #[test]
 fn server_off_loopback_does_not_start_without_a_token() {
     for listen in ["0.0.0.0:0", "[::]:0", ":0"] {
-        failed(run(&["--demo", "--listen", listen]), 2);
+        expect_failure(run(&["--demo", "--listen", listen]), 2);
     }
     // The image and a compose file with empty variables do this.
     let image = [("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_AUTH_TOKEN", ""), ("MCP_INSECURE_NO_AUTH", "")];
-    failed(demo(&image).output().expect("run"), 2);
-    failed(demo(&[("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_INSECURE_NO_AUTH", "0")]).output().expect("run"), 2);
+    expect_failure(demo(&image).output().expect("run"), 2);
+    expect_failure(
+        demo(&[("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_INSECURE_NO_AUTH", "0")]).output().expect("run"),
+        2,
+    );
 }
 
 #[test]
 fn a_setting_that_waives_tokens_contradicts_tokens() {
-    let text = failed(
+    let text = expect_failure(
         demo(&[("MCP_AUTH_TOKEN", ADA), ("MCP_INSECURE_NO_AUTH", "1"), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")])
             .output()
             .expect("run"),
@@ -319,7 +326,7 @@ fn invalid_token_setting_is_rejected_and_not_shown() {
         &[("MCP_AUTH_TOKEN_FILE", "hunter2"), ("MCP_AUTH_TOKEN", ADA)],
     ] {
         for task in [&["--listen", "127.0.0.1:0"][..], &["check"]] {
-            let text = failed(demo(envs).args(task).output().expect("run"), 2);
+            let text = expect_failure(demo(envs).args(task).output().expect("run"), 2);
             assert!(!text.contains("hunter2") && !text.contains("two words") && !text.contains(ADA), "{text}");
         }
     }
@@ -332,7 +339,7 @@ fn the_token_of_a_file_is_its_line() {
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600)).expect("chmod");
     let server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--auth-token-file", path(&file)]);
     let address = server.address();
-    assert_eq!((posted(&address, &bearer(ADA)), posted(&address, "")), (200, 401));
+    assert_eq!((post_status(&address, &bearer(ADA)), post_status(&address, "")), (200, 401));
 }
 
 #[test]
@@ -344,7 +351,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     let address = server.address();
     for (headers, status) in [(bearer(ADA), 200), (bearer(BOB), 200), (bearer("pmcp_wrong"), 401), (String::new(), 401)]
     {
-        assert_eq!(posted(&address, &headers), status);
+        assert_eq!(post_status(&address, &headers), status);
     }
     assert!(run(&["health", "--listen", &address]).status.success());
     server.signal(Signal::TERM);
@@ -366,7 +373,7 @@ fn flood_of_wrong_tokens_is_one_log_line() {
     let server = ServerProcess::of(&mut command);
     let address = server.address();
     for n in 0..15 {
-        posted(&address, &bearer(&format!("pmcp_guess-{n}")));
+        post_status(&address, &bearer(&format!("pmcp_guess-{n}")));
     }
     server.signal(Signal::TERM);
     let log: Vec<_> = server.stderr.iter().collect();
@@ -381,7 +388,7 @@ fn client_in_both_configuration_and_variable_is_rejected() {
     for clients in [json!({"ada": client(ADA)}), json!({"MCP_AUTH_TOKEN": client(BOB)})] {
         let config = configuration(clients);
         let output = program(&["check", "--config", path(&config)]).env("MCP_AUTH_TOKEN", ADA).output().expect("run");
-        let text = failed(output, 2);
+        let text = expect_failure(output, 2);
         assert!(text.contains("keep one of them") && !text.contains(ADA), "{text}");
     }
 }
@@ -406,8 +413,8 @@ fn token_command_prints_the_token_and_its_configuration() {
     // The stored hash admits the token that is handed over.
     let config = configuration(config["clients"].clone());
     let server = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
-    assert_eq!(posted(&server.address(), &bearer), 200);
-    assert!(!made(&["token"]).contains(token), "each is another");
+    assert_eq!(post_status(&server.address(), &bearer), 200);
+    assert!(!made(&["token"]).contains(token), "each is different");
     for name in ["my laptop", "", "a\"b", "pmcp_0123456789"] {
         assert_eq!(run(&["token", name]).status.code(), Some(2), "{name}");
     }

@@ -22,7 +22,7 @@ fn token(request: &Request) -> String {
 }
 
 /// Starts nodes that echo the token in every part of an answer, by the name of their cluster.
-fn nodes() -> Vec<(&'static str, Node)> {
+fn start_nodes() -> Vec<(&'static str, Node)> {
     let json_error = |token: &str| format!(r#"{{"data":null,"message":"{token}\n","errors":{{"{token}":"{token}"}}}}"#);
     vec![
         (
@@ -65,7 +65,7 @@ fn nodes() -> Vec<(&'static str, Node)> {
 }
 
 /// Writes a configuration of these nodes and of a closed port. Returns it with the clusters' names.
-fn over(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
+fn write_configuration(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
     let mut clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
     clusters.push(("down", closed_endpoint().to_string()));
     let entries: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
@@ -107,14 +107,14 @@ fn assert_sent(nodes: &[(&'static str, Node)]) {
 }
 
 /// Ends a server and returns its output after the first line.
-fn printed(process: ServerProcess) -> String {
+fn stop_and_read(process: ServerProcess) -> String {
     process.signal(Signal::TERM);
-    rest(process)
+    read_rest(process)
 }
 
 /// Returns the rest of the output of a process that ends.
-fn rest(mut process: ServerProcess) -> String {
-    process.ended();
+fn read_rest(mut process: ServerProcess) -> String {
+    process.wait_for_exit();
     process.stdout.iter().chain(process.stderr.iter()).collect::<Vec<_>>().join("\n")
 }
 
@@ -136,8 +136,8 @@ fn canary_search_finds_every_form() {
 
 #[test]
 fn http_answers_and_log_do_not_show_the_secret() {
-    let nodes = nodes();
-    let (config, clusters) = over(&nodes);
+    let nodes = start_nodes();
+    let (config, clusters) = write_configuration(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
@@ -151,15 +151,15 @@ fn http_answers_and_log_do_not_show_the_secret() {
     assert_sent(&nodes);
     assert!(answers.contains("(secret)"), "what the nodes sent back is in the answers: {answers}");
     assert_unseen("an answer over POST /mcp", answers.as_bytes());
-    let printed = printed(process);
+    let printed = stop_and_read(process);
     assert!(printed.contains("TRACE") || printed.contains("DEBUG"), "{printed}");
     assert_unseen("the log of a server", printed.as_bytes());
 }
 
 #[test]
 fn events_and_log_do_not_show_the_secret() {
-    let nodes = nodes();
-    let (config, clusters) = over(&nodes);
+    let nodes = start_nodes();
+    let (config, clusters) = write_configuration(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
@@ -172,7 +172,7 @@ fn events_and_log_do_not_show_the_secret() {
     assert_sent(&nodes);
     assert!(events.contains("(secret)"), "{events}");
     assert_unseen("an event", events.as_bytes());
-    let printed = printed(process);
+    let printed = stop_and_read(process);
     assert!(!printed.contains(&sse.path), "nor the session's id, which is as good as a password");
     assert_unseen("the log of a server", printed.as_bytes());
 }
@@ -224,15 +224,15 @@ fn client_token_is_sent_to_no_node_and_shown_nowhere() {
     let pid = process.child.id();
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the arguments");
     assert_unseen("the arguments of the process", &arguments);
-    let printed = printed(process);
+    let printed = stop_and_read(process);
     assert!(printed.contains("wrong client token") && printed.contains("DEBUG"), "{printed}");
     assert_unseen("the log of a server", printed.as_bytes());
 }
 
 #[test]
 fn stdio_pipes_do_not_show_the_secret() {
-    let nodes = nodes();
-    let (config, clusters) = over(&nodes);
+    let nodes = start_nodes();
+    let (config, clusters) = write_configuration(&nodes);
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
     let mut lines = String::new();
     for (tool, arguments) in calls(&clusters) {
@@ -242,13 +242,13 @@ fn stdio_pipes_do_not_show_the_secret() {
     process.end_input();
     assert!(lines.contains("(secret)"), "{lines}");
     assert_unseen("a line on stdout", lines.as_bytes());
-    assert_unseen("stderr", rest(process).as_bytes());
+    assert_unseen("stderr", read_rest(process).as_bytes());
 }
 
 #[test]
 fn check_does_not_show_the_secret() {
-    let nodes = nodes();
-    let (config, _) = over(&nodes);
+    let nodes = start_nodes();
+    let (config, _) = write_configuration(&nodes);
     let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
     assert_sent(&nodes);
     assert_eq!(output.status.code(), Some(1));
@@ -257,11 +257,11 @@ fn check_does_not_show_the_secret() {
 
 #[test]
 fn banner_and_help_do_not_show_the_secret() {
-    let nodes = nodes();
-    let (config, _) = over(&nodes);
+    let nodes = start_nodes();
+    let (config, _) = write_configuration(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     process.address();
-    assert_unseen("the start", printed(process).as_bytes());
+    assert_unseen("the start", stop_and_read(process).as_bytes());
     for args in [&["--help"][..], &["-h"], &["stdio", "--help"], &["check", "--help"], &["--version"], &["--nope"]] {
         // Like a shell with left-over variables.
         let variables =

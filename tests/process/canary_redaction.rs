@@ -95,7 +95,7 @@ fn task_log() -> Value {
 }
 
 /// Starts a node whose answers all contain the secret.
-fn leaky() -> Node {
+fn start_leaky_node() -> Node {
     let looks = AtomicUsize::new(0);
     proxmox_with(gzipped_facts(), move |request| answer(request, &looks))
 }
@@ -204,7 +204,7 @@ fn assert_clean(what: &str, text: &str) {
 
 #[test]
 fn no_client_below_full_receives_a_secret_from_any_tool() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     for token in [READER, OPERATOR] {
         for (tool, arguments) in reads() {
@@ -221,15 +221,15 @@ fn no_client_below_full_receives_a_secret_from_any_tool() {
     let waited = server.events(OPERATOR, "wait_for_task", json!({"upid": UPID})).join("\n");
     assert!(waited.contains("notifications/progress") && waited.contains("(hidden)"), "{waited}");
     assert_clean("an audit line", &std::fs::read_to_string(&server.audit).unwrap());
-    server.verified();
-    let printed = server.printed();
+    server.verify_audit_log();
+    let printed = server.stop_and_read();
     assert!(printed.contains("DEBUG"), "{printed}");
     assert_clean("the log", &printed);
 }
 
 #[test]
 fn search_and_filter_do_not_reveal_a_secret() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     for (tool, arguments, nothing) in [
         ("find_guest", json!({"query": &CANARY[..4]}), "no guest fits"),
@@ -243,7 +243,7 @@ fn search_and_filter_do_not_reveal_a_secret() {
 
 #[test]
 fn cluster_below_full_reveals_a_secret_to_no_client() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({"access": "operate"}));
     for (tool, arguments) in reads() {
         assert_clean(&format!("{tool} {arguments}"), &server.call(ADMIN, tool, arguments.clone()).to_string());
@@ -252,7 +252,7 @@ fn cluster_below_full_reveals_a_secret_to_no_client() {
 
 #[test]
 fn stdio_reveals_a_secret_only_if_its_cluster_permits() {
-    let node = leaky();
+    let node = start_leaky_node();
     let config = configuration(&node, &json!({"access": "read"}));
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
     for (tool, arguments) in reads() {
@@ -260,13 +260,13 @@ fn stdio_reveals_a_secret_only_if_its_cluster_permits() {
         assert_clean(&format!("{tool} {arguments}"), &answer.to_string());
     }
     process.end_input();
-    process.ended();
+    process.wait_for_exit();
     assert_clean("stderr", &process.stderr.iter().collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
 fn questions_dry_runs_and_audit_lines_have_no_secret_at_any_level() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({"confirm": "writes"}));
     for arguments in changes() {
         let what = arguments.to_string();
@@ -299,25 +299,25 @@ fn questions_dry_runs_and_audit_lines_have_no_secret_at_any_level() {
         assert!(audit.contains(event), "{event}: {audit}");
     }
     assert_clean("an audit line", &audit);
-    server.verified();
-    assert_clean("the log", &server.printed());
+    server.verify_audit_log();
+    assert_clean("the log", &server.stop_and_read());
 }
 
 #[test]
 fn audit_lines_in_the_log_have_no_secret() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab_without_audit_file(&node, &json!({"confirm": "never"}));
     for arguments in changes() {
         let _ = server.call(ADMIN, "proxmox_api_call", arguments);
     }
-    let printed = server.printed();
+    let printed = server.stop_and_read();
     assert!(printed.contains(" INFO  audit {") && printed.contains("(hidden)"), "{printed}");
     assert_clean("the log", &printed);
 }
 
 #[test]
 fn full_access_receives_answers_unredacted() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
     let text: Value =
@@ -335,7 +335,7 @@ fn full_access_receives_answers_unredacted() {
 
 #[test]
 fn headers_and_queries_of_a_request_are_not_echoed_or_logged() {
-    let node = leaky();
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let mut text = String::new();
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
@@ -363,7 +363,7 @@ fn headers_and_queries_of_a_request_are_not_echoed_or_logged() {
         // A thread may end while it is read, and not every kernel has the file.
         assert_eq!(std::fs::read_to_string(children).unwrap_or_default(), "", "no program is started");
     }
-    assert_clean("the log", &server.printed());
+    assert_clean("the log", &server.stop_and_read());
     for args in [&["--help"][..], &["stdio", "--help"], &["audit", "--help"], &["check", "--help"]] {
         let output = run(args);
         assert_clean("the help", &String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));

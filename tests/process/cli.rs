@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Returns stderr of a run. Fails unless it ended with `code`.
-fn failed(output: &Output, code: i32) -> String {
+fn expect_failure(output: &Output, code: i32) -> String {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
     message
@@ -77,10 +77,10 @@ fn an_empty_variable_counts_as_unset() {
     ];
     // The file does not exist, so that a command line that is accepted ends there.
     let check = || program(&["check", "--config", "/nonexistent/clusters.json"]);
-    let text = failed(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
+    let text = expect_failure(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
     assert!(text.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{text}");
     for name in variables.into_iter().filter(|name| name.starts_with("PROXMOX_MCP_") && !name.ends_with("CONFIG")) {
-        let text = failed(&check().env(name, "no=such=value").output().expect("run"), 2);
+        let text = expect_failure(&check().env(name, "no=such=value").output().expect("run"), 2);
         assert!(text.contains("invalid value"), "{name}: {text}");
     }
 }
@@ -88,7 +88,7 @@ fn an_empty_variable_counts_as_unset() {
 /// Runs `check` on a file that does not exist, so that an accepted command line ends there.
 fn check_missing_file(variables: &[(&str, &str)], args: &[&str]) -> String {
     let args = [&["check", "--config", "/nonexistent/clusters.json"], args].concat();
-    failed(&program(&args).envs(variables.iter().copied()).output().expect("run"), 2)
+    expect_failure(&program(&args).envs(variables.iter().copied()).output().expect("run"), 2)
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_switch_has_a_value_only_in_its_variable() {
             .envs([("MCP_INSECURE_NO_AUTH", value), ("MCP_AUTH_TOKEN", "sixteen_letters_")])
             .output()
             .expect("run");
-        assert!(failed(&output, 2).contains("--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts"));
+        assert!(expect_failure(&output, 2).contains("--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts"));
     }
 }
 
@@ -161,9 +161,9 @@ fn help_of_a_subcommand_equals_its_help_flag() {
 fn health_without_a_server_fails_and_names_the_address() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let output = program(&["health"]).env("PROXMOX_MCP_LISTEN", &address).output().expect("run");
-    let text = failed(&output, 1);
+    let text = expect_failure(&output, 1);
     assert!(text.contains(&address) && text.contains("nothing listens there"), "{text}");
-    assert!(failed(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
+    assert!(expect_failure(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
 }
 
 // ---- serving
@@ -174,7 +174,7 @@ fn a_served_demo_is_healthy() {
     let output = run(&["health", "--listen", &server.address()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     server.signal(Signal::TERM);
-    assert_eq!(server.ended().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn an_interrupt_ends_the_server_gracefully() {
     let mut server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0"]);
     server.address();
     server.signal(Signal::INT);
-    assert_eq!(server.ended().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -205,10 +205,10 @@ fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
     node.wait_for_path("/nodes", 1);
     server.pause();
     assert_eq!(idle.ask("GET /healthz", "").status, 200);
-    release.send(()).expect("the node waits");
+    release.send(()).expect("the node is waiting");
     let answer = busy.reply().expect("an answer").json();
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
-    assert_eq!(node.requests().len(), 1, "nothing was asked twice");
+    assert_eq!(node.requests().len(), 1, "no request was sent twice");
 }
 
 #[test]
@@ -236,13 +236,13 @@ fn signal_finishes_calls_in_flight_rejects_new_ones_and_exits_with_0() {
     server.signal(Signal::TERM);
     eventually("the port is closed", || TcpStream::connect(&address).is_err());
     for _ in 0..2 {
-        release.send(()).expect("the node waits");
+        release.send(()).expect("the node is waiting");
     }
     let reply = post.reply().expect("an answer");
     assert!(reply.has_header("Connection: close") && reply.json()["result"].get("isError").is_none(), "{}", reply.body);
     assert!(stream.message().contains("\"id\":1,"));
     assert!(stream.event().is_none() && quiet.event().is_none(), "then the streams end");
-    assert_eq!(server.ended().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_second_signal_ends_the_server_at_once() {
     server.signal(Signal::TERM);
     while !server.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
     server.signal(Signal::TERM);
-    assert_eq!(server.ended().code(), Some(143));
+    assert_eq!(server.wait_for_exit().code(), Some(143));
 }
 
 #[test]
@@ -305,6 +305,6 @@ fn check_shows_no_secret_at_any_log_level() {
     });
     let config = configuration(CANARY, &[("down", &closed), ("powerless", &node.endpoint().to_string())]);
     let output = run(&["check", "--config", path(&config), "--log", "trace"]);
-    let (message, log) = (text(&output.stdout), failed(&output, 1));
+    let (message, log) = (text(&output.stdout), expect_failure(&output, 1));
     assert!(!message.contains(CANARY) && !log.contains(CANARY), "{message}{log}");
 }

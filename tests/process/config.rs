@@ -25,7 +25,7 @@ fn write(directory: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
     path
 }
 
-fn loaded(text: &str) -> ClustersFile {
+fn load_text(text: &str) -> ClustersFile {
     let directory = directory();
     load(&write(&directory, "clusters.json", text)).unwrap_or_else(|problems| panic!("{text}: {problems}"))
 }
@@ -36,7 +36,7 @@ fn certificate() -> String {
 
 #[test]
 fn the_original_format_loads_unchanged() {
-    let clusters = loaded(
+    let clusters = load_text(
         r#"{"clusters": {
             "prod": {"url": "pve1.example:8006", "user": "root@pam", "token_id": "mcp", "token_secret": "CANARY", "verify_ssl": false},
             "lab": {"url": "192.0.2.10:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY", "verify_ssl": true}
@@ -54,7 +54,7 @@ fn the_original_format_loads_unchanged() {
 
 #[test]
 fn the_optional_fields_load() {
-    let clusters = loaded(&format!(
+    let clusters = load_text(&format!(
         "\u{FEFF}{}",
         r#"{"$schema": "x", "_comment": "two nodes", "default": "a", "clusters": {
             "_comment": "these are ours",
@@ -76,7 +76,7 @@ fn the_optional_fields_load() {
 #[test]
 fn each_node_may_have_its_own_fingerprint() {
     let pins = format!(r#"["{}", "{}"]"#, "AB:".repeat(32).trim_end_matches(':'), "cd".repeat(32));
-    let clusters = loaded(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
+    let clusters = load_text(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
     let TlsVerification::Fingerprints(pins) = &clusters.clusters[0].tls else { panic!("{clusters:?}") };
     assert_eq!(pins, &[Fingerprint([0xab; 32]), Fingerprint([0xcd; 32])]);
 }
@@ -94,7 +94,7 @@ fn the_example_loads_and_pins_every_node_it_names() {
 
 #[test]
 fn the_only_cluster_is_the_default() {
-    assert_eq!(loaded(&format!(r#"{{"clusters": {{"home": {{{RIGHT}}}}}}}"#)).default.as_deref(), Some("home"));
+    assert_eq!(load_text(&format!(r#"{{"clusters": {{"home": {{{RIGHT}}}}}}}"#)).default.as_deref(), Some("home"));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn relative_paths_are_resolved_from_the_configuration() {
 #[test]
 fn clients_load_with_their_permissions() {
     let hash = TokenHash::from_token(b"sixteen_letters_");
-    let clusters = loaded(
+    let clusters = load_text(
         &r#"{"clusters": {"prod": {RIGHT}}, "clients": {
             "_comment": "these are ours",
             "ada.laptop": {"token_sha256": "HASH", "access": "full", "_since": 2026},
@@ -132,7 +132,7 @@ fn clients_load_with_their_permissions() {
     assert_eq!((bob.name.as_str(), bob.permissions), ("bob", Permissions { access: AccessLevel::Full, exec: true }));
     assert!(!format!("{clusters:?}").contains(&hash.to_string()[..8]));
     for none in [r#"{"clusters": {"a": {RIGHT}}}"#, r#"{"clusters": {"a": {RIGHT}}, "clients": {}}"#] {
-        assert!(loaded(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
+        assert!(load_text(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
     }
 }
 
@@ -141,7 +141,7 @@ fn permissions_of_a_cluster_load() {
     let fields = r#"RIGHT, "access": "operate", "exec": true, "confirm": "writes",
         "deny": ["POST /nodes/*/qemu/*/migrate", "* /access/**"], "allow": ["GET /**"],
         "protect": [100, "101", "pool:prod", "tag:critical"]"#;
-    let clusters = loaded(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
+    let clusters = load_text(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
     let rules = &clusters.clusters[0].policy;
     assert_eq!(rules.permissions, Permissions { access: AccessLevel::Operate, exec: true });
     assert_eq!(rules.confirm, ConfirmationPolicy::Writes);
@@ -151,11 +151,11 @@ fn permissions_of_a_cluster_load() {
     let protected: Vec<_> = rules.protect.iter().map(ToString::to_string).collect();
     assert_eq!(protected, ["100", "101", "pool:prod", "tag:critical"]);
 
-    let usual = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}}}}}}}"#));
+    let usual = load_text(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}}}}}}}"#));
     assert_eq!(usual.clusters[0].policy, ClusterPolicy::default());
     assert_eq!(ClusterPolicy::default().permissions, Permissions { access: AccessLevel::Full, exec: false });
     assert_eq!(ClusterPolicy::default().confirm, ConfirmationPolicy::Destructive);
-    let none = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, "allow": []}}}}}}"#));
+    let none = load_text(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, "allow": []}}}}}}"#));
     assert_eq!(none.clusters[0].policy.allow, Some(Vec::new()), "an empty list allows nothing");
 }
 
@@ -169,7 +169,7 @@ fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
 }
 
 /// Returns stderr of a run that ended with exit code 2. Fails if the output contains the secret.
-fn refused(output: &Output) -> String {
+fn expect_failure(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!out.contains(CANARY) && !err.contains(CANARY), "{out}{err}");
     assert_eq!(output.status.code(), Some(2), "{out}{err}");
@@ -182,7 +182,7 @@ fn configuration_file_is_found_in_the_documented_order() {
     let bad = |name: &str| write(&directory, name, &format!(r#"{{"clusters": {{"{name}": {{}}}}}}"#));
     let (typed, set) = (bad("typed"), bad("set"));
     bad("clusters.json");
-    let check_error = |args: &[&str], envs: &[(&str, &str)]| refused(&check(directory.path(), args, envs));
+    let check_error = |args: &[&str], envs: &[(&str, &str)]| expect_failure(&check(directory.path(), args, envs));
     let (typed, set) = (typed.to_str().expect("UTF-8"), set.to_str().expect("UTF-8"));
     assert!(check_error(&["--config", typed], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"typed\""));
     assert!(check_error(&[], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"set\""));
@@ -203,7 +203,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
     let secret = write(&directory, "secret", "CANARY");
     let config = write(&directory, "clusters.json", &text(r#""token_secret": "CANARY""#));
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-    let check_error = || refused(&check(directory.path(), &[], &[]));
+    let check_error = || expect_failure(&check(directory.path(), &[], &[]));
     assert!(!check_error().contains("WARN"));
     // The group may be that of the service's own user.
     chmod(&config, 0o640);
@@ -222,8 +222,8 @@ fn secret_from_the_environment_is_not_stored() {
     let directory = directory();
     let text = r#"{"clusters": {"a": {"url": "a", "user": "b@pve", "token_id": "c", "token_secret_env": "MY_TOKEN"}}}"#;
     write(&directory, "clusters.json", text);
-    assert!(refused(&check(directory.path(), &[], &[])).contains("not set"));
-    assert!(refused(&check(directory.path(), &[], &[("MY_TOKEN", "")])).contains("leads to an empty secret"));
+    assert!(expect_failure(&check(directory.path(), &[], &[])).contains("not set"));
+    assert!(expect_failure(&check(directory.path(), &[], &[("MY_TOKEN", "")])).contains("leads to an empty secret"));
     let spaced = format!("{CANARY} ");
-    assert!(refused(&check(directory.path(), &[], &[("MY_TOKEN", &spaced)])).contains("has a space"));
+    assert!(expect_failure(&check(directory.path(), &[], &[("MY_TOKEN", &spaced)])).contains("has a space"));
 }

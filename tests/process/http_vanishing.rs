@@ -48,8 +48,8 @@ impl HangingNodeServer {
 
     /// Waits until the program has no more descriptors and threads than at the start.
     fn assert_recovers(&self, descriptors: usize) {
-        eventually("every thread is gone", || self.threads() == 0);
-        eventually("every descriptor is back", || self.descriptors() <= descriptors);
+        eventually("every thread has ended", || self.threads() == 0);
+        eventually("every descriptor is free again", || self.descriptors() <= descriptors);
         self.assert_answers();
     }
 
@@ -65,7 +65,7 @@ fn connect(address: &str) -> Client {
 }
 
 /// Makes the connection send a reset when it is closed.
-fn resets(client: &Client) {
+fn reset_on_close(client: &Client) {
     SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("linger");
 }
 
@@ -79,12 +79,12 @@ fn come_and_go(address: &str, n: usize) {
         1 => client.send("POST /mc"),
         2 => {
             client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\n");
-            resets(&client);
+            reset_on_close(&client);
         }
         3 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\""),
         4 => {
             client.send_post_with("/mcp", ACCEPT, &call(n, "proxmox_api_get", asked));
-            resets(&client);
+            reset_on_close(&client);
         }
         5 => {
             for id in 0..3 {
@@ -98,7 +98,7 @@ fn come_and_go(address: &str, n: usize) {
             let mut sse = Sse::open(client);
             assert_eq!(connect(address).post(&sse.path, &call(n, "proxmox_api_get", asked)).status, 202);
             assert_eq!(sse.json()["id"], n);
-            resets(&sse.client);
+            reset_on_close(&sse.client);
         }
         8 => {
             let sse = Sse::open(client);

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 const TOKEN: &str = "sixteen_letters_";
 
 /// Starts the product, with metrics, over a cluster that answers and one that is down.
-fn started(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
+fn start_program(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
     let config =
         configuration(CANARY, &[("prod", &node.endpoint().to_string()), ("down", &closed_endpoint().to_string())]);
     let args = ["--config", path(&config), "--listen", "127.0.0.1:0", "--metrics", "--log", "error"];
@@ -25,14 +25,14 @@ fn started(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
     (ServerProcess::of(&mut command), config)
 }
 
-fn node() -> Node {
+fn start_node() -> Node {
     Node::start(|request| match request.path() {
         "/api2/json/version" => ScriptedReply::refusal(403, "Permission check failed", "{\"data\":null}"),
         _ => ScriptedReply::data("\"fine\""),
     })
 }
 
-fn read(path: &str, cluster: &str) -> String {
+fn read_call(path: &str, cluster: &str) -> String {
     call(1, "proxmox_api_get", json!({"path": path, "cluster": cluster}))
 }
 
@@ -44,14 +44,14 @@ fn value(text: &str, sample: &str) -> f64 {
 
 #[test]
 fn calls_and_requests_are_counted() {
-    let node = node();
-    let (process, _config) = started(&node, None);
+    let node = start_node();
+    let (process, _config) = start_program(&node, None);
     let address = process.address();
     let mut client = Client::to(&address);
-    client.mcp(&read("/cluster/status", "prod"));
-    client.mcp(&read("/cluster/tasks", "prod"));
-    client.mcp(&read("/version", "prod"));
-    client.mcp(&read("/version", "down"));
+    client.mcp(&read_call("/cluster/status", "prod"));
+    client.mcp(&read_call("/cluster/tasks", "prod"));
+    client.mcp(&read_call("/version", "prod"));
+    client.mcp(&read_call("/version", "down"));
     client.mcp(&call(1, "list_clusters", json!({})));
     let reply = client.ask("GET /metrics", "");
     assert_eq!(reply.status, 200);
@@ -87,10 +87,10 @@ fn calls_and_requests_are_counted() {
 
 #[test]
 fn every_sample_has_a_type_and_every_line_is_valid() {
-    let node = node();
-    let (process, _config) = started(&node, None);
+    let node = start_node();
+    let (process, _config) = start_program(&node, None);
     let mut client = Client::to(process.address());
-    client.mcp(&read("/cluster/status", "prod"));
+    client.mcp(&read_call("/cluster/status", "prod"));
     let text = client.ask("GET /metrics", "").body;
     let mut types = BTreeSet::new();
     for line in text.lines() {
@@ -112,8 +112,8 @@ fn every_sample_has_a_type_and_every_line_is_valid() {
 
 #[test]
 fn refusals_are_counted_by_their_reason() {
-    let node = node();
-    let (process, _config) = started(&node, Some(TOKEN));
+    let node = start_node();
+    let (process, _config) = start_program(&node, Some(TOKEN));
     let address = process.address();
     let status = |request: &str| {
         let mut client = Client::to(&address);
@@ -139,15 +139,15 @@ fn labels_contain_no_secret_and_no_untrusted_input() {
     let node = Node::start(move |_| {
         ScriptedReply::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}"))
     });
-    let (process, _config) = started(&node, Some(TOKEN));
+    let (process, _config) = start_program(&node, Some(TOKEN));
     let address = process.address();
     let mut client = Client::to(&address);
     let headers = format!("{ACCEPT}Authorization: Bearer {TOKEN}\r\nUser-Agent: {word}\r\ntraceparent: {word}\r\n");
     for message in [
         call(1, word, json!({})),
         call(1, "proxmox_api_get", json!({"path": format!("/{word}"), "cluster": word})),
-        read(&format!("/{word}"), "prod"),
-        read("/cluster/status", "prod"),
+        read_call(&format!("/{word}"), "prod"),
+        read_call("/cluster/status", "prod"),
     ] {
         client.post_with("/mcp", &headers, &message);
     }
@@ -165,7 +165,7 @@ fn labels_contain_no_secret_and_no_untrusted_input() {
 fn rejected_and_cancelled_calls_are_counted() {
     let test_tools = TestTools::new();
     let probes = proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|_| ())), readiness: None };
-    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::server::patient() };
+    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::server::patient_limits() };
     let server = TestServer::builder().limits(limits).mcp(test_tools.server()).probes(probes).start();
     let mut held = server.connect();
     held.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "a"})));
@@ -184,7 +184,7 @@ fn rejected_and_cancelled_calls_are_counted() {
     client.post(&sse.path, &call(7, "hold", json!({"name": "b"})));
     test_tools.wait_for("b");
     drop(sse);
-    test_tools.wait_for_cancelled("b");
+    test_tools.wait_for_cancel("b");
     let sample = r#"proxmox_mcp_calls_total{tool="hold",client="anyone",outcome="cancelled"}"#;
     crate::support::raw::eventually("a cancelled call is counted", || {
         value(&client.ask("GET /metrics", "").body, sample) == 1.0
@@ -193,7 +193,7 @@ fn rejected_and_cancelled_calls_are_counted() {
 
 #[test]
 fn metrics_are_served_only_if_enabled() {
-    let server = TestServer::start(crate::support::server::patient());
+    let server = TestServer::start(crate::support::server::patient_limits());
     let mut client = server.connect();
     assert_eq!(client.ask("GET /metrics", "").status, 404);
     assert_eq!(client.post("/mcp", &ping(1)).status, 200);

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 const TOKEN: &str = "sixteen_letters_";
 
 /// Starts the program with two ports and a token. Returns it with the address of each port.
-fn started(more: &[&str]) -> (ServerProcess, String, String) {
+fn start_program(more: &[&str]) -> (ServerProcess, String, String) {
     let args = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
     let process = ServerProcess::of(program(&[&args, more].concat()).env("MCP_AUTH_TOKEN", TOKEN));
     let main = process.address();
@@ -28,7 +28,7 @@ fn ask(address: &str, line: &str) -> Reply {
 
 #[test]
 fn each_port_serves_its_own_paths() {
-    let (_process, main, watch) = started(&[]);
+    let (_process, main, watch) = start_program(&[]);
     for (path, on_main, on_watch) in [
         ("/metrics", 404, 200),
         ("/readyz", 200, 200),
@@ -53,7 +53,7 @@ fn each_port_serves_its_own_paths() {
 
 #[test]
 fn metrics_port_answers_head_without_a_body() {
-    let (_process, main, watch) = started(&[]);
+    let (_process, main, watch) = start_program(&[]);
     for (address, path, status) in [
         (&main, "/healthz", "200 OK"),
         (&main, "/readyz", "200 OK"),
@@ -74,7 +74,7 @@ fn metrics_port_answers_head_without_a_body() {
 
 #[test]
 fn metrics_port_has_the_same_guard() {
-    let (_process, main, watch) = started(&[]);
+    let (_process, main, watch) = start_program(&[]);
     for address in [&main, &watch] {
         let status = |request: &str| {
             let mut client = Client::to(address);
@@ -90,12 +90,12 @@ fn metrics_port_has_the_same_guard() {
         assert_eq!(status("nonsense\r\n\r\n"), 400);
     }
     assert_eq!(Client::to(&watch).ask("GET /metrics", "").status, 401);
-    assert_eq!(Client::to(&main).ask("GET /metrics", "").status, 404, "what is not there asks for no token");
+    assert_eq!(Client::to(&main).ask("GET /metrics", "").status, 404, "an unknown path requires no token");
 }
 
 #[test]
 fn connection_limits_apply_to_both_ports() {
-    let (_process, main, watch) = started(&["--max-connections", "2"]);
+    let (_process, main, watch) = start_program(&["--max-connections", "2"]);
     let mut held: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
     for client in &mut held {
         assert_eq!(client.ask("GET /healthz", "").status, 200);
@@ -104,7 +104,7 @@ fn connection_limits_apply_to_both_ports() {
         assert_eq!(Client::to(address).reply().map(|reply| reply.status), Some(503), "{address}");
     }
     held.pop();
-    crate::support::raw::eventually("there is room again", || {
+    crate::support::raw::eventually("there is a free place again", || {
         let mut client = Client::to(&main);
         client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.reply().is_some_and(|reply| reply.status == 200)
@@ -113,14 +113,14 @@ fn connection_limits_apply_to_both_ports() {
 
 #[test]
 fn stop_closes_both_ports() {
-    let (mut process, main, watch) = started(&[]);
+    let (mut process, main, watch) = start_program(&[]);
     let mut idle: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
     for client in &mut idle {
         assert_eq!(client.ask("GET /healthz", "").status, 200);
     }
     process.signal(Signal::TERM);
     idle.iter_mut().for_each(Client::assert_ends);
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]

@@ -21,7 +21,7 @@ const WINDOW: usize = 4;
 
 /// Makes a client's share of the calls. One call per window uses the cluster, the others use `echo` if the server has
 /// it. Every call has the client's name and its own number.
-fn converse(name: &str, link: &mut dyn Transport, can_echo: bool) -> usize {
+fn make_calls(name: &str, link: &mut dyn Transport, can_echo: bool) -> usize {
     let share = CALLS.div_ceil(CLIENTS);
     let ids: Vec<usize> = (0..share).collect();
     for window in ids.chunks(WINDOW) {
@@ -69,7 +69,7 @@ fn clients_with_the_same_ids_on_all_transports_get_only_their_own_answers() {
     let total: usize = thread::scope(|scope| {
         let clients: Vec<_> = clients
             .into_iter()
-            .map(|(name, mut link, can_echo)| scope.spawn(move || converse(&name, &mut *link, can_echo)))
+            .map(|(name, mut link, can_echo)| scope.spawn(move || make_calls(&name, &mut *link, can_echo)))
             .collect();
         clients.into_iter().map(|client| client.join().expect("a client")).sum()
     });

@@ -2,7 +2,7 @@
 //! the other. The tests use a real process with a real clusters.json.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{RecordingNode, code_in, token};
+use crate::support::policy::{RecordingNode, confirmation_code_in, token};
 use crate::support::program::ProgramServer;
 use crate::support::proxmox::gzipped_facts;
 use crate::support::raw::{Client, Reply, Sse};
@@ -32,7 +32,7 @@ fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
 }
 
 /// Starts a node whose guests, nodes and answers contain the name of its cluster.
-fn node(mark: &'static str) -> RecordingNode {
+fn start_node(mark: &'static str) -> RecordingNode {
     RecordingNode::with(gzipped_facts(), move |request| {
         let guest = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": format!("{mark}-web"),
             "status": "running"}]);
@@ -61,7 +61,7 @@ struct TwoClusters {
 
 impl TwoClusters {
     fn start() -> Self {
-        let (alpha, beta) = (node("alpha"), node("beta"));
+        let (alpha, beta) = (start_node("alpha"), start_node("beta"));
         let cluster = |node: &RecordingNode| {
             json!({"url": format!("http://{}", node.node.endpoint()), "user": "root@pam", "token_id": "mcp", "token_secret": "5ec2e7",
                 "timeout_seconds": 10, "exec": true})
@@ -105,7 +105,7 @@ fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
-fn failed(answer: &Value) -> bool {
+fn is_failed(answer: &Value) -> bool {
     answer["result"]["isError"] == true
 }
 
@@ -123,7 +123,7 @@ fn client_sees_only_its_own_clusters() {
             ("find_guest", json!({"query": "web"})),
         ] {
             let answer = clusters.call(who, tool, &arguments);
-            assert!(!failed(&answer) && !answer.to_string().contains(other), "{who} {tool}: {answer}");
+            assert!(!is_failed(&answer) && !answer.to_string().contains(other), "{who} {tool}: {answer}");
             assert!(answer.to_string().contains(own), "{who} {tool}: {answer}");
         }
     }
@@ -138,7 +138,10 @@ fn cluster_of_another_client_is_unknown_to_every_tool() {
         let node = if own == "alpha" { &clusters.beta } else { &clusters.alpha };
         for ((tool, arguments), (_, nowhere)) in tools(other).iter().zip(tools("gamma")) {
             let answer = clusters.call(who, tool, arguments);
-            assert!(failed(&answer) && text(&answer).contains(&format!("there is no cluster `{other}`")), "{answer}");
+            assert!(
+                is_failed(&answer) && text(&answer).contains(&format!("there is no cluster `{other}`")),
+                "{answer}"
+            );
             // An unknown cluster has the same error, so a client cannot find out cluster names by guessing.
             let unknown = clusters.call(who, tool, &nowhere);
             let content_of = |answer: &Value| answer["result"]["content"].to_string();
@@ -171,7 +174,7 @@ fn task_is_not_searched_on_clusters_of_another_client() {
     let clusters = TwoClusters::start();
     let upid = "UPID:beta-node:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
     let answer = clusters.call("ada", "wait_for_task", &json!({"upid": upid, "timeout": 1}));
-    assert!(failed(&answer), "{answer}");
+    assert!(is_failed(&answer), "{answer}");
     assert_eq!(clusters.beta.requests().len(), 0);
 }
 
@@ -192,7 +195,7 @@ fn each_client_has_its_own_permissions() {
     ] {
         let answer = clusters.call(who, "proxmox_api_call", &of(path, method, cluster));
         let writes = [clusters.alpha.writes(), clusters.beta.writes()].concat();
-        assert_eq!((failed(&answer), writes.len()), (!sent, usize::from(sent)), "{who} {method} {path}: {answer}");
+        assert_eq!((is_failed(&answer), writes.len()), (!sent, usize::from(sent)), "{who} {method} {path}: {answer}");
         assert!(sent || text(&answer).contains(&format!("client \"{who}\" has")), "{answer}");
     }
 }
@@ -202,9 +205,9 @@ fn codes_and_sessions_are_bound_to_their_client() {
     let clusters = TwoClusters::start();
     let stop = json!({"path": "/nodes/pve1/qemu/100/status/stop", "method": "POST", "cluster": "alpha"});
     let mut again = stop.clone();
-    again["confirm"] = code_in(text(&clusters.call("ada", "proxmox_api_call", &stop))).into();
+    again["confirm"] = confirmation_code_in(text(&clusters.call("ada", "proxmox_api_call", &stop))).into();
     let answer = clusters.call("eve", "proxmox_api_call", &again);
-    assert!(failed(&answer) && text(&answer).contains("not for this call"), "{answer}");
+    assert!(is_failed(&answer) && text(&answer).contains("not for this call"), "{answer}");
     assert_eq!(clusters.alpha.writes(), [""; 0]);
 
     let mut sse = Sse::open_with(clusters.server.connect(), &bearer("ada"));
@@ -215,7 +218,7 @@ fn codes_and_sessions_are_bound_to_their_client() {
     assert_eq!(clusters.alpha.writes(), [""; 0]);
     assert_eq!(clusters.server.connect().post_with(&sse.path, &bearer("ada"), &message).status, 202);
     let answer = sse.json();
-    assert!(answer["id"] == 7 && !failed(&answer), "{answer}");
+    assert!(answer["id"] == 7 && !is_failed(&answer), "{answer}");
     assert_eq!(clusters.alpha.writes(), ["POST /nodes/pve1/qemu/100/status/stop"]);
 }
 
@@ -223,7 +226,7 @@ fn codes_and_sessions_are_bound_to_their_client() {
 const CALLS: usize = 40;
 
 /// Makes many calls of one client and checks that each gets its own answer.
-fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
+fn make_many_calls(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
     let connect = || Client::new(TcpStream::connect(address).expect("a connection"));
     let (mut http, mut events) = (connect(), None);
     if sse {
@@ -243,7 +246,7 @@ fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
         assert_eq!(text(&answer), format!("\"{own} /api2/json/pools/{who}-{n}\""), "{answer}");
         let mut wrong = arguments.clone();
         wrong["cluster"] = other.into();
-        assert!(failed(&ask(&wrong)));
+        assert!(is_failed(&ask(&wrong)));
     }
 }
 
@@ -254,7 +257,7 @@ fn parallel_calls_of_two_clients_are_not_mixed_up() {
     thread::scope(|scope| {
         for (who, own, other) in OTHERS {
             for sse in [false, true] {
-                scope.spawn(move || many(address, (who, own, other), sse));
+                scope.spawn(move || make_many_calls(address, (who, own, other), sse));
             }
         }
     });

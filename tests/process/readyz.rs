@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Returns the answer of the program about these clusters.
-fn asked(clusters: &[(&str, String)]) -> Reply {
+fn request_readiness(clusters: &[(&str, String)]) -> Reply {
     let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     let config = configuration(CANARY, &clusters);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
@@ -31,14 +31,14 @@ fn server_is_ready_with_one_answering_cluster_and_names_the_others() {
         ("bad", bad.endpoint().to_string()),
         ("gone", closed_endpoint().to_string()),
     ];
-    let reply = asked(&clusters);
+    let reply = request_readiness(&clusters);
     let expected = json!({"status": "ready", "clusters": {"good": "ok", "bad": "unauthorized", "gone": "connect"}});
     assert_eq!((reply.status, reply.json()), (200, expected));
 }
 
 #[test]
 fn server_is_not_ready_if_no_cluster_answers() {
-    let reply = asked(&[("gone", closed_endpoint().to_string())]);
+    let reply = request_readiness(&[("gone", closed_endpoint().to_string())]);
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json(), json!({"status": "not ready", "clusters": {"gone": "connect"}}));
     assert!(reply.has_header("Retry-After: 5"), "{}", reply.head);
@@ -48,7 +48,7 @@ fn server_is_not_ready_if_no_cluster_answers() {
 fn readiness_does_not_wait_for_a_hanging_cluster() {
     let silent = Node::start(|_| ScriptedReply::hang());
     let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
-    let reply = asked(&[("silent", silent.endpoint().to_string()), ("good", good.endpoint().to_string())]);
+    let reply = request_readiness(&[("silent", silent.endpoint().to_string()), ("good", good.endpoint().to_string())]);
     let expected = json!({"status": "ready", "clusters": {"silent": "timeout", "good": "ok"}});
     assert_eq!((reply.status, reply.json()), (200, expected));
 }
@@ -81,12 +81,12 @@ fn readiness_requires_a_token_and_lists_only_the_clusters_of_the_client() {
     let ask = || vec![("lab".to_owned(), Some("timeout")), ("prod".to_owned(), None)];
     let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };
     let server = TestServer::builder().clients(clients).mcp(TestTools::new().server()).probes(probes).start();
-    let asked = |name: &str| server.get("/readyz", name);
-    assert_eq!(asked("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));
-    let reply = asked("of_the_lab");
+    let get = |name: &str| server.get("/readyz", name);
+    assert_eq!(get("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));
+    let reply = get("of_the_lab");
     assert_eq!((reply.status, reply.json()["clusters"].clone()), (503, json!({"lab": "timeout"})));
-    assert_eq!(asked("of_nobody").status, 401);
+    assert_eq!(get("of_unknown").status, 401);
     assert_eq!(server.connect().ask("GET /readyz", "").status, 401);
     assert_eq!(server.connect().ask("GET /healthz", "").status, 200);
-    assert_eq!(asked("of_all").json()["status"], Value::from("ready"));
+    assert_eq!(get("of_all").json()["status"], Value::from("ready"));
 }

@@ -60,13 +60,13 @@ fn client(token: &str, access: &str) -> Value {
     json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access})
 }
 
-fn node() -> Node {
+fn start_node() -> Node {
     Node::start(|_| ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#))
 }
 
 #[test]
 fn reloaded_configuration_is_used() {
-    let (one, two) = (node(), node());
+    let (one, two) = (start_node(), start_node());
     let before = json!({"clusters": {"alpha": cluster(&one)}, "clients": {"ada": client(ADA, "read")}});
     let server = start(&before);
     assert_eq!(ask(&server, ADA, "list_nodes", json!({})).0, 200);
@@ -85,7 +85,7 @@ fn reloaded_configuration_is_used() {
 
 #[test]
 fn changed_file_is_reloaded_without_a_signal() {
-    let node = node();
+    let node = start_node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
     let server = start(&config("read"));
     fs::write(&server.config, config("operate").to_string()).expect("write");
@@ -94,7 +94,7 @@ fn changed_file_is_reloaded_without_a_signal() {
 
 #[test]
 fn invalid_configuration_keeps_the_current_one() {
-    let node = node();
+    let node = start_node();
     let right = json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, "read")}});
     let server = start(&right);
     for (wrong, why) in [
@@ -119,7 +119,7 @@ fn invalid_configuration_keeps_the_current_one() {
 
 #[test]
 fn changed_permissions_apply_to_the_next_call_and_removed_clients_lose_their_stream() {
-    let node = node();
+    let node = start_node();
     let config = |clients: Value| json!({"clusters": {"one": cluster(&node)}, "clients": clients}).to_string();
     let server = start(
         &serde_json::from_str(&config(json!({"ada": client(ADA, "full"), "bob": client(BOB, "full")}))).expect("JSON"),
@@ -128,7 +128,7 @@ fn changed_permissions_apply_to_the_next_call_and_removed_clients_lose_their_str
     let (mut ada, mut bob) = (open(ADA), open(BOB));
 
     change(&server, &config(json!({"ada": client(ADA, "read")})), "clients: ada (read)");
-    assert!(bob.event().is_none(), "the stream of a client that is gone ends");
+    assert!(bob.event().is_none(), "the stream of a removed client ends");
     let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"});
     let headers = format!("Authorization: Bearer {ADA}\r\n");
     assert_eq!(server.connect().post_with(&ada.path, &headers, &call(7, "proxmox_api_call", start)).status, 202);
@@ -140,7 +140,7 @@ fn changed_permissions_apply_to_the_next_call_and_removed_clients_lose_their_str
 #[test]
 fn reloads_under_load_fail_no_call_and_end_with_the_last_configuration() {
     const STORM: u32 = 300;
-    let node = node();
+    let node = start_node();
     let config = |timeout: u32, other: &str| {
         let mut one = cluster(&node);
         one["timeout_seconds"] = timeout.into();
@@ -191,7 +191,7 @@ fn reloads_under_load_fail_no_call_and_end_with_the_last_configuration() {
 
 #[test]
 fn changed_file_is_reloaded_despite_an_old_mtime() {
-    let node = node();
+    let node = start_node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
     let server = start(&config("read"));
     let long_ago = UNIX_EPOCH + Duration::from_secs(1);
@@ -247,7 +247,7 @@ fn renewed_certificate_is_rejected_until_its_pin_is_changed() {
 
 #[test]
 fn stdio_reloads_the_configuration() {
-    let node = node();
+    let node = start_node();
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("clusters.json");
     let config = |name: &str| json!({"clusters": {name: cluster(&node)}}).to_string();
@@ -260,5 +260,5 @@ fn stdio_reloads_the_configuration() {
     wait_for_log(&process, "clusters: beta");
     assert!(clusters(&mut process).contains("beta"));
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }

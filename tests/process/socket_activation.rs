@@ -21,7 +21,7 @@ fn fd(socket: &TcpListener) -> OwnedFd {
     socket.try_clone().expect("a descriptor").into()
 }
 
-fn ended(output: Output) -> String {
+fn expect_failure(output: Output) -> String {
     let text = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(2), "{text}");
     text
@@ -33,17 +33,17 @@ fn connections_before_between_and_during_runs_are_served() {
     for _ in 0..2 {
         let mut early = Client::to(&address);
         let mut process = ServerProcess::of_with_stdin(&mut program(&ARGS), fd(&socket));
-        assert_eq!(process.address(), address, "and not what --listen says");
+        assert_eq!(process.address(), address, "not the address of --listen");
         assert_eq!(early.ask("GET /healthz", "").status, 200);
         assert_eq!(Client::to(&address).ask("GET /healthz", "").status, 200);
         process.signal(Signal::TERM);
-        assert_eq!(process.ended().code(), Some(0));
+        assert_eq!(process.wait_for_exit().code(), Some(0));
         early.assert_ends();
     }
     let waiting = TcpStream::connect(&address).expect("the socket still listens");
     let local = waiting.local_addr().expect("an address");
     socket.set_nonblocking(false).expect("to wait");
-    assert_eq!(socket.accept().expect("a connection").1, local, "and holds no connection but this");
+    assert_eq!(socket.accept().expect("a connection").1, local, "it has only this connection");
 }
 
 #[test]
@@ -54,14 +54,14 @@ fn metrics_port_works_with_socket_activation() {
     assert_eq!(process.address(), address);
     assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 404);
     let metrics = process.stdout.iter().find_map(|line| line.strip_prefix("Metrics: http://").map(str::to_owned));
-    let metrics = metrics.expect("where the metrics are");
+    let metrics = metrics.expect("the address of the metrics");
     assert_eq!(Client::to(metrics.trim_end_matches("/metrics")).ask("GET /metrics", "").status, 200);
 }
 
 #[test]
 fn socket_off_loopback_needs_a_token() {
     let socket = TcpListener::bind("0.0.0.0:0").expect("bind");
-    let text = ended(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
+    let text = expect_failure(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
     assert!(text.contains("without a client token") && text.contains("(ListenStream=127.0.0.1:"), "{text}");
     // Only a local address is exempt.
     let (socket, address) = listener();
@@ -73,7 +73,7 @@ fn socket_off_loopback_needs_a_token() {
 fn descriptor_that_is_not_a_listening_tcp_socket_is_rejected() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let unix = UnixListener::bind(folder.path().join("socket")).expect("bind");
-    let text = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
+    let text = expect_failure(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
     assert!(text.contains("not a TCP socket") && text.contains("ListenStream="), "{text}");
 
     let (_peer, address) = listener();
@@ -98,7 +98,7 @@ fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
 #[test]
 fn socket_at_descriptor_3_is_rejected_with_a_hint() {
     let (socket, address) = listener();
-    let text = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
+    let text = expect_failure(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
     assert!(text.contains("StandardInput=socket") && text.contains("`exec proxmox-mcp <&3`"), "{text}");
     assert_eq!(ServerProcess::of_with_stdin(&mut at_descriptor_3("$$", "<&3"), fd(&socket)).address(), address);
     // The variable of another process, left in the environment.

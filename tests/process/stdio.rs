@@ -3,7 +3,7 @@
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, configuration, path, program};
 use crate::support::raw::LONG;
-use crate::support::rpc::{MODERN, call, cancelled, code, modern, notification, request, text};
+use crate::support::rpc::{MODERN, call, cancel_notification, code, modern, notification, request, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -20,13 +20,13 @@ fn api(id: impl Into<Value>, path: &str) -> String {
     call(id, "proxmox_api_call", json!({"path": path}))
 }
 
-fn hello(version: &str) -> String {
+fn initialize_request(version: &str) -> String {
     let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     request(0, "initialize", params)
 }
 
 /// Starts a process over one cluster, `node`.
-fn over(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile) {
+fn start_process(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile) {
     let config = configuration("s", &[("test", &node.endpoint().to_string())]);
     let args = [limits, &["stdio", "--config", path(&config)]].concat();
     (ServerProcess::start(&args), config)
@@ -39,9 +39,9 @@ fn client_may_discover_before_initialize() {
     assert_eq!((&discovered["id"], &discovered["result"]["supportedVersions"]), (&json!("probe"), &json!([MODERN])));
     let bare = process.ask(&request(1, "server/discover", json!({})));
     assert_eq!(code(&bare), -32601, "without _meta it is a method that the older eras don't have");
-    let agreed = process.ask(&hello("2025-06-18"));
+    let agreed = process.ask(&initialize_request("2025-06-18"));
     assert_eq!(agreed["result"]["protocolVersion"], "2025-06-18", "{agreed}");
-    process.say(&notification("notifications/initialized", json!({})));
+    process.write_line(&notification("notifications/initialized", json!({})));
     let tools = process.ask(&request(2, "tools/list", json!({})));
     assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(9), "{tools}");
     assert!(text(&process.ask(&call(3, "list_nodes", json!({})))).contains("pve1"));
@@ -53,7 +53,7 @@ fn client_may_discover_before_initialize() {
 fn several_calls_in_parallel_are_each_answered_once() {
     let mut process = demo();
     for id in 0..10 {
-        process.say(&api(id, &format!("/cluster/resources?type={}", ["vm", "node", "storage"][id % 3])));
+        process.write_line(&api(id, &format!("/cluster/resources?type={}", ["vm", "node", "storage"][id % 3])));
     }
     let answers: HashMap<_, _> = (0..10)
         .map(|_| {
@@ -73,33 +73,33 @@ fn hanging_call_delays_neither_others_nor_its_cancellation() {
         "/api2/json/nodes/pve1/qemu/100/config" => ScriptedReply::hang(),
         _ => ScriptedReply::data("1"),
     });
-    let (mut process, _config) = over(&node, &[]);
-    process.say(&api(1, "/nodes/pve1/qemu/100/config"));
+    let (mut process, _config) = start_process(&node, &[]);
+    process.write_line(&api(1, "/nodes/pve1/qemu/100/config"));
     // The first request fetches the description of the API.
     node.wait_for_path("/config", 1);
     assert_eq!(text(&process.ask(&api(2, "/version"))), "1");
-    process.say(&cancelled(1));
+    process.write_line(&cancel_notification(1));
     node.wait_for_closed(1);
     assert_eq!(process.ask(&request(3, "ping", json!({})))["id"], 3, "the cancelled call is not answered");
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
     assert_eq!(process.stdout.iter().count(), 0);
 }
 
 #[test]
 fn stdout_has_only_messages_at_any_log_level() {
     let mut process = ServerProcess::start(&["stdio", "--demo", "--log", "trace"]);
-    process.ask(&hello("2024-11-05"));
-    process.say("not a message");
+    process.ask(&initialize_request("2024-11-05"));
+    process.write_line("not a message");
     for id in 0..5 {
-        process.say(&api(id, "/nodes"));
-        process.say(&api(id, "/nope"));
+        process.write_line(&api(id, "/nodes"));
+        process.write_line(&api(id, "/nope"));
     }
     for _ in 0..11 {
         process.message();
     }
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
     assert_eq!(process.stdout.iter().count(), 0);
     assert!(process.stderr.iter().any(|line| line.contains("initialize")), "the log is on stderr");
 }
@@ -121,7 +121,7 @@ fn invalid_lines_are_answered_with_errors() {
     }
     // These have no answer.
     for line in ["", "   ", &notification("nope", json!({})), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#] {
-        process.say(line);
+        process.write_line(line);
     }
     assert_eq!(process.ask(&request("still there", "ping", json!({})))["id"], "still there");
 }
@@ -129,7 +129,7 @@ fn invalid_lines_are_answered_with_errors() {
 #[test]
 fn the_messages_of_a_batch_are_answered_one_by_one() {
     let mut server = demo();
-    server.say(&format!("[{},{}]", request(1, "ping", json!({})), request("two", "ping", json!({}))));
+    server.write_line(&format!("[{},{}]", request(1, "ping", json!({})), request("two", "ping", json!({}))));
     assert_eq!((&server.message()["id"], &server.message()["id"]), (&json!(1), &json!("two")));
     assert_eq!(server.ask("[]")["error"]["code"], -32600);
 }
@@ -137,7 +137,7 @@ fn the_messages_of_a_batch_are_answered_one_by_one() {
 #[test]
 fn bytes_that_are_not_utf_8_are_a_parse_error() {
     let mut process = demo();
-    process.say_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n");
+    process.write_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n");
     assert!(code(&process.message()) < 0);
     assert_eq!(process.ask(&request(2, "ping", json!({})))["id"], 2);
 }
@@ -155,21 +155,21 @@ fn a_message_nested_ten_thousand_deep_is_answered_with_an_error() {
 #[test]
 fn end_of_stdin_waits_for_a_call_in_flight() {
     let node = Node::start(|_| ScriptedReply::data("1").dripping(std::time::Duration::from_millis(1)));
-    let (mut process, _config) = over(&node, &[]);
-    process.say(&api(1, "/version"));
+    let (mut process, _config) = start_process(&node, &[]);
+    process.write_line(&api(1, "/version"));
     node.wait_for_requests(1);
     process.end_input();
     assert_eq!(text(&process.message()), "1");
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn end_of_stdin_cancels_a_hanging_call_which_reports_its_outcome() {
     let node =
         Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
-    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
+    let (mut process, _config) = start_process(&node, &["--stop-timeout", "0.1"]);
     let arguments = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
-    process.say(&call(1, "proxmox_api_call", arguments));
+    process.write_line(&call(1, "proxmox_api_call", arguments));
     node.wait_for_path("/start", 1);
     process.end_input();
     let answer = process.message();
@@ -177,7 +177,7 @@ fn end_of_stdin_cancels_a_hanging_call_which_reports_its_outcome() {
         text(&answer).contains("it is unknown whether `POST /nodes/n/qemu/100/status/start` took effect"),
         "{answer}"
     );
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -191,14 +191,14 @@ fn signal_finishes_a_call_in_flight_and_exits_with_0() {
             }
             ScriptedReply::data("1")
         });
-        let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
-        process.say(&api(1, "/cluster/tasks"));
+        let (mut process, _config) = start_process(&node, &["--stop-timeout", "60"]);
+        process.write_line(&api(1, "/cluster/tasks"));
         node.wait_for_path("/cluster/tasks", 1);
         process.signal(signal);
         while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
-        release.send(()).expect("the node waits");
+        release.send(()).expect("the node is waiting");
         assert_eq!(text(&process.message()), "1");
-        assert_eq!(process.ended().code(), Some(0), "though its stdin is open");
+        assert_eq!(process.wait_for_exit().code(), Some(0), "although its stdin is open");
         assert_eq!(process.stdout.iter().count(), 0);
     }
 }
@@ -206,21 +206,21 @@ fn signal_finishes_a_call_in_flight_and_exits_with_0() {
 #[test]
 fn signal_cancels_a_hanging_call_and_a_second_one_does_not_wait() {
     let node = Node::start(|_| ScriptedReply::hang());
-    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
-    process.say(&api(1, "/version"));
+    let (mut process, _config) = start_process(&node, &["--stop-timeout", "0.1"]);
+    process.write_line(&api(1, "/version"));
     node.wait_for_requests(1);
     process.signal(Signal::TERM);
     assert_eq!(process.message()["result"]["isError"], true, "its client gets the error");
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 
     let node = Node::start(|_| ScriptedReply::hang());
-    let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
-    process.say(&api(1, "/version"));
+    let (mut process, _config) = start_process(&node, &["--stop-timeout", "60"]);
+    process.write_line(&api(1, "/version"));
     node.wait_for_requests(1);
     process.signal(Signal::TERM);
     while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
     process.signal(Signal::TERM);
-    assert_eq!(process.ended().code(), Some(143));
+    assert_eq!(process.wait_for_exit().code(), Some(143));
 }
 
 #[test]
@@ -241,20 +241,20 @@ fn signal_ends_the_program_although_no_answer_is_read() {
 #[test]
 fn a_last_line_without_a_line_end_is_answered() {
     let mut process = demo();
-    process.say_bytes(request(1, "ping", json!({})).as_bytes());
+    process.write_bytes(request(1, "ping", json!({})).as_bytes());
     process.end_input();
     assert_eq!(process.message()["id"], 1);
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn client_that_stops_reading_does_not_delay_the_exit() {
     let mut process = ServerProcess::start_unread(&["stdio", "--demo"]);
     for id in 0..10 {
-        process.say(&request(id, "tools/list", json!({})));
+        process.write_line(&request(id, "tools/list", json!({})));
     }
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn invalid_configuration_exits_with_2_and_the_error_on_stderr() {
 fn every_line_is_flushed_when_it_is_written() {
     let mut process = demo();
     for id in 0..50 {
-        process.say(&request(id, "ping", json!({})));
+        process.write_line(&request(id, "ping", json!({})));
         let line = process.stdout.recv_timeout(LONG).expect("an answer before the next request");
         assert_eq!(line, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
     }

@@ -28,5 +28,5 @@ fn systemd_is_notified_of_ready_watchdog_and_stopping() {
     }
     process.signal(Signal::TERM);
     while next_notification(&socket) != "STOPPING=1" {}
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }

@@ -3,7 +3,7 @@
 use crate::support::process::{ServerProcess, run};
 use crate::support::raw::{Client, LONG, Sse, eventually, ping};
 use crate::support::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers, text};
-use crate::support::server::{TestServer, limits, patient};
+use crate::support::server::{TestServer, limits, patient_limits};
 use crate::support::test_tools::TestTools;
 use crate::support::tls::{Files, Pair, trusting_any_certificate};
 use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
@@ -29,11 +29,11 @@ fn start_with(limits: Limits) -> (TestServer, TestTools, Files) {
 }
 
 fn start() -> (TestServer, TestTools, Files) {
-    start_with(patient())
+    start_with(patient_limits())
 }
 
 /// Returns the certificate that a new client receives.
-fn seen(server: &TestServer) -> CertificateDer<'static> {
+fn presented_certificate(server: &TestServer) -> CertificateDer<'static> {
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
     client.tls.expect("TLS").peer_certificates().expect("a chain")[0].clone()
@@ -108,13 +108,13 @@ fn tls_1_2_and_1_3_are_supported_and_http_1_1_is_negotiated() {
     };
     for (config, version) in [(config(http), ProtocolVersion::TLSv1_3), (old, ProtocolVersion::TLSv1_2)] {
         let asks_for_http = !config.alpn_protocols.is_empty();
-        let mut client = server.connect_plainly().over(config);
+        let mut client = server.connect_without_tls().over(config);
         assert_eq!(client.ask("GET /healthz", "").status, 200);
         let tls = client.tls.expect("TLS");
         assert_eq!(tls.protocol_version(), Some(version));
         assert_eq!(tls.alpn_protocol(), asks_for_http.then_some(&b"http/1.1"[..]));
     }
-    let mut other = server.connect_plainly().over(config(|config| config.alpn_protocols = vec![b"h2".to_vec()]));
+    let mut other = server.connect_without_tls().over(config(|config| config.alpn_protocols = vec![b"h2".to_vec()]));
     other.send("x");
     assert!(other.reply().is_none(), "nothing but HTTP/1.1 is spoken here");
 }
@@ -124,7 +124,7 @@ fn returning_client_resumes_its_tls_session() {
     let (server, ..) = start();
     let config = config(|config| config.resumption = Resumption::in_memory_sessions(8));
     let kind = || {
-        let mut client = server.connect_plainly().over(config.clone());
+        let mut client = server.connect_without_tls().over(config.clone());
         assert_eq!(client.ask("GET /healthz", "").status, 200);
         client.tls.expect("TLS").handshake_kind().expect("shaken")
     };
@@ -203,7 +203,7 @@ fn a_stop_ends_connections_and_streams_when_calls_are_done() {
 fn plain_http_is_answered_with_a_hint_to_https() {
     let (server, ..) = start();
     for request in ["GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST /mcp HTTP/1.1\r\n", "G"] {
-        let mut client = server.connect_plainly();
+        let mut client = server.connect_without_tls();
         client.send(request);
         let reply = client.reply().expect("an answer");
         assert_eq!(reply.status, 400, "{request}");
@@ -223,7 +223,7 @@ fn invalid_handshake_ends_the_connection_with_an_alert() {
         b"\x80\x2e\x01\x00\x02",
         b"\x15\x03\x03\x00\x02\x02\x50",
     ] {
-        let mut client = server.connect_plainly();
+        let mut client = server.connect_without_tls();
         client.send(garbage);
         client.stream.shutdown(Shutdown::Write).expect("to end");
         let mut received = Vec::new();
@@ -237,11 +237,11 @@ fn invalid_handshake_ends_the_connection_with_an_alert() {
 fn stalling_or_dripping_handshake_is_cut_by_its_total_deadline() {
     let (server, ..) = start_with(limits());
     for start in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
-        let mut client = server.connect_plainly();
+        let mut client = server.connect_without_tls();
         client.send(start);
         client.assert_ends();
     }
-    let mut client = server.connect_plainly();
+    let mut client = server.connect_without_tls();
     client.send(b"\x16\x03\x01\x40\x00");
     client.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
     eventually("the connection is cut", || {
@@ -299,15 +299,15 @@ fn client_that_closes_without_close_notify_is_detected_at_once() {
     let path = sse.path.clone();
     sse.client.tls = None;
     drop(sse);
-    test_tools.wait_for_cancelled("h");
-    eventually("the session is gone", || client.post(&path, &ping(1)).status == 404);
+    test_tools.wait_for_cancel("h");
+    eventually("the session has ended", || client.post(&path, &ping(1)).status == 404);
 
     let message = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "m"}}));
     let mut lost = server.connect();
     lost.send_post_with("/mcp", &modern_headers(&message), &message);
     test_tools.wait_for("m");
     drop(lost);
-    test_tools.wait_for_cancelled("m");
+    test_tools.wait_for_cancel("m");
 }
 
 #[test]
@@ -343,11 +343,11 @@ fn a_flood_of_new_keys_or_of_bytes_ends_a_stream() {
 
 #[test]
 fn handshake_over_the_connection_limit_is_rejected_with_an_alert() {
-    let (server, ..) = start_with(Limits { max_connections: 1, ..patient() });
+    let (server, ..) = start_with(Limits { max_connections: 1, ..patient_limits() });
     let mut first = server.connect();
     assert_eq!(first.ask("GET /healthz", "").status, 200);
     let mut received = Vec::new();
-    let mut second = server.connect_plainly();
+    let mut second = server.connect_without_tls();
     second.stream.read_to_end(&mut received).expect("an alert, and the end");
     assert_eq!(received, [21, 3, 3, 0, 2, 2, 80]);
 }
@@ -361,9 +361,9 @@ fn renewed_certificate_is_used_for_new_clients_and_others_continue() {
     let server = TestServer::builder().mcp(test_tools.server()).tls(files.identity()).start();
     let (mut kept, mut sse) = (server.connect(), server.sse());
     assert_eq!(kept.ask("GET /healthz", "").status, 200);
-    assert_eq!(&seen(&server), old.der());
+    assert_eq!(&presented_certificate(&server), old.der());
     files.hold(&new.cert(), &new.key());
-    eventually("the new certificate", || &seen(&server) == new.der());
+    eventually("the new certificate", || &presented_certificate(&server) == new.der());
     assert_eq!(kept.post(&sse.path, &ping(3)).status, 202);
     assert_eq!(sse.json()["id"], "iii");
 }
@@ -372,7 +372,7 @@ fn renewed_certificate_is_used_for_new_clients_and_others_continue() {
 fn invalid_certificate_files_keep_the_current_pair() {
     let (old, new) = (Pair::new(), Pair::new());
     let files = Files::of(&old);
-    let (server, log) = served_by_the_program(&files);
+    let (server, log) = start_program(&files);
     let healthy = || run(&["health", "--listen", &server]).status.success();
     for (cert, key) in [("", ""), (&*new.cert(), &*old.key()), (&new.cert()[..300], &new.key()), (&new.cert(), "key")] {
         files.hold(cert, key);
@@ -393,7 +393,7 @@ fn invalid_certificate_files_keep_the_current_pair() {
 // ---- the program
 
 /// Starts the program over TLS. Returns it with its address.
-fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
+fn start_program(files: &Files) -> (String, ServerProcess) {
     let (cert, key) = (files.cert(), files.key());
     let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
     let server = ServerProcess::start(&[&flags[..], &[key.to_str().unwrap()]].concat());
@@ -402,7 +402,7 @@ fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
     (address, server)
 }
 
-fn refused(output: Output) -> String {
+fn expect_failure(output: Output) -> String {
     let text = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(2), "{text}");
     text
@@ -411,7 +411,7 @@ fn refused(output: Output) -> String {
 #[test]
 fn banner_says_https_and_health_works_over_tls() {
     let files = Files::of(&Pair::new());
-    let (address, server) = served_by_the_program(&files);
+    let (address, server) = start_program(&files);
     assert!(run(&["health", "--listen", &address]).status.success());
     let mut client = Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_any_certificate());
     let listed: Value = client.post_with("/mcp", ACCEPT, &call(1, "list_clusters", json!({}))).json();
@@ -462,7 +462,7 @@ fn program_does_not_start_with_an_invalid_certificate_pair() {
         let (cert, key) = (files.cert(), files.key());
         for task in [None, Some("check")] {
             let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
-            let text = refused(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
+            let text = expect_failure(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
             assert!(!text.contains(".pem"), "{text}");
         }
     }
@@ -473,9 +473,9 @@ fn key_readable_by_others_is_a_warning_and_by_the_group_is_not() {
     let files = Files::of(&Pair::new());
     for (mode, warned) in [(0o640, false), (0o644, true)] {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(mode)).expect("to change the mode");
-        let (_, mut server) = served_by_the_program(&files);
+        let (_, mut server) = start_program(&files);
         server.child.kill().expect("to end it");
-        server.ended();
+        server.wait_for_exit();
         assert_eq!(server.stderr.iter().any(|line| line.contains("other users can read")), warned, "{mode:o}");
     }
 }
@@ -483,12 +483,12 @@ fn key_readable_by_others_is_a_warning_and_by_the_group_is_not() {
 #[test]
 fn two_hundred_sessions_leak_no_descriptor() {
     let files = Files::of(&Pair::new());
-    let (address, server) = served_by_the_program(&files);
+    let (address, server) = start_program(&files);
     let open = || fs::read_dir(format!("/proc/{}/fd", server.child.id())).expect("its descriptors").count();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_any_certificate());
     let before = open();
     let sessions: Vec<_> = (0..200).map(|_| Sse::open(connect())).collect();
     assert!(open() >= before + 200);
     drop(sessions);
-    eventually("all descriptors are back", || open() <= before);
+    eventually("all descriptors are free again", || open() <= before);
 }

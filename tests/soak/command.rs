@@ -27,8 +27,8 @@ answer, while the nodes of one cluster die, hang and lose answers every minute a
 
 Progress goes to stderr every 30 s. The exit code is 0 if no answer was wrong, no change was forwarded twice, and the
 server exited with success. With all sessions closed, it must have no more threads and descriptors than after the first
-minute. Its memory must be at most 1.5 times that of the first minute, and at most 1.1 times that of the middle (plus
-4 MiB). Otherwise the exit code is 1 and the problems are listed. An idle machine with two cores is enough.";
+minute. Its memory must be at most 1.5 times that of the first minute, and at most 1.1 times that of the middle, plus
+4 MiB each. Otherwise the exit code is 1 and the problems are listed. An idle machine with two cores is enough.";
 
 fn main() -> ExitCode {
     let plan = match parse_arguments(std::env::args().skip(1)) {

@@ -81,8 +81,8 @@ struct RunProgress {
 pub fn run(plan: &SoakPlan) -> Result<(), String> {
     let cycles = MIN_CYCLES.max(plan.time.as_secs().div_ceil(MAX_CYCLE.as_secs()) as u32);
     raise_descriptors();
-    let (mut sessions, stands) = create_sessions(plan.sessions);
-    let mut soak = SoakRun::start(plan, stands);
+    let (mut sessions, simulated_clusters) = create_sessions(plan.sessions);
+    let mut soak = SoakRun::start(plan, simulated_clusters);
     println!("{} sessions, {cycles} cycles of {:.0?}, {}", plan.sessions, plan.time / cycles, plan.program.display());
     println!("before the first session: {}", ResourceUsage::from_pids(&[soak.process.child.id()]));
     for cycle in 0..cycles {
@@ -108,18 +108,18 @@ fn create_sessions(number: u32) -> (Vec<SoakSession>, [SimulatedCluster; 2]) {
     let guests = |home: usize| {
         sessions.iter().map(SoakSession::guest).filter(|(at, _)| *at == home).map(|(_, vmid)| vmid).collect::<Vec<_>>()
     };
-    let stands =
+    let simulated_clusters =
         [SimulatedCluster::start("alpha", "alf", &guests(0)), SimulatedCluster::start("beta", "bet", &guests(1))];
-    (sessions, stands)
+    (sessions, simulated_clusters)
 }
 
 impl SoakRun {
-    fn start(plan: &SoakPlan, stands: [SimulatedCluster; 2]) -> Self {
+    fn start(plan: &SoakPlan, simulated_clusters: [SimulatedCluster; 2]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (audit, ca) = (folder.path().join("audit.log"), folder.path().join("ca.pem"));
         let config = folder.path().join("clusters.json");
         fs::write(&ca, SimulatedCluster::ca_certificate()).expect("to write");
-        write_private_file(&config, &render_config(&stands, &ca, 0));
+        write_private_file(&config, &render_config(&simulated_clusters, &ca, 0));
         let mut command = Command::new(&plan.program);
         command.arg("--config").arg(&config).arg("--audit-log").arg(&audit);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn"]).env_clear();
@@ -132,7 +132,7 @@ impl SoakRun {
             ca,
             server,
             process,
-            clusters: stands,
+            clusters: simulated_clusters,
             statistics: SoakStatistics::default(),
             usage: Vec::new(),
             audit_lines: 0,
@@ -212,7 +212,7 @@ impl SoakRun {
     fn finish(mut self) -> Result<(), String> {
         let took = self.progress.started.elapsed();
         self.process.signal(Signal::TERM);
-        let status = self.process.ended();
+        let status = self.process.wait_for_exit();
         self.process
             .stderr
             .try_iter()
@@ -266,7 +266,7 @@ impl SoakRun {
             for (held, part) in [(first[n], FIRST_CYCLE_DIVISOR), (middle[n], MIDDLE_CYCLE_DIVISOR)] {
                 let most = held.rss_kib + held.rss_kib / part + MARGIN_KIB;
                 if last[n].rss_kib > most {
-                    problems.push(format!("{what} holds more than {} MiB", most >> 10));
+                    problems.push(format!("{what} uses more than {} MiB", most >> 10));
                 }
             }
             if !last[n].is_within(&first[n]) {
@@ -287,7 +287,7 @@ fn drive_cycle(
     ca: &Path,
     progress: &mut RunProgress,
 ) -> ResourceUsage {
-    let (begun, stand) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
+    let (begun, simulated) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
     let fault = |n: usize| FAULTS[(cycle as usize * 3 + n) % FAULTS.len()];
     let all: Vec<usize> = (0..NODES).collect();
     // The schedule of faults, in twentieths of the cycle.
@@ -303,24 +303,24 @@ fn drive_cycle(
         thread::sleep(Duration::from_millis(20));
         scene.clusters.iter().for_each(SimulatedCluster::forget_requests);
         let one_second_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(begun);
-        let trouble = stand.fault_since(one_second_ago).map_or("no trouble".into(), |trouble| trouble.to_string());
+        let fault = simulated.fault_since(one_second_ago).map_or("no fault".into(), |fault| fault.to_string());
         process
             .stderr
             .try_iter()
-            .for_each(|line| scene.statistics.record_message(&format!("{trouble}, log"), strip_timestamp(&line)));
-        if let Some((trouble, ended)) = watched
-            && let Some(well) = scene.statistics.recovered_at(stand.name)
+            .for_each(|line| scene.statistics.record_message(&format!("{fault}, log"), strip_timestamp(&line)));
+        if let Some((fault, ended)) = watched
+            && let Some(well) = scene.statistics.recovered_at(simulated.name)
         {
-            println!("{}: {trouble}: well again {:.1?} after its end", stand.name, well - ended);
+            println!("{}: {fault}: right answers again {:.1?} after its end", simulated.name, well - ended);
             watched = None;
         }
         while let Some((_, nodes, fault)) = acts.next_if(|(at, ..)| begun.elapsed() >= length / 20 * *at) {
             if fault == NodeFault::None {
-                scene.statistics.watch_recovery(stand.name);
+                scene.statistics.watch_recovery(simulated.name);
             }
-            stand.set_fault(nodes, fault);
+            simulated.set_fault(nodes, fault);
             if fault == NodeFault::None {
-                watched = stand.fault_since(Instant::now()).map(|trouble| (trouble, Instant::now()));
+                watched = simulated.fault_since(Instant::now()).map(|fault| (fault, Instant::now()));
             }
         }
         // Every third step: a new configuration, sometimes preceded by a broken one.
@@ -346,21 +346,23 @@ fn drive_cycle(
             let sum = |outcome| scene.statistics.count_calls(outcome);
             let (all, failed, wrong) = (sum(None), sum(Some(CallVerdict::Failed)), sum(Some(CallVerdict::Wrong)));
             let held = ResourceUsage::from_pids(&[process.child.id()]);
-            eprintln!("{seconds:4} s: {all} calls, {failed} errors in trouble, {wrong} wrong; {held}");
+            eprintln!("{seconds:4} s: {all} calls, {failed} errors during faults, {wrong} wrong; {held}");
         }
     }
     open
 }
 
-fn render_config(stands: &[SimulatedCluster; 2], ca: &Path, version: u64) -> String {
-    let clusters = stands.each_ref().map(|stand| (stand.name.to_owned(), stand.config_entry(ca, version % 500)));
+fn render_config(simulated_clusters: &[SimulatedCluster; 2], ca: &Path, version: u64) -> String {
+    let clusters = simulated_clusters
+        .each_ref()
+        .map(|simulated| (simulated.name.to_owned(), simulated.config_entry(ca, version % 500)));
     json!({"clusters": serde_json::Map::from_iter(clusters)}).to_string()
 }
 
 /// Writes another configuration, which differs in its time limit.
-fn replace_config(server: &Server, stands: &[SimulatedCluster; 2], ca: &Path, version: u64) {
+fn replace_config(server: &Server, simulated_clusters: &[SimulatedCluster; 2], ca: &Path, version: u64) {
     let new = server.config.with_extension("new");
-    write_private_file(&new, &render_config(stands, ca, version));
+    write_private_file(&new, &render_config(simulated_clusters, ca, version));
     fs::rename(&new, &server.config).expect("to rename");
 }
 

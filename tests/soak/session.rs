@@ -126,7 +126,7 @@ impl SoakSession {
     pub fn end(&mut self, tally: &SoakStatistics) {
         if let Some(SessionTransport::Own(mut process)) = self.connection.take() {
             process.end_input();
-            let status = process.ended();
+            let status = process.wait_for_exit();
             process.stderr.try_iter().for_each(|line| tally.record_message("stdio, log", strip_timestamp(&line)));
             if !status.success() {
                 tally.record_call("stdio", "end", CallVerdict::Wrong, Instant::now());
@@ -224,9 +224,9 @@ impl SoakSession {
             met()
         });
         match met.unwrap_or_default().first() {
-            Some(trouble) if is_clear_error(&message) => {
+            Some(fault) if is_clear_error(&message) => {
                 scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Failed, begun);
-                scene.statistics.record_message(&format!("{trouble}, client"), &message);
+                scene.statistics.record_message(&format!("{fault}, client"), &message);
                 CallOutcome::Error(message)
             }
             _ => self.record_wrong(scene, tool, begun, format!("{tool} {arguments}: {message}")),
@@ -256,16 +256,16 @@ impl SoakSession {
         let tool = "list_clusters";
         if let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[]) {
             let names: Vec<_> = parse_rows(&answer).iter().map(|row| row[0].clone()).collect();
-            self.check(scene, tool, names == scene.clusters.each_ref().map(|stand| stand.name), &answer);
+            self.check(scene, tool, names == scene.clusters.each_ref().map(|simulated| simulated.name), &answer);
         }
     }
 
     fn list_nodes(&mut self, scene: &CycleContext<'_>, cluster: usize) {
-        let (tool, stand) = ("list_nodes", &scene.clusters[cluster]);
-        if let CallOutcome::Result(answer) = self.call(scene, tool, json!({"cluster": stand.name}), &[cluster]) {
-            scene.statistics.record_success(stand.name);
+        let (tool, simulated) = ("list_nodes", &scene.clusters[cluster]);
+        if let CallOutcome::Result(answer) = self.call(scene, tool, json!({"cluster": simulated.name}), &[cluster]) {
+            scene.statistics.record_success(simulated.name);
             let names: Vec<_> = parse_rows(&answer).iter().map(|row| row[0].clone()).collect();
-            self.check(scene, tool, names == node_names(stand), &answer);
+            self.check(scene, tool, names == node_names(simulated), &answer);
         }
     }
 
@@ -274,28 +274,28 @@ impl SoakSession {
         let (tool, begun) = ("list_nodes", Instant::now());
         let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[0, 1]) else { return };
         let rows = parse_rows(&answer);
-        for stand in scene.clusters {
-            let of = rows.iter().filter(|row| row[0] == stand.name).map(|row| row[1].clone()).collect::<Vec<_>>();
-            let error = answer["result"]["structuredContent"]["errors"].to_string().contains(stand.name);
-            let met = || stand.fault_since(begun).is_some();
+        for simulated in scene.clusters {
+            let of = rows.iter().filter(|row| row[0] == simulated.name).map(|row| row[1].clone()).collect::<Vec<_>>();
+            let error = answer["result"]["structuredContent"]["errors"].to_string().contains(simulated.name);
+            let met = || simulated.fault_since(begun).is_some();
             let excused = error
                 && of.is_empty()
                 && (met() || {
                     thread::sleep(SLOW_RESPONSE * 2);
                     met()
                 });
-            self.check(scene, tool, excused || (!error && of == node_names(stand)), &answer);
+            self.check(scene, tool, excused || (!error && of == node_names(simulated)), &answer);
         }
     }
 
     fn list_resources(&mut self, scene: &CycleContext<'_>, cluster: usize) {
-        let (tool, stand) = ("get_cluster_resources", &scene.clusters[cluster]);
-        let arguments = json!({"cluster": stand.name, "type": "vm"});
+        let (tool, simulated) = ("get_cluster_resources", &scene.clusters[cluster]);
+        let arguments = json!({"cluster": simulated.name, "type": "vm"});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[cluster]) {
-            scene.statistics.record_success(stand.name);
+            scene.statistics.record_success(simulated.name);
             let rows = parse_rows(&answer);
             let total = &answer["result"]["structuredContent"]["total"];
-            let here = rows.iter().all(|row| row[2].as_str().is_some_and(|node| node.starts_with(stand.prefix)));
+            let here = rows.iter().all(|row| row[2].as_str().is_some_and(|node| node.starts_with(simulated.prefix)));
             self.check(scene, tool, here && !rows.is_empty() && *total == scene.guests[cluster], &answer);
         }
     }
@@ -306,30 +306,30 @@ impl SoakSession {
 
     /// Reads the guest's configuration, alone or in a call of several paths.
     fn read_config(&mut self, scene: &CycleContext<'_>) {
-        let (tool, stand) = ("proxmox_api_get", &scene.clusters[self.home_cluster]);
+        let (tool, simulated) = ("proxmox_api_get", &scene.clusters[self.home_cluster]);
         let path = format!("{}/config", self.guest_path(scene));
-        let arguments = json!({"cluster": stand.name, "path": path});
+        let arguments = json!({"cluster": simulated.name, "path": path});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
-            scene.statistics.record_success(stand.name);
+            scene.statistics.record_success(simulated.name);
             let config: Value = serde_json::from_str(text(&answer)).unwrap_or_default();
             let description = config["description"].as_str().unwrap_or_default();
             if !description.is_empty()
                 && description == self.unconfirmed_description
-                && stand.count_writes("PUT", description) == 1
+                && simulated.count_writes("PUT", description) == 1
             {
                 self.description = description.to_owned();
             }
-            let right = config["name"] == stand.guest_name(self.vmid) && description == self.description;
+            let right = config["name"] == simulated.guest_name(self.vmid) && description == self.description;
             self.check(scene, tool, right, &answer);
         }
     }
 
     fn find_guest(&mut self, scene: &CycleContext<'_>) {
-        let (tool, stand) = ("find_guest", &scene.clusters[self.home_cluster]);
-        let name = stand.guest_name(self.vmid);
-        let arguments = json!({"cluster": stand.name, "query": name});
+        let (tool, simulated) = ("find_guest", &scene.clusters[self.home_cluster]);
+        let name = simulated.guest_name(self.vmid);
+        let arguments = json!({"cluster": simulated.name, "query": name});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
-            scene.statistics.record_success(stand.name);
+            scene.statistics.record_success(simulated.name);
             let path = self.guest_path(scene);
             let right = parse_rows(&answer).first().is_some_and(|row| row[2] == *name && row[7] == *path);
             self.check(scene, tool, right, &answer);
@@ -367,8 +367,8 @@ fn parse_rows(answer: &Value) -> Vec<Value> {
     answer["result"]["structuredContent"]["rows"].as_array().cloned().unwrap_or_default()
 }
 
-fn node_names(stand: &SimulatedCluster) -> [String; 3] {
-    ["1", "2", "3"].map(|n| format!("{}{n}", stand.prefix))
+fn node_names(simulated: &SimulatedCluster) -> [String; 3] {
+    ["1", "2", "3"].map(|n| format!("{}{n}", simulated.prefix))
 }
 
 /// Returns whether an error names the unreachable cluster or the unknown outcome.

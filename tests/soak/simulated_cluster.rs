@@ -96,7 +96,7 @@ impl SimulatedCluster {
         options.requests_per_connection = u32::MAX;
         options.connections = 4096;
         let demo = Demo::start_with(options).expect("a simulated cluster");
-        let mut stand = Self {
+        let mut simulated = Self {
             name,
             prefix,
             demo,
@@ -108,20 +108,20 @@ impl SimulatedCluster {
         };
         for n in 0..NODES {
             // An address that no outgoing connection has, so that the port is still free when the node comes back.
-            let node = stand.start_node(n, ([127, 0, 0, 2], 0).into()).expect("a port");
-            stand.addresses.push(node.endpoint().to_string().parse().expect("an address"));
-            stand.nodes.lock().unwrap().push(Some(node));
+            let node = simulated.start_node(n, ([127, 0, 0, 2], 0).into()).expect("a port");
+            simulated.addresses.push(node.endpoint().to_string().parse().expect("an address"));
+            simulated.nodes.lock().unwrap().push(Some(node));
         }
         for vmid in guests {
-            let body = format!("vmid={vmid}&name={}&memory=512", stand.guest_name(*vmid));
-            stand.request("POST", "/nodes/pve1/qemu", &body);
+            let body = format!("vmid={vmid}&name={}&memory=512", simulated.guest_name(*vmid));
+            simulated.request("POST", "/nodes/pve1/qemu", &body);
         }
-        stand
+        simulated
     }
 
     fn start_node(&self, n: usize, address: SocketAddr) -> std::io::Result<Node> {
         let (port, prefix) = (self.demo.port(), self.prefix);
-        let (faults, taken, trouble) = (self.faults.clone(), self.writes.clone(), self.fault_history.clone());
+        let (faults, writes, history) = (self.faults.clone(), self.writes.clone(), self.fault_history.clone());
         Node::start_at(address, Identity::Trusted, move |request| {
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == NodeFault::Hang as u8 {
@@ -131,17 +131,17 @@ impl SimulatedCluster {
             }
             let mark = find_marker(request).filter(|_| request.method != "GET");
             if let Some(mark) = &mark {
-                taken.lock().unwrap().entry(mark.clone()).or_default().0 += 1;
+                writes.lock().unwrap().entry(mark.clone()).or_default().0 += 1;
             }
             let begun = Instant::now();
             let mut answer = forward(port, prefix, request);
             if let Some(mark) = mark {
-                taken.lock().unwrap().entry(mark).or_default().1 += 1;
+                writes.lock().unwrap().entry(mark).or_default().1 += 1;
             }
             if begun.elapsed() > SLOW_RESPONSE {
                 let met = ClusterFault { fault: NodeFault::Slow, nodes: 1 };
                 // Inserted before the last fault, which may still be active.
-                trouble.lock().unwrap().insert(0, (met, Some(Instant::now())));
+                history.lock().unwrap().insert(0, (met, Some(Instant::now())));
             }
             // The current fault decides: only the answer is lost.
             let fault = faults[n].load(Ordering::SeqCst);
@@ -221,14 +221,14 @@ impl SimulatedCluster {
 
     /// Returns a fault that may have affected a call started at this time.
     pub fn fault_since(&self, begun: Instant) -> Option<ClusterFault> {
-        let trouble = self.fault_history.lock().unwrap();
-        let mut met = trouble.iter().rev().filter(|(_, end)| end.is_none_or(|end| end + GRACE_PERIOD > begun));
-        met.next().map(|(trouble, _)| *trouble)
+        let history = self.fault_history.lock().unwrap();
+        let mut met = history.iter().rev().filter(|(_, end)| end.is_none_or(|end| end + GRACE_PERIOD > begun));
+        met.next().map(|(active, _)| *active)
     }
 
     /// Returns the number of slow answers without an injected fault.
     pub fn count_slow_responses(&self) -> usize {
-        self.fault_history.lock().unwrap().iter().filter(|(trouble, _)| trouble.fault == NodeFault::Slow).count()
+        self.fault_history.lock().unwrap().iter().filter(|(active, _)| active.fault == NodeFault::Slow).count()
     }
 
     /// Waits until no write with this marker is in progress, and returns how often it was forwarded.
@@ -289,7 +289,7 @@ thread_local! {
 /// Forwards a request to the demo at this port, with translated names. Returns the bytes of the answer.
 fn forward(port: u16, prefix: &str, request: &Request) -> Vec<u8> {
     let (outside, inside) = (format!("{prefix}1"), "pve1");
-    assert_eq!(outside.len(), inside.len(), "lengths stay what they are");
+    assert_eq!(outside.len(), inside.len(), "the lengths are equal");
     let node::Request { method, target, headers, body, .. } = request;
     let mut text = format!("{method} {target} HTTP/1.1\r\n");
     for (name, value) in headers {

@@ -50,9 +50,9 @@ impl SoakSession {
         data: Option<Value>,
         mark: &str,
     ) -> Option<u32> {
-        let (tool, stand) = ("proxmox_api_call", &scene.clusters[self.home_cluster]);
+        let (tool, simulated) = ("proxmox_api_call", &scene.clusters[self.home_cluster]);
         let path = format!("{}{path}", self.guest_path(scene));
-        let mut arguments = json!({"cluster": stand.name, "method": method, "path": path, "wait": true});
+        let mut arguments = json!({"cluster": simulated.name, "method": method, "path": path, "wait": true});
         if let Some(data) = data {
             arguments["data"] = data;
         }
@@ -61,14 +61,14 @@ impl SoakSession {
             // A lost request may still arrive, usually at once.
             thread::sleep(Duration::from_millis(100));
         }
-        let times = stand.count_writes(method, mark);
+        let times = simulated.count_writes(method, mark);
         let mut known = true;
         let (right, message) = match outcome {
             CallOutcome::Result(answer) => {
-                scene.statistics.record_success(stand.name);
+                scene.statistics.record_success(simulated.name);
                 let message = text(&answer).to_owned();
                 let done = if method == "PUT" { message == "null" } else { message.starts_with("OK: qm") };
-                (times == 1 && (done || stand.fault_since(Instant::now()).is_some()), message)
+                (times == 1 && (done || simulated.fault_since(Instant::now()).is_some()), message)
             }
             // The error names a task that was started but could not be followed.
             CallOutcome::Error(message) => {
@@ -95,11 +95,11 @@ impl SoakSession {
 
     /// Waits until the snapshot is as expected or no task is running. Returns whether it exists.
     fn has_snapshot(&self, scene: &CycleContext<'_>, mark: &str, expected: bool) -> bool {
-        let stand = &scene.clusters[self.home_cluster];
+        let simulated = &scene.clusters[self.home_cluster];
         let guest = format!("/nodes/pve1/qemu/{}", self.vmid);
         loop {
-            let config = stand.request("GET", &format!("{guest}/config"), "");
-            let all = stand.request("GET", &format!("{guest}/snapshot"), "");
+            let config = simulated.request("GET", &format!("{guest}/config"), "");
+            let all = simulated.request("GET", &format!("{guest}/snapshot"), "");
             let exists = all.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == mark));
             if exists == expected || config["lock"].is_null() {
                 return exists;

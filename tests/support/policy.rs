@@ -51,13 +51,13 @@ pub fn caller(client: &Client) -> Caller {
 }
 
 /// Returns a policy that permits everything without confirmation.
-pub fn open() -> ClusterPolicy {
+pub fn open_policy() -> ClusterPolicy {
     ClusterPolicy { permissions: ALL, confirm: ConfirmationPolicy::Never, ..ClusterPolicy::default() }
 }
 
 /// Returns a policy that permits everything, with confirmation of what cannot be undone.
-pub fn asking() -> ClusterPolicy {
-    ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open() }
+pub fn confirming_policy() -> ClusterPolicy {
+    ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open_policy() }
 }
 
 /// Parses operations as written in clusters.json.
@@ -117,7 +117,7 @@ impl RecordingNode {
 }
 
 /// Returns a path of an operation as a caller types it, with fitting values: guests 100 on pve1 and 200 on pve2.
-pub fn concrete(operation: &Operation<'_>) -> String {
+pub fn concrete_path(operation: &Operation<'_>) -> String {
     let template = operation.template();
     let value = |segment: &str| -> String {
         let Some(name) = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) else { return segment.into() };
@@ -156,12 +156,12 @@ pub fn modern(tool: &str, arguments: &Value, elicits: bool, more: Value) -> Valu
 }
 
 /// Returns the params of an answer to a question.
-pub fn answered(state: &Value, action: &str, content: Value) -> Value {
+pub fn answer_question(state: &Value, action: &str, content: Value) -> Value {
     json!({"requestState": state, "inputResponses": {"confirm": {"action": action, "content": content}}})
 }
 
 /// Returns the code in a text that requires a confirmation.
-pub fn code_in(text: &str) -> String {
+pub fn confirmation_code_in(text: &str) -> String {
     let (_, rest) = text.split_once("confirm: \"").unwrap_or_else(|| panic!("no code in {text}"));
     rest.split('"').next().expect("a code").to_owned()
 }

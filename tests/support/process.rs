@@ -112,12 +112,12 @@ impl ServerProcess {
     }
 
     /// Writes a line to its stdin.
-    pub fn say(&mut self, line: &str) {
-        self.say_bytes(format!("{line}\n").as_bytes());
+    pub fn write_line(&mut self, line: &str) {
+        self.write_bytes(format!("{line}\n").as_bytes());
     }
 
     /// Writes bytes to its stdin.
-    pub fn say_bytes(&mut self, bytes: &[u8]) {
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
         self.stdin.as_mut().expect("stdin is open").write_all(bytes).expect("stdin is read");
     }
 
@@ -136,7 +136,7 @@ impl ServerProcess {
 
     /// Writes a message and reads the next one.
     pub fn ask(&mut self, line: &str) -> Value {
-        self.say(line);
+        self.write_line(line);
         self.message()
     }
 
@@ -159,7 +159,7 @@ impl ServerProcess {
     }
 
     /// Waits for the exit of the process.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LONG;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {

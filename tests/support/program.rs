@@ -144,7 +144,7 @@ impl ProgramServer {
     /// Kills the program and starts it again.
     pub fn kill_and_start(&mut self) {
         self.process.signal(Signal::KILL);
-        self.process.ended();
+        self.process.wait_for_exit();
         self.process = self.options.spawn(&self.config, &self.audit);
         self.endpoint.address = self.process.address();
     }
@@ -163,7 +163,7 @@ impl ProgramServer {
     }
 
     /// Returns the output of `audit verify`, and fails if it found a problem.
-    pub fn verified(&self) -> String {
+    pub fn verify_audit_log(&self) -> String {
         let output = run(&["audit", "verify", self.audit.to_str().unwrap()]);
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
@@ -171,9 +171,9 @@ impl ProgramServer {
     }
 
     /// Ends the program and returns what it printed after its first line.
-    pub fn printed(mut self) -> String {
+    pub fn stop_and_read(mut self) -> String {
         self.process.signal(Signal::TERM);
-        self.process.ended();
+        self.process.wait_for_exit();
         self.process.stdout.iter().chain(self.process.stderr.iter()).collect::<Vec<_>>().join("\n")
     }
 }

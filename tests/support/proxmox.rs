@@ -72,20 +72,20 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
     if let ["nodes", node, rest @ ..] = segments.as_slice() {
         if !NODES.contains(node) {
             let why = format!("hostname lookup '{node}' failed - failed to get address info for: {node}");
-            return failed(&why);
+            return server_error(&why);
         }
         if let [kind @ ("qemu" | "lxc"), vmid, ..] = rest
             && !is_at(rows, node, kind, vmid)
         {
             let folder = if *kind == "qemu" { "qemu-server" } else { "lxc" };
-            return failed(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
+            return server_error(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
         }
     }
     ScriptedReply::data("\"fine\"")
 }
 
 /// Returns a 500 in the form of Proxmox.
-pub fn failed(why: &str) -> ScriptedReply {
+pub fn server_error(why: &str) -> ScriptedReply {
     let why: String = why.chars().filter(char::is_ascii).collect();
     ScriptedReply::refusal(500, &why, &json!({"message": format!("{why}\n"), "data": null}).to_string())
 }

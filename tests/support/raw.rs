@@ -230,6 +230,6 @@ pub fn ping(n: usize) -> String {
 }
 
 /// Returns an invalid message with an id of `n` bytes. The body of the 400 repeats the id.
-pub fn refused(n: usize) -> String {
+pub fn invalid_message(n: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":"{}"}}"#, "i".repeat(n))
 }

@@ -36,7 +36,7 @@ pub fn call_with_progress(id: impl Into<Value>, tool: &str, arguments: Value, to
 }
 
 /// Returns the notification that cancels a call.
-pub fn cancelled(id: impl Into<Value>) -> String {
+pub fn cancel_notification(id: impl Into<Value>) -> String {
     notification("notifications/cancelled", json!({"requestId": id.into()}))
 }
 

@@ -27,7 +27,7 @@ pub fn limits() -> Limits {
 }
 
 /// Returns limits with long deadlines, for tests with well-behaved clients on a busy machine.
-pub fn patient() -> Limits {
+pub fn patient_limits() -> Limits {
     Limits { head_timeout: LONG, body_timeout: LONG, write_timeout: LONG, ..limits() }
 }
 
@@ -50,7 +50,7 @@ impl TestServer {
     /// Returns a builder of a server without clients, tools and probes, for [`patient`] tests.
     pub fn builder() -> TestServerBuilder {
         TestServerBuilder {
-            limits: patient(),
+            limits: patient_limits(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             clients: Vec::new(),
@@ -66,7 +66,7 @@ impl TestServer {
     }
 
     pub fn connect(&self) -> Client {
-        let client = self.connect_plainly();
+        let client = self.connect_without_tls();
         match &self.tls {
             Some(config) => client.over(config.clone()),
             None => client,
@@ -74,7 +74,7 @@ impl TestServer {
     }
 
     /// Opens a connection without TLS.
-    pub fn connect_plainly(&self) -> Client {
+    pub fn connect_without_tls(&self) -> Client {
         Client::to(self.address)
     }
 

@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use super::raw::LONG;
-use super::server::{TestServer, patient};
+use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
@@ -87,14 +87,14 @@ impl TestTools {
 
     /// Returns a server with these tools and one resource.
     pub fn server(&self) -> McpServer {
-        serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+        start_serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
     }
 
     /// Returns a server with these tools and those of the product, over `clusters`.
     pub fn server_over(&self, clusters: Vec<ClusterConfig>) -> McpServer {
         let mut catalog = tools::catalog(&tool_state(clusters, Limits::default().max_result_bytes));
         catalog.tools.extend(self.tools());
-        serving(catalog)
+        start_serving(catalog)
     }
 
     /// Waits until the call of `hold` with this name runs.
@@ -103,7 +103,7 @@ impl TestTools {
     }
 
     /// Waits until the call of `hold` with this name is cancelled.
-    pub fn wait_for_cancelled(&self, name: &str) {
+    pub fn wait_for_cancel(&self, name: &str) {
         self.wait(&format!("{name} is cancelled"), |state| has(&state.cancelled, name));
     }
 
@@ -210,7 +210,7 @@ pub fn start_with(limits: Limits) -> (TestServer, TestTools) {
 
 /// Does the same with long deadlines, for well-behaved clients.
 pub fn start() -> (TestServer, TestTools) {
-    start_with(patient())
+    start_with(patient_limits())
 }
 
 /// Returns a manager of these clusters. A single one is the default.
@@ -231,14 +231,14 @@ fn tool_state_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_b
 
 /// Returns a server with the product's tools over these clusters, for these clients.
 pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
-    serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
+    start_serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
 }
 
 /// Returns a server with the product's tools over these clusters.
 pub fn product(clusters: Vec<ClusterConfig>) -> McpServer {
-    serving(tools::catalog(&tool_state(clusters, Limits::default().max_result_bytes)))
+    start_serving(tools::catalog(&tool_state(clusters, Limits::default().max_result_bytes)))
 }
 
-fn serving(catalog: Catalog) -> McpServer {
+fn start_serving(catalog: Catalog) -> McpServer {
     McpServer::new(catalog).expect("a server")
 }

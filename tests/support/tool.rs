@@ -28,7 +28,7 @@ pub struct ToolResult {
 
 impl ToolResult {
     /// Returns all texts, including the notes.
-    pub fn whole(&self) -> String {
+    pub fn all_text(&self) -> String {
         format!("{}\n{}", self.text, self.more.join("\n"))
     }
 }
@@ -98,10 +98,16 @@ pub fn call_as(server: &McpServer, caller: &Caller, tool: &str, arguments: Value
 
 /// Sends a tools/call with these params from this client and returns the answer.
 pub fn answer_to(server: &McpServer, caller: &Caller, params: Value) -> Value {
-    answered(server, caller, params, CancelToken::new(), &|_| ())
+    send_and_wait(server, caller, params, CancelToken::new(), &|_| ())
 }
 
-fn answered(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, send: &dyn Fn(&[u8])) -> Value {
+fn send_and_wait(
+    server: &McpServer,
+    caller: &Caller,
+    params: Value,
+    cancel: CancelToken,
+    send: &dyn Fn(&[u8]),
+) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
     let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
     let exchange = TransportContext { caller, calls: None, cancel, notify: send };
@@ -124,7 +130,7 @@ fn send_call(
         on_progress(&message);
         progress.borrow_mut().push(message);
     };
-    let answer = answered(server, caller, params, cancel, &send);
+    let answer = send_and_wait(server, caller, params, cancel, &send);
     let result = &answer["result"];
     let content = result["content"].as_array().unwrap_or_else(|| panic!("no content: {answer}"));
     let mut texts: Vec<_> = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned()).collect();

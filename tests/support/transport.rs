@@ -3,7 +3,7 @@
 
 use super::process::ServerProcess;
 use super::raw::{Client, Sse};
-use super::rpc::{ACCEPT, call, cancelled, modern, modern_headers};
+use super::rpc::{ACCEPT, call, cancel_notification, modern, modern_headers};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 
@@ -50,7 +50,7 @@ impl Transport for SseTransport {
     }
 
     fn cancel(&mut self, id: usize) {
-        self.post(&cancelled(id));
+        self.post(&cancel_notification(id));
     }
 }
 
@@ -90,7 +90,7 @@ impl Transport for HttpTransport {
 
 impl Transport for ServerProcess {
     fn send(&mut self, id: usize, tool: &str, arguments: Value) {
-        self.say(&call(id, tool, arguments));
+        self.write_line(&call(id, tool, arguments));
     }
 
     fn receive(&mut self) -> Value {
@@ -98,6 +98,6 @@ impl Transport for ServerProcess {
     }
 
     fn cancel(&mut self, id: usize) {
-        self.say(&cancelled(id));
+        self.write_line(&cancel_notification(id));
     }
 }
