@@ -1,4 +1,4 @@
-//! An audit log that cannot be written, and certificates that are renewed: errors of calls, and log lines.
+//! Errors and log lines for an audit log that cannot be written, and for renewed certificates.
 
 use crate::document::{Document, visible};
 use crate::support::process::{ServerProcess, program, run};

@@ -259,7 +259,7 @@ fn demo_of_several_clusters() {
     document.assert("demo_clusters");
 }
 
-/// A page that ends before the list does, and a text that is cut.
+/// Records a page that ends before its list does, and a truncated text.
 #[test]
 fn demo_of_long_answers() {
     let demo = demo();

@@ -57,12 +57,12 @@ impl Document {
         let _ = write!(self.text, "> {title}\n{}\n\n", text.trim_end_matches('\n'));
     }
 
-    /// Calls a tool as the process itself, and adds what the model sees of the answer. Returns the answer.
+    /// Calls a tool as the process itself, and adds the answer as a model sees it. Returns the answer.
     pub fn call(&mut self, server: &McpServer, tool: &str, arguments: Value) -> Value {
         self.call_as(server, &Caller::new_stdio(), tool, arguments)
     }
 
-    /// Calls a tool as this caller, and adds what the model sees of the answer. Returns the answer.
+    /// Calls a tool as this caller, and adds the answer as a model sees it. Returns the answer.
     pub fn call_as(&mut self, server: &McpServer, caller: &Caller, tool: &str, arguments: Value) -> Value {
         let title = format!("{tool} {arguments}");
         let answer = send(server, caller, "tools/call", json!({"name": tool, "arguments": arguments}));
@@ -70,7 +70,7 @@ impl Document {
         answer
     }
 
-    /// Compares the whole with the golden file of this name.
+    /// Compares the document with the golden file of this name.
     pub fn assert(self, name: &str) {
         let mut settings = Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);

@@ -61,7 +61,7 @@ fn config(node: &Node) -> Value {
     config
 }
 
-/// Replaces a file at once, so that the server reads it whole when it sees the change.
+/// Replaces a file at once, so that the server reads a complete file when it sees the change.
 fn replace(path: &Path, contents: &str) {
     let new = path.with_extension("new");
     fs::write(&new, contents).expect("write");
@@ -163,7 +163,7 @@ fn log_of_a_start_without_protection() {
     document.assert("log_starts");
 }
 
-/// A node whose description of its API cannot be used.
+/// Records the log of a node whose description of its API cannot be used.
 #[test]
 fn log_of_descriptions() {
     let mut document = document();
@@ -190,7 +190,7 @@ fn log_of_descriptions() {
     document.assert("log_descriptions");
 }
 
-/// A node that stops and recovers.
+/// Records the log of a node that stops and recovers.
 #[test]
 fn log_of_a_node_that_comes_back() {
     let answers = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

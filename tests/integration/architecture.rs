@@ -37,7 +37,7 @@ impl ImportGraph {
         Self { imports: imports.collect() }
     }
 
-    /// Returns a group of files that import each other in a circle, if there is one.
+    /// Returns a group of files that form an import cycle, if there is one.
     fn find_cycle(&self) -> Option<Vec<String>> {
         let mut left = self.imports.clone();
         loop {

@@ -9,7 +9,6 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One case file.
 struct Case {
     tool: String,
     arguments: Value,

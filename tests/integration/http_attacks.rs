@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Held by the tests that open thousands of sockets.
+/// The lock of the tests that open thousands of sockets.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn request(headers: &str, body: &str) -> String {

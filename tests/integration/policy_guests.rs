@@ -14,7 +14,7 @@ const LIST: &str = "/api2/json/cluster/resources?type=vm";
 /// Ways to protect guest 100 (`web01`, on pve1), some with other guests.
 const WAYS: [&[&str]; 4] = [&["100"], &["pool:prod"], &["tag:critical"], &["pool:other", "tag:CRITICAL"]];
 
-/// Returns the guests of the cluster. Guest 100 is in a pool and has a tag; the token does not see guest 300.
+/// Returns the guests of the cluster. Guest 100 is in a pool and has a tag. The token does not see guest 300.
 fn rows() -> Value {
     let mut rows = guests();
     let list = rows.as_array_mut().expect("a list");

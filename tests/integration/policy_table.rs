@@ -47,7 +47,7 @@ fn call_from_both_sides(
     }
 }
 
-/// Returns whether an operation has reached the node since the last look at its requests.
+/// Returns whether an operation has reached the node since its requests were last read.
 fn has_reached(server: &ToolServer, wanted: &Operation<'_>) -> bool {
     let of = |method: &str, segments: &[String]| operation(method, segments).1 == Some(wanted.template());
     server.node.requests().iter().any(|r| r.method == wanted.method().as_str() && of(&r.method, &segments(r)))

@@ -1,4 +1,4 @@
-//! The log line of a failed call, which names the call and none of its parameters.
+//! The log line of a failed call, which names the call without its parameters.
 
 use crate::support::log::{self as captured, capture};
 use crate::support::node::{Identity, Node, SECRET, ScriptedReply, closed_endpoint};

@@ -191,7 +191,7 @@ fn if_no_node_is_trusted_each_is_named_with_its_certificate() {
     }
     assert!(text.contains("\"fingerprint\"") && error.detail().is_some(), "{text}");
 
-    // One fingerprint for several nodes, each with a certificate of its own.
+    // One fingerprint for several nodes, each with its own certificate.
     settings.tls = TlsVerification::Fingerprints(vec![Fingerprint([1; 32])]);
     let text = ask(settings).unwrap_err().to_string();
     assert!([&pinned, &other].iter().all(|n| text.contains(&n.fingerprint().to_string())), "{text}");

@@ -137,7 +137,7 @@ fn a_connection_that_the_node_closed_while_idle_is_not_used_again() {
     let node = Node::start(|_| ScriptedReply::data("1").then_close());
     let cluster = cluster(&node);
     for calls in 1..=3 {
-        // A POST, which must not be lost to a dead connection.
+        // A POST, which must not be sent on a dead connection.
         call(&cluster, Method::Post, "/x", json!({})).unwrap();
         node.wait_for_closed(calls);
     }

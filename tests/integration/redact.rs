@@ -247,7 +247,7 @@ fn these_parameters_of_the_api_are_secret() {
     );
 }
 
-/// A new parameter of the API whose name sounds like a secret must be decided on.
+/// A new parameter whose name resembles that of a secret is added here, or to the table of secret parameters.
 #[test]
 fn these_parameters_sound_like_secrets_and_are_not() {
     let sounds = ["pass", "secret", "token", "ticket", "key", "auth", "private", "cred", "otp", "tfa", "cert", "crypt"];

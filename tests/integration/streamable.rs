@@ -84,7 +84,7 @@ fn a_body_nested_ten_thousand_deep_is_answered_with_an_error() {
     let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = deep(open, close);
-        // An array is a batch of something that is no message.
+        // An array is a batch, here of something that is not a message.
         let answer = client.mcp(&deep).json();
         assert_eq!(code(if answer.is_array() { &answer[0] } else { &answer }), -32600, "{answer}");
         let arguments = format!(

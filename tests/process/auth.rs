@@ -410,7 +410,7 @@ fn token_command_prints_the_token_and_its_configuration() {
     assert_eq!(config["clients"]["ada"], json!({"token_sha256": hash.to_string(), "access": "read"}));
     let bearer = bearer(token);
     assert!(text.lines().any(|line| line.trim() == bearer.trim()));
-    // The stored hash admits the token that is handed over.
+    // The stored hash accepts the printed token.
     let config = configuration(config["clients"].clone());
     let server = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     assert_eq!(post_status(&server.address(), &bearer), 200);

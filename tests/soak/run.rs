@@ -45,7 +45,6 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The parameters of a run.
 pub struct SoakPlan {
-    /// The program.
     pub program: PathBuf,
     /// The duration of the load.
     pub time: Duration,

@@ -21,7 +21,6 @@ const SEARCHES: [(&str, &str); 4] = [
     ("migrate a vm", "POST /nodes/{node}/qemu/{vmid}/migrate"),
 ];
 
-/// A client.
 pub struct SoakSession {
     pub(super) number: u32,
     transport: TransportKind,
@@ -41,7 +40,6 @@ pub struct SoakSession {
 
 /// The outcome of a call for its caller.
 pub(super) enum CallOutcome {
-    /// A result.
     Result(Value),
     /// A clear error during a fault.
     Error(String),
@@ -51,11 +49,9 @@ pub(super) enum CallOutcome {
 
 /// The state that all sessions share.
 pub struct CycleContext<'a> {
-    /// The clusters.
     pub clusters: &'a [SimulatedCluster; 2],
     /// The number of guests of each cluster.
     pub guests: [usize; 2],
-    /// The server.
     pub server: &'a Server,
     /// Counts.
     pub statistics: &'a SoakStatistics,
@@ -346,7 +342,6 @@ impl SoakSession {
         }
     }
 
-    /// Cancels a call.
     fn cancel(&mut self, scene: &CycleContext<'_>, cluster: usize) {
         let (tool, begun) = ("get_cluster_resources", Instant::now());
         self.next_id += 1;

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nodes of a cluster.
 pub const NODES: usize = 2;
 /// The configured time limit of a call, in seconds.
 const TIMEOUT_SECONDS: u64 = 6;
@@ -53,7 +52,6 @@ pub const FAULTS: [NodeFault; 5] =
 /// A fault, and the number of nodes that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterFault {
-    /// Their behaviour.
     pub fault: NodeFault,
     /// The number of nodes that behave so.
     pub nodes: usize,
@@ -107,7 +105,7 @@ impl SimulatedCluster {
             fault_history: Arc::default(),
         };
         for n in 0..NODES {
-            // An address that no outgoing connection has, so that the port is still free when the node comes back.
+            // An address that no outgoing connection has, so that the port is still free when the node recovers.
             let node = simulated.start_node(n, ([127, 0, 0, 2], 0).into()).expect("a port");
             simulated.addresses.push(node.endpoint().to_string().parse().expect("an address"));
             simulated.nodes.lock().unwrap().push(Some(node));

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 /// The number of wrong answers that are kept for the report.
 const MAX_WRONG_SHOWN: usize = 10;
 
-/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallVerdict {
     /// The right answer.
@@ -43,7 +42,6 @@ impl SoakStatistics {
         counts.slowest = counts.slowest.max(begun.elapsed());
     }
 
-    /// Records a wrong answer.
     pub fn record_wrong(&self, what: String) {
         let mut counts = self.0.lock().unwrap();
         if counts.wrong.len() < MAX_WRONG_SHOWN {

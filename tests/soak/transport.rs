@@ -30,11 +30,8 @@ impl TransportKind {
 
 /// The server that the sessions use.
 pub struct Server {
-    /// The program.
     pub program: PathBuf,
-    /// Its configuration.
     pub config: PathBuf,
-    /// Its address.
     pub address: SocketAddr,
 }
 

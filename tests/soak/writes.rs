@@ -40,8 +40,8 @@ impl SoakSession {
         }
     }
 
-    /// Makes a change and checks how often it was forwarded: once if the answer reports success, at most once if the
-    /// outcome is unknown, else never. Returns the number, or `None` if the request may still arrive.
+    /// Makes a change and checks how often it was forwarded. That is once if the answer reports success, at most once
+    /// if the outcome is unknown, else never. Returns the number, or `None` if the request may still arrive.
     fn write(
         &mut self,
         scene: &CycleContext<'_>,

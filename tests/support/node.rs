@@ -186,7 +186,7 @@ pub enum Identity {
     ClosesInHandshake,
     /// An `https` endpoint at which the node reads the first bytes of the handshake and does not answer.
     HangsInHandshake,
-    /// Plain HTTP; every connection is closed before a byte is read.
+    /// Plain HTTP. Every connection is closed before a byte is read.
     ClosesAtOnce,
 }
 
@@ -195,7 +195,7 @@ type Certificate = (CertificateDer<'static>, Arc<ServerConfig>);
 
 type Behaviour = dyn Fn(&Request) -> ScriptedReply + Send + Sync;
 
-/// A running node; dropping it closes its port and every connection.
+/// A running node. Dropping it closes its port and every connection.
 pub struct Node {
     address: SocketAddr,
     identity: Identity,
@@ -264,7 +264,6 @@ impl Node {
         Ok(Self { address, identity, shared, acceptor: Some(acceptor) })
     }
 
-    /// Returns its address.
     pub fn endpoint(&self) -> Endpoint {
         let https = !matches!(self.identity, Identity::Plain | Identity::ClosesAtOnce);
         Endpoint { https, host: self.address.ip().to_string(), port: self.address.port() }

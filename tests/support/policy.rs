@@ -55,7 +55,7 @@ pub fn open_policy() -> ClusterPolicy {
     ClusterPolicy { permissions: ALL, confirm: ConfirmationPolicy::Never, ..ClusterPolicy::default() }
 }
 
-/// Returns a policy that permits everything, with confirmation of what cannot be undone.
+/// Returns a policy that permits everything, with confirmation of irreversible changes.
 pub fn confirming_policy() -> ClusterPolicy {
     ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open_policy() }
 }

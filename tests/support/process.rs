@@ -58,7 +58,7 @@ pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A running program; dropping it ends it.
+/// A running program. Dropping it ends it.
 pub struct ServerProcess {
     pub child: Child,
     stdin: Option<ChildStdin>,
@@ -153,7 +153,6 @@ impl ServerProcess {
         self.signal(Signal::CONT);
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signal");
     }

@@ -21,7 +21,6 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A connection.
 pub struct Client {
     pub stream: TcpStream,
     pub tls: Option<ClientConnection>,
@@ -216,7 +215,6 @@ impl Sse {
         data
     }
 
-    /// Waits for a comment.
     pub fn comment(&mut self) -> String {
         let block = self.client.until("\n\n").expect("a comment");
         assert!(block.starts_with(':'), "{block}");

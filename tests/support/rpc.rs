@@ -11,7 +11,7 @@ pub const ACCEPT: &str = "Accept: application/json, text/event-stream\r\n";
 
 /// The Accept header of a client that reads no events.
 pub const JSON_ONLY: &str = "Accept: application/json\r\n";
-/// The Accept header of a client that reads nothing but events.
+/// The Accept header of a client that reads only events.
 pub const EVENTS_ONLY: &str = "Accept: text/event-stream\r\n";
 
 /// Returns a request of the initialize era.
@@ -62,7 +62,7 @@ pub fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
 
-/// Returns the code of an error. Panics if the answer is no error.
+/// Returns the code of an error. Panics if the answer is not an error.
 pub fn code(answer: &Value) -> i64 {
     answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error in {answer}"))
 }

@@ -47,7 +47,7 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Returns a builder of a server without clients, tools and probes, for [`patient`] tests.
+    /// Returns a builder of a server without clients, tools and probes, with the limits of [`patient_limits`].
     pub fn builder() -> TestServerBuilder {
         TestServerBuilder {
             limits: patient_limits(),
@@ -95,7 +95,6 @@ impl TestServer {
         client.reply().map_or(0, |reply| reply.status)
     }
 
-    /// Opens a session.
     pub fn sse(&self) -> Sse {
         Sse::open(self.connect())
     }
