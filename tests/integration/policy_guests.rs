@@ -308,7 +308,7 @@ fn without_a_guest_list_calls_that_could_reach_a_protected_guest_are_denied() {
 }
 
 #[test]
-fn localhost_as_node_counts_as_every_node() {
+fn localhost_as_node_is_rejected_with_the_node_names() {
     let server = start_protecting(&["100"]);
     for path in ["/nodes/localhost/stopall", "/nodes/LOCALHOST/status", "/nodes/%6cocalhost/vzdump"] {
         let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));

@@ -422,7 +422,7 @@ fn broken_new_description_keeps_the_old_one() {
 fn unknown_version_keeps_the_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let node = start_changing_node(&state);
-    let cluster = eager_client("untold", &node);
+    let cluster = eager_client("unversioned", &node);
     assert_eq!(word_of(&schema(&cluster)), "one");
     assert_eq!(word_of(&schema(&cluster)), "one");
     assert_eq!(count_requests(&node, SCRIPT), 1);
@@ -431,7 +431,7 @@ fn unknown_version_keeps_the_description() {
     state[1].store(0, Ordering::SeqCst);
     assert_eq!(word_of(&schema(&cluster)), "one");
     assert_eq!(count_requests(&node, SCRIPT), 2);
-    assert_eq!(warnings("untold"), [""; 0]);
+    assert_eq!(warnings("unversioned"), [""; 0]);
 }
 
 #[test]

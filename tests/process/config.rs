@@ -218,7 +218,7 @@ fn a_secret_that_others_can_read_is_a_warning() {
 }
 
 #[test]
-fn secret_from_the_environment_is_not_stored() {
+fn invalid_secret_variable_is_rejected_and_not_shown() {
     let directory = directory();
     let text = r#"{"clusters": {"a": {"url": "a", "user": "b@pve", "token_id": "c", "token_secret_env": "MY_TOKEN"}}}"#;
     write(&directory, "clusters.json", text);

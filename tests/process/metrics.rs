@@ -135,7 +135,7 @@ fn refusals_are_counted_by_their_reason() {
 
 #[test]
 fn labels_contain_no_secret_and_no_untrusted_input() {
-    let word = "zzstranger";
+    let word = "zzuntrusted";
     let node = Node::start(move |_| {
         ScriptedReply::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}"))
     });
@@ -211,5 +211,5 @@ fn client_without_access_to_every_cluster_gets_no_metrics() {
     };
     assert_eq!(status("of_the_lab"), (403, false));
     assert_eq!(status("of_all"), (200, true));
-    assert_eq!(status("of_nobody"), (401, false));
+    assert_eq!(status("of_unknown"), (401, false));
 }
