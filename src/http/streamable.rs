@@ -10,7 +10,7 @@ use super::quota::QuotaPermit;
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use crate::base::cancel::CancelToken;
+use crate::base::cancel::{CancelReason, CancelToken};
 use crate::mcp::context::Caller;
 use crate::mcp::message::{self, INVALID_REQUEST, InvalidMessage, MAX_BATCH, Message, RequestParams, RpcRequest};
 use crate::mcp::modern::{self, McpHeaders};
@@ -76,7 +76,7 @@ fn handle_call(
     let notify = |notification: &[u8]| {
         // A client that no longer reads has closed the response in effect, which cancels a modern call.
         if accepts != AcceptedFormat::Json && !events().send(notification, || ()) && era == ProtocolEra::Modern {
-            cancel.cancel();
+            cancel.cancel(CancelReason::ClientGone);
         }
     };
     let transport = TransportContext { caller, calls: None, cancel: cancel.clone(), notify: &notify };

@@ -2,7 +2,7 @@
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, ClustersFile, Endpoint, Limits, TlsVerification};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::Method;
@@ -322,7 +322,7 @@ fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away
             assert_eq!(ask(&other, Method::Get).unwrap().data(), n.to_string());
         }
         assert_eq!(hung.requests().len(), 2);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         // A place that a cancelled call left may still have been taken by one that was about to be cancelled.
         let mut ends = BTreeMap::new();
         calls.into_iter().for_each(|call| *ends.entry(call.join().unwrap()).or_insert(0) += 1);
@@ -360,7 +360,7 @@ fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
             thread::yield_now();
         }
         let start = Instant::now();
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         // The time to connect is 5 s.
         assert_eq!(call.join().unwrap().kind(), "cancelled");
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());

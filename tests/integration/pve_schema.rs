@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -465,7 +465,7 @@ fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
     thread::scope(|s| {
         let first = s.spawn(|| cluster.schema(&cancel));
         node.wait_for_requests(1);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         assert!(is_embedded(&first.join().unwrap()));
     });
     assert!(is_embedded(&cluster.schema(&cancel)));
@@ -492,7 +492,7 @@ fn a_fetch_is_one_of_the_clusters_calls() {
         s.spawn(move || cluster.call(Method::Get, &path, &ApiParams::new(), cancel).is_ok());
         node.wait_for_requests(1);
         assert!(is_embedded(&schema(cluster)));
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
     });
     assert_eq!(asked(&node, SCRIPT), 0);
     assert!(warnings("full")[0].contains("the cluster is busy"));

@@ -3,7 +3,7 @@
 use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, call, call_with};
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::demo::{Demo, Options};
@@ -142,7 +142,7 @@ fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
             call_with(server, "wait_for_task", arguments, call_cancel, &|_| begun.send(()).expect("a test"))
         });
         heard.recv().expect("its first progress");
-        cancel.cancel_for_shutdown();
+        cancel.cancel(CancelReason::Shutdown);
         call.join().expect("an answer")
     });
     assert!(!said.failed && said.text.starts_with("RUNNING: qmsnapshot of guest 100"), "{said:?}");
