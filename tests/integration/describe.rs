@@ -5,18 +5,23 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{facts_list as facts, gzipped_facts, proxmox, proxmox_with, script};
 use crate::support::test_tools::product;
 use crate::support::tool::call;
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::policy::Risk;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The most bytes of a description.
 const MOST: usize = 2_048;
 
+/// A slow machine reads even the longest description within this time.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 fn over(node: &Node) -> McpServer {
-    product(vec![node.cluster_settings()])
+    product(vec![ClusterConfig { timeout: PATIENCE, ..node.cluster_settings() }])
 }
 
 /// The text of a description that there is, short enough.
