@@ -33,10 +33,9 @@ pub fn check_parameters(
         if errors.len() >= MAX_PROBLEMS {
             return Err(ParameterErrors { errors, may_have_more: true });
         }
-        let result = if operation.is_path_parameter(name) {
-            check_path_value(path.value(name), value).map(|()| Vec::new())
-        } else {
-            check_value(operation, data, name, value)
+        let result = match path.value(name) {
+            Some(in_path) => check_path_value(in_path, value).map(|()| Vec::new()),
+            None => check_value(operation, data, name, value),
         };
         match result {
             Ok(values) => values.iter().for_each(|value| params.push(name, value)),
@@ -54,11 +53,11 @@ pub fn check_parameters(
 }
 
 /// Checks that a parameter of the path has the same value as in the path.
-fn check_path_value(in_path: Option<&str>, value: &Value) -> Result<(), ParameterErrorKind> {
-    if in_path == Some(format_scalar(value).as_str()) {
+fn check_path_value(in_path: &str, value: &Value) -> Result<(), ParameterErrorKind> {
+    if format_scalar(value) == in_path {
         Ok(())
     } else {
-        Err(ParameterErrorKind::AlreadyInPath { value: in_path.unwrap_or_default().to_owned() })
+        Err(ParameterErrorKind::AlreadyInPath { value: in_path.to_owned() })
     }
 }
 
