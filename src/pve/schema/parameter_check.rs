@@ -33,7 +33,7 @@ pub fn check_parameters(
         if errors.len() >= MAX_PROBLEMS {
             return Err(ParameterErrors { errors, may_have_more: true });
         }
-        let result = match path.value(name) {
+        let result = match path_value(operation, path, name) {
             Some(in_path) => check_path_value(in_path, value).map(|()| Vec::new()),
             None => check_value(operation, data, name, value),
         };
@@ -50,6 +50,14 @@ pub fn check_parameters(
         }
     }
     if errors.is_empty() { Ok(params) } else { Err(ParameterErrors { errors, may_have_more: false }) }
+}
+
+/// Returns the value that the path gives to a parameter of the operation. Templates may name the same segment differently,
+/// so its place decides.
+fn path_value<'p>(operation: &Operation<'_>, path: &'p PathMatch<'_>, name: &str) -> Option<&'p str> {
+    let mut names = operation.template().split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
+    let place = names.position(|known| known == name)?;
+    path.values.get(place).map(|(_, value)| value.as_str())
 }
 
 /// Checks that a parameter of the path has the same value as in the path.
@@ -371,6 +379,23 @@ mod tests {
         assert!(path.contains("`vmid` in the path must be an integer"), "{path}");
         let none = check_json(Method::Get, "/version", json!({"a": 1})).unwrap_err();
         assert!(none.contains("takes none"), "{none}");
+    }
+
+    #[test]
+    fn a_path_parameter_is_known_by_its_place() {
+        let get = |template: &str, name: &str| {
+            let parameters = json!({"properties": {name: {"type": "string"}}});
+            json!({"path": template, "info": {"GET": {"description": "x", "parameters": parameters}}})
+        };
+        let script = format!("const apiSchema = {};", json!([get("/a/{x}", "x"), get("/a/{y}/b", "y")]));
+        let schema = read_description(script.as_bytes()).unwrap();
+        let found = schema.match_path(&["a", "1", "b"]).ok().unwrap();
+        let check = |y: u32| {
+            let data = json!({ "y": y });
+            check_parameters(&found.operation(Method::Get).unwrap(), &found, data.as_object().unwrap())
+        };
+        assert_eq!(check(1).unwrap().encode(), "");
+        assert!(check(2).unwrap_err().to_string().contains("is already set by the path, as `1`"));
     }
 
     #[test]
