@@ -110,7 +110,15 @@ fn convert_values(parameter: &ParameterSpec<'_>, value: &Value) -> Result<Vec<St
     match (parameter.kind(), value) {
         (_, Value::Null) => Err(ParameterErrorKind::Null),
         (_, Value::Array(items)) if items.is_empty() => Err(ParameterErrorKind::EmptyList),
-        ("array", Value::Array(items)) => items.iter().map(|item| convert_value(parameter, item)).collect(),
+        ("array", Value::Array(items)) => {
+            let elements = items.iter().enumerate();
+            elements
+                .map(|(index, item)| match item {
+                    Value::Array(_) | Value::Null => Err(wrong_element(index, item)),
+                    _ => convert_value(parameter, item),
+                })
+                .collect()
+        }
         // Other parameters take several guests as one text, so callers write it here too. No number has a comma.
         ("array", Value::String(text)) if ValueFormat::from_name(parameter.format()) == ValueFormat::GuestId => {
             let numbers = text.split([',', ';', ' ']).filter(|number| !number.is_empty());
@@ -118,6 +126,10 @@ fn convert_values(parameter: &ParameterSpec<'_>, value: &Value) -> Result<Vec<St
         }
         _ => Ok(vec![convert_value(parameter, value)?]),
     }
+}
+
+fn wrong_element(index: usize, element: &Value) -> ParameterErrorKind {
+    ParameterErrorKind::WrongElement { index, actual: describe_value(element) }
 }
 
 fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String, ParameterErrorKind> {
@@ -131,7 +143,7 @@ fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String,
         ("" | "string", Value::Object(_)) if !has_keys(parameter) => return Err(wrong_value()),
         (_, Value::Object(keys)) => build_property_string(parameter, keys)?,
         ("array", Value::Array(_)) => return Err(wrong_value()),
-        (_, Value::Array(items)) => join_list(parameter, items).ok_or_else(wrong_value)?,
+        (_, Value::Array(items)) => join_list(parameter, items)?.ok_or_else(wrong_value)?,
         (_, scalar) => format_scalar(scalar),
     };
     let text = match_allowed_value(parameter, text).ok_or_else(wrong_value)?;
@@ -189,18 +201,22 @@ fn convert_number(parameter: &ParameterSpec<'_>, value: &Value) -> Option<String
     (has_type && in_range).then(|| if is_plain { text.to_owned() } else { format!("{number:.0}") })
 }
 
-/// Joins a list to one text, if the format allows several values.
-fn join_list(parameter: &ParameterSpec<'_>, items: &[Value]) -> Option<String> {
-    if items.iter().any(|item| item.is_array() || item.is_object() || item.is_null()) {
-        return None;
+/// Joins a list to one text. Returns `None` if the format allows only one value.
+fn join_list(parameter: &ParameterSpec<'_>, items: &[Value]) -> Result<Option<String>, ParameterErrorKind> {
+    let separator = match ValueFormat::from_name(parameter.format()) {
+        _ if items.is_empty() => return Ok(None),
+        ValueFormat::List => ",",
+        // Public keys are lines.
+        ValueFormat::UrlEncoded => "\n",
+        _ => return Ok(None),
+    };
+    if let Some(index) = items.iter().position(|item| item.is_array() || item.is_object() || item.is_null()) {
+        return Err(wrong_element(index, &items[index]));
     }
     let texts: Vec<String> = items.iter().map(format_scalar).collect();
-    match ValueFormat::from_name(parameter.format()) {
-        _ if texts.is_empty() => None,
-        ValueFormat::List if !texts.iter().any(|t| t.contains(',')) => Some(texts.join(",")),
-        // Public keys are lines.
-        ValueFormat::UrlEncoded => Some(texts.join("\n")),
-        _ => None,
+    match texts.iter().position(|text| separator == "," && text.contains(',')) {
+        Some(index) => Err(ParameterErrorKind::CommaInElement { index }),
+        None => Ok(Some(texts.join(separator))),
     }
 }
 
@@ -352,6 +368,8 @@ mod tests {
         }
         let exec = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls", "-l"]}));
         assert_eq!(exec.as_deref(), Ok("command=ls&command=-l"));
+        let nested = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls", ["-l"]]}));
+        assert!(nested.unwrap_err().contains("element 1 (counted from 0) is a list"));
     }
 
     #[test]
@@ -369,6 +387,9 @@ mod tests {
             (json!({"name": ["a"]}), "not a list"),
             (json!({"vmid": 101}), "is already set by the path, as `100`"),
             (json!({"net0": [1]}), "not a list"),
+            (json!({"delete": ["tags", {"a": 1}]}), "element 1 (counted from 0) is an object"),
+            (json!({"delete": [["tags"]]}), "element 0 (counted from 0) is a list"),
+            (json!({"delete": ["tags,net1"]}), "has a comma in element 0"),
         ] {
             let error = check_config(data.clone()).expect_err(&data.to_string());
             assert!(error.contains(part), "{data}: {error}");
