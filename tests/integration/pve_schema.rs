@@ -25,6 +25,9 @@ use std::time::Duration;
 const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
 const VERSION: &str = r#"{"version":"9.2.11","release":"9.2","repoid":"ab"}"#;
 
+/// The time limit of a fetch that no test waits for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// A description of the API as a node of version 9 has it, without its words.
 static PROXMOX: LazyLock<String> = LazyLock::new(|| {
     let mut script = String::new();
@@ -81,13 +84,18 @@ fn log_name(name: &str) -> String {
 /// A client of this name, which patient tests never see ask again.
 fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
     capture();
-    Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
+    let settings = config::ClusterConfig { name: log_name(name), timeout: PATIENCE, ..settings };
+    Cluster::new(settings, &Limits::default()).unwrap().with_schema_timings(patient())
+}
+
+/// Timings with which a slow machine reads even the longest description.
+fn patient() -> SchemaTimings {
+    SchemaTimings { fetch_timeout: PATIENCE, ..SchemaTimings::default() }
 }
 
 /// One that asks again at every use.
 fn eager(name: &str, node: &Node) -> Cluster {
-    let times =
-        SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..SchemaTimings::default() };
+    let times = SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..patient() };
     client(name, node.cluster_settings()).with_schema_timings(times)
 }
 
@@ -120,9 +128,7 @@ fn works(cluster: &Cluster) {
 #[track_caller]
 fn refused(name: &str, reply: ScriptedReply) -> String {
     let node = node(move |_| reply.clone());
-    let times = SchemaTimings { fetch_timeout: Duration::from_secs(20), ..SchemaTimings::default() };
-    let settings = config::ClusterConfig { timeout: Duration::from_secs(20), ..node.cluster_settings() };
-    let cluster = client(name, settings).with_schema_timings(times);
+    let cluster = client(name, node.cluster_settings());
     works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
     works(&cluster);
@@ -458,9 +464,7 @@ fn while_one_fetches_the_others_get_what_there_is() {
 #[test]
 fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
     let node = node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
-    let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
-    let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
-    let cluster = client("cancelled", settings).with_schema_timings(times);
+    let cluster = client("cancelled", node.cluster_settings());
     let cancel = CancelToken::new();
     thread::scope(|s| {
         let first = s.spawn(|| cluster.schema(&cancel));
