@@ -68,7 +68,7 @@ impl Hint for WatchError {
             }
             Self::Failed { upid, error } => {
                 let step =
-                    format!("call wait_for_task again with upid {upid}: a task that was started continues by itself");
+                    format!("a task that was started continues by itself: call wait_for_task again with upid {upid}");
                 error.hint().map_or(step.clone(), |hint| format!("{hint}; {step}")).into()
             }
         })

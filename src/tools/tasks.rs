@@ -99,7 +99,7 @@ fn search_failed(upid: &Upid, error: FindTaskError<'_>) -> ToolError {
     match error {
         FindTaskError::Denied { cluster, denied } => call_failed(cluster, denied),
         FindTaskError::NotFound(clusters) => {
-            let mut text = format!("no cluster knows the task {upid}: name the one it belongs to in `cluster`");
+            let mut text = format!("no cluster knows the task `{upid}`: name the one it belongs to in `cluster`");
             for UnknownTask { cluster, error } in clusters {
                 text.push('\n');
                 text.push_str(&match error {

@@ -5,7 +5,7 @@ use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use crate::support::proxmox::proxmox_with;
 use crate::support::test_tools::product;
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{ClusterConfig, ClustersFile, Fingerprint, Limits, TlsVerification};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
@@ -185,7 +185,7 @@ fn node_calls_that_are_not_sent() {
     document.section("cancelled");
     let server = product(vec![node.cluster_settings()]);
     let cancel = CancelToken::new();
-    cancel.cancel_for_shutdown();
+    cancel.cancel(CancelReason::Shutdown);
     let params = json!({"name": "proxmox_api_get", "arguments": get()});
     let answer = send_cancellable(&server, &Caller::new_stdio(), "tools/call", params, cancel);
     document.case("tools/call", visible(&serde_json::from_str(&answer).expect("JSON")));

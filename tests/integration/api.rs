@@ -103,7 +103,7 @@ fn invalid_parameters_are_rejected_with_the_valid_form() {
     for (data, part) in [
         (
             json!({"memroy": 1024}),
-            "`memroy` is no parameter of PUT /nodes/{node}/qemu/{vmid}/config: did you mean `memory`?",
+            "`memroy` is no parameter of PUT /nodes/{node}/qemu/{vmid}/config (did you mean `memory`?)",
         ),
         (json!({"cores": 0}), "`cores` must be an integer of at least 1, not 0"),
         (json!({"cores": "many"}), "`cores` must be an integer of at least 1, not this text"),

@@ -5,7 +5,7 @@ use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with};
 use crate::support::raw::eventually;
 use crate::support::test_tools::{product, tool_state};
 use crate::support::tool::{ToolResult, call, call_with};
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::catalog::Catalog;
@@ -324,7 +324,7 @@ fn the_end_of_a_call_interrupts_every_read_of_it() {
         let reports = || node.requests().iter().filter(|request| request.path().ends_with("/report")).count();
         eventually("every read", || reports() == paths.len());
         let cancelled = Instant::now();
-        cancel.cancel_for_shutdown();
+        cancel.cancel(CancelReason::Shutdown);
         let result = call.join().expect("an answer");
         assert!(cancelled.elapsed() < Duration::from_secs(30), "{:?}", cancelled.elapsed());
         result

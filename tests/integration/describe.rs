@@ -4,18 +4,23 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{facts_list as facts, gzipped_facts, proxmox, proxmox_with, script};
 use crate::support::test_tools::product;
 use crate::support::tool::call;
+use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::policy::Risk;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The maximum size of a description in bytes.
 const MOST: usize = 2_048;
 
+/// A slow machine reads even the longest description within this time.
+const SLOW_MACHINE: Duration = Duration::from_secs(600);
+
 fn start_server(node: &Node) -> McpServer {
-    product(vec![node.cluster_settings()])
+    product(vec![ClusterConfig { timeout: SLOW_MACHINE, ..node.cluster_settings() }])
 }
 
 /// Returns the text of a description. Fails if there is none or it is too long.

@@ -3,7 +3,7 @@
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, ClustersFile, Endpoint, Limits, TlsVerification};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::Method;
@@ -323,7 +323,7 @@ fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
             assert_eq!(ask(&other, Method::Get).unwrap().data(), n.to_string());
         }
         assert_eq!(hung.requests().len(), 2);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         // A call that was about to be cancelled may have used the place of a cancelled one.
         let mut ends = BTreeMap::new();
         calls.into_iter().for_each(|call| *ends.entry(call.join().unwrap()).or_insert(0) += 1);
@@ -361,7 +361,7 @@ fn call_is_cancelled_while_connecting_to_an_address_that_drops_packets() {
             thread::yield_now();
         }
         let start = Instant::now();
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         // The time to connect is 5 s.
         assert_eq!(call.join().unwrap().kind(), "cancelled");
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());

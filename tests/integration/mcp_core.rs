@@ -1,6 +1,6 @@
 //! The protocol core without a socket: both eras, the edge cases, notifications, cancellation, input-required results.
 
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
     Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
@@ -68,7 +68,7 @@ fn catalog() -> Catalog {
             tool(
                 "cancelled",
                 Box::new(|context, _| {
-                    context.cancel.cancel();
+                    context.cancel.cancel(CancelReason::ClientGone);
                     Ok(ToolOutput::text("too late".into()))
                 }),
             ),

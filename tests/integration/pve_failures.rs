@@ -2,7 +2,7 @@
 //! errors that callers get.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Endpoint, Limits};
 use proxmox_mcp::pve::Method;
@@ -267,7 +267,7 @@ fn cancel_waiting_call(node: &Node, method: Method) -> (PveError, Duration) {
             node.wait_for_requests(1);
         }
         let start = Instant::now();
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         (call.join().unwrap().unwrap_err(), start.elapsed())
     })
 }
@@ -306,7 +306,7 @@ fn a_call_cancelled_in_the_handshake_sent_nothing() {
 fn a_call_cancelled_before_it_starts_sends_nothing() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let cancel = CancelToken::new();
-    cancel.cancel();
+    cancel.cancel(CancelReason::ClientGone);
     assert_eq!(send(&cluster(&node), Method::Post, &cancel).unwrap_err().kind(), "cancelled");
     assert_eq!(node.connections(), 0);
 }
@@ -316,7 +316,7 @@ fn late_cancellation_does_not_close_the_kept_connection() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let (cluster, cancel) = (cluster(&node), CancelToken::new());
     send(&cluster, Method::Get, &cancel).unwrap();
-    cancel.cancel();
+    cancel.cancel(CancelReason::ClientGone);
     ask(&cluster, Method::Post).unwrap();
     assert_eq!(node.connections(), 1);
 }
@@ -359,7 +359,7 @@ fn hanging_cluster_delays_no_other() {
         let call = s.spawn(|| send(&bad, Method::Get, &cancel).map(drop));
         hung.wait_for_requests(1);
         assert_eq!(ask(&Cluster::new(good.cluster_settings(), &limits).unwrap(), Method::Get).unwrap().data(), "1");
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         assert!(call.join().unwrap().is_err());
     });
 }

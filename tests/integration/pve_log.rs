@@ -3,7 +3,7 @@
 use crate::support::log::{self as captured, capture};
 use crate::support::node::{Identity, Node, SECRET, ScriptedReply, closed_endpoint};
 use log::Level;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, Limits, TlsVerification};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -89,7 +89,7 @@ fn a_write_cancelled_after_it_was_sent_is_a_warning() {
     thread::scope(|s| {
         s.spawn(|| call(&cluster, Method::Post, &cancel));
         node.wait_for_requests(1);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
     });
     let lines = lines("cancelled");
     let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -24,6 +24,9 @@ use std::time::Duration;
 
 const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
 const VERSION: &str = r#"{"version":"9.2.11","release":"9.2","repoid":"ab"}"#;
+
+/// The time limit of a fetch that no test waits for.
+const SLOW_MACHINE: Duration = Duration::from_secs(600);
 
 /// Returns a description of the API in the form of a node of version 9, without texts.
 static PROXMOX: LazyLock<String> = LazyLock::new(|| {
@@ -81,13 +84,18 @@ fn log_name(name: &str) -> String {
 /// Returns a client of this name that does not retry a fetch during a test.
 fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
     capture();
-    Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
+    let settings = config::ClusterConfig { name: log_name(name), timeout: SLOW_MACHINE, ..settings };
+    Cluster::new(settings, &Limits::default()).unwrap().with_schema_timings(patient_timings())
+}
+
+/// Timings with which a slow machine reads even the longest description.
+fn patient_timings() -> SchemaTimings {
+    SchemaTimings { fetch_timeout: SLOW_MACHINE, ..SchemaTimings::default() }
 }
 
 /// Returns a client that retries a fetch at every use.
 fn eager_client(name: &str, node: &Node) -> Cluster {
-    let times =
-        SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..SchemaTimings::default() };
+    let times = SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..patient_timings() };
     client(name, node.cluster_settings()).with_schema_timings(times)
 }
 
@@ -120,9 +128,7 @@ fn assert_works(cluster: &Cluster) {
 #[track_caller]
 fn assert_rejected(name: &str, reply: ScriptedReply) -> String {
     let node = start_node(move |_| reply.clone());
-    let times = SchemaTimings { fetch_timeout: Duration::from_secs(20), ..SchemaTimings::default() };
-    let settings = config::ClusterConfig { timeout: Duration::from_secs(20), ..node.cluster_settings() };
-    let cluster = client(name, settings).with_schema_timings(times);
+    let cluster = client(name, node.cluster_settings());
     assert_works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
     assert_works(&cluster);
@@ -474,14 +480,12 @@ fn calls_use_the_current_schema_during_a_fetch() {
 fn cancelled_fetch_ends_at_once_and_the_next_call_retries() {
     let node =
         start_node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
-    let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
-    let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
-    let cluster = client("cancelled", settings).with_schema_timings(times);
+    let cluster = client("cancelled", node.cluster_settings());
     let cancel = CancelToken::new();
     thread::scope(|s| {
         let first = s.spawn(|| cluster.schema(&cancel));
         node.wait_for_requests(1);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         assert!(is_embedded(&first.join().unwrap()));
     });
     assert!(is_embedded(&cluster.schema(&cancel)));
@@ -508,7 +512,7 @@ fn fetch_counts_as_a_call_of_the_cluster() {
         s.spawn(move || cluster.call(Method::Get, &path, &ApiParams::new(), cancel).is_ok());
         node.wait_for_requests(1);
         assert!(is_embedded(&schema(cluster)));
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
     });
     assert_eq!(count_requests(&node, SCRIPT), 0);
     assert!(warnings("full")[0].contains("the cluster is busy"));

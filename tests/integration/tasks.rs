@@ -3,7 +3,7 @@
 use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, call, call_with};
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::demo::{Demo, Options};
@@ -145,7 +145,7 @@ fn cancelled_wait_ends_at_once_and_does_not_stop_the_task() {
             call_with(server, "wait_for_task", arguments, call_cancel, &|_| sender.send(()).expect("a test"))
         });
         receiver.recv().expect("its first progress");
-        cancel.cancel_for_shutdown();
+        cancel.cancel(CancelReason::Shutdown);
         call.join().expect("an answer")
     });
     assert!(!result.failed && result.text.starts_with("RUNNING: qmsnapshot of guest 100"), "{result:?}");

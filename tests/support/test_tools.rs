@@ -6,17 +6,19 @@ use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
-use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
+use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
 use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
+use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::schema::SchemaTimings;
 use proxmox_mcp::tools;
 use proxmox_mcp::tools::ToolState;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Size of the answer of the tool `large`, in bytes.
 pub const LARGE: usize = 8 << 20;
@@ -213,10 +215,13 @@ pub fn start() -> (TestServer, TestTools) {
     start_with(patient_limits())
 }
 
-/// Returns a manager of these clusters. A single one is the default.
+/// Returns a manager of these clusters. A single one is the default. Only a cluster's own timeout limits the fetch of its
+/// description, so that a slow machine gets it too.
 pub fn manager(clusters: Vec<ClusterConfig>) -> ClusterManager {
-    let clusters = ClustersFile { clusters, ..ClustersFile::default() };
-    ClusterManager::new(&clusters, &Limits::default()).expect("clients")
+    let timings = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
+    let client = |settings| Cluster::new(settings, &Limits::default()).expect("a client").with_schema_timings(timings);
+    let clients = clusters.into_iter().map(|settings| Arc::new(client(settings))).collect();
+    ClusterManager::from_clients(clients, None).expect("clients")
 }
 
 /// Returns the state of the tools over these clusters. Texts of results are cut at this number of bytes (0: no limit).
