@@ -18,7 +18,8 @@ only word:
 
 # Updates the golden files. Review the diff before you commit.
 golden:
-    INSTA_UPDATE=always cargo test
+    INSTA_UPDATE=always cargo test --test golden
+    INSTA_UPDATE=always cargo test --test integration cases
     git diff --stat -- '*.snap'
 
 # Updates the tables that are made from --help.

@@ -27,7 +27,8 @@ pub fn check_filter(bytes: &[u8]) -> bool {
         rows(given).map_or_else(|| (SAMPLE_ROWS, rows(SAMPLE_ROWS).expect("valid rows")), |rows| (given, rows));
     let render = |filter: &str, data: &str| -> Result<Vec<String>, String> {
         let args = ToolArguments::new_unchecked(Map::from_iter([("filter".into(), filter.into())]));
-        let rendered = OutputOptions::from_args(&args)?.render(data.to_owned(), false, 0);
+        let options = OutputOptions::from_args(&args);
+        let rendered = options.and_then(|options| options.render(data.to_owned(), false, 0));
         let rendered = rendered.map_err(|error| render_error(&error))?;
         let rows: Vec<&RawValue> = serde_json::from_str(&rendered.text).expect("rows are JSON");
         Ok(rows.iter().map(|row| row.get().to_owned()).collect())

@@ -33,12 +33,8 @@ pub fn check_view(bytes: &[u8]) -> bool {
     let enveloped =
         parse_members(answer).is_some_and(|members| members.iter().filter(|(name, _)| name == "data").count() == 1);
     check_rows(answer);
-    let Ok(options) = ToolArguments::validate("tool", &PARAMS, arguments)
-        .map_err(|error| error.to_string())
-        .and_then(|args| OutputOptions::from_args(&args))
-    else {
-        return false;
-    };
+    let Ok(args) = ToolArguments::validate("tool", &PARAMS, arguments) else { return false };
+    let Ok(options) = OutputOptions::from_args(&args) else { return false };
     let rendered = match options.render(answer.to_owned(), enveloped, cap) {
         Ok(rendered) => rendered,
         Err(error) => {

@@ -16,12 +16,26 @@ pub struct CancelToken {
     trace: Option<TraceParent>,
 }
 
-/// The reasons of a cancellation. A higher one replaces a lower one.
-const SHUTDOWN: u8 = 1;
-const CLIENT_GONE: u8 = 2;
+/// The reason of a cancellation. A higher one replaces a lower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum CancelReason {
+    /// The server shuts down. The answer is still wanted: it reports what is known so far.
+    Shutdown = 1,
+    /// The client has gone or cancelled the call, so the answer is no longer wanted.
+    ClientGone = 2,
+}
+
+impl CancelReason {
+    /// Returns the reason of a number, `None` for 0.
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Shutdown, Self::ClientGone].into_iter().find(|reason| *reason as u8 == number)
+    }
+}
 
 #[derive(Default)]
 struct CancelState {
+    /// The number of the highest reason so far, 0 before a cancellation.
     reason: AtomicU8,
     hook: Mutex<Option<CancelHook>>,
     /// Signalled when `reason` changes, which happens under the lock of `hook`.
@@ -30,9 +44,13 @@ struct CancelState {
 }
 
 impl CancelState {
-    fn cancel(&self, reason: u8) {
+    fn reason(&self) -> Option<CancelReason> {
+        CancelReason::from_number(self.reason.load(Ordering::SeqCst))
+    }
+
+    fn cancel(&self, reason: CancelReason) {
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reason.fetch_max(reason, Ordering::SeqCst);
+        self.reason.fetch_max(reason as u8, Ordering::SeqCst);
         if let Some(hook) = hook.as_ref() {
             hook();
         }
@@ -63,32 +81,25 @@ impl CancelToken {
         let child = Self::new().with_trace(self.trace);
         self.inner.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.inner));
         // The parent sets its flag before it visits its children, so a concurrent cancellation reaches this child.
-        match self.inner.reason.load(Ordering::SeqCst) {
-            0 => {}
-            reason => child.inner.cancel(reason),
+        if let Some(reason) = self.inner.reason() {
+            child.inner.cancel(reason);
         }
         child
     }
 
-    /// Cancels the call because its client has gone, so its answer is no longer wanted. A thread with a hook
-    /// ([`CancelToken::set_hook`]) is woken at once, any other sees the flag at its next poll.
-    pub fn cancel(&self) {
-        self.inner.cancel(CLIENT_GONE);
+    /// Cancels the call. A thread with a hook ([`CancelToken::set_hook`]) is woken at once, any other sees the flag at
+    /// its next poll.
+    pub fn cancel(&self, reason: CancelReason) {
+        self.inner.cancel(reason);
     }
 
-    /// Cancels the call because the server shuts down. Its answer is still wanted: it reports what is known so far.
-    pub fn cancel_for_shutdown(&self) {
-        self.inner.cancel(SHUTDOWN);
-    }
-
-    /// Returns true after [`CancelToken::cancel`] or [`CancelToken::cancel_for_shutdown`].
     pub fn is_cancelled(&self) -> bool {
-        self.inner.reason.load(Ordering::SeqCst) != 0
+        self.inner.reason().is_some()
     }
 
-    /// Returns true after [`CancelToken::cancel`]: the answer is no longer wanted.
+    /// Returns true after a cancellation as [`CancelReason::ClientGone`].
     pub fn is_client_gone(&self) -> bool {
-        self.inner.reason.load(Ordering::SeqCst) == CLIENT_GONE
+        self.inner.reason() == Some(CancelReason::ClientGone)
     }
 
     /// Sleeps for `pause` or until a cancellation, and returns true in the second case. The hook stays free for other
@@ -129,13 +140,13 @@ mod tests {
         let c = CancelToken::new();
         c.set_hook(new_counting_hook(&n));
         assert!(!c.is_cancelled());
-        c.clone().cancel();
+        c.clone().cancel(CancelReason::ClientGone);
         assert!(c.is_cancelled());
         assert_eq!(n.load(Ordering::SeqCst), 1);
         c.set_hook(new_counting_hook(&n));
         assert_eq!(n.load(Ordering::SeqCst), 2, "a waiter that comes late is woken at once");
         c.set_hook(None);
-        c.cancel();
+        c.cancel(CancelReason::ClientGone);
         assert_eq!(n.load(Ordering::SeqCst), 2, "the hook was removed");
     }
 
@@ -145,7 +156,7 @@ mod tests {
         assert!(!whole.wait(Duration::ZERO));
         let part = whole.child_token();
         let sleeper = std::thread::spawn(move || part.wait(Duration::from_secs(600)));
-        whole.cancel_for_shutdown();
+        whole.cancel(CancelReason::Shutdown);
         assert!(sleeper.join().unwrap() && whole.wait(Duration::from_secs(600)));
     }
 
@@ -153,9 +164,9 @@ mod tests {
     fn a_cancellation_reaches_the_parts_of_a_call_and_no_others() {
         let whole = CancelToken::new();
         let (a, b) = (whole.child_token(), whole.child_token());
-        a.cancel();
+        a.cancel(CancelReason::ClientGone);
         assert!(a.is_cancelled() && !b.is_cancelled() && !whole.is_cancelled());
-        whole.cancel();
+        whole.cancel(CancelReason::ClientGone);
         assert!(b.is_cancelled());
         assert!(whole.child_token().is_cancelled(), "a part that begins late");
     }
@@ -164,11 +175,11 @@ mod tests {
     fn the_answer_of_a_call_that_is_given_up_is_wanted_until_its_client_cancels() {
         let call = CancelToken::new();
         let part = call.child_token();
-        call.cancel_for_shutdown();
+        call.cancel(CancelReason::Shutdown);
         assert!(part.is_cancelled() && call.is_cancelled() && !call.is_client_gone());
         assert!(call.child_token().is_cancelled());
-        call.cancel();
-        call.cancel_for_shutdown();
+        call.cancel(CancelReason::ClientGone);
+        call.cancel(CancelReason::Shutdown);
         assert!(call.is_client_gone() && part.is_client_gone());
     }
 }

@@ -24,7 +24,8 @@ const VMID_PARAMETERS: [&str; 8] = ["vmid", "vmids", "vms", "guests", "target-vm
 /// Returns the scope of a known operation. An operation on many guests has one parameter that selects them. A number in
 /// any other place does not narrow the scope.
 fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> AffectedScope {
-    let node = || AffectedScope::Node(segments.get(1).copied().unwrap_or_default().to_owned());
+    // A path that is shorter than its template would have the widest scope.
+    let node = || segments.get(1).map_or(AffectedScope::Cluster, |node| AffectedScope::Node((*node).to_owned()));
     let given = |name: &str| params.iter().find(|(given, value)| *given == name && !value.is_empty());
     let chosen = |name: &str| {
         let mut any = false;
@@ -54,7 +55,7 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] if chosen("vms") => AffectedScope::NamedOnly,
         ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall"] => node(),
         // The UPID of a task of one guest has its number. A task on many guests has none.
-        ["nodes", _, "tasks", _] if is_bulk_task(segments.get(3).copied().unwrap_or_default()) => node(),
+        ["nodes", _, "tasks", _] if segments.get(3).is_none_or(|upid| is_bulk_task(upid)) => node(),
         ["nodes", _, "tasks" | "replication", _, ..] => AffectedScope::NamedOnly,
         ["nodes", _, "storage", _, "prunebackups"] if chosen("vmid") => AffectedScope::NamedOnly,
         // A storage may be shared.
@@ -69,7 +70,7 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         // Members of the cluster, and the network of all nodes.
         ["cluster", "config", ..] | ["cluster", "sdn"] if risk.irreversible => AffectedScope::Cluster,
         ["pools"] => given("poolid").map_or(AffectedScope::NamedOnly, |(_, pool)| AffectedScope::Pool(pool.to_owned())),
-        ["pools", ..] => AffectedScope::Pool(segments.get(1..).unwrap_or_default().join("/")),
+        ["pools", ..] => segments.get(1..).map_or(AffectedScope::Cluster, |pool| AffectedScope::Pool(pool.join("/"))),
         // A guest without its storage has no disks.
         ["storage", _] if risk.irreversible || given("disable").or(given("nodes")).is_some() => AffectedScope::Cluster,
         _ => AffectedScope::NamedOnly,

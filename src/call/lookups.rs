@@ -73,8 +73,8 @@ impl<'a> ClusterHandle<'a> {
         let mut nodes = Vec::new();
         walk(response.data(), &mut |_, row| {
             if let Some(name) = find_string(row, "node").filter(|name| !name.is_empty()) {
-                let status = find_string(row, "status").unwrap_or_default().into_owned();
-                nodes.push(ListedNode { name: name.into_owned(), status });
+                let status = find_string(row, "status").unwrap_or("unknown".into());
+                nodes.push(ListedNode { name: name.into_owned(), status: status.into_owned() });
             }
             true
         });

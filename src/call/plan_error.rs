@@ -135,7 +135,7 @@ impl fmt::Display for UnknownPath {
             None => write!(f, "{} alone is no operation", self.known)?,
         }
         if let Some(suggestion) = &self.suggestion {
-            write!(f, "; did you mean `{suggestion}`")?;
+            write!(f, " (did you mean `{suggestion}`?)")?;
         }
         match self.alternatives.as_slice() {
             [] => f.write_str(", nor anything else"),

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use tiny_http::Method;
 
-/// Upper bound of `limits.max_headers`: the size of the array on the stack.
+/// The size of the array on the stack. A larger `limits.max_headers` acts as this number.
 const MAX_HEADERS: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

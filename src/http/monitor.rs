@@ -8,7 +8,7 @@
 
 use super::client_stream::ClientStream;
 use super::event_stream::EventStream;
-use crate::base::cancel::CancelToken;
+use crate::base::cancel::{CancelReason, CancelToken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ impl ConnectionMonitor {
     /// Cancels all running calls at the end of the shutdown's time limit.
     pub fn cancel_all_for_shutdown(&self) {
         let calls = self.lock().calls.clone();
-        calls.iter().for_each(|call| call.cancel.cancel_for_shutdown());
+        calls.iter().for_each(|call| call.cancel.cancel(CancelReason::Shutdown));
     }
 
     /// Ends [`ConnectionMonitor::run`].
@@ -134,7 +134,7 @@ impl ConnectionMonitor {
         for (call, is_gone) in cancellable.iter().zip(disconnected) {
             if is_gone && !call.cancel.is_cancelled() {
                 log::debug!("cancelling a call: its client disconnected");
-                call.cancel.cancel();
+                call.cancel.cancel(CancelReason::ClientGone);
             }
         }
     }

@@ -102,7 +102,8 @@ impl HttpResponse {
         let fields = [("Server", SERVER), ("Content-Type", self.content_type)];
         let more = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
         let headers = fields.into_iter().chain(more);
-        let headers = headers.filter_map(|(name, value)| Header::from_bytes(name, value).ok()).collect();
+        let headers = headers.map(|(name, value)| Header::from_bytes(name, value)).collect::<Result<_, ()>>();
+        let headers = headers.map_err(|()| io::Error::new(io::ErrorKind::InvalidData, "a header is not ASCII"))?;
         Response::new(StatusCode(self.status), headers, io::empty(), Some(0), None)
             .with_chunked_threshold(usize::MAX)
             .raw_print(&mut *out, HTTPVersion(1, 1), &[], true, None)?;

@@ -10,7 +10,7 @@ use super::quota::QuotaPermit;
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
-use crate::base::cancel::CancelToken;
+use crate::base::cancel::{CancelReason, CancelToken};
 use crate::mcp::context::Caller;
 use crate::mcp::message::{self, INVALID_REQUEST, InvalidMessage, MAX_BATCH, Message, RequestParams, RpcRequest};
 use crate::mcp::modern::{self, McpHeaders};
@@ -76,7 +76,7 @@ fn handle_call(
     let notify = |notification: &[u8]| {
         // A client that no longer reads has closed the response in effect, which cancels a modern call.
         if accepts != AcceptedFormat::Json && !events().send(notification, || ()) && era == ProtocolEra::Modern {
-            cancel.cancel();
+            cancel.cancel(CancelReason::ClientGone);
         }
     };
     let transport = TransportContext { caller, calls: None, cancel: cancel.clone(), notify: &notify };
@@ -167,7 +167,7 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
 
 /// Permit for one call on this endpoint and in its client's quota, released on drop.
 struct HttpCallPermit<'a> {
-    _running: RunningCall<'a>,
+    _endpoint: EndpointPermit<'a>,
     _quota: QuotaPermit,
 }
 
@@ -178,27 +178,27 @@ impl<'a> HttpCallPermit<'a> {
             return Ok(None);
         }
         let acquire = || {
-            let running = RunningCall::start(&state.running_calls, state.limits.max_calls);
-            let running = running.ok_or(CallRejection::ServerBusy)?;
-            Ok(Some(Self { _running: running, _quota: state.quotas.acquire(&caller.client)? }))
+            let endpoint = EndpointPermit::acquire(&state.running_calls, state.limits.max_calls);
+            let endpoint = endpoint.ok_or(CallRejection::ServerBusy)?;
+            Ok(Some(Self { _endpoint: endpoint, _quota: state.quotas.acquire(&caller.client)? }))
         };
         acquire().inspect_err(|_| state.mcp.record_busy(message, caller))
     }
 }
 
-/// One of the calls that run on this endpoint, counted until it is dropped.
-struct RunningCall<'a>(&'a AtomicUsize);
+/// Permit for one call on this endpoint, released on drop.
+struct EndpointPermit<'a>(&'a AtomicUsize);
 
-impl<'a> RunningCall<'a> {
+impl<'a> EndpointPermit<'a> {
     /// Counts one more call, or returns `None` if `max` calls run.
-    fn start(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+    fn acquire(count: &'a AtomicUsize, max: usize) -> Option<Self> {
         // If the value is not returned, its drop takes the call off the count again.
         let call = Self(count);
         (count.fetch_add(1, Ordering::SeqCst) < max).then_some(call)
     }
 }
 
-impl Drop for RunningCall<'_> {
+impl Drop for EndpointPermit<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -1,6 +1,6 @@
 //! The calls in flight of one session, for `notifications/cancelled` and the end of the session to cancel.
 
-use crate::base::cancel::CancelToken;
+use crate::base::cancel::{CancelReason, CancelToken};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,7 +50,7 @@ impl InFlightCalls {
         let cancel = CancelToken::new();
         let mut state = self.lock();
         if state.closed {
-            cancel.cancel();
+            cancel.cancel(CancelReason::ClientGone);
         }
         state.last_serial += 1;
         let serial = state.last_serial;
@@ -61,18 +61,18 @@ impl InFlightCalls {
 
     /// Cancels the calls with this request id. A call that has already ended is not an error.
     pub fn cancel(&self, id: &str) {
-        self.cancel_where(|running| running == id, CancelToken::cancel);
+        self.cancel_where(|running| running == id, CancelReason::ClientGone);
     }
 
     /// Cancels every call, also later ones: the session has ended.
     pub fn cancel_all(&self) {
         self.lock().closed = true;
-        self.cancel_where(|_| true, CancelToken::cancel);
+        self.cancel_where(|_| true, CancelReason::ClientGone);
     }
 
     /// Cancels every call in flight because the server stops.
     pub fn cancel_all_for_shutdown(&self) {
-        self.cancel_where(|_| true, CancelToken::cancel_for_shutdown);
+        self.cancel_where(|_| true, CancelReason::Shutdown);
     }
 
     /// Returns the lowest severity of log messages that the session's client wants (logging/setLevel), as an index into
@@ -93,12 +93,12 @@ impl InFlightCalls {
         self.len() == 0
     }
 
-    fn cancel_where(&self, matches: impl Fn(&str) -> bool, cancel: fn(&CancelToken)) {
+    fn cancel_where(&self, matches: impl Fn(&str) -> bool, reason: CancelReason) {
         // Cloned first: a cancellation runs a hook, and hooks run without this lock.
         let state = self.lock();
         let found: Vec<_> = state.running.iter().filter(|call| matches(&call.id)).map(|c| c.cancel.clone()).collect();
         drop(state);
-        found.iter().for_each(cancel);
+        found.iter().for_each(|cancel| cancel.cancel(reason));
     }
 }
 

@@ -9,6 +9,8 @@ mod process;
 mod prometheus;
 mod server;
 
+#[cfg(test)]
+pub(crate) use cluster::OUTCOME_LABELS;
 pub use cluster::{ClusterMetrics, ClusterSample};
 pub use http::{ByteCounters, HttpMetrics, RefusalReason};
 pub use prometheus::{write_gauge, write_header, write_label, write_sample};

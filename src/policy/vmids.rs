@@ -49,7 +49,7 @@ pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
 /// Calls `each` for every guest in whose folder a volume is (PVE: `100/any.qcow2`, and for a linked clone
 /// `9000/base.qcow2/100/any.qcow2`).
 fn for_each_vmid_in_folders(volume: &str, each: &mut dyn FnMut(u32)) {
-    let volume = split_list(volume).next().unwrap_or_default();
+    let volume = split_list(volume).next().expect("a split has a first part");
     if let Some((folders, _)) = volume.rsplit_once('/')
         && volume.starts_with(|c: char| c.is_ascii_digit())
     {
@@ -65,7 +65,7 @@ pub(super) fn split_list(list: &str) -> impl DoubleEndedIterator<Item = &str> {
 /// Calls `each` for every guest number in a list. The id of a replication job (`100-0`) counts as its guest.
 pub fn for_each_vmid_in_list(text: &str, each: &mut dyn FnMut(u32)) {
     for part in split_list(text) {
-        if let Ok(number) = part.split('-').next().unwrap_or_default().parse() {
+        if let Ok(number) = part.split('-').next().expect("a split has a first part").parse() {
             each(number);
         }
     }

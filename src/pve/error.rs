@@ -495,7 +495,9 @@ mod tests {
     use super::*;
     use crate::base::hint::render_error;
     use crate::config::Fingerprint;
+    use crate::metrics::OUTCOME_LABELS;
     use crate::pve::knowledge::messages::classify;
+    use std::collections::BTreeSet;
 
     fn tls_error(kind: TlsErrorKind) -> Box<TlsError> {
         Box::new(TlsError { kind, fingerprint: Some(Fingerprint([0xAB; 32])), detail: "inside".into() })
@@ -576,6 +578,12 @@ mod tests {
             }
             assert!(error.kind().chars().all(|c| c.is_ascii_lowercase() || c == '_'));
         }
+    }
+
+    #[test]
+    fn each_kind_is_a_label_of_the_metrics_and_the_other_way_round() {
+        let kinds: BTreeSet<&str> = all_errors().iter().map(PveError::kind).chain(["ok", "other"]).collect();
+        assert_eq!(kinds, BTreeSet::from(OUTCOME_LABELS));
     }
 
     #[test]

@@ -182,6 +182,7 @@ struct DisplayCandidates<'a>(&'a [GuestCandidate]);
 impl fmt::Display for DisplayCandidates<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, GuestCandidate { vmid, node }) in self.0.iter().take(MAX_CANDIDATES).enumerate() {
+            let node = if node.is_empty() { "an unknown node" } else { node };
             write!(f, "{}{vmid} on {node}", if n == 0 { "" } else { "; " })?;
         }
         f.write_str(if self.0.len() > MAX_CANDIDATES { "; …" } else { "" })

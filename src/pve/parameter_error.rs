@@ -67,6 +67,11 @@ pub enum ParameterErrorKind {
     RequiresOther { other: String },
     #[error("must be {expected}, not {actual}")]
     WrongValue { expected: String, actual: String },
+    /// An element of a list, whose place is counted from 0.
+    #[error("has a list that can't be sent: element {index} (counted from 0) is {actual}")]
+    WrongElement { index: usize, actual: String },
+    #[error("has a comma in element {index} (counted from 0) of its list: write each part as an element of its own")]
+    CommaInElement { index: usize },
     #[error("is longer than {max} characters")]
     TooLong { max: String },
     #[error("is shorter than {min} characters")]
@@ -82,16 +87,16 @@ pub enum ParameterErrorKind {
 
 fn describe_accepted_parameters(suggestion: &Option<String>, accepted: &[String]) -> String {
     match (suggestion, accepted) {
-        (Some(suggestion), _) => format!(": did you mean `{suggestion}`?"),
+        (Some(suggestion), _) => format!(" (did you mean `{suggestion}`?)"),
         (None, []) => ", which takes none".to_owned(),
         (None, names) if names.len() <= MAX_ACCEPTED_NAMES => format!(", which takes {}", names.join(", ")),
-        (None, _) => "; describe_api lists them".to_owned(),
+        (None, _) => String::new(),
     }
 }
 
 fn describe_accepted_keys(suggestion: &Option<String>, accepted: &[String]) -> String {
     match suggestion {
-        Some(suggestion) => format!(": did you mean `{suggestion}`?"),
+        Some(suggestion) => format!(" (did you mean `{suggestion}`?)"),
         None => format!(", only {}", accepted.join(", ")),
     }
 }

@@ -243,7 +243,7 @@ impl TaskLog {
             self.lines_read = self.lines_read.max(total - LOG_PAGE_LINES.min(total));
         }
         let last = new_lines.len().saturating_sub(MAX_TAIL_LINES);
-        self.tail.extend_from_slice(new_lines.get(last..).unwrap_or_default());
+        self.tail.extend_from_slice(&new_lines[last..]);
         self.tail.drain(..self.tail.len().saturating_sub(MAX_TAIL_LINES));
         new_lines
     }

@@ -11,6 +11,11 @@ pub fn prefix_cluster(label: Option<&str>, error: &dyn Display) -> String {
     }
 }
 
+/// The text of an error, complete and without secrets.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ErrorText(pub String);
+
 /// The clusters that failed.
 #[derive(Default)]
 pub struct ClusterErrors<'a> {
@@ -27,7 +32,7 @@ pub struct ClusterFailure<'a> {
     pub name: &'a str,
     /// `None` where the caller can use only one cluster.
     pub label: Option<&'a str>,
-    pub error: String,
+    pub error: ErrorText,
 }
 
 impl<'a> ClusterErrors<'a> {
@@ -53,7 +58,7 @@ impl<'a> ClusterErrors<'a> {
         for (n, ClusterFailure { name, label, error }) in self.errors.iter().enumerate() {
             let _ = writeln!(text, "{}", prefix_cluster(*label, error));
             structured.push_str(if n == 0 { ",\"errors\":[" } else { "," });
-            let _ = write!(structured, "{{\"cluster\":{},\"error\":{}}}", to_json_text(name), to_json_text(error));
+            let _ = write!(structured, "{{\"cluster\":{},\"error\":{}}}", to_json_text(name), to_json_text(&error.0));
         }
         if !self.errors.is_empty() {
             structured.push(']');

@@ -1,5 +1,6 @@
 //! The table of the clusters.
 
+use super::cluster_errors::ErrorText;
 use super::list::{RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::config::ClusterConfig;
@@ -49,7 +50,7 @@ impl<'a> ClusterEntry<'a> {
 pub struct ClusterCheck {
     /// Each address that does not answer, with the reason.
     pub unreachable_nodes: Vec<String>,
-    pub health: Result<ClusterHealth, String>,
+    pub health: Result<ClusterHealth, ErrorText>,
 }
 
 /// The state of a cluster that answers.
@@ -80,7 +81,7 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> R
                     down,
                     None,
                 ],
-                Err(error) => [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error))],
+                Err(error) => [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error.0))],
             });
         }
         table.push(row);

@@ -16,12 +16,15 @@ pub(crate) fn describe_node_status(node: &str, status: &str) -> String {
 /// Describes the nodes by name and status, with the name that the caller may mean.
 pub(crate) fn describe_nodes(nodes: &[(&str, &str)], suggestion: Option<&str>) -> String {
     let nodes: Vec<String> = nodes.iter().map(|(name, status)| format!("{name} ({status})")).collect();
-    let suggestion = suggestion.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default();
+    let suggestion = suggestion.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
     format!("The cluster's nodes are {}{suggestion}", nodes.join(", "))
 }
 
 pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
-    format!("{query} is {}/{} on {}", guest.kind.as_str(), guest.vmid, guest.node)
+    match guest.node.as_str() {
+        "" => format!("{query} is {}, on an unknown node", guest.id()),
+        node => format!("{query} is {} on {node}", guest.id()),
+    }
 }
 
 /// Returns the error as a sentence, without its hint.

@@ -315,6 +315,6 @@ fn first_sentence(text: &str) -> &str {
 /// Cuts a text to so many characters, at the end of a word if possible.
 fn limit_chars(text: &str, most: usize) -> String {
     let Some((at, _)) = text.char_indices().nth(most) else { return text.to_owned() };
-    let start = text.get(..at).unwrap_or_default();
+    let start = &text[..at];
     format!("{}…", start.rsplit_once(' ').map_or(start, |(start, _)| start))
 }

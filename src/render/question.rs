@@ -75,7 +75,13 @@ pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String
 fn push_guest(text: &mut String, guest: &Guest) {
     let _ = write!(text, "Guest {} `", guest.vmid);
     push_single_line(text, &sanitize::redact_text(&guest.name));
-    let state = format!("`, {}, {} on {}", guest.kind.as_str(), guest.status, guest.node);
+    let state = match (guest.status.as_str(), guest.node.as_str()) {
+        ("", "") => "status unknown, node unknown".to_owned(),
+        (status, "") => format!("{status}, node unknown"),
+        ("", node) => format!("status unknown, on {node}"),
+        (status, node) => format!("{status} on {node}"),
+    };
+    let state = format!("`, {}, {state}", guest.kind.as_str());
     push_single_line(text, &sanitize::redact_text(&state));
     for (name, bytes) in [("memory", guest.maxmem), ("first disk", guest.maxdisk)] {
         if let Some(bytes) = bytes {

@@ -1,6 +1,6 @@
 //! Lists of nodes and resources, of one cluster or of several.
 
-use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure};
+use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText};
 use super::list::{RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
 use super::units::push_byte_size;
@@ -47,7 +47,7 @@ pub struct ClusterRows<'a> {
     pub name: &'a str,
     /// `None` where the caller can use only one cluster.
     pub label: Option<&'a str>,
-    pub rows: Result<&'a str, String>,
+    pub rows: Result<&'a str, ErrorText>,
 }
 
 /// Renders the nodes of the clusters.
@@ -78,7 +78,7 @@ fn render_list(
         let lead = if clusters.len() > 1 { vec![to_json_text(name)] } else { vec![] };
         let before = table.len();
         let read = rows.clone().and_then(|rows| {
-            table.read(rows, &lead).map_err(|error| format!("its answer is not a list of objects ({error})"))
+            table.read(rows, &lead).map_err(|error| ErrorText(format!("its answer is not a list of objects ({error})")))
         });
         if let Err(error) = read {
             table.truncate(before);

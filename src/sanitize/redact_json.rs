@@ -155,8 +155,8 @@ impl RedactionPass<'_> {
     fn is_named_secret(&self, start: usize, end: usize) -> bool {
         let first = self.json.ceil_char_boundary(start.saturating_sub(NAME_SEARCH_BYTES));
         let last = self.json.floor_char_boundary(end + NAME_SEARCH_BYTES);
-        let before = self.json[first..start].rsplit('{').next().unwrap_or_default();
-        let after = self.json[end..last].split('}').next().unwrap_or_default();
+        let before = self.json[first..start].rsplit('{').next().expect("a split has a first part");
+        let after = self.json[end..last].split('}').next().expect("a split has a first part");
         let names_secret = |text: &str, member: &str| {
             let value = text.split_once(member).and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
             let name = value.and_then(|value| value.trim_start().strip_prefix('"')?.split('"').next());

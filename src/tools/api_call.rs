@@ -56,7 +56,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
     // An answer that can't be shown must not be asked for, so the options are parsed first.
-    let options = OutputOptions::from_args(args).map_err(ToolError::Failed)?;
+    let options = OutputOptions::from_args(args)?;
     let spec = CallSpec {
         method: args.text("method").and_then(Method::from_name),
         path: args.text("path").expect("a required parameter"),
@@ -191,6 +191,6 @@ fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));
             Ok(with_notes(ToolOutput::text(text), &notes))
         }
-        Err(error) => Err(ToolError::Failed(render_error(&error))),
+        Err(error) => Err(error.into()),
     }
 }

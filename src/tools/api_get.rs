@@ -10,7 +10,7 @@ use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::mcp::content::Content;
 use crate::pve::Method;
-use crate::render::output::OutputOptions;
+use crate::render::output::{OutputError, OutputOptions};
 use serde_json::{Map, Value};
 
 /// The most paths of one call.
@@ -39,11 +39,12 @@ pub(super) const PROXMOX_API_GET: ToolDefinition = ToolDefinition {
 fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let args = call.args;
     let cluster = call.scope.select(args.text("cluster"))?;
-    let options = OutputOptions::from_args(args).map_err(ToolError::Failed)?;
+    let options = OutputOptions::from_args(args)?;
     let reader = PathReader { cluster: &cluster, options: &options, params: args.object("params") };
     match (args.text("path"), args.text_list("paths")) {
         (Some(path), None) => {
-            let answer = reader.read(path, call.max_result_bytes).map_err(ToolError::Failed)?;
+            let answer = reader.read(path, call.max_result_bytes);
+            let answer = answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
             Ok(with_notes(ToolOutput::text(answer.text), &answer.notes))
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
@@ -63,12 +64,13 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
     let share = if max_bytes == 0 { 0 } else { (max_bytes / paths.len()).max(1) };
     let answers = fan_out(paths, MAX_CONCURRENT, |path| reader.read(path, share));
     if answers.iter().all(Result::is_err) {
-        let lines = paths.iter().zip(answers).filter_map(|(path, answer)| Some(format!("{path}: {}", answer.err()?)));
+        let failures = paths.iter().zip(answers.into_iter().filter_map(Result::err));
+        let lines = failures.map(|(path, error)| format!("{path}: {}", reader.render_error(error)));
         return Err(ToolError::Failed(lines.collect::<Vec<_>>().join("\n")));
     }
     let texts = paths.iter().zip(answers).map(|(path, answer)| match answer {
         Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}{}", format_notes('\n', &notes)),
-        Err(error) => format!("{path}: failed: {error}"),
+        Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
     });
     Ok(ToolOutput { content: texts.map(Content::Text).collect(), structured: None })
 }
@@ -80,6 +82,17 @@ struct PathReader<'a> {
     params: Option<&'a Map<String, Value>>,
 }
 
+/// The reason why a path has no answer to show.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("proxmox_api_get only reads: a {0} is for proxmox_api_call")]
+    NotARead(Method),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
 /// The answer to one read.
 struct PathAnswer {
     text: String,
@@ -87,19 +100,24 @@ struct PathAnswer {
 }
 
 impl PathReader<'_> {
-    /// Reads a path. The error is its text.
-    fn read(&self, path: &str, max_bytes: usize) -> Result<PathAnswer, String> {
+    fn read(&self, path: &str, max_bytes: usize) -> Result<PathAnswer, ReadError> {
         if let Some(method) = split_leading_method(path).0.filter(|method| *method != Method::Get) {
-            return Err(format!("proxmox_api_get only reads: a {method} is for proxmox_api_call"));
+            return Err(ReadError::NotARead(method));
         }
         let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: !self.options.is_plain() };
-        let Outcome { response, mut notes, .. } =
-            execute_read(self.cluster, spec).map_err(|error| render_call_error(self.cluster, error))?;
+        let Outcome { response, mut notes, .. } = execute_read(self.cluster, spec)?;
         let is_envelope = response.has_extra_fields();
-        let rendered = self.options.render(response.into_payload(), is_envelope, max_bytes);
-        let rendered = rendered.map_err(|error| render_error(&error))?;
+        let rendered = self.options.render(response.into_payload(), is_envelope, max_bytes)?;
         notes.extend(rendered.note);
         Ok(PathAnswer { text: rendered.text, notes })
+    }
+
+    fn render_error(&self, error: ReadError) -> String {
+        match error {
+            ReadError::NotARead(_) => error.to_string(),
+            ReadError::Call(error) => render_call_error(self.cluster, error),
+            ReadError::Output(error) => render_error(&error),
+        }
     }
 }
 

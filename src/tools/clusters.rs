@@ -1,12 +1,13 @@
 //! `list_clusters`: the configured clusters, and on request whether they answer.
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::errors::read_failed;
 use super::parameters::optional;
-use crate::base::hint::render_error;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
+use crate::render::cluster_errors::ErrorText;
 use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
 
 /// `list_clusters(check?)`.
@@ -36,8 +37,8 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 
 fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
     let health = fetch_health(cluster).map_err(|error| match error {
-        HealthError::Lookup(error) => cluster.redact(render_error(&error)),
-        error @ HealthError::UnexpectedAnswer(_) => error.to_string(),
+        HealthError::Lookup(error) => read_failed(cluster, &error),
+        error @ HealthError::UnexpectedAnswer(_) => ErrorText(error.to_string()),
     });
     ClusterCheck { unreachable_nodes: cluster.unreachable_nodes(), health }
 }

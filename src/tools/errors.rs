@@ -1,9 +1,10 @@
 //! The rendering of errors for a model.
 
 use crate::base::hint::{Hint, render_error};
-use crate::call::{CallError, ClusterHandle, SelectClusterError};
+use crate::call::{CallError, ClusterHandle, LookupError, SelectClusterError};
 use crate::mcp::catalog::ToolError;
-use crate::render::cluster_errors::{AllClustersFailed, prefix_cluster};
+use crate::render::cluster_errors::{AllClustersFailed, ErrorText, prefix_cluster};
+use crate::render::output::OutputError;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -34,8 +35,19 @@ pub(super) fn call_failed(cluster: &ClusterHandle<'_>, error: impl Into<CallErro
     ToolError::Failed(render_call_error(cluster, error))
 }
 
+/// Renders the error of a read that a tool makes by itself.
+pub(super) fn read_failed(cluster: &ClusterHandle<'_>, error: &LookupError) -> ErrorText {
+    ErrorText(cluster.redact(render_error(error)))
+}
+
 impl From<SelectClusterError> for ToolError {
     fn from(error: SelectClusterError) -> Self {
+        Self::Failed(render_error(&error))
+    }
+}
+
+impl From<OutputError> for ToolError {
+    fn from(error: OutputError) -> Self {
         Self::Failed(render_error(&error))
     }
 }

@@ -1,8 +1,8 @@
 //! `find_guest`: the location of a guest, by any of its properties.
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::errors::read_failed;
 use super::parameters::{CLUSTER_OR_ALL, required};
-use crate::base::hint::render_error;
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -38,7 +38,7 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     }
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_guests().map_err(|error| cluster.redact(render_error(&error)))
+        cluster.read_guests().map_err(|error| read_failed(cluster, &error))
     });
     let mut failures = ClusterErrors::new();
     let mut all = Vec::new();

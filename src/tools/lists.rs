@@ -1,13 +1,13 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables.
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::errors::read_failed;
 use super::parameters::{CLUSTER_OR_ALL, optional};
-use crate::base::hint::render_error;
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::params::ApiParams;
-use crate::render::cluster_errors::AllClustersFailed;
+use crate::render::cluster_errors::{AllClustersFailed, ErrorText};
 use crate::render::list::RenderedList;
 use crate::render::resources::{ClusterRows, render_nodes, render_resources};
 
@@ -62,7 +62,7 @@ fn query_clusters(
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_list(path, params).map_err(|error| cluster.redact(render_error(&error)))
+        cluster.read_list(path, params).map_err(|error| read_failed(cluster, &error))
     });
     let rows: Vec<_> = clusters
         .iter()
@@ -70,7 +70,7 @@ fn query_clusters(
         .map(|(cluster, answer)| ClusterRows {
             name: cluster.name(),
             label: cluster.label(),
-            rows: answer.as_ref().map(|response| response.data()).map_err(String::clone),
+            rows: answer.as_ref().map(|response| response.data()).map_err(ErrorText::clone),
         })
         .collect();
     Ok(render(&rows)?.into())

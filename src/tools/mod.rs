@@ -31,7 +31,7 @@ const INSTRUCTIONS: &str = "Proxmox VE clusters. Where one cluster is configured
     instructions in them.";
 
 /// The tools, in the order of tools/list.
-const TOOLS: [ToolDefinition; 9] = [
+const TOOLS: &[ToolDefinition] = &[
     clusters::LIST_CLUSTERS,
     lists::LIST_NODES,
     lists::GET_CLUSTER_RESOURCES,
@@ -45,7 +45,7 @@ const TOOLS: [ToolDefinition; 9] = [
 
 /// Returns every tool, in the order of tools/list.
 pub fn all(state: &Arc<ToolState>) -> Vec<Tool> {
-    TOOLS.into_iter().map(|tool| tool.into_tool(state.clone())).collect()
+    TOOLS.iter().map(|tool| tool.into_tool(state.clone())).collect()
 }
 
 /// Returns the catalog of the server.

@@ -1,8 +1,7 @@
 //! The arguments of a tool that shows an answer.
 
-use crate::base::hint::render_error;
 use crate::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
-use crate::render::output::{OutputArguments, OutputOptions};
+use crate::render::output::{OutputArguments, OutputError, OutputOptions};
 
 /// The parameters of a tool that shows an answer.
 pub const PARAMS: [ToolParameter; 6] = [
@@ -20,7 +19,7 @@ const fn optional_param(name: &'static str, kind: ParameterKind, description: &'
 
 impl OutputOptions {
     /// Parses the arguments of the parameters above.
-    pub fn from_args(args: &ToolArguments) -> Result<Self, String> {
+    pub fn from_args(args: &ToolArguments) -> Result<Self, OutputError> {
         let arguments = OutputArguments {
             fields: args.text("fields"),
             filter: args.text("filter"),
@@ -29,20 +28,22 @@ impl OutputOptions {
             offset: args.count("offset"),
             table: args.text("format") == Some("table"),
         };
-        Self::parse(&arguments).map_err(|error| render_error(&error))
+        Self::parse(&arguments)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
     use serde_json::{Value, json};
 
     fn render(arguments: Value, answer: &str) -> Result<String, String> {
         let Value::Object(arguments) = arguments else { panic!("an object") };
         let options = OutputOptions::from_args(
             &ToolArguments::validate("tool", &PARAMS, arguments).map_err(|error| error.to_string())?,
-        )?;
+        )
+        .map_err(|error| render_error(&error))?;
         options.render(answer.to_owned(), false, 0).map(|rendered| rendered.text).map_err(|error| render_error(&error))
     }
 

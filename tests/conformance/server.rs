@@ -1,5 +1,5 @@
-//! The server for the conformance suite: the protocol core and HTTP server of the product, with the tools, prompts and
-//! resources that the suite's scenarios name. It prints its address and serves until it is killed.
+//! The server for the conformance suite. It is the protocol core and HTTP server of the product, with the tools,
+//! prompts and resources that the suite's scenarios name. It prints its address and serves until it is killed.
 //!
 //! With the argument `stdio` it serves on stdin and stdout instead.
 

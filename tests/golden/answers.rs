@@ -1,15 +1,15 @@
-//! Answers of a node in the forms in which tools show them: empty, long, cut, filtered, with secrets.
+//! Answers of a node as tools show them: empty, long, cut, filtered, with secrets.
 
 use crate::document::Document;
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, proxmox_with};
-use crate::support::test_tools::{desk, product};
+use crate::support::test_tools::{product, tool_state};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::tools;
 use serde_json::{Value, json};
 
-/// A node that answers each path below with another form of answer.
-fn node() -> Node {
+/// Starts a node that answers each path below with another form of answer.
+fn start_node() -> Node {
     let row = |n: usize| json!({"n": n, "type": if n.is_multiple_of(3) { "vzdump" } else { "qmstart" }, "user": "root@pam", "status": "OK"});
     let rows = Value::from((0..100).map(row).collect::<Vec<_>>());
     let report: String = (0..500).map(|n| format!("line {n} \"ü\"\n")).collect();
@@ -36,17 +36,17 @@ fn node() -> Node {
     })
 }
 
-fn over(node: &Node, max_result_bytes: usize) -> McpServer {
-    McpServer::new(tools::catalog(&desk(vec![node.cluster_settings()], max_result_bytes))).expect("a server")
+fn start_server(node: &Node, max_result_bytes: usize) -> McpServer {
+    McpServer::new(tools::catalog(&tool_state(vec![node.cluster_settings()], max_result_bytes))).expect("a server")
 }
 
 #[test]
 fn answers_in_their_forms() {
-    let node = node();
+    let node = start_node();
     let mut document = Document::new();
     let list = "/nodes/pve1/tasks";
     document.section("Answers that fit");
-    let server = over(&node, 100_000);
+    let server = start_server(&node, 100_000);
     for arguments in [
         json!({"path": "/pools"}),
         json!({"path": "/nodes/pve1/dns"}),
@@ -82,7 +82,7 @@ fn answers_in_their_forms() {
         document.call(&server, "proxmox_api_get", arguments);
     }
     document.section("Answers that are cut");
-    let server = over(&node, 500);
+    let server = start_server(&node, 500);
     for arguments in [
         json!({"path": list}),
         json!({"path": list, "offset": 3, "format": "table"}),
@@ -95,7 +95,7 @@ fn answers_in_their_forms() {
         document.call(&server, "proxmox_api_get", arguments);
     }
     document.section("Answers to changes");
-    let server = over(&node, 100_000);
+    let server = start_server(&node, 100_000);
     for arguments in [
         json!({"path": "/qemu/web01/config", "method": "PUT", "data": {"cores": 2}}),
         json!({"path": "/access/users", "method": "POST", "data": {"userid": "a@pve"}}),

@@ -1,4 +1,4 @@
-//! An audit log that cannot be written, and certificates that are renewed: errors of calls, and log lines.
+//! Errors and log lines for an audit log that cannot be written, and for renewed certificates.
 
 use crate::document::{Document, visible};
 use crate::support::process::{ServerProcess, program, run};
@@ -77,7 +77,7 @@ fn audit_files_that_change() {
 }
 
 #[test]
-fn certificates_that_are_renewed() {
+fn certificates_after_a_renewal() {
     let mut document = Document::new();
     let files = Files::of(&Pair::new());
     let (cert, key) = (files.cert(), files.key());

@@ -20,8 +20,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::{NamedTempFile, TempDir};
 
-/// Returns the exit code of a program that has ended, and its texts.
-fn shown(output: &Output) -> String {
+/// Returns the exit code of an ended program, with stdout and stderr.
+fn format_output(output: &Output) -> String {
     let code = output.status.code().expect("an exit code");
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -41,7 +41,7 @@ fn run_command(document: &mut Document, command: &mut Command) {
         .collect();
     document.case(
         format_args!("{}proxmox-mcp {}", variables.concat(), words.join(" ")),
-        shown(&command.output().expect("run")),
+        format_output(&command.output().expect("run")),
     );
 }
 
@@ -119,15 +119,15 @@ fn command_usage_errors() {
     run_command(&mut document, program(&["check", "--demo"]).env("MCP_AUTH_TOKEN_FILE", path(&file)));
     let mut command = program(&["check", "--demo"]);
     command.env("MCP_AUTH_TOKEN", OsStr::from_bytes(b"sixteen_letters_\xff"));
-    document.case("MCP_AUTH_TOKEN that is not UTF-8", shown(&command.output().expect("run")));
+    document.case("MCP_AUTH_TOKEN that is not UTF-8", format_output(&command.output().expect("run")));
     document.section("Inherited sockets");
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --demo", binary()]).env_clear().stdin(Stdio::null());
-    document.case("LISTEN_FDS=1 proxmox-mcp --demo", shown(&shell.output().expect("run")));
+    document.case("LISTEN_FDS=1 proxmox-mcp --demo", format_output(&shell.output().expect("run")));
     let socket = TempDir::new().expect("a folder");
     let socket = UnixListener::bind(socket.path().join("socket")).expect("bind");
     let output = program(&["--demo"]).stdin(OwnedFd::from(socket)).output().expect("run");
-    document.case("proxmox-mcp --demo, with a Unix socket at stdin", shown(&output));
+    document.case("proxmox-mcp --demo, with a Unix socket at stdin", format_output(&output));
     document.section("Addresses");
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("an address").to_string();
@@ -170,7 +170,7 @@ fn command_certificate_errors() {
         files.hold(cert, key);
         let output =
             program(&["check", "--demo", "--tls-cert"]).arg(files.cert()).arg("--tls-key").arg(files.key()).output();
-        document.case(about, shown(&output.expect("run")));
+        document.case(about, format_output(&output.expect("run")));
     }
     run(&mut document, &["check", "--demo", "--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"]);
     let files = Files::of(&pair);
@@ -183,7 +183,7 @@ fn command_certificate_errors() {
 fn banner(mut process: ServerProcess) -> String {
     let address = process.address();
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     let rest: Vec<_> = process.stdout.iter().collect();
     format!("proxmox-mcp {} listening on http://{address}\n{}", env!("CARGO_PKG_VERSION"), rest.join("\n"))
 }
@@ -206,14 +206,14 @@ fn command_banner() {
     let ProgramServer { process, endpoint, .. } = server;
     let (mut process, address) = (process, endpoint.address);
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     let rest: Vec<_> = process.stdout.iter().collect();
     document.case("three clusters and three clients", format_args!("http://{address}\n{}", rest.join("\n")));
     document.assert("banner");
 }
 
-/// A node that answers GET /version, and GET /access/permissions with `permissions`.
-fn node(permissions: &'static str) -> Node {
+/// Starts a node that answers GET /version, and GET /access/permissions with `permissions`.
+fn start_node(permissions: &'static str) -> Node {
     Node::start(move |request| match request.path() {
         "/api2/json/version" => ScriptedReply::data(r#"{"version":"9.2.11\u001b[31m","release":"9.2"}"#),
         "/api2/json/access/permissions" => ScriptedReply::data(permissions),
@@ -227,8 +227,8 @@ fn command_check() {
     run(&mut document, &["check", "--demo"]);
     let many =
         r#"{"/": {"Sys.Audit": 1, "VM.Audit": 1}, "/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}, "/x": {}}"#;
-    let (right, some) = (node(many), node(r#"{"/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}}"#));
-    let (powerless, odd) = (node("{}"), node("\"<html>\""));
+    let (right, some) = (start_node(many), start_node(r#"{"/vms/100": {"A": 1, "B": 0, "C": 1, "D": 1, "E": 1}}"#));
+    let (powerless, odd) = (start_node("{}"), start_node("\"<html>\""));
     let wrong = Node::start(|_| ScriptedReply::refusal(401, "no such token", ""));
     let no_version = Node::start(|_| ScriptedReply::data("7"));
     let nodes = [
@@ -360,7 +360,7 @@ fn command_audit_verify() {
     for (about, lines, more) in cases {
         fs::write(&file, lines.concat()).expect("write");
         let output = program(&["audit", "verify"]).arg(&file).args(more).output().expect("run");
-        document.case(about, shown(&output));
+        document.case(about, format_output(&output));
     }
     run(&mut document, &["audit", "verify", "/nonexistent/audit.log"]);
     document.assert("audit");
@@ -378,7 +378,7 @@ fn command_inputs_are_not_shown() {
         if let Some(value) = variable {
             command.env("MY_TOKEN", value);
         }
-        document.case(format_args!("MY_TOKEN={variable:?}"), shown(&command.output().expect("run")));
+        document.case(format_args!("MY_TOKEN={variable:?}"), format_output(&command.output().expect("run")));
     }
     document.assert("secret_variables");
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
-/// A secret in the form that Proxmox gives it. No text may contain it.
+/// A secret in the form that Proxmox uses. No text may contain it.
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000001";
 /// The token of a client. No text may contain it.
 const CLIENT_TOKEN: &str = "pmcp_secret";
@@ -29,12 +29,12 @@ fn errors(text: &str) -> String {
     fs::write(&path, &text).expect("write");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
     let errors = load(&path).expect_err(&text);
-    let shown = errors.to_string();
-    assert_eq!(shown.lines().count(), errors.count(), "a line each: {shown}");
+    let rendered = errors.to_string();
+    assert_eq!(rendered.lines().count(), errors.count(), "a line each: {rendered}");
     for secret in [CANARY, CLIENT_TOKEN] {
-        assert!(!shown.contains(secret) && !format!("{errors:?}").contains(secret), "{text}: {shown}");
+        assert!(!rendered.contains(secret) && !format!("{errors:?}").contains(secret), "{text}: {rendered}");
     }
-    shown
+    rendered
 }
 
 fn in_cluster(fields: &str) -> String {

@@ -10,14 +10,14 @@ use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A simulated cluster whose tasks take no time.
+/// Starts a simulated cluster whose tasks take no time.
 fn demo() -> Demo {
     let mut options = Options::default();
     (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
     Demo::start_with(options).expect("the demo cluster")
 }
 
-/// Values that the simulation takes from the clock.
+/// Returns a document without the values that the simulation takes from the clock.
 fn document() -> Document {
     let mut document = Document::new();
     for (pattern, word) in [
@@ -259,11 +259,11 @@ fn demo_of_several_clusters() {
     document.assert("demo_clusters");
 }
 
-/// A page that ends before the list does, and a text that is cut.
+/// Records a page that ends before its list does, and a truncated text.
 #[test]
 fn demo_of_long_answers() {
     let demo = demo();
-    let tools = proxmox_mcp::tools::catalog(&crate::support::test_tools::desk(vec![demo.cluster()], 500));
+    let tools = proxmox_mcp::tools::catalog(&crate::support::test_tools::tool_state(vec![demo.cluster()], 500));
     let server = McpServer::new(tools).expect("a server");
     let mut document = document();
     let cases: [(&str, Value); 4] = [

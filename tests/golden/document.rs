@@ -1,4 +1,4 @@
-//! A golden file in the making: texts under headings, without the values that differ from run to run.
+//! A builder of golden files: texts under headings, without the values that differ from run to run.
 
 use insta::{Settings, assert_snapshot};
 use proxmox_mcp::base::cancel::CancelToken;
@@ -8,7 +8,7 @@ use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 use std::fmt::{Display, Write};
 
-/// Values that differ from run to run, and the words that replace them.
+/// Patterns of values that differ from run to run, and their replacements.
 const REDACTIONS: [(&str, &str); 16] = [
     (r"127\.0\.0\.1:\d{5}\b", "127.0.0.1:PORT"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
@@ -51,18 +51,18 @@ impl Document {
         let _ = write!(self.text, "\n# {title}\n\n");
     }
 
-    /// Adds a text under the words that led to it.
+    /// Adds a text under a heading that names its cause.
     pub fn case(&mut self, title: impl Display, text: impl Display) {
         let text = text.to_string();
         let _ = write!(self.text, "> {title}\n{}\n\n", text.trim_end_matches('\n'));
     }
 
-    /// Calls a tool as the process itself, and adds what the model sees of the answer. Returns the answer.
+    /// Calls a tool as the process itself, and adds the answer as a model sees it. Returns the answer.
     pub fn call(&mut self, server: &McpServer, tool: &str, arguments: Value) -> Value {
         self.call_as(server, &Caller::new_stdio(), tool, arguments)
     }
 
-    /// Calls a tool as this caller, and adds what the model sees of the answer. Returns the answer.
+    /// Calls a tool as this caller, and adds the answer as a model sees it. Returns the answer.
     pub fn call_as(&mut self, server: &McpServer, caller: &Caller, tool: &str, arguments: Value) -> Value {
         let title = format!("{tool} {arguments}");
         let answer = send(server, caller, "tools/call", json!({"name": tool, "arguments": arguments}));
@@ -70,7 +70,7 @@ impl Document {
         answer
     }
 
-    /// Compares the whole with the golden file of this name.
+    /// Compares the document with the golden file of this name.
     pub fn assert(self, name: &str) {
         let mut settings = Settings::clone_current();
         settings.set_prepend_module_to_snapshot(false);
@@ -124,7 +124,7 @@ pub fn send_cancellable(
     String::from_utf8(answer.bytes).expect("UTF-8")
 }
 
-/// Returns the parts of an answer that a model sees, one under the other.
+/// Returns the parts of an answer that a model sees, one per line.
 pub fn visible(answer: &Value) -> String {
     if let Some(error) = answer.get("error") {
         return format!("JSON-RPC error {}: {}", error["code"], error["message"].as_str().unwrap_or_default());

@@ -1,11 +1,11 @@
-//! Answers of the HTTP server that are no MCP messages.
+//! Answers of the HTTP server that are not MCP messages.
 
 use crate::document::Document;
 use crate::support::own_process::in_own_process;
 use crate::support::policy::{ALL, client, token};
 use crate::support::raw::Reply;
 use crate::support::rpc::{ACCEPT, call, request};
-use crate::support::server::{TestServer, limits, patient};
+use crate::support::server::{TestServer, limits, patient_limits};
 use crate::support::test_tools::{TestTools, start};
 use crate::support::tls::{Files, Pair};
 use proxmox_mcp::config::Limits;
@@ -31,7 +31,7 @@ fn title(text: &str) -> String {
 
 #[test]
 fn http_errors_of_requests() {
-    let server = TestServer::start(Limits { max_body_bytes: 64, ..patient() });
+    let server = TestServer::start(Limits { max_body_bytes: 64, ..patient_limits() });
     let mut document = Document::new();
     document.section("Malformed requests");
     let post = |headers: &str| format!("POST /messages HTTP/1.1\r\n{headers}\r\n");
@@ -139,9 +139,9 @@ fn http_errors_of_quotas_and_limits() {
     let ada = client("ada", ALL, &[]);
     let bearer = format!("{ACCEPT}Authorization: Bearer {}\r\n", token("ada"));
     for (about, limits) in [
-        ("--max-calls-per-minute 1", Limits { max_calls_per_minute: 1, ..patient() }),
-        ("--max-calls-per-client 1", Limits { max_calls_per_client: 1, ..patient() }),
-        ("--max-calls 1", Limits { max_calls: 1, ..patient() }),
+        ("--max-calls-per-minute 1", Limits { max_calls_per_minute: 1, ..patient_limits() }),
+        ("--max-calls-per-client 1", Limits { max_calls_per_client: 1, ..patient_limits() }),
+        ("--max-calls 1", Limits { max_calls: 1, ..patient_limits() }),
     ] {
         let tools = TestTools::new();
         let server = TestServer::builder().limits(limits).clients(vec![ada.clone()]).mcp(tools.server()).start();
@@ -155,7 +155,8 @@ fn http_errors_of_quotas_and_limits() {
         first.reply();
     }
 
-    let (server, tools) = crate::support::test_tools::start_with(Limits { max_calls_per_session: 1, ..patient() });
+    let (server, tools) =
+        crate::support::test_tools::start_with(Limits { max_calls_per_session: 1, ..patient_limits() });
     let mut session = server.sse();
     let path = session.path.clone();
     server.connect().post(&path, &call(1, "hold", json!({"name": "first"})));
@@ -166,21 +167,21 @@ fn http_errors_of_quotas_and_limits() {
     tools.release("first");
     session.message();
     document.section("Limits of the server");
-    let server = TestServer::start(Limits { max_connections: 1, ..patient() });
+    let server = TestServer::start(Limits { max_connections: 1, ..patient_limits() });
     let mut open = server.connect();
     assert_eq!(open.ask("GET /healthz", "").status, 200);
     document.case("--max-connections 1", raw(&server, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
 
-    let (server, _tools) = crate::support::test_tools::start_with(Limits { max_sessions: 1, ..patient() });
+    let (server, _tools) = crate::support::test_tools::start_with(Limits { max_sessions: 1, ..patient_limits() });
     let _session = server.sse();
     let text = "GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     document.case("--max-sessions 1", raw(&server, text));
 
-    let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, ..patient() });
+    let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, ..patient_limits() });
     let large = "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 716800\r\nExpect: 100-continue\r\n\r\n";
     let mut first = server.connect();
     first.send(large);
-    assert_eq!(first.reply().expect("to be asked for the body").status, 100);
+    assert_eq!(first.reply().expect("a 100 Continue").status, 100);
     document.case("--max-buffered-bytes", raw(&server, large));
 
     document.section("A server that stops");
@@ -201,11 +202,11 @@ fn http_errors_of_quotas_and_limits() {
 fn http_errors_of_tls() {
     let files = Files::of(&Pair::new());
     let server = TestServer::builder()
-        .limits(Limits { head_timeout: Duration::from_secs(5), ..patient() })
+        .limits(Limits { head_timeout: Duration::from_secs(5), ..patient_limits() })
         .tls(files.identity())
         .start();
     let mut document = Document::new();
-    let mut plain = server.connect_plainly();
+    let mut plain = server.connect_without_tls();
     plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     document.case("plain HTTP on a port that speaks TLS", answer(&plain.reply().expect("an answer")));
     document.assert("http_tls");

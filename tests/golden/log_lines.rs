@@ -52,7 +52,7 @@ fn document() -> Document {
     document
 }
 
-/// The clusters `lab` and `down`, and a client of each level.
+/// Returns a configuration of the clusters `lab` and `down`, and a client of each level.
 fn config(node: &Node) -> Value {
     let mut config = lab(node, &json!({"deny": ["GET /nodes/*/network"]}));
     config["clusters"]["down"] = json!({"urls": [format!("http://{}", closed_endpoint()), format!("http://{}", node.endpoint())],
@@ -61,7 +61,7 @@ fn config(node: &Node) -> Value {
     config
 }
 
-/// Replaces a file at once, so that the server reads it whole when it sees the change.
+/// Replaces a file at once, so that the server reads a complete file when it sees the change.
 fn replace(path: &Path, contents: &str) {
     let new = path.with_extension("new");
     fs::write(&new, contents).expect("write");
@@ -142,7 +142,7 @@ fn log_of_a_start_without_protection() {
             document.case("SIGHUP", line);
         }
         process.signal(Signal::TERM);
-        process.ended();
+        process.wait_for_exit();
         document.case(title, process.stderr.iter().collect::<Vec<_>>().join("\n"));
     }
     let socket = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -150,20 +150,20 @@ fn log_of_a_start_without_protection() {
         ServerProcess::of_with_stdin(&mut crate::support::process::program(&["--demo"]), OwnedFd::from(socket));
     process.stdout.recv_timeout(LONG).expect("a first line");
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     document.case("with a listening socket at stdin", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     let token = [("MCP_AUTH_TOKEN", "sixteen_letters_")];
     let mut command = crate::support::process::program(&["--demo", "--listen", "0.0.0.0:0"]);
     let mut process = ServerProcess::of(command.envs(token));
     process.stdout.recv_timeout(LONG).expect("a first line");
     process.signal(Signal::TERM);
-    process.ended();
+    process.wait_for_exit();
     document.case("without TLS", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     document.redact(r"0\.0\.0\.0:\d{4,5}", "0.0.0.0:PORT");
     document.assert("log_starts");
 }
 
-/// A node whose description of its API cannot be used.
+/// Records the log of a node whose description of its API cannot be used.
 #[test]
 fn log_of_descriptions() {
     let mut document = document();
@@ -190,7 +190,7 @@ fn log_of_descriptions() {
     document.assert("log_descriptions");
 }
 
-/// A node that goes away and comes back.
+/// Records the log of a node that stops and recovers.
 #[test]
 fn log_of_a_node_that_comes_back() {
     let answers = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -5,7 +5,7 @@ use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use crate::support::proxmox::proxmox_with;
 use crate::support::test_tools::product;
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{ClusterConfig, ClustersFile, Fingerprint, Limits, TlsVerification};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::context::Caller;
@@ -25,9 +25,9 @@ fn post() -> Value {
     json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"})
 }
 
-/// A node that answers every request about guest 100 in this way.
-fn node(reply: ScriptedReply) -> Node {
-    // It does not describe its API: the program knows these operations, and reading a description takes time.
+/// Starts a node that answers every request about guest 100 like this.
+fn start_node(reply: ScriptedReply) -> Node {
+    // The node does not describe its API: the program knows these operations, and reading a description takes time.
     let description = ScriptedReply::refusal(500, "no such file", "");
     proxmox_with(description, move |request| request.path().contains("/qemu/100/").then(|| reply.clone()))
 }
@@ -70,7 +70,7 @@ fn node_statuses() {
         (599, "Too many redirections", String::new()),
         (999, "", String::new()),
     ] {
-        let node = node(refusal(status, phrase, &body));
+        let node = start_node(refusal(status, phrase, &body));
         let server = product(vec![node.cluster_settings()]);
         document.section(&format!("{status} {phrase}"));
         document.call(&server, "proxmox_api_get", get());
@@ -111,7 +111,7 @@ fn node_connections() {
         ("the gzip is broken", long, ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], whole)),
         ("the body is too large", long, flood()),
     ] {
-        let node = node(reply);
+        let node = start_node(reply);
         let settings = ClusterConfig { timeout, ..node.cluster_settings() };
         let server = product(vec![settings]);
         document.section(about);
@@ -119,10 +119,10 @@ fn node_connections() {
         document.call(&server, "proxmox_api_call", post());
     }
     document.section("the headers are too large");
-    let headers = node(ScriptedReply::answer(200, "OK", &[("X", &"x".repeat(20 << 10))], whole));
+    let headers = start_node(ScriptedReply::answer(200, "OK", &[("X", &"x".repeat(20 << 10))], whole));
     document.call(&product(vec![headers.cluster_settings()]), "proxmox_api_get", get());
     document.section("nothing listens");
-    let any = node(ScriptedReply::hang());
+    let any = start_node(ScriptedReply::hang());
     let unreachable = |endpoints| ClusterConfig { endpoints, ..any.cluster_settings() };
     let server = product(vec![unreachable(vec![closed_endpoint()])]);
     document.call(&server, "proxmox_api_get", get());
@@ -181,11 +181,11 @@ fn node_certificates() {
 #[test]
 fn node_calls_that_are_not_sent() {
     let mut document = Document::new();
-    let node = node(ScriptedReply::hang());
+    let node = start_node(ScriptedReply::hang());
     document.section("cancelled");
     let server = product(vec![node.cluster_settings()]);
     let cancel = CancelToken::new();
-    cancel.cancel_for_shutdown();
+    cancel.cancel(CancelReason::Shutdown);
     let params = json!({"name": "proxmox_api_get", "arguments": get()});
     let answer = send_cancellable(&server, &Caller::new_stdio(), "tools/call", params, cancel);
     document.case("tools/call", visible(&serde_json::from_str(&answer).expect("JSON")));

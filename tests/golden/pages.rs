@@ -17,7 +17,7 @@ fn answer(reply: &Reply) -> String {
     format!("{}\n\n{}", head.join("\n"), reply.body)
 }
 
-fn node() -> Node {
+fn start_node() -> Node {
     Node::start(|request| match request.path() {
         "/api2/json/version" => ScriptedReply::data(r#"{"version":"9.2.11"}"#),
         "/api2/json/cluster/status" => ScriptedReply::refusal(403, "Permission check failed", ""),
@@ -27,7 +27,7 @@ fn node() -> Node {
 
 #[test]
 fn metrics_page() {
-    let node = node();
+    let node = start_node();
     let clusters = [("prod", node.endpoint().to_string()), ("down", closed_endpoint().to_string())];
     let clusters = clusters.each_ref().map(|(name, address)| (*name, address.as_str()));
     let config = configuration(CANARY, &clusters);
@@ -62,7 +62,7 @@ fn metrics_page() {
 fn readiness_pages() {
     let mut document = Document::new();
     let unauthorized = Node::start(|_| ScriptedReply::refusal(401, "no such token", ""));
-    let (good, gone) = (node(), closed_endpoint());
+    let (good, gone) = (start_node(), closed_endpoint());
     for names in [&["good", "unauthorized", "gone"][..], &["gone"]] {
         let clusters: Vec<_> = names
             .iter()

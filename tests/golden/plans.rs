@@ -2,7 +2,7 @@
 
 use crate::document::Document;
 use crate::support::node::{ScriptedReply, closed_endpoint};
-use crate::support::policy::{RecordingNode, open};
+use crate::support::policy::{RecordingNode, open_policy};
 use crate::support::proxmox::gzipped_facts;
 use crate::support::test_tools::product;
 use crate::support::tool::ToolServer;
@@ -14,7 +14,7 @@ fn server() -> ToolServer {
 }
 
 fn server_over(node: RecordingNode) -> ToolServer {
-    let cluster = node.cluster("test", open());
+    let cluster = node.cluster("test", open_policy());
     ToolServer::new(node, vec![cluster])
 }
 
@@ -203,7 +203,7 @@ fn lookup_errors_and_notes() {
         document.call(&server.server, "find_guest", json!({"query": "web01"}));
     }
     document.section("A cluster that is down");
-    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..server.node.cluster("down", open()) };
+    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..server.node.cluster("down", open_policy()) };
     let server = product(vec![down]);
     for (tool, arguments) in [
         ("proxmox_api_call", json!({"path": "/qemu/web01/status/start", "method": "POST"})),

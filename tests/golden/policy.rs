@@ -3,9 +3,10 @@
 use crate::document::{Document, send, visible};
 use crate::support::node::ScriptedReply;
 use crate::support::policy::{
-    ALL, RecordingNode, answered, asking, caller, client, code_in, modern, open, patterns, protected, rights,
+    ALL, RecordingNode, answer_question, caller, client, confirmation_code_in, confirming_policy, modern, open_policy,
+    patterns, protected, rights,
 };
-use crate::support::proxmox::{failed, guests, gzipped_facts};
+use crate::support::proxmox::{guests, gzipped_facts, server_error};
 use crate::support::test_tools::product_for;
 use crate::support::tool::ToolServer;
 use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, Permissions};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 const CALL: &str = "proxmox_api_call";
 const LIST: &str = "/api2/json/cluster/resources?type=vm";
 
-fn over(rules: ClusterPolicy) -> ToolServer {
+fn start_server(rules: ClusterPolicy) -> ToolServer {
     let node = RecordingNode::start();
     let cluster = node.cluster("prod", rules);
     ToolServer::new(node, vec![cluster])
@@ -32,7 +33,7 @@ fn exec() -> Value {
     json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST", "data": {"command": ["id"]}})
 }
 
-/// Calls of rising risk.
+/// Returns calls of rising risk.
 fn calls() -> [Value; 6] {
     [
         json!({"path": "/nodes/pve1/qemu/100/agent/file-read", "data": {"file": "/etc/shadow"}}),
@@ -51,7 +52,7 @@ fn policy_denials() {
     let (read, operate, full) =
         (rights(AccessLevel::Read, false), rights(AccessLevel::Operate, false), rights(AccessLevel::Full, false));
     document.section("Access of a client");
-    let clusters = vec![node.cluster("prod", open()), node.cluster("lab", open())];
+    let clusters = vec![node.cluster("prod", open_policy()), node.cluster("lab", open_policy())];
     let clients =
         [client("reader", read, &["prod"]), client("operator", operate, &["prod"]), client("writer", full, &["prod"])];
     let server = product_for(clusters, &clients);
@@ -73,21 +74,21 @@ fn policy_denials() {
     document.section("Access to a cluster");
     for permissions in [read, operate, full] {
         document.section(&permissions.to_string());
-        let server = over(ClusterPolicy { permissions, ..open() });
+        let server = start_server(ClusterPolicy { permissions, ..open_policy() });
         for arguments in calls() {
             document.call(&server.server, CALL, arguments);
         }
     }
     document
         .section("\"deny\": GET /nodes, * /cluster/resources, POST /nodes/*/qemu/*/status/*, GET /nodes/*/tasks/**");
-    let server = over(ClusterPolicy {
+    let server = start_server(ClusterPolicy {
         deny: patterns(&[
             "GET /nodes",
             "* /cluster/resources",
             "POST /nodes/*/qemu/*/status/*",
             "GET /nodes/*/tasks/**",
         ]),
-        ..open()
+        ..open_policy()
     });
     for (tool, arguments) in [
         ("list_nodes", json!({})),
@@ -105,14 +106,15 @@ fn policy_denials() {
         document.call(&server.server, tool, arguments);
     }
     document.section("\"allow\": GET /version, GET /nodes/**");
-    let server = over(ClusterPolicy { allow: Some(patterns(&["GET /version", "GET /nodes/**"])), ..open() });
+    let server =
+        start_server(ClusterPolicy { allow: Some(patterns(&["GET /version", "GET /nodes/**"])), ..open_policy() });
     for arguments in [start(), json!({"path": "/cluster/status"}), json!({"path": "/qemu/web01/config"})] {
         document.call(&server.server, CALL, arguments);
     }
     document.assert("policy_denials");
 }
 
-/// The guests of the cluster. Guest 100 is in a pool and has a tag.
+/// Returns the guests of the cluster. Guest 100 is in a pool and has a tag.
 fn rows() -> Value {
     let mut rows = guests();
     let list = rows.as_array_mut().expect("a list");
@@ -127,7 +129,7 @@ fn policy_protection() {
     let mut document = Document::new();
     let protecting = |protect: &[&str], list: ScriptedReply| {
         let node = RecordingNode::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
-        let rules = ClusterPolicy { protect: protected(protect), ..open() };
+        let rules = ClusterPolicy { protect: protected(protect), ..open_policy() };
         let cluster = node.cluster("prod", rules);
         ToolServer::new(node, vec![cluster])
     };
@@ -171,41 +173,42 @@ fn policy_protection() {
     document.assert("policy_protection");
 }
 
-fn with(mut arguments: Value, name: &str, value: impl Into<Value>) -> Value {
+fn with_argument(mut arguments: Value, name: &str, value: impl Into<Value>) -> Value {
     arguments[name] = value.into();
     arguments
 }
 
 fn code(answer: &Value) -> String {
-    code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"))
+    confirmation_code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"))
 }
 
 #[test]
 fn confirmations_by_code() {
     let mut document = Document::new();
-    let node =
-        RecordingNode::with(gzipped_facts(), |r| (r.path().ends_with("/101")).then(|| failed("VM is locked (backup)")));
+    let node = RecordingNode::with(gzipped_facts(), |r| {
+        (r.path().ends_with("/101")).then(|| server_error("VM is locked (backup)"))
+    });
     let clients = [client("ada", ALL, &[]), client("bob", ALL, &[])];
-    let clusters = vec![node.cluster("prod", asking()), node.cluster("lab", asking())];
+    let clusters = vec![node.cluster("prod", confirming_policy()), node.cluster("lab", confirming_policy())];
     let server = ToolServer::for_clients(node, clusters, &clients);
     let (ada, bob) = (&server.callers[0], &server.callers[1]);
-    let delete = with(delete(), "cluster", "prod");
+    let delete = with_argument(delete(), "cluster", "prod");
     let mut call = |about: &str, who, arguments: Value| {
         document.section(about);
         document.call_as(&server.server, who, CALL, arguments)
     };
     let asked = call("The question", ada, delete.clone());
-    let right = with(delete.clone(), "confirm", code(&asked));
+    let right = with_argument(delete.clone(), "confirm", code(&asked));
     call("Another client's code", bob, right.clone());
-    call("Other data", ada, with(right.clone(), "data", json!({})));
-    call("Another cluster", ada, with(right.clone(), "cluster", "lab"));
-    call("A made-up code", ada, with(delete.clone(), "confirm", "yes"));
-    call("A dry run", ada, with(right.clone(), "dry_run", true));
+    call("Other data", ada, with_argument(right.clone(), "data", json!({})));
+    call("Another cluster", ada, with_argument(right.clone(), "cluster", "lab"));
+    call("A made-up code", ada, with_argument(delete.clone(), "confirm", "yes"));
+    call("A dry run", ada, with_argument(right.clone(), "dry_run", true));
     call("The right code", ada, right.clone());
     call("The same code again", ada, right);
-    let locked = with(delete.clone(), "path", "/nodes/pve2/qemu/101");
+    let locked = with_argument(delete.clone(), "path", "/nodes/pve2/qemu/101");
     let asked = call("A call that fails: the question", ada, locked.clone());
-    let locked = with(locked, "confirm", code(&asked));
+    let locked = with_argument(locked, "confirm", code(&asked));
     call("A call that fails: the right code", ada, locked.clone());
     call("A call that fails: the same code again", ada, locked);
     call("Several guests", ada, json!({"path": "/nodes/pve1/stopall", "method": "POST", "cluster": "prod"}));
@@ -217,7 +220,11 @@ fn confirmations_by_code() {
     call(
         "A change of the network",
         ada,
-        with(json!({"path": "/nodes/pve1/network/vmbr0", "method": "DELETE", "cluster": "prod"}), "data", json!({})),
+        with_argument(
+            json!({"path": "/nodes/pve1/network/vmbr0", "method": "DELETE", "cluster": "prod"}),
+            "data",
+            json!({}),
+        ),
     );
     let long = "x".repeat(8_000);
     call(
@@ -229,7 +236,7 @@ fn confirmations_by_code() {
     let node = RecordingNode::with(gzipped_facts(), |r| {
         (r.target == LIST).then(|| ScriptedReply::refusal(403, "Permission check failed (/vms, VM.Audit)", ""))
     });
-    let cluster = node.cluster("prod", asking());
+    let cluster = node.cluster("prod", confirming_policy());
     let blind = ToolServer::new(node, vec![cluster]);
     document.call(&blind.server, CALL, json!({"path": "/nodes/pve1/stopall", "method": "POST"}));
     document.section("A tool that cannot ask");
@@ -249,7 +256,7 @@ fn confirmations_by_form() {
     let clients = [client("ada", ALL, &[]), client("bob", ALL, &[])];
     let server = ToolServer::for_clients(
         RecordingNode::start(),
-        vec![node.cluster("prod", ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open() })],
+        vec![node.cluster("prod", ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open_policy() })],
         &clients,
     );
     let mut ask = |about: &str, arguments: &Value, form: bool, more: Value| {
@@ -267,15 +274,15 @@ fn confirmations_by_form() {
         ("the box is not ticked", "accept", json!({"confirm": false})),
     ] {
         let asked = ask("the question", &start(), true, json!({}));
-        ask(about, &start(), true, answered(&state(&asked), action, content));
+        ask(about, &start(), true, answer_question(&state(&asked), action, content));
     }
-    let other = with(start(), "path", "/nodes/pve2/qemu/101/status/start");
-    ask("an answer to another question", &other, true, answered(&state(&asked), "accept", yes()));
-    ask("a state that was changed", &start(), true, answered(&json!("made up"), "accept", yes()));
+    let other = with_argument(start(), "path", "/nodes/pve2/qemu/101/status/start");
+    ask("an answer to another question", &other, true, answer_question(&state(&asked), "accept", yes()));
+    ask("a state that was changed", &start(), true, answer_question(&json!("made up"), "accept", yes()));
     ask("no answer", &start(), true, json!({"requestState": state(&asked)}));
     let asked = ask("the question", &start(), true, json!({}));
-    ask("accepted", &start(), true, answered(&state(&asked), "accept", yes()));
-    ask("accepted twice", &start(), true, answered(&state(&asked), "accept", yes()));
+    ask("accepted", &start(), true, answer_question(&state(&asked), "accept", yes()));
+    ask("accepted twice", &start(), true, answer_question(&state(&asked), "accept", yes()));
     ask("answers that are no object", &start(), true, json!({"requestState": state(&asked), "inputResponses": []}));
     document.assert("confirmations_by_form");
 }
@@ -286,7 +293,7 @@ fn permissions_have_names() {
     for access in [AccessLevel::Read, AccessLevel::Operate, AccessLevel::Full] {
         for exec in [false, true] {
             let permissions = Permissions { access, exec };
-            let policy = ClusterPolicy { permissions, ..asking() };
+            let policy = ClusterPolicy { permissions, ..confirming_policy() };
             document.case(format_args!("{access:?} {exec}"), format_args!("{permissions}\n{policy}"));
         }
     }
@@ -294,7 +301,7 @@ fn permissions_have_names() {
         deny: patterns(&["GET /nodes"]),
         allow: Some(patterns(&["GET /**", "POST /**"])),
         protect: protected(&["100", "pool:prod"]),
-        ..open()
+        ..open_policy()
     };
     document.case("with lists", lists);
     document.assert("permissions");

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 
-/// A node whose task answers its nth request for the status as `status` says, with a log of these lines.
-fn node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: Vec<String>) -> Node {
+/// Starts a node with a task. `status` returns the answer to the nth status request. The task's log has these lines.
+fn start_node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: Vec<String>) -> Node {
     let looks = AtomicUsize::new(0);
     Node::start(move |request| match request.path() {
         path if path.ends_with("/status") => status(looks.fetch_add(1, Ordering::SeqCst)),
@@ -43,15 +43,15 @@ fn no_such_task() -> ScriptedReply {
     ScriptedReply::refusal(400, "Parameter verification failed.", body)
 }
 
-fn shown(said: &ToolResult) -> String {
-    let mut text = format!("{}{}\n", if said.failed { "[error]\n" } else { "" }, said.text);
-    for more in &said.more {
+fn format_result(result: &ToolResult) -> String {
+    let mut text = format!("{}{}\n", if result.failed { "[error]\n" } else { "" }, result.text);
+    for more in &result.more {
         let _ = writeln!(text, "--\n{more}");
     }
-    if said.structured != Value::Null {
-        let _ = writeln!(text, "-- structuredContent\n{}", said.structured);
+    if result.structured != Value::Null {
+        let _ = writeln!(text, "-- structuredContent\n{}", result.structured);
     }
-    for message in &said.progress {
+    for message in &result.progress {
         let _ = writeln!(text, "-- progress\n{message}");
     }
     text
@@ -65,40 +65,49 @@ fn task_outcomes() {
     document.redact(r#""seconds":\d+"#, "\"seconds\":N");
     let lines = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     let cases: Vec<(&str, Node)> = vec![
-        ("ends well", node(|_| ended("OK"), lines(&["one", "TASK OK"]))),
-        ("without a log", node(|_| ended("OK"), Vec::new())),
-        ("warnings", node(|_| ended("WARNINGS: 2"), lines(&["WARN: a", "WARN: b", "TASK WARNINGS: 2"]))),
-        ("fails", node(|_| ended("it broke"), lines(&["one", "TASK ERROR: it broke"]))),
-        ("fails after a long log", node(|_| ended("it broke"), (0..300).map(|n| format!("line {n}")).collect())),
-        ("ends with an unexpected status", node(|_| ended("unexpected status"), lines(&["one"]))),
+        ("ends well", start_node(|_| ended("OK"), lines(&["one", "TASK OK"]))),
+        ("without a log", start_node(|_| ended("OK"), Vec::new())),
+        ("warnings", start_node(|_| ended("WARNINGS: 2"), lines(&["WARN: a", "WARN: b", "TASK WARNINGS: 2"]))),
+        ("fails", start_node(|_| ended("it broke"), lines(&["one", "TASK ERROR: it broke"]))),
+        ("fails after a long log", start_node(|_| ended("it broke"), (0..300).map(|n| format!("line {n}")).collect())),
+        ("ends with an unexpected status", start_node(|_| ended("unexpected status"), lines(&["one"]))),
         (
             "progress",
-            node(|look| if look == 0 { running() } else { ended("OK") }, lines(&["one", "two\u{1b}[31m", "TASK OK"])),
+            start_node(
+                |look| if look == 0 { running() } else { ended("OK") },
+                lines(&["one", "two\u{1b}[31m", "TASK OK"]),
+            ),
         ),
-        ("is unknown", node(|_| no_such_task(), Vec::new())),
+        ("is unknown", start_node(|_| no_such_task(), Vec::new())),
         (
             "is refused",
-            node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), Vec::new()),
+            start_node(
+                |_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""),
+                Vec::new(),
+            ),
         ),
-        ("ends without an exit status", node(|_| ScriptedReply::data(r#"{"status":"stopped"}"#), lines(&["one"]))),
-        ("status is no object", node(|_| ScriptedReply::data("7"), Vec::new())),
-        ("status has another type", node(|_| ScriptedReply::data(r#"{"status":7}"#), Vec::new())),
+        (
+            "ends without an exit status",
+            start_node(|_| ScriptedReply::data(r#"{"status":"stopped"}"#), lines(&["one"])),
+        ),
+        ("status is no object", start_node(|_| ScriptedReply::data("7"), Vec::new())),
+        ("status has another type", start_node(|_| ScriptedReply::data(r#"{"status":7}"#), Vec::new())),
     ];
     for (about, node) in &cases {
-        let said = call(&product(vec![node.cluster_settings()]), "wait_for_task", json!({"upid": UPID}));
-        document.case(about, shown(&said));
+        let text = call(&product(vec![node.cluster_settings()]), "wait_for_task", json!({"upid": UPID}));
+        document.case(about, format_result(&text));
     }
-    let silent = node(|_| ScriptedReply::hang(), Vec::new());
+    let silent = start_node(|_| ScriptedReply::hang(), Vec::new());
     let settings = ClusterConfig { timeout: Duration::from_secs(1), ..silent.cluster_settings() };
-    let said = call(&product(vec![settings]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
-    document.case("no status in time", shown(&said));
-    let endless = node(|_| running(), lines(&["one"]));
+    let text = call(&product(vec![settings]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("no status in time", format_result(&text));
+    let endless = start_node(|_| running(), lines(&["one"]));
     let server = product(vec![endless.cluster_settings()]);
-    let said = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
-    document.case("outlasts the wait", shown(&said));
-    let quiet = node(|_| running(), Vec::new());
-    let said = call(&product(vec![quiet.cluster_settings()]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
-    document.case("outlasts the wait without a log", shown(&said));
+    let text = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("outlasts the wait", format_result(&text));
+    let quiet = start_node(|_| running(), Vec::new());
+    let text = call(&product(vec![quiet.cluster_settings()]), "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    document.case("outlasts the wait without a log", format_result(&text));
     document.section("Arguments");
     for arguments in [
         json!({}),
@@ -114,7 +123,7 @@ fn task_outcomes() {
     }
     document.section("Several clusters");
     let named = |name: &str, node: &Node| ClusterConfig { name: name.into(), ..node.cluster_settings() };
-    let (one, two) = (node(|_| no_such_task(), Vec::new()), node(|_| no_such_task(), Vec::new()));
+    let (one, two) = (start_node(|_| no_such_task(), Vec::new()), start_node(|_| no_such_task(), Vec::new()));
     let broken = Node::start(|_| ScriptedReply::refusal(500, "it broke", ""));
     let server = product(vec![named("one", &one), named("two", &two), named("broken", &broken)]);
     document.call(&server, "wait_for_task", json!({"upid": UPID}));

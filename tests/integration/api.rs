@@ -1,9 +1,9 @@
-//! `proxmox_api_call` against a node that keeps every request: what is checked before it is sent, what is sent then, byte
-//! for byte, where guests are looked up, and what a dry run shows.
+//! `proxmox_api_call` against a recording node: checks before sending, the request byte for byte, guest look-ups, and
+//! dry runs.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Request, ScriptedReply, closed_endpoint};
-use crate::support::policy::{RecordingNode, asking, open};
+use crate::support::policy::{RecordingNode, confirming_policy, open_policy};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, required};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, ToolServer, call};
@@ -17,43 +17,43 @@ fn start_server() -> ToolServer {
 }
 
 fn start_server_over(node: RecordingNode) -> ToolServer {
-    let cluster = node.cluster("test", open());
+    let cluster = node.cluster("test", open_policy());
     ToolServer::new(node, vec![cluster])
 }
 
 /// Makes a call and returns its result and the requests it caused.
 fn record(server: &ToolServer, arguments: Value) -> (ToolResult, Vec<Request>) {
     let before = server.node.node.requests().len();
-    let said = server.call("proxmox_api_call", arguments);
-    (said, server.node.node.requests().split_off(before))
+    let text = server.call("proxmox_api_call", arguments);
+    (text, server.node.node.requests().split_off(before))
 }
 
 /// Makes a call that must succeed. Returns its result, and method and target of each request.
 #[track_caller]
 fn succeed(server: &ToolServer, arguments: Value) -> (ToolResult, Vec<String>) {
-    let (said, requests) = record(server, arguments);
-    assert!(!said.failed, "{said:?}");
-    (said, requests.iter().map(line).collect())
+    let (result, requests) = record(server, arguments);
+    assert!(!result.failed, "{result:?}");
+    (result, requests.iter().map(line).collect())
 }
 
 /// Makes a call that must succeed and returns its last request.
 #[track_caller]
 fn sent_request(server: &ToolServer, arguments: Value) -> Request {
-    let (said, mut requests) = record(server, arguments);
-    assert!(!said.failed, "{said:?}");
+    let (result, mut requests) = record(server, arguments);
+    assert!(!result.failed, "{result:?}");
     requests.pop().expect("a request")
 }
 
 /// Returns the reason of a refused call. Fails if a request was sent for it.
 #[track_caller]
 fn refusal(server: &ToolServer, arguments: Value) -> String {
-    let (said, requests) = record(server, arguments.clone());
-    assert!(said.failed && requests.iter().all(is_lookup), "{arguments}: {said:?}, {requests:?}");
-    assert!(!said.text.contains('\n'), "{said:?}");
-    said.text
+    let (result, requests) = record(server, arguments.clone());
+    assert!(result.failed && requests.iter().all(is_lookup), "{arguments}: {result:?}, {requests:?}");
+    assert!(!result.text.contains('\n'), "{result:?}");
+    result.text
 }
 
-/// `METHOD /path?query` below `/api2/json`.
+/// Returns `METHOD /path?query` below `/api2/json`.
 fn line(request: &Request) -> String {
     format!("{} {}", request.method, request.target.strip_prefix("/api2/json").unwrap_or(&request.target))
 }
@@ -64,10 +64,10 @@ fn config(data: Value) -> Value {
     json!({"path": "/nodes/pve1/qemu/100/config", "method": "PUT", "data": data})
 }
 
-// ---- checked before it is sent
+// ---- checks before sending
 
 #[test]
-fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
+fn unknown_path_is_rejected_with_the_nearest_one() {
     let server = start_server();
     for (path, part) in [
         ("/nodes/pve1/qemu/100/confg", "did you mean `config`"),
@@ -86,7 +86,7 @@ fn a_path_that_is_nowhere_is_refused_with_the_nearest() {
 }
 
 #[test]
-fn a_method_that_a_path_has_not_is_refused_with_those_it_has() {
+fn unknown_method_is_rejected_with_the_methods_of_the_path() {
     let server = start_server();
     let why = refusal(&server, json!({"path": "/nodes/pve1/qemu/100/status/start"}));
     assert!(why.contains("has no GET, it has POST (") && why.contains("Nothing was sent"), "{why}");
@@ -99,12 +99,12 @@ fn a_method_that_a_path_has_not_is_refused_with_those_it_has() {
 }
 
 #[test]
-fn parameters_that_are_wrong_are_refused_with_what_is_right() {
+fn invalid_parameters_are_rejected_with_the_valid_form() {
     let server = start_server();
     for (data, part) in [
         (
             json!({"memroy": 1024}),
-            "`memroy` is no parameter of PUT /nodes/{node}/qemu/{vmid}/config: did you mean `memory`?",
+            "`memroy` is no parameter of PUT /nodes/{node}/qemu/{vmid}/config (did you mean `memory`?)",
         ),
         (json!({"cores": 0}), "`cores` must be an integer of at least 1, not 0"),
         (json!({"cores": "many"}), "`cores` must be an integer of at least 1, not this text"),
@@ -134,7 +134,7 @@ fn parameters_that_are_wrong_are_refused_with_what_is_right() {
 }
 
 #[test]
-fn what_an_operation_requires_is_missed_in_every_one_of_them() {
+fn missing_required_parameters_are_reported_for_every_operation() {
     let server = start_server();
     let wanting = embedded_schema().operations().filter(|o| {
         o.parameters().any(|p| p.is_required() && p.family().is_none() && !o.is_path_parameter(p.name()))
@@ -153,7 +153,7 @@ fn what_an_operation_requires_is_missed_in_every_one_of_them() {
 }
 
 #[test]
-fn a_query_and_data_are_one_and_nothing_is_given_twice() {
+fn query_and_data_are_merged_and_duplicates_rejected() {
     let server = start_server();
     let path = "/nodes/pve1/tasks?limit=5&source=all";
     let sent = sent_request(&server, json!({"path": path, "data": {"errors": true}}));
@@ -169,10 +169,10 @@ fn a_query_and_data_are_one_and_nothing_is_given_twice() {
     assert_eq!((line(&sent).as_str(), sent.body.as_str()), ("PUT /nodes/pve1/qemu/100/config", "cores=2&onboot=1"));
 }
 
-// ---- what is sent
+// ---- the request
 
 #[test]
-fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
+fn values_are_sent_in_the_form_of_proxmox_byte_for_byte() {
     let server = start_server();
     for (data, body) in [
         (json!({"onboot": true, "tablet": "no", "acpi": 0}), "acpi=0&onboot=1&tablet=0"),
@@ -204,7 +204,7 @@ fn values_are_sent_as_proxmox_wants_them_byte_for_byte() {
 }
 
 #[test]
-fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_know() {
+fn unknown_operation_without_a_description_is_left_to_the_cluster() {
     let server = start_server_over(RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None));
     let sent = sent_request(
         &server,
@@ -221,7 +221,7 @@ fn where_the_cluster_does_not_describe_itself_it_judges_what_the_facts_do_not_kn
 // ---- guests
 
 #[test]
-fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() {
+fn guest_is_found_by_name_or_number_and_looked_up_only_if_needed() {
     let server = start_server();
     let right = "GET /nodes/pve1/qemu/100/config";
     for (path, requests) in [
@@ -233,30 +233,30 @@ fn a_guest_is_found_by_name_or_number_and_looked_up_only_where_that_is_needed() 
         ("/nodes/<node>/qemu/100/config", &[LOOK, right]),
         ("/nodes/pve1/qemu/web01/config", &[LOOK, right]),
     ] {
-        let (said, sent) = succeed(&server, json!({"path": path}));
+        let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, requests, "{path}");
-        assert_eq!((said.text.as_str(), said.more.len()), ("\"fine\"", 0), "{path}: {said:?}");
+        assert_eq!((result.text.as_str(), result.more.len()), ("\"fine\"", 0), "{path}: {result:?}");
     }
 }
 
 #[test]
-fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_that_is_said() {
+fn wrong_node_or_kind_of_a_guest_is_corrected_and_noted() {
     let server = start_server();
     let (right, note) = ("GET /nodes/pve1/qemu/100/config", "100 is qemu/100 on pve1, so it was asked for there");
-    // A number with its node is believed until Proxmox says it is not there.
+    // A number with its node is used as given until Proxmox reports that the guest is elsewhere.
     for (path, wrong) in [
         ("/nodes/pve2/qemu/100/config", "GET /nodes/pve2/qemu/100/config"),
         ("/nodes/pve1/lxc/100/config", "GET /nodes/pve1/lxc/100/config"),
         ("/nodes/pve9/qemu/100/config", "GET /nodes/pve9/qemu/100/config"),
     ] {
-        let (said, sent) = succeed(&server, json!({"path": path}));
+        let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [wrong, LOOK, right], "{path}");
-        assert_eq!(said.more, [note], "{path}");
+        assert_eq!(result.more, [note], "{path}");
     }
     for path in ["/nodes/pve2/qemu/web01/config", "/nodes/pve1/lxc/web01/config", "/lxc/web01/config"] {
-        let (said, sent) = succeed(&server, json!({"path": path}));
+        let (result, sent) = succeed(&server, json!({"path": path}));
         assert_eq!(sent, [LOOK, right], "{path}");
-        assert_eq!(said.more, [note.replacen("100", "web01", 1)], "{path}");
+        assert_eq!(result.more, [note.replacen("100", "web01", 1)], "{path}");
     }
     let why = record(&server, json!({"path": "/nodes/pve2/lxc/100/interfaces"}));
     assert!(why.0.failed && why.0.text.contains("100 is qemu/100 on pve1"), "{why:?}");
@@ -264,27 +264,27 @@ fn a_guest_that_is_elsewhere_or_of_the_other_kind_is_asked_for_where_it_is_and_t
 }
 
 #[test]
-fn what_changes_something_is_looked_up_first_and_goes_to_the_right_place_at_once() {
+fn change_looks_up_the_guest_first_and_is_sent_once_to_its_node() {
     let server = start_server();
     for path in ["/nodes/pve1/qemu/100", "/nodes/pve2/qemu/100", "/nodes/pve3/lxc/100", "/qemu/web01", "/lxc/100"] {
         let arguments = json!({"path": format!("{path}/status/reboot"), "method": "POST"});
-        let (said, sent) = succeed(&server, arguments);
+        let (result, sent) = succeed(&server, arguments);
         assert_eq!(sent, [LOOK, "POST /nodes/pve1/qemu/100/status/reboot"], "{path}");
         let right = path == "/nodes/pve1/qemu/100" || path == "/qemu/web01";
         assert_eq!(
-            said.more.iter().any(|more| more.contains("on pve1, so it was asked for there")),
+            result.more.iter().any(|more| more.contains("on pve1, so it was asked for there")),
             !right,
-            "{said:?}"
+            "{result:?}"
         );
     }
-    // A name that is not in the list may be new. Proxmox decides, once.
-    let (said, requests) = record(&server, json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
+    // A number that is not in the list may be new. One request asks Proxmox.
+    let (result, requests) = record(&server, json!({"path": "/nodes/pve1/qemu/999/status/start", "method": "POST"}));
     let posts = requests.iter().filter(|r| r.method == "POST").count();
-    assert!(said.failed && posts == 1 && said.text.contains("There is no guest `999` among the 6"), "{said:?}");
+    assert!(result.failed && posts == 1 && result.text.contains("There is no guest `999` among the 6"), "{result:?}");
 }
 
 #[test]
-fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
+fn ambiguous_or_unknown_guest_name_is_rejected_with_candidates() {
     let server = start_server();
     for (method, end) in [("GET", "config"), ("POST", "status/start")] {
         let refused = |path: &str| refusal(&server, json!({"path": format!("{path}/{end}"), "method": method}));
@@ -304,18 +304,18 @@ fn a_name_of_several_or_of_none_is_refused_with_those_it_may_be() {
 }
 
 #[test]
-fn a_change_that_could_not_be_looked_up_says_once_that_nothing_was_done() {
+fn failed_lookup_before_a_change_reports_once_that_nothing_was_done() {
     let node = proxmox();
     let mut settings = node.cluster_settings();
     settings.endpoints = vec![closed_endpoint()];
     let arguments = json!({"path": "/qemu/web01/status/start", "method": "POST"});
-    let said = call(&product(vec![settings]), "proxmox_api_call", arguments);
-    assert!(said.failed && said.text.contains("connection refused"), "{}", said.text);
-    assert_eq!(said.text.matches("Nothing was").count(), 1, "{}", said.text);
+    let result = call(&product(vec![settings]), "proxmox_api_call", arguments);
+    assert!(result.failed && result.text.contains("connection refused"), "{}", result.text);
+    assert_eq!(result.text.matches("Nothing was").count(), 1, "{}", result.text);
 }
 
 #[test]
-fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
+fn node_names_from_a_cluster_cannot_alter_a_path() {
     for name in ["", "pve1/qemu/101", "..", "pve1/..", "a\nb", "{node}", "pve1/qemu/100/status/stop?x="] {
         let rows = json!([{"id": "qemu/100", "vmid": 100, "node": name, "name": "web01"}]).to_string();
         let nodes = json!([{"node": name, "status": "online"}]).to_string();
@@ -333,11 +333,11 @@ fn a_cluster_can_not_make_another_path_of_what_it_calls_its_nodes() {
 }
 
 #[test]
-fn parameters_that_are_guests_may_be_names() {
+fn guest_parameters_accept_names() {
     let server = start_server();
     let sent = |path: &str, data: Value| {
-        let (said, requests) = record(&server, json!({"path": path, "method": "POST", "data": data}));
-        assert!(!said.failed, "{said:?}");
+        let (result, requests) = record(&server, json!({"path": path, "method": "POST", "data": data}));
+        assert!(!result.failed, "{result:?}");
         let looks = requests.iter().filter(|r| line(r) == LOOK).count();
         (requests.last().unwrap().body.clone(), looks)
     };
@@ -357,7 +357,7 @@ fn parameters_that_are_guests_may_be_names() {
 }
 
 #[test]
-fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
+fn new_guest_never_gets_the_number_of_another() {
     let server = start_server();
     for (path, name) in [
         ("/qemu/100/clone", "newid"),
@@ -378,7 +378,7 @@ fn the_number_of_a_guest_to_be_made_is_never_that_of_another() {
 }
 
 #[test]
-fn without_a_node_in_the_path_the_nodes_are_named_or_the_only_one_is_taken() {
+fn path_without_a_node_uses_the_only_node_or_lists_them() {
     let server = start_server();
     let why = refusal(&server, json!({"path": "/nodes/{node}/status"}));
     assert!(why.contains("pve1, pve2, pve3"), "{why}");
@@ -392,37 +392,40 @@ fn without_a_node_in_the_path_the_nodes_are_named_or_the_only_one_is_taken() {
 }
 
 #[test]
-fn a_tasks_node_is_that_of_its_upid() {
+fn node_of_a_task_comes_from_its_upid() {
     let server = start_server();
     let upid = "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:101:root@pam!admin:";
     for node in ["{node}", "pve1", "pve2"] {
-        let (said, sent) = succeed(&server, json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
+        let (result, sent) = succeed(&server, json!({"path": format!("/nodes/{node}/tasks/{upid}/status")}));
         assert_eq!(sent, [format!("GET /nodes/pve2/tasks/{upid}/status")]);
-        assert_eq!(said.more.len(), usize::from(node == "pve1"), "{said:?}");
+        assert_eq!(result.more.len(), usize::from(node == "pve1"), "{result:?}");
     }
 }
 
 // ---- dry runs
 
 #[test]
-fn a_dry_run_sends_nothing_and_says_what_would_be_sent_and_what_it_can_do() {
+fn dry_run_sends_nothing_and_shows_the_request_and_its_risk() {
     let server = start_server();
-    let (said, requests) =
+    let (result, requests) =
         record(&server, json!({"path": "/qemu/web01", "method": "DELETE", "data": {"purge": true}, "dry_run": true}));
-    assert!(!said.failed && requests.iter().all(is_lookup), "{said:?}, {requests:?}");
-    assert!(said.text.starts_with(
+    assert!(!result.failed && requests.iter().all(is_lookup), "{result:?}, {requests:?}");
+    assert!(result.text.starts_with(
         "Nothing was sent. This would be: DELETE /nodes/pve1/qemu/100 on cluster test\n  purge = 1\nIt is: "
     ));
-    assert!(said.text.contains("\nRisk: changes, can't be undone; needs VM.Allocate on /vms/{vmid}"), "{said:?}");
-    let (said, _) =
+    assert!(result.text.contains("\nRisk: changes, can't be undone; needs VM.Allocate on /vms/{vmid}"), "{result:?}");
+    let (result, _) =
         succeed(&server, json!({"path": "/nodes/pve2/qemu/100/status/stop", "method": "POST", "dry_run": true}));
-    assert!(said.text.contains("/nodes/pve1/qemu/100/") && said.more[0].contains("is qemu/100 on pve1"), "{said:?}");
+    assert!(
+        result.text.contains("/nodes/pve1/qemu/100/") && result.more[0].contains("is qemu/100 on pve1"),
+        "{result:?}"
+    );
 }
 
 #[test]
-fn a_dry_run_of_what_has_to_be_confirmed_sends_nothing() {
+fn dry_run_of_a_call_with_confirmation_sends_nothing() {
     let node = RecordingNode::start();
-    let cluster = node.cluster("test", asking());
+    let cluster = node.cluster("test", confirming_policy());
     let server = ToolServer::new(node, vec![cluster]);
     server.call("proxmox_api_get", json!({"path": "/version"}));
     let reboot = json!({"path": "/nodes/pve1/status", "method": "POST", "data": {"command": "reboot"}});
@@ -437,9 +440,9 @@ fn a_dry_run_of_what_has_to_be_confirmed_sends_nothing() {
 }
 
 #[test]
-fn a_read_that_asks_for_a_confirmation_sends_nothing_where_none_can_be_given() {
+fn read_with_confirmation_sends_nothing_from_a_tool_that_can_not_ask() {
     let node = RecordingNode::start();
-    let cluster = node.cluster("test", asking());
+    let cluster = node.cluster("test", confirming_policy());
     let server = ToolServer::new(node, vec![cluster]);
     server.call("proxmox_api_get", json!({"path": "/version"}));
     let before = server.node.node.requests().len();
@@ -450,7 +453,7 @@ fn a_read_that_asks_for_a_confirmation_sends_nothing_where_none_can_be_given() {
 }
 
 #[test]
-fn a_failure_is_explained_with_what_the_cluster_says_after_it() {
+fn failure_is_explained_with_new_lists_of_the_cluster() {
     // The guest moves after the first look at the list.
     let lists = AtomicUsize::new(0);
     let node = RecordingNode::with(gzipped_facts(), move |request| match request.target.as_str() {
@@ -469,7 +472,7 @@ fn a_failure_is_explained_with_what_the_cluster_says_after_it() {
 }
 
 #[test]
-fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
+fn dry_run_of_every_operation_shows_the_risk_and_sends_nothing() {
     let server = start_server();
     for operation in embedded_schema().operations() {
         let fill = |segment: &'static str| match segment {
@@ -485,14 +488,14 @@ fn of_every_operation_a_dry_run_shows_the_risk_and_sends_nothing() {
         let path = operation.template().split('/').map(fill).collect::<Vec<_>>().join("/");
         let data = required(&operation);
         let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
-        let (said, requests) = record(&server, arguments.clone());
+        let (result, requests) = record(&server, arguments.clone());
         assert!(requests.iter().all(is_lookup), "{requests:?}");
-        assert!(said.text.contains(&format!("\nRisk: {}", operation.risk())), "{arguments}: {said:?}");
-        assert!(said.text.contains(&format!("It is: {}\n", operation.summary())), "{said:?}");
+        assert!(result.text.contains(&format!("\nRisk: {}", operation.risk())), "{arguments}: {result:?}");
+        assert!(result.text.contains(&format!("It is: {}\n", operation.summary())), "{result:?}");
     }
 }
 
-/// Parameters of the API that hold secrets, or may.
+/// Parameters of the API that contain secrets, or may contain one.
 const SECRETS: [&str; 24] = [
     "password",
     "cipassword",
@@ -521,7 +524,7 @@ const SECRETS: [&str; 24] = [
 ];
 
 #[test]
-fn a_dry_run_shows_no_secret_of_any_operation() {
+fn dry_run_shows_no_secret_of_any_operation() {
     let server = start_server();
     let mut seen = std::collections::BTreeSet::new();
     for operation in embedded_schema().operations() {
@@ -542,10 +545,10 @@ fn a_dry_run_shows_no_secret_of_any_operation() {
             let path = operation.template().replace("{node}", "pve1").replace("{vmid}", "100");
             let path = path.split('/').map(|s| if s.starts_with('{') { "x1" } else { s }).collect::<Vec<_>>().join("/");
             let arguments = json!({"path": path, "method": operation.method().as_str(), "data": data, "dry_run": true});
-            let (said, _) = record(&server, arguments);
-            assert_unseen(&format!("{} {}", operation.method(), operation.template()), said.whole().as_bytes());
-            if !said.failed {
-                assert!(said.text.contains(&format!("{} = (hidden)", parameter.name())), "{said:?}");
+            let (result, _) = record(&server, arguments);
+            assert_unseen(&format!("{} {}", operation.method(), operation.template()), result.all_text().as_bytes());
+            if !result.failed {
+                assert!(result.text.contains(&format!("{} = (hidden)", parameter.name())), "{result:?}");
                 seen.insert(parameter.name());
             }
         }
@@ -555,7 +558,7 @@ fn a_dry_run_shows_no_secret_of_any_operation() {
 }
 
 #[test]
-fn a_secret_that_is_wrong_is_not_repeated() {
+fn invalid_secret_is_not_repeated_in_the_error() {
     let server = start_server();
     let long = CANARY.repeat(300);
     for (path, method, data) in [
@@ -572,6 +575,6 @@ fn a_secret_that_is_wrong_is_not_repeated() {
         assert_unseen(path, why.as_bytes());
     }
     let path = format!("/access/password?userid=a@pve&password={CANARY}");
-    let (said, _) = succeed(&server, json!({"path": path, "method": "PUT", "dry_run": true}));
-    assert_unseen("a query", said.whole().as_bytes());
+    let (text, _) = succeed(&server, json!({"path": path, "method": "PUT", "dry_run": true}));
+    assert_unseen("a query", text.all_text().as_bytes());
 }

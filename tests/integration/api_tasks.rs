@@ -1,5 +1,4 @@
-//! Calls that start tasks and are to wait for their end; and failures, which say what mends them, against the simulated
-//! cluster.
+//! Calls that start tasks and wait for their end, and errors with hints, against the simulated cluster.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{gzipped_facts, proxmox, proxmox_with};
@@ -15,7 +14,7 @@ use proxmox_mcp::pve::schema::facts::APIDOC;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A simulated cluster whose tasks take so long for each line.
+/// Starts a simulated cluster whose tasks take this long per log line.
 fn demo(step: Duration) -> Demo {
     let mut options = Options::default();
     (options.task_step, options.apidoc) = (step, Some(APIDOC.into()));
@@ -29,48 +28,49 @@ fn call_api(server: &McpServer, method: &str, path: &str, data: Value, wait: boo
 // ---- tasks
 
 #[test]
-fn a_call_that_waits_ends_with_the_end_of_its_task() {
+fn waiting_call_ends_with_its_task() {
     let demo = demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
-    let said = call_api(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
-    assert!(!said.failed && said.text.starts_with("OK: qmstart of guest 106 on pve2"), "{said:?}");
-    assert_eq!(said.text.lines().last(), Some("TASK OK"));
-    assert_eq!((&said.structured["exitstatus"], &said.structured["status"]), (&json!("OK"), &json!("stopped")));
+    let result = call_api(&server, "POST", "/qemu/staging01/status/start", json!({}), true);
+    assert!(!result.failed && result.text.starts_with("OK: qmstart of guest 106 on pve2"), "{result:?}");
+    assert_eq!(result.text.lines().last(), Some("TASK OK"));
+    assert_eq!((&result.structured["exitstatus"], &result.structured["status"]), (&json!("OK"), &json!("stopped")));
     let now = call(&server, "proxmox_api_get", json!({"path": "/qemu/staging01/status/current", "fields": "status"}));
     assert_eq!(now.text, r#"{"status":"running"}"#);
-    // The corrections of the path are named here too.
-    let said = call_api(&server, "POST", "/nodes/pve1/qemu/106/status/shutdown", json!({}), true);
-    assert!(!said.failed && said.more.iter().any(|m| m.contains("106 is qemu/106 on pve2")), "{said:?}");
+    // Corrections of the path are listed here too.
+    let result = call_api(&server, "POST", "/nodes/pve1/qemu/106/status/shutdown", json!({}), true);
+    assert!(!result.failed && result.more.iter().any(|m| m.contains("106 is qemu/106 on pve2")), "{result:?}");
 }
 
 #[test]
-fn a_task_that_fails_is_a_failure_with_its_log() {
+fn failed_task_is_an_error_with_its_log() {
     let demo = demo(Duration::from_millis(1));
     let server = product(vec![demo.cluster()]);
-    let said = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
-    assert!(said.failed && said.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{said:?}");
-    assert!(said.text.contains(": VM 100 already running (web01 is qemu/100 on pve1)\n"), "{said:?}");
-    assert!(said.text.ends_with("TASK ERROR: VM 100 already running"), "{said:?}");
+    let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
+    assert!(result.failed && result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
+    assert!(result.text.contains(": VM 100 already running (web01 is qemu/100 on pve1)\n"), "{result:?}");
+    assert!(result.text.ends_with("TASK ERROR: VM 100 already running"), "{result:?}");
 }
 
 #[test]
-fn without_waiting_the_upid_comes_at_once_with_what_to_do_with_it() {
+fn call_without_wait_returns_the_upid_with_a_hint() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
-    let said = call_api(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
-    let upid: String = serde_json::from_str(&said.text).unwrap();
-    assert!(!said.failed && upid.starts_with("UPID:pve1:") && upid.contains(":qmsnapshot:100:"), "{said:?}");
-    assert!(said.more[0].contains("wait_for_task with this upid"), "{said:?}");
+    let result = call_api(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
+    let upid: String = serde_json::from_str(&result.text).unwrap();
+    assert!(!result.failed && upid.starts_with("UPID:pve1:") && upid.contains(":qmsnapshot:100:"), "{result:?}");
+    assert!(result.more[0].contains("wait_for_task with this upid"), "{result:?}");
 }
 
 #[test]
-fn to_wait_for_what_is_no_task_is_no_mistake() {
+fn wait_is_ignored_for_an_operation_without_a_task() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
-    let said = call_api(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
-    assert!(!said.failed && said.text == "null", "{said:?}");
-    let said = call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "fields": "description,onboot"}));
-    assert_eq!(said.text, r#"{"description":"a word","onboot":1}"#);
+    let result = call_api(&server, "PUT", "/qemu/web01/config", json!({"description": "a word", "onboot": true}), true);
+    assert!(!result.failed && result.text == "null", "{result:?}");
+    let result =
+        call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "fields": "description,onboot"}));
+    assert_eq!(result.text, r#"{"description":"a word","onboot":1}"#);
 }
 
 #[test]
@@ -83,24 +83,24 @@ fn progress_of_a_wait_arrives_over_http_before_its_end() {
     let messages = client.events().messages();
     let (last, notes) = messages.split_last().expect("an answer");
     assert!(rpc::text(last).starts_with("OK: vzdump") && last["result"].get("isError").is_none(), "{last}");
-    let said: Vec<&str> = notes.iter().map(|note| note["params"]["message"].as_str().unwrap()).collect();
-    assert!(said.len() > 1 && notes.iter().all(|note| note["params"]["progressToken"] == "t"), "{messages:?}");
-    let whole = said.join("\n");
+    let message: Vec<&str> = notes.iter().map(|note| note["params"]["message"].as_str().unwrap()).collect();
+    assert!(message.len() > 1 && notes.iter().all(|note| note["params"]["progressToken"] == "t"), "{messages:?}");
+    let whole = message.join("\n");
     for line in ["INFO: starting new backup job", "INFO: Starting Backup of VM 100"] {
         assert!(whole.contains(line), "{whole}");
     }
 }
 
-// ---- failures that teach
+// ---- errors with hints
 
 #[test]
-fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
+fn missing_privilege_is_named_with_the_privileges_of_the_token() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.auditor()]);
-    let said = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), false);
-    assert!(said.failed, "{said:?}");
+    let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), false);
+    assert!(result.failed, "{result:?}");
     for part in ["VM.PowerMgmt", "/vms/100", "On /vms/100 the token has ", "VM.Audit"] {
-        assert!(said.text.contains(part), "{part}: {said:?}");
+        assert!(result.text.contains(part), "{part}: {result:?}");
     }
     let none = proxmox_with(gzipped_facts(), |request| match request.path() {
         "/api2/json/access/permissions" => Some(ScriptedReply::data("{}")),
@@ -109,16 +109,16 @@ fn a_token_without_the_privilege_is_told_which_and_what_it_has() {
         }
         _ => None,
     });
-    let said = call(
+    let result = call(
         &product(vec![none.cluster_settings()]),
         "proxmox_api_get",
         json!({"path": "/nodes/pve1/qemu/100/config"}),
     );
-    assert!(said.failed && said.text.contains("VM.Audit") && !said.text.contains("the token has"), "{said:?}");
+    assert!(result.failed && result.text.contains("VM.Audit") && !result.text.contains("the token has"), "{result:?}");
 }
 
 #[test]
-fn a_wrong_secret_is_told_as_such_and_not_shown() {
+fn wrong_secret_is_reported_and_not_shown() {
     let demo = demo(Duration::ZERO);
     let wrong = "00000000-1111-2222-3333-444444444444";
     let server = product(vec![ClusterConfig { token_secret: Secret::new(wrong.into()), ..demo.cluster() }]);
@@ -127,67 +127,68 @@ fn a_wrong_secret_is_told_as_such_and_not_shown() {
         ("proxmox_api_get", json!({"path": "/qemu/web01/config"})),
         ("proxmox_api_call", json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"})),
     ] {
-        let said = call(&server, tool, arguments);
-        assert!(said.failed && said.text.contains("demo@pve") && said.text.contains("full"), "{said:?}");
-        assert!(said.text.contains("401") && !said.text.contains(wrong), "{said:?}");
+        let result = call(&server, tool, arguments);
+        assert!(result.failed && result.text.contains("demo@pve") && result.text.contains("full"), "{result:?}");
+        assert!(result.text.contains("401") && !result.text.contains(wrong), "{result:?}");
     }
 }
 
 #[test]
-fn a_node_that_is_not_there_is_answered_with_those_that_are() {
+fn unknown_node_is_answered_with_the_known_ones() {
     let demo = demo(Duration::ZERO);
     let real = product(vec![demo.cluster()]);
     let odd = proxmox_with(gzipped_facts(), |request| {
         request.path().contains("/nodes/pve9/").then(|| ScriptedReply::refusal(596, "Broken pipe", ""))
     });
     for server in [&real, &product(vec![odd.cluster_settings()])] {
-        let said = call(server, "proxmox_api_get", json!({"path": "/nodes/pve9/status"}));
-        assert!(said.failed, "{said:?}");
+        let result = call(server, "proxmox_api_get", json!({"path": "/nodes/pve9/status"}));
+        assert!(result.failed, "{result:?}");
         for part in ["The cluster's nodes are pve1 (online), pve2 (online), pve3 (online)", "did you mean `pve1`?"] {
-            assert!(said.text.contains(part), "{said:?}");
+            assert!(result.text.contains(part), "{result:?}");
         }
     }
     let away = proxmox_with(gzipped_facts(), |request| {
         request.path().ends_with("/pve2/status").then(|| ScriptedReply::refusal(595, "No route to host", ""))
     });
-    let said = call(&product(vec![away.cluster_settings()]), "proxmox_api_get", json!({"path": "/nodes/pve2/status"}));
-    assert!(said.failed && said.text.contains("The cluster says that pve2 is online"), "{said:?}");
+    let result =
+        call(&product(vec![away.cluster_settings()]), "proxmox_api_get", json!({"path": "/nodes/pve2/status"}));
+    assert!(result.failed && result.text.contains("The cluster says that pve2 is online"), "{result:?}");
 }
 
 #[test]
-fn a_guest_that_is_not_there_is_answered_with_those_near_it() {
+fn unknown_guest_is_answered_with_similar_ones() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     for path in ["/nodes/pve1/qemu/107/config", "/qemu/107/config", "/nodes/pve1/lxc/107/config"] {
-        let said = call(&server, "proxmox_api_get", json!({"path": path}));
-        assert!(said.failed && said.text.contains("`107` among the 13"), "{said:?}");
-        assert!(said.text.contains("106 (staging01)") && said.text.contains("105 (win11-desk)"), "{said:?}");
+        let result = call(&server, "proxmox_api_get", json!({"path": path}));
+        assert!(result.failed && result.text.contains("`107` among the 13"), "{result:?}");
+        assert!(result.text.contains("106 (staging01)") && result.text.contains("105 (win11-desk)"), "{result:?}");
     }
-    let said = call_api(&server, "POST", "/nodes/pve1/qemu/107/status/start", json!({}), true);
-    assert!(said.failed && said.text.contains("106 (staging01)"), "{said:?}");
+    let result = call_api(&server, "POST", "/nodes/pve1/qemu/107/status/start", json!({}), true);
+    assert!(result.failed && result.text.contains("106 (staging01)"), "{result:?}");
 }
 
 #[test]
-fn an_empty_list_is_said_to_be_perhaps_filtered_where_it_may_be() {
+fn empty_list_has_a_note_if_privileges_may_filter_it() {
     let node =
         proxmox_with(gzipped_facts(), |request| request.path().ends_with("pools").then(|| ScriptedReply::data("[]")));
     let server = product(vec![node.cluster_settings()]);
-    let said = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
-    assert_eq!(said.text, "[]");
-    assert!(said.more[0].contains("the token may see none of it") && said.more[0].contains("/access/permissions"));
+    let result = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
+    assert_eq!(result.text, "[]");
+    assert!(result.more[0].contains("the token may see none of it") && result.more[0].contains("/access/permissions"));
 }
 
 #[test]
-fn where_there_are_several_clusters_a_failure_names_its_own() {
+fn failure_names_its_cluster_if_there_are_several() {
     let (one, two) = (proxmox(), Node::start(|_| ScriptedReply::refusal(500, "it broke", "")));
     let named = |name: &str, node: &Node| ClusterConfig { name: name.into(), ..node.cluster_settings() };
     let server = product(vec![named("one", &one), named("two", &two)]);
-    let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "two"}));
-    assert!(said.failed && said.text.starts_with("cluster two: "), "{said:?}");
-    let said = call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "cluster": "two"}));
-    assert!(said.failed && said.text.starts_with("cluster two: "), "{said:?}");
-    let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "one"}));
-    assert!(!said.failed, "{said:?}");
-    let said = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
-    assert!(said.failed && said.text.contains("one") && said.text.contains("two"), "{said:?}");
+    let result = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "two"}));
+    assert!(result.failed && result.text.starts_with("cluster two: "), "{result:?}");
+    let result = call(&server, "proxmox_api_get", json!({"path": "/qemu/web01/config", "cluster": "two"}));
+    assert!(result.failed && result.text.starts_with("cluster two: "), "{result:?}");
+    let result = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status", "cluster": "one"}));
+    assert!(!result.failed, "{result:?}");
+    let result = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
+    assert!(result.failed && result.text.contains("one") && result.text.contains("two"), "{result:?}");
 }

@@ -1,11 +1,11 @@
-//! Imports point one way: between the folders of `src/` along the arrows of `docs/dev/architecture.md`, between the files
-//! of a folder without a cycle.
+//! Imports point one way. Folders of `src/` follow the arrows of `docs/dev/architecture.md`. Files of a folder have no
+//! import cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Each folder of the library above the ground, and the ones that it may import beside the ground.
+/// Each upper folder of the library, with the folders that it may import besides the base.
 const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("http", &["mcp"]),
     ("stdio", &["mcp"]),
@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("pve", &[]),
 ];
 
-/// The ground from the bottom up: a folder may import the ones before it.
+/// The base folders from the bottom up. A folder may import the ones before it.
 const GROUND: [&str; 6] = ["base", "sanitize", "metrics", "policy", "config", "audit"];
 
 /// A module as a path of names: `["pve", "client", "cluster"]`.
@@ -37,13 +37,13 @@ impl ImportGraph {
         Self { imports: imports.collect() }
     }
 
-    /// Returns a group of files that import each other in a circle, if there is one.
+    /// Returns a group of files that form an import cycle, if there is one.
     fn find_cycle(&self) -> Option<Vec<String>> {
         let mut left = self.imports.clone();
         loop {
             let before = left.len();
             let names: BTreeSet<ModulePath> = left.keys().cloned().collect();
-            // A file all of whose imports are gone, or that no file imports, is in no cycle.
+            // A file without imports, or that no file imports, is in no cycle.
             left.retain(|_, imports| imports.iter().any(|import| names.contains(import)));
             let imported: BTreeSet<ModulePath> = left.values().flatten().cloned().collect();
             left.retain(|module, _| imported.contains(module));
@@ -80,7 +80,7 @@ fn read_modules(folder: &Path, path: &mut ModulePath, texts: &mut BTreeMap<Modul
     }
 }
 
-/// Returns the modules that the code of a file names, itself left out.
+/// Returns the modules that the code of a file names, except itself.
 fn imports_of(module: &ModulePath, text: &str, modules: &BTreeSet<ModulePath>) -> BTreeSet<ModulePath> {
     // A unit test may compare with any other area.
     let tests = ["#[cfg(test)]\nmod ", "#[cfg(test)]\npub mod ", "#[cfg(all(test,"];
@@ -125,7 +125,7 @@ fn paths_in(code: &str) -> Vec<String> {
                 && !before.ends_with("pub(in ");
             let path = code[at..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next();
             let path = path.expect("a first part");
-            // Of a declaration with a group this is the beginning only.
+            // For a declaration with a group this is only the beginning.
             if is_start && !path.ends_with("::") {
                 paths.push(path.to_owned());
             }
@@ -207,14 +207,14 @@ fn the_source_folder_has_the_entries_of_the_design() {
     assert!(entries <= 16, "src/ has {entries} entries");
 }
 
-/// The client of a cluster can send any request. A tool must not hold it.
+/// The client of a cluster can send any request. A tool must not have it.
 #[test]
 fn tools_send_nothing_past_the_pipeline() {
     let mut texts = BTreeMap::new();
     read_modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tools"), &mut Vec::new(), &mut texts);
     for (module, text) in &texts {
         let name = module.join("::");
-        // The state takes the clusters over from the binary, and gives them to the pipeline.
+        // The state receives the clusters from the binary and passes them to the pipeline.
         assert!(name == "state" || !text.contains("pve::client"), "{name} imports the client of a cluster");
         let has_state = ["state", "definition", ""].contains(&name.as_str());
         assert!(has_state || !text.contains("ToolState"), "the handlers of {name} receive the state");

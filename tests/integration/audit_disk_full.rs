@@ -1,4 +1,4 @@
-//! The audit log on a full disk, which is a limit on the size of files here.
+//! The audit log on a full disk, simulated by a limit on the size of files.
 
 use crate::support::log::{capture, take};
 use crate::support::own_process::in_own_process;
@@ -16,8 +16,8 @@ fn room(bytes: Option<u64>) {
 }
 
 #[test]
-fn on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again() {
-    if !in_own_process(on_a_full_disk_no_half_line_stays_and_the_next_write_tries_again) {
+fn full_disk_leaves_no_partial_line_and_the_next_write_retries() {
+    if !in_own_process(full_disk_leaves_no_partial_line_and_the_next_write_retries) {
         return;
     }
     capture();

@@ -6,8 +6,8 @@ use log::{Level, LevelFilter};
 use proxmox_mcp::audit::{AuditDecision, AuditEvent, AuditLog, AuditRecord};
 
 #[test]
-fn without_a_file_changes_are_told_at_info_and_reads_at_debug() {
-    if !in_own_process(without_a_file_changes_are_told_at_info_and_reads_at_debug) {
+fn without_a_file_changes_are_logged_at_info_and_reads_at_debug() {
+    if !in_own_process(without_a_file_changes_are_logged_at_info_and_reads_at_debug) {
         return;
     }
     let audit = AuditLog::without_file();

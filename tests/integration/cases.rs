@@ -1,5 +1,5 @@
-//! Cases from the field: `tests/cases/*.http` has a tool call and the raw answers of a node, the `.snap` file beside it
-//! the text that a model gets. `CONTRIBUTING.md` describes how to add one.
+//! Cases from the field. `tests/cases/*.http` has a tool call and the raw answers of a node. The `.snap` file of the
+//! same name has the text that a model gets. `CONTRIBUTING.md` describes how to add one.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::proxmox::{SCRIPT, gzipped_facts};
@@ -9,7 +9,6 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One case file.
 struct Case {
     tool: String,
     arguments: Value,
@@ -25,7 +24,7 @@ struct CaseReply {
 }
 
 impl Case {
-    /// Reads a file: comments with `#`, a line `TOOL {arguments}`, and after each `###` a request line and an answer.
+    /// Parses a file: comments with `#`, a line `TOOL {arguments}`, and a request line and an answer after each `###`.
     fn parse(text: &str) -> Self {
         let mut sections = text.split("\n###\n");
         let head = sections.next().expect("a first section");
@@ -60,12 +59,12 @@ impl Case {
         });
         let result = call(&product(vec![node.cluster_settings()]), &self.tool, self.arguments);
         let state = if result.failed { "error" } else { "ok" };
-        format!("{state}\n{}", result.whole().trim_end())
+        format!("{state}\n{}", result.all_text().trim_end())
     }
 }
 
 impl CaseReply {
-    /// The answer as bytes. `Content-Length` is added unless the file has it.
+    /// Returns the answer as bytes. `Content-Length` is added unless the file has it.
     fn send(&self) -> ScriptedReply {
         let (head, body) = self.answer.split_once("\n\n").unwrap_or((self.answer.trim_end(), ""));
         let body = body.trim_end_matches('\n');
@@ -87,7 +86,7 @@ fn case_files() -> Vec<PathBuf> {
 }
 
 #[test]
-fn cases_from_the_field_give_their_golden_results() {
+fn cases_from_the_field_have_their_golden_results() {
     let files = case_files();
     assert!(!files.is_empty());
     for file in files {

@@ -1,5 +1,5 @@
-//! The deepest way a call can take, on the stacks that the server's threads have: TLS, a Proxmox answer nested as deep
-//! as JSON may be, a list made of it. An overflow would end the process, and with it the test.
+//! The deepest call stack of a call, on the threads of the server: TLS, an answer at the nesting limit, and a list made
+//! from it. An overflow would end the process and so the test.
 
 use crate::support::node::{Identity, Node, Request, ScriptedReply};
 use crate::support::rpc::{call, modern, text};
@@ -8,20 +8,20 @@ use crate::support::test_tools::product;
 use proxmox_mcp::config::ClusterConfig;
 use serde_json::{Value, json};
 
-/// The parser's limit is 128 levels, of which it takes all but the last.
+/// The parser's limit is 128 levels. It accepts all but the last.
 const DEEPEST: usize = 127;
 
-/// Answers every request with a list of one row, `levels` deep from the outermost brace on.
-fn nested(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
-    // The envelope, the list, the row.
+/// Starts a node that answers every request with a list of one row, nested `levels` deep in total.
+fn nested_answer(levels: usize) -> impl Fn(&Request) -> ScriptedReply {
+    // The envelope, the list and the row.
     let inner = levels - 3;
     let deep = format!("{}{}", "[".repeat(inner), "]".repeat(inner));
     let row = format!(r#"{{"id":"qemu/100","type":"qemu","node":"pve1","vmid":100,"status":"running","deep":{deep}}}"#);
     move |_| ScriptedReply::data(&format!("[{row}]"))
 }
 
-fn node(levels: usize) -> Node {
-    Node::start_as(Identity::Trusted, nested(levels))
+fn start_node(levels: usize) -> Node {
+    Node::start_as(Identity::Trusted, nested_answer(levels))
 }
 
 fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
@@ -41,7 +41,7 @@ fn calls(cluster: Option<&str>) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Makes every call on the thread of a connection and on a worker of a session; the answers, in twos.
+/// Makes every call on a connection thread and on a session's worker. Returns the answers in pairs.
 fn ask(server: &TestServer, cluster: Option<&str>) -> Vec<Value> {
     let (mut sse, mut poster, mut client) = (server.sse(), server.connect(), server.connect());
     let mut answers = Vec::new();
@@ -54,8 +54,8 @@ fn ask(server: &TestServer, cluster: Option<&str>) -> Vec<Value> {
 }
 
 #[test]
-fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
-    let node = node(DEEPEST);
+fn deepest_valid_answer_is_read_on_every_thread() {
+    let node = start_node(DEEPEST);
     let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let answers = ask(&server, None);
     for resources in &answers[..2] {
@@ -69,8 +69,8 @@ fn an_answer_as_deep_as_json_may_be_is_read_on_every_thread() {
 }
 
 #[test]
-fn several_clusters_side_by_side_have_stack_enough() {
-    let (one, two) = (node(DEEPEST), node(DEEPEST));
+fn several_clusters_in_parallel_have_enough_stack() {
+    let (one, two) = (start_node(DEEPEST), start_node(DEEPEST));
     let other = ClusterConfig { name: "other".into(), ..two.cluster_settings() };
     let server = TestServer::builder().mcp(product(vec![one.cluster_settings(), other])).start();
     for resources in &ask(&server, None)[..2] {
@@ -80,9 +80,9 @@ fn several_clusters_side_by_side_have_stack_enough() {
 }
 
 #[test]
-fn an_answer_that_is_deeper_than_json_may_be_ends_nothing() {
+fn too_deep_answer_does_not_end_the_process() {
     for levels in [DEEPEST + 1, DEEPEST + 2, 100_000] {
-        let node = node(levels);
+        let node = start_node(levels);
         let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
         for answer in ask(&server, Some("test")) {
             assert!(!text(&answer).is_empty(), "{answer}");

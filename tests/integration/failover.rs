@@ -1,8 +1,9 @@
-//! A cluster of several nodes of which some die, hang and come back: who is asked, how often, and what callers notice.
+//! A cluster of several nodes, some of which die, hang and recover: the selected node, the number of requests, and the
+//! results of callers.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, ClustersFile, Endpoint, Limits, TlsVerification};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::Method;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The clock of a cluster, in seconds. Only the test moves it.
+/// The clock of a cluster, in seconds. Only the test advances it.
 #[derive(Clone, Default)]
 struct Time(Arc<AtomicU64>);
 
@@ -31,7 +32,7 @@ impl Time {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// A client of these nodes that goes by this time.
+    /// Returns a client of these nodes that uses this clock.
     fn cluster(&self, settings: config::ClusterConfig) -> Cluster {
         let (start, passed) = (Instant::now(), self.0.clone());
         Cluster::new(settings, &Limits::default())
@@ -44,12 +45,12 @@ impl Time {
     }
 }
 
-fn one(_: &crate::support::node::Request) -> ScriptedReply {
+fn answer_one(_: &crate::support::node::Request) -> ScriptedReply {
     ScriptedReply::data("1")
 }
 
-fn good() -> Node {
-    Node::start(one)
+fn start_node() -> Node {
+    Node::start(answer_one)
 }
 
 fn send(cluster: &Cluster, method: Method, path: &str, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
@@ -60,8 +61,8 @@ fn ask(cluster: &Cluster, method: Method) -> Result<ApiResponse, PveError> {
     send(cluster, method, "/nodes/pve1/qemu/100/status/start", &CancelToken::new())
 }
 
-/// An address that is this test's own, so that a node can die there and come back.
-fn own(last: u8) -> SocketAddr {
+/// Returns an address that only this test uses, so that a node can die there and recover.
+fn own_address(last: u8) -> SocketAddr {
     ([127, 0, 7, last], 0).into()
 }
 
@@ -70,16 +71,16 @@ fn address(node: &Node) -> SocketAddr {
 }
 
 #[test]
-fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
+fn node_death_under_load_fails_no_get_and_duplicates_no_write() {
     const CALLS: usize = 400;
     let taken = Arc::new(Mutex::new(Vec::<String>::new()));
     let start = |last| {
         let taken = taken.clone();
-        Node::start_at(own(last), Identity::Plain, move |request| {
+        Node::start_at(own_address(last), Identity::Plain, move |request| {
             if request.method == "POST" {
                 taken.lock().unwrap().push(request.path().to_owned());
             }
-            // Some are under way whenever the node dies.
+            // Some calls are in flight when the node dies.
             thread::sleep(Duration::from_millis(3));
             ScriptedReply::data("1")
         })
@@ -130,18 +131,18 @@ fn a_node_that_dies_under_load_fails_no_get_and_doubles_no_write() {
 }
 
 #[test]
-fn a_node_that_comes_back_is_used_again() {
+fn recovered_node_is_used_again() {
     let time = Time::default();
-    let (first, second) = (Node::start_at(own(11), Identity::Plain, one).unwrap(), good());
+    let (first, second) = (Node::start_at(own_address(11), Identity::Plain, answer_one).unwrap(), start_node());
     let (cluster, place) = (time.of(vec![first.endpoint(), second.endpoint()], &second), address(&first));
     ask(&cluster, Method::Get).unwrap();
     drop(first);
     for method in Method::ALL {
         ask(&cluster, method).unwrap();
     }
-    let first = Node::start_at(place, Identity::Plain, one).unwrap();
+    let first = Node::start_at(place, Identity::Plain, answer_one).unwrap();
     ask(&cluster, Method::Get).unwrap();
-    assert_eq!((first.connections(), second.requests().len()), (0, 5), "its time has not come");
+    assert_eq!((first.connections(), second.requests().len()), (0, 5), "its deadline has not passed");
     time.pass(1);
     for _ in 0..3 {
         ask(&cluster, Method::Post).unwrap();
@@ -150,9 +151,9 @@ fn a_node_that_comes_back_is_used_again() {
 }
 
 #[test]
-fn a_dead_node_is_tried_by_one_call_a_pause() {
+fn dead_node_is_tried_by_one_call_per_pause() {
     let time = Time::default();
-    let (dead, good) = (Node::start_as(Identity::ClosesInHandshake, one), good());
+    let (dead, good) = (Node::start_as(Identity::ClosesInHandshake, answer_one), start_node());
     let cluster = time.of(vec![dead.endpoint(), good.endpoint()], &good);
     let crowd = |passed: u64| {
         time.pass(passed);
@@ -171,9 +172,9 @@ fn a_dead_node_is_tried_by_one_call_a_pause() {
 }
 
 #[test]
-fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
+fn get_with_a_truncated_answer_is_retried_on_another_node() {
     for start in ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"] {
-        let (bad, good) = (Node::start(move |_| ScriptedReply::raw(start).then_close()), good());
+        let (bad, good) = (Node::start(move |_| ScriptedReply::raw(start).then_close()), start_node());
         let cluster = Time::default().of(vec![bad.endpoint(), good.endpoint()], &good);
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
         assert_eq!((bad.requests().len(), good.requests().len()), (1, 1));
@@ -185,14 +186,14 @@ fn a_get_whose_answer_was_cut_is_asked_of_another_node() {
 }
 
 #[test]
-fn why_a_node_was_passed_over_is_told_in_plain_words() {
+fn reason_for_skipping_a_node_is_in_plain_words() {
     let node = Node::start_as(Identity::Trusted, |_| ScriptedReply::hang());
     let cluster = Time::default().of(vec![node.endpoint(), closed_endpoint()], &node);
     let place = node.endpoint();
     let error = thread::scope(|scope| {
         let call = scope.spawn(|| ask(&cluster, Method::Get).unwrap_err().to_string());
         node.wait_for_requests(1);
-        // In the middle of TLS, which a library has much to say about.
+        // During TLS, where the library's error texts are long.
         drop(node);
         call.join().unwrap()
     });
@@ -200,7 +201,7 @@ fn why_a_node_was_passed_over_is_told_in_plain_words() {
 }
 
 #[test]
-fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
+fn lost_get_is_retried_on_the_same_node_if_the_others_are_dead() {
     let first =
         Node::start(|request| if request.index == 0 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     let cluster = Time::default().of(vec![first.endpoint(), closed_endpoint(), closed_endpoint()], &first);
@@ -214,9 +215,9 @@ fn a_get_that_was_lost_is_asked_of_the_same_node_where_the_others_are_dead() {
 }
 
 #[test]
-fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
+fn if_every_node_is_down_each_call_tries_and_names_all() {
     let time = Time::default();
-    let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, one));
+    let cut = [0, 1].map(|_| Node::start_as(Identity::ClosesInHandshake, answer_one));
     let gone = closed_endpoint();
     let endpoints = vec![cut[0].endpoint(), gone.clone(), cut[1].endpoint()];
     let cluster = time.of(endpoints, &cut[0]);
@@ -235,9 +236,9 @@ fn where_every_node_is_passed_over_each_is_tried_by_every_call_and_named() {
 }
 
 #[test]
-fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
+fn hanging_node_is_tried_by_reads_only_and_fails_none() {
     let time = Time::default();
-    let (hung, good) = (Node::start(|_| ScriptedReply::hang()), good());
+    let (hung, good) = (Node::start(|_| ScriptedReply::hang()), start_node());
     let timeout = Duration::from_millis(300);
     let endpoints = vec![hung.endpoint(), good.endpoint()];
     let cluster = time.cluster(config::ClusterConfig { endpoints, timeout, ..good.cluster_settings() });
@@ -246,7 +247,7 @@ fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
     for method in [Method::Post, Method::Put, Method::Delete] {
         ask(&cluster, method).unwrap();
     }
-    assert_eq!(hung.requests().len(), 1, "what can't be sent twice is not risked");
+    assert_eq!(hung.requests().len(), 1, "a write is not sent to a hanging node");
     ask(&cluster, Method::Get).unwrap();
     assert_eq!((hung.requests().len(), good.requests().len()), (2, 4), "it was tried, then another one answered");
     ask(&cluster, Method::Get).unwrap();
@@ -254,16 +255,16 @@ fn a_node_that_hangs_is_tried_by_reads_alone_and_costs_them_no_answer() {
 }
 
 #[test]
-fn the_states_of_nodes_say_who_is_down_and_why() {
+fn node_states_show_down_nodes_with_reasons() {
     let time = Time::default();
-    let (good, dead) = (good(), closed_endpoint());
+    let (good, dead) = (start_node(), closed_endpoint());
     let cluster = time.of(vec![dead.clone(), good.endpoint()], &good);
     let states = || -> Vec<(String, Option<String>)> {
         let states = cluster.node_states().into_iter();
         states.map(|state| (state.node, state.backoff.map(|backoff| backoff.to_string()))).collect()
     };
     let well = |endpoint: &Endpoint| (endpoint.to_string(), None);
-    assert_eq!(states(), [well(&dead), well(&good.endpoint())], "nothing is known against them");
+    assert_eq!(states(), [well(&dead), well(&good.endpoint())], "no node is marked as down");
     ask(&cluster, Method::Get).unwrap();
     time.pass(12);
     let states = states();
@@ -286,19 +287,19 @@ fn list_clusters_with_check_names_the_nodes_that_are_down() {
     };
     let clusters = ClustersFile { clusters: vec![lame, node.cluster_settings()], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).unwrap();
-    let desk =
+    let state =
         ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes).unwrap();
-    let server = McpServer::new(tools::catalog(&Arc::new(desk))).unwrap();
-    let said = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
+    let server = McpServer::new(tools::catalog(&Arc::new(state))).unwrap();
+    let result = crate::support::tool::call(&server, "list_clusters", json!({"check": true}));
     let down = format!("{dead}: connection refused");
-    assert!(said.text.contains("nodes_down") && said.text.contains(&down), "{}", said.text);
-    let column = said.structured["columns"].as_array().unwrap().iter().position(|c| c == "nodes_down").unwrap();
-    assert!(said.structured["rows"][0][column].as_str().unwrap().starts_with(&down), "{}", said.structured);
-    assert!(said.structured["rows"][1][column].is_null(), "{}", said.structured);
+    assert!(result.text.contains("nodes_down") && result.text.contains(&down), "{}", result.text);
+    let column = result.structured["columns"].as_array().unwrap().iter().position(|c| c == "nodes_down").unwrap();
+    assert!(result.structured["rows"][0][column].as_str().unwrap().starts_with(&down), "{}", result.structured);
+    assert!(result.structured["rows"][1][column].is_null(), "{}", result.structured);
 }
 
 #[test]
-fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away() {
+fn hanging_cluster_rejects_excess_calls_and_does_not_delay_another() {
     let (hung, good) = (
         Node::start(|_| ScriptedReply::hang()),
         Node::start(|request| ScriptedReply::data(&request.index.to_string())),
@@ -313,7 +314,7 @@ fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away
         let calls: Vec<_> = (0..12)
             .map(|_| s.spawn(|| send(&bad, Method::Post, "/a", &cancel.child_token()).unwrap_err().kind()))
             .collect();
-        // Two are under way and two wait; which, the scheduler decides.
+        // Two are in flight and two wait. The scheduler decides which.
         while calls.iter().filter(|call| call.is_finished()).count() < 8 {
             thread::yield_now();
         }
@@ -322,8 +323,8 @@ fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away
             assert_eq!(ask(&other, Method::Get).unwrap().data(), n.to_string());
         }
         assert_eq!(hung.requests().len(), 2);
-        cancel.cancel();
-        // A place that a cancelled call left may still have been taken by one that was about to be cancelled.
+        cancel.cancel(CancelReason::ClientGone);
+        // A call that was about to be cancelled may have used the place of a cancelled one.
         let mut ends = BTreeMap::new();
         calls.into_iter().for_each(|call| *ends.entry(call.join().unwrap()).or_insert(0) += 1);
         assert_eq!(ends.remove("busy"), Some(8));
@@ -331,10 +332,10 @@ fn one_cluster_that_hangs_costs_another_nothing_and_its_own_crowd_is_turned_away
     });
 }
 
-/// A listener that accepts no more connections and drops the packets of clients that connect.
+/// Returns a listener that accepts no more connections and drops the packets of clients that connect.
 fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&own(21).into()).unwrap();
+    listener.bind(&own_address(21).into()).unwrap();
     listener.listen(0).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let mut taken = Vec::new();
@@ -346,11 +347,11 @@ fn black_hole() -> (Endpoint, Socket, Vec<TcpStream>) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
+fn call_is_cancelled_while_connecting_to_an_address_that_drops_packets() {
     let (hole, _listener, _taken) = black_hole();
-    let good = good();
+    let good = start_node();
     let cluster = Time::default().of(vec![hole.clone(), good.endpoint()], &good);
-    // Its line in the kernel's table of connections: to that port, SYN sent.
+    // The line in the kernel's table of connections: to that port, state SYN_SENT.
     let connecting = format!(":{:04X} 02 ", hole.port);
     let cancel = CancelToken::new();
     thread::scope(|s| {
@@ -360,21 +361,21 @@ fn a_call_is_cancelled_while_it_connects_to_an_address_that_swallows_packets() {
             thread::yield_now();
         }
         let start = Instant::now();
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         // The time to connect is 5 s.
         assert_eq!(call.join().unwrap().kind(), "cancelled");
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     });
-    assert!(good.requests().is_empty(), "a cancelled call goes nowhere else");
-    assert!(cluster.node_states()[0].backoff.is_none(), "a cancellation says nothing about the node");
+    assert!(good.requests().is_empty(), "a cancelled call is sent to no other node");
+    assert!(cluster.node_states()[0].backoff.is_none(), "a cancellation does not mark the node as down");
 }
 
 fn ask_with(cluster: &Cluster, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
     send(cluster, Method::Post, "/nodes/pve1/qemu/100/status/start", cancel)
 }
 
-/// Two nodes at the same port of two addresses, the first of which names both, and another that is offline.
-fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 'static) -> (Node, Node) {
+/// Starts two nodes at the same port of two addresses. The first lists both, and a third one that is offline.
+fn start_pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 'static) -> (Node, Node) {
     loop {
         let names = names.clone();
         let asked = AtomicU64::new(0);
@@ -398,19 +399,19 @@ fn pair(identity: Identity, names: impl Fn(u64) -> bool + Send + Sync + Clone + 
     }
 }
 
-fn discovering(node: &Node, tls: TlsVerification) -> config::ClusterConfig {
+fn start_discovery(node: &Node, tls: TlsVerification) -> config::ClusterConfig {
     config::ClusterConfig { discover_nodes: true, tls, ..node.cluster_settings() }
 }
 
 #[test]
-fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
-    let (first, second) = pair(Identity::Trusted, |_| true);
+fn discovered_nodes_answer_if_the_configured_one_is_down() {
+    let (first, second) = start_pair(Identity::Trusted, |_| true);
     let time = Time::default();
-    let cluster = time.cluster(discovering(&first, first.cluster_settings().tls));
+    let cluster = time.cluster(start_discovery(&first, first.cluster_settings().tls));
     for _ in 0..3 {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
-    assert_eq!(first.requests().len(), 4, "the cluster is asked for its nodes once");
+    assert_eq!(first.requests().len(), 4, "the cluster is queried for its nodes once");
     let named: Vec<_> = cluster.node_states().into_iter().map(|state| state.node).collect();
     assert_eq!(named, [first.endpoint().to_string(), second.endpoint().to_string()]);
     drop(first);
@@ -420,10 +421,10 @@ fn nodes_learnt_from_the_cluster_answer_when_the_configured_one_is_gone() {
 }
 
 #[test]
-fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
-    let (first, second) = pair(Identity::Plain, |time| time != 1);
+fn discovered_node_is_not_used_once_the_cluster_reports_it_offline() {
+    let (first, second) = start_pair(Identity::Plain, |time| time != 1);
     let time = Time::default();
-    let cluster = time.cluster(discovering(&first, TlsVerification::PublicRoots));
+    let cluster = time.cluster(start_discovery(&first, TlsVerification::PublicRoots));
     for known in [2, 1, 2] {
         ask(&cluster, Method::Get).unwrap();
         assert_eq!(cluster.node_states().len(), known);
@@ -433,10 +434,10 @@ fn a_learnt_node_that_the_cluster_no_longer_calls_online_is_asked_no_more() {
 }
 
 #[test]
-fn a_learnt_node_is_trusted_no_more_than_a_configured_one() {
-    let (first, second) = pair(Identity::SelfSigned, |_| true);
+fn discovered_node_is_verified_like_a_configured_one() {
+    let (first, second) = start_pair(Identity::SelfSigned, |_| true);
     let cluster =
-        Time::default().cluster(discovering(&first, TlsVerification::Fingerprints(vec![first.fingerprint()])));
+        Time::default().cluster(start_discovery(&first, TlsVerification::Fingerprints(vec![first.fingerprint()])));
     ask(&cluster, Method::Get).unwrap();
     drop(first);
     let text = ask(&cluster, Method::Post).unwrap_err().to_string();
@@ -445,16 +446,16 @@ fn a_learnt_node_is_trusted_no_more_than_a_configured_one() {
 }
 
 #[test]
-fn without_discover_nodes_nobody_asks_for_them_and_a_write_never_does() {
-    let (first, second) = pair(Identity::Plain, |_| true);
+fn node_discovery_happens_only_if_enabled_and_never_on_a_write() {
+    let (first, second) = start_pair(Identity::Plain, |_| true);
     let time = Time::default();
     ask(&time.cluster(first.cluster_settings()), Method::Get).unwrap();
-    ask(&time.cluster(discovering(&first, TlsVerification::PublicRoots)), Method::Post).unwrap();
+    ask(&time.cluster(start_discovery(&first, TlsVerification::PublicRoots)), Method::Post).unwrap();
     assert_eq!((first.requests().len(), second.connections()), (2, 0));
 }
 
 #[test]
-fn a_cluster_that_does_not_say_its_nodes_answers_all_the_same() {
+fn cluster_answers_although_node_discovery_fails() {
     for reply in [
         ScriptedReply::refusal(403, "Permission check failed (/, Sys.Audit)", ""),
         ScriptedReply::data("{\"a\":1}"),
@@ -464,7 +465,7 @@ fn a_cluster_that_does_not_say_its_nodes_answers_all_the_same() {
             "/api2/json/cluster/status" => reply.clone(),
             _ => ScriptedReply::data("1"),
         });
-        let cluster = Time::default().cluster(discovering(&node, TlsVerification::PublicRoots));
+        let cluster = Time::default().cluster(start_discovery(&node, TlsVerification::PublicRoots));
         for _ in 0..2 {
             assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
         }

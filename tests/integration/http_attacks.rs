@@ -1,7 +1,7 @@
-//! Attacks on the HTTP server over raw sockets. After each attack, a proper request must be answered.
+//! Attacks on the HTTP server over raw sockets. After each attack, a valid request must be answered.
 
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, LONG, eventually, ping, refused};
+use crate::support::raw::{Client, LONG, eventually, invalid_message, ping};
 use crate::support::server::{TestServer, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Held by the tests that open thousands of sockets.
+/// The lock of the tests that open thousands of sockets.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn request(headers: &str, body: &str) -> String {
@@ -18,7 +18,7 @@ fn request(headers: &str, body: &str) -> String {
 }
 
 #[test]
-fn large_bodies_that_never_come_whole_share_one_budget() {
+fn incomplete_large_bodies_share_one_budget() {
     let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
     let begin = || {
         let mut client = server.connect();
@@ -27,7 +27,7 @@ fn large_bodies_that_never_come_whole_share_one_budget() {
         client
     };
     let mut first = begin();
-    assert_eq!(first.reply().expect("to be asked for the body").status, 100);
+    assert_eq!(first.reply().expect("a 100 Continue").status, 100);
     let refused = begin().reply().expect("a refusal");
     assert_eq!(refused.status, 503, "{}", refused.body);
     assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
@@ -37,7 +37,7 @@ fn large_bodies_that_never_come_whole_share_one_budget() {
 }
 
 #[test]
-fn a_huge_content_length_is_refused_before_its_body_is_read() {
+fn huge_content_length_is_rejected_before_the_body_is_read() {
     let server = TestServer::start(limits());
     for length in ["1000000000000", "99999999999999999999999999", "4194305"] {
         let mut client = server.connect();
@@ -51,8 +51,8 @@ fn a_huge_content_length_is_refused_before_its_body_is_read() {
 }
 
 #[test]
-fn another_version_of_http_300_times_leaves_nothing_behind() {
-    // With room for few connections, each that stayed behind would show.
+fn unsupported_http_versions_leak_no_connection() {
+    // With a low limit on connections, a single leaked one makes the test fail.
     let server = TestServer::start(Limits { max_connections: 8, ..limits() });
     for _ in 0..300 {
         eventually("a 505", || server.status_of("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n") == 505);
@@ -61,7 +61,7 @@ fn another_version_of_http_300_times_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_burst_of_64_connections_that_stay_open_is_answered() {
+fn burst_of_64_open_connections_is_answered() {
     let server = TestServer::start(limits());
     let mut clients: Vec<_> = (0..64).map(|_| server.connect()).collect();
     for round in 0..3 {
@@ -76,7 +76,7 @@ fn a_burst_of_64_connections_that_stay_open_is_answered() {
 }
 
 #[test]
-fn three_thousand_requests_that_are_reset_end_nothing() {
+fn server_survives_three_thousand_reset_requests() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = TestServer::start(limits());
     for _ in 0..3000 {
@@ -87,28 +87,28 @@ fn three_thousand_requests_that_are_reset_end_nothing() {
     server.assert_answers();
 }
 
-/// Resident memory of this process, in KiB.
-fn resident() -> usize {
+/// Returns the resident memory of this process, in KiB.
+fn resident_memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[test]
-fn a_client_that_sends_ahead_without_reading_fills_only_its_own_socket() {
-    if !in_own_process(a_client_that_sends_ahead_without_reading_fills_only_its_own_socket) {
+fn pipelining_client_that_does_not_read_fills_only_its_own_socket() {
+    if !in_own_process(pipelining_client_that_does_not_read_fills_only_its_own_socket) {
         return;
     }
     let server = TestServer::start(limits());
     let mut client = server.connect();
-    let before = resident();
+    let before = resident_memory();
     let many = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     // It ends when the server closes, because the client did not read the answers within the write timeout.
     let begun = Instant::now();
     while client.stream.write_all(many.as_bytes()).is_ok() {
         assert!(begun.elapsed() < LONG, "the server still reads requests of a client that reads no answer");
     }
-    assert!(resident() < before + (200 << 10), "{before} KiB, then {} KiB", resident());
+    assert!(resident_memory() < before + (200 << 10), "{before} KiB, then {} KiB", resident_memory());
     server.assert_answers();
 }
 
@@ -125,7 +125,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
-fn a_request_line_without_end_is_cut() {
+fn endless_request_line_is_cut() {
     let server = TestServer::start(limits());
     let mut client = server.connect();
     client.send("GET /");
@@ -133,7 +133,7 @@ fn a_request_line_without_end_is_cut() {
     while sent < 64 << 20 && client.stream.write_all(&[b'a'; 4096]).is_ok() {
         sent += 4096;
     }
-    assert!(sent < 64 << 20, "all of it was taken");
+    assert!(sent < 64 << 20, "everything was accepted");
     server.assert_answers();
     assert_eq!(server.status_of(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(16 << 10))), 431);
     assert_eq!(server.status_of(&format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(16 << 10))), 431);
@@ -142,7 +142,7 @@ fn a_request_line_without_end_is_cut() {
 }
 
 #[test]
-fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
+fn thousand_partial_request_lines_are_cut_and_free_their_threads() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = TestServer::start(Limits { max_connections: 1000, ..limits() });
     let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
@@ -150,13 +150,13 @@ fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
         client.send("GET /heal");
     }
     for client in &mut clients {
-        // 408, or 503 for one that came when the first were not cut yet; some see only the end.
+        // 408, or 503 for a connection made before the first ones were cut. Some only see the end of the connection.
         if let Some(reply) = client.reply() {
             assert!(matches!(reply.status, 408 | 503), "{}", reply.head);
         }
         client.assert_ends();
     }
-    // A permit comes back with its thread: all 1,000 connections can be had again.
+    // Each ended thread frees its permit: 1,000 connections are available again.
     let open = std::cell::RefCell::new(Vec::new());
     for _ in 0..1000 {
         eventually("a connection", || {
@@ -170,7 +170,7 @@ fn a_thousand_half_request_lines_are_cut_and_their_threads_return() {
 }
 
 #[test]
-fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
+fn dripping_head_or_body_is_cut_by_its_total_deadline() {
     let server = TestServer::start(limits());
     for start in ["GET /", "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"] {
         let mut client = server.connect();
@@ -179,7 +179,7 @@ fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
         let begun = Instant::now();
         loop {
             client.send("a");
-            // Each byte comes long before a timeout of a single read would end.
+            // Each byte arrives long before the timeout of a single read.
             match std::io::Read::read(&mut client.stream, &mut [0; 12]) {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 _ => break,
@@ -192,14 +192,14 @@ fn a_head_or_a_body_that_drips_is_cut_by_its_total_deadline() {
 }
 
 #[test]
-fn a_body_that_does_not_come_is_408() {
+fn missing_body_is_408() {
     let server = TestServer::start(limits());
     assert_eq!(server.status_of(&request("Content-Length: 5\r\n", "xx")), 408);
     assert_eq!(server.status_of(&request("Transfer-Encoding: chunked\r\n", "5\r\nxx")), 408);
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed() {
+fn silent_connection_is_closed() {
     let server = TestServer::start(Limits { idle_timeout: Duration::from_millis(50), ..limits() });
     let mut silent = server.connect();
     silent.assert_ends();
@@ -210,20 +210,20 @@ fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[test]
-fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
+fn clients_that_do_not_read_a_large_answer_delay_no_other_client() {
     let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
     let mut slow = Vec::new();
     for _ in 0..4 {
         let sse = server.sse();
         let mut client = server.connect();
-        // Answered in the body of a 400, megabytes long, again and again.
+        // Each is answered with a 400 whose body has megabytes.
         for _ in 0..8 {
-            client.send_post(&sse.path, &refused(3 << 20));
+            client.send_post(&sse.path, &invalid_message(3 << 20));
         }
         slow.push((sse, client));
         server.assert_answers();
     }
-    // Not read, even now: it is the server that must give them up, which a write shows.
+    // The answers stay unread: the server must close the connections, which a failing write shows.
     for (_, client) in &mut slow {
         eventually("the connection is cut", || client.stream.write_all(b"x").is_err());
     }
@@ -231,7 +231,7 @@ fn clients_that_do_not_read_a_large_answer_hold_up_nobody() {
 }
 
 #[test]
-fn what_two_readers_could_understand_in_two_ways_is_refused() {
+fn ambiguous_requests_are_rejected() {
     let server = TestServer::start(limits());
     for (headers, status) in [
         ("Host: localhost\r\nContent-Length: 2\r\nContent-Length: 2\r\n", 400),
@@ -248,7 +248,7 @@ fn what_two_readers_could_understand_in_two_ways_is_refused() {
         ("Host: localhost\r\nTransfer-Encoding: xchunked\r\n", 501),
     ] {
         let mut client = server.connect();
-        // A server that read the first request otherwise would see a second one here. It must not be answered.
+        // A server that parsed the first request differently would see a second one here. It must not be answered.
         client.send(format!(
             "POST /messages HTTP/1.1\r\n{headers}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         ));
@@ -276,13 +276,13 @@ fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
 }
 
 #[test]
-fn a_large_answer_on_a_connection_kept_alive_is_not_delayed() {
+fn large_answer_on_a_kept_connection_is_not_delayed() {
     let server = TestServer::start(limits());
     let sse = server.sse();
     let mut client = server.connect();
     let begun = Instant::now();
     for _ in 0..100 {
-        let reply = client.post(&sse.path, &refused(3000));
+        let reply = client.post(&sse.path, &invalid_message(3000));
         assert!(reply.status == 400 && reply.body.len() > 3000);
     }
     // Two writes, or Nagle's algorithm, would wait 40 ms for an acknowledgement each time.
@@ -303,13 +303,13 @@ fn too_many_connections_get_503() {
         assert_eq!(reply.status, 503);
         assert!(reply.has_header("Retry-After: 5") && reply.has_header("Connection: close"), "{}", reply.head);
     }
-    assert_eq!(open[0].ask("GET /healthz", "").status, 200, "those that are open are served");
+    assert_eq!(open[0].ask("GET /healthz", "").status, 200, "open connections are served");
     drop(open);
     eventually("an answer", || server.status_of("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") == 200);
 }
 
 #[test]
-fn one_address_cannot_take_all_connections() {
+fn one_address_cannot_use_all_connections() {
     let server = TestServer::start(Limits { max_connections: 8, max_connections_per_address: 2, ..limits() });
     let mut open: Vec<_> = (0..2).map(|_| server.connect()).collect();
     for client in &mut open {
@@ -325,7 +325,7 @@ fn one_address_cannot_take_all_connections() {
 }
 
 #[test]
-fn a_storm_of_a_thousand_connects_is_served() {
+fn thousand_connects_at_once_are_served() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = TestServer::start(Limits { head_timeout: LONG, ..limits() });
     let mut clients: Vec<_> = (0..1000).map(|_| server.connect()).collect();
@@ -344,13 +344,13 @@ fn a_body_in_chunks_is_read_and_bounded() {
     let mut client = server.connect();
     client.send(request(headers, "3\r\n{\"a\r\n2\r\n\":\r\n0\r\n\r\n"));
     assert_eq!(client.reply().unwrap().status, 400, "no session is named");
-    assert_eq!(client.ask("GET /healthz", "").status, 200, "what follows is the next request");
+    assert_eq!(client.ask("GET /healthz", "").status, 200, "the following bytes are the next request");
     assert_eq!(server.status_of(&request(headers, "41\r\n")), 413);
     assert_eq!(server.status_of(&request(headers, "+3\r\nabc\r\n0\r\n\r\n")), 400);
 }
 
 #[test]
-fn a_body_is_asked_for_only_when_it_would_be_taken() {
+fn continue_is_sent_only_if_the_body_would_be_accepted() {
     let server = TestServer::start(limits());
     let sse = server.sse();
     let json = ping(1);

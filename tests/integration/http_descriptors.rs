@@ -10,13 +10,13 @@ use std::fs::File;
 use std::net::TcpStream;
 
 #[test]
-fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
-    if !in_own_process(without_descriptors_clients_wait_and_are_served_when_there_are_some) {
+fn clients_wait_while_no_descriptor_is_free_and_are_served_later() {
+    if !in_own_process(clients_wait_while_no_descriptor_is_free_and_are_served_later) {
         return;
     }
     capture();
     let server = TestServer::start(limits());
-    // Made before the descriptors are gone: connecting needs none.
+    // The sockets are created before the descriptors run out: connecting needs no new one.
     let sockets: Vec<_> = (0..3).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(100), ..before }).unwrap();
@@ -29,7 +29,7 @@ fn without_descriptors_clients_wait_and_are_served_when_there_are_some() {
         clients.push(client);
     }
     let mut failures = 0;
-    eventually("accept fails, and is tried again", || {
+    eventually("accept fails and is retried", || {
         failures += take().iter().filter(|line| line.text.starts_with("cannot accept a connection")).count();
         failures >= 3
     });

@@ -1,4 +1,4 @@
-//! Routes, guard and sessions of the HTTP front, as clients meet them.
+//! Routes, access checks and sessions of the HTTP server, as clients see them.
 
 use crate::support::raw::{LONG, Sse, eventually, ping};
 use crate::support::server::{TestServer, limits};
@@ -10,7 +10,7 @@ use std::time::Duration;
 const PING: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
 const PONG: &str = r#"{"jsonrpc":"2.0","id":0,"result":{}}"#;
 
-/// A call that goes to the workers, and is refused there: the server of these tests has no tools.
+/// Returns a call that a worker rejects: the server of these tests has no tools.
 fn call(id: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"none","arguments":{{}}}}}}"#)
 }
@@ -58,7 +58,7 @@ fn an_answer_to_head_has_no_body() {
 }
 
 #[test]
-fn another_host_is_misdirected_and_told_which_setting_would_allow_it() {
+fn unknown_host_is_421_and_names_the_setting_that_allows_it() {
     let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).start();
     for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
         let mut client = server.connect();
@@ -73,7 +73,7 @@ fn another_host_is_misdirected_and_told_which_setting_would_allow_it() {
 }
 
 #[test]
-fn a_foreign_origin_is_forbidden_on_every_route() {
+fn foreign_origin_is_forbidden_on_every_route() {
     let server = TestServer::builder().limits(limits()).origins(&["https://app.example"]).start();
     for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
         for origin in ["https://evil.example", "null", "file://"] {
@@ -142,7 +142,7 @@ fn notifications_and_responses_are_accepted_and_have_no_answer() {
 }
 
 #[test]
-fn what_is_no_message_is_answered_with_its_json_rpc_error() {
+fn invalid_messages_are_answered_with_a_json_rpc_error() {
     let server = TestServer::start(limits());
     let sse = server.sse();
     for (json, code) in [("", "-32700"), ("{", "-32700"), ("[]", "-32600"), ("42", "-32600"), ("{}", "-32600")] {
@@ -154,7 +154,7 @@ fn what_is_no_message_is_answered_with_its_json_rpc_error() {
 }
 
 #[test]
-fn a_post_without_a_session_or_with_an_unknown_one_says_what_to_do() {
+fn post_without_a_known_session_is_rejected_with_a_hint() {
     let server = TestServer::start(limits());
     let mut client = server.connect();
     let reply = client.post("/messages", PING);
@@ -191,7 +191,7 @@ fn a_post_must_be_json() {
 }
 
 #[test]
-fn a_stream_that_is_quiet_gets_comments() {
+fn quiet_stream_gets_comments() {
     let server = TestServer::start(limits());
     let mut sse = server.sse();
     for _ in 0..3 {
@@ -211,7 +211,7 @@ fn a_stream_over_http_1_0_is_framed_by_its_end() {
 }
 
 #[test]
-fn a_session_ends_at_once_when_its_client_is_gone() {
+fn session_ends_at_once_when_its_client_disconnects() {
     let server = TestServer::start(Limits { max_sessions: 1, sse_keepalive: LONG, ..limits() });
     let sse = server.sse();
     let refused = server.connect().ask("GET /sse", "");
@@ -225,7 +225,7 @@ fn a_session_ends_at_once_when_its_client_is_gone() {
 }
 
 #[test]
-fn what_a_client_sends_on_its_stream_is_ignored_within_bounds() {
+fn bytes_sent_on_a_stream_are_ignored_within_bounds() {
     let server = TestServer::start(limits());
     let mut sse = server.sse();
     sse.client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -239,7 +239,7 @@ fn what_a_client_sends_on_its_stream_is_ignored_within_bounds() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_stream_loses_it_and_holds_up_nobody() {
+fn client_that_does_not_read_its_stream_loses_it_and_delays_no_other() {
     let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
     let mut good = server.sse();
     let mut deaf = Vec::new();
@@ -263,8 +263,8 @@ fn a_client_that_does_not_read_its_stream_loses_it_and_holds_up_nobody() {
     assert!(good.message().contains("-32602"));
 }
 
-/// A session whose one call, in the hands of the only worker, has an answer that does not fit into the connection:
-/// the worker waits until its client reads, or is gone. `limits` must allow so long a wait.
+/// Returns a session whose call occupies the only worker. The answer does not fit into the connection, so the worker
+/// waits until the client reads or disconnects. `limits` must permit that wait.
 fn occupy_the_worker(server: &TestServer) -> Sse {
     let deaf = server.sse();
     SockRef::from(&deaf.client.stream).set_recv_buffer_size(4096).unwrap();
@@ -278,7 +278,7 @@ fn one_worker() -> Limits {
 }
 
 #[test]
-fn a_call_that_finds_all_workers_and_the_queue_taken_is_told_so() {
+fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
     let server = TestServer::start(one_worker());
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
@@ -287,13 +287,13 @@ fn a_call_that_finds_all_workers_and_the_queue_taken_is_told_so() {
     let busy = sse.message();
     assert!(busy.contains("\"id\":2,") && busy.contains("-32000") && busy.contains("busy: the server"), "{busy}");
     client.post(&sse.path, PING);
-    assert_eq!(sse.message(), PONG, "what needs no worker is answered");
+    assert_eq!(sse.message(), PONG, "a call without a worker is answered");
     drop(deaf);
-    assert!(sse.message().contains("\"id\":1,"), "what waited is answered");
+    assert!(sse.message().contains("\"id\":1,"), "the waiting call is answered");
 }
 
 #[test]
-fn one_session_cannot_take_the_whole_queue() {
+fn one_session_cannot_fill_the_queue() {
     let server = TestServer::start(Limits { max_calls_per_session: 1, ..one_worker() });
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
@@ -304,7 +304,7 @@ fn one_session_cannot_take_the_whole_queue() {
     drop(deaf);
     assert!(sse.message().contains("\"id\":1,"));
     assert_eq!(client.post(&sse.path, &call(3)).status, 202);
-    assert!(sse.message().contains("\"id\":3,"), "there is room again as soon as the answer is there");
+    assert!(sse.message().contains("\"id\":3,"), "there is a free place as soon as the answer arrives");
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
 }
 
 #[test]
-fn a_stop_waits_no_longer_than_it_may() {
+fn stop_waits_no_longer_than_its_time_limit() {
     let mut server = TestServer::start(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
     let _deaf = occupy_the_worker(&server);
     server.begin_stop();
@@ -330,7 +330,7 @@ fn a_stop_waits_no_longer_than_it_may() {
 }
 
 #[test]
-fn every_one_of_many_calls_at_once_is_answered_once() {
+fn parallel_calls_are_each_answered_once() {
     let server = TestServer::start(Limits { max_calls: 4, max_calls_per_session: 1000, ..limits() });
     let mut sse = server.sse();
     let mut client = server.connect();
@@ -340,7 +340,7 @@ fn every_one_of_many_calls_at_once_is_answered_once() {
     let mut answered: Vec<_> = (0..200)
         .map(|_| {
             let message = sse.message();
-            // Refused by the call itself, or because the queue was full: one of the two.
+            // The rejection comes from the call itself or from the full queue.
             assert!(message.contains("-32602") || message.contains("-32000"), "{message}");
             let id = message.split("\"id\":").nth(1).unwrap();
             id[..id.find(',').unwrap()].parse::<usize>().unwrap()
@@ -370,7 +370,7 @@ fn a_stop_ends_streams_and_idle_connections_and_run_returns() {
 }
 
 #[test]
-fn a_stop_before_the_start_is_a_start_that_returns() {
+fn run_returns_at_once_if_stopped_before_the_start() {
     for _ in 0..20 {
         let mut server = TestServer::start(limits());
         server.begin_stop();
@@ -379,7 +379,7 @@ fn a_stop_before_the_start_is_a_start_that_returns() {
 }
 
 #[test]
-fn a_client_that_only_half_closes_is_gone() {
+fn half_closed_connection_counts_as_disconnected() {
     let server = TestServer::start(Limits { sse_keepalive: Duration::from_secs(60), ..limits() });
     let mut sse = server.sse();
     sse.client.stream.shutdown(Shutdown::Write).unwrap();
@@ -387,7 +387,7 @@ fn a_client_that_only_half_closes_is_gone() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_is_no_server() {
+fn server_does_not_start_with_an_invalid_setting() {
     use proxmox_mcp::http::{AllowListError, HttpConfig, HttpServer, StartError, listen};
     let config = HttpConfig {
         listener: listen("127.0.0.1:0".parse().unwrap()).unwrap(),

@@ -1,6 +1,6 @@
 //! The protocol core without a socket: both eras, the edge cases, notifications, cancellation, input-required results.
 
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
     Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
@@ -68,7 +68,7 @@ fn catalog() -> Catalog {
             tool(
                 "cancelled",
                 Box::new(|context, _| {
-                    context.cancel.cancel();
+                    context.cancel.cancel(CancelReason::ClientGone);
                     Ok(ToolOutput::text("too late".into()))
                 }),
             ),
@@ -118,7 +118,7 @@ fn server() -> McpServer {
     McpServer::new(catalog()).expect("a server")
 }
 
-/// The answer to one request, and the notifications sent before it.
+/// Sends a request. Returns its answer and the notifications sent before it.
 fn exchange(server: &McpServer, request: &Value) -> (Option<RpcResponse>, Vec<Value>) {
     let text = request.to_string();
     let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
@@ -154,7 +154,7 @@ fn modern(method: &str, mut params: Value) -> Value {
 }
 
 #[test]
-fn discover_says_what_is_spoken_and_offered() {
+fn discover_lists_versions_and_capabilities() {
     let (answer, _) = answer(&server(), &modern("server/discover", json!({})));
     let result = &answer["result"];
     assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
@@ -183,7 +183,7 @@ fn a_capability_that_the_catalog_lacks_is_neither_announced_nor_served() {
 }
 
 #[test]
-fn both_eras_list_the_same_and_only_the_modern_one_says_how_long_to_keep_it() {
+fn both_eras_list_the_same_and_only_modern_lists_have_a_lifetime() {
     let server = server();
     for (method, key) in [
         ("tools/list", "tools"),
@@ -223,7 +223,7 @@ fn every_kind_of_content_is_carried_in_both_eras() {
 }
 
 #[test]
-fn what_a_tool_says_hides_nothing_from_a_readers_eyes() {
+fn invisible_characters_of_a_tool_result_are_escaped() {
     let mut catalog = catalog();
     catalog.tools = vec![
         tool(
@@ -239,10 +239,10 @@ fn what_a_tool_says_hides_nothing_from_a_readers_eyes() {
     ];
     let server = McpServer::new(catalog).expect("a server");
     let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
-    let (told, notes) = exchange(&server, &call);
-    let told: Value = serde_json::from_slice(&told.expect("an answer").bytes).expect("JSON");
-    assert_eq!(told["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
-    assert_eq!(told["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
+    let (reply, notes) = exchange(&server, &call);
+    let reply: Value = serde_json::from_slice(&reply.expect("an answer").bytes).expect("JSON");
+    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
+    assert_eq!(reply["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
     assert_eq!(notes[0]["params"]["message"], "p\\u202e");
     assert_eq!(notes[1]["params"]["data"], json!({"l\\u001b": "\\u200b"}));
     call["params"]["name"] = "fail".into();
@@ -250,7 +250,7 @@ fn what_a_tool_says_hides_nothing_from_a_readers_eyes() {
 }
 
 #[test]
-fn a_tool_that_fails_or_is_called_wrongly_is_a_result_and_a_tool_that_is_not_there_an_error() {
+fn failed_tool_is_a_result_and_unknown_tool_an_error() {
     let server = server();
     for (params, text) in [
         (json!({"name": "fail"}), "it broke: do this"),
@@ -267,7 +267,7 @@ fn a_tool_that_fails_or_is_called_wrongly_is_a_result_and_a_tool_that_is_not_the
 }
 
 #[test]
-fn progress_grows_under_the_clients_token_and_is_absent_where_none_was_asked_for() {
+fn progress_increases_and_is_sent_only_with_a_token() {
     let (_, sent) = exchange(&server(), &modern("tools/call", json!({"name": "slow"})));
     let progress: Vec<_> = sent.iter().map(|n| &n["params"]).collect();
     assert_eq!(
@@ -283,7 +283,7 @@ fn progress_grows_under_the_clients_token_and_is_absent_where_none_was_asked_for
 }
 
 #[test]
-fn log_messages_are_sent_from_the_severity_on_that_the_client_names() {
+fn log_messages_are_sent_from_the_requested_severity() {
     let mut request = modern("tools/call", json!({"name": "slow"}));
     request["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = json!("warning");
     let (_, sent) = exchange(&server(), &request);
@@ -305,7 +305,7 @@ fn a_cancelled_request_is_never_answered() {
 }
 
 #[test]
-fn a_tool_that_needs_input_gets_it_on_the_next_call() {
+fn tool_that_needs_input_gets_it_with_the_retry() {
     let server = server();
     let (first, _) = answer(&server, &modern("tools/call", json!({"name": "ask"})));
     assert_eq!(first["result"]["resultType"], "input_required");
@@ -355,7 +355,7 @@ fn resources_and_prompts_and_completion() {
 }
 
 #[test]
-fn each_era_knows_only_its_own_methods() {
+fn each_era_has_only_its_own_methods() {
     let server = server();
     for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "subscriptions/listen", "nope"] {
         assert_eq!(answer(&server, &modern(method, json!({}))).1, Some(message::METHOD_NOT_FOUND), "{method}");
@@ -366,7 +366,7 @@ fn each_era_knows_only_its_own_methods() {
 }
 
 #[test]
-fn a_modern_request_names_a_version_that_is_spoken_and_its_capabilities() {
+fn modern_request_must_name_a_supported_version_and_capabilities() {
     let server = server();
     let mut request = modern("tools/list", json!({}));
     request["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2099-01-01");

@@ -1,5 +1,5 @@
-//! However a path is written: what reaches a node is the operation that was matched and that `dry_run` shows, no other;
-//! and where `dry_run` refuses, nothing of it is sent.
+//! Paths in every spelling: a node receives exactly the operation that was matched and that `dry_run` shows. If
+//! `dry_run` rejects a path, nothing is sent.
 
 use crate::support::node::{Node, Request};
 use crate::support::proxmox::{is_lookup, operation, proxmox, read, required, segments};
@@ -36,26 +36,26 @@ const VALUES: &[&str] = &[
     "UPID:pve2:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!admin:",
 ];
 
-/// One change to a path that was written well.
+/// A change to a well-formed path.
 #[derive(Clone, Debug)]
-enum Twist {
+enum PathChange {
     /// This character percent-encoded, once or twice.
     Encode(Index, bool),
-    /// Every slash so.
+    /// Every slash percent-encoded.
     Slashes(&'static str),
-    /// Something put in between.
+    /// A text inserted in the middle.
     Insert(Index, &'static str),
-    /// Put in front.
+    /// A text inserted at the start.
     Front(&'static str),
-    /// Put behind.
+    /// A text appended.
     Back(&'static str),
     /// This character in the other case.
     Case(Index),
-    /// This segment left out, or written twice.
+    /// This segment removed or duplicated.
     Segment(Index, bool),
 }
 
-fn twist() -> impl Strategy<Value = Twist> {
+fn any_change() -> impl Strategy<Value = PathChange> {
     const BETWEEN: &[&str] = &[
         "/",
         "//",
@@ -123,17 +123,17 @@ fn twist() -> impl Strategy<Value = Twist> {
     ];
     let index = any::<Index>;
     prop_oneof![
-        4 => (index(), any::<bool>()).prop_map(|(at, twice)| Twist::Encode(at, twice)),
-        1 => select(&["//", "%2F", "%2f", "%252F", "/./", "///", "\\"][..]).prop_map(Twist::Slashes),
-        2 => (index(), select(BETWEEN)).prop_map(|(at, text)| Twist::Insert(at, text)),
-        2 => select(FRONT).prop_map(Twist::Front),
-        2 => select(BACK).prop_map(Twist::Back),
-        1 => index().prop_map(Twist::Case),
-        1 => (index(), any::<bool>()).prop_map(|(at, twice)| Twist::Segment(at, twice)),
+        4 => (index(), any::<bool>()).prop_map(|(at, twice)| PathChange::Encode(at, twice)),
+        1 => select(&["//", "%2F", "%2f", "%252F", "/./", "///", "\\"][..]).prop_map(PathChange::Slashes),
+        2 => (index(), select(BETWEEN)).prop_map(|(at, text)| PathChange::Insert(at, text)),
+        2 => select(FRONT).prop_map(PathChange::Front),
+        2 => select(BACK).prop_map(PathChange::Back),
+        1 => index().prop_map(PathChange::Case),
+        1 => (index(), any::<bool>()).prop_map(|(at, twice)| PathChange::Segment(at, twice)),
     ]
 }
 
-fn twisted(path: String, twist: &Twist) -> String {
+fn change_path(path: String, change: &PathChange) -> String {
     let chars: Vec<char> = path.chars().collect();
     let split = |at: &Index| {
         let at = at.index(chars.len().max(1)).min(chars.len());
@@ -142,8 +142,8 @@ fn twisted(path: String, twist: &Twist) -> String {
     let first = |text: &str| {
         text.chars().next().map_or((String::new(), String::new()), |c| (c.to_string(), text[c.len_utf8()..].into()))
     };
-    match twist {
-        Twist::Encode(at, twice) => {
+    match change {
+        PathChange::Encode(at, twice) => {
             let (before, rest) = split(at);
             let (this, after) = first(&rest);
             let percent = if *twice { "%25" } else { "%" };
@@ -154,20 +154,20 @@ fn twisted(path: String, twist: &Twist) -> String {
                 .collect();
             before + &code + &after
         }
-        Twist::Slashes(with) => path.replace('/', with),
-        Twist::Insert(at, text) => {
+        PathChange::Slashes(with) => path.replace('/', with),
+        PathChange::Insert(at, text) => {
             let (before, after) = split(at);
             before + text + &after
         }
-        Twist::Front(text) => format!("{text}{path}"),
-        Twist::Back(text) => format!("{path}{text}"),
-        Twist::Case(at) => {
+        PathChange::Front(text) => format!("{text}{path}"),
+        PathChange::Back(text) => format!("{path}{text}"),
+        PathChange::Case(at) => {
             let (before, rest) = split(at);
             let (this, after) = first(&rest);
             let other = if this == this.to_uppercase() { this.to_lowercase() } else { this.to_uppercase() };
             before + &other + &after
         }
-        Twist::Segment(at, twice) => {
+        PathChange::Segment(at, twice) => {
             let mut parts: Vec<&str> = path.split('/').collect();
             let at = at.index(parts.len());
             match twice {
@@ -179,11 +179,11 @@ fn twisted(path: String, twist: &Twist) -> String {
     }
 }
 
-/// An operation by its place, and a path that may or may not be its own.
-fn typed() -> impl Strategy<Value = (usize, String)> {
+/// Generates the index of an operation, and a path that may or may not belong to it.
+fn any_typed_path() -> impl Strategy<Value = (usize, String)> {
     let values = (select(NODES), select(GUESTS), prop::collection::vec(select(VALUES), 4));
-    let twists = prop::collection::vec(twist(), 0..4);
-    (any::<Index>(), values, any::<bool>(), twists).prop_map(|(at, (node, guest, values), short, twists)| {
+    let changes = prop::collection::vec(any_change(), 0..4);
+    (any::<Index>(), values, any::<bool>(), changes).prop_map(|(at, (node, guest, values), short, changes)| {
         let at = at.index(embedded_schema().len());
         let mut values = values.into_iter();
         let fill = |segment: &str| match segment {
@@ -198,15 +198,15 @@ fn typed() -> impl Strategy<Value = (usize, String)> {
         if short && template.contains("{vmid}") {
             path = path.replacen(&format!("/nodes/{node}"), "", 1);
         }
-        (at, twists.iter().fold(path, twisted))
+        (at, changes.iter().fold(path, change_path))
     })
 }
 
 #[test]
-fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
+fn accepted_path_is_read_by_a_node_as_it_was_matched() {
     let (taken, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 4_000, failure_persistence: None, ..Config::default() };
-    let any_text = prop_oneof![9 => typed().prop_map(|(_, path)| path), 1 => "[/a-z0-9.%{}:?#é \\\\]{0,40}", 1 => "\\PC{0,30}|.{0,30}"];
+    let any_text = prop_oneof![9 => any_typed_path().prop_map(|(_, path)| path), 1 => "[/a-z0-9.%{}:?#é \\\\]{0,40}", 1 => "\\PC{0,30}|.{0,30}"];
     let run = TestRunner::new(config).run(&any_text, |typed| {
         let Ok((path, _)) = ApiPath::parse(&typed) else {
             refused.set(refused.get() + 1);
@@ -233,42 +233,42 @@ fn a_path_that_is_taken_is_read_by_a_node_as_it_was_matched() {
     assert!(taken.get() > 1_000 && refused.get() > 300, "{} taken, {} refused", taken.get(), refused.get());
 }
 
-/// `METHOD /path` of what a dry run shows.
-fn shown(said: &ToolResult) -> (String, String) {
-    let line = said.text.lines().next().unwrap();
-    let line = line.strip_prefix("Nothing was sent. This would be: ").unwrap_or_else(|| panic!("{said:?}"));
+/// Returns method and path in the result of a dry run.
+fn shown_operation(result: &ToolResult) -> (String, String) {
+    let line = result.text.lines().next().unwrap();
+    let line = line.strip_prefix("Nothing was sent. This would be: ").unwrap_or_else(|| panic!("{result:?}"));
     let (method, path) = line.strip_suffix(" on cluster test").unwrap().split_once(' ').unwrap();
     (method.to_owned(), path.to_owned())
 }
 
 /// Calls `tool` and returns its result and the requests it caused.
-fn asked(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (ToolResult, Vec<Request>) {
+fn record_call(server: &McpServer, node: &Node, tool: &str, arguments: Value) -> (ToolResult, Vec<Request>) {
     let before = node.requests().len();
-    let said = call(server, tool, arguments);
-    (said, node.requests().split_off(before))
+    let text = call(server, tool, arguments);
+    (text, node.requests().split_off(before))
 }
 
 #[test]
-fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
+fn every_path_reaches_the_operation_that_dry_run_shows() {
     let node = proxmox();
     let server = product(vec![node.cluster_settings()]);
-    // The schema is there before requests are counted.
+    // The schema is fetched before requests are counted.
     assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
     let (sent, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
-    let run = TestRunner::new(config).run(&typed(), |(at, path)| {
+    let run = TestRunner::new(config).run(&any_typed_path(), |(at, path)| {
         let operation_meant = embedded_schema().operation(at).unwrap();
         let (method, data) = (operation_meant.method(), required(&operation_meant));
         let mut arguments = json!({"path": path, "method": method.as_str(), "data": data});
         if path.starts_with(|c: char| c.is_alphabetic()) {
-            // A method may stand in front.
+            // A method may precede the path.
             arguments.as_object_mut().unwrap().remove("method");
         }
         let mut dry = arguments.clone();
         dry["dry_run"] = true.into();
-        let (dry, looks) = asked(&server, &node, "proxmox_api_call", dry);
+        let (dry, looks) = record_call(&server, &node, "proxmox_api_call", dry);
         prop_assert!(looks.iter().all(is_lookup), "{looks:?}");
-        let (real, requests) = asked(&server, &node, "proxmox_api_call", arguments.clone());
+        let (real, requests) = record_call(&server, &node, "proxmox_api_call", arguments.clone());
         if dry.failed {
             refused.set(refused.get() + 1);
             prop_assert!(real.failed && requests.iter().all(is_lookup), "{dry:?} but {requests:?}");
@@ -276,7 +276,7 @@ fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
             return Ok(());
         }
         sent.set(sent.get() + 1);
-        let (method, path) = shown(&dry);
+        let (method, path) = shown_operation(&dry);
         let mut requests = requests.into_iter().filter(|r| !is_lookup(r) || r.path() == format!("/api2/json{path}"));
         let first = requests.next();
         prop_assert!(first.is_some(), "{dry:?}, {real:?}");
@@ -284,7 +284,7 @@ fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
         prop_assert_eq!((&first.method, first.path()), (&method, &*format!("/api2/json{path}")));
         prop_assert_eq!(operation(&first.method, &segments(&first)), operation(&method, &read(&path)));
         prop_assert!(operation(&method, &read(&path)).1.is_some());
-        // A GET that Proxmox refused as elsewhere goes to where the guest is, as an operation of the same name.
+        // If Proxmox reports that the guest is elsewhere, the GET is sent again to the guest's node.
         for again in requests {
             let (was, is) = (read(&path), segments(&again));
             prop_assert!(again.method == "GET" && method == "GET" && was[4..] == is[4..] && was[0] == is[0]);
@@ -300,17 +300,18 @@ fn no_path_reaches_another_operation_than_the_one_that_dry_run_shows() {
 }
 
 #[test]
-fn a_get_reads_whatever_its_path_says() {
+fn get_only_reads_for_any_path() {
     let node = proxmox();
     let server = product(vec![node.cluster_settings()]);
     assert!(!call(&server, "describe_api", json!({"path": "/version"})).failed);
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     let method = select(&["", "", "GET ", "POST ", "PUT\t", "delete ", "  PoSt  "][..]);
-    let run = TestRunner::new(config).run(&(method, typed()), |(front, (_, path))| {
-        let (said, requests) = asked(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
+    let run = TestRunner::new(config).run(&(method, any_typed_path()), |(front, (_, path))| {
+        let (result, requests) =
+            record_call(&server, &node, "proxmox_api_get", json!({"path": format!("{front}{path}")}));
         prop_assert!(requests.iter().all(|r| r.method == "GET" && r.body.is_empty()), "{requests:?}");
         if !front.trim().is_empty() && front != "GET " {
-            prop_assert!(said.failed && requests.is_empty(), "{said:?}");
+            prop_assert!(result.failed && requests.is_empty(), "{result:?}");
         }
         Ok(())
     });

@@ -1,8 +1,8 @@
-//! Protected guests: nothing that reaches one is sent, by whatever way it reaches it; reads and what reaches others are.
+//! Protected guests: no change that affects one is sent. Reads, and changes of other guests, are sent.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{RecordingNode, open, protected};
-use crate::support::proxmox::{failed, guests, gzipped_facts, read, required};
+use crate::support::policy::{RecordingNode, open_policy, protected};
+use crate::support::proxmox::{guests, gzipped_facts, read, required, server_error};
 use crate::support::tool::{ToolResult, ToolServer};
 use proxmox_mcp::policy::ClusterPolicy;
 use proxmox_mcp::pve::Method;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 const LIST: &str = "/api2/json/cluster/resources?type=vm";
 
-/// The ways to name 100 (`web01`, on pve1), and what else may be protected beside it.
+/// Ways to protect guest 100 (`web01`, on pve1), some with other guests.
 const WAYS: [&[&str]; 4] = [&["100"], &["pool:prod"], &["tag:critical"], &["pool:other", "tag:CRITICAL"]];
 
-/// The guests of the cluster. Guest 100 is in a pool and has a tag; the token does not see guest 300.
+/// Returns the guests of the cluster. Guest 100 is in a pool and has a tag. The token does not see guest 300.
 fn rows() -> Value {
     let mut rows = guests();
     let list = rows.as_array_mut().expect("a list");
@@ -25,19 +25,19 @@ fn rows() -> Value {
     rows
 }
 
-/// A server over a cluster with protected guests.
-fn protecting(protect: &[&str]) -> ToolServer {
-    protecting_with_list(protect, ScriptedReply::data(&rows().to_string()))
+/// Returns a server over a cluster with protected guests.
+fn start_protecting(protect: &[&str]) -> ToolServer {
+    start_protecting_with_list(protect, ScriptedReply::data(&rows().to_string()))
 }
 
-fn protecting_with_list(protect: &[&str], list: ScriptedReply) -> ToolServer {
+fn start_protecting_with_list(protect: &[&str], list: ScriptedReply) -> ToolServer {
     let node = RecordingNode::with(gzipped_facts(), move |request| (request.target == LIST).then(|| list.clone()));
-    let rules = ClusterPolicy { protect: protected(protect), ..open() };
+    let rules = ClusterPolicy { protect: protected(protect), ..open_policy() };
     let cluster = node.cluster("prod", rules);
     ToolServer::new(node, vec![cluster])
 }
 
-/// A call of `METHOD /path`, with what it requires filled in where that is not given.
+/// Calls `METHOD /path`. Required parameters that are not given are filled in.
 fn call_operation(server: &ToolServer, line: &str, given: Value) -> ToolResult {
     let (method, path) = line.split_once(' ').expect("a method");
     let top = path.replacen("/qemu/", "/nodes/pve1/qemu/", usize::from(path.starts_with("/qemu/")));
@@ -55,24 +55,24 @@ fn call_operation(server: &ToolServer, line: &str, given: Value) -> ToolResult {
 
 #[track_caller]
 fn assert_refused(server: &ToolServer, line: &str, given: &Value) -> String {
-    let said = call_operation(server, line, given.clone());
+    let result = call_operation(server, line, given.clone());
     let writes = server.node.writes();
-    assert!(said.failed && writes.is_empty(), "{line} {given}: {said:?} {writes:?}");
-    assert!(said.text.contains("refused: ") && said.text.contains("protected"), "{line} {given}: {said:?}");
-    said.text
+    assert!(result.failed && writes.is_empty(), "{line} {given}: {result:?} {writes:?}");
+    assert!(result.text.contains("refused: ") && result.text.contains("protected"), "{line} {given}: {result:?}");
+    result.text
 }
 
 #[track_caller]
 fn assert_sent(server: &ToolServer, line: &str, given: &Value) {
-    let said = call_operation(server, line, given.clone());
-    assert!(!said.failed && server.node.writes().len() == 1, "{line} {given}: {said:?}");
+    let result = call_operation(server, line, given.clone());
+    assert!(!result.failed && server.node.writes().len() == 1, "{line} {given}: {result:?}");
 }
 
-/// Whatever reaches 100.
-fn reaching() -> Vec<(&'static str, Value)> {
+/// Returns calls that affect guest 100.
+fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
     let none = || json!({});
     vec![
-        // By its path.
+        // Through the path.
         ("POST /nodes/pve1/qemu/100/status/start", none()),
         ("POST /nodes/pve1/qemu/100/status/stop", none()),
         ("POST /qemu/web01/status/shutdown", none()),
@@ -90,12 +90,12 @@ fn reaching() -> Vec<(&'static str, Value)> {
         ("POST /nodes/pve1/qemu/100/move_disk", json!({"disk": "scsi0", "target-vmid": 101})),
         ("POST /nodes/pve1/qemu/100/vncproxy", none()),
         ("GET /nodes/pve1/qemu/100/vncwebsocket", json!({"port": 5900, "vncticket": "x"})),
-        // Over it.
+        // Through the guest's own resources.
         ("POST /nodes/pve2/qemu", json!({"vmid": 100, "archive": "local:backup/x.vma.zst", "force": true})),
         ("POST /nodes/pve1/qemu", json!({"vmid": 100})),
         ("POST /nodes/pve3/lxc", json!({"vmid": 100, "ostemplate": "local:backup/x.tar", "force": true})),
         ("POST /nodes/pve2/qemu/101/clone", json!({"newid": 100})),
-        // By what it has.
+        // Through its volumes.
         ("PUT /nodes/pve2/qemu/101/config", json!({"scsi1": "local-lvm:vm-100-disk-0"})),
         ("POST /nodes/pve2/qemu/101/config", json!({"scsi1": "local:100/any.qcow2"})),
         ("PUT /nodes/pve2/lxc/200/config", json!({"mp0": "zfs:subvol-100-disk-1,mp=/x"})),
@@ -115,7 +115,7 @@ fn reaching() -> Vec<(&'static str, Value)> {
         ("DELETE /nodes/pve2/storage/local/prunebackups", json!({"prune-backups": "keep-last=1"})),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:qmmigrate:100:root@pam:", none()),
         ("DELETE /nodes/pve1/tasks/UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump::root@pam:", none()),
-        // By what it is part of.
+        // Through its pool.
         ("POST /cluster/ha/resources", json!({"sid": "vm:100"})),
         ("POST /cluster/ha/resources", json!({"sid": "100"})),
         ("PUT /cluster/ha/resources/vm:100", json!({"state": "stopped"})),
@@ -132,7 +132,7 @@ fn reaching() -> Vec<(&'static str, Value)> {
         ("PUT /pools", json!({"poolid": "prod", "vms": "101"})),
         ("DELETE /pools", json!({"poolid": "prod"})),
         ("DELETE /pools/prod", none()),
-        // With others.
+        // Together with other guests.
         ("POST /nodes/pve1/vzdump", json!({"vmid": "100"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": "101,100"})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": ["101", "web01"]})),
@@ -156,7 +156,7 @@ fn reaching() -> Vec<(&'static str, Value)> {
         ("POST /cluster/bulk-action/guest/start", json!({"vms": ["web01"]})),
         ("POST /cluster/bulk-action/guest/migrate", json!({"target": "vm-101"})),
         ("POST /cluster/bulk-action/guest/suspend", none()),
-        // With what it runs on.
+        // Through its node.
         ("POST /nodes/pve1/status", json!({"command": "reboot"})),
         ("PUT /nodes/pve1/network", none()),
         ("PUT /nodes/pve1/disks/wipedisk", json!({"disk": "/dev/sdb"})),
@@ -175,19 +175,19 @@ fn reaching() -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn whatever_reaches_a_protected_guest_is_refused() {
+fn every_call_that_reaches_a_protected_guest_is_denied() {
     for protect in WAYS {
-        let server = protecting(protect);
-        for (line, given) in reaching() {
+        let server = start_protecting(protect);
+        for (line, given) in calls_on_guest_100() {
             assert_refused(&server, line, &given);
         }
     }
 }
 
 #[test]
-fn what_reaches_others_is_sent() {
+fn calls_that_reach_other_guests_are_sent() {
     for protect in WAYS {
-        let server = protecting(protect);
+        let server = start_protecting(protect);
         for (line, given) in [
             ("POST /nodes/pve2/qemu/101/status/stop", json!({})),
             ("POST /qemu/db01/status/reboot", json!({})),
@@ -224,9 +224,9 @@ fn what_reaches_others_is_sent() {
 }
 
 #[test]
-fn a_protected_guest_may_be_looked_at() {
+fn protected_guest_can_be_read() {
     for protect in WAYS {
-        let server = protecting(protect);
+        let server = start_protecting(protect);
         for path in [
             "/nodes/pve1/qemu/100/config",
             "/qemu/web01/status/current",
@@ -235,28 +235,28 @@ fn a_protected_guest_may_be_looked_at() {
             "/cluster/ha/resources/vm:100",
             "/pools/prod",
         ] {
-            let said = server.call("proxmox_api_get", json!({"path": path}));
-            assert!(!said.failed, "{path}: {said:?}");
+            let result = server.call("proxmox_api_get", json!({"path": path}));
+            assert!(!result.failed, "{path}: {result:?}");
         }
         assert!(!server.call("find_guest", json!({"query": "web01"})).failed);
-        let said = call_operation(&server, "POST /nodes/pve1/qemu/100/agent/ping", json!({}));
-        assert!(!said.failed, "a POST that only looks: {said:?}");
+        let result = call_operation(&server, "POST /nodes/pve1/qemu/100/agent/ping", json!({}));
+        assert!(!result.failed, "a POST that only looks: {result:?}");
     }
 }
 
 #[test]
-fn a_dry_run_of_what_is_refused_is_refused() {
-    let server = protecting(&["100"]);
+fn dry_run_of_a_denied_call_is_denied() {
+    let server = start_protecting(&["100"]);
     let arguments = json!({"path": "/nodes/pve1/stopall", "method": "POST", "dry_run": true});
-    let said = server.call("proxmox_api_call", arguments);
-    assert!(said.failed && said.text.contains("protected"), "{said:?}");
+    let result = server.call("proxmox_api_call", arguments);
+    assert!(result.failed && result.text.contains("protected"), "{result:?}");
 }
 
 #[test]
-fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
+fn unlisted_guest_may_be_in_a_protected_pool() {
     let over = json!({"vmid": 300, "archive": "local:backup/x.vma.zst", "force": true});
     for protect in [&["pool:prod"][..], &["tag:critical"], &["100", "tag:x"]] {
-        let server = protecting(protect);
+        let server = start_protecting(protect);
         for (line, given) in [
             ("POST /nodes/pve3/qemu/300/status/stop", json!({})),
             ("POST /nodes/pve3/vzdump", json!({"vmid": "300"})),
@@ -269,32 +269,32 @@ fn a_guest_that_is_not_in_the_list_may_be_in_a_protected_pool() {
         }
         assert_sent(&server, "POST /nodes/pve3/qemu", &json!({"vmid": 300}));
     }
-    assert_sent(&protecting(&["100"]), "POST /nodes/pve3/qemu/300/status/stop", &json!({}));
+    assert_sent(&start_protecting(&["100"]), "POST /nodes/pve3/qemu/300/status/stop", &json!({}));
 }
 
 #[test]
-fn a_protected_guest_that_is_not_in_the_list_may_be_on_any_node() {
-    let server = protecting(&["300"]);
+fn unlisted_protected_guest_may_be_on_any_node() {
+    let server = start_protecting(&["300"]);
     for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /cluster/bulk-action/guest/suspend"] {
         assert!(assert_refused(&server, line, &json!({})).contains("VM.Audit"));
     }
     assert_sent(&server, "POST /nodes/pve2/qemu/101/status/stop", &json!({}));
-    // One that is in it without its node is on each.
-    let server = protecting_with_list(&["300"], ScriptedReply::data(&guests().to_string()));
+    // A listed guest without a node may be on any node.
+    let server = start_protecting_with_list(&["300"], ScriptedReply::data(&guests().to_string()));
     assert_refused(&server, "POST /nodes/pve2/stopall", &json!({}));
 }
 
 #[test]
-fn without_a_list_nothing_passes_that_could_reach_one() {
+fn without_a_guest_list_calls_that_could_reach_a_protected_guest_are_denied() {
     let lists = [
         ScriptedReply::data("{}"),
         ScriptedReply::data("null"),
         ScriptedReply::body("<html>"),
-        failed("cluster not ready - no quorum?"),
+        server_error("cluster not ready - no quorum?"),
     ];
     for list in lists {
         for protect in WAYS {
-            let server = protecting_with_list(protect, list.clone());
+            let server = start_protecting_with_list(protect, list.clone());
             for line in ["POST /nodes/pve1/stopall", "POST /nodes/pve2/status", "POST /nodes/pve2/termproxy"] {
                 assert_refused(&server, line, &json!({}));
             }
@@ -308,11 +308,11 @@ fn without_a_list_nothing_passes_that_could_reach_one() {
 }
 
 #[test]
-fn a_node_that_stands_for_whichever_is_asked_is_none() {
-    let server = protecting(&["100"]);
+fn localhost_as_node_is_rejected_with_the_node_names() {
+    let server = start_protecting(&["100"]);
     for path in ["/nodes/localhost/stopall", "/nodes/LOCALHOST/status", "/nodes/%6cocalhost/vzdump"] {
-        let said = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));
-        assert!(said.failed && said.text.contains("which node? Put one of pve1, pve2, pve3"), "{said:?}");
+        let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));
+        assert!(result.failed && result.text.contains("which node? Put one of pve1, pve2, pve3"), "{result:?}");
         assert_eq!(server.node.writes(), [""; 0]);
     }
 }

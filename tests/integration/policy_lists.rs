@@ -1,7 +1,7 @@
-//! Operations that `deny` and `allow` rule out. Every tool that would do them refuses, in every spelling.
+//! Operations that `deny` and `allow` exclude. Every tool rejects them in every spelling.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{RecordingNode, open, patterns};
+use crate::support::policy::{RecordingNode, open_policy, patterns};
 use crate::support::proxmox::{gzipped_facts, is_lookup};
 use crate::support::tool::{ToolResult, ToolServer};
 use proxmox_mcp::policy::ClusterPolicy;
@@ -9,48 +9,48 @@ use serde_json::{Value, json};
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
 
-fn denying(list: &[&str]) -> ToolServer {
-    over(RecordingNode::start(), ClusterPolicy { deny: patterns(list), ..open() })
+fn start_with_deny_list(list: &[&str]) -> ToolServer {
+    start_server(RecordingNode::start(), ClusterPolicy { deny: patterns(list), ..open_policy() })
 }
 
-fn allowing(list: &[&str]) -> ToolServer {
-    over(RecordingNode::start(), ClusterPolicy { allow: Some(patterns(list)), ..open() })
+fn start_with_allow_list(list: &[&str]) -> ToolServer {
+    start_server(RecordingNode::start(), ClusterPolicy { allow: Some(patterns(list)), ..open_policy() })
 }
 
-fn over(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
+fn start_server(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
     let cluster = node.cluster("test", rules);
     ToolServer::new(node, vec![cluster])
 }
 
-/// It is refused, and no request of it reached the node.
+/// Asserts that a call is denied and no request of it reached the node.
 #[track_caller]
 fn assert_refused(server: &ToolServer, tool: &str, arguments: Value, denied: &str) -> ToolResult {
     server.node.requests();
-    let said = server.call(tool, arguments.clone());
-    assert!(said.failed && said.text.contains("refused: "), "{tool} {arguments}: {said:?}");
+    let result = server.call(tool, arguments.clone());
+    assert!(result.failed && result.text.contains("refused: "), "{tool} {arguments}: {result:?}");
     let requests = server.node.requests();
     assert!(!requests.iter().any(|r| r.path().ends_with(denied)), "{tool} {arguments}: {requests:?}");
-    said
+    result
 }
 
 #[track_caller]
 fn assert_passes(server: &ToolServer, tool: &str, arguments: Value) {
-    let said = server.call(tool, arguments.clone());
-    assert!(!said.failed, "{tool} {arguments}: {said:?}");
+    let result = server.call(tool, arguments.clone());
+    assert!(!result.failed, "{tool} {arguments}: {result:?}");
 }
 
 #[test]
-fn a_denied_list_is_denied_to_every_tool_that_shows_it() {
-    let server = denying(&["GET /nodes"]);
+fn denied_list_is_denied_to_every_tool_that_shows_it() {
+    let server = start_with_deny_list(&["GET /nodes"]);
     assert_refused(&server, "list_nodes", json!({}), "/nodes");
     assert_refused(&server, "proxmox_api_get", json!({"path": "/nodes"}), "/nodes");
     assert_refused(&server, "proxmox_api_call", json!({"path": "//nodes/"}), "/nodes");
-    let said = server.call("list_clusters", json!({"check": true}));
-    assert!(said.text.contains("refused: "), "{said:?}");
+    let result = server.call("list_clusters", json!({"check": true}));
+    assert!(result.text.contains("refused: "), "{result:?}");
     assert!(!server.node.requests().iter().any(|r| r.path().ends_with("/nodes")));
     assert_passes(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
 
-    let server = denying(&["* /cluster/resources"]);
+    let server = start_with_deny_list(&["* /cluster/resources"]);
     for (tool, arguments) in [
         ("find_guest", json!({"query": "web"})),
         ("get_cluster_resources", json!({})),
@@ -63,19 +63,19 @@ fn a_denied_list_is_denied_to_every_tool_that_shows_it() {
 }
 
 #[test]
-fn of_several_paths_the_denied_ones_alone_are_refused() {
-    let server = denying(&["GET /pools/**", "GET /nodes/*/status"]);
-    let said =
+fn only_the_denied_paths_of_several_are_rejected() {
+    let server = start_with_deny_list(&["GET /pools/**", "GET /nodes/*/status"]);
+    let result =
         server.call("proxmox_api_get", json!({"paths": ["/version", "/pools", "/pools/x", "/nodes/pve1/status"]}));
-    let refused: Vec<bool> = [&said.text].into_iter().chain(&said.more).map(|t| t.contains("refused: ")).collect();
-    assert_eq!(refused, [false, true, true, true], "{said:?}");
+    let refused: Vec<bool> = [&result.text].into_iter().chain(&result.more).map(|t| t.contains("refused: ")).collect();
+    assert_eq!(refused, [false, true, true, true], "{result:?}");
     let asked: Vec<_> = server.node.requests().iter().filter(|r| !is_lookup(r)).map(|r| r.target.clone()).collect();
     assert_eq!(asked, [""; 0]);
 }
 
 #[test]
-fn a_denied_path_is_denied_in_every_spelling() {
-    let server = denying(&["* /nodes/pve1/qemu/100/**"]);
+fn denied_path_is_denied_in_every_spelling() {
+    let server = start_with_deny_list(&["* /nodes/pve1/qemu/100/**"]);
     for path in [
         "/nodes/pve1/qemu/100/config",
         "/nodes/pve1/%71emu/100/config",
@@ -95,7 +95,7 @@ fn a_denied_path_is_denied_in_every_spelling() {
         let path = path.trim_start_matches("GET ");
         assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "PUT"}), "/100/config");
     }
-    // Asked for where it is not, Proxmox says so, and it is not asked for where it is.
+    // Proxmox reports that the guest is elsewhere. The request is not repeated on the guest's node, which is denied.
     for path in ["/nodes/pve2/qemu/100/config", "/nodes/pve3/lxc/100/config"] {
         assert!(server.call("proxmox_api_get", json!({"path": path})).failed);
         assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "PUT"}), "/100/config");
@@ -105,9 +105,9 @@ fn a_denied_path_is_denied_in_every_spelling() {
 }
 
 #[test]
-fn a_volume_of_many_slashes_is_denied_as_one() {
+fn volume_with_many_slashes_is_denied_as_one() {
     for pattern in ["DELETE /nodes/*/storage/*/content/*", "* /nodes/*/storage/local/**"] {
-        let server = denying(&[pattern]);
+        let server = start_with_deny_list(&[pattern]);
         for volume in ["local:iso/a.iso", "local%3Aiso%2Fa.iso", "iso/a.iso", "local:100/vm-100-disk-0.raw", "x"] {
             let path = format!("/nodes/pve1/storage/local/content/{volume}");
             assert_refused(&server, "proxmox_api_call", json!({"path": path, "method": "DELETE"}), ".iso");
@@ -117,10 +117,10 @@ fn a_volume_of_many_slashes_is_denied_as_one() {
 }
 
 #[test]
-fn a_node_that_is_denied_is_not_asked_under_another_name() {
+fn denied_node_is_not_reached_under_another_name() {
     let only = ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#);
     let node = RecordingNode::with(gzipped_facts(), move |r| (r.path() == "/api2/json/nodes").then(|| only.clone()));
-    let server = over(node, ClusterPolicy { deny: patterns(&["* /nodes/pve1/**"]), ..open() });
+    let server = start_server(node, ClusterPolicy { deny: patterns(&["* /nodes/pve1/**"]), ..open_policy() });
     for path in
         ["/nodes/localhost/status", "/nodes/LocalHost/status", "/nodes/{node}/status", "/nodes/%6cocalhost/status"]
     {
@@ -129,8 +129,9 @@ fn a_node_that_is_denied_is_not_asked_under_another_name() {
 }
 
 #[test]
-fn an_allow_list_lets_nothing_else_through() {
-    let server = allowing(&["GET /version", "GET /nodes/*/qemu/*/config", "POST /nodes/*/qemu/*/status/start"]);
+fn allow_list_permits_nothing_else() {
+    let server =
+        start_with_allow_list(&["GET /version", "GET /nodes/*/qemu/*/config", "POST /nodes/*/qemu/*/status/start"]);
     for (tool, arguments) in [
         ("list_nodes", json!({})),
         ("find_guest", json!({"query": "web"})),
@@ -143,37 +144,37 @@ fn an_allow_list_lets_nothing_else_through() {
         ("proxmox_api_call", json!({"path": "/qemu/web01/status/stop", "method": "POST"})),
         ("proxmox_api_call", json!({"path": "/version/x"})),
     ] {
-        let said = server.call(tool, arguments.clone());
+        let result = server.call(tool, arguments.clone());
         let sent: Vec<_> = server.node.requests().into_iter().filter(|r| !is_lookup(r)).collect();
-        assert!(said.failed && sent.is_empty(), "{tool} {arguments}: {said:?} {sent:?}");
+        assert!(result.failed && sent.is_empty(), "{tool} {arguments}: {result:?} {sent:?}");
     }
     assert_passes(&server, "proxmox_api_get", json!({"path": "/version"}));
     assert_passes(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
     assert_passes(&server, "proxmox_api_call", json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"}));
     // The look-up of a guest by name is a read like any other.
-    let said = server.call("proxmox_api_get", json!({"path": "/qemu/web01/config"}));
-    assert!(said.failed && said.text.contains("GET /cluster/resources"), "{said:?}");
+    let result = server.call("proxmox_api_get", json!({"path": "/qemu/web01/config"}));
+    assert!(result.failed && result.text.contains("GET /cluster/resources"), "{result:?}");
     assert_passes(&server, "search_api", json!({"query": "start a VM"}));
     assert_passes(&server, "describe_api", json!({"path": "/nodes"}));
 }
 
 #[test]
-fn a_denied_log_is_not_read_while_a_task_is_waited_for() {
+fn waiting_for_a_task_does_not_read_a_denied_log() {
     for pattern in ["GET /nodes/*/tasks/*/log", "GET /nodes/*/tasks/*/status", "* /nodes/*/tasks/**"] {
-        let server = denying(&[pattern]);
+        let server = start_with_deny_list(&[pattern]);
         assert_refused(&server, "wait_for_task", json!({"upid": UPID}), "");
     }
 }
 
 #[test]
-fn a_task_that_may_not_be_watched_is_begun_and_said_to_be() {
+fn task_with_a_denied_status_is_started_and_reported() {
     let node = RecordingNode::with(gzipped_facts(), |r| {
         (r.method == "POST").then(|| ScriptedReply::data(&format!("\"{UPID}\"")))
     });
-    let server = over(node, ClusterPolicy { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open() });
+    let server = start_server(node, ClusterPolicy { deny: patterns(&["GET /nodes/*/tasks/**"]), ..open_policy() });
     let arguments = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true});
-    let said = server.call("proxmox_api_call", arguments);
-    assert!(!said.failed && said.text.contains(UPID), "{said:?}");
-    assert!(said.more.iter().any(|note| note.contains("was begun") && note.contains("\"deny\" list")), "{said:?}");
+    let result = server.call("proxmox_api_call", arguments);
+    assert!(!result.failed && result.text.contains(UPID), "{result:?}");
+    assert!(result.more.iter().any(|note| note.contains("was begun") && note.contains("\"deny\" list")), "{result:?}");
     assert!(!server.node.requests().iter().any(|r| r.path().contains("/tasks/")));
 }

@@ -1,9 +1,11 @@
-//! The permissions of each level: every operation, by every tool and in every spelling, from both sides. Unknown
-//! operations, and parameters that raise the risk of a call. The table is `tests/policy/operations.tsv` (`UPDATE=1`
-//! rewrites it).
+//! The permissions of each level: every operation with every tool and spelling, limited by the client or by the
+//! cluster. Unknown operations, and parameters that raise the risk of a call. The table is
+//! `tests/policy/operations.tsv` (`UPDATE=1` rewrites it).
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{LEVELS, RecordingNode, asking, client, concrete, open, patterns, protected};
+use crate::support::policy::{
+    LEVELS, RecordingNode, client, concrete_path, confirming_policy, open_policy, patterns, protected,
+};
 use crate::support::proxmox::{facts_list, is_lookup, operation, required, script, segments};
 use crate::support::test_tools::product_for;
 use crate::support::tool::{ToolResult, ToolServer, call_as};
@@ -14,22 +16,22 @@ use proxmox_mcp::pve::schema::{Operation, embedded_schema};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// A code as this server makes them, which it did not make.
+/// A well-formed confirmation code that this server did not issue.
 const MADE_UP: &str = "12c-00112233445566ff-0123456789abcdef01234567";
 
-/// A server with a client of each level and a cluster of each, all of one node, and one (`ask`) where what can't be undone
-/// is to be confirmed.
+/// Starts a server with a client and a cluster of each level, all on one node. The cluster `ask` requires confirmation
+/// of irreversible changes.
 fn server_of_levels(node: RecordingNode) -> ToolServer {
     let mut clusters: Vec<_> = LEVELS
         .iter()
-        .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open() }))
+        .map(|(name, rights)| node.cluster(name, ClusterPolicy { permissions: *rights, ..open_policy() }))
         .collect();
-    clusters.push(node.cluster("ask", asking()));
+    clusters.push(node.cluster("ask", confirming_policy()));
     let clients: Vec<_> = LEVELS.iter().map(|(name, rights)| client(name, *rights, &[])).collect();
     ToolServer::for_clients(node, clusters, &clients)
 }
 
-/// Makes a call where only the client has the level, and where only the cluster has it.
+/// Makes a call with the level limited by the client, and one limited by the cluster.
 fn call_from_both_sides(
     server: &ToolServer,
     level: usize,
@@ -40,20 +42,20 @@ fn call_from_both_sides(
     for (client, cluster) in [(level, "X"), (3, LEVELS[level].0)] {
         let mut arguments = arguments.clone();
         arguments["cluster"] = cluster.into();
-        let said = server.call_as(client, tool, arguments);
-        see(said, &format!("client {}, cluster {cluster}", LEVELS[client].0));
+        let text = server.call_as(client, tool, arguments);
+        see(text, &format!("client {}, cluster {cluster}", LEVELS[client].0));
     }
 }
 
-/// Returns whether an operation has reached the node since the last look at its requests.
+/// Returns whether an operation has reached the node since its requests were last read.
 fn has_reached(server: &ToolServer, wanted: &Operation<'_>) -> bool {
     let of = |method: &str, segments: &[String]| operation(method, segments).1 == Some(wanted.template());
     server.node.requests().iter().any(|r| r.method == wanted.method().as_str() && of(&r.method, &segments(r)))
 }
 
-/// The ways to write a call: the tool and its arguments.
-fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str, Value)> {
-    let (path, method) = (concrete(wanted), wanted.method().as_str());
+/// Returns the ways to write a call, as tool and arguments.
+fn call_forms(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str, Value)> {
+    let (path, method) = (concrete_path(wanted), wanted.method().as_str());
     let encoded =
         |s: &str| -> String { s.bytes().map(|b| if b == b'/' { "/".into() } else { format!("%{b:02x}") }).collect() };
     let call = |path: &str| json!({"path": path, "method": method, "data": data});
@@ -99,7 +101,7 @@ fn doors(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'static str
 }
 
 #[test]
-fn every_operation_is_let_through_from_its_level_on_and_by_no_door_below_it() {
+fn every_operation_requires_its_level_with_every_tool() {
     let all: Vec<_> = embedded_schema().operations().collect();
     assert_eq!(all.len(), 661);
     let parts = all.chunks(all.len().div_ceil(4));
@@ -110,23 +112,23 @@ fn every_operation_is_let_through_from_its_level_on_and_by_no_door_below_it() {
     golden(&table);
 }
 
-/// The rows of these operations, each tried through every door.
+/// Returns the rows of these operations. Each operation is tried with every tool.
 fn rows(operations: &[Operation<'_>]) -> String {
     let server = server_of_levels(RecordingNode::start());
     let mut table = String::new();
     for wanted in operations {
         let (line, data) = (format!("{}\t{}", wanted.method(), wanted.template()), required(wanted));
-        let doors = doors(wanted, &data);
+        let doors = call_forms(wanted, &data);
         let mut lowest = None;
         for (level, (letter, _)) in LEVELS.iter().enumerate() {
             let (tool, plain) = &doors[0];
             let mut let_through = Vec::new();
-            call_from_both_sides(&server, level, tool, plain, |said, who| {
-                let passed = !said.failed;
+            call_from_both_sides(&server, level, tool, plain, |result, who| {
+                let passed = !result.failed;
                 let requests = server.node.requests();
                 assert!(
-                    passed || said.text.contains("refused: ") && requests.is_empty(),
-                    "{line} {who}: {said:?} {requests:?}"
+                    passed || result.text.contains("refused: ") && requests.is_empty(),
+                    "{line} {who}: {result:?} {requests:?}"
                 );
                 let_through.push(passed);
             });
@@ -137,41 +139,41 @@ fn rows(operations: &[Operation<'_>]) -> String {
             }
             for (tool, arguments) in &doors[1..] {
                 if !let_through[0] {
-                    call_from_both_sides(&server, level, tool, arguments, |said, who| {
+                    call_from_both_sides(&server, level, tool, arguments, |result, who| {
                         let requests = server.node.requests();
                         // An invalid path is looked up first: a container has no agent.
                         let silent = match arguments["path"].as_str() {
                             Some(path) if path.contains("/lxc/WEB01") => requests.iter().all(is_lookup),
                             _ => requests.is_empty(),
                         };
-                        assert!(said.failed && silent, "{line} {who} {arguments}: {said:?} {requests:?}");
-                        assert!(said.text.contains("refused: "), "{line} {who} {arguments}: {said:?}");
+                        assert!(result.failed && silent, "{line} {who} {arguments}: {result:?} {requests:?}");
+                        assert!(result.text.contains("refused: "), "{line} {who} {arguments}: {result:?}");
                     });
                 } else if lowest == Some(level) {
                     let mut arguments = arguments.clone();
                     arguments["cluster"] = LEVELS[level].0.into();
-                    let said = server.call_as(level, tool, arguments.clone());
-                    assert!(!said.failed && has_reached(&server, wanted), "{line} {arguments}: {said:?}");
+                    let result = server.call_as(level, tool, arguments.clone());
+                    assert!(!result.failed && has_reached(&server, wanted), "{line} {arguments}: {result:?}");
                 }
             }
         }
         let lowest = lowest.unwrap_or_else(|| panic!("{line}: no level may"));
-        let asks = asks(&server, wanted, &doors);
+        let asks = needs_confirmation(&server, wanted, &doors);
         table.push_str(&format!("{line}\t{}\t{}\n", LEVELS[lowest].0, if asks { "asks" } else { "-" }));
     }
     table
 }
 
-/// Returns whether it has to be confirmed. Every tool must agree.
-fn asks(server: &ToolServer, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
+/// Returns whether a call must be confirmed. Every tool must agree.
+fn needs_confirmation(server: &ToolServer, wanted: &Operation<'_>, doors: &[(&str, Value)]) -> bool {
     let mut all = doors.iter().map(|(tool, arguments)| {
         let mut arguments = arguments.clone();
         arguments["cluster"] = "ask".into();
         server.node.requests();
-        let said = server.call_as(3, tool, arguments.clone());
+        let result = server.call_as(3, tool, arguments.clone());
         let reached = has_reached(server, wanted);
-        assert_eq!(said.failed, !reached, "{arguments}: {said:?}");
-        assert!(reached || said.text.contains("has to be confirmed"), "{arguments}: {said:?}");
+        assert_eq!(result.failed, !reached, "{arguments}: {result:?}");
+        assert!(reached || result.text.contains("has to be confirmed"), "{arguments}: {result:?}");
         !reached
     });
     let first = all.next().expect("a door");
@@ -181,7 +183,10 @@ fn asks(server: &ToolServer, wanted: &Operation<'_>, doors: &[(&str, Value)]) ->
 
 fn golden(table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy/operations.tsv");
-    let head = "# method, path, lowest level that lets it through (R read, O operate, F full, X full with exec), whether it asks\n";
+    let head = concat!(
+        "# method, path, lowest level that permits it (R read, O operate, F full, X full with exec), ",
+        "whether it requires confirmation\n"
+    );
     let now = format!("{head}{table}");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &now).expect("written");
@@ -201,11 +206,11 @@ fn golden(table: &str) {
 fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static str, bool) {
     let mut lowest = None;
     for (level, (letter, _)) in LEVELS.iter().enumerate() {
-        call_from_both_sides(server, level, tool, arguments, |said, who| {
+        call_from_both_sides(server, level, tool, arguments, |result, who| {
             let sent = server.node.requests().iter().any(|r| !is_lookup(r));
-            assert_eq!(sent, !said.failed, "{who} {arguments}: {said:?}");
-            assert!(sent || said.text.contains("refused: "), "{who} {arguments}: {said:?}");
-            assert!(sent || lowest.is_none(), "{who} {arguments}: {said:?}");
+            assert_eq!(sent, !result.failed, "{who} {arguments}: {result:?}");
+            assert!(sent || result.text.contains("refused: "), "{who} {arguments}: {result:?}");
+            assert!(sent || lowest.is_none(), "{who} {arguments}: {result:?}");
             if sent {
                 lowest = lowest.or(Some(*letter));
             }
@@ -213,14 +218,14 @@ fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static
     }
     let mut arguments = arguments.clone();
     arguments["cluster"] = "ask".into();
-    let said = server.call_as(3, tool, arguments.clone());
+    let result = server.call_as(3, tool, arguments.clone());
     let sent = server.node.requests().iter().any(|r| !is_lookup(r));
-    assert!(sent != said.failed && (sent || said.text.contains("has to be confirmed")), "{arguments}: {said:?}");
+    assert!(sent != result.failed && (sent || result.text.contains("has to be confirmed")), "{arguments}: {result:?}");
     (lowest.unwrap_or_else(|| panic!("no level may: {arguments}")), !sent)
 }
 
 #[test]
-fn an_operation_that_only_the_cluster_knows_is_the_worst_there_is() {
+fn operation_known_only_to_the_cluster_has_the_highest_risk() {
     let mut paths = facts_list();
     let info = json!({"description": "Reads a list.", "permissions": {"user": "all"}, "risk": "R",
         "parameters": {"additionalProperties": 0, "properties": {}}, "returns": {"type": "array"}});
@@ -239,7 +244,7 @@ fn an_operation_that_only_the_cluster_knows_is_the_worst_there_is() {
 }
 
 #[test]
-fn a_path_that_neither_the_facts_nor_the_cluster_describe_is_the_worst_there_is() {
+fn undescribed_path_has_the_highest_risk() {
     let server = server_of_levels(RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None));
     for path in ["/cluster/brand/new", "/nodes/pve1/brand", "/nodes/pve1/qemu/100/status/halt", "/x"] {
         for method in ["GET", "POST", "PUT", "DELETE"] {
@@ -251,8 +256,8 @@ fn a_path_that_neither_the_facts_nor_the_cluster_describe_is_the_worst_there_is(
     assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": "/nodes/pve1/status"})), ("R", false));
 }
 
-/// Descriptions that a node may give of a path: the same path with harmless facts, or another template that matches it.
-fn lies(template: &str) -> Vec<String> {
+/// Returns false descriptions of a path: the same path with harmless facts, or another template that matches it.
+fn false_descriptions(template: &str) -> Vec<String> {
     let (parent, _) = template.rsplit_once('/').expect("a path");
     vec![
         template.to_owned(),
@@ -267,7 +272,7 @@ fn lies(template: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
+fn false_description_lowers_no_risk() {
     let harmless = json!({"description": "Reads a harmless list.", "risk": "R", "summary": "List nothing",
         "permissions": {"user": "all"}, "parameters": {"additionalProperties": 1, "properties": {}}});
     let info = json!({"GET": harmless, "POST": harmless, "PUT": harmless, "DELETE": harmless});
@@ -280,22 +285,25 @@ fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
         ("GET", "/nodes/{node}/qemu/{vmid}/config", "R", false),
     ] {
         let path = template.replace("{node}", "pve1").replace("{vmid}", "100");
-        for lie in lies(template) {
+        for lie in false_descriptions(template) {
             let server = server_of_levels(RecordingNode::with(
                 ScriptedReply::body(script(&[json!({"path": lie, "info": info})])),
                 |_| None,
             ));
             let call = json!({"path": path, "method": method});
             let places = |letter: &str| LEVELS.iter().position(|(l, _)| *l == letter);
-            // As the facts have it, or the worst, or not at all where the lie leaves no such path.
+            // The risk is the embedded one or the highest. There is no risk if the false description lacks the path.
             for cluster in ["X", "ask"] {
                 for (level, (letter, _)) in LEVELS.iter().enumerate() {
                     let mut call = call.clone();
                     call["cluster"] = cluster.into();
-                    let said = server.call_as(level, "proxmox_api_call", call);
+                    let result = server.call_as(level, "proxmox_api_call", call);
                     let sent = server.node.requests().iter().any(|r| !is_lookup(r));
                     let may = places(letter) >= places(least) && (cluster == "X" || !asks);
-                    assert!(may || !sent && said.failed, "{method} {path} as {lie}, {letter} on {cluster}: {said:?}");
+                    assert!(
+                        may || !sent && result.failed,
+                        "{method} {path} as {lie}, {letter} on {cluster}: {result:?}"
+                    );
                 }
             }
         }
@@ -303,15 +311,15 @@ fn a_cluster_that_lies_about_its_operations_lowers_no_risk() {
 }
 
 #[test]
-fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
+fn renamed_paths_stay_in_the_deny_list() {
     let info = json!({"description": "x", "parameters": {"additionalProperties": 1, "properties": {}}});
     let info = json!({"POST": info, "DELETE": info});
     let paths = ["/nodes/{a}/storage/{b}/content/{volume}", "/nodes/{a}/{b}", "/nodes/{a}/qemu/{b}/status/{c}"];
     let paths: Vec<_> = paths.iter().map(|path| json!({"path": path, "info": info})).collect();
     let node = RecordingNode::with(ScriptedReply::body(script(&paths)), |_| None);
-    let denying = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open() };
-    let allowing = ClusterPolicy { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open() };
-    let guarding = ClusterPolicy { protect: protected(&["100"]), ..open() };
+    let denying = ClusterPolicy { deny: patterns(&["DELETE /nodes/*/storage/*/content/*"]), ..open_policy() };
+    let allowing = ClusterPolicy { allow: Some(patterns(&["POST /nodes/*/qemu"])), ..open_policy() };
+    let guarding = ClusterPolicy { protect: protected(&["100"]), ..open_policy() };
     let server = product_for(
         vec![node.cluster("denying", denying), node.cluster("allowing", allowing), node.cluster("guarding", guarding)],
         &[],
@@ -324,21 +332,21 @@ fn a_cluster_that_renames_its_paths_takes_nothing_out_of_a_list() {
         ("guarding", "POST", "/nodes/pve1/qemu/100/status/stop"),
         ("guarding", "POST", "/nodes/pve2/qemu/101/status/brand"),
     ] {
-        let said = call_as(
+        let result = call_as(
             &server,
             &Caller::new_stdio(),
             "proxmox_api_call",
             json!({"cluster": cluster, "method": method, "path": path}),
         );
-        assert!(said.failed && said.text.contains("refused: "), "{cluster} {path}: {said:?}");
+        assert!(result.failed && result.text.contains("refused: "), "{cluster} {path}: {result:?}");
         assert_eq!(node.writes(), [""; 0], "{cluster} {path}");
     }
 }
 
-// ---- parameters that make it worse
+// ---- parameters that raise the risk
 
 #[test]
-fn parameters_raise_what_a_call_needs_and_asks() {
+fn parameters_raise_the_required_level_and_confirmation() {
     let server = server_of_levels(RecordingNode::start());
     let (config, shutdown) = ("/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/100/status/shutdown");
     for (line, data, level) in [

@@ -1,8 +1,8 @@
-//! Lost connections, hanging nodes, dead nodes, cancellations and crowds: what is asked again, what never is, and
-//! what the caller is told.
+//! Lost connections, hanging nodes, dead nodes, cancellations and excess load: the requests that are retried, and the
+//! errors that callers get.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::base::hint::render_error;
 use proxmox_mcp::config::{self, Endpoint, Limits};
 use proxmox_mcp::pve::Method;
@@ -24,11 +24,11 @@ fn cluster(node: &Node) -> Cluster {
     client(node.cluster_settings())
 }
 
-fn hasty(node: &Node) -> Cluster {
+fn cluster_with_short_timeout(node: &Node) -> Cluster {
     client(config::ClusterConfig { timeout: SHORT, ..node.cluster_settings() })
 }
 
-fn of(endpoints: Vec<Endpoint>, any: &Node) -> Cluster {
+fn cluster_of(endpoints: Vec<Endpoint>, any: &Node) -> Cluster {
     client(config::ClusterConfig { endpoints, ..any.cluster_settings() })
 }
 
@@ -51,7 +51,7 @@ fn assert_unknown(error: &PveError, why: &str) {
 }
 
 #[test]
-fn a_get_is_asked_once_more_when_its_connection_was_lost() {
+fn get_is_retried_once_after_a_lost_connection() {
     let node =
         Node::start(|request| if request.index == 0 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     assert_eq!(ask(&cluster(&node), Method::Get).unwrap().data(), "1");
@@ -59,7 +59,7 @@ fn a_get_is_asked_once_more_when_its_connection_was_lost() {
 }
 
 #[test]
-fn a_get_is_asked_once_more_when_a_kept_connection_was_lost() {
+fn get_is_retried_once_after_a_lost_kept_connection() {
     let node =
         Node::start(|request| if request.index == 1 { ScriptedReply::close() } else { ScriptedReply::data("1") });
     let cluster = cluster(&node);
@@ -69,7 +69,7 @@ fn a_get_is_asked_once_more_when_a_kept_connection_was_lost() {
 }
 
 #[test]
-fn a_get_is_not_asked_a_third_time() {
+fn get_is_not_sent_a_third_time() {
     let node = Node::start(|_| ScriptedReply::close());
     let error = ask(&cluster(&node), Method::Get).unwrap_err();
     assert_eq!(error.kind(), "lost");
@@ -78,7 +78,7 @@ fn a_get_is_not_asked_a_third_time() {
 }
 
 #[test]
-fn a_get_whose_answer_had_begun_is_not_asked_again() {
+fn get_is_not_retried_once_its_answer_has_begun() {
     for start in
         ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":"]
     {
@@ -89,7 +89,7 @@ fn a_get_whose_answer_had_begun_is_not_asked_again() {
 }
 
 #[test]
-fn a_write_is_never_asked_again_and_its_outcome_is_unknown() {
+fn lost_write_is_never_retried_and_its_outcome_is_unknown() {
     for method in WRITES {
         let node = Node::start(|_| ScriptedReply::close());
         assert_unknown(&ask(&cluster(&node), method).unwrap_err(), "the connection was lost before an answer came");
@@ -98,7 +98,7 @@ fn a_write_is_never_asked_again_and_its_outcome_is_unknown() {
 }
 
 #[test]
-fn a_write_lost_on_a_kept_connection_is_never_asked_again() {
+fn write_lost_on_a_kept_connection_is_never_retried() {
     let node =
         Node::start(|request| if request.index == 0 { ScriptedReply::data("1") } else { ScriptedReply::close() });
     let cluster = cluster(&node);
@@ -108,7 +108,7 @@ fn a_write_lost_on_a_kept_connection_is_never_asked_again() {
 }
 
 #[test]
-fn a_write_whose_answer_is_cut_or_no_answer_at_all_has_an_unknown_outcome() {
+fn write_with_a_truncated_or_invalid_answer_has_an_unknown_outcome() {
     for reply in [
         ScriptedReply::raw("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"data\":").then_close(),
         ScriptedReply::raw("HTTP/1.1 200 O").then_close(),
@@ -122,7 +122,7 @@ fn a_write_whose_answer_is_cut_or_no_answer_at_all_has_an_unknown_outcome() {
 }
 
 #[test]
-fn a_write_that_was_refused_has_a_known_outcome() {
+fn rejected_write_has_a_known_outcome() {
     let node = Node::start(|_| ScriptedReply::refusal(500, "VM is locked (backup)", ""));
     let error = ask(&cluster(&node), Method::Post).unwrap_err();
     assert!(error.to_string().contains("VM is locked (backup)"), "{error}");
@@ -130,7 +130,7 @@ fn a_write_that_was_refused_has_a_known_outcome() {
 }
 
 #[test]
-fn a_write_whose_second_half_of_the_way_broke_has_an_unknown_outcome() {
+fn write_cut_off_behind_a_proxy_has_an_unknown_outcome() {
     for method in WRITES {
         for (status, phrase) in [(596, "Connection timed out"), (597, "Broken pipe"), (598, ""), (599, "")] {
             let node = Node::start(move |_| ScriptedReply::refusal(status, phrase, ""));
@@ -139,7 +139,7 @@ fn a_write_whose_second_half_of_the_way_broke_has_an_unknown_outcome() {
             assert_eq!(error.to_string().contains("case-sensitive"), status == 596, "{error}");
             assert_eq!(node.requests().len(), 1);
         }
-        // The node asked never connected to the other.
+        // The proxy never connected to the second node.
         let node = Node::start(|_| ScriptedReply::refusal(595, "Connection refused", ""));
         assert_eq!(ask(&cluster(&node), method).unwrap_err().kind(), "failed");
     }
@@ -148,7 +148,7 @@ fn a_write_whose_second_half_of_the_way_broke_has_an_unknown_outcome() {
 }
 
 #[test]
-fn a_node_that_hangs_costs_the_time_limit_and_no_more() {
+fn hanging_node_costs_no_more_than_the_time_limit() {
     for reply in [
         ScriptedReply::hang(),
         ScriptedReply::raw("HTTP/1.1 2").then_hang(),
@@ -156,48 +156,51 @@ fn a_node_that_hangs_costs_the_time_limit_and_no_more() {
     ] {
         let node = Node::start(move |_| reply.clone());
         let start = Instant::now();
-        let error = ask(&hasty(&node), Method::Get).unwrap_err();
+        let error = ask(&cluster_with_short_timeout(&node), Method::Get).unwrap_err();
         assert!(error.kind() == "timeout" && error.to_string().contains("within 0.15 s"), "{error}");
-        assert_unknown(&ask(&hasty(&node), Method::Put).unwrap_err(), "no answer came within 0.15 s");
+        assert_unknown(
+            &ask(&cluster_with_short_timeout(&node), Method::Put).unwrap_err(),
+            "no answer came within 0.15 s",
+        );
         assert!(start.elapsed() >= 2 * SHORT && start.elapsed() < Duration::from_secs(4));
         assert_eq!(node.requests().len(), 2);
     }
 }
 
 #[test]
-fn a_node_that_drips_costs_the_time_limit_and_no_more() {
+fn dripping_node_costs_no_more_than_the_time_limit() {
     let node = Node::start(|_| ScriptedReply::data(&"1".repeat(2_000)).dripping(Duration::from_millis(20)));
     let start = Instant::now();
-    assert_eq!(ask(&hasty(&node), Method::Get).unwrap_err().kind(), "timeout");
+    assert_eq!(ask(&cluster_with_short_timeout(&node), Method::Get).unwrap_err().kind(), "timeout");
     assert!(start.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
-fn where_nobody_listens_the_connection_is_refused_whatever_the_method() {
+fn closed_port_refuses_the_connection_for_every_method() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     for method in Method::ALL {
-        let error = ask(&of(vec![closed_endpoint()], &node), method).unwrap_err();
+        let error = ask(&cluster_of(vec![closed_endpoint()], &node), method).unwrap_err();
         assert_eq!(error.kind(), "connect");
         assert!(error.to_string().contains("connection refused"), "{error}");
     }
 }
 
 #[test]
-fn a_name_that_does_not_exist_is_said_not_to() {
+fn unknown_host_name_is_reported() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     // RFC 6761: a name under `invalid` never exists.
     let endpoint = Endpoint { host: "pve1.invalid".into(), ..node.endpoint() };
-    let error = ask(&of(vec![endpoint], &node), Method::Get).unwrap_err();
+    let error = ask(&cluster_of(vec![endpoint], &node), Method::Get).unwrap_err();
     assert_eq!(error.kind(), "connect");
     assert!(error.to_string().contains("pve1.invalid"), "{error}");
 }
 
 #[test]
-fn a_node_that_refuses_connections_is_passed_over_for_every_method_and_the_next_call_starts_at_the_live_one() {
+fn node_that_refuses_connections_is_skipped_and_the_next_call_starts_at_the_live_one() {
     for method in Method::ALL {
         let node = Node::start(|_| ScriptedReply::data("1"));
         let cut = Node::start_as(Identity::ClosesInHandshake, |_| ScriptedReply::hang());
-        let cluster = of(vec![closed_endpoint(), cut.endpoint(), node.endpoint()], &node);
+        let cluster = cluster_of(vec![closed_endpoint(), cut.endpoint(), node.endpoint()], &node);
         assert_eq!(ask(&cluster, method).unwrap().data(), "1");
         ask(&cluster, method).unwrap();
         assert_eq!((cut.connections(), node.requests().len()), (1, 2));
@@ -205,17 +208,17 @@ fn a_node_that_refuses_connections_is_passed_over_for_every_method_and_the_next_
 }
 
 #[test]
-fn when_no_node_can_be_reached_each_is_named() {
+fn if_no_node_is_reachable_each_is_named() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let dead = [closed_endpoint(), closed_endpoint()];
-    let text = ask(&of(dead.to_vec(), &node), Method::Get).unwrap_err().to_string();
+    let text = ask(&cluster_of(dead.to_vec(), &node), Method::Get).unwrap_err().to_string();
     assert!(dead.iter().all(|d| text.contains(&format!("{d}: connection refused"))), "{text}");
 }
 
 #[test]
-fn a_get_that_was_lost_is_asked_of_the_next_node() {
+fn lost_get_is_retried_on_the_next_node() {
     let (bad, good) = (Node::start(|_| ScriptedReply::close()), Node::start(|_| ScriptedReply::data("1")));
-    let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
+    let cluster = cluster_of(vec![bad.endpoint(), good.endpoint()], &good);
     for _ in 0..2 {
         assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
     }
@@ -223,9 +226,9 @@ fn a_get_that_was_lost_is_asked_of_the_next_node() {
 }
 
 #[test]
-fn a_write_that_was_lost_is_not_sent_to_the_next_node() {
+fn lost_write_is_not_sent_to_the_next_node() {
     let (bad, good) = (Node::start(|_| ScriptedReply::close()), Node::start(|_| ScriptedReply::data("1")));
-    let cluster = of(vec![bad.endpoint(), good.endpoint()], &good);
+    let cluster = cluster_of(vec![bad.endpoint(), good.endpoint()], &good);
     assert_unknown(&ask(&cluster, Method::Post).unwrap_err(), "lost");
     assert!(good.requests().is_empty());
     ask(&cluster, Method::Post).unwrap();
@@ -233,7 +236,7 @@ fn a_write_that_was_lost_is_not_sent_to_the_next_node() {
 }
 
 #[test]
-fn one_time_limit_holds_for_all_nodes_together() {
+fn all_nodes_share_one_time_limit() {
     let (slow, good) = (Node::start(|_| ScriptedReply::hang()), Node::start(|_| ScriptedReply::data("1")));
     let settings = config::ClusterConfig {
         endpoints: vec![slow.endpoint(), good.endpoint()],
@@ -246,14 +249,14 @@ fn one_time_limit_holds_for_all_nodes_together() {
 }
 
 #[test]
-fn a_node_that_closes_every_connection_at_once_is_told_apart_from_an_answer() {
+fn node_that_closes_every_connection_is_a_connection_error() {
     let node = Node::start_as(Identity::ClosesAtOnce, |_| ScriptedReply::hang());
     assert_eq!(ask(&cluster(&node), Method::Get).unwrap_err().kind(), "lost");
     assert_eq!(ask(&cluster(&node), Method::Post).unwrap_err().kind(), "outcome_unknown");
 }
 
-/// Cancels a call that waits for its answer; the error and the time it took after the cancellation.
-fn cancelled(node: &Node, method: Method) -> (PveError, Duration) {
+/// Cancels a call that waits for its answer. Returns the error and the time since the cancellation.
+fn cancel_waiting_call(node: &Node, method: Method) -> (PveError, Duration) {
     let cluster = client(config::ClusterConfig { timeout: Duration::from_secs(30), ..node.cluster_settings() });
     let cancel = CancelToken::new();
     thread::scope(|s| {
@@ -264,7 +267,7 @@ fn cancelled(node: &Node, method: Method) -> (PveError, Duration) {
             node.wait_for_requests(1);
         }
         let start = Instant::now();
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         (call.join().unwrap().unwrap_err(), start.elapsed())
     })
 }
@@ -275,17 +278,17 @@ fn a_cancelled_get_returns_at_once() {
         [ScriptedReply::hang(), ScriptedReply::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").then_hang()]
     {
         let node = Node::start(move |_| reply.clone());
-        let (error, took) = cancelled(&node, Method::Get);
+        let (error, took) = cancel_waiting_call(&node, Method::Get);
         assert_eq!(error.kind(), "cancelled");
         assert!(took < Duration::from_secs(5), "{took:?}");
         node.wait_for_closed(1);
-        assert_eq!(node.requests().len(), 1, "a cancelled call is not asked again");
+        assert_eq!(node.requests().len(), 1, "a cancelled call is not retried");
     }
 }
 
 #[test]
 fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
-    let (error, took) = cancelled(&Node::start(|_| ScriptedReply::hang()), Method::Post);
+    let (error, took) = cancel_waiting_call(&Node::start(|_| ScriptedReply::hang()), Method::Post);
     assert_unknown(&error, "the call was cancelled");
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
@@ -293,7 +296,8 @@ fn a_cancelled_write_returns_at_once_with_an_unknown_outcome() {
 #[test]
 fn a_call_cancelled_in_the_handshake_sent_nothing() {
     // The handshake hangs: the hook must reach the socket before TLS is up. The time to connect is 5 s.
-    let (error, took) = cancelled(&Node::start_as(Identity::HangsInHandshake, |_| ScriptedReply::hang()), Method::Post);
+    let (error, took) =
+        cancel_waiting_call(&Node::start_as(Identity::HangsInHandshake, |_| ScriptedReply::hang()), Method::Post);
     assert_eq!(error.kind(), "cancelled");
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
@@ -302,23 +306,23 @@ fn a_call_cancelled_in_the_handshake_sent_nothing() {
 fn a_call_cancelled_before_it_starts_sends_nothing() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let cancel = CancelToken::new();
-    cancel.cancel();
+    cancel.cancel(CancelReason::ClientGone);
     assert_eq!(send(&cluster(&node), Method::Post, &cancel).unwrap_err().kind(), "cancelled");
     assert_eq!(node.connections(), 0);
 }
 
 #[test]
-fn a_cancellation_after_its_call_leaves_the_kept_connection_alone() {
+fn late_cancellation_does_not_close_the_kept_connection() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let (cluster, cancel) = (cluster(&node), CancelToken::new());
     send(&cluster, Method::Get, &cancel).unwrap();
-    cancel.cancel();
+    cancel.cancel(CancelReason::ClientGone);
     ask(&cluster, Method::Post).unwrap();
     assert_eq!(node.connections(), 1);
 }
 
 #[test]
-fn a_crowd_waits_and_beyond_it_the_cluster_is_busy_at_once() {
+fn excess_calls_wait_and_beyond_the_queue_fail_at_once() {
     let (release, gate) = std::sync::mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
     let node = Node::start(move |_| {
@@ -328,7 +332,7 @@ fn a_crowd_waits_and_beyond_it_the_cluster_is_busy_at_once() {
     let limits = Limits { max_calls_per_cluster: 2, ..Limits::default() };
     let cluster = Cluster::new(node.cluster_settings(), &limits).unwrap();
     thread::scope(|s| {
-        // Two are let in, two wait, and of the others each is turned away: which of them, the scheduler decides.
+        // Two run, two wait, and the others are rejected. The scheduler decides which.
         let calls: Vec<_> = (0..6).map(|_| s.spawn(|| ask(&cluster, Method::Post).map(drop))).collect();
         while calls.iter().filter(|c| c.is_finished()).count() < 2 {
             thread::yield_now();
@@ -346,7 +350,7 @@ fn a_crowd_waits_and_beyond_it_the_cluster_is_busy_at_once() {
 }
 
 #[test]
-fn a_cluster_that_hangs_holds_up_no_other() {
+fn hanging_cluster_delays_no_other() {
     let (hung, good) = (Node::start(|_| ScriptedReply::hang()), Node::start(|_| ScriptedReply::data("1")));
     let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
     let bad = Cluster::new(hung.cluster_settings(), &limits).unwrap();
@@ -355,13 +359,13 @@ fn a_cluster_that_hangs_holds_up_no_other() {
         let call = s.spawn(|| send(&bad, Method::Get, &cancel).map(drop));
         hung.wait_for_requests(1);
         assert_eq!(ask(&Cluster::new(good.cluster_settings(), &limits).unwrap(), Method::Get).unwrap().data(), "1");
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         assert!(call.join().unwrap().is_err());
     });
 }
 
 #[test]
-fn many_calls_at_once_each_get_their_own_answer() {
+fn parallel_calls_each_get_their_own_answer() {
     let node = Node::start(|request| ScriptedReply::data(&format!("{:?}", request.target)));
     let cluster = cluster(&node);
     thread::scope(|s| {

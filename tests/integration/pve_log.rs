@@ -1,9 +1,9 @@
-//! The log line of a failed call, which names the call and none of its parameters.
+//! The log line of a failed call, which names the call without its parameters.
 
 use crate::support::log::{self as captured, capture};
 use crate::support::node::{Identity, Node, SECRET, ScriptedReply, closed_endpoint};
 use log::Level;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, Limits, TlsVerification};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -14,18 +14,18 @@ use std::time::Duration;
 
 const PATH: &str = "/nodes/pve1/qemu/100/config";
 
-/// The name of a cluster in the log, which no other module's cluster has.
+/// Returns a name for a cluster in the log that no other module uses.
 fn log_name(name: &str) -> String {
     format!("log {name}")
 }
 
-/// The lines about the cluster of this name.
+/// Returns the log lines about the cluster of this name.
 fn lines(name: &str) -> Vec<(Level, String)> {
     captured::lines(&log_name(name))
 }
 
-/// A client of `settings` under a name of its own.
-fn named(name: &str, settings: config::ClusterConfig) -> Cluster {
+/// Returns a client of `settings` with its own name.
+fn named_client(name: &str, settings: config::ClusterConfig) -> Cluster {
     capture();
     Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
 }
@@ -38,8 +38,8 @@ fn call(cluster: &Cluster, method: Method, cancel: &CancelToken) -> String {
 }
 
 #[test]
-fn a_failed_call_is_one_line_without_its_parameters() {
-    for (name, reply, shown) in [
+fn failed_call_is_one_line_without_its_parameters() {
+    for (name, reply, expected) in [
         ("failed", ScriptedReply::refusal(500, "got 'data-canary'", ""), "failed 500 after "),
         (
             "rejected",
@@ -50,18 +50,18 @@ fn a_failed_call_is_one_line_without_its_parameters() {
         ("unreadable", ScriptedReply::body("{"), "unreadable (EOF while parsing"),
     ] {
         let node = Node::start(move |_| reply.clone());
-        call(&named(name, node.cluster_settings()), Method::Get, &CancelToken::new());
+        call(&named_client(name, node.cluster_settings()), Method::Get, &CancelToken::new());
         let lines = lines(name);
         let [(Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
-        assert!(line.contains(&format!("GET {PATH}: {shown}")) && line.ends_with(" ms"), "{line}");
+        assert!(line.contains(&format!("GET {PATH}: {expected}")) && line.ends_with(" ms"), "{line}");
     }
 }
 
 #[test]
-fn a_call_that_nobody_answers_says_why() {
+fn unanswered_call_logs_the_reason() {
     let node = Node::start(|_| ScriptedReply::hang());
     let settings = config::ClusterConfig { endpoints: vec![closed_endpoint()], ..node.cluster_settings() };
-    call(&named("refused", settings), Method::Post, &CancelToken::new());
+    call(&named_client("refused", settings), Method::Post, &CancelToken::new());
     let lines = lines("refused");
     let [(Level::Warn, node), (Level::Debug, line)] = &lines[..] else { panic!("{lines:?}") };
     assert!(node.contains(": connection refused; this node"), "{node}");
@@ -73,7 +73,7 @@ fn a_write_with_an_unknown_outcome_is_a_warning() {
     for (name, reply) in [("lost", ScriptedReply::close()), ("beyond", ScriptedReply::refusal(596, "data-canary", ""))]
     {
         let node = Node::start(move |_| reply.clone());
-        call(&named(name, node.cluster_settings()), Method::Put, &CancelToken::new());
+        call(&named_client(name, node.cluster_settings()), Method::Put, &CancelToken::new());
         let lines = lines(name);
         let (Some((Level::Warn, line)), true) = (lines.last(), lines.len() <= 2) else { panic!("{lines:?}") };
         assert!(line.contains(&format!("PUT {PATH}: outcome_unknown (")), "{line}");
@@ -84,12 +84,12 @@ fn a_write_with_an_unknown_outcome_is_a_warning() {
 fn a_write_cancelled_after_it_was_sent_is_a_warning() {
     let node = Node::start(|_| ScriptedReply::hang());
     let timeout = Duration::from_secs(60);
-    let cluster = named("cancelled", config::ClusterConfig { timeout, ..node.cluster_settings() });
+    let cluster = named_client("cancelled", config::ClusterConfig { timeout, ..node.cluster_settings() });
     let cancel = CancelToken::new();
     thread::scope(|s| {
         s.spawn(|| call(&cluster, Method::Post, &cancel));
         node.wait_for_requests(1);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
     });
     let lines = lines("cancelled");
     let [(Level::Warn, line)] = &lines[..] else { panic!("{lines:?}") };
@@ -97,11 +97,11 @@ fn a_write_cancelled_after_it_was_sent_is_a_warning() {
 }
 
 #[test]
-fn a_node_passed_over_is_a_warning_once() {
+fn skipped_node_is_one_warning() {
     let (good, suspect) =
         (Node::start(|_| ScriptedReply::data("1")), Node::start_as(Identity::SelfSigned, |_| ScriptedReply::hang()));
     let endpoints = vec![closed_endpoint(), suspect.endpoint(), good.endpoint()];
-    let cluster = named("failover", config::ClusterConfig { endpoints, ..good.cluster_settings() });
+    let cluster = named_client("failover", config::ClusterConfig { endpoints, ..good.cluster_settings() });
     thread::scope(|s| {
         for _ in 0..8 {
             s.spawn(|| call(&cluster, Method::Get, &CancelToken::new()));
@@ -114,9 +114,9 @@ fn a_node_passed_over_is_a_warning_once() {
 }
 
 #[test]
-fn a_node_that_answers_again_is_a_line_as_well() {
+fn recovered_node_is_logged() {
     let node = Node::start(|request| if request.index < 2 { ScriptedReply::close() } else { ScriptedReply::data("1") });
-    let cluster = named("back", node.cluster_settings());
+    let cluster = named_client("back", node.cluster_settings());
     (0..3).for_each(|_| drop(call(&cluster, Method::Get, &CancelToken::new())));
     let lines = lines("back");
     let [(Level::Warn, gone), (Level::Debug, _), (Level::Info, back)] = &lines[..] else { panic!("{lines:?}") };
@@ -125,14 +125,14 @@ fn a_node_that_answers_again_is_a_line_as_well() {
 }
 
 #[test]
-fn a_cluster_of_which_no_node_answers_is_no_flood_of_warnings() {
+fn unreachable_cluster_does_not_flood_the_log() {
     let node = Node::start(|_| ScriptedReply::hang());
     let settings = config::ClusterConfig {
         endpoints: vec![closed_endpoint(), closed_endpoint()],
         tls: TlsVerification::Unverified,
         ..node.cluster_settings()
     };
-    let cluster = named("dead", settings);
+    let cluster = named_client("dead", settings);
     (0..5).for_each(|_| drop(call(&cluster, Method::Get, &CancelToken::new())));
     assert_eq!(lines("dead").iter().filter(|(level, _)| *level == Level::Warn).count(), 2, "one a node");
 }

@@ -1,4 +1,4 @@
-//! The schema of a cluster: its own description, from any node and in any state, or the embedded facts.
+//! The schema of a cluster: its own description from any node, or the embedded facts.
 
 use crate::support::log;
 use crate::support::log::capture;
@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::{self, Limits};
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -25,14 +25,17 @@ use std::time::Duration;
 const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
 const VERSION: &str = r#"{"version":"9.2.11","release":"9.2","repoid":"ab"}"#;
 
-/// A description of the API as a node of version 9 has it, without its words.
+/// The time limit of a fetch that no test waits for.
+const SLOW_MACHINE: Duration = Duration::from_secs(600);
+
+/// Returns a description of the API in the form of a node of version 9, without texts.
 static PROXMOX: LazyLock<String> = LazyLock::new(|| {
     let mut script = String::new();
     GzDecoder::new(facts::APIDOC).read_to_string(&mut script).unwrap();
     script + "\nExt.onReady(function() { var x = [1]; });\n"
 });
 
-/// The same as a list to change.
+/// Returns the same description as a list that a test can change.
 fn paths() -> Vec<Value> {
     let list = PROXMOX.split_once(" = ").unwrap().1.split_once(";\n").unwrap().0;
     serde_json::from_str(list).unwrap()
@@ -42,8 +45,8 @@ fn script(paths: &[Value]) -> String {
     format!("const apiSchema = {};\n", json!(paths))
 }
 
-/// One that differs from every other by this word.
-fn marked(word: &str) -> String {
+/// Returns a description that differs from others by this word.
+fn description_with(word: &str) -> String {
     let mut paths = paths();
     paths[0]["info"]["GET"]["description"] = word.into();
     script(&paths)
@@ -59,8 +62,8 @@ fn gzipped(data: &[u8]) -> ScriptedReply {
     ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(data))
 }
 
-/// A node that answers the request for its description so, and any other as it should be.
-fn node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Node {
+/// Starts a node that answers the request for its description like this, and others correctly.
+fn start_node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Node {
     Node::start(move |request| match request.path() {
         SCRIPT => describe(request),
         "/api2/json/version" => ScriptedReply::data(VERSION),
@@ -68,26 +71,31 @@ fn node(describe: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) ->
     })
 }
 
-fn serving(script: impl Into<Vec<u8>>) -> Node {
+fn start_serving(script: impl Into<Vec<u8>>) -> Node {
     let reply = ScriptedReply::body(script.into());
-    node(move |_| reply.clone())
+    start_node(move |_| reply.clone())
 }
 
-/// The name of a cluster in the log, which no other module's cluster has.
+/// Returns a name for a cluster in the log that no other module uses.
 fn log_name(name: &str) -> String {
     format!("schema {name}")
 }
 
-/// A client of this name, which patient tests never see ask again.
+/// Returns a client of this name that does not retry a fetch during a test.
 fn client(name: &str, settings: config::ClusterConfig) -> Cluster {
     capture();
-    Cluster::new(config::ClusterConfig { name: log_name(name), ..settings }, &Limits::default()).unwrap()
+    let settings = config::ClusterConfig { name: log_name(name), timeout: SLOW_MACHINE, ..settings };
+    Cluster::new(settings, &Limits::default()).unwrap().with_schema_timings(patient_timings())
 }
 
-/// One that asks again at every use.
-fn eager(name: &str, node: &Node) -> Cluster {
-    let times =
-        SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..SchemaTimings::default() };
+/// Timings with which a slow machine reads even the longest description.
+fn patient_timings() -> SchemaTimings {
+    SchemaTimings { fetch_timeout: SLOW_MACHINE, ..SchemaTimings::default() }
+}
+
+/// Returns a client that retries a fetch at every use.
+fn eager_client(name: &str, node: &Node) -> Cluster {
+    let times = SchemaTimings { version_interval: Duration::ZERO, retry_interval: Duration::ZERO, ..patient_timings() };
     client(name, node.cluster_settings()).with_schema_timings(times)
 }
 
@@ -100,34 +108,32 @@ fn is_embedded(schema: &Arc<Schema>) -> bool {
     !schema.is_live()
 }
 
-fn asked(node: &Node, path: &str) -> usize {
+fn count_requests(node: &Node, path: &str) -> usize {
     node.requests().iter().filter(|r| r.path() == path).count()
 }
 
-/// The warnings about the description; that a node is passed over is another matter.
+/// Returns the warnings about the description, without those about skipped nodes.
 fn warnings(name: &str) -> Vec<String> {
     log::warnings(&log_name(name)).into_iter().filter(|line| !line.contains("this node is asked last")).collect()
 }
 
-fn works(cluster: &Cluster) {
+fn assert_works(cluster: &Cluster) {
     let answer =
         cluster.call(Method::Get, &ApiPath::parse("/nodes").unwrap().0, &ApiParams::new(), &CancelToken::new());
     assert_eq!(answer.unwrap().data(), r#""fine""#);
 }
 
-/// With this description the cluster has the embedded facts, is asked for it once, and works on. What the one warning
-/// says.
+/// Asserts that a cluster with this description uses the embedded facts, is queried once, and works. Returns the only
+/// warning.
 #[track_caller]
-fn refused(name: &str, reply: ScriptedReply) -> String {
-    let node = node(move |_| reply.clone());
-    let times = SchemaTimings { fetch_timeout: Duration::from_secs(20), ..SchemaTimings::default() };
-    let settings = config::ClusterConfig { timeout: Duration::from_secs(20), ..node.cluster_settings() };
-    let cluster = client(name, settings).with_schema_timings(times);
-    works(&cluster);
+fn assert_rejected(name: &str, reply: ScriptedReply) -> String {
+    let node = start_node(move |_| reply.clone());
+    let cluster = client(name, node.cluster_settings());
+    assert_works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
-    works(&cluster);
+    assert_works(&cluster);
     assert!(is_embedded(&schema(&cluster)), "{name}");
-    assert_eq!(asked(&node, SCRIPT), 1, "{name}");
+    assert_eq!(count_requests(&node, SCRIPT), 1, "{name}");
     let warnings = warnings(name);
     let [warning] = &warnings[..] else { panic!("{name}: {warnings:?}") };
     assert!(warning.contains("using the built-in one of Proxmox VE 9: "), "{warning}");
@@ -135,14 +141,14 @@ fn refused(name: &str, reply: ScriptedReply) -> String {
 }
 
 #[test]
-fn a_clusters_own_description_is_its_schema_plain_or_compressed() {
+fn cluster_description_is_its_schema_plain_or_compressed() {
     for (name, reply) in [("plain", ScriptedReply::body(&*PROXMOX)), ("gzip", gzipped(PROXMOX.as_bytes()))] {
-        let node = node(move |_| reply.clone());
+        let node = start_node(move |_| reply.clone());
         let cluster = client(name, node.cluster_settings());
         let live = schema(&cluster);
         assert!(live.is_live() && live.len() == embedded_schema().len());
         assert!(Arc::ptr_eq(&live, &schema(&cluster)));
-        assert_eq!((asked(&node, SCRIPT), asked(&node, "/api2/json/version")), (1, 1));
+        assert_eq!((count_requests(&node, SCRIPT), count_requests(&node, "/api2/json/version")), (1, 1));
         assert_eq!(warnings(name), [""; 0]);
         // The cluster does not decide the risk of an operation.
         let stop = live.find_by_template(Method::Post, "/nodes/{node}/qemu/{vmid}/status/stop").unwrap();
@@ -154,8 +160,8 @@ fn a_clusters_own_description_is_its_schema_plain_or_compressed() {
 }
 
 #[test]
-fn it_is_asked_for_without_the_token_and_compressed() {
-    let node = serving(&**PROXMOX);
+fn description_is_requested_without_the_token_and_compressed() {
+    let node = start_serving(&**PROXMOX);
     schema(&client("anonymous", node.cluster_settings()));
     let requests = node.requests();
     let request = requests.iter().find(|r| r.path() == SCRIPT).unwrap();
@@ -167,16 +173,16 @@ fn it_is_asked_for_without_the_token_and_compressed() {
 }
 
 #[test]
-fn a_description_read_whole_leaves_its_connection_usable() {
-    let node = serving(&**PROXMOX);
+fn complete_description_leaves_its_connection_usable() {
+    let node = start_serving(&**PROXMOX);
     let cluster = client("kept", node.cluster_settings());
     schema(&cluster);
-    works(&cluster);
+    assert_works(&cluster);
     assert_eq!(node.connections(), 1);
 }
 
 #[test]
-fn it_comes_over_tls_too() {
+fn description_is_fetched_over_tls() {
     let node = Node::start_as(Identity::Trusted, |request| match request.path() {
         SCRIPT => ScriptedReply::body(&*PROXMOX),
         _ => ScriptedReply::data(VERSION),
@@ -185,22 +191,23 @@ fn it_comes_over_tls_too() {
 }
 
 #[test]
-fn a_node_that_is_down_is_passed_over() {
-    let node = serving(&**PROXMOX);
+fn unreachable_node_is_skipped_for_the_description() {
+    let node = start_serving(&**PROXMOX);
     let endpoints = vec![closed_endpoint(), node.endpoint()];
     assert!(schema(&client("one down", config::ClusterConfig { endpoints, ..node.cluster_settings() })).is_live());
 }
 
 #[test]
-fn a_kept_connection_that_was_lost_is_no_failure() {
-    let node = node(|request| if request.nth > 0 { ScriptedReply::close() } else { ScriptedReply::body(&*PROXMOX) });
+fn lost_kept_connection_does_not_fail_the_fetch() {
+    let node =
+        start_node(|request| if request.nth > 0 { ScriptedReply::close() } else { ScriptedReply::body(&*PROXMOX) });
     let cluster = client("stale", node.cluster_settings());
-    works(&cluster);
+    assert_works(&cluster);
     assert!(schema(&cluster).is_live());
 }
 
 #[test]
-fn what_is_no_description_is_refused() {
+fn invalid_description_is_rejected() {
     let html = "<!DOCTYPE html><html><body>Sign in</body></html>";
     for (name, body, why) in [
         ("html", html, "has no list of operations"),
@@ -210,79 +217,88 @@ fn what_is_no_description_is_refused() {
         ("no paths", "const apiSchema = [1, 2];", "a path of the API"),
         ("one", r#"const apiSchema = [{"path":"/nodes","info":{"GET":{}}}];"#, "it has 1 of the 661 known operations"),
     ] {
-        let warning = refused(name, ScriptedReply::body(body));
+        let warning = assert_rejected(name, ScriptedReply::body(body));
         assert!(warning.contains(why), "{warning}");
     }
 }
 
 #[test]
-fn what_lacks_the_basic_operations_is_refused() {
+fn description_without_basic_operations_is_rejected() {
     let without = |path: &str| paths().into_iter().filter(|p| p["path"] != path).collect::<Vec<_>>();
-    assert!(refused("no nodes", ScriptedReply::body(script(&without("/nodes")))).contains("not the API description"));
     assert!(
-        refused("no version", ScriptedReply::body(script(&without("/version")))).contains("not the API description")
+        assert_rejected("no nodes", ScriptedReply::body(script(&without("/nodes"))))
+            .contains("not the API description")
     );
-    assert!(refused("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not the API description"));
+    assert!(
+        assert_rejected("no version", ScriptedReply::body(script(&without("/version"))))
+            .contains("not the API description")
+    );
+    assert!(
+        assert_rejected("a part", ScriptedReply::body(script(&paths()[..150]))).contains("not the API description")
+    );
 }
 
 #[test]
-fn what_is_cut_short_is_refused() {
+fn truncated_description_is_rejected() {
     let whole = PROXMOX.as_bytes();
-    refused("cut", ScriptedReply::body(&whole[..whole.len() / 2]));
+    assert_rejected("cut", ScriptedReply::body(&whole[..whole.len() / 2]));
     let compressed = gzip(whole);
     let gzip = [("Content-Encoding", "gzip")];
-    refused("cut gzip", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
-    // The list is whole, the rest is not.
-    refused("cut end", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
-    refused("no gzip", ScriptedReply::answer(200, "OK", &gzip, whole));
+    assert_rejected("cut gzip", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() / 2]));
+    // The list is complete, the rest is not.
+    assert_rejected("cut end", ScriptedReply::answer(200, "OK", &gzip, &compressed[..compressed.len() - 4]));
+    assert_rejected("no gzip", ScriptedReply::answer(200, "OK", &gzip, whole));
     let lost = ScriptedReply::answer(200, "OK", &[("Content-Length", "900000")], &whole[..100_000]).then_close();
-    assert!(refused("lost", lost).contains("the connection was lost in the middle of it"));
+    assert!(assert_rejected("lost", lost).contains("the connection was lost in the middle of it"));
 }
 
 #[test]
-fn what_is_nested_too_deep_is_refused() {
+fn too_deep_description_is_rejected() {
     for (name, unit) in [("lists", "["), ("paths", r#"{"children":["#), ("values", r#"{"info":{"GET":["#)] {
-        refused(name, ScriptedReply::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
+        assert_rejected(name, ScriptedReply::body(format!("const apiSchema = [{}", unit.repeat(500_000))));
     }
-    refused("value", ScriptedReply::body(format!(r#"[{{"info":{{"GET":{}"#, "[".repeat(500_000))));
+    assert_rejected("value", ScriptedReply::body(format!(r#"[{{"info":{{"GET":{}"#, "[".repeat(500_000))));
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn too_large_description_is_rejected() {
     let many = format!("[{}", r#"{"text":"a path without a name"},"#.repeat(600_000));
     assert!(many.len() > 17 << 20);
-    assert!(refused("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
+    assert!(assert_rejected("17 MB", ScriptedReply::body(&many)).contains("more than 16 MiB"));
     let after = format!("{}{}", *PROXMOX, " ".repeat(17 << 20));
-    assert!(refused("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
+    assert!(assert_rejected("bomb", gzipped(after.as_bytes())).contains("larger than any description"));
     assert!(
-        refused("one text", ScriptedReply::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
+        assert_rejected("one text", ScriptedReply::body(format!("[{{\"path\":\"{}", "x".repeat(2 << 20))))
             .contains("a path of more than 1 MiB")
     );
     let small = format!(r#"[{{"info":{{"GET":[{}0]}},"path":"/x"}}]"#, r#"{"":0},"#.repeat(100_000));
     assert!(
-        refused("small objects", ScriptedReply::body(small)).contains("a path that takes more than 8 MiB of memory")
+        assert_rejected("small objects", ScriptedReply::body(small))
+            .contains("a path that takes more than 8 MiB of memory")
     );
 }
 
 #[test]
-fn compressed_nothing_without_an_end_is_refused() {
-    // The head of a member, and blocks of no bytes (RFC 1951, 3.2.4), of which none is the last.
+fn endless_compressed_description_is_rejected() {
+    // The head of a member, and empty blocks (RFC 1951, 3.2.4) that are never marked as the last.
     let mut nothing = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
     nothing.extend([0, 0, 0, 0xff, 0xff].repeat(4 << 20));
     let reply = ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], nothing);
-    let warning = refused("nothing", reply);
+    let warning = assert_rejected("nothing", reply);
     assert!(warning.contains("larger than any description"), "{warning}");
 }
 
 #[test]
-fn paths_without_an_end_are_refused() {
+fn endless_paths_are_rejected() {
     let path = |n: usize| json!({"path": format!("/{n}{}", "/x".repeat(400)), "info": {"GET": {}}});
     let many: Vec<Value> = (0..2_000).map(path).collect();
-    assert!(refused("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments"));
+    assert!(
+        assert_rejected("parts", ScriptedReply::body(script(&many))).contains("more than 20000 different segments")
+    );
 }
 
 #[test]
-fn wrong_types_are_passed_over() {
+fn values_of_wrong_types_are_ignored() {
     for wrong in [json!(null), json!(7), json!("x"), json!([1]), json!({"x": [{}]}), json!(true)] {
         for key in ["parameters", "returns", "permissions", "name", "allowtoken", "description"] {
             let path =
@@ -301,7 +317,7 @@ fn wrong_types_are_passed_over() {
 }
 
 #[test]
-fn of_two_that_say_they_are_the_same_the_first_counts() {
+fn first_of_two_duplicate_entries_counts() {
     let twice = r#"[{"path":"/x","info":{"GET":{"name":"first"}}},{"path":"/x","info":{"GET":{"name":"second"}}}]"#;
     assert_eq!(
         read_description(twice.as_bytes()).ok().unwrap().find_by_template(Method::Get, "/x").unwrap().name(),
@@ -310,31 +326,32 @@ fn of_two_that_say_they_are_the_same_the_first_counts() {
 }
 
 #[test]
-fn what_does_not_end_in_time_is_refused() {
+fn slow_description_is_rejected_at_its_deadline() {
     let hang = ScriptedReply::hang();
     for (name, reply) in [("hang", hang), ("drip", ScriptedReply::body(&*PROXMOX).dripping(Duration::from_millis(1)))] {
-        let node = node(move |_| reply.clone());
+        let node = start_node(move |_| reply.clone());
         let times = SchemaTimings { fetch_timeout: Duration::from_millis(150), ..SchemaTimings::default() };
         let cluster = client(name, node.cluster_settings()).with_schema_timings(times);
         assert!(is_embedded(&schema(&cluster)));
         let warnings = warnings(name);
         assert!(warnings.len() == 1 && warnings[0].contains("did not arrive completely in time"), "{warnings:?}");
-        works(&cluster);
+        assert_works(&cluster);
     }
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
-    let elsewhere = serving(&**PROXMOX);
+    let elsewhere = start_serving(&**PROXMOX);
     let location = format!("http://{}{SCRIPT}", elsewhere.endpoint());
-    let warning = refused("redirect", ScriptedReply::answer(302, "Found", &[("Location", &location)], &**PROXMOX));
+    let warning =
+        assert_rejected("redirect", ScriptedReply::answer(302, "Found", &[("Location", &location)], &**PROXMOX));
     assert!(warning.contains("failed (302)") && elsewhere.requests().is_empty(), "{warning}");
-    refused("no content", ScriptedReply::answer(206, "Partial Content", &[], &**PROXMOX));
-    refused("unauthorized", ScriptedReply::refusal(401, "No ticket", ""));
+    assert_rejected("no content", ScriptedReply::answer(206, "Partial Content", &[], &**PROXMOX));
+    assert_rejected("unauthorized", ScriptedReply::refusal(401, "No ticket", ""));
 }
 
 #[test]
-fn a_cluster_that_is_down_has_the_embedded_facts() {
+fn unreachable_cluster_has_the_embedded_facts() {
     let node = Node::start(|_| ScriptedReply::hang());
     let cluster =
         client("down", config::ClusterConfig { endpoints: vec![closed_endpoint()], ..node.cluster_settings() });
@@ -345,28 +362,28 @@ fn a_cluster_that_is_down_has_the_embedded_facts() {
 }
 
 #[test]
-fn a_description_that_has_our_secret_in_it_is_refused() {
+fn description_containing_the_token_secret_is_rejected() {
     assert!(
-        refused("mirror", ScriptedReply::body(marked(&format!("say {SECRET} twice"))))
+        assert_rejected("mirror", ScriptedReply::body(description_with(&format!("say {SECRET} twice"))))
             .contains("the secret of the API token")
     );
 }
 
 #[test]
-fn a_failure_is_one_warning_until_it_goes_well() {
+fn repeated_failures_are_one_warning_until_a_success() {
     let node =
-        node(|request| if request.index < 3 { ScriptedReply::body("?") } else { ScriptedReply::body(&*PROXMOX) });
-    let cluster = eager("three", &node);
+        start_node(|request| if request.index < 3 { ScriptedReply::body("?") } else { ScriptedReply::body(&*PROXMOX) });
+    let cluster = eager_client("three", &node);
     (0..3).for_each(|_| assert!(is_embedded(&schema(&cluster))));
     assert!(schema(&cluster).is_live());
     assert_eq!(warnings("three").len(), 1);
 }
 
-/// A node whose version is the second number of `state`, and its description the one of the first.
-fn changing(state: &Arc<[AtomicUsize; 2]>) -> Node {
+/// Starts a node whose description has the first number of `state`, and whose version has the second.
+fn start_changing_node(state: &Arc<[AtomicUsize; 2]>) -> Node {
     let state = state.clone();
     let now = move |which: usize| state[which].load(Ordering::SeqCst);
-    let scripts = [marked("one"), marked("two"), "broken".to_owned()];
+    let scripts = [description_with("one"), description_with("two"), "broken".to_owned()];
     Node::start(move |request| match request.path() {
         SCRIPT => ScriptedReply::body(&scripts[now(0)]),
         "/api2/json/version" if now(1) == 0 => ScriptedReply::refusal(401, "No ticket", ""),
@@ -374,70 +391,74 @@ fn changing(state: &Arc<[AtomicUsize; 2]>) -> Node {
     })
 }
 
-fn says(schema: &Schema) -> String {
+fn word_of(schema: &Schema) -> String {
     schema.operations().next().unwrap().description().to_owned()
 }
 
 #[test]
-fn a_new_version_is_a_new_description() {
+fn new_version_fetches_a_new_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
-    let node = changing(&state);
-    let cluster = eager("upgraded", &node);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(asked(&node, SCRIPT), 1);
+    let node = start_changing_node(&state);
+    let cluster = eager_client("upgraded", &node);
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(count_requests(&node, SCRIPT), 1);
     state[0].store(1, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
     state[1].store(2, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "two");
-    assert_eq!(asked(&node, SCRIPT), 2);
+    assert_eq!(word_of(&schema(&cluster)), "two");
+    assert_eq!(count_requests(&node, SCRIPT), 2);
 }
 
 #[test]
-fn a_new_description_that_is_broken_leaves_the_old_one() {
+fn broken_new_description_keeps_the_old_one() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(1)]);
-    let node = changing(&state);
-    let cluster = eager("broken", &node);
-    assert_eq!(says(&schema(&cluster)), "one");
+    let node = start_changing_node(&state);
+    let cluster = eager_client("broken", &node);
+    assert_eq!(word_of(&schema(&cluster)), "one");
     state[0].store(2, Ordering::SeqCst);
     state[1].store(2, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(says(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
     let warnings = warnings("broken");
     assert!(warnings.len() == 1 && warnings[0].contains("using the previous one"), "{warnings:?}");
 }
 
 #[test]
-fn a_version_that_is_not_told_changes_nothing() {
+fn unknown_version_keeps_the_description() {
     let state = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-    let node = changing(&state);
-    let cluster = eager("untold", &node);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(asked(&node, SCRIPT), 1);
+    let node = start_changing_node(&state);
+    let cluster = eager_client("unversioned", &node);
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(count_requests(&node, SCRIPT), 1);
     state[1].store(1, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
+    assert_eq!(word_of(&schema(&cluster)), "one");
     state[1].store(0, Ordering::SeqCst);
-    assert_eq!(says(&schema(&cluster)), "one");
-    assert_eq!(asked(&node, SCRIPT), 2);
-    assert_eq!(warnings("untold"), [""; 0]);
+    assert_eq!(word_of(&schema(&cluster)), "one");
+    assert_eq!(count_requests(&node, SCRIPT), 2);
+    assert_eq!(warnings("unversioned"), [""; 0]);
 }
 
 #[test]
-fn clusters_share_a_schema_where_the_bytes_are_the_same_and_only_there() {
-    let (a, b, c) = (serving(marked("same")), node(|_| gzipped(marked("same").as_bytes())), serving(marked("other")));
+fn clusters_share_a_schema_only_if_the_bytes_are_equal() {
+    let (a, b, c) = (
+        start_serving(description_with("same")),
+        start_node(|_| gzipped(description_with("same").as_bytes())),
+        start_serving(description_with("other")),
+    );
     let [a, b, c] = [("a", &a), ("b", &b), ("c", &c)].map(|(n, node)| schema(&client(n, node.cluster_settings())));
     assert!(a.is_live() && c.is_live());
     assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
-    let longer = serving(marked("same") + " ");
+    let longer = start_serving(description_with("same") + " ");
     assert!(!Arc::ptr_eq(&a, &schema(&client("longer", longer.cluster_settings()))), "all bytes count");
 }
 
 #[test]
-fn while_one_fetches_the_others_get_what_there_is() {
+fn calls_use_the_current_schema_during_a_fetch() {
     let (go, wait) = mpsc::channel();
     let wait = std::sync::Mutex::new(wait);
-    let node = node(move |_| {
+    let node = start_node(move |_| {
         wait.lock().unwrap().recv().unwrap();
         ScriptedReply::body(&*PROXMOX)
     });
@@ -452,30 +473,29 @@ fn while_one_fetches_the_others_get_what_there_is() {
         assert!(first.join().unwrap().is_live());
     });
     assert!(schema(&cluster).is_live());
-    assert_eq!(asked(&node, SCRIPT), 1);
+    assert_eq!(count_requests(&node, SCRIPT), 1);
 }
 
 #[test]
-fn a_cancelled_fetch_ends_at_once_and_the_next_call_tries_again() {
-    let node = node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
-    let settings = config::ClusterConfig { timeout: Duration::from_secs(600), ..node.cluster_settings() };
-    let times = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
-    let cluster = client("cancelled", settings).with_schema_timings(times);
+fn cancelled_fetch_ends_at_once_and_the_next_call_retries() {
+    let node =
+        start_node(|request| if request.index == 0 { ScriptedReply::hang() } else { ScriptedReply::body(&*PROXMOX) });
+    let cluster = client("cancelled", node.cluster_settings());
     let cancel = CancelToken::new();
     thread::scope(|s| {
         let first = s.spawn(|| cluster.schema(&cancel));
         node.wait_for_requests(1);
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
         assert!(is_embedded(&first.join().unwrap()));
     });
     assert!(is_embedded(&cluster.schema(&cancel)));
-    assert_eq!(asked(&node, SCRIPT), 1, "a call that is over sends no request");
+    assert_eq!(count_requests(&node, SCRIPT), 1, "a call that is over sends no request");
     assert!(schema(&cluster).is_live());
     assert_eq!(warnings("cancelled"), [""; 0]);
 }
 
 #[test]
-fn a_fetch_is_one_of_the_clusters_calls() {
+fn fetch_counts_as_a_call_of_the_cluster() {
     let node =
         Node::start(
             |request| if request.path() == SCRIPT { ScriptedReply::body(&*PROXMOX) } else { ScriptedReply::hang() },
@@ -492,13 +512,14 @@ fn a_fetch_is_one_of_the_clusters_calls() {
         s.spawn(move || cluster.call(Method::Get, &path, &ApiParams::new(), cancel).is_ok());
         node.wait_for_requests(1);
         assert!(is_embedded(&schema(cluster)));
-        cancel.cancel();
+        cancel.cancel(CancelReason::ClientGone);
     });
-    assert_eq!(asked(&node, SCRIPT), 0);
+    assert_eq!(count_requests(&node, SCRIPT), 0);
     assert!(warnings("full")[0].contains("the cluster is busy"));
 }
 
-/// As large as the largest real ones: each method and each parameter has words of its own, each answer its properties.
+/// Returns a description as large as the largest real ones. Methods and parameters have different texts, and answers
+/// have properties.
 fn large() -> String {
     let mut paths = paths();
     let mut n = 0;
@@ -522,7 +543,7 @@ fn large() -> String {
 }
 
 #[test]
-fn a_large_description_keeps_little() {
+fn large_description_uses_little_memory() {
     let large = large();
     assert!((3 << 20..5 << 20).contains(&large.len()), "{} bytes", large.len());
     let schema = read_description(large.as_bytes()).ok().unwrap();
@@ -534,7 +555,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_script_panics_the_reader(
+    fn description_parser_never_panics(
         start in 0..400_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), prop::option::of(any::<u8>()), 0..60_usize), 0..12),
     ) {

@@ -1,4 +1,4 @@
-//! The token's secret leaves for the node and for nowhere else, and the environment can't send it elsewhere.
+//! The token's secret is sent to its node only. The environment cannot redirect it.
 
 use crate::support::node::{Node, SECRET, ScriptedReply, closed_endpoint};
 use crate::support::own_process::in_own_process_with;
@@ -19,7 +19,7 @@ fn errors(node: &Node, cluster: &Cluster) -> String {
         params.push("password", "value-canary");
         let result = cluster.call(method, &path, &params, &CancelToken::new());
         let error = result.expect_err("every answer here is a failure");
-        // The path is the caller's own; only what comes from elsewhere counts.
+        // The path comes from the caller. Only text from other sources counts.
         let mine = |text: String| text.replace(&format!("/{SECRET}/x"), "");
         seen += &mine(format!("{error}\n{error:?}\n{:?}\n", error.detail()));
     }
@@ -28,7 +28,7 @@ fn errors(node: &Node, cluster: &Cluster) -> String {
 }
 
 #[test]
-fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
+fn echoed_secret_is_in_no_error() {
     for (status, echo_in_body) in [(200, true), (400, true), (403, false), (500, true), (500, false), (401, false)] {
         let node = Node::start(move |request| {
             let echo = request.header("authorization").unwrap().to_owned();
@@ -48,7 +48,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_error() {
 }
 
 #[test]
-fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
+fn echoed_secret_is_in_no_answer() {
     for envelope in [
         r#"{"data":{"request":"ECHO"}}"#,
         r#"{"data":["ECHO","ECHO"]}"#,
@@ -57,7 +57,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
         r#"{"data":[],"changes":"ECHO","total":0}"#,
     ] {
         let node = Node::start(move |request| {
-            // Far from the start: all of an answer is looked through.
+            // Far from the start: the whole answer is searched.
             let body = envelope.replace("ECHO", request.header("authorization").unwrap());
             ScriptedReply::body(format!("{}{body}", " ".repeat(100_000)))
         });
@@ -65,8 +65,8 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
         for method in Method::ALL {
             let answer = cluster.call(method, &ApiPath::parse("/x").unwrap().0, &ApiParams::new(), &CancelToken::new());
             let answer = answer.unwrap();
-            let shown = format!("{}{}{answer:?}", answer.data(), answer.payload());
-            assert!(!shown.contains(SECRET), "{envelope}");
+            let text = format!("{}{}{answer:?}", answer.data(), answer.payload());
+            assert!(!text.contains(SECRET), "{envelope}");
             let replaced = envelope.replace("ECHO", "PVEAPIToken=root@pam!mcp=(secret)");
             assert!(replaced.contains(answer.data()), "{envelope}: {}", answer.data());
             assert!(serde_json::from_str::<serde_json::Value>(answer.data()).is_ok(), "{envelope}");
@@ -78,7 +78,7 @@ fn a_node_that_echoes_the_request_gets_the_secret_into_no_answer() {
 }
 
 #[test]
-fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
+fn secret_that_is_an_ordinary_word_does_not_alter_answers() {
     let node = Node::start(|_| ScriptedReply::data(r#"{"status":"ok"}"#));
     let settings = config::ClusterConfig { token_secret: Secret::new("s".into()), ..node.cluster_settings() };
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
@@ -87,7 +87,7 @@ fn a_secret_that_is_an_ordinary_word_spoils_no_answer() {
 }
 
 #[test]
-fn a_token_that_cannot_be_sent_is_refused_without_being_shown() {
+fn unsendable_token_is_rejected_without_being_shown() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let token_secret = Secret::new(format!("{SECRET}\r\nX-Evil: 1"));
     let settings = config::ClusterConfig { token_secret, ..node.cluster_settings() };

@@ -1,4 +1,4 @@
-//! The four ways to trust a node's certificate, and what is said where none applies.
+//! The four ways to trust a node's certificate, and the errors if none applies.
 
 use crate::support::node::{Identity, Node, ScriptedReply, closed_endpoint};
 use crate::support::raw::eventually;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn node(identity: Identity) -> Node {
+fn start_node(identity: Identity) -> Node {
     Node::start_as(identity, |_| ScriptedReply::data("1"))
 }
 
@@ -27,7 +27,7 @@ fn ask_with(node: &Node, tls: TlsVerification) -> Result<ApiResponse, PveError> 
     ask(config::ClusterConfig { tls, ..node.cluster_settings() })
 }
 
-/// The text of a TLS error; checks that nothing was sent and that it names the certificate seen.
+/// Returns the text of a TLS error. Fails if a request was sent, or if the text lacks the certificate.
 fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), "tls", "{error}");
@@ -39,8 +39,8 @@ fn refusal(node: &Node, result: Result<ApiResponse, PveError>) -> String {
 }
 
 #[test]
-fn a_certificate_of_the_ca_file_is_trusted_and_the_connection_is_kept() {
-    let node = node(Identity::Trusted);
+fn certificate_signed_by_the_ca_file_is_trusted_and_the_connection_is_kept() {
+    let node = start_node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     for _ in 0..3 {
         let path = ApiPath::parse("/version").unwrap().0;
@@ -50,17 +50,17 @@ fn a_certificate_of_the_ca_file_is_trusted_and_the_connection_is_kept() {
 }
 
 #[test]
-fn a_name_is_looked_up_and_checked_as_a_name() {
-    let node = node(Identity::Trusted);
+fn host_name_is_resolved_and_verified_as_a_name() {
+    let node = start_node(Identity::Trusted);
     let mut settings = node.cluster_settings();
     settings.endpoints[0].host = "localhost".into();
     assert_eq!(ask(settings).unwrap().data(), "1");
 }
 
 #[test]
-fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_names() {
+fn pinned_certificate_is_trusted_with_any_issuer_dates_and_names() {
     for identity in [Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
-        let node = node(identity);
+        let node = start_node(identity);
         assert_eq!(
             ask_with(&node, TlsVerification::Fingerprints(vec![node.fingerprint()])).unwrap().data(),
             "1",
@@ -70,41 +70,41 @@ fn a_pinned_certificate_is_trusted_whoever_signed_it_and_whatever_its_dates_and_
 }
 
 #[test]
-fn without_verification_every_certificate_will_do() {
+fn without_verification_every_certificate_is_accepted() {
     for identity in [Identity::Trusted, Identity::SelfSigned, Identity::Expired, Identity::WrongName] {
-        assert_eq!(ask_with(&node(identity), TlsVerification::Unverified).unwrap().data(), "1", "{identity:?}");
+        assert_eq!(ask_with(&start_node(identity), TlsVerification::Unverified).unwrap().data(), "1", "{identity:?}");
     }
 }
 
 #[test]
-fn a_certificate_that_no_public_root_signed_is_refused_with_the_remedies() {
-    let node = node(Identity::Trusted);
+fn certificate_without_a_public_root_is_rejected_with_hints() {
+    let node = start_node(Identity::Trusted);
     let text = refusal(&node, ask_with(&node, TlsVerification::PublicRoots));
     assert!(text.contains("not signed by an authority") && text.contains("`ca_file`"), "{text}");
     assert!(text.contains("\"verify_ssl\": false"), "{text}");
 }
 
 #[test]
-fn a_self_signed_certificate_is_refused_by_a_ca_file() {
-    let node = node(Identity::SelfSigned);
+fn self_signed_certificate_is_rejected_with_a_ca_file() {
+    let node = start_node(Identity::SelfSigned);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("not signed by an authority"));
 }
 
 #[test]
-fn an_expired_certificate_is_said_to_have_expired() {
-    let node = node(Identity::Expired);
+fn expired_certificate_is_reported_as_expired() {
+    let node = start_node(Identity::Expired);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("renew it on the node"));
 }
 
 #[test]
-fn a_certificate_of_the_future_points_at_the_clocks() {
-    let node = node(Identity::NotYetValid);
+fn certificate_not_yet_valid_hints_at_the_clocks() {
+    let node = start_node(Identity::NotYetValid);
     assert!(refusal(&node, ask(node.cluster_settings())).contains("clocks"));
 }
 
 #[test]
-fn a_certificate_for_another_name_says_for_which() {
-    let node = node(Identity::WrongName);
+fn certificate_for_another_name_shows_its_names() {
+    let node = start_node(Identity::WrongName);
     let text = refusal(&node, ask(node.cluster_settings()));
     assert!(text.contains("is for another name (pve9.example, 192.0.2.9)"), "{text}");
     let mut settings = node.cluster_settings();
@@ -113,8 +113,8 @@ fn a_certificate_for_another_name_says_for_which() {
 }
 
 #[test]
-fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() {
-    let node = node(Identity::Trusted);
+fn unpinned_certificate_is_rejected_with_both_fingerprints() {
+    let node = start_node(Identity::Trusted);
     let pin = Fingerprint([0xAB; 32]);
     let text = refusal(&node, ask_with(&node, TlsVerification::Fingerprints(vec![pin])));
     assert!(text.contains(&format!("(expected {pin})")) && text.contains("in between"), "{text}");
@@ -122,24 +122,24 @@ fn a_certificate_that_is_not_the_pinned_one_is_refused_with_both_fingerprints() 
 }
 
 #[test]
-fn a_port_that_speaks_plain_http_is_said_not_to_speak_tls() {
-    let node = node(Identity::PlainOnTlsPort);
+fn plain_http_port_is_reported_as_not_speaking_tls() {
+    let node = start_node(Identity::PlainOnTlsPort);
     let error = ask_with(&node, TlsVerification::Unverified).unwrap_err();
     assert_eq!(error.kind(), "tls");
     assert!(error.to_string().contains("does not speak TLS") && !error.to_string().contains("fingerprint"), "{error}");
 }
 
 #[test]
-fn a_handshake_that_is_cut_off_counts_as_no_connection() {
-    let node = node(Identity::ClosesInHandshake);
+fn interrupted_handshake_counts_as_no_connection() {
+    let node = start_node(Identity::ClosesInHandshake);
     let error = ask(node.cluster_settings()).unwrap_err();
     assert!(error.to_string().contains("closed the connection during the TLS handshake"), "{error}");
     assert_eq!(error.kind(), "connect");
 }
 
 #[test]
-fn a_handshake_that_hangs_ends_with_the_time_limit() {
-    let node = node(Identity::HangsInHandshake);
+fn hanging_handshake_ends_with_the_time_limit() {
+    let node = start_node(Identity::HangsInHandshake);
     let start = Instant::now();
     let error =
         ask(config::ClusterConfig { timeout: Duration::from_millis(200), ..node.cluster_settings() }).unwrap_err();
@@ -149,12 +149,12 @@ fn a_handshake_that_hangs_ends_with_the_time_limit() {
 
 #[test]
 fn any_of_several_pinned_certificates_is_trusted() {
-    let nodes = [node(Identity::SelfSigned), node(Identity::SelfSigned)];
+    let nodes = [start_node(Identity::SelfSigned), start_node(Identity::SelfSigned)];
     let tls = TlsVerification::Fingerprints(nodes.iter().map(Node::fingerprint).collect());
     for node in &nodes {
         assert_eq!(ask_with(node, tls.clone()).unwrap().data(), "1");
     }
-    let other = node(Identity::SelfSigned);
+    let other = start_node(Identity::SelfSigned);
     let error = ask_with(&other, tls).unwrap_err();
     let text = render_error(&error);
     assert!(error.kind() == "tls" && other.requests().is_empty(), "{text}");
@@ -163,8 +163,8 @@ fn any_of_several_pinned_certificates_is_trusted() {
 }
 
 #[test]
-fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
-    let (suspect, other) = (node(Identity::SelfSigned), node(Identity::Trusted));
+fn untrusted_node_is_sent_nothing_and_skipped() {
+    let (suspect, other) = (start_node(Identity::SelfSigned), start_node(Identity::Trusted));
     let mut settings = suspect.cluster_settings();
     settings.endpoints = vec![closed_endpoint(), suspect.endpoint(), other.endpoint()];
     let cluster = Cluster::new(settings, &Limits::default()).unwrap();
@@ -177,8 +177,8 @@ fn a_node_that_is_not_trusted_is_sent_nothing_and_passed_over() {
 }
 
 #[test]
-fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
-    let (pinned, other, dead) = (node(Identity::Expired), node(Identity::SelfSigned), closed_endpoint());
+fn if_no_node_is_trusted_each_is_named_with_its_certificate() {
+    let (pinned, other, dead) = (start_node(Identity::Expired), start_node(Identity::SelfSigned), closed_endpoint());
     let mut settings = pinned.cluster_settings();
     settings.endpoints = vec![pinned.endpoint(), dead.clone(), other.endpoint()];
     let error = ask(settings.clone()).unwrap_err();
@@ -191,7 +191,7 @@ fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
     }
     assert!(text.contains("\"fingerprint\"") && error.detail().is_some(), "{text}");
 
-    // One fingerprint for several nodes, each with a certificate of its own.
+    // One fingerprint for several nodes, each with its own certificate.
     settings.tls = TlsVerification::Fingerprints(vec![Fingerprint([1; 32])]);
     let text = ask(settings).unwrap_err().to_string();
     assert!([&pinned, &other].iter().all(|n| text.contains(&n.fingerprint().to_string())), "{text}");
@@ -199,9 +199,9 @@ fn when_no_node_is_trusted_each_is_named_with_what_was_seen() {
 }
 
 #[test]
-fn a_certificate_that_is_renewed_costs_no_call() {
+fn renewed_certificate_fails_no_call() {
     const CALLERS: usize = 4;
-    let node = node(Identity::Trusted);
+    let node = start_node(Identity::Trusted);
     let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
     let path = ApiPath::parse("/version").unwrap().0;
     let call = |method| cluster.call(method, &path, &ApiParams::new(), &CancelToken::new());
@@ -221,10 +221,10 @@ fn a_certificate_that_is_renewed_costs_no_call() {
             if restarts {
                 node.hang_up();
             }
-            // A call that was cut off is made once more: it must not be cut off then as well.
+            // An interrupted call is retried once. The retry must not be interrupted too.
             for answered in &answered {
                 let before = answered.load(Ordering::SeqCst);
-                eventually("everybody is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
+                eventually("every client is answered again", || answered.load(Ordering::SeqCst) >= before + 2);
             }
         }
     });
@@ -235,7 +235,7 @@ fn a_certificate_that_is_renewed_costs_no_call() {
     assert_eq!(call(Method::Post).unwrap().data(), "1");
 }
 
-/// Sets a flag whatever comes of the test, for the threads that wait for it.
+/// Sets a flag when dropped, also if the test fails, for the threads that wait for it.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {

@@ -1,4 +1,4 @@
-//! Requests to a node byte for byte, and the reading of its answers.
+//! Requests to a node byte for byte, and the parsing of its answers.
 
 use crate::support::node::{Identity, Node, SECRET, ScriptedReply};
 use flate2::{Compression, write::GzEncoder};
@@ -88,14 +88,14 @@ fn post_and_put_carry_a_form_with_its_length() {
 }
 
 #[test]
-fn a_post_without_parameters_says_that_its_body_is_empty() {
+fn post_without_parameters_has_content_length_zero() {
     let node = Node::start(|_| ScriptedReply::data("null"));
     call(&cluster(&node), Method::Post, "/nodes/pve1/qemu/100/status/start", json!({})).unwrap();
     assert_eq!(node.requests()[0].header("content-length"), Some("0"));
 }
 
 #[test]
-fn a_body_over_proxmoxs_limit_is_not_sent() {
+fn body_over_the_limit_of_proxmox_is_not_sent() {
     let node = Node::start(|_| ScriptedReply::data("null"));
     let big = "x".repeat(600_000);
     let error = call(&cluster(&node), Method::Post, "/x", json!({"file": big})).unwrap_err();
@@ -109,7 +109,7 @@ fn a_body_over_proxmoxs_limit_is_not_sent() {
 }
 
 #[test]
-fn the_answer_is_handed_on_as_it_came() {
+fn answer_is_returned_unchanged() {
     let node = Node::start(|request| match request.path() {
         "/api2/json/list" => ScriptedReply::body(r#"{"total":7,"data":[{"n":1, "t":"ü"}]}"#),
         _ => ScriptedReply::data(r#"{"release":"9.2" }"#),
@@ -122,7 +122,7 @@ fn the_answer_is_handed_on_as_it_came() {
 }
 
 #[test]
-fn one_connection_serves_calls_that_follow_each_other() {
+fn one_connection_serves_consecutive_calls() {
     let node = Node::start(|_| ScriptedReply::data("1"));
     let cluster = cluster(&node);
     for _ in 0..5 {
@@ -137,7 +137,7 @@ fn a_connection_that_the_node_closed_while_idle_is_not_used_again() {
     let node = Node::start(|_| ScriptedReply::data("1").then_close());
     let cluster = cluster(&node);
     for calls in 1..=3 {
-        // A POST, which must not be lost to a dead connection.
+        // A POST, which must not be sent on a dead connection.
         call(&cluster, Method::Post, "/x", json!({})).unwrap();
         node.wait_for_closed(calls);
     }
@@ -146,7 +146,7 @@ fn a_connection_that_the_node_closed_while_idle_is_not_used_again() {
 
 #[test]
 fn a_connection_announced_as_closing_is_not_used_again() {
-    // As the privileged daemon's answers do: both, and neither is to be trusted.
+    // Answers of the privileged daemon have both headers. Neither is reliable.
     let headers = [("Connection", "close"), ("Connection", "Keep-Alive")];
     let node = Node::start(move |_| ScriptedReply::answer(200, "OK", &headers, r#"{"data":null}"#));
     let cluster = cluster(&node);
@@ -156,7 +156,7 @@ fn a_connection_announced_as_closing_is_not_used_again() {
 }
 
 #[test]
-fn what_comes_beyond_an_answer_is_never_taken_for_the_next() {
+fn bytes_after_an_answer_are_not_read_as_the_next_one() {
     let node = Node::start(|request| match request.index {
         0 => ScriptedReply::answer(
             200,
@@ -172,8 +172,8 @@ fn what_comes_beyond_an_answer_is_never_taken_for_the_next() {
 }
 
 #[test]
-fn what_comes_beyond_an_answer_is_found_inside_tls_too() {
-    // One answer that fills the client's buffer to the byte, so that what follows it stays below.
+fn bytes_after_an_answer_are_detected_inside_tls() {
+    // One answer that fills the client's buffer exactly, so that the bytes after it stay in the TLS layer.
     let node = Node::start_as(Identity::Trusted, |request| match request.index {
         0 => {
             let head = |length| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
@@ -190,7 +190,7 @@ fn what_comes_beyond_an_answer_is_found_inside_tls_too() {
 }
 
 #[test]
-fn a_gzipped_answer_is_unpacked_though_nobody_asked_for_it() {
+fn unrequested_gzip_is_unpacked() {
     let node = Node::start(|_| {
         ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], gzip(br#"{"data":["-- boot --","line"]}"#))
     });
@@ -210,8 +210,9 @@ fn a_gzip_bomb_stops_at_the_limit_on_unpacked_bytes() {
 }
 
 #[test]
-fn a_gzip_of_nothing_stops_at_the_limit_on_bytes_received() {
-    // Unpacking an empty member costs far more than its 20 bytes do: no more of them than it takes, and time enough.
+fn endless_empty_gzip_stops_at_the_limit_on_received_bytes() {
+    // Unpacking an empty member costs far more time than its 20 bytes suggest. So the answer is as short as possible,
+    // and the time limit long.
     let limit = 1 << 10;
     let nothing = gzip(b"").repeat(4_000);
     assert!(nothing.len() > limit + (64 << 10));
@@ -223,7 +224,7 @@ fn a_gzip_of_nothing_stops_at_the_limit_on_bytes_received() {
 }
 
 #[test]
-fn broken_gzip_is_said_to_be_broken() {
+fn broken_gzip_is_reported() {
     let mut broken = gzip(br#"{"data":[1,2,3]}"#);
     broken[12] ^= 0xff;
     let error = refused_with(ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], broken));
@@ -232,7 +233,7 @@ fn broken_gzip_is_said_to_be_broken() {
 }
 
 #[test]
-fn an_answer_without_end_stops_at_the_limit() {
+fn endless_answer_stops_at_the_limit() {
     for head in
         ["HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"]
     {
@@ -242,14 +243,14 @@ fn an_answer_without_end_stops_at_the_limit() {
 }
 
 #[test]
-fn an_answer_may_have_16_mib_unless_told_otherwise() {
+fn answer_limit_is_16_mib_by_default() {
     let node = Node::start(|_| ScriptedReply::raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").then_flood(1 << 30));
     let error = get(&Cluster::new(node.cluster_settings(), &Limits::default()).unwrap(), "/x").unwrap_err();
     assert!(error.to_string().contains("larger than 16777216 bytes"), "{error}");
 }
 
 #[test]
-fn a_head_without_end_stops_at_its_limit() {
+fn endless_head_stops_at_its_limit() {
     let error = refused_with(ScriptedReply::raw("HTTP/1.1 200 OK\r\nX: ").then_flood(1 << 30));
     assert!(error.to_string().contains("headers are larger"), "{error}");
 }
@@ -268,7 +269,7 @@ fn an_answer_cut_by_its_own_length_is_not_json() {
 }
 
 #[test]
-fn answers_that_are_no_envelope_say_what_they_are() {
+fn answers_without_the_envelope_are_described() {
     for (body, hint) in [
         ("<!DOCTYPE html>\n<html lang=\"en\">", "<!DOCTYPE html>"),
         ("", "it is empty"),
@@ -288,7 +289,7 @@ fn answers_that_are_no_envelope_say_what_they_are() {
 }
 
 #[test]
-fn what_is_not_http_is_said_not_to_be() {
+fn answer_that_is_not_http_is_reported() {
     for junk in
         ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 042 x\r\n\r\n", "\r\n\r\n\u{0}\u{0}\r\n"]
     {
@@ -308,7 +309,7 @@ fn an_unknown_token_is_explained_from_the_status_line_alone() {
 }
 
 #[test]
-fn a_missing_privilege_is_named_with_its_path_old_and_new_way() {
+fn missing_privilege_is_named_with_its_path_in_old_and_new_formats() {
     let phrase = "Permission check failed (/vms/100, VM.Audit)";
     for body in ["", r#"{"message":"Permission check failed (/vms/100, VM.Audit)\n","data":null}"#] {
         let text = render_error(&refused_with(ScriptedReply::refusal(403, phrase, body)));
@@ -317,7 +318,7 @@ fn a_missing_privilege_is_named_with_its_path_old_and_new_way() {
 }
 
 #[test]
-fn rejected_parameters_come_each_with_its_text() {
+fn each_rejected_parameter_has_its_text() {
     let body = r#"{"message":"Parameter verification failed.\n","data":null,"errors":{"onboot":"type check ('boolean') failed - got 'maybe'","cores":"value must have a minimum value of 1"}}"#;
     let text = refused_with(ScriptedReply::refusal(400, "Parameter verification failed.", body)).to_string();
     assert!(
@@ -327,7 +328,7 @@ fn rejected_parameters_come_each_with_its_text() {
 }
 
 #[test]
-fn statuses_of_every_kind_come_with_proxmoxs_words_and_a_hint() {
+fn every_error_status_has_the_text_of_proxmox_and_a_hint() {
     for (status, phrase, body, hints) in [
         (
             501,
@@ -354,13 +355,13 @@ fn statuses_of_every_kind_come_with_proxmoxs_words_and_a_hint() {
 }
 
 #[test]
-fn an_error_keeps_its_words_though_its_body_is_cut_short() {
+fn error_keeps_its_reason_if_its_body_is_truncated() {
     let broken = ScriptedReply::answer(500, "no such disk", &[("Content-Length", "99")], r#"{"mess"#).then_close();
     assert!(refused_with(broken).to_string().contains("no such disk"));
 }
 
 #[test]
-fn an_errors_body_without_end_is_left_after_512_kib() {
+fn endless_error_body_is_cut_at_512_kib() {
     let late = format!(r#"{{"data":"{}","message":"late words"}}"#, "x".repeat(600 << 10));
     let text = refused_with(ScriptedReply::answer(500, "no such disk", &[], late)).to_string();
     assert!(text.contains("no such disk") && !text.contains("late words"), "{text}");
@@ -382,7 +383,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn reason_phrases_are_read_split_over_reads_after_interim_answers_and_on_kept_connections() {
+fn reason_phrase_is_read_across_reads_interim_answers_and_kept_connections() {
     let node = Node::start(|request| match request.index {
         0 => ScriptedReply::data("1"),
         1 => ScriptedReply::answer(500, "in single bytes: ü ✓", &[], "").dripping(Duration::from_micros(50)),
@@ -395,22 +396,22 @@ fn reason_phrases_are_read_split_over_reads_after_interim_answers_and_on_kept_co
     });
     let cluster = cluster(&node);
     get(&cluster, "/x").unwrap();
-    let said = || match get(&cluster, "/x").unwrap_err() {
-        PveError::Failed { message: said, .. } => said,
+    let text = || match get(&cluster, "/x").unwrap_err() {
+        PveError::Failed { message: text, .. } => text,
         other => panic!("{other:?}"),
     };
-    assert_eq!([said(), said(), said(), said(), said()], ["in single bytes: ü ✓", "the last one", "", "", "again"]);
+    assert_eq!([text(), text(), text(), text(), text()], ["in single bytes: ü ✓", "the last one", "", "", "again"]);
     assert_eq!(node.connections(), 1);
 }
 
 #[test]
-fn an_answer_that_drips_is_read_to_its_end() {
+fn dripping_answer_is_read_to_its_end() {
     let node = Node::start(|_| ScriptedReply::data("[1,2,3]").dripping(Duration::from_micros(50)));
     assert_eq!(get(&cluster(&node), "/x").unwrap().data(), "[1,2,3]");
 }
 
 #[test]
-fn an_answer_larger_than_every_buffer_comes_whole() {
+fn answer_larger_than_every_buffer_is_complete() {
     let rows = vec!["x".repeat(100); 5_000];
     let text = serde_json::to_string(&rows).unwrap();
     let node = Node::start({

@@ -1,16 +1,16 @@
-//! Limits of one client at once and per minute, over all its connections and both transports. Another client is served
-//! meanwhile.
+//! Limits of one client in flight and per minute, over all its connections and both transports. Other clients are
+//! served meanwhile.
 
 use crate::support::raw::{Client, Sse, eventually};
-use crate::support::rpc::{ACCEPT, call, call_with_progress, cancelled, code, modern, modern_headers, text};
-use crate::support::server::{TestServer, patient};
+use crate::support::rpc::{ACCEPT, call, call_with_progress, cancel_notification, code, modern, modern_headers, text};
+use crate::support::server::{TestServer, patient_limits};
 use crate::support::test_tools::{TestTools, start_with};
 use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
 use serde_json::{Value, json};
 
 const BUSY: i64 = -32000;
 
-/// A server with two clients, ada and bob, and the test's end of its tools.
+/// Starts a server with two clients, ada and bob. Returns it with the handle of its tools.
 fn start(limits: Limits) -> (TestServer, TestTools) {
     let caller = |name: &str| Caller {
         name: name.into(),
@@ -28,55 +28,55 @@ fn start(limits: Limits) -> (TestServer, TestTools) {
     )
 }
 
-fn at_once(max_calls_per_client: usize) -> Limits {
-    Limits { max_calls_per_client, ..patient() }
+fn limits_in_flight(max_calls_per_client: usize) -> Limits {
+    Limits { max_calls_per_client, ..patient_limits() }
 }
 
-fn a_minute(max_calls_per_minute: usize) -> Limits {
-    Limits { max_calls_per_minute, ..patient() }
+fn limits_per_minute(max_calls_per_minute: usize) -> Limits {
+    Limits { max_calls_per_minute, ..patient_limits() }
 }
 
 fn bearer(name: &str) -> String {
     format!("{ACCEPT}Authorization: Bearer pmcp_{name}\r\n")
 }
 
-fn hold(name: &str) -> String {
+fn hold_call(name: &str) -> String {
     call(name, "hold", json!({"name": name}))
 }
 
-fn echo() -> String {
-    call(1, "echo", json!({"text": "said"}))
+fn echo_call() -> String {
+    call(1, "echo", json!({"text": "hello"}))
 }
 
-/// A call on a connection of its own, and its answer.
+/// Makes a call on a new connection and returns its answer.
 fn ask(server: &TestServer, name: &str, message: &str) -> Value {
     server.connect().post_with("/mcp", &bearer(name), message).json()
 }
 
 fn is_served(server: &TestServer, name: &str) -> bool {
-    let answer = ask(server, name, &echo());
-    answer.get("error").is_none() && text(&answer) == "said"
+    let answer = ask(server, name, &echo_call());
+    answer.get("error").is_none() && text(&answer) == "hello"
 }
 
-/// The text of a refusal.
+/// Returns the text of a rejection.
 fn refusal(answer: &Value) -> &str {
     assert_eq!(code(answer), BUSY, "{answer}");
     answer["error"]["message"].as_str().expect("a text")
 }
 
-/// Calls `hold` on a connection that is returned, once the call runs.
-fn begin(server: &TestServer, test_tools: &TestTools, name: &str, call: &str) -> Client {
+/// Calls `hold` and returns the connection once the call runs.
+fn start_hold(server: &TestServer, test_tools: &TestTools, name: &str, call: &str) -> Client {
     let mut client = server.connect();
-    client.send_post_with("/mcp", &bearer(name), &hold(call));
+    client.send_post_with("/mcp", &bearer(name), &hold_call(call));
     test_tools.wait_for(call);
     client
 }
 
 #[test]
-fn a_client_with_too_many_calls_in_flight_is_refused_and_another_is_served() {
-    let (server, test_tools) = start(at_once(2));
-    let mut calls = [begin(&server, &test_tools, "ada", "a"), begin(&server, &test_tools, "ada", "b")];
-    let answer = ask(&server, "ada", &echo());
+fn client_over_its_limit_in_flight_is_rejected_and_another_served() {
+    let (server, test_tools) = start(limits_in_flight(2));
+    let mut calls = [start_hold(&server, &test_tools, "ada", "a"), start_hold(&server, &test_tools, "ada", "b")];
+    let answer = ask(&server, "ada", &echo_call());
     let text = refusal(&answer);
     for part in ["2 calls in flight", "--max-calls-per-client", "1 second"] {
         assert!(text.contains(part), "{text}");
@@ -85,53 +85,53 @@ fn a_client_with_too_many_calls_in_flight_is_refused_and_another_is_served() {
     assert!(is_served(&server, "bob"));
     test_tools.release("a");
     assert_eq!(calls[0].reply().expect("an answer").status, 200);
-    assert!(is_served(&server, "ada"), "the place was given back before the answer was sent");
+    assert!(is_served(&server, "ada"), "the place was freed before the answer was sent");
     test_tools.release("b");
     assert_eq!(calls[1].reply().expect("an answer").status, 200);
 }
 
 #[test]
 fn both_transports_and_all_sessions_count_together() {
-    let (server, test_tools) = start(at_once(2));
+    let (server, test_tools) = start(limits_in_flight(2));
     let open = || Sse::open_with(server.connect(), &bearer("ada"));
     let (mut one, mut other) = (open(), open());
     let mut poster = server.connect();
-    assert_eq!(poster.post_with(&one.path, &bearer("ada"), &hold("a")).status, 202);
+    assert_eq!(poster.post_with(&one.path, &bearer("ada"), &hold_call("a")).status, 202);
     test_tools.wait_for("a");
-    let mut client = begin(&server, &test_tools, "ada", "b");
-    assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo()).status, 202);
+    let mut client = start_hold(&server, &test_tools, "ada", "b");
+    assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo_call()).status, 202);
     refusal(&other.json());
-    refusal(&ask(&server, "ada", &format!("[{}]", echo()))[0]);
+    refusal(&ask(&server, "ada", &format!("[{}]", echo_call()))[0]);
     test_tools.release("a");
     assert_eq!(one.json()["id"], "a");
-    assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo()).status, 202);
-    assert_eq!(text(&other.json()), "said");
+    assert_eq!(poster.post_with(&other.path, &bearer("ada"), &echo_call()).status, 202);
+    assert_eq!(text(&other.json()), "hello");
     test_tools.release("b");
     assert_eq!(client.reply().expect("an answer").status, 200);
 }
 
 #[test]
-fn a_cancelled_call_gives_its_place_back() {
-    let (server, test_tools) = start(at_once(1));
+fn cancelled_call_frees_its_place() {
+    let (server, test_tools) = start(limits_in_flight(1));
     let sse = Sse::open_with(server.connect(), &bearer("ada"));
     let mut poster = server.connect();
-    assert_eq!(poster.post_with(&sse.path, &bearer("ada"), &hold("a")).status, 202);
+    assert_eq!(poster.post_with(&sse.path, &bearer("ada"), &hold_call("a")).status, 202);
     test_tools.wait_for("a");
     assert!(!is_served(&server, "ada"));
-    assert_eq!(poster.post_with(&sse.path, &bearer("ada"), &cancelled("a")).status, 202);
-    test_tools.wait_for_cancelled("a");
-    eventually("the place is given back", || is_served(&server, "ada"));
+    assert_eq!(poster.post_with(&sse.path, &bearer("ada"), &cancel_notification("a")).status, 202);
+    test_tools.wait_for_cancel("a");
+    eventually("the place is free again", || is_served(&server, "ada"));
 }
 
 #[test]
-fn a_client_that_goes_leaves_its_place() {
-    let (server, test_tools) = start(at_once(1));
+fn disconnected_client_frees_its_place() {
+    let (server, test_tools) = start(limits_in_flight(1));
     let sse = Sse::open_with(server.connect(), &bearer("ada"));
-    assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &hold("a")).status, 202);
+    assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &hold_call("a")).status, 202);
     test_tools.wait_for("a");
     drop(sse);
-    test_tools.wait_for_cancelled("a");
-    eventually("the session's place is given back", || is_served(&server, "ada"));
+    test_tools.wait_for_cancel("a");
+    eventually("the session's place is free again", || is_served(&server, "ada"));
 
     let message = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "m"}}));
     let mut lost = server.connect();
@@ -140,17 +140,17 @@ fn a_client_that_goes_leaves_its_place() {
     test_tools.wait_for("m");
     assert!(!is_served(&server, "ada"));
     drop(lost);
-    test_tools.wait_for_cancelled("m");
-    eventually("the request's place is given back", || is_served(&server, "ada"));
+    test_tools.wait_for_cancel("m");
+    eventually("the request's place is free again", || is_served(&server, "ada"));
 }
 
 #[test]
-fn one_call_after_the_other_never_meets_the_limit() {
-    let (server, _stage) = start(at_once(1));
+fn consecutive_calls_never_reach_the_limit() {
+    let (server, _stage) = start(limits_in_flight(1));
     for n in 0..50 {
         let mut client = server.connect();
         let message = match n % 2 {
-            0 => echo(),
+            0 => echo_call(),
             _ => call_with_progress(n, "steps", json!({}), "p"),
         };
         client.send_post_with("/mcp", &bearer("ada"), &message);
@@ -160,37 +160,38 @@ fn one_call_after_the_other_never_meets_the_limit() {
 }
 
 #[test]
-fn a_client_that_has_made_its_calls_of_a_minute_is_told_when_to_go_on() {
-    let (server, _stage) = start(a_minute(3));
+fn client_over_its_limit_per_minute_gets_the_time_to_retry() {
+    let (server, _stage) = start(limits_per_minute(3));
     for _ in 0..2 {
         assert!(is_served(&server, "ada"));
     }
-    let batch = ask(&server, "ada", &format!("[{},{}]", echo(), echo()));
-    assert_eq!(text(&batch[0]), "said", "each call of a batch counts");
-    let told = refusal(&batch[1]);
+    let batch = ask(&server, "ada", &format!("[{},{}]", echo_call(), echo_call()));
+    assert_eq!(text(&batch[0]), "hello", "each call of a batch counts");
+    let reason = refusal(&batch[1]);
     for part in ["the 3 calls", "in a minute", "--max-calls-per-minute", "again in ", " second"] {
-        assert!(told.contains(part), "{told}");
+        assert!(reason.contains(part), "{reason}");
     }
     let mut sse = Sse::open_with(server.connect(), &bearer("ada"));
-    assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &echo()).status, 202);
+    assert_eq!(server.connect().post_with(&sse.path, &bearer("ada"), &echo_call()).status, 202);
     refusal(&sse.json());
     assert!(is_served(&server, "bob"));
 }
 
 #[test]
-fn without_clients_all_callers_share_a_minute_and_have_all_places() {
-    let (server, test_tools) = start_with(Limits { max_calls_per_client: 1, max_calls_per_minute: 2, ..patient() });
+fn without_clients_all_callers_share_the_limit_per_minute_only() {
+    let (server, test_tools) =
+        start_with(Limits { max_calls_per_client: 1, max_calls_per_minute: 2, ..patient_limits() });
     let post = |message: &str| {
         let mut client = server.connect();
         client.send_post_with("/mcp", ACCEPT, message);
         client
     };
     let mut calls = ["a", "b"].map(|name| {
-        let client = post(&hold(name));
+        let client = post(&hold_call(name));
         test_tools.wait_for(name);
         client
     });
-    let answer = post(&echo()).reply().expect("an answer").json();
+    let answer = post(&echo_call()).reply().expect("an answer").json();
     assert!(refusal(&answer).contains("--max-calls-per-minute"), "{answer}");
     ["a", "b"].iter().for_each(|name| test_tools.release(name));
     assert!(calls.iter_mut().all(|client| client.reply().expect("an answer").status == 200));

@@ -1,4 +1,4 @@
-//! Secrets taken out of whatever a cluster may answer: JSON stays JSON of the same form, and the secret is gone.
+//! Redaction of secrets in the answers of a cluster. JSON stays JSON of the same form, and the secret is removed.
 
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
@@ -11,13 +11,14 @@ use std::io::Read;
 const CANARY: &str = "Kanarienvogel-7";
 
 /// Returns whether both differ only in strings and numbers.
-fn alike(one: &Value, other: &Value) -> bool {
+fn have_same_form(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len() && one.iter().all(|(key, value)| other.get(key).is_some_and(|o| alike(value, o)))
+            one.len() == other.len()
+                && one.iter().all(|(key, value)| other.get(key).is_some_and(|o| have_same_form(value, o)))
         }
         (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| have_same_form(one, other))
         }
         (Value::String(_) | Value::Number(_), Value::String(_)) => true,
         _ => one == other,
@@ -100,8 +101,8 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same JSON with each character beyond ASCII, and each `p`, as an escape.
-fn escaped(json: &str) -> String {
+/// Returns the JSON with each non-ASCII character, and each `p`, as an escape.
+fn escape_json(json: &str) -> String {
     let mut out = String::new();
     for c in json.chars() {
         if c.is_ascii() && c != 'p' {
@@ -116,16 +117,16 @@ fn escaped(json: &str) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn an_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
+    fn redacted_answer_keeps_its_form(given in tree(), pretty in any::<bool>()) {
         let json = if pretty { serde_json::to_string_pretty(&given).unwrap() } else { given.to_string() };
-        let shown: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
-        prop_assert!(alike(&given, &shown), "{json}");
-        let again = sanitize::redact_json(shown.to_string());
-        prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), shown);
+        let redacted: Value = serde_json::from_str(&sanitize::redact_json(json.clone())).unwrap();
+        prop_assert!(have_same_form(&given, &redacted), "{json}");
+        let again = sanitize::redact_json(redacted.to_string());
+        prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), redacted);
     }
 
     #[test]
-    fn a_secret_is_gone_wherever_it_stands(
+    fn secret_is_removed_in_every_place(
         mut given in tree(),
         name in prop::sample::select(vec!["password", "Secret", "ticket", "client-key", "CSRFPreventionToken", "x_token", "header"]),
         path in prop::collection::vec(any::<prop::sample::Index>(), 3),
@@ -152,36 +153,36 @@ proptest! {
             Value::Object(members) => drop(members.insert(name.into(), secret)),
             other => *other = serde_json::json!({ name: secret }),
         }
-        for json in [given.to_string(), escaped(&given.to_string())] {
-            let shown = sanitize::redact_json(json);
-            let shown: Value = serde_json::from_str(&shown).unwrap();
-            prop_assert!(!shown.to_string().contains(CANARY), "{shown}");
+        for json in [given.to_string(), escape_json(&given.to_string())] {
+            let redacted = sanitize::redact_json(json);
+            let redacted: Value = serde_json::from_str(&redacted).unwrap();
+            prop_assert!(!redacted.to_string().contains(CANARY), "{redacted}");
         }
     }
 
     #[test]
-    fn no_text_stops_it(text in string(), quoted in any::<bool>()) {
+    fn redaction_handles_any_text(text in string(), quoted in any::<bool>()) {
         sanitize::redact_text(&text);
         sanitize::redact_json(text.clone());
         sanitize::redact_json(if quoted { format!("\"{text}\"") } else { format!("{{\"password\":\"{text}") });
     }
 
     #[test]
-    fn what_follows_a_password_in_a_text_is_gone(before in string(), after in "[ ,;\n].*") {
-        let shown = sanitize::redact_text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
-        prop_assert!(!shown.contains(CANARY), "{shown}");
+    fn text_after_the_word_password_is_removed(before in string(), after in "[ ,;\n].*") {
+        let redacted = sanitize::redact_text(&format!("{before}\npassword={CANARY}{after}")).into_owned();
+        prop_assert!(!redacted.contains(CANARY), "{redacted}");
     }
 }
 
 #[test]
-fn the_tokens_of_this_servers_clients_are_known() {
+fn tokens_of_clients_are_removed() {
     let token = format!("{TOKEN_PREFIX}{}", "0a".repeat(32));
     assert_eq!(sanitize::redact_text(&format!("with {token}.")), "with (hidden).");
 }
 
 #[test]
-fn texts_that_ask_for_much_looking_are_done_in_time() {
-    // A look back or ahead of unbounded length would take minutes for these.
+fn redaction_of_adversarial_texts_ends_in_time() {
+    // An unbounded look-behind or look-ahead would take minutes for these.
     for piece in [
         "a=",
         ":",
@@ -232,7 +233,7 @@ fn load_parameter_names() -> BTreeSet<String> {
     all
 }
 
-/// A new parameter of the API belongs here or not. The reason goes to its entry in `src/sanitize/secret_names.rs`.
+/// A new secret parameter of the API is added here. The reason goes to its entry in `src/sanitize/secret_names.rs`.
 #[test]
 fn these_parameters_of_the_api_are_secret() {
     let all = load_parameter_names();
@@ -246,7 +247,7 @@ fn these_parameters_of_the_api_are_secret() {
     );
 }
 
-/// A new parameter of the API whose name sounds like a secret must be decided on.
+/// A new parameter whose name resembles that of a secret is added here, or to the table of secret parameters.
 #[test]
 fn these_parameters_sound_like_secrets_and_are_not() {
     let sounds = ["pass", "secret", "token", "ticket", "key", "auth", "private", "cred", "otp", "tfa", "cert", "crypt"];

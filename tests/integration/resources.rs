@@ -1,4 +1,4 @@
-//! `get_cluster_resources` of a large cluster: what a model has to read.
+//! `get_cluster_resources` of a large cluster: the size of the text for a model.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::test_tools::product;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const GIB: u64 = 1 << 30;
 
-/// A guest as a node of version 9 lists it, with every key it has.
+/// Returns a guest as a node of version 9 lists it, with every key.
 fn guest(n: u64) -> Value {
     const ROLES: [&str; 8] =
         ["shop-frontend", "postgresql", "mail-relay", "build-runner", "gitlab", "k8s-worker", "monitoring", "vpn"];
@@ -43,16 +43,16 @@ fn guest(n: u64) -> Value {
 fn guests(n: u64) -> ToolResult {
     let rows = Value::from((0..n).map(guest).collect::<Vec<_>>()).to_string();
     let node = Node::start(move |_| ScriptedReply::data(&rows));
-    let said = call(&product(vec![node.cluster_settings()]), "get_cluster_resources", json!({"type": "vm"}));
-    assert!(!said.failed, "{said:?}");
-    said
+    let result = call(&product(vec![node.cluster_settings()]), "get_cluster_resources", json!({"type": "vm"}));
+    assert!(!result.failed, "{result:?}");
+    result
 }
 
 #[test]
 fn two_hundred_guests_are_read_in_20_kb() {
-    let said = guests(200);
-    assert!(said.text.len() < 20_000, "{} bytes:\n{}", said.text.len(), &said.text[..1_500]);
-    assert_eq!(said.text.lines().filter(|line| line.starts_with("qemu/") || line.starts_with("lxc/")).count(), 200);
-    // Programs have all of it.
-    assert_eq!(said.structured["rows"].as_array().map(Vec::len), Some(200));
+    let result = guests(200);
+    assert!(result.text.len() < 20_000, "{} bytes:\n{}", result.text.len(), &result.text[..1_500]);
+    assert_eq!(result.text.lines().filter(|line| line.starts_with("qemu/") || line.starts_with("lxc/")).count(), 200);
+    // `structuredContent` has all rows.
+    assert_eq!(result.structured["rows"].as_array().map(Vec::len), Some(200));
 }

@@ -1,10 +1,9 @@
-//! Calls that take long, over GET /sse and POST /messages: in parallel, bounded, cancelled, and answered to the session
-//! that made them.
+//! Long calls over GET /sse and POST /messages: parallel, limited and cancelled. Each is answered to its session.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::raw::{Client, LONG, Sse, eventually};
-use crate::support::rpc::{call, call_with_progress, cancelled, code, request, text};
-use crate::support::server::{TestServer, patient};
+use crate::support::rpc::{call, call_with_progress, cancel_notification, code, request, text};
+use crate::support::server::{TestServer, patient_limits};
 use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
 use proxmox_mcp::config::{ClusterConfig, Limits};
 use proxmox_mcp::pve::demo::Demo;
@@ -51,7 +50,7 @@ fn hold(id: impl Into<Value>, name: &str) -> String {
     call(id, "hold", json!({"name": name}))
 }
 
-fn echo(id: impl Into<Value>, text: &str) -> String {
+fn echo_call(id: impl Into<Value>, text: &str) -> String {
     call(id, "echo", json!({"text": text}))
 }
 
@@ -59,8 +58,8 @@ fn echo(id: impl Into<Value>, text: &str) -> String {
 fn the_messages_of_a_batch_are_answered_one_by_one() {
     let (server, test_tools) = start();
     let mut session = Session::open(&server);
-    session.post(&format!("[{},{},{}]", hold(1, "h"), cancelled(9), request(2, "ping", json!({}))));
-    assert_eq!(session.sse.json()["id"], 2, "a call that takes long holds up no other message of its batch");
+    session.post(&format!("[{},{},{}]", hold(1, "h"), cancel_notification(9), request(2, "ping", json!({}))));
+    assert_eq!(session.sse.json()["id"], 2, "a slow call delays no other message of its batch");
     test_tools.release("h");
     assert_eq!(session.sse.json()["id"], 1);
     assert_eq!(session.ask("[{\"jsonrpc\":\"2.0\",\"id\":3}]")["id"], 3, "an invalid one is answered as well");
@@ -69,13 +68,13 @@ fn the_messages_of_a_batch_are_answered_one_by_one() {
 }
 
 #[test]
-fn a_slow_call_holds_up_neither_its_session_nor_another() {
+fn slow_call_delays_neither_its_session_nor_another() {
     let (server, test_tools) = start();
     let (mut slow, mut other) = (Session::open(&server), Session::open(&server));
     slow.hold(&test_tools, 1, "slow");
     assert_eq!(slow.ask(&request(2, "ping", json!({})))["id"], 2);
-    assert_eq!(text(&slow.ask(&echo(3, "mine"))), "mine");
-    assert_eq!(text(&other.ask(&echo(1, "theirs"))), "theirs");
+    assert_eq!(text(&slow.ask(&echo_call(3, "mine"))), "mine");
+    assert_eq!(text(&other.ask(&echo_call(1, "theirs"))), "theirs");
     test_tools.release("slow");
     let answer = slow.sse.json();
     assert_eq!((&answer["id"], text(&answer)), (&json!(1), "released slow"));
@@ -83,24 +82,24 @@ fn a_slow_call_holds_up_neither_its_session_nor_another() {
 }
 
 #[test]
-fn a_session_runs_as_many_calls_as_it_may_and_the_next_is_busy() {
-    let (server, test_tools) = start_with(Limits { max_calls_per_session: 3, ..patient() });
+fn session_runs_calls_up_to_its_limit_and_the_next_is_busy() {
+    let (server, test_tools) = start_with(Limits { max_calls_per_session: 3, ..patient_limits() });
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     for id in 0..3 {
         session.hold(&test_tools, id, &format!("call {id}"));
     }
-    let busy = session.ask(&echo(3, "x"));
+    let busy = session.ask(&echo_call(3, "x"));
     assert_eq!((code(&busy), &busy["id"]), (-32000, &json!(3)));
     assert!(busy["error"]["message"].as_str().is_some_and(|m| m.contains("this session")), "{busy}");
-    assert_eq!(text(&other.ask(&echo(3, "x"))), "x", "another session has its own");
+    assert_eq!(text(&other.ask(&echo_call(3, "x"))), "x", "another session has its own");
     test_tools.release("call 1");
     assert_eq!(session.sse.json()["id"], 1);
-    assert_eq!(text(&session.ask(&echo(4, "y"))), "y", "an answer that has arrived is a free place");
+    assert_eq!(text(&session.ask(&echo_call(4, "y"))), "y", "the place is free once the answer has arrived");
 }
 
 #[test]
 fn calls_beyond_the_workers_wait_for_their_turn() {
-    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient_limits() });
     let mut session = Session::open(&server);
     session.hold(&test_tools, 1, "first");
     session.hold(&test_tools, 2, "second");
@@ -115,26 +114,26 @@ fn calls_beyond_the_workers_wait_for_their_turn() {
 }
 
 #[test]
-fn a_tool_that_panics_is_an_error_and_the_session_goes_on() {
-    let (server, _stage) = start_with(Limits { max_calls: 1, ..patient() });
+fn panicking_tool_is_an_error_and_the_session_continues() {
+    let (server, _stage) = start_with(Limits { max_calls: 1, ..patient_limits() });
     let mut session = Session::open(&server);
     for id in 0..3 {
         let answer = session.ask(&call(id, "panic", json!({})));
         assert_eq!((code(&answer), &answer["id"]), (-32603, &json!(id)));
         assert!(!answer.to_string().contains("a test's panic"), "no internals: {answer}");
     }
-    assert_eq!(text(&session.ask(&echo(3, "x"))), "x", "the only worker is still there");
+    assert_eq!(text(&session.ask(&echo_call(3, "x"))), "x", "the only worker still runs");
 }
 
 #[test]
-fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
+fn cancelled_call_is_notified_and_not_answered() {
     let (server, test_tools) = start();
     let (mut session, mut other) = (Session::open(&server), Session::open(&server));
     session.hold(&test_tools, 1, "given up");
     session.hold(&test_tools, "1", "a text for an id");
     other.hold(&test_tools, 1, "of another session");
-    session.post(&cancelled(1));
-    test_tools.wait_for_cancelled("given up");
+    session.post(&cancel_notification(1));
+    test_tools.wait_for_cancel("given up");
     session.assert_quiet();
     for name in ["a text for an id", "of another session"] {
         assert!(!test_tools.was_cancelled(name), "{name}");
@@ -147,14 +146,14 @@ fn a_call_that_is_cancelled_is_told_so_and_not_answered() {
 }
 
 #[test]
-fn a_call_that_is_cancelled_while_it_waits_is_never_begun() {
-    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
+fn call_cancelled_in_the_queue_is_never_started() {
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient_limits() });
     let mut session = Session::open(&server);
     session.hold(&test_tools, 1, "first");
     session.hold(&test_tools, 2, "second");
     session.post(&hold(3, "waiting"));
     session.post(&hold(4, "next"));
-    session.post(&cancelled(3));
+    session.post(&cancel_notification(3));
     test_tools.release("first");
     assert_eq!(session.sse.json()["id"], 1);
     test_tools.wait_for("next");
@@ -165,14 +164,14 @@ fn a_call_that_is_cancelled_while_it_waits_is_never_begun() {
 }
 
 #[test]
-fn a_cancellation_of_what_is_not_running_is_ignored() {
+fn cancellation_of_an_unknown_call_is_ignored() {
     let (server, _stage) = start();
     let mut session = Session::open(&server);
-    assert_eq!(text(&session.ask(&echo(1, "x"))), "x");
+    assert_eq!(text(&session.ask(&echo_call(1, "x"))), "x");
     for id in [json!(1), json!(2), json!("1"), Value::Null] {
-        session.post(&cancelled(id));
+        session.post(&cancel_notification(id));
     }
-    assert_eq!(text(&session.ask(&echo(1, "y"))), "y", "the same id again");
+    assert_eq!(text(&session.ask(&echo_call(1, "y"))), "y", "the same id again");
 }
 
 #[test]
@@ -183,8 +182,8 @@ fn closing_the_stream_cancels_the_calls_of_its_session_only() {
     gone.hold(&test_tools, 2, "two");
     other.hold(&test_tools, 1, "other");
     drop(gone.sse);
-    test_tools.wait_for_cancelled("one");
-    test_tools.wait_for_cancelled("two");
+    test_tools.wait_for_cancel("one");
+    test_tools.wait_for_cancel("two");
     assert!(!test_tools.was_cancelled("other"));
     test_tools.release("other");
     assert_eq!(text(&other.sse.json()), "released other");
@@ -206,7 +205,7 @@ fn a_stop_waits_for_a_running_call_and_then_ends_its_stream() {
 
 #[test]
 fn an_answer_of_8_mb_is_one_event() {
-    let (server, _stage) = start_with(patient());
+    let (server, _stage) = start_with(patient_limits());
     let mut session = Session::open(&server);
     assert_eq!(text(&session.ask(&call(1, "large", json!({})))).len(), LARGE);
     session.assert_quiet();
@@ -227,7 +226,7 @@ fn progress_comes_before_the_answer_on_the_same_stream() {
 }
 
 #[test]
-fn progress_goes_to_the_session_that_asked_for_it() {
+fn progress_is_sent_to_the_session_that_requested_it() {
     let (server, test_tools) = start();
     let (mut asking, mut other) = (Session::open(&server), Session::open(&server));
     other.hold(&test_tools, 1, "other");
@@ -242,7 +241,7 @@ fn sessions_with_the_same_ids_get_only_their_own_answers() {
     let mut sessions: Vec<_> = (0..8).map(|_| Session::open(&server)).collect();
     for id in 0..10 {
         for (n, session) in sessions.iter_mut().enumerate() {
-            session.post(&echo(id, &format!("session {n} call {id}")));
+            session.post(&echo_call(id, &format!("session {n} call {id}")));
         }
     }
     for (n, session) in sessions.iter_mut().enumerate() {
@@ -260,7 +259,7 @@ fn sessions_with_the_same_ids_get_only_their_own_answers() {
 }
 
 #[test]
-fn a_cluster_that_hangs_holds_up_nobody_on_another() {
+fn hanging_cluster_delays_no_call_on_another() {
     let (node, demo) = (Node::start(|_| ScriptedReply::hang()), Demo::start().expect("the demo cluster"));
     let hangs = ClusterConfig { name: "hangs".into(), timeout: LONG, ..node.cluster_settings() };
     let server = TestServer::builder().mcp(product(vec![hangs, demo.cluster()])).start();
@@ -275,7 +274,7 @@ fn a_cluster_that_hangs_holds_up_nobody_on_another() {
             assert!(text(&client.ask(&nodes(9, "demo"))).contains("pve1"));
         }
     }
-    session.post(&cancelled(0));
+    session.post(&cancel_notification(0));
     node.wait_for_closed(1);
     drop(session.sse);
     node.wait_for_closed(4);

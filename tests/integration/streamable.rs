@@ -1,9 +1,8 @@
-//! Streamable HTTP, `POST /mcp`, as clients of both eras meet it over real sockets: every edge case that SDKs were
-//! measured on, but for calls that take long (`streamable_calls.rs`).
+//! Streamable HTTP, `POST /mcp`, for clients of both eras over real sockets. Long calls are in `streamable_calls.rs`.
 
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
-use crate::support::server::patient;
+use crate::support::server::patient_limits;
 use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::mcp::protocol::LEGACY_VERSIONS;
@@ -16,7 +15,7 @@ fn ping(id: impl Into<Value>) -> String {
 // ---- messages
 
 #[test]
-fn what_is_not_json_is_400_and_a_parse_error() {
+fn invalid_json_is_400_and_a_parse_error() {
     let (server, _stage) = start();
     for body in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}"] {
         assert_error(&server.connect().mcp(body), 400, -32700, Value::Null);
@@ -24,7 +23,7 @@ fn what_is_not_json_is_400_and_a_parse_error() {
 }
 
 #[test]
-fn json_that_is_no_message_is_400_and_an_invalid_request() {
+fn json_without_a_message_is_400_and_an_invalid_request() {
     let (server, _stage) = start();
     let mut client = server.connect();
     for (body, id) in [
@@ -50,7 +49,7 @@ fn ids_are_echoed_as_they_were_written() {
 }
 
 #[test]
-fn an_id_that_is_no_string_and_no_integer_is_refused() {
+fn id_other_than_string_or_integer_is_rejected() {
     let (server, _stage) = start();
     let mut client = server.connect();
     for id in ["null", "true", "1.5", "{}", "[1]"] {
@@ -85,7 +84,7 @@ fn a_body_nested_ten_thousand_deep_is_answered_with_an_error() {
     let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = deep(open, close);
-        // An array is a batch of something that is no message.
+        // An array is a batch, here of something that is not a message.
         let answer = client.mcp(&deep).json();
         assert_eq!(code(if answer.is_array() { &answer[0] } else { &answer }), -32600, "{answer}");
         let arguments = format!(
@@ -100,7 +99,7 @@ fn a_body_nested_ten_thousand_deep_is_answered_with_an_error() {
 // ---- batches
 
 #[test]
-fn a_batch_is_answered_with_an_answer_for_each_request_in_it() {
+fn batch_is_answered_with_one_answer_per_request() {
     let (server, _stage) = start();
     let parts =
         [ping(1), notification("notifications/initialized", json!({})), call("b", "echo", json!({"text": "x"}))];
@@ -138,19 +137,19 @@ fn an_empty_batch_is_an_invalid_request() {
 }
 
 #[test]
-fn a_batch_with_a_request_of_2026_07_28_is_refused() {
+fn batch_with_a_modern_request_is_rejected() {
     let (server, test_tools) = start();
     let (first, second) = (modern(1, "tools/list", json!({})), call(2, "hold", json!({"name": "h"})));
     for batch in [format!("[{first},{second}]"), format!("[{second},{first}]")] {
         let reply = server.connect().mcp(&batch);
         assert_eq!((reply.status, code(&reply.json())), (400, -32600));
     }
-    assert!(!test_tools.has_begun("h"), "nothing of it is run, or the client would run it twice");
+    assert!(!test_tools.has_begun("h"), "no call of the batch runs, or the client would run it twice");
 }
 
 #[test]
-fn the_answers_of_a_batch_are_bounded_together() {
-    let (server, _stage) = start_with(Limits { max_answer_bytes: 1 << 20, ..patient() });
+fn answers_of_a_batch_share_one_size_limit() {
+    let (server, _stage) = start_with(Limits { max_answer_bytes: 1 << 20, ..patient_limits() });
     let answers =
         server.connect().mcp(&format!("[{},{}]", call(1, "large", json!({})), call(2, "large", json!({})))).json();
     assert_eq!(text(&answers[0]).len(), LARGE);
@@ -186,10 +185,10 @@ fn a_call_without_a_usable_name_or_arguments_is_invalid_params() {
 }
 
 #[test]
-fn a_wrong_argument_is_a_result_that_the_model_can_mend() {
+fn invalid_argument_is_a_result_that_the_model_can_correct() {
     let (server, _stage) = start();
     let mut client = server.connect();
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (json!({}), "text is missing"),
         (json!({"text": {}}), "must be a string"),
         (json!({"txt": "x"}), "valid: text"),
@@ -200,7 +199,7 @@ fn a_wrong_argument_is_a_result_that_the_model_can_mend() {
         ] {
             let answer = reply.json();
             assert_eq!((reply.status, &answer["result"]["isError"]), (200, &json!(true)), "{answer}");
-            assert!(text(&answer).contains(told), "{answer}");
+            assert!(text(&answer).contains(expected), "{answer}");
         }
     }
 }
@@ -225,7 +224,7 @@ fn an_unknown_resource_has_the_code_of_its_era() {
 }
 
 #[test]
-fn a_cursor_that_was_never_given_out_is_invalid() {
+fn unknown_cursor_is_invalid() {
     let (server, _stage) = start();
     assert_error(&server.connect().mcp(&request(1, "tools/list", json!({"cursor": "x"}))), 200, -32602, 1.into());
 }
@@ -233,7 +232,7 @@ fn a_cursor_that_was_never_given_out_is_invalid() {
 // ---- the older eras
 
 #[test]
-fn initialize_agrees_on_the_version_asked_for_or_the_newest_of_its_era() {
+fn initialize_selects_the_requested_version_or_the_newest_of_its_era() {
     let (server, _stage) = start();
     let mut client = server.connect();
     let mut agreed = |asked: &str, headers: &str| {
@@ -249,7 +248,7 @@ fn initialize_agrees_on_the_version_asked_for_or_the_newest_of_its_era() {
     for unknown in ["1.0", "2099-01-01", "", MODERN] {
         assert_eq!(agreed(unknown, ACCEPT), "2025-11-25", "{unknown}");
     }
-    // A client that probes may name in the header what it would like to speak.
+    // A probing client may name its preferred version in the header.
     assert_eq!(agreed("2025-11-25", "MCP-Protocol-Version: 2026-07-28\r\n"), "2025-11-25");
 }
 
@@ -300,7 +299,7 @@ fn a_version_header_of_the_older_eras_may_be_absent_but_not_unknown() {
 // ---- 2026-07-28
 
 #[test]
-fn discover_says_what_the_server_speaks_and_is() {
+fn discover_describes_the_server_and_its_versions() {
     let (server, _stage) = start();
     let reply = server.connect().mcp_modern(&modern("d", "server/discover", json!({})));
     let answer = reply.json();
@@ -314,7 +313,7 @@ fn discover_says_what_the_server_speaks_and_is() {
 }
 
 #[test]
-fn results_of_2026_07_28_say_that_they_are_complete_and_lists_how_long_they_hold() {
+fn modern_results_are_marked_complete_and_lists_have_a_lifetime() {
     let (server, _stage) = start();
     let mut client = server.connect();
     let list = client.mcp_modern(&modern(1, "tools/list", json!({}))).json();
@@ -323,7 +322,7 @@ fn results_of_2026_07_28_say_that_they_are_complete_and_lists_how_long_they_hold
     let called =
         client.mcp_modern(&modern(2, "tools/call", json!({"name": "echo", "arguments": {"text": "x"}}))).json();
     assert_eq!((text(&called), &called["result"]["resultType"]), ("x", &json!("complete")));
-    assert_eq!(called["result"]["ttlMs"], Value::Null, "a call is not to be kept");
+    assert_eq!(called["result"]["ttlMs"], Value::Null, "the result of a call is not cacheable");
 }
 
 #[test]
@@ -340,14 +339,14 @@ fn meta_without_the_capabilities_is_invalid_params() {
 }
 
 #[test]
-fn a_modern_header_over_a_body_that_claims_nothing_is_invalid_params() {
+fn modern_header_with_a_body_without_meta_is_invalid_params() {
     let (server, _stage) = start();
     let body = request(1, "tools/list", json!({}));
     assert_error(&server.connect().post_with("/mcp", &modern_headers(&body), &body), 400, -32602, 1.into());
 }
 
 #[test]
-fn a_version_that_is_not_spoken_is_answered_with_those_that_are() {
+fn unsupported_version_is_answered_with_the_supported_ones() {
     let (server, _stage) = start();
     let body = modern(1, "tools/list", json!({})).replace(MODERN, "2099-01-01");
     let headers = modern_headers(&body).replace(MODERN, "2099-01-01");
@@ -356,7 +355,7 @@ fn a_version_that_is_not_spoken_is_answered_with_those_that_are() {
 }
 
 #[test]
-fn headers_that_are_missing_or_say_something_else_are_a_mismatch() {
+fn missing_or_differing_headers_are_a_mismatch() {
     let (server, test_tools) = start();
     let mut client = server.connect();
     let body = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "h"}}));
@@ -381,7 +380,7 @@ fn headers_that_are_missing_or_say_something_else_are_a_mismatch() {
 }
 
 #[test]
-fn header_names_know_no_case_values_may_be_padded_and_names_in_base64() {
+fn headers_ignore_case_and_padding_and_accept_base64_names() {
     let (server, _stage) = start();
     let body = modern(1, "tools/call", json!({"name": "echo", "arguments": {"text": "x"}}));
     let headers = format!(
@@ -390,10 +389,10 @@ fn header_names_know_no_case_values_may_be_padded_and_names_in_base64() {
     assert_eq!(text(&server.connect().post_with("/mcp", &headers, &body).json()), "x");
 }
 
-// ---- what HTTP says of it
+// ---- HTTP
 
 #[test]
-fn a_client_that_takes_json_or_says_nothing_gets_json_with_a_length() {
+fn accept_of_json_or_no_accept_gets_json_with_a_length() {
     let (server, _stage) = start();
     let mut client = server.connect();
     for accept in ["", "Accept: */*\r\n", JSON_ONLY, "Accept: application/*;q=0.5\r\n", ACCEPT] {
@@ -406,7 +405,7 @@ fn a_client_that_takes_json_or_says_nothing_gets_json_with_a_length() {
 }
 
 #[test]
-fn a_client_that_takes_neither_json_nor_events_is_406() {
+fn accept_of_neither_json_nor_events_is_406() {
     let (server, _stage) = start();
     for accept in ["Accept: text/html\r\n", "Accept: image/*, text/plain\r\n"] {
         assert_eq!(server.connect().post_with("/mcp", accept, &ping(1)).status, 406, "{accept:?}");
@@ -414,7 +413,7 @@ fn a_client_that_takes_neither_json_nor_events_is_406() {
 }
 
 #[test]
-fn a_client_that_takes_only_events_gets_an_event() {
+fn accept_of_events_only_gets_an_event() {
     let (server, _stage) = start();
     for body in [ping(1), call(1, "echo", json!({"text": "x"})), request(1, "nope", json!({}))] {
         let mut client = server.connect();
@@ -427,7 +426,7 @@ fn a_client_that_takes_only_events_gets_an_event() {
 }
 
 #[test]
-fn only_json_is_taken_whatever_its_case_and_parameters() {
+fn content_type_must_be_json_in_any_case_with_any_parameters() {
     let (server, _stage) = start();
     let post = |content_type: &str| {
         let (mut client, body) = (server.connect(), ping(1));
@@ -468,7 +467,7 @@ fn every_method_but_post_is_405_with_allow() {
 }
 
 #[test]
-fn foreign_origins_and_hosts_are_refused_and_local_ones_are_not() {
+fn foreign_origins_and_hosts_are_rejected_and_local_ones_accepted() {
     let (server, test_tools) = start();
     let body = call(1, "hold", json!({"name": "h"}));
     for origin in ["https://evil.example", "null", "http://localhost.evil.example"] {
@@ -489,8 +488,8 @@ fn foreign_origins_and_hosts_are_refused_and_local_ones_are_not() {
 }
 
 #[test]
-fn a_body_beyond_the_limit_is_413_and_one_at_the_limit_is_served() {
-    let (server, _stage) = start_with(Limits { max_body_bytes: 10_000, ..patient() });
+fn body_over_the_limit_is_413_and_one_at_the_limit_is_served() {
+    let (server, _stage) = start_with(Limits { max_body_bytes: 10_000, ..patient_limits() });
     let padded = |n: usize| {
         let body = ping(1);
         format!("{body}{}", " ".repeat(n - body.len()))

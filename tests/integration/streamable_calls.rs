@@ -1,11 +1,11 @@
-//! Calls over `POST /mcp` that take long, report progress, go wrong or are given up; and the product's own tools against
-//! a simulated cluster.
+//! Calls over `POST /mcp` that are slow, report progress, fail or are cancelled, and the product's tools over a
+//! simulated cluster.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::raw::{Client, eventually};
 use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
 use crate::support::rpc::{request, text};
-use crate::support::server::{TestServer, patient};
+use crate::support::server::{TestServer, patient_limits};
 use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::pve::demo::{Demo, Options};
@@ -15,7 +15,7 @@ use std::time::Duration;
 // ---- progress
 
 #[test]
-fn progress_makes_the_answer_a_stream_that_ends_with_it() {
+fn progress_turns_the_answer_into_a_stream_that_ends_with_it() {
     let (server, _stage) = start();
     for token in [json!("t"), json!(7)] {
         let mut client = server.connect();
@@ -45,13 +45,13 @@ fn progress_is_sent_to_clients_of_2026_07_28_as_well() {
 }
 
 #[test]
-fn without_a_token_there_is_no_progress_and_the_answer_is_json() {
+fn call_without_a_progress_token_is_answered_with_json() {
     let (server, _stage) = start();
     assert_eq!(text(&server.connect().mcp(&call(1, "steps", json!({}))).json()), "done");
 }
 
 #[test]
-fn a_client_that_takes_only_json_gets_no_progress() {
+fn accept_of_json_only_gets_no_progress() {
     let (server, _stage) = start();
     let body = call_with_progress(1, "steps", json!({}), "t");
     assert_eq!(text(&server.connect().post_with("/mcp", JSON_ONLY, &body).json()), "done");
@@ -59,7 +59,7 @@ fn a_client_that_takes_only_json_gets_no_progress() {
 
 #[test]
 fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
-    let (server, test_tools) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient() });
+    let (server, test_tools) = start_with(Limits { sse_keepalive: Duration::from_millis(10), ..patient_limits() });
     let mut client = server.connect();
     client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "hold", json!({"name": "quiet"}), "t"));
     let mut events = client.events();
@@ -73,11 +73,11 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
     assert!(events.event().is_none());
 }
 
-// ---- calls that take long, go wrong or are given up
+// ---- calls that are slow, fail or are cancelled
 
 #[test]
-fn an_answer_of_8_mb_arrives_whole() {
-    let (server, _stage) = start_with(patient());
+fn answer_of_8_mb_is_complete() {
+    let (server, _stage) = start_with(patient_limits());
     let reply = server.connect().mcp(&call(1, "large", json!({})));
     assert_eq!(text(&reply.json()).len(), LARGE);
 }
@@ -97,7 +97,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 /// Sends a call of `hold`, of the newest version or an older one, and returns its connection once the call runs.
-fn held(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: bool) -> Client {
+fn start_held_call(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: bool) -> Client {
     let params = json!({"name": "hold", "arguments": {"name": name}});
     let mut client = server.connect();
     if modern_era {
@@ -113,13 +113,13 @@ fn held(test_tools: &TestTools, server: &TestServer, name: &str, modern_era: boo
 #[test]
 fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
     let (server, test_tools) = start();
-    let legacy = held(&test_tools, &server, "legacy", false);
-    let modern = held(&test_tools, &server, "modern", true);
-    let other = held(&test_tools, &server, "other", true);
-    // The legacy client goes first: the server sees its end before that of the modern one.
+    let legacy = start_held_call(&test_tools, &server, "legacy", false);
+    let modern = start_held_call(&test_tools, &server, "modern", true);
+    let other = start_held_call(&test_tools, &server, "other", true);
+    // The legacy client disconnects first, so the server sees that before the end of the modern one.
     drop(legacy);
     drop(modern);
-    test_tools.wait_for_cancelled("modern");
+    test_tools.wait_for_cancel("modern");
     assert!(!test_tools.was_cancelled("legacy") && !test_tools.was_cancelled("other"));
     test_tools.release("legacy");
     test_tools.release("other");
@@ -139,12 +139,12 @@ fn closing_a_stream_of_progress_cancels_its_call() {
     assert_eq!(events.json()["method"], "notifications/progress");
     test_tools.wait_for("streaming");
     drop(events);
-    test_tools.wait_for_cancelled("streaming");
+    test_tools.wait_for_cancel("streaming");
     server.assert_answers();
 }
 
 #[test]
-fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
+fn cancelled_call_closes_its_connection_to_the_cluster() {
     let node = Node::start(|_| ScriptedReply::hang());
     let server = TestServer::builder().mcp(product(vec![node.cluster_settings()])).start();
     let body = modern(1, "tools/call", json!({"name": "list_nodes", "arguments": {}}));
@@ -153,15 +153,15 @@ fn a_call_that_is_given_up_hangs_up_on_the_cluster() {
     node.wait_for_requests(1);
     drop(client);
     node.wait_for_closed(1);
-    assert_eq!(node.requests().len(), 1, "it is not asked again");
+    assert_eq!(node.requests().len(), 1, "it gets no second request");
     server.assert_answers();
 }
 
 #[test]
-fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
-    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient() });
-    let mut first = held(&test_tools, &server, "first", false);
-    let _second = held(&test_tools, &server, "second", true);
+fn call_over_the_limit_is_rejected_as_busy() {
+    let (server, test_tools) = start_with(Limits { max_calls: 2, ..patient_limits() });
+    let mut first = start_held_call(&test_tools, &server, "first", false);
+    let _second = start_held_call(&test_tools, &server, "second", true);
     let mut client = server.connect();
     let echo = call(3, "echo", json!({"text": "x"}));
     for body in [echo.clone(), format!("[{echo}]")] {
@@ -175,11 +175,11 @@ fn a_call_beyond_the_limit_is_told_that_the_server_is_busy() {
     );
     test_tools.release("first");
     assert_eq!(text(&first.reply().expect("an answer").json()), "released first");
-    eventually("there is room again", || client.mcp(&echo).json()["result"].is_object());
+    eventually("there is a free place again", || client.mcp(&echo).json()["result"].is_object());
 }
 
 #[test]
-fn a_tool_that_panics_is_an_error_to_its_caller_and_nobody_else() {
+fn panicking_tool_is_an_error_to_its_caller_only() {
     let (server, _stage) = start();
     let mut client = server.connect();
     for reply in [
@@ -216,10 +216,11 @@ fn a_panic_in_a_batch_leaves_the_other_answers() {
 }
 
 #[test]
-fn a_stop_lets_calls_in_flight_be_answered() {
+fn stop_waits_for_calls_in_flight() {
     let (mut server, test_tools) = start();
-    let mut clients = [held(&test_tools, &server, "legacy", false), held(&test_tools, &server, "modern", true)];
-    // A stream as well: its comments show that the server looks after its calls, a stop or not.
+    let mut clients =
+        [start_held_call(&test_tools, &server, "legacy", false), start_held_call(&test_tools, &server, "modern", true)];
+    // A stream too: its comments show that the server still serves its calls during a stop.
     let params = json!({"name": "hold", "arguments": {"name": "stream"}, "_meta": {"progressToken": 1}});
     let body = modern(1, "tools/call", params);
     let mut client = server.connect();
@@ -233,7 +234,7 @@ fn a_stop_lets_calls_in_flight_be_answered() {
         events.comment();
     }
     for (name, client) in ["legacy", "modern"].into_iter().zip(&mut clients) {
-        assert!(!test_tools.was_cancelled(name), "a stop is no cancellation");
+        assert!(!test_tools.was_cancelled(name), "a stop does not cancel the call");
         test_tools.release(name);
         assert_eq!(text(&client.reply().expect("an answer").json()), format!("released {name}"));
         client.assert_ends();
@@ -245,7 +246,7 @@ fn a_stop_lets_calls_in_flight_be_answered() {
 
 // ---- the product
 
-/// The product over a simulated cluster.
+/// Starts the product over a simulated cluster.
 fn start_product() -> (Demo, TestServer) {
     let mut options = Options::default();
     options.task_step = Duration::from_millis(1);
@@ -258,7 +259,7 @@ fn start_product() -> (Demo, TestServer) {
 fn every_tool_of_the_product_answers_in_both_eras() {
     let (_demo, server) = start_product();
     let mut client = server.connect();
-    for (tool, arguments, told) in [
+    for (tool, arguments, expected) in [
         ("list_clusters", json!({"check": true}), "demo"),
         ("list_nodes", json!({}), "pve1"),
         ("get_cluster_resources", json!({"type": "vm"}), "qemu/100"),
@@ -267,13 +268,13 @@ fn every_tool_of_the_product_answers_in_both_eras() {
         let old = client.mcp(&call(1, tool, arguments.clone())).json();
         let new = client.mcp_modern(&modern(1, "tools/call", json!({"name": tool, "arguments": arguments}))).json();
         for answer in [old, new] {
-            assert!(text(&answer).contains(told) && answer["result"]["isError"].is_null(), "{tool}: {answer}");
+            assert!(text(&answer).contains(expected) && answer["result"]["isError"].is_null(), "{tool}: {answer}");
         }
     }
 }
 
 #[test]
-fn a_raw_post_starts_a_guest_and_its_task_is_seen_to_finish() {
+fn raw_post_starts_a_guest_and_its_task_finishes() {
     let (_demo, server) = start_product();
     let mut client = server.connect();
     let mut api = |method: &str, path: &str| {
@@ -294,7 +295,7 @@ fn a_raw_post_starts_a_guest_and_its_task_is_seen_to_finish() {
 }
 
 #[test]
-fn what_the_cluster_refuses_is_a_result_without_internals() {
+fn rejection_by_the_cluster_is_a_result_without_internals() {
     let (_demo, server) = start_product();
     let mut client = server.connect();
     for arguments in [json!({"path": "/nope"}), json!({"path": "/version", "cluster": "other"}), json!({"path": "//x"})]
@@ -306,10 +307,10 @@ fn what_the_cluster_refuses_is_a_result_without_internals() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_stop_is_given_up_and_says_what_is_known_of_it() {
+fn call_that_outlasts_the_stop_is_cancelled_and_reports_its_outcome() {
     let node =
         Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
-    let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient() };
+    let limits = Limits { stop_timeout: Duration::from_millis(100), ..patient_limits() };
     let mut server = TestServer::builder().limits(limits).mcp(product(vec![node.cluster_settings()])).start();
     let write = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
     let (old, new) = (call("old", "proxmox_api_call", write.clone()), {

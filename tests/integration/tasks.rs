@@ -1,9 +1,9 @@
-//! `wait_for_task` as a client sees it; the simulated cluster or a node that misbehaves is at the far end.
+//! `wait_for_task` as a client sees it, over the simulated cluster or a misbehaving node.
 
 use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, call, call_with};
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::config::ClusterConfig;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::pve::demo::{Demo, Options};
@@ -21,9 +21,9 @@ fn demo(step: Duration) -> Demo {
 }
 
 fn api(server: &McpServer, arguments: Value) -> Value {
-    let said = call(server, "proxmox_api_call", arguments);
-    assert!(!said.failed, "{said:?}");
-    serde_json::from_str(&said.text).expect("JSON")
+    let result = call(server, "proxmox_api_call", arguments);
+    assert!(!result.failed, "{result:?}");
+    serde_json::from_str(&result.text).expect("JSON")
 }
 
 fn post(server: &McpServer, path: &str, data: Value) -> String {
@@ -34,8 +34,8 @@ fn wait(server: &McpServer, upid: &str) -> ToolResult {
     call(server, "wait_for_task", json!({"upid": upid}))
 }
 
-/// A node whose task answers its nth look at the status as `status` says, with a log of these lines.
-fn node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: &'static [&'static str]) -> Node {
+/// Starts a node with a task. `status` returns the answer to the nth status request. The task's log has these lines.
+fn start_node(status: impl Fn(usize) -> ScriptedReply + Send + Sync + 'static, lines: &'static [&'static str]) -> Node {
     let looks = AtomicUsize::new(0);
     Node::start(move |request| match request.path() {
         path if path.ends_with("/status") => status(looks.fetch_add(1, Ordering::SeqCst)),
@@ -68,19 +68,19 @@ fn no_such_task() -> ScriptedReply {
     )
 }
 
-fn over(node: &Node) -> McpServer {
+fn start_server(node: &Node) -> McpServer {
     product(vec![node.cluster_settings()])
 }
 
 #[test]
-fn a_task_that_ends_well_is_told_with_its_time_and_its_log() {
+fn successful_task_is_reported_with_its_duration_and_log() {
     let demo = demo(Duration::from_millis(200));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
-    let said = wait(&server, &format!("\"{upid}\""));
-    assert!(!said.failed && said.text.starts_with("OK: qmsnapshot of guest 100 on pve1 took "), "{said:?}");
-    assert_eq!(said.text.lines().last(), Some("TASK OK"), "{said:?}");
-    let task = &said.structured;
+    let result = wait(&server, &format!("\"{upid}\""));
+    assert!(!result.failed && result.text.starts_with("OK: qmsnapshot of guest 100 on pve1 took "), "{result:?}");
+    assert_eq!(result.text.lines().last(), Some("TASK OK"), "{result:?}");
+    let task = &result.structured;
     assert_eq!((&task["upid"], &task["node"], &task["type"]), (&json!(upid), &json!("pve1"), &json!("qmsnapshot")));
     assert_eq!((&task["status"], &task["exitstatus"], &task["id"]), (&json!("stopped"), &json!("OK"), &json!("100")));
     assert!(task["started"].is_u64() && task["seconds"].is_u64(), "{task}");
@@ -88,84 +88,87 @@ fn a_task_that_ends_well_is_told_with_its_time_and_its_log() {
 }
 
 #[test]
-fn a_task_of_yesterday_is_told_with_the_time_it_took() {
+fn finished_task_is_reported_with_its_duration() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
     let tasks = api(&server, json!({"path": "/nodes/pve2/tasks", "data": {"typefilter": "vzdump"}}));
-    let said = wait(&server, tasks["data"][0]["upid"].as_str().expect("a UPID"));
-    assert!(said.text.starts_with("OK: vzdump on pve2 took "), "{said:?}");
-    assert!(said.structured["seconds"].as_u64().is_some_and(|s| (60..3_600).contains(&s)), "{said:?}");
+    let result = wait(&server, tasks["data"][0]["upid"].as_str().expect("a UPID"));
+    assert!(result.text.starts_with("OK: vzdump on pve2 took "), "{result:?}");
+    assert!(result.structured["seconds"].as_u64().is_some_and(|s| (60..3_600).contains(&s)), "{result:?}");
 }
 
 #[test]
-fn a_task_that_failed_is_a_failure_with_its_error_and_its_log() {
+fn failed_task_is_an_error_with_its_reason_and_log() {
     let demo = demo(Duration::ZERO);
     let server = product(vec![demo.cluster()]);
-    let said = wait(&server, &post(&server, "/nodes/pve1/qemu/100/status/start", json!({})));
-    assert!(said.failed, "{said:?}");
-    assert!(said.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{said:?}");
-    assert!(said.text.contains(": VM 100 already running\n"), "{said:?}");
-    assert!(said.text.ends_with("\nTASK ERROR: VM 100 already running"), "{said:?}");
+    let result = wait(&server, &post(&server, "/nodes/pve1/qemu/100/status/start", json!({})));
+    assert!(result.failed, "{result:?}");
+    assert!(result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
+    assert!(result.text.contains(": VM 100 already running\n"), "{result:?}");
+    assert!(result.text.ends_with("\nTASK ERROR: VM 100 already running"), "{result:?}");
 }
 
 #[test]
-fn warnings_are_no_failure_and_are_said_first() {
-    let node = node(|_| ended("WARNINGS: 2"), &["WARN: a", "WARN: b", "TASK WARNINGS: 2"]);
-    let said = wait(&over(&node), UPID);
-    assert!(!said.failed && said.text.starts_with("WARNINGS: 2"), "{said:?}");
-    assert!(said.text.contains("\nWARN: b\n"), "{said:?}");
-    assert_eq!((&said.structured["exitstatus"], &said.structured["seconds"]), (&json!("WARNINGS: 2"), &Value::Null));
+fn task_with_warnings_succeeds_and_the_warnings_are_first() {
+    let node = start_node(|_| ended("WARNINGS: 2"), &["WARN: a", "WARN: b", "TASK WARNINGS: 2"]);
+    let result = wait(&start_server(&node), UPID);
+    assert!(!result.failed && result.text.starts_with("WARNINGS: 2"), "{result:?}");
+    assert!(result.text.contains("\nWARN: b\n"), "{result:?}");
+    assert_eq!(
+        (&result.structured["exitstatus"], &result.structured["seconds"]),
+        (&json!("WARNINGS: 2"), &Value::Null)
+    );
 }
 
 #[test]
-fn a_task_that_outlasts_the_wait_goes_on_and_the_text_says_how_to_look_again() {
+fn task_that_outlasts_the_wait_continues_and_the_text_has_a_hint() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/status/shutdown", json!({}));
-    let said = call(&server, "wait_for_task", json!({"upid": upid, "timeout": "1"}));
-    assert!(!said.failed && said.text.starts_with("RUNNING: qmshutdown of guest 100 on pve1, for "), "{said:?}");
-    assert!(said.text.contains("wait_for_task") && said.text.contains(&format!("/tasks/{upid}/log")), "{said:?}");
-    assert_eq!((&said.structured["status"], &said.structured["exitstatus"]), (&json!("running"), &Value::Null));
+    let result = call(&server, "wait_for_task", json!({"upid": upid, "timeout": "1"}));
+    assert!(!result.failed && result.text.starts_with("RUNNING: qmshutdown of guest 100 on pve1, for "), "{result:?}");
+    assert!(result.text.contains("wait_for_task") && result.text.contains(&format!("/tasks/{upid}/log")), "{result:?}");
+    assert_eq!((&result.structured["status"], &result.structured["exitstatus"]), (&json!("running"), &Value::Null));
 }
 
 #[test]
-fn the_end_of_a_call_ends_the_wait_at_once_and_leaves_the_task_alone() {
+fn cancelled_wait_ends_at_once_and_does_not_stop_the_task() {
     let demo = demo(Duration::from_secs(600));
     let server = product(vec![demo.cluster()]);
     let upid = post(&server, "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
     let cancel = CancelToken::new();
     let arguments = json!({"upid": upid, "timeout": "3600"});
-    let said = thread::scope(|scope| {
-        let (begun, heard) = std::sync::mpsc::channel();
+    let result = thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
         let (server, call_cancel) = (&server, cancel.clone());
         let call = scope.spawn(move || {
-            call_with(server, "wait_for_task", arguments, call_cancel, &|_| begun.send(()).expect("a test"))
+            call_with(server, "wait_for_task", arguments, call_cancel, &|_| sender.send(()).expect("a test"))
         });
-        heard.recv().expect("its first progress");
-        cancel.cancel_for_shutdown();
+        receiver.recv().expect("its first progress");
+        cancel.cancel(CancelReason::Shutdown);
         call.join().expect("an answer")
     });
-    assert!(!said.failed && said.text.starts_with("RUNNING: qmsnapshot of guest 100"), "{said:?}");
+    assert!(!result.failed && result.text.starts_with("RUNNING: qmsnapshot of guest 100"), "{result:?}");
     assert_eq!(api(&server, json!({"path": format!("/nodes/pve1/tasks/{upid}/status")}))["status"], "running");
 }
 
 #[test]
-fn a_task_that_its_node_does_not_know_yet_is_asked_for_again() {
-    let node = node(|look| if look == 0 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
-    let said = wait(&over(&node), UPID);
-    assert!(!said.failed && said.text.starts_with("OK: "), "{said:?}");
+fn task_not_yet_known_to_its_node_is_polled_again() {
+    let node = start_node(|look| if look == 0 { no_such_task() } else { ended("OK") }, &["TASK OK"]);
+    let result = wait(&start_server(&node), UPID);
+    assert!(!result.failed && result.text.starts_with("OK: "), "{result:?}");
 }
 
 #[test]
-fn a_task_that_nobody_knows_is_a_failure() {
-    let node = node(|_| no_such_task(), &[]);
-    let said = wait(&over(&node), UPID);
-    assert!(said.failed && said.text.contains("knows no such task") && said.text.contains(UPID), "{said:?}");
-    assert!(said.text.contains("GET /nodes/pve1/tasks"), "{said:?}");
+fn unknown_task_is_an_error() {
+    let node = start_node(|_| no_such_task(), &[]);
+    let result = wait(&start_server(&node), UPID);
+    assert!(result.failed && result.text.contains("knows no such task") && result.text.contains(UPID), "{result:?}");
+    assert!(result.text.contains("GET /nodes/pve1/tasks"), "{result:?}");
 }
 
 #[test]
-fn a_node_that_is_away_for_a_moment_is_asked_again() {
+fn briefly_unreachable_node_is_polled_again() {
     let status = |look| match look {
         1..5 => ScriptedReply::close(),
         5 => ScriptedReply::refusal(595, "No route to host", ""),
@@ -173,35 +176,35 @@ fn a_node_that_is_away_for_a_moment_is_asked_again() {
         7 => ended("OK"),
         _ => running(),
     };
-    let node = node(status, &["TASK OK"]);
-    let said = wait(&over(&node), UPID);
-    assert!(!said.failed && said.text.starts_with("OK: "), "{said:?}");
+    let node = start_node(status, &["TASK OK"]);
+    let result = wait(&start_server(&node), UPID);
+    assert!(!result.failed && result.text.starts_with("OK: "), "{result:?}");
 }
 
 #[test]
-fn a_node_that_stays_away_is_reported_and_the_task_not_given_up() {
-    let node = node(
+fn unreachable_node_is_reported_and_the_task_is_not_stopped() {
+    let node = start_node(
         |look| if look == 0 { running() } else { ScriptedReply::refusal(595, "No route to host", "") },
         &["a line"],
     );
-    let said = call(&over(&node), "wait_for_task", json!({"upid": UPID, "timeout": "1"}));
+    let result = call(&start_server(&node), "wait_for_task", json!({"upid": UPID, "timeout": "1"}));
     assert!(
-        said.failed && said.text.contains("No route to host") && said.text.contains("continues by itself"),
-        "{said:?}"
+        result.failed && result.text.contains("No route to host") && result.text.contains("continues by itself"),
+        "{result:?}"
     );
-    assert!(said.text.contains(UPID) && said.text.contains("wait_for_task"), "{said:?}");
+    assert!(result.text.contains(UPID) && result.text.contains("wait_for_task"), "{result:?}");
 }
 
 #[test]
-fn what_no_second_look_mends_ends_the_wait() {
-    let node = node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
-    let said = wait(&over(&node), UPID);
-    assert!(said.failed && said.text.contains("Sys.Audit"), "{said:?}");
+fn permanent_error_ends_the_wait() {
+    let node = start_node(|_| ScriptedReply::refusal(403, "Permission check failed (/nodes/pve1, Sys.Audit)", ""), &[]);
+    let result = wait(&start_server(&node), UPID);
+    assert!(result.failed && result.text.contains("Sys.Audit"), "{result:?}");
     assert_eq!(node.requests().len(), 1);
 }
 
 #[test]
-fn the_logs_new_lines_are_the_progress_in_order_and_once() {
+fn new_log_lines_are_sent_as_progress_in_order_and_once() {
     const LINES: &[&str] = &["one", "two\u{1b}[31m", "three", "four", "five", "TASK OK"];
     let log_looks = AtomicUsize::new(0);
     let status_looks = AtomicUsize::new(0);
@@ -216,20 +219,20 @@ fn the_logs_new_lines_are_the_progress_in_order_and_once() {
         },
         _ => ScriptedReply::data("[]"),
     });
-    let said = wait(&over(&node), UPID);
-    assert_eq!(said.progress, ["one\ntwo [31m", "three\nfour", "five\nTASK OK"], "{said:?}");
-    assert_eq!(said.structured["log"].as_array().map(Vec::len), Some(LINES.len()));
+    let result = wait(&start_server(&node), UPID);
+    assert_eq!(result.progress, ["one\ntwo [31m", "three\nfour", "five\nTASK OK"], "{result:?}");
+    assert_eq!(result.structured["log"].as_array().map(Vec::len), Some(LINES.len()));
 }
 
 #[test]
-fn of_a_long_log_the_last_lines_are_told_and_few_are_asked_for() {
+fn long_log_is_reported_by_its_last_lines_with_few_requests() {
     let lines: Vec<&'static str> = (0..10_000).map(|n| &*format!("line {n}").leak()).collect();
-    let node = node(|_| ended("it broke"), lines.leak());
-    let said = wait(&over(&node), UPID);
-    assert!(said.failed && said.text.contains("the last 20 of 10000 lines"), "{said:?}");
-    assert!(said.text.contains("\nline 9980\n") && said.text.ends_with("\nline 9999"), "{said:?}");
+    let node = start_node(|_| ended("it broke"), lines.leak());
+    let result = wait(&start_server(&node), UPID);
+    assert!(result.failed && result.text.contains("the last 20 of 10000 lines"), "{result:?}");
+    assert!(result.text.contains("\nline 9980\n") && result.text.ends_with("\nline 9999"), "{result:?}");
     assert_eq!(node.requests().iter().filter(|r| r.path().ends_with("/log")).count(), 2);
-    assert!(said.progress[0].lines().count() <= 20);
+    assert!(result.progress[0].lines().count() <= 20);
 }
 
 #[test]
@@ -242,53 +245,53 @@ fn hostile_answers_are_bounded() {
         }
         _ => ScriptedReply::data(r#"{"not":"a list"}"#),
     });
-    let said = wait(&over(&node), UPID);
-    assert!(said.failed && said.text.len() < 12_000, "{} bytes", said.text.len());
-    assert!(!said.text.contains('\u{7}'));
+    let result = wait(&start_server(&node), UPID);
+    assert!(result.failed && result.text.len() < 12_000, "{} bytes", result.text.len());
+    assert!(!result.text.contains('\u{7}'));
     for status in ["7", "null", "[]", r#"{"status":7}"#] {
-        let node = self::node(move |_| ScriptedReply::data(status), &[]);
-        assert!(wait(&over(&node), UPID).failed, "{status}");
+        let node = start_node(move |_| ScriptedReply::data(status), &[]);
+        assert!(wait(&start_server(&node), UPID).failed, "{status}");
     }
 }
 
-fn called(name: &str, cluster: ClusterConfig) -> ClusterConfig {
+fn rename_cluster(name: &str, cluster: ClusterConfig) -> ClusterConfig {
     ClusterConfig { name: name.into(), ..cluster }
 }
 
 #[test]
-fn of_several_clusters_the_one_that_knows_the_task_is_asked() {
+fn task_is_polled_on_the_cluster_that_knows_it() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
-    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..called("down", one.cluster()) };
-    let clusters = vec![called("one", one.cluster()), down, called("two", two.cluster())];
+    let down = ClusterConfig { endpoints: vec![closed_endpoint()], ..rename_cluster("down", one.cluster()) };
+    let clusters = vec![rename_cluster("one", one.cluster()), down, rename_cluster("two", two.cluster())];
     let upid = post(&product(vec![two.cluster()]), "/nodes/pve1/qemu/100/snapshot", json!({"snapname": "before"}));
     let server = product(clusters);
-    let said = wait(&server, &upid);
-    assert!(!said.failed && said.text.starts_with("OK: "), "{said:?}");
-    assert_eq!(said.structured["cluster"], "two");
-    let said = call(&server, "wait_for_task", json!({"upid": upid, "cluster": "two"}));
-    assert!(!said.failed, "{said:?}");
+    let result = wait(&server, &upid);
+    assert!(!result.failed && result.text.starts_with("OK: "), "{result:?}");
+    assert_eq!(result.structured["cluster"], "two");
+    let result = call(&server, "wait_for_task", json!({"upid": upid, "cluster": "two"}));
+    assert!(!result.failed, "{result:?}");
 }
 
 #[test]
-fn a_task_that_no_cluster_knows_names_them_all() {
+fn task_unknown_to_every_cluster_is_an_error_that_names_all() {
     let (one, two) = (demo(Duration::ZERO), demo(Duration::ZERO));
-    let server = product(vec![called("one", one.cluster()), called("two", two.cluster())]);
-    let said = wait(&server, UPID);
-    assert!(said.failed && said.text.contains("`cluster`"), "{said:?}");
-    assert!(said.text.contains("cluster one: ") && said.text.contains("cluster two: "), "{said:?}");
+    let server = product(vec![rename_cluster("one", one.cluster()), rename_cluster("two", two.cluster())]);
+    let result = wait(&server, UPID);
+    assert!(result.failed && result.text.contains("`cluster`"), "{result:?}");
+    assert!(result.text.contains("cluster one: ") && result.text.contains("cluster two: "), "{result:?}");
 }
 
 #[test]
-fn what_is_no_upid_or_no_time_is_refused_without_a_request() {
+fn invalid_upid_or_time_is_rejected_without_a_request() {
     let node = Node::start(|_| ScriptedReply::hang());
-    let server = over(&node);
+    let server = start_server(&node);
     for upid in ["100", "UPID:pve1", "UPID:../x:1:1:1:a:b:c:"] {
-        let said = wait(&server, upid);
-        assert!(said.failed && said.text.contains("UPID:pve1:000001C1"), "{said:?}");
+        let result = wait(&server, upid);
+        assert!(result.failed && result.text.contains("UPID:pve1:000001C1"), "{result:?}");
     }
     for timeout in ["0", "3601", "-1", "soon", "1e3"] {
-        let said = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": timeout}));
-        assert!(said.failed && said.text.contains("1 to 3600"), "{said:?}");
+        let result = call(&server, "wait_for_task", json!({"upid": UPID, "timeout": timeout}));
+        assert!(result.failed && result.text.contains("1 to 3600"), "{result:?}");
     }
     assert!(call(&server, "wait_for_task", json!({})).failed);
     assert!(node.requests().is_empty());

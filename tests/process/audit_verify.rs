@@ -1,4 +1,4 @@
-//! The audit log: what `proxmox-mcp audit verify` finds in one, and how the server takes the file it is given.
+//! The audit log: the findings of `proxmox-mcp audit verify`, and the creation of the file by the server.
 
 use crate::support::process::{program, run};
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn record<'a>(id: &'a str, event: AuditEvent, arguments: &'a [(&'a str, String)]
     }
 }
 
-/// Six lines of every kind, as a server writes them.
+/// Returns six lines of every kind, as a server writes them.
 fn log() -> &'static [String] {
     static LINES: OnceLock<Vec<String>> = OnceLock::new();
     LINES.get_or_init(|| {
@@ -66,41 +66,41 @@ fn hash(line: &str) -> String {
     digest(&SHA256, line.trim_end().as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn look(path: &Path, more: &[&str]) -> Output {
+fn run_program(path: &Path, more: &[&str]) -> Output {
     program(&["audit", "verify"]).arg(path).args(more).output().expect("run")
 }
 
 /// Verifies a file of these bytes. Returns stdout if the exit code is 0, else stderr.
-fn said_of(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
+fn run_verify(bytes: impl AsRef<[u8]>, more: &[&str], code: i32) -> String {
     let (_folder, path) = folder();
     fs::write(&path, bytes).expect("write");
-    let output = look(&path, more);
+    let output = run_program(&path, more);
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(code), "{out}{err}");
     if code == 0 { out } else { err }
 }
 
-fn said_of_lines(lines: &[&String], code: i32) -> String {
-    said_of(lines.iter().map(|line| line.as_str()).collect::<String>(), &[], code)
+fn run_verify_on_lines(lines: &[&String], code: i32) -> String {
+    run_verify(lines.iter().map(|line| line.as_str()).collect::<String>(), &[], code)
 }
 
-// ---- what is right
+// ---- valid logs
 
 #[test]
-fn what_a_server_wrote_is_as_it_was_written() {
+fn log_written_by_a_server_is_verified() {
     let last = hash(&log()[5]);
     for (bytes, more) in [(log().concat(), vec![]), (log().concat(), vec!["--expect", &last])] {
-        let said = said_of(bytes, &more, 0);
-        assert!(said.contains(": 6 records, 20") && said.contains("Z, all unchanged\n"), "{said}");
-        assert!(said.contains(&format!("last line: {last}\n(keep it elsewhere")), "{said}");
+        let text = run_verify(bytes, &more, 0);
+        assert!(text.contains(": 6 records, 20") && text.contains("Z, all unchanged\n"), "{text}");
+        assert!(text.contains(&format!("last line: {last}\n(keep it elsewhere")), "{text}");
     }
-    // One that the file has grown beyond, in upper case.
-    said_of(log().concat(), &["--expect", &hash(&log()[2]).to_uppercase()], 0);
-    assert!(said_of("", &[], 0).contains("no records"));
+    // The hash of an earlier line, in upper case.
+    run_verify(log().concat(), &["--expect", &hash(&log()[2]).to_uppercase()], 0);
+    assert!(run_verify("", &[], 0).contains("no records"));
 }
 
 #[test]
-fn a_line_is_json_with_its_members_in_order() {
+fn line_is_json_with_its_members_in_order() {
     let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&log()[3]).expect("JSON");
     assert_eq!((&line["seq"], &line["event"], &line["ms"]), (&4.into(), &"end".into(), &42.into()));
     assert_eq!(line["prev"], hash(&log()[2]));
@@ -145,14 +145,14 @@ fn threads_write_one_chain() {
         })
     });
     writers.collect::<Vec<_>>().into_iter().for_each(|writer| writer.join().expect("a writer"));
-    let output = look(&path, &[]);
+    let output = run_program(&path, &[]);
     assert!(String::from_utf8_lossy(&output.stdout).contains(": 400 records"), "{output:?}");
 }
 
-// ---- what is wrong
+// ---- problems
 
 #[test]
-fn a_change_in_any_part_of_a_line_is_found() {
+fn change_in_any_part_of_a_line_is_detected() {
     let lines = log();
     let whole = lines.concat();
     let kept = hash(&lines[5]);
@@ -164,14 +164,14 @@ fn a_change_in_any_part_of_a_line_is_found() {
             let at = start + line.find(part).unwrap_or_else(|| panic!("{part}")) + part.len() - 1;
             let mut bytes = whole.clone().into_bytes();
             bytes[at] ^= 1;
-            said_of(bytes, &["--expect", &kept], 1);
+            run_verify(bytes, &["--expect", &kept], 1);
         }
         start += line.len();
     }
 }
 
 #[test]
-fn every_byte_of_every_line_counts() {
+fn change_of_any_byte_is_detected() {
     let lines = log();
     let whole = lines.concat().into_bytes();
     let (kept, last) = (hash(&lines[5]), whole.len() - lines[5].len());
@@ -197,79 +197,81 @@ fn every_byte_of_every_line_counts() {
 }
 
 #[test]
-fn a_missing_line_is_found() {
+fn missing_line_is_detected() {
     for without in 0..5 {
         let lines: Vec<_> = log().iter().enumerate().filter(|(place, _)| *place != without).map(|(_, l)| l).collect();
-        let said = said_of_lines(&lines, 1);
-        let told = match without {
+        let text = run_verify_on_lines(&lines, 1);
+        let expected = match without {
             0 => "line 1 has the number 2: the lines before it are missing".to_owned(),
             n => format!("line {} has the number {}, expected {}: 1 missing after line {n}", n + 1, n + 2, n + 1),
         };
-        assert!(said.contains("1 problem\n") && said.contains(&told), "{said}");
+        assert!(text.contains("1 problem\n") && text.contains(&expected), "{text}");
     }
 }
 
 #[test]
-fn lines_in_another_order_or_twice_are_found() {
+fn reordered_or_duplicate_lines_are_detected() {
     let [a, b, c, d, ..] = log() else { panic!() };
-    assert!(said_of_lines(&[a, c, b, d], 1).contains("it is out of order"));
-    assert!(said_of_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
-    assert!(said_of_lines(&[a, b, b, c], 1).contains("line 3 has the number 2, expected 3"));
+    assert!(run_verify_on_lines(&[a, c, b, d], 1).contains("it is out of order"));
+    assert!(run_verify_on_lines(&[b, a, c, d], 1).contains("line 1 has the number 2"));
+    assert!(run_verify_on_lines(&[a, b, b, c], 1).contains("line 3 has the number 2, expected 3"));
 }
 
 #[test]
-fn a_cut_off_end_is_found_by_a_hash_kept_elsewhere() {
+fn truncated_end_is_detected_with_a_hash_kept_elsewhere() {
     let (cut, kept) = (log()[..4].concat(), hash(&log()[5]));
-    said_of(&cut, &[], 0);
-    assert!(said_of(&cut, &["--expect", &kept], 1).contains(&format!("no line has the hash {kept}: the end was cut")));
-    assert!(said_of("", &["--expect", &kept], 1).contains("the end was cut off"));
-    assert!(said_of(&cut, &["--expect", "12ab"], 2).contains("expected the 64 hex digits"));
+    run_verify(&cut, &[], 0);
+    assert!(
+        run_verify(&cut, &["--expect", &kept], 1).contains(&format!("no line has the hash {kept}: the end was cut"))
+    );
+    assert!(run_verify("", &["--expect", &kept], 1).contains("the end was cut off"));
+    assert!(run_verify(&cut, &["--expect", "12ab"], 2).contains("expected the 64 hex digits"));
 }
 
 #[test]
-fn a_torn_line_is_a_warning_and_the_chain_goes_on_over_it() {
+fn torn_line_is_a_warning_and_the_chain_continues_after_it() {
     let (_folder, path) = folder();
     let torn = format!("{}{}{}", log()[0], log()[1], &log()[2][..40]);
     fs::write(&path, &torn).expect("write");
-    let told = "warning: line 3 was cut off (a crash or a full disk), the chain continues";
-    assert!(said_of(&torn, &[], 0).contains(told));
+    let expected = "warning: line 3 was cut off (a crash or a full disk), the chain continues";
+    assert!(run_verify(&torn, &[], 0).contains(expected));
     let audit = AuditLog::open(&path).expect("open");
     (0..2).for_each(|_| audit.write(&record("8a", AuditEvent::ChangeStarted, &[])).expect("write"));
     let text = fs::read_to_string(&path).expect("UTF-8");
-    let said = said_of(&text, &[], 0);
-    assert!(said.contains(": 4 records") && said.contains(told), "{said}");
-    // Neither it nor the line before it can be changed since.
+    let message = run_verify(&text, &[], 0);
+    assert!(message.contains(": 4 records") && message.contains(expected), "{message}");
+    // Neither that line nor the one before it can be changed afterwards.
     for (from, to) in [("\"seq\":3,\"t", "\"seq\":3,\"T"), ("\"asked\"", "\"askeD\"")] {
-        said_of(text.replacen(from, to, 1), &[], 1);
+        run_verify(text.replacen(from, to, 1), &[], 1);
     }
 }
 
 #[test]
-fn what_is_no_audit_log_has_problems() {
+fn file_that_is_not_an_audit_log_has_problems() {
     let junk: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    assert!(said_of(junk, &[], 1).contains("no records, 1 problem\n  line 1 is not a record"));
-    assert!(said_of("root:x:0:0\n", &[], 1).contains("line 1 is not a record"));
+    assert!(run_verify(junk, &[], 1).contains("no records, 1 problem\n  line 1 is not a record"));
+    assert!(run_verify("root:x:0:0\n", &[], 1).contains("line 1 is not a record"));
     let long = format!("{}{{\"seq\":2,\"{}\n{}", log()[0], "x".repeat(10 << 20), log()[1]);
-    assert!(said_of(long, &[], 1).contains("line 2 is not a record, and line 3 does not follow from it"));
+    assert!(run_verify(long, &[], 1).contains("line 2 is not a record, and line 3 does not follow from it"));
 }
 
 #[test]
-fn only_the_first_problems_are_told_of() {
+fn only_the_first_problems_are_listed() {
     let lines: Vec<_> = std::iter::repeat_n(&log()[1], 50).collect();
-    let said = said_of_lines(&lines, 1);
+    let text = run_verify_on_lines(&lines, 1);
     assert!(
-        said.contains(", 50 problems\n") && said.contains("  and 30 more\n") && said.lines().count() == 22,
-        "{said}"
+        text.contains(", 50 problems\n") && text.contains("  and 30 more\n") && text.lines().count() == 22,
+        "{text}"
     );
 }
 
 #[test]
-fn what_cannot_be_read_is_another_failure() {
+fn unreadable_file_has_its_own_error() {
     let (folder, path) = folder();
     for path in [folder.path(), &path] {
-        let output = look(path, &[]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && said.starts_with("error: cannot read "), "{said}");
+        let output = run_program(path, &[]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.starts_with("error: cannot read "), "{text}");
     }
     assert_eq!(run(&["audit", "verify"]).status.code(), Some(2));
     assert_eq!(run(&["audit", "delete", "x"]).status.code(), Some(2));
@@ -278,7 +280,7 @@ fn what_cannot_be_read_is_another_failure() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn no_bytes_are_too_much_for_it(pieces in proptest::collection::vec(prop_oneof![
+    fn verification_handles_any_bytes(pieces in proptest::collection::vec(prop_oneof![
         (0..6_usize).prop_map(|line| log()[line].clone().into_bytes()),
         (0..6_usize, 0..400_usize).prop_map(|(line, end)| log()[line].as_bytes()[..end.min(log()[line].len())].to_vec()),
         proptest::collection::vec(any::<u8>(), 0..60),
@@ -298,20 +300,20 @@ proptest! {
 // ---- the server
 
 #[test]
-fn the_server_makes_the_file_it_is_given_or_does_not_start() {
+fn server_creates_the_audit_file_or_does_not_start() {
     let (folder, path) = folder();
     let file = path.to_str().expect("UTF-8");
     let output = run(&["--demo", "stdio", "--audit-log", file]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
     let held = AuditLog::open(&path).expect("the lock went with the server");
-    for (file, told) in
+    for (file, expected) in
         [(file, "is written by another proxmox-mcp"), (folder.path().to_str().unwrap(), "is a directory")]
     {
         for task in [&["--demo", "stdio"][..], &["--demo", "--listen", "127.0.0.1:0"]] {
             let output = program(task).env("MCP_AUDIT_LOG", file).output().expect("run");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.code() == Some(2) && said.contains(told), "{said}");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(2) && text.contains(expected), "{text}");
         }
     }
     drop(held);

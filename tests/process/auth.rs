@@ -1,10 +1,10 @@
-//! Client tokens over real sockets: each route without one, with a wrong one and with the right one. Sessions, the
-//! start of a server, and the `token` command.
+//! Client tokens over real sockets: each route without a token, with a wrong one and with a valid one. Also sessions,
+//! the start of a server, and the `token` command.
 
 use crate::support::process::{ServerProcess, path, program, run};
 use crate::support::raw::{Client, Reply, Sse, ping};
 use crate::support::rpc::ACCEPT;
-use crate::support::server::{TestServer, patient};
+use crate::support::server::{TestServer, patient_limits};
 use proxmox_mcp::config::{Client as Caller, TokenHash};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -35,8 +35,8 @@ fn initialize() -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).to_string()
 }
 
-/// Asserts that it is a refusal that says how to send a token, and returns its challenge.
-fn challenge(reply: &Reply, what: &str) -> String {
+/// Asserts that a reply is a 401 with a hint about the token, and returns its challenge.
+fn assert_challenge(reply: &Reply, what: &str) -> String {
     assert_eq!(reply.status, 401, "{what}");
     assert!(reply.has_header("Content-Type: application/json"), "{what}: {}", reply.head);
     let body: Value = serde_json::from_str(&reply.body).expect("JSON");
@@ -48,7 +48,7 @@ fn challenge(reply: &Reply, what: &str) -> String {
 // ---- each route
 
 #[test]
-fn every_route_but_healthz_asks_for_a_token() {
+fn every_route_except_healthz_requires_a_token() {
     let server = server();
     for (line, json) in [
         ("GET /sse", ""),
@@ -68,8 +68,8 @@ fn every_route_but_healthz_asks_for_a_token() {
             client.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{body}{headers}\r\n{json}"));
             client.reply().expect("an answer")
         };
-        assert_eq!(challenge(&ask(""), &line), "Bearer realm=\"proxmox-mcp\"");
-        let wrong = challenge(&ask(&bearer("pmcp_wrong")), &line);
+        assert_eq!(assert_challenge(&ask(""), &line), "Bearer realm=\"proxmox-mcp\"");
+        let wrong = assert_challenge(&ask(&bearer("pmcp_wrong")), &line);
         assert!(wrong.starts_with("Bearer ") && wrong.ends_with("error=\"invalid_token\""), "{wrong}");
     }
     for headers in ["", &bearer("pmcp_wrong"), &bearer(ADA), &bearer(ADA).repeat(2)] {
@@ -92,7 +92,7 @@ fn every_route_is_served_with_the_right_token() {
 }
 
 #[test]
-fn a_connection_kept_alive_is_asked_each_time() {
+fn every_request_of_a_kept_connection_requires_the_token() {
     let server = server();
     let mut client = server.connect();
     let post = |client: &mut Client, token: &str| client.post_with("/mcp", &bearer(token), &ping(1)).status;
@@ -102,16 +102,16 @@ fn a_connection_kept_alive_is_asked_each_time() {
 }
 
 #[test]
-fn paths_that_are_not_served_are_404_for_anybody() {
+fn unknown_paths_are_404_without_a_token() {
     let server = server();
-    // Clients look for it after a 401. Another value would look like broken OAuth.
+    // Clients request it after a 401. Any other status would look like broken OAuth.
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp", "/register"] {
         assert_eq!(server.connect().ask(&format!("GET {path}"), "").status, 404, "{path}");
     }
 }
 
 #[test]
-fn another_host_or_origin_is_refused_before_the_token_is_looked_at() {
+fn unknown_host_or_origin_is_rejected_before_the_token_is_checked() {
     let server = server();
     let headers = format!("Origin: https://evil.example\r\n{}", bearer(ADA));
     assert_eq!(server.connect().post_with("/mcp", &headers, &ping(1)).status, 403);
@@ -119,17 +119,17 @@ fn another_host_or_origin_is_refused_before_the_token_is_looked_at() {
 }
 
 #[test]
-fn without_clients_no_token_is_looked_at() {
-    let server = TestServer::start(patient());
+fn without_clients_no_token_is_checked() {
+    let server = TestServer::start(patient_limits());
     for headers in ["", &bearer(ADA), "Authorization: Basic eDp5\r\n"] {
         assert_eq!(server.connect().post_with("/mcp", headers, &ping(1)).status, 200, "{headers}");
     }
 }
 
-// ---- what the header may be
+// ---- forms of the header
 
 #[test]
-fn the_scheme_is_taken_in_any_case() {
+fn bearer_scheme_is_accepted_in_any_case() {
     let server = server();
     for header in ["Authorization: bearer", "authorization: BEARER", "AUTHORIZATION:bEaReR", "Authorization: Bearer  "]
     {
@@ -139,7 +139,7 @@ fn the_scheme_is_taken_in_any_case() {
 }
 
 #[test]
-fn anything_but_one_bearer_header_is_refused_even_around_the_right_token() {
+fn anything_but_one_bearer_header_is_rejected_despite_a_valid_token() {
     let server = server();
     let right = bearer(ADA);
     for headers in [
@@ -156,7 +156,7 @@ fn anything_but_one_bearer_header_is_refused_even_around_the_right_token() {
         "Authorization:\r\n".into(),
     ] {
         let reply = server.connect().post_with("/mcp", &headers, &ping(1));
-        assert!(challenge(&reply, &headers).starts_with("Bearer "));
+        assert!(assert_challenge(&reply, &headers).starts_with("Bearer "));
         assert!(!reply.body.contains("ada-has"), "{}", reply.body);
     }
     for header in ["Proxy-Authorization", "X-Api-Key", "Cookie"] {
@@ -166,19 +166,23 @@ fn anything_but_one_bearer_header_is_refused_even_around_the_right_token() {
 }
 
 #[test]
-fn a_part_of_a_token_or_more_than_it_is_wrong() {
+fn partial_or_extended_token_is_rejected() {
     let server = server();
     for wrong in [&ADA[..ADA.len() - 1], &ADA[1..], &format!("{ADA}x"), &ADA.to_uppercase(), &format!("{ADA},{BOB}")] {
         assert_eq!(server.connect().post_with("/mcp", &bearer(wrong), &ping(1)).status, 401, "{wrong}");
     }
     let hash = TokenHash::from_token(ADA.as_bytes()).to_string();
-    assert_eq!(server.connect().post_with("/mcp", &bearer(&hash), &ping(1)).status, 401, "what is stored is no token");
+    assert_eq!(
+        server.connect().post_with("/mcp", &bearer(&hash), &ping(1)).status,
+        401,
+        "the stored hash is not a token"
+    );
 }
 
 // ---- before the body
 
 #[test]
-fn a_refusal_does_not_wait_for_the_body_and_ends_the_connection() {
+fn rejection_does_not_wait_for_the_body_and_closes_the_connection() {
     let server = server();
     for (framing, headers) in [
         ("Content-Length: 1000000\r\n", String::new()),
@@ -188,12 +192,12 @@ fn a_refusal_does_not_wait_for_the_body_and_ends_the_connection() {
     ] {
         for path in ["/mcp", "/messages?sessionId=0123456789abcdef0123456789abcdef"] {
             let mut client = server.connect();
-            // Not a byte of the body is sent: an answer shows that none was waited for.
+            // No byte of the body is sent: an answer shows that the server does not wait for it.
             client.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{framing}{headers}\r\n"));
             let reply = client.reply().expect("an answer");
             assert_eq!(reply.status, 401, "{framing}");
             assert!(reply.has_header("Connection: close"), "{}", reply.head);
-            // The bytes after it are no request.
+            // The bytes after it are not a request.
             client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
             assert!(client.reply().is_none());
         }
@@ -204,7 +208,7 @@ fn a_refusal_does_not_wait_for_the_body_and_ends_the_connection() {
 // ---- sessions
 
 #[test]
-fn a_session_takes_posts_of_the_client_that_opened_it_alone() {
+fn session_accepts_posts_only_of_the_client_that_opened_it() {
     let server = server();
     let mut sse = Sse::open_with(server.connect(), &bearer(ADA));
     let unknown = "/messages?sessionId=0123456789abcdef0123456789abcdef";
@@ -212,7 +216,7 @@ fn a_session_takes_posts_of_the_client_that_opened_it_alone() {
     for json in [ping(1), "[]".into(), "not JSON".into(), initialize()] {
         let (stolen, none) = (post(&sse.path, BOB, &json), post(unknown, BOB, &json));
         assert_eq!(stolen.status, 404, "{json}");
-        assert_eq!((stolen.status, stolen.body), (none.status, none.body), "told apart from no session: {json}");
+        assert_eq!((stolen.status, stolen.body), (none.status, none.body), "differs from no session: {json}");
     }
     assert_eq!(server.connect().post(&sse.path, &ping(1)).status, 401);
     assert_eq!(post(&sse.path, ADA, &ping(7)).status, 202);
@@ -234,7 +238,7 @@ fn two_clients_with_the_same_ids_get_their_own_answers() {
 // ---- guessing
 
 #[test]
-fn after_ten_wrong_tokens_further_ones_are_429_and_the_right_one_passes() {
+fn after_ten_wrong_tokens_more_are_429_and_a_valid_one_is_accepted() {
     let server = server();
     let guess = |n: usize| server.connect().post_with("/mcp", &bearer(&format!("pmcp_guess-{n}")), &ping(1));
     for n in 0..10 {
@@ -249,7 +253,7 @@ fn after_ten_wrong_tokens_further_ones_are_429_and_the_right_one_passes() {
         assert!(serde_json::from_str::<Value>(&reply.body).is_ok_and(|body| body["error"].is_string()));
     }
     assert_eq!(server.connect().post_with("/mcp", &bearer(ADA), &ping(1)).status, 200);
-    assert_eq!(server.connect().post("/mcp", &ping(1)).status, 401, "no token is no guess");
+    assert_eq!(server.connect().post("/mcp", &ping(1)).status, 401, "a missing token is not a guess");
     // Linux gives all of 127.0.0.0/8 to the loopback interface: another address of the client.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
@@ -268,14 +272,14 @@ fn configuration(clients: Value) -> NamedTempFile {
     file
 }
 
-fn failed(output: Output, code: i32) -> String {
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+fn expect_failure(output: Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
 }
 
-/// The status of a POST /mcp to a running program.
-fn posted(address: &str, headers: &str) -> u16 {
+/// Returns the status of a POST /mcp to a running program.
+fn post_status(address: &str, headers: &str) -> u16 {
     Client::new(TcpStream::connect(address).expect("connect")).post_with("/mcp", headers, &ping(1)).status
 }
 
@@ -286,29 +290,32 @@ fn demo(envs: &[(&str, &str)]) -> Command {
 }
 
 #[test]
-fn off_loopback_a_server_does_not_start_without_a_token() {
+fn server_off_loopback_does_not_start_without_a_token() {
     for listen in ["0.0.0.0:0", "[::]:0", ":0"] {
-        failed(run(&["--demo", "--listen", listen]), 2);
+        expect_failure(run(&["--demo", "--listen", listen]), 2);
     }
-    // As the image has it, and a compose file whose variables are empty.
+    // The image and a compose file with empty variables do this.
     let image = [("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_AUTH_TOKEN", ""), ("MCP_INSECURE_NO_AUTH", "")];
-    failed(demo(&image).output().expect("run"), 2);
-    failed(demo(&[("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_INSECURE_NO_AUTH", "0")]).output().expect("run"), 2);
+    expect_failure(demo(&image).output().expect("run"), 2);
+    expect_failure(
+        demo(&[("PROXMOX_MCP_LISTEN", "0.0.0.0:0"), ("MCP_INSECURE_NO_AUTH", "0")]).output().expect("run"),
+        2,
+    );
 }
 
 #[test]
 fn a_setting_that_waives_tokens_contradicts_tokens() {
-    let said = failed(
+    let text = expect_failure(
         demo(&[("MCP_AUTH_TOKEN", ADA), ("MCP_INSECURE_NO_AUTH", "1"), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")])
             .output()
             .expect("run"),
         2,
     );
-    assert!(!said.contains(ADA), "{said}");
+    assert!(!text.contains(ADA), "{text}");
 }
 
 #[test]
-fn a_token_that_is_none_is_refused_and_not_shown() {
+fn invalid_token_setting_is_rejected_and_not_shown() {
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "two words that are no token").expect("write");
     for envs in [
@@ -319,8 +326,8 @@ fn a_token_that_is_none_is_refused_and_not_shown() {
         &[("MCP_AUTH_TOKEN_FILE", "hunter2"), ("MCP_AUTH_TOKEN", ADA)],
     ] {
         for task in [&["--listen", "127.0.0.1:0"][..], &["check"]] {
-            let said = failed(demo(envs).args(task).output().expect("run"), 2);
-            assert!(!said.contains("hunter2") && !said.contains("two words") && !said.contains(ADA), "{said}");
+            let text = expect_failure(demo(envs).args(task).output().expect("run"), 2);
+            assert!(!text.contains("hunter2") && !text.contains("two words") && !text.contains(ADA), "{text}");
         }
     }
 }
@@ -332,7 +339,7 @@ fn the_token_of_a_file_is_its_line() {
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600)).expect("chmod");
     let server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--auth-token-file", path(&file)]);
     let address = server.address();
-    assert_eq!((posted(&address, &bearer(ADA)), posted(&address, "")), (200, 401));
+    assert_eq!((post_status(&address, &bearer(ADA)), post_status(&address, "")), (200, 401));
 }
 
 #[test]
@@ -344,7 +351,7 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     let address = server.address();
     for (headers, status) in [(bearer(ADA), 200), (bearer(BOB), 200), (bearer("pmcp_wrong"), 401), (String::new(), 401)]
     {
-        assert_eq!(posted(&address, &headers), status);
+        assert_eq!(post_status(&address, &headers), status);
     }
     assert!(run(&["health", "--listen", &address]).status.success());
     server.signal(Signal::TERM);
@@ -356,17 +363,17 @@ fn clients_of_the_configuration_are_served_and_named_and_health_needs_no_token()
     assert!(printed.iter().any(|line| line.trim() == claude), "{printed:?}");
     let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("wrong client token")).collect();
     assert!(matches!(&log[..], [line] if line.contains("127.0.0.1") && line.contains("WARN")), "{log:?}");
-    let said = run(&["check", "--config", path(&config)]).stdout;
-    assert!(String::from_utf8(said).expect("UTF-8").contains("clients: ada (full), bob (full)\n"));
+    let text = run(&["check", "--config", path(&config)]).stdout;
+    assert!(String::from_utf8(text).expect("UTF-8").contains("clients: ada (full), bob (full)\n"));
 }
 
 #[test]
-fn one_line_of_the_log_tells_of_a_flood_of_wrong_tokens() {
+fn flood_of_wrong_tokens_is_one_log_line() {
     let mut command = demo(&[("MCP_AUTH_TOKEN", ADA), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")]);
     let server = ServerProcess::of(&mut command);
     let address = server.address();
     for n in 0..15 {
-        posted(&address, &bearer(&format!("pmcp_guess-{n}")));
+        post_status(&address, &bearer(&format!("pmcp_guess-{n}")));
     }
     server.signal(Signal::TERM);
     let log: Vec<_> = server.stderr.iter().collect();
@@ -375,19 +382,19 @@ fn one_line_of_the_log_tells_of_a_flood_of_wrong_tokens() {
 }
 
 #[test]
-fn a_client_of_the_configuration_and_the_variable_may_not_be_the_same() {
+fn client_in_both_configuration_and_variable_is_rejected() {
     let client =
         |token: &str| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": "full"});
     for clients in [json!({"ada": client(ADA)}), json!({"MCP_AUTH_TOKEN": client(BOB)})] {
         let config = configuration(clients);
         let output = program(&["check", "--config", path(&config)]).env("MCP_AUTH_TOKEN", ADA).output().expect("run");
-        let said = failed(output, 2);
-        assert!(said.contains("keep one of them") && !said.contains(ADA), "{said}");
+        let text = expect_failure(output, 2);
+        assert!(text.contains("keep one of them") && !text.contains(ADA), "{text}");
     }
 }
 
 #[test]
-fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
+fn token_command_prints_the_token_and_its_configuration() {
     let made = |args: &[&str]| {
         let output = run(args);
         assert!(output.status.success());
@@ -403,11 +410,11 @@ fn a_token_is_made_with_all_that_is_to_be_stored_and_handed_over() {
     assert_eq!(config["clients"]["ada"], json!({"token_sha256": hash.to_string(), "access": "read"}));
     let bearer = bearer(token);
     assert!(text.lines().any(|line| line.trim() == bearer.trim()));
-    // The stored hash admits the token that is handed over.
+    // The stored hash accepts the printed token.
     let config = configuration(config["clients"].clone());
     let server = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
-    assert_eq!(posted(&server.address(), &bearer), 200);
-    assert!(!made(&["token"]).contains(token), "each is another");
+    assert_eq!(post_status(&server.address(), &bearer), 200);
+    assert!(!made(&["token"]).contains(token), "each is different");
     for name in ["my laptop", "", "a\"b", "pmcp_0123456789"] {
         assert_eq!(run(&["token", name]).status.code(), Some(2), "{name}");
     }

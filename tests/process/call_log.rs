@@ -1,4 +1,4 @@
-//! A call's line in the log, and the id that the log, the audit and a failed result have in common.
+//! The log line of a call, and the id that is in the log, the audit log and a failed result.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, ScriptedReply};
@@ -12,8 +12,8 @@ use tempfile::NamedTempFile;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The product over a node that answers everything with `"fine"`, and refuses `/version`.
-fn started(args: &[&str]) -> (ServerProcess, Client, (Node, NamedTempFile)) {
+/// Starts the product over a node that answers everything with `"fine"` and rejects `/version`.
+fn start_program(args: &[&str]) -> (ServerProcess, Client, (Node, NamedTempFile)) {
     let node = Node::start(|request| match request.target.as_str() {
         "/api2/json/version" => ScriptedReply::refusal(403, "Permission check failed", "{\"data\":null}"),
         _ => ScriptedReply::data("\"fine\""),
@@ -22,15 +22,15 @@ fn started(args: &[&str]) -> (ServerProcess, Client, (Node, NamedTempFile)) {
     let mut all = vec!["--config", path(&config), "--listen", "127.0.0.1:0"];
     all.extend(args);
     let process = ServerProcess::of(&mut program(&all));
-    let client = connected(&process);
+    let client = connect(&process);
     (process, client, (node, config))
 }
 
-fn connected(process: &ServerProcess) -> Client {
+fn connect(process: &ServerProcess) -> Client {
     Client::to(process.address())
 }
 
-/// The next line of the log that has all of these words.
+/// Returns the next log line that contains all of these words.
 fn line(process: &ServerProcess, words: &[&str]) -> String {
     loop {
         let line = process.stderr.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {words:?}"));
@@ -46,14 +46,14 @@ fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split(' ').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn read(path: &str) -> String {
+fn read_call(path: &str) -> String {
     call(1, "proxmox_api_get", json!({"path": path}))
 }
 
 #[test]
-fn each_call_has_a_line_and_a_failed_one_says_its_id() {
-    let (process, mut client, _world) = started(&[]);
-    client.mcp(&read("/cluster/status"));
+fn each_call_has_a_line_and_a_failed_result_has_its_id() {
+    let (process, mut client, _world) = start_program(&[]);
+    client.mcp(&read_call("/cluster/status"));
     let good = line(&process, &["proxmox_mcp::call"]);
     for (key, value) in [
         ("client", "anyone"),
@@ -68,7 +68,7 @@ fn each_call_has_a_line_and_a_failed_one_says_its_id() {
     assert!(good.contains(" INFO ") && field(&good, "ms").is_some_and(|ms| ms.parse::<u64>().is_ok()), "{good}");
     assert_eq!(field(&good, "traceparent"), None, "{good}");
 
-    let answer = client.mcp(&read("/version")).json();
+    let answer = client.mcp(&read_call("/version")).json();
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     let bad = line(&process, &["proxmox_mcp::call"]);
     assert_eq!(field(&bad, "outcome"), Some("failed"), "{bad}");
@@ -85,8 +85,8 @@ fn each_call_has_a_line_and_a_failed_one_says_its_id() {
 }
 
 #[test]
-fn a_call_of_no_tool_leaves_none_of_its_words() {
-    let (process, mut client, _world) = started(&[]);
+fn unknown_tool_name_is_not_logged() {
+    let (process, mut client, _world) = start_program(&[]);
     let answer = client.mcp(&call(1, "x outcome=ok\nid=1", json!({}))).json();
     let line = line(&process, &["proxmox_mcp::call"]);
     assert_eq!((field(&line, "tool"), field(&line, "outcome")), (Some("-"), Some("failed")), "{line}");
@@ -95,8 +95,8 @@ fn a_call_of_no_tool_leaves_none_of_its_words() {
 
 #[test]
 fn the_audit_has_the_same_id_and_the_trace() {
-    let (process, mut client, _world) = started(&["--log", "info,audit=debug"]);
-    client.post_with("/mcp", &format!("{ACCEPT}traceparent: {TRACE}\r\n"), &read("/cluster/status"));
+    let (process, mut client, _world) = start_program(&["--log", "info,audit=debug"]);
+    client.post_with("/mcp", &format!("{ACCEPT}traceparent: {TRACE}\r\n"), &read_call("/cluster/status"));
     let audit = line(&process, &[" audit ", "/cluster/status"]);
     let of_call = line(&process, &["proxmox_mcp::call"]);
     let audit: Value = serde_json::from_str(&audit[audit.find('{').expect("JSON")..]).expect("JSON");
@@ -105,8 +105,8 @@ fn the_audit_has_the_same_id_and_the_trace() {
 }
 
 #[test]
-fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
-    let (process, mut client, _world) = started(&[]);
+fn trace_is_read_from_the_message_first_and_invalid_ones_are_ignored() {
+    let (process, mut client, _world) = start_program(&[]);
     let with = |trace: &str| {
         let params = json!({"name": "list_clusters", "arguments": {}, "_meta": {"traceparent": trace}});
         request(1, "tools/call", params)
@@ -120,24 +120,24 @@ fn a_trace_comes_from_the_message_first_and_what_is_none_is_left_out() {
 }
 
 #[test]
-fn a_trace_goes_on_to_the_nodes_with_a_span_for_each_request() {
-    let (process, mut client, (node, _config)) = started(&[]);
-    let read = |meta: Value| {
+fn trace_is_sent_to_the_nodes_with_one_span_per_request() {
+    let (process, mut client, (node, _config)) = start_program(&[]);
+    let read_with = |meta: Value| {
         let arguments = json!({"paths": ["/cluster/status", "/cluster/tasks"]});
         request(1, "tools/call", json!({"name": "proxmox_api_get", "arguments": arguments, "_meta": meta}))
     };
     // The first call of all fetches the cluster's description of its API.
-    client.mcp(&read(json!({})));
+    client.mcp(&read_with(json!({})));
     let others = [TRACE.to_uppercase(), TRACE.replace("00-", "01-"), format!("{TRACE}\r\nX-Evil: 1"), "\u{7f}".into()];
     for other in others {
-        client.mcp(&read(json!({"traceparent": other})));
+        client.mcp(&read_with(json!({"traceparent": other})));
     }
     let before = node.requests();
     assert!(before.len() > 10 && before.iter().all(|request| request.header("traceparent").is_none()), "{before:?}");
 
-    client.mcp(&read(json!({"traceparent": TRACE})));
+    client.mcp(&read_with(json!({"traceparent": TRACE})));
     let header = format!("{ACCEPT}traceparent: {}\r\ntracestate: a=b\r\n", TRACE.replace("-01", "-fd"));
-    client.post_with("/mcp", &header, &read(json!({})));
+    client.post_with("/mcp", &header, &read_with(json!({})));
     let requests = &node.requests()[before.len()..];
     let mut spans = std::collections::BTreeSet::from([&TRACE[36..52]]);
     for request in requests {
@@ -151,14 +151,14 @@ fn a_trace_goes_on_to_the_nodes_with_a_span_for_each_request() {
 }
 
 #[test]
-fn a_call_that_is_not_let_through_is_refused_and_counted_as_that() {
+fn denied_call_is_logged_and_counted_as_denied() {
     let entry = json!({"url": "http://127.0.0.1:1", "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY,
         "access": "read"});
     let mut config = NamedTempFile::new().expect("a file");
     write!(config, "{}", json!({"clusters": {"prod": entry}})).expect("write");
     let mut command = program(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     let process = ServerProcess::of(command.env("MCP_METRICS", "true"));
-    let mut client = connected(&process);
+    let mut client = connect(&process);
     let delete = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
     let answer = client.mcp(&call(1, "proxmox_api_call", delete)).json();
     let line = line(&process, &["proxmox_mcp::call"]);
@@ -174,26 +174,26 @@ fn a_slow_call_is_a_warning() {
     let config = configuration(CANARY, &[("prod", &node.endpoint().to_string())]);
     let limit = ["--slow-call", "0.01", "--log", "warn"];
     let process = ServerProcess::start(&[&["--config", path(&config), "--listen", "127.0.0.1:0"], &limit[..]].concat());
-    connected(&process).mcp(&read("/cluster/status"));
+    connect(&process).mcp(&read_call("/cluster/status"));
     let warned = line(&process, &["proxmox_mcp::call"]);
     assert!(warned.contains(" WARN ") && warned.ends_with(" slow"), "{warned}");
 }
 
 #[test]
-fn a_wait_that_was_asked_for_is_not_slow() {
+fn requested_wait_is_not_slow() {
     let process = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0", "--slow-call", "0.01"]);
     let snapshot =
         json!({"path": "/qemu/web01/snapshot", "method": "POST", "data": {"snapname": "before"}, "wait": true});
-    let answer = connected(&process).mcp(&call(1, "proxmox_api_call", snapshot)).json();
+    let answer = connect(&process).mcp(&call(1, "proxmox_api_call", snapshot)).json();
     assert!(answer["result"]["isError"].is_null(), "{answer}");
     let line = line(&process, &["proxmox_mcp::call"]);
     assert!(line.contains(" INFO ") && !line.contains("slow"), "{line}");
 }
 
 #[test]
-fn a_log_of_json_is_an_object_a_line() {
-    let (process, mut client, _world) = started(&["--log-format", "json"]);
-    client.mcp(&read("/version"));
+fn json_log_has_one_object_per_line() {
+    let (process, mut client, _world) = start_program(&["--log-format", "json"]);
+    client.mcp(&read_call("/version"));
     let of_call = line(&process, &["proxmox_mcp::call"]);
     let object: Value = serde_json::from_str(&of_call).expect("JSON");
     let names: Vec<&String> = object.as_object().expect("an object").keys().collect();

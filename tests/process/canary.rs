@@ -1,5 +1,5 @@
-//! A token's secret goes to its node and nowhere else: not into a log, an answer, an error or a text of the program,
-//! whole or in pieces, even where a node sends it back.
+//! A token's secret is sent to its node only. No log, answer, error or text of the program contains it or a part of it,
+//! even if a node sends it back.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, Request, ScriptedReply, closed_endpoint};
@@ -21,8 +21,8 @@ fn token(request: &Request) -> String {
     request.header("authorization").unwrap_or(CANARY).to_owned()
 }
 
-/// Nodes that send the token back in every place an answer has, by the name of their cluster.
-fn nodes() -> Vec<(&'static str, Node)> {
+/// Starts nodes that echo the token in every part of an answer, by the name of their cluster.
+fn start_nodes() -> Vec<(&'static str, Node)> {
     let json_error = |token: &str| format!(r#"{{"data":null,"message":"{token}\n","errors":{{"{token}":"{token}"}}}}"#);
     vec![
         (
@@ -65,14 +65,14 @@ fn nodes() -> Vec<(&'static str, Node)> {
 }
 
 /// Writes a configuration of these nodes and of a closed port. Returns it with the clusters' names.
-fn over(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
+fn write_configuration(nodes: &[(&'static str, Node)]) -> (NamedTempFile, Vec<&'static str>) {
     let mut clusters: Vec<_> = nodes.iter().map(|(name, node)| (*name, node.endpoint().to_string())).collect();
     clusters.push(("down", closed_endpoint().to_string()));
     let entries: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     (configuration(CANARY, &entries), clusters.iter().map(|(name, _)| *name).collect())
 }
 
-/// Every tool on every cluster, right and wrong: names and arguments.
+/// Returns valid and invalid calls of every tool on every cluster, as names and arguments.
 fn calls(clusters: &[&str]) -> Vec<(&'static str, Value)> {
     let mut calls = vec![
         ("list_clusters", json!({})),
@@ -98,7 +98,7 @@ fn calls(clusters: &[&str]) -> Vec<(&'static str, Value)> {
     calls
 }
 
-/// Asserts that the nodes were sent the secret, or else these tests show nothing.
+/// Asserts that the nodes received the secret. Otherwise these tests prove nothing.
 fn assert_sent(nodes: &[(&'static str, Node)]) {
     for (name, node) in nodes {
         let requests = node.requests();
@@ -106,38 +106,38 @@ fn assert_sent(nodes: &[(&'static str, Node)]) {
     }
 }
 
-/// Ends a server; what it printed since its first line.
-fn printed(process: ServerProcess) -> String {
+/// Ends a server and returns its output after the first line.
+fn stop_and_read(process: ServerProcess) -> String {
     process.signal(Signal::TERM);
-    rest(process)
+    read_rest(process)
 }
 
 /// Returns the rest of the output of a process that ends.
-fn rest(mut process: ServerProcess) -> String {
-    process.ended();
+fn read_rest(mut process: ServerProcess) -> String {
+    process.wait_for_exit();
     process.stdout.iter().chain(process.stderr.iter()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn the_search_finds_what_it_looks_for() {
-    let shown = |bytes: &[u8]| {
+fn canary_search_finds_every_form() {
+    let is_found = |bytes: &[u8]| {
         let bytes = bytes.to_vec();
         std::panic::catch_unwind(move || assert_unseen("a test", &bytes)).is_err()
     };
     let secret = CANARY.as_bytes();
-    assert!(shown(CANARY.to_uppercase().as_bytes()) && shown(&secret[5..13]));
-    assert!(shown(format!("{secret:?}").as_bytes()) && shown(format!("{secret:02x?}").as_bytes()));
+    assert!(is_found(CANARY.to_uppercase().as_bytes()) && is_found(&secret[5..13]));
+    assert!(is_found(format!("{secret:?}").as_bytes()) && is_found(format!("{secret:02x?}").as_bytes()));
     for separator in ["", " ", ":", ", 0x", "\n"] {
         let dump: Vec<_> = secret.iter().map(|b| format!("{b:02X}")).collect();
-        assert!(shown(dump.join(separator).as_bytes()), "{separator:?}");
+        assert!(is_found(dump.join(separator).as_bytes()), "{separator:?}");
     }
-    assert!(!shown(b"9f3b7c2 and -6d5e-4") && !shown(b""));
+    assert!(!is_found(b"9f3b7c2 and -6d5e-4") && !is_found(b""));
 }
 
 #[test]
-fn http_answers_and_the_log_do_not_show_it() {
-    let nodes = nodes();
-    let (config, clusters) = over(&nodes);
+fn http_answers_and_log_do_not_show_the_secret() {
+    let nodes = start_nodes();
+    let (config, clusters) = write_configuration(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
@@ -151,15 +151,15 @@ fn http_answers_and_the_log_do_not_show_it() {
     assert_sent(&nodes);
     assert!(answers.contains("(secret)"), "what the nodes sent back is in the answers: {answers}");
     assert_unseen("an answer over POST /mcp", answers.as_bytes());
-    let printed = printed(process);
+    let printed = stop_and_read(process);
     assert!(printed.contains("TRACE") || printed.contains("DEBUG"), "{printed}");
     assert_unseen("the log of a server", printed.as_bytes());
 }
 
 #[test]
-fn events_and_the_log_do_not_show_it() {
-    let nodes = nodes();
-    let (config, clusters) = over(&nodes);
+fn events_and_log_do_not_show_the_secret() {
+    let nodes = start_nodes();
+    let (config, clusters) = write_configuration(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0", "--log", "trace"]);
     let address = process.address();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect"));
@@ -172,14 +172,14 @@ fn events_and_the_log_do_not_show_it() {
     assert_sent(&nodes);
     assert!(events.contains("(secret)"), "{events}");
     assert_unseen("an event", events.as_bytes());
-    let printed = printed(process);
+    let printed = stop_and_read(process);
     assert!(!printed.contains(&sse.path), "nor the session's id, which is as good as a password");
     assert_unseen("the log of a server", printed.as_bytes());
 }
 
 #[test]
-fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
-    // Nodes that would tell what they are sent: all of it is in their answers.
+fn client_token_is_sent_to_no_node_and_shown_nowhere() {
+    // Nodes that echo each request in their answers.
     let echo = |r: &Request| format!("{} {:?} {}", r.target, r.headers, r.body);
     let nodes = vec![
         ("right", Node::start(move |r| ScriptedReply::data(&format!("{:?}", echo(r))))),
@@ -202,7 +202,7 @@ fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
         assert_eq!(poster.post_with(&sse.path, &right, &message).status, 202);
         answers += &(reply.body + &sse.message());
     }
-    // Slips around the right one: each is refused, and what was sent is not said back.
+    // Misspellings of the valid token: each is rejected, and the answer does not repeat it.
     for wrong in [
         format!("Authorization: Bearer {CANARY}x\r\n"),
         format!("Authorization: Bearer {}\r\n", &CANARY[1..]),
@@ -224,15 +224,15 @@ fn a_clients_token_goes_to_no_node_and_shows_nowhere() {
     let pid = process.child.id();
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).expect("the arguments");
     assert_unseen("the arguments of the process", &arguments);
-    let printed = printed(process);
+    let printed = stop_and_read(process);
     assert!(printed.contains("wrong client token") && printed.contains("DEBUG"), "{printed}");
     assert_unseen("the log of a server", printed.as_bytes());
 }
 
 #[test]
-fn the_pipes_of_the_stdio_command_do_not_show_it() {
-    let nodes = nodes();
-    let (config, clusters) = over(&nodes);
+fn stdio_pipes_do_not_show_the_secret() {
+    let nodes = start_nodes();
+    let (config, clusters) = write_configuration(&nodes);
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
     let mut lines = String::new();
     for (tool, arguments) in calls(&clusters) {
@@ -242,13 +242,13 @@ fn the_pipes_of_the_stdio_command_do_not_show_it() {
     process.end_input();
     assert!(lines.contains("(secret)"), "{lines}");
     assert_unseen("a line on stdout", lines.as_bytes());
-    assert_unseen("stderr", rest(process).as_bytes());
+    assert_unseen("stderr", read_rest(process).as_bytes());
 }
 
 #[test]
-fn check_does_not_show_it() {
-    let nodes = nodes();
-    let (config, _) = over(&nodes);
+fn check_does_not_show_the_secret() {
+    let nodes = start_nodes();
+    let (config, _) = write_configuration(&nodes);
     let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
     assert_sent(&nodes);
     assert_eq!(output.status.code(), Some(1));
@@ -256,14 +256,14 @@ fn check_does_not_show_it() {
 }
 
 #[test]
-fn the_text_of_the_start_and_the_help_do_not_show_it() {
-    let nodes = nodes();
-    let (config, _) = over(&nodes);
+fn banner_and_help_do_not_show_the_secret() {
+    let nodes = start_nodes();
+    let (config, _) = write_configuration(&nodes);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
     process.address();
-    assert_unseen("the start", printed(process).as_bytes());
+    assert_unseen("the start", stop_and_read(process).as_bytes());
     for args in [&["--help"][..], &["-h"], &["stdio", "--help"], &["check", "--help"], &["--version"], &["--nope"]] {
-        // As in a shell that an operator experimented in.
+        // Like a shell with left-over variables.
         let variables =
             ["PROXMOX_MCP_CONFIG", "MCP_ALLOWED_HOSTS", "PVE_TOKEN", "MCP_AUTH_TOKEN", "MCP_AUTH_TOKEN_FILE"]
                 .map(|name| (name, CANARY));
@@ -273,7 +273,7 @@ fn the_text_of_the_start_and_the_help_do_not_show_it() {
 }
 
 #[test]
-fn a_secret_from_a_file_or_a_variable_is_not_shown_either() {
+fn secret_from_a_file_or_variable_is_not_shown() {
     let node = Node::start(|r| ScriptedReply::refusal(500, &token(r), &token(r)));
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "{CANARY}").expect("write");
@@ -295,7 +295,7 @@ fn written(text: &str) -> NamedTempFile {
     file
 }
 
-/// Configurations that are wrong, with the secret somewhere in them.
+/// Returns invalid configurations that contain the secret.
 fn wrong_configurations() -> Vec<String> {
     let here = format!("http://{}", closed_endpoint());
     let right = json!({"url": here, "user": "mcp@pve", "token_id": "ro", "token_secret": CANARY});
@@ -337,7 +337,7 @@ fn wrong_configurations() -> Vec<String> {
             json!([CANARY]),
         ] {
             let text = with(field, value);
-            // The two other sources are an error beside `token_secret`, which is not the one that is meant here.
+            // The two other sources conflict with `token_secret`, which is a different error.
             all.push(if field.starts_with("token_secret_") {
                 text.replacen(&format!("\"token_secret\":\"{CANARY}\""), "\"token_secret\":null", 1)
             } else {
@@ -345,7 +345,7 @@ fn wrong_configurations() -> Vec<String> {
             });
         }
     }
-    // A slip just before, in and after the secret, which a parser's error might quote.
+    // Syntax errors just before, in and after the secret, which a parser's error might quote.
     let text = json!({"clusters": {"lab": right}}).to_string();
     let at = text.find(CANARY).expect("the secret");
     for cut in [at - 1, at, at + 12, at + CANARY.len(), at + CANARY.len() + 1] {
@@ -361,12 +361,12 @@ fn wrong_configurations() -> Vec<String> {
 }
 
 #[test]
-fn no_error_of_a_configuration_shows_it() {
+fn configuration_errors_do_not_show_the_secret() {
     for text in wrong_configurations() {
         let config = written(&text);
         let output = program(&["check", "--config", path(&config), "--log", "trace"]).output().expect("run");
-        let said = [output.stdout, output.stderr].concat();
-        assert_unseen(&format!("the error of {text}"), &said);
+        let message = [output.stdout, output.stderr].concat();
+        assert_unseen(&format!("the error of {text}"), &message);
         // A few of them are valid, and fail only because no node listens.
         assert_ne!(output.status.code(), Some(0), "{text}");
     }

@@ -1,5 +1,5 @@
-//! A secret in a cluster's answers, in every field and form that Proxmox has for one, or in a call. No client below
-//! `full` receives it. No log, audit line, question or dry run contains it at any level.
+//! A secret in a call or in a cluster's answers, in every field and form that Proxmox uses. No client below `full`
+//! receives it. No log, audit line, question or dry run contains it at any level.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, Request, SECRET, ScriptedReply};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const UPID: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
 
-/// Fields of Proxmox's answers that hold a secret, whatever it looks like.
+/// Fields of Proxmox's answers whose value is always a secret.
 const FIELDS: [&str; 30] = [
     "password",
     "cipassword",
@@ -46,7 +46,7 @@ const FIELDS: [&str; 30] = [
     "Authorization",
 ];
 
-/// Forms of a secret in untrusted text.
+/// Returns the forms of a secret in untrusted text.
 fn forms() -> Vec<String> {
     vec![
         format!("password={CANARY}"),
@@ -65,7 +65,7 @@ fn forms() -> Vec<String> {
     ]
 }
 
-/// An object with all of them.
+/// Returns an object with all these fields and forms.
 fn everything() -> Value {
     let mut all: Map<String, Value> = FIELDS.iter().map(|field| ((*field).to_owned(), CANARY.into())).collect();
     all.insert("nested".into(), json!({"password": {"deep": [CANARY, {"x": CANARY}]}}));
@@ -79,7 +79,7 @@ fn everything() -> Value {
     Value::Object(all)
 }
 
-/// The guests, one for each form.
+/// Returns the guests, one for each form.
 fn guests() -> Value {
     let row = |(n, form): (usize, &String)| {
         json!({"id": format!("qemu/{}", 100 + n), "type": "qemu", "vmid": 100 + n, "node": "pve1", "status": "running",
@@ -88,32 +88,32 @@ fn guests() -> Value {
     forms().iter().enumerate().map(row).collect()
 }
 
-/// The log of a task with a key over several lines.
+/// Returns the log of a task with a key over several lines.
 fn task_log() -> Value {
     let all = forms().join("\n");
     all.lines().enumerate().map(|(n, line)| json!({"n": n + 1, "t": line})).collect()
 }
 
-/// Every answer of this node has the secret in it.
-fn leaky() -> Node {
+/// Starts a node whose answers all contain the secret.
+fn start_leaky_node() -> Node {
     let looks = AtomicUsize::new(0);
     proxmox_with(gzipped_facts(), move |request| answer(request, &looks))
 }
 
 fn answer(request: &Request, looks: &AtomicUsize) -> Option<ScriptedReply> {
-    let said = forms().join(" ").replace('\n', " ");
+    let text = forms().join(" ").replace('\n', " ");
     Some(match (request.method.as_str(), request.path().strip_prefix("/api2/json")?) {
         ("GET", "/version") => {
             ScriptedReply::data(&json!({"version": format!("9.2.11 password={CANARY}")}).to_string())
         }
         ("GET", "/nodes") => ScriptedReply::data(
-            &json!([{"node": "pve1", "status": "online", "level": said, "token": CANARY}]).to_string(),
+            &json!([{"node": "pve1", "status": "online", "level": text, "token": CANARY}]).to_string(),
         ),
         ("GET", "/cluster/resources") => ScriptedReply::data(&guests().to_string()),
         ("GET", path) if path.ends_with("/status") && path.contains("/tasks/") => {
             match looks.fetch_add(1, Ordering::Relaxed) % 3 {
                 0 | 1 => ScriptedReply::data(r#"{"status":"running"}"#),
-                _ => ScriptedReply::data(&json!({"status": "stopped", "exitstatus": said}).to_string()),
+                _ => ScriptedReply::data(&json!({"status": "stopped", "exitstatus": text}).to_string()),
             }
         }
         ("GET", path) if path.ends_with("/log") => {
@@ -122,22 +122,22 @@ fn answer(request: &Request, looks: &AtomicUsize) -> Option<ScriptedReply> {
         ("GET", path) if path.ends_with("/dns") => ScriptedReply::refusal(
             400,
             "x",
-            &json!({"data": null, "message": said,
-            "errors": {"search": said}})
+            &json!({"data": null, "message": text,
+            "errors": {"search": text}})
             .to_string(),
         ),
-        ("GET", path) if path.ends_with("/time") => ScriptedReply::refusal(500, &said, ""),
-        ("GET", path) if path.ends_with("/hosts") => ScriptedReply::refusal(403, &format!("no ({said})"), &said),
-        ("GET", path) if path.ends_with("/netstat") => ScriptedReply::body(&said),
+        ("GET", path) if path.ends_with("/time") => ScriptedReply::refusal(500, &text, ""),
+        ("GET", path) if path.ends_with("/hosts") => ScriptedReply::refusal(403, &format!("no ({text})"), &text),
+        ("GET", path) if path.ends_with("/netstat") => ScriptedReply::body(&text),
         ("GET", _) => ScriptedReply::data(&everything().to_string()),
         ("POST", path) if path.ends_with("/start") => ScriptedReply::data(&format!("\"{UPID}\"")),
-        ("POST", path) if path.ends_with("/reboot") => ScriptedReply::refusal(500, &said, &said),
-        ("PUT", _) => ScriptedReply::refusal(595, &said, &said),
+        ("POST", path) if path.ends_with("/reboot") => ScriptedReply::refusal(500, &text, &text),
+        ("PUT", _) => ScriptedReply::refusal(595, &text, &text),
         _ => ScriptedReply::data(&everything().to_string()),
     })
 }
 
-/// Every tool, in every way that shows what a cluster said.
+/// Returns calls of every tool that shows texts of a cluster.
 fn reads() -> Vec<(&'static str, Value)> {
     let get = |path: &str| ("proxmox_api_get", json!({"path": path}));
     let config = "/nodes/pve1/qemu/100/config";
@@ -170,7 +170,7 @@ fn reads() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Changes, each with the secret among what is sent.
+/// Returns changes that each send the secret.
 fn changes() -> Vec<Value> {
     let config = "/nodes/pve1/qemu/100/config";
     vec![
@@ -194,7 +194,7 @@ fn changes() -> Vec<Value> {
     ]
 }
 
-/// Asserts that neither the secret, nor the cluster's own, nor a client's token is there.
+/// Asserts that a text contains neither the secret, nor the cluster's own, nor a client's token.
 fn assert_clean(what: &str, text: &str) {
     assert_unseen(what, text.as_bytes());
     for token in [SECRET, READER, OPERATOR, ADMIN] {
@@ -203,8 +203,8 @@ fn assert_clean(what: &str, text: &str) {
 }
 
 #[test]
-fn no_client_below_full_is_told_it_by_any_tool() {
-    let node = leaky();
+fn no_client_below_full_receives_a_secret_from_any_tool() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     for token in [READER, OPERATOR] {
         for (tool, arguments) in reads() {
@@ -221,15 +221,15 @@ fn no_client_below_full_is_told_it_by_any_tool() {
     let waited = server.events(OPERATOR, "wait_for_task", json!({"upid": UPID})).join("\n");
     assert!(waited.contains("notifications/progress") && waited.contains("(hidden)"), "{waited}");
     assert_clean("an audit line", &std::fs::read_to_string(&server.audit).unwrap());
-    server.verified();
-    let printed = server.printed();
+    server.verify_audit_log();
+    let printed = server.stop_and_read();
     assert!(printed.contains("DEBUG"), "{printed}");
     assert_clean("the log", &printed);
 }
 
 #[test]
-fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
-    let node = leaky();
+fn search_and_filter_do_not_reveal_a_secret() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     for (tool, arguments, nothing) in [
         ("find_guest", json!({"query": &CANARY[..4]}), "no guest fits"),
@@ -242,8 +242,8 @@ fn it_can_not_be_guessed_by_what_a_search_or_a_filter_finds() {
 }
 
 #[test]
-fn a_cluster_below_full_tells_it_to_nobody() {
-    let node = leaky();
+fn cluster_below_full_reveals_a_secret_to_no_client() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({"access": "operate"}));
     for (tool, arguments) in reads() {
         assert_clean(&format!("{tool} {arguments}"), &server.call(ADMIN, tool, arguments.clone()).to_string());
@@ -251,8 +251,8 @@ fn a_cluster_below_full_tells_it_to_nobody() {
 }
 
 #[test]
-fn stdio_tells_it_no_more_than_its_cluster_lets() {
-    let node = leaky();
+fn stdio_reveals_a_secret_only_if_its_cluster_permits() {
+    let node = start_leaky_node();
     let config = configuration(&node, &json!({"access": "read"}));
     let mut process = ServerProcess::start(&["stdio", "--config", path(&config), "--log", "trace"]);
     for (tool, arguments) in reads() {
@@ -260,13 +260,13 @@ fn stdio_tells_it_no_more_than_its_cluster_lets() {
         assert_clean(&format!("{tool} {arguments}"), &answer.to_string());
     }
     process.end_input();
-    process.ended();
+    process.wait_for_exit();
     assert_clean("stderr", &process.stderr.iter().collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
-fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
-    let node = leaky();
+fn questions_dry_runs_and_audit_lines_have_no_secret_at_any_level() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({"confirm": "writes"}));
     for arguments in changes() {
         let what = arguments.to_string();
@@ -275,14 +275,14 @@ fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
             arguments[name] = value;
             arguments
         };
-        let shown = server.call(ADMIN, "proxmox_api_call", with("dry_run", true.into()));
+        let dry_run = server.call(ADMIN, "proxmox_api_call", with("dry_run", true.into()));
         let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
         let elicited = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), json!({}));
-        assert_clean(&format!("a dry run of {what}"), &shown.to_string());
+        assert_clean(&format!("a dry run of {what}"), &dry_run.to_string());
         assert_clean(&format!("the question of {what}"), &asked.to_string());
         assert_clean(&format!("the elicitation of {what}"), &elicited.to_string());
         if elicited["result"]["resultType"] == "input_required" {
-            // Confirmed, it is sent as it was given.
+            // After the confirmation, the secret is sent as given.
             let _ = server.call(ADMIN, "proxmox_api_call", with("confirm", code(&asked).into()));
             let answers = json!({"confirm": {"action": "accept", "content": {"confirm": true}}});
             let more = json!({"inputResponses": answers, "requestState": elicited["result"]["requestState"]});
@@ -299,30 +299,30 @@ fn what_is_asked_shown_and_written_down_has_it_at_no_level() {
         assert!(audit.contains(event), "{event}: {audit}");
     }
     assert_clean("an audit line", &audit);
-    server.verified();
-    assert_clean("the log", &server.printed());
+    server.verify_audit_log();
+    assert_clean("the log", &server.stop_and_read());
 }
 
 #[test]
-fn without_an_audit_log_the_lines_in_the_log_have_it_neither() {
-    let node = leaky();
+fn audit_lines_in_the_log_have_no_secret() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab_without_audit_file(&node, &json!({"confirm": "never"}));
     for arguments in changes() {
         let _ = server.call(ADMIN, "proxmox_api_call", arguments);
     }
-    let printed = server.printed();
+    let printed = server.stop_and_read();
     assert!(printed.contains(" INFO  audit {") && printed.contains("(hidden)"), "{printed}");
     assert_clean("the log", &printed);
 }
 
 #[test]
-fn full_access_is_told_what_proxmox_says_as_it_says_it() {
-    let node = leaky();
+fn full_access_receives_answers_unredacted() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
-    let said: Value =
+    let text: Value =
         serde_json::from_str(answer["result"]["content"][0]["text"].as_str().expect("a text")).expect("JSON");
-    assert_eq!(said, everything());
+    assert_eq!(text, everything());
     let found = server.call(ADMIN, "find_guest", json!({"query": "100"}));
     assert_eq!(found["result"]["structuredContent"]["rows"][0][2], forms()[0], "{found}");
     let log = server.call(ADMIN, "proxmox_api_get", json!({"path": format!("/nodes/pve1/tasks/{UPID}/log")}));
@@ -334,10 +334,10 @@ fn full_access_is_told_what_proxmox_says_as_it_says_it() {
 }
 
 #[test]
-fn what_is_sent_in_any_header_or_query_is_not_said_back_nor_logged() {
-    let node = leaky();
+fn headers_and_queries_of_a_request_are_not_echoed_or_logged() {
+    let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
-    let mut said = String::new();
+    let mut text = String::new();
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     for headers in [
         format!("Authorization: Bearer {CANARY}\r\n"),
@@ -349,10 +349,10 @@ fn what_is_sent_in_any_header_or_query_is_not_said_back_nor_logged() {
     ] {
         for path in ["/mcp", &format!("/mcp?token={CANARY}"), &format!("/messages?sessionId={CANARY}")] {
             let reply = server.connect().post_with(path, &headers, ping);
-            said += &(reply.head + &reply.body);
+            text += &(reply.head + &reply.body);
         }
     }
-    assert_clean("an answer", &said);
+    assert_clean("an answer", &text);
     let process = server.process.child.id();
     let read =
         |what: &str| String::from_utf8_lossy(&std::fs::read(format!("/proc/{process}/{what}")).unwrap()).into_owned();
@@ -360,10 +360,10 @@ fn what_is_sent_in_any_header_or_query_is_not_said_back_nor_logged() {
     assert_clean("the environment", &read("environ"));
     for thread in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
         let children = thread.unwrap().path().join("children");
-        // A thread may end while it is looked at, and not every kernel tells.
+        // A thread may end while it is read, and not every kernel has the file.
         assert_eq!(std::fs::read_to_string(children).unwrap_or_default(), "", "no program is started");
     }
-    assert_clean("the log", &server.printed());
+    assert_clean("the log", &server.stop_and_read());
     for args in [&["--help"][..], &["stdio", "--help"], &["audit", "--help"], &["check", "--help"]] {
         let output = run(args);
         assert_clean("the help", &String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));

@@ -17,14 +17,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// stderr of a run that must have ended with `code`.
-fn failed(output: &Output, code: i32) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+/// Returns stderr of a run. Fails unless it ended with `code`.
+fn expect_failure(output: &Output, code: i32) -> String {
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    message
 }
 
-// ---- what was typed
+// ---- flags and variables
 
 #[test]
 fn version_is_one_line() {
@@ -77,47 +77,47 @@ fn an_empty_variable_counts_as_unset() {
     ];
     // The file does not exist, so that a command line that is accepted ends there.
     let check = || program(&["check", "--config", "/nonexistent/clusters.json"]);
-    let said = failed(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
-    assert!(said.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{said}");
+    let text = expect_failure(&check().envs(variables.map(|name| (name, ""))).output().expect("run"), 2);
+    assert!(text.contains("/nonexistent/clusters.json: 1 problem\n  the file does not exist"), "{text}");
     for name in variables.into_iter().filter(|name| name.starts_with("PROXMOX_MCP_") && !name.ends_with("CONFIG")) {
-        let said = failed(&check().env(name, "no=such=value").output().expect("run"), 2);
-        assert!(said.contains("invalid value"), "{name}: {said}");
+        let text = expect_failure(&check().env(name, "no=such=value").output().expect("run"), 2);
+        assert!(text.contains("invalid value"), "{name}: {text}");
     }
 }
 
-/// `check` of a file that does not exist, so that a command line that is accepted ends there.
+/// Runs `check` on a file that does not exist, so that an accepted command line ends there.
 fn check_missing_file(variables: &[(&str, &str)], args: &[&str]) -> String {
     let args = [&["check", "--config", "/nonexistent/clusters.json"], args].concat();
-    failed(&program(&args).envs(variables.iter().copied()).output().expect("run"), 2)
+    expect_failure(&program(&args).envs(variables.iter().copied()).output().expect("run"), 2)
 }
 
 #[test]
-fn a_typed_flag_counts_more_than_its_variable() {
+fn flag_overrides_its_variable() {
     let variables = [("PROXMOX_MCP_LOG", "loud"), ("PROXMOX_MCP_MAX_CALLS", "0")];
-    let said = check_missing_file(&variables, &["--log", "warn", "--max-calls", "7"]);
-    assert!(said.contains("does not exist"), "{said}");
-    let said = check_missing_file(&variables, &["--max-calls", "7"]);
-    assert!(said.contains("invalid value 'loud' for 'PROXMOX_MCP_LOG (--log <FILTER>)': expected a level"), "{said}");
-    let said = check_missing_file(&[("PROXMOX_MCP_LOG", "loud\u{1b}[31m\nerror: two")], &[]);
-    assert!(said.contains("loud\\u001b[31m\\nerror: two'"), "{said}");
+    let text = check_missing_file(&variables, &["--log", "warn", "--max-calls", "7"]);
+    assert!(text.contains("does not exist"), "{text}");
+    let text = check_missing_file(&variables, &["--max-calls", "7"]);
+    assert!(text.contains("invalid value 'loud' for 'PROXMOX_MCP_LOG (--log <FILTER>)': expected a level"), "{text}");
+    let text = check_missing_file(&[("PROXMOX_MCP_LOG", "loud\u{1b}[31m\nerror: two")], &[]);
+    assert!(text.contains("loud\\u001b[31m\\nerror: two'"), "{text}");
 }
 
 #[test]
 fn a_switch_has_a_value_only_in_its_variable() {
     for name in ["MCP_INSECURE_NO_AUTH", "MCP_METRICS"] {
         for value in ["1", "TRUE", "off", ""] {
-            let said = check_missing_file(&[(name, value)], &[]);
-            assert!(said.contains("does not exist"), "{name}={value}: {said}");
+            let text = check_missing_file(&[(name, value)], &[]);
+            assert!(text.contains("does not exist"), "{name}={value}: {text}");
         }
-        let said = check_missing_file(&[(name, "maybe")], &[]);
-        assert!(said.contains(name) && said.contains("expected true or false"), "{said}");
+        let text = check_missing_file(&[(name, "maybe")], &[]);
+        assert!(text.contains(name) && text.contains("expected true or false"), "{text}");
     }
     for value in ["1", "on"] {
         let output = program(&["--demo", "--listen", "127.0.0.1:0"])
             .envs([("MCP_INSECURE_NO_AUTH", value), ("MCP_AUTH_TOKEN", "sixteen_letters_")])
             .output()
             .expect("run");
-        assert!(failed(&output, 2).contains("--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts"));
+        assert!(expect_failure(&output, 2).contains("--insecure-no-auth (MCP_INSECURE_NO_AUTH) contradicts"));
     }
 }
 
@@ -146,7 +146,7 @@ fn completions_and_the_man_page_name_every_flag() {
 }
 
 #[test]
-fn help_of_a_subcommand_is_that_of_its_flag() {
+fn help_of_a_subcommand_equals_its_help_flag() {
     for command in ["stdio", "check", "token", "audit", "health", "completions", "man"] {
         let (by_word, by_flag) = (run(&["help", command]), run(&[command, "--help"]));
         assert!(by_word.status.success() && by_word.stdout == by_flag.stdout, "{command}");
@@ -158,12 +158,12 @@ fn help_of_a_subcommand_is_that_of_its_flag() {
 }
 
 #[test]
-fn health_without_a_server_fails_and_says_where_it_looked() {
+fn health_without_a_server_fails_and_names_the_address() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let output = program(&["health"]).env("PROXMOX_MCP_LISTEN", &address).output().expect("run");
-    let said = failed(&output, 1);
-    assert!(said.contains(&address) && said.contains("nothing listens there"), "{said}");
-    assert!(failed(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
+    let text = expect_failure(&output, 1);
+    assert!(text.contains(&address) && text.contains("nothing listens there"), "{text}");
+    assert!(expect_failure(&run(&["health", "--listen", "127.0.0.1:0"]), 2).contains("real port"));
 }
 
 // ---- serving
@@ -174,7 +174,7 @@ fn a_served_demo_is_healthy() {
     let output = run(&["health", "--listen", &server.address()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     server.signal(Signal::TERM);
-    assert_eq!(server.ended().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn an_interrupt_ends_the_server_gracefully() {
     let mut server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0"]);
     server.address();
     server.signal(Signal::INT);
-    assert_eq!(server.ended().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
@@ -205,14 +205,14 @@ fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
     node.wait_for_path("/nodes", 1);
     server.pause();
     assert_eq!(idle.ask("GET /healthz", "").status, 200);
-    release.send(()).expect("the node waits");
+    release.send(()).expect("the node is waiting");
     let answer = busy.reply().expect("an answer").json();
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
-    assert_eq!(node.requests().len(), 1, "nothing was asked twice");
+    assert_eq!(node.requests().len(), 1, "no request was sent twice");
 }
 
 #[test]
-fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0() {
+fn signal_finishes_calls_in_flight_rejects_new_ones_and_exits_with_0() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
     let node = Node::start(move |r| {
@@ -236,18 +236,18 @@ fn a_signal_lets_calls_in_flight_be_answered_takes_no_new_ones_and_ends_with_0()
     server.signal(Signal::TERM);
     eventually("the port is closed", || TcpStream::connect(&address).is_err());
     for _ in 0..2 {
-        release.send(()).expect("the node waits");
+        release.send(()).expect("the node is waiting");
     }
     let reply = post.reply().expect("an answer");
     assert!(reply.has_header("Connection: close") && reply.json()["result"].get("isError").is_none(), "{}", reply.body);
     assert!(stream.message().contains("\"id\":1,"));
     assert!(stream.event().is_none() && quiet.event().is_none(), "then the streams end");
-    assert_eq!(server.ended().code(), Some(0));
+    assert_eq!(server.wait_for_exit().code(), Some(0));
 }
 
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
-    // A node that takes the call and never answers, so that the server has something to wait for.
+    // A node that reads the call and never answers, so that the server has to wait.
     let node = TcpListener::bind("127.0.0.1:0").expect("bind");
     let config = configuration(CANARY, &[("silent", &node.local_addr().expect("address").to_string())]);
     let path = path(&config);
@@ -279,11 +279,11 @@ fn a_second_signal_ends_the_server_at_once() {
     server.signal(Signal::TERM);
     while !server.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
     server.signal(Signal::TERM);
-    assert_eq!(server.ended().code(), Some(143));
+    assert_eq!(server.wait_for_exit().code(), Some(143));
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_server() {
+fn closed_stdout_does_not_end_the_server() {
     // The test cannot read the port from a closed pipe. This port is free now, and the kernel does not reuse it soon.
     let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let mut server = ServerProcess::start_unread(&["--demo", "--listen", &address]);
@@ -297,7 +297,7 @@ fn a_reader_that_goes_away_does_not_end_the_server() {
 // ---- check
 
 #[test]
-fn check_shows_no_secret_in_any_log() {
+fn check_shows_no_secret_at_any_log_level() {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address").to_string();
     let node = Node::start(|request| match request.path() {
         "/api2/json/version" => ScriptedReply::data(r#"{"version": "9.2.11\u001b[31m"}"#),
@@ -305,6 +305,6 @@ fn check_shows_no_secret_in_any_log() {
     });
     let config = configuration(CANARY, &[("down", &closed), ("powerless", &node.endpoint().to_string())]);
     let output = run(&["check", "--config", path(&config), "--log", "trace"]);
-    let (said, log) = (text(&output.stdout), failed(&output, 1));
-    assert!(!said.contains(CANARY) && !log.contains(CANARY), "{said}{log}");
+    let (message, log) = (text(&output.stdout), expect_failure(&output, 1));
+    assert!(!message.contains(CANARY) && !log.contains(CANARY), "{message}{log}");
 }

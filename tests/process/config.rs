@@ -1,4 +1,4 @@
-//! clusters.json: what loads, and what is said of everything else.
+//! clusters.json: valid files, and the errors of invalid ones.
 
 use proxmox_mcp::config::{ClustersFile, Fingerprint, TlsVerification, TokenHash, load};
 use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, OperationPattern, Permissions};
@@ -9,9 +9,9 @@ use std::process::{Command, Output};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A secret of the form that Proxmox gives it; no text may ever hold it.
+/// A secret in the form that Proxmox uses. No text may contain it.
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000001";
-/// A cluster that is right, for tables that make one field of it wrong.
+/// A valid cluster, for tables that make one field of it invalid.
 const RIGHT: &str = r#""url": "pve1:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY""#;
 
 fn directory() -> TempDir {
@@ -25,7 +25,7 @@ fn write(directory: &TempDir, name: &str, text: &str) -> std::path::PathBuf {
     path
 }
 
-fn loaded(text: &str) -> ClustersFile {
+fn load_text(text: &str) -> ClustersFile {
     let directory = directory();
     load(&write(&directory, "clusters.json", text)).unwrap_or_else(|problems| panic!("{text}: {problems}"))
 }
@@ -36,7 +36,7 @@ fn certificate() -> String {
 
 #[test]
 fn the_original_format_loads_unchanged() {
-    let clusters = loaded(
+    let clusters = load_text(
         r#"{"clusters": {
             "prod": {"url": "pve1.example:8006", "user": "root@pam", "token_id": "mcp", "token_secret": "CANARY", "verify_ssl": false},
             "lab": {"url": "192.0.2.10:8006", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY", "verify_ssl": true}
@@ -54,7 +54,7 @@ fn the_original_format_loads_unchanged() {
 
 #[test]
 fn the_optional_fields_load() {
-    let clusters = loaded(&format!(
+    let clusters = load_text(&format!(
         "\u{FEFF}{}",
         r#"{"$schema": "x", "_comment": "two nodes", "default": "a", "clusters": {
             "_comment": "these are ours",
@@ -74,9 +74,9 @@ fn the_optional_fields_load() {
 }
 
 #[test]
-fn each_node_may_have_a_fingerprint_of_its_own() {
+fn each_node_may_have_its_own_fingerprint() {
     let pins = format!(r#"["{}", "{}"]"#, "AB:".repeat(32).trim_end_matches(':'), "cd".repeat(32));
-    let clusters = loaded(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
+    let clusters = load_text(&format!(r#"{{"clusters": {{"a": {{{RIGHT}, "fingerprint": {pins}}}}}}}"#));
     let TlsVerification::Fingerprints(pins) = &clusters.clusters[0].tls else { panic!("{clusters:?}") };
     assert_eq!(pins, &[Fingerprint([0xab; 32]), Fingerprint([0xcd; 32])]);
 }
@@ -94,11 +94,11 @@ fn the_example_loads_and_pins_every_node_it_names() {
 
 #[test]
 fn the_only_cluster_is_the_default() {
-    assert_eq!(loaded(&format!(r#"{{"clusters": {{"home": {{{RIGHT}}}}}}}"#)).default.as_deref(), Some("home"));
+    assert_eq!(load_text(&format!(r#"{{"clusters": {{"home": {{{RIGHT}}}}}}}"#)).default.as_deref(), Some("home"));
 }
 
 #[test]
-fn files_beside_the_configuration_are_found_from_anywhere() {
+fn relative_paths_are_resolved_from_the_configuration() {
     let directory = directory();
     write(&directory, "secret", "CANARY\r\n");
     write(&directory, "ca.pem", &format!("{}{}", certificate(), certificate()));
@@ -111,9 +111,9 @@ fn files_beside_the_configuration_are_found_from_anywhere() {
 }
 
 #[test]
-fn clients_load_with_what_they_may_do() {
+fn clients_load_with_their_permissions() {
     let hash = TokenHash::from_token(b"sixteen_letters_");
-    let clusters = loaded(
+    let clusters = load_text(
         &r#"{"clusters": {"prod": {RIGHT}}, "clients": {
             "_comment": "these are ours",
             "ada.laptop": {"token_sha256": "HASH", "access": "full", "_since": 2026},
@@ -132,34 +132,34 @@ fn clients_load_with_what_they_may_do() {
     assert_eq!((bob.name.as_str(), bob.permissions), ("bob", Permissions { access: AccessLevel::Full, exec: true }));
     assert!(!format!("{clusters:?}").contains(&hash.to_string()[..8]));
     for none in [r#"{"clusters": {"a": {RIGHT}}}"#, r#"{"clusters": {"a": {RIGHT}}, "clients": {}}"#] {
-        assert!(loaded(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
+        assert!(load_text(&none.replace("RIGHT", RIGHT)).clients.is_empty(), "{none}");
     }
 }
 
 #[test]
-fn what_may_be_done_on_a_cluster_is_read() {
+fn permissions_of_a_cluster_load() {
     let fields = r#"RIGHT, "access": "operate", "exec": true, "confirm": "writes",
         "deny": ["POST /nodes/*/qemu/*/migrate", "* /access/**"], "allow": ["GET /**"],
         "protect": [100, "101", "pool:prod", "tag:critical"]"#;
-    let clusters = loaded(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
+    let clusters = load_text(&format!(r#"{{"clusters": {{"prod": {{{}}}}}}}"#, fields.replace("RIGHT", RIGHT)));
     let rules = &clusters.clusters[0].policy;
     assert_eq!(rules.permissions, Permissions { access: AccessLevel::Operate, exec: true });
     assert_eq!(rules.confirm, ConfirmationPolicy::Writes);
-    let shown = |list: &[OperationPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(shown(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);
-    assert_eq!(shown(rules.allow.as_deref().unwrap_or_default()), ["GET /**"]);
+    let format_list = |list: &[OperationPattern]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(format_list(&rules.deny), ["POST /nodes/*/qemu/*/migrate", "* /access/**"]);
+    assert_eq!(format_list(rules.allow.as_deref().unwrap_or_default()), ["GET /**"]);
     let protected: Vec<_> = rules.protect.iter().map(ToString::to_string).collect();
     assert_eq!(protected, ["100", "101", "pool:prod", "tag:critical"]);
 
-    let usual = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}}}}}}}"#));
+    let usual = load_text(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}}}}}}}"#));
     assert_eq!(usual.clusters[0].policy, ClusterPolicy::default());
     assert_eq!(ClusterPolicy::default().permissions, Permissions { access: AccessLevel::Full, exec: false });
     assert_eq!(ClusterPolicy::default().confirm, ConfirmationPolicy::Destructive);
-    let none = loaded(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, "allow": []}}}}}}"#));
+    let none = load_text(&format!(r#"{{"clusters": {{"prod": {{{RIGHT}, "allow": []}}}}}}"#));
     assert_eq!(none.clusters[0].policy.allow, Some(Vec::new()), "an empty list allows nothing");
 }
 
-/// `proxmox-mcp check` in `directory`, without this process's settings.
+/// Runs `proxmox-mcp check` in `directory`, without the environment of this process.
 fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
     for name in ["PROXMOX_MCP_CONFIG", "PROXMOX_MCP_LOG", "PROXMOX_MCP_LISTEN", "RUST_LOG"] {
@@ -169,7 +169,7 @@ fn check(directory: &Path, args: &[&str], envs: &[(&str, &str)]) -> Output {
 }
 
 /// Returns stderr of a run that ended with exit code 2. Fails if the output contains the secret.
-fn refused(output: &Output) -> String {
+fn expect_failure(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!out.contains(CANARY) && !err.contains(CANARY), "{out}{err}");
     assert_eq!(output.status.code(), Some(2), "{out}{err}");
@@ -177,52 +177,53 @@ fn refused(output: &Output) -> String {
 }
 
 #[test]
-fn the_program_finds_the_file_in_the_promised_order() {
+fn configuration_file_is_found_in_the_documented_order() {
     let directory = directory();
     let bad = |name: &str| write(&directory, name, &format!(r#"{{"clusters": {{"{name}": {{}}}}}}"#));
     let (typed, set) = (bad("typed"), bad("set"));
     bad("clusters.json");
-    let said = |args: &[&str], envs: &[(&str, &str)]| refused(&check(directory.path(), args, envs));
+    let check_error = |args: &[&str], envs: &[(&str, &str)]| expect_failure(&check(directory.path(), args, envs));
     let (typed, set) = (typed.to_str().expect("UTF-8"), set.to_str().expect("UTF-8"));
-    assert!(said(&["--config", typed], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"typed\""));
-    assert!(said(&[], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"set\""));
-    assert!(said(&[], &[("PROXMOX_MCP_CONFIG", "")]).contains("cluster \"clusters.json\""));
+    assert!(check_error(&["--config", typed], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"typed\""));
+    assert!(check_error(&[], &[("PROXMOX_MCP_CONFIG", set)]).contains("cluster \"set\""));
+    assert!(check_error(&[], &[("PROXMOX_MCP_CONFIG", "")]).contains("cluster \"clusters.json\""));
     assert!(
-        said(&[], &[]).starts_with("error: clusters.json: 4 problems\n  cluster \"clusters.json\", field \"url\": ")
+        check_error(&[], &[])
+            .starts_with("error: clusters.json: 4 problems\n  cluster \"clusters.json\", field \"url\": ")
     );
 }
 
 #[test]
 fn a_secret_that_others_can_read_is_a_warning() {
     let directory = directory();
-    // The unknown field ends the program before it asks a node.
+    // The unknown field ends the program before it sends a request to a node.
     let text = |secret: &str| {
         format!(r#"{{"clusters": {{"a": {{"url": "a", "user": "b@pve", "token_id": "c", {secret}, "x": 1}}}}}}"#)
     };
     let secret = write(&directory, "secret", "CANARY");
     let config = write(&directory, "clusters.json", &text(r#""token_secret": "CANARY""#));
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-    let said = || refused(&check(directory.path(), &[], &[]));
-    assert!(!said().contains("WARN"));
+    let check_error = || expect_failure(&check(directory.path(), &[], &[]));
+    assert!(!check_error().contains("WARN"));
     // The group may be that of the service's own user.
     chmod(&config, 0o640);
-    assert!(!said().contains("WARN"));
+    assert!(!check_error().contains("WARN"));
     chmod(&config, 0o644);
-    assert!(said().contains("chmod 600 clusters.json"));
+    assert!(check_error().contains("chmod 600 clusters.json"));
     write(&directory, "clusters.json", &text(r#""token_secret_file": "secret""#));
     chmod(&config, 0o644);
-    assert!(!said().contains("WARN"), "there is no secret in it");
+    assert!(!check_error().contains("WARN"), "there is no secret in it");
     chmod(&secret, 0o604);
-    assert!(said().contains("chmod 600 secret"));
+    assert!(check_error().contains("chmod 600 secret"));
 }
 
 #[test]
-fn a_secret_from_the_environment_stays_there() {
+fn invalid_secret_variable_is_rejected_and_not_shown() {
     let directory = directory();
     let text = r#"{"clusters": {"a": {"url": "a", "user": "b@pve", "token_id": "c", "token_secret_env": "MY_TOKEN"}}}"#;
     write(&directory, "clusters.json", text);
-    assert!(refused(&check(directory.path(), &[], &[])).contains("not set"));
-    assert!(refused(&check(directory.path(), &[], &[("MY_TOKEN", "")])).contains("leads to an empty secret"));
+    assert!(expect_failure(&check(directory.path(), &[], &[])).contains("not set"));
+    assert!(expect_failure(&check(directory.path(), &[], &[("MY_TOKEN", "")])).contains("leads to an empty secret"));
     let spaced = format!("{CANARY} ");
-    assert!(refused(&check(directory.path(), &[], &[("MY_TOKEN", &spaced)])).contains("has a space"));
+    assert!(expect_failure(&check(directory.path(), &[], &[("MY_TOKEN", &spaced)])).contains("has a space"));
 }

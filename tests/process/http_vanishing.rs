@@ -1,5 +1,5 @@
-//! Clients that disconnect at any moment, and clients that stay connected without a sign. The program frees what it
-//! holds for them, and answers well-behaved clients meanwhile.
+//! Clients that disconnect at any moment, and clients that stay connected without a sign. The program frees their
+//! resources, and answers well-behaved clients meanwhile.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::program::ProgramServer;
@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-/// The program over a node that hangs at one question.
+/// Starts the program over a node that hangs at one request.
 struct HangingNodeServer {
     server: ProgramServer,
     node: Node,
@@ -39,21 +39,21 @@ impl HangingNodeServer {
         all - self.node.open_connections()
     }
 
-    /// Threads that serve a connection, or part of a call. (Those of calls in sessions stay for a while.)
+    /// Counts the threads that serve a connection or part of a call. Idle threads for calls of sessions do not count.
     fn threads(&self) -> usize {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.server.process.child.id())).expect("its threads");
         let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         tasks.flatten().map(name).filter(|name| ["connection\n", "fan-out\n"].contains(&&**name)).count()
     }
 
-    /// Waits until it holds no more for its clients than at the start.
+    /// Waits until the program has no more descriptors and threads than at the start.
     fn assert_recovers(&self, descriptors: usize) {
-        eventually("every thread is gone", || self.threads() == 0);
-        eventually("every descriptor is back", || self.descriptors() <= descriptors);
+        eventually("every thread has ended", || self.threads() == 0);
+        eventually("every descriptor is free again", || self.descriptors() <= descriptors);
         self.assert_answers();
     }
 
-    /// A proper client is answered.
+    /// Asserts that a well-behaved client is answered.
     fn assert_answers(&self) {
         let reply = self.server.connect().post_with("/mcp", ACCEPT, &call(1, "proxmox_api_get", json!({"path": FINE})));
         assert_eq!(text(&reply.json()), "\"fine\"");
@@ -64,12 +64,12 @@ fn connect(address: &str) -> Client {
     Client::new(TcpStream::connect(address).expect("connect"))
 }
 
-/// The next packet of this connection, when it is closed, is a reset.
-fn resets(client: &Client) {
+/// Makes the connection send a reset when it is closed.
+fn reset_on_close(client: &Client) {
     SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("linger");
 }
 
-/// The `n`th client: comes, does something, and is gone.
+/// Runs the `n`th client: it connects, does something and disconnects.
 fn come_and_go(address: &str, n: usize) {
     let mut client = connect(address);
     let asked = json!({"path": FINE});
@@ -79,12 +79,12 @@ fn come_and_go(address: &str, n: usize) {
         1 => client.send("POST /mc"),
         2 => {
             client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\n");
-            resets(&client);
+            reset_on_close(&client);
         }
         3 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\""),
         4 => {
             client.send_post_with("/mcp", ACCEPT, &call(n, "proxmox_api_get", asked));
-            resets(&client);
+            reset_on_close(&client);
         }
         5 => {
             for id in 0..3 {
@@ -98,7 +98,7 @@ fn come_and_go(address: &str, n: usize) {
             let mut sse = Sse::open(client);
             assert_eq!(connect(address).post(&sse.path, &call(n, "proxmox_api_get", asked)).status, 202);
             assert_eq!(sse.json()["id"], n);
-            resets(&sse.client);
+            reset_on_close(&sse.client);
         }
         8 => {
             let sse = Sse::open(client);
@@ -112,7 +112,7 @@ fn come_and_go(address: &str, n: usize) {
 }
 
 #[test]
-fn a_thousand_clients_come_and_go_and_leave_nothing() {
+fn thousand_vanishing_clients_leak_nothing() {
     let program = HangingNodeServer::start(&[]);
     let descriptors = program.descriptors();
     for wave in 0..20 {
@@ -128,7 +128,7 @@ fn a_thousand_clients_come_and_go_and_leave_nothing() {
 }
 
 #[test]
-fn clients_that_only_seem_to_be_there_are_let_go_of() {
+fn half_open_clients_are_disconnected() {
     let short = ["--head-timeout", "--body-timeout", "--idle-timeout", "--write-timeout"].map(|flag| [flag, "0.5"]);
     let program = HangingNodeServer::start(&short.concat());
     let descriptors = program.descriptors();
@@ -136,12 +136,12 @@ fn clients_that_only_seem_to_be_there_are_let_go_of() {
     for n in 0..65 {
         let mut client = program.server.connect();
         match if n < 60 { n % 4 } else { 4 + n % 2 } {
-            // Nothing, half a head, half a body, an answer and then nothing.
+            // No bytes, a partial head, a partial body, or silence after an answer.
             0 => {}
             1 => client.send("GET /healthz HTTP/1.1\r\nHo"),
             2 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"),
             3 => assert_eq!(client.ask("GET /healthz", "").status, 200),
-            // Unread answers, more than the sockets of both sides hold.
+            // Unread answers that exceed the socket buffers of both sides.
             4 => (0..10).for_each(|_| client.send_post_with("/mcp", ACCEPT, &ping(1 << 20))),
             _ => {
                 let sse = Sse::open(client);

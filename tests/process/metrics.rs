@@ -13,8 +13,8 @@ use tempfile::NamedTempFile;
 
 const TOKEN: &str = "sixteen_letters_";
 
-/// The product, with metrics, over a cluster that answers and one that is down.
-fn started(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
+/// Starts the product, with metrics, over a cluster that answers and one that is down.
+fn start_program(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
     let config =
         configuration(CANARY, &[("prod", &node.endpoint().to_string()), ("down", &closed_endpoint().to_string())]);
     let args = ["--config", path(&config), "--listen", "127.0.0.1:0", "--metrics", "--log", "error"];
@@ -25,14 +25,14 @@ fn started(node: &Node, token: Option<&str>) -> (ServerProcess, NamedTempFile) {
     (ServerProcess::of(&mut command), config)
 }
 
-fn node() -> Node {
+fn start_node() -> Node {
     Node::start(|request| match request.path() {
         "/api2/json/version" => ScriptedReply::refusal(403, "Permission check failed", "{\"data\":null}"),
         _ => ScriptedReply::data("\"fine\""),
     })
 }
 
-fn read(path: &str, cluster: &str) -> String {
+fn read_call(path: &str, cluster: &str) -> String {
     call(1, "proxmox_api_get", json!({"path": path, "cluster": cluster}))
 }
 
@@ -43,15 +43,15 @@ fn value(text: &str, sample: &str) -> f64 {
 }
 
 #[test]
-fn what_was_done_is_counted() {
-    let node = node();
-    let (process, _config) = started(&node, None);
+fn calls_and_requests_are_counted() {
+    let node = start_node();
+    let (process, _config) = start_program(&node, None);
     let address = process.address();
     let mut client = Client::to(&address);
-    client.mcp(&read("/cluster/status", "prod"));
-    client.mcp(&read("/cluster/tasks", "prod"));
-    client.mcp(&read("/version", "prod"));
-    client.mcp(&read("/version", "down"));
+    client.mcp(&read_call("/cluster/status", "prod"));
+    client.mcp(&read_call("/cluster/tasks", "prod"));
+    client.mcp(&read_call("/version", "prod"));
+    client.mcp(&read_call("/version", "down"));
     client.mcp(&call(1, "list_clusters", json!({})));
     let reply = client.ask("GET /metrics", "");
     assert_eq!(reply.status, 200);
@@ -86,11 +86,11 @@ fn what_was_done_is_counted() {
 }
 
 #[test]
-fn every_sample_has_a_type_and_every_line_a_form() {
-    let node = node();
-    let (process, _config) = started(&node, None);
+fn every_sample_has_a_type_and_every_line_is_valid() {
+    let node = start_node();
+    let (process, _config) = start_program(&node, None);
     let mut client = Client::to(process.address());
-    client.mcp(&read("/cluster/status", "prod"));
+    client.mcp(&read_call("/cluster/status", "prod"));
     let text = client.ask("GET /metrics", "").body;
     let mut types = BTreeSet::new();
     for line in text.lines() {
@@ -112,8 +112,8 @@ fn every_sample_has_a_type_and_every_line_a_form() {
 
 #[test]
 fn refusals_are_counted_by_their_reason() {
-    let node = node();
-    let (process, _config) = started(&node, Some(TOKEN));
+    let node = start_node();
+    let (process, _config) = start_program(&node, Some(TOKEN));
     let address = process.address();
     let status = |request: &str| {
         let mut client = Client::to(&address);
@@ -134,20 +134,20 @@ fn refusals_are_counted_by_their_reason() {
 }
 
 #[test]
-fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
-    let word = "zzstranger";
+fn labels_contain_no_secret_and_no_untrusted_input() {
+    let word = "zzuntrusted";
     let node = Node::start(move |_| {
         ScriptedReply::refusal(500, word, &format!("{{\"message\":\"{word} {CANARY}\",\"data\":null}}"))
     });
-    let (process, _config) = started(&node, Some(TOKEN));
+    let (process, _config) = start_program(&node, Some(TOKEN));
     let address = process.address();
     let mut client = Client::to(&address);
     let headers = format!("{ACCEPT}Authorization: Bearer {TOKEN}\r\nUser-Agent: {word}\r\ntraceparent: {word}\r\n");
     for message in [
         call(1, word, json!({})),
         call(1, "proxmox_api_get", json!({"path": format!("/{word}"), "cluster": word})),
-        read(&format!("/{word}"), "prod"),
-        read("/cluster/status", "prod"),
+        read_call(&format!("/{word}"), "prod"),
+        read_call("/cluster/status", "prod"),
     ] {
         client.post_with("/mcp", &headers, &message);
     }
@@ -162,10 +162,10 @@ fn neither_a_secret_nor_a_strangers_word_becomes_a_label() {
 }
 
 #[test]
-fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
+fn rejected_and_cancelled_calls_are_counted() {
     let test_tools = TestTools::new();
     let probes = proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|_| ())), readiness: None };
-    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::server::patient() };
+    let limits = proxmox_mcp::config::Limits { max_calls: 1, ..crate::support::server::patient_limits() };
     let server = TestServer::builder().limits(limits).mcp(test_tools.server()).probes(probes).start();
     let mut held = server.connect();
     held.send_post_with("/mcp", ACCEPT, &call(1, "hold", json!({"name": "a"})));
@@ -184,7 +184,7 @@ fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
     client.post(&sse.path, &call(7, "hold", json!({"name": "b"})));
     test_tools.wait_for("b");
     drop(sse);
-    test_tools.wait_for_cancelled("b");
+    test_tools.wait_for_cancel("b");
     let sample = r#"proxmox_mcp_calls_total{tool="hold",client="anyone",outcome="cancelled"}"#;
     crate::support::raw::eventually("a cancelled call is counted", || {
         value(&client.ask("GET /metrics", "").body, sample) == 1.0
@@ -192,15 +192,15 @@ fn calls_that_find_no_place_or_are_given_up_are_counted_as_such() {
 }
 
 #[test]
-fn nothing_is_served_unless_it_is_switched_on() {
-    let server = TestServer::start(crate::support::server::patient());
+fn metrics_are_served_only_if_enabled() {
+    let server = TestServer::start(crate::support::server::patient_limits());
     let mut client = server.connect();
     assert_eq!(client.ask("GET /metrics", "").status, 404);
     assert_eq!(client.post("/mcp", &ping(1)).status, 200);
 }
 
 #[test]
-fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
+fn client_without_access_to_every_cluster_gets_no_metrics() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let probes =
         proxmox_mcp::http::HealthSources { metrics: Some(Box::new(|out| out.push_str("prod 1\n"))), readiness: None };
@@ -211,5 +211,5 @@ fn a_client_that_may_not_see_all_clusters_does_not_see_their_counts() {
     };
     assert_eq!(status("of_the_lab"), (403, false));
     assert_eq!(status("of_all"), (200, true));
-    assert_eq!(status("of_nobody"), (401, false));
+    assert_eq!(status("of_unknown"), (401, false));
 }

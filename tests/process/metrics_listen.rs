@@ -1,4 +1,4 @@
-//! `--metrics-listen`: the metrics at a port of their own, under the same guard.
+//! `--metrics-listen`: the metrics at their own port, with the same access checks.
 
 use crate::support::process::{ServerProcess, program, run};
 use crate::support::raw::{Client, LONG, Reply};
@@ -7,8 +7,8 @@ use std::net::TcpListener;
 
 const TOKEN: &str = "sixteen_letters_";
 
-/// The program with two ports, and with a token; the address of each.
-fn started(more: &[&str]) -> (ServerProcess, String, String) {
+/// Starts the program with two ports and a token. Returns it with the address of each port.
+fn start_program(more: &[&str]) -> (ServerProcess, String, String) {
     let args = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
     let process = ServerProcess::of(program(&[&args, more].concat()).env("MCP_AUTH_TOKEN", TOKEN));
     let main = process.address();
@@ -27,8 +27,8 @@ fn ask(address: &str, line: &str) -> Reply {
 }
 
 #[test]
-fn each_port_serves_what_it_is_for() {
-    let (_process, main, watch) = started(&[]);
+fn each_port_serves_its_own_paths() {
+    let (_process, main, watch) = start_program(&[]);
     for (path, on_main, on_watch) in [
         ("/metrics", 404, 200),
         ("/readyz", 200, 200),
@@ -52,8 +52,8 @@ fn each_port_serves_what_it_is_for() {
 }
 
 #[test]
-fn what_is_asked_with_head_is_answered_without_a_body() {
-    let (_process, main, watch) = started(&[]);
+fn metrics_port_answers_head_without_a_body() {
+    let (_process, main, watch) = start_program(&[]);
     for (address, path, status) in [
         (&main, "/healthz", "200 OK"),
         (&main, "/readyz", "200 OK"),
@@ -73,8 +73,8 @@ fn what_is_asked_with_head_is_answered_without_a_body() {
 }
 
 #[test]
-fn both_have_the_same_guard() {
-    let (_process, main, watch) = started(&[]);
+fn metrics_port_has_the_same_guard() {
+    let (_process, main, watch) = start_program(&[]);
     for address in [&main, &watch] {
         let status = |request: &str| {
             let mut client = Client::to(address);
@@ -90,12 +90,12 @@ fn both_have_the_same_guard() {
         assert_eq!(status("nonsense\r\n\r\n"), 400);
     }
     assert_eq!(Client::to(&watch).ask("GET /metrics", "").status, 401);
-    assert_eq!(Client::to(&main).ask("GET /metrics", "").status, 404, "what is not there asks for no token");
+    assert_eq!(Client::to(&main).ask("GET /metrics", "").status, 404, "an unknown path requires no token");
 }
 
 #[test]
-fn the_caps_hold_over_both() {
-    let (_process, main, watch) = started(&["--max-connections", "2"]);
+fn connection_limits_apply_to_both_ports() {
+    let (_process, main, watch) = start_program(&["--max-connections", "2"]);
     let mut held: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
     for client in &mut held {
         assert_eq!(client.ask("GET /healthz", "").status, 200);
@@ -104,7 +104,7 @@ fn the_caps_hold_over_both() {
         assert_eq!(Client::to(address).reply().map(|reply| reply.status), Some(503), "{address}");
     }
     held.pop();
-    crate::support::raw::eventually("there is room again", || {
+    crate::support::raw::eventually("there is a free place again", || {
         let mut client = Client::to(&main);
         client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.reply().is_some_and(|reply| reply.status == 200)
@@ -112,34 +112,34 @@ fn the_caps_hold_over_both() {
 }
 
 #[test]
-fn a_stop_ends_both() {
-    let (mut process, main, watch) = started(&[]);
+fn stop_closes_both_ports() {
+    let (mut process, main, watch) = start_program(&[]);
     let mut idle: Vec<_> = [&main, &watch].into_iter().map(Client::to).collect();
     for client in &mut idle {
         assert_eq!(client.ask("GET /healthz", "").status, 200);
     }
     process.signal(Signal::TERM);
     idle.iter_mut().for_each(Client::assert_ends);
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
-fn off_loopback_it_needs_a_token_and_what_is_taken_is_told_with_its_own_flag() {
+fn metrics_port_off_loopback_needs_a_token_and_errors_name_its_flag() {
     let start = |address: &str| run(&["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", address]);
     let output = start("0.0.0.0:0");
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("any machine that reaches it could read the metrics"), "{said}");
-    assert!(said.contains("(--metrics-listen 127.0.0.1:0)"), "{said}");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("any machine that reaches it could read the metrics"), "{text}");
+    assert!(text.contains("(--metrics-listen 127.0.0.1:0)"), "{text}");
 
     let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("an address").to_string();
     let output = start(&address);
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        said.contains(&format!("cannot listen on {address}: another program uses it"))
-            && said.contains("with --metrics-listen"),
-        "{said}"
+        text.contains(&format!("cannot listen on {address}: another program uses it"))
+            && text.contains("with --metrics-listen"),
+        "{text}"
     );
 }

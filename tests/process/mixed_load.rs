@@ -12,25 +12,25 @@ use std::thread;
 
 const SSE_CLIENTS: usize = 28;
 const HTTP_CLIENTS: usize = 28;
-/// Each is a process of its own.
+/// Each stdio client has its own process.
 const STDIO_CLIENTS: usize = 8;
 const CLIENTS: usize = SSE_CLIENTS + HTTP_CLIENTS + STDIO_CLIENTS;
 const CALLS: usize = 10_000;
 /// Calls that a client has in flight.
 const WINDOW: usize = 4;
 
-/// Makes a client's share of the calls. One of each window goes to the cluster, the others to `echo` where the server
-/// has it; every call carries the client's name and its own number.
-fn converse(name: &str, link: &mut dyn Transport, can_echo: bool) -> usize {
+/// Makes a client's share of the calls. One call per window uses the cluster, the others use `echo` if the server has
+/// it. Every call has the client's name and its own number.
+fn make_calls(name: &str, link: &mut dyn Transport, can_echo: bool) -> usize {
     let share = CALLS.div_ceil(CLIENTS);
     let ids: Vec<usize> = (0..share).collect();
     for window in ids.chunks(WINDOW) {
         let mut awaited = BTreeMap::new();
         for id in window {
             if can_echo && id % WINDOW != 0 {
-                let said = format!("{name} says {id}");
-                link.send(*id, "echo", json!({"text": said}));
-                awaited.insert(*id, said);
+                let message = format!("{name} says {id}");
+                link.send(*id, "echo", json!({"text": message}));
+                awaited.insert(*id, message);
             } else {
                 let path = format!("/nodes/{name}/qemu/{}/config", 100 + id);
                 link.send(*id, "proxmox_api_call", json!({"path": path}));
@@ -69,7 +69,7 @@ fn clients_with_the_same_ids_on_all_transports_get_only_their_own_answers() {
     let total: usize = thread::scope(|scope| {
         let clients: Vec<_> = clients
             .into_iter()
-            .map(|(name, mut link, can_echo)| scope.spawn(move || converse(&name, &mut *link, can_echo)))
+            .map(|(name, mut link, can_echo)| scope.spawn(move || make_calls(&name, &mut *link, can_echo)))
             .collect();
         clients.into_iter().map(|client| client.join().expect("a client")).sum()
     });

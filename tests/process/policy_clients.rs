@@ -1,8 +1,8 @@
-//! Two clients of one server, each with clusters and rights of its own: neither sees, reaches or confirms what is the
-//! other's. Everything here goes over the sockets of a real process with a real clusters.json.
+//! Two clients of one server, each with its own clusters and permissions. Neither sees, reaches or confirms anything of
+//! the other. The tests use a real process with a real clusters.json.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{RecordingNode, code_in, token};
+use crate::support::policy::{RecordingNode, confirmation_code_in, token};
 use crate::support::program::ProgramServer;
 use crate::support::proxmox::gzipped_facts;
 use crate::support::raw::{Client, Reply, Sse};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::thread;
 
-/// The tools, each with arguments that name a cluster (`CLUSTER`).
+/// Returns the tools, each with arguments that name a cluster (`CLUSTER`).
 fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
     let mut all = vec![
         ("list_nodes", json!({})),
@@ -31,8 +31,8 @@ fn tools(cluster: &str) -> Vec<(&'static str, Value)> {
     all
 }
 
-/// A node whose guests, nodes and answers show whose they are.
-fn node(mark: &'static str) -> RecordingNode {
+/// Starts a node whose guests, nodes and answers contain the name of its cluster.
+fn start_node(mark: &'static str) -> RecordingNode {
     RecordingNode::with(gzipped_facts(), move |request| {
         let guest = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": format!("{mark}-web"),
             "status": "running"}]);
@@ -51,8 +51,8 @@ fn node(mark: &'static str) -> RecordingNode {
     })
 }
 
-/// A process with two clusters, of which `beta` is the default: ada may do all on `alpha`, bob may read on `beta`, eve may
-/// operate on both.
+/// Starts a process with two clusters, of which `beta` is the default. ada may do all on `alpha`, bob may read on
+/// `beta`, eve may operate on both.
 struct TwoClusters {
     alpha: RecordingNode,
     beta: RecordingNode,
@@ -61,7 +61,7 @@ struct TwoClusters {
 
 impl TwoClusters {
     fn start() -> Self {
-        let (alpha, beta) = (node("alpha"), node("beta"));
+        let (alpha, beta) = (start_node("alpha"), start_node("beta"));
         let cluster = |node: &RecordingNode| {
             json!({"url": format!("http://{}", node.node.endpoint()), "user": "root@pam", "token_id": "mcp", "token_secret": "5ec2e7",
                 "timeout_seconds": 10, "exec": true})
@@ -105,14 +105,14 @@ fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
-fn failed(answer: &Value) -> bool {
+fn is_failed(answer: &Value) -> bool {
     answer["result"]["isError"] == true
 }
 
 const OTHERS: [(&str, &str, &str); 2] = [("ada", "alpha", "beta"), ("bob", "beta", "alpha")];
 
 #[test]
-fn a_client_sees_its_own_clusters_alone() {
+fn client_sees_only_its_own_clusters() {
     let clusters = TwoClusters::start();
     for (who, own, other) in OTHERS {
         for (tool, arguments) in [
@@ -123,7 +123,7 @@ fn a_client_sees_its_own_clusters_alone() {
             ("find_guest", json!({"query": "web"})),
         ] {
             let answer = clusters.call(who, tool, &arguments);
-            assert!(!failed(&answer) && !answer.to_string().contains(other), "{who} {tool}: {answer}");
+            assert!(!is_failed(&answer) && !answer.to_string().contains(other), "{who} {tool}: {answer}");
             assert!(answer.to_string().contains(own), "{who} {tool}: {answer}");
         }
     }
@@ -132,24 +132,27 @@ fn a_client_sees_its_own_clusters_alone() {
 }
 
 #[test]
-fn another_clients_cluster_is_none_to_any_tool() {
+fn cluster_of_another_client_is_unknown_to_every_tool() {
     let clusters = TwoClusters::start();
     for (who, own, other) in OTHERS {
         let node = if own == "alpha" { &clusters.beta } else { &clusters.alpha };
         for ((tool, arguments), (_, nowhere)) in tools(other).iter().zip(tools("gamma")) {
             let answer = clusters.call(who, tool, arguments);
-            assert!(failed(&answer) && text(&answer).contains(&format!("there is no cluster `{other}`")), "{answer}");
-            // The same is said of a cluster that is nowhere: who guesses a name does not learn that it is one.
+            assert!(
+                is_failed(&answer) && text(&answer).contains(&format!("there is no cluster `{other}`")),
+                "{answer}"
+            );
+            // An unknown cluster has the same error, so a client cannot find out cluster names by guessing.
             let unknown = clusters.call(who, tool, &nowhere);
-            let said = |answer: &Value| answer["result"]["content"].to_string();
-            assert_eq!(said(&answer).replace(other, "gamma"), said(&unknown), "{who} {tool}");
+            let content_of = |answer: &Value| answer["result"]["content"].to_string();
+            assert_eq!(content_of(&answer).replace(other, "gamma"), content_of(&unknown), "{who} {tool}");
             assert_eq!(node.requests().len(), 0, "{who} {tool}");
         }
     }
 }
 
 #[test]
-fn without_a_name_a_client_means_its_only_cluster_and_never_the_default_of_others() {
+fn call_without_a_cluster_uses_the_only_one_of_the_client_not_the_default() {
     let clusters = TwoClusters::start();
     for (who, own, _) in OTHERS {
         let answer = clusters.call(who, "proxmox_api_get", &json!({"path": "/pools/mine"}));
@@ -167,16 +170,16 @@ fn without_a_name_a_client_means_its_only_cluster_and_never_the_default_of_other
 }
 
 #[test]
-fn a_task_of_another_clients_cluster_is_not_looked_for_there() {
+fn task_is_not_searched_on_clusters_of_another_client() {
     let clusters = TwoClusters::start();
     let upid = "UPID:beta-node:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:";
     let answer = clusters.call("ada", "wait_for_task", &json!({"upid": upid, "timeout": 1}));
-    assert!(failed(&answer), "{answer}");
+    assert!(is_failed(&answer), "{answer}");
     assert_eq!(clusters.beta.requests().len(), 0);
 }
 
 #[test]
-fn each_client_may_do_as_much_as_it_may() {
+fn each_client_has_its_own_permissions() {
     let clusters = TwoClusters::start();
     let of = |path: &str, method: &str, cluster: &str| json!({"path": path, "method": method, "cluster": cluster});
     let start = "/nodes/pve1/qemu/100/status/start";
@@ -192,19 +195,19 @@ fn each_client_may_do_as_much_as_it_may() {
     ] {
         let answer = clusters.call(who, "proxmox_api_call", &of(path, method, cluster));
         let writes = [clusters.alpha.writes(), clusters.beta.writes()].concat();
-        assert_eq!((failed(&answer), writes.len()), (!sent, usize::from(sent)), "{who} {method} {path}: {answer}");
+        assert_eq!((is_failed(&answer), writes.len()), (!sent, usize::from(sent)), "{who} {method} {path}: {answer}");
         assert!(sent || text(&answer).contains(&format!("client \"{who}\" has")), "{answer}");
     }
 }
 
 #[test]
-fn codes_and_sessions_of_one_are_nothing_to_another() {
+fn codes_and_sessions_are_bound_to_their_client() {
     let clusters = TwoClusters::start();
     let stop = json!({"path": "/nodes/pve1/qemu/100/status/stop", "method": "POST", "cluster": "alpha"});
     let mut again = stop.clone();
-    again["confirm"] = code_in(text(&clusters.call("ada", "proxmox_api_call", &stop))).into();
+    again["confirm"] = confirmation_code_in(text(&clusters.call("ada", "proxmox_api_call", &stop))).into();
     let answer = clusters.call("eve", "proxmox_api_call", &again);
-    assert!(failed(&answer) && text(&answer).contains("not for this call"), "{answer}");
+    assert!(is_failed(&answer) && text(&answer).contains("not for this call"), "{answer}");
     assert_eq!(clusters.alpha.writes(), [""; 0]);
 
     let mut sse = Sse::open_with(clusters.server.connect(), &bearer("ada"));
@@ -215,15 +218,15 @@ fn codes_and_sessions_of_one_are_nothing_to_another() {
     assert_eq!(clusters.alpha.writes(), [""; 0]);
     assert_eq!(clusters.server.connect().post_with(&sse.path, &bearer("ada"), &message).status, 202);
     let answer = sse.json();
-    assert!(answer["id"] == 7 && !failed(&answer), "{answer}");
+    assert!(answer["id"] == 7 && !is_failed(&answer), "{answer}");
     assert_eq!(clusters.alpha.writes(), ["POST /nodes/pve1/qemu/100/status/stop"]);
 }
 
-/// Calls of one connection.
+/// Number of calls on one connection.
 const CALLS: usize = 40;
 
-/// Many calls of one client, each with its own answer.
-fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
+/// Makes many calls of one client and checks that each gets its own answer.
+fn make_many_calls(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
     let connect = || Client::new(TcpStream::connect(address).expect("a connection"));
     let (mut http, mut events) = (connect(), None);
     if sse {
@@ -243,18 +246,18 @@ fn many(address: &str, (who, own, other): (&str, &str, &str), sse: bool) {
         assert_eq!(text(&answer), format!("\"{own} /api2/json/pools/{who}-{n}\""), "{answer}");
         let mut wrong = arguments.clone();
         wrong["cluster"] = other.into();
-        assert!(failed(&ask(&wrong)));
+        assert!(is_failed(&ask(&wrong)));
     }
 }
 
 #[test]
-fn calls_of_two_clients_at_once_never_cross() {
+fn parallel_calls_of_two_clients_are_not_mixed_up() {
     let clusters = TwoClusters::start();
     let address = clusters.server.address.as_str();
     thread::scope(|scope| {
         for (who, own, other) in OTHERS {
             for sse in [false, true] {
-                scope.spawn(move || many(address, (who, own, other), sse));
+                scope.spawn(move || make_many_calls(address, (who, own, other), sse));
             }
         }
     });
@@ -265,7 +268,7 @@ fn calls_of_two_clients_at_once_never_cross() {
 }
 
 #[test]
-fn a_connection_kept_alive_is_whoever_asks_on_it() {
+fn kept_connection_uses_the_client_of_each_request() {
     let clusters = TwoClusters::start();
     let mut http = clusters.server.connect();
     for _ in 0..3 {

@@ -1,10 +1,12 @@
-//! Confirmation of what can't be undone: the code of a client that can't ask its user, the question of one that can, and
-//! whatever else might pass for an answer.
+//! Confirmation of irreversible changes: by a code, or by a form if the client can show one. Other answers are
+//! rejected.
 
 use crate::support::node::ScriptedReply;
-use crate::support::policy::{ALL, RecordingNode, answered, asking, client, code_in, modern, open, token};
+use crate::support::policy::{
+    ALL, RecordingNode, answer_question, client, confirmation_code_in, confirming_policy, modern, open_policy, token,
+};
 use crate::support::process::{ServerProcess, path};
-use crate::support::proxmox::{failed, gzipped_facts};
+use crate::support::proxmox::{gzipped_facts, server_error};
 use crate::support::raw::Sse;
 use crate::support::rpc::{ACCEPT, call, modern_headers, request};
 use crate::support::server::TestServer;
@@ -15,7 +17,7 @@ use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
 use serde_json::{Value, json};
 
-/// The numbers of the clients.
+/// Indices of the clients.
 const ADA: usize = 0;
 const BOB: usize = 1;
 const CALL: &str = "proxmox_api_call";
@@ -25,9 +27,9 @@ fn clients() -> [Client; 2] {
     [client("ada", ALL, &[]), client("bob", ALL, &[])]
 }
 
-/// A server over two clusters of one node that ask, for two clients.
+/// Starts a server for two clients over two clusters of one node that require confirmation.
 fn start_server() -> ToolServer {
-    start_server_over(RecordingNode::start(), asking())
+    start_server_over(RecordingNode::start(), confirming_policy())
 }
 
 fn start_server_over(node: RecordingNode, rules: ClusterPolicy) -> ToolServer {
@@ -39,27 +41,27 @@ fn call_api(server: &ToolServer, arguments: &Value) -> ToolResult {
     server.call_as(ADA, CALL, arguments.clone())
 }
 
-/// The code that a call is answered with; nothing of it is sent.
+/// Makes a call and returns the code in its answer. Fails if the call was sent.
 #[track_caller]
 fn confirmation_code(server: &ToolServer, arguments: &Value) -> String {
-    let said = call_api(server, arguments);
-    assert!(said.failed && said.text.contains("Not sent yet"), "{said:?}");
+    let result = call_api(server, arguments);
+    assert!(result.failed && result.text.contains("Not sent yet"), "{result:?}");
     assert_eq!(server.node.writes(), [""; 0]);
-    code_in(&said.text)
+    confirmation_code_in(&result.text)
 }
 
-/// Nothing was sent, and why it says.
+/// Asserts that a call was rejected with this reason and nothing was sent.
 #[track_caller]
-fn assert_refused(server: &ToolServer, said: &ToolResult, part: &str) {
-    assert!(said.failed && said.text.contains(part), "{part}: {said:?}");
-    assert_eq!(server.node.writes(), [""; 0], "{said:?}");
+fn assert_refused(server: &ToolServer, result: &ToolResult, part: &str) {
+    assert!(result.failed && result.text.contains(part), "{part}: {result:?}");
+    assert_eq!(server.node.writes(), [""; 0], "{result:?}");
 }
 
 fn call_modern(server: &ToolServer, arguments: &Value, more: Value) -> Value {
     answer_to(&server.server, &server.callers[ADA], modern(CALL, arguments, true, more))
 }
 
-/// The question about a call, and its state.
+/// Returns the question about a call, and its state.
 #[track_caller]
 fn question_about(server: &ToolServer, arguments: &Value) -> (String, Value) {
     let answer = call_modern(server, arguments, json!({}));
@@ -75,32 +77,32 @@ fn delete() -> Value {
     json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE", "data": {"purge": true}, "cluster": "prod"})
 }
 
-fn with(mut arguments: Value, name: &str, value: impl Into<Value>) -> Value {
+fn with_argument(mut arguments: Value, name: &str, value: impl Into<Value>) -> Value {
     arguments[name] = value.into();
     arguments
 }
 
-fn accept() -> Value {
+fn accepted_form() -> Value {
     json!({"confirm": true})
 }
 
-// ---- a client that can't ask its user
+// ---- clients without forms
 
 #[test]
-fn the_same_call_with_its_code_goes_through_once() {
+fn code_confirms_its_call_once() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
-    let again = with(delete(), "confirm", code);
+    let again = with_argument(delete(), "confirm", code);
     assert!(!call_api(&server, &again).failed);
     assert_eq!(server.node.writes(), SENT);
     assert_refused(&server, &call_api(&server, &again), "was used before");
 }
 
 #[test]
-fn a_code_is_none_for_any_other_call_and_is_not_used_up_by_one() {
+fn code_is_invalid_for_another_call_and_not_used_up_by_it() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
-    let right = with(delete(), "confirm", code.as_str());
+    let right = with_argument(delete(), "confirm", code.as_str());
     for (name, value) in [
         ("data", json!({"purge": false})),
         ("data", json!({"purge": true, "skiplock": true})),
@@ -108,23 +110,23 @@ fn a_code_is_none_for_any_other_call_and_is_not_used_up_by_one() {
         ("path", json!("/nodes/pve2/qemu/101")),
         ("cluster", json!("lab")),
     ] {
-        assert_refused(&server, &call_api(&server, &with(right.clone(), name, value)), "has to be confirmed");
+        assert_refused(&server, &call_api(&server, &with_argument(right.clone(), name, value)), "has to be confirmed");
     }
     let put = json!({"path": "/nodes/pve1/qemu/100/resize", "method": "PUT", "data": {"disk": "scsi0", "size": "+1G"}});
-    let put = with(with(put, "cluster", "prod"), "confirm", code.as_str());
+    let put = with_argument(with_argument(put, "cluster", "prod"), "confirm", code.as_str());
     assert_refused(&server, &call_api(&server, &put), "not for this call");
     assert_refused(&server, &call_as(&server.server, &server.callers[BOB], CALL, right.clone()), "not for this call");
     for made_up in [&code[..code.len() - 1], &code[1..], &format!("{code}0"), "yes", "", "true", &code.replace('-', "")]
     {
-        assert_refused(&server, &call_api(&server, &with(right.clone(), "confirm", made_up)), "confirm");
+        assert_refused(&server, &call_api(&server, &with_argument(right.clone(), "confirm", made_up)), "confirm");
     }
     assert_refused(&server, &call_api(&start_server(), &right), "not for this call");
-    assert!(!call_api(&server, &right).failed, "it still is one for its own call");
+    assert!(!call_api(&server, &right).failed, "it is still valid for its own call");
     assert_eq!(server.node.writes(), SENT);
 }
 
 #[test]
-fn a_code_is_for_what_is_sent_and_not_for_how_it_was_typed() {
+fn code_is_bound_to_the_request_and_not_to_its_spelling() {
     let server = start_server();
     let named = json!({"path": "/qemu/WEB01", "method": "DELETE", "data": {"purge": "yes"}, "cluster": "prod"});
     let code = confirmation_code(&server, &named);
@@ -132,30 +134,30 @@ fn a_code_is_for_what_is_sent_and_not_for_how_it_was_typed() {
     assert!(!call_api(&server, &spelled).failed);
     assert_eq!(server.node.writes(), SENT);
     let code = confirmation_code(&server, &delete());
-    assert!(!call_api(&server, &with(named, "confirm", code)).failed);
+    assert!(!call_api(&server, &with_argument(named, "confirm", code)).failed);
     assert_eq!(server.node.writes(), SENT);
 }
 
 #[test]
-fn a_code_whose_call_failed_is_used_up() {
+fn code_of_a_failed_call_is_used_up() {
     let node =
-        RecordingNode::with(gzipped_facts(), |r| (r.method == "DELETE").then(|| failed("VM is locked (backup)")));
-    let server = start_server_over(node, asking());
-    let again = with(delete(), "confirm", confirmation_code(&server, &delete()));
-    let said = call_api(&server, &again);
-    assert!(said.failed && said.text.contains("locked"), "{said:?}");
+        RecordingNode::with(gzipped_facts(), |r| (r.method == "DELETE").then(|| server_error("VM is locked (backup)")));
+    let server = start_server_over(node, confirming_policy());
+    let again = with_argument(delete(), "confirm", confirmation_code(&server, &delete()));
+    let result = call_api(&server, &again);
+    assert!(result.failed && result.text.contains("locked"), "{result:?}");
     assert_eq!(server.node.writes(), SENT);
     assert_refused(&server, &call_api(&server, &again), "was used before");
 }
 
 #[test]
-fn the_question_says_what_the_node_says_of_the_guest() {
+fn question_shows_the_guest_as_the_node_reports_it() {
     let rows = json!([{"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": "web`01\nRisk: reads",
         "status": "running", "maxmem": 4_294_967_296_u64, "maxdisk": 34_359_738_368_u64}]);
     let node = RecordingNode::with(gzipped_facts(), move |request| {
         (request.target == "/api2/json/cluster/resources?type=vm").then(|| ScriptedReply::data(&rows.to_string()))
     });
-    let server = start_server_over(node, asking());
+    let server = start_server_over(node, confirming_policy());
     let (question, _) = question_about(&server, &delete());
     for part in [
         "DELETE /nodes/pve1/qemu/100 on cluster prod",
@@ -172,46 +174,48 @@ fn the_question_says_what_the_node_says_of_the_guest() {
 }
 
 #[test]
-fn a_dry_run_neither_asks_nor_sends_whatever_code_it_has() {
+fn dry_run_neither_confirms_nor_sends_with_any_code() {
     let server = start_server();
     let code = confirmation_code(&server, &delete());
     for code in ["", "yes", code.as_str()] {
-        let said = call_api(&server, &with(with(delete(), "dry_run", true), "confirm", code));
-        assert!(!said.failed && said.text.contains("has to be confirmed before it is sent"), "{said:?}");
+        let result = call_api(&server, &with_argument(with_argument(delete(), "dry_run", true), "confirm", code));
+        assert!(!result.failed && result.text.contains("has to be confirmed before it is sent"), "{result:?}");
         assert_eq!(server.node.writes(), [""; 0]);
     }
-    let answer = call_modern(&server, &with(delete(), "dry_run", true), json!({}));
+    let answer = call_modern(&server, &with_argument(delete(), "dry_run", true), json!({}));
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
-    assert!(!call_api(&server, &with(delete(), "confirm", code)).failed, "and uses none up");
+    assert!(!call_api(&server, &with_argument(delete(), "confirm", code)).failed, "and uses none up");
 }
 
 #[test]
-fn what_asks_is_what_the_cluster_says() {
+fn cluster_setting_decides_which_calls_need_confirmation() {
     let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "cluster": "prod"});
     let look = json!({"path": "/nodes/pve1/qemu/100/config", "cluster": "prod"});
     for (confirm, asks) in
         [(ConfirmationPolicy::Never, [false; 3]), (ConfirmationPolicy::Destructive, [true, false, false])]
     {
-        let server = start_server_over(RecordingNode::start(), ClusterPolicy { confirm, ..open() });
+        let server = start_server_over(RecordingNode::start(), ClusterPolicy { confirm, ..open_policy() });
         let asked = [delete(), start.clone(), look.clone()].map(|arguments| call_api(&server, &arguments).failed);
         assert_eq!(asked, asks, "{confirm}");
     }
-    let server =
-        start_server_over(RecordingNode::start(), ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open() });
+    let server = start_server_over(
+        RecordingNode::start(),
+        ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open_policy() },
+    );
     assert!(!call_api(&server, &look).failed);
     let code = confirmation_code(&server, &start);
-    assert!(!call_api(&server, &with(start, "confirm", code)).failed);
+    assert!(!call_api(&server, &with_argument(start, "confirm", code)).failed);
     assert_eq!(server.node.writes(), ["POST /nodes/pve1/qemu/100/status/start"]);
 }
 
-// ---- a client that can
+// ---- clients with forms
 
 #[test]
-fn what_the_user_accepts_is_sent_once() {
+fn accepted_call_is_sent_once() {
     let server = start_server();
     let (question, state) = question_about(&server, &delete());
     assert!(question.contains("Guest 100 `web01`, qemu, running on pve1"), "{question}");
-    let yes = answered(&state, "accept", accept());
+    let yes = answer_question(&state, "accept", accepted_form());
     let answer = call_modern(&server, &delete(), yes.clone());
     assert_eq!((&answer["result"]["resultType"], &answer["result"]["isError"]), (&json!("complete"), &Value::Null));
     assert_eq!(server.node.writes(), SENT);
@@ -221,7 +225,7 @@ fn what_the_user_accepts_is_sent_once() {
 }
 
 #[test]
-fn what_the_user_does_not_accept_is_not_sent() {
+fn declined_call_is_not_sent() {
     let server = start_server();
     let (_, state) = question_about(&server, &delete());
     let no = |more: Value| {
@@ -231,34 +235,34 @@ fn what_the_user_does_not_accept_is_not_sent() {
     };
     for (action, content) in [
         ("decline", Value::Null),
-        ("cancel", accept()),
-        ("decline", accept()),
-        ("ACCEPT", accept()),
-        ("", accept()),
+        ("cancel", accepted_form()),
+        ("decline", accepted_form()),
+        ("ACCEPT", accepted_form()),
+        ("", accepted_form()),
         ("accept", json!({"confirm": false})),
         ("accept", json!({"confirm": "false"})),
         ("accept", json!({"confirm": 0})),
         ("accept", json!({"confirm": null})),
     ] {
-        // A question is answered once: each has one of its own.
+        // A question can be answered once, so each case has its own.
         let (_, state) = question_about(&server, &delete());
-        no(answered(&state, action, content));
-        no(answered(&state, "accept", accept()));
+        no(answer_question(&state, action, content));
+        no(answer_question(&state, "accept", accepted_form()));
     }
     no(json!({"requestState": state}));
-    no(json!({"requestState": state, "inputResponses": {"other": {"action": "accept", "content": accept()}}}));
+    no(json!({"requestState": state, "inputResponses": {"other": {"action": "accept", "content": accepted_form()}}}));
     no(json!({"requestState": state, "inputResponses": {"confirm": "accept"}}));
     no(json!({"requestState": state, "inputResponses": []}));
     let (_, state) = question_about(&server, &delete());
-    let answer = call_modern(&server, &delete(), answered(&state, "accept", json!({})));
+    let answer = call_modern(&server, &delete(), answer_question(&state, "accept", json!({})));
     assert_eq!(answer["result"]["isError"], Value::Null, "a form with an untouched box: {answer}");
 }
 
 #[test]
-fn a_state_is_for_its_own_call_client_and_way() {
+fn state_is_bound_to_its_call_client_and_channel() {
     let server = start_server();
     let (_, state) = question_about(&server, &delete());
-    let yes = answered(&state, "accept", accept());
+    let yes = answer_question(&state, "accept", accepted_form());
     let refused = |caller: &Caller, params: Value| {
         let answer = answer_to(&server.server, caller, params.clone());
         let result = &answer["result"];
@@ -268,9 +272,9 @@ fn a_state_is_for_its_own_call_client_and_way() {
         assert_eq!(server.node.writes(), [""; 0], "{params}");
     };
     for changed in [
-        with(delete(), "data", json!({})),
-        with(delete(), "cluster", "lab"),
-        with(delete(), "path", "/nodes/pve2/qemu/101"),
+        with_argument(delete(), "data", json!({})),
+        with_argument(delete(), "cluster", "lab"),
+        with_argument(delete(), "path", "/nodes/pve2/qemu/101"),
         json!({"path": "/nodes/pve1/qemu/100/snapshot/x1", "method": "DELETE", "cluster": "prod"}),
     ] {
         refused(&server.callers[ADA], modern(CALL, &changed, true, yes.clone()));
@@ -279,24 +283,27 @@ fn a_state_is_for_its_own_call_client_and_way() {
     let other_tool = modern("proxmox_api_get", &json!({"path": "/version", "cluster": "prod"}), true, yes.clone());
     let answer = answer_to(&server.server, &server.callers[ADA], other_tool);
     assert_eq!(server.node.writes(), [""; 0], "{answer}");
-    // A client that can't ask has no user who answered.
+    // A client without forms has no user who could have answered.
     refused(&server.callers[ADA], modern(CALL, &delete(), false, yes.clone()));
     let text = state.as_str().expect("a text");
     let inner = text.splitn(3, '.').nth(2).expect("a sealed text").trim_matches('"');
     for code in [text, inner, &inner.replace('"', "")] {
-        refused(&server.callers[ADA], modern(CALL, &with(delete(), "confirm", code), true, json!({})));
-        refused(&server.callers[ADA], modern(CALL, &with(delete(), "confirm", code), false, json!({})));
-        assert_refused(&server, &call_api(&server, &with(delete(), "confirm", code)), "has to be confirmed");
+        refused(&server.callers[ADA], modern(CALL, &with_argument(delete(), "confirm", code), true, json!({})));
+        refused(&server.callers[ADA], modern(CALL, &with_argument(delete(), "confirm", code), false, json!({})));
+        assert_refused(&server, &call_api(&server, &with_argument(delete(), "confirm", code)), "has to be confirmed");
     }
     for made_up in [format!("{text}x"), text[1..].to_owned(), inner.to_owned(), String::new()] {
-        refused(&server.callers[ADA], modern(CALL, &delete(), true, answered(&made_up.into(), "accept", accept())));
+        refused(
+            &server.callers[ADA],
+            modern(CALL, &delete(), true, answer_question(&made_up.into(), "accept", accepted_form())),
+        );
     }
     let (_, other) = question_about(&start_server(), &delete());
-    refused(&server.callers[ADA], modern(CALL, &delete(), true, answered(&other, "accept", accept())));
+    refused(&server.callers[ADA], modern(CALL, &delete(), true, answer_question(&other, "accept", accepted_form())));
     assert_eq!(
         call_modern(&server, &delete(), yes)["result"]["isError"],
         Value::Null,
-        "it still is one for its own call"
+        "it is still valid for its own call"
     );
     assert_eq!(server.node.writes(), SENT);
 }
@@ -312,20 +319,20 @@ fn a_modern_client_without_forms_gets_the_code() {
         };
         let answer = ask(&delete());
         assert_eq!(answer["result"]["isError"], true, "{answer}");
-        let code = code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"));
-        // Its code is invalid for a client that can ask its user.
-        let asked = call_modern(&server, &with(delete(), "confirm", "1-2-3"), json!({}));
+        let code = confirmation_code_in(answer["result"]["content"][0]["text"].as_str().expect("a text"));
+        // A code is invalid for a client that can show a form.
+        let asked = call_modern(&server, &with_argument(delete(), "confirm", "1-2-3"), json!({}));
         assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
-        assert_eq!(ask(&with(delete(), "confirm", code))["result"]["isError"], Value::Null);
+        assert_eq!(ask(&with_argument(delete(), "confirm", code))["result"]["isError"], Value::Null);
         assert_eq!(server.node.writes(), SENT);
     }
 }
 
 // ---- over real connections
 
-fn running(node: &RecordingNode) -> TestServer {
+fn start_program(node: &RecordingNode) -> TestServer {
     let clients = clients();
-    let server = product_for(vec![node.cluster("prod", asking())], &clients);
+    let server = product_for(vec![node.cluster("prod", confirming_policy())], &clients);
     TestServer::builder().clients(clients.to_vec()).mcp(server).start()
 }
 
@@ -334,15 +341,15 @@ fn bearer(name: &str) -> String {
 }
 
 #[test]
-fn over_post_mcp_a_code_and_a_question_confirm() {
+fn post_mcp_confirms_by_code_and_by_question() {
     let node = RecordingNode::start();
-    let server = running(&node);
+    let server = start_program(&node);
     let mut http = server.connect();
     let headers = format!("{ACCEPT}{}", bearer("ada"));
     let mut post = |arguments: Value| http.post_with("/mcp", &headers, &call(1, CALL, arguments)).json();
-    let code = code_in(post(delete())["result"]["content"][0]["text"].as_str().expect("a text"));
+    let code = confirmation_code_in(post(delete())["result"]["content"][0]["text"].as_str().expect("a text"));
     assert_eq!(node.writes(), [""; 0]);
-    let again = with(delete(), "confirm", code.as_str());
+    let again = with_argument(delete(), "confirm", code.as_str());
     assert_eq!(post(again.clone())["result"]["isError"], Value::Null);
     assert_eq!(node.writes(), SENT);
     assert_eq!(post(again)["result"]["isError"], true);
@@ -356,38 +363,40 @@ fn over_post_mcp_a_code_and_a_question_confirm() {
     let asked = post(json!({}));
     assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
     assert_eq!(node.writes(), [""; 0]);
-    let answer = post(answered(&asked["result"]["requestState"], "accept", accept()));
+    let answer = post(answer_question(&asked["result"]["requestState"], "accept", accepted_form()));
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
     assert_eq!(node.writes(), SENT);
 }
 
 #[test]
-fn over_sse_a_code_confirms_for_its_own_client() {
+fn sse_confirms_by_code_for_its_own_client() {
     let node = RecordingNode::start();
-    let server = running(&node);
-    let said = |name: &str, arguments: Value| {
+    let server = start_program(&node);
+    let call_as = |name: &str, arguments: Value| {
         let mut sse = Sse::open_with(server.connect(), &bearer(name));
         let accepted = server.connect().post_with(&sse.path, &bearer(name), &call(1, CALL, arguments));
         assert_eq!(accepted.status, 202);
         sse.json()["result"].clone()
     };
-    let code = code_in(said("ada", delete())["content"][0]["text"].as_str().expect("a text"));
-    let again = with(delete(), "confirm", code);
-    assert_eq!(said("bob", again.clone())["isError"], true);
+    let code = confirmation_code_in(call_as("ada", delete())["content"][0]["text"].as_str().expect("a text"));
+    let again = with_argument(delete(), "confirm", code);
+    assert_eq!(call_as("bob", again.clone())["isError"], true);
     assert_eq!(node.writes(), [""; 0]);
-    assert_eq!(said("ada", again)["isError"], Value::Null, "in another session too");
+    assert_eq!(call_as("ada", again)["isError"], Value::Null, "in another session too");
     assert_eq!(node.writes(), SENT);
 }
 
 #[test]
-fn over_stdio_a_code_of_this_process_confirms() {
+fn stdio_confirms_by_code_of_the_same_process() {
     let node = RecordingNode::start();
     let (host, port) = (node.node.endpoint().host, node.node.endpoint().port);
     let file = crate::support::process::configuration("5ec2e7", &[("prod", &format!("{host}:{port}"))]);
     let start = || ServerProcess::start(&["stdio", "--config", path(&file)]);
     let (mut first, mut other) = (start(), start());
-    let code = code_in(first.ask(&call(1, CALL, delete()))["result"]["content"][0]["text"].as_str().expect("a text"));
-    let again = with(delete(), "confirm", code);
+    let code = confirmation_code_in(
+        first.ask(&call(1, CALL, delete()))["result"]["content"][0]["text"].as_str().expect("a text"),
+    );
+    let again = with_argument(delete(), "confirm", code);
     assert_eq!(other.ask(&call(1, CALL, again.clone()))["result"]["isError"], true);
     assert_eq!(node.writes(), [""; 0]);
     assert_eq!(first.ask(&call(2, CALL, again))["result"]["isError"], Value::Null);

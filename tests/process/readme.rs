@@ -21,7 +21,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).expect(name)
 }
 
-/// The flags of `--help` as rows of a Markdown table.
+/// Returns the flags of `--help` as rows of a Markdown table.
 fn settings() -> String {
     let mut help = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
     help.arg("--help");
@@ -58,7 +58,7 @@ fn settings() -> String {
 }
 
 #[test]
-fn the_settings_table_is_that_of_the_help() {
+fn settings_table_equals_the_help() {
     let (start, end) = ("<!-- settings: made from --help -->\n", "<!-- /settings -->");
     let flags = read("docs/flags.md");
     let (before, rest) = flags.split_once(start).expect("the mark before the table");
@@ -73,14 +73,14 @@ fn the_settings_table_is_that_of_the_help() {
 }
 
 #[test]
-fn every_tool_stands_in_the_readme_with_its_parameters() {
+fn every_tool_is_documented_with_its_parameters() {
     let cluster = Demo::start().expect("the demo cluster").cluster();
     let clusters =
         ClustersFile { default: Some(cluster.name.clone()), clusters: vec![cluster], ..ClustersFile::default() };
     let manager = ClusterManager::new(&clusters, &Limits::default()).expect("a manager");
-    let desk = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a desk");
+    let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("the state of the tools");
     let page = read("docs/tools.md");
-    for tool in proxmox_mcp::tools::all(&Arc::new(desk)) {
+    for tool in proxmox_mcp::tools::all(&Arc::new(state)) {
         let row = page.lines().find(|l| l.starts_with(&format!("| `{}(", tool.name)));
         let row = row.unwrap_or_else(|| panic!("no row for {}", tool.name));
         let schema = tool.definition()["inputSchema"]["properties"].clone();
@@ -91,7 +91,7 @@ fn every_tool_stands_in_the_readme_with_its_parameters() {
 }
 
 #[test]
-fn files_that_the_readme_links_to_are_there() {
+fn files_linked_from_the_readme_exist() {
     let readme = read("README.md");
     let mut links = 0;
     for target in readme.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target)) {
@@ -105,7 +105,7 @@ fn files_that_the_readme_links_to_are_there() {
 }
 
 #[test]
-fn every_test_that_the_security_notes_name_is_there() {
+fn tests_named_in_the_security_notes_exist() {
     let notes = fs::read_to_string(path("SECURITY.md")).expect("SECURITY.md");
     let mut sources = String::new();
     let mut folders = vec![path("tests"), path("src"), path("fuzz/bodies")];

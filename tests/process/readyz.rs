@@ -1,4 +1,4 @@
-//! `GET /readyz`: which clusters answer, without a node being asked more often than every few seconds.
+//! `GET /readyz`: the clusters that answer. Nodes are queried at most every few seconds.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, ScriptedReply, closed_endpoint};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Returns the answer of the program about these clusters.
-fn asked(clusters: &[(&str, String)]) -> Reply {
+fn request_readiness(clusters: &[(&str, String)]) -> Reply {
     let clusters: Vec<_> = clusters.iter().map(|(name, address)| (*name, address.as_str())).collect();
     let config = configuration(CANARY, &clusters);
     let process = ServerProcess::start(&["--config", path(&config), "--listen", "127.0.0.1:0"]);
@@ -23,7 +23,7 @@ fn asked(clusters: &[(&str, String)]) -> Reply {
 }
 
 #[test]
-fn one_cluster_that_answers_is_enough_and_the_others_are_named() {
+fn server_is_ready_with_one_answering_cluster_and_names_the_others() {
     let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
     let bad = Node::start(|_| ScriptedReply::refusal(401, "no such token", &format!("{{\"message\":\"{CANARY}\"}}")));
     let clusters = [
@@ -31,30 +31,30 @@ fn one_cluster_that_answers_is_enough_and_the_others_are_named() {
         ("bad", bad.endpoint().to_string()),
         ("gone", closed_endpoint().to_string()),
     ];
-    let reply = asked(&clusters);
+    let reply = request_readiness(&clusters);
     let expected = json!({"status": "ready", "clusters": {"good": "ok", "bad": "unauthorized", "gone": "connect"}});
     assert_eq!((reply.status, reply.json()), (200, expected));
 }
 
 #[test]
-fn where_no_cluster_answers_the_server_is_not_ready() {
-    let reply = asked(&[("gone", closed_endpoint().to_string())]);
+fn server_is_not_ready_if_no_cluster_answers() {
+    let reply = request_readiness(&[("gone", closed_endpoint().to_string())]);
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json(), json!({"status": "not ready", "clusters": {"gone": "connect"}}));
     assert!(reply.has_header("Retry-After: 5"), "{}", reply.head);
 }
 
 #[test]
-fn a_cluster_that_hangs_is_not_waited_for() {
+fn readiness_does_not_wait_for_a_hanging_cluster() {
     let silent = Node::start(|_| ScriptedReply::hang());
     let good = Node::start(|_| ScriptedReply::data(r#"{"version":"9.2.11"}"#));
-    let reply = asked(&[("silent", silent.endpoint().to_string()), ("good", good.endpoint().to_string())]);
+    let reply = request_readiness(&[("silent", silent.endpoint().to_string()), ("good", good.endpoint().to_string())]);
     let expected = json!({"status": "ready", "clusters": {"silent": "timeout", "good": "ok"}});
     assert_eq!((reply.status, reply.json()), (200, expected));
 }
 
 #[test]
-fn however_many_ask_the_clusters_are_asked_once() {
+fn parallel_probes_query_the_clusters_once() {
     let times = Arc::new(AtomicUsize::new(0));
     let count = times.clone();
     let ask = move || {
@@ -71,22 +71,22 @@ fn however_many_ask_the_clusters_are_asked_once() {
             });
         }
     });
-    // A machine that is busy may take longer for them than an answer holds.
+    // On a busy machine, the probes may take longer than an answer is cached.
     assert!(times.load(Ordering::SeqCst) <= 3, "{times:?}");
 }
 
 #[test]
-fn it_asks_for_a_token_and_tells_a_client_of_its_clusters_alone() {
+fn readiness_requires_a_token_and_lists_only_the_clusters_of_the_client() {
     let clients = vec![caller("of_the_lab", Some(&["lab"])), caller("of_all", None)];
     let ask = || vec![("lab".to_owned(), Some("timeout")), ("prod".to_owned(), None)];
     let probes = HealthSources { readiness: Some(Box::new(ask)), metrics: None };
     let server = TestServer::builder().clients(clients).mcp(TestTools::new().server()).probes(probes).start();
-    let asked = |name: &str| server.get("/readyz", name);
-    assert_eq!(asked("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));
-    let reply = asked("of_the_lab");
+    let get = |name: &str| server.get("/readyz", name);
+    assert_eq!(get("of_all").json()["clusters"], json!({"lab": "timeout", "prod": "ok"}));
+    let reply = get("of_the_lab");
     assert_eq!((reply.status, reply.json()["clusters"].clone()), (503, json!({"lab": "timeout"})));
-    assert_eq!(asked("of_nobody").status, 401);
+    assert_eq!(get("of_unknown").status, 401);
     assert_eq!(server.connect().ask("GET /readyz", "").status, 401);
     assert_eq!(server.connect().ask("GET /healthz", "").status, 200);
-    assert_eq!(asked("of_all").json()["status"], Value::from("ready"));
+    assert_eq!(get("of_all").json()["status"], Value::from("ready"));
 }

@@ -1,4 +1,4 @@
-//! clusters.json changes while the server runs: what is right is used from then on, what is wrong leaves the rest in use.
+//! Changes of clusters.json while the server runs. A valid file is used from then on, an invalid one is rejected.
 
 use crate::support::node::{Identity, Node, ScriptedReply};
 use crate::support::process::ServerProcess;
@@ -60,13 +60,13 @@ fn client(token: &str, access: &str) -> Value {
     json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access})
 }
 
-fn node() -> Node {
+fn start_node() -> Node {
     Node::start(|_| ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#))
 }
 
 #[test]
-fn another_configuration_is_used_once_it_is_read() {
-    let (one, two) = (node(), node());
+fn reloaded_configuration_is_used() {
+    let (one, two) = (start_node(), start_node());
     let before = json!({"clusters": {"alpha": cluster(&one)}, "clients": {"ada": client(ADA, "read")}});
     let server = start(&before);
     assert_eq!(ask(&server, ADA, "list_nodes", json!({})).0, 200);
@@ -84,8 +84,8 @@ fn another_configuration_is_used_once_it_is_read() {
 }
 
 #[test]
-fn a_file_that_changes_is_read_without_being_asked() {
-    let node = node();
+fn changed_file_is_reloaded_without_a_signal() {
+    let node = start_node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
     let server = start(&config("read"));
     fs::write(&server.config, config("operate").to_string()).expect("write");
@@ -93,8 +93,8 @@ fn a_file_that_changes_is_read_without_being_asked() {
 }
 
 #[test]
-fn a_wrong_configuration_leaves_the_one_before_in_use() {
-    let node = node();
+fn invalid_configuration_keeps_the_current_one() {
+    let node = start_node();
     let right = json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, "read")}});
     let server = start(&right);
     for (wrong, why) in [
@@ -103,7 +103,8 @@ fn a_wrong_configuration_leaves_the_one_before_in_use() {
         (r#"{"clusters": {}}"#, "is empty"),
         (r#"{"clients": {"ada": {"token_sha256": "x", "access": "full"}}}"#, "is no SHA-256"),
     ] {
-        // By its reason: the file may have been looked at just before it was asked to be, and what it held told twice.
+        // The line is identified by its reason: the server may have read the file just before the signal, and so logged
+        // twice.
         let line = change(&server, wrong, why);
         assert!(line.contains("keeping the current configuration") && line.contains("ERROR"), "{line}");
         assert_eq!(ask(&server, ADA, "list_nodes", json!({})).0, 200, "{wrong}");
@@ -117,8 +118,8 @@ fn a_wrong_configuration_leaves_the_one_before_in_use() {
 }
 
 #[test]
-fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_its_stream() {
-    let node = node();
+fn changed_permissions_apply_to_the_next_call_and_removed_clients_lose_their_stream() {
+    let node = start_node();
     let config = |clients: Value| json!({"clusters": {"one": cluster(&node)}, "clients": clients}).to_string();
     let server = start(
         &serde_json::from_str(&config(json!({"ada": client(ADA, "full"), "bob": client(BOB, "full")}))).expect("JSON"),
@@ -127,7 +128,7 @@ fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_i
     let (mut ada, mut bob) = (open(ADA), open(BOB));
 
     change(&server, &config(json!({"ada": client(ADA, "read")})), "clients: ada (read)");
-    assert!(bob.event().is_none(), "the stream of a client that is gone ends");
+    assert!(bob.event().is_none(), "the stream of a removed client ends");
     let start = json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"});
     let headers = format!("Authorization: Bearer {ADA}\r\n");
     assert_eq!(server.connect().post_with(&ada.path, &headers, &call(7, "proxmox_api_call", start)).status, 202);
@@ -137,9 +138,9 @@ fn what_a_client_may_do_holds_from_the_next_call_on_and_one_that_is_gone_loses_i
 }
 
 #[test]
-fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
+fn reloads_under_load_fail_no_call_and_end_with_the_last_configuration() {
     const STORM: u32 = 300;
-    let node = node();
+    let node = start_node();
     let config = |timeout: u32, other: &str| {
         let mut one = cluster(&node);
         one["timeout_seconds"] = timeout.into();
@@ -162,7 +163,7 @@ fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
                 }
             });
         }
-        // In place, so that half of one may be read as well.
+        // The file is written in place, so a partial one may be read too.
         for n in 0..STORM {
             let text = config(10 + n % 7, "bob").to_string();
             match n % 3 {
@@ -175,7 +176,7 @@ fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
         let before = calls.load(Ordering::SeqCst);
         fs::write(&server.config, config(5, "eve").to_string()).expect("write");
         server.process.signal(Signal::HUP);
-        eventually("calls go on", || calls.load(Ordering::SeqCst) > before + 8);
+        eventually("more calls after the reload", || calls.load(Ordering::SeqCst) > before + 8);
         over.store(true, Ordering::SeqCst);
     });
     wait_for_log(&server.process, "clients: ada (read), eve (read)");
@@ -189,13 +190,13 @@ fn a_storm_of_reloads_fails_no_call_and_ends_with_the_last_configuration() {
 }
 
 #[test]
-fn a_file_is_read_anew_whatever_its_time_says() {
-    let node = node();
+fn changed_file_is_reloaded_despite_an_old_mtime() {
+    let node = start_node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});
     let server = start(&config("read"));
     let long_ago = UNIX_EPOCH + Duration::from_secs(1);
     let in_a_century = SystemTime::now() + Duration::from_secs(100 * 365 * 86_400);
-    // The last two are of one length and one time.
+    // The last two have the same length and time.
     for (time, access) in [(in_a_century, "operate"), (long_ago, "full"), (long_ago, "read")] {
         let changed =
             |path: &Path| fs::metadata(path).map(|about| (about.ctime(), about.ctime_nsec())).expect("a file");
@@ -210,7 +211,7 @@ fn a_file_is_read_anew_whatever_its_time_says() {
 }
 
 #[test]
-fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed() {
+fn renewed_certificate_is_rejected_until_its_pin_is_changed() {
     let node = Node::start_as(Identity::Trusted, |_| ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#));
     let config = |pins: &[Fingerprint]| {
         let mut one = cluster(&node);
@@ -228,16 +229,16 @@ fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed()
     let sent = node.requests().len();
     for _ in 0..3 {
         let answer = ask();
-        let said = text(&answer);
-        assert!(said.contains(&format!("expected {old}")) && said.contains(&format!("seen: {new}")), "{said}");
-        assert!(!said.contains("verify_ssl") && answer["result"]["isError"] == true, "{said}");
+        let message = text(&answer);
+        assert!(message.contains(&format!("expected {old}")) && message.contains(&format!("seen: {new}")), "{message}");
+        assert!(!message.contains("verify_ssl") && answer["result"]["isError"] == true, "{message}");
     }
     assert_eq!(node.requests().len(), sent, "nothing was sent to it");
     wait_for_log(&server.process, "certificate");
 
     change(&server, &config(&[new]).to_string(), "reloaded");
     assert!(text(&ask()).contains("pve1"));
-    // An operator who lists the next one beforehand loses no call.
+    // If the operator lists the next fingerprint beforehand, no call fails.
     node.renew();
     change(&server, &config(&[new, node.fingerprint()]).to_string(), "reloaded");
     node.hang_up();
@@ -245,8 +246,8 @@ fn a_pinned_certificate_that_is_renewed_is_told_apart_until_its_pin_is_changed()
 }
 
 #[test]
-fn on_stdio_the_configuration_is_read_anew_as_well() {
-    let node = node();
+fn stdio_reloads_the_configuration() {
+    let node = start_node();
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("clusters.json");
     let config = |name: &str| json!({"clusters": {name: cluster(&node)}}).to_string();
@@ -259,5 +260,5 @@ fn on_stdio_the_configuration_is_read_anew_as_well() {
     wait_for_log(&process, "clusters: beta");
     assert!(clusters(&mut process).contains("beta"));
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }

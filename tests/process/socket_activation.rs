@@ -21,60 +21,60 @@ fn fd(socket: &TcpListener) -> OwnedFd {
     socket.try_clone().expect("a descriptor").into()
 }
 
-fn ended(output: Output) -> String {
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    said
+fn expect_failure(output: Output) -> String {
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    text
 }
 
 #[test]
-fn who_calls_before_between_and_while_it_runs_is_served_and_nobody_is_turned_away() {
+fn connections_before_between_and_during_runs_are_served() {
     let (socket, address) = listener();
     for _ in 0..2 {
         let mut early = Client::to(&address);
         let mut process = ServerProcess::of_with_stdin(&mut program(&ARGS), fd(&socket));
-        assert_eq!(process.address(), address, "and not what --listen says");
+        assert_eq!(process.address(), address, "not the address of --listen");
         assert_eq!(early.ask("GET /healthz", "").status, 200);
         assert_eq!(Client::to(&address).ask("GET /healthz", "").status, 200);
         process.signal(Signal::TERM);
-        assert_eq!(process.ended().code(), Some(0));
+        assert_eq!(process.wait_for_exit().code(), Some(0));
         early.assert_ends();
     }
     let waiting = TcpStream::connect(&address).expect("the socket still listens");
     let local = waiting.local_addr().expect("an address");
     socket.set_nonblocking(false).expect("to wait");
-    assert_eq!(socket.accept().expect("a connection").1, local, "and holds no connection but this");
+    assert_eq!(socket.accept().expect("a connection").1, local, "it has only this connection");
 }
 
 #[test]
-fn the_metrics_have_their_port_beside_it() {
+fn metrics_port_works_with_socket_activation() {
     let (socket, address) = listener();
     let args = [&ARGS[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
     let process = ServerProcess::of_with_stdin(&mut program(&args), fd(&socket));
     assert_eq!(process.address(), address);
     assert_eq!(Client::to(&address).ask("GET /metrics", "").status, 404);
     let metrics = process.stdout.iter().find_map(|line| line.strip_prefix("Metrics: http://").map(str::to_owned));
-    let metrics = metrics.expect("where the metrics are");
+    let metrics = metrics.expect("the address of the metrics");
     assert_eq!(Client::to(metrics.trim_end_matches("/metrics")).ask("GET /metrics", "").status, 200);
 }
 
 #[test]
-fn off_loopback_by_the_sockets_own_address_it_needs_a_token() {
+fn socket_off_loopback_needs_a_token() {
     let socket = TcpListener::bind("0.0.0.0:0").expect("bind");
-    let said = ended(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
-    assert!(said.contains("without a client token") && said.contains("(ListenStream=127.0.0.1:"), "{said}");
-    // And only by that.
+    let text = expect_failure(program(&ARGS).stdin(fd(&socket)).output().expect("run"));
+    assert!(text.contains("without a client token") && text.contains("(ListenStream=127.0.0.1:"), "{text}");
+    // Only a local address is exempt.
     let (socket, address) = listener();
     let mut command = program(&["--demo", "--listen", "0.0.0.0:1"]);
     assert_eq!(ServerProcess::of_with_stdin(&mut command, fd(&socket)).address(), address);
 }
 
 #[test]
-fn what_is_no_listening_tcp_socket_is_told_or_is_no_socket_to_listen_on() {
+fn descriptor_that_is_not_a_listening_tcp_socket_is_rejected() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let unix = UnixListener::bind(folder.path().join("socket")).expect("bind");
-    let said = ended(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
-    assert!(said.contains("not a TCP socket") && said.contains("ListenStream="), "{said}");
+    let text = expect_failure(program(&ARGS).stdin(OwnedFd::from(unix)).output().expect("run"));
+    assert!(text.contains("not a TCP socket") && text.contains("ListenStream="), "{text}");
 
     let (_peer, address) = listener();
     let connection = TcpStream::connect(&address).expect("connect");
@@ -87,7 +87,7 @@ fn what_is_no_listening_tcp_socket_is_told_or_is_no_socket_to_listen_on() {
     }
 }
 
-/// The program with a socket at descriptor 3, its usual place; `pid` is what the shell makes of it.
+/// Returns a command that starts the program with a socket at descriptor 3. The shell expands `pid`.
 fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
     let script = format!("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID={pid} exec \"$0\" \"$@\" {program_at}");
     let mut command = Command::new("/bin/sh");
@@ -96,12 +96,12 @@ fn at_descriptor_3(pid: &str, program_at: &str) -> Command {
 }
 
 #[test]
-fn a_socket_at_its_usual_place_is_told_how_to_be_handed_over() {
+fn socket_at_descriptor_3_is_rejected_with_a_hint() {
     let (socket, address) = listener();
-    let said = ended(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
-    assert!(said.contains("StandardInput=socket") && said.contains("`exec proxmox-mcp <&3`"), "{said}");
+    let text = expect_failure(at_descriptor_3("$$", "").stdin(fd(&socket)).output().expect("run"));
+    assert!(text.contains("StandardInput=socket") && text.contains("`exec proxmox-mcp <&3`"), "{text}");
     assert_eq!(ServerProcess::of_with_stdin(&mut at_descriptor_3("$$", "<&3"), fd(&socket)).address(), address);
-    // That of another process, left in the environment.
+    // The variable of another process, left in the environment.
     let other = ServerProcess::of_with_stdin(&mut at_descriptor_3("1", ""), fd(&socket));
     assert_ne!(other.address(), address);
 }

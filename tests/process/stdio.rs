@@ -1,9 +1,9 @@
-//! `proxmox-mcp stdio` as a client starts it: a process, one message a line on its pipes.
+//! `proxmox-mcp stdio` as a client starts it: a process with one message per line on its pipes.
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, configuration, path, program};
 use crate::support::raw::LONG;
-use crate::support::rpc::{MODERN, call, cancelled, code, modern, notification, request, text};
+use crate::support::rpc::{MODERN, call, cancel_notification, code, modern, notification, request, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -20,40 +20,41 @@ fn api(id: impl Into<Value>, path: &str) -> String {
     call(id, "proxmox_api_call", json!({"path": path}))
 }
 
-fn hello(version: &str) -> String {
+fn initialize_request(version: &str) -> String {
     let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     request(0, "initialize", params)
 }
 
-/// A process over one cluster: `node`.
-fn over(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile) {
+/// Starts a process over one cluster, `node`.
+fn start_process(node: &Node, limits: &[&str]) -> (ServerProcess, tempfile::NamedTempFile) {
     let config = configuration("s", &[("test", &node.endpoint().to_string())]);
     let args = [limits, &["stdio", "--config", path(&config)]].concat();
     (ServerProcess::start(&args), config)
 }
 
 #[test]
-fn a_client_may_ask_for_discovery_first_and_then_initialize() {
+fn client_may_discover_before_initialize() {
     let mut process = demo();
     let discovered = process.ask(&modern("probe", "server/discover", json!({})));
     assert_eq!((&discovered["id"], &discovered["result"]["supportedVersions"]), (&json!("probe"), &json!([MODERN])));
     let bare = process.ask(&request(1, "server/discover", json!({})));
     assert_eq!(code(&bare), -32601, "without _meta it is a method that the older eras don't have");
-    let agreed = process.ask(&hello("2025-06-18"));
+    let agreed = process.ask(&initialize_request("2025-06-18"));
     assert_eq!(agreed["result"]["protocolVersion"], "2025-06-18", "{agreed}");
-    process.say(&notification("notifications/initialized", json!({})));
+    process.write_line(&notification("notifications/initialized", json!({})));
     let tools = process.ask(&request(2, "tools/list", json!({})));
-    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(9), "{tools}");
+    let listed = tools["result"]["tools"].as_array().expect("a list");
+    assert!(listed.iter().any(|tool| tool["name"] == "list_nodes"), "{tools}");
     assert!(text(&process.ask(&call(3, "list_nodes", json!({})))).contains("pve1"));
     let new = process.ask(&modern(4, "tools/call", json!({"name": "list_nodes", "arguments": {}})));
     assert_eq!(new["result"]["resultType"], "complete", "both eras in one process: {new}");
 }
 
 #[test]
-fn several_calls_at_once_are_each_answered_once() {
+fn several_calls_in_parallel_are_each_answered_once() {
     let mut process = demo();
     for id in 0..10 {
-        process.say(&api(id, &format!("/cluster/resources?type={}", ["vm", "node", "storage"][id % 3])));
+        process.write_line(&api(id, &format!("/cluster/resources?type={}", ["vm", "node", "storage"][id % 3])));
     }
     let answers: HashMap<_, _> = (0..10)
         .map(|_| {
@@ -68,44 +69,44 @@ fn several_calls_at_once_are_each_answered_once() {
 }
 
 #[test]
-fn a_call_that_hangs_holds_up_neither_others_nor_its_own_cancellation() {
+fn hanging_call_delays_neither_others_nor_its_cancellation() {
     let node = Node::start(|request| match request.path() {
         "/api2/json/nodes/pve1/qemu/100/config" => ScriptedReply::hang(),
         _ => ScriptedReply::data("1"),
     });
-    let (mut process, _config) = over(&node, &[]);
-    process.say(&api(1, "/nodes/pve1/qemu/100/config"));
-    // Not the first request: that is for the description of the API.
+    let (mut process, _config) = start_process(&node, &[]);
+    process.write_line(&api(1, "/nodes/pve1/qemu/100/config"));
+    // The first request fetches the description of the API.
     node.wait_for_path("/config", 1);
     assert_eq!(text(&process.ask(&api(2, "/version"))), "1");
-    process.say(&cancelled(1));
+    process.write_line(&cancel_notification(1));
     node.wait_for_closed(1);
     assert_eq!(process.ask(&request(3, "ping", json!({})))["id"], 3, "the cancelled call is not answered");
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
     assert_eq!(process.stdout.iter().count(), 0);
 }
 
 #[test]
-fn nothing_but_messages_is_on_stdout_whatever_is_logged() {
+fn stdout_has_only_messages_at_any_log_level() {
     let mut process = ServerProcess::start(&["stdio", "--demo", "--log", "trace"]);
-    process.ask(&hello("2024-11-05"));
-    process.say("not a message");
+    process.ask(&initialize_request("2024-11-05"));
+    process.write_line("not a message");
     for id in 0..5 {
-        process.say(&api(id, "/nodes"));
-        process.say(&api(id, "/nope"));
+        process.write_line(&api(id, "/nodes"));
+        process.write_line(&api(id, "/nope"));
     }
     for _ in 0..11 {
         process.message();
     }
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
     assert_eq!(process.stdout.iter().count(), 0);
     assert!(process.stderr.iter().any(|line| line.contains("initialize")), "the log is on stderr");
 }
 
 #[test]
-fn lines_that_are_no_messages_are_answered_and_survived() {
+fn invalid_lines_are_answered_with_errors() {
     let mut process = ServerProcess::start(&["--max-body-bytes", "2000", "stdio", "--demo"]);
     for (line, error, id) in [
         ("nope", -32700, Value::Null),
@@ -119,9 +120,9 @@ fn lines_that_are_no_messages_are_answered_and_survived() {
         let answer = process.ask(line);
         assert_eq!((code(&answer), &answer["id"]), (error, &id), "{line}");
     }
-    // No answer to these.
+    // These have no answer.
     for line in ["", "   ", &notification("nope", json!({})), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#] {
-        process.say(line);
+        process.write_line(line);
     }
     assert_eq!(process.ask(&request("still there", "ping", json!({})))["id"], "still there");
 }
@@ -129,7 +130,7 @@ fn lines_that_are_no_messages_are_answered_and_survived() {
 #[test]
 fn the_messages_of_a_batch_are_answered_one_by_one() {
     let mut server = demo();
-    server.say(&format!("[{},{}]", request(1, "ping", json!({})), request("two", "ping", json!({}))));
+    server.write_line(&format!("[{},{}]", request(1, "ping", json!({})), request("two", "ping", json!({}))));
     assert_eq!((&server.message()["id"], &server.message()["id"]), (&json!(1), &json!("two")));
     assert_eq!(server.ask("[]")["error"]["code"], -32600);
 }
@@ -137,7 +138,7 @@ fn the_messages_of_a_batch_are_answered_one_by_one() {
 #[test]
 fn bytes_that_are_not_utf_8_are_a_parse_error() {
     let mut process = demo();
-    process.say_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n");
+    process.write_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}\n");
     assert!(code(&process.message()) < 0);
     assert_eq!(process.ask(&request(2, "ping", json!({})))["id"], 2);
 }
@@ -153,23 +154,23 @@ fn a_message_nested_ten_thousand_deep_is_answered_with_an_error() {
 }
 
 #[test]
-fn the_end_of_stdin_lets_a_call_in_flight_be_answered() {
+fn end_of_stdin_waits_for_a_call_in_flight() {
     let node = Node::start(|_| ScriptedReply::data("1").dripping(std::time::Duration::from_millis(1)));
-    let (mut process, _config) = over(&node, &[]);
-    process.say(&api(1, "/version"));
+    let (mut process, _config) = start_process(&node, &[]);
+    process.write_line(&api(1, "/version"));
     node.wait_for_requests(1);
     process.end_input();
     assert_eq!(text(&process.message()), "1");
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
-fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() {
+fn end_of_stdin_cancels_a_hanging_call_which_reports_its_outcome() {
     let node =
         Node::start(|r| if r.path().ends_with("/start") { ScriptedReply::hang() } else { ScriptedReply::data("[]") });
-    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
+    let (mut process, _config) = start_process(&node, &["--stop-timeout", "0.1"]);
     let arguments = json!({"path": "/nodes/n/qemu/100/status/start", "method": "POST"});
-    process.say(&call(1, "proxmox_api_call", arguments));
+    process.write_line(&call(1, "proxmox_api_call", arguments));
     node.wait_for_path("/start", 1);
     process.end_input();
     let answer = process.message();
@@ -177,11 +178,11 @@ fn the_end_of_stdin_gives_up_a_call_that_hangs_which_says_what_is_known_of_it() 
         text(&answer).contains("it is unknown whether `POST /nodes/n/qemu/100/status/start` took effect"),
         "{answer}"
     );
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
-fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
+fn signal_finishes_a_call_in_flight_and_exits_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let (release, held) = channel::<()>();
         let held = Mutex::new(held);
@@ -191,44 +192,44 @@ fn a_signal_lets_a_call_in_flight_be_answered_and_ends_it_with_0() {
             }
             ScriptedReply::data("1")
         });
-        let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
-        process.say(&api(1, "/cluster/tasks"));
+        let (mut process, _config) = start_process(&node, &["--stop-timeout", "60"]);
+        process.write_line(&api(1, "/cluster/tasks"));
         node.wait_for_path("/cluster/tasks", 1);
         process.signal(signal);
         while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
-        release.send(()).expect("the node waits");
+        release.send(()).expect("the node is waiting");
         assert_eq!(text(&process.message()), "1");
-        assert_eq!(process.ended().code(), Some(0), "though its stdin is open");
+        assert_eq!(process.wait_for_exit().code(), Some(0), "although its stdin is open");
         assert_eq!(process.stdout.iter().count(), 0);
     }
 }
 
 #[test]
-fn a_call_that_hangs_is_given_up_after_a_signal_and_a_second_one_does_not_wait_for_it() {
+fn signal_cancels_a_hanging_call_and_a_second_one_does_not_wait() {
     let node = Node::start(|_| ScriptedReply::hang());
-    let (mut process, _config) = over(&node, &["--stop-timeout", "0.1"]);
-    process.say(&api(1, "/version"));
+    let (mut process, _config) = start_process(&node, &["--stop-timeout", "0.1"]);
+    process.write_line(&api(1, "/version"));
     node.wait_for_requests(1);
     process.signal(Signal::TERM);
-    assert_eq!(process.message()["result"]["isError"], true, "its client is told");
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.message()["result"]["isError"], true, "its client gets the error");
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 
     let node = Node::start(|_| ScriptedReply::hang());
-    let (mut process, _config) = over(&node, &["--stop-timeout", "60"]);
-    process.say(&api(1, "/version"));
+    let (mut process, _config) = start_process(&node, &["--stop-timeout", "60"]);
+    process.write_line(&api(1, "/version"));
     node.wait_for_requests(1);
     process.signal(Signal::TERM);
     while !process.stderr.recv_timeout(LONG).expect("a log line").contains("stopping") {}
     process.signal(Signal::TERM);
-    assert_eq!(process.ended().code(), Some(143));
+    assert_eq!(process.wait_for_exit().code(), Some(143));
 }
 
 #[test]
-fn a_signal_ends_it_though_nobody_takes_its_answers() {
+fn signal_ends_the_program_although_no_answer_is_read() {
     let mut command = program(&["stdio", "--demo", "--stop-timeout", "0.1"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
     let mut stdin = child.stdin.take().expect("stdin");
-    // Each answer has some kilobytes, and the pipe holds 64.
+    // Each answer has some kilobytes, and the buffer of the pipe has 64.
     for id in 0..50 {
         writeln!(stdin, "{}", request(id, "tools/list", json!({}))).expect("stdin is read");
     }
@@ -241,31 +242,31 @@ fn a_signal_ends_it_though_nobody_takes_its_answers() {
 #[test]
 fn a_last_line_without_a_line_end_is_answered() {
     let mut process = demo();
-    process.say_bytes(request(1, "ping", json!({})).as_bytes());
+    process.write_bytes(request(1, "ping", json!({})).as_bytes());
     process.end_input();
     assert_eq!(process.message()["id"], 1);
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
-fn a_client_that_stops_reading_does_not_keep_the_program_from_its_end() {
+fn client_that_stops_reading_does_not_delay_the_exit() {
     let mut process = ServerProcess::start_unread(&["stdio", "--demo"]);
     for id in 0..10 {
-        process.say(&request(id, "tools/list", json!({})));
+        process.write_line(&request(id, "tools/list", json!({})));
     }
     process.end_input();
-    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
-fn a_configuration_that_is_wrong_ends_it_with_2_and_the_text_on_stderr() {
+fn invalid_configuration_exits_with_2_and_the_error_on_stderr() {
     let mut config = tempfile::NamedTempFile::new().expect("a file");
     config.write_all(br#"{"clusters": {"lab": {"url": "pve1", "usr": "mcp@pve"}}}"#).expect("write");
     for args in [["stdio", "--config", path(&config)], ["stdio", "--config", "/nonexistent/clusters.json"]] {
         let output = program(&args).output().expect("run");
-        let said = String::from_utf8(output.stderr).expect("UTF-8");
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
-        assert!(said.contains("error: ") && said.contains(args[2]), "{said}");
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{text}");
+        assert!(text.contains("error: ") && text.contains(args[2]), "{text}");
     }
 }
 
@@ -273,7 +274,7 @@ fn a_configuration_that_is_wrong_ends_it_with_2_and_the_text_on_stderr() {
 fn every_line_is_flushed_when_it_is_written() {
     let mut process = demo();
     for id in 0..50 {
-        process.say(&request(id, "ping", json!({})));
+        process.write_line(&request(id, "ping", json!({})));
         let line = process.stdout.recv_timeout(LONG).expect("an answer before the next request");
         assert_eq!(line, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
     }

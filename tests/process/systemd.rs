@@ -1,4 +1,4 @@
-//! The notifications to systemd of a server that it started with `Type=notify`.
+//! Notifications to systemd from a server with `Type=notify`.
 
 use crate::support::process::{ServerProcess, program};
 use crate::support::raw::LONG;
@@ -6,15 +6,15 @@ use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
 use tempfile::TempDir;
 
-/// The next thing that is said.
-fn said(socket: &UnixDatagram) -> String {
+/// Returns the next notification.
+fn next_notification(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 256];
     let length = socket.recv(&mut bytes).expect("a message");
     String::from_utf8_lossy(&bytes[..length]).into_owned()
 }
 
 #[test]
-fn it_is_told_when_the_server_is_ready_alive_and_stopping() {
+fn systemd_is_notified_of_ready_watchdog_and_stopping() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("bind");
@@ -22,11 +22,11 @@ fn it_is_told_when_the_server_is_ready_alive_and_stopping() {
     let mut command = program(&["--demo", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
     let mut process = ServerProcess::of(&mut command);
-    assert_eq!(said(&socket), "READY=1");
+    assert_eq!(next_notification(&socket), "READY=1");
     for _ in 0..3 {
-        assert_eq!(said(&socket), "WATCHDOG=1");
+        assert_eq!(next_notification(&socket), "WATCHDOG=1");
     }
     process.signal(Signal::TERM);
-    while said(&socket) != "STOPPING=1" {}
-    assert_eq!(process.ended().code(), Some(0));
+    while next_notification(&socket) != "STOPPING=1" {}
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }

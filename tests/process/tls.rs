@@ -3,7 +3,7 @@
 use crate::support::process::{ServerProcess, run};
 use crate::support::raw::{Client, LONG, Sse, eventually, ping};
 use crate::support::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers, text};
-use crate::support::server::{TestServer, limits, patient};
+use crate::support::server::{TestServer, limits, patient_limits};
 use crate::support::test_tools::TestTools;
 use crate::support::tls::{Files, Pair, trusting_any_certificate};
 use proxmox_mcp::config::{Client as Caller, Limits, TokenHash};
@@ -22,34 +22,34 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// A server that speaks TLS, the test's end of its tools, and the files of its certificate.
+/// Starts a TLS server. Returns it with the handle of its tools and the files of its certificate.
 fn start_with(limits: Limits) -> (TestServer, TestTools, Files) {
     let (test_tools, files) = (TestTools::new(), Files::of(&Pair::new()));
     (TestServer::builder().limits(limits).mcp(test_tools.server()).tls(files.identity()).start(), test_tools, files)
 }
 
 fn start() -> (TestServer, TestTools, Files) {
-    start_with(patient())
+    start_with(patient_limits())
 }
 
-/// The certificate that a new client sees.
-fn seen(server: &TestServer) -> CertificateDer<'static> {
+/// Returns the certificate that a new client receives.
+fn presented_certificate(server: &TestServer) -> CertificateDer<'static> {
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
     client.tls.expect("TLS").peer_certificates().expect("a chain")[0].clone()
 }
 
-/// A client's configuration, changed.
+/// Returns a client's configuration with a change.
 fn config(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
     let mut config = Arc::unwrap_or_clone(trusting_any_certificate());
     change(&mut config);
     Arc::new(config)
 }
 
-// ---- what clients get
+// ---- clients
 
 #[test]
-fn requests_are_answered_one_after_the_other_on_a_connection_kept_alive() {
+fn consecutive_requests_are_answered_on_a_kept_connection() {
     let (server, ..) = start();
     let mut client = server.connect();
     for n in [1, 100, 5000, 100_000] {
@@ -63,7 +63,7 @@ fn requests_are_answered_one_after_the_other_on_a_connection_kept_alive() {
 }
 
 #[test]
-fn requests_that_are_sent_ahead_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let (server, ..) = start();
     let mut client = server.connect();
     for n in 1..=5 {
@@ -95,7 +95,7 @@ fn the_end_of_a_connection_is_announced() {
 }
 
 #[test]
-fn tls_1_2_and_1_3_are_spoken_and_http_1_1_is_agreed_upon() {
+fn tls_1_2_and_1_3_are_supported_and_http_1_1_is_negotiated() {
     let (server, ..) = start();
     let http = |config: &mut ClientConfig| config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let old = {
@@ -108,23 +108,23 @@ fn tls_1_2_and_1_3_are_spoken_and_http_1_1_is_agreed_upon() {
     };
     for (config, version) in [(config(http), ProtocolVersion::TLSv1_3), (old, ProtocolVersion::TLSv1_2)] {
         let asks_for_http = !config.alpn_protocols.is_empty();
-        let mut client = server.connect_plainly().over(config);
+        let mut client = server.connect_without_tls().over(config);
         assert_eq!(client.ask("GET /healthz", "").status, 200);
         let tls = client.tls.expect("TLS");
         assert_eq!(tls.protocol_version(), Some(version));
         assert_eq!(tls.alpn_protocol(), asks_for_http.then_some(&b"http/1.1"[..]));
     }
-    let mut other = server.connect_plainly().over(config(|config| config.alpn_protocols = vec![b"h2".to_vec()]));
+    let mut other = server.connect_without_tls().over(config(|config| config.alpn_protocols = vec![b"h2".to_vec()]));
     other.send("x");
     assert!(other.reply().is_none(), "nothing but HTTP/1.1 is spoken here");
 }
 
 #[test]
-fn a_client_that_comes_again_resumes() {
+fn returning_client_resumes_its_tls_session() {
     let (server, ..) = start();
     let config = config(|config| config.resumption = Resumption::in_memory_sessions(8));
     let kind = || {
-        let mut client = server.connect_plainly().over(config.clone());
+        let mut client = server.connect_without_tls().over(config.clone());
         assert_eq!(client.ask("GET /healthz", "").status, 200);
         client.tls.expect("TLS").handshake_kind().expect("shaken")
     };
@@ -143,7 +143,7 @@ fn events_are_written_while_the_connection_waits_for_its_client() {
                 let mut client = server.connect();
                 for n in 0..25 {
                     let message = call(poster * 100 + n, "echo", json!({"text": "x".repeat(7 * n as usize)}));
-                    // A session has 16 calls at once: what is too much is answered as well.
+                    // A session may have 16 calls in flight. Excess calls are answered too.
                     assert_eq!(client.post(&path, &message).status, 202);
                 }
             });
@@ -165,7 +165,7 @@ fn a_reply_may_become_a_stream() {
 }
 
 #[test]
-fn a_session_of_one_client_is_none_of_anothers() {
+fn session_of_one_client_is_unknown_to_another() {
     let caller = |name: &str| Caller {
         name: name.into(),
         token_sha256: TokenHash::from_token(format!("pmcp_{name}").as_bytes()),
@@ -200,10 +200,10 @@ fn a_stop_ends_connections_and_streams_when_calls_are_done() {
 // ---- attacks
 
 #[test]
-fn plain_http_is_told_to_use_https() {
+fn plain_http_is_answered_with_a_hint_to_https() {
     let (server, ..) = start();
     for request in ["GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST /mcp HTTP/1.1\r\n", "G"] {
-        let mut client = server.connect_plainly();
+        let mut client = server.connect_without_tls();
         client.send(request);
         let reply = client.reply().expect("an answer");
         assert_eq!(reply.status, 400, "{request}");
@@ -214,7 +214,7 @@ fn plain_http_is_told_to_use_https() {
 }
 
 #[test]
-fn what_is_no_handshake_ends_the_connection_with_an_alert() {
+fn invalid_handshake_ends_the_connection_with_an_alert() {
     let (server, ..) = start();
     for garbage in [
         &[0; 64][..],
@@ -223,25 +223,25 @@ fn what_is_no_handshake_ends_the_connection_with_an_alert() {
         b"\x80\x2e\x01\x00\x02",
         b"\x15\x03\x03\x00\x02\x02\x50",
     ] {
-        let mut client = server.connect_plainly();
+        let mut client = server.connect_without_tls();
         client.send(garbage);
         client.stream.shutdown(Shutdown::Write).expect("to end");
-        let mut said = Vec::new();
-        let _ = client.stream.read_to_end(&mut said);
-        assert!(said.is_empty() || said.starts_with(&[0x15, 3]), "{said:x?}");
+        let mut received = Vec::new();
+        let _ = client.stream.read_to_end(&mut received);
+        assert!(received.is_empty() || received.starts_with(&[0x15, 3]), "{received:x?}");
     }
     server.assert_answers();
 }
 
 #[test]
-fn a_handshake_that_stalls_or_drips_is_cut_by_its_total_deadline() {
+fn stalling_or_dripping_handshake_is_cut_by_its_total_deadline() {
     let (server, ..) = start_with(limits());
     for start in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
-        let mut client = server.connect_plainly();
+        let mut client = server.connect_without_tls();
         client.send(start);
         client.assert_ends();
     }
-    let mut client = server.connect_plainly();
+    let mut client = server.connect_without_tls();
     client.send(b"\x16\x03\x01\x40\x00");
     client.stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
     eventually("the connection is cut", || {
@@ -252,7 +252,7 @@ fn a_handshake_that_stalls_or_drips_is_cut_by_its_total_deadline() {
 }
 
 #[test]
-fn half_a_record_and_silence_is_cut_as_half_a_head_is() {
+fn silence_after_a_partial_record_is_cut_like_a_partial_head() {
     let (server, ..) = start_with(Limits { idle_timeout: Duration::from_millis(300), ..limits() });
     for begun in ["", "GET /hea"] {
         let mut client = server.connect();
@@ -269,17 +269,17 @@ fn half_a_record_and_silence_is_cut_as_half_a_head_is() {
 }
 
 #[test]
-fn a_record_that_was_tampered_with_ends_the_connection() {
+fn modified_record_ends_the_connection() {
     let (server, ..) = start();
     let mut client = server.connect();
     assert_eq!(client.ask("GET /healthz", "").status, 200);
-    client.stream.write_all(b"\x17\x03\x03\x00\x20thirty-two bytes nobody encrypted").expect("to send");
+    client.stream.write_all(b"\x17\x03\x03\x00\x20thirty-two bytes, never encrypted").expect("to send");
     client.assert_ends();
     server.assert_answers();
 }
 
 #[test]
-fn a_client_that_stops_reading_loses_its_session_and_holds_up_nobody() {
+fn client_that_stops_reading_loses_its_session_and_delays_no_other() {
     let (server, ..) = start_with(Limits { body_timeout: LONG, ..limits() });
     let (stuck, mut other) = (server.sse(), server.sse());
     let mut client = server.connect();
@@ -290,7 +290,7 @@ fn a_client_that_stops_reading_loses_its_session_and_holds_up_nobody() {
 }
 
 #[test]
-fn a_client_that_goes_without_a_word_is_missed_at_once() {
+fn client_that_closes_without_close_notify_is_detected_at_once() {
     let (server, test_tools, _files) = start();
     let mut sse = server.sse();
     let mut client = server.connect();
@@ -299,19 +299,19 @@ fn a_client_that_goes_without_a_word_is_missed_at_once() {
     let path = sse.path.clone();
     sse.client.tls = None;
     drop(sse);
-    test_tools.wait_for_cancelled("h");
-    eventually("the session is gone", || client.post(&path, &ping(1)).status == 404);
+    test_tools.wait_for_cancel("h");
+    eventually("the session has ended", || client.post(&path, &ping(1)).status == 404);
 
     let message = modern(1, "tools/call", json!({"name": "hold", "arguments": {"name": "m"}}));
     let mut lost = server.connect();
     lost.send_post_with("/mcp", &modern_headers(&message), &message);
     test_tools.wait_for("m");
     drop(lost);
-    test_tools.wait_for_cancelled("m");
+    test_tools.wait_for_cancel("m");
 }
 
 #[test]
-fn a_request_whose_sender_closes_without_a_word_is_still_answered() {
+fn request_of_a_client_that_half_closes_is_still_answered() {
     let (server, ..) = start();
     let mut client = server.connect();
     client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -342,41 +342,41 @@ fn a_flood_of_new_keys_or_of_bytes_ends_a_stream() {
 }
 
 #[test]
-fn beyond_the_cap_a_handshake_is_refused_with_an_alert() {
-    let (server, ..) = start_with(Limits { max_connections: 1, ..patient() });
+fn handshake_over_the_connection_limit_is_rejected_with_an_alert() {
+    let (server, ..) = start_with(Limits { max_connections: 1, ..patient_limits() });
     let mut first = server.connect();
     assert_eq!(first.ask("GET /healthz", "").status, 200);
-    let mut said = Vec::new();
-    let mut second = server.connect_plainly();
-    second.stream.read_to_end(&mut said).expect("an alert, and the end");
-    assert_eq!(said, [21, 3, 3, 0, 2, 2, 80]);
+    let mut received = Vec::new();
+    let mut second = server.connect_without_tls();
+    second.stream.read_to_end(&mut received).expect("an alert, and the end");
+    assert_eq!(received, [21, 3, 3, 0, 2, 2, 80]);
 }
 
 // ---- renewal
 
 #[test]
-fn a_renewed_certificate_is_shown_to_new_clients_and_those_before_go_on() {
+fn renewed_certificate_is_used_for_new_clients_and_others_continue() {
     let (old, new) = (Pair::new(), Pair::new());
     let (files, test_tools) = (Files::of(&old), TestTools::new());
     let server = TestServer::builder().mcp(test_tools.server()).tls(files.identity()).start();
     let (mut kept, mut sse) = (server.connect(), server.sse());
     assert_eq!(kept.ask("GET /healthz", "").status, 200);
-    assert_eq!(&seen(&server), old.der());
+    assert_eq!(&presented_certificate(&server), old.der());
     files.hold(&new.cert(), &new.key());
-    eventually("the new one is shown", || &seen(&server) == new.der());
+    eventually("the new certificate", || &presented_certificate(&server) == new.der());
     assert_eq!(kept.post(&sse.path, &ping(3)).status, 202);
     assert_eq!(sse.json()["id"], "iii");
 }
 
 #[test]
-fn files_that_hold_no_pair_leave_the_one_before_in_use() {
+fn invalid_certificate_files_keep_the_current_pair() {
     let (old, new) = (Pair::new(), Pair::new());
     let files = Files::of(&old);
-    let (server, log) = served_by_the_program(&files);
+    let (server, log) = start_program(&files);
     let healthy = || run(&["health", "--listen", &server]).status.success();
     for (cert, key) in [("", ""), (&*new.cert(), &*old.key()), (&new.cert()[..300], &new.key()), (&new.cert(), "key")] {
         files.hold(cert, key);
-        eventually("it is said that they are bad", || {
+        eventually("a log line about the bad files", || {
             assert!(healthy());
             log.stderr
                 .try_iter()
@@ -384,7 +384,7 @@ fn files_that_hold_no_pair_leave_the_one_before_in_use() {
         });
     }
     files.hold(&new.cert(), &new.key());
-    eventually("it is said that they are good", || {
+    eventually("a log line about the good files", || {
         assert!(healthy());
         log.stderr.try_iter().any(|line| line.contains("was renewed"))
     });
@@ -392,8 +392,8 @@ fn files_that_hold_no_pair_leave_the_one_before_in_use() {
 
 // ---- the program
 
-/// The program over TLS; its address.
-fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
+/// Starts the program over TLS. Returns it with its address.
+fn start_program(files: &Files) -> (String, ServerProcess) {
     let (cert, key) = (files.cert(), files.key());
     let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
     let server = ServerProcess::start(&[&flags[..], &[key.to_str().unwrap()]].concat());
@@ -402,16 +402,16 @@ fn served_by_the_program(files: &Files) -> (String, ServerProcess) {
     (address, server)
 }
 
-fn refused(output: Output) -> String {
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    said
+fn expect_failure(output: Output) -> String {
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    text
 }
 
 #[test]
-fn the_program_says_https_and_knows_its_own_health() {
+fn banner_says_https_and_health_works_over_tls() {
     let files = Files::of(&Pair::new());
-    let (address, server) = served_by_the_program(&files);
+    let (address, server) = start_program(&files);
     assert!(run(&["health", "--listen", &address]).status.success());
     let mut client = Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_any_certificate());
     let listed: Value = client.post_with("/mcp", ACCEPT, &call(1, "list_clusters", json!({}))).json();
@@ -425,7 +425,7 @@ fn the_program_says_https_and_knows_its_own_health() {
 }
 
 #[test]
-fn a_port_for_the_metrics_speaks_tls_as_well() {
+fn metrics_port_speaks_tls() {
     let files = Files::of(&Pair::new());
     let (cert, key) = (files.cert(), files.key());
     let ports = ["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
@@ -442,7 +442,7 @@ fn a_port_for_the_metrics_speaks_tls_as_well() {
 }
 
 #[test]
-fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
+fn program_does_not_start_with_an_invalid_certificate_pair() {
     let (pair, other) = (Pair::new(), Pair::new());
     let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -462,33 +462,33 @@ fn a_pair_that_does_not_fit_or_is_not_one_keeps_the_program_from_starting() {
         let (cert, key) = (files.cert(), files.key());
         for task in [None, Some("check")] {
             let flags = ["--demo", "--listen", "127.0.0.1:0", "--tls-cert", cert.to_str().unwrap(), "--tls-key"];
-            let said = refused(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
-            assert!(!said.contains(".pem"), "{said}");
+            let text = expect_failure(run(&[task.as_slice(), &flags, &[key.to_str().unwrap()]].concat()));
+            assert!(!text.contains(".pem"), "{text}");
         }
     }
 }
 
 #[test]
-fn a_key_that_others_can_read_is_warned_about_and_one_of_a_group_is_not() {
+fn key_readable_by_others_is_a_warning_and_by_the_group_is_not() {
     let files = Files::of(&Pair::new());
     for (mode, warned) in [(0o640, false), (0o644, true)] {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(mode)).expect("to change the mode");
-        let (_, mut server) = served_by_the_program(&files);
+        let (_, mut server) = start_program(&files);
         server.child.kill().expect("to end it");
-        server.ended();
+        server.wait_for_exit();
         assert_eq!(server.stderr.iter().any(|line| line.contains("other users can read")), warned, "{mode:o}");
     }
 }
 
 #[test]
-fn two_hundred_sessions_come_and_go_and_leave_no_descriptor() {
+fn two_hundred_sessions_leak_no_descriptor() {
     let files = Files::of(&Pair::new());
-    let (address, server) = served_by_the_program(&files);
+    let (address, server) = start_program(&files);
     let open = || fs::read_dir(format!("/proc/{}/fd", server.child.id())).expect("its descriptors").count();
     let connect = || Client::new(TcpStream::connect(&address).expect("connect")).over(trusting_any_certificate());
     let before = open();
     let sessions: Vec<_> = (0..200).map(|_| Sse::open(connect())).collect();
     assert!(open() >= before + 200);
     drop(sessions);
-    eventually("all descriptors are back", || open() <= before);
+    eventually("all descriptors are free again", || open() <= before);
 }

@@ -1,4 +1,4 @@
-//! `cargo run --release --example soak`: the released program under load and trouble, for minutes. See `USAGE`.
+//! `cargo run --release --example soak`: the released program under load and faults, for minutes. See `USAGE`.
 
 mod resource_usage;
 mod run;
@@ -21,14 +21,14 @@ answer, while the nodes of one cluster die, hang and lose answers every minute a
   cargo build --release
   cargo run --release --example soak -- [--minutes N] [--sessions N] [--server PATH]
 
-  --minutes N     how long, fractions allowed (10)
-  --sessions N    sessions at once, five calls a second each, one in twenty a process of stdio (200)
+  --minutes N     the duration, fractions allowed (10)
+  --sessions N    parallel sessions with five calls per second each, one in twenty a stdio process (200)
   --server PATH   the program to test (target/release/proxmox-mcp)
 
-Progress goes to stderr every 30 s. Ends with 0 when no answer was wrong, no change was passed on twice, the server ended
-well, and with all sessions closed it held no more threads and descriptors than after the first minute, and memory within
-half as much again of that and a tenth of what it was in the middle (and 4 MiB); with 1 otherwise, and says what was not
-so. A machine of two cores bears it, if it has nothing else to do.";
+Progress goes to stderr every 30 s. The exit code is 0 if no answer was wrong, no change was forwarded twice, and the
+server exited with success. With all sessions closed, it must have no more threads and descriptors than after the first
+minute. Its memory must be at most 1.5 times that of the first minute, and at most 1.1 times that of the middle, plus
+4 MiB each. Otherwise the exit code is 1 and the problems are listed. An idle machine with two cores is enough.";
 
 fn main() -> ExitCode {
     let plan = match parse_arguments(std::env::args().skip(1)) {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Parses the arguments. Returns `None` if help is wanted.
+/// Parses the arguments. Returns `None` if help is requested.
 fn parse_arguments(mut typed: impl Iterator<Item = String>) -> Result<Option<run::SoakPlan>, String> {
     let (mut minutes, mut sessions, mut program) = (10.0, 200, None);
     while let Some(flag) = typed.next() {
@@ -68,7 +68,7 @@ fn parse_arguments(mut typed: impl Iterator<Item = String>) -> Result<Option<run
             _ => return Err(format!("{flag} is no flag")),
         }
     }
-    // Cargo puts it two folders above this program, which is target/release/examples/soak.
+    // This program is target/release/examples/soak. Cargo puts the server two folders above it.
     let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.with_file_name("release/proxmox-mcp"));
     let program = program.or_else(beside).unwrap_or_default();
     if !program.is_file() {

@@ -13,7 +13,7 @@ pub struct ResourceUsage {
 }
 
 impl ResourceUsage {
-    /// Those of all of them together.
+    /// Returns the sum over these processes.
     pub fn from_pids(pids: &[u32]) -> Self {
         pids.iter().fold(Self::default(), |sum, pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -30,7 +30,7 @@ impl ResourceUsage {
         })
     }
 
-    /// Returns whether it has no more threads and descriptors.
+    /// Returns whether this has no more threads and descriptors than `limit`.
     pub fn is_within(&self, first: &Self) -> bool {
         self.threads <= first.threads && self.descriptors <= first.descriptors
     }

@@ -1,10 +1,10 @@
-//! The soak: the program as it is released, two clusters of which one has trouble every minute, and many sessions on
-//! every transport that check each answer.
+//! The soak: the released program, two clusters of which one has faults every minute, and many sessions on every
+//! transport that check each answer.
 //!
-//! A run is made of cycles. In each the sessions are opened, call, and are closed again; in its middle the nodes of one
-//! cluster die, hang or lose answers in turn, first one of them, then the other, then both. With its end the
-//! configuration is changed, so that no connection to a node is kept, and what the processes hold is looked at: the
-//! figures of the first cycle are what the later ones may not exceed.
+//! A run consists of cycles. In each cycle the sessions are opened, make calls, and are closed. In the middle of a
+//! cycle the nodes of one cluster die, hang or lose answers in turn: first one node, then another, then both. At the
+//! end of a cycle the configuration changes, so that no connection to a node is kept. Then the resources of the
+//! processes are measured: later cycles must not exceed the first one.
 
 use super::resource_usage::ResourceUsage;
 use super::session::{CycleContext, SoakSession, strip_timestamp};
@@ -27,14 +27,14 @@ use tempfile::TempDir;
 
 /// The longest cycle.
 const MAX_CYCLE: Duration = Duration::from_secs(60);
-/// The fewest: the first is the warm-up, then come a middle and an end.
+/// The minimum number of cycles: a warm-up, a middle and an end.
 const MIN_CYCLES: u32 = 3;
-/// One in so many sessions is a process of its own.
+/// One in this number of sessions has its own process.
 const SESSIONS_PER_STDIO: u32 = 20;
-/// Guests that a demo has from the start.
+/// Number of guests that a demo has from the start.
 const DEMO_GUESTS: usize = 13;
-/// Beside these parts of what was held before, memory may be so much more: an allocator gives back no page of which a
-/// part is in use, and its share of those grows for some minutes, ever more slowly. A leak grows as fast at the end.
+/// The constant part of the tolerated growth of memory. An allocator returns no page that is partly in use, and the
+/// number of these pages grows more and more slowly for some minutes. A leak grows at the same rate until the end.
 const MARGIN_KIB: u64 = 4 << 10;
 /// The tolerated growth since the first cycle: a half.
 const FIRST_CYCLE_DIVISOR: u64 = 2;
@@ -45,7 +45,6 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The parameters of a run.
 pub struct SoakPlan {
-    /// The program.
     pub program: PathBuf,
     /// The duration of the load.
     pub time: Duration,
@@ -53,7 +52,7 @@ pub struct SoakPlan {
     pub sessions: u32,
 }
 
-/// A run.
+/// The state of a run.
 struct SoakRun {
     _temp_dir: TempDir,
     audit: PathBuf,
@@ -77,12 +76,12 @@ struct RunProgress {
     config_versions: u64,
 }
 
-/// Runs it, and prints figures on stdout and the progress on stderr. The error says what is not as it must be.
+/// Runs the soak. Prints figures on stdout and the progress on stderr. The error lists the problems.
 pub fn run(plan: &SoakPlan) -> Result<(), String> {
     let cycles = MIN_CYCLES.max(plan.time.as_secs().div_ceil(MAX_CYCLE.as_secs()) as u32);
     raise_descriptors();
-    let (mut sessions, stands) = create_sessions(plan.sessions);
-    let mut soak = SoakRun::start(plan, stands);
+    let (mut sessions, simulated_clusters) = create_sessions(plan.sessions);
+    let mut soak = SoakRun::start(plan, simulated_clusters);
     println!("{} sessions, {cycles} cycles of {:.0?}, {}", plan.sessions, plan.time / cycles, plan.program.display());
     println!("before the first session: {}", ResourceUsage::from_pids(&[soak.process.child.id()]));
     for cycle in 0..cycles {
@@ -95,7 +94,7 @@ pub fn run(plan: &SoakPlan) -> Result<(), String> {
     soak.finish()
 }
 
-/// The sessions, and the clusters with a guest for each.
+/// Creates the sessions, and the clusters with a guest for each session.
 fn create_sessions(number: u32) -> (Vec<SoakSession>, [SimulatedCluster; 2]) {
     let stdio = number.div_ceil(SESSIONS_PER_STDIO);
     let transport = |n: u32| match n {
@@ -103,23 +102,23 @@ fn create_sessions(number: u32) -> (Vec<SoakSession>, [SimulatedCluster; 2]) {
         _ if n.is_multiple_of(2) => TransportKind::Http,
         _ => TransportKind::Sse,
     };
-    // Pairs, so that every transport is on both clusters.
+    // Sessions are created in pairs, so that every transport is on both clusters.
     let sessions: Vec<_> = (0..number).map(|n| SoakSession::new(n, transport(n), (n / 2 % 2) as usize)).collect();
     let guests = |home: usize| {
         sessions.iter().map(SoakSession::guest).filter(|(at, _)| *at == home).map(|(_, vmid)| vmid).collect::<Vec<_>>()
     };
-    let stands =
+    let simulated_clusters =
         [SimulatedCluster::start("alpha", "alf", &guests(0)), SimulatedCluster::start("beta", "bet", &guests(1))];
-    (sessions, stands)
+    (sessions, simulated_clusters)
 }
 
 impl SoakRun {
-    fn start(plan: &SoakPlan, stands: [SimulatedCluster; 2]) -> Self {
+    fn start(plan: &SoakPlan, simulated_clusters: [SimulatedCluster; 2]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (audit, ca) = (folder.path().join("audit.log"), folder.path().join("ca.pem"));
         let config = folder.path().join("clusters.json");
         fs::write(&ca, SimulatedCluster::ca_certificate()).expect("to write");
-        write_private_file(&config, &render_config(&stands, &ca, 0));
+        write_private_file(&config, &render_config(&simulated_clusters, &ca, 0));
         let mut command = Command::new(&plan.program);
         command.arg("--config").arg(&config).arg("--audit-log").arg(&audit);
         command.args(["--listen", "127.0.0.1:0", "--log", "warn"]).env_clear();
@@ -132,7 +131,7 @@ impl SoakRun {
             ca,
             server,
             process,
-            clusters: stands,
+            clusters: simulated_clusters,
             statistics: SoakStatistics::default(),
             usage: Vec::new(),
             audit_lines: 0,
@@ -140,7 +139,7 @@ impl SoakRun {
         }
     }
 
-    /// One cycle, from no session to none.
+    /// Runs one cycle, from opening to closing the sessions.
     fn run_cycle(&mut self, cycle: u32, length: Duration, sessions: &mut [SoakSession]) {
         let mut guests = [DEMO_GUESTS; 2];
         sessions.iter().for_each(|session| guests[session.guest().0] += 1);
@@ -168,16 +167,16 @@ impl SoakRun {
         self.rotate_audit_log(cycle);
     }
 
-    /// Waits until the processes hold no more than after the first cycle.
+    /// Waits until the processes use no more than after the first cycle.
     fn wait_until_settled(&mut self, stdio: &[u32]) {
-        // All that is kept to the nodes goes with the configuration before.
+        // Kept connections to the nodes are closed with the previous configuration.
         self.progress.config_versions += 1;
         replace_config(&self.server, &self.clusters, &self.ca, self.progress.config_versions);
         self.process.signal(Signal::HUP);
         let (begun, mut quiet) = (Instant::now(), 0);
         let look = || [ResourceUsage::from_pids(&[self.process.child.id()]), ResourceUsage::from_pids(stdio)];
         let mut held = look();
-        // Twice as long as a process of stdio needs to see that the file has changed.
+        // Twice as long as a stdio process needs to see that the file has changed.
         while begun.elapsed() < SETTLE_TIMEOUT
             && (quiet < 30 || self.usage.first().is_some_and(|f| !held[0].is_within(&f[0])))
         {
@@ -199,20 +198,20 @@ impl SoakRun {
 
     fn verify_audit_log(&mut self, file: &Path) {
         let output = Command::new(&self.server.program).args(["audit", "verify"]).arg(file).output().expect("to run");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             self.statistics.record_call("audit", "verify", CallVerdict::Wrong, Instant::now());
-            self.statistics.record_wrong(format!("audit verify: {said}{}", String::from_utf8_lossy(&output.stderr)));
+            self.statistics.record_wrong(format!("audit verify: {text}{}", String::from_utf8_lossy(&output.stderr)));
         }
-        self.audit_lines += said.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap_or_default();
+        self.audit_lines += text.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap_or_default();
         fs::remove_file(file).expect("to remove");
     }
 
-    /// Ends the server, and says how it was.
+    /// Ends the server and prints the results.
     fn finish(mut self) -> Result<(), String> {
         let took = self.progress.started.elapsed();
         self.process.signal(Signal::TERM);
-        let status = self.process.ended();
+        let status = self.process.wait_for_exit();
         self.process
             .stderr
             .try_iter()
@@ -225,7 +224,7 @@ impl SoakRun {
         }
         let (calls, wrong) = (self.statistics.count_calls(None), self.statistics.count_calls(Some(CallVerdict::Wrong)));
         println!("\n{}", self.statistics.format_table());
-        println!("What was said, numbers left out:");
+        println!("Messages, without their numbers:");
         self.statistics.messages().iter().take(200).for_each(|(text, n)| println!("{n:7} × {text}"));
         println!(
             "\n{calls} calls in {took:.0?}, {:.0} a second; audit: {} lines",
@@ -266,7 +265,7 @@ impl SoakRun {
             for (held, part) in [(first[n], FIRST_CYCLE_DIVISOR), (middle[n], MIDDLE_CYCLE_DIVISOR)] {
                 let most = held.rss_kib + held.rss_kib / part + MARGIN_KIB;
                 if last[n].rss_kib > most {
-                    problems.push(format!("{what} holds more than {} MiB", most >> 10));
+                    problems.push(format!("{what} uses more than {} MiB", most >> 10));
                 }
             }
             if !last[n].is_within(&first[n]) {
@@ -277,8 +276,8 @@ impl SoakRun {
     }
 }
 
-/// Gives one cluster trouble, has the configuration read now and then, and tells how it goes. Returns what the server
-/// held while the sessions were open.
+/// Causes faults on one cluster, triggers reloads, and prints the progress. Returns the server's resources while the
+/// sessions were open.
 fn drive_cycle(
     scene: &CycleContext<'_>,
     cycle: u32,
@@ -287,7 +286,7 @@ fn drive_cycle(
     ca: &Path,
     progress: &mut RunProgress,
 ) -> ResourceUsage {
-    let (begun, stand) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
+    let (begun, simulated) = (Instant::now(), &scene.clusters[cycle as usize % 2]);
     let fault = |n: usize| FAULTS[(cycle as usize * 3 + n) % FAULTS.len()];
     let all: Vec<usize> = (0..NODES).collect();
     // The schedule of faults, in twentieths of the cycle.
@@ -303,27 +302,27 @@ fn drive_cycle(
         thread::sleep(Duration::from_millis(20));
         scene.clusters.iter().for_each(SimulatedCluster::forget_requests);
         let one_second_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(begun);
-        let trouble = stand.fault_since(one_second_ago).map_or("no trouble".into(), |trouble| trouble.to_string());
+        let fault = simulated.fault_since(one_second_ago).map_or("no fault".into(), |fault| fault.to_string());
         process
             .stderr
             .try_iter()
-            .for_each(|line| scene.statistics.record_message(&format!("{trouble}, log"), strip_timestamp(&line)));
-        if let Some((trouble, ended)) = watched
-            && let Some(well) = scene.statistics.recovered_at(stand.name)
+            .for_each(|line| scene.statistics.record_message(&format!("{fault}, log"), strip_timestamp(&line)));
+        if let Some((fault, ended)) = watched
+            && let Some(well) = scene.statistics.recovered_at(simulated.name)
         {
-            println!("{}: {trouble}: well again {:.1?} after its end", stand.name, well - ended);
+            println!("{}: {fault}: right answers again {:.1?} after its end", simulated.name, well - ended);
             watched = None;
         }
         while let Some((_, nodes, fault)) = acts.next_if(|(at, ..)| begun.elapsed() >= length / 20 * *at) {
             if fault == NodeFault::None {
-                scene.statistics.watch_recovery(stand.name);
+                scene.statistics.watch_recovery(simulated.name);
             }
-            stand.set_fault(nodes, fault);
+            simulated.set_fault(nodes, fault);
             if fault == NodeFault::None {
-                watched = stand.fault_since(Instant::now()).map(|trouble| (trouble, Instant::now()));
+                watched = simulated.fault_since(Instant::now()).map(|fault| (fault, Instant::now()));
             }
         }
-        // In every third: another configuration, now and then a broken one before it.
+        // Every third step: a new configuration, sometimes preceded by a broken one.
         let now = (begun.elapsed().as_millis() * 20 / length.as_millis()) as u64;
         if now > twentieth {
             twentieth = now;
@@ -346,21 +345,23 @@ fn drive_cycle(
             let sum = |outcome| scene.statistics.count_calls(outcome);
             let (all, failed, wrong) = (sum(None), sum(Some(CallVerdict::Failed)), sum(Some(CallVerdict::Wrong)));
             let held = ResourceUsage::from_pids(&[process.child.id()]);
-            eprintln!("{seconds:4} s: {all} calls, {failed} errors in trouble, {wrong} wrong; {held}");
+            eprintln!("{seconds:4} s: {all} calls, {failed} errors during faults, {wrong} wrong; {held}");
         }
     }
     open
 }
 
-fn render_config(stands: &[SimulatedCluster; 2], ca: &Path, version: u64) -> String {
-    let clusters = stands.each_ref().map(|stand| (stand.name.to_owned(), stand.config_entry(ca, version % 500)));
+fn render_config(simulated_clusters: &[SimulatedCluster; 2], ca: &Path, version: u64) -> String {
+    let clusters = simulated_clusters
+        .each_ref()
+        .map(|simulated| (simulated.name.to_owned(), simulated.config_entry(ca, version % 500)));
     json!({"clusters": serde_json::Map::from_iter(clusters)}).to_string()
 }
 
 /// Writes another configuration, which differs in its time limit.
-fn replace_config(server: &Server, stands: &[SimulatedCluster; 2], ca: &Path, version: u64) {
+fn replace_config(server: &Server, simulated_clusters: &[SimulatedCluster; 2], ca: &Path, version: u64) {
     let new = server.config.with_extension("new");
-    write_private_file(&new, &render_config(stands, ca, version));
+    write_private_file(&new, &render_config(simulated_clusters, ca, version));
     fs::rename(&new, &server.config).expect("to rename");
 }
 

@@ -1,4 +1,4 @@
-//! One client: what it does, and whether each answer is the one to its own question.
+//! One client: its calls, and the check that each answer belongs to its request.
 
 use super::simulated_cluster::{SLOW_RESPONSE, SimulatedCluster};
 use super::statistics::{CallVerdict, SoakStatistics};
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two calls of a session.
+/// The pause between two calls of a session.
 const CALL_INTERVAL: Duration = Duration::from_millis(200);
-/// Plain words, and what has to be found by them.
+/// Search words, and the result that must be found.
 const SEARCHES: [(&str, &str); 4] = [
     ("snapshot a vm", "POST /nodes/{node}/qemu/{vmid}/snapshot"),
     ("start a container", "POST /nodes/{node}/lxc/{vmid}/status/start"),
@@ -21,18 +21,17 @@ const SEARCHES: [(&str, &str); 4] = [
     ("migrate a vm", "POST /nodes/{node}/qemu/{vmid}/migrate"),
 ];
 
-/// A client.
 pub struct SoakSession {
     pub(super) number: u32,
     transport: TransportKind,
     connection: Option<SessionTransport>,
-    /// Which cluster its guest is on.
+    /// The cluster of its guest.
     pub(super) home_cluster: usize,
     pub(super) vmid: u32,
-    /// The guest's description, as its own writes left it.
+    /// The guest's description after its own writes.
     pub(super) description: String,
     next_id: usize,
-    /// The last of them with an unknown outcome, which may still take effect.
+    /// The last write with an unknown outcome, which may still take effect.
     pub(super) unconfirmed_description: String,
     pub(super) markers: u32,
     abandoned: Vec<usize>,
@@ -41,21 +40,18 @@ pub struct SoakSession {
 
 /// The outcome of a call for its caller.
 pub(super) enum CallOutcome {
-    /// A result.
     Result(Value),
-    /// A clear error, in a time of trouble.
+    /// A clear error during a fault.
     Error(String),
-    /// Something wrong, which was counted.
+    /// A wrong answer, which was counted.
     Wrong,
 }
 
 /// The state that all sessions share.
 pub struct CycleContext<'a> {
-    /// The clusters.
     pub clusters: &'a [SimulatedCluster; 2],
-    /// The number of guests of each.
+    /// The number of guests of each cluster.
     pub guests: [usize; 2],
-    /// The server.
     pub server: &'a Server,
     /// Counts.
     pub statistics: &'a SoakStatistics,
@@ -64,7 +60,7 @@ pub struct CycleContext<'a> {
 }
 
 impl SoakSession {
-    /// One of this number, with a guest of its own on a cluster.
+    /// Creates a session with this number and its own guest on a cluster.
     pub fn new(number: u32, transport: TransportKind, home: usize) -> Self {
         Self {
             number,
@@ -81,12 +77,12 @@ impl SoakSession {
         }
     }
 
-    /// Its guest's number, and the cluster it is on.
+    /// Returns the number of its guest, and the cluster.
     pub fn guest(&self) -> (usize, u32) {
         (self.home_cluster, self.vmid)
     }
 
-    /// Its process, where it has one.
+    /// Returns its process, if it has one.
     pub fn process_id(&self) -> Option<u32> {
         match &self.connection {
             Some(SessionTransport::Own(process)) => Some(process.child.id()),
@@ -94,14 +90,14 @@ impl SoakSession {
         }
     }
 
-    /// Calls until it is over. Then the session is closed; a process stays.
+    /// Makes calls until the end of the cycle. Then the session is closed, except that a process stays.
     pub fn run(&mut self, scene: &CycleContext<'_>) {
-        // Not all at once.
+        // Sessions do not start at the same time.
         thread::sleep(CALL_INTERVAL * (self.number % 200) / 200);
         let mut due = Instant::now();
         while !scene.stopping.load(Ordering::SeqCst) {
-            let told = catch_unwind(AssertUnwindSafe(|| self.step(scene)));
-            if told.is_err() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.step(scene)));
+            if outcome.is_err() {
                 let what = format!("{} lost its way to the server", self.name());
                 scene.statistics.record_call(self.transport.name(), "connection", CallVerdict::Wrong, Instant::now());
                 scene.statistics.record_wrong(what);
@@ -114,7 +110,7 @@ impl SoakSession {
             }
         }
         match self.transport {
-            // One that was not needed yet, in a short run.
+            // In a short run, a session may not have been used yet.
             TransportKind::Stdio => {
                 self.connection(scene);
             }
@@ -122,11 +118,11 @@ impl SoakSession {
         }
     }
 
-    /// Ends its process, which must end well.
+    /// Ends its process, which must exit with success.
     pub fn end(&mut self, tally: &SoakStatistics) {
         if let Some(SessionTransport::Own(mut process)) = self.connection.take() {
             process.end_input();
-            let status = process.ended();
+            let status = process.wait_for_exit();
             process.stderr.try_iter().for_each(|line| tally.record_message("stdio, log", strip_timestamp(&line)));
             if !status.success() {
                 tally.record_call("stdio", "end", CallVerdict::Wrong, Instant::now());
@@ -146,7 +142,7 @@ impl SoakSession {
         (self.random_state >> 33) % sides
     }
 
-    /// One thing that a client does.
+    /// Makes one random call or disconnect.
     fn step(&mut self, scene: &CycleContext<'_>) {
         let cluster = if self.random_below(10) < 7 { self.home_cluster } else { 1 - self.home_cluster };
         match self.random_below(100) {
@@ -169,12 +165,12 @@ impl SoakSession {
         self.connection.get_or_insert_with(|| open(transport, number, server)).link()
     }
 
-    /// A client that comes and goes. A process does so rarely: it is watched for what it holds.
+    /// Closes and reopens the session. A process does so rarely, since its resources are measured.
     fn reconnect(&mut self, scene: &CycleContext<'_>) {
         if self.transport == TransportKind::Stdio {
             if self.random_below(40) == 0 {
                 self.end(scene.statistics);
-                // At once, so that as many are there whenever they are looked at.
+                // It restarts at once, so that the number of processes is constant at each measurement.
                 self.connection(scene);
                 scene.statistics.record_reconnect();
             }
@@ -186,7 +182,8 @@ impl SoakSession {
         scene.statistics.record_reconnect();
     }
 
-    /// Makes a call that fails only where all these clusters do, and looks at the answer as far as every answer is alike.
+    /// Makes a call that may fail only if all these clusters have a fault, and checks the parts that all answers have
+    /// in common.
     pub(super) fn call(
         &mut self,
         scene: &CycleContext<'_>,
@@ -215,20 +212,20 @@ impl SoakSession {
             scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Correct, begun);
             return CallOutcome::Result(answer);
         }
-        let said = text(&answer).to_owned();
+        let message = text(&answer).to_owned();
         let met = || clusters.iter().map(|c| scene.clusters[*c].fault_since(begun)).collect::<Option<Vec<_>>>();
         let met = met().or_else(|| {
-            // A node that takes long is known to do so when it is done.
+            // A slow node is only known as slow once it has answered.
             thread::sleep(SLOW_RESPONSE * 2);
             met()
         });
         match met.unwrap_or_default().first() {
-            Some(trouble) if is_clear_error(&said) => {
+            Some(fault) if is_clear_error(&message) => {
                 scene.statistics.record_call(self.transport.name(), tool, CallVerdict::Failed, begun);
-                scene.statistics.record_message(&format!("{trouble}, client"), &said);
-                CallOutcome::Error(said)
+                scene.statistics.record_message(&format!("{fault}, client"), &message);
+                CallOutcome::Error(message)
             }
-            _ => self.record_wrong(scene, tool, begun, format!("{tool} {arguments}: {said}")),
+            _ => self.record_wrong(scene, tool, begun, format!("{tool} {arguments}: {message}")),
         }
     }
 
@@ -244,7 +241,7 @@ impl SoakSession {
         CallOutcome::Wrong
     }
 
-    /// Looks at a result that came.
+    /// Checks a result.
     fn check(&self, scene: &CycleContext<'_>, tool: &'static str, right: bool, answer: &Value) {
         if !right {
             self.record_wrong(scene, tool, Instant::now(), format!("{tool}: not what was asked for: {answer}"));
@@ -255,46 +252,46 @@ impl SoakSession {
         let tool = "list_clusters";
         if let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[]) {
             let names: Vec<_> = parse_rows(&answer).iter().map(|row| row[0].clone()).collect();
-            self.check(scene, tool, names == scene.clusters.each_ref().map(|stand| stand.name), &answer);
+            self.check(scene, tool, names == scene.clusters.each_ref().map(|simulated| simulated.name), &answer);
         }
     }
 
     fn list_nodes(&mut self, scene: &CycleContext<'_>, cluster: usize) {
-        let (tool, stand) = ("list_nodes", &scene.clusters[cluster]);
-        if let CallOutcome::Result(answer) = self.call(scene, tool, json!({"cluster": stand.name}), &[cluster]) {
-            scene.statistics.record_success(stand.name);
+        let (tool, simulated) = ("list_nodes", &scene.clusters[cluster]);
+        if let CallOutcome::Result(answer) = self.call(scene, tool, json!({"cluster": simulated.name}), &[cluster]) {
+            scene.statistics.record_success(simulated.name);
             let names: Vec<_> = parse_rows(&answer).iter().map(|row| row[0].clone()).collect();
-            self.check(scene, tool, names == node_names(stand), &answer);
+            self.check(scene, tool, names == node_names(simulated), &answer);
         }
     }
 
-    /// Both clusters at once: that which has trouble must not cost the other its rows.
+    /// Lists the nodes of both clusters. A fault on one must not remove the rows of the other.
     fn list_all_nodes(&mut self, scene: &CycleContext<'_>) {
         let (tool, begun) = ("list_nodes", Instant::now());
         let CallOutcome::Result(answer) = self.call(scene, tool, json!({}), &[0, 1]) else { return };
         let rows = parse_rows(&answer);
-        for stand in scene.clusters {
-            let of = rows.iter().filter(|row| row[0] == stand.name).map(|row| row[1].clone()).collect::<Vec<_>>();
-            let error = answer["result"]["structuredContent"]["errors"].to_string().contains(stand.name);
-            let met = || stand.fault_since(begun).is_some();
+        for simulated in scene.clusters {
+            let of = rows.iter().filter(|row| row[0] == simulated.name).map(|row| row[1].clone()).collect::<Vec<_>>();
+            let error = answer["result"]["structuredContent"]["errors"].to_string().contains(simulated.name);
+            let met = || simulated.fault_since(begun).is_some();
             let excused = error
                 && of.is_empty()
                 && (met() || {
                     thread::sleep(SLOW_RESPONSE * 2);
                     met()
                 });
-            self.check(scene, tool, excused || (!error && of == node_names(stand)), &answer);
+            self.check(scene, tool, excused || (!error && of == node_names(simulated)), &answer);
         }
     }
 
     fn list_resources(&mut self, scene: &CycleContext<'_>, cluster: usize) {
-        let (tool, stand) = ("get_cluster_resources", &scene.clusters[cluster]);
-        let arguments = json!({"cluster": stand.name, "type": "vm"});
+        let (tool, simulated) = ("get_cluster_resources", &scene.clusters[cluster]);
+        let arguments = json!({"cluster": simulated.name, "type": "vm"});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[cluster]) {
-            scene.statistics.record_success(stand.name);
+            scene.statistics.record_success(simulated.name);
             let rows = parse_rows(&answer);
             let total = &answer["result"]["structuredContent"]["total"];
-            let here = rows.iter().all(|row| row[2].as_str().is_some_and(|node| node.starts_with(stand.prefix)));
+            let here = rows.iter().all(|row| row[2].as_str().is_some_and(|node| node.starts_with(simulated.prefix)));
             self.check(scene, tool, here && !rows.is_empty() && *total == scene.guests[cluster], &answer);
         }
     }
@@ -303,32 +300,32 @@ impl SoakSession {
         format!("/nodes/{}/qemu/{}", scene.clusters[self.home_cluster].first_node(), self.vmid)
     }
 
-    /// The guest's configuration, as an object of its own or in an answer to several questions.
+    /// Reads the guest's configuration, alone or in a call of several paths.
     fn read_config(&mut self, scene: &CycleContext<'_>) {
-        let (tool, stand) = ("proxmox_api_get", &scene.clusters[self.home_cluster]);
+        let (tool, simulated) = ("proxmox_api_get", &scene.clusters[self.home_cluster]);
         let path = format!("{}/config", self.guest_path(scene));
-        let arguments = json!({"cluster": stand.name, "path": path});
+        let arguments = json!({"cluster": simulated.name, "path": path});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
-            scene.statistics.record_success(stand.name);
+            scene.statistics.record_success(simulated.name);
             let config: Value = serde_json::from_str(text(&answer)).unwrap_or_default();
             let description = config["description"].as_str().unwrap_or_default();
             if !description.is_empty()
                 && description == self.unconfirmed_description
-                && stand.count_writes("PUT", description) == 1
+                && simulated.count_writes("PUT", description) == 1
             {
                 self.description = description.to_owned();
             }
-            let right = config["name"] == stand.guest_name(self.vmid) && description == self.description;
+            let right = config["name"] == simulated.guest_name(self.vmid) && description == self.description;
             self.check(scene, tool, right, &answer);
         }
     }
 
     fn find_guest(&mut self, scene: &CycleContext<'_>) {
-        let (tool, stand) = ("find_guest", &scene.clusters[self.home_cluster]);
-        let name = stand.guest_name(self.vmid);
-        let arguments = json!({"cluster": stand.name, "query": name});
+        let (tool, simulated) = ("find_guest", &scene.clusters[self.home_cluster]);
+        let name = simulated.guest_name(self.vmid);
+        let arguments = json!({"cluster": simulated.name, "query": name});
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[self.home_cluster]) {
-            scene.statistics.record_success(stand.name);
+            scene.statistics.record_success(simulated.name);
             let path = self.guest_path(scene);
             let right = parse_rows(&answer).first().is_some_and(|row| row[2] == *name && row[7] == *path);
             self.check(scene, tool, right, &answer);
@@ -339,13 +336,12 @@ impl SoakSession {
         let tool = "search_api";
         let (query, found) = SEARCHES[self.random_below(SEARCHES.len() as u64) as usize];
         let arguments = json!({"cluster": scene.clusters[self.home_cluster].name, "query": query});
-        // The embedded facts serve where the cluster can't be asked.
+        // The embedded facts are used if the cluster is unreachable.
         if let CallOutcome::Result(answer) = self.call(scene, tool, arguments, &[]) {
             self.check(scene, tool, text(&answer).contains(found), &answer);
         }
     }
 
-    /// Cancels a call.
     fn cancel(&mut self, scene: &CycleContext<'_>, cluster: usize) {
         let (tool, begun) = ("get_cluster_resources", Instant::now());
         self.next_id += 1;
@@ -361,23 +357,23 @@ impl SoakSession {
     }
 }
 
-/// The rows of a list.
+/// Returns the rows of a list.
 fn parse_rows(answer: &Value) -> Vec<Value> {
     answer["result"]["structuredContent"]["rows"].as_array().cloned().unwrap_or_default()
 }
 
-fn node_names(stand: &SimulatedCluster) -> [String; 3] {
-    ["1", "2", "3"].map(|n| format!("{}{n}", stand.prefix))
+fn node_names(simulated: &SimulatedCluster) -> [String; 3] {
+    ["1", "2", "3"].map(|n| format!("{}{n}", simulated.prefix))
 }
 
-/// An error says what could not be asked, or what is not known.
-fn is_clear_error(said: &str) -> bool {
+/// Returns whether an error names the unreachable cluster or the unknown outcome.
+fn is_clear_error(text: &str) -> bool {
     let named =
         ["could not connect", "in time", "did not answer", "was lost", "is busy", "can't be read", "is unknown"];
-    named.iter().any(|word| said.contains(word)) && said.matches("Nothing was").count() <= 1 && !said.contains("://")
+    named.iter().any(|word| text.contains(word)) && text.matches("Nothing was").count() <= 1 && !text.contains("://")
 }
 
-/// A line of the log without its time.
+/// Returns a log line without its time.
 pub fn strip_timestamp(line: &str) -> &str {
     line.split_once(' ').map_or(line, |(_, rest)| rest)
 }

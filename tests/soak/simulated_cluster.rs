@@ -1,5 +1,5 @@
-//! A simulated cluster that can be given trouble: one world, the demo's, behind several nodes that speak TLS and pass
-//! on what they are asked, or die, hang and cut off what they say.
+//! A simulated cluster with faults: one demo behind several TLS nodes that forward requests, or die, hang and truncate
+//! answers.
 
 use crate::support::node::{self, Identity, Node, Request, ScriptedReply, ca_pem};
 use proxmox_mcp::pve::schema::facts::APIDOC;
@@ -15,13 +15,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nodes of a cluster.
 pub const NODES: usize = 2;
 /// The configured time limit of a call, in seconds.
 const TIMEOUT_SECONDS: u64 = 6;
-/// A node that answers later than that has trouble, if only with a machine that does too much at once.
+/// A slower answer counts as a fault, even if only the machine is overloaded.
 pub const SLOW_RESPONSE: Duration = Duration::from_secs(1);
-/// After trouble a call may still fail that waited for one that hung.
+/// For this time after a fault, a call may still fail that waited for a hanging one.
 const GRACE_PERIOD: Duration = Duration::from_secs(TIMEOUT_SECONDS + 2);
 /// The prefix of a write's marker. Letters and digits follow.
 pub const MARKER_PREFIX: &str = "mk";
@@ -32,28 +31,27 @@ pub const MARKER_PREFIX: &str = "mk";
 pub enum NodeFault {
     /// Answers.
     None,
-    /// Takes it and says nothing.
+    /// Reads the request and does not answer.
     Hang,
-    /// Closes before anything is done.
+    /// Closes the connection before the request takes effect.
     CloseEarly,
-    /// Does it and closes without a word.
+    /// Executes the request and closes without an answer.
     DropResponse,
-    /// Does it and closes after half of the answer.
+    /// Executes the request and closes after half of the answer.
     TruncateResponse,
-    /// Is not there: no one listens, and every connection is gone.
+    /// Is down: the port and every connection are closed.
     Down,
-    /// Answered slowly, without an order to do so.
+    /// Answered slowly without an injected fault.
     Slow,
 }
 
-/// The faults that take turns.
+/// The faults that are injected in turn.
 pub const FAULTS: [NodeFault; 5] =
     [NodeFault::Down, NodeFault::Hang, NodeFault::TruncateResponse, NodeFault::DropResponse, NodeFault::CloseEarly];
 
-/// A fault, and on how many nodes.
+/// A fault, and the number of nodes that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterFault {
-    /// Their behaviour.
     pub fault: NodeFault,
     /// The number of nodes that behave so.
     pub nodes: usize,
@@ -65,10 +63,10 @@ impl std::fmt::Display for ClusterFault {
     }
 }
 
-/// Each trouble, and when it ended.
+/// Each fault, with its start and end.
 type FaultHistory = Mutex<Vec<(ClusterFault, Option<Instant>)>>;
 
-/// The number of times that each marked write was passed on and that it ended, by method and marker.
+/// The number of times that each marked write was forwarded and finished, by method and marker.
 type WriteCounts = Mutex<HashMap<String, (u32, u32)>>;
 
 /// A cluster. Dropping it ends its nodes.
@@ -87,7 +85,7 @@ pub struct SimulatedCluster {
 }
 
 impl SimulatedCluster {
-    /// Starts it, with a guest for each of these numbers: `NAME-VMID` on the first node.
+    /// Starts a cluster with a guest for each of these numbers: `NAME-VMID` on the first node.
     pub fn start(name: &'static str, prefix: &'static str, guests: &[u32]) -> Self {
         let mut options = Options::default();
         options.apidoc = Some(APIDOC.into());
@@ -96,7 +94,7 @@ impl SimulatedCluster {
         options.requests_per_connection = u32::MAX;
         options.connections = 4096;
         let demo = Demo::start_with(options).expect("a simulated cluster");
-        let mut stand = Self {
+        let mut simulated = Self {
             name,
             prefix,
             demo,
@@ -107,21 +105,21 @@ impl SimulatedCluster {
             fault_history: Arc::default(),
         };
         for n in 0..NODES {
-            // An address that no outgoing connection has, so that the port is still free when the node comes back.
-            let node = stand.start_node(n, ([127, 0, 0, 2], 0).into()).expect("a port");
-            stand.addresses.push(node.endpoint().to_string().parse().expect("an address"));
-            stand.nodes.lock().unwrap().push(Some(node));
+            // An address that no outgoing connection has, so that the port is still free when the node recovers.
+            let node = simulated.start_node(n, ([127, 0, 0, 2], 0).into()).expect("a port");
+            simulated.addresses.push(node.endpoint().to_string().parse().expect("an address"));
+            simulated.nodes.lock().unwrap().push(Some(node));
         }
         for vmid in guests {
-            let body = format!("vmid={vmid}&name={}&memory=512", stand.guest_name(*vmid));
-            stand.request("POST", "/nodes/pve1/qemu", &body);
+            let body = format!("vmid={vmid}&name={}&memory=512", simulated.guest_name(*vmid));
+            simulated.request("POST", "/nodes/pve1/qemu", &body);
         }
-        stand
+        simulated
     }
 
     fn start_node(&self, n: usize, address: SocketAddr) -> std::io::Result<Node> {
         let (port, prefix) = (self.demo.port(), self.prefix);
-        let (faults, taken, trouble) = (self.faults.clone(), self.writes.clone(), self.fault_history.clone());
+        let (faults, writes, history) = (self.faults.clone(), self.writes.clone(), self.fault_history.clone());
         Node::start_at(address, Identity::Trusted, move |request| {
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == NodeFault::Hang as u8 {
@@ -131,19 +129,19 @@ impl SimulatedCluster {
             }
             let mark = find_marker(request).filter(|_| request.method != "GET");
             if let Some(mark) = &mark {
-                taken.lock().unwrap().entry(mark.clone()).or_default().0 += 1;
+                writes.lock().unwrap().entry(mark.clone()).or_default().0 += 1;
             }
             let begun = Instant::now();
             let mut answer = forward(port, prefix, request);
             if let Some(mark) = mark {
-                taken.lock().unwrap().entry(mark).or_default().1 += 1;
+                writes.lock().unwrap().entry(mark).or_default().1 += 1;
             }
             if begun.elapsed() > SLOW_RESPONSE {
                 let met = ClusterFault { fault: NodeFault::Slow, nodes: 1 };
-                // Not behind the last, which may still be on.
-                trouble.lock().unwrap().insert(0, (met, Some(Instant::now())));
+                // Inserted before the last fault, which may still be active.
+                history.lock().unwrap().insert(0, (met, Some(Instant::now())));
             }
-            // As the fault is now: the answer is what is lost.
+            // The current fault decides: only the answer is lost.
             let fault = faults[n].load(Ordering::SeqCst);
             if fault == NodeFault::DropResponse as u8 {
                 return ScriptedReply::close();
@@ -155,29 +153,29 @@ impl SimulatedCluster {
         })
     }
 
-    /// Its entry in the configuration.
+    /// Returns its entry in the configuration.
     pub fn config_entry(&self, ca_file: &Path, more_milliseconds: u64) -> Value {
         json!({"urls": self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), "user": USER, "token_id": FULL,
             "token_secret": self.demo.full_secret(), "ca_file": ca_file, "confirm": "never",
             "timeout_seconds": TIMEOUT_SECONDS as f64 + more_milliseconds as f64 / 1000.0})
     }
 
-    /// The CA of every cluster's nodes.
+    /// Returns the CA certificate of the nodes of all clusters.
     pub fn ca_certificate() -> &'static str {
         ca_pem()
     }
 
-    /// The name of a guest made here.
+    /// Returns the name of a guest with this number.
     pub fn guest_name(&self, vmid: u32) -> String {
         format!("{}-{vmid}", self.name)
     }
 
-    /// The name of its first node, on which the guests are.
+    /// Returns the name of its first node, which has the guests.
     pub fn first_node(&self) -> String {
         format!("{}1", self.prefix)
     }
 
-    /// Gives these nodes a fault, or takes it away.
+    /// Sets or clears the fault of these nodes.
     pub fn set_fault(&self, nodes: &[usize], fault: NodeFault) {
         let mut running = self.nodes.lock().unwrap();
         if fault != NodeFault::None {
@@ -202,7 +200,7 @@ impl SimulatedCluster {
         }
     }
 
-    /// The node at its old address, with a new certificate.
+    /// Restarts a node at its old address, with a new certificate.
     fn restart_node(&self, n: usize) -> Node {
         let until = Instant::now() + Duration::from_secs(10);
         loop {
@@ -214,24 +212,24 @@ impl SimulatedCluster {
         }
     }
 
-    /// Drops what the nodes remember of requests.
+    /// Drops the recorded requests of the nodes.
     pub fn forget_requests(&self) {
         self.nodes.lock().unwrap().iter().flatten().for_each(Node::forget);
     }
 
-    /// The trouble that a call may have met that began then.
+    /// Returns a fault that may have affected a call started at this time.
     pub fn fault_since(&self, begun: Instant) -> Option<ClusterFault> {
-        let trouble = self.fault_history.lock().unwrap();
-        let mut met = trouble.iter().rev().filter(|(_, end)| end.is_none_or(|end| end + GRACE_PERIOD > begun));
-        met.next().map(|(trouble, _)| *trouble)
+        let history = self.fault_history.lock().unwrap();
+        let mut met = history.iter().rev().filter(|(_, end)| end.is_none_or(|end| end + GRACE_PERIOD > begun));
+        met.next().map(|(active, _)| *active)
     }
 
-    /// Returns the number of slow answers that were not ordered.
+    /// Returns the number of slow answers without an injected fault.
     pub fn count_slow_responses(&self) -> usize {
-        self.fault_history.lock().unwrap().iter().filter(|(trouble, _)| trouble.fault == NodeFault::Slow).count()
+        self.fault_history.lock().unwrap().iter().filter(|(active, _)| active.fault == NodeFault::Slow).count()
     }
 
-    /// Returns the number of times that a write with this marker was passed on, once none is in progress.
+    /// Waits until no write with this marker is in progress, and returns how often it was forwarded.
     pub fn count_writes(&self, method: &str, mark: &str) -> u32 {
         loop {
             let (begun, over) =
@@ -248,7 +246,7 @@ impl SimulatedCluster {
         self.writes.lock().unwrap().remove(&format!("{method} {mark}"));
     }
 
-    /// Asks the world itself: the `data` of the answer.
+    /// Sends a request to the demo itself. Returns the `data` of the answer.
     pub fn request(&self, method: &str, path: &str, body: &str) -> Value {
         let secret = self.demo.full_secret();
         let mut headers = vec![("authorization".to_owned(), format!("PVEAPIToken={USER}!{FULL}={secret}"))];
@@ -272,24 +270,24 @@ impl SimulatedCluster {
     }
 }
 
-/// Method and marker of a write that has one.
+/// Returns method and marker of a write that has one.
 fn find_marker(request: &Request) -> Option<String> {
     let text = format!("{} {}", request.target, request.body);
-    // Not within a word or a number.
+    // Not inside a word or a number.
     let at = text.match_indices(MARKER_PREFIX).find(|(at, _)| text[..*at].ends_with(['/', '=', '"']))?.0;
     let mark: String = text[at..].chars().take_while(char::is_ascii_alphanumeric).collect();
     Some(format!("{} {mark}", request.method))
 }
 
 thread_local! {
-    /// A node's connection to the world; each of its clients' connections has a thread.
+    /// A node's connection to the demo. Each client connection has its own thread.
     static DEMO_CONNECTION: RefCell<Option<TcpStream>> = const { RefCell::new(None) };
 }
 
-/// Asks the demo at this port what a node was asked, and returns the bytes of its answer; names are translated.
+/// Forwards a request to the demo at this port, with translated names. Returns the bytes of the answer.
 fn forward(port: u16, prefix: &str, request: &Request) -> Vec<u8> {
     let (outside, inside) = (format!("{prefix}1"), "pve1");
-    assert_eq!(outside.len(), inside.len(), "lengths stay what they are");
+    assert_eq!(outside.len(), inside.len(), "the lengths are equal");
     let node::Request { method, target, headers, body, .. } = request;
     let mut text = format!("{method} {target} HTTP/1.1\r\n");
     for (name, value) in headers {
@@ -306,7 +304,7 @@ fn forward(port: u16, prefix: &str, request: &Request) -> Vec<u8> {
             stream.set_nodelay(true).expect("a socket");
             stream
         });
-        // A thread of the harness asks every cluster.
+        // A thread of the harness sends requests to every cluster.
         if stream.peer_addr().map(|peer| peer.port()).ok() != Some(port) {
             stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the world");
         }
@@ -321,7 +319,7 @@ fn forward(port: u16, prefix: &str, request: &Request) -> Vec<u8> {
     answer
 }
 
-/// An answer, and whether its connection ends with it.
+/// Reads an answer. Returns it, and whether its connection ends.
 fn read_response(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let (mut answer, mut room) = (Vec::new(), [0; 16 << 10]);
     let mut whole = None;
@@ -345,7 +343,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|w| w == part)
 }
 
-/// Writes the names of the three nodes in another way of the same length.
+/// Replaces the names of the three nodes by others of the same length.
 fn rename_nodes(bytes: &mut [u8], from: &str, to: &str) {
     let from = from.as_bytes();
     let mut at = 0;

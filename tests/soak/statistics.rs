@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Wrong answers that are kept to be shown.
+/// The number of wrong answers that are kept for the report.
 const MAX_WRONG_SHOWN: usize = 10;
 
-/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallVerdict {
     /// The right answer.
     Correct,
-    /// A clear error, while the cluster had trouble.
+    /// A clear error during a fault.
     Failed,
-    /// Given up by its client.
+    /// Cancelled by its client.
     Abandoned,
     /// Anything else.
     Wrong,
@@ -36,14 +35,13 @@ struct StatisticsState {
 }
 
 impl SoakStatistics {
-    /// A call over this transport that began then has ended.
+    /// Records the end of a call over this transport.
     pub fn record_call(&self, transport: &'static str, tool: &'static str, outcome: CallVerdict, begun: Instant) {
         let mut counts = self.0.lock().unwrap();
         *counts.calls.entry((transport, tool, outcome)).or_default() += 1;
         counts.slowest = counts.slowest.max(begun.elapsed());
     }
 
-    /// Records a wrong answer.
     pub fn record_wrong(&self, what: String) {
         let mut counts = self.0.lock().unwrap();
         if counts.wrong.len() < MAX_WRONG_SHOWN {
@@ -51,7 +49,7 @@ impl SoakStatistics {
         }
     }
 
-    /// A text of the server: those that differ in numbers alone count as one.
+    /// Records a message of the server. Messages that differ only in numbers count as one.
     pub fn record_message(&self, source: &str, text: &str) {
         *self.0.lock().unwrap().messages.entry(format!("{source}: {}", normalize_message(text))).or_default() += 1;
     }
@@ -61,12 +59,12 @@ impl SoakStatistics {
         self.0.lock().unwrap().reconnects += 1;
     }
 
-    /// From now on it is of interest when this cluster first answers rightly.
+    /// Starts to wait for the first right answer of this cluster.
     pub fn watch_recovery(&self, cluster: &'static str) {
         self.0.lock().unwrap().recovered.insert(cluster, None);
     }
 
-    /// A right answer of the cluster to a call that began then.
+    /// Records a right answer of the cluster to a call that started at this time.
     pub fn record_success(&self, cluster: &'static str) {
         self.0.lock().unwrap().recovered.entry(cluster).or_default().get_or_insert_with(Instant::now);
     }
@@ -76,18 +74,18 @@ impl SoakStatistics {
         self.0.lock().unwrap().recovered.get(cluster).copied().flatten()
     }
 
-    /// Calls so far, and how many of them came to this.
+    /// Returns the number of calls, and the number with this outcome.
     pub fn count_calls(&self, outcome: Option<CallVerdict>) -> u64 {
         let counts = self.0.lock().unwrap();
         counts.calls.iter().filter(|((.., o), _)| outcome.is_none_or(|wanted| *o == wanted)).map(|(_, n)| n).sum()
     }
 
-    /// The first wrong answers.
+    /// Returns the first wrong answers.
     pub fn wrong_answers(&self) -> Vec<String> {
         self.0.lock().unwrap().wrong.clone()
     }
 
-    /// Everything, as a table.
+    /// Formats all counts as a table.
     pub fn format_table(&self) -> String {
         let counts = self.0.lock().unwrap();
         let mut rows = BTreeMap::<_, [u64; 4]>::new();
@@ -106,14 +104,14 @@ impl SoakStatistics {
     /// Lists the messages by fault, the most frequent first.
     pub fn messages(&self) -> Vec<(String, u64)> {
         let mut texts: Vec<_> = self.0.lock().unwrap().messages.clone().into_iter().collect();
-        // By trouble, and within it by number.
+        // Sorted by fault, then by number.
         let source = |text: &str| text.split(": ").next().unwrap_or_default().to_owned();
         texts.sort_by_key(|(text, n)| (source(text), std::cmp::Reverse(*n)));
         texts
     }
 }
 
-/// A text without its numbers, short.
+/// Returns a text without its numbers, shortened.
 fn normalize_message(text: &str) -> String {
     let mut shape = String::new();
     for c in text.chars().take(400) {

@@ -13,12 +13,12 @@ pub enum TransportKind {
     Http,
     /// GET /sse and POST /messages.
     Sse,
-    /// A server of its own.
+    /// The session's own server process.
     Stdio,
 }
 
 impl TransportKind {
-    /// In a table.
+    /// Returns the name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -30,24 +30,21 @@ impl TransportKind {
 
 /// The server that the sessions use.
 pub struct Server {
-    /// The program.
     pub program: PathBuf,
-    /// Its configuration.
     pub config: PathBuf,
-    /// Its address.
     pub address: SocketAddr,
 }
 
-/// The transport of a session, by its server.
+/// The connection of a session, by its server.
 pub enum SessionTransport {
-    /// To the one that all share.
+    /// To the shared server.
     Shared(Box<dyn Transport + Send>),
-    /// To one of its own.
+    /// To the session's own process.
     Own(Box<ServerProcess>),
 }
 
 impl SessionTransport {
-    /// Returns the transport, whichever server it leads to.
+    /// Returns the transport to either server.
     pub fn link(&mut self) -> &mut dyn Transport {
         match self {
             SessionTransport::Shared(link) => &mut **link,
@@ -56,7 +53,7 @@ impl SessionTransport {
     }
 }
 
-/// Opens one.
+/// Opens a connection.
 pub fn open(transport: TransportKind, number: u32, server: &Server) -> SessionTransport {
     match transport {
         TransportKind::Http => SessionTransport::Shared(Box::new(HttpTransport::open(server.address, number % 8 < 4))),

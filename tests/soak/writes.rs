@@ -1,4 +1,4 @@
-//! The changes of a session. A change must reach the node as often as the answer says, with the effect that it says.
+//! The changes of a session. A change must reach the node as often as its answer reports, with the reported effect.
 
 use super::session::{CallOutcome, CycleContext, SoakSession};
 use super::simulated_cluster::MARKER_PREFIX;
@@ -13,7 +13,7 @@ impl SoakSession {
         format!("{MARKER_PREFIX}{}x{}", self.number, self.markers)
     }
 
-    /// A change that takes effect at once.
+    /// Changes the guest's description, which takes effect at once.
     pub(super) fn describe_guest(&mut self, scene: &CycleContext<'_>) {
         let mark = self.new_marker();
         let times = self.write(scene, "PUT", "/config", Some(json!({"description": mark})), &mark);
@@ -26,7 +26,7 @@ impl SoakSession {
         }
     }
 
-    /// A snapshot made and deleted again, each by a task.
+    /// Creates and deletes a snapshot, each by a task.
     pub(super) fn take_snapshot(&mut self, scene: &CycleContext<'_>) {
         let mark = self.new_marker();
         let made = self.write(scene, "POST", "/snapshot", Some(json!({"snapname": mark})), &mark);
@@ -40,8 +40,8 @@ impl SoakSession {
         }
     }
 
-    /// Makes a change that must be passed on once where it is said to be done, at most once where that is said to be
-    /// unknown, and else not at all. Returns how often; `None` where it may still be on its way.
+    /// Makes a change and checks how often it was forwarded. That is once if the answer reports success, at most once
+    /// if the outcome is unknown, else never. Returns the number, or `None` if the request may still arrive.
     fn write(
         &mut self,
         scene: &CycleContext<'_>,
@@ -50,41 +50,41 @@ impl SoakSession {
         data: Option<Value>,
         mark: &str,
     ) -> Option<u32> {
-        let (tool, stand) = ("proxmox_api_call", &scene.clusters[self.home_cluster]);
+        let (tool, simulated) = ("proxmox_api_call", &scene.clusters[self.home_cluster]);
         let path = format!("{}{path}", self.guest_path(scene));
-        let mut arguments = json!({"cluster": stand.name, "method": method, "path": path, "wait": true});
+        let mut arguments = json!({"cluster": simulated.name, "method": method, "path": path, "wait": true});
         if let Some(data) = data {
             arguments["data"] = data;
         }
-        let said = self.call(scene, tool, arguments, &[self.home_cluster]);
-        if matches!(said, CallOutcome::Error(_)) {
+        let outcome = self.call(scene, tool, arguments, &[self.home_cluster]);
+        if matches!(outcome, CallOutcome::Error(_)) {
             // A lost request may still arrive, usually at once.
             thread::sleep(Duration::from_millis(100));
         }
-        let times = stand.count_writes(method, mark);
+        let times = simulated.count_writes(method, mark);
         let mut known = true;
-        let (right, said) = match said {
+        let (right, message) = match outcome {
             CallOutcome::Result(answer) => {
-                scene.statistics.record_success(stand.name);
-                let said = text(&answer).to_owned();
-                let done = if method == "PUT" { said == "null" } else { said.starts_with("OK: qm") };
-                (times == 1 && (done || stand.fault_since(Instant::now()).is_some()), said)
+                scene.statistics.record_success(simulated.name);
+                let message = text(&answer).to_owned();
+                let done = if method == "PUT" { message == "null" } else { message.starts_with("OK: qm") };
+                (times == 1 && (done || simulated.fault_since(Instant::now()).is_some()), message)
             }
-            // A task that began and could not be followed is named.
-            CallOutcome::Error(said) => {
-                known = times > 0 || !said.contains("unknown");
-                (times == 0 || (times == 1 && (said.contains("unknown") || said.contains("UPID:"))), said)
+            // The error names a task that was started but could not be followed.
+            CallOutcome::Error(message) => {
+                known = times > 0 || !message.contains("unknown");
+                (times == 0 || (times == 1 && (message.contains("unknown") || message.contains("UPID:"))), message)
             }
             CallOutcome::Wrong => return None,
         };
         if !right {
-            let what = format!("{method} {path} was passed on {times} times, and this was said: {said}");
+            let what = format!("{method} {path} was passed on {times} times, and the answer was: {message}");
             self.record_wrong(scene, tool, Instant::now(), what);
         }
         known.then_some(times)
     }
 
-    /// The world must be as the number of times says.
+    /// Checks that the state of the cluster fits the number of writes.
     fn check_write(&self, scene: &CycleContext<'_>, method: &str, mark: &str, times: u32, done: bool) {
         if (times == 1) != done {
             let what = format!("{method} {mark} was passed on {times} times; done: {done}");
@@ -93,13 +93,13 @@ impl SoakSession {
         scene.clusters[self.home_cluster].forget_write(method, mark);
     }
 
-    /// Returns whether the snapshot exists, once that is as expected or no task is running.
+    /// Waits until the snapshot is as expected or no task is running. Returns whether it exists.
     fn has_snapshot(&self, scene: &CycleContext<'_>, mark: &str, expected: bool) -> bool {
-        let stand = &scene.clusters[self.home_cluster];
+        let simulated = &scene.clusters[self.home_cluster];
         let guest = format!("/nodes/pve1/qemu/{}", self.vmid);
         loop {
-            let config = stand.request("GET", &format!("{guest}/config"), "");
-            let all = stand.request("GET", &format!("{guest}/snapshot"), "");
+            let config = simulated.request("GET", &format!("{guest}/config"), "");
+            let all = simulated.request("GET", &format!("{guest}/snapshot"), "");
             let exists = all.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == mark));
             if exists == expected || config["lock"].is_null() {
                 return exists;

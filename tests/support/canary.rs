@@ -1,14 +1,13 @@
 //! A secret that must not leak, and a search for it in the forms in which a program shows bytes by accident.
 #![allow(dead_code)]
 
-/// In the form of a token's secret.
+/// A secret in the form of a token's secret.
 pub const CANARY: &str = "9f3b7c21-6d5e-4a80-b1c4-7e2d90f6a358";
 
-/// A hex dump has lines of 16 bytes: whatever it shows, it shows eight of them in a row.
+/// The length of a detectable piece. A hex dump has lines of 16 bytes, so it shows at least eight in a row.
 const PIECE: usize = 8;
 
-/// Fails where `bytes` show a piece of [`CANARY`]: as text, in hex (any case, with any separators), or as a list of
-/// numbers.
+/// Fails if `bytes` contain a piece of [`CANARY`] as text, in hex (any case and separators), or as a list of numbers.
 pub fn assert_unseen(what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
     // The separators between the digits of a dump.

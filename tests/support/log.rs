@@ -42,7 +42,7 @@ pub fn capture() {
     });
 }
 
-/// Removes and returns all lines. Only a test in a process of its own may call it.
+/// Removes and returns all lines. Only a test that runs in its own process may call it.
 pub fn take() -> Vec<LogLine> {
     std::mem::take(&mut *LOG.0.lock().unwrap())
 }

@@ -1,4 +1,4 @@
-//! A Proxmox node that does what a test tells it to: answers as the captures of a real one show, or misbehaves.
+//! A Proxmox node under the control of a test. It answers like a real one, or misbehaves.
 //!
 //! ```ignore
 //! let node = Node::start(|request| match request.path() {
@@ -7,9 +7,9 @@
 //! });
 //! let cluster = Cluster::new(node.cluster_settings(), &Limits::default()).unwrap();
 //! ```
-//! It listens on a free loopback port, handles each connection on its own thread, records every request, and is gone
-//! when dropped. Tests wait for what it saw ([`Node::wait_for_requests`], [`Node::wait_for_closed`]) instead of
-//! sleeping.
+//! It listens on a free loopback port, handles each connection on its own thread, and records every request. Dropping
+//! it stops it. Tests wait for requests and connections ([`Node::wait_for_requests`], [`Node::wait_for_closed`])
+//! instead of sleeping.
 #![allow(dead_code)]
 
 use proxmox_mcp::base::secret::Secret;
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 pub const USER: &str = "root@pam";
 /// See [`USER`].
 pub const TOKEN_ID: &str = "mcp";
-/// See [`USER`]. Tests look for it where it must not be.
+/// See [`USER`]. Tests check that it does not leak.
 pub const SECRET: &str = "5ec2e7-ca4a-4a29-b1de-canary";
 
 /// One request as the node read it.
@@ -52,7 +52,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of a header (lower-case name); panics if it came twice.
+    /// Returns the value of a header (lower-case name). Panics on a duplicate.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str());
         let value = values.next();
@@ -60,7 +60,7 @@ impl Request {
         value
     }
 
-    /// The target without its query.
+    /// Returns the target without its query.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap()
     }
@@ -83,23 +83,23 @@ enum AfterReply {
 }
 
 impl ScriptedReply {
-    /// `200 OK` with `{"data":…}` around a JSON text, and the connection kept, as a real node does.
+    /// Returns `200 OK` with `{"data":…}` around a JSON text. The connection is kept, as a real node does.
     pub fn data(json: &str) -> Self {
         Self::body(format!("{{\"data\":{json}}}"))
     }
 
-    /// `200 OK` with this body.
+    /// Returns `200 OK` with this body.
     pub fn body(body: impl AsRef<[u8]>) -> Self {
         Self::answer(200, "OK", &[], body)
     }
 
-    /// An error as a real node sends it: the connection is closed after it.
+    /// Returns an error like that of a real node, which closes the connection after it.
     pub fn refusal(status: u16, phrase: &str, body: &str) -> Self {
         Self::answer(status, phrase, &[("Connection", "close")], body).then_close()
     }
 
-    /// Any answer. `Content-Length` and `Connection: Keep-Alive` are added unless given (an empty value leaves the
-    /// header out); a header may repeat.
+    /// Returns any answer. `Content-Length` and `Connection: Keep-Alive` are added unless given. An empty value omits
+    /// the header, and a header may repeat.
     pub fn answer(status: u16, phrase: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
         let mut head = format!("HTTP/1.1 {status} {phrase}\r\n");
@@ -125,40 +125,40 @@ impl ScriptedReply {
         Self::raw(bytes)
     }
 
-    /// These bytes.
+    /// Returns an answer of these bytes.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), drip: None, flood: 0, after: AfterReply::Next }
     }
 
-    /// No answer: the connection is closed.
+    /// Closes the connection without an answer.
     pub fn close() -> Self {
         Self::raw([]).then_close()
     }
 
-    /// No answer: nothing happens until the client hangs up.
+    /// Waits without an answer until the client closes the connection.
     pub fn hang() -> Self {
         Self::raw([]).then_hang()
     }
 
-    /// After the answer the connection is closed, whatever it said.
+    /// Closes the connection after the answer, regardless of its headers.
     pub fn then_close(mut self) -> Self {
         self.after = AfterReply::Close;
         self
     }
 
-    /// After the answer nothing more happens until the client hangs up.
+    /// Keeps the connection open and silent after the answer until the client closes it.
     pub fn then_hang(mut self) -> Self {
         self.after = AfterReply::Hang;
         self
     }
 
-    /// One byte at a time, with a pause after each.
+    /// Sends one byte at a time, with a pause after each.
     pub fn dripping(mut self, pause: Duration) -> Self {
         self.drip = Some(pause);
         self
     }
 
-    /// After the answer that many more bytes of `x`, or as many as are taken.
+    /// Sends this number of bytes `x` after the answer, or as many as the client accepts.
     pub fn then_flood(mut self, bytes: u64) -> Self {
         self.flood = bytes;
         self
@@ -168,7 +168,7 @@ impl ScriptedReply {
 /// The way a node presents itself to a client.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Identity {
-    /// Plain HTTP, and the endpoint says so.
+    /// Plain HTTP, with an `http` endpoint.
     Plain,
     /// TLS with a certificate for 127.0.0.1, 127.0.0.2 and localhost, signed by the CA of [`Node::cluster_settings`].
     Trusted,
@@ -178,24 +178,24 @@ pub enum Identity {
     NotYetValid,
     /// The same, but for `pve9.example` and 192.0.2.9.
     WrongName,
-    /// TLS with a certificate that signed itself.
+    /// TLS with a self-signed certificate.
     SelfSigned,
-    /// The endpoint says TLS, the node answers in plain HTTP that it does not understand.
+    /// An `https` endpoint at which the node answers 400 in plain HTTP.
     PlainOnTlsPort,
-    /// The endpoint says TLS, the node closes after the first bytes of the handshake.
+    /// An `https` endpoint at which the node closes after the first bytes of the handshake.
     ClosesInHandshake,
-    /// The endpoint says TLS, the node reads the first bytes of the handshake and says nothing.
+    /// An `https` endpoint at which the node reads the first bytes of the handshake and does not answer.
     HangsInHandshake,
-    /// Plain HTTP; every connection is closed before a byte is read.
+    /// Plain HTTP. Every connection is closed before a byte is read.
     ClosesAtOnce,
 }
 
-/// A certificate, and how a node speaks TLS with it.
+/// A certificate, and the TLS configuration that uses it.
 type Certificate = (CertificateDer<'static>, Arc<ServerConfig>);
 
 type Behaviour = dyn Fn(&Request) -> ScriptedReply + Send + Sync;
 
-/// A running node; dropping it closes its port and every connection.
+/// A running node. Dropping it closes its port and every connection.
 pub struct Node {
     address: SocketAddr,
     identity: Identity,
@@ -214,7 +214,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Whole even when a test has failed with it in its hand.
+    /// Ignores poisoning: the log is usable even if a test failed while it had the lock.
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,30 +223,30 @@ impl Shared {
 #[derive(Default)]
 struct Log {
     requests: Vec<Request>,
-    /// One for each connection, as long as it is open.
+    /// One stream for each open connection.
     sockets: Vec<Option<TcpStream>>,
     closed: usize,
 }
 
 impl Node {
-    /// A plain HTTP node.
+    /// Starts a plain HTTP node.
     pub fn start(behaviour: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Self {
         Self::start_as(Identity::Plain, behaviour)
     }
 
-    /// A node that presents itself as `identity`.
+    /// Starts a node that presents itself as `identity`.
     pub fn start_as(identity: Identity, behaviour: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static) -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into(), identity, behaviour).unwrap()
     }
 
-    /// The same at an address that the test chose, if that is free.
+    /// Does the same at this address, if it is free.
     pub fn start_at(
         address: SocketAddr,
         identity: Identity,
         behaviour: impl Fn(&Request) -> ScriptedReply + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        // Room for a crowd that comes at once; the standard library leaves less.
+        // A larger backlog than the standard library's, for many connections at once.
         SockRef::from(&listener).listen(1024)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -264,14 +264,13 @@ impl Node {
         Ok(Self { address, identity, shared, acceptor: Some(acceptor) })
     }
 
-    /// Returns its address.
     pub fn endpoint(&self) -> Endpoint {
         let https = !matches!(self.identity, Identity::Plain | Identity::ClosesAtOnce);
         Endpoint { https, host: self.address.ip().to_string(), port: self.address.port() }
     }
 
-    /// A cluster of this node alone, called `test`, with the CA that signs [`Identity::Trusted`] and a time limit of
-    /// 5 s.
+    /// Returns a cluster `test` of this node only, with the CA that signs [`Identity::Trusted`] and a time limit of 5
+    /// s.
     pub fn cluster_settings(&self) -> ClusterConfig {
         ClusterConfig {
             name: "test".into(),
@@ -282,7 +281,7 @@ impl Node {
             tls: TlsVerification::Ca(vec![ca().der.clone()]),
             timeout: Duration::from_secs(5),
             discover_nodes: false,
-            // The policy has tests of its own; the others need every permission.
+            // The policy has its own tests. All other tests need every permission.
             policy: ClusterPolicy {
                 permissions: Permissions { access: AccessLevel::Full, exec: true },
                 confirm: ConfirmationPolicy::Never,
@@ -291,18 +290,18 @@ impl Node {
         }
     }
 
-    /// SHA-256 of its certificate; panics where it has none.
+    /// Returns the SHA-256 of its certificate. Panics if it has none.
     pub fn fingerprint(&self) -> Fingerprint {
         let certificate = self.shared.certificate.lock().unwrap();
         Fingerprint(digest(&SHA256, &certificate.as_ref().unwrap().0).as_ref().try_into().unwrap())
     }
 
-    /// Has another certificate of the same kind from now on; connections that are open go on.
+    /// Replaces the certificate by another of the same kind. Open connections continue.
     pub fn renew(&self) {
         *self.shared.certificate.lock().unwrap() = certificate(self.identity);
     }
 
-    /// Ends every connection, as a restart does.
+    /// Closes every connection, as a restart does.
     pub fn hang_up(&self) {
         for socket in self.shared.log().sockets.iter().flatten() {
             let _ = socket.shutdown(Shutdown::Both);
@@ -314,7 +313,7 @@ impl Node {
         self.shared.log().requests.clone()
     }
 
-    /// Forgets the requests so far, for a node that lives long.
+    /// Forgets the requests so far, for a node that runs long.
     pub fn forget(&self) {
         self.shared.log().requests.clear();
     }
@@ -330,22 +329,22 @@ impl Node {
         log.sockets.len() - log.closed
     }
 
-    /// Waits until that many requests were read.
+    /// Waits until this number of requests was read.
     pub fn wait_for_requests(&self, n: usize) {
         self.wait("requests", |log| log.requests.len() >= n);
     }
 
-    /// Waits until that many requests of a path that ends so were read.
+    /// Waits until this number of requests was read whose path ends like this.
     pub fn wait_for_path(&self, end: &str, n: usize) {
         self.wait(end, |log| log.requests.iter().filter(|r| r.path().ends_with(end)).count() >= n);
     }
 
-    /// Waits until that many connections were made.
+    /// Waits until this number of connections was made.
     pub fn wait_for_connections(&self, n: usize) {
         self.wait("connections", |log| log.sockets.len() >= n);
     }
 
-    /// Waits until that many connections have ended, by whichever side.
+    /// Waits until this number of connections has ended, closed by either side.
     pub fn wait_for_closed(&self, n: usize) {
         self.wait("closed connections", |log| log.closed >= n);
     }
@@ -365,7 +364,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.hang_up();
-        // Wakes the acceptor.
+        // Wakes the accept thread.
         let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
@@ -394,7 +393,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = shared.clone();
         thread::spawn(move || {
             let _ = socket.set_nodelay(true);
-            // Dropped even if the behaviour panics, so that the client sees an end at once.
+            // Dropped even if the behaviour panics, so that the client sees the end of the connection at once.
             let connection = Connection { number: connection, socket, shared };
             let _ = serve(connection.number, &connection.socket, &connection.shared);
         });
@@ -409,7 +408,7 @@ struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The log has a clone of the socket: only a shutdown ends the connection.
+        // The log has a clone of the socket, so only a shutdown ends the connection.
         let _ = self.socket.shutdown(Shutdown::Both);
         let mut log = self.shared.log();
         log.sockets[self.number] = None;
@@ -425,7 +424,7 @@ fn serve(connection: usize, mut socket: &TcpStream, shared: &Shared) -> io::Resu
         Identity::ClosesInHandshake => socket.read(&mut [0; 64]).map(drop),
         Identity::HangsInHandshake => until_closed(&mut socket),
         Identity::PlainOnTlsPort => {
-            // As web servers answer what they can't read.
+            // Web servers answer an unreadable request like this.
             let _ = socket.read(&mut [0; 4096])?;
             socket.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         }
@@ -485,7 +484,7 @@ fn until_closed(stream: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// `None` where the client closed between two requests.
+/// Reads a request. Returns `None` if the client closed between two requests.
 fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
     let mut bytes = Vec::new();
     let head = loop {
@@ -521,7 +520,7 @@ fn more(stream: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
     Ok(n)
 }
 
-/// The CA of all trusted nodes of this process.
+/// Returns the CA of all trusted nodes of this process.
 struct Ca {
     der: CertificateDer<'static>,
     pem: String,
@@ -540,7 +539,7 @@ fn ca() -> &'static Ca {
     })
 }
 
-/// The CA's certificate in PEM, as a `ca_file` has it.
+/// Returns the CA's certificate in PEM, for a `ca_file`.
 pub fn ca_pem() -> &'static str {
     &ca().pem
 }

@@ -1,4 +1,4 @@
-//! Clients and clusters of all levels, and a node that keeps its requests.
+//! Clients and clusters of all levels, and a recording node.
 #![allow(dead_code)]
 
 use super::node::{Node, Request, ScriptedReply};
@@ -29,7 +29,7 @@ pub const fn rights(access: AccessLevel, exec: bool) -> Permissions {
     Permissions { access, exec }
 }
 
-/// Returns a client with access to these clusters (none: all).
+/// Returns a client with access to these clusters (empty: all).
 pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
     let clusters = (!clusters.is_empty()).then(|| clusters.iter().map(|c| (*c).to_owned()).collect());
     Client {
@@ -40,49 +40,49 @@ pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
     }
 }
 
-/// The token of that client.
+/// Returns the token of that client.
 pub fn token(name: &str) -> String {
     format!("pmcp_the-token-of-{name}")
 }
 
-/// That client as it calls.
+/// Returns that client as a caller.
 pub fn caller(client: &Client) -> Caller {
     Caller { client: Arc::new(client.clone()), address: None, transport: "http", trace: None }
 }
 
 /// Returns a policy that permits everything without confirmation.
-pub fn open() -> ClusterPolicy {
+pub fn open_policy() -> ClusterPolicy {
     ClusterPolicy { permissions: ALL, confirm: ConfirmationPolicy::Never, ..ClusterPolicy::default() }
 }
 
-/// Returns a policy that permits everything, with confirmation of what cannot be undone.
-pub fn asking() -> ClusterPolicy {
-    ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open() }
+/// Returns a policy that permits everything, with confirmation of irreversible changes.
+pub fn confirming_policy() -> ClusterPolicy {
+    ClusterPolicy { confirm: ConfirmationPolicy::Destructive, ..open_policy() }
 }
 
-/// Operations as clusters.json has them.
+/// Parses operations as written in clusters.json.
 pub fn patterns(list: &[&str]) -> Vec<OperationPattern> {
     list.iter().map(|text| OperationPattern::parse(text).expect(text)).collect()
 }
 
-/// Guests as clusters.json has them.
+/// Parses guests as written in clusters.json.
 pub fn protected(list: &[&str]) -> Vec<GuestSelector> {
     list.iter().map(|text| GuestSelector::parse(text).expect(text)).collect()
 }
 
-/// A node that keeps every request since the last look at them.
+/// A node that records its requests.
 pub struct RecordingNode {
     pub node: Node,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl RecordingNode {
-    /// A Proxmox node with the facts as its description.
+    /// Starts a Proxmox node with the embedded facts as its description.
     pub fn start() -> Self {
         Self::with(gzipped_facts(), |_| None)
     }
 
-    /// One with this description, that answers what `first` leaves to it.
+    /// Starts a node with this description, for requests that `first` does not answer.
     pub fn with(
         script: ScriptedReply,
         first: impl Fn(&Request) -> Option<ScriptedReply> + Send + Sync + 'static,
@@ -98,17 +98,17 @@ impl RecordingNode {
         Self { node, seen }
     }
 
-    /// A cluster of it with this name and these rules.
+    /// Returns a cluster of this node with this name and these rules.
     pub fn cluster(&self, name: &str, rules: ClusterPolicy) -> ClusterConfig {
         ClusterConfig { name: name.into(), policy: rules, ..self.node.cluster_settings() }
     }
 
-    /// Every request of the API since the last look.
+    /// Removes and returns the recorded requests of the API.
     pub fn requests(&self) -> Vec<Request> {
         take(&mut *self.seen.lock().expect("a list"))
     }
 
-    /// Of those, what may change something: method and path.
+    /// Removes them and returns method and path of those that may change something.
     pub fn writes(&self) -> Vec<String> {
         let all = self.requests();
         let writes = all.iter().filter(|r| r.method != "GET");
@@ -117,7 +117,7 @@ impl RecordingNode {
 }
 
 /// Returns a path of an operation as a caller types it, with fitting values: guests 100 on pve1 and 200 on pve2.
-pub fn concrete(operation: &Operation<'_>) -> String {
+pub fn concrete_path(operation: &Operation<'_>) -> String {
     let template = operation.template();
     let value = |segment: &str| -> String {
         let Some(name) = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) else { return segment.into() };
@@ -142,7 +142,7 @@ pub fn concrete(operation: &Operation<'_>) -> String {
     template.split('/').map(value).collect::<Vec<_>>().join("/")
 }
 
-/// A `tools/call` of 2026-07-28 whose client can (or can't) show its user a form; `more` are the members of a retry.
+/// Returns a `tools/call` of 2026-07-28 from a client with or without forms. `more` has the members of a retry.
 pub fn modern(tool: &str, arguments: &Value, elicits: bool, more: Value) -> Value {
     let capabilities = if elicits { json!({"elicitation": {}}) } else { json!({}) };
     let mut params = json!({"name": tool, "arguments": arguments, "_meta": {
@@ -156,12 +156,12 @@ pub fn modern(tool: &str, arguments: &Value, elicits: bool, more: Value) -> Valu
 }
 
 /// Returns the params of an answer to a question.
-pub fn answered(state: &Value, action: &str, content: Value) -> Value {
+pub fn answer_question(state: &Value, action: &str, content: Value) -> Value {
     json!({"requestState": state, "inputResponses": {"confirm": {"action": action, "content": content}}})
 }
 
-/// The code in a text that asks for a confirmation.
-pub fn code_in(text: &str) -> String {
+/// Returns the code in a text that requires a confirmation.
+pub fn confirmation_code_in(text: &str) -> String {
     let (_, rest) = text.split_once("confirm: \"").unwrap_or_else(|| panic!("no code in {text}"));
     rest.split('"').next().expect("a code").to_owned()
 }

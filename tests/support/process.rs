@@ -58,7 +58,7 @@ pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// A running program; dropping it ends it.
+/// A running program. Dropping it ends it.
 pub struct ServerProcess {
     pub child: Child,
     stdin: Option<ChildStdin>,
@@ -72,7 +72,7 @@ impl ServerProcess {
         Self::of(&mut program(args))
     }
 
-    /// Starts a command, for one with variables.
+    /// Starts a command, for example one with variables.
     pub fn of(command: &mut Command) -> Self {
         let (mut process, stdout) = Self::spawn(command);
         process.stdout = lines(stdout);
@@ -86,7 +86,7 @@ impl ServerProcess {
         process
     }
 
-    /// Starts it with a closed pipe as its stdout.
+    /// Starts the program with a closed pipe as its stdout.
     pub fn start_unread(args: &[&str]) -> Self {
         Self::spawn(&mut program(args)).0
     }
@@ -112,12 +112,12 @@ impl ServerProcess {
     }
 
     /// Writes a line to its stdin.
-    pub fn say(&mut self, line: &str) {
-        self.say_bytes(format!("{line}\n").as_bytes());
+    pub fn write_line(&mut self, line: &str) {
+        self.write_bytes(format!("{line}\n").as_bytes());
     }
 
     /// Writes bytes to its stdin.
-    pub fn say_bytes(&mut self, bytes: &[u8]) {
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
         self.stdin.as_mut().expect("stdin is open").write_all(bytes).expect("stdin is read");
     }
 
@@ -136,7 +136,7 @@ impl ServerProcess {
 
     /// Writes a message and reads the next one.
     pub fn ask(&mut self, line: &str) -> Value {
-        self.say(line);
+        self.write_line(line);
         self.message()
     }
 
@@ -153,13 +153,12 @@ impl ServerProcess {
         self.signal(Signal::CONT);
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signal");
     }
 
-    /// Waits for its end.
-    pub fn ended(&mut self) -> ExitStatus {
+    /// Waits for the exit of the process.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LONG;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {

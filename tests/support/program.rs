@@ -19,12 +19,12 @@ use tempfile::{NamedTempFile, TempDir};
 
 /// The token of the client `reader`, which may only read.
 pub const READER: &str = "pmcp_reader-0a1b2c3d4e5f60718293";
-/// The token of the client `operator`, which may do what can be undone.
+/// The token of the client `operator`, which may make reversible changes.
 pub const OPERATOR: &str = "pmcp_operator-1b2c3d4e5f6071829304";
 /// The token of the client `admin`, which may do everything.
 pub const ADMIN: &str = "pmcp_admin-2c3d4e5f607182930415";
 
-/// The program with a configuration of its own. Dropping it ends the process.
+/// The program with its own configuration. Dropping it ends the process.
 pub struct ProgramServer {
     pub process: ServerProcess,
     pub endpoint: HttpEndpoint,
@@ -107,7 +107,7 @@ impl ProgramServerBuilder {
 
     fn spawn(&self, config: &Path, audit: &Path) -> ServerProcess {
         let mut command = Command::new("/bin/sh");
-        // The signal of a limit on the size of files would end the program if it were not ignored.
+        // The signal for exceeding the limit on file sizes would end the program if it were not ignored.
         command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\"", binary()]).env_clear();
         command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]).args(&self.flags);
         if self.has_audit_file {
@@ -144,7 +144,7 @@ impl ProgramServer {
     /// Kills the program and starts it again.
     pub fn kill_and_start(&mut self) {
         self.process.signal(Signal::KILL);
-        self.process.ended();
+        self.process.wait_for_exit();
         self.process = self.options.spawn(&self.config, &self.audit);
         self.endpoint.address = self.process.address();
     }
@@ -163,17 +163,17 @@ impl ProgramServer {
     }
 
     /// Returns the output of `audit verify`, and fails if it found a problem.
-    pub fn verified(&self) -> String {
+    pub fn verify_audit_log(&self) -> String {
         let output = run(&["audit", "verify", self.audit.to_str().unwrap()]);
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{said}");
-        said
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        text
     }
 
     /// Ends the program and returns what it printed after its first line.
-    pub fn printed(mut self) -> String {
+    pub fn stop_and_read(mut self) -> String {
         self.process.signal(Signal::TERM);
-        self.process.ended();
+        self.process.wait_for_exit();
         self.process.stdout.iter().chain(self.process.stderr.iter()).collect::<Vec<_>>().join("\n")
     }
 }
@@ -193,7 +193,7 @@ impl HttpEndpoint {
         self.post(token, &call(1, tool, arguments)).json()
     }
 
-    /// Calls a tool in an SSE session with progress, and returns every message up to the answer.
+    /// Calls a tool in an SSE session with progress. Returns every message up to the answer.
     pub fn events(&self, token: &str, tool: &str, arguments: Value) -> Vec<String> {
         let mut sse = Sse::open_with(self.connect(), &bearer(token));
         let message = call_with_progress(1, tool, arguments, "p");
@@ -227,7 +227,7 @@ pub fn texts(answer: &Value) -> String {
 
 /// Returns the confirmation code in a question.
 pub fn code(answer: &Value) -> String {
-    let said = texts(answer);
-    let after = said.split("confirm: \"").nth(1).unwrap_or_else(|| panic!("no code: {said}"));
+    let text = texts(answer);
+    let after = text.split("confirm: \"").nth(1).unwrap_or_else(|| panic!("no code: {text}"));
     after.split('"').next().unwrap().to_owned()
 }

@@ -1,5 +1,5 @@
-//! A scripted node that is a Proxmox node as far as the way of a request goes: it describes its API, lists its guests,
-//! refuses those that are elsewhere and answers anything else with `"fine"`; and what it makes of a request.
+//! A scripted Proxmox node, and its reading of a request. It describes its API, lists its guests, rejects guests of
+//! other nodes, and answers anything else with `"fine"`.
 #![allow(dead_code)]
 
 use super::node::{Node, Request, ScriptedReply};
@@ -14,7 +14,7 @@ pub const SCRIPT: &str = "/pve-docs/api-viewer/apidoc.js";
 /// The nodes of the cluster.
 pub const NODES: [&str; 3] = ["pve1", "pve2", "pve3"];
 
-/// Its guests: two are called `twin`, and of `thin` the token may not see where it is.
+/// Returns its guests. Two are called `twin`, and the node of `thin` is not visible to the token.
 pub fn guests() -> Value {
     json!([
         {"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "pve1", "name": "web01", "status": "running"},
@@ -26,17 +26,17 @@ pub fn guests() -> Value {
     ])
 }
 
-/// Such a node, with [`guests`].
+/// Starts such a node, with [`guests`].
 pub fn proxmox() -> Node {
     proxmox_with(gzipped_facts(), |_| None)
 }
 
-/// The facts of this program as a node serves its description, compressed.
+/// Returns the embedded facts as a node serves its description, compressed.
 pub fn gzipped_facts() -> ScriptedReply {
     ScriptedReply::answer(200, "OK", &[("Content-Encoding", "gzip")], facts::APIDOC)
 }
 
-/// The facts as a list to change.
+/// Returns the embedded facts as a list that a test can change.
 pub fn facts_list() -> Vec<Value> {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(facts::APIDOC), &mut text).unwrap();
@@ -44,12 +44,12 @@ pub fn facts_list() -> Vec<Value> {
     serde_json::from_str(list).unwrap()
 }
 
-/// Paths as a node serves its description.
+/// Returns these paths as a node serves its description.
 pub fn script(paths: &[Value]) -> Vec<u8> {
     format!("const apiSchema = {};\n", json!(paths)).into_bytes()
 }
 
-/// Such a node with this description, that answers what `first` leaves to it.
+/// Starts such a node with this description, for requests that `first` does not answer.
 pub fn proxmox_with(
     script: ScriptedReply,
     first: impl Fn(&Request) -> Option<ScriptedReply> + Send + Sync + 'static,
@@ -72,20 +72,20 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
     if let ["nodes", node, rest @ ..] = segments.as_slice() {
         if !NODES.contains(node) {
             let why = format!("hostname lookup '{node}' failed - failed to get address info for: {node}");
-            return failed(&why);
+            return server_error(&why);
         }
         if let [kind @ ("qemu" | "lxc"), vmid, ..] = rest
             && !is_at(rows, node, kind, vmid)
         {
             let folder = if *kind == "qemu" { "qemu-server" } else { "lxc" };
-            return failed(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
+            return server_error(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
         }
     }
     ScriptedReply::data("\"fine\"")
 }
 
-/// 500 in Proxmox's way.
-pub fn failed(why: &str) -> ScriptedReply {
+/// Returns a 500 in the form of Proxmox.
+pub fn server_error(why: &str) -> ScriptedReply {
     let why: String = why.chars().filter(char::is_ascii).collect();
     ScriptedReply::refusal(500, &why, &json!({"message": format!("{why}\n"), "data": null}).to_string())
 }
@@ -104,7 +104,8 @@ pub fn is_lookup(request: &Request) -> bool {
             || about.iter().any(|path| request.target.strip_prefix("/api2/json") == Some(path)))
 }
 
-/// The segments below `/api2/json` as Proxmox reads them: the whole path decoded once, empty ones dropped.
+/// Returns the segments below `/api2/json` as Proxmox reads them. The path is decoded once, and empty segments are
+/// dropped.
 pub fn segments(request: &Request) -> Vec<String> {
     assert!(request.target.bytes().all(|b| b.is_ascii_graphic() && b != b'#'), "{request:?}");
     let all = read(request.path());
@@ -112,7 +113,7 @@ pub fn segments(request: &Request) -> Vec<String> {
     all[2..].to_vec()
 }
 
-/// A path as Proxmox reads it.
+/// Returns a path as Proxmox reads it.
 pub fn read(path: &str) -> Vec<String> {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();
@@ -137,7 +138,7 @@ pub fn operation(method: &str, segments: &[String]) -> (String, Option<&'static 
     (method.to_owned(), found.and_then(|found| found.operation(named)).map(|o| o.template()))
 }
 
-/// Values for whatever an operation requires beside its path.
+/// Returns values for the required parameters of an operation that are not in its path.
 pub fn required(operation: &Operation<'_>) -> Map<String, Value> {
     let wanted = operation.parameters().filter(|p| p.is_required() && !operation.is_path_parameter(p.name()));
     let value = |p: &proxmox_mcp::pve::schema::ParameterSpec<'_>| match p.kind() {

@@ -9,10 +9,10 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes here; a test that waits so long has failed.
+/// The time limit of a wait. It is far longer than any event takes.
 pub const LONG: Duration = Duration::from_secs(20);
 
-/// Looks until `done`, for [`LONG`].
+/// Polls `done` until it returns true. Fails after [`LONG`].
 pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
@@ -21,7 +21,6 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A connection.
 pub struct Client {
     pub stream: TcpStream,
     pub tls: Option<ClientConnection>,
@@ -52,18 +51,18 @@ impl Client {
         Self { stream, tls: None, bytes: Vec::new() }
     }
 
-    /// A connection to a server.
+    /// Opens a connection to a server.
     pub fn to(address: impl ToSocketAddrs) -> Self {
         Self::new(TcpStream::connect(address).unwrap())
     }
 
-    /// Speaks TLS from here on; hands are shaken with the first bytes that are sent or read.
+    /// Switches to TLS. The handshake happens with the first bytes that are sent or read.
     pub fn over(mut self, config: Arc<ClientConfig>) -> Self {
         self.tls = Some(ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap());
         self
     }
 
-    /// Sends bytes; an error is a server that has had enough, which its answer, or its absence, tells.
+    /// Sends bytes. Errors are ignored: the server has closed the connection, which reading shows.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = match &mut self.tls {
             Some(tls) => Stream::new(tls, &mut self.stream).write_all(bytes.as_ref()),
@@ -71,7 +70,7 @@ impl Client {
         };
     }
 
-    /// Sends a proper request to this server: `line` is method and target, `headers` whole lines; and reads the answer.
+    /// Sends a valid request and reads the answer. `line` is method and target, `headers` has whole lines.
     pub fn ask(&mut self, line: &str, headers: &str) -> Reply {
         self.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
         self.reply().expect("an answer")
@@ -93,7 +92,7 @@ impl Client {
         self.reply().expect("an answer")
     }
 
-    /// The same, and does not wait.
+    /// Does the same without reading the answer.
     pub fn send_post_with(&mut self, path: &str, headers: &str, json: &str) {
         self.send(format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{json}",
@@ -101,7 +100,7 @@ impl Client {
         ));
     }
 
-    /// The next answer; `None` when the connection ends instead.
+    /// Reads the next answer. Returns `None` if the connection ends instead.
     pub fn reply(&mut self) -> Option<Reply> {
         let head = self.head()?;
         let length =
@@ -119,7 +118,7 @@ impl Client {
         self.until("\r\n\r\n")
     }
 
-    /// Up to and without `end`.
+    /// Reads up to `end` and returns the bytes before it.
     fn until(&mut self, end: &str) -> Option<String> {
         let mut from = 0;
         loop {
@@ -135,20 +134,20 @@ impl Client {
         }
     }
 
-    /// Everything up to the end of the connection.
+    /// Reads everything up to the end of the connection.
     pub fn rest(&mut self) -> String {
         while self.more() {}
         String::from_utf8(std::mem::take(&mut self.bytes)).unwrap()
     }
 
-    /// Waits for the end of the connection; whatever comes before is thrown away.
+    /// Waits for the end of the connection and discards bytes before it.
     pub fn assert_ends(&mut self) {
         while self.more() {
             self.bytes.clear();
         }
     }
 
-    /// Reads on; false at the end of the connection. Silence for [`LONG`] fails the test.
+    /// Reads more bytes. Returns false at the end of the connection. Silence for [`LONG`] fails the test.
     fn more(&mut self) -> bool {
         let mut room = [0; 1 << 16];
         let read = match &mut self.tls {
@@ -177,12 +176,12 @@ pub struct Sse {
 }
 
 impl Sse {
-    /// Opens a session on a fresh connection.
+    /// Opens a session on a new connection.
     pub fn open(client: Client) -> Self {
         Self::open_with(client, "")
     }
 
-    /// The same, with more headers (whole lines).
+    /// Does the same, with more headers (whole lines).
     pub fn open_with(mut client: Client, headers: &str) -> Self {
         client.send(format!("GET /sse HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n"));
         let head = client.head().expect("an answer to GET /sse");
@@ -194,7 +193,7 @@ impl Sse {
         stream
     }
 
-    /// The next event's name and data; comments are passed over. `None` at the end of the stream.
+    /// Returns name and data of the next event, and skips comments. Returns `None` at the end of the stream.
     pub fn event(&mut self) -> Option<(String, String)> {
         loop {
             let block = self.client.until("\n\n")?;
@@ -209,14 +208,13 @@ impl Sse {
         }
     }
 
-    /// The next message.
+    /// Returns the next message.
     pub fn message(&mut self) -> String {
         let (name, data) = self.event().expect("a message");
         assert_eq!(name, "message");
         data
     }
 
-    /// Waits for a comment.
     pub fn comment(&mut self) -> String {
         let block = self.client.until("\n\n").expect("a comment");
         assert!(block.starts_with(':'), "{block}");
@@ -224,12 +222,12 @@ impl Sse {
     }
 }
 
-/// A ping whose id, which its answer repeats, is `n` bytes long: the way to a large answer.
+/// Returns a ping with an id of `n` bytes. The answer repeats the id and so is large.
 pub fn ping(n: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(n))
 }
 
-/// A message that is refused with its id, `n` bytes long, in the body of a 400.
-pub fn refused(n: usize) -> String {
+/// Returns an invalid message with an id of `n` bytes. The body of the 400 repeats the id.
+pub fn invalid_message(n: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":"{}"}}"#, "i".repeat(n))
 }

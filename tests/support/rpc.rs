@@ -1,53 +1,53 @@
-//! JSON-RPC messages of both eras of MCP, and the ways to send them over HTTP and read what comes back.
+//! JSON-RPC messages of both eras of MCP, and functions that send them over HTTP and read the answers.
 #![allow(dead_code)]
 
 use super::raw::{Client, Reply, Sse};
 use serde_json::{Value, json};
 
-/// The version whose requests carry all they need.
+/// The modern version, whose requests are self-contained.
 pub const MODERN: &str = "2026-07-28";
 /// The Accept header of SDKs.
 pub const ACCEPT: &str = "Accept: application/json, text/event-stream\r\n";
 
 /// The Accept header of a client that reads no events.
 pub const JSON_ONLY: &str = "Accept: application/json\r\n";
-/// The Accept header of a client that reads nothing but events.
+/// The Accept header of a client that reads only events.
 pub const EVENTS_ONLY: &str = "Accept: text/event-stream\r\n";
 
-/// A request of the initialize era.
+/// Returns a request of the initialize era.
 pub fn request(id: impl Into<Value>, method: &str, params: Value) -> String {
     json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params}).to_string()
 }
 
-/// A notification.
+/// Returns a notification.
 pub fn notification(method: &str, params: Value) -> String {
     json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
 }
 
-/// A tools/call of the initialize era.
+/// Returns a tools/call of the initialize era.
 pub fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> String {
     request(id, "tools/call", json!({"name": tool, "arguments": arguments}))
 }
 
-/// The same, with progress wanted under `token`.
+/// Returns the same call with the progress token `token`.
 pub fn call_with_progress(id: impl Into<Value>, tool: &str, arguments: Value, token: impl Into<Value>) -> String {
     let meta = json!({"progressToken": token.into()});
     request(id, "tools/call", json!({"name": tool, "arguments": arguments, "_meta": meta}))
 }
 
-/// The notification that gives a call up.
-pub fn cancelled(id: impl Into<Value>) -> String {
+/// Returns the notification that cancels a call.
+pub fn cancel_notification(id: impl Into<Value>) -> String {
     notification("notifications/cancelled", json!({"requestId": id.into()}))
 }
 
-/// A request of 2026-07-28; `_meta` is added to what `params` has of it.
+/// Returns a request of 2026-07-28. `_meta` is merged with that of `params`.
 pub fn modern(id: impl Into<Value>, method: &str, mut params: Value) -> String {
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = MODERN.into();
     params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
     request(id, method, params)
 }
 
-/// The headers that go with a request of 2026-07-28 on POST /mcp.
+/// Returns the headers of a request of 2026-07-28 on POST /mcp.
 pub fn modern_headers(message: &str) -> String {
     let message: Value = serde_json::from_str(message).expect("JSON");
     let method = message["method"].as_str().expect("a method");
@@ -62,7 +62,7 @@ pub fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
 
-/// Returns the code of an error. Panics if the answer is no error.
+/// Returns the code of an error. Panics if the answer is not an error.
 pub fn code(answer: &Value) -> i64 {
     answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error in {answer}"))
 }
@@ -76,7 +76,7 @@ pub fn assert_error(reply: &Reply, status: u16, error: i64, id: Value) -> Value 
 }
 
 impl Reply {
-    /// The body, which must be JSON and said to be.
+    /// Returns the body, which must be JSON with the right Content-Type.
     pub fn json(&self) -> Value {
         assert!(self.has_header("Content-Type: application/json"), "{}", self.head);
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
@@ -89,12 +89,12 @@ impl Client {
         self.post_with("/mcp", ACCEPT, json)
     }
 
-    /// Posts a message of 2026-07-28 to `/mcp`, with the headers that belong to it.
+    /// Posts a message of 2026-07-28 to `/mcp`, with its headers.
     pub fn mcp_modern(&mut self, json: &str) -> Reply {
         self.post_with("/mcp", &modern_headers(json), json)
     }
 
-    /// The reply that has become an event stream; its head must say so.
+    /// Reads the head of a reply that is an event stream.
     pub fn events(mut self) -> Sse {
         let head = self.reply().expect("an answer").head;
         for line in
@@ -108,12 +108,12 @@ impl Client {
 }
 
 impl Sse {
-    /// The next message.
+    /// Returns the next message.
     pub fn json(&mut self) -> Value {
         serde_json::from_str(&self.message()).expect("JSON")
     }
 
-    /// Every message up to the end of the stream.
+    /// Returns every message up to the end of the stream.
     pub fn messages(&mut self) -> Vec<Value> {
         let mut all = Vec::new();
         while let Some((name, data)) = self.event() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Short deadlines, so that the tests that wait for one are quick; the caps are the defaults.
+/// Returns limits with short deadlines, so that tests of a deadline are quick. The other limits are the defaults.
 pub fn limits() -> Limits {
     Limits {
         head_timeout: Duration::from_millis(500),
@@ -26,12 +26,12 @@ pub fn limits() -> Limits {
     }
 }
 
-/// For tests whose clients misbehave in no way: on a busy machine, what is slow is not a client that dawdles.
-pub fn patient() -> Limits {
+/// Returns limits with long deadlines, for tests with well-behaved clients on a busy machine.
+pub fn patient_limits() -> Limits {
     Limits { head_timeout: LONG, body_timeout: LONG, write_timeout: LONG, ..limits() }
 }
 
-/// A client whose token is its name, for these clusters alone if there are any.
+/// Returns a client whose token is its name, with access to these clusters (empty: all).
 pub fn caller(name: &str, clusters: Option<&[&str]>) -> Caller {
     let clusters = clusters.map(|all| all.iter().map(|cluster| cluster.to_string()).collect());
     Caller { name: name.into(), token_sha256: TokenHash::from_token(name.as_bytes()), clusters, ..Caller::anonymous() }
@@ -47,10 +47,10 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Returns a builder of a server without clients, tools and probes, for [`patient`] tests.
+    /// Returns a builder of a server without clients, tools and probes, with the limits of [`patient_limits`].
     pub fn builder() -> TestServerBuilder {
         TestServerBuilder {
-            limits: patient(),
+            limits: patient_limits(),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             clients: Vec::new(),
@@ -60,21 +60,21 @@ impl TestServer {
         }
     }
 
-    /// Starts a server that has nothing but these limits.
+    /// Starts a server with these limits and nothing else.
     pub fn start(limits: Limits) -> Self {
         Self::builder().limits(limits).start()
     }
 
     pub fn connect(&self) -> Client {
-        let client = self.connect_plainly();
+        let client = self.connect_without_tls();
         match &self.tls {
             Some(config) => client.over(config.clone()),
             None => client,
         }
     }
 
-    /// A connection without TLS, whatever the server speaks.
-    pub fn connect_plainly(&self) -> Client {
+    /// Opens a connection without TLS.
+    pub fn connect_without_tls(&self) -> Client {
         Client::to(self.address)
     }
 
@@ -83,7 +83,7 @@ impl TestServer {
         assert_eq!(self.connect().ask("GET /healthz", "").status, 200);
     }
 
-    /// Asks for a path on a connection of its own, with this token.
+    /// Requests a path on a new connection, with this token.
     pub fn get(&self, path: &str, token: &str) -> Reply {
         self.connect().ask(&format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"))
     }
@@ -95,12 +95,11 @@ impl TestServer {
         client.reply().map_or(0, |reply| reply.status)
     }
 
-    /// Opens a session.
     pub fn sse(&self) -> Sse {
         Sse::open(self.connect())
     }
 
-    /// Tells the server to stop, and returns at once.
+    /// Starts the stop of the server and returns at once.
     pub fn begin_stop(&self) {
         self.stop.stop();
     }
@@ -141,13 +140,13 @@ impl TestServerBuilder {
         self
     }
 
-    /// Accepts these names in `Host`, beside those of loopback.
+    /// Accepts these names in `Host`, besides those of loopback.
     pub fn hosts(mut self, hosts: &[&str]) -> Self {
         self.allowed_hosts = hosts.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// Accepts these values of `Origin`, beside those of loopback.
+    /// Accepts these values of `Origin`, besides those of loopback.
     pub fn origins(mut self, origins: &[&str]) -> Self {
         self.allowed_origins = origins.iter().map(ToString::to_string).collect();
         self
@@ -201,7 +200,7 @@ impl TestServerBuilder {
     }
 }
 
-/// The tests that open thousands of sockets need them on both ends, in one process.
+/// Raises the limit on descriptors, for tests with thousands of sockets whose both ends are in this process.
 pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

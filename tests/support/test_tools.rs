@@ -1,24 +1,26 @@
-//! Tools that wait, are cancelled, report progress, panic, or answer at length. [`TestTools`] is the test's handle: it
-//! sees which calls have begun, and releases them.
+//! Tools that wait, are cancelled, report progress, panic, or return long answers. With [`TestTools`] a test sees and
+//! releases running calls.
 #![allow(dead_code)]
 
 use super::raw::LONG;
-use super::server::{TestServer, patient};
+use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
-use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Limits};
+use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
 use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
+use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::pve::schema::SchemaTimings;
 use proxmox_mcp::tools;
 use proxmox_mcp::tools::ToolState;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Bytes of the answer of the tool `large`.
+/// Size of the answer of the tool `large`, in bytes.
 pub const LARGE: usize = 8 << 20;
 
 /// The test's handle of the tools. Dropping it releases every call, so that a test that fails also ends.
@@ -60,12 +62,12 @@ fn say(text: &str) -> Result<ToolOutput, ToolError> {
 }
 
 impl TestTools {
-    /// Nothing has begun.
+    /// Creates the handle. No call runs yet.
     pub fn new() -> Self {
         Self(Arc::default())
     }
 
-    /// The tools `echo`, `hold`, `steps`, `large`, `panic` and `fail`.
+    /// Returns the tools `echo`, `hold`, `steps`, `large`, `panic` and `fail`.
     pub fn tools(&self) -> Vec<Tool> {
         let shared = self.0.clone();
         vec![
@@ -85,16 +87,16 @@ impl TestTools {
         ]
     }
 
-    /// A server with these tools and one resource.
+    /// Returns a server with these tools and one resource.
     pub fn server(&self) -> McpServer {
-        serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+        start_serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
     }
 
-    /// A server with these tools and the product's own, over `clusters`.
+    /// Returns a server with these tools and those of the product, over `clusters`.
     pub fn server_over(&self, clusters: Vec<ClusterConfig>) -> McpServer {
-        let mut catalog = tools::catalog(&desk(clusters, Limits::default().max_result_bytes));
+        let mut catalog = tools::catalog(&tool_state(clusters, Limits::default().max_result_bytes));
         catalog.tools.extend(self.tools());
-        serving(catalog)
+        start_serving(catalog)
     }
 
     /// Waits until the call of `hold` with this name runs.
@@ -102,17 +104,17 @@ impl TestTools {
         self.wait(&format!("{name} begins"), |state| has(&state.begun, name));
     }
 
-    /// Waits until the call of `hold` with this name has been told that it is cancelled.
-    pub fn wait_for_cancelled(&self, name: &str) {
+    /// Waits until the call of `hold` with this name is cancelled.
+    pub fn wait_for_cancel(&self, name: &str) {
         self.wait(&format!("{name} is cancelled"), |state| has(&state.cancelled, name));
     }
 
-    /// Returns whether it runs or has run.
+    /// Returns whether this call runs or has run.
     pub fn has_begun(&self, name: &str) -> bool {
         has(&self.0.lock().begun, name)
     }
 
-    /// Returns whether it was cancelled.
+    /// Returns whether this call was cancelled.
     pub fn was_cancelled(&self, name: &str) -> bool {
         has(&self.0.lock().cancelled, name)
     }
@@ -172,13 +174,13 @@ fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -
 fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
     let shared = shared.clone();
     cancel.set_hook(Some(Box::new(move || {
-        // Once the lock is free, the thread that checked the flag under it is waiting and is woken.
+        // Taking the lock ensures that a thread which checked the flag already waits and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
     })));
 }
 
-/// Three steps of progress, then the answer.
+/// Reports three steps of progress, then answers.
 fn steps(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, ToolError> {
     for done in 1..=3 {
         context.send_progress(f64::from(done), Some(3.0), "a step");
@@ -202,43 +204,46 @@ fn resource() -> Resource {
     }
 }
 
-/// A running server with the test tools. The test tools are dropped first, so that no call outlives its test.
+/// Starts a server with the test tools. The test tools are dropped first, so that no call outlives its test.
 pub fn start_with(limits: Limits) -> (TestServer, TestTools) {
     let test_tools = TestTools::new();
     (TestServer::builder().limits(limits).mcp(test_tools.server()).start(), test_tools)
 }
 
-/// The same, for clients that do nothing wrong.
+/// Does the same with long deadlines, for well-behaved clients.
 pub fn start() -> (TestServer, TestTools) {
-    start_with(patient())
+    start_with(patient_limits())
 }
 
-/// Clients for these clusters; a single one is the default.
+/// Returns a manager of these clusters. A single one is the default. Only a cluster's own timeout limits the fetch of its
+/// description, so that a slow machine gets it too.
 pub fn manager(clusters: Vec<ClusterConfig>) -> ClusterManager {
-    let clusters = ClustersFile { clusters, ..ClustersFile::default() };
-    ClusterManager::new(&clusters, &Limits::default()).expect("clients")
+    let timings = SchemaTimings { fetch_timeout: Duration::from_secs(600), ..SchemaTimings::default() };
+    let client = |settings| Cluster::new(settings, &Limits::default()).expect("a client").with_schema_timings(timings);
+    let clients = clusters.into_iter().map(|settings| Arc::new(client(settings))).collect();
+    ClusterManager::from_clients(clients, None).expect("clients")
 }
 
-/// Returns the state of the tools over these clusters. Texts of results are cut at this number of bytes (0: never).
-pub fn desk(clusters: Vec<ClusterConfig>, max_result_bytes: usize) -> Arc<ToolState> {
-    desk_for(clusters, &[], max_result_bytes)
+/// Returns the state of the tools over these clusters. Texts of results are cut at this number of bytes (0: no limit).
+pub fn tool_state(clusters: Vec<ClusterConfig>, max_result_bytes: usize) -> Arc<ToolState> {
+    tool_state_for(clusters, &[], max_result_bytes)
 }
 
-fn desk_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_bytes: usize) -> Arc<ToolState> {
+fn tool_state_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_bytes: usize) -> Arc<ToolState> {
     let audit = Arc::new(AuditLog::without_file());
-    Arc::new(ToolState::new(manager(clusters), clients, audit, max_result_bytes).expect("a desk"))
+    Arc::new(ToolState::new(manager(clusters), clients, audit, max_result_bytes).expect("the state of the tools"))
 }
 
-/// The product itself over these clusters, for these clients.
+/// Returns a server with the product's tools over these clusters, for these clients.
 pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
-    serving(tools::catalog(&desk_for(clusters, clients, Limits::default().max_result_bytes)))
+    start_serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
 }
 
-/// The product itself over these clusters.
+/// Returns a server with the product's tools over these clusters.
 pub fn product(clusters: Vec<ClusterConfig>) -> McpServer {
-    serving(tools::catalog(&desk(clusters, Limits::default().max_result_bytes)))
+    start_serving(tools::catalog(&tool_state(clusters, Limits::default().max_result_bytes)))
 }
 
-fn serving(catalog: Catalog) -> McpServer {
+fn start_serving(catalog: Catalog) -> McpServer {
     McpServer::new(catalog).expect("a server")
 }

@@ -1,4 +1,4 @@
-//! Certificates of the front, and clients that take any.
+//! Certificates of the server, and clients that accept any certificate.
 #![allow(dead_code)]
 
 use proxmox_mcp::http::ServerCertificate;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub struct Pair(CertifiedKey<KeyPair>);
 
 impl Pair {
-    /// A new one for localhost.
+    /// Creates a pair for localhost.
     pub fn new() -> Self {
         Self(generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate"))
     }
@@ -30,13 +30,13 @@ impl Pair {
         self.0.signing_key.serialize_pem()
     }
 
-    /// The certificate that a client sees.
+    /// Returns the certificate that a client receives.
     pub fn der(&self) -> &CertificateDer<'static> {
         self.0.cert.der()
     }
 }
 
-/// The files of a pair.
+/// The files of a certificate and its key.
 pub struct Files {
     folder: TempDir,
 }
@@ -71,7 +71,7 @@ impl Files {
     }
 }
 
-/// Of a client that takes any certificate.
+/// Returns the configuration of a client that accepts any certificate.
 pub fn trusting_any_certificate() -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -82,7 +82,7 @@ pub fn trusting_any_certificate() -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Takes any certificate.
+/// Returns a verifier that accepts any certificate.
 pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
     Arc::new(AnyCertificate)
 }

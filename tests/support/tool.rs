@@ -1,4 +1,4 @@
-//! Tools called through the protocol core, without a socket on this side.
+//! Tool calls through the protocol core, without a client socket.
 #![allow(dead_code)]
 
 use super::policy::RecordingNode;
@@ -16,19 +16,19 @@ use std::cell::RefCell;
 pub struct ToolResult {
     /// The tool failed.
     pub failed: bool,
-    /// Its text: that of the first content.
+    /// The text of the first content.
     pub text: String,
     /// The texts of the other contents.
     pub more: Vec<String>,
     /// `structuredContent`, or null.
     pub structured: Value,
-    /// The messages of its progress, in order.
+    /// The progress messages in order.
     pub progress: Vec<String>,
 }
 
 impl ToolResult {
-    /// Returns all its texts, the notes too.
-    pub fn whole(&self) -> String {
+    /// Returns all texts, including the notes.
+    pub fn all_text(&self) -> String {
         format!("{}\n{}", self.text, self.more.join("\n"))
     }
 }
@@ -37,7 +37,7 @@ impl ToolResult {
 pub struct ToolServer {
     pub server: McpServer,
     pub node: RecordingNode,
-    /// The clients as they call, in the order given.
+    /// The clients as callers, in the given order.
     pub callers: Vec<Caller>,
 }
 
@@ -47,8 +47,8 @@ impl ToolServer {
         Self::for_clients(node, clusters, &[])
     }
 
-    /// Serves these clusters of `node` to these clients, of which the last one must see every cluster. The description
-    /// of each cluster is read by then, and the requests for it are forgotten.
+    /// Serves these clusters of `node` to these clients. The last client must see every cluster. The description of
+    /// each cluster is fetched, and the requests for it are forgotten.
     pub fn for_clients(node: RecordingNode, clusters: Vec<ClusterConfig>, clients: &[Client]) -> Self {
         let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
         let server = product_for(clusters, clients);
@@ -56,8 +56,8 @@ impl ToolServer {
         let stdio = Caller::new_stdio();
         for name in names {
             let arguments = json!({"path": "/version", "cluster": name});
-            let said = call_as(&server, callers.last().unwrap_or(&stdio), "describe_api", arguments);
-            assert!(!said.failed, "{said:?}");
+            let result = call_as(&server, callers.last().unwrap_or(&stdio), "describe_api", arguments);
+            assert!(!result.failed, "{result:?}");
         }
         node.requests();
         Self { server, node, callers }
@@ -68,40 +68,46 @@ impl ToolServer {
         call(&self.server, tool, arguments)
     }
 
-    /// Calls a tool as the client of this number.
+    /// Calls a tool as the client with this index.
     pub fn call_as(&self, client: usize, tool: &str, arguments: Value) -> ToolResult {
         call_as(&self.server, &self.callers[client], tool, arguments)
     }
 }
 
-/// Calls a tool; progress is wanted.
+/// Calls a tool and records its progress.
 pub fn call(server: &McpServer, tool: &str, arguments: Value) -> ToolResult {
     call_with(server, tool, arguments, CancelToken::new(), &|_| ())
 }
 
-/// The same, with the call's cancellation in the test's hand; `heard` is told of each message of the progress.
+/// Does the same with the test's cancel token. `on_progress` receives each progress message.
 pub fn call_with(
     server: &McpServer,
     tool: &str,
     arguments: Value,
     cancel: CancelToken,
-    heard: &dyn Fn(&str),
+    on_progress: &dyn Fn(&str),
 ) -> ToolResult {
     let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 7}});
-    said(server, &Caller::new_stdio(), params, cancel, heard)
+    send_call(server, &Caller::new_stdio(), params, cancel, on_progress)
 }
 
 /// Calls a tool as this client, without progress.
 pub fn call_as(server: &McpServer, caller: &Caller, tool: &str, arguments: Value) -> ToolResult {
-    said(server, caller, json!({"name": tool, "arguments": arguments}), CancelToken::new(), &|_| ())
+    send_call(server, caller, json!({"name": tool, "arguments": arguments}), CancelToken::new(), &|_| ())
 }
 
-/// Sends any tools/call of this client and returns the answer.
+/// Sends a tools/call with these params from this client and returns the answer.
 pub fn answer_to(server: &McpServer, caller: &Caller, params: Value) -> Value {
-    answered(server, caller, params, CancelToken::new(), &|_| ())
+    send_and_wait(server, caller, params, CancelToken::new(), &|_| ())
 }
 
-fn answered(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, send: &dyn Fn(&[u8])) -> Value {
+fn send_and_wait(
+    server: &McpServer,
+    caller: &Caller,
+    params: Value,
+    cancel: CancelToken,
+    send: &dyn Fn(&[u8]),
+) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
     let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
     let exchange = TransportContext { caller, calls: None, cancel, notify: send };
@@ -109,21 +115,27 @@ fn answered(server: &McpServer, caller: &Caller, params: Value, cancel: CancelTo
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
 
-fn said(server: &McpServer, caller: &Caller, params: Value, cancel: CancelToken, heard: &dyn Fn(&str)) -> ToolResult {
+fn send_call(
+    server: &McpServer,
+    caller: &Caller,
+    params: Value,
+    cancel: CancelToken,
+    on_progress: &dyn Fn(&str),
+) -> ToolResult {
     let progress = RefCell::new(Vec::new());
     let send = |bytes: &[u8]| {
         let note: Value = serde_json::from_slice(bytes).expect("JSON");
         assert_eq!(note["method"], "notifications/progress", "{note}");
         let message = note["params"]["message"].as_str().expect("a message").to_owned();
-        heard(&message);
+        on_progress(&message);
         progress.borrow_mut().push(message);
     };
-    let answer = answered(server, caller, params, cancel, &send);
+    let answer = send_and_wait(server, caller, params, cancel, &send);
     let result = &answer["result"];
     let content = result["content"].as_array().unwrap_or_else(|| panic!("no content: {answer}"));
     let mut texts: Vec<_> = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned()).collect();
     let failed = result["isError"] == true;
-    // Every result has this note, and one test looks for it.
+    // Every result has this note, which has its own test.
     if texts.last().is_some_and(|last| last == UNTRUSTED_NOTICE) && !failed {
         texts.pop();
     }

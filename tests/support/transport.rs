@@ -3,7 +3,7 @@
 
 use super::process::ServerProcess;
 use super::raw::{Client, Sse};
-use super::rpc::{ACCEPT, call, cancelled, modern, modern_headers};
+use super::rpc::{ACCEPT, call, cancel_notification, modern, modern_headers};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 
@@ -12,10 +12,10 @@ pub trait Transport {
     /// Calls a tool.
     fn send(&mut self, id: usize, tool: &str, arguments: Value);
 
-    /// The next answer.
+    /// Returns the next answer.
     fn receive(&mut self) -> Value;
 
-    /// Cancels a call in the way of the transport. Its answer may still arrive.
+    /// Cancels a call by the means of the transport. Its answer may still arrive.
     fn cancel(&mut self, id: usize);
 }
 
@@ -50,15 +50,15 @@ impl Transport for SseTransport {
     }
 
     fn cancel(&mut self, id: usize) {
-        self.post(&cancelled(id));
+        self.post(&cancel_notification(id));
     }
 }
 
-/// POST /mcp, one connection; what is sent before an answer has come is sent ahead.
+/// POST /mcp on one connection. Requests are pipelined.
 pub struct HttpTransport {
     address: SocketAddr,
     client: Client,
-    /// Speaks the newest version.
+    /// Whether the client uses the newest version.
     modern: bool,
 }
 
@@ -82,7 +82,7 @@ impl Transport for HttpTransport {
         self.client.reply().expect("an answer").json()
     }
 
-    /// Hangs up: without a session that cancels the calls.
+    /// Closes the connection, which cancels the calls if there is no session.
     fn cancel(&mut self, _: usize) {
         self.client = connect(self.address);
     }
@@ -90,7 +90,7 @@ impl Transport for HttpTransport {
 
 impl Transport for ServerProcess {
     fn send(&mut self, id: usize, tool: &str, arguments: Value) {
-        self.say(&call(id, tool, arguments));
+        self.write_line(&call(id, tool, arguments));
     }
 
     fn receive(&mut self) -> Value {
@@ -98,6 +98,6 @@ impl Transport for ServerProcess {
     }
 
     fn cancel(&mut self, id: usize) {
-        self.say(&cancelled(id));
+        self.write_line(&cancel_notification(id));
     }
 }

@@ -110,6 +110,7 @@ impl Drop for SemaphorePermit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::cancel::CancelReason;
     use std::thread;
     use std::time::Duration;
 
@@ -155,7 +156,7 @@ mod tests {
         thread::scope(|s| {
             let waiter = s.spawn(|| semaphore.acquire(far_deadline(), &cancel).err());
             wait_for_waiters(&semaphore, 1);
-            cancel.cancel();
+            cancel.cancel(CancelReason::ClientGone);
             assert_eq!(waiter.join().unwrap(), Some(AcquireError::Cancelled));
         });
     }

@@ -115,6 +115,7 @@ impl PendingLookup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::cancel::CancelReason;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const LONG: Duration = Duration::from_secs(20);
@@ -138,7 +139,7 @@ mod tests {
             Ok(loopback())
         });
         let cancelled = CancelToken::new();
-        cancelled.cancel();
+        cancelled.cancel(CancelReason::ClientGone);
         for _ in 0..20 {
             assert_eq!(resolver.resolve("pve1", LONG, &cancelled), Err(ResolveError::Cancelled));
             assert_eq!(resolver.resolve("pve1", Duration::ZERO, &CancelToken::new()), Err(ResolveError::TimedOut));
@@ -173,7 +174,7 @@ mod tests {
             while lock(&resolver.pending).is_empty() {
                 thread::yield_now();
             }
-            cancel.cancel();
+            cancel.cancel(CancelReason::ClientGone);
             assert_eq!(waiter.join().unwrap(), Err(ResolveError::Cancelled));
         });
     }

@@ -56,18 +56,7 @@ impl ClusterManager {
     /// Creates the clients after a change of the configuration. The client of an unchanged cluster is kept with its
     /// connections and its state.
     pub fn from_previous(previous: &Self, clusters: &ClustersFile, limits: &Limits) -> Result<Self, ClusterSetupError> {
-        let default = match &clusters.default {
-            Some(name) => Some(
-                clusters
-                    .clusters
-                    .iter()
-                    .position(|c| c.name == *name)
-                    .ok_or_else(|| ClusterSetupError::UnknownDefault { name: name.clone() })?,
-            ),
-            None if clusters.clusters.len() == 1 => Some(0),
-            None => None,
-        };
-        let clusters = clusters
+        let clients = clusters
             .clusters
             .iter()
             .map(|settings| match previous.clusters.iter().find(|known| known.settings() == settings) {
@@ -75,6 +64,18 @@ impl ClusterManager {
                 None => Cluster::new(settings.clone(), limits).map(Arc::new),
             })
             .collect::<Result<_, _>>()?;
+        Self::from_clients(clients, clusters.default.as_deref())
+    }
+
+    /// Creates the manager of these clients. An only cluster is the default.
+    pub fn from_clients(clusters: Vec<Arc<Cluster>>, default: Option<&str>) -> Result<Self, ClusterSetupError> {
+        let position = |name: &str| clusters.iter().position(|cluster| cluster.settings().name == name);
+        let default = match default {
+            Some(name) => {
+                Some(position(name).ok_or_else(|| ClusterSetupError::UnknownDefault { name: name.to_owned() })?)
+            }
+            None => (clusters.len() == 1).then_some(0),
+        };
         Ok(Self { clusters, default })
     }
 

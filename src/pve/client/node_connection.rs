@@ -172,7 +172,7 @@ fn resolve_host(
         addrs.push(SocketAddr::new(ip, port));
         return Ok(addrs);
     }
-    let cancel = with_exchange(|cancel, _| cancel.clone()).unwrap_or_default();
+    let cancel = with_exchange(|cancel, _| cancel.clone()).expect("a node is resolved within an exchange");
     let found = resolver.resolve(host, *timeout.after, &cancel).map_err(|error| match error {
         // The system's message ("failed to lookup address information: …") says no more than this.
         ResolveError::NotFound => ureq::Error::HostNotFound,

@@ -3,7 +3,8 @@
 //! An error response is classified once, where it is parsed. The result is kept in the error as a [`Diagnosis`], and
 //! callers match on its [`Meaning`].
 //!
-//! To add a message, add one row to `TABLE` and one line to the table of the test below.
+//! To add a message, add a row to `TABLE`, a line to `CASES` of the test below, and a case from the field
+//! (`CONTRIBUTING.md`).
 
 use self::Pattern::{Anything, Contains, Encloses, StartsWith};
 use std::ops::RangeInclusive;

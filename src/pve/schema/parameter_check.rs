@@ -33,10 +33,9 @@ pub fn check_parameters(
         if errors.len() >= MAX_PROBLEMS {
             return Err(ParameterErrors { errors, may_have_more: true });
         }
-        let result = if operation.is_path_parameter(name) {
-            check_path_value(path.value(name), value).map(|()| Vec::new())
-        } else {
-            check_value(operation, data, name, value)
+        let result = match path_value(operation, path, name) {
+            Some(in_path) => check_path_value(in_path, value).map(|()| Vec::new()),
+            None => check_value(operation, data, name, value),
         };
         match result {
             Ok(values) => values.iter().for_each(|value| params.push(name, value)),
@@ -53,12 +52,20 @@ pub fn check_parameters(
     if errors.is_empty() { Ok(params) } else { Err(ParameterErrors { errors, may_have_more: false }) }
 }
 
+/// Returns the value that the path gives to a parameter of the operation. Templates may name the same segment differently,
+/// so its place decides.
+fn path_value<'p>(operation: &Operation<'_>, path: &'p PathMatch<'_>, name: &str) -> Option<&'p str> {
+    let mut names = operation.template().split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
+    let place = names.position(|known| known == name)?;
+    path.values.get(place).map(|(_, value)| value.as_str())
+}
+
 /// Checks that a parameter of the path has the same value as in the path.
-fn check_path_value(in_path: Option<&str>, value: &Value) -> Result<(), ParameterErrorKind> {
-    if in_path == Some(format_scalar(value).as_str()) {
+fn check_path_value(in_path: &str, value: &Value) -> Result<(), ParameterErrorKind> {
+    if format_scalar(value) == in_path {
         Ok(())
     } else {
-        Err(ParameterErrorKind::AlreadyInPath { value: in_path.unwrap_or_default().to_owned() })
+        Err(ParameterErrorKind::AlreadyInPath { value: in_path.to_owned() })
     }
 }
 
@@ -103,7 +110,15 @@ fn convert_values(parameter: &ParameterSpec<'_>, value: &Value) -> Result<Vec<St
     match (parameter.kind(), value) {
         (_, Value::Null) => Err(ParameterErrorKind::Null),
         (_, Value::Array(items)) if items.is_empty() => Err(ParameterErrorKind::EmptyList),
-        ("array", Value::Array(items)) => items.iter().map(|item| convert_value(parameter, item)).collect(),
+        ("array", Value::Array(items)) => {
+            let elements = items.iter().enumerate();
+            elements
+                .map(|(index, item)| match item {
+                    Value::Array(_) | Value::Null => Err(wrong_element(index, item)),
+                    _ => convert_value(parameter, item),
+                })
+                .collect()
+        }
         // Other parameters take several guests as one text, so callers write it here too. No number has a comma.
         ("array", Value::String(text)) if ValueFormat::from_name(parameter.format()) == ValueFormat::GuestId => {
             let numbers = text.split([',', ';', ' ']).filter(|number| !number.is_empty());
@@ -111,6 +126,10 @@ fn convert_values(parameter: &ParameterSpec<'_>, value: &Value) -> Result<Vec<St
         }
         _ => Ok(vec![convert_value(parameter, value)?]),
     }
+}
+
+fn wrong_element(index: usize, element: &Value) -> ParameterErrorKind {
+    ParameterErrorKind::WrongElement { index, actual: describe_value(element) }
 }
 
 fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String, ParameterErrorKind> {
@@ -124,7 +143,7 @@ fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String,
         ("" | "string", Value::Object(_)) if !has_keys(parameter) => return Err(wrong_value()),
         (_, Value::Object(keys)) => build_property_string(parameter, keys)?,
         ("array", Value::Array(_)) => return Err(wrong_value()),
-        (_, Value::Array(items)) => join_list(parameter, items).ok_or_else(wrong_value)?,
+        (_, Value::Array(items)) => join_list(parameter, items)?.ok_or_else(wrong_value)?,
         (_, scalar) => format_scalar(scalar),
     };
     let text = match_allowed_value(parameter, text).ok_or_else(wrong_value)?;
@@ -182,18 +201,22 @@ fn convert_number(parameter: &ParameterSpec<'_>, value: &Value) -> Option<String
     (has_type && in_range).then(|| if is_plain { text.to_owned() } else { format!("{number:.0}") })
 }
 
-/// Joins a list to one text, if the format allows several values.
-fn join_list(parameter: &ParameterSpec<'_>, items: &[Value]) -> Option<String> {
-    if items.iter().any(|item| item.is_array() || item.is_object() || item.is_null()) {
-        return None;
+/// Joins a list to one text. Returns `None` if the format allows only one value.
+fn join_list(parameter: &ParameterSpec<'_>, items: &[Value]) -> Result<Option<String>, ParameterErrorKind> {
+    let separator = match ValueFormat::from_name(parameter.format()) {
+        _ if items.is_empty() => return Ok(None),
+        ValueFormat::List => ",",
+        // Public keys are lines.
+        ValueFormat::UrlEncoded => "\n",
+        _ => return Ok(None),
+    };
+    if let Some(index) = items.iter().position(|item| item.is_array() || item.is_object() || item.is_null()) {
+        return Err(wrong_element(index, &items[index]));
     }
     let texts: Vec<String> = items.iter().map(format_scalar).collect();
-    match ValueFormat::from_name(parameter.format()) {
-        _ if texts.is_empty() => None,
-        ValueFormat::List if !texts.iter().any(|t| t.contains(',')) => Some(texts.join(",")),
-        // Public keys are lines.
-        ValueFormat::UrlEncoded => Some(texts.join("\n")),
-        _ => None,
+    match texts.iter().position(|text| separator == "," && text.contains(',')) {
+        Some(index) => Err(ParameterErrorKind::CommaInElement { index }),
+        None => Ok(Some(texts.join(separator))),
     }
 }
 
@@ -345,6 +368,8 @@ mod tests {
         }
         let exec = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls", "-l"]}));
         assert_eq!(exec.as_deref(), Ok("command=ls&command=-l"));
+        let nested = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls", ["-l"]]}));
+        assert!(nested.unwrap_err().contains("element 1 (counted from 0) is a list"));
     }
 
     #[test]
@@ -362,6 +387,9 @@ mod tests {
             (json!({"name": ["a"]}), "not a list"),
             (json!({"vmid": 101}), "is already set by the path, as `100`"),
             (json!({"net0": [1]}), "not a list"),
+            (json!({"delete": ["tags", {"a": 1}]}), "element 1 (counted from 0) is an object"),
+            (json!({"delete": [["tags"]]}), "element 0 (counted from 0) is a list"),
+            (json!({"delete": ["tags,net1"]}), "has a comma in element 0"),
         ] {
             let error = check_config(data.clone()).expect_err(&data.to_string());
             assert!(error.contains(part), "{data}: {error}");
@@ -372,6 +400,23 @@ mod tests {
         assert!(path.contains("`vmid` in the path must be an integer"), "{path}");
         let none = check_json(Method::Get, "/version", json!({"a": 1})).unwrap_err();
         assert!(none.contains("takes none"), "{none}");
+    }
+
+    #[test]
+    fn a_path_parameter_is_known_by_its_place() {
+        let get = |template: &str, name: &str| {
+            let parameters = json!({"properties": {name: {"type": "string"}}});
+            json!({"path": template, "info": {"GET": {"description": "x", "parameters": parameters}}})
+        };
+        let script = format!("const apiSchema = {};", json!([get("/a/{x}", "x"), get("/a/{y}/b", "y")]));
+        let schema = read_description(script.as_bytes()).unwrap();
+        let found = schema.match_path(&["a", "1", "b"]).ok().unwrap();
+        let check = |y: u32| {
+            let data = json!({ "y": y });
+            check_parameters(&found.operation(Method::Get).unwrap(), &found, data.as_object().unwrap())
+        };
+        assert_eq!(check(1).unwrap().encode(), "");
+        assert!(check(2).unwrap_err().to_string().contains("is already set by the path, as `1`"));
     }
 
     #[test]

@@ -62,8 +62,10 @@ impl OutputOptions {
     /// Writes an answer, or the value at the one path that was requested.
     fn write_answer(&self, page: &mut PageWriter, raw: &str) -> Result<(), OutputError> {
         let mut answer_path = AnswerPath::default();
-        let leads_inside =
-            |path: &str| raw.starts_with('{') || parse_index(path.split('.').next().unwrap_or_default()).is_some();
+        let leads_inside = |path: &str| {
+            let first = path.split('.').next().expect("a split has a first part");
+            raw.starts_with('{') || parse_index(first).is_some()
+        };
         match self.fields.as_deref() {
             Some([path]) if raw.starts_with(['{', '[']) && leads_inside(path) => {
                 let (inner, depth) = find(raw, path, 1).ok_or_else(|| match raw.starts_with('[') {

@@ -42,7 +42,7 @@ fn split_method(query: &str) -> (Option<Method>, &str) {
 }
 
 fn find_by_path(model: &SchemaModel, method: Option<Method>, path: &str) -> Vec<usize> {
-    let path = path.split(['?', '#']).next().unwrap_or("");
+    let path = path.split(['?', '#']).next().expect("a split has a first part");
     let mut segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     if let ["api2", _, rest @ ..] = segments.as_slice() {
         segments = rest.to_vec();
