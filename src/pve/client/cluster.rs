@@ -50,7 +50,7 @@ pub struct Cluster {
 
 /// Time limit of one call.
 #[derive(Clone, Copy)]
-struct TimeLimit {
+struct CallTimeLimit {
     deadline: Instant,
     /// The whole time of the call, as its error shows it.
     total: Duration,
@@ -61,10 +61,10 @@ struct TimeLimit {
 struct SentRequest<'a> {
     method: Method,
     path: &'a dyn fmt::Display,
-    limit: TimeLimit,
+    limit: CallTimeLimit,
 }
 
-impl TimeLimit {
+impl CallTimeLimit {
     /// Returns the limit of a call that ends at `deadline`, if that is before the end of the cluster's own limit.
     fn until(deadline: Instant, start: Instant, timeout: Duration) -> Self {
         let left = deadline.saturating_duration_since(start);
@@ -161,14 +161,14 @@ impl Cluster {
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
-        let limit = TimeLimit::until(deadline, start, self.settings.timeout);
+        let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
         let result = self.send(Method::Get, path, params, limit, cancel);
         self.log_result(start, Method::Get, path, result)
     }
 
     /// Returns the time limit of a call without a deadline of its own.
-    fn time_limit(&self, start: Instant) -> TimeLimit {
-        TimeLimit { deadline: start + self.settings.timeout, total: self.settings.timeout }
+    fn time_limit(&self, start: Instant) -> CallTimeLimit {
+        CallTimeLimit { deadline: start + self.settings.timeout, total: self.settings.timeout }
     }
 
     fn log_result(
@@ -223,7 +223,7 @@ impl Cluster {
         method: Method,
         path: &ApiPath,
         params: &ApiParams,
-        limit: TimeLimit,
+        limit: CallTimeLimit,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
         self.send_with(method, path, params, limit, cancel, ApiResponse::parse)
@@ -234,7 +234,7 @@ impl Cluster {
         method: Method,
         path: &ApiPath,
         params: &ApiParams,
-        limit: TimeLimit,
+        limit: CallTimeLimit,
         cancel: &CancelToken,
         parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     ) -> Result<ApiResponse, PveError> {
@@ -271,7 +271,7 @@ impl Cluster {
         let target = PathAndQuery::from_static("/api2/json/cluster/status");
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
         let path = "/cluster/status";
-        let limit = TimeLimit { deadline, total: self.settings.timeout };
+        let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, true, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
@@ -297,7 +297,7 @@ impl Cluster {
         &self,
         method: Method,
         path: &dyn fmt::Display,
-        limit: TimeLimit,
+        limit: CallTimeLimit,
         can_discard_answer: bool,
         exchange: &mut dyn FnMut(usize, Option<AttemptTimeout>) -> Result<NodeResponse, TransportError>,
     ) -> Result<(usize, NodeResponse), PveError> {
@@ -439,7 +439,7 @@ impl Cluster {
     }
 
     fn build_error(&self, node: usize, error: TransportError, request: SentRequest<'_>) -> PveError {
-        let SentRequest { method, path, limit: TimeLimit { total: timeout, .. } } = request;
+        let SentRequest { method, path, limit: CallTimeLimit { total: timeout, .. } } = request;
         if retry::settle(method, error.attempt_end()) == Decision::ReportUnknownOutcome {
             let cause = match error {
                 TransportError::ConnectionLost(detail) => UnknownOutcome::ConnectionLost { detail },
@@ -471,7 +471,7 @@ impl SchemaSource for Cluster {
 
     fn get_version(&self, deadline: Instant, cancel: &CancelToken) -> Result<String, PveError> {
         let path = ApiPath::from_static("/version");
-        let limit = TimeLimit { deadline, total: self.settings.timeout };
+        let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let response = self.send(Method::Get, &path, &ApiParams::new(), limit, cancel)?;
         Ok(response.data().to_owned())
     }
@@ -487,7 +487,7 @@ impl SchemaSource for Cluster {
         let target = PathAndQuery::from_static(path);
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: true };
         let _permit = self.acquire_permit(deadline, cancel)?;
-        let limit = TimeLimit { deadline, total: self.settings.timeout };
+        let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, false, &mut |node, timeout| {
             self.transport.stream(node, &request, timeout, cancel, max_bytes, sink)
         })?;
