@@ -123,14 +123,12 @@ pub(super) struct AffectedGuests {
 }
 
 impl AffectedGuests {
-    /// Returns the affected guests of a read.
-    pub(super) fn none() -> Self {
-        Self { named_vmids: Vec::new(), scope: AffectedScope::NamedOnly, created_vmid: None }
-    }
-
-    /// Returns the affected guests of a change. `template` is that of the operation where the embedded facts know it.
-    /// An unknown operation may affect every guest.
+    /// Returns the affected guests of a call: none for a read. `template` is that of the operation where the embedded
+    /// facts know it. An unknown operation may affect every guest.
     pub(super) fn from_operation(path: &ApiPath, template: Option<&str>, params: &ApiParams, risk: Risk) -> Self {
+        if risk.is_read_only() {
+            return Self { named_vmids: Vec::new(), scope: AffectedScope::NamedOnly, created_vmid: None };
+        }
         let decoded: Vec<_> = path.segments().collect();
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
         Self {

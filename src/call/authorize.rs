@@ -5,6 +5,7 @@ use super::audit::AuditedCall;
 use super::denied_call::DeniedCall;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
+use crate::base::hint::Hint;
 use crate::policy::{Action, ClusterPolicy, Denial, GuestSelector, Risk};
 use crate::pve::guests::Guest;
 use std::fmt::Write;
@@ -102,20 +103,24 @@ fn check_protection(
     if !protection_needs_guests(policy, risk, affected) {
         return Ok(());
     }
-    let unknown = |error: &LookupError| Denial::UnknownScope { cause: error.to_string() };
-    let Some(view) = view else {
-        return Err(Denial::UnknownScope { cause: "the guests were not looked up".into() });
+    let unknown = |cause: String| Denial::UnknownScope { cause, next_step: None };
+    let failed = |error: &LookupError| Denial::UnknownScope {
+        cause: error.to_string(),
+        next_step: error.hint().map(|hint| hint.into_owned()),
     };
-    let guests = view.guests.as_ref().map_err(|error| unknown(error))?;
+    let Some(view) = view else {
+        return Err(unknown("the guests were not looked up".into()));
+    };
+    let guests = view.guests.as_ref().map_err(|error| failed(error))?;
     if let AffectedScope::Node(node) = affected.scope() {
         // (PVE: a node also answers to names that only its resolver knows.)
         let is_listed = match &view.nodes {
             Some(Ok(nodes)) => nodes.iter().any(|listed| listed.name == *node),
-            Some(Err(error)) => return Err(unknown(error)),
+            Some(Err(error)) => return Err(failed(error)),
             None => false,
         };
         if !is_listed {
-            return Err(Denial::UnknownScope { cause: format!("{node} is not in the cluster's list of nodes") });
+            return Err(unknown(format!("{node} is not in the cluster's list of nodes")));
         }
     }
     check_listed_guests(policy, affected, guests)

@@ -4,7 +4,7 @@ use super::authorize::Authorized;
 use super::confirmation_codes::{CallBinding, CodeError, ConfirmationChannel};
 use super::planned_call::PlannedCall;
 use crate::audit::AuditDecision;
-use crate::base::hint::Hint;
+use crate::base::hint::{Hint, render_error};
 use crate::policy::Risk;
 use crate::render::question::{AffectedText, build_question};
 use std::borrow::Cow;
@@ -65,6 +65,8 @@ pub enum Rejection {
     UserDeclined,
     #[error(transparent)]
     InvalidCode(CodeError),
+    #[error("the state of the question was changed, has expired or belongs to another call")]
+    InvalidState,
     #[error("the system returns no random bytes for a confirmation code")]
     NoRandomBytes,
 }
@@ -104,7 +106,7 @@ impl<'a> Authorized<'a> {
             return Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed });
         }
         let planned = self.planned();
-        let question = question_text(planned);
+        let question = build_question_text(planned);
         if question.len() > MAX_QUESTION_BYTES {
             return Err(ConfirmationError::TooLong { bytes: question.len() });
         }
@@ -118,6 +120,11 @@ impl<'a> Authorized<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// Records that the caller sent an invalid confirmation, so the call ends.
+    pub fn reject_confirmation(self, rejection: Rejection) {
+        self.planned().audited().record_denial(&rejection);
     }
 
     /// Returns the call as confirmed if it needs no confirmation.
@@ -177,15 +184,18 @@ fn check_confirmation(
     Err(ConfirmationError::Required(Box::new(Question { text: question, code, asks_user, rejected_code })))
 }
 
-/// Builds the question from the plan, and from no text of the caller.
-fn question_text(planned: &PlannedCall<'_>) -> String {
-    let affected = match &planned.guests {
-        _ if planned.affected.is_empty() => AffectedText::None,
-        None => AffectedText::Unknown("the guests were not looked up".into()),
-        Some(view) => match &view.guests {
-            Ok(guests) => AffectedText::Guests(planned.affected.select_from(guests).collect()),
-            Err(error) => AffectedText::Unknown(error.to_string()),
-        },
+/// Builds the question from the plan, and from no text of the caller. Looks up the affected guests.
+fn build_question_text(planned: &PlannedCall<'_>) -> String {
+    if planned.affected.is_empty() {
+        return build_question(&planned.describe(), AffectedText::None);
+    }
+    let guests = match &planned.guests {
+        Some(view) => view.guests.clone(),
+        None => planned.cluster.look_up_guests(),
+    };
+    let affected = match guests {
+        Ok(guests) => AffectedText::Guests(planned.affected.select_from(guests).collect()),
+        Err(error) => AffectedText::Unknown(render_error(&*error)),
     };
     build_question(&planned.describe(), affected)
 }

@@ -1,7 +1,8 @@
 //! The execution of a confirmed call.
 
 use super::confirm::Confirmed;
-use super::failure::{explain_failure, is_wrong_node};
+use super::failure::{Explanation, explain_failure, is_wrong_node};
+use super::handle::ClusterHandle;
 use super::plan::{GuestCheck, plan_call};
 use super::planned_call::{CallPurpose, PlannedCall};
 use super::send::SendError;
@@ -35,11 +36,10 @@ pub enum ExecuteError {
 
 /// A call that the cluster did not answer with success.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}{}{}", explanation_text(.explanation.as_deref()), notes_text(.notes))]
+#[error("{error}{}{}", explanation_text(.explanation.as_ref()), notes_text(.notes))]
 pub struct ApiFailure {
     pub error: PveError,
-    /// Facts of the cluster that explain the failure, as a sentence.
-    pub explanation: Option<String>,
+    pub explanation: Option<Explanation>,
     pub notes: Vec<String>,
 }
 
@@ -47,7 +47,13 @@ impl Hint for ExecuteError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::AuditLog(error) => error.hint(),
-            Self::Api(failure) => failure.error.hint(),
+            Self::Api(failure) => {
+                let next_step = failure.explanation.as_ref().and_then(|explanation| explanation.next_step.as_deref());
+                match (failure.error.hint(), next_step) {
+                    (Some(hint), Some(next_step)) => Some(format!("{hint}; {next_step}").into()),
+                    (hint, next_step) => hint.or(next_step.map(Cow::from)),
+                }
+            }
         }
     }
 }
@@ -59,25 +65,29 @@ impl Confirmed<'_> {
             Ok(response) => return Ok(build_outcome(self.planned(), response)),
             Err(error) => error,
         };
+        // The lists of the plan are older than the failure.
+        let cluster = self.planned().cluster.with_new_lookups();
         if let SendError::Api(api) = &error
-            && let Some(moved) = self.at_current_node(api)
+            && let Some(moved) = self.at_current_node(&cluster, api)
         {
             return match moved.send() {
                 Ok(response) => Ok(build_outcome(moved.planned(), response)),
-                Err(error) => Err(build_failure(moved.planned(), error)),
+                // The first read was sent, so its error is the answer.
+                Err(SendError::AuditLog(_)) => Err(build_failure(&cluster, self.planned(), error)),
+                Err(error) => Err(build_failure(&cluster, moved.planned(), error)),
             };
         }
-        Err(build_failure(self.planned(), error))
+        Err(build_failure(&cluster, self.planned(), error))
     }
 
     /// Plans a read that failed again, if the guest is on another node or of another kind.
-    fn at_current_node(&self, error: &PveError) -> Option<Confirmed<'_>> {
+    fn at_current_node<'h>(&'h self, cluster: &'h ClusterHandle<'h>, error: &PveError) -> Option<Confirmed<'h>> {
         let planned = self.planned();
         let CallPurpose::Requested(spec) = planned.purpose else { return None };
         if planned.is_change() || !is_wrong_node(error) {
             return None;
         }
-        let moved = plan_call(planned.cluster, spec, GuestCheck::Always).ok()?;
+        let moved = plan_call(cluster, spec, GuestCheck::Always).ok()?;
         if moved.path == planned.path || moved.risk != planned.risk {
             return None;
         }
@@ -106,19 +116,20 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
     }
 }
 
-fn build_failure(planned: &PlannedCall<'_>, error: SendError) -> ExecuteError {
+/// Builds the error of a failed call. `cluster` looks up the facts that explain it.
+fn build_failure(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>, error: SendError) -> ExecuteError {
     match error {
         SendError::AuditLog(error) => ExecuteError::AuditLog(error),
         SendError::Api(error) => ExecuteError::Api(Box::new(ApiFailure {
-            explanation: explain_failure(planned.cluster, &planned.path, &error),
+            explanation: explain_failure(cluster, &planned.path, &error),
             notes: planned.notes.clone(),
             error,
         })),
     }
 }
 
-fn explanation_text(explanation: Option<&str>) -> String {
-    explanation.map(|text| format!(". {text}")).unwrap_or_default()
+fn explanation_text(explanation: Option<&Explanation>) -> String {
+    explanation.map(|explanation| format!(". {}", explanation.text)).unwrap_or_default()
 }
 
 fn notes_text(notes: &[String]) -> String {

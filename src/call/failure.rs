@@ -1,6 +1,7 @@
 //! Facts of the cluster that explain a failure, looked up after it.
 
 use super::handle::ClusterHandle;
+use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
 use crate::pve::error::PveError;
 use crate::pve::guests;
@@ -13,6 +14,20 @@ use serde_json::Value;
 /// The most privileges that an explanation names.
 const MAX_PRIVILEGES: usize = 40;
 
+/// Facts of the cluster that explain a failure.
+#[derive(Debug)]
+pub struct Explanation {
+    /// A sentence without its full stop.
+    pub text: String,
+    pub next_step: Option<String>,
+}
+
+impl From<String> for Explanation {
+    fn from(text: String) -> Self {
+        Self { text, next_step: None }
+    }
+}
+
 /// A kind of failure for which the cluster has an explanation.
 enum ExplainableFailure<'e> {
     /// The token lacks a privilege on this ACL path.
@@ -24,14 +39,18 @@ enum ExplainableFailure<'e> {
 }
 
 fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
-    match (error, error.meaning()) {
-        (PveError::Forbidden { missing_privilege: Some(missing), .. }, _) if !missing.acl_path.is_empty() => {
+    match error {
+        PveError::Forbidden { missing_privilege: Some(missing), .. } if !missing.acl_path.is_empty() => {
             Some(ExplainableFailure::MissingPrivilege(&missing.acl_path))
         }
-        (_, Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown) => {
-            Some(ExplainableFailure::UnreachableNode)
-        }
-        (_, Meaning::MissingGuestConfig) => Some(ExplainableFailure::GuestNotOnNode),
+        // A rejection of the token or of the parameters comes from the right node, whatever it says.
+        PveError::Failed { diagnosis, .. } => match diagnosis.meaning {
+            Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown => {
+                Some(ExplainableFailure::UnreachableNode)
+            }
+            Meaning::MissingGuestConfig => Some(ExplainableFailure::GuestNotOnNode),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -41,13 +60,15 @@ pub(super) fn is_wrong_node(error: &PveError) -> bool {
     matches!(classify(error), Some(ExplainableFailure::UnreachableNode | ExplainableFailure::GuestNotOnNode))
 }
 
-/// Looks up what explains a failure, and returns it as a sentence.
-pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error: &PveError) -> Option<String> {
+/// Looks up the facts that explain a failure.
+pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error: &PveError) -> Option<Explanation> {
     let segments: Vec<_> = path.segments().collect();
     let segment = |at: usize| segments.get(at).map(AsRef::as_ref);
     match classify(error)? {
-        ExplainableFailure::MissingPrivilege(path) => explain_privileges(cluster, path),
-        ExplainableFailure::UnreachableNode if segment(0) == Some("nodes") => explain_nodes(cluster, segment(1)?),
+        ExplainableFailure::MissingPrivilege(path) => explain_privileges(cluster, path).map(Explanation::from),
+        ExplainableFailure::UnreachableNode if segment(0) == Some("nodes") => {
+            explain_nodes(cluster, segment(1)?).map(Explanation::from)
+        }
         ExplainableFailure::GuestNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
             explain_guest_location(cluster, segment(3)?)
         }
@@ -76,10 +97,34 @@ fn explain_nodes(cluster: &ClusterHandle<'_>, node: &str) -> Option<String> {
     (!listed.is_empty()).then(|| hints::describe_nodes(&listed, suggestion))
 }
 
-fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<String> {
+fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<Explanation> {
     let guests = cluster.look_up_guests().ok()?;
     Some(match guests::find_guest(guests, query) {
-        Ok(guest) => hints::describe_guest_location(query, guest),
-        Err(error) => hints::describe_missing_guest(&error),
+        Ok(guest) => hints::describe_guest_location(query, guest).into(),
+        Err(error) => Explanation {
+            text: hints::describe_missing_guest(&error),
+            next_step: error.hint().map(|hint| hint.into_owned()),
+        },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::knowledge::messages::Diagnosis;
+
+    #[test]
+    fn only_a_failed_status_shows_a_wrong_node() {
+        let meaning = Meaning::MissingGuestConfig;
+        let failed = PveError::Failed {
+            status: 500,
+            message: String::new(),
+            call: String::new(),
+            diagnosis: Diagnosis { meaning, hint: None },
+        };
+        assert!(is_wrong_node(&failed));
+        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, meaning };
+        assert!(!is_wrong_node(&forbidden));
+        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), meaning }));
+    }
 }

@@ -68,7 +68,7 @@ impl Hint for WatchError {
             }
             Self::Failed { upid, error } => {
                 let step =
-                    format!("a task that was started continues by itself: call wait_for_task again with upid {upid}");
+                    format!("a task that was started continues by itself; call wait_for_task again with upid `{upid}`");
                 error.hint().map_or(step.clone(), |hint| format!("{hint}; {step}")).into()
             }
         })
@@ -100,9 +100,7 @@ impl TaskWatch<'_> {
             report(&TaskReport { waited: progress.waited, new_lines });
         };
         cluster.scope.origin.observer.record_wait();
-        let waited =
-            self.status.send_read(|client| task::wait(client, &self.upid, deadline, &cluster.cancel, &mut on_progress));
-        match waited {
+        match self.status.wait_for_task(&self.upid, deadline, &mut on_progress) {
             Ok(result) if redacts => Ok(redact_result(result)),
             Ok(result) => Ok(result),
             Err(error) if task::is_unknown_task(&error) => Err(WatchError::UnknownTask(Box::new(self.upid))),
@@ -120,49 +118,72 @@ fn redact_result(mut result: TaskResult) -> TaskResult {
     result
 }
 
+/// The search for a task on one cluster.
+struct TaskProbe<'h> {
+    cluster: &'h ClusterHandle<'h>,
+    /// The read of the status, under which all probes are recorded.
+    status: Confirmed<'h>,
+}
+
 /// Finds the cluster that knows a task. Clusters on which the task must not be watched are not asked.
 pub fn find_task_cluster<'h>(
     clusters: &'h [ClusterHandle<'h>],
     upid: &Upid,
     deadline: Instant,
 ) -> Result<&'h ClusterHandle<'h>, FindTaskError<'h>> {
-    let (mut allowed, mut denial) = (Vec::new(), None);
+    let (mut probes, mut denial) = (Vec::new(), None);
     for cluster in clusters {
-        match cluster.watch_task(upid) {
-            Ok(_) => allowed.push(cluster),
+        let authorize = || cluster.authorize_read(CallPurpose::Lookup, upid.path_to("status"), ApiParams::new());
+        match cluster.watch_task(upid).and_then(|_| authorize()) {
+            Ok(status) => probes.push(TaskProbe { cluster, status }),
             Err(denied) => denial = Some((cluster, denied)),
         }
     }
-    if let (true, Some((cluster, denied))) = (allowed.is_empty(), denial) {
+    if let (true, Some((cluster, denied))) = (probes.is_empty(), denial) {
         return Err(FindTaskError::Denied { cluster, denied });
     }
+    let start = Instant::now();
+    let answers = probe_clusters(&probes, upid, deadline);
+    for (probe, answer) in probes.iter().zip(&answers) {
+        probe.status.record_probes(answer.as_ref().err(), start);
+    }
+    if let Some((probe, _)) = probes.iter().zip(&answers).find(|(_, answer)| answer.is_ok()) {
+        return Ok(probe.cluster);
+    }
+    let unknown = probes.iter().zip(answers).map(|(probe, answer)| UnknownTask {
+        cluster: probe.cluster,
+        error: answer.err().filter(|error| !task::is_unknown_task(error)).map(LookupError::from),
+    });
+    Err(FindTaskError::NotFound(unknown.collect()))
+}
+
+/// Asks every cluster until one knows the task, or none may know it later. Returns the last answers.
+fn probe_clusters(probes: &[TaskProbe<'_>], upid: &Upid, deadline: Instant) -> Vec<Result<TaskState, PveError>> {
     let search_end = deadline.min(Instant::now() + task::UNKNOWN_TASK_GRACE);
     loop {
         let answer_by = (Instant::now() + FIND_TIMEOUT).min(deadline);
-        let answers = fan_out(&allowed, allowed.len(), |cluster| look_up_status(cluster, upid, answer_by));
-        if let Some((cluster, _)) = allowed.iter().zip(&answers).find(|(_, answer)| answer.is_ok()) {
-            return Ok(cluster);
-        }
+        let answers = fan_out(probes, probes.len(), |probe| probe.status.probe_task(upid, answer_by));
         // Right after the start of a task, its own cluster may not know it yet.
-        let may_appear = answers.iter().any(|answer| answer.as_ref().is_err_and(is_unknown_task));
-        let is_over = Instant::now() + RETRY_INTERVAL > search_end;
+        let may_appear = answers.iter().any(|answer| answer.as_ref().is_err_and(task::is_unknown_task));
+        let is_over = answers.iter().any(Result::is_ok) || Instant::now() + RETRY_INTERVAL > search_end;
         let waits = may_appear && !is_over;
-        if waits && allowed.first().is_some_and(|first| !first.scope.origin.cancel.wait(RETRY_INTERVAL)) {
-            continue;
+        if !waits || probes.first().is_none_or(|first| first.cluster.scope.origin.cancel.wait(RETRY_INTERVAL)) {
+            return answers;
         }
-        let unknown = allowed.iter().zip(answers).map(|(cluster, answer)| UnknownTask {
-            cluster,
-            error: answer.err().filter(|error| !is_unknown_task(error)),
-        });
-        return Err(FindTaskError::NotFound(unknown.collect()));
     }
 }
 
-fn look_up_status(cluster: &ClusterHandle<'_>, upid: &Upid, by: Instant) -> Result<TaskState, LookupError> {
-    let read = cluster.authorize_read(CallPurpose::Lookup, upid.path_to("status"), ApiParams::new())?;
-    Ok(read.send_read(|client| task::fetch_status(client, upid, by, &cluster.cancel))?)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn is_unknown_task(error: &LookupError) -> bool {
-    matches!(error, LookupError::Failed(error) if task::is_unknown_task(error))
+    #[test]
+    fn the_hint_of_a_failed_wait_has_the_upid_as_the_parser_reads_it() {
+        let upid = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:").expect("a UPID");
+        let error = WatchError::Failed { upid: Box::new(upid.clone()), error: PveError::Cancelled };
+        let hint = error.hint().expect("a hint").into_owned();
+        let quoted = hint.split('`').nth(1).expect("a quoted UPID");
+        assert_eq!(Upid::parse(quoted).expect(quoted), upid);
+        assert!(hint.ends_with('`'), "{hint}");
+    }
 }

@@ -82,11 +82,8 @@ impl<'a> ClusterHandle<'a> {
     /// Returns the entry of the cluster for `list_clusters`.
     pub fn listing_entry(&self, check: Option<ClusterCheck>) -> ClusterEntry<'a> {
         let default = self.scope.clusters.manager.default_cluster();
-        ClusterEntry {
-            settings: self.cluster.settings(),
-            is_default: default.is_some_and(|default| Arc::ptr_eq(default, self.cluster)),
-            check,
-        }
+        let is_default = default.is_some_and(|default| Arc::ptr_eq(default, self.cluster));
+        ClusterEntry::new(self.cluster.settings(), is_default, check)
     }
 
     /// Returns the reason for each node address that does not answer, as far as known.
@@ -107,6 +104,11 @@ impl<'a> ClusterHandle<'a> {
 
     pub(super) fn redact_response(&self, response: ApiResponse) -> ApiResponse {
         if self.needs_redaction() { response.map_body(sanitize::redact_json) } else { response }
+    }
+
+    /// Returns a handle of the same cluster that looks its guests and nodes up again.
+    pub(super) fn with_new_lookups(&self) -> Self {
+        self.scope.handle(self.cluster, self.cancel.clone())
     }
 
     pub(super) fn policy(&self) -> &'a ClusterPolicy {

@@ -6,9 +6,8 @@ use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
 use crate::base::json_scan::{find_string, walk};
-use crate::pve::Method;
-use crate::pve::client::cluster::{ApiResponse, Cluster};
-use crate::pve::guests::{self, Guest};
+use crate::pve::client::cluster::ApiResponse;
+use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use std::sync::Arc;
@@ -16,17 +15,15 @@ use std::sync::Arc;
 impl<'a> ClusterHandle<'a> {
     /// Reads a fixed path for a tool.
     pub fn read(&self, path: &'static str) -> Result<ApiResponse, LookupError> {
-        let (path, params) = (ApiPath::from_static(path), ApiParams::new());
-        let request = |cluster: &Cluster| cluster.call(Method::Get, &path, &params, &self.cancel);
-        let response = self.authorize_read(CallPurpose::ToolRead, path.clone(), params.clone())?.send_read(request)?;
+        let read = self.authorize_read(CallPurpose::ToolRead, ApiPath::from_static(path), ApiParams::new())?;
+        let response = read.send_read()?;
         Ok(self.redact_response(response))
     }
 
     /// Reads a fixed path for a tool that checks the rows of the list by itself.
     pub fn read_list(&self, path: &'static str, params: &ApiParams) -> Result<ApiResponse, LookupError> {
-        let path = ApiPath::from_static(path);
-        let request = |cluster: &Cluster| cluster.get_list(&path, params, &self.cancel);
-        let response = self.authorize_read(CallPurpose::ToolRead, path.clone(), params.clone())?.send_read(request)?;
+        let read = self.authorize_read(CallPurpose::ToolRead, ApiPath::from_static(path), params.clone())?;
+        let response = read.send_list_read()?;
         Ok(self.redact_response(response))
     }
 
@@ -49,9 +46,8 @@ impl<'a> ClusterHandle<'a> {
 
     /// Looks up a path.
     pub(super) fn look_up(&self, path: &'static str, params: &ApiParams) -> Result<ApiResponse, LookupError> {
-        let path = ApiPath::from_static(path);
-        let request = |cluster: &Cluster| cluster.call(Method::Get, &path, params, &self.cancel);
-        Ok(self.authorize_read(CallPurpose::Lookup, path.clone(), params.clone())?.send_read(request)?)
+        let read = self.authorize_read(CallPurpose::Lookup, ApiPath::from_static(path), params.clone())?;
+        Ok(read.send_read()?)
     }
 
     /// Plans and authorizes a read that the server makes by itself.
@@ -69,7 +65,7 @@ impl<'a> ClusterHandle<'a> {
         let mut params = ApiParams::new();
         params.push("type", "vm");
         let read = self.authorize_read(purpose, ApiPath::from_static("/cluster/resources"), params)?;
-        Ok(read.send_read(|cluster| guests::list_guests(cluster, &self.cancel))?)
+        Ok(read.send_guests_read()?)
     }
 
     fn fetch_nodes(&self) -> Result<Vec<ListedNode>, LookupError> {
@@ -83,5 +79,24 @@ impl<'a> ClusterHandle<'a> {
             true
         });
         Ok(nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::call::operation::find_embedded_operation;
+    use crate::policy::Risk;
+    use crate::pve::Method;
+    use crate::pve::path::ApiPath;
+    use crate::pve::task::Upid;
+
+    #[test]
+    fn every_own_read_changes_nothing() {
+        let upid = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:").expect("a UPID");
+        let fixed = ["/version", "/nodes", "/cluster/resources", "/access/permissions"].map(ApiPath::from_static);
+        for path in fixed.into_iter().chain(["status", "log"].map(|part| upid.path_to(part))) {
+            let operation = find_embedded_operation(Method::Get, &path).unwrap_or_else(|| panic!("{path} is unknown"));
+            assert_eq!(operation.risk(), Risk::READ, "{path}");
+        }
     }
 }

@@ -74,10 +74,11 @@
 //!     authorized.without_confirmation()
 //! }
 //! ```
-//! ```compile_fail,E0616
-//! use proxmox_mcp::call::{Authorized, ConfirmationRequired, Confirmed};
-//! fn confirm(authorized: Authorized<'_>) -> Result<Confirmed<'_>, ConfirmationRequired> {
-//!     Ok(Confirmed { planned: authorized.planned, decision: proxmox_mcp::audit::AuditDecision::Confirmed })
+//! ```compile_fail,E0451
+//! use proxmox_mcp::audit::AuditDecision;
+//! use proxmox_mcp::call::{Confirmed, PlannedCall};
+//! fn confirm(planned: PlannedCall<'_>) -> Confirmed<'_> {
+//!     Confirmed { planned, decision: AuditDecision::Confirmed }
 //! }
 //! ```
 //! A handle does not give its cluster away:
@@ -91,6 +92,19 @@
 //! use proxmox_mcp::call::ClusterHandle;
 //! fn name<'a>(handle: &ClusterHandle<'a>) -> &'a str {
 //!     &handle.cluster.settings().name
+//! }
+//! ```
+//! Nor does its entry in the list of clusters give the settings away:
+//! ```
+//! use proxmox_mcp::call::ClusterHandle;
+//! fn name<'a>(handle: &ClusterHandle<'a>) -> &'a str {
+//!     handle.listing_entry(None).name
+//! }
+//! ```
+//! ```compile_fail,E0609
+//! use proxmox_mcp::call::ClusterHandle;
+//! fn name<'a>(handle: &ClusterHandle<'a>) -> &'a str {
+//!     &handle.listing_entry(None).settings.name
 //! }
 //! ```
 
@@ -129,6 +143,7 @@ pub use confirmation_codes::{CODE_LIFETIME, CodeError};
 pub use denied_call::DeniedCall;
 pub use error::CallError;
 pub use execute::{ApiFailure, ExecuteError, Outcome};
+pub use failure::Explanation;
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
 pub use handle::ClusterHandle;

@@ -66,13 +66,8 @@ pub(super) fn plan_call<'a>(
         None => Vec::new(),
     };
     let call = AuditedCall { cluster, method, path: &path, params: &params };
-    let affected = match risk.is_read_only() {
-        true => AffectedGuests::none(),
-        false => {
-            let template = operation.template.as_deref().filter(|_| operation.is_known);
-            AffectedGuests::from_operation(&path, template, &params, risk)
-        }
-    };
+    let template = operation.template.as_deref().filter(|_| operation.is_known);
+    let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
     Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, affected, guests, notes })
@@ -130,8 +125,7 @@ fn check_operation_call(
             let params = ApiParams::from_json(&data);
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
-                params: params
-                    .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: Vec::new() })?,
+                params: params.map_err(PlanError::UnsendableParameters)?,
                 risk: Risk::UNKNOWN,
             });
         }
@@ -188,8 +182,7 @@ fn note_change(
     Ok((change.is_correction || is_write).then(|| cluster.redact(change.text + suffix)))
 }
 
-/// Looks up the guests where the policy or the question depends on them. A call that is denied in any case is denied
-/// before.
+/// Looks up the guests where the policy depends on them. A call that is denied in any case is denied before.
 fn look_up_affected<'a>(
     cluster: &'a ClusterHandle<'a>,
     call: AuditedCall<'_>,
@@ -197,14 +190,12 @@ fn look_up_affected<'a>(
     template: Option<&str>,
     risk: Risk,
 ) -> Result<Option<GuestView<'a>>, DeniedCall> {
-    let policy = cluster.policy();
-    let is_protection = protection_needs_guests(policy, risk, affected);
-    if !is_protection && (affected.is_empty() || !policy.needs_confirmation(risk)) {
+    if !protection_needs_guests(cluster.policy(), risk, affected) {
         return Ok(None);
     }
     check_operation(call, template, risk)?;
     check_named_guests(call, affected)?;
-    let is_node = is_protection && matches!(affected.scope(), AffectedScope::Node(_));
+    let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());
     Ok(Some(GuestView { guests, nodes }))

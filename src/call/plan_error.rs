@@ -51,6 +51,9 @@ pub enum PlanError {
         /// The other methods of the path, where no method was given.
         other_methods: Vec<Method>,
     },
+    /// Parameters of an operation that has no description.
+    #[error("{0}")]
+    UnsendableParameters(ParameterErrors),
     /// A correction of a call that can't be undone: the caller may mean another guest.
     #[error("{correction}, and a call that can't be undone is not corrected: write {operation}")]
     UnsafeCorrection { correction: String, operation: String },

@@ -4,6 +4,7 @@ use super::affected::AffectedGuests;
 use super::audit::AuditedCall;
 use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
+use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
 use crate::audit::AuditEvent;
 use crate::policy::Risk;
@@ -26,7 +27,7 @@ pub struct PlannedCall<'a> {
     pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
     pub(super) affected: AffectedGuests,
-    /// The cluster's guests, where the policy or the question depends on them.
+    /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path, as the caller may read them.
     pub(super) notes: Vec<String>,
@@ -80,26 +81,29 @@ impl PlannedOperation {
 }
 
 impl<'a> PlannedCall<'a> {
-    /// Plans a read that the server makes by itself.
+    /// Plans a read that the server makes by itself. The embedded facts determine its risk.
     pub(super) fn own_read(
         cluster: &'a ClusterHandle<'a>,
         purpose: CallPurpose<'a>,
         path: ApiPath,
         params: ApiParams,
     ) -> Self {
+        let known = find_embedded_operation(Method::Get, &path);
+        let template = known.map(|known| known.template());
+        let risk = known.map_or(Risk::UNKNOWN, |known| known.risk()).with_parameters(params.iter());
         Self {
             cluster,
             purpose,
             method: Method::Get,
             operation: PlannedOperation {
-                template: Some(path.as_str().to_owned()),
-                is_known: true,
+                template: template.map(str::to_owned),
+                is_known: known.is_some(),
                 ..PlannedOperation::unknown()
             },
+            affected: AffectedGuests::from_operation(&path, template, &params, risk),
             path,
             params,
-            risk: Risk::READ,
-            affected: AffectedGuests::none(),
+            risk,
             guests: None,
             notes: Vec::new(),
         }

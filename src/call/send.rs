@@ -2,8 +2,12 @@
 
 use super::confirm::Confirmed;
 use crate::audit::AuditWriteError;
+use crate::base::cancel::CancelToken;
+use crate::pve::Method;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::PveError;
+use crate::pve::guests::{self, Guest};
+use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid};
 use std::time::Instant;
 
 /// The reason why a request has no response.
@@ -30,10 +34,55 @@ impl Confirmed<'_> {
         result.map_err(SendError::Api)
     }
 
-    /// Sends a read in the way of `request`.
-    pub(super) fn send_read<T>(&self, request: impl FnOnce(&Cluster) -> Result<T, PveError>) -> Result<T, PveError> {
+    /// Sends a read that the server makes by itself.
+    pub(super) fn send_read(&self) -> Result<ApiResponse, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| cluster.call(Method::Get, &planned.path, &planned.params, cancel))
+    }
+
+    /// Sends a read of a list. The caller checks the rows.
+    pub(super) fn send_list_read(&self) -> Result<ApiResponse, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| cluster.get_list(&planned.path, &planned.params, cancel))
+    }
+
+    /// Sends a read of the list of guests.
+    pub(super) fn send_guests_read(&self) -> Result<Vec<Guest>, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| {
+            guests::parse_guests(&cluster.call(Method::Get, &planned.path, &planned.params, cancel)?)
+        })
+    }
+
+    /// Waits for the end of the task whose status this call reads. The whole wait is one record.
+    pub(super) fn wait_for_task(
+        &self,
+        upid: &Upid,
+        deadline: Instant,
+        on_progress: &mut dyn FnMut(&TaskProgress<'_>),
+    ) -> Result<TaskResult, PveError> {
+        self.record_read(|cluster, cancel| task::wait(cluster, upid, deadline, cancel, on_progress))
+    }
+
+    /// Reads the status of a task once, without a record. [`Confirmed::record_probes`] records all of them.
+    pub(super) fn probe_task(&self, upid: &Upid, deadline: Instant) -> Result<TaskState, PveError> {
+        let handle = self.planned().cluster;
+        task::fetch_status(handle.cluster, upid, deadline, &handle.cancel.child_token())
+    }
+
+    /// Records the probes of a task as one look-up.
+    pub(super) fn record_probes(&self, error: Option<&PveError>, start: Instant) {
+        self.record_end(error, None, start);
+    }
+
+    /// Sends a read and records its end. A token interrupts one connection, so each read has its own.
+    fn record_read<T>(
+        &self,
+        request: impl FnOnce(&Cluster, &CancelToken) -> Result<T, PveError>,
+    ) -> Result<T, PveError> {
+        let handle = self.planned().cluster;
         let start = Instant::now();
-        let result = request(self.planned().cluster.cluster);
+        let result = request(handle.cluster, &handle.cancel.child_token());
         self.record_end(result.as_ref().err(), None, start);
         result
     }

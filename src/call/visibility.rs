@@ -24,10 +24,9 @@ pub(super) struct ClusterVisibility {
 impl VisibleClusters {
     fn new(manager: ClusterManager) -> Self {
         let default = manager.default_cluster();
-        let entries = manager.clusters().iter().map(|cluster| ClusterEntry {
-            settings: cluster.settings(),
-            is_default: default.is_some_and(|default| std::sync::Arc::ptr_eq(default, cluster)),
-            check: None,
+        let entries = manager.clusters().iter().map(|cluster| {
+            let is_default = default.is_some_and(|default| std::sync::Arc::ptr_eq(default, cluster));
+            ClusterEntry::new(cluster.settings(), is_default, None)
         });
         let listing = render_clusters(entries);
         Self { manager, listing }

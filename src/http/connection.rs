@@ -88,7 +88,10 @@ impl ConnectionHandler<'_> {
                 }
                 Err(error) => {
                     let response = error.to_response()?;
-                    self.state.metrics().count_refusal(RefusalReason::BadRequest);
+                    // A status from 500 on is no fault of the client.
+                    if response.status < 500 {
+                        self.state.metrics().count_refusal(RefusalReason::BadRequest);
+                    }
                     response
                 }
             };

@@ -26,7 +26,7 @@ pub enum Denial {
     #[error("it affects protected guests of this cluster: {0}")]
     ProtectedGuests(String),
     #[error("guests are protected on this cluster, and the guests that the call affects are not known ({cause})")]
-    UnknownScope { cause: String },
+    UnknownScope { cause: String, next_step: Option<String> },
     #[error(
         "guest {0} is protected on this cluster and not in its list, so the call may affect it (the API token needs \
          VM.Audit on it; if the guest does not exist, remove it from \"protect\")"
@@ -41,7 +41,11 @@ pub enum Denial {
 
 impl Hint for Denial {
     fn hint(&self) -> Option<Cow<'_, str>> {
-        Some("only the operator of this server can change that, in clusters.json".into())
+        let rule = "only the operator of this server can change that, in clusters.json";
+        Some(match self {
+            Self::UnknownScope { next_step: Some(step), .. } => format!("{step}; {rule}").into(),
+            _ => rule.into(),
+        })
     }
 }
 

@@ -1,13 +1,10 @@
 //! Guests of a cluster, VMs and containers: read from its list of resources and found by number or name.
 
-use crate::base::cancel::CancelToken;
 use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
-use crate::pve::client::cluster::Cluster;
+use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::text::to_one_line;
-use crate::pve::method::Method;
-use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::sanitize;
 use serde_json::Value;
@@ -75,11 +72,8 @@ pub struct Guest {
     pub other_text: String,
 }
 
-/// Returns the guests that the token may see, in the cluster's order. Skips rows without a number.
-pub fn list_guests(cluster: &Cluster, cancel: &CancelToken) -> Result<Vec<Guest>, PveError> {
-    let mut params = ApiParams::new();
-    params.push("type", "vm");
-    let answer = cluster.call(Method::Get, &ApiPath::from_static("/cluster/resources"), &params, cancel)?;
+/// Parses the list of the guests that the token may see, in the cluster's order. Skips rows without a number.
+pub fn parse_guests(answer: &ApiResponse) -> Result<Vec<Guest>, PveError> {
     // Parsed row by row, without a tree of the whole list in memory.
     let rows: Vec<&RawValue> = serde_json::from_str(answer.data()).map_err(|e| PveError::MalformedResponse {
         node: "the node asked".into(),

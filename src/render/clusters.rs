@@ -19,12 +19,31 @@ const COLUMNS: [Column; 10] = [
     column("error", CellFormat::Plain),
 ];
 
-/// A cluster for the table.
+/// A cluster for the table. It has only what the table shows.
 pub struct ClusterEntry<'a> {
-    pub settings: &'a ClusterConfig,
+    pub name: &'a str,
+    /// The addresses, separated by commas.
+    pub nodes: String,
+    /// The user and the name of the API token.
+    pub token: String,
+    pub tls: &'a str,
     pub is_default: bool,
     /// `None` where the cluster was not asked.
     pub check: Option<ClusterCheck>,
+}
+
+impl<'a> ClusterEntry<'a> {
+    pub fn new(settings: &'a ClusterConfig, is_default: bool, check: Option<ClusterCheck>) -> Self {
+        let addresses: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
+        Self {
+            name: &settings.name,
+            nodes: addresses.join(","),
+            token: format!("{}!{}", settings.user, settings.token_id),
+            tls: settings.tls_mode(),
+            is_default,
+            check,
+        }
+    }
 }
 
 /// The result of a check.
@@ -44,13 +63,12 @@ pub struct ClusterHealth {
 /// Renders the clusters, in their order.
 pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> RenderedList {
     let mut table = ListTable::new(&COLUMNS);
-    for ClusterEntry { settings, is_default, check } in entries {
-        let addresses: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
+    for ClusterEntry { name, nodes, token, tls, is_default, check } in entries {
         let mut row = vec![
-            Some(to_json_text(&settings.name)),
-            Some(to_json_text(&addresses.join(","))),
-            Some(to_json_text(&format!("{}!{}", settings.user, settings.token_id))),
-            Some(to_json_text(settings.tls_mode())),
+            Some(to_json_text(name)),
+            Some(to_json_text(&nodes)),
+            Some(to_json_text(&token)),
+            Some(to_json_text(tls)),
             is_default.then_some(Cow::Borrowed("true")),
         ];
         if let Some(ClusterCheck { unreachable_nodes, health }) = check {

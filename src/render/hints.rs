@@ -1,6 +1,5 @@
 //! Sentences that explain a failure with facts of the cluster.
 
-use crate::base::hint::Hint;
 use crate::pve::guests::{FindGuestError, Guest};
 
 pub(crate) fn describe_privileges(acl_path: &str, privileges: &[&str]) -> String {
@@ -28,12 +27,9 @@ pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
     }
 }
 
-/// Returns the error as a sentence, with its hint in parentheses.
+/// Returns the error as a sentence, without its hint.
 pub(crate) fn describe_missing_guest(error: &FindGuestError) -> String {
-    let mut text = match error.hint() {
-        Some(hint) => format!("{error} ({hint})"),
-        None => error.to_string(),
-    };
+    let mut text = error.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }

@@ -69,7 +69,7 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
         TaskState::Running => {
             let _ = write!(
                 text,
-                ". It continues by itself: call wait_for_task again with upid {upid} to wait on, or GET {} for its log",
+                ". It continues by itself: call wait_for_task again with upid `{upid}` to wait on, or GET {} for its log",
                 upid.path_to("log")
             );
         }

@@ -8,7 +8,7 @@ use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, ConfirmationError, ConfirmationInput, Confirmed,
-    Outcome, Question, UserDialog,
+    Outcome, Question, Rejection, UserDialog,
 };
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
@@ -93,7 +93,13 @@ fn confirm<'a>(
     authorized: Authorized<'a>,
 ) -> Result<Confirmed<'a>, ToolError> {
     let dialog = match authorized.needs_confirmation() {
-        true => read_dialog(call.context)?,
+        true => match read_dialog(call.context) {
+            Ok(dialog) => dialog,
+            Err(error) => {
+                authorized.reject_confirmation(Rejection::InvalidState);
+                return Err(error);
+            }
+        },
         false => UserDialog::Unavailable,
     };
     let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
@@ -160,7 +166,8 @@ fn follow_started_task(
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
         Err(denied) => {
-            notes.push(format!("the task was begun and can't be waited for: {denied}"));
+            let reason = cluster.redact(render_error(&denied));
+            notes.push(format!("the task was begun and can't be waited for: {reason}"));
             return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
         }
     };

@@ -3,13 +3,14 @@
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Request, ScriptedReply, closed_endpoint};
-use crate::support::policy::{RecordingNode, open_policy};
+use crate::support::policy::{RecordingNode, confirming_policy, open_policy};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox, required};
 use crate::support::test_tools::product;
 use crate::support::tool::{ToolResult, ToolServer, call};
 
 use proxmox_mcp::pve::schema::embedded_schema;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn start_server() -> ToolServer {
     start_server_over(RecordingNode::start())
@@ -419,6 +420,55 @@ fn dry_run_sends_nothing_and_shows_the_request_and_its_risk() {
         result.text.contains("/nodes/pve1/qemu/100/") && result.more[0].contains("is qemu/100 on pve1"),
         "{result:?}"
     );
+}
+
+#[test]
+fn dry_run_of_a_call_with_confirmation_sends_nothing() {
+    let node = RecordingNode::start();
+    let cluster = node.cluster("test", confirming_policy());
+    let server = ToolServer::new(node, vec![cluster]);
+    server.call("proxmox_api_get", json!({"path": "/version"}));
+    let reboot = json!({"path": "/nodes/pve1/status", "method": "POST", "data": {"command": "reboot"}});
+    let mut dry = reboot.clone();
+    dry["dry_run"] = true.into();
+    let (said, sent) = succeed(&server, dry);
+    assert!(said.text.contains("has to be confirmed") && sent.is_empty(), "{said:?} {sent:?}");
+    // The question names the guests.
+    let (said, sent) = record(&server, reboot);
+    assert!(said.failed && said.text.contains("Guest 100"), "{said:?}");
+    assert_eq!(sent.iter().map(line).collect::<Vec<_>>(), ["GET /cluster/resources?type=vm"]);
+}
+
+#[test]
+fn read_with_confirmation_sends_nothing_from_a_tool_that_can_not_ask() {
+    let node = RecordingNode::start();
+    let cluster = node.cluster("test", confirming_policy());
+    let server = ToolServer::new(node, vec![cluster]);
+    server.call("proxmox_api_get", json!({"path": "/version"}));
+    let before = server.node.node.requests().len();
+    let console = json!({"path": "/nodes/pve1/qemu/100/vncwebsocket?port=5900&vncticket=x"});
+    let said = server.call("proxmox_api_get", console);
+    assert!(said.failed && said.text.contains("has to be confirmed"), "{said:?}");
+    assert_eq!(server.node.node.requests().len(), before);
+}
+
+#[test]
+fn failure_is_explained_with_new_lists_of_the_cluster() {
+    // The guest moves after the first look at the list.
+    let lists = AtomicUsize::new(0);
+    let node = RecordingNode::with(gzipped_facts(), move |request| match request.target.as_str() {
+        "/api2/json/cluster/resources?type=vm" => {
+            let node = if lists.fetch_add(1, Ordering::SeqCst) == 0 { "pve1" } else { "pve2" };
+            Some(ScriptedReply::data(&json!([{"id": "qemu/100", "vmid": 100, "node": node}]).to_string()))
+        }
+        "/api2/json/nodes/pve1/qemu/100/status/start" => {
+            Some(ScriptedReply::refusal(500, "Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist", ""))
+        }
+        _ => None,
+    });
+    let server = start_server_over(node);
+    let (said, _) = record(&server, json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST"}));
+    assert!(said.failed && said.text.contains("100 is qemu/100 on pve2"), "{said:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, path};
-use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, texts};
+use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, lab, texts};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with, server_error};
 use crate::support::rpc::call;
 use serde_json::{Value, json};
@@ -161,6 +161,23 @@ fn awaited_task_has_the_id_of_its_start() {
 }
 
 #[test]
+fn search_for_a_task_is_one_record_for_each_cluster() {
+    let node = proxmox_with(gzipped_facts(), |request| {
+        request.path().contains("/tasks/").then(|| ScriptedReply::refusal(500, "no such task", ""))
+    });
+    let mut configuration = lab(&node, &json!({}));
+    configuration["clusters"]["second"] = configuration["clusters"]["lab"].clone();
+    let server = ProgramServer::builder(&configuration).audit_file().start();
+    let said = server.call(READER, "wait_for_task", json!({"upid": UPID, "timeout": 1}));
+    assert!(said["result"]["content"][0]["text"].as_str().is_some_and(|text| text.contains("no such task")), "{said}");
+    let lines = server.all_lines();
+    assert_eq!(events(&lines), ["look", "look"], "{lines:?}");
+    let probes = node.requests().iter().filter(|request| request.path().contains("/tasks/")).count();
+    assert!(probes > 2, "{probes} probes");
+    server.verify_audit_log();
+}
+
+#[test]
 fn denied_call_is_recorded_with_the_reason_and_not_sent() {
     let node = start_node();
     let server =
@@ -205,10 +222,17 @@ fn confirmation_is_recorded_when_requested_and_when_given() {
     assert_eq!(events(&lines_of_one_call(&server, 3)), ["asked"]);
     let state = &asked["result"]["requestState"];
     let yes = json!({"inputResponses": {"confirm": {"action": "accept", "content": {"confirm": true}}}, "requestState": state});
-    server.ask(ADMIN, "proxmox_api_call", arguments, yes);
+    server.ask(ADMIN, "proxmox_api_call", arguments.clone(), yes.clone());
     let lines = lines_of_one_call(&server, 4);
     assert_eq!(events(&lines), ["begin", "end"]);
     assert_eq!((&lines[0]["decision"], count_changes(&node)), (&"confirmed".into(), 2));
+
+    let mut forged = yes;
+    forged["requestState"] = "made up".into();
+    server.ask(ADMIN, "proxmox_api_call", arguments, forged);
+    let lines = lines_of_one_call(&server, 6);
+    assert_eq!((events(&lines), count_changes(&node)), (vec!["refused"], 2));
+    assert!(lines[0]["why"].as_str().is_some_and(|why| why.contains("the state of the question")), "{}", lines[0]);
     server.verify_audit_log();
 }
 

@@ -126,6 +126,8 @@ fn refusals_are_counted_by_their_reason() {
     assert_eq!(status(&format!("GET /mcp HTTP/1.1\r\n{host}\r\n")), 401);
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\n{host}Authorization: Bearer wrong\r\n\r\n")), 401);
     assert_eq!(status("nonsense\r\n\r\n"), 400);
+    // This is no fault of the client, so no refusal counts it.
+    assert_eq!(status(&format!("GET /healthz HTTP/2.0\r\n{host}\r\n")), 505);
     let reply = Client::to(&address).ask("GET /metrics", &format!("Authorization: Bearer {TOKEN}\r\n"));
     for (reason, expected) in [("host", 1.0), ("origin", 1.0), ("token", 2.0), ("bad_request", 1.0), ("threads", 0.0)] {
         let sample = format!("proxmox_mcp_refused_total{{reason=\"{reason}\"}}");

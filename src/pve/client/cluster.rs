@@ -48,6 +48,35 @@ pub struct Cluster {
     metrics: ClusterMetrics,
 }
 
+/// Time limit of one call.
+#[derive(Clone, Copy)]
+struct CallTimeLimit {
+    deadline: Instant,
+    /// The whole time of the call, as its error shows it.
+    total: Duration,
+}
+
+/// Request as its errors describe it.
+#[derive(Clone, Copy)]
+struct SentRequest<'a> {
+    method: Method,
+    path: &'a dyn fmt::Display,
+    limit: CallTimeLimit,
+}
+
+impl CallTimeLimit {
+    /// Returns the limit of a call that ends at `deadline`, if that is before the end of the cluster's own limit.
+    fn until(deadline: Instant, start: Instant, timeout: Duration) -> Self {
+        let left = deadline.saturating_duration_since(start);
+        if left >= timeout {
+            return Self { deadline: start + timeout, total: timeout };
+        }
+        // In whole seconds, for the text of the error.
+        let seconds = (left + Duration::from_millis(500)).as_secs().max(1);
+        Self { deadline, total: Duration::from_secs(seconds) }
+    }
+}
+
 /// Configuration that no client can be made of.
 #[derive(Debug, Error)]
 pub enum ClusterSetupError {
@@ -111,15 +140,15 @@ impl Cluster {
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
-        let result = self.send(method, path, params, start + self.settings.timeout, cancel);
+        let result = self.send(method, path, params, self.time_limit(start), cancel);
         self.log_result(start, method, path, result)
     }
 
     /// Makes a GET call for a list. Only the envelope is checked; the caller must check the rows.
     pub fn get_list(&self, path: &ApiPath, params: &ApiParams, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
-        let deadline = start + self.settings.timeout;
-        let result = self.send_with(Method::Get, path, params, deadline, cancel, ApiResponse::parse_list);
+        let limit = self.time_limit(start);
+        let result = self.send_with(Method::Get, path, params, limit, cancel, ApiResponse::parse_list);
         self.log_result(start, Method::Get, path, result)
     }
 
@@ -132,12 +161,14 @@ impl Cluster {
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
-        let deadline = deadline.min(start + self.settings.timeout);
-        let mut result = self.send(Method::Get, path, params, deadline, cancel);
-        if let Err(PveError::TimedOut { timeout, .. }) = &mut result {
-            *timeout = Duration::from_secs(start.elapsed().as_secs().max(1));
-        }
+        let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
+        let result = self.send(Method::Get, path, params, limit, cancel);
         self.log_result(start, Method::Get, path, result)
+    }
+
+    /// Returns the time limit of a call without a deadline of its own.
+    fn time_limit(&self, start: Instant) -> CallTimeLimit {
+        CallTimeLimit { deadline: start + self.settings.timeout, total: self.settings.timeout }
     }
 
     fn log_result(
@@ -186,16 +217,16 @@ impl Cluster {
         self.schema_cache.get_or_fetch(self, cancel)
     }
 
-    /// Makes a call like [`Cluster::call`], with a deadline and without a line in the log.
+    /// Makes a call like [`Cluster::call`], with a time limit and without a line in the log.
     fn send(
         &self,
         method: Method,
         path: &ApiPath,
         params: &ApiParams,
-        deadline: Instant,
+        limit: CallTimeLimit,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        self.send_with(method, path, params, deadline, cancel, ApiResponse::parse)
+        self.send_with(method, path, params, limit, cancel, ApiResponse::parse)
     }
 
     fn send_with(
@@ -203,7 +234,7 @@ impl Cluster {
         method: Method,
         path: &ApiPath,
         params: &ApiParams,
-        deadline: Instant,
+        limit: CallTimeLimit,
         cancel: &CancelToken,
         parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     ) -> Result<ApiResponse, PveError> {
@@ -211,13 +242,13 @@ impl Cluster {
         let target = path.to_request_target(method, &encoded)?;
         let form = method.has_form().then_some(encoded.as_str());
         let request = NodeRequest { method, target, form, is_public: false };
-        let _permit = self.acquire_permit(deadline, cancel)?;
-        let (node, response) = self.try_nodes(method, path, deadline, true, &mut |node, timeout| {
+        let _permit = self.acquire_permit(limit.deadline, cancel)?;
+        let (node, response) = self.try_nodes(method, path, limit, true, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
-        let response = self.parse_response(node, response, method, path, parse)?;
+        let response = self.parse_response(node, response, SentRequest { method, path, limit }, parse)?;
         if method == Method::Get {
-            self.discover_nodes(deadline, cancel);
+            self.discover_nodes(limit.deadline, cancel);
         }
         Ok(response)
     }
@@ -240,10 +271,16 @@ impl Cluster {
         let target = PathAndQuery::from_static("/api2/json/cluster/status");
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
         let path = "/cluster/status";
-        let (node, response) = self.try_nodes(Method::Get, &path, deadline, true, &mut |node, timeout| {
+        let limit = CallTimeLimit { deadline, total: self.settings.timeout };
+        let (node, response) = self.try_nodes(Method::Get, &path, limit, true, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
-        let response = self.parse_response(node, response, Method::Get, &path, ApiResponse::parse)?;
+        let response = self.parse_response(
+            node,
+            response,
+            SentRequest { method: Method::Get, path: &path, limit },
+            ApiResponse::parse,
+        )?;
         self.discovery.update_nodes(response.data(), &self.transport, &self.node_health)
     }
 
@@ -260,7 +297,7 @@ impl Cluster {
         &self,
         method: Method,
         path: &dyn fmt::Display,
-        deadline: Instant,
+        limit: CallTimeLimit,
         can_discard_answer: bool,
         exchange: &mut dyn FnMut(usize, Option<AttemptTimeout>) -> Result<NodeResponse, TransportError>,
     ) -> Result<(usize, NodeResponse), PveError> {
@@ -270,7 +307,7 @@ impl Cluster {
         let mut next = self.node_health.choose(&tried, policy.can_cut_short());
         while let Some(choice) = next {
             let start = Instant::now();
-            let timeout = self.attempt_timeout(choice, deadline, tried.is_empty(), policy.can_cut_short());
+            let timeout = self.attempt_timeout(choice, limit.deadline, tried.is_empty(), policy.can_cut_short());
             tried.push(choice.node);
             let result = exchange(choice.node, timeout);
             if !matches!(result, Err(TransportError::Cancelled { .. })) {
@@ -285,7 +322,7 @@ impl Cluster {
                     node: choice.node,
                     is_probe: choice.probe,
                     has_other_node: other.is_some(),
-                    has_time: Instant::now() < deadline,
+                    has_time: Instant::now() < limit.deadline,
                 },
             );
             next = match decision {
@@ -311,7 +348,7 @@ impl Cluster {
                 }
                 Err(error) => {
                     self.record_result(choice, Some(&error), hung);
-                    return Err(self.build_error(choice.node, error, method, path));
+                    return Err(self.build_error(choice.node, error, SentRequest { method, path, limit }));
                 }
             }
         }
@@ -370,16 +407,15 @@ impl Cluster {
         &self,
         node: usize,
         response: NodeResponse,
-        method: Method,
-        path: &dyn fmt::Display,
+        request: SentRequest<'_>,
         parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     ) -> Result<ApiResponse, PveError> {
         let filter = self.transport.secret_filter();
         if !response.is_success() {
             // The status suffices, even if the body is cut short.
             let call = SentCall {
-                method,
-                call: format_call(method, path),
+                method: request.method,
+                call: format_call(request.method, request.path),
                 user: &self.settings.user,
                 token_id: &self.settings.token_id,
             };
@@ -399,11 +435,11 @@ impl Cluster {
                 .and_then(|body| parse(filter.redact_body(body), filter))
                 .map_err(|error| TransportError::Malformed(error.into())),
         };
-        result.map_err(|error| self.build_error(node, error, method, path))
+        result.map_err(|error| self.build_error(node, error, request))
     }
 
-    fn build_error(&self, node: usize, error: TransportError, method: Method, path: &dyn fmt::Display) -> PveError {
-        let timeout = self.settings.timeout;
+    fn build_error(&self, node: usize, error: TransportError, request: SentRequest<'_>) -> PveError {
+        let SentRequest { method, path, limit: CallTimeLimit { total: timeout, .. } } = request;
         if retry::settle(method, error.attempt_end()) == Decision::ReportUnknownOutcome {
             let cause = match error {
                 TransportError::ConnectionLost(detail) => UnknownOutcome::ConnectionLost { detail },
@@ -435,7 +471,8 @@ impl SchemaSource for Cluster {
 
     fn get_version(&self, deadline: Instant, cancel: &CancelToken) -> Result<String, PveError> {
         let path = ApiPath::from_static("/version");
-        let response = self.send(Method::Get, &path, &ApiParams::new(), deadline, cancel)?;
+        let limit = CallTimeLimit { deadline, total: self.settings.timeout };
+        let response = self.send(Method::Get, &path, &ApiParams::new(), limit, cancel)?;
         Ok(response.data().to_owned())
     }
 
@@ -450,12 +487,15 @@ impl SchemaSource for Cluster {
         let target = PathAndQuery::from_static(path);
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: true };
         let _permit = self.acquire_permit(deadline, cancel)?;
-        let (node, response) = self.try_nodes(Method::Get, &path, deadline, false, &mut |node, timeout| {
+        let limit = CallTimeLimit { deadline, total: self.settings.timeout };
+        let (node, response) = self.try_nodes(Method::Get, &path, limit, false, &mut |node, timeout| {
             self.transport.stream(node, &request, timeout, cancel, max_bytes, sink)
         })?;
         match (response.status, response.body_error) {
             (200, None) => Ok(self.transport.node_label(node).to_owned()),
-            (200, Some(error)) => Err(self.build_error(node, error, Method::Get, &path)),
+            (200, Some(error)) => {
+                Err(self.build_error(node, error, SentRequest { method: Method::Get, path: &path, limit }))
+            }
             // Without a message: on this path it is not Proxmox's.
             (status, _) => Err(PveError::Failed {
                 status,

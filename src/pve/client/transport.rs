@@ -259,16 +259,13 @@ impl NodeTransport {
         cancel: &CancelToken,
     ) -> Result<NodeResponse, TransportError> {
         let limit = BodyLimit::Answer(self.max_answer_bytes as u64);
-        let mut bytes = Vec::new();
-        let mut response = self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, body| {
+        self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, body| {
             let limit = match status {
                 200..=299 => self.max_answer_bytes,
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
-            read_body(body, limit, &mut bytes)
-        })?;
-        response.body = bytes;
-        Ok(response)
+            read_body(body, limit)
+        })
     }
 
     /// Sends `request` to one node and passes the decompressed body of a 200, of at most `max_bytes`, to `sink` as it
@@ -283,13 +280,16 @@ impl NodeTransport {
         sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
     ) -> Result<NodeResponse, TransportError> {
         let limit = BodyLimit::Description(max_bytes);
-        self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, mut body| match status {
-            200 => sink(&mut body.with_config().limit(max_bytes).reader()),
-            _ => Ok(()),
+        self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, mut body| {
+            let result = match status {
+                200 => sink(&mut body.with_config().limit(max_bytes).reader()),
+                _ => Ok(()),
+            };
+            ReceivedBody { bytes: Vec::new(), error: result.err() }
         })
     }
 
-    /// Sends the request and passes the body of the answer to `sink`.
+    /// Sends the request and passes the body of the answer to `receive`.
     fn exchange_inner(
         &self,
         node: usize,
@@ -297,7 +297,7 @@ impl NodeTransport {
         timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
         limit: BodyLimit,
-        sink: &mut dyn FnMut(u16, Body) -> io::Result<()>,
+        receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
         let scope = ExchangeScope::start(cancel, limit.max_bytes());
         if cancel.is_cancelled() {
@@ -308,10 +308,10 @@ impl NodeTransport {
             None => self.send_request(node, request, (), timeout, cancel),
         }
         .map_err(|error| to_transport_error(error, &scope.take_info(), cancel, limit))?;
-        let body_error = sink(status, body).err().map(ureq::Error::from);
+        let ReceivedBody { bytes, error } = receive(status, body);
         let info = scope.take_info();
-        let body_error = body_error.map(|error| to_transport_error(error, &info, cancel, limit));
-        Ok(NodeResponse { status, reason: info.reason, body: Vec::new(), body_error })
+        let body_error = error.map(|error| to_transport_error(error.into(), &info, cancel, limit));
+        Ok(NodeResponse { status, reason: info.reason, body: bytes, body_error })
     }
 
     fn send_request(
@@ -354,12 +354,20 @@ impl NodeTransport {
     }
 }
 
-/// Reads a body of at most `limit` bytes. On an error, `into` has the bytes that came before it.
-fn read_body(mut body: Body, limit: usize, into: &mut Vec<u8>) -> io::Result<()> {
+/// Body as far as it was received and kept.
+struct ReceivedBody {
+    bytes: Vec<u8>,
+    /// The failure that cut the body short.
+    error: Option<io::Error>,
+}
+
+/// Reads a body of at most `limit` bytes.
+fn read_body(mut body: Body, limit: usize) -> ReceivedBody {
     // The length is an untrusted hint.
     let hint = body.content_length().unwrap_or(0).min(1 << 20).min(limit as u64);
-    into.reserve_exact(hint as usize);
-    body.with_config().limit(limit as u64).reader().read_to_end(into).map(drop)
+    let mut bytes = Vec::with_capacity(hint as usize);
+    let error = body.with_config().limit(limit as u64).reader().read_to_end(&mut bytes).err();
+    ReceivedBody { bytes, error }
 }
 
 fn to_transport_error(

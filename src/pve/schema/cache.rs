@@ -164,6 +164,7 @@ struct FetchGuard<'a> {
 impl FetchGuard<'_> {
     fn finish(mut self, source: &dyn SchemaSource, result: Result<FetchResult, PveError>) {
         let timings = self.cache.timings;
+        // The drop of this guard locks the entry too, so the lock ends before each return.
         let mut entry = self.cache.lock();
         let error = match result {
             Ok(result) => {
@@ -171,11 +172,13 @@ impl FetchGuard<'_> {
                     entry.failure_logged = false;
                     entry.live = Some(live);
                 }
+                drop(entry);
                 self.next_fetch = Some(Instant::now() + timings.version_interval);
                 return;
             }
             // A cancelled call says nothing about the cluster, so the next caller tries again.
             Err(PveError::Cancelled) => {
+                drop(entry);
                 self.next_fetch = None;
                 return;
             }
