@@ -65,10 +65,15 @@ fn parse_typed(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
 /// Parses the arguments, and the variables of those that were not typed. An empty variable counts as unset: compose files
 /// pass `VAR=${VAR:-}` on as an empty text.
 fn parse_with_variables(args: &[OsString], typed: &ArgMatches) -> Result<Cli, clap::Error> {
-    let mut definition = definition_without_variables(|arg| {
-        let is_unset = arg.get_env().and_then(env::var_os).is_none_or(|value| value.is_empty());
-        is_unset || is_typed(typed, arg.get_id().as_str())
-    });
+    let is_used = |arg: &Arg| {
+        let is_set = arg.get_env().and_then(env::var_os).is_some_and(|value| !value.is_empty());
+        is_set && !is_typed(typed, arg.get_id().as_str())
+    };
+    // Most starts have no variable, and a second parse would double the time of the command line.
+    if !definition().get_arguments().any(is_used) {
+        return Cli::from_arg_matches(typed);
+    }
+    let mut definition = definition_without_variables(|arg| !is_used(arg));
     match definition.try_get_matches_from_mut(args) {
         Ok(matches) => Cli::from_arg_matches(&matches),
         Err(error) => Err(name_variable(error, &definition)),
