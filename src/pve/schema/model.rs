@@ -206,11 +206,6 @@ impl<'s> PathMatch<'s> {
     pub fn operations(&self) -> impl Iterator<Item = Operation<'s>> + use<'_, 's> {
         self.operations.iter().copied()
     }
-
-    /// Returns the value of a parameter of the path.
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
-    }
 }
 
 /// One parameter of an operation, or one key of a parameter's nested format. Absent properties are empty texts.
@@ -340,11 +335,16 @@ mod tests {
         find(path).ok()?.operation(method).map(|o| o.template())
     }
 
+    /// Returns the value of a parameter of the path.
+    fn value<'m>(path: &'m PathMatch<'_>, name: &str) -> Option<&'m str> {
+        path.values.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str())
+    }
+
     #[test]
     fn a_concrete_path_is_the_operation_of_its_template() {
         let config = find("/nodes/pve1/qemu/100/config").unwrap();
-        assert_eq!(config.value("node"), Some("pve1"));
-        assert_eq!(config.value("vmid"), Some("100"));
+        assert_eq!(value(&config, "node"), Some("pve1"));
+        assert_eq!(value(&config, "vmid"), Some("100"));
         let methods: Vec<_> = config.operations().map(|o| o.method().as_str()).collect();
         assert_eq!(methods, ["GET", "POST", "PUT"]);
         assert_eq!(template(Method::Get, "/nodes/{node}/qemu/{vmid}/config"), Some("/nodes/{node}/qemu/{vmid}/config"));
@@ -362,9 +362,9 @@ mod tests {
     #[test]
     fn a_volume_and_a_network_have_slashes() {
         let volume = find("/nodes/pve1/storage/local/content/local:iso/x.iso").unwrap();
-        assert_eq!(volume.value("volume"), Some("local:iso/x.iso"));
+        assert_eq!(value(&volume, "volume"), Some("local:iso/x.iso"));
         let cidr = find("/cluster/firewall/ipset/lan/10.0.0.0/24").unwrap();
-        assert_eq!((cidr.value("name"), cidr.value("cidr")), (Some("lan"), Some("10.0.0.0/24")));
+        assert_eq!((value(&cidr, "name"), value(&cidr, "cidr")), (Some("lan"), Some("10.0.0.0/24")));
     }
 
     #[test]
