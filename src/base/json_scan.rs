@@ -1,7 +1,7 @@
 //! A scanner for JSON text (RFC 8259) that validates it and finds members as raw text, without a tree and without
 //! recursion. Answers of megabytes pass through it several times.
 
-use super::word_scan::{count_unmarked, mark_below, mark_equal, repeat, word_at};
+use super::word_scan::{count_unmarked, mark_below, mark_equal, repeat, skip_clean};
 use std::borrow::Cow;
 
 /// Calls `each` with the raw key (empty in a list) and the raw value of every member of an object or list, until it
@@ -217,13 +217,7 @@ fn skip_key(bytes: &[u8], at: usize) -> Option<usize> {
 /// `escaped` if it has an escape.
 pub fn skip_string(bytes: &[u8], mut at: usize, escaped: &mut bool) -> Option<usize> {
     loop {
-        while let Some(word) = word_at(bytes, at) {
-            let clean = count_clean_bytes(word);
-            at += clean;
-            if clean < 8 {
-                break;
-            }
-        }
+        at = skip_clean(bytes, at, count_clean_bytes);
         match *bytes.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => {
@@ -299,14 +293,7 @@ fn skip_number(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// Returns the end of one or more digits.
 fn skip_digits(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    while let Some(word) = word_at(bytes, at) {
-        let digits = count_leading_digits(word);
-        at += digits;
-        if digits < 8 {
-            return (at > start).then_some(at);
-        }
-    }
+    let mut at = skip_clean(bytes, start, count_leading_digits);
     while let Some(b'0'..=b'9') = bytes.get(at) {
         at += 1;
     }

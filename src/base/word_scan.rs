@@ -34,6 +34,20 @@ pub fn count_unmarked(marks: u64) -> usize {
     ((marks & repeat(0x80)).trailing_zeros() / 8) as usize
 }
 
+/// Returns the first position from `at` on that `count_clean` stops at, which counts the clean bytes of a word from the
+/// lowest. Without one, it is among the last bytes, which fill no whole word.
+#[inline(always)]
+pub fn skip_clean(bytes: &[u8], mut at: usize, count_clean: impl Fn(u64) -> usize) -> usize {
+    while let Some(word) = word_at(bytes, at) {
+        let clean = count_clean(word);
+        at += clean;
+        if clean < 8 {
+            break;
+        }
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 
 use super::placeholder::{HIDDEN, is_hidden};
 use super::secret_names::{MAX_NAME_LEN, WordClass, classify_word, may_be_secret};
-use crate::base::word_scan::{count_unmarked, mark_equal, repeat, word_at};
+use crate::base::word_scan::{count_unmarked, mark_equal, repeat, skip_clean};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -38,13 +38,7 @@ pub(super) fn find_secret(text: &str, from: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let mut at = from;
     loop {
-        while let Some(word) = word_at(bytes, at) {
-            let clean = count_clean_bytes(word);
-            at += clean;
-            if clean < 8 {
-                break;
-            }
-        }
+        at = skip_clean(bytes, at, count_clean_bytes);
         let found = match *bytes.get(at)? {
             b':' | b'=' => match_separator(text, from, at),
             b'$' => match_crypt_hash(bytes, at),
