@@ -62,17 +62,19 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "storage", _, "prunebackups"] => AffectedScope::Cluster,
         // ISO images and templates belong to no guest.
         ["nodes", _, "storage", _, "content", _] => AffectedScope::NamedOnly,
-        ["nodes", _, "ceph", ..] if risk.irreversible => AffectedScope::Cluster,
+        ["nodes", _, "ceph", ..] if risk.is_sensitive() => AffectedScope::Cluster,
         // Power of the node, its disks, its network.
-        ["nodes", _, ..] if risk.irreversible => node(),
+        ["nodes", _, ..] if risk.is_sensitive() => node(),
         ["cluster", "bulk-action", ..] if chosen("vms") => AffectedScope::NamedOnly,
         ["cluster", "bulk-action" | "ceph", ..] | ["cluster", "ha", "status", ..] => AffectedScope::Cluster,
         // Members of the cluster, and the network of all nodes.
-        ["cluster", "config", ..] | ["cluster", "sdn"] if risk.irreversible => AffectedScope::Cluster,
+        ["cluster", "config", ..] | ["cluster", "sdn"] if risk.is_sensitive() => AffectedScope::Cluster,
         ["pools"] => given("poolid").map_or(AffectedScope::NamedOnly, |(_, pool)| AffectedScope::Pool(pool.to_owned())),
         ["pools", ..] => segments.get(1..).map_or(AffectedScope::Cluster, |pool| AffectedScope::Pool(pool.join("/"))),
         // A guest without its storage has no disks.
-        ["storage", _] if risk.irreversible || given("disable").or(given("nodes")).is_some() => AffectedScope::Cluster,
+        ["storage", _] if risk.is_sensitive() || given("disable").or(given("nodes")).is_some() => {
+            AffectedScope::Cluster
+        }
         _ => AffectedScope::NamedOnly,
     }
 }

@@ -36,6 +36,11 @@ impl<'a> Authorized<'a> {
         self.planned.cluster.policy().needs_confirmation(self.planned.risk)
     }
 
+    /// Returns the risk of the call with its parameters.
+    pub fn risk(&self) -> Risk {
+        self.planned.risk
+    }
+
     /// Returns what would be sent, and the risk, as text.
     pub fn describe_dry_run(&self) -> String {
         self.planned.describe_dry_run()

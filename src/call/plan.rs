@@ -14,7 +14,7 @@ use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
 use super::resolve_path::{PathChange, resolve_path};
 use super::spec::CallSpec;
-use crate::policy::Risk;
+use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
@@ -58,19 +58,21 @@ pub(super) fn plan_call<'a>(
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
     check_size(&data)?;
-    let CheckedOperation { operation, params, risk } =
+    let CheckedOperation { operation, params, assessment, notes: defaults } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
-    let path = resolved.path;
-    let notes = match resolved.change {
+    let (path, risk) = (resolved.path, assessment.risk);
+    let mut notes: Vec<String> = match resolved.change {
         Some(change) => note_change(cluster, change, method, &path, risk)?.into_iter().collect(),
         None => Vec::new(),
     };
+    notes.extend(defaults);
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
-    Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, affected, guests, notes })
+    let risk_reasons = assessment.reasons;
+    Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, risk_reasons, affected, guests, notes })
 }
 
 /// Denies what is denied on any path, before anything is looked up for the call.
@@ -103,7 +105,9 @@ fn check_size(data: &Map<String, Value>) -> Result<(), PlanError> {
 struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
-    risk: Risk,
+    assessment: RiskAssessment,
+    /// The parameters that were added, as the caller may read them.
+    notes: Vec<String>,
 }
 
 /// Finds the operation and checks the parameters against it.
@@ -126,7 +130,8 @@ fn check_operation_call(
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
                 params: params.map_err(PlanError::UnsendableParameters)?,
-                risk: Risk::UNKNOWN,
+                assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
+                notes: Vec::new(),
             });
         }
     };
@@ -136,15 +141,33 @@ fn check_operation_call(
         data.insert("limit".into(), FETCH_ALL_LIMIT.into());
     }
     resolve_guest_names(cluster, &operation, &mut data)?;
-    let params = check_parameters(spec, &operation, &found, &data)?;
+    let mut params = check_parameters(spec, &operation, &found, &data)?;
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
+    let decoded: Vec<_> = path.segments().collect();
+    let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    let call = AssessedCall {
+        method: method.as_str(),
+        template: operation.template(),
+        segments: &segments,
+        operation: same.map_or(Risk::UNKNOWN, |same| same.risk()),
+    };
+    let mut notes = Vec::new();
+    for default in call.safe_defaults(params.iter()) {
+        if same.is_some() && is_given(default.parameter) {
+            params.push(default.parameter, default.value);
+            let (name, value) = (default.parameter, default.value);
+            notes.push(format!("{name}={value} was added: {}", default.reason));
+        }
+    }
     Ok(CheckedOperation {
-        risk: same.map_or(Risk::UNKNOWN, |same| same.risk()).with_parameters(params.iter()),
+        assessment: call.assess(params.iter()),
+        notes,
         operation: PlannedOperation {
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),
+            risk_reason: same.map_or("", |same| same.risk_reason()),
             privileges: operation.privileges().to_owned(),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
             is_paged,
@@ -174,7 +197,7 @@ fn note_change(
 ) -> Result<Option<String>, PlanError> {
     let is_write = method != Method::Get;
     // A caller that names the wrong kind of guest may mean another guest, or another cluster.
-    if change.kind_corrected && risk.irreversible && is_write {
+    if change.kind_corrected && risk.is_sensitive() && is_write {
         let operation = format!("{method} {path}");
         return Err(PlanError::UnsafeCorrection { correction: change.text, operation });
     }

@@ -7,7 +7,7 @@ use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
 use crate::audit::AuditEvent;
-use crate::policy::Risk;
+use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
@@ -26,6 +26,8 @@ pub struct PlannedCall<'a> {
     pub(super) params: ApiParams,
     pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
+    /// What the parameters add to the risk of the operation.
+    pub(super) risk_reasons: Vec<RiskReason>,
     pub(super) affected: AffectedGuests,
     /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
@@ -52,6 +54,8 @@ pub(super) struct PlannedOperation {
     pub(super) is_known: bool,
     /// Empty if the operation is unknown.
     pub(super) summary: String,
+    /// The reason for the risk of the operation. Empty for a plain read, or if the operation is unknown.
+    pub(super) risk_reason: &'static str,
     pub(super) privileges: String,
     /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
@@ -73,6 +77,7 @@ impl PlannedOperation {
             template: None,
             is_known: false,
             summary: String::new(),
+            risk_reason: "",
             privileges: String::new(),
             may_be_filtered: false,
             is_paged: false,
@@ -90,7 +95,7 @@ impl<'a> PlannedCall<'a> {
     ) -> Self {
         let known = find_embedded_operation(Method::Get, &path);
         let template = known.map(|known| known.template());
-        let risk = known.map_or(Risk::UNKNOWN, |known| known.risk()).with_parameters(params.iter());
+        let risk = known.map_or(Risk::UNKNOWN, |known| known.risk());
         Self {
             cluster,
             purpose,
@@ -104,6 +109,7 @@ impl<'a> PlannedCall<'a> {
             path,
             params,
             risk,
+            risk_reasons: Vec::new(),
             guests: None,
             notes: Vec::new(),
         }
@@ -127,6 +133,8 @@ impl<'a> PlannedCall<'a> {
             summary: &self.operation.summary,
             privileges: &self.operation.privileges,
             risk: self.risk,
+            risk_reason: self.operation.risk_reason,
+            risk_reasons: &self.risk_reasons,
         }
     }
 

@@ -87,7 +87,7 @@ impl ClusterPolicy {
     pub fn needs_confirmation(&self, risk: Risk) -> bool {
         match self.confirm {
             ConfirmationPolicy::Never => false,
-            ConfirmationPolicy::Destructive => risk.irreversible || risk.kind == RiskKind::Execute,
+            ConfirmationPolicy::Destructive => risk.is_sensitive(),
             ConfirmationPolicy::Writes => !risk.is_read_only(),
         }
     }
@@ -139,11 +139,11 @@ mod tests {
         let all = ClusterPolicy { permissions: permissions(AccessLevel::Full, true), ..ClusterPolicy::default() };
         for (access, exec, codes) in [
             (AccessLevel::Read, true, "R"),
-            (AccessLevel::Operate, true, "R O O!"),
-            (AccessLevel::Full, false, "R O O! S F F!"),
-            (AccessLevel::Full, true, "R O O! S F F! X ?"),
+            (AccessLevel::Operate, true, "R O O! O~ O>"),
+            (AccessLevel::Full, false, "R O O! O~ O> S F F! F~"),
+            (AccessLevel::Full, true, "R O O! O~ O> S F F! F~ X ?"),
         ] {
-            for code in ["R", "S", "O", "O!", "F", "F!", "X", "?"] {
+            for code in ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "X", "?"] {
                 let may = codes.split(' ').any(|c| c == code);
                 assert_eq!(
                     authorize(&all, permissions(access, exec), code).is_ok(),
@@ -197,11 +197,11 @@ mod tests {
     fn confirmation_is_needed_by_policy_and_risk() {
         for (confirm, codes) in [
             (ConfirmationPolicy::Never, ""),
-            (ConfirmationPolicy::Destructive, "O! F! X ?"),
-            (ConfirmationPolicy::Writes, "O O! F F! X ?"),
+            (ConfirmationPolicy::Destructive, "O! O~ O> F! F~ X ?"),
+            (ConfirmationPolicy::Writes, "O O! O~ O> F F! F~ X ?"),
         ] {
             let rules = ClusterPolicy { confirm, ..ClusterPolicy::default() };
-            for code in ["R", "S", "O", "O!", "F", "F!", "X", "?"] {
+            for code in ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "X", "?"] {
                 assert_eq!(
                     rules.needs_confirmation(Risk::from_code(code)),
                     codes.split(' ').any(|c| c == code),

@@ -169,6 +169,7 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("DELETE /storage/local-lvm", none()),
         ("PUT /storage/local-lvm", json!({"disable": true})),
         ("PUT /storage/local-lvm", json!({"nodes": "pve2"})),
+        ("PUT /storage/local-lvm", json!({"content": "iso"})),
         ("DELETE /cluster/config/nodes/pve1", none()),
         ("PUT /cluster/sdn", none()),
     ]
@@ -215,7 +216,6 @@ fn calls_that_reach_other_guests_are_sent() {
             ("POST /nodes/pve3/status", json!({"command": "reboot"})),
             ("POST /nodes/pve1/ceph/osd/1/in", json!({})),
             ("POST /nodes/pve1/apt/update", json!({})),
-            ("PUT /storage/local", json!({"content": "iso"})),
             ("PUT /cluster/options", json!({"description": "see https://pve1:8006/ for more"})),
         ] {
             assert_sent(&server, line, &given);
