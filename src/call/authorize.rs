@@ -5,6 +5,8 @@ use super::audit::AuditedCall;
 use super::denied_call::DeniedCall;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
+use super::shared_object::SharedObject;
+use super::token_view::TokenView;
 use crate::base::hint::Hint;
 use crate::policy::{Action, ClusterPolicy, Denial, GuestSelector, Risk};
 use crate::pve::guests::Guest;
@@ -84,9 +86,18 @@ pub(super) fn check_named_guests(call: AuditedCall<'_>, affected: &AffectedGuest
 
 /// Returns whether the list of guests decides whether the call affects a protected one.
 pub(super) fn protection_needs_guests(policy: &ClusterPolicy, risk: Risk, affected: &AffectedGuests) -> bool {
-    let only_numbers = policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)));
-    let is_decided = affected.is_empty() || (affected.scope() == &AffectedScope::NamedOnly && only_numbers);
+    let is_decided =
+        affected.is_empty() || (affected.scope() == &AffectedScope::NamedOnly && protects_only_numbers(policy));
     !policy.protect.is_empty() && !risk.is_read_only() && !is_decided
+}
+
+/// Returns whether the protection depends on pools or on guests that the API token may not see.
+pub(super) fn protection_needs_token(policy: &ClusterPolicy, affected: &AffectedGuests) -> bool {
+    matches!(affected.scope(), AffectedScope::Pool(_)) || !protects_only_numbers(policy)
+}
+
+fn protects_only_numbers(policy: &ClusterPolicy) -> bool {
+    policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)))
 }
 
 fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
@@ -104,11 +115,14 @@ fn check_protection(
     if policy.protect.is_empty() || risk.is_read_only() {
         return Ok(());
     }
+    let unknown = |cause: String| Denial::UnknownScope { cause, next_step: None };
+    if *affected.shared() != SharedObject::None {
+        return Err(unknown("the guests of the changed object were not looked up".into()));
+    }
     check_named_protection(policy, affected)?;
     if !protection_needs_guests(policy, risk, affected) {
         return Ok(());
     }
-    let unknown = |cause: String| Denial::UnknownScope { cause, next_step: None };
     let failed = |error: &LookupError| Denial::UnknownScope {
         cause: error.to_string(),
         next_step: error.hint().map(|hint| hint.into_owned()),
@@ -128,7 +142,42 @@ fn check_protection(
             return Err(unknown(format!("{node} is not in the cluster's list of nodes")));
         }
     }
-    check_listed_guests(policy, affected, guests)
+    check_listed_guests(policy, affected, guests)?;
+    match &view.token {
+        Some(Ok(token)) => check_visibility(policy, affected, guests, token),
+        Some(Err(error)) => Err(failed(error)),
+        None if protection_needs_token(policy, affected) => Err(unknown("its privileges were not looked up".into())),
+        None => Ok(()),
+    }
+}
+
+/// Denies a call that may affect a guest that the token does not see, or whose pool it does not see.
+fn check_visibility(
+    policy: &ClusterPolicy,
+    affected: &AffectedGuests,
+    guests: &[Guest],
+    token: &TokenView,
+) -> Result<(), Denial> {
+    let hidden_pool = |pool: &str| Denial::HiddenPool(pool.to_owned());
+    if let AffectedScope::Pool(pool) = affected.scope()
+        && !token.shows_pool(pool)
+    {
+        return Err(hidden_pool(pool));
+    }
+    if *affected.scope() != AffectedScope::NamedOnly && !protects_only_numbers(policy) && !token.shows_all_guests() {
+        return Err(Denial::HiddenGuests);
+    }
+    // Proxmox leaves the pool out of a guest's row if the token may not see the pool.
+    let has_unknown_pool = affected.select_from(guests).any(|guest| guest.pool.is_empty());
+    for selector in &policy.protect {
+        if let GuestSelector::Pool(pool) = selector
+            && has_unknown_pool
+            && !token.shows_pool(pool)
+        {
+            return Err(hidden_pool(pool));
+        }
+    }
+    Ok(())
 }
 
 fn check_named_protection(policy: &ClusterPolicy, affected: &AffectedGuests) -> Result<(), Denial> {
@@ -169,9 +218,8 @@ fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests
     }
     // An unlisted guest may be in a protected pool. A guest that the call creates is in none.
     let mut unlisted = affected.named_vmids().iter().filter(|vmid| !affected.creates(**vmid) && !is_listed(**vmid));
-    let only_numbers = policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)));
     match unlisted.next() {
-        Some(vmid) if !only_numbers => Err(Denial::UnlistedGuest(*vmid)),
+        Some(vmid) if !protects_only_numbers(policy) => Err(Denial::UnlistedGuest(*vmid)),
         _ => Ok(()),
     }
 }

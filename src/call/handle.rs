@@ -2,6 +2,7 @@
 
 use super::lookup_error::LookupError;
 use super::scope::CallScope;
+use super::token_view::TokenView;
 use crate::base::cancel::CancelToken;
 use crate::policy::{AccessLevel, ClusterPolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
@@ -23,6 +24,8 @@ pub struct ClusterHandle<'a> {
     /// The guests and nodes are looked up at most once.
     pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
+    /// The privileges of the API token are looked up at most once.
+    pub(super) token_view: OnceLock<Result<TokenView, Arc<LookupError>>>,
 }
 
 /// A node in the list of its cluster.
@@ -59,7 +62,14 @@ impl<'a> CallScope<'a> {
     }
 
     fn handle(self, cluster: &'a Arc<Cluster>, cancel: CancelToken) -> ClusterHandle<'a> {
-        ClusterHandle { scope: self, cluster, cancel, guests: OnceLock::new(), nodes: OnceLock::new() }
+        ClusterHandle {
+            scope: self,
+            cluster,
+            cancel,
+            guests: OnceLock::new(),
+            nodes: OnceLock::new(),
+            token_view: OnceLock::new(),
+        }
     }
 }
 

@@ -131,7 +131,9 @@ mod resolve_path;
 mod scope;
 mod send;
 mod service;
+mod shared_object;
 mod spec;
+mod token_view;
 mod visibility;
 
 pub use crate::pve::client::manager::SelectClusterError;

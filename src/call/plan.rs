@@ -2,7 +2,9 @@
 
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
-use super::authorize::{check_named_guests, check_operation, check_risk, protection_needs_guests};
+use super::authorize::{
+    check_named_guests, check_operation, check_risk, protection_needs_guests, protection_needs_token,
+};
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::ClusterHandle;
@@ -13,6 +15,7 @@ use super::operation::{
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
 use super::resolve_path::{PathChange, resolve_path};
+use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
@@ -69,6 +72,7 @@ pub(super) fn plan_call<'a>(
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
+    let affected = resolve_shared_object(cluster, call, affected, operation.template.as_deref(), risk)?;
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
     let risk_reasons = assessment.reasons;
@@ -205,6 +209,21 @@ fn note_change(
     Ok((change.is_correction || is_write).then(|| cluster.redact(change.text + suffix)))
 }
 
+/// Looks up the guests of an object that guests share, where the policy protects guests.
+fn resolve_shared_object(
+    cluster: &ClusterHandle<'_>,
+    call: AuditedCall<'_>,
+    affected: AffectedGuests,
+    template: Option<&str>,
+    risk: Risk,
+) -> Result<AffectedGuests, DeniedCall> {
+    if cluster.policy().protect.is_empty() || *affected.shared() == SharedObject::None {
+        return Ok(affected);
+    }
+    check_operation(call, template, risk)?;
+    Ok(affected.with_members(affected.shared().look_up_members(cluster)))
+}
+
 /// Looks up the guests where the policy depends on them. A call that is denied in any case is denied before.
 fn look_up_affected<'a>(
     cluster: &'a ClusterHandle<'a>,
@@ -221,5 +240,7 @@ fn look_up_affected<'a>(
     let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());
-    Ok(Some(GuestView { guests, nodes }))
+    let token =
+        (guests.is_ok() && protection_needs_token(cluster.policy(), affected)).then(|| cluster.look_up_token_view());
+    Ok(Some(GuestView { guests, nodes, token }))
 }

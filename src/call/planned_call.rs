@@ -6,6 +6,7 @@ use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
+use super::token_view::TokenView;
 use crate::audit::AuditEvent;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
@@ -69,6 +70,8 @@ pub(super) struct GuestView<'a> {
     pub(super) guests: Result<&'a [Guest], Arc<LookupError>>,
     /// `None` where the call does not affect a whole node.
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
+    /// The part of the cluster that the token sees. `None` where the policy protects by number, and no pool is affected.
+    pub(super) token: Option<Result<&'a TokenView, Arc<LookupError>>>,
 }
 
 impl PlannedOperation {

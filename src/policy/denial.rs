@@ -37,6 +37,16 @@ pub enum Denial {
          within seconds; the API token needs VM.Audit on it)"
     )]
     UnlistedGuest(u32),
+    #[error(
+        "guests are protected on this cluster by pool or tag, the call may affect any guest, and the API token does not \
+         see every guest (it needs VM.Audit on /vms)"
+    )]
+    HiddenGuests,
+    #[error(
+        "guests are protected on this cluster, and the API token does not see which guests are in pool {0} (it needs \
+         Pool.Audit on /pool/{0})"
+    )]
+    HiddenPool(String),
 }
 
 impl Hint for Denial {
@@ -44,6 +54,9 @@ impl Hint for Denial {
         let rule = "only the operator of this server can change that, in clusters.json";
         Some(match self {
             Self::UnknownScope { next_step: Some(step), .. } => format!("{step}; {rule}").into(),
+            Self::HiddenGuests | Self::HiddenPool(_) => {
+                "only the operator of this server can grant the privilege to the token, in Proxmox".into()
+            }
             _ => rule.into(),
         })
     }
