@@ -8,7 +8,7 @@ use super::planned_call::{GuestView, PlannedCall};
 use super::shared_object::SharedObject;
 use super::token_view::TokenView;
 use crate::base::hint::Hint;
-use crate::policy::{Action, ClusterPolicy, Denial, GuestSelector, Risk};
+use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
 use std::fmt::Write;
 
@@ -64,19 +64,16 @@ impl<'a> Authorized<'a> {
 
 /// Checks a risk on any path, before anything is looked up for the call.
 pub(super) fn check_risk(call: AuditedCall<'_>, risk: Risk) -> Result<(), DeniedCall> {
-    let (origin, policy) = (call.cluster.scope.origin, call.cluster.policy());
-    policy.authorize_risk(&origin.client.name, origin.client.permissions, risk).map_err(|reason| deny(call, reason))
+    call.cluster.policy().authorize_risk(risk).map_err(|reason| deny(call, reason))
 }
 
 /// Checks a call against the permissions of both sides and the lists of the cluster.
 pub(super) fn check_operation(call: AuditedCall<'_>, template: Option<&str>, risk: Risk) -> Result<(), DeniedCall> {
-    let (origin, policy) = (call.cluster.scope.origin, call.cluster.policy());
-    origin.observer.record_cluster(call.cluster.name());
+    call.cluster.scope.origin.observer.record_cluster(call.cluster.name());
     let decoded: Vec<_> = call.path.segments().collect();
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     let action = Action { method: call.method.as_str(), segments: &segments, template, risk };
-    let check = policy.authorize(&origin.client.name, origin.client.permissions, &action);
-    check.map_err(|reason| deny(call, reason))
+    call.cluster.policy().authorize(&action).map_err(|reason| deny(call, reason))
 }
 
 /// Checks what is known without the list of guests, before the list is looked up for the call.
@@ -85,19 +82,19 @@ pub(super) fn check_named_guests(call: AuditedCall<'_>, affected: &AffectedGuest
 }
 
 /// Returns whether the list of guests decides whether the call affects a protected one.
-pub(super) fn protection_needs_guests(policy: &ClusterPolicy, risk: Risk, affected: &AffectedGuests) -> bool {
+pub(super) fn protection_needs_guests(policy: EffectivePolicy<'_>, risk: Risk, affected: &AffectedGuests) -> bool {
     let is_decided =
         affected.is_empty() || (affected.scope() == &AffectedScope::NamedOnly && protects_only_numbers(policy));
-    !policy.protect.is_empty() && !risk.is_read_only() && !is_decided
+    policy.protects_guests() && !risk.is_read_only() && !is_decided
 }
 
 /// Returns whether the protection depends on pools or on guests that the API token may not see.
-pub(super) fn protection_needs_token(policy: &ClusterPolicy, affected: &AffectedGuests) -> bool {
+pub(super) fn protection_needs_token(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> bool {
     matches!(affected.scope(), AffectedScope::Pool(_)) || !protects_only_numbers(policy)
 }
 
-fn protects_only_numbers(policy: &ClusterPolicy) -> bool {
-    policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)))
+fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
+    policy.protect().all(|selector| matches!(selector, GuestSelector::Vmid(_)))
 }
 
 fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
@@ -107,12 +104,12 @@ fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.
 fn check_protection(
-    policy: &ClusterPolicy,
+    policy: EffectivePolicy<'_>,
     risk: Risk,
     affected: &AffectedGuests,
     view: Option<&GuestView<'_>>,
 ) -> Result<(), Denial> {
-    if policy.protect.is_empty() || risk.is_read_only() {
+    if !policy.protects_guests() || risk.is_read_only() {
         return Ok(());
     }
     let unknown = |cause: String| Denial::UnknownScope { cause, next_step: None };
@@ -153,7 +150,7 @@ fn check_protection(
 
 /// Denies a call that may affect a guest that the token does not see, or whose pool it does not see.
 fn check_visibility(
-    policy: &ClusterPolicy,
+    policy: EffectivePolicy<'_>,
     affected: &AffectedGuests,
     guests: &[Guest],
     token: &TokenView,
@@ -169,7 +166,7 @@ fn check_visibility(
     }
     // Proxmox leaves the pool out of a guest's row if the token may not see the pool.
     let has_unknown_pool = affected.select_from(guests).any(|guest| guest.pool.is_empty());
-    for selector in &policy.protect {
+    for selector in policy.protect() {
         if let GuestSelector::Pool(pool) = selector
             && has_unknown_pool
             && !token.shows_pool(pool)
@@ -180,13 +177,13 @@ fn check_visibility(
     Ok(())
 }
 
-fn check_named_protection(policy: &ClusterPolicy, affected: &AffectedGuests) -> Result<(), Denial> {
-    let is_protected = |vmid: &&u32| policy.protect.contains(&GuestSelector::Vmid(**vmid));
+fn check_named_protection(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> Result<(), Denial> {
+    let is_protected = |vmid: &&u32| policy.protect().any(|selector| *selector == GuestSelector::Vmid(**vmid));
     if let Some(vmid) = affected.named_vmids().iter().find(is_protected) {
         return Err(Denial::ProtectedGuest(*vmid));
     }
     match affected.scope() {
-        AffectedScope::Pool(pool) if policy.protect.iter().any(|selector| selector.covers_pool(pool)) => {
+        AffectedScope::Pool(pool) if policy.protect().any(|selector| selector.covers_pool(pool)) => {
             Err(Denial::ProtectedPool(pool.clone()))
         }
         _ => Ok(()),
@@ -194,7 +191,7 @@ fn check_named_protection(policy: &ClusterPolicy, affected: &AffectedGuests) -> 
 }
 
 /// Checks the affected guests of the cluster's list, then those that the list does not show.
-fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests: &[Guest]) -> Result<(), Denial> {
+fn check_listed_guests(policy: EffectivePolicy<'_>, affected: &AffectedGuests, guests: &[Guest]) -> Result<(), Denial> {
     let is_protected =
         |guest: &&Guest| policy.protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>());
     let mut names = String::new();
@@ -208,7 +205,7 @@ fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests
     let is_listed = |vmid: u32| guests.iter().any(|guest| guest.vmid == vmid);
     // The node of an unlisted guest is unknown.
     if matches!(affected.scope(), AffectedScope::Node(_) | AffectedScope::Cluster) {
-        let unlisted = policy.protect.iter().find_map(|selector| match selector {
+        let unlisted = policy.protect().find_map(|selector| match selector {
             GuestSelector::Vmid(vmid) if !is_listed(*vmid) => Some(*vmid),
             _ => None,
         });

@@ -4,7 +4,7 @@ use super::lookup_error::LookupError;
 use super::scope::CallScope;
 use super::token_view::TokenView;
 use crate::base::cancel::CancelToken;
-use crate::policy::{AccessLevel, ClusterPolicy};
+use crate::policy::{AccessLevel, EffectivePolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::guests::Guest;
@@ -104,7 +104,7 @@ impl<'a> ClusterHandle<'a> {
 
     /// Returns whether secrets are removed from the cluster's texts: only full access on both sides shows them.
     pub fn needs_redaction(&self) -> bool {
-        self.scope.origin.client.permissions.access.min(self.policy().permissions.access) < AccessLevel::Full
+        self.policy().access() < AccessLevel::Full
     }
 
     /// Removes secrets from a text, if the caller may not see them.
@@ -121,7 +121,14 @@ impl<'a> ClusterHandle<'a> {
         self.scope.handle(self.cluster, self.cancel.clone())
     }
 
-    pub(super) fn policy(&self) -> &'a ClusterPolicy {
-        &self.cluster.settings().policy
+    /// Returns the rules of the cluster and of the client.
+    pub(super) fn policy(&self) -> EffectivePolicy<'a> {
+        let client = &self.scope.origin.client;
+        EffectivePolicy {
+            cluster: &self.cluster.settings().policy,
+            client: &client.rules,
+            client_name: &client.name,
+            client_permissions: client.permissions,
+        }
     }
 }

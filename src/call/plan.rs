@@ -217,7 +217,7 @@ fn resolve_shared_object(
     template: Option<&str>,
     risk: Risk,
 ) -> Result<AffectedGuests, DeniedCall> {
-    if cluster.policy().protect.is_empty() || *affected.shared() == SharedObject::None {
+    if !cluster.policy().protects_guests() || *affected.shared() == SharedObject::None {
         return Ok(affected);
     }
     check_operation(call, template, risk)?;

@@ -185,7 +185,7 @@ fn denied_call_is_recorded_with_the_reason_and_not_sent() {
     for (at, (token, arguments, why)) in [
         (READER, power_call("start"), "\"reader\" has \"read\""),
         (OPERATOR, json!({"path": CONFIG, "method": "PUT", "data": {"cores": 2}}), "\"operator\" has \"operate\""),
-        (ADMIN, power_call("stop"), "the cluster's \"deny\" list has"),
+        (ADMIN, power_call("stop"), "the \"deny\" list of this cluster has"),
         (ADMIN, json!({"path": "/nodes/pve2/qemu/101/status/start", "method": "POST"}), "guest 101 is protected"),
     ]
     .into_iter()
