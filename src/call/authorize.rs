@@ -6,10 +6,10 @@ use super::denied_call::DeniedCall;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
 use super::shared_object::SharedObject;
-use super::token_view::TokenView;
 use crate::base::hint::Hint;
 use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
+use crate::pve::token_privileges::TokenPrivileges;
 use std::fmt::Write;
 
 /// The most guests that a denial names.
@@ -153,7 +153,7 @@ fn check_visibility(
     policy: EffectivePolicy<'_>,
     affected: &AffectedGuests,
     guests: &[Guest],
-    token: &TokenView,
+    token: &TokenPrivileges,
 ) -> Result<(), Denial> {
     let hidden_pool = |pool: &str| Denial::HiddenPool(pool.to_owned());
     if let AffectedScope::Pool(pool) = affected.scope()

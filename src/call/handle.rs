@@ -2,13 +2,13 @@
 
 use super::lookup_error::LookupError;
 use super::scope::CallScope;
-use super::token_view::TokenView;
 use crate::base::cancel::CancelToken;
 use crate::policy::{AccessLevel, EffectivePolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::guests::Guest;
 use crate::pve::schema::Schema;
+use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::clusters::{ClusterCheck, ClusterEntry};
 use crate::sanitize;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ pub struct ClusterHandle<'a> {
     pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
     /// The privileges of the API token are looked up at most once.
-    pub(super) token_view: OnceLock<Result<TokenView, Arc<LookupError>>>,
+    pub(super) token_privileges: OnceLock<Result<TokenPrivileges, Arc<LookupError>>>,
 }
 
 /// A node in the list of its cluster.
@@ -68,7 +68,7 @@ impl<'a> CallScope<'a> {
             cancel,
             guests: OnceLock::new(),
             nodes: OnceLock::new(),
-            token_view: OnceLock::new(),
+            token_privileges: OnceLock::new(),
         }
     }
 }

@@ -133,7 +133,6 @@ mod send;
 mod service;
 mod shared_object;
 mod spec;
-mod token_view;
 mod visibility;
 
 pub use crate::pve::client::manager::SelectClusterError;

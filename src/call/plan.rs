@@ -240,7 +240,7 @@ fn look_up_affected<'a>(
     let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());
-    let token =
-        (guests.is_ok() && protection_needs_token(cluster.policy(), affected)).then(|| cluster.look_up_token_view());
+    let token = (guests.is_ok() && protection_needs_token(cluster.policy(), affected))
+        .then(|| cluster.look_up_token_privileges());
     Ok(Some(GuestView { guests, nodes, token }))
 }

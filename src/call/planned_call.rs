@@ -6,13 +6,13 @@ use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
-use super::token_view::TokenView;
 use crate::audit::AuditEvent;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ pub(super) struct GuestView<'a> {
     /// `None` where the call does not affect a whole node.
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
     /// The part of the cluster that the token sees. `None` where the policy protects by number, and no pool is affected.
-    pub(super) token: Option<Result<&'a TokenView, Arc<LookupError>>>,
+    pub(super) token: Option<Result<&'a TokenPrivileges, Arc<LookupError>>>,
 }
 
 impl PlannedOperation {

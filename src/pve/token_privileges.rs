@@ -1,23 +1,24 @@
-//! The part of a cluster that the API token sees. Proxmox leaves out of a list what the token may not see, without a word.
+//! The privileges of an API token. Proxmox leaves out of a list what the token may not see, without a word.
 
-use super::handle::ClusterHandle;
-use super::lookup_error::LookupError;
 use crate::policy::is_in_pool;
-use crate::pve::params::ApiParams;
 use serde_json::{Map, Value};
-use std::sync::Arc;
 
-/// The privileges of the API token, by ACL path (`GET /access/permissions`).
-pub(super) struct TokenView(Map<String, Value>);
+/// The privileges of an API token, by ACL path (`GET /access/permissions`).
+pub struct TokenPrivileges(Map<String, Value>);
 
-impl TokenView {
+impl TokenPrivileges {
+    /// Reads the data of an answer. An answer of another form has no privilege.
+    pub fn from_data(data: &str) -> Self {
+        Self(serde_json::from_str(data).unwrap_or_default())
+    }
+
     /// Returns whether the list of guests has every guest of the cluster.
-    pub(super) fn shows_all_guests(&self) -> bool {
+    pub fn shows_all_guests(&self) -> bool {
         self.holds_below("/vms", "VM.Audit", |path| path.starts_with("/vms/"))
     }
 
     /// Returns whether the list of guests names the pool for every guest of this pool and of the pools within it.
-    pub(super) fn shows_pool(&self, pool: &str) -> bool {
+    pub fn shows_pool(&self, pool: &str) -> bool {
         let path = format!("/pool/{pool}");
         self.holds_below(&path, "Pool.Audit", |listed| listed.starts_with("/pool/") && is_in_pool(listed, &path))
     }
@@ -47,26 +48,14 @@ fn is_passed_on(privileges: &Value, privilege: &str) -> bool {
     }
 }
 
-impl ClusterHandle<'_> {
-    /// Looks up the privileges of the API token, once.
-    pub(super) fn look_up_token_view(&self) -> Result<&TokenView, Arc<LookupError>> {
-        let view = self.token_view.get_or_init(|| {
-            let response = self.look_up("/access/permissions", &ApiParams::new()).map_err(Arc::new)?;
-            // An answer of another form shows no privilege.
-            Ok(TokenView(serde_json::from_str(response.data()).unwrap_or_default()))
-        });
-        view.as_ref().map_err(Arc::clone)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn view(permissions: Value) -> TokenView {
+    fn view(permissions: Value) -> TokenPrivileges {
         let Value::Object(permissions) = permissions else { panic!("an object") };
-        TokenView(permissions)
+        TokenPrivileges(permissions)
     }
 
     #[test]
