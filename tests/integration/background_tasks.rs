@@ -457,6 +457,24 @@ fn cancel_that_the_node_refuses_is_an_error_with_its_reason() {
 }
 
 #[test]
+fn secrets_in_the_log_are_removed_below_full() {
+    const SECRET: &str = "5ec2e7-in-a-log";
+    let lab = Lab::start();
+    let (ada, rea) = (lab.client("ada"), lab.client("rea"));
+    let ids = [&ada, &rea].map(|client| wait_for(client, json!({}))["taskId"].as_str().expect("an id").to_owned());
+    lab.task.log(&format!("mount with password={SECRET}"));
+    for exit in [None, Some("OK"), Some("mount failed: password=5ec2e7-in-a-log")] {
+        if let Some(exit) = exit {
+            lab.task.end(exit);
+        }
+        for (client, id, shows) in [(&ada, &ids[0], true), (&rea, &ids[1], false)] {
+            let task = client.get(id);
+            assert_eq!(task.to_string().contains(SECRET), shows, "{task}");
+        }
+    }
+}
+
+#[test]
 fn failed_read_is_reported_and_not_final() {
     let lab = Lab::start();
     let client = lab.client("ada");
