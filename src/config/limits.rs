@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Open connections.
     pub max_connections: usize,
-    /// Open connections per client address.
+    /// Open connections per client address. For IPv6 an address is a network of 64 bits.
     pub max_connections_per_address: usize,
     /// Open SSE sessions.
     pub max_sessions: usize,

@@ -3,6 +3,7 @@
 //! A valid token is still accepted. Many clients may share an address (proxy, NAT), and one with a stale token must not
 //! lock out the others. The table is bounded, however many addresses an attacker has.
 
+use super::client_network::client_network;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
@@ -45,7 +46,7 @@ impl AuthFailureLimiter {
     /// Counts a wrong token.
     pub fn record_failure(&self, peer: IpAddr, now: Instant) -> AttemptOutcome {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = truncate_to_network(peer);
+        let mut key = client_network(peer);
         if !table.windows.contains_key(&key) && table.windows.len() >= MAX_ADDRESSES {
             if table.last_sweep.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_INTERVAL) {
                 table.last_sweep = Some(now);
@@ -68,14 +69,6 @@ impl AuthFailureLimiter {
 impl FailureWindow {
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= WINDOW_LENGTH
-    }
-}
-
-/// Returns the smallest range that one attacker controls: an IPv4 address, or an IPv6 network of 64 bits.
-fn truncate_to_network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address => address,
     }
 }
 

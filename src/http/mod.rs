@@ -21,6 +21,7 @@ mod auth_failures;
 pub(crate) mod body;
 mod call_rejection;
 mod certificate;
+mod client_network;
 pub(crate) mod client_stream;
 mod connection;
 mod descriptor_limit;

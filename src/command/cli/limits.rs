@@ -28,7 +28,7 @@ pub struct LimitArgs {
     )]
     max_connections: usize,
 
-    /// Maximum open connections per client address
+    /// Maximum open connections per client address (IPv6: per /64)
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CONNECTIONS_PER_ADDRESS",
