@@ -151,16 +151,22 @@ impl ConnectionHandler<'_> {
         }
     }
 
-    /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route.
+    /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. A public route
+    /// answers every Host: container engines and balancers send names and addresses that the server does not know.
     fn precheck(&self) -> Result<(&'static routes::Route, Arc<Client>), HttpResponse> {
         let (state, bytes) = (self.state, self.input.head());
-        let host = self.head.single_value(bytes, "host").expect("a parsed head has exactly one Host header");
-        let origins = self.head.values(bytes, "origin");
-        state.host_policy.check(host, origins, self.local, self.peer).map_err(|error| {
-            state.metrics().count_refusal(error.refusal_reason());
-            error.to_response()
-        })?;
         let path = self.head.path(bytes);
+        let host_checked = match routes::is_public(self.role, path) {
+            true => Ok(()),
+            false => state.host_policy.check_host(self.head.single_value(bytes, "host"), self.local, self.peer),
+        };
+        let origins = self.head.values(bytes, "origin");
+        host_checked.and_then(|()| state.host_policy.check_origin(origins, self.local, self.peer)).map_err(
+            |error| {
+                state.metrics().count_refusal(error.refusal_reason());
+                error.to_response()
+            },
+        )?;
         let client = if routes::requires_token(self.role, path) {
             let headers = self.head.values(bytes, "authorization");
             state.authenticator.authenticate(headers, self.peer.ip(), Instant::now()).map_err(|error| {

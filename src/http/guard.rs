@@ -1,8 +1,10 @@
 //! Checks of the Host and Origin headers.
 //!
 //! A web page can make its own host name resolve to this machine (DNS rebinding) and then read this server's responses.
-//! Such a request carries the page's host in `Host` and its origin in `Origin`. Both are checked on every route, before
-//! anything else (MCP, Transports, security warning). An IP literal cannot be rebound.
+//! Such a request carries the page's host in `Host` and its origin in `Origin`. Both are checked before anything else
+//! (MCP, Transports, security warning). A public route needs no Host: its response is the same for every caller.
+//!
+//! An IP literal cannot be rebound. It is allowed if it is the server's own address on the connection.
 
 use super::log_throttle::{EscapedBytes, LogThrottle};
 use super::response::HttpResponse;
@@ -142,19 +144,29 @@ impl HostOriginPolicy {
         Ok(Self { any_host, hosts, any_origin, origins, warnings: LogThrottle::default() })
     }
 
-    /// Checks a request that arrived on a connection between `local` and `peer`.
-    pub fn check<'a>(
+    /// Checks the Host header of a request that arrived on a connection between `local` and `peer`.
+    pub fn check_host(
         &self,
-        host_header: &[u8],
+        header: Option<&[u8]>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<(), HostOriginError> {
+        let header = header.ok_or(HostOriginError::InvalidHost)?;
+        let host = parse_host(header).ok_or(HostOriginError::InvalidHost)?;
+        if self.allows_host(&host, local) {
+            return Ok(());
+        }
+        self.warnings.warn(format_args!("refused Host {} from {peer}", EscapedBytes(header)));
+        Err(HostOriginError::HostNotAllowed(String::from_utf8_lossy(header).into_owned()))
+    }
+
+    /// Checks the Origin headers of a request that arrived on a connection between `local` and `peer`.
+    pub fn check_origin<'a>(
+        &self,
         mut origins: impl Iterator<Item = &'a [u8]>,
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Result<(), HostOriginError> {
-        let host = parse_host(host_header).ok_or(HostOriginError::InvalidHost)?;
-        if !self.allows_host(&host, local) {
-            self.warnings.warn(format_args!("refused Host {} from {peer}", EscapedBytes(host_header)));
-            return Err(HostOriginError::HostNotAllowed(String::from_utf8_lossy(host_header).into_owned()));
-        }
         match (origins.next(), origins.next()) {
             (None, _) => Ok(()),
             (Some(origin), None) if self.allows_origin(origin, local) => Ok(()),
@@ -195,12 +207,12 @@ impl HostOriginPolicy {
     }
 }
 
-/// Parses `host` or `host:port` (RFC 9110, 7.2), and removes a trailing dot of the name.
+/// Parses `host` or `host:port` (RFC 9110, 7.2), and removes a trailing dot of the name and the zone of an address.
 fn parse_host(text: &[u8]) -> Option<HostPort<&str>> {
     let text = str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
-        let address: Ipv6Addr = address.parse().ok()?;
+        let address: Ipv6Addr = strip_zone(address)?.parse().ok()?;
         return Some(HostPort { name: HostName::Address(IpAddr::V6(address).to_canonical()), port: parse_port(port)? });
     }
     let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
@@ -210,6 +222,16 @@ fn parse_host(text: &[u8]) -> Option<HostPort<&str>> {
     }
     let name = name.parse().map_or(HostName::Domain(name), HostName::Address);
     Some(HostPort { name, port: parse_port(port)? })
+}
+
+/// Removes the zone of a link-local address (RFC 6874), `%eth0` or `%25eth0`, which has a meaning for its sender only.
+fn strip_zone(address: &str) -> Option<&str> {
+    let is_zone =
+        |zone: &str| !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    match address.split_once('%') {
+        None => Some(address),
+        Some((address, zone)) => is_zone(zone).then_some(address),
+    }
 }
 
 /// Parses `:port`. An empty text and a bare colon are `Some(None)`.
@@ -244,7 +266,9 @@ mod tests {
         let policy = HostOriginPolicy::new(&list(hosts), &list(origins)).unwrap();
         let peer = "192.0.2.9:1".parse().unwrap();
         let origin = origin.iter().map(|o| o.as_bytes());
-        let result = policy.check(host.as_bytes(), origin, LOCAL.parse().unwrap(), peer);
+        let local = LOCAL.parse().unwrap();
+        let result = policy.check_host(Some(host.as_bytes()), local, peer);
+        let result = result.and_then(|()| policy.check_origin(origin, local, peer));
         result.map_or_else(|error| error.to_response().status, |()| 200)
     }
 
@@ -270,6 +294,37 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_a_host_if_it_is_the_connections_own() {
+        let policy = HostOriginPolicy::new(&[], &[]).unwrap();
+        for (local, host, expected) in [
+            ("192.0.2.7:8000", "192.0.2.7:8000", true),
+            ("192.0.2.7:8000", "192.0.2.7", true),
+            ("192.0.2.7:8000", "192.0.2.7:443", true),
+            ("192.0.2.7:8000", "[::ffff:192.0.2.7]:8000", true),
+            ("[::ffff:192.0.2.7]:8000", "192.0.2.7:8000", true),
+            ("[::ffff:192.0.2.7]:8000", "[::ffff:c000:207]:8000", true),
+            ("192.0.2.7:8000", "192.0.2.8:8000", false),
+            ("192.0.2.7:8000", "[2001:db8::7]:8000", false),
+            ("[2001:db8::7]:8000", "[2001:db8::7]:8000", true),
+            ("[2001:db8::7]:8000", "[2001:DB8:0::7]", true),
+            ("[2001:db8::7]:8000", "[2001:db8::8]:8000", false),
+            ("[2001:db8::7]:8000", "192.0.2.7:8000", false),
+            ("[fe80::7]:8000", "[fe80::7]:8000", true),
+            ("[fe80::7]:8000", "[fe80::7%eth0]:8000", true),
+            ("[fe80::7]:8000", "[fe80::7%25eth0]:8000", true),
+            ("[fe80::7]:8000", "[fe80::8%eth0]:8000", false),
+            ("127.0.0.1:8000", "192.0.2.7:8000", false),
+            ("127.0.0.1:8000", "0.0.0.0:8000", false),
+            ("127.0.0.1:8000", "[::]:8000", false),
+        ] {
+            let local = local.parse().unwrap();
+            let result = policy.check_host(Some(host.as_bytes()), local, local);
+            let status = result.map_or_else(|error| error.to_response().status, |()| 200);
+            assert_eq!(status, if expected { 200 } else { 421 }, "{local} {host}");
+        }
+    }
+
+    #[test]
     fn other_hosts_are_misdirected() {
         for host in [
             "evil.example",
@@ -287,11 +342,23 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_a_bad_request() {
-        for host in
-            ["", ":80", "a b", "a@localhost", "localhost:x", "localhost:+1", "localhost:65536", "[::1", "::1", "ä"]
-        {
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a@localhost",
+            "localhost:x",
+            "localhost:+1",
+            "localhost:65536",
+            "[::1",
+            "::1",
+            "[::1%]",
+            "ä",
+        ] {
             assert_eq!(status(&["*"], &[], host, None), 400, "{host}");
         }
+        let (policy, address) = (HostOriginPolicy::new(&["*".into()], &[]).unwrap(), LOCAL.parse().unwrap());
+        assert_eq!(policy.check_host(None, address, address), Err(HostOriginError::InvalidHost));
     }
 
     #[test]
@@ -352,7 +419,7 @@ mod tests {
         let policy = HostOriginPolicy::new(&[], &[]).unwrap();
         let two = [&b"http://localhost"[..], b"http://localhost"];
         let address = LOCAL.parse().unwrap();
-        let result = policy.check(b"localhost", two.into_iter(), address, address);
+        let result = policy.check_origin(two.into_iter(), address, address);
         assert_eq!(result, Err(HostOriginError::OriginNotAllowed));
     }
 
@@ -360,11 +427,11 @@ mod tests {
     fn a_refusal_names_the_setting_that_would_allow() {
         let policy = HostOriginPolicy::new(&[], &[]).unwrap();
         let address = LOCAL.parse().unwrap();
-        let error = policy.check(b"pve.lan:8000", std::iter::empty(), address, address).unwrap_err();
+        let error = policy.check_host(Some(b"pve.lan:8000"), address, address).unwrap_err();
         let response = error.to_response();
         assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_HOSTS=pve.lan:8000"));
         let origin = std::iter::once(&b"https://a.example"[..]);
-        let response = policy.check(b"localhost", origin, address, address).unwrap_err().to_response();
+        let response = policy.check_origin(origin, address, address).unwrap_err().to_response();
         assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"));
     }
 

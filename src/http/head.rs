@@ -167,8 +167,8 @@ impl RequestHead {
             let (name, value) = (HeadSpan::locate(bytes, name.as_bytes()), HeadSpan::locate(bytes, value));
             self.headers.push(HeaderSpan { name, value });
         }
-        // HTTP/1.0 did not define Host, but without it the intended host is unknown.
-        if hosts != 1 {
+        // HTTP/1.0 did not define Host. Only a route that is public serves such a request.
+        if hosts > 1 || hosts == 0 && !http_1_0 {
             return Err(RequestError::InvalidHostCount);
         }
         self.framing = match (chunked, length) {
@@ -341,6 +341,8 @@ mod tests {
             assert_eq!(status(&format!("\r\n{line}\r\nHost: x\r\n\r\n")), expected, "{line:?}");
         }
         assert!(read("GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap().close);
+        assert!(read("GET / HTTP/1.0\r\n\r\n").unwrap().close);
+        assert_eq!(status("GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n"), 400);
         assert_eq!(status("GET / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
     }
 

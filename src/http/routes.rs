@@ -13,8 +13,8 @@ pub struct Route {
     pub method: Method,
     /// The whole path: it is matched without decoding, and slashes are neither added nor removed.
     pub path: &'static str,
-    /// True if the route needs no client token.
-    pub public: bool,
+    /// True if the route needs no client token and answers every Host.
+    public: bool,
     roles: &'static [ListenerRole],
     /// Runs on the connection's thread, after all checks passed and the body is read.
     pub handler: fn(&Arc<HttpState>, &mut HttpRequest<'_>) -> RouteOutcome,
@@ -77,6 +77,11 @@ fn routes_at(role: ListenerRole, path: &str) -> impl Iterator<Item = &'static Ro
 /// paths, and must see that the server has none.
 pub fn requires_token(role: ListenerRole, path: &str) -> bool {
     routes_at(role, path).any(|route| !route.public)
+}
+
+/// Returns true if a path answers every caller.
+pub fn is_public(role: ListenerRole, path: &str) -> bool {
+    routes_at(role, path).any(|route| route.public)
 }
 
 /// Returns the route of a request, or the response 404 or 405.

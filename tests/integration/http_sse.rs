@@ -1,7 +1,7 @@
 //! Routes, access checks and sessions of the HTTP server, as clients see them.
 
 use crate::support::raw::{LONG, Sse, eventually, ping};
-use crate::support::server::{TestServer, limits};
+use crate::support::server::{TestServer, caller, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
 use std::net::Shutdown;
@@ -60,7 +60,7 @@ fn an_answer_to_head_has_no_body() {
 #[test]
 fn unknown_host_is_421_and_names_the_setting_that_allows_it() {
     let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).start();
-    for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
+    for route in ["GET /readyz", "GET /sse", "POST /messages", "POST /mcp", "GET /nowhere"] {
         let mut client = server.connect();
         client.send(format!("{route} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n"));
         let reply = client.reply().unwrap();
@@ -68,7 +68,31 @@ fn unknown_host_is_421_and_names_the_setting_that_allows_it() {
         assert!(reply.body.contains("MCP_ALLOWED_HOSTS=evil.example:8000"), "{}", reply.body);
     }
     for host in ["pve.example", "PVE.example.:81", "[::1]:3", &server.address.to_string()] {
-        assert_eq!(server.status_of(&format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")), 200, "{host}");
+        assert_eq!(server.status_of(&format!("GET /sse HTTP/1.1\r\nHost: {host}\r\n\r\n")), 200, "{host}");
+    }
+}
+
+#[test]
+fn health_is_answered_for_every_host_and_in_http_1_0_without_one() {
+    let server = TestServer::builder().limits(limits()).clients(vec![caller("ada", None)]).start();
+    for host in ["evil.example", "192.0.2.1:8000", "10.0.0.1", "mcp.internal:80", "a b", "", "[::1", "\u{e4}"] {
+        let text = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(server.status_of(&text), 200, "{host:?}");
+    }
+    let mut client = server.connect();
+    client.send("GET /healthz HTTP/1.0\r\n\r\n");
+    let text = client.rest();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n\r\nok"), "{text}");
+    for (text, status) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /readyz HTTP/1.0\r\n\r\n", 400),
+        ("GET /nowhere HTTP/1.0\r\n\r\n", 400),
+        ("POST /mcp HTTP/1.0\r\nContent-Length: 0\r\n\r\n", 400),
+        ("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n", 401),
+        ("POST /healthz HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n", 405),
+    ] {
+        assert_eq!(server.status_of(text), status, "{text:?}");
     }
 }
 
