@@ -10,7 +10,7 @@ use super::log_throttle::EscapedBytes;
 use super::memory_budget::{MemoryReservation, UNCOUNTED_BODY_BYTES};
 use super::receive::{ReceiveBuffer, linger};
 use super::request::{HttpRequest, RouteOutcome};
-use super::request_error::RequestError;
+use super::request_error::{RequestError, TLS_CURE};
 use super::response::HttpResponse;
 use super::routes;
 use super::sse_session::SseSession;
@@ -40,7 +40,7 @@ pub fn serve(
 ) {
     let Ok(local) = stream.socket().local_addr() else { return };
     if let Some(certificate) = &state.certificate
-        && !tls_accept::accept_tls(&state.limits, certificate, &stream, peer)
+        && !tls_accept::accept_tls(state, certificate, &stream, peer)
     {
         return;
     }
@@ -87,6 +87,13 @@ impl ConnectionHandler<'_> {
                     return None;
                 }
                 Err(error) => {
+                    if error == RequestError::TlsHandshake && self.state.certificate.is_none() {
+                        let (peer, local) = (self.peer, self.local);
+                        let warnings = &self.state.scheme_warnings;
+                        warnings.warn(format_args!(
+                            "{peer} speaks TLS to {local}, which speaks plain HTTP. hint: {TLS_CURE}"
+                        ));
+                    }
                     let response = error.to_response()?;
                     // A status from 500 on is no fault of the client.
                     if response.status < 500 {

@@ -19,6 +19,9 @@ use tiny_http::Method;
 /// The size of the array on the stack. A larger `limits.max_headers` acts as this number.
 const MAX_HEADERS: usize = 128;
 
+/// First byte of a TLS handshake (RFC 8446, 5.1). No method starts with it.
+const TLS_HANDSHAKE: u8 = 22;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
     /// Length in bytes (RFC 9112, 6.2). `u64::MAX` also stands for any larger number.
@@ -96,6 +99,10 @@ impl RequestHead {
         loop {
             // Bytes beyond the limit are ignored. Otherwise the result would depend on how many bytes arrive at once.
             let unread = input.unread();
+            // Answered at once. Its client would wait for the end of a head that never comes.
+            if unread.first() == Some(&TLS_HANDSHAKE) {
+                return Err(RequestError::TlsHandshake);
+            }
             let head = unread.get(..limits.max_head_bytes).unwrap_or(unread);
             if let Some(end) = scanner.find_end(head)? {
                 input.hold_head(end);

@@ -7,6 +7,7 @@ use super::certificate::ServerCertificate;
 use super::descriptor_limit::fit_to_descriptor_limit;
 use super::guard::{AllowListError, HostOriginPolicy};
 use super::listener_role::ListenerRole;
+use super::log_throttle::LogThrottle;
 use super::memory_budget::MemoryBudget;
 use super::monitor::ConnectionMonitor;
 use super::quota::ClientQuotas;
@@ -138,6 +139,7 @@ impl HttpServer {
             limits,
             certificate,
             host_policy,
+            scheme_warnings: LogThrottle::default(),
             authenticator,
             workers,
             running_calls: AtomicUsize::new(0),
