@@ -3,7 +3,7 @@
 //! The token is checked before the body is read. It is never logged and never sent to a cluster. A token in the query
 //! is ignored, because logs contain queries.
 
-use super::auth_failures::AuthFailureLimiter;
+use super::auth_failures::{AuthFailureLimiter, MISSING_TOKEN_WINDOW, WRONG_TOKEN_WINDOW};
 use super::log_throttle::LogThrottle;
 use super::response::HttpResponse;
 use crate::base::hint::{Hint, render_error};
@@ -79,7 +79,9 @@ pub struct Authenticator {
     clients: RwLock<Arc<[Arc<Client>]>>,
     /// The client of all requests if no client is configured.
     anonymous: Arc<Client>,
-    failures: AuthFailureLimiter,
+    wrong_tokens: AuthFailureLimiter,
+    /// Addresses whose missing token is logged.
+    missing_tokens: AuthFailureLimiter,
     warnings: LogThrottle,
 }
 
@@ -89,7 +91,8 @@ impl Authenticator {
         Self {
             clients: RwLock::new(clients.into_iter().map(Arc::new).collect()),
             anonymous: Arc::new(Client::anonymous()),
-            failures: AuthFailureLimiter::default(),
+            wrong_tokens: AuthFailureLimiter::new(WRONG_TOKEN_WINDOW),
+            missing_tokens: AuthFailureLimiter::new(MISSING_TOKEN_WINDOW),
             warnings: LogThrottle::default(),
         }
     }
@@ -119,10 +122,11 @@ impl Authenticator {
             return Ok(self.anonymous_client());
         }
         let token = match (headers.next(), headers.next()) {
-            (None, _) => return Err(AuthError::MissingToken),
-            (Some(header), None) => parse_bearer(header).ok_or(AuthError::InvalidHeader)?,
-            (Some(_), Some(_)) => return Err(AuthError::InvalidHeader),
+            (None, _) => Err(AuthError::MissingToken),
+            (Some(header), None) => parse_bearer(header).ok_or(AuthError::InvalidHeader),
+            (Some(_), Some(_)) => Err(AuthError::InvalidHeader),
         };
+        let token = token.inspect_err(|error| self.log_missing_token(error, peer, now))?;
         let hash = TokenHash::from_token(token);
         // Every client is compared, so the duration does not tell which one matched.
         let matching = clients.iter().fold(None, |matching, client| match hash.ct_eq(&client.token_sha256) {
@@ -132,8 +136,20 @@ impl Authenticator {
         matching.cloned().ok_or_else(|| self.record_failure(peer, now))
     }
 
+    /// Logs the first request of an address without a readable token. Clients and probes repeat such requests.
+    fn log_missing_token(&self, error: &AuthError, peer: IpAddr, now: Instant) {
+        if self.missing_tokens.record_failure(peer, now).first {
+            let peer = peer.to_canonical();
+            log::info!(
+                target: "proxmox_mcp::http",
+                "refused a request from {peer}: {}; further ones within an hour are not logged",
+                render_error(error)
+            );
+        }
+    }
+
     fn record_failure(&self, peer: IpAddr, now: Instant) -> AuthError {
-        let outcome = self.failures.record_failure(peer, now);
+        let outcome = self.wrong_tokens.record_failure(peer, now);
         if outcome.first {
             self.warnings.warn(format_args!(
                 "refused a wrong client token from {}; further ones within a minute are not logged",

@@ -34,6 +34,7 @@ mod log_throttle;
 mod memory_budget;
 mod metrics;
 mod monitor;
+mod oauth_probe;
 mod quota;
 mod readiness;
 pub(crate) mod receive;

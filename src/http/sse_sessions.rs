@@ -97,19 +97,22 @@ impl SseSessions {
         }
     }
 
-    /// Opens a session on a connection: sends the stream's head and the `endpoint` event.
+    /// Opens a session on a connection: sends the stream's head and the `endpoint` event, which names the path for posts
+    /// as a reference relative to `path`, the path of this request.
     pub(super) fn open(
         &self,
         stream: Arc<ClientStream>,
         caller: Caller,
         permit: &ConnectionPermit,
+        path: &str,
     ) -> Result<Arc<SseSession>, OpenSessionError> {
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| OpenSessionError::Internal)?;
         let id = u128::from_be_bytes(id);
         let session = Arc::new(SseSession::new(id, caller, stream, self.write_timeout));
-        // A path, not a URL: clients reject another origin than theirs, and only they know theirs.
-        let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
+        // Only the client knows the origin and the prefix that a proxy gives this server.
+        let reference = messages_reference(path);
+        let endpoint = format!("event: endpoint\ndata: {reference}?sessionId={id:032x}\n\n");
         let mut open_count = 0;
         let insert = || {
             let mut table = self.table();
@@ -192,6 +195,11 @@ impl SseSessions {
     }
 }
 
+/// Returns the relative reference (RFC 3986, 4.2) from the path of a stream to that of its posts.
+fn messages_reference(path: &str) -> &'static str {
+    if path.ends_with('/') { "../messages" } else { "messages" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::admission::Connections;
@@ -207,7 +215,7 @@ mod tests {
         let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, Caller::new_stdio(), &permit).unwrap();
+        let session = sessions.open(stream, Caller::new_stdio(), &permit, "/sse").unwrap();
         (sessions, session, client, permit)
     }
 
@@ -223,7 +231,7 @@ mod tests {
         }
         assert!(sessions.find(id, &Client::anonymous()).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit);
+        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit, "/sse");
         assert_eq!(another.err(), Some(OpenSessionError::TooManySessions));
         session.events.end();
         assert!(sessions.find(id, &session.caller.client).is_none());

@@ -82,6 +82,7 @@ fn http_errors_of_requests() {
         get("GET /healthz", "Host: localhost\r\n"),
         get("GET /nowhere", "Host: localhost\r\n"),
         get("GET /.well-known/oauth-protected-resource", "Host: localhost\r\n"),
+        get("POST /register", "Host: localhost\r\n"),
         get("GET /metrics", "Host: localhost\r\n"),
         get("GET /mcp", "Host: localhost\r\n"),
         get("DELETE /mcp", "Host: localhost\r\n"),
@@ -213,5 +214,6 @@ fn http_errors_of_tls() {
     let mut plain = server.connect_without_tls();
     plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     document.case("plain HTTP on a port that speaks TLS", answer(&plain.reply().expect("an answer")));
+    document.case("TLS on a port that speaks plain HTTP", raw(&TestServer::start(patient_limits()), "\u{16}"));
     document.assert("http_tls");
 }

@@ -1,6 +1,6 @@
 //! Routes, access checks and sessions of the HTTP server, as clients see them.
 
-use crate::support::raw::{LONG, Sse, eventually, ping};
+use crate::support::raw::{LONG, Sse, eventually, ping, resolve};
 use crate::support::server::{TestServer, caller, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
@@ -27,7 +27,7 @@ fn health_is_a_plain_ok() {
 fn other_paths_are_404_and_other_methods_405() {
     let server = TestServer::start(limits());
     let mut client = server.connect();
-    for line in ["GET /.well-known/oauth-protected-resource", "POST /register", "GET /", "GET /sse/", "DELETE /mcpx"] {
+    for line in ["GET /.well-known/security.txt", "POST /registered", "GET /", "GET /sse//", "DELETE /mcpx"] {
         let reply = client.ask(line, "");
         assert_eq!(reply.status, 404, "{line}");
         assert!(reply.has_header("Content-Type: text/plain; charset=utf-8"), "{}", reply.head);
@@ -126,6 +126,39 @@ fn a_stream_begins_with_the_path_to_post_to() {
     let id = sse.path.strip_prefix("/messages?sessionId=").expect("a path");
     assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     assert_ne!(server.sse().path, sse.path);
+}
+
+#[test]
+fn endpoint_reference_leads_to_the_posts_of_a_prefix_with_and_without_a_slash() {
+    let server = TestServer::start(limits());
+    // A proxy that serves `/prefix/` passes the rest of the path on.
+    for (requested, public, posts) in [
+        ("/sse", "/sse", "/messages"),
+        ("/sse/", "/sse/", "/messages"),
+        ("/sse?token=x", "/sse?token=x", "/messages"),
+        ("/sse/?token=x/y", "/sse/?token=x/y", "/messages"),
+        ("/sse", "/prefix/sse", "/prefix/messages"),
+        ("/sse/", "/prefix/sse/", "/prefix/messages"),
+        ("/sse", "/a/b/sse?x=/y/", "/a/b/messages"),
+        ("/sse/", "/a/b/sse/?x", "/a/b/messages"),
+    ] {
+        let reference = Sse::endpoint_reference(server.connect(), requested);
+        let (path, query) = reference.split_once('?').expect("a query");
+        assert!(!path.starts_with('/') && !path.contains(':'), "a relative reference: {reference}");
+        assert_eq!(resolve(public, &reference), format!("{posts}?{query}"), "{public}");
+    }
+}
+
+#[test]
+fn routes_with_a_final_slash_are_served() {
+    let server = TestServer::start(limits());
+    assert_eq!(server.connect().post("/mcp/", PING).body, PONG);
+    let mut sse = Sse::open(server.connect());
+    let path = sse.path.replace("/messages?", "/messages/?");
+    assert_eq!(server.connect().post(&path, PING).status, 202);
+    assert_eq!(sse.message(), PONG);
+    assert_eq!(server.connect().ask("GET /healthz/", "").body, "ok");
+    assert_eq!(server.connect().ask("GET /mcp/", "").status, 405);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
-use crate::support::server::patient_limits;
+use crate::support::server::{TestServer, caller, patient_limits};
 use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::mcp::protocol::LEGACY_VERSIONS;
@@ -499,21 +499,30 @@ fn body_over_the_limit_is_413_and_one_at_the_limit_is_served() {
 }
 
 #[test]
-fn oauth_probes_are_a_plain_404() {
-    let (server, _stage) = start();
-    let mut client = server.connect();
-    for line in [
-        "GET /.well-known/oauth-protected-resource/mcp",
-        "GET /.well-known/oauth-protected-resource",
-        "GET /.well-known/oauth-authorization-server",
-        "GET /.well-known/oauth-authorization-server/mcp",
-        "GET /.well-known/openid-configuration",
-        "POST /register",
-        "POST /mcp/",
+fn oauth_probes_are_a_404_that_says_how_to_give_a_token() {
+    let server = TestServer::builder().clients(vec![caller("ada", None)]).start();
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/.well-known/openid-configuration",
+        "/mcp/.well-known/openid-configuration",
+        "/register",
     ] {
-        let reply = client.ask(line, "");
-        assert_eq!(reply.status, 404, "{line}");
-        assert!(reply.has_header("Content-Type: text/plain; charset=utf-8"), "{}", reply.head);
-        assert!(!reply.head.contains("WWW-Authenticate"), "{}", reply.head);
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            // Without a token, with a wrong one and with a body.
+            for headers in ["", "Authorization: Bearer nope\r\n", "Content-Length: 2\r\nContent-Type: text/plain\r\n"] {
+                let mut client = server.connect();
+                client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{{}}"));
+                let reply = client.reply().expect("an answer");
+                assert_eq!(reply.status, 404, "{method} {path}");
+                assert!(reply.has_header("Content-Type: application/json"), "{}", reply.head);
+                assert!(!reply.head.contains("WWW-Authenticate"), "{}", reply.head);
+                let body = reply.json();
+                let description = body["error_description"].as_str().expect("a description");
+                assert!(body["error"].is_string() && description.starts_with("no OAuth here: give the client a token"));
+            }
+        }
     }
 }
