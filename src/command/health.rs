@@ -37,10 +37,11 @@ pub fn run(listen: SocketAddr) -> Result<(), Failure> {
                 print_stdout(&format!("✓ {address} is up\n"));
                 return Ok(());
             }
-            Err(cause) => failures.push(format!("no healthy server at {address}: {cause}")),
+            Err(cause) => failures.push(format!("at {address}: {cause}")),
         }
     }
-    Err(Failure::Runtime(format!("{}. hint: --listen names the server's address", failures.join("; "))))
+    let failures = failures.join("; ");
+    Err(Failure::Runtime(format!("no healthy server {failures}. hint: --listen names the server's address")))
 }
 
 /// Asks one address for its health. The error is the cause as text.
