@@ -4,10 +4,12 @@
 use super::admission::ConnectionPermit;
 use super::body;
 use super::client_stream::ClientStream;
+use super::guard::{HostKind, HostOriginError};
 use super::head::RequestHead;
 use super::listener_role::ListenerRole;
 use super::log_throttle::EscapedBytes;
 use super::memory_budget::{MemoryReservation, UNCOUNTED_BODY_BYTES};
+use super::proxy_sign::ProxySign;
 use super::receive::{ReceiveBuffer, linger};
 use super::request::{HttpRequest, RouteOutcome};
 use super::request_error::{RequestError, TLS_CURE};
@@ -163,20 +165,24 @@ impl ConnectionHandler<'_> {
     fn precheck(&self) -> Result<(&'static routes::Route, Arc<Client>), HttpResponse> {
         let (state, bytes) = (self.state, self.input.head());
         let path = self.head.path(bytes);
-        let host_checked = match routes::is_public(self.role, path) {
-            true => Ok(()),
-            false => state.host_policy.check_host(self.head.single_value(bytes, "host"), self.local, self.peer),
+        let reject = |error: HostOriginError| {
+            state.metrics().count_refusal(error.refusal_reason());
+            error.to_response()
+        };
+        let host = match routes::is_public(self.role, path) {
+            true => HostKind::Own,
+            false => {
+                let host = self.head.single_value(bytes, "host");
+                state.host_policy.check_host(host, self.local, self.peer).map_err(reject)?
+            }
         };
         let origins = self.head.values(bytes, "origin");
-        host_checked.and_then(|()| state.host_policy.check_origin(origins, self.local, self.peer)).map_err(
-            |error| {
-                state.metrics().count_refusal(error.refusal_reason());
-                error.to_response()
-            },
-        )?;
+        state.host_policy.check_origin(origins, self.local, self.peer).map_err(reject)?;
         let client = if routes::requires_token(self.role, path) {
             let headers = self.head.values(bytes, "authorization");
-            state.authenticator.authenticate(headers, self.peer.ip(), Instant::now()).map_err(|error| {
+            let find_proxy_sign = || ProxySign::find(&self.head, bytes, host);
+            let client = state.authenticator.authenticate(headers, self.peer.ip(), Instant::now(), find_proxy_sign);
+            client.map_err(|error| {
                 state.metrics().count_refusal(error.refusal_reason());
                 error.to_response()
             })?

@@ -76,6 +76,15 @@ impl HostOriginError {
     }
 }
 
+/// Kind of a host that a request may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// A loopback name or the connection's own address.
+    Own,
+    /// A name or address that only the operator's setting allows.
+    Foreign,
+}
+
 /// Host of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HostName<T> {
@@ -95,19 +104,21 @@ struct Origin<T> {
     port: u16,
 }
 
+impl<T: AsRef<str>> HostName<T> {
+    fn is_loopback(&self) -> bool {
+        match self {
+            HostName::Address(address) => address.is_loopback(),
+            HostName::Domain(domain) => domain.as_ref().eq_ignore_ascii_case("localhost"),
+        }
+    }
+}
+
 impl HostName<&str> {
     fn matches(&self, allowed: &HostName<String>) -> bool {
         match (self, allowed) {
             (HostName::Address(a), HostName::Address(b)) => a == b,
             (HostName::Domain(a), HostName::Domain(b)) => a.eq_ignore_ascii_case(b),
             _ => false,
-        }
-    }
-
-    fn is_loopback(&self) -> bool {
-        match self {
-            HostName::Address(address) => address.is_loopback(),
-            HostName::Domain(domain) => domain.eq_ignore_ascii_case("localhost"),
         }
     }
 
@@ -150,11 +161,14 @@ impl HostOriginPolicy {
         header: Option<&[u8]>,
         local: SocketAddr,
         peer: SocketAddr,
-    ) -> Result<(), HostOriginError> {
+    ) -> Result<HostKind, HostOriginError> {
         let header = header.ok_or(HostOriginError::InvalidHost)?;
         let host = parse_host(header).ok_or(HostOriginError::InvalidHost)?;
-        if self.allows_host(&host, local) {
-            return Ok(());
+        if is_own_host(&host, local) {
+            return Ok(HostKind::Own);
+        }
+        if self.allows_host(&host) {
+            return Ok(HostKind::Foreign);
         }
         self.warnings.warn(format_args!("refused Host {} from {peer}", EscapedBytes(header)));
         Err(HostOriginError::HostNotAllowed(String::from_utf8_lossy(header).into_owned()))
@@ -177,10 +191,13 @@ impl HostOriginPolicy {
         }
     }
 
-    fn allows_host(&self, host: &HostPort<&str>, local: SocketAddr) -> bool {
+    /// Returns true if the settings allow a name or address that is not this machine's loopback.
+    pub fn allows_foreign_hosts(&self) -> bool {
+        self.any_host || self.hosts.iter().any(|host| !host.name.is_loopback())
+    }
+
+    fn allows_host(&self, host: &HostPort<&str>) -> bool {
         self.any_host
-            || host.name.is_loopback()
-            || host.name == HostName::Address(local.ip().to_canonical())
             || self.hosts.iter().any(|allowed| {
                 // A host without a port means the default one of http or of https: a proxy may speak either.
                 host.name.matches(&allowed.name)
@@ -205,6 +222,10 @@ impl HostOriginPolicy {
                 origin.name.matches(&allowed.name) && (origin.https, origin.port) == (allowed.https, allowed.port)
             })
     }
+}
+
+fn is_own_host(host: &HostPort<&str>, local: SocketAddr) -> bool {
+    host.name.is_loopback() || host.name == HostName::Address(local.ip().to_canonical())
 }
 
 /// Parses `host` or `host:port` (RFC 9110, 7.2), and removes a trailing dot of the name and the zone of an address.
@@ -268,7 +289,7 @@ mod tests {
         let origin = origin.iter().map(|o| o.as_bytes());
         let local = LOCAL.parse().unwrap();
         let result = policy.check_host(Some(host.as_bytes()), local, peer);
-        let result = result.and_then(|()| policy.check_origin(origin, local, peer));
+        let result = result.and_then(|_| policy.check_origin(origin, local, peer));
         result.map_or_else(|error| error.to_response().status, |()| 200)
     }
 
@@ -319,8 +340,8 @@ mod tests {
         ] {
             let local = local.parse().unwrap();
             let result = policy.check_host(Some(host.as_bytes()), local, local);
-            let status = result.map_or_else(|error| error.to_response().status, |()| 200);
-            assert_eq!(status, if expected { 200 } else { 421 }, "{local} {host}");
+            let expected = if expected { Ok(HostKind::Own) } else { Err(HostOriginError::HostNotAllowed(host.into())) };
+            assert_eq!(result, expected, "{local} {host}");
         }
     }
 
@@ -412,6 +433,24 @@ mod tests {
         }
         assert_eq!(status(&[], &["*"], "localhost", Some("https://evil.example")), 200);
         assert_eq!(status(&[], &["*"], "localhost", Some("null")), 403);
+    }
+
+    #[test]
+    fn a_host_that_only_a_setting_allows_is_foreign() {
+        for (entry, host, expected, any_foreign) in [
+            ("*", "pve.example", HostKind::Foreign, true),
+            ("*", "localhost:1", HostKind::Own, true),
+            ("pve.example", "pve.example:1", HostKind::Foreign, true),
+            ("192.0.2.8", "192.0.2.8", HostKind::Foreign, true),
+            ("192.0.2.7", "192.0.2.7", HostKind::Own, true),
+            ("localhost", "localhost", HostKind::Own, false),
+            ("127.0.0.1:8000", "127.0.0.1:8000", HostKind::Own, false),
+        ] {
+            let policy = HostOriginPolicy::new(&[entry.into()], &[]).unwrap();
+            let address = LOCAL.parse().unwrap();
+            assert_eq!(policy.check_host(Some(host.as_bytes()), address, address), Ok(expected), "{entry} {host}");
+            assert_eq!(policy.allows_foreign_hosts(), any_foreign, "{entry}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// True if the client requests the connection's end after the response, or speaks HTTP/1.0.
     pub close: bool,
+    pub http_1_0: bool,
     target: HeadSpan,
     headers: Vec<HeaderSpan>,
 }
@@ -80,6 +81,7 @@ impl Default for RequestHead {
             framing: BodyFraming::Length(0),
             expects_continue: false,
             close: false,
+            http_1_0: false,
             target: HeadSpan::default(),
             headers: Vec::new(),
         }
@@ -147,6 +149,7 @@ impl RequestHead {
         self.target = HeadSpan::locate(bytes, target.as_bytes());
         self.expects_continue = false;
         self.close = http_1_0;
+        self.http_1_0 = http_1_0;
         self.headers.clear();
         let (mut length, mut chunked, mut hosts) = (None, false, 0);
         for header in request.headers.iter() {
@@ -209,6 +212,11 @@ impl RequestHead {
             header.name.len() == name.len() && header.name.slice(bytes).eq_ignore_ascii_case(name.as_bytes())
         };
         self.headers.iter().filter(is_match).map(|header| header.value.slice(bytes))
+    }
+
+    /// Returns the names of all headers.
+    pub fn header_names<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.iter().map(|header| header.name.slice(bytes))
     }
 
     /// Returns the value of a header that occurs exactly once.

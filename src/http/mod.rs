@@ -35,6 +35,7 @@ mod memory_budget;
 mod metrics;
 mod monitor;
 mod oauth_probe;
+mod proxy_sign;
 mod quota;
 mod readiness;
 pub(crate) mod receive;

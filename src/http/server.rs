@@ -2,7 +2,7 @@
 
 use super::accept;
 use super::admission::Connections;
-use super::auth::Authenticator;
+use super::auth::{Authenticator, PROXY_CURE};
 use super::certificate::ServerCertificate;
 use super::descriptor_limit::fit_to_descriptor_limit;
 use super::guard::{AllowListError, HostOriginPolicy};
@@ -45,8 +45,10 @@ pub struct HttpConfig {
     /// `MCP_ALLOWED_ORIGINS`, in addition to the origins of allowed hosts. An entry is an origin
     /// (`https://host[:port]`) or `*`.
     pub allowed_origins: Vec<String>,
-    /// Clients with their tokens. If empty, every caller that reaches the listener is accepted.
+    /// Clients with their tokens. If empty, every caller that reaches the listener without a proxy is accepted.
     pub clients: Vec<Client>,
+    /// Accepts requests that came through a proxy too if `clients` is empty.
+    pub insecure_no_auth: bool,
     /// Certificate for TLS, or `None` for plain HTTP.
     pub certificate: Option<ServerCertificate>,
     pub health: HealthSources,
@@ -104,10 +106,17 @@ impl HttpServer {
             allowed_hosts,
             allowed_origins,
             clients,
+            insecure_no_auth,
             certificate,
             health,
         } = config;
         let host_policy = HostOriginPolicy::new(&allowed_hosts, &allowed_origins)?;
+        if clients.is_empty() && !insecure_no_auth && host_policy.allows_foreign_hosts() {
+            log::warn!(
+                "requests for the hosts of --allowed-hosts (MCP_ALLOWED_HOSTS) are refused: there is no client token. \
+                 hint: {PROXY_CURE}"
+            );
+        }
         let role = if health.metrics.is_some() && metrics_listener.is_none() {
             ListenerRole::McpAndMetrics
         } else {
@@ -127,7 +136,7 @@ impl HttpServer {
             mcp.metrics().enable();
         }
         clients.iter().for_each(|client| mcp.metrics().register_client(&client.name));
-        let authenticator = Authenticator::new(clients);
+        let authenticator = Authenticator::new(clients, insecure_no_auth);
         let state = HttpState {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: SseSessions::new(&limits),

@@ -106,6 +106,8 @@ fn command_usage_errors() {
         &[("PROXMOX_MCP_MAX_CALLS", "0")],
         &[("MCP_METRICS", "maybe")],
         &[("MCP_INSECURE_NO_AUTH", "1"), ("MCP_AUTH_TOKEN", "sixteen_letters_")],
+        &[("MCP_AUTH_TOKEN", "")],
+        &[("MCP_AUTH_TOKEN_FILE", "")],
         &[("MCP_AUTH_TOKEN", "hunter2_hunter2")],
         &[("MCP_AUTH_TOKEN", "hunter2 hunter2 hunter2")],
         &[("MCP_AUTH_TOKEN_FILE", "/nonexistent")],

@@ -93,6 +93,8 @@ fn http_errors_of_requests() {
         "GET /readyz HTTP/1.0\r\n\r\n".to_owned(),
         get("GET /readyz", "Host: evil.example\r\n"),
         get("GET /readyz", "Host: 192.0.2.7:8000\r\n"),
+        get("GET /readyz", "Host: localhost\r\nX-Forwarded-For: 192.0.2.9\r\n"),
+        "GET /readyz HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n".to_owned(),
         get("GET /healthz", "Host: localhost\r\nOrigin: https://evil.example\r\n"),
         get("GET /healthz", "Host: localhost\r\nOrigin: null\r\n"),
         get("GET /sse", "Host: localhost\r\nAccept: application/json\r\n"),

@@ -59,7 +59,7 @@ fn an_answer_to_head_has_no_body() {
 
 #[test]
 fn unknown_host_is_421_and_names_the_setting_that_allows_it() {
-    let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).start();
+    let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).insecure_no_auth().start();
     for route in ["GET /readyz", "GET /sse", "POST /messages", "POST /mcp", "GET /nowhere"] {
         let mut client = server.connect();
         client.send(format!("{route} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n"));
@@ -258,7 +258,7 @@ fn quiet_stream_gets_comments() {
 
 #[test]
 fn a_stream_over_http_1_0_is_framed_by_its_end() {
-    let server = TestServer::start(limits());
+    let server = TestServer::builder().limits(limits()).insecure_no_auth().start();
     let mut client = server.connect();
     client.send("GET /sse HTTP/1.0\r\nHost: localhost\r\n\r\n");
     let head = client.reply().unwrap().head;
@@ -453,6 +453,7 @@ fn server_does_not_start_with_an_invalid_setting() {
         allowed_hosts: vec!["http://x".into()],
         allowed_origins: vec![],
         clients: vec![],
+        insecure_no_auth: false,
         certificate: None,
         health: Default::default(),
     };

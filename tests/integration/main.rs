@@ -14,6 +14,7 @@ mod failover;
 mod guests;
 mod http_attacks;
 mod http_descriptors;
+mod http_proxied;
 mod http_sse;
 mod mcp_core;
 mod path_property;

@@ -319,7 +319,10 @@ fn invalid_token_setting_is_rejected_and_not_shown() {
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "two words that are no token").expect("write");
     for envs in [
-        &[("MCP_AUTH_TOKEN", "hunter2_hunter2")][..],
+        &[("MCP_AUTH_TOKEN", "")][..],
+        &[("MCP_AUTH_TOKEN_FILE", "")],
+        &[("MCP_AUTH_TOKEN", " ")],
+        &[("MCP_AUTH_TOKEN", "hunter2_hunter2")],
         &[("MCP_AUTH_TOKEN", "hunter2 hunter2 hunter2")],
         &[("MCP_AUTH_TOKEN_FILE", path(&file))],
         &[("MCP_AUTH_TOKEN_FILE", "hunter2")],
@@ -329,6 +332,27 @@ fn invalid_token_setting_is_rejected_and_not_shown() {
             let text = expect_failure(demo(envs).args(task).output().expect("run"), 2);
             assert!(!text.contains("hunter2") && !text.contains("two words") && !text.contains(ADA), "{text}");
         }
+    }
+}
+
+#[test]
+fn foreign_hosts_without_a_token_are_a_warning_at_start_and_refused() {
+    let start = |flags: &[&str]| {
+        let flags = [&["--demo", "--listen", "127.0.0.1:0", "--allowed-hosts", "mcp.example"], flags].concat();
+        ServerProcess::start(&flags)
+    };
+    let post = |server: &ServerProcess| {
+        let mut client = Client::to(server.address());
+        let (head, body) = ("POST /mcp HTTP/1.1\r\nHost: mcp.example\r\nContent-Type: application/json", ping(1));
+        client.send(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        client.reply().expect("an answer").status
+    };
+    for (flags, status, warned) in [(&[][..], 403, true), (&["--insecure-no-auth"], 200, false)] {
+        let server = start(flags);
+        assert_eq!(post(&server), status, "{flags:?}");
+        server.signal(Signal::TERM);
+        let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("MCP_ALLOWED_HOSTS")).collect();
+        assert_eq!(log.len(), usize::from(warned), "{log:?}");
     }
 }
 

@@ -110,7 +110,7 @@ pub struct HttpArgs {
     #[arg(long, env = "MCP_TLS_KEY", value_name = "FILE", global = true)]
     tls_key: Option<PathBuf>,
 
-    /// Listen off loopback without a client token
+    /// Need no client token off loopback and behind a proxy
     #[arg(long, env = "MCP_INSECURE_NO_AUTH", action = ArgAction::SetTrue, value_parser = flag_variable)]
     pub insecure_no_auth: bool,
 
@@ -213,11 +213,23 @@ impl HttpArgs {
     }
 }
 
-/// Returns `MCP_AUTH_TOKEN`, or `None` if it is unset or empty. It is no flag because every user of the machine can read
-/// the arguments of a process.
+/// Returns `MCP_AUTH_TOKEN`, or `None` if it is unset. It is no flag because every user of the machine can read the
+/// arguments of a process.
+///
+/// # Errors
+/// `MCP_AUTH_TOKEN` or `MCP_AUTH_TOKEN_FILE` is empty. An operator who sets one expects that a token is required, so an
+/// empty value must not mean that no token is.
 pub fn auth_token() -> Result<Option<Secret>, Failure> {
-    match std::env::var("MCP_AUTH_TOKEN") {
-        Ok(token) => Ok(Some(Secret::new(token)).filter(|token| !token.is_empty())),
+    const TOKEN: &str = "MCP_AUTH_TOKEN";
+    for variable in [TOKEN, "MCP_AUTH_TOKEN_FILE"] {
+        if std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
+            return Err(Failure::Usage(format!(
+                "{variable} is set and empty. hint: make a token with `proxmox-mcp token`, or unset the variable"
+            )));
+        }
+    }
+    match std::env::var(TOKEN) {
+        Ok(token) => Ok(Some(Secret::new(token))),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
             Err(Failure::Usage("MCP_AUTH_TOKEN is not UTF-8. hint: make a token with `proxmox-mcp token`".into()))
