@@ -190,6 +190,11 @@ impl ConnectionHandler<'_> {
             state.authenticator.anonymous_client()
         };
         let route = routes::find_route(self.role, &self.head.method, path)?;
+        if self.head.has_body()
+            && let Some(encoding) = body::find_content_encoding(&self.head, bytes)
+        {
+            return Err(HttpResponse::unsupported_content_encoding(encoding));
+        }
         if state.is_stopping() {
             return Err(HttpResponse::unavailable("the server is stopping"));
         }

@@ -55,6 +55,14 @@ impl HttpResponse {
         Self::text(415, "unsupported Content-Type: application/json is required")
     }
 
+    /// Creates the response to a compressed body, with the only encoding that is accepted (RFC 9110, 15.5.16).
+    pub fn unsupported_content_encoding(encoding: &[u8]) -> Self {
+        let is_name = encoding.len() <= 32 && encoding.iter().all(|b| b.is_ascii_alphanumeric() || b"-_, ".contains(b));
+        let name = if is_name { String::from_utf8_lossy(encoding) } else { "an unknown one".into() };
+        let text = format!("unsupported Content-Encoding: {name}. hint: send the body without compression");
+        Self::text(415, text).with_header("Accept-Encoding", "identity")
+    }
+
     /// Adds a header. Its value must come from this crate, never from a request (see above).
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));

@@ -101,6 +101,7 @@ fn http_errors_of_requests() {
         get("POST /mcp", &format!("Host: localhost\r\nAccept: text/html\r\n{json}")) + "{}",
         get("POST /mcp", &format!("Host: localhost\r\n{}", json.replace("application/json", "text/plain"))) + "{}",
         get("POST /messages", &format!("Host: localhost\r\n{}", json.replace("application/json", "text/plain"))) + "{}",
+        get("POST /mcp", &format!("Host: localhost\r\nContent-Encoding: gzip\r\n{json}")) + "{}",
         get("POST /messages", &format!("Host: localhost\r\n{json}")) + "{}",
         get("POST /messages?sessionId=nope", &format!("Host: localhost\r\n{json}")) + "{}",
     ] {

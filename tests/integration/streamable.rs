@@ -17,7 +17,7 @@ fn ping(id: impl Into<Value>) -> String {
 #[test]
 fn invalid_json_is_400_and_a_parse_error() {
     let (server, _stage) = start();
-    for body in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}"] {
+    for body in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", " \u{feff}{}"] {
         assert_error(&server.connect().mcp(body), 400, -32700, Value::Null);
     }
 }
@@ -496,6 +496,47 @@ fn body_over_the_limit_is_413_and_one_at_the_limit_is_served() {
     };
     assert_eq!(server.connect().mcp(&padded(10_000)).status, 200);
     assert_eq!(server.connect().mcp(&padded(10_001)).status, 413);
+}
+
+#[test]
+fn compressed_body_is_415_by_name_and_an_uncompressed_one_is_served() {
+    let (server, _stage) = start();
+    let session = server.sse();
+    for path in ["/mcp", "/mcp/", &session.path] {
+        for encoding in ["gzip", "GZIP", "br", "deflate", "zstd", "gzip, br", "x-gzip"] {
+            let mut client = server.connect();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+            // No byte of the body is sent: the answer does not wait for it.
+            client.send(format!(
+                "{head}Content-Encoding: {encoding}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            ));
+            let reply = client.reply().expect("an answer");
+            assert_eq!(reply.status, 415, "{encoding}");
+            assert!(reply.has_header("Accept-Encoding: identity") && reply.body.contains(encoding), "{}", reply.body);
+            client.assert_ends();
+        }
+    }
+    for encoding in ["identity", "Identity", ""] {
+        let headers = format!("{ACCEPT}Content-Encoding: {encoding}\r\n");
+        assert_eq!(server.connect().post_with("/mcp", &headers, &ping(1)).status, 200, "{encoding:?}");
+    }
+    let odd = server.connect().post_with("/mcp", "Content-Encoding: a\u{e9}\"b\r\n", &ping(1));
+    assert!(odd.status == 415 && odd.body.is_ascii(), "{}", odd.body);
+}
+
+#[test]
+fn a_byte_order_mark_before_a_body_is_skipped() {
+    let (server, _stage) = start();
+    let mut session = server.sse();
+    let (text, batch) = (format!("\u{feff}{}", ping(1)), format!("\u{feff}[{}]", ping(2)));
+    assert_eq!(server.connect().mcp(&text).json()["id"], 1);
+    assert_eq!(server.connect().mcp(&batch).json()[0]["id"], 2);
+    let path = session.path.clone();
+    let echo = format!("\u{feff}{}", call(3, "echo", json!({"text": "x"})));
+    for (body, id) in [(&text, 1), (&batch, 2), (&echo, 3)] {
+        assert_eq!(server.connect().post(&path, body).status, 202);
+        assert_eq!(session.json()["id"], id);
+    }
 }
 
 #[test]
