@@ -4,6 +4,7 @@
 use super::admission::ConnectionPermit;
 use super::body;
 use super::client_stream::ClientStream;
+use super::cors::{CorsOrigin, response_headers};
 use super::guard::{HostKind, HostOriginError};
 use super::head::RequestHead;
 use super::listener_role::ListenerRole;
@@ -48,7 +49,7 @@ pub fn serve(
     }
     let (input, permit) = (ReceiveBuffer::new(stream.clone()), &permit);
     let connection =
-        ConnectionHandler { state, role, stream, permit, local, peer, input, head: RequestHead::default() };
+        ConnectionHandler { state, role, stream, permit, local, peer, input, head: RequestHead::default(), cors: None };
     // This drops the buffers before the stream, which may be quiet for days.
     if let Some(session) = connection.serve_requests() {
         state.sessions.wait_until_closed(&session);
@@ -64,6 +65,8 @@ struct ConnectionHandler<'a> {
     peer: SocketAddr,
     input: ReceiveBuffer,
     head: RequestHead,
+    /// Origin of the page that sent the current request, if the operator listed it.
+    cors: Option<CorsOrigin>,
 }
 
 impl ConnectionHandler<'_> {
@@ -76,6 +79,10 @@ impl ConnectionHandler<'_> {
         loop {
             let read = self.head.read(&mut self.input, limits, wait);
             let has_head = read.is_ok();
+            self.cors = match has_head {
+                true => self.state.host_policy.find_listed_origin(self.head.values(self.input.head(), "origin")),
+                false => None,
+            };
             let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
             let response = match read.and_then(|()| catch_panic(|| self.handle_request(&mut body))) {
                 Ok(RouteOutcome::Response(response)) => response,
@@ -104,6 +111,7 @@ impl ConnectionHandler<'_> {
                     response
                 }
             };
+            let response = response.with_headers(response_headers(self.cors.as_ref()));
             let response = if self.head.close || self.state.is_stopping() { response.with_close() } else { response };
             self.record_response(has_head, response.status, started);
             self.write_response(&response, &mut out).ok()?;
@@ -141,7 +149,8 @@ impl ConnectionHandler<'_> {
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.head());
         let trace = head.single_value(bytes, "traceparent").and_then(TraceParent::parse);
         let caller = Caller { client, address: Some(self.peer.ip()), transport: "http", trace };
-        let mut request = HttpRequest { stream, caller, permit, body, reservation, head, bytes };
+        let mut request =
+            HttpRequest { stream, caller, permit, cors: self.cors.as_ref(), body, reservation, head, bytes };
         Ok((route.handler)(self.state, &mut request))
     }
 
@@ -160,7 +169,8 @@ impl ConnectionHandler<'_> {
         }
     }
 
-    /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. A public route
+    /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. `Err` is the
+    /// response to a request that needs no route, which includes the preflight requests of browsers. A public route
     /// answers every Host: container engines and balancers send names and addresses that the server does not know.
     fn precheck(&self) -> Result<(&'static routes::Route, Arc<Client>), HttpResponse> {
         let (state, bytes) = (self.state, self.input.head());
@@ -178,6 +188,9 @@ impl ConnectionHandler<'_> {
         };
         let origins = self.head.values(bytes, "origin");
         state.host_policy.check_origin(origins, self.local, self.peer).map_err(reject)?;
+        if let Some(response) = self.cors.as_ref().and_then(|origin| origin.answer_preflight(&self.head, bytes)) {
+            return Err(response);
+        }
         let client = if routes::requires_token(self.role, path) {
             let headers = self.head.values(bytes, "authorization");
             let find_proxy_sign = || ProxySign::find(&self.head, bytes, host);

@@ -2,7 +2,7 @@
 //! Regular comments keep proxies from ending a quiet stream.
 
 use super::client_stream::ClientStream;
-use super::response::event_stream_head;
+use super::response::{HeaderField, event_stream_head};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -32,10 +32,15 @@ impl EventStream {
         Self { stream, writer: Mutex::default(), write_timeout, ended: AtomicBool::new(false) }
     }
 
-    /// Sends the head and the first lines. `before` runs under the stream's lock, so no comment can precede them. If it
+    /// Sends the head, with more `headers`, and the first lines. `before` runs under the stream's lock, so no comment can precede them. If it
     /// returns false, nothing is sent and this returns false too.
-    pub fn start(&self, first: &str, before: impl FnOnce() -> bool) -> io::Result<bool> {
-        let mut bytes = event_stream_head()?;
+    pub fn start(
+        &self,
+        headers: impl IntoIterator<Item = HeaderField>,
+        first: &str,
+        before: impl FnOnce() -> bool,
+    ) -> io::Result<bool> {
+        let mut bytes = event_stream_head(headers)?;
         bytes.extend_from_slice(first.as_bytes());
         let mut writer = self.writer();
         let starts = before();
@@ -127,7 +132,7 @@ pub mod tests {
     fn stream(write_timeout: Duration) -> (EventStream, TcpStream) {
         let (stream, client) = connection_pair(write_timeout);
         let events = EventStream::new(stream, write_timeout);
-        assert!(events.start(": hello\n\n", || true).unwrap());
+        assert!(events.start([], ": hello\n\n", || true).unwrap());
         (events, client)
     }
 

@@ -6,6 +6,7 @@
 //!
 //! An IP literal cannot be rebound. It is allowed if it is the server's own address on the connection.
 
+use super::cors::CorsOrigin;
 use super::log_throttle::{EscapedBytes, LogThrottle};
 use super::response::HttpResponse;
 use crate::base::hint::{Hint, render_error};
@@ -28,7 +29,7 @@ pub struct HostOriginPolicy {
 pub enum AllowListError {
     #[error("invalid allowed host {0:?}: expected host, host:port, host:* or *")]
     Host(String),
-    #[error("invalid allowed origin {0:?}: expected https://host, https://host:port or *")]
+    #[error("invalid allowed origin {0:?}: expected https://host, https://host:port, scheme://name of an app or *")]
     Origin(String),
 }
 
@@ -39,8 +40,9 @@ pub enum HostOriginError {
     InvalidHost,
     #[error("host not allowed: this server does not answer for {0}")]
     HostNotAllowed(String),
-    #[error("origin not allowed")]
-    OriginNotAllowed,
+    /// `None` for an origin that no setting can allow.
+    #[error("origin not allowed: this server does not answer pages of {}", .0.as_deref().unwrap_or("this kind"))]
+    OriginNotAllowed(Option<String>),
 }
 
 impl Hint for HostOriginError {
@@ -50,10 +52,12 @@ impl Hint for HostOriginError {
             Self::HostNotAllowed(host) => {
                 Some(format!("start the server with MCP_ALLOWED_HOSTS={host} or --allowed-hosts {host}").into())
             }
-            Self::OriginNotAllowed => Some(
-                "start the server with MCP_ALLOWED_ORIGINS=https://the.origin or --allowed-origins https://the.origin"
-                    .into(),
-            ),
+            Self::OriginNotAllowed(Some(origin)) => {
+                Some(format!("start the server with MCP_ALLOWED_ORIGINS={origin} or --allowed-origins {origin}").into())
+            }
+            Self::OriginNotAllowed(None) => {
+                Some("open the page from a web server or an app with its own origin".into())
+            }
         }
     }
 }
@@ -62,7 +66,7 @@ impl HostOriginError {
     pub fn refusal_reason(&self) -> RefusalReason {
         match self {
             Self::InvalidHost | Self::HostNotAllowed(_) => RefusalReason::Host,
-            Self::OriginNotAllowed => RefusalReason::Origin,
+            Self::OriginNotAllowed(_) => RefusalReason::Origin,
         }
     }
 
@@ -70,7 +74,7 @@ impl HostOriginError {
         let status = match self {
             Self::InvalidHost => 400,
             Self::HostNotAllowed(_) => 421,
-            Self::OriginNotAllowed => 403,
+            Self::OriginNotAllowed(_) => 403,
         };
         HttpResponse::text(status, render_error(self))
     }
@@ -97,11 +101,18 @@ struct HostPort<T> {
     port: Option<u16>,
 }
 
-/// `scheme://host[:port]`, with the scheme's default port if none is given.
+/// `scheme://host[:port]`. The port of http and https is the default one if none is given. Other schemes have the whole
+/// text after `//` as their name, and the port 0.
 struct Origin<T> {
-    https: bool,
+    scheme: T,
     name: HostName<T>,
     port: u16,
+}
+
+impl Origin<&str> {
+    fn is_web(&self) -> bool {
+        default_port(self.scheme).is_some()
+    }
 }
 
 impl<T: AsRef<str>> HostName<T> {
@@ -146,9 +157,10 @@ impl HostOriginPolicy {
             hosts.push(HostPort { name: name.to_owned(), port });
         }
         for entry in allowed_origins.iter().map(|entry| entry.trim()).filter(|entry| *entry != "*") {
-            let origin = parse_origin(entry.strip_suffix('/').unwrap_or(entry).as_bytes());
-            let Origin { https, name, port } = origin.ok_or_else(|| AllowListError::Origin(entry.to_owned()))?;
-            origins.push(Origin { https, name: name.to_owned(), port });
+            let origin =
+                parse_origin(entry.strip_suffix('/').filter(|rest| !rest.ends_with('/')).unwrap_or(entry).as_bytes());
+            let Origin { scheme, name, port } = origin.ok_or_else(|| AllowListError::Origin(entry.to_owned()))?;
+            origins.push(Origin { scheme: scheme.to_owned(), name: name.to_owned(), port });
         }
         let any = |list: &[String]| list.iter().any(|entry| entry.trim() == "*");
         let (any_host, any_origin) = (any(allowed_hosts), any(allowed_origins));
@@ -184,11 +196,21 @@ impl HostOriginPolicy {
         match (origins.next(), origins.next()) {
             (None, _) => Ok(()),
             (Some(origin), None) if self.allows_origin(origin, local) => Ok(()),
-            (Some(origin), _) => {
+            (Some(origin), second) => {
                 self.warnings.warn(format_args!("refused Origin {} from {peer}", EscapedBytes(origin)));
-                Err(HostOriginError::OriginNotAllowed)
+                let is_known = second.is_none() && parse_origin(origin).is_some();
+                Err(HostOriginError::OriginNotAllowed(is_known.then(|| String::from_utf8_lossy(origin).into_owned())))
             }
         }
+    }
+
+    /// Returns the origin of a request if it is a single one and the operator listed it. Origins that are allowed for
+    /// another reason are not: their pages may send requests, but not read responses.
+    pub fn find_listed_origin<'a>(&self, mut origins: impl Iterator<Item = &'a [u8]>) -> Option<CorsOrigin> {
+        let text = origins.next().filter(|_| origins.next().is_none())?;
+        let origin = parse_origin(text)?;
+        // A parsed origin has no character that could end the header of the response.
+        self.lists_origin(&origin).then(|| CorsOrigin::new(str::from_utf8(text).expect("a parsed origin is ASCII")))
     }
 
     /// Returns true if the settings allow a name or address that is not this machine's loopback.
@@ -210,16 +232,24 @@ impl HostOriginPolicy {
     }
 
     fn allows_origin(&self, origin: &[u8], local: SocketAddr) -> bool {
-        let Some(origin) = parse_origin(origin) else { return self.any_origin && origin != b"null" };
+        let Some(origin) = parse_origin(origin) else { return false };
+        self.lists_origin(&origin)
+            || origin.is_web() && {
+                origin.name.is_loopback()
+                    // Other servers at this address have other ports, and their pages are not this server's.
+                    || (origin.name, origin.port) == (HostName::Address(local.ip().to_canonical()), local.port())
+                    || self.hosts.iter().any(|allowed| {
+                        origin.name.matches(&allowed.name) && allowed.port.is_none_or(|port| port == origin.port)
+                    })
+            }
+    }
+
+    fn lists_origin(&self, origin: &Origin<&str>) -> bool {
         self.any_origin
-            || origin.name.is_loopback()
-            // Other servers at this address have other ports, and their pages are not this server's.
-            || (origin.name, origin.port) == (HostName::Address(local.ip().to_canonical()), local.port())
-            || self.hosts.iter().any(|allowed| {
-                origin.name.matches(&allowed.name) && allowed.port.is_none_or(|port| port == origin.port)
-            })
             || self.origins.iter().any(|allowed| {
-                origin.name.matches(&allowed.name) && (origin.https, origin.port) == (allowed.https, allowed.port)
+                origin.scheme.eq_ignore_ascii_case(&allowed.scheme)
+                    && origin.name.matches(&allowed.name)
+                    && origin.port == allowed.port
             })
     }
 }
@@ -265,15 +295,27 @@ fn parse_port(text: &str) -> Option<Option<u16>> {
     }
 }
 
-/// Parses `http://host[:port]` or `https://host[:port]` (RFC 6454, 6.2). Returns `None` for `null` and other schemes.
+/// Parses an origin (RFC 6454, 6.2) of any scheme: `https://host[:port]`, and `app://name`, `vscode-file://name` or `file://`
+/// of apps. Returns `None` for `null`, the origin of pages that have none.
 fn parse_origin(text: &[u8]) -> Option<Origin<&str>> {
-    let (scheme, host) = text.split_at_checked(text.iter().position(|b| *b == b'/')?)?;
-    let https = scheme.eq_ignore_ascii_case(b"https:");
-    if !https && !scheme.eq_ignore_ascii_case(b"http:") {
+    let (scheme, authority) = str::from_utf8(text).ok()?.split_once("://")?;
+    let is_scheme = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme) {
         return None;
     }
-    let HostPort { name, port } = parse_host(host.strip_prefix(b"//")?)?;
-    Some(Origin { https, name, port: port.unwrap_or(if https { 443 } else { 80 }) })
+    if let Some(default) = default_port(scheme) {
+        let HostPort { name, port } = parse_host(authority.as_bytes())?;
+        return Some(Origin { scheme, name, port: port.unwrap_or(default) });
+    }
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]".contains(&b);
+    authority.bytes().all(is_name).then_some(Origin { scheme, name: HostName::Domain(authority), port: 0 })
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case("https") {
+        return Some(443);
+    }
+    scheme.eq_ignore_ascii_case("http").then_some(80)
 }
 
 #[cfg(test)]
@@ -421,6 +463,7 @@ mod tests {
             ("null", 403),
             ("", 403),
             ("file://", 403),
+            ("app://localhost", 403),
             ("localhost", 403),
             ("ftp://localhost", 403),
             ("http:/localhost", 403),
@@ -459,7 +502,9 @@ mod tests {
         let two = [&b"http://localhost"[..], b"http://localhost"];
         let address = LOCAL.parse().unwrap();
         let result = policy.check_origin(two.into_iter(), address, address);
-        assert_eq!(result, Err(HostOriginError::OriginNotAllowed));
+        assert_eq!(result, Err(HostOriginError::OriginNotAllowed(None)));
+        let listed = HostOriginPolicy::new(&[], &["*".into()]).unwrap().find_listed_origin(two.into_iter());
+        assert!(listed.is_none());
     }
 
     #[test]
@@ -471,7 +516,55 @@ mod tests {
         assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_HOSTS=pve.lan:8000"));
         let origin = std::iter::once(&b"https://a.example"[..]);
         let response = policy.check_origin(origin, address, address).unwrap_err().to_response();
-        assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"));
+        assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS=https://a.example "));
+        let origin = std::iter::once(&b"null"[..]);
+        let response = policy.check_origin(origin, address, address).unwrap_err().to_response();
+        assert!(!str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"), "advice that cannot help");
+    }
+
+    #[test]
+    fn only_a_listed_origin_is_found_for_cors() {
+        let list =
+            ["https://App.example", "app://obsidian.md", "tauri://localhost", "vscode-file://vscode-app", "file://"];
+        let listed = |entries: &[&str], origin: &str| {
+            let entries: Vec<_> = entries.iter().map(|e| e.to_string()).collect();
+            let policy = HostOriginPolicy::new(&["pve.example".into()], &entries).unwrap();
+            let found = policy.find_listed_origin([origin.as_bytes()].into_iter());
+            let found = found.map(|origin| origin.headers()[0].1.clone().into_owned());
+            assert!(found.is_none() || found.as_deref() == Some(origin), "the exact origin");
+            let checked =
+                policy.check_origin([origin.as_bytes()].into_iter(), LOCAL.parse().unwrap(), LOCAL.parse().unwrap());
+            assert!(found.is_none() || checked.is_ok(), "a listed origin is allowed");
+            found.is_some()
+        };
+        for (origin, expected) in [
+            ("https://app.example", true),
+            ("https://APP.example:443", true),
+            ("https://app.example:444", false),
+            ("http://app.example", false),
+            ("app://obsidian.md", true),
+            ("APP://Obsidian.md", true),
+            ("app://other.md", false),
+            ("tauri://localhost", true),
+            ("capacitor://localhost", false),
+            ("vscode-file://vscode-app", true),
+            ("file://", true),
+            ("http://localhost:5173", false),
+            ("https://pve.example", false),
+            ("http://192.0.2.7:8000", false),
+            ("null", false),
+            ("", false),
+            ("app://a/b", false),
+            ("app://a\tb", false),
+            ("app://a@b", false),
+            ("app:obsidian.md", false),
+        ] {
+            assert_eq!(listed(&list, origin), expected, "{origin}");
+            assert!(!listed(&[], origin), "{origin}");
+        }
+        for (origin, expected) in [("https://evil.example", true), ("moz-extension://a-b", true), ("null", false)] {
+            assert_eq!(listed(&["*"], origin), expected, "{origin}");
+        }
     }
 
     #[test]

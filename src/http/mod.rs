@@ -24,6 +24,7 @@ mod certificate;
 mod client_network;
 pub(crate) mod client_stream;
 mod connection;
+mod cors;
 mod descriptor_limit;
 mod event_stream;
 pub(crate) mod guard;

@@ -42,8 +42,8 @@ pub struct HttpConfig {
     /// `MCP_ALLOWED_HOSTS`, in addition to the loopback names and the connection's own address. An entry is `host` or
     /// `host:*` (any port), `host:port` (80 and 443 also match a host without a port) or `*`.
     pub allowed_hosts: Vec<String>,
-    /// `MCP_ALLOWED_ORIGINS`, in addition to the origins of allowed hosts. An entry is an origin
-    /// (`https://host[:port]`) or `*`.
+    /// `MCP_ALLOWED_ORIGINS`, in addition to the origins of allowed hosts. An entry is an origin of any scheme
+    /// (`https://host[:port]`, `app://name`) or `*`. Pages of these origins may read responses (CORS).
     pub allowed_origins: Vec<String>,
     /// Clients with their tokens. If empty, every caller that reaches the listener without a proxy is accepted.
     pub clients: Vec<Client>,

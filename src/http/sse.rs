@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub fn open_session(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> RouteOutcome {
     let caller = Caller { transport: "sse", ..request.caller.clone() };
     let path = request.head.path(request.bytes);
-    match state.sessions.open(request.stream.clone(), caller, request.permit, path) {
+    match state.sessions.open(request.stream.clone(), caller, request.permit, request.cors, path) {
         Ok(session) => RouteOutcome::Session(session),
         Err(error) => {
             state.metrics().count_refusal(RefusalReason::Sessions);

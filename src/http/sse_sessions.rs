@@ -3,6 +3,7 @@
 use super::admission::ConnectionPermit;
 use super::call_rejection::CallRejection;
 use super::client_stream::ClientStream;
+use super::cors::{CorsOrigin, response_headers};
 use super::memory_budget::MemoryReservation;
 use super::quota::QuotaPermit;
 use super::response::HttpResponse;
@@ -104,6 +105,7 @@ impl SseSessions {
         stream: Arc<ClientStream>,
         caller: Caller,
         permit: &ConnectionPermit,
+        cors: Option<&CorsOrigin>,
         path: &str,
     ) -> Result<Arc<SseSession>, OpenSessionError> {
         let mut id = [0; 16];
@@ -125,7 +127,7 @@ impl SseSessions {
             open_count = table.len();
             has_space
         };
-        match session.events.start(&endpoint, insert) {
+        match session.events.start(response_headers(cors), &endpoint, insert) {
             Ok(true) => {}
             Ok(false) => return Err(OpenSessionError::TooManySessions),
             Err(_) => return Err(OpenSessionError::Internal),
@@ -215,7 +217,7 @@ mod tests {
         let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, Caller::new_stdio(), &permit, "/sse").unwrap();
+        let session = sessions.open(stream, Caller::new_stdio(), &permit, None, "/sse").unwrap();
         (sessions, session, client, permit)
     }
 
@@ -231,7 +233,7 @@ mod tests {
         }
         assert!(sessions.find(id, &Client::anonymous()).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit, "/sse");
+        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit, None, "/sse");
         assert_eq!(another.err(), Some(OpenSessionError::TooManySessions));
         session.events.end();
         assert!(sessions.find(id, &session.caller.client).is_none());

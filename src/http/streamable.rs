@@ -5,6 +5,7 @@
 //! an event stream, which ends with the connection.
 
 use super::call_rejection::CallRejection;
+use super::cors::response_headers;
 use super::event_stream::EventStream;
 use super::quota::QuotaPermit;
 use super::request::{HttpRequest, RouteOutcome};
@@ -115,7 +116,7 @@ fn send_response(
 /// of the body. A stream that cannot start has ended and sends no event.
 fn start_events(state: &HttpState, request: &HttpRequest<'_>) -> EventStream {
     let events = EventStream::new(request.stream.clone(), state.limits.write_timeout);
-    if events.start(": answer follows\n\n", || true).is_err() {
+    if events.start(response_headers(request.cors), ": answer follows\n\n", || true).is_err() {
         events.end();
     }
     events

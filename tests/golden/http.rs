@@ -107,6 +107,20 @@ fn http_errors_of_requests() {
     ] {
         document.case(title(&text), raw(&server, &text));
     }
+    document.section("Pages of an origin that the operator listed");
+    let server = TestServer::builder().origins(&["app://obsidian.md"]).start();
+    for text in [
+        get(
+            "OPTIONS /mcp",
+            "Host: localhost\r\nOrigin: app://obsidian.md\r\nAccess-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: authorization, mcp-param-node\r\n\
+             Access-Control-Request-Private-Network: true\r\n",
+        ),
+        get("GET /nowhere", "Host: localhost\r\nOrigin: app://obsidian.md\r\n"),
+        get("GET /healthz", "Host: localhost\r\nOrigin: http://localhost:5173\r\n"),
+    ] {
+        document.case(title(&text), raw(&server, &text));
+    }
     document.assert("http_errors");
 }
 

@@ -13,6 +13,7 @@ mod describe;
 mod failover;
 mod guests;
 mod http_attacks;
+mod http_cors;
 mod http_descriptors;
 mod http_proxied;
 mod http_sse;

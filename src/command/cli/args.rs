@@ -94,7 +94,7 @@ pub struct HttpArgs {
     #[arg(long, env = "MCP_ALLOWED_HOSTS", value_name = "LIST", value_parser = string_list)]
     allowed_hosts: Vec<StringList>,
 
-    /// Origins to allow besides those of the allowed hosts: https://host, https://host:port or *
+    /// Origins of web pages and apps that may use the server (CORS): https://host, https://host:port, app://name or *
     #[arg(long, env = "MCP_ALLOWED_ORIGINS", value_name = "LIST", value_parser = string_list)]
     allowed_origins: Vec<StringList>,
 
