@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+/// First lines of a stream that is the response to a call. Some proxies hold back the head until the first byte of the
+/// body.
+pub const ANSWER_FOLLOWS: &str = ": answer follows\n\n";
+
 const COMMENT: &[u8] = b": keep-alive\n\n";
 
 /// Event stream on a connection, without length and chunks (see [`event_stream_head`]).
@@ -20,8 +24,8 @@ pub struct EventStream {
 
 #[derive(Default)]
 struct WriterState {
-    /// Rest of a comment that was sent in part. It must be sent before anything else.
-    unsent_comment: &'static [u8],
+    /// Rest of a head or a comment that was sent in part. It must be sent before anything else.
+    unsent: Vec<u8>,
     /// Start of the time in which the socket accepted nothing.
     blocked_since: Option<Instant>,
 }
@@ -50,6 +54,14 @@ impl EventStream {
         Ok(starts)
     }
 
+    /// Does the same without a wait. Bytes that the socket does not accept are sent before the first event.
+    pub fn start_now(&self, headers: impl IntoIterator<Item = HeaderField>, first: &str) -> io::Result<()> {
+        let mut bytes = event_stream_head(headers)?;
+        bytes.extend_from_slice(first.as_bytes());
+        self.send_now(&mut self.writer(), bytes);
+        Ok(())
+    }
+
     /// Sends a message, which is a single line, as an event. `before` runs just before the client can receive it.
     /// Returns false if the stream has ended, or ends now because the client did not receive the event in time.
     pub fn send(&self, message: &[u8], before: impl FnOnce()) -> bool {
@@ -63,12 +75,12 @@ impl EventStream {
         if self.has_ended() {
             return false;
         }
-        let comment = std::mem::take(&mut writer.unsent_comment);
-        let comment_result = match comment.is_empty() {
+        let unsent = std::mem::take(&mut writer.unsent);
+        let unsent_result = match unsent.is_empty() {
             true => Ok(()),
-            false => self.stream.write_all(&mut [IoSlice::new(comment)], self.write_timeout),
+            false => self.stream.write_all(&mut [IoSlice::new(&unsent)], self.write_timeout),
         };
-        match comment_result.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
+        match unsent_result.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
             Ok(()) => {
                 writer.blocked_since = None;
                 true
@@ -89,10 +101,19 @@ impl EventStream {
             // A thread is sending an event: the stream is not quiet, and that write has its own deadline.
             Err(TryLockError::WouldBlock) => return,
         };
-        let bytes = if writer.unsent_comment.is_empty() { COMMENT } else { writer.unsent_comment };
-        match self.stream.send_now(bytes) {
-            Ok(n) => *writer = WriterState { unsent_comment: &bytes[n..], blocked_since: None },
+        let unsent = std::mem::take(&mut writer.unsent);
+        self.send_now(&mut writer, if unsent.is_empty() { COMMENT.to_vec() } else { unsent });
+    }
+
+    /// Sends as many of `bytes` as the socket accepts without a wait, and keeps the rest.
+    fn send_now(&self, writer: &mut WriterState, mut bytes: Vec<u8>) {
+        match self.stream.send_now(&bytes) {
+            Ok(n) => {
+                bytes.drain(..n);
+                *writer = WriterState { unsent: bytes, blocked_since: None };
+            }
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                writer.unsent = bytes;
                 if writer.blocked_since.get_or_insert_with(Instant::now).elapsed() >= self.write_timeout {
                     log::debug!("the client of an event stream has stopped reading");
                     self.end();
@@ -164,6 +185,25 @@ pub mod tests {
         assert!(!events.send(&vec![b' '; 64 << 20], || ()));
         assert!(events.has_ended());
         assert!(!events.send(b"{}", || ()));
+    }
+
+    #[test]
+    fn a_start_without_a_wait_keeps_the_rest_for_the_first_event() {
+        let (stream, mut client) = connection_pair(Duration::from_secs(10));
+        let full = [b' '; 1 << 16];
+        let mut filled = 0;
+        while let Ok(n) = stream.send_now(&full) {
+            filled += n;
+        }
+        let events = EventStream::new(stream, Duration::from_secs(10));
+        events.start_now([], ": hello\n\n").unwrap();
+        events.keep_alive();
+        let sender = std::thread::spawn(move || events.send(b"{}", || ()));
+        client.read_exact(&mut vec![0; filled]).unwrap();
+        assert!(read_until(&mut client, "\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        assert_eq!(read_until(&mut client, "\n\n"), ": hello\n\n");
+        assert_eq!(read_until(&mut client, "\n\n"), "event: message\ndata: {}\n\n");
+        assert!(sender.join().unwrap());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub fn limits() -> Limits {
         body_timeout: Duration::from_millis(500),
         idle_timeout: LONG,
         write_timeout: Duration::from_millis(500),
+        stream_delay: LONG,
         sse_keepalive: Duration::from_millis(100),
         stop_timeout: LONG,
         ..Limits::default()
