@@ -11,6 +11,7 @@ use super::log_throttle::{EscapedBytes, LogThrottle};
 use super::response::HttpResponse;
 use crate::base::hint::{Hint, render_error};
 use crate::metrics::RefusalReason;
+use crate::sanitize::{NOT_SHOWN, looks_like_content};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
@@ -153,13 +154,13 @@ impl HostOriginPolicy {
                 }
                 Err(_) => parse_host(entry.strip_suffix(":*").unwrap_or(entry).as_bytes()),
             };
-            let HostPort { name, port } = host.ok_or_else(|| AllowListError::Host(entry.to_owned()))?;
+            let HostPort { name, port } = host.ok_or_else(|| AllowListError::Host(printable_entry(entry)))?;
             hosts.push(HostPort { name: name.to_owned(), port });
         }
         for entry in allowed_origins.iter().map(|entry| entry.trim()).filter(|entry| *entry != "*") {
             let origin =
                 parse_origin(entry.strip_suffix('/').filter(|rest| !rest.ends_with('/')).unwrap_or(entry).as_bytes());
-            let Origin { scheme, name, port } = origin.ok_or_else(|| AllowListError::Origin(entry.to_owned()))?;
+            let Origin { scheme, name, port } = origin.ok_or_else(|| AllowListError::Origin(printable_entry(entry)))?;
             origins.push(Origin { scheme: scheme.to_owned(), name: name.to_owned(), port });
         }
         let any = |list: &[String]| list.iter().any(|entry| entry.trim() == "*");
@@ -252,6 +253,11 @@ impl HostOriginPolicy {
                     && origin.port == allowed.port
             })
     }
+}
+
+/// Returns an invalid entry of a setting for an error. The contents of a file in the wrong variable are not shown.
+fn printable_entry(entry: &str) -> String {
+    if looks_like_content(entry.replace("://", "").as_bytes()) { NOT_SHOWN.into() } else { entry.to_owned() }
 }
 
 fn is_own_host(host: &HostPort<&str>, local: SocketAddr) -> bool {

@@ -1,7 +1,9 @@
 //! Flags, their environment variables and the subcommands.
 
 use super::limits::LimitArgs;
-use super::values::{LogFormat, StringList, client_name, flag_variable, listen_address, log_filter, string_list};
+use super::values::{
+    LogFormat, StringList, client_name, file_path, flag_variable, listen_address, log_filter, string_list,
+};
 use crate::command::failure::Failure;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -30,6 +32,7 @@ pub struct Cli {
         env = "PROXMOX_MCP_CONFIG",
         value_name = "FILE",
         global = true,
+        value_parser = file_path(),
         help = "Path of clusters.json [default: ./clusters.json, then /etc/proxmox-mcp/clusters.json]"
     )]
     pub config: Option<PathBuf>,
@@ -64,6 +67,7 @@ pub struct Cli {
         env = "MCP_AUDIT_LOG",
         value_name = "FILE",
         global = true,
+        value_parser = file_path(),
         help = "File for the audit log, one JSON line per call [default: lines in the log]"
     )]
     pub audit_log: Option<PathBuf>,
@@ -99,15 +103,15 @@ pub struct HttpArgs {
     allowed_origins: Vec<StringList>,
 
     /// File with the token that clients must send (MCP_AUTH_TOKEN: the token itself)
-    #[arg(long, env = "MCP_AUTH_TOKEN_FILE", value_name = "FILE", global = true)]
+    #[arg(long, env = "MCP_AUTH_TOKEN_FILE", value_name = "FILE", global = true, value_parser = file_path())]
     pub auth_token_file: Option<PathBuf>,
 
     /// PEM file with the server's certificate and its chain; enables TLS
-    #[arg(long, env = "MCP_TLS_CERT", value_name = "FILE", global = true)]
+    #[arg(long, env = "MCP_TLS_CERT", value_name = "FILE", global = true, value_parser = file_path())]
     tls_cert: Option<PathBuf>,
 
     /// PEM file with the certificate's key
-    #[arg(long, env = "MCP_TLS_KEY", value_name = "FILE", global = true)]
+    #[arg(long, env = "MCP_TLS_KEY", value_name = "FILE", global = true, value_parser = file_path())]
     tls_key: Option<PathBuf>,
 
     /// Need no client token off loopback and behind a proxy
@@ -164,6 +168,7 @@ pub enum AuditAction {
     /// Report changed, removed, inserted and reordered lines
     Verify {
         /// Audit log to check
+        #[arg(value_parser = file_path())]
         file: PathBuf,
     },
 }
