@@ -167,8 +167,8 @@ impl Authenticator {
             let peer = peer.to_canonical();
             log::info!(
                 target: "proxmox_mcp::http",
-                "refused a request from {peer}: {}; further ones within an hour are not logged",
-                render_error(error)
+                "refused a request from {peer}: {error}; further ones within an hour are not logged. hint: give the \
+                 client a token, `proxmox-mcp token` makes one and says how"
             );
         }
     }
