@@ -121,6 +121,11 @@ impl Authenticator {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
     }
 
+    /// Returns true if a request with no token is refused, or the operator has waived tokens.
+    pub fn is_protected_or_waived(&self) -> bool {
+        self.insecure_no_auth || !self.clients().is_empty()
+    }
+
     /// Returns the client of requests to routes that need no token.
     pub fn anonymous_client(&self) -> Arc<Client> {
         self.anonymous.clone()

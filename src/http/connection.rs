@@ -79,10 +79,7 @@ impl ConnectionHandler<'_> {
         loop {
             let read = self.head.read(&mut self.input, limits, wait);
             let has_head = read.is_ok();
-            self.cors = match has_head {
-                true => self.state.host_policy.find_listed_origin(self.head.values(self.input.head(), "origin")),
-                false => None,
-            };
+            self.cors = if has_head { self.find_cors_origin() } else { None };
             let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
             let response = match read.and_then(|()| catch_panic(|| self.handle_request(&mut body))) {
                 Ok(RouteOutcome::Response(response)) => response,
@@ -123,6 +120,12 @@ impl ConnectionHandler<'_> {
             body.shrink_to(MAX_KEPT_BODY_BYTES);
             wait = limits.idle_timeout;
         }
+    }
+
+    /// Returns the origin of the page that sent the request, if the operator listed it.
+    fn find_cors_origin(&self) -> Option<CorsOrigin> {
+        let (state, origins) = (self.state, self.head.values(self.input.head(), "origin"));
+        state.host_policy.find_listed_origin(origins, state.authenticator.is_protected_or_waived())
     }
 
     /// Checks a request, reads its body and calls its route. A rejection before the body is read closes the connection.

@@ -206,12 +206,14 @@ impl HostOriginPolicy {
     }
 
     /// Returns the origin of a request if it is a single one and the operator listed it. Origins that are allowed for
-    /// another reason are not: their pages may send requests, but not read responses.
-    pub fn find_listed_origin<'a>(&self, mut origins: impl Iterator<Item = &'a [u8]>) -> Option<CorsOrigin> {
+    /// another reason are not: their pages may send requests, but not read responses. `any` tells whether `*` lists all
+    /// origins. Without tokens it must not: each page that a browser opens could use the server.
+    pub fn find_listed_origin<'a>(&self, mut origins: impl Iterator<Item = &'a [u8]>, any: bool) -> Option<CorsOrigin> {
         let text = origins.next().filter(|_| origins.next().is_none())?;
         let origin = parse_origin(text)?;
+        let is_listed = any && self.any_origin || self.names_origin(&origin);
         // A parsed origin has no character that could end the header of the response.
-        self.lists_origin(&origin).then(|| CorsOrigin::new(str::from_utf8(text).expect("a parsed origin is ASCII")))
+        is_listed.then(|| CorsOrigin::new(str::from_utf8(text).expect("a parsed origin is ASCII")))
     }
 
     /// Returns true if the settings allow a name or address that is not this machine's loopback.
@@ -234,7 +236,8 @@ impl HostOriginPolicy {
 
     fn allows_origin(&self, origin: &[u8], local: SocketAddr) -> bool {
         let Some(origin) = parse_origin(origin) else { return false };
-        self.lists_origin(&origin)
+        self.any_origin
+            || self.names_origin(&origin)
             || origin.is_web() && {
                 origin.name.is_loopback()
                     // Other servers at this address have other ports, and their pages are not this server's.
@@ -245,13 +248,17 @@ impl HostOriginPolicy {
             }
     }
 
-    fn lists_origin(&self, origin: &Origin<&str>) -> bool {
+    fn names_origin(&self, origin: &Origin<&str>) -> bool {
+        self.origins.iter().any(|allowed| {
+            origin.scheme.eq_ignore_ascii_case(&allowed.scheme)
+                && origin.name.matches(&allowed.name)
+                && origin.port == allowed.port
+        })
+    }
+
+    /// Returns true if the settings allow every origin.
+    pub fn allows_any_origin(&self) -> bool {
         self.any_origin
-            || self.origins.iter().any(|allowed| {
-                origin.scheme.eq_ignore_ascii_case(&allowed.scheme)
-                    && origin.name.matches(&allowed.name)
-                    && origin.port == allowed.port
-            })
     }
 }
 
@@ -509,7 +516,7 @@ mod tests {
         let address = LOCAL.parse().unwrap();
         let result = policy.check_origin(two.into_iter(), address, address);
         assert_eq!(result, Err(HostOriginError::OriginNotAllowed(None)));
-        let listed = HostOriginPolicy::new(&[], &["*".into()]).unwrap().find_listed_origin(two.into_iter());
+        let listed = HostOriginPolicy::new(&[], &["*".into()]).unwrap().find_listed_origin(two.into_iter(), true);
         assert!(listed.is_none());
     }
 
@@ -535,7 +542,7 @@ mod tests {
         let listed = |entries: &[&str], origin: &str| {
             let entries: Vec<_> = entries.iter().map(|e| e.to_string()).collect();
             let policy = HostOriginPolicy::new(&["pve.example".into()], &entries).unwrap();
-            let found = policy.find_listed_origin([origin.as_bytes()].into_iter());
+            let found = policy.find_listed_origin([origin.as_bytes()].into_iter(), true);
             let found = found.map(|origin| origin.headers()[0].1.clone().into_owned());
             assert!(found.is_none() || found.as_deref() == Some(origin), "the exact origin");
             let checked =

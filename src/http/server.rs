@@ -111,11 +111,19 @@ impl HttpServer {
             health,
         } = config;
         let host_policy = HostOriginPolicy::new(&allowed_hosts, &allowed_origins)?;
-        if clients.is_empty() && !insecure_no_auth && host_policy.allows_foreign_hosts() {
-            log::warn!(
-                "requests for the hosts of --allowed-hosts (MCP_ALLOWED_HOSTS) are refused: there is no client token. \
-                 hint: {PROXY_CURE}"
-            );
+        if clients.is_empty() && !insecure_no_auth {
+            if host_policy.allows_foreign_hosts() {
+                log::warn!(
+                    "requests for the hosts of --allowed-hosts (MCP_ALLOWED_HOSTS) are refused: there is no client \
+                     token. hint: {PROXY_CURE}"
+                );
+            }
+            if host_policy.allows_any_origin() {
+                log::warn!(
+                    "web pages cannot use the server: --allowed-origins (MCP_ALLOWED_ORIGINS) is * and there is no \
+                     client token. hint: name the origins, or make a token with `proxmox-mcp token`"
+                );
+            }
         }
         let role = if health.metrics.is_some() && metrics_listener.is_none() {
             ListenerRole::McpAndMetrics

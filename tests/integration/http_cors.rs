@@ -144,12 +144,20 @@ fn an_origin_that_is_not_listed_gets_no_cors_header() {
 }
 
 #[test]
-fn any_listed_origin_is_named_exactly_and_null_is_not_one() {
-    let server = TestServer::builder().origins(&["*"]).start();
-    let reply = preflight(&server, "/mcp", "https://evil.example", "");
-    assert_eq!(reply.status, 200);
-    assert_readable(&reply, "https://evil.example");
-    let reply = preflight(&server, "/mcp", "null", "");
-    assert_eq!(reply.status, 403);
-    assert!(header(&reply, "Access-Control-Allow-Origin").is_none() && !reply.body.contains("MCP_ALLOWED_ORIGINS"));
+fn every_origin_is_listed_by_a_star_if_a_token_is_needed_and_null_is_not_one() {
+    for (clients, expected) in [(vec![caller("ada", None)], true), (Vec::new(), false)] {
+        let server = TestServer::builder().origins(&["*"]).clients(clients).start();
+        let reply = preflight(&server, "/mcp", "https://evil.example", "");
+        assert_eq!(reply.status == 200, expected, "{}", reply.head);
+        match expected {
+            true => assert_readable(&reply, "https://evil.example"),
+            false => assert!(header(&reply, "Access-Control-Allow-Origin").is_none(), "{}", reply.head),
+        }
+        let reply = preflight(&server, "/mcp", "null", "");
+        assert_eq!(reply.status, 403);
+        assert!(header(&reply, "Access-Control-Allow-Origin").is_none(), "{}", reply.head);
+        assert!(!reply.body.contains("MCP_ALLOWED_ORIGINS"), "advice that cannot help: {}", reply.body);
+    }
+    let server = TestServer::builder().origins(&["*"]).insecure_no_auth().start();
+    assert_readable(&preflight(&server, "/mcp", "https://evil.example", ""), "https://evil.example");
 }
