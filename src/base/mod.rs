@@ -6,6 +6,7 @@ pub mod file_stamp;
 pub mod hint;
 pub(crate) mod json_scan;
 pub mod secret;
+pub(crate) mod shorten;
 pub mod suggest;
 pub mod timestamp;
 pub mod trace;

@@ -1,5 +1,6 @@
 //! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
 
+use super::params::MAX_ID_BYTES;
 use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MODERN_VERSIONS, ProtocolEra};
 use crate::base::hint::Hint;
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ pub(super) enum MessageError {
     BatchTooLarge { count: usize, max: usize },
     #[error("the message is too long: the limit is {max} bytes")]
     TooLong { max: usize },
-    #[error("id must be a string or an integer")]
+    #[error("id must be a string or an integer, of at most {MAX_ID_BYTES} bytes")]
     InvalidId,
     #[error("\"jsonrpc\":\"2.0\" is missing")]
     MissingVersion,

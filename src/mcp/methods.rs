@@ -12,6 +12,7 @@ use super::params::RequestParams;
 use super::protocol::{ProtocolEra, find_log_level};
 use super::server_state::ServerState;
 use crate::base::hint::render_error;
+use crate::base::shorten::shorten;
 use crate::sanitize::escape_invisible::escape_json;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
@@ -49,7 +50,7 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
         ("prompts/list", _) if !catalog.prompts.is_empty() => list(&server.prompt_list),
         ("prompts/get", _) if !catalog.prompts.is_empty() => get_prompt(request_context),
         ("completion/complete", Some(complete)) => complete_argument(request_context, complete),
-        (method, _) => Err(RpcError::UnknownMethod { method: method.to_owned(), era }),
+        (method, _) => Err(RpcError::UnknownMethod { method: shorten(method).into_owned(), era }),
     }
 }
 
@@ -110,7 +111,7 @@ fn read_resource(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcErr
             write_array(out, &contents, |out, contents| contents.write(out));
             out.extend_from_slice(server.result_tail(era, true));
         })),
-        Ok(None) => Err(RpcError::UnknownResource { uri: uri.to_owned(), era }),
+        Ok(None) => Err(RpcError::UnknownResource { uri: shorten(uri).into_owned(), era }),
         Err(error) => encode_tool_error(request_context, &context, error),
     }
 }
@@ -231,7 +232,7 @@ fn require<'a>(name: &str, value: Option<&'a str>, expected: &str) -> Result<&'a
 }
 
 fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'static str>) -> RpcError {
-    RpcError::UnknownName { kind, name: name.to_owned(), known: known.collect() }
+    RpcError::UnknownName { kind, name: shorten(name).into_owned(), known: known.collect() }
 }
 
 /// Parses the JSON text of an object. An absent one is empty.

@@ -149,8 +149,14 @@ pub(super) fn is_not_null(raw: &&str) -> bool {
     *raw != "null"
 }
 
-/// Returns true if the raw value is a string or an integer.
+/// Bytes of an id or a progress token, quotes included. Every answer and notification repeats it.
+pub(super) const MAX_ID_BYTES: usize = 1024;
+
+/// Returns true if the raw value is a string or an integer that is not too long.
 pub(super) fn is_valid_id(raw: &str) -> bool {
+    if raw.len() > MAX_ID_BYTES {
+        return false;
+    }
     raw.starts_with('"')
         || (raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !raw.contains(['.', 'e', 'E']))
 }
