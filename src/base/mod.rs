@@ -5,6 +5,7 @@ pub(crate) mod deadline;
 pub mod file_stamp;
 pub mod hint;
 pub(crate) mod json_scan;
+pub mod memory;
 pub mod secret;
 pub(crate) mod shorten;
 pub mod suggest;

@@ -30,7 +30,6 @@ pub(crate) mod head;
 mod health;
 mod listener_role;
 mod log_throttle;
-mod memory_budget;
 mod metrics;
 mod monitor;
 mod quota;

@@ -62,7 +62,7 @@ fn handle_call(
 ) -> RouteOutcome {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
-    let cancel = CancelToken::new();
+    let cancel = CancelToken::new().with_memory(request.memory.clone());
     if !message.may_take_long() {
         let transport = TransportContext { caller, calls: None, cancel, notify: &|_| () };
         return match state.mcp.handle_request(message, Ok(params), &transport) {
@@ -145,7 +145,7 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
             Ok(Message::Request(message)) => match HttpCallPermit::acquire(state, &request.caller, &message) {
                 Err(rejection) => rejection.encode(&message),
                 Ok(_permit) => {
-                    let cancel = CancelToken::new();
+                    let cancel = CancelToken::new().with_memory(request.memory.clone());
                     let _monitored = state.monitor.register(request.stream, &cancel, false);
                     let transport = TransportContext { caller: &request.caller, calls: None, cancel, notify: &|_| () };
                     match state.mcp.handle_request(&message, message.parse_params(), &transport) {

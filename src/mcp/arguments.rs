@@ -15,7 +15,7 @@ pub struct ToolParameter {
 }
 
 /// The values that a parameter accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
     Text,
     /// true or false.

@@ -4,6 +4,7 @@
 //! [`Hint`] the next step.
 
 use crate::base::hint::Hint;
+use crate::base::memory::MemoryError;
 use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege};
 use std::borrow::Cow;
 use std::fmt;
@@ -149,6 +150,8 @@ pub enum NetworkError {
 pub enum MalformedCause {
     #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
     BodyTooLarge { limit: u64 },
+    #[error("it was not read: {0}")]
+    NoMemory(MemoryError),
     #[error("it is larger than any description of the API")]
     DescriptionTooLarge,
     #[error("its headers are larger than 16 KiB, which no Proxmox node sends")]

@@ -1,7 +1,7 @@
 //! Attacks on the HTTP server over raw sockets. After each attack, a valid request must be answered.
 
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, LONG, eventually, invalid_message, ping};
+use crate::support::raw::{Client, LONG, Reply, eventually, invalid_message, ping};
 use crate::support::server::{TestServer, limits};
 use proxmox_mcp::config::Limits;
 use socket2::SockRef;
@@ -17,23 +17,50 @@ fn request(headers: &str, body: &str) -> String {
     format!("POST /messages HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")
 }
 
+/// The size of a body of which one fits into the budget of these tests, and two don't.
+const LARGE_BODY: usize = 700 << 10;
+
+fn start_with_small_budget() -> TestServer {
+    TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() })
+}
+
+fn large_head() -> String {
+    request(&format!("Content-Type: application/json\r\nContent-Length: {LARGE_BODY}\r\n"), "")
+}
+
+/// Posts a large body as a whole.
+fn post_large(server: &TestServer) -> Option<Reply> {
+    let mut client = server.connect();
+    client.send(large_head() + &" ".repeat(LARGE_BODY));
+    client.reply()
+}
+
 #[test]
 fn incomplete_large_bodies_share_one_budget() {
-    let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
-    let begin = || {
-        let mut client = server.connect();
-        let headers = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", 700 << 10);
-        client.send(request(&headers, ""));
-        client
-    };
-    let mut first = begin();
-    assert_eq!(first.reply().expect("a 100 Continue").status, 100);
-    let refused = begin().reply().expect("a refusal");
-    assert_eq!(refused.status, 503, "{}", refused.body);
-    assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
+    let server = start_with_small_budget();
+    let mut first = server.connect();
+    first.send(large_head() + &" ".repeat(LARGE_BODY - 1));
+    eventually("another one is refused", || {
+        post_large(&server).is_some_and(|reply| reply.status == 503 && reply.has_header("Retry-After: 5"))
+    });
     server.assert_answers();
     drop(first);
-    eventually("the first one's share is free again", || begin().reply().is_some_and(|reply| reply.status == 100));
+    eventually("the first one's share is free again", || post_large(&server).is_some_and(|reply| reply.status == 400));
+}
+
+#[test]
+fn announced_bodies_hold_no_memory_before_they_arrive() {
+    let server = start_with_small_budget();
+    let begun: Vec<Client> = (0..32)
+        .map(|n| {
+            let chunked = request("Transfer-Encoding: chunked\r\n", "10\r\n0123456789");
+            let mut client = server.connect();
+            client.send(if n % 2 == 0 { chunked } else { large_head() + "{" });
+            client
+        })
+        .collect();
+    assert_eq!(post_large(&server).map(|reply| reply.status), Some(400));
+    drop(begun);
 }
 
 #[test]
