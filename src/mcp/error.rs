@@ -1,7 +1,6 @@
 //! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
 
-use super::params::MAX_ID_BYTES;
-use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MODERN_VERSIONS, ProtocolEra};
+use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MAX_ID_BYTES, MODERN_VERSIONS, ProtocolEra};
 use super::tree_size::MAX_VALUES;
 use crate::base::hint::Hint;
 use crate::base::memory::MemoryError;

@@ -1,7 +1,7 @@
 //! The parameters of a request. Each member stays raw JSON text until a method needs it, and errors name the member.
 
 use super::error::ParamsError;
-use super::protocol::{LEGACY_VERSIONS, ProtocolEra};
+use super::protocol::{LEGACY_VERSIONS, MAX_ID_BYTES, ProtocolEra};
 use crate::base::json_scan::{unquote, walk};
 use crate::base::trace::TraceParent;
 use std::borrow::Cow;
@@ -148,9 +148,6 @@ pub(super) fn read_members<'a, const N: usize>(
 pub(super) fn is_not_null(raw: &&str) -> bool {
     *raw != "null"
 }
-
-/// Bytes of an id or a progress token, quotes included. Every answer and notification repeats it.
-pub(super) const MAX_ID_BYTES: usize = 1024;
 
 /// Returns true if the raw value is a string or an integer that is not too long.
 pub(super) fn is_valid_id(raw: &str) -> bool {

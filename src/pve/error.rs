@@ -150,7 +150,7 @@ pub enum NetworkError {
 pub enum MalformedCause {
     #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
     BodyTooLarge { limit: u64 },
-    #[error("it was not read: {0}")]
+    #[error("{0}")]
     NoMemory(MemoryError),
     #[error("it is larger than any description of the API")]
     DescriptionTooLarge,
@@ -325,6 +325,10 @@ impl MalformedCause {
         match self {
             MalformedCause::BodyTooLarge { .. } => Some("ask for less, for example with `limit` or a narrower path"),
             MalformedCause::Truncated { .. } => Some("try again"),
+            MalformedCause::NoMemory(MemoryError::InUse) => Some("try again in a few seconds"),
+            MalformedCause::NoMemory(MemoryError::TooLarge { .. }) => {
+                Some("ask for less, for example with `limit` or a narrower path")
+            }
             MalformedCause::Envelope(EnvelopeError::Empty) => None,
             MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
                 Some("check the address and port in clusters.json")

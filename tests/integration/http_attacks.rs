@@ -1,9 +1,12 @@
 //! Attacks on the HTTP server over raw sockets. After each attack, a valid request must be answered.
 
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, LONG, Reply, eventually, invalid_message, ping};
+use crate::support::raw::{Client, LONG, Reply, eventually, ping};
+use crate::support::rpc::{ACCEPT, call};
 use crate::support::server::{TestServer, limits};
+use crate::support::test_tools::start_with;
 use proxmox_mcp::config::Limits;
+use serde_json::json;
 use socket2::SockRef;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -238,20 +241,19 @@ fn silent_connection_is_closed() {
 
 #[test]
 fn clients_that_do_not_read_a_large_answer_delay_no_other_client() {
-    let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
+    let (server, _tools) = start_with(Limits { body_timeout: LONG, ..limits() });
     let mut slow = Vec::new();
     for _ in 0..4 {
-        let sse = server.sse();
         let mut client = server.connect();
-        // Each is answered with a 400 whose body has megabytes.
-        for _ in 0..8 {
-            client.send_post(&sse.path, &invalid_message(3 << 20));
+        // Each is answered with megabytes.
+        for id in 0..8 {
+            client.send_post_with("/mcp", ACCEPT, &call(id, "large", json!({})));
         }
-        slow.push((sse, client));
+        slow.push(client);
         server.assert_answers();
     }
     // The answers stay unread: the server must close the connections, which a failing write shows.
-    for (_, client) in &mut slow {
+    for client in &mut slow {
         eventually("the connection is cut", || client.stream.write_all(b"x").is_err());
     }
     server.assert_answers();
@@ -304,13 +306,13 @@ fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
 
 #[test]
 fn large_answer_on_a_kept_connection_is_not_delayed() {
-    let server = TestServer::start(limits());
-    let sse = server.sse();
+    let (server, _tools) = start_with(limits());
     let mut client = server.connect();
     let begun = Instant::now();
-    for _ in 0..100 {
-        let reply = client.post(&sse.path, &invalid_message(3000));
-        assert!(reply.status == 400 && reply.body.len() > 3000);
+    for id in 0..100 {
+        let message = call(id, "echo", json!({"text": "x".repeat(3000)}));
+        let reply = client.post_with("/mcp", ACCEPT, &message);
+        assert!(reply.status == 200 && reply.body.len() > 3000);
     }
     // Two writes, or Nagle's algorithm, would wait 40 ms for an acknowledgement each time.
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());

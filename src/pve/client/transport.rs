@@ -379,8 +379,12 @@ enum BodyError {
     NoMemory(MemoryError),
 }
 
-/// Memory of an answer in multiples of its bytes: the body, a copy without secrets, and the text that is made of it.
-const MEMORY_FACTOR: usize = 3;
+/// Returns the memory of an answer of `bytes`: the body, a copy without secrets, and the text that is made of it. Short
+/// answers have short rows, and the cells of a row take more than its text.
+fn answer_memory(bytes: usize) -> usize {
+    const SHORT_ANSWER: usize = 1 << 20;
+    bytes.saturating_add(bytes.min(SHORT_ANSWER)).saturating_mul(4)
+}
 
 /// Bytes of a body without a length that are read before more memory is reserved.
 const PIECE_BYTES: usize = 256 << 10;
@@ -390,7 +394,7 @@ fn read_body(mut body: Body, limit: usize, deadline: Instant, cancel: &CancelTok
     let mut received = ReceivedBody::default();
     let announced = body.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX).min(limit));
     let wait = MemoryWait { deadline, is_cancelled: &|| cancel.is_cancelled() };
-    match cancel.memory().reserve_within(announced.unwrap_or(0).saturating_mul(MEMORY_FACTOR), &wait) {
+    match cancel.memory().reserve_within(answer_memory(announced.unwrap_or(0)), &wait) {
         Ok(memory) => received.memory = memory,
         Err(error) => return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received },
     }
@@ -398,7 +402,7 @@ fn read_body(mut body: Body, limit: usize, deadline: Instant, cancel: &CancelTok
     loop {
         let (len, bytes) = (received.bytes.len(), &mut received.bytes);
         let end = announced.unwrap_or(len + PIECE_BYTES).min(limit).max(len);
-        if let Err(error) = received.memory.grow_to(end.saturating_mul(MEMORY_FACTOR)) {
+        if let Err(error) = received.memory.grow_to(answer_memory(end)) {
             return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received };
         }
         bytes.reserve_exact(end - len);
