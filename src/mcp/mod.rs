@@ -22,7 +22,7 @@ pub mod protocol;
 mod sealed_state;
 mod server;
 mod server_state;
-mod tree_size;
+pub(crate) mod tree_size;
 
 pub use context::{CallAttributes, TransportContext};
 pub use protocol::ProtocolEra;

@@ -1,11 +1,11 @@
 //! The memory of the built program at its default limits, with the worst clients and a large cluster.
 
 use crate::support::node::{Identity, Node, ScriptedReply};
-use crate::support::program::{HttpEndpoint, OPERATOR, ProgramServer, READER, lab};
-use crate::support::raw::Reply;
+use crate::support::program::{HttpEndpoint, OPERATOR, ProgramServer, READER, lab, texts};
+use crate::support::raw::{Reply, eventually};
 use crate::support::rpc::{ACCEPT, call};
 use proxmox_mcp::config::Limits;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -111,4 +111,46 @@ fn the_worst_requests_of_many_clients_stay_within_the_budget() {
     let peak = peak_memory(&server);
     assert!(peak <= BUDGET_MIB + FIXED_MIB, "{peak} MiB with a budget of {BUDGET_MIB} MiB");
     println!("peak memory: {peak} MiB with a budget of {BUDGET_MIB} MiB");
+}
+
+#[test]
+fn one_client_cannot_use_the_memory_of_another() {
+    let node = Node::start(|_| ScriptedReply::data("{}"));
+    let server = ProgramServer::builder(&lab(&node, &json!({}))).flags(&["--max-buffered-bytes", "1048576"]).start();
+    const BODY: usize = 300 << 10;
+    let head = |token: &str, length: usize| {
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        )
+    };
+    let status = |token: &str, length: usize| {
+        let mut client = server.connect();
+        client.send(head(token, length) + &" ".repeat(length));
+        client.reply().map(|reply| reply.status)
+    };
+    let mut held = server.connect();
+    held.send(head(READER, BODY) + &" ".repeat(BODY - 1));
+    eventually("the reader's other body is refused", || status(READER, BODY) == Some(503));
+    assert_eq!(status(OPERATOR, BODY), Some(400), "another client is served");
+    eventually("a body above the share is refused", || status(OPERATOR, 2 * BODY) == Some(413));
+    held.send(" ");
+    assert_eq!(held.reply().map(|reply| reply.status), Some(400));
+    eventually("the memory is given back", || status(READER, BODY) == Some(400));
+}
+
+#[test]
+fn arguments_are_measured_before_they_become_a_tree() {
+    let node = Node::start(|_| ScriptedReply::data("{}"));
+    let server = ProgramServer::builder(&lab(&node, &json!({}))).start();
+    let error = |arguments: Value| texts(&server.call(OPERATOR, "proxmox_api_call", arguments));
+    let many = json!({"path": "/version", "data": {"a": vec![json!({"": 0}); 30_000]}});
+    assert!(error(many.clone()).contains("values: give 20000 at most"));
+    let as_text = json!({"path": "/version", "data": many["data"].to_string()});
+    assert!(error(as_text).contains("values: give 20000 at most"));
+    let blanks = json!({"path": "/version", "filter": format!("a=x{}y", " ".repeat(200_000))});
+    assert!(error(blanks).contains("filter is longer than"));
+    let unknown: Map<String, Value> = (0..10_000).map(|n| (format!("{n}{}", "x".repeat(200)), json!(1))).collect();
+    let echo = error(Value::Object(unknown));
+    assert!(echo.len() < 4_000 && echo.contains("9990 more unknown arguments"), "{echo}");
 }
