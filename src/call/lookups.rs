@@ -12,6 +12,9 @@ use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use std::sync::Arc;
 
+/// More than any cluster has. It bounds the memory of a hostile answer.
+const MAX_NODES: usize = 1_000;
+
 impl<'a> ClusterHandle<'a> {
     /// Reads a fixed path for a tool.
     pub fn read(&self, path: &'static str) -> Result<ApiResponse, LookupError> {
@@ -76,7 +79,7 @@ impl<'a> ClusterHandle<'a> {
                 let status = find_string(row, "status").unwrap_or("unknown".into());
                 nodes.push(ListedNode { name: name.into_owned(), status: status.into_owned() });
             }
-            true
+            nodes.len() < MAX_NODES
         });
         Ok(nodes)
     }

@@ -134,13 +134,14 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
         }
     }
     let mut responses = Vec::new();
+    let mut memory = request.memory.reserve(0).expect("an account has room for nothing");
     for message in messages {
+        // The responses grow in a vector that may be half empty.
+        let has_room = responses.len() <= state.limits.max_answer_bytes && memory.grow_to(2 * responses.len()).is_ok();
         let response = match message {
             Ok(Message::Notification(_) | Message::Response) => continue,
             Err(InvalidMessage(response)) => response,
-            Ok(Message::Request(message)) if responses.len() > state.limits.max_answer_bytes => {
-                CallRejection::BatchTooLarge.encode(&message)
-            }
+            Ok(Message::Request(message)) if !has_room => CallRejection::BatchTooLarge.encode(&message),
             Ok(Message::Request(message)) if state.is_stopping() => CallRejection::ServerStopping.encode(&message),
             Ok(Message::Request(message)) => match HttpCallPermit::acquire(state, &request.caller, &message) {
                 Err(rejection) => rejection.encode(&message),

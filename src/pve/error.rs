@@ -253,10 +253,10 @@ impl PveError {
             PveError::Forbidden { .. } => "forbidden",
             PveError::ParametersRejected { .. } => "rejected",
             PveError::Failed { .. } | PveError::UnsendablePath { .. } => "failed",
+            PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. } | PveError::Busy { .. } => "busy",
             PveError::MalformedResponse { .. } => "unreadable",
             PveError::OutcomeUnknown { .. } => "outcome_unknown",
             PveError::RequestTooLarge { .. } => "too_large",
-            PveError::Busy { .. } => "busy",
             PveError::Cancelled => "cancelled",
         }
     }
