@@ -82,11 +82,8 @@ impl RequestError {
 
     /// Returns the response, or `None` if the client cannot get one.
     pub fn to_response(self) -> Option<HttpResponse> {
-        let text = self.to_string();
-        Some(match self.status()? {
-            503 => HttpResponse::unavailable(text),
-            status => HttpResponse::text(status, text),
-        })
-        .map(HttpResponse::with_close)
+        let (status, text) = (self.status()?, self.to_string());
+        let response = if status == 503 { HttpResponse::unavailable(text) } else { HttpResponse::text(status, text) };
+        Some(response.with_close())
     }
 }

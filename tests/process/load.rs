@@ -65,7 +65,7 @@ fn the_memory_of_the_unit_is_the_sum_of_the_default_limits() {
     let line = unit.lines().find_map(|line| line.strip_prefix("MemoryMax=")).expect("a limit");
     let max: u64 = line.strip_suffix('M').expect("in MiB").parse().expect("a number");
     let limits = Limits::default();
-    let connections = limits.max_connections as u64 * CONNECTION_KIB >> 10;
+    let connections = (limits.max_connections as u64 * CONNECTION_KIB) >> 10;
     let sum = FIXED_MIB + connections + (limits.max_buffered_bytes >> 20) as u64;
     assert!(sum <= max && max <= sum + sum / 4, "{sum} MiB, the unit has {max} MiB");
 }
