@@ -19,6 +19,8 @@ pub struct Client {
     pub permissions: Permissions,
     /// Names of the clusters that the client may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
+    /// True if the client gets results as JSON too (`structuredContent`).
+    pub structured: bool,
 }
 
 impl Client {
@@ -49,7 +51,7 @@ impl Client {
     /// Returns a client that only the clusters restrict.
     fn with_full_access(name: &str, token_sha256: TokenHash) -> Self {
         let permissions = Permissions { access: AccessLevel::Full, exec: true };
-        Self { name: name.into(), token_sha256, permissions, clusters: None }
+        Self { name: name.into(), token_sha256, permissions, clusters: None, structured: false }
     }
 
     /// Returns whether both have the same name and token. Their permissions may differ.

@@ -8,7 +8,7 @@ use super::token::parse_token_sha256;
 use crate::policy::{AccessLevel, Permissions};
 use std::path::Path;
 
-const CLIENT_FIELDS: [&str; 4] = ["token_sha256", "access", "exec", "clusters"];
+const CLIENT_FIELDS: [&str; 5] = ["token_sha256", "access", "exec", "clusters", "structured"];
 const CLIENTS_EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
 
 /// Reads the valid clients. `clusters` are the names of the file's clusters.
@@ -53,6 +53,7 @@ impl EntryReader<'_> {
         let access =
             self.read_required("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
         let exec = self.read_bool("exec", false);
+        let structured = self.read_bool("structured", false);
         let is_restricted = self.has("clusters");
         let allowed = self.read_nonempty_list("clusters", CLUSTERS_FORM, "a cluster's name", |name| {
             let known = clusters.iter().find(|known| *known == name);
@@ -64,6 +65,7 @@ impl EntryReader<'_> {
             permissions: Permissions { access: access?, exec: exec? },
             // An invalid list does not grant all clusters.
             clusters: if is_restricted { Some(allowed?) } else { None },
+            structured: structured?,
         })
     }
 }

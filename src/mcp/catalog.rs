@@ -64,21 +64,53 @@ impl Catalog {
 }
 
 /// The result of a tool that succeeded.
+#[derive(Default)]
 pub struct ToolOutput {
     /// Content for the model, usually one text.
     pub content: Vec<Content>,
-    /// The same as the JSON text of an object, for programs. Absent if the text is JSON already.
+    /// Sentences beside the content, one line each.
+    pub notes: Vec<String>,
+    /// The content as the JSON text of an object, for programs. It is sent to a client that asks for it
+    /// ([`CallContext::wants_structured`]), with the notes.
     pub structured: Option<String>,
 }
 
 impl ToolOutput {
     pub fn text(text: String) -> Self {
-        Self { content: vec![Content::Text(text)], structured: None }
+        Self { content: vec![Content::Text(text)], ..Self::default() }
     }
 
     /// Creates a result from a text and the JSON text of the object that says the same.
-    pub fn with_structured(text: String, structured: String) -> Self {
-        Self { content: vec![Content::Text(text)], structured: Some(structured) }
+    pub fn with_structured(text: String, structured: Option<String>) -> Self {
+        Self { structured, ..Self::text(text) }
+    }
+
+    /// Moves the notes to the end of the last text and into the JSON.
+    ///
+    /// The notes are no content of their own: some clients show the model only the first one, or parse a text that is
+    /// JSON and drop the others.
+    pub(super) fn merge_notes(&mut self) {
+        let notes = std::mem::take(&mut self.notes);
+        if notes.is_empty() {
+            return;
+        }
+        if let Some(structured) = &mut self.structured {
+            let members = structured.trim_end().strip_suffix('}').expect("the JSON text of an object").trim_end();
+            let comma = if members.ends_with('{') { "" } else { "," };
+            *structured = format!("{members}{comma}\"notes\":{}}}", Value::from(notes.as_slice()));
+        }
+        if !matches!(self.content.last(), Some(Content::Text(_))) {
+            self.content.push(Content::Text(String::new()));
+        }
+        if let Some(Content::Text(text)) = self.content.last_mut() {
+            let separator = match text.as_bytes() {
+                [] => "",
+                [.., b'\n'] => "\n",
+                _ => "\n\n",
+            };
+            text.push_str(separator);
+            text.push_str(&notes.join("\n"));
+        }
     }
 }
 

@@ -12,7 +12,14 @@ use super::server_state::ServerState;
 pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, request, params, transport, .. } = *request_context;
     match request.method.as_ref() {
-        "initialize" => return initialize(server, request, params),
+        "initialize" => {
+            // A transport without sessions cannot keep the capability.
+            if let Some(calls) = transport.calls {
+                let declared = params.capabilities.filter(|raw| raw.starts_with('{'));
+                calls.set_has_ui(methods::declares_ui(&methods::parse_object(declared, "capabilities")?.into()));
+            }
+            return initialize(server, request, params);
+        }
         "ping" => {}
         "logging/setLevel" if server.catalog.logging => {
             let level = params.level.as_deref().and_then(find_log_level).ok_or(RpcError::InvalidLogLevel("level"))?;

@@ -62,7 +62,7 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
     span.tool_index.set(Some(index));
     let arguments = parse_object(params.arguments, "arguments")?;
     let context = build_call_context(request_context, name)?;
-    let (output, failed) = match tool.call(&context, arguments) {
+    let (mut output, failed) = match tool.call(&context, arguments) {
         Ok(output) => (output, false),
         Err(ToolError::Failed(text)) => (ToolOutput::text(text), true),
         Err(ToolError::InputRequired(_)) if era == ProtocolEra::Legacy => {
@@ -71,6 +71,10 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         Err(error) => return encode_tool_error(request_context, &context, error),
     };
     span.failed.set(failed);
+    if !context.wants_structured {
+        output.structured = None;
+    }
+    output.merge_notes();
     // Content blocks escape invisible characters themselves.
     let structured = output.structured.map(escape_json);
     Ok(request.encode_result(|out| {
@@ -174,6 +178,10 @@ fn build_call_context<'a>(request_context: &RequestContext<'a>, name: &str) -> R
         (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities")?)),
         _ => None,
     };
+    let wants_structured = server.sends_structured
+        || transport.caller.client.structured
+        || capabilities.as_ref().is_some_and(declares_ui)
+        || era == ProtocolEra::Legacy && transport.calls.is_some_and(InFlightCalls::has_ui);
     Ok(CallContext {
         caller: transport.caller,
         id: span.id,
@@ -186,6 +194,7 @@ fn build_call_context<'a>(request_context: &RequestContext<'a>, name: &str) -> R
         logger: server.catalog.server.name,
         min_log_level: min_log_level.filter(|_| server.catalog.logging),
         capabilities,
+        wants_structured,
         input_responses: parse_object(params.input_responses, "inputResponses")?,
         sealed_state: params.request_state.as_deref().map(ToOwned::to_owned),
         sealer: &server.sealer,
@@ -234,8 +243,14 @@ fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'st
     RpcError::UnknownName { kind, name: name.to_owned(), known: known.collect() }
 }
 
+/// Returns true if the capabilities of a client have the extension for user interfaces (MCP Apps). The JSON of a result
+/// is for such a view, and the text for the model.
+pub(super) fn declares_ui(capabilities: &Value) -> bool {
+    capabilities["extensions"]["io.modelcontextprotocol/ui"].is_object()
+}
+
 /// Parses the JSON text of an object. An absent one is empty.
-fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
+pub(super) fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
     raw.map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw).map_err(|_| RpcError::NotAnObject(name)))
 }
 

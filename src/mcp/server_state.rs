@@ -29,6 +29,8 @@ pub(super) struct ServerState {
     pub metrics: Arc<Metrics>,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
+    /// True if every client gets the JSON of results.
+    pub sends_structured: bool,
     /// JSON of the server's name, title and version.
     pub server_info: Value,
     /// Member of `_meta` and of error data that has the call's id.
@@ -60,6 +62,7 @@ impl ServerState {
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
             capabilities: catalog.capabilities(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
+            sends_structured: false,
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
             complete_tail: encode_tail(""),

@@ -2,7 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::{call_failed, render_call_error};
-use super::output::{format_notes, with_notes};
+use super::output::{answer_output, format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
 use crate::base::hint::render_error;
@@ -67,6 +67,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     if args.flag("dry_run") {
         return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
     }
+    let wants_structured = call.context.wants_structured;
     let confirmed = confirm(call, &cluster, authorized)?;
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
     let text = serde_json::from_str::<String>(outcome.response.data());
@@ -76,9 +77,9 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
             let mut notes = outcome.notes;
             notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
-            Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes))
+            Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
         }
-        None => render_outcome(&options, outcome, call.max_result_bytes),
+        None => render_outcome(call, &options, outcome),
     }
 }
 
@@ -168,24 +169,25 @@ fn follow_started_task(
         Err(denied) => {
             let reason = cluster.redact(render_error(&denied));
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
-            return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
+            let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
+            return Ok(with_notes(output, &notes));
         }
     };
     // The start of the task has used a part of the client's time limit.
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
     match watch.follow(deadline, &mut progress_reporter(call.context, upid)) {
-        Ok(result) => task_output(cluster, upid, &result, &notes),
+        Ok(result) => task_output(cluster, upid, &result, &notes, call.context.wants_structured),
         Err(error) => Err(ToolError::Failed(render_call_error(cluster, error) + &format_notes(' ', &notes))),
     }
 }
 
-fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -> Result<ToolOutput, ToolError> {
+fn render_outcome(call: &ToolCall<'_>, options: &OutputOptions, outcome: Outcome) -> Result<ToolOutput, ToolError> {
     let Outcome { response, mut notes, operation, is_change } = outcome;
     let is_envelope = response.has_extra_fields();
-    match options.render(response.into_payload(), is_envelope, max_bytes) {
+    match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
         Ok(rendered) => {
             notes.extend(rendered.note);
-            Ok(with_notes(ToolOutput::text(rendered.text), &notes))
+            Ok(with_notes(answer_output(rendered.text, call.context.wants_structured), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));

@@ -2,13 +2,12 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::render_call_error;
-use super::output::{format_notes, with_notes};
+use super::output::{answer_output, format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
 use crate::base::hint::render_error;
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::mcp::content::Content;
 use crate::pve::Method;
 use crate::render::output::{OutputError, OutputOptions};
 use serde_json::{Map, Value};
@@ -45,7 +44,7 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes);
             let answer = answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
-            Ok(with_notes(ToolOutput::text(answer.text), &answer.notes))
+            Ok(with_notes(answer_output(answer.text, call.context.wants_structured), &answer.notes))
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
             read_paths(&reader, &paths, call.max_result_bytes)
@@ -72,7 +71,8 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
         Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}{}", format_notes('\n', &notes)),
         Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
     });
-    Ok(ToolOutput { content: texts.map(Content::Text).collect(), structured: None })
+    // One content: some clients show the model only the first one.
+    Ok(ToolOutput::text(texts.collect::<Vec<_>>().join("\n\n")))
 }
 
 /// The reader of the paths of one call.

@@ -2,6 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::read_failed;
+use super::output::list_form;
 use super::parameters::optional;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
@@ -29,7 +30,10 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         true => {
             let clusters = call.scope.all_clusters();
             let checks = fan_out(&clusters, clusters.len(), check_cluster);
-            render_clusters(clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))))
+            render_clusters(
+                clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))),
+                list_form(call.context),
+            )
         }
     };
     Ok(list.into())

@@ -5,7 +5,6 @@ use crate::call::{CallObserver, CallOrigin, CallScope};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
-use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -73,7 +72,7 @@ impl ToolDefinition {
             (self.handler)(&ToolCall { scope, context, args, max_result_bytes, name: self.name })
         })?;
         if self.trust == OutputTrust::Untrusted {
-            output.content.push(Content::Text(UNTRUSTED_NOTICE.into()));
+            output.notes.push(UNTRUSTED_NOTICE.into());
         }
         Ok(output)
     }

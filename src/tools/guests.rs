@@ -2,6 +2,7 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::read_failed;
+use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, required};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
@@ -54,7 +55,7 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             Err(error) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), error }),
         }
     }
-    Ok(render_matches(&query, &all, &failures, clusters.len())?.into())
+    Ok(render_matches(&query, &all, &failures, clusters.len(), list_form(call.context))?.into())
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.

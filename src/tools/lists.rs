@@ -2,13 +2,14 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::read_failed;
+use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, optional};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::params::ApiParams;
 use crate::render::cluster_errors::{AllClustersFailed, ErrorText};
-use crate::render::list::RenderedList;
+use crate::render::list::{ListForm, RenderedList};
 use crate::render::resources::{ClusterRows, render_nodes, render_resources};
 
 /// `list_nodes(cluster?)`.
@@ -58,7 +59,7 @@ fn query_clusters(
     call: &ToolCall<'_>,
     path: &'static str,
     params: &ApiParams,
-    render: fn(&[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed>,
+    render: fn(&[ClusterRows<'_>], ListForm) -> Result<RenderedList, AllClustersFailed>,
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
@@ -73,5 +74,5 @@ fn query_clusters(
             rows: answer.as_ref().map(|response| response.data()).map_err(ErrorText::clone),
         })
         .collect();
-    Ok(render(&rows)?.into())
+    Ok(render(&rows, list_form(call.context))?.into())
 }

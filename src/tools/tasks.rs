@@ -1,6 +1,6 @@
 //! `wait_for_task`: the end of a task, with its log as it grows.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, UNTRUSTED_NOTICE};
 use super::errors::{call_failed, render_call_error};
 use super::output::{format_notes, with_notes};
 use super::parameters::{optional, required};
@@ -11,7 +11,7 @@ use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::task::{TaskText, describe_task, render_task, structure_task};
+use crate::render::task::{describe_task, render_task, structure_task};
 use std::time::{Duration, Instant};
 
 /// The default wait. Clients often end a call after 60 s, and an answer that the task still runs is better than none.
@@ -60,7 +60,8 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     };
     let watch = cluster.watch_task(&upid).map_err(|error| call_failed(cluster, error))?;
     let result = watch.follow(deadline, &mut progress_reporter(call.context, &upid));
-    task_output(cluster, &upid, &result.map_err(|error| call_failed(cluster, error))?, &[])
+    let result = result.map_err(|error| call_failed(cluster, error))?;
+    task_output(cluster, &upid, &result, &[], call.context.wants_structured)
 }
 
 /// Returns a function that sends the new lines of the log to the client.
@@ -85,14 +86,17 @@ pub(super) fn task_output(
     upid: &Upid,
     result: &TaskResult,
     notes: &[String],
+    wants_structured: bool,
 ) -> Result<ToolOutput, ToolError> {
-    let TaskText { headline, log } = render_task(upid, result);
+    let text = render_task(upid, result);
     if let TaskState::Failed(_) = result.state {
-        let text = headline + &format_notes(' ', notes) + &log;
+        let text = text.join(&format_notes(' ', notes));
+        // The log is the cluster's own text, as in a result.
+        let text = format!("{text}\n\n{UNTRUSTED_NOTICE}");
         return Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)));
     }
-    let structured = structure_task(upid, result, cluster.label());
-    Ok(with_notes(ToolOutput::with_structured(headline + &log, structured.to_string()), notes))
+    let structured = wants_structured.then(|| structure_task(upid, result, &text, cluster.label()).to_string());
+    Ok(with_notes(ToolOutput::with_structured(text.join(""), structured), notes))
 }
 
 fn search_failed(upid: &Upid, error: FindTaskError<'_>) -> ToolError {

@@ -40,7 +40,7 @@ fn new_embedded(uri: &str, mime: &'static str, text: &str) -> Content {
 }
 
 fn respond(content: Vec<Content>) -> Result<ToolOutput, ToolError> {
-    Ok(ToolOutput { content, structured: None })
+    Ok(ToolOutput { content, ..ToolOutput::default() })
 }
 
 fn build_content_tools() -> Vec<Tool> {

@@ -29,6 +29,7 @@ mod pve_wire;
 mod quota;
 mod redact;
 mod resources;
+mod results;
 mod search;
 mod sse_calls;
 mod streamable;

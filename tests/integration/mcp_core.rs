@@ -51,7 +51,8 @@ fn catalog() -> Catalog {
                         Content::Audio(binary()),
                         Content::Resource(blob),
                     ];
-                    Ok(ToolOutput { content, structured: Some("{\n\"n\":1\r}".into()) })
+                    let notes = vec!["a note".into()];
+                    Ok(ToolOutput { content, notes, structured: Some("{\n\"n\":1\r}".into()) })
                 }),
             ),
             tool(
@@ -216,9 +217,10 @@ fn every_kind_of_content_is_carried_in_both_eras() {
                 {"type": "image", "data": "AAAA", "mimeType": "x/y"},
                 {"type": "audio", "data": "AAAA", "mimeType": "x/y"},
                 {"type": "resource", "resource": {"uri": "a:b", "mimeType": "x/y", "blob": "AAAA"}},
+                {"type": "text", "text": "a note"},
             ])
         );
-        assert_eq!(answer["result"]["structuredContent"], json!({"n": 1}));
+        assert_eq!(answer["result"].get("structuredContent"), None);
     }
 }
 
@@ -232,16 +234,18 @@ fn invisible_characters_of_a_tool_result_are_escaped() {
                 context.send_progress(1.0, None, "p\u{202e}");
                 context.send_log("error", &json!({"l\u{1b}": "\u{200b}"}));
                 let structured = Some("{\"a\":\"\u{feff}\\u001b\"}".into());
-                Ok(ToolOutput { content: vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())], structured })
+                let content = vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())];
+                Ok(ToolOutput { content, notes: vec!["n\u{202e}".into()], structured })
             }),
         ),
         tool("fail", Box::new(|_, _| Err(ToolError::Failed("no \u{200b}".into())))),
     ];
-    let server = McpServer::new(catalog).expect("a server");
+    let server = McpServer::new(catalog).expect("a server").with_structured(true);
     let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
     let (reply, notes) = exchange(&server, &call);
     let reply: Value = serde_json::from_slice(&reply.expect("an answer").bytes).expect("JSON");
-    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
+    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n\nn\\u202e");
+    assert_eq!(reply["result"]["structuredContent"]["notes"], json!(["n\\u202e"]));
     assert_eq!(reply["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
     assert_eq!(notes[0]["params"]["message"], "p\\u202e");
     assert_eq!(notes[1]["params"]["data"], json!({"l\\u001b": "\\u200b"}));

@@ -37,6 +37,7 @@ pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
         token_sha256: TokenHash::from_token(token(name).as_bytes()),
         permissions: rights,
         clusters,
+        structured: false,
     }
 }
 
