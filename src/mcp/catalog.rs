@@ -4,6 +4,8 @@ use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter};
 use super::content::{Content, ResourceContents};
 use super::context::CallContext;
 use super::error::RpcError;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 /// The offer of one server. Empty parts are not announced, and their methods are unknown.
@@ -34,11 +36,50 @@ pub struct ServerInfo {
     /// Name for people.
     pub title: &'static str,
     pub version: &'static str,
+    /// Purpose for people. Empty if there is none.
+    pub description: &'static str,
+    pub icons: &'static [Icon],
+}
+
+/// An icon that clients show beside the name.
+#[derive(Clone, Copy)]
+pub struct Icon {
+    pub data: &'static [u8],
+    /// Media type.
+    pub mime: &'static str,
+    /// `48x48`, or `any` for a format without pixels.
+    pub size: &'static str,
 }
 
 impl Default for ServerInfo {
     fn default() -> Self {
-        Self { name: "mcp-server", title: "MCP server", version: "0" }
+        Self { name: "mcp-server", title: "MCP server", version: "0", description: "", icons: &[] }
+    }
+}
+
+impl ServerInfo {
+    /// Returns name, title and version, for every result.
+    pub(super) fn summary(&self) -> Value {
+        json!({"name": self.name, "title": self.title, "version": self.version})
+    }
+
+    /// Returns all fields, for the answer with which a connection begins.
+    pub(super) fn to_json(self) -> Value {
+        let mut info = self.summary();
+        if !self.description.is_empty() {
+            info["description"] = self.description.into();
+        }
+        if !self.icons.is_empty() {
+            info["icons"] = self.icons.iter().map(|icon| icon.to_json()).collect();
+        }
+        info
+    }
+}
+
+impl Icon {
+    fn to_json(self) -> Value {
+        let source = format!("data:{};base64,{}", self.mime, BASE64_STANDARD.encode(self.data));
+        json!({"src": source, "mimeType": self.mime, "sizes": [self.size]})
     }
 }
 
@@ -228,6 +269,8 @@ pub struct Tool {
     pub description: &'static str,
     pub input: ToolInput,
     pub effect: ToolEffect,
+    /// Members of `_meta` that some clients read. Empty if there are none.
+    pub meta: Map<String, Value>,
     pub handler: ToolHandler,
 }
 
@@ -239,7 +282,7 @@ impl Tool {
             ToolInput::Schema(schema) => schema.clone(),
         };
         let read_only = self.effect == ToolEffect::ReadOnly;
-        json!({
+        let mut definition = json!({
             "name": self.name,
             "title": self.title,
             "description": self.description,
@@ -249,10 +292,15 @@ impl Tool {
                 "readOnlyHint": read_only,
                 "destructiveHint": !read_only,
                 "idempotentHint": read_only,
-                // Results contain text of people and systems outside this server.
-                "openWorldHint": true,
+                // The systems behind the tools are the operator's own. Clients ask the user to approve each result of an
+                // open world.
+                "openWorldHint": false,
             },
-        })
+        });
+        if !self.meta.is_empty() {
+            definition["_meta"] = self.meta.clone().into();
+        }
+        definition
     }
 
     /// Checks the arguments and runs the tool. A wrong argument is a tool error, not a protocol error, so that the

@@ -46,7 +46,7 @@ fn initialize(server: &ServerState, request: &RpcRequest<'_>, params: &RequestPa
     log::debug!("initialize: client {client} requested MCP {:?}, agreed on {version}", truncate(requested, 32));
     let head = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{},"instructions":"#,
-        server.capabilities, server.server_info
+        server.capabilities, server.full_server_info
     );
     Ok(request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());

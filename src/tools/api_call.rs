@@ -1,6 +1,6 @@
 //! `proxmox_api_call`: any operation of the API.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::{call_failed, render_call_error};
 use super::output::{answer_output, format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
@@ -48,6 +48,8 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
     ]),
     effect: ToolEffect::Destructive,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: true,
     handler: proxmox_api_call,
 };
 

@@ -1,6 +1,6 @@
 //! `proxmox_api_get`: reads of any path.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::render_call_error;
 use super::output::{answer_output, format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
@@ -32,6 +32,8 @@ pub(super) const PROXMOX_API_GET: ToolDefinition = ToolDefinition {
     ]),
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: true,
     handler: proxmox_api_get,
 };
 

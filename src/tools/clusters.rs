@@ -1,6 +1,6 @@
 //! `list_clusters`: the configured clusters, and on request whether they answer.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
 use super::output::list_form;
 use super::parameters::optional;
@@ -21,6 +21,8 @@ pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
     parameters: &[optional("check", ParameterKind::Flag, "ask every cluster now (default: false, no network)")],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
+    loading: ToolLoading::OnDemand { search_hint: "Proxmox PVE clusters servers reachable version which" },
+    is_paged: false,
     handler: list_clusters,
 };
 

@@ -1,6 +1,6 @@
 //! `describe_api`: the parameters, privileges, risk and answer of an operation.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::base::hint::render_error;
 use crate::call::{PlanError, expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
@@ -29,6 +29,8 @@ pub(super) const DESCRIBE_API: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "parameters privileges options of a Proxmox API path schema docs" },
+    is_paged: false,
     handler: describe_api,
 };
 

@@ -1,6 +1,6 @@
 //! `find_guest`: the location of a guest, by any of its properties.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
 use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, required};
@@ -26,6 +26,8 @@ pub(super) const FIND_GUEST: ToolDefinition = ToolDefinition {
     parameters: &[required("query", ParameterKind::Text, "such as 100, web, or \"ct prod running\""), CLUSTER_OR_ALL],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: false,
     handler: find_guest,
 };
 

@@ -1,6 +1,6 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
 use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, optional};
@@ -20,6 +20,8 @@ pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
     parameters: &[CLUSTER_OR_ALL],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "hosts hypervisor CPU memory load uptime Proxmox PVE" },
+    is_paged: false,
     handler: list_nodes,
 };
 
@@ -43,6 +45,10 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand {
+        search_hint: "inventory overview all VM container LXC QEMU storage pool usage Proxmox PVE",
+    },
+    is_paged: false,
     handler: get_cluster_resources,
 };
 

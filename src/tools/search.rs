@@ -1,6 +1,6 @@
 //! `search_api`: from an administrator's words to operations.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -22,6 +22,8 @@ pub(super) const SEARCH_API: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
+    loading: ToolLoading::Always,
+    is_paged: false,
     handler: search_api,
 };
 

@@ -1,6 +1,6 @@
 //! `wait_for_task`: the end of a task, with its log as it grows.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition, UNTRUSTED_NOTICE};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading, UNTRUSTED_NOTICE};
 use super::errors::{call_failed, render_call_error};
 use super::output::{format_notes, with_notes};
 use super::parameters::{optional, required};
@@ -39,6 +39,8 @@ pub(super) const WAIT_FOR_TASK: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "UPID task progress status finished backup migration clone log" },
+    is_paged: false,
     handler: wait_for_task,
 };
 

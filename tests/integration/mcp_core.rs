@@ -10,7 +10,7 @@ use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, Resour
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::in_flight::InFlightCalls;
 use proxmox_mcp::mcp::{McpServer, RpcResponse, TransportContext, message};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 
 fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool {
@@ -25,6 +25,7 @@ fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool
             description: "any",
         }]),
         effect: ToolEffect::ReadOnly,
+        meta: Map::new(),
         handler: run,
     }
 }
@@ -34,7 +35,7 @@ fn catalog() -> Catalog {
         vec![ResourceContents { uri: uri.into(), mime: "text/plain", data: ResourceData::Text("hello".into()) }]
     };
     Catalog {
-        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3" },
+        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3", ..ServerInfo::default() },
         instructions: "be careful",
         tools: vec![
             tool("echo", Box::new(|_, args| Ok(ToolOutput::text(args.text("text").unwrap_or("nothing").into())))),
