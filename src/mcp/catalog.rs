@@ -1,6 +1,6 @@
 //! The offer of a server, as data: tools, resources, prompts and completion.
 
-use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter};
+use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter, UnknownArguments};
 use super::content::{Content, ResourceContents};
 use super::context::CallContext;
 use super::error::RpcError;
@@ -275,6 +275,15 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// Returns the names of the parameters, if the catalog knows them.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &'static str> {
+        let parameters = match self.input {
+            ToolInput::Parameters(parameters) => parameters,
+            ToolInput::Schema(_) => &[],
+        };
+        parameters.iter().map(|parameter| parameter.name)
+    }
+
     /// Returns the entry of tools/list.
     pub fn definition(&self) -> Value {
         let schema = match &self.input {
@@ -304,13 +313,24 @@ impl Tool {
     }
 
     /// Checks the arguments and runs the tool. A wrong argument is a tool error, not a protocol error, so that the
-    /// model can correct it (MCP 2025-11-25, SEP-1303).
-    pub fn call(&self, context: &CallContext<'_>, arguments: Map<String, Value>) -> Result<ToolOutput, ToolError> {
+    /// model can correct it (MCP 2025-11-25, SEP-1303). `all_parameters` are the names of all tools' parameters.
+    pub fn call(
+        &self,
+        context: &CallContext<'_>,
+        all_parameters: &[&'static str],
+        arguments: Map<String, Value>,
+    ) -> Result<ToolOutput, ToolError> {
+        let unknown = match self.effect {
+            ToolEffect::ReadOnly => UnknownArguments::Ignore { parameters: all_parameters },
+            ToolEffect::Destructive => UnknownArguments::Refuse,
+        };
         let arguments = match &self.input {
-            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, arguments)?,
+            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, unknown, arguments)?,
             ToolInput::Schema(_) => ToolArguments::new_unchecked(arguments),
         };
-        (self.handler)(context, &arguments)
+        let mut output = (self.handler)(context, &arguments)?;
+        output.notes.splice(0..0, arguments.ignored_note());
+        Ok(output)
     }
 }
 

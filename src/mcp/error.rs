@@ -1,6 +1,7 @@
 //! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
 
 use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MODERN_VERSIONS, ProtocolEra};
+use crate::base::exact_json::JsonTextError;
 use crate::base::hint::Hint;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -86,8 +87,10 @@ pub enum RpcError {
     InvalidParams { method: String, cause: ParamsError },
     #[error("{name} is missing: {expected}")]
     MissingParameter { name: String, expected: String },
-    #[error("{0} must be an object")]
+    #[error("{0} must be an object, such as {{\"name\": \"value\"}}")]
     NotAnObject(&'static str),
+    #[error("{name} {cause}")]
+    InvalidObject { name: &'static str, cause: JsonTextError },
     #[error("{0} must be one of {levels}", levels = LOG_LEVELS.join(", "))]
     InvalidLogLevel(&'static str),
     #[error("cursor is not valid: the list has one page")]
@@ -150,6 +153,9 @@ impl RpcError {
 impl Hint for RpcError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
+            Self::InvalidObject { cause: JsonTextError::Duplicate(_), .. } => {
+                "write each member once. Nothing was done".into()
+            }
             Self::InvalidCursor => "repeat the request without cursor".into(),
             Self::InvalidState => "repeat the call without requestState".into(),
             Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),

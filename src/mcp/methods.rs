@@ -8,9 +8,10 @@ use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::json_string::push_json_string;
 use super::message::RpcRequest;
-use super::params::RequestParams;
+use super::params::{RequestParams, decode_string};
 use super::protocol::{ProtocolEra, find_log_level};
 use super::server_state::ServerState;
+use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::hint::render_error;
 use crate::sanitize::escape_invisible::escape_json;
 use serde_json::{Map, Value, json};
@@ -60,9 +61,9 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         .find_tool(name)
         .ok_or_else(|| unknown_name("tool", name, server.catalog.tools.iter().map(|tool| tool.name)))?;
     span.tool_index.set(Some(index));
-    let arguments = parse_object(params.arguments, "arguments")?;
+    let arguments = parse_arguments(params.arguments)?;
     let context = build_call_context(request_context, name)?;
-    let (mut output, failed) = match tool.call(&context, arguments) {
+    let (mut output, failed) = match tool.call(&context, &server.parameter_names, arguments) {
         Ok(output) => (output, false),
         Err(ToolError::Failed(text)) => (ToolOutput::text(text), true),
         Err(ToolError::InputRequired(_)) if era == ProtocolEra::Legacy => {
@@ -127,7 +128,7 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
         .iter()
         .find(|prompt| prompt.name == name)
         .ok_or_else(|| unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)))?;
-    let arguments = parse_object(params.arguments, "arguments")?;
+    let arguments = parse_arguments(params.arguments)?;
     if let Some(missing) = prompt.arguments.iter().find(|arg| arg.required && !arguments.contains_key(arg.name)) {
         let name = format!("argument {}", missing.name);
         return Err(RpcError::MissingParameter { name, expected: missing.description.to_owned() });
@@ -251,7 +252,34 @@ pub(super) fn declares_ui(capabilities: &Value) -> bool {
 
 /// Parses the JSON text of an object. An absent one is empty.
 pub(super) fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
-    raw.map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw).map_err(|_| RpcError::NotAnObject(name)))
+    let Some(raw) = raw else { return Ok(Map::new()) };
+    match parse_exact(raw) {
+        Ok(Value::Object(members)) => Ok(members),
+        Err(cause @ (JsonTextError::Duplicate(_) | JsonTextError::TooDeep)) => {
+            Err(RpcError::InvalidObject { name, cause })
+        }
+        Ok(_) | Err(JsonTextError::NotJson) => Err(RpcError::NotAnObject(name)),
+    }
+}
+
+/// Parses the arguments of a tool or prompt. Some clients send the object as a JSON text, or an empty text or list if
+/// there are none.
+fn parse_arguments(raw: Option<&str>) -> Result<Map<String, Value>, RpcError> {
+    let text = match raw.filter(|raw| raw.starts_with('"')) {
+        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?,
+        None => raw.unwrap_or_default().into(),
+    };
+    match text.trim() {
+        "" | "null" => Ok(Map::new()),
+        list if list
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|rest| rest.trim().is_empty()) =>
+        {
+            Ok(Map::new())
+        }
+        object => parse_object(Some(object), "arguments"),
+    }
 }
 
 /// Replaces the end of a line by a space, so that JSON fits into one line of SSE or stdio. JSON has line ends between

@@ -26,6 +26,8 @@ pub(super) struct ServerState {
     pub template_list: Vec<u8>,
     pub prompt_list: Vec<u8>,
     pub capabilities: Value,
+    /// Names of all tools' parameters.
+    pub parameter_names: Vec<&'static str>,
     pub metrics: Arc<Metrics>,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
@@ -68,6 +70,7 @@ impl ServerState {
             template_list: encode_list("resourceTemplates", &catalog.templates, ResourceTemplate::definition),
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
             capabilities: catalog.capabilities(),
+            parameter_names: catalog.tools.iter().flat_map(Tool::parameter_names).collect(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
             sends_structured: false,
             slow_call: Limits::default().slow_call,

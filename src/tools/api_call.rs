@@ -35,7 +35,7 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
         To look, proxmox_api_get is safer.",
     parameters: &with_output_options::<7, 13>([
         CLUSTER_OR_DEFAULT,
-        required("path", ParameterKind::Text, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
+        required("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
         optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), "default: GET"),
         optional(
             "data",
@@ -44,7 +44,7 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
         ),
         optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
         optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
-        optional("confirm", ParameterKind::Text, "the code of the answer that asked for it"),
+        optional("confirm", ParameterKind::Name, "the code of the answer that asked for it"),
     ]),
     effect: ToolEffect::Destructive,
     trust: OutputTrust::Untrusted,

@@ -26,8 +26,8 @@ pub(super) const PROXMOX_API_GET: ToolDefinition = ToolDefinition {
         number is enough: /qemu/web01/config. Shape long answers with fields, filter, sort, limit, format.",
     parameters: &with_output_options::<4, 10>([
         CLUSTER_OR_DEFAULT,
-        optional("path", ParameterKind::Text, "such as /nodes/pve1/storage; search_api finds paths"),
-        optional("paths", ParameterKind::TextList, "several instead, each answered by itself"),
+        optional("path", ParameterKind::Name, "such as /nodes/pve1/storage; search_api finds it; several: paths"),
+        optional("paths", ParameterKind::TextList, "each is answered by itself"),
         optional("params", ParameterKind::Object, "query parameters"),
     ]),
     effect: ToolEffect::ReadOnly,

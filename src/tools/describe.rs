@@ -18,13 +18,13 @@ pub(super) const DESCRIBE_API: ToolDefinition = ToolDefinition {
         risk, what it answers. Takes a template (/nodes/{node}/qemu) or a concrete path. With `parameter`, all there is to \
         know of that one, such as the keys of net0.",
     parameters: &[
-        required("path", ParameterKind::Text, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
+        required("path", ParameterKind::Name, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
         optional(
             "method",
             ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]),
             "default: every method the path has, in short",
         ),
-        optional("parameter", ParameterKind::Text, "one parameter, in full"),
+        optional("parameter", ParameterKind::Name, "one parameter, in full"),
         SCHEMA_CLUSTER,
     ],
     effect: ToolEffect::ReadOnly,

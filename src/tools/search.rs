@@ -16,7 +16,7 @@ pub(super) const SEARCH_API: ToolDefinition = ToolDefinition {
     description: "Finds operations of the Proxmox VE API by plain words, such as \"snapshot a vm\" or \"who may log in\": \
         METHOD path — what it does, what it needs, its risk. Then describe_api for the parameters.",
     parameters: &[
-        required("query", ParameterKind::Text, "plain words, or a part of a path"),
+        required("query", ParameterKind::Words, "plain words, or a part of a path"),
         optional("limit", ParameterKind::Count, "default: 8"),
         SCHEMA_CLUSTER,
     ],

@@ -259,7 +259,7 @@ fn failed_tool_is_a_result_and_unknown_tool_an_error() {
     let server = server();
     for (params, text) in [
         (json!({"name": "fail"}), "it broke: do this"),
-        (json!({"name": "echo", "arguments": {"tekst": 1}}), "unknown argument"),
+        (json!({"name": "echo", "arguments": {"txet": 1}}), "unknown argument"),
         (json!({"name": "echo", "arguments": {"text": {}}}), "must be a string"),
     ] {
         let (answer, code) = answer(&server, &modern("tools/call", params));
