@@ -18,7 +18,8 @@ use crate::policy::Risk;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
-use crate::pve::schema::{Operation, PathMatch, parameter_check};
+use crate::pve::schema::parameter_check;
+use crate::pve::schema::parameter_check::CheckedParameters;
 use serde_json::{Map, Value};
 
 /// The `limit` of a paged list that is to be filtered or sorted. The first page alone (50 rows) gives a wrong answer.
@@ -58,13 +59,12 @@ pub(super) fn plan_call<'a>(
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
     check_size(&data)?;
-    let CheckedOperation { operation, params, risk } =
+    let CheckedOperation { operation, params, risk, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
     let path = resolved.path;
-    let notes = match resolved.change {
-        Some(change) => note_change(cluster, change, method, &path, risk)?.into_iter().collect(),
-        None => Vec::new(),
-    };
+    if let Some(change) = resolved.change {
+        notes.splice(0..0, note_change(cluster, change, method, &path, risk)?);
+    }
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
@@ -104,6 +104,8 @@ struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
     risk: Risk,
+    /// Differences between the parameters as given and as sent.
+    notes: Vec<String>,
 }
 
 /// Finds the operation and checks the parameters against it.
@@ -127,6 +129,7 @@ fn check_operation_call(
                 operation: PlannedOperation::unknown(),
                 params: params.map_err(PlanError::UnsendableParameters)?,
                 risk: Risk::UNKNOWN,
+                notes: Vec::new(),
             });
         }
     };
@@ -135,8 +138,14 @@ fn check_operation_call(
     if is_paged && spec.fetch_all {
         data.insert("limit".into(), FETCH_ALL_LIMIT.into());
     }
+    let reject = |problems, data: &Map<String, Value>| {
+        let other_methods = other_methods(spec, &found, data);
+        PlanError::InvalidParameters { problems, other_methods }
+    };
+    parameter_check::unwrap_json_texts(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
-    let params = check_parameters(spec, &operation, &found, &data)?;
+    let checked = parameter_check::check_parameters(&operation, &found, &data);
+    let CheckedParameters { params, notes } = checked.map_err(|problems| reject(problems, &data))?;
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
     Ok(CheckedOperation {
@@ -150,18 +159,8 @@ fn check_operation_call(
             is_paged,
         },
         params,
+        notes,
     })
-}
-
-fn check_parameters(
-    spec: &CallSpec<'_>,
-    operation: &Operation<'_>,
-    found: &PathMatch<'_>,
-    data: &Map<String, Value>,
-) -> Result<ApiParams, PlanError> {
-    let checked = parameter_check::check_parameters(operation, found, data);
-    checked
-        .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: other_methods(spec, found, data) })
 }
 
 /// Returns the note about a change of the path, where the caller has to know of it.

@@ -4,6 +4,7 @@ mod api;
 mod api_get;
 mod api_tasks;
 mod architecture;
+mod arguments;
 mod audit_disk_full;
 mod audit_log;
 mod cases;
