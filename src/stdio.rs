@@ -283,9 +283,9 @@ mod tests {
             handler: Box::new(|context, _| {
                 context.send_progress(1.0, None, "started");
                 let (sender, cancelled) = channel();
-                context.cancel.set_hook(Some(Box::new(move || {
+                let _hook = context.cancel.on_cancel(Box::new(move || {
                     let _ = sender.send(());
-                })));
+                }));
                 let _ = cancelled.recv_timeout(Duration::from_secs(20));
                 Ok(ToolOutput::text("cancelled".into()))
             }),

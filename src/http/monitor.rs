@@ -179,7 +179,7 @@ mod tests {
             let ((stream, client), (other_stream, _other_client)) = (connection_pair(LONG), connection_pair(LONG));
             let (modern, other, legacy) = (CancelToken::new(), CancelToken::new(), CancelToken::new());
             let (sender, receiver) = channel();
-            modern.set_hook(Some(Box::new(move || sender.send(()).unwrap())));
+            let _hook = modern.on_cancel(Box::new(move || sender.send(()).unwrap()));
             let _calls = [
                 monitor.register(&stream, &modern, true),
                 monitor.register(&other_stream, &other, true),

@@ -5,7 +5,7 @@
 use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelToken, HookGuard};
 use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
@@ -152,7 +152,7 @@ fn has(names: &[String], name: &str) -> bool {
 fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
     let name = args.text("name").unwrap_or_default();
     context.send_progress(1.0, None, name);
-    wake_on(&context.cancel, shared);
+    let _hook = wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();
     let deadline = Instant::now() + LONG;
@@ -171,13 +171,14 @@ fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -
     say(&format!("released {name}"))
 }
 
-fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
+#[must_use]
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) -> HookGuard {
     let shared = shared.clone();
-    cancel.set_hook(Some(Box::new(move || {
+    cancel.on_cancel(Box::new(move || {
         // Taking the lock ensures that a thread which checked the flag already waits and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
-    })));
+    }))
 }
 
 /// Reports three steps of progress, then answers.
