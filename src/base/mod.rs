@@ -1,5 +1,6 @@
 //! Building blocks without a product's word in them, which every other module may use.
 
+pub mod blocking_io;
 pub mod cancel;
 pub(crate) mod deadline;
 pub mod file_stamp;

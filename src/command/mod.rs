@@ -13,6 +13,7 @@ mod generate;
 mod health;
 mod health_sources;
 mod listeners;
+mod log_queue;
 mod logging;
 mod output;
 mod reload;
@@ -41,11 +42,14 @@ pub fn run() -> ExitCode {
             return ExitCode::from(Failure::USAGE);
         }
     };
-    logging::start(cli.log.as_deref(), cli.log_format);
-    match run_command(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let result = logging::start(cli.log.as_deref(), cli.log_format).and_then(|()| run_command(&cli));
+    match result {
+        Ok(()) => {
+            logging::flush();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
-            output::print_stderr(&format!("error: {failure}\n"));
+            logging::write_last(&format!("error: {failure}\n"));
             ExitCode::from(failure.exit_code())
         }
     }

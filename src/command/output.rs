@@ -1,18 +1,22 @@
 //! Text for a terminal.
 
+use proxmox_mcp::base::blocking_io::BlockingIo;
 use proxmox_mcp::sanitize;
 use proxmox_mcp::sanitize::escape_invisible;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 /// Prints to stdout. A closed pipe does not end the program.
 pub fn print_stdout(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // Without the buffer of the standard library, which loses bytes if stdout is in nonblocking mode.
+    let out = io::stdout().as_fd().try_clone_to_owned();
+    let _ = out.and_then(|out| BlockingIo(File::from(out)).write_all(text.as_bytes()));
 }
 
 /// Prints to stderr. A closed pipe does not end the program.
 pub fn print_stderr(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = BlockingIo(io::stderr()).write_all(text.as_bytes());
 }
 
 /// Returns `text` on one line: invisible characters are escaped and secrets hidden.
