@@ -1,6 +1,7 @@
 //! Cancellation of one call: a flag to poll, and hooks that wake its threads from blocking I/O. The call's trace travels
 //! with it.
 
+use crate::base::heartbeat::Heartbeat;
 use crate::base::trace::TraceParent;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -40,6 +41,8 @@ struct CancelState {
     listeners: Mutex<Listeners>,
     /// Signalled when `reason` changes.
     changed: Condvar,
+    /// The progress of the whole call, shared by its parts.
+    progress: Arc<Heartbeat>,
     /// The registration with the call that this one is a part of.
     _parent: Option<Registration>,
 }
@@ -122,7 +125,8 @@ impl CancelToken {
         let parent = Some(Registration { state: self.inner.clone(), number });
         // Read under the lock, so that a concurrent cancellation either is seen here or finds the child in the list.
         let reason = AtomicU8::new(self.inner.reason.load(Ordering::SeqCst));
-        let child = Arc::new(CancelState { _parent: parent, reason, ..CancelState::default() });
+        let progress = self.inner.progress.clone();
+        let child = Arc::new(CancelState { _parent: parent, reason, progress, ..CancelState::default() });
         listeners.children.push((number, Arc::downgrade(&child)));
         drop(listeners);
         Self { inner: child, trace: self.trace }
@@ -143,10 +147,22 @@ impl CancelToken {
         self.inner.reason() == Some(CancelReason::ClientGone)
     }
 
+    /// Records that the call or a part of it progresses.
+    pub fn record_progress(&self) {
+        self.inner.progress.beat();
+    }
+
+    /// Returns the time since the last progress of the call or of any part of it.
+    pub fn progress_age(&self) -> Duration {
+        self.inner.progress.age()
+    }
+
     /// Sleeps for `pause` or until a cancellation, and returns true in the second case.
     pub fn wait(&self, pause: Duration) -> bool {
+        self.record_progress();
         let listeners = self.inner.listeners();
         drop(self.inner.changed.wait_timeout_while(listeners, pause, |_| !self.is_cancelled()));
+        self.record_progress();
         self.is_cancelled()
     }
 

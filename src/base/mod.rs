@@ -4,6 +4,7 @@ pub mod blocking_io;
 pub mod cancel;
 pub(crate) mod deadline;
 pub mod file_stamp;
+pub mod heartbeat;
 pub mod hint;
 pub(crate) mod json_scan;
 pub mod secret;

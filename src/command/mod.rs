@@ -12,6 +12,7 @@ mod file_stamps;
 mod generate;
 mod health;
 mod health_sources;
+mod keeper;
 mod listeners;
 mod log_queue;
 mod logging;
@@ -42,7 +43,11 @@ pub fn run() -> ExitCode {
             return ExitCode::from(Failure::USAGE);
         }
     };
-    let result = logging::start(cli.log.as_deref(), cli.log_format).and_then(|()| run_command(&cli));
+    let start = || {
+        logging::start(cli.log.as_deref(), cli.log_format)?;
+        signals::catch_file_size_signal()
+    };
+    let result = start().and_then(|()| run_command(&cli));
     match result {
         Ok(()) => {
             logging::flush();

@@ -5,6 +5,7 @@ use super::cli::Cli;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::failure::Failure;
 use super::health_sources::health_sources;
+use super::keeper::{Keeper, StallLimits};
 use super::listeners::Listeners;
 use super::output::print_stdout;
 use super::reload::Reloader;
@@ -46,10 +47,16 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         tools: &tools,
         http: Some((handle.clone(), &listeners)),
     };
-    let channel = ReloadChannel::open(move || handle.stop())?;
+    let (watched, stopped) = (handle.clone(), handle);
+    let find_stall = || {
+        let limits = StallLimits::for_clusters(&tools);
+        watched.find_stalled_part(limits.thread, limits.call).map(|part| part.to_string())
+    };
+    let keeper = Keeper { find_stall: Box::new(find_stall) };
+    let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
     print_stdout(&startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
     systemd::notify("READY=1");
-    channel.run(reloader, || server.run());
+    channel.run(reloader, keeper, || server.run());
     Ok(())
 }

@@ -3,8 +3,10 @@
 use super::cli::Cli;
 use super::config::LoadedConfig;
 use super::failure::Failure;
+use super::keeper::{Keeper, StallLimits};
 use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
+use proxmox_mcp::http::StalledPart;
 use proxmox_mcp::stdio::StdioServer;
 
 /// Serves until stdin ends, SIGTERM or SIGINT.
@@ -12,11 +14,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let loaded = LoadedConfig::load(cli)?;
     let audit = open_audit_log(cli)?;
     let tools = tool_state(cli, &loaded.clusters, &[], audit)?;
-    let session = StdioServer::new(mcp_server(cli, &tools)?, cli.limits());
+    let (mcp, limits) = (mcp_server(cli, &tools)?, cli.limits());
+    let session = StdioServer::new(mcp.clone(), limits.clone());
     let handle = session.handle();
     let channel = ReloadChannel::open(move || handle.stop())?;
     let mut result = Ok(());
     let reloader = Reloader { cli, path: loaded.path, stamps: loaded.stamps, tools: &tools, http: None };
-    channel.run(reloader, || result = session.run());
+    let find_stall = || {
+        let stalled = mcp.count_stalled_calls(StallLimits::for_clusters(&tools).call);
+        (stalled >= limits.max_calls).then(|| StalledPart::Calls.to_string())
+    };
+    let keeper = Keeper { find_stall: Box::new(find_stall) };
+    channel.run(reloader, keeper, || result = session.run());
     result.map_err(|error| Failure::Runtime(format!("cannot start the thread that reads stdin: {error}")))
 }

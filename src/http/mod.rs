@@ -54,4 +54,4 @@ pub use accept::listen;
 pub use certificate::{CertificateError, ServerCertificate};
 pub use guard::AllowListError;
 pub use readiness::{ClusterReadiness, HealthSources, MetricsWriter, ReadinessSource};
-pub use server::{HttpConfig, HttpHandle, HttpServer, StartError};
+pub use server::{HttpConfig, HttpHandle, HttpServer, StalledPart, StartError};

@@ -9,6 +9,7 @@
 use super::client_stream::ClientStream;
 use super::event_stream::EventStream;
 use crate::base::cancel::{CancelReason, CancelToken};
+use crate::base::heartbeat::{HEARTBEAT_INTERVAL, Heartbeat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ const GONE: PollFlags = PollFlags::HUP;
 pub struct ConnectionMonitor {
     state: Mutex<MonitorState>,
     changed: Condvar,
+    pub heartbeat: Heartbeat,
 }
 
 #[derive(Default)]
@@ -81,7 +83,8 @@ impl ConnectionMonitor {
         while !state.closed {
             // It sleeps only after a tick without calls, so that consecutive calls wake it once.
             let idle = !std::mem::take(&mut state.has_new_call) && state.calls.is_empty();
-            let wait = due.saturating_duration_since(Instant::now());
+            self.heartbeat.beat();
+            let wait = due.saturating_duration_since(Instant::now()).min(HEARTBEAT_INTERVAL);
             state.asleep = idle;
             state = self.wait(state, if idle { wait } else { wait.min(TICK) });
             state.asleep = false;

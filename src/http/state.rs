@@ -10,6 +10,7 @@ use super::quota::ClientQuotas;
 use super::readiness::HealthEndpoints;
 use super::sse_sessions::{SseCall, SseSessions};
 use super::stop_signal::StopSignal;
+use crate::base::heartbeat::Heartbeat;
 use crate::base::workers::WorkerPool;
 use crate::config::Limits;
 use crate::mcp::McpServer;
@@ -33,6 +34,8 @@ pub struct HttpState {
     pub body_memory: Arc<MemoryBudget>,
     pub stopping: AtomicBool,
     pub stop_signal: StopSignal,
+    /// Progress of the accept loops, one of each listener.
+    pub accept_heartbeats: Box<[Heartbeat]>,
     pub health: HealthEndpoints,
     /// Paths of the routes, in the order in which the metrics count them.
     pub route_paths: &'static [&'static str],

@@ -51,6 +51,12 @@ impl McpServer {
         &self.state.metrics
     }
 
+    /// Returns the number of tool calls that made no progress for `limit`. Every request to a cluster and every wait is
+    /// progress.
+    pub fn count_stalled_calls(&self, limit: Duration) -> usize {
+        self.state.running_calls.count_stalled(limit)
+    }
+
     /// Records a tool call that the transport does not run because too many are in flight.
     pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &Caller) {
         let params = request.parse_params();
@@ -77,6 +83,7 @@ impl McpServer {
             span.end(true, false);
             return None;
         }
+        let _running = is_tool_call.then(|| self.state.running_calls.register(&transport.cancel));
         let debug = log::log_enabled!(log::Level::Debug)
             .then(|| (Instant::now(), describe_request(request, params.as_ref().ok())));
         let dispatch = || {

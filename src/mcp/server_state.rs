@@ -2,6 +2,7 @@
 
 use super::catalog::{Catalog, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use super::protocol::ProtocolEra;
+use super::running_calls::RunningCalls;
 use super::sealed_state::StateSealer;
 use crate::base::trace::CallId;
 use crate::config::Limits;
@@ -27,6 +28,7 @@ pub(super) struct ServerState {
     pub prompt_list: Vec<u8>,
     pub capabilities: Value,
     pub metrics: Arc<Metrics>,
+    pub running_calls: RunningCalls,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
     /// JSON of the server's name, title and version.
@@ -60,6 +62,7 @@ impl ServerState {
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
             capabilities: catalog.capabilities(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
+            running_calls: RunningCalls::default(),
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
             complete_tail: encode_tail(""),

@@ -18,6 +18,7 @@ mod readme;
 mod readyz;
 mod reload;
 mod socket_activation;
+mod stalled_log;
 mod stdio;
 #[path = "../support/mod.rs"]
 mod support;

@@ -106,10 +106,8 @@ impl ProgramServerBuilder {
     }
 
     fn spawn(&self, config: &Path, audit: &Path) -> ServerProcess {
-        let mut command = Command::new("/bin/sh");
-        // The signal for exceeding the limit on file sizes would end the program if it were not ignored.
-        command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\"", binary()]).env_clear();
-        command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]).args(&self.flags);
+        let mut command = Command::new(binary());
+        command.env_clear().arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]).args(&self.flags);
         if self.has_audit_file {
             command.env("MCP_AUDIT_LOG", audit);
         }

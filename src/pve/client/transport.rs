@@ -300,6 +300,7 @@ impl NodeTransport {
         receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
         let scope = ExchangeScope::start(cancel, limit.max_bytes());
+        cancel.record_progress();
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
@@ -309,6 +310,7 @@ impl NodeTransport {
         }
         .map_err(|error| to_transport_error(error, &scope.take_info(), cancel, limit))?;
         let ReceivedBody { bytes, error } = receive(status, body);
+        cancel.record_progress();
         let info = scope.take_info();
         let body_error = error.map(|error| to_transport_error(error.into(), &info, cancel, limit));
         Ok(NodeResponse { status, reason: info.reason, body: bytes, body_error })
