@@ -23,7 +23,12 @@ impl Confirmed<'_> {
     pub(super) fn send(&self) -> Result<ApiResponse, SendError> {
         let planned = self.planned();
         if !planned.risk.is_read_only() {
-            planned.audited().record_start(self.decision()).map_err(SendError::AuditLog)?;
+            planned.audited().record_start(self.decision()).map_err(|error| {
+                if error.may_be_written() {
+                    planned.audited().record_unsent(self.decision());
+                }
+                SendError::AuditLog(error)
+            })?;
         }
         let start = Instant::now();
         let cancel = planned.cluster.cancel.child_token();

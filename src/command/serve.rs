@@ -22,7 +22,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let audit = open_audit_log(cli)?;
     let identity = load_certificate(cli)?;
     let has_tls = identity.is_some();
-    let tools = tool_state(cli, &loaded.clusters, &clients, audit)?;
+    let tools = tool_state(cli, &loaded.clusters, &clients, audit.clone())?;
     let mcp = mcp_server(cli, &tools)?;
     let (listener, metrics_listener) = listeners.open()?;
     let config = http::HttpConfig {
@@ -57,6 +57,6 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     listeners.warn_if_exposed(&clients, has_tls);
     print_stdout(&startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
     systemd::notify("READY=1");
-    channel.run(reloader, keeper, || server.run());
+    channel.run(reloader, keeper, &audit, || server.run());
     Ok(())
 }

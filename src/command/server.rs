@@ -26,6 +26,9 @@ pub fn open_audit_log(cli: &Cli) -> Result<Arc<AuditLog>, Failure> {
     audit.map(Arc::new).map_err(|error| Failure::Usage(render_error(&error)))
 }
 
+/// Time for the lines of reads to reach the audit log after the server has ended.
+const AUDIT_FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
 /// Returns the state of the tools.
 pub fn tool_state(
     cli: &Cli,
@@ -63,7 +66,7 @@ impl ReloadChannel {
     }
 
     /// Runs the server. In the meantime one thread reloads its configuration, and one watches over it.
-    pub fn run(self, mut reloader: Reloader<'_>, keeper: Keeper<'_>, serve: impl FnOnce()) {
+    pub fn run(self, mut reloader: Reloader<'_>, keeper: Keeper<'_>, audit: &AuditLog, serve: impl FnOnce()) {
         let Self { sender, receiver } = self;
         let (server_running, server_ended) = mpsc::channel();
         let (reload_running, reload_ended) = mpsc::channel::<()>();
@@ -76,6 +79,7 @@ impl ReloadChannel {
                 keeper.run(&server_ended, systemd::watchdog_interval(), &|| systemd::notify("WATCHDOG=1"));
             });
             serve();
+            audit.flush(AUDIT_FLUSH_LIMIT);
             drop(server_running);
             // A closed channel ends the thread as well.
             let _ = sender.send(ReloadSignal::ServerEnded);

@@ -13,7 +13,7 @@ use proxmox_mcp::stdio::StdioServer;
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let loaded = LoadedConfig::load(cli)?;
     let audit = open_audit_log(cli)?;
-    let tools = tool_state(cli, &loaded.clusters, &[], audit)?;
+    let tools = tool_state(cli, &loaded.clusters, &[], audit.clone())?;
     let (mcp, limits) = (mcp_server(cli, &tools)?, cli.limits());
     let session = StdioServer::new(mcp.clone(), limits.clone());
     let handle = session.handle();
@@ -25,6 +25,6 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         (stalled >= limits.max_calls).then(|| StalledPart::Calls.to_string())
     };
     let keeper = Keeper { find_stall: Box::new(find_stall) };
-    channel.run(reloader, keeper, || result = session.run());
+    channel.run(reloader, keeper, &audit, || result = session.run());
     result.map_err(|error| Failure::Runtime(format!("cannot start the thread that reads stdin: {error}")))
 }
