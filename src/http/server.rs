@@ -3,6 +3,7 @@
 use super::accept;
 use super::admission::Connections;
 use super::auth::Authenticator;
+use super::call_rejection::CallRejection;
 use super::certificate::ServerCertificate;
 use super::descriptor_limit::fit_to_descriptor_limit;
 use super::guard::{AllowListError, HostOriginPolicy};
@@ -217,6 +218,12 @@ impl HttpServer {
         // Once the reads end, every client looks disconnected.
         state.monitor.stop_cancelling();
         state.connections.end_reads();
+        state.workers.reject_queued({
+            let mcp = state.mcp.clone();
+            move |call| {
+                call.reject(&mcp, &CallRejection::ServerStopping);
+            }
+        });
         state.workers.stop(&deadline);
         state.connections.wait_for_requests(&deadline);
         // Calls that still run are cancelled now and report what is known of their outcome.
