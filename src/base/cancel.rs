@@ -21,16 +21,19 @@ pub struct CancelToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum CancelReason {
+    /// The client has disconnected, which in its version of the protocol does not cancel the call. A change that was sent
+    /// finishes. Reads end, and no change is sent.
+    Disconnected = 1,
     /// The server shuts down. The answer is still wanted: it reports what is known so far.
-    Shutdown = 1,
-    /// The client has gone or cancelled the call, so the answer is no longer wanted.
-    ClientGone = 2,
+    Shutdown = 2,
+    /// The client has cancelled the call, so the answer is no longer wanted.
+    ClientGone = 3,
 }
 
 impl CancelReason {
     /// Returns the reason of a number, `None` for 0.
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Shutdown, Self::ClientGone].into_iter().find(|reason| *reason as u8 == number)
+        [Self::Disconnected, Self::Shutdown, Self::ClientGone].into_iter().find(|reason| *reason as u8 == number)
     }
 }
 
@@ -52,7 +55,15 @@ struct CancelState {
 struct Listeners {
     last_number: u64,
     hooks: Vec<(u64, CancelHook)>,
-    children: Vec<(u64, Weak<CancelState>)>,
+    children: Vec<Child>,
+}
+
+/// A part of a call.
+struct Child {
+    number: u64,
+    state: Weak<CancelState>,
+    /// The lowest reason that cancels the part.
+    from: CancelReason,
 }
 
 impl Listeners {
@@ -72,7 +83,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut listeners = self.state.listeners();
         listeners.hooks.retain(|(number, _)| *number != self.number);
-        listeners.children.retain(|(number, _)| *number != self.number);
+        listeners.children.retain(|child| child.number != self.number);
     }
 }
 
@@ -96,7 +107,8 @@ impl CancelState {
         self.reason.fetch_max(reason as u8, Ordering::SeqCst);
         // Run under the lock, so that a hook never runs after its removal.
         listeners.hooks.iter().for_each(|(_, hook)| hook());
-        let children: Vec<_> = listeners.children.iter().filter_map(|(_, child)| child.upgrade()).collect();
+        let reached = listeners.children.iter().filter(|child| reason >= child.from);
+        let children: Vec<_> = reached.filter_map(|child| child.state.upgrade()).collect();
         drop(listeners);
         self.changed.notify_all();
         // Cancelled without the lock: the last handle to a child may be dropped here, which removes it from the list.
@@ -120,14 +132,24 @@ impl CancelToken {
 
     /// Creates a token for a part of this call. The part is cancelled with the call, and never the other way round.
     pub fn child_token(&self) -> Self {
+        self.child_token_from(CancelReason::Disconnected)
+    }
+
+    /// Creates a token for a change that is being sent, which [`CancelReason::Disconnected`] does not cancel.
+    pub fn child_token_for_change(&self) -> Self {
+        self.child_token_from(CancelReason::Shutdown)
+    }
+
+    fn child_token_from(&self, from: CancelReason) -> Self {
         let mut listeners = self.inner.listeners();
         let number = listeners.next_number();
         let parent = Some(Registration { state: self.inner.clone(), number });
         // Read under the lock, so that a concurrent cancellation either is seen here or finds the child in the list.
-        let reason = AtomicU8::new(self.inner.reason.load(Ordering::SeqCst));
+        let reason = self.inner.reason().filter(|reason| *reason >= from).map_or(0, |reason| reason as u8);
+        let reason = AtomicU8::new(reason);
         let progress = self.inner.progress.clone();
         let child = Arc::new(CancelState { _parent: parent, reason, progress, ..CancelState::default() });
-        listeners.children.push((number, Arc::downgrade(&child)));
+        listeners.children.push(Child { number, state: Arc::downgrade(&child), from });
         drop(listeners);
         Self { inner: child, trace: self.trace }
     }
@@ -140,6 +162,11 @@ impl CancelToken {
 
     pub fn is_cancelled(&self) -> bool {
         self.inner.reason().is_some()
+    }
+
+    /// Returns true if the client can no longer receive an answer, or does not want one.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self.inner.reason(), Some(CancelReason::Disconnected | CancelReason::ClientGone))
     }
 
     /// Returns true after a cancellation as [`CancelReason::ClientGone`].
@@ -271,6 +298,17 @@ mod tests {
         whole.cancel(CancelReason::ClientGone);
         assert!(b.is_cancelled());
         assert!(whole.child_token().is_cancelled(), "a part that begins late");
+    }
+
+    #[test]
+    fn a_change_that_is_being_sent_outlasts_its_client_and_nothing_else() {
+        let call = CancelToken::new();
+        let (read, change) = (call.child_token(), call.child_token_for_change());
+        call.cancel(CancelReason::Disconnected);
+        assert!(call.is_abandoned() && read.is_cancelled() && call.child_token().is_cancelled());
+        assert!(!change.is_cancelled() && !call.child_token_for_change().is_cancelled());
+        call.cancel(CancelReason::Shutdown);
+        assert!(change.is_cancelled() && call.child_token_for_change().is_cancelled());
     }
 
     #[test]

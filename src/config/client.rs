@@ -57,6 +57,11 @@ impl Client {
         self.name == other.name && self.token_sha256.ct_eq(&other.token_sha256)
     }
 
+    /// Returns whether callers prove with a token that they are this client.
+    pub fn has_token(&self) -> bool {
+        !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)
+    }
+
     /// Returns whether a client may have this name: 1 to 64 letters, digits, ".", "_" or "-", and not a token.
     pub fn is_valid_name(name: &str) -> bool {
         field_parsers::is_valid_name(name) && !misplaced_secret::looks_like_secret(name)

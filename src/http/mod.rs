@@ -33,6 +33,7 @@ mod log_throttle;
 mod memory_budget;
 mod metrics;
 mod monitor;
+mod posted_calls;
 mod quota;
 mod readiness;
 pub(crate) mod receive;

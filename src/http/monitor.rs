@@ -1,5 +1,6 @@
 //! The monitor thread of connections whose own threads are busy. It sends the keep-alive comments of all event streams.
-//! It also detects when the client of a running call is gone, which cancels the call in 2026-07-28.
+//! It also detects when the client of a running call is gone. That cancels the call in 2026-07-28. In older versions it
+//! ends what only reads.
 //!
 //! A client that closes only its sending side also counts as gone. No MCP client does so, and until something is
 //! written a full close looks the same.
@@ -45,7 +46,8 @@ struct MonitorState {
 pub struct MonitoredCall {
     stream: Arc<ClientStream>,
     cancel: CancelToken,
-    cancel_on_disconnect: bool,
+    /// Reason of the cancellation when the client is gone.
+    on_disconnect: CancelReason,
     /// Set once the response has become an event stream.
     events: OnceLock<EventStream>,
 }
@@ -57,15 +59,15 @@ pub struct MonitorGuard<'a> {
 }
 
 impl ConnectionMonitor {
-    /// Registers a call. `cancel_on_disconnect` tells whether it is cancelled when its client is gone.
+    /// Registers a call, which is cancelled as `on_disconnect` when its client is gone.
     pub fn register(
         &self,
         stream: &Arc<ClientStream>,
         cancel: &CancelToken,
-        cancel_on_disconnect: bool,
+        on_disconnect: CancelReason,
     ) -> MonitorGuard<'_> {
         let (stream, cancel) = (stream.clone(), cancel.clone());
-        let call = Arc::new(MonitoredCall { stream, cancel, cancel_on_disconnect, events: OnceLock::new() });
+        let call = Arc::new(MonitoredCall { stream, cancel, on_disconnect, events: OnceLock::new() });
         let mut state = self.lock();
         state.calls.push(call.clone());
         state.has_new_call = true;
@@ -118,28 +120,32 @@ impl ConnectionMonitor {
         self.changed.notify_all();
     }
 
+    /// Returns true if the client of this connection is gone, without a wait. At a shutdown no client counts as gone.
+    pub fn is_disconnected(&self, stream: &ClientStream) -> bool {
+        self.find_disconnected(&[stream]) == [true]
+    }
+
     /// Cancels the calls whose clients are gone, without a wait.
     fn cancel_disconnected(&self, calls: &[Arc<MonitoredCall>]) {
-        let cancellable: Vec<_> = calls.iter().filter(|call| call.cancel_on_disconnect).collect();
-        if cancellable.is_empty() {
-            return;
-        }
-        let mut fds: Vec<_> = cancellable.iter().map(|call| PollFd::new(call.stream.socket(), GONE)).collect();
-        if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
-            return;
-        }
-        let disconnected: Vec<bool> =
-            fds.iter().map(|fd| fd.revents().intersects(GONE | PollFlags::HUP | PollFlags::ERR)).collect();
-        // Checked after the poll, which may have seen the shutdown's own end of the reads.
-        if self.lock().draining {
-            return;
-        }
-        for (call, is_gone) in cancellable.iter().zip(disconnected) {
+        let streams: Vec<_> = calls.iter().map(|call| &*call.stream).collect();
+        for (call, is_gone) in calls.iter().zip(self.find_disconnected(&streams)) {
             if is_gone && !call.cancel.is_cancelled() {
                 log::debug!("cancelling a call: its client disconnected");
-                call.cancel.cancel(CancelReason::ClientGone);
+                call.cancel.cancel(call.on_disconnect);
             }
         }
+    }
+
+    /// Tells for each connection whether its client is gone. Returns nothing if that cannot be told.
+    fn find_disconnected(&self, streams: &[&ClientStream]) -> Vec<bool> {
+        let mut fds: Vec<_> = streams.iter().map(|stream| PollFd::new(stream.socket(), GONE)).collect();
+        if fds.is_empty() || poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
+            return Vec::new();
+        }
+        let disconnected =
+            fds.iter().map(|fd| fd.revents().intersects(GONE | PollFlags::HUP | PollFlags::ERR)).collect();
+        // Checked after the poll, which may have seen the shutdown's own end of the reads.
+        if self.lock().draining { Vec::new() } else { disconnected }
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, MonitorState>, time: Duration) -> MutexGuard<'a, MonitorState> {
@@ -175,22 +181,30 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[test]
-    fn a_call_whose_client_goes_is_cancelled_and_others_are_not() {
+    fn a_call_whose_client_goes_is_cancelled_by_its_version_and_others_are_not() {
         let monitor = ConnectionMonitor::default();
         thread::scope(|scope| {
             scope.spawn(|| monitor.run(LONG, || ()));
             let ((stream, client), (other_stream, _other_client)) = (connection_pair(LONG), connection_pair(LONG));
             let (modern, other, legacy) = (CancelToken::new(), CancelToken::new(), CancelToken::new());
             let (sender, receiver) = channel();
-            let _hook = modern.on_cancel(Box::new(move || sender.send(()).unwrap()));
+            let hook = |token: &CancelToken| {
+                let sender = sender.clone();
+                token.on_cancel(Box::new(move || sender.send(()).unwrap()))
+            };
+            let _hooks = [hook(&modern), hook(&legacy)];
             let _calls = [
-                monitor.register(&stream, &modern, true),
-                monitor.register(&other_stream, &other, true),
-                monitor.register(&stream, &legacy, false),
+                monitor.register(&stream, &modern, CancelReason::ClientGone),
+                monitor.register(&other_stream, &other, CancelReason::ClientGone),
+                monitor.register(&stream, &legacy, CancelReason::Disconnected),
             ];
             drop(client);
-            receiver.recv_timeout(LONG).unwrap();
-            assert!(!other.is_cancelled() && !legacy.is_cancelled());
+            (0..2).for_each(|_| receiver.recv_timeout(LONG).unwrap());
+            assert!(!other.is_cancelled() && modern.is_client_gone());
+            assert!(legacy.is_abandoned() && !legacy.is_client_gone());
+            assert!(monitor.is_disconnected(&stream) && !monitor.is_disconnected(&other_stream));
+            monitor.stop_cancelling();
+            assert!(!monitor.is_disconnected(&stream));
             monitor.close();
         });
     }
@@ -201,7 +215,7 @@ mod tests {
         let (sender, receiver) = channel();
         thread::scope(|scope| {
             let (stream, mut client) = connection_pair(LONG);
-            let call = monitor.register(&stream, &CancelToken::new(), false);
+            let call = monitor.register(&stream, &CancelToken::new(), CancelReason::ClientGone);
             assert!(call.events().set(EventStream::new(stream, LONG)).is_ok());
             scope.spawn(|| {
                 monitor.run(Duration::from_millis(5), move || {

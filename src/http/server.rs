@@ -10,6 +10,7 @@ use super::guard::{AllowListError, HostOriginPolicy};
 use super::listener_role::ListenerRole;
 use super::memory_budget::MemoryBudget;
 use super::monitor::ConnectionMonitor;
+use super::posted_calls::PostedCalls;
 use super::quota::ClientQuotas;
 use super::readiness::{HealthEndpoints, HealthSources};
 use super::routes;
@@ -171,6 +172,7 @@ impl HttpServer {
             authenticator,
             workers,
             running_calls: AtomicUsize::new(0),
+            posted_calls: PostedCalls::default(),
             monitor: ConnectionMonitor::default(),
             health: HealthEndpoints::new(health),
             route_paths: &routes::PATHS,

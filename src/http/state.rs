@@ -6,6 +6,7 @@ use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
 use super::memory_budget::MemoryBudget;
 use super::monitor::ConnectionMonitor;
+use super::posted_calls::PostedCalls;
 use super::quota::ClientQuotas;
 use super::readiness::HealthEndpoints;
 use super::sse_sessions::{SseCall, SseSessions};
@@ -30,6 +31,7 @@ pub struct HttpState {
     pub workers: WorkerPool<SseCall>,
     /// Number of calls that run on connection threads.
     pub running_calls: AtomicUsize,
+    pub posted_calls: PostedCalls,
     pub monitor: ConnectionMonitor,
     pub body_memory: Arc<MemoryBudget>,
     pub stopping: AtomicBool,

@@ -34,9 +34,12 @@ pub fn handle_post(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> Rou
     }
     let message = match message::parse_message(request.body) {
         Ok(Message::Request(message)) => message,
-        // Without sessions a notification refers to nothing. Several clients may use the id in a legacy `cancelled`,
-        // and modern clients cancel by closing the response.
-        Ok(Message::Notification(_) | Message::Response) => return HttpResponse::text(202, "").into(),
+        // Modern clients cancel by closing the response.
+        Ok(Message::Notification(notification)) => {
+            state.posted_calls.handle_notification(&request.caller, &notification);
+            return HttpResponse::text(202, "").into();
+        }
+        Ok(Message::Response) => return HttpResponse::text(202, "").into(),
         Err(InvalidMessage(response)) => return HttpResponse::json(400, response).into(),
     };
     let params = match message.parse_params() {
@@ -62,16 +65,16 @@ fn handle_call(
 ) -> RouteOutcome {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
-    let cancel = CancelToken::new();
     if !message.may_take_long() {
-        let transport = TransportContext { caller, calls: None, cancel, notify: &|_| () };
+        let transport = TransportContext { caller, calls: None, cancel: CancelToken::new(), notify: &|_| () };
         return match state.mcp.handle_request(message, Ok(params), &transport) {
             Some(response) => send_response(state, request, era, accepts, response),
             None => RouteOutcome::Sent,
         };
     }
-    // In the older eras a lost connection does not cancel the call (2025-11-25, Streamable HTTP).
-    let monitored = state.monitor.register(request.stream, &cancel, era == ProtocolEra::Modern);
+    let registered = (era == ProtocolEra::Legacy).then(|| state.posted_calls.register(caller, message.id()));
+    let cancel = registered.as_ref().map_or_else(CancelToken::new, |call| call.cancel.clone());
+    let monitored = state.monitor.register(request.stream, &cancel, disconnect_reason(era));
     let events = || monitored.events().get_or_init(|| start_events(state, request));
     let notify = |notification: &[u8]| {
         // A client that no longer reads has closed the response in effect, which cancels a modern call.
@@ -81,6 +84,8 @@ fn handle_call(
     };
     let transport = TransportContext { caller, calls: None, cancel: cancel.clone(), notify: &notify };
     match state.mcp.handle_request(message, Ok(params), &transport) {
+        // A client that cancelled by a notification keeps its connection.
+        None if era == ProtocolEra::Legacy && monitored.events().get().is_none() => HttpResponse::text(202, "").into(),
         None => RouteOutcome::Sent,
         Some(response) if monitored.events().get().is_some() => {
             // Released just before the client can receive the response and send its next call.
@@ -91,6 +96,15 @@ fn handle_call(
             drop(permit);
             send_response(state, request, era, accepts, response)
         }
+    }
+}
+
+/// Returns the reason of a cancellation by the end of the connection. In the older eras a lost connection does not cancel
+/// the call (2025-11-25, Streamable HTTP), although it can no longer be answered.
+fn disconnect_reason(era: ProtocolEra) -> CancelReason {
+    match era {
+        ProtocolEra::Legacy => CancelReason::Disconnected,
+        ProtocolEra::Modern => CancelReason::ClientGone,
     }
 }
 
@@ -122,7 +136,7 @@ fn start_events(state: &HttpState, request: &HttpRequest<'_>) -> EventStream {
 }
 
 /// Handles the messages of a batch one after the other, after a check that each may be part of one. The responses form
-/// one array, within the size limit of a single one.
+/// one array, within the size limit of a single one. None begins after the client has disconnected.
 fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) -> RouteOutcome {
     let messages: Vec<_> = parts.iter().map(|part| message::parse_message(part.as_bytes())).collect();
     for message in &messages {
@@ -135,8 +149,16 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
     }
     let mut responses = Vec::new();
     for message in messages {
+        if state.monitor.is_disconnected(request.stream) {
+            log::debug!("ending a batch: its client disconnected");
+            return RouteOutcome::Sent;
+        }
         let response = match message {
-            Ok(Message::Notification(_) | Message::Response) => continue,
+            Ok(Message::Notification(notification)) => {
+                state.posted_calls.handle_notification(&request.caller, &notification);
+                continue;
+            }
+            Ok(Message::Response) => continue,
             Err(InvalidMessage(response)) => response,
             Ok(Message::Request(message)) if responses.len() > state.limits.max_answer_bytes => {
                 CallRejection::BatchTooLarge.encode(&message)
@@ -145,8 +167,9 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
             Ok(Message::Request(message)) => match HttpCallPermit::acquire(state, &request.caller, &message) {
                 Err(rejection) => rejection.encode(&message),
                 Ok(_permit) => {
-                    let cancel = CancelToken::new();
-                    let _monitored = state.monitor.register(request.stream, &cancel, false);
+                    let call = state.posted_calls.register(&request.caller, message.id());
+                    let cancel = call.cancel.clone();
+                    let _monitored = state.monitor.register(request.stream, &cancel, CancelReason::Disconnected);
                     let transport = TransportContext { caller: &request.caller, calls: None, cancel, notify: &|_| () };
                     match state.mcp.handle_request(&message, message.parse_params(), &transport) {
                         Some(response) => response.bytes,

@@ -64,6 +64,17 @@ impl InFlightCalls {
         self.cancel_where(|running| running == id, CancelReason::ClientGone);
     }
 
+    /// Cancels the call with this request id, if there is exactly one.
+    pub fn cancel_unique(&self, id: &str) {
+        let state = self.lock();
+        let mut found = state.running.iter().filter(|call| *call.id == *id);
+        let only = found.next().filter(|_| found.next().is_none()).map(|call| call.cancel.clone());
+        drop(state);
+        if let Some(call) = only {
+            call.cancel(CancelReason::ClientGone);
+        }
+    }
+
     /// Cancels every call, also later ones: the session has ended.
     pub fn cancel_all(&self) {
         self.lock().closed = true;

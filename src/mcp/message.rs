@@ -43,6 +43,15 @@ pub struct RpcNotification<'a> {
     pub params: Option<&'a str>,
 }
 
+impl<'a> RpcNotification<'a> {
+    /// Returns the id, as JSON text, of the request that this notification cancels.
+    pub fn cancelled_request(&self) -> Option<&'a str> {
+        let params = self.params.filter(|_| self.method == "notifications/cancelled")?;
+        let [id] = read_members(params, ["requestId"]).ok()?;
+        id
+    }
+}
+
 /// The JSON-RPC error to send for bytes that are not a valid message. HTTP sends it as the body of a 400.
 #[derive(Debug)]
 pub struct InvalidMessage(pub Vec<u8>);

@@ -7,7 +7,7 @@ use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::message::{RpcNotification, RpcRequest};
 use super::methods::RequestContext;
-use super::params::{self, RequestParams};
+use super::params::RequestParams;
 use super::protocol::ProtocolEra;
 use super::server_state::ServerState;
 use super::{legacy, modern};
@@ -79,7 +79,7 @@ impl McpServer {
         let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
         let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
         // A call may be cancelled while it waits for a worker thread. It must not start then.
-        if transport.cancel.is_client_gone() {
+        if transport.cancel.is_abandoned() {
             span.end(true, false);
             return None;
         }
@@ -109,7 +109,9 @@ impl McpServer {
             };
             log::debug!("{description}: {outcome} in {} µs", started.elapsed().as_micros());
         }
-        span.end(is_cancelled, result.is_err());
+        // A call of a client that has disconnected counts by its outcome if it finished all the same.
+        let is_failed = result.is_err() || span.failed.get();
+        span.end(is_cancelled || (is_failed && transport.cancel.is_abandoned()), result.is_err());
         if is_cancelled {
             return None;
         }
@@ -124,10 +126,7 @@ impl McpServer {
 
     /// Handles a notification: `notifications/cancelled` cancels the call that it names, others are ignored.
     pub fn handle_notification(&self, notification: &RpcNotification<'_>, calls: &InFlightCalls) {
-        if notification.method == "notifications/cancelled"
-            && let Some(params) = notification.params
-            && let Ok([Some(id)]) = params::read_members(params, ["requestId"])
-        {
+        if let Some(id) = notification.cancelled_request() {
             calls.cancel(id);
         }
     }

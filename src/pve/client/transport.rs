@@ -299,11 +299,15 @@ impl NodeTransport {
         limit: BodyLimit,
         receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
-        let scope = ExchangeScope::start(cancel, limit.max_bytes());
         cancel.record_progress();
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
+        let cancel = &match request.method {
+            Method::Get => cancel.clone(),
+            _ => cancel.child_token_for_change(),
+        };
+        let scope = ExchangeScope::start(cancel, limit.max_bytes());
         let (status, body) = match request.form {
             Some(form) => self.send_request(node, request, form, timeout, cancel),
             None => self.send_request(node, request, (), timeout, cancel),
