@@ -1,6 +1,7 @@
 //! Building blocks without a product's word in them, which every other module may use.
 
 pub mod blocking_io;
+pub(crate) mod boot_clock;
 pub mod cancel;
 pub(crate) mod deadline;
 pub mod file_stamp;
