@@ -1,4 +1,4 @@
-//! The thread that feeds the watchdog of systemd as long as the server works.
+//! The thread that feeds the watchdog of systemd as long as the server works, and closes idle connections to nodes.
 
 use proxmox_mcp::tools::ToolState;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -28,10 +28,17 @@ impl StallLimits {
     }
 }
 
+/// Closes the idle connections to the nodes of all clusters.
+pub fn close_idle_connections(tools: &ToolState) {
+    tools.clusters().clusters().iter().for_each(|cluster| cluster.close_idle_connections());
+}
+
 /// The thread, before it runs.
 pub struct Keeper<'a> {
     /// Returns the reason why the server does not work, if it does not.
     pub find_stall: Box<dyn Fn() -> Option<String> + Send + 'a>,
+    /// Closes the idle connections to nodes.
+    pub close_idle: Box<dyn Fn() + Send + 'a>,
 }
 
 impl Keeper<'_> {
@@ -53,6 +60,7 @@ impl Keeper<'_> {
                     }
                 }
             }
+            (self.close_idle)();
             if server.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -81,7 +89,7 @@ mod tests {
             });
             let ping = move || events.send("ping").expect("the test runs");
             scope.spawn(move || {
-                Keeper { find_stall }.run(&server, Some(Duration::from_millis(1)), &ping);
+                Keeper { find_stall, close_idle: Box::new(|| ()) }.run(&server, Some(Duration::from_millis(1)), &ping);
             });
             let next = || seen.recv_timeout(Duration::from_secs(20)).expect("an event");
             let wait_for = |event| while next() != event {};

@@ -5,7 +5,7 @@ use super::cli::Cli;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::failure::Failure;
 use super::health_sources::health_sources;
-use super::keeper::{Keeper, StallLimits};
+use super::keeper::{Keeper, StallLimits, close_idle_connections};
 use super::listeners::Listeners;
 use super::output::print_stdout;
 use super::reload::Reloader;
@@ -52,7 +52,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         let limits = StallLimits::for_clusters(&tools);
         watched.find_stalled_part(limits.thread, limits.call).map(|part| part.to_string())
     };
-    let keeper = Keeper { find_stall: Box::new(find_stall) };
+    let close_idle = Box::new(|| close_idle_connections(&tools));
+    let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
     let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
     print_stdout(&startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));

@@ -3,7 +3,7 @@
 use super::cli::Cli;
 use super::config::LoadedConfig;
 use super::failure::Failure;
-use super::keeper::{Keeper, StallLimits};
+use super::keeper::{Keeper, StallLimits, close_idle_connections};
 use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
 use proxmox_mcp::http::StalledPart;
@@ -24,7 +24,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         let stalled = mcp.count_stalled_calls(StallLimits::for_clusters(&tools).call);
         (stalled >= limits.max_calls).then(|| StalledPart::Calls.to_string())
     };
-    let keeper = Keeper { find_stall: Box::new(find_stall) };
+    let close_idle = Box::new(|| close_idle_connections(&tools));
+    let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
     channel.run(reloader, keeper, &audit, || result = session.run());
     result.map_err(|error| Failure::Runtime(format!("cannot start the thread that reads stdin: {error}")))
 }

@@ -9,6 +9,7 @@ mod canary_redaction;
 mod cli;
 mod config;
 mod http_vanishing;
+mod idle_connections;
 mod metrics;
 mod metrics_listen;
 mod mixed_load;

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Resolver of one cluster.
+#[derive(Clone)]
 pub(in crate::pve) struct HostResolver {
     lookup: fn(&str) -> io::Result<Vec<SocketAddr>>,
     pending: Arc<Mutex<BTreeMap<String, Arc<PendingLookup>>>>,

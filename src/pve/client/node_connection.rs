@@ -107,6 +107,7 @@ impl Resolver for DeferredResolver {
 }
 
 /// Connector of one cluster.
+#[derive(Clone)]
 pub(in crate::pve) struct NodeConnector {
     pub(in crate::pve) tls: Arc<ClientConfig>,
     pub(in crate::pve) resolver: HostResolver,
