@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::health_sources::health_sources;
 use super::keeper::{Keeper, StallLimits, close_idle_connections};
 use super::listeners::Listeners;
-use super::output::print_stdout;
+use super::output::print_stdout_later;
 use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
 use super::systemd;
@@ -56,7 +56,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
     let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
-    print_stdout(&startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
+    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
     systemd::notify("READY=1");
     channel.run(reloader, keeper, &audit, || server.run());
     Ok(())

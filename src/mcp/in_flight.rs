@@ -50,7 +50,7 @@ impl InFlightCalls {
         let cancel = CancelToken::new();
         let mut state = self.lock();
         if state.closed {
-            cancel.cancel(CancelReason::ClientGone);
+            cancel.cancel(CancelReason::Disconnected);
         }
         state.last_serial += 1;
         let serial = state.last_serial;
@@ -75,10 +75,11 @@ impl InFlightCalls {
         }
     }
 
-    /// Cancels every call, also later ones: the session has ended.
+    /// Cancels every call, also later ones: the session has ended. A change that was sent finishes, so that its outcome is
+    /// known.
     pub fn cancel_all(&self) {
         self.lock().closed = true;
-        self.cancel_where(|_| true, CancelReason::ClientGone);
+        self.cancel_where(|_| true, CancelReason::Disconnected);
     }
 
     /// Cancels every call in flight because the server stops.

@@ -196,6 +196,21 @@ fn change_in_flight_outlasts_its_client_and_a_read_does_not() {
 }
 
 #[test]
+fn change_in_flight_of_a_session_outlasts_its_stream_and_a_read_does_not() {
+    let (node, server, release) = start_with_held_starts(2);
+    let session = server.sse();
+    assert_eq!(server.connect().post(&session.path, &start_call(100)).status, 202);
+    node.wait_for_path("/100/status/start", 1);
+    let read = call(1, "proxmox_api_get", json!({"path": "/nodes/n/report"}));
+    assert_eq!(server.connect().post(&session.path, &read).status, 202);
+    node.wait_for_path("/report", 1);
+    drop(session);
+    node.wait_for_closed(1);
+    assert_eq!(node.connections() - node.open_connections(), 1, "the change keeps its connection");
+    release.send(()).expect("the node waits");
+}
+
+#[test]
 fn no_call_of_a_batch_begins_after_its_client_has_gone() {
     let (node, server, release) = start_with_held_starts(1);
     let mut client = server.connect();

@@ -7,9 +7,11 @@ use crate::support::rpc::call;
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixDatagram;
 use std::process::{ChildStderr, Command};
 use std::thread;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Bytes of a word in each request. Its log line at the level `debug` has as many, so that a few thousand calls fill
 /// the pipe and the queue behind it.
@@ -68,6 +70,28 @@ fn signal_stops_a_server_whose_log_is_not_read() {
         process.signal(signal);
         assert_eq!(process.wait_for_exit().code(), Some(code));
     }
+}
+
+#[test]
+fn watchdog_is_fed_although_the_log_is_not_read() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bind");
+    socket.set_read_timeout(Some(LONG)).expect("a limit");
+    let mut command = program(&["--demo", "--listen", "127.0.0.1:0", "--metrics", "--log", "debug"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "20000");
+    let (mut process, _stderr) = start(&mut command);
+    fill(&process.address());
+    let next = || {
+        let mut bytes = [0; 64];
+        let length = socket.recv(&mut bytes).expect("a notification");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    // The socket holds ten of them, so later ones are among these.
+    (0..50).for_each(|_| assert!(["READY=1", "WATCHDOG=1"].contains(&next().as_str())));
+    process.signal(Signal::TERM);
+    while next() != "STOPPING=1" {}
+    assert_eq!(process.wait_for_exit().code(), Some(0));
 }
 
 #[test]
