@@ -168,7 +168,7 @@ impl<W: Write> StdioSession<W> {
         }
     }
 
-    /// Answers a call that does not run with an error, unless the client cancelled it.
+    /// Sends an error as the answer to a call that does not run, unless the client cancelled it.
     fn reject(&self, call: &StdioCall, message: &str) {
         if let Ok(Message::Request(request)) = parse_message(&call.line)
             && !call.guard.cancel.is_client_gone()

@@ -109,12 +109,12 @@ pub(super) struct AuditQueue {
 
 #[derive(Default)]
 struct SharedQueue {
-    state: Mutex<QueueState>,
+    state: Mutex<AuditQueueState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct QueueState {
+struct AuditQueueState {
     lines: Vec<QueuedLine>,
     bytes: usize,
     /// Lines of reads lost since the last report.
@@ -151,7 +151,7 @@ impl AuditQueue {
         ticket.wait(self.write_limit)
     }
 
-    fn append(&self, mut state: MutexGuard<'_, QueueState>, body: String, ticket: Option<Arc<Ticket>>) {
+    fn append(&self, mut state: MutexGuard<'_, AuditQueueState>, body: String, ticket: Option<Arc<Ticket>>) {
         // Taken under the lock, so that the times are in the order of the lines.
         let time = timestamp(SystemTime::now()).to_string();
         state.bytes += body.len();
@@ -162,7 +162,7 @@ impl AuditQueue {
 
     /// Waits until every line is written, at most for `limit`.
     pub(super) fn flush(&self, limit: Duration) {
-        let is_busy = |state: &mut QueueState| state.is_writing || !state.lines.is_empty();
+        let is_busy = |state: &mut AuditQueueState| state.is_writing || !state.lines.is_empty();
         drop(self.shared.changed.wait_timeout_while(self.shared.lock(), limit, is_busy));
     }
 }
@@ -221,7 +221,7 @@ impl SharedQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
+    fn lock(&self) -> MutexGuard<'_, AuditQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,59 +3,40 @@
 use std::time::Duration;
 
 /// A point in time from which the time is counted, the sleep of the machine included.
-pub struct BootClock(Reference);
+pub struct BootClock(Duration);
 
 impl BootClock {
     pub fn start() -> Self {
-        Self(Reference::now())
+        Self(boot_time())
     }
 
     /// Returns the whole seconds since the start. They never decrease.
     pub fn elapsed_seconds(&self) -> u64 {
-        self.0.elapsed().as_secs()
+        boot_time().saturating_sub(self.0).as_secs()
     }
 }
 
+/// Returns the time since the machine started.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-struct Reference(Duration);
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl Reference {
-    fn now() -> Self {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).expect("the machine started in the past");
-        let nanos = u32::try_from(time.tv_nsec).expect("a part of a second");
-        Self(Duration::new(seconds, nanos))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Self::now().0.saturating_sub(self.0)
-    }
+fn boot_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).expect("the machine started in the past");
+    Duration::new(seconds, u32::try_from(time.tv_nsec).expect("a part of a second"))
 }
 
-/// The monotonic clock of other systems may count sleep or not. The wall clock does, but it can be set.
+/// Returns the time since the first call. The monotonic clock of other systems may count sleep or not. The wall clock
+/// does, but it can be set.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-struct Reference {
-    monotonic: std::time::Instant,
-    wall: std::time::SystemTime,
-    latest: std::sync::Mutex<Duration>,
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-impl Reference {
-    fn now() -> Self {
-        Self {
-            monotonic: std::time::Instant::now(),
-            wall: std::time::SystemTime::now(),
-            latest: std::sync::Mutex::default(),
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        let mut latest = self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *latest = (*latest).max(self.monotonic.elapsed()).max(self.wall.elapsed().unwrap_or_default());
-        *latest
-    }
+fn boot_time() -> Duration {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Instant, SystemTime};
+    static START: OnceLock<(Instant, SystemTime)> = OnceLock::new();
+    static LATEST: AtomicU64 = AtomicU64::new(0);
+    let (monotonic, wall) = START.get_or_init(|| (Instant::now(), SystemTime::now()));
+    let elapsed = monotonic.elapsed().max(wall.elapsed().unwrap_or_default());
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(LATEST.fetch_max(millis, Ordering::Relaxed).max(millis))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -71,7 +52,7 @@ mod tests {
     #[test]
     fn the_clock_is_the_uptime_of_the_machine() {
         let before = uptime();
-        let now = Reference::now().0.as_millis() / 10;
+        let now = boot_time().as_millis() / 10;
         let after = uptime();
         assert!(before <= now && now <= after + 1, "{before} {now} {after}");
         assert!(BootClock::start().elapsed_seconds() < 600);

@@ -41,7 +41,7 @@ impl CancelReason {
 struct CancelState {
     /// The number of the highest reason so far, 0 before a cancellation. It changes under the lock of `listeners`.
     reason: AtomicU8,
-    listeners: Mutex<Listeners>,
+    listeners: Mutex<CancelListeners>,
     /// Signalled when `reason` changes.
     changed: Condvar,
     /// The progress of the whole call, shared by its parts.
@@ -52,7 +52,7 @@ struct CancelState {
 
 /// The parts of the program that a cancellation reaches, by the numbers of their registrations.
 #[derive(Default)]
-struct Listeners {
+struct CancelListeners {
     last_number: u64,
     hooks: Vec<(u64, CancelHook)>,
     children: Vec<Child>,
@@ -66,7 +66,7 @@ struct Child {
     from: CancelReason,
 }
 
-impl Listeners {
+impl CancelListeners {
     fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
@@ -98,7 +98,7 @@ impl CancelState {
         CancelReason::from_number(self.reason.load(Ordering::SeqCst))
     }
 
-    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+    fn listeners(&self) -> MutexGuard<'_, CancelListeners> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -12,14 +12,14 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Lines that wait for the thread that writes them.
 pub struct LogQueue {
-    state: Mutex<QueueState>,
+    state: Mutex<LogQueueState>,
     changed: Condvar,
     /// Formats the line that reports how many lines were lost.
     format_loss: fn(u64) -> String,
 }
 
 #[derive(Default)]
-struct QueueState {
+struct LogQueueState {
     pending: Vec<u8>,
     /// Lines lost since the last report.
     lost: u64,
@@ -51,7 +51,7 @@ impl LogQueue {
         self.append(self.lock(), text);
     }
 
-    fn append(&self, mut state: MutexGuard<'_, QueueState>, text: &str) {
+    fn append(&self, mut state: MutexGuard<'_, LogQueueState>, text: &str) {
         let was_empty = state.pending.is_empty();
         state.pending.extend_from_slice(text.as_bytes());
         drop(state);
@@ -62,7 +62,7 @@ impl LogQueue {
 
     /// Waits until every line is written, at most for `limit`.
     pub fn flush(&self, limit: Duration) {
-        let is_busy = |state: &mut QueueState| state.is_writing || !state.pending.is_empty();
+        let is_busy = |state: &mut LogQueueState| state.is_writing || !state.pending.is_empty();
         drop(self.changed.wait_timeout_while(self.lock(), limit, is_busy));
     }
 
@@ -100,7 +100,7 @@ impl LogQueue {
         lost
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
+    fn lock(&self) -> MutexGuard<'_, LogQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

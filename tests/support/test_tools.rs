@@ -171,7 +171,6 @@ fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -
     say(&format!("released {name}"))
 }
 
-#[must_use]
 fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) -> HookGuard {
     let shared = shared.clone();
     cancel.on_cancel(Box::new(move || {
