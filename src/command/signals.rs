@@ -41,9 +41,9 @@ fn handle_signals(mut signals: Signals, stop: &dyn Fn(), reload: &Sender<ReloadS
             process::exit(128 + signal);
         }
         is_stopping = true;
-        // The stop comes first. Neither of the messages about it may delay it.
-        stop();
+        // Neither of these waits: the log queues the line, and the notification is lost if systemd does not receive it.
         systemd::notify("STOPPING=1");
         log::info!("stopping; a second signal ends calls in flight");
+        stop();
     }
 }
