@@ -109,9 +109,9 @@ impl McpServer {
             };
             log::debug!("{description}: {outcome} in {} µs", started.elapsed().as_micros());
         }
-        // A call of a client that has disconnected counts by its outcome if it finished all the same.
-        let is_failed = result.is_err() || span.failed.get();
-        span.end(is_cancelled || (is_failed && transport.cancel.is_abandoned()), result.is_err());
+        // A change that was sent finishes although its client has disconnected.
+        let is_finished = result.is_ok() && !span.failed.get() && !span.is_read_only();
+        span.end(transport.cancel.is_abandoned() && (is_cancelled || !is_finished), result.is_err());
         if is_cancelled {
             return None;
         }
