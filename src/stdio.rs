@@ -16,9 +16,7 @@ use crate::mcp::message::{
     encode_too_long, parse_message, split_batch,
 };
 use crate::mcp::{McpServer, TransportContext};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -97,12 +95,9 @@ impl StdioServer {
     /// process ends.
     ///
     /// # Errors
-    /// The system cannot start a thread or duplicate a descriptor.
+    /// The system cannot start a thread.
     pub fn run(self) -> io::Result<()> {
-        // Without the buffers of the standard library, which lose bytes of a pipe in nonblocking mode.
-        let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        self.serve(BufReader::new(BlockingIo(input)), BlockingIo(output))
+        self.serve(BufReader::new(BlockingIo(io::stdin())), BlockingIo(io::stdout()))
     }
 
     /// Serves any two streams.

@@ -154,10 +154,13 @@ impl AuditQueue {
     fn append(&self, mut state: MutexGuard<'_, AuditQueueState>, body: String, ticket: Option<Arc<Ticket>>) {
         // Taken under the lock, so that the times are in the order of the lines.
         let time = timestamp(SystemTime::now()).to_string();
+        let was_empty = state.lines.is_empty();
         state.bytes += body.len();
         state.lines.push(QueuedLine { time, body, ticket });
         drop(state);
-        self.shared.changed.notify_all();
+        if was_empty {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Waits until every line is written, at most for `limit`.

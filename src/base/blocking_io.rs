@@ -3,45 +3,42 @@
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-/// A stream whose reads and writes wait in either mode.
+/// A descriptor whose reads and writes wait in either mode. They use no buffer of the standard library, which would lose
+/// bytes in nonblocking mode.
 pub struct BlockingIo<F>(pub F);
 
 impl<F: AsFd> BlockingIo<F> {
-    fn wait(&self, events: PollFlags) -> io::Result<()> {
-        // Errors and the end of the stream are reported by the next read or write.
-        match poll(&mut [PollFd::new(&self.0, events)], None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+    fn repeat(&self, events: PollFlags, operation: &mut dyn FnMut(&F) -> Result<usize, Errno>) -> io::Result<usize> {
+        loop {
+            match operation(&self.0) {
+                Err(Errno::AGAIN) => {}
+                result => return Ok(result?),
+            }
+            // Errors and the end of the stream are reported by the next read or write.
+            match poll(&mut [PollFd::new(&self.0, events)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
 
-impl<F: AsFd + Read> Read for BlockingIo<F> {
+impl<F: AsFd> Read for BlockingIo<F> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::IN)?,
-                result => return result,
-            }
-        }
+        self.repeat(PollFlags::IN, &mut |descriptor| rustix::io::read(descriptor, &mut *bytes))
     }
 }
 
-impl<F: AsFd + Write> Write for BlockingIo<F> {
+impl<F: AsFd> Write for BlockingIo<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.0.write(bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::OUT)?,
-                result => return result,
-            }
-        }
+        self.repeat(PollFlags::OUT, &mut |descriptor| rustix::io::write(descriptor, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 

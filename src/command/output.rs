@@ -3,16 +3,12 @@
 use proxmox_mcp::base::blocking_io::BlockingIo;
 use proxmox_mcp::sanitize;
 use proxmox_mcp::sanitize::escape_invisible;
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::thread;
 
 /// Prints to stdout. A closed pipe does not end the program.
 pub fn print_stdout(text: &str) {
-    // Without the buffer of the standard library, which loses bytes if stdout is in nonblocking mode.
-    let out = io::stdout().as_fd().try_clone_to_owned();
-    let _ = out.and_then(|out| BlockingIo(File::from(out)).write_all(text.as_bytes()));
+    let _ = BlockingIo(io::stdout()).write_all(text.as_bytes());
 }
 
 /// Prints to stdout from a thread of its own. A full pipe that is not read does not delay the program.
