@@ -4,9 +4,9 @@ use super::authorize::Authorized;
 use super::confirmation_codes::{CallBinding, CodeError, ConfirmationChannel};
 use super::planned_call::PlannedCall;
 use crate::audit::AuditDecision;
-use crate::base::hint::{Hint, render_error};
+use crate::base::hint::Hint;
 use crate::policy::Risk;
-use crate::render::question::{AffectedText, build_question};
+use crate::render::question::build_question;
 use std::borrow::Cow;
 
 /// The longest question that a user can be expected to read.
@@ -106,7 +106,7 @@ impl<'a> Authorized<'a> {
             return Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed });
         }
         let planned = self.planned();
-        let question = build_question_text(planned);
+        let question = planned.describe_with(build_question);
         if question.len() > MAX_QUESTION_BYTES {
             return Err(ConfirmationError::TooLong { bytes: question.len() });
         }
@@ -182,20 +182,4 @@ fn check_confirmation(
     let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
     let code = codes.issue(channel, &binding).map_err(|_| Rejection::NoRandomBytes)?;
     Err(ConfirmationError::Required(Box::new(Question { text: question, code, asks_user, rejected_code })))
-}
-
-/// Builds the question from the plan, and from no text of the caller. Looks up the affected guests.
-fn build_question_text(planned: &PlannedCall<'_>) -> String {
-    if planned.affected.is_empty() {
-        return build_question(&planned.describe(), AffectedText::None);
-    }
-    let guests = match &planned.guests {
-        Some(view) => view.guests.clone(),
-        None => planned.cluster.look_up_guests(),
-    };
-    let affected = match guests {
-        Ok(guests) => AffectedText::Guests(planned.affected.select_from(guests).collect()),
-        Err(error) => AffectedText::Unknown(render_error(&*error)),
-    };
-    build_question(&planned.describe(), affected)
 }

@@ -127,6 +127,7 @@ mod operation;
 mod plan;
 mod plan_error;
 mod planned_call;
+mod present_state;
 mod resolve_path;
 mod scope;
 mod send;

@@ -16,6 +16,7 @@ use super::resolve_path::{PathChange, resolve_path};
 use super::spec::CallSpec;
 use crate::policy::Risk;
 use crate::pve::Method;
+use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::{Operation, PathMatch, parameter_check};
@@ -146,11 +147,20 @@ fn check_operation_call(
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),
             privileges: operation.privileges().to_owned(),
+            path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
             is_paged,
         },
         params,
     })
+}
+
+/// Returns the sent parameters that the operation declares and calls secrets.
+fn find_secrets(operation: &Operation<'_>, params: &ApiParams) -> Vec<(String, SecretPart)> {
+    let declared = params.names().filter(|name| operation.parameter(name).is_some());
+    let parts = declared.map(|name| (name.to_owned(), secret_part(operation.template(), name)));
+    parts.filter(|(_, part)| *part != SecretPart::None).collect()
 }
 
 fn check_parameters(

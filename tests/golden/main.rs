@@ -14,6 +14,7 @@ mod pages;
 mod plans;
 mod policy;
 mod protocol;
+mod questions;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

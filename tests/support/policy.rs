@@ -6,7 +6,7 @@ use super::proxmox::{SCRIPT, gzipped_facts, proxmox_with, segments};
 use proxmox_mcp::config::{Client, ClusterConfig, TokenHash};
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{
-    AccessLevel, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
+    AccessLevel, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions, Risk,
 };
 use proxmox_mcp::pve::schema::Operation;
 use serde_json::{Value, json};
@@ -114,6 +114,11 @@ impl RecordingNode {
         let writes = all.iter().filter(|r| r.method != "GET");
         writes.map(|r| format!("{} /{}", r.method, segments(r).join("/"))).collect()
     }
+}
+
+/// Returns the risk of an operation as a dry run and a question show it.
+pub fn shown_risk(risk: Risk) -> String {
+    if risk == Risk::UNKNOWN { risk.to_string() } else { risk.to_string().replace("can't be undone", "destructive") }
 }
 
 /// Returns a path of an operation as a caller types it, with fitting values: guests 100 on pve1 and 200 on pve2.
