@@ -138,7 +138,7 @@ mod visibility;
 pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
 pub use confirm::{
-    ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserDialog,
+    ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
 };
 pub use confirmation_codes::{CODE_LIFETIME, CodeError};
 pub use denied_call::DeniedCall;
@@ -152,7 +152,7 @@ pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 pub use plan_error::{GuestError, PlanError, UnknownMethod, UnknownPath};
 pub use planned_call::PlannedCall;
-pub use scope::{CallObserver, CallOrigin, CallScope};
+pub use scope::{CallObserver, CallOrigin, CallScope, ConfirmationStep};
 pub use service::CallService;
 pub use spec::CallSpec;
 pub use visibility::VisibleClusters;

@@ -8,7 +8,7 @@ use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, ConfirmationError, ConfirmationInput, Confirmed,
-    Outcome, Question, Rejection, UserDialog,
+    Outcome, Question, Rejection, UserAnswer, UserDialog,
 };
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
@@ -25,6 +25,9 @@ const MIN_WAIT: Duration = Duration::from_secs(5);
 
 /// The key of the question in an elicitation.
 const QUESTION_KEY: &str = "confirm";
+
+/// The address of the page where a person answers questions. The server has no such page.
+const APPROVAL_URL: Option<&str> = None;
 
 /// `proxmox_api_call(path, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
 pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
@@ -104,34 +107,40 @@ fn confirm<'a>(
     };
     let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
     authorized.confirm(input).map_err(|error| match error {
-        ConfirmationError::Required(question) => ask(*question),
+        ConfirmationError::Required(question) => ask(*question, call.context),
         error => call_failed(cluster, error),
     })
 }
 
 /// Returns the state of the dialog with the client's user.
 fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
-    if !context.can_show_form() {
+    if QuestionMode::choose(context, APPROVAL_URL).is_none() {
         return Ok(UserDialog::Unavailable);
     }
     let Some(state) = context.unseal_state()? else { return Ok(UserDialog::NotAsked) };
-    let agreed = context.input_response(QUESTION_KEY).is_some_and(|answer| {
-        // A form without its box had nothing to clear. Any value except `true` in the box declines.
-        answer.get("action").is_some_and(|action| action == "accept")
-            && answer.get("content").and_then(|content| content.get("confirm")).is_none_or(|value| *value == true)
-    });
     let code = state.as_str().expect("the server seals a code, and nothing else, for this tool").to_owned();
-    Ok(UserDialog::Answered { code, agreed })
+    Ok(UserDialog::Answered { code, answer: read_answer(context.input_response(QUESTION_KEY)) })
 }
 
-fn ask(question: Question) -> ToolError {
+/// Returns the meaning of an answer (2026-07-28, Elicitation). The question asks for no content, so any content of an
+/// acceptance is ignored.
+fn read_answer(response: Option<&Value>) -> UserAnswer {
+    match response.and_then(|response| response.get("action")).and_then(Value::as_str) {
+        Some("accept") => UserAnswer::Accepted,
+        Some("decline") => UserAnswer::Declined,
+        Some("cancel") => UserAnswer::Cancelled,
+        _ => UserAnswer::Missing,
+    }
+}
+
+fn ask(question: Question, context: &CallContext<'_>) -> ToolError {
     let Question { text, code, asks_user, rejected_code } = question;
-    if asks_user {
+    if asks_user && let Some(mode) = QuestionMode::choose(context, APPROVAL_URL) {
         return ToolError::InputRequired(InputRequired {
             requests: vec![InputRequest {
                 key: QUESTION_KEY,
                 method: InputMethod::Elicitation,
-                params: build_elicitation(&text),
+                params: mode.encode(&text),
             }],
             state: Some(code.into()),
         });
@@ -141,17 +150,35 @@ fn ask(question: Question) -> ToolError {
     ToolError::Failed(rejection + &question)
 }
 
-/// Returns the question as a form with one box (2026-07-28, Elicitation).
-fn build_elicitation(question: &str) -> Value {
-    json!({
-        "mode": "form",
-        "message": question,
-        "requestedSchema": {
-            "type": "object",
-            "properties": {"confirm": {"type": "boolean", "title": "Do it", "default": true}},
-            "required": ["confirm"],
-        },
-    })
+/// The way in which a client asks its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QuestionMode<'a> {
+    /// The client shows the question. Its user accepts or declines.
+    Form,
+    /// The client opens this address, where a page shows the question.
+    Url(&'a str),
+}
+
+impl<'a> QuestionMode<'a> {
+    /// Returns the mode that this client supports. A page is preferred, where there is one.
+    fn choose(context: &CallContext<'_>, page: Option<&'a str>) -> Option<Self> {
+        match page {
+            Some(page) if context.can_open_url() => Some(Self::Url(page)),
+            _ => context.can_show_form().then_some(Self::Form),
+        }
+    }
+
+    /// Returns the parameters of the elicitation. A form has no fields, because the answer itself decides.
+    fn encode(self, question: &str) -> Value {
+        match self {
+            Self::Form => json!({
+                "mode": "form",
+                "message": question,
+                "requestedSchema": {"type": "object", "properties": {}},
+            }),
+            Self::Url(url) => json!({"mode": "url", "message": question, "url": url}),
+        }
+    }
 }
 
 fn follow_started_task(
@@ -192,5 +219,43 @@ fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -
             Ok(with_notes(ToolOutput::text(text), &notes))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_asks_for_no_content() {
+        let params = QuestionMode::Form.encode("Stop it?");
+        assert_eq!(
+            params,
+            json!({"mode": "form", "message": "Stop it?", "requestedSchema": {"type": "object", "properties": {}}})
+        );
+    }
+
+    #[test]
+    fn a_page_is_sent_as_an_address() {
+        let params = QuestionMode::Url("https://mcp.example/approve/1").encode("Stop it?");
+        assert_eq!(params, json!({"mode": "url", "message": "Stop it?", "url": "https://mcp.example/approve/1"}));
+    }
+
+    #[test]
+    fn only_the_action_of_an_answer_decides() {
+        for (response, answer) in [
+            (json!({"action": "accept"}), UserAnswer::Accepted),
+            (json!({"action": "accept", "content": null}), UserAnswer::Accepted),
+            (json!({"action": "accept", "content": {"confirm": false}}), UserAnswer::Accepted),
+            (json!({"action": "decline", "content": {"confirm": true}}), UserAnswer::Declined),
+            (json!({"action": "cancel"}), UserAnswer::Cancelled),
+            (json!({"action": "ACCEPT"}), UserAnswer::Missing),
+            (json!({"action": true}), UserAnswer::Missing),
+            (json!({"content": {}}), UserAnswer::Missing),
+            (json!("accept"), UserAnswer::Missing),
+        ] {
+            assert_eq!(read_answer(Some(&response)), answer, "{response}");
+        }
+        assert_eq!(read_answer(None), UserAnswer::Missing);
     }
 }

@@ -7,6 +7,7 @@ mod architecture;
 mod audit_disk_full;
 mod audit_log;
 mod cases;
+mod confirmations;
 mod demo;
 mod depth;
 mod describe;
