@@ -181,7 +181,7 @@ pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
         Ok(options) => options,
         Err(reason) => return reason.push(text, "Its present state is not known"),
     };
-    let is_shown = |name: &str, value: &Value| name != "digest" && !value.is_null() && to_text(value) != "";
+    let is_shown = |name: &str, value: &Value| name != "digest" && !value.is_null() && !to_text(value).is_empty();
     let shown: Vec<_> = options.iter().filter(|(name, value)| is_shown(name, value)).collect();
     if shown.is_empty() {
         return;

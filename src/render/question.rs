@@ -116,8 +116,10 @@ fn push_phrase(text: &mut String, phrase: &str, call: &CallDescription<'_>) {
     text.push_str(rest);
 }
 
-fn push_parameter_values(text: &mut String, name: &str, call: &CallDescription<'_>) {
-    let mut values = call.params.iter().filter(|(given, _)| *given == name).map(|(_, value)| value).peekable();
+/// Appends the values of these parameters, with `|` between their names.
+fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<'_>) {
+    let is_named = |given: &str| names.split('|').any(|name| name == given);
+    let mut values = call.params.iter().filter(|(given, _)| is_named(given)).map(|(_, value)| value).peekable();
     if values.peek().is_none() {
         return text.push_str("(not given)");
     }

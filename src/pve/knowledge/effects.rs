@@ -26,7 +26,7 @@ pub struct OperationEffect {
     template: &'static str,
     condition: Condition,
     /// Verb and object. `{guest}` and `{name}` are the guest and the parameters of the path, `{=name}` is a parameter of
-    /// the call. The name of the cluster is added at the end, unless `{cluster}` has it.
+    /// the call, and `{=a|b}` are those of several that are given. The name of the cluster is added at the end, unless `{cluster}` has it.
     pub phrase: &'static str,
     /// A sentence about the way back. Empty if there is nothing to say.
     pub undo: &'static str,
@@ -349,9 +349,14 @@ static TABLE: &[OperationEffect] = &[
     ),
     row(Post, "/cluster/ha/resources/{sid}/migrate", "Migrate {sid} to node {=node}", "Migrating it back undoes this."),
     // Users and permissions.
-    row(Put, "/access/acl", "Revoke the role {=roles} on {=path}", "Granting it again undoes this.")
-        .when(Value("delete", "1")),
-    row(Put, "/access/acl", "Grant the role {=roles} on {=path}", "Revoking it undoes this."),
+    row(
+        Put,
+        "/access/acl",
+        "Revoke the role {=roles} on {=path} from {=users|groups|tokens}",
+        "Granting it again undoes this.",
+    )
+    .when(Value("delete", "1")),
+    row(Put, "/access/acl", "Grant the role {=roles} on {=path} to {=users|groups|tokens}", "Revoking it undoes this."),
     row(Delete, "/access/users/{userid}", "Delete user {userid}", NEVER)
         .remark("The user's API tokens, second factors and permissions go too.")
         .facts(&[Object]),
@@ -513,7 +518,7 @@ mod tests {
             for operation in operations {
                 for name in placeholders(effect.phrase) {
                     let known = match name.strip_prefix('=') {
-                        Some(name) => operation.parameter(name).is_some(),
+                        Some(names) => names.split('|').all(|name| operation.parameter(name).is_some()),
                         None => matches!(name, "guest" | "cluster") || operation.is_path_parameter(name),
                     };
                     assert!(known, "{} {}: {name}", effect.method, effect.template);
