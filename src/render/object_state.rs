@@ -155,7 +155,7 @@ pub fn push_disks(text: &mut String, options: &Looked<Map<String, Value>>) {
     text.push_str("Its disks: ");
     for (at, (name, value)) in disks.iter().take(MAX_ITEMS).enumerate() {
         let separator = if at == 0 { "" } else { ", " };
-        let _ = write!(text, "{separator}{name} {}", show_cluster_value(name, value));
+        let _ = write!(text, "{separator}{} {}", quote_word(name), show_cluster_value(name, value));
     }
     push_more(text, disks.len(), " and {} more");
     text.push_str(".\n");
@@ -189,8 +189,7 @@ pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
     text.push_str("It is now: ");
     for (at, (name, value)) in shown.iter().take(MAX_ITEMS).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
-        push_value(text, name);
-        let _ = write!(text, " {}", show_cluster_value(name, value));
+        let _ = write!(text, "{} {}", quote_word(name), show_cluster_value(name, value));
     }
     push_more(text, shown.len(), " and {} more");
     text.push_str(".\n");

@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
 
+/// The most bytes of the facts about the object of a call.
+const MAX_FACT_BYTES: usize = 3 << 10;
+
 /// A call, as it is described to a model or a user.
 pub struct CallDescription<'a> {
     pub method: Method,
@@ -62,7 +65,7 @@ pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String
 fn describe_call(call: &CallDescription<'_>) -> String {
     let mut text = String::with_capacity(512);
     push_headline(&mut text, call);
-    push_facts(&mut text, call);
+    push_limited_facts(&mut text, call);
     push_parameters(&mut text, call);
     let _ = writeln!(text, "Request: {} {} on cluster {}", call.method, call.path, call.cluster);
     if call.effect.is_some() {
@@ -154,6 +157,18 @@ fn push_summary(text: &mut String, call: &CallDescription<'_>) {
 
 fn has_guest_path(call: &CallDescription<'_>) -> bool {
     call.path_values.iter().any(|(name, _)| name == "vmid")
+}
+
+/// Appends as many whole lines of the facts as the limit allows, so that no object can make its own question too long.
+fn push_limited_facts(text: &mut String, call: &CallDescription<'_>) {
+    let mut facts = String::new();
+    push_facts(&mut facts, call);
+    if facts.len() <= MAX_FACT_BYTES {
+        return text.push_str(&facts);
+    }
+    let start = &facts[..facts.floor_char_boundary(MAX_FACT_BYTES)];
+    text.push_str(start.rfind('\n').map_or("", |end| &start[..=end]));
+    text.push_str("Further facts are left out: they are too long.\n");
 }
 
 /// Appends the facts about the object, and the other guests that the call affects.

@@ -114,7 +114,7 @@ fn confirm<'a>(
 
 /// Returns the state of the dialog with the client's user.
 fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
-    if QuestionMode::choose(context, APPROVAL_URL).is_none() {
+    if QuestionMode::for_client(context).is_none() {
         return Ok(UserDialog::Unavailable);
     }
     let Some(state) = context.unseal_state()? else { return Ok(UserDialog::NotAsked) };
@@ -135,7 +135,7 @@ fn read_answer(response: Option<&Value>) -> UserAnswer {
 
 fn ask(question: Question, context: &CallContext<'_>) -> ToolError {
     let Question { text, code, asks_user, rejected_code } = question;
-    if asks_user && let Some(mode) = QuestionMode::choose(context, APPROVAL_URL) {
+    if asks_user && let Some(mode) = QuestionMode::for_client(context) {
         return ToolError::InputRequired(InputRequired {
             requests: vec![InputRequest {
                 key: QUESTION_KEY,
@@ -160,12 +160,14 @@ enum QuestionMode<'a> {
 }
 
 impl<'a> QuestionMode<'a> {
-    /// Returns the mode that this client supports. A page is preferred, where there is one.
-    fn choose(context: &CallContext<'_>, page: Option<&'a str>) -> Option<Self> {
-        match page {
-            Some(page) if context.can_open_url() => Some(Self::Url(page)),
-            _ => context.can_show_form().then_some(Self::Form),
-        }
+    /// Returns the mode in which this client asks its user.
+    fn for_client(context: &CallContext<'_>) -> Option<Self> {
+        Self::choose(context.can_show_form(), context.can_open_url().then_some(APPROVAL_URL).flatten())
+    }
+
+    /// Returns the mode of a client that can show a form, or can open this page. A page is preferred.
+    fn choose(can_show_form: bool, page: Option<&'a str>) -> Option<Self> {
+        page.map(Self::Url).or(can_show_form.then_some(Self::Form))
     }
 
     /// Returns the parameters of the elicitation. A form has no fields, because the answer itself decides.
@@ -233,6 +235,14 @@ mod tests {
             params,
             json!({"mode": "form", "message": "Stop it?", "requestedSchema": {"type": "object", "properties": {}}})
         );
+    }
+
+    #[test]
+    fn a_page_is_preferred_to_a_form() {
+        assert_eq!(QuestionMode::choose(true, Some("https://x/")), Some(QuestionMode::Url("https://x/")));
+        assert_eq!(QuestionMode::choose(false, Some("https://x/")), Some(QuestionMode::Url("https://x/")));
+        assert_eq!(QuestionMode::choose(true, None), Some(QuestionMode::Form));
+        assert_eq!(QuestionMode::choose(false, None), None);
     }
 
     #[test]

@@ -167,6 +167,12 @@ fn questions_about_odd_objects() {
                 .into(),
             (0..30).map(|n| json!({"name": format!("s{n}")})).collect::<Vec<_>>().into(),
         ),
+        (
+            "Facts that are too long",
+            json!({"name": "long", "status": "stopped", "lock": "\u{202e}".repeat(500)}),
+            json!({"scsi0": "nas:vm-100-disk-0", "net0": "x"}),
+            (0..12).map(|n| json!({"name": format!("{n}{}", "\u{202e}".repeat(200))})).collect::<Vec<_>>().into(),
+        ),
         ("Answers of another form", json!([]), json!("x"), json!({})),
         ("Answers with nothing", json!({}), json!({}), json!([])),
     ] {
