@@ -12,6 +12,10 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
 
+/// The most characters of a value, and the most values of a parameter, in the first line. The lines below have all.
+const MAX_HEADLINE_CHARS: usize = 120;
+const MAX_HEADLINE_VALUES: usize = 8;
+
 /// The most bytes of the facts about the object of a call.
 const MAX_FACT_BYTES: usize = 3 << 10;
 
@@ -112,7 +116,7 @@ fn push_phrase(text: &mut String, phrase: &str, call: &CallDescription<'_>) {
             (None, _) if name == "cluster" => text.push_str(call.cluster),
             (Some(parameter), _) => push_parameter_values(text, parameter, call),
             (None, Some(guest)) if name == "guest" => text.push_str(&guest.describe()),
-            (None, _) => push_quoted(text, path_value(call, name), usize::MAX),
+            (None, _) => push_quoted(text, path_value(call, name), MAX_HEADLINE_CHARS),
         }
         rest = after;
     }
@@ -126,9 +130,12 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
     if values.peek().is_none() {
         return text.push_str("(not given)");
     }
-    for (at, value) in values.enumerate() {
+    for (at, value) in values.by_ref().take(MAX_HEADLINE_VALUES).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
-        push_quoted(text, value, usize::MAX);
+        push_quoted(text, value, MAX_HEADLINE_CHARS);
+    }
+    if let more @ 1.. = values.count() {
+        let _ = write!(text, " and {more} more");
     }
 }
 
@@ -150,7 +157,7 @@ fn push_summary(text: &mut String, call: &CallDescription<'_>) {
         separator = ", ";
     }
     for (name, value) in call.path_values.iter().filter(|(name, _)| is_object(name)) {
-        let _ = write!(text, "{separator}{name} {}", quote(value, usize::MAX));
+        let _ = write!(text, "{separator}{name} {}", quote(value, MAX_HEADLINE_CHARS));
         separator = ", ";
     }
 }
