@@ -44,8 +44,8 @@ impl<'a> AuditEntry<'a> {
 
 impl AuditedCall<'_> {
     /// Records that a change is about to be sent. Without the record it must not be sent.
-    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditWriteError> {
-        self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
+    pub(super) fn record_start(self, decision: AuditDecision, reason: Option<&str>) -> Result<(), AuditWriteError> {
+        self.write(AuditEntry { reason, ..AuditEntry::new(AuditEvent::ChangeStarted, decision) })
     }
 
     /// Records that a confirmation is requested.

@@ -19,6 +19,8 @@ const MIN_READING_TIME: Duration = Duration::from_secs(1);
 pub struct Confirmed<'a> {
     planned: PlannedCall<'a>,
     decision: AuditDecision,
+    /// The way and the time of the confirmation.
+    reason: Option<String>,
 }
 
 /// The confirmation that a caller offers.
@@ -145,11 +147,13 @@ impl<'a> Authorized<'a> {
     /// The call is not confirmed. The error has the question.
     pub fn confirm(self, input: ConfirmationInput<'_>) -> Result<Confirmed<'a>, ConfirmationError> {
         if !self.needs_confirmation() {
-            return Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed });
+            return Ok(self.into_allowed());
         }
         match redeem_confirmation(self.planned(), &input) {
-            Ok(Redemption::Confirmed) => {
-                Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Confirmed })
+            Ok(Redemption::Confirmed { age }) => {
+                let way = if input.dialog.asks_user() { "the client accepted" } else { "the model sent the code of" };
+                let reason = Some(format!("{way} the question after {} ms", age.as_millis()));
+                Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Confirmed, reason })
             }
             Ok(Redemption::Missing { rejected_code }) => Err(self.ask(input.dialog.asks_user(), rejected_code)),
             Err(rejection) => {
@@ -195,7 +199,11 @@ impl<'a> Authorized<'a> {
             let planned = self.planned();
             return Err(ConfirmationRequired { operation: planned.operation_line(), risk: planned.risk });
         }
-        Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed })
+        Ok(self.into_allowed())
+    }
+
+    fn into_allowed(self) -> Confirmed<'a> {
+        Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed, reason: None }
     }
 }
 
@@ -206,6 +214,10 @@ impl<'a> Confirmed<'a> {
 
     pub(super) fn decision(&self) -> AuditDecision {
         self.decision
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 }
 
@@ -218,11 +230,10 @@ impl UserDialog {
 
 /// The result of a confirmation that is not rejected.
 enum Redemption {
-    Confirmed,
+    /// The answer or the code came this long after the question.
+    Confirmed { age: Duration },
     /// The call has no valid confirmation, so the question is to be asked.
-    Missing {
-        rejected_code: Option<CodeError>,
-    },
+    Missing { rejected_code: Option<CodeError> },
 }
 
 /// Uses up the confirmation of the call.
@@ -236,7 +247,7 @@ fn redeem_confirmation(planned: &PlannedCall<'_>, input: &ConfirmationInput<'_>)
     }
     let redeemed = input.code.map(|code| codes.redeem(ConfirmationChannel::Argument, code.trim(), &binding));
     Ok(match redeemed {
-        Some(Ok(_)) => Redemption::Confirmed,
+        Some(Ok(age)) => Redemption::Confirmed { age },
         Some(Err(error)) => Redemption::Missing { rejected_code: Some(error) },
         None => Redemption::Missing { rejected_code: None },
     })
@@ -245,7 +256,7 @@ fn redeem_confirmation(planned: &PlannedCall<'_>, input: &ConfirmationInput<'_>)
 /// Returns the meaning of an answer. `age` is the time since the question, if its code is valid.
 fn judge_answer(answer: UserAnswer, age: Result<Duration, CodeError>) -> Result<Redemption, Rejection> {
     match (answer, age) {
-        (UserAnswer::Accepted, Ok(_)) => Ok(Redemption::Confirmed),
+        (UserAnswer::Accepted, Ok(age)) => Ok(Redemption::Confirmed { age }),
         (UserAnswer::Accepted, Err(error)) => Err(Rejection::InvalidCode(error)),
         (UserAnswer::Declined | UserAnswer::Cancelled, Ok(after)) if after < MIN_READING_TIME => {
             Err(Rejection::ClientDeclined { cancelled: answer == UserAnswer::Cancelled, after })
@@ -270,7 +281,7 @@ mod tests {
         let (early, late) = (MIN_READING_TIME - Duration::from_millis(1), MIN_READING_TIME);
         for answer in [UserAnswer::Accepted, UserAnswer::Declined, UserAnswer::Cancelled, UserAnswer::Missing] {
             for age in [Ok(early), Ok(late), Err(CodeError::Expired)] {
-                let is_confirmed = matches!(judge_answer(answer, age), Ok(Redemption::Confirmed));
+                let is_confirmed = matches!(judge_answer(answer, age), Ok(Redemption::Confirmed { .. }));
                 assert_eq!(is_confirmed, answer == UserAnswer::Accepted && age.is_ok(), "{answer:?} {age:?}");
             }
         }

@@ -78,7 +78,7 @@
 //! use proxmox_mcp::audit::AuditDecision;
 //! use proxmox_mcp::call::{Confirmed, PlannedCall};
 //! fn confirm(planned: PlannedCall<'_>) -> Confirmed<'_> {
-//!     Confirmed { planned, decision: AuditDecision::Confirmed }
+//!     Confirmed { planned, decision: AuditDecision::Confirmed, reason: None }
 //! }
 //! ```
 //! A handle does not give its cluster away:

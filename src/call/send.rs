@@ -23,7 +23,7 @@ impl Confirmed<'_> {
     pub(super) fn send(&self) -> Result<ApiResponse, SendError> {
         let planned = self.planned();
         if !planned.risk.is_read_only() {
-            planned.audited().record_start(self.decision()).map_err(SendError::AuditLog)?;
+            planned.audited().record_start(self.decision(), self.reason()).map_err(SendError::AuditLog)?;
         }
         let start = Instant::now();
         // A token interrupts one connection, and several reads of a call may be in flight.

@@ -98,13 +98,18 @@ fn a_question_counts_as_asked_and_not_as_failed() {
 
 #[test]
 fn an_acceptance_is_an_agreement_with_any_content_at_any_time() {
-    for (content, after) in [(Value::Null, 0), (json!({}), 5_000), (json!({"confirm": false}), 299_000)] {
+    for (content, after) in [(Value::Null, 0_u64), (json!({}), 5_000), (json!({"confirm": false}), 299_000)] {
         let server = start_server();
         let asked = server.call(true, json!({}));
         server.clock.advance(Duration::from_millis(after));
         let answer = server.call(true, answer_question(&asked["result"]["requestState"], "accept", content));
         assert_eq!(answer["result"]["isError"], Value::Null, "{answer}");
         assert_eq!(server.node.writes(), ["DELETE /nodes/pve1/qemu/100"]);
+        let text = fs::read_to_string(&server.audit).expect("the audit log");
+        let begin = text.lines().find(|line| line.contains("\"event\":\"begin\"")).expect("a line");
+        let begin: Value = serde_json::from_str(begin).expect("JSON");
+        let why = format!("the client accepted the question after {after} ms");
+        assert_eq!((&begin["decision"], &begin["why"]), (&"confirmed".into(), &why.into()));
         assert_eq!(server.last_audit_line()["decision"], "confirmed");
     }
 }
