@@ -14,6 +14,11 @@ impl BootClock {
     pub fn elapsed_seconds(&self) -> u64 {
         boot_time().saturating_sub(self.0).as_secs()
     }
+
+    /// Returns the milliseconds since the start. They never decrease.
+    pub fn elapsed_millis(&self) -> u64 {
+        u64::try_from(boot_time().saturating_sub(self.0).as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Returns the time since the machine started.

@@ -1,6 +1,7 @@
 //! The audit records of API calls.
 
 use super::handle::ClusterHandle;
+use super::scope::ConfirmationStep;
 use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError};
 use crate::base::trace::TraceParent;
 use crate::pve::Method;
@@ -43,8 +44,8 @@ impl<'a> AuditEntry<'a> {
 
 impl AuditedCall<'_> {
     /// Records that a change is about to be sent. Without the record it must not be sent.
-    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditWriteError> {
-        self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
+    pub(super) fn record_start(self, decision: AuditDecision, reason: Option<&str>) -> Result<(), AuditWriteError> {
+        self.write(AuditEntry { reason, ..AuditEntry::new(AuditEvent::ChangeStarted, decision) })
     }
 
     /// Records that a change was not sent although its start may be recorded.
@@ -56,16 +57,27 @@ impl AuditedCall<'_> {
 
     /// Records that a confirmation is requested.
     pub(super) fn record_confirmation_request(self) {
+        self.cluster.scope.origin.observer.record_confirmation(ConfirmationStep::Requested);
         let entry = AuditEntry::new(AuditEvent::ConfirmationRequested, AuditDecision::ConfirmationRequested);
         // Nothing is sent, so the call does not depend on the record. The audit log reports the failure.
         let _ = self.write(entry);
     }
 
-    /// Records that the call is denied.
+    /// Records that the policy denies the call.
     pub(super) fn record_denial(self, reason: &dyn Display) {
-        self.cluster.scope.origin.observer.record_denial();
+        self.record_rejection(AuditDecision::Denied, reason);
+    }
+
+    /// Records that the call is not made by this decision.
+    pub(super) fn record_rejection(self, decision: AuditDecision, reason: &dyn Display) {
+        let observer = self.cluster.scope.origin.observer;
+        match decision {
+            AuditDecision::Declined => observer.record_confirmation(ConfirmationStep::Declined),
+            AuditDecision::Unattended => observer.record_confirmation(ConfirmationStep::Unattended),
+            _ => observer.record_denial(),
+        }
         let reason = reason.to_string();
-        let entry = AuditEntry::new(AuditEvent::Denied, AuditDecision::Denied);
+        let entry = AuditEntry::new(AuditEvent::Denied, decision);
         // The call is denied with or without the record. The audit log reports the failure.
         let _ = self.write(AuditEntry { reason: Some(&reason), ..entry });
     }

@@ -23,7 +23,7 @@ impl Confirmed<'_> {
     pub(super) fn send(&self) -> Result<ApiResponse, SendError> {
         let planned = self.planned();
         if !planned.risk.is_read_only() {
-            planned.audited().record_start(self.decision()).map_err(|error| {
+            planned.audited().record_start(self.decision(), self.reason()).map_err(|error| {
                 if error.may_be_written() {
                     planned.audited().record_unsent(self.decision());
                 }
@@ -42,6 +42,12 @@ impl Confirmed<'_> {
     pub(super) fn send_read(&self) -> Result<ApiResponse, PveError> {
         let planned = self.planned();
         self.record_read(|cluster, cancel| cluster.call(Method::Get, &planned.path, &planned.params, cancel))
+    }
+
+    /// Sends a read that the server makes by itself, which ends at `deadline` at the latest.
+    pub(super) fn send_read_until(&self, deadline: Instant) -> Result<ApiResponse, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel))
     }
 
     /// Sends a read of a list. The caller checks the rows.

@@ -59,11 +59,13 @@ impl<'a> CallSpan<'a> {
         if !self.is_tool_call {
             return;
         }
-        let outcome = match (is_cancelled, is_error, self.failed.get()) {
+        let outcome = match (is_cancelled, is_error, self.attributes.outcome(), self.failed.get()) {
             (true, ..) => CallOutcome::Cancelled,
-            (_, false, false) => CallOutcome::Ok,
-            (_, false, true) if self.attributes.is_denied() => CallOutcome::Refused,
-            _ => CallOutcome::Failed,
+            (_, true, ..) => CallOutcome::Failed,
+            (_, _, Some(outcome), _) => outcome,
+            (.., false) => CallOutcome::Ok,
+            (.., true) if self.attributes.is_denied() => CallOutcome::Refused,
+            (.., true) => CallOutcome::Failed,
         };
         let duration = self.started.map(|started| started.elapsed());
         let metrics = &self.server.metrics;

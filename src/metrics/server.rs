@@ -21,6 +21,12 @@ pub enum CallOutcome {
     Failed,
     /// Refused by the policy.
     Refused,
+    /// Not sent yet: a confirmation was requested.
+    Asked,
+    /// Not sent: the user did not confirm it.
+    Declined,
+    /// Not sent: the client did not confirm it before a person could read the question.
+    Unattended,
     /// Cancelled by the client.
     Cancelled,
     /// Not started: too many calls were in flight.
@@ -28,7 +34,16 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    const ALL: [Self; 5] = [Self::Ok, Self::Failed, Self::Refused, Self::Cancelled, Self::Busy];
+    const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Refused,
+        Self::Asked,
+        Self::Declined,
+        Self::Unattended,
+        Self::Cancelled,
+        Self::Busy,
+    ];
 
     /// Returns the name in the log and in the metrics.
     pub fn name(self) -> &'static str {
@@ -36,6 +51,9 @@ impl CallOutcome {
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Refused => "refused",
+            Self::Asked => "asked",
+            Self::Declined => "declined",
+            Self::Unattended => "unattended",
             Self::Cancelled => "cancelled",
             Self::Busy => "busy",
         }

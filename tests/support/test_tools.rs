@@ -253,6 +253,39 @@ pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServe
     start_serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
 }
 
+/// Returns a server with the product's tools over these clusters, for these clients, with a clock and an audit log.
+pub fn product_with(
+    clusters: Vec<ClusterConfig>,
+    clients: &[Client],
+    clock: &ManualClock,
+    audit: AuditLog,
+) -> McpServer {
+    let clock = clock.clone();
+    let state = ToolState::new(manager(clusters), clients, Arc::new(audit), Limits::default().max_result_bytes);
+    let state = state.expect("the state of the tools").with_clock(Arc::new(move || clock.now()));
+    start_serving(tools::catalog(&Arc::new(state)))
+}
+
+/// A clock that stands still until a test advances it.
+#[derive(Clone)]
+pub struct ManualClock(Arc<Mutex<Instant>>);
+
+impl ManualClock {
+    /// Starts at the present time.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// Returns a server with the product's tools over these clusters.
 pub fn product(clusters: Vec<ClusterConfig>) -> McpServer {
     start_serving(tools::catalog(&tool_state(clusters, Limits::default().max_result_bytes)))
