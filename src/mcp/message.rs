@@ -66,9 +66,14 @@ impl<'a> RpcRequest<'a> {
         self.id
     }
 
-    /// Returns true for tools/call, which may block. All other requests are answered from memory.
+    /// Returns true for a request that may block. All others are answered from memory.
     pub fn may_take_long(&self) -> bool {
-        self.method == "tools/call"
+        self.logged_method().is_some() || self.method == "completion/complete"
+    }
+
+    /// Returns the method if each of its requests has a line in the log.
+    pub(super) fn logged_method(&self) -> Option<&'static str> {
+        ["tools/call", "prompts/get", "resources/read"].into_iter().find(|method| *method == self.method)
     }
 
     /// Parses the parameters. Absent ones count as an empty object.

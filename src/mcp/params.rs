@@ -28,6 +28,8 @@ pub struct RequestParams<'a> {
     pub reference: Option<&'a str>,
     /// Raw argument of completion/complete.
     pub argument: Option<&'a str>,
+    /// Raw object of completion/complete with the arguments chosen so far.
+    pub context: Option<&'a str>,
     /// Raw answers to an input-required result (2026-07-28).
     pub input_responses: Option<&'a str>,
     /// State of an input-required result (2026-07-28).
@@ -63,11 +65,25 @@ impl<'a> RequestParams<'a> {
             "level",
             "ref",
             "argument",
+            "context",
             "inputResponses",
             "requestState",
         ];
-        let [meta, name, arguments, uri, cursor, version, client_info, level, reference, argument, responses, state] =
-            read_members(raw, names)?;
+        let [
+            meta,
+            name,
+            arguments,
+            uri,
+            cursor,
+            version,
+            client_info,
+            level,
+            reference,
+            argument,
+            context,
+            responses,
+            state,
+        ] = read_members(raw, names)?;
         Ok(Self {
             meta: meta.filter(is_not_null).map(RequestMeta::parse).transpose()?.unwrap_or_default(),
             name: read_optional_string("name", name)?,
@@ -79,6 +95,7 @@ impl<'a> RequestParams<'a> {
             level: read_optional_string("level", level)?,
             reference: reference.filter(is_not_null),
             argument: argument.filter(is_not_null),
+            context: context.filter(is_not_null),
             input_responses: responses.filter(is_not_null),
             request_state: read_optional_string("requestState", state)?,
         })

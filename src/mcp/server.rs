@@ -51,27 +51,26 @@ impl McpServer {
         &self.state.metrics
     }
 
-    /// Records a tool call that the transport does not run because too many are in flight.
+    /// Records a request that the transport does not run because too many are in flight.
     pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &Caller) {
         let params = request.parse_params();
         let name = params.as_ref().ok().and_then(|params| params.name.as_deref());
         let tool = name.and_then(|name| self.state.find_tool(name));
-        call_span::record_busy(&self.state, caller, tool.map(|(index, _)| index));
+        call_span::record_busy(&self.state, caller, request.logged_method(), tool.map(|(index, _)| index));
     }
 
     /// Answers one request, given the result of [`RpcRequest::parse_params`].
     ///
     /// Returns `None` if the request was cancelled, since a cancelled request gets no answer (Utilities, Cancellation).
-    /// Blocks while a tool runs if [`RpcRequest::may_take_long`], else returns at once.
+    /// Blocks while a handler runs if [`RpcRequest::may_take_long`], else returns at once.
     pub fn handle_request(
         &self,
         request: &RpcRequest<'_>,
         params: Result<RequestParams<'_>, RpcError>,
         transport: &TransportContext<'_>,
     ) -> Option<RpcResponse> {
-        let is_tool_call = request.may_take_long();
         let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
-        let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
+        let span = CallSpan::start(&self.state, transport.caller, trace, request.logged_method());
         // A call may be cancelled while it waits for a worker thread. It must not start then.
         if transport.cancel.is_client_gone() {
             span.end(true, false);
@@ -109,7 +108,7 @@ impl McpServer {
         Some(match result {
             Ok(bytes) => RpcResponse { bytes, code: None },
             Err(error) => {
-                let call_id = is_tool_call.then(|| json!({&self.state.call_id_key: span.id.to_string()}));
+                let call_id = request.may_take_long().then(|| json!({&self.state.call_id_key: span.id.to_string()}));
                 RpcResponse { bytes: request.encode_error_with_data(&error, call_id), code: Some(error.code()) }
             }
         })
