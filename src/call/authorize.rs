@@ -3,11 +3,13 @@
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
 use super::denied_call::DeniedCall;
+use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
 use crate::base::hint::Hint;
 use crate::policy::{Action, ClusterPolicy, Denial, GuestSelector, Risk};
 use crate::pve::guests::Guest;
+use crate::pve::schema::Operation;
 use std::fmt::Write;
 
 /// The most guests that a denial names.
@@ -27,6 +29,31 @@ impl<'a> PlannedCall<'a> {
         let check = check_protection(self.cluster.policy(), self.risk, &self.affected, self.guests.as_ref());
         check.map_err(|reason| deny(self.audited(), reason))?;
         Ok(Authorized { planned: self })
+    }
+}
+
+impl ClusterHandle<'_> {
+    /// Returns the reason why the caller may not use an operation on a path, if there is one. Nothing is recorded,
+    /// because nothing is asked for. The guests that a call affects are not considered.
+    pub fn find_denial(&self, operation: &Operation<'_>, path: &[&str]) -> Option<Denial> {
+        let client = self.scope.origin.client;
+        let action = Action {
+            method: operation.method().as_str(),
+            segments: path,
+            template: Some(operation.template()),
+            risk: operation.risk(),
+        };
+        self.policy().authorize(&client.name, client.permissions, &action).err()
+    }
+
+    /// Returns whether a call with this risk needs a confirmation before it is sent.
+    pub fn needs_confirmation(&self, risk: Risk) -> bool {
+        self.policy().needs_confirmation(risk)
+    }
+
+    /// Returns whether the operator protects the guest from changes.
+    pub fn is_protected(&self, guest: &Guest) -> bool {
+        self.policy().protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>())
     }
 }
 

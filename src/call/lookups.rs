@@ -11,6 +11,7 @@ use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl<'a> ClusterHandle<'a> {
     /// Reads a fixed path for a tool.
@@ -30,6 +31,18 @@ impl<'a> ClusterHandle<'a> {
     /// Reads the guests of the cluster for a tool. Their texts are not redacted.
     pub fn read_guests(&self) -> Result<Vec<Guest>, LookupError> {
         self.fetch_guests(CallPurpose::ToolRead)
+    }
+
+    /// Looks up a path of this program for a prompt, a resource or a completion. The look-up ends at `deadline`.
+    pub fn look_up_until(
+        &self,
+        deadline: Instant,
+        path: ApiPath,
+        params: ApiParams,
+    ) -> Result<ApiResponse, LookupError> {
+        let read = self.authorize_read(CallPurpose::Lookup, path, params)?;
+        let response = read.send_read_until(deadline)?;
+        Ok(self.redact_response(response))
     }
 
     /// Looks up every guest that the token sees, once.

@@ -134,6 +134,7 @@ mod service;
 mod spec;
 mod visibility;
 
+pub use crate::pve::client::cluster::ApiResponse;
 pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
 pub use confirm::{

@@ -40,6 +40,12 @@ impl Confirmed<'_> {
         self.record_read(|cluster, cancel| cluster.call(Method::Get, &planned.path, &planned.params, cancel))
     }
 
+    /// Sends a read that ends at `deadline`.
+    pub(super) fn send_read_until(&self, deadline: Instant) -> Result<ApiResponse, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel))
+    }
+
     /// Sends a read of a list. The caller checks the rows.
     pub(super) fn send_list_read(&self) -> Result<ApiResponse, PveError> {
         let planned = self.planned();

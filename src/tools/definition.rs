@@ -1,7 +1,7 @@
 //! A tool as data, with its handler.
 
 use super::state::ToolState;
-use crate::call::{CallObserver, CallOrigin, CallScope};
+use crate::call::{CallObserver, CallScope};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
@@ -58,18 +58,8 @@ impl ToolDefinition {
     }
 
     fn run(&self, state: &ToolState, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
-        let origin = CallOrigin {
-            client: &context.caller.client,
-            address: context.caller.address,
-            transport: context.caller.transport,
-            tool: self.name,
-            id: context.id,
-            trace: context.trace,
-            cancel: &context.cancel,
-            observer: context.attributes,
-        };
         let max_result_bytes = state.max_result_bytes;
-        let mut output = state.calls.run(&origin, |scope| {
+        let mut output = state.run(context, self.name, |scope| {
             (self.handler)(&ToolCall { scope, context, args, max_result_bytes, name: self.name })
         })?;
         if self.trust == OutputTrust::Untrusted {

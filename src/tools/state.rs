@@ -1,8 +1,9 @@
 //! The state that all tools share.
 
 use crate::audit::AuditLog;
-use crate::call::CallService;
+use crate::call::{CallOrigin, CallScope, CallService};
 use crate::config::Client;
+use crate::mcp::context::CallContext;
 use crate::pve::client::manager::ClusterManager;
 use std::sync::Arc;
 
@@ -25,6 +26,26 @@ impl ToolState {
         max_result_bytes: usize,
     ) -> Result<Self, ring::error::Unspecified> {
         Ok(Self { calls: CallService::new(clusters, clients, audit)?, max_result_bytes })
+    }
+
+    /// Runs a handler in the scope of its call. `tool` names the tool, prompt or resource in the audit log.
+    pub(super) fn run<T>(
+        &self,
+        context: &CallContext<'_>,
+        tool: &'static str,
+        run: impl FnOnce(CallScope<'_>) -> T,
+    ) -> T {
+        let origin = CallOrigin {
+            client: &context.caller.client,
+            address: context.caller.address,
+            transport: context.caller.transport,
+            tool,
+            id: context.id,
+            trace: context.trace,
+            cancel: &context.cancel,
+            observer: context.attributes,
+        };
+        self.calls.run(&origin, run)
     }
 
     /// Returns the current clusters.
