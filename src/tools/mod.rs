@@ -3,14 +3,18 @@
 mod api_call;
 mod api_get;
 mod clusters;
+mod completion;
 mod definition;
 mod describe;
 mod errors;
+mod facts;
 mod guests;
 mod lists;
 mod output;
 pub(crate) mod output_options;
 mod parameters;
+mod prompts;
+mod resources;
 mod search;
 mod state;
 mod tasks;
@@ -18,7 +22,7 @@ mod tasks;
 pub use definition::UNTRUSTED_NOTICE;
 pub use state::ToolState;
 
-use crate::mcp::catalog::{Catalog, ServerInfo, Tool};
+use crate::mcp::catalog::{Catalog, CompletionHandler, Resources, ServerInfo, Tool};
 use definition::ToolDefinition;
 use std::sync::Arc;
 
@@ -51,5 +55,32 @@ pub fn all(state: &Arc<ToolState>) -> Vec<Tool> {
 /// Returns the catalog of the server.
 pub fn catalog(state: &Arc<ToolState>) -> Catalog {
     let server = ServerInfo { name: env!("CARGO_PKG_NAME"), title: "Proxmox VE", version: env!("CARGO_PKG_VERSION") };
-    Catalog { server, instructions: INSTRUCTIONS, tools: all(state), ..Catalog::default() }
+    Catalog {
+        server,
+        instructions: INSTRUCTIONS,
+        tools: all(state),
+        resources: Some(build_resources(state)),
+        prompts: prompts::PROMPTS.iter().map(|prompt| prompt.into_prompt(state.clone())).collect(),
+        completion: Some(build_completion(state)),
+        logging: false,
+    }
+}
+
+fn build_resources(state: &Arc<ToolState>) -> Resources {
+    let (list_state, read_state) = (state.clone(), state.clone());
+    Resources {
+        list: Box::new(move |context| list_state.run(context, "resources/list", resources::list_clusters)),
+        templates: resources::TEMPLATES.into(),
+        read: Box::new(move |context, uri| {
+            let max_bytes = read_state.max_result_bytes;
+            read_state.run(context, "resources/read", |scope| resources::read_resource(scope, uri, max_bytes))
+        }),
+    }
+}
+
+fn build_completion(state: &Arc<ToolState>) -> CompletionHandler {
+    let state = state.clone();
+    Box::new(move |context, request| {
+        state.run(context, "completion/complete", |scope| completion::complete(scope, request))
+    })
 }

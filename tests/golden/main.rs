@@ -13,6 +13,7 @@ mod node_errors;
 mod pages;
 mod plans;
 mod policy;
+mod prompts;
 mod protocol;
 #[path = "../support/mod.rs"]
 mod support;
