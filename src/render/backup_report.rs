@@ -2,8 +2,8 @@
 
 use super::briefing::Section;
 use super::health::{
-    BackupFacts, ExplainedTask, HealthFacts, PartAnswer, StorageBackups, describe_failed_tasks,
-    describe_missing_backup, describe_storage, limit_backups,
+    BackupFacts, ExplainedTask, HealthFacts, PartAnswer, StorageBackups, describe_failed_tasks, describe_storage,
+    limit_backups, sees_all_backups,
 };
 use super::labels::{count, format_bytes, format_duration, format_time, guest_label};
 use crate::pve::backups::{BackupFile, BackupJob, JobSelection};
@@ -78,7 +78,8 @@ fn describe_guests(facts: &HealthFacts, backups: &BackupFacts) -> Section {
         let found = files.get(&guest.vmid).map_or(&[][..], Vec::as_slice);
         let last = found.iter().max_by_key(|file| file.created);
         let backup = match last {
-            None => describe_missing_backup(facts, backups, guest.vmid).to_owned(),
+            None if sees_all_backups(facts, backups, guest.vmid) => "no backup seen".to_owned(),
+            None => "its backups can't be seen".to_owned(),
             Some(file) => describe_file(file, found.len(), facts.now),
         };
         let row = format!("{}{template}: {backup}; {jobs}", guest_label(guest));

@@ -3,7 +3,7 @@
 use super::briefing::Section;
 use super::cluster_errors::ErrorText;
 use super::health::{ExplainedTask, HealthFacts, describe_storage, describe_task_row, limit_by_privilege};
-use super::labels::{format_bytes, format_duration, format_percent, format_time, guest_label, single_line};
+use super::labels::{format_bytes, format_cpu, format_duration, format_time, guest_label, single_line};
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::rows::ApiRow;
 use crate::sanitize;
@@ -157,7 +157,7 @@ fn push_status(section: &mut Section, status: &ApiRow) {
         row += &format!(" for {}", format_duration(uptime));
     }
     if let (Some(cpu), Some(cores)) = (status.number("cpu"), status.number("cpus")) {
-        row += &format!(", CPU {} of {cores}", format_percent(cpu));
+        row += &format!(", CPU {}", format_cpu(cpu, cores));
     }
     if let (Some(used), Some(total)) = (status.count("mem"), status.count("maxmem")) {
         row += &format!(", memory {} of {}", format_bytes(used), format_bytes(total));

@@ -2,7 +2,7 @@
 
 use super::briefing::Section;
 use super::cluster_errors::ErrorText;
-use super::labels::{count, format_bytes, format_duration, format_percent, format_time, guest_label};
+use super::labels::{count, format_bytes, format_cpu, format_duration, format_percent, format_time, guest_label};
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::guests::Guest;
 use crate::pve::inventory::{Inventory, StorageSummary};
@@ -164,8 +164,12 @@ pub(super) fn limit_by_privilege(
     match privileges {
         Ok(token) if token.holds(acl_path, privilege) => {}
         Ok(_) => section.limit(&format!("{effect}: the API token lacks {privilege} on {acl_path}")),
-        Err(error) => section.limit(&format!("the API token's privileges, so lists may lack rows: {error}")),
+        Err(error) => limit_by_unknown_privileges(section, error),
     }
+}
+
+fn limit_by_unknown_privileges(section: &mut Section, error: &ErrorText) {
+    section.limit(&format!("the API token's privileges, so rows may be missing: {error}"));
 }
 
 fn push_or_limit(section: &mut Section, part: &str, answer: &Result<Vec<String>, ErrorText>) {
@@ -190,7 +194,7 @@ fn describe_nodes(facts: &HealthFacts) -> Section {
     for node in nodes {
         let mut row = format!("{} {}", node.name, describe_status(&node.status));
         if let (Some(cpu), Some(cores)) = (node.cpu, node.maxcpu) {
-            row += &format!(", CPU {} of {cores}", format_percent(cpu));
+            row += &format!(", CPU {}", format_cpu(cpu, cores as f64));
         }
         if let (Some(used), Some(total)) = (node.mem, node.maxmem.filter(|total| *total > 0)) {
             let fraction = format_percent(used as f64 / total as f64);
@@ -373,7 +377,7 @@ pub(super) fn limit_backups(section: &mut Section, facts: &HealthFacts, backups:
         let token = match &facts.privileges {
             Ok(token) => token,
             Err(error) => {
-                section.limit(&format!("the API token's privileges, so backups may be missing: {error}"));
+                limit_by_unknown_privileges(section, error);
                 continue;
             }
         };
@@ -394,11 +398,11 @@ fn may_see_backups(token: &TokenPrivileges, storage: &str, vmid: u32) -> bool {
         || (token.holds(&acl_path, "Datastore.AllocateSpace") && token.holds(&format!("/vms/{vmid}"), "VM.Backup"))
 }
 
-/// Returns what is known where no backup of a guest was read.
-pub(super) fn describe_missing_backup(facts: &HealthFacts, backups: &BackupFacts, vmid: u32) -> &'static str {
+/// Returns whether the token sees the backups of a guest on every storage that was read.
+pub(super) fn sees_all_backups(facts: &HealthFacts, backups: &BackupFacts, vmid: u32) -> bool {
     let is_visible =
         |token: &TokenPrivileges| backups.files.iter().all(|entry| may_see_backups(token, &entry.storage.name, vmid));
-    if facts.privileges.as_ref().is_ok_and(is_visible) { "no backup seen" } else { "its backups can't be seen" }
+    facts.privileges.as_ref().is_ok_and(is_visible)
 }
 
 /// Returns whether all backups that could be read show none of this guest.
@@ -410,7 +414,9 @@ fn describe_guests_without_backup(facts: &HealthFacts, backups: &BackupFacts) ->
     let mut section = Section::new("Guests without a backup, or in no enabled backup job");
     limit_backups(&mut section, facts, backups);
     for guest in facts.inventory.guests.iter().filter(|guest| !guest.template) {
-        let no_file = has_no_backup(guest, backups).then(|| describe_missing_backup(facts, backups, guest.vmid));
+        // A backup that the token can't see is a limit of the section, and no problem of the guest.
+        let is_missing = has_no_backup(guest, backups) && sees_all_backups(facts, backups, guest.vmid);
+        let no_file = is_missing.then_some("no backup seen");
         let no_job = match &backups.jobs {
             Ok(jobs) => match jobs.iter().find(|job| job.selects(guest)) {
                 None => Some("in no backup job".to_owned()),

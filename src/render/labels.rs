@@ -48,6 +48,12 @@ pub(crate) fn format_percent(fraction: f64) -> String {
     format!("{:.0}%", fraction * 100.0)
 }
 
+/// Returns the used fraction of processors: `12% of 4 cores`.
+pub(crate) fn format_cpu(fraction: f64, cores: f64) -> String {
+    let noun = if cores == 1.0 { "core" } else { "cores" };
+    format!("{} of {cores} {noun}", format_percent(fraction))
+}
+
 /// Returns `1 guest` or `2 guests`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

@@ -1,12 +1,11 @@
 //! The reads behind prompts and summaries: in parallel, and bounded in number and time.
 
-use super::errors::read_failed;
-use crate::base::hint::render_error;
-use crate::call::{ApiResponse, ClusterHandle, fan_out};
+use crate::base::hint::{Hint, render_error};
+use crate::call::{ApiResponse, ClusterHandle, LookupError, fan_out};
 use crate::pve::backups::{BackupFile, BackupJob};
 use crate::pve::inventory::{Inventory, StorageSummary};
 use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
+use crate::pve::path::{ApiPath, PathError};
 use crate::pve::rows::{ApiRow, parse_list};
 use crate::pve::task::TaskState;
 use crate::pve::task_list::{TaskEntry, find_cause_line};
@@ -17,6 +16,7 @@ use crate::render::health::{
     find_ha_problem, find_replication_problem,
 };
 use crate::render::labels::now_seconds;
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// The time for all reads of one prompt. Clients often end a request after 60 s.
@@ -67,6 +67,27 @@ impl Lookup {
     }
 }
 
+/// The reason why a read has no answer.
+#[derive(Debug, thiserror::Error)]
+enum FactError {
+    #[error("not asked: the time for this prompt was over")]
+    TimeOver,
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+}
+
+impl Hint for FactError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::TimeOver => None,
+            Self::Path(error) => error.hint(),
+            Self::Lookup(error) => error.hint(),
+        }
+    }
+}
+
 /// Reads from one cluster until a deadline.
 pub(super) struct FactReader<'a> {
     pub(super) cluster: &'a ClusterHandle<'a>,
@@ -74,14 +95,18 @@ pub(super) struct FactReader<'a> {
 }
 
 impl FactReader<'_> {
+    /// Reads one path. The error has no hint: a text with many of them would repeat it.
     pub(super) fn read(&self, lookup: &Lookup) -> Result<ApiResponse, ErrorText> {
+        self.try_read(lookup).map_err(|error| ErrorText(self.cluster.redact(error.to_string())))
+    }
+
+    fn try_read(&self, lookup: &Lookup) -> Result<ApiResponse, FactError> {
         if Instant::now() >= self.deadline {
-            return Err(ErrorText("not asked: the time for this prompt was over".into()));
+            return Err(FactError::TimeOver);
         }
         // A cluster may give its nodes and storages any name.
-        let path = ApiPath::from_segments(&lookup.segments).map_err(|error| ErrorText(render_error(&error)))?;
-        let answer = self.cluster.look_up_until(self.deadline, path, lookup.params.clone());
-        answer.map_err(|error| read_failed(self.cluster, &error))
+        let path = ApiPath::from_segments(&lookup.segments)?;
+        Ok(self.cluster.look_up_until(self.deadline, path, lookup.params.clone())?)
     }
 
     /// Reads several paths in parallel. The answers are in the order of the reads.
@@ -105,8 +130,11 @@ impl FactReader<'_> {
 
     /// Reads the nodes, guests and storages.
     pub(super) fn read_inventory(&self) -> Result<Inventory, ErrorText> {
-        let answer = self.read(&Lookup::new(&["cluster", "resources"]))?;
-        Inventory::parse(&answer).map_err(|error| ErrorText(self.cluster.redact(render_error(&error))))
+        let read = || -> Result<Inventory, FactError> {
+            let answer = self.try_read(&Lookup::new(&["cluster", "resources"]))?;
+            Ok(Inventory::parse(&answer).map_err(LookupError::from)?)
+        };
+        read().map_err(|error| ErrorText(self.cluster.redact(render_error(&error))))
     }
 
     /// Reads the state of the cluster itself.

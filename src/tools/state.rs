@@ -58,3 +58,42 @@ impl ToolState {
         self.calls.replace_clusters(clusters, clients);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::cancel::CancelToken;
+    use crate::base::trace::CallId;
+    use crate::config::Limits;
+    use crate::mcp::CallAttributes;
+    use crate::pve::client::cluster::Cluster;
+    use crate::pve::demo::Demo;
+    use crate::tools::facts::{FactReader, prompt_deadline};
+    use std::time::Instant;
+
+    #[test]
+    fn nothing_is_asked_after_the_deadline() {
+        let demo = Demo::start().expect("the demo cluster");
+        let cluster = Arc::new(Cluster::new(demo.cluster(), &Limits::default()).expect("a client"));
+        let manager = ClusterManager::from_clients(vec![cluster], None).expect("clients");
+        let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a state");
+        let (client, cancel, observer) = (Client::stdio(), CancelToken::new(), CallAttributes::default());
+        let origin = CallOrigin {
+            client: &client,
+            address: None,
+            transport: "stdio",
+            tool: "prompt health",
+            id: CallId { process: 0, number: 0 },
+            trace: None,
+            cancel: &cancel,
+            observer: &observer,
+        };
+        state.calls.run(&origin, |scope| {
+            let cluster = scope.select(None).expect("the only cluster");
+            let read = |deadline| FactReader { cluster: &cluster, deadline }.read_health().map(|_| ());
+            assert!(read(prompt_deadline()).is_ok());
+            let error = read(Instant::now()).expect_err("no time is left").to_string();
+            assert_eq!(error, "not asked: the time for this prompt was over");
+        });
+    }
+}

@@ -257,11 +257,13 @@ fn denied_reads_are_said_with_their_privilege() {
         "not seen: tasks of other users on pve1: the API token lacks Sys.Audit on /nodes/pve1",
         "not seen: some guests, or all: the API token lacks VM.Audit on /vms",
         "the API token lacks Datastore.Allocate on /storage/local, or Datastore.AllocateSpace there and VM.Backup",
-        "100 \"web01\" (qemu on pve1, running): its backups can't be seen",
         "not seen: pve2, which is offline",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("no backup seen"), "a backup that can't be seen is not missing: {text}");
+    let answer = get_prompt(&server, "backup-report", json!({}));
+    assert!(prompt_text(&answer).contains("(qemu on pve1, running): its backups can't be seen"), "{answer}");
     let all = start_node("web01", |_, _| None);
     let answer = get_prompt(&start_over(&all, open_policy()), "health", json!({}));
     let text = prompt_text(&answer);
