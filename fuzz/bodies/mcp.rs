@@ -2,8 +2,8 @@
 
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{
-    Catalog, Prompt, PromptArgument, Resource, ResourceError, ResourceTemplate, Resources, Tool, ToolEffect, ToolError,
-    ToolInput, ToolOutput,
+    Catalog, Prompt, PromptArgument, Resource, ResourceError, ResourceTemplate, Resources, TaskError, TaskHandlers,
+    Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
 };
 use crate::mcp::content::Content;
 use crate::mcp::context::{CallContext, Caller};
@@ -76,6 +76,11 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
         resources: Some(resources),
         prompts: vec![prompt],
         completion: Some(Box::new(|_, request| vec![request.argument.to_owned(), request.value.to_owned()])),
+        tasks: Some(TaskHandlers {
+            read: Box::new(|_, _| Err(TaskError::Unknown)),
+            cancel: Box::new(|_, _| Ok(())),
+            unknown_task_hint: "call again",
+        }),
         logging: true,
         ..Catalog::default()
     };
@@ -152,6 +157,7 @@ fn assert_answered(request: &RpcRequest<'_>, json: &str) {
             ("uri", &params.uri),
             ("protocolVersion", &params.protocol_version),
             ("requestState", &params.request_state),
+            ("taskId", &params.task_id),
         ];
         for (name, text) in texts {
             match text {

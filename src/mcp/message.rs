@@ -68,7 +68,12 @@ impl<'a> RpcRequest<'a> {
 
     /// Returns true for a request that may block. All others are answered from memory.
     pub fn may_take_long(&self) -> bool {
-        self.logged_method().is_some() || self.method == "completion/complete"
+        self.logged_method().is_some()
+            || matches!(self.method.as_ref(), "completion/complete" | "tasks/get" | "tasks/cancel")
+    }
+
+    pub(super) fn is_tool_call(&self) -> bool {
+        self.method == "tools/call"
     }
 
     /// Returns the method if each of its requests has a line in the log.

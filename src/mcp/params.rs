@@ -34,6 +34,8 @@ pub struct RequestParams<'a> {
     pub input_responses: Option<&'a str>,
     /// State of an input-required result (2026-07-28).
     pub request_state: Option<Cow<'a, str>>,
+    /// Task of tasks/get, tasks/update and tasks/cancel (2026-07-28).
+    pub task_id: Option<Cow<'a, str>>,
 }
 
 /// The `_meta` member of a request.
@@ -68,6 +70,7 @@ impl<'a> RequestParams<'a> {
             "context",
             "inputResponses",
             "requestState",
+            "taskId",
         ];
         let [
             meta,
@@ -83,6 +86,7 @@ impl<'a> RequestParams<'a> {
             context,
             responses,
             state,
+            task_id,
         ] = read_members(raw, names)?;
         Ok(Self {
             meta: meta.filter(is_not_null).map(RequestMeta::parse).transpose()?.unwrap_or_default(),
@@ -98,6 +102,7 @@ impl<'a> RequestParams<'a> {
             context: context.filter(is_not_null),
             input_responses: responses.filter(is_not_null),
             request_state: read_optional_string("requestState", state)?,
+            task_id: read_optional_string("taskId", task_id)?,
         })
     }
 

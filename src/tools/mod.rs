@@ -8,15 +8,19 @@ mod definition;
 mod describe;
 mod errors;
 mod facts;
+mod followed_task;
 mod guests;
 mod lists;
 mod output;
+
 pub(crate) mod output_options;
+mod packed_task;
 mod parameters;
 mod prompts;
 mod resources;
 mod search;
 mod state;
+mod task_requests;
 mod tasks;
 
 pub use definition::UNTRUSTED_NOTICE;
@@ -62,6 +66,7 @@ pub fn catalog(state: &Arc<ToolState>) -> Catalog {
         resources: Some(build_resources(state)),
         prompts: prompts::PROMPTS.iter().map(|prompt| prompt.into_prompt(state.clone())).collect(),
         completion: Some(build_completion(state)),
+        tasks: Some(task_requests::TASK_REQUESTS.into_handlers(state)),
         logging: false,
     }
 }

@@ -128,6 +128,7 @@ fn catalog() -> Catalog {
                 CompletionReference::Template(uri) => vec![format!("{uri} {argument} {}", chosen["other"])],
             }
         })),
+        tasks: None,
         logging: true,
     }
 }
