@@ -80,6 +80,8 @@ pub struct GuestFacts {
 /// Tasks of a guest, and what its agent said.
 pub struct GuestHistory {
     pub tasks: Result<Vec<ExplainedTask>, ErrorText>,
+    /// Failed backups of many guests whose logs have an error of this one.
+    pub failed_backups: Vec<ExplainedTask>,
     /// The last lines of the newest failed task, if there is one.
     pub log: Option<Result<Vec<String>, ErrorText>>,
     /// `None` if the guest has no agent that could answer.
@@ -198,6 +200,9 @@ fn describe_tasks(facts: &GuestFacts, history: &GuestHistory) -> Section {
     match &history.tasks {
         Ok(tasks) => tasks.iter().for_each(|found| section.push(&describe_task_row(found))),
         Err(error) => section.limit(&format!("its tasks: {error}")),
+    }
+    for found in &history.failed_backups {
+        section.push(&format!("failed in a backup of several guests: {}", describe_task_row(found)));
     }
     section
 }

@@ -2,12 +2,15 @@
 
 use super::guest::{find_prompt_guest, read_guest};
 use super::{CLUSTER_OF_GUEST, GUEST, PromptCall, PromptDefinition, new_briefing};
+use crate::call::ApiResponse;
 use crate::mcp::catalog::ToolError;
 use crate::pve::guests::{Guest, GuestKind};
 use crate::pve::rows::ApiRow;
 use crate::pve::task_list::TaskEntry;
 use crate::render::briefing::Briefing;
+use crate::render::cluster_errors::ErrorText;
 use crate::render::guest_report::{GuestFacts, GuestHistory, describe_troubled_guest, has_agent};
+use crate::render::health::ExplainedTask;
 use crate::tools::facts::{FactReader, Lookup, rows};
 
 /// The tasks of the guest that are shown.
@@ -64,6 +67,7 @@ fn read_history(reader: &FactReader<'_>, facts: &GuestFacts) -> GuestHistory {
     let explained = &failed[..failed.len().min(MAX_LOGS)];
     let is_explained = |task: &TaskEntry| explained.iter().any(|wanted| wanted.upid == task.upid);
     GuestHistory {
+        failed_backups: read_failed_backups(reader, guest, &of_cluster),
         tasks: tasks.map(|tasks| reader.explain_tasks(tasks, is_explained)),
         log,
         agent: needs_agent(guest, facts).then(|| {
@@ -71,6 +75,29 @@ fn read_history(reader: &FactReader<'_>, facts: &GuestFacts) -> GuestHistory {
             reader.read(&lookup).map(|_| ())
         }),
     }
+}
+
+/// Finds the guest in the logs of the last failed backups of many guests, which name no guest in their UPIDs.
+fn read_failed_backups(
+    reader: &FactReader<'_>,
+    guest: &Guest,
+    of_cluster: &Result<ApiResponse, ErrorText>,
+) -> Vec<ExplainedTask> {
+    let failed_backup = |row: &ApiRow| {
+        let is_bulk = |task: &TaskEntry| task.upid.kind == "vzdump" && task.upid.id.is_empty();
+        TaskEntry::from_row(row).filter(|task| is_bulk(task) && task.failure().is_some())
+    };
+    let mut tasks = rows(of_cluster, failed_backup).unwrap_or_default();
+    tasks.truncate(MAX_LOGS);
+    let names = ["VM", "CT"].map(|kind| format!("{kind} {} ", guest.vmid));
+    let is_about_guest =
+        |line: &String| line.starts_with("ERROR:") && names.iter().any(|name| line.contains(name.as_str()));
+    let find = |task: TaskEntry| {
+        let log = reader.read_log_end(&task).ok()?;
+        let cause = log.into_iter().rev().find(is_about_guest)?;
+        Some(ExplainedTask { task, cause: Some(cause) })
+    };
+    tasks.into_iter().filter_map(find).collect()
 }
 
 /// Returns whether the guest's agent should answer now.
