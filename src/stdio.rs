@@ -6,6 +6,7 @@
 
 use crate::base::cancel::CancelToken;
 use crate::base::deadline::Deadline;
+use crate::base::memory::{CallMemory, MemoryBudget, MemoryReservation};
 use crate::base::workers::{CALL_STACK_BYTES, WorkerPool};
 use crate::config::Limits;
 use crate::mcp::context::Caller;
@@ -29,6 +30,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 struct StdioCall {
     line: Vec<u8>,
     guard: CallGuard,
+    memory: CallMemory,
+    /// The memory of the line.
+    _reservation: MemoryReservation,
 }
 
 /// A server on the process's own stdin and stdout, before it runs.
@@ -95,7 +99,7 @@ impl StdioServer {
             let session = session.clone();
             WorkerPool::new(limits.max_calls, move |call: StdioCall| {
                 if let Ok(Message::Request(request)) = parse_message(&call.line) {
-                    session.handle_request(&request, call.guard.cancel.clone());
+                    session.handle_request(&request, call.guard.cancel.clone().with_memory(call.memory));
                 }
             })
         };
@@ -104,6 +108,7 @@ impl StdioServer {
             workers: workers.clone(),
             handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
+            memory: MemoryBudget::new(limits.max_buffered_bytes),
         };
         thread::Builder::new().name("stdin".into()).stack_size(CALL_STACK_BYTES).spawn(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| reader.read_messages(input)));
@@ -144,6 +149,8 @@ struct StdinReader<W> {
     /// After a stop, lines that are still read are discarded.
     handle: StdioHandle,
     max_bytes: usize,
+    /// The memory of messages and of the answers of nodes.
+    memory: Arc<MemoryBudget>,
 }
 
 impl<W: Write> StdinReader<W> {
@@ -186,7 +193,12 @@ impl<W: Write> StdinReader<W> {
             Ok(Message::Request(request)) if request.may_take_long() => {
                 // Registered before it runs, so that a cancellation on the next line finds it.
                 let guard = calls.register(request.id());
-                if let Err(call) = self.workers.submit(StdioCall { line, guard })
+                let memory = self.memory.open_whole(&caller.client.name);
+                let Ok(_reservation) = memory.reserve(line.len()) else {
+                    server.record_busy(&request, caller);
+                    return output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
+                };
+                if let Err(call) = self.workers.submit(StdioCall { line, guard, memory, _reservation })
                     && let Ok(Message::Request(request)) = parse_message(&call.line)
                 {
                     server.record_busy(&request, caller);

@@ -1,5 +1,6 @@
 //! Fuzz target of requests, head and body, as a connection reads them.
 
+use crate::base::memory::MemoryReservation;
 use crate::config::Limits;
 use crate::http::body;
 use crate::http::client_stream::{ClientStream, PIECES};
@@ -83,7 +84,7 @@ fn read_requests(stream: &[u8], pieces: u64) -> (Vec<ParsedRequest>, RequestErro
         });
         assert_same_headers(&head, bytes);
         let mut out = Vec::new();
-        let result = body::read_body(&mut input, head.framing, &mut out, &LIMITS);
+        let result = body::read_body(&mut input, head.framing, &mut out, &mut MemoryReservation::default(), &LIMITS);
         // Only received bytes use memory, not announced ones.
         assert!(out.capacity() <= 2 * stream.len() + 64, "{} bytes for {}", out.capacity(), stream.len());
         if let Err(error) = result {

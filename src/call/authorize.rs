@@ -12,6 +12,7 @@ use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
 use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The most guests that a denial names.
@@ -208,9 +209,12 @@ fn check_visibility(
 }
 
 fn check_named_protection(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> Result<(), Denial> {
-    let is_protected = |vmid: &&u32| policy.protect().any(|selector| *selector == GuestSelector::Vmid(**vmid));
-    if let Some(vmid) = affected.named_vmids().iter().find(is_protected) {
-        return Err(Denial::ProtectedGuest(*vmid));
+    let protected = policy.protect().filter_map(|selector| match selector {
+        GuestSelector::Vmid(vmid) => Some(*vmid),
+        _ => None,
+    });
+    if let Some(vmid) = protected.filter(|vmid| affected.names(*vmid)).min() {
+        return Err(Denial::ProtectedGuest(vmid));
     }
     match affected.scope() {
         AffectedScope::Pool(pool) if policy.protect().any(|selector| selector.covers_pool(pool)) => {
@@ -232,7 +236,8 @@ fn check_listed_guests(policy: EffectivePolicy<'_>, affected: &AffectedGuests, g
     if !names.is_empty() {
         return Err(Denial::ProtectedGuests(names));
     }
-    let is_listed = |vmid: u32| guests.iter().any(|guest| guest.vmid == vmid);
+    let listed: HashSet<u32> = guests.iter().map(|guest| guest.vmid).collect();
+    let is_listed = |vmid: u32| listed.contains(&vmid);
     // The node of an unlisted guest is unknown.
     if matches!(affected.scope(), AffectedScope::Node(_) | AffectedScope::Cluster) {
         let unlisted = policy.protect().find_map(|selector| match selector {

@@ -24,11 +24,12 @@ pub struct Limits {
     pub max_calls_per_cluster: usize,
     /// Bytes of a request's line and headers together.
     pub max_head_bytes: usize,
-    /// Headers of a request.
+    /// Headers of a request, at most [`Limits::MAX_HEADERS`].
     pub max_headers: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
-    /// Bytes of all large request bodies (over 64 KiB) together.
+    /// Bytes of memory for all requests and answers of nodes together, with what is made of them. One client of several
+    /// may use half.
     pub max_buffered_bytes: usize,
     /// Bytes of a node's answer. The resources of thousands of guests are a few MiB, and a call in flight may hold
     /// several times its answer.
@@ -54,6 +55,13 @@ pub struct Limits {
     pub slow_call: Duration,
 }
 
+impl Limits {
+    /// The most headers that the parser of a request's head has room for.
+    pub const MAX_HEADERS: usize = 128;
+    /// The smallest [`Limits::max_buffered_bytes`], with which ordinary calls work.
+    pub const MIN_BUFFERED_BYTES: usize = 1 << 20;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
@@ -72,7 +80,7 @@ impl Default for Limits {
             max_head_bytes: 16 << 10,
             max_headers: 64,
             max_body_bytes: 4 << 20,
-            max_buffered_bytes: 64 << 20,
+            max_buffered_bytes: 256 << 20,
             max_answer_bytes: 16 << 20,
             max_result_bytes: 32 << 10,
             head_timeout: seconds(10),

@@ -9,7 +9,6 @@ use super::guard::{HostKind, HostOriginError};
 use super::head::RequestHead;
 use super::listener_role::ListenerRole;
 use super::log_throttle::EscapedBytes;
-use super::memory_budget::{MemoryReservation, UNCOUNTED_BODY_BYTES};
 use super::proxy_sign::ProxySign;
 use super::receive::{ReceiveBuffer, linger};
 use super::request::{HttpRequest, RouteOutcome};
@@ -19,6 +18,7 @@ use super::routes;
 use super::sse_session::SseSession;
 use super::state::HttpState;
 use super::tls_accept;
+use crate::base::memory::CallMemory;
 use crate::base::trace::TraceParent;
 use crate::config::Client;
 use crate::mcp::context::Caller;
@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tiny_http::Method;
 
-/// A larger body's memory is freed before the next request.
-const MAX_KEPT_BODY_BYTES: usize = UNCOUNTED_BODY_BYTES;
+/// A larger body's memory is freed before the next request. Thousands of connections may wait for one.
+const MAX_KEPT_BODY_BYTES: usize = 4 << 10;
 
 /// Serves a connection until it ends.
 pub fn serve(
@@ -81,7 +81,9 @@ impl ConnectionHandler<'_> {
             let has_head = read.is_ok();
             self.cors = if has_head { self.find_cors_origin() } else { None };
             let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
-            let response = match read.and_then(|()| catch_panic(|| self.handle_request(&mut body))) {
+            // Dropped after the response is written.
+            let mut memory = CallMemory::default();
+            let response = match read.and_then(|()| catch_panic(|| self.handle_request(&mut body, &mut memory))) {
                 Ok(RouteOutcome::Response(response)) => response,
                 Ok(RouteOutcome::Session(session)) => {
                     self.record_response(has_head, 200, started);
@@ -129,47 +131,35 @@ impl ConnectionHandler<'_> {
     }
 
     /// Checks a request, reads its body and calls its route. A rejection before the body is read closes the connection.
-    fn handle_request(&mut self, body: &mut Vec<u8>) -> Result<RouteOutcome, RequestError> {
+    fn handle_request(&mut self, body: &mut Vec<u8>, memory: &mut CallMemory) -> Result<RouteOutcome, RequestError> {
         let (route, client) = match self.precheck() {
             Ok(checked) => checked,
             Err(response) if self.head.has_body() => return Ok(response.with_close().into()),
             Err(response) => return Ok(response.into()),
         };
-        let mut reservation = None;
+        *memory = self.state.open_memory(&client);
+        let mut reservation = memory.reserve(0).expect("an account has room for nothing");
         if self.head.has_body() {
             body::check_length(self.head.framing, &self.state.limits)?;
-            reservation = match self.reserve_body() {
-                Ok(reservation) => reservation,
-                Err(response) => return Ok(response.into()),
-            };
             if self.head.expects_continue && self.input.unread().is_empty() {
                 self.stream
                     .write_all(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")], self.state.limits.write_timeout)
                     .map_err(|_| RequestError::Disconnected)?;
             }
-            body::read_body(&mut self.input, self.head.framing, body, &self.state.limits)?;
+            body::read_body(&mut self.input, self.head.framing, body, &mut reservation, &self.state.limits)
+                .inspect_err(|error| {
+                    if let RequestError::NoMemory(_) = error {
+                        self.state.metrics().count_refusal(RefusalReason::BufferedBytes);
+                    }
+                })?;
         }
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.head());
         let trace = head.single_value(bytes, "traceparent").and_then(TraceParent::parse);
         let caller = Caller { client, address: Some(self.peer.ip()), transport: "http", trace };
+        let memory = memory.clone();
         let mut request =
-            HttpRequest { stream, caller, permit, cors: self.cors.as_ref(), body, reservation, head, bytes };
+            HttpRequest { stream, caller, permit, cors: self.cors.as_ref(), body, reservation, memory, head, bytes };
         Ok((route.handler)(self.state, &mut request))
-    }
-
-    /// Reserves memory for a large body. `Err` is the response if the budget is used up.
-    fn reserve_body(&self) -> Result<Option<MemoryReservation>, HttpResponse> {
-        let bytes = body::max_length(self.head.framing, &self.state.limits);
-        if bytes <= UNCOUNTED_BODY_BYTES {
-            return Ok(None);
-        }
-        match self.state.body_memory.reserve(bytes) {
-            Some(reservation) => Ok(Some(reservation)),
-            None => {
-                self.state.metrics().count_refusal(RefusalReason::BufferedBytes);
-                Err(HttpResponse::unavailable("too many large requests at once (--max-buffered-bytes)").with_close())
-            }
-        }
     }
 
     /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. `Err` is the

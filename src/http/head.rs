@@ -16,9 +16,6 @@ use std::str::FromStr;
 use std::time::Duration;
 use tiny_http::Method;
 
-/// The size of the array on the stack. A larger `limits.max_headers` acts as this number.
-const MAX_HEADERS: usize = 128;
-
 /// First byte of a TLS handshake (RFC 8446, 5.1). No method starts with it.
 const TLS_HANDSHAKE: u8 = 22;
 
@@ -127,9 +124,9 @@ impl RequestHead {
 
     /// Parses a complete head, including its blank line.
     fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), RequestError> {
-        let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut space = [const { MaybeUninit::uninit() }; Limits::MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, &mut space[..max_headers.min(MAX_HEADERS)]) {
+        match request.parse_with_uninit_headers(bytes, &mut space[..max_headers.min(Limits::MAX_HEADERS)]) {
             Ok(status) if status.is_complete() => {}
             Ok(_) => return Err(RequestError::InvalidRequestLine),
             Err(Error::TooManyHeaders) => return Err(RequestError::TooManyHeaders),

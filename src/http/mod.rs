@@ -32,7 +32,6 @@ pub(crate) mod head;
 mod health;
 mod listener_role;
 mod log_throttle;
-mod memory_budget;
 mod metrics;
 mod monitor;
 mod oauth_probe;

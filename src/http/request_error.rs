@@ -1,6 +1,7 @@
 //! The reasons to reject a request while its head or body is read.
 
 use super::response::HttpResponse;
+use crate::base::memory::MemoryError;
 use thiserror::Error;
 
 /// Next step for a client that starts a TLS handshake on a port without TLS.
@@ -42,6 +43,11 @@ pub enum RequestError {
     BodyTimeout,
     #[error("the body is too large (--max-body-bytes)")]
     BodyTooLarge,
+    #[error("{}", match .0 {
+        MemoryError::InUse => "too many large requests at once (--max-buffered-bytes)",
+        MemoryError::TooLarge { .. } => "the body is larger than one client's share of the memory (--max-buffered-bytes)",
+    })]
+    NoMemory(MemoryError),
     #[error("unsupported expectation: only 100-continue is supported")]
     UnsupportedExpectation,
     #[error("the request line and headers are too large")]
@@ -72,16 +78,19 @@ impl RequestError {
             | Self::TransferEncodingInHttp10
             | Self::InvalidChunk => Some(400),
             Self::HeadTimeout | Self::BodyTimeout => Some(408),
-            Self::BodyTooLarge => Some(413),
+            Self::BodyTooLarge | Self::NoMemory(MemoryError::TooLarge { .. }) => Some(413),
             Self::UnsupportedExpectation => Some(417),
             Self::HeadTooLarge | Self::TooManyHeaders => Some(431),
             Self::UnsupportedTransferEncoding => Some(501),
+            Self::NoMemory(MemoryError::InUse) => Some(503),
             Self::UnsupportedVersion => Some(505),
         }
     }
 
     /// Returns the response, or `None` if the client cannot get one.
     pub fn to_response(self) -> Option<HttpResponse> {
-        Some(HttpResponse::text(self.status()?, self.to_string()).with_close())
+        let (status, text) = (self.status()?, self.to_string());
+        let response = if status == 503 { HttpResponse::unavailable(text) } else { HttpResponse::text(status, text) };
+        Some(response.with_close())
     }
 }

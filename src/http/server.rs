@@ -8,7 +8,6 @@ use super::descriptor_limit::fit_to_descriptor_limit;
 use super::guard::{AllowListError, HostOriginPolicy};
 use super::listener_role::ListenerRole;
 use super::log_throttle::LogThrottle;
-use super::memory_budget::MemoryBudget;
 use super::monitor::ConnectionMonitor;
 use super::quota::ClientQuotas;
 use super::readiness::{HealthEndpoints, HealthSources};
@@ -17,6 +16,7 @@ use super::sse_sessions::{SseCall, SseSessions};
 use super::state::HttpState;
 use super::stop_signal::StopSignal;
 use crate::base::deadline::Deadline;
+use crate::base::memory::MemoryBudget;
 use crate::base::workers::WorkerPool;
 use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
@@ -149,7 +149,7 @@ impl HttpServer {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: SseSessions::new(&limits),
             quotas: ClientQuotas::new(&authenticator.clients(), &limits),
-            body_memory: MemoryBudget::new(limits.max_buffered_bytes),
+            memory: MemoryBudget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             stop_signal: StopSignal::new()?,
             mcp,

@@ -4,10 +4,10 @@ use super::admission::ConnectionPermit;
 use super::call_rejection::CallRejection;
 use super::client_stream::ClientStream;
 use super::cors::{CorsOrigin, response_headers};
-use super::memory_budget::MemoryReservation;
 use super::quota::QuotaPermit;
 use super::response::HttpResponse;
 use super::sse_session::{SessionSlot, SseSession};
+use crate::base::memory::{CallMemory, MemoryReservation};
 use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
 use crate::mcp::context::Caller;
@@ -50,8 +50,9 @@ pub struct SseCall {
     pub(super) body: Vec<u8>,
     pub(super) guard: CallGuard,
     pub(super) permit: SseCallPermit,
-    /// The memory budget's share of a large message.
-    pub(super) _reservation: Option<MemoryReservation>,
+    pub(super) memory: CallMemory,
+    /// The memory of the message.
+    pub(super) _reservation: MemoryReservation,
 }
 
 /// Permit for one call in its session and in its client's quota, released on drop.
@@ -63,13 +64,14 @@ pub struct SseCallPermit {
 impl SseCall {
     /// Runs the call and sends its response.
     pub fn run(self, mcp: &McpServer) {
-        let Self { caller, body, guard, permit, _reservation } = self;
+        let Self { caller, body, guard, permit, memory, _reservation } = self;
         let session = permit.slot.session.clone();
         if session.events.has_ended() {
             return;
         }
         let Ok(Message::Request(request)) = parse_message(&body) else { return };
-        if let Some(response) = session.handle_request(mcp, &caller, &request, guard.cancel.clone()) {
+        if let Some(response) = session.handle_request(mcp, &caller, &request, guard.cancel.clone().with_memory(memory))
+        {
             // Released just before the client can receive the response and send its next call. Released earlier, a
             // client that does not read could block one worker after the other.
             session.events.send(&response, || drop(permit));

@@ -64,7 +64,7 @@ fn handle_call(
 ) -> RouteOutcome {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
-    let cancel = CancelToken::new();
+    let cancel = CancelToken::new().with_memory(request.memory.clone());
     if !message.may_take_long() {
         let transport = TransportContext { caller, calls: None, cancel, notify: &|_| () };
         return match state.mcp.handle_request(message, Ok(params), &transport) {
@@ -137,18 +137,19 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
         }
     }
     let mut responses = Vec::new();
+    let mut memory = request.memory.reserve(0).expect("an account has room for nothing");
     for message in messages {
+        // The responses grow in a vector that may be half empty.
+        let has_room = responses.len() <= state.limits.max_answer_bytes && memory.grow_to(2 * responses.len()).is_ok();
         let response = match message {
             Ok(Message::Notification(_) | Message::Response) => continue,
             Err(InvalidMessage(response)) => response,
-            Ok(Message::Request(message)) if responses.len() > state.limits.max_answer_bytes => {
-                CallRejection::BatchTooLarge.encode(&message)
-            }
+            Ok(Message::Request(message)) if !has_room => CallRejection::BatchTooLarge.encode(&message),
             Ok(Message::Request(message)) if state.is_stopping() => CallRejection::ServerStopping.encode(&message),
             Ok(Message::Request(message)) => match HttpCallPermit::acquire(state, &request.caller, &message) {
                 Err(rejection) => rejection.encode(&message),
                 Ok(_permit) => {
-                    let cancel = CancelToken::new();
+                    let cancel = CancelToken::new().with_memory(request.memory.clone());
                     let options = MonitorOptions {
                         cancel_on_disconnect: false,
                         write_timeout: state.limits.write_timeout,

@@ -14,6 +14,7 @@ use super::json_string::push_json_string;
 use super::params::{decode_string, is_not_null, is_valid_id, read_members};
 use crate::base::hint::render_error;
 use crate::base::json_scan::walk;
+use crate::base::shorten::shorten;
 use crate::sanitize::escape_invisible::escape_json;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -84,7 +85,7 @@ impl<'a> RpcRequest<'a> {
     /// Parses the parameters. Absent ones count as an empty object.
     pub fn parse_params(&self) -> Result<RequestParams<'a>, RpcError> {
         let params = self.params.map_or_else(|| Ok(RequestParams::default()), RequestParams::parse);
-        params.map_err(|cause| RpcError::InvalidParams { method: self.method.to_string(), cause })
+        params.map_err(|cause| RpcError::InvalidParams { method: shorten(&self.method).into_owned(), cause })
     }
 
     /// Encodes an answer. `write` appends its `result`.
@@ -143,15 +144,18 @@ pub fn split_batch(bytes: &[u8], max: usize) -> Option<Result<Vec<&str>, Invalid
 
 fn parse_batch(bytes: &[u8], max: usize) -> Result<Vec<&str>, MessageError> {
     let text = str::from_utf8(bytes)?;
-    let mut parts = Vec::new();
+    let (mut parts, mut count) = (Vec::new(), 0);
     let is_json = walk(text, &mut |_, part| {
-        parts.push(part);
+        count += 1;
+        if count <= max {
+            parts.push(part);
+        }
         true
     });
-    match parts.len() {
+    match count {
         _ if !is_json => Err(classify_non_object(text)),
         0 => Err(MessageError::EmptyBatch),
-        count if count > max => Err(MessageError::BatchTooLarge { count, max }),
+        _ if count > max => Err(MessageError::BatchTooLarge { count, max }),
         _ => Ok(parts),
     }
 }

@@ -1,8 +1,11 @@
 //! Routes, access checks and sessions of the HTTP server, as clients see them.
 
-use crate::support::raw::{LONG, Sse, eventually, ping, resolve};
+use crate::support::raw::{LONG, Sse, eventually, resolve};
+use crate::support::rpc;
 use crate::support::server::{TestServer, caller, limits};
+use crate::support::test_tools::start_with;
 use proxmox_mcp::config::Limits;
+use serde_json::json;
 use socket2::SockRef;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -298,14 +301,14 @@ fn bytes_sent_on_a_stream_are_ignored_within_bounds() {
 
 #[test]
 fn client_that_does_not_read_its_stream_loses_it_and_delays_no_other() {
-    let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
+    let (server, _tools) = start_with(Limits { body_timeout: LONG, ..limits() });
     let mut good = server.sse();
     let mut deaf = Vec::new();
     for _ in 0..4 {
         let (sse, mut client) = (server.sse(), server.connect());
         SockRef::from(&sse.client.stream).set_recv_buffer_size(4096).unwrap();
-        for _ in 0..4 {
-            client.send_post(&sse.path, &ping(3 << 20));
+        for id in 0..4 {
+            client.send_post(&sse.path, &rpc::call(id, "large", json!({})));
         }
         deaf.push((sse, client));
     }
@@ -326,18 +329,17 @@ fn client_that_does_not_read_its_stream_loses_it_and_delays_no_other() {
 fn occupy_the_worker(server: &TestServer) -> Sse {
     let deaf = server.sse();
     SockRef::from(&deaf.client.stream).set_recv_buffer_size(4096).unwrap();
-    let json = call(0).replace("\"id\":0", &format!("\"id\":\"{}\"", "i".repeat(12 << 20)));
-    assert_eq!(server.connect().post(&deaf.path, &json).status, 202);
+    assert_eq!(server.connect().post(&deaf.path, &rpc::call(0, "large", json!({}))).status, 202);
     deaf
 }
 
 fn one_worker() -> Limits {
-    Limits { max_calls: 1, max_body_bytes: 16 << 20, write_timeout: LONG, body_timeout: LONG, ..limits() }
+    Limits { max_calls: 1, write_timeout: LONG, body_timeout: LONG, ..limits() }
 }
 
 #[test]
 fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
-    let server = TestServer::start(one_worker());
+    let (server, _tools) = start_with(one_worker());
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
     assert_eq!(client.post(&sse.path, &call(1)).status, 202);
@@ -352,7 +354,7 @@ fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
 
 #[test]
 fn one_session_cannot_fill_the_queue() {
-    let server = TestServer::start(Limits { max_calls_per_session: 1, ..one_worker() });
+    let (server, _tools) = start_with(Limits { max_calls_per_session: 1, ..one_worker() });
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
     assert_eq!(client.post(&sse.path, &call(1)).status, 202);
@@ -367,7 +369,7 @@ fn one_session_cannot_fill_the_queue() {
 
 #[test]
 fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
-    let mut server = TestServer::start(one_worker());
+    let (mut server, _tools) = start_with(one_worker());
     let deaf = occupy_the_worker(&server);
     let mut sse = server.sse();
     assert_eq!(server.connect().post(&sse.path, &call(1)).status, 202);
@@ -381,7 +383,7 @@ fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
 
 #[test]
 fn stop_waits_no_longer_than_its_time_limit() {
-    let mut server = TestServer::start(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
+    let (mut server, _tools) = start_with(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
     let _deaf = occupy_the_worker(&server);
     server.begin_stop();
     server.wait_for_stop();

@@ -254,8 +254,3 @@ pub fn resolve(base: &str, reference: &str) -> String {
 pub fn ping(n: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(n))
 }
-
-/// Returns an invalid message with an id of `n` bytes. The body of the 400 repeats the id.
-pub fn invalid_message(n: usize) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":"{}"}}"#, "i".repeat(n))
-}

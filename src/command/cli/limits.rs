@@ -114,7 +114,7 @@ pub struct LimitArgs {
         env = "PROXMOX_MCP_MAX_HEADERS",
         value_name = "N",
         default_value_t = Limits::default().max_headers,
-        value_parser = number(8, 1000)
+        value_parser = number(8, Limits::MAX_HEADERS)
     )]
     max_headers: usize,
 
@@ -128,13 +128,13 @@ pub struct LimitArgs {
     )]
     max_body_bytes: usize,
 
-    /// Maximum bytes of all large request bodies together
+    /// Maximum bytes of memory for requests and nodes' answers together
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_BUFFERED_BYTES",
         value_name = "N",
         default_value_t = Limits::default().max_buffered_bytes,
-        value_parser = number(1024, 1024 * MIB)
+        value_parser = number(Limits::MIN_BUFFERED_BYTES, 4095 * MIB)
     )]
     max_buffered_bytes: usize,
 
