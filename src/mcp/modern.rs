@@ -10,7 +10,7 @@ use super::message::RpcRequest;
 use super::methods::{self, RequestContext};
 use super::params::RequestParams;
 use super::protocol::{LEGACY_VERSIONS, MODERN_VERSIONS, ProtocolEra};
-use super::server_state::{ResultCaching, ServerState};
+use super::server_state::ServerState;
 use super::tasks::{self, TaskMethod};
 use crate::base::shorten::shorten;
 use base64::Engine;
@@ -51,7 +51,7 @@ fn discover(server: &ServerState, request: &RpcRequest<'_>) -> Vec<u8> {
     request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());
         push_json_string(out, server.catalog.instructions);
-        out.extend_from_slice(server.result_tail(ProtocolEra::Modern, ResultCaching::UntilRestart));
+        out.extend_from_slice(&server.discover_tail);
     })
 }
 

@@ -41,17 +41,25 @@ pub(super) struct ServerState {
     /// Capabilities to announce in each era.
     pub legacy_capabilities: Value,
     pub modern_capabilities: Value,
+    /// Names of all tools' parameters.
+    pub parameter_names: Vec<&'static str>,
     pub metrics: Arc<Metrics>,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
-    /// JSON of the server's name, title and version.
-    pub server_info: Value,
+    /// True if every client gets the JSON of results.
+    pub sends_structured: bool,
+    /// JSON of the server's name, title and version, for every modern result.
+    server_info: Value,
+    /// JSON of all that clients show of the server.
+    pub full_server_info: Value,
     /// Member of `_meta` and of error data that has the call's id.
     pub call_id_key: String,
     /// Ends of a modern result, by its caching.
     complete_tail: Vec<u8>,
     cacheable_tail: Vec<u8>,
     stale_tail: Vec<u8>,
+    /// End of the result of server/discover.
+    pub discover_tail: Vec<u8>,
     request_count: AtomicU64,
     /// Random first half of the request ids.
     process: u16,
@@ -62,11 +70,15 @@ impl ServerState {
     /// The system gives no random bytes.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
         let key = SealingKey::generate()?;
-        let ServerInfo { name, title, version } = catalog.server;
-        let server_info = json!({"name": name, "title": title, "version": version});
-        let meta = json!({SERVER_INFO_META_KEY: server_info});
+        let ServerInfo { name, .. } = catalog.server;
+        let server_info = catalog.server.summary();
+        let full_server_info = catalog.server.to_json();
         let encode_cache = |ttl: u32| format!(r#""ttlMs":{ttl},"cacheScope":"private","#);
-        let encode_tail = |cache: &str| format!(r#","resultType":"complete",{cache}"_meta":{meta}}}"#).into_bytes();
+        let cache = encode_cache(LIST_TTL_MS);
+        let encode_tail = |cache: &str, info: &Value| {
+            let meta = json!({SERVER_INFO_META_KEY: info});
+            format!(r#","resultType":"complete",{cache}"_meta":{meta}}}"#).into_bytes()
+        };
         let mut process = [0; 2];
         SystemRandom::new().fill(&mut process)?;
         Ok(Self {
@@ -81,13 +93,17 @@ impl ServerState {
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
             legacy_capabilities: catalog.capabilities(ProtocolEra::Legacy),
             modern_capabilities: catalog.capabilities(ProtocolEra::Modern),
+            parameter_names: catalog.tools.iter().flat_map(Tool::parameter_names).collect(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
+            sends_structured: false,
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
-            complete_tail: encode_tail(""),
-            cacheable_tail: encode_tail(&encode_cache(LIST_TTL_MS)),
-            stale_tail: encode_tail(&encode_cache(0)),
+            complete_tail: encode_tail("", &server_info),
+            cacheable_tail: encode_tail(&cache, &server_info),
+            stale_tail: encode_tail(&encode_cache(0), &server_info),
+            discover_tail: encode_tail(&cache, &full_server_info),
             server_info,
+            full_server_info,
             request_count: AtomicU64::new(0),
             process: u16::from_be_bytes(process),
             catalog,
