@@ -1,7 +1,7 @@
 //! The audit records of API calls.
 
 use super::handle::ClusterHandle;
-use crate::audit::{AuditDecision, AuditEvent, AuditOutcome, AuditRecord, AuditWriteError};
+use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError};
 use crate::base::trace::TraceParent;
 use crate::pve::Method;
 use crate::pve::error::PveError;
@@ -47,6 +47,13 @@ impl AuditedCall<'_> {
         self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
     }
 
+    /// Records that a change was not sent although its start may be recorded.
+    pub(super) fn record_unsent(self, decision: AuditDecision) {
+        let outcome = Some(AuditOutcome::Failed("not sent: the audit log did not accept its start in time"));
+        let entry = AuditEntry { outcome, ..AuditEntry::new(AuditEvent::ChangeFinished, decision) };
+        self.with_record(&entry, |audit, record| audit.write_later(record));
+    }
+
     /// Records that a confirmation is requested.
     pub(super) fn record_confirmation_request(self) {
         let entry = AuditEntry::new(AuditEvent::ConfirmationRequested, AuditDecision::ConfirmationRequested);
@@ -87,17 +94,21 @@ impl AuditedCall<'_> {
     }
 
     fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditWriteError> {
-        let origin = self.cluster.scope.origin;
-        origin.observer.record_cluster(self.cluster.name());
-        let audit = self.cluster.scope.audit;
-        if !audit.is_enabled(entry.event) {
+        self.cluster.scope.origin.observer.record_cluster(self.cluster.name());
+        if !self.cluster.scope.audit.is_enabled(entry.event) {
             return Ok(());
         }
+        self.with_record(&entry, AuditLog::write)
+    }
+
+    /// Passes the record of an entry to `write`.
+    fn with_record<T>(self, entry: &AuditEntry<'_>, write: impl FnOnce(&AuditLog, &AuditRecord<'_>) -> T) -> T {
+        let origin = self.cluster.scope.origin;
         // A client may have put a secret into a path or the name of a guest, a node into a UPID.
         let operation = format!("{} {}", self.method, self.path);
         let (reason, upid) = (entry.reason.map(sanitize::redact_text), entry.upid.map(sanitize::redact_text));
         let guest = describe_guests(self.path, self.params);
-        audit.write(&AuditRecord {
+        let record = AuditRecord {
             event: entry.event,
             id: &origin.id.to_string(),
             trace: origin.trace.as_ref().map(TraceParent::as_str),
@@ -114,7 +125,8 @@ impl AuditedCall<'_> {
             upid: upid.as_deref(),
             outcome: entry.outcome,
             duration: entry.duration,
-        })
+        };
+        write(self.cluster.scope.audit, &record)
     }
 }
 

@@ -5,11 +5,12 @@
 //! its user (2026-07-28, elicitation) receives the code in the sealed state, which the model does not see. Any other
 //! client receives question and code as the text of a failed call.
 
+use crate::base::boot_clock::BootClock;
 use crate::base::secret::constant_time_eq;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The time for which a code confirms its call.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(300);
@@ -30,7 +31,7 @@ pub(super) enum ConfirmationChannel {
 pub(super) struct ConfirmationCodes {
     key: hmac::Key,
     random: SystemRandom,
-    started: Instant,
+    clock: BootClock,
     used_codes: Mutex<Vec<CodeParts>>,
 }
 
@@ -77,7 +78,7 @@ impl ConfirmationCodes {
     pub(super) fn new() -> Result<Self, ring::error::Unspecified> {
         let random = SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)?;
-        Ok(Self { key, random, started: Instant::now(), used_codes: Mutex::default() })
+        Ok(Self { key, random, clock: BootClock::start(), used_codes: Mutex::default() })
     }
 
     /// Issues a code for a call.
@@ -86,7 +87,7 @@ impl ConfirmationCodes {
         channel: ConfirmationChannel,
         binding: &CallBinding<'_>,
     ) -> Result<String, ring::error::Unspecified> {
-        self.issue_at(channel, binding, self.elapsed_seconds())
+        self.issue_at(channel, binding, self.clock.elapsed_seconds())
     }
 
     /// Uses a code up.
@@ -96,12 +97,7 @@ impl ConfirmationCodes {
         code: &str,
         binding: &CallBinding<'_>,
     ) -> Result<(), CodeError> {
-        self.redeem_at(channel, code, binding, self.elapsed_seconds())
-    }
-
-    /// Returns the seconds since the start, by a clock that is never set back.
-    fn elapsed_seconds(&self) -> u64 {
-        self.started.elapsed().as_secs()
+        self.redeem_at(channel, code, binding, self.clock.elapsed_seconds())
     }
 
     fn issue_at(

@@ -1,6 +1,7 @@
 //! The record of one request: a line in the log, and for a tool call its metrics. The clock is read only if the log or the
 //! metrics use the time.
 
+use super::catalog::ToolEffect;
 use super::context::{CallAttributes, Caller, LOG_TARGET};
 use super::server_state::ServerState;
 use crate::base::trace::{CallId, TraceParent};
@@ -54,6 +55,12 @@ impl<'a> CallSpan<'a> {
             method,
             started: is_timed.then(Instant::now),
         }
+    }
+
+    /// Returns true if the tool can change nothing.
+    pub fn is_read_only(&self) -> bool {
+        let tool = self.tool_index.get().map(|index| &self.server.catalog.tools[index]);
+        tool.is_none_or(|tool| tool.effect == ToolEffect::ReadOnly)
     }
 
     /// Ends the record. `is_error` is true if the answer is a JSON-RPC error.

@@ -1,8 +1,8 @@
 //! The metrics of one server: its tool calls by tool, client and outcome.
 
 use super::http::HttpMetrics;
-use super::process;
 use super::prometheus::{OTHER_LABEL, format_seconds, write_gauge, write_header, write_sample};
+use super::{lost_lines, process};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -160,6 +160,7 @@ impl Metrics {
         let ended = self.calls_ended.load(Relaxed);
         let running = self.calls_started.load(Relaxed).saturating_sub(ended);
         write_gauge(out, "proxmox_mcp_calls_in_flight", "Tool calls in flight.", running);
+        lost_lines::write(out);
         process::write(out, self.process_started);
     }
 

@@ -5,7 +5,7 @@
 use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelToken, HookGuard};
 use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
@@ -168,7 +168,7 @@ fn late_step(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArgumen
 }
 
 fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str) -> Result<ToolOutput, ToolError> {
-    wake_on(&context.cancel, shared);
+    let _hook = wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();
     let deadline = Instant::now() + LONG;
@@ -187,13 +187,13 @@ fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str)
     say(&format!("released {name}"))
 }
 
-fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) -> HookGuard {
     let shared = shared.clone();
-    cancel.set_hook(Some(Box::new(move || {
+    cancel.on_cancel(Box::new(move || {
         // Taking the lock ensures that a thread which checked the flag already waits and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
-    })));
+    }))
 }
 
 /// Reports three steps of progress, then answers.
