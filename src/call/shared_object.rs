@@ -3,10 +3,10 @@
 
 use super::handle::ClusterHandle;
 use super::planned_call::CallPurpose;
+use crate::base::json_scan::{find_member, unquote};
 use crate::policy::{Risk, for_each_vmid_in_list};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use serde_json::{Map, Value};
 
 /// The object that a change edits, as far as guests share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,23 +86,17 @@ impl SharedObject {
             Self::BackupJob(id) => (vec!["cluster", "backup", id], "vmid"),
             Self::HaRule(name) => (vec!["cluster", "ha", "rules", name], "resources"),
         };
-        let read = || -> Option<Map<String, Value>> {
+        let read = || {
             let path = ApiPath::from_segments(&segments).ok()?;
             let read = cluster.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
             let response = read.send_read().ok()?;
-            serde_json::from_str(response.data()).ok()
+            // A number, or a text with a list.
+            find_member(response.data(), names).map(|list| unquote(list).replace("vm:", "").replace("ct:", ""))
         };
-        let Some(object) = read() else { return Members::AnyGuest };
+        // A job without a list has all guests, those of a pool, or all but some.
+        let Some(list) = read() else { return Members::AnyGuest };
         let mut vmids = Vec::new();
-        match object.get(names) {
-            Some(Value::String(list)) => {
-                let list = list.replace("vm:", "").replace("ct:", "");
-                for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
-            }
-            Some(Value::Number(vmid)) => vmids.extend(vmid.as_u64().and_then(|vmid| u32::try_from(vmid).ok())),
-            // A job without a list has all guests, those of a pool, or all but some.
-            _ => return Members::AnyGuest,
-        }
+        for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
         if vmids.is_empty() { Members::AnyGuest } else { Members::Listed(vmids) }
     }
 }
