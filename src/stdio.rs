@@ -13,7 +13,7 @@ use crate::mcp::context::Caller;
 use crate::mcp::in_flight::{CallGuard, InFlightCalls};
 use crate::mcp::message::{
     BUSY, InvalidMessage, MAX_BATCH, Message, RpcRequest, SERVER_BUSY_MESSAGE, encode_too_long, parse_message,
-    split_batch,
+    skip_byte_order_mark, split_batch,
 };
 use crate::mcp::{McpServer, TransportContext};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -168,7 +168,7 @@ impl<W: Write> StdinReader<W> {
             }
             if line.len() > self.max_bytes {
                 output.write_line(&encode_too_long(self.max_bytes));
-            } else if !line.trim_ascii().is_empty() {
+            } else if !skip_byte_order_mark(&line).trim_ascii().is_empty() {
                 match split_batch(&line, MAX_BATCH) {
                     None => self.handle_message(std::mem::take(&mut line)),
                     Some(Err(InvalidMessage(answer))) => output.write_line(&answer),
@@ -347,6 +347,21 @@ mod tests {
         thread.join().unwrap();
         let codes: Vec<_> = output.try_iter().map(|m| m["error"]["code"].as_i64().unwrap_or(0)).collect();
         assert_eq!(codes, [-32700, -32600, -32600, 0], "the last line needs no line end");
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_line_is_skipped() {
+        let (input, output, thread) = start_server(Limits::default());
+        let ping = |id: u8| format!("\u{feff}{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n");
+        for line in
+            ["\u{feff}\n".to_owned(), ping(1), format!("\u{feff}[{}]\n", ping(2).trim().trim_start_matches('\u{feff}'))]
+        {
+            input.send(line).unwrap();
+        }
+        drop(input);
+        thread.join().unwrap();
+        let ids: Vec<_> = output.try_iter().map(|answer| answer["id"].clone()).collect();
+        assert_eq!(ids, [json!(1), json!(2)]);
     }
 
     #[test]

@@ -58,6 +58,10 @@ impl<'a> Authorized<'a> {
         &self.planned
     }
 
+    pub(super) fn planned_mut(&mut self) -> &mut PlannedCall<'a> {
+        &mut self.planned
+    }
+
     pub(super) fn into_planned(self) -> PlannedCall<'a> {
         self.planned
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Open connections.
     pub max_connections: usize,
-    /// Open connections per client address.
+    /// Open connections per client address. For IPv6 an address is a network of 64 bits.
     pub max_connections_per_address: usize,
     /// Open SSE sessions.
     pub max_sessions: usize,
@@ -44,6 +44,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For a client to receive an answer or an event of an SSE stream.
     pub write_timeout: Duration,
+    /// From the start of a call on POST /mcp to that of its event stream, if the call is not answered before and its
+    /// client accepts a stream.
+    pub stream_delay: Duration,
     /// Interval of keep-alive comments on an SSE stream.
     pub sse_keepalive: Duration,
     /// For calls in flight to end after the signal to stop.
@@ -84,6 +87,8 @@ impl Default for Limits {
             body_timeout: seconds(30),
             idle_timeout: seconds(60),
             write_timeout: seconds(10),
+            // Far below the shortest time, 30 s, after which common proxies end a silent connection.
+            stream_delay: seconds(5),
             sse_keepalive: seconds(15),
             stop_timeout: seconds(8),
             slow_call: seconds(10),

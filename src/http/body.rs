@@ -1,6 +1,6 @@
 //! Reads a request's body, bounded in bytes and time for both framings.
 
-use super::head::BodyFraming;
+use super::head::{BodyFraming, RequestHead};
 use super::receive::{ReceiveBuffer, ReceiveError};
 use super::request_error::RequestError;
 use crate::base::deadline::Deadline;
@@ -26,6 +26,12 @@ impl From<ReceiveError> for RequestError {
             ReceiveError::TimedOut => Self::BodyTimeout,
         }
     }
+}
+
+/// Returns the encoding of a body that is not as it was written (RFC 9110, 8.4), or `None` for one that is.
+pub fn find_content_encoding<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let mut values = head.values(bytes, "content-encoding");
+    values.find(|value| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Checks the announced length, before any byte of the body is read.

@@ -2,6 +2,7 @@
 
 use super::admission::ConnectionPermit;
 use super::client_stream::ClientStream;
+use super::cors::CorsOrigin;
 use super::head::RequestHead;
 use super::response::HttpResponse;
 use super::sse_session::SseSession;
@@ -13,6 +14,8 @@ pub struct HttpRequest<'a> {
     pub stream: &'a Arc<ClientStream>,
     pub caller: Caller,
     pub permit: &'a ConnectionPermit,
+    /// Origin of the page that sent the request, if the operator listed it.
+    pub cors: Option<&'a CorsOrigin>,
     /// The body. A handler that takes it must take `reservation` too.
     pub body: &'a mut Vec<u8>,
     /// The memory of the body.

@@ -4,11 +4,17 @@ use super::response::HttpResponse;
 use crate::base::memory::MemoryError;
 use thiserror::Error;
 
+/// Next step for a client that starts a TLS handshake on a port without TLS.
+pub const TLS_CURE: &str =
+    "use http:// instead of https:// in the client, or start the server with --tls-cert and --tls-key";
+
 /// Reason to reject a request. The connection closes after it, because the start of the next request is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
     #[error("the client disconnected or sent nothing in time")]
     Disconnected,
+    #[error("TLS on a port that speaks plain HTTP. hint: {TLS_CURE}")]
+    TlsHandshake,
     #[error("invalid request line: expected METHOD PATH HTTP/1.1")]
     InvalidRequestLine,
     #[error("invalid request target: it must be a path")]
@@ -59,7 +65,8 @@ impl RequestError {
     pub fn status(self) -> Option<u16> {
         match self {
             Self::Disconnected => None,
-            Self::InvalidRequestLine
+            Self::TlsHandshake
+            | Self::InvalidRequestLine
             | Self::InvalidTarget
             | Self::InvalidLineEnd
             | Self::FoldedHeader

@@ -1,6 +1,6 @@
 //! The endpoints of the HTTP+SSE transport (MCP 2024-11-05).
 //!
-//! `GET /sse` opens a stream whose first event names the path for posts. Each post gets a 202 at once, and its response
+//! `GET /sse` opens a stream whose first event refers to the path for posts. Each post gets a 202 at once, and its response
 //! is an event on the stream. A session is a writer and not a thread. The thread that has a response writes it, one
 //! write per event, under the stream's lock and with a deadline. The connection's thread only waits in a read, so that
 //! it detects a disconnect at once.
@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// Handles `GET /sse`.
 pub fn open_session(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> RouteOutcome {
     let caller = Caller { transport: "sse", ..request.caller.clone() };
-    match state.sessions.open(request.stream.clone(), caller, request.permit) {
+    let path = request.head.path(request.bytes);
+    match state.sessions.open(request.stream.clone(), caller, request.permit, request.cors, path) {
         Ok(session) => RouteOutcome::Session(session),
         Err(error) => {
             state.metrics().count_refusal(RefusalReason::Sessions);

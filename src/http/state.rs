@@ -4,6 +4,7 @@ use super::admission::Connections;
 use super::auth::Authenticator;
 use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
+use super::log_throttle::LogThrottle;
 use super::monitor::ConnectionMonitor;
 use super::quota::ClientQuotas;
 use super::readiness::HealthEndpoints;
@@ -22,6 +23,8 @@ pub struct HttpState {
     pub limits: Limits,
     pub certificate: Option<ServerCertificate>,
     pub host_policy: HostOriginPolicy,
+    /// Warnings of connections with TLS on a plain port, or the reverse.
+    pub scheme_warnings: LogThrottle,
     pub authenticator: Authenticator,
     pub quotas: ClientQuotas,
     pub connections: Arc<Connections>,

@@ -132,6 +132,7 @@ pub const MAX_BATCH: usize = 100;
 ///
 /// MCP has batches in 2025-03-26 only. An empty batch and one of more than `max` messages are invalid.
 pub fn split_batch(bytes: &[u8], max: usize) -> Option<Result<Vec<&str>, InvalidMessage>> {
+    let bytes = skip_byte_order_mark(bytes);
     let is_array = bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
     is_array.then(|| parse_batch(bytes, max).map_err(InvalidMessage::from))
 }
@@ -154,9 +155,15 @@ fn parse_batch(bytes: &[u8], max: usize) -> Result<Vec<&str>, MessageError> {
     }
 }
 
+/// Removes the byte order mark that some clients, and editors on Windows, write before a text. JSON has none (RFC 8259,
+/// 8.1), and a parser may ignore it.
+pub fn skip_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 /// Parses one message. An array is rejected: a transport that supports batches splits them first.
 pub fn parse_message(bytes: &[u8]) -> Result<Message<'_>, InvalidMessage> {
-    let text = str::from_utf8(bytes).map_err(MessageError::from)?;
+    let text = str::from_utf8(skip_byte_order_mark(bytes)).map_err(MessageError::from)?;
     if text.trim_ascii_start().starts_with('[') && walk(text, &mut |_, _| true) {
         return Err(MessageError::NestedBatch.into());
     }
@@ -220,10 +227,18 @@ mod tests {
 
     #[test]
     fn text_that_is_not_json_is_a_parse_error() {
-        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}", "[{]]", "[1"] {
+        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", " \u{feff}{}", "\u{feff}\u{feff}{}", "[{]]", "[1"] {
             assert!(parse_rejection(text).contains("-32700"), "{text}");
         }
         assert!(parse_message(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_message_is_skipped() {
+        let ping = "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}";
+        assert!(matches!(parse_message(ping.as_bytes()), Ok(Message::Request(_))));
+        assert!(matches!(split_batch("\u{feff} [1, 2]".as_bytes(), 9), Some(Ok(parts)) if parts == ["1", "2"]));
+        assert!(matches!(split_batch(format!("[{ping}]").as_bytes(), 9), Some(Err(_))), "within a batch it is no mark");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::support::raw::{Client, LONG, Reply, eventually, ping};
 use crate::support::rpc::{ACCEPT, call};
 use crate::support::server::{TestServer, limits};
 use crate::support::test_tools::start_with;
+use crate::support::tls::trusting_any_certificate;
 use proxmox_mcp::config::Limits;
 use serde_json::json;
 use socket2::SockRef;
@@ -397,4 +398,22 @@ fn continue_is_sent_only_if_the_body_would_be_accepted() {
     assert_eq!(server.status_of(&head("/nowhere", 5)), 404);
     assert_eq!(server.status_of(&head(&sse.path, 5 << 20)), 413);
     assert_eq!(server.status_of(&head(&sse.path, 5).replace("localhost", "evil.example")), 421);
+}
+
+#[test]
+fn tls_on_a_plain_port_is_answered_at_once_and_closed() {
+    // A wait for the rest of the head would fail the test.
+    let server = TestServer::start(Limits { head_timeout: Duration::from_secs(3600), ..limits() });
+    for hello in [&b"\x16"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\r\n\r\n"] {
+        let mut client = server.connect();
+        client.send(hello);
+        let reply = client.reply().expect("an answer");
+        assert_eq!(reply.status, 400);
+        assert!(reply.has_header("Connection: close") && reply.body.contains("http://"), "{}", reply.body);
+        client.assert_ends();
+    }
+    let mut client = server.connect().over(trusting_any_certificate());
+    client.send("GET /healthz HTTP/1.1\r\n\r\n");
+    assert!(client.reply().is_none(), "a real TLS client fails at once");
+    server.assert_answers();
 }

@@ -28,7 +28,7 @@ pub struct LimitArgs {
     )]
     max_connections: usize,
 
-    /// Maximum open connections per client address
+    /// Maximum open connections per client address (IPv6: per /64)
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CONNECTIONS_PER_ADDRESS",
@@ -198,6 +198,16 @@ pub struct LimitArgs {
     )]
     write_timeout: Seconds,
 
+    /// Time after which the answer to a call on POST /mcp becomes a stream
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_STREAM_DELAY",
+        value_name = "SECONDS",
+        default_value_t = Seconds(Limits::default().stream_delay),
+        value_parser = seconds(SHORTEST, HOUR)
+    )]
+    stream_delay: Seconds,
+
     /// Interval of keep-alive comments on a stream
     #[arg(
         long,
@@ -250,6 +260,7 @@ impl LimitArgs {
             body_timeout: self.body_timeout.0,
             idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
+            stream_delay: self.stream_delay.0,
             sse_keepalive: self.sse_keepalive.0,
             stop_timeout: self.stop_timeout.0,
             slow_call: self.slow_call.0,
