@@ -63,6 +63,11 @@ impl<'a> ClusterHandle<'a> {
         Ok(read.send_read()?)
     }
 
+    /// Looks up a path that a call names.
+    pub(super) fn look_up_path(&self, path: ApiPath) -> Result<ApiResponse, LookupError> {
+        Ok(self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?.send_read()?)
+    }
+
     /// Plans and authorizes a read that the server makes by itself.
     pub(super) fn authorize_read(
         &self,
