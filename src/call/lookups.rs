@@ -5,7 +5,8 @@ use super::denied_call::DeniedCall;
 use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
-use crate::base::json_scan::{find_string, walk};
+use super::shared_object::{Members, SharedObject};
+use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
@@ -57,15 +58,23 @@ impl<'a> ClusterHandle<'a> {
         privileges.as_ref().map_err(Arc::clone)
     }
 
+    /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
+    pub(super) fn look_up_members(&self, object: &SharedObject) -> Members {
+        let Some((segments, list)) = object.member_list() else {
+            return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
+        };
+        let read = || {
+            let path = ApiPath::from_segments(&segments).ok()?;
+            let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+            Some(Members::from_list(find_member(read.send_read().ok()?.data(), list)))
+        };
+        read().unwrap_or(Members::AnyGuest)
+    }
+
     /// Looks up a path.
     pub(super) fn look_up(&self, path: &'static str, params: &ApiParams) -> Result<ApiResponse, LookupError> {
         let read = self.authorize_read(CallPurpose::Lookup, ApiPath::from_static(path), params.clone())?;
         Ok(read.send_read()?)
-    }
-
-    /// Looks up a path that a call names.
-    pub(super) fn look_up_path(&self, path: ApiPath) -> Result<ApiResponse, LookupError> {
-        Ok(self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?.send_read()?)
     }
 
     /// Plans and authorizes a read that the server makes by itself.

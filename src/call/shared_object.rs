@@ -1,11 +1,9 @@
 //! Objects that guests share: jobs, rules, storages, firewall groups, mappings, networks. A change of one may affect every
 //! guest that uses it, and its path names no guest.
 
-use super::handle::ClusterHandle;
-use crate::base::json_scan::{find_member, unquote};
+use crate::base::json_scan::unquote;
 use crate::policy::{Risk, for_each_vmid_in_list};
 use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
 
 /// The object that a change edits, as far as guests share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,24 +75,23 @@ impl SharedObject {
         }
     }
 
-    /// Reads the guests that the object has now. An object that can't be read may have any guest.
-    pub(super) fn look_up_members(&self, cluster: &ClusterHandle<'_>) -> Members {
-        let (segments, names) = match self {
-            Self::None => return Members::Listed(Vec::new()),
-            Self::AnyGuest => return Members::AnyGuest,
-            Self::BackupJob(id) => (vec!["cluster", "backup", id], "vmid"),
-            Self::HaRule(name) => (vec!["cluster", "ha", "rules", name], "resources"),
-        };
-        let read = || {
-            let path = ApiPath::from_segments(&segments).ok()?;
-            let response = cluster.look_up_path(path).ok()?;
-            // A number, or a text with a list.
-            find_member(response.data(), names).map(|list| unquote(list).replace("vm:", "").replace("ct:", ""))
-        };
-        // A job without a list has all guests, those of a pool, or all but some.
-        let Some(list) = read() else { return Members::AnyGuest };
+    /// Returns the path of the object, and the member that lists its guests.
+    pub(super) fn member_list(&self) -> Option<(Vec<&str>, &'static str)> {
+        match self {
+            Self::None | Self::AnyGuest => None,
+            Self::BackupJob(id) => Some((vec!["cluster", "backup", id], "vmid")),
+            Self::HaRule(name) => Some((vec!["cluster", "ha", "rules", name], "resources")),
+        }
+    }
+}
+
+impl Members {
+    /// Reads the JSON of the list of guests, a text or a number. A job without a list has all guests, those of a pool, or
+    /// all but some.
+    pub(super) fn from_list(list: Option<&str>) -> Self {
+        let list = list.map(unquote).unwrap_or_default().replace("vm:", "").replace("ct:", "");
         let mut vmids = Vec::new();
         for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
-        if vmids.is_empty() { Members::AnyGuest } else { Members::Listed(vmids) }
+        if vmids.is_empty() { Self::AnyGuest } else { Self::Listed(vmids) }
     }
 }
