@@ -1,6 +1,7 @@
 //! The record of one request: for a tool call a line in the log and its metrics. The clock is read only if the log or the
 //! metrics use the time.
 
+use super::catalog::ToolEffect;
 use super::context::{CallAttributes, Caller, LOG_TARGET};
 use super::server_state::ServerState;
 use crate::base::trace::{CallId, TraceParent};
@@ -47,16 +48,24 @@ impl<'a> CallSpan<'a> {
         }
     }
 
+    /// Returns true if the tool can change nothing.
+    pub fn is_read_only(&self) -> bool {
+        let tool = self.tool_index.get().map(|index| &self.server.catalog.tools[index]);
+        tool.is_none_or(|tool| tool.effect == ToolEffect::ReadOnly)
+    }
+
     /// Ends the record. `is_error` is true if the answer is a JSON-RPC error.
     pub fn end(&self, is_cancelled: bool, is_error: bool) {
         if !self.is_tool_call {
             return;
         }
-        let outcome = match (is_cancelled, is_error, self.failed.get()) {
+        let outcome = match (is_cancelled, is_error, self.attributes.outcome(), self.failed.get()) {
             (true, ..) => CallOutcome::Cancelled,
-            (_, false, false) => CallOutcome::Ok,
-            (_, false, true) if self.attributes.is_denied() => CallOutcome::Refused,
-            _ => CallOutcome::Failed,
+            (_, true, ..) => CallOutcome::Failed,
+            (_, _, Some(outcome), _) => outcome,
+            (.., false) => CallOutcome::Ok,
+            (.., true) if self.attributes.is_denied() => CallOutcome::Refused,
+            (.., true) => CallOutcome::Failed,
         };
         let duration = self.started.map(|started| started.elapsed());
         let metrics = &self.server.metrics;

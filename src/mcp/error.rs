@@ -22,6 +22,9 @@ pub const BUSY: i32 = -32000;
 /// Text for [`BUSY`] if the server runs as many calls as its limit allows.
 pub const SERVER_BUSY_MESSAGE: &str =
     "busy: the server has as many calls in flight as its limit allows. hint: repeat the call in a few seconds";
+/// Text for [`BUSY`] if the server stops before it has begun the call.
+pub const SERVER_STOPPING_MESSAGE: &str =
+    "call not begun: the server is stopping. hint: reconnect and send it again in a few seconds";
 /// The resource does not exist. 2026-07-28 uses [`INVALID_PARAMS`] instead.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A header contradicts the body (2026-07-28, Streamable HTTP).

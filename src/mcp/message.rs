@@ -5,7 +5,7 @@
 
 pub use super::error::{
     BUSY, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY,
-    PARSE_ERROR, RESOURCE_NOT_FOUND, RpcError, SERVER_BUSY_MESSAGE, UNSUPPORTED_VERSION,
+    PARSE_ERROR, RESOURCE_NOT_FOUND, RpcError, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE, UNSUPPORTED_VERSION,
 };
 pub use super::params::{RequestMeta, RequestParams};
 
@@ -42,6 +42,15 @@ pub struct RpcNotification<'a> {
     pub method: Cow<'a, str>,
     /// The JSON text of an object.
     pub params: Option<&'a str>,
+}
+
+impl<'a> RpcNotification<'a> {
+    /// Returns the id, as JSON text, of the request that this notification cancels.
+    pub fn cancelled_request(&self) -> Option<&'a str> {
+        let params = self.params.filter(|_| self.method == "notifications/cancelled")?;
+        let [id] = read_members(params, ["requestId"]).ok()?;
+        id
+    }
 }
 
 /// The JSON-RPC error to send for bytes that are not a valid message. HTTP sends it as the body of a 400.

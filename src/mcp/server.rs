@@ -7,7 +7,7 @@ use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::message::{RpcNotification, RpcRequest};
 use super::methods::RequestContext;
-use super::params::{self, RequestParams};
+use super::params::RequestParams;
 use super::protocol::ProtocolEra;
 use super::server_state::ServerState;
 use super::{legacy, modern};
@@ -58,6 +58,12 @@ impl McpServer {
         &self.state.metrics
     }
 
+    /// Returns the number of tool calls that made no progress for `limit`. Every request to a cluster and every wait is
+    /// progress.
+    pub fn count_stalled_calls(&self, limit: Duration) -> usize {
+        self.state.running_calls.count_stalled(limit)
+    }
+
     /// Records a tool call that the transport does not run because too many are in flight.
     pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &Caller) {
         let params = request.parse_params();
@@ -80,10 +86,11 @@ impl McpServer {
         let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
         let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
         // A call may be cancelled while it waits for a worker thread. It must not start then.
-        if transport.cancel.is_client_gone() {
+        if transport.cancel.is_abandoned() {
             span.end(true, false);
             return None;
         }
+        let _running = is_tool_call.then(|| self.state.running_calls.register(&transport.cancel));
         let debug = log::log_enabled!(log::Level::Debug)
             .then(|| (Instant::now(), describe_request(request, params.as_ref().ok())));
         let dispatch = || {
@@ -109,7 +116,9 @@ impl McpServer {
             };
             log::debug!("{description}: {outcome} in {} µs", started.elapsed().as_micros());
         }
-        span.end(is_cancelled, result.is_err());
+        // A change that was sent finishes although its client has disconnected.
+        let is_finished = result.is_ok() && !span.failed.get() && !span.is_read_only();
+        span.end(transport.cancel.is_abandoned() && (is_cancelled || !is_finished), result.is_err());
         if is_cancelled {
             return None;
         }
@@ -125,10 +134,7 @@ impl McpServer {
 
     /// Handles a notification: `notifications/cancelled` cancels the call that it names, others are ignored.
     pub fn handle_notification(&self, notification: &RpcNotification<'_>, calls: &InFlightCalls) {
-        if notification.method == "notifications/cancelled"
-            && let Some(params) = notification.params
-            && let Ok([Some(id)]) = params::read_members(params, ["requestId"])
-        {
+        if let Some(id) = notification.cancelled_request() {
             calls.cancel(id);
         }
     }

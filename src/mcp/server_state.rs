@@ -2,6 +2,7 @@
 
 use super::catalog::{Catalog, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use super::protocol::ProtocolEra;
+use super::running_calls::RunningCalls;
 use super::sealed_state::StateSealer;
 use super::sealing_key::SealingKey;
 use super::task_id::TaskIdSealer;
@@ -34,6 +35,7 @@ pub(super) struct ServerState {
     /// Names of all tools' parameters.
     pub parameter_names: Vec<&'static str>,
     pub metrics: Arc<Metrics>,
+    pub running_calls: RunningCalls,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
     /// True if every client gets the JSON of results.
@@ -81,6 +83,7 @@ impl ServerState {
             parameter_names: catalog.tools.iter().flat_map(Tool::parameter_names).collect(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
             sends_structured: false,
+            running_calls: RunningCalls::default(),
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
             complete_tail: encode_tail("", &server_info),

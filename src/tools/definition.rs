@@ -1,11 +1,12 @@
 //! A tool as data, with its handler.
 
 use super::state::ToolState;
-use crate::call::{CallObserver, CallOrigin, CallScope};
+use crate::call::{CallObserver, CallOrigin, CallScope, ConfirmationStep};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
+use crate::metrics::CallOutcome;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -162,6 +163,14 @@ impl ToolCall<'_> {
 impl CallObserver for CallAttributes {
     fn record_denial(&self) {
         self.mark_denied();
+    }
+
+    fn record_confirmation(&self, step: ConfirmationStep) {
+        self.set_outcome(match step {
+            ConfirmationStep::Requested => CallOutcome::Asked,
+            ConfirmationStep::Declined => CallOutcome::Declined,
+            ConfirmationStep::Unattended => CallOutcome::Unattended,
+        });
     }
 
     fn record_wait(&self) {

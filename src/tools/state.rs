@@ -3,6 +3,7 @@
 use crate::audit::AuditLog;
 use crate::call::CallService;
 use crate::config::Client;
+use crate::pve::client::cluster::Clock;
 use crate::pve::client::manager::ClusterManager;
 use std::sync::Arc;
 
@@ -25,6 +26,12 @@ impl ToolState {
         max_result_bytes: usize,
     ) -> Result<Self, ring::error::Unspecified> {
         Ok(Self { calls: CallService::new(clusters, clients, audit)?, max_result_bytes })
+    }
+
+    /// Replaces the clock by which the server tells a person's answer from a client's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { calls: self.calls.with_clock(clock), ..self }
     }
 
     /// Returns the current clusters.

@@ -15,6 +15,7 @@ mod pages;
 mod plans;
 mod policy;
 mod protocol;
+mod questions;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

@@ -5,7 +5,7 @@
 use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelToken, HookGuard};
 use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
@@ -166,7 +166,7 @@ fn late_step(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArgumen
 }
 
 fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str) -> Result<ToolOutput, ToolError> {
-    wake_on(&context.cancel, shared);
+    let _hook = wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();
     let deadline = Instant::now() + LONG;
@@ -185,13 +185,13 @@ fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str)
     say(&format!("released {name}"))
 }
 
-fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) -> HookGuard {
     let shared = shared.clone();
-    cancel.set_hook(Some(Box::new(move || {
+    cancel.on_cancel(Box::new(move || {
         // Taking the lock ensures that a thread which checked the flag already waits and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
-    })));
+    }))
 }
 
 /// Reports three steps of progress, then answers.
@@ -251,6 +251,39 @@ fn tool_state_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_b
 /// Returns a server with the product's tools over these clusters, for these clients.
 pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
     start_serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
+}
+
+/// Returns a server with the product's tools over these clusters, for these clients, with a clock and an audit log.
+pub fn product_with(
+    clusters: Vec<ClusterConfig>,
+    clients: &[Client],
+    clock: &ManualClock,
+    audit: AuditLog,
+) -> McpServer {
+    let clock = clock.clone();
+    let state = ToolState::new(manager(clusters), clients, Arc::new(audit), Limits::default().max_result_bytes);
+    let state = state.expect("the state of the tools").with_clock(Arc::new(move || clock.now()));
+    start_serving(tools::catalog(&Arc::new(state)))
+}
+
+/// A clock that stands still until a test advances it.
+#[derive(Clone)]
+pub struct ManualClock(Arc<Mutex<Instant>>);
+
+impl ManualClock {
+    /// Starts at the present time.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
 }
 
 /// Returns a server with the product's tools over these clusters.
