@@ -136,6 +136,7 @@ mod shared_object;
 mod spec;
 mod visibility;
 
+pub use crate::pve::client::cluster::ApiResponse;
 pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
 pub use confirm::{

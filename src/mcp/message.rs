@@ -76,14 +76,19 @@ impl<'a> RpcRequest<'a> {
         self.id
     }
 
-    /// Returns true for a request that may block. All other requests are answered from memory.
+    /// Returns true for a request that may block. All others are answered from memory.
     pub fn may_take_long(&self) -> bool {
-        self.is_tool_call() || matches!(self.method.as_ref(), "tasks/get" | "tasks/cancel")
+        self.logged_method().is_some()
+            || matches!(self.method.as_ref(), "completion/complete" | "tasks/get" | "tasks/cancel")
     }
 
-    /// Returns true for tools/call, which is counted and logged.
     pub(super) fn is_tool_call(&self) -> bool {
         self.method == "tools/call"
+    }
+
+    /// Returns the method if each of its requests has a line in the log.
+    pub(super) fn logged_method(&self) -> Option<&'static str> {
+        ["tools/call", "prompts/get", "resources/read"].into_iter().find(|method| *method == self.method)
     }
 
     /// Parses the parameters. Absent ones count as an empty object.

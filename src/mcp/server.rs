@@ -64,33 +64,32 @@ impl McpServer {
         self.state.running_calls.count_stalled(limit)
     }
 
-    /// Records a tool call that the transport does not run because too many are in flight.
+    /// Records a request that the transport does not run because too many are in flight.
     pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &Caller) {
         let params = request.parse_params();
         let name = params.as_ref().ok().and_then(|params| params.name.as_deref());
         let tool = name.and_then(|name| self.state.find_tool(name));
-        call_span::record_busy(&self.state, caller, tool.map(|(index, _)| index));
+        call_span::record_busy(&self.state, caller, request.logged_method(), tool.map(|(index, _)| index));
     }
 
     /// Answers one request, given the result of [`RpcRequest::parse_params`].
     ///
     /// Returns `None` if the request was cancelled, since a cancelled request gets no answer (Utilities, Cancellation).
-    /// Blocks while a tool runs if [`RpcRequest::may_take_long`], else returns at once.
+    /// Blocks while a handler runs if [`RpcRequest::may_take_long`], else returns at once.
     pub fn handle_request(
         &self,
         request: &RpcRequest<'_>,
         params: Result<RequestParams<'_>, RpcError>,
         transport: &TransportContext<'_>,
     ) -> Option<RpcResponse> {
-        let is_tool_call = request.is_tool_call();
         let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
-        let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
+        let span = CallSpan::start(&self.state, transport.caller, trace, request.logged_method());
         // A call may be cancelled while it waits for a worker thread. It must not start then.
         if transport.cancel.is_abandoned() {
             span.end(true, false);
             return None;
         }
-        let _running = is_tool_call.then(|| self.state.running_calls.register(&transport.cancel));
+        let _running = request.is_tool_call().then(|| self.state.running_calls.register(&transport.cancel));
         let debug = log::log_enabled!(log::Level::Debug)
             .then(|| (Instant::now(), describe_request(request, params.as_ref().ok())));
         let dispatch = || {

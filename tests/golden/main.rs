@@ -14,6 +14,7 @@ mod node_errors;
 mod pages;
 mod plans;
 mod policy;
+mod prompts;
 mod protocol;
 mod questions;
 #[path = "../support/mod.rs"]

@@ -25,6 +25,7 @@ mod path_property;
 mod policy_guests;
 mod policy_lists;
 mod policy_table;
+mod prompts;
 mod pve_failures;
 mod pve_log;
 mod pve_schema;

@@ -6,7 +6,7 @@ use crate::support::process::{ServerProcess, path};
 use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, lab, texts};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with, server_error};
 use crate::support::raw::eventually;
-use crate::support::rpc::call;
+use crate::support::rpc::{call, request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -87,6 +87,32 @@ fn read_is_one_line_with_caller_address_and_transport() {
         assert_eq!(events(&lines), ["call"], "{tool}");
         let who = ["client", "transport", "tool"].map(|member| lines[0][member].as_str().unwrap());
         assert_eq!(who, ["operator", "sse", tool], "{}", lines[0]);
+    }
+    server.verify_audit_log();
+}
+
+#[test]
+fn reads_of_prompts_resources_and_completions_are_look_ups_of_their_caller() {
+    let node = start_node();
+    let server = ProgramServer::start_lab(&node, &json!({}));
+    let completion =
+        json!({"ref": {"type": "ref/prompt", "name": "troubleshoot"}, "argument": {"name": "guest", "value": ""}});
+    let mut seen = 0;
+    for (method, params, tool, event) in [
+        ("prompts/get", json!({"name": "health", "arguments": {}}), "prompt health", "look"),
+        ("resources/read", json!({"uri": "pve://lab"}), "resources/read", "look"),
+        ("resources/read", json!({"uri": "pve://lab/version"}), "resources/read", "call"),
+        ("completion/complete", completion, "completion/complete", "look"),
+    ] {
+        server.post(READER, &request(1, method, params));
+        let lines = server.all_lines().split_off(seen);
+        seen += lines.len();
+        let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
+        assert_eq!(ids.len(), 1, "{method}: {lines:?}");
+        for line in lines {
+            let members = ["client", "tool", "event"].map(|member| line[member].as_str().expect("a text"));
+            assert_eq!(members, ["reader", tool, event], "{line}");
+        }
     }
     server.verify_audit_log();
 }

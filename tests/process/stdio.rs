@@ -52,6 +52,24 @@ fn client_may_discover_before_initialize() {
 }
 
 #[test]
+fn prompts_resources_and_completion_are_answered_beside_calls() {
+    let mut process = demo();
+    let reference = json!({"type": "ref/prompt", "name": "troubleshoot"});
+    let completion = json!({"ref": reference, "argument": {"name": "guest", "value": "web"}});
+    process.write_line(&request(1, "prompts/get", json!({"name": "troubleshoot", "arguments": {"guest": "web01"}})));
+    process.write_line(&request(2, "resources/read", json!({"uri": "pve://demo"})));
+    process.write_line(&request(3, "completion/complete", completion));
+    process.write_line(&request(4, "resources/list", json!({})));
+    let answers: HashMap<_, _> =
+        (0..4).map(|_| process.message()).map(|answer| (answer["id"].as_u64().expect("an id"), answer)).collect();
+    let text = |id, pointer: &str| answers[&id].pointer(pointer).and_then(Value::as_str).expect("a text").to_owned();
+    assert!(text(1, "/result/messages/0/content/text").contains("100 \"web01\" (qemu on pve1, running)"));
+    assert!(text(2, "/result/contents/0/text").contains("3 of 3 nodes online"));
+    assert_eq!(answers[&3]["result"]["completion"]["values"], json!(["web01", "web02"]));
+    assert_eq!(text(4, "/result/resources/0/uri"), "pve://demo");
+}
+
+#[test]
 fn several_calls_in_parallel_are_each_answered_once() {
     let mut process = demo();
     for id in 0..10 {

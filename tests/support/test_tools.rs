@@ -9,7 +9,9 @@ use proxmox_mcp::base::cancel::{CancelToken, HookGuard};
 use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
-use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
+use proxmox_mcp::mcp::catalog::{
+    Catalog, Resource, ResourceError, Resources, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
+};
 use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -91,7 +93,7 @@ impl TestTools {
 
     /// Returns a server with these tools and one resource.
     pub fn server(&self) -> McpServer {
-        start_serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+        start_serving(Catalog { tools: self.tools(), resources: Some(resources()), ..Catalog::default() })
     }
 
     /// Returns a server with these tools and those of the product, over `clusters`.
@@ -202,18 +204,24 @@ fn steps(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, Too
     say("done")
 }
 
-fn resource() -> Resource {
-    Resource {
-        uri: "test://text",
-        name: "text",
-        description: "a resource of the tests",
-        mime: "text/plain",
-        handler: Box::new(|_, uri| {
-            Ok(Some(vec![ResourceContents {
-                uri: uri.into(),
+fn resources() -> Resources {
+    Resources {
+        list: Box::new(|_| {
+            vec![Resource {
+                uri: "test://text".into(),
+                name: "text".into(),
+                title: "text".into(),
+                description: "a resource of the tests".into(),
                 mime: "text/plain",
-                data: ResourceData::Text("a text".into()),
-            }]))
+            }]
+        }),
+        templates: Vec::new(),
+        read: Box::new(|_, uri| match uri {
+            "test://text" => {
+                let data = ResourceData::Text("a text".into());
+                Ok(vec![ResourceContents { uri: uri.into(), mime: "text/plain", data }])
+            }
+            _ => Err(ResourceError::Unknown(String::new())),
         }),
     }
 }
