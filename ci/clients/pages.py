@@ -29,14 +29,18 @@ ANSWER = "alpha1"
 
 
 def blocks():
-    """Returns the code blocks, each as (heading, language, text)."""
+    """Returns the code blocks, each as (line, heading, language, text)."""
     with open(f"{ROOT}/docs/clients.md") as file:
         page = file.read()
-    sections = re.split(r"^## (.+)$", page, flags=re.MULTILINE)[1:]
+    headings = list(re.finditer(r"^## (.+)$", page, re.MULTILINE))
     return [
-        (heading, language, text)
-        for heading, section in zip(sections[::2], sections[1::2], strict=True)
-        for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        (
+            page.count("\n", 0, block.start()) + 1,
+            next(heading[1] for heading in reversed(headings) if heading.start() < block.start()),
+            block[1],
+            block[2],
+        )
+        for block in re.finditer(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     ]
 
 
@@ -201,7 +205,7 @@ def readme(_binary):
     rows = re.findall(r"^\| ([^|`]+) \|.*`(\{.*\}|claude .*)` \|$", section, re.MULTILINE)
     expect(len(rows) > 4, "a row for each client", rows)
     for client, code in rows:
-        own = [normal(text) for heading, _, text in blocks() if heading == client]
+        own = [normal(text) for _, heading, _, text in blocks() if heading == client]
         expect(normal(code) in own, f"the configuration of {client} in docs/clients.md", code)
 
 
@@ -233,7 +237,7 @@ def normal(code):
 
 # Each check has a name and takes the binary.
 CHECKS = [
-    *((f"{heading}, block {number}", check_block(heading, *block)) for number, (heading, *block) in enumerate(blocks())),
+    *((f"{heading}, block of line {line}", check_block(heading, *block)) for line, heading, *block in blocks()),
     ("README", readme),
     ("versions", versions),
 ]
