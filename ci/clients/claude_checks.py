@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 
@@ -14,6 +15,10 @@ from clients.transports import TOKEN, recorded_demo
 
 # The last one is Ctrl+U.
 ENTER, DOWN, ERASE = "\r", "\x1b[B", "\x15"
+BACKUP = Call(
+    "proxmox_api_call",
+    {"method": "POST", "path": "/nodes/pve1/vzdump", "data": {"vmid": 100, "storage": "nas"}, "wait": True},
+)
 NO_MODEL = "http://127.0.0.1:9"
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The parts of its question that a user must see.
@@ -66,11 +71,16 @@ def deletes():
     yield Say("done")
 
 
-def sent(server):
-    """Returns the operations of the changes that were sent, as the audit has them."""
+def audited(server, event):
+    """Returns the operations of the audit's events of this kind."""
     records = [line.partition(" audit ")[2] for line in server.output().splitlines()]
     events = [json.loads(record) for record in records if record.startswith("{")]
-    return [event["operation"] for event in events if event["event"] == "begin"]
+    return [found["operation"] for found in events if found["event"] == event]
+
+
+def sent(server):
+    """Returns the changes that were sent."""
+    return audited(server, "begin")
 
 
 def declines_by_itself(binary):
@@ -108,10 +118,7 @@ def question(button):
 
 def backs_up():
     """Makes a backup, whose end comes as a message of the client."""
-    yield Call(
-        "proxmox_api_call",
-        {"method": "POST", "path": "/nodes/pve1/vzdump", "data": {"vmid": 100, "storage": "nas"}, "wait": True},
-    )
+    yield BACKUP
     yield Say("it runs")
     yield Say("done")
 
@@ -121,7 +128,7 @@ def background_task(binary):
     with conversation(binary, backs_up) as (_, recorder, model, claude), claude.open("back it up") as terminal:
         terminal.wait_until(lambda: model.results, "the first result of the call")
         text = model.results[0].text
-        expect("background task" in text and "OK:" not in text, "the call becomes a background task", text)
+        expect("moved to the background" in text and "OK:" not in text, "the call becomes a task", text)
         terminal.wait_until(lambda: notifications(model), "a notification of the end")
         notified = notifications(model)[0]
         answers = [answered["result"] for asked, answered in recorder.messages() if asked["method"] == "tasks/get"]
@@ -129,6 +136,26 @@ def background_task(binary):
         result = "\n".join(part["text"] for part in answers[-1]["result"]["content"])
         expect(result in notified, f"the notification has the result: {result}", notified)
         return f"{len(answers)} polls, {result.partition(chr(10))[0]}"
+
+
+def stops():
+    """Makes a backup and stops it with the client's own tool."""
+    turn = yield BACKUP
+    task = re.search(r'TaskStop with task_id "(\w+)"', turn.results[0].text)[1]
+    yield {"type": "tool_use", "name": "ToolSearch", "input": {"query": "select:TaskStop"}}
+    yield {"type": "tool_use", "name": "TaskStop", "input": {"task_id": task}}
+    yield Say("done")
+
+
+def stopped_task(binary):
+    """Stopping the background task asks the server to stop the task on the cluster, which must be confirmed there."""
+    with conversation(binary, stops) as (server, recorder, model, claude), claude.open("back it up") as terminal:
+        terminal.wait_until(lambda: "tasks/cancel" in recorder.methods(), "a request to stop the task")
+        terminal.wait_until(lambda: audited(server, "refused"), "a refusal")
+        refused = audited(server, "refused")[0]
+        expect(refused.startswith("DELETE /nodes/pve1/tasks/UPID:"), "the end of the task is refused", refused)
+        terminal.wait_until(lambda: len(model.results) == 3, "the result of the stop")
+        return model.results[2].text
 
 
 def notifications(model):
@@ -221,6 +248,7 @@ CHECKS = [
     ("question, accepted", question("Accept")),
     ("question, declined", question("Decline")),
     ("task in the background", background_task),
+    ("task in the background, stopped", stopped_task),
     ("prompt", prompts),
     ("prompt with an argument", prompt_with_argument),
     ("resource", resource),

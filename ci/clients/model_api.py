@@ -1,7 +1,8 @@
 """A stand-in for the APIs of model vendors: Messages of Anthropic, generateContent of Google, Responses of OpenAI.
 
 A client that is told its address runs without an account. The stand-in follows a script: a generator that yields a
-`Call` or a `Say` for each request of the conversation, and receives the request's `Turn`:
+`Call` or a `Say` for each request of the conversation, and receives the `Turn` of the next one. A dict is a block of
+the API itself, for the client's own tools:
 
     def script():
         turn = yield Call("list_nodes", {})
@@ -23,8 +24,8 @@ from clients.scenarios import expect
 
 # Name of the server in the clients' settings. It is a part of the tools' names.
 SERVER = "proxmox"
-# A client connects in parallel to its first request, so that a tool may be unknown at first.
-TRIES = 50
+# A client connects in parallel to its first request, so that it may not know a tool at first.
+SEARCHES = 50
 
 
 @dataclass
@@ -104,17 +105,17 @@ class Anthropic:
         if name in _names(body):
             return None
         self._searches += 1
-        expect(self._searches < TRIES, f"the client offers {name}", (_names(body), turn.results))
+        expect(self._searches < SEARCHES, f"the client offers {name}", (_names(body), turn.results))
         return {"type": "tool_use", "name": "ToolSearch", "input": {"query": f"select:{name}"}}
 
     @staticmethod
     def answer(body, step, number):
         """Returns the content type and the response."""
-        block = {
-            Call: lambda: {"type": "tool_use", "name": f"mcp__{SERVER}__{step.tool}", "input": step.arguments},
-            Say: lambda: {"type": "text", "text": step.text},
-            dict: lambda: step,
-        }[type(step)]()
+        block = step
+        if isinstance(step, Call):
+            block = {"type": "tool_use", "name": f"mcp__{SERVER}__{step.tool}", "input": step.arguments}
+        elif isinstance(step, Say):
+            block = {"type": "text", "text": step.text}
         stop = {"stop_reason": "end_turn", "stop_sequence": None}
         start = {**block, "text": ""}
         delta = {"type": "text_delta", "text": block.get("text")}
@@ -167,10 +168,10 @@ class Google:
 
     @staticmethod
     def answer(body, step, number):
-        part = {
-            Call: lambda: {"functionCall": {"name": f"mcp_{SERVER}_{step.tool}", "args": step.arguments}},
-            Say: lambda: {"text": step.text},
-        }[type(step)]()
+        if isinstance(step, Call):
+            part = {"functionCall": {"name": f"mcp_{SERVER}_{step.tool}", "args": step.arguments}}
+        else:
+            part = {"text": step.text}
         counts = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
         candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
         return "text/event-stream", f"data: {json.dumps({'candidates': [candidate], 'usageMetadata': counts})}\n\n"
@@ -206,15 +207,11 @@ class OpenAi:
 
     @staticmethod
     def answer(_body, step, number):
-        item = {
-            Call: lambda: {
-                "type": "function_call", "call_id": f"call_{number}", "namespace": f"mcp__{SERVER}",
-                "name": step.tool, "arguments": json.dumps(step.arguments),
-            },
-            Say: lambda: {
-                "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": step.text}],
-            },
-        }[type(step)]()  # fmt: skip
+        if isinstance(step, Call):
+            called = {"namespace": f"mcp__{SERVER}", "name": step.tool, "arguments": json.dumps(step.arguments)}
+            item = {"type": "function_call", "call_id": f"call_{number}", **called}
+        else:
+            item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": step.text}]}
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
         events = [
             {"type": "response.created", "response": {"id": f"resp_{number}"}},
