@@ -201,8 +201,13 @@ def resource(binary):
         with claude.open() as terminal:
             terminal.wait_for("❯", "the line for input")
             terminal.press(f"{ERASE}@pve", lambda text: f"{SERVER}:pve://demo" in text, "the resource in the list")
+            terminal.press(
+                f"{ERASE}@{SERVER}:pve://demo/",
+                lambda _: "completion/complete" in recorder.methods(),
+                "a request to complete the address",
+            )
             line = f"look at @{SERVER}:pve://demo now"
-            terminal.press(f"{ERASE}{line}", lambda text: f"❯ {line}" in text, "the line as typed")
+            terminal.press(f"{ERASE}{line}", lambda text: line in text, "the line as typed")
             terminal.press(ENTER, lambda _: model.turns, "the message with the resource")
         reads = [answered["result"] for asked, answered in recorder.messages() if asked["method"] == "resources/read"]
         expect(len(reads) == 1, "the client reads the resource", recorder.methods())
