@@ -10,42 +10,55 @@ use std::path::Path;
 use std::{env, fs};
 
 const FACTS: &str = "src/pve/schema/facts";
+const RISKS: &str = "src/policy/operation_risks.tsv";
 
 fn main() {
     for file in ["operations.json", "summaries.tsv", "parameters.tsv"] {
         println!("cargo::rerun-if-changed={FACTS}/{file}");
     }
+    println!("cargo::rerun-if-changed={RISKS}");
     let read = |file: &str| fs::read_to_string(Path::new(FACTS).join(file)).expect(file);
-    let paths = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"));
+    let risks = fs::read_to_string(RISKS).expect(RISKS);
+    let paths = pack(&read("operations.json"), &read("summaries.tsv"), &read("parameters.tsv"), &risks);
     let out = Path::new(&env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("apidoc.js.gz");
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     writeln!(gzip, "const apiSchema = {paths};").expect("a Vec accepts every write");
     fs::write(out, gzip.finish().expect("a Vec accepts every write")).expect("OUT_DIR is writable");
 }
 
-/// A line of `summaries.tsv`, without method and path.
+/// The lines of `summaries.tsv` and `operation_risks.tsv` about one operation, without method and path.
 struct Summary<'a> {
-    risk: &'a str,
     rank: &'a str,
     text: &'a str,
-    reason: Option<&'a str>,
+    risk: &'a str,
+    reason: &'a str,
 }
 
+/// The risks that the program knows (`Risk::from_code`).
+const RISK_CODES: [&str; 13] = ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "F>", "F!>", "X", "X>"];
+
 /// Returns the list of paths, each with its methods, as in `apidoc.js`. In addition each method has `risk`, `rank`,
-/// `summary` and, if it needs one, `reason`, and common parameters have a `description`.
-fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
+/// `summary` and, unless it is a plain read, `reason`. Common parameters have a `description`.
+fn pack(operations: &str, summaries: &str, parameters: &str, risks: &str) -> Value {
     let mut descriptions: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for line in parameters.lines() {
         let [name, kind, text] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("parameters.tsv: {line}") };
         descriptions.insert((name, kind), text);
     }
+    let mut risk_by_operation: BTreeMap<(&str, &str), (&str, &str)> = BTreeMap::new();
+    for line in risks.lines() {
+        let [method, path, risk, reason] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{RISKS}: {line}") };
+        assert!(RISK_CODES.contains(&risk) && !reason.is_empty(), "{RISKS}: {line}");
+        risk_by_operation.insert((path, method), (risk, reason));
+    }
     let mut summary_by_operation: BTreeMap<(&str, &str), Summary> = BTreeMap::new();
     for line in summaries.lines() {
         let columns: Vec<&str> = line.split('\t').collect();
-        let [method, path, risk, rank @ ("low" | "-"), text, ref reason @ ..] = columns[..] else {
-            panic!("summaries.tsv: {line}")
-        };
-        summary_by_operation.insert((path, method), Summary { risk, rank, text, reason: reason.first().copied() });
+        let [method, path, rank @ ("low" | "-"), text] = columns[..] else { panic!("summaries.tsv: {line}") };
+        let (risk, reason) = risk_by_operation
+            .remove(&(path, method))
+            .unwrap_or_else(|| panic!("{RISKS} has no line for {method} {path}"));
+        summary_by_operation.insert((path, method), Summary { rank, text, risk, reason });
     }
     let file: Value = serde_json::from_str(operations).expect("operations.json is JSON");
     let mut paths: Vec<(String, Map<String, Value>)> = Vec::new();
@@ -68,8 +81,8 @@ fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
                 property["description"] = (*text).into();
             }
         }
-        if let Some(reason) = summary.reason {
-            info["reason"] = reason.into();
+        if summary.risk != "R" {
+            info["reason"] = summary.reason.into();
         }
         if operation.get("additional_params").is_some() {
             info["parameters"]["additionalProperties"] = 1.into();
@@ -89,6 +102,7 @@ fn pack(operations: &str, summaries: &str, parameters: &str) -> Value {
             _ => paths.push((path.into(), Map::from_iter([(method.to_owned(), info)]))),
         }
     }
+    assert!(risk_by_operation.is_empty(), "{RISKS} has lines without a summary: {:?}", risk_by_operation.keys());
     assert!(
         summary_by_operation.is_empty(),
         "summaries.tsv has lines for unknown operations: {:?}",

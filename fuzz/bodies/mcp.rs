@@ -2,7 +2,8 @@
 
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{
-    Catalog, Prompt, PromptArgument, Resource, Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
+    Catalog, Prompt, PromptArgument, Resource, TaskError, TaskHandlers, Tool, ToolEffect, ToolError, ToolInput,
+    ToolOutput,
 };
 use crate::mcp::content::Content;
 use crate::mcp::context::Caller;
@@ -60,6 +61,11 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
         resources: vec![resource],
         prompts: vec![prompt],
         completion: Some(Box::new(|_, name, typed| vec![name.len().to_string(), typed.len().to_string()])),
+        tasks: Some(TaskHandlers {
+            read: Box::new(|_, _| Err(TaskError::Unknown)),
+            cancel: Box::new(|_, _| Ok(())),
+            unknown_task_hint: "call again",
+        }),
         logging: true,
         ..Catalog::default()
     };
@@ -136,6 +142,7 @@ fn assert_answered(request: &RpcRequest<'_>, json: &str) {
             ("uri", &params.uri),
             ("protocolVersion", &params.protocol_version),
             ("requestState", &params.request_state),
+            ("taskId", &params.task_id),
         ];
         for (name, text) in texts {
             match text {

@@ -1,6 +1,7 @@
 //! The guests that a change affects. These are the guest of its path and the guests that its parameters or volumes name.
 //! A change that works on many guests at once affects those of a node, a pool or the cluster.
 
+use super::shared_object::{Members, SharedObject};
 use crate::policy::{Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name, is_in_pool};
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
@@ -62,17 +63,19 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "storage", _, "prunebackups"] => AffectedScope::Cluster,
         // ISO images and templates belong to no guest.
         ["nodes", _, "storage", _, "content", _] => AffectedScope::NamedOnly,
-        ["nodes", _, "ceph", ..] if risk.irreversible => AffectedScope::Cluster,
+        ["nodes", _, "ceph", ..] if risk.is_sensitive() => AffectedScope::Cluster,
         // Power of the node, its disks, its network.
-        ["nodes", _, ..] if risk.irreversible => node(),
+        ["nodes", _, ..] if risk.is_sensitive() => node(),
         ["cluster", "bulk-action", ..] if chosen("vms") => AffectedScope::NamedOnly,
         ["cluster", "bulk-action" | "ceph", ..] | ["cluster", "ha", "status", ..] => AffectedScope::Cluster,
         // Members of the cluster, and the network of all nodes.
-        ["cluster", "config", ..] | ["cluster", "sdn"] if risk.irreversible => AffectedScope::Cluster,
+        ["cluster", "config", ..] | ["cluster", "sdn"] if risk.is_sensitive() => AffectedScope::Cluster,
         ["pools"] => given("poolid").map_or(AffectedScope::NamedOnly, |(_, pool)| AffectedScope::Pool(pool.to_owned())),
         ["pools", ..] => segments.get(1..).map_or(AffectedScope::Cluster, |pool| AffectedScope::Pool(pool.join("/"))),
         // A guest without its storage has no disks.
-        ["storage", _] if risk.irreversible || given("disable").or(given("nodes")).is_some() => AffectedScope::Cluster,
+        ["storage", _] if risk.is_sensitive() || given("disable").or(given("nodes")).is_some() => {
+            AffectedScope::Cluster
+        }
         _ => AffectedScope::NamedOnly,
     }
 }
@@ -120,6 +123,7 @@ pub(super) struct AffectedGuests {
     named_vmids: Vec<u32>,
     scope: AffectedScope,
     created_vmid: Option<u32>,
+    shared: SharedObject,
 }
 
 impl AffectedGuests {
@@ -127,7 +131,12 @@ impl AffectedGuests {
     /// facts know it. An unknown operation may affect every guest.
     pub(super) fn from_operation(path: &ApiPath, template: Option<&str>, params: &ApiParams, risk: Risk) -> Self {
         if risk.is_read_only() {
-            return Self { named_vmids: Vec::new(), scope: AffectedScope::NamedOnly, created_vmid: None };
+            return Self {
+                named_vmids: Vec::new(),
+                scope: AffectedScope::NamedOnly,
+                created_vmid: None,
+                shared: SharedObject::None,
+            };
         }
         let decoded: Vec<_> = path.segments().collect();
         let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
@@ -136,6 +145,9 @@ impl AffectedGuests {
             scope: template
                 .map_or(AffectedScope::Cluster, |template| determine_scope(template, &segments, params, risk)),
             created_vmid: template.and_then(|template| parse_created_vmid(template, params)),
+            shared: template.map_or(SharedObject::AnyGuest, |template| {
+                SharedObject::from_operation(template, &segments, params, risk)
+            }),
         }
     }
 
@@ -163,6 +175,26 @@ impl AffectedGuests {
 
     pub(super) fn scope(&self) -> &AffectedScope {
         &self.scope
+    }
+
+    /// Returns the object of the change that guests may share.
+    pub(super) fn shared(&self) -> &SharedObject {
+        &self.shared
+    }
+
+    /// Returns what the change reaches with the guests that its shared object has now.
+    pub(super) fn with_members(&self, members: Members) -> Self {
+        let mut reached = Self {
+            named_vmids: self.named_vmids.clone(),
+            scope: self.scope.clone(),
+            created_vmid: self.created_vmid,
+            shared: SharedObject::None,
+        };
+        match members {
+            Members::Listed(vmids) => reached.named_vmids.extend(vmids),
+            Members::AnyGuest => reached.scope = AffectedScope::Cluster,
+        }
+        reached
     }
 
     /// Returns whether the change creates the guest with this number.

@@ -5,9 +5,11 @@ use super::audit::AuditedCall;
 use super::denied_call::DeniedCall;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
+use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
-use crate::policy::{Action, ClusterPolicy, Denial, GuestSelector, Risk};
+use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
+use crate::pve::token_privileges::TokenPrivileges;
 use std::fmt::Write;
 
 /// The most guests that a denial names.
@@ -36,6 +38,11 @@ impl<'a> Authorized<'a> {
         self.planned.cluster.policy().needs_confirmation(self.planned.risk)
     }
 
+    /// Returns the risk of the call with its parameters.
+    pub fn risk(&self) -> Risk {
+        self.planned.risk
+    }
+
     /// Returns what would be sent, and the risk, as text.
     pub fn describe_dry_run(&self) -> String {
         self.planned.describe_dry_run()
@@ -57,19 +64,16 @@ impl<'a> Authorized<'a> {
 
 /// Checks a risk on any path, before anything is looked up for the call.
 pub(super) fn check_risk(call: AuditedCall<'_>, risk: Risk) -> Result<(), DeniedCall> {
-    let (origin, policy) = (call.cluster.scope.origin, call.cluster.policy());
-    policy.authorize_risk(&origin.client.name, origin.client.permissions, risk).map_err(|reason| deny(call, reason))
+    call.cluster.policy().authorize_risk(risk).map_err(|reason| deny(call, reason))
 }
 
 /// Checks a call against the permissions of both sides and the lists of the cluster.
 pub(super) fn check_operation(call: AuditedCall<'_>, template: Option<&str>, risk: Risk) -> Result<(), DeniedCall> {
-    let (origin, policy) = (call.cluster.scope.origin, call.cluster.policy());
-    origin.observer.record_cluster(call.cluster.name());
+    call.cluster.scope.origin.observer.record_cluster(call.cluster.name());
     let decoded: Vec<_> = call.path.segments().collect();
     let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
     let action = Action { method: call.method.as_str(), segments: &segments, template, risk };
-    let check = policy.authorize(&origin.client.name, origin.client.permissions, &action);
-    check.map_err(|reason| deny(call, reason))
+    call.cluster.policy().authorize(&action).map_err(|reason| deny(call, reason))
 }
 
 /// Checks what is known without the list of guests, before the list is looked up for the call.
@@ -78,10 +82,19 @@ pub(super) fn check_named_guests(call: AuditedCall<'_>, affected: &AffectedGuest
 }
 
 /// Returns whether the list of guests decides whether the call affects a protected one.
-pub(super) fn protection_needs_guests(policy: &ClusterPolicy, risk: Risk, affected: &AffectedGuests) -> bool {
-    let only_numbers = policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)));
-    let is_decided = affected.is_empty() || (affected.scope() == &AffectedScope::NamedOnly && only_numbers);
-    !policy.protect.is_empty() && !risk.is_read_only() && !is_decided
+pub(super) fn protection_needs_guests(policy: EffectivePolicy<'_>, risk: Risk, affected: &AffectedGuests) -> bool {
+    let is_decided =
+        affected.is_empty() || (affected.scope() == &AffectedScope::NamedOnly && protects_only_numbers(policy));
+    policy.protects_guests() && !risk.is_read_only() && !is_decided
+}
+
+/// Returns whether the protection depends on pools or on guests that the API token may not see.
+pub(super) fn protection_needs_token(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> bool {
+    matches!(affected.scope(), AffectedScope::Pool(_)) || !protects_only_numbers(policy)
+}
+
+fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
+    policy.protect().all(|selector| matches!(selector, GuestSelector::Vmid(_)))
 }
 
 fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
@@ -91,19 +104,22 @@ fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.
 fn check_protection(
-    policy: &ClusterPolicy,
+    policy: EffectivePolicy<'_>,
     risk: Risk,
     affected: &AffectedGuests,
     view: Option<&GuestView<'_>>,
 ) -> Result<(), Denial> {
-    if policy.protect.is_empty() || risk.is_read_only() {
+    if !policy.protects_guests() || risk.is_read_only() {
         return Ok(());
+    }
+    let unknown = |cause: String| Denial::UnknownScope { cause, next_step: None };
+    if *affected.shared() != SharedObject::None {
+        return Err(unknown("the guests of the changed object were not looked up".into()));
     }
     check_named_protection(policy, affected)?;
     if !protection_needs_guests(policy, risk, affected) {
         return Ok(());
     }
-    let unknown = |cause: String| Denial::UnknownScope { cause, next_step: None };
     let failed = |error: &LookupError| Denial::UnknownScope {
         cause: error.to_string(),
         next_step: error.hint().map(|hint| hint.into_owned()),
@@ -123,16 +139,51 @@ fn check_protection(
             return Err(unknown(format!("{node} is not in the cluster's list of nodes")));
         }
     }
-    check_listed_guests(policy, affected, guests)
+    check_listed_guests(policy, affected, guests)?;
+    match &view.token {
+        Some(Ok(token)) => check_visibility(policy, affected, guests, token),
+        Some(Err(error)) => Err(failed(error)),
+        None if protection_needs_token(policy, affected) => Err(unknown("its privileges were not looked up".into())),
+        None => Ok(()),
+    }
 }
 
-fn check_named_protection(policy: &ClusterPolicy, affected: &AffectedGuests) -> Result<(), Denial> {
-    let is_protected = |vmid: &&u32| policy.protect.contains(&GuestSelector::Vmid(**vmid));
+/// Denies a call that may affect a guest that the token does not see, or whose pool it does not see.
+fn check_visibility(
+    policy: EffectivePolicy<'_>,
+    affected: &AffectedGuests,
+    guests: &[Guest],
+    token: &TokenPrivileges,
+) -> Result<(), Denial> {
+    let hidden_pool = |pool: &str| Denial::HiddenPool(pool.to_owned());
+    if let AffectedScope::Pool(pool) = affected.scope()
+        && !token.shows_pool(pool)
+    {
+        return Err(hidden_pool(pool));
+    }
+    if *affected.scope() != AffectedScope::NamedOnly && !protects_only_numbers(policy) && !token.shows_all_guests() {
+        return Err(Denial::HiddenGuests);
+    }
+    // Proxmox leaves the pool out of a guest's row if the token may not see the pool.
+    let has_unknown_pool = affected.select_from(guests).any(|guest| guest.pool.is_empty());
+    for selector in policy.protect() {
+        if let GuestSelector::Pool(pool) = selector
+            && has_unknown_pool
+            && !token.shows_pool(pool)
+        {
+            return Err(hidden_pool(pool));
+        }
+    }
+    Ok(())
+}
+
+fn check_named_protection(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> Result<(), Denial> {
+    let is_protected = |vmid: &&u32| policy.protect().any(|selector| *selector == GuestSelector::Vmid(**vmid));
     if let Some(vmid) = affected.named_vmids().iter().find(is_protected) {
         return Err(Denial::ProtectedGuest(*vmid));
     }
     match affected.scope() {
-        AffectedScope::Pool(pool) if policy.protect.iter().any(|selector| selector.covers_pool(pool)) => {
+        AffectedScope::Pool(pool) if policy.protect().any(|selector| selector.covers_pool(pool)) => {
             Err(Denial::ProtectedPool(pool.clone()))
         }
         _ => Ok(()),
@@ -140,7 +191,7 @@ fn check_named_protection(policy: &ClusterPolicy, affected: &AffectedGuests) -> 
 }
 
 /// Checks the affected guests of the cluster's list, then those that the list does not show.
-fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests: &[Guest]) -> Result<(), Denial> {
+fn check_listed_guests(policy: EffectivePolicy<'_>, affected: &AffectedGuests, guests: &[Guest]) -> Result<(), Denial> {
     let is_protected =
         |guest: &&Guest| policy.protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>());
     let mut names = String::new();
@@ -154,7 +205,7 @@ fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests
     let is_listed = |vmid: u32| guests.iter().any(|guest| guest.vmid == vmid);
     // The node of an unlisted guest is unknown.
     if matches!(affected.scope(), AffectedScope::Node(_) | AffectedScope::Cluster) {
-        let unlisted = policy.protect.iter().find_map(|selector| match selector {
+        let unlisted = policy.protect().find_map(|selector| match selector {
             GuestSelector::Vmid(vmid) if !is_listed(*vmid) => Some(*vmid),
             _ => None,
         });
@@ -164,9 +215,8 @@ fn check_listed_guests(policy: &ClusterPolicy, affected: &AffectedGuests, guests
     }
     // An unlisted guest may be in a protected pool. A guest that the call creates is in none.
     let mut unlisted = affected.named_vmids().iter().filter(|vmid| !affected.creates(**vmid) && !is_listed(**vmid));
-    let only_numbers = policy.protect.iter().all(|selector| matches!(selector, GuestSelector::Vmid(_)));
     match unlisted.next() {
-        Some(vmid) if !only_numbers => Err(Denial::UnlistedGuest(*vmid)),
+        Some(vmid) if !protects_only_numbers(policy) => Err(Denial::UnlistedGuest(*vmid)),
         _ => Ok(()),
     }
 }

@@ -127,11 +127,13 @@ impl<'a> Authorized<'a> {
         self.planned().audited().record_denial(&rejection);
     }
 
-    /// Returns the call as confirmed if it needs no confirmation.
+    /// Returns the call as confirmed if it needs no confirmation. Otherwise it is denied, since its caller can't ask.
     pub fn without_confirmation(self) -> Result<Confirmed<'a>, ConfirmationRequired> {
         if self.needs_confirmation() {
             let planned = self.planned();
-            return Err(ConfirmationRequired { operation: planned.operation_line(), risk: planned.risk });
+            let error = ConfirmationRequired { operation: planned.operation_line(), risk: planned.risk };
+            planned.audited().record_denial(&error);
+            return Err(error);
         }
         Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed })
     }

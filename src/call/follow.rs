@@ -9,7 +9,7 @@ use super::planned_call::CallPurpose;
 use crate::base::hint::Hint;
 use crate::pve::error::PveError;
 use crate::pve::params::ApiParams;
-use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid};
+use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid, WaitLimits};
 use crate::render::task::describe_task;
 use crate::sanitize::{self, LogRedactor};
 use std::borrow::Cow;
@@ -86,8 +86,8 @@ impl<'a> ClusterHandle<'a> {
 }
 
 impl TaskWatch<'_> {
-    /// Waits for the end of the task, at most until `deadline`. A task that failed or still runs is no error.
-    pub fn follow(self, deadline: Instant, report: &mut dyn FnMut(&TaskReport<'_>)) -> Result<TaskResult, WatchError> {
+    /// Waits for the end of the task, within the limits. A task that failed or still runs is no error.
+    pub fn follow(self, limits: WaitLimits, report: &mut dyn FnMut(&TaskReport<'_>)) -> Result<TaskResult, WatchError> {
         let cluster = self.status.planned().cluster;
         let redacts = cluster.needs_redaction();
         let mut redactor = LogRedactor::default();
@@ -100,12 +100,31 @@ impl TaskWatch<'_> {
             report(&TaskReport { waited: progress.waited, new_lines });
         };
         cluster.scope.origin.observer.record_wait();
-        match self.status.wait_for_task(&self.upid, deadline, &mut on_progress) {
-            Ok(result) if redacts => Ok(redact_result(result)),
+        let result = self.status.wait_for_task(&self.upid, limits, &mut on_progress);
+        self.complete(result)
+    }
+
+    /// Reads the task once, at most until `deadline`. A task that failed or still runs is no error.
+    pub fn read(self, deadline: Instant) -> Result<TaskResult, WatchError> {
+        let result = self.status.read_task(&self.upid, deadline);
+        self.complete(result)
+    }
+
+    /// Returns the result as the caller may read it.
+    fn complete(self, result: Result<TaskResult, PveError>) -> Result<TaskResult, WatchError> {
+        match result {
+            Ok(result) if self.status.planned().cluster.needs_redaction() => Ok(redact_result(result)),
             Ok(result) => Ok(result),
             Err(error) if task::is_unknown_task(&error) => Err(WatchError::UnknownTask(Box::new(self.upid))),
             Err(error) => Err(WatchError::Failed { upid: Box::new(self.upid), error }),
         }
+    }
+}
+
+impl WatchError {
+    /// Returns whether the task may be read later.
+    pub fn may_recover(&self) -> bool {
+        matches!(self, Self::Failed { error, .. } if task::may_recover(error))
     }
 }
 

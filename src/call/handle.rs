@@ -3,11 +3,12 @@
 use super::lookup_error::LookupError;
 use super::scope::CallScope;
 use crate::base::cancel::CancelToken;
-use crate::policy::{AccessLevel, ClusterPolicy};
+use crate::policy::{AccessLevel, EffectivePolicy};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::manager::SelectClusterError;
 use crate::pve::guests::Guest;
 use crate::pve::schema::Schema;
+use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::clusters::{ClusterCheck, ClusterEntry};
 use crate::sanitize;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,8 @@ pub struct ClusterHandle<'a> {
     /// The guests and nodes are looked up at most once.
     pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
+    /// The privileges of the API token are looked up at most once.
+    pub(super) token_privileges: OnceLock<Result<TokenPrivileges, Arc<LookupError>>>,
 }
 
 /// A node in the list of its cluster.
@@ -59,7 +62,14 @@ impl<'a> CallScope<'a> {
     }
 
     fn handle(self, cluster: &'a Arc<Cluster>, cancel: CancelToken) -> ClusterHandle<'a> {
-        ClusterHandle { scope: self, cluster, cancel, guests: OnceLock::new(), nodes: OnceLock::new() }
+        ClusterHandle {
+            scope: self,
+            cluster,
+            cancel,
+            guests: OnceLock::new(),
+            nodes: OnceLock::new(),
+            token_privileges: OnceLock::new(),
+        }
     }
 }
 
@@ -94,7 +104,7 @@ impl<'a> ClusterHandle<'a> {
 
     /// Returns whether secrets are removed from the cluster's texts: only full access on both sides shows them.
     pub fn needs_redaction(&self) -> bool {
-        self.scope.origin.client.permissions.access.min(self.policy().permissions.access) < AccessLevel::Full
+        self.policy().access() < AccessLevel::Full
     }
 
     /// Removes secrets from a text, if the caller may not see them.
@@ -111,7 +121,14 @@ impl<'a> ClusterHandle<'a> {
         self.scope.handle(self.cluster, self.cancel.clone())
     }
 
-    pub(super) fn policy(&self) -> &'a ClusterPolicy {
-        &self.cluster.settings().policy
+    /// Returns the rules of the cluster and of the client.
+    pub(super) fn policy(&self) -> EffectivePolicy<'a> {
+        let client = &self.scope.origin.client;
+        EffectivePolicy {
+            cluster: &self.cluster.settings().policy,
+            client: &client.rules,
+            client_name: &client.name,
+            client_permissions: client.permissions,
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::pve::client::cluster::ApiResponse;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::token_privileges::TokenPrivileges;
 use std::sync::Arc;
 
 impl<'a> ClusterHandle<'a> {
@@ -42,6 +43,15 @@ impl<'a> ClusterHandle<'a> {
     pub(super) fn look_up_nodes(&self) -> Result<&[ListedNode], Arc<LookupError>> {
         let nodes = self.nodes.get_or_init(|| self.fetch_nodes().map_err(Arc::new));
         nodes.as_deref().map_err(Arc::clone)
+    }
+
+    /// Looks up the privileges of the API token, once.
+    pub(super) fn look_up_token_privileges(&self) -> Result<&TokenPrivileges, Arc<LookupError>> {
+        let privileges = self.token_privileges.get_or_init(|| {
+            let response = self.look_up("/access/permissions", &ApiParams::new()).map_err(Arc::new)?;
+            Ok(TokenPrivileges::from_data(response.data()))
+        });
+        privileges.as_ref().map_err(Arc::clone)
     }
 
     /// Looks up a path.

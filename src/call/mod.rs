@@ -131,6 +131,7 @@ mod resolve_path;
 mod scope;
 mod send;
 mod service;
+mod shared_object;
 mod spec;
 mod visibility;
 

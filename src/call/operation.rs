@@ -2,6 +2,7 @@
 
 use super::plan_error::{PlanError, UnknownMethod, UnknownPath};
 use super::spec::CallSpec;
+use crate::policy;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -88,11 +89,9 @@ pub(super) fn join_query(data: &mut Map<String, Value>, query: &ApiParams) -> Re
 /// Completes a path that starts at a guest (`/qemu/web01/config`) or at a task.
 pub fn expand_shorthand(path: &ApiPath) -> Result<ApiPath, PlanError> {
     let mut segments: Vec<String> = path.segments().map(|s| s.into_owned()).collect();
-    let topic = match (segments.first().map(String::as_str), segments.len()) {
-        (Some("qemu" | "vm"), 2..) => "qemu",
-        (Some("lxc" | "ct"), 2..) => "lxc",
-        (Some("tasks"), 2..) => "tasks",
-        _ => return Ok(path.clone()),
+    let Some(topic) = segments.first().filter(|_| segments.len() > 1).and_then(|first| policy::expand_shorthand(first))
+    else {
+        return Ok(path.clone());
     };
     segments.splice(0..1, ["nodes", "{node}", topic].map(str::to_owned));
     build_path(&segments)

@@ -2,7 +2,9 @@
 
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
-use super::authorize::{check_named_guests, check_operation, check_risk, protection_needs_guests};
+use super::authorize::{
+    check_named_guests, check_operation, check_risk, protection_needs_guests, protection_needs_token,
+};
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::ClusterHandle;
@@ -13,8 +15,9 @@ use super::operation::{
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
 use super::resolve_path::{PathChange, resolve_path};
+use super::shared_object::SharedObject;
 use super::spec::CallSpec;
-use crate::policy::Risk;
+use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
@@ -58,19 +61,22 @@ pub(super) fn plan_call<'a>(
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
     check_size(&data)?;
-    let CheckedOperation { operation, params, risk } =
+    let CheckedOperation { operation, params, assessment, notes: defaults } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
-    let path = resolved.path;
-    let notes = match resolved.change {
+    let (path, risk) = (resolved.path, assessment.risk);
+    let mut notes: Vec<String> = match resolved.change {
         Some(change) => note_change(cluster, change, method, &path, risk)?.into_iter().collect(),
         None => Vec::new(),
     };
+    notes.extend(defaults);
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
+    let affected = resolve_shared_object(cluster, call, affected, operation.template.as_deref(), risk)?;
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
-    Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, affected, guests, notes })
+    let risk_reasons = assessment.reasons;
+    Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, risk_reasons, affected, guests, notes })
 }
 
 /// Denies what is denied on any path, before anything is looked up for the call.
@@ -103,7 +109,9 @@ fn check_size(data: &Map<String, Value>) -> Result<(), PlanError> {
 struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
-    risk: Risk,
+    assessment: RiskAssessment,
+    /// The parameters that were added, as the caller may read them.
+    notes: Vec<String>,
 }
 
 /// Finds the operation and checks the parameters against it.
@@ -126,7 +134,8 @@ fn check_operation_call(
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
                 params: params.map_err(PlanError::UnsendableParameters)?,
-                risk: Risk::UNKNOWN,
+                assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
+                notes: Vec::new(),
             });
         }
     };
@@ -136,15 +145,33 @@ fn check_operation_call(
         data.insert("limit".into(), FETCH_ALL_LIMIT.into());
     }
     resolve_guest_names(cluster, &operation, &mut data)?;
-    let params = check_parameters(spec, &operation, &found, &data)?;
+    let mut params = check_parameters(spec, &operation, &found, &data)?;
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
+    let decoded: Vec<_> = path.segments().collect();
+    let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
+    let call = AssessedCall {
+        method: method.as_str(),
+        template: operation.template(),
+        segments: &segments,
+        operation: same.map_or(Risk::UNKNOWN, |same| same.risk()),
+    };
+    let mut notes = Vec::new();
+    for default in call.safe_defaults(params.iter()) {
+        if same.is_some() && is_given(default.parameter) {
+            params.push(default.parameter, default.value);
+            let (name, value) = (default.parameter, default.value);
+            notes.push(format!("{name}={value} was added: {}", default.reason));
+        }
+    }
     Ok(CheckedOperation {
-        risk: same.map_or(Risk::UNKNOWN, |same| same.risk()).with_parameters(params.iter()),
+        assessment: call.assess(params.iter()),
+        notes,
         operation: PlannedOperation {
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),
+            risk_reason: same.map_or("", |same| same.risk_reason()),
             privileges: operation.privileges().to_owned(),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
             is_paged,
@@ -174,12 +201,27 @@ fn note_change(
 ) -> Result<Option<String>, PlanError> {
     let is_write = method != Method::Get;
     // A caller that names the wrong kind of guest may mean another guest, or another cluster.
-    if change.kind_corrected && risk.irreversible && is_write {
+    if change.kind_corrected && risk.is_sensitive() && is_write {
         let operation = format!("{method} {path}");
         return Err(PlanError::UnsafeCorrection { correction: change.text, operation });
     }
     let suffix = if change.is_correction { ", so it was asked for there" } else { "" };
     Ok((change.is_correction || is_write).then(|| cluster.redact(change.text + suffix)))
+}
+
+/// Looks up the guests of an object that guests share, where the policy protects guests.
+fn resolve_shared_object(
+    cluster: &ClusterHandle<'_>,
+    call: AuditedCall<'_>,
+    affected: AffectedGuests,
+    template: Option<&str>,
+    risk: Risk,
+) -> Result<AffectedGuests, DeniedCall> {
+    if !cluster.policy().protects_guests() || *affected.shared() == SharedObject::None {
+        return Ok(affected);
+    }
+    check_operation(call, template, risk)?;
+    Ok(affected.with_members(affected.shared().look_up_members(cluster)))
 }
 
 /// Looks up the guests where the policy depends on them. A call that is denied in any case is denied before.
@@ -198,5 +240,7 @@ fn look_up_affected<'a>(
     let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());
-    Ok(Some(GuestView { guests, nodes }))
+    let token = (guests.is_ok() && protection_needs_token(cluster.policy(), affected))
+        .then(|| cluster.look_up_token_privileges());
+    Ok(Some(GuestView { guests, nodes, token }))
 }

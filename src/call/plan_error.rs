@@ -55,7 +55,7 @@ pub enum PlanError {
     #[error("{0}")]
     UnsendableParameters(ParameterErrors),
     /// A correction of a call that can't be undone: the caller may mean another guest.
-    #[error("{correction}, and a call that can't be undone is not corrected: write {operation}")]
+    #[error("{correction}, and a call that can't be undone easily is not corrected: write {operation}")]
     UnsafeCorrection { correction: String, operation: String },
 }
 

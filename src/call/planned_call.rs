@@ -7,11 +7,12 @@ use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
 use crate::audit::AuditEvent;
-use crate::policy::Risk;
+use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::question::{CallDescription, describe_dry_run};
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub struct PlannedCall<'a> {
     pub(super) params: ApiParams,
     pub(super) operation: PlannedOperation,
     pub(super) risk: Risk,
+    /// What the parameters add to the risk of the operation.
+    pub(super) risk_reasons: Vec<RiskReason>,
     pub(super) affected: AffectedGuests,
     /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
@@ -52,6 +55,8 @@ pub(super) struct PlannedOperation {
     pub(super) is_known: bool,
     /// Empty if the operation is unknown.
     pub(super) summary: String,
+    /// The reason for the risk of the operation. Empty for a plain read, or if the operation is unknown.
+    pub(super) risk_reason: &'static str,
     pub(super) privileges: String,
     /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
@@ -65,6 +70,8 @@ pub(super) struct GuestView<'a> {
     pub(super) guests: Result<&'a [Guest], Arc<LookupError>>,
     /// `None` where the call does not affect a whole node.
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
+    /// The part of the cluster that the token sees. `None` where the policy protects by number, and no pool is affected.
+    pub(super) token: Option<Result<&'a TokenPrivileges, Arc<LookupError>>>,
 }
 
 impl PlannedOperation {
@@ -73,6 +80,7 @@ impl PlannedOperation {
             template: None,
             is_known: false,
             summary: String::new(),
+            risk_reason: "",
             privileges: String::new(),
             may_be_filtered: false,
             is_paged: false,
@@ -90,7 +98,7 @@ impl<'a> PlannedCall<'a> {
     ) -> Self {
         let known = find_embedded_operation(Method::Get, &path);
         let template = known.map(|known| known.template());
-        let risk = known.map_or(Risk::UNKNOWN, |known| known.risk()).with_parameters(params.iter());
+        let risk = known.map_or(Risk::UNKNOWN, |known| known.risk());
         Self {
             cluster,
             purpose,
@@ -104,6 +112,7 @@ impl<'a> PlannedCall<'a> {
             path,
             params,
             risk,
+            risk_reasons: Vec::new(),
             guests: None,
             notes: Vec::new(),
         }
@@ -127,6 +136,8 @@ impl<'a> PlannedCall<'a> {
             summary: &self.operation.summary,
             privileges: &self.operation.privileges,
             risk: self.risk,
+            risk_reason: self.operation.risk_reason,
+            risk_reasons: &self.risk_reasons,
         }
     }
 

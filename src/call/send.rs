@@ -7,7 +7,7 @@ use crate::pve::Method;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::PveError;
 use crate::pve::guests::{self, Guest};
-use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid};
+use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid, WaitLimits};
 use std::time::Instant;
 
 /// The reason why a request has no response.
@@ -58,10 +58,15 @@ impl Confirmed<'_> {
     pub(super) fn wait_for_task(
         &self,
         upid: &Upid,
-        deadline: Instant,
+        limits: WaitLimits,
         on_progress: &mut dyn FnMut(&TaskProgress<'_>),
     ) -> Result<TaskResult, PveError> {
-        self.record_read(|cluster, cancel| task::wait(cluster, upid, deadline, cancel, on_progress))
+        self.record_read(|cluster, cancel| task::wait(cluster, upid, limits, cancel, on_progress))
+    }
+
+    /// Reads the task whose status this call reads once. All reads are one record.
+    pub(super) fn read_task(&self, upid: &Upid, deadline: Instant) -> Result<TaskResult, PveError> {
+        self.record_read(|cluster, cancel| task::read(cluster, upid, deadline, cancel))
     }
 
     /// Reads the status of a task once, without a record. [`Confirmed::record_probes`] records all of them.

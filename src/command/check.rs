@@ -7,14 +7,19 @@ use super::failure::Failure;
 use super::output::{print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
+use proxmox_mcp::config::{Client, ClusterConfig, Endpoint};
+use proxmox_mcp::policy::GuestSelector;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
 use proxmox_mcp::pve::client::manager::ClusterManager;
 use proxmox_mcp::pve::error::PveError;
+use proxmox_mcp::pve::guests::{Guest, parse_guests};
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
+use proxmox_mcp::pve::token_privileges::TokenPrivileges;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::fmt;
 use std::thread;
 use thiserror::Error;
 
@@ -32,20 +37,25 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     if !clients.is_empty() {
         print_stdout(&format!("✓ clients: {}\n", describe::clients(&clients)));
     }
+    for client in &clients {
+        for line in describe::operation_rules(&client.rules.deny, client.rules.allow.as_deref()) {
+            print_stdout(&format!("  client {}: {line}\n", client.name));
+        }
+    }
     if load_certificate(cli)?.is_some() {
         print_stdout("✓ TLS: the certificate and its key match\n");
     }
     let failed = thread::scope(|scope| {
         let checks: Vec<_> =
-            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster)))).collect();
+            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster, cli, &clients)))).collect();
         let mut failed = 0;
         for (cluster, result) in checks {
             let result = result.join().unwrap_or(Err(CheckError::Internal));
-            failed += usize::from(result.is_err());
-            let (mark, text) = match result {
-                Ok(text) => ("✓", text),
-                Err(error) => ("✗", render_error(&error)),
+            let (mark, text, details) = match result {
+                Ok(CheckReport { summary, details }) => ("✓", summary, details),
+                Err(error) => ("✗", render_error(&error), Vec::new()),
             };
+            failed += usize::from(mark == "✗" || details.iter().any(|detail| detail.is_error));
             let settings = cluster.settings();
             print_stdout(&format!(
                 "{mark} {}  {}  {}  {}\n",
@@ -54,6 +64,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 settings.policy,
                 printable(&text)
             ));
+            for CheckDetail { mark, text, .. } in details {
+                print_stdout(&format!("  {mark} {}\n", printable(&text)));
+            }
         }
         failed
     });
@@ -93,8 +106,32 @@ impl Hint for CheckError {
     }
 }
 
-/// Returns a cluster's version and the token's privileges.
-fn check(cluster: &Cluster) -> Result<String, CheckError> {
+/// The result of the check of a cluster that answers.
+struct CheckReport {
+    summary: String,
+    details: Vec<CheckDetail>,
+}
+
+/// One address or one rule of a cluster.
+struct CheckDetail {
+    /// `✓`, `!` for what the operator should look at, or `✗`.
+    mark: &'static str,
+    text: String,
+    is_error: bool,
+}
+
+impl CheckDetail {
+    fn fine(text: String) -> Self {
+        Self { mark: "✓", text, is_error: false }
+    }
+
+    fn warning(text: String) -> Self {
+        Self { mark: "!", text, is_error: false }
+    }
+}
+
+/// Checks a cluster's version, the token's privileges, every address and every rule.
+fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport, CheckError> {
     const VERSION: &str = "/version";
     const PERMISSIONS: &str = "/access/permissions";
     let answer = get(cluster, VERSION)?;
@@ -120,7 +157,129 @@ fn check(cluster: &Cluster) -> Result<String, CheckError> {
         more => format!(" and {more} more"),
     };
     let s = if total == 1 { "" } else { "s" };
-    Ok(format!("Proxmox VE {version}  token {token}: {total} path{s}, e.g. {path} → {}{more}", names.join(", ")))
+    let summary =
+        format!("Proxmox VE {version}  token {token}: {total} path{s}, e.g. {path} → {}{more}", names.join(", "));
+    let mut details = check_addresses(settings, cli);
+    let policy = &settings.policy;
+    let lists = describe::operation_rules(&policy.deny, policy.allow.as_deref());
+    details.extend(lists.into_iter().map(CheckDetail::fine));
+    let may_use = |client: &&Client| client.clusters.as_ref().is_none_or(|names| names.contains(&settings.name));
+    let of_clients = clients.iter().filter(may_use).flat_map(|client| &client.rules.protect);
+    let protect: Vec<&GuestSelector> = policy.protect.iter().chain(of_clients).collect();
+    details.extend(check_protection(cluster, &protect, &TokenPrivileges::from_data(&answer.to_string())));
+    Ok(CheckReport { summary, details })
+}
+
+/// Asks each address of a cluster by itself. Every one must be a node of the same cluster.
+fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
+    if settings.endpoints.len() < 2 {
+        return Vec::new();
+    }
+    let answers: Vec<(&Endpoint, Result<Option<ClusterIdentity>, CheckError>)> = thread::scope(|scope| {
+        let reads: Vec<_> =
+            settings.endpoints.iter().map(|endpoint| scope.spawn(|| identify(settings, endpoint, cli))).collect();
+        let answers = reads.into_iter().map(|read| read.join().unwrap_or(Err(CheckError::Internal)));
+        settings.endpoints.iter().zip(answers).collect()
+    });
+    let first = answers.iter().find_map(|(_, answer)| answer.as_ref().ok()?.as_ref());
+    let tls = settings.tls_mode();
+    answers
+        .iter()
+        .map(|(endpoint, answer)| match answer {
+            Err(error) => CheckDetail::warning(format!("{endpoint}: {}", render_error(error))),
+            Ok(Some(identity)) if first.is_some_and(|first| first != identity) => CheckDetail {
+                mark: "✗",
+                text: format!(
+                    "{endpoint}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
+                     cluster an entry of its own"
+                ),
+                is_error: true,
+            },
+            Ok(Some(identity)) => CheckDetail::fine(format!("{endpoint}: answers, TLS: {tls}, {identity}")),
+            Ok(None) => CheckDetail::fine(format!(
+                "{endpoint}: answers, TLS: {tls}, its cluster is not known (the token needs Sys.Audit on /)"
+            )),
+        })
+        .collect()
+}
+
+/// The cluster of a node, as the node names it.
+#[derive(PartialEq, Eq)]
+struct ClusterIdentity {
+    /// `None` for a node that is in no cluster.
+    name: Option<String>,
+    /// The names of its nodes, sorted.
+    nodes: Vec<String>,
+}
+
+impl fmt::Display for ClusterIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "cluster {name} of {}", self.nodes.join(", ")),
+            None => write!(f, "node {}", self.nodes.join(", ")),
+        }
+    }
+}
+
+/// Asks one address for its cluster. `None` if the token may not know it.
+fn identify(settings: &ClusterConfig, endpoint: &Endpoint, cli: &Cli) -> Result<Option<ClusterIdentity>, CheckError> {
+    let alone = ClusterConfig { endpoints: vec![endpoint.clone()], discover_nodes: false, ..settings.clone() };
+    let cluster = Cluster::new(alone, &cli.limits()).map_err(|_| CheckError::Internal)?;
+    let rows = match get(&cluster, "/cluster/status") {
+        Err(CheckError::Call(PveError::Forbidden { .. })) => return Ok(None),
+        rows => rows?,
+    };
+    let (mut name, mut nodes) = (None, Vec::new());
+    for row in rows.as_array().into_iter().flatten() {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
+        match text("type").as_deref() {
+            Some("cluster") => name = text("name"),
+            Some("node") => nodes.extend(text("name")),
+            _ => {}
+        }
+    }
+    nodes.sort_unstable();
+    Ok((!nodes.is_empty()).then_some(ClusterIdentity { name, nodes }))
+}
+
+/// Counts the guests of each selector, and says which of them the token can't tell.
+fn check_protection(cluster: &Cluster, protect: &[&GuestSelector], token: &TokenPrivileges) -> Vec<CheckDetail> {
+    if protect.is_empty() {
+        return Vec::new();
+    }
+    let mut params = ApiParams::new();
+    params.push("type", "vm");
+    let (path, _) = ApiPath::parse("/cluster/resources").expect("the path is valid");
+    let answer = cluster.call(Method::Get, &path, &params, &CancelToken::new());
+    let guests = match answer.and_then(|answer| parse_guests(&answer)) {
+        Ok(guests) => guests,
+        Err(error) => {
+            let text = format!("protect: the guests can't be listed, so every guest counts as protected: {error}");
+            return vec![CheckDetail::warning(text)];
+        }
+    };
+    let mut details = Vec::new();
+    for selector in protect {
+        let is_match =
+            |guest: &&Guest| selector.matches(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>());
+        let count = guests.iter().filter(is_match).count();
+        let hidden = match selector {
+            GuestSelector::Pool(pool) if !token.shows_pool(pool) => Some(format!("Pool.Audit on /pool/{pool}")),
+            GuestSelector::Pool(_) | GuestSelector::Tag(_) if !token.shows_all_guests() => {
+                Some("VM.Audit on /vms".to_owned())
+            }
+            _ => None,
+        };
+        details.push(match (count, hidden) {
+            (_, Some(privilege)) => CheckDetail::warning(format!(
+                "protect {selector}: the token lacks {privilege}, so guests that it can't tell count as protected"
+            )),
+            (0, None) => CheckDetail::warning(format!("protect {selector}: no guest. hint: check the name")),
+            (1, None) => CheckDetail::fine(format!("protect {selector}: 1 guest")),
+            (count, None) => CheckDetail::fine(format!("protect {selector}: {count} guests")),
+        });
+    }
+    details
 }
 
 fn get(cluster: &Cluster, path: &'static str) -> Result<Value, CheckError> {

@@ -1,6 +1,7 @@
 //! Descriptions of clusters and clients for the operator.
 
 use proxmox_mcp::config::{Client, ClusterConfig};
+use proxmox_mcp::policy::{ConfirmationPolicy, OperationPattern};
 use std::fmt::Write;
 
 /// Returns the addresses of a cluster's nodes.
@@ -22,7 +23,27 @@ pub fn clients(clients: &[Client]) -> String {
         if let Some(clusters) = clusters {
             let _ = write!(text, " on {}", clusters.join(" and "));
         }
+        if client.rules.confirm != ConfirmationPolicy::Never {
+            let _ = write!(text, ", confirm {}", client.rules.confirm);
+        }
         text.push(')');
     }
     text
+}
+
+/// Returns a line for each pattern of the lists, with the number of operations that it fits.
+pub fn operation_rules(deny: &[OperationPattern], allow: Option<&[OperationPattern]>) -> Vec<String> {
+    let lists = [("deny", deny), ("allow", allow.unwrap_or_default())];
+    let mut lines: Vec<String> = lists
+        .iter()
+        .flat_map(|(list, patterns)| patterns.iter().map(move |pattern| (list, pattern)))
+        .map(|(list, pattern)| match pattern.count_operations() {
+            1 => format!("{list} {pattern}: 1 operation"),
+            count => format!("{list} {pattern}: {count} operations"),
+        })
+        .collect();
+    if allow.is_some_and(<[_]>::is_empty) {
+        lines.push("allow is empty: no operation is allowed".to_owned());
+    }
+    lines
 }

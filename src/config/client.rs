@@ -4,7 +4,7 @@ use super::files::{self, FileError};
 use super::token::{TokenError, TokenHash, hash_token};
 use super::{field_parsers, misplaced_secret};
 use crate::base::hint::Hint;
-use crate::policy::{AccessLevel, Permissions};
+use crate::policy::{AccessLevel, ClientRules, Permissions};
 use std::borrow::Cow;
 use std::path::Path;
 use thiserror::Error;
@@ -17,6 +17,8 @@ pub struct Client {
     pub token_sha256: TokenHash,
     /// Upper bound of the client's permissions. A cluster may grant less.
     pub permissions: Permissions,
+    /// Rules beside those of the clusters.
+    pub rules: ClientRules,
     /// Names of the clusters that the client may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
 }
@@ -49,7 +51,7 @@ impl Client {
     /// Returns a client that only the clusters restrict.
     fn with_full_access(name: &str, token_sha256: TokenHash) -> Self {
         let permissions = Permissions { access: AccessLevel::Full, exec: true };
-        Self { name: name.into(), token_sha256, permissions, clusters: None }
+        Self { name: name.into(), token_sha256, permissions, rules: ClientRules::default(), clusters: None }
     }
 
     /// Returns whether both have the same name and token. Their permissions may differ.

@@ -5,10 +5,10 @@ use super::entry_reader::{ACCESS_VALUES, EntryReader, check_name, is_comment, pa
 use super::errors::{ConfigErrors, EntryKind, FieldError};
 use super::ordered_json::OrderedJson;
 use super::token::parse_token_sha256;
-use crate::policy::{AccessLevel, Permissions};
+use crate::policy::{AccessLevel, ClientRules, Permissions};
 use std::path::Path;
 
-const CLIENT_FIELDS: [&str; 4] = ["token_sha256", "access", "exec", "clusters"];
+const CLIENT_FIELDS: [&str; 8] = ["token_sha256", "access", "exec", "clusters", "confirm", "deny", "allow", "protect"];
 const CLIENTS_EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
 
 /// Reads the valid clients. `clusters` are the names of the file's clusters.
@@ -53,6 +53,7 @@ impl EntryReader<'_> {
         let access =
             self.read_required("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
         let exec = self.read_bool("exec", false);
+        let rules = self.read_rules(ClientRules::default().confirm);
         let is_restricted = self.has("clusters");
         let allowed = self.read_nonempty_list("clusters", CLUSTERS_FORM, "a cluster's name", |name| {
             let known = clusters.iter().find(|known| *known == name);
@@ -62,6 +63,7 @@ impl EntryReader<'_> {
             name: self.name.to_owned(),
             token_sha256: token_sha256?,
             permissions: Permissions { access: access?, exec: exec? },
+            rules: rules?,
             // An invalid list does not grant all clusters.
             clusters: if is_restricted { Some(allowed?) } else { None },
         })

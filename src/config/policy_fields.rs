@@ -3,7 +3,9 @@
 use super::entry_reader::{ACCESS_VALUES, EntryReader, parse_choice};
 use super::errors::FieldError;
 use super::ordered_json::OrderedJson;
-use crate::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions};
+use crate::policy::{
+    AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
+};
 
 const CONFIRM_VALUES: &str = r#""destructive", "writes" or "never""#;
 const OPERATION_FORM: &str = "such as \"DELETE /nodes/*/qemu/*\"";
@@ -14,13 +16,30 @@ impl EntryReader<'_> {
     /// no rule is dropped silently.
     pub(super) fn read_policy(&mut self) -> Option<ClusterPolicy> {
         let defaults = ClusterPolicy::default();
-        let (has_access, has_confirm) = (self.has("access"), self.has("confirm"));
+        let has_access = self.has("access");
         let access =
             self.read_text("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
+        let exec = self.read_bool("exec", false);
+        let rules = self.read_rules(defaults.confirm);
+        let ClientRules { confirm, deny, allow, protect } = rules?;
+        Some(ClusterPolicy {
+            permissions: Permissions {
+                access: if has_access { access? } else { defaults.permissions.access },
+                exec: exec?,
+            },
+            confirm,
+            deny,
+            allow,
+            protect,
+        })
+    }
+
+    /// Reads `confirm`, `deny`, `allow` and `protect`. Returns `None` if one of them is invalid.
+    pub(super) fn read_rules(&mut self, default_confirm: ConfirmationPolicy) -> Option<ClientRules> {
+        let has_confirm = self.has("confirm");
         let confirm = self.read_text("confirm", CONFIRM_VALUES, |text| {
             parse_choice(text, CONFIRM_VALUES, &ConfirmationPolicy::WORDS)
         });
-        let exec = self.read_bool("exec", false);
         let parse_operation =
             |text: &str| OperationPattern::parse(text).map_err(|error| FieldError::Policy(error.to_string()));
         let parse_guests =
@@ -29,12 +48,8 @@ impl EntryReader<'_> {
         let has_allow = self.has("allow");
         let allow = self.read_optional_list("allow", OPERATION_FORM, parse_operation);
         let protect = self.read_optional_list("protect", GUEST_FORM, parse_guests);
-        Some(ClusterPolicy {
-            permissions: Permissions {
-                access: if has_access { access? } else { defaults.permissions.access },
-                exec: exec?,
-            },
-            confirm: if has_confirm { confirm? } else { defaults.confirm },
+        Some(ClientRules {
+            confirm: if has_confirm { confirm? } else { default_confirm },
             deny: deny?,
             allow: if has_allow { Some(allow?) } else { None },
             protect: protect?,

@@ -2,7 +2,7 @@
 //! keep one client from using the others' share.
 //!
 //! Without configured clients all callers share one quota. Then only `--max-calls` bounds calls at once, because there
-//! is no other client to protect. Requests that need no tool are not counted.
+//! is no other client to protect. Requests that are answered from memory are not counted.
 
 use super::log_throttle::LogThrottle;
 use crate::base::hint::{Hint, render_error};

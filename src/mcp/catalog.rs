@@ -4,7 +4,10 @@ use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter};
 use super::content::{Content, ResourceContents};
 use super::context::CallContext;
 use super::error::RpcError;
+use super::protocol::{ProtocolEra, TASKS_EXTENSION};
+use super::started_task::StartedTask;
 use serde_json::{Map, Value, json};
+use std::time::SystemTime;
 
 /// The offer of one server. Empty parts are not announced, and their methods are unknown.
 #[derive(Default)]
@@ -22,6 +25,8 @@ pub struct Catalog {
     pub prompts: Vec<Prompt>,
     /// Proposes values for an argument of a prompt or a variable of a template.
     pub completion: Option<CompletionHandler>,
+    /// Follows the tasks that calls of tools continue as.
+    pub tasks: Option<TaskHandlers>,
     /// True if tools send log messages to clients (the capability `logging`).
     pub logging: bool,
 }
@@ -43,8 +48,8 @@ impl Default for ServerInfo {
 }
 
 impl Catalog {
-    /// Returns the capabilities to announce.
-    pub(super) fn capabilities(&self) -> Value {
+    /// Returns the capabilities to announce. Extensions are part of the modern era.
+    pub(super) fn capabilities(&self, era: ProtocolEra) -> Value {
         let mut capabilities = json!({"tools": {}});
         let optional = [
             ("resources", self.has_resources()),
@@ -54,6 +59,9 @@ impl Catalog {
         ];
         for (name, _) in optional.into_iter().filter(|(_, offered)| *offered) {
             capabilities[name] = json!({});
+        }
+        if self.tasks.is_some() && era == ProtocolEra::Modern {
+            capabilities["extensions"][TASKS_EXTENSION] = json!({});
         }
         capabilities
     }
@@ -91,6 +99,8 @@ pub enum ToolError {
     Rpc(RpcError),
     /// The user must answer questions first (2026-07-28: multi round-trip requests).
     InputRequired(InputRequired),
+    /// The call of a tool continues as a task, which the client polls.
+    TaskStarted(StartedTask),
 }
 
 impl From<String> for ToolError {
@@ -166,11 +176,55 @@ pub type ResourceHandler =
 /// Fills in a prompt. Returns messages, each a role (`user`, `assistant`) and its content.
 pub type PromptHandler =
     Box<dyn Fn(&CallContext<'_>, &Map<String, Value>) -> Result<Vec<(&'static str, Content)>, ToolError> + Send + Sync>;
+/// Reads the present state of a task, given the state that its tool prepared it with. A failure that may pass is no
+/// error: the task still works.
+pub type TaskReader = Box<dyn Fn(&CallContext<'_>, &[u8]) -> Result<TaskSnapshot, TaskError> + Send + Sync>;
+/// Asks for the end of a task, which may still complete.
+pub type TaskCanceller = Box<dyn Fn(&CallContext<'_>, &[u8]) -> Result<(), TaskError> + Send + Sync>;
 /// Returns the values that fit an argument, the best first. Clients get at most 100.
 ///
 /// It takes the reference (`{"type":"ref/prompt","name":…}` or `{"type":"ref/resource","uri":…}`), the argument's name
 /// and the text typed so far.
 pub type CompletionHandler = Box<dyn Fn(&Value, &str, &str) -> Vec<String> + Send + Sync>;
+
+/// The handlers of the tasks that calls of tools continue as.
+pub struct TaskHandlers {
+    pub read: TaskReader,
+    pub cancel: TaskCanceller,
+    /// The next step for a client whose task id is not valid.
+    pub unknown_task_hint: &'static str,
+}
+
+/// The present state of a task.
+pub struct TaskSnapshot {
+    pub status: TaskStatus,
+    /// One line for the user.
+    pub message: String,
+    /// Time of the last change.
+    pub updated_at: SystemTime,
+}
+
+/// The status of a task.
+pub enum TaskStatus {
+    Working,
+    /// The call has its result. `Err` is the text of a tool that failed.
+    Completed(Result<ToolOutput, String>),
+    /// The task was stopped, so the call has no result.
+    Cancelled,
+    /// The call ended with an error of the protocol.
+    Failed(RpcError),
+}
+
+/// Reason for a handler of a task to serve no request.
+#[derive(Debug)]
+pub enum TaskError {
+    /// The task does not exist for this caller.
+    Unknown,
+    /// The caller may not do this. The text has the reason.
+    Denied(String),
+    /// It failed, and may succeed later. The text has the reason.
+    Failed(String),
+}
 
 /// The strongest effect a call of a tool can have (MCP: tool annotations).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

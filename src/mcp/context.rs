@@ -5,6 +5,8 @@ use super::in_flight::InFlightCalls;
 use super::json_string::push_json_string;
 use super::protocol::find_log_level;
 use super::sealed_state::StateSealer;
+use super::started_task::StartedTask;
+use super::task_id::TaskIdSealer;
 use crate::base::cancel::CancelToken;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
@@ -120,6 +122,8 @@ pub struct CallContext<'a> {
     pub(super) sealer: &'a StateSealer,
     /// Purpose that a sealed state is bound to: method, name and client.
     pub(super) purpose: String,
+    /// Present if the call may continue as a task.
+    pub(super) task_ids: Option<&'a TaskIdSealer>,
 }
 
 impl CallContext<'_> {
@@ -160,6 +164,20 @@ impl CallContext<'_> {
     /// Returns true if the client declared `capability` (`elicitation`, `sampling`, `roots`) with this request.
     pub fn client_supports(&self, capability: &str) -> bool {
         self.capabilities.as_ref().is_some_and(|declared| declared.get(capability).is_some_and(Value::is_object))
+    }
+
+    /// Returns true if the client declared the extension with this id with this request.
+    pub fn client_supports_extension(&self, id: &str) -> bool {
+        let extensions = self.capabilities.as_ref().and_then(|declared| declared.get("extensions"));
+        extensions.and_then(|extensions| extensions.get(id)).is_some_and(Value::is_object)
+    }
+
+    /// Prepares a task that the call may continue as. `message` describes it to the user. The handlers of
+    /// tasks get `state` back.
+    ///
+    /// Returns `None` if the client does not support tasks, or if the state is too long for an id.
+    pub fn prepare_task(&self, state: Vec<u8>, message: String) -> Option<StartedTask> {
+        StartedTask::new(self.task_ids?, state, &self.caller.client.name, message)
     }
 
     /// Returns true if the client can show the user a form (2026-07-28, Elicitation). A capability without modes

@@ -110,6 +110,15 @@ pub enum RpcError {
     MissingClientCapabilities,
     #[error("this call needs a client with the capability {0}")]
     MissingCapability(&'static str),
+    #[error("this request needs a client that declares the extension {0}")]
+    MissingExtension(&'static str),
+    /// The hint is that of the tools, which may know another way to the task.
+    #[error(
+        "taskId is not valid: it was changed, has expired, or belongs to another client or to an earlier run of the server"
+    )]
+    UnknownTask { hint: &'static str },
+    #[error("{0}")]
+    TaskDenied(String),
     #[error("header {header} {}, the body has {body:?}", match value {
         Some(value) => format!("is {value:?}"),
         None => "is missing".to_owned(),
@@ -129,7 +138,7 @@ impl RpcError {
             Self::UnknownMethod { .. } => METHOD_NOT_FOUND,
             Self::UnknownResource { era: ProtocolEra::Legacy, .. } => RESOURCE_NOT_FOUND,
             Self::HeaderMismatch { .. } => HEADER_MISMATCH,
-            Self::MissingCapability(_) => MISSING_CAPABILITY,
+            Self::MissingCapability(_) | Self::MissingExtension(_) => MISSING_CAPABILITY,
             Self::UnsupportedVersion(_) => UNSUPPORTED_VERSION,
             Self::HandlerFailed(_) | Self::Panicked => INTERNAL_ERROR,
             _ => INVALID_PARAMS,
@@ -141,6 +150,7 @@ impl RpcError {
         match self {
             Self::UnknownResource { uri, .. } => Some(json!({"uri": uri})),
             Self::MissingCapability(name) => Some(json!({"requiredCapabilities": {*name: {}}})),
+            Self::MissingExtension(name) => Some(json!({"requiredCapabilities": {"extensions": {*name: {}}}})),
             Self::UnsupportedVersion(requested) => Some(json!({"supported": MODERN_VERSIONS, "requested": requested})),
             _ => None,
         }
@@ -152,6 +162,7 @@ impl Hint for RpcError {
         Some(match self {
             Self::InvalidCursor => "repeat the request without cursor".into(),
             Self::InvalidState => "repeat the call without requestState".into(),
+            Self::UnknownTask { hint } => (*hint).into(),
             Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),
             Self::UnknownResource { .. } => "use a resource of resources/list".into(),
             Self::UnknownMethod { era: ProtocolEra::Legacy, .. } => {

@@ -39,7 +39,7 @@ fn initialize(server: &ServerState, request: &RpcRequest<'_>, params: &RequestPa
     log::debug!("initialize: client {client} requested MCP {:?}, agreed on {version}", truncate(requested, 32));
     let head = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{},"instructions":"#,
-        server.capabilities, server.server_info
+        server.legacy_capabilities, server.server_info
     );
     Ok(request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());

@@ -66,8 +66,13 @@ impl<'a> RpcRequest<'a> {
         self.id
     }
 
-    /// Returns true for tools/call, which may block. All other requests are answered from memory.
+    /// Returns true for a request that may block. All other requests are answered from memory.
     pub fn may_take_long(&self) -> bool {
+        self.is_tool_call() || matches!(self.method.as_ref(), "tasks/get" | "tasks/cancel")
+    }
+
+    /// Returns true for tools/call, which is counted and logged.
+    pub(super) fn is_tool_call(&self) -> bool {
         self.method == "tools/call"
     }
 

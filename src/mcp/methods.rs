@@ -9,7 +9,7 @@ use super::in_flight::InFlightCalls;
 use super::json_string::push_json_string;
 use super::message::RpcRequest;
 use super::params::RequestParams;
-use super::protocol::{ProtocolEra, find_log_level};
+use super::protocol::{ProtocolEra, TASKS_EXTENSION, find_log_level};
 use super::server_state::ServerState;
 use crate::base::hint::render_error;
 use crate::sanitize::escape_invisible::escape_json;
@@ -68,29 +68,44 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         Err(ToolError::InputRequired(_)) if era == ProtocolEra::Legacy => {
             (ToolOutput::text(render_error(&RpcError::InputNotSupported)), true)
         }
+        Err(ToolError::TaskStarted(task)) => {
+            return Ok(request.encode_result(|out| {
+                task.write(out);
+                out.extend_from_slice(server.task_tail().as_bytes());
+            }));
+        }
         Err(error) => return encode_tool_error(request_context, &context, error),
     };
     span.failed.set(failed);
+    Ok(request.encode_result(|out| write_tool_result(out, request_context, output, failed)))
+}
+
+/// Appends the result of a tool.
+pub(super) fn write_tool_result(
+    out: &mut Vec<u8>,
+    request_context: &RequestContext<'_>,
+    output: ToolOutput,
+    failed: bool,
+) {
+    let RequestContext { server, era, span, .. } = *request_context;
     // Content blocks escape invisible characters themselves.
     let structured = output.structured.map(escape_json);
-    Ok(request.encode_result(|out| {
-        let content: usize = output.content.iter().map(Content::estimate_size).sum();
-        out.reserve(content + structured.as_ref().map_or(0, String::len) + 256);
-        out.extend_from_slice(br#"{"content":"#);
-        write_array(out, &output.content, |out, content| content.write(out));
-        if let Some(structured) = structured {
-            out.extend_from_slice(br#","structuredContent":"#);
-            let start = out.len();
-            out.extend_from_slice(structured.as_bytes());
-            out[start..].iter_mut().for_each(|byte| *byte = replace_line_end(*byte));
-        }
-        if failed {
-            out.extend_from_slice(br#","isError":true"#);
-            out.extend_from_slice(server.failed_result_tail(era, &span.id).as_bytes());
-        } else {
-            out.extend_from_slice(server.result_tail(era, false));
-        }
-    }))
+    let content: usize = output.content.iter().map(Content::estimate_size).sum();
+    out.reserve(content + structured.as_ref().map_or(0, String::len) + 256);
+    out.extend_from_slice(br#"{"content":"#);
+    write_array(out, &output.content, |out, content| content.write(out));
+    if let Some(structured) = structured {
+        out.extend_from_slice(br#","structuredContent":"#);
+        let start = out.len();
+        out.extend_from_slice(structured.as_bytes());
+        out[start..].iter_mut().for_each(|byte| *byte = replace_line_end(*byte));
+    }
+    if failed {
+        out.extend_from_slice(br#","isError":true"#);
+        out.extend_from_slice(server.failed_result_tail(era, &span.id).as_bytes());
+    } else {
+        out.extend_from_slice(server.result_tail(era, false));
+    }
 }
 
 fn read_resource(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
@@ -162,7 +177,10 @@ fn complete_argument(request_context: &RequestContext<'_>, complete: &Completion
 }
 
 /// Builds the view that a handler has of this call.
-fn build_call_context<'a>(request_context: &RequestContext<'a>, name: &str) -> Result<CallContext<'a>, RpcError> {
+pub(super) fn build_call_context<'a>(
+    request_context: &RequestContext<'a>,
+    name: &str,
+) -> Result<CallContext<'a>, RpcError> {
     let RequestContext { server, era, request, params, transport, span } = *request_context;
     let min_log_level = match (params.meta.log_level.as_deref(), era) {
         (Some(level), _) => Some(find_log_level(level).ok_or(RpcError::InvalidLogLevel("logLevel"))?),
@@ -174,7 +192,7 @@ fn build_call_context<'a>(request_context: &RequestContext<'a>, name: &str) -> R
         (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities")?)),
         _ => None,
     };
-    Ok(CallContext {
+    let mut context = CallContext {
         caller: transport.caller,
         id: span.id,
         trace: span.trace,
@@ -190,7 +208,12 @@ fn build_call_context<'a>(request_context: &RequestContext<'a>, name: &str) -> R
         sealed_state: params.request_state.as_deref().map(ToOwned::to_owned),
         sealer: &server.sealer,
         purpose: format!("{} {name} {}", request.method, transport.caller.client.name),
-    })
+        task_ids: None,
+    };
+    if server.catalog.tasks.is_some() && request.is_tool_call() && context.client_supports_extension(TASKS_EXTENSION) {
+        context.task_ids = Some(&server.task_ids);
+    }
+    Ok(context)
 }
 
 /// Encodes the answer of a handler that gave no output: an error, or questions for the client.
@@ -205,6 +228,7 @@ fn encode_tool_error(
         ToolError::Failed(text) => return Err(RpcError::HandlerFailed(text)),
         ToolError::InputRequired(_) if era == ProtocolEra::Legacy => return Err(RpcError::InputNotSupported),
         ToolError::InputRequired(input) => input,
+        ToolError::TaskStarted(_) => unreachable!("only the call of a tool can prepare a task"),
     };
     let mut input_requests = Map::new();
     for input in requests {
@@ -226,7 +250,7 @@ fn encode_tool_error(
     }))
 }
 
-fn require<'a>(name: &str, value: Option<&'a str>, expected: &str) -> Result<&'a str, RpcError> {
+pub(super) fn require<'a>(name: &str, value: Option<&'a str>, expected: &str) -> Result<&'a str, RpcError> {
     value.ok_or_else(|| RpcError::MissingParameter { name: name.to_owned(), expected: expected.to_owned() })
 }
 
@@ -235,7 +259,7 @@ fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'st
 }
 
 /// Parses the JSON text of an object. An absent one is empty.
-fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
+pub(super) fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
     raw.map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw).map_err(|_| RpcError::NotAnObject(name)))
 }
 

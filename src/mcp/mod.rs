@@ -20,9 +20,14 @@ pub mod modern;
 mod params;
 pub mod protocol;
 mod sealed_state;
+mod sealing_key;
 mod server;
 mod server_state;
+mod started_task;
+mod task_id;
+mod tasks;
 
 pub use context::{CallAttributes, TransportContext};
 pub use protocol::ProtocolEra;
 pub use server::{McpServer, RpcResponse};
+pub use task_id::MAX_TASK_STATE_BYTES;

@@ -11,6 +11,7 @@ use super::methods::{self, RequestContext};
 use super::params::RequestParams;
 use super::protocol::{LEGACY_VERSIONS, MODERN_VERSIONS, ProtocolEra};
 use super::server_state::ServerState;
+use super::tasks::{self, TaskMethod};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -21,7 +22,10 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
     check_meta(params)?;
     match request.method.as_ref() {
         "server/discover" => Ok(discover(server, request)),
-        _ => methods::dispatch(request_context),
+        method => match (TaskMethod::from_name(method), &server.catalog.tasks) {
+            (Some(method), Some(handlers)) => tasks::dispatch(request_context, method, handlers),
+            _ => methods::dispatch(request_context),
+        },
     }
 }
 
@@ -41,7 +45,7 @@ fn discover(server: &ServerState, request: &RpcRequest<'_>) -> Vec<u8> {
     let head = format!(
         r#"{{"supportedVersions":{},"capabilities":{},"instructions":"#,
         json!(MODERN_VERSIONS),
-        server.capabilities
+        server.modern_capabilities
     );
     request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());
@@ -93,6 +97,7 @@ pub fn check_headers(
     let body_name = match request.method.as_ref() {
         "tools/call" | "prompts/get" => params.name.as_deref(),
         "resources/read" => params.uri.as_deref(),
+        method if TaskMethod::from_name(method).is_some() => params.task_id.as_deref(),
         _ => None,
     };
     match body_name {

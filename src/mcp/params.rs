@@ -32,6 +32,8 @@ pub struct RequestParams<'a> {
     pub input_responses: Option<&'a str>,
     /// State of an input-required result (2026-07-28).
     pub request_state: Option<Cow<'a, str>>,
+    /// Task of tasks/get, tasks/update and tasks/cancel (2026-07-28).
+    pub task_id: Option<Cow<'a, str>>,
 }
 
 /// The `_meta` member of a request.
@@ -65,9 +67,23 @@ impl<'a> RequestParams<'a> {
             "argument",
             "inputResponses",
             "requestState",
+            "taskId",
         ];
-        let [meta, name, arguments, uri, cursor, version, client_info, level, reference, argument, responses, state] =
-            read_members(raw, names)?;
+        let [
+            meta,
+            name,
+            arguments,
+            uri,
+            cursor,
+            version,
+            client_info,
+            level,
+            reference,
+            argument,
+            responses,
+            state,
+            task_id,
+        ] = read_members(raw, names)?;
         Ok(Self {
             meta: meta.filter(is_not_null).map(RequestMeta::parse).transpose()?.unwrap_or_default(),
             name: read_optional_string("name", name)?,
@@ -81,6 +97,7 @@ impl<'a> RequestParams<'a> {
             argument: argument.filter(is_not_null),
             input_responses: responses.filter(is_not_null),
             request_state: read_optional_string("requestState", state)?,
+            task_id: read_optional_string("taskId", task_id)?,
         })
     }
 

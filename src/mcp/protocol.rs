@@ -14,6 +14,9 @@ pub const LEGACY_VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18"
 /// Supported versions of the modern era, oldest first.
 pub const MODERN_VERSIONS: [&str; 1] = ["2026-07-28"];
 
+/// Id of the extension for tasks. It needs the modern era.
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+
 /// Severities of log messages (RFC 5424, as MCP names them), lowest first.
 pub const LOG_LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 

@@ -1,11 +1,11 @@
 //! `requestState` of 2026-07-28: state that a tool gets back with the answers to its questions. The client holds it
-//! meanwhile, so it is signed with HMAC-SHA256 under a key of this process, and bound to a purpose and to ten minutes.
+//! meanwhile, so it is signed with HMAC-SHA256 under a key of the server, and bound to a purpose and to ten minutes.
 
 use super::error::RpcError;
+use super::sealing_key::SealingKey;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::hmac;
-use ring::rand::SystemRandom;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,9 @@ pub struct StateSealer {
 }
 
 impl StateSealer {
-    /// Creates a sealer with a new key. It rejects the states of other processes and earlier runs.
-    ///
-    /// # Errors
-    /// The system gives no random bytes.
-    pub fn new() -> Result<Self, ring::error::Unspecified> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?;
-        Ok(Self { key, started: Instant::now() })
+    /// Creates a sealer. It rejects the states of servers with another key, and of earlier runs.
+    pub fn new(key: &SealingKey) -> Self {
+        Self { key: key.derive("requestState", hmac::HMAC_SHA256), started: Instant::now() }
     }
 
     /// Returns `state` as a text for the client.
@@ -70,14 +66,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn new_sealer() -> StateSealer {
+        StateSealer::new(&SealingKey::generate().unwrap())
+    }
+
     #[test]
     fn a_state_opens_only_unchanged_and_for_its_purpose() {
-        let sealer = StateSealer::new().unwrap();
+        let sealer = new_sealer();
         let sealed = sealer.seal(&json!({"round": 1}), "tools/call x");
         assert_eq!(sealer.unseal(&sealed, "tools/call x").unwrap(), json!({"round": 1}));
         assert!(sealer.unseal(&sealed, "tools/call y").is_err());
         assert!(sealer.unseal(&sealed.replace("\"round\":1", "\"round\":2"), "tools/call x").is_err());
-        assert!(StateSealer::new().unwrap().unseal(&sealed, "tools/call x").is_err());
+        assert!(new_sealer().unseal(&sealed, "tools/call x").is_err());
         for junk in ["", ".", "zz.1.{}", "é.1.{}", &sealed[1..], &sealed[..sealed.len() - 1]] {
             assert!(sealer.unseal(junk, "tools/call x").is_err(), "{junk}");
         }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_state_expires() {
-        let sealer = StateSealer::new().unwrap();
+        let sealer = new_sealer();
         let sealed = sealer.seal_at(&json!(1), "p", 7);
         let expires = sealed.split('.').nth(1).unwrap();
         assert_eq!(expires.parse(), Ok(7 + LIFETIME.as_secs()));

@@ -35,7 +35,7 @@ impl McpServer {
     /// Creates a server that offers the catalog.
     ///
     /// # Errors
-    /// The system gives no random bytes for the key that signs `requestState`.
+    /// The system gives no random bytes for the key of what clients keep for the server.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
         Ok(Self { state: ServerState::new(catalog)? })
     }
@@ -69,7 +69,7 @@ impl McpServer {
         params: Result<RequestParams<'_>, RpcError>,
         transport: &TransportContext<'_>,
     ) -> Option<RpcResponse> {
-        let is_tool_call = request.may_take_long();
+        let is_tool_call = request.is_tool_call();
         let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
         let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
         // A call may be cancelled while it waits for a worker thread. It must not start then.
@@ -109,7 +109,8 @@ impl McpServer {
         Some(match result {
             Ok(bytes) => RpcResponse { bytes, code: None },
             Err(error) => {
-                let call_id = is_tool_call.then(|| json!({&self.state.call_id_key: span.id.to_string()}));
+                let is_served = !matches!(error, RpcError::UnknownMethod { .. }) && request.may_take_long();
+                let call_id = is_served.then(|| json!({&self.state.call_id_key: span.id.to_string()}));
                 RpcResponse { bytes: request.encode_error_with_data(&error, call_id), code: Some(error.code()) }
             }
         })

@@ -3,6 +3,8 @@
 use super::catalog::{Catalog, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
 use super::protocol::ProtocolEra;
 use super::sealed_state::StateSealer;
+use super::sealing_key::SealingKey;
+use super::task_id::TaskIdSealer;
 use crate::base::trace::CallId;
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -20,12 +22,15 @@ const SERVER_INFO_META_KEY: &str = "io.modelcontextprotocol/serverInfo";
 pub(super) struct ServerState {
     pub catalog: Catalog,
     pub sealer: StateSealer,
+    pub task_ids: TaskIdSealer,
     /// Results of the list methods, without their ends.
     pub tool_list: Vec<u8>,
     pub resource_list: Vec<u8>,
     pub template_list: Vec<u8>,
     pub prompt_list: Vec<u8>,
-    pub capabilities: Value,
+    /// Capabilities to announce in each era.
+    pub legacy_capabilities: Value,
+    pub modern_capabilities: Value,
     pub metrics: Arc<Metrics>,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
@@ -45,6 +50,7 @@ impl ServerState {
     /// # Errors
     /// The system gives no random bytes.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
+        let key = SealingKey::generate()?;
         let ServerInfo { name, title, version } = catalog.server;
         let server_info = json!({"name": name, "title": title, "version": version});
         let meta = json!({SERVER_INFO_META_KEY: server_info});
@@ -53,12 +59,14 @@ impl ServerState {
         let mut process = [0; 2];
         SystemRandom::new().fill(&mut process)?;
         Ok(Self {
-            sealer: StateSealer::new()?,
+            sealer: StateSealer::new(&key),
+            task_ids: TaskIdSealer::new(&key),
             tool_list: encode_list("tools", &catalog.tools, Tool::definition),
             resource_list: encode_list("resources", &catalog.resources, Resource::definition),
             template_list: encode_list("resourceTemplates", &catalog.templates, ResourceTemplate::definition),
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
-            capabilities: catalog.capabilities(),
+            legacy_capabilities: catalog.capabilities(ProtocolEra::Legacy),
+            modern_capabilities: catalog.capabilities(ProtocolEra::Modern),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
@@ -87,6 +95,11 @@ impl ServerState {
             (ProtocolEra::Modern, false) => &self.complete_tail,
             (ProtocolEra::Modern, true) => &self.cacheable_tail,
         }
+    }
+
+    /// Returns the same for the answer of a call that continues as a task.
+    pub fn task_tail(&self) -> String {
+        format!(r#","resultType":"task","_meta":{{"{SERVER_INFO_META_KEY}":{}}}}}"#, self.server_info)
     }
 
     /// Returns the same for the result of a failed tool, with the call's id.

@@ -17,7 +17,7 @@ pub enum AccessLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfirmationPolicy {
     Never,
-    /// Calls that can't be undone, change permissions or run commands.
+    /// Calls that can't be undone easily, contact an address of the caller's choice, or run commands.
     Destructive,
     /// Every change.
     Writes,

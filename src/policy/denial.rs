@@ -14,29 +14,39 @@ pub enum Denial {
     AccessLevel { needed: AccessLevel, granted: AccessLevel, risk: Risk, holder: PermissionHolder },
     #[error("it needs \"exec\" ({risk}), which {holder} does not have")]
     Exec { risk: Risk, holder: PermissionHolder },
-    #[error("the cluster's \"deny\" list has \"{0}\"")]
-    DenyList(OperationPattern),
-    #[error("the cluster has an \"allow\" list, and this operation is not on it")]
-    AllowList,
-    #[error("guest {0} is protected on this cluster")]
+    #[error("the \"deny\" list of {holder} has \"{pattern}\"")]
+    DenyList { pattern: OperationPattern, holder: PermissionHolder },
+    #[error("{0} has an \"allow\" list, and this operation is not on it")]
+    AllowList(PermissionHolder),
+    #[error("guest {0} is protected")]
     ProtectedGuest(u32),
-    #[error("pool {0} is protected on this cluster")]
+    #[error("pool {0} is protected")]
     ProtectedPool(String),
     /// Protected guests in a larger scope, such as a node. The text lists numbers and names.
-    #[error("it affects protected guests of this cluster: {0}")]
+    #[error("it affects protected guests: {0}")]
     ProtectedGuests(String),
-    #[error("guests are protected on this cluster, and the guests that the call affects are not known ({cause})")]
+    #[error("guests are protected, and the guests that the call affects are not known ({cause})")]
     UnknownScope { cause: String, next_step: Option<String> },
     #[error(
-        "guest {0} is protected on this cluster and not in its list, so the call may affect it (the API token needs \
+        "guest {0} is protected and not in the list of guests, so the call may affect it (the API token needs \
          VM.Audit on it; if the guest does not exist, remove it from \"protect\")"
     )]
     UnlistedProtectedGuest(u32),
     #[error(
-        "guests are protected on this cluster by pool or tag, and guest {0} is not in its list (a new one appears \
+        "guests are protected by pool or tag, and guest {0} is not in the list of guests (a new one appears \
          within seconds; the API token needs VM.Audit on it)"
     )]
     UnlistedGuest(u32),
+    #[error(
+        "guests are protected by pool or tag, the call may affect any guest, and the API token does not \
+         see every guest (it needs VM.Audit on /vms)"
+    )]
+    HiddenGuests,
+    #[error(
+        "guests are protected, and the API token does not see which guests are in pool {0} (it needs \
+         Pool.Audit on /pool/{0})"
+    )]
+    HiddenPool(String),
 }
 
 impl Hint for Denial {
@@ -44,6 +54,9 @@ impl Hint for Denial {
         let rule = "only the operator of this server can change that, in clusters.json";
         Some(match self {
             Self::UnknownScope { next_step: Some(step), .. } => format!("{step}; {rule}").into(),
+            Self::HiddenGuests | Self::HiddenPool(_) => {
+                "only the operator of this server can grant the privilege to the token, in Proxmox".into()
+            }
             _ => rule.into(),
         })
     }

@@ -7,15 +7,19 @@
 mod access;
 mod cluster_policy;
 mod denial;
+mod effective_policy;
 mod guest_selector;
+mod parameter_risks;
 mod pattern;
 mod risk;
 mod vmids;
 
 pub use access::{AccessLevel, ConfirmationPolicy, Permissions};
-pub use cluster_policy::{Action, ClusterPolicy};
+pub use cluster_policy::ClusterPolicy;
 pub use denial::{Denial, PermissionHolder};
+pub use effective_policy::{Action, ClientRules, EffectivePolicy};
 pub use guest_selector::{GuestSelector, GuestSelectorError, is_in_pool};
-pub use pattern::{OperationPattern, OperationPatternError};
+pub use parameter_risks::{AssessedCall, RiskAssessment, RiskReason, SafeDefault};
+pub use pattern::{OperationPattern, OperationPatternError, expand_shorthand};
 pub use risk::{Risk, RiskKind};
 pub use vmids::{for_each_vmid_in_list, for_each_vmid_in_name};

@@ -1,11 +1,41 @@
 //! Patterns of operations, as the operator writes them: `DELETE /nodes/*/qemu/*`.
 
+use crate::base::suggest::suggest;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::LazyLock;
+
+/// The operations that the program knows: method and segments of the template.
+static OPERATIONS: LazyLock<Vec<(&str, Vec<&str>)>> = LazyLock::new(|| {
+    let lines = include_str!("operation_risks.tsv").lines();
+    lines
+        .filter_map(|line| {
+            let (method, rest) = line.split_once('\t')?;
+            let (path, _) = rest.split_once('\t')?;
+            Some((method, split_path(path).collect()))
+        })
+        .collect()
+});
+
+/// Returns the part of the API that a path means if it starts at a guest (`/qemu/100/config`) or at a task.
+pub fn expand_shorthand(first: &str) -> Option<&'static str> {
+    match first {
+        "qemu" | "vm" => Some("qemu"),
+        "lxc" | "ct" => Some("lxc"),
+        "tasks" => Some("tasks"),
+        _ => None,
+    }
+}
+
+fn split_path(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
 
 /// A method and a path with wild cards.
 ///
 /// The method may be `*`. In the path `*` matches one segment, and `**` at its end any number of segments, including
-/// none. A name with slashes (a volume id, a CIDR) is one segment for `*`, and may be written in full.
+/// none. A name with slashes (a volume id, a CIDR) is one segment for `*`, and may be written in full. A path is made
+/// canonical as the path of a call is: `/qemu/200/**` is `/nodes/*/qemu/200/**`, and `{node}` is `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationPattern {
     /// `None` matches every method.
@@ -16,7 +46,7 @@ pub struct OperationPattern {
 }
 
 /// The reason why a text is not an [`OperationPattern`]. It continues a sentence about the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperationPatternError {
     #[error("is no operation: {FORM}")]
     NoOperation,
@@ -28,6 +58,10 @@ pub enum OperationPatternError {
     RestBeforeEnd,
     #[error("has * beside other characters: it matches a whole segment")]
     PartialWildcard,
+    #[error("has no operation with {method} {path}{}", suggestion.as_ref().map_or(String::new(), |s| format!(" (did you mean {s}?)")))]
+    FitsNothing { method: String, path: String, suggestion: Option<String> },
+    #[error("names a guest by {name}: write its number, since the paths of calls have the number")]
+    GuestByName { name: String },
 }
 
 const FORM: &str = "write a method (or *) and a path, such as \"DELETE /nodes/*/qemu/*\"";
@@ -44,10 +78,23 @@ impl OperationPattern {
             _ => return Err(OperationPatternError::UnknownMethod),
         };
         let path = path.trim();
-        if !path.starts_with('/') || path.contains(char::is_whitespace) || path.contains(['?', '#', '%', '{']) {
+        if !path.starts_with('/') || path.contains(char::is_whitespace) || path.contains(['?', '#', '%']) {
             return Err(OperationPatternError::InvalidPath);
         }
-        let mut segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        let is_placeholder = |segment: &str| segment.starts_with('{') && segment.ends_with('}');
+        let written = split_path(path).map(|segment| if is_placeholder(segment) { "*" } else { segment });
+        let mut segments: Vec<String> = written.map(str::to_owned).collect();
+        if segments.iter().any(|segment| segment.contains(['{', '}']) || matches!(segment.as_str(), "." | "..")) {
+            return Err(OperationPatternError::InvalidPath);
+        }
+        if segments.len() > 2 && segments[0] == "api2" && matches!(segments[1].as_str(), "json" | "extjs") {
+            segments.drain(..2);
+        }
+        if segments.len() > 1
+            && let Some(topic) = expand_shorthand(&segments[0])
+        {
+            segments.splice(0..1, ["nodes", "*", topic].map(str::to_owned));
+        }
         let open_ended = segments.pop_if(|last| last == "**").is_some();
         if segments.iter().any(|s| s == "**") {
             return Err(OperationPatternError::RestBeforeEnd);
@@ -56,13 +103,62 @@ impl OperationPattern {
         if segments.iter().any(|s| s.contains('*') && s != "*") {
             return Err(OperationPatternError::PartialWildcard);
         }
-        Ok(Self { method, segments, open_ended })
+        let pattern = Self { method, segments, open_ended };
+        if pattern.count_operations() > 0 { Ok(pattern) } else { Err(pattern.explain_misfit()) }
+    }
+
+    /// Returns the number of known operations that the pattern fits.
+    pub fn count_operations(&self) -> usize {
+        OPERATIONS.iter().filter(|(method, template)| self.fits_method(method) && self.fits_template(template)).count()
+    }
+
+    fn fits_method(&self, method: &str) -> bool {
+        self.method.as_deref().is_none_or(|only| only == method)
+    }
+
+    fn fits_template(&self, template: &[&str]) -> bool {
+        // Only these names have slashes.
+        let takes_rest = template.last().is_some_and(|last| matches!(*last, "{volume}" | "{cidr}"));
+        let fits_length = match self.segments.len().cmp(&template.len()) {
+            std::cmp::Ordering::Less => self.open_ended,
+            std::cmp::Ordering::Equal => true,
+            std::cmp::Ordering::Greater => takes_rest,
+        };
+        fits_length && self.segments.iter().zip(template).all(|(written, part)| fits_segment(written, part))
+    }
+
+    /// Returns the reason for which the pattern fits no operation.
+    fn explain_misfit(&self) -> OperationPatternError {
+        let by_name = self.segments.windows(2).find(|pair| {
+            matches!(pair[0].as_str(), "qemu" | "lxc") && pair[1] != "*" && pair[1].parse::<u32>().is_err()
+        });
+        if let Some(pair) = by_name {
+            return OperationPatternError::GuestByName { name: pair[1].clone() };
+        }
+        let longest_fit = |template: &[&str]| {
+            self.segments.iter().zip(template).take_while(|(written, part)| fits_segment(written, part)).count()
+        };
+        let longest = OPERATIONS.iter().map(|(_, template)| longest_fit(template)).max().unwrap_or(0);
+        let candidates: BTreeSet<&str> = OPERATIONS
+            .iter()
+            .filter(|(_, template)| longest_fit(template) == longest)
+            .filter_map(|(_, template)| template.get(longest).copied())
+            .filter(|part| !part.starts_with('{'))
+            .collect();
+        let suggestion = self.segments.get(longest).and_then(|typed| suggest(typed, candidates.iter().copied()));
+        let text = self.to_string();
+        let (method, path) = text.split_once(' ').expect("a method and a path");
+        OperationPatternError::FitsNothing {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            suggestion: suggestion.map(str::to_owned),
+        }
     }
 
     /// Returns whether the pattern matches a call with these path segments. `template` is the path of its operation,
     /// whose last placeholder takes the rest of the path.
     pub fn matches(&self, method: &str, segments: &[&str], template: Option<&str>) -> bool {
-        if self.method.as_deref().is_some_and(|only| only != method) {
+        if !self.fits_method(method) {
             return false;
         }
         let fits_length = |places: usize| match self.open_ended {
@@ -77,6 +173,15 @@ impl OperationPattern {
                 .iter()
                 .enumerate()
                 .all(|(at, wanted)| segments.get(at).is_some_and(|segment| wanted == "*" || segment == wanted))
+    }
+}
+
+/// Returns whether a segment of a pattern can be that part of a template.
+fn fits_segment(written: &str, part: &str) -> bool {
+    match part {
+        _ if written == "*" => true,
+        "{vmid}" => written.bytes().all(|b| b.is_ascii_digit()),
+        _ => part.starts_with('{') || written == part,
     }
 }
 
@@ -113,8 +218,8 @@ mod tests {
         for (pattern, method) in [
             ("DELETE /nodes/*/qemu/*", "POST"),
             ("DELETE /nodes/*/lxc/*", "DELETE"),
-            ("DELETE /nodes/*/qemu", "DELETE"),
-            ("DELETE /nodes/*/qemu/*/snapshot", "DELETE"),
+            ("POST /nodes/*/qemu", "DELETE"),
+            ("POST /nodes/*/qemu/*/snapshot", "DELETE"),
             ("* /nodes/pve2/**", "DELETE"),
         ] {
             assert!(!pattern_matches(pattern, method, "/nodes/pve1/qemu/100", vm), "{pattern}");
@@ -142,9 +247,43 @@ mod tests {
         {
             assert!(OperationPattern::parse(text).is_err(), "{text}");
         }
-        for text in ["DELETE /nodes/*/qemu/*", "* /**", "GET /", "POST /nodes/pve1/**"] {
+        for text in ["DELETE /nodes/*/qemu/*", "* /**", "GET /nodes", "POST /nodes/pve1/**"] {
             assert_eq!(OperationPattern::parse(text).expect(text).to_string(), text);
         }
         assert_eq!(OperationPattern::parse(" delete  nodes").err(), OperationPattern::parse("delete nodes").err());
+    }
+
+    #[test]
+    fn a_pattern_is_canonical_as_a_path_is() {
+        for (text, canonical) in [
+            ("* /qemu/200/**", "* /nodes/*/qemu/200/**"),
+            ("post /vm/200/status/stop", "POST /nodes/*/qemu/200/status/stop"),
+            ("* /ct/*/snapshot/**", "* /nodes/*/lxc/*/snapshot/**"),
+            ("DELETE /tasks/*", "DELETE /nodes/*/tasks/*"),
+            ("DELETE /nodes/{node}/qemu/{vmid}", "DELETE /nodes/*/qemu/*"),
+            ("* //api2/json/access//users/", "* /access/users"),
+        ] {
+            assert_eq!(OperationPattern::parse(text).expect(text).to_string(), canonical);
+        }
+        let vm = Some("/nodes/{node}/qemu/{vmid}/config");
+        assert!(pattern_matches("* /qemu/200/**", "PUT", "/nodes/pve1/qemu/200/config", vm));
+    }
+
+    #[test]
+    fn a_pattern_that_can_never_hold_is_refused() {
+        for (text, part) in [
+            ("DELETE /nodes/*/quemu/*", "did you mean qemu?"),
+            ("POST /nodes/*/qemu/*", "no operation with POST /nodes/*/qemu/*"),
+            ("* /nodes/*/qemu/web01/**", "names a guest by web01"),
+            ("* /qemu/web01", "names a guest by web01"),
+            ("GET /nodes/*/qemu/*/status/*/more", "no operation"),
+            ("DELETE /pool/*", "did you mean pools?"),
+            ("* /../access", "written out"),
+        ] {
+            let error = OperationPattern::parse(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        assert_eq!(OperationPattern::parse("* /**").expect("all").count_operations(), 661);
+        assert_eq!(OperationPattern::parse("DELETE /nodes/*/qemu/*").expect("one").count_operations(), 1);
     }
 }

@@ -1,6 +1,5 @@
 //! The risk of an operation.
 
-use super::vmids::split_list;
 use std::fmt;
 
 /// The kinds of operations, from the harmless to the dangerous.
@@ -14,78 +13,74 @@ pub enum RiskKind {
     ReadSecret,
     /// Creates, configures or removes.
     Change,
-    /// Runs commands in a guest or on a node, or opens a way to run them.
+    /// Runs commands in a guest or on a node, or opens a way to run them or to reach the node's own files and devices.
     Execute,
 }
 
-/// The risk of one operation.
+/// The risk of one operation, or of one call with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Risk {
     pub kind: RiskKind,
-    /// The operation can't be undone, or changes permissions.
+    /// Data, a secret or a state is lost for good.
     pub irreversible: bool,
+    /// Interrupts guests, or takes away an access or a protection, until it is set back.
+    pub disruptive: bool,
+    /// Carries words of the caller to an address of the caller's choice.
+    pub outbound: bool,
 }
 
 impl Risk {
-    pub const READ: Self = Self { kind: RiskKind::Read, irreversible: false };
+    pub const READ: Self = Self::plain(RiskKind::Read);
 
     /// The risk of an operation that neither the facts nor the cluster describes.
-    pub const UNKNOWN: Self = Self { kind: RiskKind::Execute, irreversible: true };
+    pub const UNKNOWN: Self = Self { kind: RiskKind::Execute, irreversible: true, disruptive: true, outbound: true };
 
-    /// Parses a code of `summaries.tsv`: `R`, `S`, `O`, `O!`, `F`, `F!`, `X`. Any other code is [`Risk::UNKNOWN`].
-    pub fn from_code(code: &str) -> Self {
-        let (kind, irreversible) = match code {
-            "R" => (RiskKind::Read, false),
-            "S" => (RiskKind::ReadSecret, false),
-            "O" => (RiskKind::Operate, false),
-            "O!" => (RiskKind::Operate, true),
-            "F" => (RiskKind::Change, false),
-            "F!" => (RiskKind::Change, true),
-            "X" => (RiskKind::Execute, false),
-            _ => return Self::UNKNOWN,
-        };
-        Self { kind, irreversible }
+    const fn plain(kind: RiskKind) -> Self {
+        Self { kind, irreversible: false, disruptive: false, outbound: false }
     }
 
-    /// Returns the risk of a call with these parameters (names and values). A parameter only ever raises the risk:
-    /// - Commands on a node (`args`, `hookscript`, a backup's `script`) or in a guest (`entrypoint`, `cicustom`).
-    /// - A restore over an existing guest (`force`), or a shutdown that ends in a stop (`forceStop`).
-    /// - A disk that is removed instead of detached (`delete=unused0`, or with `force`).
-    /// - A source that is removed after the copy (`delete=1`), or older backups (`prune-backups`, `remove`).
-    /// - The key of backups (`encryption-key`), or the flag that keeps a backup (`protected=0`).
-    /// - The end of other users' jobs (`stop`).
-    pub fn with_parameters<'p>(self, params: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
-        if self.is_read_only() {
-            return self;
-        }
-        let mut risk = self;
-        for (name, value) in params {
-            let on = !matches!(value, "" | "0");
-            let (kind, irreversible) = match name {
-                "args" | "hookscript" | "script" | "entrypoint" | "cicustom" if on => (RiskKind::Execute, false),
-                // A backup with `stop` ends the running jobs.
-                "stop" => (risk.kind, value == "1"),
-                "protected" => (RiskKind::Change, value == "0"),
-                "forceStop" | "force-stop" => (risk.kind, on),
-                "force" | "purge" | "prune-backups" | "maxfiles" | "encryption-key" => (RiskKind::Change, on),
-                "remove" => (RiskKind::Change, value == "1"),
-                "delete" => {
-                    let is_final = |word: &str| word.starts_with("unused") || word == "encryption-key";
-                    (RiskKind::Change, value == "1" || split_list(value).any(is_final))
-                }
-                _ => continue,
-            };
-            risk.irreversible |= irreversible;
-            if irreversible || kind == RiskKind::Execute {
-                risk.kind = risk.kind.max(kind);
+    /// Parses a code of the risk tables: the letter of the kind (R, O, S, F, X), then `!` (irreversible), `~`
+    /// (disruptive) and `>` (outbound). Any other code is [`Risk::UNKNOWN`].
+    pub fn from_code(code: &str) -> Self {
+        let mut letters = code.chars();
+        let kind = match letters.next() {
+            Some('R') => RiskKind::Read,
+            Some('S') => RiskKind::ReadSecret,
+            Some('O') => RiskKind::Operate,
+            Some('F') => RiskKind::Change,
+            Some('X') => RiskKind::Execute,
+            _ => return Self::UNKNOWN,
+        };
+        let mut risk = Self::plain(kind);
+        for flag in letters {
+            match flag {
+                '!' => risk.irreversible = true,
+                '~' => risk.disruptive = true,
+                '>' => risk.outbound = true,
+                _ => return Self::UNKNOWN,
             }
         }
         risk
     }
 
-    /// Returns whether the call changes nothing.
+    /// Returns the worse of two risks in every respect.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            kind: self.kind.max(other.kind),
+            irreversible: self.irreversible || other.irreversible,
+            disruptive: self.disruptive || other.disruptive,
+            outbound: self.outbound || other.outbound,
+        }
+    }
+
+    /// Returns whether the call changes nothing and contacts no address of the caller's choice.
     pub fn is_read_only(self) -> bool {
-        matches!(self.kind, RiskKind::Read | RiskKind::ReadSecret)
+        matches!(self.kind, RiskKind::Read | RiskKind::ReadSecret) && !self.outbound
+    }
+
+    /// Returns whether the call can't be undone easily, leaves the cluster or runs commands.
+    pub fn is_sensitive(self) -> bool {
+        self.irreversible || self.disruptive || self.outbound || self.kind == RiskKind::Execute
     }
 }
 
@@ -101,7 +96,16 @@ impl fmt::Display for Risk {
             RiskKind::Change => "changes",
             RiskKind::Execute => "runs commands",
         })?;
-        if self.irreversible { f.write_str(", can't be undone") } else { Ok(()) }
+        for (applies, text) in [
+            (self.irreversible, ", can't be undone"),
+            (self.disruptive && !self.irreversible, ", interrupts or takes away something"),
+            (self.outbound, ", contacts an address that the caller names"),
+        ] {
+            if applies {
+                f.write_str(text)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -110,23 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_raise_the_risk_and_never_lower_it() {
-        let with = |code, name, value| Risk::from_code(code).with_parameters([(name, value)].into_iter());
-        for (name, value) in
-            [("force", "1"), ("forceStop", "1"), ("delete", "tags,unused0"), ("delete", "a\tunused0"), ("delete", "1")]
-        {
-            assert!(with("F", name, value).irreversible && with("O", name, value).irreversible, "{name}={value}");
-            assert!(!with("R", name, value).irreversible, "{name}={value}");
+    fn codes_are_a_kind_and_its_flags() {
+        let risk = Risk::from_code("F!>");
+        assert_eq!(
+            (risk.kind, risk.irreversible, risk.disruptive, risk.outbound),
+            (RiskKind::Change, true, false, true)
+        );
+        for odd in ["", "?", "F?", "!F", "f", "FX"] {
+            assert_eq!(Risk::from_code(odd), Risk::UNKNOWN, "{odd}");
         }
-        for (name, value) in [("force", "0"), ("delete", "tags"), ("memory", "1"), ("args", ""), ("remove", "0")] {
-            let (plain, worse) = (Risk::from_code("F"), with("F", name, value));
-            assert!(worse == plain && with("F!", name, value).irreversible, "{name}={value}");
-        }
-        assert_eq!(with("O", "forceStop", "1"), Risk::from_code("O!"), "still power");
-        assert_eq!(with("O", "delete", "1"), Risk::from_code("F!"), "no longer what can be undone");
-        for name in ["args", "hookscript", "script"] {
-            assert_eq!(with("F", name, "x").kind, RiskKind::Execute, "{name}");
-            assert_eq!(with("F!", name, "x"), Risk { kind: RiskKind::Execute, irreversible: true }, "{name}");
-        }
+        assert!(Risk::from_code("S").is_read_only() && !Risk::from_code("R>").is_read_only());
+        assert_eq!(Risk::from_code("O~").max(Risk::from_code("F>")), Risk::from_code("F~>"));
     }
 }

@@ -16,6 +16,7 @@ pub mod params;
 pub mod path;
 pub mod schema;
 pub mod task;
+pub mod token_privileges;
 
 mod method;
 mod tls_error;

@@ -3,7 +3,7 @@
 use crate::base::cancel::CancelToken;
 use crate::pve::client::cluster::Cluster;
 use crate::pve::error::{MalformedCause, PveError};
-use crate::pve::knowledge::messages::{Meaning, is_log_placeholder};
+use crate::pve::knowledge::messages::{Meaning, is_interruption, is_log_placeholder};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -69,6 +69,11 @@ impl TaskState {
         }
     }
 
+    /// Returns whether a request to stop the task ended it.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, TaskState::Failed(reason) if is_interruption(reason))
+    }
+
     /// Returns Proxmox's `exitstatus`, or `None` for a running task.
     pub fn exit_status(&self) -> Option<String> {
         match self {
@@ -92,7 +97,16 @@ pub struct TaskResult {
     pub duration_seconds: Option<u64>,
 }
 
-/// Waits until the task has ended, `deadline` has passed or the call is cancelled. Never changes the task. Calls
+/// The limits of a wait.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitLimits {
+    /// The end of the wait.
+    pub deadline: Instant,
+    /// The end of the wait for a task that a poll has seen running, if it is earlier. The wait then has no error.
+    pub running_until: Option<Instant>,
+}
+
+/// Waits until the task has ended, a limit has passed or the call is cancelled. Never changes the task. Calls
 /// `on_progress` after each successful poll.
 ///
 /// Polls again if no node can be reached, or if the node does not know the task in the first seconds. Returns the error
@@ -100,14 +114,15 @@ pub struct TaskResult {
 pub fn wait(
     cluster: &Cluster,
     upid: &Upid,
-    deadline: Instant,
+    limits: WaitLimits,
     cancel: &CancelToken,
     on_progress: &mut dyn FnMut(&TaskProgress<'_>),
 ) -> Result<TaskResult, PveError> {
     let start = Instant::now();
     let (mut log, mut was_running, mut interval) = (TaskLog::default(), false, FIRST_POLL_INTERVAL);
+    let end = |was_running| limits.running_until.filter(|_| was_running).unwrap_or(limits.deadline);
     loop {
-        let poll_deadline = deadline + LAST_POLL_GRACE;
+        let poll_deadline = end(was_running) + LAST_POLL_GRACE;
         let error = match fetch_status(cluster, upid, poll_deadline, cancel) {
             Ok(state) => {
                 let new_lines = log.read_new_lines(cluster, upid, poll_deadline, cancel);
@@ -125,9 +140,10 @@ pub fn wait(
             Err(error) if is_transient(&error, was_running, start.elapsed()) => Some(error),
             Err(error) => return Err(error),
         };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = end(was_running).saturating_duration_since(Instant::now());
         if left.is_zero() || cancel.wait(interval.min(left)) {
-            return match error {
+            let has_handover = was_running && limits.running_until.is_some();
+            return match error.filter(|_| !has_handover) {
                 Some(error) => Err(error),
                 None if was_running => {
                     Ok(log.into_result(TaskState::Running, Some(upid.age().max(start.elapsed().as_secs()))))
@@ -137,6 +153,18 @@ pub fn wait(
         }
         interval = (interval * 3 / 2).min(MAX_POLL_INTERVAL);
     }
+}
+
+/// Reads the task once. Ends at `deadline` at the latest.
+pub fn read(cluster: &Cluster, upid: &Upid, deadline: Instant, cancel: &CancelToken) -> Result<TaskResult, PveError> {
+    let state = fetch_status(cluster, upid, deadline, cancel)?;
+    let mut log = TaskLog::default();
+    log.read_new_lines(cluster, upid, deadline, cancel);
+    let seconds = match state {
+        TaskState::Running => Some(upid.age()),
+        _ => fetch_duration(cluster, upid, deadline, cancel),
+    };
+    Ok(log.into_result(state, seconds))
 }
 
 /// Returns the current state of the task. Ends at `deadline` at the latest.
@@ -160,6 +188,11 @@ fn malformed(cause: MalformedCause) -> PveError {
 /// Returns whether the cluster does not know the task, or no longer: a node keeps about its last thousand.
 pub fn is_unknown_task(error: &PveError) -> bool {
     error.meaning() == Meaning::UnknownTask
+}
+
+/// Returns whether a task that was running may be read again after this error.
+pub fn may_recover(error: &PveError) -> bool {
+    matches!(error, PveError::Cancelled) || (!is_unknown_task(error) && is_transient(error, true, Duration::ZERO))
 }
 
 /// Returns whether to poll again after this error.

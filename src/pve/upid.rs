@@ -93,6 +93,11 @@ impl Upid {
         now.as_secs().saturating_sub(self.started_at)
     }
 
+    /// Returns the API path of the task.
+    pub fn path(&self) -> &ApiPath {
+        &self.path
+    }
+
     /// Returns the API path of the task's `status` or `log`.
     pub fn path_to(&self, name: &'static str) -> ApiPath {
         self.path.join(name)

@@ -2,7 +2,7 @@
 
 use super::table::push_single_line;
 use super::units::push_byte_size;
-use crate::policy::Risk;
+use crate::policy::{Risk, RiskReason};
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::sanitize;
@@ -21,6 +21,10 @@ pub struct CallDescription<'a> {
     pub summary: &'a str,
     pub privileges: &'a str,
     pub risk: Risk,
+    /// The reason for the risk of the operation, or empty.
+    pub risk_reason: &'a str,
+    /// What the parameters add to the risk.
+    pub risk_reasons: &'a [RiskReason],
 }
 
 /// The guests that a call affects.
@@ -104,6 +108,14 @@ fn push_explanation(text: &mut String, call: &CallDescription<'_>, push_value: &
         summary => drop(writeln!(text, "It is: {summary}")),
     }
     let _ = write!(text, "Risk: {}", call.risk);
+    let reasons: Vec<String> =
+        call.risk_reasons.iter().map(|one| format!("{}: {}", one.parameter, one.reason)).collect();
+    match (call.risk_reason, &reasons[..]) {
+        ("", []) => {}
+        ("", reasons) => drop(write!(text, " ({})", reasons.join("; "))),
+        (operation, []) => drop(write!(text, " ({operation})")),
+        (operation, reasons) => drop(write!(text, " ({operation}; {})", reasons.join("; "))),
+    }
     if !call.privileges.is_empty() {
         let _ = write!(text, "; needs {}", call.privileges);
     }

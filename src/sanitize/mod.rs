@@ -15,7 +15,7 @@ mod secret_patterns;
 mod tests;
 
 pub use placeholder::{HIDDEN, NOT_SHOWN};
-pub use redact_json::redact_json;
+pub use redact_json::{decode_json_escapes, redact_json};
 pub use redact_log::LogRedactor;
 pub use redact_parameter::redact_parameter;
 pub use secret_names::{is_secret_field, is_secret_parameter};

@@ -41,7 +41,7 @@ const fn parameter(text: &'static str, in_text: WordClass) -> SecretName {
     SecretName { in_fields: false, ..name(text, in_text) }
 }
 
-const SECRET_NAMES: [SecretName; 38] = [
+const SECRET_NAMES: [SecretName; 42] = [
     // Logins, `cipassword` (cloud-init), `confirmation-password`, SMTP, CIFS and PBS storages, the console password of
     // a SPICE response.
     suffix("password", Always),
@@ -81,6 +81,12 @@ const SECRET_NAMES: [SecretName; 38] = [
     name("otel-headers", NotSecret),
     // The environment of a container, where images expect passwords.
     name("env", NotSecret),
+    name("environment", NotSecret),
+    SecretName { in_parameters: false, ..name("lxc.environment", NotSecret) },
+    // The command of a container, which may have secrets among its arguments.
+    SecretName { in_parameters: false, ..name("entrypoint", NotSecret) },
+    // Of a wireless network, of a tunnel.
+    suffix("psk", Always),
     // The process of a VM may have secrets among its arguments. As a parameter they are shown, because a person who
     // confirms a call must see them.
     SecretName { in_parameters: false, ..name("args", NotSecret) },

@@ -42,7 +42,7 @@ pub(super) fn find_secret(text: &str, from: usize) -> Option<Range<usize>> {
         let found = match *bytes.get(at)? {
             b':' | b'=' => match_separator(text, from, at),
             b'$' => match_crypt_hash(bytes, at),
-            b'-' => match_private_key(text, at),
+            b'-' => match_private_key(text, at).or_else(|| match_option(text, at)),
             b'_' => match_client_token(bytes, from, at),
             b'B' | b'b' => match_bearer(bytes, from, at),
             _ => None,
@@ -191,6 +191,34 @@ fn match_named_value(text: &str, from: usize, at: usize) -> Option<Range<usize>>
     }
     let cut = !quoted && end - start == MAX_SECRET_LEN;
     Some(start..if cut { scan_forward(bytes, end, usize::MAX, &is_word_byte) } else { end })
+}
+
+/// Matches the value of an option of a command line: `--cipassword x`, as Proxmox writes its own commands to logs. With
+/// `=` see [`match_named_value`].
+fn match_option(text: &str, at: usize) -> Option<Range<usize>> {
+    let bytes = text.as_bytes();
+    let is_start = at == 0 || bytes.get(at - 1).is_some_and(|b| is_blank_byte(*b) || is_quote_byte(*b) || *b == b',');
+    if !is_start || bytes.get(at + 1) != Some(&b'-') {
+        return None;
+    }
+    let end = scan_forward(bytes, at + 2, MAX_NAME_LEN, &is_name_byte);
+    let word = classify_word(text.get(at + 2..end)?);
+    // The closing quote and comma of a quoted option.
+    let end = scan_forward(bytes, end, 2, &|b| is_quote_byte(b) || b == b',');
+    let value = scan_forward(bytes, end, 16, &is_blank_byte);
+    if word == WordClass::NotSecret || value == end {
+        return None;
+    }
+    let (start, end) = match bytes.get(value) {
+        Some(quote) if is_quote_byte(*quote) => (value + 1, find_closing_quote(bytes, value + 1, *quote, false)),
+        _ => (value, scan_forward(bytes, value, usize::MAX, &is_word_byte)),
+    };
+    let found = text.get(start..end)?;
+    let is_secret = match word {
+        WordClass::IfRandom => looks_random(found, 16),
+        _ => !found.is_empty() && !found.starts_with('-'),
+    };
+    (is_secret && !is_hidden(found)).then_some(start..end)
 }
 
 /// Words after `password: ` in a sentence about a password.

@@ -190,3 +190,59 @@ fn a_key_in_the_rows_of_a_log_is_hidden() {
     let redacted = r#"[{"n":1,"t":"(hidden)"},{"n":2,"t":"(hidden)"},{"t":"(hidden)"},{"t":"web01","name":"MIIE"}]"#;
     assert_eq!(redact_json(log.into()), redacted);
 }
+
+#[test]
+fn an_option_is_known_by_the_members_of_its_object() {
+    let long = "x".repeat(2_000);
+    for (json, redacted) in [
+        (
+            r#"[{"key":"cipassword","value":"a{b","pending":"c"}]"#.to_owned(),
+            r#"[{"key":"cipassword","value":"(hidden)","pending":"(hidden)"}]"#.to_owned(),
+        ),
+        (
+            format!(r#"[{{"value":"s3cret","description":"{long}","key":"cipassword"}}]"#),
+            format!(r#"[{{"value":"(hidden)","description":"{long}","key":"cipassword"}}]"#),
+        ),
+        (
+            r#"[{"value":"s3cret","a":{"b":"}"},"name":"mgr/dashboard/password"}]"#.to_owned(),
+            r#"[{"value":"(hidden)","a":{"b":"}"},"name":"mgr/dashboard/password"}]"#.to_owned(),
+        ),
+        (
+            r#"[{"k\u0065y":"password","value":"s3cret"}]"#.to_owned(),
+            r#"[{"k\u0065y":"password","value":"(hidden)"}]"#.to_owned(),
+        ),
+        (
+            r#"[{"key":"cores","value":"4","other":{"key":"password"}}]"#.to_owned(),
+            r#"[{"key":"cores","value":"4","other":{"key":"password"}}]"#.to_owned(),
+        ),
+        (
+            r#"{"lxc":[["lxc.environment","DB=s3cret"],["lxc.cap.drop","all"]]}"#.to_owned(),
+            r#"{"lxc":[["lxc.environment","(hidden)"],["lxc.cap.drop","all"]]}"#.to_owned(),
+        ),
+        (
+            r#"["qm","set","100","--cipassword","s3cret","--cores","4"]"#.to_owned(),
+            r#"["qm","set","100","--cipassword","(hidden)","--cores","4"]"#.to_owned(),
+        ),
+        (r#"["password","username"]"#.to_owned(), r#"["password","(hidden)"]"#.to_owned()),
+        (
+            r#"{"wpa-psk":"s3cret","entrypoint":"/run --pass x"}"#.to_owned(),
+            r#"{"wpa-psk":"(hidden)","entrypoint":"(hidden)"}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(redact_json(json), redacted);
+    }
+}
+
+#[test]
+fn options_of_a_command_line_lose_their_values() {
+    for (text, redacted) in [
+        ("qm set 100 --cipassword s3cret --cores 4", "qm set 100 --cipassword (hidden) --cores 4"),
+        ("pct create --password 's3 cret' --hostname x", "pct create --password '(hidden)' --hostname x"),
+        ("'--password' 's3cret' 'next'", "'--password' '(hidden)' 'next'"),
+        ("--password=s3cret", "--password=(hidden)"),
+        ("--password-file /x --keyboard de", "--password-file /x --keyboard de"),
+        ("--delete-token --force", "--delete-token --force"),
+    ] {
+        assert_eq!(redact_text(text), redacted);
+    }
+}

@@ -1,10 +1,11 @@
 //! `proxmox_api_call`: any operation of the API.
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
-use super::errors::{call_failed, render_call_error};
-use super::output::{format_notes, with_notes};
+use super::errors::call_failed;
+use super::followed_task::FollowedTask;
+use super::output::with_notes;
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
-use super::tasks::{DEFAULT_WAIT, progress_reporter, task_output};
+use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, ConfirmationError, ConfirmationInput, Confirmed,
@@ -173,10 +174,7 @@ fn follow_started_task(
     };
     // The start of the task has used a part of the client's time limit.
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
-    match watch.follow(deadline, &mut progress_reporter(call.context, upid)) {
-        Ok(result) => task_output(cluster, upid, &result, &notes),
-        Err(error) => Err(ToolError::Failed(render_call_error(cluster, error) + &format_notes(' ', &notes))),
-    }
+    follow_task(call.context, cluster, watch, &FollowedTask::new(upid, notes), deadline)
 }
 
 fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -> Result<ToolOutput, ToolError> {

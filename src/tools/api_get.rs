@@ -9,6 +9,7 @@ use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_le
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::mcp::content::Content;
+use crate::policy::Risk;
 use crate::pve::Method;
 use crate::render::output::{OutputError, OutputOptions};
 use serde_json::{Map, Value};
@@ -87,6 +88,10 @@ struct PathReader<'a> {
 enum ReadError {
     #[error("proxmox_api_get only reads: a {0} is for proxmox_api_call")]
     NotARead(Method),
+    #[error(
+        "proxmox_api_get only reads, and this call is more than a read ({0}). hint: use proxmox_api_call with method GET"
+    )]
+    NotHarmless(Risk),
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
@@ -105,22 +110,28 @@ impl PathReader<'_> {
             return Err(ReadError::NotARead(method));
         }
         let spec = CallSpec { method: Some(Method::Get), path, data: self.params, fetch_all: !self.options.is_plain() };
-        let Outcome { response, mut notes, .. } = execute_read(self.cluster, spec)?;
+        let Outcome { response, mut notes, .. } = self.execute(spec)?;
         let is_envelope = response.has_extra_fields();
         let rendered = self.options.render(response.into_payload(), is_envelope, max_bytes)?;
         notes.extend(rendered.note);
         Ok(PathAnswer { text: rendered.text, notes })
     }
 
+    /// Executes a call that only reads.
+    fn execute(&self, spec: CallSpec<'_>) -> Result<Outcome, ReadError> {
+        let authorized = self.cluster.plan(spec).map_err(CallError::from)?.authorize().map_err(CallError::from)?;
+        if !authorized.risk().is_read_only() {
+            return Err(ReadError::NotHarmless(authorized.risk()));
+        }
+        let confirmed = authorized.without_confirmation().map_err(CallError::from)?;
+        Ok(confirmed.execute().map_err(CallError::from)?)
+    }
+
     fn render_error(&self, error: ReadError) -> String {
         match error {
-            ReadError::NotARead(_) => error.to_string(),
+            ReadError::NotARead(_) | ReadError::NotHarmless(_) => error.to_string(),
             ReadError::Call(error) => render_call_error(self.cluster, error),
             ReadError::Output(error) => render_error(&error),
         }
     }
-}
-
-fn execute_read(cluster: &ClusterHandle<'_>, spec: CallSpec<'_>) -> Result<Outcome, CallError> {
-    Ok(cluster.plan(spec)?.authorize()?.without_confirmation()?.execute()?)
 }

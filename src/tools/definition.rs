@@ -4,7 +4,7 @@ use super::state::ToolState;
 use crate::call::{CallObserver, CallOrigin, CallScope};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
-use crate::mcp::catalog::{Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
+use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
 use std::fmt::Display;
@@ -58,24 +58,58 @@ impl ToolDefinition {
     }
 
     fn run(&self, state: &ToolState, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
-        let origin = CallOrigin {
-            client: &context.caller.client,
-            address: context.caller.address,
-            transport: context.caller.transport,
-            tool: self.name,
-            id: context.id,
-            trace: context.trace,
-            cancel: &context.cancel,
-            observer: context.attributes,
-        };
         let max_result_bytes = state.max_result_bytes;
-        let mut output = state.calls.run(&origin, |scope| {
+        let mut output = state.calls.run(&build_origin(context, self.name), |scope| {
             (self.handler)(&ToolCall { scope, context, args, max_result_bytes, name: self.name })
         })?;
         if self.trust == OutputTrust::Untrusted {
-            output.content.push(Content::Text(UNTRUSTED_NOTICE.into()));
+            mark_untrusted(&mut output);
         }
         Ok(output)
+    }
+}
+
+/// Returns the origin of the API calls of a request. `tool` is the name in the audit log.
+fn build_origin<'a>(context: &'a CallContext<'_>, tool: &'static str) -> CallOrigin<'a> {
+    CallOrigin {
+        client: &context.caller.client,
+        address: context.caller.address,
+        transport: context.caller.transport,
+        tool,
+        id: context.id,
+        trace: context.trace,
+        cancel: &context.cancel,
+        observer: context.attributes,
+    }
+}
+
+/// Adds the notice that the output has a cluster's own texts.
+pub(super) fn mark_untrusted(output: &mut ToolOutput) {
+    output.content.push(Content::Text(UNTRUSTED_NOTICE.into()));
+}
+
+/// The requests about tasks as data, with their handlers.
+#[derive(Clone, Copy)]
+pub(super) struct TaskDefinition {
+    pub(super) read: fn(CallScope<'_>, &[u8]) -> Result<TaskSnapshot, TaskError>,
+    pub(super) cancel: fn(CallScope<'_>, &[u8]) -> Result<(), TaskError>,
+    pub(super) unknown_task_hint: &'static str,
+}
+
+impl TaskDefinition {
+    /// Returns the handlers for the catalog.
+    pub(super) fn into_handlers(self, state: &Arc<ToolState>) -> TaskHandlers {
+        let Self { read, cancel, unknown_task_hint } = self;
+        let (reads, cancels) = (state.clone(), state.clone());
+        TaskHandlers {
+            read: Box::new(move |context, task| {
+                reads.calls.run(&build_origin(context, "tasks/get"), |scope| read(scope, task))
+            }),
+            cancel: Box::new(move |context, task| {
+                cancels.calls.run(&build_origin(context, "tasks/cancel"), |scope| cancel(scope, task))
+            }),
+            unknown_task_hint,
+        }
     }
 }
 

@@ -6,13 +6,17 @@ mod clusters;
 mod definition;
 mod describe;
 mod errors;
+mod followed_task;
 mod guests;
 mod lists;
 mod output;
+
 pub(crate) mod output_options;
+mod packed_task;
 mod parameters;
 mod search;
 mod state;
+mod task_requests;
 mod tasks;
 
 pub use definition::UNTRUSTED_NOTICE;
@@ -51,5 +55,6 @@ pub fn all(state: &Arc<ToolState>) -> Vec<Tool> {
 /// Returns the catalog of the server.
 pub fn catalog(state: &Arc<ToolState>) -> Catalog {
     let server = ServerInfo { name: env!("CARGO_PKG_NAME"), title: "Proxmox VE", version: env!("CARGO_PKG_VERSION") };
-    Catalog { server, instructions: INSTRUCTIONS, tools: all(state), ..Catalog::default() }
+    let tasks = Some(task_requests::TASK_REQUESTS.into_handlers(state));
+    Catalog { server, instructions: INSTRUCTIONS, tools: all(state), tasks, ..Catalog::default() }
 }

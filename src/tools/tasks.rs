@@ -2,22 +2,25 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::errors::{call_failed, render_call_error};
-use super::output::{format_notes, with_notes};
+use super::followed_task::FollowedTask;
 use super::parameters::{optional, required};
 use crate::base::hint::render_error;
-use crate::call::{ClusterHandle, FindTaskError, TaskReport, UnknownTask, find_task_cluster};
+use crate::call::{ClusterHandle, FindTaskError, TaskReport, TaskWatch, UnknownTask, find_task_cluster};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
-use crate::pve::task::{TaskResult, TaskState, Upid};
+use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::task::{TaskText, describe_task, render_task, structure_task};
+use crate::render::task::describe_task;
 use std::time::{Duration, Instant};
 
 /// The default wait. Clients often end a call after 60 s, and an answer that the task still runs is better than none.
 pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(45);
 
 const MAX_WAIT_SECONDS: u64 = 3_600;
+
+/// The time for which a call blocks for a running task where the client supports tasks.
+const BLOCKING_WAIT: Duration = Duration::from_secs(2);
 
 /// The most lines of the log in one progress message.
 const MAX_PROGRESS_LINES: usize = 20;
@@ -59,12 +62,36 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         several => find_task_cluster(several, &upid, deadline).map_err(|error| search_failed(&upid, error))?,
     };
     let watch = cluster.watch_task(&upid).map_err(|error| call_failed(cluster, error))?;
-    let result = watch.follow(deadline, &mut progress_reporter(call.context, &upid));
-    task_output(cluster, &upid, &result.map_err(|error| call_failed(cluster, error))?, &[])
+    follow_task(call.context, cluster, watch, &FollowedTask::new(&upid, Vec::new()), deadline)
+}
+
+/// Waits for the end of a task and returns its result. Where the client supports tasks, the call continues as one
+/// if the task still runs after two seconds.
+pub(super) fn follow_task(
+    context: &CallContext<'_>,
+    cluster: &ClusterHandle<'_>,
+    watch: TaskWatch<'_>,
+    task: &FollowedTask,
+    deadline: Instant,
+) -> Result<ToolOutput, ToolError> {
+    let running_until = Instant::now() + BLOCKING_WAIT;
+    let started = match running_until < deadline {
+        true => task.pack(cluster).and_then(|state| context.prepare_task(state, task.describe(cluster))),
+        false => None,
+    };
+    let limits = WaitLimits { deadline, running_until: started.is_some().then_some(running_until) };
+    match (watch.follow(limits, &mut progress_reporter(context, &task.upid)), started) {
+        // A stop of the server ends the wait too. The key of the id ends with the server.
+        (Ok(result), Some(started)) if result.state == TaskState::Running && !context.cancel.is_cancelled() => {
+            Err(ToolError::TaskStarted(started))
+        }
+        (Ok(result), _) => task.render(cluster, &result).map_err(ToolError::Failed),
+        (Err(error), _) => Err(ToolError::Failed(task.render_error(cluster, error))),
+    }
 }
 
 /// Returns a function that sends the new lines of the log to the client.
-pub(super) fn progress_reporter<'c>(context: &'c CallContext<'_>, upid: &Upid) -> impl FnMut(&TaskReport<'_>) + 'c {
+fn progress_reporter<'c>(context: &'c CallContext<'_>, upid: &Upid) -> impl FnMut(&TaskReport<'_>) + 'c {
     let task = describe_task(upid);
     let mut last_message = Duration::ZERO;
     move |report| {
@@ -77,22 +104,6 @@ pub(super) fn progress_reporter<'c>(context: &'c CallContext<'_>, upid: &Upid) -
         context.send_progress(report.waited.as_secs_f64(), None, &message);
         last_message = report.waited;
     }
-}
-
-/// Renders the result of a task. A task that failed is an error.
-pub(super) fn task_output(
-    cluster: &ClusterHandle<'_>,
-    upid: &Upid,
-    result: &TaskResult,
-    notes: &[String],
-) -> Result<ToolOutput, ToolError> {
-    let TaskText { headline, log } = render_task(upid, result);
-    if let TaskState::Failed(_) = result.state {
-        let text = headline + &format_notes(' ', notes) + &log;
-        return Err(ToolError::Failed(prefix_cluster(cluster.label(), &text)));
-    }
-    let structured = structure_task(upid, result, cluster.label());
-    Ok(with_notes(ToolOutput::with_structured(headline + &log, structured.to_string()), notes))
 }
 
 fn search_failed(upid: &Upid, error: FindTaskError<'_>) -> ToolError {

@@ -9,14 +9,15 @@ use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
     Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
-    Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
+    TaskError, TaskHandlers, TaskSnapshot, TaskStatus, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
 };
 use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::mcp::message::RpcError;
+use proxmox_mcp::mcp::protocol::TASKS_EXTENSION;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A PNG of one red pixel.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
@@ -299,6 +300,143 @@ fn check_state(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutpu
     }
 }
 
+const GREET: &[ToolParameter] =
+    &[ToolParameter { name: "name", kind: ParameterKind::Text, required: true, description: "the name" }];
+const SLOW_COMPUTE: &[ToolParameter] = &[
+    ToolParameter { name: "seconds", kind: ParameterKind::Count, required: true, description: "the duration" },
+    ToolParameter { name: "label", kind: ParameterKind::Text, required: false, description: "the result" },
+];
+const CONFIRM_DELETE: &[ToolParameter] =
+    &[ToolParameter { name: "filename", kind: ParameterKind::Text, required: true, description: "the file" }];
+
+/// A task of the fixture tools.
+struct FixtureTask {
+    end: SystemTime,
+    result: FixtureResult,
+    is_cancelled: bool,
+}
+
+#[derive(Clone)]
+enum FixtureResult {
+    Text(String),
+    Failure,
+    Error,
+}
+
+/// The tasks of this process. The state of a task is its index.
+static TASKS: Mutex<Vec<FixtureTask>> = Mutex::new(Vec::new());
+
+fn lock_tasks() -> MutexGuard<'static, Vec<FixtureTask>> {
+    TASKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn find_task<'t>(tasks: &'t mut [FixtureTask], state: &[u8]) -> Result<&'t mut FixtureTask, TaskError> {
+    let index = state.try_into().map(usize::from_be_bytes).map_err(|_| TaskError::Unknown)?;
+    tasks.get_mut(index).ok_or(TaskError::Unknown)
+}
+
+/// Continues a call as a task that ends after some seconds.
+fn start_task(context: &CallContext<'_>, seconds: u64, result: FixtureResult) -> ToolError {
+    let mut tasks = lock_tasks();
+    match context.prepare_task(tasks.len().to_be_bytes().into(), "started".into()) {
+        Some(task) => {
+            let end = SystemTime::now() + Duration::from_secs(seconds);
+            tasks.push(FixtureTask { end, result, is_cancelled: false });
+            ToolError::TaskStarted(task)
+        }
+        None => RpcError::MissingExtension(TASKS_EXTENSION).into(),
+    }
+}
+
+fn build_task_tools() -> Vec<Tool> {
+    let with_parameters = |tool: Tool, parameters| Tool { input: ToolInput::Parameters(parameters), ..tool };
+    vec![
+        with_parameters(
+            new_tool(
+                "greet",
+                "Greets",
+                Box::new(|_, args| {
+                    respond(vec![new_text(&format!("Hello, {}!", args.text("name").unwrap_or_default()))])
+                }),
+            ),
+            GREET,
+        ),
+        with_parameters(
+            new_tool(
+                "slow_compute",
+                "Takes some seconds, as a task where the client supports it",
+                Box::new(|context, args| {
+                    let (seconds, label) = (args.count("seconds").unwrap_or(0), args.text("label").unwrap_or("done"));
+                    if seconds == 0 {
+                        return respond(vec![new_text(label)]);
+                    }
+                    if context.client_supports_extension(TASKS_EXTENSION) {
+                        return Err(start_task(context, seconds, FixtureResult::Text(label.into())));
+                    }
+                    context.cancel.wait(Duration::from_secs(seconds));
+                    respond(vec![new_text(label)])
+                }),
+            ),
+            SLOW_COMPUTE,
+        ),
+        new_tool(
+            "failing_job",
+            "Fails after a second, as a task only",
+            Box::new(|context, _| Err(start_task(context, 1, FixtureResult::Failure))),
+        ),
+        new_tool(
+            "protocol_error_job",
+            "Ends with an error of the protocol after a second, as a task only",
+            Box::new(|context, _| Err(start_task(context, 1, FixtureResult::Error))),
+        ),
+        with_parameters(
+            new_tool(
+                "confirm_delete",
+                "Asks before it deletes a file",
+                Box::new(|context, args| match context.input_response("confirm") {
+                    Some(_) => {
+                        respond(vec![new_text(&format!("deleted {}", args.text("filename").unwrap_or_default()))])
+                    }
+                    None => request_input(vec![new_confirm_request()], None),
+                }),
+            ),
+            CONFIRM_DELETE,
+        ),
+        new_tool(
+            "test_tool_with_task",
+            "Asks for a name, then continues as a task",
+            Box::new(|context, _| match elicited_field(context, "user_name", "name") {
+                Some(name) => Err(start_task(context, 1, FixtureResult::Text(format!("Hello, {name}!")))),
+                None => request_input(vec![new_name_request("user_name", "What is your name?", "name")], None),
+            }),
+        ),
+    ]
+}
+
+fn build_task_handlers() -> TaskHandlers {
+    TaskHandlers {
+        read: Box::new(|_, state| {
+            let mut tasks = lock_tasks();
+            let task = find_task(&mut tasks, state)?;
+            let status = match task.result.clone() {
+                _ if task.is_cancelled => TaskStatus::Cancelled,
+                _ if SystemTime::now() < task.end => TaskStatus::Working,
+                FixtureResult::Text(text) => TaskStatus::Completed(Ok(ToolOutput::text(text))),
+                FixtureResult::Failure => TaskStatus::Completed(Err("the job failed".into())),
+                FixtureResult::Error => TaskStatus::Failed(RpcError::HandlerFailed("the job panicked".into())),
+            };
+            Ok(TaskSnapshot { status, message: "read".into(), updated_at: task.end.min(SystemTime::now()) })
+        }),
+        cancel: Box::new(|_, state| {
+            let mut tasks = lock_tasks();
+            let task = find_task(&mut tasks, state)?;
+            task.is_cancelled |= SystemTime::now() < task.end;
+            Ok(())
+        }),
+        unknown_task_hint: "call the tool again",
+    }
+}
+
 fn build_prompts() -> Vec<Prompt> {
     vec![
         Prompt {
@@ -356,6 +494,7 @@ fn build_catalog() -> Catalog {
     let mut tools = build_content_tools();
     tools.extend(build_stream_tools());
     tools.extend(build_input_tools());
+    tools.extend(build_task_tools());
     tools.push(Tool {
         input: ToolInput::Parameters(&[ToolParameter {
             name: "prompt",
@@ -414,6 +553,7 @@ fn build_catalog() -> Catalog {
         completion: Some(Box::new(|_, _, typed| {
             ["paris", "park", "party"].into_iter().filter(|w| w.starts_with(typed)).map(Into::into).collect()
         })),
+        tasks: Some(build_task_handlers()),
         logging: true,
     }
 }

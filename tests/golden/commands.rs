@@ -221,6 +221,22 @@ fn start_node(permissions: &'static str) -> Node {
     })
 }
 
+/// Starts a node of this cluster, whose token sees all guests and no pool.
+fn start_member(cluster: &'static str) -> Node {
+    Node::start(move |request| match request.path() {
+        "/api2/json/version" => ScriptedReply::data(r#"{"version":"9.2.11","release":"9.2"}"#),
+        "/api2/json/access/permissions" => ScriptedReply::data(r#"{"/vms": {"VM.Audit": 1}}"#),
+        "/api2/json/cluster/status" => ScriptedReply::data(&format!(
+            r#"[{{"type":"cluster","name":"{cluster}"}},{{"type":"node","name":"pve2"}},{{"type":"node","name":"pve1"}}]"#
+        )),
+        "/api2/json/cluster/resources" => ScriptedReply::data(
+            r#"[{"id":"qemu/100","type":"qemu","vmid":100,"node":"pve1","name":"web01","tags":"critical"},
+                {"id":"qemu/101","type":"qemu","vmid":101,"node":"pve1","name":"db01","tags":"critical;db"}]"#,
+        ),
+        _ => ScriptedReply::data("null"),
+    })
+}
+
 #[test]
 fn command_check() {
     let mut document = Document::new();
@@ -254,6 +270,21 @@ fn command_check() {
     run(&mut document, &["check", "--config", path(&file)]);
     let reader = crate::support::program::READER;
     run_command(&mut document, program(&["check", "--config", path(&file)]).env("MCP_AUTH_TOKEN", reader));
+    document.section("Addresses and rules");
+    let (one, two, other) = (start_member("prod"), start_member("prod"), start_member("lab"));
+    let mut config = lab(&one, &json!({}));
+    let addresses = [one.endpoint(), two.endpoint(), other.endpoint(), closed_endpoint()].map(|e| e.to_string());
+    config["clusters"]["lab"].as_object_mut().expect("a cluster").remove("url");
+    config["clusters"]["lab"]["urls"] = json!(addresses.map(|address| format!("http://{address}")));
+    config["clusters"]["lab"]["deny"] = json!(["DELETE /nodes/*/qemu/*", "* /qemu/200/**"]);
+    config["clusters"]["lab"]["allow"] = json!(["* /nodes/**"]);
+    config["clusters"]["lab"]["protect"] = json!([100, "pool:prod", "tag:critical", "tag:absent"]);
+    config["clients"]["reader"]["deny"] = json!(["GET /access/**"]);
+    config["clients"]["reader"]["protect"] = json!([101, 777]);
+    config["clients"]["reader"]["confirm"] = json!("writes");
+    let mut file = NamedTempFile::new().expect("a file");
+    write!(file, "{config}").expect("write");
+    run(&mut document, &["check", "--config", path(&file)]);
     document.section("Errors");
     let mut wrong = NamedTempFile::new().expect("a file");
     write!(wrong, r#"{{"clusters": {{"a": {{}}}}, "colour": 1}}"#).expect("write");

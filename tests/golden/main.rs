@@ -2,6 +2,7 @@
 
 mod answers;
 mod audit_files;
+mod background_tasks;
 mod commands;
 mod configuration;
 mod demo;

@@ -230,7 +230,7 @@ fn confirmations_by_code() {
     call(
         "A call that is too long to read",
         ada,
-        json!({"path": "/access/acl", "method": "PUT", "cluster": "prod", "data": {"path": "/", "roles": "Administrator", "users": long}}),
+        json!({"path": "/access/acl", "method": "PUT", "cluster": "prod", "data": {"path": "/", "roles": "Administrator", "users": long, "delete": true}}),
     );
     document.section("Guests that cannot be listed");
     let node = RecordingNode::with(gzipped_facts(), |r| {

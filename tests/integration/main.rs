@@ -6,6 +6,7 @@ mod api_tasks;
 mod architecture;
 mod audit_disk_full;
 mod audit_log;
+mod background_tasks;
 mod cases;
 mod demo;
 mod depth;

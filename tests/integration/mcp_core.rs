@@ -110,6 +110,7 @@ fn catalog() -> Catalog {
             assert_eq!((&reference["type"], name), (&json!("ref/prompt"), "who"));
             (0..150).map(|n| format!("{typed}{n}")).collect()
         })),
+        tasks: None,
         logging: true,
     }
 }

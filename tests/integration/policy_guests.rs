@@ -169,6 +169,7 @@ fn calls_on_guest_100() -> Vec<(&'static str, Value)> {
         ("DELETE /storage/local-lvm", none()),
         ("PUT /storage/local-lvm", json!({"disable": true})),
         ("PUT /storage/local-lvm", json!({"nodes": "pve2"})),
+        ("PUT /storage/local-lvm", json!({"content": "iso"})),
         ("DELETE /cluster/config/nodes/pve1", none()),
         ("PUT /cluster/sdn", none()),
     ]
@@ -215,7 +216,6 @@ fn calls_that_reach_other_guests_are_sent() {
             ("POST /nodes/pve3/status", json!({"command": "reboot"})),
             ("POST /nodes/pve1/ceph/osd/1/in", json!({})),
             ("POST /nodes/pve1/apt/update", json!({})),
-            ("PUT /storage/local", json!({"content": "iso"})),
             ("PUT /cluster/options", json!({"description": "see https://pve1:8006/ for more"})),
         ] {
             assert_sent(&server, line, &given);
@@ -314,5 +314,174 @@ fn localhost_as_node_is_rejected_with_the_node_names() {
         let result = server.call("proxmox_api_call", json!({"path": path, "method": "POST"}));
         assert!(result.failed && result.text.contains("which node? Put one of pve1, pve2, pve3"), "{result:?}");
         assert_eq!(server.node.writes(), [""; 0]);
+    }
+}
+
+// ---- objects that guests share
+
+/// Returns a server over a cluster with guest 100 protected, whose API answers these objects.
+fn start_with_objects(protect: &[&str], objects: &[(&'static str, Value)]) -> ToolServer {
+    let objects: Vec<(String, Value)> =
+        objects.iter().map(|(path, object)| (format!("/api2/json{path}"), object.clone())).collect();
+    let node = RecordingNode::with(gzipped_facts(), move |request| {
+        if request.target == LIST {
+            return Some(ScriptedReply::data(&rows().to_string()));
+        }
+        let object = objects.iter().find(|(path, _)| request.method == "GET" && request.target == *path);
+        object.map(|(_, object)| ScriptedReply::data(&object.to_string()))
+    });
+    let rules = ClusterPolicy { protect: protected(protect), ..open_policy() };
+    let cluster = node.cluster("prod", rules);
+    ToolServer::new(node, vec![cluster])
+}
+
+#[test]
+fn change_of_an_object_that_guests_share_reaches_every_guest() {
+    for protect in WAYS {
+        let server = start_protecting(protect);
+        for (line, given) in [
+            ("PUT /storage/ceph", json!({"content": "iso"})),
+            ("PUT /storage/ceph", json!({"comment": "x"})),
+            ("PUT /nodes/pve3/ceph/pool/rbd", json!({"size": 1})),
+            ("PUT /cluster/ceph/flags/pause", json!({"value": true})),
+            ("PUT /cluster/firewall/options", json!({"enable": 1})),
+            ("POST /cluster/firewall/rules", json!({"action": "DROP", "type": "in"})),
+            ("POST /cluster/firewall/groups/web", json!({"action": "DROP", "type": "in"})),
+            ("PUT /cluster/firewall/aliases/lan", json!({"cidr": "10.0.0.0/8"})),
+            ("DELETE /cluster/firewall/ipset/lan/10.0.0.0%2F8", json!({})),
+            ("PUT /cluster/mapping/pci/gpu", json!({"map": ["node=pve1,path=01:00"]})),
+            ("DELETE /cluster/mapping/usb/key", json!({})),
+            ("PUT /cluster/sdn/vnets/lan", json!({"tag": 7})),
+            ("DELETE /cluster/sdn/zones/z1", json!({})),
+            ("PUT /cluster/sdn/vnets/lan/firewall/options", json!({"policy_forward": "DROP"})),
+            ("PUT /cluster/options", json!({"fencing": "hardware"})),
+            ("PUT /cluster/qemu/custom-cpu-models/custom-x", json!({"flags": "+aes"})),
+            ("DELETE /cluster/ha/groups/all", json!({})),
+            ("POST /cluster/ha/status/disarm-ha", json!({"resource-mode": "freeze"})),
+        ] {
+            assert_refused(&server, line, &given);
+        }
+    }
+}
+
+#[test]
+fn job_and_rule_reach_the_guests_that_they_have() {
+    let job = |vmids: &str| json!({"id": "nightly", "vmid": vmids, "storage": "local", "enabled": 1});
+    let rule = |resources: &str| json!({"rule": "pair", "type": "resource-affinity", "resources": resources});
+    let (job_path, rule_path) = ("/cluster/backup/nightly", "/cluster/ha/rules/pair");
+    let changes = [
+        ("PUT /cluster/backup/nightly", json!({"enabled": false})),
+        ("PUT /cluster/backup/nightly", json!({"vmid": "101"})),
+        ("PUT /cluster/backup/nightly", json!({"mode": "stop"})),
+        ("PUT /cluster/backup/nightly", json!({"prune-backups": "keep-last=1"})),
+        ("DELETE /cluster/backup/nightly", json!({})),
+        ("PUT /cluster/ha/rules/pair", json!({"disable": true, "type": "resource-affinity"})),
+        ("DELETE /cluster/ha/rules/pair", json!({})),
+    ];
+    for protect in WAYS {
+        for (object, rule_object) in [
+            (job("100"), rule("vm:101,vm:100")),
+            (job("101, 100"), rule("ct:110 vm:100")),
+            (json!({"id": "nightly", "all": 1}), json!({"rule": "pair"})),
+            (json!({"id": "nightly", "pool": "prod"}), json!({"rule": "pair", "resources": ""})),
+            (json!("odd"), json!(null)),
+        ] {
+            let server = start_with_objects(protect, &[(job_path, object), (rule_path, rule_object)]);
+            for (line, given) in &changes {
+                assert_refused(&server, line, given);
+            }
+        }
+        // The job or rule has other guests only, before and after.
+        let server = start_with_objects(protect, &[(job_path, job("101,110")), (rule_path, rule("vm:101"))]);
+        for (line, given) in &changes {
+            assert_sent(&server, line, given);
+        }
+        assert_refused(&server, "PUT /cluster/backup/nightly", &json!({"vmid": "101,100"}));
+        assert_refused(&server, "PUT /cluster/backup/nightly", &json!({"all": true}));
+        assert_refused(&server, "PUT /cluster/ha/rules/pair", &json!({"resources": "vm:100", "type": "node-affinity"}));
+        // An object that can't be read may have any guest.
+        let server = start_protecting(protect);
+        for (line, given) in &changes {
+            assert_refused(&server, line, given);
+        }
+    }
+}
+
+/// Returns a server over a cluster whose token has these privileges. Without Pool.Audit no row has a pool.
+fn start_with_token(protect: &[&str], permissions: Value) -> ToolServer {
+    let sees_pools = permissions.to_string().contains("Pool.Audit");
+    let node = RecordingNode::with(gzipped_facts(), move |request| {
+        let mut list = rows();
+        if !sees_pools {
+            let rows = list.as_array_mut().expect("a list");
+            rows.iter_mut().for_each(|row| drop(row.as_object_mut().expect("a row").remove("pool")));
+        }
+        match request.target.as_str() {
+            LIST => Some(ScriptedReply::data(&list.to_string())),
+            "/api2/json/access/permissions" => Some(ScriptedReply::data(&permissions.to_string())),
+            _ => None,
+        }
+    });
+    let rules = ClusterPolicy { protect: protected(protect), ..open_policy() };
+    let cluster = node.cluster("prod", rules);
+    ToolServer::new(node, vec![cluster])
+}
+
+#[test]
+fn pool_that_the_token_does_not_see_protects_every_guest() {
+    let blind = json!({"/": {"VM.Audit": 1}});
+    let server = start_with_token(&["pool:prod"], blind.clone());
+    for line in ["DELETE /nodes/pve1/qemu/100", "POST /nodes/pve2/qemu/101/status/stop", "POST /nodes/pve1/stopall"] {
+        let why = assert_refused(&server, line, &json!({}));
+        assert!(why.contains("Pool.Audit on /pool/prod"), "{why}");
+    }
+    // A number needs no pool, but the guests of a pool that is backed up or pruned do.
+    let server = start_with_token(&["100"], blind);
+    assert_sent(&server, "POST /nodes/pve2/qemu/101/status/stop", &json!({}));
+    assert_refused(&server, "POST /nodes/pve2/vzdump", &json!({"pool": "prod"}));
+    assert_refused(&server, "PUT /pools", &json!({"poolid": "prod", "storage": "local", "delete": 1}));
+    let server = start_with_token(&["pool:prod"], json!({"/vms": {"VM.Audit": 1}, "/pool/prod": {"Pool.Audit": 1}}));
+    assert_refused(&server, "DELETE /nodes/pve1/qemu/100", &json!({}));
+    assert_sent(&server, "POST /nodes/pve2/qemu/101/status/stop", &json!({}));
+}
+
+#[test]
+fn guests_that_the_token_does_not_see_are_protected_by_pool_and_tag() {
+    for permissions in [
+        json!({"/pool": {"Pool.Audit": 1}, "/vms/100": {"VM.Audit": 1}}),
+        json!({"/pool": {"Pool.Audit": 1}, "/vms": {"VM.Audit": 0}}),
+        json!({"/pool": {"Pool.Audit": 1}, "/vms": {"VM.Audit": 1}, "/vms/300": {"VM.Backup": 1}}),
+    ] {
+        for protect in [&["pool:other"][..], &["tag:other"]] {
+            let server = start_with_token(protect, permissions.clone());
+            for (line, given) in [
+                ("POST /nodes/pve2/status", json!({"command": "reboot"})),
+                ("DELETE /storage/local", json!({})),
+                ("PUT /nodes/pve2/network", json!({})),
+                ("PUT /cluster/firewall/options", json!({"enable": 1})),
+            ] {
+                let why = assert_refused(&server, line, &given);
+                assert!(why.contains("VM.Audit on /vms"), "{why}");
+            }
+            assert_sent(&server, "POST /nodes/pve2/qemu/101/status/stop", &json!({}));
+        }
+    }
+    let server = start_with_token(&["tag:other"], json!({"/": {"VM.Audit": 1}}));
+    assert_sent(&server, "POST /nodes/pve2/status", &json!({"command": "reboot"}));
+}
+
+#[test]
+fn change_that_would_lift_a_protection_is_denied() {
+    for protect in WAYS {
+        let server = start_protecting(protect);
+        for (line, given) in [
+            ("PUT /pools", json!({"poolid": "prod/web", "vms": "100", "delete": 1})),
+            ("PUT /pools", json!({"poolid": "lab", "vms": "100", "allow-move": 1})),
+            ("PUT /nodes/pve1/qemu/100/config", json!({"tags": "db"})),
+            ("PUT /nodes/pve1/qemu/100/config", json!({"delete": "tags"})),
+            ("PUT /nodes/pve1/qemu/100/config", json!({"delete": "protection"})),
+        ] {
+            assert_refused(&server, line, &given);
+        }
     }
 }

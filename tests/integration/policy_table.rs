@@ -87,12 +87,12 @@ fn call_forms(wanted: &Operation<'_>, data: &Map<String, Value>) -> Vec<(&'stati
     } else if let Some(rest) = path.strip_prefix("/nodes/pve1/tasks/UPID") {
         all.push(call(&format!("/tasks/UPID{rest}")));
     }
-    // A wrong kind is not corrected for a change that cannot be undone.
-    if wanted.risk().irreversible {
+    // A wrong kind is not corrected for a change that cannot be undone easily.
+    if wanted.method() != Method::Get && wanted.risk().is_sensitive() {
         all.retain(|arguments| !arguments["path"].as_str().unwrap().contains("/lxc/WEB01"));
     }
     let mut all: Vec<_> = all.into_iter().map(|arguments| ("proxmox_api_call", arguments)).collect();
-    if wanted.method() == Method::Get {
+    if wanted.risk().is_read_only() && wanted.method() == Method::Get {
         all.push(("proxmox_api_get", json!({"path": path, "params": data})));
         all.push(("proxmox_api_get", json!({"path": encoded(&path), "params": data})));
         all.push(("proxmox_api_get", json!({"paths": [path, format!("get {path}")], "params": data})));
@@ -224,6 +224,30 @@ fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static
     (lowest.unwrap_or_else(|| panic!("no level may: {arguments}")), !sent)
 }
 
+/// Checks that proxmox_api_get sends a call at no level.
+#[track_caller]
+fn assert_never_sent(server: &ToolServer, arguments: &Value) {
+    for level in 0..LEVELS.len() {
+        call_from_both_sides(server, level, "proxmox_api_get", arguments, |result, who| {
+            let requests = server.node.requests();
+            assert!(result.failed && requests.iter().all(is_lookup), "{who} {arguments}: {result:?} {requests:?}");
+        });
+    }
+}
+
+#[test]
+fn get_that_is_more_than_a_read_needs_the_tool_for_changes() {
+    let server = server_of_levels(RecordingNode::start());
+    let mut count = 0;
+    for wanted in embedded_schema().operations() {
+        if wanted.method() == Method::Get && !wanted.risk().is_read_only() {
+            assert_never_sent(&server, &json!({"path": concrete_path(&wanted), "params": required(&wanted)}));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 14);
+}
+
 #[test]
 fn operation_known_only_to_the_cluster_has_the_highest_risk() {
     let mut paths = facts_list();
@@ -238,8 +262,8 @@ fn operation_known_only_to_the_cluster_has_the_highest_risk() {
             let arguments = json!({"path": path, "method": method, "confirm": MADE_UP});
             assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), ("X", true), "{method} {path}");
         }
-        assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
-        assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"paths": [path, path]})), ("X", true), "{path}");
+        assert_never_sent(&server, &json!({"path": path}));
+        assert_never_sent(&server, &json!({"paths": [path, path]}));
     }
 }
 
@@ -251,7 +275,7 @@ fn undescribed_path_has_the_highest_risk() {
             let arguments = json!({"path": path, "method": method});
             assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), ("X", true), "{method} {path}");
         }
-        assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": path})), ("X", true), "{path}");
+        assert_never_sent(&server, &json!({"path": path}));
     }
     assert_eq!(lowest_level(&server, "proxmox_api_get", &json!({"path": "/nodes/pve1/status"})), ("R", false));
 }

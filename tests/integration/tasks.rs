@@ -268,6 +268,7 @@ fn task_is_polled_on_the_cluster_that_knows_it() {
     let result = wait(&server, &upid);
     assert!(!result.failed && result.text.starts_with("OK: "), "{result:?}");
     assert_eq!(result.structured["cluster"], "two");
+    assert_eq!(result.more, ["on cluster two"], "{result:?}");
     let result = call(&server, "wait_for_task", json!({"upid": upid, "cluster": "two"}));
     assert!(!result.failed, "{result:?}");
 }

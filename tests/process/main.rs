@@ -3,6 +3,7 @@
 mod audit_calls;
 mod audit_verify;
 mod auth;
+mod background_tasks;
 mod call_log;
 mod canary;
 mod canary_redaction;

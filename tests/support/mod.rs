@@ -11,6 +11,7 @@ pub mod proxmox;
 pub mod raw;
 pub mod rpc;
 pub mod server;
+pub mod tasks;
 pub mod test_tools;
 pub mod tls;
 pub mod tool;

@@ -6,7 +6,7 @@ use super::proxmox::{SCRIPT, gzipped_facts, proxmox_with, segments};
 use proxmox_mcp::config::{Client, ClusterConfig, TokenHash};
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{
-    AccessLevel, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
+    AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
 };
 use proxmox_mcp::pve::schema::Operation;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
         name: name.into(),
         token_sha256: TokenHash::from_token(token(name).as_bytes()),
         permissions: rights,
+        rules: ClientRules::default(),
         clusters,
     }
 }

@@ -64,6 +64,9 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
         ("GET", SCRIPT) => return script.clone(),
         ("GET", "/api2/json/version") => return ScriptedReply::data(r#"{"version":"9.2.11"}"#),
         ("GET", "/api2/json/cluster/resources?type=vm") => return ScriptedReply::data(&rows.to_string()),
+        ("GET", "/api2/json/access/permissions") => {
+            return ScriptedReply::data(r#"{"/":{"VM.Audit":1,"Pool.Audit":1,"Sys.Audit":1}}"#);
+        }
         ("GET", "/api2/json/nodes") => return ScriptedReply::data(&json!(nodes).to_string()),
         _ => {}
     }
@@ -97,7 +100,7 @@ fn is_at(rows: &Value, node: &str, kind: &str, vmid: &str) -> bool {
 
 /// Returns whether a request is a look-up of the server itself, before or after the call.
 pub fn is_lookup(request: &Request) -> bool {
-    let about = ["/version", "/nodes", "/cluster/resources?type=vm"];
+    let about = ["/version", "/nodes", "/cluster/resources?type=vm", "/access/permissions"];
     request.method == "GET"
         && (request.target == SCRIPT
             || request.target.starts_with("/api2/json/access/permissions?path=")

@@ -41,9 +41,14 @@ pub fn cancel_notification(id: impl Into<Value>) -> String {
 }
 
 /// Returns a request of 2026-07-28. `_meta` is merged with that of `params`.
-pub fn modern(id: impl Into<Value>, method: &str, mut params: Value) -> String {
+pub fn modern(id: impl Into<Value>, method: &str, params: Value) -> String {
+    modern_with(id, method, params, json!({}))
+}
+
+/// Returns a request of 2026-07-28 from a client with these capabilities. `_meta` is merged with that of `params`.
+pub fn modern_with(id: impl Into<Value>, method: &str, mut params: Value, capabilities: Value) -> String {
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = MODERN.into();
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
     request(id, method, params)
 }
 
@@ -52,7 +57,7 @@ pub fn modern_headers(message: &str) -> String {
     let message: Value = serde_json::from_str(message).expect("JSON");
     let method = message["method"].as_str().expect("a method");
     let params = &message["params"];
-    let name = params["name"].as_str().or(params["uri"].as_str());
+    let name = params["name"].as_str().or(params["uri"].as_str()).or(params["taskId"].as_str());
     let name = name.map(|name| format!("Mcp-Name: {name}\r\n")).unwrap_or_default();
     format!("{ACCEPT}MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}")
 }

@@ -138,6 +138,11 @@ pub(in crate::pve) fn is_log_placeholder(line: &str) -> bool {
     line == "no content" || line.starts_with("unable to open file")
 }
 
+/// Returns whether this exit status is that of a task that was asked to stop (PVE: its worker dies of SIGTERM).
+pub(in crate::pve) fn is_interruption(exit_status: &str) -> bool {
+    matches!(exit_status, "received interrupt" | "interrupted by signal")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -124,7 +124,7 @@ impl<'s> Operation<'s> {
         self.packed.facts.risk
     }
 
-    /// Returns the reason for a risk that the method does not suggest, otherwise an empty text.
+    /// Returns the reason for the risk of the operation. It is empty for a plain read.
     pub fn risk_reason(&self) -> &'s str {
         self.text(self.packed.facts.risk_reason)
     }

@@ -1,0 +1,108 @@
+//! Objects that guests share: jobs, rules, storages, firewall groups, mappings, networks. A change of one may affect every
+//! guest that uses it, and its path names no guest.
+
+use super::handle::ClusterHandle;
+use super::planned_call::CallPurpose;
+use crate::policy::{Risk, for_each_vmid_in_list};
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use serde_json::{Map, Value};
+
+/// The object that a change edits, as far as guests share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SharedObject {
+    /// The call names all guests that it affects.
+    None,
+    /// Any guest may use the object.
+    AnyGuest,
+    /// A backup job, by its id.
+    BackupJob(String),
+    /// An HA rule, by its name.
+    HaRule(String),
+}
+
+/// The guests that an object has now.
+pub(super) enum Members {
+    Listed(Vec<u32>),
+    /// All guests, a whole node, or a selection that could not be read.
+    AnyGuest,
+}
+
+impl SharedObject {
+    /// Returns the object of an operation. An operation that is not listed here may affect any guest.
+    pub(super) fn from_operation(template: &str, segments: &[&str], params: &ApiParams, risk: Risk) -> Self {
+        let parts: Vec<&str> = template.split('/').skip(1).collect();
+        let name = || segments.last().map_or_else(String::new, |name| (*name).to_owned());
+        let is_given = |wanted: &str| params.names().any(|name| name == wanted);
+        match parts.as_slice() {
+            // Permissions, notifications, certificates and the like belong to no guest.
+            ["access", ..] | ["cluster", "acme" | "metrics" | "notifications" | "jobs", ..] => Self::None,
+            ["cluster", "options"] if !risk.is_sensitive() => Self::None,
+            // The path or a parameter names the guests.
+            ["cluster", "ha", "resources" | "rules"]
+            | ["cluster", "ha", "resources", ..]
+            | ["cluster", "replication", ..]
+            | ["cluster", "bulk-action", ..]
+            | ["cluster", "backup"] => Self::None,
+            ["cluster", "ha", "rules", _] => Self::HaRule(name()),
+            ["cluster", "backup", _] => Self::BackupJob(name()),
+            // A new object has no guests yet.
+            ["cluster", "ha", "groups"]
+            | ["cluster", "mapping", _]
+            | ["cluster", "qemu", "custom-cpu-models"]
+            | ["cluster", "sdn", "zones" | "vnets" | "controllers" | "dns" | "ipams" | "lock"]
+            | ["cluster", "sdn", "fabrics", _]
+            | ["storage"] => Self::None,
+            ["cluster", "firewall", "aliases" | "ipset" | "groups"] if !is_given("rename") => Self::None,
+            ["nodes", _, "ceph", "mon" | "mgr" | "mds", _] | ["nodes", _, "ceph", "pool" | "start" | "init"]
+                if !risk.is_sensitive() =>
+            {
+                Self::None
+            }
+            ["nodes", _, "ceph", "osd", _, "in" | "scrub"] | ["nodes", _, "ceph", "fs", _] if !risk.is_sensitive() => {
+                Self::None
+            }
+            ["nodes", _, "ceph", ..] => Self::AnyGuest,
+            // The scope of these is a node, or the guests that they name.
+            [
+                "nodes",
+                _,
+                "qemu" | "lxc" | "vzdump" | "tasks" | "replication" | "storage" | "disks" | "firewall",
+                ..,
+            ]
+            | ["nodes", _, "stopall" | "startall" | "suspendall" | "migrateall" | "status" | "services", ..]
+            | ["nodes", _, "apt" | "aplinfo" | "certificates" | "config" | "dns" | "hosts" | "network", ..]
+            | ["nodes", _, "subscription" | "time" | "wakeonlan"]
+            | ["pools", ..] => Self::None,
+            _ => Self::AnyGuest,
+        }
+    }
+
+    /// Reads the guests that the object has now. An object that can't be read may have any guest.
+    pub(super) fn look_up_members(&self, cluster: &ClusterHandle<'_>) -> Members {
+        let (segments, names) = match self {
+            Self::None => return Members::Listed(Vec::new()),
+            Self::AnyGuest => return Members::AnyGuest,
+            Self::BackupJob(id) => (vec!["cluster", "backup", id], "vmid"),
+            Self::HaRule(name) => (vec!["cluster", "ha", "rules", name], "resources"),
+        };
+        let read = || -> Option<Map<String, Value>> {
+            let path = ApiPath::from_segments(&segments).ok()?;
+            let read = cluster.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+            let response = read.send_read().ok()?;
+            serde_json::from_str(response.data()).ok()
+        };
+        let Some(object) = read() else { return Members::AnyGuest };
+        let mut vmids = Vec::new();
+        match object.get(names) {
+            Some(Value::String(list)) => {
+                let list = list.replace("vm:", "").replace("ct:", "");
+                for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
+            }
+            Some(Value::Number(vmid)) => vmids.extend(vmid.as_u64().and_then(|vmid| u32::try_from(vmid).ok())),
+            // A job without a list has all guests, those of a pool, or all but some.
+            _ => return Members::AnyGuest,
+        }
+        if vmids.is_empty() { Members::AnyGuest } else { Members::Listed(vmids) }
+    }
+}

@@ -1,0 +1,264 @@
+//! The rules that hold for a call: those of its cluster and those of its client. The stricter wins.
+
+use super::access::{AccessLevel, ConfirmationPolicy, Permissions};
+use super::cluster_policy::ClusterPolicy;
+use super::denial::{Denial, PermissionHolder};
+use super::guest_selector::GuestSelector;
+use super::pattern::OperationPattern;
+use super::risk::{Risk, RiskKind};
+
+/// The operator's rules for the calls of one client, to any cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRules {
+    /// The cluster's confirmation applies as well.
+    pub confirm: ConfirmationPolicy,
+    /// Operations that are denied.
+    pub deny: Vec<OperationPattern>,
+    /// The only operations that are allowed, if there is a list.
+    pub allow: Option<Vec<OperationPattern>>,
+    /// Guests that calls must not change.
+    pub protect: Vec<GuestSelector>,
+}
+
+impl Default for ClientRules {
+    /// Adds nothing to the rules of a cluster.
+    fn default() -> Self {
+        Self { confirm: ConfirmationPolicy::Never, deny: Vec::new(), allow: None, protect: Vec::new() }
+    }
+}
+
+/// The rules of a cluster together with those of a client.
+#[derive(Clone, Copy)]
+pub struct EffectivePolicy<'a> {
+    pub cluster: &'a ClusterPolicy,
+    pub client: &'a ClientRules,
+    pub client_name: &'a str,
+    pub client_permissions: Permissions,
+}
+
+/// A call as the policy sees it.
+pub struct Action<'a> {
+    /// GET, POST, PUT or DELETE.
+    pub method: &'a str,
+    /// The decoded segments of its path.
+    pub segments: &'a [&'a str],
+    /// The path of its operation with placeholders, if the operation is known.
+    pub template: Option<&'a str>,
+    pub risk: Risk,
+}
+
+impl<'a> EffectivePolicy<'a> {
+    /// Checks a call against the permissions and the lists of both sides.
+    pub fn authorize(&self, action: &Action<'_>) -> Result<(), Denial> {
+        self.authorize_risk(action.risk)?;
+        let is_match = |pattern: &&OperationPattern| pattern.matches(action.method, action.segments, action.template);
+        let sides = [
+            (&self.cluster.deny, &self.cluster.allow, PermissionHolder::Cluster),
+            (&self.client.deny, &self.client.allow, self.client_holder()),
+        ];
+        for (deny, allow, holder) in sides {
+            if let Some(denied) = deny.iter().find(is_match) {
+                return Err(Denial::DenyList { pattern: denied.clone(), holder });
+            }
+            if allow.as_ref().is_some_and(|allow| !allow.iter().any(|pattern| is_match(&pattern))) {
+                return Err(Denial::AllowList(holder));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a risk against the permissions of both sides, for any path.
+    pub fn authorize_risk(&self, risk: Risk) -> Result<(), Denial> {
+        self.client_permissions.authorize(risk, || self.client_holder())?;
+        self.cluster.permissions.authorize(risk, || PermissionHolder::Cluster)
+    }
+
+    /// Returns whether a call needs a confirmation before it is sent.
+    pub fn needs_confirmation(&self, risk: Risk) -> bool {
+        match self.cluster.confirm.max(self.client.confirm) {
+            ConfirmationPolicy::Never => false,
+            ConfirmationPolicy::Destructive => risk.is_sensitive(),
+            ConfirmationPolicy::Writes => !risk.is_read_only(),
+        }
+    }
+
+    /// Returns the selectors of protected guests.
+    pub fn protect(&self) -> impl Iterator<Item = &'a GuestSelector> {
+        self.cluster.protect.iter().chain(&self.client.protect)
+    }
+
+    /// Returns whether any guest is protected.
+    pub fn protects_guests(&self) -> bool {
+        self.protect().next().is_some()
+    }
+
+    /// Returns whether a guest is protected.
+    pub fn protects(&self, vmid: u32, pool: &str, tags: &[&str]) -> bool {
+        self.protect().any(|selector| selector.matches(vmid, pool, tags))
+    }
+
+    /// Returns the level of access that both sides grant.
+    pub fn access(&self) -> AccessLevel {
+        self.client_permissions.access.min(self.cluster.permissions.access)
+    }
+
+    fn client_holder(&self) -> PermissionHolder {
+        PermissionHolder::Client(self.client_name.to_owned())
+    }
+}
+
+impl Permissions {
+    /// Checks the risk of a call against the permissions of one side.
+    pub(super) fn authorize(self, risk: Risk, holder: impl FnOnce() -> PermissionHolder) -> Result<(), Denial> {
+        let needed = match risk.kind {
+            RiskKind::Read => AccessLevel::Read,
+            RiskKind::Operate => AccessLevel::Operate,
+            RiskKind::ReadSecret | RiskKind::Change | RiskKind::Execute => AccessLevel::Full,
+        };
+        if self.access < needed {
+            return Err(Denial::AccessLevel { needed, granted: self.access, risk, holder: holder() });
+        }
+        if risk.kind == RiskKind::Execute && !self.exec {
+            return Err(Denial::Exec { risk, holder: holder() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::LazyLock;
+
+    fn authorize(policy: &ClusterPolicy, permissions: Permissions, risk: &str) -> Result<(), Denial> {
+        let action = Action {
+            method: "POST",
+            segments: &["nodes", "pve1", "qemu"],
+            template: Some("/nodes/{node}/qemu"),
+            risk: Risk::from_code(risk),
+        };
+        both(policy, permissions).authorize(&action)
+    }
+
+    fn both(cluster: &ClusterPolicy, client_permissions: Permissions) -> EffectivePolicy<'_> {
+        static NO_RULES: LazyLock<ClientRules> = LazyLock::new(ClientRules::default);
+        EffectivePolicy { cluster, client: &NO_RULES, client_name: "laptop", client_permissions }
+    }
+
+    fn permissions(access: AccessLevel, exec: bool) -> Permissions {
+        Permissions { access, exec }
+    }
+
+    #[test]
+    fn each_level_permits_what_the_stricter_does_and_more() {
+        let all = ClusterPolicy { permissions: permissions(AccessLevel::Full, true), ..ClusterPolicy::default() };
+        for (access, exec, codes) in [
+            (AccessLevel::Read, true, "R"),
+            (AccessLevel::Operate, true, "R O O! O~ O>"),
+            (AccessLevel::Full, false, "R O O! O~ O> S F F! F~"),
+            (AccessLevel::Full, true, "R O O! O~ O> S F F! F~ X ?"),
+        ] {
+            for code in ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "X", "?"] {
+                let may = codes.split(' ').any(|c| c == code);
+                assert_eq!(
+                    authorize(&all, permissions(access, exec), code).is_ok(),
+                    may,
+                    "client {access} {exec} {code}"
+                );
+                let cluster = ClusterPolicy { permissions: permissions(access, exec), ..ClusterPolicy::default() };
+                assert_eq!(
+                    authorize(&cluster, permissions(AccessLevel::Full, true), code).is_ok(),
+                    may,
+                    "cluster {access} {code}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_stricter_of_client_and_cluster_wins() {
+        let rules = ClusterPolicy { permissions: permissions(AccessLevel::Operate, false), ..ClusterPolicy::default() };
+        assert!(
+            authorize(&rules, permissions(AccessLevel::Full, true), "F")
+                .is_err_and(|denial| matches!(denial, Denial::AccessLevel { holder: PermissionHolder::Cluster, .. }))
+        );
+        assert!(
+            authorize(&rules, permissions(AccessLevel::Read, true), "O")
+                .is_err_and(|denial| denial.to_string().contains("client \"laptop\" has \"read\""))
+        );
+    }
+
+    #[test]
+    fn deny_refuses_and_allow_refuses_the_rest() {
+        let list = |text: &str| vec![OperationPattern::parse(text).expect(text)];
+        let full = permissions(AccessLevel::Full, true);
+        let denied = ClusterPolicy { deny: list("* /nodes/*/qemu"), ..ClusterPolicy::default() };
+        assert!(
+            authorize(&denied, full, "F").is_err_and(|denial| denial
+                .to_string()
+                .contains("\"deny\" list of this cluster has \"* /nodes/*/qemu\""))
+        );
+        let other = ClusterPolicy { deny: list("* /nodes/*/lxc"), ..ClusterPolicy::default() };
+        assert_eq!(authorize(&other, full, "F"), Ok(()));
+        let allowed = ClusterPolicy { allow: Some(list("POST /nodes/*/qemu")), ..ClusterPolicy::default() };
+        assert_eq!(authorize(&allowed, full, "F"), Ok(()));
+        assert!(authorize(&allowed, full, "X").is_err(), "an allow list lifts nothing");
+        let none = ClusterPolicy { allow: Some(Vec::new()), ..ClusterPolicy::default() };
+        assert!(authorize(&none, full, "R").is_err());
+        let both = ClusterPolicy { deny: list("POST /**"), allow: Some(list("POST /**")), ..ClusterPolicy::default() };
+        assert!(authorize(&both, full, "F").is_err());
+    }
+
+    #[test]
+    fn confirmation_is_needed_by_policy_and_risk() {
+        for (confirm, codes) in [
+            (ConfirmationPolicy::Never, ""),
+            (ConfirmationPolicy::Destructive, "O! O~ O> F! F~ X ?"),
+            (ConfirmationPolicy::Writes, "O O! O~ O> F F! F~ X ?"),
+        ] {
+            let rules = ClusterPolicy { confirm, ..ClusterPolicy::default() };
+            for code in ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "X", "?"] {
+                assert_eq!(
+                    both(&rules, permissions(AccessLevel::Full, true)).needs_confirmation(Risk::from_code(code)),
+                    codes.split(' ').any(|c| c == code),
+                    "{confirm} {code}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rules_of_the_client_add_to_those_of_the_cluster() {
+        let list = |text: &str| vec![OperationPattern::parse(text).expect(text)];
+        let cluster = ClusterPolicy { confirm: ConfirmationPolicy::Never, ..ClusterPolicy::default() };
+        let full = permissions(AccessLevel::Full, true);
+        let action = Action {
+            method: "POST",
+            segments: &["nodes", "pve1", "qemu"],
+            template: Some("/nodes/{node}/qemu"),
+            risk: Risk::from_code("F"),
+        };
+        for (client, text) in [
+            (
+                ClientRules { deny: list("POST /nodes/*/qemu"), ..ClientRules::default() },
+                "\"deny\" list of client \"laptop\"",
+            ),
+            (
+                ClientRules { allow: Some(list("GET /**")), ..ClientRules::default() },
+                "client \"laptop\" has an \"allow\"",
+            ),
+        ] {
+            let policy = EffectivePolicy { client: &client, ..both(&cluster, full) };
+            let denial = policy.authorize(&action).expect_err(text).to_string();
+            assert!(denial.contains(text), "{denial}");
+        }
+        let client = ClientRules {
+            confirm: ConfirmationPolicy::Writes,
+            protect: vec![GuestSelector::Vmid(100)],
+            ..ClientRules::default()
+        };
+        let policy = EffectivePolicy { client: &client, ..both(&cluster, full) };
+        assert!(policy.needs_confirmation(Risk::from_code("F")) && policy.protects(100, "", &[]));
+        assert!(!both(&cluster, full).needs_confirmation(Risk::from_code("X")));
+    }
+}

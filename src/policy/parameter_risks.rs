@@ -1,0 +1,466 @@
+//! The risk that the parameters of a call add, from the table `parameter_risks.tsv`.
+//!
+//! A line of the table has: method (or `*`), paths with `*` for a segment and `**` for the rest, names of parameters
+//! (`net[n]` for `net0`, `net1`, …, `*` for all), condition, parameters whose presence switches the line off, effect,
+//! and the reason. An effect is a kind and flags as in [`Risk::from_code`], flags alone, `-` for none, or `=VALUE` for a
+//! value that is sent if the parameter is missing. Every parameter of a writing operation has a line. A parameter only
+//! ever raises a risk.
+
+use super::risk::{Risk, RiskKind};
+use super::vmids::split_list;
+use std::sync::LazyLock;
+
+static TABLE: LazyLock<Vec<ParameterRule>> =
+    LazyLock::new(|| include_str!("parameter_risks.tsv").lines().map(ParameterRule::parse).collect());
+
+/// The reason for the risk of a parameter that the table does not have, such as one of a newer Proxmox.
+const UNKNOWN_PARAMETER: &str = "a parameter that this version does not know";
+
+/// The risk of a call with its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RiskAssessment {
+    pub risk: Risk,
+    /// The reasons for what the parameters add to the risk of the operation.
+    pub reasons: Vec<RiskReason>,
+}
+
+/// The reason for which a parameter raises the risk of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RiskReason {
+    pub parameter: String,
+    pub reason: &'static str,
+}
+
+/// A value that is sent because the default of Proxmox is riskier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SafeDefault {
+    pub parameter: &'static str,
+    pub value: &'static str,
+    /// The effect of the default of Proxmox.
+    pub reason: &'static str,
+}
+
+/// A call as the table sees it.
+#[derive(Clone, Copy)]
+pub struct AssessedCall<'a> {
+    /// GET, POST, PUT or DELETE.
+    pub method: &'a str,
+    /// The path of the operation with placeholders.
+    pub template: &'a str,
+    /// The decoded segments of the path.
+    pub segments: &'a [&'a str],
+    /// The risk of the operation.
+    pub operation: Risk,
+}
+
+impl AssessedCall<'_> {
+    /// Returns the risk of the call with these parameters (names and values).
+    ///
+    /// The risk of a GET is that of its operation.
+    pub fn assess<'p, P>(&self, params: P) -> RiskAssessment
+    where
+        P: Iterator<Item = (&'p str, &'p str)> + Clone,
+    {
+        let mut assessment = RiskAssessment { risk: self.operation, reasons: Vec::new() };
+        if self.method == "GET" || self.operation == Risk::UNKNOWN {
+            return assessment;
+        }
+        let rules = self.rules();
+        for rule in &rules {
+            let Effect::Risk { kind, flags } = rule.effect else { continue };
+            if rule.is_off(params.clone()) {
+                continue;
+            }
+            if rule.condition == Condition::Absent {
+                let name = rule.names[0];
+                if !params.clone().any(|(given, _)| given == name) {
+                    assessment.raise(name, kind, flags, rule.reason);
+                }
+                continue;
+            }
+            for (name, value) in params.clone() {
+                if rule.names_parameter(name) && rule.condition.holds(value, &rules) {
+                    assessment.raise(name, kind, flags, rule.reason);
+                }
+            }
+        }
+        for (name, _) in params {
+            if !rules.iter().any(|rule| rule.names_parameter(name)) {
+                let flags = Risk { disruptive: true, ..Risk::READ };
+                assessment.raise(name, None, flags, UNKNOWN_PARAMETER);
+            }
+        }
+        assessment
+    }
+
+    /// Returns the values to send for missing parameters whose default is riskier.
+    pub fn safe_defaults<'p, P>(&self, params: P) -> Vec<SafeDefault>
+    where
+        P: Iterator<Item = (&'p str, &'p str)> + Clone,
+    {
+        let is_missing = |name: &str| !params.clone().any(|(given, _)| given == name);
+        let rules = self.rules().into_iter().filter(|rule| !rule.is_off(params.clone()));
+        rules
+            .filter_map(|rule| match rule.effect {
+                Effect::Send(value) if is_missing(rule.names[0]) => {
+                    Some(SafeDefault { parameter: rule.names[0], value, reason: rule.reason })
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Returns whether the table has a line for a parameter.
+    pub fn knows_parameter(&self, name: &str) -> bool {
+        self.rules().iter().any(|rule| rule.names_parameter(name))
+    }
+
+    fn rules(&self) -> Vec<&'static ParameterRule> {
+        let template: Vec<&str> = self.template.split('/').skip(1).collect();
+        let path = match template.len() == self.segments.len() {
+            true => self.segments,
+            // A name with slashes makes the path longer than its template.
+            false => &template,
+        };
+        TABLE.iter().filter(|rule| rule.applies_to(self.method, &template, path)).collect()
+    }
+}
+
+impl RiskAssessment {
+    /// Adds the effect of a parameter, and its reason if it makes a difference.
+    fn raise(&mut self, parameter: &str, kind: Option<RiskKind>, flags: Risk, reason: &'static str) {
+        let raised = self.risk.max(Risk { kind: kind.unwrap_or(self.risk.kind), ..flags });
+        if raised != self.risk {
+            self.risk = raised;
+            self.reasons.push(RiskReason { parameter: parameter.to_owned(), reason });
+        }
+    }
+}
+
+/// A line of the table.
+struct ParameterRule {
+    /// `None` for every method.
+    method: Option<&'static str>,
+    paths: Vec<Vec<&'static str>>,
+    names: Vec<&'static str>,
+    condition: Condition,
+    /// The line does not hold if one of these parameters is given and not off.
+    unless: Vec<&'static str>,
+    effect: Effect,
+    reason: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Effect {
+    /// Raises the risk. A kind of `None` leaves the kind as it is.
+    Risk {
+        kind: Option<RiskKind>,
+        flags: Risk,
+    },
+    /// Sends this value.
+    Send(&'static str),
+    None,
+}
+
+/// The values for which a line holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condition {
+    Given,
+    Absent,
+    /// Anything but a clear no.
+    On,
+    /// Anything but a clear yes.
+    Off,
+    /// One of the words of the list that the value is. A word that ends in `*` is a prefix.
+    Word(Vec<&'static str>),
+    Value(Vec<&'static str>),
+    /// A value that is not empty, beside these.
+    Not(Vec<&'static str>),
+    /// A part of the value is an absolute path.
+    AbsolutePath,
+    AbsolutePathOrDash,
+    /// The volume of a mount point is an absolute path. The path in the container is one always.
+    AbsoluteVolume,
+    /// A path outside of these folders.
+    Outside(Vec<&'static str>),
+    /// A property string with a key or a first word beside these.
+    OtherThan(Vec<&'static str>),
+    /// A list of settings that are set back to a default, one of which has a risk of its own.
+    Resets,
+}
+
+impl ParameterRule {
+    /// Parses a line of the table.
+    ///
+    /// # Panics
+    /// The line is malformed. The table is part of the program, and a test reads it.
+    fn parse(line: &'static str) -> Self {
+        let [method, paths, names, condition, unless, effect, reason] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("parameter_risks.tsv has no seven columns: {line}")
+        };
+        let effect = match (effect, effect.strip_prefix('=')) {
+            ("-", _) => Effect::None,
+            (_, Some(value)) => Effect::Send(value),
+            _ => {
+                let has_kind = effect.starts_with(|c: char| c.is_ascii_uppercase());
+                let code = if has_kind { effect.to_owned() } else { format!("R{effect}") };
+                let flags = Risk::from_code(&code);
+                assert_ne!(flags, Risk::UNKNOWN, "parameter_risks.tsv has an unknown effect: {line}");
+                Effect::Risk { kind: has_kind.then_some(flags.kind), flags }
+            }
+        };
+        Self {
+            method: Some(method).filter(|method| *method != "*"),
+            paths: paths.split(' ').map(|path| path.split('/').skip(1).collect()).collect(),
+            names: names.split(',').collect(),
+            condition: Condition::parse(condition),
+            unless: unless.split(' ').filter(|name| *name != "-").collect(),
+            effect,
+            reason,
+        }
+    }
+
+    fn applies_to(&self, method: &str, template: &[&str], path: &[&str]) -> bool {
+        self.method.is_none_or(|only| only == method)
+            && self.paths.iter().any(|pattern| {
+                let (fixed, is_open) = match pattern.split_last() {
+                    Some((&"**", fixed)) => (fixed, true),
+                    _ => (&pattern[..], false),
+                };
+                (template.len() == fixed.len() || (is_open && template.len() > fixed.len()))
+                    && fixed.iter().zip(template).zip(path).all(|((wanted, part), given)| {
+                        *wanted == "*" || wanted == part || (part.starts_with('{') && wanted == given)
+                    })
+            })
+    }
+
+    fn names_parameter(&self, name: &str) -> bool {
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        self.names.iter().any(|known| {
+            *known == "*"
+                || *known == name
+                || known.strip_suffix("[n]").is_some_and(|known| known == stem && stem.len() < name.len())
+        })
+    }
+
+    fn is_off<'p>(&self, mut params: impl Iterator<Item = (&'p str, &'p str)>) -> bool {
+        !self.unless.is_empty() && params.any(|(name, value)| self.unless.contains(&name) && !is_clear_no(value))
+    }
+
+    /// Returns whether the loss of the parameter's value has a risk of its own.
+    fn risks_reset(&self) -> bool {
+        let is_lasting =
+            matches!(self.effect, Effect::Risk { kind: None, flags } if flags.irreversible || flags.disruptive);
+        is_lasting && matches!(self.condition, Condition::Given | Condition::Off | Condition::Value(_))
+    }
+}
+
+impl Condition {
+    fn parse(text: &'static str) -> Self {
+        let (word, list) = text.split_once(':').unwrap_or((text, ""));
+        let list = || list.split(',').filter(|item| !item.is_empty()).collect();
+        match word {
+            "given" => Self::Given,
+            "absent" => Self::Absent,
+            "on" => Self::On,
+            "off" => Self::Off,
+            "word" => Self::Word(list()),
+            "value" => Self::Value(list()),
+            "not" => Self::Not(list()),
+            "abspath" => Self::AbsolutePath,
+            "abspath-or-dash" => Self::AbsolutePathOrDash,
+            "volume-abspath" => Self::AbsoluteVolume,
+            "outside" => Self::Outside(list()),
+            "other-than" => Self::OtherThan(list()),
+            "resets" => Self::Resets,
+            _ => panic!("parameter_risks.tsv has an unknown condition: {text}"),
+        }
+    }
+
+    fn holds(&self, value: &str, rules: &[&ParameterRule]) -> bool {
+        let value = value.trim();
+        let is_one_of = |list: &[&str]| list.iter().any(|item| item.eq_ignore_ascii_case(value));
+        match self {
+            Self::Given => true,
+            Self::Absent => false,
+            Self::On => !is_clear_no(value),
+            Self::Off => !is_clear_yes(value),
+            Self::Word(words) => split_list(value).any(|word| {
+                words.iter().any(|wanted| match wanted.strip_suffix('*') {
+                    Some(prefix) => word.starts_with(prefix),
+                    None => word.eq_ignore_ascii_case(wanted),
+                })
+            }),
+            Self::Value(values) => is_one_of(values),
+            Self::Not(values) => !value.is_empty() && !is_one_of(values),
+            Self::AbsolutePath => split_properties(value).any(|(_, value)| is_node_path(value)),
+            Self::AbsolutePathOrDash => value == "-" || split_properties(value).any(|(_, value)| is_node_path(value)),
+            Self::AbsoluteVolume => {
+                split_properties(value).any(|(key, value)| matches!(key, "" | "volume" | "file") && is_node_path(value))
+            }
+            Self::Outside(folders) => split_properties(value).any(|(_, value)| {
+                is_node_path(value)
+                    && (has_parent_folder(value)
+                        || !folders.iter().any(|folder| {
+                            if folder.ends_with('/') { value.starts_with(folder) } else { value == *folder }
+                        }))
+            }),
+            Self::OtherThan(known) => split_properties(value).any(|(key, value)| {
+                let is_known = |word: &str| known.contains(&word);
+                !(is_known(key) || (matches!(key, "" | "host") && is_known(value)))
+            }),
+            Self::Resets => {
+                split_list(value).any(|word| rules.iter().any(|rule| rule.risks_reset() && rule.names_parameter(word)))
+            }
+        }
+    }
+}
+
+/// Splits a property string (`key=value,…`). A first value may have no key.
+fn split_properties(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split([',', ';']).map(|part| {
+        let (key, value) = part.split_once('=').unwrap_or(("", part));
+        (key.trim(), value.trim())
+    })
+}
+
+/// Returns whether a value names a file of the node itself.
+fn is_node_path(value: &str) -> bool {
+    value.starts_with('/') || has_parent_folder(value)
+}
+
+fn has_parent_folder(value: &str) -> bool {
+    value.split('/').any(|folder| folder == "..")
+}
+
+/// Returns whether Proxmox reads a value as false.
+fn is_clear_no(value: &str) -> bool {
+    ["0", "no", "off", "false"].iter().any(|word| word.eq_ignore_ascii_case(value.trim()))
+}
+
+/// Returns whether Proxmox reads a value as true.
+fn is_clear_yes(value: &str) -> bool {
+    ["1", "yes", "on", "true"].iter().any(|word| word.eq_ignore_ascii_case(value.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn call<'a>(method: &'a str, template: &'a str, code: &str) -> AssessedCall<'a> {
+        AssessedCall { method, template, segments: &[], operation: Risk::from_code(code) }
+    }
+
+    fn assess(method: &str, template: &str, code: &str, params: &[(&str, &str)]) -> Risk {
+        call(method, template, code).assess(params.iter().copied()).risk
+    }
+
+    #[test]
+    fn every_parameter_of_a_writing_operation_has_a_line() {
+        let facts = fs::read_to_string("src/pve/schema/facts/operations.json").unwrap();
+        let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+        let mut count = 0;
+        for operation in facts["operations"].as_array().unwrap() {
+            let text = |key: &str| operation[key].as_str().unwrap();
+            let (method, path) = (text("method"), text("path"));
+            if method == "GET" {
+                continue;
+            }
+            for name in operation["params"].as_object().unwrap().keys() {
+                if !path.contains(&format!("{{{name}}}")) {
+                    assert!(call(method, path, "F").knows_parameter(name), "{method} {path} {name}");
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 1_500, "{count}");
+    }
+
+    #[test]
+    fn parameters_raise_the_risk_by_their_meaning() {
+        let (qemu, config) = ("/nodes/{node}/qemu", "/nodes/{node}/qemu/{vmid}/config");
+        let (lxc, lxc_config) = ("/nodes/{node}/lxc", "/nodes/{node}/lxc/{vmid}/config");
+        let vzdump = "/nodes/{node}/vzdump";
+        for (method, template, before, name, value, after) in [
+            ("POST", qemu, "F", "args", "-device x", "X"),
+            ("POST", qemu, "F", "force", "1", "F!"),
+            ("POST", qemu, "F", "scsi0", "local-lvm:32", "F"),
+            ("POST", qemu, "F", "scsi0", "/dev/sda", "X"),
+            ("POST", qemu, "F", "scsi1", "local:0,import-from=/etc/shadow", "X"),
+            ("POST", qemu, "F", "serial0", "socket", "F"),
+            ("POST", qemu, "F", "serial0", "/dev/ttyS0", "X"),
+            ("PUT", config, "F", "virtiofs0", "data", "X"),
+            ("PUT", config, "F", "usb0", "spice", "F~"),
+            ("PUT", config, "F", "usb0", "host=1234:5678", "X~"),
+            ("PUT", config, "F", "hostpci0", "mapping=gpu,pcie=1", "F~"),
+            ("PUT", config, "F", "delete", "unused0", "F!"),
+            ("PUT", config, "F", "delete", "tags,net1", "F"),
+            ("PUT", config, "F", "delete", "tags\tunused0", "F!"),
+            ("PUT", config, "F", "cipassword", "x", "F!"),
+            ("PUT", config, "F", "memory", "4096", "F"),
+            ("PUT", config, "F", "future-option", "1", "F~"),
+            ("POST", lxc, "F", "unprivileged", "0", "X"),
+            ("PUT", lxc_config, "F", "mp0", "local:8,mp=/data", "F"),
+            ("PUT", lxc_config, "F", "mp0", "/etc,mp=/data", "X"),
+            ("PUT", lxc_config, "F", "mp0", "volume=/etc,mp=/data", "X"),
+            ("PUT", lxc_config, "F", "features", "nesting=1", "F"),
+            ("PUT", lxc_config, "F", "features", "nesting=1,mount=nfs", "X"),
+            ("POST", vzdump, "O", "vmid", "100", "O"),
+            ("POST", vzdump, "O", "remove", "1", "F!"),
+            ("POST", vzdump, "O", "mailto", "a@b.example", "O>"),
+            ("POST", vzdump, "O", "exclude-path", "/*", "F!"),
+            ("POST", "/nodes/{node}/lxc/{vmid}/status/shutdown", "O", "forceStop", "1", "O!"),
+            ("PUT", "/cluster/ha/resources/{sid}", "F", "state", "stopped", "F!"),
+            ("PUT", "/cluster/ha/resources/{sid}", "F", "state", "started", "F"),
+            ("PUT", "/cluster/replication/{id}", "F", "remove_job", "full", "F!"),
+            ("PUT", "/storage/{storage}", "F", "disable", "1", "F~"),
+            ("PUT", "/storage/{storage}", "F", "disable", "0", "F"),
+            ("POST", "/storage", "F", "path", "/etc", "X"),
+            ("POST", "/storage", "F", "path", "/mnt/backup", "F"),
+            ("POST", "/storage", "F", "path", "/mnt/../etc", "X"),
+            ("POST", "/storage", "F", "server", "10.0.0.1", "F>"),
+            ("PUT", "/cluster/firewall/options", "F", "policy_in", "DROP", "F~"),
+            ("PUT", "/cluster/firewall/options", "F", "delete", "enable", "F~"),
+            ("PUT", "/access/users/{userid}", "F", "enable", "0", "F~"),
+            ("PUT", "/access/users/{userid}", "F", "comment", "x", "F"),
+            ("PUT", "/cluster/options", "F", "webauthn", "rp=x", "F~"),
+            ("PUT", "/cluster/options", "F", "http_proxy", "http://x", "F>"),
+            ("POST", "/cluster/mapping/dir", "F", "map", "node=pve1,path=/etc", "X"),
+        ] {
+            assert_eq!(
+                assess(method, template, before, &[(name, value)]),
+                Risk::from_code(after),
+                "{template} {name}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn missing_parameters_count_with_their_default() {
+        let vzdump = call("POST", "/nodes/{node}/vzdump", "O");
+        let sent = |params: &[(&str, &str)]| {
+            vzdump.safe_defaults(params.iter().copied()).first().map(|d| (d.parameter, d.value))
+        };
+        assert_eq!(sent(&[("vmid", "100")]), Some(("remove", "0")));
+        assert_eq!(sent(&[("vmid", "100"), ("remove", "1")]), None);
+        assert_eq!(sent(&[("vmid", "100"), ("prune-backups", "keep-last=1")]), None);
+        assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[]), Risk::from_code("O~"));
+        assert_eq!(assess("POST", "/nodes/{node}/startall", "O", &[("vms", "100")]), Risk::from_code("O"));
+        let lxc = call("POST", "/nodes/{node}/lxc", "F");
+        assert_eq!(lxc.safe_defaults([("vmid", "100")].into_iter()).len(), 1);
+        let restore = [("vmid", "100"), ("restore", "1")];
+        assert_eq!(lxc.safe_defaults(restore.into_iter()), []);
+        assert_eq!(lxc.assess(restore.into_iter()).risk, Risk::from_code("X"));
+    }
+
+    #[test]
+    fn a_flag_of_one_object_is_judged_by_its_name() {
+        let template = "/cluster/ceph/flags/{flag}";
+        for (flag, code) in [("pause", "F~"), ("noout", "F")] {
+            let segments = ["cluster", "ceph", "flags", flag];
+            let call = AssessedCall { method: "PUT", template, segments: &segments, operation: Risk::from_code("F") };
+            assert_eq!(call.assess([("value", "1")].into_iter()).risk, Risk::from_code(code), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A task that a call follows to its end, within the call or after it: the state that its id carries, and its result.
+
+use super::errors::render_call_error;
+use super::output::{format_notes, with_notes};
+use super::packed_task::{PackedTask, digest_name, pack_task, unpack_task};
+use crate::call::{CallScope, ClusterHandle, WatchError};
+use crate::mcp::MAX_TASK_STATE_BYTES;
+use crate::mcp::catalog::ToolOutput;
+use crate::pve::task::{TaskResult, TaskState, Upid};
+use crate::render::cluster_errors::prefix_cluster;
+use crate::render::task::{TaskText, describe_task, render_task, structure_task};
+
+/// A task that a call follows.
+pub(super) struct FollowedTask {
+    pub(super) upid: Upid,
+    /// The notes of the call that started the task.
+    notes: Vec<String>,
+}
+
+impl FollowedTask {
+    pub(super) fn new(upid: &Upid, notes: Vec<String>) -> Self {
+        Self { upid: upid.clone(), notes }
+    }
+
+    /// Returns the state for the id of the task. Notes that do not fit into an id are left out: the text of the result
+    /// has guest and node without them.
+    pub(super) fn pack(&self, cluster: &ClusterHandle<'_>) -> Option<Vec<u8>> {
+        let state = pack_task(cluster.name(), &self.upid, &self.notes);
+        state.filter(|state| state.len() <= MAX_TASK_STATE_BYTES).or_else(|| pack_task(cluster.name(), &self.upid, &[]))
+    }
+
+    /// Parses a state of [`FollowedTask::pack`], with the handle of its cluster. Returns `None` if the caller can't use
+    /// the cluster, or no longer.
+    pub(super) fn unpack<'a>(scope: CallScope<'a>, state: &[u8]) -> Option<(Self, ClusterHandle<'a>)> {
+        let PackedTask { cluster, upid, notes } = unpack_task(state)?;
+        let cluster = scope.all_clusters().into_iter().find(|handle| digest_name(handle.name()) == cluster)?;
+        Some((Self { upid, notes }, cluster))
+    }
+
+    /// Describes the task in one line, with the UPID by which it is found without its id.
+    pub(super) fn describe(&self, cluster: &ClusterHandle<'_>) -> String {
+        self.render_line(cluster, &format!(", task {}{}", self.upid, format_notes(' ', &self.notes)))
+    }
+
+    /// Returns the description of the task with this end.
+    pub(super) fn render_line(&self, cluster: &ClusterHandle<'_>, end: &str) -> String {
+        prefix_cluster(cluster.label(), &(describe_task(&self.upid) + end))
+    }
+
+    /// Renders the result of the task. A task that failed is an error.
+    pub(super) fn render(&self, cluster: &ClusterHandle<'_>, result: &TaskResult) -> Result<ToolOutput, String> {
+        let TaskText { headline, log } = render_task(&self.upid, result);
+        if let TaskState::Failed(_) = result.state {
+            let text = headline + &format_notes(' ', &self.notes) + &log;
+            return Err(prefix_cluster(cluster.label(), &text));
+        }
+        let structured = structure_task(&self.upid, result, cluster.label());
+        let mut notes: Vec<_> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
+        notes.extend_from_slice(&self.notes);
+        Ok(with_notes(ToolOutput::with_structured(headline + &log, structured.to_string()), &notes))
+    }
+
+    /// Renders the error of a task that can't be read.
+    pub(super) fn render_error(&self, cluster: &ClusterHandle<'_>, error: WatchError) -> String {
+        render_call_error(cluster, error) + &format_notes(' ', &self.notes)
+    }
+}
