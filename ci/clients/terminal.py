@@ -65,17 +65,19 @@ class Terminal:
         self.wait_for(lambda _: condition(), what)
 
     def press(self, keys, condition, what):
-        """Sends keys, and sends them again after a second in which the condition does not hold.
+        """Sends keys until a condition holds, with a pause that doubles from one second.
 
         Programs ignore keys in the first moment of a question, so that none answers it by accident.
         """
-        for _ in range(SECONDS):
+        pause, end = 1, time.monotonic() + SECONDS
+        while time.monotonic() < end:
             self.send(keys)
-            end = time.monotonic() + 1
-            while time.monotonic() < end:
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
                 if condition(self.text()):
                     return
                 self._read(0.1)
+            pause *= 2
         raise AssertionError(f"expected: {what}; the screen shows:\n{self.text()}")
 
     def _read(self, seconds):
