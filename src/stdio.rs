@@ -6,13 +6,14 @@
 
 use crate::base::cancel::CancelToken;
 use crate::base::deadline::Deadline;
+use crate::base::memory::{CallMemory, MemoryBudget, MemoryReservation};
 use crate::base::workers::{CALL_STACK_BYTES, WorkerPool};
 use crate::config::Limits;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::{CallGuard, InFlightCalls};
 use crate::mcp::message::{
     BUSY, InvalidMessage, MAX_BATCH, Message, RpcRequest, SERVER_BUSY_MESSAGE, encode_too_long, parse_message,
-    split_batch,
+    skip_byte_order_mark, split_batch,
 };
 use crate::mcp::{McpServer, TransportContext};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -29,6 +30,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 struct StdioCall {
     line: Vec<u8>,
     guard: CallGuard,
+    memory: CallMemory,
+    /// The memory of the line.
+    _reservation: MemoryReservation,
 }
 
 /// A server on the process's own stdin and stdout, before it runs.
@@ -95,7 +99,7 @@ impl StdioServer {
             let session = session.clone();
             WorkerPool::new(limits.max_calls, move |call: StdioCall| {
                 if let Ok(Message::Request(request)) = parse_message(&call.line) {
-                    session.handle_request(&request, call.guard.cancel.clone());
+                    session.handle_request(&request, call.guard.cancel.clone().with_memory(call.memory));
                 }
             })
         };
@@ -104,6 +108,7 @@ impl StdioServer {
             workers: workers.clone(),
             handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
+            memory: MemoryBudget::new(limits.max_buffered_bytes),
         };
         thread::Builder::new().name("stdin".into()).stack_size(CALL_STACK_BYTES).spawn(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| reader.read_messages(input)));
@@ -144,6 +149,8 @@ struct StdinReader<W> {
     /// After a stop, lines that are still read are discarded.
     handle: StdioHandle,
     max_bytes: usize,
+    /// The memory of messages and of the answers of nodes.
+    memory: Arc<MemoryBudget>,
 }
 
 impl<W: Write> StdinReader<W> {
@@ -161,7 +168,7 @@ impl<W: Write> StdinReader<W> {
             }
             if line.len() > self.max_bytes {
                 output.write_line(&encode_too_long(self.max_bytes));
-            } else if !line.trim_ascii().is_empty() {
+            } else if !skip_byte_order_mark(&line).trim_ascii().is_empty() {
                 match split_batch(&line, MAX_BATCH) {
                     None => self.handle_message(std::mem::take(&mut line)),
                     Some(Err(InvalidMessage(answer))) => output.write_line(&answer),
@@ -186,7 +193,12 @@ impl<W: Write> StdinReader<W> {
             Ok(Message::Request(request)) if request.may_take_long() => {
                 // Registered before it runs, so that a cancellation on the next line finds it.
                 let guard = calls.register(request.id());
-                if let Err(call) = self.workers.submit(StdioCall { line, guard })
+                let memory = self.memory.open_whole(&caller.client.name);
+                let Ok(_reservation) = memory.reserve(line.len()) else {
+                    server.record_busy(&request, caller);
+                    return output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
+                };
+                if let Err(call) = self.workers.submit(StdioCall { line, guard, memory, _reservation })
                     && let Ok(Message::Request(request)) = parse_message(&call.line)
                 {
                     server.record_busy(&request, caller);
@@ -335,6 +347,21 @@ mod tests {
         thread.join().unwrap();
         let codes: Vec<_> = output.try_iter().map(|m| m["error"]["code"].as_i64().unwrap_or(0)).collect();
         assert_eq!(codes, [-32700, -32600, -32600, 0], "the last line needs no line end");
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_line_is_skipped() {
+        let (input, output, thread) = start_server(Limits::default());
+        let ping = |id: u8| format!("\u{feff}{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n");
+        for line in
+            ["\u{feff}\n".to_owned(), ping(1), format!("\u{feff}[{}]\n", ping(2).trim().trim_start_matches('\u{feff}'))]
+        {
+            input.send(line).unwrap();
+        }
+        drop(input);
+        thread.join().unwrap();
+        let ids: Vec<_> = output.try_iter().map(|answer| answer["id"].clone()).collect();
+        assert_eq!(ids, [json!(1), json!(2)]);
     }
 
     #[test]

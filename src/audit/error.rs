@@ -1,6 +1,7 @@
 //! The errors of an audit file.
 
 use crate::base::hint::Hint;
+use crate::sanitize::printable_path;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -64,7 +65,7 @@ impl AuditFileError {
 
 /// The audit file cannot be opened when the server starts.
 #[derive(Debug, Error)]
-#[error("cannot open the audit log {}: {cause}", path.display())]
+#[error("cannot open the audit log {}: {cause}", printable_path(path))]
 pub struct AuditOpenError {
     pub path: PathBuf,
     pub cause: AuditFileError,

@@ -4,6 +4,7 @@ use super::chain::{HashChain, MAX_LINE_BYTES};
 use super::error::{AuditFileError, AuditOpenError, AuditWriteError};
 use crate::base::hint::render_error;
 use crate::base::timestamp::timestamp;
+use crate::sanitize::printable_path;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -39,7 +40,7 @@ impl AuditFile {
     pub(super) fn open(path: &Path) -> Result<Self, AuditOpenError> {
         let current = open_locked(path).map_err(|cause| AuditOpenError { path: path.to_owned(), cause })?;
         if current.file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
-            log::warn!("other users can read or write the audit log {0}. hint: chmod 600 {0}", path.display());
+            log::warn!("other users can read or write the audit log {0}. hint: chmod 600 {0}", printable_path(path));
         }
         Ok(Self { path: path.to_owned(), current, checked_at: Instant::now(), warned_at: None })
     }

@@ -1,6 +1,7 @@
-//! Cancellation of one call: a flag to poll, and a hook that wakes a thread from blocking I/O. The call's trace travels
-//! with it.
+//! Cancellation of one call: a flag to poll, and a hook that wakes a thread from blocking I/O. The call's trace and the
+//! account of its memory travel with it.
 
+use crate::base::memory::CallMemory;
 use crate::base::trace::TraceParent;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -14,6 +15,7 @@ pub type CancelHook = Box<dyn Fn() + Send>;
 pub struct CancelToken {
     inner: Arc<CancelState>,
     trace: Option<TraceParent>,
+    memory: CallMemory,
 }
 
 /// The reason of a cancellation. A higher one replaces a lower one.
@@ -72,13 +74,22 @@ impl CancelToken {
         Self { trace, ..self }
     }
 
+    /// Attaches the account in which the call reserves memory.
+    pub fn with_memory(self, memory: CallMemory) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub fn memory(&self) -> &CallMemory {
+        &self.memory
+    }
+
     pub fn trace(&self) -> Option<&TraceParent> {
         self.trace.as_ref()
     }
 
     /// Creates a token for a part of this call. The part is cancelled with the call, and never the other way round.
     pub fn child_token(&self) -> Self {
-        let child = Self::new().with_trace(self.trace);
+        let child = Self::new().with_trace(self.trace).with_memory(self.memory.clone());
         self.inner.children.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&child.inner));
         // The parent sets its flag before it visits its children, so a concurrent cancellation reaches this child.
         if let Some(reason) = self.inner.reason() {

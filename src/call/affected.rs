@@ -120,6 +120,7 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
 
 /// The guests that a change affects.
 pub(super) struct AffectedGuests {
+    /// In ascending order.
     named_vmids: Vec<u32>,
     scope: AffectedScope,
     created_vmid: Option<u32>,
@@ -154,7 +155,7 @@ impl AffectedGuests {
     /// Selects the affected guests of a list.
     pub(super) fn select_from<'g>(&self, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
         guests.iter().filter(move |guest| {
-            self.named_vmids.contains(&guest.vmid)
+            self.names(guest.vmid)
                 || match &self.scope {
                     AffectedScope::NamedOnly => false,
                     AffectedScope::Node(node) => guest.node == *node || guest.node.is_empty(),
@@ -167,6 +168,11 @@ impl AffectedGuests {
     /// Returns whether the change affects no guest, as far as the call itself shows.
     pub(super) fn is_empty(&self) -> bool {
         self.named_vmids.is_empty() && self.scope == AffectedScope::NamedOnly
+    }
+
+    /// Returns whether the call names the guest with this number.
+    pub(super) fn names(&self, vmid: u32) -> bool {
+        self.named_vmids.binary_search(&vmid).is_ok()
     }
 
     pub(super) fn named_vmids(&self) -> &[u32] {

@@ -123,7 +123,8 @@ fn format_arguments(params: &ApiParams) -> Vec<(&str, String)> {
     let mut arguments: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
     for (name, value) in params.iter() {
         let value = sanitize::redact_parameter(name, value);
-        match arguments.iter_mut().find(|(known, _)| *known == name) {
+        // The values of a list follow each other.
+        match arguments.last_mut().filter(|(last, _)| *last == name) {
             Some((_, values)) => values.push(value),
             None => arguments.push((name, vec![value])),
         }

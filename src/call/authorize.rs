@@ -10,6 +10,7 @@ use crate::base::hint::Hint;
 use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
 use crate::pve::token_privileges::TokenPrivileges;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The most guests that a denial names.
@@ -55,6 +56,10 @@ impl<'a> Authorized<'a> {
 
     pub(super) fn planned(&self) -> &PlannedCall<'a> {
         &self.planned
+    }
+
+    pub(super) fn planned_mut(&mut self) -> &mut PlannedCall<'a> {
+        &mut self.planned
     }
 
     pub(super) fn into_planned(self) -> PlannedCall<'a> {
@@ -178,9 +183,12 @@ fn check_visibility(
 }
 
 fn check_named_protection(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> Result<(), Denial> {
-    let is_protected = |vmid: &&u32| policy.protect().any(|selector| *selector == GuestSelector::Vmid(**vmid));
-    if let Some(vmid) = affected.named_vmids().iter().find(is_protected) {
-        return Err(Denial::ProtectedGuest(*vmid));
+    let protected = policy.protect().filter_map(|selector| match selector {
+        GuestSelector::Vmid(vmid) => Some(*vmid),
+        _ => None,
+    });
+    if let Some(vmid) = protected.filter(|vmid| affected.names(*vmid)).min() {
+        return Err(Denial::ProtectedGuest(vmid));
     }
     match affected.scope() {
         AffectedScope::Pool(pool) if policy.protect().any(|selector| selector.covers_pool(pool)) => {
@@ -202,7 +210,8 @@ fn check_listed_guests(policy: EffectivePolicy<'_>, affected: &AffectedGuests, g
     if !names.is_empty() {
         return Err(Denial::ProtectedGuests(names));
     }
-    let is_listed = |vmid: u32| guests.iter().any(|guest| guest.vmid == vmid);
+    let listed: HashSet<u32> = guests.iter().map(|guest| guest.vmid).collect();
+    let is_listed = |vmid: u32| listed.contains(&vmid);
     // The node of an unlisted guest is unknown.
     if matches!(affected.scope(), AffectedScope::Node(_) | AffectedScope::Cluster) {
         let unlisted = policy.protect().find_map(|selector| match selector {

@@ -127,6 +127,13 @@ impl<'a> Authorized<'a> {
         self.planned().audited().record_denial(&rejection);
     }
 
+    /// Returns the call as confirmed if it stops a task that the client's own call started. The end of one's own work is
+    /// asked only where every change is.
+    pub fn confirm_own_stop(mut self) -> Result<Confirmed<'a>, ConfirmationRequired> {
+        self.planned_mut().risk.disruptive = false;
+        self.without_confirmation()
+    }
+
     /// Returns the call as confirmed if it needs no confirmation. Otherwise it is denied, since its caller can't ask.
     pub fn without_confirmation(self) -> Result<Confirmed<'a>, ConfirmationRequired> {
         if self.needs_confirmation() {

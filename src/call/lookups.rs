@@ -13,6 +13,9 @@ use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
 use std::sync::Arc;
 
+/// More than any cluster has. It bounds the memory of a hostile answer.
+const MAX_NODES: usize = 1_000;
+
 impl<'a> ClusterHandle<'a> {
     /// Reads a fixed path for a tool.
     pub fn read(&self, path: &'static str) -> Result<ApiResponse, LookupError> {
@@ -86,7 +89,7 @@ impl<'a> ClusterHandle<'a> {
                 let status = find_string(row, "status").unwrap_or("unknown".into());
                 nodes.push(ListedNode { name: name.into_owned(), status: status.into_owned() });
             }
-            true
+            nodes.len() < MAX_NODES
         });
         Ok(nodes)
     }

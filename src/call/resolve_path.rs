@@ -2,12 +2,15 @@
 //! cluster with one node gives that node.
 
 use super::handle::ClusterHandle;
+use super::lookup_error::LookupError;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
-use crate::pve::guests::{self, Guest};
+use crate::base::shorten::shorten;
+use crate::pve::guests::{self, FindGuestError, Guest, GuestIndex};
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::task::Upid;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A complete path.
 pub(super) struct ResolvedPath {
@@ -50,7 +53,7 @@ pub(super) fn resolve_path(
     let node_is_open = is_below_node && (is_placeholder(node) || node.eq_ignore_ascii_case("localhost"));
     let mut others = segments.iter().enumerate().filter(|(at, _)| !(node_is_open && *at == 1));
     if let Some((_, placeholder)) = others.find(|(_, segment)| is_placeholder(segment)) {
-        return Err(PlanError::Placeholder(placeholder.clone()));
+        return Err(PlanError::Placeholder(shorten(placeholder).into_owned()));
     }
     let replacement = match (segment(2), segment(3)) {
         ("qemu" | "lxc", guest) if is_below_node && !guest.is_empty() => {
@@ -84,11 +87,31 @@ pub(super) fn resolve_path(
 /// Finds the guest with a number or a name.
 pub(super) fn find_guest<'h>(cluster: &'h ClusterHandle<'_>, query: &str) -> Result<&'h Guest, GuestError> {
     let guests = cluster.look_up_guests().map_err(GuestError::Lookup)?;
-    let guest = guests::find_guest(guests, query).map_err(GuestError::NotFound)?;
+    check_node(query, guests::find_guest(guests, query))
+}
+
+fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Result<&'h Guest, GuestError> {
+    let guest = found.map_err(GuestError::NotFound)?;
     if guest.node.is_empty() {
-        return Err(GuestError::HiddenNode(query.to_owned()));
+        return Err(GuestError::HiddenNode(shorten(query).into_owned()));
     }
     Ok(guest)
+}
+
+/// Finds many guests of one cluster.
+pub(super) struct GuestFinder<'h>(Result<GuestIndex<'h>, Arc<LookupError>>);
+
+impl<'h> GuestFinder<'h> {
+    /// Looks the guests up.
+    pub(super) fn new(cluster: &'h ClusterHandle<'_>) -> Self {
+        Self(cluster.look_up_guests().map(GuestIndex::new))
+    }
+
+    /// Finds the guest with a number or a name.
+    pub(super) fn find(&self, query: &str) -> Result<&'h Guest, GuestError> {
+        let index = self.0.as_ref().map_err(|error| GuestError::Lookup(error.clone()))?;
+        check_node(query, index.find(query))
+    }
 }
 
 /// The part of a path that identifies a guest.

@@ -11,6 +11,7 @@ use super::systemd;
 use proxmox_mcp::config;
 use proxmox_mcp::http::HttpHandle;
 use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::sanitize::printable_path;
 use proxmox_mcp::tools::ToolState;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -66,9 +67,9 @@ impl Reloader<'_> {
             return log::info!("SIGHUP ignored: there is no configuration file");
         };
         match self.replace(path) {
-            Ok(summary) => log::info!("reloaded {}: {summary}", path.display()),
+            Ok(summary) => log::info!("reloaded {}: {summary}", printable_path(path)),
             Err(failure) => {
-                log::error!("cannot reload {}, keeping the current configuration: {failure}", path.display());
+                log::error!("cannot reload {}, keeping the current configuration: {failure}", printable_path(path));
             }
         }
     }

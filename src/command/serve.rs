@@ -31,6 +31,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         allowed_hosts: cli.http.allowed_hosts(),
         allowed_origins: cli.http.allowed_origins(),
         clients: clients.clone(),
+        insecure_no_auth: cli.http.insecure_no_auth,
         certificate: identity,
         health: health_sources(&tools, cli.http.metrics()),
     };

@@ -54,6 +54,11 @@ impl Client {
         Self { name: name.into(), token_sha256, permissions, rules: ClientRules::default(), clusters: None }
     }
 
+    /// Returns whether the client has a token, so that there may be others.
+    pub fn has_token(&self) -> bool {
+        !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)
+    }
+
     /// Returns whether both have the same name and token. Their permissions may differ.
     pub fn is_same_client(&self, other: &Self) -> bool {
         self.name == other.name && self.token_sha256.ct_eq(&other.token_sha256)

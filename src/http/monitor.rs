@@ -1,5 +1,6 @@
 //! The monitor thread of connections whose own threads are busy. It sends the keep-alive comments of all event streams.
-//! It also detects when the client of a running call is gone, which cancels the call in 2026-07-28.
+//! It starts the response of a call that takes long as an event stream: proxies end a connection that is silent for a
+//! minute or less. It also detects when the client of a running call is gone, which cancels the call in 2026-07-28.
 //!
 //! A client that closes only its sending side also counts as gone. No MCP client does so, and until something is
 //! written a full close looks the same.
@@ -7,10 +8,11 @@
 //! The thread checks five times per second while calls run, and sleeps after a tick without calls.
 
 use super::client_stream::ClientStream;
-use super::event_stream::EventStream;
+use super::event_stream::{ANSWER_FOLLOWS, EventStream};
+use super::response::HeaderField;
 use crate::base::cancel::{CancelReason, CancelToken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(200);
@@ -44,8 +46,32 @@ pub struct MonitoredCall {
     stream: Arc<ClientStream>,
     cancel: CancelToken,
     cancel_on_disconnect: bool,
-    /// Set once the response has become an event stream.
-    events: OnceLock<EventStream>,
+    events: EventStream,
+    /// Headers of the stream besides the usual ones.
+    stream_headers: Vec<HeaderField>,
+    /// Time from which the response is a stream. `None` if the client accepts no events.
+    stream_at: Option<Instant>,
+    form: Mutex<ResponseForm>,
+}
+
+/// Form of a call's response. It changes once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ResponseForm {
+    Undecided,
+    /// One JSON document, which the connection's thread writes.
+    Document,
+    /// An event stream, whose head and first comment are sent.
+    Stream,
+}
+
+/// Options of a monitored call.
+pub struct MonitorOptions {
+    /// True if the call is cancelled when its client is gone.
+    pub cancel_on_disconnect: bool,
+    pub write_timeout: Duration,
+    pub stream_headers: Vec<HeaderField>,
+    /// Time after which the response becomes an event stream. `None` if the client accepts no events.
+    pub stream_delay: Option<Duration>,
 }
 
 /// Registration of a call, removed on drop.
@@ -55,15 +81,22 @@ pub struct MonitorGuard<'a> {
 }
 
 impl ConnectionMonitor {
-    /// Registers a call. `cancel_on_disconnect` tells whether it is cancelled when its client is gone.
     pub fn register(
         &self,
         stream: &Arc<ClientStream>,
         cancel: &CancelToken,
-        cancel_on_disconnect: bool,
+        options: MonitorOptions,
     ) -> MonitorGuard<'_> {
-        let (stream, cancel) = (stream.clone(), cancel.clone());
-        let call = Arc::new(MonitoredCall { stream, cancel, cancel_on_disconnect, events: OnceLock::new() });
+        let MonitorOptions { cancel_on_disconnect, write_timeout, stream_headers, stream_delay } = options;
+        let call = Arc::new(MonitoredCall {
+            stream: stream.clone(),
+            cancel: cancel.clone(),
+            cancel_on_disconnect,
+            events: EventStream::new(stream.clone(), write_timeout),
+            stream_headers,
+            stream_at: stream_delay.map(|delay| Instant::now() + delay),
+            form: Mutex::new(ResponseForm::Undecided),
+        });
         let mut state = self.lock();
         state.calls.push(call.clone());
         state.has_new_call = true;
@@ -89,9 +122,10 @@ impl ConnectionMonitor {
             let calls = if idle { Vec::new() } else { state.calls.clone() };
             drop(state);
             self.cancel_disconnected(&calls);
+            calls.iter().for_each(|call| call.start_due_stream());
             if Instant::now() >= due {
                 keep_sessions_alive();
-                calls.iter().filter_map(|call| call.events.get()).for_each(EventStream::keep_alive);
+                calls.iter().filter(|call| call.is_stream()).for_each(|call| call.events.keep_alive());
                 due = Instant::now() + keepalive;
             }
             state = self.lock();
@@ -148,10 +182,53 @@ impl ConnectionMonitor {
     }
 }
 
+impl MonitoredCall {
+    /// Starts the stream if the response is undecided for too long. Never waits.
+    fn start_due_stream(&self) {
+        if self.stream_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        // The call's own thread decides at this moment.
+        let Ok(mut form) = self.form.try_lock() else { return };
+        if *form == ResponseForm::Undecided {
+            *form = ResponseForm::Stream;
+            if self.events.start_now(self.stream_headers.clone(), ANSWER_FOLLOWS).is_err() {
+                self.events.end();
+            }
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        // The call's own thread may be writing the start of the stream, which is then not quiet.
+        self.form.try_lock().is_ok_and(|form| *form == ResponseForm::Stream)
+    }
+
+    fn form(&self) -> MutexGuard<'_, ResponseForm> {
+        self.form.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl MonitorGuard<'_> {
-    /// Returns the call's event stream, once there is one.
-    pub fn events(&self) -> &OnceLock<EventStream> {
-        &self.call.events
+    /// Returns the call's event stream and starts it if it has not started. A stream that cannot start has ended and
+    /// sends no event.
+    pub fn stream(&self) -> &EventStream {
+        let (call, mut form) = (&self.call, self.call.form());
+        if *form == ResponseForm::Undecided {
+            *form = ResponseForm::Stream;
+            if call.events.start(call.stream_headers.clone(), ANSWER_FOLLOWS, || true).is_err() {
+                call.events.end();
+            }
+        }
+        &call.events
+    }
+
+    /// Decides that the response is one document, unless the call's event stream has started, which this returns.
+    pub fn started_stream(&self) -> Option<&EventStream> {
+        let mut form = self.call.form();
+        if *form == ResponseForm::Undecided {
+            *form = ResponseForm::Document;
+        }
+        (*form == ResponseForm::Stream).then_some(&self.call.events)
     }
 }
 
@@ -171,6 +248,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
+    fn options(cancel_on_disconnect: bool, stream_delay: Option<Duration>) -> MonitorOptions {
+        MonitorOptions { cancel_on_disconnect, write_timeout: LONG, stream_headers: Vec::new(), stream_delay }
+    }
+
     #[test]
     fn a_call_whose_client_goes_is_cancelled_and_others_are_not() {
         let monitor = ConnectionMonitor::default();
@@ -181,9 +262,9 @@ mod tests {
             let (sender, receiver) = channel();
             modern.set_hook(Some(Box::new(move || sender.send(()).unwrap())));
             let _calls = [
-                monitor.register(&stream, &modern, true),
-                monitor.register(&other_stream, &other, true),
-                monitor.register(&stream, &legacy, false),
+                monitor.register(&stream, &modern, options(true, None)),
+                monitor.register(&other_stream, &other, options(true, None)),
+                monitor.register(&stream, &legacy, options(false, None)),
             ];
             drop(client);
             receiver.recv_timeout(LONG).unwrap();
@@ -198,8 +279,10 @@ mod tests {
         let (sender, receiver) = channel();
         thread::scope(|scope| {
             let (stream, mut client) = connection_pair(LONG);
-            let call = monitor.register(&stream, &CancelToken::new(), false);
-            assert!(call.events().set(EventStream::new(stream, LONG)).is_ok());
+            let call = monitor.register(&stream, &CancelToken::new(), options(false, None));
+            call.stream();
+            assert!(read_until(&mut client, "\r\n\r\n").contains("text/event-stream"));
+            assert_eq!(read_until(&mut client, "\n\n"), ANSWER_FOLLOWS);
             scope.spawn(|| {
                 monitor.run(Duration::from_millis(5), move || {
                     let _ = sender.send(());
@@ -209,6 +292,29 @@ mod tests {
             assert_eq!(read_until(&mut client, "\n\n"), ": keep-alive\n\n");
             drop(call);
             assert!(monitor.lock().calls.is_empty());
+            monitor.close();
+        });
+    }
+
+    #[test]
+    fn the_response_is_a_stream_after_the_delay_and_a_document_before() {
+        let monitor = ConnectionMonitor::default();
+        thread::scope(|scope| {
+            scope.spawn(|| monitor.run(LONG, || ()));
+            let ((stream, mut client), (other_stream, mut other_client)) =
+                (connection_pair(LONG), connection_pair(LONG));
+            let early = monitor.register(&other_stream, &CancelToken::new(), options(false, Some(Duration::ZERO)));
+            assert!(early.started_stream().is_none(), "decided before the first tick");
+            let late = monitor.register(&stream, &CancelToken::new(), options(false, Some(Duration::ZERO)));
+            assert!(read_until(&mut client, "\r\n\r\n").contains("text/event-stream"));
+            assert_eq!(read_until(&mut client, "\n\n"), ANSWER_FOLLOWS);
+            assert!(late.started_stream().is_some_and(|events| events.send(b"{}", || ())));
+            assert_eq!(read_until(&mut client, "\n\n"), "event: message\ndata: {}\n\n");
+            assert!(early.started_stream().is_none());
+            other_client.set_nonblocking(true).unwrap();
+            let nothing = std::io::Read::read(&mut other_client, &mut [0]);
+            assert_eq!(nothing.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nothing is sent for a document");
+            drop((early, late));
             monitor.close();
         });
     }

@@ -2,12 +2,12 @@
 
 use super::accept;
 use super::admission::Connections;
-use super::auth::Authenticator;
+use super::auth::{Authenticator, PROXY_CURE};
 use super::certificate::ServerCertificate;
 use super::descriptor_limit::fit_to_descriptor_limit;
 use super::guard::{AllowListError, HostOriginPolicy};
 use super::listener_role::ListenerRole;
-use super::memory_budget::MemoryBudget;
+use super::log_throttle::LogThrottle;
 use super::monitor::ConnectionMonitor;
 use super::quota::ClientQuotas;
 use super::readiness::{HealthEndpoints, HealthSources};
@@ -16,6 +16,7 @@ use super::sse_sessions::{SseCall, SseSessions};
 use super::state::HttpState;
 use super::stop_signal::StopSignal;
 use crate::base::deadline::Deadline;
+use crate::base::memory::MemoryBudget;
 use crate::base::workers::WorkerPool;
 use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
@@ -41,11 +42,13 @@ pub struct HttpConfig {
     /// `MCP_ALLOWED_HOSTS`, in addition to the loopback names and the connection's own address. An entry is `host` or
     /// `host:*` (any port), `host:port` (80 and 443 also match a host without a port) or `*`.
     pub allowed_hosts: Vec<String>,
-    /// `MCP_ALLOWED_ORIGINS`, in addition to the origins of allowed hosts. An entry is an origin
-    /// (`https://host[:port]`) or `*`.
+    /// `MCP_ALLOWED_ORIGINS`, in addition to the origins of allowed hosts. An entry is an origin of any scheme
+    /// (`https://host[:port]`, `app://name`) or `*`. Pages of these origins may read responses (CORS).
     pub allowed_origins: Vec<String>,
-    /// Clients with their tokens. If empty, every caller that reaches the listener is accepted.
+    /// Clients with their tokens. If empty, every caller that reaches the listener without a proxy is accepted.
     pub clients: Vec<Client>,
+    /// Accepts requests that came through a proxy too if `clients` is empty.
+    pub insecure_no_auth: bool,
     /// Certificate for TLS, or `None` for plain HTTP.
     pub certificate: Option<ServerCertificate>,
     pub health: HealthSources,
@@ -103,10 +106,25 @@ impl HttpServer {
             allowed_hosts,
             allowed_origins,
             clients,
+            insecure_no_auth,
             certificate,
             health,
         } = config;
         let host_policy = HostOriginPolicy::new(&allowed_hosts, &allowed_origins)?;
+        if clients.is_empty() && !insecure_no_auth {
+            if host_policy.allows_foreign_hosts() {
+                log::warn!(
+                    "requests for the hosts of --allowed-hosts (MCP_ALLOWED_HOSTS) are refused: there is no client \
+                     token. hint: {PROXY_CURE}"
+                );
+            }
+            if host_policy.allows_any_origin() {
+                log::warn!(
+                    "web pages cannot use the server: --allowed-origins (MCP_ALLOWED_ORIGINS) is * and there is no \
+                     client token. hint: name the origins, or make a token with `proxmox-mcp token`"
+                );
+            }
+        }
         let role = if health.metrics.is_some() && metrics_listener.is_none() {
             ListenerRole::McpAndMetrics
         } else {
@@ -126,18 +144,19 @@ impl HttpServer {
             mcp.metrics().enable();
         }
         clients.iter().for_each(|client| mcp.metrics().register_client(&client.name));
-        let authenticator = Authenticator::new(clients);
+        let authenticator = Authenticator::new(clients, insecure_no_auth);
         let state = HttpState {
             connections: Arc::new(Connections::new(max_connections, limits.max_connections_per_address)),
             sessions: SseSessions::new(&limits),
             quotas: ClientQuotas::new(&authenticator.clients(), &limits),
-            body_memory: MemoryBudget::new(limits.max_buffered_bytes),
+            memory: MemoryBudget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             stop_signal: StopSignal::new()?,
             mcp,
             limits,
             certificate,
             host_policy,
+            scheme_warnings: LogThrottle::default(),
             authenticator,
             workers,
             running_calls: AtomicUsize::new(0),

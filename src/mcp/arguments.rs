@@ -1,5 +1,6 @@
 //! Parameters of tools as data: their JSON Schema for clients, and the check of the arguments that a model sent.
 
+use crate::base::shorten::shorten;
 use crate::base::suggest::suggest;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -14,7 +15,7 @@ pub struct ToolParameter {
 }
 
 /// The values that a parameter accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
     Text,
     /// true or false.
@@ -34,11 +35,16 @@ const MAX_COUNT: u64 = (1 << 53) - 1;
 
 /// Rejection of the arguments of a tool, with all problems at once.
 #[derive(Debug, Error)]
-#[error("{tool}: {}", join_problems(.problems))]
+#[error("{tool}: {}{}", join_problems(.problems), format_left_out(*.left_out))]
 pub struct InvalidArguments {
     tool: String,
     problems: Vec<ArgumentProblem>,
+    /// Number of unknown arguments beside those in `problems`.
+    left_out: usize,
 }
+
+/// Unknown arguments that an error names. Each costs a comparison with all names, and the model's tokens.
+const MAX_UNKNOWN_ARGUMENTS: usize = 10;
 
 #[derive(Debug, Error)]
 enum ArgumentProblem {
@@ -52,6 +58,10 @@ enum ArgumentProblem {
 
 fn join_problems(problems: &[ArgumentProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn format_left_out(left_out: usize) -> String {
+    if left_out == 0 { String::new() } else { format!("; and {left_out} more unknown arguments") }
 }
 
 fn format_suggestion(suggestion: &Option<&str>) -> String {
@@ -152,17 +162,19 @@ impl ToolArguments {
         params: &[ToolParameter],
         arguments: Map<String, Value>,
     ) -> Result<Self, InvalidArguments> {
-        let mut problems = Vec::new();
+        let (mut problems, mut unknown_count, mut left_out) = (Vec::new(), 0, 0);
         let mut accepted = Map::new();
         for (name, value) in arguments {
             match params.iter().find(|param| param.name == name) {
                 // Models send null, or an empty text, for an argument that they leave out.
                 Some(param) if value.is_null() || !param.required && value == "" => {}
                 None if value.is_null() => {}
+                None if unknown_count >= MAX_UNKNOWN_ARGUMENTS => left_out += 1,
                 None => {
+                    unknown_count += 1;
                     let valid: Vec<_> = params.iter().map(|param| param.name).collect();
                     let suggestion = suggest(&name, valid.iter().copied());
-                    let name = name.chars().take(64).collect();
+                    let name = shorten(&name).into_owned();
                     problems.push(ArgumentProblem::Unknown { name, suggestion, valid });
                 }
                 Some(param) => match param.coerce(value) {
@@ -177,7 +189,11 @@ impl ToolArguments {
                 problems.push(ArgumentProblem::Missing(*param));
             }
         }
-        if problems.is_empty() { Ok(Self(accepted)) } else { Err(InvalidArguments { tool: tool.into(), problems }) }
+        if problems.is_empty() {
+            Ok(Self(accepted))
+        } else {
+            Err(InvalidArguments { tool: tool.into(), problems, left_out })
+        }
     }
 
     /// Creates arguments without a check, for a tool that checks them itself.
@@ -238,6 +254,13 @@ mod tests {
         let args = check(json!({"path": "/x", "method": "put", "data": null})).unwrap();
         assert_eq!((args.text("path"), args.text("method")), (Some("/x"), Some("PUT")));
         assert!(args.object("data").is_none());
+    }
+
+    #[test]
+    fn of_many_unknown_arguments_ten_are_named() {
+        let many: Map<String, Value> = (0..5_000).map(|n| (format!("{n}{}", "x".repeat(500)), json!(1))).collect();
+        let error = check(Value::Object(many)).unwrap_err();
+        assert!(error.len() < 3_000 && error.ends_with("; and 4990 more unknown arguments"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
 
-use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MODERN_VERSIONS, ProtocolEra};
+use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MAX_ID_BYTES, MODERN_VERSIONS, ProtocolEra};
+use super::tree_size::MAX_VALUES;
 use crate::base::hint::Hint;
+use crate::base::memory::MemoryError;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -45,7 +47,7 @@ pub(super) enum MessageError {
     BatchTooLarge { count: usize, max: usize },
     #[error("the message is too long: the limit is {max} bytes")]
     TooLong { max: usize },
-    #[error("id must be a string or an integer")]
+    #[error("id must be a string or an integer, of at most {MAX_ID_BYTES} bytes")]
     InvalidId,
     #[error("\"jsonrpc\":\"2.0\" is missing")]
     MissingVersion,
@@ -88,6 +90,10 @@ pub enum RpcError {
     MissingParameter { name: String, expected: String },
     #[error("{0} must be an object")]
     NotAnObject(&'static str),
+    #[error("{0} has more than {MAX_VALUES} values")]
+    TooManyValues(&'static str),
+    #[error("no memory for the request: {0}")]
+    NoMemory(MemoryError),
     #[error("{0} must be one of {levels}", levels = LOG_LEVELS.join(", "))]
     InvalidLogLevel(&'static str),
     #[error("cursor is not valid: the list has one page")]
@@ -141,6 +147,7 @@ impl RpcError {
             Self::MissingCapability(_) | Self::MissingExtension(_) => MISSING_CAPABILITY,
             Self::UnsupportedVersion(_) => UNSUPPORTED_VERSION,
             Self::HandlerFailed(_) | Self::Panicked => INTERNAL_ERROR,
+            Self::NoMemory(MemoryError::InUse) => BUSY,
             _ => INVALID_PARAMS,
         }
     }
@@ -161,6 +168,8 @@ impl Hint for RpcError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::InvalidCursor => "repeat the request without cursor".into(),
+            Self::NoMemory(MemoryError::InUse) => "repeat the call in a few seconds".into(),
+            Self::NoMemory(MemoryError::TooLarge { .. }) => "send less at once".into(),
             Self::InvalidState => "repeat the call without requestState".into(),
             Self::UnknownTask { hint } => (*hint).into(),
             Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),

@@ -1,7 +1,8 @@
 //! The methods that both eras share: lists, tools, resources, prompts and completion.
 
+use super::arguments::{ParameterKind, ToolParameter};
 use super::call_span::CallSpan;
-use super::catalog::{CompletionHandler, InputRequired, ToolError, ToolOutput};
+use super::catalog::{CompletionHandler, InputRequired, Tool, ToolError, ToolInput, ToolOutput};
 use super::content::Content;
 use super::context::{CallContext, TransportContext};
 use super::error::RpcError;
@@ -11,10 +12,17 @@ use super::message::RpcRequest;
 use super::params::RequestParams;
 use super::protocol::{ProtocolEra, TASKS_EXTENSION, find_log_level};
 use super::server_state::ServerState;
+use super::tree_size::{MAX_VALUES, TreeSize};
 use crate::base::hint::render_error;
+use crate::base::json_scan::{unquote, walk};
+use crate::base::memory::CallMemory;
+use crate::base::shorten::shorten;
 use crate::sanitize::escape_invisible::escape_json;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
+
+/// Bytes of an argument other than an object, as JSON text. The longest ones are 64 keys of 1 KiB.
+const MAX_ARGUMENT_BYTES: usize = 96 << 10;
 
 /// One request with everything that answers it.
 #[derive(Clone, Copy)]
@@ -49,20 +57,22 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
         ("prompts/list", _) if !catalog.prompts.is_empty() => list(&server.prompt_list),
         ("prompts/get", _) if !catalog.prompts.is_empty() => get_prompt(request_context),
         ("completion/complete", Some(complete)) => complete_argument(request_context, complete),
-        (method, _) => Err(RpcError::UnknownMethod { method: method.to_owned(), era }),
+        (method, _) => Err(RpcError::UnknownMethod { method: shorten(method).into_owned(), era }),
     }
 }
 
 fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
-    let RequestContext { server, era, request, params, span, .. } = *request_context;
+    let RequestContext { server, era, request, params, transport, span } = *request_context;
     let name = require("name", params.name.as_deref(), "the tool to call")?;
     let (index, tool) = server
         .find_tool(name)
         .ok_or_else(|| unknown_name("tool", name, server.catalog.tools.iter().map(|tool| tool.name)))?;
     span.tool_index.set(Some(index));
-    let arguments = parse_object(params.arguments, "arguments")?;
+    let memory = transport.cancel.memory();
+    let checked = check_arguments(tool, params.arguments.unwrap_or_default(), memory);
+    let arguments = if checked.is_ok() { parse_raw_object(params.arguments, "arguments")? } else { Map::new() };
     let context = build_call_context(request_context, name)?;
-    let (output, failed) = match tool.call(&context, arguments) {
+    let (output, failed) = match checked.and_then(|()| tool.call(&context, arguments)) {
         Ok(output) => (output, false),
         Err(ToolError::Failed(text)) => (ToolOutput::text(text), true),
         Err(ToolError::InputRequired(_)) if era == ProtocolEra::Legacy => {
@@ -125,7 +135,7 @@ fn read_resource(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcErr
             write_array(out, &contents, |out, contents| contents.write(out));
             out.extend_from_slice(server.result_tail(era, true));
         })),
-        Ok(None) => Err(RpcError::UnknownResource { uri: uri.to_owned(), era }),
+        Ok(None) => Err(RpcError::UnknownResource { uri: shorten(uri).into_owned(), era }),
         Err(error) => encode_tool_error(request_context, &context, error),
     }
 }
@@ -138,7 +148,7 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
         .iter()
         .find(|prompt| prompt.name == name)
         .ok_or_else(|| unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)))?;
-    let arguments = parse_object(params.arguments, "arguments")?;
+    let arguments = parse_object(params.arguments, "arguments", request_context.transport.cancel.memory())?;
     if let Some(missing) = prompt.arguments.iter().find(|arg| arg.required && !arguments.contains_key(arg.name)) {
         let name = format!("argument {}", missing.name);
         return Err(RpcError::MissingParameter { name, expected: missing.description.to_owned() });
@@ -160,8 +170,8 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
 
 fn complete_argument(request_context: &RequestContext<'_>, complete: &CompletionHandler) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, era, request, params, .. } = *request_context;
-    let reference = parse_object(params.reference, "ref")?;
-    let argument = parse_object(params.argument, "argument")?;
+    let reference = parse_object(params.reference, "ref", request_context.transport.cancel.memory())?;
+    let argument = parse_object(params.argument, "argument", request_context.transport.cancel.memory())?;
     let [Some(name), Some(value)] = ["name", "value"].map(|key| argument.get(key).and_then(Value::as_str)) else {
         return Err(RpcError::InvalidCompletionArgument);
     };
@@ -182,6 +192,7 @@ pub(super) fn build_call_context<'a>(
     name: &str,
 ) -> Result<CallContext<'a>, RpcError> {
     let RequestContext { server, era, request, params, transport, span } = *request_context;
+    let memory = transport.cancel.memory();
     let min_log_level = match (params.meta.log_level.as_deref(), era) {
         (Some(level), _) => Some(find_log_level(level).ok_or(RpcError::InvalidLogLevel("logLevel"))?),
         // A modern request without a level wants no log messages (2026-07-28, Logging).
@@ -189,7 +200,7 @@ pub(super) fn build_call_context<'a>(
         (None, ProtocolEra::Legacy) => Some(transport.calls.map_or(0, InFlightCalls::min_log_level)),
     };
     let capabilities = match (params.meta.capabilities, era) {
-        (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities")?)),
+        (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities", memory)?)),
         _ => None,
     };
     let mut context = CallContext {
@@ -204,7 +215,7 @@ pub(super) fn build_call_context<'a>(
         logger: server.catalog.server.name,
         min_log_level: min_log_level.filter(|_| server.catalog.logging),
         capabilities,
-        input_responses: parse_object(params.input_responses, "inputResponses")?,
+        input_responses: parse_object(params.input_responses, "inputResponses", memory)?,
         sealed_state: params.request_state.as_deref().map(ToOwned::to_owned),
         sealer: &server.sealer,
         purpose: format!("{} {name} {}", request.method, transport.caller.client.name),
@@ -255,12 +266,59 @@ pub(super) fn require<'a>(name: &str, value: Option<&'a str>, expected: &str) ->
 }
 
 fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'static str>) -> RpcError {
-    RpcError::UnknownName { kind, name: name.to_owned(), known: known.collect() }
+    RpcError::UnknownName { kind, name: shorten(name).into_owned(), known: known.collect() }
 }
 
-/// Parses the JSON text of an object. An absent one is empty.
-pub(super) fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
+/// Parses the JSON text of an object, within the memory of its request. An absent one is empty.
+fn parse_object(raw: Option<&str>, name: &'static str, memory: &CallMemory) -> Result<Map<String, Value>, RpcError> {
+    let size = TreeSize::measure(raw.unwrap_or_default());
+    if size.values > MAX_VALUES {
+        return Err(RpcError::TooManyValues(name));
+    }
+    memory.reserve(size.bytes).map_err(RpcError::NoMemory)?.keep();
+    parse_raw_object(raw, name)
+}
+
+fn parse_raw_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
     raw.map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw).map_err(|_| RpcError::NotAnObject(name)))
+}
+
+/// Checks the sizes of a tool's arguments before they are parsed, and reserves the memory that they take then.
+fn check_arguments(tool: &Tool, raw: &str, memory: &CallMemory) -> Result<(), ToolError> {
+    let mut size = TreeSize::measure(raw);
+    let mut too_long = None;
+    if let ToolInput::Parameters(parameters) = &tool.input {
+        walk(raw, &mut |key, value| {
+            let key = unquote(key);
+            match parameters.iter().find(|parameter| parameter.name == key) {
+                // A text is accepted as an object, and is parsed again then.
+                Some(ToolParameter { kind: ParameterKind::Object, .. }) if value.starts_with('"') => {
+                    let inner = TreeSize::measure(&unquote(value));
+                    size = TreeSize { values: size.values + inner.values, bytes: size.bytes + inner.bytes };
+                }
+                Some(parameter) if parameter.kind != ParameterKind::Object && value.len() > MAX_ARGUMENT_BYTES => {
+                    too_long = Some(parameter.name);
+                }
+                _ => {}
+            }
+            true
+        });
+    }
+    let failed = |text: String| Err(ToolError::Failed(format!("{}: {text}", tool.name)));
+    if let Some(name) = too_long {
+        return failed(format!("{name} is longer than {MAX_ARGUMENT_BYTES} bytes"));
+    }
+    if size.values > MAX_VALUES {
+        return failed(format!("the arguments have {} values: give {MAX_VALUES} at most", size.values));
+    }
+    // A call is planned with a copy of its arguments.
+    match memory.reserve(size.bytes * 2) {
+        Ok(reservation) => {
+            reservation.keep();
+            Ok(())
+        }
+        Err(error) => Err(RpcError::NoMemory(error).into()),
+    }
 }
 
 /// Replaces the end of a line by a space, so that JSON fits into one line of SSE or stdio. JSON has line ends between

@@ -12,6 +12,7 @@ use super::params::RequestParams;
 use super::protocol::{LEGACY_VERSIONS, MODERN_VERSIONS, ProtocolEra};
 use super::server_state::ServerState;
 use super::tasks::{self, TaskMethod};
+use crate::base::shorten::shorten;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -33,7 +34,7 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
 fn check_meta(params: &RequestParams<'_>) -> Result<(), RpcError> {
     let version = params.claimed_version().expect("a modern request carries its version");
     if !MODERN_VERSIONS.contains(&version) {
-        return Err(RpcError::UnsupportedVersion(version.to_owned()));
+        return Err(RpcError::UnsupportedVersion(shorten(version).into_owned()));
     }
     if !params.meta.capabilities.is_some_and(|raw| raw.starts_with('{')) {
         return Err(RpcError::MissingClientCapabilities);
@@ -72,7 +73,11 @@ pub fn check_headers(
     params: &RequestParams<'_>,
 ) -> Result<(), RpcError> {
     let mismatch = |header, value: Option<&str>, body: &str| {
-        Err(RpcError::HeaderMismatch { header, value: value.map(ToOwned::to_owned), body: body.to_owned() })
+        Err(RpcError::HeaderMismatch {
+            header,
+            value: value.map(|value| shorten(value).into_owned()),
+            body: shorten(body).into_owned(),
+        })
     };
     let Some(version) = params.claimed_version() else {
         return match headers.version {
@@ -81,7 +86,7 @@ pub fn check_headers(
             Some(_) if request.method == "initialize" => Ok(()),
             Some(version) if MODERN_VERSIONS.contains(&version) => Err(RpcError::VersionNotInBody(version.to_owned())),
             Some(version) if LEGACY_VERSIONS.contains(&version) => Ok(()),
-            Some(version) => Err(RpcError::UnsupportedVersion(version.to_owned())),
+            Some(version) => Err(RpcError::UnsupportedVersion(shorten(version).into_owned())),
         };
     };
     if headers.version != Some(version) {

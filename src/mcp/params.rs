@@ -1,7 +1,7 @@
 //! The parameters of a request. Each member stays raw JSON text until a method needs it, and errors name the member.
 
 use super::error::ParamsError;
-use super::protocol::{LEGACY_VERSIONS, ProtocolEra};
+use super::protocol::{LEGACY_VERSIONS, MAX_ID_BYTES, ProtocolEra};
 use crate::base::json_scan::{unquote, walk};
 use crate::base::trace::TraceParent;
 use std::borrow::Cow;
@@ -166,8 +166,11 @@ pub(super) fn is_not_null(raw: &&str) -> bool {
     *raw != "null"
 }
 
-/// Returns true if the raw value is a string or an integer.
+/// Returns true if the raw value is a string or an integer that is not too long.
 pub(super) fn is_valid_id(raw: &str) -> bool {
+    if raw.len() > MAX_ID_BYTES {
+        return false;
+    }
     raw.starts_with('"')
         || (raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !raw.contains(['.', 'e', 'E']))
 }

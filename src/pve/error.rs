@@ -4,6 +4,7 @@
 //! [`Hint`] the next step.
 
 use crate::base::hint::Hint;
+use crate::base::memory::MemoryError;
 use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege};
 use std::borrow::Cow;
 use std::fmt;
@@ -149,6 +150,8 @@ pub enum NetworkError {
 pub enum MalformedCause {
     #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
     BodyTooLarge { limit: u64 },
+    #[error("{0}")]
+    NoMemory(MemoryError),
     #[error("it is larger than any description of the API")]
     DescriptionTooLarge,
     #[error("its headers are larger than 16 KiB, which no Proxmox node sends")]
@@ -250,10 +253,10 @@ impl PveError {
             PveError::Forbidden { .. } => "forbidden",
             PveError::ParametersRejected { .. } => "rejected",
             PveError::Failed { .. } | PveError::UnsendablePath { .. } => "failed",
+            PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. } | PveError::Busy { .. } => "busy",
             PveError::MalformedResponse { .. } => "unreadable",
             PveError::OutcomeUnknown { .. } => "outcome_unknown",
             PveError::RequestTooLarge { .. } => "too_large",
-            PveError::Busy { .. } => "busy",
             PveError::Cancelled => "cancelled",
         }
     }
@@ -322,6 +325,10 @@ impl MalformedCause {
         match self {
             MalformedCause::BodyTooLarge { .. } => Some("ask for less, for example with `limit` or a narrower path"),
             MalformedCause::Truncated { .. } => Some("try again"),
+            MalformedCause::NoMemory(MemoryError::InUse) => Some("try again in a few seconds"),
+            MalformedCause::NoMemory(MemoryError::TooLarge { .. }) => {
+                Some("ask for less, for example with `limit` or a narrower path")
+            }
             MalformedCause::Envelope(EnvelopeError::Empty) => None,
             MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
                 Some("check the address and port in clusters.json")

@@ -3,7 +3,7 @@
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
 use super::list::{RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
-use crate::pve::guests::{self, Guest};
+use crate::pve::guests::{self, Guest, GuestSearchTexts};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
@@ -43,8 +43,11 @@ pub fn render_matches(
     queried: usize,
 ) -> Result<RenderedList, AllClustersFailed> {
     failures.fail_if_all(queried)?;
-    let words: Vec<&str> = query.split_whitespace().collect();
-    let rank = |guest: &Guest| words.iter().map(|word| guest.match_rank(word)).sum::<Option<u32>>();
+    let words = guests::sort_words(query.split_whitespace());
+    let rank = |guest: &Guest| {
+        let texts = GuestSearchTexts::new(guest);
+        words.iter().map(|word| texts.rank(word)).sum::<Option<u32>>()
+    };
     let mut matches: Vec<(u32, &ListedGuest<'_>)> =
         all.iter().filter_map(|listed| Some((rank(&listed.guest)?, listed))).collect();
     matches.sort_by_key(|(rank, listed)| (*rank, listed.cluster_index, listed.guest.vmid));
@@ -116,9 +119,11 @@ fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     let escaped: String = query.chars().flat_map(char::escape_debug).collect();
     let mut text = format!("no guest fits \"{escaped}\" among {} seen", all.len());
     let mut near: Vec<String> = Vec::new();
-    let matches_none = |word: &&str| all.iter().all(|listed| listed.guest.match_rank(word).is_none());
+    let texts: Vec<GuestSearchTexts<'_>> = all.iter().map(|listed| GuestSearchTexts::new(&listed.guest)).collect();
+    let matches_none = |word: &&str| texts.iter().all(|texts| texts.rank(word).is_none());
+    let known = guests::sort_words(known.into_iter());
     for word in query.split_whitespace().filter(matches_none).take(3) {
-        near.extend(guests::find_similar(word, known.clone()));
+        near.extend(guests::find_similar(word, known.iter().copied()));
     }
     if near.is_empty() {
         text.push_str(

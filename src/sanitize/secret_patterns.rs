@@ -215,16 +215,19 @@ fn match_option(text: &str, at: usize) -> Option<Range<usize>> {
     };
     let found = text.get(start..end)?;
     let is_secret = match word {
-        WordClass::IfRandom => looks_random(found, 16),
-        _ => !found.is_empty() && !found.starts_with('-'),
+        // The next word of a sentence about the option is no secret.
+        WordClass::Always => {
+            !found.is_empty() && !found.starts_with('-') && !WORDS_AFTER_PASSWORD.contains(&found.trim_end_matches(':'))
+        }
+        _ => looks_random(found, 16),
     };
     (is_secret && !is_hidden(found)).then_some(start..end)
 }
 
 /// Words after `password: ` in a sentence about a password.
-const WORDS_AFTER_PASSWORD: [&str; 16] = [
+const WORDS_AFTER_PASSWORD: [&str; 17] = [
     "is", "was", "must", "not", "value", "property", "invalid", "type", "too", "the", "unable", "missing", "required",
-    "wrong", "failed", "ok",
+    "wrong", "failed", "ok", "and",
 ];
 
 /// Returns the end of a quoted text, or of its line. The backslashes of an escaped quote are not part of the text.

@@ -242,6 +242,8 @@ fn options_of_a_command_line_lose_their_values() {
         ("--password=s3cret", "--password=(hidden)"),
         ("--password-file /x --keyboard de", "--password-file /x --keyboard de"),
         ("--delete-token --force", "--delete-token --force"),
+        ("--tls-key is not that of --tls-cert", "--tls-key is not that of --tls-cert"),
+        ("--password is missing, --password and --user", "--password is missing, --password and --user"),
     ] {
         assert_eq!(redact_text(text), redacted);
     }

@@ -174,7 +174,7 @@ fn follow_started_task(
     };
     // The start of the task has used a part of the client's time limit.
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
-    follow_task(call.context, cluster, watch, &FollowedTask::new(upid, notes), deadline)
+    follow_task(call.context, cluster, watch, &FollowedTask::own(upid, notes), deadline)
 }
 
 fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -> Result<ToolOutput, ToolError> {

@@ -3,6 +3,7 @@
 use super::definition::{OutputTrust, ToolCall, ToolDefinition};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::base::hint::render_error;
+use crate::base::shorten::join_names;
 use crate::call::{PlanError, expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -40,7 +41,7 @@ fn describe_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     if let Err(mismatch) = schema.match_path(&segments)
         && mismatch.matched_segments == segments.len()
     {
-        let children = mismatch.alternatives.join(", ");
+        let children = join_names(&mismatch.alternatives);
         return Ok(ToolOutput::text(format!("{path} has no operation of its own; below it are {children}")));
     }
     let found = find_path(&schema, &path).map_err(description_failed)?;

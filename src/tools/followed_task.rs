@@ -15,26 +15,36 @@ pub(super) struct FollowedTask {
     pub(super) upid: Upid,
     /// The notes of the call that started the task.
     notes: Vec<String>,
+    /// The client's own call started the task, and may stop it.
+    pub(super) is_own: bool,
 }
 
 impl FollowedTask {
-    pub(super) fn new(upid: &Upid, notes: Vec<String>) -> Self {
-        Self { upid: upid.clone(), notes }
+    /// A task that the client's own call started.
+    pub(super) fn own(upid: &Upid, notes: Vec<String>) -> Self {
+        Self { upid: upid.clone(), notes, is_own: true }
+    }
+
+    /// A task that the client names.
+    pub(super) fn named(upid: &Upid) -> Self {
+        Self { upid: upid.clone(), notes: Vec::new(), is_own: false }
     }
 
     /// Returns the state for the id of the task. Notes that do not fit into an id are left out: the text of the result
     /// has guest and node without them.
     pub(super) fn pack(&self, cluster: &ClusterHandle<'_>) -> Option<Vec<u8>> {
-        let state = pack_task(cluster.name(), &self.upid, &self.notes);
-        state.filter(|state| state.len() <= MAX_TASK_STATE_BYTES).or_else(|| pack_task(cluster.name(), &self.upid, &[]))
+        let state = pack_task(cluster.name(), &self.upid, &self.notes, self.is_own);
+        state
+            .filter(|state| state.len() <= MAX_TASK_STATE_BYTES)
+            .or_else(|| pack_task(cluster.name(), &self.upid, &[], self.is_own))
     }
 
     /// Parses a state of [`FollowedTask::pack`], with the handle of its cluster. Returns `None` if the caller can't use
     /// the cluster, or no longer.
     pub(super) fn unpack<'a>(scope: CallScope<'a>, state: &[u8]) -> Option<(Self, ClusterHandle<'a>)> {
-        let PackedTask { cluster, upid, notes } = unpack_task(state)?;
+        let PackedTask { cluster, upid, notes, is_own } = unpack_task(state)?;
         let cluster = scope.all_clusters().into_iter().find(|handle| digest_name(handle.name()) == cluster)?;
-        Some((Self { upid, notes }, cluster))
+        Some((Self { upid, notes, is_own }, cluster))
     }
 
     /// Describes the task in one line, with the UPID by which it is found without its id.

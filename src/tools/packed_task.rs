@@ -72,7 +72,12 @@ pub(super) struct PackedTask {
     pub(super) cluster: [u8; DIGEST_BYTES],
     pub(super) upid: Upid,
     pub(super) notes: Vec<String>,
+    /// The client's own call started the task.
+    pub(super) is_own: bool,
 }
+
+/// Marks the kind of a task that the client's own call started.
+const OWN_TASK: u8 = 0x80;
 
 /// Returns the digest of a cluster's name.
 pub(super) fn digest_name(name: &str) -> [u8; DIGEST_BYTES] {
@@ -81,13 +86,13 @@ pub(super) fn digest_name(name: &str) -> [u8; DIGEST_BYTES] {
 
 /// Packs a task. Returns `None` for a UPID that Proxmox would write in another way, and for a text that is too long or
 /// has control characters.
-pub(super) fn pack_task(cluster: &str, upid: &Upid, notes: &[String]) -> Option<Vec<u8>> {
+pub(super) fn pack_task(cluster: &str, upid: &Upid, notes: &[String], is_own: bool) -> Option<Vec<u8>> {
     let mut out = digest_name(cluster).to_vec();
     for number in [upid.pid, upid.pstart, upid.started_at] {
         push_number(&mut out, number);
     }
     let kind = KINDS.iter().position(|kind| *kind == upid.kind);
-    out.push(kind.map_or(0, |index| index as u8 + 1));
+    out.push(kind.map_or(0, |index| index as u8 + 1) | if is_own { OWN_TASK } else { 0 });
     if kind.is_none() {
         push_text(&mut out, &upid.kind, &[])?;
     }
@@ -106,7 +111,8 @@ pub(super) fn unpack_task(state: &[u8]) -> Option<PackedTask> {
     let (cluster, mut rest) = state.split_first_chunk()?;
     let rest = &mut rest;
     let (pid, pstart, started) = (read_number(rest)?, read_number(rest)?, read_number(rest)?);
-    let kind = match read_byte(rest)? {
+    let marked_kind = read_byte(rest)?;
+    let kind = match marked_kind & !OWN_TASK {
         0 => read_text(rest, &[])?,
         number => (*KINDS.get(usize::from(number) - 1)?).to_owned(),
     };
@@ -117,7 +123,7 @@ pub(super) fn unpack_task(state: &[u8]) -> Option<PackedTask> {
     while !rest.is_empty() {
         notes.push(read_text(rest, &[&id, &node])?);
     }
-    Some(PackedTask { cluster: *cluster, upid, notes })
+    Some(PackedTask { cluster: *cluster, upid, notes, is_own: marked_kind & OWN_TASK != 0 })
 }
 
 /// Appends a number in groups of seven bits, the lowest first. All groups but the last have the highest bit.
@@ -219,8 +225,8 @@ mod tests {
             ("UPID:pve1:000001C1:00022AEA:6B0293BE:aptupdate::root@pam:", note("größe is lxc/200 on pve2"), 64),
             ("UPID:pve1:00000000:00000000:00000000:vzdump::a:", vec!["one".into(), "two".into(), String::new()], 40),
         ] {
-            let state = pack_task("lab", &upid(text), &notes).expect(text);
-            let task = PackedTask { cluster: digest_name("lab"), upid: upid(text), notes };
+            let state = pack_task("lab", &upid(text), &notes, true).expect(text);
+            let task = PackedTask { cluster: digest_name("lab"), upid: upid(text), notes, is_own: true };
             assert_eq!(unpack_task(&state), Some(task));
             assert!(state.len() <= longest, "{text}: {} bytes", state.len());
         }
@@ -235,10 +241,10 @@ mod tests {
             "UPID:pve1:1C1:00022AEA:6B0293BE:vzdump:100:root@pam:",
             &format!("UPID:pve1:000001C1:00022AEA:6B0293BE:download:{}:root@pam:", "x".repeat(300)),
         ] {
-            assert_eq!(pack_task("lab", &upid(text), &[]), None, "{text}");
+            assert_eq!(pack_task("lab", &upid(text), &[], false), None, "{text}");
         }
-        assert_eq!(pack_task("lab", &plain, &["a\nb".into()]), None);
-        assert_eq!(pack_task("lab", &plain, &["x".repeat(256)]), None);
+        assert_eq!(pack_task("lab", &plain, &["a\nb".into()], false), None);
+        assert_eq!(pack_task("lab", &plain, &["x".repeat(256)], false), None);
     }
 
     proptest! {
@@ -248,11 +254,11 @@ mod tests {
             cut in 0_usize..60,
         ) {
             let _ = unpack_task(&state);
-            let valid = pack_task("lab", &upid("UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump:100:root@pam!mcp:"), &[]);
+            let valid = pack_task("lab", &upid("UPID:pve1:000001C1:00022AEA:6B0293BE:vzdump:100:root@pam!mcp:"), &[], false);
             let valid = valid.expect("a state");
             let mixed = [&valid[..cut.min(valid.len())], &state].concat();
             if let Some(task) = unpack_task(&mixed) {
-                let again = pack_task("lab", &task.upid, &task.notes);
+                let again = pack_task("lab", &task.upid, &task.notes, task.is_own);
                 prop_assert!(again.is_none_or(|again| unpack_task(&again).is_some_and(|t| t.upid == task.upid)));
             }
         }

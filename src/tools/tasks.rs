@@ -62,7 +62,7 @@ fn wait_for_task(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         several => find_task_cluster(several, &upid, deadline).map_err(|error| search_failed(&upid, error))?,
     };
     let watch = cluster.watch_task(&upid).map_err(|error| call_failed(cluster, error))?;
-    follow_task(call.context, cluster, watch, &FollowedTask::new(&upid, Vec::new()), deadline)
+    follow_task(call.context, cluster, watch, &FollowedTask::named(&upid), deadline)
 }
 
 /// Waits for the end of a task and returns its result. Where the client supports tasks, the call continues as one

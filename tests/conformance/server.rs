@@ -572,6 +572,7 @@ fn main() {
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
         clients: Vec::new(),
+        insecure_no_auth: false,
         certificate: None,
         health: Default::default(),
     };

@@ -8,7 +8,7 @@ use crate::support::server::TestServer;
 use crate::support::tasks::{HeldTask, INTERRUPTED, TaskClient, UPID, task_capabilities};
 use crate::support::test_tools::product_for;
 use proxmox_mcp::config::Client;
-use proxmox_mcp::policy::{AccessLevel, ClusterPolicy};
+use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy};
 use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 use std::thread;
@@ -153,7 +153,8 @@ fn completed_task_has_the_result_of_a_call_that_waited() {
 #[test]
 fn only_a_client_that_declares_the_extension_gets_a_task() {
     let lab = Lab::start();
-    let arguments = json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100"}, "wait": true});
+    let arguments =
+        json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100", "remove": false}, "wait": true});
     let params = json!({"name": "proxmox_api_call", "arguments": arguments});
     let undeclared = [
         json!({}),
@@ -436,6 +437,20 @@ fn cancel_is_denied_by_level_and_policy() {
         assert!(text.contains("Nothing was sent") && lab.node.writes().is_empty(), "{error}");
         assert_eq!(client.get(id)["status"], "working", "{name}");
     }
+}
+
+#[test]
+fn task_of_the_clients_own_call_is_stopped_without_a_question() {
+    let lab = Lab::with_policy(confirming_policy());
+    let client = lab.client("ada");
+    let id = client.start_task();
+    lab.node.requests();
+    client.result("tasks/cancel", json!({"taskId": id}));
+    assert_eq!(lab.node.writes(), [format!("DELETE /nodes/pve1/tasks/{UPID}")]);
+    let lab = Lab::with_policy(ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open_policy() });
+    let client = lab.client("ada");
+    let id = wait_for(&client, json!({}))["taskId"].as_str().expect("an id").to_owned();
+    assert!(client.error("tasks/cancel", &id)["message"].to_string().contains("has to be confirmed"));
 }
 
 #[test]

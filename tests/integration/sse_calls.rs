@@ -55,6 +55,25 @@ fn echo_call(id: impl Into<Value>, text: &str) -> String {
 }
 
 #[test]
+fn the_messages_of_a_batch_take_their_share_of_the_memory() {
+    let (server, test_tools) = start_with(Limits { max_buffered_bytes: 2 << 20, ..patient_limits() });
+    let mut session = Session::open(&server);
+    // A member that no method reads makes a message large.
+    let large = |id: u32, name: &str| {
+        let mut message: Value = serde_json::from_str(&hold(id, name)).unwrap();
+        message["params"]["_meta"] = json!({"padding": "x".repeat(450 << 10)});
+        message.to_string()
+    };
+    session.post(&format!("[{},{},{}]", large(1, "first"), large(2, "second"), large(3, "third")));
+    for id in [2, 3] {
+        let busy = session.sse.json();
+        assert_eq!((&busy["id"], &busy["error"]["code"]), (&json!(id), &json!(-32000)), "{busy}");
+    }
+    test_tools.release("first");
+    assert_eq!(session.sse.json()["id"], 1);
+}
+
+#[test]
 fn the_messages_of_a_batch_are_answered_one_by_one() {
     let (server, test_tools) = start();
     let mut session = Session::open(&server);

@@ -3,7 +3,9 @@
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::raw::{Client, eventually};
-use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
+use crate::support::rpc::{
+    ACCEPT, EVENTS_ONLY, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers,
+};
 use crate::support::rpc::{request, text};
 use crate::support::server::{TestServer, patient_limits};
 use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
@@ -71,6 +73,94 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
     test_tools.release("quiet");
     assert_eq!(text(&events.json()), "released quiet");
     assert!(events.event().is_none());
+}
+
+/// Returns limits with which a call that waits becomes a stream at the monitor's next look.
+fn stream_soon() -> Limits {
+    let soon = Duration::from_millis(10);
+    Limits { stream_delay: soon, sse_keepalive: soon, ..patient_limits() }
+}
+
+#[test]
+fn a_call_that_takes_long_becomes_a_stream_with_comments_and_one_event() {
+    let (server, test_tools) = start_with(stream_soon());
+    let params = |name: &str| json!({"name": "hold", "arguments": {"name": name}});
+    let legacy = |name: &str| request(1, "tools/call", params(name));
+    let modern = modern(1, "tools/call", params("modern"));
+    for (name, headers, body) in [
+        ("legacy", ACCEPT.to_owned(), legacy("legacy")),
+        ("events", EVENTS_ONLY.to_owned(), legacy("events")),
+        ("any", "Accept: */*\r\n".to_owned(), legacy("any")),
+        ("modern", modern_headers(&modern), modern),
+    ] {
+        let mut client = server.connect();
+        client.send_post_with("/mcp", &headers, &body);
+        let mut events = client.events();
+        assert!(events.head.contains("X-Accel-Buffering: no"), "{}", events.head);
+        assert_eq!(events.comment(), ": answer follows");
+        for _ in 0..3 {
+            assert_eq!(events.comment(), ": keep-alive");
+        }
+        test_tools.release(name);
+        assert_eq!(text(&events.json()), format!("released {name}"));
+        assert!(events.event().is_none());
+    }
+}
+
+#[test]
+fn a_call_that_takes_long_is_answered_with_json_to_a_client_that_takes_no_events() {
+    let (server, test_tools) = start_with(stream_soon());
+    // The stream of another call shows that the delay is over.
+    let mut other = server.connect();
+    other.send_post_with("/mcp", ACCEPT, &call(2, "hold", json!({"name": "other"})));
+    let mut pending = Vec::new();
+    let hold = call(1, "hold", json!({"name": "json"}));
+    for (headers, body) in [
+        (JSON_ONLY, hold.clone()),
+        ("", hold.clone()),
+        ("Accept: application/*\r\n", hold.clone()),
+        (ACCEPT, format!("[{hold}]")),
+    ] {
+        let mut client = server.connect();
+        client.send_post_with("/mcp", headers, &body);
+        pending.push(client);
+    }
+    test_tools.wait_for("json");
+    let mut events = other.events();
+    for _ in 0..10 {
+        events.comment();
+    }
+    test_tools.release("json");
+    for mut client in pending {
+        let reply = client.reply().expect("an answer");
+        assert!(reply.has_header("Content-Type: application/json"), "{}", reply.head);
+        assert!(reply.body.contains("released json"), "{}", reply.body);
+    }
+    test_tools.release("other");
+    assert_eq!(text(&events.json()), "released other");
+}
+
+#[test]
+fn progress_after_the_start_of_a_stream_continues_it() {
+    let (server, test_tools) = start_with(stream_soon());
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "late_step", json!({"name": "p"}), "t"));
+    let mut events = client.events();
+    events.comment();
+    test_tools.release("p");
+    let messages = events.messages();
+    assert_eq!(messages.len(), 2, "progress, an answer and no second head: {messages:?}");
+    assert_eq!((&messages[0]["method"], text(&messages[1])), (&json!("notifications/progress"), "released p"));
+}
+
+#[test]
+fn closing_a_stream_that_the_delay_started_cancels_a_modern_call() {
+    let (server, test_tools) = start_with(stream_soon());
+    let mut events = start_held_call(&test_tools, &server, "gone", true).events();
+    events.comment();
+    drop(events);
+    test_tools.wait_for_cancel("gone");
+    server.assert_answers();
 }
 
 // ---- calls that are slow, fail or are cancelled

@@ -10,6 +10,8 @@ mod canary_redaction;
 mod cli;
 mod config;
 mod http_vanishing;
+mod limits;
+mod load;
 mod metrics;
 mod metrics_listen;
 mod mixed_load;

@@ -169,7 +169,7 @@ impl TaskClient {
     pub fn back_up(&self) -> Value {
         self.call(
             "proxmox_api_call",
-            json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100"}, "wait": true}),
+            json!({"path": "/nodes/pve1/vzdump", "method": "POST", "data": {"vmid": "100", "remove": false}, "wait": true}),
         )
     }
 
@@ -192,7 +192,7 @@ impl TaskClient {
         answer["error"].clone()
     }
 
-    fn result(&self, method: &str, params: Value) -> Value {
+    pub fn result(&self, method: &str, params: Value) -> Value {
         let answer = self.send(method, params).json();
         assert!(answer.get("result").is_some(), "{method}: {answer}");
         answer["result"].clone()

@@ -67,12 +67,13 @@ impl TestTools {
         Self(Arc::default())
     }
 
-    /// Returns the tools `echo`, `hold`, `steps`, `large`, `panic` and `fail`.
+    /// Returns the tools `echo`, `hold`, `late_step`, `steps`, `large`, `panic` and `fail`.
     pub fn tools(&self) -> Vec<Tool> {
-        let shared = self.0.clone();
+        let (shared, late) = (self.0.clone(), self.0.clone());
         vec![
             tool("echo", TEXT, Box::new(|_, args| say(args.text("text").unwrap_or_default()))),
             tool("hold", NAME, Box::new(move |context, args| hold(&shared, context, args))),
+            tool("late_step", NAME, Box::new(move |context, args| late_step(&late, context, args))),
             tool("steps", &[], Box::new(steps)),
             tool("large", &[], Box::new(|_, _| say(&"x".repeat(LARGE)))),
             tool(
@@ -152,6 +153,18 @@ fn has(names: &[String], name: &str) -> bool {
 fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
     let name = args.text("name").unwrap_or_default();
     context.send_progress(1.0, None, name);
+    wait_for_release(shared, context, name)
+}
+
+/// Does the same and reports progress at its end.
+fn late_step(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    let name = args.text("name").unwrap_or_default();
+    let output = wait_for_release(shared, context, name);
+    context.send_progress(1.0, None, name);
+    output
+}
+
+fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str) -> Result<ToolOutput, ToolError> {
     wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();

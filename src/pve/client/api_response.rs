@@ -1,6 +1,7 @@
 //! The envelope around `data` in a node's answer, and Proxmox's message in an error response.
 
 use crate::base::json_scan::{unquote, walk};
+use crate::base::memory::{MemoryError, MemoryReservation};
 use crate::base::secret::Secret;
 use crate::pve::client::retry::{self, AttemptEnd, Decision};
 use crate::pve::client::secret_filter::SecretFilter;
@@ -14,6 +15,9 @@ use std::ops::Range;
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
+/// Memory of a row beside its text: the cells of a table, the fields of a guest, or eight values to sort by.
+const ROW_BYTES: usize = 512;
+
 /// Parameters named in an error. The largest operation, a VM's config, has about a hundred, families counted once.
 const MAX_PARAMETER_ERRORS: usize = 200;
 
@@ -23,6 +27,7 @@ pub struct ApiResponse {
     body: String,
     data: Range<usize>,
     has_extra_fields: bool,
+    memory: MemoryReservation,
 }
 
 impl ApiResponse {
@@ -43,7 +48,7 @@ impl ApiResponse {
                 // The range of the borrowed text allows the body to be moved.
                 let start = (data.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
                 let data = start..start + data.len();
-                Ok(Self { body, data, has_extra_fields })
+                Ok(Self { body, data, has_extra_fields, memory: MemoryReservation::default() })
             }
             data => Err(match start_of(body.as_bytes(), filter) {
                 None => EnvelopeError::Empty,
@@ -66,7 +71,7 @@ impl ApiResponse {
         let data = OPEN.len()..body.len().saturating_sub(1);
         match body.get(data.clone()) {
             Some(list) if body.starts_with(OPEN) && list.starts_with('[') && body.ends_with("]}") => {
-                Ok(Self { body, data, has_extra_fields: false })
+                Ok(Self { body, data, has_extra_fields: false, memory: MemoryReservation::default() })
             }
             _ => Self::parse(body, filter),
         }
@@ -79,9 +84,22 @@ impl ApiResponse {
 
     /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
     pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
-        let without_data = || Self { body: "null".into(), data: 0..4, has_extra_fields: false };
+        let without_data =
+            || Self { body: "null".into(), data: 0..4, has_extra_fields: false, memory: MemoryReservation::default() };
         let filter = SecretFilter::new(Secret::new(String::new()));
-        Self::parse(change(self.body), &filter).unwrap_or_else(|_| without_data())
+        let changed = Self::parse(change(self.body), &filter).unwrap_or_else(|_| without_data());
+        Self { memory: self.memory, ..changed }
+    }
+
+    /// Attaches the memory of the body.
+    pub(in crate::pve) fn with_memory(self, memory: MemoryReservation) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Reserves the memory of a table or a list that is made of the rows.
+    pub(in crate::pve) fn reserve_rows(&mut self) -> Result<(), MemoryError> {
+        let rows = memchr::memchr_iter(b'{', self.body.as_bytes()).count();
+        self.memory.grow_to(self.body.len().saturating_mul(2).saturating_add(rows.saturating_mul(ROW_BYTES)))
     }
 
     /// Returns the JSON text of `data`.

@@ -141,6 +141,7 @@ impl Cluster {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let result = self.send(method, path, params, self.time_limit(start), cancel);
+        let result = if method == Method::Get { result.and_then(reserve_rows) } else { result };
         self.log_result(start, method, path, result)
     }
 
@@ -149,6 +150,7 @@ impl Cluster {
         let start = Instant::now();
         let limit = self.time_limit(start);
         let result = self.send_with(Method::Get, path, params, limit, cancel, ApiResponse::parse_list);
+        let result = result.and_then(reserve_rows);
         self.log_result(start, Method::Get, path, result)
     }
 
@@ -427,13 +429,15 @@ impl Cluster {
                 filter,
             ));
         }
+        let memory = response.memory;
         let result = match response.body_error {
             Some(error) => Err(error),
             // The error of a body that is not UTF-8 shows its start, redacted.
             None => String::from_utf8(response.body)
                 .map_err(|error| ApiResponse::describe_non_utf8(error.as_bytes(), filter))
                 .and_then(|body| parse(filter.redact_body(body), filter))
-                .map_err(|error| TransportError::Malformed(error.into())),
+                .map_err(|error| TransportError::Malformed(error.into()))
+                .map(|response| response.with_memory(memory)),
         };
         result.map_err(|error| self.build_error(node, error, request))
     }
@@ -509,6 +513,15 @@ impl SchemaSource for Cluster {
     fn contains_secret(&self, text: &str) -> bool {
         self.transport.secret_filter().contains_secret(text)
     }
+}
+
+/// Reserves the memory of what a caller makes of the rows of a read.
+fn reserve_rows(mut response: ApiResponse) -> Result<ApiResponse, PveError> {
+    response.reserve_rows().map_err(|error| PveError::MalformedResponse {
+        node: "the node asked".into(),
+        cause: MalformedCause::NoMemory(error),
+    })?;
+    Ok(response)
 }
 
 fn format_call(method: Method, path: &dyn fmt::Display) -> String {

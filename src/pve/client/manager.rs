@@ -1,6 +1,7 @@
 //! The clients of all clusters.
 
 use crate::base::hint::Hint;
+use crate::base::shorten::shorten;
 use crate::base::suggest::suggest;
 use crate::config::{ClustersFile, Limits};
 use crate::pve::client::cluster::{Cluster, ClusterSetupError};
@@ -94,7 +95,7 @@ impl ClusterManager {
             return self.default_cluster().ok_or_else(|| SelectClusterError::NoDefault { available: self.names() });
         };
         self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| SelectClusterError::Unknown {
-            name: name.chars().take(64).collect(),
+            name: shorten(name).into_owned(),
             suggestion: suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str())).map(str::to_owned),
             available: self.names(),
         })

@@ -1,6 +1,7 @@
 //! One HTTP exchange with one node: sends a request, reads the answer and classifies failures.
 
 use crate::base::cancel::CancelToken;
+use crate::base::memory::{MemoryError, MemoryReservation, MemoryWait};
 use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
@@ -13,7 +14,7 @@ use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
 use crate::pve::method::Method;
 use std::io::{self, Read};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
@@ -44,6 +45,8 @@ pub(in crate::pve) struct NodeTransport {
     authorization: HeaderValue,
     secret_filter: SecretFilter,
     max_answer_bytes: usize,
+    /// Time limit of an exchange without a shorter one.
+    timeout: Duration,
 }
 
 struct NodeAddress {
@@ -123,6 +126,8 @@ pub(in crate::pve) struct NodeResponse {
     /// The reason phrase of the status line; empty for 200.
     pub(in crate::pve) reason: String,
     pub(in crate::pve) body: Vec<u8>,
+    /// The memory of the body and of what is made of it.
+    pub(in crate::pve) memory: MemoryReservation,
     /// The failure that cut the body short.
     pub(in crate::pve) body_error: Option<TransportError>,
 }
@@ -222,6 +227,7 @@ impl NodeTransport {
             authorization,
             secret_filter: SecretFilter::new(cluster.token_secret.clone()),
             max_answer_bytes: limits.max_answer_bytes,
+            timeout: cluster.timeout,
         })
     }
 
@@ -259,12 +265,13 @@ impl NodeTransport {
         cancel: &CancelToken,
     ) -> Result<NodeResponse, TransportError> {
         let limit = BodyLimit::Answer(self.max_answer_bytes as u64);
+        let deadline = Instant::now() + timeout.map_or(self.timeout, |timeout| timeout.total);
         self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, body| {
             let limit = match status {
                 200..=299 => self.max_answer_bytes,
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
-            read_body(body, limit)
+            read_body(body, limit, deadline, cancel)
         })
     }
 
@@ -285,7 +292,7 @@ impl NodeTransport {
                 200 => sink(&mut body.with_config().limit(max_bytes).reader()),
                 _ => Ok(()),
             };
-            ReceivedBody { bytes: Vec::new(), error: result.err() }
+            ReceivedBody { error: result.err().map(BodyError::Io), ..ReceivedBody::default() }
         })
     }
 
@@ -308,10 +315,14 @@ impl NodeTransport {
             None => self.send_request(node, request, (), timeout, cancel),
         }
         .map_err(|error| to_transport_error(error, &scope.take_info(), cancel, limit))?;
-        let ReceivedBody { bytes, error } = receive(status, body);
+        let ReceivedBody { bytes, memory, error } = receive(status, body);
         let info = scope.take_info();
-        let body_error = error.map(|error| to_transport_error(error.into(), &info, cancel, limit));
-        Ok(NodeResponse { status, reason: info.reason, body: bytes, body_error })
+        let body_error = error.map(|error| match error {
+            BodyError::Io(error) => to_transport_error(error.into(), &info, cancel, limit),
+            BodyError::NoMemory(_) if cancel.is_cancelled() => TransportError::Cancelled { sent: true },
+            BodyError::NoMemory(error) => TransportError::Malformed(MalformedCause::NoMemory(error)),
+        });
+        Ok(NodeResponse { status, reason: info.reason, body: bytes, memory, body_error })
     }
 
     fn send_request(
@@ -355,19 +366,53 @@ impl NodeTransport {
 }
 
 /// Body as far as it was received and kept.
+#[derive(Default)]
 struct ReceivedBody {
     bytes: Vec<u8>,
+    memory: MemoryReservation,
     /// The failure that cut the body short.
-    error: Option<io::Error>,
+    error: Option<BodyError>,
 }
 
-/// Reads a body of at most `limit` bytes.
-fn read_body(mut body: Body, limit: usize) -> ReceivedBody {
-    // The length is an untrusted hint.
-    let hint = body.content_length().unwrap_or(0).min(1 << 20).min(limit as u64);
-    let mut bytes = Vec::with_capacity(hint as usize);
-    let error = body.with_config().limit(limit as u64).reader().read_to_end(&mut bytes).err();
-    ReceivedBody { bytes, error }
+enum BodyError {
+    Io(io::Error),
+    NoMemory(MemoryError),
+}
+
+/// Returns the memory of an answer of `bytes`: the body, a copy without secrets, and the text that is made of it. Short
+/// answers have short rows, and the cells of a row take more than its text.
+fn answer_memory(bytes: usize) -> usize {
+    const SHORT_ANSWER: usize = 1 << 20;
+    bytes.saturating_add(bytes.min(SHORT_ANSWER)).saturating_mul(4)
+}
+
+/// Bytes of a body without a length that are read before more memory is reserved.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Reads a body of at most `limit` bytes. An answer with a length waits for its memory until `deadline`.
+fn read_body(mut body: Body, limit: usize, deadline: Instant, cancel: &CancelToken) -> ReceivedBody {
+    let mut received = ReceivedBody::default();
+    let announced = body.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX).min(limit));
+    let wait = MemoryWait { deadline, is_cancelled: &|| cancel.is_cancelled() };
+    match cancel.memory().reserve_within(answer_memory(announced.unwrap_or(0)), &wait) {
+        Ok(memory) => received.memory = memory,
+        Err(error) => return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received },
+    }
+    let mut reader = body.with_config().limit(limit as u64).reader();
+    loop {
+        let (len, bytes) = (received.bytes.len(), &mut received.bytes);
+        let end = announced.unwrap_or(len + PIECE_BYTES).min(limit).max(len);
+        if let Err(error) = received.memory.grow_to(answer_memory(end)) {
+            return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received };
+        }
+        bytes.reserve_exact(end - len);
+        // One more byte shows the end of the body, or that it is too large.
+        match reader.by_ref().take((end - len).max(1) as u64).read_to_end(bytes) {
+            Ok(0) => return received,
+            Ok(_) => {}
+            Err(error) => return ReceivedBody { error: Some(BodyError::Io(error)), ..received },
+        }
+    }
 }
 
 fn to_transport_error(

@@ -6,13 +6,10 @@
 use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
 use crate::base::suggest::suggest;
 use crate::pve::knowledge::formats::{ValueFormat, is_extended_by_plugins};
-use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
+use crate::pve::parameter_error::{MAX_PROBLEMS, ParameterError, ParameterErrorKind, ParameterErrors};
 use crate::pve::params::{ApiParams, percent_encode_into, to_form_values};
 use serde_json::{Map, Value};
 use std::fmt::Write;
-
-/// Number of problems after which the check ends. Each costs a comparison with all names, and the model's tokens.
-const MAX_PROBLEMS: usize = 10;
 
 /// Returns the parameters to send for `data` (by name) in addition to the path.
 pub fn check_parameters(
