@@ -200,7 +200,8 @@ def resource(binary):
     with conversation(binary, says) as (_, recorder, model, claude):
         with claude.open() as terminal:
             terminal.wait_for("❯", "the line for input")
-            terminal.press(f"{ERASE}@pve", lambda text: f"{SERVER}:pve://demo" in text, "the resource in the list")
+            # The list has room for five lines, in an order of the client.
+            terminal.press(f"{ERASE}@pve", lambda text: f"◇ {SERVER}:pve://" in text, "resources in the list")
             terminal.press(
                 f"{ERASE}@{SERVER}:pve://demo/",
                 lambda _: "completion/complete" in recorder.methods(),
