@@ -292,6 +292,7 @@ mod tests {
             description: "waits for its cancellation",
             input: ToolInput::Parameters(&[]),
             effect: ToolEffect::ReadOnly,
+            meta: serde_json::Map::new(),
             handler: Box::new(|context, _| {
                 context.send_progress(1.0, None, "started");
                 let (sender, cancelled) = channel();

@@ -171,7 +171,8 @@ fn read_table(text: &str) {
     let rows = close(text);
     let mut table = ListTable::new(&COLUMNS);
     if table.read(&rows, &[]).is_ok() {
-        table.write(&mut String::new(), |row| SortKey { name: row.text("a"), ..SortKey::default() });
+        let layout = table.layout(|row| SortKey { name: row.text("a"), ..SortKey::default() });
+        layout.write_text(&mut String::new());
     }
 }
 

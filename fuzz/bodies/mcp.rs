@@ -35,6 +35,7 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
         description: "Says it.",
         input: ToolInput::Parameters(&SAY_PARAMETERS),
         effect: ToolEffect::ReadOnly,
+        meta: serde_json::Map::new(),
         handler: Box::new(|_, arguments| match arguments.text("text") {
             Some("fail") => Err(ToolError::Failed("it failed: \u{202e}\u{1b}[0m".into())),
             text => {

@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub(crate) mod deadline;
+pub mod exact_json;
 pub mod file_stamp;
 pub mod hint;
 pub(crate) mod json_scan;

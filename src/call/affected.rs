@@ -197,7 +197,11 @@ impl AffectedGuests {
             shared: SharedObject::None,
         };
         match members {
-            Members::Listed(vmids) => reached.named_vmids.extend(vmids),
+            Members::Listed(vmids) => {
+                reached.named_vmids.extend(vmids);
+                reached.named_vmids.sort_unstable();
+                reached.named_vmids.dedup();
+            }
             Members::AnyGuest => reached.scope = AffectedScope::Cluster,
         }
         reached

@@ -5,12 +5,14 @@ use super::denied_call::DeniedCall;
 use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
+use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// More than any cluster has. It bounds the memory of a hostile answer.
@@ -55,6 +57,19 @@ impl<'a> ClusterHandle<'a> {
             Ok(TokenPrivileges::from_data(response.data()))
         });
         privileges.as_ref().map_err(Arc::clone)
+    }
+
+    /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
+    pub(super) fn look_up_members(&self, object: &SharedObject) -> Members {
+        let Some((segments, list)) = object.member_list() else {
+            return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
+        };
+        let read = || -> Option<Map<String, Value>> {
+            let path = ApiPath::from_segments(&segments).ok()?;
+            let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+            serde_json::from_str(read.send_read().ok()?.data()).ok()
+        };
+        read().map_or(Members::AnyGuest, |object| Members::from_list(object.get(list)))
     }
 
     /// Looks up a path.

@@ -21,7 +21,8 @@ use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
-use crate::pve::schema::{Operation, PathMatch, parameter_check};
+use crate::pve::schema::parameter_check;
+use crate::pve::schema::parameter_check::CheckedParameters;
 use serde_json::{Map, Value};
 
 /// The `limit` of a paged list that is to be filtered or sorted. The first page alone (50 rows) gives a wrong answer.
@@ -61,14 +62,12 @@ pub(super) fn plan_call<'a>(
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
     check_size(&data)?;
-    let CheckedOperation { operation, params, assessment, notes: defaults } =
+    let CheckedOperation { operation, params, assessment, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
     let (path, risk) = (resolved.path, assessment.risk);
-    let mut notes: Vec<String> = match resolved.change {
-        Some(change) => note_change(cluster, change, method, &path, risk)?.into_iter().collect(),
-        None => Vec::new(),
-    };
-    notes.extend(defaults);
+    if let Some(change) = resolved.change {
+        notes.splice(0..0, note_change(cluster, change, method, &path, risk)?);
+    }
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
@@ -110,7 +109,7 @@ struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
     assessment: RiskAssessment,
-    /// The parameters that were added, as the caller may read them.
+    /// Differences between the parameters as given and as sent, and those that were added.
     notes: Vec<String>,
 }
 
@@ -144,8 +143,14 @@ fn check_operation_call(
     if is_paged && spec.fetch_all {
         data.insert("limit".into(), FETCH_ALL_LIMIT.into());
     }
+    let reject = |problems, data: &Map<String, Value>| {
+        let other_methods = other_methods(spec, &found, data);
+        PlanError::InvalidParameters { problems, other_methods }
+    };
+    parameter_check::unwrap_json_texts(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
-    let mut params = check_parameters(spec, &operation, &found, &data)?;
+    let checked = parameter_check::check_parameters(&operation, &found, &data);
+    let CheckedParameters { mut params, mut notes } = checked.map_err(|problems| reject(problems, &data))?;
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
     let decoded: Vec<_> = path.segments().collect();
@@ -156,7 +161,6 @@ fn check_operation_call(
         segments: &segments,
         operation: same.map_or(Risk::UNKNOWN, |same| same.risk()),
     };
-    let mut notes = Vec::new();
     for default in call.safe_defaults(params.iter()) {
         if same.is_some() && is_given(default.parameter) {
             params.push(default.parameter, default.value);
@@ -166,7 +170,6 @@ fn check_operation_call(
     }
     Ok(CheckedOperation {
         assessment: call.assess(params.iter()),
-        notes,
         operation: PlannedOperation {
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
@@ -177,18 +180,8 @@ fn check_operation_call(
             is_paged,
         },
         params,
+        notes,
     })
-}
-
-fn check_parameters(
-    spec: &CallSpec<'_>,
-    operation: &Operation<'_>,
-    found: &PathMatch<'_>,
-    data: &Map<String, Value>,
-) -> Result<ApiParams, PlanError> {
-    let checked = parameter_check::check_parameters(operation, found, data);
-    checked
-        .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: other_methods(spec, found, data) })
 }
 
 /// Returns the note about a change of the path, where the caller has to know of it.
@@ -221,7 +214,7 @@ fn resolve_shared_object(
         return Ok(affected);
     }
     check_operation(call, template, risk)?;
-    Ok(affected.with_members(affected.shared().look_up_members(cluster)))
+    Ok(affected.with_members(cluster.look_up_members(affected.shared())))
 }
 
 /// Looks up the guests where the policy depends on them. A call that is denied in any case is denied before.

@@ -32,7 +32,7 @@ pub struct PlannedCall<'a> {
     pub(super) affected: AffectedGuests,
     /// The cluster's guests, where the policy depends on them.
     pub(super) guests: Option<GuestView<'a>>,
-    /// Corrections of the path, as the caller may read them.
+    /// Corrections of the path and the parameters, as the caller may read them.
     pub(super) notes: Vec<String>,
 }
 
@@ -123,7 +123,7 @@ impl<'a> PlannedCall<'a> {
         describe_dry_run(&self.describe(), self.cluster.policy().needs_confirmation(self.risk))
     }
 
-    /// Returns the corrections of the path.
+    /// Returns the corrections of the path and the parameters.
     pub fn into_notes(self) -> Vec<String> {
         self.notes
     }

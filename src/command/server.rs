@@ -37,7 +37,7 @@ pub fn tool_state(
 /// Returns the protocol core with all tools.
 pub fn mcp_server(cli: &Cli, tools: &Arc<ToolState>) -> Result<Arc<mcp::McpServer>, Failure> {
     let server = mcp::McpServer::new(tools::catalog(tools)).map_err(|_| Failure::no_random_bytes())?;
-    Ok(Arc::new(server.with_slow_call(cli.limits().slow_call)))
+    Ok(Arc::new(server.with_slow_call(cli.limits().slow_call).with_structured(cli.structured)))
 }
 
 /// Channel to the thread that reloads the configuration.

@@ -21,6 +21,8 @@ pub struct Client {
     pub rules: ClientRules,
     /// Names of the clusters that the client may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
+    /// True if the client gets results as JSON too (`structuredContent`).
+    pub structured: bool,
 }
 
 impl Client {
@@ -51,7 +53,14 @@ impl Client {
     /// Returns a client that only the clusters restrict.
     fn with_full_access(name: &str, token_sha256: TokenHash) -> Self {
         let permissions = Permissions { access: AccessLevel::Full, exec: true };
-        Self { name: name.into(), token_sha256, permissions, rules: ClientRules::default(), clusters: None }
+        Self {
+            name: name.into(),
+            token_sha256,
+            permissions,
+            rules: ClientRules::default(),
+            structured: false,
+            clusters: None,
+        }
     }
 
     /// Returns whether the client has a token, so that there may be others.

@@ -1,11 +1,13 @@
 //! The offer of a server, as data: tools, resources, prompts and completion.
 
-use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter};
+use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter, UnknownArguments};
 use super::content::{Content, ResourceContents};
 use super::context::CallContext;
 use super::error::RpcError;
 use super::protocol::{ProtocolEra, TASKS_EXTENSION};
 use super::started_task::StartedTask;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 
@@ -39,11 +41,50 @@ pub struct ServerInfo {
     /// Name for people.
     pub title: &'static str,
     pub version: &'static str,
+    /// Purpose for people. Empty if there is none.
+    pub description: &'static str,
+    pub icons: &'static [Icon],
+}
+
+/// An icon that clients show beside the name.
+#[derive(Clone, Copy)]
+pub struct Icon {
+    pub data: &'static [u8],
+    /// Media type.
+    pub mime: &'static str,
+    /// `48x48`, or `any` for a format without pixels.
+    pub size: &'static str,
 }
 
 impl Default for ServerInfo {
     fn default() -> Self {
-        Self { name: "mcp-server", title: "MCP server", version: "0" }
+        Self { name: "mcp-server", title: "MCP server", version: "0", description: "", icons: &[] }
+    }
+}
+
+impl ServerInfo {
+    /// Returns name, title and version, for every result.
+    pub(super) fn summary(&self) -> Value {
+        json!({"name": self.name, "title": self.title, "version": self.version})
+    }
+
+    /// Returns all fields, for the answer with which a connection begins.
+    pub(super) fn to_json(self) -> Value {
+        let mut info = self.summary();
+        if !self.description.is_empty() {
+            info["description"] = self.description.into();
+        }
+        if !self.icons.is_empty() {
+            info["icons"] = self.icons.iter().map(|icon| icon.to_json()).collect();
+        }
+        info
+    }
+}
+
+impl Icon {
+    fn to_json(self) -> Value {
+        let source = format!("data:{};base64,{}", self.mime, BASE64_STANDARD.encode(self.data));
+        json!({"src": source, "mimeType": self.mime, "sizes": [self.size]})
     }
 }
 
@@ -72,21 +113,53 @@ impl Catalog {
 }
 
 /// The result of a tool that succeeded.
+#[derive(Default)]
 pub struct ToolOutput {
     /// Content for the model, usually one text.
     pub content: Vec<Content>,
-    /// The same as the JSON text of an object, for programs. Absent if the text is JSON already.
+    /// Sentences beside the content, one line each.
+    pub notes: Vec<String>,
+    /// The content as the JSON text of an object, for programs. It is sent to a client that asks for it
+    /// ([`CallContext::wants_structured`]), with the notes.
     pub structured: Option<String>,
 }
 
 impl ToolOutput {
     pub fn text(text: String) -> Self {
-        Self { content: vec![Content::Text(text)], structured: None }
+        Self { content: vec![Content::Text(text)], ..Self::default() }
     }
 
     /// Creates a result from a text and the JSON text of the object that says the same.
-    pub fn with_structured(text: String, structured: String) -> Self {
-        Self { content: vec![Content::Text(text)], structured: Some(structured) }
+    pub fn with_structured(text: String, structured: Option<String>) -> Self {
+        Self { structured, ..Self::text(text) }
+    }
+
+    /// Moves the notes to the end of the last text and into the JSON.
+    ///
+    /// The notes are no content of their own: some clients show the model only the first one, or parse a text that is
+    /// JSON and drop the others.
+    pub(super) fn merge_notes(&mut self) {
+        let notes = std::mem::take(&mut self.notes);
+        if notes.is_empty() {
+            return;
+        }
+        if let Some(structured) = &mut self.structured {
+            let members = structured.trim_end().strip_suffix('}').expect("the JSON text of an object").trim_end();
+            let comma = if members.ends_with('{') { "" } else { "," };
+            *structured = format!("{members}{comma}\"notes\":{}}}", Value::from(notes.as_slice()));
+        }
+        if !matches!(self.content.last(), Some(Content::Text(_))) {
+            self.content.push(Content::Text(String::new()));
+        }
+        if let Some(Content::Text(text)) = self.content.last_mut() {
+            let separator = match text.as_bytes() {
+                [] => "",
+                [.., b'\n'] => "\n",
+                _ => "\n\n",
+            };
+            text.push_str(separator);
+            text.push_str(&notes.join("\n"));
+        }
     }
 }
 
@@ -250,10 +323,21 @@ pub struct Tool {
     pub description: &'static str,
     pub input: ToolInput,
     pub effect: ToolEffect,
+    /// Members of `_meta` that some clients read. Empty if there are none.
+    pub meta: Map<String, Value>,
     pub handler: ToolHandler,
 }
 
 impl Tool {
+    /// Returns the names of the parameters, if the catalog knows them.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &'static str> {
+        let parameters = match self.input {
+            ToolInput::Parameters(parameters) => parameters,
+            ToolInput::Schema(_) => &[],
+        };
+        parameters.iter().map(|parameter| parameter.name)
+    }
+
     /// Returns the entry of tools/list.
     pub fn definition(&self) -> Value {
         let schema = match &self.input {
@@ -261,7 +345,7 @@ impl Tool {
             ToolInput::Schema(schema) => schema.clone(),
         };
         let read_only = self.effect == ToolEffect::ReadOnly;
-        json!({
+        let mut definition = json!({
             "name": self.name,
             "title": self.title,
             "description": self.description,
@@ -271,20 +355,36 @@ impl Tool {
                 "readOnlyHint": read_only,
                 "destructiveHint": !read_only,
                 "idempotentHint": read_only,
-                // Results contain text of people and systems outside this server.
-                "openWorldHint": true,
+                // The systems behind the tools are the operator's own. Clients ask the user to approve each result of an
+                // open world.
+                "openWorldHint": false,
             },
-        })
+        });
+        if !self.meta.is_empty() {
+            definition["_meta"] = self.meta.clone().into();
+        }
+        definition
     }
 
     /// Checks the arguments and runs the tool. A wrong argument is a tool error, not a protocol error, so that the
-    /// model can correct it (MCP 2025-11-25, SEP-1303).
-    pub fn call(&self, context: &CallContext<'_>, arguments: Map<String, Value>) -> Result<ToolOutput, ToolError> {
+    /// model can correct it (MCP 2025-11-25, SEP-1303). `all_parameters` are the names of all tools' parameters.
+    pub fn call(
+        &self,
+        context: &CallContext<'_>,
+        all_parameters: &[&'static str],
+        arguments: Map<String, Value>,
+    ) -> Result<ToolOutput, ToolError> {
+        let unknown = match self.effect {
+            ToolEffect::ReadOnly => UnknownArguments::Ignore { parameters: all_parameters },
+            ToolEffect::Destructive => UnknownArguments::Refuse,
+        };
         let arguments = match &self.input {
-            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, arguments)?,
+            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, unknown, arguments)?,
             ToolInput::Schema(_) => ToolArguments::new_unchecked(arguments),
         };
-        (self.handler)(context, &arguments)
+        let mut output = (self.handler)(context, &arguments)?;
+        output.notes.splice(0..0, arguments.ignored_note());
+        Ok(output)
     }
 }
 

@@ -117,6 +117,8 @@ pub struct CallContext<'a> {
     pub(super) min_log_level: Option<usize>,
     /// Capabilities that the client declared with this request (2026-07-28). `None` in the legacy era.
     pub(super) capabilities: Option<Value>,
+    /// True if the client or the operator asks for results as JSON beside the text.
+    pub wants_structured: bool,
     pub(super) input_responses: Map<String, Value>,
     pub(super) sealed_state: Option<String>,
     pub(super) sealer: &'a StateSealer,

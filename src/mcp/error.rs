@@ -2,6 +2,7 @@
 
 use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MAX_ID_BYTES, MODERN_VERSIONS, ProtocolEra};
 use super::tree_size::MAX_VALUES;
+use crate::base::exact_json::JsonTextError;
 use crate::base::hint::Hint;
 use crate::base::memory::MemoryError;
 use serde_json::{Value, json};
@@ -88,12 +89,14 @@ pub enum RpcError {
     InvalidParams { method: String, cause: ParamsError },
     #[error("{name} is missing: {expected}")]
     MissingParameter { name: String, expected: String },
-    #[error("{0} must be an object")]
+    #[error("{0} must be an object, such as {{\"name\": \"value\"}}")]
     NotAnObject(&'static str),
     #[error("{0} has more than {MAX_VALUES} values")]
     TooManyValues(&'static str),
     #[error("no memory for the request: {0}")]
     NoMemory(MemoryError),
+    #[error("{name} {cause}")]
+    InvalidObject { name: &'static str, cause: JsonTextError },
     #[error("{0} must be one of {levels}", levels = LOG_LEVELS.join(", "))]
     InvalidLogLevel(&'static str),
     #[error("cursor is not valid: the list has one page")]
@@ -167,6 +170,9 @@ impl RpcError {
 impl Hint for RpcError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
+            Self::InvalidObject { cause: JsonTextError::Duplicate(_), .. } => {
+                "write each member once. Nothing was done".into()
+            }
             Self::InvalidCursor => "repeat the request without cursor".into(),
             Self::NoMemory(MemoryError::InUse) => "repeat the call in a few seconds".into(),
             Self::NoMemory(MemoryError::TooLarge { .. }) => "send less at once".into(),

@@ -1,7 +1,7 @@
 //! The calls in flight of one session, for `notifications/cancelled` and the end of the session to cancel.
 
 use crate::base::cancel::{CancelReason, CancelToken};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The calls in flight of one session (an SSE stream, a stdio pipe), by their request ids.
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct InFlightCalls {
     state: Mutex<InFlightState>,
     min_log_level: AtomicUsize,
+    has_ui: AtomicBool,
 }
 
 #[derive(Default)]
@@ -83,6 +84,15 @@ impl InFlightCalls {
 
     pub fn set_min_log_level(&self, index: usize) {
         self.min_log_level.store(index, Ordering::Relaxed);
+    }
+
+    /// Returns true if the session's client shows user interfaces (initialize, MCP Apps).
+    pub fn has_ui(&self) -> bool {
+        self.has_ui.load(Ordering::Relaxed)
+    }
+
+    pub fn set_has_ui(&self, has_ui: bool) {
+        self.has_ui.store(has_ui, Ordering::Relaxed);
     }
 
     pub fn len(&self) -> usize {

@@ -9,16 +9,18 @@ use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::json_string::push_json_string;
 use super::message::RpcRequest;
-use super::params::RequestParams;
+use super::params::{RequestParams, decode_string};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION, find_log_level};
 use super::server_state::ServerState;
 use super::tree_size::{MAX_VALUES, TreeSize};
+use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::hint::render_error;
 use crate::base::json_scan::{unquote, walk};
 use crate::base::memory::CallMemory;
 use crate::base::shorten::shorten;
 use crate::sanitize::escape_invisible::escape_json;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::cell::Cell;
 
 /// Bytes of an argument other than an object, as JSON text. The longest ones are 64 keys of 1 KiB.
@@ -69,10 +71,12 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         .ok_or_else(|| unknown_name("tool", name, server.catalog.tools.iter().map(|tool| tool.name)))?;
     span.tool_index.set(Some(index));
     let memory = transport.cancel.memory();
-    let checked = check_arguments(tool, params.arguments.unwrap_or_default(), memory);
-    let arguments = if checked.is_ok() { parse_raw_object(params.arguments, "arguments")? } else { Map::new() };
+    let raw = unwrap_arguments(params.arguments)?;
+    let checked = check_arguments(tool, &raw, memory);
+    let arguments = if checked.is_ok() { parse_members(&raw, "arguments")? } else { Map::new() };
     let context = build_call_context(request_context, name)?;
-    let (output, failed) = match checked.and_then(|()| tool.call(&context, arguments)) {
+    let wants_structured = context.wants_structured;
+    let (output, failed) = match checked.and_then(|()| tool.call(&context, &server.parameter_names, arguments)) {
         Ok(output) => (output, false),
         Err(ToolError::Failed(text)) => (ToolOutput::text(text), true),
         Err(ToolError::InputRequired(_)) if era == ProtocolEra::Legacy => {
@@ -87,17 +91,22 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         Err(error) => return encode_tool_error(request_context, &context, error),
     };
     span.failed.set(failed);
-    Ok(request.encode_result(|out| write_tool_result(out, request_context, output, failed)))
+    Ok(request.encode_result(|out| write_tool_result(out, request_context, output, failed, wants_structured)))
 }
 
 /// Appends the result of a tool.
 pub(super) fn write_tool_result(
     out: &mut Vec<u8>,
     request_context: &RequestContext<'_>,
-    output: ToolOutput,
+    mut output: ToolOutput,
     failed: bool,
+    wants_structured: bool,
 ) {
     let RequestContext { server, era, span, .. } = *request_context;
+    if !wants_structured {
+        output.structured = None;
+    }
+    output.merge_notes();
     // Content blocks escape invisible characters themselves.
     let structured = output.structured.map(escape_json);
     let content: usize = output.content.iter().map(Content::estimate_size).sum();
@@ -148,7 +157,8 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
         .iter()
         .find(|prompt| prompt.name == name)
         .ok_or_else(|| unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)))?;
-    let arguments = parse_object(params.arguments, "arguments", request_context.transport.cancel.memory())?;
+    let arguments = unwrap_arguments(params.arguments)?;
+    let arguments = parse_object(Some(&arguments), "arguments", request_context.transport.cancel.memory())?;
     if let Some(missing) = prompt.arguments.iter().find(|arg| arg.required && !arguments.contains_key(arg.name)) {
         let name = format!("argument {}", missing.name);
         return Err(RpcError::MissingParameter { name, expected: missing.description.to_owned() });
@@ -203,6 +213,10 @@ pub(super) fn build_call_context<'a>(
         (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities", memory)?)),
         _ => None,
     };
+    let wants_structured = server.sends_structured
+        || transport.caller.client.structured
+        || capabilities.as_ref().is_some_and(declares_ui)
+        || era == ProtocolEra::Legacy && transport.calls.is_some_and(InFlightCalls::has_ui);
     let mut context = CallContext {
         caller: transport.caller,
         id: span.id,
@@ -215,6 +229,7 @@ pub(super) fn build_call_context<'a>(
         logger: server.catalog.server.name,
         min_log_level: min_log_level.filter(|_| server.catalog.logging),
         capabilities,
+        wants_structured,
         input_responses: parse_object(params.input_responses, "inputResponses", memory)?,
         sealed_state: params.request_state.as_deref().map(ToOwned::to_owned),
         sealer: &server.sealer,
@@ -269,18 +284,53 @@ fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'st
     RpcError::UnknownName { kind, name: shorten(name).into_owned(), known: known.collect() }
 }
 
+/// Returns true if the capabilities of a client have the extension for user interfaces (MCP Apps). The JSON of a result
+/// is for such a view, and the text for the model.
+pub(super) fn declares_ui(capabilities: &Value) -> bool {
+    capabilities["extensions"]["io.modelcontextprotocol/ui"].is_object()
+}
+
 /// Parses the JSON text of an object, within the memory of its request. An absent one is empty.
-fn parse_object(raw: Option<&str>, name: &'static str, memory: &CallMemory) -> Result<Map<String, Value>, RpcError> {
-    let size = TreeSize::measure(raw.unwrap_or_default());
+pub(super) fn parse_object(
+    raw: Option<&str>,
+    name: &'static str,
+    memory: &CallMemory,
+) -> Result<Map<String, Value>, RpcError> {
+    let Some(raw) = raw else { return Ok(Map::new()) };
+    let size = TreeSize::measure(raw);
     if size.values > MAX_VALUES {
         return Err(RpcError::TooManyValues(name));
     }
     memory.reserve(size.bytes).map_err(RpcError::NoMemory)?.keep();
-    parse_raw_object(raw, name)
+    parse_members(raw, name)
 }
 
-fn parse_raw_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
-    raw.map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw).map_err(|_| RpcError::NotAnObject(name)))
+fn parse_members(raw: &str, name: &'static str) -> Result<Map<String, Value>, RpcError> {
+    match parse_exact(raw) {
+        Ok(Value::Object(members)) => Ok(members),
+        Err(cause @ (JsonTextError::Duplicate(_) | JsonTextError::TooDeep)) => {
+            Err(RpcError::InvalidObject { name, cause })
+        }
+        Ok(_) | Err(JsonTextError::NotJson) => Err(RpcError::NotAnObject(name)),
+    }
+}
+
+/// Returns the JSON text of the arguments of a tool or prompt. Some clients send the object as a JSON text, or an empty
+/// text or list if there are none.
+fn unwrap_arguments(raw: Option<&str>) -> Result<Cow<'_, str>, RpcError> {
+    let text: Cow<'_, str> = match raw.filter(|raw| raw.starts_with('"')) {
+        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?.into(),
+        None => raw.unwrap_or_default().into(),
+    };
+    let is_empty_list = |text: &str| {
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        inner.is_some_and(|inner| inner.trim().is_empty())
+    };
+    match text.trim() {
+        "" | "null" => Ok("{}".into()),
+        list if is_empty_list(list) => Ok("{}".into()),
+        _ => Ok(text),
+    }
 }
 
 /// Checks the sizes of a tool's arguments before they are parsed, and reserves the memory that they take then.

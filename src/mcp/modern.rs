@@ -51,7 +51,7 @@ fn discover(server: &ServerState, request: &RpcRequest<'_>) -> Vec<u8> {
     request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());
         push_json_string(out, server.catalog.instructions);
-        out.extend_from_slice(server.result_tail(ProtocolEra::Modern, true));
+        out.extend_from_slice(&server.discover_tail);
     })
 }
 

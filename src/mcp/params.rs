@@ -18,6 +18,8 @@ pub struct RequestParams<'a> {
     pub uri: Option<Cow<'a, str>>,
     /// Raw page cursor of lists.
     pub cursor: Option<&'a str>,
+    /// Raw capabilities of the client in initialize.
+    pub capabilities: Option<&'a str>,
     /// Version that initialize asks for.
     pub protocol_version: Option<Cow<'a, str>>,
     /// Raw name and version of the client in initialize.
@@ -60,6 +62,7 @@ impl<'a> RequestParams<'a> {
             "arguments",
             "uri",
             "cursor",
+            "capabilities",
             "protocolVersion",
             "clientInfo",
             "level",
@@ -75,6 +78,7 @@ impl<'a> RequestParams<'a> {
             arguments,
             uri,
             cursor,
+            capabilities,
             version,
             client_info,
             level,
@@ -90,6 +94,7 @@ impl<'a> RequestParams<'a> {
             arguments: arguments.filter(is_not_null),
             uri: read_optional_string("uri", uri)?,
             cursor: cursor.filter(is_not_null),
+            capabilities: capabilities.filter(is_not_null),
             protocol_version: read_optional_string("protocolVersion", version)?,
             client_info: client_info.filter(is_not_null),
             level: read_optional_string("level", level)?,

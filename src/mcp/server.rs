@@ -47,6 +47,13 @@ impl McpServer {
         self
     }
 
+    /// Sends the JSON of results to every client, beside the text.
+    #[must_use]
+    pub fn with_structured(mut self, sends_structured: bool) -> Self {
+        self.state.sends_structured = sends_structured;
+        self
+    }
+
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.state.metrics
     }

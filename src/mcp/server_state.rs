@@ -31,16 +31,24 @@ pub(super) struct ServerState {
     /// Capabilities to announce in each era.
     pub legacy_capabilities: Value,
     pub modern_capabilities: Value,
+    /// Names of all tools' parameters.
+    pub parameter_names: Vec<&'static str>,
     pub metrics: Arc<Metrics>,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
-    /// JSON of the server's name, title and version.
-    pub server_info: Value,
+    /// True if every client gets the JSON of results.
+    pub sends_structured: bool,
+    /// JSON of the server's name, title and version, for every modern result.
+    server_info: Value,
+    /// JSON of all that clients show of the server.
+    pub full_server_info: Value,
     /// Member of `_meta` and of error data that has the call's id.
     pub call_id_key: String,
     /// End of a modern result, and of one that clients may cache.
     complete_tail: Vec<u8>,
     cacheable_tail: Vec<u8>,
+    /// End of the result of server/discover.
+    pub discover_tail: Vec<u8>,
     request_count: AtomicU64,
     /// Random first half of the request ids.
     process: u16,
@@ -51,11 +59,14 @@ impl ServerState {
     /// The system gives no random bytes.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
         let key = SealingKey::generate()?;
-        let ServerInfo { name, title, version } = catalog.server;
-        let server_info = json!({"name": name, "title": title, "version": version});
-        let meta = json!({SERVER_INFO_META_KEY: server_info});
+        let ServerInfo { name, .. } = catalog.server;
+        let server_info = catalog.server.summary();
+        let full_server_info = catalog.server.to_json();
         let cache = format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#);
-        let encode_tail = |cache: &str| format!(r#","resultType":"complete",{cache}"_meta":{meta}}}"#).into_bytes();
+        let encode_tail = |cache: &str, info: &Value| {
+            let meta = json!({SERVER_INFO_META_KEY: info});
+            format!(r#","resultType":"complete",{cache}"_meta":{meta}}}"#).into_bytes()
+        };
         let mut process = [0; 2];
         SystemRandom::new().fill(&mut process)?;
         Ok(Self {
@@ -67,12 +78,16 @@ impl ServerState {
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
             legacy_capabilities: catalog.capabilities(ProtocolEra::Legacy),
             modern_capabilities: catalog.capabilities(ProtocolEra::Modern),
+            parameter_names: catalog.tools.iter().flat_map(Tool::parameter_names).collect(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
+            sends_structured: false,
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
-            complete_tail: encode_tail(""),
-            cacheable_tail: encode_tail(&cache),
+            complete_tail: encode_tail("", &server_info),
+            cacheable_tail: encode_tail(&cache, &server_info),
+            discover_tail: encode_tail(&cache, &full_server_info),
             server_info,
+            full_server_info,
             request_count: AtomicU64::new(0),
             process: u16::from_be_bytes(process),
             catalog,

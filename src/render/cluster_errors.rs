@@ -49,14 +49,17 @@ impl<'a> ClusterErrors<'a> {
         if self.errors.len() < queried {
             return Ok(());
         }
-        let lines: Vec<_> = self.errors.iter().map(|failure| prefix_cluster(failure.label, &failure.error)).collect();
-        Err(AllClustersFailed(lines.join("\n")))
+        Err(AllClustersFailed(self.notes().collect::<Vec<_>>().join("\n")))
     }
 
-    /// Appends a line for each cluster to `text`, and the member `errors` to a JSON object.
-    pub fn write(&self, text: &mut String, structured: &mut String) {
-        for (n, ClusterFailure { name, label, error }) in self.errors.iter().enumerate() {
-            let _ = writeln!(text, "{}", prefix_cluster(*label, error));
+    /// Returns a line for each cluster.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.errors.iter().map(|failure| prefix_cluster(failure.label, &failure.error))
+    }
+
+    /// Appends the member `errors` to a JSON object.
+    pub fn write_json(&self, structured: &mut String) {
+        for (n, ClusterFailure { name, error, .. }) in self.errors.iter().enumerate() {
             structured.push_str(if n == 0 { ",\"errors\":[" } else { "," });
             let _ = write!(structured, "{{\"cluster\":{},\"error\":{}}}", to_json_text(name), to_json_text(&error.0));
         }

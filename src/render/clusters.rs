@@ -1,7 +1,7 @@
 //! The table of the clusters.
 
 use super::cluster_errors::ErrorText;
-use super::list::{RenderedList, column};
+use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::config::ClusterConfig;
 use std::borrow::Cow;
@@ -61,7 +61,7 @@ pub struct ClusterHealth {
 }
 
 /// Renders the clusters, in their order.
-pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> RenderedList {
+pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form: ListForm) -> RenderedList {
     let mut table = ListTable::new(&COLUMNS);
     for ClusterEntry { name, nodes, token, tls, is_default, check } in entries {
         let mut row = vec![
@@ -86,7 +86,9 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> R
         }
         table.push(row);
     }
+    let layout = table.layout(|_| SortKey::default());
     let mut text = String::new();
-    let members = table.write(&mut text, |_| SortKey::default());
-    RenderedList { text, structured: format!("{{{members}}}") }
+    layout.write_text(&mut text);
+    let structured = form.json(|| format!("{{{}}}", layout.json_members()));
+    RenderedList { text, notes: Vec::new(), structured }
 }

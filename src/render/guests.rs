@@ -1,7 +1,7 @@
 //! The table of `find_guest`.
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
-use super::list::{RenderedList, column};
+use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::pve::guests::{self, Guest, GuestSearchTexts};
 use std::borrow::Cow;
@@ -41,6 +41,7 @@ pub fn render_matches(
     all: &[ListedGuest<'_>],
     failures: &ClusterErrors<'_>,
     queried: usize,
+    form: ListForm,
 ) -> Result<RenderedList, AllClustersFailed> {
     failures.fail_if_all(queried)?;
     let words = guests::sort_words(query.split_whitespace());
@@ -56,21 +57,29 @@ pub fn render_matches(
     for (_, listed) in matches.iter().take(MAX_GUESTS) {
         table.push(build_row((queried > 1).then_some(listed.cluster), &listed.guest));
     }
-    let mut text = String::new();
-    let mut structured = format!("{{{}", table.write(&mut text, |_| SortKey::default()));
-    if let Some(left_out @ 1..) = matches.len().checked_sub(MAX_GUESTS) {
-        let _ = writeln!(text, "{left_out} more fit, none of them better: add a word, such as a tag, node or state");
-        let _ = write!(structured, ",\"left_out\":{left_out}");
-    }
+    let (mut text, mut notes) = (String::new(), Vec::new());
+    let layout = table.layout(|_| SortKey::default());
+    let left_out = matches.len().saturating_sub(MAX_GUESTS);
     if matches.is_empty() {
-        text = explain_no_match(query, all);
+        notes.push(explain_no_match(query, all));
+    } else {
+        layout.write_text(&mut text);
+    }
+    if left_out > 0 {
+        notes.push(format!("{left_out} more fit, none of them better: add a word, such as a tag, node or state"));
     }
     if all.iter().any(|listed| listed.guest.status.is_empty()) {
-        text.push_str("some guests show no state: the token may lack VM.Audit on them, or their node is down\n");
+        notes.push("some guests show no state: the token may lack VM.Audit on them, or their node is down".into());
     }
-    failures.write(&mut text, &mut structured);
-    structured.push('}');
-    Ok(RenderedList { text, structured })
+    notes.extend(failures.notes());
+    let structured = form.json(|| {
+        let left_out = if left_out > 0 { format!(",\"left_out\":{left_out}") } else { String::new() };
+        let mut json = format!("{{{}{left_out}", layout.json_members());
+        failures.write_json(&mut json);
+        json.push('}');
+        json
+    });
+    Ok(RenderedList { text, notes, structured })
 }
 
 /// Returns the cells of a guest, in the order of the columns.
@@ -104,7 +113,7 @@ fn build_row(cluster: Option<&str>, guest: &Guest) -> Vec<Option<Cow<'static, st
 fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     if all.is_empty() {
         return "no visible guest at all: there is none, or the token lacks VM.Audit (GET /access/permissions shows its \
-                privileges)\n"
+                privileges)"
             .into();
     }
     let numbers: Vec<String> = all.iter().map(|listed| listed.guest.vmid.to_string()).collect();
@@ -132,6 +141,5 @@ fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     } else {
         let _ = write!(text, ". Nearest: {}", near.join(", "));
     }
-    text.push('\n');
     text
 }

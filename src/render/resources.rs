@@ -1,7 +1,7 @@
 //! Lists of nodes and resources, of one cluster or of several.
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText};
-use super::list::{RenderedList, column};
+use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
 use super::units::push_byte_size;
 use std::collections::BTreeMap;
@@ -51,9 +51,10 @@ pub struct ClusterRows<'a> {
 }
 
 /// Renders the nodes of the clusters.
-pub fn render_nodes(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
+pub fn render_nodes(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<RenderedList, AllClustersFailed> {
     render_list(
         clusters,
+        form,
         &NODE_COLUMNS,
         |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
         |_, _| {},
@@ -61,13 +62,14 @@ pub fn render_nodes(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClu
 }
 
 /// Renders the resources of the clusters under a summary.
-pub fn render_resources(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
-    render_list(clusters, &RESOURCE_COLUMNS, resource_sort_key, summarize)
+pub fn render_resources(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<RenderedList, AllClustersFailed> {
+    render_list(clusters, form, &RESOURCE_COLUMNS, resource_sort_key, summarize)
 }
 
-/// Renders one table of all rows, and the failures after it.
+/// Renders one table of all rows, with the failures as notes.
 fn render_list(
     clusters: &[ClusterRows<'_>],
+    form: ListForm,
     columns: &'static [Column],
     sort_key: SortKeyFn,
     summarize: impl Fn(&mut String, &ListTable<'_>),
@@ -88,24 +90,35 @@ fn render_list(
     failures.fail_if_all(clusters.len())?;
     let mut text = String::with_capacity(64 + table.len() * 96);
     summarize(&mut text, &table);
-    let summary = text.trim_end().to_owned();
-    let mut structured = String::from("{");
-    if !summary.is_empty() {
-        let _ = write!(structured, "\"summary\":{},", to_json_text(&summary));
-    }
-    structured.push_str(&table.write(&mut text, sort_key));
+    let summary_len = text.trim_end().len();
+    let layout = table.layout(sort_key);
+    let mut notes = Vec::new();
     if table.is_empty() {
-        text.push_str(
-            "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)\n",
+        notes.push(
+            "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)"
+                .to_owned(),
         );
-    } else if table.rows().any(|row| row.text("status") == "online" && row.raw("maxcpu").is_none()) {
-        text.push_str(
-            "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its privileges)\n",
-        );
+    } else {
+        layout.write_text(&mut text);
+        if table.rows().any(|row| row.text("status") == "online" && row.raw("maxcpu").is_none()) {
+            notes.push(
+                "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its privileges)"
+                    .to_owned(),
+            );
+        }
     }
-    failures.write(&mut text, &mut structured);
-    structured.push('}');
-    Ok(RenderedList { text, structured })
+    notes.extend(failures.notes());
+    let structured = form.json(|| {
+        let summary = match &text[..summary_len] {
+            "" => String::new(),
+            summary => format!("\"summary\":{},", to_json_text(summary)),
+        };
+        let mut json = format!("{{{summary}{}", layout.json_members());
+        failures.write_json(&mut json);
+        json.push('}');
+        json
+    });
+    Ok(RenderedList { text, notes, structured })
 }
 
 /// Sorts guests first, by number, then nodes, storages and the rest by name.

@@ -1,5 +1,5 @@
-//! Proxmox's lists as tables. A list is read once, with the wanted columns only, and written twice. The text for a
-//! model has a header line, tab-separated rows and numbers with units. The JSON for programs has the raw values.
+//! Proxmox's lists as tables. A list is read once, with the wanted columns only. The text for a model has a header line,
+//! tab-separated rows and numbers with units. The JSON for programs, if it is wanted, has the raw values.
 
 use crate::base::json_scan::JsonScanner;
 use crate::render::units::{append, append_byte_size, append_duration, append_number, append_percent, parse_number};
@@ -124,48 +124,67 @@ impl<'a> ListTable<'a> {
         self.cells.chunks_exact(self.columns.len()).map(|cells| TableRow { table: self, cells })
     }
 
-    /// Appends the sorted rows to `text` and returns them as JSON members: `"columns":…,"rows":…,"total":…`. Columns
-    /// without values are left out.
-    pub fn write(&self, text: &mut String, sort_key: SortKeyFn) -> String {
+    /// Returns the table as it is written: with sorted rows, and without columns that have no value.
+    pub fn layout(&self, sort_key: SortKeyFn) -> TableLayout<'_> {
         let rows: Vec<TableRow<'_>> = self.rows().collect();
         let sort_keys: Vec<SortKey<'_>> = rows.iter().map(sort_key).collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         sorted.sort_by_key(|&row| &sort_keys[row]);
         let columns: Vec<usize> =
             (0..self.columns.len()).filter(|&column| rows.iter().any(|row| row.cells[column].is_some())).collect();
+        let rows = sorted.into_iter().map(|row| rows[row].cells).collect();
+        TableLayout { columns: columns.into_iter().map(|column| (column, self.columns[column])).collect(), rows }
+    }
+}
+
+/// A table as it is written.
+pub struct TableLayout<'t> {
+    /// The columns with their places in a row.
+    columns: Vec<(usize, Column)>,
+    rows: Vec<&'t [Option<Cow<'t, str>>]>,
+}
+
+impl TableLayout<'_> {
+    /// Appends the header and the rows.
+    pub fn write_text(&self, text: &mut String) {
         let mut out = std::mem::take(text).into_bytes();
-        out.reserve(64 + rows.len() * 96);
-        let mut json = Vec::with_capacity(64 + self.cells.len() * 12);
-        append(&mut json, br#""columns":["#);
-        for (n, &column) in columns.iter().enumerate() {
-            let (tab, quote) = if n == 0 { (&b""[..], &b"\""[..]) } else { (&b"\t"[..], &b",\""[..]) };
-            let key = self.columns[column].key.as_bytes();
-            [tab, key].iter().for_each(|part| append(&mut out, part));
-            [quote, key, b"\""].iter().for_each(|part| append(&mut json, part));
+        out.reserve(64 + self.rows.len() * 96);
+        for (n, (_, column)) in self.columns.iter().enumerate() {
+            append(&mut out, if n == 0 { &b""[..] } else { b"\t" });
+            append(&mut out, column.key.as_bytes());
         }
         out.push(b'\n');
-        append(&mut json, br#"],"rows":["#);
-        for (n, &row) in sorted.iter().enumerate() {
-            append(&mut json, if n == 0 { b"[" } else { b",[" });
-            for (n, &column) in columns.iter().enumerate() {
-                if n > 0 {
-                    out.push(b'\t');
-                    json.push(b',');
-                }
-                match &rows[row].cells[column] {
-                    Some(raw) => {
-                        append_cell(&mut out, raw, self.columns[column].format);
-                        append(&mut json, raw.as_bytes());
-                    }
-                    None => append(&mut json, b"null"),
+        for row in &self.rows {
+            for (n, (place, column)) in self.columns.iter().enumerate() {
+                append(&mut out, if n == 0 { &b""[..] } else { b"\t" });
+                if let Some(raw) = &row[*place] {
+                    append_cell(&mut out, raw, column.format);
                 }
             }
             out.push(b'\n');
+        }
+        *text = String::from_utf8(out).expect("cells are whole texts");
+    }
+
+    /// Returns the table as members of a JSON object: `"columns":…,"rows":…,"total":…`.
+    pub fn json_members(&self) -> String {
+        let mut json = Vec::with_capacity(64 + self.rows.len() * self.columns.len() * 12);
+        append(&mut json, br#""columns":["#);
+        for (n, (_, column)) in self.columns.iter().enumerate() {
+            let quote = if n == 0 { &b"\""[..] } else { b",\"" };
+            [quote, column.key.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
+        }
+        append(&mut json, br#"],"rows":["#);
+        for (n, row) in self.rows.iter().enumerate() {
+            append(&mut json, if n == 0 { b"[" } else { b",[" });
+            for (n, (place, _)) in self.columns.iter().enumerate() {
+                append(&mut json, if n == 0 { &b""[..] } else { b"," });
+                append(&mut json, row[*place].as_deref().unwrap_or("null").as_bytes());
+            }
             json.push(b']');
         }
         append(&mut json, br#"],"total":"#);
-        append_number(&mut json, rows.len() as u64);
-        *text = String::from_utf8(out).expect("cells are whole texts");
+        append_number(&mut json, self.rows.len() as u64);
         String::from_utf8(json).expect("values are whole texts")
     }
 }
@@ -315,8 +334,9 @@ mod tests {
                        {"uptime":0,"name":"a\tq","level":null}]"#;
         let mut table = ListTable::new(&COLUMNS);
         table.read(json, &[Cow::Borrowed("\"lab\"")]).unwrap();
-        let mut text = String::new();
-        let members = table.write(&mut text, |row| SortKey { name: row.text("name"), ..SortKey::default() });
+        let layout = table.layout(|row| SortKey { name: row.text("name"), ..SortKey::default() });
+        let (mut text, members) = (String::new(), layout.json_members());
+        layout.write_text(&mut text);
         assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t\t\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
         let value: serde_json::Value = serde_json::from_str(&format!("{{{members}}}")).unwrap();
         assert_eq!(
@@ -343,7 +363,7 @@ mod tests {
         let mut table = ListTable::new(&COLUMNS);
         table.read(&json, &[]).unwrap();
         let mut text = String::new();
-        table.write(&mut text, |_| SortKey::default());
+        table.layout(|_| SortKey::default()).write_text(&mut text);
         assert_eq!(text, format!("name\tlevel\n{{ \"a\": 1}}\t{}…\n", "x".repeat(300)));
     }
 

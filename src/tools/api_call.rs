@@ -1,9 +1,9 @@
 //! `proxmox_api_call`: any operation of the API.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
-use super::output::with_notes;
+use super::output::{answer_output, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
@@ -36,7 +36,7 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
         To look, proxmox_api_get is safer.",
     parameters: &with_output_options::<7, 13>([
         CLUSTER_OR_DEFAULT,
-        required("path", ParameterKind::Text, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
+        required("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
         optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), "default: GET"),
         optional(
             "data",
@@ -45,10 +45,12 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
         ),
         optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
         optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
-        optional("confirm", ParameterKind::Text, "the code of the answer that asked for it"),
+        optional("confirm", ParameterKind::Name, "the code of the answer that asked for it"),
     ]),
     effect: ToolEffect::Destructive,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: true,
     handler: proxmox_api_call,
 };
 
@@ -68,6 +70,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     if args.flag("dry_run") {
         return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
     }
+    let wants_structured = call.context.wants_structured;
     let confirmed = confirm(call, &cluster, authorized)?;
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
     let text = serde_json::from_str::<String>(outcome.response.data());
@@ -77,9 +80,9 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
             let mut notes = outcome.notes;
             notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
-            Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes))
+            Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
         }
-        None => render_outcome(&options, outcome, call.max_result_bytes),
+        None => render_outcome(call, &options, outcome),
     }
 }
 
@@ -169,7 +172,8 @@ fn follow_started_task(
         Err(denied) => {
             let reason = cluster.redact(render_error(&denied));
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
-            return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
+            let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
+            return Ok(with_notes(output, &notes));
         }
     };
     // The start of the task has used a part of the client's time limit.
@@ -177,13 +181,13 @@ fn follow_started_task(
     follow_task(call.context, cluster, watch, &FollowedTask::own(upid, notes), deadline)
 }
 
-fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -> Result<ToolOutput, ToolError> {
+fn render_outcome(call: &ToolCall<'_>, options: &OutputOptions, outcome: Outcome) -> Result<ToolOutput, ToolError> {
     let Outcome { response, mut notes, operation, is_change } = outcome;
     let is_envelope = response.has_extra_fields();
-    match options.render(response.into_payload(), is_envelope, max_bytes) {
+    match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
         Ok(rendered) => {
             notes.extend(rendered.note);
-            Ok(with_notes(ToolOutput::text(rendered.text), &notes))
+            Ok(with_notes(answer_output(rendered.text, call.context.wants_structured), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));

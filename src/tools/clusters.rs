@@ -1,7 +1,8 @@
 //! `list_clusters`: the configured clusters, and on request whether they answer.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
+use super::output::list_form;
 use super::parameters::optional;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
@@ -20,6 +21,8 @@ pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
     parameters: &[optional("check", ParameterKind::Flag, "ask every cluster now (default: false, no network)")],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
+    loading: ToolLoading::OnDemand { search_hint: "Proxmox PVE clusters servers reachable version which" },
+    is_paged: false,
     handler: list_clusters,
 };
 
@@ -29,7 +32,10 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         true => {
             let clusters = call.scope.all_clusters();
             let checks = fan_out(&clusters, clusters.len(), check_cluster);
-            render_clusters(clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))))
+            render_clusters(
+                clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))),
+                list_form(call.context),
+            )
         }
     };
     Ok(list.into())

@@ -5,8 +5,8 @@ use crate::call::{CallObserver, CallOrigin, CallScope};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
-use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
+use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ pub(super) struct ToolDefinition {
     pub(super) parameters: &'static [ToolParameter],
     pub(super) effect: ToolEffect,
     pub(super) trust: OutputTrust,
+    pub(super) loading: ToolLoading,
+    /// `max_result_bytes` limits the answer.
+    pub(super) is_paged: bool,
     pub(super) handler: fn(&ToolCall<'_>) -> Result<ToolOutput, ToolError>,
 }
 
@@ -33,6 +36,24 @@ pub(super) enum OutputTrust {
     /// A cluster.
     Untrusted,
 }
+
+/// The moment at which a client loads a tool, if it loads tools on demand.
+#[derive(Clone, Copy)]
+pub(super) enum ToolLoading {
+    /// With the first request: nearly every conversation uses the tool.
+    Always,
+    /// When a search of the client finds the tool.
+    OnDemand {
+        /// Words of users that are neither in the name nor in the description.
+        search_hint: &'static str,
+    },
+}
+
+/// The characters that headings and notes may add to a limited answer, of 20 paths at most.
+const NOTES_ALLOWANCE: usize = 8 << 10;
+
+/// The most characters of a result that Claude Code puts into the context.
+const MAX_RESULT_CHARS: usize = 500_000;
 
 /// One call of a tool, as its handler sees it.
 pub(super) struct ToolCall<'a> {
@@ -53,8 +74,26 @@ impl ToolDefinition {
             description: self.description,
             input: ToolInput::Parameters(self.parameters),
             effect: self.effect,
+            meta: self.meta(state.max_result_bytes),
             handler: Box::new(move |context, args| self.run(&state, context, args)),
         }
+    }
+
+    /// Returns what Claude Code reads: the moment of loading, and the size from which it writes a result to a file.
+    fn meta(&self, max_result_bytes: usize) -> Map<String, Value> {
+        let mut meta = Map::new();
+        match self.loading {
+            ToolLoading::Always => meta.insert("anthropic/alwaysLoad".into(), true.into()),
+            ToolLoading::OnDemand { search_hint } => meta.insert("anthropic/searchHint".into(), search_hint.into()),
+        };
+        if self.is_paged {
+            let chars = match max_result_bytes {
+                0 => MAX_RESULT_CHARS,
+                bytes => bytes.saturating_add(NOTES_ALLOWANCE).min(MAX_RESULT_CHARS),
+            };
+            meta.insert("anthropic/maxResultSizeChars".into(), chars.into());
+        }
+        meta
     }
 
     fn run(&self, state: &ToolState, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
@@ -85,7 +124,7 @@ fn build_origin<'a>(context: &'a CallContext<'_>, tool: &'static str) -> CallOri
 
 /// Adds the notice that the output has a cluster's own texts.
 pub(super) fn mark_untrusted(output: &mut ToolOutput) {
-    output.content.push(Content::Text(UNTRUSTED_NOTICE.into()));
+    output.notes.push(UNTRUSTED_NOTICE.into());
 }
 
 /// The requests about tasks as data, with their handlers.

@@ -1,6 +1,6 @@
 //! `describe_api`: the parameters, privileges, risk and answer of an operation.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::base::hint::render_error;
 use crate::base::shorten::join_names;
@@ -19,17 +19,19 @@ pub(super) const DESCRIBE_API: ToolDefinition = ToolDefinition {
         risk, what it answers. Takes a template (/nodes/{node}/qemu) or a concrete path. With `parameter`, all there is to \
         know of that one, such as the keys of net0.",
     parameters: &[
-        required("path", ParameterKind::Text, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
+        required("path", ParameterKind::Name, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
         optional(
             "method",
             ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]),
             "default: every method the path has, in short",
         ),
-        optional("parameter", ParameterKind::Text, "one parameter, in full"),
+        optional("parameter", ParameterKind::Name, "one parameter, in full"),
         SCHEMA_CLUSTER,
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "parameters privileges options of a Proxmox API path schema docs" },
+    is_paged: false,
     handler: describe_api,
 };
 

@@ -1,5 +1,6 @@
 //! A task that a call follows to its end, within the call or after it: the state that its id carries, and its result.
 
+use super::definition::UNTRUSTED_NOTICE;
 use super::errors::render_call_error;
 use super::output::{format_notes, with_notes};
 use super::packed_task::{PackedTask, digest_name, pack_task, unpack_task};
@@ -8,7 +9,7 @@ use crate::mcp::MAX_TASK_STATE_BYTES;
 use crate::mcp::catalog::ToolOutput;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::task::{TaskText, describe_task, render_task, structure_task};
+use crate::render::task::{describe_task, render_task, structure_task};
 
 /// A task that a call follows.
 pub(super) struct FollowedTask {
@@ -59,15 +60,17 @@ impl FollowedTask {
 
     /// Renders the result of the task. A task that failed is an error.
     pub(super) fn render(&self, cluster: &ClusterHandle<'_>, result: &TaskResult) -> Result<ToolOutput, String> {
-        let TaskText { headline, log } = render_task(&self.upid, result);
+        let text = render_task(&self.upid, result);
         if let TaskState::Failed(_) = result.state {
-            let text = headline + &format_notes(' ', &self.notes) + &log;
+            let text = text.join(&format_notes(' ', &self.notes));
+            // The log is the cluster's own text, as in a result.
+            let text = format!("{text}\n\n{UNTRUSTED_NOTICE}");
             return Err(prefix_cluster(cluster.label(), &text));
         }
-        let structured = structure_task(&self.upid, result, cluster.label());
+        let structured = structure_task(&self.upid, result, &text, cluster.label());
         let mut notes: Vec<_> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
         notes.extend_from_slice(&self.notes);
-        Ok(with_notes(ToolOutput::with_structured(headline + &log, structured.to_string()), &notes))
+        Ok(with_notes(ToolOutput::with_structured(text.join(""), Some(structured.to_string())), &notes))
     }
 
     /// Renders the error of a task that can't be read.

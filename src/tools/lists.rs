@@ -1,14 +1,15 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
+use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, optional};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::params::ApiParams;
 use crate::render::cluster_errors::{AllClustersFailed, ErrorText};
-use crate::render::list::RenderedList;
+use crate::render::list::{ListForm, RenderedList};
 use crate::render::resources::{ClusterRows, render_nodes, render_resources};
 
 /// `list_nodes(cluster?)`.
@@ -19,6 +20,8 @@ pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
     parameters: &[CLUSTER_OR_ALL],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "hosts hypervisor CPU memory load uptime Proxmox PVE" },
+    is_paged: false,
     handler: list_nodes,
 };
 
@@ -42,6 +45,10 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand {
+        search_hint: "inventory overview all VM container LXC QEMU storage pool usage Proxmox PVE",
+    },
+    is_paged: false,
     handler: get_cluster_resources,
 };
 
@@ -58,7 +65,7 @@ fn query_clusters(
     call: &ToolCall<'_>,
     path: &'static str,
     params: &ApiParams,
-    render: fn(&[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed>,
+    render: fn(&[ClusterRows<'_>], ListForm) -> Result<RenderedList, AllClustersFailed>,
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
@@ -73,5 +80,5 @@ fn query_clusters(
             rows: answer.as_ref().map(|response| response.data()).map_err(ErrorText::clone),
         })
         .collect();
-    Ok(render(&rows)?.into())
+    Ok(render(&rows, list_form(call.context))?.into())
 }

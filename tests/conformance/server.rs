@@ -15,7 +15,7 @@ use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, Resour
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::mcp::message::RpcError;
 use proxmox_mcp::mcp::protocol::TASKS_EXTENSION;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +25,15 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
 
 fn new_tool(name: &'static str, description: &'static str, handler: ToolHandler) -> Tool {
-    Tool { name, title: name, description, input: ToolInput::Parameters(&[]), effect: ToolEffect::ReadOnly, handler }
+    Tool {
+        name,
+        title: name,
+        description,
+        input: ToolInput::Parameters(&[]),
+        effect: ToolEffect::ReadOnly,
+        meta: Map::new(),
+        handler,
+    }
 }
 
 fn new_png() -> Content {
@@ -41,7 +49,7 @@ fn new_embedded(uri: &str, mime: &'static str, text: &str) -> Content {
 }
 
 fn respond(content: Vec<Content>) -> Result<ToolOutput, ToolError> {
-    Ok(ToolOutput { content, structured: None })
+    Ok(ToolOutput { content, ..ToolOutput::default() })
 }
 
 fn build_content_tools() -> Vec<Tool> {
@@ -512,7 +520,12 @@ fn build_catalog() -> Catalog {
     });
     let read = |uri: &str, mime, data| Ok(Some(vec![ResourceContents { uri: uri.into(), mime, data }]));
     Catalog {
-        server: ServerInfo { name: "conformance", title: "Conformance server", version: "1.0.0" },
+        server: ServerInfo {
+            name: "conformance",
+            title: "Conformance server",
+            version: "1.0.0",
+            ..ServerInfo::default()
+        },
         instructions: "A server for conformance tests.",
         tools,
         resources: vec![

@@ -135,12 +135,9 @@ pub fn visible(answer: &Value) -> String {
     if result["isError"] == true {
         text.push_str("[error]\n");
     }
-    for (n, content) in result["content"].as_array().into_iter().flatten().enumerate() {
+    for content in result["content"].as_array().into_iter().flatten() {
         let words = content["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}"));
-        if n > 0 {
-            text.push_str("--\n");
-        }
-        let words = if words == UNTRUSTED_NOTICE { "(the notice)" } else { words };
+        let words = words.replace(UNTRUSTED_NOTICE, "(the notice)");
         let _ = writeln!(text, "{}", words.trim_end_matches('\n'));
     }
     if let Some(structured) = result.get("structuredContent") {

@@ -10,7 +10,7 @@ use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, Resour
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::in_flight::InFlightCalls;
 use proxmox_mcp::mcp::{McpServer, RpcResponse, TransportContext, message};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 
 fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool {
@@ -25,6 +25,7 @@ fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool
             description: "any",
         }]),
         effect: ToolEffect::ReadOnly,
+        meta: Map::new(),
         handler: run,
     }
 }
@@ -34,7 +35,7 @@ fn catalog() -> Catalog {
         vec![ResourceContents { uri: uri.into(), mime: "text/plain", data: ResourceData::Text("hello".into()) }]
     };
     Catalog {
-        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3" },
+        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3", ..ServerInfo::default() },
         instructions: "be careful",
         tools: vec![
             tool("echo", Box::new(|_, args| Ok(ToolOutput::text(args.text("text").unwrap_or("nothing").into())))),
@@ -51,7 +52,8 @@ fn catalog() -> Catalog {
                         Content::Audio(binary()),
                         Content::Resource(blob),
                     ];
-                    Ok(ToolOutput { content, structured: Some("{\n\"n\":1\r}".into()) })
+                    let notes = vec!["a note".into()];
+                    Ok(ToolOutput { content, notes, structured: Some("{\n\"n\":1\r}".into()) })
                 }),
             ),
             tool(
@@ -217,9 +219,10 @@ fn every_kind_of_content_is_carried_in_both_eras() {
                 {"type": "image", "data": "AAAA", "mimeType": "x/y"},
                 {"type": "audio", "data": "AAAA", "mimeType": "x/y"},
                 {"type": "resource", "resource": {"uri": "a:b", "mimeType": "x/y", "blob": "AAAA"}},
+                {"type": "text", "text": "a note"},
             ])
         );
-        assert_eq!(answer["result"]["structuredContent"], json!({"n": 1}));
+        assert_eq!(answer["result"].get("structuredContent"), None);
     }
 }
 
@@ -233,16 +236,18 @@ fn invisible_characters_of_a_tool_result_are_escaped() {
                 context.send_progress(1.0, None, "p\u{202e}");
                 context.send_log("error", &json!({"l\u{1b}": "\u{200b}"}));
                 let structured = Some("{\"a\":\"\u{feff}\\u001b\"}".into());
-                Ok(ToolOutput { content: vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())], structured })
+                let content = vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())];
+                Ok(ToolOutput { content, notes: vec!["n\u{202e}".into()], structured })
             }),
         ),
         tool("fail", Box::new(|_, _| Err(ToolError::Failed("no \u{200b}".into())))),
     ];
-    let server = McpServer::new(catalog).expect("a server");
+    let server = McpServer::new(catalog).expect("a server").with_structured(true);
     let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
     let (reply, notes) = exchange(&server, &call);
     let reply: Value = serde_json::from_slice(&reply.expect("an answer").bytes).expect("JSON");
-    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
+    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n\nn\\u202e");
+    assert_eq!(reply["result"]["structuredContent"]["notes"], json!(["n\\u202e"]));
     assert_eq!(reply["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
     assert_eq!(notes[0]["params"]["message"], "p\\u202e");
     assert_eq!(notes[1]["params"]["data"], json!({"l\\u001b": "\\u200b"}));
@@ -255,7 +260,7 @@ fn failed_tool_is_a_result_and_unknown_tool_an_error() {
     let server = server();
     for (params, text) in [
         (json!({"name": "fail"}), "it broke: do this"),
-        (json!({"name": "echo", "arguments": {"tekst": 1}}), "unknown argument"),
+        (json!({"name": "echo", "arguments": {"txet": 1}}), "unknown argument"),
         (json!({"name": "echo", "arguments": {"text": {}}}), "must be a string"),
     ] {
         let (answer, code) = answer(&server, &modern("tools/call", params));

@@ -22,6 +22,7 @@ mod readyz;
 mod reload;
 mod socket_activation;
 mod stdio;
+mod structured;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;

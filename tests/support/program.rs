@@ -72,7 +72,7 @@ pub fn lab(node: &Node, more: &Value) -> Value {
     cluster.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let client = |token: &str, access| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access});
     let mut admin = client(ADMIN, "full");
-    admin["exec"] = true.into();
+    (admin["exec"], admin["structured"]) = (true.into(), true.into());
     let clients = json!({"reader": client(READER, "read"), "operator": client(OPERATOR, "operate"), "admin": admin});
     json!({"clusters": {"lab": cluster}, "clients": clients})
 }

@@ -53,6 +53,7 @@ fn tool(name: &'static str, params: &'static [ToolParameter], run: ToolHandler) 
         description: "a tool of the tests",
         input: ToolInput::Parameters(params),
         effect: ToolEffect::ReadOnly,
+        meta: serde_json::Map::new(),
         handler: run,
     }
 }

@@ -72,6 +72,10 @@ pub struct Cli {
     )]
     pub audit_log: Option<PathBuf>,
 
+    /// Also send results as JSON (structuredContent), which some clients show the model instead of the text
+    #[arg(long, env = "MCP_STRUCTURED", global = true, action = ArgAction::SetTrue, value_parser = flag_variable)]
+    pub structured: bool,
+
     #[command(flatten)]
     pub http: HttpArgs,
 
