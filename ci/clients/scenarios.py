@@ -29,7 +29,7 @@ def expect(condition, what, found):
 
 @contextlib.contextmanager
 def demo_options():
-    yield ["--demo", "--structured"]
+    yield ["--demo"]
 
 
 def demo(session):
@@ -86,7 +86,7 @@ def two_clusters_options():
         config = os.path.join(folder, "clusters.json")
         with open(os.open(config, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump({"clusters": {name: {"url": url, **token} for name, url in urls.items()}}, file)
-        yield ["--config", config, "--log", "trace", "--structured"]
+        yield ["--config", config, "--log", "trace"]
 
 
 def two_clusters(session):
