@@ -3,12 +3,14 @@
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
 use super::denied_call::DeniedCall;
+use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
 use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
 use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
+use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -30,6 +32,30 @@ impl<'a> PlannedCall<'a> {
         let check = check_protection(self.cluster.policy(), self.risk, &self.affected, self.guests.as_ref());
         check.map_err(|reason| deny(self.audited(), reason))?;
         Ok(Authorized { planned: self })
+    }
+}
+
+impl ClusterHandle<'_> {
+    /// Returns the reason why the caller may not use an operation on a path, if there is one. Nothing is recorded,
+    /// because nothing is asked for. The guests that a call affects are not considered.
+    pub fn find_denial(&self, operation: &Operation<'_>, path: &[&str]) -> Option<Denial> {
+        let action = Action {
+            method: operation.method().as_str(),
+            segments: path,
+            template: Some(operation.template()),
+            risk: operation.risk(),
+        };
+        self.policy().authorize(&action).err()
+    }
+
+    /// Returns whether a call with this risk needs a confirmation before it is sent.
+    pub fn needs_confirmation(&self, risk: Risk) -> bool {
+        self.policy().needs_confirmation(risk)
+    }
+
+    /// Returns whether the operator protects the guest from changes.
+    pub fn is_protected(&self, guest: &Guest) -> bool {
+        self.policy().protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// More than any cluster has. It bounds the memory of a hostile answer.
 const MAX_NODES: usize = 1_000;
@@ -36,6 +37,18 @@ impl<'a> ClusterHandle<'a> {
     /// Reads the guests of the cluster for a tool. Their texts are not redacted.
     pub fn read_guests(&self) -> Result<Vec<Guest>, LookupError> {
         self.fetch_guests(CallPurpose::ToolRead)
+    }
+
+    /// Looks up a path of this program for a prompt, a resource or a completion. The look-up ends at `deadline`.
+    pub fn look_up_until(
+        &self,
+        deadline: Instant,
+        path: ApiPath,
+        params: ApiParams,
+    ) -> Result<ApiResponse, LookupError> {
+        let read = self.authorize_read(CallPurpose::Lookup, path, params)?;
+        let response = read.send_read_until(deadline)?;
+        Ok(self.redact_response(response))
     }
 
     /// Looks up every guest that the token sees, once.
@@ -122,7 +135,26 @@ mod tests {
     fn every_own_read_changes_nothing() {
         let upid = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:").expect("a UPID");
         let fixed = ["/version", "/nodes", "/cluster/resources", "/access/permissions"].map(ApiPath::from_static);
-        for path in fixed.into_iter().chain(["status", "log"].map(|part| upid.path_to(part))) {
+        let of_prompts = [
+            "/cluster/status",
+            "/cluster/ha/status/current",
+            "/cluster/replication",
+            "/cluster/backup",
+            "/cluster/tasks",
+            "/pools",
+            "/nodes/pve1/tasks",
+            "/nodes/pve1/certificates/info",
+            "/nodes/pve1/replication",
+            "/nodes/pve1/storage/local/content",
+            "/nodes/pve1/qemu/100/status/current",
+            "/nodes/pve1/lxc/100/config",
+            "/nodes/pve1/qemu/100/pending",
+            "/nodes/pve1/lxc/100/snapshot",
+            "/nodes/pve1/qemu/100/agent/info",
+        ]
+        .map(ApiPath::from_static);
+        let of_task = ["status", "log"].map(|part| upid.path_to(part));
+        for path in fixed.into_iter().chain(of_prompts).chain(of_task) {
             let operation = find_embedded_operation(Method::Get, &path).unwrap_or_else(|| panic!("{path} is unknown"));
             assert_eq!(operation.risk(), Risk::READ, "{path}");
         }

@@ -19,10 +19,11 @@ use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
+use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
-use crate::pve::schema::parameter_check;
 use crate::pve::schema::parameter_check::CheckedParameters;
+use crate::pve::schema::{Operation, parameter_check};
 use serde_json::{Map, Value};
 
 /// The `limit` of a paged list that is to be filtered or sorted. The first page alone (50 rows) gives a wrong answer.
@@ -176,12 +177,21 @@ fn check_operation_call(
             summary: operation.summary().to_owned(),
             risk_reason: same.map_or("", |same| same.risk_reason()),
             privileges: operation.privileges().to_owned(),
+            path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
             is_paged,
         },
         params,
         notes,
     })
+}
+
+/// Returns the sent parameters that the operation declares and calls secrets.
+fn find_secrets(operation: &Operation<'_>, params: &ApiParams) -> Vec<(String, SecretPart)> {
+    let declared = params.names().filter(|name| operation.parameter(name).is_some());
+    let parts = declared.map(|name| (name.to_owned(), secret_part(operation.template(), name)));
+    parts.filter(|(_, part)| *part != SecretPart::None).collect()
 }
 
 /// Returns the note about a change of the path, where the caller has to know of it.

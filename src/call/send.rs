@@ -23,10 +23,14 @@ impl Confirmed<'_> {
     pub(super) fn send(&self) -> Result<ApiResponse, SendError> {
         let planned = self.planned();
         if !planned.risk.is_read_only() {
-            planned.audited().record_start(self.decision()).map_err(SendError::AuditLog)?;
+            planned.audited().record_start(self.decision(), self.reason()).map_err(|error| {
+                if error.may_be_written() {
+                    planned.audited().record_unsent(self.decision());
+                }
+                SendError::AuditLog(error)
+            })?;
         }
         let start = Instant::now();
-        // A token interrupts one connection, and several reads of a call may be in flight.
         let cancel = planned.cluster.cancel.child_token();
         let result = planned.cluster.cluster.call(planned.method, &planned.path, &planned.params, &cancel);
         let upid = result.as_ref().ok().map(|response| response.data().trim_matches('"'));
@@ -38,6 +42,12 @@ impl Confirmed<'_> {
     pub(super) fn send_read(&self) -> Result<ApiResponse, PveError> {
         let planned = self.planned();
         self.record_read(|cluster, cancel| cluster.call(Method::Get, &planned.path, &planned.params, cancel))
+    }
+
+    /// Sends a read that the server makes by itself, which ends at `deadline` at the latest.
+    pub(super) fn send_read_until(&self, deadline: Instant) -> Result<ApiResponse, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel))
     }
 
     /// Sends a read of a list. The caller checks the rows.
@@ -80,7 +90,7 @@ impl Confirmed<'_> {
         self.record_end(error, None, start);
     }
 
-    /// Sends a read and records its end. A token interrupts one connection, so each read has its own.
+    /// Sends a read and records its end.
     fn record_read<T>(
         &self,
         request: impl FnOnce(&Cluster, &CancelToken) -> Result<T, PveError>,

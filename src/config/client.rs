@@ -63,14 +63,14 @@ impl Client {
         }
     }
 
-    /// Returns whether the client has a token, so that there may be others.
-    pub fn has_token(&self) -> bool {
-        !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)
-    }
-
     /// Returns whether both have the same name and token. Their permissions may differ.
     pub fn is_same_client(&self, other: &Self) -> bool {
         self.name == other.name && self.token_sha256.ct_eq(&other.token_sha256)
+    }
+
+    /// Returns whether callers prove with a token that they are this client.
+    pub fn has_token(&self) -> bool {
+        !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)
     }
 
     /// Returns whether a client may have this name: 1 to 64 letters, digits, ".", "_" or "-", and not a token.

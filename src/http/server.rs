@@ -3,12 +3,14 @@
 use super::accept;
 use super::admission::Connections;
 use super::auth::{Authenticator, PROXY_CURE};
+use super::call_rejection::CallRejection;
 use super::certificate::ServerCertificate;
 use super::descriptor_limit::fit_to_descriptor_limit;
 use super::guard::{AllowListError, HostOriginPolicy};
 use super::listener_role::ListenerRole;
 use super::log_throttle::LogThrottle;
 use super::monitor::ConnectionMonitor;
+use super::posted_calls::PostedCalls;
 use super::quota::ClientQuotas;
 use super::readiness::{HealthEndpoints, HealthSources};
 use super::routes;
@@ -16,6 +18,7 @@ use super::sse_sessions::{SseCall, SseSessions};
 use super::state::HttpState;
 use super::stop_signal::StopSignal;
 use crate::base::deadline::Deadline;
+use crate::base::heartbeat::Heartbeat;
 use crate::base::memory::MemoryBudget;
 use crate::base::workers::WorkerPool;
 use crate::config::{Client, Limits};
@@ -54,6 +57,17 @@ pub struct HttpConfig {
     pub health: HealthSources,
 }
 
+/// A part of a running server that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StalledPart {
+    #[error("an accept loop makes no progress")]
+    AcceptLoop,
+    #[error("the monitor thread makes no progress")]
+    Monitor,
+    #[error("as many calls as may run at once make no progress")]
+    Calls,
+}
+
 /// Reason why a server cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -86,6 +100,22 @@ impl HttpHandle {
             true => client.is_same_client(&self.state.authenticator.anonymous_client()),
             false => clients.iter().any(|known| known.is_same_client(client)),
         });
+    }
+
+    /// Returns a part that hangs: a thread without progress for `thread_limit`, or all calls for `call_limit`. A server
+    /// that stops has no such part. Waits for no other thread.
+    pub fn find_stalled_part(&self, thread_limit: Duration, call_limit: Duration) -> Option<StalledPart> {
+        let state = &self.state;
+        if state.is_stopping() {
+            None
+        } else if state.accept_heartbeats.iter().any(|heartbeat| heartbeat.age() > thread_limit) {
+            Some(StalledPart::AcceptLoop)
+        } else if state.monitor.heartbeat.age() > thread_limit {
+            Some(StalledPart::Monitor)
+        } else {
+            let stalled = state.mcp.count_stalled_calls(call_limit);
+            (stalled >= state.limits.max_calls).then_some(StalledPart::Calls)
+        }
     }
 
     /// Starts the shutdown and returns at once. [`HttpServer::run`] returns when the shutdown is done. Idempotent.
@@ -152,6 +182,7 @@ impl HttpServer {
             memory: MemoryBudget::new(limits.max_buffered_bytes),
             stopping: AtomicBool::new(false),
             stop_signal: StopSignal::new()?,
+            accept_heartbeats: listeners.iter().map(|_| Heartbeat::default()).collect(),
             mcp,
             limits,
             certificate,
@@ -160,6 +191,7 @@ impl HttpServer {
             authenticator,
             workers,
             running_calls: AtomicUsize::new(0),
+            posted_calls: PostedCalls::default(),
             monitor: ConnectionMonitor::default(),
             health: HealthEndpoints::new(health),
             route_paths: &routes::PATHS,
@@ -176,16 +208,20 @@ impl HttpServer {
         let Self { state, listeners } = self;
         let monitor_thread = thread::Builder::new().name("watch".into()).spawn({
             let state = state.clone();
-            move || state.monitor.run(state.limits.sse_keepalive, || state.sessions.keep_alive())
+            move || {
+                accept::restart_on_panic("the monitor thread", || {
+                    state.monitor.run(state.limits.sse_keepalive, || state.sessions.keep_alive());
+                });
+            }
         });
         if let Err(error) = &monitor_thread {
             log::warn!("cannot start the monitor thread, proxies may end quiet streams: {error}");
         }
         thread::scope(|scope| {
-            let mut listeners = listeners.iter();
+            let mut listeners = listeners.iter().zip(&state.accept_heartbeats);
             let first = listeners.next();
-            for (listener, role) in listeners {
-                let accept = || accept::accept_all(&state, listener, *role);
+            for ((listener, role), heartbeat) in listeners {
+                let accept = || accept::accept_all(&state, listener, *role, heartbeat);
                 if let Err(error) = thread::Builder::new().name("accept".into()).spawn_scoped(scope, accept) {
                     match listener.local_addr() {
                         Ok(address) => log::error!("cannot start the accept thread for {address}: {error}"),
@@ -193,8 +229,8 @@ impl HttpServer {
                     }
                 }
             }
-            if let Some((listener, role)) = first {
-                accept::accept_all(&state, listener, *role);
+            if let Some(((listener, role), heartbeat)) = first {
+                accept::accept_all(&state, listener, *role, heartbeat);
             }
         });
         drop(listeners);
@@ -203,6 +239,12 @@ impl HttpServer {
         // Once the reads end, every client looks disconnected.
         state.monitor.stop_cancelling();
         state.connections.end_reads();
+        state.workers.reject_queued({
+            let mcp = state.mcp.clone();
+            move |call| {
+                call.reject(&mcp, &CallRejection::ServerStopping);
+            }
+        });
         state.workers.stop(&deadline);
         state.connections.wait_for_requests(&deadline);
         // Calls that still run are cancelled now and report what is known of their outcome.
@@ -220,5 +262,111 @@ impl HttpServer {
         if let Ok(thread) = monitor_thread {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::cancel::CancelToken;
+    use crate::mcp::TransportContext;
+    use crate::mcp::catalog::{Catalog, Tool, ToolEffect, ToolInput, ToolOutput};
+    use crate::mcp::context::Caller;
+    use crate::mcp::message::{Message, parse_message};
+    use serde_json::Map;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    const LONG: Duration = Duration::from_secs(600);
+    const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hang"}}"#;
+
+    /// Returns a server of one call at once, whose tool sends a sender that releases it.
+    fn new_server(calls: Sender<Sender<()>>) -> (HttpServer, Arc<McpServer>) {
+        let calls = Mutex::new(calls);
+        let hang = Tool {
+            name: "hang",
+            title: "hang",
+            description: "waits without progress",
+            input: ToolInput::Parameters(&[]),
+            effect: ToolEffect::ReadOnly,
+            meta: Map::new(),
+            handler: Box::new(move |_, _| {
+                let (release, released) = channel();
+                calls.lock().unwrap().send(release).unwrap();
+                let _ = released.recv();
+                Ok(ToolOutput::text("released".into()))
+            }),
+        };
+        let mcp = Arc::new(McpServer::new(Catalog { tools: vec![hang], ..Catalog::default() }).unwrap());
+        let config = HttpConfig {
+            listener: accept::listen("127.0.0.1:0".parse().unwrap()).unwrap(),
+            metrics_listener: None,
+            limits: Limits { max_calls: 1, ..Limits::default() },
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            clients: Vec::new(),
+            insecure_no_auth: false,
+            certificate: None,
+            health: HealthSources { readiness: None, metrics: None },
+        };
+        (HttpServer::new(config, mcp.clone()).unwrap(), mcp)
+    }
+
+    #[test]
+    fn threads_of_an_idle_server_show_progress_and_threads_that_hang_do_not() {
+        let (server, _) = new_server(channel().0);
+        let (handle, state) = (server.handle(), server.state.clone());
+        let wait_for_age = |heartbeat: &Heartbeat, is_wanted: &dyn Fn(Duration) -> bool| {
+            while !is_wanted(heartbeat.age()) {
+                thread::yield_now();
+            }
+        };
+        // Before the server runs, its threads are as silent as those that hang.
+        let limit = Duration::from_millis(50);
+        for heartbeat in [&state.accept_heartbeats[0], &state.monitor.heartbeat] {
+            wait_for_age(heartbeat, &|age| age > limit);
+        }
+        assert_eq!(handle.find_stalled_part(limit, LONG), Some(StalledPart::AcceptLoop));
+        while handle.find_stalled_part(limit, LONG) != Some(StalledPart::Monitor) {
+            state.accept_heartbeats[0].beat();
+        }
+        assert_eq!(handle.find_stalled_part(LONG, LONG), None);
+        let running = thread::spawn(|| server.run());
+        for heartbeat in [&state.accept_heartbeats[0], &state.monitor.heartbeat] {
+            for _ in 0..2 {
+                wait_for_age(heartbeat, &|age| age > limit);
+                wait_for_age(heartbeat, &|age| age < limit);
+            }
+        }
+        handle.stop();
+        running.join().unwrap();
+        assert_eq!(handle.find_stalled_part(Duration::ZERO, Duration::ZERO), None, "a server that has stopped");
+    }
+
+    #[test]
+    fn calls_that_hang_are_found_once_they_hold_every_place() {
+        let (sender, calls) = channel();
+        let (server, mcp) = new_server(sender);
+        let handle = server.handle();
+        thread::scope(|scope| {
+            let (cancel, caller) = (CancelToken::new(), Caller::new_stdio());
+            let token = cancel.clone();
+            let call = scope.spawn(move || {
+                let Ok(Message::Request(request)) = parse_message(CALL) else { panic!("not a request") };
+                let transport = TransportContext { caller: &caller, calls: None, cancel: token, notify: &|_| () };
+                mcp.handle_request(&request, request.parse_params(), &transport).is_some()
+            });
+            let release = calls.recv().unwrap();
+            let limit = Duration::from_millis(20);
+            while cancel.progress_age() <= limit {
+                thread::yield_now();
+            }
+            assert_eq!(handle.find_stalled_part(LONG, limit), Some(StalledPart::Calls));
+            cancel.child_token().record_progress();
+            assert_eq!(handle.find_stalled_part(LONG, LONG), None);
+            release.send(()).unwrap();
+            assert!(call.join().unwrap());
+        });
+        assert_eq!(handle.find_stalled_part(LONG, Duration::ZERO), None);
     }
 }

@@ -78,9 +78,11 @@ impl SseCall {
         }
     }
 
-    /// Sends an error as the call's response. Returns false if the client cannot be reached.
+    /// Sends an error as the call's response, unless the client cancelled the call. Returns false if the client cannot be
+    /// reached.
     pub(super) fn reject(self, mcp: &McpServer, rejection: &CallRejection) -> bool {
         match parse_message(&self.body) {
+            _ if self.guard.cancel.is_client_gone() => true,
             Ok(Message::Request(request)) => {
                 mcp.record_busy(&request, &self.caller);
                 self.permit.slot.session.send(&rejection.encode(&request))

@@ -6,10 +6,12 @@ use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
 use super::log_throttle::LogThrottle;
 use super::monitor::ConnectionMonitor;
+use super::posted_calls::PostedCalls;
 use super::quota::ClientQuotas;
 use super::readiness::HealthEndpoints;
 use super::sse_sessions::{SseCall, SseSessions};
 use super::stop_signal::StopSignal;
+use crate::base::heartbeat::Heartbeat;
 use crate::base::memory::{CallMemory, MemoryBudget};
 use crate::base::workers::WorkerPool;
 use crate::config::{Client, Limits};
@@ -32,11 +34,14 @@ pub struct HttpState {
     pub workers: WorkerPool<SseCall>,
     /// Number of calls that run on connection threads.
     pub running_calls: AtomicUsize,
+    pub posted_calls: PostedCalls,
     pub monitor: ConnectionMonitor,
     /// The memory of requests and of the answers of nodes.
     pub memory: Arc<MemoryBudget>,
     pub stopping: AtomicBool,
     pub stop_signal: StopSignal,
+    /// Progress of the accept loops, one of each listener.
+    pub accept_heartbeats: Box<[Heartbeat]>,
     pub health: HealthEndpoints,
     /// Paths of the routes, in the order in which the metrics count them.
     pub route_paths: &'static [&'static str],

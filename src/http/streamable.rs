@@ -36,9 +36,12 @@ pub fn handle_post(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> Rou
     }
     let message = match message::parse_message(request.body) {
         Ok(Message::Request(message)) => message,
-        // Without sessions a notification refers to nothing. Several clients may use the id in a legacy `cancelled`,
-        // and modern clients cancel by closing the response.
-        Ok(Message::Notification(_) | Message::Response) => return HttpResponse::text(202, "").into(),
+        // Modern clients cancel by closing the response.
+        Ok(Message::Notification(notification)) => {
+            state.posted_calls.handle_notification(&request.caller, &notification);
+            return HttpResponse::text(202, "").into();
+        }
+        Ok(Message::Response) => return HttpResponse::text(202, "").into(),
         Err(InvalidMessage(response)) => return HttpResponse::json(400, response).into(),
     };
     let params = match message.parse_params() {
@@ -64,18 +67,20 @@ fn handle_call(
 ) -> RouteOutcome {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
-    let cancel = CancelToken::new().with_memory(request.memory.clone());
     if !message.may_take_long() {
+        let cancel = CancelToken::new().with_memory(request.memory.clone());
         let transport = TransportContext { caller, calls: None, cancel, notify: &|_| () };
         return match state.mcp.handle_request(message, Ok(params), &transport) {
             Some(response) => send_response(state, request, era, accepts, response),
             None => RouteOutcome::Sent,
         };
     }
-    // In the older eras a lost connection does not cancel the call (2025-11-25, Streamable HTTP).
+    let registered = (era == ProtocolEra::Legacy).then(|| state.posted_calls.register(caller, message.id()));
+    let cancel = registered.as_ref().map_or_else(CancelToken::new, |call| call.cancel.clone());
+    let cancel = cancel.with_memory(request.memory.clone());
     let accepts_events = accepts != AcceptedFormat::Json;
     let options = MonitorOptions {
-        cancel_on_disconnect: era == ProtocolEra::Modern,
+        on_disconnect: disconnect_reason(era),
         write_timeout: state.limits.write_timeout,
         stream_headers: response_headers(request.cors).collect(),
         stream_delay: accepts_events.then_some(state.limits.stream_delay),
@@ -90,6 +95,8 @@ fn handle_call(
     let transport = TransportContext { caller, calls: None, cancel: cancel.clone(), notify: &notify };
     let response = state.mcp.handle_request(message, Ok(params), &transport);
     match (response, monitored.started_stream()) {
+        // A client that cancelled by a notification keeps its connection.
+        (None, None) if era == ProtocolEra::Legacy => HttpResponse::text(202, "").into(),
         (None, _) => RouteOutcome::Sent,
         (Some(response), Some(events)) => {
             // Released just before the client can receive the response and send its next call.
@@ -100,6 +107,15 @@ fn handle_call(
             drop(permit);
             send_response(state, request, era, accepts, response)
         }
+    }
+}
+
+/// Returns the reason of a cancellation by the end of the connection. In the older eras a lost connection does not cancel
+/// the call (2025-11-25, Streamable HTTP), although it can no longer be answered.
+fn disconnect_reason(era: ProtocolEra) -> CancelReason {
+    match era {
+        ProtocolEra::Legacy => CancelReason::Disconnected,
+        ProtocolEra::Modern => CancelReason::ClientGone,
     }
 }
 
@@ -125,7 +141,7 @@ fn send_response(
 }
 
 /// Handles the messages of a batch one after the other, after a check that each may be part of one. The responses form
-/// one array, within the size limit of a single one.
+/// one array, within the size limit of a single one. None begins after the client has disconnected.
 fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) -> RouteOutcome {
     let messages: Vec<_> = parts.iter().map(|part| message::parse_message(part.as_bytes())).collect();
     for message in &messages {
@@ -139,19 +155,28 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
     let mut responses = Vec::new();
     let mut memory = request.memory.reserve(0).expect("an account has room for nothing");
     for message in messages {
+        if state.monitor.is_disconnected(request.stream) {
+            log::debug!("ending a batch: its client disconnected");
+            return RouteOutcome::Sent;
+        }
         // The responses grow in a vector that may be half empty.
         let has_room = responses.len() <= state.limits.max_answer_bytes && memory.grow_to(2 * responses.len()).is_ok();
         let response = match message {
-            Ok(Message::Notification(_) | Message::Response) => continue,
+            Ok(Message::Notification(notification)) => {
+                state.posted_calls.handle_notification(&request.caller, &notification);
+                continue;
+            }
+            Ok(Message::Response) => continue,
             Err(InvalidMessage(response)) => response,
             Ok(Message::Request(message)) if !has_room => CallRejection::BatchTooLarge.encode(&message),
             Ok(Message::Request(message)) if state.is_stopping() => CallRejection::ServerStopping.encode(&message),
             Ok(Message::Request(message)) => match HttpCallPermit::acquire(state, &request.caller, &message) {
                 Err(rejection) => rejection.encode(&message),
                 Ok(_permit) => {
-                    let cancel = CancelToken::new().with_memory(request.memory.clone());
+                    let call = state.posted_calls.register(&request.caller, message.id());
+                    let cancel = call.cancel.clone().with_memory(request.memory.clone());
                     let options = MonitorOptions {
-                        cancel_on_disconnect: false,
+                        on_disconnect: CancelReason::Disconnected,
                         write_timeout: state.limits.write_timeout,
                         stream_headers: Vec::new(),
                         // The responses to a batch are one document.

@@ -19,10 +19,7 @@ pub struct Catalog {
     pub instructions: &'static str,
     /// Tools in the order of tools/list, with unique names.
     pub tools: Vec<Tool>,
-    /// Resources in the order of resources/list, with unique URIs.
-    pub resources: Vec<Resource>,
-    /// Resources whose URI has variable parts.
-    pub templates: Vec<ResourceTemplate>,
+    pub resources: Option<Resources>,
     /// Prompts in the order of prompts/list, with unique names.
     pub prompts: Vec<Prompt>,
     /// Proposes values for an argument of a prompt or a variable of a template.
@@ -93,7 +90,7 @@ impl Catalog {
     pub(super) fn capabilities(&self, era: ProtocolEra) -> Value {
         let mut capabilities = json!({"tools": {}});
         let optional = [
-            ("resources", self.has_resources()),
+            ("resources", self.resources.is_some()),
             ("prompts", !self.prompts.is_empty()),
             ("completions", self.completion.is_some()),
             ("logging", self.logging),
@@ -105,10 +102,6 @@ impl Catalog {
             capabilities["extensions"][TASKS_EXTENSION] = json!({});
         }
         capabilities
-    }
-
-    pub(super) fn has_resources(&self) -> bool {
-        !self.resources.is_empty() || !self.templates.is_empty()
     }
 }
 
@@ -243,22 +236,58 @@ impl InputMethod {
 
 /// Runs a tool.
 pub type ToolHandler = Box<dyn Fn(&CallContext<'_>, &ToolArguments) -> Result<ToolOutput, ToolError> + Send + Sync>;
-/// Reads the resource with this URI. The handler of a template returns `None` for a URI that does not match.
+/// Returns the resources that the caller may read, in the order of resources/list, with unique URIs.
+pub type ResourceListHandler = Box<dyn Fn(&CallContext<'_>) -> Vec<Resource> + Send + Sync>;
+/// Reads the resource with this URI.
 pub type ResourceHandler =
-    Box<dyn Fn(&CallContext<'_>, &str) -> Result<Option<Vec<ResourceContents>>, ToolError> + Send + Sync>;
+    Box<dyn Fn(&CallContext<'_>, &str) -> Result<Vec<ResourceContents>, ResourceError> + Send + Sync>;
 /// Fills in a prompt. Returns messages, each a role (`user`, `assistant`) and its content.
+///
+/// The arguments are strings that are not blank. Every required one is there.
 pub type PromptHandler =
     Box<dyn Fn(&CallContext<'_>, &Map<String, Value>) -> Result<Vec<(&'static str, Content)>, ToolError> + Send + Sync>;
+/// Returns all values that fit an argument, the best first. Clients get at most 100.
+pub type CompletionHandler = Box<dyn Fn(&CallContext<'_>, &CompletionRequest<'_>) -> Vec<String> + Send + Sync>;
+
+/// Reason for a resource to have no contents.
+#[derive(Debug)]
+pub enum ResourceError {
+    /// No resource has this URI. The text says why, and may be empty.
+    Unknown(String),
+    Failed(ToolError),
+}
+
+impl<E: Into<ToolError>> From<E> for ResourceError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A question for the values of one argument.
+pub struct CompletionRequest<'a> {
+    pub reference: CompletionReference<'a>,
+    /// Name of the argument, or of the variable of a template.
+    pub argument: &'a str,
+    /// The text typed so far.
+    pub value: &'a str,
+    /// Arguments that the user has chosen already.
+    pub chosen: &'a Map<String, Value>,
+}
+
+/// The owner of an argument, which the catalog has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompletionReference<'a> {
+    /// A prompt, by its name.
+    Prompt(&'a str),
+    /// A template, by its URI template.
+    Template(&'a str),
+}
+
 /// Reads the present state of a task, given the state that its tool prepared it with. A failure that may pass is no
 /// error: the task still works.
 pub type TaskReader = Box<dyn Fn(&CallContext<'_>, &[u8]) -> Result<TaskSnapshot, TaskError> + Send + Sync>;
 /// Asks for the end of a task, which may still complete.
 pub type TaskCanceller = Box<dyn Fn(&CallContext<'_>, &[u8]) -> Result<(), TaskError> + Send + Sync>;
-/// Returns the values that fit an argument, the best first. Clients get at most 100.
-///
-/// It takes the reference (`{"type":"ref/prompt","name":…}` or `{"type":"ref/resource","uri":…}`), the argument's name
-/// and the text typed so far.
-pub type CompletionHandler = Box<dyn Fn(&Value, &str, &str) -> Vec<String> + Send + Sync>;
 
 /// The handlers of the tasks that calls of tools continue as.
 pub struct TaskHandlers {
@@ -388,20 +417,30 @@ impl Tool {
     }
 }
 
+/// The resources of a server. Their list depends on the caller.
+pub struct Resources {
+    pub list: ResourceListHandler,
+    /// Families of resources, the same for every caller.
+    pub templates: Vec<ResourceTemplate>,
+    pub read: ResourceHandler,
+}
+
 /// A resource with a fixed URI.
 pub struct Resource {
-    pub uri: &'static str,
-    pub name: &'static str,
-    pub description: &'static str,
+    pub uri: String,
+    pub name: String,
+    /// Name for people.
+    pub title: String,
+    pub description: String,
     /// Media type.
     pub mime: &'static str,
-    pub handler: ResourceHandler,
 }
 
 impl Resource {
     /// Returns the entry of resources/list.
     pub(super) fn definition(&self) -> Value {
-        json!({"uri": self.uri, "name": self.name, "description": self.description, "mimeType": self.mime})
+        let Self { uri, name, title, description, mime } = self;
+        json!({"uri": uri, "name": name, "title": title, "description": description, "mimeType": mime})
     }
 }
 
@@ -410,21 +449,29 @@ pub struct ResourceTemplate {
     /// URI template of RFC 6570, such as `test://template/{id}/data`.
     pub uri: &'static str,
     pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
     pub description: &'static str,
-    /// Media type.
-    pub mime: &'static str,
-    pub handler: ResourceHandler,
+    /// Media type, if all of them have the same one.
+    pub mime: Option<&'static str>,
 }
 
 impl ResourceTemplate {
     /// Returns the entry of resources/templates/list.
     pub(super) fn definition(&self) -> Value {
-        json!({"uriTemplate": self.uri, "name": self.name, "description": self.description, "mimeType": self.mime})
+        let Self { uri, name, title, description, mime } = self;
+        let mut definition = json!({"uriTemplate": uri, "name": name, "title": title, "description": description});
+        if let Some(mime) = mime {
+            definition["mimeType"] = (*mime).into();
+        }
+        definition
     }
 }
 
 pub struct Prompt {
     pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
     pub description: &'static str,
     pub arguments: &'static [PromptArgument],
     pub handler: PromptHandler,
@@ -445,6 +492,6 @@ impl Prompt {
             .iter()
             .map(|a| json!({"name": a.name, "description": a.description, "required": a.required}))
             .collect();
-        json!({"name": self.name, "description": self.description, "arguments": arguments})
+        json!({"name": self.name, "title": self.title, "description": self.description, "arguments": arguments})
     }
 }

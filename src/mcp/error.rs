@@ -22,6 +22,9 @@ pub const BUSY: i32 = -32000;
 /// Text for [`BUSY`] if the server runs as many calls as its limit allows.
 pub const SERVER_BUSY_MESSAGE: &str =
     "busy: the server has as many calls in flight as its limit allows. hint: repeat the call in a few seconds";
+/// Text for [`BUSY`] if the server stops before it has begun the call.
+pub const SERVER_STOPPING_MESSAGE: &str =
+    "call not begun: the server is stopping. hint: reconnect and send it again in a few seconds";
 /// The resource does not exist. 2026-07-28 uses [`INVALID_PARAMS`] instead.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A header contradicts the body (2026-07-28, Streamable HTTP).
@@ -107,8 +110,22 @@ pub enum RpcError {
     InvalidState,
     #[error("unknown {kind} {name:?}")]
     UnknownName { kind: &'static str, name: String, known: Vec<&'static str> },
-    #[error("unknown resource {uri:?}")]
-    UnknownResource { uri: String, era: ProtocolEra },
+    #[error("unknown resource {uri:?}{}{reason}", if reason.is_empty() { "" } else { ": " })]
+    UnknownResource {
+        uri: String,
+        era: ProtocolEra,
+        /// May be empty.
+        reason: String,
+    },
+    #[error("argument {name} must be a text")]
+    InvalidPromptArgument { name: String },
+    /// An argument with which no prompt can be made. The text is complete.
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error("ref must be {{\"type\": \"ref/prompt\", \"name\": …}} or {{\"type\": \"ref/resource\", \"uri\": …}}")]
+    InvalidCompletionReference,
+    #[error("unknown resource template {0:?}")]
+    UnknownTemplate(String),
     #[error("unknown method {method:?}")]
     UnknownMethod { method: String, era: ProtocolEra },
     #[error("protocol version {0:?} is not supported")]
@@ -179,7 +196,8 @@ impl Hint for RpcError {
             Self::InvalidState => "repeat the call without requestState".into(),
             Self::UnknownTask { hint } => (*hint).into(),
             Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),
-            Self::UnknownResource { .. } => "use a resource of resources/list".into(),
+            Self::UnknownResource { reason, .. } if reason.is_empty() => "use a resource of resources/list".into(),
+            Self::UnknownTemplate(_) => "use a uriTemplate of resources/templates/list".into(),
             Self::UnknownMethod { era: ProtocolEra::Legacy, .. } => {
                 "use initialize, ping or a method of the capabilities that initialize announces".into()
             }

@@ -51,7 +51,7 @@ impl InFlightCalls {
         let cancel = CancelToken::new();
         let mut state = self.lock();
         if state.closed {
-            cancel.cancel(CancelReason::ClientGone);
+            cancel.cancel(CancelReason::Disconnected);
         }
         state.last_serial += 1;
         let serial = state.last_serial;
@@ -65,10 +65,22 @@ impl InFlightCalls {
         self.cancel_where(|running| running == id, CancelReason::ClientGone);
     }
 
-    /// Cancels every call, also later ones: the session has ended.
+    /// Cancels the call with this request id, if there is exactly one.
+    pub fn cancel_unique(&self, id: &str) {
+        let state = self.lock();
+        let mut found = state.running.iter().filter(|call| *call.id == *id);
+        let only = found.next().filter(|_| found.next().is_none()).map(|call| call.cancel.clone());
+        drop(state);
+        if let Some(call) = only {
+            call.cancel(CancelReason::ClientGone);
+        }
+    }
+
+    /// Cancels every call, also later ones: the session has ended. A change that was sent finishes, so that its outcome is
+    /// known.
     pub fn cancel_all(&self) {
         self.lock().closed = true;
-        self.cancel_where(|_| true, CancelReason::ClientGone);
+        self.cancel_where(|_| true, CancelReason::Disconnected);
     }
 
     /// Cancels every call in flight because the server stops.

@@ -5,7 +5,7 @@
 
 pub use super::error::{
     BUSY, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY,
-    PARSE_ERROR, RESOURCE_NOT_FOUND, RpcError, SERVER_BUSY_MESSAGE, UNSUPPORTED_VERSION,
+    PARSE_ERROR, RESOURCE_NOT_FOUND, RpcError, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE, UNSUPPORTED_VERSION,
 };
 pub use super::params::{RequestMeta, RequestParams};
 
@@ -44,6 +44,15 @@ pub struct RpcNotification<'a> {
     pub params: Option<&'a str>,
 }
 
+impl<'a> RpcNotification<'a> {
+    /// Returns the id, as JSON text, of the request that this notification cancels.
+    pub fn cancelled_request(&self) -> Option<&'a str> {
+        let params = self.params.filter(|_| self.method == "notifications/cancelled")?;
+        let [id] = read_members(params, ["requestId"]).ok()?;
+        id
+    }
+}
+
 /// The JSON-RPC error to send for bytes that are not a valid message. HTTP sends it as the body of a 400.
 #[derive(Debug)]
 pub struct InvalidMessage(pub Vec<u8>);
@@ -67,14 +76,19 @@ impl<'a> RpcRequest<'a> {
         self.id
     }
 
-    /// Returns true for a request that may block. All other requests are answered from memory.
+    /// Returns true for a request that may block. All others are answered from memory.
     pub fn may_take_long(&self) -> bool {
-        self.is_tool_call() || matches!(self.method.as_ref(), "tasks/get" | "tasks/cancel")
+        self.logged_method().is_some()
+            || matches!(self.method.as_ref(), "completion/complete" | "tasks/get" | "tasks/cancel")
     }
 
-    /// Returns true for tools/call, which is counted and logged.
     pub(super) fn is_tool_call(&self) -> bool {
         self.method == "tools/call"
+    }
+
+    /// Returns the method if each of its requests has a line in the log.
+    pub(super) fn logged_method(&self) -> Option<&'static str> {
+        ["tools/call", "prompts/get", "resources/read"].into_iter().find(|method| *method == self.method)
     }
 
     /// Parses the parameters. Absent ones count as an empty object.

@@ -2,7 +2,10 @@
 
 use super::arguments::{ParameterKind, ToolParameter};
 use super::call_span::CallSpan;
-use super::catalog::{CompletionHandler, InputRequired, Tool, ToolError, ToolInput, ToolOutput};
+use super::catalog::{
+    CompletionHandler, CompletionReference, CompletionRequest, InputRequired, Resource, ResourceError, Resources, Tool,
+    ToolError, ToolInput, ToolOutput,
+};
 use super::content::Content;
 use super::context::{CallContext, TransportContext};
 use super::error::RpcError;
@@ -11,7 +14,7 @@ use super::json_string::push_json_string;
 use super::message::RpcRequest;
 use super::params::{RequestParams, decode_string};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION, find_log_level};
-use super::server_state::ServerState;
+use super::server_state::{ResultCaching, ServerState};
 use super::tree_size::{MAX_VALUES, TreeSize};
 use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::hint::render_error;
@@ -39,28 +42,45 @@ pub(super) struct RequestContext<'a> {
 
 /// Answers a method of a capability that the catalog has. Any other method is unknown.
 pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
-    let RequestContext { server, era, request, params, .. } = *request_context;
+    let RequestContext { server, era, request, .. } = *request_context;
     let catalog = &server.catalog;
-    let list = |entries: &[u8]| match params.cursor {
+    let list = |entries: &[u8]| encode_list(request_context, entries, ResultCaching::UntilRestart);
+    match (request.method.as_ref(), &catalog.resources, &catalog.completion) {
+        ("tools/call", ..) => call_tool(request_context),
+        ("tools/list", ..) => list(&server.tool_list),
+        ("resources/list", Some(resources), _) => list_resources(request_context, resources),
+        ("resources/templates/list", Some(_), _) => list(&server.template_list),
+        ("resources/read", Some(resources), _) => read_resource(request_context, resources),
+        ("prompts/list", ..) if !catalog.prompts.is_empty() => list(&server.prompt_list),
+        ("prompts/get", ..) if !catalog.prompts.is_empty() => get_prompt(request_context),
+        ("completion/complete", _, Some(complete)) => complete_argument(request_context, complete),
+        (method, ..) => Err(RpcError::UnknownMethod { method: shorten(method).into_owned(), era }),
+    }
+}
+
+/// Encodes a list of one page. `entries` is the JSON of the result without its end.
+fn encode_list(
+    request_context: &RequestContext<'_>,
+    entries: &[u8],
+    caching: ResultCaching,
+) -> Result<Vec<u8>, RpcError> {
+    let RequestContext { server, era, request, params, .. } = *request_context;
+    match params.cursor {
         // Every list has one page, so the server has never sent a cursor.
         Some(_) => Err(RpcError::InvalidCursor),
         None => Ok(request.encode_result(|out| {
             out.reserve(entries.len() + 256);
             out.extend_from_slice(entries);
-            out.extend_from_slice(server.result_tail(era, true));
+            out.extend_from_slice(server.result_tail(era, caching));
         })),
-    };
-    match (request.method.as_ref(), &catalog.completion) {
-        ("tools/call", _) => call_tool(request_context),
-        ("tools/list", _) => list(&server.tool_list),
-        ("resources/list", _) if catalog.has_resources() => list(&server.resource_list),
-        ("resources/templates/list", _) if catalog.has_resources() => list(&server.template_list),
-        ("resources/read", _) if catalog.has_resources() => read_resource(request_context),
-        ("prompts/list", _) if !catalog.prompts.is_empty() => list(&server.prompt_list),
-        ("prompts/get", _) if !catalog.prompts.is_empty() => get_prompt(request_context),
-        ("completion/complete", Some(complete)) => complete_argument(request_context, complete),
-        (method, _) => Err(RpcError::UnknownMethod { method: shorten(method).into_owned(), era }),
     }
+}
+
+fn list_resources(request_context: &RequestContext<'_>, resources: &Resources) -> Result<Vec<u8>, RpcError> {
+    let context = build_call_context(request_context, "")?;
+    let entries: Value = (resources.list)(&context).iter().map(Resource::definition).collect();
+    let entries = escape_json(format!(r#"{{"resources":{entries}"#));
+    encode_list(request_context, entries.as_bytes(), ResultCaching::Never)
 }
 
 fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
@@ -123,29 +143,24 @@ pub(super) fn write_tool_result(
         out.extend_from_slice(br#","isError":true"#);
         out.extend_from_slice(server.failed_result_tail(era, &span.id).as_bytes());
     } else {
-        out.extend_from_slice(server.result_tail(era, false));
+        out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
     }
 }
 
-fn read_resource(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
+fn read_resource(request_context: &RequestContext<'_>, resources: &Resources) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, era, request, params, .. } = *request_context;
     let uri = require("uri", params.uri.as_deref(), "the resource to read")?;
     let context = build_call_context(request_context, uri)?;
-    let result = match server.catalog.resources.iter().find(|resource| resource.uri == uri) {
-        Some(resource) => (resource.handler)(&context, uri),
-        None => {
-            let mut results = server.catalog.templates.iter().map(|template| (template.handler)(&context, uri));
-            results.find(|result| !matches!(result, Ok(None))).unwrap_or(Ok(None))
-        }
-    };
-    match result {
-        Ok(Some(contents)) => Ok(request.encode_result(|out| {
+    match (resources.read)(&context, uri) {
+        Ok(contents) => Ok(request.encode_result(|out| {
             out.extend_from_slice(br#"{"contents":"#);
             write_array(out, &contents, |out, contents| contents.write(out));
-            out.extend_from_slice(server.result_tail(era, true));
+            out.extend_from_slice(server.result_tail(era, ResultCaching::Never));
         })),
-        Ok(None) => Err(RpcError::UnknownResource { uri: shorten(uri).into_owned(), era }),
-        Err(error) => encode_tool_error(request_context, &context, error),
+        Err(ResourceError::Unknown(reason)) => {
+            Err(RpcError::UnknownResource { uri: shorten(uri).into_owned(), era, reason })
+        }
+        Err(ResourceError::Failed(error)) => encode_tool_error(request_context, &context, error),
     }
 }
 
@@ -158,7 +173,7 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
         .find(|prompt| prompt.name == name)
         .ok_or_else(|| unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)))?;
     let arguments = unwrap_arguments(params.arguments)?;
-    let arguments = parse_object(Some(&arguments), "arguments", request_context.transport.cancel.memory())?;
+    let arguments = read_prompt_arguments(&arguments, request_context.transport.cancel.memory())?;
     if let Some(missing) = prompt.arguments.iter().find(|arg| arg.required && !arguments.contains_key(arg.name)) {
         let name = format!("argument {}", missing.name);
         return Err(RpcError::MissingParameter { name, expected: missing.description.to_owned() });
@@ -172,28 +187,85 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
                 content.write(out);
                 out.push(b'}');
             });
-            out.extend_from_slice(server.result_tail(era, false));
+            out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
         })),
         Err(error) => encode_tool_error(request_context, &context, error),
     }
 }
 
+/// Reads the arguments of a prompt, which are texts. A number counts as its text. A blank or absent one is left out,
+/// because clients send an empty text for a field that the user left empty.
+fn read_prompt_arguments(raw: &str, memory: &CallMemory) -> Result<Map<String, Value>, RpcError> {
+    let mut arguments = Map::new();
+    for (name, value) in parse_object(Some(raw), "arguments", memory)? {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Number(number) => number.to_string(),
+            _ => return Err(RpcError::InvalidPromptArgument { name: shorten(&name).into_owned() }),
+        };
+        let text = text.trim();
+        if !text.is_empty() {
+            arguments.insert(name, text.into());
+        }
+    }
+    Ok(arguments)
+}
+
 fn complete_argument(request_context: &RequestContext<'_>, complete: &CompletionHandler) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, era, request, params, .. } = *request_context;
-    let reference = parse_object(params.reference, "ref", request_context.transport.cancel.memory())?;
-    let argument = parse_object(params.argument, "argument", request_context.transport.cancel.memory())?;
+    let memory = request_context.transport.cancel.memory();
+    let reference = parse_object(params.reference, "ref", memory)?;
+    let argument = parse_object(params.argument, "argument", memory)?;
     let [Some(name), Some(value)] = ["name", "value"].map(|key| argument.get(key).and_then(Value::as_str)) else {
         return Err(RpcError::InvalidCompletionArgument);
     };
-    let mut values = complete(&Value::Object(reference), name, value);
+    let chosen = match parse_object(params.context, "context", memory)?.remove("arguments") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(chosen)) => chosen,
+        Some(_) => return Err(RpcError::NotAnObject("context.arguments")),
+    };
+    let context = build_call_context(request_context, "")?;
+    let completion_request = CompletionRequest {
+        reference: find_completion_reference(server, &reference)?,
+        argument: name,
+        value,
+        chosen: &chosen,
+    };
+    let mut values = complete(&context, &completion_request);
     let total = values.len();
     // Utilities, Completion: at most 100 values.
     values.truncate(100);
-    let completion = json!({"values": values, "total": total, "hasMore": total > 100});
+    let completion = escape_json(json!({"values": values, "total": total, "hasMore": total > 100}).to_string());
     Ok(request.encode_result(|out| {
         out.extend_from_slice(format!(r#"{{"completion":{completion}"#).as_bytes());
-        out.extend_from_slice(server.result_tail(era, false));
+        out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
     }))
+}
+
+/// Finds the prompt or the template that an argument belongs to.
+fn find_completion_reference<'a>(
+    server: &ServerState,
+    reference: &'a Map<String, Value>,
+) -> Result<CompletionReference<'a>, RpcError> {
+    let text = |key| reference.get(key).and_then(Value::as_str);
+    match (text("type"), text("name"), text("uri")) {
+        (Some("ref/prompt"), Some(name), _) => {
+            let prompts = &server.catalog.prompts;
+            if prompts.iter().all(|prompt| prompt.name != name) {
+                return Err(unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)));
+            }
+            Ok(CompletionReference::Prompt(name))
+        }
+        (Some("ref/resource"), _, Some(uri)) => {
+            let mut templates = server.catalog.resources.iter().flat_map(|resources| &resources.templates);
+            if templates.all(|template| template.uri != uri) {
+                return Err(RpcError::UnknownTemplate(shorten(uri).into_owned()));
+            }
+            Ok(CompletionReference::Template(uri))
+        }
+        _ => Err(RpcError::InvalidCompletionReference),
+    }
 }
 
 /// Builds the view that a handler has of this call.

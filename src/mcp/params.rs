@@ -30,6 +30,8 @@ pub struct RequestParams<'a> {
     pub reference: Option<&'a str>,
     /// Raw argument of completion/complete.
     pub argument: Option<&'a str>,
+    /// Raw object of completion/complete with the arguments chosen so far.
+    pub context: Option<&'a str>,
     /// Raw answers to an input-required result (2026-07-28).
     pub input_responses: Option<&'a str>,
     /// State of an input-required result (2026-07-28).
@@ -68,6 +70,7 @@ impl<'a> RequestParams<'a> {
             "level",
             "ref",
             "argument",
+            "context",
             "inputResponses",
             "requestState",
             "taskId",
@@ -84,6 +87,7 @@ impl<'a> RequestParams<'a> {
             level,
             reference,
             argument,
+            context,
             responses,
             state,
             task_id,
@@ -100,6 +104,7 @@ impl<'a> RequestParams<'a> {
             level: read_optional_string("level", level)?,
             reference: reference.filter(is_not_null),
             argument: argument.filter(is_not_null),
+            context: context.filter(is_not_null),
             input_responses: responses.filter(is_not_null),
             request_state: read_optional_string("requestState", state)?,
             task_id: read_optional_string("taskId", task_id)?,

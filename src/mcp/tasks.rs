@@ -9,7 +9,7 @@ use super::context::CallContext;
 use super::error::RpcError;
 use super::methods::{self, RequestContext};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION};
-use super::server_state::ServerState;
+use super::server_state::{ResultCaching, ServerState};
 use super::started_task::TaskMembers;
 use super::task_id::SealedTask;
 use crate::base::hint::render_error;
@@ -101,12 +101,12 @@ fn write_task(
             out.extend_from_slice(format!(",\"error\":{}", escape_json(object.to_string())).as_bytes());
         }
     }
-    out.extend_from_slice(request_context.server.result_tail(ProtocolEra::Modern, false));
+    out.extend_from_slice(request_context.server.result_tail(ProtocolEra::Modern, ResultCaching::Undefined));
 }
 
 /// Appends the empty answer of tasks/update and tasks/cancel.
 fn write_acknowledgement(out: &mut Vec<u8>, server: &ServerState) {
-    let tail = server.result_tail(ProtocolEra::Modern, false);
+    let tail = server.result_tail(ProtocolEra::Modern, ResultCaching::Undefined);
     out.push(b'{');
     out.extend_from_slice(tail.strip_prefix(b",").expect("a tail continues an object"));
 }

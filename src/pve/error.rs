@@ -37,10 +37,14 @@ pub enum PveError {
         detail: String,
     },
     /// 401: the cluster does not accept the token.
-    #[error("the cluster did not accept the API token (401 {message})")]
+    #[error("the cluster did not accept the API token (401{})", DisplayMessage(" ", message))]
     Unauthorized { message: String, user: String, token_id: String },
     /// 403: the token lacks a privilege, or the operation rejects every token.
-    #[error("no permission (403 {message}){}", DisplayMissingPrivilege(missing_privilege.as_ref(), *meaning))]
+    #[error(
+        "no permission (403{}){}",
+        DisplayMessage(" ", message),
+        DisplayMissingPrivilege(missing_privilege.as_ref(), *meaning)
+    )]
     Forbidden {
         message: String,
         /// The privileges that suffice, as far as Proxmox named them.
@@ -465,20 +469,24 @@ struct DisplayParameters<'a>(&'a [(String, String)]);
 impl fmt::Display for DisplayParameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, text)) in self.0.iter().enumerate() {
-            write!(f, "{}`{name}`: {text}", if i == 0 { ": " } else { "; " })?;
+            write!(f, "{}`{name}`{}", if i == 0 { ": " } else { "; " }, DisplayMessage(": ", text))?;
         }
         Ok(())
     }
 }
 
-/// A separator and Proxmox's message without its full stop; nothing for an empty message.
+/// A separator and Proxmox's message in quotes, without its full stop; nothing for an empty message. The message is data:
+/// a guest or a user may have chosen its words.
 struct DisplayMessage<'a>(&'static str, &'a str);
 
 impl fmt::Display for DisplayMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
             "" => Ok(()),
-            message => write!(f, "{}{}", self.0, message.trim_end_matches('.')),
+            message => {
+                let message = message.trim_end_matches('.').replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "{}\"{message}\"", self.0)
+            }
         }
     }
 }
@@ -584,6 +592,26 @@ mod tests {
                 assert!(text.len() > 15 && !text.ends_with('.') && !text.contains("  "), "{text}");
             }
             assert!(error.kind().chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_node_are_quoted() {
+        let hostile = "no\" (ok) \\";
+        for error in [
+            PveError::Unauthorized { message: hostile.into(), user: String::new(), token_id: String::new() },
+            PveError::ParametersRejected {
+                parameters: vec![("a".into(), hostile.into())],
+                meaning: Meaning::Unclassified,
+            },
+            PveError::Failed {
+                status: 500,
+                message: hostile.into(),
+                call: String::new(),
+                diagnosis: classify(500, hostile),
+            },
+        ] {
+            assert!(error.to_string().contains(r#" "no\" (ok) \\""#), "{error}");
         }
     }
 

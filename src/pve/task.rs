@@ -55,7 +55,7 @@ pub enum TaskState {
 
 impl TaskState {
     /// Parses Proxmox's `status` and `exitstatus`.
-    fn from_status(status: &str, exit_status: &str) -> Self {
+    pub(in crate::pve) fn from_status(status: &str, exit_status: &str) -> Self {
         if status == "running" {
             return TaskState::Running;
         }

@@ -1,11 +1,12 @@
 //! A tool as data, with its handler.
 
 use super::state::ToolState;
-use crate::call::{CallObserver, CallOrigin, CallScope};
+use crate::call::{CallObserver, CallScope, ConfirmationStep};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
+use crate::metrics::CallOutcome;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -98,27 +99,13 @@ impl ToolDefinition {
 
     fn run(&self, state: &ToolState, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
         let max_result_bytes = state.max_result_bytes;
-        let mut output = state.calls.run(&build_origin(context, self.name), |scope| {
+        let mut output = state.run(context, self.name, |scope| {
             (self.handler)(&ToolCall { scope, context, args, max_result_bytes, name: self.name })
         })?;
         if self.trust == OutputTrust::Untrusted {
             mark_untrusted(&mut output);
         }
         Ok(output)
-    }
-}
-
-/// Returns the origin of the API calls of a request. `tool` is the name in the audit log.
-fn build_origin<'a>(context: &'a CallContext<'_>, tool: &'static str) -> CallOrigin<'a> {
-    CallOrigin {
-        client: &context.caller.client,
-        address: context.caller.address,
-        transport: context.caller.transport,
-        tool,
-        id: context.id,
-        trace: context.trace,
-        cancel: &context.cancel,
-        observer: context.attributes,
     }
 }
 
@@ -141,12 +128,8 @@ impl TaskDefinition {
         let Self { read, cancel, unknown_task_hint } = self;
         let (reads, cancels) = (state.clone(), state.clone());
         TaskHandlers {
-            read: Box::new(move |context, task| {
-                reads.calls.run(&build_origin(context, "tasks/get"), |scope| read(scope, task))
-            }),
-            cancel: Box::new(move |context, task| {
-                cancels.calls.run(&build_origin(context, "tasks/cancel"), |scope| cancel(scope, task))
-            }),
+            read: Box::new(move |context, task| reads.run(context, "tasks/get", |scope| read(scope, task))),
+            cancel: Box::new(move |context, task| cancels.run(context, "tasks/cancel", |scope| cancel(scope, task))),
             unknown_task_hint,
         }
     }
@@ -162,6 +145,14 @@ impl ToolCall<'_> {
 impl CallObserver for CallAttributes {
     fn record_denial(&self) {
         self.mark_denied();
+    }
+
+    fn record_confirmation(&self, step: ConfirmationStep) {
+        self.set_outcome(match step {
+            ConfirmationStep::Requested => CallOutcome::Asked,
+            ConfirmationStep::Declined => CallOutcome::Declined,
+            ConfirmationStep::Unattended => CallOutcome::Unattended,
+        });
     }
 
     fn record_wait(&self) {

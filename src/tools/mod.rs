@@ -3,9 +3,11 @@
 mod api_call;
 mod api_get;
 mod clusters;
+mod completion;
 mod definition;
 mod describe;
 mod errors;
+mod facts;
 mod followed_task;
 mod guests;
 mod lists;
@@ -14,6 +16,8 @@ mod output;
 pub(crate) mod output_options;
 mod packed_task;
 mod parameters;
+mod prompts;
+mod resources;
 mod search;
 mod state;
 mod task_requests;
@@ -22,7 +26,7 @@ mod tasks;
 pub use definition::UNTRUSTED_NOTICE;
 pub use state::ToolState;
 
-use crate::mcp::catalog::{Catalog, Icon, ServerInfo, Tool};
+use crate::mcp::catalog::{Catalog, CompletionHandler, Icon, Resources, ServerInfo, Tool};
 use definition::ToolDefinition;
 use std::sync::Arc;
 
@@ -77,6 +81,33 @@ pub fn catalog(state: &Arc<ToolState>) -> Catalog {
         description: "Inspects and operates Proxmox VE clusters: nodes, VMs, containers, storage, backups, tasks",
         icons: ICONS,
     };
-    let tasks = Some(task_requests::TASK_REQUESTS.into_handlers(state));
-    Catalog { server, instructions: INSTRUCTIONS, tools: all(state), tasks, ..Catalog::default() }
+    Catalog {
+        server,
+        instructions: INSTRUCTIONS,
+        tools: all(state),
+        resources: Some(build_resources(state)),
+        prompts: prompts::PROMPTS.iter().map(|prompt| prompt.into_prompt(state.clone())).collect(),
+        completion: Some(build_completion(state)),
+        tasks: Some(task_requests::TASK_REQUESTS.into_handlers(state)),
+        logging: false,
+    }
+}
+
+fn build_resources(state: &Arc<ToolState>) -> Resources {
+    let (list_state, read_state) = (state.clone(), state.clone());
+    Resources {
+        list: Box::new(move |context| list_state.run(context, "resources/list", resources::list_clusters)),
+        templates: resources::TEMPLATES.into(),
+        read: Box::new(move |context, uri| {
+            let max_bytes = read_state.max_result_bytes;
+            read_state.run(context, "resources/read", |scope| resources::read_resource(scope, uri, max_bytes))
+        }),
+    }
+}
+
+fn build_completion(state: &Arc<ToolState>) -> CompletionHandler {
+    let state = state.clone();
+    Box::new(move |context, request| {
+        state.run(context, "completion/complete", |scope| completion::complete(scope, request))
+    })
 }

@@ -35,8 +35,17 @@ impl LogSteps<'_> {
             lines.push(line);
         }
         // Threads of the server log at the same time.
-        lines.sort_by_key(|line| line.split_once(' ').map(|(_, rest)| rest.to_owned()));
+        lines.sort_by_key(|line| without_times(line));
         self.document.case(title, lines.join("\n"));
+    }
+}
+
+/// Returns a line of the log without its times. Lines of the same millisecond have no order in it.
+fn without_times(line: &str) -> String {
+    let (_, rest) = line.split_once(' ').unwrap_or_default();
+    match rest.split_once("{\"time\":\"") {
+        Some((target, record)) => format!("{target}{}", record.split_once('"').map_or("", |(_, members)| members)),
+        None => rest.to_owned(),
     }
 }
 

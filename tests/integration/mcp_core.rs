@@ -3,8 +3,9 @@
 use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
-    Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
+    Catalog, CompletionReference, CompletionRequest, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument,
+    Resource, ResourceError, ResourceTemplate, Resources, ServerInfo, Tool, ToolEffect, ToolError, ToolInput,
+    ToolOutput,
 };
 use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::Caller;
@@ -88,29 +89,46 @@ fn catalog() -> Catalog {
                 }),
             ),
         ],
-        resources: vec![Resource {
-            uri: "test://a",
-            name: "a",
-            description: "a resource",
-            mime: "text/plain",
-            handler: Box::new(move |_, uri| Ok(Some(contents(uri)))),
-        }],
-        templates: vec![ResourceTemplate {
-            uri: "test://t/{id}",
-            name: "t",
-            description: "a family",
-            mime: "text/plain",
-            handler: Box::new(move |_, uri| Ok(uri.strip_prefix("test://t/").map(|_| contents(uri)))),
-        }],
+        resources: Some(Resources {
+            list: Box::new(|context| {
+                vec![Resource {
+                    uri: "test://a".into(),
+                    name: "a".into(),
+                    title: "A".into(),
+                    description: format!("a resource of {}", context.caller.client.name),
+                    mime: "text/plain",
+                }]
+            }),
+            templates: vec![ResourceTemplate {
+                uri: "test://t/{id}",
+                name: "t",
+                title: "T",
+                description: "a family",
+                mime: Some("text/plain"),
+            }],
+            read: Box::new(move |_, uri| match uri {
+                "test://a" => Ok(contents(uri)),
+                "test://failed" => Err(ToolError::Failed("it failed".into()).into()),
+                _ if uri.starts_with("test://t/") => Ok(contents(uri)),
+                _ => Err(ResourceError::Unknown("use test://a".into())),
+            }),
+        }),
         prompts: vec![Prompt {
             name: "greet",
+            title: "Greet",
             description: "greets",
             arguments: &[PromptArgument { name: "who", description: "whom to greet", required: true }],
             handler: Box::new(|_, args| Ok(vec![("user", Content::Text(format!("greet {}", args["who"])))])),
         }],
-        completion: Some(Box::new(|reference, name, typed| {
-            assert_eq!((&reference["type"], name), (&json!("ref/prompt"), "who"));
-            (0..150).map(|n| format!("{typed}{n}")).collect()
+        completion: Some(Box::new(|_, request| {
+            let CompletionRequest { reference, argument, value, chosen } = request;
+            match reference {
+                CompletionReference::Prompt("greet") if *argument == "who" => {
+                    (0..150).map(|n| format!("{value}{n}")).collect()
+                }
+                CompletionReference::Prompt(_) => Vec::new(),
+                CompletionReference::Template(uri) => vec![format!("{uri} {argument} {}", chosen["other"])],
+            }
         })),
         tasks: None,
         logging: true,
@@ -333,31 +351,75 @@ fn tool_that_needs_input_gets_it_with_the_retry() {
 }
 
 #[test]
-fn resources_and_prompts_and_completion() {
+fn resources_are_listed_and_read() {
     let server = server();
+    let (listed, _) = answer(&server, &modern("resources/list", json!({})));
+    let entry = json!({"uri": "test://a", "name": "a", "title": "A", "description": "a resource of stdio",
+        "mimeType": "text/plain"});
+    assert_eq!(listed["result"]["resources"], json!([entry]), "the list depends on the caller");
     for uri in ["test://a", "test://t/5"] {
         let (read, _) = answer(&server, &modern("resources/read", json!({"uri": uri})));
         assert_eq!(read["result"]["contents"], json!([{"uri": uri, "mimeType": "text/plain", "text": "hello"}]));
-        assert!(read["result"]["ttlMs"].is_u64());
+        let caching = |answer: &Value| (answer["result"]["ttlMs"].clone(), answer["result"]["cacheScope"].clone());
+        assert_eq!([caching(&read), caching(&listed)], [(json!(0), json!("private")), (json!(0), json!("private"))]);
     }
     let (none, code) = answer(&server, &modern("resources/read", json!({"uri": "test://b"})));
     assert_eq!((code, &none["error"]["data"]["uri"]), (Some(message::INVALID_PARAMS), &json!("test://b")));
+    assert_eq!(none["error"]["message"], "unknown resource \"test://b\": use test://a");
     assert_eq!(
         answer(&server, &legacy("resources/read", json!({"uri": "test://b"}))).1,
         Some(message::RESOURCE_NOT_FOUND),
         "the code of the older eras"
     );
-    let (got, _) = answer(&server, &legacy("prompts/get", json!({"name": "greet", "arguments": {"who": "Ada"}})));
-    assert_eq!(
-        got["result"]["messages"],
-        json!([{"role": "user", "content": {"type": "text", "text": "greet \"Ada\""}}])
-    );
-    assert_eq!(answer(&server, &legacy("prompts/get", json!({"name": "greet"}))).1, Some(message::INVALID_PARAMS));
-    let params = json!({"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "who", "value": "A"}});
-    let (completed, _) = answer(&server, &modern("completion/complete", params));
+    let (failed, code) = answer(&server, &modern("resources/read", json!({"uri": "test://failed"})));
+    assert_eq!((code, &failed["error"]["message"]), (Some(message::INTERNAL_ERROR), &json!("it failed")));
+}
+
+#[test]
+fn prompts_take_texts() {
+    let server = server();
+    let get =
+        |arguments: Value| answer(&server, &legacy("prompts/get", json!({"name": "greet", "arguments": arguments})));
+    for (who, text) in [(json!("Ada"), "greet \"Ada\""), (json!(" Ada\n"), "greet \"Ada\""), (json!(7), "greet \"7\"")]
+    {
+        let (got, _) = get(json!({"who": who}));
+        let content = json!({"type": "text", "text": text});
+        assert_eq!(got["result"]["messages"], json!([{"role": "user", "content": content}]));
+    }
+    for arguments in [json!({}), json!({"who": ""}), json!({"who": " "}), json!({"who": null}), json!({"who": ["Ada"]})]
+    {
+        assert_eq!(get(arguments.clone()).1, Some(message::INVALID_PARAMS), "{arguments}");
+    }
+}
+
+#[test]
+fn completion_knows_its_references() {
+    let server = server();
+    let complete = |params: Value| answer(&server, &modern("completion/complete", params));
+    let prompt = json!({"type": "ref/prompt", "name": "greet"});
+    let (completed, _) = complete(json!({"ref": prompt, "argument": {"name": "who", "value": "A"}}));
     let completion = &completed["result"]["completion"];
     assert_eq!((completion["values"].as_array().map(Vec::len), &completion["total"]), (Some(100), &json!(150)));
     assert_eq!(completion["hasMore"], true);
+    let (none, _) = complete(json!({"ref": prompt, "argument": {"name": "nope", "value": "A"}}));
+    assert_eq!(none["result"]["completion"], json!({"values": [], "total": 0, "hasMore": false}));
+    let template = json!({"type": "ref/resource", "uri": "test://t/{id}"});
+    let params =
+        json!({"ref": template, "argument": {"name": "id", "value": ""}, "context": {"arguments": {"other": "x"}}});
+    assert_eq!(complete(params).0["result"]["completion"]["values"], json!(["test://t/{id} id \"x\""]));
+    let argument = json!({"name": "id", "value": ""});
+    for params in [
+        json!({"ref": {"type": "ref/prompt", "name": "nope"}, "argument": argument}),
+        json!({"ref": {"type": "ref/resource", "uri": "test://nope"}, "argument": argument}),
+        json!({"ref": {"type": "ref/tool", "name": "greet"}, "argument": argument}),
+        json!({"ref": {"type": "ref/prompt"}, "argument": argument}),
+        json!({"argument": argument}),
+        json!({"ref": template, "argument": {"name": "id"}}),
+        json!({"ref": template, "argument": argument, "context": 7}),
+        json!({"ref": template, "argument": argument, "context": {"arguments": []}}),
+    ] {
+        assert_eq!(complete(params.clone()).1, Some(message::INVALID_PARAMS), "{params}");
+    }
 }
 
 #[test]

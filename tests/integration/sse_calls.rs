@@ -209,6 +209,22 @@ fn closing_the_stream_cancels_the_calls_of_its_session_only() {
 }
 
 #[test]
+fn call_that_waits_at_a_stop_is_told_that_it_did_not_begin() {
+    let (mut server, test_tools) = start_with(Limits { max_calls: 1, ..patient_limits() });
+    let mut session = Session::open(&server);
+    session.hold(&test_tools, 1, "running");
+    session.post(&hold(2, "waiting"));
+    server.begin_stop();
+    let answer = session.sse.json();
+    assert_eq!((code(&answer), &answer["id"]), (-32000, &json!(2)), "{answer}");
+    assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("not begun")), "{answer}");
+    test_tools.release("running");
+    assert_eq!(text(&session.sse.json()), "released running");
+    assert!(!test_tools.has_begun("waiting"));
+    server.wait_for_stop();
+}
+
+#[test]
 fn a_stop_waits_for_a_running_call_and_then_ends_its_stream() {
     let (mut server, test_tools) = start();
     let mut session = Session::open(&server);

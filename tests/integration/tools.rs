@@ -228,5 +228,5 @@ fn initialize_answers_with_the_requested_version_or_the_newest_of_its_era() {
     }
     assert_eq!(request(&server, "initialize", json!({}))["error"]["code"], -32602);
     assert_eq!(request(&server, "ping", json!({}))["result"], json!({}));
-    assert_eq!(request(&server, "resources/list", json!({}))["error"]["code"], -32601);
+    assert_eq!(request(&server, "resources/subscribe", json!({}))["error"]["code"], -32601);
 }

@@ -10,6 +10,7 @@ mod canary_redaction;
 mod cli;
 mod config;
 mod http_vanishing;
+mod idle_connections;
 mod limits;
 mod load;
 mod metrics;
@@ -21,6 +22,7 @@ mod readme;
 mod readyz;
 mod reload;
 mod socket_activation;
+mod stalled_log;
 mod stdio;
 mod structured;
 #[path = "../support/mod.rs"]

@@ -5,7 +5,7 @@ use super::raw::LONG;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
@@ -89,6 +89,15 @@ impl ServerProcess {
     /// Starts the program with a closed pipe as its stdout.
     pub fn start_unread(args: &[&str]) -> Self {
         Self::spawn(&mut program(args)).0
+    }
+
+    /// Starts a command whose stderr is read by the test only, if at all.
+    pub fn of_with_unread_stderr(command: &mut Command) -> (Self, ChildStderr) {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start");
+        let (stdin, stdout) = (child.stdin.take(), lines(child.stdout.take().expect("stdout")));
+        let stderr = child.stderr.take().expect("stderr");
+        (Self { child, stdin, stdout, stderr: channel().1 }, stderr)
     }
 
     fn spawn(command: &mut Command) -> (Self, ChildStdout) {

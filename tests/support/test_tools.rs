@@ -5,11 +5,13 @@
 use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelToken, HookGuard};
 use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
-use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
+use proxmox_mcp::mcp::catalog::{
+    Catalog, Resource, ResourceError, Resources, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
+};
 use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -91,7 +93,7 @@ impl TestTools {
 
     /// Returns a server with these tools and one resource.
     pub fn server(&self) -> McpServer {
-        start_serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+        start_serving(Catalog { tools: self.tools(), resources: Some(resources()), ..Catalog::default() })
     }
 
     /// Returns a server with these tools and those of the product, over `clusters`.
@@ -166,7 +168,7 @@ fn late_step(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArgumen
 }
 
 fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str) -> Result<ToolOutput, ToolError> {
-    wake_on(&context.cancel, shared);
+    let _hook = wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();
     let deadline = Instant::now() + LONG;
@@ -185,13 +187,13 @@ fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str)
     say(&format!("released {name}"))
 }
 
-fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) -> HookGuard {
     let shared = shared.clone();
-    cancel.set_hook(Some(Box::new(move || {
+    cancel.on_cancel(Box::new(move || {
         // Taking the lock ensures that a thread which checked the flag already waits and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
-    })));
+    }))
 }
 
 /// Reports three steps of progress, then answers.
@@ -202,18 +204,24 @@ fn steps(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, Too
     say("done")
 }
 
-fn resource() -> Resource {
-    Resource {
-        uri: "test://text",
-        name: "text",
-        description: "a resource of the tests",
-        mime: "text/plain",
-        handler: Box::new(|_, uri| {
-            Ok(Some(vec![ResourceContents {
-                uri: uri.into(),
+fn resources() -> Resources {
+    Resources {
+        list: Box::new(|_| {
+            vec![Resource {
+                uri: "test://text".into(),
+                name: "text".into(),
+                title: "text".into(),
+                description: "a resource of the tests".into(),
                 mime: "text/plain",
-                data: ResourceData::Text("a text".into()),
-            }]))
+            }]
+        }),
+        templates: Vec::new(),
+        read: Box::new(|_, uri| match uri {
+            "test://text" => {
+                let data = ResourceData::Text("a text".into());
+                Ok(vec![ResourceContents { uri: uri.into(), mime: "text/plain", data }])
+            }
+            _ => Err(ResourceError::Unknown(String::new())),
         }),
     }
 }
@@ -251,6 +259,39 @@ fn tool_state_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_b
 /// Returns a server with the product's tools over these clusters, for these clients.
 pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
     start_serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
+}
+
+/// Returns a server with the product's tools over these clusters, for these clients, with a clock and an audit log.
+pub fn product_with(
+    clusters: Vec<ClusterConfig>,
+    clients: &[Client],
+    clock: &ManualClock,
+    audit: AuditLog,
+) -> McpServer {
+    let clock = clock.clone();
+    let state = ToolState::new(manager(clusters), clients, Arc::new(audit), Limits::default().max_result_bytes);
+    let state = state.expect("the state of the tools").with_clock(Arc::new(move || clock.now()));
+    start_serving(tools::catalog(&Arc::new(state)))
+}
+
+/// A clock that stands still until a test advances it.
+#[derive(Clone)]
+pub struct ManualClock(Arc<Mutex<Instant>>);
+
+impl ManualClock {
+    /// Starts at the present time.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
 }
 
 /// Returns a server with the product's tools over these clusters.

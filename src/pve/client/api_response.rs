@@ -282,7 +282,7 @@ mod tests {
         let text = error_for(500, "phrase", &format!(r#"{{"data":{deep},"message":"words"}}"#)).to_string();
         assert!(text.contains("words"), "{text}");
         let text = error_for(400, "phrase", &format!(r#"{{"errors":{{"a":"bad","b":7}},"data":{deep}}}"#)).to_string();
-        assert!(text.contains("`a`: bad; `b`: 7"), "{text}");
+        assert!(text.contains("`a`: \"bad\"; `b`: \"7\""), "{text}");
         let many: Vec<_> = (0..50_000).map(|n| format!(r#""p{n}":"x""#)).collect();
         assert!(error_for(400, "", &format!(r#"{{"errors":{{{}}}}}"#, many.join(","))).to_string().len() < 5_000);
     }
@@ -311,7 +311,7 @@ mod tests {
             "vmid":"property is missing and it is not optional","memory":"format error\nmemory.current: type check\n"}}"#;
         let text = error_for(400, "Parameter verification failed.", body).to_string();
         assert!(
-            text.contains("`memory`: format error; memory.current: type check; `vmid`: property is missing"),
+            text.contains("`memory`: \"format error; memory.current: type check\"; `vmid`: \"property is missing"),
             "{text}"
         );
         assert_eq!(error_for(400, "Bad", r#"{"errors":{}}"#).kind(), "failed");

@@ -68,13 +68,11 @@ impl CallSemaphore {
         }
         // Set without the lock held: a cancellation runs the hook with its own lock held, and the hook takes this one.
         let shared = self.inner.clone();
-        cancel.set_hook(Some(Box::new(move || {
+        let _hook = cancel.on_cancel(Box::new(move || {
             let _counts = shared.lock();
             shared.changed.notify_all();
-        })));
-        let result = self.wait(deadline, cancel);
-        cancel.set_hook(None);
-        result
+        }));
+        self.wait(deadline, cancel)
     }
 
     fn wait(&self, deadline: Instant, cancel: &CancelToken) -> Result<SemaphorePermit<'_>, AcquireError> {

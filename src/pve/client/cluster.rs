@@ -34,6 +34,9 @@ pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time after which the connections of a cluster without calls are closed. They are too old for a call before.
+const MAX_UNUSED: Duration = Duration::from_secs(5);
+
 /// Time limit of such a probe's connection.
 const PROBE_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -110,6 +113,12 @@ impl Cluster {
     /// Replaces the intervals and time limits of the schema.
     pub fn with_schema_timings(self, timings: SchemaTimings) -> Self {
         Self { schema_cache: SchemaCache::new(timings), ..self }
+    }
+
+    /// Closes the connections that no call has used for some seconds. A node closes them too, and its end of a connection
+    /// would stay in the way until the next call.
+    pub fn close_idle_connections(&self) {
+        self.transport.close_idle_connections(MAX_UNUSED);
     }
 
     /// Returns the entry in clusters.json.

@@ -4,7 +4,7 @@
 //! whether a request was sent before it failed, and a way to wake one blocked call. It writes them into the
 //! [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
 
-use crate::base::cancel::CancelToken;
+use crate::base::cancel::{CancelToken, HookGuard};
 use crate::pve::client::host_resolver::{HostResolver, ResolveError};
 use crate::pve::client::tcp::TcpConnection;
 use crate::pve::client::tls;
@@ -26,7 +26,15 @@ const HEAD_ALLOWANCE: u64 = 64 << 10;
 
 thread_local! {
     /// The exchange of this thread.
-    static EXCHANGE: RefCell<Option<(CancelToken, ExchangeInfo)>> = const { RefCell::new(None) };
+    static EXCHANGE: RefCell<Option<Exchange>> = const { RefCell::new(None) };
+}
+
+/// The exchange of a thread.
+struct Exchange {
+    cancel: CancelToken,
+    info: ExchangeInfo,
+    /// Shuts the exchange's socket down on a cancellation.
+    hook: Option<HookGuard>,
 }
 
 /// Information about one exchange.
@@ -44,30 +52,31 @@ pub(in crate::pve) struct ExchangeInfo {
 }
 
 /// Scope of this thread's exchange, from before the connection until the answer is read.
-pub(in crate::pve) struct ExchangeScope<'a>(&'a CancelToken);
+pub(in crate::pve) struct ExchangeScope(());
 
-impl<'a> ExchangeScope<'a> {
+impl ExchangeScope {
     /// Starts an exchange whose body has at most `max_body_bytes` as it arrives, compressed or not.
-    pub(in crate::pve) fn start(cancel: &'a CancelToken, max_body_bytes: u64) -> Self {
-        EXCHANGE.set(Some((cancel.clone(), ExchangeInfo { max_body_bytes, ..ExchangeInfo::default() })));
-        Self(cancel)
+    pub(in crate::pve) fn start(cancel: &CancelToken, max_body_bytes: u64) -> Self {
+        let info = ExchangeInfo { max_body_bytes, ..ExchangeInfo::default() };
+        EXCHANGE.set(Some(Exchange { cancel: cancel.clone(), info, hook: None }));
+        Self(())
     }
 
     /// Takes the information collected so far.
     pub(in crate::pve) fn take_info(&self) -> ExchangeInfo {
-        with_exchange(|_, info| std::mem::take(info)).expect("the scope sets the thread's exchange until it is dropped")
+        with_exchange(|exchange| std::mem::take(&mut exchange.info))
+            .expect("the scope sets the thread's exchange until it is dropped")
     }
 }
 
-impl Drop for ExchangeScope<'_> {
+impl Drop for ExchangeScope {
     fn drop(&mut self) {
-        self.0.set_hook(None);
         EXCHANGE.set(None);
     }
 }
 
-fn with_exchange<T>(f: impl FnOnce(&CancelToken, &mut ExchangeInfo) -> T) -> Option<T> {
-    EXCHANGE.with_borrow_mut(|exchange| exchange.as_mut().map(|(cancel, info)| f(cancel, info)))
+fn with_exchange<T>(f: impl FnOnce(&mut Exchange) -> T) -> Option<T> {
+    EXCHANGE.with_borrow_mut(|exchange| exchange.as_mut().map(f))
 }
 
 fn downgrade(socket: &Arc<TcpStream>) -> Weak<dyn ShutdownHandle> {
@@ -77,8 +86,8 @@ fn downgrade(socket: &Arc<TcpStream>) -> Weak<dyn ShutdownHandle> {
 /// Makes a cancellation of this thread's call shut `socket` down, which wakes the thread that reads or writes it.
 fn shutdown_on_cancel(socket: &Weak<dyn ShutdownHandle>) {
     let socket = socket.clone();
-    with_exchange(|cancel, _| {
-        cancel.set_hook(Some(Box::new(move || {
+    with_exchange(|exchange| {
+        exchange.hook = Some(exchange.cancel.on_cancel(Box::new(move || {
             if let Some(socket) = socket.upgrade() {
                 socket.shutdown();
             }
@@ -98,6 +107,7 @@ impl Resolver for DeferredResolver {
 }
 
 /// Connector of one cluster.
+#[derive(Clone)]
 pub(in crate::pve) struct NodeConnector {
     pub(in crate::pve) tls: Arc<ClientConfig>,
     pub(in crate::pve) resolver: HostResolver,
@@ -172,7 +182,7 @@ fn resolve_host(
         addrs.push(SocketAddr::new(ip, port));
         return Ok(addrs);
     }
-    let cancel = with_exchange(|cancel, _| cancel.clone()).expect("a node is resolved within an exchange");
+    let cancel = with_exchange(|exchange| exchange.cancel.clone()).expect("a node is resolved within an exchange");
     let found = resolver.resolve(host, *timeout.after, &cancel).map_err(|error| match error {
         // The system's message ("failed to lookup address information: …") says no more than this.
         ResolveError::NotFound => ureq::Error::HostNotFound,
@@ -227,12 +237,12 @@ impl Transport for NodeConnection {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         if self.idle {
             shutdown_on_cancel(&self.socket);
-            if with_exchange(|cancel, _| cancel.is_cancelled()) == Some(true) {
+            if with_exchange(|exchange| exchange.cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
-            self.max_body_bytes = with_exchange(|_, info| {
-                info.sent = true;
-                info.max_body_bytes
+            self.max_body_bytes = with_exchange(|exchange| {
+                exchange.info.sent = true;
+                exchange.info.max_body_bytes
             })
             .expect("a request is sent within the scope of an exchange");
             self.idle = false;
@@ -268,7 +278,7 @@ impl Transport for NodeConnection {
         self.idle = true;
         // Another call may take this connection before the current one has returned. A cancellation of the current call
         // must not reach it then.
-        with_exchange(|cancel, _| cancel.set_hook(None));
+        with_exchange(|exchange| exchange.hook = None);
         // Bytes beyond the answer would be read as the start of the next one.
         let is_clean = match &mut self.stream {
             NodeStream::Plain(_) => true,
@@ -315,7 +325,7 @@ impl Buffers for StatusLineBuffers {
             // 1xx precedes the final head; 101 would be final.
             self.awaits_head = (100..200).contains(&status) && status != 101;
             if !self.awaits_head {
-                with_exchange(|_, info| {
+                with_exchange(|Exchange { info, .. }| {
                     info.head_received = true;
                     if status != 200 {
                         info.reason = String::from_utf8_lossy(reason).trim().to_owned();

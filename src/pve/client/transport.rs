@@ -1,6 +1,7 @@
 //! One HTTP exchange with one node: sends a request, reads the answer and classifies failures.
 
 use crate::base::cancel::CancelToken;
+use crate::base::heartbeat::Heartbeat;
 use crate::base::memory::{MemoryError, MemoryReservation, MemoryWait};
 use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
@@ -13,7 +14,9 @@ use crate::pve::client::tls::{self, TlsSetupError};
 use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
 use crate::pve::method::Method;
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
@@ -38,7 +41,13 @@ const MAX_DISCOVERED: usize = 32;
 
 /// HTTP agent of one cluster, with its nodes and its token.
 pub(in crate::pve) struct NodeTransport {
-    agent: Agent,
+    /// Replaced to close its connections, and after a panic, which may have poisoned the lock of its pool.
+    agent: RwLock<Agent>,
+    new_agent: Box<dyn Fn() -> Agent + Send + Sync>,
+    /// The time of the last exchange.
+    last_use: Heartbeat,
+    /// True if the agent may have connections.
+    is_used: AtomicBool,
     nodes: Vec<NodeAddress>,
     /// Nodes that the cluster named, each set once. Their indexes follow those of `nodes`.
     discovered: [OnceLock<NodeAddress>; MAX_DISCOVERED],
@@ -220,8 +229,12 @@ impl NodeTransport {
             .accept_encoding(AutoHeaderValue::None)
             .build();
         let connector = NodeConnector { tls, resolver: HostResolver::default() };
+        let new_agent = Box::new(move || Agent::with_parts(config.clone(), connector.clone(), DeferredResolver));
         Ok(Self {
-            agent: Agent::with_parts(config, connector, DeferredResolver),
+            agent: RwLock::new(new_agent()),
+            new_agent,
+            last_use: Heartbeat::default(),
+            is_used: AtomicBool::new(false),
             nodes,
             discovered: [const { OnceLock::new() }; MAX_DISCOVERED],
             authorization,
@@ -229,6 +242,25 @@ impl NodeTransport {
             max_answer_bytes: limits.max_answer_bytes,
             timeout: cluster.timeout,
         })
+    }
+
+    fn agent(&self) -> Agent {
+        self.agent.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace_agent(&self) {
+        let agent = (self.new_agent)();
+        let replaced = std::mem::replace(&mut *self.agent.write().unwrap_or_else(PoisonError::into_inner), agent);
+        // Outside of the lock, since it closes connections. An exchange that runs keeps its own.
+        drop(replaced);
+    }
+
+    /// Closes the kept connections if the last exchange began longer than `idle` ago. The pool itself notices that a node
+    /// has closed a connection, or that it is too old, with the next exchange only.
+    pub(in crate::pve) fn close_idle_connections(&self, idle: Duration) {
+        if self.last_use.age() >= idle && self.is_used.swap(false, Ordering::Relaxed) {
+            self.replace_agent();
+        }
     }
 
     /// Returns the number of nodes, discovered ones included.
@@ -306,17 +338,33 @@ impl NodeTransport {
         limit: BodyLimit,
         receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
-        let scope = ExchangeScope::start(cancel, limit.max_bytes());
+        cancel.record_progress();
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
-        let (status, body) = match request.form {
-            Some(form) => self.send_request(node, request, form, timeout, cancel),
-            None => self.send_request(node, request, (), timeout, cancel),
-        }
-        .map_err(|error| to_transport_error(error, &scope.take_info(), cancel, limit))?;
-        let ReceivedBody { bytes, memory, error } = receive(status, body);
+        let cancel = &match request.method {
+            Method::Get => cancel.clone(),
+            _ => cancel.child_token_for_change(),
+        };
+        let scope = ExchangeScope::start(cancel, limit.max_bytes());
+        self.last_use.beat();
+        self.is_used.store(true, Ordering::Relaxed);
+        let agent = self.agent();
+        let exchange = || -> Result<_, ureq::Error> {
+            let (status, body) = match request.form {
+                Some(form) => self.send_request(&agent, node, request, form, timeout, cancel),
+                None => self.send_request(&agent, node, request, (), timeout, cancel),
+            }?;
+            Ok((status, receive(status, body)))
+        };
+        let result = catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|_| {
+            self.replace_agent();
+            Err(io::Error::other("internal error").into())
+        });
+        cancel.record_progress();
         let info = scope.take_info();
+        let (status, ReceivedBody { bytes, memory, error }) =
+            result.map_err(|error| to_transport_error(error, &info, cancel, limit))?;
         let body_error = error.map(|error| match error {
             BodyError::Io(error) => to_transport_error(error.into(), &info, cancel, limit),
             BodyError::NoMemory(_) if cancel.is_cancelled() => TransportError::Cancelled { sent: true },
@@ -327,6 +375,7 @@ impl NodeTransport {
 
     fn send_request(
         &self,
+        agent: &Agent,
         node: usize,
         request: &NodeRequest,
         body: impl AsSendBody,
@@ -354,13 +403,13 @@ impl NodeTransport {
         let mut http_request = builder.body(body)?;
         if let Some(timeout) = timeout {
             // This copies the whole configuration, so a call with the cluster's time limit goes without.
-            let mut config = self.agent.configure_request(http_request).timeout_global(Some(timeout.total));
+            let mut config = agent.configure_request(http_request).timeout_global(Some(timeout.total));
             if let Some(connect) = timeout.connect {
                 config = config.timeout_connect(Some(connect));
             }
             http_request = config.build();
         }
-        let (head, body) = self.agent.run(http_request)?.into_parts();
+        let (head, body) = agent.run(http_request)?.into_parts();
         Ok((head.status.as_u16(), body))
     }
 }
@@ -459,5 +508,120 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
             _ => NetworkError::Other(e.to_string()),
         },
         other => NetworkError::Other(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TlsVerification;
+    use crate::policy::ClusterPolicy;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+    use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+
+    /// A connection that answers every request, and panics when the pool asks for its state, under the pool's lock.
+    #[derive(Debug)]
+    struct PanickingConnection {
+        buffers: LazyBuffers,
+        is_pooled: bool,
+    }
+
+    impl Transport for PanickingConnection {
+        fn buffers(&mut self) -> &mut dyn Buffers {
+            &mut self.buffers
+        }
+        fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+            Ok(())
+        }
+        fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            self.buffers.input_append_buf()[..answer.len()].copy_from_slice(answer);
+            self.buffers.input_appended(answer.len());
+            Ok(true)
+        }
+        fn is_open(&mut self) -> bool {
+            assert!(!std::mem::replace(&mut self.is_pooled, true), "a test's panic");
+            true
+        }
+    }
+
+    #[derive(Debug)]
+    struct PanickingConnector(Arc<AtomicUsize>);
+
+    impl Connector<()> for PanickingConnector {
+        type Out = PanickingConnection;
+
+        fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<PanickingConnection>, ureq::Error> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
+            Ok(Some(PanickingConnection { buffers, is_pooled: false }))
+        }
+    }
+
+    fn transport_to(host: &str, port: u16) -> NodeTransport {
+        let settings = ClusterConfig {
+            name: "lab".into(),
+            endpoints: vec![Endpoint { https: false, host: host.into(), port }],
+            user: "root@pam".into(),
+            token_id: "mcp".into(),
+            token_secret: Secret::new("s".into()),
+            tls: TlsVerification::Unverified,
+            timeout: Duration::from_secs(20),
+            discover_nodes: false,
+            policy: ClusterPolicy::default(),
+        };
+        NodeTransport::new(&settings, &Limits::default()).unwrap()
+    }
+
+    fn exchange(transport: &NodeTransport) -> Result<NodeResponse, TransportError> {
+        let target = PathAndQuery::from_static("/");
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
+        transport.exchange(0, &request, None, &CancelToken::new())
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_of_the_pool_fails_one_exchange_only() {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let connector = connections.clone();
+        let new_agent = move || {
+            Agent::with_parts(Config::builder().build(), PanickingConnector(connector.clone()), DeferredResolver)
+        };
+        let agent = RwLock::new(new_agent());
+        let transport = NodeTransport { agent, new_agent: Box::new(new_agent), ..transport_to("127.0.0.1", 1) };
+        for round in 1..4 {
+            assert_eq!(exchange(&transport).unwrap().body, b"ok", "a new connection");
+            // The kept connection panics when it is taken out of the pool.
+            let error = exchange(&transport).err().unwrap();
+            assert!(matches!(error, TransportError::Connect(_)), "nothing was sent: {error:?}");
+            assert_eq!(connections.load(Ordering::SeqCst), round);
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_without_another_exchange() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let transport = transport_to("127.0.0.1", listener.local_addr().unwrap().port());
+        thread::scope(|scope| {
+            let node = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.push(byte[0]);
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                stream.read(&mut [0]).unwrap()
+            });
+            assert_eq!(exchange(&transport).unwrap().body, b"ok");
+            transport.close_idle_connections(Duration::from_secs(600));
+            assert!(!node.is_finished(), "the connection was used just now");
+            transport.close_idle_connections(Duration::ZERO);
+            assert_eq!(node.join().unwrap(), 0, "the connection has ended");
+        });
     }
 }
