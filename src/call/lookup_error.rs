@@ -21,8 +21,24 @@ impl LookupError {
             Self::Denied(_) => false,
             Self::Failed(error) => !matches!(
                 error,
-                PveError::Failed { .. } | PveError::Forbidden { .. } | PveError::ParametersRejected { .. }
+                PveError::Failed { .. }
+                    | PveError::Forbidden { .. }
+                    | PveError::ParametersRejected { .. }
             ),
+        }
+    }
+
+    /// Returns the kind of the failure, without the names that differ between clusters.
+    pub fn failure_kind(&self) -> String {
+        match self {
+            Self::Denied(_) => "denied".into(),
+            Self::Failed(error) => {
+                let cause = match error {
+                    PveError::ConnectionFailed { .. } => error.detail().unwrap_or_default(),
+                    _ => Cow::Borrowed(""),
+                };
+                format!("{} {} {cause}", error.kind(), error.status().unwrap_or_default())
+            }
         }
     }
 
