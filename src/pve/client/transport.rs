@@ -7,7 +7,7 @@ use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
 use crate::pve::client::host_resolver::HostResolver;
-use crate::pve::client::node_connection::{DeferredResolver, ExchangeInfo, ExchangeScope, NodeConnector};
+use crate::pve::client::node_connection::{DeferredResolver, ExchangeInfo, ExchangeScope, LastAddresses, NodeConnector};
 use crate::pve::client::retry::AttemptEnd;
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::tls::{self, TlsSetupError};
@@ -228,7 +228,7 @@ impl NodeTransport {
             // Compression costs a node more than a local network does.
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let connector = NodeConnector { tls, resolver: HostResolver::default() };
+        let connector = NodeConnector { tls, resolver: HostResolver::default(), last_addresses: LastAddresses::default() };
         let new_agent = Box::new(move || Agent::with_parts(config.clone(), connector.clone(), DeferredResolver));
         Ok(Self {
             agent: RwLock::new(new_agent()),
