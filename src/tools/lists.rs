@@ -9,7 +9,7 @@ use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::params::ApiParams;
 use crate::render::cluster_errors::{AllClustersFailed, ReadFailure};
 use crate::render::list::{ListForm, RenderedList};
-use crate::render::resources::{ClusterRows, render_nodes, render_resources};
+use crate::render::resources::{ClusterRows, is_shown_member, render_nodes, render_resources};
 
 /// `list_nodes(cluster?)`.
 pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
@@ -68,7 +68,7 @@ fn query_clusters(
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_list(path, params).map_err(|error| read_failed(cluster, &error))
+        cluster.read_list(path, params, is_shown_member).map_err(|error| read_failed(cluster, &error))
     });
     let rows: Vec<_> = clusters
         .iter()
