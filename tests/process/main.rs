@@ -9,6 +9,8 @@ mod canary;
 mod canary_redaction;
 mod cli;
 mod config;
+#[cfg(target_os = "linux")]
+mod core_dumps;
 mod http_vanishing;
 mod idle_connections;
 mod limits;
