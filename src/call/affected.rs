@@ -119,6 +119,7 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
 }
 
 /// The guests that a change affects.
+#[derive(Clone)]
 pub(super) struct AffectedGuests {
     /// In ascending order.
     named_vmids: Vec<u32>,

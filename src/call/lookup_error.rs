@@ -36,6 +36,7 @@ impl LookupError {
                     | PveError::RequestTooLarge { .. }
                     | PveError::UnsendablePath { .. }
                     | PveError::Busy { .. }
+                    | PveError::NotPermitted
             )
         )
     }

@@ -23,6 +23,7 @@ mod policy_confirm;
 mod readme;
 mod readyz;
 mod reload;
+mod rights;
 mod socket_activation;
 mod stalled_log;
 mod stdio;
