@@ -121,6 +121,7 @@ mod fan_out;
 mod follow;
 mod guest_names;
 mod handle;
+mod judged_call;
 mod lookup_error;
 mod lookups;
 mod operation;

@@ -4,16 +4,10 @@
 //! authentication, so a call never mixes the clients of one configuration with the clusters of another one. A call that
 //! has not been sent is judged again once the snapshot is not the one by which it was authorized.
 
-use super::affected::AffectedGuests;
-use super::authorize::check_protection;
-use super::planned_call::{GuestView, PlannedCall};
 use super::visibility::{ClusterVisibility, VisibleClusters};
 use crate::config::Client;
-use crate::policy::{Action, Denial, EffectivePolicy, Risk};
-use crate::pve::Method;
+use crate::policy::{Denial, EffectivePolicy};
 use crate::pve::client::manager::ClusterManager;
-use crate::pve::path::ApiPath;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The clients and the clusters of one configuration.
@@ -27,19 +21,6 @@ pub(super) struct RightsSnapshot {
 
 /// The current snapshot.
 pub(super) struct RightsStore(RwLock<Arc<RightsSnapshot>>);
-
-/// The facts about a planned call on which its rights depend.
-pub(super) struct JudgedCall {
-    client: Arc<Client>,
-    cluster: String,
-    method: Method,
-    path: ApiPath,
-    template: Option<String>,
-    risk: Risk,
-    affected: AffectedGuests,
-    /// The user has confirmed the call.
-    is_confirmed: bool,
-}
 
 impl RightsSnapshot {
     fn new(generation: u64, clusters: ClusterManager, clients: &[Client]) -> Self {
@@ -82,26 +63,6 @@ impl RightsSnapshot {
             client_permissions: client.permissions,
         })
     }
-
-    /// Judges a call that was authorized by another snapshot. `affected` and `view` are what is known of the guests that
-    /// the call affects.
-    pub(super) fn judge(
-        &self,
-        call: &JudgedCall,
-        affected: &AffectedGuests,
-        view: Option<&GuestView<'_>>,
-    ) -> Result<(), Denial> {
-        let policy = self.find_policy(&call.client, &call.cluster)?;
-        let decoded: Vec<_> = call.path.segments().collect();
-        let segments: Vec<&str> = decoded.iter().map(AsRef::as_ref).collect();
-        let template = call.template.as_deref();
-        policy.authorize(&Action { method: call.method.as_str(), segments: &segments, template, risk: call.risk })?;
-        check_protection(policy, call.risk, affected, view)?;
-        match policy.needs_confirmation(call.risk) && !call.is_confirmed {
-            true => Err(Denial::Unconfirmed),
-            false => Ok(()),
-        }
-    }
 }
 
 impl RightsStore {
@@ -121,37 +82,5 @@ impl RightsStore {
     pub(super) fn replace(&self, clusters: ClusterManager, clients: &[Client]) {
         let snapshot = RightsSnapshot::new(self.generation() + 1, clusters, clients);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-    }
-}
-
-impl JudgedCall {
-    pub(super) fn new(planned: &PlannedCall<'_>, is_confirmed: bool) -> Self {
-        Self {
-            client: planned.cluster.scope.origin.client.clone(),
-            cluster: planned.cluster.name().to_owned(),
-            method: planned.method,
-            path: planned.path.clone(),
-            template: planned.operation.template.clone(),
-            risk: planned.risk,
-            affected: planned.affected.clone(),
-            is_confirmed,
-        }
-    }
-
-    /// Returns a check that the present rights allow the call. `judged` is the generation of the snapshot that allowed it
-    /// last. The check looks nothing up, so it refuses a call whose guests a later snapshot protects.
-    pub(super) fn into_send_check(self, rights: Arc<RightsStore>, judged: u64) -> impl Fn() -> bool + Send + Sync {
-        let judged = AtomicU64::new(judged);
-        move || {
-            if rights.generation() == judged.load(Ordering::SeqCst) {
-                return true;
-            }
-            let snapshot = rights.current();
-            let is_allowed = snapshot.judge(&self, &self.affected, None).is_ok();
-            if is_allowed {
-                judged.store(snapshot.generation, Ordering::SeqCst);
-            }
-            is_allowed
-        }
     }
 }

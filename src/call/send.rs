@@ -3,8 +3,8 @@
 use super::authorize::{deny, protection_needs_guests};
 use super::confirm::Confirmed;
 use super::denied_call::DeniedCall;
+use super::judged_call::JudgedCall;
 use super::plan::look_up_guest_view;
-use super::rights::JudgedCall;
 use super::shared_object::SharedObject;
 use crate::audit::{AuditDecision, AuditWriteError};
 use crate::base::cancel::CancelToken;
@@ -88,7 +88,7 @@ impl Confirmed<'_> {
         let affected = members.as_ref().unwrap_or(&planned.affected);
         let view = protection_needs_guests(policy, planned.risk, affected)
             .then(|| look_up_guest_view(handle, policy, affected));
-        snapshot.judge(&self.judged_call(), affected, view.as_ref())?;
+        self.judged_call().judge(&snapshot, affected, view.as_ref())?;
         Ok(snapshot.generation)
     }
 
