@@ -81,7 +81,9 @@ fn the_worst_requests_of_many_clients_stay_within_the_budget() {
     });
     let budget = (BUDGET_MIB << 20).to_string();
     let cluster = json!({"timeout_seconds": 120});
-    let server = ProgramServer::builder(&lab(&node, &cluster)).flags(&["--max-buffered-bytes", &budget]).start();
+    let server = ProgramServer::builder(&lab(&node, &cluster))
+        .flags(&["--max-buffered-bytes", &budget, "--stream-delay", "120"])
+        .start();
     let large = large_calls();
     thread::scope(|scope| {
         for client in 0..CLIENTS {
@@ -104,7 +106,8 @@ fn the_worst_requests_of_many_clients_stay_within_the_budget() {
                     assert!([200, 503].contains(&reply.status), "{client}: {} {}", reply.status, reply.body);
                 }
                 answered("proxmox_api_get", json!({"path": "/nodes/pve1/syslog"}));
-                assert!(answered("find_guest", json!({"query": "web-1999"})).contains("qemu/2099"));
+                let found = answered("find_guest", json!({"query": "web-1999"}));
+                assert!(found.contains("qemu/2099"), "{client}: {found}");
             });
         }
     });
