@@ -7,9 +7,9 @@
 use crate::audit::verify;
 use crate::base::json_scan::{find_member, unquote, walk};
 use crate::base::suggest::suggest_several;
+use crate::base::tree_size::TreeSize;
 use crate::config::load::parse;
 use crate::mcp::message::{MAX_BATCH, Message, parse_message, split_batch};
-use crate::mcp::tree_size::TreeSize;
 use crate::policy::{for_each_vmid_in_list, for_each_vmid_in_name};
 use crate::pve::guests::{Guest, GuestIndex, GuestKind, find_guest};
 use crate::pve::path::ApiPath;

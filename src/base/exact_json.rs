@@ -4,6 +4,7 @@
 //! another could see different values. A number that a float cannot hold exactly becomes a text with its digits.
 
 use crate::base::json_scan::JsonScanner;
+use crate::base::tree_size::{MAX_VALUES, TreeSize};
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
@@ -25,10 +26,16 @@ pub enum JsonTextError {
     TooDeep,
     #[error("has the member {0:?} twice")]
     Duplicate(String),
+    #[error("has more than {MAX_VALUES} values")]
+    TooManyValues,
 }
 
 /// Parses a JSON text.
 pub fn parse_exact(text: &str) -> Result<Value, JsonTextError> {
+    // Before a tree is built, which may take a hundred times the bytes of its text.
+    if TreeSize::measure(text).values > MAX_VALUES {
+        return Err(JsonTextError::TooManyValues);
+    }
     let mut scan = JsonScanner::new(text);
     let value = read_value(&mut scan, 0)?;
     if scan.is_done() { Ok(value) } else { Err(JsonTextError::NotJson) }
@@ -135,6 +142,7 @@ mod tests {
         }
         let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse_exact(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(parse_exact(&format!("[{}0]", "0,".repeat(MAX_VALUES))), Err(JsonTextError::TooManyValues));
         assert_eq!(parse_exact(&nested(MAX_DEPTH + 1)), Err(JsonTextError::TooDeep));
     }
 

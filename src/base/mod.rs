@@ -15,5 +15,6 @@ pub(crate) mod shorten;
 pub mod suggest;
 pub mod timestamp;
 pub mod trace;
+pub(crate) mod tree_size;
 pub(crate) mod word_scan;
 pub(crate) mod workers;

@@ -7,7 +7,12 @@ const MAX_CHARS: usize = 64;
 
 /// Returns the start of a text, with `…` after it if the text is longer.
 pub fn shorten(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MAX_CHARS) {
+    shorten_to(text, MAX_CHARS)
+}
+
+/// Returns at most `max` characters of a text, with `…` after them if the text is longer.
+pub fn shorten_to(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
     }

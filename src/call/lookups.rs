@@ -6,13 +6,12 @@ use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
 use super::shared_object::{Members, SharedObject};
-use crate::base::json_scan::{find_string, walk};
+use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,12 +76,12 @@ impl<'a> ClusterHandle<'a> {
         let Some((segments, list)) = object.member_list() else {
             return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
         };
-        let read = || -> Option<Map<String, Value>> {
+        let read = || {
             let path = ApiPath::from_segments(&segments).ok()?;
             let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
-            serde_json::from_str(read.send_read().ok()?.data()).ok()
+            Some(Members::from_list(find_member(read.send_read().ok()?.data(), list)))
         };
-        read().map_or(Members::AnyGuest, |object| Members::from_list(object.get(list)))
+        read().unwrap_or(Members::AnyGuest)
     }
 
     /// Looks up a path.

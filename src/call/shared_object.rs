@@ -1,9 +1,9 @@
 //! Objects that guests share: jobs, rules, storages, firewall groups, mappings, networks. A change of one may affect every
 //! guest that uses it, and its path names no guest.
 
+use crate::base::json_scan::unquote;
 use crate::policy::{Risk, for_each_vmid_in_list};
 use crate::pve::params::ApiParams;
-use serde_json::Value;
 
 /// The object that a change edits, as far as guests share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,17 +86,12 @@ impl SharedObject {
 }
 
 impl Members {
-    /// Reads the list of guests. A job without a list has all guests, those of a pool, or all but some.
-    pub(super) fn from_list(list: Option<&Value>) -> Self {
+    /// Reads the JSON of the list of guests, a text or a number. A job without a list has all guests, those of a pool, or
+    /// all but some.
+    pub(super) fn from_list(list: Option<&str>) -> Self {
+        let list = list.map(unquote).unwrap_or_default().replace("vm:", "").replace("ct:", "");
         let mut vmids = Vec::new();
-        match list {
-            Some(Value::String(list)) => {
-                let list = list.replace("vm:", "").replace("ct:", "");
-                for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
-            }
-            Some(Value::Number(vmid)) => vmids.extend(vmid.as_u64().and_then(|vmid| u32::try_from(vmid).ok())),
-            _ => {}
-        }
+        for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
         if vmids.is_empty() { Self::AnyGuest } else { Self::Listed(vmids) }
     }
 }

@@ -607,7 +607,7 @@ mod tests {
     #[test]
     fn a_misspelt_argument_is_an_error_also_where_others_are_ignored() {
         let check = |arguments| check_with(IGNORE, arguments).unwrap_err();
-        assert!(check(json!({"path": "/", "feilds": "a"})).contains("did you mean fields?"));
+        assert!(check(json!({"path": "/", "fieldz": "a"})).contains("did you mean fields?"));
         assert!(check(json!({"path": "/", "wait": 1})).contains("unknown argument \"wait\" (valid: path"));
         let error = check(json!({"url": "/", "action": "x"}));
         assert!(error.contains("unknown argument \"url\"") && error.contains("path is missing"), "{error}");

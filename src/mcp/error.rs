@@ -1,10 +1,10 @@
 //! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
 
 use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MAX_ID_BYTES, MODERN_VERSIONS, ProtocolEra};
-use super::tree_size::MAX_VALUES;
 use crate::base::exact_json::JsonTextError;
 use crate::base::hint::Hint;
 use crate::base::memory::MemoryError;
+use crate::base::tree_size::MAX_VALUES;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::str::Utf8Error;

@@ -1,6 +1,6 @@
 //! The methods that both eras share: lists, tools, resources, prompts and completion.
 
-use super::arguments::{ParameterKind, ToolParameter};
+use super::arguments::ParameterKind;
 use super::call_span::CallSpan;
 use super::catalog::{
     CompletionHandler, CompletionReference, CompletionRequest, InputRequired, Resource, ResourceError, Resources, Tool,
@@ -15,12 +15,12 @@ use super::message::RpcRequest;
 use super::params::{RequestParams, decode_string};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION, find_log_level};
 use super::server_state::{ResultCaching, ServerState};
-use super::tree_size::{MAX_VALUES, TreeSize};
 use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::hint::render_error;
 use crate::base::json_scan::{unquote, walk};
 use crate::base::memory::CallMemory;
 use crate::base::shorten::shorten;
+use crate::base::tree_size::{MAX_VALUES, TreeSize};
 use crate::sanitize::escape_invisible::escape_json;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -380,7 +380,7 @@ pub(super) fn parse_object(
 fn parse_members(raw: &str, name: &'static str) -> Result<Map<String, Value>, RpcError> {
     match parse_exact(raw) {
         Ok(Value::Object(members)) => Ok(members),
-        Err(cause @ (JsonTextError::Duplicate(_) | JsonTextError::TooDeep)) => {
+        Err(cause @ (JsonTextError::Duplicate(_) | JsonTextError::TooDeep | JsonTextError::TooManyValues)) => {
             Err(RpcError::InvalidObject { name, cause })
         }
         Ok(_) | Err(JsonTextError::NotJson) => Err(RpcError::NotAnObject(name)),
@@ -391,7 +391,7 @@ fn parse_members(raw: &str, name: &'static str) -> Result<Map<String, Value>, Rp
 /// text or list if there are none.
 fn unwrap_arguments(raw: Option<&str>) -> Result<Cow<'_, str>, RpcError> {
     let text: Cow<'_, str> = match raw.filter(|raw| raw.starts_with('"')) {
-        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?.into(),
+        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?,
         None => raw.unwrap_or_default().into(),
     };
     let is_empty_list = |text: &str| {
@@ -411,17 +411,21 @@ fn check_arguments(tool: &Tool, raw: &str, memory: &CallMemory) -> Result<(), To
     let mut too_long = None;
     if let ToolInput::Parameters(parameters) = &tool.input {
         walk(raw, &mut |key, value| {
-            let key = unquote(key);
-            match parameters.iter().find(|parameter| parameter.name == key) {
-                // A text is accepted as an object, and is parsed again then.
-                Some(ToolParameter { kind: ParameterKind::Object, .. }) if value.starts_with('"') => {
-                    let inner = TreeSize::measure(&unquote(value));
+            // A text is accepted as an object or a list, and is parsed again then.
+            if value.starts_with('"') {
+                let inner = unquote(value);
+                if inner.trim_start().starts_with(['{', '[']) {
+                    let inner = TreeSize::measure(&inner);
                     size = TreeSize { values: size.values + inner.values, bytes: size.bytes + inner.bytes };
                 }
-                Some(parameter) if parameter.kind != ParameterKind::Object && value.len() > MAX_ARGUMENT_BYTES => {
-                    too_long = Some(parameter.name);
-                }
-                _ => {}
+            }
+            let key = unquote(key);
+            let parameter = parameters.iter().find(|parameter| parameter.name == key);
+            if let Some(parameter) = parameter
+                && parameter.kind != ParameterKind::Object
+                && value.len() > MAX_ARGUMENT_BYTES
+            {
+                too_long = Some(parameter.name);
             }
             true
         });

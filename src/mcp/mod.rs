@@ -27,7 +27,6 @@ mod server_state;
 mod started_task;
 mod task_id;
 mod tasks;
-pub(crate) mod tree_size;
 
 pub use context::{CallAttributes, TransportContext};
 pub use protocol::ProtocolEra;

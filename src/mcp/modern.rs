@@ -12,7 +12,7 @@ use super::params::RequestParams;
 use super::protocol::{LEGACY_VERSIONS, MODERN_VERSIONS, ProtocolEra};
 use super::server_state::ServerState;
 use super::tasks::{self, TaskMethod};
-use crate::base::shorten::shorten;
+use crate::base::shorten::{shorten, shorten_to};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -55,6 +55,9 @@ fn discover(server: &ServerState, request: &RpcRequest<'_>) -> Vec<u8> {
     })
 }
 
+/// Characters of a header that an error repeats. Ids of tasks are whole.
+const MAX_HEADER_CHARS: usize = 256;
+
 /// The headers of MCP in an HTTP request (Streamable HTTP, Request headers).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct McpHeaders<'a> {
@@ -75,8 +78,8 @@ pub fn check_headers(
     let mismatch = |header, value: Option<&str>, body: &str| {
         Err(RpcError::HeaderMismatch {
             header,
-            value: value.map(|value| shorten(value).into_owned()),
-            body: shorten(body).into_owned(),
+            value: value.map(|value| shorten_to(value, MAX_HEADER_CHARS).into_owned()),
+            body: shorten_to(body, MAX_HEADER_CHARS).into_owned(),
         })
     };
     let Some(version) = params.claimed_version() else {

@@ -32,29 +32,15 @@ const JSON: &str = "application/json";
 /// The template of every path.
 pub(super) const PATH_TEMPLATE: &str = "pve://{cluster}/{+path}";
 
-/// The templates. The first is that of every path. The others are paths of it, for clients that complete variables.
-pub(super) const TEMPLATES: [ResourceTemplate; 5] = [
-    new_template(PATH_TEMPLATE, "api-path", "API path", "The answer to GET of any path: nodes/pve1/status"),
-    new_template("pve://{cluster}/nodes/{node}/status", "node", "Node", "State of a node: CPU, memory, uptime"),
-    new_template("pve://{cluster}/qemu/{guest}/config", "guest", "Guest", "Configuration of a VM or container"),
-    new_template(
-        "pve://{cluster}/nodes/{node}/storage/{storage}/content",
-        "storage",
-        "Storage content",
-        "Disks, ISO images, templates and backups on a storage",
-    ),
-    new_template("pve://{cluster}/pools?poolid={pool}", "pool", "Pool", "Members of a resource pool"),
-];
-
-const fn new_template(
-    uri: &'static str,
-    name: &'static str,
-    title: &'static str,
-    description: &'static str,
-) -> ResourceTemplate {
+/// The only template: clients list templates beside the clusters when their user types `@`.
+pub(super) const TEMPLATES: [ResourceTemplate; 1] = [ResourceTemplate {
+    uri: PATH_TEMPLATE,
+    name: "api-path",
+    title: "API path",
+    description: "The answer to GET of any path: nodes/pve1/status",
     // A part of an answer is no JSON alone, so the type is not the same for all.
-    ResourceTemplate { uri, name, title, description, mime: None }
-}
+    mime: None,
+}];
 
 /// Returns a summary for each cluster of the caller.
 pub(super) fn list_clusters(scope: CallScope<'_>) -> Vec<Resource> {

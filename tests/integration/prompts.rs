@@ -251,7 +251,7 @@ fn denied_reads_are_said_with_their_privilege() {
     let answer = get_prompt(&server, "health", json!({}));
     let text = prompt_text(&answer);
     for part in [
-        "not seen: quorum: no permission (403 Permission check failed (/, Sys.Audit))",
+        "not seen: quorum: no permission (403 \"Permission check failed (/, Sys.Audit)\")",
         "not seen: HA: no permission",
         "not seen: backup jobs: no permission",
         "not seen: tasks of other users on pve1: the API token lacks Sys.Audit on /nodes/pve1",
@@ -402,10 +402,10 @@ fn completion_proposes_what_the_demo_has() {
     let server = start_server(product(clusters), Vec::new());
     let (troubleshoot, plan) = (prompt_reference("troubleshoot"), prompt_reference("plan-change"));
     let path = template_reference("pve://{cluster}/{+path}");
-    let node = template_reference("pve://{cluster}/nodes/{node}/status");
-    let guest = template_reference("pve://{cluster}/qemu/{guest}/config");
-    let storage = template_reference("pve://{cluster}/nodes/{node}/storage/{storage}/content");
-    let pool = template_reference("pve://{cluster}/pools?poolid={pool}");
+    let node = template_reference("pve://{cluster}/{+path}");
+    let guest = template_reference("pve://{cluster}/{+path}");
+    let storage = template_reference("pve://{cluster}/{+path}");
+    let pool = template_reference("pve://{cluster}/{+path}");
     let lab = json!({"cluster": "lab"});
     for (reference, argument, value, chosen, expected) in [
         (&troubleshoot, "cluster", "", json!({}), &["lab", "prod"][..]),
@@ -453,7 +453,7 @@ fn completion_is_by_the_rights_of_the_token() {
         matches!(path, "pools" | "cluster/resources").then(|| forbidden("/", "Pool.Audit"))
     });
     let server = start_over(&node, open_policy());
-    let pool = template_reference("pve://{cluster}/pools?poolid={pool}");
+    let pool = template_reference("pve://{cluster}/{+path}");
     assert_eq!(complete(&server, "none", pool, "pool", "", json!({})), [""; 0]);
     assert_eq!(complete(&server, "none", prompt_reference("troubleshoot"), "guest", "", json!({})), [""; 0]);
 }

@@ -97,21 +97,25 @@ fn reads_of_prompts_resources_and_completions_are_look_ups_of_their_caller() {
     let server = ProgramServer::start_lab(&node, &json!({}));
     let completion =
         json!({"ref": {"type": "ref/prompt", "name": "troubleshoot"}, "argument": {"name": "guest", "value": ""}});
-    let mut seen = 0;
-    for (method, params, tool, event) in [
+    let requests = [
         ("prompts/get", json!({"name": "health", "arguments": {}}), "prompt health", "look"),
         ("resources/read", json!({"uri": "pve://lab"}), "resources/read", "look"),
         ("resources/read", json!({"uri": "pve://lab/version"}), "resources/read", "call"),
         ("completion/complete", completion, "completion/complete", "look"),
-    ] {
-        server.post(READER, &request(1, method, params));
-        let lines = server.all_lines().split_off(seen);
-        seen += lines.len();
-        let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
-        assert_eq!(ids.len(), 1, "{method}: {lines:?}");
+    ];
+    for (method, params, ..) in &requests {
+        server.post(READER, &request(1, method, params.clone()));
+    }
+    // The line of a change is written after those of all reads before it.
+    server.call(OPERATOR, "proxmox_api_call", power_call("start"));
+    let mut lines = server.all_lines();
+    lines.retain(|line| line["client"] == "reader");
+    let requests_of_lines: Vec<&[Value]> = lines.chunk_by(|a, b| a["id"] == b["id"]).collect();
+    assert_eq!(requests_of_lines.len(), requests.len(), "{lines:?}");
+    for ((method, _, tool, event), lines) in requests.iter().zip(requests_of_lines) {
         for line in lines {
             let members = ["client", "tool", "event"].map(|member| line[member].as_str().expect("a text"));
-            assert_eq!(members, ["reader", tool, event], "{line}");
+            assert_eq!(members, ["reader", *tool, *event], "{method}: {line}");
         }
     }
     server.verify_audit_log();

@@ -105,6 +105,10 @@ impl ServerProcess {
     }
 
     fn spawn_with(command: &mut Command, stdin: impl Into<Stdio>) -> (Self, ChildStdout) {
+        // On a loaded machine a call may take long, and most tests read its answer as one document.
+        if !command.get_envs().any(|(name, _)| name == "PROXMOX_MCP_STREAM_DELAY") {
+            command.env("PROXMOX_MCP_STREAM_DELAY", "60");
+        }
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout"));
