@@ -161,16 +161,20 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
 /// Appends the guest of the path or of the parameter `vmid`. Other parameters may name other guests, such as the one in
 /// a backup.
 fn push_guest(text: &mut String, call: &CallDescription<'_>) {
-    let vmid = match has_guest_path(call) {
-        true => path_value(call, "vmid"),
-        false => call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value),
+    let of_parameter = || call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value);
+    let given = match (path_value(call, "vmid"), path_value(call, "sid")) {
+        ("", "") => of_parameter(),
+        ("", resource) => resource,
+        (vmid, _) => vmid,
     };
+    // (PVE: the id of an HA resource is `vm:100`, `ct:100` or `100`.)
+    let vmid = given.split_once(':').map_or(given, |(_, vmid)| vmid);
     let guest = call.state.guest.as_ref().filter(|guest| guest.vmid == vmid).map(GuestState::describe);
     match guest.or_else(|| call.state.affected.find(vmid)) {
         Some(guest) => text.push_str(&guest),
         None => {
             text.push_str("guest ");
-            push_quoted(text, vmid, MAX_HEADLINE_CHARS);
+            push_quoted(text, given, MAX_HEADLINE_CHARS);
         }
     }
 }

@@ -143,6 +143,17 @@ fn questions_about_the_demo() {
     document.assert("questions_demo");
 }
 
+#[test]
+fn the_question_of_the_documentation_is_a_real_one() {
+    let page = include_str!("../../docs/permissions.md");
+    let start = page.find("Delete VM").expect("a question");
+    let question = page[start..].split("\n```").next().expect("a block");
+    let real = include_str!("snapshots/questions_demo.snap")
+        .replace("on demo", "on prod")
+        .replace("cluster demo", "cluster prod");
+    assert!(real.contains(question), "{question}");
+}
+
 /// Answers the look-ups about guest 100 with these objects.
 fn with_guest(status: Value, config: Value, snapshots: Value) -> impl Fn(&Request) -> Option<ScriptedReply> {
     move |request| match (request.method.as_str(), request.path().strip_prefix("/api2/json/nodes/pve1/qemu/100")?) {

@@ -392,7 +392,7 @@ static TABLE: &[OperationEffect] = &[
     )
     .facts(&[Object]),
     // High availability.
-    row(Delete, "/cluster/ha/resources/{sid}", "Remove {sid} from high availability", ADD_AGAIN)
+    row(Delete, "/cluster/ha/resources/{sid}", "Remove {guest} from high availability", ADD_AGAIN)
         .remark("The guest itself stays.")
         .facts(&[Object]),
     row(Delete, "/cluster/ha/rules/{rule}", "Delete HA rule {rule}", CREATE_AGAIN).facts(&[Object]),
@@ -400,13 +400,13 @@ static TABLE: &[OperationEffect] = &[
     row(
         Post,
         "/cluster/ha/resources/{sid}/relocate",
-        "Stop {sid} and start it again on node {=node}",
+        "Stop {guest} and start it again on node {=node}",
         By("Relocating it back undoes this."),
     ),
     row(
         Post,
         "/cluster/ha/resources/{sid}/migrate",
-        "Migrate {sid} to node {=node}",
+        "Migrate {guest} to node {=node}",
         By("Migrating it back undoes this."),
     ),
     // Users and permissions.
