@@ -223,7 +223,8 @@ impl ToolParameter {
             }
             (ParameterKind::Words, Value::Array(items)) => join_texts(&items, " ").map(Value::from),
             (ParameterKind::CommaList, Value::Array(items)) => join_texts(&items, ",").map(Value::from),
-            (ParameterKind::Text | ParameterKind::Name | ParameterKind::Words | ParameterKind::CommaList, value) => {
+            (ParameterKind::Name, value) => read_text(&value).map(|text| text.trim().into()),
+            (ParameterKind::Text | ParameterKind::Words | ParameterKind::CommaList, value) => {
                 read_text(&value).map(Value::from)
             }
             (ParameterKind::TextList, Value::Array(items)) => {
@@ -527,6 +528,7 @@ mod tests {
             ("cluster", json!(r#" "lab""#), json!("lab")),
             ("cluster", json!(r#""lab"#), json!(r#""lab"#)),
             ("cluster", json!(7), json!("7")),
+            ("cluster", json!(" lab\n"), json!("lab")),
             ("fields", json!(["name", "vmid"]), json!("name,vmid")),
             ("fields", json!(r#" ["name", "vmid"]"#), json!("name,vmid")),
             ("fields", json!("[name"), json!("[name")),
