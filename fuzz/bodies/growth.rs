@@ -171,8 +171,8 @@ fn read_table(text: &str) {
     let rows = close(text);
     let mut table = ListTable::new(&COLUMNS);
     if table.read(&rows, &[]).is_ok() {
-        let layout = table.layout(|row| SortKey { name: row.text("a"), ..SortKey::default() });
-        layout.write_text(&mut String::new());
+        let mut layout = table.layout(|row| SortKey { name: row.text("a"), ..SortKey::default() });
+        layout.write_text(&mut String::new(), usize::MAX);
     }
 }
 

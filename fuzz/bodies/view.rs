@@ -60,14 +60,14 @@ fn check_rows(answer: &str) {
     if table.read(answer, &[Cow::Borrowed("\"lab\"")]).is_err() {
         return;
     }
-    let layout = table.layout(|row| SortKey {
+    let mut layout = table.layout(|row| SortKey {
         group: row.text("name"),
         rank: 0,
         number: row.number("mem") as u64,
         name: row.text("cpu"),
     });
-    let (mut text, json) = (String::new(), layout.json_members());
-    layout.write_text(&mut text);
+    let (mut text, json) = (String::new(), layout.json_members(table.len()));
+    layout.write_text(&mut text, usize::MAX);
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), table.len() + 2, "{text}");
     let tabs = |line: &str| line.matches('\t').count();

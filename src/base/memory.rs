@@ -118,6 +118,11 @@ pub struct MemoryWait<'a> {
 }
 
 impl CallMemory {
+    /// Returns the name of the client, if the account is one of a client.
+    pub fn client(&self) -> Option<Arc<str>> {
+        self.0.as_ref().map(|account| account.client.clone())
+    }
+
     /// Reserves memory, or fails at once if it is in use.
     pub fn reserve(&self, bytes: usize) -> Result<MemoryReservation, MemoryError> {
         self.reserve_with(bytes, None)

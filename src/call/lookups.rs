@@ -8,6 +8,7 @@ use super::planned_call::{CallPurpose, PlannedCall};
 use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
+use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
@@ -26,10 +27,15 @@ impl<'a> ClusterHandle<'a> {
         Ok(self.redact_response(response))
     }
 
-    /// Reads a fixed path for a tool that checks the rows of the list by itself.
-    pub fn read_list(&self, path: &'static str, params: &ApiParams) -> Result<ApiResponse, LookupError> {
+    /// Reads a fixed path for a tool that checks the rows of the list by itself and needs their members of `keep`.
+    pub fn read_list(
+        &self,
+        path: &'static str,
+        params: &ApiParams,
+        keep: KeepMember,
+    ) -> Result<ApiResponse, LookupError> {
         let read = self.authorize_read(CallPurpose::ToolRead, ApiPath::from_static(path), params.clone())?;
-        let response = read.send_list_read()?;
+        let response = read.send_list_read(keep)?;
         Ok(self.redact_response(response))
     }
 

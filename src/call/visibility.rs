@@ -28,7 +28,7 @@ impl VisibleClusters {
             let is_default = default.is_some_and(|default| std::sync::Arc::ptr_eq(default, cluster));
             ClusterEntry::new(cluster.settings(), is_default, None)
         });
-        let listing = render_clusters(entries, ListForm::TextAndJson);
+        let listing = render_clusters(entries, ListForm::UNLIMITED);
         Self { manager, listing }
     }
 }

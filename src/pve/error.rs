@@ -89,6 +89,12 @@ pub enum PveError {
     /// The path cannot be part of a URL. Nothing was sent.
     #[error("`{call}` cannot be sent: its path does not fit into a URL. Nothing was sent")]
     UnsendablePath { call: String },
+    /// No node of the cluster answered a short time ago, so a call to all clusters did not ask it. Nothing was sent.
+    #[error("not asked again so soon: {states}")]
+    BackingOff {
+        /// Each node with its failure, the age of the failure and the time of the next try.
+        states: String,
+    },
     /// Too many calls to this cluster are in flight or waiting, or none ended in time. Nothing was sent.
     #[error(
         "the cluster is busy: {limit} calls (`max_calls_per_cluster`) are in flight and others wait. Nothing was sent"
@@ -145,6 +151,8 @@ pub enum NetworkError {
     LostInAnswer,
     #[error("it does not answer")]
     NoAnswer,
+    #[error("not tried: this server has no file descriptor left for a connection")]
+    NoDescriptor,
     #[error("{0}")]
     Other(String),
 }
@@ -249,7 +257,7 @@ impl PveError {
     /// Returns the error kind as a short word for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
-            PveError::ConnectionFailed { .. } => "connect",
+            PveError::ConnectionFailed { .. } | PveError::BackingOff { .. } => "connect",
             PveError::Tls { .. } => "tls",
             PveError::TimedOut { .. } => "timeout",
             PveError::ConnectionLost { .. } => "lost",
@@ -293,6 +301,7 @@ impl PveError {
                 | PveError::Tls { .. }
                 | PveError::RequestTooLarge { .. }
                 | PveError::UnsendablePath { .. }
+                | PveError::BackingOff { .. }
                 | PveError::Busy { .. }
         )
     }
@@ -327,11 +336,11 @@ impl MalformedCause {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            MalformedCause::BodyTooLarge { .. } => Some("ask for less, for example with `limit` or a narrower path"),
+            MalformedCause::BodyTooLarge { .. } => Some("read a narrower path, or raise `max_answer_bytes`"),
             MalformedCause::Truncated { .. } => Some("try again"),
             MalformedCause::NoMemory(MemoryError::InUse) => Some("try again in a few seconds"),
             MalformedCause::NoMemory(MemoryError::TooLarge { .. }) => {
-                Some("ask for less, for example with `limit` or a narrower path")
+                Some("read a narrower path, or raise `max_buffered_bytes`")
             }
             MalformedCause::Envelope(EnvelopeError::Empty) => None,
             MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
@@ -387,12 +396,19 @@ impl Hint for PveError {
                 .into(),
             PveError::RequestTooLarge { .. } => "shorten them or split the call".into(),
             PveError::Busy { .. } => "try again in a moment".into(),
+            PveError::BackingOff { .. } => "a call with `cluster` asks it at once".into(),
             PveError::UnsendablePath { .. } | PveError::Cancelled => return None,
         })
     }
 }
 
 fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
+    let is_ours = |attempt: &FailedAttempt| matches!(attempt.cause, ConnectError::Network(NetworkError::NoDescriptor));
+    if attempts.iter().any(is_ours) {
+        return "the nodes may be well: try again in some seconds, or raise the limit of this server's open files \
+                (LimitNOFILE)"
+            .into();
+    }
     let mut hint =
         "check that the node is up, that its address and port in clusters.json are right and that no firewall \
                     is in the way"

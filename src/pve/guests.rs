@@ -332,6 +332,11 @@ impl<'r> GuestRow<'r> {
     }
 }
 
+/// Returns whether a member of a row says something about a guest here.
+pub fn is_guest_member(key: &str, value: &str) -> bool {
+    value.starts_with('"') || GuestRow::default().member(key).is_some()
+}
+
 /// Returns the text of a JSON string, and an empty one for any other value.
 fn read_text(raw: Option<&str>) -> Cow<'_, str> {
     raw.filter(|raw| raw.starts_with('"')).map(unquote).unwrap_or_default()

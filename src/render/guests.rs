@@ -58,13 +58,16 @@ pub fn render_matches(
         table.push(build_row((queried > 1).then_some(listed.cluster), &listed.guest));
     }
     let (mut text, mut notes) = (String::new(), Vec::new());
-    let layout = table.layout(|_| SortKey::default());
-    let left_out = matches.len().saturating_sub(MAX_GUESTS);
+    let mut layout = table.layout(|_| SortKey::default());
+    if form.has_json {
+        layout.limit_json(form.max_bytes);
+    }
     if matches.is_empty() {
         notes.push(explain_no_match(query, all));
     } else {
-        layout.write_text(&mut text);
+        layout.write_text(&mut text, form.max_bytes);
     }
+    let left_out = matches.len() - (table.len() - layout.left_out());
     if left_out > 0 {
         notes.push(format!("{left_out} more fit, none of them better: add a word, such as a tag, node or state"));
     }
@@ -73,8 +76,7 @@ pub fn render_matches(
     }
     notes.extend(failures.notes());
     let structured = form.json(|| {
-        let left_out = if left_out > 0 { format!(",\"left_out\":{left_out}") } else { String::new() };
-        let mut json = format!("{{{}{left_out}", layout.json_members());
+        let mut json = format!("{{{}", layout.json_members(matches.len()));
         failures.write_json(&mut json);
         json.push('}');
         json

@@ -13,17 +13,28 @@ pub struct RenderedList {
     pub structured: Option<String>,
 }
 
-/// The forms in which a list is rendered.
+/// The forms in which a list is rendered, and their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListForm {
-    Text,
-    TextAndJson,
+pub struct ListForm {
+    /// The list is rendered as JSON too.
+    pub has_json: bool,
+    /// The maximum of the rows in bytes, of the text and of the JSON each.
+    pub max_bytes: usize,
 }
 
 impl ListForm {
+    /// Text and JSON of any size.
+    pub const UNLIMITED: Self = Self { has_json: true, max_bytes: usize::MAX };
+
     /// Returns the JSON that `write` makes, if it is part of the form.
     pub(super) fn json(self, write: impl FnOnce() -> String) -> Option<String> {
-        (self == Self::TextAndJson).then(write)
+        self.has_json.then(write)
+    }
+
+    /// Returns whether a list that was rendered without a limit is within this one.
+    pub fn admits(self, list: &RenderedList) -> bool {
+        let json = list.structured.as_ref().filter(|_| self.has_json);
+        list.text.len().max(json.map_or(0, String::len)) <= self.max_bytes
     }
 }
 

@@ -2,13 +2,12 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
-use super::output::list_form;
 use super::parameters::optional;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::render::cluster_errors::ErrorText;
+use crate::render::cluster_errors::{ErrorText, ReadFailure};
 use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
 
 /// `list_clusters(check?)`.
@@ -28,13 +27,17 @@ pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
 
 fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let list = match call.args.flag("check") {
-        false => call.scope.listing().clone(),
+        false if call.list_form().admits(call.scope.listing()) => call.scope.listing().clone(),
+        false => {
+            let clusters = call.scope.all_clusters();
+            render_clusters(clusters.iter().map(|cluster| cluster.listing_entry(None)), call.list_form())
+        }
         true => {
             let clusters = call.scope.all_clusters();
             let checks = fan_out(&clusters, clusters.len(), check_cluster);
             render_clusters(
                 clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))),
-                list_form(call.context),
+                call.list_form(),
             )
         }
     };
@@ -44,7 +47,9 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
     let health = fetch_health(cluster).map_err(|error| match error {
         HealthError::Lookup(error) => read_failed(cluster, &error),
-        error @ HealthError::UnexpectedAnswer(_) => ErrorText(error.to_string()),
+        error @ HealthError::UnexpectedAnswer(_) => {
+            ReadFailure { error: ErrorText(error.to_string()), kind: error.to_string() }
+        }
     });
     ClusterCheck { unreachable_nodes: cluster.unreachable_nodes(), health }
 }

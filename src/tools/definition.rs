@@ -7,6 +7,7 @@ use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::metrics::CallOutcome;
+use crate::render::list::ListForm;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -136,6 +137,12 @@ impl TaskDefinition {
 }
 
 impl ToolCall<'_> {
+    /// Returns the form in which a list is rendered.
+    pub(super) fn list_form(&self) -> ListForm {
+        let max_bytes = if self.max_result_bytes == 0 { usize::MAX } else { self.max_result_bytes };
+        ListForm { has_json: self.context.wants_structured, max_bytes }
+    }
+
     /// Returns the error of a wrong argument, with the name of the tool.
     pub(super) fn reject(&self, problem: impl Display) -> ToolError {
         ToolError::Failed(format!("{}: {problem}", self.name))

@@ -2,7 +2,6 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
-use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, required};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
@@ -54,10 +53,10 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
                 let cluster = cluster.name();
                 all.extend(guests.into_iter().map(|guest| ListedGuest { cluster_index, cluster, guest }));
             }
-            Err(error) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), error }),
+            Err(failure) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), failure }),
         }
     }
-    Ok(render_matches(&query, &all, &failures, clusters.len(), list_form(call.context))?.into())
+    Ok(render_matches(&query, &all, &failures, clusters.len(), call.list_form())?.into())
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.

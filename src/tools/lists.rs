@@ -2,15 +2,14 @@
 
 use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
-use super::output::list_form;
 use super::parameters::{CLUSTER_OR_ALL, optional};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::params::ApiParams;
-use crate::render::cluster_errors::{AllClustersFailed, ErrorText};
+use crate::render::cluster_errors::{AllClustersFailed, ReadFailure};
 use crate::render::list::{ListForm, RenderedList};
-use crate::render::resources::{ClusterRows, render_nodes, render_resources};
+use crate::render::resources::{ClusterRows, is_shown_member, render_nodes, render_resources};
 
 /// `list_nodes(cluster?)`.
 pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
@@ -69,7 +68,7 @@ fn query_clusters(
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_list(path, params).map_err(|error| read_failed(cluster, &error))
+        cluster.read_list(path, params, is_shown_member).map_err(|error| read_failed(cluster, &error))
     });
     let rows: Vec<_> = clusters
         .iter()
@@ -77,8 +76,8 @@ fn query_clusters(
         .map(|(cluster, answer)| ClusterRows {
             name: cluster.name(),
             label: cluster.label(),
-            rows: answer.as_ref().map(|response| response.data()).map_err(ErrorText::clone),
+            rows: answer.as_ref().map(|response| response.data()).map_err(ReadFailure::clone),
         })
         .collect();
-    Ok(render(&rows, list_form(call.context))?.into())
+    Ok(render(&rows, call.list_form())?.into())
 }

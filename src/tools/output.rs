@@ -2,8 +2,7 @@
 
 use crate::base::json_scan::walk;
 use crate::mcp::catalog::ToolOutput;
-use crate::mcp::context::CallContext;
-use crate::render::list::{ListForm, RenderedList};
+use crate::render::list::RenderedList;
 
 impl From<RenderedList> for ToolOutput {
     fn from(list: RenderedList) -> Self {
@@ -25,11 +24,6 @@ pub(super) fn answer_output(text: String, wants_structured: bool) -> ToolOutput 
 
 fn is_json(text: &str) -> bool {
     walk(text, &mut |_, _| true)
-}
-
-/// Returns the form in which a list is rendered for a call.
-pub(super) fn list_form(context: &CallContext<'_>) -> ListForm {
-    if context.wants_structured { ListForm::TextAndJson } else { ListForm::Text }
 }
 
 /// Returns notes in parentheses, to follow `separator` at the end of a text.

@@ -127,7 +127,7 @@ fn search_returns_the_best_fifty_and_the_number_of_the_rest() {
         |vmid: u32| json!({"id": format!("qemu/{vmid}"), "node": "n", "name": format!("web-{vmid}"), "status": "x"});
     let node = start_node((1_000..3_000).chain([100]).map(row).collect());
     let result = find_guests(&start_server(&node), "web");
-    assert_eq!((&result.structured["total"], &result.structured["left_out"]), (&json!(50), &json!(1951)));
+    assert_eq!((&result.structured["total"], &result.structured["left_out"]), (&json!(2001), &json!(1951)));
     assert!(result.more[0].starts_with("1951 more fit") && column(&result, "vmid")[0] == 100, "{result:?}");
 }
 

@@ -8,6 +8,7 @@ use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphoreP
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
+use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
@@ -39,6 +40,9 @@ const MAX_UNUSED: Duration = Duration::from_secs(5);
 
 /// Time limit of such a probe's connection.
 const PROBE_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Idle connections to all clusters together, of which each cluster has at least one.
+const MAX_IDLE_CONNECTIONS: usize = 256;
 
 /// Client of one cluster, for calls from any number of threads.
 pub struct Cluster {
@@ -80,6 +84,21 @@ impl CallTimeLimit {
     }
 }
 
+/// Outage of all nodes of a cluster.
+pub enum ClusterOutage {
+    /// The nodes should not be asked yet.
+    BackingOff(PveError),
+    /// A node should be asked again.
+    RetryDue,
+}
+
+/// Reader of an answer.
+#[derive(Clone, Copy)]
+struct AnswerReader {
+    parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
+    keep_member: Option<KeepMember>,
+}
+
 /// Configuration that no client can be made of.
 #[derive(Debug, Error)]
 pub enum ClusterSetupError {
@@ -92,7 +111,13 @@ pub enum ClusterSetupError {
 impl Cluster {
     /// Creates the client. Opens no connection.
     pub fn new(settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
-        let transport = NodeTransport::new(&settings, limits)
+        Self::new_among(1, settings, limits)
+    }
+
+    /// Creates the client of one of `clusters` clusters. Each keeps its share of idle connections.
+    pub fn new_among(clusters: usize, settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
+        let max_idle = (MAX_IDLE_CONNECTIONS / clusters.max(1)).clamp(1, limits.max_calls_per_cluster.max(1));
+        let transport = NodeTransport::new(&settings, limits, max_idle)
             .map_err(|cause| ClusterSetupError::Cluster { cluster: settings.name.clone(), cause })?;
         Ok(Self {
             semaphore: CallSemaphore::new(limits.max_calls_per_cluster),
@@ -154,13 +179,21 @@ impl Cluster {
         self.log_result(start, method, path, result)
     }
 
-    /// Makes a GET call for a list. Only the envelope is checked; the caller must check the rows.
-    pub fn get_list(&self, path: &ApiPath, params: &ApiParams, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
+    /// Makes a GET call for a list, which ends like that of [`Cluster::get_with_deadline`]. Only the envelope is checked;
+    /// the caller must check the rows. Of a list above the limit of an answer, the rows have only the members of `keep`.
+    pub fn get_list(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        keep: KeepMember,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
-        let limit = self.time_limit(start);
-        let result = self.send_with(Method::Get, path, params, limit, cancel, ApiResponse::parse_list);
-        let result = result.and_then(reserve_rows);
-        self.log_result(start, Method::Get, path, result)
+        let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
+        let reader = AnswerReader { parse: ApiResponse::parse_list, keep_member: Some(keep) };
+        let result = self.send_with(Method::Get, path, params, limit, cancel, reader);
+        self.log_result(start, Method::Get, path, result.and_then(reserve_rows))
     }
 
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier.
@@ -174,7 +207,21 @@ impl Cluster {
         let start = Instant::now();
         let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
         let result = self.send(Method::Get, path, params, limit, cancel);
-        self.log_result(start, Method::Get, path, result)
+        self.log_result(start, Method::Get, path, result.and_then(reserve_rows))
+    }
+
+    /// Returns the outage of the cluster: none of its nodes answered at last, and a try would take time.
+    pub fn outage(&self) -> Option<ClusterOutage> {
+        let states = self.node_states();
+        let backoffs: Vec<&BackoffStatus> = states.iter().filter_map(|state| state.backoff.as_ref()).collect();
+        if backoffs.len() < states.len() || !backoffs.iter().any(|backoff| backoff.is_slow()) {
+            return None;
+        }
+        if backoffs.iter().any(|backoff| backoff.is_over()) {
+            return Some(ClusterOutage::RetryDue);
+        }
+        let states: Vec<String> = backoffs.iter().map(ToString::to_string).collect();
+        Some(ClusterOutage::BackingOff(PveError::BackingOff { states: states.join("; ") }))
     }
 
     /// Returns the time limit of a call without a deadline of its own.
@@ -237,7 +284,8 @@ impl Cluster {
         limit: CallTimeLimit,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        self.send_with(method, path, params, limit, cancel, ApiResponse::parse)
+        let reader = AnswerReader { parse: ApiResponse::parse, keep_member: None };
+        self.send_with(method, path, params, limit, cancel, reader)
     }
 
     fn send_with(
@@ -247,17 +295,17 @@ impl Cluster {
         params: &ApiParams,
         limit: CallTimeLimit,
         cancel: &CancelToken,
-        parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
+        reader: AnswerReader,
     ) -> Result<ApiResponse, PveError> {
         let encoded = params.encode();
         let target = path.to_request_target(method, &encoded)?;
         let form = method.has_form().then_some(encoded.as_str());
-        let request = NodeRequest { method, target, form, is_public: false };
+        let request = NodeRequest { method, target, form, is_public: false, keep_member: reader.keep_member };
         let _permit = self.acquire_permit(limit.deadline, cancel)?;
         let (node, response) = self.try_nodes(method, path, limit, true, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
-        let response = self.parse_response(node, response, SentRequest { method, path, limit }, parse)?;
+        let response = self.parse_response(node, response, SentRequest { method, path, limit }, reader.parse)?;
         if method == Method::Get {
             self.discover_nodes(limit.deadline, cancel);
         }
@@ -280,7 +328,7 @@ impl Cluster {
 
     fn fetch_and_update_nodes(&self, deadline: Instant, cancel: &CancelToken) -> Result<Vec<String>, DiscoveryError> {
         let target = PathAndQuery::from_static("/api2/json/cluster/status");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
         let path = "/cluster/status";
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, true, &mut |node, timeout| {
@@ -342,6 +390,12 @@ impl Cluster {
                 Decision::Return | Decision::Fail | Decision::ReportUnknownOutcome => None,
             };
             match result {
+                // The node is as well as before.
+                Err(TransportError::Connect(cause @ ConnectError::Network(NetworkError::NoDescriptor))) => {
+                    self.node_health.release_probe(choice);
+                    let node = self.transport.node_label(choice.node).to_owned();
+                    failures.push(FailedAttempt { node, cause });
+                }
                 Err(TransportError::Connect(cause)) => failures.push(self.record_failure(choice, false, cause)),
                 _ if decision == Decision::TryNextNode => {
                     // A caller reads this, so it has no library's message.
@@ -498,7 +552,7 @@ impl SchemaSource for Cluster {
         sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
     ) -> Result<String, PveError> {
         let target = PathAndQuery::from_static(path);
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: true };
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: true, keep_member: None };
         let _permit = self.acquire_permit(deadline, cancel)?;
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, false, &mut |node, timeout| {

@@ -62,7 +62,7 @@ impl ClusterManager {
             .iter()
             .map(|settings| match previous.clusters.iter().find(|known| known.settings() == settings) {
                 Some(known) => Ok(known.clone()),
-                None => Cluster::new(settings.clone(), limits).map(Arc::new),
+                None => Cluster::new_among(clusters.clusters.len(), settings.clone(), limits).map(Arc::new),
             })
             .collect::<Result<_, _>>()?;
         Self::from_clients(clients, clusters.default.as_deref())

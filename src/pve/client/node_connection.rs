@@ -10,10 +10,11 @@ use crate::pve::client::tcp::TcpConnection;
 use crate::pve::client::tls;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
@@ -106,11 +107,34 @@ impl Resolver for DeferredResolver {
     }
 }
 
+/// The address of each host that accepted the last connection. It is tried first: a name may have a dead address, which
+/// would otherwise cost each connection its share of the time.
+#[derive(Clone, Default)]
+pub(in crate::pve) struct LastAddresses(Arc<Mutex<HashMap<String, SocketAddr>>>);
+
+impl LastAddresses {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, SocketAddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the last address of the host to the front.
+    fn put_first(&self, host: &str, addresses: &mut [SocketAddr]) {
+        if let Some(last) = self.lock().get(host).filter(|_| addresses.len() > 1) {
+            addresses.sort_by_key(|address| address != last);
+        }
+    }
+
+    fn record(&self, host: &str, address: SocketAddr) {
+        self.lock().insert(host.to_owned(), address);
+    }
+}
+
 /// Connector of one cluster.
 #[derive(Clone)]
 pub(in crate::pve) struct NodeConnector {
     pub(in crate::pve) tls: Arc<ClientConfig>,
     pub(in crate::pve) resolver: HostResolver,
+    pub(in crate::pve) last_addresses: LastAddresses,
 }
 
 impl fmt::Debug for NodeConnector {
@@ -125,11 +149,15 @@ impl Connector<()> for NodeConnector {
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<NodeConnection>, ureq::Error> {
         let host = details.uri.host().ok_or(ureq::Error::HostNotFound)?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
+        let mut addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
+        self.last_addresses.put_first(host, &mut addrs);
 
         let mut tcp = TcpConnection::connect(&addrs, remaining_connect_time(details)?, &|socket| {
             shutdown_on_cancel(&downgrade(socket))
         })?;
+        if addrs.len() > 1 {
+            self.last_addresses.record(host, tcp.socket().peer_addr()?);
+        }
         let socket = downgrade(tcp.socket());
         // Set before the handshake, so that it can be cancelled too.
         shutdown_on_cancel(&socket);
@@ -357,6 +385,23 @@ fn parse_status_line(head: &[u8]) -> Option<(u16, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_that_worked_last_is_tried_first() {
+        let last = LastAddresses::default();
+        let [dead, well, other]: [SocketAddr; 3] =
+            ["[2001:db8::1]:8006", "192.0.2.1:8006", "192.0.2.2:8006"].map(|text| text.parse().unwrap());
+        let order = |host| {
+            let mut addresses = [dead, well, other];
+            last.put_first(host, &mut addresses);
+            addresses
+        };
+        assert_eq!(order("pve1"), [dead, well, other]);
+        last.record("pve1", well);
+        assert_eq!((order("pve1"), order("pve2")), ([well, dead, other], [dead, well, other]));
+        last.record("pve1", other);
+        assert_eq!(order("pve1"), [other, dead, well]);
+    }
 
     #[test]
     fn status_lines_of_every_form_are_parsed() {

@@ -7,12 +7,16 @@ use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
 use crate::pve::client::host_resolver::HostResolver;
-use crate::pve::client::node_connection::{DeferredResolver, ExchangeInfo, ExchangeScope, NodeConnector};
+use crate::pve::client::node_connection::{
+    DeferredResolver, ExchangeInfo, ExchangeScope, LastAddresses, NodeConnector,
+};
 use crate::pve::client::retry::AttemptEnd;
+use crate::pve::client::row_compactor::{KeepMember, RowCompactor};
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::tls::{self, TlsSetupError};
 use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
 use crate::pve::method::Method;
+use rustix::io::Errno;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,12 +109,19 @@ pub(in crate::pve) struct NodeRequest<'a> {
     pub(in crate::pve) form: Option<&'a str>,
     /// The resource is public and large: it is requested without the token, and may come compressed.
     pub(in crate::pve) is_public: bool,
+    /// The members of its rows that the reader of a list needs. `None` for any other answer.
+    pub(in crate::pve) keep_member: Option<KeepMember>,
 }
+
+/// Limit on the whole of a list, as a multiple of the limit on what is kept of it.
+const MAX_LIST_FACTOR: u64 = 16;
 
 /// Limit on a body.
 #[derive(Clone, Copy)]
 enum BodyLimit {
     Answer(u64),
+    /// The limit on what is kept of a list.
+    List(u64),
     Description(u64),
 }
 
@@ -118,12 +129,13 @@ impl BodyLimit {
     fn max_bytes(self) -> u64 {
         match self {
             BodyLimit::Answer(max) | BodyLimit::Description(max) => max,
+            BodyLimit::List(max) => max.saturating_mul(MAX_LIST_FACTOR),
         }
     }
 
     fn exceeded(self) -> MalformedCause {
         match self {
-            BodyLimit::Answer(limit) => MalformedCause::BodyTooLarge { limit },
+            BodyLimit::Answer(limit) | BodyLimit::List(limit) => MalformedCause::BodyTooLarge { limit },
             BodyLimit::Description(_) => MalformedCause::DescriptionTooLarge,
         }
     }
@@ -193,8 +205,12 @@ impl TransportError {
 }
 
 impl NodeTransport {
-    /// Creates the agent. Opens no connection.
-    pub(in crate::pve) fn new(cluster: &ClusterConfig, limits: &Limits) -> Result<Self, TransportSetupError> {
+    /// Creates the agent. Opens no connection. `max_idle` is the number of connections that are kept for the next calls.
+    pub(in crate::pve) fn new(
+        cluster: &ClusterConfig,
+        limits: &Limits,
+        max_idle: usize,
+    ) -> Result<Self, TransportSetupError> {
         let tls = tls::build_client_config(&cluster.tls)?;
         let token =
             Secret::new(format!("PVEAPIToken={}!{}={}", cluster.user, cluster.token_id, cluster.token_secret.expose()));
@@ -206,7 +222,6 @@ impl NodeTransport {
             return Err(TransportSetupError::NoAddress);
         }
 
-        let max_idle = limits.max_calls_per_cluster;
         let config = Config::builder()
             // Error responses carry Proxmox's message.
             .http_status_as_error(false)
@@ -228,7 +243,8 @@ impl NodeTransport {
             // Compression costs a node more than a local network does.
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let connector = NodeConnector { tls, resolver: HostResolver::default() };
+        let connector =
+            NodeConnector { tls, resolver: HostResolver::default(), last_addresses: LastAddresses::default() };
         let new_agent = Box::new(move || Agent::with_parts(config.clone(), connector.clone(), DeferredResolver));
         Ok(Self {
             agent: RwLock::new(new_agent()),
@@ -296,14 +312,16 @@ impl NodeTransport {
         timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
     ) -> Result<NodeResponse, TransportError> {
-        let limit = BodyLimit::Answer(self.max_answer_bytes as u64);
+        let kind = if request.keep_member.is_some() { BodyLimit::List } else { BodyLimit::Answer };
+        let limit = kind(self.max_answer_bytes as u64);
         let deadline = Instant::now() + timeout.map_or(self.timeout, |timeout| timeout.total);
         self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, body| {
             let limit = match status {
                 200..=299 => self.max_answer_bytes,
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
-            read_body(body, limit, deadline, cancel)
+            let compactor = request.keep_member.filter(|_| status == 200).map(RowCompactor::new);
+            read_body(body, limit, compactor, deadline, cancel)
         })
     }
 
@@ -438,8 +456,15 @@ fn answer_memory(bytes: usize) -> usize {
 /// Bytes of a body without a length that are read before more memory is reserved.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Reads a body of at most `limit` bytes. An answer with a length waits for its memory until `deadline`.
-fn read_body(mut body: Body, limit: usize, deadline: Instant, cancel: &CancelToken) -> ReceivedBody {
+/// Reads a body of at most `limit` bytes, or a list of which `compactor` keeps as many. An answer with a length waits for
+/// its memory until `deadline`.
+fn read_body(
+    mut body: Body,
+    limit: usize,
+    mut compactor: Option<RowCompactor>,
+    deadline: Instant,
+    cancel: &CancelToken,
+) -> ReceivedBody {
     let mut received = ReceivedBody::default();
     let announced = body.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX).min(limit));
     let wait = MemoryWait { deadline, is_cancelled: &|| cancel.is_cancelled() };
@@ -447,8 +472,17 @@ fn read_body(mut body: Body, limit: usize, deadline: Instant, cancel: &CancelTok
         Ok(memory) => received.memory = memory,
         Err(error) => return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received },
     }
-    let mut reader = body.with_config().limit(limit as u64).reader();
+    let kind = if compactor.is_some() { BodyLimit::List } else { BodyLimit::Answer };
+    let mut reader = body.with_config().limit(kind(limit as u64).max_bytes()).reader();
     loop {
+        if let Some(compactor) = compactor.as_mut().filter(|_| received.bytes.len() >= limit) {
+            compactor.compact(&mut received.bytes);
+            // Each reduction must make room, so that there are few of them.
+            if received.bytes.len() > limit - limit / 16 {
+                let error = ureq::Error::BodyExceedsLimit(limit as u64).into_io();
+                return ReceivedBody { error: Some(BodyError::Io(error)), ..received };
+            }
+        }
         let (len, bytes) = (received.bytes.len(), &mut received.bytes);
         let end = announced.unwrap_or(len + PIECE_BYTES).min(limit).max(len);
         if let Err(error) = received.memory.grow_to(answer_memory(end)) {
@@ -501,6 +535,7 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
     match error {
         ureq::Error::HostNotFound => NetworkError::HostNotFound,
         ureq::Error::Timeout(_) => NetworkError::TimedOut,
+        ureq::Error::Io(e) if is_out_of_descriptors(e) => NetworkError::NoDescriptor,
         ureq::Error::Io(e) => match e.kind() {
             io::ErrorKind::ConnectionRefused => NetworkError::Refused,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NetworkError::NoRoute,
@@ -511,11 +546,19 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
     }
 }
 
+/// Returns whether this process, or the machine, may open no further file or socket.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
     use crate::config::TlsVerification;
     use crate::policy::ClusterPolicy;
+    use crate::pve::error::{FailedAttempt, PveError};
     use std::io::Write;
     use std::net::TcpListener;
     use std::sync::Arc;
@@ -574,12 +617,12 @@ mod tests {
             discover_nodes: false,
             policy: ClusterPolicy::default(),
         };
-        NodeTransport::new(&settings, &Limits::default()).unwrap()
+        NodeTransport::new(&settings, &Limits::default(), 64).unwrap()
     }
 
     fn exchange(transport: &NodeTransport) -> Result<NodeResponse, TransportError> {
         let target = PathAndQuery::from_static("/");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
         transport.exchange(0, &request, None, &CancelToken::new())
     }
 
@@ -623,5 +666,19 @@ mod tests {
             transport.close_idle_connections(Duration::ZERO);
             assert_eq!(node.join().unwrap(), 0, "the connection has ended");
         });
+    }
+
+    #[test]
+    fn a_shortage_of_descriptors_is_the_server_s_own() {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            assert_eq!(to_network_error(&ureq::Error::Io(errno.into())), NetworkError::NoDescriptor);
+        }
+        let error = PveError::from_attempts(vec![FailedAttempt {
+            node: "pve1:8006".into(),
+            cause: ConnectError::Network(NetworkError::NoDescriptor),
+        }]);
+        let text = render_error(&error);
+        assert!(text.contains("this server has no file descriptor left") && text.contains("LimitNOFILE"), "{text}");
+        assert!(!text.contains("check that the node"), "{text}");
     }
 }
