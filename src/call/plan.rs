@@ -148,7 +148,7 @@ fn check_operation_call(
         let other_methods = other_methods(spec, &found, data);
         PlanError::InvalidParameters { problems, other_methods }
     };
-    parameter_check::unwrap_json_texts(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
+    parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
     let checked = parameter_check::check_parameters(&operation, &found, &data);
     let CheckedParameters { mut params, mut notes } = checked.map_err(|problems| reject(problems, &data))?;
