@@ -110,7 +110,7 @@ impl Acceptor {
             Ok(permit) => permit,
             Err(error) => {
                 state.metrics().count_refusal(match error {
-                    AdmissionError::TotalLimit => RefusalReason::Connections,
+                    AdmissionError::TotalLimit | AdmissionError::ClientLimit => RefusalReason::Connections,
                     AdmissionError::AddressLimit => RefusalReason::ConnectionsPerAddress,
                 });
                 self.warnings.warn(format_args!("refused a connection from {peer}: {error}"));
