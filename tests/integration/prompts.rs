@@ -251,7 +251,7 @@ fn denied_reads_are_said_with_their_privilege() {
     let answer = get_prompt(&server, "health", json!({}));
     let text = prompt_text(&answer);
     for part in [
-        "not seen: quorum: no permission (403 Permission check failed (/, Sys.Audit))",
+        "not seen: quorum: no permission (403 \"Permission check failed (/, Sys.Audit)\")",
         "not seen: HA: no permission",
         "not seen: backup jobs: no permission",
         "not seen: tasks of other users on pve1: the API token lacks Sys.Audit on /nodes/pve1",
