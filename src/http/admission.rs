@@ -44,11 +44,11 @@ struct OpenConnection {
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum AdmissionError {
     #[error("too many connections are open (--max-connections)")]
-    TotalLimit,
+    ServerFull,
     #[error("too many connections from this address or IPv6 network are open (--max-connections-per-address)")]
-    AddressLimit,
+    AddressFull,
     #[error("this client has half of all connections, its share (--max-connections)")]
-    ClientLimit,
+    ShareUsed,
 }
 
 /// Permit for one open connection, released on drop.
@@ -74,10 +74,10 @@ impl Connections {
         if table.networks.get(&network).is_some_and(|count| *count >= self.max_per_address)
             && !table.end_oldest_silent(|open| open.network == network)
         {
-            return Err(AdmissionError::AddressLimit);
+            return Err(AdmissionError::AddressFull);
         }
         if table.open.len() >= self.max && !table.end_oldest_silent(|_| true) {
-            return Err(AdmissionError::TotalLimit);
+            return Err(AdmissionError::ServerFull);
         }
         *table.networks.entry(network).or_default() += 1;
         table.serial += 1;
@@ -161,7 +161,7 @@ impl ConnectionPermit {
         }
         let count = table.clients.get(name).copied().unwrap_or_default();
         if has_share && count >= self.connections.max.div_ceil(2) {
-            return Err(AdmissionError::ClientLimit);
+            return Err(AdmissionError::ShareUsed);
         }
         table.silent.remove(&self.id);
         *table.clients.entry(name.to_owned()).or_default() += 1;
@@ -213,11 +213,11 @@ mod tests {
         let _second = admit("[::ffff:192.0.2.1]:2").unwrap();
         assert_eq!(
             admit("192.0.2.1:3").err(),
-            Some(AdmissionError::AddressLimit),
+            Some(AdmissionError::AddressFull),
             "an IPv4 address is the same within IPv6"
         );
         let _third = admit("192.0.2.2:1").unwrap();
-        assert_eq!(admit("192.0.2.3:1").err(), Some(AdmissionError::TotalLimit));
+        assert_eq!(admit("192.0.2.3:1").err(), Some(AdmissionError::ServerFull));
         drop(first);
         drop(admit("192.0.2.1:3").unwrap());
         assert_eq!(connections.lock().networks.len(), 2, "an address without connections is forgotten");
@@ -232,7 +232,7 @@ mod tests {
         let second = admit("[2001:db8::ffff:2]:1").unwrap();
         [&first, &second].iter().for_each(|permit| permit.record_client("ada", false).unwrap());
         for address in ["[2001:db8::1]:2", "[2001:db8::3:4:5:6]:1"] {
-            assert_eq!(admit(address).err(), Some(AdmissionError::AddressLimit), "{address}");
+            assert_eq!(admit(address).err(), Some(AdmissionError::AddressFull), "{address}");
         }
         drop(admit("[2001:db8:0:1::1]:1").unwrap());
     }
@@ -270,12 +270,12 @@ mod tests {
         let first = admit("ada", true).unwrap();
         first.record_client("ada", true).unwrap();
         let _second = admit("ada", true).unwrap();
-        assert_eq!(admit("ada", true).err(), Some(AdmissionError::ClientLimit));
+        assert_eq!(admit("ada", true).err(), Some(AdmissionError::ShareUsed));
         let _other = admit("bob", true).unwrap();
         drop(first);
         let _third = admit("ada", true).unwrap();
         let _fourth = admit("ada", false).unwrap();
-        assert_eq!(admit("bob", true).err(), Some(AdmissionError::TotalLimit));
+        assert_eq!(admit("bob", true).err(), Some(AdmissionError::ServerFull));
     }
 
     #[test]

@@ -391,7 +391,7 @@ fn parse_members(raw: &str, name: &'static str) -> Result<Map<String, Value>, Rp
 /// text or list if there are none.
 fn unwrap_arguments(raw: Option<&str>) -> Result<Cow<'_, str>, RpcError> {
     let text: Cow<'_, str> = match raw.filter(|raw| raw.starts_with('"')) {
-        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?.into(),
+        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?,
         None => raw.unwrap_or_default().into(),
     };
     let is_empty_list = |text: &str| {
