@@ -105,6 +105,8 @@ fn reads_of_prompts_resources_and_completions_are_look_ups_of_their_caller() {
         ("completion/complete", completion, "completion/complete", "look"),
     ] {
         server.post(READER, &request(1, method, params));
+        // The line of a read follows its answer.
+        eventually("a line", || server.all_lines().len() > seen);
         let lines = server.all_lines().split_off(seen);
         seen += lines.len();
         let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
