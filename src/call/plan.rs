@@ -17,7 +17,7 @@ use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation}
 use super::resolve_path::{PathChange, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
-use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment};
+use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
 use crate::pve::Method;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::params::ApiParams;
@@ -69,7 +69,14 @@ pub(super) fn plan_call<'a>(
     if let Some(change) = resolved.change {
         notes.splice(0..0, note_change(cluster, change, method, &path, risk)?);
     }
-    let call = AuditedCall { cluster, method, path: &path, params: &params };
+    let call = AuditedCall {
+        cluster,
+        method,
+        path: &path,
+        params: &params,
+        template: operation.template.as_deref(),
+        runs_commands: risk.kind == RiskKind::Execute,
+    };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let affected = resolve_shared_object(cluster, call, affected, operation.template.as_deref(), risk)?;
@@ -83,13 +90,14 @@ pub(super) fn plan_call<'a>(
 fn authorize_early(cluster: &ClusterHandle<'_>, method: Method, typed: &ApiPath) -> Result<(), PlanError> {
     let path = expand_shorthand(typed)?;
     let Some(known) = find_embedded_operation(method, &path) else { return Ok(()) };
-    let call = AuditedCall { cluster, method, path: &path, params: &ApiParams::new() };
+    let template = Some(known.template());
+    let call = AuditedCall { cluster, method, path: &path, params: &ApiParams::new(), template, runs_commands: false };
     check_risk(call, known.risk())?;
     let segments: Vec<_> = path.segments().collect();
     let guest = segments.iter().skip_while(|s| !matches!(s.as_ref(), "qemu" | "lxc")).nth(1);
     let is_named = guest.is_some_and(|guest| !guest.bytes().all(|b| b.is_ascii_digit()));
     if !is_named && !segments.iter().any(|segment| is_placeholder(segment)) {
-        check_operation(call, Some(known.template()), known.risk())?;
+        check_operation(call, template, known.risk())?;
     }
     Ok(())
 }

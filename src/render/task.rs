@@ -1,5 +1,6 @@
 //! The result of a task.
 
+use super::quoted::quote;
 use super::units::push_duration;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
                 upid.path_to("log")
             );
         }
-        TaskState::Failed(reason) => drop(write!(text, ": {reason}")),
+        TaskState::Failed(reason) => drop(write!(text, ": {}", quote(reason, usize::MAX))),
         TaskState::Ok | TaskState::Warnings(_) => {}
     }
     text
