@@ -208,6 +208,16 @@ pub struct LimitArgs {
     )]
     stream_delay: Seconds,
 
+    /// Time that a call may wait in the queue of its session or of stdio
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_QUEUE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = Seconds(Limits::default().queue_timeout),
+        value_parser = seconds(SHORTEST, HOUR)
+    )]
+    queue_timeout: Seconds,
+
     /// Interval of keep-alive comments on a stream
     #[arg(
         long,
@@ -261,7 +271,7 @@ impl LimitArgs {
             idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
             stream_delay: self.stream_delay.0,
-            queue_timeout: Limits::default().queue_timeout,
+            queue_timeout: self.queue_timeout.0,
             sse_keepalive: self.sse_keepalive.0,
             stop_timeout: self.stop_timeout.0,
             slow_call: self.slow_call.0,

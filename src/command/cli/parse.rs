@@ -186,6 +186,7 @@ mod tests {
         for (flag, field) in flags.iter().zip(fields) {
             let changed = limits(&[&format!("--{}=1234", long(flag))])
                 .or_else(|_| limits(&[&format!("--{}=123", long(flag))]))
+                .or_else(|_| limits(&[&format!("--{}=1234567", long(flag))]))
                 .unwrap_or_else(|error| panic!("{field}: {error}"));
             let different: Vec<_> = changed.lines().zip(defaults.lines()).filter(|(new, old)| new != old).collect();
             assert!(matches!(different[..], [(new, _)] if new.contains(field)), "{field}: {different:?}");
