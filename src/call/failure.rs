@@ -45,10 +45,11 @@ fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
         }
         // A rejection of the token or of the parameters comes from the right node, whatever it says.
         PveError::Failed { diagnosis, .. } => match diagnosis.meaning {
-            Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown => {
+            Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown | Meaning::NodeTimedOut => {
                 Some(ExplainableFailure::UnreachableNode)
             }
-            Meaning::MissingGuestConfig => Some(ExplainableFailure::GuestNotOnNode),
+            // A proxy that hides Proxmox's words hides this cause too.
+            Meaning::MissingGuestConfig | Meaning::HiddenWords => Some(ExplainableFailure::GuestNotOnNode),
             _ => None,
         },
         _ => None,
@@ -115,16 +116,17 @@ mod tests {
 
     #[test]
     fn only_a_failed_status_shows_a_wrong_node() {
-        let meaning = Meaning::MissingGuestConfig;
+        let diagnosis = Diagnosis { meaning: Meaning::MissingGuestConfig, hint: None };
         let failed = PveError::Failed {
             status: 500,
             message: String::new(),
             call: String::new(),
-            diagnosis: Diagnosis { meaning, hint: None },
+            diagnosis,
+            is_refused_change: false,
         };
         assert!(is_wrong_node(&failed));
-        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, meaning };
+        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, diagnosis };
         assert!(!is_wrong_node(&forbidden));
-        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), meaning }));
+        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), diagnosis }));
     }
 }

@@ -24,6 +24,7 @@ use log::Level;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
@@ -46,6 +47,8 @@ pub struct Cluster {
     discovery: Discovery,
     schema_cache: SchemaCache,
     metrics: ClusterMetrics,
+    /// The cluster accepted the token in the last answer that tells.
+    token_accepted: AtomicBool,
 }
 
 /// Time limit of one call.
@@ -97,6 +100,7 @@ impl Cluster {
             discovery: Discovery::new(&settings),
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
+            token_accepted: AtomicBool::new(false),
             settings,
             transport,
         })
@@ -304,6 +308,8 @@ impl Cluster {
         let mut policy = RetryPolicy::new(method, can_discard_answer);
         let mut tried: Vec<usize> = Vec::new();
         let mut failures: Vec<FailedAttempt> = Vec::new();
+        // An answer is worth more than the failure to connect to another node.
+        let mut refusal: Option<(usize, NodeResponse)> = None;
         let mut next = self.node_health.choose(&tried, policy.can_cut_short());
         while let Some(choice) = next {
             let start = Instant::now();
@@ -314,7 +320,11 @@ impl Cluster {
                 self.metrics.record_contact(choice.node, matches!(result, Ok(_) | Err(TransportError::Malformed(_))));
             }
             let hung = start.elapsed() >= (self.settings.timeout / 2).min(PROBE_TIMEOUT);
-            let end = result.as_ref().map_or_else(TransportError::attempt_end, NodeResponse::attempt_end);
+            let end = match result.as_ref().map_or_else(TransportError::attempt_end, NodeResponse::attempt_end) {
+                // Another node is asked only if the token was good: a wrong token is wrong everywhere.
+                AttemptEnd::TokenRejected if !self.token_accepted.load(Ordering::Relaxed) => AttemptEnd::Answered,
+                end => end,
+            };
             let other = (end != AttemptEnd::Answered).then(|| self.node_health.choose(&tried, false)).flatten();
             let decision = policy.decide(
                 end,
@@ -337,13 +347,23 @@ impl Cluster {
                     let cause = match end {
                         AttemptEnd::LostBeforeAnswer => NetworkError::LostBeforeAnswer,
                         AttemptEnd::LostInAnswer => NetworkError::LostInAnswer,
+                        AttemptEnd::NodeDisabled => NetworkError::Disabled,
+                        AttemptEnd::ProxyAnswered => NetworkError::ProxyAnswered,
+                        AttemptEnd::TokenRejected => NetworkError::TokenRejected,
                         _ => NetworkError::NoAnswer,
                     };
                     failures.push(self.record_failure(choice, true, ConnectError::Network(cause)));
+                    refusal = result.ok().map(|response| (choice.node, response)).or(refusal);
                 }
                 _ if next.is_some() => {}
                 Ok(response) => {
-                    self.record_result(choice, response.relevant_error(), hung);
+                    match end {
+                        AttemptEnd::NodeDisabled => {
+                            self.record_failure(choice, true, ConnectError::Network(NetworkError::Disabled));
+                        }
+                        _ => self.record_result(choice, response.relevant_error(), hung),
+                    }
+                    self.record_token_check(response.status);
                     return Ok((choice.node, response));
                 }
                 Err(error) => {
@@ -352,7 +372,13 @@ impl Cluster {
                 }
             }
         }
-        Err(PveError::from_attempts(failures))
+        refusal.ok_or_else(|| PveError::from_attempts(failures))
+    }
+
+    fn record_token_check(&self, status: u16) {
+        if (200..300).contains(&status) || status == 401 {
+            self.token_accepted.store(status != 401, Ordering::Relaxed);
+        }
     }
 
     /// Returns the time limits of the next attempt. `None`: the agent's own, which are the cluster's.
@@ -418,22 +444,18 @@ impl Cluster {
                 call: format_call(request.method, request.path),
                 user: &self.settings.user,
                 token_id: &self.settings.token_id,
+                elapsed: response.elapsed,
             };
-            return Err(api_response::parse_error_response(
-                response.status,
-                &response.reason,
-                &response.body,
-                call,
-                filter,
-            ));
+            return Err(api_response::parse_error_response(&response, call, filter));
         }
         let result = match response.body_error {
             Some(error) => Err(error),
             // The error of a body that is not UTF-8 shows its start, redacted.
-            None => String::from_utf8(response.body)
-                .map_err(|error| ApiResponse::describe_non_utf8(error.as_bytes(), filter))
-                .and_then(|body| parse(filter.redact_body(body), filter))
-                .map_err(|error| TransportError::Malformed(error.into())),
+            None => match ApiResponse::from_file(&response, filter) {
+                Some(file) => Ok(file),
+                None => ApiResponse::parse_bytes(response.body, filter, parse)
+                    .map_err(|error| TransportError::Malformed(error.into())),
+            },
         };
         result.map_err(|error| self.build_error(node, error, request))
     }
@@ -502,6 +524,7 @@ impl SchemaSource for Cluster {
                 message: String::new(),
                 call: format_call(Method::Get, &path),
                 diagnosis: classify(status, ""),
+                is_refused_change: false,
             }),
         }
     }

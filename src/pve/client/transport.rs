@@ -4,7 +4,8 @@ use crate::base::cancel::CancelToken;
 use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
-use crate::pve::client::host_resolver::HostResolver;
+use crate::pve::client::answer_origin::{self, AnswerOrigin};
+use crate::pve::client::host_resolver::{HostResolver, NoNameServerError};
 use crate::pve::client::node_connection::{DeferredResolver, ExchangeInfo, ExchangeScope, NodeConnector};
 use crate::pve::client::retry::AttemptEnd;
 use crate::pve::client::secret_filter::SecretFilter;
@@ -13,11 +14,11 @@ use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
 use crate::pve::method::Method;
 use std::io::{self, Read};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
-use ureq::http::{HeaderValue, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderValue, Request, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 
 /// A node on the same network answers in milliseconds. A dead one must not take the time of the whole call.
@@ -125,6 +126,26 @@ pub(in crate::pve) struct NodeResponse {
     pub(in crate::pve) body: Vec<u8>,
     /// The failure that cut the body short.
     pub(in crate::pve) body_error: Option<TransportError>,
+    pub(in crate::pve) headers: AnswerHeaders,
+    /// The time from the start of the exchange to the end of the answer.
+    pub(in crate::pve) elapsed: Duration,
+}
+
+/// Headers of an answer that say what the body is. Empty if the answer has none.
+#[derive(Debug, Default)]
+pub(in crate::pve) struct AnswerHeaders {
+    pub(in crate::pve) content_type: String,
+    pub(in crate::pve) location: String,
+}
+
+impl AnswerHeaders {
+    fn read(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Self {
+            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+            location: text(header::LOCATION).unwrap_or_default(),
+        }
+    }
 }
 
 impl NodeResponse {
@@ -141,8 +162,13 @@ impl NodeResponse {
     pub(in crate::pve) fn attempt_end(&self) -> AttemptEnd {
         match &self.body_error {
             Some(TransportError::TimedOut) => AttemptEnd::TimedOut,
-            _ => self.relevant_error().map_or(AttemptEnd::Answered, TransportError::attempt_end),
+            _ => self.relevant_error().map_or_else(|| self.origin().attempt_end(), TransportError::attempt_end),
         }
+    }
+
+    /// Returns the sender of the answer.
+    pub(in crate::pve) fn origin(&self) -> AnswerOrigin {
+        answer_origin::determine(self.status, &self.reason, &self.body)
     }
 }
 
@@ -299,11 +325,12 @@ impl NodeTransport {
         limit: BodyLimit,
         receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
+        let start = Instant::now();
         let scope = ExchangeScope::start(cancel, limit.max_bytes());
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
-        let (status, body) = match request.form {
+        let (status, headers, body) = match request.form {
             Some(form) => self.send_request(node, request, form, timeout, cancel),
             None => self.send_request(node, request, (), timeout, cancel),
         }
@@ -311,7 +338,8 @@ impl NodeTransport {
         let ReceivedBody { bytes, error } = receive(status, body);
         let info = scope.take_info();
         let body_error = error.map(|error| to_transport_error(error.into(), &info, cancel, limit));
-        Ok(NodeResponse { status, reason: info.reason, body: bytes, body_error })
+        let (reason, elapsed) = (info.reason, start.elapsed());
+        Ok(NodeResponse { status, reason, body: bytes, body_error, headers, elapsed })
     }
 
     fn send_request(
@@ -321,7 +349,7 @@ impl NodeTransport {
         body: impl AsSendBody,
         timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
-    ) -> Result<(u16, Body), ureq::Error> {
+    ) -> Result<(u16, AnswerHeaders, Body), ureq::Error> {
         let Some(node) = self.address(node) else { return Err(ureq::Error::HostNotFound) };
         let uri = Uri::builder()
             .scheme(node.scheme.clone())
@@ -350,7 +378,7 @@ impl NodeTransport {
             http_request = config.build();
         }
         let (head, body) = self.agent.run(http_request)?.into_parts();
-        Ok((head.status.as_u16(), body))
+        Ok((head.status.as_u16(), AnswerHeaders::read(&head.headers), body))
     }
 }
 
@@ -407,6 +435,9 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
     match error {
         ureq::Error::HostNotFound => NetworkError::HostNotFound,
         ureq::Error::Timeout(_) => NetworkError::TimedOut,
+        ureq::Error::Io(e) if e.get_ref().is_some_and(|inner| inner.is::<NoNameServerError>()) => {
+            NetworkError::NoNameServer
+        }
         ureq::Error::Io(e) => match e.kind() {
             io::ErrorKind::ConnectionRefused => NetworkError::Refused,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NetworkError::NoRoute,

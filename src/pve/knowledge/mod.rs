@@ -2,4 +2,4 @@
 
 pub(in crate::pve) mod formats;
 pub mod messages;
-pub(in crate::pve) mod text;
+pub(crate) mod text;
