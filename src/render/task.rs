@@ -1,6 +1,7 @@
 //! The result of a task.
 
 use super::units::push_duration;
+use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -54,7 +55,9 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
         TaskState::Running => "RUNNING: ".into(),
         TaskState::Ok => "OK: ".into(),
         TaskState::Warnings(count) => format!("WARNINGS: {count}, see the log: "),
+        TaskState::Failed(_) if result.state.is_interrupted() => "STOPPED: ".into(),
         TaskState::Failed(_) => "FAILED: ".into(),
+        TaskState::Unknown(_) => "END UNKNOWN: ".into(),
     };
     text.push_str(&describe_task(upid));
     if let Some(seconds) = result.duration_seconds {
@@ -73,7 +76,19 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
                 upid.path_to("log")
             );
         }
-        TaskState::Failed(reason) => drop(write!(text, ": {reason}")),
+        TaskState::Failed(reason) => {
+            let _ = write!(text, ": {reason}");
+            if let Some(step) = find_next_step(reason) {
+                let _ = write!(text, ". hint: {step}");
+            }
+        }
+        TaskState::Unknown(reason) => {
+            let _ = write!(
+                text,
+                ": the node does not know how it ended ({reason}). It may have succeeded or failed. hint: read the object \
+                 that it concerns before you repeat it"
+            );
+        }
         TaskState::Ok | TaskState::Warnings(_) => {}
     }
     text

@@ -60,7 +60,7 @@ impl FollowedTask {
     /// Renders the result of the task. A task that failed is an error.
     pub(super) fn render(&self, cluster: &ClusterHandle<'_>, result: &TaskResult) -> Result<ToolOutput, String> {
         let TaskText { headline, log } = render_task(&self.upid, result);
-        if let TaskState::Failed(_) = result.state {
+        if let TaskState::Failed(_) | TaskState::Unknown(_) = result.state {
             let text = headline + &format_notes(' ', &self.notes) + &log;
             return Err(prefix_cluster(cluster.label(), &text));
         }
