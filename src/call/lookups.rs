@@ -7,11 +7,21 @@ use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
 use crate::base::json_scan::{find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
-use crate::pve::guests::Guest;
+use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
+use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::token_privileges::TokenPrivileges;
+use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Name in the config of a guest.
+pub(super) enum ConfiguredName {
+    Name(String),
+    Nameless,
+    /// The answer is not a config.
+    Unknown,
+}
 
 impl<'a> ClusterHandle<'a> {
     /// Reads a fixed path for a tool.
@@ -43,6 +53,40 @@ impl<'a> ClusterHandle<'a> {
     pub(super) fn look_up_nodes(&self) -> Result<&[ListedNode], Arc<LookupError>> {
         let nodes = self.nodes.get_or_init(|| self.fetch_nodes().map_err(Arc::new));
         nodes.as_deref().map_err(Arc::clone)
+    }
+
+    /// Looks up the name of a guest in its config.
+    pub(super) fn look_up_guest_name(&self, guest: &Guest) -> Result<ConfiguredName, LookupError> {
+        // The name of the node is untrusted, so each part is a segment.
+        let vmid = guest.vmid.to_string();
+        let segments = ["nodes", &guest.node, guest.kind.as_str(), &vmid, "config"];
+        let path = match ApiPath::from_segments(&segments) {
+            Ok(path) if !is_placeholder(&guest.node) => path,
+            _ => return Ok(ConfiguredName::Unknown),
+        };
+        let key = match guest.kind {
+            GuestKind::Qemu => "name",
+            GuestKind::Lxc => "hostname",
+        };
+        let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
+        let response = match read.send_read() {
+            Ok(response) => response,
+            // No real node lacks this operation.
+            Err(error) if error.meaning() == Meaning::UnknownOperation => return Ok(ConfiguredName::Unknown),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(match find_string(response.data(), key).map(Cow::into_owned) {
+            Some(name) if !name.is_empty() => ConfiguredName::Name(name),
+            // (PVE: every config has a digest.)
+            _ if find_string(response.data(), "digest").is_some() => ConfiguredName::Nameless,
+            _ => ConfiguredName::Unknown,
+        })
+    }
+
+    /// Looks up the version of a node, as far as it says.
+    pub(super) fn look_up_version(&self, path: ApiPath) -> Result<Option<String>, LookupError> {
+        let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
+        Ok(find_string(read.send_read()?.data(), "version").map(Cow::into_owned))
     }
 
     /// Looks up the privileges of the API token, once.

@@ -113,6 +113,7 @@ mod audit;
 mod authorize;
 mod confirm;
 mod confirmation_codes;
+mod corrections;
 mod denied_call;
 mod error;
 mod execute;

@@ -5,6 +5,7 @@ use super::audit::AuditedCall;
 use super::authorize::{
     check_named_guests, check_operation, check_risk, protection_needs_guests, protection_needs_token,
 };
+use super::corrections::correct_values;
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::ClusterHandle;
@@ -14,11 +15,12 @@ use super::operation::{
 };
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
-use super::resolve_path::{PathChange, resolve_path};
+use super::resolve_path::{PathChange, check_node_name, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
+use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::{Operation, PathMatch, parameter_check};
@@ -32,6 +34,10 @@ const MAX_PARAMETERS: usize = 500;
 
 /// The most bytes of the parameters. A node accepts 512 KiB (PVE: AnyEvent's limit of a request).
 const MAX_PARAMETER_BYTES: usize = 640 << 10;
+
+/// Note on a change that no description of the cluster was checked against.
+const UNCHECKED_NOTE: &str =
+    "the cluster's own API description is not available, so the call was not checked against it";
 
 /// When the guest of the path is looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,11 +61,25 @@ pub(super) fn plan_call<'a>(
 ) -> Result<PlannedCall<'a>, PlanError> {
     let (method, typed) = resolve_method(&spec)?;
     let (typed_path, query) = parse_path(typed)?;
+    let pool = find_nested_pool(&typed_path);
+    let typed_path = if pool.is_some() { ApiPath::from_static("/pools") } else { typed_path };
     authorize_early(cluster, method, &typed_path)?;
     let verify_guest = guest_check == GuestCheck::Always || method != Method::Get;
     let resolved = resolve_path(cluster, &typed_path, verify_guest)?;
+    if method != Method::Get {
+        check_node_name(cluster, &resolved.path)?;
+    }
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
+    if let Some(pool) = &pool {
+        data.entry("poolid").or_insert_with(|| pool.as_str().into());
+    }
+    let is_sdn_list = method == Method::Get
+        && resolved.path.as_str() == "/cluster/resources"
+        && data.get("type").is_some_and(|kind| *kind == "sdn");
+    if is_sdn_list {
+        data.remove("type");
+    }
     check_size(&data)?;
     let CheckedOperation { operation, params, assessment, notes: defaults } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
@@ -68,6 +88,10 @@ pub(super) fn plan_call<'a>(
         Some(change) => note_change(cluster, change, method, &path, risk)?.into_iter().collect(),
         None => Vec::new(),
     };
+    notes.extend(pool.map(|pool| {
+        let pool = cluster.redact(pool);
+        format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
+    }));
     notes.extend(defaults);
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
@@ -76,7 +100,29 @@ pub(super) fn plan_call<'a>(
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
     let risk_reasons = assessment.reasons;
-    Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, risk_reasons, affected, guests, notes })
+    Ok(PlannedCall {
+        cluster,
+        purpose,
+        method,
+        path,
+        params,
+        operation,
+        risk,
+        risk_reasons,
+        affected,
+        guests,
+        notes,
+        is_sdn_list,
+    })
+}
+
+/// Returns the name of the pool within a pool that a path means. (PVE: such a pool has no path of its own.)
+fn find_nested_pool(path: &ApiPath) -> Option<String> {
+    let segments: Vec<_> = path.segments().collect();
+    match segments.as_slice() {
+        [top, pool @ ..] if top == "pools" && pool.len() > 1 => Some(pool.join("/")),
+        _ => None,
+    }
 }
 
 /// Denies what is denied on any path, before anything is looked up for the call.
@@ -131,11 +177,12 @@ fn check_operation_call(
         // The embedded facts may be older or newer than the cluster. Proxmox decides.
         Err(_) => {
             let params = ApiParams::from_json(&data);
+            let is_change = method != Method::Get;
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
                 params: params.map_err(PlanError::UnsendableParameters)?,
                 assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
-                notes: Vec::new(),
+                notes: is_change.then(|| UNCHECKED_NOTE.into()).into_iter().collect(),
             });
         }
     };
@@ -145,7 +192,22 @@ fn check_operation_call(
         data.insert("limit".into(), FETCH_ALL_LIMIT.into());
     }
     resolve_guest_names(cluster, &operation, &mut data)?;
-    let mut params = check_parameters(spec, &operation, &found, &data)?;
+    let mut notes = correct_values(&operation, &mut data)?;
+    if method != Method::Get && !schema.is_live() {
+        notes.push(UNCHECKED_NOTE.into());
+    }
+    let mut params = match check_parameters(spec, &operation, &found, &data) {
+        Err(PlanError::InvalidParameters { problems, other_methods }) => {
+            match check_for_other_version(cluster, &operation, &found, path, &mut data, &problems) {
+                Some((params, note)) => {
+                    notes.push(note);
+                    params
+                }
+                None => return Err(PlanError::InvalidParameters { problems, other_methods }),
+            }
+        }
+        checked => checked?,
+    };
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
     let decoded: Vec<_> = path.segments().collect();
@@ -156,7 +218,6 @@ fn check_operation_call(
         segments: &segments,
         operation: same.map_or(Risk::UNKNOWN, |same| same.risk()),
     };
-    let mut notes = Vec::new();
     for default in call.safe_defaults(params.iter()) {
         if same.is_some() && is_given(default.parameter) {
             params.push(default.parameter, default.value);
@@ -178,6 +239,40 @@ fn check_operation_call(
         },
         params,
     })
+}
+
+/// Checks the known parameters, where the description is that of another version than the node's that the path names.
+/// Returns the parameters with the unknown ones, and a note.
+fn check_for_other_version(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    found: &PathMatch<'_>,
+    path: &ApiPath,
+    data: &mut Map<String, Value>,
+    problems: &ParameterErrors,
+) -> Option<(ApiParams, String)> {
+    let unknown: Vec<&str> = problems.unknown_names()?;
+    let segments: Vec<_> = path.segments().take(2).collect();
+    let [top, node] = segments.as_slice() else { return None };
+    if top != "nodes" {
+        return None;
+    }
+    let far = ApiPath::from_segments(&["nodes", node, "version"]).ok()?;
+    let far = cluster.look_up_version(far).ok()??;
+    let asked = cluster.look_up_version(ApiPath::from_static("/version")).ok()??;
+    if far == asked {
+        return None;
+    }
+    let passed: Map<String, Value> = unknown.iter().filter_map(|name| data.remove_entry(*name)).collect();
+    let mut params = parameter_check::check_parameters(operation, found, data).ok()?;
+    for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
+        params.push(name, value);
+    }
+    let names = unknown.join("`, `");
+    Some((
+        params,
+        format!("`{names}` was not checked: {node} runs Proxmox VE {far}, and the description is that of {asked}"),
+    ))
 }
 
 fn check_parameters(

@@ -2,6 +2,7 @@
 //! cluster with one node gives that node.
 
 use super::handle::ClusterHandle;
+use super::lookups::ConfiguredName;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
 use crate::pve::guests::{self, Guest};
@@ -81,14 +82,75 @@ pub(super) fn resolve_path(
     Ok(ResolvedPath { path: resolved, change })
 }
 
+/// The most configs that are read for a name that the list does not have.
+const MAX_CONFIG_READS: usize = 16;
+
+/// Rejects a change of a node that the cluster does not have. A node of another name, reached by a proxying node, leaves
+/// the outcome of a change unknown.
+pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Result<(), PlanError> {
+    let mut segments = path.segments();
+    let (Some(top), Some(name)) = (segments.next(), segments.next()) else { return Ok(()) };
+    let is_listed_guest = || {
+        let guests = cluster.guests.get().and_then(|guests| guests.as_ref().ok());
+        guests.is_some_and(|guests| guests.iter().any(|guest| guest.node == name))
+    };
+    if top != "nodes" || is_listed_guest() {
+        return Ok(());
+    }
+    // Without the list, Proxmox decides.
+    let Ok(nodes) = cluster.look_up_nodes() else { return Ok(()) };
+    if nodes.is_empty() || nodes.iter().any(|node| node.name == name) {
+        return Ok(());
+    }
+    let host = name.split_once('.').map_or(name.as_ref(), |(host, _)| host);
+    let right = nodes.iter().find(|node| node.name.eq_ignore_ascii_case(host));
+    Err(PlanError::UnknownNode {
+        typed: name.into_owned(),
+        right: right.map(|node| node.name.clone()),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+    })
+}
+
 /// Finds the guest with a number or a name.
 pub(super) fn find_guest<'h>(cluster: &'h ClusterHandle<'_>, query: &str) -> Result<&'h Guest, GuestError> {
     let guests = cluster.look_up_guests().map_err(GuestError::Lookup)?;
-    let guest = guests::find_guest(guests, query).map_err(GuestError::NotFound)?;
+    let guest = match guests::find_guest(guests, query) {
+        Ok(guest) => guest,
+        Err(error) => find_nameless_guest(cluster, guests, query).ok_or(GuestError::NotFound(error))?,
+    };
     if guest.node.is_empty() {
         return Err(GuestError::HiddenNode(query.to_owned()));
     }
     Ok(guest)
+}
+
+/// Finds a guest by the name in its config, if the list has no name of it yet.
+///
+/// (PVE: the list gets the names of new guests, and of guests on a node that is off, some seconds late.)
+fn find_nameless_guest<'h>(cluster: &ClusterHandle<'_>, guests: &'h [Guest], query: &str) -> Option<&'h Guest> {
+    let query = query.trim();
+    if query.is_empty() || query.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let is_nameless = |guest: &&Guest| guest.lacks_name() && !guest.node.is_empty();
+    let mut named = guests.iter().filter(is_nameless).take(MAX_CONFIG_READS).filter(|guest| {
+        let name = cluster.look_up_guest_name(guest);
+        matches!(name, Ok(ConfiguredName::Name(name)) if name.eq_ignore_ascii_case(query))
+    });
+    let only = named.next();
+    only.filter(|_| named.next().is_none())
+}
+
+/// Checks the name of a guest against its own config, since the list of guests lags behind a rename.
+fn confirm_name(cluster: &ClusterHandle<'_>, guest: &Guest, typed: &str) -> Result<(), GuestError> {
+    let (id, name) = (guest.id(), typed.to_owned());
+    match cluster.look_up_guest_name(guest) {
+        Ok(ConfiguredName::Name(actual)) if actual.eq_ignore_ascii_case(typed) => Ok(()),
+        Ok(ConfiguredName::Name(actual)) => Err(GuestError::Renamed { id, name, actual: Some(actual) }),
+        Ok(ConfiguredName::Nameless) => Err(GuestError::Renamed { id, name, actual: None }),
+        Ok(ConfiguredName::Unknown) => Ok(()),
+        Err(error) => Err(GuestError::UnconfirmedName { id, name, error: error.into() }),
+    }
 }
 
 /// The part of a path that identifies a guest.
@@ -115,6 +177,9 @@ fn replace_guest(
         Err(error) if is_number && !typed.is_open && !is_cluster_unreachable(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    if verify_guest && !is_number {
+        confirm_name(cluster, guest, typed.guest.trim())?;
+    }
     let kind = guest.kind.as_str();
     let kind_corrected = kind != typed.kind;
     Ok(Some(Replacement {

@@ -1,0 +1,193 @@
+//! Corrections of parameters that can mean one thing only, as callers write them. Each correction is a note.
+
+use super::plan_error::PlanError;
+use crate::pve::Method;
+use crate::pve::schema::{Operation, ParameterSpec};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+
+/// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
+const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
+
+/// Parameters that hold a disk, without the number at their end.
+const DISK_FAMILIES: [&str; 8] = ["scsi", "sata", "ide", "virtio", "efidisk", "tpmstate", "rootfs", "mp"];
+
+/// Corrects the values of an operation and returns the notes.
+pub(super) fn correct_values(
+    operation: &Operation<'_>,
+    data: &mut Map<String, Value>,
+) -> Result<Vec<String>, PlanError> {
+    let mut notes = Vec::new();
+    for (name, value) in data.iter_mut() {
+        let Some(parameter) = operation.parameter(name) else { continue };
+        if let Some(corrected) = correct_value(name, &parameter, value) {
+            notes.push(corrected.note(name));
+            *value = corrected.value;
+        }
+    }
+    notes.extend(encode_file_content(operation, data)?);
+    Ok(notes)
+}
+
+/// Value that replaces the one of the caller.
+struct Correction {
+    value: Value,
+    /// The value as the note shows it.
+    shown: String,
+    reason: &'static str,
+}
+
+impl Correction {
+    fn new(value: Value, reason: &'static str) -> Self {
+        let shown = match &value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Self { value, shown, reason }
+    }
+
+    fn note(&self, name: &str) -> String {
+        match self.shown.as_str() {
+            "" => format!("`{name}` {}", self.reason),
+            shown => format!("`{name}` was sent as {shown}: {}", self.reason),
+        }
+    }
+}
+
+fn correct_value(name: &str, parameter: &ParameterSpec<'_>, value: &Value) -> Option<Correction> {
+    match value {
+        Value::Bool(flag) if parameter.kind() == "integer" && name == "enable" => {
+            Some(Correction::new(u8::from(*flag).into(), "Proxmox takes 1 and 0 here"))
+        }
+        Value::String(text) if MEBIBYTE_PARAMETERS.contains(&name) => {
+            let mebibytes = parse_size(text)? / f64::from(1 << 20);
+            (mebibytes.fract() == 0.0).then(|| Correction::new((mebibytes as u64).into(), "Proxmox counts it in MiB"))
+        }
+        Value::String(text) if is_disk(name) => correct_disk(text)
+            .map(|disk| Correction::new(disk.into(), "the size of a new disk is a plain number of GiB")),
+        Value::String(text) => parse_json_text(parameter, text),
+        _ => None,
+    }
+}
+
+fn is_disk(name: &str) -> bool {
+    DISK_FAMILIES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// Parses a size with a unit, such as `2G`, into bytes. A plain number is not one.
+fn parse_size(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let exponent = match unit.trim().to_ascii_lowercase().as_str() {
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    Some(number * (1_u64 << exponent) as f64)
+}
+
+/// Returns `local-lvm:32,ssd=1` for `local-lvm:32G,ssd=1`.
+fn correct_disk(text: &str) -> Option<String> {
+    let (volume, options) = match text.split_once(',') {
+        Some((volume, options)) => (volume, format!(",{options}")),
+        None => (text, String::new()),
+    };
+    let (storage, size) = volume.split_once(':')?;
+    let gibibytes = parse_size(size)? / (1_u64 << 30) as f64;
+    (!storage.is_empty() && gibibytes > 0.0).then(|| format!("{storage}:{gibibytes}{options}"))
+}
+
+/// Returns the list or object that a caller wrote as JSON text.
+fn parse_json_text(parameter: &ParameterSpec<'_>, text: &str) -> Option<Correction> {
+    let takes_parts = parameter.kind() == "array"
+        || parameter.format().ends_with("-list")
+        || parameter.nested_parameters().next().is_some();
+    if !takes_parts || !text.trim_start().starts_with(['[', '{']) {
+        return None;
+    }
+    let value: Value = serde_json::from_str(text).ok().filter(|value: &Value| value.is_array() || value.is_object())?;
+    // The value may be long, or hold a secret.
+    Some(Correction {
+        value,
+        shown: String::new(),
+        reason: "was written as JSON text, and sent as the value it describes",
+    })
+}
+
+/// Encodes the content of a file for the guest agent, if it has characters beyond ASCII.
+///
+/// (PVE: without that, the node stores such a character wrongly or fails.)
+fn encode_file_content(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Result<Option<String>, PlanError> {
+    let is_file_write = operation.method() == Method::Post && operation.template().ends_with("/agent/file-write");
+    let Some(content) = data.get("content").and_then(Value::as_str).filter(|text| is_file_write && !text.is_ascii())
+    else {
+        return Ok(None);
+    };
+    if operation.parameter("encode").is_none() {
+        return Err(PlanError::UnwritableContent);
+    }
+    // With encode=0 the content is base64 already, which has no such character: the node refuses it.
+    if data.get("encode").is_some_and(|encode| *encode == 0 || *encode == false || *encode == "0") {
+        return Ok(None);
+    }
+    let encoded = BASE64_STANDARD.encode(content);
+    data.insert("content".into(), encoded.into());
+    data.insert("encode".into(), 0.into());
+    Ok(Some("`content` was sent in base64 with encode=0, as it has characters beyond ASCII".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::schema::embedded_schema;
+    use serde_json::json;
+
+    fn correct(method: Method, template: &str, mut data: Value) -> (Value, Vec<String>) {
+        let operation = embedded_schema().find_by_template(method, template).expect("an operation");
+        let map = data.as_object_mut().expect("an object");
+        let notes = correct_values(&operation, map).expect("correct");
+        (data, notes)
+    }
+
+    #[test]
+    fn values_that_mean_one_thing_are_corrected_with_a_note() {
+        let vm = "/nodes/{node}/qemu/{vmid}/config";
+        for (template, given, sent) in [
+            (vm, json!({"memory": "2G"}), json!({"memory": 2048})),
+            (vm, json!({"memory": "1.5 GiB"}), json!({"memory": 1536})),
+            (vm, json!({"balloon": "512MB"}), json!({"balloon": 512})),
+            (vm, json!({"scsi0": "local-lvm:32G"}), json!({"scsi0": "local-lvm:32"})),
+            (vm, json!({"virtio3": "local:1T,ssd=1"}), json!({"virtio3": "local:1024,ssd=1"})),
+            (vm, json!({"efidisk0": "local:512M"}), json!({"efidisk0": "local:0.5"})),
+            (vm, json!({"net0": "{\"model\": \"virtio\"}"}), json!({"net0": {"model": "virtio"}})),
+            ("/cluster/firewall/options", json!({"enable": true}), json!({"enable": 1})),
+        ] {
+            let (data, notes) = correct(Method::Put, template, given.clone());
+            assert_eq!((data, notes.len()), (sent, 1), "{given} {notes:?}");
+        }
+        for given in [
+            json!({"memory": "2048"}),
+            json!({"memory": "2K"}),
+            json!({"memory": 2048}),
+            json!({"scsi0": "local-lvm:vm-100-disk-0"}),
+            json!({"scsi0": "none,media=cdrom"}),
+            json!({"description": "[1]"}),
+            json!({"cores": true}),
+        ] {
+            assert_eq!(correct(Method::Put, vm, given.clone()), (given, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_file_with_characters_beyond_ascii_is_sent_in_base64() {
+        let template = "/nodes/{node}/qemu/{vmid}/agent/file-write";
+        let (data, notes) = correct(Method::Post, template, json!({"file": "/x", "content": "ü"}));
+        assert_eq!((data, notes.len()), (json!({"file": "/x", "content": "w7w=", "encode": 0}), 1));
+        let plain = json!({"file": "/x", "content": "u"});
+        assert_eq!(correct(Method::Post, template, plain.clone()), (plain, Vec::new()));
+    }
+}
