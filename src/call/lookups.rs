@@ -8,6 +8,7 @@ use super::planned_call::{CallPurpose, PlannedCall};
 use crate::base::json_scan::{find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::knowledge::filtered_lists;
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
@@ -96,6 +97,21 @@ impl<'a> ClusterHandle<'a> {
             Ok(TokenPrivileges::from_data(response.data()))
         });
         privileges.as_ref().map_err(Arc::clone)
+    }
+
+    /// Returns the privileges that would show more rows of a list, or `None` if the token's privileges are not known.
+    /// `kind` is the value of the parameter `type` or `content`.
+    pub fn find_missing_privileges(&self, template: &str, node: &str, kind: Option<&str>) -> Option<Vec<String>> {
+        let privileges = match self.cluster.recent_token_privileges() {
+            Some(privileges) => privileges,
+            None => {
+                let response = self.look_up("/access/permissions", &ApiParams::new()).ok()?;
+                let privileges = Arc::new(TokenPrivileges::from_data(response.data()));
+                self.cluster.keep_token_privileges(privileges.clone());
+                privileges
+            }
+        };
+        Some(filtered_lists::find_missing(template, node, kind, &privileges))
     }
 
     /// Looks up a path.

@@ -139,6 +139,10 @@ impl Hint for PlanError {
             Self::InvalidPath(error) => error.hint(),
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
             Self::NodeLookup(error) => error.hint(),
+            Self::UnknownPath(path) if path.is_command_in_container() => Some(
+                "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
+                    .into(),
+            ),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,
@@ -156,6 +160,13 @@ impl Hint for GuestError {
                 Some("give the number of the guest that you mean".into())
             }
         }
+    }
+}
+
+impl UnknownPath {
+    /// Returns whether the path would run a command inside a container.
+    fn is_command_in_container(&self) -> bool {
+        self.known.contains("/lxc") && matches!(self.segment.as_deref(), Some("exec" | "agent" | "exec-status"))
     }
 }
 

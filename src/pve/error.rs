@@ -4,7 +4,9 @@
 //! [`Hint`] the next step.
 
 use crate::base::hint::Hint;
-use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege};
+use crate::base::json_scan::{find_string, unquote, walk};
+use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::text::to_one_line;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -270,6 +272,17 @@ impl PveError {
         }
     }
 
+    /// Builds the error that an answer of the guest agent holds. (PVE: status 200, with `result.error`.)
+    pub(crate) fn from_agent_answer(data: &str, call: String) -> Option<Self> {
+        let error = find_member(find_member(data, "result")?, "error")?;
+        let message = find_string(error, "desc").or_else(|| find_string(error, "class"));
+        let message = message.map_or_else(|| to_one_line(error, 300), |text| to_one_line(&text, 300));
+        let diagnosis = Some(classify(500, &message)).filter(|found| found.hint.is_some());
+        let hint = Some("the guest agent answered with an error: the command failed inside the guest");
+        let diagnosis = diagnosis.unwrap_or(Diagnosis { meaning: Meaning::Unclassified, hint });
+        Some(Self::Failed { status: 200, message, call, diagnosis, is_refused_change: false })
+    }
+
     /// Builds the error for an API description that was rejected.
     pub(in crate::pve) fn rejected_description(
         node: String,
@@ -436,6 +449,18 @@ impl Hint for PveError {
     }
 }
 
+/// Returns the object of this name in a JSON object.
+fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut found = None;
+    walk(object, &mut |key, value| {
+        if unquote(key) == name {
+            found = Some(value);
+        }
+        true
+    });
+    found.filter(|value| value.trim_start().starts_with('{'))
+}
+
 fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
     let mut hint =
         "check that the node is up, that its address and port in clusters.json are right and that no firewall \
@@ -555,7 +580,6 @@ mod tests {
     use crate::base::hint::render_error;
     use crate::config::Fingerprint;
     use crate::metrics::OUTCOME_LABELS;
-    use crate::pve::knowledge::messages::classify;
     use std::collections::BTreeSet;
 
     fn tls_error(kind: TlsErrorKind) -> Box<TlsError> {

@@ -105,6 +105,11 @@ impl Upid {
         now.as_secs().saturating_sub(self.started_at)
     }
 
+    /// Returns whether the task only asks the HA manager, which acts later by a task of its own.
+    pub fn is_ha_request(&self) -> bool {
+        matches!(self.kind.as_str(), "hastart" | "hastop" | "hashutdown" | "hamigrate" | "harelocate")
+    }
+
     /// Returns the API path of the task.
     pub fn path(&self) -> &ApiPath {
         &self.path

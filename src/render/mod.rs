@@ -2,6 +2,7 @@
 
 pub mod cluster_errors;
 pub mod clusters;
+pub mod command;
 pub mod guests;
 pub(crate) mod hints;
 pub mod list;

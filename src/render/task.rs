@@ -53,6 +53,7 @@ pub fn structure_task(upid: &Upid, result: &TaskResult, cluster: Option<&str>) -
 fn render_headline(upid: &Upid, result: &TaskResult) -> String {
     let mut text = match &result.state {
         TaskState::Running => "RUNNING: ".into(),
+        TaskState::Ok if upid.is_ha_request() => "REQUESTED: ".into(),
         TaskState::Ok => "OK: ".into(),
         TaskState::Warnings(count) => format!("WARNINGS: {count}, see the log: "),
         TaskState::Failed(_) if result.state.is_interrupted() => "STOPPED: ".into(),
@@ -88,6 +89,9 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
                 ": the node does not know how it ended ({reason}). It may have succeeded or failed. hint: read the object \
                  that it concerns before you repeat it"
             );
+        }
+        TaskState::Ok if upid.is_ha_request() => {
+            text.push_str(". It only asked the HA manager, which acts by itself some seconds later, or fails");
         }
         TaskState::Ok | TaskState::Warnings(_) => {}
     }

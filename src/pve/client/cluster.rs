@@ -20,11 +20,12 @@ use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::{Schema, SchemaCache, SchemaSource, SchemaTimings};
+use crate::pve::token_privileges::TokenPrivileges;
 use log::Level;
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
@@ -34,6 +35,9 @@ pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for which the privileges of the token are kept for explanations.
+const PRIVILEGES_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Time limit of such a probe's connection.
 const PROBE_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,6 +53,8 @@ pub struct Cluster {
     metrics: ClusterMetrics,
     /// The cluster accepted the token in the last answer that tells.
     token_accepted: AtomicBool,
+    /// The privileges of the token, and the time at which they were read.
+    token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
 }
 
 /// Time limit of one call.
@@ -101,6 +107,7 @@ impl Cluster {
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
+            token_privileges: Mutex::default(),
             settings,
             transport,
         })
@@ -168,6 +175,19 @@ impl Cluster {
         let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
         let result = self.send(Method::Get, path, params, limit, cancel);
         self.log_result(start, Method::Get, path, result)
+    }
+
+    /// Returns the privileges of the token if they were read within the last minute. They explain an answer, and decide
+    /// nothing.
+    pub fn recent_token_privileges(&self) -> Option<Arc<TokenPrivileges>> {
+        let cached = self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read_at, privileges) = cached.as_ref()?;
+        (read_at.elapsed() < PRIVILEGES_LIFETIME).then(|| privileges.clone())
+    }
+
+    /// Keeps the privileges of the token for a minute.
+    pub fn keep_token_privileges(&self, privileges: Arc<TokenPrivileges>) {
+        *self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), privileges));
     }
 
     /// Returns the time limit of a call without a deadline of its own.
