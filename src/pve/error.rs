@@ -433,9 +433,6 @@ impl Hint for PveError {
             PveError::Forbidden { diagnosis, .. } => {
                 diagnosis.hint.unwrap_or("GET /access/permissions shows the privileges of the API token").into()
             }
-            PveError::ParametersRejected {
-                diagnosis: Diagnosis { meaning: Meaning::InvalidParameters, .. }, ..
-            } => "correct them and call again".into(),
             PveError::ParametersRejected { diagnosis, .. } => diagnosis.hint.unwrap_or("correct them and call again").into(),
             PveError::Failed { diagnosis, .. } => diagnosis.hint?.into(),
             PveError::MalformedResponse { cause, .. } => cause.hint()?.into(),
@@ -541,7 +538,7 @@ struct DisplayParameters<'a>(&'a [(String, String)]);
 impl fmt::Display for DisplayParameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, text)) in self.0.iter().enumerate() {
-            write!(f, "{}`{name}`: {text}", if i == 0 { ": " } else { "; " })?;
+            write!(f, "{}`{name}`: {}", if i == 0 { ": " } else { "; " }, text.trim_end_matches('.'))?;
         }
         Ok(())
     }

@@ -170,6 +170,8 @@ fn follow_started_task(
     start: Instant,
 ) -> Result<ToolOutput, ToolError> {
     let mut notes = outcome.notes;
+    // The call follows it.
+    notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
     let watch = match cluster.watch_task(upid) {
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.

@@ -7,7 +7,7 @@ use crate::pve::client::retry::{self, AttemptEnd, Decision};
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::transport::NodeResponse;
 use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
-use crate::pve::knowledge::messages::{self, Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
@@ -258,8 +258,11 @@ pub(in crate::pve) fn parse_error_response(
             }
             parameters.sort();
             let diagnoses = parameters.iter().map(|(_, explanation)| classify(status, explanation));
-            let known = diagnoses.into_iter().find(|found| found.meaning != Meaning::InvalidParameters);
-            PveError::ParametersRejected { diagnosis: known.unwrap_or(diagnosis), parameters }
+            // A text that the table does not know has the row of its status alone.
+            let plain = classify(status, "");
+            let known = diagnoses.into_iter().find(|found| *found != plain);
+            let plain = Diagnosis { hint: Some("correct them and call again"), ..plain };
+            PveError::ParametersRejected { diagnosis: known.unwrap_or(plain), parameters }
         }
     }
 }

@@ -152,6 +152,9 @@ impl Cluster {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let result = self.send(method, path, params, self.time_limit(start), cancel);
+        if let (Ok(version), Method::Get, "/version") = (&result, method, path.as_str()) {
+            self.schema_cache.observe_version(version.data());
+        }
         self.log_result(start, method, path, result)
     }
 
