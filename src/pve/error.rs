@@ -160,6 +160,8 @@ pub enum NetworkError {
     NoAnswer,
     #[error("it can do nothing: its cluster file system is down, or it is cut off from the cluster")]
     Disabled,
+    #[error("it belongs to another cluster than the other addresses of this entry: remove it from clusters.json")]
+    OtherCluster,
     #[error("a proxy answers in its place")]
     ProxyAnswered,
     #[error("it rejects the API token that the cluster accepted before (a wrong clock, or stale data)")]

@@ -525,3 +525,25 @@ fn a_token_that_worked_before_is_tried_on_one_more_node_by_reads() {
     assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "unauthorized");
     assert_eq!(second.requests().len(), requests);
 }
+
+#[test]
+fn an_address_of_another_cluster_is_passed_over_at_failover() {
+    let nodes = |name: &'static str| {
+        move |request: &crate::support::node::Request| match request.path() {
+            "/api2/json/nodes" => ScriptedReply::data(&format!(r#"[{{"node":"{name}"}}]"#)),
+            _ => ScriptedReply::data("1"),
+        }
+    };
+    let first = Node::start(nodes("pve1"));
+    let (stray, second) = (Node::start(nodes("lab1")), Node::start(nodes("pve1")));
+    let cluster = Time::default().of(vec![first.endpoint(), stray.endpoint(), second.endpoint()], &second);
+    send(&cluster, Method::Get, "/nodes", &CancelToken::new()).unwrap();
+    drop(first);
+    assert_eq!(ask(&cluster, Method::Post).unwrap().data(), "1");
+    let posts = |node: &Node| node.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!((posts(&stray), posts(&second)), (0, 1));
+    drop(second);
+    let error = ask(&cluster, Method::Post).unwrap_err();
+    assert!(error.to_string().contains("another cluster"), "{error}");
+    assert_eq!(posts(&stray), 0);
+}

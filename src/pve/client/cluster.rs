@@ -5,6 +5,7 @@ use crate::config::{ClusterConfig, Limits};
 use crate::metrics::ClusterMetrics;
 use crate::pve::client::api_response::{self, SentCall};
 use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphorePermit};
+use crate::pve::client::cluster_identity::ClusterIdentity;
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
@@ -55,6 +56,7 @@ pub struct Cluster {
     token_accepted: AtomicBool,
     /// The privileges of the token, and the time at which they were read.
     token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
+    identity: ClusterIdentity,
 }
 
 /// Time limit of one call.
@@ -108,6 +110,7 @@ impl Cluster {
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
             token_privileges: Mutex::default(),
+            identity: ClusterIdentity::default(),
             settings,
             transport,
         })
@@ -270,10 +273,13 @@ impl Cluster {
         let form = method.has_form().then_some(encoded.as_str());
         let request = NodeRequest { method, target, form, is_public: false };
         let _permit = self.acquire_permit(limit.deadline, cancel)?;
-        let (node, response) = self.try_nodes(method, path, limit, true, &mut |node, timeout| {
+        let (node, response) = self.try_nodes(method, path, limit, true, cancel, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
         let response = self.parse_response(node, response, SentRequest { method, path, limit }, parse)?;
+        if method == Method::Get && path.as_str() == "/nodes" && self.transport.node_count() > 1 {
+            self.identity.learn(node, response.data());
+        }
         if method == Method::Get {
             self.discover_nodes(limit.deadline, cancel);
         }
@@ -299,7 +305,7 @@ impl Cluster {
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
         let path = "/cluster/status";
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
-        let (node, response) = self.try_nodes(Method::Get, &path, limit, true, &mut |node, timeout| {
+        let (node, response) = self.try_nodes(Method::Get, &path, limit, true, cancel, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
         let response = self.parse_response(
@@ -326,6 +332,7 @@ impl Cluster {
         path: &dyn fmt::Display,
         limit: CallTimeLimit,
         can_discard_answer: bool,
+        cancel: &CancelToken,
         exchange: &mut dyn FnMut(usize, Option<AttemptTimeout>) -> Result<NodeResponse, TransportError>,
     ) -> Result<(usize, NodeResponse), PveError> {
         let mut policy = RetryPolicy::new(method, can_discard_answer);
@@ -338,6 +345,12 @@ impl Cluster {
             let start = Instant::now();
             let timeout = self.attempt_timeout(choice, limit.deadline, tried.is_empty(), policy.can_cut_short());
             tried.push(choice.node);
+            if self.identity.is_unchecked(choice.node) && !self.is_same_cluster(choice.node, timeout, cancel) {
+                let cause = ConnectError::Network(NetworkError::OtherCluster);
+                failures.push(self.record_failure(choice, false, cause));
+                next = self.node_health.choose(&tried, false);
+                continue;
+            }
             let result = exchange(choice.node, timeout);
             if !matches!(result, Err(TransportError::Cancelled { .. })) {
                 self.metrics.record_contact(choice.node, matches!(result, Ok(_) | Err(TransportError::Malformed(_))));
@@ -396,6 +409,16 @@ impl Cluster {
             }
         }
         refusal.ok_or_else(|| PveError::from_attempts(failures))
+    }
+
+    /// Asks an address for its nodes, before it is used in the place of another one.
+    fn is_same_cluster(&self, node: usize, timeout: Option<AttemptTimeout>, cancel: &CancelToken) -> bool {
+        let target = PathAndQuery::from_static("/api2/json/nodes");
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
+        let answer = self.transport.exchange(node, &request, timeout, cancel).ok().filter(NodeResponse::is_success);
+        let filter = self.transport.secret_filter();
+        let nodes = answer.and_then(|answer| ApiResponse::parse_bytes(answer.body, filter, ApiResponse::parse).ok());
+        self.identity.check(node, nodes.as_ref().map(ApiResponse::data))
     }
 
     fn record_token_check(&self, status: u16) {
@@ -533,7 +556,7 @@ impl SchemaSource for Cluster {
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: true };
         let _permit = self.acquire_permit(deadline, cancel)?;
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
-        let (node, response) = self.try_nodes(Method::Get, &path, limit, false, &mut |node, timeout| {
+        let (node, response) = self.try_nodes(Method::Get, &path, limit, false, cancel, &mut |node, timeout| {
             self.transport.stream(node, &request, timeout, cancel, max_bytes, sink)
         })?;
         match (response.status, response.body_error) {
