@@ -71,7 +71,7 @@ pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error
             explain_nodes(cluster, segment(1)?).map(Explanation::from)
         }
         ExplainableFailure::GuestNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
-            explain_guest_location(cluster, segment(3)?)
+            explain_guest_location(cluster, path, segment(3)?)
         }
         _ => None,
     }
@@ -98,9 +98,19 @@ fn explain_nodes(cluster: &ClusterHandle<'_>, node: &str) -> Option<String> {
     (!listed.is_empty()).then(|| hints::describe_nodes(&listed, suggestion))
 }
 
-fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<Explanation> {
+/// Returns whether a path is that of a guest, or below it.
+fn is_below(path: &ApiPath, guest: &ApiPath) -> bool {
+    path.as_str().strip_prefix(guest.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn explain_guest_location(cluster: &ClusterHandle<'_>, path: &ApiPath, query: &str) -> Option<Explanation> {
     let guests = cluster.look_up_guests().ok()?;
     Some(match guests::find_guest(guests, query) {
+        // The list lags behind a migration.
+        Ok(guest) if guest.path().is_some_and(|listed| is_below(path, &listed)) => Explanation {
+            text: hints::describe_moving_guest(query, &guest.node),
+            next_step: Some("try again in some seconds".into()),
+        },
         Ok(guest) => hints::describe_guest_location(query, guest).into(),
         Err(error) => Explanation {
             text: hints::describe_missing_guest(&error),

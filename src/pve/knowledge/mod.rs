@@ -2,6 +2,6 @@
 
 pub(crate) mod answers;
 pub(crate) mod filtered_lists;
-pub(in crate::pve) mod formats;
+pub(crate) mod formats;
 pub mod messages;
 pub(crate) mod text;
