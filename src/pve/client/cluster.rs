@@ -5,7 +5,7 @@ use crate::config::{ClusterConfig, Limits};
 use crate::metrics::ClusterMetrics;
 use crate::pve::client::api_response::{self, SentCall};
 use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphorePermit};
-use crate::pve::client::cluster_identity::ClusterIdentity;
+use crate::pve::client::cluster_members::ClusterMembers;
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
@@ -56,7 +56,7 @@ pub struct Cluster {
     token_accepted: AtomicBool,
     /// The privileges of the token, and the time at which they were read.
     token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
-    identity: ClusterIdentity,
+    members: ClusterMembers,
 }
 
 /// Time limit of one call.
@@ -110,7 +110,7 @@ impl Cluster {
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
             token_privileges: Mutex::default(),
-            identity: ClusterIdentity::default(),
+            members: ClusterMembers::default(),
             settings,
             transport,
         })
@@ -141,7 +141,8 @@ impl Cluster {
     ///
     /// A node that cannot be reached or is not trusted is skipped: it was sent nothing. A GET whose connection is lost
     /// before an answer is sent once more, to another node if there is one. A GET whose answer is truncated is sent once
-    /// more if there is another node. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
+    /// more if there is another node, and so is one that a proxy answers with an error. A node that says that it can do
+    /// nothing is passed over by every method. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
     /// ([`Cluster::node_states`]).
     ///
     /// A failure writes one line to the log, at `debug`. If the outcome of a change is unknown, the level is `warn`,
@@ -278,7 +279,7 @@ impl Cluster {
         })?;
         let response = self.parse_response(node, response, SentRequest { method, path, limit }, parse)?;
         if method == Method::Get && path.as_str() == "/nodes" && self.transport.node_count() > 1 {
-            self.identity.learn(node, response.data());
+            self.members.learn(node, response.data());
         }
         if method == Method::Get {
             self.discover_nodes(limit.deadline, cancel);
@@ -345,7 +346,7 @@ impl Cluster {
             let start = Instant::now();
             let timeout = self.attempt_timeout(choice, limit.deadline, tried.is_empty(), policy.can_cut_short());
             tried.push(choice.node);
-            if self.identity.is_unchecked(choice.node) && !self.is_same_cluster(choice.node, timeout, cancel) {
+            if self.members.is_unchecked(choice.node) && !self.is_same_cluster(choice.node, timeout, cancel) {
                 let cause = ConnectError::Network(NetworkError::OtherCluster);
                 failures.push(self.record_failure(choice, false, cause));
                 next = self.node_health.choose(&tried, false);
@@ -418,7 +419,7 @@ impl Cluster {
         let answer = self.transport.exchange(node, &request, timeout, cancel).ok().filter(NodeResponse::is_success);
         let filter = self.transport.secret_filter();
         let nodes = answer.and_then(|answer| ApiResponse::parse_bytes(answer.body, filter, ApiResponse::parse).ok());
-        self.identity.check(node, nodes.as_ref().map(ApiResponse::data))
+        self.members.check(node, nodes.as_ref().map(ApiResponse::data))
     }
 
     fn record_token_check(&self, status: u16) {

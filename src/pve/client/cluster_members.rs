@@ -10,20 +10,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Names of the nodes of the cluster in use, and the addresses that belong to it.
 #[derive(Default)]
-pub(in crate::pve) struct ClusterIdentity {
-    state: Mutex<IdentityState>,
+pub(in crate::pve) struct ClusterMembers {
+    state: Mutex<MembersState>,
 }
 
 #[derive(Default)]
-struct IdentityState {
+struct MembersState {
     /// Empty until an answer has told them.
     names: BTreeSet<String>,
     /// The addresses that belong to the cluster, by their index.
     members: BTreeSet<usize>,
 }
 
-impl ClusterIdentity {
-    fn lock(&self) -> MutexGuard<'_, IdentityState> {
+impl ClusterMembers {
+    fn lock(&self) -> MutexGuard<'_, MembersState> {
         // The state is consistent after every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,12 +76,12 @@ mod tests {
 
     #[test]
     fn an_address_with_other_nodes_belongs_to_another_cluster() {
-        let identity = ClusterIdentity::default();
-        assert!(!identity.is_unchecked(1), "nothing is known yet");
-        identity.learn(0, r#"[{"node":"pve1"},{"node":"pve2"}]"#);
-        assert!(!identity.is_unchecked(0) && identity.is_unchecked(1));
-        assert!(!identity.check(1, Some(r#"[{"node":"lab1"}]"#)) && identity.is_unchecked(1));
-        assert!(identity.check(2, Some(r#"[{"node":"pve2"},{"node":"pve3"}]"#)) && !identity.is_unchecked(2));
-        assert!(identity.check(3, None) && identity.check(3, Some("7")) && identity.is_unchecked(3));
+        let cluster = ClusterMembers::default();
+        assert!(!cluster.is_unchecked(1), "nothing is known yet");
+        cluster.learn(0, r#"[{"node":"pve1"},{"node":"pve2"}]"#);
+        assert!(!cluster.is_unchecked(0) && cluster.is_unchecked(1));
+        assert!(!cluster.check(1, Some(r#"[{"node":"lab1"}]"#)) && cluster.is_unchecked(1));
+        assert!(cluster.check(2, Some(r#"[{"node":"pve2"},{"node":"pve3"}]"#)) && !cluster.is_unchecked(2));
+        assert!(cluster.check(3, None) && cluster.check(3, Some("7")) && cluster.is_unchecked(3));
     }
 }
