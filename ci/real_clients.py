@@ -2,20 +2,19 @@
 
     python3 ci/real_clients.py BINARY [WORD…]
 
-With words, runs only the checks whose name contains all of them. The clients are installed in CI_CACHE.
+With words, runs only the checks whose name contains all of them. The clients are installed in CI_CACHE. Python needs
+the packages of ci/clients.txt.
 """
 
-import contextlib
 import os
 import sys
 import time
 import traceback
 
-from clients import claude, gemini, inspector, scenarios, tools
-from clients.recorder import Recorder
+from clients import claude, claude_checks, codex, codex_checks, gemini, gemini_checks, inspector, mcp_remote_checks
+from clients import pages, scenarios, tools
 from clients.session import Session
-from clients.transports import LISTEN, TRANSPORTS
-from server import Server
+from clients.transports import TRANSPORTS
 
 ADAPTERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients", "adapters")
 
@@ -28,16 +27,16 @@ def javascript(package, adapter):
     return lambda: ["env", f"NODE_MODULES={tools.npm(package)}", *tools.node(), f"{ADAPTERS}/{adapter}"]
 
 
-SDK1 = javascript("@modelcontextprotocol/sdk@1.32.2", "sdk1.mjs")
+SDK1 = javascript(tools.SDK1, "sdk1.mjs")
 LEGACY = {"stdio": "2025-11-25", "sse": "2025-11-25", "http": "2025-11-25"}
 MODERN = {"stdio": "2026-07-28", "sse": "2026-07-28", "http": "2026-07-28"}
 # Name, command, and the expected protocol version per transport.
 CLIENTS = [
-    ("PyPI mcp 1.30.0", python("mcp==1.30.0", "python1.py"), LEGACY),
-    ("PyPI mcp 2.3.0", python("mcp==2.3.0", "python2.py"), MODERN),
-    ("npm sdk 1.32.2", SDK1, LEGACY),
-    ("npm client 2.4.0", javascript("@modelcontextprotocol/client@2.4.0", "client2.mjs"), MODERN),
-    ("npm sdk 1.32.2", SDK1, {"mcp-remote http-first": "2025-11-25", "mcp-remote sse-only": "2025-11-25"}),
+    (f"PyPI {tools.PYTHON1}", python(tools.PYTHON1, "python1.py"), LEGACY),
+    (f"PyPI {tools.PYTHON2}", python(tools.PYTHON2, "python2.py"), MODERN),
+    (f"npm {tools.SDK1}", SDK1, LEGACY),
+    (f"npm {tools.CLIENT2}", javascript(tools.CLIENT2, "client2.mjs"), MODERN),
+    (f"npm {tools.SDK1}", SDK1, {"mcp-remote http-first": "2025-11-25", "mcp-remote sse-only": "2025-11-25"}),
 ]
 
 
@@ -56,41 +55,10 @@ def scenario_check(command, transport, protocol, options, ask):
 
 def inspector_check(transport, era):
     def check(binary):
-        command = [*tools.node(), f"{tools.npm('@modelcontextprotocol/inspector@2.12.0')}/.bin/mcp-inspector"]
         with TRANSPORTS[transport](binary, ["--demo"]) as (kind, target, _):
-            inspector.asks(command, kind, target, era)
+            inspector.asks(kind, target, era)
 
     return check
-
-
-def gemini_check(kind, path):
-    def check(binary):
-        command = [*tools.node(), f"{tools.npm('@google/gemini-cli@0.61.0')}/.bin/gemini"]
-        with recorded_demo(binary) as recorder:
-            gemini.connects(command, f"{recorder.url}{path}", kind)
-            return f"protocol {', '.join(recorder.protocols())}"
-
-    return check
-
-
-def claude_check(binary):
-    """Claude Code starts with protocol 2026-07-28 and stays there: it never sends `initialize`."""
-    with recorded_demo(binary) as recorder:
-        claude.connects([f"{tools.npm('@anthropic-ai/claude-code@2.1.330')}/.bin/claude"], f"{recorder.url}/mcp")
-        first = recorder.exchanges[0]
-        scenarios.expect(first.asked()["method"] == "server/discover", "the first request is server/discover", first)
-        versions = first.answered()["result"]["supportedVersions"]
-        scenarios.expect(first.status == 200 and versions == ["2026-07-28"], "the server answers it", first)
-        methods = recorder.methods()
-        listed = "tools/list" in methods and "initialize" not in methods
-        scenarios.expect(listed, "the client lists the tools without initialize", methods)
-        return f"protocol {', '.join(recorder.protocols())}: {', '.join(methods)}"
-
-
-@contextlib.contextmanager
-def recorded_demo(binary):
-    with Server([binary, "--demo", *LISTEN]) as server, Recorder(server.url) as recorder:
-        yield recorder
 
 
 # Each check has a name and takes the binary. Its result is printed, an exception fails it.
@@ -100,14 +68,20 @@ CHECKS = [
     for transport, protocol in protocols.items()
     for scenario, parts in scenarios.SCENARIOS.items()
 ] + [
-    (f"MCP Inspector 2.12.0, {transport}, {era}", inspector_check(transport, era))
+    (f"MCP Inspector {inspector.VERSION}, {transport}, {era}", inspector_check(transport, era))
     for transport in ("stdio", "sse", "http")
     for era in ("legacy", "auto")
 ] + [
-    ("gemini mcp list 0.61.0, sse", gemini_check("sse", "/sse")),
-    ("gemini mcp list 0.61.0, http", gemini_check("http", "/mcp")),
-    ("claude mcp list 2.1.330, http", claude_check),
-]  # fmt: skip
+    (f"{client}, {name}", check)
+    for client, checks in [
+        (f"Claude Code {claude.VERSION}", claude_checks.CHECKS),
+        (f"Gemini CLI {gemini.VERSION}", gemini_checks.CHECKS),
+        (f"Codex CLI {codex.VERSION}", codex_checks.CHECKS),
+        ("mcp-remote", mcp_remote_checks.CHECKS),
+        ("docs/clients.md", pages.CHECKS),
+    ]
+    for name, check in checks
+]
 
 
 def main(binary, *words):

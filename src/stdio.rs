@@ -4,15 +4,17 @@
 //! nor its own cancellation. Answers are written one at a time, a line and a write each. The thread that waits for the
 //! end is not the reader, which may block in a read or in a write to a full pipe.
 
+use crate::base::blocking_io::BlockingIo;
 use crate::base::cancel::CancelToken;
 use crate::base::deadline::Deadline;
+use crate::base::memory::{CallMemory, MemoryBudget, MemoryReservation};
 use crate::base::workers::{CALL_STACK_BYTES, WorkerPool};
 use crate::config::Limits;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::{CallGuard, InFlightCalls};
 use crate::mcp::message::{
-    BUSY, InvalidMessage, MAX_BATCH, Message, RpcRequest, SERVER_BUSY_MESSAGE, encode_too_long, parse_message,
-    split_batch,
+    BUSY, InvalidMessage, MAX_BATCH, Message, RpcRequest, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE,
+    encode_too_long, parse_message, skip_byte_order_mark, split_batch,
 };
 use crate::mcp::{McpServer, TransportContext};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -29,6 +31,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 struct StdioCall {
     line: Vec<u8>,
     guard: CallGuard,
+    memory: CallMemory,
+    /// The memory of the line.
+    _reservation: MemoryReservation,
 }
 
 /// A server on the process's own stdin and stdout, before it runs.
@@ -44,23 +49,39 @@ pub struct StdioHandle(Arc<StopFlag>);
 
 #[derive(Default)]
 struct StopFlag {
-    is_set: Mutex<bool>,
+    phase: Mutex<SessionPhase>,
     changed: Condvar,
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum SessionPhase {
+    #[default]
+    Running,
+    /// Stdin has ended. The calls that were read still run.
+    InputEnded,
+    /// A signal arrived. Only the calls that have begun still run.
+    Stopped,
+}
+
 impl StdioHandle {
-    /// Rejects new calls, as at the end of stdin. Returns at once. [`StdioServer::run`] returns after the last call.
+    /// Rejects new calls and those that have not begun. Returns at once. [`StdioServer::run`] returns after the last call.
     pub fn stop(&self) {
-        *self.lock() = true;
+        self.end(SessionPhase::Stopped);
+    }
+
+    fn end(&self, phase: SessionPhase) {
+        *self.lock() = phase;
         self.0.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.0.is_set.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SessionPhase> {
+        self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self) {
-        drop(self.0.changed.wait_while(self.lock(), |stop| !*stop));
+    /// Waits for the end and returns its kind.
+    fn wait(&self) -> SessionPhase {
+        let ended = self.0.changed.wait_while(self.lock(), |phase| *phase == SessionPhase::Running);
+        *ended.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,13 +94,14 @@ impl StdioServer {
         self.handle.clone()
     }
 
-    /// Serves until stdin ends or the handle stops it. Calls in flight then have `stop_timeout` to end. The reader thread
-    /// may stay blocked in a read until the process ends.
+    /// Serves until stdin ends or the handle stops it. Calls in flight then have `stop_timeout` to end. Calls that have not
+    /// begun by then, or at a stop, are answered with an error. The reader thread may stay blocked in a read until the
+    /// process ends.
     ///
     /// # Errors
     /// The system cannot start a thread.
     pub fn run(self) -> io::Result<()> {
-        self.serve(BufReader::new(io::stdin()), io::stdout())
+        self.serve(BufReader::new(BlockingIo(io::stdin())), BlockingIo(io::stdout()))
     }
 
     /// Serves any two streams.
@@ -95,7 +117,7 @@ impl StdioServer {
             let session = session.clone();
             WorkerPool::new(limits.max_calls, move |call: StdioCall| {
                 if let Ok(Message::Request(request)) = parse_message(&call.line) {
-                    session.handle_request(&request, call.guard.cancel.clone());
+                    session.handle_request(&request, call.guard.cancel.clone().with_memory(call.memory));
                 }
             })
         };
@@ -104,14 +126,24 @@ impl StdioServer {
             workers: workers.clone(),
             handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
+            memory: MemoryBudget::new(limits.max_buffered_bytes),
         };
         thread::Builder::new().name("stdin".into()).stack_size(CALL_STACK_BYTES).spawn(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| reader.read_messages(input)));
-            reader.handle.stop();
+            if *reader.handle.lock() == SessionPhase::Running {
+                reader.handle.end(SessionPhase::InputEnded);
+            }
         })?;
-        handle.wait();
+        let reject_queued = || {
+            let session = session.clone();
+            workers.reject_queued(move |call| session.reject(&call, SERVER_STOPPING_MESSAGE));
+        };
+        if handle.wait() == SessionPhase::Stopped {
+            reject_queued();
+        }
         if workers.stop(&Deadline::from_now(limits.stop_timeout)) > 0 {
             log::warn!("stopping: the calls in flight took too long and are cancelled");
+            reject_queued();
             session.calls.cancel_all_for_shutdown();
             workers.stop(&Deadline::from_now(SHUTDOWN_GRACE));
         }
@@ -135,6 +167,16 @@ impl<W: Write> StdioSession<W> {
             self.output.write_line(&answer.bytes);
         }
     }
+
+    /// Sends an error as the answer to a call that does not run, unless the client cancelled it.
+    fn reject(&self, call: &StdioCall, message: &str) {
+        if let Ok(Message::Request(request)) = parse_message(&call.line)
+            && !call.guard.cancel.is_client_gone()
+        {
+            self.server.record_busy(&request, &self.caller);
+            self.output.write_line(&request.encode_rejection(BUSY, message));
+        }
+    }
 }
 
 /// The state of the thread that reads stdin.
@@ -144,6 +186,8 @@ struct StdinReader<W> {
     /// After a stop, lines that are still read are discarded.
     handle: StdioHandle,
     max_bytes: usize,
+    /// The memory of messages and of the answers of nodes.
+    memory: Arc<MemoryBudget>,
 }
 
 impl<W: Write> StdinReader<W> {
@@ -152,7 +196,7 @@ impl<W: Write> StdinReader<W> {
         let StdioSession { calls, output, .. } = &*self.session;
         let mut line = Vec::new();
         while let Ok(true) = read_line(&mut input, &mut line, self.max_bytes) {
-            if *self.handle.lock() {
+            if *self.handle.lock() == SessionPhase::Stopped {
                 break;
             }
             if output.closed.load(Ordering::Relaxed) {
@@ -161,7 +205,7 @@ impl<W: Write> StdinReader<W> {
             }
             if line.len() > self.max_bytes {
                 output.write_line(&encode_too_long(self.max_bytes));
-            } else if !line.trim_ascii().is_empty() {
+            } else if !skip_byte_order_mark(&line).trim_ascii().is_empty() {
                 match split_batch(&line, MAX_BATCH) {
                     None => self.handle_message(std::mem::take(&mut line)),
                     Some(Err(InvalidMessage(answer))) => output.write_line(&answer),
@@ -178,7 +222,7 @@ impl<W: Write> StdinReader<W> {
 
     /// Answers one message, or passes a call to a worker thread.
     fn handle_message(&self, line: Vec<u8>) {
-        let StdioSession { server, calls, output, caller } = &*self.session;
+        let StdioSession { server, caller, calls, output, .. } = &*self.session;
         match parse_message(&line) {
             Err(InvalidMessage(answer)) => output.write_line(&answer),
             Ok(Message::Response) => {}
@@ -186,11 +230,15 @@ impl<W: Write> StdinReader<W> {
             Ok(Message::Request(request)) if request.may_take_long() => {
                 // Registered before it runs, so that a cancellation on the next line finds it.
                 let guard = calls.register(request.id());
-                if let Err(call) = self.workers.submit(StdioCall { line, guard })
-                    && let Ok(Message::Request(request)) = parse_message(&call.line)
-                {
+                let memory = self.memory.open_whole(&caller.client.name);
+                let Ok(_reservation) = memory.reserve(line.len()) else {
                     server.record_busy(&request, caller);
-                    output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
+                    return output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
+                };
+                if let Err(call) = self.workers.submit(StdioCall { line, guard, memory, _reservation }) {
+                    let is_stopped = *self.handle.lock() == SessionPhase::Stopped;
+                    let message = if is_stopped { SERVER_STOPPING_MESSAGE } else { SERVER_BUSY_MESSAGE };
+                    self.session.reject(&call, message);
                 }
             }
             Ok(Message::Request(request)) => self.session.handle_request(&request, CancelToken::new()),
@@ -280,12 +328,13 @@ mod tests {
             description: "waits for its cancellation",
             input: ToolInput::Parameters(&[]),
             effect: ToolEffect::ReadOnly,
+            meta: serde_json::Map::new(),
             handler: Box::new(|context, _| {
                 context.send_progress(1.0, None, "started");
                 let (sender, cancelled) = channel();
-                context.cancel.set_hook(Some(Box::new(move || {
+                let _hook = context.cancel.on_cancel(Box::new(move || {
                     let _ = sender.send(());
-                })));
+                }));
                 let _ = cancelled.recv_timeout(Duration::from_secs(20));
                 Ok(ToolOutput::text("cancelled".into()))
             }),
@@ -338,6 +387,21 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_before_a_line_is_skipped() {
+        let (input, output, thread) = start_server(Limits::default());
+        let ping = |id: u8| format!("\u{feff}{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n");
+        for line in
+            ["\u{feff}\n".to_owned(), ping(1), format!("\u{feff}[{}]\n", ping(2).trim().trim_start_matches('\u{feff}'))]
+        {
+            input.send(line).unwrap();
+        }
+        drop(input);
+        thread.join().unwrap();
+        let ids: Vec<_> = output.try_iter().map(|answer| answer["id"].clone()).collect();
+        assert_eq!(ids, [json!(1), json!(2)]);
+    }
+
+    #[test]
     fn the_end_of_stdin_cancels_calls_after_the_stop_timeout() {
         let (input, output, thread) =
             start_server(Limits { stop_timeout: Duration::from_millis(50), ..Limits::default() });
@@ -347,6 +411,40 @@ mod tests {
         thread.join().unwrap();
         let answer = output.recv_timeout(LONG).unwrap();
         assert_eq!(answer["result"]["content"][0]["text"], "cancelled", "a cancelled call reports its outcome");
+    }
+
+    /// Starts a server of one worker with one call that runs and one that waits.
+    fn start_full_server() -> (Sender<String>, Receiver<Value>, thread::JoinHandle<()>, StdioHandle) {
+        let limits = Limits { max_calls: 1, stop_timeout: Duration::from_millis(50), ..Limits::default() };
+        let (input, output, thread, handle) = start_server_with_handle(limits);
+        // The answer to the ping shows that the calls before it are in the queue.
+        input.send(wait_call(1) + &wait_call(2) + "{\"jsonrpc\":\"2.0\",\"id\":\"p\",\"method\":\"ping\"}\n").unwrap();
+        let first_two: Vec<_> = (0..2).map(|_| output.recv_timeout(LONG).unwrap()).collect();
+        assert!(first_two.iter().any(|message| message["id"] == "p"), "{first_two:?}");
+        (input, output, thread, handle)
+    }
+
+    fn assert_last_answers(output: &Receiver<Value>) {
+        let answers: Vec<_> = output.try_iter().collect();
+        let of = |id: u32| answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("{answers:?}"));
+        assert_eq!(of(1)["result"]["content"][0]["text"], "cancelled");
+        assert_eq!((&of(2)["error"]["message"], answers.len()), (&json!(SERVER_STOPPING_MESSAGE), 2), "{answers:?}");
+    }
+
+    #[test]
+    fn a_call_that_waits_at_the_end_of_stdin_is_told_that_it_did_not_begin() {
+        let (input, output, thread, _) = start_full_server();
+        drop(input);
+        thread.join().unwrap();
+        assert_last_answers(&output);
+    }
+
+    #[test]
+    fn a_call_that_waits_at_a_stop_is_told_that_it_did_not_begin() {
+        let (_input, output, thread, handle) = start_full_server();
+        handle.stop();
+        thread.join().unwrap();
+        assert_last_answers(&output);
     }
 
     #[test]

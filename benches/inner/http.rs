@@ -25,6 +25,7 @@ pub fn bench_heads(criterion: &mut Criterion) {
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
         clients: Vec::new(),
+        insecure_no_auth: false,
         certificate: None,
         health: HealthSources::default(),
     };

@@ -1,32 +1,33 @@
-"""Gemini CLI. `gemini mcp list` connects to each server, without a login or the internet."""
+"""Gemini CLI, with a stand-in for its model API."""
 
 import json
-import os
-import subprocess
-import tempfile
 
-SECONDS = 120
+from clients import tools
+from clients.home import Home
+from clients.model_api import SERVER
+
+VERSION = "0.61.0"
+# Named, since otherwise another model is asked which one to take.
+MODEL = "gemini-2.5-flash"
+SETTINGS = {
+    # In an untrusted folder it shows the server as disabled.
+    "security": {"folderTrust": {"enabled": False}, "auth": {"selectedType": "gemini-api-key"}},
+    "privacy": {"usageStatisticsEnabled": False},
+    "general": {"enableAutoUpdate": False},
+}
 
 
-def connects(command, url, kind):
-    """Makes `gemini mcp list` connect to a server of type `kind` ("http", "sse")."""
-    settings = {
-        "mcpServers": {"proxmox": {"type": kind, "url": url}},
-        # In an untrusted folder it shows the server as disabled.
-        "security": {"folderTrust": {"enabled": False}},
-        "privacy": {"usageStatisticsEnabled": False},
-        "general": {"enableAutoUpdate": False},
-    }
-    with tempfile.TemporaryDirectory() as home:
-        os.makedirs(f"{home}/.gemini")
-        os.makedirs(f"{home}/work")
-        with open(f"{home}/.gemini/settings.json", "w") as file:
-            json.dump(settings, file)
-        # An empty environment: no login, no proxy, no settings of another session.
-        done = subprocess.run(
-            [*command, "mcp", "list"], cwd=f"{home}/work", env={"HOME": home, "PATH": os.environ["PATH"]},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS,
-        )  # fmt: skip
-    # The exit code is 0 even if it could not connect.
-    if f"proxmox: {url} ({kind}) - Connected" not in done.stdout:
-        raise AssertionError(f"gemini mcp list says:\n{done.stdout}")
+def command():
+    return [*tools.node(), f"{tools.npm(f'@google/gemini-cli@{VERSION}')}/.bin/gemini"]
+
+
+class Gemini(Home):
+    """`with Gemini(model_url, server) as gemini:` prepares a home, with the settings of one server."""
+
+    def __init__(self, model_url, server):
+        super().__init__(command(), {"GOOGLE_GEMINI_BASE_URL": model_url, "GEMINI_API_KEY": "no-key"})
+        self.write(".gemini/settings.json", json.dumps({"mcpServers": {SERVER: server}, **SETTINGS}))
+
+    def ask(self, prompt):
+        """Runs a conversation without a terminal. Tools run without a question."""
+        return self.run("--approval-mode", "yolo", "--model", MODEL, "--prompt", prompt)

@@ -20,14 +20,20 @@ class Exchange:
     request: bytes
     status: int = None
     response: bytes = b""
+    finished: bool = False
 
     def asked(self):
         """The posted message."""
         return json.loads(self.request) if self.request else {}
 
     def answered(self):
-        """The message in the response. Not for streams."""
-        return json.loads(self.response)
+        """The message with the result: the whole response, or the last event of a stream. Empty before its end."""
+        if not self.finished:
+            return {}
+        if self.response.startswith(b"{"):
+            return json.loads(self.response)
+        lines = [line for line in self.response.splitlines() if line.startswith(b"data:")]
+        return json.loads(lines[-1].removeprefix(b"data:")) if lines else {}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -51,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         while part := answer.read1(1 << 16):
             exchange.response += part
             self.wfile.write(part)
+        exchange.finished = True
         upstream.close()
 
     do_GET = do_POST = do_DELETE = _relay
@@ -92,9 +99,14 @@ class Recorder:
         """All exchanges so far, in the order of the requests."""
         return list(self._server.exchanges)
 
+    def messages(self):
+        """The posted messages, each with the message that answered it, in order."""
+        posts = [exchange for exchange in self.exchanges if exchange.method == "POST"]
+        return [(exchange.asked(), exchange.answered()) for exchange in posts]
+
     def methods(self):
         """The protocol methods of all POST requests, in order."""
-        return [exchange.asked().get("method") for exchange in self.exchanges if exchange.method == "POST"]
+        return [asked.get("method") for asked, _ in self.messages()]
 
     def protocols(self):
         """The protocol versions that the client named, in `params` or in `_meta`."""

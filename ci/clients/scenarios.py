@@ -44,7 +44,7 @@ def demo(session):
     rows = session.call("get_cluster_resources").rows()
     machines = [row for row in rows if row["id"].startswith("qemu/")]
     # Templates are stopped too, but can't be started.
-    stopped = [row for row in machines if row["status"] == "stopped" and not row.get("template")]
+    stopped = [row for row in machines if row["status"] == "stopped" and row["template"] != "1"]
     expect(len(stopped) > 1, "the demo has virtual machines that are stopped", rows)
     first, second = stopped[:2]
     found = session.call("find_guest", query=first["name"]).rows()
@@ -56,21 +56,21 @@ def demo(session):
     expect("VM.PowerMgmt" in described, "the description names the privilege", described)
     shown = session.call("proxmox_api_call", method="POST", path=f"/qemu/{first['name']}/status/start", dry_run=True)
     expect(f"{found[0]['path']}/status/start" in shown.text, "the dry run shows the whole request", shown)
-    upid = session.call("proxmox_api_call", method="POST", path=f"{found[0]['path']}/status/start").data()
-    ended = session.call("wait_for_task", upid=upid).structured
-    expect((ended["status"], ended["exitstatus"]) == ("stopped", "OK"), "the task ends well", ended)
+    upid = session.call("proxmox_api_call", method="POST", path=f"{found[0]['path']}/status/start").upid()
+    ended = session.call("wait_for_task", upid=upid)
+    expect("OK: qmstart" in ended.text, "the task ends well", ended)
     waited = session.call("proxmox_api_call", method="POST", path=f"/qemu/{second['name']}/status/start", wait=True)
-    expect(waited.text.startswith("OK: qmstart"), "the call waits for its task", waited)
+    expect("OK: qmstart" in waited.text, "the call waits for its task", waited)
     now = session.call("proxmox_api_get", path=f"/qemu/{first['name']}/status/current").data()
     expect(now["status"] == "running", "the guest runs", now)
     stop = {"method": "POST", "path": f"/qemu/{first['name']}/status/stop", "wait": True}
     asked = session.try_call("proxmox_api_call", **stop)
-    if asked.text.startswith("OK: qmstop"):
+    if "OK: qmstop" in asked.text:
         return  # This client has asked its user, who accepted.
     code = re.search('confirm: "([0-9a-f-]+)"', asked.text)
     expect(asked.is_error and first["name"] in asked.text and code, "a stop needs confirmation", asked)
     done = session.call("proxmox_api_call", confirm=code.group(1), **stop)
-    expect(done.text.startswith("OK: qmstop"), "the code confirms the call", done)
+    expect("OK: qmstop" in done.text, "the code confirms the call", done)
     again = session.try_call("proxmox_api_call", confirm=code.group(1), **stop)
     expect(again.is_error and "used before" in again.text, "a code is accepted only once", again)
 
@@ -100,8 +100,8 @@ def two_clusters(session):
     expect("9.1.2" in checked.text and "beta" in checked.text, "both clusters are checked", checked.text)
     nodes = session.call("list_nodes")
     expect([row["node"] for row in nodes.rows()] == ["alpha1"], "the node that is up has the only row", nodes)
-    errors = nodes.structured["errors"]
-    expect([error["cluster"] for error in errors] == ["beta"], "the cluster that is down has the only error", errors)
+    failed = re.findall(r"^cluster (\w+): ", nodes.text, re.MULTILINE)
+    expect(failed == ["beta"], "the cluster that is down has the only error", nodes.text)
     guests = {row.get("name") for row in session.call("get_cluster_resources").rows()}
     expect({"mail", "dns"} <= guests, "the guests are there", guests)
     version = session.call("proxmox_api_call", cluster="alpha", path="/version").data()

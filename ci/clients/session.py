@@ -17,6 +17,7 @@ for clients in every language.
 import json
 import os
 import queue
+import re
 import subprocess
 import tempfile
 import threading
@@ -34,14 +35,19 @@ class Answer:
     is_error: bool
 
     def rows(self):
-        """The rows of a table, each as a dict by column."""
-        table = self.structured
-        return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+        """The rows of the table in the text, each as a dict by column."""
+        lines = [line.split("\t") for line in self.text.splitlines() if "\t" in line]
+        return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
     def data(self):
-        """The `data` of an unchanged answer of Proxmox. A note of the server may follow it."""
-        value, _ = json.JSONDecoder().raw_decode(self.text)
+        """The `data` of an unchanged answer of Proxmox. Notes of the server may be before and after it."""
+        start = re.search(r"^[{\[]", self.text, re.MULTILINE).start()
+        value, _ = json.JSONDecoder().raw_decode(self.text[start:])
         return value["data"] if isinstance(value, dict) and "data" in value else value
+
+    def upid(self):
+        """The task that a change started."""
+        return re.search(r"UPID:[^\s\"]+", self.text)[0]
 
 
 class Session:
@@ -100,8 +106,11 @@ class Session:
         return answer
 
     def try_call(self, name, **arguments):
-        """Calls a tool, and returns errors too."""
-        return Answer(**self._ask(call=name, arguments=arguments))
+        """Calls a tool, and returns errors too. Fails if there is more than text: clients would drop the text."""
+        answer = Answer(**self._ask(call=name, arguments=arguments))
+        if answer.structured is not None:
+            raise AssertionError(f"{name} {arguments} has structuredContent: {answer.structured}")
+        return answer
 
     def __enter__(self):
         return self

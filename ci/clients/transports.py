@@ -5,6 +5,7 @@ session.py), and a function that returns the server's log. Over stdio the client
 """
 
 import contextlib
+import os
 import tempfile
 
 from clients import tools
@@ -12,6 +13,8 @@ from clients.recorder import Recorder
 from server import Server
 
 LISTEN = ["--listen", "127.0.0.1:0"]
+# The token that a server demands, if a check wants one.
+TOKEN = "pmcp_6369-2d74-6f6b-656e-0123456789abcdef0123456789abcdef"
 MCP_REMOTE = "mcp-remote@0.15.1"
 
 
@@ -32,18 +35,21 @@ def http(binary, options):
         yield "http", [f"{server.url}/mcp"], server.output
 
 
+def mcp_remote_command():
+    return [*tools.node(), f"{tools.npm(MCP_REMOTE)}/.bin/mcp-remote"]
+
+
 def mcp_remote(strategy, path):
     """Returns a transport through mcp-remote: stdio to the client, and HTTP or SSE to the server, by `strategy`."""
 
     @contextlib.contextmanager
     def transport(binary, options):
-        command = [*tools.node(), f"{tools.npm(MCP_REMOTE)}/.bin/mcp-remote"]
         with (
             Server([binary, *options, *LISTEN]) as server,
             Recorder(server.url) as recorder,
             tempfile.TemporaryDirectory() as home,
         ):
-            remote = [*command, f"{recorder.url}{path}", "--allow-http", "--transport", strategy]
+            remote = [*mcp_remote_command(), f"{recorder.url}{path}", "--allow-http", "--transport", strategy]
             yield "stdio", ["env", f"HOME={home}", *remote], server.output
             streams = {exchange.path for exchange in recorder.exchanges if exchange.method == "GET"} & {"/mcp", "/sse"}
             # Strategies fall back to the other transport, unless their name ends in "only".
@@ -51,6 +57,17 @@ def mcp_remote(strategy, path):
                 raise AssertionError(f"mcp-remote {strategy} asked for {streams}")
 
     return transport
+
+
+@contextlib.contextmanager
+def recorded_demo(binary, token=None):
+    """Starts a demo behind a recorder. With a token, it answers only clients that send it."""
+    variables = {"MCP_AUTH_TOKEN": token} if token else {}
+    with (
+        Server([binary, "--demo", *LISTEN], env={**os.environ, **variables}) as server,
+        Recorder(server.url) as recorder,
+    ):
+        yield server, recorder
 
 
 TRANSPORTS = {

@@ -2,11 +2,11 @@
 
 use crate::mcp::arguments::{ParameterKind, ToolParameter};
 use crate::mcp::catalog::{
-    Catalog, Prompt, PromptArgument, Resource, TaskError, TaskHandlers, Tool, ToolEffect, ToolError, ToolInput,
-    ToolOutput,
+    Catalog, Prompt, PromptArgument, Resource, ResourceError, ResourceTemplate, Resources, TaskError, TaskHandlers,
+    Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
 };
 use crate::mcp::content::Content;
-use crate::mcp::context::Caller;
+use crate::mcp::context::{CallContext, Caller};
 use crate::mcp::in_flight::InFlightCalls;
 use crate::mcp::message::{self, InvalidMessage, MAX_BATCH, Message, RpcRequest};
 use crate::mcp::{McpServer, TransportContext};
@@ -35,6 +35,7 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
         description: "Says it.",
         input: ToolInput::Parameters(&SAY_PARAMETERS),
         effect: ToolEffect::ReadOnly,
+        meta: serde_json::Map::new(),
         handler: Box::new(|_, arguments| match arguments.text("text") {
             Some("fail") => Err(ToolError::Failed("it failed: \u{202e}\u{1b}[0m".into())),
             text => {
@@ -42,15 +43,30 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
             }
         }),
     };
-    let resource = Resource {
-        uri: "test://a",
-        name: "a",
-        description: "Empty.",
+    let entry = |context: &CallContext<'_>| Resource {
+        uri: "test://a".into(),
+        name: context.caller.client.name.clone(),
+        title: "A \u{202e}\n".into(),
+        description: "Empty.".into(),
         mime: "text/plain",
-        handler: Box::new(|_, _| Ok(Some(Vec::new()))),
+    };
+    let resources = Resources {
+        list: Box::new(move |context| vec![entry(context)]),
+        templates: vec![ResourceTemplate {
+            uri: "test://{id}",
+            name: "t",
+            title: "T",
+            description: "Empty.",
+            mime: None,
+        }],
+        read: Box::new(|_, uri| match uri {
+            "test://a" => Ok(Vec::new()),
+            uri => Err(ResourceError::Unknown(uri.to_owned())),
+        }),
     };
     let prompt = Prompt {
         name: "ask",
+        title: "Ask",
         description: "Asks.",
         arguments: &[PromptArgument { name: "what", description: "the topic", required: true }],
         handler: Box::new(|_, arguments| Ok(vec![("user", Content::Text(format!("{arguments:?}")))])),
@@ -58,9 +74,9 @@ static SERVER: LazyLock<McpServer> = LazyLock::new(|| {
     let catalog = Catalog {
         instructions: "Say.",
         tools: vec![tool],
-        resources: vec![resource],
+        resources: Some(resources),
         prompts: vec![prompt],
-        completion: Some(Box::new(|_, name, typed| vec![name.len().to_string(), typed.len().to_string()])),
+        completion: Some(Box::new(|_, request| vec![request.argument.to_owned(), request.value.to_owned()])),
         tasks: Some(TaskHandlers {
             read: Box::new(|_, _| Err(TaskError::Unknown)),
             cancel: Box::new(|_, _| Ok(())),

@@ -5,6 +5,8 @@
 
 mod config;
 mod filter;
+#[cfg(test)]
+mod growth;
 mod http;
 mod json;
 mod mcp;

@@ -2,7 +2,7 @@
 
 use super::json::{is_json, parse_members};
 use crate::base::hint::render_error;
-use crate::mcp::arguments::ToolArguments;
+use crate::mcp::arguments::{ToolArguments, UnknownArguments};
 use crate::render::output::OutputOptions;
 use crate::render::table::{CellFormat, Column, ListTable, SortKey};
 use crate::tools::output_options::PARAMS;
@@ -33,7 +33,7 @@ pub fn check_view(bytes: &[u8]) -> bool {
     let enveloped =
         parse_members(answer).is_some_and(|members| members.iter().filter(|(name, _)| name == "data").count() == 1);
     check_rows(answer);
-    let Ok(args) = ToolArguments::validate("tool", &PARAMS, arguments) else { return false };
+    let Ok(args) = ToolArguments::validate("tool", &PARAMS, UnknownArguments::Refuse, arguments) else { return false };
     let Ok(options) = OutputOptions::from_args(&args) else { return false };
     let rendered = match options.render(answer.to_owned(), enveloped, cap) {
         Ok(rendered) => rendered,
@@ -60,13 +60,14 @@ fn check_rows(answer: &str) {
     if table.read(answer, &[Cow::Borrowed("\"lab\"")]).is_err() {
         return;
     }
-    let mut text = String::new();
-    let json = table.write(&mut text, |row| SortKey {
+    let mut layout = table.layout(|row| SortKey {
         group: row.text("name"),
         rank: 0,
         number: row.number("mem") as u64,
         name: row.text("cpu"),
     });
+    let (mut text, json) = (String::new(), layout.json_members(table.len()));
+    layout.write_text(&mut text, usize::MAX);
     let lines: Vec<&str> = text.split('\n').collect();
     assert_eq!(lines.len(), table.len() + 2, "{text}");
     let tabs = |line: &str| line.matches('\t').count();

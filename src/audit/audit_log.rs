@@ -3,17 +3,17 @@
 use super::error::{AuditOpenError, AuditWriteError};
 use super::file::AuditFile;
 use super::line::format_body;
+use super::queue::{AuditQueue, WRITE_LIMIT};
 use super::record::{AuditEvent, AuditRecord};
 use crate::base::timestamp::timestamp;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The target of the records in the log.
 const TARGET: &str = "audit";
 
 /// The audit log of a server.
-pub struct AuditLog(Option<Mutex<AuditFile>>);
+pub struct AuditLog(Option<AuditQueue>);
 
 impl AuditLog {
     /// Writes to the log with the target `audit`, reads at `debug` and the rest at `info`, without number and hash.
@@ -24,7 +24,9 @@ impl AuditLog {
     /// Appends to a file, which is created with mode 0600 if it is missing. The file is locked for this server as long
     /// as it runs.
     pub fn open(path: &Path) -> Result<Self, AuditOpenError> {
-        AuditFile::open(path).map(|file| Self(Some(Mutex::new(file))))
+        let queue = AuditQueue::start(AuditFile::open(path)?, WRITE_LIMIT);
+        let queue = queue.map_err(|error| AuditOpenError { path: path.to_owned(), cause: error.into() })?;
+        Ok(Self(Some(queue)))
     }
 
     /// Returns true if a record of such an event is written at all.
@@ -33,19 +35,36 @@ impl AuditLog {
     }
 
     /// Writes a record. Records other than those of reads are on the disk when this returns. After an error no part of
-    /// the record is in the file.
+    /// the record is in the file, unless [`AuditWriteError::may_be_written`]. The record of a read is only queued.
     pub fn write(&self, record: &AuditRecord<'_>) -> Result<(), AuditWriteError> {
+        match &self.0 {
+            Some(queue) if !record.event.is_read() => queue.push_and_wait(format_body(record)),
+            _ => {
+                self.write_later(record);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a record without waiting for the disk.
+    pub fn write_later(&self, record: &AuditRecord<'_>) {
         if !self.is_enabled(record.event) {
-            return Ok(());
+            return;
         }
         let body = format_body(record);
         match &self.0 {
             None => {
                 let time = timestamp(SystemTime::now());
                 log::log!(target: TARGET, level(record.event), "{{\"time\":\"{time}\"{body}}}");
-                Ok(())
             }
-            Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).append(&body, !record.event.is_read()),
+            Some(queue) => queue.push(body),
+        }
+    }
+
+    /// Waits until every record is written, at most for `limit`.
+    pub fn flush(&self, limit: Duration) {
+        if let Some(queue) = &self.0 {
+            queue.flush(limit);
         }
     }
 }

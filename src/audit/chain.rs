@@ -15,7 +15,7 @@ pub(super) const ZERO_HASH: &str = "00000000000000000000000000000000000000000000
 const RECORD_START: &str = "{\"seq\":";
 
 /// The state of a file that its next line depends on.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct HashChain {
     /// The number of the last line.
     pub(super) seq: u64,

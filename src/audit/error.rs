@@ -1,9 +1,12 @@
 //! The errors of an audit file.
 
 use crate::base::hint::Hint;
+use crate::sanitize::printable_path;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// A cause for which an audit file cannot be opened or written.
@@ -24,6 +27,9 @@ pub enum AuditFileError {
     Lock(io::Error),
     #[error("it does not end like an audit log")]
     NotAnAuditLog,
+    /// The disk may still write the line.
+    #[error("its disk did not accept the line within {} s", limit.as_secs())]
+    Stalled { may_be_written: bool, limit: Duration },
     #[error("{0}")]
     NoSpace(io::Error),
     #[error("{0}")]
@@ -56,6 +62,7 @@ impl AuditFileError {
             Self::Locked => "give each server a file of its own",
             Self::Lock(_) => "choose a path on a local disk",
             Self::NotAnAuditLog => "move the file away or choose another path",
+            Self::Stalled { .. } => "check its disk",
             Self::NoSpace(_) => "free some space on its disk",
             Self::Io(_) => "check its disk or choose another path",
         }
@@ -64,7 +71,7 @@ impl AuditFileError {
 
 /// The audit file cannot be opened when the server starts.
 #[derive(Debug, Error)]
-#[error("cannot open the audit log {}: {cause}", path.display())]
+#[error("cannot open the audit log {}: {cause}", printable_path(path))]
 pub struct AuditOpenError {
     pub path: PathBuf,
     pub cause: AuditFileError,
@@ -76,10 +83,23 @@ impl Hint for AuditOpenError {
     }
 }
 
-/// A record cannot be written. The text goes to clients and names no path.
-#[derive(Debug, Error)]
+/// A record cannot be written. The text goes to clients and names no path. Records that are written together share it.
+#[derive(Clone, Debug, Error)]
 #[error("cannot write the audit log: {0}")]
-pub struct AuditWriteError(pub AuditFileError);
+pub struct AuditWriteError(Arc<AuditFileError>);
+
+impl AuditWriteError {
+    /// Returns true if the record may be in the file all the same.
+    pub fn may_be_written(&self) -> bool {
+        matches!(*self.0, AuditFileError::Stalled { may_be_written: true, .. })
+    }
+}
+
+impl From<AuditFileError> for AuditWriteError {
+    fn from(cause: AuditFileError) -> Self {
+        Self(Arc::new(cause))
+    }
+}
 
 impl Hint for AuditWriteError {
     fn hint(&self) -> Option<Cow<'_, str>> {

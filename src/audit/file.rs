@@ -2,14 +2,15 @@
 
 use super::chain::{HashChain, MAX_LINE_BYTES};
 use super::error::{AuditFileError, AuditOpenError, AuditWriteError};
+use super::queue::{AuditSink, QueuedLine};
 use crate::base::hint::render_error;
-use crate::base::timestamp::timestamp;
+use crate::sanitize::printable_path;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Bytes of a file's end that are read to continue its chain, which are several lines of any length.
 const TAIL_BYTES: u64 = 4 * MAX_LINE_BYTES as u64;
@@ -39,23 +40,17 @@ impl AuditFile {
     pub(super) fn open(path: &Path) -> Result<Self, AuditOpenError> {
         let current = open_locked(path).map_err(|cause| AuditOpenError { path: path.to_owned(), cause })?;
         if current.file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
-            log::warn!("other users can read or write the audit log {0}. hint: chmod 600 {0}", path.display());
+            log::warn!("other users can read or write the audit log {0}. hint: chmod 600 {0}", printable_path(path));
         }
         Ok(Self { path: path.to_owned(), current, checked_at: Instant::now(), warned_at: None })
     }
 
-    /// Appends a record and, with `sync`, waits until it is on the disk. After an error no part of it is in the file.
-    pub(super) fn append(&mut self, body: &str, sync: bool) -> Result<(), AuditWriteError> {
-        let written = self.reopen_if_moved().and_then(|metadata| self.current.append(body, sync, metadata.len()));
-        written.map_err(|cause| {
-            let error = AuditWriteError(cause);
-            let now = Instant::now();
-            if self.warned_at.is_none_or(|last| now.duration_since(last) >= WARN_INTERVAL) {
-                self.warned_at = Some(now);
-                log::warn!("{}", render_error(&error));
-            }
-            error
-        })
+    fn warn(&mut self, error: &AuditWriteError) {
+        let now = Instant::now();
+        if self.warned_at.is_none_or(|last| now.duration_since(last) >= WARN_INTERVAL) {
+            self.warned_at = Some(now);
+            log::warn!("{}", render_error(error));
+        }
     }
 
     /// Opens the path again if the file was rotated or removed, and begins a new chain if it was emptied. Returns the
@@ -84,24 +79,58 @@ impl AuditFile {
     }
 }
 
+impl AuditSink for AuditFile {
+    fn append(&mut self, lines: &[QueuedLine]) -> Vec<Result<(), AuditWriteError>> {
+        let results = match self.reopen_if_moved() {
+            Ok(metadata) => self.current.append(lines, metadata.len()),
+            Err(cause) => vec![Err(cause.into()); lines.len()],
+        };
+        if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
+            self.warn(error);
+        }
+        results
+    }
+}
+
 impl LockedFile {
+    /// Appends records to a file of `start` bytes. After an error the file has no part of the record, if possible.
+    fn append(&mut self, lines: &[QueuedLine], start: u64) -> Vec<Result<(), AuditWriteError>> {
+        let chain_before = self.chain.clone();
+        let mut length = start;
+        let results: Vec<_> =
+            lines.iter().map(|line| self.append_line(line, &mut length).map_err(AuditWriteError::from)).collect();
+        let needs_sync = lines.iter().zip(&results).any(|(line, result)| line.needs_disk() && result.is_ok());
+        if needs_sync && let Err(error) = self.file.sync_data() {
+            self.chain = self.file.set_len(start).ok().and(chain_before);
+            let error = AuditWriteError::from(AuditFileError::from_write(error));
+            return vec![Err(error); lines.len()];
+        }
+        results
+    }
+
     /// Appends a record to a file of `length` bytes. After an error the file is cut to that length again, if possible.
-    fn append(&mut self, body: &str, sync: bool, length: u64) -> Result<(), AuditFileError> {
+    fn append_line(&mut self, line: &QueuedLine, length: &mut u64) -> Result<(), AuditFileError> {
         let chain = match self.chain.take() {
             Some(chain) => chain,
-            None => read_chain(&self.file, length)?,
+            None => {
+                // A part of a line may have remained.
+                *length = self.file.metadata()?.len();
+                read_chain(&self.file, *length)?
+            }
         };
-        let line = chain.format_line(&timestamp(SystemTime::now()), body);
+        let text = chain.format_line(&line.time, &line.body);
         // This is one write(2), unless the disk has room for a part only. The second write then returns the error.
-        let written = self.file.write_all(line.as_bytes());
-        match written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) }) {
-            Ok(()) => self.chain = Some(chain.advance(&line)),
+        match self.file.write_all(text.as_bytes()) {
+            Ok(()) => {
+                *length += text.len() as u64;
+                self.chain = Some(chain.advance(&text));
+                Ok(())
+            }
             Err(error) => {
-                self.chain = self.file.set_len(length).is_ok().then_some(chain);
-                return Err(AuditFileError::from_write(error));
+                self.chain = self.file.set_len(*length).is_ok().then_some(chain);
+                Err(AuditFileError::from_write(error))
             }
         }
-        Ok(())
     }
 }
 
@@ -177,6 +206,11 @@ mod tests {
         (folder, path)
     }
 
+    /// Appends a record. A `sync` record must reach the disk.
+    fn append(file: &mut AuditFile, body: &str, sync: bool) -> Result<(), AuditWriteError> {
+        file.append(&[QueuedLine::for_test(body, sync)]).pop().unwrap()
+    }
+
     fn open_error(path: &Path) -> String {
         render_error(&AuditFile::open(path).err().unwrap())
     }
@@ -193,7 +227,7 @@ mod tests {
         let (_folder, path) = folder();
         for count in 1..4 {
             let mut file = AuditFile::open(&path).unwrap();
-            file.append(",\"id\":\"a\"", count > 1).unwrap();
+            append(&mut file, ",\"id\":\"a\"", count > 1).unwrap();
             assert_eq!(count_records(&path, 0), count);
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -204,10 +238,10 @@ mod tests {
         let (_folder, path) = folder();
         let body = format!(",\"id\":\"{}\"", "x".repeat(50_000));
         let mut file = AuditFile::open(&path).unwrap();
-        (0..12).for_each(|_| file.append(&body, false).unwrap());
+        (0..12).for_each(|_| append(&mut file, &body, false).unwrap());
         drop(file);
         assert!(fs::metadata(&path).unwrap().len() > TAIL_BYTES);
-        AuditFile::open(&path).unwrap().append(&body, false).unwrap();
+        append(&mut AuditFile::open(&path).unwrap(), &body, false).unwrap();
         assert_eq!(count_records(&path, 0), 13);
     }
 
@@ -215,7 +249,7 @@ mod tests {
     fn a_torn_line_is_ended_and_continued_from() {
         let (_folder, path) = folder();
         let mut whole = AuditFile::open(&path).unwrap();
-        (0..2).for_each(|_| whole.append(",\"id\":\"a\"", false).unwrap());
+        (0..2).for_each(|_| append(&mut whole, ",\"id\":\"a\"", false).unwrap());
         drop(whole);
         let two = fs::read(&path).unwrap();
         let first = two.iter().position(|b| *b == b'\n').unwrap() + 1;
@@ -224,7 +258,7 @@ mod tests {
             let mut file = AuditFile::open(&path).unwrap();
             // Opening adds nothing.
             assert_eq!(fs::read(&path).unwrap(), &two[..cut]);
-            (0..2).for_each(|_| file.append(",\"id\":\"b\"", false).unwrap());
+            (0..2).for_each(|_| append(&mut file, ",\"id\":\"b\"", false).unwrap());
             drop(file);
             // The second line without its newline is a record.
             let torn = u64::from(cut + 1 < two.len());
@@ -262,19 +296,19 @@ mod tests {
     fn a_file_that_was_moved_or_removed_is_followed_by_a_new_one() {
         let (folder, path) = folder();
         let mut file = AuditFile::open(&path).unwrap();
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
         let moved = folder.path().join("audit.log.1");
         fs::rename(&path, &moved).unwrap();
         // Simulates the passing of a second.
         file.checked_at = file.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
-        file.append("", true).unwrap();
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
+        append(&mut file, "", true).unwrap();
         assert_eq!((count_records(&moved, 0), count_records(&path, 0)), (1, 2));
         fs::remove_file(&path).unwrap();
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
         assert_eq!(count_records(&path, 0), 1);
         File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
         assert_eq!(count_records(&path, 0), 1);
     }
 
@@ -286,24 +320,33 @@ mod tests {
         fs::rename(folder.path(), &away).unwrap();
         file.checked_at = file.checked_at.checked_sub(CHECK_INTERVAL).unwrap();
         for _ in 0..2 {
-            let error = render_error(&file.append("", true).unwrap_err());
+            let error = render_error(&append(&mut file, "", true).unwrap_err());
             let expected =
                 "cannot write the audit log: its folder does not exist. hint: create the folder, then call again";
             assert_eq!(error, expected);
         }
         fs::rename(&away, folder.path()).unwrap();
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
         assert_eq!(count_records(&path, 0), 1);
+    }
+
+    #[test]
+    fn the_lines_of_a_batch_are_one_chain() {
+        let (_folder, path) = folder();
+        let mut file = AuditFile::open(&path).unwrap();
+        let lines: Vec<_> = (0..50).map(|number| QueuedLine::for_test(",\"id\":\"a\"", number % 3 == 0)).collect();
+        assert!(file.append(&lines).iter().all(Result::is_ok));
+        assert_eq!(count_records(&path, 0), 50);
     }
 
     #[test]
     fn half_a_line_that_could_not_be_removed_is_continued_from() {
         let (_folder, path) = folder();
         let mut file = AuditFile::open(&path).unwrap();
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
         File::options().append(true).open(&path).unwrap().write_all(b"{\"seq\":2,\"ti").unwrap();
         file.current.chain = None;
-        file.append("", true).unwrap();
+        append(&mut file, "", true).unwrap();
         assert_eq!(count_records(&path, 1), 2);
     }
 }

@@ -9,6 +9,7 @@ mod chain;
 mod error;
 mod file;
 mod line;
+mod queue;
 mod record;
 mod verify;
 

@@ -28,6 +28,10 @@ pub enum AuditDecision {
     Confirmed,
     /// Allowed once it is confirmed.
     ConfirmationRequested,
+    /// Not made, because the user did not agree.
+    Declined,
+    /// Not made, because the client did not agree before a person could read the question.
+    Unattended,
 }
 
 /// The end of a call.
@@ -98,6 +102,8 @@ impl AuditDecision {
             Self::Denied => "refused",
             Self::Confirmed => "confirmed",
             Self::ConfirmationRequested => "asked",
+            Self::Declined => "declined",
+            Self::Unattended => "unattended",
         }
     }
 }

@@ -13,6 +13,11 @@ pub fn walk<'a>(text: &'a str, each: &mut dyn FnMut(&'a str, &'a str) -> bool) -
 
 /// Returns the decoded string of the first member called `name`, if its value is a string.
 pub fn find_string<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    find_member(object, name).filter(|raw| raw.starts_with('"')).map(unquote)
+}
+
+/// Returns the raw value of the first member called `name`.
+pub fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     let mut found = None;
     walk(object, &mut |key, value| {
         if unquote(key) == name {
@@ -20,7 +25,7 @@ pub fn find_string<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
         }
         found.is_none()
     });
-    found.filter(|raw| raw.starts_with('"')).map(unquote)
+    found
 }
 
 /// Decodes a JSON string. Returns any other value unchanged.

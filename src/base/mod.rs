@@ -1,13 +1,20 @@
 //! Building blocks without a product's word in them, which every other module may use.
 
+pub mod blocking_io;
+pub(crate) mod boot_clock;
 pub mod cancel;
 pub(crate) mod deadline;
+pub mod exact_json;
 pub mod file_stamp;
+pub mod heartbeat;
 pub mod hint;
 pub(crate) mod json_scan;
+pub mod memory;
 pub mod secret;
+pub(crate) mod shorten;
 pub mod suggest;
 pub mod timestamp;
 pub mod trace;
+pub(crate) mod tree_size;
 pub(crate) mod word_scan;
 pub(crate) mod workers;

@@ -39,6 +39,8 @@ struct PoolInner<J> {
 
 struct PoolState<J> {
     queue: VecDeque<J>,
+    /// Jobs that a stop left in the queue.
+    unstarted: Vec<J>,
     threads: usize,
     running: usize,
     idle: usize,
@@ -48,7 +50,14 @@ struct PoolState<J> {
 impl<J: Send + 'static> WorkerPool<J> {
     /// Creates a pool of at most `max` threads and a queue for as many jobs. A panic in `run` ends no thread.
     pub fn new(max: usize, run: impl Fn(J) + Send + Sync + 'static) -> Self {
-        let state = PoolState { queue: VecDeque::new(), threads: 0, running: 0, idle: 0, stopping: false };
+        let state = PoolState {
+            queue: VecDeque::new(),
+            unstarted: Vec::new(),
+            threads: 0,
+            running: 0,
+            idle: 0,
+            stopping: false,
+        };
         Self(Arc::new(PoolInner {
             state: Mutex::new(state),
             job_available: Condvar::new(),
@@ -84,19 +93,43 @@ impl<J: Send + 'static> WorkerPool<J> {
         Ok(())
     }
 
-    /// Rejects new jobs and waits until all jobs are done or the deadline is over. Jobs that are still queued then are
-    /// dropped. Returns the number of threads that are still running.
+    /// Rejects new jobs and those in the queue: passes the latter to `reject` on a thread of its own. [`WorkerPool::stop`]
+    /// waits for that thread as well.
+    pub fn reject_queued(&self, reject: impl Fn(J) + Send + 'static) {
+        let mut state = self.0.lock();
+        state.stopping = true;
+        let mut jobs = std::mem::take(&mut state.unstarted);
+        jobs.extend(std::mem::take(&mut state.queue));
+        if jobs.is_empty() {
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let shared = self.0.clone();
+        let reject_all = move || {
+            if catch_unwind(AssertUnwindSafe(|| jobs.into_iter().for_each(reject))).is_err() {
+                log::error!("the rejection of a worker job panicked");
+            }
+            shared.lock().threads -= 1;
+            shared.job_done.notify_all();
+        };
+        if let Err(error) = thread::Builder::new().name("reject".into()).spawn(reject_all) {
+            self.0.lock().threads -= 1;
+            log::warn!("cannot answer the calls that have not begun: {error}");
+        }
+    }
+
+    /// Rejects new jobs and waits until all jobs are done or the deadline is over. Jobs that are still queued then never
+    /// start, and wait for [`WorkerPool::reject_queued`]. Returns the number of threads that are still running.
     pub fn stop(&self, deadline: &Deadline) -> usize {
         let mut state = self.0.lock();
         state.stopping = true;
         self.0.job_available.notify_all();
         let wait = self.0.job_done.wait_timeout_while(state, deadline.remaining(), |state| state.threads > 0);
         state = wait.unwrap_or_else(PoisonError::into_inner).0;
-        let dropped = std::mem::take(&mut state.queue);
-        let threads = state.threads;
-        drop(state);
-        drop(dropped);
-        threads
+        let queued = std::mem::take(&mut state.queue);
+        state.unstarted.extend(queued);
+        state.threads
     }
 }
 
@@ -214,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_waits_until_its_deadline_and_drops_the_queue() {
+    fn a_stop_waits_until_its_deadline_and_leaves_the_queue_to_be_rejected() {
         let (workers, reports) = start_pool(1);
         let (stuck, open) = new_blocked_job(0);
         workers.submit(stuck).map_err(|_| "rejected").unwrap();
@@ -222,9 +255,13 @@ mod tests {
         let (waiting, _gate) = new_blocked_job(1);
         workers.submit(waiting).map_err(|_| "rejected").unwrap();
         assert_eq!(workers.stop(&Deadline::from_now(Duration::from_millis(20))), 1);
+        let (sender, rejected) = channel();
+        // It is rejected although the only thread is busy.
+        workers.reject_queued(move |job| sender.send(job.name).unwrap());
+        assert_eq!(rejected.recv_timeout(LONG), Ok(1));
         open.send(()).unwrap();
         assert_eq!(reports.recv_timeout(LONG), Ok((0, "done")));
         assert_eq!(workers.stop(&Deadline::from_now(LONG)), 0);
-        assert!(reports.try_recv().is_err(), "a queued job never starts");
+        assert!(reports.try_recv().is_err(), "a rejected job never starts");
     }
 }

@@ -6,6 +6,7 @@ use crate::policy::{Risk, RiskKind, for_each_vmid_in_list, for_each_vmid_in_name
 use crate::pve::guests::Guest;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use std::collections::BTreeSet;
 
 /// The scope of a change beside the guests that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +89,9 @@ fn is_bulk_task(upid: &str) -> bool {
 }
 
 /// Returns the numbers of the guests that a change names.
-fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut add = |number| found.push(number);
+fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let mut add = |number| _ = found.insert(number);
     let mut before = "";
     for segment in segments {
         match before {
@@ -113,14 +114,12 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> Vec<u32> {
         }
         for_each_vmid_in_name(value, &mut add);
     }
-    found.sort_unstable();
-    found.dedup();
     found
 }
 
 /// The guests that a change affects.
 pub(super) struct AffectedGuests {
-    named_vmids: Vec<u32>,
+    named_vmids: BTreeSet<u32>,
     scope: AffectedScope,
     created_vmid: Option<u32>,
     shared: SharedObject,
@@ -132,7 +131,7 @@ impl AffectedGuests {
     pub(super) fn from_operation(path: &ApiPath, template: Option<&str>, params: &ApiParams, risk: Risk) -> Self {
         if risk.is_read_only() {
             return Self {
-                named_vmids: Vec::new(),
+                named_vmids: BTreeSet::new(),
                 scope: AffectedScope::NamedOnly,
                 created_vmid: None,
                 shared: SharedObject::None,
@@ -154,7 +153,7 @@ impl AffectedGuests {
     /// Selects the affected guests of a list.
     pub(super) fn select_from<'g>(&self, guests: &'g [Guest]) -> impl Iterator<Item = &'g Guest> {
         guests.iter().filter(move |guest| {
-            self.named_vmids.contains(&guest.vmid)
+            self.names(guest.vmid)
                 || match &self.scope {
                     AffectedScope::NamedOnly => false,
                     AffectedScope::Node(node) => guest.node == *node || guest.node.is_empty(),
@@ -169,7 +168,12 @@ impl AffectedGuests {
         self.named_vmids.is_empty() && self.scope == AffectedScope::NamedOnly
     }
 
-    pub(super) fn named_vmids(&self) -> &[u32] {
+    /// Returns whether the call names the guest with this number.
+    pub(super) fn names(&self, vmid: u32) -> bool {
+        self.named_vmids.contains(&vmid)
+    }
+
+    pub(super) fn named_vmids(&self) -> &BTreeSet<u32> {
         &self.named_vmids
     }
 
@@ -247,7 +251,8 @@ mod tests {
             ("/nodes/pve1/network/vmbr0", &[("address", "192.0.2.1")], &[]),
         ] {
             let segments: Vec<&str> = path.split('/').skip(1).collect();
-            assert_eq!(collect_named_vmids(&segments, &params(given)), numbers, "{path} {given:?}");
+            let found: Vec<u32> = collect_named_vmids(&segments, &params(given)).into_iter().collect();
+            assert_eq!(found, numbers, "{path} {given:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The audit records of API calls.
 
 use super::handle::ClusterHandle;
-use crate::audit::{AuditDecision, AuditEvent, AuditOutcome, AuditRecord, AuditWriteError};
+use super::scope::ConfirmationStep;
+use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError};
 use crate::base::trace::TraceParent;
 use crate::pve::Method;
 use crate::pve::error::PveError;
@@ -43,22 +44,40 @@ impl<'a> AuditEntry<'a> {
 
 impl AuditedCall<'_> {
     /// Records that a change is about to be sent. Without the record it must not be sent.
-    pub(super) fn record_start(self, decision: AuditDecision) -> Result<(), AuditWriteError> {
-        self.write(AuditEntry::new(AuditEvent::ChangeStarted, decision))
+    pub(super) fn record_start(self, decision: AuditDecision, reason: Option<&str>) -> Result<(), AuditWriteError> {
+        self.write(AuditEntry { reason, ..AuditEntry::new(AuditEvent::ChangeStarted, decision) })
+    }
+
+    /// Records that a change was not sent although its start may be recorded.
+    pub(super) fn record_unsent(self, decision: AuditDecision) {
+        let outcome = Some(AuditOutcome::Failed("not sent: the audit log did not accept its start in time"));
+        let entry = AuditEntry { outcome, ..AuditEntry::new(AuditEvent::ChangeFinished, decision) };
+        self.with_record(&entry, |audit, record| audit.write_later(record));
     }
 
     /// Records that a confirmation is requested.
     pub(super) fn record_confirmation_request(self) {
+        self.cluster.scope.origin.observer.record_confirmation(ConfirmationStep::Requested);
         let entry = AuditEntry::new(AuditEvent::ConfirmationRequested, AuditDecision::ConfirmationRequested);
         // Nothing is sent, so the call does not depend on the record. The audit log reports the failure.
         let _ = self.write(entry);
     }
 
-    /// Records that the call is denied.
+    /// Records that the policy denies the call.
     pub(super) fn record_denial(self, reason: &dyn Display) {
-        self.cluster.scope.origin.observer.record_denial();
+        self.record_rejection(AuditDecision::Denied, reason);
+    }
+
+    /// Records that the call is not made by this decision.
+    pub(super) fn record_rejection(self, decision: AuditDecision, reason: &dyn Display) {
+        let observer = self.cluster.scope.origin.observer;
+        match decision {
+            AuditDecision::Declined => observer.record_confirmation(ConfirmationStep::Declined),
+            AuditDecision::Unattended => observer.record_confirmation(ConfirmationStep::Unattended),
+            _ => observer.record_denial(),
+        }
         let reason = reason.to_string();
-        let entry = AuditEntry::new(AuditEvent::Denied, AuditDecision::Denied);
+        let entry = AuditEntry::new(AuditEvent::Denied, decision);
         // The call is denied with or without the record. The audit log reports the failure.
         let _ = self.write(AuditEntry { reason: Some(&reason), ..entry });
     }
@@ -87,17 +106,21 @@ impl AuditedCall<'_> {
     }
 
     fn write(self, entry: AuditEntry<'_>) -> Result<(), AuditWriteError> {
-        let origin = self.cluster.scope.origin;
-        origin.observer.record_cluster(self.cluster.name());
-        let audit = self.cluster.scope.audit;
-        if !audit.is_enabled(entry.event) {
+        self.cluster.scope.origin.observer.record_cluster(self.cluster.name());
+        if !self.cluster.scope.audit.is_enabled(entry.event) {
             return Ok(());
         }
+        self.with_record(&entry, AuditLog::write)
+    }
+
+    /// Passes the record of an entry to `write`.
+    fn with_record<T>(self, entry: &AuditEntry<'_>, write: impl FnOnce(&AuditLog, &AuditRecord<'_>) -> T) -> T {
+        let origin = self.cluster.scope.origin;
         // A client may have put a secret into a path or the name of a guest, a node into a UPID.
         let operation = format!("{} {}", self.method, self.path);
         let (reason, upid) = (entry.reason.map(sanitize::redact_text), entry.upid.map(sanitize::redact_text));
         let guest = describe_guests(self.path, self.params);
-        audit.write(&AuditRecord {
+        let record = AuditRecord {
             event: entry.event,
             id: &origin.id.to_string(),
             trace: origin.trace.as_ref().map(TraceParent::as_str),
@@ -114,7 +137,8 @@ impl AuditedCall<'_> {
             upid: upid.as_deref(),
             outcome: entry.outcome,
             duration: entry.duration,
-        })
+        };
+        write(self.cluster.scope.audit, &record)
     }
 }
 
@@ -123,7 +147,8 @@ fn format_arguments(params: &ApiParams) -> Vec<(&str, String)> {
     let mut arguments: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
     for (name, value) in params.iter() {
         let value = sanitize::redact_parameter(name, value);
-        match arguments.iter_mut().find(|(known, _)| *known == name) {
+        // The values of a list follow each other.
+        match arguments.last_mut().filter(|(last, _)| *last == name) {
             Some((_, values)) => values.push(value),
             None => arguments.push((name, vec![value])),
         }

@@ -3,13 +3,16 @@
 use super::affected::{AffectedGuests, AffectedScope};
 use super::audit::AuditedCall;
 use super::denied_call::DeniedCall;
+use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
 use super::planned_call::{GuestView, PlannedCall};
 use super::shared_object::SharedObject;
 use crate::base::hint::Hint;
 use crate::policy::{Action, Denial, EffectivePolicy, GuestSelector, Risk};
 use crate::pve::guests::Guest;
+use crate::pve::schema::Operation;
 use crate::pve::token_privileges::TokenPrivileges;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The most guests that a denial names.
@@ -29,6 +32,30 @@ impl<'a> PlannedCall<'a> {
         let check = check_protection(self.cluster.policy(), self.risk, &self.affected, self.guests.as_ref());
         check.map_err(|reason| deny(self.audited(), reason))?;
         Ok(Authorized { planned: self })
+    }
+}
+
+impl ClusterHandle<'_> {
+    /// Returns the reason why the caller may not use an operation on a path, if there is one. Nothing is recorded,
+    /// because nothing is asked for. The guests that a call affects are not considered.
+    pub fn find_denial(&self, operation: &Operation<'_>, path: &[&str]) -> Option<Denial> {
+        let action = Action {
+            method: operation.method().as_str(),
+            segments: path,
+            template: Some(operation.template()),
+            risk: operation.risk(),
+        };
+        self.policy().authorize(&action).err()
+    }
+
+    /// Returns whether a call with this risk needs a confirmation before it is sent.
+    pub fn needs_confirmation(&self, risk: Risk) -> bool {
+        self.policy().needs_confirmation(risk)
+    }
+
+    /// Returns whether the operator protects the guest from changes.
+    pub fn is_protected(&self, guest: &Guest) -> bool {
+        self.policy().protects(guest.vmid, &guest.pool, &guest.iter_tags().collect::<Vec<_>>())
     }
 }
 
@@ -182,9 +209,12 @@ fn check_visibility(
 }
 
 fn check_named_protection(policy: EffectivePolicy<'_>, affected: &AffectedGuests) -> Result<(), Denial> {
-    let is_protected = |vmid: &&u32| policy.protect().any(|selector| *selector == GuestSelector::Vmid(**vmid));
-    if let Some(vmid) = affected.named_vmids().iter().find(is_protected) {
-        return Err(Denial::ProtectedGuest(*vmid));
+    let protected = policy.protect().filter_map(|selector| match selector {
+        GuestSelector::Vmid(vmid) => Some(*vmid),
+        _ => None,
+    });
+    if let Some(vmid) = protected.filter(|vmid| affected.names(*vmid)).min() {
+        return Err(Denial::ProtectedGuest(vmid));
     }
     match affected.scope() {
         AffectedScope::Pool(pool) if policy.protect().any(|selector| selector.covers_pool(pool)) => {
@@ -206,7 +236,8 @@ fn check_listed_guests(policy: EffectivePolicy<'_>, affected: &AffectedGuests, g
     if !names.is_empty() {
         return Err(Denial::ProtectedGuests(names));
     }
-    let is_listed = |vmid: u32| guests.iter().any(|guest| guest.vmid == vmid);
+    let listed: HashSet<u32> = guests.iter().map(|guest| guest.vmid).collect();
+    let is_listed = |vmid: u32| listed.contains(&vmid);
     // The node of an unlisted guest is unknown.
     if matches!(affected.scope(), AffectedScope::Node(_) | AffectedScope::Cluster) {
         let unlisted = policy.protect().find_map(|selector| match selector {

@@ -4,18 +4,23 @@ use super::authorize::Authorized;
 use super::confirmation_codes::{CallBinding, CodeError, ConfirmationChannel};
 use super::planned_call::PlannedCall;
 use crate::audit::AuditDecision;
-use crate::base::hint::{Hint, render_error};
+use crate::base::hint::Hint;
 use crate::policy::Risk;
-use crate::render::question::{AffectedText, build_question};
+use crate::render::question::build_question;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The longest question that a user can be expected to read.
 const MAX_QUESTION_BYTES: usize = 8 << 10;
+/// The least time in which a person can read a question and decide. A client that declines earlier has asked no person.
+const MIN_READING_TIME: Duration = Duration::from_secs(1);
 
 /// An authorized call that is confirmed, or needs no confirmation. Only this can be sent.
 pub struct Confirmed<'a> {
     planned: PlannedCall<'a>,
     decision: AuditDecision,
+    /// The way and the time of the confirmation.
+    reason: Option<String>,
 }
 
 /// The confirmation that a caller offers.
@@ -31,8 +36,19 @@ pub enum UserDialog {
     Unavailable,
     /// The client can ask its user, and has not done so yet.
     NotAsked,
-    /// The user has answered the question with this code.
-    Answered { code: String, agreed: bool },
+    /// The client has answered the question with this code.
+    Answered { code: String, answer: UserAnswer },
+}
+
+/// The answer to a question, as the client reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserAnswer {
+    Accepted,
+    Declined,
+    /// The question was closed without a decision.
+    Cancelled,
+    /// The client sent no answer that the protocol knows.
+    Missing,
 }
 
 /// A question for the client's user.
@@ -61,8 +77,17 @@ pub enum ConfirmationError {
 /// The reason why a confirmation is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    #[error("the user did not confirm it")]
+    #[error("the user declined it")]
     UserDeclined,
+    #[error("the user closed the question without an answer")]
+    UserCancelled,
+    #[error(
+        "the client {} the question within {} ms, before a person could read it: it probably can't show questions",
+        if *.cancelled { "cancelled" } else { "declined" }, .after.as_millis()
+    )]
+    ClientDeclined { cancelled: bool, after: Duration },
+    #[error("the client sent no answer to the question")]
+    NoAnswer,
     #[error(transparent)]
     InvalidCode(CodeError),
     #[error("the state of the question was changed, has expired or belongs to another call")]
@@ -79,14 +104,33 @@ pub struct ConfirmationRequired {
     risk: Risk,
 }
 
+impl Rejection {
+    /// Returns the decision that the audit log records.
+    fn decision(self) -> AuditDecision {
+        match self {
+            Self::UserDeclined | Self::UserCancelled => AuditDecision::Declined,
+            Self::ClientDeclined { .. } => AuditDecision::Unattended,
+            Self::NoAnswer | Self::InvalidCode(_) | Self::InvalidState | Self::NoRandomBytes => AuditDecision::Denied,
+        }
+    }
+}
+
 impl Hint for ConfirmationError {
     fn hint(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Required(_) => None,
-            Self::TooLong { .. } => Some("send less at once".into()),
-            Self::Rejected(Rejection::InvalidCode(_)) => Some("call again to get a new question".into()),
-            Self::Rejected(_) => None,
-        }
+        let hint = match self {
+            Self::Required(_) => return None,
+            Self::TooLong { .. } => "send less at once",
+            Self::Rejected(Rejection::UserDeclined | Rejection::UserCancelled) => {
+                "ask the user what to do instead, before you make this call again"
+            }
+            Self::Rejected(Rejection::ClientDeclined { .. }) => {
+                "make this call in an interactive client, where a person approves it. The operator can also set \
+                 \"confirm\" of this cluster in clusters.json"
+            }
+            Self::Rejected(Rejection::NoAnswer | Rejection::InvalidCode(_)) => "call again to get a new question",
+            Self::Rejected(Rejection::InvalidState | Rejection::NoRandomBytes) => return None,
+        };
+        Some(hint.into())
     }
 }
 
@@ -103,28 +147,50 @@ impl<'a> Authorized<'a> {
     /// The call is not confirmed. The error has the question.
     pub fn confirm(self, input: ConfirmationInput<'_>) -> Result<Confirmed<'a>, ConfirmationError> {
         if !self.needs_confirmation() {
-            return Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed });
+            return Ok(self.into_allowed());
         }
+        match redeem_confirmation(self.planned(), &input) {
+            Ok(Redemption::Confirmed { age }) => {
+                let way = if input.dialog.asks_user() { "the client accepted" } else { "the model sent the code of" };
+                let reason = Some(format!("{way} the question after {} ms", age.as_millis()));
+                Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Confirmed, reason })
+            }
+            Ok(Redemption::Missing { rejected_code }) => Err(self.ask(input.dialog.asks_user(), rejected_code)),
+            Err(rejection) => {
+                self.record_rejection(rejection);
+                Err(rejection.into())
+            }
+        }
+    }
+
+    /// Returns the question, with a new code.
+    fn ask(&self, asks_user: bool, rejected_code: Option<CodeError>) -> ConfirmationError {
         let planned = self.planned();
-        let question = build_question_text(planned);
-        if question.len() > MAX_QUESTION_BYTES {
-            return Err(ConfirmationError::TooLong { bytes: question.len() });
+        let text = planned.describe_with(build_question);
+        if text.len() > MAX_QUESTION_BYTES {
+            return ConfirmationError::TooLong { bytes: text.len() };
         }
-        match check_confirmation(planned, input, question) {
-            Ok(()) => Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Confirmed }),
-            Err(error) => {
-                match &error {
-                    ConfirmationError::Rejected(rejection) => planned.audited().record_denial(rejection),
-                    _ => planned.audited().record_confirmation_request(),
-                }
-                Err(error)
+        let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
+        let codes = planned.cluster.scope.confirmation_codes;
+        match codes.issue(channel, &call_binding(planned, &planned.operation_line(), &planned.params.encode())) {
+            Ok(code) => {
+                planned.audited().record_confirmation_request();
+                ConfirmationError::Required(Box::new(Question { text, code, asks_user, rejected_code }))
+            }
+            Err(_) => {
+                self.record_rejection(Rejection::NoRandomBytes);
+                Rejection::NoRandomBytes.into()
             }
         }
     }
 
     /// Records that the caller sent an invalid confirmation, so the call ends.
     pub fn reject_confirmation(self, rejection: Rejection) {
-        self.planned().audited().record_denial(&rejection);
+        self.record_rejection(rejection);
+    }
+
+    fn record_rejection(&self, rejection: Rejection) {
+        self.planned().audited().record_rejection(rejection.decision(), &rejection);
     }
 
     /// Returns the call as confirmed if it stops a task that the client's own call started. The end of one's own work is
@@ -142,7 +208,11 @@ impl<'a> Authorized<'a> {
             planned.audited().record_denial(&error);
             return Err(error);
         }
-        Ok(Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed })
+        Ok(self.into_allowed())
+    }
+
+    fn into_allowed(self) -> Confirmed<'a> {
+        Confirmed { planned: self.into_planned(), decision: AuditDecision::Allowed, reason: None }
     }
 }
 
@@ -154,57 +224,90 @@ impl<'a> Confirmed<'a> {
     pub(super) fn decision(&self) -> AuditDecision {
         self.decision
     }
-}
 
-/// Redeems the confirmation, or returns the question.
-fn check_confirmation(
-    planned: &PlannedCall<'_>,
-    input: ConfirmationInput<'_>,
-    question: String,
-) -> Result<(), ConfirmationError> {
-    let (codes, origin) = (planned.cluster.scope.confirmation_codes, planned.cluster.scope.origin);
-    let binding = CallBinding {
-        client: &origin.client.name,
-        cluster: planned.cluster.name(),
-        operation: &planned.operation_line(),
-        parameters: &planned.params.encode(),
-    };
-    let asks_user = match input.dialog {
-        UserDialog::Answered { code, agreed } => {
-            // A question is answered once, with either answer.
-            let redeemed = codes.redeem(ConfirmationChannel::Elicitation, &code, &binding);
-            return match redeemed {
-                _ if !agreed => Err(Rejection::UserDeclined.into()),
-                Ok(()) => Ok(()),
-                Err(error) => Err(Rejection::InvalidCode(error).into()),
-            };
-        }
-        UserDialog::NotAsked => true,
-        UserDialog::Unavailable => false,
-    };
-    let redeemed = input.code.map(|code| codes.redeem(ConfirmationChannel::Argument, code.trim(), &binding));
-    let rejected_code = match redeemed {
-        Some(Ok(())) => return Ok(()),
-        Some(Err(error)) => Some(error),
-        None => None,
-    };
-    let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
-    let code = codes.issue(channel, &binding).map_err(|_| Rejection::NoRandomBytes)?;
-    Err(ConfirmationError::Required(Box::new(Question { text: question, code, asks_user, rejected_code })))
-}
-
-/// Builds the question from the plan, and from no text of the caller. Looks up the affected guests.
-fn build_question_text(planned: &PlannedCall<'_>) -> String {
-    if planned.affected.is_empty() {
-        return build_question(&planned.describe(), AffectedText::None);
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
-    let guests = match &planned.guests {
-        Some(view) => view.guests.clone(),
-        None => planned.cluster.look_up_guests(),
-    };
-    let affected = match guests {
-        Ok(guests) => AffectedText::Guests(planned.affected.select_from(guests).collect()),
-        Err(error) => AffectedText::Unknown(render_error(&*error)),
-    };
-    build_question(&planned.describe(), affected)
+}
+
+impl UserDialog {
+    /// Returns whether a question goes to the client's user.
+    fn asks_user(&self) -> bool {
+        !matches!(self, Self::Unavailable)
+    }
+}
+
+/// The result of a confirmation that is not rejected.
+enum Redemption {
+    /// The answer or the code came this long after the question.
+    Confirmed { age: Duration },
+    /// The call has no valid confirmation, so the question is to be asked.
+    Missing { rejected_code: Option<CodeError> },
+}
+
+/// Uses up the confirmation of the call.
+fn redeem_confirmation(planned: &PlannedCall<'_>, input: &ConfirmationInput<'_>) -> Result<Redemption, Rejection> {
+    let codes = planned.cluster.scope.confirmation_codes;
+    let (operation, parameters) = (planned.operation_line(), planned.params.encode());
+    let binding = call_binding(planned, &operation, &parameters);
+    if let UserDialog::Answered { code, answer } = &input.dialog {
+        // A question is answered once, with any answer.
+        return judge_answer(*answer, codes.redeem(ConfirmationChannel::Elicitation, code, &binding));
+    }
+    let redeemed = input.code.map(|code| codes.redeem(ConfirmationChannel::Argument, code.trim(), &binding));
+    Ok(match redeemed {
+        Some(Ok(age)) => Redemption::Confirmed { age },
+        Some(Err(error)) => Redemption::Missing { rejected_code: Some(error) },
+        None => Redemption::Missing { rejected_code: None },
+    })
+}
+
+/// Returns the meaning of an answer. `age` is the time since the question, if its code is valid.
+fn judge_answer(answer: UserAnswer, age: Result<Duration, CodeError>) -> Result<Redemption, Rejection> {
+    match (answer, age) {
+        (UserAnswer::Accepted, Ok(age)) => Ok(Redemption::Confirmed { age }),
+        (UserAnswer::Accepted, Err(error)) => Err(Rejection::InvalidCode(error)),
+        (UserAnswer::Declined | UserAnswer::Cancelled, Ok(after)) if after < MIN_READING_TIME => {
+            Err(Rejection::ClientDeclined { cancelled: answer == UserAnswer::Cancelled, after })
+        }
+        (UserAnswer::Declined, _) => Err(Rejection::UserDeclined),
+        (UserAnswer::Cancelled, _) => Err(Rejection::UserCancelled),
+        (UserAnswer::Missing, _) => Err(Rejection::NoAnswer),
+    }
+}
+
+fn call_binding<'b>(planned: &'b PlannedCall<'_>, operation: &'b str, parameters: &'b str) -> CallBinding<'b> {
+    let client = &planned.cluster.scope.origin.client.name;
+    CallBinding { client, cluster: planned.cluster.name(), operation, parameters }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_acceptance_with_a_valid_code_confirms() {
+        let (early, late) = (MIN_READING_TIME - Duration::from_millis(1), MIN_READING_TIME);
+        for answer in [UserAnswer::Accepted, UserAnswer::Declined, UserAnswer::Cancelled, UserAnswer::Missing] {
+            for age in [Ok(early), Ok(late), Err(CodeError::Expired)] {
+                let is_confirmed = matches!(judge_answer(answer, age), Ok(Redemption::Confirmed { .. }));
+                assert_eq!(is_confirmed, answer == UserAnswer::Accepted && age.is_ok(), "{answer:?} {age:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_decline_before_a_person_can_read_is_the_client_s() {
+        let (early, late) = (MIN_READING_TIME - Duration::from_millis(1), MIN_READING_TIME);
+        let rejection = |answer, age| judge_answer(answer, age).err().expect("a rejection");
+        for (answer, cancelled, by_user) in [
+            (UserAnswer::Declined, false, Rejection::UserDeclined),
+            (UserAnswer::Cancelled, true, Rejection::UserCancelled),
+        ] {
+            assert_eq!(rejection(answer, Ok(early)), Rejection::ClientDeclined { cancelled, after: early });
+            assert_eq!(rejection(answer, Ok(late)), by_user);
+            // Without a valid code, the time of the question is not known.
+            assert_eq!(rejection(answer, Err(CodeError::Used)), by_user);
+        }
+    }
 }

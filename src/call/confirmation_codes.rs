@@ -5,16 +5,19 @@
 //! its user (2026-07-28, elicitation) receives the code in the sealed state, which the model does not see. Any other
 //! client receives question and code as the text of a failed call.
 
+use crate::base::boot_clock::BootClock;
 use crate::base::secret::constant_time_eq;
+use crate::pve::client::cluster::Clock;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The time for which a code confirms its call.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(300);
-/// The most codes that are used within their lifetime. No user confirms more calls.
-const MAX_USED_CODES: usize = 4_096;
+/// The most codes that one client uses within their lifetime. No user answers more questions.
+const MAX_USED_CODES: usize = 1_024;
 /// The bytes of the HMAC that a code carries: too many to guess within minutes.
 const TAG_BYTES: usize = 12;
 
@@ -30,15 +33,18 @@ pub(super) enum ConfirmationChannel {
 pub(super) struct ConfirmationCodes {
     key: hmac::Key,
     random: SystemRandom,
-    started: Instant,
-    used_codes: Mutex<Vec<CodeParts>>,
+    clock: BootClock,
+    /// Replaces the clock: the time of the replacement, and the clock.
+    other_clock: Option<(Instant, Clock)>,
+    /// By client, so that no client can use up what others need.
+    used_codes: Mutex<HashMap<String, Vec<CodeParts>>>,
 }
 
 /// The readable parts of a code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CodeParts {
-    /// Seconds since the start.
-    expiry: u64,
+    /// The time of the question, in milliseconds since the start.
+    issued: u64,
     nonce: u64,
 }
 
@@ -77,7 +83,12 @@ impl ConfirmationCodes {
     pub(super) fn new() -> Result<Self, ring::error::Unspecified> {
         let random = SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)?;
-        Ok(Self { key, random, started: Instant::now(), used_codes: Mutex::default() })
+        Ok(Self { key, random, clock: BootClock::start(), other_clock: None, used_codes: Mutex::default() })
+    }
+
+    /// Replaces the clock by which codes expire.
+    pub(super) fn with_clock(self, clock: Clock) -> Self {
+        Self { other_clock: Some((clock(), clock)), ..self }
     }
 
     /// Issues a code for a call.
@@ -86,22 +97,27 @@ impl ConfirmationCodes {
         channel: ConfirmationChannel,
         binding: &CallBinding<'_>,
     ) -> Result<String, ring::error::Unspecified> {
-        self.issue_at(channel, binding, self.elapsed_seconds())
+        self.issue_at(channel, binding, self.elapsed_millis())
     }
 
-    /// Uses a code up.
+    /// Uses a code up, and returns its age.
     pub(super) fn redeem(
         &self,
         channel: ConfirmationChannel,
         code: &str,
         binding: &CallBinding<'_>,
-    ) -> Result<(), CodeError> {
-        self.redeem_at(channel, code, binding, self.elapsed_seconds())
+    ) -> Result<Duration, CodeError> {
+        self.redeem_at(channel, code, binding, self.elapsed_millis())
     }
 
-    /// Returns the seconds since the start, by a clock that is never set back.
-    fn elapsed_seconds(&self) -> u64 {
-        self.started.elapsed().as_secs()
+    /// Returns the milliseconds since the start, by a clock that is never set back.
+    fn elapsed_millis(&self) -> u64 {
+        match &self.other_clock {
+            None => self.clock.elapsed_millis(),
+            Some((started, clock)) => {
+                u64::try_from(clock().saturating_duration_since(*started).as_millis()).unwrap_or(u64::MAX)
+            }
+        }
     }
 
     fn issue_at(
@@ -112,7 +128,7 @@ impl ConfirmationCodes {
     ) -> Result<String, ring::error::Unspecified> {
         let mut nonce = [0; 8];
         self.random.fill(&mut nonce)?;
-        let code = CodeParts { expiry: now + CODE_LIFETIME.as_secs(), nonce: u64::from_be_bytes(nonce) };
+        let code = CodeParts { issued: now, nonce: u64::from_be_bytes(nonce) };
         Ok(self.sign_code(channel, binding, code))
     }
 
@@ -122,21 +138,26 @@ impl ConfirmationCodes {
         code: &str,
         binding: &CallBinding<'_>,
         now: u64,
-    ) -> Result<(), CodeError> {
+    ) -> Result<Duration, CodeError> {
         let mut parts = code.split('-');
         let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
-        let (Some(expiry), Some(nonce)) = (number(), number()) else { return Err(CodeError::Malformed) };
-        let parsed = CodeParts { expiry, nonce };
+        let (Some(issued), Some(nonce)) = (number(), number()) else { return Err(CodeError::Malformed) };
+        let parsed = CodeParts { issued, nonce };
         // The whole text is compared, so that no other spelling is valid, and in constant time.
         let expected = self.sign_code(channel, binding, parsed);
         if !constant_time_eq(expected.as_bytes(), code.as_bytes()) {
             return Err(CodeError::OtherCall);
         }
-        if expiry < now {
+        let age = |code: &CodeParts| Duration::from_millis(now.saturating_sub(code.issued));
+        if age(&parsed) > CODE_LIFETIME {
             return Err(CodeError::Expired);
         }
-        let mut used = self.used_codes.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|code| code.expiry >= now);
+        let mut used_codes = self.used_codes.lock().unwrap_or_else(PoisonError::into_inner);
+        used_codes.retain(|_, codes| {
+            codes.retain(|code| age(code) <= CODE_LIFETIME);
+            !codes.is_empty()
+        });
+        let used = used_codes.entry(binding.client.to_owned()).or_default();
         if used.contains(&parsed) {
             return Err(CodeError::Used);
         }
@@ -144,10 +165,10 @@ impl ConfirmationCodes {
             return Err(CodeError::TooMany);
         }
         used.push(parsed);
-        Ok(())
+        Ok(age(&parsed))
     }
 
-    /// Returns expiry, nonce, and the HMAC over both and the call.
+    /// Returns time, nonce, and the HMAC over both and the call.
     fn sign_code(&self, channel: ConfirmationChannel, binding: &CallBinding<'_>, code: CodeParts) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         let CallBinding { client, cluster, operation, parameters } = binding;
@@ -160,10 +181,10 @@ impl ConfirmationCodes {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
-        let CodeParts { expiry, nonce } = code;
-        context.update(&expiry.to_be_bytes());
+        let CodeParts { issued, nonce } = code;
+        context.update(&issued.to_be_bytes());
         context.update(&nonce.to_be_bytes());
-        let mut text = format!("{expiry:x}-{nonce:016x}-");
+        let mut text = format!("{issued:x}-{nonce:016x}-");
         for byte in context.sign().as_ref().iter().take(TAG_BYTES) {
             for digit in [byte >> 4, byte & 15] {
                 text.extend(char::from_digit(digit.into(), 16));
@@ -179,13 +200,13 @@ mod tests {
 
     const BINDING: CallBinding<'_> =
         CallBinding { client: "ada", cluster: "prod", operation: "DELETE /nodes/pve1/qemu/100", parameters: "purge=1" };
-    const LIFE: u64 = CODE_LIFETIME.as_secs();
+    const LIFE: u64 = CODE_LIFETIME.as_millis() as u64;
 
     #[test]
     fn a_code_confirms_the_call_it_was_made_for_once() {
         let codes = ConfirmationCodes::new().unwrap();
         let code = codes.issue_at(ConfirmationChannel::Argument, &BINDING, 7).unwrap();
-        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7 + LIFE), Ok(()));
+        assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7 + LIFE), Ok(CODE_LIFETIME));
         assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 7), Err(CodeError::Used));
     }
 
@@ -209,9 +230,25 @@ mod tests {
         assert_eq!(codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 8 + LIFE), Err(CodeError::Expired));
         assert_eq!(
             codes.redeem_at(ConfirmationChannel::Argument, &code, &BINDING, 8),
-            Ok(()),
+            Ok(Duration::from_millis(1)),
             "no rejected attempt used it up"
         );
+    }
+
+    #[test]
+    fn no_client_uses_up_the_codes_of_another() {
+        let codes = ConfirmationCodes::new().unwrap();
+        let other = CallBinding { client: "bob", ..BINDING };
+        let use_code = |binding, now| {
+            let code = codes.issue_at(ConfirmationChannel::Argument, binding, now).unwrap();
+            codes.redeem_at(ConfirmationChannel::Argument, &code, binding, now)
+        };
+        for _ in 0..MAX_USED_CODES {
+            assert_eq!(use_code(&BINDING, 7), Ok(Duration::ZERO));
+        }
+        assert_eq!(use_code(&BINDING, 7), Err(CodeError::TooMany));
+        assert_eq!(use_code(&other, 7), Ok(Duration::ZERO));
+        assert_eq!(use_code(&BINDING, 8 + LIFE), Ok(Duration::ZERO), "until the codes expire");
     }
 
     #[test]

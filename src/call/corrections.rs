@@ -2,7 +2,7 @@
 
 use super::plan_error::PlanError;
 use crate::pve::Method;
-use crate::pve::schema::{Operation, ParameterSpec};
+use crate::pve::schema::Operation;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
@@ -20,8 +20,10 @@ pub(super) fn correct_values(
 ) -> Result<Vec<String>, PlanError> {
     let mut notes = Vec::new();
     for (name, value) in data.iter_mut() {
-        let Some(parameter) = operation.parameter(name) else { continue };
-        if let Some(corrected) = correct_value(name, &parameter, value) {
+        if operation.parameter(name).is_none() {
+            continue;
+        }
+        if let Some(corrected) = correct_value(name, value) {
             notes.push(corrected.note(name));
             *value = corrected.value;
         }
@@ -33,40 +35,25 @@ pub(super) fn correct_values(
 /// Value that replaces the one of the caller.
 struct Correction {
     value: Value,
-    /// The value as the note shows it.
-    shown: String,
     reason: &'static str,
 }
 
 impl Correction {
-    fn new(value: Value, reason: &'static str) -> Self {
-        let shown = match &value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        Self { value, shown, reason }
-    }
-
     fn note(&self, name: &str) -> String {
-        match self.shown.as_str() {
-            "" => format!("`{name}` {}", self.reason),
-            shown => format!("`{name}` was sent as {shown}: {}", self.reason),
-        }
+        let shown = self.value.as_str().map_or_else(|| self.value.to_string(), str::to_owned);
+        format!("`{name}` was sent as {shown}: {}", self.reason)
     }
 }
 
-fn correct_value(name: &str, parameter: &ParameterSpec<'_>, value: &Value) -> Option<Correction> {
+fn correct_value(name: &str, value: &Value) -> Option<Correction> {
     match value {
-        Value::Bool(flag) if parameter.kind() == "integer" && name == "enable" => {
-            Some(Correction::new(u8::from(*flag).into(), "Proxmox takes 1 and 0 here"))
-        }
         Value::String(text) if MEBIBYTE_PARAMETERS.contains(&name) => {
             let mebibytes = parse_size(text)? / f64::from(1 << 20);
-            (mebibytes.fract() == 0.0).then(|| Correction::new((mebibytes as u64).into(), "Proxmox counts it in MiB"))
+            (mebibytes.fract() == 0.0)
+                .then(|| Correction { value: (mebibytes as u64).into(), reason: "Proxmox counts it in MiB" })
         }
         Value::String(text) if is_disk(name) => correct_disk(text)
-            .map(|disk| Correction::new(disk.into(), "the size of a new disk is a plain number of GiB")),
-        Value::String(text) => parse_json_text(parameter, text),
+            .map(|disk| Correction { value: disk.into(), reason: "the size of a new disk is a plain number of GiB" }),
         _ => None,
     }
 }
@@ -99,23 +86,6 @@ fn correct_disk(text: &str) -> Option<String> {
     let (storage, size) = volume.split_once(':')?;
     let gibibytes = parse_size(size)? / (1_u64 << 30) as f64;
     (!storage.is_empty() && gibibytes > 0.0).then(|| format!("{storage}:{gibibytes}{options}"))
-}
-
-/// Returns the list or object that a caller wrote as JSON text.
-fn parse_json_text(parameter: &ParameterSpec<'_>, text: &str) -> Option<Correction> {
-    let takes_parts = parameter.kind() == "array"
-        || parameter.format().ends_with("-list")
-        || parameter.nested_parameters().next().is_some();
-    if !takes_parts || !text.trim_start().starts_with(['[', '{']) {
-        return None;
-    }
-    let value: Value = serde_json::from_str(text).ok().filter(|value: &Value| value.is_array() || value.is_object())?;
-    // The value may be long, or hold a secret.
-    Some(Correction {
-        value,
-        shown: String::new(),
-        reason: "was written as JSON text, and sent as the value it describes",
-    })
 }
 
 /// Encodes the content of a file for the guest agent, if it has characters beyond ASCII.
@@ -163,8 +133,6 @@ mod tests {
             (vm, json!({"scsi0": "local-lvm:32G"}), json!({"scsi0": "local-lvm:32"})),
             (vm, json!({"virtio3": "local:1T,ssd=1"}), json!({"virtio3": "local:1024,ssd=1"})),
             (vm, json!({"efidisk0": "local:512M"}), json!({"efidisk0": "local:0.5"})),
-            (vm, json!({"net0": "{\"model\": \"virtio\"}"}), json!({"net0": {"model": "virtio"}})),
-            ("/cluster/firewall/options", json!({"enable": true}), json!({"enable": 1})),
         ] {
             let (data, notes) = correct(Method::Put, template, given.clone());
             assert_eq!((data, notes.len()), (sent, 1), "{given} {notes:?}");

@@ -2,6 +2,8 @@
 
 use super::handle::ClusterHandle;
 use crate::base::hint::Hint;
+use crate::base::json_scan::{find_member, unquote, walk};
+use crate::base::shorten::shorten;
 use crate::base::suggest::suggest;
 use crate::pve::error::PveError;
 use crate::pve::guests;
@@ -9,7 +11,6 @@ use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::render::hints;
-use serde_json::Value;
 
 /// The most privileges that an explanation names.
 const MAX_PRIVILEGES: usize = 40;
@@ -81,11 +82,14 @@ fn explain_privileges(cluster: &ClusterHandle<'_>, acl_path: &str) -> Option<Str
     let mut params = ApiParams::new();
     params.push("path", acl_path);
     let response = cluster.look_up("/access/permissions", &params).ok()?;
-    let permissions: Value = serde_json::from_str(response.data()).ok()?;
-    let mut privileges: Vec<&str> = permissions.get(acl_path)?.as_object()?.keys().map(String::as_str).collect();
+    let granted = find_member(response.data(), acl_path).filter(|granted| granted.starts_with('{'))?;
+    let mut privileges = Vec::new();
+    walk(granted, &mut |name, _| {
+        privileges.push(unquote(name));
+        privileges.len() < MAX_PRIVILEGES
+    });
     privileges.sort();
-    privileges.truncate(MAX_PRIVILEGES);
-    Some(hints::describe_privileges(acl_path, &privileges))
+    Some(hints::describe_privileges(&shorten(acl_path), &privileges.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
 }
 
 fn explain_nodes(cluster: &ClusterHandle<'_>, node: &str) -> Option<String> {

@@ -142,10 +142,11 @@ impl ClusterHandle<'_> {
             // Whether a start was asked for is not known, so the list is read once.
             (false, false) => Instant::now(),
         };
-        let lookups = self.with_new_lookups();
         let mut interval = FIRST_INTERVAL;
         loop {
-            if let Some(later) = self.find_later_task(upid, &expected) {
+            // The guest may have moved, and the wait may be longer than the time of the reads of one handle.
+            let lookups = self.with_new_lookups();
+            if let Some(later) = lookups.find_later_task(upid, &expected) {
                 let watch = self.watch_task(&later).ok()?;
                 let limits = WaitLimits { deadline, running_until: None };
                 return Some(match watch.follow(limits, &mut |_| {}) {
@@ -157,7 +158,7 @@ impl ClusterHandle<'_> {
                 return None;
             }
             let guest = lookups.look_up_guests().ok().and_then(|guests| guests::find_guest(guests, &upid.id).ok());
-            let status = guest.filter(|guest| guest.vmid == vmid).and_then(|guest| self.read_guest_state(guest));
+            let status = guest.filter(|guest| guest.vmid == vmid).and_then(|guest| lookups.read_guest_state(guest));
             match &status {
                 Some(state) if is_ha && state.ha_state == "error" => return Some(TaskFollowUp::HaError),
                 Some(state) if expected.status.is_some_and(|wanted| wanted == state.status) => {
@@ -176,7 +177,8 @@ impl ClusterHandle<'_> {
     /// Finds the newest task of the guest that began after a task.
     fn find_later_task(&self, upid: &Upid, expected: &Expectation) -> Option<Upid> {
         let path = ApiPath::from_static("/cluster/tasks");
-        let response = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?.send_list_read().ok()?;
+        let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+        let response = read.send_list_read(|key, _| key == "upid").ok()?;
         let mut newest: Option<Upid> = None;
         walk(response.data(), &mut |_, row| {
             let found = find_string(row, "upid").and_then(|text| Upid::parse(&text).ok()).filter(|found| {

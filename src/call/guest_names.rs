@@ -2,9 +2,11 @@
 
 use super::handle::ClusterHandle;
 use super::plan_error::PlanError;
-use super::resolve_path::find_guest;
+use super::resolve_path::GuestFinder;
+use crate::base::shorten::shorten;
 use crate::pve::schema::Operation;
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
 
 /// Replaces names by numbers where the operation wants numbers of existing guests.
 pub(super) fn resolve_guest_names(
@@ -12,6 +14,8 @@ pub(super) fn resolve_guest_names(
     operation: &Operation<'_>,
     data: &mut Map<String, Value>,
 ) -> Result<(), PlanError> {
+    // The names of a list are found by an index, made at the first of them.
+    let finder = OnceCell::new();
     for (name, value) in data.iter_mut() {
         let format = operation.parameter(name).map_or("", |parameter| parameter.format());
         if !matches!(format, "pve-vmid" | "pve-vmid-list")
@@ -31,9 +35,11 @@ pub(super) fn resolve_guest_names(
             if parts().all(|part| part.bytes().all(|b| b.is_ascii_digit())) {
                 continue;
             }
-            let find_number = |part| match find_guest(cluster, part) {
-                Ok(guest) => Ok(guest.vmid.to_string()),
-                Err(error) => Err(PlanError::GuestParameter { parameter: name.clone(), error }),
+            let find_number = |part| {
+                let found = finder.get_or_init(|| GuestFinder::new(cluster)).find(part);
+                found
+                    .map(|guest| guest.vmid.to_string())
+                    .map_err(|error| PlanError::GuestParameter { parameter: shorten(name).into_owned(), error })
             };
             *item = parts().map(find_number).collect::<Result<Vec<_>, _>>()?.join(",").into();
         }

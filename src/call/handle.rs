@@ -4,14 +4,23 @@ use super::lookup_error::LookupError;
 use super::scope::CallScope;
 use crate::base::cancel::CancelToken;
 use crate::policy::{AccessLevel, EffectivePolicy};
-use crate::pve::client::cluster::{ApiResponse, Cluster};
+use crate::pve::client::cluster::{ApiResponse, Cluster, ClusterOutage};
 use crate::pve::client::manager::SelectClusterError;
+use crate::pve::error::PveError;
 use crate::pve::guests::Guest;
 use crate::pve::schema::Schema;
 use crate::pve::token_privileges::TokenPrivileges;
 use crate::render::clusters::{ClusterCheck, ClusterEntry};
 use crate::sanitize;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The maximum time of the reads of a call. The time limit of the SDKs of MCP is 60 s, after which an answer is lost. A
+/// cluster with a longer `timeout_seconds` has that.
+const MAX_CALL_TIME: Duration = Duration::from_secs(50);
+
+/// The maximum time of a read that tries a cluster again on which other clusters do not depend.
+const RETRY_TIME: Duration = Duration::from_secs(6);
 
 /// One cluster within the scope of one tool call.
 ///
@@ -21,6 +30,10 @@ pub struct ClusterHandle<'a> {
     pub(super) scope: CallScope<'a>,
     pub(super) cluster: &'a Arc<Cluster>,
     pub(super) cancel: CancelToken,
+    /// The end of the reads of this handle.
+    deadline: Instant,
+    /// The call is one to all clusters, and must not wait for a sick one.
+    is_one_of_many: bool,
     /// The guests and nodes are looked up at most once.
     pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
@@ -57,8 +70,12 @@ impl<'a> CallScope<'a> {
 
     /// Returns a handle for each cluster, with a cancel token of its own for requests in parallel.
     pub fn all_clusters(self) -> Vec<ClusterHandle<'a>> {
-        let clusters = self.clusters.manager.clusters().iter();
-        clusters.map(|cluster| self.handle(cluster, self.origin.cancel.child_token())).collect()
+        let clusters = self.clusters.manager.clusters();
+        let handle = |cluster| ClusterHandle {
+            is_one_of_many: clusters.len() > 1,
+            ..self.handle(cluster, self.origin.cancel.child_token())
+        };
+        clusters.iter().map(handle).collect()
     }
 
     fn handle(self, cluster: &'a Arc<Cluster>, cancel: CancelToken) -> ClusterHandle<'a> {
@@ -66,6 +83,8 @@ impl<'a> CallScope<'a> {
             scope: self,
             cluster,
             cancel,
+            deadline: Instant::now() + MAX_CALL_TIME.max(cluster.settings().timeout),
+            is_one_of_many: false,
             guests: OnceLock::new(),
             nodes: OnceLock::new(),
             token_privileges: OnceLock::new(),
@@ -74,6 +93,16 @@ impl<'a> CallScope<'a> {
 }
 
 impl<'a> ClusterHandle<'a> {
+    /// Returns the end of a read that begins now. Fails if the read should not be sent, because a call to all clusters
+    /// need not wait for one that did not answer a short time ago.
+    pub(super) fn read_deadline(&self) -> Result<Instant, PveError> {
+        match self.cluster.outage().filter(|_| self.is_one_of_many) {
+            None => Ok(self.deadline),
+            Some(ClusterOutage::BackingOff(error)) => Err(error),
+            Some(ClusterOutage::RetryDue) => Ok(self.deadline.min(Instant::now() + RETRY_TIME)),
+        }
+    }
+
     /// Returns the cluster's name in clusters.json.
     pub fn name(&self) -> &'a str {
         &self.cluster.settings().name

@@ -2,7 +2,7 @@
 
 use super::denied_call::DeniedCall;
 use crate::base::hint::Hint;
-use crate::pve::error::PveError;
+use crate::pve::error::{MalformedCause, PveError};
 use std::borrow::Cow;
 
 /// The reason why a look-up, or a read of a tool's own, has no result.
@@ -21,8 +21,26 @@ impl LookupError {
             Self::Denied(_) => false,
             Self::Failed(error) => !matches!(
                 error,
-                PveError::Failed { .. } | PveError::Forbidden { .. } | PveError::ParametersRejected { .. }
+                PveError::Failed { .. }
+                    | PveError::Forbidden { .. }
+                    | PveError::ParametersRejected { .. }
+                    | PveError::MalformedResponse { cause: MalformedCause::BodyTooLarge { .. }, .. }
             ),
+        }
+    }
+
+    /// Returns the kind of the failure, without the names that differ between clusters.
+    pub fn failure_kind(&self) -> String {
+        match self {
+            Self::Denied(_) => "denied".into(),
+            Self::Failed(error) => {
+                let cause = match error {
+                    PveError::ConnectionFailed { .. } => error.detail().unwrap_or_default(),
+                    PveError::BackingOff { .. } => Cow::Borrowed("backing off"),
+                    _ => Cow::Borrowed(""),
+                };
+                format!("{} {} {cause}", error.kind(), error.status().unwrap_or_default())
+            }
         }
     }
 
@@ -35,6 +53,7 @@ impl LookupError {
                     | PveError::ParametersRejected { .. }
                     | PveError::RequestTooLarge { .. }
                     | PveError::UnsendablePath { .. }
+                    | PveError::BackingOff { .. }
                     | PveError::Busy { .. }
             )
         )

@@ -5,9 +5,12 @@ use super::denied_call::DeniedCall;
 use super::handle::{ClusterHandle, ListedNode};
 use super::lookup_error::LookupError;
 use super::planned_call::{CallPurpose, PlannedCall};
-use crate::base::json_scan::{find_string, walk};
+use super::shared_object::{Members, SharedObject};
+use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
+use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::knowledge::filtered_lists;
 use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
@@ -15,6 +18,10 @@ use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::token_privileges::TokenPrivileges;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
+
+/// More than any cluster has. It bounds the memory of a hostile answer.
+const MAX_NODES: usize = 1_000;
 
 /// Name in the config of a guest.
 pub(super) enum ConfiguredName {
@@ -32,16 +39,34 @@ impl<'a> ClusterHandle<'a> {
         Ok(self.redact_response(response))
     }
 
-    /// Reads a fixed path for a tool that checks the rows of the list by itself.
-    pub fn read_list(&self, path: &'static str, params: &ApiParams) -> Result<ApiResponse, LookupError> {
+    /// Reads a fixed path for a tool that checks the rows of the list by itself and needs their members of `keep`.
+    pub fn read_list(
+        &self,
+        path: &'static str,
+        params: &ApiParams,
+        keep: KeepMember,
+    ) -> Result<ApiResponse, LookupError> {
         let read = self.authorize_read(CallPurpose::ToolRead, ApiPath::from_static(path), params.clone())?;
-        let response = read.send_list_read()?;
+        let response = read.send_list_read(keep)?;
         Ok(self.redact_response(response))
     }
 
     /// Reads the guests of the cluster for a tool. Their texts are not redacted.
     pub fn read_guests(&self) -> Result<Vec<Guest>, LookupError> {
         self.fetch_guests(CallPurpose::ToolRead)
+    }
+
+    /// Looks up a path of this program for a prompt, a resource or a completion. The look-up ends at `deadline`.
+    pub fn look_up_until(
+        &self,
+        deadline: Instant,
+        path: ApiPath,
+        params: ApiParams,
+    ) -> Result<ApiResponse, LookupError> {
+        let kind = KnownAnswer::of_path(path.as_str(), false);
+        let read = self.authorize_read(CallPurpose::Lookup, path, params)?;
+        let response = kind.correct(read.send_read_until(deadline)?);
+        Ok(self.redact_response(response))
     }
 
     /// Looks up every guest that the token sees, once.
@@ -114,6 +139,19 @@ impl<'a> ClusterHandle<'a> {
         Some(filtered_lists::find_missing(template, node, kind, &privileges))
     }
 
+    /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
+    pub(super) fn look_up_members(&self, object: &SharedObject) -> Members {
+        let Some((segments, list)) = object.member_list() else {
+            return if *object == SharedObject::None { Members::Listed(Vec::new()) } else { Members::AnyGuest };
+        };
+        let read = || {
+            let path = ApiPath::from_segments(&segments).ok()?;
+            let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
+            Some(Members::from_list(find_member(read.send_read().ok()?.data(), list)))
+        };
+        read().unwrap_or(Members::AnyGuest)
+    }
+
     /// Looks up a path.
     pub(super) fn look_up(&self, path: &'static str, params: &ApiParams) -> Result<ApiResponse, LookupError> {
         let read = self.authorize_read(CallPurpose::Lookup, ApiPath::from_static(path), params.clone())?;
@@ -146,7 +184,7 @@ impl<'a> ClusterHandle<'a> {
                 let status = find_string(row, "status").unwrap_or("unknown".into());
                 nodes.push(ListedNode { name: name.into_owned(), status: status.into_owned() });
             }
-            true
+            nodes.len() < MAX_NODES
         });
         Ok(nodes)
     }
@@ -164,7 +202,26 @@ mod tests {
     fn every_own_read_changes_nothing() {
         let upid = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam:").expect("a UPID");
         let fixed = ["/version", "/nodes", "/cluster/resources", "/access/permissions"].map(ApiPath::from_static);
-        for path in fixed.into_iter().chain(["status", "log"].map(|part| upid.path_to(part))) {
+        let of_prompts = [
+            "/cluster/status",
+            "/cluster/ha/status/current",
+            "/cluster/replication",
+            "/cluster/backup",
+            "/cluster/tasks",
+            "/pools",
+            "/nodes/pve1/tasks",
+            "/nodes/pve1/certificates/info",
+            "/nodes/pve1/replication",
+            "/nodes/pve1/storage/local/content",
+            "/nodes/pve1/qemu/100/status/current",
+            "/nodes/pve1/lxc/100/config",
+            "/nodes/pve1/qemu/100/pending",
+            "/nodes/pve1/lxc/100/snapshot",
+            "/nodes/pve1/qemu/100/agent/info",
+        ]
+        .map(ApiPath::from_static);
+        let of_task = ["status", "log"].map(|part| upid.path_to(part));
+        for path in fixed.into_iter().chain(of_prompts).chain(of_task) {
             let operation = find_embedded_operation(Method::Get, &path).unwrap_or_else(|| panic!("{path} is unknown"));
             assert_eq!(operation.risk(), Risk::READ, "{path}");
         }

@@ -78,7 +78,7 @@
 //! use proxmox_mcp::audit::AuditDecision;
 //! use proxmox_mcp::call::{Confirmed, PlannedCall};
 //! fn confirm(planned: PlannedCall<'_>) -> Confirmed<'_> {
-//!     Confirmed { planned, decision: AuditDecision::Confirmed }
+//!     Confirmed { planned, decision: AuditDecision::Confirmed, reason: None }
 //! }
 //! ```
 //! A handle does not give its cluster away:
@@ -129,6 +129,7 @@ mod operation;
 mod plan;
 mod plan_error;
 mod planned_call;
+mod present_state;
 mod resolve_path;
 mod scope;
 mod send;
@@ -137,10 +138,11 @@ mod shared_object;
 mod spec;
 mod visibility;
 
+pub use crate::pve::client::cluster::ApiResponse;
 pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
 pub use confirm::{
-    ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserDialog,
+    ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
 };
 pub use confirmation_codes::{CODE_LIFETIME, CodeError};
 pub use denied_call::DeniedCall;
@@ -155,7 +157,7 @@ pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 pub use plan_error::{GuestError, PlanError, UnknownMethod, UnknownPath};
 pub use planned_call::PlannedCall;
-pub use scope::{CallObserver, CallOrigin, CallScope};
+pub use scope::{CallObserver, CallOrigin, CallScope, ConfirmationStep};
 pub use service::CallService;
 pub use spec::CallSpec;
 pub use visibility::VisibleClusters;

@@ -2,6 +2,7 @@
 
 use super::plan_error::{PlanError, UnknownMethod, UnknownPath};
 use super::spec::CallSpec;
+use crate::base::shorten::shorten;
 use crate::policy;
 use crate::pve::Method;
 use crate::pve::params::ApiParams;
@@ -51,7 +52,7 @@ pub fn find_path<'s>(schema: &'s Schema, path: &ApiPath) -> Result<PathMatch<'s>
         let known: String = segments.iter().take(mismatch.matched_segments).map(|s| format!("/{s}")).collect();
         PlanError::UnknownPath(UnknownPath {
             known: if known.is_empty() { "/".into() } else { known },
-            segment: segments.get(mismatch.matched_segments).map(|segment| segment.chars().take(64).collect()),
+            segment: segments.get(mismatch.matched_segments).map(|segment| shorten(segment).into_owned()),
             suggestion: mismatch.suggestion,
             alternatives: mismatch.alternatives,
         })
@@ -74,7 +75,7 @@ pub fn find_operation<'s>(found: &PathMatch<'s>, path: &ApiPath, method: Method)
 /// Adds the parameters of a path's query to the data. A parameter that repeats becomes a list.
 pub(super) fn join_query(data: &mut Map<String, Value>, query: &ApiParams) -> Result<(), PlanError> {
     if let Some((duplicate, _)) = query.iter().find(|(name, _)| data.contains_key(*name)) {
-        return Err(PlanError::DuplicateParameter(duplicate.to_owned()));
+        return Err(PlanError::DuplicateParameter(shorten(duplicate).into_owned()));
     }
     for (name, value) in query.iter() {
         match data.get_mut(name) {

@@ -20,9 +20,11 @@ use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use crate::policy::{AssessedCall, Risk, RiskAssessment};
 use crate::pve::Method;
+use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
+use crate::pve::schema::parameter_check::CheckedParameters;
 use crate::pve::schema::{Operation, PathMatch, parameter_check};
 use serde_json::{Map, Value};
 
@@ -81,18 +83,18 @@ pub(super) fn plan_call<'a>(
         data.remove("type");
     }
     check_size(&data)?;
-    let CheckedOperation { operation, params, assessment, notes: defaults } =
+    let CheckedOperation { operation, params, assessment, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
     let (path, risk) = (resolved.path, assessment.risk);
-    let mut notes: Vec<String> = match resolved.change {
-        Some(change) => note_change(cluster, change, method, &path, risk)?.into_iter().collect(),
-        None => Vec::new(),
+    let change_note = match resolved.change {
+        Some(change) => note_change(cluster, change, method, &path, risk)?,
+        None => None,
     };
-    notes.extend(pool.map(|pool| {
+    let pool_note = pool.map(|pool| {
         let pool = cluster.redact(pool);
         format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
-    }));
-    notes.extend(defaults);
+    });
+    notes.splice(0..0, change_note.into_iter().chain(pool_note));
     let call = AuditedCall { cluster, method, path: &path, params: &params };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
@@ -156,7 +158,7 @@ struct CheckedOperation {
     operation: PlannedOperation,
     params: ApiParams,
     assessment: RiskAssessment,
-    /// The parameters that were added, as the caller may read them.
+    /// Differences between the parameters as given and as sent, and those that were added.
     notes: Vec<String>,
 }
 
@@ -191,23 +193,22 @@ fn check_operation_call(
     if is_paged && spec.fetch_all {
         data.insert("limit".into(), FETCH_ALL_LIMIT.into());
     }
+    let reject = |problems, data: &Map<String, Value>| {
+        let other_methods = other_methods(spec, &found, data);
+        PlanError::InvalidParameters { problems, other_methods }
+    };
+    parameter_check::unwrap_json_texts(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {
         notes.push(UNCHECKED_NOTE.into());
     }
-    let mut params = match check_parameters(spec, &operation, &found, &data) {
-        Err(PlanError::InvalidParameters { problems, other_methods }) => {
-            match check_for_other_version(cluster, &operation, &found, path, &mut data, &problems) {
-                Some((params, note)) => {
-                    notes.push(note);
-                    params
-                }
-                None => return Err(PlanError::InvalidParameters { problems, other_methods }),
-            }
-        }
-        checked => checked?,
-    };
+    let checked = parameter_check::check_parameters(&operation, &found, &data).or_else(|problems| {
+        let other = check_for_other_version(cluster, &operation, &found, path, &data, &problems);
+        other.ok_or_else(|| reject(problems, &data))
+    });
+    let CheckedParameters { mut params, notes: differences } = checked?;
+    notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
     let decoded: Vec<_> = path.segments().collect();
@@ -227,30 +228,32 @@ fn check_operation_call(
     }
     Ok(CheckedOperation {
         assessment: call.assess(params.iter()),
-        notes,
         operation: PlannedOperation {
             template: Some(known.unwrap_or(operation).template().to_owned()),
             is_known: same.is_some(),
             summary: operation.summary().to_owned(),
             risk_reason: same.map_or("", |same| same.risk_reason()),
             privileges: operation.privileges().to_owned(),
+            path_values: found.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            secrets: find_secrets(&operation, &params),
             may_be_filtered: method == Method::Get && operation.privileges().is_empty(),
             is_paged,
         },
         params,
+        notes,
     })
 }
 
 /// Checks the known parameters, where the description is that of another version than the node's that the path names.
-/// Returns the parameters with the unknown ones, and a note.
+/// Returns the parameters with the unknown ones, and a note about these.
 fn check_for_other_version(
     cluster: &ClusterHandle<'_>,
     operation: &Operation<'_>,
     found: &PathMatch<'_>,
     path: &ApiPath,
-    data: &mut Map<String, Value>,
+    data: &Map<String, Value>,
     problems: &ParameterErrors,
-) -> Option<(ApiParams, String)> {
+) -> Option<CheckedParameters> {
     let unknown: Vec<&str> = problems.unknown_names()?;
     let segments: Vec<_> = path.segments().take(2).collect();
     let [top, node] = segments.as_slice() else { return None };
@@ -263,27 +266,24 @@ fn check_for_other_version(
     if far == asked {
         return None;
     }
-    let passed: Map<String, Value> = unknown.iter().filter_map(|name| data.remove_entry(*name)).collect();
-    let mut params = parameter_check::check_parameters(operation, found, data).ok()?;
+    let mut known = data.clone();
+    let passed: Map<String, Value> = unknown.iter().filter_map(|name| known.remove_entry(*name)).collect();
+    let mut checked = parameter_check::check_parameters(operation, found, &known).ok()?;
     for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
-        params.push(name, value);
+        checked.params.push(name, value);
     }
     let names = unknown.join("`, `");
-    Some((
-        params,
-        format!("`{names}` was not checked: {node} runs Proxmox VE {far}, and the description is that of {asked}"),
-    ))
+    checked.notes.push(format!(
+        "`{names}` was not checked: {node} runs Proxmox VE {far}, and the description is that of {asked}"
+    ));
+    Some(checked)
 }
 
-fn check_parameters(
-    spec: &CallSpec<'_>,
-    operation: &Operation<'_>,
-    found: &PathMatch<'_>,
-    data: &Map<String, Value>,
-) -> Result<ApiParams, PlanError> {
-    let checked = parameter_check::check_parameters(operation, found, data);
-    checked
-        .map_err(|problems| PlanError::InvalidParameters { problems, other_methods: other_methods(spec, found, data) })
+/// Returns the sent parameters that the operation declares and calls secrets.
+fn find_secrets(operation: &Operation<'_>, params: &ApiParams) -> Vec<(String, SecretPart)> {
+    let declared = params.names().filter(|name| operation.parameter(name).is_some());
+    let parts = declared.map(|name| (name.to_owned(), secret_part(operation.template(), name)));
+    parts.filter(|(_, part)| *part != SecretPart::None).collect()
 }
 
 /// Returns the note about a change of the path, where the caller has to know of it.
@@ -316,7 +316,7 @@ fn resolve_shared_object(
         return Ok(affected);
     }
     check_operation(call, template, risk)?;
-    Ok(affected.with_members(affected.shared().look_up_members(cluster)))
+    Ok(affected.with_members(cluster.look_up_members(affected.shared())))
 }
 
 /// Looks up the guests where the policy depends on them. A call that is denied in any case is denied before.

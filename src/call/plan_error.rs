@@ -3,6 +3,7 @@
 use super::denied_call::DeniedCall;
 use super::lookup_error::LookupError;
 use crate::base::hint::Hint;
+use crate::base::shorten::join_names;
 use crate::pve::Method;
 use crate::pve::guests::FindGuestError;
 use crate::pve::parameter_error::ParameterErrors;
@@ -31,7 +32,7 @@ pub enum PlanError {
     NodeLookup(Arc<LookupError>),
     #[error("the node is missing in the path, and the token sees no node")]
     NoVisibleNode,
-    #[error("which node? Put one of {} in the place of {{node}}", .0.join(", "))]
+    #[error("which node? Put one of {} in the place of {{node}}", join_names(.0))]
     SeveralNodes(Vec<String>),
     #[error("the cluster reports a node name that no node can have")]
     InvalidNodeName,
@@ -181,7 +182,7 @@ impl fmt::Display for UnknownPath {
         }
         match self.alternatives.as_slice() {
             [] => f.write_str(", nor anything else"),
-            names => write!(f, "; there is {}", names.join(", ")),
+            names => write!(f, "; there is {}", join_names(names)),
         }
     }
 }
@@ -189,7 +190,7 @@ impl fmt::Display for UnknownPath {
 impl fmt::Display for UnknownMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} has no {}, it has {}", self.path, self.method, self.available.join(", "))?;
-        if self.children.is_empty() { Ok(()) } else { write!(f, "; below it are {}", self.children.join(", ")) }
+        if self.children.is_empty() { Ok(()) } else { write!(f, "; below it are {}", join_names(&self.children)) }
     }
 }
 

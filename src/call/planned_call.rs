@@ -10,6 +10,7 @@ use crate::audit::AuditEvent;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::guests::Guest;
+use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::token_privileges::TokenPrivileges;
@@ -60,6 +61,10 @@ pub(super) struct PlannedOperation {
     /// The reason for the risk of the operation. Empty for a plain read, or if the operation is unknown.
     pub(super) risk_reason: &'static str,
     pub(super) privileges: String,
+    /// Names and values of the parameters of the path.
+    pub(super) path_values: Vec<(String, String)>,
+    /// The sent parameters that the operation calls secrets.
+    pub(super) secrets: Vec<(String, SecretPart)>,
     /// The operation needs no privilege, so Proxmox omits what the token may not see.
     pub(super) may_be_filtered: bool,
     /// Proxmox returns the list in pages.
@@ -84,6 +89,8 @@ impl PlannedOperation {
             summary: String::new(),
             risk_reason: "",
             privileges: String::new(),
+            path_values: Vec::new(),
+            secrets: Vec::new(),
             may_be_filtered: false,
             is_paged: false,
         }
@@ -123,25 +130,33 @@ impl<'a> PlannedCall<'a> {
 
     /// Returns what would be sent, and the risk, as text.
     pub fn describe_dry_run(&self) -> String {
-        describe_dry_run(&self.describe(), self.cluster.policy().needs_confirmation(self.risk))
+        self.describe_with(|call| describe_dry_run(call, self.cluster.policy().needs_confirmation(self.risk)))
     }
 
-    /// Returns the corrections of the path.
+    /// Returns the corrections of the path and the parameters.
     pub fn into_notes(self) -> Vec<String> {
         self.notes
     }
 
-    pub(super) fn describe(&self) -> CallDescription<'_> {
-        CallDescription {
-            operation: self.operation_line(),
+    /// Looks up the object of the call, and renders the description of both.
+    pub(super) fn describe_with(&self, render: impl FnOnce(&CallDescription<'_>) -> String) -> String {
+        let state = self.look_up_state();
+        render(&CallDescription {
+            method: self.method,
+            path: self.path.as_str(),
             cluster: self.cluster.name(),
+            path_values: &self.operation.path_values,
             params: &self.params,
+            secrets: &self.operation.secrets,
+            effect: self.effect(),
+            facts: &self.facts(),
             summary: &self.operation.summary,
             privileges: &self.operation.privileges,
             risk: self.risk,
             risk_reason: self.operation.risk_reason,
             risk_reasons: &self.risk_reasons,
-        }
+            state: &state,
+        })
     }
 
     pub(super) fn audited(&self) -> AuditedCall<'_> {

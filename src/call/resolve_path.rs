@@ -2,13 +2,17 @@
 //! cluster with one node gives that node.
 
 use super::handle::ClusterHandle;
+use super::lookup_error::LookupError;
 use super::lookups::ConfiguredName;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
-use crate::pve::guests::{self, Guest};
+use crate::base::shorten::shorten;
+use crate::pve::guests::{self, FindGuestError, Guest, GuestIndex};
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::task::Upid;
+use std::cell::OnceCell;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A complete path.
 pub(super) struct ResolvedPath {
@@ -51,7 +55,7 @@ pub(super) fn resolve_path(
     let node_is_open = is_below_node && (is_placeholder(node) || node.eq_ignore_ascii_case("localhost"));
     let mut others = segments.iter().enumerate().filter(|(at, _)| !(node_is_open && *at == 1));
     if let Some((_, placeholder)) = others.find(|(_, segment)| is_placeholder(segment)) {
-        return Err(PlanError::Placeholder(placeholder.clone()));
+        return Err(PlanError::Placeholder(shorten(placeholder).into_owned()));
     }
     let replacement = match (segment(2), segment(3)) {
         ("qemu" | "lxc", guest) if is_below_node && !guest.is_empty() => {
@@ -114,31 +118,52 @@ pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Re
 /// Finds the guest with a number or a name.
 pub(super) fn find_guest<'h>(cluster: &'h ClusterHandle<'_>, query: &str) -> Result<&'h Guest, GuestError> {
     let guests = cluster.look_up_guests().map_err(GuestError::Lookup)?;
-    let guest = match guests::find_guest(guests, query) {
-        Ok(guest) => guest,
-        Err(error) => find_nameless_guest(cluster, guests, query).ok_or(GuestError::NotFound(error))?,
-    };
+    let found = guests::find_guest(guests, query);
+    check_node(query, found.or_else(|error| MissingNames::default().find(cluster, guests, query, error)))
+}
+
+fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Result<&'h Guest, GuestError> {
+    let guest = found.map_err(GuestError::NotFound)?;
     if guest.node.is_empty() {
-        return Err(GuestError::HiddenNode(query.to_owned()));
+        return Err(GuestError::HiddenNode(shorten(query).into_owned()));
     }
     Ok(guest)
 }
 
-/// Finds a guest by the name in its config, if the list has no name of it yet.
+/// Guests of which the list has no name yet, with the names in their configs, read once.
 ///
 /// (PVE: the list gets the names of new guests, and of guests on a node that is off, some seconds late.)
-fn find_nameless_guest<'h>(cluster: &ClusterHandle<'_>, guests: &'h [Guest], query: &str) -> Option<&'h Guest> {
-    let query = query.trim();
-    if query.is_empty() || query.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+#[derive(Default)]
+struct MissingNames<'h>(OnceCell<Vec<(&'h Guest, String)>>);
+
+impl<'h> MissingNames<'h> {
+    /// Finds the guest of a name that the list does not have. `error` is the result of the search in the list.
+    fn find(
+        &self,
+        cluster: &ClusterHandle<'_>,
+        guests: &'h [Guest],
+        query: &str,
+        error: FindGuestError,
+    ) -> Result<&'h Guest, FindGuestError> {
+        let query = query.trim();
+        let may_be_name = !query.is_empty() && !query.bytes().all(|b| b.is_ascii_digit());
+        if !may_be_name || !matches!(error, FindGuestError::Unknown { .. }) {
+            return Err(error);
+        }
+        let names = self.0.get_or_init(|| {
+            let nameless = guests.iter().filter(|guest| guest.lacks_name() && !guest.node.is_empty());
+            let named = nameless.take(MAX_CONFIG_READS).filter_map(|guest| match cluster.look_up_guest_name(guest) {
+                Ok(ConfiguredName::Name(name)) => Some((guest, name)),
+                _ => None,
+            });
+            named.collect()
+        });
+        let mut named = names.iter().filter(|(_, name)| name.eq_ignore_ascii_case(query));
+        match (named.next(), named.next()) {
+            (Some((only, _)), None) => Ok(only),
+            _ => Err(error),
+        }
     }
-    let is_nameless = |guest: &&Guest| guest.lacks_name() && !guest.node.is_empty();
-    let mut named = guests.iter().filter(is_nameless).take(MAX_CONFIG_READS).filter(|guest| {
-        let name = cluster.look_up_guest_name(guest);
-        matches!(name, Ok(ConfiguredName::Name(name)) if name.eq_ignore_ascii_case(query))
-    });
-    let only = named.next();
-    only.filter(|_| named.next().is_none())
 }
 
 /// Checks the name of a guest against its own config, since the list of guests lags behind a rename.
@@ -146,10 +171,34 @@ fn confirm_name(cluster: &ClusterHandle<'_>, guest: &Guest, typed: &str) -> Resu
     let (id, name) = (guest.id(), typed.to_owned());
     match cluster.look_up_guest_name(guest) {
         Ok(ConfiguredName::Name(actual)) if actual.eq_ignore_ascii_case(typed) => Ok(()),
-        Ok(ConfiguredName::Name(actual)) => Err(GuestError::Renamed { id, name, actual: Some(actual) }),
+        Ok(ConfiguredName::Name(actual)) => {
+            Err(GuestError::Renamed { id, name, actual: Some(shorten(&actual).into_owned()) })
+        }
         Ok(ConfiguredName::Nameless) => Err(GuestError::Renamed { id, name, actual: None }),
         Ok(ConfiguredName::Unknown) => Ok(()),
         Err(error) => Err(GuestError::UnconfirmedName { id, name, error: error.into() }),
+    }
+}
+
+/// Finds many guests of one cluster.
+pub(super) struct GuestFinder<'h, 'a> {
+    cluster: &'h ClusterHandle<'a>,
+    list: Result<(&'h [Guest], GuestIndex<'h>), Arc<LookupError>>,
+    missing_names: MissingNames<'h>,
+}
+
+impl<'h, 'a> GuestFinder<'h, 'a> {
+    /// Looks the guests up.
+    pub(super) fn new(cluster: &'h ClusterHandle<'a>) -> Self {
+        let list = cluster.look_up_guests().map(|guests| (guests, GuestIndex::new(guests)));
+        Self { cluster, list, missing_names: MissingNames::default() }
+    }
+
+    /// Finds the guest with a number or a name.
+    pub(super) fn find(&self, query: &str) -> Result<&'h Guest, GuestError> {
+        let (guests, index) = self.list.as_ref().map_err(|error| GuestError::Lookup(error.clone()))?;
+        let found = index.find(query);
+        check_node(query, found.or_else(|error| self.missing_names.find(self.cluster, guests, query, error)))
     }
 }
 

@@ -13,10 +13,23 @@ use std::net::IpAddr;
 pub trait CallObserver: Sync {
     /// Records that the policy denied a part of the call.
     fn record_denial(&self);
+    /// Records that the call was not sent, because of its confirmation.
+    fn record_confirmation(&self, step: ConfirmationStep);
     /// Records that the call takes long on purpose.
     fn record_wait(&self);
     /// Records that the call concerns this cluster.
     fn record_cluster(&self, name: &str);
+}
+
+/// The step of a confirmation that ends a tool call without sending anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmationStep {
+    /// The question is asked.
+    Requested,
+    /// The user did not agree.
+    Declined,
+    /// The client did not agree before a person could read the question.
+    Unattended,
 }
 
 /// The origin of one tool call, for the policy and the audit log.

@@ -5,6 +5,7 @@ use crate::audit::AuditWriteError;
 use crate::base::cancel::CancelToken;
 use crate::pve::Method;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
+use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
 use crate::pve::guests::{self, Guest};
 use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid, WaitLimits};
@@ -23,12 +24,23 @@ impl Confirmed<'_> {
     pub(super) fn send(&self) -> Result<ApiResponse, SendError> {
         let planned = self.planned();
         if !planned.risk.is_read_only() {
-            planned.audited().record_start(self.decision()).map_err(SendError::AuditLog)?;
+            planned.audited().record_start(self.decision(), self.reason()).map_err(|error| {
+                if error.may_be_written() {
+                    planned.audited().record_unsent(self.decision());
+                }
+                SendError::AuditLog(error)
+            })?;
         }
         let start = Instant::now();
-        // A token interrupts one connection, and several reads of a call may be in flight.
         let cancel = planned.cluster.cancel.child_token();
-        let result = planned.cluster.cluster.call(planned.method, &planned.path, &planned.params, &cancel);
+        let (cluster, path, params) = (planned.cluster.cluster, &planned.path, &planned.params);
+        let result = match planned.method {
+            Method::Get => planned
+                .cluster
+                .read_deadline()
+                .and_then(|deadline| cluster.get_with_deadline(deadline, path, params, &cancel)),
+            method => cluster.call(method, path, params, &cancel),
+        };
         let upid = result.as_ref().ok().map(|response| response.data().trim_matches('"'));
         self.record_end(result.as_ref().err(), upid.filter(|text| text.starts_with("UPID:")), start);
         result.map_err(SendError::Api)
@@ -37,20 +49,31 @@ impl Confirmed<'_> {
     /// Sends a read that the server makes by itself.
     pub(super) fn send_read(&self) -> Result<ApiResponse, PveError> {
         let planned = self.planned();
-        self.record_read(|cluster, cancel| cluster.call(Method::Get, &planned.path, &planned.params, cancel))
+        self.record_read(|cluster, cancel| {
+            cluster.get_with_deadline(planned.cluster.read_deadline()?, &planned.path, &planned.params, cancel)
+        })
     }
 
-    /// Sends a read of a list. The caller checks the rows.
-    pub(super) fn send_list_read(&self) -> Result<ApiResponse, PveError> {
+    /// Sends a read that the server makes by itself, which ends at `deadline` at the latest.
+    pub(super) fn send_read_until(&self, deadline: Instant) -> Result<ApiResponse, PveError> {
         let planned = self.planned();
-        self.record_read(|cluster, cancel| cluster.get_list(&planned.path, &planned.params, cancel))
+        self.record_read(|cluster, cancel| cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel))
+    }
+
+    /// Sends a read of a list. The caller checks the rows, of which it needs the members of `keep`.
+    pub(super) fn send_list_read(&self, keep: KeepMember) -> Result<ApiResponse, PveError> {
+        let planned = self.planned();
+        self.record_read(|cluster, cancel| {
+            cluster.get_list(planned.cluster.read_deadline()?, &planned.path, &planned.params, keep, cancel)
+        })
     }
 
     /// Sends a read of the list of guests.
     pub(super) fn send_guests_read(&self) -> Result<Vec<Guest>, PveError> {
         let planned = self.planned();
         self.record_read(|cluster, cancel| {
-            guests::parse_guests(&cluster.call(Method::Get, &planned.path, &planned.params, cancel)?)
+            let (deadline, keep) = (planned.cluster.read_deadline()?, guests::is_guest_member);
+            guests::parse_guests(&cluster.get_list(deadline, &planned.path, &planned.params, keep, cancel)?)
         })
     }
 
@@ -80,7 +103,7 @@ impl Confirmed<'_> {
         self.record_end(error, None, start);
     }
 
-    /// Sends a read and records its end. A token interrupts one connection, so each read has its own.
+    /// Sends a read and records its end.
     fn record_read<T>(
         &self,
         request: impl FnOnce(&Cluster, &CancelToken) -> Result<T, PveError>,

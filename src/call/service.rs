@@ -5,6 +5,7 @@ use super::scope::{CallOrigin, CallScope};
 use super::visibility::ClusterVisibility;
 use crate::audit::AuditLog;
 use crate::config::Client;
+use crate::pve::client::cluster::Clock;
 use crate::pve::client::manager::ClusterManager;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -28,6 +29,12 @@ impl CallService {
     ) -> Result<Self, ring::error::Unspecified> {
         let visibility = RwLock::new(Arc::new(ClusterVisibility::new(clusters, clients)));
         Ok(Self { visibility, confirmation_codes: ConfirmationCodes::new()?, audit })
+    }
+
+    /// Replaces the clock by which confirmation codes expire.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { confirmation_codes: self.confirmation_codes.with_clock(clock), ..self }
     }
 
     /// Returns the current clusters.

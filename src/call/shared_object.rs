@@ -1,12 +1,9 @@
 //! Objects that guests share: jobs, rules, storages, firewall groups, mappings, networks. A change of one may affect every
 //! guest that uses it, and its path names no guest.
 
-use super::handle::ClusterHandle;
-use super::planned_call::CallPurpose;
+use crate::base::json_scan::unquote;
 use crate::policy::{Risk, for_each_vmid_in_list};
 use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
-use serde_json::{Map, Value};
 
 /// The object that a change edits, as far as guests share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,31 +75,23 @@ impl SharedObject {
         }
     }
 
-    /// Reads the guests that the object has now. An object that can't be read may have any guest.
-    pub(super) fn look_up_members(&self, cluster: &ClusterHandle<'_>) -> Members {
-        let (segments, names) = match self {
-            Self::None => return Members::Listed(Vec::new()),
-            Self::AnyGuest => return Members::AnyGuest,
-            Self::BackupJob(id) => (vec!["cluster", "backup", id], "vmid"),
-            Self::HaRule(name) => (vec!["cluster", "ha", "rules", name], "resources"),
-        };
-        let read = || -> Option<Map<String, Value>> {
-            let path = ApiPath::from_segments(&segments).ok()?;
-            let read = cluster.authorize_read(CallPurpose::Lookup, path, ApiParams::new()).ok()?;
-            let response = read.send_read().ok()?;
-            serde_json::from_str(response.data()).ok()
-        };
-        let Some(object) = read() else { return Members::AnyGuest };
-        let mut vmids = Vec::new();
-        match object.get(names) {
-            Some(Value::String(list)) => {
-                let list = list.replace("vm:", "").replace("ct:", "");
-                for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
-            }
-            Some(Value::Number(vmid)) => vmids.extend(vmid.as_u64().and_then(|vmid| u32::try_from(vmid).ok())),
-            // A job without a list has all guests, those of a pool, or all but some.
-            _ => return Members::AnyGuest,
+    /// Returns the path of the object, and the member that lists its guests.
+    pub(super) fn member_list(&self) -> Option<(Vec<&str>, &'static str)> {
+        match self {
+            Self::None | Self::AnyGuest => None,
+            Self::BackupJob(id) => Some((vec!["cluster", "backup", id], "vmid")),
+            Self::HaRule(name) => Some((vec!["cluster", "ha", "rules", name], "resources")),
         }
-        if vmids.is_empty() { Members::AnyGuest } else { Members::Listed(vmids) }
+    }
+}
+
+impl Members {
+    /// Reads the JSON of the list of guests, a text or a number. A job without a list has all guests, those of a pool, or
+    /// all but some.
+    pub(super) fn from_list(list: Option<&str>) -> Self {
+        let list = list.map(unquote).unwrap_or_default().replace("vm:", "").replace("ct:", "");
+        let mut vmids = Vec::new();
+        for_each_vmid_in_list(&list, &mut |vmid| vmids.push(vmid));
+        if vmids.is_empty() { Self::AnyGuest } else { Self::Listed(vmids) }
     }
 }

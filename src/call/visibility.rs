@@ -3,7 +3,7 @@
 use crate::config::Client;
 use crate::pve::client::manager::ClusterManager;
 use crate::render::clusters::{ClusterEntry, render_clusters};
-use crate::render::list::RenderedList;
+use crate::render::list::{ListForm, RenderedList};
 
 /// The clusters that one client may use.
 pub struct VisibleClusters {
@@ -28,7 +28,7 @@ impl VisibleClusters {
             let is_default = default.is_some_and(|default| std::sync::Arc::ptr_eq(default, cluster));
             ClusterEntry::new(cluster.settings(), is_default, None)
         });
-        let listing = render_clusters(entries);
+        let listing = render_clusters(entries, ListForm::UNLIMITED);
         Self { manager, listing }
     }
 }

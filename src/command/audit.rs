@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::output::print_stdout;
 use proxmox_mcp::audit::{self, Findings, VerificationReport};
+use proxmox_mcp::sanitize::printable_path;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::BufReader;
@@ -16,7 +17,7 @@ pub fn verify(path: &Path, expect: Option<&str>) -> Result<(), Failure> {
             "invalid --expect: expected the 64 hex digits that an earlier `audit verify` printed".into(),
         ));
     }
-    let name = path.display();
+    let name = printable_path(path);
     let read_failure = |error| Failure::Usage(format!("cannot read {name}: {error}"));
     let file = File::open(path).map_err(read_failure)?;
     let report = audit::verify(&mut BufReader::new(file), expect.as_deref()).map_err(read_failure)?;

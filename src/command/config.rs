@@ -6,6 +6,7 @@ use super::file_stamps::FileStamps;
 use proxmox_mcp::config::{self, Client, ClustersFile};
 use proxmox_mcp::http;
 use proxmox_mcp::pve::demo::Demo;
+use proxmox_mcp::sanitize::printable_path;
 use std::path::PathBuf;
 
 /// The clusters and their source.
@@ -33,9 +34,9 @@ impl LoadedConfig {
         let clusters = config::load(&path).map_err(|errors| {
             let (count, text) = (errors.count(), errors.to_string().replace('\n', "\n  "));
             let s = if count == 1 { "" } else { "s" };
-            Failure::Usage(format!("{}: {count} problem{s}\n  {text}", path.display()))
+            Failure::Usage(format!("{}: {count} problem{s}\n  {text}", printable_path(&path)))
         })?;
-        Ok(Self { clusters, name: path.display().to_string(), path: Some(path), stamps, _demo: None })
+        Ok(Self { clusters, name: printable_path(&path), path: Some(path), stamps, _demo: None })
     }
 
     fn start_demo(cli: &Cli) -> Result<Self, Failure> {

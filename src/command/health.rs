@@ -1,9 +1,12 @@
 //! `health`: asks a running server for its health, over plain HTTP or, if the port speaks TLS, over TLS.
 //!
 //! The server's certificate is not checked: it need not name the loopback address, and no secret is sent.
+//!
+//! A server on this machine may listen on one address family only, and not the one that the flag names. So both loopback
+//! addresses are asked.
 
 use super::failure::Failure;
-use super::listeners::connect_address;
+use super::listeners::connect_addresses;
 use super::output::{print_stdout, printable};
 use proxmox_mcp::config::TlsVerification;
 use proxmox_mcp::pve::client::tls::build_client_config;
@@ -23,27 +26,39 @@ pub fn run(listen: SocketAddr) -> Result<(), Failure> {
             "cannot check port 0: health needs the server's real port. hint: name it with --listen".into(),
         ));
     }
-    let address = connect_address(listen);
-    let failed = |why: String| {
-        Failure::Runtime(format!("no healthy server at {address}: {why}. hint: --listen names the server's address"))
-    };
-    let deadline = Instant::now() + TIMEOUT;
+    let addresses = connect_addresses(listen);
+    let started = Instant::now();
+    let mut failures = Vec::new();
+    for (number, address) in (1..).zip(&addresses) {
+        // An address that swallows packets must leave time for the next one.
+        let deadline = started + TIMEOUT * number / addresses.len() as u32;
+        match check_address(*address, deadline) {
+            Ok(()) => {
+                print_stdout(&format!("✓ {address} is up\n"));
+                return Ok(());
+            }
+            Err(cause) => failures.push(format!("at {address}: {cause}")),
+        }
+    }
+    let failures = failures.join("; ");
+    Err(Failure::Runtime(format!("no healthy server {failures}. hint: --listen names the server's address")))
+}
+
+/// Asks one address for its health. The error is the cause as text.
+fn check_address(address: SocketAddr, deadline: Instant) -> Result<(), String> {
     let result = match fetch_status_line(address, deadline, false) {
         // A port that speaks TLS answers plain HTTP with 400.
         Ok(line) if status_code(&line) == Some(400) => fetch_status_line(address, deadline, true),
         other => other,
     };
     match result {
-        Ok(line) if status_code(&line) == Some(200) => {
-            print_stdout(&format!("✓ {address} is up\n"));
-            Ok(())
-        }
-        Ok(line) => Err(failed(format!("it answered \"{}\"", printable(&line)))),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(failed("nothing listens there".into())),
+        Ok(line) if status_code(&line) == Some(200) => Ok(()),
+        Ok(line) => Err(format!("it answered \"{}\"", printable(&line))),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err("nothing listens there".into()),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Err(failed("no answer in time".into()))
+            Err("no answer in time".into())
         }
-        Err(error) => Err(failed(error.to_string())),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -153,6 +168,27 @@ mod tests {
     }
 
     #[test]
+    fn health_finds_a_server_of_the_other_address_family() {
+        let (Ok(v4), Ok(v6)) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("[::1]:0")) else { return };
+        drop((v4, v6));
+        for bound in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(bound).expect("bind");
+            let port = listener.local_addr().expect("address").port();
+            thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let mut stream = stream.expect("accept");
+                    let _ = stream.read(&mut [0; 1024]);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                }
+            });
+            for ip in ["127.0.0.1", "::1", "0.0.0.0", "::"] {
+                let listen = SocketAddr::new(ip.parse().expect("an address"), port);
+                assert!(run(listen).is_ok(), "{listen} for {bound}");
+            }
+        }
+    }
+
+    #[test]
     fn health_of_a_silent_server_ends_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
@@ -165,6 +201,7 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("address");
         let Err(Failure::Runtime(text)) = run(closed) else { panic!("the port is closed") };
         assert!(text.contains(&closed.to_string()) && text.contains("--listen"), "{text}");
+        assert!(text.contains(&format!("[::1]:{}", closed.port())), "{text}");
         assert!(matches!(run(([127, 0, 0, 1], 0).into()), Err(Failure::Usage(_))));
     }
 }

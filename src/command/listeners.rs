@@ -6,7 +6,7 @@ use super::failure::Failure;
 use proxmox_mcp::config::Client;
 use proxmox_mcp::http;
 use socket2::{SockRef, Type};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::{env, io, process};
 
@@ -167,6 +167,18 @@ pub fn connect_address(mut listen: SocketAddr) -> SocketAddr {
     listen
 }
 
+/// Returns the addresses at which a program on this machine may reach a listener, the likely one first: the loopback
+/// addresses of both families for a loopback address and for "every address".
+pub fn connect_addresses(listen: SocketAddr) -> Vec<SocketAddr> {
+    let first = connect_address(listen);
+    let other = match first.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Some(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => None,
+    };
+    [first].into_iter().chain(other.map(|ip: IpAddr| SocketAddr::new(ip, listen.port()))).collect()
+}
+
 fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
@@ -188,6 +200,23 @@ mod tests {
             Ok(()) => None,
             Err(Failure::Usage(text)) => Some(text),
             Err(Failure::Runtime(text)) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn both_loopback_addresses_reach_a_listener_on_loopback_or_every_address() {
+        for (listen, expected) in [
+            ("127.0.0.1:8000", &["127.0.0.1:8000", "[::1]:8000"][..]),
+            ("0.0.0.0:8000", &["127.0.0.1:8000", "[::1]:8000"]),
+            ("[::1]:8000", &["[::1]:8000", "127.0.0.1:8000"]),
+            ("[::]:8000", &["[::1]:8000", "127.0.0.1:8000"]),
+            ("127.0.0.2:8000", &["127.0.0.2:8000"]),
+            ("192.0.2.1:8000", &["192.0.2.1:8000"]),
+            ("[2001:db8::1]:8000", &["[2001:db8::1]:8000"]),
+        ] {
+            let found: Vec<_> =
+                connect_addresses(listen.parse().expect(listen)).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected);
         }
     }
 

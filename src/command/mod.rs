@@ -12,7 +12,9 @@ mod file_stamps;
 mod generate;
 mod health;
 mod health_sources;
+mod keeper;
 mod listeners;
+mod log_queue;
 mod logging;
 mod output;
 mod reload;
@@ -41,11 +43,18 @@ pub fn run() -> ExitCode {
             return ExitCode::from(Failure::USAGE);
         }
     };
-    logging::start(cli.log.as_deref(), cli.log_format);
-    match run_command(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let start = || {
+        logging::start(cli.log.as_deref(), cli.log_format)?;
+        signals::catch_file_size_signal()
+    };
+    let result = start().and_then(|()| run_command(&cli));
+    match result {
+        Ok(()) => {
+            logging::flush();
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
-            output::print_stderr(&format!("error: {failure}\n"));
+            logging::write_last(&format!("error: {failure}\n"));
             ExitCode::from(failure.exit_code())
         }
     }

@@ -1,18 +1,25 @@
 //! Text for a terminal.
 
+use proxmox_mcp::base::blocking_io::BlockingIo;
 use proxmox_mcp::sanitize;
 use proxmox_mcp::sanitize::escape_invisible;
-use std::io::Write;
+use std::io::{self, Write};
+use std::thread;
 
 /// Prints to stdout. A closed pipe does not end the program.
 pub fn print_stdout(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = BlockingIo(io::stdout()).write_all(text.as_bytes());
+}
+
+/// Prints to stdout from a thread of its own. A full pipe that is not read does not delay the program.
+pub fn print_stdout_later(text: String) {
+    // Without a thread the program has other problems than the missing text.
+    let _ = thread::Builder::new().name("banner".into()).spawn(move || print_stdout(&text));
 }
 
 /// Prints to stderr. A closed pipe does not end the program.
 pub fn print_stderr(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = BlockingIo(io::stderr()).write_all(text.as_bytes());
 }
 
 /// Returns `text` on one line: invisible characters are escaped and secrets hidden.

@@ -7,11 +7,12 @@ use super::describe;
 use super::failure::Failure;
 use super::file_stamps::FileStamps;
 use super::listeners::Listeners;
-use super::systemd;
 use proxmox_mcp::config;
 use proxmox_mcp::http::HttpHandle;
 use proxmox_mcp::pve::client::manager::ClusterManager;
+use proxmox_mcp::sanitize::printable_path;
 use proxmox_mcp::tools::ToolState;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -42,13 +43,8 @@ pub struct Reloader<'a> {
 impl Reloader<'_> {
     /// Reloads on SIGHUP and after a change of the files, until the server has ended.
     pub fn run(&mut self, signals: &Receiver<ReloadSignal>) {
-        let watchdog = systemd::watchdog_interval();
-        let interval = watchdog.map_or(CHECK_INTERVAL, |watchdog| watchdog.min(CHECK_INTERVAL));
         loop {
-            if watchdog.is_some() {
-                systemd::notify("WATCHDOG=1");
-            }
-            let is_requested = match signals.recv_timeout(interval) {
+            let is_requested = match signals.recv_timeout(CHECK_INTERVAL) {
                 Ok(ReloadSignal::ServerEnded) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(ReloadSignal::Requested) => true,
                 Err(RecvTimeoutError::Timeout) => false,
@@ -56,7 +52,10 @@ impl Reloader<'_> {
             let stamps = FileStamps::take(self.cli, self.path.as_deref());
             if is_requested || stamps != self.stamps {
                 self.stamps = stamps;
-                self.reload();
+                // A panic keeps the current configuration, as an invalid file does.
+                if catch_unwind(AssertUnwindSafe(|| self.reload())).is_err() {
+                    log::error!("a reload panicked, keeping the current configuration");
+                }
             }
         }
     }
@@ -66,9 +65,9 @@ impl Reloader<'_> {
             return log::info!("SIGHUP ignored: there is no configuration file");
         };
         match self.replace(path) {
-            Ok(summary) => log::info!("reloaded {}: {summary}", path.display()),
+            Ok(summary) => log::info!("reloaded {}: {summary}", printable_path(path)),
             Err(failure) => {
-                log::error!("cannot reload {}, keeping the current configuration: {failure}", path.display());
+                log::error!("cannot reload {}, keeping the current configuration: {failure}", printable_path(path));
             }
         }
     }

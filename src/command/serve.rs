@@ -5,8 +5,9 @@ use super::cli::Cli;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::failure::Failure;
 use super::health_sources::health_sources;
+use super::keeper::{Keeper, StallLimits, close_idle_connections};
 use super::listeners::Listeners;
-use super::output::print_stdout;
+use super::output::print_stdout_later;
 use super::reload::Reloader;
 use super::server::{ReloadChannel, mcp_server, open_audit_log, tool_state};
 use super::systemd;
@@ -21,7 +22,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let audit = open_audit_log(cli)?;
     let identity = load_certificate(cli)?;
     let has_tls = identity.is_some();
-    let tools = tool_state(cli, &loaded.clusters, &clients, audit)?;
+    let tools = tool_state(cli, &loaded.clusters, &clients, audit.clone())?;
     let mcp = mcp_server(cli, &tools)?;
     let (listener, metrics_listener) = listeners.open()?;
     let config = http::HttpConfig {
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         allowed_hosts: cli.http.allowed_hosts(),
         allowed_origins: cli.http.allowed_origins(),
         clients: clients.clone(),
+        insecure_no_auth: cli.http.insecure_no_auth,
         certificate: identity,
         health: health_sources(&tools, cli.http.metrics()),
     };
@@ -46,10 +48,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         tools: &tools,
         http: Some((handle.clone(), &listeners)),
     };
-    let channel = ReloadChannel::open(move || handle.stop())?;
+    let (watched, stopped) = (handle.clone(), handle);
+    let find_stall = || {
+        let limits = StallLimits::for_clusters(&tools);
+        watched.find_stalled_part(limits.thread, limits.call).map(|part| part.to_string())
+    };
+    let close_idle = Box::new(|| close_idle_connections(&tools));
+    let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
+    let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
-    print_stdout(&startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
+    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
     systemd::notify("READY=1");
-    channel.run(reloader, || server.run());
+    channel.run(reloader, keeper, &audit, || server.run());
     Ok(())
 }

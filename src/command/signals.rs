@@ -3,10 +3,17 @@
 use super::failure::Failure;
 use super::reload::ReloadSignal;
 use super::systemd;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::sync::mpsc::Sender;
 use std::{io, process, thread};
+
+/// Turns SIGXFSZ, which ends a program by default, into the error of the write that met the limit on file sizes. The
+/// standard library does the same for SIGPIPE.
+pub fn catch_file_size_signal() -> Result<(), Failure> {
+    let register = signal_hook::flag::register(SIGXFSZ, Default::default());
+    register.map(drop).map_err(|error| signal_failure(&error))
+}
 
 /// Calls `stop` on the first SIGTERM or SIGINT and ends the process on the second. Sends SIGHUP to `reload`.
 pub fn install_signal_handlers(stop: Box<dyn Fn() + Send>, reload: Sender<ReloadSignal>) -> Result<(), Failure> {
@@ -14,7 +21,11 @@ pub fn install_signal_handlers(stop: Box<dyn Fn() + Send>, reload: Sender<Reload
         let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         thread::Builder::new().name("signals".into()).spawn(move || handle_signals(signals, &*stop, &reload))
     };
-    start().map(drop).map_err(|error| Failure::Runtime(format!("cannot handle signals: {error}")))
+    start().map(drop).map_err(|error| signal_failure(&error))
+}
+
+fn signal_failure(error: &io::Error) -> Failure {
+    Failure::Runtime(format!("cannot handle signals: {error}"))
 }
 
 fn handle_signals(mut signals: Signals, stop: &dyn Fn(), reload: &Sender<ReloadSignal>) {
@@ -30,6 +41,7 @@ fn handle_signals(mut signals: Signals, stop: &dyn Fn(), reload: &Sender<ReloadS
             process::exit(128 + signal);
         }
         is_stopping = true;
+        // Neither of these waits: the log queues the line, and the notification is lost if systemd does not receive it.
         systemd::notify("STOPPING=1");
         log::info!("stopping; a second signal ends calls in flight");
         stop();

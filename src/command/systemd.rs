@@ -25,7 +25,10 @@ fn send(path: &[u8], state: &str) -> io::Result<()> {
         Some(_) => return Err(io::ErrorKind::Unsupported.into()),
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+    let socket = UnixDatagram::unbound()?;
+    // A notification is lost rather than waited with.
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 /// Returns the interval of watchdog notifications: half of the time after which systemd restarts the process.

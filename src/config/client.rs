@@ -21,6 +21,8 @@ pub struct Client {
     pub rules: ClientRules,
     /// Names of the clusters that the client may use; `None` is all of them.
     pub clusters: Option<Vec<String>>,
+    /// True if the client gets results as JSON too (`structuredContent`).
+    pub structured: bool,
 }
 
 impl Client {
@@ -51,12 +53,24 @@ impl Client {
     /// Returns a client that only the clusters restrict.
     fn with_full_access(name: &str, token_sha256: TokenHash) -> Self {
         let permissions = Permissions { access: AccessLevel::Full, exec: true };
-        Self { name: name.into(), token_sha256, permissions, rules: ClientRules::default(), clusters: None }
+        Self {
+            name: name.into(),
+            token_sha256,
+            permissions,
+            rules: ClientRules::default(),
+            structured: false,
+            clusters: None,
+        }
     }
 
     /// Returns whether both have the same name and token. Their permissions may differ.
     pub fn is_same_client(&self, other: &Self) -> bool {
         self.name == other.name && self.token_sha256.ct_eq(&other.token_sha256)
+    }
+
+    /// Returns whether callers prove with a token that they are this client.
+    pub fn has_token(&self) -> bool {
+        !self.token_sha256.ct_eq(&TokenHash::UNKNOWN)
     }
 
     /// Returns whether a client may have this name: 1 to 64 letters, digits, ".", "_" or "-", and not a token.

@@ -8,7 +8,8 @@ use super::token::parse_token_sha256;
 use crate::policy::{AccessLevel, ClientRules, Permissions};
 use std::path::Path;
 
-const CLIENT_FIELDS: [&str; 8] = ["token_sha256", "access", "exec", "clusters", "confirm", "deny", "allow", "protect"];
+const CLIENT_FIELDS: [&str; 9] =
+    ["token_sha256", "access", "exec", "clusters", "confirm", "deny", "allow", "protect", "structured"];
 const CLIENTS_EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
 
 /// Reads the valid clients. `clusters` are the names of the file's clusters.
@@ -54,6 +55,7 @@ impl EntryReader<'_> {
             self.read_required("access", ACCESS_VALUES, |text| parse_choice(text, ACCESS_VALUES, &AccessLevel::WORDS));
         let exec = self.read_bool("exec", false);
         let rules = self.read_rules(ClientRules::default().confirm);
+        let structured = self.read_bool("structured", false);
         let is_restricted = self.has("clusters");
         let allowed = self.read_nonempty_list("clusters", CLUSTERS_FORM, "a cluster's name", |name| {
             let known = clusters.iter().find(|known| *known == name);
@@ -66,6 +68,7 @@ impl EntryReader<'_> {
             rules: rules?,
             // An invalid list does not grant all clusters.
             clusters: if is_restricted { Some(allowed?) } else { None },
+            structured: structured?,
         })
     }
 }

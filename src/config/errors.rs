@@ -7,7 +7,7 @@ use super::ordered_json::{JsonSyntaxError, OrderedJson};
 use super::token::TokenHashError;
 use crate::base::hint::{Hint, render_error};
 use crate::base::suggest::suggest;
-use crate::sanitize::{NOT_SHOWN, UUID_LEN, find_uuid};
+use crate::sanitize::{NOT_SHOWN, hide_uuids};
 use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
@@ -237,6 +237,7 @@ impl fmt::Display for ConfigErrors {
             if i > 0 {
                 writeln!(f)?;
             }
+            // A suggestion may repeat a part of a value that holds a secret.
             f.write_str(&hide_uuids(render_error(error)))?;
         }
         Ok(())
@@ -263,14 +264,6 @@ fn sanitize_name(name: &str) -> String {
         sanitized.push('…');
     }
     sanitized
-}
-
-/// Hides UUIDs. A suggestion may repeat a part of a value that holds a secret.
-fn hide_uuids(mut text: String) -> String {
-    while let Some(at) = find_uuid(&text) {
-        text.replace_range(at..at + UUID_LEN, NOT_SHOWN);
-    }
-    text
 }
 
 fn join_quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {

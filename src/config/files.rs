@@ -1,6 +1,7 @@
 //! Files of the configuration.
 
 use crate::base::hint::Hint;
+use crate::sanitize::printable_path;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::borrow::Cow;
@@ -122,5 +123,5 @@ pub(super) fn read_certificates(path: &Path, hint: &'static str) -> Result<Vec<C
 }
 
 pub(super) fn warn_world_readable(path: &Path) {
-    log::warn!("other users can read the secret in {0}. hint: chmod 600 {0}", path.display());
+    log::warn!("other users can read the secret in {0}. hint: chmod 600 {0}", printable_path(path));
 }

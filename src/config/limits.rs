@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Open connections.
     pub max_connections: usize,
-    /// Open connections per client address.
+    /// Open connections per client address. For IPv6 an address is a network of 64 bits.
     pub max_connections_per_address: usize,
     /// Open SSE sessions.
     pub max_sessions: usize,
@@ -24,11 +24,12 @@ pub struct Limits {
     pub max_calls_per_cluster: usize,
     /// Bytes of a request's line and headers together.
     pub max_head_bytes: usize,
-    /// Headers of a request.
+    /// Headers of a request, at most [`Limits::MAX_HEADERS`].
     pub max_headers: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
-    /// Bytes of all large request bodies (over 64 KiB) together.
+    /// Bytes of memory for all requests and answers of nodes together, with what is made of them. One client of several
+    /// may use half.
     pub max_buffered_bytes: usize,
     /// Bytes of a node's answer. The resources of thousands of guests are a few MiB, and a call in flight may hold
     /// several times its answer.
@@ -43,12 +44,22 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For a client to receive an answer or an event of an SSE stream.
     pub write_timeout: Duration,
+    /// From the start of a call on POST /mcp to that of its event stream, if the call is not answered before and its
+    /// client accepts a stream.
+    pub stream_delay: Duration,
     /// Interval of keep-alive comments on an SSE stream.
     pub sse_keepalive: Duration,
     /// For calls in flight to end after the signal to stop.
     pub stop_timeout: Duration,
     /// Duration from which a tool call is logged as slow.
     pub slow_call: Duration,
+}
+
+impl Limits {
+    /// The most headers that the parser of a request's head has room for.
+    pub const MAX_HEADERS: usize = 128;
+    /// The smallest [`Limits::max_buffered_bytes`], with which ordinary calls work.
+    pub const MIN_BUFFERED_BYTES: usize = 1 << 20;
 }
 
 impl Default for Limits {
@@ -69,13 +80,15 @@ impl Default for Limits {
             max_head_bytes: 16 << 10,
             max_headers: 64,
             max_body_bytes: 4 << 20,
-            max_buffered_bytes: 64 << 20,
+            max_buffered_bytes: 256 << 20,
             max_answer_bytes: 16 << 20,
             max_result_bytes: 32 << 10,
             head_timeout: seconds(10),
             body_timeout: seconds(30),
             idle_timeout: seconds(60),
             write_timeout: seconds(10),
+            // Far below the shortest time, 30 s, after which common proxies end a silent connection.
+            stream_delay: seconds(5),
             sse_keepalive: seconds(15),
             stop_timeout: seconds(8),
             slow_call: seconds(10),

@@ -10,6 +10,7 @@ use super::listener_role::ListenerRole;
 use super::log_throttle::LogThrottle;
 use super::response::HttpResponse;
 use super::state::HttpState;
+use crate::base::heartbeat::{HEARTBEAT_INTERVAL, Heartbeat};
 use crate::base::workers::CALL_STACK_BYTES;
 use crate::config::Limits;
 use crate::metrics::{ByteCounters, RefusalReason};
@@ -17,6 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -44,14 +46,27 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts connections on a nonblocking listener until the server stops.
-pub fn accept_all(state: &Arc<HttpState>, listener: &TcpListener, role: ListenerRole) {
+/// Accepts connections on a nonblocking listener until the server stops. A panic begins the loop again.
+pub fn accept_all(state: &Arc<HttpState>, listener: &TcpListener, role: ListenerRole, heartbeat: &Heartbeat) {
+    restart_on_panic("the accept loop", || accept_until_stopped(state, listener, role, heartbeat));
+}
+
+/// Runs a loop of a thread that the server cannot be without, until it returns without a panic.
+pub fn restart_on_panic(name: &str, body: impl Fn()) {
+    while catch_unwind(AssertUnwindSafe(&body)).is_err() {
+        log::error!("{name} panicked and starts again");
+        thread::sleep(RETRY_PAUSE);
+    }
+}
+
+fn accept_until_stopped(state: &Arc<HttpState>, listener: &TcpListener, role: ListenerRole, heartbeat: &Heartbeat) {
     let (rejected, warnings) = (VecDeque::with_capacity(MAX_REJECTED), LogThrottle::default());
     let mut acceptor = Acceptor { role, rejected, warnings, tls: state.certificate.is_some() };
     while !state.is_stopping() {
+        heartbeat.beat();
         let accepted = match listener.accept() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                match state.stop_signal.wait_for_connection(listener) {
+                match state.stop_signal.wait_for_connection(listener, HEARTBEAT_INTERVAL) {
                     Ok(()) => continue,
                     Err(error) => Err(error),
                 }
@@ -140,6 +155,17 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_loop_that_panics_starts_again_until_it_ends() {
+        let runs = Cell::new(0);
+        restart_on_panic("a loop", || {
+            runs.set(runs.get() + 1);
+            assert!(runs.get() == 3, "a test's panic");
+        });
+        assert_eq!(runs.get(), 3);
+    }
 
     #[test]
     fn an_answer_waits_for_no_acknowledgement_and_has_a_write_timeout() {

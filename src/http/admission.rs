@@ -1,5 +1,6 @@
 //! The open connections: their limits, and their end at a shutdown.
 
+use super::client_network::client_network;
 use super::client_stream::ClientStream;
 use crate::base::deadline::Deadline;
 use std::collections::HashMap;
@@ -18,12 +19,13 @@ pub struct Connections {
 struct ConnectionTable {
     serial: u64,
     open: HashMap<u64, OpenConnection>,
-    addresses: HashMap<IpAddr, usize>,
+    /// Open connections of each client network (see [`client_network`]).
+    networks: HashMap<IpAddr, usize>,
 }
 
 struct OpenConnection {
     stream: Arc<ClientStream>,
-    address: IpAddr,
+    network: IpAddr,
     streaming: bool,
 }
 
@@ -32,7 +34,7 @@ struct OpenConnection {
 pub enum AdmissionError {
     #[error("too many connections are open (--max-connections)")]
     TotalLimit,
-    #[error("too many connections from this address are open (--max-connections-per-address)")]
+    #[error("too many connections from this address or IPv6 network are open (--max-connections-per-address)")]
     AddressLimit,
 }
 
@@ -53,19 +55,19 @@ impl Connections {
         stream: &Arc<ClientStream>,
         peer: SocketAddr,
     ) -> Result<ConnectionPermit, AdmissionError> {
-        let address = peer.ip().to_canonical();
+        let network = client_network(peer.ip());
         let mut table = self.lock();
         if table.open.len() >= self.max {
             return Err(AdmissionError::TotalLimit);
         }
-        let address_count = table.addresses.entry(address).or_default();
-        if *address_count >= self.max_per_address {
+        let network_count = table.networks.entry(network).or_default();
+        if *network_count >= self.max_per_address {
             return Err(AdmissionError::AddressLimit);
         }
-        *address_count += 1;
+        *network_count += 1;
         table.serial += 1;
         let id = table.serial;
-        table.open.insert(id, OpenConnection { stream: stream.clone(), address, streaming: false });
+        table.open.insert(id, OpenConnection { stream: stream.clone(), network, streaming: false });
         Ok(ConnectionPermit { connections: self.clone(), id })
     }
 
@@ -115,11 +117,11 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
         if let Some(open) = table.open.remove(&self.id)
-            && let Some(count) = table.addresses.get_mut(&open.address)
+            && let Some(count) = table.networks.get_mut(&open.network)
         {
             *count -= 1;
             if *count == 0 {
-                table.addresses.remove(&open.address);
+                table.networks.remove(&open.network);
             }
         }
         drop(table);
@@ -155,7 +157,20 @@ mod tests {
         assert_eq!(admit("192.0.2.3:1").err(), Some(AdmissionError::TotalLimit));
         drop(first);
         drop(admit("192.0.2.1:3").unwrap());
-        assert_eq!(connections.lock().addresses.len(), 2, "an address without connections is forgotten");
+        assert_eq!(connections.lock().networks.len(), 2, "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn an_ipv6_network_cannot_use_all_connections() {
+        let connections = Arc::new(Connections::new(9, 2));
+        let (stream, _client) = stream();
+        let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
+        let _first = admit("[2001:db8::1]:1").unwrap();
+        let _second = admit("[2001:db8::ffff:2]:1").unwrap();
+        for address in ["[2001:db8::1]:2", "[2001:db8::3:4:5:6]:1"] {
+            assert_eq!(admit(address).err(), Some(AdmissionError::AddressLimit), "{address}");
+        }
+        drop(admit("[2001:db8:0:1::1]:1").unwrap());
     }
 
     #[test]

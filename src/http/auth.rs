@@ -3,8 +3,9 @@
 //! The token is checked before the body is read. It is never logged and never sent to a cluster. A token in the query
 //! is ignored, because logs contain queries.
 
-use super::auth_failures::AuthFailureLimiter;
+use super::auth_failures::{AuthFailureLimiter, MISSING_TOKEN_WINDOW, WRONG_TOKEN_WINDOW};
 use super::log_throttle::LogThrottle;
+use super::proxy_sign::ProxySign;
 use super::response::HttpResponse;
 use crate::base::hint::{Hint, render_error};
 use crate::config::{Client, TokenHash};
@@ -15,6 +16,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
+
+/// Next step of an operator whose server has no client token and a proxy in front of it.
+pub const PROXY_CURE: &str = "the server's operator makes a token with `proxmox-mcp token` and sets MCP_AUTH_TOKEN, or, if \
+                              the proxy authenticates its callers, sets --insecure-no-auth (MCP_INSECURE_NO_AUTH=1)";
 
 /// Reason to reject a request for its Authorization header.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -27,6 +32,8 @@ pub enum AuthError {
     InvalidHeader,
     #[error("too many wrong client tokens from this address")]
     TooManyFailures { retry_after: Duration },
+    #[error("client token required: the request came through a proxy ({0}), and this server has no client token")]
+    ProxyWithoutToken(ProxySign),
 }
 
 impl Hint for AuthError {
@@ -40,6 +47,7 @@ impl Hint for AuthError {
                 "check that it was copied completely, or ask the server's operator for a new one (`proxmox-mcp token`)"
             }
             Self::InvalidHeader => "send exactly one header `Authorization: Bearer TOKEN`",
+            Self::ProxyWithoutToken(_) => PROXY_CURE,
             Self::TooManyFailures { .. } => "wait as long as Retry-After says, or send the right token",
         }))
     }
@@ -48,7 +56,9 @@ impl Hint for AuthError {
 impl AuthError {
     pub fn refusal_reason(&self) -> RefusalReason {
         match self {
-            Self::MissingToken | Self::UnknownToken | Self::InvalidHeader => RefusalReason::Token,
+            Self::MissingToken | Self::UnknownToken | Self::InvalidHeader | Self::ProxyWithoutToken(_) => {
+                RefusalReason::Token
+            }
             Self::TooManyFailures { .. } => RefusalReason::WrongTokens,
         }
     }
@@ -59,6 +69,8 @@ impl AuthError {
             Self::MissingToken => ("unauthorized", r#"Bearer realm="proxmox-mcp""#),
             Self::UnknownToken => ("invalid_token", r#"Bearer realm="proxmox-mcp", error="invalid_token""#),
             Self::InvalidHeader => ("invalid_request", r#"Bearer realm="proxmox-mcp", error="invalid_request""#),
+            // No token would help the client, so there is no challenge.
+            Self::ProxyWithoutToken(_) => return HttpResponse::json(403, self.to_json("client_token_required")),
             Self::TooManyFailures { retry_after } => {
                 // Each further guess costs the attacker a new connection.
                 return HttpResponse::json(429, self.to_json("too_many_wrong_tokens"))
@@ -79,17 +91,24 @@ pub struct Authenticator {
     clients: RwLock<Arc<[Arc<Client>]>>,
     /// The client of all requests if no client is configured.
     anonymous: Arc<Client>,
-    failures: AuthFailureLimiter,
+    /// True if a request that came through a proxy needs no token either.
+    insecure_no_auth: bool,
+    wrong_tokens: AuthFailureLimiter,
+    /// Addresses whose missing token is logged.
+    missing_tokens: AuthFailureLimiter,
     warnings: LogThrottle,
 }
 
 impl Authenticator {
-    /// Creates an authenticator. Without clients it accepts every request; the caller decides whether that is safe.
-    pub fn new(clients: Vec<Client>) -> Self {
+    /// Creates an authenticator. Without clients it accepts every request that no proxy handled, and with
+    /// `insecure_no_auth` the others too. The caller decides whether that is safe.
+    pub fn new(clients: Vec<Client>, insecure_no_auth: bool) -> Self {
         Self {
             clients: RwLock::new(clients.into_iter().map(Arc::new).collect()),
             anonymous: Arc::new(Client::anonymous()),
-            failures: AuthFailureLimiter::default(),
+            insecure_no_auth,
+            wrong_tokens: AuthFailureLimiter::new(WRONG_TOKEN_WINDOW),
+            missing_tokens: AuthFailureLimiter::new(MISSING_TOKEN_WINDOW),
             warnings: LogThrottle::default(),
         }
     }
@@ -102,27 +121,42 @@ impl Authenticator {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
     }
 
+    /// Returns true if a request with no token is refused, or the operator has waived tokens.
+    pub fn is_protected_or_waived(&self) -> bool {
+        self.insecure_no_auth || !self.clients().is_empty()
+    }
+
     /// Returns the client of requests to routes that need no token.
     pub fn anonymous_client(&self) -> Arc<Client> {
         self.anonymous.clone()
     }
 
-    /// Returns the client of a request from the values of its Authorization headers.
+    /// Returns the client of a request from the values of its Authorization headers. `find_proxy_sign` looks for a sign
+    /// that a proxy handled the request.
     pub fn authenticate<'a>(
         &self,
         mut headers: impl Iterator<Item = &'a [u8]>,
         peer: IpAddr,
         now: Instant,
+        find_proxy_sign: impl FnOnce() -> Option<ProxySign>,
     ) -> Result<Arc<Client>, AuthError> {
         let clients = self.clients();
         if clients.is_empty() {
-            return Ok(self.anonymous_client());
+            return match find_proxy_sign() {
+                Some(sign) if !self.insecure_no_auth => {
+                    let error = AuthError::ProxyWithoutToken(sign);
+                    self.warnings.warn(format_args!("refused a request from {peer}: {}", render_error(&error)));
+                    Err(error)
+                }
+                _ => Ok(self.anonymous_client()),
+            };
         }
         let token = match (headers.next(), headers.next()) {
-            (None, _) => return Err(AuthError::MissingToken),
-            (Some(header), None) => parse_bearer(header).ok_or(AuthError::InvalidHeader)?,
-            (Some(_), Some(_)) => return Err(AuthError::InvalidHeader),
+            (None, _) => Err(AuthError::MissingToken),
+            (Some(header), None) => parse_bearer(header).ok_or(AuthError::InvalidHeader),
+            (Some(_), Some(_)) => Err(AuthError::InvalidHeader),
         };
+        let token = token.inspect_err(|error| self.log_missing_token(error, peer, now))?;
         let hash = TokenHash::from_token(token);
         // Every client is compared, so the duration does not tell which one matched.
         let matching = clients.iter().fold(None, |matching, client| match hash.ct_eq(&client.token_sha256) {
@@ -132,8 +166,20 @@ impl Authenticator {
         matching.cloned().ok_or_else(|| self.record_failure(peer, now))
     }
 
+    /// Logs the first request of an address without a readable token. Clients and probes repeat such requests.
+    fn log_missing_token(&self, error: &AuthError, peer: IpAddr, now: Instant) {
+        if self.missing_tokens.record_failure(peer, now).first {
+            let peer = peer.to_canonical();
+            log::info!(
+                target: "proxmox_mcp::http",
+                "refused a request from {peer}: {error}; further ones within an hour are not logged. hint: give the \
+                 client a token, `proxmox-mcp token` makes one and says how"
+            );
+        }
+    }
+
     fn record_failure(&self, peer: IpAddr, now: Instant) -> AuthError {
-        let outcome = self.failures.record_failure(peer, now);
+        let outcome = self.wrong_tokens.record_failure(peer, now);
         if outcome.first {
             self.warnings.warn(format_args!(
                 "refused a wrong client token from {}; further ones within a minute are not logged",
@@ -162,13 +208,14 @@ mod tests {
     const TOKEN: &str = "sixteen_letters_";
 
     fn authenticator() -> Authenticator {
-        Authenticator::new(vec![Client::from_env_token(TOKEN).unwrap()])
+        Authenticator::new(vec![Client::from_env_token(TOKEN).unwrap()], false)
     }
 
     /// Returns the status of the response, or 200 for an accepted client.
     fn status(auth: &Authenticator, headers: &[&str]) -> u16 {
         let headers = headers.iter().map(|h| h.as_bytes());
-        let client = auth.authenticate(headers, "192.0.2.1".parse().unwrap(), Instant::now());
+        let sign = || Some(ProxySign::OldVersion);
+        let client = auth.authenticate(headers, "192.0.2.1".parse().unwrap(), Instant::now(), sign);
         client.map_or_else(|error| error.to_response().status, |_| 200)
     }
 
@@ -198,15 +245,23 @@ mod tests {
     }
 
     #[test]
-    fn without_configured_clients_every_request_is_accepted() {
-        let auth = Authenticator::new(Vec::new());
-        assert_eq!((status(&auth, &[]), status(&auth, &["Bearer x"])), (200, 200));
+    fn without_configured_clients_every_request_is_accepted_that_no_proxy_handled() {
+        let auth = |insecure_no_auth| Authenticator::new(Vec::new(), insecure_no_auth);
+        let direct =
+            |auth: &Authenticator| auth.authenticate([].into_iter(), [192, 0, 2, 1].into(), Instant::now(), || None);
+        assert!(direct(&auth(false)).is_ok() && direct(&auth(true)).is_ok());
+        for headers in [&[][..], &["Bearer x"]] {
+            assert_eq!((status(&auth(false), headers), status(&auth(true), headers)), (403, 200), "through a proxy");
+        }
     }
 
     #[test]
     fn a_refusal_is_json() {
         let too_many = AuthError::TooManyFailures { retry_after: Duration::ZERO };
-        for error in [AuthError::MissingToken, AuthError::UnknownToken, AuthError::InvalidHeader, too_many] {
+        let through_proxy = AuthError::ProxyWithoutToken(ProxySign::ForeignHost);
+        for error in
+            [AuthError::MissingToken, AuthError::UnknownToken, AuthError::InvalidHeader, through_proxy, too_many]
+        {
             let body: serde_json::Value = serde_json::from_slice(error.to_response().body()).unwrap();
             assert!(body["error"].is_string() && body["error_description"].is_string());
         }

@@ -1,13 +1,23 @@
 //! Reads a request's body, bounded in bytes and time for both framings.
 
-use super::head::BodyFraming;
+use super::head::{BodyFraming, RequestHead};
 use super::receive::{ReceiveBuffer, ReceiveError};
 use super::request_error::RequestError;
 use crate::base::deadline::Deadline;
+use crate::base::memory::{MemoryError, MemoryReservation};
 use crate::config::Limits;
 
 /// Maximum digits of a chunk's size: 4 GiB, far above any limit.
 const SIZE_DIGITS: usize = 8;
+
+/// Bytes that a body may grow by, however few of it have arrived.
+const MIN_PIECE_BYTES: usize = 32;
+
+impl From<MemoryError> for RequestError {
+    fn from(error: MemoryError) -> Self {
+        Self::NoMemory(error)
+    }
+}
 
 impl From<ReceiveError> for RequestError {
     fn from(error: ReceiveError) -> Self {
@@ -18,6 +28,12 @@ impl From<ReceiveError> for RequestError {
     }
 }
 
+/// Returns the encoding of a body that is not as it was written (RFC 9110, 8.4), or `None` for one that is.
+pub fn find_content_encoding<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let mut values = head.values(bytes, "content-encoding");
+    values.find(|value| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity"))
+}
+
 /// Checks the announced length, before any byte of the body is read.
 pub fn check_length(framing: BodyFraming, limits: &Limits) -> Result<(), RequestError> {
     match framing {
@@ -26,43 +42,70 @@ pub fn check_length(framing: BodyFraming, limits: &Limits) -> Result<(), Request
     }
 }
 
-/// Returns the maximum size of a body with this framing.
-pub fn max_length(framing: BodyFraming, limits: &Limits) -> usize {
-    match framing {
-        BodyFraming::Length(n) => usize::try_from(n).unwrap_or(usize::MAX),
-        BodyFraming::Chunked => limits.max_body_bytes,
-    }
-}
-
-/// Appends the body to `out`, within `limits.body_timeout` from now.
+/// Appends the body to `out`, within `limits.body_timeout` from now. `memory` grows with the bytes that arrive.
 pub fn read_body(
     input: &mut ReceiveBuffer,
     framing: BodyFraming,
     out: &mut Vec<u8>,
+    memory: &mut MemoryReservation,
     limits: &Limits,
 ) -> Result<(), RequestError> {
     check_length(framing, limits)?;
     let deadline = Deadline::from_now(limits.body_timeout);
+    let mut body = BodyBuffer { out, memory, max: limits.max_body_bytes };
     match framing {
-        BodyFraming::Length(n) => Ok(input.read_into(n as usize, out, &deadline)?),
-        BodyFraming::Chunked => read_chunks(input, out, limits.max_body_bytes, &deadline),
+        BodyFraming::Length(n) => {
+            body.max = n as usize;
+            body.read(input, n as usize, &deadline)
+        }
+        BodyFraming::Chunked => read_chunks(input, &mut body, &deadline),
+    }
+}
+
+/// A body that is being read, and its memory.
+struct BodyBuffer<'a> {
+    out: &'a mut Vec<u8>,
+    memory: &'a mut MemoryReservation,
+    /// Maximum size of the body.
+    max: usize,
+}
+
+impl BodyBuffer<'_> {
+    /// Reads exactly the next `n` bytes.
+    fn read(&mut self, input: &mut ReceiveBuffer, n: usize, deadline: &Deadline) -> Result<(), RequestError> {
+        let end = self.out.len() + n;
+        while self.out.len() < end {
+            // An announced length takes no memory, only the bytes that arrived and as many again.
+            let arrived = self.out.len().max(input.unread().len()).max(MIN_PIECE_BYTES);
+            let step = (end - self.out.len()).min(arrived);
+            self.reserve(step)?;
+            input.read_into(step, self.out, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for `more` bytes.
+    fn reserve(&mut self, more: usize) -> Result<(), MemoryError> {
+        let needed = self.out.len() + more;
+        if needed > self.out.capacity() {
+            // Half as much again, so that a body of many small chunks is not copied for each.
+            let capacity = needed.max((self.out.len() + self.out.len() / 2).min(self.max));
+            self.memory.grow_to(capacity)?;
+            self.out.reserve_exact(capacity - self.out.len());
+        }
+        Ok(())
     }
 }
 
 /// Reads chunks (RFC 9112, 7.1) without extensions and trailers. No MCP client sends those, and parsers that skip them
 /// differently enable request smuggling.
-fn read_chunks(
-    input: &mut ReceiveBuffer,
-    out: &mut Vec<u8>,
-    max: usize,
-    deadline: &Deadline,
-) -> Result<(), RequestError> {
+fn read_chunks(input: &mut ReceiveBuffer, body: &mut BodyBuffer<'_>, deadline: &Deadline) -> Result<(), RequestError> {
     loop {
         let size = read_chunk_size(input, deadline)?;
-        if size > max.saturating_sub(out.len()) {
+        if size > body.max.saturating_sub(body.out.len()) {
             return Err(RequestError::BodyTooLarge);
         }
-        input.read_into(size, out, deadline)?;
+        body.read(input, size, deadline)?;
         expect_byte(input, b'\r', deadline)?;
         expect_byte(input, b'\n', deadline)?;
         if size == 0 {
@@ -109,7 +152,7 @@ mod tests {
         let mut input = ReceiveBuffer::new(Arc::new(ClientStream::new(listener.accept().unwrap().0, Arc::default())));
         let limits = Limits { max_body_bytes, ..Limits::default() };
         let mut out = Vec::new();
-        read_body(&mut input, BodyFraming::Chunked, &mut out, &limits).map(|()| out)
+        read_body(&mut input, BodyFraming::Chunked, &mut out, &mut MemoryReservation::default(), &limits).map(|()| out)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::quota::QuotaError;
 use crate::base::hint::{Hint, render_error};
-use crate::mcp::message::{BUSY, RpcRequest, SERVER_BUSY_MESSAGE};
+use crate::mcp::message::{BUSY, RpcRequest, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE};
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ pub enum CallRejection {
     SessionBusy,
     #[error(transparent)]
     Quota(#[from] QuotaError),
-    #[error("call not run: the server is stopping")]
+    #[error("{SERVER_STOPPING_MESSAGE}")]
     ServerStopping,
     #[error("call not run: the earlier answers of its batch are too large together")]
     BatchTooLarge,
@@ -23,10 +23,9 @@ pub enum CallRejection {
 impl Hint for CallRejection {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::ServerBusy => None,
+            Self::ServerBusy | Self::ServerStopping => None,
             Self::SessionBusy => Some("send it again when one of them has ended".into()),
             Self::Quota(error) => error.hint(),
-            Self::ServerStopping => Some("reconnect and send it again in a few seconds".into()),
             Self::BatchTooLarge => Some("send it by itself".into()),
         }
     }

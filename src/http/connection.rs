@@ -4,18 +4,21 @@
 use super::admission::ConnectionPermit;
 use super::body;
 use super::client_stream::ClientStream;
+use super::cors::{CorsOrigin, response_headers};
+use super::guard::{HostKind, HostOriginError};
 use super::head::RequestHead;
 use super::listener_role::ListenerRole;
 use super::log_throttle::EscapedBytes;
-use super::memory_budget::{MemoryReservation, UNCOUNTED_BODY_BYTES};
+use super::proxy_sign::ProxySign;
 use super::receive::{ReceiveBuffer, linger};
 use super::request::{HttpRequest, RouteOutcome};
-use super::request_error::RequestError;
+use super::request_error::{RequestError, TLS_CURE};
 use super::response::HttpResponse;
 use super::routes;
 use super::sse_session::SseSession;
 use super::state::HttpState;
 use super::tls_accept;
+use crate::base::memory::CallMemory;
 use crate::base::trace::TraceParent;
 use crate::config::Client;
 use crate::mcp::context::Caller;
@@ -27,8 +30,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tiny_http::Method;
 
-/// A larger body's memory is freed before the next request.
-const MAX_KEPT_BODY_BYTES: usize = UNCOUNTED_BODY_BYTES;
+/// A larger body's memory is freed before the next request. Thousands of connections may wait for one.
+const MAX_KEPT_BODY_BYTES: usize = 4 << 10;
 
 /// Serves a connection until it ends.
 pub fn serve(
@@ -40,13 +43,13 @@ pub fn serve(
 ) {
     let Ok(local) = stream.socket().local_addr() else { return };
     if let Some(certificate) = &state.certificate
-        && !tls_accept::accept_tls(&state.limits, certificate, &stream, peer)
+        && !tls_accept::accept_tls(state, certificate, &stream, peer)
     {
         return;
     }
     let (input, permit) = (ReceiveBuffer::new(stream.clone()), &permit);
     let connection =
-        ConnectionHandler { state, role, stream, permit, local, peer, input, head: RequestHead::default() };
+        ConnectionHandler { state, role, stream, permit, local, peer, input, head: RequestHead::default(), cors: None };
     // This drops the buffers before the stream, which may be quiet for days.
     if let Some(session) = connection.serve_requests() {
         state.sessions.wait_until_closed(&session);
@@ -62,6 +65,8 @@ struct ConnectionHandler<'a> {
     peer: SocketAddr,
     input: ReceiveBuffer,
     head: RequestHead,
+    /// Origin of the page that sent the current request, if the operator listed it.
+    cors: Option<CorsOrigin>,
 }
 
 impl ConnectionHandler<'_> {
@@ -74,8 +79,11 @@ impl ConnectionHandler<'_> {
         loop {
             let read = self.head.read(&mut self.input, limits, wait);
             let has_head = read.is_ok();
+            self.cors = if has_head { self.find_cors_origin() } else { None };
             let started = log::log_enabled!(log::Level::Debug).then(Instant::now);
-            let response = match read.and_then(|()| catch_panic(|| self.handle_request(&mut body))) {
+            // Dropped after the response is written.
+            let mut memory = CallMemory::default();
+            let response = match read.and_then(|()| catch_panic(|| self.handle_request(&mut body, &mut memory))) {
                 Ok(RouteOutcome::Response(response)) => response,
                 Ok(RouteOutcome::Session(session)) => {
                     self.record_response(has_head, 200, started);
@@ -87,6 +95,13 @@ impl ConnectionHandler<'_> {
                     return None;
                 }
                 Err(error) => {
+                    if error == RequestError::TlsHandshake && self.state.certificate.is_none() {
+                        let (peer, local) = (self.peer, self.local);
+                        let warnings = &self.state.scheme_warnings;
+                        warnings.warn(format_args!(
+                            "{peer} speaks TLS to {local}, which speaks plain HTTP. hint: {TLS_CURE}"
+                        ));
+                    }
                     let response = error.to_response()?;
                     // A status from 500 on is no fault of the client.
                     if response.status < 500 {
@@ -95,6 +110,7 @@ impl ConnectionHandler<'_> {
                     response
                 }
             };
+            let response = response.with_headers(response_headers(self.cors.as_ref()));
             let response = if self.head.close || self.state.is_stopping() { response.with_close() } else { response };
             self.record_response(has_head, response.status, started);
             self.write_response(&response, &mut out).ok()?;
@@ -108,62 +124,71 @@ impl ConnectionHandler<'_> {
         }
     }
 
+    /// Returns the origin of the page that sent the request, if the operator listed it.
+    fn find_cors_origin(&self) -> Option<CorsOrigin> {
+        let (state, origins) = (self.state, self.head.values(self.input.head(), "origin"));
+        state.host_policy.find_listed_origin(origins, state.authenticator.is_protected_or_waived())
+    }
+
     /// Checks a request, reads its body and calls its route. A rejection before the body is read closes the connection.
-    fn handle_request(&mut self, body: &mut Vec<u8>) -> Result<RouteOutcome, RequestError> {
+    fn handle_request(&mut self, body: &mut Vec<u8>, memory: &mut CallMemory) -> Result<RouteOutcome, RequestError> {
         let (route, client) = match self.precheck() {
             Ok(checked) => checked,
             Err(response) if self.head.has_body() => return Ok(response.with_close().into()),
             Err(response) => return Ok(response.into()),
         };
-        let mut reservation = None;
+        *memory = self.state.open_memory(&client);
+        let mut reservation = memory.reserve(0).expect("an account has room for nothing");
         if self.head.has_body() {
             body::check_length(self.head.framing, &self.state.limits)?;
-            reservation = match self.reserve_body() {
-                Ok(reservation) => reservation,
-                Err(response) => return Ok(response.into()),
-            };
             if self.head.expects_continue && self.input.unread().is_empty() {
                 self.stream
                     .write_all(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")], self.state.limits.write_timeout)
                     .map_err(|_| RequestError::Disconnected)?;
             }
-            body::read_body(&mut self.input, self.head.framing, body, &self.state.limits)?;
+            body::read_body(&mut self.input, self.head.framing, body, &mut reservation, &self.state.limits)
+                .inspect_err(|error| {
+                    if let RequestError::NoMemory(_) = error {
+                        self.state.metrics().count_refusal(RefusalReason::BufferedBytes);
+                    }
+                })?;
         }
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.head());
         let trace = head.single_value(bytes, "traceparent").and_then(TraceParent::parse);
         let caller = Caller { client, address: Some(self.peer.ip()), transport: "http", trace };
-        let mut request = HttpRequest { stream, caller, permit, body, reservation, head, bytes };
+        let memory = memory.clone();
+        let mut request =
+            HttpRequest { stream, caller, permit, cors: self.cors.as_ref(), body, reservation, memory, head, bytes };
         Ok((route.handler)(self.state, &mut request))
     }
 
-    /// Reserves memory for a large body. `Err` is the response if the budget is used up.
-    fn reserve_body(&self) -> Result<Option<MemoryReservation>, HttpResponse> {
-        let bytes = body::max_length(self.head.framing, &self.state.limits);
-        if bytes <= UNCOUNTED_BODY_BYTES {
-            return Ok(None);
-        }
-        match self.state.body_memory.reserve(bytes) {
-            Some(reservation) => Ok(Some(reservation)),
-            None => {
-                self.state.metrics().count_refusal(RefusalReason::BufferedBytes);
-                Err(HttpResponse::unavailable("too many large requests at once (--max-buffered-bytes)").with_close())
-            }
-        }
-    }
-
-    /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route.
+    /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. `Err` is the
+    /// response to a request that needs no route, which includes the preflight requests of browsers. A public route
+    /// answers every Host: container engines and balancers send names and addresses that the server does not know.
     fn precheck(&self) -> Result<(&'static routes::Route, Arc<Client>), HttpResponse> {
         let (state, bytes) = (self.state, self.input.head());
-        let host = self.head.single_value(bytes, "host").expect("a parsed head has exactly one Host header");
-        let origins = self.head.values(bytes, "origin");
-        state.host_policy.check(host, origins, self.local, self.peer).map_err(|error| {
+        let path = self.head.path(bytes);
+        let reject = |error: HostOriginError| {
             state.metrics().count_refusal(error.refusal_reason());
             error.to_response()
-        })?;
-        let path = self.head.path(bytes);
+        };
+        let host = match routes::is_public(self.role, path) {
+            true => HostKind::Own,
+            false => {
+                let host = self.head.single_value(bytes, "host");
+                state.host_policy.check_host(host, self.local, self.peer).map_err(reject)?
+            }
+        };
+        let origins = self.head.values(bytes, "origin");
+        state.host_policy.check_origin(origins, self.local, self.peer).map_err(reject)?;
+        if let Some(response) = self.cors.as_ref().and_then(|origin| origin.answer_preflight(&self.head, bytes)) {
+            return Err(response);
+        }
         let client = if routes::requires_token(self.role, path) {
             let headers = self.head.values(bytes, "authorization");
-            state.authenticator.authenticate(headers, self.peer.ip(), Instant::now()).map_err(|error| {
+            let find_proxy_sign = || ProxySign::find(&self.head, bytes, host);
+            let client = state.authenticator.authenticate(headers, self.peer.ip(), Instant::now(), find_proxy_sign);
+            client.map_err(|error| {
                 state.metrics().count_refusal(error.refusal_reason());
                 error.to_response()
             })?
@@ -171,6 +196,11 @@ impl ConnectionHandler<'_> {
             state.authenticator.anonymous_client()
         };
         let route = routes::find_route(self.role, &self.head.method, path)?;
+        if self.head.has_body()
+            && let Some(encoding) = body::find_content_encoding(&self.head, bytes)
+        {
+            return Err(HttpResponse::unsupported_content_encoding(encoding));
+        }
         if state.is_stopping() {
             return Err(HttpResponse::unavailable("the server is stopping"));
         }

@@ -2,11 +2,15 @@
 //! Regular comments keep proxies from ending a quiet stream.
 
 use super::client_stream::ClientStream;
-use super::response::event_stream_head;
+use super::response::{HeaderField, event_stream_head};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+
+/// First lines of a stream that is the response to a call. Some proxies hold back the head until the first byte of the
+/// body.
+pub const ANSWER_FOLLOWS: &str = ": answer follows\n\n";
 
 const COMMENT: &[u8] = b": keep-alive\n\n";
 
@@ -20,8 +24,8 @@ pub struct EventStream {
 
 #[derive(Default)]
 struct WriterState {
-    /// Rest of a comment that was sent in part. It must be sent before anything else.
-    unsent_comment: &'static [u8],
+    /// Rest of a head or a comment that was sent in part. It must be sent before anything else.
+    unsent: Vec<u8>,
     /// Start of the time in which the socket accepted nothing.
     blocked_since: Option<Instant>,
 }
@@ -32,10 +36,15 @@ impl EventStream {
         Self { stream, writer: Mutex::default(), write_timeout, ended: AtomicBool::new(false) }
     }
 
-    /// Sends the head and the first lines. `before` runs under the stream's lock, so no comment can precede them. If it
+    /// Sends the head, with more `headers`, and the first lines. `before` runs under the stream's lock, so no comment can precede them. If it
     /// returns false, nothing is sent and this returns false too.
-    pub fn start(&self, first: &str, before: impl FnOnce() -> bool) -> io::Result<bool> {
-        let mut bytes = event_stream_head()?;
+    pub fn start(
+        &self,
+        headers: impl IntoIterator<Item = HeaderField>,
+        first: &str,
+        before: impl FnOnce() -> bool,
+    ) -> io::Result<bool> {
+        let mut bytes = event_stream_head(headers)?;
         bytes.extend_from_slice(first.as_bytes());
         let mut writer = self.writer();
         let starts = before();
@@ -43,6 +52,14 @@ impl EventStream {
             self.write(&mut writer, &mut [IoSlice::new(&bytes)]);
         }
         Ok(starts)
+    }
+
+    /// Does the same without a wait. Bytes that the socket does not accept are sent before the first event.
+    pub fn start_now(&self, headers: impl IntoIterator<Item = HeaderField>, first: &str) -> io::Result<()> {
+        let mut bytes = event_stream_head(headers)?;
+        bytes.extend_from_slice(first.as_bytes());
+        self.send_now(&mut self.writer(), bytes);
+        Ok(())
     }
 
     /// Sends a message, which is a single line, as an event. `before` runs just before the client can receive it.
@@ -58,12 +75,12 @@ impl EventStream {
         if self.has_ended() {
             return false;
         }
-        let comment = std::mem::take(&mut writer.unsent_comment);
-        let comment_result = match comment.is_empty() {
+        let unsent = std::mem::take(&mut writer.unsent);
+        let unsent_result = match unsent.is_empty() {
             true => Ok(()),
-            false => self.stream.write_all(&mut [IoSlice::new(comment)], self.write_timeout),
+            false => self.stream.write_all(&mut [IoSlice::new(&unsent)], self.write_timeout),
         };
-        match comment_result.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
+        match unsent_result.and_then(|()| self.stream.write_all(parts, self.write_timeout)) {
             Ok(()) => {
                 writer.blocked_since = None;
                 true
@@ -84,10 +101,19 @@ impl EventStream {
             // A thread is sending an event: the stream is not quiet, and that write has its own deadline.
             Err(TryLockError::WouldBlock) => return,
         };
-        let bytes = if writer.unsent_comment.is_empty() { COMMENT } else { writer.unsent_comment };
-        match self.stream.send_now(bytes) {
-            Ok(n) => *writer = WriterState { unsent_comment: &bytes[n..], blocked_since: None },
+        let unsent = std::mem::take(&mut writer.unsent);
+        self.send_now(&mut writer, if unsent.is_empty() { COMMENT.to_vec() } else { unsent });
+    }
+
+    /// Sends as many of `bytes` as the socket accepts without a wait, and keeps the rest.
+    fn send_now(&self, writer: &mut WriterState, mut bytes: Vec<u8>) {
+        match self.stream.send_now(&bytes) {
+            Ok(n) => {
+                bytes.drain(..n);
+                *writer = WriterState { unsent: bytes, blocked_since: None };
+            }
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                writer.unsent = bytes;
                 if writer.blocked_since.get_or_insert_with(Instant::now).elapsed() >= self.write_timeout {
                     log::debug!("the client of an event stream has stopped reading");
                     self.end();
@@ -127,7 +153,7 @@ pub mod tests {
     fn stream(write_timeout: Duration) -> (EventStream, TcpStream) {
         let (stream, client) = connection_pair(write_timeout);
         let events = EventStream::new(stream, write_timeout);
-        assert!(events.start(": hello\n\n", || true).unwrap());
+        assert!(events.start([], ": hello\n\n", || true).unwrap());
         (events, client)
     }
 
@@ -159,6 +185,25 @@ pub mod tests {
         assert!(!events.send(&vec![b' '; 64 << 20], || ()));
         assert!(events.has_ended());
         assert!(!events.send(b"{}", || ()));
+    }
+
+    #[test]
+    fn a_start_without_a_wait_keeps_the_rest_for_the_first_event() {
+        let (stream, mut client) = connection_pair(Duration::from_secs(10));
+        let full = [b' '; 1 << 16];
+        let mut filled = 0;
+        while let Ok(n) = stream.send_now(&full) {
+            filled += n;
+        }
+        let events = EventStream::new(stream, Duration::from_secs(10));
+        events.start_now([], ": hello\n\n").unwrap();
+        events.keep_alive();
+        let sender = std::thread::spawn(move || events.send(b"{}", || ()));
+        client.read_exact(&mut vec![0; filled]).unwrap();
+        assert!(read_until(&mut client, "\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        assert_eq!(read_until(&mut client, "\n\n"), ": hello\n\n");
+        assert_eq!(read_until(&mut client, "\n\n"), "event: message\ndata: {}\n\n");
+        assert!(sender.join().unwrap());
     }
 
     #[test]

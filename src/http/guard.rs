@@ -1,13 +1,17 @@
 //! Checks of the Host and Origin headers.
 //!
 //! A web page can make its own host name resolve to this machine (DNS rebinding) and then read this server's responses.
-//! Such a request carries the page's host in `Host` and its origin in `Origin`. Both are checked on every route, before
-//! anything else (MCP, Transports, security warning). An IP literal cannot be rebound.
+//! Such a request carries the page's host in `Host` and its origin in `Origin`. Both are checked before anything else
+//! (MCP, Transports, security warning). A public route needs no Host: its response is the same for every caller.
+//!
+//! An IP literal cannot be rebound. It is allowed if it is the server's own address on the connection.
 
+use super::cors::CorsOrigin;
 use super::log_throttle::{EscapedBytes, LogThrottle};
 use super::response::HttpResponse;
 use crate::base::hint::{Hint, render_error};
 use crate::metrics::RefusalReason;
+use crate::sanitize::{NOT_SHOWN, looks_like_content};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
@@ -26,7 +30,7 @@ pub struct HostOriginPolicy {
 pub enum AllowListError {
     #[error("invalid allowed host {0:?}: expected host, host:port, host:* or *")]
     Host(String),
-    #[error("invalid allowed origin {0:?}: expected https://host, https://host:port or *")]
+    #[error("invalid allowed origin {0:?}: expected https://host, https://host:port, scheme://name of an app or *")]
     Origin(String),
 }
 
@@ -37,8 +41,9 @@ pub enum HostOriginError {
     InvalidHost,
     #[error("host not allowed: this server does not answer for {0}")]
     HostNotAllowed(String),
-    #[error("origin not allowed")]
-    OriginNotAllowed,
+    /// `None` for an origin that no setting can allow.
+    #[error("origin not allowed: this server does not answer pages of {}", .0.as_deref().unwrap_or("this kind"))]
+    OriginNotAllowed(Option<String>),
 }
 
 impl Hint for HostOriginError {
@@ -48,10 +53,12 @@ impl Hint for HostOriginError {
             Self::HostNotAllowed(host) => {
                 Some(format!("start the server with MCP_ALLOWED_HOSTS={host} or --allowed-hosts {host}").into())
             }
-            Self::OriginNotAllowed => Some(
-                "start the server with MCP_ALLOWED_ORIGINS=https://the.origin or --allowed-origins https://the.origin"
-                    .into(),
-            ),
+            Self::OriginNotAllowed(Some(origin)) => {
+                Some(format!("start the server with MCP_ALLOWED_ORIGINS={origin} or --allowed-origins {origin}").into())
+            }
+            Self::OriginNotAllowed(None) => {
+                Some("open the page from a web server or an app with its own origin".into())
+            }
         }
     }
 }
@@ -60,7 +67,7 @@ impl HostOriginError {
     pub fn refusal_reason(&self) -> RefusalReason {
         match self {
             Self::InvalidHost | Self::HostNotAllowed(_) => RefusalReason::Host,
-            Self::OriginNotAllowed => RefusalReason::Origin,
+            Self::OriginNotAllowed(_) => RefusalReason::Origin,
         }
     }
 
@@ -68,10 +75,19 @@ impl HostOriginError {
         let status = match self {
             Self::InvalidHost => 400,
             Self::HostNotAllowed(_) => 421,
-            Self::OriginNotAllowed => 403,
+            Self::OriginNotAllowed(_) => 403,
         };
         HttpResponse::text(status, render_error(self))
     }
+}
+
+/// Kind of a host that a request may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKind {
+    /// A loopback name or the connection's own address.
+    Own,
+    /// A name or address that only the operator's setting allows.
+    Foreign,
 }
 
 /// Host of a URL.
@@ -86,11 +102,27 @@ struct HostPort<T> {
     port: Option<u16>,
 }
 
-/// `scheme://host[:port]`, with the scheme's default port if none is given.
+/// `scheme://host[:port]`. The port of http and https is the default one if none is given. Other schemes have the whole
+/// text after `//` as their name, and the port 0.
 struct Origin<T> {
-    https: bool,
+    scheme: T,
     name: HostName<T>,
     port: u16,
+}
+
+impl Origin<&str> {
+    fn is_web(&self) -> bool {
+        default_port(self.scheme).is_some()
+    }
+}
+
+impl<T: AsRef<str>> HostName<T> {
+    fn is_loopback(&self) -> bool {
+        match self {
+            HostName::Address(address) => address.is_loopback(),
+            HostName::Domain(domain) => domain.as_ref().eq_ignore_ascii_case("localhost"),
+        }
+    }
 }
 
 impl HostName<&str> {
@@ -99,13 +131,6 @@ impl HostName<&str> {
             (HostName::Address(a), HostName::Address(b)) => a == b,
             (HostName::Domain(a), HostName::Domain(b)) => a.eq_ignore_ascii_case(b),
             _ => false,
-        }
-    }
-
-    fn is_loopback(&self) -> bool {
-        match self {
-            HostName::Address(address) => address.is_loopback(),
-            HostName::Domain(domain) => domain.eq_ignore_ascii_case("localhost"),
         }
     }
 
@@ -129,46 +154,75 @@ impl HostOriginPolicy {
                 }
                 Err(_) => parse_host(entry.strip_suffix(":*").unwrap_or(entry).as_bytes()),
             };
-            let HostPort { name, port } = host.ok_or_else(|| AllowListError::Host(entry.to_owned()))?;
+            let HostPort { name, port } = host.ok_or_else(|| AllowListError::Host(printable_entry(entry)))?;
             hosts.push(HostPort { name: name.to_owned(), port });
         }
         for entry in allowed_origins.iter().map(|entry| entry.trim()).filter(|entry| *entry != "*") {
-            let origin = parse_origin(entry.strip_suffix('/').unwrap_or(entry).as_bytes());
-            let Origin { https, name, port } = origin.ok_or_else(|| AllowListError::Origin(entry.to_owned()))?;
-            origins.push(Origin { https, name: name.to_owned(), port });
+            let origin =
+                parse_origin(entry.strip_suffix('/').filter(|rest| !rest.ends_with('/')).unwrap_or(entry).as_bytes());
+            let Origin { scheme, name, port } = origin.ok_or_else(|| AllowListError::Origin(printable_entry(entry)))?;
+            origins.push(Origin { scheme: scheme.to_owned(), name: name.to_owned(), port });
         }
         let any = |list: &[String]| list.iter().any(|entry| entry.trim() == "*");
         let (any_host, any_origin) = (any(allowed_hosts), any(allowed_origins));
         Ok(Self { any_host, hosts, any_origin, origins, warnings: LogThrottle::default() })
     }
 
-    /// Checks a request that arrived on a connection between `local` and `peer`.
-    pub fn check<'a>(
+    /// Checks the Host header of a request that arrived on a connection between `local` and `peer`.
+    pub fn check_host(
         &self,
-        host_header: &[u8],
+        header: Option<&[u8]>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<HostKind, HostOriginError> {
+        let header = header.ok_or(HostOriginError::InvalidHost)?;
+        let host = parse_host(header).ok_or(HostOriginError::InvalidHost)?;
+        if is_own_host(&host, local) {
+            return Ok(HostKind::Own);
+        }
+        if self.allows_host(&host) {
+            return Ok(HostKind::Foreign);
+        }
+        self.warnings.warn(format_args!("refused Host {} from {peer}", EscapedBytes(header)));
+        Err(HostOriginError::HostNotAllowed(String::from_utf8_lossy(header).into_owned()))
+    }
+
+    /// Checks the Origin headers of a request that arrived on a connection between `local` and `peer`.
+    pub fn check_origin<'a>(
+        &self,
         mut origins: impl Iterator<Item = &'a [u8]>,
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Result<(), HostOriginError> {
-        let host = parse_host(host_header).ok_or(HostOriginError::InvalidHost)?;
-        if !self.allows_host(&host, local) {
-            self.warnings.warn(format_args!("refused Host {} from {peer}", EscapedBytes(host_header)));
-            return Err(HostOriginError::HostNotAllowed(String::from_utf8_lossy(host_header).into_owned()));
-        }
         match (origins.next(), origins.next()) {
             (None, _) => Ok(()),
             (Some(origin), None) if self.allows_origin(origin, local) => Ok(()),
-            (Some(origin), _) => {
+            (Some(origin), second) => {
                 self.warnings.warn(format_args!("refused Origin {} from {peer}", EscapedBytes(origin)));
-                Err(HostOriginError::OriginNotAllowed)
+                let is_known = second.is_none() && parse_origin(origin).is_some();
+                Err(HostOriginError::OriginNotAllowed(is_known.then(|| String::from_utf8_lossy(origin).into_owned())))
             }
         }
     }
 
-    fn allows_host(&self, host: &HostPort<&str>, local: SocketAddr) -> bool {
+    /// Returns the origin of a request if it is a single one and the operator listed it. Origins that are allowed for
+    /// another reason are not: their pages may send requests, but not read responses. `any` tells whether `*` lists all
+    /// origins. Without tokens it must not: each page that a browser opens could use the server.
+    pub fn find_listed_origin<'a>(&self, mut origins: impl Iterator<Item = &'a [u8]>, any: bool) -> Option<CorsOrigin> {
+        let text = origins.next().filter(|_| origins.next().is_none())?;
+        let origin = parse_origin(text)?;
+        let is_listed = any && self.any_origin || self.names_origin(&origin);
+        // A parsed origin has no character that could end the header of the response.
+        is_listed.then(|| CorsOrigin::new(str::from_utf8(text).expect("a parsed origin is ASCII")))
+    }
+
+    /// Returns true if the settings allow a name or address that is not this machine's loopback.
+    pub fn allows_foreign_hosts(&self) -> bool {
+        self.any_host || self.hosts.iter().any(|host| !host.name.is_loopback())
+    }
+
+    fn allows_host(&self, host: &HostPort<&str>) -> bool {
         self.any_host
-            || host.name.is_loopback()
-            || host.name == HostName::Address(local.ip().to_canonical())
             || self.hosts.iter().any(|allowed| {
                 // A host without a port means the default one of http or of https: a proxy may speak either.
                 host.name.matches(&allowed.name)
@@ -181,26 +235,48 @@ impl HostOriginPolicy {
     }
 
     fn allows_origin(&self, origin: &[u8], local: SocketAddr) -> bool {
-        let Some(origin) = parse_origin(origin) else { return self.any_origin && origin != b"null" };
+        let Some(origin) = parse_origin(origin) else { return false };
         self.any_origin
-            || origin.name.is_loopback()
-            // Other servers at this address have other ports, and their pages are not this server's.
-            || (origin.name, origin.port) == (HostName::Address(local.ip().to_canonical()), local.port())
-            || self.hosts.iter().any(|allowed| {
-                origin.name.matches(&allowed.name) && allowed.port.is_none_or(|port| port == origin.port)
-            })
-            || self.origins.iter().any(|allowed| {
-                origin.name.matches(&allowed.name) && (origin.https, origin.port) == (allowed.https, allowed.port)
-            })
+            || self.names_origin(&origin)
+            || origin.is_web() && {
+                origin.name.is_loopback()
+                    // Other servers at this address have other ports, and their pages are not this server's.
+                    || (origin.name, origin.port) == (HostName::Address(local.ip().to_canonical()), local.port())
+                    || self.hosts.iter().any(|allowed| {
+                        origin.name.matches(&allowed.name) && allowed.port.is_none_or(|port| port == origin.port)
+                    })
+            }
+    }
+
+    fn names_origin(&self, origin: &Origin<&str>) -> bool {
+        self.origins.iter().any(|allowed| {
+            origin.scheme.eq_ignore_ascii_case(&allowed.scheme)
+                && origin.name.matches(&allowed.name)
+                && origin.port == allowed.port
+        })
+    }
+
+    /// Returns true if the settings allow every origin.
+    pub fn allows_any_origin(&self) -> bool {
+        self.any_origin
     }
 }
 
-/// Parses `host` or `host:port` (RFC 9110, 7.2), and removes a trailing dot of the name.
+/// Returns an invalid entry of a setting for an error. The contents of a file in the wrong variable are not shown.
+fn printable_entry(entry: &str) -> String {
+    if looks_like_content(entry.replace("://", "").as_bytes()) { NOT_SHOWN.into() } else { entry.to_owned() }
+}
+
+fn is_own_host(host: &HostPort<&str>, local: SocketAddr) -> bool {
+    host.name.is_loopback() || host.name == HostName::Address(local.ip().to_canonical())
+}
+
+/// Parses `host` or `host:port` (RFC 9110, 7.2), and removes a trailing dot of the name and the zone of an address.
 fn parse_host(text: &[u8]) -> Option<HostPort<&str>> {
     let text = str::from_utf8(text).ok()?;
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
-        let address: Ipv6Addr = address.parse().ok()?;
+        let address: Ipv6Addr = strip_zone(address)?.parse().ok()?;
         return Some(HostPort { name: HostName::Address(IpAddr::V6(address).to_canonical()), port: parse_port(port)? });
     }
     let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
@@ -210,6 +286,16 @@ fn parse_host(text: &[u8]) -> Option<HostPort<&str>> {
     }
     let name = name.parse().map_or(HostName::Domain(name), HostName::Address);
     Some(HostPort { name, port: parse_port(port)? })
+}
+
+/// Removes the zone of a link-local address (RFC 6874), `%eth0` or `%25eth0`, which has a meaning for its sender only.
+fn strip_zone(address: &str) -> Option<&str> {
+    let is_zone =
+        |zone: &str| !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    match address.split_once('%') {
+        None => Some(address),
+        Some((address, zone)) => is_zone(zone).then_some(address),
+    }
 }
 
 /// Parses `:port`. An empty text and a bare colon are `Some(None)`.
@@ -222,15 +308,27 @@ fn parse_port(text: &str) -> Option<Option<u16>> {
     }
 }
 
-/// Parses `http://host[:port]` or `https://host[:port]` (RFC 6454, 6.2). Returns `None` for `null` and other schemes.
+/// Parses an origin (RFC 6454, 6.2) of any scheme: `https://host[:port]`, and `app://name`, `vscode-file://name` or `file://`
+/// of apps. Returns `None` for `null`, the origin of pages that have none.
 fn parse_origin(text: &[u8]) -> Option<Origin<&str>> {
-    let (scheme, host) = text.split_at_checked(text.iter().position(|b| *b == b'/')?)?;
-    let https = scheme.eq_ignore_ascii_case(b"https:");
-    if !https && !scheme.eq_ignore_ascii_case(b"http:") {
+    let (scheme, authority) = str::from_utf8(text).ok()?.split_once("://")?;
+    let is_scheme = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme) {
         return None;
     }
-    let HostPort { name, port } = parse_host(host.strip_prefix(b"//")?)?;
-    Some(Origin { https, name, port: port.unwrap_or(if https { 443 } else { 80 }) })
+    if let Some(default) = default_port(scheme) {
+        let HostPort { name, port } = parse_host(authority.as_bytes())?;
+        return Some(Origin { scheme, name, port: port.unwrap_or(default) });
+    }
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]".contains(&b);
+    authority.bytes().all(is_name).then_some(Origin { scheme, name: HostName::Domain(authority), port: 0 })
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case("https") {
+        return Some(443);
+    }
+    scheme.eq_ignore_ascii_case("http").then_some(80)
 }
 
 #[cfg(test)]
@@ -244,7 +342,9 @@ mod tests {
         let policy = HostOriginPolicy::new(&list(hosts), &list(origins)).unwrap();
         let peer = "192.0.2.9:1".parse().unwrap();
         let origin = origin.iter().map(|o| o.as_bytes());
-        let result = policy.check(host.as_bytes(), origin, LOCAL.parse().unwrap(), peer);
+        let local = LOCAL.parse().unwrap();
+        let result = policy.check_host(Some(host.as_bytes()), local, peer);
+        let result = result.and_then(|_| policy.check_origin(origin, local, peer));
         result.map_or_else(|error| error.to_response().status, |()| 200)
     }
 
@@ -270,6 +370,37 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_a_host_if_it_is_the_connections_own() {
+        let policy = HostOriginPolicy::new(&[], &[]).unwrap();
+        for (local, host, expected) in [
+            ("192.0.2.7:8000", "192.0.2.7:8000", true),
+            ("192.0.2.7:8000", "192.0.2.7", true),
+            ("192.0.2.7:8000", "192.0.2.7:443", true),
+            ("192.0.2.7:8000", "[::ffff:192.0.2.7]:8000", true),
+            ("[::ffff:192.0.2.7]:8000", "192.0.2.7:8000", true),
+            ("[::ffff:192.0.2.7]:8000", "[::ffff:c000:207]:8000", true),
+            ("192.0.2.7:8000", "192.0.2.8:8000", false),
+            ("192.0.2.7:8000", "[2001:db8::7]:8000", false),
+            ("[2001:db8::7]:8000", "[2001:db8::7]:8000", true),
+            ("[2001:db8::7]:8000", "[2001:DB8:0::7]", true),
+            ("[2001:db8::7]:8000", "[2001:db8::8]:8000", false),
+            ("[2001:db8::7]:8000", "192.0.2.7:8000", false),
+            ("[fe80::7]:8000", "[fe80::7]:8000", true),
+            ("[fe80::7]:8000", "[fe80::7%eth0]:8000", true),
+            ("[fe80::7]:8000", "[fe80::7%25eth0]:8000", true),
+            ("[fe80::7]:8000", "[fe80::8%eth0]:8000", false),
+            ("127.0.0.1:8000", "192.0.2.7:8000", false),
+            ("127.0.0.1:8000", "0.0.0.0:8000", false),
+            ("127.0.0.1:8000", "[::]:8000", false),
+        ] {
+            let local = local.parse().unwrap();
+            let result = policy.check_host(Some(host.as_bytes()), local, local);
+            let expected = if expected { Ok(HostKind::Own) } else { Err(HostOriginError::HostNotAllowed(host.into())) };
+            assert_eq!(result, expected, "{local} {host}");
+        }
+    }
+
+    #[test]
     fn other_hosts_are_misdirected() {
         for host in [
             "evil.example",
@@ -287,11 +418,23 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_a_bad_request() {
-        for host in
-            ["", ":80", "a b", "a@localhost", "localhost:x", "localhost:+1", "localhost:65536", "[::1", "::1", "ä"]
-        {
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a@localhost",
+            "localhost:x",
+            "localhost:+1",
+            "localhost:65536",
+            "[::1",
+            "::1",
+            "[::1%]",
+            "ä",
+        ] {
             assert_eq!(status(&["*"], &[], host, None), 400, "{host}");
         }
+        let (policy, address) = (HostOriginPolicy::new(&["*".into()], &[]).unwrap(), LOCAL.parse().unwrap());
+        assert_eq!(policy.check_host(None, address, address), Err(HostOriginError::InvalidHost));
     }
 
     #[test]
@@ -333,6 +476,7 @@ mod tests {
             ("null", 403),
             ("", 403),
             ("file://", 403),
+            ("app://localhost", 403),
             ("localhost", 403),
             ("ftp://localhost", 403),
             ("http:/localhost", 403),
@@ -348,24 +492,92 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_only_a_setting_allows_is_foreign() {
+        for (entry, host, expected, any_foreign) in [
+            ("*", "pve.example", HostKind::Foreign, true),
+            ("*", "localhost:1", HostKind::Own, true),
+            ("pve.example", "pve.example:1", HostKind::Foreign, true),
+            ("192.0.2.8", "192.0.2.8", HostKind::Foreign, true),
+            ("192.0.2.7", "192.0.2.7", HostKind::Own, true),
+            ("localhost", "localhost", HostKind::Own, false),
+            ("127.0.0.1:8000", "127.0.0.1:8000", HostKind::Own, false),
+        ] {
+            let policy = HostOriginPolicy::new(&[entry.into()], &[]).unwrap();
+            let address = LOCAL.parse().unwrap();
+            assert_eq!(policy.check_host(Some(host.as_bytes()), address, address), Ok(expected), "{entry} {host}");
+            assert_eq!(policy.allows_foreign_hosts(), any_foreign, "{entry}");
+        }
+    }
+
+    #[test]
     fn two_origins_are_refused() {
         let policy = HostOriginPolicy::new(&[], &[]).unwrap();
         let two = [&b"http://localhost"[..], b"http://localhost"];
         let address = LOCAL.parse().unwrap();
-        let result = policy.check(b"localhost", two.into_iter(), address, address);
-        assert_eq!(result, Err(HostOriginError::OriginNotAllowed));
+        let result = policy.check_origin(two.into_iter(), address, address);
+        assert_eq!(result, Err(HostOriginError::OriginNotAllowed(None)));
+        let listed = HostOriginPolicy::new(&[], &["*".into()]).unwrap().find_listed_origin(two.into_iter(), true);
+        assert!(listed.is_none());
     }
 
     #[test]
     fn a_refusal_names_the_setting_that_would_allow() {
         let policy = HostOriginPolicy::new(&[], &[]).unwrap();
         let address = LOCAL.parse().unwrap();
-        let error = policy.check(b"pve.lan:8000", std::iter::empty(), address, address).unwrap_err();
+        let error = policy.check_host(Some(b"pve.lan:8000"), address, address).unwrap_err();
         let response = error.to_response();
         assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_HOSTS=pve.lan:8000"));
         let origin = std::iter::once(&b"https://a.example"[..]);
-        let response = policy.check(b"localhost", origin, address, address).unwrap_err().to_response();
-        assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"));
+        let response = policy.check_origin(origin, address, address).unwrap_err().to_response();
+        assert!(str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS=https://a.example "));
+        let origin = std::iter::once(&b"null"[..]);
+        let response = policy.check_origin(origin, address, address).unwrap_err().to_response();
+        assert!(!str::from_utf8(response.body()).unwrap().contains("MCP_ALLOWED_ORIGINS"), "advice that cannot help");
+    }
+
+    #[test]
+    fn only_a_listed_origin_is_found_for_cors() {
+        let list =
+            ["https://App.example", "app://obsidian.md", "tauri://localhost", "vscode-file://vscode-app", "file://"];
+        let listed = |entries: &[&str], origin: &str| {
+            let entries: Vec<_> = entries.iter().map(|e| e.to_string()).collect();
+            let policy = HostOriginPolicy::new(&["pve.example".into()], &entries).unwrap();
+            let found = policy.find_listed_origin([origin.as_bytes()].into_iter(), true);
+            let found = found.map(|origin| origin.headers()[0].1.clone().into_owned());
+            assert!(found.is_none() || found.as_deref() == Some(origin), "the exact origin");
+            let checked =
+                policy.check_origin([origin.as_bytes()].into_iter(), LOCAL.parse().unwrap(), LOCAL.parse().unwrap());
+            assert!(found.is_none() || checked.is_ok(), "a listed origin is allowed");
+            found.is_some()
+        };
+        for (origin, expected) in [
+            ("https://app.example", true),
+            ("https://APP.example:443", true),
+            ("https://app.example:444", false),
+            ("http://app.example", false),
+            ("app://obsidian.md", true),
+            ("APP://Obsidian.md", true),
+            ("app://other.md", false),
+            ("tauri://localhost", true),
+            ("capacitor://localhost", false),
+            ("vscode-file://vscode-app", true),
+            ("file://", true),
+            ("http://localhost:5173", false),
+            ("https://pve.example", false),
+            ("http://192.0.2.7:8000", false),
+            ("null", false),
+            ("", false),
+            ("app://a/b", false),
+            ("app://a\tb", false),
+            ("app://a@b", false),
+            ("app:obsidian.md", false),
+        ] {
+            assert_eq!(listed(&list, origin), expected, "{origin}");
+            assert!(!listed(&[], origin), "{origin}");
+        }
+        for (origin, expected) in [("https://evil.example", true), ("moz-extension://a-b", true), ("null", false)] {
+            assert_eq!(listed(&["*"], origin), expected, "{origin}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ use std::str::FromStr;
 use std::time::Duration;
 use tiny_http::Method;
 
-/// The size of the array on the stack. A larger `limits.max_headers` acts as this number.
-const MAX_HEADERS: usize = 128;
+/// First byte of a TLS handshake (RFC 8446, 5.1). No method starts with it.
+const TLS_HANDSHAKE: u8 = 22;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
@@ -66,6 +66,7 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// True if the client requests the connection's end after the response, or speaks HTTP/1.0.
     pub close: bool,
+    pub http_1_0: bool,
     target: HeadSpan,
     headers: Vec<HeaderSpan>,
 }
@@ -77,6 +78,7 @@ impl Default for RequestHead {
             framing: BodyFraming::Length(0),
             expects_continue: false,
             close: false,
+            http_1_0: false,
             target: HeadSpan::default(),
             headers: Vec::new(),
         }
@@ -96,6 +98,10 @@ impl RequestHead {
         loop {
             // Bytes beyond the limit are ignored. Otherwise the result would depend on how many bytes arrive at once.
             let unread = input.unread();
+            // Answered at once. Its client would wait for the end of a head that never comes.
+            if unread.first() == Some(&TLS_HANDSHAKE) {
+                return Err(RequestError::TlsHandshake);
+            }
             let head = unread.get(..limits.max_head_bytes).unwrap_or(unread);
             if let Some(end) = scanner.find_end(head)? {
                 input.hold_head(end);
@@ -118,9 +124,9 @@ impl RequestHead {
 
     /// Parses a complete head, including its blank line.
     fn parse(&mut self, bytes: &[u8], max_headers: usize) -> Result<(), RequestError> {
-        let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut space = [const { MaybeUninit::uninit() }; Limits::MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, &mut space[..max_headers.min(MAX_HEADERS)]) {
+        match request.parse_with_uninit_headers(bytes, &mut space[..max_headers.min(Limits::MAX_HEADERS)]) {
             Ok(status) if status.is_complete() => {}
             Ok(_) => return Err(RequestError::InvalidRequestLine),
             Err(Error::TooManyHeaders) => return Err(RequestError::TooManyHeaders),
@@ -140,6 +146,7 @@ impl RequestHead {
         self.target = HeadSpan::locate(bytes, target.as_bytes());
         self.expects_continue = false;
         self.close = http_1_0;
+        self.http_1_0 = http_1_0;
         self.headers.clear();
         let (mut length, mut chunked, mut hosts) = (None, false, 0);
         for header in request.headers.iter() {
@@ -167,8 +174,8 @@ impl RequestHead {
             let (name, value) = (HeadSpan::locate(bytes, name.as_bytes()), HeadSpan::locate(bytes, value));
             self.headers.push(HeaderSpan { name, value });
         }
-        // HTTP/1.0 did not define Host, but without it the intended host is unknown.
-        if hosts != 1 {
+        // HTTP/1.0 did not define Host. Only a route that is public serves such a request.
+        if hosts > 1 || hosts == 0 && !http_1_0 {
             return Err(RequestError::InvalidHostCount);
         }
         self.framing = match (chunked, length) {
@@ -202,6 +209,11 @@ impl RequestHead {
             header.name.len() == name.len() && header.name.slice(bytes).eq_ignore_ascii_case(name.as_bytes())
         };
         self.headers.iter().filter(is_match).map(|header| header.value.slice(bytes))
+    }
+
+    /// Returns the names of all headers.
+    pub fn header_names<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.iter().map(|header| header.name.slice(bytes))
     }
 
     /// Returns the value of a header that occurs exactly once.
@@ -341,6 +353,8 @@ mod tests {
             assert_eq!(status(&format!("\r\n{line}\r\nHost: x\r\n\r\n")), expected, "{line:?}");
         }
         assert!(read("GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap().close);
+        assert!(read("GET / HTTP/1.0\r\n\r\n").unwrap().close);
+        assert_eq!(status("GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n"), 400);
         assert_eq!(status("GET / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
     }
 

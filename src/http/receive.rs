@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Initial size of the buffer. Most requests of MCP clients fit, head and body.
 const BUFFER_SIZE: usize = 2 << 10;
 
+/// Size of the buffer of a connection that waits for a request.
+const MAX_KEPT_BYTES: usize = 2 * BUFFER_SIZE;
+
 /// Limits of the time and the bytes in which a closing connection still reads.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
@@ -65,6 +68,11 @@ impl ReceiveBuffer {
         self.bytes.copy_within(self.unread_start..self.unread_end, 0);
         self.unread_end -= self.unread_start;
         (self.head_end, self.unread_start) = (0, 0);
+        // The memory of a large head is given back. Thousands of connections may wait for a request.
+        if self.bytes.len() > MAX_KEPT_BYTES && self.unread_end <= BUFFER_SIZE {
+            self.bytes.truncate(BUFFER_SIZE);
+            self.bytes.shrink_to_fit();
+        }
     }
 
     /// Reads the next `n` bytes as a request's head and holds them until [`ReceiveBuffer::discard_request`].

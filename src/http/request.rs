@@ -2,10 +2,11 @@
 
 use super::admission::ConnectionPermit;
 use super::client_stream::ClientStream;
+use super::cors::CorsOrigin;
 use super::head::RequestHead;
-use super::memory_budget::MemoryReservation;
 use super::response::HttpResponse;
 use super::sse_session::SseSession;
+use crate::base::memory::{CallMemory, MemoryReservation};
 use crate::mcp::context::Caller;
 use std::sync::Arc;
 
@@ -13,10 +14,14 @@ pub struct HttpRequest<'a> {
     pub stream: &'a Arc<ClientStream>,
     pub caller: Caller,
     pub permit: &'a ConnectionPermit,
+    /// Origin of the page that sent the request, if the operator listed it.
+    pub cors: Option<&'a CorsOrigin>,
     /// The body. A handler that takes it must take `reservation` too.
     pub body: &'a mut Vec<u8>,
-    /// The memory budget's share of a large body.
-    pub reservation: Option<MemoryReservation>,
+    /// The memory of the body.
+    pub reservation: MemoryReservation,
+    /// The account of the request's memory. It is open until the response is written.
+    pub memory: CallMemory,
     pub head: &'a RequestHead,
     /// The bytes that `head` was parsed from.
     pub bytes: &'a [u8],

@@ -6,7 +6,7 @@
 //! - It switches to chunks for a large body: the threshold is out of reach.
 //! - It drops `Connection`: that line is added afterwards.
 //! - It writes a Content-Length for 204: this server sends no 204.
-//! - It does not check header values: values come from this crate only.
+//! - It does not check header values: values come from this crate, or have been checked by it.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -19,6 +19,9 @@ const SERVER: &str = "proxmox-mcp";
 
 const CLOSE: &[u8] = b"Connection: close\r\n\r\n";
 
+/// Name and value of a header.
+pub type HeaderField = (&'static str, Cow<'static, str>);
+
 /// A response: status, a few headers and a body in memory.
 #[derive(Debug)]
 pub struct HttpResponse {
@@ -26,7 +29,7 @@ pub struct HttpResponse {
     pub status: u16,
     pub closes_connection: bool,
     content_type: &'static str,
-    headers: Vec<(&'static str, Cow<'static, str>)>,
+    headers: Vec<HeaderField>,
     body: Cow<'static, [u8]>,
 }
 
@@ -55,9 +58,23 @@ impl HttpResponse {
         Self::text(415, "unsupported Content-Type: application/json is required")
     }
 
-    /// Adds a header. Its value must come from this crate, never from a request (see above).
+    /// Creates the response to a compressed body, with the only encoding that is accepted (RFC 9110, 15.5.16).
+    pub fn unsupported_content_encoding(encoding: &[u8]) -> Self {
+        let is_name = encoding.len() <= 32 && encoding.iter().all(|b| b.is_ascii_alphanumeric() || b"-_, ".contains(b));
+        let name = if is_name { String::from_utf8_lossy(encoding) } else { "an unknown one".into() };
+        let text = format!("unsupported Content-Encoding: {name}. hint: send the body without compression");
+        Self::text(415, text).with_header("Accept-Encoding", "identity")
+    }
+
+    /// Adds a header. Its value must not be untrusted input (see above).
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds headers, by the rule of [`HttpResponse::with_header`].
+    pub fn with_headers(mut self, headers: impl IntoIterator<Item = HeaderField>) -> Self {
+        self.headers.extend(headers);
         self
     }
 
@@ -133,9 +150,10 @@ thread_local! {
 
 /// Returns the head of an SSE stream (MCP 2024-11-05, HTTP with SSE). The stream has no length and no chunks, and the
 /// connection's end is its end. A proxy with HTTP/1.0 to its upstream, nginx's default, could not pass on chunks.
-pub fn event_stream_head() -> io::Result<Vec<u8>> {
+pub fn event_stream_head(headers: impl IntoIterator<Item = HeaderField>) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     HttpResponse::text(200, "")
+        .with_headers(headers)
         .with_content_type("text/event-stream")
         .with_header("Cache-Control", "no-cache, no-transform")
         .with_header("X-Accel-Buffering", "no")
@@ -190,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_event_stream_has_no_length() {
-        let text = String::from_utf8(event_stream_head().unwrap()).unwrap();
+        let text = String::from_utf8(event_stream_head([]).unwrap()).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(text.ends_with("\r\nX-Accel-Buffering: no\r\nConnection: close\r\n\r\n"), "{text}");
         assert!(text.contains("\r\nContent-Type: text/event-stream\r\n") && !text.contains("Length"), "{text}");

@@ -1,6 +1,7 @@
 //! The routes: one table of paths, methods, listeners and handlers.
 
 use super::listener_role::ListenerRole;
+use super::oauth_probe::{self, is_oauth_path};
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::state::HttpState;
@@ -11,10 +12,10 @@ use tiny_http::Method;
 pub struct Route {
     /// The only method. A path with two methods has two routes.
     pub method: Method,
-    /// The whole path: it is matched without decoding, and slashes are neither added nor removed.
+    /// The whole path, matched without decoding. A single slash may follow it.
     pub path: &'static str,
-    /// True if the route needs no client token.
-    pub public: bool,
+    /// True if the route needs no client token and answers every Host.
+    public: bool,
     roles: &'static [ListenerRole],
     /// Runs on the connection's thread, after all checks passed and the body is read.
     pub handler: fn(&Arc<HttpState>, &mut HttpRequest<'_>) -> RouteOutcome,
@@ -58,7 +59,13 @@ pub static PATHS: [&str; ROUTES.len()] = {
 
 /// Returns the index of a path in [`PATHS`], or `usize::MAX` for any other path.
 pub fn route_index(path: &str) -> usize {
+    let path = without_final_slash(path);
     PATHS.iter().position(|known| *known == path).unwrap_or(usize::MAX)
+}
+
+/// Removes one slash from the end. Clients and proxies add it to the address that a user gave them.
+fn without_final_slash(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
 impl Route {
@@ -70,6 +77,7 @@ impl Route {
 }
 
 fn routes_at(role: ListenerRole, path: &str) -> impl Iterator<Item = &'static Route> {
+    let path = without_final_slash(path);
     ROUTES.iter().filter(move |route| route.path == path && route.roles.contains(&role))
 }
 
@@ -77,6 +85,11 @@ fn routes_at(role: ListenerRole, path: &str) -> impl Iterator<Item = &'static Ro
 /// paths, and must see that the server has none.
 pub fn requires_token(role: ListenerRole, path: &str) -> bool {
     routes_at(role, path).any(|route| !route.public)
+}
+
+/// Returns true if a path answers every caller.
+pub fn is_public(role: ListenerRole, path: &str) -> bool {
+    routes_at(role, path).any(|route| route.public)
 }
 
 /// Returns the route of a request, or the response 404 or 405.
@@ -91,7 +104,10 @@ pub fn find_route(role: ListenerRole, method: &Method, path: &str) -> Result<&'s
         allowed.extend(route.allows_head().then_some("HEAD"));
     }
     if allowed.is_empty() {
-        return Err(role.not_found());
+        return Err(match role {
+            ListenerRole::Mcp | ListenerRole::McpAndMetrics if is_oauth_path(path) => oauth_probe::not_found(),
+            _ => role.not_found(),
+        });
     }
     Err(HttpResponse::text(405, "method not allowed for this path. hint: the Allow header lists the allowed methods")
         .with_header("Allow", allowed.join(", ")))
@@ -107,6 +123,11 @@ mod tests {
         for method in [Method::Get, Method::Head] {
             assert_eq!(find_route(role, &method, "/healthz").ok().map(|route| route.path), Some("/healthz"));
         }
+        for route in &ROUTES {
+            let path = format!("{}/", route.path);
+            assert_eq!(find_route(role, &route.method, &path).ok().map(|found| found.path), Some(route.path));
+            assert_eq!(PATHS.get(route_index(&path)), Some(&route.path));
+        }
         for (method, path, status, allow) in [
             (Method::Post, "/healthz", 405, "Allow: GET, HEAD\r\n"),
             (Method::Post, "/sse", 405, "Allow: GET\r\n"),
@@ -115,7 +136,10 @@ mod tests {
             (Method::Options, "/messages", 405, "Allow: POST\r\n"),
             (Method::Post, "/register", 404, ""),
             (Method::Get, "/.well-known/oauth-protected-resource", 404, ""),
-            (Method::Get, "/sse/", 404, ""),
+            (Method::Post, "/sse/", 405, "Allow: GET\r\n"),
+            (Method::Get, "/sse//", 404, ""),
+            (Method::Get, "/sse/x", 404, ""),
+            (Method::Get, "//", 404, ""),
             (Method::Get, "/%73se", 404, ""),
             (Method::Get, "/", 404, ""),
         ] {

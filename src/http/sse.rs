@@ -1,18 +1,18 @@
 //! The endpoints of the HTTP+SSE transport (MCP 2024-11-05).
 //!
-//! `GET /sse` opens a stream whose first event names the path for posts. Each post gets a 202 at once, and its response
+//! `GET /sse` opens a stream whose first event refers to the path for posts. Each post gets a 202 at once, and its response
 //! is an event on the stream. A session is a writer and not a thread. The thread that has a response writes it, one
 //! write per event, under the stream's lock and with a deadline. The connection's thread only waits in a read, so that
 //! it detects a disconnect at once.
 
 use super::call_rejection::CallRejection;
-use super::memory_budget::MemoryReservation;
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
 use super::sse_session::SseSession;
 use super::sse_sessions::{SseCall, SseCallPermit};
 use super::state::HttpState;
 use crate::base::cancel::CancelToken;
+use crate::base::memory::{CallMemory, MemoryReservation};
 use crate::mcp::context::Caller;
 use crate::mcp::message::{InvalidMessage, MAX_BATCH, Message, parse_message, split_batch};
 use crate::metrics::RefusalReason;
@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// Handles `GET /sse`.
 pub fn open_session(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> RouteOutcome {
     let caller = Caller { transport: "sse", ..request.caller.clone() };
-    match state.sessions.open(request.stream.clone(), caller, request.permit) {
+    let path = request.head.path(request.bytes);
+    match state.sessions.open(request.stream.clone(), caller, request.permit, request.cors, path) {
         Ok(session) => RouteOutcome::Session(session),
         Err(error) => {
             state.metrics().count_refusal(RefusalReason::Sessions);
@@ -47,14 +48,25 @@ pub fn handle_post(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> Rou
         Some(Err(InvalidMessage(response))) => return HttpResponse::json(400, response).into(),
         // The responses to a batch are sent one by one, like those to single calls.
         Some(Ok(parts)) => parts.iter().all(|part| {
-            match handle_message(state, &session, caller, &mut None, part.as_bytes().to_vec()) {
-                Ok(delivered) => delivered,
-                Err(InvalidMessage(response)) => session.send(&response),
-            }
+            // Each call outlives the request, so it has an account of its own.
+            let memory = state.open_memory(&caller.client);
+            let handled = match memory.reserve(part.len()) {
+                Ok(reservation) => {
+                    let memory = MessageMemory { memory, reservation };
+                    handle_message(state, &session, caller, memory, part.as_bytes().to_vec())
+                }
+                Err(_) => parse_message(part.as_bytes()).map(|message| match message {
+                    Message::Request(message) => session.send(&CallRejection::ServerBusy.encode(&message)),
+                    Message::Notification(_) | Message::Response => true,
+                }),
+            };
+            handled.unwrap_or_else(|InvalidMessage(response)| session.send(&response))
         }),
         None => {
             let body = std::mem::take(request.body);
-            match handle_message(state, &session, caller, &mut request.reservation, body) {
+            let memory =
+                MessageMemory { memory: request.memory.clone(), reservation: std::mem::take(&mut request.reservation) };
+            match handle_message(state, &session, caller, memory, body) {
                 Ok(delivered) => delivered,
                 Err(InvalidMessage(response)) => return HttpResponse::json(400, response).into(),
             }
@@ -63,12 +75,18 @@ pub fn handle_post(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> Rou
     if delivered { HttpResponse::text(202, "Accepted").into() } else { gone() }
 }
 
+/// The account of a message, and the memory of its bytes.
+struct MessageMemory {
+    memory: CallMemory,
+    reservation: MemoryReservation,
+}
+
 /// Handles one message. Returns false if the session's client cannot be reached.
 fn handle_message(
     state: &HttpState,
     session: &Arc<SseSession>,
     caller: &Caller,
-    reservation: &mut Option<MemoryReservation>,
+    memory: MessageMemory,
     body: Vec<u8>,
 ) -> Result<bool, InvalidMessage> {
     Ok(match parse_message(&body)? {
@@ -78,7 +96,8 @@ fn handle_message(
             true
         }
         Message::Request(message) if !message.may_take_long() => {
-            let response = session.handle_request(&state.mcp, caller, &message, CancelToken::new());
+            let response =
+                session.handle_request(&state.mcp, caller, &message, CancelToken::new().with_memory(memory.memory));
             response.is_none_or(|response| session.send(&response))
         }
         Message::Request(message) => match acquire_permit(state, session, caller) {
@@ -89,7 +108,8 @@ fn handle_message(
             Ok(permit) => {
                 // Registered before it runs, so that an early cancellation finds it.
                 let guard = session.calls.register(message.id());
-                let call = SseCall { caller: caller.clone(), body, guard, permit, _reservation: reservation.take() };
+                let MessageMemory { memory, reservation } = memory;
+                let call = SseCall { caller: caller.clone(), body, guard, permit, memory, _reservation: reservation };
                 match state.workers.submit(call) {
                     Ok(()) => true,
                     Err(call) if state.is_stopping() => call.reject(&state.mcp, &CallRejection::ServerStopping),

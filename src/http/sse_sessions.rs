@@ -3,10 +3,11 @@
 use super::admission::ConnectionPermit;
 use super::call_rejection::CallRejection;
 use super::client_stream::ClientStream;
-use super::memory_budget::MemoryReservation;
+use super::cors::{CorsOrigin, response_headers};
 use super::quota::QuotaPermit;
 use super::response::HttpResponse;
 use super::sse_session::{SessionSlot, SseSession};
+use crate::base::memory::{CallMemory, MemoryReservation};
 use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
 use crate::mcp::context::Caller;
@@ -49,8 +50,9 @@ pub struct SseCall {
     pub(super) body: Vec<u8>,
     pub(super) guard: CallGuard,
     pub(super) permit: SseCallPermit,
-    /// The memory budget's share of a large message.
-    pub(super) _reservation: Option<MemoryReservation>,
+    pub(super) memory: CallMemory,
+    /// The memory of the message.
+    pub(super) _reservation: MemoryReservation,
 }
 
 /// Permit for one call in its session and in its client's quota, released on drop.
@@ -62,22 +64,25 @@ pub struct SseCallPermit {
 impl SseCall {
     /// Runs the call and sends its response.
     pub fn run(self, mcp: &McpServer) {
-        let Self { caller, body, guard, permit, _reservation } = self;
+        let Self { caller, body, guard, permit, memory, _reservation } = self;
         let session = permit.slot.session.clone();
         if session.events.has_ended() {
             return;
         }
         let Ok(Message::Request(request)) = parse_message(&body) else { return };
-        if let Some(response) = session.handle_request(mcp, &caller, &request, guard.cancel.clone()) {
+        if let Some(response) = session.handle_request(mcp, &caller, &request, guard.cancel.clone().with_memory(memory))
+        {
             // Released just before the client can receive the response and send its next call. Released earlier, a
             // client that does not read could block one worker after the other.
             session.events.send(&response, || drop(permit));
         }
     }
 
-    /// Sends an error as the call's response. Returns false if the client cannot be reached.
+    /// Sends an error as the call's response, unless the client cancelled the call. Returns false if the client cannot be
+    /// reached.
     pub(super) fn reject(self, mcp: &McpServer, rejection: &CallRejection) -> bool {
         match parse_message(&self.body) {
+            _ if self.guard.cancel.is_client_gone() => true,
             Ok(Message::Request(request)) => {
                 mcp.record_busy(&request, &self.caller);
                 self.permit.slot.session.send(&rejection.encode(&request))
@@ -97,19 +102,23 @@ impl SseSessions {
         }
     }
 
-    /// Opens a session on a connection: sends the stream's head and the `endpoint` event.
+    /// Opens a session on a connection: sends the stream's head and the `endpoint` event, which names the path for posts
+    /// as a reference relative to `path`, the path of this request.
     pub(super) fn open(
         &self,
         stream: Arc<ClientStream>,
         caller: Caller,
         permit: &ConnectionPermit,
+        cors: Option<&CorsOrigin>,
+        path: &str,
     ) -> Result<Arc<SseSession>, OpenSessionError> {
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| OpenSessionError::Internal)?;
         let id = u128::from_be_bytes(id);
         let session = Arc::new(SseSession::new(id, caller, stream, self.write_timeout));
-        // A path, not a URL: clients reject another origin than theirs, and only they know theirs.
-        let endpoint = format!("event: endpoint\ndata: /messages?sessionId={id:032x}\n\n");
+        // Only the client knows the origin and the prefix that a proxy gives this server.
+        let reference = messages_reference(path);
+        let endpoint = format!("event: endpoint\ndata: {reference}?sessionId={id:032x}\n\n");
         let mut open_count = 0;
         let insert = || {
             let mut table = self.table();
@@ -122,7 +131,7 @@ impl SseSessions {
             open_count = table.len();
             has_space
         };
-        match session.events.start(&endpoint, insert) {
+        match session.events.start(response_headers(cors), &endpoint, insert) {
             Ok(true) => {}
             Ok(false) => return Err(OpenSessionError::TooManySessions),
             Err(_) => return Err(OpenSessionError::Internal),
@@ -192,6 +201,11 @@ impl SseSessions {
     }
 }
 
+/// Returns the relative reference (RFC 3986, 4.2) from the path of a stream to that of its posts.
+fn messages_reference(path: &str) -> &'static str {
+    if path.ends_with('/') { "../messages" } else { "messages" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::admission::Connections;
@@ -207,7 +221,7 @@ mod tests {
         let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, Caller::new_stdio(), &permit).unwrap();
+        let session = sessions.open(stream, Caller::new_stdio(), &permit, None, "/sse").unwrap();
         (sessions, session, client, permit)
     }
 
@@ -223,7 +237,7 @@ mod tests {
         }
         assert!(sessions.find(id, &Client::anonymous()).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit);
+        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit, None, "/sse");
         assert_eq!(another.err(), Some(OpenSessionError::TooManySessions));
         session.events.end();
         assert!(sessions.find(id, &session.caller.client).is_none());

@@ -4,14 +4,17 @@ use super::admission::Connections;
 use super::auth::Authenticator;
 use super::certificate::ServerCertificate;
 use super::guard::HostOriginPolicy;
-use super::memory_budget::MemoryBudget;
+use super::log_throttle::LogThrottle;
 use super::monitor::ConnectionMonitor;
+use super::posted_calls::PostedCalls;
 use super::quota::ClientQuotas;
 use super::readiness::HealthEndpoints;
 use super::sse_sessions::{SseCall, SseSessions};
 use super::stop_signal::StopSignal;
+use crate::base::heartbeat::Heartbeat;
+use crate::base::memory::{CallMemory, MemoryBudget};
 use crate::base::workers::WorkerPool;
-use crate::config::Limits;
+use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
 use crate::metrics::HttpMetrics;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ pub struct HttpState {
     pub limits: Limits,
     pub certificate: Option<ServerCertificate>,
     pub host_policy: HostOriginPolicy,
+    /// Warnings of connections with TLS on a plain port, or the reverse.
+    pub scheme_warnings: LogThrottle,
     pub authenticator: Authenticator,
     pub quotas: ClientQuotas,
     pub connections: Arc<Connections>,
@@ -29,10 +34,14 @@ pub struct HttpState {
     pub workers: WorkerPool<SseCall>,
     /// Number of calls that run on connection threads.
     pub running_calls: AtomicUsize,
+    pub posted_calls: PostedCalls,
     pub monitor: ConnectionMonitor,
-    pub body_memory: Arc<MemoryBudget>,
+    /// The memory of requests and of the answers of nodes.
+    pub memory: Arc<MemoryBudget>,
     pub stopping: AtomicBool,
     pub stop_signal: StopSignal,
+    /// Progress of the accept loops, one of each listener.
+    pub accept_heartbeats: Box<[Heartbeat]>,
     pub health: HealthEndpoints,
     /// Paths of the routes, in the order in which the metrics count them.
     pub route_paths: &'static [&'static str],
@@ -41,6 +50,14 @@ pub struct HttpState {
 impl HttpState {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Opens the account of a request's memory.
+    pub fn open_memory(&self, client: &Client) -> CallMemory {
+        match client.has_token() {
+            true => self.memory.open_shared(&client.name),
+            false => self.memory.open_whole(&client.name),
+        }
     }
 
     pub fn metrics(&self) -> &HttpMetrics {

@@ -1,11 +1,13 @@
 //! Streamable HTTP: one endpoint, `POST /mcp`, for both eras of the protocol (2025-03-26 to 2026-07-28).
 //!
 //! There are no sessions, so any replica can answer any request. A request runs on its connection's thread and its
-//! response is one JSON document. If the call sends a notification first (progress, log messages), the response becomes
-//! an event stream, which ends with the connection.
+//! response is one JSON document. If the call sends a notification first (progress, log messages) or takes longer than
+//! `stream_delay`, the response becomes an event stream, which ends with the connection.
 
 use super::call_rejection::CallRejection;
-use super::event_stream::EventStream;
+use super::cors::response_headers;
+use super::event_stream::{ANSWER_FOLLOWS, EventStream};
+use super::monitor::MonitorOptions;
 use super::quota::QuotaPermit;
 use super::request::{HttpRequest, RouteOutcome};
 use super::response::HttpResponse;
@@ -34,9 +36,12 @@ pub fn handle_post(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> Rou
     }
     let message = match message::parse_message(request.body) {
         Ok(Message::Request(message)) => message,
-        // Without sessions a notification refers to nothing. Several clients may use the id in a legacy `cancelled`,
-        // and modern clients cancel by closing the response.
-        Ok(Message::Notification(_) | Message::Response) => return HttpResponse::text(202, "").into(),
+        // Modern clients cancel by closing the response.
+        Ok(Message::Notification(notification)) => {
+            state.posted_calls.handle_notification(&request.caller, &notification);
+            return HttpResponse::text(202, "").into();
+        }
+        Ok(Message::Response) => return HttpResponse::text(202, "").into(),
         Err(InvalidMessage(response)) => return HttpResponse::json(400, response).into(),
     };
     let params = match message.parse_params() {
@@ -62,35 +67,55 @@ fn handle_call(
 ) -> RouteOutcome {
     let caller = &request.caller;
     let era = if params.claimed_version().is_some() { ProtocolEra::Modern } else { ProtocolEra::Legacy };
-    let cancel = CancelToken::new();
     if !message.may_take_long() {
+        let cancel = CancelToken::new().with_memory(request.memory.clone());
         let transport = TransportContext { caller, calls: None, cancel, notify: &|_| () };
         return match state.mcp.handle_request(message, Ok(params), &transport) {
             Some(response) => send_response(state, request, era, accepts, response),
             None => RouteOutcome::Sent,
         };
     }
-    // In the older eras a lost connection does not cancel the call (2025-11-25, Streamable HTTP).
-    let monitored = state.monitor.register(request.stream, &cancel, era == ProtocolEra::Modern);
-    let events = || monitored.events().get_or_init(|| start_events(state, request));
+    let registered = (era == ProtocolEra::Legacy).then(|| state.posted_calls.register(caller, message.id()));
+    let cancel = registered.as_ref().map_or_else(CancelToken::new, |call| call.cancel.clone());
+    let cancel = cancel.with_memory(request.memory.clone());
+    let accepts_events = accepts != AcceptedFormat::Json;
+    let options = MonitorOptions {
+        on_disconnect: disconnect_reason(era),
+        write_timeout: state.limits.write_timeout,
+        stream_headers: response_headers(request.cors).collect(),
+        stream_delay: accepts_events.then_some(state.limits.stream_delay),
+    };
+    let monitored = state.monitor.register(request.stream, &cancel, options);
     let notify = |notification: &[u8]| {
         // A client that no longer reads has closed the response in effect, which cancels a modern call.
-        if accepts != AcceptedFormat::Json && !events().send(notification, || ()) && era == ProtocolEra::Modern {
+        if accepts_events && !monitored.stream().send(notification, || ()) && era == ProtocolEra::Modern {
             cancel.cancel(CancelReason::ClientGone);
         }
     };
     let transport = TransportContext { caller, calls: None, cancel: cancel.clone(), notify: &notify };
-    match state.mcp.handle_request(message, Ok(params), &transport) {
-        None => RouteOutcome::Sent,
-        Some(response) if monitored.events().get().is_some() => {
+    let response = state.mcp.handle_request(message, Ok(params), &transport);
+    match (response, monitored.started_stream()) {
+        // A client that cancelled by a notification keeps its connection.
+        (None, None) if era == ProtocolEra::Legacy => HttpResponse::text(202, "").into(),
+        (None, _) => RouteOutcome::Sent,
+        (Some(response), Some(events)) => {
             // Released just before the client can receive the response and send its next call.
-            events().send(&response.bytes, || drop(permit));
+            events.send(&response.bytes, || drop(permit));
             RouteOutcome::Sent
         }
-        Some(response) => {
+        (Some(response), None) => {
             drop(permit);
             send_response(state, request, era, accepts, response)
         }
+    }
+}
+
+/// Returns the reason of a cancellation by the end of the connection. In the older eras a lost connection does not cancel
+/// the call (2025-11-25, Streamable HTTP), although it can no longer be answered.
+fn disconnect_reason(era: ProtocolEra) -> CancelReason {
+    match era {
+        ProtocolEra::Legacy => CancelReason::Disconnected,
+        ProtocolEra::Modern => CancelReason::ClientGone,
     }
 }
 
@@ -107,22 +132,16 @@ fn send_response(
     if accepts != AcceptedFormat::Events || status != 200 {
         return HttpResponse::json(status, response.bytes).into();
     }
-    start_events(state, request).send(&response.bytes, || ());
+    let events = EventStream::new(request.stream.clone(), state.limits.write_timeout);
+    match events.start(response_headers(request.cors), ANSWER_FOLLOWS, || true) {
+        Ok(_) => drop(events.send(&response.bytes, || ())),
+        Err(_) => events.end(),
+    }
     RouteOutcome::Sent
 }
 
-/// Starts the response as an event stream, with a comment at once: some proxies hold back the head until the first byte
-/// of the body. A stream that cannot start has ended and sends no event.
-fn start_events(state: &HttpState, request: &HttpRequest<'_>) -> EventStream {
-    let events = EventStream::new(request.stream.clone(), state.limits.write_timeout);
-    if events.start(": answer follows\n\n", || true).is_err() {
-        events.end();
-    }
-    events
-}
-
 /// Handles the messages of a batch one after the other, after a check that each may be part of one. The responses form
-/// one array, within the size limit of a single one.
+/// one array, within the size limit of a single one. None begins after the client has disconnected.
 fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) -> RouteOutcome {
     let messages: Vec<_> = parts.iter().map(|part| message::parse_message(part.as_bytes())).collect();
     for message in &messages {
@@ -134,19 +153,36 @@ fn handle_batch(state: &HttpState, request: &HttpRequest<'_>, parts: &[&str]) ->
         }
     }
     let mut responses = Vec::new();
+    let mut memory = request.memory.reserve(0).expect("an account has room for nothing");
     for message in messages {
+        if state.monitor.is_disconnected(request.stream) {
+            log::debug!("ending a batch: its client disconnected");
+            return RouteOutcome::Sent;
+        }
+        // The responses grow in a vector that may be half empty.
+        let has_room = responses.len() <= state.limits.max_answer_bytes && memory.grow_to(2 * responses.len()).is_ok();
         let response = match message {
-            Ok(Message::Notification(_) | Message::Response) => continue,
-            Err(InvalidMessage(response)) => response,
-            Ok(Message::Request(message)) if responses.len() > state.limits.max_answer_bytes => {
-                CallRejection::BatchTooLarge.encode(&message)
+            Ok(Message::Notification(notification)) => {
+                state.posted_calls.handle_notification(&request.caller, &notification);
+                continue;
             }
+            Ok(Message::Response) => continue,
+            Err(InvalidMessage(response)) => response,
+            Ok(Message::Request(message)) if !has_room => CallRejection::BatchTooLarge.encode(&message),
             Ok(Message::Request(message)) if state.is_stopping() => CallRejection::ServerStopping.encode(&message),
             Ok(Message::Request(message)) => match HttpCallPermit::acquire(state, &request.caller, &message) {
                 Err(rejection) => rejection.encode(&message),
                 Ok(_permit) => {
-                    let cancel = CancelToken::new();
-                    let _monitored = state.monitor.register(request.stream, &cancel, false);
+                    let call = state.posted_calls.register(&request.caller, message.id());
+                    let cancel = call.cancel.clone().with_memory(request.memory.clone());
+                    let options = MonitorOptions {
+                        on_disconnect: CancelReason::Disconnected,
+                        write_timeout: state.limits.write_timeout,
+                        stream_headers: Vec::new(),
+                        // The responses to a batch are one document.
+                        stream_delay: None,
+                    };
+                    let _monitored = state.monitor.register(request.stream, &cancel, options);
                     let transport = TransportContext { caller: &request.caller, calls: None, cancel, notify: &|_| () };
                     match state.mcp.handle_request(&message, message.parse_params(), &transport) {
                         Some(response) => response.bytes,

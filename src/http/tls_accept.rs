@@ -4,6 +4,7 @@ use super::certificate::ServerCertificate;
 use super::client_stream::ClientStream;
 use super::receive::linger;
 use super::response::HttpResponse;
+use super::state::HttpState;
 use super::tls;
 use crate::base::deadline::Deadline;
 use crate::config::Limits;
@@ -15,13 +16,14 @@ use std::net::SocketAddr;
 const PLAIN_HTTP_TEXT: &str = "plain HTTP on a TLS port. hint: use https:// instead of http://";
 
 /// Switches a connection to TLS, within the time limit of a head. Returns false if the connection is over.
-pub fn accept_tls(limits: &Limits, certificate: &ServerCertificate, stream: &ClientStream, peer: SocketAddr) -> bool {
+pub fn accept_tls(state: &HttpState, certificate: &ServerCertificate, stream: &ClientStream, peer: SocketAddr) -> bool {
+    let limits = &state.limits;
     let deadline = Deadline::from_now(limits.head_timeout);
     let error = match peek_first_byte(stream, &deadline) {
         Err(error) => error,
         // A handshake starts with the byte 22, an HTTP method with a letter.
         Ok(byte) if byte.is_ascii_alphabetic() => {
-            log::debug!("{peer} plain HTTP on a TLS port");
+            state.scheme_warnings.warn(format_args!("{peer} sent {PLAIN_HTTP_TEXT}"));
             if reject_plain_http(stream, limits).is_ok() {
                 linger(stream);
             }

@@ -1,6 +1,7 @@
-//! The record of one request: for a tool call a line in the log and its metrics. The clock is read only if the log or the
+//! The record of one request: a line in the log, and for a tool call its metrics. The clock is read only if the log or the
 //! metrics use the time.
 
+use super::catalog::ToolEffect;
 use super::context::{CallAttributes, Caller, LOG_TARGET};
 use super::server_state::ServerState;
 use crate::base::trace::{CallId, TraceParent};
@@ -9,6 +10,9 @@ use log::Level;
 use std::cell::Cell;
 use std::fmt;
 use std::time::{Duration, Instant};
+
+/// The method whose requests are counted.
+const TOOL_CALL: &str = "tools/call";
 
 /// One request, from its start to its answer.
 pub(super) struct CallSpan<'a> {
@@ -21,17 +25,23 @@ pub(super) struct CallSpan<'a> {
     pub failed: Cell<bool>,
     server: &'a ServerState,
     caller: &'a Caller,
-    is_tool_call: bool,
+    /// Method, if its requests have a line in the log.
+    method: Option<&'static str>,
     /// `None` if the log and the metrics do not use the time.
     started: Option<Instant>,
 }
 
 impl<'a> CallSpan<'a> {
-    /// Starts the record. Only a tool call is counted and logged.
-    pub fn start(server: &'a ServerState, caller: &'a Caller, trace: Option<TraceParent>, is_tool_call: bool) -> Self {
+    /// Starts the record. A request without `method` is not logged. Only a tool call is counted.
+    pub fn start(
+        server: &'a ServerState,
+        caller: &'a Caller,
+        trace: Option<TraceParent>,
+        method: Option<&'static str>,
+    ) -> Self {
         let is_timed =
-            is_tool_call && (server.metrics.is_enabled() || log::log_enabled!(target: LOG_TARGET, Level::Warn));
-        if is_tool_call {
+            method.is_some() && (server.metrics.is_enabled() || log::log_enabled!(target: LOG_TARGET, Level::Warn));
+        if method == Some(TOOL_CALL) {
             server.metrics.start_call();
         }
         Self {
@@ -42,32 +52,43 @@ impl<'a> CallSpan<'a> {
             failed: Cell::new(false),
             server,
             caller,
-            is_tool_call,
+            method,
             started: is_timed.then(Instant::now),
         }
     }
 
+    /// Returns true if the tool can change nothing.
+    pub fn is_read_only(&self) -> bool {
+        let tool = self.tool_index.get().map(|index| &self.server.catalog.tools[index]);
+        tool.is_none_or(|tool| tool.effect == ToolEffect::ReadOnly)
+    }
+
     /// Ends the record. `is_error` is true if the answer is a JSON-RPC error.
     pub fn end(&self, is_cancelled: bool, is_error: bool) {
-        if !self.is_tool_call {
-            return;
-        }
+        let Some(method) = self.method else { return };
+        let is_tool_call = method == TOOL_CALL;
         let outcome = match (is_cancelled, is_error, self.failed.get()) {
             (true, ..) => CallOutcome::Cancelled,
+            (_, false, _) if let Some(outcome) = self.attributes.outcome() => outcome,
             (_, false, false) => CallOutcome::Ok,
-            (_, false, true) if self.attributes.is_denied() => CallOutcome::Refused,
+            // Only a tool reports its failure in a result.
+            (_, false, true) | (_, true, _) if is_error != is_tool_call && self.attributes.is_denied() => {
+                CallOutcome::Refused
+            }
             _ => CallOutcome::Failed,
         };
         let duration = self.started.map(|started| started.elapsed());
-        let metrics = &self.server.metrics;
-        let metrics_duration = duration.filter(|_| metrics.is_enabled());
-        metrics.end_call(metrics_index(self.tool_index.get()), &self.caller.client.name, outcome, metrics_duration);
+        if is_tool_call {
+            let metrics = &self.server.metrics;
+            let metrics_duration = duration.filter(|_| metrics.is_enabled());
+            metrics.end_call(metrics_index(self.tool_index.get()), &self.caller.client.name, outcome, metrics_duration);
+        }
         if let Some(duration) = duration {
-            self.log(outcome, duration);
+            self.log(method, outcome, duration);
         }
     }
 
-    fn log(&self, outcome: CallOutcome, duration: Duration) {
+    fn log(&self, method: &'static str, outcome: CallOutcome, duration: Duration) {
         let is_slow = duration >= self.server.slow_call && !self.attributes.is_waiting();
         let level = if is_slow { Level::Warn } else { Level::Info };
         if !log::log_enabled!(target: LOG_TARGET, level) {
@@ -76,16 +97,26 @@ impl<'a> CallSpan<'a> {
         let slow = if is_slow { " slow" } else { "" };
         let (cluster, outcome, ms) = (self.attributes.target_label(), outcome.name(), duration.as_millis());
         let details = format_args!("cluster={cluster} outcome={outcome} ms={ms}{slow}");
-        write_log_line(self.server, level, &self.id, self.caller, self.trace, self.tool_index.get(), details);
+        let tool = logged_tool(self.server, method, self.tool_index.get());
+        write_log_line(level, &self.id, self.caller, self.trace, tool, details);
     }
 }
 
-/// Records a call that was not run because the server is busy.
-pub(super) fn record_busy(server: &ServerState, caller: &Caller, tool_index: Option<usize>) {
-    server.metrics.count_call(metrics_index(tool_index), &caller.client.name, CallOutcome::Busy);
+/// Records a request that was not run because the server is busy.
+pub(super) fn record_busy(
+    server: &ServerState,
+    caller: &Caller,
+    method: Option<&'static str>,
+    tool_index: Option<usize>,
+) {
+    let Some(method) = method else { return };
+    if method == TOOL_CALL {
+        server.metrics.count_call(metrics_index(tool_index), &caller.client.name, CallOutcome::Busy);
+    }
     if log::log_enabled!(target: LOG_TARGET, Level::Info) {
         let details = format_args!("outcome={}", CallOutcome::Busy.name());
-        write_log_line(server, Level::Info, &server.next_id(), caller, caller.trace, tool_index, details);
+        let tool = logged_tool(server, method, tool_index);
+        write_log_line(Level::Info, &server.next_id(), caller, caller.trace, tool, details);
     }
 }
 
@@ -94,17 +125,24 @@ fn metrics_index(tool_index: Option<usize>) -> usize {
     tool_index.unwrap_or(usize::MAX)
 }
 
+/// Returns the name of a call in its line: the tool, or the method of any other request.
+fn logged_tool(server: &ServerState, method: &'static str, tool_index: Option<usize>) -> &'static str {
+    match tool_index {
+        Some(index) => server.catalog.tools[index].name,
+        None if method == TOOL_CALL => "-",
+        None => method,
+    }
+}
+
 /// Writes the line of one call. It has no untrusted input: its names are those of the configuration and the catalog.
 fn write_log_line(
-    server: &ServerState,
     level: Level,
     id: &CallId,
     caller: &Caller,
     trace: Option<TraceParent>,
-    tool_index: Option<usize>,
+    tool: &str,
     details: fmt::Arguments<'_>,
 ) {
-    let tool = tool_index.map_or("-", |index| server.catalog.tools[index].name);
     let (trace_key, trace) = trace.as_ref().map_or(("", ""), |trace| (" traceparent=", trace.as_str()));
     let address = caller.address.map_or_else(|| "-".into(), |address| address.to_canonical().to_string());
     log::log!(

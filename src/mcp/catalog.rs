@@ -1,11 +1,13 @@
 //! The offer of a server, as data: tools, resources, prompts and completion.
 
-use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter};
+use super::arguments::{self, InvalidArguments, ToolArguments, ToolParameter, UnknownArguments};
 use super::content::{Content, ResourceContents};
 use super::context::CallContext;
 use super::error::RpcError;
 use super::protocol::{ProtocolEra, TASKS_EXTENSION};
 use super::started_task::StartedTask;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 
@@ -17,10 +19,7 @@ pub struct Catalog {
     pub instructions: &'static str,
     /// Tools in the order of tools/list, with unique names.
     pub tools: Vec<Tool>,
-    /// Resources in the order of resources/list, with unique URIs.
-    pub resources: Vec<Resource>,
-    /// Resources whose URI has variable parts.
-    pub templates: Vec<ResourceTemplate>,
+    pub resources: Option<Resources>,
     /// Prompts in the order of prompts/list, with unique names.
     pub prompts: Vec<Prompt>,
     /// Proposes values for an argument of a prompt or a variable of a template.
@@ -39,11 +38,50 @@ pub struct ServerInfo {
     /// Name for people.
     pub title: &'static str,
     pub version: &'static str,
+    /// Purpose for people. Empty if there is none.
+    pub description: &'static str,
+    pub icons: &'static [Icon],
+}
+
+/// An icon that clients show beside the name.
+#[derive(Clone, Copy)]
+pub struct Icon {
+    pub data: &'static [u8],
+    /// Media type.
+    pub mime: &'static str,
+    /// `48x48`, or `any` for a format without pixels.
+    pub size: &'static str,
 }
 
 impl Default for ServerInfo {
     fn default() -> Self {
-        Self { name: "mcp-server", title: "MCP server", version: "0" }
+        Self { name: "mcp-server", title: "MCP server", version: "0", description: "", icons: &[] }
+    }
+}
+
+impl ServerInfo {
+    /// Returns name, title and version, for every result.
+    pub(super) fn summary(&self) -> Value {
+        json!({"name": self.name, "title": self.title, "version": self.version})
+    }
+
+    /// Returns all fields, for the answer with which a connection begins.
+    pub(super) fn to_json(self) -> Value {
+        let mut info = self.summary();
+        if !self.description.is_empty() {
+            info["description"] = self.description.into();
+        }
+        if !self.icons.is_empty() {
+            info["icons"] = self.icons.iter().map(|icon| icon.to_json()).collect();
+        }
+        info
+    }
+}
+
+impl Icon {
+    fn to_json(self) -> Value {
+        let source = format!("data:{};base64,{}", self.mime, BASE64_STANDARD.encode(self.data));
+        json!({"src": source, "mimeType": self.mime, "sizes": [self.size]})
     }
 }
 
@@ -52,7 +90,7 @@ impl Catalog {
     pub(super) fn capabilities(&self, era: ProtocolEra) -> Value {
         let mut capabilities = json!({"tools": {}});
         let optional = [
-            ("resources", self.has_resources()),
+            ("resources", self.resources.is_some()),
             ("prompts", !self.prompts.is_empty()),
             ("completions", self.completion.is_some()),
             ("logging", self.logging),
@@ -65,28 +103,56 @@ impl Catalog {
         }
         capabilities
     }
-
-    pub(super) fn has_resources(&self) -> bool {
-        !self.resources.is_empty() || !self.templates.is_empty()
-    }
 }
 
 /// The result of a tool that succeeded.
+#[derive(Default)]
 pub struct ToolOutput {
     /// Content for the model, usually one text.
     pub content: Vec<Content>,
-    /// The same as the JSON text of an object, for programs. Absent if the text is JSON already.
+    /// Sentences beside the content, one line each.
+    pub notes: Vec<String>,
+    /// The content as the JSON text of an object, for programs. It is sent to a client that asks for it
+    /// ([`CallContext::wants_structured`]), with the notes.
     pub structured: Option<String>,
 }
 
 impl ToolOutput {
     pub fn text(text: String) -> Self {
-        Self { content: vec![Content::Text(text)], structured: None }
+        Self { content: vec![Content::Text(text)], ..Self::default() }
     }
 
     /// Creates a result from a text and the JSON text of the object that says the same.
-    pub fn with_structured(text: String, structured: String) -> Self {
-        Self { content: vec![Content::Text(text)], structured: Some(structured) }
+    pub fn with_structured(text: String, structured: Option<String>) -> Self {
+        Self { structured, ..Self::text(text) }
+    }
+
+    /// Moves the notes to the end of the last text and into the JSON.
+    ///
+    /// The notes are no content of their own: some clients show the model only the first one, or parse a text that is
+    /// JSON and drop the others.
+    pub(super) fn merge_notes(&mut self) {
+        let notes = std::mem::take(&mut self.notes);
+        if notes.is_empty() {
+            return;
+        }
+        if let Some(structured) = &mut self.structured {
+            let members = structured.trim_end().strip_suffix('}').expect("the JSON text of an object").trim_end();
+            let comma = if members.ends_with('{') { "" } else { "," };
+            *structured = format!("{members}{comma}\"notes\":{}}}", Value::from(notes.as_slice()));
+        }
+        if !matches!(self.content.last(), Some(Content::Text(_))) {
+            self.content.push(Content::Text(String::new()));
+        }
+        if let Some(Content::Text(text)) = self.content.last_mut() {
+            let separator = match text.as_bytes() {
+                [] => "",
+                [.., b'\n'] => "\n",
+                _ => "\n\n",
+            };
+            text.push_str(separator);
+            text.push_str(&notes.join("\n"));
+        }
     }
 }
 
@@ -170,22 +236,58 @@ impl InputMethod {
 
 /// Runs a tool.
 pub type ToolHandler = Box<dyn Fn(&CallContext<'_>, &ToolArguments) -> Result<ToolOutput, ToolError> + Send + Sync>;
-/// Reads the resource with this URI. The handler of a template returns `None` for a URI that does not match.
+/// Returns the resources that the caller may read, in the order of resources/list, with unique URIs.
+pub type ResourceListHandler = Box<dyn Fn(&CallContext<'_>) -> Vec<Resource> + Send + Sync>;
+/// Reads the resource with this URI.
 pub type ResourceHandler =
-    Box<dyn Fn(&CallContext<'_>, &str) -> Result<Option<Vec<ResourceContents>>, ToolError> + Send + Sync>;
+    Box<dyn Fn(&CallContext<'_>, &str) -> Result<Vec<ResourceContents>, ResourceError> + Send + Sync>;
 /// Fills in a prompt. Returns messages, each a role (`user`, `assistant`) and its content.
+///
+/// The arguments are strings that are not blank. Every required one is there.
 pub type PromptHandler =
     Box<dyn Fn(&CallContext<'_>, &Map<String, Value>) -> Result<Vec<(&'static str, Content)>, ToolError> + Send + Sync>;
+/// Returns all values that fit an argument, the best first. Clients get at most 100.
+pub type CompletionHandler = Box<dyn Fn(&CallContext<'_>, &CompletionRequest<'_>) -> Vec<String> + Send + Sync>;
+
+/// Reason for a resource to have no contents.
+#[derive(Debug)]
+pub enum ResourceError {
+    /// No resource has this URI. The text says why, and may be empty.
+    Unknown(String),
+    Failed(ToolError),
+}
+
+impl<E: Into<ToolError>> From<E> for ResourceError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A question for the values of one argument.
+pub struct CompletionRequest<'a> {
+    pub reference: CompletionReference<'a>,
+    /// Name of the argument, or of the variable of a template.
+    pub argument: &'a str,
+    /// The text typed so far.
+    pub value: &'a str,
+    /// Arguments that the user has chosen already.
+    pub chosen: &'a Map<String, Value>,
+}
+
+/// The owner of an argument, which the catalog has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompletionReference<'a> {
+    /// A prompt, by its name.
+    Prompt(&'a str),
+    /// A template, by its URI template.
+    Template(&'a str),
+}
+
 /// Reads the present state of a task, given the state that its tool prepared it with. A failure that may pass is no
 /// error: the task still works.
 pub type TaskReader = Box<dyn Fn(&CallContext<'_>, &[u8]) -> Result<TaskSnapshot, TaskError> + Send + Sync>;
 /// Asks for the end of a task, which may still complete.
 pub type TaskCanceller = Box<dyn Fn(&CallContext<'_>, &[u8]) -> Result<(), TaskError> + Send + Sync>;
-/// Returns the values that fit an argument, the best first. Clients get at most 100.
-///
-/// It takes the reference (`{"type":"ref/prompt","name":…}` or `{"type":"ref/resource","uri":…}`), the argument's name
-/// and the text typed so far.
-pub type CompletionHandler = Box<dyn Fn(&Value, &str, &str) -> Vec<String> + Send + Sync>;
 
 /// The handlers of the tasks that calls of tools continue as.
 pub struct TaskHandlers {
@@ -250,10 +352,21 @@ pub struct Tool {
     pub description: &'static str,
     pub input: ToolInput,
     pub effect: ToolEffect,
+    /// Members of `_meta` that some clients read. Empty if there are none.
+    pub meta: Map<String, Value>,
     pub handler: ToolHandler,
 }
 
 impl Tool {
+    /// Returns the names of the parameters, if the catalog knows them.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &'static str> {
+        let parameters = match self.input {
+            ToolInput::Parameters(parameters) => parameters,
+            ToolInput::Schema(_) => &[],
+        };
+        parameters.iter().map(|parameter| parameter.name)
+    }
+
     /// Returns the entry of tools/list.
     pub fn definition(&self) -> Value {
         let schema = match &self.input {
@@ -261,7 +374,7 @@ impl Tool {
             ToolInput::Schema(schema) => schema.clone(),
         };
         let read_only = self.effect == ToolEffect::ReadOnly;
-        json!({
+        let mut definition = json!({
             "name": self.name,
             "title": self.title,
             "description": self.description,
@@ -271,37 +384,63 @@ impl Tool {
                 "readOnlyHint": read_only,
                 "destructiveHint": !read_only,
                 "idempotentHint": read_only,
-                // Results contain text of people and systems outside this server.
-                "openWorldHint": true,
+                // The systems behind the tools are the operator's own. Clients ask the user to approve each result of an
+                // open world.
+                "openWorldHint": false,
             },
-        })
+        });
+        if !self.meta.is_empty() {
+            definition["_meta"] = self.meta.clone().into();
+        }
+        definition
     }
 
     /// Checks the arguments and runs the tool. A wrong argument is a tool error, not a protocol error, so that the
-    /// model can correct it (MCP 2025-11-25, SEP-1303).
-    pub fn call(&self, context: &CallContext<'_>, arguments: Map<String, Value>) -> Result<ToolOutput, ToolError> {
+    /// model can correct it (MCP 2025-11-25, SEP-1303). `all_parameters` are the names of all tools' parameters.
+    pub fn call(
+        &self,
+        context: &CallContext<'_>,
+        all_parameters: &[&'static str],
+        arguments: Map<String, Value>,
+    ) -> Result<ToolOutput, ToolError> {
+        let unknown = match self.effect {
+            ToolEffect::ReadOnly => UnknownArguments::Ignore { parameters: all_parameters },
+            ToolEffect::Destructive => UnknownArguments::Refuse,
+        };
         let arguments = match &self.input {
-            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, arguments)?,
+            ToolInput::Parameters(params) => ToolArguments::validate(self.name, params, unknown, arguments)?,
             ToolInput::Schema(_) => ToolArguments::new_unchecked(arguments),
         };
-        (self.handler)(context, &arguments)
+        let mut output = (self.handler)(context, &arguments)?;
+        output.notes.splice(0..0, arguments.ignored_note());
+        Ok(output)
     }
+}
+
+/// The resources of a server. Their list depends on the caller.
+pub struct Resources {
+    pub list: ResourceListHandler,
+    /// Families of resources, the same for every caller.
+    pub templates: Vec<ResourceTemplate>,
+    pub read: ResourceHandler,
 }
 
 /// A resource with a fixed URI.
 pub struct Resource {
-    pub uri: &'static str,
-    pub name: &'static str,
-    pub description: &'static str,
+    pub uri: String,
+    pub name: String,
+    /// Name for people.
+    pub title: String,
+    pub description: String,
     /// Media type.
     pub mime: &'static str,
-    pub handler: ResourceHandler,
 }
 
 impl Resource {
     /// Returns the entry of resources/list.
     pub(super) fn definition(&self) -> Value {
-        json!({"uri": self.uri, "name": self.name, "description": self.description, "mimeType": self.mime})
+        let Self { uri, name, title, description, mime } = self;
+        json!({"uri": uri, "name": name, "title": title, "description": description, "mimeType": mime})
     }
 }
 
@@ -310,21 +449,29 @@ pub struct ResourceTemplate {
     /// URI template of RFC 6570, such as `test://template/{id}/data`.
     pub uri: &'static str,
     pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
     pub description: &'static str,
-    /// Media type.
-    pub mime: &'static str,
-    pub handler: ResourceHandler,
+    /// Media type, if all of them have the same one.
+    pub mime: Option<&'static str>,
 }
 
 impl ResourceTemplate {
     /// Returns the entry of resources/templates/list.
     pub(super) fn definition(&self) -> Value {
-        json!({"uriTemplate": self.uri, "name": self.name, "description": self.description, "mimeType": self.mime})
+        let Self { uri, name, title, description, mime } = self;
+        let mut definition = json!({"uriTemplate": uri, "name": name, "title": title, "description": description});
+        if let Some(mime) = mime {
+            definition["mimeType"] = (*mime).into();
+        }
+        definition
     }
 }
 
 pub struct Prompt {
     pub name: &'static str,
+    /// Name for people.
+    pub title: &'static str,
     pub description: &'static str,
     pub arguments: &'static [PromptArgument],
     pub handler: PromptHandler,
@@ -345,6 +492,6 @@ impl Prompt {
             .iter()
             .map(|a| json!({"name": a.name, "description": a.description, "required": a.required}))
             .collect();
-        json!({"name": self.name, "description": self.description, "arguments": arguments})
+        json!({"name": self.name, "title": self.title, "description": self.description, "arguments": arguments})
     }
 }

@@ -10,6 +10,7 @@ use super::task_id::TaskIdSealer;
 use crate::base::cancel::CancelToken;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
+use crate::metrics::CallOutcome;
 use crate::sanitize::escape_invisible::escape_json;
 use log::Level;
 use serde_json::{Map, Value, json};
@@ -59,6 +60,7 @@ pub struct TransportContext<'a> {
 #[derive(Default)]
 pub struct CallAttributes {
     denied: AtomicBool,
+    outcome: OnceLock<CallOutcome>,
     waiting: AtomicBool,
     target: OnceLock<String>,
     several_targets: AtomicBool,
@@ -72,6 +74,15 @@ impl CallAttributes {
 
     pub(super) fn is_denied(&self) -> bool {
         self.denied.load(Relaxed)
+    }
+
+    /// Records an outcome that the result alone does not show. The first one counts.
+    pub fn set_outcome(&self, outcome: CallOutcome) {
+        self.outcome.get_or_init(|| outcome);
+    }
+
+    pub(super) fn outcome(&self) -> Option<CallOutcome> {
+        self.outcome.get().copied()
     }
 
     /// Records that the caller asked the call to wait, so that it does not count as slow.
@@ -117,6 +128,8 @@ pub struct CallContext<'a> {
     pub(super) min_log_level: Option<usize>,
     /// Capabilities that the client declared with this request (2026-07-28). `None` in the legacy era.
     pub(super) capabilities: Option<Value>,
+    /// True if the client or the operator asks for results as JSON beside the text.
+    pub wants_structured: bool,
     pub(super) input_responses: Map<String, Value>,
     pub(super) sealed_state: Option<String>,
     pub(super) sealer: &'a StateSealer,
@@ -186,6 +199,12 @@ impl CallContext<'_> {
         let elicitation =
             self.capabilities.as_ref().and_then(|declared| declared.get("elicitation")).and_then(Value::as_object);
         elicitation.is_some_and(|modes| modes.is_empty() || modes.contains_key("form"))
+    }
+
+    /// Returns true if the client can open an address for the user (2025-11-25, Elicitation, URL mode).
+    pub fn can_open_url(&self) -> bool {
+        let elicitation = self.capabilities.as_ref().and_then(|declared| declared.get("elicitation"));
+        elicitation.is_some_and(|modes| modes.get("url").is_some_and(Value::is_object))
     }
 
     /// Returns the client's answer to the question with this key.

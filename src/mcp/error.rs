@@ -1,7 +1,10 @@
 //! Errors of the protocol. A client gets each as a JSON-RPC error: a code, a text and data.
 
-use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MODERN_VERSIONS, ProtocolEra};
+use super::protocol::{LEGACY_VERSIONS, LOG_LEVELS, MAX_ID_BYTES, MODERN_VERSIONS, ProtocolEra};
+use crate::base::exact_json::JsonTextError;
 use crate::base::hint::Hint;
+use crate::base::memory::MemoryError;
+use crate::base::tree_size::MAX_VALUES;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -19,6 +22,9 @@ pub const BUSY: i32 = -32000;
 /// Text for [`BUSY`] if the server runs as many calls as its limit allows.
 pub const SERVER_BUSY_MESSAGE: &str =
     "busy: the server has as many calls in flight as its limit allows. hint: repeat the call in a few seconds";
+/// Text for [`BUSY`] if the server stops before it has begun the call.
+pub const SERVER_STOPPING_MESSAGE: &str =
+    "call not begun: the server is stopping. hint: reconnect and send it again in a few seconds";
 /// The resource does not exist. 2026-07-28 uses [`INVALID_PARAMS`] instead.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A header contradicts the body (2026-07-28, Streamable HTTP).
@@ -45,7 +51,7 @@ pub(super) enum MessageError {
     BatchTooLarge { count: usize, max: usize },
     #[error("the message is too long: the limit is {max} bytes")]
     TooLong { max: usize },
-    #[error("id must be a string or an integer")]
+    #[error("id must be a string or an integer, of at most {MAX_ID_BYTES} bytes")]
     InvalidId,
     #[error("\"jsonrpc\":\"2.0\" is missing")]
     MissingVersion,
@@ -86,8 +92,14 @@ pub enum RpcError {
     InvalidParams { method: String, cause: ParamsError },
     #[error("{name} is missing: {expected}")]
     MissingParameter { name: String, expected: String },
-    #[error("{0} must be an object")]
+    #[error("{0} must be an object, such as {{\"name\": \"value\"}}")]
     NotAnObject(&'static str),
+    #[error("{0} has more than {MAX_VALUES} values")]
+    TooManyValues(&'static str),
+    #[error("no memory for the request: {0}")]
+    NoMemory(MemoryError),
+    #[error("{name} {cause}")]
+    InvalidObject { name: &'static str, cause: JsonTextError },
     #[error("{0} must be one of {levels}", levels = LOG_LEVELS.join(", "))]
     InvalidLogLevel(&'static str),
     #[error("cursor is not valid: the list has one page")]
@@ -98,8 +110,22 @@ pub enum RpcError {
     InvalidState,
     #[error("unknown {kind} {name:?}")]
     UnknownName { kind: &'static str, name: String, known: Vec<&'static str> },
-    #[error("unknown resource {uri:?}")]
-    UnknownResource { uri: String, era: ProtocolEra },
+    #[error("unknown resource {uri:?}{}{reason}", if reason.is_empty() { "" } else { ": " })]
+    UnknownResource {
+        uri: String,
+        era: ProtocolEra,
+        /// May be empty.
+        reason: String,
+    },
+    #[error("argument {name} must be a text")]
+    InvalidPromptArgument { name: String },
+    /// An argument with which no prompt can be made. The text is complete.
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error("ref must be {{\"type\": \"ref/prompt\", \"name\": …}} or {{\"type\": \"ref/resource\", \"uri\": …}}")]
+    InvalidCompletionReference,
+    #[error("unknown resource template {0:?}")]
+    UnknownTemplate(String),
     #[error("unknown method {method:?}")]
     UnknownMethod { method: String, era: ProtocolEra },
     #[error("protocol version {0:?} is not supported")]
@@ -141,6 +167,7 @@ impl RpcError {
             Self::MissingCapability(_) | Self::MissingExtension(_) => MISSING_CAPABILITY,
             Self::UnsupportedVersion(_) => UNSUPPORTED_VERSION,
             Self::HandlerFailed(_) | Self::Panicked => INTERNAL_ERROR,
+            Self::NoMemory(MemoryError::InUse) => BUSY,
             _ => INVALID_PARAMS,
         }
     }
@@ -160,11 +187,17 @@ impl RpcError {
 impl Hint for RpcError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
+            Self::InvalidObject { cause: JsonTextError::Duplicate(_), .. } => {
+                "write each member once. Nothing was done".into()
+            }
             Self::InvalidCursor => "repeat the request without cursor".into(),
+            Self::NoMemory(MemoryError::InUse) => "repeat the call in a few seconds".into(),
+            Self::NoMemory(MemoryError::TooLarge { .. }) => "send less at once".into(),
             Self::InvalidState => "repeat the call without requestState".into(),
             Self::UnknownTask { hint } => (*hint).into(),
             Self::UnknownName { known, .. } if !known.is_empty() => format!("use one of {}", known.join(", ")).into(),
-            Self::UnknownResource { .. } => "use a resource of resources/list".into(),
+            Self::UnknownResource { reason, .. } if reason.is_empty() => "use a resource of resources/list".into(),
+            Self::UnknownTemplate(_) => "use a uriTemplate of resources/templates/list".into(),
             Self::UnknownMethod { era: ProtocolEra::Legacy, .. } => {
                 "use initialize, ping or a method of the capabilities that initialize announces".into()
             }

@@ -1,7 +1,7 @@
 //! The calls in flight of one session, for `notifications/cancelled` and the end of the session to cancel.
 
 use crate::base::cancel::{CancelReason, CancelToken};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The calls in flight of one session (an SSE stream, a stdio pipe), by their request ids.
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct InFlightCalls {
     state: Mutex<InFlightState>,
     min_log_level: AtomicUsize,
+    has_ui: AtomicBool,
 }
 
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl InFlightCalls {
         let cancel = CancelToken::new();
         let mut state = self.lock();
         if state.closed {
-            cancel.cancel(CancelReason::ClientGone);
+            cancel.cancel(CancelReason::Disconnected);
         }
         state.last_serial += 1;
         let serial = state.last_serial;
@@ -64,10 +65,22 @@ impl InFlightCalls {
         self.cancel_where(|running| running == id, CancelReason::ClientGone);
     }
 
-    /// Cancels every call, also later ones: the session has ended.
+    /// Cancels the call with this request id, if there is exactly one.
+    pub fn cancel_unique(&self, id: &str) {
+        let state = self.lock();
+        let mut found = state.running.iter().filter(|call| *call.id == *id);
+        let only = found.next().filter(|_| found.next().is_none()).map(|call| call.cancel.clone());
+        drop(state);
+        if let Some(call) = only {
+            call.cancel(CancelReason::ClientGone);
+        }
+    }
+
+    /// Cancels every call, also later ones: the session has ended. A change that was sent finishes, so that its outcome is
+    /// known.
     pub fn cancel_all(&self) {
         self.lock().closed = true;
-        self.cancel_where(|_| true, CancelReason::ClientGone);
+        self.cancel_where(|_| true, CancelReason::Disconnected);
     }
 
     /// Cancels every call in flight because the server stops.
@@ -83,6 +96,15 @@ impl InFlightCalls {
 
     pub fn set_min_log_level(&self, index: usize) {
         self.min_log_level.store(index, Ordering::Relaxed);
+    }
+
+    /// Returns true if the session's client shows user interfaces (initialize, MCP Apps).
+    pub fn has_ui(&self) -> bool {
+        self.has_ui.load(Ordering::Relaxed)
+    }
+
+    pub fn set_has_ui(&self, has_ui: bool) {
+        self.has_ui.store(has_ui, Ordering::Relaxed);
     }
 
     pub fn len(&self) -> usize {

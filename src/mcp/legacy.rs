@@ -12,7 +12,16 @@ use super::server_state::ServerState;
 pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, request, params, transport, .. } = *request_context;
     match request.method.as_ref() {
-        "initialize" => return initialize(server, request, params),
+        "initialize" => {
+            // A transport without sessions cannot keep the capability.
+            if let Some(calls) = transport.calls {
+                let declared = params.capabilities.filter(|raw| raw.starts_with('{'));
+                let memory = transport.cancel.memory();
+                calls
+                    .set_has_ui(methods::declares_ui(&methods::parse_object(declared, "capabilities", memory)?.into()));
+            }
+            return initialize(server, request, params);
+        }
         "ping" => {}
         "logging/setLevel" if server.catalog.logging => {
             let level = params.level.as_deref().and_then(find_log_level).ok_or(RpcError::InvalidLogLevel("level"))?;
@@ -39,7 +48,7 @@ fn initialize(server: &ServerState, request: &RpcRequest<'_>, params: &RequestPa
     log::debug!("initialize: client {client} requested MCP {:?}, agreed on {version}", truncate(requested, 32));
     let head = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{},"instructions":"#,
-        server.legacy_capabilities, server.server_info
+        server.legacy_capabilities, server.full_server_info
     );
     Ok(request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());

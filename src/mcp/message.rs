@@ -5,7 +5,7 @@
 
 pub use super::error::{
     BUSY, HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CAPABILITY,
-    PARSE_ERROR, RESOURCE_NOT_FOUND, RpcError, SERVER_BUSY_MESSAGE, UNSUPPORTED_VERSION,
+    PARSE_ERROR, RESOURCE_NOT_FOUND, RpcError, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE, UNSUPPORTED_VERSION,
 };
 pub use super::params::{RequestMeta, RequestParams};
 
@@ -14,6 +14,7 @@ use super::json_string::push_json_string;
 use super::params::{decode_string, is_not_null, is_valid_id, read_members};
 use crate::base::hint::render_error;
 use crate::base::json_scan::walk;
+use crate::base::shorten::shorten;
 use crate::sanitize::escape_invisible::escape_json;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -43,6 +44,15 @@ pub struct RpcNotification<'a> {
     pub params: Option<&'a str>,
 }
 
+impl<'a> RpcNotification<'a> {
+    /// Returns the id, as JSON text, of the request that this notification cancels.
+    pub fn cancelled_request(&self) -> Option<&'a str> {
+        let params = self.params.filter(|_| self.method == "notifications/cancelled")?;
+        let [id] = read_members(params, ["requestId"]).ok()?;
+        id
+    }
+}
+
 /// The JSON-RPC error to send for bytes that are not a valid message. HTTP sends it as the body of a 400.
 #[derive(Debug)]
 pub struct InvalidMessage(pub Vec<u8>);
@@ -66,20 +76,25 @@ impl<'a> RpcRequest<'a> {
         self.id
     }
 
-    /// Returns true for a request that may block. All other requests are answered from memory.
+    /// Returns true for a request that may block. All others are answered from memory.
     pub fn may_take_long(&self) -> bool {
-        self.is_tool_call() || matches!(self.method.as_ref(), "tasks/get" | "tasks/cancel")
+        self.logged_method().is_some()
+            || matches!(self.method.as_ref(), "completion/complete" | "tasks/get" | "tasks/cancel")
     }
 
-    /// Returns true for tools/call, which is counted and logged.
     pub(super) fn is_tool_call(&self) -> bool {
         self.method == "tools/call"
+    }
+
+    /// Returns the method if each of its requests has a line in the log.
+    pub(super) fn logged_method(&self) -> Option<&'static str> {
+        ["tools/call", "prompts/get", "resources/read"].into_iter().find(|method| *method == self.method)
     }
 
     /// Parses the parameters. Absent ones count as an empty object.
     pub fn parse_params(&self) -> Result<RequestParams<'a>, RpcError> {
         let params = self.params.map_or_else(|| Ok(RequestParams::default()), RequestParams::parse);
-        params.map_err(|cause| RpcError::InvalidParams { method: self.method.to_string(), cause })
+        params.map_err(|cause| RpcError::InvalidParams { method: shorten(&self.method).into_owned(), cause })
     }
 
     /// Encodes an answer. `write` appends its `result`.
@@ -131,28 +146,38 @@ pub const MAX_BATCH: usize = 100;
 ///
 /// MCP has batches in 2025-03-26 only. An empty batch and one of more than `max` messages are invalid.
 pub fn split_batch(bytes: &[u8], max: usize) -> Option<Result<Vec<&str>, InvalidMessage>> {
+    let bytes = skip_byte_order_mark(bytes);
     let is_array = bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
     is_array.then(|| parse_batch(bytes, max).map_err(InvalidMessage::from))
 }
 
 fn parse_batch(bytes: &[u8], max: usize) -> Result<Vec<&str>, MessageError> {
     let text = str::from_utf8(bytes)?;
-    let mut parts = Vec::new();
+    let (mut parts, mut count) = (Vec::new(), 0);
     let is_json = walk(text, &mut |_, part| {
-        parts.push(part);
+        count += 1;
+        if count <= max {
+            parts.push(part);
+        }
         true
     });
-    match parts.len() {
+    match count {
         _ if !is_json => Err(classify_non_object(text)),
         0 => Err(MessageError::EmptyBatch),
-        count if count > max => Err(MessageError::BatchTooLarge { count, max }),
+        _ if count > max => Err(MessageError::BatchTooLarge { count, max }),
         _ => Ok(parts),
     }
 }
 
+/// Removes the byte order mark that some clients, and editors on Windows, write before a text. JSON has none (RFC 8259,
+/// 8.1), and a parser may ignore it.
+pub fn skip_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 /// Parses one message. An array is rejected: a transport that supports batches splits them first.
 pub fn parse_message(bytes: &[u8]) -> Result<Message<'_>, InvalidMessage> {
-    let text = str::from_utf8(bytes).map_err(MessageError::from)?;
+    let text = str::from_utf8(skip_byte_order_mark(bytes)).map_err(MessageError::from)?;
     if text.trim_ascii_start().starts_with('[') && walk(text, &mut |_, _| true) {
         return Err(MessageError::NestedBatch.into());
     }
@@ -216,10 +241,18 @@ mod tests {
 
     #[test]
     fn text_that_is_not_json_is_a_parse_error() {
-        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}", "[{]]", "[1"] {
+        for text in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", " \u{feff}{}", "\u{feff}\u{feff}{}", "[{]]", "[1"] {
             assert!(parse_rejection(text).contains("-32700"), "{text}");
         }
         assert!(parse_message(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_message_is_skipped() {
+        let ping = "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}";
+        assert!(matches!(parse_message(ping.as_bytes()), Ok(Message::Request(_))));
+        assert!(matches!(split_batch("\u{feff} [1, 2]".as_bytes(), 9), Some(Ok(parts)) if parts == ["1", "2"]));
+        assert!(matches!(split_batch(format!("[{ping}]").as_bytes(), 9), Some(Err(_))), "within a batch it is no mark");
     }
 
     #[test]

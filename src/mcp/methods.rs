@@ -1,20 +1,33 @@
 //! The methods that both eras share: lists, tools, resources, prompts and completion.
 
+use super::arguments::ParameterKind;
 use super::call_span::CallSpan;
-use super::catalog::{CompletionHandler, InputRequired, ToolError, ToolOutput};
+use super::catalog::{
+    CompletionHandler, CompletionReference, CompletionRequest, InputRequired, Resource, ResourceError, Resources, Tool,
+    ToolError, ToolInput, ToolOutput,
+};
 use super::content::Content;
 use super::context::{CallContext, TransportContext};
 use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::json_string::push_json_string;
 use super::message::RpcRequest;
-use super::params::RequestParams;
+use super::params::{RequestParams, decode_string};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION, find_log_level};
-use super::server_state::ServerState;
+use super::server_state::{ResultCaching, ServerState};
+use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::hint::render_error;
+use crate::base::json_scan::{unquote, walk};
+use crate::base::memory::CallMemory;
+use crate::base::shorten::shorten;
+use crate::base::tree_size::{MAX_VALUES, TreeSize};
 use crate::sanitize::escape_invisible::escape_json;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::cell::Cell;
+
+/// Bytes of an argument other than an object, as JSON text. The longest ones are 64 keys of 1 KiB.
+const MAX_ARGUMENT_BYTES: usize = 96 << 10;
 
 /// One request with everything that answers it.
 #[derive(Clone, Copy)]
@@ -29,40 +42,61 @@ pub(super) struct RequestContext<'a> {
 
 /// Answers a method of a capability that the catalog has. Any other method is unknown.
 pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
-    let RequestContext { server, era, request, params, .. } = *request_context;
+    let RequestContext { server, era, request, .. } = *request_context;
     let catalog = &server.catalog;
-    let list = |entries: &[u8]| match params.cursor {
+    let list = |entries: &[u8]| encode_list(request_context, entries, ResultCaching::UntilRestart);
+    match (request.method.as_ref(), &catalog.resources, &catalog.completion) {
+        ("tools/call", ..) => call_tool(request_context),
+        ("tools/list", ..) => list(&server.tool_list),
+        ("resources/list", Some(resources), _) => list_resources(request_context, resources),
+        ("resources/templates/list", Some(_), _) => list(&server.template_list),
+        ("resources/read", Some(resources), _) => read_resource(request_context, resources),
+        ("prompts/list", ..) if !catalog.prompts.is_empty() => list(&server.prompt_list),
+        ("prompts/get", ..) if !catalog.prompts.is_empty() => get_prompt(request_context),
+        ("completion/complete", _, Some(complete)) => complete_argument(request_context, complete),
+        (method, ..) => Err(RpcError::UnknownMethod { method: shorten(method).into_owned(), era }),
+    }
+}
+
+/// Encodes a list of one page. `entries` is the JSON of the result without its end.
+fn encode_list(
+    request_context: &RequestContext<'_>,
+    entries: &[u8],
+    caching: ResultCaching,
+) -> Result<Vec<u8>, RpcError> {
+    let RequestContext { server, era, request, params, .. } = *request_context;
+    match params.cursor {
         // Every list has one page, so the server has never sent a cursor.
         Some(_) => Err(RpcError::InvalidCursor),
         None => Ok(request.encode_result(|out| {
             out.reserve(entries.len() + 256);
             out.extend_from_slice(entries);
-            out.extend_from_slice(server.result_tail(era, true));
+            out.extend_from_slice(server.result_tail(era, caching));
         })),
-    };
-    match (request.method.as_ref(), &catalog.completion) {
-        ("tools/call", _) => call_tool(request_context),
-        ("tools/list", _) => list(&server.tool_list),
-        ("resources/list", _) if catalog.has_resources() => list(&server.resource_list),
-        ("resources/templates/list", _) if catalog.has_resources() => list(&server.template_list),
-        ("resources/read", _) if catalog.has_resources() => read_resource(request_context),
-        ("prompts/list", _) if !catalog.prompts.is_empty() => list(&server.prompt_list),
-        ("prompts/get", _) if !catalog.prompts.is_empty() => get_prompt(request_context),
-        ("completion/complete", Some(complete)) => complete_argument(request_context, complete),
-        (method, _) => Err(RpcError::UnknownMethod { method: method.to_owned(), era }),
     }
 }
 
+fn list_resources(request_context: &RequestContext<'_>, resources: &Resources) -> Result<Vec<u8>, RpcError> {
+    let context = build_call_context(request_context, "")?;
+    let entries: Value = (resources.list)(&context).iter().map(Resource::definition).collect();
+    let entries = escape_json(format!(r#"{{"resources":{entries}"#));
+    encode_list(request_context, entries.as_bytes(), ResultCaching::Never)
+}
+
 fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
-    let RequestContext { server, era, request, params, span, .. } = *request_context;
+    let RequestContext { server, era, request, params, transport, span } = *request_context;
     let name = require("name", params.name.as_deref(), "the tool to call")?;
     let (index, tool) = server
         .find_tool(name)
         .ok_or_else(|| unknown_name("tool", name, server.catalog.tools.iter().map(|tool| tool.name)))?;
     span.tool_index.set(Some(index));
-    let arguments = parse_object(params.arguments, "arguments")?;
+    let memory = transport.cancel.memory();
+    let raw = unwrap_arguments(params.arguments)?;
+    let checked = check_arguments(tool, &raw, memory);
+    let arguments = if checked.is_ok() { parse_members(&raw, "arguments")? } else { Map::new() };
     let context = build_call_context(request_context, name)?;
-    let (output, failed) = match tool.call(&context, arguments) {
+    let wants_structured = context.wants_structured;
+    let (output, failed) = match checked.and_then(|()| tool.call(&context, &server.parameter_names, arguments)) {
         Ok(output) => (output, false),
         Err(ToolError::Failed(text)) => (ToolOutput::text(text), true),
         Err(ToolError::InputRequired(_)) if era == ProtocolEra::Legacy => {
@@ -77,17 +111,22 @@ fn call_tool(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> 
         Err(error) => return encode_tool_error(request_context, &context, error),
     };
     span.failed.set(failed);
-    Ok(request.encode_result(|out| write_tool_result(out, request_context, output, failed)))
+    Ok(request.encode_result(|out| write_tool_result(out, request_context, output, failed, wants_structured)))
 }
 
 /// Appends the result of a tool.
 pub(super) fn write_tool_result(
     out: &mut Vec<u8>,
     request_context: &RequestContext<'_>,
-    output: ToolOutput,
+    mut output: ToolOutput,
     failed: bool,
+    wants_structured: bool,
 ) {
     let RequestContext { server, era, span, .. } = *request_context;
+    if !wants_structured {
+        output.structured = None;
+    }
+    output.merge_notes();
     // Content blocks escape invisible characters themselves.
     let structured = output.structured.map(escape_json);
     let content: usize = output.content.iter().map(Content::estimate_size).sum();
@@ -104,29 +143,24 @@ pub(super) fn write_tool_result(
         out.extend_from_slice(br#","isError":true"#);
         out.extend_from_slice(server.failed_result_tail(era, &span.id).as_bytes());
     } else {
-        out.extend_from_slice(server.result_tail(era, false));
+        out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
     }
 }
 
-fn read_resource(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError> {
+fn read_resource(request_context: &RequestContext<'_>, resources: &Resources) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, era, request, params, .. } = *request_context;
     let uri = require("uri", params.uri.as_deref(), "the resource to read")?;
     let context = build_call_context(request_context, uri)?;
-    let result = match server.catalog.resources.iter().find(|resource| resource.uri == uri) {
-        Some(resource) => (resource.handler)(&context, uri),
-        None => {
-            let mut results = server.catalog.templates.iter().map(|template| (template.handler)(&context, uri));
-            results.find(|result| !matches!(result, Ok(None))).unwrap_or(Ok(None))
-        }
-    };
-    match result {
-        Ok(Some(contents)) => Ok(request.encode_result(|out| {
+    match (resources.read)(&context, uri) {
+        Ok(contents) => Ok(request.encode_result(|out| {
             out.extend_from_slice(br#"{"contents":"#);
             write_array(out, &contents, |out, contents| contents.write(out));
-            out.extend_from_slice(server.result_tail(era, true));
+            out.extend_from_slice(server.result_tail(era, ResultCaching::Never));
         })),
-        Ok(None) => Err(RpcError::UnknownResource { uri: uri.to_owned(), era }),
-        Err(error) => encode_tool_error(request_context, &context, error),
+        Err(ResourceError::Unknown(reason)) => {
+            Err(RpcError::UnknownResource { uri: shorten(uri).into_owned(), era, reason })
+        }
+        Err(ResourceError::Failed(error)) => encode_tool_error(request_context, &context, error),
     }
 }
 
@@ -138,7 +172,8 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
         .iter()
         .find(|prompt| prompt.name == name)
         .ok_or_else(|| unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)))?;
-    let arguments = parse_object(params.arguments, "arguments")?;
+    let arguments = unwrap_arguments(params.arguments)?;
+    let arguments = read_prompt_arguments(&arguments, request_context.transport.cancel.memory())?;
     if let Some(missing) = prompt.arguments.iter().find(|arg| arg.required && !arguments.contains_key(arg.name)) {
         let name = format!("argument {}", missing.name);
         return Err(RpcError::MissingParameter { name, expected: missing.description.to_owned() });
@@ -152,28 +187,85 @@ fn get_prompt(request_context: &RequestContext<'_>) -> Result<Vec<u8>, RpcError>
                 content.write(out);
                 out.push(b'}');
             });
-            out.extend_from_slice(server.result_tail(era, false));
+            out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
         })),
         Err(error) => encode_tool_error(request_context, &context, error),
     }
 }
 
+/// Reads the arguments of a prompt, which are texts. A number counts as its text. A blank or absent one is left out,
+/// because clients send an empty text for a field that the user left empty.
+fn read_prompt_arguments(raw: &str, memory: &CallMemory) -> Result<Map<String, Value>, RpcError> {
+    let mut arguments = Map::new();
+    for (name, value) in parse_object(Some(raw), "arguments", memory)? {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Number(number) => number.to_string(),
+            _ => return Err(RpcError::InvalidPromptArgument { name: shorten(&name).into_owned() }),
+        };
+        let text = text.trim();
+        if !text.is_empty() {
+            arguments.insert(name, text.into());
+        }
+    }
+    Ok(arguments)
+}
+
 fn complete_argument(request_context: &RequestContext<'_>, complete: &CompletionHandler) -> Result<Vec<u8>, RpcError> {
     let RequestContext { server, era, request, params, .. } = *request_context;
-    let reference = parse_object(params.reference, "ref")?;
-    let argument = parse_object(params.argument, "argument")?;
+    let memory = request_context.transport.cancel.memory();
+    let reference = parse_object(params.reference, "ref", memory)?;
+    let argument = parse_object(params.argument, "argument", memory)?;
     let [Some(name), Some(value)] = ["name", "value"].map(|key| argument.get(key).and_then(Value::as_str)) else {
         return Err(RpcError::InvalidCompletionArgument);
     };
-    let mut values = complete(&Value::Object(reference), name, value);
+    let chosen = match parse_object(params.context, "context", memory)?.remove("arguments") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(chosen)) => chosen,
+        Some(_) => return Err(RpcError::NotAnObject("context.arguments")),
+    };
+    let context = build_call_context(request_context, "")?;
+    let completion_request = CompletionRequest {
+        reference: find_completion_reference(server, &reference)?,
+        argument: name,
+        value,
+        chosen: &chosen,
+    };
+    let mut values = complete(&context, &completion_request);
     let total = values.len();
     // Utilities, Completion: at most 100 values.
     values.truncate(100);
-    let completion = json!({"values": values, "total": total, "hasMore": total > 100});
+    let completion = escape_json(json!({"values": values, "total": total, "hasMore": total > 100}).to_string());
     Ok(request.encode_result(|out| {
         out.extend_from_slice(format!(r#"{{"completion":{completion}"#).as_bytes());
-        out.extend_from_slice(server.result_tail(era, false));
+        out.extend_from_slice(server.result_tail(era, ResultCaching::Undefined));
     }))
+}
+
+/// Finds the prompt or the template that an argument belongs to.
+fn find_completion_reference<'a>(
+    server: &ServerState,
+    reference: &'a Map<String, Value>,
+) -> Result<CompletionReference<'a>, RpcError> {
+    let text = |key| reference.get(key).and_then(Value::as_str);
+    match (text("type"), text("name"), text("uri")) {
+        (Some("ref/prompt"), Some(name), _) => {
+            let prompts = &server.catalog.prompts;
+            if prompts.iter().all(|prompt| prompt.name != name) {
+                return Err(unknown_name("prompt", name, prompts.iter().map(|prompt| prompt.name)));
+            }
+            Ok(CompletionReference::Prompt(name))
+        }
+        (Some("ref/resource"), _, Some(uri)) => {
+            let mut templates = server.catalog.resources.iter().flat_map(|resources| &resources.templates);
+            if templates.all(|template| template.uri != uri) {
+                return Err(RpcError::UnknownTemplate(shorten(uri).into_owned()));
+            }
+            Ok(CompletionReference::Template(uri))
+        }
+        _ => Err(RpcError::InvalidCompletionReference),
+    }
 }
 
 /// Builds the view that a handler has of this call.
@@ -182,6 +274,7 @@ pub(super) fn build_call_context<'a>(
     name: &str,
 ) -> Result<CallContext<'a>, RpcError> {
     let RequestContext { server, era, request, params, transport, span } = *request_context;
+    let memory = transport.cancel.memory();
     let min_log_level = match (params.meta.log_level.as_deref(), era) {
         (Some(level), _) => Some(find_log_level(level).ok_or(RpcError::InvalidLogLevel("logLevel"))?),
         // A modern request without a level wants no log messages (2026-07-28, Logging).
@@ -189,9 +282,13 @@ pub(super) fn build_call_context<'a>(
         (None, ProtocolEra::Legacy) => Some(transport.calls.map_or(0, InFlightCalls::min_log_level)),
     };
     let capabilities = match (params.meta.capabilities, era) {
-        (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities")?)),
+        (Some(raw), ProtocolEra::Modern) => Some(Value::Object(parse_object(Some(raw), "clientCapabilities", memory)?)),
         _ => None,
     };
+    let wants_structured = server.sends_structured
+        || transport.caller.client.structured
+        || capabilities.as_ref().is_some_and(declares_ui)
+        || era == ProtocolEra::Legacy && transport.calls.is_some_and(InFlightCalls::has_ui);
     let mut context = CallContext {
         caller: transport.caller,
         id: span.id,
@@ -204,7 +301,8 @@ pub(super) fn build_call_context<'a>(
         logger: server.catalog.server.name,
         min_log_level: min_log_level.filter(|_| server.catalog.logging),
         capabilities,
-        input_responses: parse_object(params.input_responses, "inputResponses")?,
+        wants_structured,
+        input_responses: parse_object(params.input_responses, "inputResponses", memory)?,
         sealed_state: params.request_state.as_deref().map(ToOwned::to_owned),
         sealer: &server.sealer,
         purpose: format!("{} {name} {}", request.method, transport.caller.client.name),
@@ -255,12 +353,98 @@ pub(super) fn require<'a>(name: &str, value: Option<&'a str>, expected: &str) ->
 }
 
 fn unknown_name(kind: &'static str, name: &str, known: impl Iterator<Item = &'static str>) -> RpcError {
-    RpcError::UnknownName { kind, name: name.to_owned(), known: known.collect() }
+    RpcError::UnknownName { kind, name: shorten(name).into_owned(), known: known.collect() }
 }
 
-/// Parses the JSON text of an object. An absent one is empty.
-pub(super) fn parse_object(raw: Option<&str>, name: &'static str) -> Result<Map<String, Value>, RpcError> {
-    raw.map_or_else(|| Ok(Map::new()), |raw| serde_json::from_str(raw).map_err(|_| RpcError::NotAnObject(name)))
+/// Returns true if the capabilities of a client have the extension for user interfaces (MCP Apps). The JSON of a result
+/// is for such a view, and the text for the model.
+pub(super) fn declares_ui(capabilities: &Value) -> bool {
+    capabilities["extensions"]["io.modelcontextprotocol/ui"].is_object()
+}
+
+/// Parses the JSON text of an object, within the memory of its request. An absent one is empty.
+pub(super) fn parse_object(
+    raw: Option<&str>,
+    name: &'static str,
+    memory: &CallMemory,
+) -> Result<Map<String, Value>, RpcError> {
+    let Some(raw) = raw else { return Ok(Map::new()) };
+    let size = TreeSize::measure(raw);
+    if size.values > MAX_VALUES {
+        return Err(RpcError::TooManyValues(name));
+    }
+    memory.reserve(size.bytes).map_err(RpcError::NoMemory)?.keep();
+    parse_members(raw, name)
+}
+
+fn parse_members(raw: &str, name: &'static str) -> Result<Map<String, Value>, RpcError> {
+    match parse_exact(raw) {
+        Ok(Value::Object(members)) => Ok(members),
+        Err(cause @ (JsonTextError::Duplicate(_) | JsonTextError::TooDeep | JsonTextError::TooManyValues)) => {
+            Err(RpcError::InvalidObject { name, cause })
+        }
+        Ok(_) | Err(JsonTextError::NotJson) => Err(RpcError::NotAnObject(name)),
+    }
+}
+
+/// Returns the JSON text of the arguments of a tool or prompt. Some clients send the object as a JSON text, or an empty
+/// text or list if there are none.
+fn unwrap_arguments(raw: Option<&str>) -> Result<Cow<'_, str>, RpcError> {
+    let text: Cow<'_, str> = match raw.filter(|raw| raw.starts_with('"')) {
+        Some(raw) => decode_string(raw).ok_or(RpcError::NotAnObject("arguments"))?,
+        None => raw.unwrap_or_default().into(),
+    };
+    let is_empty_list = |text: &str| {
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        inner.is_some_and(|inner| inner.trim().is_empty())
+    };
+    match text.trim() {
+        "" | "null" => Ok("{}".into()),
+        list if is_empty_list(list) => Ok("{}".into()),
+        _ => Ok(text),
+    }
+}
+
+/// Checks the sizes of a tool's arguments before they are parsed, and reserves the memory that they take then.
+fn check_arguments(tool: &Tool, raw: &str, memory: &CallMemory) -> Result<(), ToolError> {
+    let mut size = TreeSize::measure(raw);
+    let mut too_long = None;
+    if let ToolInput::Parameters(parameters) = &tool.input {
+        walk(raw, &mut |key, value| {
+            // A text is accepted as an object or a list, and is parsed again then.
+            if value.starts_with('"') {
+                let inner = unquote(value);
+                if inner.trim_start().starts_with(['{', '[']) {
+                    let inner = TreeSize::measure(&inner);
+                    size = TreeSize { values: size.values + inner.values, bytes: size.bytes + inner.bytes };
+                }
+            }
+            let key = unquote(key);
+            let parameter = parameters.iter().find(|parameter| parameter.name == key);
+            if let Some(parameter) = parameter
+                && parameter.kind != ParameterKind::Object
+                && value.len() > MAX_ARGUMENT_BYTES
+            {
+                too_long = Some(parameter.name);
+            }
+            true
+        });
+    }
+    let failed = |text: String| Err(ToolError::Failed(format!("{}: {text}", tool.name)));
+    if let Some(name) = too_long {
+        return failed(format!("{name} is longer than {MAX_ARGUMENT_BYTES} bytes"));
+    }
+    if size.values > MAX_VALUES {
+        return failed(format!("the arguments have {} values: give {MAX_VALUES} at most", size.values));
+    }
+    // A call is planned with a copy of its arguments.
+    match memory.reserve(size.bytes * 2) {
+        Ok(reservation) => {
+            reservation.keep();
+            Ok(())
+        }
+        Err(error) => Err(RpcError::NoMemory(error).into()),
+    }
 }
 
 /// Replaces the end of a line by a space, so that JSON fits into one line of SSE or stdio. JSON has line ends between

@@ -19,6 +19,7 @@ mod methods;
 pub mod modern;
 mod params;
 pub mod protocol;
+mod running_calls;
 mod sealed_state;
 mod sealing_key;
 mod server;

@@ -12,6 +12,7 @@ use super::params::RequestParams;
 use super::protocol::{LEGACY_VERSIONS, MODERN_VERSIONS, ProtocolEra};
 use super::server_state::ServerState;
 use super::tasks::{self, TaskMethod};
+use crate::base::shorten::{shorten, shorten_to};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -33,7 +34,7 @@ pub(super) fn dispatch(request_context: &RequestContext<'_>) -> Result<Vec<u8>, 
 fn check_meta(params: &RequestParams<'_>) -> Result<(), RpcError> {
     let version = params.claimed_version().expect("a modern request carries its version");
     if !MODERN_VERSIONS.contains(&version) {
-        return Err(RpcError::UnsupportedVersion(version.to_owned()));
+        return Err(RpcError::UnsupportedVersion(shorten(version).into_owned()));
     }
     if !params.meta.capabilities.is_some_and(|raw| raw.starts_with('{')) {
         return Err(RpcError::MissingClientCapabilities);
@@ -50,9 +51,12 @@ fn discover(server: &ServerState, request: &RpcRequest<'_>) -> Vec<u8> {
     request.encode_result(|out| {
         out.extend_from_slice(head.as_bytes());
         push_json_string(out, server.catalog.instructions);
-        out.extend_from_slice(server.result_tail(ProtocolEra::Modern, true));
+        out.extend_from_slice(&server.discover_tail);
     })
 }
+
+/// Characters of a header that an error repeats. Ids of tasks are whole.
+const MAX_HEADER_CHARS: usize = 256;
 
 /// The headers of MCP in an HTTP request (Streamable HTTP, Request headers).
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +76,11 @@ pub fn check_headers(
     params: &RequestParams<'_>,
 ) -> Result<(), RpcError> {
     let mismatch = |header, value: Option<&str>, body: &str| {
-        Err(RpcError::HeaderMismatch { header, value: value.map(ToOwned::to_owned), body: body.to_owned() })
+        Err(RpcError::HeaderMismatch {
+            header,
+            value: value.map(|value| shorten_to(value, MAX_HEADER_CHARS).into_owned()),
+            body: shorten_to(body, MAX_HEADER_CHARS).into_owned(),
+        })
     };
     let Some(version) = params.claimed_version() else {
         return match headers.version {
@@ -81,7 +89,7 @@ pub fn check_headers(
             Some(_) if request.method == "initialize" => Ok(()),
             Some(version) if MODERN_VERSIONS.contains(&version) => Err(RpcError::VersionNotInBody(version.to_owned())),
             Some(version) if LEGACY_VERSIONS.contains(&version) => Ok(()),
-            Some(version) => Err(RpcError::UnsupportedVersion(version.to_owned())),
+            Some(version) => Err(RpcError::UnsupportedVersion(shorten(version).into_owned())),
         };
     };
     if headers.version != Some(version) {

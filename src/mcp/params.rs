@@ -1,7 +1,7 @@
 //! The parameters of a request. Each member stays raw JSON text until a method needs it, and errors name the member.
 
 use super::error::ParamsError;
-use super::protocol::{LEGACY_VERSIONS, ProtocolEra};
+use super::protocol::{LEGACY_VERSIONS, MAX_ID_BYTES, ProtocolEra};
 use crate::base::json_scan::{unquote, walk};
 use crate::base::trace::TraceParent;
 use std::borrow::Cow;
@@ -18,6 +18,8 @@ pub struct RequestParams<'a> {
     pub uri: Option<Cow<'a, str>>,
     /// Raw page cursor of lists.
     pub cursor: Option<&'a str>,
+    /// Raw capabilities of the client in initialize.
+    pub capabilities: Option<&'a str>,
     /// Version that initialize asks for.
     pub protocol_version: Option<Cow<'a, str>>,
     /// Raw name and version of the client in initialize.
@@ -28,6 +30,8 @@ pub struct RequestParams<'a> {
     pub reference: Option<&'a str>,
     /// Raw argument of completion/complete.
     pub argument: Option<&'a str>,
+    /// Raw object of completion/complete with the arguments chosen so far.
+    pub context: Option<&'a str>,
     /// Raw answers to an input-required result (2026-07-28).
     pub input_responses: Option<&'a str>,
     /// State of an input-required result (2026-07-28).
@@ -60,11 +64,13 @@ impl<'a> RequestParams<'a> {
             "arguments",
             "uri",
             "cursor",
+            "capabilities",
             "protocolVersion",
             "clientInfo",
             "level",
             "ref",
             "argument",
+            "context",
             "inputResponses",
             "requestState",
             "taskId",
@@ -75,11 +81,13 @@ impl<'a> RequestParams<'a> {
             arguments,
             uri,
             cursor,
+            capabilities,
             version,
             client_info,
             level,
             reference,
             argument,
+            context,
             responses,
             state,
             task_id,
@@ -90,11 +98,13 @@ impl<'a> RequestParams<'a> {
             arguments: arguments.filter(is_not_null),
             uri: read_optional_string("uri", uri)?,
             cursor: cursor.filter(is_not_null),
+            capabilities: capabilities.filter(is_not_null),
             protocol_version: read_optional_string("protocolVersion", version)?,
             client_info: client_info.filter(is_not_null),
             level: read_optional_string("level", level)?,
             reference: reference.filter(is_not_null),
             argument: argument.filter(is_not_null),
+            context: context.filter(is_not_null),
             input_responses: responses.filter(is_not_null),
             request_state: read_optional_string("requestState", state)?,
             task_id: read_optional_string("taskId", task_id)?,
@@ -166,8 +176,11 @@ pub(super) fn is_not_null(raw: &&str) -> bool {
     *raw != "null"
 }
 
-/// Returns true if the raw value is a string or an integer.
+/// Returns true if the raw value is a string or an integer that is not too long.
 pub(super) fn is_valid_id(raw: &str) -> bool {
+    if raw.len() > MAX_ID_BYTES {
+        return false;
+    }
     raw.starts_with('"')
         || (raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !raw.contains(['.', 'e', 'E']))
 }

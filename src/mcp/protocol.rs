@@ -1,5 +1,8 @@
 //! Versions and words of the protocol.
 
+/// Bytes of an id or a progress token, quotes included. Every answer and notification repeats it.
+pub(super) const MAX_ID_BYTES: usize = 1024;
+
 /// Era of the protocol (2026-07-28, Versioning).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolEra {

@@ -3,29 +3,30 @@
 
 use super::error::RpcError;
 use super::sealing_key::SealingKey;
+use crate::base::boot_clock::BootClock;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LIFETIME: Duration = Duration::from_secs(600);
 
 /// Signs states for clients and checks them.
 pub struct StateSealer {
     key: hmac::Key,
-    started: Instant,
+    clock: BootClock,
 }
 
 impl StateSealer {
     /// Creates a sealer. It rejects the states of servers with another key, and of earlier runs.
     pub fn new(key: &SealingKey) -> Self {
-        Self { key: key.derive("requestState", hmac::HMAC_SHA256), started: Instant::now() }
+        Self { key: key.derive("requestState", hmac::HMAC_SHA256), clock: BootClock::start() }
     }
 
     /// Returns `state` as a text for the client.
     pub fn seal(&self, state: &Value, purpose: &str) -> String {
-        self.seal_at(state, purpose, self.elapsed_seconds())
+        self.seal_at(state, purpose, self.clock.elapsed_seconds())
     }
 
     fn seal_at(&self, state: &Value, purpose: &str, now: u64) -> String {
@@ -36,7 +37,7 @@ impl StateSealer {
 
     /// Returns the state of a text of [`StateSealer::seal`] with the same purpose.
     pub fn unseal(&self, sealed: &str, purpose: &str) -> Result<Value, RpcError> {
-        self.unseal_at(sealed, purpose, self.elapsed_seconds()).ok_or(RpcError::InvalidState)
+        self.unseal_at(sealed, purpose, self.clock.elapsed_seconds()).ok_or(RpcError::InvalidState)
     }
 
     fn unseal_at(&self, sealed: &str, purpose: &str, now: u64) -> Option<Value> {
@@ -48,11 +49,6 @@ impl StateSealer {
             return None;
         }
         serde_json::from_str(state).ok()
-    }
-
-    /// Returns the seconds on this process's monotonic clock, so that a change of the system time has no effect.
-    fn elapsed_seconds(&self) -> u64 {
-        self.started.elapsed().as_secs()
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::RpcError;
 use super::in_flight::InFlightCalls;
 use super::message::{RpcNotification, RpcRequest};
 use super::methods::RequestContext;
-use super::params::{self, RequestParams};
+use super::params::RequestParams;
 use super::protocol::ProtocolEra;
 use super::server_state::ServerState;
 use super::{legacy, modern};
@@ -47,36 +47,49 @@ impl McpServer {
         self
     }
 
+    /// Sends the JSON of results to every client, beside the text.
+    #[must_use]
+    pub fn with_structured(mut self, sends_structured: bool) -> Self {
+        self.state.sends_structured = sends_structured;
+        self
+    }
+
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.state.metrics
     }
 
-    /// Records a tool call that the transport does not run because too many are in flight.
+    /// Returns the number of tool calls that made no progress for `limit`. Every request to a cluster and every wait is
+    /// progress.
+    pub fn count_stalled_calls(&self, limit: Duration) -> usize {
+        self.state.running_calls.count_stalled(limit)
+    }
+
+    /// Records a request that the transport does not run because too many are in flight.
     pub fn record_busy(&self, request: &RpcRequest<'_>, caller: &Caller) {
         let params = request.parse_params();
         let name = params.as_ref().ok().and_then(|params| params.name.as_deref());
         let tool = name.and_then(|name| self.state.find_tool(name));
-        call_span::record_busy(&self.state, caller, tool.map(|(index, _)| index));
+        call_span::record_busy(&self.state, caller, request.logged_method(), tool.map(|(index, _)| index));
     }
 
     /// Answers one request, given the result of [`RpcRequest::parse_params`].
     ///
     /// Returns `None` if the request was cancelled, since a cancelled request gets no answer (Utilities, Cancellation).
-    /// Blocks while a tool runs if [`RpcRequest::may_take_long`], else returns at once.
+    /// Blocks while a handler runs if [`RpcRequest::may_take_long`], else returns at once.
     pub fn handle_request(
         &self,
         request: &RpcRequest<'_>,
         params: Result<RequestParams<'_>, RpcError>,
         transport: &TransportContext<'_>,
     ) -> Option<RpcResponse> {
-        let is_tool_call = request.is_tool_call();
         let trace = params.as_ref().ok().and_then(|params| params.meta.trace);
-        let span = CallSpan::start(&self.state, transport.caller, trace, is_tool_call);
+        let span = CallSpan::start(&self.state, transport.caller, trace, request.logged_method());
         // A call may be cancelled while it waits for a worker thread. It must not start then.
-        if transport.cancel.is_client_gone() {
+        if transport.cancel.is_abandoned() {
             span.end(true, false);
             return None;
         }
+        let _running = request.is_tool_call().then(|| self.state.running_calls.register(&transport.cancel));
         let debug = log::log_enabled!(log::Level::Debug)
             .then(|| (Instant::now(), describe_request(request, params.as_ref().ok())));
         let dispatch = || {
@@ -102,7 +115,9 @@ impl McpServer {
             };
             log::debug!("{description}: {outcome} in {} µs", started.elapsed().as_micros());
         }
-        span.end(is_cancelled, result.is_err());
+        // A change that was sent finishes although its client has disconnected.
+        let is_finished = result.is_ok() && !span.failed.get() && !span.is_read_only();
+        span.end(transport.cancel.is_abandoned() && (is_cancelled || !is_finished), result.is_err());
         if is_cancelled {
             return None;
         }
@@ -118,10 +133,7 @@ impl McpServer {
 
     /// Handles a notification: `notifications/cancelled` cancels the call that it names, others are ignored.
     pub fn handle_notification(&self, notification: &RpcNotification<'_>, calls: &InFlightCalls) {
-        if notification.method == "notifications/cancelled"
-            && let Some(params) = notification.params
-            && let Ok([Some(id)]) = params::read_members(params, ["requestId"])
-        {
+        if let Some(id) = notification.cancelled_request() {
             calls.cancel(id);
         }
     }

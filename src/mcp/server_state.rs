@@ -1,7 +1,8 @@
 //! The state that all requests of one server share.
 
-use super::catalog::{Catalog, Prompt, Resource, ResourceTemplate, ServerInfo, Tool};
+use super::catalog::{Catalog, Prompt, ResourceTemplate, ServerInfo, Tool};
 use super::protocol::ProtocolEra;
+use super::running_calls::RunningCalls;
 use super::sealed_state::StateSealer;
 use super::sealing_key::SealingKey;
 use super::task_id::TaskIdSealer;
@@ -14,10 +15,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Time for which a client may cache a list, in milliseconds. Lists change only with a restart.
+/// Time for which a client may cache a list that changes only with a restart, in milliseconds.
 const LIST_TTL_MS: u32 = 300_000;
 
 const SERVER_INFO_META_KEY: &str = "io.modelcontextprotocol/serverInfo";
+
+/// The time for which a client may keep a result (2026-07-28, Caching).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResultCaching {
+    /// The method has no caching fields.
+    Undefined,
+    /// A result that changes only with a restart.
+    UntilRestart,
+    /// The state of something. It is stale at once.
+    Never,
+}
 
 pub(super) struct ServerState {
     pub catalog: Catalog,
@@ -25,22 +37,31 @@ pub(super) struct ServerState {
     pub task_ids: TaskIdSealer,
     /// Results of the list methods, without their ends.
     pub tool_list: Vec<u8>,
-    pub resource_list: Vec<u8>,
     pub template_list: Vec<u8>,
     pub prompt_list: Vec<u8>,
     /// Capabilities to announce in each era.
     pub legacy_capabilities: Value,
     pub modern_capabilities: Value,
+    /// Names of all tools' parameters.
+    pub parameter_names: Vec<&'static str>,
     pub metrics: Arc<Metrics>,
+    pub running_calls: RunningCalls,
     /// Duration from which a call counts as slow.
     pub slow_call: Duration,
-    /// JSON of the server's name, title and version.
-    pub server_info: Value,
+    /// True if every client gets the JSON of results.
+    pub sends_structured: bool,
+    /// JSON of the server's name, title and version, for every modern result.
+    server_info: Value,
+    /// JSON of all that clients show of the server.
+    pub full_server_info: Value,
     /// Member of `_meta` and of error data that has the call's id.
     pub call_id_key: String,
-    /// End of a modern result, and of one that clients may cache.
+    /// Ends of a modern result, by its caching.
     complete_tail: Vec<u8>,
     cacheable_tail: Vec<u8>,
+    stale_tail: Vec<u8>,
+    /// End of the result of server/discover.
+    pub discover_tail: Vec<u8>,
     request_count: AtomicU64,
     /// Random first half of the request ids.
     process: u16,
@@ -51,28 +72,41 @@ impl ServerState {
     /// The system gives no random bytes.
     pub fn new(catalog: Catalog) -> Result<Self, ring::error::Unspecified> {
         let key = SealingKey::generate()?;
-        let ServerInfo { name, title, version } = catalog.server;
-        let server_info = json!({"name": name, "title": title, "version": version});
-        let meta = json!({SERVER_INFO_META_KEY: server_info});
-        let cache = format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#);
-        let encode_tail = |cache: &str| format!(r#","resultType":"complete",{cache}"_meta":{meta}}}"#).into_bytes();
+        let ServerInfo { name, .. } = catalog.server;
+        let server_info = catalog.server.summary();
+        let full_server_info = catalog.server.to_json();
+        let encode_cache = |ttl: u32| format!(r#""ttlMs":{ttl},"cacheScope":"private","#);
+        let cache = encode_cache(LIST_TTL_MS);
+        let encode_tail = |cache: &str, info: &Value| {
+            let meta = json!({SERVER_INFO_META_KEY: info});
+            format!(r#","resultType":"complete",{cache}"_meta":{meta}}}"#).into_bytes()
+        };
         let mut process = [0; 2];
         SystemRandom::new().fill(&mut process)?;
         Ok(Self {
             sealer: StateSealer::new(&key),
             task_ids: TaskIdSealer::new(&key),
             tool_list: encode_list("tools", &catalog.tools, Tool::definition),
-            resource_list: encode_list("resources", &catalog.resources, Resource::definition),
-            template_list: encode_list("resourceTemplates", &catalog.templates, ResourceTemplate::definition),
+            template_list: encode_list(
+                "resourceTemplates",
+                catalog.resources.as_ref().map_or(&[], |resources| &resources.templates),
+                ResourceTemplate::definition,
+            ),
             prompt_list: encode_list("prompts", &catalog.prompts, Prompt::definition),
             legacy_capabilities: catalog.capabilities(ProtocolEra::Legacy),
             modern_capabilities: catalog.capabilities(ProtocolEra::Modern),
+            parameter_names: catalog.tools.iter().flat_map(Tool::parameter_names).collect(),
             metrics: Arc::new(Metrics::new(catalog.tools.iter().map(|tool| tool.name).collect())),
+            sends_structured: false,
+            running_calls: RunningCalls::default(),
             slow_call: Limits::default().slow_call,
             call_id_key: format!("{name}/callId"),
-            complete_tail: encode_tail(""),
-            cacheable_tail: encode_tail(&cache),
+            complete_tail: encode_tail("", &server_info),
+            cacheable_tail: encode_tail(&cache, &server_info),
+            stale_tail: encode_tail(&encode_cache(0), &server_info),
+            discover_tail: encode_tail(&cache, &full_server_info),
             server_info,
+            full_server_info,
             request_count: AtomicU64::new(0),
             process: u16::from_be_bytes(process),
             catalog,
@@ -89,11 +123,12 @@ impl ServerState {
     }
 
     /// Returns the bytes that close a result after its last member.
-    pub fn result_tail(&self, era: ProtocolEra, cacheable: bool) -> &[u8] {
-        match (era, cacheable) {
+    pub fn result_tail(&self, era: ProtocolEra, caching: ResultCaching) -> &[u8] {
+        match (era, caching) {
             (ProtocolEra::Legacy, _) => b"}",
-            (ProtocolEra::Modern, false) => &self.complete_tail,
-            (ProtocolEra::Modern, true) => &self.cacheable_tail,
+            (ProtocolEra::Modern, ResultCaching::Undefined) => &self.complete_tail,
+            (ProtocolEra::Modern, ResultCaching::UntilRestart) => &self.cacheable_tail,
+            (ProtocolEra::Modern, ResultCaching::Never) => &self.stale_tail,
         }
     }
 

@@ -5,10 +5,11 @@
 //! before it starts a task.
 
 use super::catalog::{TaskError, TaskHandlers, TaskSnapshot, TaskStatus, ToolOutput};
+use super::context::CallContext;
 use super::error::RpcError;
 use super::methods::{self, RequestContext};
 use super::protocol::{ProtocolEra, TASKS_EXTENSION};
-use super::server_state::ServerState;
+use super::server_state::{ResultCaching, ServerState};
 use super::started_task::TaskMembers;
 use super::task_id::SealedTask;
 use crate::base::hint::render_error;
@@ -57,7 +58,7 @@ pub(super) fn dispatch(
     match method {
         TaskMethod::Get => {
             let snapshot = (handlers.read)(&context, &task.state).map_err(reject)?;
-            return Ok(request.encode_result(|out| write_task(out, request_context, id, &task, snapshot)));
+            return Ok(request.encode_result(|out| write_task(out, &context, request_context, id, &task, snapshot)));
         }
         TaskMethod::Cancel => (handlers.cancel)(&context, &task.state).map_err(reject)?,
         // No task has asked for the answers of the client, and such answers are ignored.
@@ -68,6 +69,7 @@ pub(super) fn dispatch(
 
 fn write_task(
     out: &mut Vec<u8>,
+    context: &CallContext<'_>,
     request_context: &RequestContext<'_>,
     id: &str,
     task: &SealedTask,
@@ -89,7 +91,7 @@ fn write_task(
             out.extend_from_slice(br#","result":"#);
             let is_error = result.is_err();
             let output = result.unwrap_or_else(ToolOutput::text);
-            methods::write_tool_result(out, request_context, output, is_error);
+            methods::write_tool_result(out, request_context, output, is_error, context.wants_structured);
         }
         TaskStatus::Failed(error) => {
             let mut object = json!({"code": error.code(), "message": render_error(&error)});
@@ -99,12 +101,12 @@ fn write_task(
             out.extend_from_slice(format!(",\"error\":{}", escape_json(object.to_string())).as_bytes());
         }
     }
-    out.extend_from_slice(request_context.server.result_tail(ProtocolEra::Modern, false));
+    out.extend_from_slice(request_context.server.result_tail(ProtocolEra::Modern, ResultCaching::Undefined));
 }
 
 /// Appends the empty answer of tasks/update and tasks/cancel.
 fn write_acknowledgement(out: &mut Vec<u8>, server: &ServerState) {
-    let tail = server.result_tail(ProtocolEra::Modern, false);
+    let tail = server.result_tail(ProtocolEra::Modern, ResultCaching::Undefined);
     out.push(b'{');
     out.extend_from_slice(tail.strip_prefix(b",").expect("a tail continues an object"));
 }

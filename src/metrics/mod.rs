@@ -5,6 +5,7 @@
 
 mod cluster;
 mod http;
+mod lost_lines;
 mod process;
 mod prometheus;
 mod server;
@@ -13,5 +14,6 @@ mod server;
 pub(crate) use cluster::OUTCOME_LABELS;
 pub use cluster::{ClusterMetrics, ClusterSample};
 pub use http::{ByteCounters, HttpMetrics, RefusalReason};
+pub use lost_lines::{count_lost_audit_lines, count_lost_log_lines};
 pub use prometheus::{write_gauge, write_header, write_label, write_sample};
 pub use server::{CallOutcome, Metrics};

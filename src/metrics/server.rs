@@ -1,8 +1,8 @@
 //! The metrics of one server: its tool calls by tool, client and outcome.
 
 use super::http::HttpMetrics;
-use super::process;
 use super::prometheus::{OTHER_LABEL, format_seconds, write_gauge, write_header, write_sample};
+use super::{lost_lines, process};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -21,6 +21,12 @@ pub enum CallOutcome {
     Failed,
     /// Refused by the policy.
     Refused,
+    /// Not sent yet: a confirmation was requested.
+    Asked,
+    /// Not sent: the user did not confirm it.
+    Declined,
+    /// Not sent: the client did not confirm it before a person could read the question.
+    Unattended,
     /// Cancelled by the client.
     Cancelled,
     /// Not started: too many calls were in flight.
@@ -28,7 +34,16 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    const ALL: [Self; 5] = [Self::Ok, Self::Failed, Self::Refused, Self::Cancelled, Self::Busy];
+    const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Refused,
+        Self::Asked,
+        Self::Declined,
+        Self::Unattended,
+        Self::Cancelled,
+        Self::Busy,
+    ];
 
     /// Returns the name in the log and in the metrics.
     pub fn name(self) -> &'static str {
@@ -36,6 +51,9 @@ impl CallOutcome {
             Self::Ok => "ok",
             Self::Failed => "failed",
             Self::Refused => "refused",
+            Self::Asked => "asked",
+            Self::Declined => "declined",
+            Self::Unattended => "unattended",
             Self::Cancelled => "cancelled",
             Self::Busy => "busy",
         }
@@ -160,6 +178,7 @@ impl Metrics {
         let ended = self.calls_ended.load(Relaxed);
         let running = self.calls_started.load(Relaxed).saturating_sub(ended);
         write_gauge(out, "proxmox_mcp_calls_in_flight", "Tool calls in flight.", running);
+        lost_lines::write(out);
         process::write(out, self.process_started);
     }
 

@@ -107,14 +107,21 @@ impl<'a> EffectivePolicy<'a> {
     }
 }
 
+impl RiskKind {
+    /// Returns the lowest access level that permits the kind.
+    pub fn needed_access(self) -> AccessLevel {
+        match self {
+            Self::Read => AccessLevel::Read,
+            Self::Operate => AccessLevel::Operate,
+            Self::ReadSecret | Self::Change | Self::Execute => AccessLevel::Full,
+        }
+    }
+}
+
 impl Permissions {
     /// Checks the risk of a call against the permissions of one side.
     pub(super) fn authorize(self, risk: Risk, holder: impl FnOnce() -> PermissionHolder) -> Result<(), Denial> {
-        let needed = match risk.kind {
-            RiskKind::Read => AccessLevel::Read,
-            RiskKind::Operate => AccessLevel::Operate,
-            RiskKind::ReadSecret | RiskKind::Change | RiskKind::Execute => AccessLevel::Full,
-        };
+        let needed = risk.kind.needed_access();
         if self.access < needed {
             return Err(Denial::AccessLevel { needed, granted: self.access, risk, holder: holder() });
         }

@@ -33,27 +33,33 @@ pub fn for_each_vmid_in_name(text: &str, each: &mut dyn FnMut(u32)) {
             rest = after;
         }
     }
-    for (at, _) in text.match_indices(':') {
-        let (before, after) = text.split_at(at);
-        // The number after the colon of a URL is a port.
-        if !split_list(before).last().is_some_and(|word| word.contains("//")) {
-            for_each_vmid_in_folders(after.trim_start_matches(':'), each);
-        }
-    }
+    split_list(text).for_each(|item| for_each_vmid_in_folders(item, false, each));
     // The path names the storage, so the volume has no colon.
     if let Some((_, volume)) = text.split_once("/content/") {
-        for_each_vmid_in_folders(volume, each);
+        let volume = split_list(volume).next().expect("a split has a first part");
+        for_each_vmid_in_folders(volume, true, each);
     }
 }
 
 /// Calls `each` for every guest in whose folder a volume is (PVE: `100/any.qcow2`, and for a linked clone
-/// `9000/base.qcow2/100/any.qcow2`).
-fn for_each_vmid_in_folders(volume: &str, each: &mut dyn FnMut(u32)) {
-    let volume = split_list(volume).next().expect("a split has a first part");
-    if let Some((folders, _)) = volume.rsplit_once('/')
-        && volume.starts_with(|c: char| c.is_ascii_digit())
-    {
-        folders.split('/').filter_map(|folder| folder.parse().ok()).for_each(each);
+/// `9000/base.qcow2/100/any.qcow2`). A volume begins after a colon. `is_volume`: it also begins with the item.
+fn for_each_vmid_in_folders(item: &str, is_volume: bool, each: &mut dyn FnMut(u32)) {
+    // The last part is the file.
+    let Some((folders, _)) = item.rsplit_once('/') else { return };
+    let starts_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let (mut in_volume, mut in_url) = (is_volume && starts_with_digit(item), false);
+    for (n, folder) in folders.split('/').enumerate() {
+        if in_volume && let Ok(number) = folder.parse() {
+            each(number);
+        }
+        // The number after the colon of a URL is a port.
+        in_url |= n > 0 && folder.is_empty();
+        if is_volume || in_url {
+            continue;
+        }
+        in_volume |= folder.split(':').skip(1).any(starts_with_digit);
+        let first_folder = folder.rsplit_once(':').map(|(_, last)| last).filter(|last| starts_with_digit(last));
+        first_folder.and_then(|first| first.parse().ok()).into_iter().for_each(&mut *each);
     }
 }
 
@@ -74,6 +80,7 @@ pub fn for_each_vmid_in_list(text: &str, each: &mut dyn FnMut(u32)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_guest_is_known_by_the_names_of_what_it_has() {
@@ -102,6 +109,41 @@ mod tests {
             let mut found = Vec::new();
             for_each_vmid_in_list(odd, &mut |n| found.push(n));
             assert_eq!(found, [104, 105], "{odd:?}");
+        }
+    }
+
+    /// Looks at every colon and every text after it, which is the meaning and costs the square of the length.
+    fn find_in_volumes(text: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut add = |volume: &str| {
+            let volume = split_list(volume).next().unwrap();
+            if let Some((folders, _)) =
+                volume.rsplit_once('/').filter(|_| volume.starts_with(|c: char| c.is_ascii_digit()))
+            {
+                found.extend(folders.split('/').filter_map(|folder| folder.parse::<u32>().ok()));
+            }
+        };
+        for (at, _) in text.match_indices(':') {
+            if !split_list(&text[..at]).last().is_some_and(|word| word.contains("//")) {
+                add(text[at..].trim_start_matches(':'));
+            }
+        }
+        if let Some((_, volume)) = text.split_once("/content/") {
+            add(volume);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_finds_the_volumes_of_every_colon(text in "(a|:|/|1|20|,| |[+]|/content/){0,14}") {
+            let mut found = Vec::new();
+            for_each_vmid_in_name(&text, &mut |n| found.push(n));
+            found.sort_unstable();
+            found.dedup();
+            prop_assert_eq!(found, find_in_volumes(&text));
         }
     }
 }

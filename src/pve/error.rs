@@ -5,6 +5,7 @@
 
 use crate::base::hint::Hint;
 use crate::base::json_scan::{find_string, unquote, walk};
+use crate::base::memory::MemoryError;
 use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::text::to_one_line;
 use std::borrow::Cow;
@@ -38,10 +39,10 @@ pub enum PveError {
         detail: String,
     },
     /// 401: the cluster does not accept the token.
-    #[error("{} (401 {message})", match has_no_ticket {
+    #[error("{} (401{})", match has_no_ticket {
         true => "the API token did not arrive at Proxmox",
         false => "the cluster did not accept the API token",
-    })]
+    }, DisplayMessage(" ", message))]
     Unauthorized {
         message: String,
         user: String,
@@ -50,7 +51,11 @@ pub enum PveError {
         has_no_ticket: bool,
     },
     /// 403: the token lacks a privilege, or the operation rejects every token.
-    #[error("no permission (403 {message}){}", DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning))]
+    #[error(
+        "no permission (403{}){}",
+        DisplayMessage(" ", message),
+        DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning)
+    )]
     Forbidden {
         message: String,
         /// The privileges that suffice, as far as Proxmox named them.
@@ -100,6 +105,12 @@ pub enum PveError {
     /// The path cannot be part of a URL. Nothing was sent.
     #[error("`{call}` cannot be sent: its path does not fit into a URL. Nothing was sent")]
     UnsendablePath { call: String },
+    /// No node of the cluster answered a short time ago, so a call to all clusters did not ask it. Nothing was sent.
+    #[error("not asked again so soon: {states}")]
+    BackingOff {
+        /// Each node with its failure, the age of the failure and the time of the next try.
+        states: String,
+    },
     /// Too many calls to this cluster are in flight or waiting, or none ended in time. Nothing was sent.
     #[error(
         "the cluster is busy: {limit} calls (`max_calls_per_cluster`) are in flight and others wait. Nothing was sent"
@@ -166,6 +177,8 @@ pub enum NetworkError {
     ProxyAnswered,
     #[error("it rejects the API token that the cluster accepted before (a wrong clock, or stale data)")]
     TokenRejected,
+    #[error("not tried: this server has no file descriptor left for a connection")]
+    NoDescriptor,
     #[error("{0}")]
     Other(String),
 }
@@ -175,6 +188,8 @@ pub enum NetworkError {
 pub enum MalformedCause {
     #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
     BodyTooLarge { limit: u64 },
+    #[error("{0}")]
+    NoMemory(MemoryError),
     #[error("it is larger than any description of the API")]
     DescriptionTooLarge,
     #[error("its headers are larger than 16 KiB, which no Proxmox node sends")]
@@ -296,7 +311,7 @@ impl PveError {
     /// Returns the error kind as a short word for logs and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
-            PveError::ConnectionFailed { .. } => "connect",
+            PveError::ConnectionFailed { .. } | PveError::BackingOff { .. } => "connect",
             PveError::Tls { .. } => "tls",
             PveError::TimedOut { .. } => "timeout",
             PveError::ConnectionLost { .. } => "lost",
@@ -304,10 +319,10 @@ impl PveError {
             PveError::Forbidden { .. } => "forbidden",
             PveError::ParametersRejected { .. } => "rejected",
             PveError::Failed { .. } | PveError::UnsendablePath { .. } => "failed",
+            PveError::MalformedResponse { cause: MalformedCause::NoMemory(_), .. } | PveError::Busy { .. } => "busy",
             PveError::MalformedResponse { .. } => "unreadable",
             PveError::OutcomeUnknown { .. } => "outcome_unknown",
             PveError::RequestTooLarge { .. } => "too_large",
-            PveError::Busy { .. } => "busy",
             PveError::Cancelled => "cancelled",
         }
     }
@@ -341,6 +356,7 @@ impl PveError {
                 | PveError::Tls { .. }
                 | PveError::RequestTooLarge { .. }
                 | PveError::UnsendablePath { .. }
+                | PveError::BackingOff { .. }
                 | PveError::Busy { .. }
         )
     }
@@ -375,8 +391,12 @@ impl MalformedCause {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            MalformedCause::BodyTooLarge { .. } => Some("ask for less, for example with `limit` or a narrower path"),
+            MalformedCause::BodyTooLarge { .. } => Some("read a narrower path, or raise `max_answer_bytes`"),
             MalformedCause::Truncated { .. } => Some("try again"),
+            MalformedCause::NoMemory(MemoryError::InUse) => Some("try again in a few seconds"),
+            MalformedCause::NoMemory(MemoryError::TooLarge { .. }) => {
+                Some("read a narrower path, or raise `max_buffered_bytes`")
+            }
             MalformedCause::Envelope(EnvelopeError::Empty) => None,
             MalformedCause::Envelope(EnvelopeError::WebPage { .. }) => Some(
                 "a login page or proxy answers in front of Proxmox: put the node's own address (port 8006) into \
@@ -443,6 +463,7 @@ impl Hint for PveError {
                 .into(),
             PveError::RequestTooLarge { .. } => "shorten them or split the call".into(),
             PveError::Busy { .. } => "try again in a moment".into(),
+            PveError::BackingOff { .. } => "a call with `cluster` asks it at once".into(),
             PveError::UnsendablePath { .. } | PveError::Cancelled => return None,
         })
     }
@@ -461,6 +482,12 @@ fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
+    let is_ours = |attempt: &FailedAttempt| matches!(attempt.cause, ConnectError::Network(NetworkError::NoDescriptor));
+    if attempts.iter().any(is_ours) {
+        return "the nodes may be well: try again in some seconds, or raise the limit of this server's open files \
+                (LimitNOFILE)"
+            .into();
+    }
     let mut hint =
         "check that the node is up, that its address and port in clusters.json are right and that no firewall \
                     is in the way"
@@ -540,20 +567,24 @@ struct DisplayParameters<'a>(&'a [(String, String)]);
 impl fmt::Display for DisplayParameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, text)) in self.0.iter().enumerate() {
-            write!(f, "{}`{name}`: {}", if i == 0 { ": " } else { "; " }, text.trim_end_matches('.'))?;
+            write!(f, "{}`{name}`{}", if i == 0 { ": " } else { "; " }, DisplayMessage(": ", text))?;
         }
         Ok(())
     }
 }
 
-/// A separator and Proxmox's message without its full stop; nothing for an empty message.
+/// A separator and Proxmox's message in quotes, without its full stop; nothing for an empty message. The message is data:
+/// a guest or a user may have chosen its words.
 struct DisplayMessage<'a>(&'static str, &'a str);
 
 impl fmt::Display for DisplayMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
             "" => Ok(()),
-            message => write!(f, "{}{}", self.0, message.trim_end_matches('.')),
+            message => {
+                let message = message.trim_end_matches('.').replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "{}\"{message}\"", self.0)
+            }
         }
     }
 }
@@ -672,6 +703,32 @@ mod tests {
                 assert!(text.len() > 15 && !text.ends_with('.') && !text.contains("  "), "{text}");
             }
             assert!(error.kind().chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_node_are_quoted() {
+        let hostile = "no\" (ok) \\";
+        for error in [
+            PveError::Unauthorized {
+                message: hostile.into(),
+                user: String::new(),
+                token_id: String::new(),
+                has_no_ticket: false,
+            },
+            PveError::ParametersRejected {
+                parameters: vec![("a".into(), hostile.into())],
+                diagnosis: classify(400, hostile),
+            },
+            PveError::Failed {
+                status: 500,
+                message: hostile.into(),
+                call: String::new(),
+                diagnosis: classify(500, hostile),
+                is_refused_change: false,
+            },
+        ] {
+            assert!(error.to_string().contains(r#" "no\" (ok) \\""#), "{error}");
         }
     }
 

@@ -1,15 +1,16 @@
 //! Guests of a cluster, VMs and containers: read from its list of resources and found by number or name.
 
 use crate::base::hint::Hint;
-use crate::base::suggest::suggest;
+use crate::base::json_scan::{unquote, walk};
+use crate::base::suggest::suggest_several;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::path::ApiPath;
 use crate::sanitize;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use thiserror::Error;
 
@@ -19,8 +20,6 @@ const MAX_GUESTS: usize = 100_000;
 const MAX_CANDIDATES: usize = 10;
 /// Words suggested in an error.
 const MAX_SUGGESTIONS: usize = 3;
-/// Words compared for suggestions: the work grows with their number and the square of their length.
-const MAX_COMPARED_WORDS: usize = 10_000;
 
 /// Kind of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +37,10 @@ impl GuestKind {
             GuestKind::Qemu => "qemu",
             GuestKind::Lxc => "lxc",
         }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Qemu, Self::Lxc].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -74,35 +77,53 @@ pub struct Guest {
 
 /// Parses the list of the guests that the token may see, in the cluster's order. Skips rows without a number.
 pub fn parse_guests(answer: &ApiResponse) -> Result<Vec<Guest>, PveError> {
-    // Parsed row by row, without a tree of the whole list in memory.
-    let rows: Vec<&RawValue> = serde_json::from_str(answer.data()).map_err(|e| PveError::MalformedResponse {
-        node: "the node asked".into(),
-        cause: MalformedCause::NotAList { detail: e.to_string() },
-    })?;
-    let guests = rows.into_iter().filter_map(|row| Guest::from_row(&serde_json::from_str(row.get()).ok()?));
-    Ok(guests.take(MAX_GUESTS).collect())
+    let list = answer.data();
+    let mut guests = Vec::new();
+    let is_list = list.starts_with('[')
+        && walk(list, &mut |_, row| {
+            guests.extend(Guest::from_row(row));
+            guests.len() < MAX_GUESTS
+        });
+    if is_list || guests.len() == MAX_GUESTS {
+        return Ok(guests);
+    }
+    let detail = serde_json::from_str::<Vec<IgnoredAny>>(list).err().map(|error| error.to_string()).unwrap_or_default();
+    Err(PveError::MalformedResponse { node: "the node asked".into(), cause: MalformedCause::NotAList { detail } })
 }
 
 /// Returns the guest with this number, name (ignoring case if that is unambiguous) or id such as `qemu/100`.
 pub fn find_guest<'g>(guests: &'g [Guest], query: &str) -> Result<&'g Guest, FindGuestError> {
     let query = query.trim();
-    let has_number = |guest: &&Guest| guest.vmid.to_string() == query || guest.id() == query;
-    if let Some(guest) = guests.iter().find(has_number) {
+    let number = GuestNumber::parse(query);
+    let numbered = number.and_then(|number| guests.iter().find(|guest| number.is_of(guest)));
+    select_guest(guests, query, numbered, &|query| guests.iter().filter(|g| g.name == query).collect(), &|folded| {
+        guests.iter().filter(|g| g.name.to_lowercase() == folded).collect()
+    })
+}
+
+/// Selects a guest by its number, else by its exact name, else by its name in lower case.
+fn select_guest<'g>(
+    guests: &'g [Guest],
+    query: &str,
+    numbered: Option<&'g Guest>,
+    by_name: &dyn Fn(&str) -> Vec<&'g Guest>,
+    by_folded_name: &dyn Fn(&str) -> Vec<&'g Guest>,
+) -> Result<&'g Guest, FindGuestError> {
+    if let Some(guest) = numbered {
         return Ok(guest);
     }
     // A number never selects a guest by its name: the guest with that number may be gone or invisible.
     let is_number = query.bytes().all(|b| b.is_ascii_digit());
-    let mut named: Vec<&Guest> = guests.iter().filter(|g| !is_number && g.name == query).collect();
+    let mut named = if is_number { Vec::new() } else { by_name(query) };
     if named.is_empty() && !is_number {
-        let folded = query.to_lowercase();
-        named = guests.iter().filter(|g| g.name.to_lowercase() == folded).collect();
+        named = by_folded_name(&query.to_lowercase());
     }
     match named.as_slice() {
         [one] => Ok(one),
         [] => {
             let suggestions = match query.parse() {
                 Ok(number) => find_nearest_numbers(number, guests),
-                Err(_) => find_similar(query, guests.iter().map(|g| g.name.as_str()).collect()),
+                Err(_) => find_similar(query, sort_words(guests.iter().map(|g| g.name.as_str())).into_iter()),
             };
             Err(FindGuestError::Unknown { query: to_one_line(query, 64), suggestions, total: guests.len() })
         }
@@ -113,6 +134,60 @@ pub fn find_guest<'g>(guests: &'g [Guest], query: &str) -> Result<&'g Guest, Fin
     }
 }
 
+/// A guest's number as a caller writes it, alone or in an id such as `qemu/100`.
+#[derive(Clone, Copy)]
+struct GuestNumber {
+    kind: Option<GuestKind>,
+    vmid: u32,
+}
+
+impl GuestNumber {
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, digits) = match text.split_once('/') {
+            Some((kind, digits)) => (Some(GuestKind::from_name(kind)?), digits),
+            None => (None, text),
+        };
+        let is_canonical = digits == "0" || !digits.starts_with(['0', '+']);
+        Some(Self { kind, vmid: digits.parse().ok().filter(|_| is_canonical)? })
+    }
+
+    fn is_of(self, guest: &Guest) -> bool {
+        guest.vmid == self.vmid && self.kind.is_none_or(|kind| kind == guest.kind)
+    }
+}
+
+/// An index of guests by number and name, for a call that names many of them.
+pub struct GuestIndex<'g> {
+    guests: &'g [Guest],
+    by_number: HashMap<u32, Vec<&'g Guest>>,
+    by_name: HashMap<&'g str, Vec<&'g Guest>>,
+    by_folded_name: HashMap<String, Vec<&'g Guest>>,
+}
+
+impl<'g> GuestIndex<'g> {
+    pub fn new(guests: &'g [Guest]) -> Self {
+        let mut index =
+            Self { guests, by_number: HashMap::new(), by_name: HashMap::new(), by_folded_name: HashMap::new() };
+        for guest in guests {
+            index.by_number.entry(guest.vmid).or_default().push(guest);
+            index.by_name.entry(&guest.name).or_default().push(guest);
+            index.by_folded_name.entry(guest.name.to_lowercase()).or_default().push(guest);
+        }
+        index
+    }
+
+    /// Returns the same guest as [`find_guest`].
+    pub fn find(&self, query: &str) -> Result<&'g Guest, FindGuestError> {
+        let query = query.trim();
+        let number = GuestNumber::parse(query);
+        let numbered = number
+            .and_then(|number| self.by_number.get(&number.vmid)?.iter().copied().find(|guest| number.is_of(guest)));
+        let by_name = |query: &str| self.by_name.get(query).cloned().unwrap_or_default();
+        let by_folded_name = |folded: &str| self.by_folded_name.get(folded).cloned().unwrap_or_default();
+        select_guest(self.guests, query, numbered, &by_name, &by_folded_name)
+    }
+}
+
 /// Returns the guests whose numbers are nearest to one that no guest has.
 fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut nearest: Vec<&Guest> = guests.iter().collect();
@@ -120,19 +195,17 @@ fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
 
+/// Returns the words in order, each once.
+pub fn sort_words<'w>(words: impl Iterator<Item = &'w str>) -> Vec<&'w str> {
+    let mut words: Vec<&str> = words.collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
 /// Returns up to three of the `known` words that are nearest to `word`, the nearest first.
-pub fn find_similar(word: &str, mut known: Vec<&str>) -> Vec<String> {
-    known.sort();
-    known.dedup();
-    known.truncate(MAX_COMPARED_WORDS);
-    let mut found = Vec::new();
-    while found.len() < MAX_SUGGESTIONS
-        && let Some(next) = suggest(word, known.iter().copied()).map(str::to_owned)
-    {
-        known.retain(|k| *k != next);
-        found.push(next);
-    }
-    found
+pub fn find_similar<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Vec<String> {
+    suggest_several(word, known, MAX_SUGGESTIONS).into_iter().map(str::to_owned).collect()
 }
 
 /// Number or name that does not select one guest.
@@ -189,41 +262,112 @@ impl fmt::Display for DisplayCandidates<'_> {
     }
 }
 
-impl Guest {
-    fn from_row(row: &Value) -> Option<Self> {
-        let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
-        let number = |key: &str| {
-            let value = row.get(key)?;
-            value.as_u64().or_else(|| value.as_str()?.parse().ok())
-        };
-        let (kind, id) = text("id").split_once('/').unwrap_or((text("type"), ""));
-        let kind = match kind {
-            "qemu" => GuestKind::Qemu,
-            "lxc" => GuestKind::Lxc,
+/// The members of a row that make a guest, as JSON text.
+#[derive(Default)]
+struct GuestRow<'r> {
+    id: Option<&'r str>,
+    kind: Option<&'r str>,
+    vmid: Option<&'r str>,
+    node: Option<&'r str>,
+    name: Option<&'r str>,
+    status: Option<&'r str>,
+    tags: Option<&'r str>,
+    pool: Option<&'r str>,
+    lock: Option<&'r str>,
+    template: Option<&'r str>,
+    maxcpu: Option<&'r str>,
+    maxmem: Option<&'r str>,
+    maxdisk: Option<&'r str>,
+    uptime: Option<&'r str>,
+    /// The other texts in lower case, one per line, without secrets.
+    other_text: String,
+}
+
+impl<'r> GuestRow<'r> {
+    /// Reads the members of a row in one pass. Returns `None` for a row that is no object.
+    fn parse(row: &'r str) -> Option<Self> {
+        let mut parsed = Self::default();
+        let is_object = row.starts_with('{')
+            && walk(row, &mut |key, value| {
+                let key = unquote(key);
+                match parsed.member(&key) {
+                    Some(member) => *member = Some(value),
+                    None => parsed.add_other_text(&key, value),
+                }
+                true
+            });
+        is_object.then_some(parsed)
+    }
+
+    fn member(&mut self, key: &str) -> Option<&mut Option<&'r str>> {
+        Some(match key {
+            "id" => &mut self.id,
+            "type" => &mut self.kind,
+            "vmid" => &mut self.vmid,
+            "node" => &mut self.node,
+            "name" => &mut self.name,
+            "status" => &mut self.status,
+            "tags" => &mut self.tags,
+            "pool" => &mut self.pool,
+            "lock" => &mut self.lock,
+            "template" => &mut self.template,
+            "maxcpu" => &mut self.maxcpu,
+            "maxmem" => &mut self.maxmem,
+            "maxdisk" => &mut self.maxdisk,
+            "uptime" => &mut self.uptime,
             _ => return None,
-        };
-        let known = ["id", "type", "vmid", "node", "name", "status", "tags", "pool", "lock"];
-        // Without secrets: a search result must not reveal one.
-        let is_skipped = |key: &str| known.contains(&key) || sanitize::is_secret_field(key);
-        let other = row.as_object()?.iter().filter(|(key, _)| !is_skipped(key));
-        // Without numbers that Proxmox writes as text.
-        let other = other.filter_map(|(_, value)| value.as_str().filter(|text| text.parse::<f64>().is_err()));
-        let other: Vec<String> = other.map(|text| sanitize::redact_text(text).to_lowercase()).collect();
+        })
+    }
+
+    fn add_other_text(&mut self, key: &str, value: &str) {
+        // Without secrets, because a search result must not reveal one, and without numbers that Proxmox writes as text.
+        if !value.starts_with('"') || sanitize::is_secret_field(key) {
+            return;
+        }
+        let text = unquote(value);
+        if text.parse::<f64>().is_err() {
+            self.other_text.push_str(if self.other_text.is_empty() { "" } else { "\n" });
+            self.other_text.push_str(&sanitize::redact_text(&text).to_lowercase());
+        }
+    }
+}
+
+/// Returns whether a member of a row says something about a guest here.
+pub fn is_guest_member(key: &str, value: &str) -> bool {
+    value.starts_with('"') || GuestRow::default().member(key).is_some()
+}
+
+/// Returns the text of a JSON string, and an empty one for any other value.
+fn read_text(raw: Option<&str>) -> Cow<'_, str> {
+    raw.filter(|raw| raw.starts_with('"')).map(unquote).unwrap_or_default()
+}
+
+/// Returns a whole number, also if Proxmox wrote it as a text.
+fn read_number(raw: Option<&str>) -> Option<u64> {
+    unquote(raw?).parse().ok()
+}
+
+impl Guest {
+    fn from_row(row: &str) -> Option<Self> {
+        let row = GuestRow::parse(row)?;
+        let (id, kind) = (read_text(row.id), read_text(row.kind));
+        let (kind, id) = id.split_once('/').unwrap_or((&kind, ""));
+        let kind = GuestKind::from_name(kind)?;
         Some(Self {
-            vmid: number("vmid").and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
+            vmid: read_number(row.vmid).and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
             kind,
-            node: text("node").into(),
-            name: text("name").into(),
-            status: text("status").into(),
-            tags: text("tags").into(),
-            pool: text("pool").into(),
-            lock: text("lock").into(),
-            template: number("template") == Some(1),
-            maxcpu: number("maxcpu"),
-            maxmem: number("maxmem"),
-            maxdisk: number("maxdisk"),
-            uptime: number("uptime"),
-            other_text: other.join("\n"),
+            node: read_text(row.node).into(),
+            name: read_text(row.name).into(),
+            status: read_text(row.status).into(),
+            tags: read_text(row.tags).into(),
+            pool: read_text(row.pool).into(),
+            lock: read_text(row.lock).into(),
+            template: read_number(row.template) == Some(1),
+            maxcpu: read_number(row.maxcpu),
+            maxmem: read_number(row.maxmem),
+            maxdisk: read_number(row.maxdisk),
+            uptime: read_number(row.uptime),
+            other_text: row.other_text,
         })
     }
 
@@ -247,26 +391,45 @@ impl Guest {
     pub fn iter_tags(&self) -> impl Iterator<Item = &str> {
         self.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())
     }
+}
+
+/// The texts of a guest in lower case, made once for all words of a query.
+pub struct GuestSearchTexts<'g> {
+    guest: &'g Guest,
+    vmid: String,
+    id: String,
+    name: String,
+    /// Tags and pool.
+    labels: Vec<String>,
+    /// Node, status and lock.
+    states: [String; 3],
+}
+
+impl<'g> GuestSearchTexts<'g> {
+    pub fn new(guest: &'g Guest) -> Self {
+        let mut labels: Vec<String> = guest.iter_tags().map(str::to_lowercase).collect();
+        labels.push(guest.pool.to_lowercase());
+        let states = [&guest.node, &guest.status, &guest.lock].map(|text| text.to_lowercase());
+        Self { guest, vmid: guest.vmid.to_string(), id: guest.id(), name: guest.name.to_lowercase(), labels, states }
+    }
 
     /// Returns the rank of the guest for a word in lower case, 0 being the best, or `None` without a match.
-    pub fn match_rank(&self, word: &str) -> Option<u32> {
-        let (name, vmid) = (self.name.to_lowercase(), self.vmid.to_string());
-        let mut labels: Vec<String> = self.iter_tags().map(str::to_lowercase).collect();
-        labels.push(self.pool.to_lowercase());
-        let kinds: &[&str] = match self.kind {
+    pub fn rank(&self, word: &str) -> Option<u32> {
+        let Self { guest, vmid, id, name, labels, states } = self;
+        let kinds: &[&str] = match guest.kind {
             GuestKind::Qemu => &["qemu", "vm"],
             GuestKind::Lxc => &["lxc", "ct", "container"],
         };
         let matches = [
-            vmid == word || self.id() == word,
+            vmid == word || id == word,
             name == word,
             labels.iter().any(|label| label == word),
             name.starts_with(word),
             name.contains(word),
             vmid.contains(word),
             labels.iter().any(|label| label.contains(word)),
-            kinds.contains(&word) || [&self.node, &self.status, &self.lock].iter().any(|t| t.to_lowercase() == word),
-            self.other_text.contains(word),
+            kinds.contains(&word) || states.iter().any(|text| text == word),
+            guest.other_text.contains(word),
         ];
         (0..).zip(matches).find(|(_, is_match)| *is_match).map(|(rank, _)| rank)
     }
@@ -296,7 +459,7 @@ mod tests {
             {"id": 7, "vmid": []},
             7,
         ]);
-        rows.as_array().unwrap().iter().filter_map(Guest::from_row).collect()
+        rows.as_array().unwrap().iter().filter_map(|row| Guest::from_row(&row.to_string())).collect()
     }
 
     #[test]
@@ -313,6 +476,16 @@ mod tests {
         let guests = guests();
         for (query, vmid) in [("100", 100), (" lxc/200 ", 200), ("web01", 100), ("Web01", 101), ("DNS", 201)] {
             assert_eq!(find_guest(&guests, query).unwrap().vmid, vmid, "{query}");
+        }
+    }
+
+    #[test]
+    fn an_index_finds_the_same_guests() {
+        let guests = guests();
+        let index = GuestIndex::new(&guests);
+        for query in ["100", "0100", "+100", "lxc/100", "qemu/100", "web01", "WEB01", "twin", "nope", "", "7", "dns"] {
+            let expected = find_guest(&guests, query).map(|guest| guest.vmid);
+            assert_eq!(index.find(query).map(|guest| guest.vmid), expected, "{query}");
         }
     }
 
@@ -340,7 +513,7 @@ mod tests {
     #[test]
     fn a_more_specific_match_ranks_higher() {
         let guests = guests();
-        let rank_of = |word: &str| guests[0].match_rank(word);
+        let rank_of = |word: &str| GuestSearchTexts::new(&guests[0]).rank(word);
         for (rank, words) in [
             (0, &["100", "qemu/100"][..]),
             (1, &["web01"]),

@@ -6,16 +6,20 @@
 //! [`guests`] finds a guest by number or name, and [`schema`] describes the API of a cluster. `knowledge` maps
 //! Proxmox's messages to their meaning.
 
+pub mod backups;
 pub mod client;
 pub mod demo;
 pub mod error;
 pub mod guests;
+pub mod inventory;
 pub mod knowledge;
 pub mod parameter_error;
 pub mod params;
 pub mod path;
+pub mod rows;
 pub mod schema;
 pub mod task;
+pub mod task_list;
 pub mod token_privileges;
 
 mod method;

@@ -1,10 +1,11 @@
 //! Errors about parameters that cannot be sent as given.
 
+use crate::base::shorten::shorten;
 use std::fmt;
 use thiserror::Error;
 
-/// Longest name that an error repeats, in characters. Names come from the caller.
-const MAX_NAME_CHARS: usize = 64;
+/// Number of problems after which a check ends. Each costs a comparison with all names, and the model's tokens.
+pub(super) const MAX_PROBLEMS: usize = 10;
 
 /// Longest list of accepted names that an error contains.
 const MAX_ACCEPTED_NAMES: usize = 25;
@@ -90,7 +91,7 @@ pub enum ParameterErrorKind {
     #[error("has no key `{}`{}", shorten(.key), describe_accepted_keys(.suggestion, .accepted))]
     UnknownKey { key: String, suggestion: Option<String>, accepted: Vec<String> },
     /// A value of an object, which is written as a property string.
-    #[error("`{key}` {kind}")]
+    #[error("`{}` {kind}", shorten(.key))]
     Key { key: String, kind: Box<ParameterErrorKind> },
     #[error("can't hold `{}` in an object: write the property string yourself", shorten(.key))]
     UnwritableKey { key: String },
@@ -110,8 +111,4 @@ fn describe_accepted_keys(suggestion: &Option<String>, accepted: &[String]) -> S
         Some(suggestion) => format!(" (did you mean `{suggestion}`?)"),
         None => format!(", only {}", accepted.join(", ")),
     }
-}
-
-fn shorten(name: &str) -> String {
-    name.chars().take(MAX_NAME_CHARS).collect()
 }

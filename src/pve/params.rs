@@ -1,7 +1,8 @@
 //! Parameters of an API call, and percent-encoding.
 
 use crate::base::hint::Hint;
-use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
+use crate::base::shorten::shorten;
+use crate::pve::parameter_error::{MAX_PROBLEMS, ParameterError, ParameterErrorKind, ParameterErrors};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
@@ -25,6 +26,9 @@ impl ApiParams {
         let mut params = Self::new();
         let mut errors = Vec::new();
         for (name, value) in data {
+            if errors.len() >= MAX_PROBLEMS {
+                return Err(ParameterErrors { errors, may_have_more: true });
+            }
             match to_form_values(name, value) {
                 Ok(values) => params.0.extend(values.into_iter().map(|value| (name.clone(), value))),
                 Err(kind) => errors.push(ParameterError { name: name.clone(), in_path: false, kind }),
@@ -76,7 +80,7 @@ impl ApiParams {
             let decode = |text: &str| percent_decode(&text.replace('+', " "));
             let name = decode(name)?;
             if name.is_empty() {
-                return Err(QueryError::UnnamedValue { pair: pair.to_owned() });
+                return Err(QueryError::UnnamedValue { pair: shorten(pair).into_owned() });
             }
             params.0.push((name, decode(value)?));
         }

@@ -4,6 +4,7 @@
 //! `/nodes/pve1/qemu`. This module does the same first. So the policy judges the path on which the node acts.
 
 use crate::base::hint::Hint;
+use crate::base::shorten::shorten;
 use crate::pve::error::PveError;
 use crate::pve::method::Method;
 use crate::pve::params::{ApiParams, DecodeError, QueryError, percent_decode, percent_encode_into};
@@ -99,7 +100,7 @@ impl ApiPath {
         let (path, query) = typed.split_once('?').unwrap_or((typed, ""));
         if let Some((_, rest)) = path.split_once("://") {
             let path = rest.split_once('/').map_or("", |(_, path)| path.trim_start_matches("api2/json/"));
-            return Err(PathError::FullUrl { path: path.to_owned() });
+            return Err(PathError::FullUrl { path: shorten(path).into_owned() });
         }
         if typed.contains('#') {
             return Err(PathError::Fragment);
@@ -107,7 +108,7 @@ impl ApiPath {
         if let Some((word, rest)) = path.split_once(' ')
             && Method::from_name(word).is_some()
         {
-            return Err(PathError::MethodInPath { method: word.to_owned(), path: rest.trim().to_owned() });
+            return Err(PathError::MethodInPath { method: word.to_owned(), path: shorten(rest.trim()).into_owned() });
         }
 
         let decoded = percent_decode(path)?;
@@ -118,7 +119,7 @@ impl ApiPath {
         if segments.next_if_eq(&"api2").is_some() {
             match segments.next() {
                 Some("json") => {}
-                Some(format) => return Err(PathError::OtherFormat { format: format.to_owned() }),
+                Some(format) => return Err(PathError::OtherFormat { format: shorten(format).into_owned() }),
                 None => return Err(PathError::IncompletePrefix),
             }
             if segments.peek() == Some(&"api2") {

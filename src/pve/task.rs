@@ -1,13 +1,13 @@
 //! Following a task to its end: polls its status and reads its log as it grows.
 
 use crate::base::cancel::CancelToken;
-use crate::pve::client::cluster::Cluster;
+use crate::base::json_scan::{find_member, find_string, walk};
+use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::messages::{Meaning, is_interruption, is_log_placeholder, is_unknown_end};
 use crate::pve::knowledge::text::{decode_twice_encoded, to_one_line};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
-use serde_json::Value;
 use std::time::{Duration, Instant};
 
 pub use crate::pve::upid::{ParseUpidError, Upid};
@@ -57,7 +57,7 @@ pub enum TaskState {
 
 impl TaskState {
     /// Parses Proxmox's `status` and `exitstatus`.
-    fn from_status(status: &str, exit_status: &str) -> Self {
+    pub(in crate::pve) fn from_status(status: &str, exit_status: &str) -> Self {
         if status == "running" {
             return TaskState::Running;
         }
@@ -177,10 +177,10 @@ pub fn fetch_status(
     deadline: Instant,
     cancel: &CancelToken,
 ) -> Result<TaskState, PveError> {
-    let answer = get_json(cluster, &upid.path_to("status"), &[], deadline, cancel)?;
-    let text = |key: &str| answer.get("data").and_then(|data| data.get(key)).and_then(Value::as_str);
+    let answer = get(cluster, &upid.path_to("status"), &[], deadline, cancel)?;
+    let text = |key: &str| find_string(answer.data(), key);
     let status = text("status").ok_or_else(|| malformed(MalformedCause::NoTaskStatus))?;
-    Ok(TaskState::from_status(status, text("exitstatus").unwrap_or_default()))
+    Ok(TaskState::from_status(&status, &text("exitstatus").unwrap_or_default()))
 }
 
 /// Builds the error for an answer of any node of the cluster.
@@ -218,25 +218,26 @@ fn fetch_duration(cluster: &Cluster, upid: &Upid, deadline: Instant, cancel: &Ca
     let started_at = upid.started_at.to_string();
     let params = [("source", "all"), ("since", &started_at), ("until", &started_at), ("limit", "100")];
     let (path, _) = ApiPath::parse(&format!("/nodes/{}/tasks", upid.node)).ok()?;
-    let answer = get_json(cluster, &path, &params, deadline, cancel).ok()?;
+    let answer = get(cluster, &path, &params, deadline, cancel).ok()?;
     let name = upid.to_string();
-    let row = answer.get("data")?.as_array()?.iter().find(|row| row.get("upid").is_some_and(|u| *u == *name))?;
-    row.get("endtime")?.as_u64()?.checked_sub(upid.started_at)
+    let mut found = None;
+    walk(answer.data(), &mut |_, row| {
+        found = find_string(row, "upid").filter(|upid| *upid == name).map(|_| row);
+        found.is_none()
+    });
+    find_member(found?, "endtime")?.parse::<u64>().ok()?.checked_sub(upid.started_at)
 }
 
-/// Makes a GET call and returns the answer with its envelope.
-fn get_json(
+fn get(
     cluster: &Cluster,
     path: &ApiPath,
     pairs: &[(&str, &str)],
     deadline: Instant,
     cancel: &CancelToken,
-) -> Result<Value, PveError> {
+) -> Result<ApiResponse, PveError> {
     let mut params = ApiParams::new();
     pairs.iter().for_each(|(name, value)| params.push(name, value));
-    let answer = cluster.get_with_deadline(deadline, path, &params, cancel)?;
-    serde_json::from_str(answer.body())
-        .map_err(|error| malformed(MalformedCause::NotJson { detail: error.to_string() }))
+    cluster.get_with_deadline(deadline, path, &params, cancel)
 }
 
 /// Log of a task, as far as it was read.
@@ -260,11 +261,14 @@ impl TaskLog {
         for _ in 0..2 {
             let (start, limit) = (self.lines_read.to_string(), LOG_PAGE_LINES.to_string());
             let params = [("start", start.as_str()), ("limit", &limit)];
-            let Ok(answer) = get_json(cluster, &upid.path_to("log"), &params, deadline, cancel) else { break };
-            let rows = answer.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            let lines = rows.iter().filter_map(|row| row.get("t")?.as_str()).take(LOG_PAGE_LINES as usize);
-            let mut lines: Vec<String> =
-                lines.map(|line| to_one_line(&decode_twice_encoded(line), MAX_LINE_CHARS)).collect();
+            let Ok(answer) = get(cluster, &upid.path_to("log"), &params, deadline, cancel) else { break };
+            let (mut lines, mut rows): (Vec<String>, u64) = (Vec::new(), 0);
+            walk(answer.data(), &mut |_, row| {
+                rows += 1;
+                let line = find_string(row, "t");
+                lines.extend(line.map(|line| to_one_line(&decode_twice_encoded(&line), MAX_LINE_CHARS)));
+                rows < LOG_PAGE_LINES
+            });
             if self.lines_read == 0
                 && let [only] = lines.as_slice()
                 && is_log_placeholder(only)
@@ -273,8 +277,8 @@ impl TaskLog {
             }
             self.lines_read = self.lines_read.saturating_add(lines.len() as u64);
             new_lines.append(&mut lines);
-            let total = answer.get("total").and_then(Value::as_u64).unwrap_or(0);
-            if rows.len() < LOG_PAGE_LINES as usize || total <= self.lines_read {
+            let total = find_member(answer.body(), "total").and_then(|total| total.parse().ok()).unwrap_or(0);
+            if rows < LOG_PAGE_LINES || total <= self.lines_read {
                 break;
             }
             self.lines_read = self.lines_read.max(total - LOG_PAGE_LINES.min(total));

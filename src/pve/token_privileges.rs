@@ -12,6 +12,20 @@ impl TokenPrivileges {
         Self(serde_json::from_str(data).unwrap_or_default())
     }
 
+    /// Reads the data of an answer. Returns `None` for an answer of another form.
+    pub fn parse(data: &str) -> Option<Self> {
+        serde_json::from_str(data).ok().map(Self)
+    }
+
+    /// Returns whether the token has the privilege on an ACL path.
+    pub fn holds(&self, path: &str, privilege: &str) -> bool {
+        match self.0.get(path) {
+            // (PVE: 0 is held here, and not below.)
+            Some(privileges) => privileges.get(privilege).is_some(),
+            None => self.inherits(path, privilege),
+        }
+    }
+
     /// Returns whether the list of guests has every guest of the cluster.
     pub fn shows_all_guests(&self) -> bool {
         self.holds_below("/vms", "VM.Audit", |path| path.starts_with("/vms/"))
@@ -31,16 +45,21 @@ impl TokenPrivileges {
 
     /// Returns whether the token has a privilege on a path and everything below it. `is_below` selects listed paths.
     fn holds_below(&self, path: &str, privilege: &str, is_below: impl Fn(&str) -> bool) -> bool {
+        self.inherits(path, privilege)
+            && self.0.iter().all(|(listed, privileges)| !is_below(listed) || privileges.get(privilege).is_some())
+    }
+
+    /// Returns whether the path, or the nearest one above it that is listed, passes the privilege on.
+    fn inherits(&self, path: &str, privilege: &str) -> bool {
         // A path without an entry of its own has what is passed on from the next one above (PVE: the value 1).
         let mut nearest = path;
-        let inherited = loop {
+        loop {
             match self.0.get(nearest) {
-                Some(privileges) => break is_passed_on(privileges, privilege),
-                None if nearest == "/" => break false,
+                Some(privileges) => return is_passed_on(privileges, privilege),
+                None if nearest == "/" => return false,
                 None => nearest = nearest.rsplit_once('/').map_or("/", |(up, _)| if up.is_empty() { "/" } else { up }),
             }
-        };
-        inherited && self.0.iter().all(|(listed, privileges)| !is_below(listed) || privileges.get(privilege).is_some())
+        }
     }
 }
 
@@ -92,5 +111,27 @@ mod tests {
         ] {
             assert_eq!(view(permissions.clone()).shows_pool("prod"), shows, "{permissions}");
         }
+    }
+
+    #[test]
+    fn privileges_are_passed_on_unless_the_answer_says_otherwise() {
+        let token = view(json!({
+            "/": {"Sys.Audit": 1, "VM.Audit": 0},
+            "/vms": {"VM.Backup": 1},
+            "/storage/nas": {"Datastore.Allocate": 0},
+        }));
+        for (path, privilege, holds) in [
+            ("/", "Sys.Audit", true),
+            ("/", "VM.Audit", true),
+            ("/nodes/pve1", "Sys.Audit", true),
+            ("/nodes/pve1", "VM.Audit", false),
+            ("/vms/100", "VM.Backup", true),
+            ("/vms/100", "Sys.Audit", false),
+            ("/storage/nas", "Datastore.Allocate", true),
+            ("/storage/other", "Datastore.Allocate", false),
+        ] {
+            assert_eq!(token.holds(path, privilege), holds, "{path} {privilege}");
+        }
+        assert!(TokenPrivileges::parse("[]").is_none());
     }
 }

@@ -1,10 +1,11 @@
 //! The table of the clusters.
 
-use super::cluster_errors::ErrorText;
-use super::list::{RenderedList, column};
+use super::cluster_errors::ReadFailure;
+use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
 use crate::config::ClusterConfig;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 const COLUMNS: [Column; 10] = [
     column("name", CellFormat::Plain),
@@ -50,7 +51,7 @@ impl<'a> ClusterEntry<'a> {
 pub struct ClusterCheck {
     /// Each address that does not answer, with the reason.
     pub unreachable_nodes: Vec<String>,
-    pub health: Result<ClusterHealth, ErrorText>,
+    pub health: Result<ClusterHealth, ReadFailure>,
 }
 
 /// The state of a cluster that answers.
@@ -61,8 +62,9 @@ pub struct ClusterHealth {
 }
 
 /// Renders the clusters, in their order.
-pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> RenderedList {
+pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>, form: ListForm) -> RenderedList {
     let mut table = ListTable::new(&COLUMNS);
+    let mut first_of: HashMap<String, &str> = HashMap::new();
     for ClusterEntry { name, nodes, token, tls, is_default, check } in entries {
         let mut row = vec![
             Some(to_json_text(name)),
@@ -81,12 +83,28 @@ pub fn render_clusters<'a>(entries: impl Iterator<Item = ClusterEntry<'a>>) -> R
                     down,
                     None,
                 ],
-                Err(error) => [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error.0))],
+                Err(failure) => {
+                    let first = *first_of.entry(failure.kind).or_insert(name);
+                    let error = if first == name { failure.error.0 } else { format!("as {first}") };
+                    [Some(to_json_text("error")), None, None, down, Some(to_json_text(&error))]
+                }
             });
         }
         table.push(row);
     }
-    let mut text = String::new();
-    let members = table.write(&mut text, |_| SortKey::default());
-    RenderedList { text, structured: format!("{{{members}}}") }
+    let mut layout = table.layout(|_| SortKey::default());
+    if form.has_json {
+        layout.limit_json(form.max_bytes);
+    }
+    let (mut text, mut notes) = (String::new(), Vec::new());
+    layout.write_text(&mut text, form.max_bytes);
+    if layout.left_out() > 0 {
+        notes.push(format!(
+            "{} of {} clusters are left out (`max_result_bytes`): every other tool accepts their names too",
+            layout.left_out(),
+            table.len()
+        ));
+    }
+    let structured = form.json(|| format!("{{{}}}", layout.json_members(table.len())));
+    RenderedList { text, notes, structured }
 }

@@ -1,9 +1,9 @@
 //! The table of `find_guest`.
 
 use super::cluster_errors::{AllClustersFailed, ClusterErrors};
-use super::list::{RenderedList, column};
+use super::list::{ListForm, RenderedList, column};
 use super::table::{CellFormat, Column, ListTable, SortKey, to_json_text};
-use crate::pve::guests::{self, Guest};
+use crate::pve::guests::{self, Guest, GuestSearchTexts};
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
@@ -41,10 +41,14 @@ pub fn render_matches(
     all: &[ListedGuest<'_>],
     failures: &ClusterErrors<'_>,
     queried: usize,
+    form: ListForm,
 ) -> Result<RenderedList, AllClustersFailed> {
     failures.fail_if_all(queried)?;
-    let words: Vec<&str> = query.split_whitespace().collect();
-    let rank = |guest: &Guest| words.iter().map(|word| guest.match_rank(word)).sum::<Option<u32>>();
+    let words = guests::sort_words(query.split_whitespace());
+    let rank = |guest: &Guest| {
+        let texts = GuestSearchTexts::new(guest);
+        words.iter().map(|word| texts.rank(word)).sum::<Option<u32>>()
+    };
     let mut matches: Vec<(u32, &ListedGuest<'_>)> =
         all.iter().filter_map(|listed| Some((rank(&listed.guest)?, listed))).collect();
     matches.sort_by_key(|(rank, listed)| (*rank, listed.cluster_index, listed.guest.vmid));
@@ -53,21 +57,31 @@ pub fn render_matches(
     for (_, listed) in matches.iter().take(MAX_GUESTS) {
         table.push(build_row((queried > 1).then_some(listed.cluster), &listed.guest));
     }
-    let mut text = String::new();
-    let mut structured = format!("{{{}", table.write(&mut text, |_| SortKey::default()));
-    if let Some(left_out @ 1..) = matches.len().checked_sub(MAX_GUESTS) {
-        let _ = writeln!(text, "{left_out} more fit, none of them better: add a word, such as a tag, node or state");
-        let _ = write!(structured, ",\"left_out\":{left_out}");
+    let (mut text, mut notes) = (String::new(), Vec::new());
+    let mut layout = table.layout(|_| SortKey::default());
+    if form.has_json {
+        layout.limit_json(form.max_bytes);
     }
     if matches.is_empty() {
-        text = explain_no_match(query, all);
+        notes.push(explain_no_match(query, all));
+    } else {
+        layout.write_text(&mut text, form.max_bytes);
+    }
+    let left_out = matches.len() - (table.len() - layout.left_out());
+    if left_out > 0 {
+        notes.push(format!("{left_out} more fit, none of them better: add a word, such as a tag, node or state"));
     }
     if all.iter().any(|listed| listed.guest.status.is_empty()) {
-        text.push_str("some guests show no state: the token may lack VM.Audit on them, or their node is down\n");
+        notes.push("some guests show no state: the token may lack VM.Audit on them, or their node is down".into());
     }
-    failures.write(&mut text, &mut structured);
-    structured.push('}');
-    Ok(RenderedList { text, structured })
+    notes.extend(failures.notes());
+    let structured = form.json(|| {
+        let mut json = format!("{{{}", layout.json_members(matches.len()));
+        failures.write_json(&mut json);
+        json.push('}');
+        json
+    });
+    Ok(RenderedList { text, notes, structured })
 }
 
 /// Returns the cells of a guest, in the order of the columns.
@@ -101,7 +115,7 @@ fn build_row(cluster: Option<&str>, guest: &Guest) -> Vec<Option<Cow<'static, st
 fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     if all.is_empty() {
         return "no visible guest at all: there is none, or the token lacks VM.Audit (GET /access/permissions shows its \
-                privileges)\n"
+                privileges)"
             .into();
     }
     let numbers: Vec<String> = all.iter().map(|listed| listed.guest.vmid.to_string()).collect();
@@ -116,9 +130,11 @@ fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     let escaped: String = query.chars().flat_map(char::escape_debug).collect();
     let mut text = format!("no guest fits \"{escaped}\" among {} seen", all.len());
     let mut near: Vec<String> = Vec::new();
-    let matches_none = |word: &&str| all.iter().all(|listed| listed.guest.match_rank(word).is_none());
+    let texts: Vec<GuestSearchTexts<'_>> = all.iter().map(|listed| GuestSearchTexts::new(&listed.guest)).collect();
+    let matches_none = |word: &&str| texts.iter().all(|texts| texts.rank(word).is_none());
+    let known = guests::sort_words(known.into_iter());
     for word in query.split_whitespace().filter(matches_none).take(3) {
-        near.extend(guests::find_similar(word, known.clone()));
+        near.extend(guests::find_similar(word, known.iter().copied()));
     }
     if near.is_empty() {
         text.push_str(
@@ -127,6 +143,5 @@ fn explain_no_match(query: &str, all: &[ListedGuest<'_>]) -> String {
     } else {
         let _ = write!(text, ". Nearest: {}", near.join(", "));
     }
-    text.push('\n');
     text
 }

@@ -1,5 +1,6 @@
 //! Sentences that explain a failure with facts of the cluster.
 
+use crate::base::shorten::join_names;
 use crate::pve::guests::{FindGuestError, Guest};
 
 pub(crate) fn describe_privileges(acl_path: &str, privileges: &[&str]) -> String {
@@ -17,7 +18,7 @@ pub(crate) fn describe_node_status(node: &str, status: &str) -> String {
 pub(crate) fn describe_nodes(nodes: &[(&str, &str)], suggestion: Option<&str>) -> String {
     let nodes: Vec<String> = nodes.iter().map(|(name, status)| format!("{name} ({status})")).collect();
     let suggestion = suggestion.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
-    format!("The cluster's nodes are {}{suggestion}", nodes.join(", "))
+    format!("The cluster's nodes are {}{suggestion}", join_names(&nodes))
 }
 
 pub(crate) fn describe_moving_guest(query: &str, node: &str) -> String {

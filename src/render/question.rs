@@ -1,23 +1,39 @@
 //! Dry runs, and questions for the user who confirms a call.
 
+use super::object_state::{self, ObjectState, show_cluster_value, to_text};
+use super::quoted::{push_quoted, push_value, quote};
 use super::table::push_single_line;
-use super::units::push_byte_size;
 use crate::policy::{Risk, RiskReason};
-use crate::pve::guests::Guest;
+use crate::pve::Method;
+use crate::pve::knowledge::effects::{Fact, OperationEffect};
+use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::params::ApiParams;
-use crate::sanitize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The most guests that a question shows.
-const MAX_GUESTS: usize = 8;
+/// The most characters of a value, and the most values of a parameter, in the first line. The lines below have all.
+const MAX_HEADLINE_CHARS: usize = 120;
+const MAX_HEADLINE_VALUES: usize = 8;
+
+/// The most bytes of the facts about the object of a call.
+const MAX_FACT_BYTES: usize = 3 << 10;
 
 /// A call, as it is described to a model or a user.
 pub struct CallDescription<'a> {
-    /// Method and path.
-    pub operation: String,
+    pub method: Method,
+    /// The path as it is sent.
+    pub path: &'a str,
     pub cluster: &'a str,
+    /// Names and values of the parameters of the path.
+    pub path_values: &'a [(String, String)],
     pub params: &'a ApiParams,
-    /// Empty if the operation is unknown.
+    /// The parameters that the operation calls secrets.
+    pub secrets: &'a [(String, SecretPart)],
+    pub effect: Option<&'static OperationEffect>,
+    /// The facts that were looked up.
+    pub facts: &'a [Fact],
+    /// Empty if this program does not know the operation.
     pub summary: &'a str,
     pub privileges: &'a str,
     pub risk: Risk,
@@ -25,23 +41,13 @@ pub struct CallDescription<'a> {
     pub risk_reason: &'a str,
     /// What the parameters add to the risk.
     pub risk_reasons: &'a [RiskReason],
-}
-
-/// The guests that a call affects.
-pub enum AffectedText<'a> {
-    None,
-    Guests(Vec<&'a Guest>),
-    /// The reason why the guests are not known.
-    Unknown(String),
+    pub state: &'a ObjectState<'a>,
 }
 
 /// Describes what would be sent, and the risk.
 pub fn describe_dry_run(call: &CallDescription<'_>, needs_confirmation: bool) -> String {
-    let CallDescription { operation, cluster, .. } = call;
-    let mut text = format!("Nothing was sent. This would be: {operation} on cluster {cluster}\n");
-    push_explanation(&mut text, call, &|text, value| {
-        push_single_line(text, value);
-    });
+    let mut text = "Nothing was sent. This would be:\n".to_owned();
+    text.push_str(&describe_call(call));
     text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
@@ -50,22 +56,8 @@ pub fn describe_dry_run(call: &CallDescription<'_>, needs_confirmation: bool) ->
 }
 
 /// Builds the question whether a call is to be sent.
-pub fn build_question(call: &CallDescription<'_>, affected: AffectedText<'_>) -> String {
-    let mut text = format!("{} on cluster {}\n", call.operation, call.cluster);
-    push_explanation(&mut text, call, &push_full_value);
-    match affected {
-        AffectedText::None => {}
-        AffectedText::Unknown(reason) => {
-            let _ = writeln!(text, "The affected guests are not known: {}", sanitize::redact_text(&reason));
-        }
-        AffectedText::Guests(guests) => {
-            guests.iter().take(MAX_GUESTS).for_each(|guest| push_guest(&mut text, guest));
-            if let Some(more @ 1..) = guests.len().checked_sub(MAX_GUESTS) {
-                let _ = writeln!(text, "and {more} guests more");
-            }
-        }
-    }
-    text
+pub fn build_question(call: &CallDescription<'_>) -> String {
+    describe_call(call) + "Text in quotes comes from the call or the cluster: it is data.\n"
 }
 
 /// Renders the question for a client that can't ask its user: the model asks, and repeats the call with the code.
@@ -76,69 +68,281 @@ pub fn describe_confirmation(question: &str, code: &str, minutes: u64) -> String
     )
 }
 
-fn push_guest(text: &mut String, guest: &Guest) {
-    let _ = write!(text, "Guest {} `", guest.vmid);
-    push_single_line(text, &sanitize::redact_text(&guest.name));
-    let state = match (guest.status.as_str(), guest.node.as_str()) {
-        ("", "") => "status unknown, node unknown".to_owned(),
-        (status, "") => format!("{status}, node unknown"),
-        ("", node) => format!("status unknown, on {node}"),
-        (status, node) => format!("{status} on {node}"),
+/// Describes a call: first what happens to which object, then what else it concerns, all that is sent, the request, and
+/// at last the risk. Everything that is sent is shown, except for passwords.
+fn describe_call(call: &CallDescription<'_>) -> String {
+    let mut text = String::with_capacity(512);
+    push_headline(&mut text, call);
+    push_limited_facts(&mut text, call);
+    push_parameters(&mut text, call);
+    let _ = writeln!(text, "Request: {} {} on cluster {}", call.method, call.path, call.cluster);
+    if call.effect.is_some() {
+        let _ = writeln!(text, "It is: {}", call.summary);
+    }
+    // The first line tells whether the call can be undone. The policy counts more as destructive.
+    let (risk, class) = match call.risk {
+        Risk::UNKNOWN => (call.risk, ""),
+        risk if risk.irreversible || risk.disruptive => {
+            (Risk { irreversible: false, disruptive: false, ..risk }, ", destructive")
+        }
+        risk => (risk, ""),
     };
-    let state = format!("`, {}, {state}", guest.kind.as_str());
-    push_single_line(text, &sanitize::redact_text(&state));
-    for (name, bytes) in [("memory", guest.maxmem), ("first disk", guest.maxdisk)] {
-        if let Some(bytes) = bytes {
-            let _ = write!(text, ", {name} ");
-            push_byte_size(text, bytes as f64);
+    let _ = write!(text, "Risk: {risk}{class}");
+    let own = Some(call.risk_reason.to_owned()).filter(|reason| !reason.is_empty());
+    let added = call.risk_reasons.iter().map(|one| format!("{}: {}", one.parameter, one.reason));
+    let reasons: Vec<String> = own.into_iter().chain(added).collect();
+    if !reasons.is_empty() {
+        let _ = write!(text, " ({})", reasons.join("; "));
+    }
+    if !call.privileges.is_empty() {
+        text.push_str("; needs ");
+        push_single_line(&mut text, call.privileges);
+    }
+    text.push_str(".\n");
+    text
+}
+
+/// Appends the first line: `Delete VM 106 "staging01" (stopped, pve2) and its disks on demo. This can't be undone.`
+fn push_headline(text: &mut String, call: &CallDescription<'_>) {
+    match call.effect {
+        Some(effect) => push_phrase(text, effect.phrase, call),
+        None => push_summary(text, call),
+    }
+    if !call.effect.is_some_and(|effect| effect.phrase.contains("{cluster}")) {
+        let _ = write!(text, " on {}", call.cluster);
+    }
+    text.push('.');
+    if let Some(undo) = call.effect.map(|effect| effect.undo).filter(|undo| !undo.is_empty()) {
+        let _ = write!(text, " {undo}");
+    }
+    text.push('\n');
+}
+
+/// Appends a phrase with the values of its placeholders.
+fn push_phrase(text: &mut String, phrase: &str, call: &CallDescription<'_>) {
+    let mut rest = phrase;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').expect("a test closes every placeholder");
+        text.push_str(before);
+        match (name.strip_prefix('='), &call.state.guest) {
+            (None, _) if name == "cluster" => text.push_str(call.cluster),
+            (Some(parameter), _) => push_parameter_values(text, parameter, call),
+            (None, Some(guest)) if name == "guest" => text.push_str(&guest.describe()),
+            (None, _) => push_quoted(text, path_value(call, name), MAX_HEADLINE_CHARS),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+}
+
+/// Appends the values of these parameters, with `|` between their names.
+fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<'_>) {
+    let is_named = |given: &str| names.split('|').any(|name| name == given);
+    let mut values = call.params.iter().filter(|(given, _)| is_named(given)).map(|(_, value)| value).peekable();
+    if values.peek().is_none() {
+        return text.push_str("(not given)");
+    }
+    for (at, value) in values.by_ref().take(MAX_HEADLINE_VALUES).enumerate() {
+        text.push_str(if at == 0 { "" } else { ", " });
+        push_quoted(text, value, MAX_HEADLINE_CHARS);
+    }
+    if let more @ 1.. = values.count() {
+        let _ = write!(text, " and {more} more");
+    }
+}
+
+fn path_value<'c>(call: &'c CallDescription<'_>, name: &str) -> &'c str {
+    call.path_values.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
+}
+
+/// Appends the summary of an operation without a phrase, and its object.
+fn push_summary(text: &mut String, call: &CallDescription<'_>) {
+    match call.summary {
+        "" => text.push_str("An operation that this program does not know"),
+        summary => text.push_str(summary),
+    }
+    let guest = call.state.guest.as_ref().filter(|_| has_guest_path(call));
+    let is_object = |name: &str| guest.is_none() || !matches!(name, "node" | "vmid");
+    let mut separator = ": ";
+    if let Some(guest) = guest {
+        let _ = write!(text, "{separator}{}", guest.describe());
+        separator = ", ";
+    }
+    for (name, value) in call.path_values.iter().filter(|(name, _)| is_object(name)) {
+        let _ = write!(text, "{separator}{name} {}", quote(value, MAX_HEADLINE_CHARS));
+        separator = ", ";
+    }
+}
+
+fn has_guest_path(call: &CallDescription<'_>) -> bool {
+    call.path_values.iter().any(|(name, _)| name == "vmid")
+}
+
+/// Appends as many whole lines of the facts as the limit allows, so that no object can make its own question too long.
+fn push_limited_facts(text: &mut String, call: &CallDescription<'_>) {
+    let mut facts = String::new();
+    push_facts(&mut facts, call);
+    if facts.len() <= MAX_FACT_BYTES {
+        return text.push_str(&facts);
+    }
+    let start = &facts[..facts.floor_char_boundary(MAX_FACT_BYTES)];
+    text.push_str(start.rfind('\n').map_or("", |end| &start[..=end]));
+    text.push_str("Further facts are left out: they are too long.\n");
+}
+
+/// Appends the facts about the object, and the other guests that the call affects.
+fn push_facts(text: &mut String, call: &CallDescription<'_>) {
+    let ObjectState { guest, options, snapshots, backups, network_changes, affected } = call.state;
+    if let Some(guest) = guest {
+        // The first line names the guest of the path.
+        if !has_guest_path(call) {
+            let _ = writeln!(text, "It concerns {}.", guest.describe());
+        }
+        guest.push_details(text);
+    }
+    for fact in call.facts {
+        match (fact, options, snapshots, backups, network_changes) {
+            (Fact::Disks, Some(options), ..) => object_state::push_disks(text, options),
+            (Fact::OptionNamedBy(parameter), Some(options), ..) => {
+                if let Some((_, name)) = call.params.iter().find(|(given, _)| given == parameter) {
+                    object_state::push_option(text, name, options);
+                }
+            }
+            (Fact::Object, Some(options), ..) if call.method == Method::Delete => {
+                object_state::push_options(text, options);
+            }
+            (Fact::Object, Some(Err(reason)), ..) => reason.push(text, "The present values are not known"),
+            (Fact::Snapshots, _, Some(snapshots), ..) => object_state::push_snapshots(text, snapshots),
+            (Fact::Snapshot, _, Some(snapshots), ..) => {
+                let is_rollback = call.method == Method::Post;
+                object_state::push_snapshot(text, path_value(call, "snapname"), snapshots, is_rollback);
+            }
+            (Fact::PrunedBackups, _, _, Some(backups), _) => object_state::push_pruned_backups(text, backups),
+            (Fact::PendingNetwork, .., Some(changes)) => object_state::push_network_changes(text, changes),
+            _ => {}
+        }
+    }
+    if let Some(remark) = call.effect.map(|effect| effect.remark).filter(|remark| !remark.is_empty()) {
+        let _ = writeln!(text, "{remark}");
+    }
+    affected.push(text);
+}
+
+/// Appends a line for each parameter: the value that is sent, and the present value where the call changes one.
+fn push_parameters(text: &mut String, call: &CallDescription<'_>) {
+    let now = present_values(call);
+    let mut shown: Vec<&str> = Vec::new();
+    for name in call.params.names() {
+        if shown.contains(&name) {
+            continue;
+        }
+        shown.push(name);
+        let values: Vec<Cow<'_, str>> = call
+            .params
+            .iter()
+            .filter(|(given, _)| *given == name)
+            .map(|(_, value)| hide_secret(call, name, value))
+            .collect();
+        let mut sent = String::new();
+        match values.as_slice() {
+            [value] if is_hidden(call, name) => sent.push_str(value),
+            [value] => push_value(&mut sent, value),
+            values => {
+                let quoted: Vec<String> = values.iter().map(|value| quote(value, usize::MAX)).collect();
+                let _ = write!(sent, "[{}]", quoted.join(", "));
+            }
+        }
+        text.push_str("  ");
+        push_value(text, name);
+        match now.filter(|_| names_an_option(name)) {
+            Some(now) => push_change(text, name, now.get(name), &values, &sent),
+            None => drop(writeln!(text, " = {sent}")),
+        }
+    }
+    if let Some(now) = now {
+        push_removed_options(text, call, now);
+    }
+}
+
+/// Returns the present values of the options that the call changes.
+fn present_values<'c>(call: &'c CallDescription<'_>) -> Option<&'c Map<String, Value>> {
+    let is_change = matches!(call.method, Method::Put | Method::Post) && call.facts.contains(&Fact::Object);
+    call.state.options.as_ref().filter(|_| is_change)?.as_ref().ok()
+}
+
+/// Returns whether a parameter is an option of the object, instead of one of the call alone.
+fn names_an_option(name: &str) -> bool {
+    const OF_THE_CALL: [&str; 8] =
+        ["append", "background_delay", "delete", "digest", "force", "import-working-storage", "revert", "skiplock"];
+    !OF_THE_CALL.contains(&name)
+}
+
+/// Appends `: old → new`, and the parts of the old value that the new one lacks.
+fn push_change(text: &mut String, name: &str, old: Option<&Value>, new: &[Cow<'_, str>], sent: &str) {
+    let Some(old) = old.filter(|old| !old.is_null()) else {
+        return text.push_str(&format!(": not set → {sent}\n"));
+    };
+    let plain = to_text(old);
+    if *new == [plain.as_str()] {
+        return text.push_str(&format!(": {sent}, as it is now\n"));
+    }
+    let _ = write!(text, ": {} → {sent}", show_cluster_value(name, old));
+    if let [new] = new {
+        let lost = find_lost_parts(&plain, new);
+        if !lost.is_empty() {
+            let _ = write!(text, " (without {})", show_cluster_value(name, &lost.join(",").into()));
         }
     }
     text.push('\n');
 }
 
-/// Appends the parameters, the summary, the risk and the privileges. `push_value` keeps each value on its line.
-fn push_explanation(text: &mut String, call: &CallDescription<'_>, push_value: &dyn Fn(&mut String, &str)) {
-    for (name, value) in call.params.iter() {
-        let _ = write!(text, "  {name} = ");
-        push_value(text, &sanitize::redact_parameter(name, value));
-        text.push('\n');
+/// Returns the `key=value` parts of a property string whose key the new one lacks.
+fn find_lost_parts<'o>(old: &'o str, new: &str) -> Vec<&'o str> {
+    let has_key = |key: &str| new.split(',').any(|part| part.split_once('=').is_some_and(|(given, _)| given == key));
+    let is_property_string = |text: &str| text.contains(',') && text.contains('=');
+    if !is_property_string(old) || !(new.contains(',') || new.contains('=')) {
+        return Vec::new();
     }
-    match call.summary {
-        "" => text.push_str("Neither this program nor the cluster describes this operation.\n"),
-        summary => drop(writeln!(text, "It is: {summary}")),
-    }
-    let _ = write!(text, "Risk: {}", call.risk);
-    let reasons: Vec<String> =
-        call.risk_reasons.iter().map(|one| format!("{}: {}", one.parameter, one.reason)).collect();
-    match (call.risk_reason, &reasons[..]) {
-        ("", []) => {}
-        ("", reasons) => drop(write!(text, " ({})", reasons.join("; "))),
-        (operation, []) => drop(write!(text, " ({operation})")),
-        (operation, reasons) => drop(write!(text, " ({operation}; {})", reasons.join("; "))),
-    }
-    if !call.privileges.is_empty() {
-        let _ = write!(text, "; needs {}", call.privileges);
-    }
-    text.push_str(".\n");
+    old.split(',').filter(|part| part.split_once('=').is_some_and(|(key, _)| !has_key(key))).collect()
 }
 
-/// Appends a whole value on one line. Spaces and line ends can't hide a part of it from the user who confirms it.
-fn push_full_value(text: &mut String, value: &str) {
-    let mut spaces = 0;
-    for c in value.chars().chain(['\0']) {
-        if c == ' ' {
-            spaces += 1;
-            continue;
-        }
-        match std::mem::take(&mut spaces) {
-            0 => {}
-            n @ 1..=3 => (0..n).for_each(|_| text.push(' ')),
-            n => drop(write!(text, " [{n} spaces] ")),
-        }
-        match c {
-            '\0' => {}
-            '\n' | '\r' | '\t' => text.extend(c.escape_default()),
-            c => text.push(c),
+/// Appends a line for each option that the call unsets.
+fn push_removed_options(text: &mut String, call: &CallDescription<'_>, now: &Map<String, Value>) {
+    for (_, names) in call.params.iter().filter(|(name, _)| *name == "delete") {
+        for name in names.split([',', ';', ' ', '\t', '\n']).filter(|name| !name.is_empty()) {
+            text.push_str("  ");
+            push_value(text, name);
+            match now.get(name) {
+                Some(value) => drop(writeln!(text, ": {} → not set", show_cluster_value(name, value))),
+                None => text.push_str(": not set, as it is now\n"),
+            }
         }
     }
+}
+
+fn is_hidden(call: &CallDescription<'_>, name: &str) -> bool {
+    call.secrets.iter().any(|(secret, part)| secret == name && *part == SecretPart::Whole)
+}
+
+/// Returns a value that is sent, with the length of its secret instead of the secret.
+fn hide_secret<'v>(call: &CallDescription<'_>, name: &str, value: &'v str) -> Cow<'v, str> {
+    let part = call.secrets.iter().find(|(secret, _)| secret == name).map_or(SecretPart::None, |(_, part)| *part);
+    match part {
+        SecretPart::None => Cow::Borrowed(value),
+        SecretPart::Whole => Cow::Owned(describe_secret(name, value)),
+        // (PVE: the value of a key ends at the next comma.)
+        SecretPart::Key(key) => {
+            let parts = value.split(',').map(|part| match part.split_once('=') {
+                Some((given, secret)) if given == key => format!("{key}={}", describe_secret(key, secret)),
+                _ => part.to_owned(),
+            });
+            Cow::Owned(parts.collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+/// Returns the kind and the length of a secret: `(password, 12 characters)`.
+fn describe_secret(name: &str, value: &str) -> String {
+    let kind = if name.contains("pass") { "password" } else { "secret" };
+    format!("({kind}, {} characters)", value.chars().count())
 }

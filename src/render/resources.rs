@@ -1,10 +1,12 @@
 //! Lists of nodes and resources, of one cluster or of several.
 
-use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText};
-use super::list::{RenderedList, column};
-use super::table::{CellFormat, Column, ListTable, SortKey, SortKeyFn, TableRow, to_json_text};
+use super::cluster_errors::{AllClustersFailed, ClusterErrors, ClusterFailure, ErrorText, ReadFailure, join_names};
+use super::list::{ListForm, RenderedList, column};
+use super::table::{
+    CellFormat, Column, ListTable, MAX_ROWS, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text,
+};
 use super::units::push_byte_size;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 const NODE_COLUMNS: [Column; 10] = [
@@ -43,70 +45,169 @@ const RESOURCE_COLUMNS: [Column; 20] = [
     column("content", CellFormat::Plain),
 ];
 
+/// Returns whether a member of a row of either list is shown or counted.
+pub fn is_shown_member(key: &str, _value: &str) -> bool {
+    NODE_COLUMNS.iter().chain(&RESOURCE_COLUMNS).any(|column| column.key == key)
+}
+
 /// The answer of one cluster: a JSON list of rows, or the error.
 pub struct ClusterRows<'a> {
     pub name: &'a str,
     /// `None` where the caller can use only one cluster.
     pub label: Option<&'a str>,
-    pub rows: Result<&'a str, ErrorText>,
+    pub rows: Result<&'a str, ReadFailure>,
     /// The privileges that would show more rows, if the list is empty and the token's privileges are known.
     pub missing_privileges: Option<Vec<String>>,
 }
 
 /// Renders the nodes of the clusters.
-pub fn render_nodes(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
+pub fn render_nodes(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<RenderedList, AllClustersFailed> {
     render_list(
         clusters,
+        form,
         &NODE_COLUMNS,
-        |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
+        ListQuestion {
+            sort_key: |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
+            path: "/nodes",
+            narrower: "`cluster` names one cluster; ",
+        },
         |_, _| {},
     )
 }
 
 /// Renders the resources of the clusters under a summary.
-pub fn render_resources(clusters: &[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed> {
-    render_list(clusters, &RESOURCE_COLUMNS, resource_sort_key, summarize)
+pub fn render_resources(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<RenderedList, AllClustersFailed> {
+    let question = ListQuestion {
+        sort_key: resource_sort_key,
+        path: "/cluster/resources",
+        narrower: "`cluster` names one cluster, `type` one kind, and find_guest finds guests by words; ",
+    };
+    render_list(clusters, form, &RESOURCE_COLUMNS, question, summarize)
 }
 
-/// Renders one table of all rows, and the failures after it.
+/// The properties of a list that the caller asks for.
+struct ListQuestion {
+    sort_key: SortKeyFn,
+    /// The path of the list in the API.
+    path: &'static str,
+    /// The narrower questions that the tool has.
+    narrower: &'static str,
+}
+
+/// Renders one table of all rows, with the failures as notes. Rows beyond the size of the form are left out after the
+/// summary was made.
 fn render_list(
     clusters: &[ClusterRows<'_>],
+    form: ListForm,
     columns: &'static [Column],
-    sort_key: SortKeyFn,
+    question: ListQuestion,
     summarize: impl Fn(&mut String, &ListTable<'_>),
 ) -> Result<RenderedList, AllClustersFailed> {
     let mut table = ListTable::new(columns);
     let mut failures = ClusterErrors::new();
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    let mut capped: Vec<&str> = Vec::new();
     for ClusterRows { name, label, rows, .. } in clusters {
         let lead = if clusters.len() > 1 { vec![to_json_text(name)] } else { vec![] };
         let before = table.len();
         let read = rows.clone().and_then(|rows| {
-            table.read(rows, &lead).map_err(|error| ErrorText(format!("its answer is not a list of objects ({error})")))
+            table.read(rows, &lead).map_err(|error| ReadFailure {
+                error: ErrorText(format!("its answer is not a list of objects ({error})")),
+                kind: "not a list of objects".into(),
+            })
         });
-        if let Err(error) = read {
-            table.truncate(before);
-            failures.push(ClusterFailure { name, label: *label, error });
+        match read {
+            Ok(RowsRead::All) => {}
+            Ok(RowsRead::Capped) => capped.push(name),
+            Err(failure) => {
+                table.truncate(before);
+                failures.push(ClusterFailure { name, label: *label, failure });
+            }
         }
+        counts.push((name, table.len() - before));
     }
     failures.fail_if_all(clusters.len())?;
-    let mut text = String::with_capacity(64 + table.len() * 96);
+    let mut text = String::new();
     summarize(&mut text, &table);
-    let summary = text.trim_end().to_owned();
-    let mut structured = String::from("{");
-    if !summary.is_empty() {
-        let _ = write!(structured, "\"summary\":{},", to_json_text(&summary));
-    }
-    structured.push_str(&table.write(&mut text, sort_key));
-    if table.is_empty() {
-        text.push_str(&explain_no_rows(clusters));
-    } else if table.rows().any(|row| row.text("status") == "online" && row.raw("maxcpu").is_none()) {
-        text.push_str(
-            "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its privileges)\n",
+    let failed: Vec<&str> = failures.names().collect();
+    if !text.is_empty() && !failed.is_empty() {
+        text.truncate(text.trim_end().len());
+        let _ = writeln!(
+            text,
+            "\nnot in these sums: {} of {} clusters ({})\n",
+            failed.len(),
+            clusters.len(),
+            join_names(failed.into_iter())
         );
     }
-    failures.write(&mut text, &mut structured);
-    structured.push('}');
-    Ok(RenderedList { text, structured })
+    let summary_len = text.trim_end().len();
+    let mut layout = table.layout(question.sort_key);
+    let mut notes = Vec::new();
+    if table.is_empty() {
+        notes.push(explain_no_rows(clusters));
+    } else {
+        if form.has_json {
+            layout.limit_json(form.max_bytes);
+        }
+        layout.write_text(&mut text, form.max_bytes);
+        if layout.left_out() > 0 {
+            notes.push(describe_left_out(&layout, &counts, &question));
+        }
+        if table.rows().any(|row| row.text("status") == "online" && row.raw("maxcpu").is_none()) {
+            notes.push(
+                "a node without numbers: the token lacks Sys.Audit on it (GET /access/permissions shows its privileges)"
+                    .to_owned(),
+            );
+        }
+    }
+    if !capped.is_empty() {
+        notes.push(format!(
+            "a cap of this server: only the first {MAX_ROWS} rows of a cluster are read and counted, here of {}",
+            join_names(capped.into_iter())
+        ));
+    }
+    notes.extend(failures.notes());
+    let structured = form.json(|| {
+        let summary = match &text[..summary_len] {
+            "" => String::new(),
+            summary => format!("\"summary\":{},", to_json_text(summary)),
+        };
+        let mut json = format!("{{{summary}{}", layout.json_members(table.len()));
+        failures.write_json(&mut json);
+        json.push('}');
+        json
+    });
+    Ok(RenderedList { text, notes, structured })
+}
+
+/// The clusters with rows left out that are named with their numbers of rows.
+const MAX_COUNTED_CLUSTERS: usize = 50;
+
+/// Describes the rows that have no room, and the questions that show them.
+fn describe_left_out(layout: &TableLayout<'_>, counts: &[(&str, usize)], question: &ListQuestion) -> String {
+    let (left_out, path) = (layout.left_out(), question.path);
+    let total = left_out + layout.first_cells().count();
+    let mut text = format!("{left_out} of {total} rows are left out (`max_result_bytes`)");
+    if counts.len() > 1 {
+        let mut shown: HashMap<&str, usize> = HashMap::new();
+        layout.first_cells().for_each(|cluster| *shown.entry(cluster).or_default() += 1);
+        let hidden = counts.iter().filter_map(|(name, rows)| {
+            let left_out = rows.checked_sub(shown.get(name).copied().unwrap_or(0)).filter(|rows| *rows > 0)?;
+            Some(format!("{left_out} of {name}"))
+        });
+        let hidden: Vec<String> = hidden.collect();
+        let more = hidden.len().saturating_sub(MAX_COUNTED_CLUSTERS);
+        let _ = write!(text, ": {}", hidden.iter().take(MAX_COUNTED_CLUSTERS).cloned().collect::<Vec<_>>().join(", "));
+        if more > 0 {
+            let _ = write!(text, " and of {more} more clusters");
+        }
+    }
+    let _ = write!(
+        text,
+        ". To see them: {}proxmox_api_get {path} shows pages with `fields`, `filter`, `sort`, `limit` and `offset`",
+        question.narrower
+    );
+    text
 }
 
 /// Describes the reason for an empty list, as far as the tokens' privileges tell.
@@ -114,12 +215,12 @@ fn explain_no_rows(clusters: &[ClusterRows<'_>]) -> String {
     let known: Vec<&Vec<String>> = clusters.iter().filter_map(|rows| rows.missing_privileges.as_ref()).collect();
     let missing: BTreeSet<&str> = known.iter().flat_map(|missing| missing.iter().map(String::as_str)).collect();
     if known.len() < clusters.len() {
-        "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)\n".into()
+        "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)".into()
     } else if missing.is_empty() {
-        "no rows: there is nothing\n".into()
+        "no rows: there is nothing".into()
     } else {
         let missing: Vec<&str> = missing.into_iter().collect();
-        format!("no rows that the API token sees: {} would show more, if there is more\n", missing.join(", "))
+        format!("no rows that the API token sees: {} would show more, if there is more", missing.join(", "))
     }
 }
 

@@ -1,12 +1,12 @@
-//! Proxmox's lists as tables. A list is read once, with the wanted columns only, and written twice. The text for a
-//! model has a header line, tab-separated rows and numbers with units. The JSON for programs has the raw values.
+//! Proxmox's lists as tables. A list is read once, with the wanted columns only. The text for a model has a header line,
+//! tab-separated rows and numbers with units. The JSON for programs, if it is wanted, has the raw values.
 
 use crate::base::json_scan::JsonScanner;
 use crate::render::units::{append, append_byte_size, append_duration, append_number, append_percent, parse_number};
 use std::borrow::Cow;
 use thiserror::Error;
 
-/// The maximum number of rows. No cluster has as many. The limit bounds the memory of a hostile response.
+/// The maximum number of rows of one cluster. No cluster has as many. The limit bounds the memory of a hostile response.
 pub(crate) const MAX_ROWS: usize = 100_000;
 
 /// The maximum number of characters of a cell. Longer values are cut.
@@ -31,13 +31,17 @@ pub enum CellFormat {
     Duration,
 }
 
-/// A text that is not a list of objects, or has too many of them.
+/// A text that is not a list of objects, with the number of rows before the one that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum TableError {
-    #[error("more than {MAX_ROWS} rows")]
-    TooManyRows,
-    #[error("row {0} is not an object")]
-    InvalidRow(usize),
+#[error("row {0} is not an object")]
+pub struct TableError(usize);
+
+/// The part of a list that a table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsRead {
+    All,
+    /// The first [`MAX_ROWS`] rows.
+    Capped,
 }
 
 /// The rows of one or several API responses under the same columns.
@@ -53,26 +57,32 @@ impl<'a> ListTable<'a> {
         Self { columns, index: ColumnIndex::from_columns(columns), cells: Vec::new() }
     }
 
-    /// Adds the rows of a JSON list of objects. Keys without a column are skipped. The first columns are filled from
-    /// `lead` (JSON texts) instead of the objects.
-    pub fn read(&mut self, json: &'a str, lead: &[Cow<'a, str>]) -> Result<(), TableError> {
+    /// Adds the rows of a JSON list of objects, at most [`MAX_ROWS`]. Keys without a column are skipped. The first columns
+    /// are filled from `lead` (JSON texts) instead of the objects.
+    pub fn read(&mut self, json: &'a str, lead: &[Cow<'a, str>]) -> Result<RowsRead, TableError> {
         let mut scan = JsonScanner::new(json);
-        self.read_rows(&mut scan, lead).filter(|()| scan.is_done()).ok_or_else(|| match self.len() {
-            MAX_ROWS => TableError::TooManyRows,
-            rows => TableError::InvalidRow(rows),
-        })
+        let before = self.len();
+        match self.read_rows(&mut scan, lead) {
+            Some(RowsRead::All) if !scan.is_done() => None,
+            read => read,
+        }
+        .ok_or_else(|| TableError(self.len() - before))
     }
 
-    fn read_rows(&mut self, scan: &mut JsonScanner<'a>, lead: &[Cow<'a, str>]) -> Option<()> {
+    fn read_rows(&mut self, scan: &mut JsonScanner<'a>, lead: &[Cow<'a, str>]) -> Option<RowsRead> {
         // A row of Proxmox's lists has some hundred bytes.
         self.cells.reserve(scan.remaining_bytes() / 256 * self.columns.len());
         if !scan.consume(b'[') {
             return None;
         }
+        let end = self.len() + MAX_ROWS;
         let mut first = true;
         while scan.advance(first, b']')? {
             first = false;
-            if self.len() >= MAX_ROWS || !scan.consume(b'{') {
+            if self.len() == end {
+                return Some(RowsRead::Capped);
+            }
+            if !scan.consume(b'{') {
                 return None;
             }
             let start = self.cells.len();
@@ -90,7 +100,7 @@ impl<'a> ListTable<'a> {
                 }
             }
         }
-        Some(())
+        Some(RowsRead::All)
     }
 
     /// Adds one row of JSON texts, in the order of the columns.
@@ -124,48 +134,109 @@ impl<'a> ListTable<'a> {
         self.cells.chunks_exact(self.columns.len()).map(|cells| TableRow { table: self, cells })
     }
 
-    /// Appends the sorted rows to `text` and returns them as JSON members: `"columns":…,"rows":…,"total":…`. Columns
-    /// without values are left out.
-    pub fn write(&self, text: &mut String, sort_key: SortKeyFn) -> String {
+    /// Returns the table as it is written: with sorted rows, and without columns that have no value.
+    pub fn layout(&self, sort_key: SortKeyFn) -> TableLayout<'_> {
         let rows: Vec<TableRow<'_>> = self.rows().collect();
         let sort_keys: Vec<SortKey<'_>> = rows.iter().map(sort_key).collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         sorted.sort_by_key(|&row| &sort_keys[row]);
         let columns: Vec<usize> =
             (0..self.columns.len()).filter(|&column| rows.iter().any(|row| row.cells[column].is_some())).collect();
+        let rows = sorted.into_iter().map(|row| rows[row].cells).collect();
+        TableLayout {
+            columns: columns.into_iter().map(|column| (column, self.columns[column])).collect(),
+            total: self.len(),
+            rows,
+        }
+    }
+}
+
+/// A table as it is written.
+pub struct TableLayout<'t> {
+    /// The columns with their places in a row.
+    columns: Vec<(usize, Column)>,
+    /// The rows that are written.
+    rows: Vec<&'t [Option<Cow<'t, str>>]>,
+    /// The number of rows of the table.
+    total: usize,
+}
+
+impl TableLayout<'_> {
+    /// Keeps the first rows that have room in `max_bytes` of JSON.
+    pub fn limit_json(&mut self, max_bytes: usize) {
+        let mut bytes = 0_usize;
+        let fitting = self.rows.iter().take_while(|row| {
+            let cells = self.columns.iter().map(|(place, _)| row[*place].as_deref().map_or(4, str::len) + 1);
+            bytes = bytes.saturating_add(cells.sum::<usize>() + 2);
+            bytes <= max_bytes
+        });
+        let fitting = fitting.count();
+        self.rows.truncate(fitting);
+    }
+
+    /// Returns the number of rows that are not written.
+    pub fn left_out(&self) -> usize {
+        self.total - self.rows.len()
+    }
+
+    /// Returns the text of the first column of each row that is written.
+    pub fn first_cells(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.first().and_then(Option::as_deref).map_or("", strip_quotes))
+    }
+
+    /// Appends the header and the rows. Keeps only the first rows that have room in `max_bytes`.
+    pub fn write_text(&mut self, text: &mut String, max_bytes: usize) {
         let mut out = std::mem::take(text).into_bytes();
-        out.reserve(64 + rows.len() * 96);
-        let mut json = Vec::with_capacity(64 + self.cells.len() * 12);
-        append(&mut json, br#""columns":["#);
-        for (n, &column) in columns.iter().enumerate() {
-            let (tab, quote) = if n == 0 { (&b""[..], &b"\""[..]) } else { (&b"\t"[..], &b",\""[..]) };
-            let key = self.columns[column].key.as_bytes();
-            [tab, key].iter().for_each(|part| append(&mut out, part));
-            [quote, key, b"\""].iter().for_each(|part| append(&mut json, part));
+        out.reserve((64 + self.rows.len() * 96).min(max_bytes));
+        for (n, (_, column)) in self.columns.iter().enumerate() {
+            append(&mut out, if n == 0 { &b""[..] } else { b"\t" });
+            append(&mut out, column.key.as_bytes());
         }
         out.push(b'\n');
-        append(&mut json, br#"],"rows":["#);
-        for (n, &row) in sorted.iter().enumerate() {
-            append(&mut json, if n == 0 { b"[" } else { b",[" });
-            for (n, &column) in columns.iter().enumerate() {
-                if n > 0 {
-                    out.push(b'\t');
-                    json.push(b',');
-                }
-                match &rows[row].cells[column] {
-                    Some(raw) => {
-                        append_cell(&mut out, raw, self.columns[column].format);
-                        append(&mut json, raw.as_bytes());
-                    }
-                    None => append(&mut json, b"null"),
+        let start = out.len();
+        for (written, row) in self.rows.iter().enumerate() {
+            let end = out.len();
+            for (n, (place, column)) in self.columns.iter().enumerate() {
+                append(&mut out, if n == 0 { &b""[..] } else { b"\t" });
+                if let Some(raw) = &row[*place] {
+                    append_cell(&mut out, raw, column.format);
                 }
             }
             out.push(b'\n');
+            if out.len() - start > max_bytes {
+                out.truncate(end);
+                self.rows.truncate(written);
+                break;
+            }
+        }
+        *text = String::from_utf8(out).expect("cells are whole texts");
+    }
+
+    /// Returns the table as members of a JSON object: `"columns":…,"rows":…,"total":…`, and `"left_out":…` if rows are.
+    ///
+    /// `total` is the number of rows that the list would have.
+    pub fn json_members(&self, total: usize) -> String {
+        let mut json = Vec::with_capacity(64 + self.rows.len() * self.columns.len() * 12);
+        append(&mut json, br#""columns":["#);
+        for (n, (_, column)) in self.columns.iter().enumerate() {
+            let quote = if n == 0 { &b"\""[..] } else { b",\"" };
+            [quote, column.key.as_bytes(), b"\""].iter().for_each(|part| append(&mut json, part));
+        }
+        append(&mut json, br#"],"rows":["#);
+        for (n, row) in self.rows.iter().enumerate() {
+            append(&mut json, if n == 0 { b"[" } else { b",[" });
+            for (n, (place, _)) in self.columns.iter().enumerate() {
+                append(&mut json, if n == 0 { &b""[..] } else { b"," });
+                append(&mut json, row[*place].as_deref().unwrap_or("null").as_bytes());
+            }
             json.push(b']');
         }
         append(&mut json, br#"],"total":"#);
-        append_number(&mut json, rows.len() as u64);
-        *text = String::from_utf8(out).expect("cells are whole texts");
+        append_number(&mut json, total as u64);
+        if total > self.rows.len() {
+            append(&mut json, br#","left_out":"#);
+            append_number(&mut json, (total - self.rows.len()) as u64);
+        }
         String::from_utf8(json).expect("values are whole texts")
     }
 }
@@ -315,8 +386,9 @@ mod tests {
                        {"uptime":0,"name":"a\tq","level":null}]"#;
         let mut table = ListTable::new(&COLUMNS);
         table.read(json, &[Cow::Borrowed("\"lab\"")]).unwrap();
-        let mut text = String::new();
-        let members = table.write(&mut text, |row| SortKey { name: row.text("name"), ..SortKey::default() });
+        let mut layout = table.layout(|row| SortKey { name: row.text("name"), ..SortKey::default() });
+        let (mut text, members) = (String::new(), layout.json_members(table.len()));
+        layout.write_text(&mut text, usize::MAX);
         assert_eq!(text, "cluster\tname\tcpu\tmem\tuptime\nlab\ta\\tq\t\t\t0s\nlab\tb\t12.3%\t1.5GiB\t1d2h\n");
         let value: serde_json::Value = serde_json::from_str(&format!("{{{members}}}")).unwrap();
         assert_eq!(
@@ -343,14 +415,38 @@ mod tests {
         let mut table = ListTable::new(&COLUMNS);
         table.read(&json, &[]).unwrap();
         let mut text = String::new();
-        table.write(&mut text, |_| SortKey::default());
+        table.layout(|_| SortKey::default()).write_text(&mut text, usize::MAX);
         assert_eq!(text, format!("name\tlevel\n{{ \"a\": 1}}\t{}…\n", "x".repeat(300)));
     }
 
     #[test]
-    fn the_number_of_rows_is_limited() {
+    fn the_number_of_rows_is_limited_for_each_list() {
         let json = format!("[{}{{}}]", "{},".repeat(MAX_ROWS));
-        let error = ListTable::new(&COLUMNS).read(&json, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "more than 100000 rows");
+        let mut table = ListTable::new(&COLUMNS);
+        assert_eq!(table.read(&json, &[]).unwrap(), RowsRead::Capped);
+        assert_eq!(table.read("[{}]", &[]).unwrap(), RowsRead::All, "another cluster has its own limit");
+        assert_eq!(table.len(), MAX_ROWS + 1);
+    }
+
+    #[test]
+    fn text_and_json_are_cut_at_whole_rows() {
+        let json = format!("[{}]", vec![r#"{"name":"ü234567","cpu":0.5}"#; 100].join(","));
+        let mut table = ListTable::new(&COLUMNS);
+        table.read(&json, &[]).unwrap();
+        for max_bytes in 0..300 {
+            let mut layout = table.layout(|_| SortKey::default());
+            layout.limit_json(max_bytes);
+            let mut text = String::new();
+            layout.write_text(&mut text, max_bytes);
+            let (header, rows) = text.split_once('\n').unwrap();
+            assert_eq!(header, "name\tcpu");
+            assert!(rows.len() <= max_bytes && (rows.is_empty() || rows.ends_with("50.0%\n")), "{rows}");
+            let value: serde_json::Value =
+                serde_json::from_str(&format!("{{{}}}", layout.json_members(table.len()))).unwrap();
+            let shown = rows.lines().count();
+            assert_eq!(value["rows"].as_array().unwrap().len(), shown);
+            assert!(value["rows"].to_string().len() <= max_bytes + 2);
+            assert_eq!((value["total"].as_u64(), value["left_out"].as_u64()), (Some(100), Some(100 - shown as u64)));
+        }
     }
 }

@@ -10,8 +10,19 @@ use std::fmt::Write;
 pub struct TaskText {
     /// One line.
     pub headline: String,
-    /// The end of the log, after a line end. Empty where there is no log.
+    /// The heading of the log, without a line end. Empty where there is no log.
+    pub log_heading: String,
+    /// The lines of the log's end, each after a line end.
     pub log: String,
+}
+
+impl TaskText {
+    /// Returns all lines, with `notes` in the first one.
+    pub fn join(&self, notes: &str) -> String {
+        let Self { headline, log_heading, log } = self;
+        let gap = if log_heading.is_empty() { "" } else { "\n\n" };
+        format!("{headline}{notes}{gap}{log_heading}{log}")
+    }
 }
 
 /// Describes a task: `qmstart of guest 100 on pve1`.
@@ -27,12 +38,14 @@ pub fn describe_task(upid: &Upid) -> String {
 
 /// Renders the state of a task and the end of its log.
 pub fn render_task(upid: &Upid, result: &TaskResult) -> TaskText {
-    TaskText { headline: render_headline(upid, result), log: render_log(upid, result) }
+    let log = result.log_tail.iter().map(|line| format!("\n{line}")).collect();
+    TaskText { headline: render_headline(upid, result), log_heading: render_log_heading(upid, result), log }
 }
 
-/// Returns a task as JSON.
-pub fn structure_task(upid: &Upid, result: &TaskResult, cluster: Option<&str>) -> Value {
+/// Returns a task as JSON, with what its text says.
+pub fn structure_task(upid: &Upid, result: &TaskResult, text: &TaskText, cluster: Option<&str>) -> Value {
     let mut structured = json!({
+        "summary": text.headline,
         "upid": upid.to_string(),
         "node": upid.node,
         "type": upid.kind,
@@ -42,6 +55,7 @@ pub fn structure_task(upid: &Upid, result: &TaskResult, cluster: Option<&str>) -
         "exitstatus": result.state.exit_status(),
         "started": upid.started_at,
         "seconds": result.duration_seconds,
+        "log_heading": text.log_heading,
         "log": result.log_tail,
     });
     if let Some(name) = cluster {
@@ -98,22 +112,13 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
     text
 }
 
-fn render_log(upid: &Upid, result: &TaskResult) -> String {
-    let mut text = String::new();
-    let shown = result.log_tail.len() as u64;
-    if shown < result.log_lines {
-        let _ = write!(
-            text,
-            "\n\nthe last {shown} of {} lines of the log (all: GET {}?limit=0)",
-            result.log_lines,
-            upid.path_to("log")
-        );
+fn render_log_heading(upid: &Upid, result: &TaskResult) -> String {
+    let (shown, all) = (result.log_tail.len() as u64, result.log_lines);
+    if shown < all {
+        format!("the last {shown} of {all} lines of the log (all: GET {}?limit=0)", upid.path_to("log"))
     } else if shown > 0 {
-        text.push_str("\n\nlog");
+        "log".into()
+    } else {
+        String::new()
     }
-    for line in &result.log_tail {
-        text.push('\n');
-        text.push_str(line);
-    }
-    text
 }

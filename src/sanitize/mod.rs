@@ -5,6 +5,7 @@
 //! never arrives here.
 
 pub mod escape_invisible;
+mod misplaced_content;
 mod placeholder;
 mod redact_json;
 mod redact_log;
@@ -14,9 +15,10 @@ mod secret_patterns;
 #[cfg(test)]
 mod tests;
 
+pub use misplaced_content::{hide_uuids, looks_like_content, printable_path};
 pub use placeholder::{HIDDEN, NOT_SHOWN};
 pub use redact_json::{decode_json_escapes, redact_json};
 pub use redact_log::LogRedactor;
 pub use redact_parameter::redact_parameter;
 pub use secret_names::{is_secret_field, is_secret_parameter};
-pub use secret_patterns::{TOKEN_PREFIX, UUID_LEN, find_uuid, is_uuid, redact_text};
+pub use secret_patterns::{TOKEN_PREFIX, find_uuid, is_uuid, redact_text};

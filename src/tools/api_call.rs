@@ -1,15 +1,15 @@
 //! `proxmox_api_call`: any operation of the API.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::call_failed;
 use super::followed_task::FollowedTask;
-use super::output::with_notes;
+use super::output::{answer_output, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_options};
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
     Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, CommandEnd, ConfirmationError, ConfirmationInput,
-    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserDialog,
+    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog,
 };
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
@@ -30,6 +30,9 @@ const MIN_WAIT: Duration = Duration::from_secs(5);
 /// The key of the question in an elicitation.
 const QUESTION_KEY: &str = "confirm";
 
+/// The address of the page where a person answers questions. The server has no such page.
+const APPROVAL_URL: Option<&str> = None;
+
 /// `proxmox_api_call(path, method?, data?, dry_run?, wait?, confirm?, cluster?, …)`.
 pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
     name: "proxmox_api_call",
@@ -39,7 +42,7 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
         To look, proxmox_api_get is safer.",
     parameters: &with_output_options::<7, 13>([
         CLUSTER_OR_DEFAULT,
-        required("path", ParameterKind::Text, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
+        required("path", ParameterKind::Name, "such as /nodes/pve1/qemu/100/config; describe_api explains it"),
         optional("method", ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]), "default: GET"),
         optional(
             "data",
@@ -48,10 +51,12 @@ pub(super) const PROXMOX_API_CALL: ToolDefinition = ToolDefinition {
         ),
         optional("dry_run", ParameterKind::Flag, "show it, send nothing"),
         optional("wait", ParameterKind::Flag, "where it starts a task, wait up to 45 s for its end"),
-        optional("confirm", ParameterKind::Text, "the code of the answer that asked for it"),
+        optional("confirm", ParameterKind::Name, "the code of the answer that asked for it"),
     ]),
     effect: ToolEffect::Destructive,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: true,
     handler: proxmox_api_call,
 };
 
@@ -71,6 +76,7 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     if args.flag("dry_run") {
         return Ok(with_notes(ToolOutput::text(authorized.describe_dry_run()), &authorized.into_notes()));
     }
+    let wants_structured = call.context.wants_structured;
     let confirmed = confirm(call, &cluster, authorized)?;
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
     let text = serde_json::from_str::<String>(outcome.response.data());
@@ -84,9 +90,9 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
             let mut notes = outcome.notes;
             notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
-            Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes))
+            Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
         }
-        None => render_outcome(&options, outcome, call.max_result_bytes),
+        None => render_outcome(call, &options, outcome),
     }
 }
 
@@ -112,34 +118,40 @@ fn confirm<'a>(
     };
     let input = ConfirmationInput { code: call.args.text("confirm"), dialog };
     authorized.confirm(input).map_err(|error| match error {
-        ConfirmationError::Required(question) => ask(*question),
+        ConfirmationError::Required(question) => ask(*question, call.context),
         error => call_failed(cluster, error),
     })
 }
 
 /// Returns the state of the dialog with the client's user.
 fn read_dialog(context: &CallContext<'_>) -> Result<UserDialog, ToolError> {
-    if !context.can_show_form() {
+    if QuestionMode::for_client(context).is_none() {
         return Ok(UserDialog::Unavailable);
     }
     let Some(state) = context.unseal_state()? else { return Ok(UserDialog::NotAsked) };
-    let agreed = context.input_response(QUESTION_KEY).is_some_and(|answer| {
-        // A form without its box had nothing to clear. Any value except `true` in the box declines.
-        answer.get("action").is_some_and(|action| action == "accept")
-            && answer.get("content").and_then(|content| content.get("confirm")).is_none_or(|value| *value == true)
-    });
     let code = state.as_str().expect("the server seals a code, and nothing else, for this tool").to_owned();
-    Ok(UserDialog::Answered { code, agreed })
+    Ok(UserDialog::Answered { code, answer: read_answer(context.input_response(QUESTION_KEY)) })
 }
 
-fn ask(question: Question) -> ToolError {
+/// Returns the meaning of an answer (2026-07-28, Elicitation). The question asks for no content, so any content of an
+/// acceptance is ignored.
+fn read_answer(response: Option<&Value>) -> UserAnswer {
+    match response.and_then(|response| response.get("action")).and_then(Value::as_str) {
+        Some("accept") => UserAnswer::Accepted,
+        Some("decline") => UserAnswer::Declined,
+        Some("cancel") => UserAnswer::Cancelled,
+        _ => UserAnswer::Missing,
+    }
+}
+
+fn ask(question: Question, context: &CallContext<'_>) -> ToolError {
     let Question { text, code, asks_user, rejected_code } = question;
-    if asks_user {
+    if asks_user && let Some(mode) = QuestionMode::for_client(context) {
         return ToolError::InputRequired(InputRequired {
             requests: vec![InputRequest {
                 key: QUESTION_KEY,
                 method: InputMethod::Elicitation,
-                params: build_elicitation(&text),
+                params: mode.encode(&text),
             }],
             state: Some(code.into()),
         });
@@ -149,17 +161,37 @@ fn ask(question: Question) -> ToolError {
     ToolError::Failed(rejection + &question)
 }
 
-/// Returns the question as a form with one box (2026-07-28, Elicitation).
-fn build_elicitation(question: &str) -> Value {
-    json!({
-        "mode": "form",
-        "message": question,
-        "requestedSchema": {
-            "type": "object",
-            "properties": {"confirm": {"type": "boolean", "title": "Do it", "default": true}},
-            "required": ["confirm"],
-        },
-    })
+/// The way in which a client asks its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QuestionMode<'a> {
+    /// The client shows the question. Its user accepts or declines.
+    Form,
+    /// The client opens this address, where a page shows the question.
+    Url(&'a str),
+}
+
+impl<'a> QuestionMode<'a> {
+    /// Returns the mode in which this client asks its user.
+    fn for_client(context: &CallContext<'_>) -> Option<Self> {
+        Self::choose(context.can_show_form(), context.can_open_url().then_some(APPROVAL_URL).flatten())
+    }
+
+    /// Returns the mode of a client that can show a form, or can open this page. A page is preferred.
+    fn choose(can_show_form: bool, page: Option<&'a str>) -> Option<Self> {
+        page.map(Self::Url).or(can_show_form.then_some(Self::Form))
+    }
+
+    /// Returns the parameters of the elicitation. A form has no fields, because the answer itself decides.
+    fn encode(self, question: &str) -> Value {
+        match self {
+            Self::Form => json!({
+                "mode": "form",
+                "message": question,
+                "requestedSchema": {"type": "object", "properties": {}},
+            }),
+            Self::Url(url) => json!({"mode": "url", "message": question, "url": url}),
+        }
+    }
 }
 
 fn follow_started_task(
@@ -178,7 +210,8 @@ fn follow_started_task(
         Err(denied) => {
             let reason = cluster.redact(render_error(&denied));
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
-            return Ok(with_notes(ToolOutput::text(outcome.response.into_payload()), &notes));
+            let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
+            return Ok(with_notes(output, &notes));
         }
     };
     // The start of the task has used a part of the client's time limit.
@@ -211,18 +244,64 @@ fn follow_started_command(
     with_notes(ToolOutput::text(text), &notes)
 }
 
-fn render_outcome(options: &OutputOptions, outcome: Outcome, max_bytes: usize) -> Result<ToolOutput, ToolError> {
+fn render_outcome(call: &ToolCall<'_>, options: &OutputOptions, outcome: Outcome) -> Result<ToolOutput, ToolError> {
     let Outcome { response, mut notes, operation, is_change, .. } = outcome;
     let is_envelope = response.has_extra_fields();
-    match options.render(response.into_payload(), is_envelope, max_bytes) {
+    match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
         Ok(rendered) => {
             notes.extend(rendered.note);
-            Ok(with_notes(ToolOutput::text(rendered.text), &notes))
+            Ok(with_notes(answer_output(rendered.text, call.context.wants_structured), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));
             Ok(with_notes(ToolOutput::text(text), &notes))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_asks_for_no_content() {
+        let params = QuestionMode::Form.encode("Stop it?");
+        assert_eq!(
+            params,
+            json!({"mode": "form", "message": "Stop it?", "requestedSchema": {"type": "object", "properties": {}}})
+        );
+    }
+
+    #[test]
+    fn a_page_is_preferred_to_a_form() {
+        assert_eq!(QuestionMode::choose(true, Some("https://x/")), Some(QuestionMode::Url("https://x/")));
+        assert_eq!(QuestionMode::choose(false, Some("https://x/")), Some(QuestionMode::Url("https://x/")));
+        assert_eq!(QuestionMode::choose(true, None), Some(QuestionMode::Form));
+        assert_eq!(QuestionMode::choose(false, None), None);
+    }
+
+    #[test]
+    fn a_page_is_sent_as_an_address() {
+        let params = QuestionMode::Url("https://mcp.example/approve/1").encode("Stop it?");
+        assert_eq!(params, json!({"mode": "url", "message": "Stop it?", "url": "https://mcp.example/approve/1"}));
+    }
+
+    #[test]
+    fn only_the_action_of_an_answer_decides() {
+        for (response, answer) in [
+            (json!({"action": "accept"}), UserAnswer::Accepted),
+            (json!({"action": "accept", "content": null}), UserAnswer::Accepted),
+            (json!({"action": "accept", "content": {"confirm": false}}), UserAnswer::Accepted),
+            (json!({"action": "decline", "content": {"confirm": true}}), UserAnswer::Declined),
+            (json!({"action": "cancel"}), UserAnswer::Cancelled),
+            (json!({"action": "ACCEPT"}), UserAnswer::Missing),
+            (json!({"action": true}), UserAnswer::Missing),
+            (json!({"content": {}}), UserAnswer::Missing),
+            (json!("accept"), UserAnswer::Missing),
+        ] {
+            assert_eq!(read_answer(Some(&response)), answer, "{response}");
+        }
+        assert_eq!(read_answer(None), UserAnswer::Missing);
     }
 }

@@ -1,14 +1,13 @@
 //! `proxmox_api_get`: reads of any path.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::render_call_error;
-use super::output::{format_notes, with_notes};
+use super::output::{answer_output, format_notes, with_notes};
 use super::parameters::{CLUSTER_OR_DEFAULT, optional, with_output_options};
 use crate::base::hint::render_error;
 use crate::call::{CallError, CallSpec, ClusterHandle, Outcome, fan_out, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::mcp::content::Content;
 use crate::policy::Risk;
 use crate::pve::Method;
 use crate::render::output::{OutputError, OutputOptions};
@@ -28,12 +27,14 @@ pub(super) const PROXMOX_API_GET: ToolDefinition = ToolDefinition {
         number is enough: /qemu/web01/config. Shape long answers with fields, filter, sort, limit, format.",
     parameters: &with_output_options::<4, 10>([
         CLUSTER_OR_DEFAULT,
-        optional("path", ParameterKind::Text, "such as /nodes/pve1/storage; search_api finds paths"),
-        optional("paths", ParameterKind::TextList, "several instead, each answered by itself"),
+        optional("path", ParameterKind::Name, "such as /nodes/pve1/storage; search_api finds it; several: paths"),
+        optional("paths", ParameterKind::TextList, "each is answered by itself"),
         optional("params", ParameterKind::Object, "query parameters"),
     ]),
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: true,
     handler: proxmox_api_get,
 };
 
@@ -46,7 +47,7 @@ fn proxmox_api_get(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
         (Some(path), None) => {
             let answer = reader.read(path, call.max_result_bytes);
             let answer = answer.map_err(|error| ToolError::Failed(reader.render_error(error)))?;
-            Ok(with_notes(ToolOutput::text(answer.text), &answer.notes))
+            Ok(with_notes(answer_output(answer.text, call.context.wants_structured), &answer.notes))
         }
         (None, Some(paths)) if (1..=MAX_PATHS).contains(&paths.len()) => {
             read_paths(&reader, &paths, call.max_result_bytes)
@@ -73,7 +74,8 @@ fn read_paths(reader: &PathReader<'_>, paths: &[&str], max_bytes: usize) -> Resu
         Ok(PathAnswer { text, notes }) => format!("{path}:\n{text}{}", format_notes('\n', &notes)),
         Err(error) => format!("{path}: failed: {}", reader.render_error(error)),
     });
-    Ok(ToolOutput { content: texts.map(Content::Text).collect(), structured: None })
+    // One content: some clients show the model only the first one.
+    Ok(ToolOutput::text(texts.collect::<Vec<_>>().join("\n\n")))
 }
 
 /// The reader of the paths of one call.

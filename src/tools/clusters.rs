@@ -1,13 +1,13 @@
 //! `list_clusters`: the configured clusters, and on request whether they answer.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
 use super::parameters::optional;
 use crate::base::json_scan::{find_string, walk};
 use crate::call::{ClusterHandle, LookupError, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
-use crate::render::cluster_errors::ErrorText;
+use crate::render::cluster_errors::{ErrorText, ReadFailure};
 use crate::render::clusters::{ClusterCheck, ClusterHealth, render_clusters};
 
 /// `list_clusters(check?)`.
@@ -20,16 +20,25 @@ pub(super) const LIST_CLUSTERS: ToolDefinition = ToolDefinition {
     parameters: &[optional("check", ParameterKind::Flag, "ask every cluster now (default: false, no network)")],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
+    loading: ToolLoading::OnDemand { search_hint: "Proxmox PVE clusters servers reachable version which" },
+    is_paged: false,
     handler: list_clusters,
 };
 
 fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let list = match call.args.flag("check") {
-        false => call.scope.listing().clone(),
+        false if call.list_form().admits(call.scope.listing()) => call.scope.listing().clone(),
+        false => {
+            let clusters = call.scope.all_clusters();
+            render_clusters(clusters.iter().map(|cluster| cluster.listing_entry(None)), call.list_form())
+        }
         true => {
             let clusters = call.scope.all_clusters();
             let checks = fan_out(&clusters, clusters.len(), check_cluster);
-            render_clusters(clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))))
+            render_clusters(
+                clusters.iter().zip(checks).map(|(cluster, check)| cluster.listing_entry(Some(check))),
+                call.list_form(),
+            )
         }
     };
     Ok(list.into())
@@ -38,7 +47,9 @@ fn list_clusters(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
 fn check_cluster(cluster: &ClusterHandle<'_>) -> ClusterCheck {
     let health = fetch_health(cluster).map_err(|error| match error {
         HealthError::Lookup(error) => read_failed(cluster, &error),
-        error @ HealthError::UnexpectedAnswer(_) => ErrorText(error.to_string()),
+        error @ HealthError::UnexpectedAnswer(_) => {
+            ReadFailure { error: ErrorText(error.to_string()), kind: error.to_string() }
+        }
     });
     ClusterCheck { unreachable_nodes: cluster.unreachable_nodes(), health }
 }

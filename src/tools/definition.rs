@@ -1,12 +1,14 @@
 //! A tool as data, with its handler.
 
 use super::state::ToolState;
-use crate::call::{CallObserver, CallOrigin, CallScope};
+use crate::call::{CallObserver, CallScope, ConfirmationStep};
 use crate::mcp::CallAttributes;
 use crate::mcp::arguments::{ToolArguments, ToolParameter};
 use crate::mcp::catalog::{TaskError, TaskHandlers, TaskSnapshot, Tool, ToolEffect, ToolError, ToolInput, ToolOutput};
-use crate::mcp::content::Content;
 use crate::mcp::context::CallContext;
+use crate::metrics::CallOutcome;
+use crate::render::list::ListForm;
+use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -22,6 +24,9 @@ pub(super) struct ToolDefinition {
     pub(super) parameters: &'static [ToolParameter],
     pub(super) effect: ToolEffect,
     pub(super) trust: OutputTrust,
+    pub(super) loading: ToolLoading,
+    /// `max_result_bytes` limits the answer.
+    pub(super) is_paged: bool,
     pub(super) handler: fn(&ToolCall<'_>) -> Result<ToolOutput, ToolError>,
 }
 
@@ -33,6 +38,24 @@ pub(super) enum OutputTrust {
     /// A cluster.
     Untrusted,
 }
+
+/// The moment at which a client loads a tool, if it loads tools on demand.
+#[derive(Clone, Copy)]
+pub(super) enum ToolLoading {
+    /// With the first request: nearly every conversation uses the tool.
+    Always,
+    /// When a search of the client finds the tool.
+    OnDemand {
+        /// Words of users that are neither in the name nor in the description.
+        search_hint: &'static str,
+    },
+}
+
+/// The characters that headings and notes may add to a limited answer, of 20 paths at most.
+const NOTES_ALLOWANCE: usize = 8 << 10;
+
+/// The most characters of a result that Claude Code puts into the context.
+const MAX_RESULT_CHARS: usize = 500_000;
 
 /// One call of a tool, as its handler sees it.
 pub(super) struct ToolCall<'a> {
@@ -53,13 +76,31 @@ impl ToolDefinition {
             description: self.description,
             input: ToolInput::Parameters(self.parameters),
             effect: self.effect,
+            meta: self.meta(state.max_result_bytes),
             handler: Box::new(move |context, args| self.run(&state, context, args)),
         }
     }
 
+    /// Returns what Claude Code reads: the moment of loading, and the size from which it writes a result to a file.
+    fn meta(&self, max_result_bytes: usize) -> Map<String, Value> {
+        let mut meta = Map::new();
+        match self.loading {
+            ToolLoading::Always => meta.insert("anthropic/alwaysLoad".into(), true.into()),
+            ToolLoading::OnDemand { search_hint } => meta.insert("anthropic/searchHint".into(), search_hint.into()),
+        };
+        if self.is_paged {
+            let chars = match max_result_bytes {
+                0 => MAX_RESULT_CHARS,
+                bytes => bytes.saturating_add(NOTES_ALLOWANCE).min(MAX_RESULT_CHARS),
+            };
+            meta.insert("anthropic/maxResultSizeChars".into(), chars.into());
+        }
+        meta
+    }
+
     fn run(&self, state: &ToolState, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
         let max_result_bytes = state.max_result_bytes;
-        let mut output = state.calls.run(&build_origin(context, self.name), |scope| {
+        let mut output = state.run(context, self.name, |scope| {
             (self.handler)(&ToolCall { scope, context, args, max_result_bytes, name: self.name })
         })?;
         if self.trust == OutputTrust::Untrusted {
@@ -69,23 +110,9 @@ impl ToolDefinition {
     }
 }
 
-/// Returns the origin of the API calls of a request. `tool` is the name in the audit log.
-fn build_origin<'a>(context: &'a CallContext<'_>, tool: &'static str) -> CallOrigin<'a> {
-    CallOrigin {
-        client: &context.caller.client,
-        address: context.caller.address,
-        transport: context.caller.transport,
-        tool,
-        id: context.id,
-        trace: context.trace,
-        cancel: &context.cancel,
-        observer: context.attributes,
-    }
-}
-
 /// Adds the notice that the output has a cluster's own texts.
 pub(super) fn mark_untrusted(output: &mut ToolOutput) {
-    output.content.push(Content::Text(UNTRUSTED_NOTICE.into()));
+    output.notes.push(UNTRUSTED_NOTICE.into());
 }
 
 /// The requests about tasks as data, with their handlers.
@@ -102,18 +129,20 @@ impl TaskDefinition {
         let Self { read, cancel, unknown_task_hint } = self;
         let (reads, cancels) = (state.clone(), state.clone());
         TaskHandlers {
-            read: Box::new(move |context, task| {
-                reads.calls.run(&build_origin(context, "tasks/get"), |scope| read(scope, task))
-            }),
-            cancel: Box::new(move |context, task| {
-                cancels.calls.run(&build_origin(context, "tasks/cancel"), |scope| cancel(scope, task))
-            }),
+            read: Box::new(move |context, task| reads.run(context, "tasks/get", |scope| read(scope, task))),
+            cancel: Box::new(move |context, task| cancels.run(context, "tasks/cancel", |scope| cancel(scope, task))),
             unknown_task_hint,
         }
     }
 }
 
 impl ToolCall<'_> {
+    /// Returns the form in which a list is rendered.
+    pub(super) fn list_form(&self) -> ListForm {
+        let max_bytes = if self.max_result_bytes == 0 { usize::MAX } else { self.max_result_bytes };
+        ListForm { has_json: self.context.wants_structured, max_bytes }
+    }
+
     /// Returns the error of a wrong argument, with the name of the tool.
     pub(super) fn reject(&self, problem: impl Display) -> ToolError {
         ToolError::Failed(format!("{}: {problem}", self.name))
@@ -123,6 +152,14 @@ impl ToolCall<'_> {
 impl CallObserver for CallAttributes {
     fn record_denial(&self) {
         self.mark_denied();
+    }
+
+    fn record_confirmation(&self, step: ConfirmationStep) {
+        self.set_outcome(match step {
+            ConfirmationStep::Requested => CallOutcome::Asked,
+            ConfirmationStep::Declined => CallOutcome::Declined,
+            ConfirmationStep::Unattended => CallOutcome::Unattended,
+        });
     }
 
     fn record_wait(&self) {

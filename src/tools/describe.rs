@@ -1,8 +1,9 @@
 //! `describe_api`: the parameters, privileges, risk and answer of an operation.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::base::hint::render_error;
+use crate::base::shorten::join_names;
 use crate::call::{PlanError, expand_shorthand, find_operation, find_path, parse_path, split_leading_method};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -18,17 +19,19 @@ pub(super) const DESCRIBE_API: ToolDefinition = ToolDefinition {
         risk, what it answers. Takes a template (/nodes/{node}/qemu) or a concrete path. With `parameter`, all there is to \
         know of that one, such as the keys of net0.",
     parameters: &[
-        required("path", ParameterKind::Text, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
+        required("path", ParameterKind::Name, "/nodes/{node}/qemu/{vmid}/config or /nodes/pve1/qemu/100/config"),
         optional(
             "method",
             ParameterKind::Choice(&["GET", "POST", "PUT", "DELETE"]),
             "default: every method the path has, in short",
         ),
-        optional("parameter", ParameterKind::Text, "one parameter, in full"),
+        optional("parameter", ParameterKind::Name, "one parameter, in full"),
         SCHEMA_CLUSTER,
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "parameters privileges options of a Proxmox API path schema docs" },
+    is_paged: false,
     handler: describe_api,
 };
 
@@ -40,7 +43,7 @@ fn describe_api(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     if let Err(mismatch) = schema.match_path(&segments)
         && mismatch.matched_segments == segments.len()
     {
-        let children = mismatch.alternatives.join(", ");
+        let children = join_names(&mismatch.alternatives);
         return Ok(ToolOutput::text(format!("{path} has no operation of its own; below it are {children}")));
     }
     let found = find_path(&schema, &path).map_err(description_failed)?;

@@ -3,7 +3,7 @@
 use crate::base::hint::{Hint, render_error};
 use crate::call::{CallError, ClusterHandle, LookupError, SelectClusterError};
 use crate::mcp::catalog::ToolError;
-use crate::render::cluster_errors::{AllClustersFailed, ErrorText, prefix_cluster};
+use crate::render::cluster_errors::{AllClustersFailed, ErrorText, ReadFailure, prefix_cluster};
 use crate::render::output::OutputError;
 use std::borrow::Cow;
 use std::fmt;
@@ -36,8 +36,8 @@ pub(super) fn call_failed(cluster: &ClusterHandle<'_>, error: impl Into<CallErro
 }
 
 /// Renders the error of a read that a tool makes by itself.
-pub(super) fn read_failed(cluster: &ClusterHandle<'_>, error: &LookupError) -> ErrorText {
-    ErrorText(cluster.redact(render_error(error)))
+pub(super) fn read_failed(cluster: &ClusterHandle<'_>, error: &LookupError) -> ReadFailure {
+    ReadFailure { error: ErrorText(cluster.redact(render_error(error))), kind: error.failure_kind() }
 }
 
 impl From<SelectClusterError> for ToolError {

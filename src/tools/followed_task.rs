@@ -1,5 +1,6 @@
 //! A task that a call follows to its end, within the call or after it: the state that its id carries, and its result.
 
+use super::definition::UNTRUSTED_NOTICE;
 use super::errors::render_call_error;
 use super::output::{format_notes, with_notes};
 use super::packed_task::{PackedTask, digest_name, pack_task, unpack_task};
@@ -22,7 +23,8 @@ fn render_follow_up(upid: &Upid, event: &TaskFollowUp) -> FollowUpText {
     let id = &upid.id;
     let (line, log, is_failure) = match event {
         TaskFollowUp::Task { upid, result } => {
-            let TaskText { headline, log } = render_task(upid, result);
+            let TaskText { headline, log_heading, log } = render_task(upid, result);
+            let log = if log_heading.is_empty() { log } else { format!("\n\n{log_heading}{log}") };
             (headline, log, matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_)))
         }
         TaskFollowUp::Reached { status } => (format!("Guest {id} is {status} now"), String::new(), false),
@@ -113,29 +115,31 @@ impl FollowedTask {
         result: &TaskResult,
         deadline: Instant,
     ) -> Result<ToolOutput, String> {
-        let TaskText { mut headline, mut log } = render_task(&self.upid, result);
+        let mut text = render_task(&self.upid, result);
         let follow_up = match result.state {
             TaskState::Ok | TaskState::Warnings(_) => cluster.follow_up(&self.upid, self.starts_guest, deadline),
             _ => None,
         };
-        if let Some(FollowUpText { line, log: later_log, is_failure }) =
-            follow_up.map(|event| render_follow_up(&self.upid, &event))
-        {
-            headline = cluster.redact(format!("{headline}\n{line}"));
-            log.push_str(&later_log);
-            if is_failure {
-                let text = headline + &format_notes(' ', &self.notes) + &log;
-                return Err(prefix_cluster(cluster.label(), &text));
-            }
+        let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
+        let follow_up = follow_up.map(|event| render_follow_up(&self.upid, &event));
+        if let Some(event) = &follow_up {
+            text.headline = cluster.redact(format!("{}\n{}", text.headline, event.line));
+            is_failure |= event.is_failure;
         }
-        if let TaskState::Failed(_) | TaskState::Unknown(_) = result.state {
-            let text = headline + &format_notes(' ', &self.notes) + &log;
+        let later_log = follow_up.map_or_else(String::new, |event| event.log);
+        if is_failure {
+            let text = text.join(&format_notes(' ', &self.notes)) + &later_log;
+            // The log is the cluster's own text, as in a result.
+            let text = format!("{text}\n\n{UNTRUSTED_NOTICE}");
             return Err(prefix_cluster(cluster.label(), &text));
         }
-        let structured = structure_task(&self.upid, result, cluster.label());
+        let mut structured = structure_task(&self.upid, result, &text, cluster.label());
+        if !later_log.is_empty() {
+            structured["later_log"] = later_log.trim_start().into();
+        }
         let mut notes: Vec<_> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
         notes.extend_from_slice(&self.notes);
-        Ok(with_notes(ToolOutput::with_structured(headline + &log, structured.to_string()), &notes))
+        Ok(with_notes(ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string())), &notes))
     }
 
     /// Renders the error of a task that can't be read.

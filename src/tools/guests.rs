@@ -1,6 +1,6 @@
 //! `find_guest`: the location of a guest, by any of its properties.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
 use super::parameters::{CLUSTER_OR_ALL, required};
 use crate::call::{ClusterHandle, fan_out};
@@ -22,9 +22,11 @@ pub(super) const FIND_GUEST: ToolDefinition = ToolDefinition {
     description: "Finds VMs and containers in a cluster, or in every cluster, by number, name or a part of it, tag, pool, \
         node, type (vm, ct) or state; of several words all must fit. Best first, at most 50, each with the API path for \
         the next call, such as /nodes/pve1/qemu/100.",
-    parameters: &[required("query", ParameterKind::Text, "such as 100, web, or \"ct prod running\""), CLUSTER_OR_ALL],
+    parameters: &[required("query", ParameterKind::Words, "such as 100, web, or \"ct prod running\""), CLUSTER_OR_ALL],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::Always,
+    is_paged: false,
     handler: find_guest,
 };
 
@@ -51,10 +53,10 @@ fn find_guest(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
                 let cluster = cluster.name();
                 all.extend(guests.into_iter().map(|guest| ListedGuest { cluster_index, cluster, guest }));
             }
-            Err(error) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), error }),
+            Err(failure) => failures.push(ClusterFailure { name: cluster.name(), label: cluster.label(), failure }),
         }
     }
-    Ok(render_matches(&query, &all, &failures, clusters.len())?.into())
+    Ok(render_matches(&query, &all, &failures, clusters.len(), call.list_form())?.into())
 }
 
 /// Removes secrets from a guest's texts before the search, which could otherwise be used to guess them.

@@ -1,6 +1,6 @@
 //! `list_nodes` and `get_cluster_resources`: Proxmox's own lists as tables.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::read_failed;
 use super::parameters::{CLUSTER_OR_ALL, optional};
 use crate::call::{ClusterHandle, fan_out};
@@ -8,9 +8,9 @@ use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::params::ApiParams;
-use crate::render::cluster_errors::{AllClustersFailed, ErrorText};
-use crate::render::list::RenderedList;
-use crate::render::resources::{ClusterRows, render_nodes, render_resources};
+use crate::render::cluster_errors::{AllClustersFailed, ReadFailure};
+use crate::render::list::{ListForm, RenderedList};
+use crate::render::resources::{ClusterRows, is_shown_member, render_nodes, render_resources};
 
 /// `list_nodes(cluster?)`.
 pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
@@ -20,6 +20,8 @@ pub(super) const LIST_NODES: ToolDefinition = ToolDefinition {
     parameters: &[CLUSTER_OR_ALL],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "hosts hypervisor CPU memory load uptime Proxmox PVE" },
+    is_paged: false,
     handler: list_nodes,
 };
 
@@ -43,6 +45,10 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand {
+        search_hint: "inventory overview all VM container LXC QEMU storage pool usage Proxmox PVE",
+    },
+    is_paged: false,
     handler: get_cluster_resources,
 };
 
@@ -60,14 +66,19 @@ fn query_clusters(
     call: &ToolCall<'_>,
     path: &'static str,
     params: &ApiParams,
-    render: fn(&[ClusterRows<'_>]) -> Result<RenderedList, AllClustersFailed>,
+    render: fn(&[ClusterRows<'_>], ListForm) -> Result<RenderedList, AllClustersFailed>,
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
     let kind = call.args.text("type");
     let answer_kind = KnownAnswer::of_path(path, kind == Some("sdn"));
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        let response = cluster.read_list(path, params).map_err(|error| read_failed(cluster, &error))?;
-        Ok(answer_kind.correct(response))
+        let response = cluster.read_list(path, params, is_shown_member);
+        let response = answer_kind.correct(response.map_err(|error| read_failed(cluster, &error))?);
+        let missing_privileges = match response.data() {
+            "[]" => cluster.find_missing_privileges(path, "", kind),
+            _ => None,
+        };
+        Ok((response, missing_privileges))
     });
     let rows: Vec<_> = clusters
         .iter()
@@ -75,12 +86,9 @@ fn query_clusters(
         .map(|(cluster, answer)| ClusterRows {
             name: cluster.name(),
             label: cluster.label(),
-            rows: answer.as_ref().map(|response| response.data()).map_err(ErrorText::clone),
-            missing_privileges: match answer {
-                Ok(response) if response.data() == "[]" => cluster.find_missing_privileges(path, "", kind),
-                _ => None,
-            },
+            rows: answer.as_ref().map(|(response, _)| response.data()).map_err(ReadFailure::clone),
+            missing_privileges: answer.as_ref().ok().and_then(|(_, missing)| missing.clone()),
         })
         .collect();
-    Ok(render(&rows)?.into())
+    Ok(render(&rows, call.list_form())?.into())
 }

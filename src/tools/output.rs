@@ -1,21 +1,29 @@
 //! The output of a tool, with notes.
 
+use crate::base::json_scan::walk;
 use crate::mcp::catalog::ToolOutput;
-use crate::mcp::content::Content;
 use crate::render::list::RenderedList;
 
 impl From<RenderedList> for ToolOutput {
     fn from(list: RenderedList) -> Self {
-        Self::with_structured(list.text, list.structured)
+        Self { notes: list.notes, ..Self::with_structured(list.text, list.structured) }
     }
 }
 
-/// Appends notes as a content of their own.
+/// Adds notes to an output.
 pub(super) fn with_notes(mut output: ToolOutput, notes: &[String]) -> ToolOutput {
-    if !notes.is_empty() {
-        output.content.push(Content::Text(notes.join("\n")));
-    }
+    output.notes.extend_from_slice(notes);
     output
+}
+
+/// Returns the output of an API answer. Its text is JSON, unless the caller asked for a table.
+pub(super) fn answer_output(text: String, wants_structured: bool) -> ToolOutput {
+    let structured = wants_structured.then(|| format!("{{\"data\":{text}}}")).filter(|json| is_json(json));
+    ToolOutput::with_structured(text, structured)
+}
+
+fn is_json(text: &str) -> bool {
+    walk(text, &mut |_, _| true)
 }
 
 /// Returns notes in parentheses, to follow `separator` at the end of a text.

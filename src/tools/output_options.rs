@@ -5,9 +5,9 @@ use crate::render::output::{OutputArguments, OutputError, OutputOptions};
 
 /// The parameters of a tool that shows an answer.
 pub const PARAMS: [ToolParameter; 6] = [
-    optional_param("fields", ParameterKind::Text, "keys: name,ha.state"),
-    optional_param("filter", ParameterKind::Text, "status=running,mem>8G,name~web"),
-    optional_param("sort", ParameterKind::Text, "-mem,name"),
+    optional_param("fields", ParameterKind::CommaList, "keys: name,ha.state"),
+    optional_param("filter", ParameterKind::CommaList, "status=running,mem>8G,name~web"),
+    optional_param("sort", ParameterKind::CommaList, "-mem,name"),
     optional_param("limit", ParameterKind::Count, "rows"),
     optional_param("offset", ParameterKind::Count, "rows to skip"),
     optional_param("format", ParameterKind::Choice(&["json", "table"]), "default: json"),
@@ -36,12 +36,14 @@ impl OutputOptions {
 mod tests {
     use super::*;
     use crate::base::hint::render_error;
+    use crate::mcp::arguments::UnknownArguments;
     use serde_json::{Value, json};
 
     fn render(arguments: Value, answer: &str) -> Result<String, String> {
         let Value::Object(arguments) = arguments else { panic!("an object") };
         let options = OutputOptions::from_args(
-            &ToolArguments::validate("tool", &PARAMS, arguments).map_err(|error| error.to_string())?,
+            &ToolArguments::validate("tool", &PARAMS, UnknownArguments::Refuse, arguments)
+                .map_err(|error| error.to_string())?,
         )
         .map_err(|error| render_error(&error))?;
         options.render(answer.to_owned(), false, 0).map(|rendered| rendered.text).map_err(|error| render_error(&error))
@@ -53,6 +55,7 @@ mod tests {
         for arguments in [
             json!({"sort": "n", "offset": "1", "limit": 1.0}),
             json!({"filter": "n=b", "fields": "n", "limit": "0"}),
+            json!({"filter": ["n!=a", "n!=c"], "fields": "[\"n\", \"x\"]", "sort": []}),
             json!({"sort": "n", "offset": 1, "limit": 1, "format": "JSON"}),
         ] {
             assert_eq!(render(arguments, answer).unwrap(), r#"[{"n":"b"}]"#);

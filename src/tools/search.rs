@@ -1,6 +1,6 @@
 //! `search_api`: from an administrator's words to operations.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::parameters::{SCHEMA_CLUSTER, optional, required};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
@@ -16,12 +16,14 @@ pub(super) const SEARCH_API: ToolDefinition = ToolDefinition {
     description: "Finds operations of the Proxmox VE API by plain words, such as \"snapshot a vm\" or \"who may log in\": \
         METHOD path — what it does, what it needs, its risk. Then describe_api for the parameters.",
     parameters: &[
-        required("query", ParameterKind::Text, "plain words, or a part of a path"),
+        required("query", ParameterKind::Words, "plain words, or a part of a path"),
         optional("limit", ParameterKind::Count, "default: 8"),
         SCHEMA_CLUSTER,
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Trusted,
+    loading: ToolLoading::Always,
+    is_paged: false,
     handler: search_api,
 };
 

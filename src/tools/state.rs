@@ -1,8 +1,10 @@
 //! The state that all tools share.
 
 use crate::audit::AuditLog;
-use crate::call::CallService;
+use crate::call::{CallOrigin, CallScope, CallService};
 use crate::config::Client;
+use crate::mcp::context::CallContext;
+use crate::pve::client::cluster::Clock;
 use crate::pve::client::manager::ClusterManager;
 use std::sync::Arc;
 
@@ -27,6 +29,32 @@ impl ToolState {
         Ok(Self { calls: CallService::new(clusters, clients, audit)?, max_result_bytes })
     }
 
+    /// Replaces the clock by which the server tells a person's answer from a client's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { calls: self.calls.with_clock(clock), ..self }
+    }
+
+    /// Runs a handler in the scope of its call. `tool` names the tool, prompt or resource in the audit log.
+    pub(super) fn run<T>(
+        &self,
+        context: &CallContext<'_>,
+        tool: &'static str,
+        run: impl FnOnce(CallScope<'_>) -> T,
+    ) -> T {
+        let origin = CallOrigin {
+            client: &context.caller.client,
+            address: context.caller.address,
+            transport: context.caller.transport,
+            tool,
+            id: context.id,
+            trace: context.trace,
+            cancel: &context.cancel,
+            observer: context.attributes,
+        };
+        self.calls.run(&origin, run)
+    }
+
     /// Returns the current clusters.
     pub fn clusters(&self) -> ClusterManager {
         self.calls.clusters()
@@ -35,5 +63,44 @@ impl ToolState {
     /// Replaces clusters and clients for the calls that begin from now on.
     pub fn replace_clusters(&self, clusters: ClusterManager, clients: &[Client]) {
         self.calls.replace_clusters(clusters, clients);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::cancel::CancelToken;
+    use crate::base::trace::CallId;
+    use crate::config::Limits;
+    use crate::mcp::CallAttributes;
+    use crate::pve::client::cluster::Cluster;
+    use crate::pve::demo::Demo;
+    use crate::tools::facts::{FactReader, prompt_deadline};
+    use std::time::Instant;
+
+    #[test]
+    fn nothing_is_asked_after_the_deadline() {
+        let demo = Demo::start().expect("the demo cluster");
+        let cluster = Arc::new(Cluster::new(demo.cluster(), &Limits::default()).expect("a client"));
+        let manager = ClusterManager::from_clients(vec![cluster], None).expect("clients");
+        let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a state");
+        let (client, cancel, observer) = (Client::stdio(), CancelToken::new(), CallAttributes::default());
+        let origin = CallOrigin {
+            client: &client,
+            address: None,
+            transport: "stdio",
+            tool: "prompt health",
+            id: CallId { process: 0, number: 0 },
+            trace: None,
+            cancel: &cancel,
+            observer: &observer,
+        };
+        state.calls.run(&origin, |scope| {
+            let cluster = scope.select(None).expect("the only cluster");
+            let read = |deadline| FactReader { cluster: &cluster, deadline }.read_health().map(|_| ());
+            assert!(read(prompt_deadline()).is_ok());
+            let error = read(Instant::now()).expect_err("no time is left").to_string();
+            assert_eq!(error, "not asked: the time for this prompt was over");
+        });
     }
 }

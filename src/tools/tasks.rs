@@ -1,6 +1,6 @@
 //! `wait_for_task`: the end of a task, with its log as it grows.
 
-use super::definition::{OutputTrust, ToolCall, ToolDefinition};
+use super::definition::{OutputTrust, ToolCall, ToolDefinition, ToolLoading};
 use super::errors::{call_failed, render_call_error};
 use super::followed_task::FollowedTask;
 use super::parameters::{optional, required};
@@ -36,12 +36,14 @@ pub(super) const WAIT_FOR_TASK: ToolDefinition = ToolDefinition {
         lines of its log. A failed task is an error. One that still runs at the end of the wait continues by itself: call \
         again with the same upid. Nothing is ever stopped.",
     parameters: &[
-        required("upid", ParameterKind::Text, "the whole UPID:…, as answered"),
-        optional("cluster", ParameterKind::Text, "a name of list_clusters (default: the one that knows the task)"),
+        required("upid", ParameterKind::Name, "the whole UPID:…, as answered"),
+        optional("cluster", ParameterKind::Name, "a name of list_clusters (default: the one that knows the task)"),
         optional("timeout", ParameterKind::Count, "seconds, 1 to 3600 (default: 45; clients often give up at 60)"),
     ],
     effect: ToolEffect::ReadOnly,
     trust: OutputTrust::Untrusted,
+    loading: ToolLoading::OnDemand { search_hint: "UPID task progress status finished backup migration clone log" },
+    is_paged: false,
     handler: wait_for_task,
 };
 

@@ -8,14 +8,15 @@ use proxmox_mcp::http;
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
-    TaskError, TaskHandlers, TaskSnapshot, TaskStatus, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
+    Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceError,
+    ResourceTemplate, Resources, ServerInfo, TaskError, TaskHandlers, TaskSnapshot, TaskStatus, Tool, ToolEffect,
+    ToolError, ToolHandler, ToolInput, ToolOutput,
 };
 use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::mcp::message::RpcError;
 use proxmox_mcp::mcp::protocol::TASKS_EXTENSION;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +26,15 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQAAAAA=";
 
 fn new_tool(name: &'static str, description: &'static str, handler: ToolHandler) -> Tool {
-    Tool { name, title: name, description, input: ToolInput::Parameters(&[]), effect: ToolEffect::ReadOnly, handler }
+    Tool {
+        name,
+        title: name,
+        description,
+        input: ToolInput::Parameters(&[]),
+        effect: ToolEffect::ReadOnly,
+        meta: Map::new(),
+        handler,
+    }
 }
 
 fn new_png() -> Content {
@@ -41,7 +50,7 @@ fn new_embedded(uri: &str, mime: &'static str, text: &str) -> Content {
 }
 
 fn respond(content: Vec<Content>) -> Result<ToolOutput, ToolError> {
-    Ok(ToolOutput { content, structured: None })
+    Ok(ToolOutput { content, ..ToolOutput::default() })
 }
 
 fn build_content_tools() -> Vec<Tool> {
@@ -441,12 +450,14 @@ fn build_prompts() -> Vec<Prompt> {
     vec![
         Prompt {
             name: "test_simple_prompt",
+            title: "test_simple_prompt",
             description: "A prompt without arguments",
             arguments: &[],
             handler: Box::new(|_, _| Ok(vec![("user", new_text("This is a simple prompt for testing."))])),
         },
         Prompt {
             name: "test_prompt_with_arguments",
+            title: "test_prompt_with_arguments",
             description: "A prompt with two arguments",
             arguments: const { &[new_argument("arg1", "the first"), new_argument("arg2", "the second")] },
             handler: Box::new(|_, args| {
@@ -457,6 +468,7 @@ fn build_prompts() -> Vec<Prompt> {
         },
         Prompt {
             name: "test_prompt_with_embedded_resource",
+            title: "test_prompt_with_embedded_resource",
             description: "A prompt with a resource in it",
             arguments: const { &[new_argument("resourceUri", "the resource")] },
             handler: Box::new(|_, args| {
@@ -469,6 +481,7 @@ fn build_prompts() -> Vec<Prompt> {
         },
         Prompt {
             name: "test_prompt_with_image",
+            title: "test_prompt_with_image",
             description: "A prompt with a picture",
             arguments: &[],
             handler: Box::new(|_, _| {
@@ -477,6 +490,7 @@ fn build_prompts() -> Vec<Prompt> {
         },
         Prompt {
             name: "test_input_required_result_prompt",
+            title: "test_input_required_result_prompt",
             description: "A prompt that asks the user first",
             arguments: &[],
             handler: Box::new(|context, _| match elicited_field(context, "user_context", "context") {
@@ -488,6 +502,48 @@ fn build_prompts() -> Vec<Prompt> {
             }),
         },
     ]
+}
+
+fn build_resources() -> Resources {
+    let entry = |uri: &str, name: &str, description: &str, mime| Resource {
+        uri: uri.into(),
+        name: name.into(),
+        title: name.into(),
+        description: description.into(),
+        mime,
+    };
+    Resources {
+        list: Box::new(move |_| {
+            vec![
+                entry("test://static-text", "static text", "A text", "text/plain"),
+                entry("test://static-binary", "static binary", "A picture", "image/png"),
+            ]
+        }),
+        templates: vec![ResourceTemplate {
+            uri: "test://template/{id}/data",
+            name: "template",
+            title: "template",
+            description: "Data of an id",
+            mime: Some("application/json"),
+        }],
+        read: Box::new(|_, uri| read_resource(uri)),
+    }
+}
+
+fn read_resource(uri: &str) -> Result<Vec<ResourceContents>, ResourceError> {
+    let (mime, data) = match uri {
+        "test://static-text" => {
+            ("text/plain", ResourceData::Text("This is the content of the static text resource.".into()))
+        }
+        "test://static-binary" => ("image/png", ResourceData::Blob(PNG.into())),
+        _ => {
+            let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
+            let id = id.ok_or_else(|| ResourceError::Unknown(String::new()))?;
+            let data = json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
+            ("application/json", ResourceData::Text(data.to_string()))
+        }
+    };
+    Ok(vec![ResourceContents { uri: uri.into(), mime, data }])
 }
 
 fn build_catalog() -> Catalog {
@@ -510,48 +566,20 @@ fn build_catalog() -> Catalog {
             }),
         )
     });
-    let read = |uri: &str, mime, data| Ok(Some(vec![ResourceContents { uri: uri.into(), mime, data }]));
     Catalog {
-        server: ServerInfo { name: "conformance", title: "Conformance server", version: "1.0.0" },
+        server: ServerInfo {
+            name: "conformance",
+            title: "Conformance server",
+            version: "1.0.0",
+            ..ServerInfo::default()
+        },
         instructions: "A server for conformance tests.",
         tools,
-        resources: vec![
-            Resource {
-                uri: "test://static-text",
-                name: "static text",
-                description: "A text",
-                mime: "text/plain",
-                handler: Box::new(move |_, uri| {
-                    read(
-                        uri,
-                        "text/plain",
-                        ResourceData::Text("This is the content of the static text resource.".into()),
-                    )
-                }),
-            },
-            Resource {
-                uri: "test://static-binary",
-                name: "static binary",
-                description: "A picture",
-                mime: "image/png",
-                handler: Box::new(move |_, uri| read(uri, "image/png", ResourceData::Blob(PNG.into()))),
-            },
-        ],
-        templates: vec![ResourceTemplate {
-            uri: "test://template/{id}/data",
-            name: "template",
-            description: "Data of an id",
-            mime: "application/json",
-            handler: Box::new(move |_, uri| {
-                let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
-                let Some(id) = id else { return Ok(None) };
-                let data = json!({"id": id, "templateTest": true, "data": format!("Data for ID: {id}")});
-                read(uri, "application/json", ResourceData::Text(data.to_string()))
-            }),
-        }],
+        resources: Some(build_resources()),
         prompts: build_prompts(),
-        completion: Some(Box::new(|_, _, typed| {
-            ["paris", "park", "party"].into_iter().filter(|w| w.starts_with(typed)).map(Into::into).collect()
+        completion: Some(Box::new(|_, request| {
+            let words = ["paris", "park", "party"].into_iter();
+            words.filter(|word| word.starts_with(request.value)).map(Into::into).collect()
         })),
         tasks: Some(build_task_handlers()),
         logging: true,
@@ -572,6 +600,7 @@ fn main() {
         allowed_hosts: Vec::new(),
         allowed_origins: Vec::new(),
         clients: Vec::new(),
+        insecure_no_auth: false,
         certificate: None,
         health: Default::default(),
     };

@@ -96,6 +96,7 @@ fn command_usage_errors() {
         &["--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:9000"],
         &["health", "--listen", "127.0.0.1:0"],
         &["--config", "/nonexistent/clusters.json"],
+        &["--config", "hunter2hunter2hunter2"],
         &["--demo", "--audit-log", "/nonexistent/audit.log"],
     ] {
         run(&mut document, args);
@@ -106,6 +107,10 @@ fn command_usage_errors() {
         &[("PROXMOX_MCP_MAX_CALLS", "0")],
         &[("MCP_METRICS", "maybe")],
         &[("MCP_INSECURE_NO_AUTH", "1"), ("MCP_AUTH_TOKEN", "sixteen_letters_")],
+        &[("PROXMOX_MCP_CONFIG", r#"{"clusters": {"home": {"token_secret": "s3cret"}}}"#)],
+        &[("MCP_AUDIT_LOG", "token\n")],
+        &[("MCP_AUTH_TOKEN", "")],
+        &[("MCP_AUTH_TOKEN_FILE", "")],
         &[("MCP_AUTH_TOKEN", "hunter2_hunter2")],
         &[("MCP_AUTH_TOKEN", "hunter2 hunter2 hunter2")],
         &[("MCP_AUTH_TOKEN_FILE", "/nonexistent")],

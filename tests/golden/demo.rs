@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Starts a simulated cluster whose tasks take no time.
-fn demo() -> Demo {
+pub fn demo() -> Demo {
     let mut options = Options::default();
     (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
     Demo::start_with(options).expect("the demo cluster")
 }
 
 /// Returns a document without the values that the simulation takes from the clock.
-fn document() -> Document {
+pub fn document() -> Document {
     let mut document = Document::new();
     for (pattern, word) in [
         (r"\b\d+d ?\d+h\b|\b\d+[dhm] ?\d+[hms]\b", "AGE"),

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use std::fmt::{Display, Write};
 
 /// Patterns of values that differ from run to run, and their replacements.
-const REDACTIONS: [(&str, &str); 16] = [
+const REDACTIONS: [(&str, &str); 17] = [
     (r"127\.0\.0\.1:\d{5}\b", "127.0.0.1:PORT"),
+    (r"\[::1\]:\d{5}\b", "[::1]:PORT"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"UPID:(\w+):[0-9A-F]{8}:[0-9A-F]{8}:[0-9A-F]{8}:", "UPID:$1:PID:PSTART:TIME:"),
     (r"\b[0-9a-f]+-[0-9a-f]{16}-[0-9a-f]{24}\b", "CODE"),
@@ -134,12 +135,9 @@ pub fn visible(answer: &Value) -> String {
     if result["isError"] == true {
         text.push_str("[error]\n");
     }
-    for (n, content) in result["content"].as_array().into_iter().flatten().enumerate() {
+    for content in result["content"].as_array().into_iter().flatten() {
         let words = content["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}"));
-        if n > 0 {
-            text.push_str("--\n");
-        }
-        let words = if words == UNTRUSTED_NOTICE { "(the notice)" } else { words };
+        let words = words.replace(UNTRUSTED_NOTICE, "(the notice)");
         let _ = writeln!(text, "{}", words.trim_end_matches('\n'));
     }
     if let Some(structured) = result.get("structuredContent") {

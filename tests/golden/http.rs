@@ -3,7 +3,7 @@
 use crate::document::Document;
 use crate::support::own_process::in_own_process;
 use crate::support::policy::{ALL, client, token};
-use crate::support::raw::Reply;
+use crate::support::raw::{Reply, eventually};
 use crate::support::rpc::{ACCEPT, call, request};
 use crate::support::server::{TestServer, limits, patient_limits};
 use crate::support::test_tools::{TestTools, start};
@@ -82,20 +82,42 @@ fn http_errors_of_requests() {
         get("GET /healthz", "Host: localhost\r\n"),
         get("GET /nowhere", "Host: localhost\r\n"),
         get("GET /.well-known/oauth-protected-resource", "Host: localhost\r\n"),
+        get("POST /register", "Host: localhost\r\n"),
         get("GET /metrics", "Host: localhost\r\n"),
         get("GET /mcp", "Host: localhost\r\n"),
         get("DELETE /mcp", "Host: localhost\r\n"),
         get("POST /healthz", "Host: localhost\r\nContent-Length: 0\r\n"),
         get("OPTIONS /messages", "Host: localhost\r\n"),
         get("GET /healthz", "Host: evil.example\r\n"),
+        "GET /healthz HTTP/1.0\r\n\r\n".to_owned(),
+        "GET /readyz HTTP/1.0\r\n\r\n".to_owned(),
+        get("GET /readyz", "Host: evil.example\r\n"),
+        get("GET /readyz", "Host: 192.0.2.7:8000\r\n"),
+        get("GET /readyz", "Host: localhost\r\nX-Forwarded-For: 192.0.2.9\r\n"),
+        "GET /readyz HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n".to_owned(),
         get("GET /healthz", "Host: localhost\r\nOrigin: https://evil.example\r\n"),
         get("GET /healthz", "Host: localhost\r\nOrigin: null\r\n"),
         get("GET /sse", "Host: localhost\r\nAccept: application/json\r\n"),
         get("POST /mcp", &format!("Host: localhost\r\nAccept: text/html\r\n{json}")) + "{}",
         get("POST /mcp", &format!("Host: localhost\r\n{}", json.replace("application/json", "text/plain"))) + "{}",
         get("POST /messages", &format!("Host: localhost\r\n{}", json.replace("application/json", "text/plain"))) + "{}",
+        get("POST /mcp", &format!("Host: localhost\r\nContent-Encoding: gzip\r\n{json}")) + "{}",
         get("POST /messages", &format!("Host: localhost\r\n{json}")) + "{}",
         get("POST /messages?sessionId=nope", &format!("Host: localhost\r\n{json}")) + "{}",
+    ] {
+        document.case(title(&text), raw(&server, &text));
+    }
+    document.section("Pages of an origin that the operator listed");
+    let server = TestServer::builder().origins(&["app://obsidian.md"]).start();
+    for text in [
+        get(
+            "OPTIONS /mcp",
+            "Host: localhost\r\nOrigin: app://obsidian.md\r\nAccess-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: authorization, mcp-param-node\r\n\
+             Access-Control-Request-Private-Network: true\r\n",
+        ),
+        get("GET /nowhere", "Host: localhost\r\nOrigin: app://obsidian.md\r\n"),
+        get("GET /healthz", "Host: localhost\r\nOrigin: http://localhost:5173\r\n"),
     ] {
         document.case(title(&text), raw(&server, &text));
     }
@@ -178,11 +200,16 @@ fn http_errors_of_quotas_and_limits() {
     document.case("--max-sessions 1", raw(&server, text));
 
     let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, ..patient_limits() });
-    let large = "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 716800\r\nExpect: 100-continue\r\n\r\n";
+    let head = "POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 716800\r\n\r\n";
     let mut first = server.connect();
-    first.send(large);
-    assert_eq!(first.reply().expect("a 100 Continue").status, 100);
-    document.case("--max-buffered-bytes", raw(&server, large));
+    first.send(format!("{head}{}", " ".repeat(716_799)));
+    let refused = || {
+        let mut client = server.connect();
+        client.send(format!("{head}{}", " ".repeat(716_800)));
+        client.reply().filter(|reply| reply.status == 503)
+    };
+    eventually("the first one's bytes have arrived", || refused().is_some());
+    document.case("--max-buffered-bytes", answer(&refused().expect("a refusal")));
 
     document.section("A server that stops");
     let (mut server, tools) = start();
@@ -209,5 +236,6 @@ fn http_errors_of_tls() {
     let mut plain = server.connect_without_tls();
     plain.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     document.case("plain HTTP on a port that speaks TLS", answer(&plain.reply().expect("an answer")));
+    document.case("TLS on a port that speaks plain HTTP", raw(&TestServer::start(patient_limits()), "\u{16}"));
     document.assert("http_tls");
 }

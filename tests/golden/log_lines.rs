@@ -35,8 +35,17 @@ impl LogSteps<'_> {
             lines.push(line);
         }
         // Threads of the server log at the same time.
-        lines.sort_by_key(|line| line.split_once(' ').map(|(_, rest)| rest.to_owned()));
+        lines.sort_by_key(|line| without_times(line));
         self.document.case(title, lines.join("\n"));
+    }
+}
+
+/// Returns a line of the log without its times. Lines of the same millisecond have no order in it.
+fn without_times(line: &str) -> String {
+    let (_, rest) = line.split_once(' ').unwrap_or_default();
+    match rest.split_once("{\"time\":\"") {
+        Some((target, record)) => format!("{target}{}", record.split_once('"').map_or("", |(_, members)| members)),
+        None => rest.to_owned(),
     }
 }
 
@@ -107,9 +116,9 @@ fn log_of_a_run() {
     server.connect().ask("GET /healthz", "Origin: https://evil.example\r\n");
     log.add("an Origin that is not allowed", &["GET \"/healthz\" 403"]);
     let mut other = server.connect();
-    other.send("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    other.send("GET /readyz HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     other.reply().expect("an answer");
-    log.add("a Host that is not allowed", &["GET \"/healthz\" 421"]);
+    log.add("a Host that is not allowed", &["GET \"/readyz\" 421"]);
     other = server.connect();
     other.send("nonsense\r\n\r\n");
     other.reply().expect("an answer");
@@ -161,6 +170,41 @@ fn log_of_a_start_without_protection() {
     document.case("without TLS", process.stderr.iter().collect::<Vec<_>>().join("\n"));
     document.redact(r"0\.0\.0\.0:\d{4,5}", "0.0.0.0:PORT");
     document.assert("log_starts");
+}
+
+/// Records the log of requests that are refused before any work is done for them.
+#[test]
+fn log_of_refused_requests() {
+    let mut document = document();
+    document.redact(r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:PORT");
+    let request = |line: &str, headers: &str| format!("{line} HTTP/1.1\r\n{headers}\r\n");
+    let proxied = request("GET /readyz", "Host: localhost\r\nX-Forwarded-For: 192.0.2.9\r\n");
+    let wrong = request("GET /readyz", "Host: localhost\r\nAuthorization: Bearer wrong\r\n");
+    let refused = [
+        ("an unknown Host", request("GET /readyz", "Host: evil.example\r\n")),
+        ("an unknown Origin", request("GET /readyz", "Host: localhost\r\nOrigin: https://evil.example\r\n")),
+        ("TLS on a plain port", "\u{16}".to_owned()),
+    ];
+    let no_clients = [&refused[..], &[("a proxy without a client token", proxied)]].concat();
+    let missing = request("GET /readyz", "Host: localhost\r\n");
+    let clients = [("no token", missing.clone()), ("no token again", missing), ("a wrong token", wrong)];
+    for (token, requests) in [(None, &no_clients[..]), (Some("sixteen_letters_"), &clients)] {
+        let args = ["--demo", "--listen", "127.0.0.1:0", "--allowed-hosts", "mcp.example"];
+        let mut command = crate::support::process::program(&args);
+        command.envs(token.map(|token| ("MCP_AUTH_TOKEN", token)));
+        let mut process = ServerProcess::of(&mut command);
+        let address = process.address();
+        for (_, text) in requests {
+            let mut client = Client::to(&address);
+            client.send(text);
+            client.reply().expect("an answer");
+        }
+        process.signal(Signal::TERM);
+        process.wait_for_exit();
+        let about = requests.iter().map(|(about, _)| *about).collect::<Vec<_>>().join(", ");
+        document.case(about, process.stderr.iter().collect::<Vec<_>>().join("\n"));
+    }
+    document.assert("log_refusals");
 }
 
 /// Records the log of a node whose description of its API cannot be used.

@@ -14,7 +14,9 @@ mod node_errors;
 mod pages;
 mod plans;
 mod policy;
+mod prompts;
 mod protocol;
+mod questions;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

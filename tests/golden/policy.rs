@@ -7,10 +7,13 @@ use crate::support::policy::{
     patterns, protected, rights,
 };
 use crate::support::proxmox::{guests, gzipped_facts, server_error};
-use crate::support::test_tools::product_for;
+use crate::support::test_tools::{ManualClock, product_for, product_with};
 use crate::support::tool::ToolServer;
+use proxmox_mcp::audit::AuditLog;
+use proxmox_mcp::call::CODE_LIFETIME;
 use proxmox_mcp::policy::{AccessLevel, ClusterPolicy, ConfirmationPolicy, Permissions};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const CALL: &str = "proxmox_api_call";
 const LIST: &str = "/api2/json/cluster/resources?type=vm";
@@ -253,36 +256,42 @@ fn confirmations_by_code() {
 fn confirmations_by_form() {
     let mut document = Document::new();
     let node = RecordingNode::start();
-    let clients = [client("ada", ALL, &[]), client("bob", ALL, &[])];
-    let server = ToolServer::for_clients(
-        RecordingNode::start(),
-        vec![node.cluster("prod", ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open_policy() })],
-        &clients,
-    );
+    let client = client("ada", ALL, &[]);
+    let clock = ManualClock::new();
+    let rules = ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open_policy() };
+    let clients = std::slice::from_ref(&client);
+    let server = product_with(vec![node.cluster("prod", rules)], clients, &clock, AuditLog::without_file());
+    let ada = caller(&client);
     let mut ask = |about: &str, arguments: &Value, form: bool, more: Value| {
-        let answer = send(&server.server, &server.callers[0], "tools/call", modern(CALL, arguments, form, more));
+        let answer = send(&server, &ada, "tools/call", modern(CALL, arguments, form, more));
         document.case(about, visible(&answer));
         answer
     };
     let state = |answer: &Value| answer["result"]["requestState"].clone();
-    let yes = || json!({"confirm": true});
+    let (second, almost) = (Duration::from_secs(1), Duration::from_millis(999));
     let asked = ask("the question", &start(), true, json!({}));
     ask("a client without forms", &start(), false, json!({}));
-    for (about, action, content) in [
-        ("declined", "decline", Value::Null),
-        ("cancelled", "cancel", yes()),
-        ("the box is not ticked", "accept", json!({"confirm": false})),
+    for (about, action, after) in [
+        ("declined by the user", "decline", second),
+        ("closed by the user", "cancel", second),
+        ("declined by the client", "decline", Duration::ZERO),
+        ("cancelled by the client", "cancel", almost),
     ] {
         let asked = ask("the question", &start(), true, json!({}));
-        ask(about, &start(), true, answer_question(&state(&asked), action, content));
+        clock.advance(after);
+        ask(about, &start(), true, answer_question(&state(&asked), action, Value::Null));
     }
     let other = with_argument(start(), "path", "/nodes/pve2/qemu/101/status/start");
-    ask("an answer to another question", &other, true, answer_question(&state(&asked), "accept", yes()));
-    ask("a state that was changed", &start(), true, answer_question(&json!("made up"), "accept", yes()));
+    ask("an answer to another question", &other, true, answer_question(&state(&asked), "accept", json!({})));
+    ask("a state that was changed", &start(), true, answer_question(&json!("made up"), "accept", json!({})));
     ask("no answer", &start(), true, json!({"requestState": state(&asked)}));
+    ask("an answer that the protocol does not know", &start(), true, answer_question(&state(&asked), "yes", json!({})));
     let asked = ask("the question", &start(), true, json!({}));
-    ask("accepted", &start(), true, answer_question(&state(&asked), "accept", yes()));
-    ask("accepted twice", &start(), true, answer_question(&state(&asked), "accept", yes()));
+    ask("accepted", &start(), true, answer_question(&state(&asked), "accept", json!({})));
+    ask("accepted twice", &start(), true, answer_question(&state(&asked), "accept", json!({})));
+    let asked = ask("the question", &start(), true, json!({}));
+    clock.advance(CODE_LIFETIME + second);
+    ask("accepted too late", &start(), true, answer_question(&state(&asked), "accept", json!({})));
     ask("answers that are no object", &start(), true, json!({"requestState": state(&asked), "inputResponses": []}));
     document.assert("confirmations_by_form");
 }

@@ -63,7 +63,7 @@ fn call_without_wait_returns_the_upid_with_a_hint() {
     let result = call_api(&server, "POST", "/qemu/web01/snapshot", json!({"snapname": "before"}), false);
     let upid: String = serde_json::from_str(&result.text).unwrap();
     assert!(!result.failed && upid.starts_with("UPID:pve1:") && upid.contains(":qmsnapshot:100:"), "{result:?}");
-    assert!(result.more[0].contains("wait_for_task with this upid"), "{result:?}");
+    assert!(result.more[1].contains("wait_for_task with this upid"), "{result:?}");
 }
 
 #[test]

@@ -49,7 +49,8 @@ fn full_disk_leaves_no_partial_line_and_the_next_write_retries() {
     // The shortest of these lines is two bytes shorter than the first.
     for more in [0, 1, 100, before.len() as u64 - 3] {
         room(Some(before.len() as u64 + more));
-        for event in [AuditEvent::Read, AuditEvent::ChangeFinished] {
+        audit.write(&record(AuditEvent::Read)).expect("a read waits for nothing");
+        for event in [AuditEvent::ChangeStarted, AuditEvent::ChangeFinished] {
             let error = render_error(&audit.write(&record(event)).expect_err("no room"));
             assert!(error.starts_with("cannot write the audit log: File too large"), "{error}");
             assert!(error.ends_with(". hint: free some space on its disk, then call again"), "{error}");

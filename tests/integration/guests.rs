@@ -82,7 +82,7 @@ fn search_covers_every_cluster_and_reports_failed_ones() {
     let result = find_guests(&server, "web01");
     assert_eq!(column(&result, "cluster"), ["demo", "test"]);
     assert_eq!(column(&result, "path"), ["/nodes/pve1/qemu/100", "/nodes/other1/qemu/100"]);
-    assert!(result.text.lines().last().expect("a line").starts_with("cluster down: "), "{result:?}");
+    assert!(result.more[0].starts_with("cluster down: "), "{result:?}");
     assert_eq!(result.structured["errors"][0]["cluster"], "down");
     let named = call(&server, "find_guest", json!({"query": "web01", "cluster": "test"}));
     assert_eq!(column(&named, "path"), ["/nodes/other1/qemu/100"]);
@@ -108,7 +108,7 @@ fn missing_privilege_is_named_if_no_guest_is_visible() {
     assert!(find_guests(&start_server(&empty), "web01").text.contains("VM.Audit"));
     let thin = start_node(json!([{"id": "qemu/100", "type": "qemu", "vmid": 100}]));
     let result = find_guests(&start_server(&thin), "100");
-    assert!(result.text.contains("VM.Audit") && result.structured["total"] == 1, "{result:?}");
+    assert!(result.more[0].contains("VM.Audit") && result.structured["total"] == 1, "{result:?}");
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn search_returns_the_best_fifty_and_the_number_of_the_rest() {
         |vmid: u32| json!({"id": format!("qemu/{vmid}"), "node": "n", "name": format!("web-{vmid}"), "status": "x"});
     let node = start_node((1_000..3_000).chain([100]).map(row).collect());
     let result = find_guests(&start_server(&node), "web");
-    assert_eq!((&result.structured["total"], &result.structured["left_out"]), (&json!(50), &json!(1951)));
-    assert!(result.text.contains("\n1951 more fit") && column(&result, "vmid")[0] == 100, "{result:?}");
+    assert_eq!((&result.structured["total"], &result.structured["left_out"]), (&json!(2001), &json!(1951)));
+    assert!(result.more[0].starts_with("1951 more fit") && column(&result, "vmid")[0] == 100, "{result:?}");
 }
 
 #[test]

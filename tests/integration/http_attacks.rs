@@ -1,9 +1,13 @@
 //! Attacks on the HTTP server over raw sockets. After each attack, a valid request must be answered.
 
 use crate::support::own_process::in_own_process;
-use crate::support::raw::{Client, LONG, eventually, invalid_message, ping};
+use crate::support::raw::{Client, LONG, Reply, eventually, ping};
+use crate::support::rpc::{ACCEPT, call};
 use crate::support::server::{TestServer, limits};
+use crate::support::test_tools::start_with;
+use crate::support::tls::trusting_any_certificate;
 use proxmox_mcp::config::Limits;
+use serde_json::json;
 use socket2::SockRef;
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -17,23 +21,50 @@ fn request(headers: &str, body: &str) -> String {
     format!("POST /messages HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")
 }
 
+/// The size of a body of which one fits into the budget of these tests, and two don't.
+const LARGE_BODY: usize = 700 << 10;
+
+fn start_with_small_budget() -> TestServer {
+    TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() })
+}
+
+fn large_head() -> String {
+    request(&format!("Content-Type: application/json\r\nContent-Length: {LARGE_BODY}\r\n"), "")
+}
+
+/// Posts a large body as a whole.
+fn post_large(server: &TestServer) -> Option<Reply> {
+    let mut client = server.connect();
+    client.send(large_head() + &" ".repeat(LARGE_BODY));
+    client.reply()
+}
+
 #[test]
 fn incomplete_large_bodies_share_one_budget() {
-    let server = TestServer::start(Limits { max_buffered_bytes: 1 << 20, body_timeout: LONG, ..limits() });
-    let begin = || {
-        let mut client = server.connect();
-        let headers = format!("Content-Length: {}\r\nExpect: 100-continue\r\n", 700 << 10);
-        client.send(request(&headers, ""));
-        client
-    };
-    let mut first = begin();
-    assert_eq!(first.reply().expect("a 100 Continue").status, 100);
-    let refused = begin().reply().expect("a refusal");
-    assert_eq!(refused.status, 503, "{}", refused.body);
-    assert!(refused.has_header("Retry-After: 5"), "{}", refused.head);
+    let server = start_with_small_budget();
+    let mut first = server.connect();
+    first.send(large_head() + &" ".repeat(LARGE_BODY - 1));
+    eventually("another one is refused", || {
+        post_large(&server).is_some_and(|reply| reply.status == 503 && reply.has_header("Retry-After: 5"))
+    });
     server.assert_answers();
     drop(first);
-    eventually("the first one's share is free again", || begin().reply().is_some_and(|reply| reply.status == 100));
+    eventually("the first one's share is free again", || post_large(&server).is_some_and(|reply| reply.status == 400));
+}
+
+#[test]
+fn announced_bodies_hold_no_memory_before_they_arrive() {
+    let server = start_with_small_budget();
+    let begun: Vec<Client> = (0..32)
+        .map(|n| {
+            let chunked = request("Transfer-Encoding: chunked\r\n", "10\r\n0123456789");
+            let mut client = server.connect();
+            client.send(if n % 2 == 0 { chunked } else { large_head() + "{" });
+            client
+        })
+        .collect();
+    assert_eq!(post_large(&server).map(|reply| reply.status), Some(400));
+    drop(begun);
 }
 
 #[test]
@@ -211,20 +242,19 @@ fn silent_connection_is_closed() {
 
 #[test]
 fn clients_that_do_not_read_a_large_answer_delay_no_other_client() {
-    let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
+    let (server, _tools) = start_with(Limits { body_timeout: LONG, ..limits() });
     let mut slow = Vec::new();
     for _ in 0..4 {
-        let sse = server.sse();
         let mut client = server.connect();
-        // Each is answered with a 400 whose body has megabytes.
-        for _ in 0..8 {
-            client.send_post(&sse.path, &invalid_message(3 << 20));
+        // Each is answered with megabytes.
+        for id in 0..8 {
+            client.send_post_with("/mcp", ACCEPT, &call(id, "large", json!({})));
         }
-        slow.push((sse, client));
+        slow.push(client);
         server.assert_answers();
     }
     // The answers stay unread: the server must close the connections, which a failing write shows.
-    for (_, client) in &mut slow {
+    for client in &mut slow {
         eventually("the connection is cut", || client.stream.write_all(b"x").is_err());
     }
     server.assert_answers();
@@ -277,13 +307,13 @@ fn the_target_is_a_path_and_the_version_1_0_or_1_1() {
 
 #[test]
 fn large_answer_on_a_kept_connection_is_not_delayed() {
-    let server = TestServer::start(limits());
-    let sse = server.sse();
+    let (server, _tools) = start_with(limits());
     let mut client = server.connect();
     let begun = Instant::now();
-    for _ in 0..100 {
-        let reply = client.post(&sse.path, &invalid_message(3000));
-        assert!(reply.status == 400 && reply.body.len() > 3000);
+    for id in 0..100 {
+        let message = call(id, "echo", json!({"text": "x".repeat(3000)}));
+        let reply = client.post_with("/mcp", ACCEPT, &message);
+        assert!(reply.status == 200 && reply.body.len() > 3000);
     }
     // Two writes, or Nagle's algorithm, would wait 40 ms for an acknowledgement each time.
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
@@ -368,4 +398,22 @@ fn continue_is_sent_only_if_the_body_would_be_accepted() {
     assert_eq!(server.status_of(&head("/nowhere", 5)), 404);
     assert_eq!(server.status_of(&head(&sse.path, 5 << 20)), 413);
     assert_eq!(server.status_of(&head(&sse.path, 5).replace("localhost", "evil.example")), 421);
+}
+
+#[test]
+fn tls_on_a_plain_port_is_answered_at_once_and_closed() {
+    // A wait for the rest of the head would fail the test.
+    let server = TestServer::start(Limits { head_timeout: Duration::from_secs(3600), ..limits() });
+    for hello in [&b"\x16"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\r\n\r\n"] {
+        let mut client = server.connect();
+        client.send(hello);
+        let reply = client.reply().expect("an answer");
+        assert_eq!(reply.status, 400);
+        assert!(reply.has_header("Connection: close") && reply.body.contains("http://"), "{}", reply.body);
+        client.assert_ends();
+    }
+    let mut client = server.connect().over(trusting_any_certificate());
+    client.send("GET /healthz HTTP/1.1\r\n\r\n");
+    assert!(client.reply().is_none(), "a real TLS client fails at once");
+    server.assert_answers();
 }

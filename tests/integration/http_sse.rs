@@ -1,8 +1,11 @@
 //! Routes, access checks and sessions of the HTTP server, as clients see them.
 
-use crate::support::raw::{LONG, Sse, eventually, ping};
-use crate::support::server::{TestServer, limits};
+use crate::support::raw::{LONG, Sse, eventually, resolve};
+use crate::support::rpc;
+use crate::support::server::{TestServer, caller, limits};
+use crate::support::test_tools::start_with;
 use proxmox_mcp::config::Limits;
+use serde_json::json;
 use socket2::SockRef;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -27,7 +30,7 @@ fn health_is_a_plain_ok() {
 fn other_paths_are_404_and_other_methods_405() {
     let server = TestServer::start(limits());
     let mut client = server.connect();
-    for line in ["GET /.well-known/oauth-protected-resource", "POST /register", "GET /", "GET /sse/", "DELETE /mcpx"] {
+    for line in ["GET /.well-known/security.txt", "POST /registered", "GET /", "GET /sse//", "DELETE /mcpx"] {
         let reply = client.ask(line, "");
         assert_eq!(reply.status, 404, "{line}");
         assert!(reply.has_header("Content-Type: text/plain; charset=utf-8"), "{}", reply.head);
@@ -59,8 +62,8 @@ fn an_answer_to_head_has_no_body() {
 
 #[test]
 fn unknown_host_is_421_and_names_the_setting_that_allows_it() {
-    let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).start();
-    for route in ["GET /healthz", "GET /sse", "POST /messages", "GET /nowhere"] {
+    let server = TestServer::builder().limits(limits()).hosts(&["pve.example"]).insecure_no_auth().start();
+    for route in ["GET /readyz", "GET /sse", "POST /messages", "POST /mcp", "GET /nowhere"] {
         let mut client = server.connect();
         client.send(format!("{route} HTTP/1.1\r\nHost: evil.example:8000\r\n\r\n"));
         let reply = client.reply().unwrap();
@@ -68,7 +71,31 @@ fn unknown_host_is_421_and_names_the_setting_that_allows_it() {
         assert!(reply.body.contains("MCP_ALLOWED_HOSTS=evil.example:8000"), "{}", reply.body);
     }
     for host in ["pve.example", "PVE.example.:81", "[::1]:3", &server.address.to_string()] {
-        assert_eq!(server.status_of(&format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")), 200, "{host}");
+        assert_eq!(server.status_of(&format!("GET /sse HTTP/1.1\r\nHost: {host}\r\n\r\n")), 200, "{host}");
+    }
+}
+
+#[test]
+fn health_is_answered_for_every_host_and_in_http_1_0_without_one() {
+    let server = TestServer::builder().limits(limits()).clients(vec![caller("ada", None)]).start();
+    for host in ["evil.example", "192.0.2.1:8000", "10.0.0.1", "mcp.internal:80", "a b", "", "[::1", "\u{e4}"] {
+        let text = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(server.status_of(&text), 200, "{host:?}");
+    }
+    let mut client = server.connect();
+    client.send("GET /healthz HTTP/1.0\r\n\r\n");
+    let text = client.rest();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n\r\nok"), "{text}");
+    for (text, status) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /readyz HTTP/1.0\r\n\r\n", 400),
+        ("GET /nowhere HTTP/1.0\r\n\r\n", 400),
+        ("POST /mcp HTTP/1.0\r\nContent-Length: 0\r\n\r\n", 400),
+        ("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n", 401),
+        ("POST /healthz HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n", 405),
+    ] {
+        assert_eq!(server.status_of(text), status, "{text:?}");
     }
 }
 
@@ -79,7 +106,8 @@ fn foreign_origin_is_forbidden_on_every_route() {
         for origin in ["https://evil.example", "null", "file://"] {
             let reply = server.connect().ask(route, &format!("Origin: {origin}\r\n"));
             assert_eq!(reply.status, 403, "{route} {origin}");
-            assert!(reply.body.contains("MCP_ALLOWED_ORIGINS"), "{}", reply.body);
+            let advice = format!("MCP_ALLOWED_ORIGINS={origin}");
+            assert_eq!(reply.body.contains(&advice), origin != "null", "{}", reply.body);
         }
     }
     for origin in ["http://localhost:5173", "https://app.example"] {
@@ -102,6 +130,39 @@ fn a_stream_begins_with_the_path_to_post_to() {
     let id = sse.path.strip_prefix("/messages?sessionId=").expect("a path");
     assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
     assert_ne!(server.sse().path, sse.path);
+}
+
+#[test]
+fn endpoint_reference_leads_to_the_posts_of_a_prefix_with_and_without_a_slash() {
+    let server = TestServer::start(limits());
+    // A proxy that serves `/prefix/` passes the rest of the path on.
+    for (requested, public, posts) in [
+        ("/sse", "/sse", "/messages"),
+        ("/sse/", "/sse/", "/messages"),
+        ("/sse?token=x", "/sse?token=x", "/messages"),
+        ("/sse/?token=x/y", "/sse/?token=x/y", "/messages"),
+        ("/sse", "/prefix/sse", "/prefix/messages"),
+        ("/sse/", "/prefix/sse/", "/prefix/messages"),
+        ("/sse", "/a/b/sse?x=/y/", "/a/b/messages"),
+        ("/sse/", "/a/b/sse/?x", "/a/b/messages"),
+    ] {
+        let reference = Sse::endpoint_reference(server.connect(), requested);
+        let (path, query) = reference.split_once('?').expect("a query");
+        assert!(!path.starts_with('/') && !path.contains(':'), "a relative reference: {reference}");
+        assert_eq!(resolve(public, &reference), format!("{posts}?{query}"), "{public}");
+    }
+}
+
+#[test]
+fn routes_with_a_final_slash_are_served() {
+    let server = TestServer::start(limits());
+    assert_eq!(server.connect().post("/mcp/", PING).body, PONG);
+    let mut sse = Sse::open(server.connect());
+    let path = sse.path.replace("/messages?", "/messages/?");
+    assert_eq!(server.connect().post(&path, PING).status, 202);
+    assert_eq!(sse.message(), PONG);
+    assert_eq!(server.connect().ask("GET /healthz/", "").body, "ok");
+    assert_eq!(server.connect().ask("GET /mcp/", "").status, 405);
 }
 
 #[test]
@@ -201,7 +262,7 @@ fn quiet_stream_gets_comments() {
 
 #[test]
 fn a_stream_over_http_1_0_is_framed_by_its_end() {
-    let server = TestServer::start(limits());
+    let server = TestServer::builder().limits(limits()).insecure_no_auth().start();
     let mut client = server.connect();
     client.send("GET /sse HTTP/1.0\r\nHost: localhost\r\n\r\n");
     let head = client.reply().unwrap().head;
@@ -240,14 +301,14 @@ fn bytes_sent_on_a_stream_are_ignored_within_bounds() {
 
 #[test]
 fn client_that_does_not_read_its_stream_loses_it_and_delays_no_other() {
-    let server = TestServer::start(Limits { body_timeout: LONG, ..limits() });
+    let (server, _tools) = start_with(Limits { body_timeout: LONG, ..limits() });
     let mut good = server.sse();
     let mut deaf = Vec::new();
     for _ in 0..4 {
         let (sse, mut client) = (server.sse(), server.connect());
         SockRef::from(&sse.client.stream).set_recv_buffer_size(4096).unwrap();
-        for _ in 0..4 {
-            client.send_post(&sse.path, &ping(3 << 20));
+        for id in 0..4 {
+            client.send_post(&sse.path, &rpc::call(id, "large", json!({})));
         }
         deaf.push((sse, client));
     }
@@ -268,18 +329,17 @@ fn client_that_does_not_read_its_stream_loses_it_and_delays_no_other() {
 fn occupy_the_worker(server: &TestServer) -> Sse {
     let deaf = server.sse();
     SockRef::from(&deaf.client.stream).set_recv_buffer_size(4096).unwrap();
-    let json = call(0).replace("\"id\":0", &format!("\"id\":\"{}\"", "i".repeat(12 << 20)));
-    assert_eq!(server.connect().post(&deaf.path, &json).status, 202);
+    assert_eq!(server.connect().post(&deaf.path, &rpc::call(0, "large", json!({}))).status, 202);
     deaf
 }
 
 fn one_worker() -> Limits {
-    Limits { max_calls: 1, max_body_bytes: 16 << 20, write_timeout: LONG, body_timeout: LONG, ..limits() }
+    Limits { max_calls: 1, write_timeout: LONG, body_timeout: LONG, ..limits() }
 }
 
 #[test]
 fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
-    let server = TestServer::start(one_worker());
+    let (server, _tools) = start_with(one_worker());
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
     assert_eq!(client.post(&sse.path, &call(1)).status, 202);
@@ -294,7 +354,7 @@ fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
 
 #[test]
 fn one_session_cannot_fill_the_queue() {
-    let server = TestServer::start(Limits { max_calls_per_session: 1, ..one_worker() });
+    let (server, _tools) = start_with(Limits { max_calls_per_session: 1, ..one_worker() });
     let deaf = occupy_the_worker(&server);
     let (mut sse, mut client) = (server.sse(), server.connect());
     assert_eq!(client.post(&sse.path, &call(1)).status, 202);
@@ -309,7 +369,7 @@ fn one_session_cannot_fill_the_queue() {
 
 #[test]
 fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
-    let mut server = TestServer::start(one_worker());
+    let (mut server, _tools) = start_with(one_worker());
     let deaf = occupy_the_worker(&server);
     let mut sse = server.sse();
     assert_eq!(server.connect().post(&sse.path, &call(1)).status, 202);
@@ -323,7 +383,7 @@ fn calls_in_flight_are_answered_before_a_stop_ends_their_streams() {
 
 #[test]
 fn stop_waits_no_longer_than_its_time_limit() {
-    let mut server = TestServer::start(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
+    let (mut server, _tools) = start_with(Limits { stop_timeout: Duration::from_millis(100), ..one_worker() });
     let _deaf = occupy_the_worker(&server);
     server.begin_stop();
     server.wait_for_stop();
@@ -396,6 +456,7 @@ fn server_does_not_start_with_an_invalid_setting() {
         allowed_hosts: vec!["http://x".into()],
         allowed_origins: vec![],
         clients: vec![],
+        insecure_no_auth: false,
         certificate: None,
         health: Default::default(),
     };

@@ -3,14 +3,15 @@
 use proxmox_mcp::base::cancel::{CancelReason, CancelToken};
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolParameter};
 use proxmox_mcp::mcp::catalog::{
-    Catalog, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument, Resource, ResourceTemplate, ServerInfo,
-    Tool, ToolEffect, ToolError, ToolInput, ToolOutput,
+    Catalog, CompletionReference, CompletionRequest, InputMethod, InputRequest, InputRequired, Prompt, PromptArgument,
+    Resource, ResourceError, ResourceTemplate, Resources, ServerInfo, Tool, ToolEffect, ToolError, ToolInput,
+    ToolOutput,
 };
 use proxmox_mcp::mcp::content::{BinaryContent, Content, ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::mcp::in_flight::InFlightCalls;
 use proxmox_mcp::mcp::{McpServer, RpcResponse, TransportContext, message};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 
 fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool {
@@ -25,6 +26,7 @@ fn tool(name: &'static str, run: proxmox_mcp::mcp::catalog::ToolHandler) -> Tool
             description: "any",
         }]),
         effect: ToolEffect::ReadOnly,
+        meta: Map::new(),
         handler: run,
     }
 }
@@ -34,7 +36,7 @@ fn catalog() -> Catalog {
         vec![ResourceContents { uri: uri.into(), mime: "text/plain", data: ResourceData::Text("hello".into()) }]
     };
     Catalog {
-        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3" },
+        server: ServerInfo { name: "test-server", title: "Test server", version: "1.2.3", ..ServerInfo::default() },
         instructions: "be careful",
         tools: vec![
             tool("echo", Box::new(|_, args| Ok(ToolOutput::text(args.text("text").unwrap_or("nothing").into())))),
@@ -51,7 +53,8 @@ fn catalog() -> Catalog {
                         Content::Audio(binary()),
                         Content::Resource(blob),
                     ];
-                    Ok(ToolOutput { content, structured: Some("{\n\"n\":1\r}".into()) })
+                    let notes = vec!["a note".into()];
+                    Ok(ToolOutput { content, notes, structured: Some("{\n\"n\":1\r}".into()) })
                 }),
             ),
             tool(
@@ -86,29 +89,46 @@ fn catalog() -> Catalog {
                 }),
             ),
         ],
-        resources: vec![Resource {
-            uri: "test://a",
-            name: "a",
-            description: "a resource",
-            mime: "text/plain",
-            handler: Box::new(move |_, uri| Ok(Some(contents(uri)))),
-        }],
-        templates: vec![ResourceTemplate {
-            uri: "test://t/{id}",
-            name: "t",
-            description: "a family",
-            mime: "text/plain",
-            handler: Box::new(move |_, uri| Ok(uri.strip_prefix("test://t/").map(|_| contents(uri)))),
-        }],
+        resources: Some(Resources {
+            list: Box::new(|context| {
+                vec![Resource {
+                    uri: "test://a".into(),
+                    name: "a".into(),
+                    title: "A".into(),
+                    description: format!("a resource of {}", context.caller.client.name),
+                    mime: "text/plain",
+                }]
+            }),
+            templates: vec![ResourceTemplate {
+                uri: "test://t/{id}",
+                name: "t",
+                title: "T",
+                description: "a family",
+                mime: Some("text/plain"),
+            }],
+            read: Box::new(move |_, uri| match uri {
+                "test://a" => Ok(contents(uri)),
+                "test://failed" => Err(ToolError::Failed("it failed".into()).into()),
+                _ if uri.starts_with("test://t/") => Ok(contents(uri)),
+                _ => Err(ResourceError::Unknown("use test://a".into())),
+            }),
+        }),
         prompts: vec![Prompt {
             name: "greet",
+            title: "Greet",
             description: "greets",
             arguments: &[PromptArgument { name: "who", description: "whom to greet", required: true }],
             handler: Box::new(|_, args| Ok(vec![("user", Content::Text(format!("greet {}", args["who"])))])),
         }],
-        completion: Some(Box::new(|reference, name, typed| {
-            assert_eq!((&reference["type"], name), (&json!("ref/prompt"), "who"));
-            (0..150).map(|n| format!("{typed}{n}")).collect()
+        completion: Some(Box::new(|_, request| {
+            let CompletionRequest { reference, argument, value, chosen } = request;
+            match reference {
+                CompletionReference::Prompt("greet") if *argument == "who" => {
+                    (0..150).map(|n| format!("{value}{n}")).collect()
+                }
+                CompletionReference::Prompt(_) => Vec::new(),
+                CompletionReference::Template(uri) => vec![format!("{uri} {argument} {}", chosen["other"])],
+            }
         })),
         tasks: None,
         logging: true,
@@ -217,9 +237,10 @@ fn every_kind_of_content_is_carried_in_both_eras() {
                 {"type": "image", "data": "AAAA", "mimeType": "x/y"},
                 {"type": "audio", "data": "AAAA", "mimeType": "x/y"},
                 {"type": "resource", "resource": {"uri": "a:b", "mimeType": "x/y", "blob": "AAAA"}},
+                {"type": "text", "text": "a note"},
             ])
         );
-        assert_eq!(answer["result"]["structuredContent"], json!({"n": 1}));
+        assert_eq!(answer["result"].get("structuredContent"), None);
     }
 }
 
@@ -233,16 +254,18 @@ fn invisible_characters_of_a_tool_result_are_escaped() {
                 context.send_progress(1.0, None, "p\u{202e}");
                 context.send_log("error", &json!({"l\u{1b}": "\u{200b}"}));
                 let structured = Some("{\"a\":\"\u{feff}\\u001b\"}".into());
-                Ok(ToolOutput { content: vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())], structured })
+                let content = vec![Content::Text("a\u{202e}b\u{1b}[0m\n".into())];
+                Ok(ToolOutput { content, notes: vec!["n\u{202e}".into()], structured })
             }),
         ),
         tool("fail", Box::new(|_, _| Err(ToolError::Failed("no \u{200b}".into())))),
     ];
-    let server = McpServer::new(catalog).expect("a server");
+    let server = McpServer::new(catalog).expect("a server").with_structured(true);
     let mut call = legacy("tools/call", json!({"name": "tell", "arguments": {}, "_meta": {"progressToken": 1}}));
     let (reply, notes) = exchange(&server, &call);
     let reply: Value = serde_json::from_slice(&reply.expect("an answer").bytes).expect("JSON");
-    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n");
+    assert_eq!(reply["result"]["content"][0]["text"], "a\\u202eb\\u001b[0m\n\nn\\u202e");
+    assert_eq!(reply["result"]["structuredContent"]["notes"], json!(["n\\u202e"]));
     assert_eq!(reply["result"]["structuredContent"]["a"], "\\ufeff\\u001b");
     assert_eq!(notes[0]["params"]["message"], "p\\u202e");
     assert_eq!(notes[1]["params"]["data"], json!({"l\\u001b": "\\u200b"}));
@@ -255,7 +278,7 @@ fn failed_tool_is_a_result_and_unknown_tool_an_error() {
     let server = server();
     for (params, text) in [
         (json!({"name": "fail"}), "it broke: do this"),
-        (json!({"name": "echo", "arguments": {"tekst": 1}}), "unknown argument"),
+        (json!({"name": "echo", "arguments": {"txet": 1}}), "unknown argument"),
         (json!({"name": "echo", "arguments": {"text": {}}}), "must be a string"),
     ] {
         let (answer, code) = answer(&server, &modern("tools/call", params));
@@ -328,31 +351,75 @@ fn tool_that_needs_input_gets_it_with_the_retry() {
 }
 
 #[test]
-fn resources_and_prompts_and_completion() {
+fn resources_are_listed_and_read() {
     let server = server();
+    let (listed, _) = answer(&server, &modern("resources/list", json!({})));
+    let entry = json!({"uri": "test://a", "name": "a", "title": "A", "description": "a resource of stdio",
+        "mimeType": "text/plain"});
+    assert_eq!(listed["result"]["resources"], json!([entry]), "the list depends on the caller");
     for uri in ["test://a", "test://t/5"] {
         let (read, _) = answer(&server, &modern("resources/read", json!({"uri": uri})));
         assert_eq!(read["result"]["contents"], json!([{"uri": uri, "mimeType": "text/plain", "text": "hello"}]));
-        assert!(read["result"]["ttlMs"].is_u64());
+        let caching = |answer: &Value| (answer["result"]["ttlMs"].clone(), answer["result"]["cacheScope"].clone());
+        assert_eq!([caching(&read), caching(&listed)], [(json!(0), json!("private")), (json!(0), json!("private"))]);
     }
     let (none, code) = answer(&server, &modern("resources/read", json!({"uri": "test://b"})));
     assert_eq!((code, &none["error"]["data"]["uri"]), (Some(message::INVALID_PARAMS), &json!("test://b")));
+    assert_eq!(none["error"]["message"], "unknown resource \"test://b\": use test://a");
     assert_eq!(
         answer(&server, &legacy("resources/read", json!({"uri": "test://b"}))).1,
         Some(message::RESOURCE_NOT_FOUND),
         "the code of the older eras"
     );
-    let (got, _) = answer(&server, &legacy("prompts/get", json!({"name": "greet", "arguments": {"who": "Ada"}})));
-    assert_eq!(
-        got["result"]["messages"],
-        json!([{"role": "user", "content": {"type": "text", "text": "greet \"Ada\""}}])
-    );
-    assert_eq!(answer(&server, &legacy("prompts/get", json!({"name": "greet"}))).1, Some(message::INVALID_PARAMS));
-    let params = json!({"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "who", "value": "A"}});
-    let (completed, _) = answer(&server, &modern("completion/complete", params));
+    let (failed, code) = answer(&server, &modern("resources/read", json!({"uri": "test://failed"})));
+    assert_eq!((code, &failed["error"]["message"]), (Some(message::INTERNAL_ERROR), &json!("it failed")));
+}
+
+#[test]
+fn prompts_take_texts() {
+    let server = server();
+    let get =
+        |arguments: Value| answer(&server, &legacy("prompts/get", json!({"name": "greet", "arguments": arguments})));
+    for (who, text) in [(json!("Ada"), "greet \"Ada\""), (json!(" Ada\n"), "greet \"Ada\""), (json!(7), "greet \"7\"")]
+    {
+        let (got, _) = get(json!({"who": who}));
+        let content = json!({"type": "text", "text": text});
+        assert_eq!(got["result"]["messages"], json!([{"role": "user", "content": content}]));
+    }
+    for arguments in [json!({}), json!({"who": ""}), json!({"who": " "}), json!({"who": null}), json!({"who": ["Ada"]})]
+    {
+        assert_eq!(get(arguments.clone()).1, Some(message::INVALID_PARAMS), "{arguments}");
+    }
+}
+
+#[test]
+fn completion_knows_its_references() {
+    let server = server();
+    let complete = |params: Value| answer(&server, &modern("completion/complete", params));
+    let prompt = json!({"type": "ref/prompt", "name": "greet"});
+    let (completed, _) = complete(json!({"ref": prompt, "argument": {"name": "who", "value": "A"}}));
     let completion = &completed["result"]["completion"];
     assert_eq!((completion["values"].as_array().map(Vec::len), &completion["total"]), (Some(100), &json!(150)));
     assert_eq!(completion["hasMore"], true);
+    let (none, _) = complete(json!({"ref": prompt, "argument": {"name": "nope", "value": "A"}}));
+    assert_eq!(none["result"]["completion"], json!({"values": [], "total": 0, "hasMore": false}));
+    let template = json!({"type": "ref/resource", "uri": "test://t/{id}"});
+    let params =
+        json!({"ref": template, "argument": {"name": "id", "value": ""}, "context": {"arguments": {"other": "x"}}});
+    assert_eq!(complete(params).0["result"]["completion"]["values"], json!(["test://t/{id} id \"x\""]));
+    let argument = json!({"name": "id", "value": ""});
+    for params in [
+        json!({"ref": {"type": "ref/prompt", "name": "nope"}, "argument": argument}),
+        json!({"ref": {"type": "ref/resource", "uri": "test://nope"}, "argument": argument}),
+        json!({"ref": {"type": "ref/tool", "name": "greet"}, "argument": argument}),
+        json!({"ref": {"type": "ref/prompt"}, "argument": argument}),
+        json!({"argument": argument}),
+        json!({"ref": template, "argument": {"name": "id"}}),
+        json!({"ref": template, "argument": argument, "context": 7}),
+        json!({"ref": template, "argument": argument, "context": {"arguments": []}}),
+    ] {
+        assert_eq!(complete(params.clone()).1, Some(message::INVALID_PARAMS), "{params}");
+    }
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn write_cut_off_behind_a_proxy_has_an_unknown_outcome() {
         for (status, phrase) in [(596, "Broken pipe"), (597, "Broken pipe"), (598, ""), (599, "")] {
             let node = Node::start(move |_| ScriptedReply::refusal(status, phrase, ""));
             let error = ask(&cluster(&node), method).unwrap_err();
-            assert_unknown(&error, format!("({status} {phrase}").trim_end());
+            let message = if phrase.is_empty() { String::new() } else { format!(" \"{phrase}\"") };
+            assert_unknown(&error, &format!("({status}{message}"));
             assert_eq!(error.to_string().contains("case-sensitive"), status == 596, "{error}");
             assert_eq!(node.requests().len(), 1);
         }

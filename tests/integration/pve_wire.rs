@@ -331,7 +331,7 @@ fn answer_that_is_not_http_is_reported() {
 #[test]
 fn an_unknown_token_is_explained_from_the_status_line_alone() {
     let text = render_error(&refused_with(ScriptedReply::refusal(401, "Authentication failed!", "")));
-    for hint in ["401 Authentication failed!", "`root@pam`", "`mcp`", "secret"] {
+    for hint in ["401 \"Authentication failed!\"", "`root@pam`", "`mcp`", "secret"] {
         assert!(text.contains(hint), "{text}");
     }
 }
@@ -350,7 +350,7 @@ fn each_rejected_parameter_has_its_text() {
     let body = r#"{"message":"Parameter verification failed.\n","data":null,"errors":{"onboot":"type check ('boolean') failed - got 'maybe'","cores":"value must have a minimum value of 1"}}"#;
     let text = refused_with(ScriptedReply::refusal(400, "Parameter verification failed.", body)).to_string();
     assert!(
-        text.contains("`cores`: value must have a minimum value of 1; `onboot`: type check ('boolean') failed"),
+        text.contains("`cores`: \"value must have a minimum value of 1\"; `onboot`: \"type check ('boolean') failed"),
         "{text}"
     );
 }
@@ -366,9 +366,9 @@ fn every_error_status_has_the_text_of_proxmox_and_a_hint() {
         ),
         (500, "hostname lookup 'pve9' failed - x", "", ["hostname lookup 'pve9'", "no node of that name"]),
         (500, "Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist", "", ["999.conf", "no such guest"]),
-        (595, "Connection refused", "", ["(595): Connection refused", "down or cut off"]),
+        (595, "Connection refused", "", ["(595): \"Connection refused\"", "down or cut off"]),
         (596, "", "", ["(596)", "case-sensitive"]),
-        (597, "x", "", ["(597): x", "broke"]),
+        (597, "x", "", ["(597): \"x\"", "broke"]),
         (599, "Too many redirections", "", ["(599)", "broke"]),
         (500, "schöner Fehler ✓", "", ["schöner Fehler ✓", "(500)"]),
         (500, "Internal", "plain words\n\n", ["Internal", "(500)"]),
@@ -406,7 +406,8 @@ fn a_redirect_is_not_followed() {
     let error =
         refused_with(ScriptedReply::answer(301, "Moved Permanently", &[("Location", &location)], "Moved Permanently"));
     let text = render_error(&error);
-    assert!(text.contains("(301): Moved Permanently") && text.contains("not followed"), "{text}");
+    let told = format!("(301): \"Moved Permanently to {location}\"");
+    assert!(text.contains(&told) && text.contains("not followed"), "{text}");
     assert_eq!(elsewhere.connections(), 0);
 }
 

@@ -55,6 +55,25 @@ fn echo_call(id: impl Into<Value>, text: &str) -> String {
 }
 
 #[test]
+fn the_messages_of_a_batch_take_their_share_of_the_memory() {
+    let (server, test_tools) = start_with(Limits { max_buffered_bytes: 2 << 20, ..patient_limits() });
+    let mut session = Session::open(&server);
+    // A member that no method reads makes a message large.
+    let large = |id: u32, name: &str| {
+        let mut message: Value = serde_json::from_str(&hold(id, name)).unwrap();
+        message["params"]["_meta"] = json!({"padding": "x".repeat(450 << 10)});
+        message.to_string()
+    };
+    session.post(&format!("[{},{},{}]", large(1, "first"), large(2, "second"), large(3, "third")));
+    for id in [2, 3] {
+        let busy = session.sse.json();
+        assert_eq!((&busy["id"], &busy["error"]["code"]), (&json!(id), &json!(-32000)), "{busy}");
+    }
+    test_tools.release("first");
+    assert_eq!(session.sse.json()["id"], 1);
+}
+
+#[test]
 fn the_messages_of_a_batch_are_answered_one_by_one() {
     let (server, test_tools) = start();
     let mut session = Session::open(&server);
@@ -187,6 +206,22 @@ fn closing_the_stream_cancels_the_calls_of_its_session_only() {
     assert!(!test_tools.was_cancelled("other"));
     test_tools.release("other");
     assert_eq!(text(&other.sse.json()), "released other");
+}
+
+#[test]
+fn call_that_waits_at_a_stop_is_told_that_it_did_not_begin() {
+    let (mut server, test_tools) = start_with(Limits { max_calls: 1, ..patient_limits() });
+    let mut session = Session::open(&server);
+    session.hold(&test_tools, 1, "running");
+    session.post(&hold(2, "waiting"));
+    server.begin_stop();
+    let answer = session.sse.json();
+    assert_eq!((code(&answer), &answer["id"]), (-32000, &json!(2)), "{answer}");
+    assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("not begun")), "{answer}");
+    test_tools.release("running");
+    assert_eq!(text(&session.sse.json()), "released running");
+    assert!(!test_tools.has_begun("waiting"));
+    server.wait_for_stop();
 }
 
 #[test]

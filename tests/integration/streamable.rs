@@ -2,7 +2,7 @@
 
 use crate::support::rpc::{ACCEPT, EVENTS_ONLY, JSON_ONLY, MODERN, assert_error, call, code, modern, modern_headers};
 use crate::support::rpc::{notification, request, text};
-use crate::support::server::patient_limits;
+use crate::support::server::{TestServer, caller, patient_limits};
 use crate::support::test_tools::{LARGE, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::mcp::protocol::LEGACY_VERSIONS;
@@ -17,7 +17,7 @@ fn ping(id: impl Into<Value>) -> String {
 #[test]
 fn invalid_json_is_400_and_a_parse_error() {
     let (server, _stage) = start();
-    for body in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", "\u{feff}{}"] {
+    for body in ["", "{", "nope", "{\"jsonrpc\":\"2.0\",}", " \u{feff}{}"] {
         assert_error(&server.connect().mcp(body), 400, -32700, Value::Null);
     }
 }
@@ -499,21 +499,71 @@ fn body_over_the_limit_is_413_and_one_at_the_limit_is_served() {
 }
 
 #[test]
-fn oauth_probes_are_a_plain_404() {
+fn compressed_body_is_415_by_name_and_an_uncompressed_one_is_served() {
     let (server, _stage) = start();
-    let mut client = server.connect();
-    for line in [
-        "GET /.well-known/oauth-protected-resource/mcp",
-        "GET /.well-known/oauth-protected-resource",
-        "GET /.well-known/oauth-authorization-server",
-        "GET /.well-known/oauth-authorization-server/mcp",
-        "GET /.well-known/openid-configuration",
-        "POST /register",
-        "POST /mcp/",
+    let session = server.sse();
+    for path in ["/mcp", "/mcp/", &session.path] {
+        for encoding in ["gzip", "GZIP", "br", "deflate", "zstd", "gzip, br", "x-gzip"] {
+            let mut client = server.connect();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+            // No byte of the body is sent: the answer does not wait for it.
+            client.send(format!(
+                "{head}Content-Encoding: {encoding}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            ));
+            let reply = client.reply().expect("an answer");
+            assert_eq!(reply.status, 415, "{encoding}");
+            assert!(reply.has_header("Accept-Encoding: identity") && reply.body.contains(encoding), "{}", reply.body);
+            client.assert_ends();
+        }
+    }
+    for encoding in ["identity", "Identity", ""] {
+        let headers = format!("{ACCEPT}Content-Encoding: {encoding}\r\n");
+        assert_eq!(server.connect().post_with("/mcp", &headers, &ping(1)).status, 200, "{encoding:?}");
+    }
+    let odd = server.connect().post_with("/mcp", "Content-Encoding: a\u{e9}\"b\r\n", &ping(1));
+    assert!(odd.status == 415 && odd.body.is_ascii(), "{}", odd.body);
+}
+
+#[test]
+fn a_byte_order_mark_before_a_body_is_skipped() {
+    let (server, _stage) = start();
+    let mut session = server.sse();
+    let (text, batch) = (format!("\u{feff}{}", ping(1)), format!("\u{feff}[{}]", ping(2)));
+    assert_eq!(server.connect().mcp(&text).json()["id"], 1);
+    assert_eq!(server.connect().mcp(&batch).json()[0]["id"], 2);
+    let path = session.path.clone();
+    let echo = format!("\u{feff}{}", call(3, "echo", json!({"text": "x"})));
+    for (body, id) in [(&text, 1), (&batch, 2), (&echo, 3)] {
+        assert_eq!(server.connect().post(&path, body).status, 202);
+        assert_eq!(session.json()["id"], id);
+    }
+}
+
+#[test]
+fn oauth_probes_are_a_404_that_says_how_to_give_a_token() {
+    let server = TestServer::builder().clients(vec![caller("ada", None)]).start();
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/.well-known/openid-configuration",
+        "/mcp/.well-known/openid-configuration",
+        "/register",
     ] {
-        let reply = client.ask(line, "");
-        assert_eq!(reply.status, 404, "{line}");
-        assert!(reply.has_header("Content-Type: text/plain; charset=utf-8"), "{}", reply.head);
-        assert!(!reply.head.contains("WWW-Authenticate"), "{}", reply.head);
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            // Without a token, with a wrong one and with a body.
+            for headers in ["", "Authorization: Bearer nope\r\n", "Content-Length: 2\r\nContent-Type: text/plain\r\n"] {
+                let mut client = server.connect();
+                client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{{}}"));
+                let reply = client.reply().expect("an answer");
+                assert_eq!(reply.status, 404, "{method} {path}");
+                assert!(reply.has_header("Content-Type: application/json"), "{}", reply.head);
+                assert!(!reply.head.contains("WWW-Authenticate"), "{}", reply.head);
+                let body = reply.json();
+                let description = body["error_description"].as_str().expect("a description");
+                assert!(body["error"].is_string() && description.starts_with("no OAuth here: give the client a token"));
+            }
+        }
     }
 }

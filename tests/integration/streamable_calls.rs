@@ -2,14 +2,18 @@
 //! simulated cluster.
 
 use crate::support::node::{Node, ScriptedReply};
-use crate::support::raw::{Client, eventually};
-use crate::support::rpc::{ACCEPT, JSON_ONLY, assert_error, call, call_with_progress, code, modern, modern_headers};
-use crate::support::rpc::{request, text};
+use crate::support::raw::{Client, LONG, eventually};
+use crate::support::rpc::{
+    ACCEPT, EVENTS_ONLY, JSON_ONLY, assert_error, call, call_with_progress, cancel_notification, code, modern,
+};
+use crate::support::rpc::{modern_headers, request, text};
 use crate::support::server::{TestServer, patient_limits};
 use crate::support::test_tools::{LARGE, TestTools, product, start, start_with};
 use proxmox_mcp::config::Limits;
 use proxmox_mcp::pve::demo::{Demo, Options};
 use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 // ---- progress
@@ -73,6 +77,94 @@ fn a_stream_is_kept_alive_by_comments_while_the_call_runs() {
     assert!(events.event().is_none());
 }
 
+/// Returns limits with which a call that waits becomes a stream at the monitor's next look.
+fn stream_soon() -> Limits {
+    let soon = Duration::from_millis(10);
+    Limits { stream_delay: soon, sse_keepalive: soon, ..patient_limits() }
+}
+
+#[test]
+fn a_call_that_takes_long_becomes_a_stream_with_comments_and_one_event() {
+    let (server, test_tools) = start_with(stream_soon());
+    let params = |name: &str| json!({"name": "hold", "arguments": {"name": name}});
+    let legacy = |name: &str| request(1, "tools/call", params(name));
+    let modern = modern(1, "tools/call", params("modern"));
+    for (name, headers, body) in [
+        ("legacy", ACCEPT.to_owned(), legacy("legacy")),
+        ("events", EVENTS_ONLY.to_owned(), legacy("events")),
+        ("any", "Accept: */*\r\n".to_owned(), legacy("any")),
+        ("modern", modern_headers(&modern), modern),
+    ] {
+        let mut client = server.connect();
+        client.send_post_with("/mcp", &headers, &body);
+        let mut events = client.events();
+        assert!(events.head.contains("X-Accel-Buffering: no"), "{}", events.head);
+        assert_eq!(events.comment(), ": answer follows");
+        for _ in 0..3 {
+            assert_eq!(events.comment(), ": keep-alive");
+        }
+        test_tools.release(name);
+        assert_eq!(text(&events.json()), format!("released {name}"));
+        assert!(events.event().is_none());
+    }
+}
+
+#[test]
+fn a_call_that_takes_long_is_answered_with_json_to_a_client_that_takes_no_events() {
+    let (server, test_tools) = start_with(stream_soon());
+    // The stream of another call shows that the delay is over.
+    let mut other = server.connect();
+    other.send_post_with("/mcp", ACCEPT, &call(2, "hold", json!({"name": "other"})));
+    let mut pending = Vec::new();
+    let hold = call(1, "hold", json!({"name": "json"}));
+    for (headers, body) in [
+        (JSON_ONLY, hold.clone()),
+        ("", hold.clone()),
+        ("Accept: application/*\r\n", hold.clone()),
+        (ACCEPT, format!("[{hold}]")),
+    ] {
+        let mut client = server.connect();
+        client.send_post_with("/mcp", headers, &body);
+        pending.push(client);
+    }
+    test_tools.wait_for("json");
+    let mut events = other.events();
+    for _ in 0..10 {
+        events.comment();
+    }
+    test_tools.release("json");
+    for mut client in pending {
+        let reply = client.reply().expect("an answer");
+        assert!(reply.has_header("Content-Type: application/json"), "{}", reply.head);
+        assert!(reply.body.contains("released json"), "{}", reply.body);
+    }
+    test_tools.release("other");
+    assert_eq!(text(&events.json()), "released other");
+}
+
+#[test]
+fn progress_after_the_start_of_a_stream_continues_it() {
+    let (server, test_tools) = start_with(stream_soon());
+    let mut client = server.connect();
+    client.send_post_with("/mcp", ACCEPT, &call_with_progress(1, "late_step", json!({"name": "p"}), "t"));
+    let mut events = client.events();
+    events.comment();
+    test_tools.release("p");
+    let messages = events.messages();
+    assert_eq!(messages.len(), 2, "progress, an answer and no second head: {messages:?}");
+    assert_eq!((&messages[0]["method"], text(&messages[1])), (&json!("notifications/progress"), "released p"));
+}
+
+#[test]
+fn closing_a_stream_that_the_delay_started_cancels_a_modern_call() {
+    let (server, test_tools) = start_with(stream_soon());
+    let mut events = start_held_call(&test_tools, &server, "gone", true).events();
+    events.comment();
+    drop(events);
+    test_tools.wait_for_cancel("gone");
+    server.assert_answers();
+}
+
 // ---- calls that are slow, fail or are cancelled
 
 #[test]
@@ -111,21 +203,129 @@ fn start_held_call(test_tools: &TestTools, server: &TestServer, name: &str, mode
 }
 
 #[test]
-fn closing_the_response_cancels_a_call_of_2026_07_28_and_no_other() {
+fn closing_the_response_ends_a_read_in_every_version_and_no_other_call() {
     let (server, test_tools) = start();
     let legacy = start_held_call(&test_tools, &server, "legacy", false);
     let modern = start_held_call(&test_tools, &server, "modern", true);
     let other = start_held_call(&test_tools, &server, "other", true);
-    // The legacy client disconnects first, so the server sees that before the end of the modern one.
     drop(legacy);
     drop(modern);
     test_tools.wait_for_cancel("modern");
-    assert!(!test_tools.was_cancelled("legacy") && !test_tools.was_cancelled("other"));
-    test_tools.release("legacy");
+    test_tools.wait_for_cancel("legacy");
+    assert!(!test_tools.was_cancelled("other"));
     test_tools.release("other");
     let mut other = other;
     assert_eq!(text(&other.reply().expect("an answer").json()), "released other");
     server.assert_answers();
+}
+
+#[test]
+fn notification_cancels_the_only_call_of_its_client_with_the_id() {
+    let (server, test_tools) = start();
+    let mut first = start_held_call(&test_tools, &server, "first", false);
+    let mut canceller = server.connect();
+    for id in [json!(2), json!("1"), Value::Null] {
+        assert_eq!(canceller.mcp(&cancel_notification(id)).status, 202);
+    }
+    assert!(!test_tools.was_cancelled("first"));
+    assert_eq!(canceller.mcp(&cancel_notification(1)).status, 202);
+    test_tools.wait_for_cancel("first");
+    let reply = first.reply().expect("an end of the request");
+    assert_eq!((reply.status, reply.body.as_str()), (202, ""), "a cancelled call has no answer");
+    assert_eq!(text(&first.mcp(&call(1, "echo", json!({"text": "x"}))).json()), "x", "the connection is kept");
+
+    let mut twice = ["one", "two"].map(|name| start_held_call(&test_tools, &server, name, false));
+    assert_eq!(canceller.mcp(&cancel_notification(1)).status, 202);
+    for (name, client) in ["one", "two"].into_iter().zip(&mut twice) {
+        assert!(!test_tools.was_cancelled(name), "two calls fit");
+        test_tools.release(name);
+        assert_eq!(text(&client.reply().expect("an answer").json()), format!("released {name}"));
+    }
+}
+
+/// Starts the product over a node that holds each start of a guest until it is released, and never answers a report.
+fn start_with_held_starts(max_calls: usize) -> (Node, TestServer, Sender<()>) {
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let node = Node::start(move |request| {
+        if request.path().ends_with("/report") {
+            return ScriptedReply::hang();
+        }
+        if request.path().ends_with("/start") {
+            let _ = released.lock().expect("one at a time").recv_timeout(LONG);
+        }
+        ScriptedReply::data("[]")
+    });
+    let limits = Limits { max_calls, ..patient_limits() };
+    let server = TestServer::builder().limits(limits).mcp(product(vec![node.cluster_settings()])).start();
+    (node, server, release)
+}
+
+/// Returns a call that starts a guest.
+fn start_call(vmid: u32) -> String {
+    let path = format!("/nodes/n/qemu/{vmid}/status/start");
+    call(vmid, "proxmox_api_call", json!({"path": path, "method": "POST"}))
+}
+
+#[test]
+fn change_in_flight_outlasts_its_client_and_a_read_does_not() {
+    let (node, server, release) = start_with_held_starts(2);
+    let (mut change, mut read) = (server.connect(), server.connect());
+    change.send_post_with("/mcp", JSON_ONLY, &start_call(100));
+    node.wait_for_path("/100/status/start", 1);
+    read.send_post_with("/mcp", JSON_ONLY, &call(1, "proxmox_api_get", json!({"path": "/nodes/n/report"})));
+    node.wait_for_path("/report", 1);
+    drop(change);
+    drop(read);
+    // The end of the read shows that the server has noticed both.
+    node.wait_for_closed(1);
+    assert_eq!(node.connections() - node.open_connections(), 1, "the change keeps its connection");
+    release.send(()).expect("the node waits");
+}
+
+#[test]
+fn change_in_flight_of_a_session_outlasts_its_stream_and_a_read_does_not() {
+    let (node, server, release) = start_with_held_starts(2);
+    let session = server.sse();
+    assert_eq!(server.connect().post(&session.path, &start_call(100)).status, 202);
+    node.wait_for_path("/100/status/start", 1);
+    let read = call(1, "proxmox_api_get", json!({"path": "/nodes/n/report"}));
+    assert_eq!(server.connect().post(&session.path, &read).status, 202);
+    node.wait_for_path("/report", 1);
+    drop(session);
+    node.wait_for_closed(1);
+    assert_eq!(node.connections() - node.open_connections(), 1, "the change keeps its connection");
+    release.send(()).expect("the node waits");
+}
+
+#[test]
+fn no_call_of_a_batch_begins_after_its_client_has_gone() {
+    let (node, server, release) = start_with_held_starts(1);
+    let mut client = server.connect();
+    client.send_post_with("/mcp", JSON_ONLY, &format!("[{},{}]", start_call(100), start_call(101)));
+    node.wait_for_path("/100/status/start", 1);
+    drop(client);
+    release.send(()).expect("the node waits");
+    let (mut probe, message) = (server.connect(), call(1, "list_clusters", json!({})));
+    eventually("the only place is free", || probe.mcp(&message).json()["result"].is_object());
+    assert!(!node.requests().iter().any(|request| request.path().contains("/101/")), "{:?}", node.requests());
+}
+
+#[test]
+fn wait_for_a_task_ends_with_its_client() {
+    let node = Node::start(|request| match request.path() {
+        path if path.contains("/tasks/") => ScriptedReply::data(r#"{"status":"running"}"#),
+        _ => ScriptedReply::data("[]"),
+    });
+    let limits = Limits { max_calls: 1, ..patient_limits() };
+    let server = TestServer::builder().limits(limits).mcp(product(vec![node.cluster_settings()])).start();
+    let mut client = server.connect();
+    let upid = "UPID:n:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:";
+    client.send_post_with("/mcp", JSON_ONLY, &call(1, "wait_for_task", json!({"upid": upid, "timeout": 600})));
+    eventually("a poll", || node.requests().iter().any(|request| request.path().contains("/tasks/")));
+    drop(client);
+    let (mut probe, message) = (server.connect(), call(1, "list_clusters", json!({})));
+    eventually("the only place is free", || probe.mcp(&message).json()["result"].is_object());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The tools through the protocol core, without a client socket, over the simulated cluster.
 
+use crate::support::rpc::split_notes;
 use proxmox_mcp::audit::AuditLog;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{ClusterConfig, ClustersFile, Endpoint, Limits};
@@ -24,7 +25,7 @@ fn server(clusters: Vec<ClusterConfig>) -> McpServer {
             .expect("clients");
     let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), Limits::default().max_result_bytes)
         .expect("the state of the tools");
-    McpServer::new(tools::catalog(&Arc::new(state))).expect("a server")
+    McpServer::new(tools::catalog(&Arc::new(state))).expect("a server").with_structured(true)
 }
 
 fn request(server: &McpServer, method: &str, params: Value) -> Value {
@@ -40,7 +41,7 @@ fn request(server: &McpServer, method: &str, params: Value) -> Value {
 fn call(server: &McpServer, tool: &str, arguments: Value) -> String {
     let answer = request(server, "tools/call", json!({"name": tool, "arguments": arguments}));
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
-    answer["result"]["content"][0]["text"].as_str().expect("text").to_owned()
+    split_notes(answer["result"]["content"][0]["text"].as_str().expect("text")).0.to_owned()
 }
 
 /// Returns the text of a failed call.
@@ -151,8 +152,8 @@ fn lists_without_a_cluster_query_all_and_report_failed_ones() {
     let server = server(vec![demo.cluster(), unreachable_cluster(&demo.cluster())]);
     let text = call(&server, "list_nodes", json!({}));
     assert!(text.starts_with("cluster\tnode\t") && text.contains("demo\tpve1\t"), "{text}");
-    assert!(text.lines().last().expect("a line").starts_with("cluster down: "), "{text}");
     let json = structured(&server, "list_nodes", json!({}));
+    assert!(json["notes"][0].as_str().expect("a note").starts_with("cluster down: "), "{json}");
     assert_eq!((json["total"].as_u64(), &json["errors"][0]["cluster"]), (Some(3), &json!("down")));
     assert!(failure(&server, "list_nodes", json!({"cluster": "down"})).contains("127.0.0.1"));
     assert!(call(&server, "list_nodes", json!({"cluster": "demo"})).starts_with("node\t"));
@@ -227,5 +228,5 @@ fn initialize_answers_with_the_requested_version_or_the_newest_of_its_era() {
     }
     assert_eq!(request(&server, "initialize", json!({}))["error"]["code"], -32602);
     assert_eq!(request(&server, "ping", json!({}))["result"], json!({}));
-    assert_eq!(request(&server, "resources/list", json!({}))["error"]["code"], -32601);
+    assert_eq!(request(&server, "resources/subscribe", json!({}))["error"]["code"], -32601);
 }

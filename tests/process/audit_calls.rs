@@ -5,7 +5,8 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, path};
 use crate::support::program::{ADMIN, OPERATOR, ProgramServer, READER, code, configuration, lab, texts};
 use crate::support::proxmox::{gzipped_facts, is_lookup, proxmox_with, server_error};
-use crate::support::rpc::call;
+use crate::support::raw::eventually;
+use crate::support::rpc::{call, request};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,11 +33,11 @@ fn power_call(verb: &str) -> Value {
     json!({"path": format!("/nodes/pve1/qemu/100/status/{verb}"), "method": "POST"})
 }
 
-/// Returns the lines from `from` on. Fails unless they belong to one call and have its `id`.
-fn lines_of_one_call(server: &ProgramServer, from: usize) -> Vec<Value> {
-    let lines = server.lines().split_off(from);
+/// Returns the lines from `from` on, which are `count`. Fails unless they belong to one call and have its `id`.
+fn lines_of_one_call(server: &ProgramServer, from: usize, count: usize) -> Vec<Value> {
+    let lines = server.wait_for_lines(from + count).split_off(from);
     let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().expect("an id")).collect();
-    assert_eq!(ids.len(), 1, "{lines:?}");
+    assert!(ids.len() == 1 && lines.len() == count, "{lines:?}");
     lines
 }
 
@@ -56,7 +57,7 @@ fn read_is_one_line_with_caller_address_and_transport() {
     let (node, mut sum) = (start_node(), 0);
     let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(READER, "proxmox_api_get", json!({"path": CONFIG, "params": {"current": true}}));
-    let lines = lines_of_one_call(&server, 0);
+    let lines = lines_of_one_call(&server, 0, 1);
     assert_eq!(events(&lines), ["call"]);
     for (member, value) in [
         ("seq", json!(1)),
@@ -82,10 +83,40 @@ fn read_is_one_line_with_caller_address_and_transport() {
     ] {
         sum += 1;
         server.events(OPERATOR, tool, arguments);
-        let lines = lines_of_one_call(&server, sum);
+        let lines = lines_of_one_call(&server, sum, 1);
         assert_eq!(events(&lines), ["call"], "{tool}");
         let who = ["client", "transport", "tool"].map(|member| lines[0][member].as_str().unwrap());
         assert_eq!(who, ["operator", "sse", tool], "{}", lines[0]);
+    }
+    server.verify_audit_log();
+}
+
+#[test]
+fn reads_of_prompts_resources_and_completions_are_look_ups_of_their_caller() {
+    let node = start_node();
+    let server = ProgramServer::start_lab(&node, &json!({}));
+    let completion =
+        json!({"ref": {"type": "ref/prompt", "name": "troubleshoot"}, "argument": {"name": "guest", "value": ""}});
+    let requests = [
+        ("prompts/get", json!({"name": "health", "arguments": {}}), "prompt health", "look"),
+        ("resources/read", json!({"uri": "pve://lab"}), "resources/read", "look"),
+        ("resources/read", json!({"uri": "pve://lab/version"}), "resources/read", "call"),
+        ("completion/complete", completion, "completion/complete", "look"),
+    ];
+    for (method, params, ..) in &requests {
+        server.post(READER, &request(1, method, params.clone()));
+    }
+    // The line of a change is written after those of all reads before it.
+    server.call(OPERATOR, "proxmox_api_call", power_call("start"));
+    let mut lines = server.all_lines();
+    lines.retain(|line| line["client"] == "reader");
+    let requests_of_lines: Vec<&[Value]> = lines.chunk_by(|a, b| a["id"] == b["id"]).collect();
+    assert_eq!(requests_of_lines.len(), requests.len(), "{lines:?}");
+    for ((method, _, tool, event), lines) in requests.iter().zip(requests_of_lines) {
+        for line in lines {
+            let members = ["client", "tool", "event"].map(|member| line[member].as_str().expect("a text"));
+            assert_eq!(members, ["reader", *tool, *event], "{method}: {line}");
+        }
     }
     server.verify_audit_log();
 }
@@ -96,7 +127,7 @@ fn batch_of_reads_has_one_line_per_read_with_one_id() {
     let server = ProgramServer::start_lab(&node, &json!({}));
     let paths = ["/version", CONFIG, "/nodes/pve2/qemu/101/config", "/nodes/pve9/status"];
     server.call(READER, "proxmox_api_get", json!({"paths": paths}));
-    let lines = lines_of_one_call(&server, 0);
+    let lines = lines_of_one_call(&server, 0, paths.len());
     assert_eq!(lines.len(), paths.len());
     for path in paths {
         let line = lines.iter().find(|line| line["operation"] == format!("GET {path}")).expect(path);
@@ -104,7 +135,7 @@ fn batch_of_reads_has_one_line_per_read_with_one_id() {
         assert_eq!(failed, path.contains("pve9"), "{line}");
     }
     server.call(READER, "proxmox_api_get", json!({"path": "/version"}));
-    assert_ne!(server.lines()[4]["id"], lines[0]["id"]);
+    assert_ne!(server.wait_for_lines(5)[4]["id"], lines[0]["id"]);
 }
 
 #[test]
@@ -112,7 +143,7 @@ fn change_is_recorded_before_and_after() {
     let node = start_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     server.call(OPERATOR, "proxmox_api_call", power_call("start"));
-    let lines = lines_of_one_call(&server, 0);
+    let lines = lines_of_one_call(&server, 0, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     let (begin, end) = (&lines[0], &lines[1]);
     assert!(begin["outcome"].is_null() && begin["ms"].is_null() && begin["upid"].is_null(), "{begin}");
@@ -120,19 +151,19 @@ fn change_is_recorded_before_and_after() {
     assert!(end["ms"].is_u64(), "{end}");
 
     server.call(OPERATOR, "proxmox_api_call", power_call("suspend"));
-    let lines = lines_of_one_call(&server, 2);
+    let lines = lines_of_one_call(&server, 2, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     let why = lines[1]["outcome"].as_str().unwrap();
     assert!(why.starts_with("failed: ") && why.contains("locked (password=(hidden)"), "{why}");
 
     server.call(OPERATOR, "proxmox_api_call", power_call("reboot"));
-    let lines = lines_of_one_call(&server, 4);
+    let lines = lines_of_one_call(&server, 4, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     assert!(lines[1]["outcome"].as_str().unwrap().starts_with("unknown: "), "{}", lines[1]);
 
     let data = json!({"vmid": 900, "cipassword": "hunter2", "description": "password=hunter2", "cores": 2});
     server.call(ADMIN, "proxmox_api_call", json!({"path": "/nodes/pve1/qemu", "method": "POST", "data": data}));
-    let lines = lines_of_one_call(&server, 6);
+    let lines = lines_of_one_call(&server, 6, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     for line in &lines {
         let hidden = json!({"vmid": "900", "cipassword": "(hidden)", "description": "password=(hidden)", "cores": "2"});
@@ -155,7 +186,7 @@ fn awaited_task_has_the_id_of_its_start() {
     let mut arguments = power_call("start");
     arguments["wait"] = true.into();
     server.call(OPERATOR, "proxmox_api_call", arguments);
-    let lines = lines_of_one_call(&server, 0);
+    let lines = lines_of_one_call(&server, 0, 3);
     assert_eq!(events(&lines), ["begin", "end", "call"]);
     assert_eq!(lines[2]["operation"], format!("GET /nodes/pve1/tasks/{UPID}/status"));
 }
@@ -170,6 +201,7 @@ fn search_for_a_task_is_one_record_for_each_cluster() {
     let server = ProgramServer::builder(&configuration).audit_file().start();
     let said = server.call(READER, "wait_for_task", json!({"upid": UPID, "timeout": 5}));
     assert!(said["result"]["content"][0]["text"].as_str().is_some_and(|text| text.contains("no such task")), "{said}");
+    eventually("both lines", || server.all_lines().len() >= 2);
     let lines = server.all_lines();
     assert_eq!(events(&lines), ["look", "look"], "{lines:?}");
     let probes = node.requests().iter().filter(|request| request.path().contains("/tasks/")).count();
@@ -193,7 +225,7 @@ fn denied_call_is_recorded_with_the_reason_and_not_sent() {
     {
         let text = server.call(token, "proxmox_api_call", arguments.clone());
         assert_eq!(text["result"]["isError"], true, "{text}");
-        let lines = lines_of_one_call(&server, at);
+        let lines = lines_of_one_call(&server, at, 1);
         assert_eq!(events(&lines), ["refused"], "{lines:?}");
         assert!(lines[0]["decision"] == "refused" && lines[0]["why"].as_str().unwrap().contains(why), "{}", lines[0]);
     }
@@ -207,30 +239,30 @@ fn confirmation_is_recorded_when_requested_and_when_given() {
     let server = ProgramServer::start_lab(&node, &json!({}));
     let mut arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
     let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
-    let lines = lines_of_one_call(&server, 0);
+    let lines = lines_of_one_call(&server, 0, 1);
     assert_eq!((events(&lines), &lines[0]["decision"]), (vec!["asked"], &"asked".into()));
     assert_eq!(count_changes(&node), 0);
     arguments["confirm"] = code(&asked).into();
     server.call(ADMIN, "proxmox_api_call", arguments.clone());
-    let lines = lines_of_one_call(&server, 1);
+    let lines = lines_of_one_call(&server, 1, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     assert!(lines.iter().all(|line| line["decision"] == "confirmed"), "{lines:?}");
     assert_eq!(count_changes(&node), 1);
 
     let arguments = json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"});
     let asked = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), json!({}));
-    assert_eq!(events(&lines_of_one_call(&server, 3)), ["asked"]);
+    assert_eq!(events(&lines_of_one_call(&server, 3, 1)), ["asked"]);
     let state = &asked["result"]["requestState"];
     let yes = json!({"inputResponses": {"confirm": {"action": "accept", "content": {"confirm": true}}}, "requestState": state});
     server.ask(ADMIN, "proxmox_api_call", arguments.clone(), yes.clone());
-    let lines = lines_of_one_call(&server, 4);
+    let lines = lines_of_one_call(&server, 4, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     assert_eq!((&lines[0]["decision"], count_changes(&node)), (&"confirmed".into(), 2));
 
     let mut forged = yes;
     forged["requestState"] = "made up".into();
     server.ask(ADMIN, "proxmox_api_call", arguments, forged);
-    let lines = lines_of_one_call(&server, 6);
+    let lines = lines_of_one_call(&server, 6, 1);
     assert_eq!((events(&lines), count_changes(&node)), (vec!["refused"], 2));
     assert!(lines[0]["why"].as_str().is_some_and(|why| why.contains("the state of the question")), "{}", lines[0]);
     server.verify_audit_log();
@@ -312,7 +344,7 @@ fn eight_clients_in_parallel_write_one_chain() {
             });
         }
     });
-    let lines = server.lines();
+    let lines = server.wait_for_lines(120);
     let counted = |event| lines.iter().filter(|line| line["event"] == event).count();
     assert_eq!(["begin", "end", "call", "refused"].map(counted), [20, 20, 60, 20]);
     let ids: BTreeSet<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
@@ -406,10 +438,10 @@ fn removed_file_is_recreated_or_else_changes_are_blocked() {
     // A folder replaces the file.
     fs::remove_file(&server.audit).expect("remove");
     fs::create_dir(&server.audit).expect("a folder");
-    let refused = server.call(OPERATOR, "proxmox_api_call", power_call("start"));
-    assert!(texts(&refused).contains("without it nothing is changed"), "{refused}");
     let read = server.call(READER, "proxmox_api_get", json!({"path": CONFIG}));
-    assert!(texts(&read).starts_with("\"fine\"") && count_changes(&node) == 2, "{read}");
+    assert!(texts(&read).starts_with("\"fine\""), "{read}");
+    let refused = server.call(OPERATOR, "proxmox_api_call", power_call("start"));
+    assert!(texts(&refused).contains("without it nothing is changed") && count_changes(&node) == 2, "{refused}");
     fs::remove_dir(&server.audit).expect("remove");
     server.call(OPERATOR, "proxmox_api_call", power_call("start"));
     assert_eq!((events(&server.lines()), count_changes(&node)), (vec!["begin", "end"], 3));

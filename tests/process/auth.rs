@@ -235,6 +235,15 @@ fn two_clients_with_the_same_ids_get_their_own_answers() {
     assert!(!ada.message().contains("tools") && bob.message().contains("tools"));
 }
 
+/// Connects from another address of this machine: Linux gives all of 127.0.0.0/8 to the loopback interface.
+fn connect_from(local: &str, server: &str) -> Client {
+    let address = |text: &str| text.parse::<std::net::SocketAddr>().expect("an address").into();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&address(local)).expect("bind");
+    socket.connect(&address(server)).expect("connect");
+    Client::new(TcpStream::from(socket))
+}
+
 // ---- guessing
 
 #[test]
@@ -254,11 +263,7 @@ fn after_ten_wrong_tokens_more_are_429_and_a_valid_one_is_accepted() {
     }
     assert_eq!(server.connect().post_with("/mcp", &bearer(ADA), &ping(1)).status, 200);
     assert_eq!(server.connect().post("/mcp", &ping(1)).status, 401, "a missing token is not a guess");
-    // Linux gives all of 127.0.0.0/8 to the loopback interface: another address of the client.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    socket.connect(&server.address.into()).unwrap();
-    let mut other = Client::new(TcpStream::from(socket));
+    let mut other = connect_from("127.0.0.9:0", &server.address.to_string());
     assert_eq!(other.post_with("/mcp", &bearer("pmcp_guess"), &ping(1)).status, 401);
 }
 
@@ -319,7 +324,10 @@ fn invalid_token_setting_is_rejected_and_not_shown() {
     let mut file = NamedTempFile::new().expect("a file");
     writeln!(file, "two words that are no token").expect("write");
     for envs in [
-        &[("MCP_AUTH_TOKEN", "hunter2_hunter2")][..],
+        &[("MCP_AUTH_TOKEN", "")][..],
+        &[("MCP_AUTH_TOKEN_FILE", "")],
+        &[("MCP_AUTH_TOKEN", " ")],
+        &[("MCP_AUTH_TOKEN", "hunter2_hunter2")],
         &[("MCP_AUTH_TOKEN", "hunter2 hunter2 hunter2")],
         &[("MCP_AUTH_TOKEN_FILE", path(&file))],
         &[("MCP_AUTH_TOKEN_FILE", "hunter2")],
@@ -329,6 +337,27 @@ fn invalid_token_setting_is_rejected_and_not_shown() {
             let text = expect_failure(demo(envs).args(task).output().expect("run"), 2);
             assert!(!text.contains("hunter2") && !text.contains("two words") && !text.contains(ADA), "{text}");
         }
+    }
+}
+
+#[test]
+fn foreign_hosts_without_a_token_are_a_warning_at_start_and_refused() {
+    let start = |flags: &[&str]| {
+        let flags = [&["--demo", "--listen", "127.0.0.1:0", "--allowed-hosts", "mcp.example"], flags].concat();
+        ServerProcess::start(&flags)
+    };
+    let post = |server: &ServerProcess| {
+        let mut client = Client::to(server.address());
+        let (head, body) = ("POST /mcp HTTP/1.1\r\nHost: mcp.example\r\nContent-Type: application/json", ping(1));
+        client.send(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        client.reply().expect("an answer").status
+    };
+    for (flags, status, warned) in [(&[][..], 403, true), (&["--insecure-no-auth"], 200, false)] {
+        let server = start(flags);
+        assert_eq!(post(&server), status, "{flags:?}");
+        server.signal(Signal::TERM);
+        let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("MCP_ALLOWED_HOSTS")).collect();
+        assert_eq!(log.len(), usize::from(warned), "{log:?}");
     }
 }
 
@@ -379,6 +408,41 @@ fn flood_of_wrong_tokens_is_one_log_line() {
     let log: Vec<_> = server.stderr.iter().collect();
     assert_eq!(log.iter().filter(|line| line.contains("wrong client token")).count(), 1, "{log:?}");
     assert!(!log.iter().any(|line| line.contains("guess")), "{log:?}");
+}
+
+#[test]
+fn requests_without_a_token_are_one_log_line_per_address() {
+    let mut command = demo(&[("MCP_AUTH_TOKEN", ADA), ("PROXMOX_MCP_LISTEN", "127.0.0.1:0")]);
+    let server = ServerProcess::of(&mut command);
+    let address = server.address();
+    for headers in ["", "", "Authorization: Basic eDp5\r\n", ""] {
+        assert_eq!(post_status(&address, headers), 401);
+    }
+    for _ in 0..3 {
+        assert_eq!(connect_from("127.0.0.9:0", &address).post("/mcp", &ping(1)).status, 401);
+    }
+    assert_eq!(post_status(&address, &bearer(ADA)), 200);
+    server.signal(Signal::TERM);
+    let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("refused a request")).collect();
+    assert_eq!(log.len(), 2, "{log:?}");
+    for (line, address) in log.iter().zip(["127.0.0.1:", "127.0.0.9:"]) {
+        assert!(line.contains("INFO") && line.contains(address), "{line}");
+    }
+}
+
+#[test]
+fn tls_on_a_plain_port_is_a_throttled_warning_with_the_cure() {
+    let server = ServerProcess::start(&["--demo", "--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    for _ in 0..50 {
+        let mut client = Client::to(&address);
+        client.send("\u{16}\u{3}\u{1}");
+        assert_eq!(client.reply().expect("an answer").status, 400);
+    }
+    server.signal(Signal::TERM);
+    let log: Vec<_> = server.stderr.iter().filter(|line| line.contains("TLS")).collect();
+    assert!((1..=30).contains(&log.len()), "{log:?}");
+    assert!(log.iter().all(|line| line.contains("WARN") && line.contains("http://") && line.contains("--tls-cert")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A secret in a call or in a cluster's answers, in every field and form that Proxmox uses. No client below `full`
-//! receives it. No log, audit line, question or dry run contains it at any level.
+//! receives it. No log and no audit line contains it at any level. A question and a dry run show what the caller sends,
+//! except for passwords.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, Request, SECRET, ScriptedReply};
@@ -170,28 +171,40 @@ fn reads() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Returns changes that each send the secret.
-fn changes() -> Vec<Value> {
+/// Returns changes that send the secret as the API wants a password, or that send none.
+fn changes_with_passwords() -> Vec<Value> {
     let config = "/nodes/pve1/qemu/100/config";
     vec![
         json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY}}),
         json!({"path": format!("{config}?cipassword={CANARY}"), "method": "PUT"}),
-        json!({"path": config, "method": "PUT", "data": {"description": forms().join("\n")}}),
         json!({"path": config, "method": "PUT", "data": {"cipassword": [CANARY, {"x": CANARY}]}}),
         json!({"path": config, "method": "PUT", "data": {"cipasswort": CANARY}}),
-        json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY, "memory": format!("password={CANARY}")}}),
         json!({"path": "/access/password", "method": "PUT", "data": {"userid": "a@pve", "password": CANARY}}),
-        json!({"path": "/access/users", "method": "POST", "data": {"userid": format!("password={CANARY}"), "password": CANARY}}),
         json!({"path": "/storage", "method": "POST", "data": {"storage": "c", "type": "cifs", "password": CANARY}}),
+        json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true}),
+        json!({"path": "/nodes/pve1/qemu/100/status/reboot", "method": "POST"}),
+        json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}),
+    ]
+}
+
+/// Returns changes that send the secret within other values. The user who confirms them sees it.
+fn changes_with_other_secrets() -> Vec<Value> {
+    let config = "/nodes/pve1/qemu/100/config";
+    vec![
+        json!({"path": config, "method": "PUT", "data": {"description": forms().join("\n")}}),
+        json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY, "memory": format!("password={CANARY}")}}),
         json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST",
             "data": {"command": ["mysql", &format!("--password={CANARY}")], "input-data": CANARY}}),
         json!({"path": "/nodes/pve1/qemu/100/agent/file-write", "method": "POST", "data": {"file": "/x", "content": CANARY}}),
         json!({"path": "/cluster/notifications/endpoints/webhook", "method": "POST",
             "data": {"name": "w", "url": format!("https://u:{CANARY}@x/"), "method": "post", "header": [format!("name=X,value={CANARY}")]}}),
-        json!({"path": "/nodes/pve1/qemu/100/status/start", "method": "POST", "wait": true}),
-        json!({"path": "/nodes/pve1/qemu/100/status/reboot", "method": "POST"}),
-        json!({"path": "/nodes/pve1/qemu/100", "method": "DELETE"}),
+        json!({"path": "/access/users", "method": "POST", "data": {"userid": format!("password={CANARY}"), "password": CANARY}}),
     ]
+}
+
+/// Returns changes that each send the secret.
+fn changes() -> Vec<Value> {
+    [changes_with_passwords(), changes_with_other_secrets()].concat()
 }
 
 /// Asserts that a text contains neither the secret, nor the cluster's own, nor a client's token.
@@ -264,30 +277,37 @@ fn stdio_reveals_a_secret_only_if_its_cluster_permits() {
     assert_clean("stderr", &process.stderr.iter().collect::<Vec<_>>().join("\n"));
 }
 
+/// Asks about a change, checks the texts, and confirms it in both ways. The secret is then sent as given.
+fn ask_and_confirm(server: &ProgramServer, arguments: &Value, check: impl Fn(&str, &str)) {
+    let with = |name: &str, value: Value| {
+        let mut arguments = arguments.clone();
+        arguments[name] = value;
+        arguments
+    };
+    let dry_run = server.call(ADMIN, "proxmox_api_call", with("dry_run", true.into()));
+    let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
+    let elicited = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), json!({}));
+    check(&format!("a dry run of {arguments}"), &dry_run.to_string());
+    check(&format!("the question of {arguments}"), &asked.to_string());
+    check(&format!("the elicitation of {arguments}"), &elicited.to_string());
+    if elicited["result"]["resultType"] == "input_required" {
+        let _ = server.call(ADMIN, "proxmox_api_call", with("confirm", code(&asked).into()));
+        let answers = json!({"confirm": {"action": "accept"}});
+        let more = json!({"inputResponses": answers, "requestState": elicited["result"]["requestState"]});
+        let _ = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), more);
+    }
+}
+
 #[test]
-fn questions_dry_runs_and_audit_lines_have_no_secret_at_any_level() {
+fn questions_hide_passwords_and_audit_lines_hide_every_secret_at_any_level() {
     let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({"confirm": "writes"}));
-    for arguments in changes() {
-        let what = arguments.to_string();
-        let with = |name: &str, value: Value| {
-            let mut arguments = arguments.clone();
-            arguments[name] = value;
-            arguments
-        };
-        let dry_run = server.call(ADMIN, "proxmox_api_call", with("dry_run", true.into()));
-        let asked = server.call(ADMIN, "proxmox_api_call", arguments.clone());
-        let elicited = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), json!({}));
-        assert_clean(&format!("a dry run of {what}"), &dry_run.to_string());
-        assert_clean(&format!("the question of {what}"), &asked.to_string());
-        assert_clean(&format!("the elicitation of {what}"), &elicited.to_string());
-        if elicited["result"]["resultType"] == "input_required" {
-            // After the confirmation, the secret is sent as given.
-            let _ = server.call(ADMIN, "proxmox_api_call", with("confirm", code(&asked).into()));
-            let answers = json!({"confirm": {"action": "accept", "content": {"confirm": true}}});
-            let more = json!({"inputResponses": answers, "requestState": elicited["result"]["requestState"]});
-            let _ = server.ask(ADMIN, "proxmox_api_call", arguments.clone(), more);
-        }
+    for arguments in changes_with_passwords() {
+        ask_and_confirm(&server, &arguments, assert_clean);
+    }
+    // Whatever the caller writes into another value is shown to the user who confirms it.
+    for arguments in changes_with_other_secrets() {
+        ask_and_confirm(&server, &arguments, |what, text| assert!(text.contains(CANARY), "{what}: {text}"));
     }
     for (tool, arguments) in reads() {
         let _ = server.call(ADMIN, tool, arguments);
@@ -320,9 +340,7 @@ fn full_access_receives_answers_unredacted() {
     let node = start_leaky_node();
     let server = ProgramServer::start_lab(&node, &json!({}));
     let answer = server.call(ADMIN, "proxmox_api_get", json!({"path": "/nodes/pve1/qemu/100/config"}));
-    let text: Value =
-        serde_json::from_str(answer["result"]["content"][0]["text"].as_str().expect("a text")).expect("JSON");
-    assert_eq!(text, everything());
+    assert_eq!(answer["result"]["structuredContent"]["data"], everything());
     let found = server.call(ADMIN, "find_guest", json!({"query": "100"}));
     assert_eq!(found["result"]["structuredContent"]["rows"][0][2], forms()[0], "{found}");
     let log = server.call(ADMIN, "proxmox_api_get", json!({"path": format!("/nodes/pve1/tasks/{UPID}/log")}));

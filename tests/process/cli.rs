@@ -4,11 +4,12 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, configuration, path, program, run};
 use crate::support::raw::{Client, LONG, Sse, eventually};
 use crate::support::rpc::{ACCEPT, call};
+use proxmox_mcp::sanitize::looks_like_content;
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Instant;
 
 const CANARY: &str = "c4a4a4a4-dead-4bee-8f00-5ec4e7000002";
@@ -54,7 +55,7 @@ fn short_help_leaves_the_limits_to_long_help() {
     for flag in ["--max-connections-per-address", "--head-timeout", "--stop-timeout"] {
         assert!(!short.contains(flag) && long.contains(flag), "{flag}");
     }
-    assert!(short.lines().count() <= 50, "{short}");
+    assert!(short.lines().count() <= 55, "{short}");
     for line in long.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -98,8 +99,10 @@ fn flag_overrides_its_variable() {
     assert!(text.contains("does not exist"), "{text}");
     let text = check_missing_file(&variables, &["--max-calls", "7"]);
     assert!(text.contains("invalid value 'loud' for 'PROXMOX_MCP_LOG (--log <FILTER>)': expected a level"), "{text}");
+    let text = check_missing_file(&[("PROXMOX_MCP_LOG", "loud\u{202e}")], &[]);
+    assert!(text.contains("invalid value 'loud\\u202e'"), "{text}");
     let text = check_missing_file(&[("PROXMOX_MCP_LOG", "loud\u{1b}[31m\nerror: two")], &[]);
-    assert!(text.contains("loud\\u001b[31m\\nerror: two'"), "{text}");
+    assert!(text.contains("invalid value '(not shown)'") && !text.contains("two"), "{text}");
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn a_second_signal_ends_the_server_at_once() {
         let length = body.len();
         write!(
             post,
-            "POST {endpoint} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+            "POST /{endpoint} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
              Content-Length: {length}\r\n\r\n{body}"
         )
         .expect("request");
@@ -307,4 +310,109 @@ fn check_shows_no_secret_at_any_log_level() {
     let output = run(&["check", "--config", path(&config), "--log", "trace"]);
     let (message, log) = (text(&output.stdout), expect_failure(&output, 1));
     assert!(!message.contains(CANARY) && !log.contains(CANARY), "{message}{log}");
+}
+
+/// Contents and secrets that an operator may put into a setting that wants a path.
+fn misplaced_values() -> Vec<String> {
+    let json =
+        r#"{"clusters": {"home": {"url": "pve1", "user": "mcp@pve", "token_id": "ro", "token_secret": "CANARY"}}}"#;
+    [
+        json,
+        "  {\"token_secret\":\"CANARY\"}",
+        "[\"CANARY\"]",
+        "clusters: {home: {token_secret: CANARY}}",
+        "clusters:\n  home:\n    token_secret: CANARY\n",
+        "-----BEGIN PRIVATE KEY-----\nCANARY\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN PRIVATE KEY----- CANARY",
+        "eyJjbHVzdGVycyI6CANARY",
+        "https://mcp:CANARY@vault.example/clusters.json",
+        "pmcp_CANARY",
+        "CANARY",
+        "mcp@pve!ro=CANARY",
+        &format!("CANARY{}", "x".repeat(300)),
+        "CANARY\n",
+    ]
+    .map(|value| value.replace("CANARY", CANARY))
+    .to_vec()
+}
+
+#[test]
+fn contents_in_a_setting_that_wants_a_path_are_rejected_and_not_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fails = |command: &mut Command, about: &str| {
+        let output = command.current_dir(&folder).output().expect("run");
+        let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{about}: {shown}");
+        assert!(!shown.contains("5ec4e7000002") && !shown.contains("dead-4bee"), "{about}: {shown}");
+    };
+    for value in misplaced_values() {
+        for (flag, variable) in [
+            ("--config", "PROXMOX_MCP_CONFIG"),
+            ("--auth-token-file", "MCP_AUTH_TOKEN_FILE"),
+            ("--tls-cert", "MCP_TLS_CERT"),
+            ("--tls-key", "MCP_TLS_KEY"),
+        ] {
+            let rest: &[&str] = match flag {
+                "--config" => &["check"],
+                "--auth-token-file" => &["check", "--demo"],
+                "--tls-cert" => &["check", "--demo", "--tls-key", "/nonexistent/key"],
+                _ => &["check", "--demo", "--tls-cert", "/nonexistent/cert"],
+            };
+            let log = ["--log", "trace"];
+            fails(program(rest).args(log).env(variable, &value), &format!("{variable}={value}"));
+            fails(program(rest).args(log).arg(format!("{flag}={value}")), &format!("{flag}={value}"));
+        }
+        fails(&mut program(&["audit", "verify", "--", &value]), &value);
+        // A word without an argument's form, a value of another form, and an unknown flag.
+        for word in
+            [value.clone(), format!("--listen={value}"), format!("--lisen={value}"), format!("--max-calls={value}")]
+        {
+            fails(&mut program(&[&word]), &word);
+        }
+        for variable in ["PROXMOX_MCP_LISTEN", "MCP_METRICS_LISTEN", "PROXMOX_MCP_MAX_CALLS", "PROXMOX_MCP_LOG_FORMAT"]
+        {
+            fails(program(&["--demo"]).env(variable, &value), &format!("{variable}={value}"));
+        }
+    }
+    let entries = std::fs::read_dir(&folder).expect("the folder").count();
+    assert_eq!(entries, 0, "nothing is created");
+}
+
+#[test]
+fn contents_in_place_of_an_audit_log_create_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let values = misplaced_values().into_iter().filter(|value| looks_like_content(value.as_bytes()));
+    for value in values {
+        let (mut variable, mut flag) = (program(&["stdio", "--demo"]), program(&["stdio", "--demo"]));
+        variable.env("MCP_AUDIT_LOG", &value);
+        flag.arg(format!("--audit-log={value}"));
+        for mut command in [variable, flag] {
+            let output = command.current_dir(&folder).output().expect("run");
+            let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            assert_eq!(output.status.code(), Some(2), "{value}: {shown}");
+            assert!(!shown.contains("5ec4e7000002"), "{value}: {shown}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 0);
+}
+
+#[test]
+fn contents_in_members_that_want_a_path_are_not_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("clusters.json");
+    for value in misplaced_values() {
+        for member in ["ca_file", "token_secret_file", "token_secret_env"] {
+            let mut cluster =
+                serde_json::json!({"url": "pve1", "user": "mcp@pve", "token_id": "ro", "token_secret": "s"});
+            if member.starts_with("token_secret") {
+                cluster.as_object_mut().expect("an object").remove("token_secret");
+            }
+            cluster[member] = value.as_str().into();
+            std::fs::write(&path, serde_json::json!({"clusters": {"home": cluster}}).to_string()).expect("write");
+            let output = program(&["check", "--log", "trace", "--config"]).arg(&path).output().expect("run");
+            let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            assert_eq!(output.status.code(), Some(2), "{member}={value}: {shown}");
+            assert!(!shown.contains("5ec4e7000002") && !shown.contains("dead-4bee"), "{member}={value}: {shown}");
+        }
+    }
 }

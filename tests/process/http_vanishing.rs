@@ -3,8 +3,8 @@
 
 use crate::support::node::{Node, ScriptedReply};
 use crate::support::program::ProgramServer;
-use crate::support::raw::{Client, Sse, eventually, ping};
-use crate::support::rpc::{ACCEPT, call, modern, modern_headers, text};
+use crate::support::raw::{Client, Sse, eventually};
+use crate::support::rpc::{ACCEPT, call, modern, modern_headers, request, text};
 use serde_json::json;
 use socket2::SockRef;
 use std::fs;
@@ -132,6 +132,8 @@ fn half_open_clients_are_disconnected() {
     let short = ["--head-timeout", "--body-timeout", "--idle-timeout", "--write-timeout"].map(|flag| [flag, "0.5"]);
     let program = HangingNodeServer::start(&short.concat());
     let descriptors = program.descriptors();
+    // The answer has some ten thousand bytes.
+    let tools_list = request(1, "tools/list", json!({}));
     let mut held = Vec::new();
     for n in 0..65 {
         let mut client = program.server.connect();
@@ -142,11 +144,11 @@ fn half_open_clients_are_disconnected() {
             2 => client.send("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"),
             3 => assert_eq!(client.ask("GET /healthz", "").status, 200),
             // Unread answers that exceed the socket buffers of both sides.
-            4 => (0..10).for_each(|_| client.send_post_with("/mcp", ACCEPT, &ping(1 << 20))),
+            4 => (0..1_000).for_each(|_| client.send_post_with("/mcp", ACCEPT, &tools_list)),
             _ => {
                 let sse = Sse::open(client);
                 let mut poster = program.server.connect();
-                eventually("the session is ended", || poster.post(&sse.path, &ping(1 << 20)).status == 404);
+                eventually("the session is ended", || poster.post(&sse.path, &tools_list).status == 404);
                 client = sse.client;
             }
         }

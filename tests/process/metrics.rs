@@ -121,7 +121,7 @@ fn refusals_are_counted_by_their_reason() {
         client.reply().expect("an answer").status
     };
     let host = format!("Host: {address}\r\n");
-    assert_eq!(status("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 421);
+    assert_eq!(status("GET /readyz HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 421);
     assert_eq!(status(&format!("GET /healthz HTTP/1.1\r\n{host}Origin: https://evil.example\r\n\r\n")), 403);
     assert_eq!(status(&format!("GET /mcp HTTP/1.1\r\n{host}\r\n")), 401);
     assert_eq!(status(&format!("GET /metrics HTTP/1.1\r\n{host}Authorization: Bearer wrong\r\n\r\n")), 401);

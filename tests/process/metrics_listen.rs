@@ -34,7 +34,7 @@ fn each_port_serves_its_own_paths() {
         ("/readyz", 200, 200),
         ("/healthz", 200, 200),
         ("/mcp", 405, 404),
-        ("/sse/", 404, 404),
+        ("/sse//", 404, 404),
         ("/messages", 405, 404),
     ] {
         let status = |address: &str| ask(address, &format!("GET {path}")).status;

@@ -6,7 +6,7 @@ use crate::support::policy::{RecordingNode, confirmation_code_in, token};
 use crate::support::program::ProgramServer;
 use crate::support::proxmox::gzipped_facts;
 use crate::support::raw::{Client, Reply, Sse};
-use crate::support::rpc::{ACCEPT, call};
+use crate::support::rpc::{ACCEPT, call, text};
 use proxmox_mcp::config::TokenHash;
 use serde_json::{Value, json};
 use std::net::TcpStream;
@@ -99,10 +99,6 @@ fn post(http: &mut Client, who: &str, message: &str) -> Reply {
 
 fn call_on(http: &mut Client, who: &str, tool: &str, arguments: &Value) -> Value {
     post(http, who, &call(1, tool, arguments.clone())).json()
-}
-
-fn text(answer: &Value) -> &str {
-    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
 fn is_failed(answer: &Value) -> bool {

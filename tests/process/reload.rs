@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -243,6 +244,22 @@ fn renewed_certificate_is_rejected_until_its_pin_is_changed() {
     change(&server, &config(&[new, node.fingerprint()]).to_string(), "reloaded");
     node.hang_up();
     assert!(text(&ask()).contains("pve1"));
+}
+
+#[test]
+fn reload_that_hangs_delays_neither_calls_nor_the_stop() {
+    let node = start_node();
+    let mut server = start(&json!({"clusters": {"alpha": cluster(&node)}, "clients": {"ada": client(ADA, "read")}}));
+    // A pipe that the test opens and never writes to, as a disk that hangs.
+    fs::remove_file(&server.config).expect("remove");
+    assert!(Command::new("mkfifo").arg(&server.config).status().expect("run").success());
+    server.process.signal(Signal::HUP);
+    // Returns once the server has opened the pipe to read.
+    let _writer = fs::File::options().write(true).open(&server.config).expect("open");
+    let (status, answer) = ask(&server, ADA, "list_clusters", json!({}));
+    assert!(status == 200 && text(&answer).contains("alpha"), "{answer}");
+    server.process.signal(Signal::TERM);
+    assert_eq!(server.process.wait_for_exit().code(), Some(0));
 }
 
 #[test]

@@ -4,10 +4,11 @@ use crate::support::node::{Node, ScriptedReply};
 use crate::support::process::{ServerProcess, configuration, path, program};
 use crate::support::raw::LONG;
 use crate::support::rpc::{MODERN, call, cancel_notification, code, modern, notification, request, text};
+use rustix::io::ioctl_fionbio;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write, pipe};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -48,6 +49,24 @@ fn client_may_discover_before_initialize() {
     assert!(text(&process.ask(&call(3, "list_nodes", json!({})))).contains("pve1"));
     let new = process.ask(&modern(4, "tools/call", json!({"name": "list_nodes", "arguments": {}})));
     assert_eq!(new["result"]["resultType"], "complete", "both eras in one process: {new}");
+}
+
+#[test]
+fn prompts_resources_and_completion_are_answered_beside_calls() {
+    let mut process = demo();
+    let reference = json!({"type": "ref/prompt", "name": "troubleshoot"});
+    let completion = json!({"ref": reference, "argument": {"name": "guest", "value": "web"}});
+    process.write_line(&request(1, "prompts/get", json!({"name": "troubleshoot", "arguments": {"guest": "web01"}})));
+    process.write_line(&request(2, "resources/read", json!({"uri": "pve://demo"})));
+    process.write_line(&request(3, "completion/complete", completion));
+    process.write_line(&request(4, "resources/list", json!({})));
+    let answers: HashMap<_, _> =
+        (0..4).map(|_| process.message()).map(|answer| (answer["id"].as_u64().expect("an id"), answer)).collect();
+    let text = |id, pointer: &str| answers[&id].pointer(pointer).and_then(Value::as_str).expect("a text").to_owned();
+    assert!(text(1, "/result/messages/0/content/text").contains("100 \"web01\" (qemu on pve1, running)"));
+    assert!(text(2, "/result/contents/0/text").contains("3 of 3 nodes online"));
+    assert_eq!(answers[&3]["result"]["completion"]["values"], json!(["web01", "web02"]));
+    assert_eq!(text(4, "/result/resources/0/uri"), "pve://demo");
 }
 
 #[test]
@@ -237,6 +256,50 @@ fn signal_ends_the_program_although_no_answer_is_read() {
     unread.read_exact(&mut [0; 100]).expect("the start of an answer");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).expect("signal");
     assert_eq!(child.wait().expect("wait").code(), Some(0));
+}
+
+#[test]
+fn pipes_in_nonblocking_mode_lose_nothing() {
+    let ((stdin, mut input), (output, stdout)) = (pipe().expect("a pipe"), pipe().expect("a pipe"));
+    ioctl_fionbio(&stdin, true).expect("nonblocking mode");
+    ioctl_fionbio(&stdout, true).expect("nonblocking mode");
+    let mut command = program(&["stdio", "--demo"]);
+    let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::null()).spawn().expect("start");
+    drop(command);
+    let output = BufReader::new(output);
+    // No answer is read before the pipe is full.
+    for id in 0..50 {
+        writeln!(input, "{}", request(id, "tools/list", json!({}))).expect("stdin is read");
+    }
+    let answers = output.lines().take(50).map(|line| line.expect("UTF-8"));
+    for (id, line) in answers.enumerate() {
+        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(answer["id"] == id && answer["result"]["tools"].is_array(), "{line}");
+    }
+    drop(input);
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
+}
+
+#[test]
+fn every_call_is_answered_at_the_end_of_stdin_and_at_a_signal() {
+    for signal in [None, Some(Signal::TERM)] {
+        let node = Node::start(|_| ScriptedReply::hang());
+        let (mut process, _config) = start_process(&node, &["--max-calls", "1", "--stop-timeout", "0.1"]);
+        process.write_line(&api(1, "/version"));
+        process.write_line(&api(2, "/version"));
+        node.wait_for_requests(1);
+        assert_eq!(process.ask(&request("p", "ping", json!({})))["id"], "p");
+        match signal {
+            None => process.end_input(),
+            Some(signal) => process.signal(signal),
+        }
+        let mut answers = [process.message(), process.message()];
+        answers.sort_by_key(|answer| answer["id"].as_u64());
+        assert_eq!(answers[0]["result"]["isError"], true, "{answers:?}");
+        let text = answers[1]["error"]["message"].as_str().unwrap_or_default();
+        assert!(text.starts_with("call not begun: "), "{answers:?}");
+        assert_eq!(process.wait_for_exit().code(), Some(0));
+    }
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl SoakRun {
         write_private_file(&config, &render_config(&simulated_clusters, &ca, 0));
         let mut command = Command::new(&plan.program);
         command.arg("--config").arg(&config).arg("--audit-log").arg(&audit);
-        command.args(["--listen", "127.0.0.1:0", "--log", "warn"]).env_clear();
+        command.args(["--listen", "127.0.0.1:0", "--log", "warn", "--structured"]).env_clear();
         let process = ServerProcess::of(&mut command);
         let address = process.address().parse().expect("an address");
         let server = Server { program: plan.program.clone(), config, address };

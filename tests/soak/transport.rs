@@ -60,7 +60,12 @@ pub fn open(transport: TransportKind, number: u32, server: &Server) -> SessionTr
         TransportKind::Sse => SessionTransport::Shared(Box::new(SseTransport::open(server.address))),
         TransportKind::Stdio => {
             let mut command = Command::new(&server.program);
-            command.arg("stdio").arg("--config").arg::<&Path>(&server.config).args(["--log", "warn"]).env_clear();
+            command
+                .arg("stdio")
+                .arg("--config")
+                .arg::<&Path>(&server.config)
+                .args(["--log", "warn", "--structured"])
+                .env_clear();
             SessionTransport::Own(Box::new(ServerProcess::of(&mut command)))
         }
     }

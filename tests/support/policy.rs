@@ -6,7 +6,7 @@ use super::proxmox::{SCRIPT, gzipped_facts, proxmox_with, segments};
 use proxmox_mcp::config::{Client, ClusterConfig, TokenHash};
 use proxmox_mcp::mcp::context::Caller;
 use proxmox_mcp::policy::{
-    AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions,
+    AccessLevel, ClientRules, ClusterPolicy, ConfirmationPolicy, GuestSelector, OperationPattern, Permissions, Risk,
 };
 use proxmox_mcp::pve::schema::Operation;
 use serde_json::{Value, json};
@@ -38,6 +38,7 @@ pub fn client(name: &str, rights: Permissions, clusters: &[&str]) -> Client {
         permissions: rights,
         rules: ClientRules::default(),
         clusters,
+        structured: false,
     }
 }
 
@@ -114,6 +115,17 @@ impl RecordingNode {
         let all = self.requests();
         let writes = all.iter().filter(|r| r.method != "GET");
         writes.map(|r| format!("{} /{}", r.method, segments(r).join("/"))).collect()
+    }
+}
+
+/// Returns the risk of an operation as a dry run and a question show it.
+pub fn shown_risk(risk: Risk) -> String {
+    match risk {
+        Risk::UNKNOWN => risk.to_string(),
+        _ if risk.irreversible || risk.disruptive => {
+            format!("{}, destructive", Risk { irreversible: false, disruptive: false, ..risk })
+        }
+        _ => risk.to_string(),
     }
 }
 

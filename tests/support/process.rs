@@ -5,7 +5,7 @@ use super::raw::LONG;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
@@ -91,11 +91,24 @@ impl ServerProcess {
         Self::spawn(&mut program(args)).0
     }
 
+    /// Starts a command whose stderr is read by the test only, if at all.
+    pub fn of_with_unread_stderr(command: &mut Command) -> (Self, ChildStderr) {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start");
+        let (stdin, stdout) = (child.stdin.take(), lines(child.stdout.take().expect("stdout")));
+        let stderr = child.stderr.take().expect("stderr");
+        (Self { child, stdin, stdout, stderr: channel().1 }, stderr)
+    }
+
     fn spawn(command: &mut Command) -> (Self, ChildStdout) {
         Self::spawn_with(command, Stdio::piped())
     }
 
     fn spawn_with(command: &mut Command, stdin: impl Into<Stdio>) -> (Self, ChildStdout) {
+        // On a loaded machine a call may take long, and most tests read its answer as one document.
+        if !command.get_envs().any(|(name, _)| name == "PROXMOX_MCP_STREAM_DELAY") {
+            command.env("PROXMOX_MCP_STREAM_DELAY", "60");
+        }
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start");
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("stdout"));

@@ -3,7 +3,7 @@
 
 use super::node::{Node, SECRET};
 use super::process::{ServerProcess, binary, run};
-use super::raw::{Client, Reply, Sse};
+use super::raw::{Client, Reply, Sse, eventually};
 use super::rpc::{ACCEPT, call, call_with_progress, modern, modern_headers};
 use proxmox_mcp::config::TokenHash;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -72,7 +72,7 @@ pub fn lab(node: &Node, more: &Value) -> Value {
     cluster.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let client = |token: &str, access| json!({"token_sha256": TokenHash::from_token(token.as_bytes()).to_string(), "access": access});
     let mut admin = client(ADMIN, "full");
-    admin["exec"] = true.into();
+    (admin["exec"], admin["structured"]) = (true.into(), true.into());
     let clients = json!({"reader": client(READER, "read"), "operator": client(OPERATOR, "operate"), "admin": admin});
     json!({"clusters": {"lab": cluster}, "clients": clients})
 }
@@ -106,10 +106,8 @@ impl ProgramServerBuilder {
     }
 
     fn spawn(&self, config: &Path, audit: &Path) -> ServerProcess {
-        let mut command = Command::new("/bin/sh");
-        // The signal for exceeding the limit on file sizes would end the program if it were not ignored.
-        command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\"", binary()]).env_clear();
-        command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]).args(&self.flags);
+        let mut command = Command::new(binary());
+        command.env_clear().arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]).args(&self.flags);
         if self.has_audit_file {
             command.env("MCP_AUDIT_LOG", audit);
         }
@@ -156,10 +154,17 @@ impl ProgramServer {
         lines
     }
 
-    /// Returns every line of the audit log.
+    /// Waits for this number of lines, without the look-ups of the server itself. The line of a read follows its answer.
+    pub fn wait_for_lines(&self, count: usize) -> Vec<Value> {
+        eventually("every line", || self.lines().len() >= count);
+        self.lines()
+    }
+
+    /// Returns every whole line of the audit log.
     pub fn all_lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.audit).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
 
     /// Returns the output of `audit verify`, and fails if it found a problem.

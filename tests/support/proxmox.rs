@@ -83,6 +83,11 @@ fn answer(script: &ScriptedReply, rows: &Value, request: &Request) -> ScriptedRe
             let folder = if *kind == "qemu" { "qemu-server" } else { "lxc" };
             return server_error(&format!("Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist"));
         }
+        if let ("GET", [kind, vmid, "status", "current"]) = (request.method.as_str(), rest)
+            && let Some(row) = find_row(rows, kind, vmid)
+        {
+            return ScriptedReply::data(&row.to_string());
+        }
     }
     ScriptedReply::data("\"fine\"")
 }
@@ -95,7 +100,11 @@ pub fn server_error(why: &str) -> ScriptedReply {
 
 fn is_at(rows: &Value, node: &str, kind: &str, vmid: &str) -> bool {
     let here = |row: &Value| row["node"] == *node || row.get("node").is_none() && node == "pve3";
-    rows.as_array().unwrap().iter().any(|row| row["id"] == format!("{kind}/{vmid}") && here(row))
+    find_row(rows, kind, vmid).is_some_and(here)
+}
+
+fn find_row<'r>(rows: &'r Value, kind: &str, vmid: &str) -> Option<&'r Value> {
+    rows.as_array().unwrap().iter().find(|row| row["id"] == format!("{kind}/{vmid}"))
 }
 
 /// Returns whether a request is a look-up of the server itself, before or after the call.
@@ -107,6 +116,18 @@ pub fn is_lookup(request: &Request) -> bool {
             // The config confirms the name of a guest, and the version tells of a cluster of two.
             || (["/config", "/version"].iter().any(|end| request.target.ends_with(end)) && request.target.starts_with("/api2/json/nodes/"))
             || about.iter().any(|path| request.target.strip_prefix("/api2/json") == Some(path)))
+}
+
+/// Returns whether a request is one that the server makes itself to describe a guest in a question.
+pub fn is_question_lookup(request: &Request) -> bool {
+    let segments = segments(request);
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    request.method == "GET"
+        && matches!(
+            segments.as_slice(),
+            ["nodes", _, "qemu" | "lxc", _, "config" | "snapshot"]
+                | ["nodes", _, "qemu" | "lxc", _, "status", "current"]
+        )
 }
 
 /// Returns the segments below `/api2/json` as Proxmox reads them. The path is decoded once, and empty segments are

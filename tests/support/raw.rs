@@ -176,6 +176,14 @@ pub struct Sse {
 }
 
 impl Sse {
+    /// Sends a request for a stream and returns the data of its first event, the reference to the path for posts.
+    pub fn endpoint_reference(mut client: Client, path: &str) -> String {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"));
+        let head = client.head().expect("an answer");
+        assert_eq!(status(&head), 200, "{path}: {head}");
+        Self { client, head, path: String::new() }.event().expect("the endpoint event").1
+    }
+
     /// Opens a session on a new connection.
     pub fn open(client: Client) -> Self {
         Self::open_with(client, "")
@@ -189,7 +197,7 @@ impl Sse {
         let mut stream = Self { client, head, path: String::new() };
         let (name, data) = stream.event().expect("the endpoint event");
         assert_eq!(name, "endpoint");
-        stream.path = data;
+        stream.path = resolve("/sse", &data);
         stream
     }
 
@@ -222,12 +230,27 @@ impl Sse {
     }
 }
 
+/// Resolves a relative reference of path and query against the path of a request (RFC 3986, 5.2), as `new URL` and
+/// `urljoin` do.
+pub fn resolve(base: &str, reference: &str) -> String {
+    let (path, query) = reference.split_once('?').unwrap_or((reference, ""));
+    let base = base.split('?').next().unwrap();
+    let merged = match path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("{}/{path}", base.rsplit_once('/').unwrap().0),
+    };
+    let mut segments = Vec::new();
+    for segment in merged.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    format!("/{}?{query}", segments.join("/"))
+}
+
 /// Returns a ping with an id of `n` bytes. The answer repeats the id and so is large.
 pub fn ping(n: usize) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "i".repeat(n))
-}
-
-/// Returns an invalid message with an id of `n` bytes. The body of the 400 repeats the id.
-pub fn invalid_message(n: usize) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":"{}"}}"#, "i".repeat(n))
 }

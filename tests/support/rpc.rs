@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use super::raw::{Client, Reply, Sse};
+use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 
 /// The modern version, whose requests are self-contained.
@@ -62,8 +63,24 @@ pub fn modern_headers(message: &str) -> String {
     format!("{ACCEPT}MCP-Protocol-Version: {MODERN}\r\nMcp-Method: {method}\r\n{name}")
 }
 
-/// Returns the text of the first content of a tool's result.
+/// Splits the text of a result from its notes, without the notice that every answer of a cluster has.
+pub fn split_notes(text: &str) -> (&str, &str) {
+    match text.strip_suffix(UNTRUSTED_NOTICE) {
+        None => (text, ""),
+        Some(rest) => {
+            let (text, notes) = rest.rsplit_once("\n\n").unwrap_or((rest, ""));
+            (text, notes.trim_end())
+        }
+    }
+}
+
+/// Returns the text of a tool's result without its notes.
 pub fn text(answer: &Value) -> &str {
+    split_notes(full_text(answer)).0
+}
+
+/// Returns the text of a tool's result.
+pub fn full_text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
 

@@ -20,6 +20,7 @@ pub fn limits() -> Limits {
         body_timeout: Duration::from_millis(500),
         idle_timeout: LONG,
         write_timeout: Duration::from_millis(500),
+        stream_delay: LONG,
         sse_keepalive: Duration::from_millis(100),
         stop_timeout: LONG,
         ..Limits::default()
@@ -54,6 +55,7 @@ impl TestServer {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             clients: Vec::new(),
+            insecure_no_auth: false,
             mcp: None,
             identity: None,
             probes: HealthSources::default(),
@@ -129,6 +131,7 @@ pub struct TestServerBuilder {
     allowed_hosts: Vec<String>,
     allowed_origins: Vec<String>,
     clients: Vec<Caller>,
+    insecure_no_auth: bool,
     mcp: Option<mcp::McpServer>,
     identity: Option<ServerCertificate>,
     probes: HealthSources,
@@ -158,6 +161,12 @@ impl TestServerBuilder {
         self
     }
 
+    /// Requires no token of a request that came through a proxy.
+    pub fn insecure_no_auth(mut self) -> Self {
+        self.insecure_no_auth = true;
+        self
+    }
+
     /// Serves these tools and resources.
     pub fn mcp(mut self, mcp: mcp::McpServer) -> Self {
         self.mcp = Some(mcp);
@@ -178,7 +187,7 @@ impl TestServerBuilder {
 
     /// Starts the server on a free port of 127.0.0.1.
     pub fn start(self) -> TestServer {
-        let Self { limits, allowed_hosts, allowed_origins, clients, mcp, identity, probes } = self;
+        let Self { limits, allowed_hosts, allowed_origins, clients, insecure_no_auth, mcp, identity, probes } = self;
         let mcp = mcp.unwrap_or_else(|| mcp::McpServer::new(mcp::catalog::Catalog::default()).expect("a server"));
         let tls = identity.is_some().then(tls::trusting_any_certificate);
         raise_descriptors();
@@ -191,6 +200,7 @@ impl TestServerBuilder {
             allowed_hosts,
             allowed_origins,
             clients,
+            insecure_no_auth,
             certificate: identity,
             health: probes,
         };

@@ -5,11 +5,13 @@
 use super::raw::LONG;
 use super::server::{TestServer, patient_limits};
 use proxmox_mcp::audit::AuditLog;
-use proxmox_mcp::base::cancel::CancelToken;
+use proxmox_mcp::base::cancel::{CancelToken, HookGuard};
 use proxmox_mcp::config::{Client, ClusterConfig, Limits};
 use proxmox_mcp::mcp::McpServer;
 use proxmox_mcp::mcp::arguments::{ParameterKind, ToolArguments, ToolParameter};
-use proxmox_mcp::mcp::catalog::{Catalog, Resource, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput};
+use proxmox_mcp::mcp::catalog::{
+    Catalog, Resource, ResourceError, Resources, Tool, ToolEffect, ToolError, ToolHandler, ToolInput, ToolOutput,
+};
 use proxmox_mcp::mcp::content::{ResourceContents, ResourceData};
 use proxmox_mcp::mcp::context::CallContext;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -53,6 +55,7 @@ fn tool(name: &'static str, params: &'static [ToolParameter], run: ToolHandler) 
         description: "a tool of the tests",
         input: ToolInput::Parameters(params),
         effect: ToolEffect::ReadOnly,
+        meta: serde_json::Map::new(),
         handler: run,
     }
 }
@@ -67,12 +70,13 @@ impl TestTools {
         Self(Arc::default())
     }
 
-    /// Returns the tools `echo`, `hold`, `steps`, `large`, `panic` and `fail`.
+    /// Returns the tools `echo`, `hold`, `late_step`, `steps`, `large`, `panic` and `fail`.
     pub fn tools(&self) -> Vec<Tool> {
-        let shared = self.0.clone();
+        let (shared, late) = (self.0.clone(), self.0.clone());
         vec![
             tool("echo", TEXT, Box::new(|_, args| say(args.text("text").unwrap_or_default()))),
             tool("hold", NAME, Box::new(move |context, args| hold(&shared, context, args))),
+            tool("late_step", NAME, Box::new(move |context, args| late_step(&late, context, args))),
             tool("steps", &[], Box::new(steps)),
             tool("large", &[], Box::new(|_, _| say(&"x".repeat(LARGE)))),
             tool(
@@ -89,7 +93,7 @@ impl TestTools {
 
     /// Returns a server with these tools and one resource.
     pub fn server(&self) -> McpServer {
-        start_serving(Catalog { tools: self.tools(), resources: vec![resource()], ..Catalog::default() })
+        start_serving(Catalog { tools: self.tools(), resources: Some(resources()), ..Catalog::default() })
     }
 
     /// Returns a server with these tools and those of the product, over `clusters`.
@@ -152,7 +156,19 @@ fn has(names: &[String], name: &str) -> bool {
 fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
     let name = args.text("name").unwrap_or_default();
     context.send_progress(1.0, None, name);
-    wake_on(&context.cancel, shared);
+    wait_for_release(shared, context, name)
+}
+
+/// Does the same and reports progress at its end.
+fn late_step(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -> Result<ToolOutput, ToolError> {
+    let name = args.text("name").unwrap_or_default();
+    let output = wait_for_release(shared, context, name);
+    context.send_progress(1.0, None, name);
+    output
+}
+
+fn wait_for_release(shared: &Arc<Shared>, context: &CallContext<'_>, name: &str) -> Result<ToolOutput, ToolError> {
+    let _hook = wake_on(&context.cancel, shared);
     shared.lock().begun.push(name.to_owned());
     shared.changed.notify_all();
     let deadline = Instant::now() + LONG;
@@ -171,13 +187,13 @@ fn hold(shared: &Arc<Shared>, context: &CallContext<'_>, args: &ToolArguments) -
     say(&format!("released {name}"))
 }
 
-fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) {
+fn wake_on(cancel: &CancelToken, shared: &Arc<Shared>) -> HookGuard {
     let shared = shared.clone();
-    cancel.set_hook(Some(Box::new(move || {
+    cancel.on_cancel(Box::new(move || {
         // Taking the lock ensures that a thread which checked the flag already waits and is woken.
         drop(shared.lock());
         shared.changed.notify_all();
-    })));
+    }))
 }
 
 /// Reports three steps of progress, then answers.
@@ -188,18 +204,24 @@ fn steps(context: &CallContext<'_>, _: &ToolArguments) -> Result<ToolOutput, Too
     say("done")
 }
 
-fn resource() -> Resource {
-    Resource {
-        uri: "test://text",
-        name: "text",
-        description: "a resource of the tests",
-        mime: "text/plain",
-        handler: Box::new(|_, uri| {
-            Ok(Some(vec![ResourceContents {
-                uri: uri.into(),
+fn resources() -> Resources {
+    Resources {
+        list: Box::new(|_| {
+            vec![Resource {
+                uri: "test://text".into(),
+                name: "text".into(),
+                title: "text".into(),
+                description: "a resource of the tests".into(),
                 mime: "text/plain",
-                data: ResourceData::Text("a text".into()),
-            }]))
+            }]
+        }),
+        templates: Vec::new(),
+        read: Box::new(|_, uri| match uri {
+            "test://text" => {
+                let data = ResourceData::Text("a text".into());
+                Ok(vec![ResourceContents { uri: uri.into(), mime: "text/plain", data }])
+            }
+            _ => Err(ResourceError::Unknown(String::new())),
         }),
     }
 }
@@ -237,6 +259,39 @@ fn tool_state_for(clusters: Vec<ClusterConfig>, clients: &[Client], max_result_b
 /// Returns a server with the product's tools over these clusters, for these clients.
 pub fn product_for(clusters: Vec<ClusterConfig>, clients: &[Client]) -> McpServer {
     start_serving(tools::catalog(&tool_state_for(clusters, clients, Limits::default().max_result_bytes)))
+}
+
+/// Returns a server with the product's tools over these clusters, for these clients, with a clock and an audit log.
+pub fn product_with(
+    clusters: Vec<ClusterConfig>,
+    clients: &[Client],
+    clock: &ManualClock,
+    audit: AuditLog,
+) -> McpServer {
+    let clock = clock.clone();
+    let state = ToolState::new(manager(clusters), clients, Arc::new(audit), Limits::default().max_result_bytes);
+    let state = state.expect("the state of the tools").with_clock(Arc::new(move || clock.now()));
+    start_serving(tools::catalog(&Arc::new(state)))
+}
+
+/// A clock that stands still until a test advances it.
+#[derive(Clone)]
+pub struct ManualClock(Arc<Mutex<Instant>>);
+
+impl ManualClock {
+    /// Starts at the present time.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// Moves the time forward.
+    pub fn advance(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
 }
 
 /// Returns a server with the product's tools over these clusters.

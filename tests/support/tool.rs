@@ -2,12 +2,13 @@
 #![allow(dead_code)]
 
 use super::policy::RecordingNode;
+use super::rpc::split_notes;
 use super::test_tools::product_for;
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::config::{Client, ClusterConfig};
 use proxmox_mcp::mcp::context::Caller;
+use proxmox_mcp::mcp::in_flight::InFlightCalls;
 use proxmox_mcp::mcp::{McpServer, TransportContext, message};
-use proxmox_mcp::tools::UNTRUSTED_NOTICE;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 
@@ -16,11 +17,11 @@ use std::cell::RefCell;
 pub struct ToolResult {
     /// The tool failed.
     pub failed: bool,
-    /// The text of the first content.
+    /// The text without the notes.
     pub text: String,
-    /// The texts of the other contents.
+    /// The notes after the text.
     pub more: Vec<String>,
-    /// `structuredContent`, or null.
+    /// `structuredContent` for a client that shows user interfaces, or null.
     pub structured: Value,
     /// The progress messages in order.
     pub progress: Vec<String>,
@@ -110,7 +111,9 @@ fn send_and_wait(
 ) -> Value {
     let text = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
     let Ok(message::Message::Request(request)) = message::parse_message(text.as_bytes()) else { panic!("{text}") };
-    let exchange = TransportContext { caller, calls: None, cancel, notify: send };
+    let calls = InFlightCalls::new();
+    calls.set_has_ui(true);
+    let exchange = TransportContext { caller, calls: Some(&calls), cancel, notify: send };
     let answer = server.handle_request(&request, request.parse_params(), &exchange).expect("an answer");
     serde_json::from_slice(&answer.bytes).expect("JSON")
 }
@@ -132,18 +135,12 @@ fn send_call(
     };
     let answer = send_and_wait(server, caller, params, cancel, &send);
     let result = &answer["result"];
-    let content = result["content"].as_array().unwrap_or_else(|| panic!("no content: {answer}"));
-    let mut texts: Vec<_> = content.iter().map(|c| c["text"].as_str().expect("a text").to_owned()).collect();
-    let failed = result["isError"] == true;
-    // Every result has this note, which has its own test.
-    if texts.last().is_some_and(|last| last == UNTRUSTED_NOTICE) && !failed {
-        texts.pop();
-    }
-    let mut texts = texts.into_iter();
+    let Some([content]) = result["content"].as_array().map(Vec::as_slice) else { panic!("one content: {answer}") };
+    let (text, notes) = split_notes(content["text"].as_str().expect("a text"));
     ToolResult {
-        failed,
-        text: texts.next().unwrap_or_else(|| panic!("no text: {answer}")),
-        more: texts.collect(),
+        failed: result["isError"] == true,
+        text: text.to_owned(),
+        more: notes.lines().map(str::to_owned).collect(),
         structured: result["structuredContent"].clone(),
         progress: progress.into_inner(),
     }

@@ -120,8 +120,19 @@ pub(crate) fn list_volumes(state: &mut ClusterState, call: &Invocation<'_>) -> A
     let volumes = state
         .volumes_on(storage.name, call.node())
         .filter(|volume| content.is_none_or(|content| content == volume.content))
-        .filter(|volume| vmid.is_none() || volume.vmid.map(i64::from) == vmid);
+        .filter(|volume| vmid.is_none() || volume.vmid.map(i64::from) == vmid)
+        .filter(|volume| may_see_volume(state, call, volume));
     Ok(volumes.map(volume_row).collect())
+}
+
+/// Returns false for a backup that a node leaves out of a list (PVE: check_volume_access).
+fn may_see_volume(state: &ClusterState, call: &Invocation<'_>, volume: &Volume) -> bool {
+    let on_storage = |privilege| call.allows(state, &format!("/storage/{}", call.text("storage")), privilege);
+    match volume.vmid.filter(|_| volume.content == "backup") {
+        None => true,
+        Some(_) if on_storage("Datastore.Allocate") => true,
+        Some(vmid) => on_storage("Datastore.AllocateSpace") && call.allows(state, &format!("/vms/{vmid}"), "VM.Backup"),
+    }
 }
 
 /// Returns the index of the volume in the path, which has the storage in its name or not.

@@ -1,7 +1,9 @@
 //! Flags, their environment variables and the subcommands.
 
 use super::limits::LimitArgs;
-use super::values::{LogFormat, StringList, client_name, flag_variable, listen_address, log_filter, string_list};
+use super::values::{
+    LogFormat, StringList, client_name, file_path, flag_variable, listen_address, log_filter, string_list,
+};
 use crate::command::failure::Failure;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -30,6 +32,7 @@ pub struct Cli {
         env = "PROXMOX_MCP_CONFIG",
         value_name = "FILE",
         global = true,
+        value_parser = file_path(),
         help = "Path of clusters.json [default: ./clusters.json, then /etc/proxmox-mcp/clusters.json]"
     )]
     pub config: Option<PathBuf>,
@@ -64,9 +67,14 @@ pub struct Cli {
         env = "MCP_AUDIT_LOG",
         value_name = "FILE",
         global = true,
+        value_parser = file_path(),
         help = "File for the audit log, one JSON line per call [default: lines in the log]"
     )]
     pub audit_log: Option<PathBuf>,
+
+    /// Also send results as JSON (structuredContent), which some clients show the model instead of the text
+    #[arg(long, env = "MCP_STRUCTURED", global = true, action = ArgAction::SetTrue, value_parser = flag_variable)]
+    pub structured: bool,
 
     #[command(flatten)]
     pub http: HttpArgs,
@@ -94,23 +102,23 @@ pub struct HttpArgs {
     #[arg(long, env = "MCP_ALLOWED_HOSTS", value_name = "LIST", value_parser = string_list)]
     allowed_hosts: Vec<StringList>,
 
-    /// Origins to allow besides those of the allowed hosts: https://host, https://host:port or *
+    /// Origins of web pages and apps that may use the server (CORS): https://host, https://host:port, app://name or *
     #[arg(long, env = "MCP_ALLOWED_ORIGINS", value_name = "LIST", value_parser = string_list)]
     allowed_origins: Vec<StringList>,
 
     /// File with the token that clients must send (MCP_AUTH_TOKEN: the token itself)
-    #[arg(long, env = "MCP_AUTH_TOKEN_FILE", value_name = "FILE", global = true)]
+    #[arg(long, env = "MCP_AUTH_TOKEN_FILE", value_name = "FILE", global = true, value_parser = file_path())]
     pub auth_token_file: Option<PathBuf>,
 
     /// PEM file with the server's certificate and its chain; enables TLS
-    #[arg(long, env = "MCP_TLS_CERT", value_name = "FILE", global = true)]
+    #[arg(long, env = "MCP_TLS_CERT", value_name = "FILE", global = true, value_parser = file_path())]
     tls_cert: Option<PathBuf>,
 
     /// PEM file with the certificate's key
-    #[arg(long, env = "MCP_TLS_KEY", value_name = "FILE", global = true)]
+    #[arg(long, env = "MCP_TLS_KEY", value_name = "FILE", global = true, value_parser = file_path())]
     tls_key: Option<PathBuf>,
 
-    /// Listen off loopback without a client token
+    /// Need no client token off loopback and behind a proxy
     #[arg(long, env = "MCP_INSECURE_NO_AUTH", action = ArgAction::SetTrue, value_parser = flag_variable)]
     pub insecure_no_auth: bool,
 
@@ -164,6 +172,7 @@ pub enum AuditAction {
     /// Report changed, removed, inserted and reordered lines
     Verify {
         /// Audit log to check
+        #[arg(value_parser = file_path())]
         file: PathBuf,
     },
 }
@@ -213,11 +222,23 @@ impl HttpArgs {
     }
 }
 
-/// Returns `MCP_AUTH_TOKEN`, or `None` if it is unset or empty. It is no flag because every user of the machine can read
-/// the arguments of a process.
+/// Returns `MCP_AUTH_TOKEN`, or `None` if it is unset. It is no flag because every user of the machine can read the
+/// arguments of a process.
+///
+/// # Errors
+/// `MCP_AUTH_TOKEN` or `MCP_AUTH_TOKEN_FILE` is empty. An operator who sets one expects that a token is required, so an
+/// empty value must not mean that no token is.
 pub fn auth_token() -> Result<Option<Secret>, Failure> {
-    match std::env::var("MCP_AUTH_TOKEN") {
-        Ok(token) => Ok(Some(Secret::new(token)).filter(|token| !token.is_empty())),
+    const TOKEN: &str = "MCP_AUTH_TOKEN";
+    for variable in [TOKEN, "MCP_AUTH_TOKEN_FILE"] {
+        if std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
+            return Err(Failure::Usage(format!(
+                "{variable} is set and empty. hint: make a token with `proxmox-mcp token`, or unset the variable"
+            )));
+        }
+    }
+    match std::env::var(TOKEN) {
+        Ok(token) => Ok(Some(Secret::new(token))),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
             Err(Failure::Usage("MCP_AUTH_TOKEN is not UTF-8. hint: make a token with `proxmox-mcp token`".into()))

@@ -28,7 +28,7 @@ pub struct LimitArgs {
     )]
     max_connections: usize,
 
-    /// Maximum open connections per client address
+    /// Maximum open connections per client address (IPv6: per /64)
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_CONNECTIONS_PER_ADDRESS",
@@ -114,7 +114,7 @@ pub struct LimitArgs {
         env = "PROXMOX_MCP_MAX_HEADERS",
         value_name = "N",
         default_value_t = Limits::default().max_headers,
-        value_parser = number(8, 1000)
+        value_parser = number(8, Limits::MAX_HEADERS)
     )]
     max_headers: usize,
 
@@ -128,13 +128,13 @@ pub struct LimitArgs {
     )]
     max_body_bytes: usize,
 
-    /// Maximum bytes of all large request bodies together
+    /// Maximum bytes of memory for requests and nodes' answers together
     #[arg(
         long,
         env = "PROXMOX_MCP_MAX_BUFFERED_BYTES",
         value_name = "N",
         default_value_t = Limits::default().max_buffered_bytes,
-        value_parser = number(1024, 1024 * MIB)
+        value_parser = number(Limits::MIN_BUFFERED_BYTES, 4095 * MIB)
     )]
     max_buffered_bytes: usize,
 
@@ -198,6 +198,16 @@ pub struct LimitArgs {
     )]
     write_timeout: Seconds,
 
+    /// Time after which the answer to a call on POST /mcp becomes a stream
+    #[arg(
+        long,
+        env = "PROXMOX_MCP_STREAM_DELAY",
+        value_name = "SECONDS",
+        default_value_t = Seconds(Limits::default().stream_delay),
+        value_parser = seconds(SHORTEST, HOUR)
+    )]
+    stream_delay: Seconds,
+
     /// Interval of keep-alive comments on a stream
     #[arg(
         long,
@@ -250,6 +260,7 @@ impl LimitArgs {
             body_timeout: self.body_timeout.0,
             idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
+            stream_delay: self.stream_delay.0,
             sse_keepalive: self.sse_keepalive.0,
             stop_timeout: self.stop_timeout.0,
             slow_call: self.slow_call.0,

@@ -3,10 +3,11 @@
 use super::args::Cli;
 use super::limits;
 use crate::command::output::printable;
-use clap::builder::{Resettable, StyledStr};
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
+use proxmox_mcp::sanitize::{NOT_SHOWN, hide_uuids, looks_like_content};
 use std::env;
 use std::ffi::OsString;
 
@@ -99,17 +100,33 @@ fn name_variable(mut error: clap::Error, definition: &clap::Command) -> clap::Er
     error
 }
 
-/// Escapes what an error repeats of the command line and the environment, and hides secrets in it.
+/// Escapes what an error repeats of the command line and the environment, and hides secrets in it. The contents of a file
+/// are not repeated at all.
 fn escape_context(mut error: clap::Error) -> clap::Error {
     let context: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    let is_unknown_argument = error.kind() == ErrorKind::UnknownArgument;
+    let is_untrusted = |kind| match kind {
+        ContextKind::InvalidValue | ContextKind::InvalidSubcommand => true,
+        // The name of a known argument has a form that looks like contents.
+        ContextKind::InvalidArg => is_unknown_argument,
+        _ => false,
+    };
+    let is_content = |(kind, value): &(ContextKind, ContextValue)| match value {
+        ContextValue::String(text) => is_untrusted(*kind) && looks_like_content(text.as_bytes()),
+        _ => false,
+    };
+    let has_content = context.iter().any(is_content);
+    let escape = |text: &str| printable(&hide_uuids(text.to_owned()));
     for (kind, value) in context {
         let escaped = match value {
-            ContextValue::String(text) => ContextValue::String(printable(&text)),
-            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(|text| printable(text)).collect()),
+            ContextValue::String(_) if has_content && is_untrusted(kind) => ContextValue::String(NOT_SHOWN.into()),
             // Tips repeat the argument.
-            ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
-                texts.iter().map(|text| StyledStr::from(printable(&text.to_string()))).collect(),
-            ),
+            ContextValue::StyledStrs(_) if has_content => ContextValue::StyledStrs(Vec::new()),
+            ContextValue::String(text) => ContextValue::String(escape(&text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(|text| escape(text)).collect()),
+            ContextValue::StyledStrs(texts) => {
+                ContextValue::StyledStrs(texts.iter().map(|text| escape(&text.to_string()).into()).collect())
+            }
             trusted => trusted,
         };
         error.insert(kind, escaped);

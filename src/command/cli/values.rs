@@ -1,8 +1,12 @@
 //! Parsers of flag values. Their errors say which values are valid and never repeat the value.
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use proxmox_mcp::config::Client;
+use proxmox_mcp::sanitize::looks_like_content;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A list of strings, one flag's worth.
@@ -45,6 +49,15 @@ pub fn string_list(text: &str) -> Result<StringList, String> {
         text.split(',').map(str::to_owned).collect::<Vec<String>>()
     };
     Ok(StringList(items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).map(str::to_owned).collect()))
+}
+
+/// Returns a parser of paths. It rejects the contents of a file: a missing file would be reported, or an audit log
+/// created, under a name that holds secrets.
+pub fn file_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match looks_like_content(path.as_os_str().as_bytes()) {
+        true => Err("expected the path of a file, not its contents or an address"),
+        false => Ok(path),
+    })
 }
 
 /// Parses the name of a client by the rules of clusters.json.

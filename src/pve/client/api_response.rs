@@ -1,6 +1,7 @@
 //! The envelope around `data` in a node's answer, and Proxmox's message in an error response.
 
 use crate::base::json_scan::{unquote, walk};
+use crate::base::memory::{MemoryError, MemoryReservation};
 use crate::base::secret::Secret;
 use crate::pve::client::answer_origin::{self, AnswerOrigin, ErrorEnvelope};
 use crate::pve::client::retry::{self, AttemptEnd, Decision};
@@ -19,6 +20,9 @@ use ureq::http::StatusCode;
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
+/// Memory of a row beside its text: the cells of a table, the fields of a guest, or eight values to sort by.
+const ROW_BYTES: usize = 512;
+
 /// Parameters named in an error. The largest operation, a VM's config, has about a hundred, families counted once.
 const MAX_PARAMETER_ERRORS: usize = 200;
 
@@ -28,6 +32,7 @@ pub struct ApiResponse {
     body: String,
     data: Range<usize>,
     has_extra_fields: bool,
+    memory: MemoryReservation,
 }
 
 impl ApiResponse {
@@ -48,7 +53,7 @@ impl ApiResponse {
                 // The range of the borrowed text allows the body to be moved.
                 let start = (data.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
                 let data = start..start + data.len();
-                Ok(Self { body, data, has_extra_fields })
+                Ok(Self { body, data, has_extra_fields, memory: MemoryReservation::default() })
             }
             _ if answer_origin::is_web_page(body.as_bytes()) => Err(EnvelopeError::WebPage {
                 title: answer_origin::find_title(body.as_bytes()).map(|title| filter.redact_message(title)),
@@ -74,7 +79,7 @@ impl ApiResponse {
         let data = OPEN.len()..body.len().saturating_sub(1);
         match body.get(data.clone()) {
             Some(list) if body.starts_with(OPEN) && list.starts_with('[') && body.ends_with("]}") => {
-                Ok(Self { body, data, has_extra_fields: false })
+                Ok(Self { body, data, has_extra_fields: false, memory: MemoryReservation::default() })
             }
             _ => Self::parse(body, filter),
         }
@@ -116,7 +121,7 @@ impl ApiResponse {
         let data = Value::String(data).to_string();
         let body = format!("{{\"data\":{data}}}");
         let range = 8..body.len() - 1;
-        Some(Self { body, data: range, has_extra_fields: false })
+        Some(Self { body, data: range, has_extra_fields: false, memory: MemoryReservation::default() })
     }
 
     /// Describes a body that is not UTF-8.
@@ -126,9 +131,22 @@ impl ApiResponse {
 
     /// Changes the JSON text, which must stay an object with `data`. Otherwise the result is `null`.
     pub fn map_body(self, change: impl FnOnce(String) -> String) -> Self {
-        let without_data = || Self { body: "null".into(), data: 0..4, has_extra_fields: false };
+        let without_data =
+            || Self { body: "null".into(), data: 0..4, has_extra_fields: false, memory: MemoryReservation::default() };
         let filter = SecretFilter::new(Secret::new(String::new()));
-        Self::parse(change(self.body), &filter).unwrap_or_else(|_| without_data())
+        let changed = Self::parse(change(self.body), &filter).unwrap_or_else(|_| without_data());
+        Self { memory: self.memory, ..changed }
+    }
+
+    /// Attaches the memory of the body.
+    pub(in crate::pve) fn with_memory(self, memory: MemoryReservation) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Reserves the memory of a table or a list that is made of the rows.
+    pub(in crate::pve) fn reserve_rows(&mut self) -> Result<(), MemoryError> {
+        let rows = memchr::memchr_iter(b'{', self.body.as_bytes()).count();
+        self.memory.grow_to(self.body.len().saturating_mul(2).saturating_add(rows.saturating_mul(ROW_BYTES)))
     }
 
     /// Returns the JSON text of `data`.
@@ -352,7 +370,7 @@ mod tests {
         let text = error_for(500, "phrase", &format!(r#"{{"data":{deep},"message":"words"}}"#)).to_string();
         assert!(text.contains("words"), "{text}");
         let text = error_for(400, "phrase", &format!(r#"{{"errors":{{"a":"bad","b":7}},"data":{deep}}}"#)).to_string();
-        assert!(text.contains("`a`: bad; `b`: 7"), "{text}");
+        assert!(text.contains("`a`: \"bad\"; `b`: \"7\""), "{text}");
         let many: Vec<_> = (0..50_000).map(|n| format!(r#""p{n}":"x""#)).collect();
         assert!(error_for(400, "", &format!(r#"{{"errors":{{{}}}}}"#, many.join(","))).to_string().len() < 5_000);
     }
@@ -364,7 +382,15 @@ mod tests {
     fn error_after(method: Method, elapsed: Duration, status: u16, reason: &str, body: &str) -> PveError {
         let (call, reason, body) = (format!("{method} /x"), reason.to_owned(), body.as_bytes().to_vec());
         let headers = AnswerHeaders { location: "https://sso.example/".into(), ..AnswerHeaders::default() };
-        let response = NodeResponse { status, reason, body, body_error: None, headers, elapsed };
+        let response = NodeResponse {
+            status,
+            reason,
+            body,
+            memory: MemoryReservation::default(),
+            body_error: None,
+            headers,
+            elapsed,
+        };
         let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", elapsed };
         parse_error_response(&response, sent, &no_filter())
     }
@@ -409,8 +435,9 @@ mod tests {
         let file = |content_type: &str, body: &[u8]| {
             let headers = AnswerHeaders { content_type: content_type.into(), ..AnswerHeaders::default() };
             let (reason, elapsed) = (String::new(), Duration::ZERO);
+            let memory = MemoryReservation::default();
             let response =
-                NodeResponse { status: 200, reason, body: body.to_vec(), body_error: None, headers, elapsed };
+                NodeResponse { status: 200, reason, body: body.to_vec(), memory, body_error: None, headers, elapsed };
             ApiResponse::from_file(&response, &no_filter()).map(|file| file.data().to_owned())
         };
         assert_eq!(file("text/plain;charset=UTF-8", b"a\nb").as_deref(), Some(r#""a\nb""#));
@@ -441,7 +468,7 @@ mod tests {
             "vmid":"property is missing and it is not optional","memory":"format error\nmemory.current: type check\n"}}"#;
         let text = error_for(400, "Parameter verification failed.", body).to_string();
         assert!(
-            text.contains("`memory`: format error; memory.current: type check; `vmid`: property is missing"),
+            text.contains("`memory`: \"format error; memory.current: type check\"; `vmid`: \"property is missing"),
             "{text}"
         );
         assert_eq!(error_for(400, "Bad", r#"{"errors":{}}"#).kind(), "failed");

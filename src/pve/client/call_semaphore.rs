@@ -1,10 +1,13 @@
-//! Limit on the calls in flight to one cluster. A cluster that hangs delays only its own calls.
+//! Limit on the calls in flight to one cluster. A cluster that hangs delays only its own calls. A client that calls without
+//! a pause delays only its own calls too: a place that becomes free goes to the waiting client with the fewest places.
 
 use crate::base::cancel::CancelToken;
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Semaphore that admits `limit` calls, makes as many wait, and rejects the rest at once.
+/// Semaphore that admits `limit` calls, makes as many wait, and rejects the rest at once. A client may always wait with
+/// its share of the limit, however many calls of others wait.
 pub(in crate::pve) struct CallSemaphore {
     limit: usize,
     inner: Arc<SemaphoreInner>,
@@ -12,18 +15,35 @@ pub(in crate::pve) struct CallSemaphore {
 
 #[derive(Default)]
 struct SemaphoreInner {
-    counts: Mutex<SemaphoreCounts>,
-    changed: Condvar,
+    state: Mutex<SemaphoreState>,
 }
 
 #[derive(Default)]
-struct SemaphoreCounts {
+struct SemaphoreState {
     in_flight: usize,
-    waiting: usize,
+    /// Calls in flight of each client that has some. A call without a client counts as one of the client ``.
+    by_client: HashMap<Arc<str>, usize>,
+    /// The calls that wait, in the order of their arrival.
+    queue: Vec<Waiter>,
+    last_ticket: u64,
+}
+
+/// A call that waits.
+struct Waiter {
+    ticket: u64,
+    client: Arc<str>,
+    /// The call has a place and has not woken yet.
+    is_admitted: bool,
+    /// Signalled for an admission and a cancellation.
+    changed: Arc<Condvar>,
 }
 
 /// Permit for one call. Dropping it admits the next call.
-pub(in crate::pve) struct SemaphorePermit<'a>(&'a SemaphoreInner);
+pub(in crate::pve) struct SemaphorePermit<'a> {
+    inner: &'a SemaphoreInner,
+    limit: usize,
+    client: Arc<str>,
+}
 
 /// Reason for not getting a permit.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,9 +55,58 @@ pub(in crate::pve) enum AcquireError {
 }
 
 impl SemaphoreInner {
-    fn lock(&self) -> MutexGuard<'_, SemaphoreCounts> {
-        // The counts are changed in single steps, so they are consistent even if a thread panicked with the lock held.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SemaphoreState> {
+        // The state is changed in single steps, so it is consistent even if a thread panicked with the lock held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SemaphoreState {
+    fn add(&mut self, client: &Arc<str>) {
+        self.in_flight += 1;
+        *self.by_client.entry(client.clone()).or_default() += 1;
+    }
+
+    fn remove(&mut self, client: &Arc<str>) {
+        self.in_flight -= 1;
+        if let Some(calls) = self.by_client.get_mut(client) {
+            *calls -= 1;
+            if *calls == 0 {
+                self.by_client.remove(client);
+            }
+        }
+    }
+
+    fn calls_of(&self, client: &str) -> usize {
+        self.by_client.get(client).copied().unwrap_or(0)
+    }
+
+    /// Gives free places to calls that wait: first to the client with the fewest calls in flight, of one client to the
+    /// call that waits longest.
+    fn admit_waiting(&mut self, limit: usize) {
+        while self.in_flight < limit {
+            let waiting = self.queue.iter().enumerate().filter(|(_, waiter)| !waiter.is_admitted);
+            let next = waiting.min_by_key(|(_, waiter)| (self.calls_of(&waiter.client), waiter.ticket));
+            let Some((place, client)) = next.map(|(place, waiter)| (place, waiter.client.clone())) else { return };
+            self.add(&client);
+            self.queue[place].is_admitted = true;
+            self.queue[place].changed.notify_all();
+        }
+    }
+
+    /// Returns whether another call of `client` may wait.
+    fn may_wait(&self, client: &str, limit: usize) -> bool {
+        let waiting = self.queue.iter().filter(|waiter| !waiter.is_admitted);
+        let (mut all, mut own) = (0, 0);
+        let mut clients: Vec<&str> = self.by_client.keys().map(AsRef::as_ref).chain([client]).collect();
+        for waiter in waiting {
+            all += 1;
+            own += usize::from(*waiter.client == *client);
+            clients.push(&waiter.client);
+        }
+        clients.sort_unstable();
+        clients.dedup();
+        all < limit || own < (limit / clients.len()).max(1)
     }
 }
 
@@ -50,41 +119,50 @@ impl CallSemaphore {
         self.limit
     }
 
+    /// Waits for a permit of the client whose call `cancel` belongs to.
     pub(in crate::pve) fn acquire(
         &self,
         deadline: Instant,
         cancel: &CancelToken,
     ) -> Result<SemaphorePermit<'_>, AcquireError> {
-        {
-            let mut counts = self.inner.lock();
-            if counts.in_flight < self.limit {
-                counts.in_flight += 1;
-                return Ok(SemaphorePermit(&self.inner));
+        let client = cancel.memory().client().unwrap_or_default();
+        let permit = || SemaphorePermit { inner: &self.inner, limit: self.limit, client: client.clone() };
+        let (ticket, changed) = {
+            let mut state = self.inner.lock();
+            // A free place has no call that waits for it: each place that becomes free is given away at once.
+            if state.in_flight < self.limit {
+                state.add(&client);
+                return Ok(permit());
             }
-            if counts.waiting >= self.limit {
+            if !state.may_wait(&client, self.limit) {
                 return Err(AcquireError::Busy);
             }
-            counts.waiting += 1;
-        }
+            state.last_ticket += 1;
+            let (ticket, changed) = (state.last_ticket, Arc::new(Condvar::new()));
+            state.queue.push(Waiter { ticket, client: client.clone(), is_admitted: false, changed: changed.clone() });
+            (ticket, changed)
+        };
         // Set without the lock held: a cancellation runs the hook with its own lock held, and the hook takes this one.
-        let shared = self.inner.clone();
-        cancel.set_hook(Some(Box::new(move || {
-            let _counts = shared.lock();
-            shared.changed.notify_all();
-        })));
-        let result = self.wait(deadline, cancel);
-        cancel.set_hook(None);
-        result
+        let (shared, woken) = (self.inner.clone(), changed.clone());
+        let _hook = cancel.on_cancel(Box::new(move || {
+            let _state = shared.lock();
+            woken.notify_all();
+        }));
+        self.wait(ticket, &changed, deadline, cancel).map(|()| permit())
     }
 
-    fn wait(&self, deadline: Instant, cancel: &CancelToken) -> Result<SemaphorePermit<'_>, AcquireError> {
-        let mut counts = self.inner.lock();
+    fn wait(
+        &self,
+        ticket: u64,
+        changed: &Condvar,
+        deadline: Instant,
+        cancel: &CancelToken,
+    ) -> Result<(), AcquireError> {
+        let mut state = self.inner.lock();
         let result = loop {
-            // A free permit is taken before anything else. Only one thread is woken for it: if that thread left without
-            // it, the others would stay asleep.
-            if counts.in_flight < self.limit {
-                counts.in_flight += 1;
-                break Ok(SemaphorePermit(&self.inner));
+            // A place that was given to this call is used before anything else: its permit passes it on.
+            if state.queue.iter().any(|waiter| waiter.ticket == ticket && waiter.is_admitted) {
+                break Ok(());
             }
             if cancel.is_cancelled() {
                 break Err(AcquireError::Cancelled);
@@ -93,17 +171,18 @@ impl CallSemaphore {
             if left.is_zero() {
                 break Err(AcquireError::Busy);
             }
-            counts = self.inner.changed.wait_timeout(counts, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         };
-        counts.waiting -= 1;
+        state.queue.retain(|waiter| waiter.ticket != ticket);
         result
     }
 }
 
 impl Drop for SemaphorePermit<'_> {
     fn drop(&mut self) {
-        self.0.lock().in_flight -= 1;
-        self.0.changed.notify_one();
+        let mut state = self.inner.lock();
+        state.remove(&self.client);
+        state.admit_waiting(self.limit);
     }
 }
 
@@ -111,6 +190,7 @@ impl Drop for SemaphorePermit<'_> {
 mod tests {
     use super::*;
     use crate::base::cancel::CancelReason;
+    use crate::base::memory::MemoryBudget;
     use std::thread;
     use std::time::Duration;
 
@@ -119,7 +199,7 @@ mod tests {
     }
 
     fn wait_for_waiters(semaphore: &CallSemaphore, n: usize) {
-        while semaphore.inner.lock().waiting < n {
+        while semaphore.inner.lock().queue.len() < n {
             thread::yield_now();
         }
     }
@@ -136,7 +216,7 @@ mod tests {
             assert!(waiter.join().unwrap());
         });
         assert!(semaphore.acquire(far_deadline(), &CancelToken::new()).is_ok());
-        assert_eq!(semaphore.inner.lock().waiting, 0);
+        assert!(semaphore.inner.lock().queue.is_empty());
     }
 
     #[test]
@@ -145,7 +225,7 @@ mod tests {
         let _permit = semaphore.acquire(far_deadline(), &CancelToken::new()).ok().unwrap();
         let soon = Instant::now() + Duration::from_millis(20);
         assert_eq!(semaphore.acquire(soon, &CancelToken::new()).err(), Some(AcquireError::Busy));
-        assert_eq!(semaphore.inner.lock().waiting, 0);
+        assert!(semaphore.inner.lock().queue.is_empty());
     }
 
     #[test]
@@ -159,5 +239,40 @@ mod tests {
             cancel.cancel(CancelReason::ClientGone);
             assert_eq!(waiter.join().unwrap(), Some(AcquireError::Cancelled));
         });
+    }
+
+    fn token_of(client: &str) -> CancelToken {
+        CancelToken::new().with_memory(MemoryBudget::new(1 << 20).open_shared(client))
+    }
+
+    #[test]
+    fn a_place_goes_to_the_client_with_the_fewest() {
+        let semaphore = CallSemaphore::new(2);
+        let acquire = |client: &str| semaphore.acquire(far_deadline(), &token_of(client));
+        let (first, second) = (acquire("flood").ok().unwrap(), acquire("flood").ok().unwrap());
+        let (admitted, order) = std::sync::mpsc::channel();
+        thread::scope(|s| {
+            let wait_as = |client: &'static str, waiting| {
+                let admitted = admitted.clone();
+                let acquire = &acquire;
+                s.spawn(move || {
+                    let permit = acquire(client).ok().unwrap();
+                    admitted.send(client).unwrap();
+                    permit
+                });
+                wait_for_waiters(&semaphore, waiting);
+            };
+            wait_as("flood", 1);
+            wait_as("flood", 2);
+            assert_eq!(acquire("flood").err(), Some(AcquireError::Busy), "as many wait as are admitted");
+            wait_as("calm", 3);
+            drop(first);
+            assert_eq!(order.recv().unwrap(), "calm", "it has no place, and the calls that came earlier have two");
+            drop(second);
+            assert_eq!(order.recv().unwrap(), "flood");
+            assert_eq!(order.recv().unwrap(), "flood");
+        });
+        let state = semaphore.inner.lock();
+        assert_eq!((state.in_flight, state.by_client.len(), state.queue.len()), (0, 0, 0));
     }
 }

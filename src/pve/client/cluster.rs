@@ -9,6 +9,7 @@ use crate::pve::client::cluster_members::ClusterMembers;
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
+use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
@@ -40,8 +41,14 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for which the privileges of the token are kept for explanations.
 const PRIVILEGES_LIFETIME: Duration = Duration::from_secs(60);
 
+/// Time after which the connections of a cluster without calls are closed. They are too old for a call before.
+const MAX_UNUSED: Duration = Duration::from_secs(5);
+
 /// Time limit of such a probe's connection.
 const PROBE_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Idle connections to all clusters together, of which each cluster has at least one.
+const MAX_IDLE_CONNECTIONS: usize = 256;
 
 /// Client of one cluster, for calls from any number of threads.
 pub struct Cluster {
@@ -88,6 +95,21 @@ impl CallTimeLimit {
     }
 }
 
+/// Outage of all nodes of a cluster.
+pub enum ClusterOutage {
+    /// The nodes should not be asked yet.
+    BackingOff(PveError),
+    /// A node should be asked again.
+    RetryDue,
+}
+
+/// Reader of an answer.
+#[derive(Clone, Copy)]
+struct AnswerReader {
+    parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
+    keep_member: Option<KeepMember>,
+}
+
 /// Configuration that no client can be made of.
 #[derive(Debug, Error)]
 pub enum ClusterSetupError {
@@ -100,7 +122,13 @@ pub enum ClusterSetupError {
 impl Cluster {
     /// Creates the client. Opens no connection.
     pub fn new(settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
-        let transport = NodeTransport::new(&settings, limits)
+        Self::new_among(1, settings, limits)
+    }
+
+    /// Creates the client of one of `clusters` clusters. Each keeps its share of idle connections.
+    pub fn new_among(clusters: usize, settings: ClusterConfig, limits: &Limits) -> Result<Self, ClusterSetupError> {
+        let max_idle = (MAX_IDLE_CONNECTIONS / clusters.max(1)).clamp(1, limits.max_calls_per_cluster.max(1));
+        let transport = NodeTransport::new(&settings, limits, max_idle)
             .map_err(|cause| ClusterSetupError::Cluster { cluster: settings.name.clone(), cause })?;
         Ok(Self {
             semaphore: CallSemaphore::new(limits.max_calls_per_cluster),
@@ -124,6 +152,12 @@ impl Cluster {
     /// Replaces the intervals and time limits of the schema.
     pub fn with_schema_timings(self, timings: SchemaTimings) -> Self {
         Self { schema_cache: SchemaCache::new(timings), ..self }
+    }
+
+    /// Closes the connections that no call has used for some seconds. A node closes them too, and its end of a connection
+    /// would stay in the way until the next call.
+    pub fn close_idle_connections(&self) {
+        self.transport.close_idle_connections(MAX_UNUSED);
     }
 
     /// Returns the entry in clusters.json.
@@ -159,15 +193,25 @@ impl Cluster {
         if let (Ok(version), Method::Get, "/version") = (&result, method, path.as_str()) {
             self.schema_cache.observe_version(version.data());
         }
+        let result = if method == Method::Get { result.and_then(reserve_rows) } else { result };
         self.log_result(start, method, path, result)
     }
 
-    /// Makes a GET call for a list. Only the envelope is checked; the caller must check the rows.
-    pub fn get_list(&self, path: &ApiPath, params: &ApiParams, cancel: &CancelToken) -> Result<ApiResponse, PveError> {
+    /// Makes a GET call for a list, which ends like that of [`Cluster::get_with_deadline`]. Only the envelope is checked;
+    /// the caller must check the rows. Of a list above the limit of an answer, the rows have only the members of `keep`.
+    pub fn get_list(
+        &self,
+        deadline: Instant,
+        path: &ApiPath,
+        params: &ApiParams,
+        keep: KeepMember,
+        cancel: &CancelToken,
+    ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
-        let limit = self.time_limit(start);
-        let result = self.send_with(Method::Get, path, params, limit, cancel, ApiResponse::parse_list);
-        self.log_result(start, Method::Get, path, result)
+        let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
+        let reader = AnswerReader { parse: ApiResponse::parse_list, keep_member: Some(keep) };
+        let result = self.send_with(Method::Get, path, params, limit, cancel, reader);
+        self.log_result(start, Method::Get, path, result.and_then(reserve_rows))
     }
 
     /// Makes a GET call that ends at `deadline` or at the cluster's own time limit, whichever is earlier.
@@ -181,7 +225,21 @@ impl Cluster {
         let start = Instant::now();
         let limit = CallTimeLimit::until(deadline, start, self.settings.timeout);
         let result = self.send(Method::Get, path, params, limit, cancel);
-        self.log_result(start, Method::Get, path, result)
+        self.log_result(start, Method::Get, path, result.and_then(reserve_rows))
+    }
+
+    /// Returns the outage of the cluster: none of its nodes answered at last, and a try would take time.
+    pub fn outage(&self) -> Option<ClusterOutage> {
+        let states = self.node_states();
+        let backoffs: Vec<&BackoffStatus> = states.iter().filter_map(|state| state.backoff.as_ref()).collect();
+        if backoffs.len() < states.len() || !backoffs.iter().any(|backoff| backoff.is_slow()) {
+            return None;
+        }
+        if backoffs.iter().any(|backoff| backoff.is_over()) {
+            return Some(ClusterOutage::RetryDue);
+        }
+        let states: Vec<String> = backoffs.iter().map(ToString::to_string).collect();
+        Some(ClusterOutage::BackingOff(PveError::BackingOff { states: states.join("; ") }))
     }
 
     /// Returns the privileges of the token if they were read within the last minute. They explain an answer, and decide
@@ -257,7 +315,8 @@ impl Cluster {
         limit: CallTimeLimit,
         cancel: &CancelToken,
     ) -> Result<ApiResponse, PveError> {
-        self.send_with(method, path, params, limit, cancel, ApiResponse::parse)
+        let reader = AnswerReader { parse: ApiResponse::parse, keep_member: None };
+        self.send_with(method, path, params, limit, cancel, reader)
     }
 
     fn send_with(
@@ -267,17 +326,17 @@ impl Cluster {
         params: &ApiParams,
         limit: CallTimeLimit,
         cancel: &CancelToken,
-        parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
+        reader: AnswerReader,
     ) -> Result<ApiResponse, PveError> {
         let encoded = params.encode();
         let target = path.to_request_target(method, &encoded)?;
         let form = method.has_form().then_some(encoded.as_str());
-        let request = NodeRequest { method, target, form, is_public: false };
+        let request = NodeRequest { method, target, form, is_public: false, keep_member: reader.keep_member };
         let _permit = self.acquire_permit(limit.deadline, cancel)?;
         let (node, response) = self.try_nodes(method, path, limit, true, cancel, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
-        let response = self.parse_response(node, response, SentRequest { method, path, limit }, parse)?;
+        let response = self.parse_response(node, response, SentRequest { method, path, limit }, reader.parse)?;
         if method == Method::Get && path.as_str() == "/nodes" && self.transport.node_count() > 1 {
             self.members.learn(node, response.data());
         }
@@ -303,7 +362,7 @@ impl Cluster {
 
     fn fetch_and_update_nodes(&self, deadline: Instant, cancel: &CancelToken) -> Result<Vec<String>, DiscoveryError> {
         let target = PathAndQuery::from_static("/api2/json/cluster/status");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
         let path = "/cluster/status";
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, true, cancel, &mut |node, timeout| {
@@ -378,6 +437,12 @@ impl Cluster {
                 Decision::Return | Decision::Fail | Decision::ReportUnknownOutcome => None,
             };
             match result {
+                // The node is as well as before.
+                Err(TransportError::Connect(cause @ ConnectError::Network(NetworkError::NoDescriptor))) => {
+                    self.node_health.release_probe(choice);
+                    let node = self.transport.node_label(choice.node).to_owned();
+                    failures.push(FailedAttempt { node, cause });
+                }
                 Err(TransportError::Connect(cause)) => failures.push(self.record_failure(choice, false, cause)),
                 _ if decision == Decision::TryNextNode => {
                     // A caller reads this, so it has no library's message.
@@ -415,10 +480,12 @@ impl Cluster {
     /// Asks an address for its nodes, before it is used in the place of another one.
     fn is_same_cluster(&self, node: usize, timeout: Option<AttemptTimeout>, cancel: &CancelToken) -> bool {
         let target = PathAndQuery::from_static("/api2/json/nodes");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false };
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
         let answer = self.transport.exchange(node, &request, timeout, cancel).ok().filter(NodeResponse::is_success);
         let filter = self.transport.secret_filter();
-        let nodes = answer.and_then(|answer| ApiResponse::parse_bytes(answer.body, filter, ApiResponse::parse).ok());
+        let nodes = answer.and_then(|NodeResponse { body, memory, .. }| {
+            Some(ApiResponse::parse_bytes(body, filter, ApiResponse::parse).ok()?.with_memory(memory))
+        });
         self.members.check(node, nodes.as_ref().map(ApiResponse::data))
     }
 
@@ -479,7 +546,7 @@ impl Cluster {
     fn parse_response(
         &self,
         node: usize,
-        response: NodeResponse,
+        mut response: NodeResponse,
         request: SentRequest<'_>,
         parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     ) -> Result<ApiResponse, PveError> {
@@ -495,13 +562,15 @@ impl Cluster {
             };
             return Err(api_response::parse_error_response(&response, call, filter));
         }
+        let memory = std::mem::take(&mut response.memory);
         let result = match response.body_error {
             Some(error) => Err(error),
             // The error of a body that is not UTF-8 shows its start, redacted.
             None => match ApiResponse::from_file(&response, filter) {
-                Some(file) => Ok(file),
+                Some(file) => Ok(file.with_memory(memory)),
                 None => ApiResponse::parse_bytes(response.body, filter, parse)
-                    .map_err(|error| TransportError::Malformed(error.into())),
+                    .map_err(|error| TransportError::Malformed(error.into()))
+                    .map(|response| response.with_memory(memory)),
             },
         };
         result.map_err(|error| self.build_error(node, error, request))
@@ -554,7 +623,7 @@ impl SchemaSource for Cluster {
         sink: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
     ) -> Result<String, PveError> {
         let target = PathAndQuery::from_static(path);
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: true };
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: true, keep_member: None };
         let _permit = self.acquire_permit(deadline, cancel)?;
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
         let (node, response) = self.try_nodes(Method::Get, &path, limit, false, cancel, &mut |node, timeout| {
@@ -579,6 +648,15 @@ impl SchemaSource for Cluster {
     fn contains_secret(&self, text: &str) -> bool {
         self.transport.secret_filter().contains_secret(text)
     }
+}
+
+/// Reserves the memory of what a caller makes of the rows of a read.
+fn reserve_rows(mut response: ApiResponse) -> Result<ApiResponse, PveError> {
+    response.reserve_rows().map_err(|error| PveError::MalformedResponse {
+        node: "the node asked".into(),
+        cause: MalformedCause::NoMemory(error),
+    })?;
+    Ok(response)
 }
 
 fn format_call(method: Method, path: &dyn fmt::Display) -> String {

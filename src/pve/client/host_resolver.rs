@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Resolver of one cluster.
+#[derive(Clone)]
 pub(in crate::pve) struct HostResolver {
     lookup: fn(&str) -> io::Result<Vec<SocketAddr>>,
     pending: Arc<Mutex<BTreeMap<String, Arc<PendingLookup>>>>,
@@ -78,13 +79,11 @@ impl HostResolver {
         let lookup = self.join_or_start(host).map_err(|_| ResolveError::NotFound)?;
         // Set without the lock held: a cancellation runs the hook with its own lock held, and the hook takes this one.
         let waiting = lookup.clone();
-        cancel.set_hook(Some(Box::new(move || {
+        let _hook = cancel.on_cancel(Box::new(move || {
             let _guard = lock(&waiting.result);
             waiting.changed.notify_all();
-        })));
-        let result = lookup.wait(start, time, cancel);
-        cancel.set_hook(None);
-        result
+        }));
+        lookup.wait(start, time, cancel)
     }
 
     /// Returns the lookup of `host` in progress, or starts one.

@@ -1,6 +1,7 @@
 //! The clients of all clusters.
 
 use crate::base::hint::Hint;
+use crate::base::shorten::shorten;
 use crate::base::suggest::suggest;
 use crate::config::{ClustersFile, Limits};
 use crate::pve::client::cluster::{Cluster, ClusterSetupError};
@@ -61,7 +62,7 @@ impl ClusterManager {
             .iter()
             .map(|settings| match previous.clusters.iter().find(|known| known.settings() == settings) {
                 Some(known) => Ok(known.clone()),
-                None => Cluster::new(settings.clone(), limits).map(Arc::new),
+                None => Cluster::new_among(clusters.clusters.len(), settings.clone(), limits).map(Arc::new),
             })
             .collect::<Result<_, _>>()?;
         Self::from_clients(clients, clusters.default.as_deref())
@@ -94,7 +95,7 @@ impl ClusterManager {
             return self.default_cluster().ok_or_else(|| SelectClusterError::NoDefault { available: self.names() });
         };
         self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| SelectClusterError::Unknown {
-            name: name.chars().take(64).collect(),
+            name: shorten(name).into_owned(),
             suggestion: suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str())).map(str::to_owned),
             available: self.names(),
         })

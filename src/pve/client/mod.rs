@@ -11,6 +11,7 @@ pub mod manager;
 pub(in crate::pve) mod node_connection;
 pub(in crate::pve) mod node_health;
 pub(in crate::pve) mod retry;
+pub mod row_compactor;
 pub(in crate::pve) mod secret_filter;
 pub(in crate::pve) mod tcp;
 pub mod tls;

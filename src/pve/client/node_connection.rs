@@ -4,16 +4,17 @@
 //! whether a request was sent before it failed, and a way to wake one blocked call. It writes them into the
 //! [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
 
-use crate::base::cancel::CancelToken;
+use crate::base::cancel::{CancelToken, HookGuard};
 use crate::pve::client::host_resolver::{HostResolver, NoNameServerError, ResolveError};
 use crate::pve::client::tcp::TcpConnection;
 use crate::pve::client::tls;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ArrayVec, ResolvedSocketAddrs, Resolver};
@@ -26,7 +27,15 @@ const HEAD_ALLOWANCE: u64 = 64 << 10;
 
 thread_local! {
     /// The exchange of this thread.
-    static EXCHANGE: RefCell<Option<(CancelToken, ExchangeInfo)>> = const { RefCell::new(None) };
+    static EXCHANGE: RefCell<Option<Exchange>> = const { RefCell::new(None) };
+}
+
+/// The exchange of a thread.
+struct Exchange {
+    cancel: CancelToken,
+    info: ExchangeInfo,
+    /// Shuts the exchange's socket down on a cancellation.
+    hook: Option<HookGuard>,
 }
 
 /// Information about one exchange.
@@ -44,30 +53,31 @@ pub(in crate::pve) struct ExchangeInfo {
 }
 
 /// Scope of this thread's exchange, from before the connection until the answer is read.
-pub(in crate::pve) struct ExchangeScope<'a>(&'a CancelToken);
+pub(in crate::pve) struct ExchangeScope(());
 
-impl<'a> ExchangeScope<'a> {
+impl ExchangeScope {
     /// Starts an exchange whose body has at most `max_body_bytes` as it arrives, compressed or not.
-    pub(in crate::pve) fn start(cancel: &'a CancelToken, max_body_bytes: u64) -> Self {
-        EXCHANGE.set(Some((cancel.clone(), ExchangeInfo { max_body_bytes, ..ExchangeInfo::default() })));
-        Self(cancel)
+    pub(in crate::pve) fn start(cancel: &CancelToken, max_body_bytes: u64) -> Self {
+        let info = ExchangeInfo { max_body_bytes, ..ExchangeInfo::default() };
+        EXCHANGE.set(Some(Exchange { cancel: cancel.clone(), info, hook: None }));
+        Self(())
     }
 
     /// Takes the information collected so far.
     pub(in crate::pve) fn take_info(&self) -> ExchangeInfo {
-        with_exchange(|_, info| std::mem::take(info)).expect("the scope sets the thread's exchange until it is dropped")
+        with_exchange(|exchange| std::mem::take(&mut exchange.info))
+            .expect("the scope sets the thread's exchange until it is dropped")
     }
 }
 
-impl Drop for ExchangeScope<'_> {
+impl Drop for ExchangeScope {
     fn drop(&mut self) {
-        self.0.set_hook(None);
         EXCHANGE.set(None);
     }
 }
 
-fn with_exchange<T>(f: impl FnOnce(&CancelToken, &mut ExchangeInfo) -> T) -> Option<T> {
-    EXCHANGE.with_borrow_mut(|exchange| exchange.as_mut().map(|(cancel, info)| f(cancel, info)))
+fn with_exchange<T>(f: impl FnOnce(&mut Exchange) -> T) -> Option<T> {
+    EXCHANGE.with_borrow_mut(|exchange| exchange.as_mut().map(f))
 }
 
 fn downgrade(socket: &Arc<TcpStream>) -> Weak<dyn ShutdownHandle> {
@@ -77,8 +87,8 @@ fn downgrade(socket: &Arc<TcpStream>) -> Weak<dyn ShutdownHandle> {
 /// Makes a cancellation of this thread's call shut `socket` down, which wakes the thread that reads or writes it.
 fn shutdown_on_cancel(socket: &Weak<dyn ShutdownHandle>) {
     let socket = socket.clone();
-    with_exchange(|cancel, _| {
-        cancel.set_hook(Some(Box::new(move || {
+    with_exchange(|exchange| {
+        exchange.hook = Some(exchange.cancel.on_cancel(Box::new(move || {
             if let Some(socket) = socket.upgrade() {
                 socket.shutdown();
             }
@@ -97,10 +107,34 @@ impl Resolver for DeferredResolver {
     }
 }
 
+/// The address of each host that accepted the last connection. It is tried first: a name may have a dead address, which
+/// would otherwise cost each connection its share of the time.
+#[derive(Clone, Default)]
+pub(in crate::pve) struct LastAddresses(Arc<Mutex<HashMap<String, SocketAddr>>>);
+
+impl LastAddresses {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, SocketAddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the last address of the host to the front.
+    fn put_first(&self, host: &str, addresses: &mut [SocketAddr]) {
+        if let Some(last) = self.lock().get(host).filter(|_| addresses.len() > 1) {
+            addresses.sort_by_key(|address| address != last);
+        }
+    }
+
+    fn record(&self, host: &str, address: SocketAddr) {
+        self.lock().insert(host.to_owned(), address);
+    }
+}
+
 /// Connector of one cluster.
+#[derive(Clone)]
 pub(in crate::pve) struct NodeConnector {
     pub(in crate::pve) tls: Arc<ClientConfig>,
     pub(in crate::pve) resolver: HostResolver,
+    pub(in crate::pve) last_addresses: LastAddresses,
 }
 
 impl fmt::Debug for NodeConnector {
@@ -115,11 +149,15 @@ impl Connector<()> for NodeConnector {
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<NodeConnection>, ureq::Error> {
         let host = details.uri.host().ok_or(ureq::Error::HostNotFound)?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
+        let mut addrs = resolve_host(&self.resolver, host, details.uri.port_u16().unwrap_or(8006), details.timeout)?;
+        self.last_addresses.put_first(host, &mut addrs);
 
         let mut tcp = TcpConnection::connect(&addrs, remaining_connect_time(details)?, &|socket| {
             shutdown_on_cancel(&downgrade(socket))
         })?;
+        if addrs.len() > 1 {
+            self.last_addresses.record(host, tcp.socket().peer_addr()?);
+        }
         let socket = downgrade(tcp.socket());
         // Set before the handshake, so that it can be cancelled too.
         shutdown_on_cancel(&socket);
@@ -172,7 +210,7 @@ fn resolve_host(
         addrs.push(SocketAddr::new(ip, port));
         return Ok(addrs);
     }
-    let cancel = with_exchange(|cancel, _| cancel.clone()).expect("a node is resolved within an exchange");
+    let cancel = with_exchange(|exchange| exchange.cancel.clone()).expect("a node is resolved within an exchange");
     let found = resolver.resolve(host, *timeout.after, &cancel).map_err(|error| match error {
         // The system's message ("failed to lookup address information: …") says no more than this.
         ResolveError::NotFound => ureq::Error::HostNotFound,
@@ -228,12 +266,12 @@ impl Transport for NodeConnection {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         if self.idle {
             shutdown_on_cancel(&self.socket);
-            if with_exchange(|cancel, _| cancel.is_cancelled()) == Some(true) {
+            if with_exchange(|exchange| exchange.cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
             }
-            self.max_body_bytes = with_exchange(|_, info| {
-                info.sent = true;
-                info.max_body_bytes
+            self.max_body_bytes = with_exchange(|exchange| {
+                exchange.info.sent = true;
+                exchange.info.max_body_bytes
             })
             .expect("a request is sent within the scope of an exchange");
             self.idle = false;
@@ -275,7 +313,7 @@ impl Transport for NodeConnection {
         self.idle = true;
         // Another call may take this connection before the current one has returned. A cancellation of the current call
         // must not reach it then.
-        with_exchange(|cancel, _| cancel.set_hook(None));
+        with_exchange(|exchange| exchange.hook = None);
         // Bytes beyond the answer would be read as the start of the next one.
         let is_clean = match &mut self.stream {
             NodeStream::Plain(_) => true,
@@ -348,10 +386,13 @@ impl StatusLine {
             // Each byte as a character of Latin-1.
             Err(_) => reason.iter().map(|byte| char::from(*byte)).collect(),
         };
-        let visible = reason.trim().chars().flat_map(|c| {
-            let escaped = (c.is_control() && !c.is_whitespace()).then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(if c.is_control() { ' ' } else { c });
-            escaped.into_iter().flatten().chain(plain)
+        let visible = reason.trim().chars().map(|c| match c {
+            _ if c.is_control() && c.is_whitespace() => ' ',
+            // Unicode has a picture of each control character of ASCII.
+            '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+            '\x7f' => '\u{2421}',
+            _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+            _ => c,
         });
         visible.collect()
     }
@@ -382,7 +423,7 @@ impl Buffers for StatusLineBuffers {
             self.awaits_head = is_interim(status);
             if !self.awaits_head {
                 let reason = std::mem::take(&mut self.status_line).reason();
-                with_exchange(|_, info| {
+                with_exchange(|Exchange { info, .. }| {
                     info.head_received = true;
                     if status != 200 {
                         info.reason = reason;
@@ -421,6 +462,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_address_that_worked_last_is_tried_first() {
+        let last = LastAddresses::default();
+        let [dead, well, other]: [SocketAddr; 3] =
+            ["[2001:db8::1]:8006", "192.0.2.1:8006", "192.0.2.2:8006"].map(|text| text.parse().unwrap());
+        let order = |host| {
+            let mut addresses = [dead, well, other];
+            last.put_first(host, &mut addresses);
+            addresses
+        };
+        assert_eq!(order("pve1"), [dead, well, other]);
+        last.record("pve1", well);
+        assert_eq!((order("pve1"), order("pve2")), ([well, dead, other], [dead, well, other]));
+        last.record("pve1", other);
+        assert_eq!(order("pve1"), [other, dead, well]);
+    }
+
+    #[test]
     fn status_lines_of_every_form_are_parsed() {
         for (head, status, reason) in [
             ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 200, "OK\r"),
@@ -441,11 +499,7 @@ mod tests {
     #[test]
     fn control_characters_of_a_status_line_are_blanked_for_the_parser_and_kept_visible() {
         for (received, blanked, reason) in [
-            (
-                &b"HTTP/1.1 500 \x1b[31mno\x00pe\r\nA: \x01"[..],
-                &b"HTTP/1.1 500  [31mno pe \nA: \x01"[..],
-                "\\u{1b}[31mno\\u{0}pe",
-            ),
+            (&b"HTTP/1.1 500 \x1b[31mno\x00pe\r\nA: \x01"[..], &b"HTTP/1.1 500  [31mno pe \nA: \x01"[..], "␛[31mno␀pe"),
             (b"HTTP/1.1 400 a\rb\r\n", b"HTTP/1.1 400 a b \n", "a b"),
             (b"HTTP/1.1 500 Gr\xfc\xdfe\r\n", b"HTTP/1.1 500 Gr\xfc\xdfe \n", "Gr\u{fc}\u{df}e"),
             (b"\r\nHTTP/1.1 401\r\n", b"\r\nHTTP/1.1 401 \n", ""),

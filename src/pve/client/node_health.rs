@@ -4,7 +4,7 @@
 //! one call at a time probes it. An answer makes it healthy at once. Healthy nodes are asked in the order of
 //! clusters.json. If no node is healthy, all are tried: a call never fails without an attempt.
 
-use crate::pve::error::FailedAttempt;
+use crate::pve::error::{ConnectError, FailedAttempt, NetworkError};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,6 +81,23 @@ impl fmt::Display for BackoffStatus {
         let Self { reason, since, failures, next_try } = self;
         let (since, next_try) = (since.as_secs(), next_try.as_secs());
         write!(f, "{reason} (since {since} s, failed {failures} times, next try in {next_try} s)")
+    }
+}
+
+impl BackoffStatus {
+    /// Returns whether another try would take time.
+    pub fn is_slow(&self) -> bool {
+        matches!(
+            self.reason.cause,
+            ConnectError::Network(
+                NetworkError::TimedOut | NetworkError::NoAnswer | NetworkError::NoRoute | NetworkError::HostNotFound
+            )
+        )
+    }
+
+    /// Returns whether the node should be asked again.
+    pub fn is_over(&self) -> bool {
+        self.next_try.is_zero()
     }
 }
 

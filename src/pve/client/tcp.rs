@@ -5,17 +5,44 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use ureq::Timeout;
 use ureq::unversioned::transport::NextTimeout;
 
+/// Connections to nodes that are open, of all clusters.
+static OPEN_CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Place of one connection among all that may be open.
+struct ConnectionPlace;
+
+impl ConnectionPlace {
+    /// Takes a place. A quarter of the process's descriptors stays for its own clients and files.
+    fn take() -> io::Result<Self> {
+        let max = getrlimit(Resource::Nofile).current.map_or(u64::MAX, |limit| limit - limit / 4);
+        if OPEN_CONNECTIONS.fetch_add(1, Ordering::SeqCst) >= max {
+            OPEN_CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+            return Err(Errno::MFILE.into());
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        OPEN_CONNECTIONS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Connection whose reads and writes end in time.
 pub(in crate::pve) struct TcpConnection {
     stream: Arc<TcpStream>,
+    _place: ConnectionPlace,
     time_limit: TimeLimit,
     /// The time limits that are set on the socket, or [`UNKNOWN_TIMEOUT`].
     read_timeout: Option<Duration>,
@@ -91,6 +118,7 @@ impl TcpConnection {
         timeout: NextTimeout,
         on_connecting: &dyn Fn(&Arc<TcpStream>),
     ) -> io::Result<Self> {
+        let place = ConnectionPlace::take()?;
         let limit = TimeLimit::new(timeout);
         let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
         for (n, addr) in addrs.iter().enumerate() {
@@ -100,6 +128,7 @@ impl TcpConnection {
                 Ok(stream) => {
                     return Ok(Self {
                         stream,
+                        _place: place,
                         time_limit: limit,
                         read_timeout: UNKNOWN_TIMEOUT,
                         write_timeout: UNKNOWN_TIMEOUT,

@@ -1,19 +1,27 @@
 //! One HTTP exchange with one node: sends a request, reads the answer and classifies failures.
 
 use crate::base::cancel::CancelToken;
+use crate::base::heartbeat::Heartbeat;
+use crate::base::memory::{MemoryError, MemoryReservation, MemoryWait};
 use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
 use crate::pve::client::answer_origin::{self, AnswerOrigin};
 use crate::pve::client::host_resolver::{HostResolver, NoNameServerError};
-use crate::pve::client::node_connection::{DeferredResolver, ExchangeInfo, ExchangeScope, NodeConnector};
+use crate::pve::client::node_connection::{
+    DeferredResolver, ExchangeInfo, ExchangeScope, LastAddresses, NodeConnector,
+};
 use crate::pve::client::retry::AttemptEnd;
+use crate::pve::client::row_compactor::{KeepMember, RowCompactor};
 use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::tls::{self, TlsSetupError};
 use crate::pve::error::{ConnectError, MalformedCause, NetworkError, TlsError};
 use crate::pve::method::Method;
+use rustix::io::Errno;
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
@@ -38,13 +46,21 @@ const MAX_DISCOVERED: usize = 32;
 
 /// HTTP agent of one cluster, with its nodes and its token.
 pub(in crate::pve) struct NodeTransport {
-    agent: Agent,
+    /// Replaced to close its connections, and after a panic, which may have poisoned the lock of its pool.
+    agent: RwLock<Agent>,
+    new_agent: Box<dyn Fn() -> Agent + Send + Sync>,
+    /// The time of the last exchange.
+    last_use: Heartbeat,
+    /// True if the agent may have connections.
+    is_used: AtomicBool,
     nodes: Vec<NodeAddress>,
     /// Nodes that the cluster named, each set once. Their indexes follow those of `nodes`.
     discovered: [OnceLock<NodeAddress>; MAX_DISCOVERED],
     authorization: HeaderValue,
     secret_filter: SecretFilter,
     max_answer_bytes: usize,
+    /// Time limit of an exchange without a shorter one.
+    timeout: Duration,
 }
 
 struct NodeAddress {
@@ -94,12 +110,19 @@ pub(in crate::pve) struct NodeRequest<'a> {
     pub(in crate::pve) form: Option<&'a str>,
     /// The resource is public and large: it is requested without the token, and may come compressed.
     pub(in crate::pve) is_public: bool,
+    /// The members of its rows that the reader of a list needs. `None` for any other answer.
+    pub(in crate::pve) keep_member: Option<KeepMember>,
 }
+
+/// Limit on the whole of a list, as a multiple of the limit on what is kept of it.
+const MAX_LIST_FACTOR: u64 = 16;
 
 /// Limit on a body.
 #[derive(Clone, Copy)]
 enum BodyLimit {
     Answer(u64),
+    /// The limit on what is kept of a list.
+    List(u64),
     Description(u64),
 }
 
@@ -107,12 +130,13 @@ impl BodyLimit {
     fn max_bytes(self) -> u64 {
         match self {
             BodyLimit::Answer(max) | BodyLimit::Description(max) => max,
+            BodyLimit::List(max) => max.saturating_mul(MAX_LIST_FACTOR),
         }
     }
 
     fn exceeded(self) -> MalformedCause {
         match self {
-            BodyLimit::Answer(limit) => MalformedCause::BodyTooLarge { limit },
+            BodyLimit::Answer(limit) | BodyLimit::List(limit) => MalformedCause::BodyTooLarge { limit },
             BodyLimit::Description(_) => MalformedCause::DescriptionTooLarge,
         }
     }
@@ -124,6 +148,8 @@ pub(in crate::pve) struct NodeResponse {
     /// The reason phrase of the status line; empty for 200.
     pub(in crate::pve) reason: String,
     pub(in crate::pve) body: Vec<u8>,
+    /// The memory of the body and of what is made of it.
+    pub(in crate::pve) memory: MemoryReservation,
     /// The failure that cut the body short.
     pub(in crate::pve) body_error: Option<TransportError>,
     pub(in crate::pve) headers: AnswerHeaders,
@@ -205,8 +231,12 @@ impl TransportError {
 }
 
 impl NodeTransport {
-    /// Creates the agent. Opens no connection.
-    pub(in crate::pve) fn new(cluster: &ClusterConfig, limits: &Limits) -> Result<Self, TransportSetupError> {
+    /// Creates the agent. Opens no connection. `max_idle` is the number of connections that are kept for the next calls.
+    pub(in crate::pve) fn new(
+        cluster: &ClusterConfig,
+        limits: &Limits,
+        max_idle: usize,
+    ) -> Result<Self, TransportSetupError> {
         let tls = tls::build_client_config(&cluster.tls)?;
         let token =
             Secret::new(format!("PVEAPIToken={}!{}={}", cluster.user, cluster.token_id, cluster.token_secret.expose()));
@@ -218,7 +248,6 @@ impl NodeTransport {
             return Err(TransportSetupError::NoAddress);
         }
 
-        let max_idle = limits.max_calls_per_cluster;
         let config = Config::builder()
             // Error responses carry Proxmox's message.
             .http_status_as_error(false)
@@ -240,15 +269,40 @@ impl NodeTransport {
             // Compression costs a node more than a local network does.
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let connector = NodeConnector { tls, resolver: HostResolver::default() };
+        let connector =
+            NodeConnector { tls, resolver: HostResolver::default(), last_addresses: LastAddresses::default() };
+        let new_agent = Box::new(move || Agent::with_parts(config.clone(), connector.clone(), DeferredResolver));
         Ok(Self {
-            agent: Agent::with_parts(config, connector, DeferredResolver),
+            agent: RwLock::new(new_agent()),
+            new_agent,
+            last_use: Heartbeat::default(),
+            is_used: AtomicBool::new(false),
             nodes,
             discovered: [const { OnceLock::new() }; MAX_DISCOVERED],
             authorization,
             secret_filter: SecretFilter::new(cluster.token_secret.clone()),
             max_answer_bytes: limits.max_answer_bytes,
+            timeout: cluster.timeout,
         })
+    }
+
+    fn agent(&self) -> Agent {
+        self.agent.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace_agent(&self) {
+        let agent = (self.new_agent)();
+        let replaced = std::mem::replace(&mut *self.agent.write().unwrap_or_else(PoisonError::into_inner), agent);
+        // Outside of the lock, since it closes connections. An exchange that runs keeps its own.
+        drop(replaced);
+    }
+
+    /// Closes the kept connections if the last exchange began longer than `idle` ago. The pool itself notices that a node
+    /// has closed a connection, or that it is too old, with the next exchange only.
+    pub(in crate::pve) fn close_idle_connections(&self, idle: Duration) {
+        if self.last_use.age() >= idle && self.is_used.swap(false, Ordering::Relaxed) {
+            self.replace_agent();
+        }
     }
 
     /// Returns the number of nodes, discovered ones included.
@@ -284,13 +338,16 @@ impl NodeTransport {
         timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
     ) -> Result<NodeResponse, TransportError> {
-        let limit = BodyLimit::Answer(self.max_answer_bytes as u64);
+        let kind = if request.keep_member.is_some() { BodyLimit::List } else { BodyLimit::Answer };
+        let limit = kind(self.max_answer_bytes as u64);
+        let deadline = Instant::now() + timeout.map_or(self.timeout, |timeout| timeout.total);
         self.exchange_inner(node, request, timeout, cancel, limit, &mut |status, body| {
             let limit = match status {
                 200..=299 => self.max_answer_bytes,
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
-            read_body(body, limit)
+            let compactor = request.keep_member.filter(|_| status == 200).map(RowCompactor::new);
+            read_body(body, limit, compactor, deadline, cancel)
         })
     }
 
@@ -311,7 +368,7 @@ impl NodeTransport {
                 200 => sink(&mut body.with_config().limit(max_bytes).reader()),
                 _ => Ok(()),
             };
-            ReceivedBody { bytes: Vec::new(), error: result.err() }
+            ReceivedBody { error: result.err().map(BodyError::Io), ..ReceivedBody::default() }
         })
     }
 
@@ -326,24 +383,45 @@ impl NodeTransport {
         receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
         let start = Instant::now();
-        let scope = ExchangeScope::start(cancel, limit.max_bytes());
+        cancel.record_progress();
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
-        let (status, headers, body) = match request.form {
-            Some(form) => self.send_request(node, request, form, timeout, cancel),
-            None => self.send_request(node, request, (), timeout, cancel),
-        }
-        .map_err(|error| to_transport_error(error, &scope.take_info(), cancel, limit))?;
-        let ReceivedBody { bytes, error } = receive(status, body);
+        let cancel = &match request.method {
+            Method::Get => cancel.clone(),
+            _ => cancel.child_token_for_change(),
+        };
+        let scope = ExchangeScope::start(cancel, limit.max_bytes());
+        self.last_use.beat();
+        self.is_used.store(true, Ordering::Relaxed);
+        let agent = self.agent();
+        let exchange = || -> Result<_, ureq::Error> {
+            let (status, headers, body) = match request.form {
+                Some(form) => self.send_request(&agent, node, request, form, timeout, cancel),
+                None => self.send_request(&agent, node, request, (), timeout, cancel),
+            }?;
+            Ok((status, headers, receive(status, body)))
+        };
+        let result = catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|_| {
+            self.replace_agent();
+            Err(io::Error::other("internal error").into())
+        });
+        cancel.record_progress();
         let info = scope.take_info();
-        let body_error = error.map(|error| to_transport_error(error.into(), &info, cancel, limit));
+        let (status, headers, ReceivedBody { bytes, memory, error }) =
+            result.map_err(|error| to_transport_error(error, &info, cancel, limit))?;
+        let body_error = error.map(|error| match error {
+            BodyError::Io(error) => to_transport_error(error.into(), &info, cancel, limit),
+            BodyError::NoMemory(_) if cancel.is_cancelled() => TransportError::Cancelled { sent: true },
+            BodyError::NoMemory(error) => TransportError::Malformed(MalformedCause::NoMemory(error)),
+        });
         let (reason, elapsed) = (info.reason, start.elapsed());
-        Ok(NodeResponse { status, reason, body: bytes, body_error, headers, elapsed })
+        Ok(NodeResponse { status, reason, body: bytes, memory, body_error, headers, elapsed })
     }
 
     fn send_request(
         &self,
+        agent: &Agent,
         node: usize,
         request: &NodeRequest,
         body: impl AsSendBody,
@@ -371,31 +449,81 @@ impl NodeTransport {
         let mut http_request = builder.body(body)?;
         if let Some(timeout) = timeout {
             // This copies the whole configuration, so a call with the cluster's time limit goes without.
-            let mut config = self.agent.configure_request(http_request).timeout_global(Some(timeout.total));
+            let mut config = agent.configure_request(http_request).timeout_global(Some(timeout.total));
             if let Some(connect) = timeout.connect {
                 config = config.timeout_connect(Some(connect));
             }
             http_request = config.build();
         }
-        let (head, body) = self.agent.run(http_request)?.into_parts();
+        let (head, body) = agent.run(http_request)?.into_parts();
         Ok((head.status.as_u16(), AnswerHeaders::read(&head.headers), body))
     }
 }
 
 /// Body as far as it was received and kept.
+#[derive(Default)]
 struct ReceivedBody {
     bytes: Vec<u8>,
+    memory: MemoryReservation,
     /// The failure that cut the body short.
-    error: Option<io::Error>,
+    error: Option<BodyError>,
 }
 
-/// Reads a body of at most `limit` bytes.
-fn read_body(mut body: Body, limit: usize) -> ReceivedBody {
-    // The length is an untrusted hint.
-    let hint = body.content_length().unwrap_or(0).min(1 << 20).min(limit as u64);
-    let mut bytes = Vec::with_capacity(hint as usize);
-    let error = body.with_config().limit(limit as u64).reader().read_to_end(&mut bytes).err();
-    ReceivedBody { bytes, error }
+enum BodyError {
+    Io(io::Error),
+    NoMemory(MemoryError),
+}
+
+/// Returns the memory of an answer of `bytes`: the body, a copy without secrets, and the text that is made of it. Short
+/// answers have short rows, and the cells of a row take more than its text.
+fn answer_memory(bytes: usize) -> usize {
+    const SHORT_ANSWER: usize = 1 << 20;
+    bytes.saturating_add(bytes.min(SHORT_ANSWER)).saturating_mul(4)
+}
+
+/// Bytes of a body without a length that are read before more memory is reserved.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Reads a body of at most `limit` bytes, or a list of which `compactor` keeps as many. An answer with a length waits for
+/// its memory until `deadline`.
+fn read_body(
+    mut body: Body,
+    limit: usize,
+    mut compactor: Option<RowCompactor>,
+    deadline: Instant,
+    cancel: &CancelToken,
+) -> ReceivedBody {
+    let mut received = ReceivedBody::default();
+    let announced = body.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX).min(limit));
+    let wait = MemoryWait { deadline, is_cancelled: &|| cancel.is_cancelled() };
+    match cancel.memory().reserve_within(answer_memory(announced.unwrap_or(0)), &wait) {
+        Ok(memory) => received.memory = memory,
+        Err(error) => return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received },
+    }
+    let kind = if compactor.is_some() { BodyLimit::List } else { BodyLimit::Answer };
+    let mut reader = body.with_config().limit(kind(limit as u64).max_bytes()).reader();
+    loop {
+        if let Some(compactor) = compactor.as_mut().filter(|_| received.bytes.len() >= limit) {
+            compactor.compact(&mut received.bytes);
+            // Each reduction must make room, so that there are few of them.
+            if received.bytes.len() > limit - limit / 16 {
+                let error = ureq::Error::BodyExceedsLimit(limit as u64).into_io();
+                return ReceivedBody { error: Some(BodyError::Io(error)), ..received };
+            }
+        }
+        let (len, bytes) = (received.bytes.len(), &mut received.bytes);
+        let end = announced.unwrap_or(len + PIECE_BYTES).min(limit).max(len);
+        if let Err(error) = received.memory.grow_to(answer_memory(end)) {
+            return ReceivedBody { error: Some(BodyError::NoMemory(error)), ..received };
+        }
+        bytes.reserve_exact(end - len);
+        // One more byte shows the end of the body, or that it is too large.
+        match reader.by_ref().take((end - len).max(1) as u64).read_to_end(bytes) {
+            Ok(0) => return received,
+            Ok(_) => {}
+            Err(error) => return ReceivedBody { error: Some(BodyError::Io(error)), ..received },
+        }
+    }
 }
 
 fn to_transport_error(
@@ -438,6 +566,7 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
         ureq::Error::Io(e) if e.get_ref().is_some_and(|inner| inner.is::<NoNameServerError>()) => {
             NetworkError::NoNameServer
         }
+        ureq::Error::Io(e) if is_out_of_descriptors(e) => NetworkError::NoDescriptor,
         ureq::Error::Io(e) => match e.kind() {
             io::ErrorKind::ConnectionRefused => NetworkError::Refused,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NetworkError::NoRoute,
@@ -445,5 +574,142 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
             _ => NetworkError::Other(e.to_string()),
         },
         other => NetworkError::Other(other.to_string()),
+    }
+}
+
+/// Returns whether this process, or the machine, may open no further file or socket.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hint::render_error;
+    use crate::config::TlsVerification;
+    use crate::policy::ClusterPolicy;
+    use crate::pve::error::{FailedAttempt, PveError};
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+    use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+
+    /// A connection that answers every request, and panics when the pool asks for its state, under the pool's lock.
+    #[derive(Debug)]
+    struct PanickingConnection {
+        buffers: LazyBuffers,
+        is_pooled: bool,
+    }
+
+    impl Transport for PanickingConnection {
+        fn buffers(&mut self) -> &mut dyn Buffers {
+            &mut self.buffers
+        }
+        fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+            Ok(())
+        }
+        fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            self.buffers.input_append_buf()[..answer.len()].copy_from_slice(answer);
+            self.buffers.input_appended(answer.len());
+            Ok(true)
+        }
+        fn is_open(&mut self) -> bool {
+            assert!(!std::mem::replace(&mut self.is_pooled, true), "a test's panic");
+            true
+        }
+    }
+
+    #[derive(Debug)]
+    struct PanickingConnector(Arc<AtomicUsize>);
+
+    impl Connector<()> for PanickingConnector {
+        type Out = PanickingConnection;
+
+        fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<PanickingConnection>, ureq::Error> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
+            Ok(Some(PanickingConnection { buffers, is_pooled: false }))
+        }
+    }
+
+    fn transport_to(host: &str, port: u16) -> NodeTransport {
+        let settings = ClusterConfig {
+            name: "lab".into(),
+            endpoints: vec![Endpoint { https: false, host: host.into(), port }],
+            user: "root@pam".into(),
+            token_id: "mcp".into(),
+            token_secret: Secret::new("s".into()),
+            tls: TlsVerification::Unverified,
+            timeout: Duration::from_secs(20),
+            discover_nodes: false,
+            policy: ClusterPolicy::default(),
+        };
+        NodeTransport::new(&settings, &Limits::default(), 64).unwrap()
+    }
+
+    fn exchange(transport: &NodeTransport) -> Result<NodeResponse, TransportError> {
+        let target = PathAndQuery::from_static("/");
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
+        transport.exchange(0, &request, None, &CancelToken::new())
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_of_the_pool_fails_one_exchange_only() {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let connector = connections.clone();
+        let new_agent = move || {
+            Agent::with_parts(Config::builder().build(), PanickingConnector(connector.clone()), DeferredResolver)
+        };
+        let agent = RwLock::new(new_agent());
+        let transport = NodeTransport { agent, new_agent: Box::new(new_agent), ..transport_to("127.0.0.1", 1) };
+        for round in 1..4 {
+            assert_eq!(exchange(&transport).unwrap().body, b"ok", "a new connection");
+            // The kept connection panics when it is taken out of the pool.
+            let error = exchange(&transport).err().unwrap();
+            assert!(matches!(error, TransportError::Connect(_)), "nothing was sent: {error:?}");
+            assert_eq!(connections.load(Ordering::SeqCst), round);
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_is_closed_without_another_exchange() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let transport = transport_to("127.0.0.1", listener.local_addr().unwrap().port());
+        thread::scope(|scope| {
+            let node = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.push(byte[0]);
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+                stream.read(&mut [0]).unwrap()
+            });
+            assert_eq!(exchange(&transport).unwrap().body, b"ok");
+            transport.close_idle_connections(Duration::from_secs(600));
+            assert!(!node.is_finished(), "the connection was used just now");
+            transport.close_idle_connections(Duration::ZERO);
+            assert_eq!(node.join().unwrap(), 0, "the connection has ended");
+        });
+    }
+
+    #[test]
+    fn a_shortage_of_descriptors_is_the_server_s_own() {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            assert_eq!(to_network_error(&ureq::Error::Io(errno.into())), NetworkError::NoDescriptor);
+        }
+        let error = PveError::from_attempts(vec![FailedAttempt {
+            node: "pve1:8006".into(),
+            cause: ConnectError::Network(NetworkError::NoDescriptor),
+        }]);
+        let text = render_error(&error);
+        assert!(text.contains("this server has no file descriptor left") && text.contains("LimitNOFILE"), "{text}");
+        assert!(!text.contains("check that the node"), "{text}");
     }
 }

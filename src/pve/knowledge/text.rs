@@ -10,7 +10,7 @@ pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
         if !out.is_empty() {
             out.push_str("; ");
         }
-        out.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        out.extend(line.chars().take(max.saturating_add(1)).map(|c| if c.is_control() { ' ' } else { c }));
         // Checked per line and in bytes: a bound on the work, not the cut itself.
         if out.len() > max.saturating_mul(4) {
             break;

@@ -1,27 +1,34 @@
 //! Checks parameters against an operation before they are sent: known, complete, of the right type and range. Converts
-//! them to the form Proxmox wants: booleans as 1 and 0, `*-list` values with commas, objects as property strings.
+//! them to the form Proxmox wants: booleans as 1 and 0, `*-list` values with commas, objects as property strings. A list
+//! or an object may come as JSON text ([`unwrap_json_texts`]).
 //!
 //! Proxmox decides what the schema can't know, such as whether a storage exists or what a Perl pattern accepts.
 
 use super::model::{Operation, ParameterSpec, PathMatch, fold_families};
+use crate::base::exact_json::{JsonTextError, parse_exact};
 use crate::base::suggest::suggest;
 use crate::pve::knowledge::formats::{ValueFormat, is_extended_by_plugins};
-use crate::pve::parameter_error::{ParameterError, ParameterErrorKind, ParameterErrors};
+use crate::pve::parameter_error::{MAX_PROBLEMS, ParameterError, ParameterErrorKind, ParameterErrors};
 use crate::pve::params::{ApiParams, percent_encode_into, to_form_values};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// Number of problems after which the check ends. Each costs a comparison with all names, and the model's tokens.
-const MAX_PROBLEMS: usize = 10;
+/// Parameters in the form that Proxmox wants.
+#[derive(Debug)]
+pub struct CheckedParameters {
+    pub params: ApiParams,
+    /// Differences to the values that the caller gave. They have no values.
+    pub notes: Vec<String>,
+}
 
 /// Returns the parameters to send for `data` (by name) in addition to the path.
 pub fn check_parameters(
     operation: &Operation<'_>,
     path: &PathMatch<'_>,
     data: &Map<String, Value>,
-) -> Result<ApiParams, ParameterErrors> {
+) -> Result<CheckedParameters, ParameterErrors> {
     let mut params = ApiParams::new();
-    let mut errors = Vec::new();
+    let (mut errors, mut notes) = (Vec::new(), Vec::new());
     for (name, value) in &path.values {
         if let Some(parameter) = operation.parameter(name)
             && let Err(kind) = convert_values(&parameter, &Value::from(value.as_str()))
@@ -35,7 +42,14 @@ pub fn check_parameters(
         }
         let result = match path_value(operation, path, name) {
             Some(in_path) => check_path_value(in_path, value).map(|()| Vec::new()),
-            None => check_value(operation, data, name, value),
+            None if value.is_null() && means_absent(operation, name) => {
+                notes.push(format!("`{name}` is null, so it was left out"));
+                Ok(Vec::new())
+            }
+            None => check_value(operation, data, name, value).inspect(|_| {
+                let form = operation.parameter(name).and_then(|parameter| converted_form(&parameter, value));
+                notes.extend(form.map(|form| format!("`{name}` was sent as {form}")));
+            }),
         };
         match result {
             Ok(values) => values.iter().for_each(|value| params.push(name, value)),
@@ -44,12 +58,58 @@ pub fn check_parameters(
     }
     for parameter in operation.parameters().filter(|p| p.is_required() && p.family().is_none()) {
         let name = parameter.name();
-        if !data.contains_key(name) && !operation.is_path_parameter(name) {
+        if data.get(name).is_none_or(Value::is_null) && !operation.is_path_parameter(name) {
             let kind = ParameterErrorKind::Missing { expected: describe_parameter(&parameter) };
             errors.push(ParameterError { name: name.to_owned(), in_path: false, kind });
         }
     }
-    if errors.is_empty() { Ok(params) } else { Err(ParameterErrors { errors, may_have_more: false }) }
+    if errors.is_empty() {
+        Ok(CheckedParameters { params, notes })
+    } else {
+        Err(ParameterErrors { errors, may_have_more: false })
+    }
+}
+
+/// Returns true if null can only mean that the caller leaves a parameter out. Where options can be unset, it may mean that
+/// too.
+fn means_absent(operation: &Operation<'_>, name: &str) -> bool {
+    operation.parameter(name).is_some() && operation.parameter("delete").is_none()
+}
+
+/// Replaces lists and objects that came as JSON text, where the parameter takes one. Any other text stays.
+pub fn unwrap_json_texts(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Result<(), ParameterErrors> {
+    let mut errors = Vec::new();
+    for (name, value) in data {
+        let (Some(parameter), Value::String(text)) = (operation.parameter(name), &*value) else { continue };
+        let takes_list = parameter.kind() == "array" || list_separator(&parameter).is_some();
+        let is_json = match text.trim_start().bytes().next() {
+            Some(b'[') => takes_list,
+            Some(b'{') => has_keys(&parameter),
+            _ => false,
+        };
+        match is_json.then(|| parse_exact(text)) {
+            Some(Ok(inner)) => *value = inner,
+            // The name of a program, or a key, may begin with a bracket.
+            Some(Err(JsonTextError::NotJson)) | None => {}
+            Some(Err(error)) => {
+                let (expected, actual) = (describe_parameter(&parameter), format!("a JSON text that {error}"));
+                let kind = ParameterErrorKind::WrongValue { expected, actual };
+                errors.push(ParameterError { name: name.clone(), in_path: false, kind });
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ParameterErrors { errors, may_have_more: true }) }
+}
+
+/// Returns the form of a list or an object that is sent as text.
+fn converted_form(parameter: &ParameterSpec<'_>, value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Array(_) if parameter.kind() == "array" => None,
+        Value::Array(_) if list_separator(parameter) == Some("\n") => Some("lines"),
+        Value::Array(_) => Some("a text with commas"),
+        Value::Object(_) => Some("key=value,…"),
+        _ => None,
+    }
 }
 
 /// Returns the value that the path gives to a parameter of the operation. Templates may name the same segment differently,
@@ -190,8 +250,9 @@ fn parse_boolean(value: &Value) -> Option<&'static str> {
 }
 
 fn convert_number(parameter: &ParameterSpec<'_>, value: &Value) -> Option<String> {
-    // A form can't tell `true` from 1, but a caller that writes `true` does not mean a number.
-    let text = Some(value).filter(|value| !value.is_boolean()).map(format_scalar)?;
+    // A form can't tell `true` from 1. A caller that writes `true` means a number only of a switch.
+    let is_switch = parameter.maximum() == "1" || parameter.name() == "enable";
+    let text = Some(value).filter(|value| !value.is_boolean() || is_switch).map(format_scalar)?;
     let text = text.trim();
     let number: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
     let has_type = parameter.kind() != "integer" || number.fract() == 0.0;
@@ -201,15 +262,19 @@ fn convert_number(parameter: &ParameterSpec<'_>, value: &Value) -> Option<String
     (has_type && in_range).then(|| if is_plain { text.to_owned() } else { format!("{number:.0}") })
 }
 
+/// Returns the separator of a list in one text. Returns `None` if the format allows only one value.
+fn list_separator(parameter: &ParameterSpec<'_>) -> Option<&'static str> {
+    match ValueFormat::from_name(parameter.format()) {
+        ValueFormat::List => Some(","),
+        // Public keys are lines.
+        ValueFormat::UrlEncoded => Some("\n"),
+        _ => None,
+    }
+}
+
 /// Joins a list to one text. Returns `None` if the format allows only one value.
 fn join_list(parameter: &ParameterSpec<'_>, items: &[Value]) -> Result<Option<String>, ParameterErrorKind> {
-    let separator = match ValueFormat::from_name(parameter.format()) {
-        _ if items.is_empty() => return Ok(None),
-        ValueFormat::List => ",",
-        // Public keys are lines.
-        ValueFormat::UrlEncoded => "\n",
-        _ => return Ok(None),
-    };
+    let Some(separator) = list_separator(parameter).filter(|_| !items.is_empty()) else { return Ok(None) };
     if let Some(index) = items.iter().position(|item| item.is_array() || item.is_object() || item.is_null()) {
         return Err(wrong_element(index, &items[index]));
     }
@@ -226,7 +291,8 @@ fn build_property_string(
     object: &Map<String, Value>,
 ) -> Result<String, ParameterErrorKind> {
     let mut pairs = Vec::new();
-    for (key, value) in object {
+    // A property string has only the keys that are set.
+    for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
         let spec = parameter
             .nested_parameters()
             .find(|n| n.name() == key || n.family().is_some_and(|family| is_family_member(key, family)));
@@ -239,6 +305,12 @@ fn build_property_string(
             });
         }
         let value = match (value, &spec) {
+            (Value::Object(_), _) => return Err(ParameterErrorKind::UnwritableKey { key: key.clone() }),
+            (Value::Array(items), _)
+                if items.iter().any(|item| item.is_object() || item.is_array() || item.is_null()) =>
+            {
+                return Err(ParameterErrorKind::UnwritableKey { key: key.clone() });
+            }
             (Value::Array(items), _) => items.iter().map(format_scalar).collect::<Vec<_>>().join(";"),
             (value, Some(spec)) => convert_value(spec, value)
                 .map_err(|kind| ParameterErrorKind::Key { key: key.clone(), kind: Box::new(kind) })?,
@@ -248,6 +320,10 @@ fn build_property_string(
             return Err(ParameterErrorKind::UnwritableKey { key: key.clone() });
         }
         pairs.push(format!("{key}={value}"));
+    }
+    if pairs.is_empty() {
+        let expected = describe_parameter(parameter);
+        return Err(ParameterErrorKind::WrongValue { expected, actual: "an empty object".into() });
     }
     Ok(pairs.join(","))
 }
@@ -337,8 +413,10 @@ mod tests {
         });
         let found = LIVE.match_path(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>()).ok().unwrap();
         let operation = found.operation(method).unwrap();
-        check_parameters(&operation, &found, data.as_object().unwrap())
-            .map(|p| p.encode())
+        let mut data = data.as_object().unwrap().clone();
+        unwrap_json_texts(&operation, &mut data)
+            .and_then(|()| check_parameters(&operation, &found, &data))
+            .map(|checked| [vec![checked.params.encode()], checked.notes].concat().join(" | "))
             .map_err(|errors| errors.to_string())
     }
 
@@ -354,11 +432,24 @@ mod tests {
             (json!({"cores": "4"}), "cores=4"),
             (json!({"cores": 4.0}), "cores=4"),
             (json!({"memory": 4096}), "memory=4096"),
-            (json!({"delete": ["tags", "net1"]}), "delete=tags%2Cnet1"),
+            (json!({"delete": ["tags", "net1"]}), "delete=tags%2Cnet1 | `delete` was sent as a text with commas"),
+            (json!({"delete": r#"["tags", "net1"]"#}), "delete=tags%2Cnet1 | `delete` was sent as a text with commas"),
+            (json!({"delete": "tags,net1"}), "delete=tags%2Cnet1"),
+            (json!({"description": r#"{"a": 1}"#}), "description=%7B%22a%22%3A%201%7D"),
+            (json!({"name": "007"}), "name=007"),
+            (json!({"tags": "[x"}), "tags=%5Bx"),
             (json!({"bios": "OVMF"}), "bios=ovmf"),
             (
                 json!({"net1": {"model": "virtio", "bridge": "vmbr0", "tag": 20, "firewall": true}}),
-                "net1=bridge%3Dvmbr0%2Cfirewall%3D1%2Cmodel%3Dvirtio%2Ctag%3D20",
+                "net1=bridge%3Dvmbr0%2Cfirewall%3D1%2Cmodel%3Dvirtio%2Ctag%3D20 | `net1` was sent as key=value,…",
+            ),
+            (
+                json!({"net1": r#"{"model":"virtio","bridge":"vmbr0","tag":null}"#}),
+                "net1=bridge%3Dvmbr0%2Cmodel%3Dvirtio | `net1` was sent as key=value,…",
+            ),
+            (
+                json!({"sshkeys": ["ssh-a b", "ssh-c d"]}),
+                "sshkeys=ssh-a%2520b%250Assh-c%2520d | `sshkeys` was sent as lines",
             ),
             (json!({"sshkeys": "ssh-ed25519 AAAA a@b"}), "sshkeys=ssh-ed25519%2520AAAA%2520a%2540b"),
             (json!({"sshkeys": "ssh-ed25519%20AAAA"}), "sshkeys=ssh-ed25519%2520AAAA"),
@@ -368,6 +459,13 @@ mod tests {
         }
         let exec = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls", "-l"]}));
         assert_eq!(exec.as_deref(), Ok("command=ls&command=-l"));
+        let text = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": r#"["ls", "-l"]"#}));
+        assert_eq!(text.as_deref(), Ok("command=ls&command=-l"));
+        let switch = check_json(Method::Put, "/cluster/firewall/options", json!({"enable": true}));
+        assert_eq!(switch.as_deref(), Ok("enable=1"));
+        let create = json!({"vmid": 200, "name": null});
+        let create = check_json(Method::Post, "/nodes/pve1/qemu", create);
+        assert_eq!(create.as_deref(), Ok("vmid=200 | `name` is null, so it was left out"));
         let nested = check_json(Method::Post, "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls", ["-l"]]}));
         assert!(nested.unwrap_err().contains("element 1 (counted from 0) is a list"));
     }
@@ -384,6 +482,11 @@ mod tests {
             (json!({"bios": "uefi"}), "must be one of seabios, ovmf"),
             (json!({"net0": {"bridge": "vmbr0", "vlan": 5}}), "has no key `vlan`"),
             (json!({"tags": null}), "`delete`"),
+            (json!({"cores": true}), "must be an integer of at least 1, not true"),
+            (json!({"net0": {"bridge": {"name": "vmbr0"}}}), "can't hold `bridge` in an object"),
+            (json!({"net0": {}}), "not an empty object"),
+            (json!({"net0": r#"{"model":"e1000","mod\u0065l":"virtio"}"#}), "has the member \"model\" twice"),
+            (json!({"delete": r#"[{"a":1,"a":2}]"#}), "has the member \"a\" twice"),
             (json!({"name": ["a"]}), "not a list"),
             (json!({"vmid": 101}), "is already set by the path, as `100`"),
             (json!({"net0": [1]}), "not a list"),
@@ -415,7 +518,7 @@ mod tests {
             let data = json!({ "y": y });
             check_parameters(&found.operation(Method::Get).unwrap(), &found, data.as_object().unwrap())
         };
-        assert_eq!(check(1).unwrap().encode(), "");
+        assert_eq!(check(1).unwrap().params.encode(), "");
         assert!(check(2).unwrap_err().to_string().contains("is already set by the path, as `1`"));
     }
 

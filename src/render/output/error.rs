@@ -8,6 +8,8 @@ use thiserror::Error;
 
 /// The maximum number of keys or conditions in one argument. Each is searched in every row.
 pub(super) const MAX_KEYS: usize = 64;
+/// The maximum number of keys to sort by. Their values are held for every row.
+pub(super) const MAX_SORT_KEYS: usize = 8;
 /// The maximum length of a key in bytes.
 pub(super) const MAX_KEY_BYTES: usize = 1024;
 
@@ -45,6 +47,8 @@ pub enum ArgumentError {
     UnsupportedOr(String),
     #[error("at most {MAX_KEYS} keys, each of at most {MAX_KEY_BYTES} bytes")]
     TooManyKeys,
+    #[error("at most {MAX_SORT_KEYS} keys")]
+    TooManySortKeys,
 }
 
 /// The syntax of the argument `filter`.

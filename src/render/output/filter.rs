@@ -116,10 +116,15 @@ fn strip_and(text: &str) -> Option<&str> {
 /// Splits a value without quotes, up to a comma or an `and` between blanks, from the text after it.
 fn split_unquoted_value(text: &str) -> (&str, &str) {
     let comma = text.find(',').unwrap_or(text.len());
-    for (at, _) in text[..comma].match_indices(char::is_whitespace) {
-        if let Some(rest) = strip_and(text[at..].trim_start()) {
-            return (text[..at].trim(), rest);
+    let mut at = 0;
+    // Each run of blanks is read once.
+    while let Some(offset) = text[at..comma].find(char::is_whitespace) {
+        let blank = at + offset;
+        let rest = text[blank..].trim_start();
+        if let Some(rest) = strip_and(rest) {
+            return (text[..blank].trim(), rest);
         }
+        at = text.len() - rest.len();
     }
     (text[..comma].trim(), &text[comma..])
 }

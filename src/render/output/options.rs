@@ -1,6 +1,6 @@
 //! The options of showing an answer.
 
-use crate::render::output::error::{ArgumentError, OutputError};
+use crate::render::output::error::{ArgumentError, MAX_SORT_KEYS, OutputError};
 use crate::render::output::filter::{FilterCondition, parse_filter};
 use crate::render::output::keys::parse_keys;
 
@@ -50,11 +50,15 @@ impl OutputOptions {
             Some(text) => parse_keys(text).map_err(invalid(argument)),
             None => Ok(None),
         };
+        let sort = keys("sort", arguments.sort)?.unwrap_or_default();
+        if sort.len() > MAX_SORT_KEYS {
+            return Err(invalid("sort")(ArgumentError::TooManySortKeys));
+        }
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self {
             fields: keys("fields", arguments.fields)?.filter(|fields| !fields.is_empty()),
             filter: parse_filter(arguments.filter.unwrap_or_default()).map_err(invalid("filter"))?,
-            sort: keys("sort", arguments.sort)?.unwrap_or_default().into_iter().map(SortField::parse).collect(),
+            sort: sort.into_iter().map(SortField::parse).collect(),
             // As in Proxmox, 0 is no limit.
             limit: arguments.limit.filter(|limit| *limit > 0).map_or(usize::MAX, count),
             offset: arguments.offset.map_or(0, count),

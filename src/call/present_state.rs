@@ -1,0 +1,234 @@
+//! The object of a call as it is now, looked up for its question and its dry run. The look-ups are few and bounded in
+//! time. What they can't find out is told as not known.
+
+use super::affected::AffectedScope;
+use super::handle::ClusterHandle;
+use super::operation::find_embedded_operation;
+use super::planned_call::{CallPurpose, PlannedCall};
+use crate::pve::Method;
+use crate::pve::client::cluster::ApiResponse;
+use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::knowledge::effects::{Fact, OperationEffect, find_effect};
+use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
+use crate::render::object_state::{AffectedText, GuestState, Looked, NotKnown, ObjectState};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
+
+/// The time that all look-ups of one question have. A user waits for it.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// The least time for a look-up. A shorter one would only make the node look slow.
+const MIN_TIME: Duration = Duration::from_millis(500);
+
+/// The look-ups of one question.
+struct StateReader<'p, 'a> {
+    planned: &'p PlannedCall<'a>,
+    deadline: Instant,
+}
+
+/// A guest in the path of a call.
+struct PathGuest {
+    kind: GuestKind,
+    node: String,
+    vmid: String,
+}
+
+impl<'a> PlannedCall<'a> {
+    /// Returns the facts that describe the object of the call.
+    pub(super) fn facts(&self) -> Vec<Fact> {
+        match self.effect() {
+            Some(effect) if !effect.facts.is_empty() => effect.facts.to_vec(),
+            _ if self.is_object_readable() => vec![Fact::Object],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the effect of the call in words, where the program knows it.
+    pub(super) fn effect(&self) -> Option<&'static OperationEffect> {
+        let template = self.operation.template.as_deref().filter(|_| self.operation.is_known)?;
+        find_effect(self.method, template, &self.params)
+    }
+
+    /// Returns whether a plain read of the same path returns the object that the call changes or deletes.
+    fn is_object_readable(&self) -> bool {
+        // (PVE: some reads of an object have no type of their result.)
+        let is_object = |kind: &str| matches!(kind, "object" | "null");
+        matches!(self.method, Method::Put | Method::Delete)
+            && self.operation.is_known
+            && find_embedded_operation(Method::Get, &self.path)
+                .is_some_and(|read| read.risk().is_read_only() && is_object(read.return_type()))
+    }
+
+    /// Looks up the object of a change. A read has none.
+    pub(super) fn look_up_state(&self) -> ObjectState<'a> {
+        let reader = StateReader { planned: self, deadline: Instant::now() + TIME_LIMIT };
+        let path_guest = self.path_guest();
+        if self.risk.is_read_only() {
+            let guest = path_guest.map(|guest| GuestState {
+                kind: guest.kind,
+                vmid: guest.vmid,
+                node: guest.node,
+                status: None,
+                listed: None,
+            });
+            return ObjectState { guest, ..ObjectState::default() };
+        }
+        let (named_guest, affected) = reader.look_up_affected(path_guest.as_ref());
+        let guest = path_guest.or(named_guest).map(|guest| reader.look_up_guest(guest));
+        let mut state = ObjectState { guest, affected, ..ObjectState::default() };
+        for fact in self.facts() {
+            match fact {
+                Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
+                Fact::Object => state.options = Some(reader.read_value(self.path.clone())),
+                Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
+                Fact::PrunedBackups => state.backups = Some(reader.read(self.path.clone(), self.params.clone())),
+                Fact::PendingNetwork => state.network_changes = Some(reader.read_network_changes()),
+            }
+        }
+        state
+    }
+
+    fn path_guest(&self) -> Option<PathGuest> {
+        let segments: Vec<_> = self.path.segments().collect();
+        let [nodes, node, kind, vmid, ..] = segments.as_slice() else { return None };
+        let kind = match kind.as_ref() {
+            "qemu" => GuestKind::Qemu,
+            "lxc" => GuestKind::Lxc,
+            _ => return None,
+        };
+        let is_guest = nodes == "nodes" && !vmid.is_empty() && vmid.bytes().all(|b| b.is_ascii_digit());
+        is_guest.then(|| PathGuest { kind, node: node.to_string(), vmid: vmid.to_string() })
+    }
+}
+
+impl<'a> StateReader<'_, 'a> {
+    fn cluster(&self) -> &'a ClusterHandle<'a> {
+        self.planned.cluster
+    }
+
+    /// Looks up the guests that the call affects beside that of its path. A single one is returned as a guest, so that
+    /// its state is read too.
+    fn look_up_affected(&self, path_guest: Option<&PathGuest>) -> (Option<PathGuest>, AffectedText<'a>) {
+        let affected = &self.planned.affected;
+        let is_other = |vmid: &u32| path_guest.is_none_or(|guest| guest.vmid != vmid.to_string());
+        let has_others = affected.named_vmids().iter().any(|vmid| is_other(vmid) && !affected.creates(*vmid));
+        let heading = match affected.scope() {
+            AffectedScope::NamedOnly if !has_others => return (None, AffectedText::None),
+            AffectedScope::NamedOnly => "It concerns these guests",
+            AffectedScope::Node(_) => "The guests of the node",
+            AffectedScope::Pool(_) => "The guests of the pool",
+            AffectedScope::Cluster => "It may affect any of these guests",
+        };
+        let listed = match &self.planned.guests {
+            Some(view) => view.guests.clone(),
+            None => self.cluster().look_up_guests(),
+        };
+        let guests: Vec<&Guest> = match listed {
+            Ok(guests) => affected.select_from(guests).filter(|guest| is_other(&guest.vmid)).collect(),
+            Err(error) => return (None, AffectedText::Unknown(NotKnown(error.to_string()))),
+        };
+        match guests.as_slice() {
+            [only]
+                if path_guest.is_none() && affected.scope() == &AffectedScope::NamedOnly && !only.node.is_empty() =>
+            {
+                let guest = PathGuest { kind: only.kind, node: only.node.clone(), vmid: only.vmid.to_string() };
+                (Some(guest), AffectedText::None)
+            }
+            _ => (None, AffectedText::Guests { heading, guests }),
+        }
+    }
+
+    /// Reads the state of a guest from the guest itself, since the list of guests lags.
+    fn look_up_guest(&self, guest: PathGuest) -> GuestState<'a> {
+        let status = self.read_value(guest_path(&guest, &["status", "current"]));
+        let listed = self.cluster().guests.get().and_then(|guests| guests.as_ref().ok());
+        let listed = listed.and_then(|guests| guests.iter().find(|row| row.vmid.to_string() == guest.vmid));
+        GuestState { kind: guest.kind, vmid: guest.vmid, node: guest.node, status: Some(status), listed }
+    }
+
+    fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
+        let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
+        self.read_value(guest_path(&guest, &[part]))
+    }
+
+    fn read_network_changes(&self) -> Looked<String> {
+        let response = self.send(self.planned.path.clone(), ApiParams::new())?;
+        // (PVE: the changes are beside `data`.)
+        let body: Map<String, Value> = parse(response.payload()).unwrap_or_default();
+        Ok(body.get("changes").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
+        self.read(path, ApiParams::new())
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: ApiPath, params: ApiParams) -> Looked<T> {
+        parse(self.send(path, params)?.data())
+    }
+
+    fn send(&self, path: ApiPath, params: ApiParams) -> Looked<ApiResponse> {
+        if Instant::now() + MIN_TIME > self.deadline {
+            return Err(NotKnown(format!("the look-ups took longer than {} s", TIME_LIMIT.as_secs())));
+        }
+        let read = self.cluster().authorize_read(CallPurpose::Lookup, path, params);
+        let read = read.map_err(|denied| NotKnown(denied.to_string()))?;
+        read.send_read_until(self.deadline).map_err(|error| NotKnown(error.to_string()))
+    }
+}
+
+fn guest_path(guest: &PathGuest, rest: &[&str]) -> ApiPath {
+    let segments = ["nodes", &guest.node, guest.kind.as_str(), &guest.vmid];
+    let segments: Vec<String> = segments.iter().chain(rest).map(|segment| (*segment).to_owned()).collect();
+    ApiPath::from_segments(&segments).expect("the segments are those of a path, and fixed words")
+}
+
+fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {
+    serde_json::from_str(json).map_err(|_| NotKnown("the answer of the node has another form".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::call::operation::find_embedded_operation;
+    use crate::policy::Risk;
+    use crate::pve::Method;
+    use crate::pve::knowledge::effects::{Fact, find_effect};
+    use crate::pve::params::ApiParams;
+    use crate::pve::path::ApiPath;
+    use crate::pve::schema::embedded_schema;
+
+    #[test]
+    fn look_ups_for_questions_change_nothing_and_read_no_secret() {
+        for path in [
+            "/nodes/pve1/qemu/100/status/current",
+            "/nodes/pve1/qemu/100/config",
+            "/nodes/pve1/qemu/100/snapshot",
+            "/nodes/pve1/lxc/100/status/current",
+            "/nodes/pve1/lxc/100/config",
+            "/nodes/pve1/lxc/100/snapshot",
+            "/nodes/pve1/storage/local/prunebackups",
+            "/nodes/pve1/network",
+        ] {
+            let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
+            assert_eq!(operation.risk(), Risk::READ, "{path}");
+        }
+    }
+
+    #[test]
+    fn facts_that_need_a_guest_belong_to_operations_on_a_guest() {
+        for operation in embedded_schema().operations() {
+            let Some(effect) = find_effect(operation.method(), operation.template(), &ApiParams::new()) else {
+                continue;
+            };
+            let needs_guest =
+                |fact: &Fact| matches!(fact, Fact::Disks | Fact::OptionNamedBy(_) | Fact::Snapshots | Fact::Snapshot);
+            let is_guest = operation.template().contains("/{vmid}");
+            assert!(is_guest || !effect.facts.iter().any(needs_guest), "{}", operation.template());
+            // A look-up must be a plain read, or the policy would demand a confirmation for it.
+            if effect.facts.contains(&Fact::Object) {
+                let read = embedded_schema().find_by_template(Method::Get, operation.template());
+                assert!(read.is_some_and(|read| read.risk().is_read_only()), "{}", operation.template());
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A list of rows that is larger than an answer may be: the rows received so far are reduced to the members that their
+//! reader needs. So the list of 50,000 guests is read within the limit.
+
+use crate::base::json_scan::{JsonScanner, unquote, walk};
+
+/// Returns whether the reader of a list needs a member, by its key and its raw value.
+pub type KeepMember = fn(&str, &str) -> bool;
+
+/// Start of the body of a list.
+const OPEN: &[u8] = br#"{"data":["#;
+
+/// The reduction of one body while it arrives.
+pub(in crate::pve) struct RowCompactor {
+    keep: KeepMember,
+    /// The bytes at the start of the body that are reduced.
+    done: usize,
+}
+
+impl RowCompactor {
+    pub(in crate::pve) fn new(keep: KeepMember) -> Self {
+        Self { keep, done: 0 }
+    }
+
+    /// Reduces the rows that are complete. Any other text stays for the reader of the list, which rejects it.
+    pub(in crate::pve) fn compact(&mut self, body: &mut Vec<u8>) {
+        if self.done == 0 {
+            if !body.starts_with(OPEN) {
+                return;
+            }
+            self.done = OPEN.len();
+        }
+        let new = &body[self.done..];
+        let text = str::from_utf8(new).unwrap_or_else(|error| {
+            str::from_utf8(&new[..error.valid_up_to()]).expect("the text is valid up to there")
+        });
+        let mut reduced = String::new();
+        let mut read = 0;
+        let mut scan = JsonScanner::new(text);
+        loop {
+            // The first row of the list has no comma before it.
+            let has_comma = scan.consume(b',');
+            let row = scan.next_value().filter(|row| row.starts_with('{'));
+            let Some(row) = row.filter(|_| has_comma != (self.done + read == OPEN.len())) else { break };
+            reduced.push_str(if has_comma { ",{" } else { "{" });
+            let mut is_first = true;
+            walk(row, &mut |key, value| {
+                if (self.keep)(&unquote(key), value) {
+                    reduced.push_str(if is_first { "" } else { "," });
+                    [key, ":", value].iter().for_each(|part| reduced.push_str(part));
+                    is_first = false;
+                }
+                true
+            });
+            reduced.push('}');
+            read = text.len() - scan.remaining_bytes();
+        }
+        body.splice(self.done..self.done + read, reduced.bytes());
+        self.done += reduced.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compact_in_pieces(body: &str, piece: usize) -> String {
+        let mut compactor = RowCompactor::new(|key, _| key == "id" || key == "name");
+        let mut received = Vec::new();
+        for piece in body.as_bytes().chunks(piece) {
+            received.extend_from_slice(piece);
+            compactor.compact(&mut received);
+        }
+        String::from_utf8(received).unwrap()
+    }
+
+    #[test]
+    fn rows_are_reduced_wherever_the_body_is_cut() {
+        let body = r#"{"data":[{"id":"qemu/1","cpu":0.5,"name":"a\"},{ü"} , {"netin":7} ,{"n\u0061me":"b","x":[{}]}]}"#;
+        let reduced = r#"{"data":[{"id":"qemu/1","name":"a\"},{ü"},{},{"n\u0061me":"b"}]}"#;
+        for piece in 1..body.len() {
+            assert_eq!(compact_in_pieces(body, piece), reduced, "{piece}");
+        }
+    }
+
+    #[test]
+    fn any_other_body_stays_as_it_is() {
+        for body in [
+            r#"{"total":1,"data":[{"x":1}]}"#,
+            r#"{"data":[7,{"x":1}]}"#,
+            r#"{"data":[,{"x":1}]}"#,
+            r#"{"data":{"x":1}}"#,
+            "<html>",
+        ] {
+            assert_eq!(compact_in_pieces(body, 3), body);
+        }
+        assert_eq!(compact_in_pieces(r#"{"data":[{"x":1}{"x":2}]}"#, 99), r#"{"data":[{}{"x":2}]}"#);
+    }
+}

@@ -1,0 +1,558 @@
+//! What an operation does to which object, in words for a person who confirms it.
+//!
+//! To describe an operation better, add a row to `TABLE` and a case to `tests/golden/questions.rs`. The first row that
+//! fits a call describes it.
+
+use crate::pve::method::Method;
+use crate::pve::params::ApiParams;
+
+/// Undoes nothing.
+const NEVER: &str = "This can't be undone.";
+const ADD_AGAIN: &str = "Adding it again undoes this.";
+const CREATE_AGAIN: &str = "Creating it again undoes this.";
+const CREATE_POOL: &str = "Creating it again undoes this, except for the permissions on it.";
+const ADD_STORAGE: &str = "Adding it again, with its password and its encryption key, undoes this.";
+const SET_BACK: &str = "Setting the old values again undoes this.";
+const START_AGAIN: &str = "Starting it again undoes this, except for data that was not on its disks yet.";
+const START_GUESTS_AGAIN: &str = "Starting them again undoes this, except for data that was not on their disks yet.";
+const MOVE_BACK: &str = "Moving it back undoes this.";
+/// It depends on more than the call.
+const UNSAID: &str = "";
+
+/// The effect of one operation, in words.
+pub struct OperationEffect {
+    method: Method,
+    /// The path with placeholders. `{guest}` replaces the path of a VM or container.
+    template: &'static str,
+    condition: Condition,
+    /// Verb and object. `{guest}` and `{name}` are the guest and the parameters of the path, `{=name}` is a parameter of
+    /// the call, and `{=a|b}` are those of several that are given. The name of the cluster is added at the end, unless `{cluster}` has it.
+    pub phrase: &'static str,
+    /// A sentence about the way back. Empty if there is nothing to say.
+    pub undo: &'static str,
+    /// A sentence about what stays or goes with the object. Empty if there is nothing to say.
+    pub remark: &'static str,
+    /// The facts to look up about the object.
+    pub facts: &'static [Fact],
+}
+
+/// A condition on the parameters of a call.
+#[derive(Clone, Copy)]
+enum Condition {
+    Always,
+    /// The parameter has this value.
+    Value(&'static str, &'static str),
+    /// The parameter is a list with an item that begins with this word.
+    Item(&'static str, &'static str),
+    /// The parameter is there and not empty.
+    Given(&'static str),
+}
+
+/// A fact about the object of a call that is looked up for a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The disks in the configuration of the guest.
+    Disks,
+    /// The option of the guest's configuration that this parameter names.
+    OptionNamedBy(&'static str),
+    /// The snapshots of the guest.
+    Snapshots,
+    /// The snapshot of the path.
+    Snapshot,
+    /// The backups that would be removed.
+    PrunedBackups,
+    /// The changes of the network that are not applied yet.
+    PendingNetwork,
+    /// The object at the path of the call, with the values of its options.
+    Object,
+}
+
+const fn row(method: Method, template: &'static str, phrase: &'static str, undo: &'static str) -> OperationEffect {
+    OperationEffect { method, template, condition: Condition::Always, phrase, undo, remark: "", facts: &[] }
+}
+
+impl OperationEffect {
+    const fn when(self, condition: Condition) -> Self {
+        Self { condition, ..self }
+    }
+
+    const fn remark(self, remark: &'static str) -> Self {
+        Self { remark, ..self }
+    }
+
+    const fn facts(self, facts: &'static [Fact]) -> Self {
+        Self { facts, ..self }
+    }
+}
+
+use Condition::{Given, Item, Value};
+use Fact::{Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, Snapshot, Snapshots};
+use Method::{Delete, Get, Post, Put};
+
+static TABLE: &[OperationEffect] = &[
+    // Guests.
+    row(Delete, "{guest}", "Delete {guest} and its disks", NEVER)
+        .remark("Its backups are kept.")
+        .facts(&[Disks, Snapshots]),
+    row(Post, "{guest}/status/start", "Start {guest}", "Shutting it down undoes this."),
+    row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", START_AGAIN),
+    row(
+        Post,
+        "{guest}/status/reset",
+        "Reset {guest} on {cluster} at once, as if its power was cut and came back",
+        UNSAID,
+    )
+    .remark("Data that was not on its disks yet is lost."),
+    row(
+        Post,
+        "{guest}/status/shutdown",
+        "Shut {guest} on {cluster} down, and cut its power if it takes too long",
+        START_AGAIN,
+    )
+    .when(Value("forceStop", "1")),
+    row(Post, "{guest}/status/shutdown", "Shut {guest} down", "Starting it again undoes this."),
+    row(Post, "{guest}/status/reboot", "Reboot {guest}", UNSAID),
+    row(Post, "{guest}/status/suspend", "Suspend {guest}", "Resuming it undoes this."),
+    row(Post, "{guest}/status/resume", "Resume {guest}", UNSAID),
+    row(Post, "{guest}/snapshot", "Take snapshot {=snapname} of {guest}", "Deleting the snapshot undoes this."),
+    row(Delete, "{guest}/snapshot/{snapname}", "Delete snapshot {snapname} of {guest}", NEVER)
+        .remark("The present state of the guest stays.")
+        .facts(&[Snapshot]),
+    row(Post, "{guest}/snapshot/{snapname}/rollback", "Roll {guest} back to snapshot {snapname}", NEVER)
+        .remark("All that the guest has written since then is lost.")
+        .facts(&[Snapshot]),
+    row(Put, "{guest}/resize", "Grow disk {=disk} of {guest} (size {=size})", NEVER)
+        .remark("Proxmox can't make a disk smaller.")
+        .facts(&[OptionNamedBy("disk")]),
+    row(Post, "{guest}/template", "Make a template of {guest}", NEVER).remark("A template can't run."),
+    row(Post, "{guest}/move_disk", "Move disk {=disk} of {guest} on {cluster} and delete the old copy", MOVE_BACK)
+        .when(Value("delete", "1"))
+        .facts(&[OptionNamedBy("disk")]),
+    row(Post, "{guest}/move_disk", "Move disk {=disk} of {guest}", MOVE_BACK).facts(&[OptionNamedBy("disk")]),
+    row(
+        Post,
+        "{guest}/move_volume",
+        "Move volume {=volume} of {guest} on {cluster} and delete the old copy",
+        MOVE_BACK,
+    )
+    .when(Value("delete", "1"))
+    .facts(&[OptionNamedBy("volume")]),
+    row(Post, "{guest}/move_volume", "Move volume {=volume} of {guest}", MOVE_BACK).facts(&[OptionNamedBy("volume")]),
+    row(Put, "{guest}/unlink", "Delete the disks {=idlist} of {guest}", NEVER)
+        .when(Value("force", "1"))
+        .facts(&[Disks]),
+    row(Put, "{guest}/unlink", "Detach the disks {=idlist} of {guest}", "Attaching them again undoes this.")
+        .remark("A disk that is detached already is deleted.")
+        .facts(&[Disks]),
+    row(Put, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
+        .when(Item("delete", "unused"))
+        .facts(&[Object]),
+    row(Post, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
+        .when(Item("delete", "unused"))
+        .facts(&[Object]),
+    row(Put, "{guest}/config", "Change the configuration of {guest}", UNSAID)
+        .when(Value("force", "1"))
+        .facts(&[Object]),
+    row(Post, "{guest}/config", "Change the configuration of {guest}", UNSAID)
+        .when(Value("force", "1"))
+        .facts(&[Object]),
+    row(Put, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
+    row(Post, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
+    row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", "Deleting the clone undoes this."),
+    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", "Migrating it back undoes this."),
+    row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
+        .when(Value("delete", "1"))
+        .facts(&[Disks]),
+    row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster", UNSAID)
+        .remark("Its disks are copied there. The original stays here, stopped."),
+    row(Post, "{guest}/agent/exec", "Run a program inside {guest}", UNSAID),
+    row(Post, "{guest}/agent/file-write", "Write the file {=file} inside {guest}", NEVER)
+        .remark("A file of that name is replaced."),
+    row(
+        Post,
+        "{guest}/agent/set-user-password",
+        "Set the password of user {=username} inside {guest}",
+        "Only setting the old password again undoes this.",
+    ),
+    row(Post, "{guest}/monitor", "Run a command in the QEMU monitor of {guest}", UNSAID),
+    row(Put, "{guest}/sendkey", "Press the key {=key} in {guest}", UNSAID),
+    row(Post, "{guest}/termproxy", "Open a console of {guest}", UNSAID),
+    row(Post, "{guest}/vncproxy", "Open a console of {guest}", UNSAID),
+    row(Post, "{guest}/spiceproxy", "Open a console of {guest}", UNSAID),
+    row(Get, "{guest}/vncwebsocket", "Open a console of {guest}", UNSAID),
+    row(Post, "{guest}/mtunnel", "Open a tunnel for the migration of {guest}", UNSAID),
+    row(Get, "{guest}/mtunnelwebsocket", "Open a tunnel for the migration of {guest}", UNSAID),
+    row(Post, "/nodes/{node}/qemu", "Restore {=archive} over VM {=vmid} on node {node}", NEVER)
+        .when(Value("force", "1"))
+        .remark("The disks and the configuration that the guest has now are lost."),
+    row(Post, "/nodes/{node}/lxc", "Restore {=ostemplate} over container {=vmid} on node {node}", NEVER)
+        .when(Value("force", "1"))
+        .remark("The disks and the configuration that the guest has now are lost."),
+    row(Post, "/nodes/{node}/qemu", "Create VM {=vmid} on node {node}", "Deleting it undoes this."),
+    row(Post, "/nodes/{node}/lxc", "Create container {=vmid} on node {node}", "Deleting it undoes this."),
+    // Firewall rules of a guest, a node, a security group, a virtual network and the data center.
+    row(Delete, "{guest}/firewall/rules/{pos}", "Delete firewall rule {pos} of {guest}", ADD_AGAIN).facts(&[Object]),
+    row(Delete, "{guest}/firewall/aliases/{name}", "Delete firewall alias {name} of {guest}", ADD_AGAIN)
+        .facts(&[Object]),
+    row(Delete, "{guest}/firewall/ipset/{name}", "Delete IP set {name} of {guest}", CREATE_AGAIN),
+    row(Delete, "{guest}/firewall/ipset/{name}/{cidr}", "Remove {cidr} from IP set {name} of {guest}", ADD_AGAIN),
+    row(Delete, "/nodes/{node}/firewall/rules/{pos}", "Delete firewall rule {pos} of node {node}", ADD_AGAIN)
+        .facts(&[Object]),
+    row(Delete, "/cluster/firewall/rules/{pos}", "Delete firewall rule {pos} of the data center", ADD_AGAIN)
+        .facts(&[Object]),
+    row(Delete, "/cluster/firewall/groups/{group}/{pos}", "Delete rule {pos} of security group {group}", ADD_AGAIN)
+        .facts(&[Object]),
+    row(Delete, "/cluster/firewall/groups/{group}", "Delete security group {group}", CREATE_AGAIN),
+    row(Delete, "/cluster/firewall/aliases/{name}", "Delete firewall alias {name}", ADD_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/firewall/ipset/{name}", "Delete IP set {name}", CREATE_AGAIN),
+    row(Delete, "/cluster/firewall/ipset/{name}/{cidr}", "Remove {cidr} from IP set {name}", ADD_AGAIN),
+    row(Put, "/cluster/firewall/options", "Change the firewall options of the data center", SET_BACK).facts(&[Object]),
+    row(
+        Delete,
+        "/cluster/sdn/vnets/{vnet}/firewall/rules/{pos}",
+        "Delete firewall rule {pos} of virtual network {vnet}",
+        ADD_AGAIN,
+    )
+    .facts(&[Object]),
+    // Many guests at once.
+    row(Post, "/nodes/{node}/stopall", "Shut guests of node {node} down", "Starting them again undoes this.")
+        .when(Value("force-stop", "0")),
+    row(
+        Post,
+        "/nodes/{node}/stopall",
+        "Shut guests of node {node} on {cluster} down, and cut the power of those that take too long",
+        START_GUESTS_AGAIN,
+    ),
+    row(Post, "/nodes/{node}/startall", "Start guests of node {node}", "Shutting them down undoes this."),
+    row(Post, "/nodes/{node}/suspendall", "Suspend guests of node {node}", "Resuming them undoes this."),
+    row(
+        Post,
+        "/nodes/{node}/migrateall",
+        "Migrate guests of node {node} to node {=target}",
+        "Migrating them back undoes this.",
+    ),
+    row(Post, "/cluster/bulk-action/guest/shutdown", "Shut guests down", "Starting them again undoes this.")
+        .when(Value("force-stop", "0")),
+    row(
+        Post,
+        "/cluster/bulk-action/guest/shutdown",
+        "Shut guests on {cluster} down, and cut the power of those that take too long",
+        START_GUESTS_AGAIN,
+    ),
+    row(Post, "/cluster/bulk-action/guest/start", "Start guests", "Shutting them down undoes this."),
+    row(Post, "/cluster/bulk-action/guest/suspend", "Suspend guests", "Resuming them undoes this."),
+    row(
+        Post,
+        "/cluster/bulk-action/guest/migrate",
+        "Migrate guests to node {=target}",
+        "Migrating them back undoes this.",
+    ),
+    // Nodes.
+    row(Post, "/nodes/{node}/status", "Reboot node {node}", UNSAID)
+        .when(Value("command", "reboot"))
+        .remark("Its guests go down with it."),
+    row(Post, "/nodes/{node}/status", "Shut node {node} down", "Only switching the node on again undoes this.")
+        .when(Value("command", "shutdown"))
+        .remark("Its guests go down with it."),
+    row(
+        Delete,
+        "/nodes/{node}/network/{iface}",
+        "Delete network interface {iface} from the configuration of node {node}",
+        ADD_AGAIN,
+    )
+    .remark("It takes effect when the network configuration is applied.")
+    .facts(&[Object]),
+    row(Delete, "/nodes/{node}/network", "Discard the pending network changes of node {node}", NEVER)
+        .facts(&[PendingNetwork]),
+    row(Put, "/nodes/{node}/network", "Apply the pending network changes of node {node}", UNSAID)
+        .remark("If they are wrong, the node and its guests lose their connection.")
+        .facts(&[PendingNetwork]),
+    row(Put, "/nodes/{node}/disks/wipedisk", "Wipe disk {=disk} of node {node}", NEVER),
+    row(Post, "/nodes/{node}/disks/initgpt", "Write a new partition table to disk {=disk} of node {node}", NEVER),
+    row(Post, "/nodes/{node}/disks/directory", "Format {=device} of node {node} as directory {=name}", NEVER),
+    row(Post, "/nodes/{node}/disks/lvm", "Make volume group {=name} of {=device} on node {node}", NEVER)
+        .remark("What is on the disk is lost."),
+    row(Post, "/nodes/{node}/disks/lvmthin", "Make thin pool {=name} of {=device} on node {node}", NEVER)
+        .remark("What is on the disk is lost."),
+    row(Post, "/nodes/{node}/disks/zfs", "Make ZFS pool {=name} of {=devices} on node {node}", NEVER)
+        .remark("What is on the disks is lost."),
+    row(Delete, "/nodes/{node}/disks/directory/{name}", "Unmount directory {name} of node {node}", UNSAID)
+        .remark("With cleanup-disks, what is on the disk is lost."),
+    row(Delete, "/nodes/{node}/disks/lvm/{name}", "Destroy volume group {name} of node {node} and its data", NEVER),
+    row(Delete, "/nodes/{node}/disks/lvmthin/{name}", "Destroy thin pool {name} of node {node} and its data", NEVER),
+    row(Delete, "/nodes/{node}/disks/zfs/{name}", "Destroy ZFS pool {name} of node {node} and its data", NEVER)
+        .facts(&[Object]),
+    row(Post, "/nodes/{node}/services/{service}/stop", "Stop service {service} of node {node}", UNSAID)
+        .remark("Without some services, the node can't be reached, so nothing here can start it again."),
+    row(Post, "/nodes/{node}/services/{service}/restart", "Restart service {service} of node {node}", UNSAID),
+    row(Post, "/nodes/{node}/services/{service}/reload", "Reload service {service} of node {node}", UNSAID),
+    row(
+        Delete,
+        "/nodes/{node}/certificates/custom",
+        "Delete the certificate of node {node}",
+        "Uploading it again undoes this.",
+    ),
+    row(Post, "/nodes/{node}/certificates/custom", "Replace the certificate of node {node}", UNSAID),
+    row(Post, "/nodes/{node}/execute", "Run a batch of API calls on node {node}", UNSAID),
+    row(Post, "/nodes/{node}/vncshell", "Open a shell on node {node}", UNSAID),
+    row(Post, "/nodes/{node}/termproxy", "Open a shell on node {node}", UNSAID),
+    row(Post, "/nodes/{node}/spiceshell", "Open a shell on node {node}", UNSAID),
+    row(Get, "/nodes/{node}/vncwebsocket", "Open a shell on node {node}", UNSAID),
+    row(Delete, "/nodes/{node}/subscription", "Delete the subscription key of node {node}", ADD_AGAIN),
+    row(Delete, "/nodes/{node}/tasks/{upid}", "Stop the task {upid}", NEVER).remark("The task ends unfinished."),
+    row(Post, "/nodes/{node}/ceph/osd", "Make an OSD of {=dev} on node {node}", NEVER)
+        .remark("What is on the disk is lost."),
+    row(Delete, "/nodes/{node}/ceph/osd/{osdid}", "Destroy OSD {osdid} of node {node}", NEVER),
+    row(Delete, "/nodes/{node}/ceph/pool/{name}", "Destroy Ceph pool {name} and its data", NEVER),
+    row(Delete, "/nodes/{node}/ceph/fs/{name}", "Destroy CephFS {name}", NEVER),
+    row(Delete, "/nodes/{node}/ceph/mds/{name}", "Destroy metadata server {name} of node {node}", CREATE_AGAIN),
+    row(Delete, "/nodes/{node}/ceph/mgr/{id}", "Destroy Ceph manager {id} of node {node}", CREATE_AGAIN),
+    row(Delete, "/nodes/{node}/ceph/mon/{monid}", "Destroy Ceph monitor {monid} of node {node}", CREATE_AGAIN),
+    row(Post, "/nodes/{node}/ceph/stop", "Stop Ceph services on node {node}", "Starting them again undoes this."),
+    row(Post, "/nodes/{node}/ceph/restart", "Restart Ceph services on node {node}", UNSAID),
+    // Storages, volumes and backups.
+    row(
+        Delete,
+        "/nodes/{node}/storage/{storage}/content/{volume}",
+        "Delete volume {volume} of storage {storage}",
+        NEVER,
+    )
+    .facts(&[Object]),
+    row(Delete, "/nodes/{node}/storage/{storage}/prunebackups", "Delete old backups on storage {storage}", NEVER)
+        .facts(&[PrunedBackups]),
+    row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", ADD_STORAGE)
+        .remark("The data on it stays.")
+        .facts(&[Object]),
+    row(Post, "/nodes/{node}/vzdump", "Back guests up on node {node} and delete older backups", NEVER)
+        .when(Given("prune-backups")),
+    row(Post, "/nodes/{node}/vzdump", "Back guests up on node {node} and delete older backups", NEVER)
+        .when(Value("remove", "1")),
+    row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
+    row(Post, "/nodes/{node}/vzdump", "Back guests up on node {node}", UNSAID),
+    row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
+        .remark("The backups that it made are kept.")
+        .facts(&[Object]),
+    row(Delete, "/cluster/replication/{id}", "Delete replication job {id}", CREATE_AGAIN)
+        .remark("The copies at its target are deleted, unless keep is set.")
+        .facts(&[Object]),
+    // High availability.
+    row(Delete, "/cluster/ha/resources/{sid}", "Remove {sid} from high availability", ADD_AGAIN)
+        .remark("The guest itself stays.")
+        .facts(&[Object]),
+    row(Delete, "/cluster/ha/rules/{rule}", "Delete HA rule {rule}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/ha/groups/{group}", "Delete HA group {group}", CREATE_AGAIN).facts(&[Object]),
+    row(
+        Post,
+        "/cluster/ha/resources/{sid}/relocate",
+        "Stop {sid} and start it again on node {=node}",
+        "Relocating it back undoes this.",
+    ),
+    row(Post, "/cluster/ha/resources/{sid}/migrate", "Migrate {sid} to node {=node}", "Migrating it back undoes this."),
+    // Users and permissions.
+    row(
+        Put,
+        "/access/acl",
+        "Revoke the role {=roles} on {=path} from {=users|groups|tokens}",
+        "Granting it again undoes this.",
+    )
+    .when(Value("delete", "1")),
+    row(Put, "/access/acl", "Grant the role {=roles} on {=path} to {=users|groups|tokens}", "Revoking it undoes this."),
+    row(Delete, "/access/users/{userid}", "Delete user {userid}", NEVER)
+        .remark("The user's API tokens, second factors and permissions go too.")
+        .facts(&[Object]),
+    row(Post, "/access/users", "Create user {=userid}", "Deleting the user undoes this."),
+    row(Put, "/access/users/{userid}", "Change user {userid}", SET_BACK).facts(&[Object]),
+    row(Delete, "/access/users/{userid}/token/{tokenid}", "Revoke API token {tokenid} of user {userid}", NEVER)
+        .remark("Programs that use it lose their access at once.")
+        .facts(&[Object]),
+    row(
+        Post,
+        "/access/users/{userid}/token/{tokenid}",
+        "Create API token {tokenid} of user {userid}",
+        "Revoking the token undoes this.",
+    ),
+    row(
+        Put,
+        "/access/users/{userid}/token/{tokenid}",
+        "Make a new secret for API token {tokenid} of user {userid}",
+        NEVER,
+    )
+    .when(Value("regenerate", "1"))
+    .facts(&[Object]),
+    row(Put, "/access/users/{userid}/token/{tokenid}", "Change API token {tokenid} of user {userid}", SET_BACK)
+        .facts(&[Object]),
+    row(
+        Put,
+        "/access/password",
+        "Set the password of user {=userid}",
+        "Only setting the old password again undoes this.",
+    ),
+    row(Delete, "/access/tfa/{userid}/{id}", "Delete a second factor of user {userid}", NEVER).facts(&[Object]),
+    row(Put, "/access/users/{userid}/unlock-tfa", "Unlock the second factors of user {userid}", UNSAID),
+    row(Post, "/access/groups", "Create group {=groupid}", "Deleting the group undoes this."),
+    row(Put, "/access/groups/{groupid}", "Change group {groupid}", SET_BACK).facts(&[Object]),
+    row(Delete, "/access/groups/{groupid}", "Delete group {groupid}", UNSAID)
+        .remark("The permissions of the group go too.")
+        .facts(&[Object]),
+    row(Post, "/access/roles", "Create role {=roleid}", "Deleting the role undoes this."),
+    row(Put, "/access/roles/{roleid}", "Change role {roleid}", SET_BACK).facts(&[Object]),
+    row(Delete, "/access/roles/{roleid}", "Delete role {roleid}", UNSAID)
+        .remark("The permissions that use the role go too.")
+        .facts(&[Object]),
+    row(Post, "/access/domains", "Create login realm {=realm}", "Deleting the realm undoes this."),
+    row(Put, "/access/domains/{realm}", "Change login realm {realm}", SET_BACK).facts(&[Object]),
+    row(Delete, "/access/domains/{realm}", "Delete login realm {realm}", CREATE_AGAIN)
+        .remark("Its users can't log in until then.")
+        .facts(&[Object]),
+    // Pools, and the cluster as a whole.
+    row(Delete, "/pools/{poolid}", "Delete pool {poolid}", CREATE_POOL).facts(&[Object]),
+    row(Delete, "/pools", "Delete pool {=poolid}", CREATE_POOL),
+    row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK).facts(&[Object]),
+    row(Put, "/pools", "Change pool {=poolid}", SET_BACK),
+    row(Delete, "/cluster/config/nodes/{node}", "Remove node {node} from the cluster", NEVER),
+    row(Post, "/cluster/config", "Make this node the first of a new cluster", NEVER),
+    row(Post, "/cluster/config/join", "Join this node to another cluster", NEVER),
+    row(Post, "/cluster/config/nodes/{node}", "Add node {node} to the cluster", UNSAID),
+    row(Put, "/cluster/sdn", "Apply the pending changes of the virtual networks on all nodes", UNSAID)
+        .remark("If they are wrong, guests lose their connection."),
+    row(Post, "/cluster/sdn/rollback", "Discard the pending changes of the virtual networks", NEVER),
+    row(Delete, "/cluster/sdn/zones/{zone}", "Delete virtual network zone {zone}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/sdn/vnets/{vnet}", "Delete virtual network {vnet}", CREATE_AGAIN).facts(&[Object]),
+    row(
+        Delete,
+        "/cluster/sdn/vnets/{vnet}/subnets/{subnet}",
+        "Delete subnet {subnet} of virtual network {vnet}",
+        CREATE_AGAIN,
+    )
+    .facts(&[Object]),
+    row(Delete, "/cluster/mapping/dir/{id}", "Delete directory mapping {id}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/mapping/pci/{id}", "Delete PCI mapping {id}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/mapping/usb/{id}", "Delete USB mapping {id}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/metrics/server/{id}", "Delete metrics server {id}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/acme/account/{name}", "Deactivate ACME account {name}", NEVER).facts(&[Object]),
+    row(Delete, "/cluster/acme/plugins/{id}", "Delete ACME plugin {id}", CREATE_AGAIN),
+    row(Delete, "/cluster/notifications/matchers/{name}", "Delete notification matcher {name}", CREATE_AGAIN)
+        .facts(&[Object]),
+    row(Delete, "/cluster/jobs/realm-sync/{id}", "Delete realm sync job {id}", CREATE_AGAIN).facts(&[Object]),
+];
+
+/// Returns the effect of a call, if the table has it. `template` is the path of its operation with placeholders.
+pub fn find_effect(method: Method, template: &str, params: &ApiParams) -> Option<&'static OperationEffect> {
+    let template = shorten_guest_path(template);
+    let is_template = |effect: &&OperationEffect| {
+        let rest = match (&template, effect.template.strip_prefix("{guest}")) {
+            (GuestPath::Guest(rest), Some(wanted)) => *rest == wanted,
+            (GuestPath::Other(whole), None) => *whole == effect.template,
+            _ => false,
+        };
+        rest && effect.method == method
+    };
+    TABLE.iter().filter(is_template).find(|effect| effect.condition.holds(params))
+}
+
+/// The template of a path, without the part that leads to a guest.
+enum GuestPath<'t> {
+    /// The part after the number of the guest.
+    Guest(&'t str),
+    Other(&'t str),
+}
+
+fn shorten_guest_path(template: &str) -> GuestPath<'_> {
+    let rest = ["/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}"].iter().find_map(|p| template.strip_prefix(p));
+    rest.map_or(GuestPath::Other(template), GuestPath::Guest)
+}
+
+impl Condition {
+    fn holds(self, params: &ApiParams) -> bool {
+        let any = |fits: &dyn Fn(&str, &str) -> bool| params.iter().any(|(name, value)| fits(name, value));
+        match self {
+            Self::Always => true,
+            Self::Value(name, value) => any(&|given, is| given == name && is == value),
+            Self::Given(name) => any(&|given, value| given == name && !value.is_empty()),
+            // (PVE: a list is split at commas, semicolons and white space.)
+            Self::Item(name, start) => any(&|given, value| {
+                let mut items = value.split([',', ';', ' ', '\t', '\n']);
+                given == name && items.any(|item| item.starts_with(start))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::schema::embedded_schema;
+
+    fn to_params(pairs: &[(&str, &str)]) -> ApiParams {
+        let mut params = ApiParams::new();
+        pairs.iter().for_each(|(name, value)| params.push(name, value));
+        params
+    }
+
+    /// Returns the names in braces, with their `=`.
+    fn placeholders(phrase: &str) -> Vec<&str> {
+        phrase.split('{').skip(1).map(|rest| rest.split('}').next().expect("a name")).collect()
+    }
+
+    #[test]
+    fn every_row_describes_an_operation_by_its_own_parameters() {
+        for effect in TABLE {
+            let kinds = if effect.template.starts_with("{guest}") {
+                vec!["/nodes/{node}/qemu/{vmid}", "/nodes/{node}/lxc/{vmid}"]
+            } else {
+                vec![""]
+            };
+            let operations: Vec<_> = kinds
+                .iter()
+                .filter_map(|kind| {
+                    let template = effect.template.replacen("{guest}", kind, 1);
+                    embedded_schema().find_by_template(effect.method, &template)
+                })
+                .collect();
+            assert!(!operations.is_empty(), "{} {}", effect.method, effect.template);
+            if let Value(name, _) | Given(name) | Item(name, _) = effect.condition {
+                // Of two kinds of guests, one may lack it.
+                let is_known = operations.iter().any(|operation| operation.parameter(name).is_some());
+                assert!(is_known, "{} {}: {name}", effect.method, effect.template);
+            }
+            for operation in operations {
+                for name in placeholders(effect.phrase) {
+                    let known = match name.strip_prefix('=') {
+                        Some(names) => names.split('|').all(|name| operation.parameter(name).is_some()),
+                        None => matches!(name, "guest" | "cluster") || operation.is_path_parameter(name),
+                    };
+                    assert!(known, "{} {}: {name}", effect.method, effect.template);
+                }
+            }
+            assert!(effect.undo.is_empty() || effect.undo.ends_with('.'), "{}", effect.undo);
+            assert!(effect.remark.is_empty() || effect.remark.ends_with('.'), "{}", effect.remark);
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_some_call() {
+        for effect in TABLE {
+            let template = effect.template.replacen("{guest}", "/nodes/{node}/qemu/{vmid}", 1);
+            let params = match effect.condition {
+                Condition::Always => ("", ""),
+                Condition::Value(name, value) => (name, value),
+                Condition::Given(name) => (name, "x"),
+                Condition::Item(name, start) => (name, start),
+            };
+            let found = find_effect(effect.method, &template, &to_params(&[params])).expect("a row");
+            assert!(std::ptr::eq(found, effect), "{} {} is hidden by an earlier row", effect.method, effect.template);
+        }
+    }
+
+    #[test]
+    fn parameters_select_the_row() {
+        let undo = |params: &[(&str, &str)]| {
+            let template = "/nodes/{node}/lxc/{vmid}/config";
+            find_effect(Method::Put, template, &to_params(params)).expect("a row").undo
+        };
+        assert_eq!(undo(&[("memory", "1")]), SET_BACK);
+        assert_eq!(undo(&[("delete", "tags")]), SET_BACK);
+        assert_eq!(undo(&[("delete", "tags;unused0")]), NEVER);
+        assert!(find_effect(Method::Post, "/nodes/{node}/time", &to_params(&[])).is_none());
+    }
+}

@@ -1,0 +1,71 @@
+//! Values in the words of a sentence.
+
+use super::table::push_single_line;
+use super::units::{push_byte_size, push_duration};
+use crate::pve::guests::Guest;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Returns number, name, kind, node and state of a guest: `100 "web01" (qemu on pve1, running)`.
+pub(crate) fn guest_label(guest: &Guest) -> String {
+    let name = if guest.name.is_empty() { String::new() } else { format!(" \"{}\"", single_line(&guest.name)) };
+    let unknown = |text: &str, word: &str| if text.is_empty() { word.to_owned() } else { single_line(text) };
+    let node = unknown(&guest.node, "an unknown node");
+    format!("{}{name} ({} on {node}, {})", guest.vmid, guest.kind.as_str(), unknown(&guest.status, "state unknown"))
+}
+
+/// Returns a value on one line, cut if it is long.
+pub(crate) fn single_line(value: &str) -> String {
+    let mut text = String::new();
+    push_single_line(&mut text, value);
+    text
+}
+
+/// Returns a time as ISO 8601 in UTC, to the second.
+pub(crate) fn format_time(seconds: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
+    // A year has four digits.
+    if seconds < 253_402_300_800 { humantime::format_rfc3339_seconds(time).to_string() } else { "?".into() }
+}
+
+/// Returns the current time in seconds since 1970.
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+pub(crate) fn format_duration(seconds: u64) -> String {
+    let mut text = String::new();
+    push_duration(&mut text, seconds);
+    text
+}
+
+pub(crate) fn format_bytes(bytes: u64) -> String {
+    let mut text = String::new();
+    push_byte_size(&mut text, bytes as f64);
+    text
+}
+
+pub(crate) fn format_percent(fraction: f64) -> String {
+    format!("{:.0}%", fraction * 100.0)
+}
+
+/// Returns the used fraction of processors: `12% of 4 cores`.
+pub(crate) fn format_cpu(fraction: f64, cores: f64) -> String {
+    let noun = if cores == 1.0 { "core" } else { "cores" };
+    format!("{} of {cores} {noun}", format_percent(fraction))
+}
+
+/// Returns `1 guest` or `2 guests`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_iso_and_never_panic() {
+        assert_eq!(format_time(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!([format_time(u64::MAX), format_time(253_402_300_800)], ["?", "?"]);
+    }
+}

