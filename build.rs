@@ -35,7 +35,7 @@ struct Summary<'a> {
 }
 
 /// The risks that the program knows (`Risk::from_code`).
-const RISK_CODES: [&str; 13] = ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "F>", "F!>", "X", "X>"];
+const RISK_CODES: [&str; 14] = ["R", "S", "O", "O!", "O~", "O>", "F", "F!", "F~", "F>", "F!>", "X", "X!", "X>"];
 
 /// Returns the list of paths, each with its methods, as in `apidoc.js`. In addition each method has `risk`, `rank`,
 /// `summary` and, unless it is a plain read, `reason`. Common parameters have a `description`.

@@ -13,8 +13,8 @@ use crate::config::Limits;
 use crate::mcp::context::Caller;
 use crate::mcp::in_flight::{CallGuard, InFlightCalls};
 use crate::mcp::message::{
-    BUSY, InvalidMessage, MAX_BATCH, Message, RpcRequest, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE,
-    encode_too_long, parse_message, skip_byte_order_mark, split_batch,
+    BUSY, InvalidMessage, MAX_BATCH, Message, QUEUE_TIMEOUT_MESSAGE, RpcRequest, SERVER_BUSY_MESSAGE,
+    SERVER_STOPPING_MESSAGE, encode_too_long, parse_message, skip_byte_order_mark, split_batch,
 };
 use crate::mcp::{McpServer, TransportContext};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -31,6 +31,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 struct StdioCall {
     line: Vec<u8>,
     guard: CallGuard,
+    /// For the call to begin.
+    begin_by: Deadline,
     memory: CallMemory,
     /// The memory of the line.
     _reservation: MemoryReservation,
@@ -116,7 +118,9 @@ impl StdioServer {
         let workers = {
             let session = session.clone();
             WorkerPool::new(limits.max_calls, move |call: StdioCall| {
-                if let Ok(Message::Request(request)) = parse_message(&call.line) {
+                if call.begin_by.remaining().is_zero() {
+                    session.reject(&call, QUEUE_TIMEOUT_MESSAGE);
+                } else if let Ok(Message::Request(request)) = parse_message(&call.line) {
                     session.handle_request(&request, call.guard.cancel.clone().with_memory(call.memory));
                 }
             })
@@ -127,6 +131,7 @@ impl StdioServer {
             handle: handle.clone(),
             max_bytes: limits.max_body_bytes,
             memory: MemoryBudget::new(limits.max_buffered_bytes),
+            queue_timeout: limits.queue_timeout,
         };
         thread::Builder::new().name("stdin".into()).stack_size(CALL_STACK_BYTES).spawn(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| reader.read_messages(input)));
@@ -188,6 +193,7 @@ struct StdinReader<W> {
     max_bytes: usize,
     /// The memory of messages and of the answers of nodes.
     memory: Arc<MemoryBudget>,
+    queue_timeout: Duration,
 }
 
 impl<W: Write> StdinReader<W> {
@@ -235,7 +241,8 @@ impl<W: Write> StdinReader<W> {
                     server.record_busy(&request, caller);
                     return output.write_line(&request.encode_rejection(BUSY, SERVER_BUSY_MESSAGE));
                 };
-                if let Err(call) = self.workers.submit(StdioCall { line, guard, memory, _reservation }) {
+                let begin_by = Deadline::from_now(self.queue_timeout);
+                if let Err(call) = self.workers.submit(StdioCall { line, guard, begin_by, memory, _reservation }) {
                     let is_stopped = *self.handle.lock() == SessionPhase::Stopped;
                     let message = if is_stopped { SERVER_STOPPING_MESSAGE } else { SERVER_BUSY_MESSAGE };
                     self.session.reject(&call, message);
@@ -445,6 +452,17 @@ mod tests {
         handle.stop();
         thread.join().unwrap();
         assert_last_answers(&output);
+    }
+
+    #[test]
+    fn a_call_that_waited_too_long_is_told_that_it_did_not_begin() {
+        let (input, output, thread) =
+            start_server(Limits { queue_timeout: Duration::ZERO, stop_timeout: LONG, ..Limits::default() });
+        input.send(wait_call(1)).unwrap();
+        let answer = output.recv_timeout(LONG).unwrap();
+        assert_eq!((&answer["id"], &answer["error"]["message"]), (&json!(1), &json!(QUEUE_TIMEOUT_MESSAGE)));
+        drop(input);
+        thread.join().unwrap();
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Cancellation of one call: a flag to poll, and hooks that wake its threads from blocking I/O. The call's trace and the
-//! account of its memory travel with it.
+//! Cancellation of one call: a flag to poll, and hooks that wake its threads from blocking I/O. The call's trace, the
+//! account of its memory and the check of its rights travel with it.
 
 use crate::base::heartbeat::Heartbeat;
 use crate::base::memory::CallMemory;
@@ -11,12 +11,16 @@ use std::time::Duration;
 /// An action that ends a blocking wait, for instance by shutting a socket down. It must not block.
 pub type CancelHook = Box<dyn Fn() + Send>;
 
+/// A check right before a request is sent: whether the caller's present rights allow it. It must not block.
+pub type SendCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A handle to the cancellation of one call. Clones refer to the same call.
 #[derive(Clone, Default)]
 pub struct CancelToken {
     inner: Arc<CancelState>,
     trace: Option<TraceParent>,
     memory: CallMemory,
+    send_check: Option<SendCheck>,
 }
 
 /// The reason of a cancellation. A higher one replaces a lower one.
@@ -133,6 +137,16 @@ impl CancelToken {
         Self { memory, ..self }
     }
 
+    /// Attaches the check of the caller's rights.
+    pub fn with_send_check(self, check: SendCheck) -> Self {
+        Self { send_check: Some(check), ..self }
+    }
+
+    /// Returns whether the caller's present rights allow a request of this call to be sent.
+    pub fn may_send(&self) -> bool {
+        self.send_check.as_ref().is_none_or(|check| check())
+    }
+
     pub fn memory(&self) -> &CallMemory {
         &self.memory
     }
@@ -162,7 +176,7 @@ impl CancelToken {
         let child = Arc::new(CancelState { _parent: parent, reason, progress, ..CancelState::default() });
         listeners.children.push(Child { number, state: Arc::downgrade(&child), from });
         drop(listeners);
-        Self { inner: child, trace: self.trace, memory: self.memory.clone() }
+        Self { inner: child, trace: self.trace, memory: self.memory.clone(), send_check: self.send_check.clone() }
     }
 
     /// Cancels the call. A thread with a hook ([`CancelToken::on_cancel`]) is woken at once, any other sees the flag at

@@ -118,6 +118,7 @@ fn collect_named_vmids(segments: &[&str], params: &ApiParams) -> BTreeSet<u32> {
 }
 
 /// The guests that a change affects.
+#[derive(Clone)]
 pub(super) struct AffectedGuests {
     named_vmids: BTreeSet<u32>,
     scope: AffectedScope,

@@ -128,13 +128,13 @@ fn protects_only_numbers(policy: EffectivePolicy<'_>) -> bool {
     policy.protect().all(|selector| matches!(selector, GuestSelector::Vmid(_)))
 }
 
-fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
+pub(super) fn deny(call: AuditedCall<'_>, reason: Denial) -> DeniedCall {
     call.record_denial(&reason);
     DeniedCall { operation: format!("{} {}", call.method, call.path), reason }
 }
 
 /// Denies a call that affects a protected guest, or that may affect one as far as the server can see.
-fn check_protection(
+pub(super) fn check_protection(
     policy: EffectivePolicy<'_>,
     risk: Risk,
     affected: &AffectedGuests,

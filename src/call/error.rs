@@ -34,7 +34,7 @@ impl CallError {
         match self {
             Self::Plan(error) => !error.says_nothing_was_sent(),
             Self::Denied(_) | Self::Confirmation(_) | Self::ConfirmationRequired(_) => true,
-            Self::Execute(error) => matches!(error, ExecuteError::AuditLog(_)),
+            Self::Execute(error) => matches!(error, ExecuteError::AuditLog(_) | ExecuteError::Denied(_)),
             Self::Lookup(_) | Self::Watch(_) => false,
         }
     }

@@ -1,6 +1,7 @@
 //! The execution of a confirmed call.
 
 use super::confirm::Confirmed;
+use super::denied_call::DeniedCall;
 use super::failure::{Explanation, explain_failure, is_wrong_node};
 use super::follow_up::FollowUpKind;
 use super::handle::ClusterHandle;
@@ -36,6 +37,9 @@ pub struct Outcome {
 pub enum ExecuteError {
     #[error("{0}; without it nothing is changed")]
     AuditLog(AuditWriteError),
+    /// The rights of the client changed before the call was sent.
+    #[error(transparent)]
+    Denied(Box<DeniedCall>),
     #[error(transparent)]
     Api(Box<ApiFailure>),
 }
@@ -53,6 +57,7 @@ impl Hint for ExecuteError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::AuditLog(error) => error.hint(),
+            Self::Denied(denied) => denied.hint(),
             Self::Api(failure) => {
                 let next_step = failure.explanation.as_ref().and_then(|explanation| explanation.next_step.as_deref());
                 match (failure.error.hint(), next_step) {
@@ -79,7 +84,9 @@ impl Confirmed<'_> {
             return match moved.send() {
                 Ok(response) => complete(moved.planned(), response),
                 // The first read was sent, so its error is the answer.
-                Err(SendError::AuditLog(_)) => Err(build_failure(&cluster, self.planned(), error)),
+                Err(SendError::AuditLog(_) | SendError::Denied(_)) => {
+                    Err(build_failure(&cluster, self.planned(), error))
+                }
                 Err(error) => Err(build_failure(&cluster, moved.planned(), error)),
             };
         }
@@ -160,6 +167,7 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
 fn build_failure(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>, error: SendError) -> ExecuteError {
     match error {
         SendError::AuditLog(error) => ExecuteError::AuditLog(error),
+        SendError::Denied(denied) => ExecuteError::Denied(Box::new(denied)),
         SendError::Api(error) => ExecuteError::Api(Box::new(ApiFailure {
             explanation: explain_failure(cluster, &planned.path, &error),
             notes: planned.notes.clone(),

@@ -131,9 +131,19 @@ impl<'a> ClusterHandle<'a> {
         states.filter_map(|state| Some(state.backoff?.to_string())).collect()
     }
 
-    /// Returns whether secrets are removed from the cluster's texts: only full access on both sides shows them.
+    /// Returns whether secrets are removed from the cluster's texts: only full access on both sides shows them, when the
+    /// call began and now.
     pub fn needs_redaction(&self) -> bool {
-        self.policy().access() < AccessLevel::Full
+        self.policy().access() < AccessLevel::Full || self.has_lost_full_access()
+    }
+
+    fn has_lost_full_access(&self) -> bool {
+        let scope = &self.scope;
+        if scope.rights.generation() == scope.generation {
+            return false;
+        }
+        let present = scope.rights.current();
+        present.find_policy(scope.origin.client, self.name()).map_or(true, |policy| policy.access() < AccessLevel::Full)
     }
 
     /// Removes secrets from a text, if the caller may not see them.

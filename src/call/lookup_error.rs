@@ -55,6 +55,7 @@ impl LookupError {
                     | PveError::UnsendablePath { .. }
                     | PveError::BackingOff { .. }
                     | PveError::Busy { .. }
+                    | PveError::NotPermitted
             )
         )
     }

@@ -18,7 +18,7 @@ use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation}
 use super::resolve_path::{PathChange, check_node_name, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
-use crate::policy::{AssessedCall, Risk, RiskAssessment};
+use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment};
 use crate::pve::Method;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::parameter_error::ParameterErrors;
@@ -197,7 +197,7 @@ fn check_operation_call(
         let other_methods = other_methods(spec, &found, data);
         PlanError::InvalidParameters { problems, other_methods }
     };
-    parameter_check::unwrap_json_texts(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
+    parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
     let mut notes = correct_values(&operation, &mut data)?;
     if method != Method::Get && !schema.is_live() {
@@ -332,10 +332,19 @@ fn look_up_affected<'a>(
     }
     check_operation(call, template, risk)?;
     check_named_guests(call, affected)?;
+    Ok(Some(look_up_guest_view(cluster, cluster.policy(), affected)))
+}
+
+/// Looks up the guests on which a policy depends.
+pub(super) fn look_up_guest_view<'a>(
+    cluster: &'a ClusterHandle<'a>,
+    policy: EffectivePolicy<'_>,
+    affected: &AffectedGuests,
+) -> GuestView<'a> {
     let is_node = matches!(affected.scope(), AffectedScope::Node(_));
     let guests = cluster.look_up_guests();
     let nodes = (is_node && guests.is_ok()).then(|| cluster.look_up_nodes());
-    let token = (guests.is_ok() && protection_needs_token(cluster.policy(), affected))
-        .then(|| cluster.look_up_token_privileges());
-    Ok(Some(GuestView { guests, nodes, token }))
+    let token =
+        (guests.is_ok() && protection_needs_token(policy, affected)).then(|| cluster.look_up_token_privileges());
+    GuestView { guests, nodes, token }
 }

@@ -190,9 +190,9 @@ fn parse<T: DeserializeOwned>(json: &str) -> Looked<T> {
 #[cfg(test)]
 mod tests {
     use crate::call::operation::find_embedded_operation;
-    use crate::policy::Risk;
+    use crate::policy::{AssessedCall, Risk};
     use crate::pve::Method;
-    use crate::pve::knowledge::effects::{Fact, find_effect};
+    use crate::pve::knowledge::effects::{Fact, Undo, find_effect};
     use crate::pve::params::ApiParams;
     use crate::pve::path::ApiPath;
     use crate::pve::schema::embedded_schema;
@@ -211,6 +211,35 @@ mod tests {
         ] {
             let operation = find_embedded_operation(Method::Get, &ApiPath::from_static(path)).expect(path);
             assert_eq!(operation.risk(), Risk::READ, "{path}");
+        }
+    }
+
+    /// The values that select a row of the effects, or a line of the risks.
+    const VALUES: [&str; 9] =
+        ["0", "1", "unused0", "reboot", "shutdown", "keep-all=1", "keep-last=1", "cipassword", "name"];
+
+    #[test]
+    fn the_way_back_agrees_with_the_risk() {
+        for operation in embedded_schema().operations().filter(|operation| operation.method() != Method::Get) {
+            let (method, template) = (operation.method(), operation.template());
+            let segments: Vec<&str> = template.split('/').skip(1).collect();
+            let call =
+                AssessedCall { method: method.as_str(), template, segments: &segments, operation: operation.risk() };
+            let names = operation.parameters().filter(|parameter| !operation.is_path_parameter(parameter.name()));
+            let calls = names.flat_map(|parameter| VALUES.map(|value| Some((parameter.name(), value))));
+            for param in calls.chain([None]) {
+                let mut params = ApiParams::new();
+                param.iter().for_each(|(name, value)| params.push(name, value));
+                let Some(effect) = find_effect(method, template, &params) else { continue };
+                let is_irreversible = call.assess(params.iter()).risk.irreversible;
+                let loses = matches!(effect.undo, Undo::Never | Undo::Partly(_));
+                assert!(is_irreversible || !loses, "{method} {template} {param:?} is told as irreversible");
+                let is_told_undoable = matches!(effect.undo, Undo::By(_));
+                assert!(
+                    !operation.risk().irreversible || !is_told_undoable,
+                    "{method} {template} {param:?} is told as undoable"
+                );
+            }
         }
     }
 

@@ -1,13 +1,17 @@
 //! The scope of one tool call: its caller and the clusters that the caller may use.
 
 use super::confirmation_codes::ConfirmationCodes;
+use super::rights::RightsStore;
 use super::visibility::VisibleClusters;
 use crate::audit::AuditLog;
 use crate::base::cancel::CancelToken;
+use crate::base::hint::Hint;
 use crate::base::trace::{CallId, TraceParent};
 use crate::config::Client;
 use crate::render::list::RenderedList;
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Receives facts about a tool call, from any of its threads.
 pub trait CallObserver: Sync {
@@ -33,8 +37,9 @@ pub enum ConfirmationStep {
 }
 
 /// The origin of one tool call, for the policy and the audit log.
+#[derive(Clone, Copy)]
 pub struct CallOrigin<'a> {
-    pub client: &'a Client,
+    pub client: &'a Arc<Client>,
     /// `None` on stdio.
     pub address: Option<IpAddr>,
     pub transport: &'static str,
@@ -50,8 +55,22 @@ pub struct CallOrigin<'a> {
 pub struct CallScope<'a> {
     pub(super) origin: &'a CallOrigin<'a>,
     pub(super) clusters: &'a VisibleClusters,
+    pub(super) rights: &'a Arc<RightsStore>,
+    /// Generation of the snapshot of the rights that the scope was made of.
+    pub(super) generation: u64,
     pub(super) audit: &'a AuditLog,
     pub(super) confirmation_codes: &'a ConfirmationCodes,
+}
+
+/// The client of a call has no rights any more. It had some when it was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("refused: the operator removed this client or replaced its token. Nothing was sent")]
+pub struct RemovedClient;
+
+impl Hint for RemovedClient {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("ask the operator of this server for a new token (`proxmox-mcp token`)".into())
+    }
 }
 
 impl<'a> CallScope<'a> {

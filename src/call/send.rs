@@ -1,14 +1,21 @@
 //! The only place that sends requests to a cluster. Each one is recorded in the audit log.
 
+use super::authorize::{deny, protection_needs_guests};
 use super::confirm::Confirmed;
-use crate::audit::AuditWriteError;
+use super::denied_call::DeniedCall;
+use super::judged_call::JudgedCall;
+use super::plan::look_up_guest_view;
+use super::shared_object::SharedObject;
+use crate::audit::{AuditDecision, AuditWriteError};
 use crate::base::cancel::CancelToken;
+use crate::policy::Denial;
 use crate::pve::Method;
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::error::PveError;
 use crate::pve::guests::{self, Guest};
 use crate::pve::task::{self, TaskProgress, TaskResult, TaskState, Upid, WaitLimits};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The reason why a request has no response.
@@ -16,6 +23,8 @@ use std::time::Instant;
 pub(super) enum SendError {
     /// The start of a change could not be recorded, so nothing was sent.
     AuditLog(AuditWriteError),
+    /// The rights of the client changed before the call was sent.
+    Denied(DeniedCall),
     Api(PveError),
 }
 
@@ -32,18 +41,65 @@ impl Confirmed<'_> {
             })?;
         }
         let start = Instant::now();
-        let cancel = planned.cluster.cancel.child_token();
-        let (cluster, path, params) = (planned.cluster.cluster, &planned.path, &planned.params);
-        let result = match planned.method {
-            Method::Get => planned
-                .cluster
-                .read_deadline()
-                .and_then(|deadline| cluster.get_with_deadline(deadline, path, params, &cancel)),
-            method => cluster.call(method, path, params, &cancel),
-        };
+        let result = self.request(|cluster, cancel| match planned.method {
+            Method::Get => {
+                let deadline = planned.cluster.read_deadline()?;
+                cluster.get_with_deadline(deadline, &planned.path, &planned.params, cancel)
+            }
+            method => cluster.call(method, &planned.path, &planned.params, cancel),
+        });
         let upid = result.as_ref().ok().map(|response| response.data().trim_matches('"'));
         self.record_end(result.as_ref().err(), upid.filter(|text| text.starts_with("UPID:")), start);
-        result.map_err(SendError::Api)
+        match result {
+            Err(PveError::NotPermitted) => Err(match self.judge_again() {
+                Err(reason) => SendError::Denied(deny(planned.audited(), reason)),
+                // The rights came back in the meantime.
+                Ok(_) => SendError::Api(PveError::NotPermitted),
+            }),
+            result => result.map_err(SendError::Api),
+        }
+    }
+
+    /// Makes a request as long as the present rights allow it. The rights are checked right before it is sent. If that
+    /// check needs to know the guests of the cluster, they are looked up, and the request is made once more.
+    fn request<T>(
+        &self,
+        mut request: impl FnMut(&Cluster, &CancelToken) -> Result<T, PveError>,
+    ) -> Result<T, PveError> {
+        let handle = self.planned().cluster;
+        let mut judged = handle.scope.generation;
+        loop {
+            let check = self.judged_call().into_send_check(handle.scope.rights.clone(), judged);
+            let cancel = handle.cancel.child_token().with_send_check(Arc::new(check));
+            let result = request(handle.cluster, &cancel);
+            if !matches!(result, Err(PveError::NotPermitted)) || self.planned().risk.is_read_only() {
+                return result;
+            }
+            match self.judge_again() {
+                Ok(generation) if generation != judged => judged = generation,
+                _ => return result,
+            }
+        }
+    }
+
+    /// Judges the call by the present rights, and looks up the guests on which they depend. Returns the generation of the
+    /// rights.
+    fn judge_again(&self) -> Result<u64, Denial> {
+        let planned = self.planned();
+        let handle = planned.cluster;
+        let snapshot = handle.scope.rights.current();
+        let policy = snapshot.find_policy(handle.scope.origin.client, handle.name())?;
+        let members = (policy.protects_guests() && *planned.affected.shared() != SharedObject::None)
+            .then(|| planned.affected.with_members(handle.look_up_members(planned.affected.shared())));
+        let affected = members.as_ref().unwrap_or(&planned.affected);
+        let view = protection_needs_guests(policy, planned.risk, affected)
+            .then(|| look_up_guest_view(handle, policy, affected));
+        self.judged_call().judge(&snapshot, affected, view.as_ref())?;
+        Ok(snapshot.generation)
+    }
+
+    fn judged_call(&self) -> JudgedCall {
+        JudgedCall::new(self.planned(), self.decision() == AuditDecision::Confirmed)
     }
 
     /// Sends a read that the server makes by itself.
@@ -94,8 +150,7 @@ impl Confirmed<'_> {
 
     /// Reads the status of a task once, without a record. [`Confirmed::record_probes`] records all of them.
     pub(super) fn probe_task(&self, upid: &Upid, deadline: Instant) -> Result<TaskState, PveError> {
-        let handle = self.planned().cluster;
-        task::fetch_status(handle.cluster, upid, deadline, &handle.cancel.child_token())
+        self.request(|cluster, cancel| task::fetch_status(cluster, upid, deadline, cancel))
     }
 
     /// Records the probes of a task as one look-up.
@@ -106,11 +161,10 @@ impl Confirmed<'_> {
     /// Sends a read and records its end.
     fn record_read<T>(
         &self,
-        request: impl FnOnce(&Cluster, &CancelToken) -> Result<T, PveError>,
+        request: impl FnMut(&Cluster, &CancelToken) -> Result<T, PveError>,
     ) -> Result<T, PveError> {
-        let handle = self.planned().cluster;
         let start = Instant::now();
-        let result = request(handle.cluster, &handle.cancel.child_token());
+        let result = self.request(request);
         self.record_end(result.as_ref().err(), None, start);
         result
     }

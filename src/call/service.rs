@@ -1,18 +1,18 @@
 //! The state that all calls share.
 
 use super::confirmation_codes::ConfirmationCodes;
-use super::scope::{CallOrigin, CallScope};
-use super::visibility::ClusterVisibility;
+use super::rights::RightsStore;
+use super::scope::{CallOrigin, CallScope, RemovedClient};
 use crate::audit::AuditLog;
 use crate::config::Client;
 use crate::pve::client::cluster::Clock;
 use crate::pve::client::manager::ClusterManager;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-/// The clusters, the audit log and the confirmation codes.
+/// The rights of the clients, the audit log and the confirmation codes.
 pub struct CallService {
-    /// Replaced as a whole. A running call keeps the clusters with which it began.
-    visibility: RwLock<Arc<ClusterVisibility>>,
+    /// Replaced as a whole.
+    rights: Arc<RightsStore>,
     confirmation_codes: ConfirmationCodes,
     audit: Arc<AuditLog>,
 }
@@ -27,8 +27,8 @@ impl CallService {
         clients: &[Client],
         audit: Arc<AuditLog>,
     ) -> Result<Self, ring::error::Unspecified> {
-        let visibility = RwLock::new(Arc::new(ClusterVisibility::new(clusters, clients)));
-        Ok(Self { visibility, confirmation_codes: ConfirmationCodes::new()?, audit })
+        let rights = Arc::new(RightsStore::new(clusters, clients));
+        Ok(Self { rights, confirmation_codes: ConfirmationCodes::new()?, audit })
     }
 
     /// Replaces the clock by which confirmation codes expire.
@@ -39,27 +39,26 @@ impl CallService {
 
     /// Returns the current clusters.
     pub fn clusters(&self) -> ClusterManager {
-        self.current_visibility().all.manager.clone()
+        self.rights.current().all_clusters().clone()
     }
 
-    /// Replaces clusters and clients for the calls that begin from now on.
+    /// Replaces clusters and clients in one step, also for calls that have not been sent.
     pub fn replace_clusters(&self, clusters: ClusterManager, clients: &[Client]) {
-        let visibility = Arc::new(ClusterVisibility::new(clusters, clients));
-        *self.visibility.write().unwrap_or_else(PoisonError::into_inner) = visibility;
+        self.rights.replace(clusters, clients);
     }
 
-    /// Runs one tool call in its scope.
-    pub fn run<T>(&self, origin: &CallOrigin<'_>, run: impl FnOnce(CallScope<'_>) -> T) -> T {
-        let visibility = self.current_visibility();
-        run(CallScope {
-            origin,
-            clusters: visibility.for_client(origin.client),
+    /// Runs one tool call in its scope, with the present rights of its client. `origin.client` says only which client it
+    /// is.
+    pub fn run<T>(&self, origin: &CallOrigin<'_>, run: impl FnOnce(CallScope<'_>) -> T) -> Result<T, RemovedClient> {
+        let snapshot = self.rights.current();
+        let client = snapshot.find_client(origin.client).ok_or(RemovedClient)?;
+        Ok(run(CallScope {
+            origin: &CallOrigin { client, ..*origin },
+            clusters: snapshot.clusters_of(client),
+            rights: &self.rights,
+            generation: snapshot.generation,
             audit: &self.audit,
             confirmation_codes: &self.confirmation_codes,
-        })
-    }
-
-    fn current_visibility(&self) -> Arc<ClusterVisibility> {
-        self.visibility.read().unwrap_or_else(PoisonError::into_inner).clone()
+        }))
     }
 }

@@ -2,6 +2,7 @@
 
 use proxmox_mcp::config::{Client, ClusterConfig};
 use proxmox_mcp::policy::{ConfirmationPolicy, OperationPattern};
+use proxmox_mcp::pve::client::manager::ClusterManager;
 use std::fmt::Write;
 
 /// Returns the addresses of a cluster's nodes.
@@ -29,6 +30,43 @@ pub fn clients(clients: &[Client]) -> String {
         text.push(')');
     }
     text
+}
+
+/// Returns the names of the clusters and clients that a reload adds, removes or changes.
+pub fn changes(before: &ClusterManager, after: &ClusterManager, clients: &[Client], new_clients: &[Client]) -> String {
+    let mut changes = Vec::new();
+    let settings = |manager: &ClusterManager| -> Vec<ClusterConfig> {
+        manager.clusters().iter().map(|cluster| cluster.settings().clone()).collect()
+    };
+    let (old, new) = (settings(before), settings(after));
+    compare("cluster", &old, &new, |cluster| &cluster.name, |one, other| one == other, &mut changes);
+    compare("client", clients, new_clients, |client| &client.name, Client::has_same_settings, &mut changes);
+    let default = |manager: &ClusterManager| manager.default_cluster().map(|cluster| cluster.settings().name.clone());
+    if default(before) != default(after) {
+        changes.push("default cluster changed".into());
+    }
+    if changes.is_empty() { "unchanged".into() } else { changes.join(", ") }
+}
+
+fn compare<T>(
+    kind: &str,
+    before: &[T],
+    after: &[T],
+    name: impl Fn(&T) -> &String,
+    is_same: impl Fn(&T, &T) -> bool,
+    changes: &mut Vec<String>,
+) {
+    let find = |entries: &[T], wanted: &T| entries.iter().position(|entry| name(entry) == name(wanted));
+    for new in after {
+        match find(before, new) {
+            None => changes.push(format!("{kind} {} added", name(new))),
+            Some(at) if !is_same(&before[at], new) => changes.push(format!("{kind} {} changed", name(new))),
+            Some(_) => {}
+        }
+    }
+    for old in before.iter().filter(|old| find(after, old).is_none()) {
+        changes.push(format!("{kind} {} removed", name(old)));
+    }
 }
 
 /// Returns a line for each pattern of the lists, with the number of operations that it fits.

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod client_setup;
 mod config;
+mod core_dumps;
 mod describe;
 mod failure;
 mod file_stamps;
@@ -62,8 +63,14 @@ pub fn run() -> ExitCode {
 
 fn run_command(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        None => serve::run(cli),
-        Some(Command::Stdio) => stdio::run(cli),
+        None => {
+            core_dumps::disable();
+            serve::run(cli)
+        }
+        Some(Command::Stdio) => {
+            core_dumps::disable();
+            stdio::run(cli)
+        }
         Some(Command::Check) => check::run(cli),
         Some(Command::Token { name }) => token::run(cli, name.as_deref()),
         Some(Command::Audit(audit)) => match &audit.action {

@@ -1,5 +1,5 @@
-//! Reload of the configuration while the server runs. A reload is all-or-nothing: an invalid configuration is rejected,
-//! and calls in flight finish under the configuration they started with.
+//! Reload of the configuration while the server runs. A reload is all-or-nothing: an invalid configuration is rejected.
+//! A request that was sent finishes, and one that was not is judged again.
 
 use super::cli::Cli;
 use super::config::configured_clients;
@@ -7,7 +7,7 @@ use super::describe;
 use super::failure::Failure;
 use super::file_stamps::FileStamps;
 use super::listeners::Listeners;
-use proxmox_mcp::config;
+use proxmox_mcp::config::{self, Client};
 use proxmox_mcp::http::HttpHandle;
 use proxmox_mcp::pve::client::manager::ClusterManager;
 use proxmox_mcp::sanitize::printable_path;
@@ -36,6 +36,8 @@ pub struct Reloader<'a> {
     /// Stamps of the files that are in use.
     pub stamps: FileStamps,
     pub tools: &'a ToolState,
+    /// The clients that are in use.
+    pub clients: Vec<Client>,
     /// The HTTP server; `None` for stdio.
     pub http: Option<(HttpHandle, &'a Listeners)>,
 }
@@ -60,37 +62,53 @@ impl Reloader<'_> {
         }
     }
 
-    fn reload(&self) {
-        let Some(path) = &self.path else {
+    fn reload(&mut self) {
+        let Some(path) = self.path.clone() else {
             return log::info!("SIGHUP ignored: there is no configuration file");
         };
-        match self.replace(path) {
-            Ok(summary) => log::info!("reloaded {}: {summary}", printable_path(path)),
+        match self.replace(&path) {
+            Ok(summary) => log::info!("reloaded {}: {summary}", printable_path(&path)),
             Err(failure) => {
-                log::error!("cannot reload {}, keeping the current configuration: {failure}", printable_path(path));
+                log::error!("cannot reload {}, keeping the current configuration: {failure}", printable_path(&path));
             }
         }
     }
 
     /// Returns a summary of the new configuration.
-    fn replace(&self, path: &Path) -> Result<String, Failure> {
+    fn replace(&mut self, path: &Path) -> Result<String, Failure> {
         let clusters = config::load(path).map_err(|errors| Failure::Usage(errors.to_string().replace('\n', "; ")))?;
         let clients = configured_clients(self.cli, &clusters)?;
         if let Some((_, listeners)) = &self.http {
+            self.require_clients(&clients)?;
             listeners.require_auth_off_loopback(&clients, self.cli.http.insecure_no_auth)?;
         }
-        let manager = ClusterManager::from_previous(&self.tools.clusters(), &clusters, &self.cli.limits())
+        let previous = self.tools.clusters();
+        let manager = ClusterManager::from_previous(&previous, &clusters, &self.cli.limits())
             .map_err(|error| Failure::Usage(error.to_string()))?;
+        let changes = describe::changes(&previous, &manager, &self.clients, &clients);
         let names: Vec<&str> = clusters.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-        let summary = format!("clusters: {}; clients: {}", names.join(", "), describe::clients(&clients));
+        let summary = format!("clusters: {}; clients: {}; {changes}", names.join(", "), describe::clients(&clients));
         match &self.http {
             Some((handle, _)) => {
-                // Clients come first: no client may use a new cluster with its old permissions.
-                handle.replace_clients(clients.clone());
+                // The rights come first, in one step. The HTTP server only knows which token belongs to which client.
                 self.tools.replace_clusters(manager, &clients);
+                handle.replace_clients(clients.clone());
             }
             None => self.tools.replace_clusters(manager, &[]),
         }
+        self.clients = clients;
         Ok(summary)
+    }
+
+    /// Refuses a configuration that takes the last client away, since a server without clients accepts every caller.
+    fn require_clients(&self, clients: &[Client]) -> Result<(), Failure> {
+        match clients.is_empty() && !self.clients.is_empty() {
+            true => Err(Failure::Usage(
+                "it has no client any more, and would open the server to every caller. hint: name a client in \"clients\", \
+                 or restart the server to run it without client tokens"
+                    .into(),
+            )),
+            false => Ok(()),
+        }
     }
 }

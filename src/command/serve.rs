@@ -46,6 +46,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         path: loaded.path,
         stamps: loaded.stamps,
         tools: &tools,
+        clients: clients.clone(),
         http: Some((handle.clone(), &listeners)),
     };
     let (watched, stopped) = (handle.clone(), handle);

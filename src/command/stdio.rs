@@ -19,7 +19,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let handle = session.handle();
     let channel = ReloadChannel::open(move || handle.stop())?;
     let mut result = Ok(());
-    let reloader = Reloader { cli, path: loaded.path, stamps: loaded.stamps, tools: &tools, http: None };
+    let reloader =
+        Reloader { cli, path: loaded.path, stamps: loaded.stamps, tools: &tools, clients: Vec::new(), http: None };
     let find_stall = || {
         let stalled = mcp.count_stalled_calls(StallLimits::for_clusters(&tools).call);
         (stalled >= limits.max_calls).then(|| StalledPart::Calls.to_string())

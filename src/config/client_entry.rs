@@ -12,17 +12,25 @@ const CLIENT_FIELDS: [&str; 9] =
     ["token_sha256", "access", "exec", "clusters", "confirm", "deny", "allow", "protect", "structured"];
 const CLIENTS_EXAMPLE: &str = r#"{"clients": {"laptop": {"token_sha256": "…", "access": "full"}}}"#;
 
-/// Reads the valid clients. `clusters` are the names of the file's clusters.
+/// Reads the valid clients. `clusters` are the names of the file's clusters. A member without a client is an error: the
+/// operator who removed the last one may not know that a server without clients accepts every caller.
 pub(super) fn read_clients(value: Option<OrderedJson>, clusters: &[String], errors: &mut ConfigErrors) -> Vec<Client> {
     let entries = match value {
         Some(OrderedJson::Object(entries)) => entries,
-        Some(OrderedJson::Null) | None => return Vec::new(),
+        None => return Vec::new(),
+        Some(OrderedJson::Null) => {
+            errors.add_top_level_error("clients", FieldError::NoClient);
+            return Vec::new();
+        }
         Some(other) => {
             let form = format!("an object with a name for each client, {CLIENTS_EXAMPLE}");
             errors.add_top_level_error("clients", FieldError::wrong_kind(&other, form));
             return Vec::new();
         }
     };
+    if entries.iter().all(|(name, value)| is_comment(name) && !matches!(value, OrderedJson::Object(_))) {
+        errors.add_top_level_error("clients", FieldError::NoClient);
+    }
     let (mut clients, mut names) = (Vec::<Client>::new(), Vec::new());
     for (name, value) in entries {
         let fields = match value {

@@ -86,6 +86,8 @@ pub(super) enum FieldError {
     EmptySecret,
     #[error("is the token of another client too")]
     SharedToken,
+    #[error("has no client")]
+    NoClient,
     #[error("names a file that {0}")]
     File(#[from] FileError),
     #[error(transparent)]
@@ -165,6 +167,11 @@ impl Hint for FieldError {
             Self::SeveralSecrets { sources } => format!("keep one of {}", join_quoted(sources.iter().copied())).into(),
             Self::UnsetVariable => "set it, or write the variable's name alone".into(),
             Self::EmptySecret => "put the token's secret there".into(),
+            Self::NoClient => {
+                "name the clients that may use the server. To run it without client tokens, remove \"clients\" \
+                               and restart the server: it then accepts every caller that reaches it"
+                    .into()
+            }
             Self::SharedToken => "make one for each client with `proxmox-mcp token`".into(),
             Self::File(error) => return error.hint(),
             Self::Endpoint(error) => return error.hint(),

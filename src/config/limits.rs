@@ -47,6 +47,8 @@ pub struct Limits {
     /// From the start of a call on POST /mcp to that of its event stream, if the call is not answered before and its
     /// client accepts a stream.
     pub stream_delay: Duration,
+    /// For a call of an SSE session or of stdio to get a worker thread. A call that waited longer is not run.
+    pub queue_timeout: Duration,
     /// Interval of keep-alive comments on an SSE stream.
     pub sse_keepalive: Duration,
     /// For calls in flight to end after the signal to stop.
@@ -89,6 +91,8 @@ impl Default for Limits {
             write_timeout: seconds(10),
             // Far below the shortest time, 30 s, after which common proxies end a silent connection.
             stream_delay: seconds(5),
+            // The SDKs of clients give up after 60 s.
+            queue_timeout: seconds(30),
             sse_keepalive: seconds(15),
             stop_timeout: seconds(8),
             slow_call: seconds(10),

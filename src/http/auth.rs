@@ -28,6 +28,8 @@ pub enum AuthError {
     MissingToken,
     #[error("unknown client token in the Authorization header")]
     UnknownToken,
+    #[error("client token revoked while the request arrived")]
+    RevokedToken,
     #[error("invalid Authorization header")]
     InvalidHeader,
     #[error("too many wrong client tokens from this address")]
@@ -43,6 +45,7 @@ impl Hint for AuthError {
                 "send one header `Authorization: Bearer TOKEN`; the server's operator creates a token with \
                  `proxmox-mcp token`"
             }
+            Self::RevokedToken => "ask the server's operator for a new token (`proxmox-mcp token`)",
             Self::UnknownToken => {
                 "check that it was copied completely, or ask the server's operator for a new one (`proxmox-mcp token`)"
             }
@@ -56,9 +59,11 @@ impl Hint for AuthError {
 impl AuthError {
     pub fn refusal_reason(&self) -> RefusalReason {
         match self {
-            Self::MissingToken | Self::UnknownToken | Self::InvalidHeader | Self::ProxyWithoutToken(_) => {
-                RefusalReason::Token
-            }
+            Self::MissingToken
+            | Self::UnknownToken
+            | Self::RevokedToken
+            | Self::InvalidHeader
+            | Self::ProxyWithoutToken(_) => RefusalReason::Token,
             Self::TooManyFailures { .. } => RefusalReason::WrongTokens,
         }
     }
@@ -67,7 +72,9 @@ impl AuthError {
     pub fn to_response(&self) -> HttpResponse {
         let (code, challenge) = match self {
             Self::MissingToken => ("unauthorized", r#"Bearer realm="proxmox-mcp""#),
-            Self::UnknownToken => ("invalid_token", r#"Bearer realm="proxmox-mcp", error="invalid_token""#),
+            Self::UnknownToken | Self::RevokedToken => {
+                ("invalid_token", r#"Bearer realm="proxmox-mcp", error="invalid_token""#)
+            }
             Self::InvalidHeader => ("invalid_request", r#"Bearer realm="proxmox-mcp", error="invalid_request""#),
             // No token would help the client, so there is no challenge.
             Self::ProxyWithoutToken(_) => return HttpResponse::json(403, self.to_json("client_token_required")),
@@ -166,6 +173,16 @@ impl Authenticator {
         matching.cloned().ok_or_else(|| self.record_failure(peer, now))
     }
 
+    /// Returns the present entry of a client that was authenticated before. A reload may have replaced or removed it.
+    pub fn find_present(&self, client: &Arc<Client>) -> Result<Arc<Client>, AuthError> {
+        let clients = self.clients();
+        if clients.is_empty() && !client.has_token() {
+            return Ok(client.clone());
+        }
+        let present = clients.iter().find(|present| present.token_sha256.ct_eq(&client.token_sha256));
+        present.cloned().ok_or(AuthError::RevokedToken)
+    }
+
     /// Logs the first request of an address without a readable token. Clients and probes repeat such requests.
     fn log_missing_token(&self, error: &AuthError, peer: IpAddr, now: Instant) {
         if self.missing_tokens.record_failure(peer, now).first {
@@ -259,9 +276,14 @@ mod tests {
     fn a_refusal_is_json() {
         let too_many = AuthError::TooManyFailures { retry_after: Duration::ZERO };
         let through_proxy = AuthError::ProxyWithoutToken(ProxySign::ForeignHost);
-        for error in
-            [AuthError::MissingToken, AuthError::UnknownToken, AuthError::InvalidHeader, through_proxy, too_many]
-        {
+        for error in [
+            AuthError::MissingToken,
+            AuthError::UnknownToken,
+            AuthError::RevokedToken,
+            AuthError::InvalidHeader,
+            through_proxy,
+            too_many,
+        ] {
             let body: serde_json::Value = serde_json::from_slice(error.to_response().body()).unwrap();
             assert!(body["error"].is_string() && body["error_description"].is_string());
         }

@@ -2,7 +2,7 @@
 
 use super::quota::QuotaError;
 use crate::base::hint::{Hint, render_error};
-use crate::mcp::message::{BUSY, RpcRequest, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE};
+use crate::mcp::message::{BUSY, QUEUE_TIMEOUT_MESSAGE, RpcRequest, SERVER_BUSY_MESSAGE, SERVER_STOPPING_MESSAGE};
 use std::borrow::Cow;
 use thiserror::Error;
 
@@ -16,6 +16,8 @@ pub enum CallRejection {
     Quota(#[from] QuotaError),
     #[error("{SERVER_STOPPING_MESSAGE}")]
     ServerStopping,
+    #[error("{QUEUE_TIMEOUT_MESSAGE}")]
+    QueueTimeout,
     #[error("call not run: the earlier answers of its batch are too large together")]
     BatchTooLarge,
 }
@@ -23,7 +25,7 @@ pub enum CallRejection {
 impl Hint for CallRejection {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::ServerBusy | Self::ServerStopping => None,
+            Self::ServerBusy | Self::ServerStopping | Self::QueueTimeout => None,
             Self::SessionBusy => Some("send it again when one of them has ended".into()),
             Self::Quota(error) => error.hint(),
             Self::BatchTooLarge => Some("send it by itself".into()),

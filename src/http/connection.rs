@@ -132,7 +132,7 @@ impl ConnectionHandler<'_> {
 
     /// Checks a request, reads its body and calls its route. A rejection before the body is read closes the connection.
     fn handle_request(&mut self, body: &mut Vec<u8>, memory: &mut CallMemory) -> Result<RouteOutcome, RequestError> {
-        let (route, client) = match self.precheck() {
+        let (route, mut client) = match self.precheck() {
             Ok(checked) => checked,
             Err(response) if self.head.has_body() => return Ok(response.with_close().into()),
             Err(response) => return Ok(response.into()),
@@ -152,6 +152,11 @@ impl ConnectionHandler<'_> {
                         self.state.metrics().count_refusal(RefusalReason::BufferedBytes);
                     }
                 })?;
+            // The body may have taken as long as `body_timeout` allows.
+            match self.find_present_client(&client) {
+                Ok(present) => client = present,
+                Err(response) => return Ok(response.into()),
+            }
         }
         let (stream, permit, head, bytes) = (&self.stream, self.permit, &self.head, self.input.head());
         let trace = head.single_value(bytes, "traceparent").and_then(TraceParent::parse);
@@ -160,6 +165,17 @@ impl ConnectionHandler<'_> {
         let mut request =
             HttpRequest { stream, caller, permit, cors: self.cors.as_ref(), body, reservation, memory, head, bytes };
         Ok((route.handler)(self.state, &mut request))
+    }
+
+    /// Returns the present entry of the request's client, or the response to a client that has none any more.
+    fn find_present_client(&self, client: &Arc<Client>) -> Result<Arc<Client>, HttpResponse> {
+        if !routes::requires_token(self.role, self.head.path(self.input.head())) {
+            return Ok(client.clone());
+        }
+        self.state.authenticator.find_present(client).map_err(|error| {
+            self.state.metrics().count_refusal(error.refusal_reason());
+            error.to_response()
+        })
     }
 
     /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. `Err` is the

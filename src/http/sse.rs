@@ -12,6 +12,7 @@ use super::sse_session::SseSession;
 use super::sse_sessions::{SseCall, SseCallPermit};
 use super::state::HttpState;
 use crate::base::cancel::CancelToken;
+use crate::base::deadline::Deadline;
 use crate::base::memory::{CallMemory, MemoryReservation};
 use crate::mcp::context::Caller;
 use crate::mcp::message::{InvalidMessage, MAX_BATCH, Message, parse_message, split_batch};
@@ -109,7 +110,9 @@ fn handle_message(
                 // Registered before it runs, so that an early cancellation finds it.
                 let guard = session.calls.register(message.id());
                 let MessageMemory { memory, reservation } = memory;
-                let call = SseCall { caller: caller.clone(), body, guard, permit, memory, _reservation: reservation };
+                let begin_by = Deadline::from_now(state.limits.queue_timeout);
+                let caller = caller.clone();
+                let call = SseCall { caller, body, guard, permit, begin_by, memory, _reservation: reservation };
                 match state.workers.submit(call) {
                     Ok(()) => true,
                     Err(call) if state.is_stopping() => call.reject(&state.mcp, &CallRejection::ServerStopping),

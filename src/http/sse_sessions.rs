@@ -7,6 +7,7 @@ use super::cors::{CorsOrigin, response_headers};
 use super::quota::QuotaPermit;
 use super::response::HttpResponse;
 use super::sse_session::{SessionSlot, SseSession};
+use crate::base::deadline::Deadline;
 use crate::base::memory::{CallMemory, MemoryReservation};
 use crate::config::{Client, Limits};
 use crate::mcp::McpServer;
@@ -50,6 +51,8 @@ pub struct SseCall {
     pub(super) body: Vec<u8>,
     pub(super) guard: CallGuard,
     pub(super) permit: SseCallPermit,
+    /// For the call to begin.
+    pub(super) begin_by: Deadline,
     pub(super) memory: CallMemory,
     /// The memory of the message.
     pub(super) _reservation: MemoryReservation,
@@ -64,11 +67,15 @@ pub struct SseCallPermit {
 impl SseCall {
     /// Runs the call and sends its response.
     pub fn run(self, mcp: &McpServer) {
-        let Self { caller, body, guard, permit, memory, _reservation } = self;
-        let session = permit.slot.session.clone();
-        if session.events.has_ended() {
+        if self.permit.slot.session.events.has_ended() {
             return;
         }
+        if self.begin_by.remaining().is_zero() {
+            self.reject(mcp, &CallRejection::QueueTimeout);
+            return;
+        }
+        let Self { caller, body, guard, permit, memory, begin_by: _, _reservation } = self;
+        let session = permit.slot.session.clone();
         let Ok(Message::Request(request)) = parse_message(&body) else { return };
         if let Some(response) = session.handle_request(mcp, &caller, &request, guard.cancel.clone().with_memory(memory))
         {

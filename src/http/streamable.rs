@@ -254,13 +254,17 @@ enum AcceptedFormat {
 }
 
 impl AcceptedFormat {
-    /// Reads the Accept headers. A client without one gets JSON. Returns `None` if it accepts neither format.
+    /// Reads the Accept headers. A client without one gets JSON. Returns `None` if it accepts neither format. A weight of
+    /// zero means "not acceptable" (RFC 9110, section 12.4.2).
     fn from_request(request: &HttpRequest<'_>) -> Option<Self> {
         let (mut json, mut events, mut has_range) = (false, false, false);
         for range in request.headers("accept").flat_map(|value| value.split(|b| *b == b',')) {
-            let media_type = range.split(|b| *b == b';').next().expect("a split has a first part");
-            let range = media_type.trim_ascii().to_ascii_lowercase();
+            let mut parts = range.split(|b| *b == b';').map(|part| part.trim_ascii().to_ascii_lowercase());
+            let range = parts.next().expect("a split has a first part");
             has_range = true;
+            if parts.any(|weight| matches!(weight.as_slice(), b"q=0" | b"q=0.0" | b"q=0.00" | b"q=0.000")) {
+                continue;
+            }
             json |= matches!(range.as_slice(), b"*/*" | b"application/*" | b"application/json");
             events |= matches!(range.as_slice(), b"*/*" | b"text/*" | b"text/event-stream");
         }

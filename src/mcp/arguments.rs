@@ -137,10 +137,10 @@ impl ParameterKind {
     /// Returns true if a string is JSON text of another value. A string that may be meant as a text stays one.
     fn reads_json_text(self, text: &str) -> bool {
         match self {
-            Self::Text | Self::Words => false,
+            Self::Text => false,
             Self::Name => text.trim_start().starts_with(['[', '"']),
-            // A key may be quoted.
-            Self::CommaList => text.trim_start().starts_with('['),
+            // A key or a word may be quoted.
+            Self::Words | Self::CommaList => text.trim_start().starts_with('['),
             Self::Flag | Self::Choice(_) | Self::Object | Self::Count | Self::TextList => true,
         }
     }
@@ -223,7 +223,8 @@ impl ToolParameter {
             }
             (ParameterKind::Words, Value::Array(items)) => join_texts(&items, " ").map(Value::from),
             (ParameterKind::CommaList, Value::Array(items)) => join_texts(&items, ",").map(Value::from),
-            (ParameterKind::Text | ParameterKind::Name | ParameterKind::Words | ParameterKind::CommaList, value) => {
+            (ParameterKind::Name, value) => read_text(&value).map(|text| text.trim().into()),
+            (ParameterKind::Text | ParameterKind::Words | ParameterKind::CommaList, value) => {
                 read_text(&value).map(Value::from)
             }
             (ParameterKind::TextList, Value::Array(items)) => {
@@ -518,13 +519,16 @@ mod tests {
             ("path", json!(r#"{"a":1}"#), json!(r#"{"a":1}"#)),
             ("path", json!("null"), json!("null")),
             ("query", json!(["web", "prod", 5]), json!("web prod 5")),
-            ("query", json!("[1]"), json!("[1]")),
+            ("query", json!(r#"["web", "prod"]"#), json!("web prod")),
+            ("query", json!("[web"), json!("[web")),
+            ("query", json!(r#""web prod""#), json!(r#""web prod""#)),
             ("cluster", json!("007"), json!("007")),
             ("cluster", json!("null"), json!("null")),
             ("cluster", json!(r#"["lab"]"#), json!("lab")),
             ("cluster", json!(r#" "lab""#), json!("lab")),
             ("cluster", json!(r#""lab"#), json!(r#""lab"#)),
             ("cluster", json!(7), json!("7")),
+            ("cluster", json!(" lab\n"), json!("lab")),
             ("fields", json!(["name", "vmid"]), json!("name,vmid")),
             ("fields", json!(r#" ["name", "vmid"]"#), json!("name,vmid")),
             ("fields", json!("[name"), json!("[name")),

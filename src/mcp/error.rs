@@ -25,6 +25,9 @@ pub const SERVER_BUSY_MESSAGE: &str =
 /// Text for [`BUSY`] if the server stops before it has begun the call.
 pub const SERVER_STOPPING_MESSAGE: &str =
     "call not begun: the server is stopping. hint: reconnect and send it again in a few seconds";
+/// Text for [`BUSY`] if a call waited too long for a worker thread.
+pub const QUEUE_TIMEOUT_MESSAGE: &str =
+    "call not begun: it waited too long, because as many calls run as may. hint: repeat the call in a few seconds";
 /// The resource does not exist. 2026-07-28 uses [`INVALID_PARAMS`] instead.
 pub const RESOURCE_NOT_FOUND: i32 = -32002;
 /// A header contradicts the body (2026-07-28, Streamable HTTP).

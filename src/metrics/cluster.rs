@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Outcomes of a request: `ok`, the kinds of the API error, and the label of all others.
-pub(crate) const OUTCOME_LABELS: [&str; 15] = [
+pub(crate) const OUTCOME_LABELS: [&str; 16] = [
     "ok",
     "connect",
     "tls",
@@ -20,6 +20,7 @@ pub(crate) const OUTCOME_LABELS: [&str; 15] = [
     "too_large",
     "busy",
     "cancelled",
+    "not_permitted",
     OTHER_LABEL,
 ];
 

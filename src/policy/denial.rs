@@ -47,6 +47,15 @@ pub enum Denial {
          Pool.Audit on /pool/{0})"
     )]
     HiddenPool(String),
+    /// The call waited, and the rights of its client changed before it was sent.
+    #[error("the operator removed this client or replaced its token")]
+    RemovedClient,
+    /// See [`Denial::RemovedClient`].
+    #[error("the operator took this cluster away from this client")]
+    RemovedCluster,
+    /// See [`Denial::RemovedClient`].
+    #[error("the operator changed the rules, and it now has to be confirmed")]
+    Unconfirmed,
 }
 
 impl Hint for Denial {
@@ -57,6 +66,7 @@ impl Hint for Denial {
             Self::HiddenGuests | Self::HiddenPool(_) => {
                 "only the operator of this server can grant the privilege to the token, in Proxmox".into()
             }
+            Self::Unconfirmed => "call again to get the question".into(),
             _ => rule.into(),
         })
     }

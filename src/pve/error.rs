@@ -119,6 +119,9 @@ pub enum PveError {
     /// The call was cancelled. A call that changes something was not sent (else: [`PveError::OutcomeUnknown`]).
     #[error("the call was cancelled")]
     Cancelled,
+    /// The caller's rights changed while the call waited, and no longer allow it. Nothing was sent.
+    #[error("the operator changed the rights of this client, which no longer allow it. Nothing was sent")]
+    NotPermitted,
 }
 
 /// Failure to connect to one node.
@@ -324,6 +327,7 @@ impl PveError {
             PveError::OutcomeUnknown { .. } => "outcome_unknown",
             PveError::RequestTooLarge { .. } => "too_large",
             PveError::Cancelled => "cancelled",
+            PveError::NotPermitted => "not_permitted",
         }
     }
 
@@ -358,6 +362,7 @@ impl PveError {
                 | PveError::UnsendablePath { .. }
                 | PveError::BackingOff { .. }
                 | PveError::Busy { .. }
+                | PveError::NotPermitted
         )
     }
 
@@ -464,7 +469,7 @@ impl Hint for PveError {
             PveError::RequestTooLarge { .. } => "shorten them or split the call".into(),
             PveError::Busy { .. } => "try again in a moment".into(),
             PveError::BackingOff { .. } => "a call with `cluster` asks it at once".into(),
-            PveError::UnsendablePath { .. } | PveError::Cancelled => return None,
+            PveError::UnsendablePath { .. } | PveError::Cancelled | PveError::NotPermitted => return None,
         })
     }
 }
@@ -692,6 +697,7 @@ mod tests {
             PveError::UnsendablePath { call: "GET /x".into() },
             PveError::Busy { limit: 64 },
             PveError::Cancelled,
+            PveError::NotPermitted,
         ]
     }
 
@@ -763,7 +769,7 @@ mod tests {
     fn errors_before_the_request_are_unsent() {
         for error in all_errors() {
             let sent = !matches!(error.kind(), "connect" | "tls" | "too_large" | "busy")
-                && !matches!(error, PveError::UnsendablePath { .. });
+                && !matches!(error, PveError::UnsendablePath { .. } | PveError::NotPermitted);
             assert_eq!(error.is_unsent(), !sent, "{error}");
         }
     }

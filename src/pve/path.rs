@@ -206,9 +206,15 @@ pub fn is_placeholder(segment: &str) -> bool {
     word.is_some_and(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_'))
 }
 
+/// The path as it is sent. Placeholders, which are never sent, are not encoded.
 impl fmt::Display for ApiPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let mut rest = self.0.split('/');
+        f.write_str(rest.next().unwrap_or_default())?;
+        rest.try_for_each(|segment| match percent_decode(segment) {
+            Ok(text) if is_placeholder(&text) => write!(f, "/{text}"),
+            _ => write!(f, "/{segment}"),
+        })
     }
 }
 
@@ -258,6 +264,13 @@ mod tests {
         assert_eq!(path("/a b/ü+&;%25/x%3fy%23"), "/a%20b/%C3%BC%2B%26%3B%25/x%3Fy%23");
         let (parsed, _) = ApiPath::parse("/access/users/j%C3%B6rg@pam").unwrap();
         assert_eq!(parsed.segments().collect::<Vec<_>>(), ["access", "users", "jörg@pam"]);
+    }
+
+    #[test]
+    fn a_text_shows_placeholders_as_they_are_written() {
+        let (template, _) = ApiPath::parse_template("/nodes/{node}/qemu/a{b}/%7Bvmid%7D").unwrap();
+        assert_eq!(template.to_string(), "/nodes/{node}/qemu/a%7Bb%7D/{vmid}");
+        assert_eq!(ApiPath::from_static("/").to_string(), "/");
     }
 
     #[test]

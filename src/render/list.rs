@@ -9,7 +9,7 @@ pub struct RenderedList {
     pub text: String,
     /// Sentences beside the table.
     pub notes: Vec<String>,
-    /// The JSON text of an object without the notes, in [`ListForm::TextAndJson`].
+    /// The JSON text of an object without the notes, if the form has it.
     pub structured: Option<String>,
 }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// The most characters of a text of the cluster.
 const MAX_TEXT_CHARS: usize = 120;
+/// The most guests that a headline names.
+const MAX_HEADLINE_GUESTS: usize = 4;
 /// The most disks, snapshots, backups, options or lines that are shown.
 const MAX_ITEMS: usize = 12;
 
@@ -105,6 +107,24 @@ impl GuestState<'_> {
 }
 
 impl AffectedText<'_> {
+    /// Appends numbers and names for a headline, the first few of many: ` 100 "web01", 102 "db01" and 3 more`.
+    pub fn push_names(&self, text: &mut String) {
+        let Self::Guests { guests, .. } = self else { return };
+        for (at, guest) in guests.iter().take(MAX_HEADLINE_GUESTS).enumerate() {
+            let _ = write!(text, "{} {}", if at == 0 { "" } else { "," }, guest.vmid);
+            push_name(text, &guest.name);
+        }
+        if let Some(more @ 1..) = guests.len().checked_sub(MAX_HEADLINE_GUESTS) {
+            let _ = write!(text, " and {more} more");
+        }
+    }
+
+    /// Returns the description of the guest with this number, if it is one of them.
+    pub fn find(&self, vmid: &str) -> Option<String> {
+        let Self::Guests { guests, .. } = self else { return None };
+        guests.iter().find(|guest| guest.vmid.to_string() == vmid).map(|guest| describe_listed(guest))
+    }
+
     /// Appends a line for each guest, up to a limit.
     pub fn push(&self, text: &mut String) {
         match self {

@@ -1,11 +1,11 @@
 //! Dry runs, and questions for the user who confirms a call.
 
-use super::object_state::{self, ObjectState, show_cluster_value, to_text};
+use super::object_state::{self, GuestState, ObjectState, show_cluster_value, to_text};
 use super::quoted::{push_quoted, push_value, quote};
 use super::table::push_single_line;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
-use crate::pve::knowledge::effects::{Fact, OperationEffect};
+use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
 use crate::pve::knowledge::passwords::SecretPart;
 use crate::pve::params::ApiParams;
 use serde_json::{Map, Value};
@@ -112,7 +112,9 @@ fn push_headline(text: &mut String, call: &CallDescription<'_>) {
         let _ = write!(text, " on {}", call.cluster);
     }
     text.push('.');
-    if let Some(undo) = call.effect.map(|effect| effect.undo).filter(|undo| !undo.is_empty()) {
+    let undo = call.effect.map_or(Undo::Unsaid, |effect| effect.undo);
+    let undo = undo.describe(call.risk.irreversible && call.risk != Risk::UNKNOWN);
+    if !undo.is_empty() {
         let _ = write!(text, " {undo}");
     }
     text.push('\n');
@@ -127,7 +129,12 @@ fn push_phrase(text: &mut String, phrase: &str, call: &CallDescription<'_>) {
         match (name.strip_prefix('='), &call.state.guest) {
             (None, _) if name == "cluster" => text.push_str(call.cluster),
             (Some(parameter), _) => push_parameter_values(text, parameter, call),
-            (None, Some(guest)) if name == "guest" => text.push_str(&guest.describe()),
+            (None, _) if name == "guest" => push_guest(text, call),
+            (None, Some(guest)) if name == "guests" => text.push_str(&guest.describe()),
+            (None, None) if name == "guests" => {
+                text.push_str("guests");
+                call.state.affected.push_names(text);
+            }
             (None, _) => push_quoted(text, path_value(call, name), MAX_HEADLINE_CHARS),
         }
         rest = after;
@@ -148,6 +155,27 @@ fn push_parameter_values(text: &mut String, names: &str, call: &CallDescription<
     }
     if let more @ 1.. = values.count() {
         let _ = write!(text, " and {more} more");
+    }
+}
+
+/// Appends the guest of the path or of the parameter `vmid`. Other parameters may name other guests, such as the one in
+/// a backup.
+fn push_guest(text: &mut String, call: &CallDescription<'_>) {
+    let of_parameter = || call.params.iter().find(|(given, _)| *given == "vmid").map_or("", |(_, value)| value);
+    let given = match (path_value(call, "vmid"), path_value(call, "sid")) {
+        ("", "") => of_parameter(),
+        ("", resource) => resource,
+        (vmid, _) => vmid,
+    };
+    // (PVE: the id of an HA resource is `vm:100`, `ct:100` or `100`.)
+    let vmid = given.split_once(':').map_or(given, |(_, vmid)| vmid);
+    let guest = call.state.guest.as_ref().filter(|guest| guest.vmid == vmid).map(GuestState::describe);
+    match guest.or_else(|| call.state.affected.find(vmid)) {
+        Some(guest) => text.push_str(&guest),
+        None => {
+            text.push_str("guest ");
+            push_quoted(text, given, MAX_HEADLINE_CHARS);
+        }
     }
 }
 

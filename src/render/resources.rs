@@ -69,7 +69,7 @@ pub fn render_nodes(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<Rend
         ListQuestion {
             sort_key: |row| SortKey { group: row.text("cluster"), name: row.text("node"), ..SortKey::default() },
             path: "/nodes",
-            narrower: "`cluster` names one cluster; ",
+            narrower: "`cluster` names one cluster",
         },
         |_, _| {},
     )
@@ -80,7 +80,7 @@ pub fn render_resources(clusters: &[ClusterRows<'_>], form: ListForm) -> Result<
     let question = ListQuestion {
         sort_key: resource_sort_key,
         path: "/cluster/resources",
-        narrower: "`cluster` names one cluster, `type` one kind, and find_guest finds guests by words; ",
+        narrower: "`cluster` names one cluster, `type` one kind, and find_guest finds guests by words",
     };
     render_list(clusters, form, &RESOURCE_COLUMNS, question, summarize)
 }
@@ -183,6 +183,9 @@ fn render_list(
 /// The clusters with rows left out that are named with their numbers of rows.
 const MAX_COUNTED_CLUSTERS: usize = 50;
 
+/// The rows of one cluster that fit into an answer with all their members.
+const MAX_PAGED_ROWS: usize = 30_000;
+
 /// Describes the rows that have no room, and the questions that show them.
 fn describe_left_out(layout: &TableLayout<'_>, counts: &[(&str, usize)], question: &ListQuestion) -> String {
     let (left_out, path) = (layout.left_out(), question.path);
@@ -202,11 +205,12 @@ fn describe_left_out(layout: &TableLayout<'_>, counts: &[(&str, usize)], questio
             let _ = write!(text, " and of {more} more clusters");
         }
     }
-    let _ = write!(
-        text,
-        ". To see them: {}proxmox_api_get {path} shows pages with `fields`, `filter`, `sort`, `limit` and `offset`",
-        question.narrower
-    );
+    let _ = write!(text, ". To see them: {}", question.narrower);
+    // A list that is read in parts is too large for the tool that shows all members.
+    if counts.iter().all(|(_, rows)| *rows <= MAX_PAGED_ROWS) {
+        let _ =
+            write!(text, "; proxmox_api_get {path} shows pages with `fields`, `filter`, `sort`, `limit` and `offset`");
+    }
     text
 }
 

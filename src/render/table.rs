@@ -40,7 +40,7 @@ pub struct TableError(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowsRead {
     All,
-    /// The first [`MAX_ROWS`] rows.
+    /// The first `MAX_ROWS` rows.
     Capped,
 }
 
@@ -57,7 +57,7 @@ impl<'a> ListTable<'a> {
         Self { columns, index: ColumnIndex::from_columns(columns), cells: Vec::new() }
     }
 
-    /// Adds the rows of a JSON list of objects, at most [`MAX_ROWS`]. Keys without a column are skipped. The first columns
+    /// Adds the rows of a JSON list of objects, at most `MAX_ROWS`. Keys without a column are skipped. The first columns
     /// are filled from `lead` (JSON texts) instead of the objects.
     pub fn read(&mut self, json: &'a str, lead: &[Cow<'a, str>]) -> Result<RowsRead, TableError> {
         let mut scan = JsonScanner::new(json);

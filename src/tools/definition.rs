@@ -102,7 +102,7 @@ impl ToolDefinition {
         let max_result_bytes = state.max_result_bytes;
         let mut output = state.run(context, self.name, |scope| {
             (self.handler)(&ToolCall { scope, context, args, max_result_bytes, name: self.name })
-        })?;
+        })??;
         if self.trust == OutputTrust::Untrusted {
             mark_untrusted(&mut output);
         }
@@ -129,8 +129,8 @@ impl TaskDefinition {
         let Self { read, cancel, unknown_task_hint } = self;
         let (reads, cancels) = (state.clone(), state.clone());
         TaskHandlers {
-            read: Box::new(move |context, task| reads.run(context, "tasks/get", |scope| read(scope, task))),
-            cancel: Box::new(move |context, task| cancels.run(context, "tasks/cancel", |scope| cancel(scope, task))),
+            read: Box::new(move |context, task| reads.run(context, "tasks/get", |scope| read(scope, task))?),
+            cancel: Box::new(move |context, task| cancels.run(context, "tasks/cancel", |scope| cancel(scope, task))?),
             unknown_task_hint,
         }
     }

@@ -1,8 +1,8 @@
 //! The rendering of errors for a model.
 
 use crate::base::hint::{Hint, render_error};
-use crate::call::{CallError, ClusterHandle, LookupError, SelectClusterError};
-use crate::mcp::catalog::ToolError;
+use crate::call::{CallError, ClusterHandle, LookupError, RemovedClient, SelectClusterError};
+use crate::mcp::catalog::{TaskError, ToolError};
 use crate::render::cluster_errors::{AllClustersFailed, ErrorText, ReadFailure, prefix_cluster};
 use crate::render::output::OutputError;
 use std::borrow::Cow;
@@ -43,6 +43,18 @@ pub(super) fn read_failed(cluster: &ClusterHandle<'_>, error: &LookupError) -> R
 impl From<SelectClusterError> for ToolError {
     fn from(error: SelectClusterError) -> Self {
         Self::Failed(render_error(&error))
+    }
+}
+
+impl From<RemovedClient> for ToolError {
+    fn from(error: RemovedClient) -> Self {
+        Self::Failed(render_error(&error))
+    }
+}
+
+impl From<RemovedClient> for TaskError {
+    fn from(error: RemovedClient) -> Self {
+        Self::Denied(render_error(&error))
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
     loading: ToolLoading::OnDemand {
         search_hint: "inventory overview all VM container LXC QEMU storage pool usage Proxmox PVE",
     },
-    is_paged: false,
+    is_paged: true,
     handler: get_cluster_resources,
 };
 

@@ -96,11 +96,13 @@ pub fn catalog(state: &Arc<ToolState>) -> Catalog {
 fn build_resources(state: &Arc<ToolState>) -> Resources {
     let (list_state, read_state) = (state.clone(), state.clone());
     Resources {
-        list: Box::new(move |context| list_state.run(context, "resources/list", resources::list_clusters)),
+        list: Box::new(move |context| {
+            list_state.run(context, "resources/list", resources::list_clusters).unwrap_or_default()
+        }),
         templates: resources::TEMPLATES.into(),
         read: Box::new(move |context, uri| {
             let max_bytes = read_state.max_result_bytes;
-            read_state.run(context, "resources/read", |scope| resources::read_resource(scope, uri, max_bytes))
+            read_state.run(context, "resources/read", |scope| resources::read_resource(scope, uri, max_bytes))?
         }),
     }
 }
@@ -108,6 +110,6 @@ fn build_resources(state: &Arc<ToolState>) -> Resources {
 fn build_completion(state: &Arc<ToolState>) -> CompletionHandler {
     let state = state.clone();
     Box::new(move |context, request| {
-        state.run(context, "completion/complete", |scope| completion::complete(scope, request))
+        state.run(context, "completion/complete", |scope| completion::complete(scope, request)).unwrap_or_default()
     })
 }

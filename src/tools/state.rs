@@ -1,7 +1,7 @@
 //! The state that all tools share.
 
 use crate::audit::AuditLog;
-use crate::call::{CallOrigin, CallScope, CallService};
+use crate::call::{CallOrigin, CallScope, CallService, RemovedClient};
 use crate::config::Client;
 use crate::mcp::context::CallContext;
 use crate::pve::client::cluster::Clock;
@@ -36,12 +36,15 @@ impl ToolState {
     }
 
     /// Runs a handler in the scope of its call. `tool` names the tool, prompt or resource in the audit log.
+    ///
+    /// # Errors
+    /// The client lost its rights after it was authenticated.
     pub(super) fn run<T>(
         &self,
         context: &CallContext<'_>,
         tool: &'static str,
         run: impl FnOnce(CallScope<'_>) -> T,
-    ) -> T {
+    ) -> Result<T, RemovedClient> {
         let origin = CallOrigin {
             client: &context.caller.client,
             address: context.caller.address,
@@ -52,7 +55,7 @@ impl ToolState {
             cancel: &context.cancel,
             observer: context.attributes,
         };
-        self.calls.run(&origin, run)
+        self.calls.run(&origin, run).inspect_err(|_| context.attributes.mark_denied())
     }
 
     /// Returns the current clusters.
@@ -60,7 +63,7 @@ impl ToolState {
         self.calls.clusters()
     }
 
-    /// Replaces clusters and clients for the calls that begin from now on.
+    /// Replaces clusters and clients in one step, also for calls that have not been sent.
     pub fn replace_clusters(&self, clusters: ClusterManager, clients: &[Client]) {
         self.calls.replace_clusters(clusters, clients);
     }
@@ -84,7 +87,7 @@ mod tests {
         let cluster = Arc::new(Cluster::new(demo.cluster(), &Limits::default()).expect("a client"));
         let manager = ClusterManager::from_clients(vec![cluster], None).expect("clients");
         let state = ToolState::new(manager, &[], Arc::new(AuditLog::without_file()), 0).expect("a state");
-        let (client, cancel, observer) = (Client::stdio(), CancelToken::new(), CallAttributes::default());
+        let (client, cancel, observer) = (Arc::new(Client::stdio()), CancelToken::new(), CallAttributes::default());
         let origin = CallOrigin {
             client: &client,
             address: None,
@@ -95,12 +98,13 @@ mod tests {
             cancel: &cancel,
             observer: &observer,
         };
-        state.calls.run(&origin, |scope| {
+        let ran = state.calls.run(&origin, |scope| {
             let cluster = scope.select(None).expect("the only cluster");
             let read = |deadline| FactReader { cluster: &cluster, deadline }.read_health().map(|_| ());
             assert!(read(prompt_deadline()).is_ok());
             let error = read(Instant::now()).expect_err("no time is left").to_string();
             assert_eq!(error, "not asked: the time for this prompt was over");
         });
+        ran.expect("rights");
     }
 }

@@ -204,6 +204,9 @@ fn errors_of_clusters() {
 fn errors_of_clients() {
     let mut document = Document::new();
     for clients in [
+        "{}",
+        "null",
+        r#"{"_comment": "no client any more"}"#,
         "[]",
         r#"{"ada": "CANARY"}"#,
         r#"{"my laptop": {FULL}}"#,

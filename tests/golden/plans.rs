@@ -83,7 +83,7 @@ fn plan_errors() {
         json!({"cores": "many"}),
         json!({"cores": 2.5}),
         json!({"cores": true}),
-        json!({"cores": [1]}),
+        json!({"cores": [1, 2]}),
         json!({"cpuunits": 262_145}),
         json!({"onboot": "perhaps"}),
         json!({"bios": "uefi"}),

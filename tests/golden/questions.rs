@@ -72,7 +72,21 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("DELETE /nodes/pve1/storage/nas/content/nas:100/vm-100-disk-0.qcow2", json!({})),
         ("DELETE /nodes/pve1/storage/nas/prunebackups", json!({"prune-backups": "keep-last=1", "vmid": 100})),
         ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-last=1"})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "storage": "nas", "prune-backups": "keep-all=1"})),
+        (
+            "POST /nodes/pve2/qemu",
+            json!({"vmid": 106, "archive": "nas:backup/vzdump-qemu-106-2026_01_02-03_04_05.vma.zst", "force": true}),
+        ),
+        (
+            "POST /nodes/pve2/qemu",
+            json!({"vmid": 101, "archive": "nas:backup/vzdump-qemu-100-2026_01_02-03_04_05.vma.zst", "force": true}),
+        ),
+        (
+            "POST /nodes/pve1/lxc",
+            json!({"vmid": 999, "ostemplate": "nas:backup/vzdump-lxc-200-2026_01_02-03_04_05.tar.zst", "force": true}),
+        ),
         ("DELETE /storage/nas", json!({})),
+        ("PUT /storage/nas", json!({"disable": true})),
         ("DELETE /cluster/backup/backup-nightly", json!({})),
         ("DELETE /cluster/ha/resources/vm:100", json!({})),
         ("DELETE /access/users/alice@pve", json!({})),
@@ -81,10 +95,16 @@ fn demo_calls() -> Vec<(&'static str, Value)> {
         ("PUT /access/acl", json!({"path": "/vms/100", "roles": "PVEVMAdmin", "users": "alice@pve"})),
         ("PUT /access/acl", json!({"path": "/vms/100", "roles": "PVEVMAdmin", "users": "alice@pve", "delete": true})),
         ("PUT /access/password", json!({"userid": "bob@pve", "password": "correct horse"})),
+        ("DELETE /access/groups/operators", json!({})),
+        ("PUT /access/users/bob@pve", json!({"keys": "x"})),
+        ("DELETE /nodes/pve1/certificates/custom", json!({})),
+        ("DELETE /nodes/pve1/certificates/acme/certificate", json!({})),
+        ("DELETE /cluster/notifications/endpoints/smtp/mail", json!({})),
         ("DELETE /pools/stage", json!({})),
         ("POST /nodes/pve1/status", json!({"command": "reboot"})),
         ("POST /nodes/pve2/status", json!({"command": "shutdown"})),
         ("POST /nodes/pve1/stopall", json!({"vms": "100,101"})),
+        ("POST /nodes/pve1/stopall", json!({"vms": "100", "force-stop": false})),
         ("POST /cluster/bulk-action/guest/shutdown", json!({})),
         ("POST /nodes/pve1/services/cron/stop", json!({})),
         ("PUT /nodes/pve1/disks/wipedisk", json!({"disk": "/dev/sdb"})),
@@ -121,6 +141,17 @@ fn questions_about_the_demo() {
         document.call(&server, CALL, arguments);
     }
     document.assert("questions_demo");
+}
+
+#[test]
+fn the_question_of_the_documentation_is_a_real_one() {
+    let page = include_str!("../../docs/permissions.md");
+    let start = page.find("Delete VM").expect("a question");
+    let question = page[start..].split("\n```").next().expect("a block");
+    let real = include_str!("snapshots/questions_demo.snap")
+        .replace("on demo", "on prod")
+        .replace("cluster demo", "cluster prod");
+    assert!(real.contains(question), "{question}");
 }
 
 /// Answers the look-ups about guest 100 with these objects.

@@ -110,7 +110,7 @@ fn invalid_parameters_are_rejected_with_the_valid_form() {
         (json!({"cores": "many"}), "`cores` must be an integer of at least 1, not this text"),
         (json!({"cores": 2.5}), "not 2.5"),
         (json!({"cores": true}), "`cores` must be an integer"),
-        (json!({"cores": [1]}), "not a list"),
+        (json!({"cores": [1, 2]}), "not a list"),
         (json!({"cpuunits": 262_145}), "`cpuunits` must be an integer from 1 to 262144"),
         (json!({"onboot": "perhaps"}), "`onboot` must be true or false"),
         (json!({"bios": "uefi"}), "`bios` must be one of seabios, ovmf"),

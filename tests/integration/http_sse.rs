@@ -353,6 +353,15 @@ fn call_is_rejected_as_busy_if_workers_and_queue_are_full() {
 }
 
 #[test]
+fn call_that_waited_too_long_in_the_queue_is_not_run() {
+    let (server, _tools) = start_with(Limits { queue_timeout: Duration::ZERO, ..one_worker() });
+    let (mut sse, mut client) = (server.sse(), server.connect());
+    assert_eq!(client.post(&sse.path, &call(1)).status, 202);
+    let answer = sse.message();
+    assert!(answer.contains("\"id\":1,") && answer.contains("-32000") && answer.contains("call not begun"), "{answer}");
+}
+
+#[test]
 fn one_session_cannot_fill_the_queue() {
     let (server, _tools) = start_with(Limits { max_calls_per_session: 1, ..one_worker() });
     let deaf = occupy_the_worker(&server);

@@ -10,6 +10,8 @@ use proxmox_mcp::pve::client::cluster::{ApiResponse, Cluster};
 use proxmox_mcp::pve::error::PveError;
 use proxmox_mcp::pve::params::ApiParams;
 use proxmox_mcp::pve::path::ApiPath;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -382,4 +384,43 @@ fn parallel_calls_each_get_their_own_answer() {
         }
     });
     assert!(node.connections() <= 8, "{}", node.connections());
+}
+
+#[test]
+fn a_request_that_is_not_allowed_any_more_once_it_has_its_place_or_connection_is_not_sent() {
+    for identity in [Identity::Plain, Identity::Trusted] {
+        for method in [Method::Get, Method::Post] {
+            let node = Node::start_as(identity, |_| ScriptedReply::data("1"));
+            for (allowed_checks, connections) in [(0, 0), (1, 1)] {
+                let checks = AtomicUsize::new(0);
+                let check = move || checks.fetch_add(1, Ordering::SeqCst) < allowed_checks;
+                let cancel = CancelToken::new().with_send_check(Arc::new(check));
+                let error = send(&cluster(&node), method, &cancel.child_token()).unwrap_err();
+                assert!(matches!(error, PveError::NotPermitted), "{error:?}");
+                node.wait_for_connections(connections);
+                assert_eq!((node.connections(), node.requests().len()), (connections, 0), "{identity:?} {method}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_is_not_allowed_any_more_after_its_wait_for_other_calls_is_not_sent() {
+    let node = Node::start(|_| ScriptedReply::hang());
+    let limits = Limits { max_calls_per_cluster: 1, ..Limits::default() };
+    let cluster = Cluster::new(node.cluster_settings(), &limits).unwrap();
+    let (first, is_allowed) = (CancelToken::new(), Arc::new(AtomicBool::new(true)));
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| send(&cluster, Method::Get, &first));
+        node.wait_for_requests(1);
+        let check = is_allowed.clone();
+        let waiting = CancelToken::new().with_send_check(Arc::new(move || check.load(Ordering::SeqCst)));
+        let waiter_cluster = &cluster;
+        let waiter = scope.spawn(move || send(waiter_cluster, Method::Post, &waiting));
+        is_allowed.store(false, Ordering::SeqCst);
+        first.cancel(CancelReason::ClientGone);
+        assert!(holder.join().unwrap().is_err());
+        assert!(matches!(waiter.join().unwrap(), Err(PveError::NotPermitted)));
+    });
+    assert_eq!(node.requests().len(), 1);
 }

@@ -214,7 +214,8 @@ fn result_size_in_the_tool_list_follows_the_limit_of_answers() {
     for (limit, chars) in [(1_000, 9_192), (32 << 10, 40_960), (100_000_000, 500_000), (0, 500_000)] {
         let list: Value = serde_json::from_str(&tool_lists(limit)[0]).expect("JSON");
         for tool in list["result"]["tools"].as_array().expect("tools") {
-            let is_limited = ["proxmox_api_get", "proxmox_api_call"].contains(&tool["name"].as_str().expect("a name"));
+            let limited = ["get_cluster_resources", "proxmox_api_get", "proxmox_api_call"];
+            let is_limited = limited.contains(&tool["name"].as_str().expect("a name"));
             let expected = if is_limited { json!(chars) } else { Value::Null };
             assert_eq!(tool["_meta"]["anthropic/maxResultSizeChars"], expected, "{limit}: {tool}");
         }

@@ -98,7 +98,8 @@ fn clusters_that_fail_alike_share_one_error() {
 #[test]
 fn inventory_above_the_limit_of_an_answer_is_read() {
     let node = inventory_node(50_000);
-    let server = product(vec![node.cluster_settings()]);
+    // A loaded machine takes its time for 50,000 guests.
+    let server = product(vec![ClusterConfig { timeout: Duration::from_secs(120), ..node.cluster_settings() }]);
     let found = call(&server, "find_guest", json!({"query": "guest-50099.example"}));
     assert!(found.text.contains("/nodes/pve5/qemu/50099"), "{found:?}");
     let list = call(&server, "get_cluster_resources", json!({"type": "vm"}));

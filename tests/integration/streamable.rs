@@ -407,7 +407,11 @@ fn accept_of_json_or_no_accept_gets_json_with_a_length() {
 #[test]
 fn accept_of_neither_json_nor_events_is_406() {
     let (server, _stage) = start();
-    for accept in ["Accept: text/html\r\n", "Accept: image/*, text/plain\r\n"] {
+    for accept in [
+        "Accept: text/html\r\n",
+        "Accept: image/*, text/plain\r\n",
+        "Accept: application/json;q=0, text/event-stream; q=0.0\r\n",
+    ] {
         assert_eq!(server.connect().post_with("/mcp", accept, &ping(1)).status, 406, "{accept:?}");
     }
 }

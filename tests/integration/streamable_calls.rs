@@ -121,6 +121,7 @@ fn a_call_that_takes_long_is_answered_with_json_to_a_client_that_takes_no_events
         (JSON_ONLY, hold.clone()),
         ("", hold.clone()),
         ("Accept: application/*\r\n", hold.clone()),
+        ("Accept: application/json;q=0.5, text/event-stream; Q=0\r\n", hold.clone()),
         (ACCEPT, format!("[{hold}]")),
     ] {
         let mut client = server.connect();

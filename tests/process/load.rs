@@ -81,7 +81,9 @@ fn the_worst_requests_of_many_clients_stay_within_the_budget() {
     });
     let budget = (BUDGET_MIB << 20).to_string();
     let cluster = json!({"timeout_seconds": 120});
-    let server = ProgramServer::builder(&lab(&node, &cluster)).flags(&["--max-buffered-bytes", &budget]).start();
+    let server = ProgramServer::builder(&lab(&node, &cluster))
+        .flags(&["--max-buffered-bytes", &budget, "--stream-delay", "120"])
+        .start();
     let large = large_calls();
     thread::scope(|scope| {
         for client in 0..CLIENTS {

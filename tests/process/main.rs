@@ -9,6 +9,8 @@ mod canary;
 mod canary_redaction;
 mod cli;
 mod config;
+#[cfg(target_os = "linux")]
+mod core_dumps;
 mod http_vanishing;
 mod idle_connections;
 mod limits;
@@ -21,6 +23,7 @@ mod policy_confirm;
 mod readme;
 mod readyz;
 mod reload;
+mod rights;
 mod socket_activation;
 mod stalled_log;
 mod stdio;

@@ -261,6 +261,7 @@ impl LimitArgs {
             idle_timeout: self.idle_timeout.0,
             write_timeout: self.write_timeout.0,
             stream_delay: self.stream_delay.0,
+            queue_timeout: Limits::default().queue_timeout,
             sse_keepalive: self.sse_keepalive.0,
             stop_timeout: self.stop_timeout.0,
             slow_call: self.slow_call.0,

@@ -412,7 +412,7 @@ impl Cluster {
                 continue;
             }
             let result = exchange(choice.node, timeout);
-            if !matches!(result, Err(TransportError::Cancelled { .. })) {
+            if !matches!(result, Err(TransportError::Cancelled { .. } | TransportError::NotPermitted)) {
                 self.metrics.record_contact(choice.node, matches!(result, Ok(_) | Err(TransportError::Malformed(_))));
             }
             let hung = start.elapsed() >= (self.settings.timeout / 2).min(PROBE_TIMEOUT);
@@ -519,7 +519,12 @@ impl Cluster {
             Some(TransportError::ConnectionLost(_)) => NetworkError::LostBeforeAnswer,
             Some(TransportError::Truncated(_)) => NetworkError::LostInAnswer,
             Some(TransportError::TimedOut) if hung => NetworkError::TimedOut,
-            Some(TransportError::TimedOut | TransportError::Cancelled { .. } | TransportError::Connect(_)) => {
+            Some(
+                TransportError::TimedOut
+                | TransportError::Cancelled { .. }
+                | TransportError::NotPermitted
+                | TransportError::Connect(_),
+            ) => {
                 return self.node_health.release_probe(choice);
             }
             Some(TransportError::Malformed(_)) | None => return self.record_success(choice.node),
@@ -584,7 +589,9 @@ impl Cluster {
                 TransportError::Truncated(detail) => UnknownOutcome::Truncated { detail },
                 TransportError::TimedOut => UnknownOutcome::TimedOut { timeout },
                 TransportError::Malformed(cause) => UnknownOutcome::Malformed(cause),
-                TransportError::Cancelled { .. } | TransportError::Connect(_) => UnknownOutcome::Cancelled,
+                TransportError::Cancelled { .. } | TransportError::NotPermitted | TransportError::Connect(_) => {
+                    UnknownOutcome::Cancelled
+                }
             };
             return PveError::OutcomeUnknown { call: format_call(method, path), cause };
         }
@@ -598,6 +605,7 @@ impl Cluster {
             TransportError::TimedOut => PveError::TimedOut { node, timeout },
             TransportError::Malformed(cause) => PveError::MalformedResponse { node, cause },
             TransportError::Cancelled { .. } => PveError::Cancelled,
+            TransportError::NotPermitted => PveError::NotPermitted,
         }
     }
 }

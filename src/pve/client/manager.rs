@@ -94,11 +94,16 @@ impl ClusterManager {
         let Some(name) = name else {
             return self.default_cluster().ok_or_else(|| SelectClusterError::NoDefault { available: self.names() });
         };
-        self.clusters.iter().find(|c| c.settings().name == name).ok_or_else(|| SelectClusterError::Unknown {
+        self.find(name).ok_or_else(|| SelectClusterError::Unknown {
             name: shorten(name).into_owned(),
             suggestion: suggest(name, self.clusters.iter().map(|c| c.settings().name.as_str())).map(str::to_owned),
             available: self.names(),
         })
+    }
+
+    /// Returns the cluster called `name`.
+    pub fn find(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.iter().find(|cluster| cluster.settings().name == name)
     }
 
     /// Returns the cluster called `name`, or for `None` the default, or the first. Suits calls whose answer is much the

@@ -38,12 +38,22 @@ struct Exchange {
     hook: Option<HookGuard>,
 }
 
+impl Exchange {
+    /// Returns true, and records it, if the caller's rights no longer allow the request.
+    fn refuse_unless_permitted(&mut self) -> bool {
+        self.info.is_refused = !self.cancel.may_send();
+        self.info.is_refused
+    }
+}
+
 /// Information about one exchange.
 #[derive(Debug, Default)]
 pub(in crate::pve) struct ExchangeInfo {
     /// Bytes of the request may have been sent. Set before the first attempt, because a failed attempt may have sent
     /// some.
     pub(in crate::pve) sent: bool,
+    /// The caller's rights no longer allowed the request when it was about to be sent.
+    pub(in crate::pve) is_refused: bool,
     /// The complete head of the answer arrived.
     pub(in crate::pve) head_received: bool,
     /// The reason phrase of the status line; empty for 200.
@@ -268,6 +278,10 @@ impl Transport for NodeConnection {
             shutdown_on_cancel(&self.socket);
             if with_exchange(|exchange| exchange.cancel.is_cancelled()) == Some(true) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted).into());
+            }
+            // The last moment: making the connection may have taken seconds.
+            if with_exchange(|exchange| exchange.refuse_unless_permitted()) == Some(true) {
+                return Err(io::Error::from(io::ErrorKind::PermissionDenied).into());
             }
             self.max_body_bytes = with_exchange(|exchange| {
                 exchange.info.sent = true;

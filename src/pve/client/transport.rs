@@ -213,6 +213,8 @@ pub(in crate::pve) enum TransportError {
     Malformed(MalformedCause),
     /// The call was cancelled.
     Cancelled { sent: bool },
+    /// The caller's rights no longer allow the request. Nothing was sent.
+    NotPermitted,
 }
 
 impl TransportError {
@@ -224,7 +226,9 @@ impl TransportError {
             TransportError::Truncated(_) => AttemptEnd::LostInAnswer,
             TransportError::TimedOut => AttemptEnd::TimedOut,
             TransportError::Malformed(_) => AttemptEnd::Malformed,
-            TransportError::Cancelled { sent: false } => AttemptEnd::CancelledBeforeSending,
+            TransportError::Cancelled { sent: false } | TransportError::NotPermitted => {
+                AttemptEnd::CancelledBeforeSending
+            }
             TransportError::Cancelled { sent: true } => AttemptEnd::CancelledAfterSending,
         }
     }
@@ -387,6 +391,9 @@ impl NodeTransport {
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
         }
+        if !cancel.may_send() {
+            return Err(TransportError::NotPermitted);
+        }
         let cancel = &match request.method {
             Method::Get => cancel.clone(),
             _ => cancel.child_token_for_change(),
@@ -536,6 +543,9 @@ fn to_transport_error(
     // A cancellation shuts the socket down, which looks like a lost connection.
     if cancel.is_cancelled() {
         return TransportError::Cancelled { sent: info.sent };
+    }
+    if info.is_refused {
+        return TransportError::NotPermitted;
     }
     let error = match error {
         Error::Io(e) => match e.downcast::<TlsError>() {

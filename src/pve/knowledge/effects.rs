@@ -6,18 +6,27 @@
 use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
 
-/// Undoes nothing.
-const NEVER: &str = "This can't be undone.";
-const ADD_AGAIN: &str = "Adding it again undoes this.";
-const CREATE_AGAIN: &str = "Creating it again undoes this.";
-const CREATE_POOL: &str = "Creating it again undoes this, except for the permissions on it.";
-const ADD_STORAGE: &str = "Adding it again, with its password and its encryption key, undoes this.";
-const SET_BACK: &str = "Setting the old values again undoes this.";
-const START_AGAIN: &str = "Starting it again undoes this, except for data that was not on its disks yet.";
-const START_GUESTS_AGAIN: &str = "Starting them again undoes this, except for data that was not on their disks yet.";
-const MOVE_BACK: &str = "Moving it back undoes this.";
+const NEVER: Undo = Undo::Never;
 /// It depends on more than the call.
-const UNSAID: &str = "";
+const UNSAID: Undo = Undo::Unsaid;
+const ADD_AGAIN: Undo = By("Adding it again undoes this.");
+const CREATE_AGAIN: Undo = By("Creating it again undoes this.");
+const SET_BACK: Undo = By("Setting the old values again undoes this.");
+const MOVE_BACK: Undo = By("Moving it back undoes this.");
+const MOVE_BACK_WITHOUT_COPY: Undo = Partly("The old copy is lost for good. Moving the disk back makes a new one.");
+const LOSES_UNSAVED: Undo =
+    Partly("Data that is not on its disks yet is lost for good. Starting it again undoes the rest.");
+const LOSE_UNSAVED: Undo =
+    Partly("Data that is not on their disks yet is lost for good. Starting them again undoes the rest.");
+/// The default of Proxmox kills guests, so the risk model calls these operations irreversible.
+const SHUT_DOWN_CLEANLY: Undo =
+    Partly("Work that their programs do not save is lost. Starting them again undoes the rest.");
+const LOSES_PERMISSIONS: Undo = Partly("The permissions on it are lost for good. Creating it again undoes the rest.");
+const LOSES_CREDENTIALS: Undo =
+    Partly("Its stored credentials are lost for good. Creating it again with them undoes this.");
+const LOSES_STORAGE_CREDENTIALS: Undo =
+    Partly("Its stored password and key are lost for good. Adding it again with them undoes this.");
+const LOSES_SERVICE_DATA: Undo = Partly("Its data is lost for good. Creating it again makes an empty one.");
 
 /// The effect of one operation, in words.
 pub struct OperationEffect {
@@ -28,12 +37,34 @@ pub struct OperationEffect {
     /// Verb and object. `{guest}` and `{name}` are the guest and the parameters of the path, `{=name}` is a parameter of
     /// the call, and `{=a|b}` are those of several that are given. The name of the cluster is added at the end, unless `{cluster}` has it.
     pub phrase: &'static str,
-    /// A sentence about the way back. Empty if there is nothing to say.
-    pub undo: &'static str,
+    pub undo: Undo,
     /// A sentence about what stays or goes with the object. Empty if there is nothing to say.
     pub remark: &'static str,
     /// The facts to look up about the object.
     pub facts: &'static [Fact],
+}
+
+/// The way back from a change. Each text is whole sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    Never,
+    /// A part is lost for good. The text says which, and how to undo the rest.
+    Partly(&'static str),
+    /// The text says how.
+    By(&'static str),
+    Unsaid,
+}
+
+impl Undo {
+    /// Returns what a user is told. `irreversible` is the judgement of the risk model about the call with its
+    /// parameters, which this never contradicts.
+    pub fn describe(self, irreversible: bool) -> &'static str {
+        match (self, irreversible) {
+            (Self::Partly(text), _) | (Self::By(text), false) => text,
+            (Self::Never, _) | (Self::By(_) | Self::Unsaid, true) => "This can't be undone.",
+            (Self::Unsaid, false) => "",
+        }
+    }
 }
 
 /// A condition on the parameters of a call.
@@ -44,8 +75,8 @@ enum Condition {
     Value(&'static str, &'static str),
     /// The parameter is a list with an item that begins with this word.
     Item(&'static str, &'static str),
-    /// The parameter is there and not empty.
-    Given(&'static str),
+    /// The parameter is there, and neither empty nor this value.
+    Other(&'static str, &'static str),
 }
 
 /// A fact about the object of a call that is looked up for a question.
@@ -67,7 +98,7 @@ pub enum Fact {
     Object,
 }
 
-const fn row(method: Method, template: &'static str, phrase: &'static str, undo: &'static str) -> OperationEffect {
+const fn row(method: Method, template: &'static str, phrase: &'static str, undo: Undo) -> OperationEffect {
     OperationEffect { method, template, condition: Condition::Always, phrase, undo, remark: "", facts: &[] }
 }
 
@@ -85,17 +116,18 @@ impl OperationEffect {
     }
 }
 
-use Condition::{Given, Item, Value};
+use Condition::{Item, Other, Value};
 use Fact::{Disks, Object, OptionNamedBy, PendingNetwork, PrunedBackups, Snapshot, Snapshots};
 use Method::{Delete, Get, Post, Put};
+use Undo::{By, Partly};
 
 static TABLE: &[OperationEffect] = &[
     // Guests.
     row(Delete, "{guest}", "Delete {guest} and its disks", NEVER)
         .remark("Its backups are kept.")
         .facts(&[Disks, Snapshots]),
-    row(Post, "{guest}/status/start", "Start {guest}", "Shutting it down undoes this."),
-    row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", START_AGAIN),
+    row(Post, "{guest}/status/start", "Start {guest}", By("Shutting it down undoes this.")),
+    row(Post, "{guest}/status/stop", "Stop {guest} on {cluster} at once, as if its power was cut", LOSES_UNSAVED),
     row(
         Post,
         "{guest}/status/reset",
@@ -107,14 +139,14 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "{guest}/status/shutdown",
         "Shut {guest} on {cluster} down, and cut its power if it takes too long",
-        START_AGAIN,
+        LOSES_UNSAVED,
     )
     .when(Value("forceStop", "1")),
-    row(Post, "{guest}/status/shutdown", "Shut {guest} down", "Starting it again undoes this."),
+    row(Post, "{guest}/status/shutdown", "Shut {guest} down", By("Starting it again undoes this.")),
     row(Post, "{guest}/status/reboot", "Reboot {guest}", UNSAID),
-    row(Post, "{guest}/status/suspend", "Suspend {guest}", "Resuming it undoes this."),
+    row(Post, "{guest}/status/suspend", "Suspend {guest}", By("Resuming it undoes this.")),
     row(Post, "{guest}/status/resume", "Resume {guest}", UNSAID),
-    row(Post, "{guest}/snapshot", "Take snapshot {=snapname} of {guest}", "Deleting the snapshot undoes this."),
+    row(Post, "{guest}/snapshot", "Take snapshot {=snapname} of {guest}", By("Deleting the snapshot undoes this.")),
     row(Delete, "{guest}/snapshot/{snapname}", "Delete snapshot {snapname} of {guest}", NEVER)
         .remark("The present state of the guest stays.")
         .facts(&[Snapshot]),
@@ -125,15 +157,20 @@ static TABLE: &[OperationEffect] = &[
         .remark("Proxmox can't make a disk smaller.")
         .facts(&[OptionNamedBy("disk")]),
     row(Post, "{guest}/template", "Make a template of {guest}", NEVER).remark("A template can't run."),
-    row(Post, "{guest}/move_disk", "Move disk {=disk} of {guest} on {cluster} and delete the old copy", MOVE_BACK)
-        .when(Value("delete", "1"))
-        .facts(&[OptionNamedBy("disk")]),
+    row(
+        Post,
+        "{guest}/move_disk",
+        "Move disk {=disk} of {guest} on {cluster} and delete the old copy",
+        MOVE_BACK_WITHOUT_COPY,
+    )
+    .when(Value("delete", "1"))
+    .facts(&[OptionNamedBy("disk")]),
     row(Post, "{guest}/move_disk", "Move disk {=disk} of {guest}", MOVE_BACK).facts(&[OptionNamedBy("disk")]),
     row(
         Post,
         "{guest}/move_volume",
         "Move volume {=volume} of {guest} on {cluster} and delete the old copy",
-        MOVE_BACK,
+        MOVE_BACK_WITHOUT_COPY,
     )
     .when(Value("delete", "1"))
     .facts(&[OptionNamedBy("volume")]),
@@ -141,7 +178,7 @@ static TABLE: &[OperationEffect] = &[
     row(Put, "{guest}/unlink", "Delete the disks {=idlist} of {guest}", NEVER)
         .when(Value("force", "1"))
         .facts(&[Disks]),
-    row(Put, "{guest}/unlink", "Detach the disks {=idlist} of {guest}", "Attaching them again undoes this.")
+    row(Put, "{guest}/unlink", "Detach the disks {=idlist} of {guest}", By("Attaching them again undoes this."))
         .remark("A disk that is detached already is deleted.")
         .facts(&[Disks]),
     row(Put, "{guest}/config", "Change the configuration of {guest} on {cluster} and delete disks", NEVER)
@@ -158,8 +195,8 @@ static TABLE: &[OperationEffect] = &[
         .facts(&[Object]),
     row(Put, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
     row(Post, "{guest}/config", "Change the configuration of {guest}", SET_BACK).facts(&[Object]),
-    row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", "Deleting the clone undoes this."),
-    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", "Migrating it back undoes this."),
+    row(Post, "{guest}/clone", "Clone {guest} to the new guest {=newid}", By("Deleting the clone undoes this.")),
+    row(Post, "{guest}/migrate", "Migrate {guest} to node {=target}", By("Migrating it back undoes this.")),
     row(Post, "{guest}/remote_migrate", "Migrate {guest} on {cluster} to another cluster and delete it here", NEVER)
         .when(Value("delete", "1"))
         .facts(&[Disks]),
@@ -172,7 +209,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "{guest}/agent/set-user-password",
         "Set the password of user {=username} inside {guest}",
-        "Only setting the old password again undoes this.",
+        Partly("The old password can't be read back. Only setting it again undoes this."),
     ),
     row(Post, "{guest}/monitor", "Run a command in the QEMU monitor of {guest}", UNSAID),
     row(Put, "{guest}/sendkey", "Press the key {=key} in {guest}", UNSAID),
@@ -182,14 +219,14 @@ static TABLE: &[OperationEffect] = &[
     row(Get, "{guest}/vncwebsocket", "Open a console of {guest}", UNSAID),
     row(Post, "{guest}/mtunnel", "Open a tunnel for the migration of {guest}", UNSAID),
     row(Get, "{guest}/mtunnelwebsocket", "Open a tunnel for the migration of {guest}", UNSAID),
-    row(Post, "/nodes/{node}/qemu", "Restore {=archive} over VM {=vmid} on node {node}", NEVER)
+    row(Post, "/nodes/{node}/qemu", "Restore {=archive} over {guest} on node {node}", NEVER)
         .when(Value("force", "1"))
         .remark("The disks and the configuration that the guest has now are lost."),
-    row(Post, "/nodes/{node}/lxc", "Restore {=ostemplate} over container {=vmid} on node {node}", NEVER)
+    row(Post, "/nodes/{node}/lxc", "Restore {=ostemplate} over {guest} on node {node}", NEVER)
         .when(Value("force", "1"))
         .remark("The disks and the configuration that the guest has now are lost."),
-    row(Post, "/nodes/{node}/qemu", "Create VM {=vmid} on node {node}", "Deleting it undoes this."),
-    row(Post, "/nodes/{node}/lxc", "Create container {=vmid} on node {node}", "Deleting it undoes this."),
+    row(Post, "/nodes/{node}/qemu", "Create VM {=vmid} on node {node}", By("Deleting it undoes this.")),
+    row(Post, "/nodes/{node}/lxc", "Create container {=vmid} on node {node}", By("Deleting it undoes this.")),
     // Firewall rules of a guest, a node, a security group, a virtual network and the data center.
     row(Delete, "{guest}/firewall/rules/{pos}", "Delete firewall rule {pos} of {guest}", ADD_AGAIN).facts(&[Object]),
     row(Delete, "{guest}/firewall/aliases/{name}", "Delete firewall alias {name} of {guest}", ADD_AGAIN)
@@ -215,45 +252,50 @@ static TABLE: &[OperationEffect] = &[
     )
     .facts(&[Object]),
     // Many guests at once.
-    row(Post, "/nodes/{node}/stopall", "Shut guests of node {node} down", "Starting them again undoes this.")
+    row(Post, "/nodes/{node}/stopall", "Shut {guests} of node {node} down", SHUT_DOWN_CLEANLY)
         .when(Value("force-stop", "0")),
     row(
         Post,
         "/nodes/{node}/stopall",
-        "Shut guests of node {node} on {cluster} down, and cut the power of those that take too long",
-        START_GUESTS_AGAIN,
+        "Shut {guests} of node {node} on {cluster} down, and cut the power of those that take too long",
+        LOSE_UNSAVED,
     ),
-    row(Post, "/nodes/{node}/startall", "Start guests of node {node}", "Shutting them down undoes this."),
-    row(Post, "/nodes/{node}/suspendall", "Suspend guests of node {node}", "Resuming them undoes this."),
+    row(Post, "/nodes/{node}/startall", "Start {guests} of node {node}", By("Shutting them down undoes this.")),
+    row(Post, "/nodes/{node}/suspendall", "Suspend {guests} of node {node}", By("Resuming them undoes this.")),
     row(
         Post,
         "/nodes/{node}/migrateall",
-        "Migrate guests of node {node} to node {=target}",
-        "Migrating them back undoes this.",
+        "Migrate {guests} of node {node} to node {=target}",
+        By("Migrating them back undoes this."),
     ),
-    row(Post, "/cluster/bulk-action/guest/shutdown", "Shut guests down", "Starting them again undoes this.")
+    row(Post, "/cluster/bulk-action/guest/shutdown", "Shut {guests} down", SHUT_DOWN_CLEANLY)
         .when(Value("force-stop", "0")),
     row(
         Post,
         "/cluster/bulk-action/guest/shutdown",
-        "Shut guests on {cluster} down, and cut the power of those that take too long",
-        START_GUESTS_AGAIN,
+        "Shut {guests} on {cluster} down, and cut the power of those that take too long",
+        LOSE_UNSAVED,
     ),
-    row(Post, "/cluster/bulk-action/guest/start", "Start guests", "Shutting them down undoes this."),
-    row(Post, "/cluster/bulk-action/guest/suspend", "Suspend guests", "Resuming them undoes this."),
+    row(Post, "/cluster/bulk-action/guest/start", "Start {guests}", By("Shutting them down undoes this.")),
+    row(Post, "/cluster/bulk-action/guest/suspend", "Suspend {guests}", By("Resuming them undoes this.")),
     row(
         Post,
         "/cluster/bulk-action/guest/migrate",
-        "Migrate guests to node {=target}",
-        "Migrating them back undoes this.",
+        "Migrate {guests} to node {=target}",
+        By("Migrating them back undoes this."),
     ),
     // Nodes.
     row(Post, "/nodes/{node}/status", "Reboot node {node}", UNSAID)
         .when(Value("command", "reboot"))
         .remark("Its guests go down with it."),
-    row(Post, "/nodes/{node}/status", "Shut node {node} down", "Only switching the node on again undoes this.")
-        .when(Value("command", "shutdown"))
-        .remark("Its guests go down with it."),
+    row(
+        Post,
+        "/nodes/{node}/status",
+        "Shut node {node} down",
+        Partly("It can't be started from here: only switching it on undoes this."),
+    )
+    .when(Value("command", "shutdown"))
+    .remark("Its guests go down with it."),
     row(
         Delete,
         "/nodes/{node}/network/{iface}",
@@ -282,33 +324,42 @@ static TABLE: &[OperationEffect] = &[
     row(Delete, "/nodes/{node}/disks/lvmthin/{name}", "Destroy thin pool {name} of node {node} and its data", NEVER),
     row(Delete, "/nodes/{node}/disks/zfs/{name}", "Destroy ZFS pool {name} of node {node} and its data", NEVER)
         .facts(&[Object]),
-    row(Post, "/nodes/{node}/services/{service}/stop", "Stop service {service} of node {node}", UNSAID)
-        .remark("Without some services, the node can't be reached, so nothing here can start it again."),
+    row(
+        Post,
+        "/nodes/{node}/services/{service}/stop",
+        "Stop service {service} of node {node}",
+        Partly("Starting it again undoes this, unless the node can't be reached without it."),
+    ),
     row(Post, "/nodes/{node}/services/{service}/restart", "Restart service {service} of node {node}", UNSAID),
     row(Post, "/nodes/{node}/services/{service}/reload", "Reload service {service} of node {node}", UNSAID),
     row(
         Delete,
         "/nodes/{node}/certificates/custom",
         "Delete the certificate of node {node}",
-        "Uploading it again undoes this.",
+        Partly("The stored key is lost for good. Uploading it again with the certificate undoes this."),
     ),
-    row(Post, "/nodes/{node}/certificates/custom", "Replace the certificate of node {node}", UNSAID),
+    row(
+        Post,
+        "/nodes/{node}/certificates/custom",
+        "Replace the certificate of node {node}",
+        Partly("The stored key is lost for good. Uploading the old key and certificate undoes this."),
+    ),
     row(Post, "/nodes/{node}/execute", "Run a batch of API calls on node {node}", UNSAID),
     row(Post, "/nodes/{node}/vncshell", "Open a shell on node {node}", UNSAID),
     row(Post, "/nodes/{node}/termproxy", "Open a shell on node {node}", UNSAID),
     row(Post, "/nodes/{node}/spiceshell", "Open a shell on node {node}", UNSAID),
     row(Get, "/nodes/{node}/vncwebsocket", "Open a shell on node {node}", UNSAID),
     row(Delete, "/nodes/{node}/subscription", "Delete the subscription key of node {node}", ADD_AGAIN),
-    row(Delete, "/nodes/{node}/tasks/{upid}", "Stop the task {upid}", NEVER).remark("The task ends unfinished."),
+    row(Delete, "/nodes/{node}/tasks/{upid}", "Stop the task {upid}", By("The task can be started again.")),
     row(Post, "/nodes/{node}/ceph/osd", "Make an OSD of {=dev} on node {node}", NEVER)
         .remark("What is on the disk is lost."),
     row(Delete, "/nodes/{node}/ceph/osd/{osdid}", "Destroy OSD {osdid} of node {node}", NEVER),
     row(Delete, "/nodes/{node}/ceph/pool/{name}", "Destroy Ceph pool {name} and its data", NEVER),
     row(Delete, "/nodes/{node}/ceph/fs/{name}", "Destroy CephFS {name}", NEVER),
-    row(Delete, "/nodes/{node}/ceph/mds/{name}", "Destroy metadata server {name} of node {node}", CREATE_AGAIN),
-    row(Delete, "/nodes/{node}/ceph/mgr/{id}", "Destroy Ceph manager {id} of node {node}", CREATE_AGAIN),
-    row(Delete, "/nodes/{node}/ceph/mon/{monid}", "Destroy Ceph monitor {monid} of node {node}", CREATE_AGAIN),
-    row(Post, "/nodes/{node}/ceph/stop", "Stop Ceph services on node {node}", "Starting them again undoes this."),
+    row(Delete, "/nodes/{node}/ceph/mds/{name}", "Destroy metadata server {name} of node {node}", LOSES_SERVICE_DATA),
+    row(Delete, "/nodes/{node}/ceph/mgr/{id}", "Destroy Ceph manager {id} of node {node}", LOSES_SERVICE_DATA),
+    row(Delete, "/nodes/{node}/ceph/mon/{monid}", "Destroy Ceph monitor {monid} of node {node}", LOSES_SERVICE_DATA),
+    row(Post, "/nodes/{node}/ceph/stop", "Stop Ceph services on node {node}", By("Starting them again undoes this.")),
     row(Post, "/nodes/{node}/ceph/restart", "Restart Ceph services on node {node}", UNSAID),
     // Storages, volumes and backups.
     row(
@@ -320,23 +371,28 @@ static TABLE: &[OperationEffect] = &[
     .facts(&[Object]),
     row(Delete, "/nodes/{node}/storage/{storage}/prunebackups", "Delete old backups on storage {storage}", NEVER)
         .facts(&[PrunedBackups]),
-    row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", ADD_STORAGE)
+    row(Delete, "/storage/{storage}", "Remove storage {storage} from the configuration", LOSES_STORAGE_CREDENTIALS)
         .remark("The data on it stays.")
         .facts(&[Object]),
-    row(Post, "/nodes/{node}/vzdump", "Back guests up on node {node} and delete older backups", NEVER)
-        .when(Given("prune-backups")),
-    row(Post, "/nodes/{node}/vzdump", "Back guests up on node {node} and delete older backups", NEVER)
+    row(Put, "/storage/{storage}", "Change the configuration of storage {storage}", SET_BACK).facts(&[Object]),
+    row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
+        .when(Other("prune-backups", "keep-all=1")),
+    row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node} and delete older backups", NEVER)
         .when(Value("remove", "1")),
     row(Post, "/nodes/{node}/vzdump", "Stop the backup that runs on node {node}", NEVER).when(Value("stop", "1")),
-    row(Post, "/nodes/{node}/vzdump", "Back guests up on node {node}", UNSAID),
+    row(Post, "/nodes/{node}/vzdump", "Back {guests} up on node {node}", UNSAID),
     row(Delete, "/cluster/backup/{id}", "Delete backup job {id}", CREATE_AGAIN)
         .remark("The backups that it made are kept.")
         .facts(&[Object]),
-    row(Delete, "/cluster/replication/{id}", "Delete replication job {id}", CREATE_AGAIN)
-        .remark("The copies at its target are deleted, unless keep is set.")
-        .facts(&[Object]),
+    row(
+        Delete,
+        "/cluster/replication/{id}",
+        "Delete replication job {id}",
+        Partly("The copies at its target are lost, unless keep is set. Creating it again makes new ones."),
+    )
+    .facts(&[Object]),
     // High availability.
-    row(Delete, "/cluster/ha/resources/{sid}", "Remove {sid} from high availability", ADD_AGAIN)
+    row(Delete, "/cluster/ha/resources/{sid}", "Remove {guest} from high availability", ADD_AGAIN)
         .remark("The guest itself stays.")
         .facts(&[Object]),
     row(Delete, "/cluster/ha/rules/{rule}", "Delete HA rule {rule}", CREATE_AGAIN).facts(&[Object]),
@@ -344,23 +400,33 @@ static TABLE: &[OperationEffect] = &[
     row(
         Post,
         "/cluster/ha/resources/{sid}/relocate",
-        "Stop {sid} and start it again on node {=node}",
-        "Relocating it back undoes this.",
+        "Stop {guest} and start it again on node {=node}",
+        By("Relocating it back undoes this."),
     ),
-    row(Post, "/cluster/ha/resources/{sid}/migrate", "Migrate {sid} to node {=node}", "Migrating it back undoes this."),
+    row(
+        Post,
+        "/cluster/ha/resources/{sid}/migrate",
+        "Migrate {guest} to node {=node}",
+        By("Migrating it back undoes this."),
+    ),
     // Users and permissions.
     row(
         Put,
         "/access/acl",
         "Revoke the role {=roles} on {=path} from {=users|groups|tokens}",
-        "Granting it again undoes this.",
+        By("Granting it again undoes this."),
     )
     .when(Value("delete", "1")),
-    row(Put, "/access/acl", "Grant the role {=roles} on {=path} to {=users|groups|tokens}", "Revoking it undoes this."),
+    row(
+        Put,
+        "/access/acl",
+        "Grant the role {=roles} on {=path} to {=users|groups|tokens}",
+        By("Revoking it undoes this."),
+    ),
     row(Delete, "/access/users/{userid}", "Delete user {userid}", NEVER)
         .remark("The user's API tokens, second factors and permissions go too.")
         .facts(&[Object]),
-    row(Post, "/access/users", "Create user {=userid}", "Deleting the user undoes this."),
+    row(Post, "/access/users", "Create user {=userid}", By("Deleting the user undoes this.")),
     row(Put, "/access/users/{userid}", "Change user {userid}", SET_BACK).facts(&[Object]),
     row(Delete, "/access/users/{userid}/token/{tokenid}", "Revoke API token {tokenid} of user {userid}", NEVER)
         .remark("Programs that use it lose their access at once.")
@@ -369,7 +435,7 @@ static TABLE: &[OperationEffect] = &[
         Post,
         "/access/users/{userid}/token/{tokenid}",
         "Create API token {tokenid} of user {userid}",
-        "Revoking the token undoes this.",
+        By("Revoking the token undoes this."),
     ),
     row(
         Put,
@@ -385,28 +451,36 @@ static TABLE: &[OperationEffect] = &[
         Put,
         "/access/password",
         "Set the password of user {=userid}",
-        "Only setting the old password again undoes this.",
+        Partly("The old password can't be read back. Only setting it again undoes this."),
     ),
     row(Delete, "/access/tfa/{userid}/{id}", "Delete a second factor of user {userid}", NEVER).facts(&[Object]),
     row(Put, "/access/users/{userid}/unlock-tfa", "Unlock the second factors of user {userid}", UNSAID),
-    row(Post, "/access/groups", "Create group {=groupid}", "Deleting the group undoes this."),
+    row(Post, "/access/groups", "Create group {=groupid}", By("Deleting the group undoes this.")),
     row(Put, "/access/groups/{groupid}", "Change group {groupid}", SET_BACK).facts(&[Object]),
-    row(Delete, "/access/groups/{groupid}", "Delete group {groupid}", UNSAID)
-        .remark("The permissions of the group go too.")
-        .facts(&[Object]),
-    row(Post, "/access/roles", "Create role {=roleid}", "Deleting the role undoes this."),
+    row(
+        Delete,
+        "/access/groups/{groupid}",
+        "Delete group {groupid}",
+        Partly("The permissions of the group are lost for good. Creating it again undoes the rest."),
+    )
+    .facts(&[Object]),
+    row(Post, "/access/roles", "Create role {=roleid}", By("Deleting the role undoes this.")),
     row(Put, "/access/roles/{roleid}", "Change role {roleid}", SET_BACK).facts(&[Object]),
-    row(Delete, "/access/roles/{roleid}", "Delete role {roleid}", UNSAID)
-        .remark("The permissions that use the role go too.")
-        .facts(&[Object]),
-    row(Post, "/access/domains", "Create login realm {=realm}", "Deleting the realm undoes this."),
+    row(
+        Delete,
+        "/access/roles/{roleid}",
+        "Delete role {roleid}",
+        Partly("The permissions that use the role are lost for good. Creating it again undoes the rest."),
+    )
+    .facts(&[Object]),
+    row(Post, "/access/domains", "Create login realm {=realm}", By("Deleting the realm undoes this.")),
     row(Put, "/access/domains/{realm}", "Change login realm {realm}", SET_BACK).facts(&[Object]),
-    row(Delete, "/access/domains/{realm}", "Delete login realm {realm}", CREATE_AGAIN)
+    row(Delete, "/access/domains/{realm}", "Delete login realm {realm}", LOSES_CREDENTIALS)
         .remark("Its users can't log in until then.")
         .facts(&[Object]),
     // Pools, and the cluster as a whole.
-    row(Delete, "/pools/{poolid}", "Delete pool {poolid}", CREATE_POOL).facts(&[Object]),
-    row(Delete, "/pools", "Delete pool {=poolid}", CREATE_POOL),
+    row(Delete, "/pools/{poolid}", "Delete pool {poolid}", LOSES_PERMISSIONS).facts(&[Object]),
+    row(Delete, "/pools", "Delete pool {=poolid}", LOSES_PERMISSIONS),
     row(Put, "/pools/{poolid}", "Change pool {poolid}", SET_BACK).facts(&[Object]),
     row(Put, "/pools", "Change pool {=poolid}", SET_BACK),
     row(Delete, "/cluster/config/nodes/{node}", "Remove node {node} from the cluster", NEVER),
@@ -425,12 +499,46 @@ static TABLE: &[OperationEffect] = &[
         CREATE_AGAIN,
     )
     .facts(&[Object]),
+    row(Delete, "/cluster/sdn/dns/{dns}", "Delete DNS server {dns} of the virtual networks", LOSES_CREDENTIALS)
+        .facts(&[Object]),
+    row(
+        Delete,
+        "/cluster/sdn/ipams/{ipam}",
+        "Delete address manager {ipam} of the virtual networks",
+        LOSES_CREDENTIALS,
+    )
+    .facts(&[Object]),
+    row(
+        Delete,
+        "/cluster/sdn/controllers/{controller}",
+        "Delete virtual network controller {controller}",
+        CREATE_AGAIN,
+    )
+    .facts(&[Object]),
     row(Delete, "/cluster/mapping/dir/{id}", "Delete directory mapping {id}", CREATE_AGAIN).facts(&[Object]),
     row(Delete, "/cluster/mapping/pci/{id}", "Delete PCI mapping {id}", CREATE_AGAIN).facts(&[Object]),
     row(Delete, "/cluster/mapping/usb/{id}", "Delete USB mapping {id}", CREATE_AGAIN).facts(&[Object]),
-    row(Delete, "/cluster/metrics/server/{id}", "Delete metrics server {id}", CREATE_AGAIN).facts(&[Object]),
+    row(Delete, "/cluster/metrics/server/{id}", "Delete metrics server {id}", LOSES_CREDENTIALS).facts(&[Object]),
     row(Delete, "/cluster/acme/account/{name}", "Deactivate ACME account {name}", NEVER).facts(&[Object]),
-    row(Delete, "/cluster/acme/plugins/{id}", "Delete ACME plugin {id}", CREATE_AGAIN),
+    row(Delete, "/cluster/acme/plugins/{id}", "Delete ACME plugin {id}", LOSES_CREDENTIALS),
+    row(
+        Delete,
+        "/cluster/notifications/endpoints/gotify/{name}",
+        "Delete notification target {name}",
+        LOSES_CREDENTIALS,
+    )
+    .facts(&[Object]),
+    row(Delete, "/cluster/notifications/endpoints/smtp/{name}", "Delete notification target {name}", LOSES_CREDENTIALS)
+        .facts(&[Object]),
+    row(
+        Delete,
+        "/cluster/notifications/endpoints/webhook/{name}",
+        "Delete notification target {name}",
+        LOSES_CREDENTIALS,
+    )
+    .facts(&[Object]),
+    row(Delete, "/cluster/notifications/endpoints/sendmail/{name}", "Delete notification target {name}", CREATE_AGAIN)
+        .facts(&[Object]),
     row(Delete, "/cluster/notifications/matchers/{name}", "Delete notification matcher {name}", CREATE_AGAIN)
         .facts(&[Object]),
     row(Delete, "/cluster/jobs/realm-sync/{id}", "Delete realm sync job {id}", CREATE_AGAIN).facts(&[Object]),
@@ -468,7 +576,7 @@ impl Condition {
         match self {
             Self::Always => true,
             Self::Value(name, value) => any(&|given, is| given == name && is == value),
-            Self::Given(name) => any(&|given, value| given == name && !value.is_empty()),
+            Self::Other(name, value) => any(&|given, is| given == name && !is.is_empty() && is != value),
             // (PVE: a list is split at commas, semicolons and white space.)
             Self::Item(name, start) => any(&|given, value| {
                 let mut items = value.split([',', ';', ' ', '\t', '\n']);
@@ -510,7 +618,7 @@ mod tests {
                 })
                 .collect();
             assert!(!operations.is_empty(), "{} {}", effect.method, effect.template);
-            if let Value(name, _) | Given(name) | Item(name, _) = effect.condition {
+            if let Value(name, _) | Other(name, _) | Item(name, _) = effect.condition {
                 // Of two kinds of guests, one may lack it.
                 let is_known = operations.iter().any(|operation| operation.parameter(name).is_some());
                 assert!(is_known, "{} {}: {name}", effect.method, effect.template);
@@ -519,12 +627,14 @@ mod tests {
                 for name in placeholders(effect.phrase) {
                     let known = match name.strip_prefix('=') {
                         Some(names) => names.split('|').all(|name| operation.parameter(name).is_some()),
-                        None => matches!(name, "guest" | "cluster") || operation.is_path_parameter(name),
+                        None => matches!(name, "guest" | "guests" | "cluster") || operation.is_path_parameter(name),
                     };
                     assert!(known, "{} {}: {name}", effect.method, effect.template);
                 }
             }
-            assert!(effect.undo.is_empty() || effect.undo.ends_with('.'), "{}", effect.undo);
+            if let Partly(undo) | By(undo) = effect.undo {
+                assert!(undo.ends_with('.'), "{undo}");
+            }
             assert!(effect.remark.is_empty() || effect.remark.ends_with('.'), "{}", effect.remark);
         }
     }
@@ -536,7 +646,7 @@ mod tests {
             let params = match effect.condition {
                 Condition::Always => ("", ""),
                 Condition::Value(name, value) => (name, value),
-                Condition::Given(name) => (name, "x"),
+                Condition::Other(name, _) => (name, "x"),
                 Condition::Item(name, start) => (name, start),
             };
             let found = find_effect(effect.method, &template, &to_params(&[params])).expect("a row");

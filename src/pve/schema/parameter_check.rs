@@ -1,6 +1,6 @@
 //! Checks parameters against an operation before they are sent: known, complete, of the right type and range. Converts
 //! them to the form Proxmox wants: booleans as 1 and 0, `*-list` values with commas, objects as property strings. A list
-//! or an object may come as JSON text ([`unwrap_json_texts`]).
+//! or an object may come as JSON text ([`unwrap_values`]).
 //!
 //! Proxmox decides what the schema can't know, such as whether a storage exists or what a Perl pattern accepts.
 
@@ -76,15 +76,29 @@ fn means_absent(operation: &Operation<'_>, name: &str) -> bool {
     operation.parameter(name).is_some() && operation.parameter("delete").is_none()
 }
 
-/// Replaces lists and objects that came as JSON text, where the parameter takes one. Any other text stays.
-pub fn unwrap_json_texts(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Result<(), ParameterErrors> {
+/// Replaces values that came in another form and can mean exactly one thing. These are JSON texts, where the parameter
+/// takes what they say, and lists of one for a single value. Any other text stays.
+pub fn unwrap_values(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Result<(), ParameterErrors> {
     let mut errors = Vec::new();
     for (name, value) in data {
-        let (Some(parameter), Value::String(text)) = (operation.parameter(name), &*value) else { continue };
-        let takes_list = parameter.kind() == "array" || list_separator(&parameter).is_some();
+        let Some(parameter) = operation.parameter(name) else { continue };
+        if let Err(kind) = unwrap_value(&parameter, value) {
+            errors.push(ParameterError { name: name.clone(), in_path: false, kind });
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ParameterErrors { errors, may_have_more: true }) }
+}
+
+fn unwrap_value(parameter: &ParameterSpec<'_>, value: &mut Value) -> Result<(), ParameterErrorKind> {
+    let takes_list = parameter.kind() == "array" || list_separator(parameter).is_some();
+    // No number, switch or word of an enumeration begins with a bracket or a quote.
+    let is_text =
+        !matches!(parameter.kind(), "boolean" | "integer" | "number") && parameter.allowed_values().next().is_none();
+    if let Value::String(text) = value {
         let is_json = match text.trim_start().bytes().next() {
-            Some(b'[') => takes_list,
-            Some(b'{') => has_keys(&parameter),
+            Some(b'[') => takes_list || !is_text,
+            Some(b'"') => !takes_list && !is_text,
+            Some(b'{') => has_keys(parameter),
             _ => false,
         };
         match is_json.then(|| parse_exact(text)) {
@@ -92,13 +106,19 @@ pub fn unwrap_json_texts(operation: &Operation<'_>, data: &mut Map<String, Value
             // The name of a program, or a key, may begin with a bracket.
             Some(Err(JsonTextError::NotJson)) | None => {}
             Some(Err(error)) => {
-                let (expected, actual) = (describe_parameter(&parameter), format!("a JSON text that {error}"));
-                let kind = ParameterErrorKind::WrongValue { expected, actual };
-                errors.push(ParameterError { name: name.clone(), in_path: false, kind });
+                let (expected, actual) = (describe_parameter(parameter), format!("a JSON text that {error}"));
+                return Err(ParameterErrorKind::WrongValue { expected, actual });
             }
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(ParameterErrors { errors, may_have_more: true }) }
+    if let Value::Array(items) = value
+        && let [item] = items.as_mut_slice()
+        && !takes_list
+        && !matches!(item, Value::Array(_) | Value::Null)
+    {
+        *value = item.take();
+    }
+    Ok(())
 }
 
 /// Returns the form of a list or an object that is sent as text.
@@ -203,6 +223,8 @@ fn convert_value(parameter: &ParameterSpec<'_>, value: &Value) -> Result<String,
         ("" | "string", Value::Object(_)) if !has_keys(parameter) => return Err(wrong_value()),
         (_, Value::Object(keys)) => build_property_string(parameter, keys)?,
         ("array", Value::Array(_)) => return Err(wrong_value()),
+        // A form can't tell `true` from 1, such as 1 MiB of memory.
+        ("string", Value::Bool(_)) if !may_be_switch(parameter) => return Err(wrong_value()),
         (_, Value::Array(items)) => join_list(parameter, items)?.ok_or_else(wrong_value)?,
         (_, scalar) => format_scalar(scalar),
     };
@@ -228,6 +250,11 @@ fn parse_limit(limit: &str) -> Option<f64> {
 fn has_keys(parameter: &ParameterSpec<'_>) -> bool {
     parameter.nested_parameters().next().is_some()
         || ValueFormat::from_name(parameter.format()) == ValueFormat::PropertyString
+}
+
+/// Returns whether true or false can be meant: the first key of a property string may be a number or a text.
+fn may_be_switch(parameter: &ParameterSpec<'_>) -> bool {
+    parameter.nested_parameters().find(ParameterSpec::is_default_key).is_none_or(|key| key.kind() == "boolean")
 }
 
 /// Returns an enumeration's value in its own spelling, `None` if it does not have the value, and the text of a
@@ -414,7 +441,7 @@ mod tests {
         let found = LIVE.match_path(&path.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>()).ok().unwrap();
         let operation = found.operation(method).unwrap();
         let mut data = data.as_object().unwrap().clone();
-        unwrap_json_texts(&operation, &mut data)
+        unwrap_values(&operation, &mut data)
             .and_then(|()| check_parameters(&operation, &found, &data))
             .map(|checked| [vec![checked.params.encode()], checked.notes].concat().join(" | "))
             .map_err(|errors| errors.to_string())
@@ -432,6 +459,18 @@ mod tests {
             (json!({"cores": "4"}), "cores=4"),
             (json!({"cores": 4.0}), "cores=4"),
             (json!({"memory": 4096}), "memory=4096"),
+            (json!({"memory": [4096]}), "memory=4096"),
+            (json!({"cores": [4]}), "cores=4"),
+            (json!({"cores": "[4]"}), "cores=4"),
+            (json!({"cores": r#""4""#}), "cores=4"),
+            (json!({"onboot": [true]}), "onboot=1"),
+            (json!({"bios": ["ovmf"]}), "bios=ovmf"),
+            (json!({"bios": r#""ovmf""#}), "bios=ovmf"),
+            (json!({"name": ["a"]}), "name=a"),
+            (json!({"description": r#"["a"]"#}), "description=%5B%22a%22%5D"),
+            (json!({"net1": ["virtio,bridge=vmbr0"]}), "net1=virtio%2Cbridge%3Dvmbr0"),
+            (json!({"agent": true}), "agent=1"),
+            (json!({"hotplug": false}), "hotplug=0"),
             (json!({"delete": ["tags", "net1"]}), "delete=tags%2Cnet1 | `delete` was sent as a text with commas"),
             (json!({"delete": r#"["tags", "net1"]"#}), "delete=tags%2Cnet1 | `delete` was sent as a text with commas"),
             (json!({"delete": "tags,net1"}), "delete=tags%2Cnet1"),
@@ -487,9 +526,15 @@ mod tests {
             (json!({"net0": {}}), "not an empty object"),
             (json!({"net0": r#"{"model":"e1000","mod\u0065l":"virtio"}"#}), "has the member \"model\" twice"),
             (json!({"delete": r#"[{"a":1,"a":2}]"#}), "has the member \"a\" twice"),
-            (json!({"name": ["a"]}), "not a list"),
+            (json!({"name": ["a", "b"]}), "not a list"),
+            (json!({"name": [null]}), "not a list"),
+            (json!({"name": [["a"]]}), "not a list"),
+            (json!({"cores": "[2, 3]"}), "must be an integer of at least 1, not a list"),
+            (json!({"cores": r#"{"cores": 2}"#}), "not this text"),
+            (json!({"cores": r#"[{"a": 1, "a": 2}]"#}), "has the member \"a\" twice"),
+            (json!({"memory": true}), "must be a property string such as key=value,key=value, not true"),
             (json!({"vmid": 101}), "is already set by the path, as `100`"),
-            (json!({"net0": [1]}), "not a list"),
+            (json!({"net0": ["virtio", "bridge=vmbr0"]}), "not a list"),
             (json!({"delete": ["tags", {"a": 1}]}), "element 1 (counted from 0) is an object"),
             (json!({"delete": [["tags"]]}), "element 0 (counted from 0) is a list"),
             (json!({"delete": ["tags,net1"]}), "has a comma in element 0"),

@@ -55,7 +55,7 @@ impl PromptDefinition {
     ) -> Result<Vec<(&'static str, Content)>, ToolError> {
         let briefing = state.run(context, self.audit_name, |scope| {
             (self.handler)(&PromptCall { scope, arguments, deadline: prompt_deadline() })
-        })?;
+        })??;
         Ok(vec![("user", Content::Text(briefing.render(state.max_result_bytes)))])
     }
 }
