@@ -69,13 +69,13 @@ pub enum TaskFollowUp {
     /// The HA manager has not acted in time, or the start of a guest was not seen.
     Pending {
         /// The state of the guest, as far as it could be read.
-        status: Option<GuestState>,
+        status: Option<FollowedGuestState>,
     },
 }
 
 /// State of a guest, with that of the HA manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuestState {
+pub struct FollowedGuestState {
     pub status: String,
     /// Empty where HA does not manage the guest.
     pub ha_state: String,
@@ -196,7 +196,7 @@ impl ClusterHandle<'_> {
         newest
     }
 
-    fn read_guest_state(&self, guest: &Guest) -> Option<GuestState> {
+    fn read_guest_state(&self, guest: &Guest) -> Option<FollowedGuestState> {
         let vmid = guest.vmid.to_string();
         let path =
             ApiPath::from_segments(&["nodes", &guest.node, guest.kind.as_str(), &vmid, "status", "current"]).ok()?;
@@ -204,6 +204,6 @@ impl ClusterHandle<'_> {
         let answer: Value = serde_json::from_str(response.data()).ok()?;
         let ha_state = answer.get("ha").and_then(|ha| ha.get("state")).and_then(Value::as_str).unwrap_or_default();
         let status = answer.get("status").and_then(Value::as_str)?;
-        Some(GuestState { status: status.to_owned(), ha_state: ha_state.to_owned() })
+        Some(FollowedGuestState { status: status.to_owned(), ha_state: ha_state.to_owned() })
     }
 }

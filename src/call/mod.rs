@@ -153,7 +153,7 @@ pub use execute::{ApiFailure, ExecuteError, Outcome};
 pub use failure::Explanation;
 pub use fan_out::fan_out;
 pub use follow::{FindTaskError, TaskReport, TaskWatch, UnknownTask, WatchError, find_task_cluster};
-pub use follow_up::{CommandEnd, FollowUpKind, GuestState, TaskFollowUp};
+pub use follow_up::{CommandEnd, FollowUpKind, FollowedGuestState, TaskFollowUp};
 pub use handle::ClusterHandle;
 pub use lookup_error::LookupError;
 pub use operation::{expand_shorthand, find_operation, find_path, parse_path, split_leading_method};

@@ -4,7 +4,7 @@ use super::definition::UNTRUSTED_NOTICE;
 use super::errors::render_call_error;
 use super::output::{format_notes, with_notes};
 use super::packed_task::{PackedTask, digest_name, pack_task, unpack_task};
-use crate::call::{CallScope, ClusterHandle, GuestState, TaskFollowUp, WatchError};
+use crate::call::{CallScope, ClusterHandle, FollowedGuestState, TaskFollowUp, WatchError};
 use crate::mcp::MAX_TASK_STATE_BYTES;
 use crate::mcp::catalog::ToolOutput;
 use crate::pve::task::{TaskResult, TaskState, Upid};
@@ -43,8 +43,12 @@ fn render_follow_up(upid: &Upid, event: &TaskFollowUp) -> FollowUpText {
                 "the start of the new guest was not seen yet"
             };
             let state = match status {
-                Some(GuestState { status, ha_state }) if ha_state.is_empty() => format!(": guest {id} is {status}"),
-                Some(GuestState { status, ha_state }) => format!(": guest {id} is {status}, ha state {ha_state}"),
+                Some(FollowedGuestState { status, ha_state }) if ha_state.is_empty() => {
+                    format!(": guest {id} is {status}")
+                }
+                Some(FollowedGuestState { status, ha_state }) => {
+                    format!(": guest {id} is {status}, ha state {ha_state}")
+                }
                 None => String::new(),
             };
             (
