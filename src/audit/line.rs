@@ -5,12 +5,14 @@ use crate::sanitize::escape_invisible::{is_invisible, push_unicode_escape};
 use std::fmt::Write;
 
 const MAX_TEXT_CHARS: usize = 512;
-/// Characters of the name or the value of an argument.
-const MAX_ARGUMENT_CHARS: usize = 256;
+/// Characters of the name of an argument.
+const MAX_NAME_CHARS: usize = 256;
+/// Bytes of the value of an argument, escapes included.
+const MAX_VALUE_BYTES: usize = 16 << 10;
 /// Bytes of a text in the line, escapes included. 512 characters fit unless most of them are escapes.
 const MAX_TEXT_BYTES: usize = 2048;
 /// Bytes of all arguments. This keeps a line shorter than [`super::chain::MAX_LINE_BYTES`].
-const MAX_ARGUMENTS_BYTES: usize = 32 << 10;
+const MAX_ARGUMENTS_BYTES: usize = 28 << 10;
 
 /// Returns the members from `id` to `ms`, with a comma before each.
 pub(super) fn format_body(record: &AuditRecord<'_>) -> String {
@@ -35,9 +37,9 @@ pub(super) fn format_body(record: &AuditRecord<'_>) -> String {
     if let Some(outcome) = record.outcome {
         out.push_str(",\"outcome\":");
         match outcome {
-            AuditOutcome::Ok => push_quoted(&mut out, "ok", "", MAX_TEXT_CHARS),
-            AuditOutcome::Failed(cause) => push_quoted(&mut out, "failed: ", cause, MAX_TEXT_CHARS),
-            AuditOutcome::Unknown(cause) => push_quoted(&mut out, "unknown: ", cause, MAX_TEXT_CHARS),
+            AuditOutcome::Ok => push_quoted(&mut out, "ok", "", TEXT_BOUND),
+            AuditOutcome::Failed(cause) => push_quoted(&mut out, "failed: ", cause, TEXT_BOUND),
+            AuditOutcome::Unknown(cause) => push_quoted(&mut out, "unknown: ", cause, TEXT_BOUND),
         }
     }
     if let Some(duration) = record.duration {
@@ -48,7 +50,7 @@ pub(super) fn format_body(record: &AuditRecord<'_>) -> String {
 
 fn push_member(out: &mut String, name: &str, text: &str) {
     let _ = write!(out, ",\"{name}\":");
-    push_quoted(out, "", text, MAX_TEXT_CHARS);
+    push_quoted(out, "", text, TEXT_BOUND);
 }
 
 fn push_optional(out: &mut String, name: &str, text: Option<&str>) {
@@ -69,20 +71,40 @@ fn push_arguments(out: &mut String, arguments: &[(&str, String)]) {
             let _ = write!(out, "\"…\":\"{} more\"", arguments.len() - index);
             break;
         }
-        push_quoted(out, "", name, MAX_ARGUMENT_CHARS);
+        push_quoted(out, "", name, Bound { chars: MAX_NAME_CHARS, ..TEXT_BOUND });
         out.push(':');
-        push_quoted(out, "", value, MAX_ARGUMENT_CHARS);
+        push_quoted(out, "", value, Bound { chars: usize::MAX, bytes: MAX_VALUE_BYTES });
     }
     out.push('}');
 }
 
+/// The most characters of a text, and the most bytes with its escapes.
+#[derive(Clone, Copy)]
+struct Bound {
+    chars: usize,
+    bytes: usize,
+}
+
+const TEXT_BOUND: Bound = Bound { chars: MAX_TEXT_CHARS, bytes: MAX_TEXT_BYTES };
+
+/// Returns the bytes that a text takes in a line, escapes included.
+pub fn quoted_len(text: &str) -> usize {
+    text.chars()
+        .map(|c| match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            c if is_invisible(c) => 6 * c.len_utf16(),
+            c => c.len_utf8(),
+        })
+        .sum()
+}
+
 /// Appends a JSON string of `prefix`, which needs no escape, and of as much of `text` as fits. `…` marks a cut.
-fn push_quoted(out: &mut String, prefix: &str, text: &str, max_chars: usize) {
+fn push_quoted(out: &mut String, prefix: &str, text: &str, bound: Bound) {
     out.push('"');
     out.push_str(prefix);
     let start = out.len();
     for (count, c) in text.chars().enumerate() {
-        if count >= max_chars || out.len() - start >= MAX_TEXT_BYTES {
+        if count >= bound.chars || out.len() - start >= bound.bytes {
             out.push('…');
             break;
         }
@@ -109,7 +131,7 @@ mod tests {
 
     fn quote_text(value: &str) -> String {
         let mut out = String::new();
-        push_quoted(&mut out, "", value, MAX_TEXT_CHARS);
+        push_quoted(&mut out, "", value, TEXT_BOUND);
         out
     }
 
@@ -162,6 +184,7 @@ mod tests {
         for c in '\0'..=char::MAX {
             let json = quote_text(&format!("a{c}b"));
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), format!("a{c}b"), "{c:?}");
+            assert_eq!(json.len(), 4 + quoted_len(&c.to_string()), "{c:?}");
             let raw = json.contains(c) && !matches!(c, '"' | '\\');
             assert!(!(raw && (c.is_control() || is_invisible(c))), "{c:?}");
         }
@@ -173,16 +196,17 @@ mod tests {
         assert_eq!(quote_text(&"é".repeat(512)).chars().count(), 514);
         let cut = quote_text(&"é".repeat(513));
         assert!(cut.ends_with("é…\"") && cut.chars().count() == 515, "{cut}");
-        let arguments = [("a", "x".repeat(256)), ("b", "x".repeat(257))];
+        let longest = "x".repeat(MAX_VALUE_BYTES);
+        let arguments = [("a", longest.clone()), ("b", format!("{longest}x"))];
         let line = format!("{{\"first\":1{}}}", format_body(&record("x", &arguments)));
         let line: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["arguments"]["a"], "x".repeat(256));
-        assert_eq!(line["arguments"]["b"], format!("{}…", "x".repeat(256)));
+        assert_eq!(line["arguments"]["a"], longest);
+        assert_eq!(line["arguments"]["b"], format!("{longest}…"));
     }
 
     #[test]
     fn the_longest_line_is_shorter_than_what_is_read_back() {
-        for text in ["\u{e0001}".repeat(600), "\"".repeat(600), "😀".repeat(600)] {
+        for text in ["\u{e0001}".repeat(600), "\"".repeat(600), "😀".repeat(600), "\u{e0001}".repeat(2000)] {
             let arguments: Vec<_> = (0..3000).map(|_| (text.as_str(), text.clone())).collect();
             let body = format_body(&record(&text, &arguments));
             assert!(body.len() + 200 < chain::MAX_LINE_BYTES, "{}", body.len());

@@ -15,5 +15,6 @@ mod verify;
 
 pub use audit_log::AuditLog;
 pub use error::{AuditFileError, AuditOpenError, AuditWriteError};
+pub use line::quoted_len;
 pub use record::{AuditDecision, AuditEvent, AuditOutcome, AuditRecord};
 pub use verify::{Findings, VerificationReport, verify};

@@ -65,7 +65,7 @@ pub struct AuditRecord<'a> {
     /// Method and path: `POST /nodes/pve1/qemu/100/status/stop`.
     pub operation: &'a str,
     pub guest: Option<&'a str>,
-    /// Names and values without secrets. Each value is cut at 256 characters, all together at 32 KiB.
+    /// Names and values without secrets. Each value is cut at 16 KiB, all together at 28 KiB.
     pub arguments: &'a [(&'a str, String)],
     pub decision: AuditDecision,
     /// The reason for the decision.

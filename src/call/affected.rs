@@ -39,9 +39,11 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
     };
     let parts: Vec<&str> = template.split('/').skip(1).collect();
     match parts.as_slice() {
-        // Commands run on a node as root and may affect every guest.
-        ["nodes", _, "qemu" | "lxc", ..] if given("args").or(given("hookscript")).is_none() => AffectedScope::NamedOnly,
-        ["nodes", ..] if risk.kind == RiskKind::Execute => AffectedScope::Cluster,
+        // Commands in a guest affect that guest. Commands, files and devices of a node may affect every guest.
+        ["nodes", _, "qemu" | "lxc", rest @ ..] if risk.kind != RiskKind::Execute || runs_in_guest(rest) => {
+            AffectedScope::NamedOnly
+        }
+        _ if risk.kind == RiskKind::Execute => AffectedScope::Cluster,
         // A backup with `stop` ends the jobs of other users.
         ["nodes", _, "vzdump"] if given("stop").is_some_and(|(_, stop)| stop != "0") => node(),
         // A backup of a whole pool or node. A backup of a few guests names them.
@@ -79,6 +81,11 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         }
         _ => AffectedScope::NamedOnly,
     }
+}
+
+/// Returns whether an operation that runs commands, given by the rest of its path, is bound to its guest.
+fn runs_in_guest(rest: &[&str]) -> bool {
+    matches!(rest, [_, "agent", ..] | [_, "sendkey" | "vncproxy" | "termproxy" | "spiceproxy" | "vncwebsocket"])
 }
 
 /// Returns whether a task works on many guests (PVE: the id in its UPID is empty then).

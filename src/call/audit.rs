@@ -2,20 +2,29 @@
 
 use super::handle::ClusterHandle;
 use super::scope::ConfirmationStep;
-use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError};
+use crate::audit::{AuditDecision, AuditEvent, AuditLog, AuditOutcome, AuditRecord, AuditWriteError, quoted_len};
 use crate::base::trace::TraceParent;
 use crate::pve::Method;
 use crate::pve::error::PveError;
+use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
+use crate::render::question::hide_secret;
 use crate::sanitize;
 use ring::digest;
-use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
-/// The most characters of an argument's value. A longer value is recorded as its start, length and hash.
-const MAX_VALUE_CHARS: usize = 256;
+/// The most bytes of an argument's value. A longer value is recorded as its start, length and hash.
+const MAX_VALUE_BYTES: usize = 1024;
+/// The most bytes of a value of a call that runs commands.
+const MAX_COMMAND_BYTES: usize = 12 << 10;
+/// The most bytes of all arguments. Further ones are recorded as their number, length and hash.
+const MAX_ARGUMENTS_BYTES: usize = 24 << 10;
+/// The characters that are recorded of a text that is too long.
+const CUT_CHARS: usize = 120;
+/// The most bytes of the operation.
+const MAX_OPERATION_BYTES: usize = 400;
 
 /// An API call as the audit log sees it.
 #[derive(Clone, Copy)]
@@ -24,6 +33,10 @@ pub(super) struct AuditedCall<'a> {
     pub(super) method: Method,
     pub(super) path: &'a ApiPath,
     pub(super) params: &'a ApiParams,
+    /// The path of the operation with placeholders, if the operation is known.
+    pub(super) template: Option<&'a str>,
+    /// The call runs commands, which are recorded whole.
+    pub(super) runs_commands: bool,
 }
 
 /// The variable part of an audit record.
@@ -129,9 +142,13 @@ impl AuditedCall<'_> {
             transport: origin.transport,
             tool: origin.tool,
             cluster: self.cluster.name(),
-            operation: &sanitize::redact_text(&operation),
+            operation: &format_provable(
+                &operation,
+                sanitize::redact_text(&operation).into_owned(),
+                MAX_OPERATION_BYTES,
+            ),
             guest: Some(guest.as_str()).filter(|guest| !guest.is_empty()),
-            arguments: &format_arguments(self.params),
+            arguments: &self.format_arguments(),
             decision: entry.decision,
             reason: reason.as_deref(),
             upid: upid.as_deref(),
@@ -142,35 +159,85 @@ impl AuditedCall<'_> {
     }
 }
 
-/// Returns names and values without secrets. A name that repeats has a list of its values.
-fn format_arguments(params: &ApiParams) -> Vec<(&str, String)> {
-    let mut arguments: Vec<(&str, Vec<Cow<'_, str>>)> = Vec::new();
-    for (name, value) in params.iter() {
-        let value = sanitize::redact_parameter(name, value);
-        // The values of a list follow each other.
-        match arguments.last_mut().filter(|(last, _)| *last == name) {
-            Some((_, values)) => values.push(value),
-            None => arguments.push((name, vec![value])),
+impl<'a> AuditedCall<'a> {
+    /// Returns names and values without secrets. A name that repeats has a list of its values.
+    fn format_arguments(self) -> Vec<(&'a str, String)> {
+        let mut given: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (name, value) in self.params.iter() {
+            // The values of a list follow each other.
+            match given.last_mut().filter(|(last, _)| *last == name) {
+                Some((_, values)) => values.push(value),
+                None => given.push((name, vec![value])),
+            }
         }
+        let mut arguments = Vec::with_capacity(given.len());
+        let mut bytes = 0;
+        for (index, (name, values)) in given.iter().enumerate() {
+            let text = self.format_argument(name, values);
+            bytes += quoted_len(name) + quoted_len(&text);
+            if bytes > MAX_ARGUMENTS_BYTES {
+                let rest: String = given[index..]
+                    .iter()
+                    .map(|(name, values)| format!("{name}={}\n", self.provable_text(name, values)))
+                    .collect();
+                arguments.push(("…", format!("{} more ({})", given.len() - index, describe_hash(&rest))));
+                break;
+            }
+            arguments.push((*name, text));
+        }
+        arguments
     }
-    arguments.into_iter().map(|(name, values)| (name, format_values(&values))).collect()
+
+    fn format_argument(self, name: &str, values: &[&str]) -> String {
+        let shown = match self.secret_part(name) {
+            SecretPart::None if self.runs_commands => join_values(values),
+            SecretPart::None => {
+                let redacted: Vec<_> = values.iter().map(|value| sanitize::redact_parameter(name, value)).collect();
+                join_values(&redacted)
+            }
+            _ => self.provable_text(name, values),
+        };
+        let limit = if self.runs_commands { MAX_COMMAND_BYTES } else { MAX_VALUE_BYTES };
+        format_provable(&self.provable_text(name, values), shown, limit)
+    }
+
+    /// Returns the text of values that a hash may prove. A hash of a short password would tell the password to a program
+    /// that tries all of them, so passwords are replaced by their length first.
+    fn provable_text(self, name: &str, values: &[&str]) -> String {
+        let part = self.secret_part(name);
+        join_values(&values.iter().map(|value| hide_secret(name, part, value)).collect::<Vec<_>>())
+    }
+
+    fn secret_part(self, name: &str) -> SecretPart {
+        secret_part(self.template.unwrap_or_default(), name)
+    }
 }
 
-fn format_values(values: &[Cow<'_, str>]) -> String {
-    let text = match values {
-        [value] => value.to_string(),
-        values => serde_json::Value::from_iter(values.iter().map(AsRef::<str>::as_ref)).to_string(),
-    };
-    if text.chars().nth(MAX_VALUE_CHARS).is_none() {
-        return text;
+fn join_values(values: &[impl AsRef<str>]) -> String {
+    match values {
+        [value] => value.as_ref().to_owned(),
+        values => serde_json::Value::from_iter(values.iter().map(AsRef::as_ref)).to_string(),
     }
-    let mut short: String = text.chars().take(120).collect();
-    let _ = write!(short, "… ({} bytes, SHA-256 ", text.len());
+}
+
+/// Returns `shown`, or its start if it is too long. Length and hash of `sent` follow if the result lacks a part of it.
+fn format_provable(sent: &str, shown: String, max_bytes: usize) -> String {
+    let is_cut = quoted_len(&shown) > max_bytes;
+    if !is_cut && shown == sent {
+        return shown;
+    }
+    let mut text = if is_cut { shown.chars().take(CUT_CHARS).collect() } else { shown };
+    let _ = write!(text, "{} ({})", if is_cut { "…" } else { "" }, describe_hash(sent));
+    text
+}
+
+/// Returns the length and the hash of a text.
+fn describe_hash(text: &str) -> String {
+    let mut described = format!("{} bytes, SHA-256 ", text.len());
     for byte in digest::digest(&digest::SHA256, text.as_bytes()).as_ref() {
-        let _ = write!(short, "{byte:02x}");
+        let _ = write!(described, "{byte:02x}");
     }
-    short.push(')');
-    short
+    described
 }
 
 /// Returns the guest of a path, or the guests that the parameters name.

@@ -168,7 +168,9 @@ impl<'a> Authorized<'a> {
         let planned = self.planned();
         let text = planned.describe_with(build_question);
         if text.len() > MAX_QUESTION_BYTES {
-            return ConfirmationError::TooLong { bytes: text.len() };
+            let error = ConfirmationError::TooLong { bytes: text.len() };
+            planned.audited().record_denial(&error);
+            return error;
         }
         let channel = if asks_user { ConfirmationChannel::Elicitation } else { ConfirmationChannel::Argument };
         let codes = planned.cluster.scope.confirmation_codes;

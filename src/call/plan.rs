@@ -18,7 +18,7 @@ use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation}
 use super::resolve_path::{PathChange, check_node_name, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
-use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment};
+use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
 use crate::pve::Method;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
 use crate::pve::parameter_error::ParameterErrors;
@@ -95,7 +95,14 @@ pub(super) fn plan_call<'a>(
         format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
     });
     notes.splice(0..0, change_note.into_iter().chain(pool_note));
-    let call = AuditedCall { cluster, method, path: &path, params: &params };
+    let call = AuditedCall {
+        cluster,
+        method,
+        path: &path,
+        params: &params,
+        template: operation.template.as_deref(),
+        runs_commands: risk.kind == RiskKind::Execute,
+    };
     let template = operation.template.as_deref().filter(|_| operation.is_known);
     let affected = AffectedGuests::from_operation(&path, template, &params, risk);
     let affected = resolve_shared_object(cluster, call, affected, operation.template.as_deref(), risk)?;
@@ -131,13 +138,14 @@ fn find_nested_pool(path: &ApiPath) -> Option<String> {
 fn authorize_early(cluster: &ClusterHandle<'_>, method: Method, typed: &ApiPath) -> Result<(), PlanError> {
     let path = expand_shorthand(typed)?;
     let Some(known) = find_embedded_operation(method, &path) else { return Ok(()) };
-    let call = AuditedCall { cluster, method, path: &path, params: &ApiParams::new() };
+    let template = Some(known.template());
+    let call = AuditedCall { cluster, method, path: &path, params: &ApiParams::new(), template, runs_commands: false };
     check_risk(call, known.risk())?;
     let segments: Vec<_> = path.segments().collect();
     let guest = segments.iter().skip_while(|s| !matches!(s.as_ref(), "qemu" | "lxc")).nth(1);
     let is_named = guest.is_some_and(|guest| !guest.bytes().all(|b| b.is_ascii_digit()));
     if !is_named && !segments.iter().any(|segment| is_placeholder(segment)) {
-        check_operation(call, Some(known.template()), known.risk())?;
+        check_operation(call, template, known.risk())?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::lookup_error::LookupError;
 use super::operation::find_embedded_operation;
 use super::spec::CallSpec;
 use crate::audit::AuditEvent;
-use crate::policy::{Risk, RiskReason};
+use crate::policy::{Risk, RiskKind, RiskReason};
 use crate::pve::Method;
 use crate::pve::guests::Guest;
 use crate::pve::knowledge::passwords::SecretPart;
@@ -160,7 +160,14 @@ impl<'a> PlannedCall<'a> {
     }
 
     pub(super) fn audited(&self) -> AuditedCall<'_> {
-        AuditedCall { cluster: self.cluster, method: self.method, path: &self.path, params: &self.params }
+        AuditedCall {
+            cluster: self.cluster,
+            method: self.method,
+            path: &self.path,
+            params: &self.params,
+            template: self.operation.template.as_deref(),
+            runs_commands: self.risk.kind == RiskKind::Execute,
+        }
     }
 
     /// Returns the event under which the end of the call is recorded.

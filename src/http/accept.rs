@@ -110,8 +110,8 @@ impl Acceptor {
             Ok(permit) => permit,
             Err(error) => {
                 state.metrics().count_refusal(match error {
-                    AdmissionError::TotalLimit => RefusalReason::Connections,
-                    AdmissionError::AddressLimit => RefusalReason::ConnectionsPerAddress,
+                    AdmissionError::ServerFull | AdmissionError::ShareUsed => RefusalReason::Connections,
+                    AdmissionError::AddressFull => RefusalReason::ConnectionsPerAddress,
                 });
                 self.warnings.warn(format_args!("refused a connection from {peer}: {error}"));
                 return self.reject(stream);

@@ -1,9 +1,14 @@
 //! The open connections: their limits, and their end at a shutdown.
+//!
+//! A connection is silent until it has shown that its client may call. At a limit, the oldest silent connection makes
+//! room for a new one, so that silent connections keep no client out. Of several clients, each has half of all
+//! connections at most.
 
 use super::client_network::client_network;
 use super::client_stream::ClientStream;
 use crate::base::deadline::Deadline;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
@@ -21,21 +26,29 @@ struct ConnectionTable {
     open: HashMap<u64, OpenConnection>,
     /// Open connections of each client network (see [`client_network`]).
     networks: HashMap<IpAddr, usize>,
+    /// The silent connections, the oldest first.
+    silent: BTreeSet<u64>,
+    /// Open connections of each client, by its name.
+    clients: HashMap<String, usize>,
 }
 
 struct OpenConnection {
     stream: Arc<ClientStream>,
     network: IpAddr,
     streaming: bool,
+    /// The name of the client, unless the connection is silent.
+    client: Option<String>,
 }
 
 /// Limit that rejects a connection.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum AdmissionError {
     #[error("too many connections are open (--max-connections)")]
-    TotalLimit,
+    ServerFull,
     #[error("too many connections from this address or IPv6 network are open (--max-connections-per-address)")]
-    AddressLimit,
+    AddressFull,
+    #[error("this client has half of all connections, its share (--max-connections)")]
+    ShareUsed,
 }
 
 /// Permit for one open connection, released on drop.
@@ -49,7 +62,8 @@ impl Connections {
         Self { table: Mutex::default(), changed: Condvar::new(), max, max_per_address }
     }
 
-    /// Registers a new connection, unless a limit is reached.
+    /// Registers a new connection. At a limit it ends the oldest silent connection, or rejects the new one if all have
+    /// shown their client.
     pub fn admit(
         self: &Arc<Self>,
         stream: &Arc<ClientStream>,
@@ -57,17 +71,19 @@ impl Connections {
     ) -> Result<ConnectionPermit, AdmissionError> {
         let network = client_network(peer.ip());
         let mut table = self.lock();
-        if table.open.len() >= self.max {
-            return Err(AdmissionError::TotalLimit);
+        if table.networks.get(&network).is_some_and(|count| *count >= self.max_per_address)
+            && !table.end_oldest_silent(|open| open.network == network)
+        {
+            return Err(AdmissionError::AddressFull);
         }
-        let network_count = table.networks.entry(network).or_default();
-        if *network_count >= self.max_per_address {
-            return Err(AdmissionError::AddressLimit);
+        if table.open.len() >= self.max && !table.end_oldest_silent(|_| true) {
+            return Err(AdmissionError::ServerFull);
         }
-        *network_count += 1;
+        *table.networks.entry(network).or_default() += 1;
         table.serial += 1;
         let id = table.serial;
-        table.open.insert(id, OpenConnection { stream: stream.clone(), network, streaming: false });
+        table.silent.insert(id);
+        table.open.insert(id, OpenConnection { stream: stream.clone(), network, streaming: false, client: None });
         Ok(ConnectionPermit { connections: self.clone(), id })
     }
 
@@ -103,7 +119,58 @@ impl Connections {
     }
 }
 
+impl ConnectionTable {
+    /// Ends the oldest silent connection for which `is_wanted` returns true. Returns false if there is none.
+    fn end_oldest_silent(&mut self, is_wanted: impl Fn(&OpenConnection) -> bool) -> bool {
+        let id = self.silent.iter().copied().find(|id| self.open.get(id).is_some_and(&is_wanted));
+        let Some(open) = id.and_then(|id| self.remove(id)) else { return false };
+        // Its thread ends with its read. A request that it has just read is still answered.
+        open.stream.end_reads();
+        log::debug!("ended a silent connection: a new one needs its place");
+        true
+    }
+
+    fn remove(&mut self, id: u64) -> Option<OpenConnection> {
+        let open = self.open.remove(&id)?;
+        self.silent.remove(&id);
+        release(&mut self.networks, &open.network);
+        if let Some(client) = &open.client {
+            release(&mut self.clients, client);
+        }
+        Some(open)
+    }
+}
+
+/// Takes one off a count. A count of zero is removed.
+fn release<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
 impl ConnectionPermit {
+    /// Records that the connection is one of this client. `has_share`: there are other clients, so it may have half of all
+    /// connections.
+    pub fn record_client(&self, name: &str, has_share: bool) -> Result<(), AdmissionError> {
+        let mut table = self.connections.lock();
+        if !table.silent.contains(&self.id) {
+            return Ok(());
+        }
+        let count = table.clients.get(name).copied().unwrap_or_default();
+        if has_share && count >= self.connections.max.div_ceil(2) {
+            return Err(AdmissionError::ShareUsed);
+        }
+        table.silent.remove(&self.id);
+        *table.clients.entry(name.to_owned()).or_default() += 1;
+        if let Some(open) = table.open.get_mut(&self.id) {
+            open.client = Some(name.to_owned());
+        }
+        Ok(())
+    }
+
     /// Marks the connection as an event stream.
     pub fn mark_streaming(&self) {
         if let Some(open) = self.connections.lock().open.get_mut(&self.id) {
@@ -116,14 +183,7 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut table = self.connections.lock();
-        if let Some(open) = table.open.remove(&self.id)
-            && let Some(count) = table.networks.get_mut(&open.network)
-        {
-            *count -= 1;
-            if *count == 0 {
-                table.networks.remove(&open.network);
-            }
-        }
+        table.remove(self.id);
         drop(table);
         self.connections.changed.notify_all();
     }
@@ -145,16 +205,19 @@ mod tests {
     fn connections_are_counted_in_all_and_for_each_address() {
         let connections = Arc::new(Connections::new(3, 2));
         let (stream, _client) = stream();
-        let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
+        let admit = |address: &str| {
+            let permit = connections.admit(&stream, address.parse().unwrap())?;
+            permit.record_client("ada", false).map(|()| permit)
+        };
         let first = admit("192.0.2.1:1").unwrap();
         let _second = admit("[::ffff:192.0.2.1]:2").unwrap();
         assert_eq!(
             admit("192.0.2.1:3").err(),
-            Some(AdmissionError::AddressLimit),
+            Some(AdmissionError::AddressFull),
             "an IPv4 address is the same within IPv6"
         );
         let _third = admit("192.0.2.2:1").unwrap();
-        assert_eq!(admit("192.0.2.3:1").err(), Some(AdmissionError::TotalLimit));
+        assert_eq!(admit("192.0.2.3:1").err(), Some(AdmissionError::ServerFull));
         drop(first);
         drop(admit("192.0.2.1:3").unwrap());
         assert_eq!(connections.lock().networks.len(), 2, "an address without connections is forgotten");
@@ -165,12 +228,54 @@ mod tests {
         let connections = Arc::new(Connections::new(9, 2));
         let (stream, _client) = stream();
         let admit = |address: &str| connections.admit(&stream, address.parse().unwrap());
-        let _first = admit("[2001:db8::1]:1").unwrap();
-        let _second = admit("[2001:db8::ffff:2]:1").unwrap();
+        let first = admit("[2001:db8::1]:1").unwrap();
+        let second = admit("[2001:db8::ffff:2]:1").unwrap();
+        [&first, &second].iter().for_each(|permit| permit.record_client("ada", false).unwrap());
         for address in ["[2001:db8::1]:2", "[2001:db8::3:4:5:6]:1"] {
-            assert_eq!(admit(address).err(), Some(AdmissionError::AddressLimit), "{address}");
+            assert_eq!(admit(address).err(), Some(AdmissionError::AddressFull), "{address}");
         }
         drop(admit("[2001:db8:0:1::1]:1").unwrap());
+    }
+
+    #[test]
+    fn silent_connections_make_room_and_others_do_not() {
+        let connections = Arc::new(Connections::new(3, 2));
+        let admit = |address: &str| {
+            let (stream, client) = stream();
+            connections.admit(&stream, address.parse().unwrap()).map(|permit| (permit, stream, client))
+        };
+        let proven = admit("192.0.2.1:1").unwrap();
+        proven.0.record_client("ada", true).unwrap();
+        let silent = [admit("192.0.2.2:1").unwrap(), admit("192.0.2.3:1").unwrap()];
+        let _third = admit("192.0.2.4:1").unwrap();
+        assert_eq!(silent[0].1.socket().read(&mut [0]).unwrap(), 0, "the oldest has ended");
+        let _fourth = admit("192.0.2.4:2").unwrap();
+        assert_eq!(silent[1].1.socket().read(&mut [0]).unwrap(), 0);
+        let _fifth = admit("192.0.2.4:3").unwrap();
+        assert_eq!(connections.open_count(), 3);
+        drop(silent);
+        assert_eq!(connections.open_count(), 3, "an ended connection is counted once");
+        proven.1.socket().set_nonblocking(true).unwrap();
+        assert_eq!(proven.1.socket().read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_client_among_others_has_half_of_the_connections() {
+        let connections = Arc::new(Connections::new(4, 9));
+        let (stream, _client) = stream();
+        let admit = |client: &str, has_share| {
+            let permit = connections.admit(&stream, "192.0.2.1:1".parse().unwrap())?;
+            permit.record_client(client, has_share).map(|()| permit)
+        };
+        let first = admit("ada", true).unwrap();
+        first.record_client("ada", true).unwrap();
+        let _second = admit("ada", true).unwrap();
+        assert_eq!(admit("ada", true).err(), Some(AdmissionError::ShareUsed));
+        let _other = admit("bob", true).unwrap();
+        drop(first);
+        let _third = admit("ada", true).unwrap();
+        let _fourth = admit("ada", false).unwrap();
+        assert_eq!(admit("bob", true).err(), Some(AdmissionError::ServerFull));
     }
 
     #[test]

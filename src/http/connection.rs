@@ -1,7 +1,7 @@
 //! The life of a connection: one request after the other. Each is checked before more of it is read, and answered
 //! before the next one. A client that pipelines requests fills its own socket, not this server's memory.
 
-use super::admission::ConnectionPermit;
+use super::admission::{AdmissionError, ConnectionPermit};
 use super::body;
 use super::client_stream::ClientStream;
 use super::cors::{CorsOrigin, response_headers};
@@ -137,6 +137,10 @@ impl ConnectionHandler<'_> {
             Err(response) if self.head.has_body() => return Ok(response.with_close().into()),
             Err(response) => return Ok(response.into()),
         };
+        if let Err(error) = self.record_client(&client) {
+            self.state.metrics().count_refusal(RefusalReason::Connections);
+            return Ok(HttpResponse::unavailable(error.to_string()).with_close().into());
+        }
         *memory = self.state.open_memory(&client);
         let mut reservation = memory.reserve(0).expect("an account has room for nothing");
         if self.head.has_body() {
@@ -176,6 +180,16 @@ impl ConnectionHandler<'_> {
             self.state.metrics().count_refusal(error.refusal_reason());
             error.to_response()
         })
+    }
+
+    /// Counts the connection for its client, once a request has shown which one it is.
+    fn record_client(&self, client: &Client) -> Result<(), AdmissionError> {
+        let clients = self.state.authenticator.clients().len();
+        let path = self.head.path(self.input.head());
+        if clients > 0 && !routes::requires_token(self.role, path) {
+            return Ok(());
+        }
+        self.permit.record_client(&client.name, clients > 1)
     }
 
     /// Makes all checks that do not need the body: Host and Origin first, then the token, then the route. `Err` is the

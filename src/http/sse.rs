@@ -23,7 +23,8 @@ use std::sync::Arc;
 pub fn open_session(state: &Arc<HttpState>, request: &mut HttpRequest<'_>) -> RouteOutcome {
     let caller = Caller { transport: "sse", ..request.caller.clone() };
     let path = request.head.path(request.bytes);
-    match state.sessions.open(request.stream.clone(), caller, request.permit, request.cors, path) {
+    let has_share = state.authenticator.clients().len() > 1;
+    match state.sessions.open(request.stream.clone(), caller, request.permit, request.cors, path, has_share) {
         Ok(session) => RouteOutcome::Session(session),
         Err(error) => {
             state.metrics().count_refusal(RefusalReason::Sessions);

@@ -32,6 +32,8 @@ pub struct SseSessions {
 pub enum OpenSessionError {
     #[error("too many sessions are open (--max-sessions)")]
     TooManySessions,
+    #[error("this client has half of all sessions, its share (--max-sessions)")]
+    TooManySessionsOfClient,
     #[error("internal error: cannot create a session")]
     Internal,
 }
@@ -39,7 +41,7 @@ pub enum OpenSessionError {
 impl OpenSessionError {
     pub fn to_response(&self) -> HttpResponse {
         match self {
-            Self::TooManySessions => HttpResponse::unavailable(self.to_string()),
+            Self::TooManySessions | Self::TooManySessionsOfClient => HttpResponse::unavailable(self.to_string()),
             Self::Internal => HttpResponse::text(500, self.to_string()).with_close(),
         }
     }
@@ -110,7 +112,8 @@ impl SseSessions {
     }
 
     /// Opens a session on a connection: sends the stream's head and the `endpoint` event, which names the path for posts
-    /// as a reference relative to `path`, the path of this request.
+    /// as a reference relative to `path`, the path of this request. `has_share`: there are other clients, so this one may
+    /// have half of all sessions.
     pub(super) fn open(
         &self,
         stream: Arc<ClientStream>,
@@ -118,18 +121,22 @@ impl SseSessions {
         permit: &ConnectionPermit,
         cors: Option<&CorsOrigin>,
         path: &str,
+        has_share: bool,
     ) -> Result<Arc<SseSession>, OpenSessionError> {
         let mut id = [0; 16];
         self.random.fill(&mut id).map_err(|_| OpenSessionError::Internal)?;
         let id = u128::from_be_bytes(id);
+        let client = caller.client.clone();
         let session = Arc::new(SseSession::new(id, caller, stream, self.write_timeout));
         // Only the client knows the origin and the prefix that a proxy gives this server.
         let reference = messages_reference(path);
         let endpoint = format!("event: endpoint\ndata: {reference}?sessionId={id:032x}\n\n");
-        let mut open_count = 0;
+        let (mut open_count, mut is_share_used) = (0, false);
         let insert = || {
             let mut table = self.table();
-            let has_space = table.len() < self.max;
+            let is_own = |session: &&Arc<SseSession>| session.caller.client.is_same_client(&client);
+            is_share_used = has_share && table.values().filter(is_own).count() >= self.max.div_ceil(2);
+            let has_space = table.len() < self.max && !is_share_used;
             if has_space {
                 table.insert(id, session.clone());
                 // Before the client can post: from its first call on, a shutdown must treat the connection as a stream.
@@ -140,6 +147,7 @@ impl SseSessions {
         };
         match session.events.start(response_headers(cors), &endpoint, insert) {
             Ok(true) => {}
+            Ok(false) if is_share_used => return Err(OpenSessionError::TooManySessionsOfClient),
             Ok(false) => return Err(OpenSessionError::TooManySessions),
             Err(_) => return Err(OpenSessionError::Internal),
         }
@@ -228,7 +236,7 @@ mod tests {
         let sessions = SseSessions::new(&Limits { max_sessions: 1, write_timeout, ..Limits::default() });
         let connections = Arc::new(Connections::new(1, 1));
         let permit = connections.admit(&stream, stream.socket().peer_addr().unwrap()).unwrap();
-        let session = sessions.open(stream, Caller::new_stdio(), &permit, None, "/sse").unwrap();
+        let session = sessions.open(stream, Caller::new_stdio(), &permit, None, "/sse", false).unwrap();
         (sessions, session, client, permit)
     }
 
@@ -244,7 +252,8 @@ mod tests {
         }
         assert!(sessions.find(id, &Client::anonymous()).is_none(), "another client");
         assert_eq!(session.to_string(), format!("{}…", &id[..6]));
-        let another = sessions.open(session.events.stream().clone(), session.caller.clone(), &permit, None, "/sse");
+        let another =
+            sessions.open(session.events.stream().clone(), session.caller.clone(), &permit, None, "/sse", false);
         assert_eq!(another.err(), Some(OpenSessionError::TooManySessions));
         session.events.end();
         assert!(sessions.find(id, &session.caller.client).is_none());

@@ -71,7 +71,7 @@ impl AssessedCall<'_> {
             if rule.is_off(params.clone()) {
                 continue;
             }
-            if rule.condition == ParameterCondition::Absent {
+            if rule.condition == ValueCondition::Absent {
                 let name = rule.names[0];
                 if !params.clone().any(|(given, _)| given == name) {
                     assessment.raise(name, kind, flags, rule.reason);
@@ -143,7 +143,7 @@ struct ParameterRule {
     method: Option<&'static str>,
     paths: Vec<Vec<&'static str>>,
     names: Vec<&'static str>,
-    condition: ParameterCondition,
+    condition: ValueCondition,
     /// The line does not hold if one of these parameters is given and not off.
     unless: Vec<&'static str>,
     effect: Effect,
@@ -164,7 +164,7 @@ enum Effect {
 
 /// The values for which a line holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum ParameterCondition {
+enum ValueCondition {
     Given,
     Absent,
     /// Anything but a clear no.
@@ -213,7 +213,7 @@ impl ParameterRule {
             method: Some(method).filter(|method| *method != "*"),
             paths: paths.split(' ').map(|path| path.split('/').skip(1).collect()).collect(),
             names: names.split(',').collect(),
-            condition: ParameterCondition::parse(condition),
+            condition: ValueCondition::parse(condition),
             unless: unless.split(' ').filter(|name| *name != "-").collect(),
             effect,
             reason,
@@ -251,15 +251,11 @@ impl ParameterRule {
     fn risks_reset(&self) -> bool {
         let is_lasting =
             matches!(self.effect, Effect::Risk { kind: None, flags } if flags.irreversible || flags.disruptive);
-        is_lasting
-            && matches!(
-                self.condition,
-                ParameterCondition::Given | ParameterCondition::Off | ParameterCondition::Value(_)
-            )
+        is_lasting && matches!(self.condition, ValueCondition::Given | ValueCondition::Off | ValueCondition::Value(_))
     }
 }
 
-impl ParameterCondition {
+impl ValueCondition {
     fn parse(text: &'static str) -> Self {
         let (word, list) = text.split_once(':').unwrap_or((text, ""));
         let list = || list.split(',').filter(|item| !item.is_empty()).collect();

@@ -1,7 +1,15 @@
 //! Sentences that explain a failure with facts of the cluster.
 
+use super::quoted::push_value;
 use crate::base::shorten::join_names;
 use crate::pve::guests::{FindGuestError, Guest};
+
+/// Returns a value of the cluster, in quotes unless it is one plain word.
+fn show_value(value: &str) -> String {
+    let mut text = String::new();
+    push_value(&mut text, value);
+    text
+}
 
 pub(crate) fn describe_privileges(acl_path: &str, privileges: &[&str]) -> String {
     match privileges {
@@ -11,26 +19,28 @@ pub(crate) fn describe_privileges(acl_path: &str, privileges: &[&str]) -> String
 }
 
 pub(crate) fn describe_node_status(node: &str, status: &str) -> String {
-    format!("The cluster says that {node} is {status}")
+    format!("The cluster says that {} is {}", show_value(node), show_value(status))
 }
 
 /// Describes the nodes by name and status, with the name that the caller may mean.
 pub(crate) fn describe_nodes(nodes: &[(&str, &str)], suggestion: Option<&str>) -> String {
-    let nodes: Vec<String> = nodes.iter().map(|(name, status)| format!("{name} ({status})")).collect();
+    let nodes: Vec<String> =
+        nodes.iter().map(|(name, status)| format!("{} ({})", show_value(name), show_value(status))).collect();
     let suggestion = suggestion.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
     format!("The cluster's nodes are {}{suggestion}", join_names(&nodes))
 }
 
 pub(crate) fn describe_moving_guest(query: &str, node: &str) -> String {
     format!(
-        "The list of guests still says that {query} is on {node}: it is moving to another node, or was just removed"
+        "The list of guests still says that {query} is on {}: it is moving to another node, or was just removed",
+        show_value(node)
     )
 }
 
 pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
     match guest.node.as_str() {
         "" => format!("{query} is {}, on an unknown node", guest.id()),
-        node => format!("{query} is {} on {node}", guest.id()),
+        node => format!("{query} is {} on {}", guest.id(), show_value(node)),
     }
 }
 

@@ -269,7 +269,7 @@ fn push_parameters(text: &mut String, call: &CallDescription<'_>) {
             .params
             .iter()
             .filter(|(given, _)| *given == name)
-            .map(|(_, value)| hide_secret(call, name, value))
+            .map(|(_, value)| hide_secret(name, secret_part(call, name), value))
             .collect();
         let mut sent = String::new();
         match values.as_slice() {
@@ -349,12 +349,15 @@ fn push_removed_options(text: &mut String, call: &CallDescription<'_>, now: &Map
 }
 
 fn is_hidden(call: &CallDescription<'_>, name: &str) -> bool {
-    call.secrets.iter().any(|(secret, part)| secret == name && *part == SecretPart::Whole)
+    secret_part(call, name) == SecretPart::Whole
+}
+
+fn secret_part(call: &CallDescription<'_>, name: &str) -> SecretPart {
+    call.secrets.iter().find(|(secret, _)| secret == name).map_or(SecretPart::None, |(_, part)| *part)
 }
 
 /// Returns a value that is sent, with the length of its secret instead of the secret.
-fn hide_secret<'v>(call: &CallDescription<'_>, name: &str, value: &'v str) -> Cow<'v, str> {
-    let part = call.secrets.iter().find(|(secret, _)| secret == name).map_or(SecretPart::None, |(_, part)| *part);
+pub fn hide_secret<'v>(name: &str, part: SecretPart, value: &'v str) -> Cow<'v, str> {
     match part {
         SecretPart::None => Cow::Borrowed(value),
         SecretPart::Whole => Cow::Owned(describe_secret(name, value)),

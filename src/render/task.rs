@@ -1,5 +1,6 @@
 //! The result of a task.
 
+use super::quoted::quote;
 use super::units::push_duration;
 use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::task::{TaskResult, TaskState, Upid};
@@ -92,7 +93,7 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
             );
         }
         TaskState::Failed(reason) => {
-            let _ = write!(text, ": {reason}");
+            let _ = write!(text, ": {}", quote(reason, usize::MAX));
             if let Some(step) = find_next_step(reason) {
                 let _ = write!(text, ". hint: {step}");
             }
@@ -100,8 +101,9 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
         TaskState::Unknown(reason) => {
             let _ = write!(
                 text,
-                ": the node does not know how it ended ({reason}). It may have succeeded or failed. hint: read the object \
-                 that it concerns before you repeat it"
+                ": the node does not know how it ended ({}). It may have succeeded or failed. hint: read the object that \
+                 it concerns before you repeat it",
+                quote(reason, usize::MAX)
             );
         }
         TaskState::Ok if upid.is_ha_request() => {

@@ -8,6 +8,7 @@ use crate::call::{CallError, CallScope, CallSpec, ClusterHandle};
 use crate::mcp::catalog::{TaskError, TaskSnapshot, TaskStatus};
 use crate::pve::Method;
 use crate::pve::task::{TaskResult, TaskState};
+use crate::render::quoted::quote;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The time that a node has for the answer to tasks/get.
@@ -65,13 +66,13 @@ fn task_status(task: &FollowedTask, cluster: &ClusterHandle<'_>, result: &TaskRe
     }
 }
 
-/// Returns the last line of the log, or the reason of a stop.
+/// Returns the last line of the log, or the reason of a stop. The cluster's own texts are in quotes.
 fn task_message(task: &FollowedTask, cluster: &ClusterHandle<'_>, result: &TaskResult) -> String {
     match (&result.state, result.log_tail.last()) {
         (TaskState::Failed(reason), _) if result.state.is_interrupted() => {
-            task.render_line(cluster, &format!(" was stopped: {reason}"))
+            task.render_line(cluster, &format!(" was stopped: {}", quote(reason, usize::MAX)))
         }
-        (_, Some(line)) => line.clone(),
+        (_, Some(line)) => quote(line, usize::MAX),
         (TaskState::Running, None) => task.render_line(cluster, " continues"),
         (_, None) => task.render_line(cluster, " has ended"),
     }

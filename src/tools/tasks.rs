@@ -11,6 +11,7 @@ use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::task::{TaskState, Upid, WaitLimits};
 use crate::render::cluster_errors::prefix_cluster;
+use crate::render::quoted::quote;
 use crate::render::task::describe_task;
 use std::time::{Duration, Instant};
 
@@ -101,7 +102,8 @@ fn progress_reporter<'c>(context: &'c CallContext<'_>, upid: &Upid) -> impl FnMu
         let message = match lines.get(lines.len().saturating_sub(MAX_PROGRESS_LINES)..).unwrap_or(&[]) {
             [] if report.waited < last_message + PROGRESS_INTERVAL => return,
             [] => format!("{task} continues"),
-            last => last.join("\n"),
+            // The log is the cluster's own text.
+            last => last.iter().map(|line| quote(line, usize::MAX)).collect::<Vec<_>>().join("\n"),
         };
         context.send_progress(report.waited.as_secs_f64(), None, &message);
         last_message = report.waited;

@@ -20,6 +20,7 @@ fn states_and_errors_of_tasks() {
     let mut document = Document::new();
     document.redact(r#""taskId":\s*"[A-Za-z0-9_-]{40,}""#, r#""taskId": "ID""#);
     document.redact(r"Mcp-Name is \\+.[A-Za-z0-9_-]{40,}\\+.", "Mcp-Name is ID");
+    document.redact(r"the body has \\+.[A-Za-z0-9_-]{20,}…\\+.", "the body has ID");
     document.redact(r"the body has \\+.[A-Za-z0-9_-]{40,}\\+.", "the body has ID");
     let task = HeldTask::default();
     let node = task.start_node();

@@ -145,7 +145,7 @@ fn questions_about_the_demo() {
 
 #[test]
 fn the_question_of_the_documentation_is_a_real_one() {
-    let page = include_str!("../../docs/permissions.md");
+    let page = include_str!("../../docs/rights.md");
     let start = page.find("Delete VM").expect("a question");
     let question = page[start..].split("\n```").next().expect("a block");
     let real = include_str!("snapshots/questions_demo.snap")

@@ -49,7 +49,7 @@ fn failed_task_is_an_error_with_its_log() {
     let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
     assert!(result.failed && result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
     assert!(
-        result.text.contains(": VM 100 already running. hint: the guest runs already")
+        result.text.contains(": \"VM 100 already running\". hint: the guest runs already")
             && result.text.contains("(web01 is qemu/100 on pve1)\n"),
         "{result:?}"
     );

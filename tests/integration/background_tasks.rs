@@ -108,12 +108,12 @@ fn call_that_outlasts_two_seconds_continues_as_a_task() {
     assert!(working.get("result").is_none() && working["ttlMs"] == started["ttlMs"], "{working}");
     lab.task.log("INFO: 10%");
     lab.task.log("INFO: 20%\u{1b}[31m");
-    assert_eq!(client.get(id)["statusMessage"], "INFO: 20% [31m");
+    assert_eq!(client.get(id)["statusMessage"], "\"INFO: 20% [31m\"");
     lab.task.log("TASK OK");
     lab.task.end("OK");
     let completed = client.get(id);
     assert_eq!((&completed["resultType"], &completed["status"]), (&json!("complete"), &json!("completed")));
-    assert_eq!(completed["statusMessage"], "TASK OK");
+    assert_eq!(completed["statusMessage"], "\"TASK OK\"");
     let result = &completed["result"];
     assert!(texts(result)[0].starts_with("OK: vzdump of guest 100 on pve1 took 42 s\n"), "{completed}");
     assert!(texts(result)[0].ends_with(UNTRUSTED_NOTICE), "{completed}");
@@ -402,7 +402,7 @@ fn cancel_stops_the_task_and_its_state_says_so() {
         assert_eq!(lab.node.writes(), vec![format!("DELETE /nodes/pve1/tasks/{UPID}"); 2]);
         let task = client.get(&id);
         assert_eq!((&task["status"], &task["resultType"]), (&json!("cancelled"), &json!("complete")), "{task}");
-        assert_eq!(task["statusMessage"], format!("vzdump of guest 100 on pve1 was stopped: {INTERRUPTED}"));
+        assert_eq!(task["statusMessage"], format!("vzdump of guest 100 on pve1 was stopped: \"{INTERRUPTED}\""));
         assert!(task.get("result").is_none() && task.get("error").is_none(), "{task}");
     }
 }

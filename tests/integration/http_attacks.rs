@@ -3,7 +3,7 @@
 use crate::support::own_process::in_own_process;
 use crate::support::raw::{Client, LONG, Reply, eventually, ping};
 use crate::support::rpc::{ACCEPT, call};
-use crate::support::server::{TestServer, limits};
+use crate::support::server::{TestServer, caller, limits};
 use crate::support::test_tools::start_with;
 use crate::support::tls::trusting_any_certificate;
 use proxmox_mcp::config::Limits;
@@ -352,6 +352,51 @@ fn one_address_cannot_use_all_connections() {
     socket.connect(&server.address.into()).unwrap();
     let mut other = Client::new(TcpStream::from(socket));
     assert_eq!(other.ask("GET /healthz", "").status, 200);
+}
+
+/// Posts a ping with a token.
+fn ping_as(client: &mut Client, token: &str) -> Reply {
+    client.post_with("/mcp", &format!("{ACCEPT}Authorization: Bearer {token}\r\n"), &ping(1))
+}
+
+#[test]
+fn silent_connections_keep_no_client_out() {
+    let clients = || vec![caller("ada", None), caller("bob", None)];
+    let ask = |client: &mut Client, token: &str| ping_as(client, token).status;
+    for more in [Limits { max_connections: 20, ..limits() }, Limits { max_connections_per_address: 20, ..limits() }] {
+        let server = TestServer::builder().limits(Limits { head_timeout: LONG, ..more }).clients(clients()).start();
+        let mut kept = server.connect();
+        assert_eq!(ask(&mut kept, "ada"), 200);
+        let mut silent: Vec<_> = (0..40).map(|_| server.connect()).collect();
+        silent.iter_mut().for_each(|client| client.send("GET /sse HTTP/1.1\r\nHost: localhost\r\n"));
+        assert_eq!(ask(&mut server.connect(), "bob"), 200);
+        // A wrong token proves nothing.
+        let wrong: Vec<_> = (0..40)
+            .map(|_| {
+                let mut client = server.connect();
+                client.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer eve\r\n\r\n");
+                client
+            })
+            .collect();
+        assert_eq!(ask(&mut server.connect(), "bob"), 200);
+        assert_eq!(ask(&mut kept, "ada"), 200, "a connection that has shown its client is kept");
+        drop((silent, wrong));
+    }
+}
+
+#[test]
+fn client_among_others_has_half_of_the_connections() {
+    let limits = Limits { max_connections: 8, ..limits() };
+    let server = TestServer::builder().limits(limits).clients(vec![caller("ada", None), caller("bob", None)]).start();
+    let ask = ping_as;
+    let mut open: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    open.iter_mut().for_each(|client| assert_eq!(ask(client, "ada").status, 200));
+    let refused = ask(&mut server.connect(), "ada");
+    assert!(refused.status == 503 && refused.body.contains("half of all connections"), "{}", refused.body);
+    let mut other: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    other.iter_mut().for_each(|client| assert_eq!(ask(client, "bob").status, 200));
+    drop(open);
+    eventually("its places are free again", || ask(&mut server.connect(), "ada").status == 200);
 }
 
 #[test]

@@ -286,6 +286,21 @@ fn session_ends_at_once_when_its_client_disconnects() {
 }
 
 #[test]
+fn client_among_others_has_half_of_the_sessions() {
+    let limits = Limits { max_sessions: 8, sse_keepalive: LONG, ..limits() };
+    let server = TestServer::builder().limits(limits).clients(vec![caller("ada", None), caller("bob", None)]).start();
+    let token = |name: &str| format!("Authorization: Bearer {name}\r\n");
+    let open = |name: &str| Sse::open_with(server.connect(), &token(name));
+    let mut first: Vec<_> = (0..4).map(|_| open("ada")).collect();
+    let refused = server.connect().ask("GET /sse", &token("ada"));
+    assert!(refused.status == 503 && refused.body.contains("half of all sessions"), "{}", refused.body);
+    let _others: Vec<_> = (0..4).map(|_| open("bob")).collect();
+    assert!(server.connect().ask("GET /sse", &token("bob")).body.contains("half of all sessions"));
+    first.pop();
+    eventually("its place is free again", || server.connect().ask("GET /sse", &token("ada")).status == 200);
+}
+
+#[test]
 fn bytes_sent_on_a_stream_are_ignored_within_bounds() {
     let server = TestServer::start(limits());
     let mut sse = server.sse();

@@ -36,6 +36,7 @@ mod quota;
 mod redact;
 mod resources;
 mod results;
+mod rights_recipes;
 mod scale;
 mod search;
 mod sse_calls;

@@ -2,7 +2,7 @@
 //! cluster. Unknown operations, and parameters that raise the risk of a call. The table is
 //! `tests/policy/operations.tsv` (`UPDATE=1` rewrites it).
 
-use crate::support::node::ScriptedReply;
+use crate::support::node::{Request, ScriptedReply};
 use crate::support::policy::{
     LEVELS, RecordingNode, client, concrete_path, confirming_policy, open_policy, patterns, protected,
 };
@@ -204,10 +204,15 @@ fn golden(table: &str) {
 /// call sends anything.
 #[track_caller]
 fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static str, bool) {
+    let is_read = tool == "proxmox_api_get"
+        || arguments["method"] == "GET"
+        || arguments["path"].as_str().is_some_and(|path| path.starts_with("GET "));
+    // A question reads the object that the call changes.
+    let is_call = |r: &Request| !is_lookup(r) && !is_question_lookup(r) && (is_read || r.method != "GET");
     let mut lowest = None;
     for (level, (letter, _)) in LEVELS.iter().enumerate() {
         call_from_both_sides(server, level, tool, arguments, |result, who| {
-            let sent = server.node.requests().iter().any(|r| !is_lookup(r) && !is_question_lookup(r));
+            let sent = server.node.requests().iter().any(is_call);
             assert_eq!(sent, !result.failed, "{who} {arguments}: {result:?}");
             assert!(sent || result.text.contains("refused: "), "{who} {arguments}: {result:?}");
             assert!(sent || lowest.is_none(), "{who} {arguments}: {result:?}");
@@ -219,7 +224,7 @@ fn lowest_level(server: &ToolServer, tool: &str, arguments: &Value) -> (&'static
     let mut arguments = arguments.clone();
     arguments["cluster"] = "ask".into();
     let result = server.call_as(3, tool, arguments.clone());
-    let sent = server.node.requests().iter().any(|r| !is_lookup(r) && !is_question_lookup(r));
+    let sent = server.node.requests().iter().any(is_call);
     assert!(sent != result.failed && (sent || result.text.contains("has to be confirmed")), "{arguments}: {result:?}");
     (lowest.unwrap_or_else(|| panic!("no level may: {arguments}")), !sent)
 }
@@ -245,7 +250,7 @@ fn get_that_is_more_than_a_read_needs_the_tool_for_changes() {
             count += 1;
         }
     }
-    assert_eq!(count, 14);
+    assert_eq!(count, 15);
 }
 
 #[test]
@@ -411,5 +416,122 @@ fn parameters_raise_the_required_level_and_confirmation() {
             None => json!({"path": line, "method": "POST", "data": data}),
         };
         assert_eq!(lowest_level(&server, "proxmox_api_call", &arguments), level, "{line} {data}");
+    }
+}
+
+#[test]
+fn same_effect_has_the_same_verdict() {
+    let server = server_of_levels(RecordingNode::start());
+    let rule = |more: Value| {
+        let mut rule = json!({"pos": 0});
+        more.as_object().expect("a rule").iter().for_each(|(name, value)| rule[name] = value.clone());
+        rule
+    };
+    let (config, lxc) = ("PUT /nodes/pve1/qemu/100/config", "PUT /nodes/pve2/lxc/200/config");
+    for (line, data, level) in [
+        // A folder, a file or a device of the node in a guest, by whichever way.
+        (config, json!({"hostpci0": "0000:01:00.0"}), ("X", true)),
+        (config, json!({"usb0": "host=1-2"}), ("X", true)),
+        (config, json!({"virtiofs0": "data"}), ("X", true)),
+        (config, json!({"scsi1": "/dev/sda"}), ("X", true)),
+        (config, json!({"ide2": "cdrom,media=cdrom"}), ("X", true)),
+        (config, json!({"ide2": "none,media=cdrom"}), ("F", false)),
+        (config, json!({"ide2": "local:iso/cdrom.iso,media=cdrom"}), ("F", false)),
+        (config, json!({"args": "-S"}), ("X", true)),
+        ("POST /nodes/pve1/qemu/100/status/start", json!({"force-cpu": "host"}), ("X", true)),
+        ("POST /cluster/mapping/dir", json!({"id": "x", "map": ["node=pve1,path=/etc"]}), ("X", true)),
+        ("POST /cluster/mapping/pci", json!({"id": "x", "map": ["node=pve1,path=01:00,id=1:1"]}), ("X", true)),
+        ("PUT /cluster/mapping/usb/x", json!({"map": ["node=pve1,id=1234:5678"]}), ("X", true)),
+        (lxc, json!({"dev0": "/dev/kvm"}), ("X", true)),
+        (lxc, json!({"mp0": "/etc,mp=/x"}), ("X", true)),
+        ("POST /nodes/pve2/lxc", json!({"vmid": 500, "ostemplate": "x:vztmpl/x.tar", "unprivileged": 0}), ("X", true)),
+        ("POST /storage", json!({"storage": "x", "type": "dir", "path": "/etc"}), ("X", true)),
+        (
+            "POST /storage",
+            json!({"storage": "x", "type": "dir", "path": "/mnt/x", "content-dirs": "iso=../x"}),
+            ("X", true),
+        ),
+        ("POST /storage", json!({"storage": "x", "type": "dir", "path": "/mnt/x"}), ("F", false)),
+        // Older backups are removed.
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "remove": 1}), ("F", true)),
+        ("PUT /cluster/backup/x", json!({"remove": 1}), ("F", true)),
+        ("PUT /cluster/backup/x", json!({"delete": "remove"}), ("F", true)),
+        ("PUT /cluster/backup/x", json!({"prune-backups": "keep-last=1"}), ("F", true)),
+        ("PUT /storage/x", json!({"prune-backups": "keep-last=1"}), ("F", true)),
+        ("PUT /storage/x", json!({"prune-backups": "keep-all=1"}), ("F", false)),
+        // The firewall opens, or cuts off.
+        ("PUT /cluster/firewall/options", json!({"enable": 0}), ("F", true)),
+        ("PUT /cluster/firewall/options", json!({"policy_in": "ACCEPT"}), ("F", true)),
+        ("PUT /cluster/firewall/options", json!({"policy_in": "DROP"}), ("F", true)),
+        ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"policy_in": "ACCEPT"}), ("F", true)),
+        ("PUT /nodes/pve1/qemu/100/firewall/options", json!({"dhcp": 1}), ("F", false)),
+        ("DELETE /cluster/firewall/rules/0", json!({}), ("F", true)),
+        ("PUT /cluster/firewall/rules/0", rule(json!({"enable": 0})), ("F", true)),
+        ("PUT /cluster/firewall/rules/0", rule(json!({"action": "ACCEPT"})), ("F", true)),
+        ("PUT /cluster/firewall/rules/0", rule(json!({"source": "192.0.2.0/24"})), ("F", true)),
+        ("PUT /cluster/firewall/rules/0", rule(json!({"comment": "x"})), ("F", false)),
+        ("DELETE /cluster/firewall/aliases/lan", json!({}), ("F", true)),
+        ("PUT /cluster/firewall/aliases/lan", json!({"cidr": "192.0.2.0/24"}), ("F", true)),
+        (config, json!({"net0": "virtio,bridge=vmbr0,firewall=0"}), ("F", true)),
+        (config, json!({"net0": "virtio,bridge=vmbr0,firewall=1"}), ("F", false)),
+        // Access is taken away.
+        ("PUT /access/acl", json!({"path": "/", "roles": "PVEAdmin", "users": "a@pve", "delete": 1}), ("F", true)),
+        ("PUT /access/acl", json!({"path": "/", "roles": "PVEAdmin", "users": "a@pve", "propagate": 0}), ("F", true)),
+        ("PUT /access/acl", json!({"path": "/", "roles": "PVEAdmin", "users": "a@pve"}), ("F", false)),
+        ("PUT /access/roles/x", json!({"privs": "VM.Audit"}), ("F", true)),
+        ("PUT /access/roles/x", json!({}), ("F", true)),
+        ("PUT /access/roles/x", json!({"privs": "VM.Audit", "append": 1}), ("F", false)),
+        ("PUT /access/users/a@pve", json!({"enable": 0}), ("F", true)),
+        // A guest is stopped on the way.
+        ("POST /cluster/ha/resources/ct:200/relocate", json!({"node": "pve1"}), ("O", true)),
+        ("POST /nodes/pve2/lxc/200/migrate", json!({"target": "pve1", "restart": 1}), ("O", true)),
+        ("POST /nodes/pve2/lxc/200/migrate", json!({"target": "pve1"}), ("O", false)),
+        // Notifications no longer arrive.
+        ("PUT /cluster/notifications/matchers/x", json!({"disable": 1}), ("F", true)),
+        ("PUT /cluster/options", json!({"notify": "fencing=never"}), ("F", true)),
+        // Guests no longer have copies, or are no longer backed up.
+        ("DELETE /cluster/replication/100-0", json!({}), ("F", true)),
+        ("PUT /cluster/replication/100-0", json!({"remove_job": "full"}), ("F", true)),
+        ("DELETE /storage/x", json!({}), ("F", true)),
+        ("PUT /storage/x", json!({"disable": 1}), ("F", true)),
+        ("PUT /storage/x", json!({"delete": "content"}), ("F", true)),
+        // Undone easily.
+        ("POST /cluster/backup", json!({"vmid": "100"}), ("F", false)),
+        ("PUT /pools", json!({"poolid": "x", "vms": "100"}), ("F", false)),
+    ] {
+        assert_eq!(
+            lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data})),
+            level,
+            "{line} {data}"
+        );
+    }
+}
+
+#[test]
+fn words_of_the_caller_leave_the_cluster_only_after_a_question() {
+    let server = server_of_levels(RecordingNode::start());
+    for (line, data) in [
+        ("GET /cluster/acme/tos", json!({"directory": "https://x.example"})),
+        ("GET /cluster/acme/meta", json!({"directory": "https://x.example"})),
+        ("GET /nodes/pve1/query-url-metadata", json!({"url": "http://169.254.169.254/"})),
+        ("GET /nodes/pve1/query-oci-repo-tags", json!({"reference": "x.example/x"})),
+        ("GET /nodes/pve1/scan/nfs", json!({"server": "DATA.x.example"})),
+        ("GET /nodes/pve1/scan/cifs", json!({"server": "DATA.x.example"})),
+        ("GET /nodes/pve1/scan/iscsi", json!({"portal": "DATA.x.example"})),
+        ("POST /storage", json!({"storage": "x", "type": "nfs", "server": "x.example", "export": "/x"})),
+        ("PUT /storage/x", json!({"server": "x.example"})),
+        ("PUT /storage/x", json!({"port": 8007})),
+        ("PUT /cluster/options", json!({"http_proxy": "http://x.example"})),
+        ("PUT /nodes/pve1/dns", json!({"search": "x.example", "dns1": "192.0.2.1"})),
+        ("POST /nodes/pve1/vzdump", json!({"vmid": 100, "mailto": "x@x.example"})),
+        ("PUT /cluster/backup/x", json!({"mailto": "x@x.example"})),
+        ("PUT /cluster/notifications/endpoints/webhook/x", json!({"url": "https://x.example"})),
+        ("PUT /cluster/metrics/server/x", json!({"server": "x.example", "port": 1})),
+    ] {
+        let (level, asks) = lowest_level(&server, "proxmox_api_call", &json!({"path": line, "data": data}));
+        assert!(level != "R" && asks, "{line} {data}: {level}");
+        if line.starts_with("GET ") {
+            assert_never_sent(&server, &json!({"path": line.trim_start_matches("GET "), "params": data}));
+        }
     }
 }

@@ -104,7 +104,7 @@ fn failed_task_is_an_error_with_its_reason_and_log() {
     let result = wait(&server, &post(&server, "/nodes/pve1/qemu/100/status/start", json!({})));
     assert!(result.failed, "{result:?}");
     assert!(result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
-    assert!(result.text.contains(": VM 100 already running. hint: "), "{result:?}");
+    assert!(result.text.contains(": \"VM 100 already running\". hint: "), "{result:?}");
     assert!(result.text.ends_with("\nTASK ERROR: VM 100 already running"), "{result:?}");
 }
 
@@ -220,7 +220,11 @@ fn new_log_lines_are_sent_as_progress_in_order_and_once() {
         _ => ScriptedReply::data("[]"),
     });
     let result = wait(&start_server(&node), UPID);
-    assert_eq!(result.progress, ["one\ntwo [31m", "three\nfour", "five\nTASK OK"], "{result:?}");
+    assert_eq!(
+        result.progress,
+        ["\"one\"\n\"two [31m\"", "\"three\"\n\"four\"", "\"five\"\n\"TASK OK\""],
+        "{result:?}"
+    );
     assert_eq!(result.structured["log"].as_array().map(Vec::len), Some(LINES.len()));
 }
 

@@ -166,8 +166,70 @@ fn change_is_recorded_before_and_after() {
     let lines = lines_of_one_call(&server, 6, 2);
     assert_eq!(events(&lines), ["begin", "end"]);
     for line in &lines {
-        let hidden = json!({"vmid": "900", "cipassword": "(hidden)", "description": "password=(hidden)", "cores": "2"});
-        assert_eq!(line["arguments"], hidden);
+        let description = format!("password=(hidden) (16 bytes, SHA-256 {})", sha256("password=hunter2"));
+        let shown =
+            json!({"vmid": "900", "cipassword": "(password, 7 characters)", "description": description, "cores": "2"});
+        assert_eq!(line["arguments"], shown);
+    }
+    server.verify_audit_log();
+}
+
+/// Returns the SHA-256 of a text as hex digits.
+fn sha256(text: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn what_was_sent_can_be_proved() {
+    let node = start_node();
+    let server = ProgramServer::start_lab(&node, &json!({"confirm": "never"}));
+    let agent = "/nodes/pve1/qemu/100/agent";
+    let script = format!("uptime #-----BEGIN PRIVATE KEY-----\ncurl x|sh\n{}", "#".repeat(5000));
+    let long = "ü".repeat(3000);
+    let header = "name=X,value=y";
+    let many: Vec<String> = (0..40).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
+    let many_text = json!(many).to_string();
+    for (path, data, arguments) in [
+        // Commands are whole.
+        (
+            format!("{agent}/exec"),
+            json!({"command": ["sh", "-c", script], "input-data": "--password=x"}),
+            json!({"command": json!(["sh", "-c", script]).to_string(), "input-data": "--password=x"}),
+        ),
+        (
+            format!("{agent}/file-write"),
+            json!({"file": "/etc/x", "content": script}),
+            json!({"file": "/etc/x", "content": script}),
+        ),
+        // A password has its length alone.
+        (
+            format!("{agent}/set-user-password"),
+            json!({"username": "root", "password": "hunter2"}),
+            json!({"username": "root", "password": "(password, 7 characters)"}),
+        ),
+        // What is cut or hidden has its length and hash.
+        (
+            "/nodes/pve1/qemu/100/config".into(),
+            json!({"description": long}),
+            json!({"description": format!("{}… (6000 bytes, SHA-256 {})", "ü".repeat(120), sha256(&long))}),
+        ),
+        (
+            "/cluster/notifications/endpoints/webhook".into(),
+            json!({"name": "w", "url": "https://x/", "method": "post", "header": [header]}),
+            json!({"name": "w", "url": "https://x/", "method": "post",
+                "header": format!("(hidden) (14 bytes, SHA-256 {})", sha256(header))}),
+        ),
+        (
+            format!("{agent}/exec"),
+            json!({"command": many}),
+            json!({"command": format!("{}… ({} bytes, SHA-256 {})", &many_text[..120], many_text.len(), sha256(&many_text))}),
+        ),
+    ] {
+        server.call(ADMIN, "proxmox_api_call", json!({"path": path, "method": "POST", "data": data}));
+        let lines = server.all_lines();
+        let line = lines.iter().rfind(|line| line["operation"] == format!("POST {path}")).expect("a line");
+        assert_eq!(line["arguments"], arguments, "{path}");
     }
     server.verify_audit_log();
 }

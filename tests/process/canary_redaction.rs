@@ -1,6 +1,6 @@
 //! A secret in a call or in a cluster's answers, in every field and form that Proxmox uses. No client below `full`
-//! receives it. No log and no audit line contains it at any level. A question and a dry run show what the caller sends,
-//! except for passwords.
+//! receives it. No log and no audit line contains it at any level, apart from the commands that a caller runs. A question
+//! and a dry run show what the caller sends, except for passwords.
 
 use crate::support::canary::{CANARY, assert_unseen};
 use crate::support::node::{Node, Request, SECRET, ScriptedReply};
@@ -193,12 +193,19 @@ fn changes_with_other_secrets() -> Vec<Value> {
     vec![
         json!({"path": config, "method": "PUT", "data": {"description": forms().join("\n")}}),
         json!({"path": config, "method": "PUT", "data": {"cipassword": CANARY, "memory": format!("password={CANARY}")}}),
-        json!({"path": "/nodes/pve1/qemu/100/agent/exec", "method": "POST",
-            "data": {"command": ["mysql", &format!("--password={CANARY}")], "input-data": CANARY}}),
-        json!({"path": "/nodes/pve1/qemu/100/agent/file-write", "method": "POST", "data": {"file": "/x", "content": CANARY}}),
         json!({"path": "/cluster/notifications/endpoints/webhook", "method": "POST",
             "data": {"name": "w", "url": format!("https://u:{CANARY}@x/"), "method": "post", "header": [format!("name=X,value={CANARY}")]}}),
         json!({"path": "/access/users", "method": "POST", "data": {"userid": format!("password={CANARY}"), "password": CANARY}}),
+    ]
+}
+
+/// Returns commands that hold the secret. They are shown and recorded whole.
+fn changes_with_commands() -> Vec<Value> {
+    let agent = "/nodes/pve1/qemu/100/agent";
+    vec![
+        json!({"path": format!("{agent}/exec"), "method": "POST",
+            "data": {"command": ["mysql", &format!("--password={CANARY}")], "input-data": CANARY}}),
+        json!({"path": format!("{agent}/file-write"), "method": "POST", "data": {"file": "/x", "content": CANARY}}),
     ]
 }
 
@@ -226,7 +233,7 @@ fn no_client_below_full_receives_a_secret_from_any_tool() {
             assert_clean(&what, &server.ask(token, tool, arguments.clone(), json!({})).to_string());
             assert_clean(&what, &server.events(token, tool, arguments).join("\n"));
         }
-        for arguments in changes() {
+        for arguments in changes().into_iter().chain(changes_with_commands()) {
             let what = arguments.to_string();
             assert_clean(&what, &server.call(token, "proxmox_api_call", arguments).to_string());
         }
@@ -321,6 +328,19 @@ fn questions_hide_passwords_and_audit_lines_hide_every_secret_at_any_level() {
     assert_clean("an audit line", &audit);
     server.verify_audit_log();
     assert_clean("the log", &server.stop_and_read());
+}
+
+#[test]
+fn questions_and_audit_lines_have_commands_whole() {
+    let node = start_leaky_node();
+    let server = ProgramServer::start_lab(&node, &json!({}));
+    for (count, arguments) in (1..).zip(changes_with_commands()) {
+        ask_and_confirm(&server, &arguments, |what, text| assert!(text.contains(CANARY), "{what}: {text}"));
+        let audit = std::fs::read_to_string(&server.audit).unwrap();
+        let begun = audit.lines().filter(|line| line.contains("\"begin\"") && line.contains(CANARY)).count();
+        assert_eq!(begun, 2 * count, "{audit}");
+    }
+    server.verify_audit_log();
 }
 
 #[test]
