@@ -3,6 +3,7 @@
 use super::confirm::Confirmed;
 use super::denied_call::DeniedCall;
 use super::failure::{Explanation, explain_failure, is_wrong_node};
+use super::follow_up::FollowUpKind;
 use super::handle::ClusterHandle;
 use super::plan::{GuestCheck, plan_call};
 use super::planned_call::{CallPurpose, PlannedCall};
@@ -11,6 +12,9 @@ use crate::audit::AuditWriteError;
 use crate::base::hint::Hint;
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::PveError;
+use crate::pve::knowledge::answers::KnownAnswer;
+use crate::pve::knowledge::filtered_lists;
+use crate::pve::task::Upid;
 use crate::render::outcome::ResponseNote;
 use std::borrow::Cow;
 
@@ -24,6 +28,8 @@ pub struct Outcome {
     pub operation: String,
     /// The call may have changed something.
     pub is_change: bool,
+    /// What happens after the answer, if it can be followed.
+    pub follow_up: Option<FollowUpKind>,
 }
 
 /// The reason why a call failed.
@@ -67,7 +73,7 @@ impl Confirmed<'_> {
     /// Sends the call and returns the response. A read of a guest that is on another node is sent again there.
     pub fn execute(self) -> Result<Outcome, ExecuteError> {
         let error = match self.send() {
-            Ok(response) => return Ok(build_outcome(self.planned(), response)),
+            Ok(response) => return complete(self.planned(), response),
             Err(error) => error,
         };
         // The lists of the plan are older than the failure.
@@ -76,7 +82,7 @@ impl Confirmed<'_> {
             && let Some(moved) = self.at_current_node(&cluster, api)
         {
             return match moved.send() {
-                Ok(response) => Ok(build_outcome(moved.planned(), response)),
+                Ok(response) => complete(moved.planned(), response),
                 // The first read was sent, so its error is the answer.
                 Err(SendError::AuditLog(_) | SendError::Denied(_)) => {
                     Err(build_failure(&cluster, self.planned(), error))
@@ -102,18 +108,52 @@ impl Confirmed<'_> {
     }
 }
 
-fn build_outcome(planned: &PlannedCall<'_>, response: ApiResponse) -> Outcome {
-    let response = planned.cluster.redact_response(response);
+/// Returns the outcome of an answer. An answer of the guest agent may hold a failure.
+fn complete(planned: &PlannedCall<'_>, response: ApiResponse) -> Result<Outcome, ExecuteError> {
+    let answer = KnownAnswer::of_path(planned.path.as_str(), planned.is_sdn_list);
+    if answer == KnownAnswer::GuestAgent
+        && let Some(error) = PveError::from_agent_answer(response.data(), planned.operation_line())
+    {
+        return Err(build_failure(planned.cluster, planned, SendError::Api(error)));
+    }
+    let response = planned.cluster.redact_response(answer.correct(response));
     let mut notes = planned.notes.clone();
     notes.extend(response_note(planned, &response).map(|note| note.to_string()));
-    Outcome { response, notes, operation: planned.operation_line(), is_change: planned.is_change() }
+    notes.extend(planned.is_sdn_list.then(|| {
+        "Proxmox VE 9 lists networks as type network, without a filter only: all was read, and these rows kept".into()
+    }));
+    let follow_up = FollowUpKind::determine(planned, &response);
+    if let Some(FollowUpKind::Command { .. }) = follow_up {
+        notes.push(ResponseNote::CommandStarted.to_string());
+    }
+    let operation = planned.operation_line();
+    Ok(Outcome { response, notes, operation, is_change: planned.is_change(), follow_up })
+}
+
+/// Returns whether an answer is the UPID of a request to the HA manager.
+fn is_ha_request(data: &str) -> bool {
+    Upid::parse(data).is_ok_and(|upid| upid.is_ha_request())
 }
 
 /// Returns what the response does not say of itself.
 fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<ResponseNote> {
     let operation = &planned.operation;
+    let template = operation.template.as_deref().unwrap_or_default();
     match response.data() {
+        "[]" if !planned.is_change() && filtered_lists::is_filtered(template) => {
+            let segments: Vec<_> = planned.path.segments().collect();
+            let node = segments.get(1).map_or("", |node| node.as_ref());
+            let kind =
+                planned.params.iter().find(|(name, _)| matches!(*name, "type" | "content")).map(|(_, kind)| kind);
+            let kind = if planned.is_sdn_list { Some("sdn") } else { kind };
+            match planned.cluster.find_missing_privileges(template, node, kind) {
+                Some(missing) if missing.is_empty() => None,
+                Some(missing) => Some(ResponseNote::Filtered(missing)),
+                None => Some(ResponseNote::MaybeFiltered),
+            }
+        }
         "[]" if operation.may_be_filtered => Some(ResponseNote::MaybeFiltered),
+        data if is_ha_request(data) => Some(ResponseNote::HaRequest),
         "null" if planned.is_change() && planned.path.as_str().ends_with("/config") => Some(ResponseNote::DonePending),
         "null" if planned.is_change() => Some(ResponseNote::Done),
         _ if operation.is_paged && planned.params.is_empty() && response.has_extra_fields() => {

@@ -46,10 +46,11 @@ fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
         }
         // A rejection of the token or of the parameters comes from the right node, whatever it says.
         PveError::Failed { diagnosis, .. } => match diagnosis.meaning {
-            Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown => {
+            Meaning::UnknownNode | Meaning::NodeUnreachable | Meaning::NodeLostOrUnknown | Meaning::NodeTimedOut => {
                 Some(ExplainableFailure::UnreachableNode)
             }
-            Meaning::MissingGuestConfig => Some(ExplainableFailure::GuestNotOnNode),
+            // A proxy that hides Proxmox's words hides this cause too.
+            Meaning::MissingGuestConfig | Meaning::HiddenWords => Some(ExplainableFailure::GuestNotOnNode),
             _ => None,
         },
         _ => None,
@@ -71,7 +72,7 @@ pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error
             explain_nodes(cluster, segment(1)?).map(Explanation::from)
         }
         ExplainableFailure::GuestNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
-            explain_guest_location(cluster, segment(3)?)
+            explain_guest_location(cluster, path, segment(3)?)
         }
         _ => None,
     }
@@ -101,9 +102,19 @@ fn explain_nodes(cluster: &ClusterHandle<'_>, node: &str) -> Option<String> {
     (!listed.is_empty()).then(|| hints::describe_nodes(&listed, suggestion))
 }
 
-fn explain_guest_location(cluster: &ClusterHandle<'_>, query: &str) -> Option<Explanation> {
+/// Returns whether a path is that of a guest, or below it.
+fn is_below(path: &ApiPath, guest: &ApiPath) -> bool {
+    path.as_str().strip_prefix(guest.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn explain_guest_location(cluster: &ClusterHandle<'_>, path: &ApiPath, query: &str) -> Option<Explanation> {
     let guests = cluster.look_up_guests().ok()?;
     Some(match guests::find_guest(guests, query) {
+        // The list lags behind a migration.
+        Ok(guest) if guest.path().is_some_and(|listed| is_below(path, &listed)) => Explanation {
+            text: hints::describe_moving_guest(query, &guest.node),
+            next_step: Some("try again in some seconds".into()),
+        },
         Ok(guest) => hints::describe_guest_location(query, guest).into(),
         Err(error) => Explanation {
             text: hints::describe_missing_guest(&error),
@@ -119,16 +130,17 @@ mod tests {
 
     #[test]
     fn only_a_failed_status_shows_a_wrong_node() {
-        let meaning = Meaning::MissingGuestConfig;
+        let diagnosis = Diagnosis { meaning: Meaning::MissingGuestConfig, hint: None };
         let failed = PveError::Failed {
             status: 500,
             message: String::new(),
             call: String::new(),
-            diagnosis: Diagnosis { meaning, hint: None },
+            diagnosis,
+            is_refused_change: false,
         };
         assert!(is_wrong_node(&failed));
-        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, meaning };
+        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, diagnosis };
         assert!(!is_wrong_node(&forbidden));
-        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), meaning }));
+        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), diagnosis }));
     }
 }

@@ -131,7 +131,7 @@ impl WatchError {
 fn redact_result(mut result: TaskResult) -> TaskResult {
     let mut redactor = LogRedactor::default();
     result.log_tail.iter_mut().for_each(|line| *line = redactor.redact_line(line).into_owned());
-    if let TaskState::Failed(reason) = &mut result.state {
+    if let TaskState::Failed(reason) | TaskState::Unknown(reason) = &mut result.state {
         *reason = sanitize::redact_text(reason).into_owned();
     }
     result

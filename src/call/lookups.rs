@@ -9,15 +9,27 @@ use super::shared_object::{Members, SharedObject};
 use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::ApiResponse;
 use crate::pve::client::row_compactor::KeepMember;
-use crate::pve::guests::Guest;
+use crate::pve::guests::{Guest, GuestKind};
+use crate::pve::knowledge::answers::KnownAnswer;
+use crate::pve::knowledge::filtered_lists;
+use crate::pve::knowledge::messages::Meaning;
 use crate::pve::params::ApiParams;
-use crate::pve::path::ApiPath;
+use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::token_privileges::TokenPrivileges;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// More than any cluster has. It bounds the memory of a hostile answer.
 const MAX_NODES: usize = 1_000;
+
+/// Name in the config of a guest.
+pub(super) enum ConfiguredName {
+    Name(String),
+    Nameless,
+    /// The answer is not a config.
+    Unknown,
+}
 
 impl<'a> ClusterHandle<'a> {
     /// Reads a fixed path for a tool.
@@ -51,8 +63,9 @@ impl<'a> ClusterHandle<'a> {
         path: ApiPath,
         params: ApiParams,
     ) -> Result<ApiResponse, LookupError> {
+        let kind = KnownAnswer::of_path(path.as_str(), false);
         let read = self.authorize_read(CallPurpose::Lookup, path, params)?;
-        let response = read.send_read_until(deadline)?;
+        let response = kind.correct(read.send_read_until(deadline)?);
         Ok(self.redact_response(response))
     }
 
@@ -68,6 +81,40 @@ impl<'a> ClusterHandle<'a> {
         nodes.as_deref().map_err(Arc::clone)
     }
 
+    /// Looks up the name of a guest in its config.
+    pub(super) fn look_up_guest_name(&self, guest: &Guest) -> Result<ConfiguredName, LookupError> {
+        // The name of the node is untrusted, so each part is a segment.
+        let vmid = guest.vmid.to_string();
+        let segments = ["nodes", &guest.node, guest.kind.as_str(), &vmid, "config"];
+        let path = match ApiPath::from_segments(&segments) {
+            Ok(path) if !is_placeholder(&guest.node) => path,
+            _ => return Ok(ConfiguredName::Unknown),
+        };
+        let key = match guest.kind {
+            GuestKind::Qemu => "name",
+            GuestKind::Lxc => "hostname",
+        };
+        let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
+        let response = match read.send_read() {
+            Ok(response) => response,
+            // No real node lacks this operation.
+            Err(error) if error.meaning() == Meaning::UnknownOperation => return Ok(ConfiguredName::Unknown),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(match find_string(response.data(), key).map(Cow::into_owned) {
+            Some(name) if !name.is_empty() => ConfiguredName::Name(name),
+            // (PVE: every config has a digest.)
+            _ if find_string(response.data(), "digest").is_some() => ConfiguredName::Nameless,
+            _ => ConfiguredName::Unknown,
+        })
+    }
+
+    /// Looks up the version of a node, as far as it says.
+    pub(super) fn look_up_version(&self, path: ApiPath) -> Result<Option<String>, LookupError> {
+        let read = self.authorize_read(CallPurpose::Lookup, path, ApiParams::new())?;
+        Ok(find_string(read.send_read()?.data(), "version").map(Cow::into_owned))
+    }
+
     /// Looks up the privileges of the API token, once.
     pub(super) fn look_up_token_privileges(&self) -> Result<&TokenPrivileges, Arc<LookupError>> {
         let privileges = self.token_privileges.get_or_init(|| {
@@ -75,6 +122,21 @@ impl<'a> ClusterHandle<'a> {
             Ok(TokenPrivileges::from_data(response.data()))
         });
         privileges.as_ref().map_err(Arc::clone)
+    }
+
+    /// Returns the privileges that would show more rows of a list, or `None` if the token's privileges are not known.
+    /// `kind` is the value of the parameter `type` or `content`.
+    pub fn find_missing_privileges(&self, template: &str, node: &str, kind: Option<&str>) -> Option<Vec<String>> {
+        let privileges = match self.cluster.recent_token_privileges() {
+            Some(privileges) => privileges,
+            None => {
+                let response = self.look_up("/access/permissions", &ApiParams::new()).ok()?;
+                let privileges = Arc::new(TokenPrivileges::from_data(response.data()));
+                self.cluster.keep_token_privileges(privileges.clone());
+                privileges
+            }
+        };
+        Some(filtered_lists::find_missing(template, node, kind, &privileges))
     }
 
     /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.

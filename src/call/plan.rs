@@ -5,6 +5,7 @@ use super::audit::AuditedCall;
 use super::authorize::{
     check_named_guests, check_operation, check_risk, protection_needs_guests, protection_needs_token,
 };
+use super::corrections::correct_values;
 use super::denied_call::DeniedCall;
 use super::guest_names::resolve_guest_names;
 use super::handle::ClusterHandle;
@@ -14,16 +15,17 @@ use super::operation::{
 };
 use super::plan_error::PlanError;
 use super::planned_call::{CallPurpose, GuestView, PlannedCall, PlannedOperation};
-use super::resolve_path::{PathChange, resolve_path};
+use super::resolve_path::{PathChange, check_node_name, resolve_path};
 use super::shared_object::SharedObject;
 use super::spec::CallSpec;
 use crate::policy::{AssessedCall, EffectivePolicy, Risk, RiskAssessment, RiskKind};
 use crate::pve::Method;
 use crate::pve::knowledge::passwords::{SecretPart, secret_part};
+use crate::pve::parameter_error::ParameterErrors;
 use crate::pve::params::ApiParams;
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::schema::parameter_check::CheckedParameters;
-use crate::pve::schema::{Operation, parameter_check};
+use crate::pve::schema::{Operation, PathMatch, parameter_check};
 use serde_json::{Map, Value};
 
 /// The `limit` of a paged list that is to be filtered or sorted. The first page alone (50 rows) gives a wrong answer.
@@ -34,6 +36,10 @@ const MAX_PARAMETERS: usize = 500;
 
 /// The most bytes of the parameters. A node accepts 512 KiB (PVE: AnyEvent's limit of a request).
 const MAX_PARAMETER_BYTES: usize = 640 << 10;
+
+/// Note on a change that no description of the cluster was checked against.
+const UNCHECKED_NOTE: &str =
+    "the cluster's own API description is not available, so the call was not checked against it";
 
 /// When the guest of the path is looked up.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,18 +63,38 @@ pub(super) fn plan_call<'a>(
 ) -> Result<PlannedCall<'a>, PlanError> {
     let (method, typed) = resolve_method(&spec)?;
     let (typed_path, query) = parse_path(typed)?;
+    let pool = find_nested_pool(&typed_path);
+    let typed_path = if pool.is_some() { ApiPath::from_static("/pools") } else { typed_path };
     authorize_early(cluster, method, &typed_path)?;
     let verify_guest = guest_check == GuestCheck::Always || method != Method::Get;
     let resolved = resolve_path(cluster, &typed_path, verify_guest)?;
+    if method != Method::Get {
+        check_node_name(cluster, &resolved.path)?;
+    }
     let mut data = spec.data.cloned().unwrap_or_default();
     join_query(&mut data, &query)?;
+    if let Some(pool) = &pool {
+        data.entry("poolid").or_insert_with(|| pool.as_str().into());
+    }
+    let is_sdn_list = method == Method::Get
+        && resolved.path.as_str() == "/cluster/resources"
+        && data.get("type").is_some_and(|kind| *kind == "sdn");
+    if is_sdn_list {
+        data.remove("type");
+    }
     check_size(&data)?;
     let CheckedOperation { operation, params, assessment, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
     let (path, risk) = (resolved.path, assessment.risk);
-    if let Some(change) = resolved.change {
-        notes.splice(0..0, note_change(cluster, change, method, &path, risk)?);
-    }
+    let change_note = match resolved.change {
+        Some(change) => note_change(cluster, change, method, &path, risk)?,
+        None => None,
+    };
+    let pool_note = pool.map(|pool| {
+        let pool = cluster.redact(pool);
+        format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
+    });
+    notes.splice(0..0, change_note.into_iter().chain(pool_note));
     let call = AuditedCall {
         cluster,
         method,
@@ -83,7 +109,29 @@ pub(super) fn plan_call<'a>(
     let guests = look_up_affected(cluster, call, &affected, operation.template.as_deref(), risk)?;
     let purpose = CallPurpose::Requested(spec);
     let risk_reasons = assessment.reasons;
-    Ok(PlannedCall { cluster, purpose, method, path, params, operation, risk, risk_reasons, affected, guests, notes })
+    Ok(PlannedCall {
+        cluster,
+        purpose,
+        method,
+        path,
+        params,
+        operation,
+        risk,
+        risk_reasons,
+        affected,
+        guests,
+        notes,
+        is_sdn_list,
+    })
+}
+
+/// Returns the name of the pool within a pool that a path means. (PVE: such a pool has no path of its own.)
+fn find_nested_pool(path: &ApiPath) -> Option<String> {
+    let segments: Vec<_> = path.segments().collect();
+    match segments.as_slice() {
+        [top, pool @ ..] if top == "pools" && pool.len() > 1 => Some(pool.join("/")),
+        _ => None,
+    }
 }
 
 /// Denies what is denied on any path, before anything is looked up for the call.
@@ -139,11 +187,12 @@ fn check_operation_call(
         // The embedded facts may be older or newer than the cluster. Proxmox decides.
         Err(_) => {
             let params = ApiParams::from_json(&data);
+            let is_change = method != Method::Get;
             return Ok(CheckedOperation {
                 operation: PlannedOperation::unknown(),
                 params: params.map_err(PlanError::UnsendableParameters)?,
                 assessment: RiskAssessment { risk: Risk::UNKNOWN, reasons: Vec::new() },
-                notes: Vec::new(),
+                notes: is_change.then(|| UNCHECKED_NOTE.into()).into_iter().collect(),
             });
         }
     };
@@ -158,8 +207,16 @@ fn check_operation_call(
     };
     parameter_check::unwrap_values(&operation, &mut data).map_err(|problems| reject(problems, &data))?;
     resolve_guest_names(cluster, &operation, &mut data)?;
-    let checked = parameter_check::check_parameters(&operation, &found, &data);
-    let CheckedParameters { mut params, mut notes } = checked.map_err(|problems| reject(problems, &data))?;
+    let mut notes = correct_values(&operation, &mut data)?;
+    if method != Method::Get && !schema.is_live() {
+        notes.push(UNCHECKED_NOTE.into());
+    }
+    let checked = parameter_check::check_parameters(&operation, &found, &data).or_else(|problems| {
+        let other = check_for_other_version(cluster, &operation, &found, path, &data, &problems);
+        other.ok_or_else(|| reject(problems, &data))
+    });
+    let CheckedParameters { mut params, notes: differences } = checked?;
+    notes.extend(differences);
     let known = find_embedded_operation(method, path);
     let same = known.filter(|known| known.template() == operation.template());
     let decoded: Vec<_> = path.segments().collect();
@@ -193,6 +250,41 @@ fn check_operation_call(
         params,
         notes,
     })
+}
+
+/// Checks the known parameters, where the description is that of another version than the node's that the path names.
+/// Returns the parameters with the unknown ones, and a note about these.
+fn check_for_other_version(
+    cluster: &ClusterHandle<'_>,
+    operation: &Operation<'_>,
+    found: &PathMatch<'_>,
+    path: &ApiPath,
+    data: &Map<String, Value>,
+    problems: &ParameterErrors,
+) -> Option<CheckedParameters> {
+    let unknown: Vec<&str> = problems.unknown_names()?;
+    let segments: Vec<_> = path.segments().take(2).collect();
+    let [top, node] = segments.as_slice() else { return None };
+    if top != "nodes" {
+        return None;
+    }
+    let far = ApiPath::from_segments(&["nodes", node, "version"]).ok()?;
+    let far = cluster.look_up_version(far).ok()??;
+    let asked = cluster.look_up_version(ApiPath::from_static("/version")).ok()??;
+    if far == asked {
+        return None;
+    }
+    let mut known = data.clone();
+    let passed: Map<String, Value> = unknown.iter().filter_map(|name| known.remove_entry(*name)).collect();
+    let mut checked = parameter_check::check_parameters(operation, found, &known).ok()?;
+    for (name, value) in ApiParams::from_json(&passed).ok()?.iter() {
+        checked.params.push(name, value);
+    }
+    let names = unknown.join("`, `");
+    checked.notes.push(format!(
+        "`{names}` was not checked: {node} runs Proxmox VE {far}, and the description is that of {asked}"
+    ));
+    Some(checked)
 }
 
 /// Returns the sent parameters that the operation declares and calls secrets.

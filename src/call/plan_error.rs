@@ -36,6 +36,23 @@ pub enum PlanError {
     SeveralNodes(Vec<String>),
     #[error("the cluster reports a node name that no node can have")]
     InvalidNodeName,
+    /// A change of a node that the cluster does not have.
+    #[error("the cluster has no node `{typed}`{}", match right {
+        Some(name) => format!(": its name is `{name}`, and names are exact"),
+        None => format!(", only {}", nodes.join(", ")),
+    })]
+    UnknownNode {
+        typed: String,
+        /// The node that the caller means, by its case or without its domain.
+        right: Option<String>,
+        nodes: Vec<String>,
+    },
+    /// A text for a file that this version of Proxmox would store wrongly.
+    #[error(
+        "`content` has characters beyond ASCII, which this version of Proxmox stores wrongly: write ASCII only, or \
+         write the file in the guest by another way (such as exec with base64)"
+    )]
+    UnwritableContent,
     #[error("`{0}` is given twice, in the path's query and beside the path: give it once")]
     DuplicateParameter(String),
     #[error("{count} parameters are more than any operation has: give {limit} at most")]
@@ -91,6 +108,17 @@ pub enum GuestError {
     NotFound(FindGuestError),
     #[error("the API token may not see on which node guest {0} is: it needs VM.Audit on /vms")]
     HiddenNode(String),
+    /// The list of guests lags behind a rename.
+    #[error(
+        "the list of guests says that {id} is `{name}`, but its own config {}",
+        match actual {
+            Some(actual) => format!("says `{actual}`: it was renamed, and the list lags some seconds behind"),
+            None => "has no name".to_owned(),
+        }
+    )]
+    Renamed { id: String, name: String, actual: Option<String> },
+    #[error("the name `{name}` can't be confirmed by the config of {id}: {error}")]
+    UnconfirmedName { id: String, name: String, error: Arc<LookupError> },
 }
 
 impl PlanError {
@@ -112,6 +140,10 @@ impl Hint for PlanError {
             Self::InvalidPath(error) => error.hint(),
             Self::Guest(error) | Self::GuestParameter { error, .. } => error.hint(),
             Self::NodeLookup(error) => error.hint(),
+            Self::UnknownPath(path) if path.is_command_in_container() => Some(
+                "containers have no exec in the API: `pct exec` on the node's shell works, or SSH into the container"
+                    .into(),
+            ),
             Self::UnknownPath(_) => Some("search_api finds operations by plain words".into()),
             Self::InvalidParameters { .. } => Some("describe_api shows all parameters".into()),
             _ => None,
@@ -125,7 +157,17 @@ impl Hint for GuestError {
             Self::Lookup(error) => error.hint(),
             Self::NotFound(error) => error.hint(),
             Self::HiddenNode(_) => None,
+            Self::Renamed { .. } | Self::UnconfirmedName { .. } => {
+                Some("give the number of the guest that you mean".into())
+            }
         }
+    }
+}
+
+impl UnknownPath {
+    /// Returns whether the path would run a command inside a container.
+    fn is_command_in_container(&self) -> bool {
+        self.known.contains("/lxc") && matches!(self.segment.as_deref(), Some("exec" | "agent" | "exec-status"))
     }
 }
 

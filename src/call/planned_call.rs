@@ -35,6 +35,8 @@ pub struct PlannedCall<'a> {
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path and the parameters, as the caller may read them.
     pub(super) notes: Vec<String>,
+    /// Only the rows of software-defined networks are wanted of the list of all resources.
+    pub(super) is_sdn_list: bool,
 }
 
 /// The reason for an API call.
@@ -122,6 +124,7 @@ impl<'a> PlannedCall<'a> {
             risk_reasons: Vec::new(),
             guests: None,
             notes: Vec::new(),
+            is_sdn_list: false,
         }
     }
 

@@ -3,12 +3,14 @@
 
 use super::handle::ClusterHandle;
 use super::lookup_error::LookupError;
+use super::lookups::ConfiguredName;
 use super::operation::{build_path, expand_shorthand};
 use super::plan_error::{GuestError, PlanError};
 use crate::base::shorten::shorten;
 use crate::pve::guests::{self, FindGuestError, Guest, GuestIndex};
 use crate::pve::path::{ApiPath, is_placeholder};
 use crate::pve::task::Upid;
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -84,10 +86,40 @@ pub(super) fn resolve_path(
     Ok(ResolvedPath { path: resolved, change })
 }
 
+/// The most configs that are read for a name that the list does not have.
+const MAX_CONFIG_READS: usize = 16;
+
+/// Rejects a change of a node that the cluster does not have. A node of another name, reached by a proxying node, leaves
+/// the outcome of a change unknown.
+pub(super) fn check_node_name(cluster: &ClusterHandle<'_>, path: &ApiPath) -> Result<(), PlanError> {
+    let mut segments = path.segments();
+    let (Some(top), Some(name)) = (segments.next(), segments.next()) else { return Ok(()) };
+    let is_listed_guest = || {
+        let guests = cluster.guests.get().and_then(|guests| guests.as_ref().ok());
+        guests.is_some_and(|guests| guests.iter().any(|guest| guest.node == name))
+    };
+    if top != "nodes" || is_listed_guest() {
+        return Ok(());
+    }
+    // Without the list, Proxmox decides.
+    let Ok(nodes) = cluster.look_up_nodes() else { return Ok(()) };
+    if nodes.is_empty() || nodes.iter().any(|node| node.name == name) {
+        return Ok(());
+    }
+    let host = name.split_once('.').map_or(name.as_ref(), |(host, _)| host);
+    let right = nodes.iter().find(|node| node.name.eq_ignore_ascii_case(host));
+    Err(PlanError::UnknownNode {
+        typed: name.into_owned(),
+        right: right.map(|node| node.name.clone()),
+        nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+    })
+}
+
 /// Finds the guest with a number or a name.
 pub(super) fn find_guest<'h>(cluster: &'h ClusterHandle<'_>, query: &str) -> Result<&'h Guest, GuestError> {
     let guests = cluster.look_up_guests().map_err(GuestError::Lookup)?;
-    check_node(query, guests::find_guest(guests, query))
+    let found = guests::find_guest(guests, query);
+    check_node(query, found.or_else(|error| MissingNames::default().find(cluster, guests, query, error)))
 }
 
 fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Result<&'h Guest, GuestError> {
@@ -98,19 +130,75 @@ fn check_node<'h>(query: &str, found: Result<&'h Guest, FindGuestError>) -> Resu
     Ok(guest)
 }
 
-/// Finds many guests of one cluster.
-pub(super) struct GuestFinder<'h>(Result<GuestIndex<'h>, Arc<LookupError>>);
+/// Guests of which the list has no name yet, with the names in their configs, read once.
+///
+/// (PVE: the list gets the names of new guests, and of guests on a node that is off, some seconds late.)
+#[derive(Default)]
+struct MissingNames<'h>(OnceCell<Vec<(&'h Guest, String)>>);
 
-impl<'h> GuestFinder<'h> {
+impl<'h> MissingNames<'h> {
+    /// Finds the guest of a name that the list does not have. `error` is the result of the search in the list.
+    fn find(
+        &self,
+        cluster: &ClusterHandle<'_>,
+        guests: &'h [Guest],
+        query: &str,
+        error: FindGuestError,
+    ) -> Result<&'h Guest, FindGuestError> {
+        let query = query.trim();
+        let may_be_name = !query.is_empty() && !query.bytes().all(|b| b.is_ascii_digit());
+        if !may_be_name || !matches!(error, FindGuestError::Unknown { .. }) {
+            return Err(error);
+        }
+        let names = self.0.get_or_init(|| {
+            let nameless = guests.iter().filter(|guest| guest.lacks_name() && !guest.node.is_empty());
+            let named = nameless.take(MAX_CONFIG_READS).filter_map(|guest| match cluster.look_up_guest_name(guest) {
+                Ok(ConfiguredName::Name(name)) => Some((guest, name)),
+                _ => None,
+            });
+            named.collect()
+        });
+        let mut named = names.iter().filter(|(_, name)| name.eq_ignore_ascii_case(query));
+        match (named.next(), named.next()) {
+            (Some((only, _)), None) => Ok(only),
+            _ => Err(error),
+        }
+    }
+}
+
+/// Checks the name of a guest against its own config, since the list of guests lags behind a rename.
+fn confirm_name(cluster: &ClusterHandle<'_>, guest: &Guest, typed: &str) -> Result<(), GuestError> {
+    let (id, name) = (guest.id(), typed.to_owned());
+    match cluster.look_up_guest_name(guest) {
+        Ok(ConfiguredName::Name(actual)) if actual.eq_ignore_ascii_case(typed) => Ok(()),
+        Ok(ConfiguredName::Name(actual)) => {
+            Err(GuestError::Renamed { id, name, actual: Some(shorten(&actual).into_owned()) })
+        }
+        Ok(ConfiguredName::Nameless) => Err(GuestError::Renamed { id, name, actual: None }),
+        Ok(ConfiguredName::Unknown) => Ok(()),
+        Err(error) => Err(GuestError::UnconfirmedName { id, name, error: error.into() }),
+    }
+}
+
+/// Finds many guests of one cluster.
+pub(super) struct GuestFinder<'h, 'a> {
+    cluster: &'h ClusterHandle<'a>,
+    list: Result<(&'h [Guest], GuestIndex<'h>), Arc<LookupError>>,
+    missing_names: MissingNames<'h>,
+}
+
+impl<'h, 'a> GuestFinder<'h, 'a> {
     /// Looks the guests up.
-    pub(super) fn new(cluster: &'h ClusterHandle<'_>) -> Self {
-        Self(cluster.look_up_guests().map(GuestIndex::new))
+    pub(super) fn new(cluster: &'h ClusterHandle<'a>) -> Self {
+        let list = cluster.look_up_guests().map(|guests| (guests, GuestIndex::new(guests)));
+        Self { cluster, list, missing_names: MissingNames::default() }
     }
 
     /// Finds the guest with a number or a name.
     pub(super) fn find(&self, query: &str) -> Result<&'h Guest, GuestError> {
-        let index = self.0.as_ref().map_err(|error| GuestError::Lookup(error.clone()))?;
-        check_node(query, index.find(query))
+        let (guests, index) = self.list.as_ref().map_err(|error| GuestError::Lookup(error.clone()))?;
+        let found = index.find(query);
+        check_node(query, found.or_else(|error| self.missing_names.find(self.cluster, guests, query, error)))
     }
 }
 
@@ -138,6 +226,9 @@ fn replace_guest(
         Err(error) if is_number && !typed.is_open && !is_cluster_unreachable(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    if verify_guest && !is_number {
+        confirm_name(cluster, guest, typed.guest.trim())?;
+    }
     let kind = guest.kind.as_str();
     let kind_corrected = kind != typed.kind;
     Ok(Some(Replacement {

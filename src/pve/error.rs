@@ -4,8 +4,10 @@
 //! [`Hint`] the next step.
 
 use crate::base::hint::Hint;
+use crate::base::json_scan::{find_string, unquote, walk};
 use crate::base::memory::MemoryError;
-use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege};
+use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::text::to_one_line;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -37,19 +39,28 @@ pub enum PveError {
         detail: String,
     },
     /// 401: the cluster does not accept the token.
-    #[error("the cluster did not accept the API token (401{})", DisplayMessage(" ", message))]
-    Unauthorized { message: String, user: String, token_id: String },
+    #[error("{} (401{})", match has_no_ticket {
+        true => "the API token did not arrive at Proxmox",
+        false => "the cluster did not accept the API token",
+    }, DisplayMessage(" ", message))]
+    Unauthorized {
+        message: String,
+        user: String,
+        token_id: String,
+        /// Proxmox saw no token at all.
+        has_no_ticket: bool,
+    },
     /// 403: the token lacks a privilege, or the operation rejects every token.
     #[error(
         "no permission (403{}){}",
         DisplayMessage(" ", message),
-        DisplayMissingPrivilege(missing_privilege.as_ref(), *meaning)
+        DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning)
     )]
     Forbidden {
         message: String,
         /// The privileges that suffice, as far as Proxmox named them.
         missing_privilege: Option<MissingPrivilege>,
-        meaning: Meaning,
+        diagnosis: Diagnosis,
     },
     /// 400 with an explanation for each parameter.
     #[error("Proxmox rejected the parameters{}. Nothing was changed", DisplayParameters(parameters))]
@@ -57,16 +68,21 @@ pub enum PveError {
         /// Parameter and explanation, sorted by parameter.
         parameters: Vec<(String, String)>,
         /// The meaning of the first explanation that the table knows.
-        meaning: Meaning,
+        diagnosis: Diagnosis,
     },
     /// Any other error status.
-    #[error("`{call}` failed ({status}){}", DisplayMessage(": ", message))]
+    #[error("`{call}` failed ({status}){}{}", DisplayMessage(": ", message), match is_refused_change {
+        true => ". Nothing was changed",
+        false => "",
+    })]
     Failed {
         status: u16,
         /// Proxmox's message: that of the body, else the reason phrase of the status line.
         message: String,
         call: String,
         diagnosis: Diagnosis,
+        /// The call would have changed something, and the message shows that the node refused it before.
+        is_refused_change: bool,
     },
     /// A request that changes nothing got an unreadable answer: not Proxmox's JSON, truncated, too large, or broken
     /// gzip.
@@ -140,6 +156,8 @@ pub enum ConnectError {
 pub enum NetworkError {
     #[error("there is no host of that name")]
     HostNotFound,
+    #[error("no name server answers, so its address is not known")]
+    NoNameServer,
     #[error("it did not answer in time")]
     TimedOut,
     #[error("connection refused")]
@@ -154,6 +172,14 @@ pub enum NetworkError {
     LostInAnswer,
     #[error("it does not answer")]
     NoAnswer,
+    #[error("it can do nothing: its cluster file system is down, or it is cut off from the cluster")]
+    Disabled,
+    #[error("it belongs to another cluster than the other addresses of this entry: remove it from clusters.json")]
+    OtherCluster,
+    #[error("a proxy answers in its place")]
+    ProxyAnswered,
+    #[error("it rejects the API token that the cluster accepted before (a wrong clock, or stale data)")]
+    TokenRejected,
     #[error("not tried: this server has no file descriptor left for a connection")]
     NoDescriptor,
     #[error("{0}")]
@@ -196,6 +222,14 @@ pub enum MalformedCause {
 pub enum EnvelopeError {
     #[error("it is empty")]
     Empty,
+    #[error("it is a web page{}", match title {
+        Some(title) => format!(" with the title {title:?}"),
+        None => String::new(),
+    })]
+    WebPage {
+        /// The title, without the token's secret.
+        title: Option<String>,
+    },
     #[error("it has no `data`, which every answer of Proxmox has; it starts with {start:?}")]
     NoData {
         /// The start of the body, without the token's secret.
@@ -230,9 +264,18 @@ pub enum UnknownOutcome {
     #[error(
         "the node asked lost its connection to the node this concerns ({status}{}){}",
         DisplayMessage(" ", message),
-        DisplayNodeNameNote(*status)
+        DisplayPeerNote(*status, *timed_out)
     )]
-    PeerLost { status: u16, message: String },
+    PeerLost {
+        status: u16,
+        message: String,
+        /// The other node took longer than Proxmox waits.
+        timed_out: bool,
+    },
+    #[error("a proxy or load balancer answered in the place of Proxmox ({status}{})", DisplayMessage(" ", message))]
+    ProxyAnswered { status: u16, message: String },
+    #[error("Proxmox failed and hid its message (a bare {status}, which is no error of a parameter)")]
+    HiddenError { status: u16 },
 }
 
 impl PveError {
@@ -247,6 +290,17 @@ impl PveError {
                 PveError::ConnectionFailed { attempts }
             }
         }
+    }
+
+    /// Builds the error that an answer of the guest agent holds. (PVE: status 200, with `result.error`.)
+    pub(crate) fn from_agent_answer(data: &str, call: String) -> Option<Self> {
+        let error = find_member(find_member(data, "result")?, "error")?;
+        let message = find_string(error, "desc").or_else(|| find_string(error, "class"));
+        let message = message.map_or_else(|| to_one_line(error, 300), |text| to_one_line(&text, 300));
+        let diagnosis = Some(classify(500, &message)).filter(|found| found.hint.is_some());
+        let hint = Some("the guest agent answered with an error: the command failed inside the guest");
+        let diagnosis = diagnosis.unwrap_or(Diagnosis { meaning: Meaning::Unclassified, hint });
+        Some(Self::Failed { status: 200, message, call, diagnosis, is_refused_change: false })
     }
 
     /// Builds the error for an API description that was rejected.
@@ -291,8 +345,9 @@ impl PveError {
     /// Returns the meaning of Proxmox's message.
     pub fn meaning(&self) -> Meaning {
         match self {
-            PveError::Failed { diagnosis, .. } => diagnosis.meaning,
-            PveError::Forbidden { meaning, .. } | PveError::ParametersRejected { meaning, .. } => *meaning,
+            PveError::Failed { diagnosis, .. }
+            | PveError::Forbidden { diagnosis, .. }
+            | PveError::ParametersRejected { diagnosis, .. } => diagnosis.meaning,
             _ => Meaning::Unclassified,
         }
     }
@@ -348,6 +403,10 @@ impl MalformedCause {
                 Some("read a narrower path, or raise `max_buffered_bytes`")
             }
             MalformedCause::Envelope(EnvelopeError::Empty) => None,
+            MalformedCause::Envelope(EnvelopeError::WebPage { .. }) => Some(
+                "a login page or proxy answers in front of Proxmox: put the node's own address (port 8006) into \
+                      clusters.json",
+            ),
             MalformedCause::NotHttp { .. } | MalformedCause::Envelope(_) => {
                 Some("check the address and port in clusters.json")
             }
@@ -363,7 +422,9 @@ impl UnknownOutcome {
             UnknownOutcome::TimedOut { .. } => Some("timed out".into()),
             UnknownOutcome::Malformed(cause) => cause.detail(),
             UnknownOutcome::Cancelled => Some("cancelled".into()),
-            UnknownOutcome::PeerLost { status, .. } => Some(status.to_string().into()),
+            UnknownOutcome::PeerLost { status, .. }
+            | UnknownOutcome::ProxyAnswered { status, .. }
+            | UnknownOutcome::HiddenError { status } => Some(status.to_string().into()),
         }
     }
 }
@@ -380,6 +441,11 @@ impl Hint for PveError {
                                           `timeout_seconds` in clusters.json"
                 .into(),
             PveError::ConnectionLost { .. } => "it may be restarting: try again in a moment".into(),
+            PveError::Unauthorized { has_no_ticket: true, .. } => {
+                "a proxy in front of Proxmox removed the header `Authorization`: make it pass the header on, or put the \
+                 node's own address (port 8006) into clusters.json"
+                    .into()
+            }
             PveError::Unauthorized { user, token_id, .. } => format!(
                 "check in Proxmox that user `{user}` exists and is enabled and that its token `{token_id}` exists and \
                  has not expired, and in clusters.json that the secret is that token's: Proxmox shows it only once, when \
@@ -391,9 +457,10 @@ impl Hint for PveError {
                  /access/permissions shows its privileges"
                     .into()
             }
-            PveError::Forbidden { meaning: Meaning::TicketRequired, .. } => return None,
-            PveError::Forbidden { .. } => "GET /access/permissions shows the privileges of the API token".into(),
-            PveError::ParametersRejected { .. } => "correct them and call again".into(),
+            PveError::Forbidden { diagnosis, .. } => {
+                diagnosis.hint.unwrap_or("GET /access/permissions shows the privileges of the API token").into()
+            }
+            PveError::ParametersRejected { diagnosis, .. } => diagnosis.hint.unwrap_or("correct them and call again").into(),
             PveError::Failed { diagnosis, .. } => diagnosis.hint?.into(),
             PveError::MalformedResponse { cause, .. } => cause.hint()?.into(),
             PveError::OutcomeUnknown { .. } => "look before you repeat it: read the object it concerns, or the latest \
@@ -405,6 +472,18 @@ impl Hint for PveError {
             PveError::UnsendablePath { .. } | PveError::Cancelled | PveError::NotPermitted => return None,
         })
     }
+}
+
+/// Returns the object of this name in a JSON object.
+fn find_member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut found = None;
+    walk(object, &mut |key, value| {
+        if unquote(key) == name {
+            found = Some(value);
+        }
+        true
+    });
+    found.filter(|value| value.trim_start().starts_with('{'))
 }
 
 fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
@@ -427,7 +506,7 @@ fn hint_for_attempts(attempts: &[FailedAttempt]) -> String {
     for (node, remedy) in tls_errors().filter_map(|(node, error)| Some((node, error.remedy()?))) {
         hint += &format!("; for {node}, {remedy}");
     }
-    if tls_errors().any(|(_, error)| error.fingerprint.is_some()) {
+    if tls_errors().any(|(_, error)| error.trust_hint().is_some()) {
         hint += "; a certificate seen that the node's own page (System, Certificates) shows too can be pinned: list every \
                  node's in \"fingerprint\", or name the cluster's CA certificate in `ca_file`; one that the page does not \
                  show may be an attacker's";
@@ -480,6 +559,9 @@ impl fmt::Display for DisplayMissingPrivilege<'_> {
             None if self.1 == Meaning::TicketRequired => {
                 f.write_str(": Proxmox allows this to a login with a password only, never to an API token")
             }
+            None if self.1 == Meaning::RootRequired => {
+                f.write_str(": Proxmox allows this to root@pam with a password only, never to an API token")
+            }
             None => Ok(()),
         }
     }
@@ -512,12 +594,13 @@ impl fmt::Display for DisplayMessage<'_> {
     }
 }
 
-/// Note on 596, the status that an unknown node name also leads to.
-struct DisplayNodeNameNote(u16);
+/// Note on 596, the status to which an unknown node name and a slow node also lead.
+struct DisplayPeerNote(u16, bool);
 
-impl fmt::Display for DisplayNodeNameNote {
+impl fmt::Display for DisplayPeerNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            _ if self.1 => f.write_str(" (that node, or a storage, took longer than Proxmox waits)"),
             596 => f.write_str(
                 " (a node name that does not exist also ends so: names are case-sensitive, GET /nodes lists them)",
             ),
@@ -532,7 +615,6 @@ mod tests {
     use crate::base::hint::render_error;
     use crate::config::Fingerprint;
     use crate::metrics::OUTCOME_LABELS;
-    use crate::pve::knowledge::messages::classify;
     use std::collections::BTreeSet;
 
     fn tls_error(kind: TlsErrorKind) -> Box<TlsError> {
@@ -552,11 +634,12 @@ mod tests {
             message: message.into(),
             call: "GET /nope".into(),
             diagnosis: classify(status, message),
+            is_refused_change: false,
         };
         let forbidden = |message: &str| PveError::Forbidden {
             message: message.into(),
             missing_privilege: MissingPrivilege::parse(message),
-            meaning: classify(403, message).meaning,
+            diagnosis: classify(403, message),
         };
         vec![
             PveError::ConnectionFailed { attempts: vec![refused()] },
@@ -577,13 +660,20 @@ mod tests {
                 message: "Authentication failed!".into(),
                 user: "root@pam".into(),
                 token_id: "mcp".into(),
+                has_no_ticket: false,
+            },
+            PveError::Unauthorized {
+                message: "No ticket".into(),
+                user: "root@pam".into(),
+                token_id: "mcp".into(),
+                has_no_ticket: true,
             },
             forbidden("Permission check failed (/vms/100, VM.Audit|VM.Config)"),
             forbidden("need proper ticket"),
             forbidden("x"),
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), "bad".into()), ("b".into(), "worse".into())],
-                meaning: Meaning::InvalidParameters,
+                diagnosis: classify(400, ""),
             },
             failed(501, "Method 'GET /nope' not implemented"),
             failed(595, ""),
@@ -596,8 +686,13 @@ mod tests {
             },
             PveError::OutcomeUnknown {
                 call: "POST /x".into(),
-                cause: UnknownOutcome::PeerLost { status: 596, message: "Broken pipe.".into() },
+                cause: UnknownOutcome::PeerLost { status: 596, message: "Broken pipe.".into(), timed_out: false },
             },
+            PveError::OutcomeUnknown {
+                call: "POST /x".into(),
+                cause: UnknownOutcome::ProxyAnswered { status: 502, message: "Bad Gateway".into() },
+            },
+            PveError::OutcomeUnknown { call: "POST /x".into(), cause: UnknownOutcome::HiddenError { status: 400 } },
             PveError::RequestTooLarge { bytes: 600_000, limit: 524_288 },
             PveError::UnsendablePath { call: "GET /x".into() },
             PveError::Busy { limit: 64 },
@@ -621,16 +716,22 @@ mod tests {
     fn the_words_of_a_node_are_quoted() {
         let hostile = "no\" (ok) \\";
         for error in [
-            PveError::Unauthorized { message: hostile.into(), user: String::new(), token_id: String::new() },
+            PveError::Unauthorized {
+                message: hostile.into(),
+                user: String::new(),
+                token_id: String::new(),
+                has_no_ticket: false,
+            },
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), hostile.into())],
-                meaning: Meaning::Unclassified,
+                diagnosis: classify(400, hostile),
             },
             PveError::Failed {
                 status: 500,
                 message: hostile.into(),
                 call: String::new(),
                 diagnosis: classify(500, hostile),
+                is_refused_change: false,
             },
         ] {
             assert!(error.to_string().contains(r#" "no\" (ok) \\""#), "{error}");

@@ -382,6 +382,11 @@ impl Guest {
         ApiPath::parse(&format!("/nodes/{node}/{}", self.id())).ok().map(|(path, _)| path)
     }
 
+    /// Returns whether the list does not know the name yet. (PVE: a VM without one is listed as `VM 100`.)
+    pub fn lacks_name(&self) -> bool {
+        self.name.is_empty() || self.status == "unknown" || self.name == format!("VM {}", self.vmid)
+    }
+
     /// Returns the tags one by one.
     pub fn iter_tags(&self) -> impl Iterator<Item = &str> {
         self.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty())

@@ -18,6 +18,17 @@ pub struct ParameterErrors {
     pub may_have_more: bool,
 }
 
+impl ParameterErrors {
+    /// Returns the names of the parameters, if the only problem is that the description does not have them.
+    pub fn unknown_names(&self) -> Option<Vec<&str>> {
+        // A name that resembles a known one is misspelt.
+        let is_unknown =
+            |error: &ParameterError| matches!(error.kind, ParameterErrorKind::Unknown { suggestion: None, .. });
+        (!self.may_have_more && self.errors.iter().all(is_unknown))
+            .then(|| self.errors.iter().map(|error| error.name.as_str()).collect())
+    }
+}
+
 impl fmt::Display for ParameterErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {

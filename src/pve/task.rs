@@ -4,8 +4,8 @@ use crate::base::cancel::CancelToken;
 use crate::base::json_scan::{find_member, find_string, walk};
 use crate::pve::client::cluster::{ApiResponse, Cluster};
 use crate::pve::error::{MalformedCause, PveError};
-use crate::pve::knowledge::messages::{Meaning, is_interruption, is_log_placeholder};
-use crate::pve::knowledge::text::to_one_line;
+use crate::pve::knowledge::messages::{Meaning, is_interruption, is_log_placeholder, is_unknown_end};
+use crate::pve::knowledge::text::{decode_twice_encoded, to_one_line};
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use std::time::{Duration, Instant};
@@ -51,6 +51,8 @@ pub enum TaskState {
     Warnings(String),
     /// The task failed for this reason.
     Failed(String),
+    /// The task has ended, and the node does not know how. The text is Proxmox's.
+    Unknown(String),
 }
 
 impl TaskState {
@@ -59,11 +61,12 @@ impl TaskState {
         if status == "running" {
             return TaskState::Running;
         }
-        match to_one_line(exit_status, MAX_EXIT_CHARS).as_str() {
+        match to_one_line(&decode_twice_encoded(exit_status), MAX_EXIT_CHARS).as_str() {
             "OK" => TaskState::Ok,
             "" => TaskState::Failed("it ended without an exit status: its process may have been killed".into()),
             exit => match exit.strip_prefix("WARNINGS:") {
                 Some(count) => TaskState::Warnings(count.trim().into()),
+                None if is_unknown_end(exit) => TaskState::Unknown(exit.into()),
                 None => TaskState::Failed(exit.into()),
             },
         }
@@ -80,7 +83,7 @@ impl TaskState {
             TaskState::Running => None,
             TaskState::Ok => Some("OK".into()),
             TaskState::Warnings(count) => Some(format!("WARNINGS: {count}")),
-            TaskState::Failed(reason) => Some(reason.clone()),
+            TaskState::Failed(reason) | TaskState::Unknown(reason) => Some(reason.clone()),
         }
     }
 }
@@ -262,7 +265,8 @@ impl TaskLog {
             let (mut lines, mut rows): (Vec<String>, u64) = (Vec::new(), 0);
             walk(answer.data(), &mut |_, row| {
                 rows += 1;
-                lines.extend(find_string(row, "t").map(|line| to_one_line(&line, MAX_LINE_CHARS)));
+                let line = find_string(row, "t");
+                lines.extend(line.map(|line| to_one_line(&decode_twice_encoded(&line), MAX_LINE_CHARS)));
                 rows < LOG_PAGE_LINES
             });
             if self.lines_read == 0
@@ -300,6 +304,13 @@ mod tests {
             ("running", "", TaskState::Running),
             ("stopped", "OK", TaskState::Ok),
             ("stopped", "WARNINGS: 2", TaskState::Warnings("2".into())),
+            ("stopped", "unexpected status", TaskState::Unknown("unexpected status".into())),
+            (
+                "stopped",
+                "unable to read tail (got 0 bytes)",
+                TaskState::Unknown("unable to read tail (got 0 bytes)".into()),
+            ),
+            ("stopped", "kein GerÃ¤t", TaskState::Failed("kein Gerät".into())),
             ("stopped", "command failed\nexit code 1", TaskState::Failed("command failed; exit code 1".into())),
         ] {
             assert_eq!(TaskState::from_status(status, exit_status), expected);

@@ -74,7 +74,8 @@ impl TlsError {
                 several => write!(f, "the certificate of {node} is not one of the {} pinned ones", several.len())?,
             },
         }
-        self.fingerprint.map_or(Ok(()), |fingerprint| write!(f, "; seen: {fingerprint}"))
+        let is_date = matches!(self.kind, TlsErrorKind::Expired | TlsErrorKind::NotYetValid);
+        self.fingerprint.filter(|_| !is_date).map_or(Ok(()), |fingerprint| write!(f, "; seen: {fingerprint}"))
     }
 
     /// Returns the step that this kind of failure needs on the node or in clusters.json, apart from trusting another
@@ -83,7 +84,9 @@ impl TlsError {
         match &self.kind {
             TlsErrorKind::NotTls => Some("check the port in clusters.json (Proxmox's API listens on 8006)"),
             TlsErrorKind::Handshake => Some("check the address and port in clusters.json"),
-            TlsErrorKind::Expired => Some("renew it on the node"),
+            TlsErrorKind::Expired => {
+                Some("renew it on the node (`pvecm updatecerts --force`), or correct the clock of this machine")
+            }
             TlsErrorKind::NotYetValid => Some("compare the clocks of the node and of this machine"),
             TlsErrorKind::WrongName { .. } => Some("write a name or address of the certificate into clusters.json"),
             TlsErrorKind::Untrusted | TlsErrorKind::PinMismatch { .. } => None,
@@ -103,7 +106,8 @@ impl TlsError {
                  \"{seen}\" into clusters.json (for several nodes, a list with the fingerprint of each); if not, an \
                  attacker may be in between"
             )),
-            TlsErrorKind::NotTls | TlsErrorKind::Handshake => None,
+            // A pin does not mend a date.
+            TlsErrorKind::NotTls | TlsErrorKind::Handshake | TlsErrorKind::Expired | TlsErrorKind::NotYetValid => None,
             _ => Some(format!(
                 "if the node's own page (System, Certificates) shows the same, put \"fingerprint\": \"{seen}\" into its \
                  entry in clusters.json to pin it, or the cluster's CA certificate (/etc/pve/pve-root-ca.pem) as \

@@ -37,6 +37,12 @@ impl TokenPrivileges {
         self.holds_below(&path, "Pool.Audit", |listed| listed.starts_with("/pool/") && is_in_pool(listed, &path))
     }
 
+    /// Returns whether the token has a privilege on a path and on every path below it.
+    pub fn holds_everywhere_below(&self, path: &str, privilege: &str) -> bool {
+        let prefix = format!("{}/", path.trim_end_matches('/'));
+        self.holds_below(path, privilege, |listed| listed.starts_with(&prefix))
+    }
+
     /// Returns whether the token has a privilege on a path and everything below it. `is_below` selects listed paths.
     fn holds_below(&self, path: &str, privilege: &str, is_below: impl Fn(&str) -> bool) -> bool {
         self.inherits(path, privilege)

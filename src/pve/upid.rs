@@ -33,14 +33,24 @@ pub struct Upid {
 
 /// Text that is not a UPID.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{start}` is not a task's UPID")]
+#[error("`{start}` is {}", match is_backup_server {
+    true => "the UPID of a task of Proxmox Backup Server, and this server reaches Proxmox VE only",
+    false => "not a task's UPID",
+})]
 pub struct ParseUpidError {
     /// The start of the text, escaped.
     pub start: String,
+    /// The text has the ten fields of a Proxmox Backup Server.
+    pub is_backup_server: bool,
 }
 
 impl Hint for ParseUpidError {
     fn hint(&self) -> Option<Cow<'_, str>> {
+        if self.is_backup_server {
+            return Some(
+                "its log is on the backup server itself; the task of Proxmox VE is in GET /cluster/tasks".into(),
+            );
+        }
         Some(
             "give the whole text that the call answered, such as \
              UPID:pve1:000001C1:00022AEA:6B0293BE:qmstart:100:root@pam!mcp:"
@@ -53,13 +63,15 @@ impl Upid {
     /// Parses a UPID, also with the quotes of a JSON answer around it or without its last colon.
     pub fn parse(typed: &str) -> Result<Self, ParseUpidError> {
         let text = typed.trim().trim_matches('"').trim();
-        Self::parse_parts(text)
-            .ok_or_else(|| ParseUpidError { start: text.chars().take(80).flat_map(char::escape_debug).collect() })
+        Self::parse_parts(text).ok_or_else(|| ParseUpidError {
+            start: text.chars().take(80).flat_map(char::escape_debug).collect(),
+            is_backup_server: is_backup_server_upid(text),
+        })
     }
 
     fn parse_parts(text: &str) -> Option<Self> {
-        // A UPID has no character that a path would not read as part of one segment.
-        let is_invalid = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\' | '?' | '#' | '%');
+        // (PVE: ids and users are any text without colons, blanks and slashes, such as `DOM\user@ad`.)
+        let is_invalid = |c: char| c.is_control() || c.is_whitespace() || c == '/';
         if text.len() > MAX_BYTES || text.contains(is_invalid) {
             return None;
         }
@@ -73,7 +85,7 @@ impl Upid {
             return None;
         }
         let text = format!("UPID:{node}:{pid}:{pstart}:{started}:{kind}:{id}:{user}:");
-        let (path, _) = ApiPath::parse(&format!("/nodes/{node}/tasks/{text}")).ok()?;
+        let path = ApiPath::from_segments(&["nodes", node, "tasks", &text]).ok()?;
         Some(Self {
             path,
             node: node.into(),
@@ -93,6 +105,11 @@ impl Upid {
         now.as_secs().saturating_sub(self.started_at)
     }
 
+    /// Returns whether the task only asks the HA manager, which acts later by a task of its own.
+    pub fn is_ha_request(&self) -> bool {
+        matches!(self.kind.as_str(), "hastart" | "hastop" | "hashutdown" | "hamigrate" | "harelocate")
+    }
+
     /// Returns the API path of the task.
     pub fn path(&self) -> &ApiPath {
         &self.path
@@ -102,6 +119,13 @@ impl Upid {
     pub fn path_to(&self, name: &'static str) -> ApiPath {
         self.path.join(name)
     }
+}
+
+/// Returns whether a text is `UPID:node:pid:pstart:task:starttime:type:id:user:`, with a number more than Proxmox VE.
+fn is_backup_server_upid(text: &str) -> bool {
+    let parts: Vec<&str> = text.strip_suffix(':').unwrap_or(text).split(':').collect();
+    let numbers = parts.get(2..6).unwrap_or(&[]);
+    parts.first() == Some(&"UPID") && parts.len() == 9 && numbers.iter().all(|number| parse_hex(number).is_some())
 }
 
 /// Parses at most 12 hex digits. Proxmox writes 8, and 9 for the ticks of a node that has been up for 16 months.
@@ -147,6 +171,24 @@ mod tests {
         assert_eq!((update.id.as_str(), update.node.as_str()), ("", "pve-1"));
         let odd = Upid::parse("UPID:pve1:000001C1:00022AEA:6B0293BE:imgdel:100@räid+x:root@pam:").unwrap();
         assert!(odd.path_to("status").as_str().ends_with(":imgdel:100@r%C3%A4id%2Bx:root@pam:/status"));
+    }
+
+    #[test]
+    fn users_of_every_realm_are_accepted() {
+        for user in ["DOM\\user@ad", "first.last%ext@oidc", "a#b@pve", "who?@ldap", "ö@ad!tok"] {
+            let text = format!("UPID:pve1:000001C1:022AEA001:6B0293BE:vzdump:a@b:{user}:");
+            let upid = Upid::parse(&text).expect(user);
+            assert_eq!((upid.user.as_str(), upid.to_string()), (user, text));
+            let segments: Vec<_> = upid.path_to("log").segments().map(|s| s.into_owned()).collect();
+            assert_eq!((segments[3].as_str(), segments.len()), (upid.to_string().as_str(), 5));
+        }
+    }
+
+    #[test]
+    fn a_upid_of_a_backup_server_is_named_as_one() {
+        let typed = "UPID:pbs:000001C1:00022AEA:00000001:6B0293BE:backup:store\\x3avm-100:root@pam:";
+        let error = render_error(&Upid::parse(typed).unwrap_err());
+        assert!(error.contains("Proxmox Backup Server"), "{error}");
     }
 
     #[test]

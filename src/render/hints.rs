@@ -30,6 +30,13 @@ pub(crate) fn describe_nodes(nodes: &[(&str, &str)], suggestion: Option<&str>) -
     format!("The cluster's nodes are {}{suggestion}", join_names(&nodes))
 }
 
+pub(crate) fn describe_moving_guest(query: &str, node: &str) -> String {
+    format!(
+        "The list of guests still says that {query} is on {}: it is moving to another node, or was just removed",
+        show_value(node)
+    )
+}
+
 pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
     match guest.node.as_str() {
         "" => format!("{query} is {}, on an unknown node", guest.id()),

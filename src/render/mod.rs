@@ -4,6 +4,7 @@ pub mod backup_report;
 pub mod briefing;
 pub mod cluster_errors;
 pub mod clusters;
+pub mod command;
 pub mod guest_report;
 pub mod guests;
 pub mod health;

@@ -3,6 +3,7 @@
 use crate::base::hint::Hint;
 use crate::base::suggest::suggest;
 use crate::pve::Method;
+use crate::pve::knowledge::formats::find_form;
 use crate::pve::schema::{Operation, ParameterSpec, PathMatch, Schema, fold_families};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -251,6 +252,7 @@ fn describe_parameter(operations: &[Operation<'_>], name: &str) -> Result<String
     text.push_str(if parameter.is_required() { ", required\n" } else { ", optional\n" });
     for (what, value) in [
         ("format", parameter.format()),
+        ("form", find_form(parameter.format()).unwrap_or_default()),
         ("default", parameter.default()),
         ("pattern", parameter.pattern()),
         ("characters, at least", parameter.min_length()),

@@ -6,7 +6,7 @@ use super::table::{
     CellFormat, Column, ListTable, MAX_ROWS, RowsRead, SortKey, SortKeyFn, TableLayout, TableRow, to_json_text,
 };
 use super::units::push_byte_size;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 const NODE_COLUMNS: [Column; 10] = [
@@ -22,7 +22,7 @@ const NODE_COLUMNS: [Column; 10] = [
     column("uptime", CellFormat::Duration),
 ];
 
-const RESOURCE_COLUMNS: [Column; 19] = [
+const RESOURCE_COLUMNS: [Column; 20] = [
     column("cluster", CellFormat::Plain),
     column("id", CellFormat::Plain),
     column("name", CellFormat::Plain),
@@ -42,6 +42,7 @@ const RESOURCE_COLUMNS: [Column; 19] = [
     column("lock", CellFormat::Plain),
     column("plugintype", CellFormat::Plain),
     column("shared", CellFormat::Plain),
+    column("content", CellFormat::Plain),
 ];
 
 /// Returns whether a member of a row of either list is shown or counted.
@@ -55,6 +56,8 @@ pub struct ClusterRows<'a> {
     /// `None` where the caller can use only one cluster.
     pub label: Option<&'a str>,
     pub rows: Result<&'a str, ReadFailure>,
+    /// The privileges that would show more rows, if the list is empty and the token's privileges are known.
+    pub missing_privileges: Option<Vec<String>>,
 }
 
 /// Renders the nodes of the clusters.
@@ -104,7 +107,7 @@ fn render_list(
     let mut failures = ClusterErrors::new();
     let mut counts: Vec<(&str, usize)> = Vec::new();
     let mut capped: Vec<&str> = Vec::new();
-    for ClusterRows { name, label, rows } in clusters {
+    for ClusterRows { name, label, rows, .. } in clusters {
         let lead = if clusters.len() > 1 { vec![to_json_text(name)] } else { vec![] };
         let before = table.len();
         let read = rows.clone().and_then(|rows| {
@@ -141,10 +144,7 @@ fn render_list(
     let mut layout = table.layout(question.sort_key);
     let mut notes = Vec::new();
     if table.is_empty() {
-        notes.push(
-            "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)"
-                .to_owned(),
-        );
+        notes.push(explain_no_rows(clusters));
     } else {
         if form.has_json {
             layout.limit_json(form.max_bytes);
@@ -214,6 +214,20 @@ fn describe_left_out(layout: &TableLayout<'_>, counts: &[(&str, usize)], questio
     text
 }
 
+/// Describes the reason for an empty list, as far as the tokens' privileges tell.
+fn explain_no_rows(clusters: &[ClusterRows<'_>]) -> String {
+    let known: Vec<&Vec<String>> = clusters.iter().filter_map(|rows| rows.missing_privileges.as_ref()).collect();
+    let missing: BTreeSet<&str> = known.iter().flat_map(|missing| missing.iter().map(String::as_str)).collect();
+    if known.len() < clusters.len() {
+        "no rows: there is nothing, or the token may not see it (GET /access/permissions shows its privileges)".into()
+    } else if missing.is_empty() {
+        "no rows: there is nothing".into()
+    } else {
+        let missing: Vec<&str> = missing.into_iter().collect();
+        format!("no rows that the API token sees: {} would show more, if there is more", missing.join(", "))
+    }
+}
+
 /// Sorts guests first, by number, then nodes, storages and the rest by name.
 fn resource_sort_key<'r>(row: &'r TableRow<'_>) -> SortKey<'r> {
     let (group, name) = (row.text("cluster"), row.text("id"));
@@ -269,7 +283,11 @@ impl<'r> ResourceSummary<'r> {
             }
             "node" => {
                 self.nodes += 1;
-                self.online_nodes += u32::from(row.text("status") == "online");
+                // (PVE: a node that is off keeps its numbers.)
+                if row.text("status") != "online" {
+                    return;
+                }
+                self.online_nodes += 1;
                 self.cpu.used += row.number("cpu") * row.number("maxcpu");
                 self.cpu.total += row.number("maxcpu");
                 self.memory.used += row.number("mem");
@@ -282,7 +300,11 @@ impl<'r> ResourceSummary<'r> {
                     _ => name,
                 };
                 let usage = Usage { used: row.number("disk"), total: row.number("maxdisk") };
-                self.storages.insert((row.text("cluster"), key), usage);
+                let known = self.storages.entry((row.text("cluster"), key)).or_default();
+                // (PVE: the row of a node that is off has no sizes.)
+                if usage.total > 0.0 {
+                    *known = usage;
+                }
             }
             _ => {}
         }
@@ -309,16 +331,30 @@ impl<'r> ResourceSummary<'r> {
         if self.cpu.total > 0.0 {
             parts.push(format!("CPU {:.1} of {} cores", self.cpu.used, self.cpu.total));
         }
-        let storage = self.storages.values().fold(Usage::default(), |sum, storage| Usage {
+        // Two storages of one node with equal size and use are one file system.
+        let file_systems: BTreeMap<(&str, &str, u64, u64), Usage> = self
+            .storages
+            .iter()
+            .map(|((cluster, name), usage)| {
+                let node = name.split_once('/').map_or("", |(node, _)| node);
+                ((*cluster, node, usage.total as u64, usage.used as u64), *usage)
+            })
+            .collect();
+        let storage = file_systems.values().fold(Usage::default(), |sum, storage| Usage {
             used: sum.used + storage.used,
             total: sum.total + storage.total,
         });
+        let sized = self.storages.values().filter(|usage| usage.total > 0.0).count();
+        let is_merged = file_systems.values().filter(|usage| usage.total > 0.0).count() < sized;
         for (name, usage) in [("memory", self.memory), ("storage", storage)] {
             if usage.total > 0.0 {
                 let mut part = format!("{name} ");
                 push_byte_size(&mut part, usage.used);
                 part.push_str(" of ");
                 push_byte_size(&mut part, usage.total);
+                if name == "storage" && is_merged {
+                    part.push_str(" (storages of equal size and use are one file system, and count once)");
+                }
                 parts.push(part);
             }
         }

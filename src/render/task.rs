@@ -2,6 +2,7 @@
 
 use super::quoted::quote;
 use super::units::push_duration;
+use crate::pve::knowledge::messages::find_next_step;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -67,9 +68,12 @@ pub fn structure_task(upid: &Upid, result: &TaskResult, text: &TaskText, cluster
 fn render_headline(upid: &Upid, result: &TaskResult) -> String {
     let mut text = match &result.state {
         TaskState::Running => "RUNNING: ".into(),
+        TaskState::Ok if upid.is_ha_request() => "REQUESTED: ".into(),
         TaskState::Ok => "OK: ".into(),
         TaskState::Warnings(count) => format!("WARNINGS: {count}, see the log: "),
+        TaskState::Failed(_) if result.state.is_interrupted() => "STOPPED: ".into(),
         TaskState::Failed(_) => "FAILED: ".into(),
+        TaskState::Unknown(_) => "END UNKNOWN: ".into(),
     };
     text.push_str(&describe_task(upid));
     if let Some(seconds) = result.duration_seconds {
@@ -88,7 +92,23 @@ fn render_headline(upid: &Upid, result: &TaskResult) -> String {
                 upid.path_to("log")
             );
         }
-        TaskState::Failed(reason) => drop(write!(text, ": {}", quote(reason, usize::MAX))),
+        TaskState::Failed(reason) => {
+            let _ = write!(text, ": {}", quote(reason, usize::MAX));
+            if let Some(step) = find_next_step(reason) {
+                let _ = write!(text, ". hint: {step}");
+            }
+        }
+        TaskState::Unknown(reason) => {
+            let _ = write!(
+                text,
+                ": the node does not know how it ended ({}). It may have succeeded or failed. hint: read the object that \
+                 it concerns before you repeat it",
+                quote(reason, usize::MAX)
+            );
+        }
+        TaskState::Ok if upid.is_ha_request() => {
+            text.push_str(". It only asked the HA manager, which acts by itself some seconds later, or fails");
+        }
         TaskState::Ok | TaskState::Warnings(_) => {}
     }
     text

@@ -8,14 +8,17 @@ use super::parameters::{CLUSTER_OR_DEFAULT, optional, required, with_output_opti
 use super::tasks::{DEFAULT_WAIT, follow_task};
 use crate::base::hint::render_error;
 use crate::call::{
-    Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, ConfirmationError, ConfirmationInput, Confirmed,
-    Outcome, Question, Rejection, UserAnswer, UserDialog,
+    Authorized, CODE_LIFETIME, CallError, CallSpec, ClusterHandle, CommandEnd, ConfirmationError, ConfirmationInput,
+    Confirmed, FollowUpKind, Outcome, Question, Rejection, UserAnswer, UserDialog,
 };
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{InputMethod, InputRequest, InputRequired, ToolEffect, ToolError, ToolOutput};
 use crate::mcp::context::CallContext;
 use crate::pve::Method;
+use crate::pve::path::ApiPath;
 use crate::pve::task::Upid;
+use crate::render::command::render_command;
+use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::describe_confirmation;
 use serde_json::{Value, json};
@@ -77,6 +80,10 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let confirmed = confirm(call, &cluster, authorized)?;
     let outcome = confirmed.execute().map_err(|error| call_failed(&cluster, error))?;
     let text = serde_json::from_str::<String>(outcome.response.data());
+    if let (true, Some(FollowUpKind::Command { status, pid })) = (args.flag("wait"), &outcome.follow_up) {
+        let (status, pid) = (status.clone(), pid.clone());
+        return Ok(follow_started_command(&cluster, outcome, &status, &pid, start));
+    }
     match text.ok().and_then(|text| Upid::parse(&text).ok()) {
         Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
         Some(_) => {
@@ -195,6 +202,8 @@ fn follow_started_task(
     start: Instant,
 ) -> Result<ToolOutput, ToolError> {
     let mut notes = outcome.notes;
+    // The call follows it.
+    notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
     let watch = match cluster.watch_task(upid) {
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
@@ -207,11 +216,36 @@ fn follow_started_task(
     };
     // The start of the task has used a part of the client's time limit.
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
-    follow_task(call.context, cluster, watch, &FollowedTask::own(upid, notes), deadline)
+    let starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
+    let mut task = FollowedTask::own(upid, notes);
+    task.starts_guest = starts_guest;
+    follow_task(call.context, cluster, watch, &task, deadline)
+}
+
+/// Waits for the end of a command inside a guest.
+fn follow_started_command(
+    cluster: &ClusterHandle<'_>,
+    outcome: Outcome,
+    status: &ApiPath,
+    pid: &str,
+    start: Instant,
+) -> ToolOutput {
+    let mut notes = outcome.notes;
+    let text = match cluster.follow_command(status, pid, start + DEFAULT_WAIT) {
+        CommandEnd::Ended(answer) => {
+            notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
+            render_command(&answer)
+        }
+        CommandEnd::Running => format!("the command still runs: GET {status}?pid={pid} has its end"),
+        CommandEnd::Unreadable(error) => {
+            format!("the command was started (pid {pid}), and its end can't be read: {}", cluster.redact(error))
+        }
+    };
+    with_notes(ToolOutput::text(text), &notes)
 }
 
 fn render_outcome(call: &ToolCall<'_>, options: &OutputOptions, outcome: Outcome) -> Result<ToolOutput, ToolError> {
-    let Outcome { response, mut notes, operation, is_change } = outcome;
+    let Outcome { response, mut notes, operation, is_change, .. } = outcome;
     let is_envelope = response.has_extra_fields();
     match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
         Ok(rendered) => {

@@ -4,12 +4,64 @@ use super::definition::UNTRUSTED_NOTICE;
 use super::errors::render_call_error;
 use super::output::{format_notes, with_notes};
 use super::packed_task::{PackedTask, digest_name, pack_task, unpack_task};
-use crate::call::{CallScope, ClusterHandle, WatchError};
+use crate::call::{CallScope, ClusterHandle, FollowedGuestState, TaskFollowUp, WatchError};
 use crate::mcp::MAX_TASK_STATE_BYTES;
 use crate::mcp::catalog::ToolOutput;
 use crate::pve::task::{TaskResult, TaskState, Upid};
 use crate::render::cluster_errors::prefix_cluster;
-use crate::render::task::{describe_task, render_task, structure_task};
+use crate::render::task::{TaskText, describe_task, render_task, structure_task};
+use std::time::Instant;
+
+/// Event after a task, as text.
+struct FollowUpText {
+    line: String,
+    log: String,
+    is_failure: bool,
+}
+
+fn render_follow_up(upid: &Upid, event: &TaskFollowUp) -> FollowUpText {
+    let id = &upid.id;
+    let (line, log, is_failure) = match event {
+        TaskFollowUp::Task { upid, result } => {
+            let TaskText { headline, log_heading, log } = render_task(upid, result);
+            let log = if log_heading.is_empty() { log } else { format!("\n\n{log_heading}{log}") };
+            (headline, log, matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_)))
+        }
+        TaskFollowUp::Reached { status } => (format!("Guest {id} is {status} now"), String::new(), false),
+        TaskFollowUp::HaError => (
+            format!(
+                "FAILED: the HA manager gave up on guest {id} (ha state error). hint: GET /cluster/ha/status/current says \
+                 why; setting the resource's state to disabled and then to started clears it"
+            ),
+            String::new(),
+            true,
+        ),
+        TaskFollowUp::Pending { status } => {
+            let subject = if upid.is_ha_request() {
+                "the HA manager has not acted yet"
+            } else {
+                "the start of the new guest was not seen yet"
+            };
+            let state = match status {
+                Some(FollowedGuestState { status, ha_state }) if ha_state.is_empty() => {
+                    format!(": guest {id} is {status}")
+                }
+                Some(FollowedGuestState { status, ha_state }) => {
+                    format!(": guest {id} is {status}, ha state {ha_state}")
+                }
+                None => String::new(),
+            };
+            (
+                format!(
+                    "PENDING: {subject}{state}. hint: GET …/status/current shows it, GET /cluster/tasks the later task"
+                ),
+                String::new(),
+                false,
+            )
+        }
+    };
+    FollowUpText { line, log, is_failure }
+}
 
 /// A task that a call follows.
 pub(super) struct FollowedTask {
@@ -18,17 +70,19 @@ pub(super) struct FollowedTask {
     notes: Vec<String>,
     /// The client's own call started the task, and may stop it.
     pub(super) is_own: bool,
+    /// The call that started the task asked for the start of the new guest too.
+    pub(super) starts_guest: bool,
 }
 
 impl FollowedTask {
     /// A task that the client's own call started.
     pub(super) fn own(upid: &Upid, notes: Vec<String>) -> Self {
-        Self { upid: upid.clone(), notes, is_own: true }
+        Self { upid: upid.clone(), notes, is_own: true, starts_guest: false }
     }
 
     /// A task that the client names.
     pub(super) fn named(upid: &Upid) -> Self {
-        Self { upid: upid.clone(), notes: Vec::new(), is_own: false }
+        Self { upid: upid.clone(), notes: Vec::new(), is_own: false, starts_guest: false }
     }
 
     /// Returns the state for the id of the task. Notes that do not fit into an id are left out: the text of the result
@@ -45,7 +99,7 @@ impl FollowedTask {
     pub(super) fn unpack<'a>(scope: CallScope<'a>, state: &[u8]) -> Option<(Self, ClusterHandle<'a>)> {
         let PackedTask { cluster, upid, notes, is_own } = unpack_task(state)?;
         let cluster = scope.all_clusters().into_iter().find(|handle| digest_name(handle.name()) == cluster)?;
-        Some((Self { upid, notes, is_own }, cluster))
+        Some((Self { upid, notes, is_own, starts_guest: false }, cluster))
     }
 
     /// Describes the task in one line, with the UPID by which it is found without its id.
@@ -58,19 +112,38 @@ impl FollowedTask {
         prefix_cluster(cluster.label(), &(describe_task(&self.upid) + end))
     }
 
-    /// Renders the result of the task. A task that failed is an error.
-    pub(super) fn render(&self, cluster: &ClusterHandle<'_>, result: &TaskResult) -> Result<ToolOutput, String> {
-        let text = render_task(&self.upid, result);
-        if let TaskState::Failed(_) = result.state {
-            let text = text.join(&format_notes(' ', &self.notes));
+    /// Renders the result of the task, and follows what it causes until `deadline`. A task that failed is an error.
+    pub(super) fn render(
+        &self,
+        cluster: &ClusterHandle<'_>,
+        result: &TaskResult,
+        deadline: Instant,
+    ) -> Result<ToolOutput, String> {
+        let mut text = render_task(&self.upid, result);
+        let follow_up = match result.state {
+            TaskState::Ok | TaskState::Warnings(_) => cluster.follow_up(&self.upid, self.starts_guest, deadline),
+            _ => None,
+        };
+        let mut is_failure = matches!(result.state, TaskState::Failed(_) | TaskState::Unknown(_));
+        let follow_up = follow_up.map(|event| render_follow_up(&self.upid, &event));
+        if let Some(event) = &follow_up {
+            text.headline = cluster.redact(format!("{}\n{}", text.headline, event.line));
+            is_failure |= event.is_failure;
+        }
+        let later_log = follow_up.map_or_else(String::new, |event| event.log);
+        if is_failure {
+            let text = text.join(&format_notes(' ', &self.notes)) + &later_log;
             // The log is the cluster's own text, as in a result.
             let text = format!("{text}\n\n{UNTRUSTED_NOTICE}");
             return Err(prefix_cluster(cluster.label(), &text));
         }
-        let structured = structure_task(&self.upid, result, &text, cluster.label());
+        let mut structured = structure_task(&self.upid, result, &text, cluster.label());
+        if !later_log.is_empty() {
+            structured["later_log"] = later_log.trim_start().into();
+        }
         let mut notes: Vec<_> = cluster.label().map(|name| format!("on cluster {name}")).into_iter().collect();
         notes.extend_from_slice(&self.notes);
-        Ok(with_notes(ToolOutput::with_structured(text.join(""), Some(structured.to_string())), &notes))
+        Ok(with_notes(ToolOutput::with_structured(text.join("") + &later_log, Some(structured.to_string())), &notes))
     }
 
     /// Renders the error of a task that can't be read.

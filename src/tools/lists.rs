@@ -6,6 +6,7 @@ use super::parameters::{CLUSTER_OR_ALL, optional};
 use crate::call::{ClusterHandle, fan_out};
 use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
+use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::params::ApiParams;
 use crate::render::cluster_errors::{AllClustersFailed, ReadFailure};
 use crate::render::list::{ListForm, RenderedList};
@@ -53,7 +54,8 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
 
 fn get_cluster_resources(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     let mut params = ApiParams::new();
-    if let Some(kind) = call.args.text("type") {
+    // (PVE 9: networks have the type `network`, and come without a filter only.)
+    if let Some(kind) = call.args.text("type").filter(|kind| *kind != "sdn") {
         params.push("type", kind);
     }
     query_clusters(call, "/cluster/resources", &params, render_resources)
@@ -67,8 +69,16 @@ fn query_clusters(
     render: fn(&[ClusterRows<'_>], ListForm) -> Result<RenderedList, AllClustersFailed>,
 ) -> Result<ToolOutput, ToolError> {
     let clusters = call.scope.select_all(call.args.text("cluster"))?;
+    let kind = call.args.text("type");
+    let answer_kind = KnownAnswer::of_path(path, kind == Some("sdn"));
     let answers = fan_out(&clusters, clusters.len(), |cluster: &ClusterHandle<'_>| {
-        cluster.read_list(path, params, is_shown_member).map_err(|error| read_failed(cluster, &error))
+        let response = cluster.read_list(path, params, is_shown_member);
+        let response = answer_kind.correct(response.map_err(|error| read_failed(cluster, &error))?);
+        let missing_privileges = match response.data() {
+            "[]" => cluster.find_missing_privileges(path, "", kind),
+            _ => None,
+        };
+        Ok((response, missing_privileges))
     });
     let rows: Vec<_> = clusters
         .iter()
@@ -76,7 +86,8 @@ fn query_clusters(
         .map(|(cluster, answer)| ClusterRows {
             name: cluster.name(),
             label: cluster.label(),
-            rows: answer.as_ref().map(|response| response.data()).map_err(ReadFailure::clone),
+            rows: answer.as_ref().map(|(response, _)| response.data()).map_err(ReadFailure::clone),
+            missing_privileges: answer.as_ref().ok().and_then(|(_, missing)| missing.clone()),
         })
         .collect();
     Ok(render(&rows, call.list_form())?.into())

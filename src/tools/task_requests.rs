@@ -59,7 +59,7 @@ fn task_status(task: &FollowedTask, cluster: &ClusterHandle<'_>, result: &TaskRe
     match result.state {
         TaskState::Running => TaskStatus::Working,
         _ if result.state.is_interrupted() => TaskStatus::Cancelled,
-        _ => TaskStatus::Completed(task.render(cluster, result).map(|mut output| {
+        _ => TaskStatus::Completed(task.render(cluster, result, Instant::now()).map(|mut output| {
             mark_untrusted(&mut output);
             output
         })),

@@ -88,7 +88,7 @@ pub(super) fn follow_task(
         (Ok(result), Some(started)) if result.state == TaskState::Running && !context.cancel.is_cancelled() => {
             Err(ToolError::TaskStarted(started))
         }
-        (Ok(result), _) => task.render(cluster, &result).map_err(ToolError::Failed),
+        (Ok(result), _) => task.render(cluster, &result, deadline).map_err(ToolError::Failed),
         (Err(error), _) => Err(ToolError::Failed(task.render_error(cluster, error))),
     }
 }

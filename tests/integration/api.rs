@@ -269,7 +269,10 @@ fn change_looks_up_the_guest_first_and_is_sent_once_to_its_node() {
     for path in ["/nodes/pve1/qemu/100", "/nodes/pve2/qemu/100", "/nodes/pve3/lxc/100", "/qemu/web01", "/lxc/100"] {
         let arguments = json!({"path": format!("{path}/status/reboot"), "method": "POST"});
         let (result, sent) = succeed(&server, arguments);
-        assert_eq!(sent, [LOOK, "POST /nodes/pve1/qemu/100/status/reboot"], "{path}");
+        // A name is confirmed by the config.
+        let confirmation = (path == "/qemu/web01").then_some("GET /nodes/pve1/qemu/100/config");
+        let expected: Vec<_> = [LOOK].into_iter().chain(confirmation).collect();
+        assert_eq!(sent, [&expected[..], &["POST /nodes/pve1/qemu/100/status/reboot"]].concat(), "{path}");
         let right = path == "/nodes/pve1/qemu/100" || path == "/qemu/web01";
         assert_eq!(
             result.more.iter().any(|more| more.contains("on pve1, so it was asked for there")),
@@ -436,11 +439,12 @@ fn dry_run_of_a_call_with_confirmation_sends_nothing() {
     dry["dry_run"] = true.into();
     let (said, sent) = succeed(&server, dry);
     assert!(said.text.contains("has to be confirmed") && said.text.contains("VM 100"), "{said:?}");
-    assert_eq!(sent, ["GET /cluster/resources?type=vm"]);
+    // The name of the node is checked before a change.
+    assert_eq!(sent, ["GET /nodes", "GET /cluster/resources?type=vm"]);
     // The question names the guests.
     let (said, sent) = record(&server, reboot);
     assert!(said.failed && said.text.contains("VM 100 \"web01\" (running, pve1)"), "{said:?}");
-    assert_eq!(sent.iter().map(line).collect::<Vec<_>>(), ["GET /cluster/resources?type=vm"]);
+    assert_eq!(sent.iter().map(line).collect::<Vec<_>>(), ["GET /nodes", "GET /cluster/resources?type=vm"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Calls that start tasks and wait for their end, and errors with hints, against the simulated cluster.
 
 use crate::support::node::{Node, ScriptedReply};
-use crate::support::proxmox::{gzipped_facts, proxmox, proxmox_with};
+use crate::support::proxmox::{SCRIPT, gzipped_facts, proxmox, proxmox_with};
 use crate::support::rpc::{self, ACCEPT, call_with_progress};
 use crate::support::server::TestServer;
 use crate::support::test_tools::product;
@@ -48,7 +48,11 @@ fn failed_task_is_an_error_with_its_log() {
     let server = product(vec![demo.cluster()]);
     let result = call_api(&server, "POST", "/qemu/web01/status/start", json!({}), true);
     assert!(result.failed && result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
-    assert!(result.text.contains(": \"VM 100 already running\" (web01 is qemu/100 on pve1)\n"), "{result:?}");
+    assert!(
+        result.text.contains(": \"VM 100 already running\". hint: the guest runs already")
+            && result.text.contains("(web01 is qemu/100 on pve1)\n"),
+        "{result:?}"
+    );
     assert!(result.text.ends_with("TASK ERROR: VM 100 already running"), "{result:?}");
 }
 
@@ -170,12 +174,26 @@ fn unknown_guest_is_answered_with_similar_ones() {
 
 #[test]
 fn empty_list_has_a_note_if_privileges_may_filter_it() {
-    let node =
-        proxmox_with(gzipped_facts(), |request| request.path().ends_with("pools").then(|| ScriptedReply::data("[]")));
-    let server = product(vec![node.cluster_settings()]);
-    let result = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
-    assert_eq!(result.text, "[]");
-    assert!(result.more[0].contains("the token may see none of it") && result.more[0].contains("/access/permissions"));
+    for (permissions, note) in [
+        (r#"{"/pool":{"VM.Audit":1}}"#, Some("Pool.Audit on /pool would show more")),
+        (r#"{"/":{"Pool.Audit":1}}"#, None),
+        ("7", Some("Pool.Audit on /pool would show more")),
+    ] {
+        let node = proxmox_with(gzipped_facts(), move |request| match request.path() {
+            "/api2/json/pools" => Some(ScriptedReply::data("[]")),
+            "/api2/json/access/permissions" => Some(ScriptedReply::data(permissions)),
+            _ => None,
+        });
+        let server = product(vec![node.cluster_settings()]);
+        for _ in 0..2 {
+            let result = call(&server, "proxmox_api_get", json!({"path": "/pools"}));
+            assert_eq!(result.text, "[]");
+            assert_eq!(result.more.iter().any(|more| note.is_some_and(|note| more.contains(note))), note.is_some());
+            assert_eq!(result.more.iter().any(|more| more.contains("empty")), note.is_some(), "{result:?}");
+        }
+        let reads = node.requests().iter().filter(|request| request.path().ends_with("/permissions")).count();
+        assert_eq!(reads, 1, "the privileges are kept for a minute");
+    }
 }
 
 #[test]
@@ -191,4 +209,113 @@ fn failure_names_its_cluster_if_there_are_several() {
     assert!(!result.failed, "{result:?}");
     let result = call(&server, "proxmox_api_get", json!({"path": "/nodes/pve1/status"}));
     assert!(result.failed && result.text.contains("one") && result.text.contains("two"), "{result:?}");
+}
+
+// ---- what follows a task
+
+/// Returns a server over a node whose call answers `upid`, whose task has ended well, and whose other answers are given.
+fn server_after(upid: &'static str, answers: &'static [(&'static str, &'static str)]) -> (McpServer, Node) {
+    let node = Node::start(move |request| {
+        let path = request.path().trim_start_matches("/api2/json");
+        match path {
+            _ if request.target == SCRIPT => gzipped_facts(),
+            _ if request.method == "POST" => ScriptedReply::data(&format!("\"{upid}\"")),
+            _ if let Some((_, data)) = answers.iter().find(|(end, _)| path.ends_with(end)) => ScriptedReply::data(data),
+            "/nodes" => ScriptedReply::data(r#"[{"node":"pve1","status":"online"}]"#),
+            "/cluster/resources" => {
+                ScriptedReply::data(r#"[{"id":"qemu/100","vmid":100,"node":"pve1","name":"web01","type":"qemu"}]"#)
+            }
+            _ if path.ends_with("/status") => ScriptedReply::data(r#"{"status":"stopped","exitstatus":"OK"}"#),
+            _ if path.ends_with("/log") => ScriptedReply::data("[]"),
+            _ => ScriptedReply::refusal(501, "not implemented", r#"{"data":null}"#),
+        }
+    });
+    (product(vec![node.cluster_settings()]), node)
+}
+
+const HA_START: &str = "UPID:pve1:000001C1:00022AEA:6B0293BE:hastart:100:root@pam!mcp:";
+
+#[test]
+fn a_request_to_ha_is_followed_to_the_state_of_the_guest_and_is_no_ok_by_itself() {
+    let (server, _node) = server_after(
+        HA_START,
+        &[
+            ("/cluster/tasks", "[]"),
+            ("/status/current", r#"{"status":"running","ha":{"managed":1,"state":"started"}}"#),
+        ],
+    );
+    let result = call_api(&server, "POST", "/qemu/100/status/start", json!({}), true);
+    assert!(!result.failed && result.text.starts_with("REQUESTED: hastart of guest 100"), "{result:?}");
+    assert!(result.text.contains("Guest 100 is running now"), "{result:?}");
+    let result = call_api(&server, "POST", "/qemu/100/status/start", json!({}), false);
+    assert!(result.more.iter().any(|note| note.contains("only asked the HA manager")), "{result:?}");
+}
+
+#[test]
+fn a_later_task_of_ha_that_fails_is_an_error() {
+    let (server, _node) = server_after(
+        HA_START,
+        &[
+            (
+                "/cluster/tasks",
+                r#"[{"upid":"UPID:pve1:000001C2:00022AEB:6B0293C8:qmstart:100:root@pam:"},
+                    {"upid":"UPID:pve1:000001C2:00022AEB:5B0293C8:qmstart:100:root@pam:"}]"#,
+            ),
+            ("6B0293C8:qmstart:100:root@pam:/status", r#"{"status":"stopped","exitstatus":"no memory"}"#),
+        ],
+    );
+    let result = call_api(&server, "POST", "/qemu/100/status/start", json!({}), true);
+    assert!(result.failed && result.text.contains("\nFAILED: qmstart of guest 100"), "{result:?}");
+    assert!(result.text.contains("no memory"), "{result:?}");
+}
+
+#[test]
+fn a_guest_that_ha_gave_up_is_an_error() {
+    let (server, _node) = server_after(
+        HA_START,
+        &[("/cluster/tasks", "[]"), ("/status/current", r#"{"status":"stopped","ha":{"managed":1,"state":"error"}}"#)],
+    );
+    let result = call_api(&server, "POST", "/qemu/100/status/start", json!({}), true);
+    assert!(result.failed && result.text.contains("gave up on guest 100"), "{result:?}");
+}
+
+#[test]
+fn the_failed_start_of_a_new_guest_is_an_error() {
+    let (server, _node) = server_after(
+        "UPID:pve1:000001C1:00022AEA:6B0293BE:qmcreate:101:root@pam!mcp:",
+        &[
+            ("/cluster/tasks", r#"[{"upid":"UPID:pve1:000001C2:00022AEB:6B0293C8:qmstart:101:root@pam:"}]"#),
+            ("qmstart:101:root@pam:/status", r#"{"status":"stopped","exitstatus":"start failed"}"#),
+        ],
+    );
+    let result = call_api(&server, "POST", "/nodes/pve1/qemu", json!({"vmid": 101, "start": true}), true);
+    assert!(result.failed && result.text.contains("\nFAILED: qmstart of guest 101"), "{result:?}");
+}
+
+#[test]
+fn a_command_in_a_guest_is_followed_to_its_output() {
+    let node = Node::start(|request| {
+        let path = request.path().trim_start_matches("/api2/json");
+        match path {
+            _ if request.target == SCRIPT => gzipped_facts(),
+            "/nodes" => ScriptedReply::data(r#"[{"node":"pve1"}]"#),
+            _ if path.ends_with("/agent/exec") => ScriptedReply::data(r#"{"pid":77}"#),
+            _ if path.ends_with("/agent/exec-status") => match request.index % 2 {
+                0 => ScriptedReply::data(r#"{"exited":0}"#),
+                _ => ScriptedReply::data(r#"{"exited":1,"exitcode":3,"out-data":"GrÃ¼n\n","err-data":"bad"}"#),
+            },
+            _ if path.ends_with("/agent/ping") => {
+                ScriptedReply::data(r#"{"result":{"error":{"class":"GenericError","desc":"it broke"}}}"#)
+            }
+            _ => ScriptedReply::refusal(501, "not implemented", r#"{"data":null}"#),
+        }
+    });
+    let server = product(vec![node.cluster_settings()]);
+    let result = call_api(&server, "POST", "/nodes/pve1/qemu/100/agent/exec", json!({"command": ["ls"]}), true);
+    assert!(!result.failed && result.text.starts_with("the command ended with exit code 3"), "{result:?}");
+    assert!(result.text.contains("stdout\nGrün\n") && result.text.contains("stderr\nbad"), "{result:?}");
+    let result = call_api(&server, "POST", "/nodes/pve1/qemu/100/agent/ping", json!({}), false);
+    assert!(result.failed && result.text.contains("it broke"), "{result:?}");
+    let result = call_api(&server, "POST", "/nodes/pve1/lxc/200/exec", json!({"command": "id"}), false);
+    assert!(result.failed && result.text.contains("pct exec"), "{result:?}");
 }

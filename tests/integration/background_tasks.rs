@@ -135,7 +135,7 @@ fn completed_task_has_the_result_of_a_call_that_waited() {
         ("OK", "OK: vzdump of guest 100 on pve1", false),
         ("WARNINGS: 2", "WARNINGS: 2, see the log: vzdump of guest 100 on pve1", false),
         ("job errors", "FAILED: vzdump of guest 100 on pve1", true),
-        ("unexpected status", "FAILED: vzdump of guest 100 on pve1", true),
+        ("unexpected status", "END UNKNOWN: vzdump of guest 100 on pve1", true),
     ] {
         lab.task.log("INFO: a line");
         lab.task.end(exit);

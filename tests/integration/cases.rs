@@ -8,6 +8,7 @@ use crate::support::tool::call;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 struct Case {
     tool: String,
@@ -24,7 +25,12 @@ struct CaseReply {
 }
 
 impl Case {
-    /// Parses a file: comments with `#`, a line `TOOL {arguments}`, and a request line and an answer after each `###`.
+    /// Parses the cases of a file, with `=====` between them.
+    fn parse_all(text: &str) -> Vec<Self> {
+        text.split("\n=====\n").map(Self::parse).collect()
+    }
+
+    /// Parses a case: comments with `#`, a line `TOOL {arguments}`, and a request line and an answer after each `###`.
     fn parse(text: &str) -> Self {
         let mut sections = text.split("\n###\n");
         let head = sections.next().expect("a first section");
@@ -40,27 +46,37 @@ impl Case {
             replies: replies.collect(),
         }
     }
+}
 
-    /// Runs the call over a node that gives these answers, and returns the text for the model.
-    fn run(self) -> String {
-        let replies = self.replies;
-        let node = Node::start(move |request| {
-            let line = format!("{} {}", request.method, request.target);
-            match replies.iter().find(|reply| reply.request == line) {
-                Some(reply) => reply.send(),
-                None if request.target == SCRIPT => gzipped_facts(),
-                // A node answers an unknown path with this.
-                None => {
-                    let path = request.path().trim_start_matches("/api2/json");
-                    let phrase = format!("Method '{} {path}' not implemented", request.method);
-                    ScriptedReply::refusal(501, &phrase, r#"{"data":null}"#)
-                }
+/// Runs the calls of a file over one node that gives these answers, and returns the texts for the model.
+fn run(cases: Vec<Case>) -> String {
+    let replies = Arc::new(Mutex::new(Vec::<CaseReply>::new()));
+    let current = replies.clone();
+    let node = Node::start(move |request| {
+        let line = format!("{} {}", request.method, request.target);
+        let plain_line = format!("{} {}", request.method, request.path());
+        let replies = current.lock().expect("the replies");
+        match replies.iter().find(|reply| reply.request == line || reply.request == plain_line) {
+            Some(reply) => reply.send(),
+            None if request.target == SCRIPT => gzipped_facts(),
+            // A node answers an unknown path with this.
+            None => {
+                let path = request.path().trim_start_matches("/api2/json");
+                let phrase = format!("Method '{} {path}' not implemented", request.method);
+                ScriptedReply::refusal(501, &phrase, r#"{"data":null}"#)
             }
-        });
-        let result = call(&product(vec![node.cluster_settings()]), &self.tool, self.arguments);
+        }
+    });
+    let has_several = cases.len() > 1;
+    let server = product(vec![node.cluster_settings()]);
+    let results = cases.into_iter().map(|case| {
+        *replies.lock().expect("the replies") = case.replies;
+        let input = if has_several { format!("> {} {}\n", case.tool, case.arguments) } else { String::new() };
+        let result = call(&server, &case.tool, case.arguments);
         let state = if result.failed { "error" } else { "ok" };
-        format!("{state}\n{}", result.all_text().trim_end())
-    }
+        format!("{input}{state}\n{}", result.all_text().trim_end())
+    });
+    results.collect::<Vec<_>>().join("\n\n")
 }
 
 impl CaseReply {
@@ -91,8 +107,7 @@ fn cases_from_the_field_have_their_golden_results() {
     assert!(!files.is_empty());
     for file in files {
         let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
-        let case = Case::parse(&fs::read_to_string(&file).expect("a case file"));
-        let result = case.run();
+        let result = run(Case::parse_all(&fs::read_to_string(&file).expect("a case file")));
         insta::with_settings!(
             {snapshot_path => "../cases", prepend_module_to_snapshot => false, omit_expression => true,
              filters => [(r"127\.0\.0\.1:\d+", "NODE")]},

@@ -472,3 +472,78 @@ fn cluster_answers_although_node_discovery_fails() {
         assert_eq!(cluster.node_states().len(), 1);
     }
 }
+
+#[test]
+fn a_node_that_can_do_nothing_is_passed_over_by_every_method() {
+    for (status, phrase, body) in [
+        (500, "RPCEnvironment init request failed: Unable to load access control list: Connection refused", ""),
+        (401, "ipcc_send_rec[1] failed: Connection refused", ""),
+        (500, "x", r#"{"data":null,"message":"cluster not ready - no quorum?\n"}"#),
+    ] {
+        let sick = Node::start(move |_| ScriptedReply::refusal(status, phrase, body));
+        let healthy = start_node();
+        for method in [Method::Get, Method::Post] {
+            let cluster = Time::default().of(vec![sick.endpoint(), healthy.endpoint()], &healthy);
+            assert_eq!(ask(&cluster, method).unwrap().data(), "1", "{method} {phrase}");
+            let states = cluster.node_states();
+            assert!(states[0].backoff.is_some() && states[1].backoff.is_none(), "{states:?}");
+        }
+        // Without another node that answers, the refusal is the answer.
+        let cluster = Time::default().of(vec![sick.endpoint(), closed_endpoint()], &healthy);
+        assert_eq!(ask(&cluster, Method::Post).unwrap_err().kind(), "failed");
+    }
+}
+
+#[test]
+fn a_read_continues_at_the_next_address_after_a_proxy_error_and_a_write_does_not() {
+    let page = "<html><title>502 Bad Gateway</title></html>";
+    let proxy = Node::start(move |_| ScriptedReply::refusal(502, "Bad Gateway", page));
+    let healthy = start_node();
+    let cluster = || Time::default().of(vec![proxy.endpoint(), healthy.endpoint()], &healthy);
+    assert_eq!(ask(&cluster(), Method::Get).unwrap().data(), "1");
+    let requests = healthy.requests().len();
+    let error = ask(&cluster(), Method::Post).unwrap_err();
+    assert_eq!(error.kind(), "outcome_unknown", "{error}");
+    assert_eq!(healthy.requests().len(), requests);
+}
+
+#[test]
+fn a_token_that_worked_before_is_tried_on_one_more_node_by_reads() {
+    let first = Node::start(|request| match request.index {
+        0 => ScriptedReply::data("0"),
+        _ => ScriptedReply::refusal(401, "invalid token", ""),
+    });
+    let second = start_node();
+    let cluster = Time::default().of(vec![first.endpoint(), second.endpoint()], &second);
+    assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "0");
+    assert_eq!(ask(&cluster, Method::Get).unwrap().data(), "1");
+
+    // A token that never worked is wrong everywhere.
+    let wrong = Node::start(|_| ScriptedReply::refusal(401, "Authentication failed!", ""));
+    let cluster = Time::default().of(vec![wrong.endpoint(), second.endpoint()], &second);
+    let requests = second.requests().len();
+    assert_eq!(ask(&cluster, Method::Get).unwrap_err().kind(), "unauthorized");
+    assert_eq!(second.requests().len(), requests);
+}
+
+#[test]
+fn an_address_of_another_cluster_is_passed_over_at_failover() {
+    let nodes = |name: &'static str| {
+        move |request: &crate::support::node::Request| match request.path() {
+            "/api2/json/nodes" => ScriptedReply::data(&format!(r#"[{{"node":"{name}"}}]"#)),
+            _ => ScriptedReply::data("1"),
+        }
+    };
+    let first = Node::start(nodes("pve1"));
+    let (stray, second) = (Node::start(nodes("lab1")), Node::start(nodes("pve1")));
+    let cluster = Time::default().of(vec![first.endpoint(), stray.endpoint(), second.endpoint()], &second);
+    send(&cluster, Method::Get, "/nodes", &CancelToken::new()).unwrap();
+    drop(first);
+    assert_eq!(ask(&cluster, Method::Post).unwrap().data(), "1");
+    let posts = |node: &Node| node.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!((posts(&stray), posts(&second)), (0, 1));
+    drop(second);
+    let error = ask(&cluster, Method::Post).unwrap_err();
+    assert!(error.to_string().contains("another cluster"), "{error}");
+    assert_eq!(posts(&stray), 0);
+}

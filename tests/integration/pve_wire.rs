@@ -271,7 +271,7 @@ fn an_answer_cut_by_its_own_length_is_not_json() {
 #[test]
 fn answers_without_the_envelope_are_described() {
     for (body, hint) in [
-        ("<!DOCTYPE html>\n<html lang=\"en\">", "<!DOCTYPE html>"),
+        ("<!DOCTYPE html>\n<html lang=\"en\">", "it is a web page"),
         ("", "it is empty"),
         (r#"{"success":1}"#, "no `data`"),
         ("\u{1b}[31mred", "it starts with"),
@@ -285,7 +285,35 @@ fn answers_without_the_envelope_are_described() {
         refused_with(ScriptedReply::answer(204, "No Content", &[("Content-Length", "")], "")).kind(),
         "unreadable"
     );
-    assert_eq!(refused_with(ScriptedReply::body(b"{\"data\":\"\xff\"}")).kind(), "unreadable");
+    assert_eq!(refused_with(ScriptedReply::body(b"\xff")).kind(), "unreadable");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_replaced() {
+    let node = Node::start(|_| ScriptedReply::body(b"{\"data\":[\"a\xff\"]}"));
+    assert_eq!(get(&cluster(&node), "/x").unwrap().data(), "[\"a\u{fffd}\"]");
+}
+
+#[test]
+fn control_characters_in_the_status_line_are_no_fault_of_http() {
+    for (line, body, expected) in [
+        ("HTTP/1.1 500 \u{1b}[31mno luck\u{0}", "", "no luck"),
+        ("HTTP/1.1 500 first\rsecond", r#"{"message":"in full\n","data":null}"#, "in full"),
+        ("HTTP/1.1 403 Permission check failed (/vms/100, VM.Audit)\u{7}", "", "/vms/100"),
+    ] {
+        let reply = format!("{line}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        for method in [Method::Get, Method::Post] {
+            let node = Node::start({
+                let reply = reply.clone();
+                move |_| ScriptedReply::raw(reply.clone())
+            });
+            let path = ApiPath::parse("/x").unwrap().0;
+            let error = cluster(&node).call(method, &path, &ApiParams::new(), &CancelToken::new()).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error.kind(), "failed" | "forbidden") && text.contains(expected), "{method} {text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
+    }
 }
 
 #[test]
@@ -378,7 +406,8 @@ fn a_redirect_is_not_followed() {
     let error =
         refused_with(ScriptedReply::answer(301, "Moved Permanently", &[("Location", &location)], "Moved Permanently"));
     let text = render_error(&error);
-    assert!(text.contains("(301): \"Moved Permanently\"") && text.contains("not followed"), "{text}");
+    let told = format!("(301): \"Moved Permanently to {location}\"");
+    assert!(text.contains(&told) && text.contains("not followed"), "{text}");
     assert_eq!(elsewhere.connections(), 0);
 }
 

@@ -104,7 +104,7 @@ fn failed_task_is_an_error_with_its_reason_and_log() {
     let result = wait(&server, &post(&server, "/nodes/pve1/qemu/100/status/start", json!({})));
     assert!(result.failed, "{result:?}");
     assert!(result.text.starts_with("FAILED: qmstart of guest 100 on pve1"), "{result:?}");
-    assert!(result.text.contains(": \"VM 100 already running\"\n"), "{result:?}");
+    assert!(result.text.contains(": \"VM 100 already running\". hint: "), "{result:?}");
     assert!(result.text.ends_with("\nTASK ERROR: VM 100 already running"), "{result:?}");
 }
 

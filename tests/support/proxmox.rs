@@ -113,6 +113,8 @@ pub fn is_lookup(request: &Request) -> bool {
     request.method == "GET"
         && (request.target == SCRIPT
             || request.target.starts_with("/api2/json/access/permissions?path=")
+            // The config confirms the name of a guest, and the version tells of a cluster of two.
+            || (["/config", "/version"].iter().any(|end| request.target.ends_with(end)) && request.target.starts_with("/api2/json/nodes/"))
             || about.iter().any(|path| request.target.strip_prefix("/api2/json") == Some(path)))
 }
 

@@ -3,14 +3,19 @@
 use crate::base::json_scan::{unquote, walk};
 use crate::base::memory::{MemoryError, MemoryReservation};
 use crate::base::secret::Secret;
+use crate::pve::client::answer_origin::{self, AnswerOrigin, ErrorEnvelope};
 use crate::pve::client::retry::{self, AttemptEnd, Decision};
 use crate::pve::client::secret_filter::SecretFilter;
+use crate::pve::client::transport::NodeResponse;
 use crate::pve::error::{EnvelopeError, PveError, UnknownOutcome};
-use crate::pve::knowledge::messages::{Meaning, MissingPrivilege, classify};
+use crate::pve::knowledge::messages::{self, Diagnosis, Meaning, MissingPrivilege, classify};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::method::Method;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::ops::Range;
+use std::time::Duration;
+use ureq::http::StatusCode;
 
 /// Long enough for every message of Proxmox, short enough for a model's context.
 const MAX_MESSAGE_CHARS: usize = 1_000;
@@ -50,6 +55,9 @@ impl ApiResponse {
                 let data = start..start + data.len();
                 Ok(Self { body, data, has_extra_fields, memory: MemoryReservation::default() })
             }
+            _ if answer_origin::is_web_page(body.as_bytes()) => Err(EnvelopeError::WebPage {
+                title: answer_origin::find_title(body.as_bytes()).map(|title| filter.redact_message(title)),
+            }),
             data => Err(match start_of(body.as_bytes(), filter) {
                 None => EnvelopeError::Empty,
                 Some(start) if is_object && data.is_none() => EnvelopeError::NoData { start },
@@ -75,6 +83,45 @@ impl ApiResponse {
             }
             _ => Self::parse(body, filter),
         }
+    }
+
+    /// Parses the bytes of a body. Bytes that are not UTF-8, as in a line of the journal, become replacement characters.
+    pub(in crate::pve) fn parse_bytes(
+        body: Vec<u8>,
+        filter: &SecretFilter,
+        parse: fn(String, &SecretFilter) -> Result<Self, EnvelopeError>,
+    ) -> Result<Self, EnvelopeError> {
+        match String::from_utf8(body) {
+            Ok(body) => parse(filter.redact_body(body), filter),
+            Err(error) => {
+                let body = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                parse(filter.redact_body(body), filter).map_err(|_| Self::describe_non_utf8(error.as_bytes(), filter))
+            }
+        }
+    }
+
+    /// Builds an answer from a file, which comes without an envelope. Returns `None` for JSON and web pages.
+    pub(in crate::pve) fn from_file(response: &NodeResponse, filter: &SecretFilter) -> Option<Self> {
+        let NodeResponse { body, headers, .. } = response;
+        let (kind, _) = headers.content_type.split_once(';').unwrap_or((&headers.content_type, ""));
+        let kind = kind.trim();
+        let is_file = !kind.is_empty() && !kind.eq_ignore_ascii_case("application/json");
+        if !is_file || kind.eq_ignore_ascii_case("text/html") || answer_origin::is_web_page(body) {
+            return None;
+        }
+        // The node may send its JSON under another name.
+        if body.trim_ascii_start().starts_with(b"{") && ErrorEnvelope::parse(body).is_json {
+            return None;
+        }
+        let text = str::from_utf8(body).ok().filter(|text| !text.contains('\0'));
+        let data = match text {
+            Some(text) => filter.redact_body(text.to_owned()),
+            None => format!("a file of {} bytes ({}), which is not shown", body.len(), to_one_line(kind, 80)),
+        };
+        let data = Value::String(data).to_string();
+        let body = format!("{{\"data\":{data}}}");
+        let range = 8..body.len() - 1;
+        Some(Self { body, data: range, has_extra_fields: false, memory: MemoryReservation::default() })
     }
 
     /// Describes a body that is not UTF-8.
@@ -147,65 +194,104 @@ pub(in crate::pve) struct SentCall<'a> {
     pub(in crate::pve) call: String,
     pub(in crate::pve) user: &'a str,
     pub(in crate::pve) token_id: &'a str,
+    /// The time from the request to the end of the answer.
+    pub(in crate::pve) elapsed: Duration,
 }
+
+/// Time after which a node gives up on another one (PVE: 30 s). A refusal comes at once.
+const MIN_PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds the error of a status other than success.
 ///
 /// Since Proxmox VE 9 the message is in the body as `message`. Older servers, and all of them for 401 and 595 to 599,
 /// send it only in the status line. Errors of the HTTP layer itself are plain text.
 pub(in crate::pve) fn parse_error_response(
-    status: u16,
-    reason: &str,
-    body: &[u8],
+    response: &NodeResponse,
     sent: SentCall<'_>,
     filter: &SecretFilter,
 ) -> PveError {
+    let NodeResponse { status, reason, body, headers, .. } = response;
+    let status = *status;
     let clean = |text: &str| to_one_line(&filter.redact_message(text.to_owned()), MAX_MESSAGE_CHARS);
-    // Only these two fields are read, without a tree of the body in memory.
-    let (mut message, mut errors) = (None, None);
-    let body_text = str::from_utf8(body).unwrap_or_default();
-    let is_json = walk(body_text, &mut |key, value| {
-        match unquote(key).as_ref() {
-            "message" => message = Some(value),
-            "errors" => errors = Some(value),
-            _ => {}
+    let envelope = ErrorEnvelope::parse(body);
+    let phrase = clean(reason);
+    let (message, is_hidden) = match envelope.message().map(|text| clean(&text)) {
+        Some(message) => (message, false),
+        None if is_generic_phrase(status, &phrase) => {
+            let body_text = match answer_origin::is_web_page(body) {
+                true => answer_origin::find_title(body).map(|title| clean(&title)).unwrap_or_default(),
+                false if envelope.is_json => String::new(),
+                false => clean(&String::from_utf8_lossy(body)),
+            };
+            let is_hidden = body_text.is_empty() || answer_origin::is_web_page(body);
+            // A title such as `502 Bad Gateway` repeats the status.
+            let repeats = body_text.strip_prefix(&status.to_string()).is_some_and(|rest| rest.trim() == phrase);
+            (if body_text.is_empty() || repeats { phrase } else { body_text }, is_hidden)
         }
-        true
-    });
-    let message = match message.filter(|_| is_json).and_then(decode_string).map(|text| clean(&text)) {
-        Some(message) if !message.is_empty() => message,
-        _ => match clean(reason) {
-            phrase if phrase.is_empty() && !is_json => clean(&String::from_utf8_lossy(body)),
-            phrase => phrase,
-        },
+        None => (phrase, false),
     };
-    let diagnosis = classify(status, &message);
+    let is_change = sent.method != Method::Get;
+    let mut diagnosis = match response.origin() {
+        AnswerOrigin::Proxy => messages::proxy_diagnosis(),
+        _ if is_hidden => messages::hidden_message_diagnosis(status, body.is_empty()),
+        _ => classify(status, &message),
+    };
+    if status == 596 && (sent.elapsed >= MIN_PEER_TIMEOUT || diagnosis.meaning == Meaning::NodeTimedOut) {
+        diagnosis = messages::peer_timeout_diagnosis();
+    }
+    if (300..400).contains(&status) && !headers.location.is_empty() {
+        let message = format!("{message} to {}", clean(&headers.location)).trim().to_owned();
+        return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change: false };
+    }
+    let settles_unknown =
+        is_change && retry::settle(sent.method, AttemptEnd::PeerLost) == Decision::ReportUnknownOutcome;
     match status {
-        401 => PveError::Unauthorized { message, user: sent.user.to_owned(), token_id: sent.token_id.to_owned() },
-        403 => PveError::Forbidden {
-            missing_privilege: MissingPrivilege::parse(&message),
+        _ if diagnosis.meaning == Meaning::ProxyAnswered && is_change => {
+            PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::ProxyAnswered { status, message } }
+        }
+        _ if diagnosis.meaning == Meaning::HiddenError && is_change => {
+            PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::HiddenError { status } }
+        }
+        401 if diagnosis.meaning != Meaning::SickNode => PveError::Unauthorized {
+            has_no_ticket: diagnosis.meaning == Meaning::HeaderLost,
             message,
-            meaning: diagnosis.meaning,
+            user: sent.user.to_owned(),
+            token_id: sent.token_id.to_owned(),
         },
-        596..=599 if retry::settle(sent.method, AttemptEnd::PeerLost) == Decision::ReportUnknownOutcome => {
-            PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::PeerLost { status, message } }
+        403 => PveError::Forbidden { missing_privilege: MissingPrivilege::parse(&message), message, diagnosis },
+        596..=599 if settles_unknown => {
+            let timed_out = diagnosis.meaning == Meaning::NodeTimedOut;
+            PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::PeerLost { status, message, timed_out } }
         }
         _ => {
             let mut parameters = Vec::new();
-            walk(errors.filter(|_| is_json && status == 400).unwrap_or_default(), &mut |name, value| {
+            walk(envelope.errors.filter(|_| status == 400).unwrap_or_default(), &mut |name, value| {
                 let explanation = decode_string(value).map_or_else(|| clean(value), |text| clean(&text));
                 parameters.push((clean(&unquote(name)), explanation));
                 parameters.len() < MAX_PARAMETER_ERRORS
             });
             if parameters.is_empty() {
-                return PveError::Failed { status, message, call: sent.call, diagnosis };
+                let is_refused_change = is_change && diagnosis.meaning.shows_nothing_was_done();
+                return PveError::Failed { status, message, call: sent.call, diagnosis, is_refused_change };
             }
             parameters.sort();
-            let mut meanings = parameters.iter().map(|(_, explanation)| classify(status, explanation).meaning);
-            let meaning = meanings.find(|meaning| *meaning != Meaning::InvalidParameters);
-            PveError::ParametersRejected { meaning: meaning.unwrap_or(Meaning::InvalidParameters), parameters }
+            let diagnoses = parameters.iter().map(|(_, explanation)| classify(status, explanation));
+            // A text that the table does not know has the row of its status alone.
+            let plain = classify(status, "");
+            let known = diagnoses.into_iter().find(|found| *found != plain);
+            let plain = Diagnosis { hint: Some("correct them and call again"), ..plain };
+            PveError::ParametersRejected { diagnosis: known.unwrap_or(plain), parameters }
         }
     }
+}
+
+/// Returns whether a reason phrase is that of the status itself, so that it says nothing of the cause.
+fn is_generic_phrase(status: u16, phrase: &str) -> bool {
+    phrase.is_empty()
+        || StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .is_some_and(|canonical| canonical.eq_ignore_ascii_case(phrase))
 }
 
 /// Returns the text of a JSON string, or `None` for another value.
@@ -216,6 +302,8 @@ fn decode_string(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hint::render_error;
+    use crate::pve::client::transport::AnswerHeaders;
 
     fn no_filter() -> SecretFilter {
         SecretFilter::new(Secret::new(String::new()))
@@ -253,7 +341,7 @@ mod tests {
     fn a_body_without_an_envelope_is_described() {
         for (body, hint) in [
             ("", "empty"),
-            ("<!DOCTYPE html>\n<title>login</title>", "<!DOCTYPE html>; <title>"),
+            ("<!DOCTYPE html>\n<title>Sign in</title>", "web page with the title \"Sign in\""),
             (r#"{"message":"x"}"#, "no `data`"),
             (r#"{"data":1,"data":2}"#, "not Proxmox's JSON"),
             (r#"{"data":[1,"#, "not Proxmox's JSON"),
@@ -288,8 +376,77 @@ mod tests {
     }
 
     fn error_for(status: u16, reason: &str, body: &str) -> PveError {
-        let sent = SentCall { method: Method::Get, call: "GET /x".into(), user: "root@pam", token_id: "mcp" };
-        parse_error_response(status, reason, body.as_bytes(), sent, &no_filter())
+        error_after(Method::Get, Duration::ZERO, status, reason, body)
+    }
+
+    fn error_after(method: Method, elapsed: Duration, status: u16, reason: &str, body: &str) -> PveError {
+        let (call, reason, body) = (format!("{method} /x"), reason.to_owned(), body.as_bytes().to_vec());
+        let headers = AnswerHeaders { location: "https://sso.example/".into(), ..AnswerHeaders::default() };
+        let response = NodeResponse {
+            status,
+            reason,
+            body,
+            memory: MemoryReservation::default(),
+            body_error: None,
+            headers,
+            elapsed,
+        };
+        let sent = SentCall { method, call, user: "root@pam", token_id: "mcp", elapsed };
+        parse_error_response(&response, sent, &no_filter())
+    }
+
+    #[test]
+    fn a_change_whose_answer_hides_the_cause_has_an_unknown_outcome() {
+        let page = "<html><title>504 Gateway Time-out</title></html>";
+        for (status, reason, body, unknown) in [
+            (400, "Bad Request", "", true),
+            (400, "Parameter verification failed.", r#"{"data":null}"#, false),
+            (502, "Bad Gateway", "", true),
+            (503, "Service Unavailable", page, true),
+            (504, "", page, true),
+            (524, "", "", true),
+            (500, "Internal Server Error", page, true),
+            (500, "Internal Server Error", r#"{"data":null}"#, false),
+            (500, "VM is locked (backup)", "", false),
+            (500, "cluster not ready - no quorum?", "", false),
+        ] {
+            let change = error_after(Method::Post, Duration::ZERO, status, reason, body);
+            assert_eq!(change.kind() == "outcome_unknown", unknown, "{status} {reason}: {change}");
+            assert_eq!(error_after(Method::Get, Duration::ZERO, status, reason, body).kind(), "failed", "{status}");
+        }
+    }
+
+    #[test]
+    fn a_596_after_half_a_minute_is_a_far_node_that_took_too_long() {
+        let (at_once, late) = (Duration::from_millis(50), Duration::from_secs(30));
+        let text = |elapsed| render_error(&error_after(Method::Get, elapsed, 596, "Broken pipe", ""));
+        assert!(text(at_once).contains("case-sensitive") && !text(at_once).contains("longer"), "{}", text(at_once));
+        assert!(text(late).contains("longer") && !text(late).contains("case-sensitive"), "{}", text(late));
+    }
+
+    #[test]
+    fn the_target_of_a_redirect_is_named() {
+        let text = error_for(302, "Found", "").to_string();
+        assert!(text.contains("to https://sso.example/"), "{text}");
+    }
+
+    #[test]
+    fn a_file_becomes_a_text_and_a_binary_one_its_size() {
+        let file = |content_type: &str, body: &[u8]| {
+            let headers = AnswerHeaders { content_type: content_type.into(), ..AnswerHeaders::default() };
+            let (reason, elapsed) = (String::new(), Duration::ZERO);
+            let memory = MemoryReservation::default();
+            let response =
+                NodeResponse { status: 200, reason, body: body.to_vec(), memory, body_error: None, headers, elapsed };
+            ApiResponse::from_file(&response, &no_filter()).map(|file| file.data().to_owned())
+        };
+        assert_eq!(file("text/plain;charset=UTF-8", b"a\nb").as_deref(), Some(r#""a\nb""#));
+        assert!(file("application/octet-stream", b"\x89PNG\0").unwrap().contains("5 bytes (application/octet-stream)"));
+        for (content_type, body) in
+            [("application/json", &b"{}"[..]), ("text/html", b"x"), ("", b"x"), ("text/plain", b"{\"data\":1}")]
+        {
+            assert_eq!(file(content_type, body), None, "{content_type}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::config::{ClusterConfig, Limits};
 use crate::metrics::ClusterMetrics;
 use crate::pve::client::api_response::{self, SentCall};
 use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphorePermit};
+use crate::pve::client::cluster_members::ClusterMembers;
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
@@ -21,10 +22,12 @@ use crate::pve::method::Method;
 use crate::pve::params::ApiParams;
 use crate::pve::path::ApiPath;
 use crate::pve::schema::{Schema, SchemaCache, SchemaSource, SchemaTimings};
+use crate::pve::token_privileges::TokenPrivileges;
 use log::Level;
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
@@ -34,6 +37,9 @@ pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for which the privileges of the token are kept for explanations.
+const PRIVILEGES_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Time after which the connections of a cluster without calls are closed. They are too old for a call before.
 const MAX_UNUSED: Duration = Duration::from_secs(5);
@@ -53,6 +59,11 @@ pub struct Cluster {
     discovery: Discovery,
     schema_cache: SchemaCache,
     metrics: ClusterMetrics,
+    /// The cluster accepted the token in the last answer that tells.
+    token_accepted: AtomicBool,
+    /// The privileges of the token, and the time at which they were read.
+    token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
+    members: ClusterMembers,
 }
 
 /// Time limit of one call.
@@ -125,6 +136,9 @@ impl Cluster {
             discovery: Discovery::new(&settings),
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
+            token_accepted: AtomicBool::new(false),
+            token_privileges: Mutex::default(),
+            members: ClusterMembers::default(),
             settings,
             transport,
         })
@@ -161,7 +175,8 @@ impl Cluster {
     ///
     /// A node that cannot be reached or is not trusted is skipped: it was sent nothing. A GET whose connection is lost
     /// before an answer is sent once more, to another node if there is one. A GET whose answer is truncated is sent once
-    /// more if there is another node. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
+    /// more if there is another node, and so is one that a proxy answers with an error. A node that says that it can do
+    /// nothing is passed over by every method. Nothing else is ever sent twice. Other calls skip a failed node for a time as well
     /// ([`Cluster::node_states`]).
     ///
     /// A failure writes one line to the log, at `debug`. If the outcome of a change is unknown, the level is `warn`,
@@ -175,6 +190,9 @@ impl Cluster {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let result = self.send(method, path, params, self.time_limit(start), cancel);
+        if let (Ok(version), Method::Get, "/version") = (&result, method, path.as_str()) {
+            self.schema_cache.observe_version(version.data());
+        }
         let result = if method == Method::Get { result.and_then(reserve_rows) } else { result };
         self.log_result(start, method, path, result)
     }
@@ -222,6 +240,19 @@ impl Cluster {
         }
         let states: Vec<String> = backoffs.iter().map(ToString::to_string).collect();
         Some(ClusterOutage::BackingOff(PveError::BackingOff { states: states.join("; ") }))
+    }
+
+    /// Returns the privileges of the token if they were read within the last minute. They explain an answer, and decide
+    /// nothing.
+    pub fn recent_token_privileges(&self) -> Option<Arc<TokenPrivileges>> {
+        let cached = self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read_at, privileges) = cached.as_ref()?;
+        (read_at.elapsed() < PRIVILEGES_LIFETIME).then(|| privileges.clone())
+    }
+
+    /// Keeps the privileges of the token for a minute.
+    pub fn keep_token_privileges(&self, privileges: Arc<TokenPrivileges>) {
+        *self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), privileges));
     }
 
     /// Returns the time limit of a call without a deadline of its own.
@@ -302,10 +333,13 @@ impl Cluster {
         let form = method.has_form().then_some(encoded.as_str());
         let request = NodeRequest { method, target, form, is_public: false, keep_member: reader.keep_member };
         let _permit = self.acquire_permit(limit.deadline, cancel)?;
-        let (node, response) = self.try_nodes(method, path, limit, true, &mut |node, timeout| {
+        let (node, response) = self.try_nodes(method, path, limit, true, cancel, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
         let response = self.parse_response(node, response, SentRequest { method, path, limit }, reader.parse)?;
+        if method == Method::Get && path.as_str() == "/nodes" && self.transport.node_count() > 1 {
+            self.members.learn(node, response.data());
+        }
         if method == Method::Get {
             self.discover_nodes(limit.deadline, cancel);
         }
@@ -331,7 +365,7 @@ impl Cluster {
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
         let path = "/cluster/status";
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
-        let (node, response) = self.try_nodes(Method::Get, &path, limit, true, &mut |node, timeout| {
+        let (node, response) = self.try_nodes(Method::Get, &path, limit, true, cancel, &mut |node, timeout| {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
         let response = self.parse_response(
@@ -358,22 +392,35 @@ impl Cluster {
         path: &dyn fmt::Display,
         limit: CallTimeLimit,
         can_discard_answer: bool,
+        cancel: &CancelToken,
         exchange: &mut dyn FnMut(usize, Option<AttemptTimeout>) -> Result<NodeResponse, TransportError>,
     ) -> Result<(usize, NodeResponse), PveError> {
         let mut policy = RetryPolicy::new(method, can_discard_answer);
         let mut tried: Vec<usize> = Vec::new();
         let mut failures: Vec<FailedAttempt> = Vec::new();
+        // An answer is worth more than the failure to connect to another node.
+        let mut refusal: Option<(usize, NodeResponse)> = None;
         let mut next = self.node_health.choose(&tried, policy.can_cut_short());
         while let Some(choice) = next {
             let start = Instant::now();
             let timeout = self.attempt_timeout(choice, limit.deadline, tried.is_empty(), policy.can_cut_short());
             tried.push(choice.node);
+            if self.members.is_unchecked(choice.node) && !self.is_same_cluster(choice.node, timeout, cancel) {
+                let cause = ConnectError::Network(NetworkError::OtherCluster);
+                failures.push(self.record_failure(choice, false, cause));
+                next = self.node_health.choose(&tried, false);
+                continue;
+            }
             let result = exchange(choice.node, timeout);
             if !matches!(result, Err(TransportError::Cancelled { .. } | TransportError::NotPermitted)) {
                 self.metrics.record_contact(choice.node, matches!(result, Ok(_) | Err(TransportError::Malformed(_))));
             }
             let hung = start.elapsed() >= (self.settings.timeout / 2).min(PROBE_TIMEOUT);
-            let end = result.as_ref().map_or_else(TransportError::attempt_end, NodeResponse::attempt_end);
+            let end = match result.as_ref().map_or_else(TransportError::attempt_end, NodeResponse::attempt_end) {
+                // Another node is asked only if the token was good: a wrong token is wrong everywhere.
+                AttemptEnd::TokenRejected if !self.token_accepted.load(Ordering::Relaxed) => AttemptEnd::Answered,
+                end => end,
+            };
             let other = (end != AttemptEnd::Answered).then(|| self.node_health.choose(&tried, false)).flatten();
             let decision = policy.decide(
                 end,
@@ -402,13 +449,23 @@ impl Cluster {
                     let cause = match end {
                         AttemptEnd::LostBeforeAnswer => NetworkError::LostBeforeAnswer,
                         AttemptEnd::LostInAnswer => NetworkError::LostInAnswer,
+                        AttemptEnd::NodeDisabled => NetworkError::Disabled,
+                        AttemptEnd::ProxyAnswered => NetworkError::ProxyAnswered,
+                        AttemptEnd::TokenRejected => NetworkError::TokenRejected,
                         _ => NetworkError::NoAnswer,
                     };
                     failures.push(self.record_failure(choice, true, ConnectError::Network(cause)));
+                    refusal = result.ok().map(|response| (choice.node, response)).or(refusal);
                 }
                 _ if next.is_some() => {}
                 Ok(response) => {
-                    self.record_result(choice, response.relevant_error(), hung);
+                    match end {
+                        AttemptEnd::NodeDisabled => {
+                            self.record_failure(choice, true, ConnectError::Network(NetworkError::Disabled));
+                        }
+                        _ => self.record_result(choice, response.relevant_error(), hung),
+                    }
+                    self.record_token_check(response.status);
                     return Ok((choice.node, response));
                 }
                 Err(error) => {
@@ -417,7 +474,25 @@ impl Cluster {
                 }
             }
         }
-        Err(PveError::from_attempts(failures))
+        refusal.ok_or_else(|| PveError::from_attempts(failures))
+    }
+
+    /// Asks an address for its nodes, before it is used in the place of another one.
+    fn is_same_cluster(&self, node: usize, timeout: Option<AttemptTimeout>, cancel: &CancelToken) -> bool {
+        let target = PathAndQuery::from_static("/api2/json/nodes");
+        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
+        let answer = self.transport.exchange(node, &request, timeout, cancel).ok().filter(NodeResponse::is_success);
+        let filter = self.transport.secret_filter();
+        let nodes = answer.and_then(|NodeResponse { body, memory, .. }| {
+            Some(ApiResponse::parse_bytes(body, filter, ApiResponse::parse).ok()?.with_memory(memory))
+        });
+        self.members.check(node, nodes.as_ref().map(ApiResponse::data))
+    }
+
+    fn record_token_check(&self, status: u16) {
+        if (200..300).contains(&status) || status == 401 {
+            self.token_accepted.store(status != 401, Ordering::Relaxed);
+        }
     }
 
     /// Returns the time limits of the next attempt. `None`: the agent's own, which are the cluster's.
@@ -476,7 +551,7 @@ impl Cluster {
     fn parse_response(
         &self,
         node: usize,
-        response: NodeResponse,
+        mut response: NodeResponse,
         request: SentRequest<'_>,
         parse: fn(String, &SecretFilter) -> Result<ApiResponse, EnvelopeError>,
     ) -> Result<ApiResponse, PveError> {
@@ -488,24 +563,20 @@ impl Cluster {
                 call: format_call(request.method, request.path),
                 user: &self.settings.user,
                 token_id: &self.settings.token_id,
+                elapsed: response.elapsed,
             };
-            return Err(api_response::parse_error_response(
-                response.status,
-                &response.reason,
-                &response.body,
-                call,
-                filter,
-            ));
+            return Err(api_response::parse_error_response(&response, call, filter));
         }
-        let memory = response.memory;
+        let memory = std::mem::take(&mut response.memory);
         let result = match response.body_error {
             Some(error) => Err(error),
             // The error of a body that is not UTF-8 shows its start, redacted.
-            None => String::from_utf8(response.body)
-                .map_err(|error| ApiResponse::describe_non_utf8(error.as_bytes(), filter))
-                .and_then(|body| parse(filter.redact_body(body), filter))
-                .map_err(|error| TransportError::Malformed(error.into()))
-                .map(|response| response.with_memory(memory)),
+            None => match ApiResponse::from_file(&response, filter) {
+                Some(file) => Ok(file.with_memory(memory)),
+                None => ApiResponse::parse_bytes(response.body, filter, parse)
+                    .map_err(|error| TransportError::Malformed(error.into()))
+                    .map(|response| response.with_memory(memory)),
+            },
         };
         result.map_err(|error| self.build_error(node, error, request))
     }
@@ -563,7 +634,7 @@ impl SchemaSource for Cluster {
         let request = NodeRequest { method: Method::Get, target, form: None, is_public: true, keep_member: None };
         let _permit = self.acquire_permit(deadline, cancel)?;
         let limit = CallTimeLimit { deadline, total: self.settings.timeout };
-        let (node, response) = self.try_nodes(Method::Get, &path, limit, false, &mut |node, timeout| {
+        let (node, response) = self.try_nodes(Method::Get, &path, limit, false, cancel, &mut |node, timeout| {
             self.transport.stream(node, &request, timeout, cancel, max_bytes, sink)
         })?;
         match (response.status, response.body_error) {
@@ -577,6 +648,7 @@ impl SchemaSource for Cluster {
                 message: String::new(),
                 call: format_call(Method::Get, &path),
                 diagnosis: classify(status, ""),
+                is_refused_change: false,
             }),
         }
     }

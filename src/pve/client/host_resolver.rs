@@ -18,19 +18,26 @@ pub(in crate::pve) struct HostResolver {
     pending: Arc<Mutex<BTreeMap<String, Arc<PendingLookup>>>>,
 }
 
+/// Failure of a look-up that no name server answered.
+#[derive(Debug, thiserror::Error)]
+#[error("no name server answers")]
+pub(in crate::pve) struct NoNameServerError;
+
 /// Lookup in progress.
 #[derive(Default)]
 struct PendingLookup {
-    /// `None` until the lookup has ended. The inner `None` is a failure.
-    result: Mutex<Option<Option<Vec<SocketAddr>>>>,
+    /// `None` until the lookup has ended.
+    result: Mutex<Option<Result<Vec<SocketAddr>, ResolveError>>>,
     changed: Condvar,
 }
 
 /// Reason for not getting an address.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pve) enum ResolveError {
-    /// No host has that name, or no name server answers.
+    /// No host has that name.
     NotFound,
+    /// No name server answers, so it is not known whether a host has that name.
+    NoNameServer,
     /// The lookup did not end in the call's time.
     TimedOut,
     /// The call was cancelled.
@@ -46,6 +53,13 @@ impl Default for HostResolver {
 /// Resolves with the operating system.
 fn lookup_with_system(host: &str) -> io::Result<Vec<SocketAddr>> {
     Ok((host, 0).to_socket_addrs()?.collect())
+}
+
+/// Returns whether a look-up failed because no name server answered. The standard library has EAI_AGAIN as text only:
+/// that of glibc, or that of musl.
+fn is_temporary(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.contains("Temporary failure in name resolution") || text.contains("Try again")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,7 +95,12 @@ impl HostResolver {
         let lookup = Arc::new(PendingLookup::default());
         let (resolve, started, pending, name) = (self.lookup, lookup.clone(), self.pending.clone(), host.to_owned());
         thread::Builder::new().name("resolve".into()).spawn(move || {
-            let found = resolve(&name).ok().filter(|addresses| !addresses.is_empty());
+            let found = match resolve(&name) {
+                Ok(addresses) if addresses.is_empty() => Err(ResolveError::NotFound),
+                Ok(addresses) => Ok(addresses),
+                Err(error) if is_temporary(&error) => Err(ResolveError::NoNameServer),
+                Err(_) => Err(ResolveError::NotFound),
+            };
             // The result is shared with the calls that waited for it and not cached.
             lock(&pending).remove(&name);
             *lock(&started.result) = Some(found);
@@ -97,7 +116,7 @@ impl PendingLookup {
         let mut result = lock(&self.result);
         loop {
             if let Some(addresses) = result.as_ref() {
-                return addresses.clone().ok_or(ResolveError::NotFound);
+                return addresses.clone();
             }
             if cancel.is_cancelled() {
                 return Err(ResolveError::Cancelled);
@@ -182,6 +201,11 @@ mod tests {
     fn a_name_without_addresses_is_not_found() {
         for find in [(|_| Ok(Vec::new())) as fn(&str) -> _, |_| Err(io::ErrorKind::NotFound.into())] {
             assert_eq!(resolver_with(find).resolve("pve1", LONG, &CancelToken::new()), Err(ResolveError::NotFound));
+        }
+        let temporary = |_: &str| Err(io::Error::other("failed to lookup address information: Try again"));
+        {
+            let found = resolver_with(temporary).resolve("pve1", LONG, &CancelToken::new());
+            assert_eq!(found, Err(ResolveError::NoNameServer));
         }
     }
 }

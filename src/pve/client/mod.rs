@@ -1,8 +1,10 @@
 //! The client of one cluster: its nodes, their connections, failover and TLS.
 
+pub(in crate::pve) mod answer_origin;
 pub(in crate::pve) mod api_response;
 pub(in crate::pve) mod call_semaphore;
 pub mod cluster;
+pub(in crate::pve) mod cluster_members;
 pub(in crate::pve) mod discovery;
 pub(in crate::pve) mod host_resolver;
 pub mod manager;

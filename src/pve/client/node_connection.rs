@@ -5,7 +5,7 @@
 //! [`ExchangeInfo`] of the calling thread (ureq runs a call on the thread that makes it).
 
 use crate::base::cancel::{CancelToken, HookGuard};
-use crate::pve::client::host_resolver::{HostResolver, ResolveError};
+use crate::pve::client::host_resolver::{HostResolver, NoNameServerError, ResolveError};
 use crate::pve::client::tcp::TcpConnection;
 use crate::pve::client::tls;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -185,7 +185,7 @@ impl Connector<()> for NodeConnector {
         let lazy = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Some(NodeConnection {
             stream,
-            buffers: StatusLineBuffers { lazy, awaits_head: false },
+            buffers: StatusLineBuffers { lazy, awaits_head: false, status_line: StatusLine::default() },
             socket,
             idle: true,
             received_bytes: 0,
@@ -225,6 +225,7 @@ fn resolve_host(
         // The system's message ("failed to lookup address information: …") says no more than this.
         ResolveError::NotFound => ureq::Error::HostNotFound,
         ResolveError::TimedOut => ureq::Error::Timeout(timeout.reason),
+        ResolveError::NoNameServer => io::Error::other(NoNameServerError).into(),
         ResolveError::Cancelled => io::Error::from(io::ErrorKind::Interrupted).into(),
     })?;
     for mut addr in found.into_iter().take(MAX_ADDRESSES) {
@@ -290,6 +291,7 @@ impl Transport for NodeConnection {
             self.idle = false;
             self.received_bytes = 0;
             self.buffers.awaits_head = true;
+            self.buffers.status_line = StatusLine::default();
         }
         self.tcp().set_timeout(timeout);
         let output = self.buffers.lazy.output().get(..amount).expect("ureq wrote so many bytes");
@@ -307,6 +309,11 @@ impl Transport for NodeConnection {
             NodeStream::Plain(stream) => stream.read(input)?,
             NodeStream::Tls(stream) => stream.read(input)?,
         };
+        if self.buffers.awaits_head
+            && let Some(received) = input.get_mut(..amount)
+        {
+            self.buffers.status_line.receive(received);
+        }
         self.buffers.lazy.input_appended(amount);
         self.received_bytes += amount as u64;
         if self.received_bytes > self.max_body_bytes.saturating_add(HEAD_ALLOWANCE) {
@@ -340,6 +347,69 @@ impl Transport for NodeConnection {
 struct StatusLineBuffers {
     lazy: LazyBuffers,
     awaits_head: bool,
+    status_line: StatusLine,
+}
+
+/// Status line as it arrives.
+///
+/// Proxmox writes the text of a failed command into it, with the control characters of that command. The parser behind
+/// ureq rejects them, so they are kept here and blanked in its buffer.
+#[derive(Default)]
+struct StatusLine {
+    raw: Vec<u8>,
+    is_complete: bool,
+    /// Bytes of the current header line, without its end.
+    header_bytes: usize,
+}
+
+impl StatusLine {
+    /// Keeps the bytes of the line, and blanks the control characters in the buffer of the parser.
+    fn receive(&mut self, received: &mut [u8]) {
+        for byte in received {
+            if self.is_complete {
+                match *byte {
+                    b'\n' if self.header_bytes == 0 && self.is_interim() => *self = Self::default(),
+                    b'\n' => self.header_bytes = 0,
+                    b'\r' => {}
+                    _ => self.header_bytes += 1,
+                }
+                continue;
+            }
+            match *byte {
+                // The parser tolerates empty lines before the status line.
+                b'\r' | b'\n' if self.raw.is_empty() => continue,
+                b'\n' => self.is_complete = true,
+                other => self.raw.push(other),
+            }
+            if byte.is_ascii_control() && *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+    }
+
+    /// Returns whether another status line follows the headers.
+    fn is_interim(&self) -> bool {
+        parse_status_line(&self.raw).is_some_and(|(status, _)| is_interim(status))
+    }
+
+    /// Returns the reason phrase on one line, with visible control characters.
+    fn reason(&self) -> String {
+        let Some((_, reason)) = parse_status_line(&self.raw) else { return String::new() };
+        let reason = match str::from_utf8(reason) {
+            Ok(text) => text.to_owned(),
+            // Each byte as a character of Latin-1.
+            Err(_) => reason.iter().map(|byte| char::from(*byte)).collect(),
+        };
+        let visible = reason.trim().chars().map(|c| match c {
+            _ if c.is_control() && c.is_whitespace() => ' ',
+            // Unicode has a picture of each control character of ASCII.
+            '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+            '\x7f' => '\u{2421}',
+            _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+            _ => c,
+        });
+        visible.collect()
+    }
 }
 
 impl Buffers for StatusLineBuffers {
@@ -362,15 +432,15 @@ impl Buffers for StatusLineBuffers {
     fn input_consume(&mut self, amount: usize) {
         if self.awaits_head
             && let Some(head @ [_, ..]) = self.lazy.input().get(..amount)
-            && let Some((status, reason)) = parse_status_line(head)
+            && let Some((status, _)) = parse_status_line(head)
         {
-            // 1xx precedes the final head; 101 would be final.
-            self.awaits_head = (100..200).contains(&status) && status != 101;
+            self.awaits_head = is_interim(status);
             if !self.awaits_head {
+                let reason = std::mem::take(&mut self.status_line).reason();
                 with_exchange(|Exchange { info, .. }| {
                     info.head_received = true;
                     if status != 200 {
-                        info.reason = String::from_utf8_lossy(reason).trim().to_owned();
+                        info.reason = reason;
                     }
                 });
             }
@@ -385,6 +455,11 @@ impl Buffers for StatusLineBuffers {
     fn can_use_input(&self) -> bool {
         self.lazy.can_use_input()
     }
+}
+
+/// Returns whether a status precedes the final head. 101 would be final.
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
 }
 
 /// Parses status and reason phrase of a head.
@@ -433,6 +508,25 @@ mod tests {
             assert_eq!(parse_status_line(head.as_bytes()), Some((status, reason.as_bytes())), "{head}");
         }
         assert_eq!(parse_status_line(b"junk"), None);
+    }
+
+    #[test]
+    fn control_characters_of_a_status_line_are_blanked_for_the_parser_and_kept_visible() {
+        for (received, blanked, reason) in [
+            (&b"HTTP/1.1 500 \x1b[31mno\x00pe\r\nA: \x01"[..], &b"HTTP/1.1 500  [31mno pe \nA: \x01"[..], "␛[31mno␀pe"),
+            (b"HTTP/1.1 400 a\rb\r\n", b"HTTP/1.1 400 a b \n", "a b"),
+            (b"HTTP/1.1 500 Gr\xfc\xdfe\r\n", b"HTTP/1.1 500 Gr\xfc\xdfe \n", "Gr\u{fc}\u{df}e"),
+            (b"\r\nHTTP/1.1 401\r\n", b"\r\nHTTP/1.1 401 \n", ""),
+        ] {
+            let (mut buffer, mut line) = (received.to_vec(), StatusLine::default());
+            // In two parts, as a network delivers them.
+            let (first, second) = buffer.split_at_mut(10);
+            line.receive(first);
+            line.receive(second);
+            assert_eq!(buffer, blanked);
+            assert_eq!(line.reason(), reason);
+            assert!(line.is_complete);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A node that no connection can be made to got nothing, so every request moves on to the next node. A request that
 //! changes nothing may be sent a second time after it was lost. A request that changes something is never sent again
-//! once it was sent: its outcome is unknown.
+//! once it was sent: its outcome is unknown. The exception is an answer by which the node says that it can't act.
 
 use crate::pve::method::Method;
 
@@ -23,6 +23,12 @@ pub(in crate::pve) enum AttemptEnd {
     Malformed,
     /// The node passed the request on and lost the connection to the other node (596 to 599).
     PeerLost,
+    /// The node said that it can't act at all: its cluster file system is down, or it is cut off. Nothing was done.
+    NodeDisabled,
+    /// A proxy before the node answered in its place.
+    ProxyAnswered,
+    /// The node did not accept the token, which the cluster accepted before. Nothing was done.
+    TokenRejected,
     /// The call was cancelled before the request was sent.
     CancelledBeforeSending,
     /// The call was cancelled after the request was sent.
@@ -86,7 +92,9 @@ impl RetryPolicy {
             AttemptEnd::ConnectFailed if has_time => {
                 return self.fallback.take().map_or(Decision::Fail, Decision::RetryNode);
             }
+            AttemptEnd::NodeDisabled if has_time && has_other_node => return Decision::TryNextNode,
             AttemptEnd::LostBeforeAnswer => true,
+            AttemptEnd::ProxyAnswered | AttemptEnd::TokenRejected => self.can_discard_answer && has_other_node,
             // The same node would cut its answer again.
             AttemptEnd::LostInAnswer => self.can_discard_answer && has_other_node,
             // Only a probe leaves time for another attempt.
@@ -109,7 +117,9 @@ impl RetryPolicy {
 /// Returns the step that ends a call after its last attempt.
 pub(in crate::pve) fn settle(method: Method, end: AttemptEnd) -> Decision {
     match end {
-        AttemptEnd::Answered => Decision::Return,
+        AttemptEnd::Answered | AttemptEnd::NodeDisabled | AttemptEnd::ProxyAnswered | AttemptEnd::TokenRejected => {
+            Decision::Return
+        }
         AttemptEnd::ConnectFailed | AttemptEnd::CancelledBeforeSending => Decision::Fail,
         _ if method == Method::Get => Decision::Fail,
         _ => Decision::ReportUnknownOutcome,
@@ -126,7 +136,7 @@ mod tests {
 
     /// Each end of a first attempt, and the decision: with another node left, and without.
     #[rustfmt::skip]
-    const READ: [(AttemptEnd, Decision, Decision); 9] = [
+    const READ: [(AttemptEnd, Decision, Decision); 12] = [
         (Answered, Return, Return),
         (ConnectFailed, TryNextNode, Fail),
         (LostBeforeAnswer, TryNextNode, RetryNode(NODE)),
@@ -134,12 +144,15 @@ mod tests {
         (TimedOut, Fail, Fail),
         (Malformed, Fail, Fail),
         (PeerLost, Fail, Fail),
+        (NodeDisabled, TryNextNode, Return),
+        (ProxyAnswered, TryNextNode, Return),
+        (TokenRejected, TryNextNode, Return),
         (CancelledBeforeSending, Fail, Fail),
         (CancelledAfterSending, Fail, Fail),
     ];
 
     #[rustfmt::skip]
-    const WRITE: [(AttemptEnd, Decision, Decision); 9] = [
+    const WRITE: [(AttemptEnd, Decision, Decision); 12] = [
         (Answered, Return, Return),
         (ConnectFailed, TryNextNode, Fail),
         (LostBeforeAnswer, ReportUnknownOutcome, ReportUnknownOutcome),
@@ -147,6 +160,9 @@ mod tests {
         (TimedOut, ReportUnknownOutcome, ReportUnknownOutcome),
         (Malformed, ReportUnknownOutcome, ReportUnknownOutcome),
         (PeerLost, ReportUnknownOutcome, ReportUnknownOutcome),
+        (NodeDisabled, TryNextNode, Return),
+        (ProxyAnswered, Return, Return),
+        (TokenRejected, Return, Return),
         (CancelledBeforeSending, Fail, Fail),
         (CancelledAfterSending, ReportUnknownOutcome, ReportUnknownOutcome),
     ];
@@ -180,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_never_sent_again_once_it_was_sent() {
+    fn a_write_is_never_sent_again_once_it_may_have_been_executed() {
         for method in [Method::Post, Method::Put, Method::Delete] {
             for (end, ..) in WRITE {
                 for (is_probe, has_other_node) in [(false, false), (false, true), (true, false), (true, true)] {
                     let decision = decide(method, end, Attempt { is_probe, ..attempt(has_other_node) });
-                    let is_sent = !matches!(end, ConnectFailed | CancelledBeforeSending);
+                    let is_sent = !matches!(end, ConnectFailed | CancelledBeforeSending | NodeDisabled);
                     let is_repeated = matches!(decision, TryNextNode | RetryNode(_));
                     assert!(!(is_sent && is_repeated), "{method} {end:?}: {decision:?}");
                 }

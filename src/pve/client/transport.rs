@@ -6,7 +6,8 @@ use crate::base::memory::{MemoryError, MemoryReservation, MemoryWait};
 use crate::base::secret::Secret;
 use crate::base::trace::TraceParent;
 use crate::config::{ClusterConfig, Endpoint, Limits};
-use crate::pve::client::host_resolver::HostResolver;
+use crate::pve::client::answer_origin::{self, AnswerOrigin};
+use crate::pve::client::host_resolver::{HostResolver, NoNameServerError};
 use crate::pve::client::node_connection::{
     DeferredResolver, ExchangeInfo, ExchangeScope, LastAddresses, NodeConnector,
 };
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::uri::{Authority, PathAndQuery, Scheme};
-use ureq::http::{HeaderValue, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderValue, Request, Uri, header};
 use ureq::{Agent, AsSendBody, Body};
 
 /// A node on the same network answers in milliseconds. A dead one must not take the time of the whole call.
@@ -151,6 +152,26 @@ pub(in crate::pve) struct NodeResponse {
     pub(in crate::pve) memory: MemoryReservation,
     /// The failure that cut the body short.
     pub(in crate::pve) body_error: Option<TransportError>,
+    pub(in crate::pve) headers: AnswerHeaders,
+    /// The time from the start of the exchange to the end of the answer.
+    pub(in crate::pve) elapsed: Duration,
+}
+
+/// Headers of an answer that say what the body is. Empty if the answer has none.
+#[derive(Debug, Default)]
+pub(in crate::pve) struct AnswerHeaders {
+    pub(in crate::pve) content_type: String,
+    pub(in crate::pve) location: String,
+}
+
+impl AnswerHeaders {
+    fn read(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Self {
+            content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+            location: text(header::LOCATION).unwrap_or_default(),
+        }
+    }
 }
 
 impl NodeResponse {
@@ -167,8 +188,13 @@ impl NodeResponse {
     pub(in crate::pve) fn attempt_end(&self) -> AttemptEnd {
         match &self.body_error {
             Some(TransportError::TimedOut) => AttemptEnd::TimedOut,
-            _ => self.relevant_error().map_or(AttemptEnd::Answered, TransportError::attempt_end),
+            _ => self.relevant_error().map_or_else(|| self.origin().attempt_end(), TransportError::attempt_end),
         }
+    }
+
+    /// Returns the sender of the answer.
+    pub(in crate::pve) fn origin(&self) -> AnswerOrigin {
+        answer_origin::determine(self.status, &self.reason, &self.body)
     }
 }
 
@@ -360,6 +386,7 @@ impl NodeTransport {
         limit: BodyLimit,
         receive: &mut dyn FnMut(u16, Body) -> ReceivedBody,
     ) -> Result<NodeResponse, TransportError> {
+        let start = Instant::now();
         cancel.record_progress();
         if cancel.is_cancelled() {
             return Err(TransportError::Cancelled { sent: false });
@@ -376,11 +403,11 @@ impl NodeTransport {
         self.is_used.store(true, Ordering::Relaxed);
         let agent = self.agent();
         let exchange = || -> Result<_, ureq::Error> {
-            let (status, body) = match request.form {
+            let (status, headers, body) = match request.form {
                 Some(form) => self.send_request(&agent, node, request, form, timeout, cancel),
                 None => self.send_request(&agent, node, request, (), timeout, cancel),
             }?;
-            Ok((status, receive(status, body)))
+            Ok((status, headers, receive(status, body)))
         };
         let result = catch_unwind(AssertUnwindSafe(exchange)).unwrap_or_else(|_| {
             self.replace_agent();
@@ -388,14 +415,15 @@ impl NodeTransport {
         });
         cancel.record_progress();
         let info = scope.take_info();
-        let (status, ReceivedBody { bytes, memory, error }) =
+        let (status, headers, ReceivedBody { bytes, memory, error }) =
             result.map_err(|error| to_transport_error(error, &info, cancel, limit))?;
         let body_error = error.map(|error| match error {
             BodyError::Io(error) => to_transport_error(error.into(), &info, cancel, limit),
             BodyError::NoMemory(_) if cancel.is_cancelled() => TransportError::Cancelled { sent: true },
             BodyError::NoMemory(error) => TransportError::Malformed(MalformedCause::NoMemory(error)),
         });
-        Ok(NodeResponse { status, reason: info.reason, body: bytes, memory, body_error })
+        let (reason, elapsed) = (info.reason, start.elapsed());
+        Ok(NodeResponse { status, reason, body: bytes, memory, body_error, headers, elapsed })
     }
 
     fn send_request(
@@ -406,7 +434,7 @@ impl NodeTransport {
         body: impl AsSendBody,
         timeout: Option<AttemptTimeout>,
         cancel: &CancelToken,
-    ) -> Result<(u16, Body), ureq::Error> {
+    ) -> Result<(u16, AnswerHeaders, Body), ureq::Error> {
         let Some(node) = self.address(node) else { return Err(ureq::Error::HostNotFound) };
         let uri = Uri::builder()
             .scheme(node.scheme.clone())
@@ -435,7 +463,7 @@ impl NodeTransport {
             http_request = config.build();
         }
         let (head, body) = agent.run(http_request)?.into_parts();
-        Ok((head.status.as_u16(), body))
+        Ok((head.status.as_u16(), AnswerHeaders::read(&head.headers), body))
     }
 }
 
@@ -545,6 +573,9 @@ fn to_network_error(error: &ureq::Error) -> NetworkError {
     match error {
         ureq::Error::HostNotFound => NetworkError::HostNotFound,
         ureq::Error::Timeout(_) => NetworkError::TimedOut,
+        ureq::Error::Io(e) if e.get_ref().is_some_and(|inner| inner.is::<NoNameServerError>()) => {
+            NetworkError::NoNameServer
+        }
         ureq::Error::Io(e) if is_out_of_descriptors(e) => NetworkError::NoDescriptor,
         ureq::Error::Io(e) => match e.kind() {
             io::ErrorKind::ConnectionRefused => NetworkError::Refused,

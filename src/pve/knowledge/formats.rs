@@ -30,6 +30,52 @@ impl ValueFormat {
     }
 }
 
+/// Forms of the formats that a description only names.
+#[rustfmt::skip]
+const FORMS: &[(&str, &str)] = &[
+    ("pve-task-status-type-list", "ok, error, warning, unknown, several with commas: error,warning"),
+    ("pve-ha-resource-id-list", "guests as vm:100 and ct:200, with commas"),
+    ("pve-ha-resource-id", "a guest as vm:100 or ct:200"),
+    ("pve-ha-resource-or-vm-id", "a guest as vm:100 or ct:200, or its number alone"),
+    ("pve-ha-node-list", "nodes with a priority each: pve1:2,pve2:1"),
+    ("pve-node-list", "pve1,pve2"),
+    ("pve-vmid-list", "100,101"),
+    ("pve-storage-id-list", "local,local-lvm"),
+    ("pve-storage-content-list", "images, rootdir, iso, vztmpl, backup, snippets, import, with commas"),
+    ("pve-storage-content", "one of images, rootdir, iso, vztmpl, backup, snippets, import"),
+    ("pve-configid-list", "names of options, with commas: tags,description"),
+    ("pve-tag-list", "prod;web"),
+    ("pve-priv-list", "VM.Audit,VM.PowerMgmt"),
+    ("pve-groupid-list", "names of groups, with commas"),
+    ("prune-backups", "keep-last=3,keep-daily=7,keep-weekly=4"),
+    ("pve-calendar-event", "02:30, mon..fri 22:00, sat *:0/15 or daily"),
+    ("pve-day-of-week-list", "mon,tue,wed"),
+    ("pve-replication-job-id", "GUEST-NUMBER: 100-0"),
+    ("pve-startup-order", "order=1,up=30,down=60"),
+    ("pve-userid", "a user with the realm: alice@pve"),
+    ("pve-volume-id", "STORAGE:NAME: local:iso/debian.iso"),
+    ("pve-volume-id-or-qm-path", "a volume (local-lvm:vm-100-disk-0), a new disk with its size in GiB (local-lvm:32), or none"),
+    ("pve-lxc-mp-string", "a volume (local-lvm:vm-200-disk-0), or a new one with its size in GiB (local-lvm:8)"),
+    ("disk-size", "32G, or +10G to add"),
+    ("storage-pair-list", "SOURCE:TARGET with commas, or one target for all: local-lvm:nas"),
+    ("realm-sync-options", "scope=both,enable-new=1,remove-vanished=none"),
+    ("pve-fw-addr-spec", "an address, network, range, +ipset or alias: 10.0.0.0/24"),
+    ("pve-fw-dport-spec", "ports and ranges: 80,443,8000:8080"),
+    ("pve-fw-sport-spec", "ports and ranges: 80,443,8000:8080"),
+    ("CIDR", "10.0.0.0/24"),
+    ("IPorCIDR", "10.0.0.5 or 10.0.0.0/24"),
+    ("pve-ipv4-config", "dhcp, manual or 10.0.0.5/24"),
+    ("pve-qm-ipconfig", "ip=10.0.0.5/24,gw=10.0.0.1 or ip=dhcp"),
+    ("pve-qm-boot", "order=scsi0;net0"),
+    ("mac-addr", "BC:24:11:00:00:01"),
+    ("urlencoded", "plain text: it is percent-encoded before it is sent"),
+];
+
+/// Returns the form of a format, with an example.
+pub(crate) fn find_form(format: &str) -> Option<&'static str> {
+    FORMS.iter().find(|(name, _)| *name == format).map(|(_, form)| *form)
+}
+
 /// Parameters whose value may contain slashes at the end of a path. (PVE: `fragmentDelimiter`.)
 pub(in crate::pve) const PATH_REMAINDER_PARAMETERS: [&str; 2] = ["volume", "cidr"];
 

@@ -1,7 +1,9 @@
 //! Proxmox's messages and formats, and the meaning of them and of its operations.
 
+pub(crate) mod answers;
 pub mod effects;
-pub(in crate::pve) mod formats;
+pub(crate) mod filtered_lists;
+pub(crate) mod formats;
 pub mod messages;
 pub mod passwords;
-pub(in crate::pve) mod text;
+pub(crate) mod text;

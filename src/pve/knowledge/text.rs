@@ -1,5 +1,7 @@
 //! Untrusted text, made fit for display.
 
+use std::borrow::Cow;
+
 /// Returns `text` on one line: joins lines with `; `, replaces control characters by spaces, cuts after `max`
 /// characters.
 pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
@@ -21,9 +23,67 @@ pub(in crate::pve) fn to_one_line(text: &str, max: usize) -> String {
     out
 }
 
+/// Decodes a text whose bytes of UTF-8 a node sent as a character each. Any other text stays.
+///
+/// (PVE: the lines of task logs and of the syslog, exit statuses, and what the guest agent reads.)
+pub(crate) fn decode_twice_encoded(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// Decodes each string of a JSON text by [`decode_twice_encoded`].
+pub(crate) fn decode_json_strings(json: &str) -> Cow<'_, str> {
+    if json.is_ascii() && !json.contains("\\u00") {
+        return json.into();
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, string)) = rest.split_once('"') {
+        out.push_str(before);
+        let mut escaped = false;
+        let end = string.bytes().position(|byte| match byte {
+            _ if std::mem::take(&mut escaped) => false,
+            b'\\' => {
+                escaped = true;
+                false
+            }
+            byte => byte == b'"',
+        });
+        // A string without its end is no JSON, which the reader of the answer has checked.
+        let Some((content, after)) = end.and_then(|end| Some((string.get(..end)?, string.get(end + 1..)?))) else {
+            return json.into();
+        };
+        let quoted = format!("\"{content}\"");
+        match serde_json::from_str::<String>(&quoted) {
+            Ok(text) if !text.is_ascii() => {
+                out.push_str(&serde_json::Value::from(decode_twice_encoded(&text)).to_string());
+            }
+            _ => out.push_str(&quoted),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_encoded_twice_is_decoded_once() {
+        for (text, decoded) in
+            [("GrÃ¼Ã\u{9f}e", "Grüße"), ("â\u{82}¬", "€"), ("plain", "plain"), ("Grüße", "Grüße"), ("€ Ã¼", "€ Ã¼")]
+        {
+            assert_eq!(decode_twice_encoded(text), decoded);
+        }
+        let json = r#"{"n":1,"t":"GrÃ¼n \"x\" \u00c3\u00a4","u":["ü",2]}"#;
+        assert_eq!(decode_json_strings(json), r#"{"n":1,"t":"Grün \"x\" ä","u":["ü",2]}"#);
+        assert_eq!(decode_json_strings(r#""ü"#), r#""ü"#);
+    }
 
     #[test]
     fn untrusted_text_becomes_one_plain_line() {

@@ -51,7 +51,7 @@ pub struct SchemaTimings {
     /// Timeout for description and version together. The cluster's own `timeout` also applies to each of the two.
     /// Default 10 s.
     pub fetch_timeout: Duration,
-    /// Time between two checks of the version. Default 10 min.
+    /// Time between two checks of the version. Default 1 min.
     pub version_interval: Duration,
     /// Time from a failed fetch to the next. Default 5 min.
     pub retry_interval: Duration,
@@ -60,7 +60,7 @@ pub struct SchemaTimings {
 impl Default for SchemaTimings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { fetch_timeout: seconds(10), version_interval: seconds(600), retry_interval: seconds(300) }
+        Self { fetch_timeout: seconds(10), version_interval: seconds(60), retry_interval: seconds(300) }
     }
 }
 
@@ -118,6 +118,15 @@ impl SchemaCache {
             guard.finish(source, result);
         }
         self.lock().live.as_ref().map_or_else(|| embedded_schema().clone(), |live| live.schema.clone())
+    }
+
+    /// Compares the version that a node answered to a caller. If it is another one, the next caller fetches.
+    pub(in crate::pve) fn observe_version(&self, data: &str) {
+        let mut entry = self.lock();
+        let is_same = |live: &LiveSchema| live.version == parse_version(data);
+        if entry.live.as_ref().is_some_and(|live| !is_same(live)) && matches!(entry.state, FetchState::Idle(_)) {
+            entry.state = FetchState::Idle(None);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheEntry> {

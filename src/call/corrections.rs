@@ -1,0 +1,161 @@
+//! Corrections of parameters that can mean one thing only, as callers write them. Each correction is a note.
+
+use super::plan_error::PlanError;
+use crate::pve::Method;
+use crate::pve::schema::Operation;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value};
+
+/// Parameters whose plain number is a count of MiB. (PVE: memory of a guest.)
+const MEBIBYTE_PARAMETERS: [&str; 3] = ["memory", "balloon", "swap"];
+
+/// Parameters that hold a disk, without the number at their end.
+const DISK_FAMILIES: [&str; 8] = ["scsi", "sata", "ide", "virtio", "efidisk", "tpmstate", "rootfs", "mp"];
+
+/// Corrects the values of an operation and returns the notes.
+pub(super) fn correct_values(
+    operation: &Operation<'_>,
+    data: &mut Map<String, Value>,
+) -> Result<Vec<String>, PlanError> {
+    let mut notes = Vec::new();
+    for (name, value) in data.iter_mut() {
+        if operation.parameter(name).is_none() {
+            continue;
+        }
+        if let Some(corrected) = correct_value(name, value) {
+            notes.push(corrected.note(name));
+            *value = corrected.value;
+        }
+    }
+    notes.extend(encode_file_content(operation, data)?);
+    Ok(notes)
+}
+
+/// Value that replaces the one of the caller.
+struct Correction {
+    value: Value,
+    reason: &'static str,
+}
+
+impl Correction {
+    fn note(&self, name: &str) -> String {
+        let shown = self.value.as_str().map_or_else(|| self.value.to_string(), str::to_owned);
+        format!("`{name}` was sent as {shown}: {}", self.reason)
+    }
+}
+
+fn correct_value(name: &str, value: &Value) -> Option<Correction> {
+    match value {
+        Value::String(text) if MEBIBYTE_PARAMETERS.contains(&name) => {
+            let mebibytes = parse_size(text)? / f64::from(1 << 20);
+            (mebibytes.fract() == 0.0)
+                .then(|| Correction { value: (mebibytes as u64).into(), reason: "Proxmox counts it in MiB" })
+        }
+        Value::String(text) if is_disk(name) => correct_disk(text)
+            .map(|disk| Correction { value: disk.into(), reason: "the size of a new disk is a plain number of GiB" }),
+        _ => None,
+    }
+}
+
+fn is_disk(name: &str) -> bool {
+    DISK_FAMILIES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// Parses a size with a unit, such as `2G`, into bytes. A plain number is not one.
+fn parse_size(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let exponent = match unit.trim().to_ascii_lowercase().as_str() {
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    Some(number * (1_u64 << exponent) as f64)
+}
+
+/// Returns `local-lvm:32,ssd=1` for `local-lvm:32G,ssd=1`.
+fn correct_disk(text: &str) -> Option<String> {
+    let (volume, options) = match text.split_once(',') {
+        Some((volume, options)) => (volume, format!(",{options}")),
+        None => (text, String::new()),
+    };
+    let (storage, size) = volume.split_once(':')?;
+    let gibibytes = parse_size(size)? / (1_u64 << 30) as f64;
+    (!storage.is_empty() && gibibytes > 0.0).then(|| format!("{storage}:{gibibytes}{options}"))
+}
+
+/// Encodes the content of a file for the guest agent, if it has characters beyond ASCII.
+///
+/// (PVE: without that, the node stores such a character wrongly or fails.)
+fn encode_file_content(operation: &Operation<'_>, data: &mut Map<String, Value>) -> Result<Option<String>, PlanError> {
+    let is_file_write = operation.method() == Method::Post && operation.template().ends_with("/agent/file-write");
+    let Some(content) = data.get("content").and_then(Value::as_str).filter(|text| is_file_write && !text.is_ascii())
+    else {
+        return Ok(None);
+    };
+    if operation.parameter("encode").is_none() {
+        return Err(PlanError::UnwritableContent);
+    }
+    // With encode=0 the content is base64 already, which has no such character: the node refuses it.
+    if data.get("encode").is_some_and(|encode| *encode == 0 || *encode == false || *encode == "0") {
+        return Ok(None);
+    }
+    let encoded = BASE64_STANDARD.encode(content);
+    data.insert("content".into(), encoded.into());
+    data.insert("encode".into(), 0.into());
+    Ok(Some("`content` was sent in base64 with encode=0, as it has characters beyond ASCII".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::schema::embedded_schema;
+    use serde_json::json;
+
+    fn correct(method: Method, template: &str, mut data: Value) -> (Value, Vec<String>) {
+        let operation = embedded_schema().find_by_template(method, template).expect("an operation");
+        let map = data.as_object_mut().expect("an object");
+        let notes = correct_values(&operation, map).expect("correct");
+        (data, notes)
+    }
+
+    #[test]
+    fn values_that_mean_one_thing_are_corrected_with_a_note() {
+        let vm = "/nodes/{node}/qemu/{vmid}/config";
+        for (template, given, sent) in [
+            (vm, json!({"memory": "2G"}), json!({"memory": 2048})),
+            (vm, json!({"memory": "1.5 GiB"}), json!({"memory": 1536})),
+            (vm, json!({"balloon": "512MB"}), json!({"balloon": 512})),
+            (vm, json!({"scsi0": "local-lvm:32G"}), json!({"scsi0": "local-lvm:32"})),
+            (vm, json!({"virtio3": "local:1T,ssd=1"}), json!({"virtio3": "local:1024,ssd=1"})),
+            (vm, json!({"efidisk0": "local:512M"}), json!({"efidisk0": "local:0.5"})),
+        ] {
+            let (data, notes) = correct(Method::Put, template, given.clone());
+            assert_eq!((data, notes.len()), (sent, 1), "{given} {notes:?}");
+        }
+        for given in [
+            json!({"memory": "2048"}),
+            json!({"memory": "2K"}),
+            json!({"memory": 2048}),
+            json!({"scsi0": "local-lvm:vm-100-disk-0"}),
+            json!({"scsi0": "none,media=cdrom"}),
+            json!({"description": "[1]"}),
+            json!({"cores": true}),
+        ] {
+            assert_eq!(correct(Method::Put, vm, given.clone()), (given, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_file_with_characters_beyond_ascii_is_sent_in_base64() {
+        let template = "/nodes/{node}/qemu/{vmid}/agent/file-write";
+        let (data, notes) = correct(Method::Post, template, json!({"file": "/x", "content": "ü"}));
+        assert_eq!((data, notes.len()), (json!({"file": "/x", "content": "w7w=", "encode": 0}), 1));
+        let plain = json!({"file": "/x", "content": "u"});
+        assert_eq!(correct(Method::Post, template, plain.clone()), (plain, Vec::new()));
+    }
+}

@@ -1,0 +1,150 @@
+//! The sender of an answer: Proxmox, a node that can't act, or a proxy before the node.
+
+use crate::base::json_scan::{unquote, walk};
+use crate::pve::client::retry::AttemptEnd;
+use crate::pve::knowledge::messages::{Meaning, classify};
+use crate::pve::knowledge::text::to_one_line;
+use std::borrow::Cow;
+
+/// The longest title of a web page that is shown.
+const MAX_TITLE_CHARS: usize = 120;
+
+/// The bytes of a web page that are searched for its title.
+const MAX_TITLE_SEARCH: usize = 8 << 10;
+
+/// Sender of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pve) enum AnswerOrigin {
+    /// Proxmox.
+    Proxmox,
+    /// A node that says that it can't act at all. Nothing was done.
+    DisabledNode,
+    /// A node that does not accept the token.
+    TokenCheck,
+    /// A proxy or load balancer between this server and the node.
+    Proxy,
+}
+
+impl AnswerOrigin {
+    /// Returns the end of the attempt that got the answer.
+    pub(in crate::pve) fn attempt_end(self) -> AttemptEnd {
+        match self {
+            Self::Proxmox => AttemptEnd::Answered,
+            Self::DisabledNode => AttemptEnd::NodeDisabled,
+            Self::TokenCheck => AttemptEnd::TokenRejected,
+            Self::Proxy => AttemptEnd::ProxyAnswered,
+        }
+    }
+}
+
+/// Determines the sender of an answer.
+pub(in crate::pve) fn determine(status: u16, reason: &str, body: &[u8]) -> AnswerOrigin {
+    if status < 400 {
+        return AnswerOrigin::Proxmox;
+    }
+    let envelope = ErrorEnvelope::parse(body);
+    // (PVE: a proxy daemon that can't start its check of the token answers 401 or 500, with the cause.)
+    let message = envelope.message().map_or_else(|| to_one_line(reason, 1_000), |text| to_one_line(&text, 1_000));
+    match classify(status, &message).meaning {
+        Meaning::SickNode | Meaning::NoQuorum => AnswerOrigin::DisabledNode,
+        _ if status == 401 => AnswerOrigin::TokenCheck,
+        _ if status >= 500 && !envelope.is_json && (is_gateway_status(status) || is_web_page(body)) => {
+            AnswerOrigin::Proxy
+        }
+        _ => AnswerOrigin::Proxmox,
+    }
+}
+
+/// Returns whether proxies answer with this status, and Proxmox does not without its JSON.
+fn is_gateway_status(status: u16) -> bool {
+    matches!(status, 502..=504 | 520..=530)
+}
+
+/// Returns whether a body is HTML.
+pub(in crate::pve) fn is_web_page(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start();
+    let has_start = |tag: &[u8]| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+    has_start(b"<!doctype") || has_start(b"<html") || has_start(b"<head") || has_start(b"<body")
+}
+
+/// Returns the title of a web page on one line.
+pub(in crate::pve) fn find_title(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body.get(..MAX_TITLE_SEARCH).unwrap_or(body)).into_owned();
+    let folded = text.to_ascii_lowercase();
+    let tag = folded.find("<title")?;
+    let start = tag + folded.get(tag..)?.find('>')? + 1;
+    let end = start + folded.get(start..)?.find("</title")?;
+    Some(to_one_line(text.get(start..end)?, MAX_TITLE_CHARS)).filter(|title| !title.is_empty())
+}
+
+/// Members of the body of an error response, without a tree of the body in memory.
+pub(in crate::pve) struct ErrorEnvelope<'a> {
+    /// The body is a JSON object.
+    pub(in crate::pve) is_json: bool,
+    message: Option<&'a str>,
+    /// The JSON text of `errors`.
+    pub(in crate::pve) errors: Option<&'a str>,
+}
+
+impl<'a> ErrorEnvelope<'a> {
+    pub(in crate::pve) fn parse(body: &'a [u8]) -> Self {
+        let (mut message, mut errors) = (None, None);
+        let text = str::from_utf8(body).unwrap_or_default();
+        let is_object = text.trim_ascii_start().starts_with('{');
+        let is_json = is_object
+            && walk(text, &mut |key, value| {
+                match unquote(key).as_ref() {
+                    "message" => message = Some(value),
+                    "errors" => errors = Some(value),
+                    _ => {}
+                }
+                true
+            });
+        Self { is_json, message: message.filter(|_| is_json), errors: errors.filter(|_| is_json) }
+    }
+
+    /// Returns Proxmox's message, if it is a text that is not empty.
+    pub(in crate::pve) fn message(&self) -> Option<Cow<'a, str>> {
+        let message = self.message.filter(|value| value.starts_with('"')).map(unquote)?;
+        Some(message).filter(|text| !text.trim().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sender_of_an_answer_is_determined_by_status_and_body() {
+        let page = "<html><head><title>502 Bad Gateway</title></head></html>";
+        for (status, reason, body, origin) in [
+            (200, "", page, AnswerOrigin::Proxmox),
+            (500, "Internal Server Error", r#"{"data":null}"#, AnswerOrigin::Proxmox),
+            (500, "no such user", "", AnswerOrigin::Proxmox),
+            (500, "Internal Server Error", page, AnswerOrigin::Proxy),
+            (502, "Bad Gateway", "", AnswerOrigin::Proxy),
+            (503, "", "upstream connect error", AnswerOrigin::Proxy),
+            (503, "busy", r#"{"data":null}"#, AnswerOrigin::Proxmox),
+            (522, "", "", AnswerOrigin::Proxy),
+            (401, "No ticket", "", AnswerOrigin::TokenCheck),
+            (
+                500,
+                "RPCEnvironment init request failed: Unable to load access control list: x",
+                "",
+                AnswerOrigin::DisabledNode,
+            ),
+            (401, "ipcc_send_rec[1] failed: Connection refused", "", AnswerOrigin::DisabledNode),
+            (500, "x", r#"{"message":"cluster not ready - no quorum?\n"}"#, AnswerOrigin::DisabledNode),
+            (404, "Not Found", page, AnswerOrigin::Proxmox),
+        ] {
+            assert_eq!(determine(status, reason, body.as_bytes()), origin, "{status} {reason} {body}");
+        }
+    }
+
+    #[test]
+    fn the_title_of_a_page_is_found() {
+        assert_eq!(find_title(b"<HTML><Title lang=x>\n Sign in </TITLE>").as_deref(), Some("Sign in"));
+        assert_eq!(find_title(b"<title></title>"), None);
+        assert_eq!(find_title(b"plain"), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! The end of a command that ran inside a guest.
+
+use crate::pve::knowledge::messages::find_next_step;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// The most characters of each output that are shown. The agent itself sends up to 16 MiB.
+const MAX_OUTPUT_CHARS: usize = 20_000;
+
+/// Renders the answer of exec-status for a command that has ended.
+pub fn render_command(status: &Value) -> String {
+    let mut text = match (status.get("exitcode").and_then(Value::as_i64), status.get("signal").and_then(Value::as_i64))
+    {
+        (Some(0), _) => "OK: the command ended with exit code 0".to_owned(),
+        (Some(code), _) => format!("the command ended with exit code {code}"),
+        (None, Some(signal)) => format!("the command was ended by signal {signal}"),
+        (None, None) => "the command ended, without an exit code".to_owned(),
+    };
+    for (label, output, truncated) in [("stdout", "out-data", "out-truncated"), ("stderr", "err-data", "err-truncated")]
+    {
+        let output = status.get(output).and_then(Value::as_str).unwrap_or_default();
+        if output.is_empty() {
+            continue;
+        }
+        let shown: String = output.chars().take(MAX_OUTPUT_CHARS).collect();
+        let is_cut = shown.len() < output.len() || status.get(truncated).is_some_and(|cut| *cut == 1 || *cut == true);
+        let _ = write!(text, "\n\n{label}{}\n{}", if is_cut { " (cut off)" } else { "" }, shown.trim_end());
+        if label == "stderr"
+            && let Some(step) = find_next_step(&shown)
+        {
+            let _ = write!(text, "\nhint: {step}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_end_of_a_command_has_its_code_and_both_outputs() {
+        for (status, text) in [
+            (
+                json!({"exited": 1, "exitcode": 0, "out-data": "a\n"}),
+                "OK: the command ended with exit code 0\n\nstdout\na",
+            ),
+            (
+                json!({"exited": 1, "exitcode": 2, "err-data": "bad", "err-truncated": 1}),
+                "the command ended with exit code 2\n\nstderr (cut off)\nbad",
+            ),
+            (json!({"exited": 1, "signal": 9}), "the command was ended by signal 9"),
+        ] {
+            assert_eq!(render_command(&status), text);
+        }
+    }
+}
