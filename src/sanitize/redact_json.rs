@@ -156,7 +156,10 @@ impl RedactionPass<'_> {
             FieldClass::Plain => false,
             FieldClass::Secret => true,
             // The names of options are short.
-            FieldClass::Key => looks_random(inner, 16) || self.has_context_marker(ContextMarker::DnsServer),
+            FieldClass::Key => {
+                // The placeholder of a part is not random.
+                looks_random(inner, 16) && !inner.contains(HIDDEN) || self.has_context_marker(ContextMarker::DnsServer)
+            }
             FieldClass::Value => {
                 object.is_none_or(|object| self.names_secret(object))
                     || is_uuid(inner.as_bytes()) && self.has_context_marker(ContextMarker::NewToken)
