@@ -139,7 +139,9 @@ fn one_client_cannot_use_the_memory_of_another() {
     eventually("another client is served", || status(OPERATOR, BODY) == Some(400));
     eventually("a body above the share is refused", || status(OPERATOR, 2 * BODY) == Some(413));
     held.send(" ");
-    assert_eq!(held.reply().map(|reply| reply.status), Some(400));
+    // The memory of the bodies that were refused just before may not be given back yet.
+    let end = held.reply().map(|reply| reply.status);
+    assert!(matches!(end, Some(400 | 503)), "{end:?}");
     eventually("the memory is given back", || status(READER, BODY) == Some(400));
 }
 
