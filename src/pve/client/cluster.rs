@@ -190,9 +190,6 @@ impl Cluster {
     ) -> Result<ApiResponse, PveError> {
         let start = Instant::now();
         let result = self.send(method, path, params, self.time_limit(start), cancel);
-        if let (Ok(version), Method::Get, "/version") = (&result, method, path.as_str()) {
-            self.schema_cache.observe_version(version.data());
-        }
         let result = if method == Method::Get { result.and_then(reserve_rows) } else { result };
         self.log_result(start, method, path, result)
     }
@@ -337,10 +334,12 @@ impl Cluster {
             self.transport.exchange(node, &request, timeout, cancel)
         })?;
         let response = self.parse_response(node, response, SentRequest { method, path, limit }, reader.parse)?;
-        if method == Method::Get && path.as_str() == "/nodes" && self.transport.node_count() > 1 {
-            self.members.learn(node, response.data());
-        }
         if method == Method::Get {
+            match path.as_str() {
+                "/nodes" if self.transport.node_count() > 1 => self.members.learn(node, response.data()),
+                "/version" => self.schema_cache.observe_version(response.data()),
+                _ => {}
+            }
             self.discover_nodes(limit.deadline, cancel);
         }
         Ok(response)
