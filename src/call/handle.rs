@@ -38,7 +38,7 @@ pub struct ClusterHandle<'a> {
     pub(super) guests: OnceLock<Result<Vec<Guest>, Arc<LookupError>>>,
     pub(super) nodes: OnceLock<Result<Vec<ListedNode>, Arc<LookupError>>>,
     /// The privileges of the API token are looked up at most once.
-    pub(super) token_privileges: OnceLock<Result<TokenPrivileges, Arc<LookupError>>>,
+    pub(super) token_privileges: OnceLock<Result<Arc<TokenPrivileges>, Arc<LookupError>>>,
 }
 
 /// A node in the list of its cluster.

@@ -117,11 +117,16 @@ impl<'a> ClusterHandle<'a> {
 
     /// Looks up the privileges of the API token, once.
     pub(super) fn look_up_token_privileges(&self) -> Result<&TokenPrivileges, Arc<LookupError>> {
-        let privileges = self.token_privileges.get_or_init(|| {
-            let response = self.look_up("/access/permissions", &ApiParams::new()).map_err(Arc::new)?;
-            Ok(TokenPrivileges::from_data(response.data()))
-        });
-        privileges.as_ref().map_err(Arc::clone)
+        let privileges = self.token_privileges.get_or_init(|| self.fetch_token_privileges().map_err(Arc::new));
+        privileges.as_deref().map_err(Arc::clone)
+    }
+
+    /// Reads the privileges of the API token, and keeps them for the explanations of the next minute.
+    fn fetch_token_privileges(&self) -> Result<Arc<TokenPrivileges>, LookupError> {
+        let response = self.look_up("/access/permissions", &ApiParams::new())?;
+        let privileges = Arc::new(TokenPrivileges::from_data(response.data()));
+        self.cluster.keep_token_privileges(privileges.clone());
+        Ok(privileges)
     }
 
     /// Returns the privileges that would show more rows of a list, or `None` if the token's privileges are not known.
@@ -129,12 +134,7 @@ impl<'a> ClusterHandle<'a> {
     pub fn find_missing_privileges(&self, template: &str, node: &str, kind: Option<&str>) -> Option<Vec<String>> {
         let privileges = match self.cluster.recent_token_privileges() {
             Some(privileges) => privileges,
-            None => {
-                let response = self.look_up("/access/permissions", &ApiParams::new()).ok()?;
-                let privileges = Arc::new(TokenPrivileges::from_data(response.data()));
-                self.cluster.keep_token_privileges(privileges.clone());
-                privileges
-            }
+            None => self.fetch_token_privileges().ok()?,
         };
         Some(filtered_lists::find_missing(template, node, kind, &privileges))
     }

@@ -55,7 +55,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 Ok(CheckReport { summary, details }) => ("✓", summary, details),
                 Err(error) => ("✗", render_error(&error), Vec::new()),
             };
-            failed += usize::from(mark == "✗" || details.iter().any(|detail| detail.is_error));
+            failed += usize::from(mark == "✗" || details.iter().any(|detail| detail.mark == "✗"));
             let settings = cluster.settings();
             print_stdout(&format!(
                 "{mark} {}  {}  {}  {}\n",
@@ -64,7 +64,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 settings.policy,
                 printable(&text)
             ));
-            for CheckDetail { mark, text, .. } in details {
+            for CheckDetail { mark, text } in details {
                 print_stdout(&format!("  {mark} {}\n", printable(&text)));
             }
         }
@@ -117,16 +117,15 @@ struct CheckDetail {
     /// `✓`, `!` for what the operator should look at, or `✗`.
     mark: &'static str,
     text: String,
-    is_error: bool,
 }
 
 impl CheckDetail {
     fn fine(text: String) -> Self {
-        Self { mark: "✓", text, is_error: false }
+        Self { mark: "✓", text }
     }
 
     fn warning(text: String) -> Self {
-        Self { mark: "!", text, is_error: false }
+        Self { mark: "!", text }
     }
 }
 
@@ -193,7 +192,6 @@ fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
                     "{endpoint}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
                      cluster an entry of its own"
                 ),
-                is_error: true,
             },
             Ok(Some(identity)) => CheckDetail::fine(format!("{endpoint}: answers, TLS: {tls}, {identity}")),
             Ok(None) => CheckDetail::fine(format!(
