@@ -1,5 +1,6 @@
 //! The object of a change, read again after it. What can't be read is left out of the answer.
 
+use super::guest_wait::{AwaitedGuest, AwaitedState};
 use super::handle::ClusterHandle;
 use super::planned_call::PlannedCall;
 use super::present_state::{ObjectReader, PathGuest};
@@ -25,27 +26,50 @@ pub struct ChangedObject {
     set: Vec<String>,
     unset: Vec<String>,
     undo: Option<UndoCall>,
+    /// The call creates an object.
+    is_creation: bool,
 }
 
 /// What a change is about.
 #[derive(Clone)]
 enum ChangedSubject {
     /// The state of a guest. It may have moved to the node of a second place.
-    Guest { guest: PathGuest, origin: Option<String> },
+    Guest {
+        guest: PathGuest,
+        origin: Option<String>,
+    },
     GuestOptions(PathGuest),
-    GuestDisk { guest: PathGuest, disk: String },
-    GuestRemoval { guest: PathGuest, name: String },
-    Snapshot { guest: PathGuest, name: String },
-    Rollback { guest: PathGuest, snapshot: String },
+    GuestDisk {
+        guest: PathGuest,
+        disk: String,
+    },
+    GuestRemoval {
+        guest: PathGuest,
+        name: String,
+    },
+    Snapshot {
+        guest: PathGuest,
+        name: String,
+    },
+    Rollback {
+        guest: PathGuest,
+        snapshot: String,
+    },
     /// A new rule in a list of firewall rules.
     FirewallRule(ApiPath),
     /// The backup of guests on a storage.
-    Backup { node: String, storage: String, vmid: String },
+    Backup {
+        node: String,
+        storage: String,
+        vmid: String,
+    },
     HaResource(String),
     Grants(String),
     Pool(String),
     /// The network configuration of a node, which is applied later.
-    PendingNetwork { node: String },
+    PendingNetwork {
+        node: String,
+    },
     /// Options of an object with a path of its own.
     Options(ApiPath),
     Creation(ApiPath),
@@ -75,13 +99,15 @@ impl PlannedCall<'_> {
             params: open_params(self),
             unset: deleted.collect(),
             undo: self.find_undo(&before),
+            is_creation: self.method == Method::Post,
             set,
         })
     }
 
     fn changed_subject(&self, reader: &ObjectReader<'_>, before: &StateBefore) -> ChangedSubject {
         let template = self.operation.template.as_deref().unwrap_or_default();
-        let param = |name: &str| self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value.to_owned());
+        let param =
+            |name: &str| self.params.iter().find(|(given, _)| *given == name).map(|(_, value)| value.to_owned());
         let of_path = |name: &str| {
             self.operation.path_values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
         };
@@ -184,7 +210,26 @@ impl ChangedObject {
             "qmclone" | "vzclone" | "qmtemplate" => return None,
             _ => ChangedSubject::Guest { origin: Some(guest.node.clone()), guest },
         };
-        Some(Self { subject, params: ApiParams::new(), set: Vec::new(), unset: Vec::new(), undo: None })
+        Some(Self {
+            subject,
+            params: ApiParams::new(),
+            set: Vec::new(),
+            unset: Vec::new(),
+            undo: None,
+            is_creation: false,
+        })
+    }
+
+    /// Returns the guest and the state that the HA manager was asked for.
+    pub(super) fn awaited_by_ha(&self) -> Option<AwaitedGuest> {
+        let ChangedSubject::HaResource(sid) = &self.subject else { return None };
+        let wanted = match self.param("state").or((self.is_creation).then_some("started"))? {
+            "started" | "enabled" => "running",
+            "stopped" | "disabled" => "stopped",
+            _ => return None,
+        };
+        let guest = sid.split_once(':').map_or(sid.as_str(), |(_, vmid)| vmid).to_owned();
+        Some(AwaitedGuest { guest, state: AwaitedState::Power(wanted.to_owned()) })
     }
 
     fn options(&self) -> ChangedOptions<'_> {
@@ -211,7 +256,8 @@ impl ClusterHandle<'_> {
             Some(rule) => undo.path.as_str().ends_with(&format!("/{}", to_text(&rule["pos"]))),
             None => true,
         };
-        if let Some(undo) = changed.undo.as_ref().filter(is_at_place) {
+        // An undo is offered for a state that was seen.
+        if let Some(undo) = changed.undo.as_ref().filter(|_| !lines.is_empty()).filter(is_at_place) {
             lines.push(format!("undo: {}", undo.render(digest.as_deref())));
         }
         lines.into_iter().map(|line| self.redact(line)).collect()
@@ -241,9 +287,11 @@ impl ResultReader<'_> {
             ChangedSubject::Guest { guest, origin } => self.describe_guest(guest, origin.as_deref()),
             ChangedSubject::GuestOptions(guest) => {
                 let rows = self.reader.read_value::<Vec<Value>>(guest.path(&["pending"])).ok();
-                digest = rows.iter().flatten().find(|row| row.get("key").is_some_and(|key| *key == "digest")).and_then(
-                    |row| row.get("value").and_then(Value::as_str).map(str::to_owned),
-                );
+                digest = rows
+                    .iter()
+                    .flatten()
+                    .find(|row| row.get("key").is_some_and(|key| *key == "digest"))
+                    .and_then(|row| row.get("value").and_then(Value::as_str).map(str::to_owned));
                 if digest.is_none() && self.changed.undo.is_some() {
                     let config = self.reader.read_value::<Map<String, Value>>(guest.path(&["config"])).ok();
                     digest = config.and_then(|config| super::undo::digest_of(&config).map(str::to_owned));
@@ -316,7 +364,8 @@ impl ResultReader<'_> {
     /// Describes a guest. A guest that may have moved is searched on its origin too, then by the list of guests.
     fn describe_guest(&self, guest: &PathGuest, origin: Option<&str>) -> Option<String> {
         let read = |guest: &PathGuest| {
-            let path = ApiPath::from_segments(&["nodes", &guest.node, guest.kind.as_str(), &guest.vmid, "status", "current"]);
+            let path =
+                ApiPath::from_segments(&["nodes", &guest.node, guest.kind.as_str(), &guest.vmid, "status", "current"]);
             let status: Map<String, Value> = self.reader.read_value(path.ok()?).ok()?;
             Some(place(guest).describe_state(&status))
         };
@@ -359,7 +408,18 @@ impl ResultReader<'_> {
             let known = text_of(row, "sid");
             known == sid || known.split_once(':').is_some_and(|(_, vmid)| vmid == sid)
         };
-        Some(changed_object::describe_ha(sid, rows.iter().find(has_number)))
+        let row = rows.iter().find(has_number);
+        let line = changed_object::describe_ha(sid, row);
+        let vmid = sid.split_once(':').map_or(sid, |(_, vmid)| vmid);
+        let guest = guests::find_guest(self.cluster.look_up_guests().ok()?, vmid).ok();
+        let guest = guest.and_then(|guest| {
+            let place = PathGuest { kind: guest.kind, node: guest.node.clone(), vmid: guest.vmid.to_string() };
+            self.describe_guest(&place, None)
+        });
+        Some(match guest {
+            Some(guest) => format!("{line}; {guest}"),
+            None => line,
+        })
     }
 
     fn describe_pool(&self, pool: &str) -> Option<String> {
@@ -395,7 +455,8 @@ impl ResultReader<'_> {
 
     /// Checks the network cards that a call changed: the firewall that they ask for, and their VLAN.
     fn check_network_cards(&self, guest: &PathGuest, reasons: &mut Vec<String>) {
-        let is_card = |name: &str| name.strip_prefix("net").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+        let is_card =
+            |name: &str| name.strip_prefix("net").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
         let cards: Vec<(&str, &str)> = self.changed.params.iter().filter(|(name, _)| is_card(name)).collect();
         let part = |card: &str, key: &str| {
             card.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)

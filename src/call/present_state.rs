@@ -90,7 +90,9 @@ impl<'a> PlannedCall<'a> {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
                 Fact::Object => state.options = Some(reader.objects.read_value(self.path.clone())),
                 Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
-                Fact::PrunedBackups => state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone())),
+                Fact::PrunedBackups => {
+                    state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
+                }
                 Fact::PendingNetwork => state.network_changes = Some(reader.read_network_changes()),
             }
         }
@@ -198,6 +200,12 @@ impl<'h> ObjectReader<'h> {
 }
 
 impl PathGuest {
+    /// Returns the path of a part of a guest whose node the cluster names.
+    pub(super) fn try_path(&self, rest: &[&str]) -> Looked<ApiPath> {
+        let segments = [&["nodes", &self.node, self.kind.as_str(), &self.vmid], rest].concat();
+        ApiPath::from_segments(&segments).map_err(|error| NotKnown(error.to_string()))
+    }
+
     /// Returns the path of a part of the guest.
     pub(super) fn path(&self, rest: &[&str]) -> ApiPath {
         let segments = ["nodes", &self.node, self.kind.as_str(), &self.vmid];

@@ -1,5 +1,6 @@
 //! Tests of the library, in this process.
 
+mod afterwards;
 mod api;
 mod api_get;
 mod api_tasks;
@@ -46,3 +47,4 @@ mod streamable_calls;
 mod support;
 mod tasks;
 mod tools;
+mod undo;

@@ -96,20 +96,38 @@ pub(crate) fn create_resource(state: &mut ClusterState, call: &Invocation<'_>) -
         "max_restart": call.integer("max_restart").unwrap_or(1),
         "max_relocate": call.integer("max_relocate").unwrap_or(1), "comment": call.optional_text("comment"),
         "digest": DIGEST});
-    state.ha_resources.insert(id, resource);
+    let requested = requested_state(&resource).to_owned();
+    state.ha_resources.insert(id.clone(), resource);
+    apply_requested_state(state, &id, &requested);
     Ok(Value::Null)
 }
 
 /// PUT /cluster/ha/resources/{sid}
 pub(crate) fn update_resource(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    let Some(resource) = resource_id(state, call).and_then(|id| state.ha_resources.get_mut(&id)) else {
+    let id = resource_id(state, call);
+    let Some((id, resource)) = id.and_then(|id| Some((id.clone(), state.ha_resources.get_mut(&id)?))) else {
         return fail(format!("no such resource '{}'", call.text("sid")));
     };
     let resource = resource.as_object_mut().expect("an HA resource is an object");
     resource.retain(|key, _| call.list("delete").all(|deleted| deleted != key));
     let properties = call.params.iter().filter(|(key, _)| !matches!(key.as_str(), "sid" | "delete" | "digest"));
     resource.extend(properties.map(|(key, value)| (key.clone(), value.clone())));
+    if let Some(requested) = call.optional_text("state").map(str::to_owned) {
+        apply_requested_state(state, &id, &requested);
+    }
     Ok(Value::Null)
+}
+
+/// Starts or stops the guest of a resource. The HA manager of a real cluster takes some seconds for it.
+fn apply_requested_state(state: &mut ClusterState, id: &str, requested: &str) {
+    let now = state.now;
+    let Some(vmid) = find_guest(state, id).map(|guest| guest.vmid) else { return };
+    let Some(guest) = state.guests.get_mut(&vmid) else { return };
+    match requested {
+        "started" | "enabled" if !guest.is_running() => guest.start(now),
+        "stopped" | "disabled" if guest.is_running() => guest.stop(),
+        _ => {}
+    }
 }
 
 /// DELETE /cluster/ha/resources/{sid}

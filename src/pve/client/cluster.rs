@@ -35,6 +35,9 @@ use ureq::http::uri::PathAndQuery;
 pub use crate::pve::client::api_response::ApiResponse;
 pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 
+/// The time for which the zone of the nodes is not read again. It changes twice per year.
+const UTC_OFFSET_LIFETIME: Duration = Duration::from_secs(600);
+
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,8 @@ pub struct Cluster {
     token_accepted: AtomicBool,
     /// The privileges of the token, and the time at which they were read.
     token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
+    /// The offset of the nodes' zone from UTC in seconds, and the time of its read.
+    utc_offset: Mutex<Option<(Instant, i32)>>,
     members: ClusterMembers,
 }
 
@@ -138,6 +143,7 @@ impl Cluster {
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
             token_privileges: Mutex::default(),
+            utc_offset: Mutex::default(),
             members: ClusterMembers::default(),
             settings,
             transport,
@@ -250,6 +256,17 @@ impl Cluster {
     /// Keeps the privileges of the token for a minute.
     pub fn keep_token_privileges(&self, privileges: Arc<TokenPrivileges>) {
         *self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), privileges));
+    }
+
+    /// Returns the offset of the nodes' zone from UTC, if it was read a short time ago.
+    pub fn recent_utc_offset(&self) -> Option<i32> {
+        let cached = self.utc_offset.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.filter(|(read, _)| read.elapsed() < UTC_OFFSET_LIFETIME).map(|(_, offset)| offset)
+    }
+
+    /// Keeps the offset of the nodes' zone from UTC.
+    pub fn keep_utc_offset(&self, offset: i32) {
+        *self.utc_offset.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), offset));
     }
 
     /// Returns the time limit of a call without a deadline of its own.
