@@ -11,6 +11,7 @@ mod background_tasks;
 mod cases;
 mod confirmations;
 mod demo;
+mod demo_accounts;
 mod depth;
 mod describe;
 mod failover;
