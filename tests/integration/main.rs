@@ -22,6 +22,7 @@ mod http_descriptors;
 mod http_proxied;
 mod http_sse;
 mod mcp_core;
+mod overview;
 mod path_property;
 mod policy_guests;
 mod policy_lists;
