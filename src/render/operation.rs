@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The most bytes of a description. What does not fit in full is written more briefly, never left out.
-const MAX_DESCRIPTION_BYTES: usize = 1_950;
+const MAX_DESCRIPTION_BYTES: usize = 2_000;
 
 /// The most characters of the cluster's own text about an operation.
 const MAX_TEXT_CHARS: usize = 300;
