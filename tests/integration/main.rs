@@ -33,6 +33,7 @@ mod pve_secrets;
 mod pve_tls;
 mod pve_wire;
 mod quota;
+mod recorded_node;
 mod redact;
 mod resources;
 mod results;
