@@ -39,6 +39,7 @@ mod resources;
 mod results;
 mod rights_recipes;
 mod scale;
+mod schema_forms;
 mod search;
 mod sse_calls;
 mod streamable;

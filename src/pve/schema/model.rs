@@ -181,6 +181,17 @@ impl<'s> Operation<'s> {
         })
     }
 
+    /// Returns the parameters of this name. One whose form depends on the type property has several.
+    pub fn parameter_variants(&self, name: &str) -> impl Iterator<Item = ParameterSpec<'s>> + use<'s> {
+        let first = self.parameter(name).map(|first| first.name());
+        self.parameters().filter(move |parameter| Some(parameter.name()) == first)
+    }
+
+    /// Returns the name of the parameter whose value decides which others apply, and an empty text if there is none.
+    pub fn type_property(&self) -> &'s str {
+        self.text(self.packed.method.type_property)
+    }
+
     /// Returns whether the parameter is part of the path.
     pub fn is_path_parameter(&self, name: &str) -> bool {
         self.template().split('/').any(|s| s.strip_prefix('{').and_then(|s| s.strip_suffix('}')) == Some(name))
@@ -294,6 +305,23 @@ impl<'s> ParameterSpec<'s> {
     /// Returns the key of the same format that this key is another name of.
     pub fn alias(&self) -> &'s str {
         self.text(self.packed.alias)
+    }
+
+    /// Returns the values of the type property with which the parameter applies. None: it always applies.
+    pub fn instance_types(&self) -> impl Iterator<Item = &'s str> + use<'s> {
+        self.text(self.packed.instance_types).lines()
+    }
+
+    /// Returns whether the parameter applies with this value of the type property. With an unknown value it may apply.
+    pub fn may_apply(&self, instance_type: Option<&str>) -> bool {
+        let mut types = self.instance_types().peekable();
+        types.peek().is_none() || instance_type.is_none_or(|given| types.any(|known| known == given))
+    }
+
+    /// Returns whether the parameter must be given with this value of the type property.
+    pub fn is_required_with(&self, instance_type: Option<&str>) -> bool {
+        let depends = self.instance_types().next().is_some();
+        self.is_required() && (!depends || instance_type.is_some() && self.may_apply(instance_type))
     }
 
     /// Returns the keys of a property string, or the properties of an array's items.
