@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The most bytes of a description. What does not fit in full is written more briefly, never left out.
-const MAX_DESCRIPTION_BYTES: usize = 2_000;
+const MAX_DESCRIPTION_BYTES: usize = 1_965;
 
 /// The most characters of the cluster's own text about an operation.
 const MAX_TEXT_CHARS: usize = 300;
@@ -93,7 +93,7 @@ fn source_note(schema: &Schema) -> &'static str {
     if schema.is_live() {
         ""
     } else {
-        "\n(from the facts in this program: the cluster's own API description could not be fetched)"
+        "\n(from the facts in this program: the cluster's own description could not be read)"
     }
 }
 

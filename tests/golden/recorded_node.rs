@@ -27,6 +27,7 @@ fn run_tools(token: RecordedToken) -> Document {
     let server = product(vec![node.cluster()]);
     node.set_script(recorded_writes().iter().filter(|exchange| exchange.is_task_read()).cloned().collect());
     let mut document = Document::new();
+    document.redact(r"\(\w+ ago\)", "(AGE ago)");
     let full = |path: &str| json!({"path": path});
     for (section, calls) in [
         (
