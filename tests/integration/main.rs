@@ -39,6 +39,7 @@ mod results;
 mod rights_recipes;
 mod scale;
 mod search;
+mod shared_reads;
 mod sse_calls;
 mod streamable;
 mod streamable_calls;

@@ -13,6 +13,7 @@ pub(in crate::pve) mod node_health;
 pub(in crate::pve) mod retry;
 pub mod row_compactor;
 pub(in crate::pve) mod secret_filter;
+pub(in crate::pve) mod shared_reads;
 pub(in crate::pve) mod tcp;
 pub mod tls;
 pub(in crate::pve) mod transport;
