@@ -160,6 +160,10 @@ impl<'a> StateReader<'_, 'a> {
     }
 
     fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
+        // The plan read it just now.
+        if let Some(config) = self.cluster().guest_config.get().filter(|config| config.path == path) {
+            return parse(&config.data);
+        }
         self.read(path, ApiParams::new())
     }
 

@@ -9,6 +9,7 @@ mod audit_disk_full;
 mod audit_log;
 mod background_tasks;
 mod cases;
+mod change_lookups;
 mod confirmations;
 mod demo;
 mod depth;

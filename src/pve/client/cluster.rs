@@ -9,6 +9,7 @@ use crate::pve::client::call_semaphore::{AcquireError, CallSemaphore, SemaphoreP
 use crate::pve::client::cluster_members::ClusterMembers;
 use crate::pve::client::discovery::{Discovery, DiscoveryError};
 use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
+use crate::pve::client::recent_value::RecentValue;
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::client::secret_filter::SecretFilter;
@@ -31,8 +32,8 @@ use log::Level;
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -43,9 +44,6 @@ pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
 
 /// Time limit of a GET that probes a node which hung, while another node would answer at once.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Time for which the privileges of the token are kept for explanations.
-const PRIVILEGES_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Time after which the connections of a cluster without calls are closed. They are too old for a call before.
 const MAX_UNUSED: Duration = Duration::from_secs(5);
@@ -80,8 +78,8 @@ pub struct ClusterCore {
     metrics: ClusterMetrics,
     /// The cluster accepted the token in the last answer that tells.
     token_accepted: AtomicBool,
-    /// The privileges of the token, and the time at which they were read.
-    token_privileges: Mutex<Option<(Instant, Arc<TokenPrivileges>)>>,
+    token_privileges: RecentValue<Arc<TokenPrivileges>>,
+    node_names: RecentValue<Arc<[String]>>,
     members: ClusterMembers,
 }
 
@@ -298,7 +296,8 @@ impl ClusterCore {
             schema_cache: SchemaCache::default(),
             metrics: ClusterMetrics::new(transport.node_count()),
             token_accepted: AtomicBool::new(false),
-            token_privileges: Mutex::default(),
+            token_privileges: RecentValue::default(),
+            node_names: RecentValue::default(),
             members: ClusterMembers::default(),
             settings,
             transport,
@@ -424,14 +423,23 @@ impl ClusterCore {
     /// Returns the privileges of the token if they were read within the last minute. They explain an answer, and decide
     /// nothing.
     pub fn recent_token_privileges(&self) -> Option<Arc<TokenPrivileges>> {
-        let cached = self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read_at, privileges) = cached.as_ref()?;
-        (read_at.elapsed() < PRIVILEGES_LIFETIME).then(|| privileges.clone())
+        self.token_privileges.get()
     }
 
     /// Keeps the privileges of the token for a minute.
     pub fn keep_token_privileges(&self, privileges: Arc<TokenPrivileges>) {
-        *self.token_privileges.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), privileges));
+        self.token_privileges.keep(privileges);
+    }
+
+    /// Returns whether a list of nodes had this name within the last minute. It shows that a name is no typing error,
+    /// and decides no right.
+    pub fn has_recent_node(&self, name: &str) -> bool {
+        self.node_names.get().is_some_and(|names| names.iter().any(|known| known == name))
+    }
+
+    /// Keeps the names of a list of nodes for a minute.
+    pub fn keep_node_names(&self, names: Arc<[String]>) {
+        self.node_names.keep(names);
     }
 
     /// Returns the time limit of a call without a deadline of its own.

@@ -10,6 +10,7 @@ pub(in crate::pve) mod host_resolver;
 pub mod manager;
 pub(in crate::pve) mod node_connection;
 pub(in crate::pve) mod node_health;
+pub(in crate::pve) mod recent_value;
 pub(in crate::pve) mod retry;
 pub mod row_compactor;
 pub(in crate::pve) mod secret_filter;

@@ -16,6 +16,9 @@ const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
 /// The maximum time for which a read waits for the callers that shared the last one, and probably return.
 const MAX_GATHERING: Duration = Duration::from_millis(10);
 
+/// Identical reads on their way at once, unless they hang. A second one begins after half of the time of the last.
+const MAX_RUNNING: usize = 2;
+
 /// Entries without a read that are kept until they are removed all at once.
 const MAX_IDLE_ENTRIES: usize = 64;
 
@@ -51,10 +54,20 @@ struct ReadTable<T> {
 struct ReadEntry<T> {
     /// Reads that have begun and not ended.
     running: usize,
+    last_begin: Option<Instant>,
+    /// The duration of the last read that ended.
+    last_duration: Option<Duration>,
     /// The read that callers join until it begins.
     next: Option<Arc<PendingRead<T>>>,
-    /// Several callers shared the last read, and are expected again until then.
-    crowded_until: Option<Instant>,
+    returning: Option<ReturningCallers>,
+}
+
+/// Callers that shared a read which has ended, and that probably read again at once.
+struct ReturningCallers {
+    /// The number of those that have not returned.
+    missing: usize,
+    /// The end of the wait for them.
+    until: Instant,
 }
 
 /// A read for which callers wait.
@@ -101,6 +114,7 @@ pub(in crate::pve) enum JoinedRead<T, P> {
 pub(in crate::pve) struct AloneRead<T> {
     table: Arc<ReadTable<T>>,
     key: ReadKey,
+    begin: Instant,
 }
 
 /// The place of a caller in a shared read.
@@ -143,13 +157,41 @@ pub(in crate::pve) enum ReadWaitError {
 
 impl<T> ReadEntry<T> {
     fn is_idle(&self, now: Instant) -> bool {
-        self.running == 0 && self.next.is_none() && self.crowded_until.is_none_or(|until| until <= now)
+        self.running == 0 && self.next.is_none() && self.returning.as_ref().is_none_or(|callers| callers.until <= now)
+    }
+
+    fn begin(&mut self) {
+        self.running += 1;
+        self.last_begin = Some(Instant::now());
+    }
+
+    /// Returns the time at which the next read, of this age, may begin.
+    fn next_begin(&self, created: Instant, now: Instant) -> Instant {
+        let latest = created + MAX_TURN_WAIT;
+        let turn = match (self.running, self.last_begin, self.last_duration) {
+            (0, ..) => now,
+            (1..MAX_RUNNING, Some(begin), Some(duration)) => begin + duration / 2,
+            _ => latest,
+        };
+        turn.max(self.returning.as_ref().map_or(now, |callers| callers.until)).min(latest)
+    }
+
+    /// Records that a caller arrived. Returns whether it is the last one of those that were expected.
+    fn record_arrival(&mut self) -> bool {
+        if let Some(callers) = &mut self.returning {
+            callers.missing -= 1;
+            if callers.missing == 0 {
+                self.returning = None;
+                return true;
+            }
+        }
+        false
     }
 }
 
 impl<T> Default for ReadEntry<T> {
     fn default() -> Self {
-        Self { running: 0, next: None, crowded_until: None }
+        Self { running: 0, last_begin: None, last_duration: None, next: None, returning: None }
     }
 }
 
@@ -171,6 +213,11 @@ impl<T> SharedReads<T> {
         let (cancel, deadline) = (caller.cancel.clone(), caller.deadline);
         let mut entries = table.lock();
         let entry = entries.entry(key.clone()).or_default();
+        // A caller that returns makes the read a crowded one, and is no longer waited for.
+        let is_idle = entry.is_idle(Instant::now());
+        if entry.record_arrival() {
+            table.changed.notify_all();
+        }
         let place = |read: &Arc<PendingRead<T>>, number| ReadTicket { read: read.clone(), number, cancel, deadline };
         let caller = match &entry.next {
             Some(next) => match next.add(caller) {
@@ -181,11 +228,9 @@ impl<T> SharedReads<T> {
             None => caller,
         };
         entry.next = None;
-        if entry.is_idle(Instant::now())
-            && let Some(permit) = try_permit()
-        {
-            entry.running += 1;
-            return JoinedRead::Alone(AloneRead { table: table.clone(), key }, permit);
+        if is_idle && let Some(permit) = try_permit() {
+            entry.begin();
+            return JoinedRead::Alone(AloneRead { table: table.clone(), key, begin: Instant::now() }, permit);
         }
         let (read, number) = PendingRead::new(caller);
         let read = Arc::new(read);
@@ -201,13 +246,19 @@ impl<T> ReadTable<T> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the end of a read that had begun.
-    fn end(&self, key: &ReadKey, gathering: Option<Duration>) {
+    /// Records the end of a read of some callers that had begun.
+    fn end(&self, key: &ReadKey, begin: Instant, callers: usize) {
         let now = Instant::now();
+        let duration = now.duration_since(begin);
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(key) {
             entry.running -= 1;
-            entry.crowded_until = gathering.map(|gathering| now + gathering);
+            entry.last_duration = Some(duration);
+            if callers > 1 {
+                let missing = callers + entry.returning.as_ref().map_or(0, |callers| callers.missing);
+                let until = now + (duration / 4).min(MAX_GATHERING);
+                entry.returning = Some(ReturningCallers { missing, until });
+            }
             if entry.is_idle(now) {
                 entries.remove(key);
             } else if entries.len() > MAX_IDLE_ENTRIES {
@@ -220,7 +271,7 @@ impl<T> ReadTable<T> {
 
 impl<T> Drop for AloneRead<T> {
     fn drop(&mut self) {
-        self.table.end(&self.key, None);
+        self.table.end(&self.key, self.begin, 1);
     }
 }
 
@@ -325,11 +376,7 @@ where
         let mut entries = self.table.lock();
         while !self.read.cancel.is_cancelled() {
             let now = Instant::now();
-            let begin = match entries.get(&self.key) {
-                Some(entry) if entry.running > 0 => self.read.created + MAX_TURN_WAIT,
-                Some(ReadEntry { crowded_until: Some(until), .. }) => *until,
-                _ => now,
-            };
+            let begin = entries.get(&self.key).map_or(now, |entry| entry.next_begin(self.read.created, now));
             if begin <= now {
                 return true;
             }
@@ -369,8 +416,10 @@ where
             trace: payer.1.cancel.trace().copied(),
         };
         let entry = entries.entry(self.key.clone()).or_default();
-        entry.running += 1;
+        entry.begin();
         entry.next = None;
+        // Those that are expected do not delay the next read once more.
+        entry.returning = None;
         self.begun = Some(Instant::now());
         Some(begun)
     }
@@ -397,10 +446,7 @@ impl<T> ReadSender<T> {
         drop(state);
         // The next read may begin before the callers wake.
         match self.begun.take() {
-            Some(begun) => {
-                let gathering = (callers > 1).then(|| (begun.elapsed() / 4).min(MAX_GATHERING));
-                self.table.end(&self.key, gathering);
-            }
+            Some(begun) => self.table.end(&self.key, begun, callers),
             None => self.withdraw(),
         }
         self.read.changed.notify_all();
@@ -493,7 +539,7 @@ mod tests {
         assert_eq!(late_sender.end(8), 1);
         assert_eq!(late.wait().as_deref(), Ok(&8));
         // The table forgets the read once its callers are no longer expected.
-        reads.table.lock().values_mut().for_each(|entry| entry.crowded_until = None);
+        reads.table.lock().values_mut().for_each(|entry| entry.returning = None);
         drop(join_alone(&reads));
         assert!(is_empty(&reads));
     }
@@ -570,20 +616,37 @@ mod tests {
     }
 
     #[test]
-    fn callers_that_return_at_once_are_gathered_again() {
+    fn read_begins_when_the_callers_of_the_last_one_are_back_or_late() {
         let reads = SharedReads::default();
         let alone = join_alone(&reads);
         let (_first, mut sender) = join_first(&reads);
-        let _second = join_more(&reads, &CancelToken::new(), FAR);
+        let _others = [0; 2].map(|_| join_more(&reads, &CancelToken::new(), FAR));
         drop(alone);
         assert!(sender.begin("").is_some());
         sender.begun = Instant::now().checked_sub(MAX_GATHERING * 8);
-        sender.end(1);
-        let end = Instant::now();
+        assert_eq!(sender.end(1), 3);
         let (_ticket, sender) = join_first(&reads);
-        let _more = join_more(&reads, &CancelToken::new(), FAR);
+        let _second = join_more(&reads, &CancelToken::new(), FAR);
+        let begin_from = |now: Instant| reads.table.lock()[&key()].next_begin(sender.read.created, now);
+        let now = Instant::now();
+        let until = reads.table.lock()[&key()].returning.as_ref().map(|callers| callers.until);
+        assert_eq!(Some(begin_from(now)), until.map(|until| until.max(now)), "one of three is missing");
+        let _third = join_more(&reads, &CancelToken::new(), FAR);
+        assert_eq!(begin_from(now), now, "all are back");
         assert!(sender.wait_for_turn());
-        assert!(end.elapsed() + Duration::from_millis(1) >= MAX_GATHERING);
+    }
+
+    #[test]
+    fn second_read_begins_after_half_of_the_time_and_a_third_waits() {
+        let mut entry = ReadEntry::<u32>::default();
+        let now = Instant::now();
+        let (second, ms) = (Duration::from_secs(1), Duration::from_millis(1));
+        entry.last_duration = Some(40 * ms);
+        entry.begin();
+        let begin = entry.last_begin.expect("it has begun");
+        assert_eq!(entry.next_begin(now, now), begin + 20 * ms);
+        entry.begin();
+        assert_eq!(entry.next_begin(now, now), now + second, "it waits for an end");
     }
 
     #[test]
