@@ -8,7 +8,7 @@ use crate::pve::method::Method;
 use crate::pve::schema::model::{Operation, SchemaModel};
 
 /// Characters of a query that are read.
-const MAX_QUERY_CHARS: usize = 400;
+pub(super) const MAX_QUERY_CHARS: usize = 400;
 
 /// Share of the score of a second synonym.
 const SECOND_SYNONYM_SHARE: f32 = 0.2;

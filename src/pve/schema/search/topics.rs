@@ -4,6 +4,7 @@
 //! words, a sentence or nothing, and operations, the best first. Each word, or one of several with `|` between them, must
 //! be in the query, and none after a `!`. `@name` is one of the words of that name.
 
+use super::ranking::MAX_QUERY_CHARS;
 use super::tokenizer::{split_words, stem};
 use crate::pve::method::Method;
 use crate::pve::schema::model::SchemaModel;
@@ -77,7 +78,7 @@ fn find_topics(query: &str) -> Vec<&'static Topic> {
         topics.sort_by_key(|topic| std::cmp::Reverse(topic.groups.len()));
         topics
     });
-    let words = split_words(query);
+    let words = split_words(&query.chars().take(MAX_QUERY_CHARS).collect::<String>());
     ALL.iter().filter(|topic| topic.fits(&words)).collect()
 }
 
@@ -93,8 +94,11 @@ pub(super) struct TopicOperations {
 pub(super) fn find_operations(model: &SchemaModel, query: &str) -> TopicOperations {
     let topics = find_topics(query);
     let is_certain = topics.first().is_some_and(|topic| topic.groups.len() >= CERTAIN_WORDS);
+    // The first operation of each topic comes before the second of any.
+    let places = topics.iter().map(|topic| topic.operations.len()).max().unwrap_or(0);
+    let in_turn = (0..places).flat_map(|place| topics.iter().filter_map(move |topic| topic.operations.get(place)));
     let mut found = Vec::new();
-    for (method, template) in topics.into_iter().flat_map(|topic| &topic.operations) {
+    for (method, template) in in_turn {
         let operation = model.operations().position(|o| o.method() == *method && o.template() == *template);
         found.extend(operation.filter(|operation| !found.contains(operation)));
     }
