@@ -11,6 +11,7 @@ use crate::pve::client::node_health::{NodeChoice, NodeHealth, NodeStatus};
 use crate::pve::client::retry::{self, Attempt, AttemptEnd, Decision, RetryPolicy};
 use crate::pve::client::row_compactor::KeepMember;
 use crate::pve::client::secret_filter::SecretFilter;
+use crate::pve::client::ticket::LoginTicket;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
 };
@@ -147,6 +148,16 @@ impl Cluster {
     /// Replaces the clock by which nodes are skipped and discovered.
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { node_health: self.node_health.with_clock(clock), ..self }
+    }
+
+    /// Sends no API token, as before a login.
+    pub fn without_token(self) -> Self {
+        Self { transport: self.transport.with_credentials(Vec::new()), ..self }
+    }
+
+    /// Sends the ticket of a login instead of the API token.
+    pub fn with_ticket(self, ticket: &LoginTicket) -> Self {
+        Self { transport: self.transport.with_credentials(ticket.to_headers()), ..self }
     }
 
     /// Replaces the intervals and time limits of the schema.

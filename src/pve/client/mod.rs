@@ -14,5 +14,6 @@ pub(in crate::pve) mod retry;
 pub mod row_compactor;
 pub(in crate::pve) mod secret_filter;
 pub(in crate::pve) mod tcp;
+pub mod ticket;
 pub mod tls;
 pub(in crate::pve) mod transport;
