@@ -21,9 +21,11 @@ mod output;
 mod reload;
 mod serve;
 mod server;
+mod setup;
 mod signals;
 mod stdio;
 mod systemd;
+mod terminal;
 mod token;
 
 use cli::{AuditAction, Cli, Command, ParseOutcome};
@@ -45,7 +47,9 @@ pub fn run() -> ExitCode {
         }
     };
     let start = || {
-        logging::start(cli.log.as_deref(), cli.log_format)?;
+        // The attempts of setup to verify a certificate are no news for the log.
+        let default_level = if matches!(cli.command, Some(Command::Setup(_))) { "error" } else { "info" };
+        logging::start(cli.log.as_deref(), default_level, cli.log_format)?;
         signals::catch_file_size_signal()
     };
     let result = start().and_then(|()| run_command(&cli));
@@ -71,6 +75,7 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
             core_dumps::disable();
             stdio::run(cli)
         }
+        Some(Command::Setup(args)) => setup::run(cli, args),
         Some(Command::Check) => check::run(cli),
         Some(Command::Token { name }) => token::run(cli, name.as_deref()),
         Some(Command::Audit(audit)) => match &audit.action {

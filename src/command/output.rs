@@ -3,8 +3,9 @@
 use proxmox_mcp::base::blocking_io::BlockingIo;
 use proxmox_mcp::sanitize;
 use proxmox_mcp::sanitize::escape_invisible;
-use std::io::{self, Write};
-use std::thread;
+use std::io::{self, IsTerminal, Write};
+use std::sync::LazyLock;
+use std::{env, fmt, thread};
 
 /// Prints to stdout. A closed pipe does not end the program.
 pub fn print_stdout(text: &str) {
@@ -15,6 +16,44 @@ pub fn print_stdout(text: &str) {
 pub fn print_stdout_later(text: String) {
     // Without a thread the program has other problems than the missing text.
     let _ = thread::Builder::new().name("banner".into()).spawn(move || print_stdout(&text));
+}
+
+/// Mark of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Fine,
+    /// Something that the operator should look at.
+    Warning,
+    Failed,
+}
+
+impl fmt::Display for Mark {
+    /// Writes the sign, in colour at a terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, colour) = match self {
+            Self::Fine => ("✓", 32),
+            Self::Warning => ("!", 33),
+            Self::Failed => ("✗", 31),
+        };
+        match has_colours() {
+            true => write!(f, "\x1b[{colour}m{sign}\x1b[0m"),
+            false => f.write_str(sign),
+        }
+    }
+}
+
+/// Returns whether stdout shows colours: it is a terminal that can, and NO_COLOR (https://no-color.org) is not set.
+fn has_colours() -> bool {
+    static HAS_COLOURS: LazyLock<bool> = LazyLock::new(|| {
+        let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        io::stdout().is_terminal() && !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    });
+    *HAS_COLOURS
+}
+
+/// Prints a line with its mark to stdout.
+pub fn print_marked(mark: Mark, text: &str) {
+    print_stdout(&format!("{mark} {text}\n"));
 }
 
 /// Prints to stderr. A closed pipe does not end the program.

@@ -16,7 +16,8 @@ pub fn run(cli: &Cli, name: Option<&str>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn generate() -> Result<Secret, Failure> {
+/// Returns a new token of 256 random bits.
+pub fn generate() -> Result<Secret, Failure> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::no_random_bytes())?;
     let mut token = String::with_capacity(TOKEN_PREFIX.len() + 2 * bytes.len());

@@ -2,13 +2,16 @@
 
 use super::limits::LimitArgs;
 use super::values::{
-    LogFormat, StringList, client_name, file_path, flag_variable, listen_address, log_filter, string_list,
+    LogFormat, StringList, access_level, client_name, cluster_name, file_path, fingerprint, flag_variable,
+    listen_address, log_filter, node_address, string_list,
 };
 use crate::command::failure::Failure;
+use crate::command::setup::ClientKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use proxmox_mcp::base::secret::Secret;
-use proxmox_mcp::config::Limits;
+use proxmox_mcp::config::{Endpoint, Fingerprint, Limits};
+use proxmox_mcp::policy::AccessLevel;
 use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -135,6 +138,8 @@ pub struct HttpArgs {
 pub enum Command {
     /// Speak MCP on stdin and stdout instead of HTTP
     Stdio,
+    /// Make a token on a cluster and its entry in clusters.json, or take both back
+    Setup(SetupArgs),
     /// Check the configuration, and each cluster's version and token
     Check,
     /// Make a client token; prints how to store it and how to configure the client
@@ -154,6 +159,46 @@ pub enum Command {
     },
     /// Print the man page, in roff
     Man,
+}
+
+/// Flags of `setup`.
+#[derive(Args)]
+pub struct SetupArgs {
+    /// Name of the cluster in clusters.json [default: its own name]
+    #[arg(value_parser = cluster_name)]
+    pub name: Option<String>,
+
+    /// Node to log in to; on a node itself, root needs no login
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = node_address)]
+    pub url: Option<Endpoint>,
+
+    /// SHA-256 fingerprint of the node's certificate [default: shown, to be compared]
+    #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
+    pub fingerprint: Option<Fingerprint>,
+
+    /// What the token may do: read, operate (power, snapshots, backups, migration) or full
+    #[arg(long, value_name = "LEVEL", default_value = "read", value_parser = access_level)]
+    pub access: AccessLevel,
+
+    /// MCP client that gets a token, and whose configuration is printed
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Option<ClientKind>,
+
+    /// Write the configuration of --client, and keep a copy of the file
+    #[arg(long, requires = "client")]
+    pub write_client: bool,
+
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Make the changes without asking
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Take everything back that setup made for NAME
+    #[arg(long, requires = "name")]
+    pub remove: bool,
 }
 
 #[derive(Args)]
