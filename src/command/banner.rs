@@ -1,6 +1,6 @@
 //! The text that the server prints once it listens.
 
-use super::client_setup::{TOKEN_PLACEHOLDER, client_setup};
+use super::client_setup::{TOKEN_PLACEHOLDER, client_setup, client_url};
 use super::describe;
 use super::listeners::Listeners;
 use proxmox_mcp::config::{Client, ClustersFile};
@@ -38,7 +38,7 @@ pub fn startup_banner(
         let _ = writeln!(text, "\nClients, each with its own {TOKEN_PLACEHOLDER}: {}", describe::clients(clients));
     }
     text.push('\n');
-    text.push_str(&client_setup(scheme, address, (!clients.is_empty()).then_some(TOKEN_PLACEHOLDER)));
+    text.push_str(&client_setup(&client_url(scheme, address), (!clients.is_empty()).then_some(TOKEN_PLACEHOLDER)));
     text
 }
 

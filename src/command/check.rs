@@ -4,7 +4,7 @@ use super::cli::Cli;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
-use super::output::{Mark, print_marked, print_stdout, printable};
+use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
 use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Endpoint};
@@ -21,6 +21,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use thiserror::Error;
 
@@ -58,9 +59,17 @@ fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Fail
     if load_certificate(cli)?.is_some() {
         print_marked(Mark::Fine, "TLS: the certificate and its key match");
     }
+    let (progress, answered) = (&Progress::start(), &AtomicUsize::new(0));
+    let show = |count: usize| progress.show(&format!("checked {count} of {total} clusters …"));
     let failed = thread::scope(|scope| {
+        show(0);
+        let check_one = |cluster| {
+            let result = check(cluster, cli, &clients);
+            show(answered.fetch_add(1, Ordering::Relaxed) + 1);
+            result
+        };
         let checks: Vec<_> =
-            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster, cli, &clients)))).collect();
+            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(move || check_one(cluster)))).collect();
         let mut failed = 0;
         for (cluster, result) in checks {
             let result = result.join().unwrap_or(Err(CheckError::Internal));
@@ -70,7 +79,7 @@ fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Fail
             };
             failed += usize::from(mark == Mark::Failed || details.iter().any(|detail| detail.mark == Mark::Failed));
             let settings = cluster.settings();
-            print_stdout(&format!(
+            progress.print(&format!(
                 "{mark} {}  {}  {}  {}\n",
                 settings.name,
                 describe::nodes(settings),
@@ -78,7 +87,7 @@ fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Fail
                 printable(&text)
             ));
             for CheckDetail { mark, text } in details {
-                print_stdout(&format!("  {mark} {}\n", printable(&text)));
+                progress.print(&format!("  {mark} {}\n", printable(&text)));
             }
         }
         failed

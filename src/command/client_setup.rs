@@ -11,9 +11,8 @@ pub fn client_url(scheme: &str, listen: SocketAddr) -> String {
     format!("{scheme}://{}/mcp", connect_address(listen))
 }
 
-/// Returns the configuration of two common clients for a server that listens on `listen`.
-pub fn client_setup(scheme: &str, listen: SocketAddr, token: Option<&str>) -> String {
-    let url = client_url(scheme, listen);
+/// Returns the configuration of two common clients for a server with this URL.
+pub fn client_setup(url: &str, token: Option<&str>) -> String {
     let (json, flag) = match token {
         None => (String::new(), String::new()),
         Some(token) => (

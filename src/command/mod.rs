@@ -67,7 +67,7 @@ pub fn run() -> ExitCode {
 
 fn run_command(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        None => {
+        None | Some(Command::Serve) => {
             core_dumps::disable();
             serve::run(cli)
         }
@@ -77,7 +77,7 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Setup(args)) => setup::run(cli, args),
         Some(Command::Check) => check::run(cli),
-        Some(Command::Token { name }) => token::run(cli, name.as_deref()),
+        Some(Command::Token(args)) => token::run(cli, args),
         Some(Command::Audit(audit)) => match &audit.action {
             AuditAction::Verify { file } => audit::verify(file, audit.expect.as_deref()),
         },
@@ -86,6 +86,6 @@ fn run_command(cli: &Cli) -> Result<(), Failure> {
             generate::print_completions(*shell);
             Ok(())
         }
-        Some(Command::Man) => generate::print_man_page(),
+        Some(Command::Man { command }) => generate::print_man_page(command.as_deref()),
     }
 }

@@ -4,7 +4,7 @@ use proxmox_mcp::base::blocking_io::BlockingIo;
 use proxmox_mcp::sanitize;
 use proxmox_mcp::sanitize::escape_invisible;
 use std::io::{self, IsTerminal, Write};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::{env, fmt, thread};
 
 /// Prints to stdout. A closed pipe does not end the program.
@@ -49,6 +49,58 @@ fn has_colours() -> bool {
         io::stdout().is_terminal() && !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
     });
     *HAS_COLOURS
+}
+
+/// Returns whether lines can be replaced: stdout and stderr are terminals that can.
+fn can_replace_lines() -> bool {
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stdout().is_terminal() && io::stderr().is_terminal() && !is_dumb
+}
+
+/// The last line of a terminal, which says what is under way. Elsewhere nothing is shown.
+pub struct Progress {
+    is_shown: bool,
+    /// The text of the line; empty if there is none.
+    line: Mutex<String>,
+}
+
+impl Progress {
+    pub fn start() -> Self {
+        Self { is_shown: can_replace_lines(), line: Mutex::default() }
+    }
+
+    /// Replaces the line.
+    pub fn show(&self, text: &str) {
+        let mut line = self.lock();
+        *line = text.to_owned();
+        self.draw(&line);
+    }
+
+    /// Prints text to stdout above the line.
+    pub fn print(&self, text: &str) {
+        let line = self.lock();
+        self.draw("");
+        print_stdout(text);
+        self.draw(&line);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, text: &str) {
+        // A longer line would wrap, and only its end could be cleared.
+        const WIDTH: usize = 72;
+        if self.is_shown {
+            print_stderr(&format!("\r\x1b[2K{}", text.chars().take(WIDTH).collect::<String>()));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.show("");
+    }
 }
 
 /// Prints a line with its mark to stdout.

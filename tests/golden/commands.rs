@@ -56,7 +56,7 @@ fn command_help() {
     let mut document = Document::new();
     run(&mut document, &["-h"]);
     run(&mut document, &["--help"]);
-    for command in ["stdio", "setup", "check", "token", "audit", "health", "completions", "man"] {
+    for command in ["serve", "stdio", "setup", "check", "token", "audit", "health", "completions", "man"] {
         run(&mut document, &[command, "--help"]);
     }
     run(&mut document, &["audit", "verify", "--help"]);
@@ -345,6 +345,11 @@ fn command_token() {
     run(&mut document, &["token"]);
     run(&mut document, &["token", "ada.laptop", "--listen", "0.0.0.0:8000"]);
     run(&mut document, &["token", "--tls-cert", "c.pem", "--tls-key", "k.pem"]);
+    run(&mut document, &["token", "--env"]);
+    run(&mut document, &["token", "ada", "--json", "--url", "https://mcp.example.com"]);
+    run(&mut document, &["token", "--url", "https://mcp.example.com/prefix/mcp"]);
+    run(&mut document, &["token", "--url", "mcp.example.com"]);
+    run(&mut document, &["token", "--env", "--json"]);
     document.assert("token");
 }
 

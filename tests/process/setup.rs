@@ -332,6 +332,31 @@ fn a_terminal_does_not_show_the_password() {
     assert!(shown.contains("\u{1b}[32m✓\u{1b}[0m"), "colours at a terminal: {shown}");
 }
 
+#[test]
+fn no_color_and_pipes_get_plain_lines() {
+    for (variable, has_colours) in [("", true), ("1", false)] {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&master).expect("grant");
+        unlockpt(&master).expect("unlock");
+        let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("UTF-8");
+        let terminal = || File::options().read(true).write(true).open(&name).expect("the terminal");
+        let mut command = program(&["check", "--demo"]);
+        let command = command.env("NO_COLOR", variable).stdout(terminal()).stderr(terminal());
+        // The terminal ends with its last user.
+        let mut child = command.spawn().expect("start");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut shown = Vec::new();
+        // The end of a terminal is an error on Linux.
+        let _ = File::from(master).read_to_end(&mut shown);
+        assert!(child.wait().expect("an end").success());
+        let shown = String::from_utf8(shown).expect("UTF-8");
+        assert!(shown.contains("checked 0 of 1 clusters …"), "{shown}");
+        assert_eq!(shown.contains("\u{1b}[32m✓"), has_colours, "{shown}");
+    }
+    let output = program(&["check", "--demo"]).output().expect("run");
+    assert!(!text(&output).contains('\u{1b}') && text(&output).starts_with("✓ --demo"), "{}", text(&output));
+}
+
 /// Returns a node's list of certificates, with the authority that signs [`Identity::Trusted`].
 fn certificate_list() -> String {
     let settings = Node::start_as(Identity::Trusted, |_| ScriptedReply::close()).cluster_settings();

@@ -79,6 +79,21 @@ pub fn node_address(text: &str) -> Result<Endpoint, String> {
     config::parse_endpoint(text).map_err(|error| field_error("the address", &error))
 }
 
+/// Checks the URL of an MCP server, and adds the path of Streamable HTTP if it has none.
+pub fn server_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "expected a URL such as https://mcp.example.com or http://192.0.2.5:8000/mcp";
+    let (_, rest) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https")).ok_or(FORM)?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if host.is_empty()
+        || !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\`$<>".contains(&b))
+        || host.contains('@')
+    {
+        return Err(FORM.into());
+    }
+    let separator = if rest.contains('/') { "" } else { "/" };
+    Ok(if path.is_empty() { format!("{text}{separator}mcp") } else { text.to_owned() })
+}
+
 /// Parses the SHA-256 of a certificate.
 pub fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     config::parse_fingerprint(text).map_err(|error| field_error("it", &error))

@@ -1,7 +1,7 @@
 //! The Proxmox API with the rights of an administrator: through `pvesh` on a node, or after a login.
 
 use super::access::{Access, Holder, Step, USER};
-use crate::command::output::printable;
+use crate::command::output::{Mark, Progress, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::Hint;
 use proxmox_mcp::base::secret::Secret;
@@ -80,6 +80,15 @@ impl AdminApi {
             Value::Array(rows) => Ok(rows),
             _ => Err(AdminError::UnexpectedAnswer { method: Method::Get, path: path.to_owned() }),
         }
+    }
+
+    /// Takes a step, and prints it when it is done. Returns the secret of a new token.
+    pub fn take_and_print(&self, step: &Step) -> Result<Option<Secret>, AdminError> {
+        let progress = Progress::start();
+        progress.show(&format!("  {step} …"));
+        let secret = self.take(step)?;
+        progress.print(&format!("{} {step}\n", Mark::Fine));
+        Ok(secret)
     }
 
     /// Takes a step. Returns the secret of a new token.

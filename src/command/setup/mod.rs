@@ -139,8 +139,7 @@ impl<'a> Setup<'a> {
             return Err(take_back(&self.target.admin, &done, failure));
         }
         for step in &self.cleanup {
-            self.target.admin.take(step).map_err(target::failure)?;
-            print_marked(Mark::Fine, &step.to_string());
+            self.target.admin.take_and_print(step).map_err(target::failure)?;
         }
         self.finish_client(cli)?;
         print_stdout("\n");
@@ -191,9 +190,8 @@ impl<'a> Setup<'a> {
     fn make(&mut self, done: &mut Vec<Step>) -> Result<(), Failure> {
         let mut secret = None;
         for step in &self.steps {
-            let made = self.target.admin.take(step).map_err(target::failure)?;
+            let made = self.target.admin.take_and_print(step).map_err(target::failure)?;
             done.push(step.clone());
-            print_marked(Mark::Fine, &step.to_string());
             secret = made.or(secret);
         }
         let secret = secret.expect("a setup makes a token");
@@ -240,7 +238,7 @@ impl<'a> Setup<'a> {
                 "\nThe token of client \"{}\", shown once:\n  {}\n{}",
                 client.name,
                 client.token.expose(),
-                client_setup(cli.http.scheme(), cli.http.listen, Some(client.token.expose()))
+                client_setup(&url, Some(client.token.expose()))
             )),
             (None, None) => {}
         }

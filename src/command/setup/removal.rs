@@ -57,8 +57,7 @@ impl Removal<'_> {
             return Err(Failure::Runtime("nothing was changed".into()));
         }
         for step in &self.steps {
-            self.target.admin.take(step).map_err(target::failure)?;
-            print_marked(Mark::Fine, &step.to_string());
+            self.target.admin.take_and_print(step).map_err(target::failure)?;
         }
         self.remove_files()
     }
