@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// The time that all look-ups of one question have. A user waits for it.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STATE_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The least time for a look-up. A shorter one would only make the node look slow.
 const MIN_TIME: Duration = Duration::from_millis(500);
 
@@ -61,8 +61,8 @@ impl<'a> PlannedCall<'a> {
     }
 
     /// Looks up the object of a change. A read has none.
-    pub(super) fn look_up_state(&self) -> ObjectState<'a> {
-        let reader = StateReader { planned: self, deadline: Instant::now() + TIME_LIMIT };
+    pub(super) fn look_up_state(&self, deadline: Instant) -> ObjectState<'a> {
+        let reader = StateReader { planned: self, deadline };
         let path_guest = self.path_guest();
         if self.risk.is_read_only() {
             let guest = path_guest.map(|guest| GuestState {
@@ -169,7 +169,7 @@ impl<'a> StateReader<'_, 'a> {
 
     fn send(&self, path: ApiPath, params: ApiParams) -> Looked<ApiResponse> {
         if Instant::now() + MIN_TIME > self.deadline {
-            return Err(NotKnown(format!("the look-ups took longer than {} s", TIME_LIMIT.as_secs())));
+            return Err(NotKnown(format!("the look-ups took longer than {} s", STATE_TIME_LIMIT.as_secs())));
         }
         let read = self.cluster().authorize_read(CallPurpose::Lookup, path, params);
         let read = read.map_err(|denied| NotKnown(denied.to_string()))?;

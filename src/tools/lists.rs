@@ -40,7 +40,7 @@ pub(super) const GET_CLUSTER_RESOURCES: ToolDefinition = ToolDefinition {
         optional(
             "type",
             ParameterKind::Choice(&["vm", "node", "storage", "sdn"]),
-            "only these; vm means VMs and containers; leave it out for everything, pools included",
+            "vm: VMs and containers; default: everything, pools included",
         ),
     ],
     effect: ToolEffect::ReadOnly,
