@@ -19,11 +19,18 @@ pub(super) fn describe_all(
     render(&descriptions.collect::<Vec<_>>())
 }
 
-/// Returns what these calls would send, and their risks, as text.
+/// Returns what these calls to one cluster would send, their risks and their undo, as text.
 pub fn describe_dry_runs(calls: &[Authorized<'_>]) -> String {
     let planned: Vec<_> = calls.iter().map(Authorized::planned).collect();
     let needs_confirmation = calls.iter().any(Authorized::needs_confirmation);
-    describe_all(&planned, |descriptions| describe_dry_run(descriptions, needs_confirmation))
+    let text = describe_all(&planned, |descriptions| {
+        let undos = planned.iter().zip(descriptions).map(|(call, description)| {
+            let object = description.state.options.as_ref().and_then(|options| options.as_ref().ok());
+            call.find_undo(&call.complete_state_before(object))
+        });
+        describe_dry_run(descriptions, &undos.collect::<Vec<_>>(), needs_confirmation)
+    });
+    planned.first().expect("only calls are described").cluster.redact(text)
 }
 
 fn describe<'c>(call: &'c PlannedCall<'_>, facts: &'c [Fact], state: &'c ObjectState<'c>) -> CallDescription<'c> {

@@ -212,6 +212,8 @@ mod tests {
             "/nodes/pve1/tasks",
             "/nodes/pve1/certificates/info",
             "/nodes/pve1/replication",
+            "/nodes/pve1/apt/update",
+            "/nodes/pve1/subscription",
             "/nodes/pve1/storage/local/content",
             "/nodes/pve1/qemu/100/status/current",
             "/nodes/pve1/lxc/100/config",

@@ -34,6 +34,9 @@ pub struct PlannedCall<'a> {
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path and the parameters, as the caller may read them.
     pub(super) notes: Vec<String>,
+    /// The guest that the path of a change means, where the caller left its node or its number out. An answer that
+    /// names the guest does not need it.
+    pub(super) location: Option<String>,
     /// Only the rows of software-defined networks are wanted of the list of all resources.
     pub(super) is_sdn_list: bool,
 }
@@ -123,6 +126,7 @@ impl<'a> PlannedCall<'a> {
             risk_reasons: Vec::new(),
             guests: None,
             notes: Vec::new(),
+            location: None,
             is_sdn_list: false,
         }
     }

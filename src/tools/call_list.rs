@@ -209,10 +209,11 @@ impl ListRun<'_> {
         match (&outcome.follow_up, upid) {
             (Some(FollowUpKind::Command { status, pid }), _) if self.waits => {
                 let (status, pid) = (status.clone(), pid.clone());
-                self.follow_command(&cluster, outcome.notes, &status, &pid)
+                let notes = outcome.location.into_iter().chain(outcome.notes).collect();
+                self.follow_command(&cluster, notes, &status, &pid)
             }
             (_, Some(upid)) if self.waits => self.follow_task(&cluster, outcome, &upid),
-            _ => render_answer(outcome, max_bytes),
+            _ => render_answer(&cluster, outcome, max_bytes),
         }
     }
 
@@ -227,6 +228,7 @@ impl ListRun<'_> {
             }
         };
         let mut task = FollowedTask::own(upid, notes);
+        (task.location, task.changed) = (outcome.location, outcome.changed);
         task.starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
         let deadline = self.deadline.max(Instant::now() + MIN_WAIT);
         let limits = WaitLimits { deadline, running_until: None };
@@ -285,9 +287,18 @@ impl ListRun<'_> {
     }
 }
 
-/// Returns the answer of a call that is not followed.
-fn render_answer(outcome: Outcome, max_bytes: usize) -> CallEnd {
-    let Outcome { response, mut notes, .. } = outcome;
+/// Returns the answer of a call that is not followed. After a change, the object is read again and described.
+fn render_answer(cluster: &ClusterHandle<'_>, outcome: Outcome, max_bytes: usize) -> CallEnd {
+    let Outcome { response, mut notes, is_change, changed, location, .. } = outcome;
+    let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    if lines.is_empty() {
+        notes.splice(0..0, location);
+    }
+    if is_change && response.data() == "null" {
+        let text = if lines.is_empty() { "the answer of Proxmox is empty".to_owned() } else { lines.join("\n") };
+        return CallEnd::Done(text + &format_notes('\n', &notes));
+    }
+    notes.splice(0..0, lines);
     let options = OutputOptions::parse(&OutputArguments::default()).expect("no arguments are valid arguments");
     let is_task = serde_json::from_str::<String>(response.data()).is_ok_and(|text| Upid::parse(&text).is_ok());
     notes.extend(is_task.then(|| "a task, which continues: wait_for_task waits for its end".to_owned()));
