@@ -8,6 +8,7 @@ mod arguments;
 mod audit_disk_full;
 mod audit_log;
 mod background_tasks;
+mod call_lists;
 mod cases;
 mod change_lookups;
 mod confirmations;
