@@ -193,7 +193,8 @@ pub(crate) fn refresh_updates(state: &mut ClusterState, call: &Invocation<'_>) -
 pub(crate) fn list_versions(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
     let row = |(package, version): (&str, &str)| {
         json!({"Package": package, "OldVersion": version, "Version": version, "CurrentState": "Installed",
-            "Arch": "amd64", "Origin": "Proxmox"})
+            "Arch": "amd64", "Origin": "Proxmox", "Priority": "optional", "Section": "admin", "Title": package,
+            "Description": package})
     };
     let packages = [
         ("proxmox-ve", "9.2.0"),
@@ -215,6 +216,7 @@ pub(crate) fn list_certificates(state: &mut ClusterState, call: &Invocation<'_>)
     Ok(json!([{"filename": "pve-ssl.pem", "subject": subject, "issuer": issuer,
         "fingerprint": certificate_fingerprint(node), "notbefore": booted - 8_000_000,
         "notafter": booted + 55_000_000, "san": ["127.0.0.1", "localhost", node.ip, node.name],
+        "pem": format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", "ZGVtbyBjZXJ0aWZpY2F0ZQ=="),
         "public-key-type": "rsaEncryption", "public-key-bits": 2048}]))
 }
 

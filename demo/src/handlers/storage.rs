@@ -184,7 +184,17 @@ pub(crate) fn update_volume(state: &mut ClusterState, call: &Invocation<'_>) -> 
 /// DELETE …/content/{volume}
 pub(crate) fn delete_volume(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     require_on_storage(state, call, "Datastore.Allocate")?;
-    let volume = &state.volumes[find_volume(state, call)?];
+    let Ok(index) = find_volume(state, call) else {
+        state.storage(call.text("storage"))?;
+        let name = call.text("volume").rsplit('/').next().unwrap_or_default();
+        let error = format!("unlink '{name}' failed - No such file or directory");
+        return TaskBuilder::new(call.node(), "imgdel", call.text("storage")).fail_with(Some(error)).start(
+            state,
+            &call.caller.id,
+            |_| Ok(()),
+        );
+    };
+    let volume = &state.volumes[index];
     let (volid, node) = (volume.volid.clone(), volume.node.clone());
     if volume.protected {
         return fail(format!("volume '{volid}' is protected - remove its protection first"));
@@ -210,6 +220,8 @@ pub(crate) fn create_volume(state: &mut ClusterState, call: &Invocation<'_>) -> 
         return parameter_error("size", "value does not match the regex pattern");
     };
     let kind = state.guests.get(&vmid).map_or(GuestKind::Qemu, |guest| guest.kind);
-    let volid = state.allocate_volume(call.node(), call.text("storage"), kind, vmid, size.saturating_mul(unit))?;
+    let format = call.optional_text("format").unwrap_or("raw");
+    let volid =
+        state.allocate_volume(call.node(), call.text("storage"), kind, vmid, size.saturating_mul(unit), format)?;
     Ok(volid.into())
 }

@@ -1,13 +1,13 @@
 //! Routes of the nodes and their tasks.
 
-use super::route::Access::{AnyPrivilege, Privilege};
+use super::route::Access::{AlternativePrivileges, AnyPrivilege, Privilege};
 use super::route::Action::{Directory, Fixed, Handler, Refusal};
 use super::route::{
     ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, NODE_PARAM, Route, delete, get, get_protected, post,
 };
 use crate::handlers::{backup, cluster, disks, nodes, tasks};
-use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Text, Vmid};
-use crate::parameters::{MAX, MIN, NODE_NAME, Parameter, STORAGE_ID, optional, required};
+use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Pattern, Text, Vmid};
+use crate::parameters::{MAX, MIN, NODE_NAME, Parameter, STORAGE_ID, TASK_STATUS_LIST, optional, required};
 use serde_json::json;
 
 #[rustfmt::skip]
@@ -27,6 +27,8 @@ const SERVICE_PARAMS: &[Parameter] = &[
     ])),
 ];
 const NODE_AUDIT: Access = Privilege("/nodes/{node}", "Sys.Audit");
+/// Privileges propagate downwards, so those on / need no rule of their own.
+const DISK_LIST_AUDIT: Access = AlternativePrivileges("/nodes/{node}", &["Sys.Audit"]);
 const NODE_MODIFY: Access = Privilege("/nodes/{node}", "Sys.Modify");
 const NODE_LOG: Access = Privilege("/nodes/{node}", "Sys.Syslog");
 
@@ -62,7 +64,7 @@ pub(super) static ROUTES: &[Route] = &[
     ])),
     get("/nodes/{node}/apt/changelog", NODE_MODIFY, &[
         NODE_PARAM,
-        &[required("name", Text), optional("version", Text)],
+        &[required("name", Pattern(|t| t.len() > 1)), optional("version", Text)],
     ], Fixed(|| {
         json!("  * update to the latest upstream stable release\n\n  * fix a regression of the last one\n")
     })),
@@ -91,7 +93,7 @@ pub(super) static ROUTES: &[Route] = &[
     ], Handler(nodes::refresh_updates)),
     get("/nodes/{node}/apt/versions", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::list_versions)),
     get("/nodes/{node}/capabilities/qemu/migration", NODE_AUDIT, &[NODE_PARAM], Fixed(|| json!({
-        "has-dbus-vmstate": 1,
+        "has-dbus-vmstate": true,
     }))),
     get_protected(
         "/nodes/{node}/ceph/status", CEPH_AUDIT, &[NODE_PARAM], Refusal("binary not installed: /usr/bin/ceph-mon"),
@@ -111,7 +113,7 @@ pub(super) static ROUTES: &[Route] = &[
         "directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs",
     ])),
     get_protected("/nodes/{node}/disks/directory", AUDIT, &[NODE_PARAM], Fixed(|| json!([]))),
-    get_protected("/nodes/{node}/disks/list", NODE_AUDIT, &[
+    get_protected("/nodes/{node}/disks/list", DISK_LIST_AUDIT, &[
         NODE_PARAM,
         &[
             optional("include-partitions", Boolean), optional("skipsmart", Boolean),
@@ -152,6 +154,8 @@ pub(super) static ROUTES: &[Route] = &[
         {
             "id": "0000:41:00.0", "class": "0x010802", "vendor": "0x144d", "vendor_name": "Samsung Electronics Co Ltd",
             "device": "0xa80a", "device_name": "NVMe SSD Controller PM9A1/PM9A3/980PRO", "iommugroup": 14,
+            "subsystem_vendor": "0x144d", "subsystem_vendor_name": "Samsung Electronics Co Ltd",
+            "subsystem_device": "0xa801",
         },
     ]))),
     get_protected("/nodes/{node}/hardware/usb", MODIFY, &[NODE_PARAM], Fixed(|| json!([
@@ -237,7 +241,7 @@ pub(super) static ROUTES: &[Route] = &[
         PAGE_PARAMS,
         &[
             optional("errors", Boolean), optional("since", Integer(MIN, MAX)),
-            optional("source", OneOf(&["archive", "active", "all"])), optional("statusfilter", Text),
+            optional("source", OneOf(&["archive", "active", "all"])), optional("statusfilter", TASK_STATUS_LIST),
             optional("typefilter", Text), optional("until", Integer(MIN, MAX)), optional("userfilter", Text),
             optional("vmid", Vmid),
         ],
@@ -257,8 +261,8 @@ pub(super) static ROUTES: &[Route] = &[
         BACKUP_PARAMS,
         &[optional("job-id", MaxText(50)), optional("stdout", Boolean)],
     ], Handler(backup::create_backups)),
-    get("/nodes/{node}/vzdump/defaults", ANYONE, &[NODE_PARAM, &[optional("storage", STORAGE_ID)]], Fixed(|| json!({
-        "mode": "snapshot", "compress": "0", "ionice": 7, "lockwait": 180, "stopwait": 10, "stdexcludes": 1,
-        "remove": 1, "prune-backups": "keep-all=1",
-    }))),
+    get("/nodes/{node}/vzdump/defaults", ANYONE, &[
+        NODE_PARAM,
+        &[optional("storage", STORAGE_ID)],
+    ], Handler(backup::read_defaults)),
 ];

@@ -5,6 +5,7 @@ mod guests;
 mod history;
 
 use crate::model::node::Node;
+use crate::model::pool::Pool;
 use crate::model::storage::Storage;
 use crate::options::Options;
 use crate::state::ClusterState;
@@ -18,8 +19,10 @@ pub(crate) fn new_cluster(options: &Options, secrets: &Secrets) -> io::Result<Cl
     let mut state = ClusterState::new(options);
     state.nodes = nodes(state.now);
     state.storages = storages();
-    state.pools.insert("prod".into(), "production guests".into());
-    state.pools.insert("stage".into(), "staging, may be wiped".into());
+    let pool = |comment: &str| Pool { comment: Some(comment.into()), ..Pool::default() };
+    state.pools.insert("prod".into(), pool("production guests"));
+    state.pools.insert("stage".into(), pool("staging, may be wiped"));
+    state.aliases.insert("office".into(), ("192.0.2.0/24".into(), Some("office network".into())));
     guests::add_guests(&mut state);
     history::add_history(&mut state);
     state.accounts = accounts::new_accounts(options.release, secrets, state.seconds())?;
