@@ -9,7 +9,7 @@ use crate::model::pool::Pool;
 use crate::model::storage::{Storage, Volume};
 use crate::options::{Options, Release};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Number of ended tasks that are remembered.
@@ -45,6 +45,10 @@ pub(crate) struct ClusterState {
     pub(crate) backup_jobs: Vec<Value>,
     /// Rules of HA by their name.
     pub(crate) ha_rules: BTreeMap<String, serde_json::Map<String, Value>>,
+    /// Services that a caller has stopped, by node and name.
+    pub(crate) stopped_services: BTreeSet<(String, String)>,
+    /// Replication jobs by their id (`100-0`).
+    pub(crate) replication_jobs: BTreeMap<String, serde_json::Map<String, Value>>,
     /// HA resources by their id (`vm:104`).
     pub(crate) ha_resources: BTreeMap<String, Value>,
     /// Firewall rules of the guests, by vmid.
@@ -138,6 +142,8 @@ impl ClusterState {
             pools: BTreeMap::new(),
             accounts: Accounts::default(),
             backup_jobs: Vec::new(),
+            stopped_services: BTreeSet::new(),
+            replication_jobs: BTreeMap::new(),
             ha_rules: BTreeMap::new(),
             ha_resources: BTreeMap::new(),
             firewall_rules: BTreeMap::new(),
@@ -235,7 +241,7 @@ impl ClusterState {
 
     /// Returns the used bytes of a storage on a node. Volumes can claim more than there is.
     pub(crate) fn claimed_space(&self, storage: &Storage, node: &str) -> u64 {
-        storage.other + self.volumes_on(storage.name, node).map(|volume| volume.used).sum::<u64>()
+        storage.other + self.volumes_on(&storage.name, node).map(|volume| volume.used).sum::<u64>()
     }
 
     /// Returns the used bytes of a storage on a node, at most its size.
@@ -254,7 +260,7 @@ impl ClusterState {
         format: &str,
     ) -> ApiResult<String> {
         let storage = self.storage(storage)?;
-        let (name, content) = (storage.name, kind.disk_content());
+        let (name, content) = (storage.name.clone(), kind.disk_content());
         if !storage.accepts(content) {
             return fail(format!("storage '{name}' does not support content-type '{content}'"));
         }
@@ -263,7 +269,7 @@ impl ClusterState {
             "raw" => "raw",
             format => return fail(format!("unsupported format '{format}'")),
         };
-        let volume_id = |n: u32| match storage.plugin {
+        let volume_id = |n: u32| match storage.plugin.as_str() {
             "lvmthin" => format!("{name}:vm-{vmid}-disk-{n}"),
             _ => format!("{name}:{vmid}/vm-{vmid}-disk-{n}.{format}"),
         };

@@ -15,7 +15,7 @@ pub(crate) fn demo() -> Demo {
     demo_with(|o| o.task_step = Duration::from_millis(1))
 }
 
-fn demo_with(change: impl FnOnce(&mut Options)) -> Demo {
+pub(crate) fn demo_with(change: impl FnOnce(&mut Options)) -> Demo {
     let mut options = Options::default();
     change(&mut options);
     Demo::start_with(options).unwrap()
@@ -35,7 +35,7 @@ fn connect(cluster: &ClusterConfig) -> TcpStream {
 pub(crate) struct Answer {
     pub(crate) line: String,
     headers: Vec<String>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -121,7 +121,7 @@ pub(crate) fn errors(answer: &Answer) -> Value {
 }
 
 /// Repeats a request until its answer is as expected.
-fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = ask() {
@@ -133,7 +133,7 @@ fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits for the task that this call starts. Returns its exit status and its log.
-fn task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> (String, Vec<String>) {
+pub(crate) fn task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> (String, Vec<String>) {
     let upid = call(cluster, method, path, form).data();
     let upid = upid.as_str().expect("a UPID").to_string();
     let node = upid.split(':').nth(1).unwrap().to_string();
@@ -143,7 +143,7 @@ fn task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> (Strin
     (exit, log.as_array().unwrap().iter().map(|l| l["t"].as_str().unwrap().into()).collect())
 }
 
-fn run_task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> Vec<String> {
+pub(crate) fn run_task(cluster: &ClusterConfig, method: &str, path: &str, form: &str) -> Vec<String> {
     let (exit, log) = task(cluster, method, path, form);
     assert_eq!(exit, "OK", "{method} {path}: {log:?}");
     assert_eq!(log.last().unwrap(), "TASK OK");

@@ -12,6 +12,7 @@ mod cases;
 mod confirmations;
 mod demo;
 mod demo_accounts;
+mod demo_changes;
 mod depth;
 mod describe;
 mod failover;

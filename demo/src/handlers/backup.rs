@@ -219,10 +219,16 @@ pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) ->
         }
         free -= size;
         let backup_node = (!storage.shared).then(|| node.into());
+        // Two backups of one second need two names.
+        let is_free = |time: &i64| {
+            let volid = backup_volume(guest, storage_name, None, size, *time).volid;
+            state.volumes.iter().all(|volume| volume.volid != volid)
+        };
+        let time = (state.seconds()..).find(is_free).expect("a second without a backup");
         let backup = Volume {
             notes: Some(notes.replace("{{guestname}}", &guest.name())),
             protected: call.flag("protected"),
-            ..backup_volume(guest, storage_name, backup_node, size, state.seconds())
+            ..backup_volume(guest, storage_name, backup_node, size, time)
         };
         task = task
             .line(format!("INFO: creating archive '{}'", backup.volid))
@@ -237,10 +243,9 @@ pub(crate) fn create_backups(state: &mut ClusterState, call: &Invocation<'_>) ->
     let result = if has_failed { "with errors" } else { "successfully" };
     let storage_name = storage_name.to_string();
     task.line(format!("INFO: Backup job finished {result}")).start(state, &call.caller.id, move |state| {
-        let ctime = state.seconds();
         for backup in backups {
             let vmid = backup.vmid.expect("a backup has a guest");
-            state.volumes.push(Volume { ctime, ..backup });
+            state.volumes.push(backup);
             if removes {
                 let old = removable_backups(state, &storage_name, vmid, &retention);
                 state.volumes.retain(|volume| !old.contains(&volume.volid));

@@ -39,7 +39,7 @@ pub(crate) fn list_resources(state: &mut ClusterState, call: &Invocation<'_>) ->
     for node in &state.nodes {
         if is_wanted("storage") {
             let is_visible = |name: &str| call.allows(state, &format!("/storage/{name}"), "Datastore.Audit");
-            let storages = state.storages.iter().filter(|storage| is_visible(storage.name));
+            let storages = state.storages.iter().filter(|storage| is_visible(&storage.name));
             rows.extend(storages.map(|storage| storage::resource_row(state, storage, node.name)));
         }
         // A filter has no word for these rows since 9.1, and `sdn` selects none.

@@ -208,15 +208,14 @@ fn check_option_privileges(state: &ClusterState, call: &Invocation<'_>, guest: &
 }
 
 /// Deletes an option. A disk is kept as an unused one, and the volume of an unused one is removed.
-fn delete_option(state: &mut ClusterState, guest: &mut Guest, option: &str) -> ApiResult<()> {
+pub(super) fn delete_option(state: &mut ClusterState, guest: &mut Guest, option: &str) -> ApiResult<()> {
     let Some(value) = guest.config.remove(option) else { return Ok(()) };
     let value = value_text(&value);
     let volid = volume_id(&value);
     if option.starts_with("unused") {
         state.volumes.retain(|volume| volume.volid != volid);
     } else if is_disk(option) && state.volumes.iter().any(|v| v.volid == volid && v.vmid == Some(guest.vmid)) {
-        let is_free = |slot: &String| !guest.config.contains_key(slot);
-        let Some(slot) = (0..256).map(|n| format!("unused{n}")).find(is_free) else {
+        let Some(slot) = guest.free_unused_slot() else {
             return fail("Too many unused volumes - please delete some of them first");
         };
         guest.config.insert(slot, volid.into());
@@ -341,7 +340,7 @@ fn prepare_disk(
         let format = value.split(',').find_map(|part| part.strip_prefix("format=")).unwrap_or("raw");
         (state.allocate_volume(&guest.node, storage, guest.kind, guest.vmid, size, format)?, size)
     } else {
-        let plugin = state.storage(storage)?.plugin;
+        let plugin = &state.storage(storage)?.plugin;
         if !name.contains('/') && plugin != "lvmthin" {
             return fail(format!("unable to parse directory volume name '{name}'"));
         }

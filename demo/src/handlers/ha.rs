@@ -4,6 +4,8 @@ use super::power;
 use crate::error::{ApiResult, fail, parameter_error};
 use crate::invocation::Invocation;
 use crate::model::guest::Guest;
+use crate::model::node::Node;
+use crate::parameters::MISSING_PARAMETER;
 use crate::state::{ClusterState, TaskBuilder};
 use crate::units::format_time;
 use serde_json::{Map, Value, json};
@@ -112,7 +114,7 @@ pub(crate) fn read_manager_status(state: &mut ClusterState, _: &Invocation<'_>) 
         })
         .collect();
     let local = state.local_node();
-    let manager = |node: &crate::model::node::Node| {
+    let manager = |node: &Node| {
         (node.name.into(), json!({"mode": "active", "state": "active", "results": {}, "timestamp": state.seconds()}))
     };
     let managers: Map<String, Value> = state.nodes.iter().map(manager).collect();
@@ -262,7 +264,7 @@ fn check_rule(state: &ClusterState, name: &str, kind: &str, rule: &Map<String, V
 /// Fails if the call lacks one of the parameters.
 fn require_params(call: &Invocation<'_>, names: &[&str]) -> ApiResult<()> {
     match names.iter().find(|name| !call.params.contains_key(**name)) {
-        Some(name) => parameter_error(name, crate::parameters::MISSING_PARAMETER),
+        Some(name) => parameter_error(name, MISSING_PARAMETER),
         None => Ok(()),
     }
 }

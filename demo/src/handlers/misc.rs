@@ -49,11 +49,6 @@ pub(crate) fn read_matcher(_: &mut ClusterState, call: &Invocation<'_>) -> ApiRe
     }
 }
 
-/// GET /cluster/replication/{id} and /nodes/{node}/replication/{id}/…
-pub(crate) fn fail_without_replication(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
-    parameter_error("id", format!("No such job '{}'", call.text("id")))
-}
-
 /// GET /cluster/sdn/controllers/{controller} and /cluster/sdn/dns/{dns}
 pub(crate) fn fail_without_sdn(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
     let id = call.optional_text("controller").or(call.optional_text("dns")).unwrap_or_default();

@@ -3,7 +3,7 @@
 use crate::error::ApiResult;
 use crate::invocation::Invocation;
 use crate::model::storage::Volume;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, TaskBuilder};
 use crate::units::{DAY, format_archive_time};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,32 @@ pub(crate) fn list_prunable(state: &mut ClusterState, call: &Invocation<'_>) -> 
         rows.push(json!({"volid": volume.volid, "ctime": volume.ctime, "type": kind, "vmid": vmid, "mark": mark}));
     }
     Ok(Value::Array(rows))
+}
+
+/// DELETE …/prunebackups: removes the backups that the retention does not keep.
+pub(crate) fn prune(state: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let storage = call.text("storage");
+    let path = format!("/storage/{storage}");
+    match call.integer("vmid") {
+        Some(vmid) if !call.allows(state, &path, "Datastore.Allocate") => {
+            call.require(state, &path, "Datastore.AllocateSpace")?;
+            call.require(state, &format!("/vms/{vmid}"), "VM.Backup")?;
+        }
+        _ => call.require(state, &path, "Datastore.Allocate")?,
+    }
+    let rows = list_prunable(state, call)?;
+    let marked = |mark: &str| -> Vec<String> {
+        let rows = rows.as_array().into_iter().flatten().filter(|row| row["mark"] == mark);
+        rows.filter_map(|row| row["volid"].as_str().map(String::from)).collect()
+    };
+    let removed = marked("remove");
+    TaskBuilder::new(call.node(), "prunebackups", storage)
+        .lines(marked("keep").into_iter().map(|volid| format!("keep {volid}")))
+        .lines(removed.iter().map(|volid| format!("removing backup '{volid}'")))
+        .start(state, &call.caller.id, move |state| {
+            state.volumes.retain(|volume| !removed.contains(&volume.volid));
+            Ok(())
+        })
 }
 
 #[cfg(test)]

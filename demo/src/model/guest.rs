@@ -311,6 +311,11 @@ impl Guest {
         disks
     }
 
+    /// Returns the first option for an unused disk that the guest does not have.
+    pub(crate) fn free_unused_slot(&self) -> Option<String> {
+        (0..256).map(|n| format!("unused{n}")).find(|slot| !self.config.contains_key(slot))
+    }
+
     /// Returns the snapshot of that name.
     pub(crate) fn snapshot(&self, name: &str) -> ApiResult<&Snapshot> {
         match self.snapshots.iter().find(|snapshot| snapshot.name == name) {

@@ -5,7 +5,7 @@ use super::route::Action::{Directory, Fixed, Handler, Refusal};
 use super::route::{
     ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, Route, delete, get, get_protected, post, put,
 };
-use crate::handlers::{backup, cluster, firewall, ha, misc, pools, tasks};
+use crate::handlers::{backup, cluster, firewall, ha, misc, pools, replication, tasks};
 use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Text, Vmid};
 use crate::parameters::{CALENDAR_EVENT, CONFIG_ID, MAX, NODE_NAME, POOL_ID, Parameter, optional, required};
 use serde_json::json;
@@ -132,7 +132,7 @@ pub(super) static ROUTES: &[Route] = &[
         },
     ]))),
     get("/cluster/options", ANYONE, &[], Handler(cluster::read_options)),
-    get("/cluster/replication", ANYONE, &[], Fixed(|| json!([]))),
+    get("/cluster/replication", ANYONE, &[], Handler(replication::list_jobs)),
     get("/cluster/resources", ANYONE, &[&[
         optional("type", OneOf(&["vm", "storage", "node", "sdn"])),
     ]], Handler(cluster::list_resources)),

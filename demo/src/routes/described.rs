@@ -2,7 +2,9 @@
 
 use super::route::Action::{Directory, Fixed, Handler, Refusal};
 use super::route::{Route, described};
-use crate::handlers::{access, agent, firewall, guest_config, guests, ha, misc, pools, retention};
+use crate::handlers::{
+    access, agent, downloads, firewall, guest_config, guests, ha, misc, moves, pools, replication, retention, storage,
+};
 use serde_json::json;
 
 const NO_CEPH: &str = "binary not installed: /usr/bin/ceph-mon";
@@ -96,9 +98,13 @@ pub(super) static ROUTES: &[Route] = &[
     described("GET", "/cluster/notifications/matchers/{name}", Handler(misc::read_matcher)),
     described("GET", "/cluster/qemu", Directory("name", &["cpu-flags", "custom-cpu-models"])),
     described("GET", "/cluster/qemu/custom-cpu-models", Fixed(|| json!([]))),
-    described("GET", "/cluster/replication/{id}", Handler(misc::fail_without_replication)),
+    described("POST", "/cluster/replication", Handler(replication::create_job)),
+    described("GET", "/cluster/replication/{id}", Handler(replication::read_job)),
+    described("PUT", "/cluster/replication/{id}", Handler(replication::update_job)),
+    described("DELETE", "/cluster/replication/{id}", Handler(replication::delete_job)),
     described("GET", "/nodes/{node}/replication/{id}", Directory("name", &["schedule_now", "log", "status"])),
-    described("GET", "/nodes/{node}/replication/{id}/log|status", Handler(misc::fail_without_replication)),
+    described("GET", "/nodes/{node}/replication/{id}/status", Handler(replication::read_status)),
+    described("POST", "/nodes/{node}/replication/{id}/schedule_now", Handler(replication::schedule_now)),
     described("GET", "/cluster/sdn/controllers|dns", Fixed(|| json!([]))),
     described("GET", "/cluster/sdn/controllers/{controller}", Handler(misc::fail_without_sdn)),
     described("GET", "/cluster/sdn/dns/{dns}", Handler(misc::fail_without_sdn)),
@@ -138,7 +144,16 @@ pub(super) static ROUTES: &[Route] = &[
     described("GET", "/nodes/{node}/hardware/pci/{pci-id-or-mapping}/mdev", Fixed(|| json!([]))),
     described("GET", "/nodes/{node}/query-oci-repo-tags", Refusal("Install 'skopeo' to list tags from OCI registries.")),
     described("GET", "/nodes/{node}/storage/{storage}/prunebackups", Handler(retention::list_prunable)),
+    described("DELETE", "/nodes/{node}/storage/{storage}/prunebackups", Handler(retention::prune)),
+    described("POST", "/nodes/{node}/storage/{storage}/download-url", Handler(downloads::download_url)),
+    described("POST", "/nodes/{node}/aplinfo", Handler(downloads::download_template)),
+    described("POST", "/storage", Handler(storage::create_storage)),
+    described("PUT", "/storage/{storage}", Handler(storage::update_storage)),
+    described("DELETE", "/storage/{storage}", Handler(storage::delete_storage)),
     // guests
+    described("POST", "/nodes/{node}/qemu/{vmid}/move_disk", Handler(moves::move_disk)),
+    described("PUT", "/nodes/{node}/qemu/{vmid}/unlink", Handler(moves::unlink_disks)),
+    described("POST", "/nodes/{node}/lxc/{vmid}/move_volume", Handler(moves::move_disk)),
     described("GET", "/nodes/{node}/lxc/{vmid}/migrate", Handler(guests::check_migration)),
     described("GET", "/nodes/{node}/qemu/{vmid}/cloudinit/dump", Handler(guest_config::dump_cloudinit)),
     described("GET", "/nodes/{node}/qemu/{vmid}/agent/get-memory-blocks", Handler(agent::list_memory_blocks)),

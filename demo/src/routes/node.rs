@@ -5,7 +5,7 @@ use super::route::Action::{Directory, Fixed, Handler, Refusal};
 use super::route::{
     ANYONE, AUDIT, Access, BACKUP_PARAMS, CEPH_AUDIT, MODIFY, NODE_PARAM, Route, delete, get, get_protected, post,
 };
-use crate::handlers::{backup, cluster, disks, nodes, tasks};
+use crate::handlers::{backup, cluster, disks, nodes, replication, tasks};
 use crate::parameters::ParameterType::{Boolean, Integer, MaxText, OneOf, Pattern, Text, Vmid};
 use crate::parameters::{MAX, MIN, NODE_NAME, Parameter, STORAGE_ID, TASK_STATUS_LIST, optional, required};
 use serde_json::json;
@@ -42,23 +42,7 @@ pub(super) static ROUTES: &[Route] = &[
         "startall", "status", "stopall", "storage", "subscription", "suspendall", "syslog", "tasks", "termproxy",
         "time", "version", "vncshell", "vzdump", "wakeonlan",
     ])),
-    get("/nodes/{node}/aplinfo", ANYONE, &[NODE_PARAM], Fixed(|| json!([
-        {
-            "template": "debian-13-standard_13.1-2_amd64.tar.zst", "package": "debian-13-standard", "version": "13.1-2",
-            "os": "debian-13", "section": "system", "type": "lxc", "architecture": "amd64",
-            "headline": "Debian 13 Trixie (standard)",
-        },
-        {
-            "template": "ubuntu-24.04-standard_24.04-2_amd64.tar.zst", "package": "ubuntu-24.04-standard",
-            "version": "24.04-2", "os": "ubuntu-24.04", "section": "system", "type": "lxc", "architecture": "amd64",
-            "headline": "Ubuntu 24.04 Noble (standard)",
-        },
-        {
-            "template": "alpine-3.22-default_20250617_amd64.tar.xz", "package": "alpine-3.22-default",
-            "version": "20250617", "os": "alpine", "section": "system", "type": "lxc", "architecture": "amd64",
-            "headline": "LXC default image for alpine 3.22",
-        },
-    ]))),
+    get("/nodes/{node}/aplinfo", ANYONE, &[NODE_PARAM], Fixed(nodes::templates)),
     get("/nodes/{node}/apt", ANYONE, &[NODE_PARAM], Directory("id", &[
         "changelog", "repositories", "update", "versions",
     ])),
@@ -188,7 +172,10 @@ pub(super) static ROUTES: &[Route] = &[
         NODE_PARAM,
         &[required("iface", MaxText(20))],
     ], Handler(nodes::read_interface)),
-    get_protected("/nodes/{node}/replication", ANYONE, &[NODE_PARAM, &[optional("guest", Vmid)]], Fixed(|| json!([]))),
+    get_protected("/nodes/{node}/replication", ANYONE, &[
+        NODE_PARAM,
+        &[optional("guest", Vmid)],
+    ], Handler(replication::list_status)),
     get_protected("/nodes/{node}/report", NODE_AUDIT, &[NODE_PARAM], Handler(nodes::read_report)),
     get_protected(
         "/nodes/{node}/rrddata", NODE_AUDIT, &[NODE_PARAM, NODE_TIMEFRAME_PARAMS], Handler(nodes::read_time_series),
@@ -209,9 +196,9 @@ pub(super) static ROUTES: &[Route] = &[
     get("/nodes/{node}/services/{service}", NODE_AUDIT, &[SERVICE_PARAMS], Directory("subdir", &[
         "state", "start", "stop", "restart", "reload",
     ])),
-    post("/nodes/{node}/services/{service}/restart|reload", NODE_MODIFY, &[
+    post("/nodes/{node}/services/{service}/start|stop|restart|reload", NODE_MODIFY, &[
         SERVICE_PARAMS,
-    ], Handler(nodes::restart_service)),
+    ], Handler(nodes::control_service)),
     get_protected(
         "/nodes/{node}/services/{service}/state", NODE_AUDIT, &[SERVICE_PARAMS], Handler(nodes::read_service),
     ),
