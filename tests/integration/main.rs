@@ -14,6 +14,7 @@ mod change_lookups;
 mod confirmations;
 mod demo;
 mod demo_accounts;
+mod demo_changes;
 mod depth;
 mod describe;
 mod failover;
