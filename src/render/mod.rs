@@ -16,6 +16,7 @@ pub mod object_state;
 pub mod operation;
 pub mod outcome;
 pub mod output;
+pub mod overview;
 pub mod plan;
 pub mod question;
 pub mod quoted;

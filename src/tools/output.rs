@@ -2,6 +2,7 @@
 
 use crate::call::{ApiResponse, ClusterHandle};
 use crate::mcp::catalog::ToolOutput;
+use crate::mcp::content::Content;
 use crate::pve::path::ApiPath;
 use crate::render::list::RenderedList;
 use crate::render::output::{OutputError, OutputOptions, RenderedResult};
@@ -60,6 +61,15 @@ pub(super) fn render_answer(
 pub(super) fn json_output(text: String, wants_structured: bool) -> ToolOutput {
     let structured = wants_structured.then(|| format!("{{\"data\":{text}}}"));
     ToolOutput::with_structured(text, structured)
+}
+
+/// Returns the texts of an output, with its notes.
+pub(super) fn join_output(output: ToolOutput) -> String {
+    let texts = output.content.into_iter().filter_map(|content| match content {
+        Content::Text(text) => Some(text),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n") + &format_notes('\n', &output.notes)
 }
 
 /// Returns notes in parentheses, to follow `separator` at the end of a text.

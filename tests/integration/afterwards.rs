@@ -44,8 +44,16 @@ fn change_ends_with_the_object_as_it_is() {
             "VM 106 \"staging01\" is stopped on pve2, because the snapshot has no memory",
         ),
         ("PUT /qemu/106/config", json!({"memory": 2048}), "now has memory 2048; nothing waits for a restart"),
-        ("PUT /qemu/100/config", json!({"memory": 2048}), "waits for its next start with memory 2048 (until then 8192)"),
-        ("PUT /qemu/106/resize", json!({"disk": "scsi0", "size": "+1G"}), "scsi0 is now local-lvm:vm-106-disk-0,size=33G"),
+        (
+            "PUT /qemu/100/config",
+            json!({"memory": 2048}),
+            "waits for its next start with memory 2048 (until then 8192)",
+        ),
+        (
+            "PUT /qemu/106/resize",
+            json!({"disk": "scsi0", "size": "+1G"}),
+            "scsi0 is now local-lvm:vm-106-disk-0,size=33G",
+        ),
         ("POST /qemu/106/clone", json!({"newid": 300, "name": "c"}), "VM 300 \"c\" is stopped on pve2"),
         ("DELETE /qemu/300", json!({}), "VM 300 \"c\" is gone"),
         ("POST /qemu/100/migrate", json!({"target": "pve2", "online": true}), "VM 100 \"web01\" is running on pve2"),
@@ -80,7 +88,9 @@ fn change_without_an_effect_yet_says_why() {
             ("GET", "/nodes/pve1/qemu/100/config") => {
                 data(json!({"name": "web01", "digest": "d", "net0": "virtio=AA,bridge=vmbr0"}))
             }
-            ("GET", "/nodes/pve1/qemu/100/pending") => data(json!([{"key": "net0", "value": "virtio=AA,bridge=vmbr0"}])),
+            ("GET", "/nodes/pve1/qemu/100/pending") => {
+                data(json!([{"key": "net0", "value": "virtio=AA,bridge=vmbr0"}]))
+            }
             ("GET", "/nodes/pve1/network") => data(json!([{"iface": "vmbr0", "type": "bridge"}])),
             ("POST" | "PUT", _) => data(Value::Null),
             _ => None,
@@ -103,7 +113,9 @@ fn guest_is_waited_for_until_it_has_a_state() {
     assert_eq!(wait(&server, "web01 running"), "OK: VM 100 \"web01\" is running on pve1");
     assert_eq!(wait(&server, "106 stopped"), "OK: VM 106 \"staging01\" is stopped on pve2");
     assert_eq!(wait(&server, "web01 unlocked"), "OK: VM 100 \"web01\" is running on pve1");
-    assert!(wait(&server, "gitlab ha started").starts_with("OK: VM 104 \"gitlab\" is running on pve2; HA state started"));
+    assert!(
+        wait(&server, "gitlab ha started").starts_with("OK: VM 104 \"gitlab\" is running on pve2; HA state started")
+    );
     let not_yet = wait(&server, "staging01 running");
     assert!(not_yet.starts_with("NOT YET running: VM 106 \"staging01\" is stopped on pve2."), "{not_yet}");
     make(&server, "POST /qemu/staging01/status/start", json!({}));
