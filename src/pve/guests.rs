@@ -18,6 +18,8 @@ use thiserror::Error;
 const MAX_GUESTS: usize = 100_000;
 /// Candidates named in an error.
 const MAX_CANDIDATES: usize = 10;
+/// The largest difference of a suggested number from the typed one.
+const MAX_DISTANCE: u32 = 10;
 /// Words suggested in an error.
 const MAX_SUGGESTIONS: usize = 3;
 
@@ -199,6 +201,7 @@ impl<'g> GuestIndex<'g> {
 /// Returns the guests whose numbers are nearest to one that no guest has.
 fn find_nearest_numbers(number: u32, guests: &[Guest]) -> Vec<String> {
     let mut nearest: Vec<&Guest> = guests.iter().collect();
+    nearest.retain(|guest| guest.vmid.abs_diff(number) <= MAX_DISTANCE);
     nearest.sort_by_key(|guest| (guest.vmid.abs_diff(number), guest.vmid));
     nearest.iter().take(MAX_SUGGESTIONS).map(|guest| format!("{} ({})", guest.vmid, guest.name)).collect()
 }
@@ -531,7 +534,8 @@ mod tests {
         let guests = guests();
         let error = find_error(&guests, "wbe01");
         assert!(error.contains("among the 6") && error.contains("`web01`"), "{error}");
-        assert!(find_error(&guests, "1000").contains("`203 (twin)`"));
+        assert!(find_error(&guests, "205").contains("`203 (twin)`"));
+        assert!(!find_error(&guests, "999").contains("mean"), "999 is near no number");
         for query in ["", "\u{1b}zzzzzz", &"x".repeat(100_000)] {
             let error = find_error(&guests, query);
             assert!(!error.contains("mean") && !error.contains('\u{1b}') && error.len() < 200, "{error}");
