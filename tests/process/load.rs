@@ -164,6 +164,24 @@ fn memory_is_returned_within_a_minute_of_a_burst() {
 }
 
 #[test]
+fn guests_of_very_many_tags_take_little_more_memory_than_their_text() {
+    let text = "a;".repeat(5_000);
+    let rows = (100..1_600 / SCALE as u32 + 100).map(|vmid| {
+        json!({"id": format!("qemu/{vmid}"), "vmid": vmid, "type": "qemu", "name": text.replace(';', "-"), "tags": text})
+            .to_string()
+    });
+    let resources = format!("[{}]", rows.collect::<Vec<_>>().join(","));
+    let size = resources.len() as u64 >> 10;
+    let node = Node::start(move |_| ScriptedReply::data(&resources));
+    let server = ProgramServer::start_lab(&node, &json!({}));
+    let before = memory_kib(&server, "VmHWM");
+    let found = server.call(READER, "find_guest", json!({"query": "zz-99999"}));
+    assert!(texts(&found).contains("no guest fits"), "{found}");
+    let more = memory_kib(&server, "VmHWM") - before;
+    assert!(more < 8 * size, "{more} KiB for an answer of {size} KiB");
+}
+
+#[test]
 fn one_client_cannot_use_the_memory_of_another() {
     let node = Node::start(|_| ScriptedReply::data("{}"));
     let server = ProgramServer::builder(&lab(&node, &json!({}))).flags(&["--max-buffered-bytes", "1048576"]).start();
