@@ -19,8 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Maximum bytes of a request's body.
 const MAX_BODY: usize = 512 << 10;
-/// The path that needs no token.
-const PUBLIC_PATH: [&str; 2] = ["access", "domains"];
+/// The operations that need neither a token nor a ticket.
+const PUBLIC_OPERATIONS: [(&str, [&str; 2]); 3] =
+    [("GET", ["access", "domains"]), ("GET", ["access", "ticket"]), ("POST", ["access", "ticket"])];
 
 /// The API of a cluster.
 pub(crate) struct Api {
@@ -67,11 +68,15 @@ impl Api {
         let (segments, _) = split_target(&head.target);
         let caller = match segments.as_slice() {
             [api, rest @ ..] if api == "api2" => {
-                let is_public = head.method == "GET" && rest.get(1..).is_some_and(|path| path == PUBLIC_PATH);
-                match authenticate(&self.state(), head.authorization.as_deref()) {
+                let is_public = PUBLIC_OPERATIONS
+                    .iter()
+                    .any(|(method, path)| head.method == *method && rest.get(1..).is_some_and(|rest| rest == path));
+                let mut state = self.state();
+                state.advance();
+                match authenticate(&state, head) {
                     Ok(caller) => caller,
                     Err(_) if is_public => Caller::anonymous(),
-                    Err(reason) => return Err(Response::empty(401, reason)),
+                    Err(reason) => return Err(Response::empty(401, &reason)),
                 }
             }
             path => return Err(self.file_response(head, &path.join("/"))),
@@ -177,11 +182,12 @@ fn perform(state: &mut ClusterState, route: &Route, request: ApiRequest<'_>) -> 
 fn check_access(state: &ClusterState, route: &Route, request: &ApiRequest<'_>) -> ApiResult<()> {
     let (template, privileges) = match &route.access {
         Access::Anyone => return Ok(()),
-        Access::TicketOnly => {
+        Access::TicketOnly if request.caller.has_token() => {
             let uri = route.path;
             let reason = format!("URI '{uri}' not available with API token, need proper ticket.\n");
             return Err(ApiError::Forbidden(reason));
         }
+        Access::TicketOnly => return Ok(()),
         Access::Privilege(template, privilege) => (template, std::slice::from_ref(privilege)),
         Access::AnyPrivilege(template, privileges) => (template, *privileges),
     };
@@ -255,7 +261,11 @@ fn answer_response(format: &str, route: &Route, answer: Answer) -> Response {
 fn error_response(format: &str, error: ApiError) -> Response {
     let (status, text, errors) = match error {
         ApiError::Parameters(errors) => (400, "Parameter verification failed.".into(), Some(errors)),
+        ApiError::Forbidden(missing) if missing.is_empty() => (403, "Permission check failed".into(), None),
         ApiError::Forbidden(missing) => (403, format!("Permission check failed ({missing})"), None),
+        ApiError::LoginFailed => (401, "authentication failure".into(), None),
+        ApiError::NotFound(text) => (404, text, None),
+        ApiError::Unsupported(what) => (501, format!("not implemented: the demo does not simulate {what}"), None),
         ApiError::Failed(text) => (500, text, None),
     };
     let mut body = json!({"data": null, "message": format!("{text}\n")});
@@ -287,12 +297,13 @@ fn read_all(mut reader: impl Read) -> io::Result<Vec<u8>> {
 mod tests {
     use super::{ApiRequest, perform};
     use crate::model::guest::GuestKind;
+    use crate::options::Options;
     use crate::parameters::{Parameter, ParameterType, RequestParams};
     use crate::permissions::Caller;
     use crate::routes::all_routes;
     use crate::routes::route::{Route, parameter_name};
+    use crate::seed::accounts::Secrets;
     use crate::seed::new_cluster;
-    use std::time::Duration;
 
     /// Returns a valid value of a parameter.
     fn sample_value(parameter: &Parameter, kind: GuestKind) -> String {
@@ -336,7 +347,8 @@ mod tests {
             .map(|p| (p.name.to_string(), sample_value(p, kind).into()))
             .collect();
         let caller = Caller { id: "demo@pve!full".into() };
-        let mut state = new_cluster(Duration::from_secs(1), "full", "audit").expect("a cluster");
+        let secrets = Secrets { full: "full".into(), audit: "audit".into(), root_password: "password".into() };
+        let mut state = new_cluster(&Options::default(), &secrets).expect("a cluster");
         let guest_kind = if segments.get(2).is_some_and(|s| s == "lxc") { GuestKind::Lxc } else { GuestKind::Qemu };
         perform(&mut state, route, ApiRequest { caller: &caller, path_params, params, guest_kind }).is_ok()
     }

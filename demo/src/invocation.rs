@@ -81,12 +81,22 @@ impl Invocation<'_> {
         has_privilege(state, self.caller, path, privilege)
     }
 
-    /// Fails unless the caller has the privilege on the path. For rules that the routes cannot express.
-    pub(crate) fn require(&self, state: &ClusterState, path: &str, privilege: &str) -> ApiResult<()> {
-        if self.allows(state, path, privilege) {
+    /// Returns true if the caller has one of the privileges on the path.
+    pub(crate) fn allows_any(&self, state: &ClusterState, path: &str, privileges: &[&str]) -> bool {
+        privileges.iter().any(|privilege| self.allows(state, path, privilege))
+    }
+
+    /// Fails unless the caller has one of the privileges on the path.
+    pub(crate) fn require_any(&self, state: &ClusterState, path: &str, privileges: &[&str]) -> ApiResult<()> {
+        if self.allows_any(state, path, privileges) {
             Ok(())
         } else {
-            Err(ApiError::Forbidden(format!("{path}, {privilege}")))
+            Err(ApiError::Forbidden(format!("{path}, {}", privileges.join("|"))))
         }
+    }
+
+    /// Fails unless the caller has the privilege on the path. For rules that the routes cannot express.
+    pub(crate) fn require(&self, state: &ClusterState, path: &str, privilege: &str) -> ApiResult<()> {
+        self.require_any(state, path, &[privilege])
     }
 }

@@ -3,6 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The release of Proxmox VE that the cluster simulates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// 8.4. Errors are in the status line only, HA has groups, and guest agents need `VM.Monitor`.
+    Pve8,
+    /// 9.2.
+    #[default]
+    Pve9,
+}
+
 /// Settings that shorten the waits of a real cluster, or bound the demo.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -20,6 +30,8 @@ pub struct Options {
     /// The gzip-compressed answer to `GET /pve-docs/api-viewer/apidoc.js`, which needs no token.
     /// By default the node answers 500, as for any file that it does not have.
     pub apidoc: Option<Arc<[u8]>>,
+    /// The release of Proxmox VE; default 9.2.
+    pub release: Release,
 }
 
 impl Default for Options {
@@ -31,6 +43,7 @@ impl Default for Options {
             requests_per_connection: 100,
             connections: 256,
             apidoc: None,
+            release: Release::default(),
         }
     }
 }

@@ -46,6 +46,10 @@ pub(crate) enum ParameterType {
     Text,
     /// A text of at most this number of characters.
     MaxText(usize),
+    /// A text with at least and at most this number of characters.
+    LengthText(usize, usize),
+    /// A text that matches a pattern, which the function tells.
+    Pattern(fn(&str) -> bool),
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A text that the function accepts. Its error is the complaint.
@@ -56,7 +60,7 @@ pub(crate) enum ParameterType {
     List,
 }
 
-use ParameterType::Format;
+use ParameterType::{Format, Pattern};
 
 /// The name of a node.
 pub(crate) const NODE_NAME: ParameterType =
@@ -84,6 +88,15 @@ pub(crate) const USER_ID: ParameterType = Format(|t| {
     });
     accept(valid, &format!("value '{t}' does not look like a valid user name"))
 });
+/// The name of a token.
+pub(crate) const TOKEN_NAME: ParameterType =
+    Pattern(|t| t.len() > 1 && t.starts_with(|c: char| c.is_ascii_alphabetic()) && is_name(t, "-_."));
+/// The name of a group.
+pub(crate) const GROUP_ID: ParameterType =
+    Format(|t| accept(is_name(t, "-_."), &format!("group name '{t}' contains invalid characters")));
+/// The name of a role.
+pub(crate) const ROLE_ID: ParameterType =
+    Format(|t| accept(is_name(t, "-_."), &format!("role name '{t}' contains invalid characters")));
 /// The memory of a VM in MiB: a number, or a property string.
 pub(crate) const MEMORY: ParameterType = Format(|t| {
     let current = t.strip_prefix("current=").unwrap_or(t);
@@ -199,7 +212,12 @@ impl ParameterType {
             Self::Integer(..) | Self::Vmid => "integer",
             Self::Number(..) => "number",
             Self::List => "array",
-            Self::Text | Self::MaxText(_) | Self::OneOf(_) | Self::Format(_) => "string",
+            Self::Text
+            | Self::MaxText(_)
+            | Self::LengthText(..)
+            | Self::Pattern(_)
+            | Self::OneOf(_)
+            | Self::Format(_) => "string",
         }
     }
 
@@ -235,7 +253,13 @@ impl ParameterType {
                 }
                 _ => Err(mismatch()),
             },
-            Self::MaxText(max) if text.chars().count() > max => Err(format!("value may only be {max} characters long")),
+            Self::MaxText(max) | Self::LengthText(_, max) if text.chars().count() > max => {
+                Err(format!("value may only be {max} characters long"))
+            }
+            Self::LengthText(min, _) if text.chars().count() < min => {
+                Err(format!("value must be at least {min} characters long"))
+            }
+            Self::Pattern(matches) if !matches(&text) => Err("value does not match the regex pattern".into()),
             Self::OneOf(words) if !words.contains(&text.as_str()) => {
                 Err(format!("value '{text}' does not have a value in the enumeration '{}'", words.join(", ")))
             }
@@ -243,7 +267,9 @@ impl ParameterType {
                 Ok(()) => Ok(text.into()),
                 Err(complaint) => Err(format!("invalid format - {complaint}\n")),
             },
-            Self::Text | Self::MaxText(_) | Self::OneOf(_) | Self::List => Ok(text.into()),
+            Self::Text | Self::MaxText(_) | Self::LengthText(..) | Self::Pattern(_) | Self::OneOf(_) | Self::List => {
+                Ok(text.into())
+            }
         }
     }
 }

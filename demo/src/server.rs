@@ -179,13 +179,11 @@ fn serve_connection(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 let body: Vec<u8> = buffer.drain(..head.content_length).collect();
                 shared.api.respond(&head, &body, &caller)
             }
-            Err(response) => {
-                if response.status == 401 {
-                    shared.pause(shared.options.auth_delay);
-                }
-                response
-            }
+            Err(response) => response,
         };
+        if response.status == 401 {
+            shared.pause(shared.options.auth_delay);
+        }
         let close = requests_left == 0 || head.close || response.status >= 400;
         stream.write_all(&response.to_bytes(head.minor_version, close))?;
         if close {

@@ -6,9 +6,10 @@ use crate::model::guest::{AgentCommand, Guest, GuestKind};
 use crate::model::log::LogEntry;
 use crate::model::node::Node;
 use crate::model::storage::{Storage, Volume};
+use crate::options::{Options, Release};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Number of ended tasks that are remembered.
 const MAX_TASKS: usize = 1000;
@@ -26,6 +27,7 @@ pub(crate) struct ClusterState {
     pub(crate) now: f64,
     /// Seconds that a task takes per line of its log.
     task_step: f64,
+    pub(crate) release: Release,
     /// The nodes. The first is the one that answers.
     pub(crate) nodes: Vec<Node>,
     /// VMs and containers by their id.
@@ -99,13 +101,14 @@ pub(crate) struct TaskBuilder {
 
 impl ClusterState {
     /// Creates an empty cluster.
-    pub(crate) fn new(task_step: Duration) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs_f64();
         Self {
             created: Instant::now(),
             epoch,
             now: epoch,
-            task_step: task_step.as_secs_f64(),
+            task_step: options.task_step.as_secs_f64(),
+            release: options.release,
             nodes: Vec::new(),
             guests: BTreeMap::new(),
             storages: Vec::new(),

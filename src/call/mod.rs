@@ -111,6 +111,7 @@
 mod affected;
 mod audit;
 mod authorize;
+mod changed_object;
 mod confirm;
 mod confirmation_codes;
 mod corrections;
@@ -138,11 +139,13 @@ mod send;
 mod service;
 mod shared_object;
 mod spec;
+mod undo;
 mod visibility;
 
 pub use crate::pve::client::cluster::ApiResponse;
 pub use crate::pve::client::manager::SelectClusterError;
 pub use authorize::Authorized;
+pub use changed_object::ChangedObject;
 pub use confirm::{
     ConfirmationError, ConfirmationInput, ConfirmationRequired, Confirmed, Question, Rejection, UserAnswer, UserDialog,
 };

@@ -35,6 +35,9 @@ pub struct PlannedCall<'a> {
     pub(super) guests: Option<GuestView<'a>>,
     /// Corrections of the path and the parameters, as the caller may read them.
     pub(super) notes: Vec<String>,
+    /// The guest that the path of a change means, where the caller left its node or its number out. An answer that
+    /// names the guest does not need it.
+    pub(super) location: Option<String>,
     /// Only the rows of software-defined networks are wanted of the list of all resources.
     pub(super) is_sdn_list: bool,
 }
@@ -77,7 +80,7 @@ pub(super) struct GuestView<'a> {
     pub(super) guests: Result<&'a [Guest], Arc<LookupError>>,
     /// `None` where the call does not affect a whole node.
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
-    /// The part of the cluster that the token sees. `None` where the policy protects by number, and no pool is affected.
+    /// The part of the cluster that the token sees. `None` where no rule depends on it.
     pub(super) token: Option<Result<&'a TokenPrivileges, Arc<LookupError>>>,
 }
 
@@ -124,13 +127,20 @@ impl<'a> PlannedCall<'a> {
             risk_reasons: Vec::new(),
             guests: None,
             notes: Vec::new(),
+            location: None,
             is_sdn_list: false,
         }
     }
 
-    /// Returns what would be sent, and the risk, as text.
+    /// Returns what would be sent, the risk and the undo, as text.
     pub fn describe_dry_run(&self) -> String {
-        self.describe_with(|call| describe_dry_run(call, self.cluster.policy().needs_confirmation(self.risk)))
+        let needs_confirmation = self.cluster.policy().needs_confirmation(self.risk);
+        let text = self.describe_with(|call| {
+            let object = call.state.options.as_ref().and_then(|options| options.as_ref().ok());
+            let undo = self.find_undo(&self.complete_state_before(object));
+            describe_dry_run(call, undo.as_ref(), needs_confirmation)
+        });
+        self.cluster.redact(text)
     }
 
     /// Returns the corrections of the path and the parameters.

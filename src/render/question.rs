@@ -1,8 +1,9 @@
 //! Dry runs, and questions for the user who confirms a call.
 
-use super::object_state::{self, GuestState, ObjectState, show_cluster_value, to_text};
+use super::object_state::{self, GuestState, ObjectState, quote_word, show_cluster_value, to_text};
 use super::quoted::{push_quoted, push_value, quote};
 use super::table::push_single_line;
+use super::undo::UndoCall;
 use crate::policy::{Risk, RiskReason};
 use crate::pve::Method;
 use crate::pve::knowledge::effects::{Fact, OperationEffect, Undo};
@@ -44,10 +45,21 @@ pub struct CallDescription<'a> {
     pub state: &'a ObjectState<'a>,
 }
 
-/// Describes what would be sent, and the risk.
-pub fn describe_dry_run(call: &CallDescription<'_>, needs_confirmation: bool) -> String {
+/// Describes what would be sent, the risk, and the call that undoes it.
+pub fn describe_dry_run(call: &CallDescription<'_>, undo: Option<&UndoCall>, needs_confirmation: bool) -> String {
     let mut text = "Nothing was sent. This would be:\n".to_owned();
     text.push_str(&describe_call(call));
+    if let Some(undo) = undo {
+        let is_running = call.state.guest.as_ref().is_some_and(GuestState::is_running);
+        if is_running && !undo.waiting.is_empty() {
+            let _ = writeln!(text, "The running guest applies it at its next start only: {}.", undo.waiting.join(", "));
+        }
+        let _ = writeln!(text, "Undo: {}", undo.render(None));
+        let digest = present_values(call).and_then(|now| now.get("digest")).and_then(Value::as_str);
+        if let Some(digest) = digest.filter(|_| undo.takes_digest && !call.params.names().any(|name| name == "digest")) {
+            let _ = writeln!(text, "Digest now: {} (with it in data, Proxmox refuses it after another change)", quote_word(digest));
+        }
+    }
     text.push_str("Only Proxmox knows whether names and values fit.\n");
     if needs_confirmation {
         text.push_str("It has to be confirmed before it is sent.\n");
@@ -299,7 +311,7 @@ fn present_values<'c>(call: &'c CallDescription<'_>) -> Option<&'c Map<String, V
 }
 
 /// Returns whether a parameter is an option of the object, instead of one of the call alone.
-fn names_an_option(name: &str) -> bool {
+pub(crate) fn names_an_option(name: &str) -> bool {
     const OF_THE_CALL: [&str; 8] =
         ["append", "background_delay", "delete", "digest", "force", "import-working-storage", "revert", "skiplock"];
     !OF_THE_CALL.contains(&name)

@@ -21,6 +21,7 @@ use crate::render::command::render_command;
 use crate::render::outcome::ResponseNote;
 use crate::render::output::OutputOptions;
 use crate::render::question::describe_confirmation;
+use crate::render::task::describe_task;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -86,13 +87,14 @@ fn proxmox_api_call(call: &ToolCall<'_>) -> Result<ToolOutput, ToolError> {
     }
     match text.ok().and_then(|text| Upid::parse(&text).ok()) {
         Some(upid) if args.flag("wait") => follow_started_task(call, &cluster, outcome, &upid, start),
-        Some(_) => {
+        Some(upid) => {
             let label = cluster.label().map(|name| format!(" and cluster {name}")).unwrap_or_default();
-            let mut notes = outcome.notes;
-            notes.push(format!("a task, which continues: wait_for_task with this upid{label} waits for its end"));
+            let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
+            let task = describe_task(&upid);
+            notes.push(format!("{task} continues as a task: wait_for_task with this upid{label} waits for its end"));
             Ok(with_notes(answer_output(outcome.response.into_payload(), wants_structured), &notes))
         }
-        None => render_outcome(call, &options, outcome),
+        None => render_outcome(call, &cluster, &options, outcome),
     }
 }
 
@@ -204,11 +206,13 @@ fn follow_started_task(
     let mut notes = outcome.notes;
     // The call follows it.
     notes.retain(|note| *note != ResponseNote::HaRequest.to_string());
+    let location = outcome.location;
     let watch = match cluster.watch_task(upid) {
         Ok(watch) => watch,
         // The task was started, even if it must not be watched.
         Err(denied) => {
             let reason = cluster.redact(render_error(&denied));
+            notes.extend(location);
             notes.push(format!("the task was begun and can't be waited for: {reason}"));
             let output = answer_output(outcome.response.into_payload(), call.context.wants_structured);
             return Ok(with_notes(output, &notes));
@@ -218,7 +222,7 @@ fn follow_started_task(
     let deadline = (start + DEFAULT_WAIT).max(Instant::now() + MIN_WAIT);
     let starts_guest = outcome.follow_up == Some(FollowUpKind::GuestStart);
     let mut task = FollowedTask::own(upid, notes);
-    task.starts_guest = starts_guest;
+    (task.starts_guest, task.location, task.changed) = (starts_guest, location, outcome.changed);
     follow_task(call.context, cluster, watch, &task, deadline)
 }
 
@@ -230,7 +234,7 @@ fn follow_started_command(
     pid: &str,
     start: Instant,
 ) -> ToolOutput {
-    let mut notes = outcome.notes;
+    let mut notes: Vec<String> = outcome.location.into_iter().chain(outcome.notes).collect();
     let text = match cluster.follow_command(status, pid, start + DEFAULT_WAIT) {
         CommandEnd::Ended(answer) => {
             notes.retain(|note| *note != ResponseNote::CommandStarted.to_string());
@@ -244,13 +248,33 @@ fn follow_started_command(
     with_notes(ToolOutput::text(text), &notes)
 }
 
-fn render_outcome(call: &ToolCall<'_>, options: &OutputOptions, outcome: Outcome) -> Result<ToolOutput, ToolError> {
-    let Outcome { response, mut notes, operation, is_change, .. } = outcome;
+/// Renders an answer. After a change, the object is read again and described.
+fn render_outcome(
+    call: &ToolCall<'_>,
+    cluster: &ClusterHandle<'_>,
+    options: &OutputOptions,
+    outcome: Outcome,
+) -> Result<ToolOutput, ToolError> {
+    let Outcome { response, mut notes, operation, is_change, changed, location, .. } = outcome;
+    let lines = changed.map(|changed| cluster.describe_changed(&changed)).unwrap_or_default();
+    if lines.is_empty() {
+        notes.splice(0..0, location);
+    }
+    let wants_structured = call.context.wants_structured;
+    if is_change && response.data() == "null" {
+        let text = match lines.as_slice() {
+            [] => format!("done: {operation} (the answer of Proxmox is empty)"),
+            lines => lines.join("\n"),
+        };
+        let structured = wants_structured.then(|| json!({"data": null, "result": text}).to_string());
+        return Ok(with_notes(ToolOutput::with_structured(text, structured), &notes));
+    }
+    notes.splice(0..0, lines);
     let is_envelope = response.has_extra_fields();
     match options.render(response.into_payload(), is_envelope, call.max_result_bytes) {
         Ok(rendered) => {
             notes.extend(rendered.note);
-            Ok(with_notes(answer_output(rendered.text, call.context.wants_structured), &notes))
+            Ok(with_notes(answer_output(rendered.text, wants_structured), &notes))
         }
         Err(error) if is_change => {
             let text = format!("{operation} was done, but its answer can't be shown so: {}", render_error(&error));

@@ -1,27 +1,28 @@
 //! The cluster at the start: three nodes, thirteen guests, and a backup that failed last night.
 
-mod accounts;
+pub(crate) mod accounts;
 mod guests;
 mod history;
 
 use crate::model::node::Node;
 use crate::model::storage::Storage;
+use crate::options::Options;
 use crate::state::ClusterState;
 use crate::units::{DAY, GIB};
+use accounts::Secrets;
 use serde_json::json;
 use std::io;
-use std::time::Duration;
 
 /// Creates the cluster as of now. Fails if the system has no randomness for the secrets of its tokens.
-pub(crate) fn new_cluster(task_step: Duration, full_secret: &str, audit_secret: &str) -> io::Result<ClusterState> {
-    let mut state = ClusterState::new(task_step);
+pub(crate) fn new_cluster(options: &Options, secrets: &Secrets) -> io::Result<ClusterState> {
+    let mut state = ClusterState::new(options);
     state.nodes = nodes(state.now);
     state.storages = storages();
     state.pools.insert("prod".into(), "production guests".into());
     state.pools.insert("stage".into(), "staging, may be wiped".into());
     guests::add_guests(&mut state);
     history::add_history(&mut state);
-    state.accounts = accounts::new_accounts(full_secret, audit_secret, state.seconds())?;
+    state.accounts = accounts::new_accounts(options.release, secrets, state.seconds())?;
     Ok(state)
 }
 
