@@ -5,6 +5,7 @@ pub mod briefing;
 pub mod cluster_errors;
 pub mod clusters;
 pub mod command;
+mod example;
 pub mod guest_report;
 pub mod guests;
 pub mod health;
