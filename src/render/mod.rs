@@ -2,6 +2,7 @@
 
 pub mod backup_report;
 pub mod briefing;
+pub mod changed_object;
 pub mod cluster_errors;
 pub mod clusters;
 pub mod command;
@@ -23,4 +24,5 @@ pub mod quoted;
 pub mod resources;
 pub mod table;
 pub mod task;
+pub mod undo;
 pub(crate) mod units;

@@ -19,6 +19,7 @@ mod policy;
 mod prompts;
 mod protocol;
 mod questions;
+mod recorded_node;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
