@@ -7,6 +7,7 @@ use crate::pve::client::cluster::ApiResponse;
 use crate::pve::error::{MalformedCause, PveError};
 use crate::pve::knowledge::text::to_one_line;
 use crate::pve::path::ApiPath;
+use crate::pve::rows::{parse_number, to_count};
 use crate::sanitize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -74,7 +75,8 @@ pub struct Guest {
     /// The guest is a template, which can be cloned but not run.
     pub template: bool,
     /// Number of processors.
-    pub maxcpu: Option<u64>,
+    /// A container may have a part of a processor.
+    pub maxcpu: Option<f64>,
     /// Memory in bytes.
     pub maxmem: Option<u64>,
     /// Size of the root or first disk in bytes.
@@ -353,9 +355,15 @@ fn read_text(raw: Option<&str>) -> Cow<'_, str> {
     raw.filter(|raw| raw.starts_with('"')).map(unquote).unwrap_or_default()
 }
 
+/// Returns a number, also if Proxmox wrote it as a text.
+fn read_number(raw: Option<&str>) -> Option<f64> {
+    parse_number(&unquote(raw?))
+}
+
 /// Returns a whole number, also if Proxmox wrote it as a text.
-fn read_number(raw: Option<&str>) -> Option<u64> {
-    unquote(raw?).parse().ok()
+fn read_count(raw: Option<&str>) -> Option<u64> {
+    let text = unquote(raw?);
+    text.parse().ok().or_else(|| to_count(parse_number(&text)?))
 }
 
 impl Guest {
@@ -365,19 +373,19 @@ impl Guest {
         let (kind, id) = id.split_once('/').unwrap_or((&kind, ""));
         let kind = GuestKind::from_name(kind)?;
         Some(Self {
-            vmid: read_number(row.vmid).and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
+            vmid: read_count(row.vmid).and_then(|n| n.try_into().ok()).or_else(|| id.parse().ok())?,
             kind,
             node: read_text(row.node).into(),
             name: read_text(row.name).into(),
             status: read_text(row.status).into(),
-            tags: read_text(row.tags).into(),
+            tags: read_text(row.tags).trim().into(),
             pool: read_text(row.pool).into(),
             lock: read_text(row.lock).into(),
-            template: read_number(row.template) == Some(1),
+            template: read_number(row.template).is_some_and(|flag| flag != 0.0),
             maxcpu: read_number(row.maxcpu),
-            maxmem: read_number(row.maxmem),
-            maxdisk: read_number(row.maxdisk),
-            uptime: read_number(row.uptime),
+            maxmem: read_count(row.maxmem),
+            maxdisk: read_count(row.maxdisk),
+            uptime: read_count(row.uptime),
             other_text: row.other_text,
         })
     }
@@ -491,7 +499,7 @@ mod tests {
              "tags": "prod;web", "pool": "shop", "maxmem": "512", "hastate": "Started"},
             {"id": "qemu/101", "vmid": "101", "node": "pve2", "name": "Web01"},
             {"id": "lxc/200"},
-            {"type": "lxc", "vmid": 201, "name": "dns", "template": 1},
+            {"type": "lxc", "vmid": 201.0, "name": "dns", "template": true, "maxcpu": "0.5", "tags": " "},
             {"id": "lxc/202", "node": "pve1", "name": "twin"},
             {"id": "lxc/203", "node": "pve2", "name": "twin"},
             {"id": "node/pve1", "vmid": 1},
@@ -509,6 +517,7 @@ mod tests {
         assert_eq!(guests[0].path().unwrap().as_str(), "/nodes/pve1/qemu/100");
         assert_eq!((guests[0].maxmem, guests[0].other_text.as_str()), (Some(512), "started"));
         assert!(guests[2].path().is_none() && guests[3].template);
+        assert_eq!((guests[3].maxcpu, guests[3].tags.as_str()), (Some(0.5), ""));
     }
 
     #[test]

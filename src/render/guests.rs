@@ -105,7 +105,7 @@ fn build_row(cluster: Option<&str>, guest: &Guest) -> Vec<Option<Cow<'static, st
         text(&guest.status),
         text(&guest.tags),
         text(&guest.pool),
-        count(&guest.maxcpu),
+        number(guest.maxcpu.as_ref().map(|n| n as &dyn Display)),
         count(&guest.maxmem),
         count(&guest.uptime.filter(|seconds| *seconds > 0)),
         guest.template.then_some(Cow::Borrowed("1")),
