@@ -48,8 +48,9 @@ impl SharedObject {
             | ["cluster", "mapping", _]
             | ["cluster", "qemu", "custom-cpu-models"]
             | ["cluster", "sdn", "zones" | "vnets" | "controllers" | "dns" | "ipams" | "lock"]
-            | ["cluster", "sdn", "fabrics", _]
-            | ["storage"] => Self::None,
+            | ["cluster", "sdn", "fabrics", _] => Self::None,
+            // A volume group for a new storage overwrites a disk, which guests may use.
+            ["storage"] if !risk.irreversible => Self::None,
             ["cluster", "firewall", "aliases" | "ipset" | "groups"] if !is_given("rename") => Self::None,
             ["nodes", _, "ceph", "mon" | "mgr" | "mds", _] | ["nodes", _, "ceph", "pool" | "start" | "init"]
                 if !risk.is_sensitive() =>
