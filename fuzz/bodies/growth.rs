@@ -224,22 +224,8 @@ fn no_reader_takes_longer_in_proportion_for_a_larger_input() {
 }
 
 fn guest(number: usize) -> Guest {
-    Guest {
-        vmid: number as u32,
-        kind: GuestKind::Qemu,
-        node: "pve1".into(),
-        name: format!("web-{number}"),
-        status: String::new(),
-        tags: String::new(),
-        pool: String::new(),
-        lock: String::new(),
-        template: false,
-        maxcpu: None,
-        maxmem: None,
-        maxdisk: None,
-        uptime: None,
-        other_text: String::new(),
-    }
+    let row = format!(r#"{{"id":"qemu/{number}","node":"pve1","name":"web-{number}"}}"#);
+    Guest::from_row(&row).expect("a row of a guest")
 }
 
 #[test]
