@@ -152,12 +152,10 @@ fn response_note(planned: &PlannedCall<'_>, response: &ApiResponse) -> Option<Re
     let template = operation.template.as_deref().unwrap_or_default();
     match response.data() {
         "[]" if !planned.is_change() && filtered_lists::is_filtered(template) => {
-            let segments: Vec<_> = planned.path.segments().collect();
-            let node = segments.get(1).map_or("", |node| node.as_ref());
             let kind =
                 planned.params.iter().find(|(name, _)| matches!(*name, "type" | "content")).map(|(_, kind)| kind);
             let kind = if planned.is_sdn_list { Some("sdn") } else { kind };
-            match planned.cluster.find_missing_privileges(template, node, kind) {
+            match planned.cluster.find_missing_privileges(template, &planned.path, kind) {
                 Some(missing) if missing.is_empty() => None,
                 Some(missing) => Some(ResponseNote::Filtered(missing)),
                 None => Some(ResponseNote::MaybeFiltered),
@@ -178,7 +176,7 @@ fn build_failure(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>, error: 
         SendError::AuditLog(error) => ExecuteError::AuditLog(error),
         SendError::Denied(denied) => ExecuteError::Denied(Box::new(denied)),
         SendError::Api(error) => ExecuteError::Api(Box::new(ApiFailure {
-            explanation: explain_failure(cluster, &planned.path, &error),
+            explanation: explain_failure(cluster, planned, &error),
             notes: planned.location.iter().chain(&planned.notes).cloned().collect(),
             error,
         })),

@@ -79,7 +79,7 @@ pub(super) struct GuestView<'a> {
     pub(super) guests: Result<&'a [Guest], Arc<LookupError>>,
     /// `None` where the call does not affect a whole node.
     pub(super) nodes: Option<Result<&'a [ListedNode], Arc<LookupError>>>,
-    /// The part of the cluster that the token sees. `None` where the policy protects by number, and no pool is affected.
+    /// The part of the cluster that the token sees. `None` where no rule depends on it.
     pub(super) token: Option<Result<&'a TokenPrivileges, Arc<LookupError>>>,
 }
 

@@ -88,7 +88,7 @@ impl<'a> PlannedCall<'a> {
         for fact in self.facts() {
             match fact {
                 Fact::Disks | Fact::OptionNamedBy(_) => state.options = Some(reader.read_below_guest("config")),
-                Fact::Object => state.options = Some(reader.objects.read_value(self.path.clone())),
+                Fact::Object => state.options = Some(reader.read_value(self.path.clone())),
                 Fact::Snapshots | Fact::Snapshot => state.snapshots = Some(reader.read_below_guest("snapshot")),
                 Fact::PrunedBackups => {
                     state.backups = Some(reader.objects.read(self.path.clone(), self.params.clone()))
@@ -159,7 +159,15 @@ impl<'a> StateReader<'_, 'a> {
 
     fn read_below_guest<T: DeserializeOwned>(&self, part: &str) -> Looked<T> {
         let guest = self.planned.path_guest().expect("only operations on a guest have facts about one");
-        self.objects.read_value(guest.path(&[part]))
+        self.read_value(guest.path(&[part]))
+    }
+
+    fn read_value<T: DeserializeOwned>(&self, path: ApiPath) -> Looked<T> {
+        // The plan read it just now.
+        if let Some(config) = self.cluster().guest_config.get().filter(|config| config.path == path) {
+            return parse(&config.data);
+        }
+        self.objects.read_value(path)
     }
 
     fn read_network_changes(&self) -> Looked<String> {

@@ -9,6 +9,7 @@ use crate::mcp::arguments::ParameterKind;
 use crate::mcp::catalog::{ToolEffect, ToolError, ToolOutput};
 use crate::pve::knowledge::answers::KnownAnswer;
 use crate::pve::params::ApiParams;
+use crate::pve::path::ApiPath;
 use crate::render::cluster_errors::{AllClustersFailed, ErrorText, ReadFailure, prefix_cluster};
 use crate::render::health::describe_health;
 use crate::render::labels::now_seconds;
@@ -113,7 +114,7 @@ fn query_clusters(
         let response = cluster.read_list(path, params, is_shown_member);
         let response = answer_kind.correct(response.map_err(|error| read_failed(cluster, &error))?);
         let missing_privileges = match response.data() {
-            "[]" => cluster.find_missing_privileges(path, "", kind),
+            "[]" => cluster.find_missing_privileges(path, &ApiPath::from_static(path), kind),
             _ => None,
         };
         Ok((response, missing_privileges))

@@ -18,6 +18,7 @@ mod policy;
 mod prompts;
 mod protocol;
 mod questions;
+mod recorded_node;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

@@ -332,7 +332,7 @@ fn questions_cause_few_requests() {
     let mut document = Document::new();
     let server = start(with_guest(
         json!({"name": "web01", "status": "stopped"}),
-        json!({"name": "web01", "memory": 2048, "scsi0": "local-lvm:vm-100-disk-0,size=32G"}),
+        json!({"name": "web01", "memory": 2048, "scsi0": "local-lvm:vm-100-disk-0,size=32G", "digest": "d"}),
         json!([]),
     ));
     for (line, data) in [
