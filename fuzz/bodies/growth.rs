@@ -11,7 +11,7 @@ use crate::base::tree_size::TreeSize;
 use crate::config::load::parse;
 use crate::mcp::message::{MAX_BATCH, Message, parse_message, split_batch};
 use crate::policy::{for_each_vmid_in_list, for_each_vmid_in_name};
-use crate::pve::guests::{Guest, GuestIndex, GuestKind, find_guest};
+use crate::pve::guests::{Guest, GuestIndex, find_guest};
 use crate::pve::path::ApiPath;
 use crate::pve::schema::embedded_schema;
 use crate::pve::task::Upid;

@@ -69,7 +69,7 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
         ["nodes", _, "storage", _, "prunebackups"] => AffectedScope::Cluster,
         // Guests run snippets at their start.
         ["nodes", _, "storage", _, "content", _]
-            if risk.is_sensitive() && segments.iter().any(|segment| segment.contains(":snippets")) =>
+            if risk.is_sensitive() && segments.iter().any(|segment| is_snippet(segment)) =>
         {
             AffectedScope::Cluster
         }
@@ -95,6 +95,12 @@ fn determine_scope(template: &str, segments: &[&str], params: &ApiParams, risk: 
 /// Returns whether an operation that runs commands, given by the rest of its path, is bound to its guest.
 fn runs_in_guest(rest: &[&str]) -> bool {
     matches!(rest, [_, "agent", ..] | [_, "sendkey" | "vncproxy" | "termproxy" | "spiceproxy" | "vncwebsocket"])
+}
+
+/// Returns whether a segment of a path is a volume of snippets, or the folder of one.
+fn is_snippet(segment: &str) -> bool {
+    let volume = segment.rsplit(':').next().unwrap_or_default();
+    volume.split('/').next() == Some("snippets")
 }
 
 /// Returns whether a task may work on many guests. (PVE: the id in its UPID is empty then.)

@@ -34,7 +34,12 @@ impl SharedObject {
         match parts.as_slice() {
             // Permissions, notifications, certificates and the like belong to no guest.
             ["access", ..] | ["cluster", "acme" | "metrics" | "notifications" | "jobs", ..] => Self::None,
-            ["cluster", "options"] if !risk.is_sensitive() => Self::None,
+            // The options of HA decide what happens to its guests.
+            ["cluster", "options"]
+                if !risk.is_sensitive() && !["ha", "crs", "delete"].iter().any(|name| is_given(name)) =>
+            {
+                Self::None
+            }
             // The path or a parameter names the guests.
             ["cluster", "ha", "resources" | "rules"]
             | ["cluster", "ha", "resources", ..]

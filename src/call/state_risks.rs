@@ -10,6 +10,7 @@ use crate::render::object_state::{NotKnown, text_of, to_text};
 use serde_json::{Map, Value};
 
 const TOKEN_GAINS: &str = "the API token of this server gains rights, which its operator has bounded";
+const SECOND_TOKEN: &str = "a second token of this server's user, to which the rules of this server do not apply";
 const INHERITED_IS_LOST: &str =
     "a permission replaces those that are inherited from the paths above, and this one takes away some of them";
 const INHERITED_IS_HIDDEN: &str = "a permission replaces those that are inherited from the paths above, and this \
@@ -25,6 +26,8 @@ pub(super) enum StateChange<'c> {
     Role { name: String },
     /// A user is put into groups.
     Groups { user: String },
+    /// A token is created for a user.
+    NewToken { user: String },
     /// A token loses a bound.
     Token { id: String, parameter: &'static str },
     /// These options of a guest are replaced by values that lack a part.
@@ -54,6 +57,7 @@ impl<'c> StateChange<'c> {
             (Method::Put, "/access/acl") => Some(Self::Grant(params)),
             (Method::Put, "/access/roles/{roleid}") if is_given("privs") => Some(Self::Role { name: segment(2) }),
             (Method::Put, "/access/users/{userid}") if is_given("groups") => Some(Self::Groups { user: segment(2) }),
+            (Method::Post, "/access/users/{userid}/token/{tokenid}") => Some(Self::NewToken { user: segment(2) }),
             (Method::Put, "/access/users/{userid}/token/{tokenid}") if is_given("privsep") || is_given("expire") => {
                 let parameter = if is_given("privsep") { "privsep" } else { "expire" };
                 Some(Self::Token { id: format!("{}!{}", segment(2), segment(4)), parameter })
@@ -108,7 +112,8 @@ impl ClusterHandle<'_> {
             }
             StateChange::Token { id, parameter } if *id == own_token => raise(parameter, TOKEN_GAINS),
             StateChange::Groups { user } if *user == settings.user => raise("groups", TOKEN_GAINS),
-            StateChange::Token { .. } | StateChange::Groups { .. } => Vec::new(),
+            StateChange::NewToken { user } if *user == settings.user => raise("tokenid", SECOND_TOKEN),
+            StateChange::Token { .. } | StateChange::Groups { .. } | StateChange::NewToken { .. } => Vec::new(),
             StateChange::Role { name } => {
                 let access = AccessState::read(self, &reader);
                 let has_role = access.is_none_or(|access| {

@@ -517,6 +517,8 @@ fn change_that_gives_rights_to_the_token_of_the_server_is_asked() {
         ("PUT /access/users/root@pam/token/mcp", json!({"privsep": 0}), true),
         ("PUT /access/users/root@pam/token/mcp", json!({"expire": 0}), true),
         ("PUT /access/users/root@pam/token/other", json!({"privsep": 0}), false),
+        ("POST /access/users/root@pam/token/second", json!({"privsep": 0}), true),
+        ("POST /access/users/carl@pve/token/first", json!({}), false),
         ("PUT /access/roles/Own", json!({"privs": "VM.Allocate", "append": 1}), true),
         ("PUT /access/roles/PVEAuditor", json!({"privs": "VM.Allocate", "append": 1}), false),
     ] {
