@@ -144,6 +144,7 @@ mod send;
 mod service;
 mod shared_object;
 mod spec;
+mod state_risks;
 mod undo;
 mod visibility;
 

@@ -270,7 +270,7 @@ mod tests {
                 let mut params = ApiParams::new();
                 param.iter().for_each(|(name, value)| params.push(name, value));
                 let Some(effect) = find_effect(method, template, &params) else { continue };
-                let is_irreversible = call.assess(params.iter()).risk.irreversible;
+                let is_irreversible = call.find_rules().assess(params.iter()).risk.irreversible;
                 let loses = matches!(effect.undo, Undo::Never | Undo::Partly(_));
                 assert!(is_irreversible || !loses, "{method} {template} {param:?} is told as irreversible");
                 let is_told_undoable = matches!(effect.undo, Undo::By(_));

@@ -367,7 +367,8 @@ fn read_count(raw: Option<&str>) -> Option<u64> {
 }
 
 impl Guest {
-    fn from_row(row: &str) -> Option<Self> {
+    /// Parses a row of the list of resources. Returns `None` for a row that is not a guest.
+    pub fn from_row(row: &str) -> Option<Self> {
         let row = GuestRow::parse(row)?;
         let (id, kind) = (read_text(row.id), read_text(row.kind));
         let (kind, id) = id.split_once('/').unwrap_or((&kind, ""));
