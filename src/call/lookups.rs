@@ -144,14 +144,16 @@ impl<'a> ClusterHandle<'a> {
         Ok(privileges)
     }
 
-    /// Returns the privileges that would show more rows of a list, or `None` if the token's privileges are not known.
-    /// `kind` is the value of the parameter `type` or `content`.
-    pub fn find_missing_privileges(&self, template: &str, node: &str, kind: Option<&str>) -> Option<Vec<String>> {
+    /// Returns the privileges that would show more rows of the list of this path, or `None` if the token's privileges are
+    /// not known. `kind` is the value of the parameter `type` or `content`.
+    pub fn find_missing_privileges(&self, template: &str, path: &ApiPath, kind: Option<&str>) -> Option<Vec<String>> {
         let privileges = match self.cluster.recent_token_privileges() {
             Some(privileges) => privileges,
             None => self.fetch_token_privileges().ok()?,
         };
-        Some(filtered_lists::find_missing(template, node, kind, &privileges))
+        let segments: Vec<_> = path.segments().collect();
+        let segment = |place: usize| segments.get(place).map_or("", |segment| segment.as_ref());
+        Some(filtered_lists::find_missing(template, segment(1), segment(3), kind, &privileges))
     }
 
     /// Looks up the guests that a shared object has now. An object that can't be read may have any guest.
@@ -234,6 +236,8 @@ mod tests {
             "/nodes/pve1/tasks",
             "/nodes/pve1/certificates/info",
             "/nodes/pve1/replication",
+            "/nodes/pve1/apt/update",
+            "/nodes/pve1/subscription",
             "/nodes/pve1/storage/local/content",
             "/nodes/pve1/qemu/100/status/current",
             "/nodes/pve1/lxc/100/config",

@@ -90,15 +90,17 @@ pub(super) fn plan_call<'a>(
     let CheckedOperation { operation, params, assessment, mut notes } =
         check_operation_call(cluster, &spec, method, &resolved.path, data)?;
     let (path, risk) = (resolved.path, assessment.risk);
-    let change_note = match resolved.change {
-        Some(change) => note_change(cluster, change, method, &path, risk)?,
-        None => None,
-    };
+    let (mut correction, mut location) = (None, None);
+    if let Some(change) = resolved.change {
+        let is_correction = change.is_correction;
+        let note = note_change(cluster, change, method, &path, risk)?;
+        if is_correction { correction = note } else { location = note }
+    }
     let pool_note = pool.map(|pool| {
         let pool = cluster.redact(pool);
         format!("a pool within a pool has no path of its own, so {method} /pools with poolid={pool} was sent")
     });
-    notes.splice(0..0, change_note.into_iter().chain(pool_note));
+    notes.splice(0..0, correction.into_iter().chain(pool_note));
     let call = AuditedCall {
         cluster,
         method,
@@ -125,6 +127,7 @@ pub(super) fn plan_call<'a>(
         affected,
         guests,
         notes,
+        location,
         is_sdn_list,
     })
 }

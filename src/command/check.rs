@@ -1,13 +1,14 @@
 //! `check`: checks the configuration, and each cluster's version and the privileges of its API token.
 
 use super::cli::Cli;
+use super::cluster_identity::identify_addresses;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
-use super::output::{print_stdout, printable};
+use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
-use proxmox_mcp::config::{Client, ClusterConfig, Endpoint};
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile};
 use proxmox_mcp::policy::GuestSelector;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -19,23 +20,36 @@ use proxmox_mcp::pve::path::ApiPath;
 use proxmox_mcp::pve::token_privileges::TokenPrivileges;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use thiserror::Error;
 
 /// Checks the configuration and all clusters in parallel. Prints a line per cluster, in the file's order.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    let LoadedConfig { clusters, name, .. } = &LoadedConfig::load(cli)?;
+    let loaded = LoadedConfig::load(cli)?;
+    run_loaded(cli, &loaded.clusters, &loaded.name)
+}
+
+/// Checks one cluster of a file.
+pub fn run_file(cli: &Cli, path: &Path, cluster: &str) -> Result<(), Failure> {
+    let mut loaded = LoadedConfig::load_file(cli, path.to_owned())?;
+    loaded.clusters.clusters.retain(|other| other.name == cluster);
+    loaded.clusters.default = None;
+    run_loaded(cli, &loaded.clusters, &loaded.name)
+}
+
+fn run_loaded(cli: &Cli, clusters: &ClustersFile, name: &str) -> Result<(), Failure> {
     let manager = ClusterManager::new(clusters, &cli.limits()).map_err(|error| Failure::Usage(error.to_string()))?;
     let total = manager.clusters().len();
     let default = match &clusters.default {
         Some(name) => format!(", default {name}"),
         None => String::new(),
     };
-    print_stdout(&format!("✓ {name}: {total} cluster{}{default}\n", if total == 1 { "" } else { "s" }));
+    print_marked(Mark::Fine, &format!("{name}: {total} cluster{}{default}", if total == 1 { "" } else { "s" }));
     let clients = configured_clients(cli, clusters)?;
     if !clients.is_empty() {
-        print_stdout(&format!("✓ clients: {}\n", describe::clients(&clients)));
+        print_marked(Mark::Fine, &format!("clients: {}", describe::clients(&clients)));
     }
     for client in &clients {
         for line in describe::operation_rules(&client.rules.deny, client.rules.allow.as_deref()) {
@@ -43,21 +57,29 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         }
     }
     if load_certificate(cli)?.is_some() {
-        print_stdout("✓ TLS: the certificate and its key match\n");
+        print_marked(Mark::Fine, "TLS: the certificate and its key match");
     }
+    let (progress, answered) = (&Progress::start(), &AtomicUsize::new(0));
+    let show = |count: usize| progress.show(&format!("checked {count} of {total} clusters …"));
     let failed = thread::scope(|scope| {
+        show(0);
+        let check_one = |cluster| {
+            let result = check(cluster, cli, &clients);
+            show(answered.fetch_add(1, Ordering::Relaxed) + 1);
+            result
+        };
         let checks: Vec<_> =
-            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(|| check(cluster, cli, &clients)))).collect();
+            manager.clusters().iter().map(|cluster| (cluster, scope.spawn(move || check_one(cluster)))).collect();
         let mut failed = 0;
         for (cluster, result) in checks {
             let result = result.join().unwrap_or(Err(CheckError::Internal));
             let (mark, text, details) = match result {
-                Ok(CheckReport { summary, details }) => ("✓", summary, details),
-                Err(error) => ("✗", render_error(&error), Vec::new()),
+                Ok(CheckReport { summary, details }) => (Mark::Fine, summary, details),
+                Err(error) => (Mark::Failed, render_error(&error), Vec::new()),
             };
-            failed += usize::from(mark == "✗" || details.iter().any(|detail| detail.mark == "✗"));
+            failed += usize::from(mark == Mark::Failed || details.iter().any(|detail| detail.mark == Mark::Failed));
             let settings = cluster.settings();
-            print_stdout(&format!(
+            progress.print(&format!(
                 "{mark} {}  {}  {}  {}\n",
                 settings.name,
                 describe::nodes(settings),
@@ -65,7 +87,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 printable(&text)
             ));
             for CheckDetail { mark, text } in details {
-                print_stdout(&format!("  {mark} {}\n", printable(&text)));
+                progress.print(&format!("  {mark} {}\n", printable(&text)));
             }
         }
         failed
@@ -114,18 +136,17 @@ struct CheckReport {
 
 /// One address or one rule of a cluster.
 struct CheckDetail {
-    /// `✓`, `!` for what the operator should look at, or `✗`.
-    mark: &'static str,
+    mark: Mark,
     text: String,
 }
 
 impl CheckDetail {
     fn fine(text: String) -> Self {
-        Self { mark: "✓", text }
+        Self { mark: Mark::Fine, text }
     }
 
     fn warning(text: String) -> Self {
-        Self { mark: "!", text }
+        Self { mark: Mark::Warning, text }
     }
 }
 
@@ -169,25 +190,20 @@ fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport
     Ok(CheckReport { summary, details })
 }
 
-/// Asks each address of a cluster by itself. Every one must be a node of the same cluster.
+/// Checks each address of a cluster by itself. Every one must be a node of the same cluster.
 fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
     if settings.endpoints.len() < 2 {
         return Vec::new();
     }
-    let answers: Vec<(&Endpoint, Result<Option<ClusterIdentity>, CheckError>)> = thread::scope(|scope| {
-        let reads: Vec<_> =
-            settings.endpoints.iter().map(|endpoint| scope.spawn(|| identify(settings, endpoint, cli))).collect();
-        let answers = reads.into_iter().map(|read| read.join().unwrap_or(Err(CheckError::Internal)));
-        settings.endpoints.iter().zip(answers).collect()
-    });
+    let answers = identify_addresses(settings, cli);
     let first = answers.iter().find_map(|(_, answer)| answer.as_ref().ok()?.as_ref());
     let tls = settings.tls_mode();
     answers
         .iter()
         .map(|(endpoint, answer)| match answer {
             Err(error) => CheckDetail::warning(format!("{endpoint}: {}", render_error(error))),
-            Ok(Some(identity)) if first.is_some_and(|first| first != identity) => CheckDetail {
-                mark: "✗",
+            Ok(Some(identity)) if first.is_some_and(|first| identity.is_other(first)) => CheckDetail {
+                mark: Mark::Failed,
                 text: format!(
                     "{endpoint}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
                      cluster an entry of its own"
@@ -199,45 +215,6 @@ fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
             )),
         })
         .collect()
-}
-
-/// The cluster of a node, as the node names it.
-#[derive(PartialEq, Eq)]
-struct ClusterIdentity {
-    /// `None` for a node that is in no cluster.
-    name: Option<String>,
-    /// The names of its nodes, sorted.
-    nodes: Vec<String>,
-}
-
-impl fmt::Display for ClusterIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "cluster {name} of {}", self.nodes.join(", ")),
-            None => write!(f, "node {}", self.nodes.join(", ")),
-        }
-    }
-}
-
-/// Asks one address for its cluster. `None` if the token may not know it.
-fn identify(settings: &ClusterConfig, endpoint: &Endpoint, cli: &Cli) -> Result<Option<ClusterIdentity>, CheckError> {
-    let alone = ClusterConfig { endpoints: vec![endpoint.clone()], discover_nodes: false, ..settings.clone() };
-    let cluster = Cluster::new(alone, &cli.limits()).map_err(|_| CheckError::Internal)?;
-    let rows = match get(&cluster, "/cluster/status") {
-        Err(CheckError::Call(PveError::Forbidden { .. })) => return Ok(None),
-        rows => rows?,
-    };
-    let (mut name, mut nodes) = (None, Vec::new());
-    for row in rows.as_array().into_iter().flatten() {
-        let text = |key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
-        match text("type").as_deref() {
-            Some("cluster") => name = text("name"),
-            Some("node") => nodes.extend(text("name")),
-            _ => {}
-        }
-    }
-    nodes.sort_unstable();
-    Ok((!nodes.is_empty()).then_some(ClusterIdentity { name, nodes }))
 }
 
 /// Counts the guests of each selector, and says which of them the token can't tell.

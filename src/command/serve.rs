@@ -2,6 +2,7 @@
 
 use super::banner::startup_banner;
 use super::cli::Cli;
+use super::cluster_identity::require_one_cluster_each;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::failure::Failure;
 use super::health_sources::health_sources;
@@ -16,6 +17,7 @@ use proxmox_mcp::http;
 /// Serves until SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let loaded = LoadedConfig::load(cli)?;
+    require_one_cluster_each(&loaded.clusters, cli)?;
     let clients = configured_clients(cli, &loaded.clusters)?;
     let mut listeners = Listeners::new(cli.http.listen, cli.http.metrics_listen).or_from_systemd()?;
     listeners.require_auth_off_loopback(&clients, cli.http.insecure_no_auth)?;
@@ -58,7 +60,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let keeper = Keeper { find_stall: Box::new(find_stall), close_idle };
     let channel = ReloadChannel::open(move || stopped.stop())?;
     listeners.warn_if_exposed(&clients, has_tls);
-    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients));
+    let demo = loaded.demo.as_ref();
+    print_stdout_later(startup_banner(cli.http.scheme(), &listeners, &loaded.clusters, &clients, demo));
     systemd::notify("READY=1");
     channel.run(reloader, keeper, &audit, || server.run());
     Ok(())

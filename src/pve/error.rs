@@ -53,29 +53,35 @@ pub enum PveError {
     },
     /// 403: the token lacks a privilege, or the operation rejects every token.
     #[error(
-        "no permission (403{}){}",
+        "no permission (403{}){}{}",
         DisplayMessage(" ", message),
-        DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning)
+        DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning),
+        describe_refused_change(*is_refused_change)
     )]
     Forbidden {
         message: String,
         /// The privileges that suffice, as far as Proxmox named them.
         missing_privilege: Option<MissingPrivilege>,
         diagnosis: Diagnosis,
+        /// The call would have changed something.
+        is_refused_change: bool,
     },
     /// 400 with an explanation for each parameter.
-    #[error("Proxmox rejected the parameters{}. Nothing was changed", DisplayParameters(parameters))]
+    #[error(
+        "Proxmox rejected the parameters{}{}",
+        DisplayParameters(parameters),
+        describe_refused_change(*is_refused_change)
+    )]
     ParametersRejected {
         /// Parameter and explanation, sorted by parameter.
         parameters: Vec<(String, String)>,
         /// The meaning of the first explanation that the table knows.
         diagnosis: Diagnosis,
+        /// The call would have changed something.
+        is_refused_change: bool,
     },
     /// Any other error status.
-    #[error("`{call}` failed ({status}){}{}", DisplayMessage(": ", message), match is_refused_change {
-        true => ". Nothing was changed",
-        false => "",
-    })]
+    #[error("`{call}` failed ({status}){}{}", DisplayMessage(": ", message), describe_refused_change(*is_refused_change))]
     Failed {
         status: u16,
         /// Proxmox's message: that of the body, else the reason phrase of the status line.
@@ -568,6 +574,11 @@ impl fmt::Display for DisplayMissingPrivilege<'_> {
     }
 }
 
+/// Returns the sentence about a call that the node refused before it changed anything.
+fn describe_refused_change(is_refused_change: bool) -> &'static str {
+    if is_refused_change { ". Nothing was changed" } else { "" }
+}
+
 struct DisplayParameters<'a>(&'a [(String, String)]);
 
 impl fmt::Display for DisplayParameters<'_> {
@@ -641,6 +652,7 @@ mod tests {
             message: message.into(),
             missing_privilege: MissingPrivilege::parse(message),
             diagnosis: classify(403, message),
+            is_refused_change: false,
         };
         vec![
             PveError::ConnectionFailed { attempts: vec![refused()] },
@@ -675,6 +687,7 @@ mod tests {
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), "bad".into()), ("b".into(), "worse".into())],
                 diagnosis: classify(400, ""),
+                is_refused_change: true,
             },
             failed(501, "Method 'GET /nope' not implemented"),
             failed(595, ""),
@@ -726,6 +739,7 @@ mod tests {
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), hostile.into())],
                 diagnosis: classify(400, hostile),
+                is_refused_change: true,
             },
             PveError::Failed {
                 status: 500,

@@ -315,7 +315,12 @@ pub(in crate::pve) fn parse_error_response(
             user: sent.user.to_owned(),
             token_id: sent.token_id.to_owned(),
         },
-        403 => PveError::Forbidden { missing_privilege: MissingPrivilege::parse(&message), message, diagnosis },
+        403 => PveError::Forbidden {
+            missing_privilege: MissingPrivilege::parse(&message),
+            message,
+            diagnosis,
+            is_refused_change: is_change,
+        },
         596..=599 if settles_unknown => {
             let timed_out = diagnosis.meaning == Meaning::NodeTimedOut;
             PveError::OutcomeUnknown { call: sent.call, cause: UnknownOutcome::PeerLost { status, message, timed_out } }
@@ -337,7 +342,7 @@ pub(in crate::pve) fn parse_error_response(
             let plain = classify(status, "");
             let known = diagnoses.into_iter().find(|found| *found != plain);
             let plain = Diagnosis { hint: Some("correct them and call again"), ..plain };
-            PveError::ParametersRejected { diagnosis: known.unwrap_or(plain), parameters }
+            PveError::ParametersRejected { diagnosis: known.unwrap_or(plain), parameters, is_refused_change: is_change }
         }
     }
 }

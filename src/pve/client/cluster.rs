@@ -16,6 +16,7 @@ use crate::pve::client::secret_filter::SecretFilter;
 use crate::pve::client::shared_reads::{
     BegunRead, JoinedRead, ReadCaller, ReadKey, ReadSender, ReadWaitError, SharedReads,
 };
+use crate::pve::client::ticket::LoginTicket;
 use crate::pve::client::transport::{
     AttemptTimeout, NodeRequest, NodeResponse, NodeTransport, TransportError, TransportSetupError,
 };
@@ -38,6 +39,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use ureq::http::uri::PathAndQuery;
+use ureq::http::{HeaderName, HeaderValue};
 
 pub use crate::pve::client::api_response::ApiResponse;
 pub use crate::pve::client::node_health::{BackoffStatus, Clock, NodeState};
@@ -183,6 +185,20 @@ impl Cluster {
     /// Replaces the intervals and time limits of the schema.
     pub fn with_schema_timings(self, timings: SchemaTimings) -> Self {
         self.map_core(|core| ClusterCore { schema_cache: SchemaCache::new(timings), ..core })
+    }
+
+    /// Sends no API token, as before a login.
+    pub fn without_token(self) -> Self {
+        self.with_credentials(Vec::new())
+    }
+
+    /// Sends the ticket of a login instead of the API token.
+    pub fn with_ticket(self, ticket: &LoginTicket) -> Self {
+        self.with_credentials(ticket.to_headers())
+    }
+
+    fn with_credentials(self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.map_core(|core| ClusterCore { transport: core.transport.with_credentials(headers), ..core })
     }
 
     fn map_core(self, change: impl FnOnce(ClusterCore) -> ClusterCore) -> Self {
