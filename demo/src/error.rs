@@ -12,6 +12,14 @@ pub(crate) enum ApiError {
     LoginFailed,
     /// 403: path and privileges, as between the brackets of `Permission check failed (…)`; empty without brackets.
     Forbidden(String),
+    /// 403: the operation is not for API tokens.
+    TicketRequired,
+    /// 501: a node has no such operation.
+    UnknownMethod,
+    /// 501: a node has the operation, the demo does not.
+    NotSimulated,
+    /// 595: the node of the path does not answer.
+    Unreachable,
     /// 404: an entry of the operation's object does not exist.
     NotFound(String),
     /// 501: the demo does not simulate this use of an operation that it has.

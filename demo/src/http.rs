@@ -203,9 +203,13 @@ pub(crate) fn decode_form_component(text: &str) -> String {
     decode_path(&text.replace('+', " "))
 }
 
-/// Splits a query or a form into pairs of encoded key and value.
+/// Splits a query or a form into pairs of encoded key and value, as a node does: `;` also separates pairs, and a value
+/// ends at a second `=` (PVE: split(/=/)).
 pub(crate) fn split_pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    text.split(['&', ';']).filter(|pair| !pair.is_empty()).map(|pair| {
+        let mut parts = pair.split('=');
+        (parts.next().unwrap_or(""), parts.next().unwrap_or(""))
+    })
 }
 
 #[cfg(test)]

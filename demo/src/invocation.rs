@@ -11,6 +11,8 @@ use std::cell::Cell;
 /// One call of an operation.
 pub(crate) struct Invocation<'a> {
     pub(crate) caller: &'a Caller,
+    /// The parts of the path, from `cluster`, `nodes` and so on.
+    pub(crate) segments: &'a [String],
     /// Validated parameters of the path, the query and the body.
     pub(crate) params: RequestParams,
     /// The kind of guests in the path; [`GuestKind::Qemu`] in the paths of other things.
@@ -48,6 +50,11 @@ impl Invocation<'_> {
     /// Returns true if an optional boolean is true.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.integer(name) == Some(1)
+    }
+
+    /// Returns a part of the path.
+    pub(crate) fn segment(&self, index: usize) -> &str {
+        self.segments.get(index).map_or("", String::as_str)
     }
 
     /// Returns the `{node}` of the path.

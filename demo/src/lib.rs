@@ -9,6 +9,7 @@
 //! ```text
 //! server         sockets and threads
 //! dispatch       from a request to a response: token, path, privilege, parameters, operation
+//! description    privileges and parameters of the operations without a table
 //! routes         the table of operations: method, path, privilege, parameters, handler
 //! seed           the cluster at the start
 //! handlers       the operations
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod description;
 mod dispatch;
 mod error;
 mod guest_options;
@@ -37,6 +39,8 @@ mod model;
 mod options;
 mod parameters;
 mod permissions;
+#[cfg(test)]
+mod real_node;
 mod routes;
 mod seed;
 mod server;
@@ -97,9 +101,10 @@ mod tests {
     use std::path::Path;
 
     /// The modules from top to bottom.
-    const MODULES: [&str; 16] = [
+    const MODULES: [&str; 17] = [
         "server",
         "dispatch",
+        "description",
         "routes",
         "seed",
         "handlers",

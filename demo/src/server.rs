@@ -61,7 +61,7 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            api: Api::new(state, options.apidoc.clone()),
+            api: Api::new(state, &options),
             options,
             connections: Mutex::new(ConnectionTable { stopping: false, last_id: 0, streams: HashMap::new() }),
             changed: Condvar::new(),

@@ -1,10 +1,13 @@
 //! Facts of the cluster that explain a failure, looked up after it.
 
 use super::handle::ClusterHandle;
+use super::operation::find_embedded_operation;
+use super::planned_call::{CallPurpose, PlannedCall};
 use crate::base::hint::Hint;
 use crate::base::json_scan::{find_member, unquote, walk};
 use crate::base::shorten::shorten;
 use crate::base::suggest::suggest;
+use crate::pve::Method;
 use crate::pve::error::PveError;
 use crate::pve::guests;
 use crate::pve::knowledge::messages::Meaning;
@@ -29,6 +32,9 @@ impl From<String> for Explanation {
     }
 }
 
+/// The most entries of a list that an explanation names.
+const MAX_ENTRIES: usize = 20;
+
 /// A kind of failure for which the cluster has an explanation.
 enum ExplainableFailure<'e> {
     /// The token lacks a privilege on this ACL path.
@@ -37,12 +43,24 @@ enum ExplainableFailure<'e> {
     UnreachableNode,
     /// The node does not have the guest's configuration.
     GuestNotOnNode,
+    /// The token lacks a privilege that Proxmox does not name.
+    UnnamedPrivilege,
+    /// An object of the call does not exist.
+    Absent,
 }
 
 fn classify(error: &PveError) -> Option<ExplainableFailure<'_>> {
     match error {
         PveError::Forbidden { missing_privilege: Some(missing), .. } if !missing.acl_path.is_empty() => {
             Some(ExplainableFailure::MissingPrivilege(&missing.acl_path))
+        }
+        PveError::Forbidden { missing_privilege: None, diagnosis, .. }
+            if diagnosis.meaning == Meaning::MissingPrivilege =>
+        {
+            Some(ExplainableFailure::UnnamedPrivilege)
+        }
+        PveError::Failed { .. } | PveError::ParametersRejected { .. } if error.meaning() == Meaning::Absent => {
+            Some(ExplainableFailure::Absent)
         }
         // A rejection of the token or of the parameters comes from the right node, whatever it says.
         PveError::Failed { diagnosis, .. } => match diagnosis.meaning {
@@ -62,8 +80,13 @@ pub(super) fn is_wrong_node(error: &PveError) -> bool {
     matches!(classify(error), Some(ExplainableFailure::UnreachableNode | ExplainableFailure::GuestNotOnNode))
 }
 
-/// Looks up the facts that explain a failure.
-pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error: &PveError) -> Option<Explanation> {
+/// Looks up the facts that explain a failure. `cluster` is asked for them.
+pub(super) fn explain_failure(
+    cluster: &ClusterHandle<'_>,
+    planned: &PlannedCall<'_>,
+    error: &PveError,
+) -> Option<Explanation> {
+    let path = &planned.path;
     let segments: Vec<_> = path.segments().collect();
     let segment = |at: usize| segments.get(at).map(AsRef::as_ref);
     match classify(error)? {
@@ -74,6 +97,15 @@ pub(super) fn explain_failure(cluster: &ClusterHandle<'_>, path: &ApiPath, error
         ExplainableFailure::GuestNotOnNode if matches!(segment(2), Some("qemu" | "lxc")) => {
             explain_guest_location(cluster, path, segment(3)?)
         }
+        ExplainableFailure::UnnamedPrivilege => {
+            let operation = &planned.operation;
+            let mut privileges = operation.privileges.clone();
+            for (name, value) in &operation.path_values {
+                privileges = privileges.replace(&format!("{{{name}}}"), &shorten(value));
+            }
+            (!privileges.is_empty()).then(|| hints::describe_requirement(&privileges).into())
+        }
+        ExplainableFailure::Absent => explain_absent_entry(cluster, planned).map(Explanation::from),
         _ => None,
     }
 }
@@ -90,6 +122,42 @@ fn explain_privileges(cluster: &ClusterHandle<'_>, acl_path: &str) -> Option<Str
     });
     privileges.sort();
     Some(hints::describe_privileges(&shorten(acl_path), &privileges.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
+}
+
+/// Names the entries of the list that does not have the last object of the path.
+fn explain_absent_entry(cluster: &ClusterHandle<'_>, planned: &PlannedCall<'_>) -> Option<String> {
+    let template: Vec<&str> = planned.operation.template.as_deref()?.split('/').skip(1).collect();
+    let name_of = |segment: &&str| Some(segment.strip_prefix('{')?.strip_suffix('}')?.to_owned());
+    let place = template.iter().rposition(|segment| segment.starts_with('{'))?;
+    let parameter = name_of(&template[place])?;
+    // A guest and a node have explanations of their own.
+    if matches!(parameter.as_str(), "vmid" | "node") {
+        return None;
+    }
+    let segments: Vec<_> = planned.path.segments().collect();
+    let absent = segments.get(place)?;
+    let above: Vec<&str> = segments[..place].iter().map(AsRef::as_ref).collect();
+    let list = ApiPath::from_segments(&above).ok()?;
+    let read = find_embedded_operation(Method::Get, &list)?;
+    if !read.risk().is_read_only() || read.return_type() != "array" {
+        return None;
+    }
+    let response =
+        cluster.authorize_read(CallPurpose::Lookup, list.clone(), ApiParams::new()).ok()?.send_read().ok()?;
+    let mut entries: Vec<String> = Vec::new();
+    walk(response.data(), &mut |_, row| {
+        let member = [parameter.as_str(), "name", "id"].iter().find_map(|key| find_member(row, key));
+        entries.extend(member.map(|value| unquote(value).into_owned()));
+        entries.len() <= MAX_ENTRIES
+    });
+    // The call named another object that does not exist, in its parameters.
+    if entries.iter().any(|entry| entry == absent) {
+        return None;
+    }
+    let has_more = entries.len() > MAX_ENTRIES;
+    entries.truncate(MAX_ENTRIES);
+    let entries: Vec<String> = entries.into_iter().map(|entry| cluster.redact(shorten(&entry).into_owned())).collect();
+    Some(hints::describe_entries(&list.to_string(), &entries, has_more))
 }
 
 fn explain_nodes(cluster: &ClusterHandle<'_>, node: &str) -> Option<String> {
@@ -139,8 +207,14 @@ mod tests {
             is_refused_change: false,
         };
         assert!(is_wrong_node(&failed));
-        let forbidden = PveError::Forbidden { message: String::new(), missing_privilege: None, diagnosis };
+        let forbidden = PveError::Forbidden {
+            message: String::new(),
+            missing_privilege: None,
+            diagnosis,
+            is_refused_change: false,
+        };
         assert!(!is_wrong_node(&forbidden));
-        assert!(!is_wrong_node(&PveError::ParametersRejected { parameters: Vec::new(), diagnosis }));
+        let rejected = PveError::ParametersRejected { parameters: Vec::new(), diagnosis, is_refused_change: false };
+        assert!(!is_wrong_node(&rejected));
     }
 }

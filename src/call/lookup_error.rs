@@ -50,7 +50,6 @@ impl LookupError {
             self,
             Self::Failed(
                 PveError::ConnectionFailed { .. }
-                    | PveError::ParametersRejected { .. }
                     | PveError::RequestTooLarge { .. }
                     | PveError::UnsendablePath { .. }
                     | PveError::BackingOff { .. }

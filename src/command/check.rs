@@ -1,13 +1,14 @@
 //! `check`: checks the configuration, and each cluster's version and the privileges of its API token.
 
 use super::cli::Cli;
+use super::cluster_identity::identify_addresses;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::describe;
 use super::failure::Failure;
 use super::output::{Mark, Progress, print_marked, print_stdout, printable};
 use proxmox_mcp::base::cancel::CancelToken;
 use proxmox_mcp::base::hint::{Hint, render_error};
-use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile, Endpoint};
+use proxmox_mcp::config::{Client, ClusterConfig, ClustersFile};
 use proxmox_mcp::policy::GuestSelector;
 use proxmox_mcp::pve::Method;
 use proxmox_mcp::pve::client::cluster::Cluster;
@@ -19,7 +20,6 @@ use proxmox_mcp::pve::path::ApiPath;
 use proxmox_mcp::pve::token_privileges::TokenPrivileges;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -190,24 +190,19 @@ fn check(cluster: &Cluster, cli: &Cli, clients: &[Client]) -> Result<CheckReport
     Ok(CheckReport { summary, details })
 }
 
-/// Asks each address of a cluster by itself. Every one must be a node of the same cluster.
+/// Checks each address of a cluster by itself. Every one must be a node of the same cluster.
 fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
     if settings.endpoints.len() < 2 {
         return Vec::new();
     }
-    let answers: Vec<(&Endpoint, Result<Option<ClusterIdentity>, CheckError>)> = thread::scope(|scope| {
-        let reads: Vec<_> =
-            settings.endpoints.iter().map(|endpoint| scope.spawn(|| identify(settings, endpoint, cli))).collect();
-        let answers = reads.into_iter().map(|read| read.join().unwrap_or(Err(CheckError::Internal)));
-        settings.endpoints.iter().zip(answers).collect()
-    });
+    let answers = identify_addresses(settings, cli);
     let first = answers.iter().find_map(|(_, answer)| answer.as_ref().ok()?.as_ref());
     let tls = settings.tls_mode();
     answers
         .iter()
         .map(|(endpoint, answer)| match answer {
             Err(error) => CheckDetail::warning(format!("{endpoint}: {}", render_error(error))),
-            Ok(Some(identity)) if first.is_some_and(|first| first != identity) => CheckDetail {
+            Ok(Some(identity)) if first.is_some_and(|first| identity.is_other(first)) => CheckDetail {
                 mark: Mark::Failed,
                 text: format!(
                     "{endpoint}: is a node of another cluster ({identity}) than the addresses before it. hint: give each \
@@ -220,45 +215,6 @@ fn check_addresses(settings: &ClusterConfig, cli: &Cli) -> Vec<CheckDetail> {
             )),
         })
         .collect()
-}
-
-/// The cluster of a node, as the node names it.
-#[derive(PartialEq, Eq)]
-struct ClusterIdentity {
-    /// `None` for a node that is in no cluster.
-    name: Option<String>,
-    /// The names of its nodes, sorted.
-    nodes: Vec<String>,
-}
-
-impl fmt::Display for ClusterIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "cluster {name} of {}", self.nodes.join(", ")),
-            None => write!(f, "node {}", self.nodes.join(", ")),
-        }
-    }
-}
-
-/// Asks one address for its cluster. `None` if the token may not know it.
-fn identify(settings: &ClusterConfig, endpoint: &Endpoint, cli: &Cli) -> Result<Option<ClusterIdentity>, CheckError> {
-    let alone = ClusterConfig { endpoints: vec![endpoint.clone()], discover_nodes: false, ..settings.clone() };
-    let cluster = Cluster::new(alone, &cli.limits()).map_err(|_| CheckError::Internal)?;
-    let rows = match get(&cluster, "/cluster/status") {
-        Err(CheckError::Call(PveError::Forbidden { .. })) => return Ok(None),
-        rows => rows?,
-    };
-    let (mut name, mut nodes) = (None, Vec::new());
-    for row in rows.as_array().into_iter().flatten() {
-        let text = |key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
-        match text("type").as_deref() {
-            Some("cluster") => name = text("name"),
-            Some("node") => nodes.extend(text("name")),
-            _ => {}
-        }
-    }
-    nodes.sort_unstable();
-    Ok((!nodes.is_empty()).then_some(ClusterIdentity { name, nodes }))
 }
 
 /// Counts the guests of each selector, and says which of them the token can't tell.

@@ -5,6 +5,7 @@ mod banner;
 mod check;
 mod cli;
 mod client_setup;
+mod cluster_identity;
 mod config;
 mod core_dumps;
 mod describe;

@@ -2,6 +2,7 @@
 //! A request that was sent finishes, and one that was not is judged again.
 
 use super::cli::Cli;
+use super::cluster_identity::require_one_cluster_each;
 use super::config::configured_clients;
 use super::describe;
 use super::failure::Failure;
@@ -77,6 +78,7 @@ impl Reloader<'_> {
     /// Returns a summary of the new configuration.
     fn replace(&mut self, path: &Path) -> Result<String, Failure> {
         let clusters = config::load(path).map_err(|errors| Failure::Usage(errors.to_string().replace('\n', "; ")))?;
+        require_one_cluster_each(&clusters, self.cli)?;
         let clients = configured_clients(self.cli, &clusters)?;
         if let Some((_, listeners)) = &self.http {
             self.require_clients(&clients)?;

@@ -2,6 +2,7 @@
 
 use super::banner::startup_banner;
 use super::cli::Cli;
+use super::cluster_identity::require_one_cluster_each;
 use super::config::{LoadedConfig, configured_clients, load_certificate};
 use super::failure::Failure;
 use super::health_sources::health_sources;
@@ -16,6 +17,7 @@ use proxmox_mcp::http;
 /// Serves until SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let loaded = LoadedConfig::load(cli)?;
+    require_one_cluster_each(&loaded.clusters, cli)?;
     let clients = configured_clients(cli, &loaded.clusters)?;
     let mut listeners = Listeners::new(cli.http.listen, cli.http.metrics_listen).or_from_systemd()?;
     listeners.require_auth_off_loopback(&clients, cli.http.insecure_no_auth)?;

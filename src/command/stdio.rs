@@ -1,6 +1,7 @@
 //! `stdio`: serves MCP on stdin and stdout.
 
 use super::cli::Cli;
+use super::cluster_identity::require_one_cluster_each;
 use super::config::LoadedConfig;
 use super::failure::Failure;
 use super::keeper::{Keeper, StallLimits, close_idle_connections};
@@ -12,6 +13,7 @@ use proxmox_mcp::stdio::StdioServer;
 /// Serves until stdin ends, SIGTERM or SIGINT.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let loaded = LoadedConfig::load(cli)?;
+    require_one_cluster_each(&loaded.clusters, cli)?;
     let audit = open_audit_log(cli)?;
     let tools = tool_state(cli, &loaded.clusters, &[], audit.clone())?;
     let (mcp, limits) = (mcp_server(cli, &tools)?, cli.limits());

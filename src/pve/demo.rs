@@ -23,7 +23,8 @@ impl Demo {
     }
 
     /// Starts a cluster with these options.
-    pub fn start_with(options: Options) -> io::Result<Self> {
+    pub fn start_with(mut options: Options) -> io::Result<Self> {
+        options.description = APIDOC;
         simulation::Demo::start_with(options).map(Self)
     }
 

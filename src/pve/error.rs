@@ -10,6 +10,7 @@ use crate::pve::knowledge::messages::{Diagnosis, Meaning, MissingPrivilege, clas
 use crate::pve::knowledge::text::to_one_line;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ pub use crate::pve::tls_error::{TlsError, TlsErrorKind};
 
 /// Failure of an API call.
 #[non_exhaustive]
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum PveError {
     /// No connection to any node: its name did not resolve, its address refused or did not answer, or the connection
     /// ended during the TLS handshake. If several nodes were tried, some may have failed as in [`PveError::Tls`].
@@ -52,29 +53,35 @@ pub enum PveError {
     },
     /// 403: the token lacks a privilege, or the operation rejects every token.
     #[error(
-        "no permission (403{}){}",
+        "no permission (403{}){}{}",
         DisplayMessage(" ", message),
-        DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning)
+        DisplayMissingPrivilege(missing_privilege.as_ref(), diagnosis.meaning),
+        describe_refused_change(*is_refused_change)
     )]
     Forbidden {
         message: String,
         /// The privileges that suffice, as far as Proxmox named them.
         missing_privilege: Option<MissingPrivilege>,
         diagnosis: Diagnosis,
+        /// The call would have changed something.
+        is_refused_change: bool,
     },
     /// 400 with an explanation for each parameter.
-    #[error("Proxmox rejected the parameters{}. Nothing was changed", DisplayParameters(parameters))]
+    #[error(
+        "Proxmox rejected the parameters{}{}",
+        DisplayParameters(parameters),
+        describe_refused_change(*is_refused_change)
+    )]
     ParametersRejected {
         /// Parameter and explanation, sorted by parameter.
         parameters: Vec<(String, String)>,
         /// The meaning of the first explanation that the table knows.
         diagnosis: Diagnosis,
+        /// The call would have changed something.
+        is_refused_change: bool,
     },
     /// Any other error status.
-    #[error("`{call}` failed ({status}){}{}", DisplayMessage(": ", message), match is_refused_change {
-        true => ". Nothing was changed",
-        false => "",
-    })]
+    #[error("`{call}` failed ({status}){}{}", DisplayMessage(": ", message), describe_refused_change(*is_refused_change))]
     Failed {
         status: u16,
         /// Proxmox's message: that of the body, else the reason phrase of the status line.
@@ -187,7 +194,7 @@ pub enum NetworkError {
 }
 
 /// Defect of a node's answer.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum MalformedCause {
     #[error("it is larger than {limit} bytes (the limit is `max_answer_bytes`)")]
     BodyTooLarge { limit: u64 },
@@ -214,7 +221,7 @@ pub enum MalformedCause {
     #[error("it did not come whole in time")]
     DescriptionTimedOut,
     #[error("{0}")]
-    Description(Box<dyn std::error::Error + Send + Sync>),
+    Description(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 /// Body that is not Proxmox's envelope around `data`.
@@ -249,7 +256,7 @@ pub enum EnvelopeError {
 }
 
 /// Event that lost the answer to a request that changes something.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum UnknownOutcome {
     #[error("the connection was lost before an answer came")]
     ConnectionLost { detail: String },
@@ -308,7 +315,7 @@ impl PveError {
         node: String,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        PveError::MalformedResponse { node, cause: MalformedCause::Description(cause.into()) }
+        PveError::MalformedResponse { node, cause: MalformedCause::Description(Arc::from(cause.into())) }
     }
 
     /// Returns the error kind as a short word for logs and metrics.
@@ -567,6 +574,11 @@ impl fmt::Display for DisplayMissingPrivilege<'_> {
     }
 }
 
+/// Returns the sentence about a call that the node refused before it changed anything.
+fn describe_refused_change(is_refused_change: bool) -> &'static str {
+    if is_refused_change { ". Nothing was changed" } else { "" }
+}
+
 struct DisplayParameters<'a>(&'a [(String, String)]);
 
 impl fmt::Display for DisplayParameters<'_> {
@@ -640,6 +652,7 @@ mod tests {
             message: message.into(),
             missing_privilege: MissingPrivilege::parse(message),
             diagnosis: classify(403, message),
+            is_refused_change: false,
         };
         vec![
             PveError::ConnectionFailed { attempts: vec![refused()] },
@@ -674,6 +687,7 @@ mod tests {
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), "bad".into()), ("b".into(), "worse".into())],
                 diagnosis: classify(400, ""),
+                is_refused_change: true,
             },
             failed(501, "Method 'GET /nope' not implemented"),
             failed(595, ""),
@@ -725,6 +739,7 @@ mod tests {
             PveError::ParametersRejected {
                 parameters: vec![("a".into(), hostile.into())],
                 diagnosis: classify(400, hostile),
+                is_refused_change: true,
             },
             PveError::Failed {
                 status: 500,

@@ -71,6 +71,8 @@ pub enum ParameterErrorKind {
     Object,
     #[error("is no parameter of {operation}{}", describe_accepted_parameters(.suggestion, .accepted))]
     Unknown { operation: String, suggestion: Option<String>, accepted: Vec<String> },
+    #[error("belongs to {type_property} {} alone", .types.join(" or "))]
+    OtherType { type_property: String, types: Vec<String> },
     #[error("is already set by the path, as `{value}`")]
     AlreadyInPath { value: String },
     #[error("is missing: it must be given ({expected})")]

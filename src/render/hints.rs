@@ -44,6 +44,20 @@ pub(crate) fn describe_guest_location(query: &str, guest: &Guest) -> String {
     }
 }
 
+/// Describes the privileges that the description of the API names.
+pub(crate) fn describe_requirement(privileges: &str) -> String {
+    format!("The operation needs {privileges}")
+}
+
+/// Describes the entries that a list has.
+pub(crate) fn describe_entries(list: &str, entries: &[String], has_more: bool) -> String {
+    if entries.is_empty() {
+        return format!("GET {list} lists nothing that the API token sees");
+    }
+    let entries: Vec<String> = entries.iter().map(|entry| show_value(entry)).collect();
+    format!("GET {list} lists {}{}", join_names(&entries), if has_more { " and more" } else { "" })
+}
+
 /// Returns the error as a sentence, without its hint.
 pub(crate) fn describe_missing_guest(error: &FindGuestError) -> String {
     let mut text = error.to_string();

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The most bytes of a description. What does not fit in full is written more briefly, never left out.
-const MAX_DESCRIPTION_BYTES: usize = 1_950;
+const MAX_DESCRIPTION_BYTES: usize = 1_965;
 
 /// The most characters of the cluster's own text about an operation.
 const MAX_TEXT_CHARS: usize = 300;
@@ -50,14 +50,14 @@ pub fn describe(
 /// The most required parameters that a search result names.
 const MAX_REQUIRED_NAMES: usize = 12;
 
-/// Renders the operations that a search found.
-pub fn render_search(operations: &[Operation<'_>]) -> String {
-    if operations.is_empty() {
+/// Renders the operations that a search found, after the sentence about the query, if there is one.
+pub fn render_search(note: Option<&str>, operations: &[Operation<'_>]) -> String {
+    let mut text = note.map(|note| format!("{note}\n")).unwrap_or_default();
+    if operations.is_empty() && note.is_none() {
         return "No operation fits these words. Try others (what is it about: vm, container, storage, backup, user, \
                 firewall, …), or describe_api with path / to walk down from the top."
             .into();
     }
-    let mut text = String::new();
     for operation in operations {
         let summary = match operation.summary() {
             "" => operation.description(),
@@ -65,7 +65,7 @@ pub fn render_search(operations: &[Operation<'_>]) -> String {
         };
         let summary: String = summary.chars().take(100).collect();
         let _ = write!(text, "{} {} — {summary}\n  ", operation.method(), operation.template());
-        let names = operation.parameters().filter(|p| p.is_required()).map(|p| p.name());
+        let names = operation.parameters().filter(|p| p.is_required_with(None)).map(|p| p.name());
         let names = names.filter(|name| !operation.is_path_parameter(name));
         let required: Vec<&str> = names.take(MAX_REQUIRED_NAMES).collect();
         if !required.is_empty() {
@@ -93,7 +93,7 @@ fn source_note(schema: &Schema) -> &'static str {
     if schema.is_live() {
         ""
     } else {
-        "\n(from the facts in this program: the cluster's own API description could not be fetched)"
+        "\n(from the facts in this program: the cluster's own description could not be read)"
     }
 }
 
@@ -178,6 +178,7 @@ fn push_section(text: &mut String, title: &str, parameters: &[ParameterSpec<'_>]
     if matches!(detail, DetailLevel::Full | DetailLevel::Typed) {
         for parameter in parameters {
             let _ = write!(text, "  {} {}", parameter.name(), parameter_type(parameter));
+            push_instance_types(text, parameter);
             push_limits(text, parameter);
             if detail == DetailLevel::Full && !parameter.description().is_empty() {
                 let _ = write!(text, " — {}", limit_chars(first_sentence(parameter.description()), 120));
@@ -193,6 +194,7 @@ fn push_section(text: &mut String, title: &str, parameters: &[ParameterSpec<'_>]
         let _ = write!(text, "  {group}:");
         for (n, parameter) in parameters.iter().filter(|p| parameter_type(p) == group).enumerate() {
             let _ = write!(text, "{} {}", if n == 0 { "" } else { "," }, parameter.name());
+            push_instance_types(text, parameter);
             if detail == DetailLevel::Grouped {
                 push_limits(text, parameter);
             }
@@ -212,6 +214,14 @@ fn parameter_type<'s>(parameter: &ParameterSpec<'s>) -> &'s str {
         "" | "string" if parameter.format().ends_with("-list") => "list",
         "" | "string" => "text",
         other => other,
+    }
+}
+
+/// Appends the types with which alone the parameter applies.
+fn push_instance_types(text: &mut String, parameter: &ParameterSpec<'_>) {
+    let types: Vec<&str> = parameter.instance_types().collect();
+    if !types.is_empty() {
+        let _ = write!(text, " (only {})", types.join(", "));
     }
 }
 
@@ -235,20 +245,25 @@ fn push_limits(text: &mut String, parameter: &ParameterSpec<'_>) {
 
 /// Describes one parameter in full.
 fn describe_parameter(operations: &[Operation<'_>], name: &str) -> Result<String, UnknownParameter> {
-    let with = operations.iter().find_map(|o| Some((o, o.parameter(name)?)));
-    let Some((operation, parameter)) = with else {
+    let with = operations.iter().find(|operation| operation.parameter(name).is_some());
+    let Some(operation) = with else {
         let names = operations.iter().flat_map(|o| o.parameters().map(|p| p.name()));
         let suggestion = suggest(name, names).map(str::to_owned);
         return Err(UnknownParameter { name: name.chars().take(64).collect(), suggestion });
     };
-    let mut text = format!(
-        "{} of {} {}: {}",
-        parameter.name(),
-        operation.method(),
-        operation.template(),
-        parameter_type(&parameter)
-    );
-    push_limits(&mut text, &parameter);
+    let mut text = String::new();
+    for parameter in operation.parameter_variants(name) {
+        push_parameter(&mut text, operation, &parameter);
+    }
+    Ok(text)
+}
+
+/// Appends a parameter in full.
+fn push_parameter(text: &mut String, operation: &Operation<'_>, parameter: &ParameterSpec<'_>) {
+    let (method, template) = (operation.method(), operation.template());
+    let _ = write!(text, "{} of {method} {template}: {}", parameter.name(), parameter_type(parameter));
+    push_instance_types(text, parameter);
+    push_limits(text, parameter);
     text.push_str(if parameter.is_required() { ", required\n" } else { ", optional\n" });
     for (what, value) in [
         ("format", parameter.format()),
@@ -275,10 +290,10 @@ fn describe_parameter(operations: &[Operation<'_>], name: &str) -> Result<String
         push_section(&mut list, "keys that must be there", &required, detail);
         push_section(&mut list, "keys", &optional, detail);
         if text.len() + list.len() <= MAX_DESCRIPTION_BYTES || detail == DetailLevel::Grouped {
-            return Ok(text + &list);
+            text.push_str(&list);
+            return;
         }
     }
-    Ok(text)
 }
 
 /// Appends `METHOD template — summary`, risk and privileges.

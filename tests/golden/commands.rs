@@ -292,6 +292,9 @@ fn command_check() {
     let mut file = NamedTempFile::new().expect("a file");
     write!(file, "{config}").expect("write");
     run(&mut document, &["check", "--config", path(&file)]);
+    document.section("Addresses of two clusters at a start");
+    run(&mut document, &["stdio", "--config", path(&file)]);
+    run(&mut document, &["--listen", "127.0.0.1:0", "--config", path(&file)]);
     document.section("Errors");
     let mut wrong = NamedTempFile::new().expect("a file");
     write!(wrong, r#"{{"clusters": {{"a": {{}}}}, "colour": 1}}"#).expect("write");

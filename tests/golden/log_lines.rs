@@ -57,6 +57,7 @@ fn document() -> Document {
     let mut document = Document::new();
     document.redact(r#""(ms|seq)":\d+"#, "\"$1\":N");
     document.redact(r"after \d+ s", "after N s");
+    document.redact(r"after \d+ ms", "after N ms");
     document.redact(r"\d+ bytes in", "N bytes in");
     document
 }

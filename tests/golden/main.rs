@@ -11,12 +11,14 @@ mod http;
 mod json_rpc;
 mod log_lines;
 mod node_errors;
+mod overview;
 mod pages;
 mod plans;
 mod policy;
 mod prompts;
 mod protocol;
 mod questions;
+mod recorded_node;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

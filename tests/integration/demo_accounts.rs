@@ -123,7 +123,7 @@ fn token_of_a_new_user_has_the_privileges_of_its_role_and_no_more() {
     );
     assert_error(&call(&token, "GET", "/access/users/mcp@pve/token", ""), "403 Permission check failed");
     assert_eq!(get(&token, "/access/users"), json!([]));
-    // Privileges of the user alone are none of a separated token.
+    // A separated token does not have the privileges of its user.
     call(&full, "PUT", "/access/acl", "path=/vms/100&roles=Starter&users=mcp@pve").data();
     assert_eq!(get(&token, "/access/permissions"), json!({}));
     call(&full, "PUT", "/access/acl", "path=/vms/100&roles=Starter&tokens=mcp@pve!one").data();

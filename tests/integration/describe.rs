@@ -191,9 +191,7 @@ fn without_a_cluster_description_the_embedded_facts_are_shown_and_labelled() {
     let server = start_server(&node);
     for operation in embedded_schema().operations() {
         let text = describe(&server, json!({"path": operation.template(), "method": operation.method().as_str()}));
-        assert!(
-            text.ends_with("(from the facts in this program: the cluster's own API description could not be fetched)")
-        );
+        assert!(text.ends_with("(from the facts in this program: the cluster's own description could not be read)"));
         assert_eq!(find_missing(&operation, &text), [""; 0], "{text}");
     }
 }

@@ -85,6 +85,20 @@ fn reloaded_configuration_is_used() {
 }
 
 #[test]
+fn an_entry_with_addresses_of_two_clusters_is_rejected() {
+    let other = Node::start(|_| ScriptedReply::data(r#"[{"node":"lab1","status":"online"}]"#));
+    let one = start_node();
+    let before = json!({"clusters": {"alpha": cluster(&one)}, "clients": {"ada": client(ADA, "read")}});
+    let server = start(&before);
+    let mut mixed = before.clone();
+    mixed["clusters"]["alpha"].as_object_mut().expect("a cluster").remove("url");
+    mixed["clusters"]["alpha"]["urls"] = json!([&one, &other].map(|node| format!("http://{}", node.endpoint())));
+    change(&server, &mixed.to_string(), "keeping the current configuration: cluster alpha: ");
+    assert_eq!(ask(&server, ADA, "list_nodes", json!({})).0, 200);
+    assert!(other.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
 fn changed_file_is_reloaded_without_a_signal() {
     let node = start_node();
     let config = |access: &str| json!({"clusters": {"one": cluster(&node)}, "clients": {"ada": client(ADA, access)}});

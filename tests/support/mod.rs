@@ -9,6 +9,7 @@ pub mod process;
 pub mod program;
 pub mod proxmox;
 pub mod raw;
+pub mod recorded_node;
 pub mod rpc;
 pub mod server;
 pub mod tasks;

@@ -141,8 +141,13 @@ pub fn segments(request: &Request) -> Vec<String> {
 
 /// Returns a path as Proxmox reads it.
 pub fn read(path: &str) -> Vec<String> {
+    decode_percent(path).split('/').filter(|s| !s.is_empty()).map(String::from).collect()
+}
+
+/// Returns a text with its `%XX` decoded.
+pub fn decode_percent(text: &str) -> String {
     let mut bytes = Vec::new();
-    let mut rest = path.as_bytes();
+    let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
         rest = after;
         match (first, after) {
@@ -154,7 +159,7 @@ pub fn read(path: &str) -> Vec<String> {
             _ => bytes.push(*first),
         }
     }
-    String::from_utf8_lossy(&bytes).split('/').filter(|s| !s.is_empty()).map(String::from).collect()
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns the method and the template of a request, by the embedded facts. An unknown path has no template.

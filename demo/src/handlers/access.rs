@@ -272,10 +272,29 @@ pub(crate) fn update_acl(state: &mut ClusterState, call: &Invocation<'_>) -> Api
     Ok(Value::Null)
 }
 
+/// The realms: their type and comment.
+const REALMS: [(&str, &str); 2] =
+    [("pam", "Linux PAM standard authentication"), ("pve", "Proxmox VE authentication server")];
+
 /// GET /access/domains: the realms, which need no token.
 pub(crate) fn list_realms(_: &mut ClusterState, _: &Invocation<'_>) -> ApiResult {
-    Ok(json!([
-        {"realm": "pam", "type": "pam", "comment": "Linux PAM standard authentication"},
-        {"realm": "pve", "type": "pve", "comment": "Proxmox VE authentication server", "default": 1},
-    ]))
+    let row = |(realm, comment)| {
+        let mut row = json!({"realm": realm, "type": realm, "comment": comment});
+        if realm == "pve" {
+            row["default"] = 1.into();
+        }
+        row
+    };
+    Ok(REALMS.into_iter().map(row).collect())
+}
+
+/// GET /access/domains/{realm}
+pub(crate) fn read_realm(_: &mut ClusterState, call: &Invocation<'_>) -> ApiResult {
+    let realm = call.text("realm");
+    match REALMS.into_iter().find(|(name, _)| *name == realm) {
+        Some((kind, comment)) => {
+            Ok(json!({"type": kind, "comment": comment, "digest": "18e436b071507277e2b141f0d8470f3de55d1f71"}))
+        }
+        None => fail(format!("domain '{realm}' does not exist")),
+    }
 }

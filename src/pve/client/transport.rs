@@ -113,6 +113,8 @@ pub(in crate::pve) struct NodeRequest<'a> {
     pub(in crate::pve) is_public: bool,
     /// The members of its rows that the reader of a list needs. `None` for any other answer.
     pub(in crate::pve) keep_member: Option<KeepMember>,
+    /// Returns the memory that is reserved for an answer of this many bytes.
+    pub(in crate::pve) answer_memory: fn(usize) -> usize,
 }
 
 /// Limit on the whole of a list, as a multiple of the limit on what is kept of it.
@@ -357,7 +359,7 @@ impl NodeTransport {
                 _ => self.max_answer_bytes.min(MAX_ERROR_BYTES),
             };
             let compactor = request.keep_member.filter(|_| status == 200).map(RowCompactor::new);
-            read_body(body, limit, compactor, deadline, cancel)
+            read_body(body, limit, compactor, request.answer_memory, deadline, cancel)
         })
     }
 
@@ -487,13 +489,6 @@ enum BodyError {
     NoMemory(MemoryError),
 }
 
-/// Returns the memory of an answer of `bytes`: the body, a copy without secrets, and the text that is made of it. Short
-/// answers have short rows, and the cells of a row take more than its text.
-fn answer_memory(bytes: usize) -> usize {
-    const SHORT_ANSWER: usize = 1 << 20;
-    bytes.saturating_add(bytes.min(SHORT_ANSWER)).saturating_mul(4)
-}
-
 /// Bytes of a body without a length that are read before more memory is reserved.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -503,6 +498,7 @@ fn read_body(
     mut body: Body,
     limit: usize,
     mut compactor: Option<RowCompactor>,
+    answer_memory: fn(usize) -> usize,
     deadline: Instant,
     cancel: &CancelToken,
 ) -> ReceivedBody {
@@ -605,6 +601,7 @@ mod tests {
     use crate::base::hint::render_error;
     use crate::config::TlsVerification;
     use crate::policy::ClusterPolicy;
+    use crate::pve::client::api_response::answer_memory;
     use crate::pve::error::{FailedAttempt, PveError};
     use std::io::Write;
     use std::net::TcpListener;
@@ -669,7 +666,8 @@ mod tests {
 
     fn exchange(transport: &NodeTransport) -> Result<NodeResponse, TransportError> {
         let target = PathAndQuery::from_static("/");
-        let request = NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None };
+        let request =
+            NodeRequest { method: Method::Get, target, form: None, is_public: false, keep_member: None, answer_memory };
         transport.exchange(0, &request, None, &CancelToken::new())
     }
 

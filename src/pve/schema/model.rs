@@ -181,6 +181,17 @@ impl<'s> Operation<'s> {
         })
     }
 
+    /// Returns the parameters of this name. One whose form depends on the type property has several.
+    pub fn parameter_variants(&self, name: &str) -> impl Iterator<Item = ParameterSpec<'s>> + use<'s> {
+        let first = self.parameter(name).map(|first| first.name());
+        self.parameters().filter(move |parameter| Some(parameter.name()) == first)
+    }
+
+    /// Returns the name of the parameter whose value decides which others apply, and an empty text if there is none.
+    pub fn type_property(&self) -> &'s str {
+        self.text(self.packed.method.type_property)
+    }
+
     /// Returns whether the parameter is part of the path.
     pub fn is_path_parameter(&self, name: &str) -> bool {
         self.template().split('/').any(|s| s.strip_prefix('{').and_then(|s| s.strip_suffix('}')) == Some(name))
@@ -296,6 +307,23 @@ impl<'s> ParameterSpec<'s> {
         self.text(self.packed.alias)
     }
 
+    /// Returns the values of the type property with which the parameter applies. None: it always applies.
+    pub fn instance_types(&self) -> impl Iterator<Item = &'s str> + use<'s> {
+        self.text(self.packed.instance_types).lines()
+    }
+
+    /// Returns whether the parameter applies with this value of the type property. With an unknown value it may apply.
+    pub fn may_apply(&self, instance_type: Option<&str>) -> bool {
+        let mut types = self.instance_types().peekable();
+        types.peek().is_none() || instance_type.is_none_or(|given| types.any(|known| known == given))
+    }
+
+    /// Returns whether the parameter must be given with this value of the type property.
+    pub fn is_required_with(&self, instance_type: Option<&str>) -> bool {
+        let depends = self.instance_types().next().is_some();
+        self.is_required() && (!depends || instance_type.is_some() && self.may_apply(instance_type))
+    }
+
     /// Returns the keys of a property string, or the properties of an array's items.
     pub fn nested_parameters(&self) -> impl Iterator<Item = ParameterSpec<'s>> + use<'s> {
         let model = self.model;
@@ -303,17 +331,24 @@ impl<'s> ParameterSpec<'s> {
     }
 }
 
-/// Folds the numbered words of a family: `unused0`, `unused1`, … become `unused[n]`.
+/// Folds the numbered words of a family: `unused0`, `unused1`, … become `unused[n]`. Words whose numbers have gaps, as
+/// in `win7`, `win8`, `win10`, are no family.
 pub fn fold_families<'w>(words: &[&'w str]) -> Vec<Cow<'w, str>> {
-    let family = |word: &'w str| word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let split = |word: &'w str| {
+        let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        Some((stem, word[stem.len()..].parse::<usize>().ok()?)).filter(|(stem, _)| !stem.is_empty())
+    };
+    let is_family = |stem: &str| {
+        let mut numbers: Vec<usize> =
+            words.iter().filter_map(|word| split(word)).filter(|(other, _)| *other == stem).map(|(_, n)| n).collect();
+        numbers.sort_unstable();
+        numbers.len() > 2 && numbers[0] <= 1 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    };
     let mut folded: Vec<Cow<'w, str>> = Vec::new();
     for word in words {
-        let stem = family(word);
-        let members = words.iter().filter(|w| w.len() > stem.len() && family(w) == stem).count();
-        let entry = if stem.len() < word.len() && !stem.is_empty() && members > 2 {
-            Cow::Owned(format!("{stem}[n]"))
-        } else {
-            Cow::Borrowed(*word)
+        let entry = match split(word) {
+            Some((stem, _)) if is_family(stem) => Cow::Owned(format!("{stem}[n]")),
+            _ => Cow::Borrowed(*word),
         };
         if !folded.contains(&entry) {
             folded.push(entry);
@@ -374,6 +409,18 @@ mod tests {
         let mismatch = find("/node/pve1").err().unwrap();
         assert_eq!((mismatch.matched_segments, mismatch.suggestion.as_deref()), (0, Some("nodes")));
         assert!(find("/cluster/nothing/of/the/kind").err().unwrap().alternatives.contains(&"resources".to_owned()));
+    }
+
+    #[test]
+    fn words_with_consecutive_numbers_are_a_family() {
+        for (words, folded) in [
+            (&["scsi0", "scsi1", "scsi2", "name"][..], &["scsi[n]", "name"][..]),
+            (&["win7", "win8", "win10", "win11"], &["win7", "win8", "win10", "win11"]),
+            (&["l24", "l26"], &["l24", "l26"]),
+            (&["0", "1", "2"], &["0", "1", "2"]),
+        ] {
+            assert_eq!(fold_families(words), folded);
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct PackedMethod {
     pub(super) privileges: TextRef,
     pub(super) return_type: TextRef,
     pub(super) parameters: ParameterListRef,
+    /// The parameter whose value decides which others apply.
+    pub(super) type_property: TextRef,
     pub(super) refuses_tokens: bool,
     pub(super) allows_extra_parameters: bool,
 }
@@ -75,6 +77,8 @@ pub(super) struct PackedParameter {
     pub(super) requires: TextRef,
     /// The key that it is another name of.
     pub(super) alias: TextRef,
+    /// The values of the type property with which the parameter applies, each ended by a line break. Empty: all.
+    pub(super) instance_types: TextRef,
     /// The keys of a property string (`model=virtio,bridge=vmbr0`), or the properties of a list's items.
     pub(super) nested: ParameterListRef,
     pub(super) optional: bool,

@@ -36,6 +36,7 @@ pub fn check_parameters(
             errors.push(ParameterError { name: (*name).to_owned(), in_path: true, kind });
         }
     }
+    let instance_type = find_instance_type(operation, data);
     for (name, value) in data {
         if errors.len() >= MAX_PROBLEMS {
             return Err(ParameterErrors { errors, may_have_more: true });
@@ -46,7 +47,7 @@ pub fn check_parameters(
                 notes.push(format!("`{name}` is null, so it was left out"));
                 Ok(Vec::new())
             }
-            None => check_value(operation, data, name, value).inspect(|_| {
+            None => check_value(operation, data, instance_type, name, value).inspect(|_| {
                 let form = operation.parameter(name).and_then(|parameter| converted_form(&parameter, value));
                 notes.extend(form.map(|form| format!("`{name}` was sent as {form}")));
             }),
@@ -56,7 +57,7 @@ pub fn check_parameters(
             Err(kind) => errors.push(ParameterError { name: name.clone(), in_path: false, kind }),
         }
     }
-    for parameter in operation.parameters().filter(|p| p.is_required() && p.family().is_none()) {
+    for parameter in operation.parameters().filter(|p| p.is_required_with(instance_type) && p.family().is_none()) {
         let name = parameter.name();
         if data.get(name).is_none_or(Value::is_null) && !operation.is_path_parameter(name) {
             let kind = ParameterErrorKind::Missing { expected: describe_parameter(&parameter) };
@@ -68,6 +69,13 @@ pub fn check_parameters(
     } else {
         Err(ParameterErrors { errors, may_have_more: false })
     }
+}
+
+/// Returns the value of the type property, if the description knows it.
+fn find_instance_type<'s>(operation: &Operation<'s>, data: &Map<String, Value>) -> Option<&'s str> {
+    let given = data.get(operation.type_property())?.as_str()?;
+    let mut types = operation.parameters().flat_map(|parameter| parameter.instance_types());
+    types.find(|known| known.eq_ignore_ascii_case(given))
 }
 
 /// Returns true if null can only mean that the caller leaves a parameter out. Where options can be unset, it may mean that
@@ -153,16 +161,27 @@ fn check_path_value(in_path: &str, value: &Value) -> Result<(), ParameterErrorKi
 fn check_value(
     operation: &Operation<'_>,
     data: &Map<String, Value>,
+    instance_type: Option<&str>,
     name: &str,
     value: &Value,
 ) -> Result<Vec<String>, ParameterErrorKind> {
     // The embedded facts may be older than the cluster, and third-party plugins have parameters and types of their own.
     let is_open =
         operation.allows_extra_parameters() || !operation.is_live() || is_extended_by_plugins(operation.template());
-    let Some(parameter) = operation.parameter(name) else {
+    let variants: Vec<ParameterSpec<'_>> = operation.parameter_variants(name).collect();
+    if variants.is_empty() {
         return if is_open { to_form_values(name, value) } else { Err(unknown_parameter(operation, name)) };
+    }
+    let applying: Vec<&ParameterSpec<'_>> = variants.iter().filter(|v| v.may_apply(instance_type)).collect();
+    let Some(first) = applying.first() else {
+        let types = variants.iter().flat_map(ParameterSpec::instance_types).map(str::to_owned).collect();
+        let type_property = operation.type_property().to_owned();
+        return Err(ParameterErrorKind::OtherType { type_property, types });
     };
-    let values = convert_values(&parameter, value);
+    // The forms of several types may fit where the type is not known.
+    let fitting = applying.iter().find(|variant| convert_values(variant, value).is_ok());
+    let parameter = fitting.unwrap_or(first);
+    let values = convert_values(parameter, value);
     if name == "type" && is_open && !value.is_object() && !value.is_array() {
         return values.or_else(|_| Ok(vec![format_scalar(value)]));
     }

@@ -15,8 +15,15 @@ use crate::pve::method::Method;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, BufReader, Read};
+
+/// The most values of a type property for one form. The largest real list, of storages, has about 15.
+const MAX_INSTANCE_TYPES: usize = 64;
+
+/// The most levels of `allOf` and `oneOf` within each other. Real ones have two.
+const MAX_FORM_DEPTH: usize = 8;
 
 /// Most bytes of a decompressed description. Real ones have 1.3 to 4 MB.
 pub(super) const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
@@ -147,8 +154,8 @@ impl SchemaReader<'_> {
     }
 
     fn read_method(&mut self, method: Method, info: &Map<String, Value>) -> Result<MethodEntry, SchemaLimit> {
-        let parameters = info.get("parameters");
-        let properties = parameters.and_then(|p| p.get("properties")).and_then(Value::as_object);
+        let mut parameters = ParameterForms::default();
+        parameters.add_schema(info.get("parameters").unwrap_or(&Value::Null), &[], 0);
         let facts = match self.embedded {
             Some(_) => None,
             None => Some(OperationFacts {
@@ -164,10 +171,10 @@ impl SchemaReader<'_> {
             description: self.add_text_field(info, "description")?,
             privileges: self.builder.add_text(&format_privileges(info.get("permissions")))?,
             return_type: self.builder.add_text(&scalar_to_text(info.get("returns").and_then(|r| r.get("type"))))?,
-            parameters: self.read_properties(properties)?,
+            parameters: self.read_forms(&parameters)?,
+            type_property: self.builder.add_text(&shorten_text(parameters.type_property))?,
             refuses_tokens: info.get("allowtoken").is_some_and(|v| !is_perl_true(v)),
-            // Proxmox allows more by default, and always says 0 where it does not.
-            allows_extra_parameters: parameters.and_then(|p| p.get("additionalProperties")).is_some_and(is_perl_true),
+            allows_extra_parameters: parameters.is_open,
         };
         Ok(MethodEntry { method, facts })
     }
@@ -199,17 +206,50 @@ impl SchemaReader<'_> {
         })
     }
 
+    /// Adds the parameters of an operation. Equal ones of several types are one.
+    fn read_forms(&mut self, forms: &ParameterForms<'_>) -> Result<ParameterListRef, SchemaLimit> {
+        let mut parameters: Vec<(PackedParameter, Vec<&str>)> = Vec::with_capacity(forms.list.len());
+        let mut places: HashMap<PackedParameter, usize> = HashMap::new();
+        for form in &forms.list {
+            let parameter = self.read_parameter(form.name, form.property, form.is_alternative)?;
+            let place = *places.entry(parameter).or_insert(parameters.len());
+            match parameters.get_mut(place) {
+                None => parameters.push((parameter, form.types.clone())),
+                Some((_, types)) if types.is_empty() || form.types.is_empty() => types.clear(),
+                Some((_, types)) => types.extend(&form.types),
+            }
+        }
+        let all_types = forms.all_types();
+        let mut list = Vec::with_capacity(parameters.len());
+        for (mut parameter, mut types) in parameters {
+            types.sort_unstable();
+            types.dedup();
+            if types != all_types {
+                let lines: String = types.iter().map(|name| shorten_text(name) + "\n").collect();
+                parameter.instance_types = self.builder.add_text(&lines)?;
+            }
+            list.push(parameter);
+        }
+        self.builder.add_parameters(list)
+    }
+
     fn read_properties(&mut self, properties: Option<&Map<String, Value>>) -> Result<ParameterListRef, SchemaLimit> {
         let parameters: Result<Vec<PackedParameter>, SchemaLimit> = properties
             .into_iter()
             .flatten()
             .filter_map(|(name, property)| Some((name, property.as_object()?)))
-            .map(|(name, property)| self.read_parameter(name, property))
+            .map(|(name, property)| self.read_parameter(name, property, false))
             .collect();
         self.builder.add_parameters(parameters?)
     }
 
-    fn read_parameter(&mut self, name: &str, property: &Map<String, Value>) -> Result<PackedParameter, SchemaLimit> {
+    /// Reads a parameter. One of an alternative without a type is optional.
+    fn read_parameter(
+        &mut self,
+        name: &str,
+        property: &Map<String, Value>,
+        is_alternative: bool,
+    ) -> Result<PackedParameter, SchemaLimit> {
         let items = property.get("items").and_then(Value::as_object);
         let get = |key: &str| property.get(key).or_else(|| items.and_then(|items| items.get(key)));
         // A format is a name, or the keys of a property string. The format of a list is that of its items.
@@ -229,8 +269,11 @@ impl SchemaReader<'_> {
             allowed_values: self.builder.add_text(&join_enum_values(get("enum")))?,
             requires: self.add_text_field(property, "requires")?,
             alias: self.add_text_field(property, "alias")?,
+            instance_types: TextRef::default(),
             nested: self.read_properties(keys)?,
-            optional: property.get("optional").is_some_and(is_perl_true) || property.contains_key("alias"),
+            optional: is_alternative
+                || property.get("optional").is_some_and(is_perl_true)
+                || property.contains_key("alias"),
             default_key: property.get("default_key").is_some_and(is_perl_true),
         })
     }
@@ -238,6 +281,106 @@ impl SchemaReader<'_> {
     fn add_text_field(&mut self, object: &Map<String, Value>, key: &str) -> Result<TextRef, SchemaLimit> {
         self.builder.add_text(&shorten_text(&scalar_to_text(object.get(key))))
     }
+}
+
+/// The parameters of an operation, from every form of `parameters`.
+///
+/// Older operations have `properties`. (PVE 9: `allOf` joins several forms, and `oneOf` has one for each value of a type
+/// property, at an operation or at a property.)
+#[derive(Default)]
+struct ParameterForms<'v> {
+    list: Vec<ParameterForm<'v>>,
+    /// The parameter whose value selects one form of `oneOf`.
+    type_property: &'v str,
+    /// Further parameters are allowed, or the form is unknown.
+    is_open: bool,
+}
+
+struct ParameterForm<'v> {
+    name: &'v str,
+    property: &'v Map<String, Value>,
+    /// The values of the type property. Empty: all.
+    types: Vec<&'v str>,
+    /// One of several forms, without a type that tells which.
+    is_alternative: bool,
+}
+
+impl<'v> ParameterForms<'v> {
+    /// Adds the parameters of a schema that applies with these types.
+    fn add_schema(&mut self, schema: &'v Value, types: &[&'v str], depth: usize) {
+        let Some(schema) = schema.as_object() else {
+            self.is_open |= !schema.is_null();
+            return;
+        };
+        if depth > MAX_FORM_DEPTH {
+            self.is_open = true;
+            return;
+        }
+        // Proxmox allows more by default, and always says 0 where it does not.
+        self.is_open |= schema.get("additionalProperties").is_some_and(is_perl_true);
+        for (key, value) in schema {
+            match (key.as_str(), value) {
+                ("properties", Value::Object(properties)) => {
+                    for (name, property) in properties {
+                        self.add_property(name, property, types, false);
+                    }
+                }
+                ("allOf", Value::Array(parts)) => parts.iter().for_each(|part| self.add_schema(part, types, depth + 1)),
+                ("oneOf" | "anyOf", Value::Array(forms)) => {
+                    for form in forms {
+                        let own = read_instance_types(form);
+                        let first = self.list.len();
+                        self.add_schema(form, if own.is_empty() { types } else { &own }, depth + 1);
+                        if own.is_empty() {
+                            self.list[first..].iter_mut().for_each(|added| added.is_alternative = true);
+                        }
+                    }
+                }
+                ("type-property", Value::String(name)) => {
+                    self.type_property = name;
+                    if let Some(property) = schema.get("type-property-schema") {
+                        self.add_property(name, property, types, false);
+                    }
+                }
+                ("additionalProperties" | "type-property-schema" | "instance-type" | "instance-types", _)
+                | ("type" | "description" | "title" | "optional", _) => {}
+                _ => self.is_open = true,
+            }
+        }
+    }
+
+    fn add_property(&mut self, name: &'v str, property: &'v Value, types: &[&'v str], is_alternative: bool) {
+        let Some(object) = property.as_object() else { return };
+        let own = read_instance_types(property);
+        let types = if own.is_empty() { types } else { &own };
+        match object.get("oneOf").and_then(Value::as_array) {
+            Some(forms) => {
+                if let Some(name) = object.get("type-property").and_then(Value::as_str) {
+                    self.type_property = name;
+                }
+                let is_alternative = is_alternative || forms.iter().any(|form| read_instance_types(form).is_empty());
+                for form in forms.iter().filter(|form| form.get("oneOf").is_none()) {
+                    self.add_property(name, form, types, is_alternative);
+                }
+            }
+            None => self.list.push(ParameterForm { name, property: object, types: types.to_vec(), is_alternative }),
+        }
+    }
+
+    /// Returns the values of the type property, sorted.
+    fn all_types(&self) -> Vec<&'v str> {
+        let mut types: Vec<&str> = self.list.iter().flat_map(|form| form.types.iter().copied()).collect();
+        types.sort_unstable();
+        types.dedup();
+        types
+    }
+}
+
+/// Returns the values of the type property for which a form is.
+fn read_instance_types(form: &Value) -> Vec<&str> {
+    let one = form.get("instance-type").and_then(Value::as_str);
+    let several = form.get("instance-types").and_then(Value::as_array);
+    one.into_iter().chain(several.into_iter().flatten().filter_map(Value::as_str)).take(MAX_INSTANCE_TYPES).collect()
 }
 
 /// Returns the values of an enumeration, each ended by a line break. An enumeration with too many values counts as
